@@ -1,0 +1,99 @@
+# The front door of the house: `make` alone lists what there is.
+#
+# Works as root on a new Debian machine (missing system packages are installed) and as an ordinary user (missing ones are
+# named, nothing is touched).  Everything Python lives in .venv, made from the two pinned requirements files.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lab bench lock system
+
+# An ordinary user's PATH often lacks the directories of nft and ip.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+# The first of these that runs, is new enough and can make a virtual environment is taken.  Debian's own comes first: one
+# on root's PATH may be out of reach of the users that root starts tests as.
+PYTHON := /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11
+# What is handed on: `make test ARGS='-k health'`.
+ARGS :=
+
+SOURCES := floatingip lab tests find-available-ips.py
+STAMP := .venv/.installed
+
+help: ## List these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 8
+
+demo: system $(STAMP) ## Watch a failover: two workers, one floating IP, a power cut
+	@.venv/bin/python -m lab demo $(ARGS)
+
+test: system $(STAMP) ## Run all tests (ARGS='-k health' for some)
+	@.venv/bin/python -m lab.sandbox .venv/bin/python -m pytest --basetemp=.pytest_tmp $(ARGS)
+
+check: $(STAMP) ## Lint, formatting and types
+	@.venv/bin/ruff check $(SOURCES)
+	.venv/bin/ruff format --check $(SOURCES)
+	.venv/bin/mypy $(SOURCES)
+
+lab: system $(STAMP) ## List the scenarios; run one with .venv/bin/python -m lab run NAME
+	@.venv/bin/python -m lab list
+
+bench: system $(STAMP) ## Measure a power cut under each of EC2's latency profiles
+	@for ec2 in instant typical slow; do .venv/bin/python -m lab run power-cut --ec2 "$$ec2" $(ARGS); done
+
+lock: ## Pin the requirements anew, from requirements*.in
+	@tools=$$(mktemp -d)
+	trap 'rm -rf "$$tools"' EXIT
+	.venv/bin/python -m venv "$$tools"
+	"$$tools/bin/pip" install --quiet pip-tools
+	for name in requirements requirements-dev; do
+		"$$tools/bin/pip-compile" --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
+			--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file "$$name.txt" "$$name.in"
+	done
+
+system:
+	@missing=()
+	while read -r command package; do
+		command -v "$$command" >/dev/null || missing+=("$$package")
+	done <<-END
+		nft nftables
+		envsubst gettext-base
+		ip iproute2
+		unshare util-linux
+	END
+	(( $${#missing[@]} )) || exit 0
+	if (( EUID )) || ! command -v apt-get >/dev/null; then
+		echo "missing system packages: install $${missing[*]} (as root: apt-get install $${missing[*]})" >&2
+		exit 1
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get -qq update
+	apt-get -qq install --yes --no-install-recommends "$${missing[@]}"
+
+.venv: $(STAMP)
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@choose() {
+		local python
+		for python in $(PYTHON); do
+			if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11) or not ensurepip.version())' 2>/dev/null; then
+				echo "$$python"
+				return
+			fi
+		done
+		return 1
+	}
+	if ! .venv/bin/python -m pip --version &>/dev/null; then
+		if ! choose >/dev/null && (( ! EUID )) && command -v apt-get >/dev/null; then
+			export DEBIAN_FRONTEND=noninteractive
+			apt-get -qq update
+			apt-get -qq install --yes --no-install-recommends python3 python3-venv
+		fi
+		if ! python=$$(choose); then
+			echo "no Python 3.11 or newer that can make a virtual environment: install python3-venv, or set PYTHON=" >&2
+			exit 1
+		fi
+		"$$python" -m venv --clear .venv
+	fi
+	.venv/bin/python -m pip install -qq --require-hashes -r requirements.txt -r requirements-dev.txt
+	touch $@

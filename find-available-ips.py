@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""
+List the free private addresses of a subnet, one a line: find-available-ips.py IPV4|IPV6 CIDR.
+
+CIDR is that of a subnet, or of a range inside of one.  An address is free when EC2 would give it to a new interface
+that asks for it, and to nobody who does not.  Left out are therefore:
+
+- the first four and the last address of the subnet, IPv6 too, which AWS keeps ("Subnet CIDR blocks", VPC User Guide);
+- each address of each network interface in the subnet, and each prefix delegated to one (IPv4 /28, IPv6 /80);
+- each CIDR reservation of the subnet ("Subnet CIDR reservations", VPC User Guide).  From a `prefix` reservation AWS
+  itself assigns, so what is free there does not stay so; an `explicit` one somebody has set aside for manual
+  assignment.  Whoever asks for a range inside of an explicit reservation, and not for the whole subnet, means that
+  reservation and gets its free addresses.
+
+In a subnet shared between accounts, EC2 shows a participant no interfaces but its own: ask with the owner's account.
+
+Exit codes: 0, also when nothing is free (said on stderr); 1 EC2 could not be asked or failed; 2 the arguments, or the
+AWS configuration, credentials or permissions behind them, do not do.  Each failure is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NoReturn
+
+try:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+    from botocore.parsers import ResponseParserError
+except ModuleNotFoundError as missing:
+    print(f"find-available-ips.py: {missing}: pip install boto3", file=sys.stderr)
+    sys.exit(2)
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, GetSubnetCidrReservationsRequestTypeDef
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+VERSIONS = {"IPV4": 4, "IPV6": 6}
+IPV6_LIMIT = 10  # an IPv6 subnet has 2^64 addresses: nobody wants them all
+
+# Answers of EC2 that asking again does not change: "Client error codes for any action", EC2 API Reference.
+REFUSALS = {
+    "AuthFailure",
+    "ExpiredToken",
+    "InvalidClientTokenId",
+    "OptInRequired",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnauthorizedOperation",
+}
+
+# States of an IPv6 block that the subnet does not have (any more).
+GONE = {"disassociating", "disassociated", "failing", "failed"}
+
+
+class Failure(Exception):
+    """No answer; the message is one line for the user."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """A subnet and that of its CIDR blocks which contains the range asked for."""
+
+    subnet_id: str
+    vpc_id: str
+    zone: str
+    block: Network
+
+    def __str__(self) -> str:
+        return f"{self.subnet_id} ({self.block}, {self.vpc_id}, {self.zone})"
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line instead of printing the usage first."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise Failure with exit code 2."""
+        raise Failure(f"{message} (see --help)", 2)
+
+
+def count(text: str) -> int:
+    """Parse the value of --limit: at least 1."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line; raises Failure."""
+    parser = Parser(
+        prog="find-available-ips.py",
+        description="List the free private addresses of a subnet, one a line.",
+        epilog="Credentials and Region are found as by every AWS SDK. Needed: ec2:DescribeSubnets, "
+        "ec2:DescribeNetworkInterfaces, ec2:GetSubnetCidrReservations.",
+    )
+    parser.add_argument("family", metavar="IPV4|IPV6", type=str.upper, choices=tuple(VERSIONS))
+    parser.add_argument("cidr", metavar="CIDR", help="of a subnet, or of a range inside of one")
+    parser.add_argument("--vpc-id", metavar="ID", help="the VPC meant, when several have this CIDR")
+    parser.add_argument("--subnet-id", metavar="ID", help="the subnet meant")
+    parser.add_argument("--region", metavar="REGION", help="default: as configured for the AWS SDKs")
+    parser.add_argument(
+        "--limit", metavar="N", type=count, help=f"at most N addresses; default: IPv4 all, IPv6 {IPV6_LIMIT}"
+    )
+    return parser.parse_args(argv)
+
+
+def parse_cidr(text: str, family: str) -> Network:
+    """Parse the range asked for and check that it is of this family; raises Failure."""
+    try:
+        if "/" not in text:
+            raise ValueError
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise Failure(f"{text!r} is not a CIDR, such as 10.0.0.0/24 or 2001:db8:0:1::/64", 2) from None
+    if network.version != VERSIONS[family]:
+        raise Failure(f"{text} is an IPv{network.version} CIDR, but {family} was asked for", 2)
+    if network.network_address != type(network.network_address)(text.split("/", maxsplit=1)[0]):
+        raise Failure(f"{text} has host bits set: the CIDR is {network}", 2)
+    return network
+
+
+def blocks(subnet: Any) -> Iterator[Network]:
+    """Yield the CIDR blocks of a subnet as DescribeSubnets returns it, of both families."""
+    if "CidrBlock" in subnet:  # an IPv6-only subnet has none
+        yield ip_network(subnet["CidrBlock"])
+    for association in subnet.get("Ipv6CidrBlockAssociationSet", []):
+        if association["Ipv6CidrBlockState"]["State"] not in GONE:
+            yield ip_network(association["Ipv6CidrBlock"])
+
+
+def contains(outer: Network, inner: Network) -> bool:
+    """Tell whether ``inner`` is ``outer`` or a part of it."""
+    return outer.version == inner.version and inner[0] in outer and inner[-1] in outer
+
+
+def find_subnet(ec2: EC2Client, wanted: Network, vpc_id: str | None, subnet_id: str | None) -> Subnet:
+    """Find the one subnet that has the range asked for; raises Failure with the candidates when it is not one."""
+    given = {"vpc-id": vpc_id, "subnet-id": subnet_id}
+    filters: list[FilterTypeDef] = [{"Name": name, "Values": [value]} for name, value in given.items() if value]
+    subnets = [
+        Subnet(subnet["SubnetId"], subnet["VpcId"], subnet["AvailabilityZone"], block)
+        for page in ec2.get_paginator("describe_subnets").paginate(Filters=filters)
+        for subnet in page["Subnets"]
+        for block in blocks(subnet)
+    ]
+    match [subnet for subnet in subnets if contains(subnet.block, wanted)]:
+        case [subnet]:
+            return subnet
+        case []:
+            where = " and ".join(f"{name} {value}" for name, value in given.items() if value)
+            parts = ", ".join(str(subnet) for subnet in subnets if contains(wanted, subnet.block))
+            raise Failure(
+                f"no subnet in {ec2.meta.region_name} contains {wanted}"
+                + (f" with {where}" if where else "")
+                + (f"; inside of it are {parts}" if parts else ""),
+                2,
+            )
+        case candidates:
+            names = ", ".join(map(str, candidates))
+            raise Failure(f"{wanted} is ambiguous, say which with --vpc-id or --subnet-id: {names}", 2)
+
+
+def kept_by_aws(block: Network) -> Iterator[Network]:
+    """Yield the five addresses that AWS keeps of a subnet's block."""
+    for index in (0, 1, 2, 3, -1):
+        yield ip_network(block[index])
+
+
+def held_by_interfaces(ec2: EC2Client, subnet_id: str) -> Iterator[Network]:
+    """Yield the addresses and delegated prefixes of all network interfaces in the subnet, of both families."""
+    pages = ec2.get_paginator("describe_network_interfaces").paginate(
+        Filters=[{"Name": "subnet-id", "Values": [subnet_id]}],
+        PaginationConfig={"PageSize": 1000},  # the most that EC2 gives at once
+    )
+    for page in pages:
+        for eni in page["NetworkInterfaces"]:
+            for ipv4 in eni.get("PrivateIpAddresses", []):
+                yield ip_network(ipv4["PrivateIpAddress"])
+            for ipv6 in eni.get("Ipv6Addresses", []):
+                yield ip_network(ipv6["Ipv6Address"])
+            for ipv4_prefix in eni.get("Ipv4Prefixes", []):
+                yield ip_network(ipv4_prefix["Ipv4Prefix"])
+            for ipv6_prefix in eni.get("Ipv6Prefixes", []):
+                yield ip_network(ipv6_prefix["Ipv6Prefix"])
+
+
+def reserved(ec2: EC2Client, subnet: Subnet, wanted: Network) -> Iterator[Network]:
+    """Yield the CIDR reservations of the subnet, but not the explicit one that was asked for."""
+    request: GetSubnetCidrReservationsRequestTypeDef = {"SubnetId": subnet.subnet_id}
+    while True:  # botocore has no paginator for this call
+        page = ec2.get_subnet_cidr_reservations(**request)
+        for reservation in page.get("SubnetIpv4CidrReservations", []) + page.get("SubnetIpv6CidrReservations", []):
+            cidr = ip_network(reservation["Cidr"])
+            meant = reservation["ReservationType"] == "explicit" and wanted != subnet.block and contains(cidr, wanted)
+            if not meant:
+                yield cidr
+        if not (token := page.get("NextToken")):
+            return
+        request["NextToken"] = token
+
+
+def free(wanted: Network, taken: Iterable[Network]) -> Iterator[Address]:
+    """Yield what is in ``wanted`` and in none of ``taken``, in order; walks the gaps, so a /64 costs nothing."""
+    address = type(wanted.network_address)
+    end = int(wanted[-1]) + 1
+    cursor = int(wanted[0])
+    spans = sorted((int(network[0]), int(network[-1])) for network in taken if network.version == wanted.version)
+    for first, last in [*spans, (end, end)]:
+        yield from map(address, range(cursor, min(first, end)))
+        cursor = max(cursor, last + 1)
+
+
+def find(arguments: argparse.Namespace) -> Iterator[Address]:
+    """Ask EC2, then yield the free addresses; raises Failure, BotoCoreError and ClientError."""
+    wanted = parse_cidr(arguments.cidr, arguments.family)
+    try:
+        # A dead endpoint is to be told in seconds; how often to retry is the user's configuration.
+        config = Config(connect_timeout=5, read_timeout=30)
+        ec2 = boto3.Session(region_name=arguments.region).client("ec2", config=config)
+    except ValueError as error:  # an endpoint or a Region that cannot be one
+        raise Failure(one_line(error), 2) from error
+    subnet = find_subnet(ec2, wanted, arguments.vpc_id, arguments.subnet_id)
+    taken = [
+        *kept_by_aws(subnet.block),
+        *held_by_interfaces(ec2, subnet.subnet_id),
+        *reserved(ec2, subnet, wanted),
+    ]
+    limit = arguments.limit or (IPV6_LIMIT if wanted.version == VERSIONS["IPV6"] else None)
+    return islice(free(wanted, taken), limit)
+
+
+def one_line(error: Exception) -> str:
+    """Say an SDK's error in one line."""
+    return " ".join(str(error).split())
+
+
+def ask(argv: list[str] | None) -> Iterator[Address]:
+    """Parse the arguments and find the free addresses; the only exception raised is Failure."""
+    try:
+        return find(parse_arguments(argv))
+    except ClientError as error:
+        code, action = error.response["Error"]["Code"], f"ec2:{error.operation_name}"
+        if code == "UnauthorizedOperation":
+            raise Failure(f"not allowed: the IAM action {action} is missing ({one_line(error)})", 2) from error
+        raise Failure(one_line(error), 2 if code in REFUSALS else 1) from error
+    except (ConnectionError, HTTPClientError, ResponseParserError) as error:
+        raise Failure(f"EC2 could not be asked: {one_line(error)}", 1) from error
+    except BotoCoreError as error:  # what is left has to do with Region, profile and credentials
+        raise Failure(f"AWS configuration: {one_line(error)}", 2) from error
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the free addresses and return the exit code."""
+    try:
+        addresses = ask(argv)
+    except Failure as failure:
+        print(f"find-available-ips.py: {failure}", file=sys.stderr)
+        return failure.exit_code
+    found = False
+    for address in addresses:
+        found = True
+        print(address)
+    if not found:
+        print("find-available-ips.py: nothing is free there", file=sys.stderr)
+    sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BrokenPipeError:
+        # The reader, such as head, has enough.  What is still buffered must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        sys.exit(130)

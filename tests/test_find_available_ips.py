@@ -1,0 +1,433 @@
+"""find-available-ips.py against an EC2 endpoint over HTTP, and against answers that this endpoint cannot give."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Network, ip_network
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+import requests
+from botocore.config import Config
+from botocore.stub import Stubber
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Response
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+    from mypy_boto3_ec2 import EC2Client
+
+SCRIPT = Path(__file__).parent.parent / "find-available-ips.py"
+REGION = "us-west-2"
+
+
+@contextmanager
+def serving(application: WSGIApplication) -> Iterator[str]:
+    """Serve on the loopback; gives the URL."""
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    """Run one EC2 endpoint for the module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+        with serving(DomainDispatcherApplication(create_backend_app)) as url:
+            yield url
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide this machine's AWS configuration and IMDS; give credentials, a Region, and no second attempts."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="module")
+def client(moto: str) -> EC2Client:
+    """Make one client for the module: to load EC2's service model takes its time."""
+    return boto3.client(
+        "ec2",
+        REGION,
+        endpoint_url=moto,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+
+@pytest.fixture
+def ec2(moto: str, client: EC2Client, monkeypatch: pytest.MonkeyPatch) -> EC2Client:
+    """Empty the endpoint, which the script then uses too."""
+    requests.post(f"{moto}/moto-api/reset", timeout=10).raise_for_status()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", moto)
+    return client
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    """Import the script, whose name is none that `import` takes."""
+    spec = importlib.util.spec_from_file_location("find_available_ips", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+class Outcome:
+    """What a user gets of one run."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.addresses, self.err = code, out.split(), err
+
+
+class Run:
+    """Runs the script's main in this process."""
+
+    def __init__(self, script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+        self.main, self.capsys = script.main, capsys
+
+    def __call__(self, *arguments: str) -> Outcome:
+        """Run, and check what holds for each run: a failure is one line on stderr and nothing on stdout."""
+        code = self.main(list(arguments))
+        out, err = self.capsys.readouterr()
+        if code:
+            assert out == ""
+            assert err.count("\n") == 1
+            assert err.startswith("find-available-ips.py: ")
+        return Outcome(code, out, err)
+
+
+@pytest.fixture
+def run(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Give what runs the script."""
+    return Run(script, capsys)
+
+
+def make_subnet(ec2: EC2Client, cidr: str = "10.0.0.0/28") -> str:
+    """Make a VPC 10.0.0.0/16 with one subnet; returns the subnet's id."""
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    return ec2.create_subnet(VpcId=vpc, CidrBlock=cidr)["Subnet"]["SubnetId"]
+
+
+def addresses(first: int, last: int) -> list[str]:
+    """Name 10.0.0.FIRST to 10.0.0.LAST."""
+    return [f"10.0.0.{n}" for n in range(first, last + 1)]
+
+
+# What is free.
+
+
+def test_an_empty_subnet_lists_all_but_the_five_that_aws_keeps(ec2: EC2Client, run: Run) -> None:
+    """The first four and the last are AWS's."""
+    make_subnet(ec2)
+    assert run("IPV4", "10.0.0.0/28").addresses == addresses(4, 14)
+
+
+def test_primary_and_secondary_addresses_of_interfaces_are_left_out(ec2: EC2Client, run: Run) -> None:
+    """An interface holds all its addresses, attached or not."""
+    subnet = make_subnet(ec2)
+    eni = ec2.create_network_interface(SubnetId=subnet, PrivateIpAddress="10.0.0.5")["NetworkInterface"]
+    ec2.assign_private_ip_addresses(
+        NetworkInterfaceId=eni["NetworkInterfaceId"], PrivateIpAddresses=["10.0.0.7", "10.0.0.8"]
+    )
+    assert run("IPV4", "10.0.0.0/28").addresses == ["10.0.0.4", "10.0.0.6", *addresses(9, 14)]
+
+
+def test_interfaces_on_every_page_and_delegated_prefixes_are_left_out(script: ModuleType, client: EC2Client) -> None:
+    """moto neither pages nor delegates: the answers are canned, the requests checked."""
+    asked = {"Filters": [{"Name": "subnet-id", "Values": ["subnet-1"]}], "MaxResults": 1000}
+    first = {"PrivateIpAddresses": [{"PrivateIpAddress": "10.0.0.5"}], "Ipv4Prefixes": [{"Ipv4Prefix": "10.0.0.16/28"}]}
+    second = {
+        "Ipv6Addresses": [{"Ipv6Address": "2001:db8::5"}],
+        "Ipv6Prefixes": [{"Ipv6Prefix": "2001:db8:0:0:1::/80"}],
+    }
+    with Stubber(client) as stub:
+        stub.add_response("describe_network_interfaces", {"NetworkInterfaces": [first], "NextToken": "more"}, asked)
+        stub.add_response(
+            "describe_network_interfaces", {"NetworkInterfaces": [second]}, {**asked, "NextToken": "more"}
+        )
+        held = set(script.held_by_interfaces(client, "subnet-1"))
+    assert held == {ip_network(n) for n in ("10.0.0.5", "10.0.0.16/28", "2001:db8::5", "2001:db8:0:0:1::/80")}
+
+
+def test_reservations_on_every_page_are_left_out(script: ModuleType, client: EC2Client) -> None:
+    """The call has no paginator in botocore, and an empty NextToken may not be sent."""
+    subnet = script.Subnet("subnet-1", "vpc-1", "us-west-2a", ip_network("10.0.0.0/24"))
+
+    def page(cidr: str) -> dict[str, Any]:
+        return {"SubnetIpv4CidrReservations": [{"Cidr": cidr, "ReservationType": "explicit"}]}
+
+    with Stubber(client) as stub:
+        stub.add_response(
+            "get_subnet_cidr_reservations", page("10.0.0.16/28") | {"NextToken": "more"}, {"SubnetId": "subnet-1"}
+        )
+        stub.add_response(
+            "get_subnet_cidr_reservations", page("10.0.0.32/28"), {"SubnetId": "subnet-1", "NextToken": "more"}
+        )
+        found = list(script.reserved(client, subnet, subnet.block))
+    assert found == [ip_network("10.0.0.16/28"), ip_network("10.0.0.32/28")]
+
+
+def test_a_delegated_prefix_takes_all_its_addresses(script: ModuleType) -> None:
+    """Also where prefixes and addresses overlap, touch and reach over the range's ends."""
+    taken = [ip_network(n) for n in ("10.0.0.16/28", "10.0.0.20/32", "10.0.0.32/32", "10.0.0.0/30", "10.0.1.0/24")]
+    free = [str(address) for address in script.free(ip_network("10.0.0.0/26"), taken)]
+    assert free == addresses(4, 15) + addresses(33, 63)
+
+
+@pytest.mark.parametrize("kind", ["explicit", "prefix"])
+def test_reserved_ranges_are_left_out(ec2: EC2Client, run: Run, kind: Any) -> None:
+    """What is reserved is not free, whoever it is reserved for."""
+    subnet = make_subnet(ec2, "10.0.0.0/27")
+    ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr="10.0.0.16/28", ReservationType=kind)
+    assert run("IPV4", "10.0.0.0/27").addresses == addresses(4, 15)
+
+
+def test_a_range_inside_of_an_explicit_reservation_lists_that_reservation(ec2: EC2Client, run: Run) -> None:
+    """A range reserved for floating addresses is where their owner looks for one."""
+    subnet = make_subnet(ec2, "10.0.0.0/27")
+    ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr="10.0.0.16/28", ReservationType="explicit")
+    ec2.create_network_interface(SubnetId=subnet, PrivateIpAddress="10.0.0.17")
+    assert run("IPV4", "10.0.0.16/28").addresses == ["10.0.0.16", *addresses(18, 30)]
+
+
+def test_a_subnet_that_is_reserved_as_a_whole_has_nothing_free(ec2: EC2Client, run: Run) -> None:
+    """Who asks for the whole subnet does not mean a reservation in it."""
+    subnet = make_subnet(ec2)
+    ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr="10.0.0.0/28", ReservationType="explicit")
+    assert run("IPV4", "10.0.0.0/28").addresses == []
+
+
+def test_a_range_inside_of_a_prefix_reservation_is_not_free(ec2: EC2Client, run: Run) -> None:
+    """AWS assigns from it."""
+    subnet = make_subnet(ec2, "10.0.0.0/27")
+    ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr="10.0.0.16/28", ReservationType="prefix")
+    assert run("IPV4", "10.0.0.16/28").addresses == []
+
+
+def test_a_range_inside_of_a_subnet_lists_that_range_only(ec2: EC2Client, run: Run) -> None:
+    """AWS keeps the subnet's five, not the range's."""
+    make_subnet(ec2, "10.0.0.0/24")
+    assert run("IPV4", "10.0.0.64/30").addresses == addresses(64, 67)
+
+
+def test_nothing_free_is_said_and_is_no_failure(ec2: EC2Client, run: Run) -> None:
+    """Nothing on stdout, one line on stderr, exit code 0."""
+    make_subnet(ec2)
+    outcome = run("IPV4", "10.0.0.0/30")
+    assert (outcome.code, outcome.addresses) == (0, [])
+    assert "nothing is free" in outcome.err
+
+
+def test_limit_cuts_the_list(ec2: EC2Client, run: Run) -> None:
+    """The lowest come first."""
+    make_subnet(ec2)
+    assert run("IPV4", "10.0.0.0/28", "--limit", "2").addresses == addresses(4, 5)
+
+
+def test_an_ipv6_subnet_answers_with_the_first_few(ec2: EC2Client, run: Run) -> None:
+    """A /64 is never enumerated; an interface's IPv6 address is left out."""
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]["VpcId"]
+    given = ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"]
+    block = next(IPv6Network(given).subnets(new_prefix=64))
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/28", Ipv6CidrBlock=str(block))["Subnet"]["SubnetId"]
+    ec2.create_network_interface(SubnetId=subnet, Ipv6Addresses=[{"Ipv6Address": str(block[6])}])
+    found = run("IPV6", str(block)).addresses
+    assert found == [str(block[n]) for n in (4, 5, *range(7, 15))]
+    assert run("ipv6", str(block), "--limit", "1").addresses == found[:1]
+
+
+# Which subnet is meant.
+
+
+def test_an_ambiguous_cidr_lists_the_candidates_until_one_is_named(ec2: EC2Client, run: Run) -> None:
+    """Two VPCs have the same CIDR, and an interface in one of them takes nothing of the other."""
+    one, other = make_subnet(ec2), make_subnet(ec2)
+    ec2.create_network_interface(SubnetId=one, PrivateIpAddress="10.0.0.4")
+    vpc = ec2.describe_subnets(SubnetIds=[other])["Subnets"][0]["VpcId"]
+
+    outcome = run("IPV4", "10.0.0.0/28")
+    assert outcome.code == 2
+    assert "--vpc-id" in outcome.err
+    assert all(name in outcome.err for name in (one, other, vpc))
+    assert run("IPV4", "10.0.0.0/28", "--subnet-id", one).addresses == addresses(5, 14)
+    assert run("IPV4", "10.0.0.0/28", "--vpc-id", vpc).addresses == addresses(4, 14)
+
+
+def test_region_says_where_to_look(ec2: EC2Client, run: Run) -> None:
+    """It wins over the configured one."""
+    make_subnet(ec2)
+    assert run("IPV4", "10.0.0.0/28", "--region", REGION).code == 0
+    outcome = run("IPV4", "10.0.0.0/28", "--region", "eu-west-1")
+    assert outcome.code == 2
+    assert "no subnet in eu-west-1" in outcome.err
+
+
+def test_an_id_that_does_not_go_with_the_cidr_is_named(ec2: EC2Client, run: Run) -> None:
+    """The CIDR exists, but in another VPC."""
+    make_subnet(ec2)
+    outcome = run("IPV4", "10.0.0.0/28", "--vpc-id", "vpc-1")
+    assert outcome.code == 2
+    assert "no subnet in us-west-2 contains 10.0.0.0/28 with vpc-id vpc-1" in outcome.err
+
+
+def test_a_cidr_that_no_subnet_has_names_the_subnets_inside_of_it(ec2: EC2Client, run: Run) -> None:
+    """Somebody gave the VPC's CIDR."""
+    subnet = make_subnet(ec2)
+    outcome = run("IPV4", "10.0.0.0/16")
+    assert outcome.code == 2
+    assert subnet in outcome.err
+
+
+# What goes wrong.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "required"),
+        (["IPV5", "10.0.0.0/28"], "IPV5"),
+        (["IPV4"], "CIDR"),
+        (["IPV4", "10.0.0.0/33"], "not a CIDR"),
+        (["IPV4", "10.0.0.0"], "not a CIDR"),
+        (["IPV4", "nonsense/24"], "not a CIDR"),
+        (["IPV4", "10.0.0.5/28"], "the CIDR is 10.0.0.0/28"),
+        (["IPV6", "2001:db8::5/64"], "the CIDR is 2001:db8::/64"),
+        (["IPV6", "10.0.0.0/28"], "IPv4 CIDR"),
+        (["IPV4", "2001:db8::/64"], "IPv6 CIDR"),
+        (["IPV4", "10.0.0.0/28", "--limit", "0"], "--limit"),
+        (["IPV4", "10.0.0.0/28", "--limit", "few"], "--limit"),
+        (["IPV4", "10.0.0.0/28", "--vpc", "vpc-1", "more"], "more"),
+        (["IPV4", "10.0.0.0/28", "--region", "no region"], "no region"),
+    ],
+)
+def test_a_bad_argument_is_one_clear_line(run: Run, arguments: list[str], said: str) -> None:
+    """Exit code 2, and the line names what is wrong."""
+    outcome = run(*arguments)
+    assert outcome.code == 2
+    assert said in outcome.err
+
+
+def test_a_missing_region_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither given nor configured."""
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    outcome = run("IPV4", "10.0.0.0/28")
+    assert outcome.code == 2
+    assert "region" in outcome.err
+
+
+def test_missing_credentials_are_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    outcome = run("IPV4", "10.0.0.0/28")
+    assert outcome.code == 2
+    assert "credentials" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "exit_code", "said"),
+    [
+        (403, "UnauthorizedOperation", 2, "ec2:DescribeSubnets"),
+        (401, "AuthFailure", 2, "AuthFailure"),
+        (503, "RequestLimitExceeded", 1, "RequestLimitExceeded"),
+        (500, "InternalError", 1, "InternalError"),
+    ],
+)
+def test_an_error_of_ec2_is_one_clear_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, status: int, code: str, exit_code: int, said: str
+) -> None:
+    """Exit code 2 where only the user can change it, 1 where EC2 failed; a missing permission is named."""
+    body = (
+        f"<Response><Errors><Error><Code>{code}</Code><Message>Said\nin two lines.</Message></Error></Errors>"
+        "<RequestID>1</RequestID></Response>"
+    )
+    with serving(Response(body, status, content_type="text/xml")) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
+        outcome = run("IPV4", "10.0.0.0/28")
+    assert outcome.code == exit_code
+    assert said in outcome.err
+
+
+@pytest.mark.parametrize("body", ["<html>It works!", ""])
+def test_an_endpoint_that_is_not_ec2_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """A proxy's or a captive portal's page."""
+    with serving(Response(body, content_type="text/html")) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
+        assert run("IPV4", "10.0.0.0/28").code == 1
+
+
+def test_an_unreachable_endpoint_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens there any more."""
+    with serving(Response("")) as url:
+        pass
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
+    outcome = run("IPV4", "10.0.0.0/28")
+    assert outcome.code == 1
+    assert url in outcome.err
+
+
+def test_an_endpoint_that_is_no_url_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration mistake, found before anything is sent."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", "not a url")
+    assert run("IPV4", "10.0.0.0/28").code == 2
+
+
+# As a command.
+
+
+def test_a_reader_that_has_enough_is_no_failure(ec2: EC2Client) -> None:
+    """`| head -1` of a list longer than a pipe holds: quiet, and exit code 0."""
+    make_subnet(ec2, "10.0.0.0/18")
+    command = subprocess.Popen(
+        [sys.executable, SCRIPT, "IPV4", "10.0.0.0/18"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        assert command.stdout.readline() == "10.0.0.4\n"
+        command.stdout.close()
+        assert command.stderr.read() == ""
+    assert command.returncode == 0
+
+
+def test_the_script_runs_by_itself_and_exits_with_its_code(tmp_path: Path) -> None:
+    """Executable, needs nothing of the repository, and no traceback."""
+    copy = tmp_path / SCRIPT.name
+    copy.write_bytes(SCRIPT.read_bytes())
+    done = subprocess.run(
+        [sys.executable, copy, "IPV4", "nonsense"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert os.access(SCRIPT, os.X_OK)
