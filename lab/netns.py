@@ -1,0 +1,133 @@
+"""
+A named network namespace: commands, sockets, nftables and sysctls inside of it.
+
+Needs a sandbox (sandbox.py), whose /run/netns holds the names.  Commands enter by `nsenter` or `ip -n`; what runs in
+this process enters by a thread of its own: a namespace belongs to a thread, and a socket keeps the one it was made in.
+"""
+
+import ctypes
+import json
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+BACKLOG = 4096
+"""Length of a listener's queue: a short one makes connections wait for a SYN's repetition, and so invents outages."""
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class CommandFailed(Exception):
+    """A command inside of a namespace failed; the message says which one, where and why."""
+
+
+class Namespace:
+    """The network namespace `name`; nothing exists before `create()`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.path = Path("/run/netns") / name
+
+    def __repr__(self) -> str:
+        return f"Namespace({self.name!r})"
+
+    def create(self) -> None:
+        """Make the namespace, with its loopback up.  Raises CommandFailed if the name is taken."""
+        _run(["ip", "netns", "add", self.name])
+        self.ip("link set lo up")
+
+    def delete(self) -> None:
+        """Remove the name, and with it every link and rule inside once nothing runs there any more.  Idempotent."""
+        if self.path.exists():
+            _run(["ip", "netns", "delete", self.name])
+
+    def argv(self, command: Sequence[str]) -> list[str]:
+        """The command line that runs `command` in here: for those that start processes in their own way."""
+        return ["nsenter", f"--net={self.path}", "--", *command]
+
+    def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+        """Start `command` in here, with the `options` of subprocess.Popen; the process id is the command's own."""
+        return subprocess.Popen(self.argv(command), text=True, **options)
+
+    def run(self, command: Sequence[str], *, stdin: str = "") -> str:
+        """Run `command` in here and return what it printed.  Raises CommandFailed."""
+        return _run(self.argv(command), stdin)
+
+    def ip(self, *commands: str) -> None:
+        """Run `ip` commands ("link set lo up") in one batch; the first failure ends it.  Raises CommandFailed."""
+        _run(["ip", "-n", self.name, "-batch", "-"], "\n".join(commands))
+
+    def show(self, command: str) -> list[dict[str, Any]]:
+        """What `ip` answers to a command such as "address show dev eth0", as data.  Raises CommandFailed."""
+        answer: list[dict[str, Any]] = json.loads(_run(["ip", "-n", self.name, "-json", *command.split()]) or "[]")
+        return answer
+
+    def nft(self, script: str) -> None:
+        """Apply an nftables script as one transaction.  Raises CommandFailed."""
+        self.run(["nft", "-f", "-"], stdin=script)
+
+    def sysctl(self, values: Mapping[str, int]) -> None:
+        """Set sysctls below net, named by their path: {"ipv4/ip_forward": 1}."""
+
+        def write() -> None:
+            for key, value in values.items():
+                Path("/proc/sys/net", key).write_text(str(value))
+
+        self.call(write)
+
+    def listen(self, address: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+        """A socket in here, bound, and listening if it is a stream; every thread may use it.  Raises OSError."""
+
+        def bind() -> socket.socket:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            listener = socket.socket(family, kind)
+            try:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind((address, port))
+                if kind == socket.SOCK_STREAM:
+                    listener.listen(BACKLOG)
+            except OSError:
+                listener.close()
+                raise
+            return listener
+
+        return self.call(bind)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run `function` in a thread of its own that is in here; return or raise what it does."""
+        result: list[T] = []
+        failure: list[BaseException] = []
+
+        def enter() -> None:
+            try:
+                handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    if _libc.setns(handle, _CLONE_NEWNET):
+                        number = ctypes.get_errno()
+                        raise OSError(number, os.strerror(number), str(self.path))
+                finally:
+                    os.close(handle)
+                result.append(function())
+            except BaseException as error:  # noqa: BLE001 - not swallowed: raised again in the caller's thread
+                failure.append(error)
+
+        thread = threading.Thread(target=enter, name=f"in-{self.name}", daemon=True)
+        thread.start()
+        thread.join()
+        if failure:
+            raise failure[0]
+        return result[0]
+
+
+def _run(command: Sequence[str], stdin: str = "") -> str:
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CommandFailed(f"{' '.join(command)}: {done.stderr.strip()}\n{stdin}".strip())
+    return done.stdout

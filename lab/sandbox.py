@@ -1,0 +1,156 @@
+"""
+Run a command in namespaces of its own, so that the lab needs no privilege and leaves nothing behind.
+
+`python -m lab.sandbox COMMAND...` runs COMMAND in fresh user, network, mount and PID namespaces, as root of these and
+of nothing else.  It is the same for root and for an ordinary user.  With the command's end, or the sandbox's, every
+namespace, link, rule, mount and process in it is gone.
+
+Two processes watch over the command: the one that was called stays outside and passes signals on; a tiny init (PID 1 of
+the PID namespace) prepares /run, starts the command, reaps orphans and hands the exit code out.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+UNSHARE = (
+    "unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child",
+)  # fmt: skip
+SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+PACKAGES = {
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+    "nsenter": "util-linux",
+    "ip": "iproute2",
+    "nft": "nftables",
+}
+
+_MARKER = Path("/run/floatingip-lab")
+_INIT = "--init"
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_WATCHED = (*_PASSED_ON, signal.SIGCHLD)
+
+
+def inside() -> bool:
+    """Is this process in a sandbox?"""
+    return _MARKER.exists()
+
+
+def enter(command: Sequence[str]) -> int:
+    """
+    Run `command` in a new sandbox and return its exit code (128 + n if signal n ended it, as a shell says it).
+
+    SIGTERM, SIGHUP, SIGINT and SIGQUIT are passed on to the command; those that the terminal sends reach it anyway.
+
+    Raises SystemExit with one line that says what this machine lacks.
+    """
+    _extend_path()
+    _require_tools()
+    _require_user_namespaces()
+    init = (sys.executable, "-m", "lab.sandbox", _INIT, *command)
+    # Should this process be killed, unshare goes with it, and by --kill-child everything inside.  The signals stay
+    # blocked for init: one that came before it is ready would be lost, as every signal that a PID 1 does not handle.
+    outer = _spawn(("setpriv", "--pdeathsig", "KILL", *UNSHARE, *init), blocked=_WATCHED)
+    return _supervise(outer, lambda: _only_child(outer))
+
+
+def _extend_path() -> None:
+    """An ordinary user's PATH often lacks the directories of `ip` and `nft`."""
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join([*path, *(directory for directory in SBIN if directory not in path)])
+
+
+def _require_tools() -> None:
+    missing = [tool for tool in PACKAGES if shutil.which(tool) is None]
+    if missing:
+        packages = " ".join(sorted({PACKAGES[tool] for tool in missing}))
+        raise SystemExit(
+            f"The lab needs {', '.join(missing)}: install {packages}, for example with apt-get install {packages}"
+        )
+
+
+def _require_user_namespaces() -> None:
+    trial = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True, check=False)
+    if trial.returncode:
+        reason = (trial.stderr.strip().splitlines() or [f"exit code {trial.returncode}"])[-1]
+        raise SystemExit(
+            f"The lab needs user namespaces, which this system forbids ({reason}); "
+            "on Ubuntu 23.10 and later allow them with: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+        )
+
+
+def _spawn(command: Sequence[str], blocked: Collection[signal.Signals] = ()) -> int:
+    """Start `command` with only these signals blocked, and return its process id."""
+    # Blocked here from now on: `_supervise` takes them one by one, and none is lost in between.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    return os.posix_spawnp(command[0], list(command), os.environ, setsigmask=blocked)
+
+
+def _supervise(child: int, target: Callable[[], int | None]) -> int:
+    """
+    Wait for `child`, reap all others, pass signals on to the process that `target` finds; return the exit code.
+
+    As long as there is no such process, a signal ends `child`: nothing has begun.
+    """
+    while True:
+        received = signal.sigwaitinfo(_WATCHED)
+        if received.si_signo == signal.SIGCHLD:
+            while (ended := _reap()) is not None:
+                if ended[0] == child:
+                    code = ended[1]
+                    return code if code >= 0 else 128 - code
+        elif received.si_code <= 0:  # sent by a process; what the terminal sends has reached the command by itself
+            process = target()
+            if process is None:
+                os.kill(child, signal.SIGKILL)
+            else:
+                os.kill(process, received.si_signo)
+
+
+def _reap() -> tuple[int, int] | None:
+    """Take one ended child: its process id and exit code (-n if signal n ended it); None if there is none now."""
+    try:
+        process, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (process, os.waitstatus_to_exitcode(status)) if process else None
+
+
+def _only_child(process: int) -> int | None:
+    """The child that unshare forked: unshare itself ignores SIGINT and SIGTERM while it waits."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return int(children[0]) if children else None
+
+
+def _init(command: Sequence[str]) -> int:
+    """Be PID 1 of the sandbox: prepare it, run `command` in it."""
+    for step in (
+        ("mount", "--make-rprivate", "/"),
+        ("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"),
+        ("ip", "link", "set", "lo", "up"),
+    ):
+        subprocess.run(step, check=True)
+    Path("/run/netns").mkdir()
+    _MARKER.touch()
+    try:
+        child = _spawn(command)
+    except OSError as error:
+        raise SystemExit(f"{command[0]}: {error.strerror}") from error
+    return _supervise(child, lambda: child)
+
+
+def main() -> int:
+    arguments = sys.argv[1:]
+    if not arguments:
+        raise SystemExit("usage: python -m lab.sandbox COMMAND [ARGUMENT...]")
+    if arguments[0] == _INIT:
+        return _init(arguments[1:])
+    return enter(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Fixtures of the tests that need namespaces: a fabric, workers, and clients that look at them."""
+
+import http.client
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import icmplib
+import pytest
+
+from lab import sandbox
+from lab.fabric import Fabric
+from lab.netns import Namespace
+from lab.worker import Worker
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client got: the backend's name and the client address that it saw, or the error; and after how long."""
+
+    text: str
+    error: str | None
+    seconds: float
+
+
+@pytest.fixture(scope="session")
+def in_sandbox() -> None:
+    """For tests that make namespaces: outside of a sandbox they fail, they do not skip."""
+    if not sandbox.inside():
+        pytest.fail("needs a sandbox: python -m lab.sandbox python -m pytest", pytrace=False)
+
+
+@pytest.fixture
+def fabric(in_sandbox: None) -> Iterator[Fabric]:
+    """An empty VPC with its two clients."""
+    with Fabric() as fabric:
+        yield fabric
+
+
+@pytest.fixture
+def workers(fabric: Fabric) -> Iterator[tuple[Worker, Worker]]:
+    """Two booted workers, a and b."""
+    pair = Worker("worker-a", 0, fabric), Worker("worker-b", 1, fabric)
+    try:
+        for worker in pair:
+            worker.start()
+        yield pair
+    finally:
+        for worker in pair:
+            worker.close()
+
+
+@pytest.fixture
+def fetch() -> Callable[..., Answer]:
+    """`fetch(namespace, address, port, timeout=...)`: one HTTP request from a namespace, on a new connection."""
+
+    def fetch(namespace: Namespace, address: str, port: int, timeout: float = 1) -> Answer:
+        def ask() -> str:
+            connection = http.client.HTTPConnection(address, port, timeout=timeout)
+            try:
+                connection.request("GET", "/")
+                return connection.getresponse().read().decode().strip()
+            finally:
+                connection.close()
+
+        started = time.monotonic()
+        try:
+            text, error = namespace.call(ask), None
+        except OSError as failure:
+            text, error = "", type(failure).__name__
+        return Answer(text, error, time.monotonic() - started)
+
+    return fetch
+
+
+@pytest.fixture
+def ping() -> Callable[..., bool]:
+    """`ping(namespace, address, timeout=..., payload=...)`: is one echo request from a namespace answered?"""
+
+    def ping(namespace: Namespace, address: str, timeout: float = 1, payload: int = 8) -> bool:
+        def ask() -> bool:
+            host = icmplib.ping(address, count=1, timeout=timeout, payload_size=payload, privileged=True)
+            return bool(host.is_alive)
+
+        return namespace.call(ask)
+
+    return ping

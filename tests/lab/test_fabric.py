@@ -1,0 +1,311 @@
+"""The lab's VPC does not flatter: it checks sources, keeps silent, answers ARP itself, and fails as hardware fails."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab.fabric import BARE_MTU, CLIENT_IN_ADDRESS, EC2_ADDRESS, EVERYTHING, GATEWAY, MTU, VPC_CIDR, Fabric
+from lab.netns import Namespace
+from lab.worker import Worker
+from tests.lab.conftest import Answer
+
+Workers = tuple[Worker, Worker]
+Fetch = Callable[..., Answer]
+Ping = Callable[..., bool]
+
+ENI = "eni-floating"
+MAC = "02:00:00:00:00:64"
+FLOATING = "10.0.0.100"
+UNOWNED = "10.0.0.77"
+
+
+def carrier(worker: Worker, ifname: str = "eth0") -> bool:
+    """Does the guest see a carrier?"""
+    return "LOWER_UP" in worker.namespace.show(f"link show dev {ifname}")[0]["flags"]
+
+
+def neighbour(namespace: Namespace, address: str) -> str | None:
+    """The MAC that a namespace has learned for `address`."""
+    return next((entry.get("lladdr") for entry in namespace.show("neigh show") if entry["dst"] == address), None)
+
+
+def delivered(sender: Namespace, source: str, receiver: Namespace, address: str, timeout: float = 0.3) -> bool:
+    """Does a datagram sent with this source arrive?  One way only, unlike a ping."""
+    with (
+        receiver.listen(address, 9000, socket.SOCK_DGRAM) as inbox,
+        sender.listen(source, 0, socket.SOCK_DGRAM) as outbox,
+    ):
+        inbox.settimeout(timeout)
+        outbox.sendto(b"", (address, 9000))
+        try:
+            _, (seen, _) = inbox.recvfrom(1)
+        except TimeoutError:
+            return False
+        return bool(seen == source)
+
+
+def hold(worker: Worker, ifname: str, address: str = FLOATING) -> None:
+    """Use a hot-plugged link for `address`, as far as ICMP and the node's own sockets need it."""
+    worker.namespace.sysctl({f"ipv4/conf/{ifname}/rp_filter": 2})
+    worker.namespace.ip(
+        f"link set {ifname} up",
+        f"address add {address}/32 dev {ifname}",
+        f"route add {GATEWAY} dev {ifname} scope link table 100",
+        f"route add default via {GATEWAY} dev {ifname} table 100",
+        f"rule add priority 900 from {address} lookup 100",
+    )
+
+
+@pytest.mark.parametrize("address", [UNOWNED, "10.0.200.1", "198.51.100.77", "203.0.113.1"])
+def test_what_nobody_owns_times_out(fabric: Fabric, fetch: Fetch, address: str) -> None:
+    """No error comes back, at once or later: neither inside of the subnet nor of the VPC nor outside."""
+    answer = fetch(fabric.client_in, address, 80, timeout=0.6)
+    assert answer.error == "TimeoutError"
+    assert answer.seconds > 0.55
+
+
+def test_outside_client_gets_no_error_for_what_nobody_owns(fabric: Fabric, fetch: Fetch) -> None:
+    """The router is as silent towards the outside; four seconds are beyond the kernel's own neighbour timeout."""
+    assert fetch(fabric.client_out, UNOWNED, 80, timeout=4).error == "TimeoutError"
+
+
+def test_closed_port_of_a_living_worker_is_refused_at_once(fabric: Fabric, workers: Workers, fetch: Fetch) -> None:
+    """Silence is for what nobody owns: a guest's own errors pass."""
+    answer = fetch(fabric.client_in, workers[0].address, 9)
+    assert answer.error == "ConnectionRefusedError"
+    assert answer.seconds < 0.2
+
+
+def test_the_vpc_itself_sends_no_errors(fabric: Fabric) -> None:
+    """A port of its own that nobody listens at would, for one, be reported as unreachable."""
+    with fabric.client_in.listen(CLIENT_IN_ADDRESS, 0, socket.SOCK_DGRAM) as probe:
+        probe.connect((EC2_ADDRESS, 9))
+        probe.settimeout(0.3)
+        probe.send(b"")
+        with pytest.raises(TimeoutError):
+            probe.recv(1)
+
+
+def test_foreign_source_is_dropped_and_counted(fabric: Fabric, workers: Workers) -> None:
+    """What a guest sends with an address that is not its ENI's arrives nowhere, and the drop says who and what."""
+    a, b = workers
+    a.namespace.ip(f"address add {UNOWNED}/32 dev lo")
+    assert delivered(a.namespace, a.address, b.namespace, b.address)
+    assert fabric.source_check_drops() == {}
+    for count in (1, 2):
+        assert not delivered(a.namespace, UNOWNED, b.namespace, b.address)
+        assert fabric.source_check_drops() == {(a.eni_id, UNOWNED): count}
+    fabric.assign(a.eni_id, UNOWNED)
+    assert delivered(a.namespace, UNOWNED, b.namespace, b.address)
+
+
+def test_outside_client_is_not_an_eni_and_passes(fabric: Fabric, workers: Workers, ping: Ping) -> None:
+    """The source check is of ENIs; the router forwards what comes from elsewhere."""
+    assert ping(fabric.client_out, workers[0].address)
+    assert fabric.source_check_drops() == {}
+
+
+def test_the_vpc_answers_arp_and_never_the_guest(fabric: Fabric, workers: Workers, ping: Ping) -> None:
+    """The client sees the MAC of its own port for everything: owned, unowned and gateway."""
+    a = workers[0]
+    assert ping(fabric.client_in, a.address)
+    for address in (UNOWNED, "10.0.0.201"):
+        assert not ping(fabric.client_in, address, timeout=0.2)
+    assert not ping(fabric.client_in, "198.51.100.99", timeout=0.2)
+    learned = {neighbour(fabric.client_in, address) for address in (a.address, UNOWNED, "10.0.0.201", GATEWAY)}
+    assert len(learned) == 1
+    assert learned.isdisjoint({None, a.mac})
+
+
+def test_an_eni_that_has_lost_an_address_no_longer_gets_its_packets(
+    fabric: Fabric, workers: Workers, ping: Ping
+) -> None:
+    """Frames follow the ENI that owns the address, not the guest that still has it configured."""
+    a, b = workers
+    for worker, eni_id, mac in ((a, "eni-1", MAC), (b, "eni-2", "02:00:00:00:00:65")):
+        fabric.plug(eni_id, mac, [], worker.namespace, "ens6")
+        hold(worker, "ens6")
+    assert not ping(fabric.client_in, FLOATING, timeout=0.3)
+    fabric.assign("eni-1", FLOATING)
+    assert ping(fabric.client_in, FLOATING)
+    fabric.assign("eni-2", FLOATING)
+    b.namespace.ip("link set ens6 down")
+    assert not ping(fabric.client_in, FLOATING, timeout=0.3)
+    b.namespace.ip("link set ens6 up", f"route add {GATEWAY} dev ens6 scope link table 100")
+    b.namespace.ip(f"route add default via {GATEWAY} dev ens6 table 100")
+    assert ping(fabric.client_in, FLOATING)
+    fabric.unassign("eni-1", FLOATING)
+    assert ping(fabric.client_in, FLOATING)
+    fabric.unassign("eni-2", FLOATING)
+    fabric.unassign("eni-2", FLOATING)
+    assert not ping(fabric.client_in, FLOATING, timeout=0.3)
+
+
+def test_hot_plug_is_down_and_bare(fabric: Fabric, workers: Workers) -> None:
+    """As on Amazon Linux 2023: right MAC, no address, not up, and not the primary's MTU."""
+    a = workers[0]
+    fabric.plug(ENI, MAC, [FLOATING], a.namespace, "ens6")
+    link = a.namespace.show("address show dev ens6")[0]
+    assert link["address"] == MAC
+    assert link["addr_info"] == []
+    assert "UP" not in link["flags"]
+    assert (link["mtu"], a.namespace.show("link show dev eth0")[0]["mtu"]) == (BARE_MTU, MTU)
+
+
+def test_jumbo_frames_pass_only_with_the_primarys_mtu(fabric: Fabric, workers: Workers, ping: Ping) -> None:
+    """A link left at its bare MTU loses large packets, without a word: copying the MTU is visible."""
+    a = workers[0]
+    fabric.plug(ENI, MAC, [FLOATING], a.namespace, "ens6")
+    hold(a, "ens6")
+    assert ping(fabric.client_in, FLOATING)
+    assert not ping(fabric.client_in, FLOATING, timeout=0.3, payload=4000)
+    a.namespace.ip(f"link set ens6 mtu {MTU}")
+    assert ping(fabric.client_in, FLOATING, payload=4000)
+
+
+def test_an_eni_is_plugged_in_at_one_place_only(fabric: Fabric, workers: Workers) -> None:
+    """Plugging it in twice is a mistake of the caller; unplugging it twice is not."""
+    a, b = workers
+    fabric.plug(ENI, MAC, [FLOATING], a.namespace, "ens6")
+    with pytest.raises(ValueError, match="worker-a already"):
+        fabric.plug(ENI, MAC, [FLOATING], b.namespace, "ens6")
+    fabric.unplug(ENI)
+    fabric.unplug(ENI)
+    assert a.link_of(MAC) is None
+    fabric.plug(ENI, MAC, [FLOATING], b.namespace, "ens6")
+    hold(b, "ens6")
+
+
+def test_unplugged_address_leads_nowhere(fabric: Fabric, workers: Workers, ping: Ping) -> None:
+    """With the ENI its addresses go, and come back where it is plugged in next."""
+    a, b = workers
+    fabric.plug(ENI, MAC, [FLOATING], a.namespace, "ens6")
+    hold(a, "ens6")
+    assert ping(fabric.client_in, FLOATING)
+    fabric.unplug(ENI)
+    assert not ping(fabric.client_in, FLOATING, timeout=0.3)
+    fabric.plug(ENI, MAC, [FLOATING], b.namespace, "ens6")
+    hold(b, "ens6")
+    assert ping(fabric.client_in, FLOATING)
+
+
+def test_hung_worker_answers_nothing_and_keeps_its_carrier(
+    fabric: Fabric, workers: Workers, ping: Ping, fetch: Fetch
+) -> None:
+    """Neither ping nor TCP handshake, neither from clients nor to EC2; and everything is as before afterwards."""
+    a, client = workers[0], fabric.client_in
+    a.start_backend(port=80)
+    ec2 = fabric.vpc.listen(EC2_ADDRESS, 4566)
+    try:
+        assert ping(client, a.address)
+        assert ping(a.namespace, EC2_ADDRESS)
+        fabric.silence([a.eni_id])
+        assert not ping(client, a.address, timeout=0.3)
+        assert fetch(client, a.address, 80, timeout=0.3).error == "TimeoutError"
+        assert fetch(a.namespace, EC2_ADDRESS, 4566, timeout=0.3).error == "TimeoutError"
+        for one_way in (
+            (client, CLIENT_IN_ADDRESS, a.namespace, a.address),
+            (a.namespace, a.address, client, CLIENT_IN_ADDRESS),
+        ):
+            assert not delivered(*one_way)
+        assert carrier(a)
+        fabric.unsilence([a.eni_id, "eni-gone"])
+        assert ping(client, a.address)
+        assert ping(a.namespace, EC2_ADDRESS)
+    finally:
+        ec2.close()
+
+
+def test_power_cut_loses_the_carrier_and_times_out(fabric: Fabric, workers: Workers, ping: Ping, fetch: Fetch) -> None:
+    """The links are gone; connections to the addresses time out instead of failing at once."""
+    a = workers[0]
+    a.start_backend(port=80)
+    fabric.plug(ENI, MAC, [FLOATING], a.namespace, "ens6")
+    assert carrier(a)
+    a.power_off()
+    assert [link["ifname"] for link in a.namespace.show("link show") if link["ifname"][:3] in {"eth", "ens"}] == []
+    for address in (a.address, FLOATING):
+        assert fetch(fabric.client_in, address, 80, timeout=0.4).error == "TimeoutError"
+    a.power_off()
+
+
+def test_eni_of_a_dead_worker_is_plugged_in_elsewhere(fabric: Fabric, workers: Workers, ping: Ping) -> None:
+    """After a power cut the ENI is still plugged in, as EC2 says, until it is detached."""
+    a, b = workers
+    fabric.plug(ENI, MAC, [FLOATING], a.namespace, "ens6")
+    a.power_off()
+    assert ENI in fabric.plugged(a.namespace)
+    with pytest.raises(ValueError, match="already"):
+        fabric.plug(ENI, MAC, [FLOATING], b.namespace, "ens6")
+    fabric.unplug(ENI)
+    fabric.plug(ENI, MAC, [FLOATING], b.namespace, "ens6")
+    hold(b, "ens6")
+    assert ping(fabric.client_in, FLOATING)
+
+
+def test_address_moves_away_from_a_dead_worker(fabric: Fabric, workers: Workers, ping: Ping) -> None:
+    """An address is reassigned from an ENI whose links are gone to a living one."""
+    a, b = workers
+    fabric.plug("eni-1", MAC, [FLOATING], a.namespace, "ens6")
+    fabric.plug("eni-2", "02:00:00:00:00:65", [], b.namespace, "ens6")
+    hold(b, "ens6")
+    a.power_off()
+    fabric.assign("eni-2", FLOATING)
+    assert ping(fabric.client_in, FLOATING)
+
+
+@pytest.mark.parametrize(
+    ("blocked", "reaches_ec2", "reaches_peer"),
+    [([EC2_ADDRESS], False, True), ([VPC_CIDR], True, False), ([EVERYTHING], False, False)],
+)
+def test_partition_cuts_off_from_whom_it_says(
+    fabric: Fabric, workers: Workers, ping: Ping, *, blocked: list[str], reaches_ec2: bool, reaches_peer: bool
+) -> None:
+    """From EC2 only, from the peers only, from all; in both directions; and undone."""
+    a, b = workers
+    fabric.block(a.eni_id, blocked)
+    assert ping(a.namespace, EC2_ADDRESS, timeout=0.3) is reaches_ec2
+    assert delivered(a.namespace, a.address, b.namespace, b.address) is reaches_peer
+    assert delivered(b.namespace, b.address, a.namespace, a.address) is reaches_peer
+    assert ping(b.namespace, EC2_ADDRESS)
+    fabric.unblock(a.eni_id)
+    assert ping(a.namespace, EC2_ADDRESS)
+    assert ping(b.namespace, a.address)
+
+
+def test_security_group_without_icmp_leaves_tcp_alone(
+    fabric: Fabric, workers: Workers, ping: Ping, fetch: Fetch
+) -> None:
+    """Pings to the address are lost, its own pings and its TCP are not."""
+    a, b = workers
+    a.start_backend(port=80)
+    fabric.close_icmp(a.address)
+    assert not ping(fabric.client_in, a.address, timeout=0.3)
+    assert ping(a.namespace, b.address)
+    assert fetch(fabric.client_in, a.address, 80).text == f"worker-a/host {CLIENT_IN_ADDRESS}"
+    fabric.open_icmp(a.address)
+    assert ping(fabric.client_in, a.address)
+
+
+@pytest.mark.usefixtures("in_sandbox")
+def test_teardown_leaves_nothing_behind() -> None:
+    """No namespace, no thread; and the same lab can be built again, within a second."""
+    for _ in range(2):
+        started = time.monotonic()
+        with Fabric() as fabric:
+            worker = Worker("worker-a", 0, fabric)
+            worker.start()
+            worker.start_backend(0)
+            process = worker.popen(["sleep", "60"])
+            worker.hot_plug(ENI, MAC, [FLOATING], 1)
+            fabric.silence([ENI])
+            worker.close()
+            assert process.returncode is not None
+            assert fabric.plugged(worker.namespace) == []
+        assert time.monotonic() - started < 1
+        assert list(Path("/run/netns").iterdir()) == []
+        assert {thread.name for thread in threading.enumerate() if thread.name.startswith(("worker", "in-"))} == set()

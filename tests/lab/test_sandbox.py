@@ -1,0 +1,92 @@
+"""The sandbox is transparent to the command, from its exit code to its signals, and leaves nothing of it behind."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+SANDBOX = (sys.executable, "-m", "lab.sandbox")
+
+
+@contextmanager
+def sandboxed(script: str) -> Iterator[subprocess.Popen[str]]:
+    """A shell script that runs in a sandbox of its own, and has printed "ready"."""
+    with subprocess.Popen([*SANDBOX, "sh", "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -KILL $$", 137)])
+def test_exit_code_is_the_commands(script: str, code: int) -> None:
+    """A command that a signal ended is reported as a shell does it."""
+    assert subprocess.run([*SANDBOX, "sh", "-c", script], check=False).returncode == code
+
+
+def test_unknown_command_is_one_line() -> None:
+    """A mistyped command is no traceback."""
+    done = subprocess.run([*SANDBOX, "no-such-command"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr == "no-such-command: No such file or directory\n"
+
+
+def test_missing_tool_is_one_line_that_names_the_package() -> None:
+    """Who lacks nft reads what to install, before anything has begun."""
+    script = "import lab.sandbox as sandbox; sandbox.PACKAGES['no-such-tool'] = 'some-package'; sandbox.enter(['true'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "no-such-tool" in done.stderr
+    assert "apt-get install some-package" in done.stderr
+
+
+def test_forbidden_user_namespaces_are_one_line() -> None:
+    """A system that forbids them is named as the cause, with what to do."""
+    script = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
+    done = subprocess.run(
+        [*SANDBOX, "sh", "-c", script, "sh", *SANDBOX, "true"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "needs user namespaces, which this system forbids" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_reach_the_command(number: signal.Signals) -> None:
+    """Whoever ends the sandbox ends the command in its own way, and reads its exit code."""
+    handler = f"trap 'exit 42' {number.name.removeprefix('SIG')}; echo ready; while :; do sleep 0.05; done"
+    with sandboxed(handler) as process:
+        process.send_signal(number)
+        assert process.wait(5) == 42
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.1, 0.15, 0.2])
+def test_no_signal_is_lost_during_the_start(delay: float) -> None:
+    """Whenever SIGTERM comes, the sandbox ends, and does not run the command to its end."""
+    with subprocess.Popen([*SANDBOX, "sleep", "30"]) as process:
+        time.sleep(delay)
+        process.terminate()
+        assert process.wait(5) != 0
+
+
+def test_nothing_survives_a_killed_sandbox() -> None:
+    """Even SIGKILL, which cannot be passed on, takes everything inside along: the pipe's last writer is gone."""
+    with sandboxed("echo ready; sleep 60 & wait") as process:
+        process.kill()
+        assert process.stdout is not None
+        started = time.monotonic()
+        assert process.stdout.read() == ""
+        assert time.monotonic() - started < 2
+
+
+def test_network_is_the_sandboxs_own() -> None:
+    """One interface, up; no way out."""
+    done = subprocess.run([*SANDBOX, "ip", "-brief", "link"], capture_output=True, text=True, check=True)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["lo"]
