@@ -1,0 +1,74 @@
+"""
+How long EC2 takes: named latency profiles.
+
+The figures of `typical` are those reported for EC2 (CNI#608: detach 2-3 s; cilium#16494: up to 5 s from the attach
+until the device is seen); `slow` is the tail (amazon.aws#501: still detaching after 200 s); `instant` takes the waiting
+out, so that what remains is the product's own time.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Guest(StrEnum):
+    """What the operating system of an instance does about a hot unplug, which is not what EC2 says of the instance."""
+
+    RUNNING = "running"
+    HUNG = "hung"  # the kernel lives no more, but its devices are still there
+    OFF = "off"  # no power
+
+
+@dataclass(frozen=True)
+class Profile:
+    """
+    The delays of one EC2, all in seconds.  A delay of zero is applied before the call that causes it is answered.
+
+    answer: shortest and longest time a call takes, half of it before and half of it after the call takes effect.
+    attach: from the call until the attachment is `attached`.
+    device: from `attached` until the guest sees the device.
+    detach: from the call until the attachment is gone, without Force.
+    force_detach: the same from the call with Force.
+    release: from the termination until EC2 lets go of the instance's ENIs (fck-nat#43: it takes a while).
+    shutdown: from the termination until the instance is `terminated`; it is `shutting-down` meanwhile.
+    stuck: the guests whose detach stays `detaching` until somebody uses Force.
+    """
+
+    name: str
+    answer: tuple[float, float] = (0.0, 0.0)
+    attach: float = 0.0
+    device: float = 0.0
+    detach: float = 0.0
+    force_detach: float = 0.0
+    release: float = 0.0
+    shutdown: float = 0.0
+    stuck: frozenset[Guest] = frozenset({Guest.HUNG})
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        # The instance must be seen shutting-down at least once by somebody who looks: hence half a second.
+        Profile("instant", shutdown=0.5),
+        Profile(
+            "typical",
+            answer=(0.010, 0.030),
+            attach=3.0,
+            device=1.0,
+            detach=2.5,
+            force_detach=2.5,
+            release=20.0,
+            shutdown=30.0,
+        ),
+        Profile(
+            "slow",
+            answer=(0.050, 0.250),
+            attach=20.0,
+            device=1.0,
+            detach=2.5,
+            force_detach=5.0,
+            release=60.0,
+            shutdown=90.0,
+            stuck=frozenset(Guest),
+        ),
+    )
+}

@@ -1,0 +1,661 @@
+"""
+What EC2 enforces about ENIs and moto does not.
+
+A World holds the state that moto has no place for and implements the ENI calls; `install` routes moto's handlers to it.
+Unpatched, moto lets two instances win the same ENI.  tests/lab/test_ec2_canaries.py shows for each rule that moto still
+lacks it, so that an upgrade of moto shows which parts of this module can go.
+
+Patches are global to the process, worlds are not: each has an AWS account of its own, and an account without a world
+gets moto as it is.  All of this runs under the world's lock.
+
+Life of an attachment, with the delays of the profile; a detach is also accepted while attaching:
+
+    attaching -> attached -> detaching -> gone
+                          (the guest has the device from `device` after attached until gone)
+
+The source of the rules and error codes is aws-facts.md, section 1, unless a line says otherwise.
+"""
+
+import base64
+import copy
+import fnmatch
+import functools
+import itertools
+import json
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from typing import Any, Protocol
+
+from moto.core.responses import ActionResult, EmptyResult
+from moto.core.utils import utcnow
+from moto.ec2.exceptions import EC2ClientError, InvalidNetworkInterfaceIdError
+from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.models.elastic_network_interfaces import Attachment, NetworkInterface, NetworkInterfaceBackend
+from moto.ec2.models.instance_types import INSTANCE_TYPES
+from moto.ec2.models.instances import Instance, InstanceState, StateReason
+from moto.ec2.models.subnets import Subnet
+from moto.ec2.responses.elastic_network_interfaces import ElasticNetworkInterfaces
+from moto.ec2.utils import add_tag_specification
+
+from lab.ec2.profiles import Guest, Profile
+
+Record = Callable[[dict[str, Any]], None]
+"""Takes one event of the history; called from many threads."""
+
+SNAPSHOTS = 200
+"""How many past states of an instance's interfaces are remembered for an IMDS that lags."""
+
+
+class Devices(Protocol):
+    """
+    The machines as EC2 sees them: where ENIs appear and vanish.
+
+    Called under EC2's lock: an implementation must be quick, and must not wait for another thread that asks EC2.
+    The primary ENI of an instance is never plugged or unplugged, it comes and goes with the machine.
+    """
+
+    def plug(self, eni_id: str, mac: str, addresses: Sequence[str], instance_id: str, device_index: int) -> None:
+        """Make the ENI's device appear in the guest; `addresses` are its private addresses, the primary one first."""
+
+    def unplug(self, eni_id: str) -> None:
+        """Take the device away, whatever the guest does."""
+
+    def shut_down(self, instance_id: str) -> None:
+        """Press the power button: the instance is being terminated.  Must return at once; the guest ends by itself."""
+
+    def guest(self, instance_id: str) -> Guest:
+        """How the guest answers a hot unplug at this moment."""
+
+
+class NoDevices:
+    """Machines that are always well and of which nothing is to be seen."""
+
+    def plug(self, eni_id: str, mac: str, addresses: Sequence[str], instance_id: str, device_index: int) -> None:
+        """Nothing to do."""
+
+    def unplug(self, eni_id: str) -> None:
+        """Nothing to do."""
+
+    def shut_down(self, instance_id: str) -> None:
+        """Nothing to do."""
+
+    def guest(self, instance_id: str) -> Guest:  # noqa: ARG002  # the protocol names it
+        """Every guest runs."""
+        return Guest.RUNNING
+
+
+class Status(StrEnum):
+    """Attachment.Status; `detached` is never shown by EC2, since the attachment is gone then, but by the history."""
+
+    ATTACHING = "attaching"
+    ATTACHED = "attached"
+    DETACHING = "detaching"
+    DETACHED = "detached"
+
+
+@dataclass(frozen=True)
+class Interface:
+    """One attached ENI of an instance, as its IMDS describes it."""
+
+    eni_id: str
+    mac: str
+    device_index: int
+    subnet_id: str
+    subnet_cidr: str
+    vpc_id: str
+    security_group_ids: tuple[str, ...]
+    addresses: tuple[str, ...]
+
+
+class World:
+    """
+    The rules of one account: one per endpoint.
+
+    `after(delay, action)` performs the action under the lock, `delay` seconds later or, when that is zero, at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        account: str,
+        region: str,
+        profile: Profile,
+        devices: Devices,
+        record: Record,
+        after: Callable[[float, Callable[[], None]], None],
+        rng: random.Random,
+    ) -> None:
+        self.account = account
+        self.region = region
+        self.profile = profile
+        self.devices = devices
+        self.record = record
+        self.after = after
+        self.rng = rng
+        self.backend: EC2Backend = ec2_backends[account][region]
+        self._statuses: dict[str, Status] = {}
+        self._forced: set[str] = set()
+        self._plugged: set[str] = set()
+        self._tokens: dict[str, tuple[str, str]] = {}
+        self._seen: dict[str, deque[tuple[float, tuple[Interface, ...]]]] = {}
+
+    def interfaces(self, instance_id: str, at: float) -> tuple[Interface, ...]:
+        """The attached ENIs of the instance as they were at the time `at` of the monotonic clock."""
+        shown: tuple[Interface, ...] = ()
+        for since, interfaces in self._seen.get(instance_id, ()):
+            if since > at:
+                break
+            shown = interfaces
+        return shown
+
+    def status(self, eni: NetworkInterface) -> Status:
+        """The status of the ENI's attachment; moto's own attachments (primary ENIs) are simply attached."""
+        return self._statuses.get(str(eni.attachment_id), Status.ATTACHED)
+
+    def attachment(self, eni: NetworkInterface) -> Attachment | None:
+        """The ENI's attachment, if any, for moto to serialise."""
+        if eni.attachment_id is None:
+            return None
+        attachment = Attachment(eni)
+        attachment.status = self.status(eni)
+        return attachment
+
+    def require_free(self, subnet: Subnet, addresses: Iterable[str]) -> None:
+        """Raise EC2's error for the first address that an ENI in this subnet cannot get."""
+        for address in addresses:
+            try:
+                reason = _why_unusable(IPv4Address(address), IPv4Network(subnet.cidr_block))
+            except AddressValueError:
+                reason = "not an IPv4 address"
+            if reason is not None:
+                raise EC2ClientError(
+                    "InvalidParameterValue", f"invalid value for parameter address: [{address}] {reason}"
+                )
+            if address in self._taken(subnet):
+                raise EC2ClientError("InvalidIPAddress.InUse", f"Address {address} is in use.")
+
+    def adopt(self, eni: NetworkInterface, secondary_addresses: Iterable[str] = ()) -> None:
+        """Give an ENI that moto has made its MAC, names and secondary addresses."""
+        eni.mac_address = "02:" + ":".join(f"{self.rng.randrange(256):02x}" for _ in range(5))
+        eni.private_ip_addresses.extend(
+            {"Primary": False, "PrivateIpAddress": address} for address in secondary_addresses
+        )
+        for item in eni.private_ip_addresses:
+            item["PrivateDnsName"] = f"ip-{item['PrivateIpAddress'].replace('.', '-')}.{self.region}.compute.internal"
+        eni.private_dns_name = eni.private_ip_addresses[0]["PrivateDnsName"]
+
+    def note_interfaces(self, instance: Instance) -> None:
+        """Remember what the IMDS of the instance has to show from now on."""
+        interfaces = tuple(
+            Interface(
+                eni_id=eni.id,
+                mac=eni.mac_address,
+                device_index=index,
+                subnet_id=eni.subnet.id,
+                subnet_cidr=eni.subnet.cidr_block,
+                vpc_id=eni.vpc_id,
+                security_group_ids=tuple(group.id for group in eni._group_set),
+                addresses=tuple(_addresses(eni)),
+            )
+            for index, eni in sorted(instance.nics.items())
+            if eni.id in self.backend.enis and self.status(eni) is not Status.ATTACHING
+        )
+        self._seen.setdefault(instance.id, deque(maxlen=SNAPSHOTS)).append((time.monotonic(), interfaces))
+
+    def create(self, call: ElasticNetworkInterfaces) -> ActionResult:
+        """CreateNetworkInterface."""
+        subnet = self.backend.get_subnet(call._get_param("SubnetId"))
+        asked = [item["PrivateIpAddress"] for item in _primary_first(call._get_param("PrivateIpAddresses", []))]
+        if primary := call._get_param("PrivateIpAddress"):
+            asked.insert(0, primary)
+        groups = call._get_param("Groups", [])
+        for group in groups:
+            if self.backend.get_security_group_from_id(group) is None:
+                raise EC2ClientError("InvalidGroup.NotFound", f"The security group '{group}' does not exist")
+        token = call._get_param("ClientToken")
+        eni = self._created_before(token, call)
+        if eni is None:
+            self.require_free(subnet, asked)
+        call.error_on_dryrun()
+        if eni is None:
+            addresses = asked or [self._free_address(subnet)]
+            eni = self.backend.create_network_interface(
+                subnet,
+                addresses[0],
+                group_ids=groups,
+                description=call._get_param("Description"),
+                tags=add_tag_specification(call._get_param("TagSpecifications", [])),
+            )
+            self.adopt(eni, addresses[1:])
+            if token:
+                self._tokens[token] = (_fingerprint(call), eni.id)
+        return ActionResult({"NetworkInterface": eni, "ClientToken": token})
+
+    def describe(self, call: ElasticNetworkInterfaces) -> ActionResult:
+        """DescribeNetworkInterfaces."""
+        ids = call._get_param("NetworkInterfaceIds", [])
+        page_size = call._get_int_param("MaxResults")
+        if ids and page_size is not None:
+            raise EC2ClientError(
+                "InvalidParameterCombination",
+                "The parameter networkInterfaceIdsSet cannot be used with the parameter maxResults",
+            )
+        call.error_on_dryrun()
+        for eni_id in ids:
+            self.backend.get_network_interface(eni_id)
+        found = [eni for eni in self.backend.enis.values() if not ids or eni.id in ids]
+        for name, patterns in call._filters_from_querystring().items():
+            values = _filter(name)
+            found = [eni for eni in found if _matches(values(eni), patterns)]
+        page, token = _page(found, page_size, call._get_param("NextToken"))
+        return ActionResult({"NetworkInterfaces": page, "NextToken": token})
+
+    def attach(self, call: ElasticNetworkInterfaces) -> ActionResult:
+        """
+        AttachNetworkInterface.
+
+        Only a running instance is accepted: the real EC2 also attaches to a stopped one, which no failover wants.
+        """
+        eni = self.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
+        instance = self.backend.get_instance(call._get_param("InstanceId"))
+        index = int(call._get_param("DeviceIndex"))
+        if instance.state != "running":
+            raise EC2ClientError("IncorrectState", f"Instance '{instance.id}' is not running but {instance.state}.")
+        if eni.availability_zone != instance.availability_zone:
+            raise EC2ClientError(
+                "InvalidParameterCombination",
+                "You may not attach a network interface to an instance if they are not in the same availability zone",
+            )
+        if eni.attachment_id is not None:
+            raise EC2ClientError("InvalidNetworkInterface.InUse", f"Interface: [{eni.id}] in use.")
+        if index in instance.nics:
+            raise EC2ClientError(
+                "InvalidParameterValue",
+                f"Instance '{instance.id}' already has an interface attached at device index '{index}'.",
+            )
+        limit = INSTANCE_TYPES[instance.instance_type]["NetworkInfo"]["MaximumNetworkInterfaces"]
+        if len(instance.nics) >= limit:
+            raise EC2ClientError(
+                "AttachmentLimitExceeded",
+                f"Interface count {len(instance.nics) + 1} exceeds the limit for {instance.instance_type}",
+            )
+        call.error_on_dryrun()
+        attachment_id = instance.attach_eni(eni, index)
+        eni.delete_on_termination = False
+        self._turn(eni, Status.ATTACHING)
+        self.after(self.profile.attach, lambda: self._attached(eni, attachment_id))
+        return ActionResult({"AttachmentId": attachment_id, "NetworkCardIndex": 0})
+
+    def detach(self, call: ElasticNetworkInterfaces) -> EmptyResult:
+        """DetachNetworkInterface."""
+        attachment_id = call._get_param("AttachmentId")
+        forced = bool(call._get_param("Force", False))
+        eni = self._attached_by(attachment_id)
+        if eni.device_index == 0:
+            raise EC2ClientError("OperationNotPermitted", "The network interface at device index 0 cannot be detached.")
+        if self.status(eni) is Status.DETACHING and not forced:
+            raise EC2ClientError("IncorrectState", f"Attachment '{attachment_id}' is already detaching.")
+        call.error_on_dryrun()
+        if forced:
+            self._forced.add(attachment_id)
+        self._turn(eni, Status.DETACHING)
+        assert eni.instance is not None, "an attachment has an instance"
+        if forced:
+            self.after(self.profile.force_detach, lambda: self._detached(eni, attachment_id))
+        else:
+            self.after(self.profile.detach, lambda: self._detached_unless_stuck(eni, attachment_id))
+        return EmptyResult()
+
+    def delete(self, call: ElasticNetworkInterfaces) -> EmptyResult:
+        """DeleteNetworkInterface."""
+        eni = self.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
+        if eni.attachment_id is not None:
+            raise EC2ClientError("InvalidParameterValue", f"Network interface '{eni.id}' is currently in use.")
+        call.error_on_dryrun()
+        self._delete(eni)
+        return EmptyResult()
+
+    def modify(self, call: ElasticNetworkInterfaces, original: Callable[[], ActionResult]) -> ActionResult:
+        """ModifyNetworkInterfaceAttribute: moto knows all but the attachment's DeleteOnTermination."""
+        eni = self.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
+        attachment_id = call._get_param("Attachment.AttachmentId")
+        if attachment_id is not None and attachment_id != eni.attachment_id:
+            raise _no_such_attachment(attachment_id)
+        call.error_on_dryrun()
+        if attachment_id is not None:
+            eni.delete_on_termination = bool(call._get_param("Attachment.DeleteOnTermination", False))
+            return EmptyResult()
+        result = original()
+        if eni.instance is not None:
+            self.note_interfaces(eni.instance)
+        return result
+
+    def terminate(self, instance: Instance) -> InstanceState:
+        """Begin to terminate the instance; returns the state that it had."""
+        before = copy.copy(instance._state)
+        if instance.state in {"shutting-down", "terminated"}:
+            return before
+        instance._state.name, instance._state.code = "shutting-down", 32
+        instance._reason = f"User initiated ({utcnow():%Y-%m-%d %H:%M:%S} GMT)"
+        instance.state_reason = StateReason(
+            "Client.UserInitiatedShutdown: User initiated shutdown", "Client.UserInitiatedShutdown"
+        )
+        self.devices.shut_down(instance.id)
+        self.after(self.profile.release, lambda: self._release(instance))
+        self.after(self.profile.shutdown, lambda: self._terminated(instance))
+        return before
+
+    def _attached(self, eni: NetworkInterface, attachment_id: str) -> None:
+        if eni.attachment_id != attachment_id or self.status(eni) is not Status.ATTACHING:
+            return
+        self._turn(eni, Status.ATTACHED)
+        self.after(self.profile.device, lambda: self._plug(eni, attachment_id))
+
+    def _plug(self, eni: NetworkInterface, attachment_id: str) -> None:
+        if eni.attachment_id != attachment_id or self.status(eni) is not Status.ATTACHED:
+            return
+        assert eni.instance is not None, "an attachment has an instance"
+        if self.devices.guest(eni.instance.id) is Guest.OFF:
+            return
+        self.devices.plug(eni.id, eni.mac_address, _addresses(eni), eni.instance.id, int(eni.device_index or 0))
+        self._plugged.add(eni.id)
+        self._record_device(eni, "visible")
+
+    def _detached_unless_stuck(self, eni: NetworkInterface, attachment_id: str) -> None:
+        if eni.instance is not None and self.devices.guest(eni.instance.id) not in self.profile.stuck:
+            self._detached(eni, attachment_id)
+
+    def _detached(self, eni: NetworkInterface, attachment_id: str) -> None:
+        if eni.attachment_id != attachment_id:
+            return
+        instance = eni.instance
+        assert instance is not None, "an attachment has an instance"
+        if eni.id in self._plugged:
+            self.devices.unplug(eni.id)
+            self._plugged.remove(eni.id)
+            self._record_device(eni, "gone")
+        self._record_attachment(eni, Status.DETACHED)
+        self._statuses.pop(attachment_id, None)
+        self._forced.discard(attachment_id)
+        instance.detach_eni(eni)
+        self.note_interfaces(instance)
+
+    def _release(self, instance: Instance) -> None:
+        for index, eni in list(instance.nics.items()):
+            doomed = bool(eni.delete_on_termination)
+            if index == 0:  # stays in instance.nics: moto asks it for the instance's own address
+                doomed = True
+            else:
+                self._detached(eni, str(eni.attachment_id))
+            if doomed:
+                self._delete(eni)
+        self.note_interfaces(instance)
+
+    def _terminated(self, instance: Instance) -> None:
+        instance.teardown_defaults()
+        instance._state.name, instance._state.code = "terminated", 48
+
+    def _turn(self, eni: NetworkInterface, status: Status) -> None:
+        assert eni.attachment_id is not None, "only an attachment has a status"
+        assert eni.instance is not None, "an attachment has an instance"
+        self._statuses[eni.attachment_id] = status
+        self._record_attachment(eni, status)
+        self.note_interfaces(eni.instance)
+
+    def _record_attachment(self, eni: NetworkInterface, status: Status) -> None:
+        self.record(
+            {
+                "t": time.time(),
+                "source": "ec2",
+                "event": "attachment",
+                "eni": eni.id,
+                "address": eni.private_ip_address,
+                "attachment": eni.attachment_id,
+                "instance": eni.instance.id if eni.instance else None,
+                "status": str(status),
+                "forced": eni.attachment_id in self._forced,
+            }
+        )
+
+    def _record_device(self, eni: NetworkInterface, status: str) -> None:
+        self.record(
+            {
+                "t": time.time(),
+                "source": "ec2",
+                "event": "device",
+                "eni": eni.id,
+                "instance": eni.instance.id if eni.instance else None,
+                "status": status,
+            }
+        )
+
+    def _attached_by(self, attachment_id: str) -> NetworkInterface:
+        for eni in self.backend.enis.values():
+            if eni.attachment_id == attachment_id:
+                return eni
+        raise _no_such_attachment(attachment_id)
+
+    def _created_before(self, token: str | None, call: ElasticNetworkInterfaces) -> NetworkInterface | None:
+        """
+        The ENI that a call with the same token has made.
+
+        What EC2 answers when that ENI has been deleted since is unverified; here a new one is made.
+        """
+        fingerprint, eni_id = self._tokens.get(token or "", ("", ""))
+        eni = self.backend.enis.get(eni_id)
+        if eni is not None and fingerprint != _fingerprint(call):
+            raise EC2ClientError(
+                "IdempotentParameterMismatch",
+                f"The client token '{token}' has been used with other parameters.",
+            )
+        return eni
+
+    def _taken(self, subnet: Subnet) -> set[str]:
+        return {
+            address for eni in self.backend.enis.values() if eni.subnet.id == subnet.id for address in _addresses(eni)
+        }
+
+    def _free_address(self, subnet: Subnet) -> str:
+        taken = self._taken(subnet)
+        cidr = IPv4Network(subnet.cidr_block)
+        for address in cidr:
+            if str(address) not in taken and _why_unusable(address, cidr) is None:
+                return str(address)
+        raise EC2ClientError(
+            "InsufficientFreeAddressesInSubnet",
+            f"There are not enough free addresses in subnet '{subnet.id}' to satisfy the requested number.",
+        )
+
+    def _delete(self, eni: NetworkInterface) -> None:
+        self.backend.delete_network_interface(eni.id)
+        for address in _addresses(eni):
+            eni.subnet.del_subnet_ip(address)
+
+
+def _why_unusable(address: IPv4Address, subnet: IPv4Network) -> str | None:
+    """Why no ENI can have the address: AWS keeps the first four and the last of each subnet (VPC guide)."""
+    if address not in subnet:
+        return "Address does not fall within the subnet's address range"
+    if int(address) - int(subnet.network_address) < 4 or address == subnet.broadcast_address:
+        return "Address is in subnet's reserved address range"
+    return None
+
+
+def _addresses(eni: NetworkInterface) -> list[str]:
+    """All private IPv4 addresses of the ENI, the primary one first."""
+    return [item["PrivateIpAddress"] for item in eni.private_ip_addresses]
+
+
+def _primary_first(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(items, key=lambda item: not item.get("Primary", False))
+
+
+def _fingerprint(call: ElasticNetworkInterfaces) -> str:
+    return json.dumps({**call.params, "ClientToken": None}, sort_keys=True, default=str)
+
+
+def _no_such_attachment(attachment_id: str) -> EC2ClientError:
+    return EC2ClientError(
+        "InvalidAttachmentID.NotFound", f"The networkInterfaceAttachment ID '{attachment_id}' does not exist"
+    )
+
+
+Values = Callable[[NetworkInterface], Iterable[object]]
+
+_FILTERS: dict[str, Values] = {
+    "addresses.primary": lambda eni: [str(bool(item["Primary"])).lower() for item in eni.private_ip_addresses],
+    "addresses.private-ip-address": _addresses,
+    "attachment.attachment-id": lambda eni: [eni.attachment_id],
+    "attachment.delete-on-termination": lambda eni: _of_attachment(
+        eni, lambda attachment: str(bool(attachment.delete_on_termination)).lower()
+    ),
+    "attachment.device-index": lambda eni: _of_attachment(eni, lambda attachment: attachment.device_index),
+    "attachment.instance-id": lambda eni: _of_attachment(eni, lambda attachment: attachment.instance_id),
+    "attachment.status": lambda eni: _of_attachment(eni, lambda attachment: attachment.status),
+    "availability-zone": lambda eni: [eni.availability_zone],
+    "description": lambda eni: [eni.description],
+    "group-id": lambda eni: [group.id for group in eni._group_set],
+    "interface-type": lambda eni: [eni.interface_type],
+    "mac-address": lambda eni: [eni.mac_address],
+    "network-interface-id": lambda eni: [eni.id],
+    "owner-id": lambda eni: [eni.owner_id],
+    "private-dns-name": lambda eni: [item.get("PrivateDnsName") for item in eni.private_ip_addresses],
+    "private-ip-address": _addresses,
+    "status": lambda eni: [eni.status],
+    "subnet-id": lambda eni: [eni.subnet.id],
+    "tag-key": lambda eni: [tag["key"] for tag in eni.get_tags()],
+    "vpc-id": lambda eni: [eni.vpc_id],
+}
+
+
+def _of_attachment(eni: NetworkInterface, value: Callable[[Attachment], object]) -> list[object]:
+    return [] if eni.attachment is None else [value(eni.attachment)]
+
+
+def _filter(name: str) -> Values:
+    if name.startswith("tag:"):
+        key = name.removeprefix("tag:")
+        return lambda eni: [tag["value"] for tag in eni.get_tags() if tag["key"] == key]
+    try:
+        return _FILTERS[name]
+    except KeyError:
+        raise EC2ClientError("InvalidParameterValue", f"The filter '{name}' is invalid") from None
+
+
+def _matches(values: Iterable[object], patterns: Sequence[str]) -> bool:
+    """Whether one value fits one pattern; EC2's patterns know * and ?, and care for case."""
+    return any(fnmatch.fnmatchcase(str(value), pattern) for value in values for pattern in patterns)
+
+
+def _page(
+    found: list[NetworkInterface], size: int | None, token: str | None
+) -> tuple[list[NetworkInterface], str | None]:
+    """The page after the token, and the token of the next one; MaxResults is 5 to 1000 [BOTO]."""
+    if size is not None and not 5 <= size <= 1000:
+        raise EC2ClientError("InvalidParameterValue", f"Value ({size}) for parameter maxResults is invalid.")
+    if token is not None:
+        last = base64.urlsafe_b64decode(token).decode()
+        if last not in {eni.id for eni in found}:
+            raise EC2ClientError("InvalidNextToken", f"The token '{token}' is invalid.")
+        found = list(itertools.dropwhile(lambda eni: eni.id != last, found))[1:]
+    if size is None or len(found) <= size:
+        return found, None
+    return found[:size], base64.urlsafe_b64encode(found[size - 1].id.encode()).decode()
+
+
+_worlds: dict[str, World] = {}
+_patching = threading.Lock()
+
+
+def install(world: World) -> None:
+    """Put the account of this world under its rules; the first call patches moto, for the life of the process."""
+    with _patching:
+        if not getattr(NetworkInterface, "_has_rules", False):
+            _patch()
+            NetworkInterface._has_rules = True  # type: ignore[attr-defined]  # a mark on moto's class, for this line only
+    _worlds[world.account] = world
+
+
+def uninstall(world: World) -> None:
+    """Forget the world and what moto keeps for its account."""
+    _worlds.pop(world.account, None)
+    ec2_backends.pop(world.account, None)
+
+
+def _patch() -> None:
+    for name, rule in (
+        ("create_network_interface", World.create),
+        ("describe_network_interfaces", World.describe),
+        ("attach_network_interface", World.attach),
+        ("detach_network_interface", World.detach),
+        ("delete_network_interface", World.delete),
+    ):
+        _route(ElasticNetworkInterfaces, name, lambda call: call.current_account, _without_original(rule))
+    _route(
+        ElasticNetworkInterfaces,
+        "modify_network_interface_attribute",
+        lambda call: call.current_account,
+        lambda world, call, original: world.modify(call, original),
+    )
+    _route(
+        Instance,
+        "terminate",
+        lambda instance: instance.ec2_backend.account_id,
+        lambda world, instance, _original: world.terminate(instance),
+    )
+    # Only CreateTags comes here, to ask whether the ENI exists; moto's own method never says no.
+    _route(
+        NetworkInterfaceBackend,
+        "describe_network_interfaces",
+        lambda backend: backend.account_id,
+        lambda world, _backend, _original, filters: [_existing(world, filters["network-interface-id"])],
+    )
+    _route_property(NetworkInterface, "attachment", lambda world, eni: world.attachment(eni))
+    # moto mixes the instance's groups in.
+    _route_property(NetworkInterface, "group_set", lambda _world, eni: eni._group_set)
+    # The primary ENI of a terminated instance is deleted, and stays in `nics` (see World._release).
+    _route_property(
+        Instance,
+        "network_interfaces",
+        lambda world, instance: [eni for eni in instance.nics.values() if eni.id in world.backend.enis],
+    )
+
+
+def _existing(world: World, eni_id: str) -> NetworkInterface:
+    if eni_id not in world.backend.enis:
+        raise InvalidNetworkInterfaceIdError(eni_id)
+    return world.backend.enis[eni_id]
+
+
+def _without_original(rule: Callable[[World, Any], Any]) -> Callable[..., Any]:
+    return lambda world, subject, _original: rule(world, subject)
+
+
+def _route(owner: type, name: str, account: Callable[[Any], str], rule: Callable[..., Any]) -> None:
+    """Replace a method of moto by one that asks the world of the account, and falls back to the original."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def routed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        world = _worlds.get(account(self))
+        if world is None:
+            return original(self, *args, **kwargs)
+        return rule(world, self, functools.partial(original, self), *args, **kwargs)
+
+    setattr(owner, name, routed)
+
+
+def _route_property(owner: type, name: str, rule: Callable[[World, Any], Any]) -> None:
+    original = getattr(owner, name).fget
+
+    def routed(self: Any) -> Any:
+        world = _worlds.get(self.ec2_backend.account_id)
+        return original(self) if world is None else rule(world, self)
+
+    setattr(owner, name, property(routed))

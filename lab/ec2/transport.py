@@ -1,0 +1,284 @@
+"""
+How calls reach the EC2 endpoint, or fail to: latency, errors, lost answers, outages, and the record of every call.
+
+A WSGI application around moto's.  moto is not thread-safe, so one lock is held while it works, never while a call
+waits.  Faults can begin and end at any time; a call meets those that are on when it arrives.
+"""
+
+import contextlib
+import io
+import itertools
+import random
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import TracebackType
+from typing import Any
+from urllib.parse import parse_qsl
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from lab.ec2.profiles import Profile
+from lab.ec2.rules import Record
+
+
+class Effect(StrEnum):
+    """What a fault does to a call.  Only LOSE lets the call take effect."""
+
+    DENY = "deny"  # UnauthorizedOperation
+    THROTTLE = "throttle"  # RequestLimitExceeded
+    FAIL = "fail"  # InternalError
+    HANG = "hang"  # the connection stays open, no answer comes while the fault lasts
+    REFUSE = "refuse"  # the connection is closed without an answer
+    LOSE = "lose"  # the call takes effect, then the connection is closed without an answer
+
+
+@dataclass(eq=False)
+class Fault(AbstractContextManager["Fault"]):
+    """
+    One fault, on until it has hit `count` calls or `end` is called; as a context manager it ends with the block.
+
+    actions: the EC2 actions that it hits; None: every action.
+    caller: the instance whose calls it hits; None: everybody's.
+    count: how many calls it hits; None: any number.
+    """
+
+    effect: Effect
+    actions: frozenset[str] | None = None
+    caller: str | None = None
+    count: int | None = None
+    hits: int = 0
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def end(self) -> None:
+        """Turn the fault off; calls that hang because of it are closed without an answer."""
+        self.ended.set()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the fault."""
+        self.end()
+
+
+class Faults:
+    """The faults of one endpoint.  Where several fit a call, the first to have begun hits it."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def begin(
+        self,
+        effect: Effect,
+        actions: Collection[str] | None = None,
+        caller: str | None = None,
+        count: int | None = None,
+    ) -> Fault:
+        """Turn a fault on; see Fault for the parameters."""
+        if isinstance(actions, str):
+            raise TypeError(f"actions are a collection, not the string {actions!r}")
+        fault = Fault(effect, None if actions is None else frozenset(actions), caller, count)
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def deny(self, actions: Collection[str], caller: str | None = None) -> Fault:
+        """Let IAM refuse these actions."""
+        return self.begin(Effect.DENY, actions, caller)
+
+    def throttle(self, actions: Collection[str] | None = None, count: int | None = None) -> Fault:
+        """Answer RequestLimitExceeded."""
+        return self.begin(Effect.THROTTLE, actions, count=count)
+
+    def fail(self, actions: Collection[str] | None = None, count: int | None = None) -> Fault:
+        """Answer InternalError."""
+        return self.begin(Effect.FAIL, actions, count=count)
+
+    def hang(self, actions: Collection[str] | None = None, count: int | None = None) -> Fault:
+        """Give no answer; nothing takes effect."""
+        return self.begin(Effect.HANG, actions, count=count)
+
+    def refuse(self, actions: Collection[str] | None = None, count: int | None = None) -> Fault:
+        """Close the connection without an answer; nothing takes effect."""
+        return self.begin(Effect.REFUSE, actions, count=count)
+
+    def lose_answers(self, actions: Collection[str] | None = None, count: int | None = None) -> Fault:
+        """Let the calls take effect, and close the connection without an answer."""
+        return self.begin(Effect.LOSE, actions, count=count)
+
+    def partition(self, caller: str) -> Fault:
+        """Cut one instance off from EC2: its calls vanish."""
+        return self.begin(Effect.HANG, caller=caller)
+
+    def clear(self) -> None:
+        """End all faults."""
+        with self._lock:
+            faults, self._faults = self._faults, []
+        for fault in faults:
+            fault.end()
+
+    def strike(self, action: str, caller: str) -> Fault | None:
+        """The fault that hits this call, which counts as a hit; None for a call that goes well."""
+        with self._lock:
+            self._faults = [fault for fault in self._faults if not fault.ended.is_set()]
+            for fault in self._faults:
+                if fault.actions is not None and action not in fault.actions:
+                    continue
+                if fault.caller is not None and fault.caller != caller:
+                    continue
+                if fault.count is not None and fault.hits >= fault.count:
+                    continue
+                fault.hits += 1
+                return fault
+        return None
+
+
+class Transport:
+    """
+    The WSGI application that the endpoint serves.
+
+    `caller_of` names the owner of an access key id.  Each call becomes one event of the history; its `error` is EC2's
+    code, or `hung`, `refused` or `lost` where no answer was given.
+    """
+
+    def __init__(
+        self,
+        *,
+        app: WSGIApplication,
+        account: str,
+        region: str,
+        lock: AbstractContextManager[object],
+        profile: Profile,
+        faults: Faults,
+        record: Record,
+        caller_of: Callable[[str], str],
+        rng: random.Random,
+    ) -> None:
+        self._app = app
+        self._account = account
+        self._region = region
+        self._lock = lock
+        self._profile = profile
+        self._faults = faults
+        self._record = record
+        self._caller_of = caller_of
+        self._rng = rng
+        self._ids = itertools.count(1)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one call."""
+        began = time.time()
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        params = dict(parse_qsl(body.decode(), keep_blank_values=True))
+        action = params.pop("Action", environ["PATH_INFO"])
+        params.pop("Version", None)
+        caller = self._caller_of(_access_key(environ))
+        fault = self._faults.strike(action, caller)
+
+        def record(error: str | None) -> None:
+            self._record(
+                {
+                    "t": time.time(),
+                    "source": "ec2",
+                    "event": "call",
+                    "action": action,
+                    "caller": caller,
+                    "began": began,
+                    "error": error,
+                    "params": params,
+                }
+            )
+
+        match fault and fault.effect:
+            case Effect.HANG:
+                assert fault is not None, "it has an effect"
+                record("hung")
+                fault.ended.wait()
+                raise _closed(environ)
+            case Effect.REFUSE:
+                record("refused")
+                raise _closed(environ)
+
+        half = self._rng.uniform(*self._profile.answer) / 2
+        time.sleep(half)
+        answer = (
+            self._apply(environ, body)
+            if fault is None or fault.effect is Effect.LOSE
+            else self._failure(fault.effect, action, caller)
+        )
+        time.sleep(half)
+        if fault is not None and fault.effect is Effect.LOSE:
+            record("lost")
+            raise _closed(environ)
+        record(answer.error)
+        start_response(answer.status, answer.headers)
+        return [answer.body]
+
+    def _apply(self, environ: WSGIEnvironment, body: bytes) -> "_Answer":
+        """Let moto answer, in the account of this endpoint."""
+        answer = _Answer("500 no answer", [], b"")
+
+        def start_response(status: str, headers: list[tuple[str, str]], _error: object = None) -> Any:
+            answer.status, answer.headers = status, headers
+
+        environ = {**environ, "wsgi.input": io.BytesIO(body), "HTTP_X_MOTO_ACCOUNT_ID": self._account}
+        with self._lock:
+            answer.body = b"".join(self._app(environ, start_response))
+        return answer
+
+    def _failure(self, effect: Effect, action: str, caller: str) -> "_Answer":
+        """An error in EC2's own words."""
+        match effect:
+            case Effect.DENY:
+                status, code = "403 Forbidden", "UnauthorizedOperation"
+                message = (
+                    "You are not authorized to perform this operation. User: "
+                    f"arn:aws:sts::{self._account}:assumed-role/lab-worker/{caller} is not authorized to perform: "
+                    f"ec2:{action} on resource: arn:aws:ec2:{self._region}:{self._account}:network-interface/* because "
+                    f"no identity-based policy allows the ec2:{action} action"
+                )
+            case Effect.THROTTLE:
+                status, code, message = "503 Service Unavailable", "RequestLimitExceeded", "Request limit exceeded."
+            case _:
+                status, code = "500 Internal Server Error", "InternalError"
+                message = "An internal error has occurred"
+        body = (
+            '<?xml version="1.0" encoding="UTF-8"?>\n'
+            f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
+            f"<RequestID>00000000-0000-4000-8000-{next(self._ids):012x}</RequestID></Response>"
+        ).encode()
+        return _Answer(status, [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))], body)
+
+
+@dataclass
+class _Answer:
+    status: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    @property
+    def error(self) -> str | None:
+        """The error code in the answer, None for a success."""
+        if self.status.startswith("2"):
+            return None
+        code = re.search(rb"<Code>([^<]+)</Code>", self.body)
+        return code[1].decode() if code else self.status
+
+
+def _access_key(environ: WSGIEnvironment) -> str:
+    """The access key id of a request signed with version 4: `Credential=AKID/date/region/ec2/aws4_request`."""
+    found = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+    return found[1] if found else ""
+
+
+def _closed(environ: WSGIEnvironment) -> ConnectionAbortedError:
+    """Close the connection; raising the result keeps werkzeug from answering."""
+    connection: socket.socket = environ["werkzeug.socket"]
+    with contextlib.suppress(OSError):  # the caller may have hung up first
+        connection.shutdown(socket.SHUT_RDWR)
+    return ConnectionAbortedError("closed without an answer")

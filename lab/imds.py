@@ -1,0 +1,213 @@
+"""
+The instance metadata service of one worker, version 2 only, on a listening socket in the worker's namespace.
+
+As the real one it names the attached interfaces late (CNI#1967), for `lag` seconds; answers 401 without a valid token;
+and knows no notice (spot, rebalance, lifecycle, maintenance) until a test raises one.  It hands out the credentials by
+which the EC2 endpoint knows the worker, so that boto3 needs no environment variables.
+
+Paths: EC2 user guide, "Instance metadata categories"; the token: "Use IMDSv2".
+"""
+
+import json
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Protocol
+
+from lab.ec2 import Instance, Interface
+
+ROLE = "lab-worker"
+MAX_TOKEN_TTL = 21600
+"""The longest life of a token, in seconds."""
+
+SPOT = "spot/instance-action"
+REBALANCE = "events/recommendations/rebalance"
+LIFECYCLE = "autoscaling/target-lifecycle-state"
+MAINTENANCE = "events/maintenance/scheduled"
+
+
+class Cloud(Protocol):
+    """What the service asks EC2; lab.ec2.Ec2 has it."""
+
+    def interfaces(self, instance_id: str, lag: float = 0.0) -> tuple[Interface, ...]:
+        """The attached ENIs of the instance as they were `lag` seconds ago."""
+
+    def credentials(self, instance_id: str) -> dict[str, str]:
+        """AccessKeyId, SecretAccessKey, Token and Expiration of the instance's role."""
+
+
+class Imds:
+    """
+    Serves from the moment it is made until `stop`.
+
+    sock: a listening socket, which stays its owner's to close.
+    lag: seconds that a change of interfaces takes until it shows; can be changed at any time.
+    down: while true, connections are closed without an answer.
+    notices: path below meta-data (SPOT, REBALANCE, LIFECYCLE, MAINTENANCE) to body; what is not in it answers 404.
+    """
+
+    def __init__(self, sock: socket.socket, instance: Instance, cloud: Cloud, lag: float = 0.0) -> None:
+        self.instance = instance
+        self.lag = lag
+        self.down = False
+        self.notices: dict[str, str] = {}
+        self._cloud = cloud
+        self._tokens: dict[str, float] = {}
+        host, port = sock.getsockname()[:2]
+        self.endpoint_url = f"http://{host}:{port}"
+        self._server = _Server(sock, self)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.05},
+            name=f"imds-{instance.instance_id}",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the service."""
+        self._server.shutdown()
+        self._thread.join()
+
+    def expire_tokens(self) -> None:
+        """Make every token invalid, as a restart of the service does."""
+        self._tokens.clear()
+
+    def new_token(self, ttl: int) -> str:
+        """A session token that lives for `ttl` seconds."""
+        token = secrets.token_urlsafe(42)
+        self._tokens[token] = time.monotonic() + ttl
+        return token
+
+    def is_valid(self, token: str | None) -> bool:
+        """Whether a request with this token may be answered."""
+        return token is not None and self._tokens.get(token, 0.0) > time.monotonic()
+
+    def get(self, path: str) -> str | None:
+        """The body at this path below /latest, None where there is nothing."""
+        tree: Mapping[str, Any] = {
+            "meta-data": {
+                **self._instance(),
+                "network": {"interfaces": {"macs": self._macs()}},
+                "iam": {"security-credentials": {ROLE: self._credentials}},
+            },
+            "dynamic": {"instance-identity": {"document": self._document}},
+        }
+        if (notice := self.notices.get(path.removeprefix("meta-data/"))) is not None:
+            return notice
+        node: Any = tree
+        for name in filter(None, path.split("/")):
+            if not isinstance(node, Mapping) or name not in node:
+                return None
+            node = node[name]
+        if isinstance(node, Mapping):
+            return "\n".join(f"{name}/" if isinstance(child, Mapping) else name for name, child in node.items())
+        return node() if callable(node) else str(node)
+
+    def _instance(self) -> dict[str, Any]:
+        me = self.instance
+        return {
+            "instance-id": me.instance_id,
+            "instance-type": me.instance_type,
+            "local-ipv4": me.address,
+            "mac": me.mac,
+            "placement": {"availability-zone": me.zone, "region": me.region},
+        }
+
+    def _macs(self) -> dict[str, dict[str, str]]:
+        return {
+            interface.mac: {
+                "device-number": str(interface.device_index),
+                "interface-id": interface.eni_id,
+                "local-ipv4s": "\n".join(interface.addresses),
+                "mac": interface.mac,
+                "security-group-ids": "\n".join(interface.security_group_ids),
+                "subnet-id": interface.subnet_id,
+                "subnet-ipv4-cidr-block": interface.subnet_cidr,
+                "vpc-id": interface.vpc_id,
+            }
+            for interface in self._cloud.interfaces(self.instance.instance_id, self.lag)
+        }
+
+    def _credentials(self) -> str:
+        credentials = self._cloud.credentials(self.instance.instance_id)
+        return json.dumps({"Code": "Success", "Type": "AWS-HMAC", **credentials}, indent=2)
+
+    def _document(self) -> str:
+        me = self.instance
+        return json.dumps(
+            {
+                "accountId": me.account,
+                "availabilityZone": me.zone,
+                "instanceId": me.instance_id,
+                "instanceType": me.instance_type,
+                "privateIp": me.address,
+                "region": me.region,
+            },
+            indent=2,
+        )
+
+
+class _Server(ThreadingHTTPServer):
+    """An HTTP server on a socket that somebody else has opened."""
+
+    daemon_threads = True
+
+    def __init__(self, sock: socket.socket, imds: Imds) -> None:
+        super().__init__(sock.getsockname()[:2], _Handler, bind_and_activate=False)
+        self.socket.close()  # the one that it made for itself
+        self.socket = sock
+        self.imds = imds
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or the body waits 40 ms for the acknowledgement of the head
+    server: _Server
+
+    def do_PUT(self) -> None:
+        if self._is_down():
+            return
+        ttl = self.headers.get("X-aws-ec2-metadata-token-ttl-seconds", "")
+        if self.path != "/latest/api/token":
+            self._answer(HTTPStatus.NOT_FOUND)
+        elif not ttl.isdigit() or not 1 <= int(ttl) <= MAX_TOKEN_TTL:
+            self._answer(HTTPStatus.BAD_REQUEST)
+        else:
+            token = self.server.imds.new_token(int(ttl))
+            self._answer(HTTPStatus.OK, token, {"X-aws-ec2-metadata-token-ttl-seconds": ttl})
+
+    def do_GET(self) -> None:
+        if self._is_down():
+            return
+        if not self.server.imds.is_valid(self.headers.get("X-aws-ec2-metadata-token")):
+            self._answer(HTTPStatus.UNAUTHORIZED)
+        elif (body := self.server.imds.get(self.path.removeprefix("/latest/"))) is None:
+            self._answer(HTTPStatus.NOT_FOUND)
+        else:
+            self._answer(HTTPStatus.OK, body)
+
+    def _is_down(self) -> bool:
+        if self.server.imds.down:
+            self.close_connection = True
+            with suppress(OSError):  # the caller may have hung up first
+                self.connection.shutdown(socket.SHUT_RDWR)
+        return self.server.imds.down
+
+    def _answer(self, status: HTTPStatus, body: str = "", headers: Mapping[str, str] | None = None) -> None:
+        content = body.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(content)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log nothing: these requests are no part of the history."""

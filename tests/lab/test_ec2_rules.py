@@ -1,0 +1,514 @@
+"""The EC2 endpoint enforces what EC2 enforces about ENIs; asked over HTTP, as the product asks it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from mypy_boto3_ec2 import EC2Client
+from mypy_boto3_ec2.type_defs import NetworkInterfaceTypeDef
+
+from lab.ec2 import PROFILES, Ec2, Guest, Profile
+
+SOON = Profile("soon", attach=0.1, device=0.1, detach=0.1, force_detach=0.1, release=0.2, shutdown=0.4)
+FLOATING = "10.0.0.100"
+
+
+@dataclass
+class Machines:
+    """Devices that remember what EC2 did to them, and whose guests a test can hang."""
+
+    plugged: dict[str, tuple[str, int]] = field(default_factory=dict)
+    guests: dict[str, Guest] = field(default_factory=dict)
+    shut: list[str] = field(default_factory=list)
+
+    def plug(self, eni_id: str, mac: str, addresses: Sequence[str], instance_id: str, device_index: int) -> None:
+        """Remember where."""
+        assert eni_id not in self.plugged
+        self.plugged[eni_id] = (instance_id, device_index)
+
+    def unplug(self, eni_id: str) -> None:
+        """Forget where."""
+        del self.plugged[eni_id]
+
+    def shut_down(self, instance_id: str) -> None:
+        """Remember that it was asked for."""
+        self.shut.append(instance_id)
+
+    def guest(self, instance_id: str) -> Guest:
+        """Running, unless the test says otherwise."""
+        return self.guests.get(instance_id, Guest.RUNNING)
+
+
+@dataclass
+class Lab:
+    """An endpoint with two workers, and the shortest ways to say things to it."""
+
+    ec2: Ec2
+    machines: Machines
+    events: list[dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        self.client: EC2Client = self.ec2.client()
+        self.a = self.ec2.run_instance("worker-a", "10.0.0.10", ["10.0.0.20", "10.0.0.21"])
+        self.b = self.ec2.run_instance("worker-b", "10.0.0.11")
+
+    def create(self, address: str = FLOATING, **more: Any) -> str:
+        answer = self.client.create_network_interface(
+            SubnetId=self.ec2.subnet_id, PrivateIpAddress=address, Groups=[self.ec2.security_group_id], **more
+        )
+        return answer["NetworkInterface"]["NetworkInterfaceId"]
+
+    def attach(self, eni: str, instance: str, index: int = 1) -> str:
+        answer = self.client.attach_network_interface(
+            NetworkInterfaceId=eni, InstanceId=instance, DeviceIndex=index, NetworkCardIndex=0
+        )
+        return answer["AttachmentId"]
+
+    def show(self, eni: str) -> NetworkInterfaceTypeDef:
+        return self.client.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"][0]
+
+    def status(self, eni: str) -> str | None:
+        return self.show(eni).get("Attachment", {}).get("Status")
+
+    def instance(self, instance_id: str) -> Any:
+        return self.client.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+
+
+def soon(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    """Wait until the condition holds, at most so long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not come true in time"
+        time.sleep(0.01)
+
+
+def refused(call: Callable[..., object], *args: Any, **kwargs: Any) -> tuple[str, str]:
+    """The code and message of the error that the call must end with."""
+    with pytest.raises(ClientError) as caught:
+        call(*args, **kwargs)
+    error = caught.value.response["Error"]
+    return error["Code"], error["Message"]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Profile], Lab]]:
+    """Start a lab with a profile."""
+    started: list[Ec2] = []
+
+    def start(profile: Profile) -> Lab:
+        machines, events = Machines(), list[dict[str, Any]]()
+        started.append(Ec2(profile, machines, events.append, seed=1))
+        return Lab(started[-1], machines, events)
+
+    yield start
+    for ec2 in started:
+        ec2.stop()
+
+
+@pytest.fixture
+def lab(start: Callable[[Profile], Lab]) -> Lab:
+    """A lab where everything happens at once."""
+    return start(PROFILES["instant"])
+
+
+def test_a_created_eni_has_its_address_names_tags_and_only_its_own_groups(lab: Lab) -> None:
+    """The answer of Create, and a later Describe on an instance with another group, show what was asked for."""
+    own = lab.client.create_security_group(GroupName="own", Description="own", VpcId=lab.ec2.vpc_id)["GroupId"]
+    answer = lab.client.create_network_interface(
+        SubnetId=lab.ec2.subnet_id,
+        PrivateIpAddress=FLOATING,
+        Groups=[own],
+        TagSpecifications=[{"ResourceType": "network-interface", "Tags": [{"Key": "floatingip", "Value": "x"}]}],
+    )["NetworkInterface"]
+    lab.attach(answer["NetworkInterfaceId"], lab.a.instance_id)
+    for eni in answer, lab.show(answer["NetworkInterfaceId"]):
+        assert eni["PrivateIpAddress"] == FLOATING
+        assert eni["PrivateDnsName"] == "ip-10-0-0-100.us-west-2.compute.internal"
+        assert eni["TagSet"] == [{"Key": "floatingip", "Value": "x"}]
+        assert [group["GroupId"] for group in eni["Groups"]] == [own]
+        assert eni["AvailabilityZone"] == "us-west-2-lax-1a"
+
+
+@pytest.mark.parametrize("address", ["10.0.0.10", "10.0.0.21", FLOATING])
+def test_an_address_that_some_eni_has_is_refused(lab: Lab, address: str) -> None:
+    """Primary or secondary, of an instance or free-standing: taken is taken."""
+    lab.create(FLOATING)
+    assert refused(lab.create, address)[0] == "InvalidIPAddress.InUse"
+
+
+@pytest.mark.parametrize("address", ["10.0.1.5", "192.0.2.1", "10.0.0.0", "10.0.0.3", "10.0.0.255", "10.0.0.256"])
+def test_an_address_outside_the_subnet_or_kept_by_aws_is_refused(lab: Lab, address: str) -> None:
+    """So is what is no address at all."""
+    code, message = refused(lab.create, address)
+    assert code == "InvalidParameterValue"
+    assert "invalid value for parameter address" in message
+
+
+def test_without_an_address_a_free_one_is_given(lab: Lab) -> None:
+    """The lowest that is neither reserved nor taken."""
+    assert lab.ec2.run_instance("worker-c", "10.0.0.4").address == "10.0.0.4"
+    eni = lab.client.create_network_interface(SubnetId=lab.ec2.subnet_id)["NetworkInterface"]
+    assert eni["PrivateIpAddress"] == "10.0.0.5"
+
+
+def test_the_same_client_token_gives_the_same_eni(lab: Lab) -> None:
+    """Two creators with one deterministic token end with one ENI; other parameters with that token are an error."""
+    first = lab.create(ClientToken="token")
+    assert lab.create(ClientToken="token") == first
+    assert refused(lab.create, "10.0.0.101", ClientToken="token")[0] == "IdempotentParameterMismatch"
+    assert refused(lab.create, ClientToken="another")[0] == "InvalidIPAddress.InUse"
+
+
+def test_a_deleted_eni_frees_address_and_token(lab: Lab) -> None:
+    """Create, delete, create again with everything the same: a new ENI."""
+    first = lab.create(ClientToken="token")
+    lab.client.delete_network_interface(NetworkInterfaceId=first)
+    assert lab.create(ClientToken="token") != first
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("addresses.private-ip-address", FLOATING),
+        ("private-ip-address", "10.0.0.102"),
+        ("private-dns-name", "ip-10-0-0-100.*"),
+        ("attachment.instance-id", "i-*"),
+        ("attachment.status", "attached"),
+        ("attachment.device-index", "1"),
+        ("status", "in-use"),
+        ("tag:floatingip", "x?z"),
+        ("tag-key", "floatingip"),
+        ("description", "floating"),
+    ],
+)
+def test_filters_find_the_eni_and_no_other(lab: Lab, name: str, value: str) -> None:
+    """Each filter finds the attached ENI of this test, and not a free-standing one."""
+    eni = lab.client.create_network_interface(
+        SubnetId=lab.ec2.subnet_id,
+        PrivateIpAddresses=[
+            {"PrivateIpAddress": "10.0.0.102", "Primary": False},
+            {"PrivateIpAddress": FLOATING, "Primary": True},
+        ],
+        Description="floating",
+        TagSpecifications=[{"ResourceType": "network-interface", "Tags": [{"Key": "floatingip", "Value": "xyz"}]}],
+    )["NetworkInterface"]["NetworkInterfaceId"]
+    other = lab.create("10.0.0.103")
+    lab.attach(eni, lab.a.instance_id)
+    found = lab.client.describe_network_interfaces(Filters=[{"Name": name, "Values": ["nothing", value]}])
+    ids = {item["NetworkInterfaceId"] for item in found["NetworkInterfaces"]}
+    assert ids - {lab.a.eni_id, lab.b.eni_id} == {eni}
+    assert other not in ids
+
+
+@pytest.mark.parametrize("name", ["mac-address", "network-interface-id", "subnet-id", "vpc-id", "group-id"])
+def test_filters_by_id_find_what_has_it(lab: Lab, name: str) -> None:
+    """The value is read from the ENI itself; an unknown value finds nothing."""
+    eni = lab.show(lab.create())
+    value = {
+        "mac-address": eni["MacAddress"],
+        "network-interface-id": eni["NetworkInterfaceId"],
+        "subnet-id": eni["SubnetId"],
+        "vpc-id": eni["VpcId"],
+        "group-id": eni["Groups"][0]["GroupId"],
+    }[name]
+
+    def find(value: str) -> set[str]:
+        found = lab.client.describe_network_interfaces(Filters=[{"Name": name, "Values": [value]}])
+        return {item["NetworkInterfaceId"] for item in found["NetworkInterfaces"]}
+
+    assert eni["NetworkInterfaceId"] in find(value)
+    assert find("nothing") == set()
+
+
+def test_an_unknown_filter_is_an_error(lab: Lab) -> None:
+    """A misspelt filter must not find everything."""
+    code, message = refused(
+        lab.client.describe_network_interfaces, Filters=[{"Name": "private-ip-adress", "Values": ["x"]}]
+    )
+    assert (code, "private-ip-adress" in message) == ("InvalidParameterValue", True)
+
+
+def test_pages_show_every_eni_once(lab: Lab) -> None:
+    """Eleven ENIs in pages of five; page size and ids exclude each other."""
+    enis = {lab.create(f"10.0.0.{last}") for last in range(101, 110)} | {lab.a.eni_id, lab.b.eni_id}
+    pages = list(lab.client.get_paginator("describe_network_interfaces").paginate(PaginationConfig={"PageSize": 5}))
+    assert [len(page["NetworkInterfaces"]) for page in pages] == [5, 5, 1]
+    assert {eni["NetworkInterfaceId"] for page in pages for eni in page["NetworkInterfaces"]} == enis
+    code, _ = refused(lab.client.describe_network_interfaces, NetworkInterfaceIds=[lab.a.eni_id], MaxResults=5)
+    assert code == "InvalidParameterCombination"
+
+
+def test_an_unknown_eni_is_not_found(lab: Lab) -> None:
+    """By Describe, Attach, Delete and CreateTags alike."""
+    ghost = "eni-00000000000000000"
+    code = "InvalidNetworkInterfaceID.NotFound"
+    assert refused(lab.client.describe_network_interfaces, NetworkInterfaceIds=[ghost])[0] == code
+    assert refused(lab.attach, ghost, lab.a.instance_id)[0] == code
+    assert refused(lab.client.delete_network_interface, NetworkInterfaceId=ghost)[0] == code
+    assert refused(lab.client.create_tags, Resources=[ghost], Tags=[{"Key": "a", "Value": "b"}])[0] == code
+
+
+def test_tags_of_an_eni_can_be_added_and_found(lab: Lab) -> None:
+    """CreateTags changes what a tag filter finds."""
+    eni = lab.create()
+    lab.client.create_tags(Resources=[eni], Tags=[{"Key": "floatingip/moves", "Value": "1"}])
+    found = lab.client.describe_network_interfaces(Filters=[{"Name": "tag:floatingip/moves", "Values": ["1"]}])
+    assert [item["NetworkInterfaceId"] for item in found["NetworkInterfaces"]] == [eni]
+
+
+def test_describe_instances_shows_hot_plugged_enis(lab: Lab) -> None:
+    """With device index, card index and status; and no longer after the detach."""
+    eni = lab.create()
+    attachment = lab.attach(eni, lab.a.instance_id, 2)
+    shown = {item["NetworkInterfaceId"]: item for item in lab.instance(lab.a.instance_id)["NetworkInterfaces"]}
+    assert set(shown) == {lab.a.eni_id, eni}
+    assert shown[lab.a.eni_id]["Attachment"]["DeviceIndex"] == 0
+    details = shown[eni]["Attachment"]
+    assert (details["DeviceIndex"], details["NetworkCardIndex"], details["Status"]) == (2, 0, "attached")
+    lab.client.detach_network_interface(AttachmentId=attachment)
+    assert [item["NetworkInterfaceId"] for item in lab.instance(lab.a.instance_id)["NetworkInterfaces"]] == [
+        lab.a.eni_id
+    ]
+
+
+def test_the_instance_type_tells_its_slots(lab: Lab) -> None:
+    """DescribeInstanceTypes for one type says three ENIs, as the attach enforces."""
+    types = lab.client.describe_instance_types(InstanceTypes=["m5.large"])["InstanceTypes"]
+    assert [item["NetworkInfo"]["MaximumNetworkInterfaces"] for item in types] == [3]
+
+
+def test_an_attached_eni_cannot_be_attached_again(lab: Lab) -> None:
+    """Neither to the other worker nor to its own."""
+    eni = lab.create()
+    lab.attach(eni, lab.a.instance_id)
+    assert refused(lab.attach, eni, lab.b.instance_id)[0] == "InvalidNetworkInterface.InUse"
+    assert refused(lab.attach, eni, lab.a.instance_id, 2)[0] == "InvalidNetworkInterface.InUse"
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_taken_device_index_is_refused(lab: Lab, index: int) -> None:
+    """The primary's too; the message is the one that the product looks for."""
+    lab.attach(lab.create(), lab.a.instance_id, 1)
+    code, message = refused(lab.attach, lab.create("10.0.0.101"), lab.a.instance_id, index)
+    assert code == "InvalidParameterValue"
+    assert "already has an interface attached at device index" in message
+
+
+def test_no_more_enis_than_the_instance_type_has_slots(lab: Lab) -> None:
+    """An m5.large takes two besides its primary ENI."""
+    lab.attach(lab.create("10.0.0.101"), lab.a.instance_id, 1)
+    lab.attach(lab.create("10.0.0.102"), lab.a.instance_id, 2)
+    assert refused(lab.attach, lab.create(), lab.a.instance_id, 3)[0] == "AttachmentLimitExceeded"
+
+
+def test_an_eni_of_another_zone_is_refused(lab: Lab) -> None:
+    """ENIs do not leave their zone."""
+    subnet = lab.client.create_subnet(VpcId=lab.ec2.vpc_id, CidrBlock="10.0.1.0/24", AvailabilityZone="us-west-2a")
+    eni = lab.client.create_network_interface(SubnetId=subnet["Subnet"]["SubnetId"])["NetworkInterface"]
+    code, _ = refused(lab.attach, eni["NetworkInterfaceId"], lab.a.instance_id)
+    assert code == "InvalidParameterCombination"
+
+
+def test_an_instance_that_ends_takes_no_eni(lab: Lab) -> None:
+    """Shutting-down and terminated alike."""
+    eni = lab.create()
+    lab.client.terminate_instances(InstanceIds=[lab.a.instance_id])
+    assert lab.instance(lab.a.instance_id)["State"]["Name"] == "shutting-down"
+    assert refused(lab.attach, eni, lab.a.instance_id)[0] == "IncorrectState"
+    soon(lambda: lab.instance(lab.a.instance_id)["State"]["Name"] == "terminated")
+    assert refused(lab.attach, eni, lab.a.instance_id)[0] == "IncorrectState"
+
+
+def test_attaching_takes_time_and_the_device_comes_later(start: Callable[[Profile], Lab]) -> None:
+    """Attaching, attached without a device, then the device; the history has them in this order."""
+    lab = start(SOON)
+    eni = lab.create()
+    lab.attach(eni, lab.b.instance_id)
+    assert lab.status(eni) == "attaching"
+    assert lab.show(eni)["Status"] == "in-use"
+    soon(lambda: lab.machines.plugged == {eni: (lab.b.instance_id, 1)})
+    changes = [event for event in lab.events if event["event"] in {"attachment", "device"}]
+    assert [event["status"] for event in changes] == ["attaching", "attached", "visible"]
+    assert changes[1]["t"] - changes[0]["t"] >= 0.1
+    assert changes[2]["t"] - changes[1]["t"] >= 0.1
+
+
+def test_of_two_racing_attaches_exactly_one_wins(lab: Lab) -> None:
+    """Twenty races of two instances for one ENI, over HTTP, at the same moment."""
+    eni = lab.create()
+    rivals = {instance.instance_id: lab.ec2.client() for instance in (lab.a, lab.b)}
+    for _ in range(20):
+        barrier, won, lost = threading.Barrier(2), list[str](), list[str]()
+
+        def race(instance_id: str) -> None:
+            barrier.wait()  # noqa: B023  # the threads end before the next turn
+            try:
+                answer = rivals[instance_id].attach_network_interface(
+                    NetworkInterfaceId=eni, InstanceId=instance_id, DeviceIndex=1
+                )
+                won.append(answer["AttachmentId"])  # noqa: B023
+            except ClientError as error:
+                lost.append(error.response["Error"]["Code"])  # noqa: B023
+
+        threads = [threading.Thread(target=race, args=[instance_id]) for instance_id in rivals]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (len(won), lost) == (1, ["InvalidNetworkInterface.InUse"])
+        assert lab.show(eni)["Attachment"]["AttachmentId"] == won[0]
+        lab.client.detach_network_interface(AttachmentId=won[0])
+
+
+def test_detaching_takes_time_and_then_the_attachment_is_gone(start: Callable[[Profile], Lab]) -> None:
+    """Detaching, then no attachment, status available, no device; the id is unknown from then on."""
+    lab = start(SOON)
+    eni = lab.create()
+    attachment = lab.attach(eni, lab.a.instance_id)
+    soon(lambda: eni in lab.machines.plugged)
+    lab.client.detach_network_interface(AttachmentId=attachment)
+    assert lab.status(eni) == "detaching"
+    assert refused(lab.attach, eni, lab.b.instance_id)[0] == "InvalidNetworkInterface.InUse"
+    assert refused(lab.client.detach_network_interface, AttachmentId=attachment)[0] == "IncorrectState"
+    soon(lambda: lab.status(eni) is None)
+    assert lab.show(eni)["Status"] == "available"
+    assert lab.machines.plugged == {}
+    code, _ = refused(lab.client.detach_network_interface, AttachmentId=attachment)
+    assert code == "InvalidAttachmentID.NotFound"
+
+
+def test_a_stale_attachment_id_does_not_touch_the_new_attachment(lab: Lab) -> None:
+    """Each attachment has an id of its own: the fencing token."""
+    eni = lab.create()
+    stale = lab.attach(eni, lab.a.instance_id)
+    lab.client.detach_network_interface(AttachmentId=stale)
+    fresh = lab.attach(eni, lab.b.instance_id)
+    code, _ = refused(lab.client.detach_network_interface, AttachmentId=stale, Force=True)
+    assert code == "InvalidAttachmentID.NotFound"
+    assert lab.show(eni)["Attachment"]["AttachmentId"] == fresh
+
+
+def test_the_primary_eni_stays(lab: Lab) -> None:
+    """Not even Force takes it."""
+    primary = lab.show(lab.a.eni_id)["Attachment"]["AttachmentId"]
+    for force in False, True:
+        code, _ = refused(lab.client.detach_network_interface, AttachmentId=primary, Force=force)
+        assert code == "OperationNotPermitted"
+
+
+def test_a_hung_guest_keeps_its_eni_until_force(lab: Lab) -> None:
+    """Detaching for ever without Force; with Force gone, and the history says that it was forced."""
+    eni = lab.create()
+    attachment = lab.attach(eni, lab.a.instance_id)
+    lab.machines.guests[lab.a.instance_id] = Guest.HUNG
+    lab.client.detach_network_interface(AttachmentId=attachment)
+    assert (lab.status(eni), eni in lab.machines.plugged) == ("detaching", True)
+    lab.client.detach_network_interface(AttachmentId=attachment, Force=True)
+    assert (lab.status(eni), lab.machines.plugged) == (None, {})
+    assert [event["forced"] for event in lab.events if event["event"] == "attachment"][-3:] == [False, True, True]
+
+
+@pytest.mark.parametrize(("profile", "shown"), [("instant", None), ("slow", "detaching")])
+def test_a_machine_without_power_lets_go_except_where_ec2_is_slow(
+    start: Callable[[Profile], Lab], profile: str, shown: str | None
+) -> None:
+    """What a power cut does to a normal detach is a matter of the profile."""
+    lab = start(replace(PROFILES["instant"], stuck=PROFILES[profile].stuck))
+    eni = lab.create()
+    attachment = lab.attach(eni, lab.a.instance_id)
+    lab.machines.guests[lab.a.instance_id] = Guest.OFF
+    lab.client.detach_network_interface(AttachmentId=attachment)
+    assert lab.status(eni) == shown
+
+
+def test_an_eni_that_is_detached_while_attaching_never_becomes_a_device(start: Callable[[Profile], Lab]) -> None:
+    """The attach that was overtaken must not finish."""
+    lab = start(SOON)
+    eni = lab.create()
+    lab.client.detach_network_interface(AttachmentId=lab.attach(eni, lab.a.instance_id))
+    soon(lambda: lab.status(eni) is None)
+    lab.attach(eni, lab.b.instance_id)
+    soon(lambda: lab.machines.plugged == {eni: (lab.b.instance_id, 1)})
+    statuses = [event["status"] for event in lab.events if event["event"] in {"attachment", "device"}]
+    assert statuses == ["attaching", "detaching", "detached", "attaching", "attached", "visible"]
+
+
+def test_an_eni_in_use_is_not_deleted(lab: Lab) -> None:
+    """It is, once it is detached."""
+    eni = lab.create()
+    attachment = lab.attach(eni, lab.a.instance_id)
+    code, message = refused(lab.client.delete_network_interface, NetworkInterfaceId=eni)
+    assert (code, "is currently in use" in message) == ("InvalidParameterValue", True)
+    lab.client.detach_network_interface(AttachmentId=attachment)
+    lab.client.delete_network_interface(NetworkInterfaceId=eni)
+    assert refused(lab.show, eni)[0] == "InvalidNetworkInterfaceID.NotFound"
+
+
+def test_termination_lets_go_of_enis_a_while_later(start: Callable[[Profile], Lab]) -> None:
+    """Shutting-down, with the ENI still attached; then available, or deleted where that was asked for; terminated."""
+    lab = start(SOON)
+    stays, goes = lab.create(), lab.create("10.0.0.101")
+    lab.attach(stays, lab.a.instance_id, 1)
+    attachment = lab.attach(goes, lab.a.instance_id, 2)
+    assert lab.show(goes)["Attachment"]["DeleteOnTermination"] is False
+    lab.client.modify_network_interface_attribute(
+        NetworkInterfaceId=goes, Attachment={"AttachmentId": attachment, "DeleteOnTermination": True}
+    )
+    assert lab.show(goes)["Attachment"]["DeleteOnTermination"] is True
+    soon(lambda: set(lab.machines.plugged) == {stays, goes})
+
+    lab.client.terminate_instances(InstanceIds=[lab.a.instance_id])
+    assert lab.machines.shut == [lab.a.instance_id]
+    assert lab.instance(lab.a.instance_id)["State"]["Name"] == "shutting-down"
+    assert lab.status(stays) == "attached"
+    soon(lambda: lab.status(stays) is None)
+    assert lab.show(stays)["Status"] == "available"
+    assert refused(lab.show, goes)[0] == "InvalidNetworkInterfaceID.NotFound"
+    assert refused(lab.show, lab.a.eni_id)[0] == "InvalidNetworkInterfaceID.NotFound"
+    assert lab.machines.plugged == {}
+    assert lab.ec2.interfaces(lab.a.instance_id) == ()
+    soon(lambda: lab.instance(lab.a.instance_id)["State"]["Name"] == "terminated")
+    assert lab.instance(lab.a.instance_id)["NetworkInterfaces"] == []
+    lab.ec2.run_instance("worker-c", "10.0.0.10")
+
+
+def test_terminating_twice_is_terminating_once(start: Callable[[Profile], Lab]) -> None:
+    """The second call answers, and nothing happens again."""
+    lab = start(SOON)
+    for _ in range(2):
+        lab.client.terminate_instances(InstanceIds=[lab.a.instance_id])
+    assert lab.machines.shut == [lab.a.instance_id]
+
+
+def test_a_dry_run_says_that_it_would_work_and_does_nothing(lab: Lab) -> None:
+    """For every mutating call of the product."""
+    eni, other = lab.create(), lab.create("10.0.0.101")
+    attachment = lab.attach(eni, lab.a.instance_id)
+    before = lab.client.describe_network_interfaces()["NetworkInterfaces"]
+    calls: list[tuple[Callable[..., object], dict[str, Any]]] = [
+        (lab.client.create_network_interface, {"SubnetId": lab.ec2.subnet_id, "PrivateIpAddress": "10.0.0.102"}),
+        (
+            lab.client.attach_network_interface,
+            {"NetworkInterfaceId": other, "InstanceId": lab.b.instance_id, "DeviceIndex": 1},
+        ),
+        (lab.client.detach_network_interface, {"AttachmentId": attachment}),
+        (lab.client.delete_network_interface, {"NetworkInterfaceId": other}),
+        (lab.client.create_tags, {"Resources": [eni], "Tags": [{"Key": "a", "Value": "b"}]}),
+        (lab.client.modify_network_interface_attribute, {"NetworkInterfaceId": eni, "Description": {"Value": "x"}}),
+    ]
+    for call, params in calls:
+        assert refused(call, DryRun=True, **params)[0] == "DryRunOperation", call
+    assert lab.client.describe_network_interfaces()["NetworkInterfaces"] == before
+
+
+def test_worlds_do_not_see_each_other(start: Callable[[Profile], Lab]) -> None:
+    """Two endpoints in one process have each its own VPC, with the same addresses."""
+    first, second = start(PROFILES["instant"]), start(PROFILES["instant"])
+    first.create()
+    assert second.create() not in {
+        eni["NetworkInterfaceId"] for eni in first.client.describe_network_interfaces()["NetworkInterfaces"]
+    }

@@ -1,0 +1,188 @@
+"""The lab's instance metadata service behaves as the real one where the product, and boto3, can tell."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+import requests
+from botocore.config import Config
+
+from lab.ec2 import PROFILES, Ec2, Instance, NoDevices
+from lab.imds import REBALANCE, SPOT, Imds
+
+TOKEN = "X-aws-ec2-metadata-token"
+TTL = "X-aws-ec2-metadata-token-ttl-seconds"
+
+
+class Lab:
+    """An EC2 endpoint, a worker, and the worker's metadata service on a loopback socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.events: list[dict[str, object]] = []
+        self.ec2 = Ec2(PROFILES["instant"], NoDevices(), self.events.append, seed=1)
+        self.worker: Instance = self.ec2.run_instance("worker-a", "10.0.0.10", ["10.0.0.20"])
+        self.imds = Imds(sock, self.worker, self.ec2)
+
+    def put(self, path: str = "/latest/api/token", ttl: str = "60") -> requests.Response:
+        return requests.put(self.imds.endpoint_url + path, headers={TTL: ttl}, timeout=2)
+
+    def get(self, path: str, token: str | None = None) -> requests.Response:
+        headers = {TOKEN: token or self.put().text}
+        return requests.get(f"{self.imds.endpoint_url}/latest/meta-data/{path}", headers=headers, timeout=2)
+
+    def macs(self) -> list[str]:
+        return self.get("network/interfaces/macs/").text.replace("/", "").split()
+
+    def attach(self, address: str) -> tuple[str, str]:
+        """The id and MAC of a new ENI that is attached to the worker."""
+        client = self.ec2.client()
+        eni = client.create_network_interface(SubnetId=self.ec2.subnet_id, PrivateIpAddress=address)["NetworkInterface"]
+        client.attach_network_interface(
+            NetworkInterfaceId=eni["NetworkInterfaceId"], InstanceId=self.worker.instance_id, DeviceIndex=1
+        )
+        return eni["NetworkInterfaceId"], eni["MacAddress"]
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """One worker with its metadata."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        lab = Lab(sock)
+        yield lab
+        lab.imds.stop()
+        lab.ec2.stop()
+
+
+def test_without_a_valid_token_nothing_is_told(lab: Lab) -> None:
+    """Version 1 requests, invented and expired tokens get 401; a token must ask for a sensible life."""
+    url = f"{lab.imds.endpoint_url}/latest/meta-data/instance-id"
+    assert requests.get(url, timeout=2).status_code == 401
+    assert lab.get("instance-id", "invented").status_code == 401
+    token = lab.put(ttl="60").text
+    assert lab.get("instance-id", token).text == lab.worker.instance_id
+    lab.imds.expire_tokens()
+    assert lab.get("instance-id", token).status_code == 401
+    short, asked = lab.put(ttl="1").text, time.monotonic()
+    assert lab.get("instance-id", short).status_code == 200
+    while lab.get("instance-id", short).status_code != 401:
+        assert time.monotonic() - asked < 5
+    assert time.monotonic() - asked >= 1
+    assert [lab.put(ttl=ttl).status_code for ttl in ("", "0", "21601", "x")] == [400] * 4
+
+
+def test_the_node_learns_who_and_where_it_is(lab: Lab) -> None:
+    """The paths that the product reads, the primary ENI included."""
+    mac = lab.worker.mac
+    subnet = f"network/interfaces/macs/{mac}"
+    assert {
+        path: lab.get(path).text
+        for path in (
+            "instance-id",
+            "mac",
+            "placement/availability-zone",
+            "placement/region",
+            f"{subnet}/interface-id",
+            f"{subnet}/device-number",
+            f"{subnet}/subnet-id",
+            f"{subnet}/vpc-id",
+            f"{subnet}/security-group-ids",
+            f"{subnet}/local-ipv4s",
+            f"{subnet}/subnet-ipv4-cidr-block",
+        )
+    } == {
+        "instance-id": lab.worker.instance_id,
+        "mac": mac,
+        "placement/availability-zone": "us-west-2-lax-1a",
+        "placement/region": "us-west-2",
+        f"{subnet}/interface-id": lab.worker.eni_id,
+        f"{subnet}/device-number": "0",
+        f"{subnet}/subnet-id": lab.ec2.subnet_id,
+        f"{subnet}/vpc-id": lab.ec2.vpc_id,
+        f"{subnet}/security-group-ids": lab.ec2.security_group_id,
+        f"{subnet}/local-ipv4s": "10.0.0.10\n10.0.0.20",
+        f"{subnet}/subnet-ipv4-cidr-block": "10.0.0.0/24",
+    }
+
+
+def test_an_attached_eni_shows_late_and_goes_late(lab: Lab) -> None:
+    """Not before the lag is over, in both directions; what EC2 says is known at once."""
+    eni, mac = lab.attach("10.0.0.100")
+    lab.imds.lag = 30.0
+    assert lab.get("network/interfaces/macs/").text == ""
+    lab.imds.lag = 0.0
+    assert lab.macs() == [lab.worker.mac, mac]
+    assert lab.get(f"network/interfaces/macs/{mac}/interface-id").text == eni
+    assert lab.get(f"network/interfaces/macs/{mac}/local-ipv4s").text == "10.0.0.100"
+    lab.imds.lag = 0.5
+    deadline = time.monotonic() + 5
+    while mac not in lab.macs():
+        assert time.monotonic() < deadline
+    client = lab.ec2.client()
+    attachment = client.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"][0]["Attachment"]
+    detached = time.monotonic()
+    client.detach_network_interface(AttachmentId=attachment["AttachmentId"])
+    assert lab.macs() == [lab.worker.mac, mac]
+    while mac in lab.macs():
+        assert time.monotonic() < detached + 5
+    assert time.monotonic() - detached >= 0.5
+
+
+def test_there_is_no_notice_until_one_is_raised(lab: Lab) -> None:
+    """404 before and after; the raised body in between."""
+    assert lab.get(SPOT).status_code == 404
+    lab.imds.notices[SPOT] = '{"action": "terminate", "time": "2026-01-01T00:02:00Z"}'
+    assert lab.get(SPOT).json()["action"] == "terminate"
+    assert lab.get(REBALANCE).status_code == 404
+    lab.imds.notices.clear()
+    assert lab.get(SPOT).status_code == 404
+
+
+def test_a_service_that_is_down_gives_no_answer(lab: Lab) -> None:
+    """The connection breaks; afterwards it answers again."""
+    lab.imds.down = True
+    with pytest.raises(requests.ConnectionError):
+        lab.put()
+    lab.imds.down = False
+    assert lab.put().status_code == 200
+
+
+def test_boto3_finds_credentials_and_ec2_knows_who_calls(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The default chain, with nothing in environment and files but the endpoints; the call is the worker's."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", lab.imds.endpoint_url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", lab.ec2.endpoint_url)
+    session = boto3.Session(region_name="us-west-2")
+    client = session.client("ec2", config=Config(retries={"total_max_attempts": 1}))
+    assert client.describe_network_interfaces()["NetworkInterfaces"]
+    credentials = session.get_credentials()
+    assert credentials is not None
+    assert credentials.method == "iam-role"
+    assert credentials.get_frozen_credentials().access_key == lab.ec2.credentials(lab.worker.instance_id)["AccessKeyId"]
+    assert lab.events[-1]["caller"] == lab.worker.instance_id
+
+
+def test_the_identity_document_agrees_with_the_rest(lab: Lab) -> None:
+    """Region, zone, instance and its type, and the account."""
+    token = lab.put().text
+    document = json.loads(
+        requests.get(
+            f"{lab.imds.endpoint_url}/latest/dynamic/instance-identity/document", headers={TOKEN: token}, timeout=2
+        ).text
+    )
+    assert document == {
+        "accountId": lab.ec2.account,
+        "availabilityZone": "us-west-2-lax-1a",
+        "instanceId": lab.worker.instance_id,
+        "instanceType": "m5.large",
+        "privateIp": "10.0.0.10",
+        "region": "us-west-2",
+    }
