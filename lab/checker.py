@@ -1,0 +1,430 @@
+"""
+Judge a run by its history.
+
+Pure: no I/O, no clock; a list of events goes in (history.py), a Verdict comes out.  Every rule that a run can break is
+one function below that says what is wrong, in words; a run without any is "ok".
+
+Which timestamps count:
+
+- **Outage**: attempts in the order of their *start*; an outage begins with the start of the first attempt that fails
+  and ends with the start of the next one that succeeds.  An attempt that failed ended up to a second later, so ends say
+  nothing.  The error is one interval between attempts (20 ms) at either end; a packet that was held back and delivered
+  late counts as the success that it was.
+- **What EC2 did**: the server's own times.
+- **What an agent did**: the time in its log line; when the lab read that line is later, and depends on its load.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+Event = Mapping[str, Any]
+
+DECIDED = ("takeover", "claim")
+"""The agents' events that begin a move: with a detach first, or without."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """
+    What a scenario must show; None is no demand.  Times in seconds.
+
+    `max_overhead_s` bounds the outage beyond detection and EC2's own time; `max_gap_s` is how long the client itself
+    may have stood still; `allowed_leftovers` are the `what` of leftovers that belong to the scenario.
+    """
+
+    scenario: str
+    ec2: str
+    address: str
+    carry: str = "eni"
+    max_outage_s: float | None = None
+    max_detection_s: float | None = None
+    max_overhead_s: float | None = None
+    min_moves: int = 0
+    max_moves: int | None = None
+    max_agent_exits: int = 0
+    max_gap_s: float = 0.25
+    allowed_leftovers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A run of failed attempts of one client; `until` is None if it did not end."""
+
+    client: str
+    since: float
+    until: float | None
+    last: float
+
+    @property
+    def seconds(self) -> float:
+        """From the first failure to the next success; at least so long if there was none."""
+        return (self.last if self.until is None else self.until) - self.since
+
+
+@dataclass(frozen=True)
+class Placement:
+    """
+    One attachment that followed another, and EC2's own time for it, in seconds; a move if the instance is another one.
+
+    `detach` is 0 where nobody asked for one; `idle` lies between detached and the attach call, and is the agent's.
+    """
+
+    source: str
+    target: str
+    detach: float
+    idle: float
+    attach: float
+    device: float
+
+    @property
+    def is_move(self) -> bool:
+        """The holder changed."""
+        return self.source != self.target
+
+    @property
+    def ec2(self) -> float:
+        """What EC2 itself took."""
+        return self.detach + self.attach + self.device
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run showed; `faults` says what is wrong with it, in words."""
+
+    scenario: str
+    carry: str
+    ec2: str
+    outage_s: float
+    total_outage_s: float
+    outages: tuple[Outage, ...]
+    placements: tuple[Placement, ...]
+    moves: int
+    ec2_calls: Mapping[str, int]
+    holder: str | None
+    detection_s: float | None
+    agent_exits: int
+    faults: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is wrong."""
+        return not self.faults
+
+    @property
+    def ec2_s(self) -> float:
+        """EC2's own time of all placements after the first."""
+        return sum(placement.ec2 for placement in self.placements)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "scenario": self.scenario,
+            "carry": self.carry,
+            "ec2": self.ec2,
+            "outage_s": round(self.outage_s, 3),
+            "total_outage_s": round(self.total_outage_s, 3),
+            "detection_s": None if self.detection_s is None else round(self.detection_s, 3),
+            "ec2_s": round(self.ec2_s, 3),
+            "moves": self.moves,
+            "placements": [
+                {
+                    "from": placement.source,
+                    "to": placement.target,
+                    **{part: round(getattr(placement, part), 3) for part in ("detach", "idle", "attach", "device")},
+                }
+                for placement in self.placements
+            ],
+            "holder": self.holder,
+            "ec2_calls": dict(self.ec2_calls),
+            "agent_exits": self.agent_exits,
+            "verdict": "ok" if self.ok else "faulty",
+            "faults": list(self.faults),
+        }
+
+
+def check(history: Sequence[Event], expectation: Expectation) -> Verdict:
+    """Judge a run: measure it, and hold it to what was expected."""
+    run = Run(history, expectation.address)
+    faults = tuple(fault for rule in RULES for fault in rule(run, expectation))
+    return Verdict(
+        scenario=expectation.scenario,
+        carry=expectation.carry,
+        ec2=expectation.ec2,
+        outage_s=run.outage_s,
+        total_outage_s=run.total_outage_s,
+        outages=run.outages,
+        placements=run.placements,
+        moves=run.moves,
+        ec2_calls=run.ec2_calls,
+        holder=run.holder,
+        detection_s=run.detection_s,
+        agent_exits=len(run.agent_exits),
+        faults=faults,
+    )
+
+
+@dataclass(frozen=True)
+class _Attachment:
+    """The life of one attachment of the interface with the address."""
+
+    id: str
+    eni: str
+    instance: str
+    since: float
+    attached: float | None
+    until: float | None
+
+
+class Run:
+    """The measurements of one history."""
+
+    def __init__(self, history: Sequence[Event], address: str) -> None:
+        self._events = sorted(history, key=lambda event: float(event["t"]))
+        self.attempts = _attempts(self._of("client", "attempt"))
+        self.outages = tuple(
+            outage for client, attempts in self.attempts.items() for outage in _outages(client, attempts)
+        )
+        self.attachments = _attachments(event for event in self._of("ec2", "attachment") if event["address"] == address)
+        self.placements = tuple(self._placements())
+        self.moves = sum(placement.is_move for placement in self.placements)
+        # The nemesis calls EC2 too, but not as an instance.
+        callers = (event for event in self._of("ec2", "call") if str(event["caller"]).startswith("i-"))
+        self.ec2_calls = dict(sorted(Counter(str(event["action"]) for event in callers).items()))
+        self.detection_s = self._detection()
+        self.agent_lines = self._of("agent", "log")
+        self.agent_exits = [
+            event for event in self._of("kubelet", "exit") if event["reason"] in {"exited", "unhealthy"}
+        ]
+        self.leftovers = [str(event["what"]) for event in self._of("lab", "leftover")]
+
+    def _of(self, source: str, kind: str) -> list[Event]:
+        return [event for event in self._events if event["source"] == source and event["event"] == kind]
+
+    @property
+    def outage_s(self) -> float:
+        """The longest outage of any client."""
+        return max((outage.seconds for outage in self.outages), default=0.0)
+
+    @property
+    def total_outage_s(self) -> float:
+        """All outages together, of the client that had most."""
+        totals: Counter[str] = Counter()
+        for outage in self.outages:
+            # A Counter counts floats as well; its type says int.
+            totals[outage.client] += outage.seconds  # type: ignore[assignment]
+        return max(totals.values(), default=0.0)
+
+    @property
+    def holder(self) -> str | None:
+        """The instance that has the address at the end."""
+        held = [attachment for attachment in self.attachments if attachment.attached and attachment.until is None]
+        return held[-1].instance if held else None
+
+    def _placements(self) -> Iterator[Placement]:
+        placed = [attachment for attachment in self.attachments if attachment.attached is not None]
+        for old, new in pairwise(placed):
+            yield self._placement(old, new)
+
+    def _placement(self, old: _Attachment, new: _Attachment) -> Placement:
+        """Take it apart; a part whose beginning or end was not recorded has no length."""
+        detached = old.until if old.until is not None else new.since
+        asked = self._first_call("DetachNetworkInterface", "AttachmentId", old.id, old.since, detached)
+        called = self._last_call("AttachNetworkInterface", "NetworkInterfaceId", new.eni, detached, new.since)
+        attached = new.attached if new.attached is not None else new.since
+        visible = next(
+            (
+                float(event["t"])
+                for event in self._of("ec2", "device")
+                if event["eni"] == new.eni
+                and event["instance"] == new.instance
+                and event["status"] == "visible"
+                and float(event["t"]) >= new.since
+            ),
+            attached,
+        )
+        began = new.since if called is None else called
+        return Placement(
+            source=old.instance,
+            target=new.instance,
+            detach=0.0 if asked is None else max(0.0, detached - asked),
+            idle=max(0.0, began - detached),
+            attach=max(0.0, attached - began),
+            device=max(0.0, visible - attached),
+        )
+
+    def _calls(self, action: str, parameter: str, value: str, since: float, until: float) -> list[float]:
+        return sorted(
+            float(event["began"])
+            for event in self._of("ec2", "call")
+            if event["action"] == action
+            and event["error"] is None
+            and event["params"].get(parameter) == value
+            and since <= float(event["began"]) <= until
+        )
+
+    def _first_call(self, action: str, parameter: str, value: str, since: float, until: float) -> float | None:
+        return next(iter(self._calls(action, parameter, value, since, until)), None)
+
+    def _last_call(self, action: str, parameter: str, value: str, since: float, until: float) -> float | None:
+        return next(reversed(self._calls(action, parameter, value, since, until)), None)
+
+    def _detection(self) -> float | None:
+        """From the nemesis to the first decision after it to move the address."""
+        begin = next((float(event["t"]) for event in self._of("nemesis", "begin")), None)
+        if begin is None:
+            return None
+        decided = (logged_at(event) for event in self._of("agent", "log") if event["fields"].get("event") in DECIDED)
+        return min((when - begin for when in decided if when >= begin), default=None)
+
+
+def logged_at(event: Event) -> float:
+    """When an agent's line was written, by its own time where it has one."""
+    try:
+        return datetime.fromisoformat(event["fields"]["time"]).timestamp()
+    except (KeyError, ValueError):
+        return float(event["t"])
+
+
+def _attempts(events: Sequence[Event]) -> dict[str, list[Event]]:
+    """The attempts of each client, in the order of their start."""
+    by_client: dict[str, list[Event]] = {}
+    for event in sorted(events, key=lambda event: float(event["started"])):
+        by_client.setdefault(str(event["client"]), []).append(event)
+    return by_client
+
+
+def _outages(client: str, attempts: Sequence[Event]) -> Iterator[Outage]:
+    since: float | None = None
+    last = 0.0
+    for attempt in attempts:
+        last = float(attempt["started"])
+        if not attempt["ok"] and since is None:
+            since = last
+        elif attempt["ok"] and since is not None:
+            yield Outage(client, since, last, last)
+            since = None
+    if since is not None:
+        yield Outage(client, since, None, last)
+
+
+def _attachments(events: Iterator[Event]) -> tuple[_Attachment, ...]:
+    """The attachments, oldest first."""
+    seen: dict[str, dict[str, float]] = {}
+    about: dict[str, Event] = {}
+    for event in events:
+        name = str(event["attachment"])
+        about.setdefault(name, event)
+        seen.setdefault(name, {}).setdefault(str(event["status"]), float(event["t"]))
+    return tuple(
+        _Attachment(
+            name,
+            str(about[name]["eni"]),
+            str(about[name]["instance"]),
+            min(times.values()),
+            times.get("attached"),
+            times.get("detached"),
+        )
+        for name, times in seen.items()
+    )
+
+
+def _clients_measured(run: Run, expectation: Expectation) -> Iterator[str]:
+    """Without a client that ran all the time, no outage means nothing."""
+    if not run.attempts:
+        yield "no client measured anything"
+    for client, attempts in run.attempts.items():
+        if not any(attempt["ok"] for attempt in attempts):
+            yield f"client {client} never got an answer"
+        gap = max((float(b["started"]) - float(a["started"]) for a, b in pairwise(attempts)), default=0.0)
+        if gap > expectation.max_gap_s:
+            yield f"client {client} itself stood still for {gap:.2f} s"
+
+
+def _outage_ended(run: Run, _: Expectation) -> Iterator[str]:
+    for outage in run.outages:
+        if outage.until is None:
+            yield f"client {outage.client}: an outage of {outage.seconds:.2f} s is unfinished"
+
+
+def _outage_bounded(run: Run, expectation: Expectation) -> Iterator[str]:
+    most = expectation.max_outage_s
+    if most is not None and run.outage_s > most:
+        yield f"an outage of {run.outage_s:.2f} s, at most {most:g} s is allowed"
+
+
+def _detection_bounded(run: Run, expectation: Expectation) -> Iterator[str]:
+    most = expectation.max_detection_s
+    if most is None:
+        return
+    if run.detection_s is None:
+        yield "no agent logged a takeover or a claim after the nemesis"
+    elif run.detection_s > most:
+        yield f"detection took {run.detection_s:.2f} s, at most {most:g} s is allowed"
+
+
+def _overhead_bounded(run: Run, expectation: Expectation) -> Iterator[str]:
+    most = expectation.max_overhead_s
+    if most is None:
+        return
+    explained = (run.detection_s or 0.0) + sum(placement.ec2 for placement in run.placements)
+    if run.outage_s > explained + most:
+        yield (
+            f"an outage of {run.outage_s:.2f} s, of which detection and EC2 explain {explained:.2f} s "
+            f"and {most:g} s more are allowed"
+        )
+
+
+def _moves_bounded(run: Run, expectation: Expectation) -> Iterator[str]:
+    if run.moves < expectation.min_moves:
+        yield f"{run.moves} moves, at least {expectation.min_moves} were expected"
+    if expectation.max_moves is not None and run.moves > expectation.max_moves:
+        yield f"{run.moves} moves, at most {expectation.max_moves} are allowed"
+
+
+def _one_holder(run: Run, _: Expectation) -> Iterator[str]:
+    for index, old in enumerate(run.attachments):
+        for new in run.attachments[index + 1 :]:
+            if old.until is None or new.since < old.until:
+                yield f"two holders: {new.id} ({new.instance}) began before {old.id} ({old.instance}) was detached"
+
+
+def _held_at_the_end(run: Run, _: Expectation) -> Iterator[str]:
+    if run.holder is None:
+        yield "nobody holds the address at the end"
+
+
+def _nothing_left(run: Run, expectation: Expectation) -> Iterator[str]:
+    for what in run.leftovers:
+        if what not in expectation.allowed_leftovers:
+            yield f"left behind: {what}"
+
+
+def _no_traceback(run: Run, _: Expectation) -> Iterator[str]:
+    for event in run.agent_lines:
+        if "Traceback" in event["line"]:
+            yield f"a traceback in {event['pod']} ({event['container']})"
+
+
+def _agents_live(run: Run, expectation: Expectation) -> Iterator[str]:
+    if len(run.agent_exits) > expectation.max_agent_exits:
+        for event in run.agent_exits:
+            yield f"{event['pod']} ({event['container']}) ended by itself: {event['reason']}, exit code {event['code']}"
+
+
+RULES: tuple[Callable[[Run, Expectation], Iterator[str]], ...] = (
+    _clients_measured,
+    _outage_ended,
+    _outage_bounded,
+    _detection_bounded,
+    _overhead_bounded,
+    _moves_bounded,
+    _one_holder,
+    _held_at_the_end,
+    _nothing_left,
+    _no_traceback,
+    _agents_live,
+)

@@ -1,0 +1,275 @@
+"""The checker: a good run is ok, and each rule has a history that breaks it."""
+
+from typing import Any
+
+import pytest
+
+from lab.checker import Event, Expectation, check
+
+ADDRESS = "10.0.0.100"
+A, B = "i-aaaa", "i-bbbb"
+CUT = 10.0
+"""When the power is cut."""
+
+
+def attempts(
+    down: tuple[float, float] | None = None, *, client: str = "in", until: float = 30.0, pause: float = 0.02
+) -> list[Event]:
+    """A client's attempts every `pause` seconds from 0; those that start in [down) fail after a second."""
+    events: list[Event] = []
+    for number in range(int(until / pause)):
+        started = number * pause
+        ok = down is None or not down[0] <= started < down[1]
+        outcome = {"ok": ok, "error": None if ok else "timeout", "answer": "worker-a" if ok else None}
+        took = 0.001 if ok else 1.0
+        events.append(
+            {
+                "t": started + took,
+                "source": "client",
+                "event": "attempt",
+                "client": client,
+                "started": started,
+                **outcome,
+            }
+        )
+    return events
+
+
+def attachment(t: float, name: str, instance: str, status: str, **more: Any) -> Event:
+    """EC2's record of one step of an attachment."""
+    common = {"source": "ec2", "event": "attachment", "eni": "eni-1", "address": ADDRESS, "forced": False}
+    return {**common, "t": t, "attachment": name, "instance": instance, "status": status, **more}
+
+
+def call(t: float, action: str, caller: str = B, **parameters: str) -> Event:
+    """EC2's record of one call, which took 10 ms."""
+    common = {"source": "ec2", "event": "call", "error": None}
+    return {**common, "t": t + 0.01, "began": t, "action": action, "caller": caller, "params": parameters}
+
+
+def device(t: float, instance: str, status: str = "visible") -> Event:
+    """EC2's record of a device that came or went."""
+    return {"t": t, "source": "ec2", "event": "device", "eni": "eni-1", "instance": instance, "status": status}
+
+
+def log(t: float, line: str, **fields: str) -> Event:
+    """A line of an observer."""
+    common = {"source": "agent", "event": "log", "pod": "floating-ip-b", "node": "worker-b", "container": "observer"}
+    return {**common, "t": t, "line": line, "fields": fields}
+
+
+def ended(t: float, reason: str, code: int) -> Event:
+    """The kubelet's record of a container's end."""
+    common = {"source": "kubelet", "event": "exit", "pod": "floating-ip-b", "node": "worker-b", "container": "observer"}
+    return {**common, "t": t, "reason": reason, "code": code}
+
+
+FIRST = [
+    attachment(1.0, "eni-attach-1", A, "attaching"),
+    attachment(2.0, "eni-attach-1", A, "attached"),
+    device(2.1, A),
+]
+
+FAILOVER = [
+    *FIRST,
+    {"t": CUT, "source": "nemesis", "event": "begin", "name": "power-cut", "target": "worker-a"},
+    log(11.9, "event=takeover", event="takeover", time="1970-01-01T00:00:11.500Z"),
+    call(11.5, "DetachNetworkInterface", AttachmentId="eni-attach-1"),
+    attachment(11.51, "eni-attach-1", A, "detaching"),
+    attachment(14.0, "eni-attach-1", A, "detached"),
+    call(14.1, "AttachNetworkInterface", NetworkInterfaceId="eni-1"),
+    attachment(14.11, "eni-attach-2", B, "attaching"),
+    attachment(17.1, "eni-attach-2", B, "attached"),
+    device(18.1, B),
+    {"t": 20.0, "source": "nemesis", "event": "end", "name": "power-cut", "target": "worker-a"},
+]
+"""A power cut at 10: detected after 1.5 s; EC2 takes 2.5 s to detach, 3 s to attach, 1 s to show the device."""
+
+EXPECTED = Expectation(
+    scenario="power-cut",
+    ec2="typical",
+    address=ADDRESS,
+    max_outage_s=10.0,
+    max_detection_s=2.0,
+    max_overhead_s=0.5,
+    min_moves=1,
+    max_moves=1,
+)
+QUIET = Expectation(scenario="pod-delete", ec2="instant", address=ADDRESS, max_outage_s=0.0, max_moves=0)
+
+
+def faults(history: list[Event], expectation: Expectation = EXPECTED) -> str:
+    """What is wrong with a run, as one text."""
+    return "; ".join(check(history, expectation).faults)
+
+
+def test_a_good_failover_is_ok_and_measured() -> None:
+    """Outage, detection and EC2's own time, each from its right source."""
+    verdict = check([*attempts((CUT, 18.2)), *FAILOVER], EXPECTED)
+    assert verdict.faults == ()
+    assert verdict.ok
+    assert verdict.outage_s == pytest.approx(8.2)
+    assert verdict.detection_s == pytest.approx(1.5)
+    assert verdict.holder == B
+    assert verdict.moves == 1
+    [move] = verdict.placements
+    assert (move.detach, move.idle, move.attach, move.device) == pytest.approx((2.5, 0.1, 3.0, 1.0))
+    assert verdict.ec2_s == pytest.approx(6.5)
+
+
+def test_the_verdict_as_json_has_what_the_issue_asks_for() -> None:
+    """The keys that others read."""
+    found = check([*attempts((CUT, 18.2)), *FAILOVER], EXPECTED).to_dict()
+    assert {
+        "scenario": "power-cut",
+        "carry": "eni",
+        "ec2": "typical",
+        "moves": 1,
+        "verdict": "ok",
+    }.items() <= found.items()
+    assert found["outage_s"] == 8.2
+    assert found["ec2_calls"] == {"AttachNetworkInterface": 1, "DetachNetworkInterface": 1}
+
+
+def test_an_outage_of_300_ms_is_seen_as_300_ms() -> None:
+    """By the attempts' starts, although each failed attempt lasted for a second."""
+    verdict = check([*attempts((5.0, 5.3)), *FIRST], QUIET)
+    assert verdict.outage_s == pytest.approx(0.3, abs=0.021)
+    assert "an outage of 0.30 s, at most 0 s is allowed" in verdict.faults
+
+
+def test_two_outages_are_not_one() -> None:
+    """The longest counts, and both add up."""
+    history = [{**event, "ok": False} if 8.0 <= event["started"] < 8.1 else event for event in attempts((5.0, 5.3))]
+    verdict = check([*history, *FIRST], QUIET)
+    assert verdict.outage_s == pytest.approx(0.3, abs=0.021)
+    assert verdict.total_outage_s == pytest.approx(0.4, abs=0.041)
+
+
+def test_the_client_that_fared_worse_counts() -> None:
+    """An outage that only the outside client saw is an outage."""
+    verdict = check([*attempts(), *attempts((5.0, 6.0), client="out"), *FIRST], QUIET)
+    assert verdict.outage_s == pytest.approx(1.0, abs=0.021)
+
+
+def test_an_outage_that_does_not_end_is_a_fault() -> None:
+    """Also where no bound was given."""
+    bare = Expectation(scenario="x", ec2="instant", address=ADDRESS)
+    assert "unfinished" in faults([*attempts((25.0, 31.0)), *FIRST], bare)
+
+
+def test_a_run_without_a_client_is_a_fault() -> None:
+    """Nobody looked."""
+    assert "no client measured anything" in faults(FIRST, QUIET)
+
+
+def test_a_client_that_never_got_an_answer_is_a_fault() -> None:
+    """Everything failed, from the beginning."""
+    assert "never got an answer" in faults([*attempts((0.0, 31.0)), *FIRST])
+
+
+def test_a_client_that_stood_still_is_a_fault() -> None:
+    """An outage during its absence would not have been seen."""
+    history = [event for event in attempts() if not 5.0 < event["started"] < 6.0]
+    assert "itself stood still for 1.00 s" in faults([*history, *FIRST], QUIET)
+
+
+def test_slow_detection_is_a_fault() -> None:
+    """By the time in the agent's line, not by when it was read."""
+    decision = log(12.6, "event=takeover", event="takeover", time="1970-01-01T00:00:12.500Z")
+    late = [decision if event["event"] == "log" else event for event in FAILOVER]
+    assert "detection took 2.50 s" in faults([*attempts((CUT, 18.2)), *late])
+
+
+def test_a_claim_is_a_detection_too() -> None:
+    """EC2 took the interface away itself, as with a terminated instance: there is nothing to detach."""
+    claim = log(12.6, "event=claim", event="claim", time="1970-01-01T00:00:11.000Z")
+    history = [claim if event["event"] == "log" else event for event in FAILOVER]
+    assert check([*attempts(), *history], QUIET).detection_s == pytest.approx(1.0)
+
+
+def test_a_takeover_that_nobody_logged_is_a_fault() -> None:
+    """Where detection is bounded, it must be known."""
+    silent = [event for event in FAILOVER if event["event"] != "log"]
+    assert "no agent logged a takeover" in faults([*attempts((CUT, 18.2)), *silent])
+
+
+def test_an_outage_beyond_detection_and_ec2_is_a_fault() -> None:
+    """1.5 s and 6.5 s explain 8 s; 0.5 s more are allowed."""
+    assert "of which detection and EC2 explain 8.00 s" in faults([*attempts((CUT, 18.6)), *FAILOVER])
+
+
+def test_an_unwanted_move_is_a_fault() -> None:
+    """Deleting a pod moves nothing."""
+    assert "1 moves, at most 0 are allowed" in faults([*attempts(), *FAILOVER], QUIET)
+
+
+def test_a_missing_move_is_a_fault() -> None:
+    """A power cut that moves nothing cannot be right."""
+    assert "0 moves, at least 1 were expected" in faults([*attempts(), *FIRST])
+
+
+def test_attaching_to_the_same_instance_again_is_no_move() -> None:
+    """The interface came back to where it was; EC2's time for it is known all the same."""
+    again = [
+        *FIRST,
+        call(5.0, "DetachNetworkInterface", caller="nemesis", AttachmentId="eni-attach-1"),
+        attachment(6.0, "eni-attach-1", A, "detached"),
+        call(7.0, "AttachNetworkInterface", caller=A, NetworkInterfaceId="eni-1"),
+        attachment(7.1, "eni-attach-2", A, "attaching"),
+        attachment(9.0, "eni-attach-2", A, "attached"),
+        device(9.5, A),
+    ]
+    verdict = check([*attempts(), *again], QUIET)
+    assert (verdict.moves, verdict.holder, verdict.ok) == (0, A, True)
+    assert verdict.ec2_s == pytest.approx(1.0 + 2.0 + 0.5)
+    assert verdict.ec2_calls == {"AttachNetworkInterface": 1}, "the nemesis' own call is not the agents'"
+
+
+def test_two_holders_are_a_fault() -> None:
+    """A second attachment began before the first was detached."""
+    second = [
+        attachment(5.0, "eni-attach-2", B, "attaching", eni="eni-2"),
+        attachment(6.0, "eni-attach-2", B, "attached"),
+    ]
+    first_ends = [attachment(7.0, "eni-attach-1", A, "detached")]
+    assert "two holders" in faults([*attempts(), *FIRST, *second, *first_ends])
+    assert "two holders" in faults([*attempts(), *FIRST, *second])
+
+
+def test_another_address_is_no_second_holder() -> None:
+    """Only the floating address is judged."""
+    other = [attachment(5.0, "eni-attach-9", B, "attached", address="10.0.0.101", eni="eni-9")]
+    assert faults([*attempts(), *FIRST, *other], QUIET) == ""
+
+
+def test_no_holder_at_the_end_is_a_fault() -> None:
+    """Detached and never attached again."""
+    assert "nobody holds" in faults([*attempts(), *FIRST, attachment(28.0, "eni-attach-1", A, "detached")], QUIET)
+
+
+def test_a_leftover_is_a_fault_unless_allowed() -> None:
+    """What a dead node could not clean up may be allowed by the scenario."""
+    history = [*attempts(), *FIRST, {"t": 29.0, "source": "lab", "event": "leftover", "what": "rule 900 on worker-a"}]
+    assert "left behind: rule 900 on worker-a" in faults(history, QUIET)
+    allowed = Expectation("x", "instant", ADDRESS, allowed_leftovers=frozenset({"rule 900 on worker-a"}))
+    assert faults(history, allowed) == ""
+
+
+def test_a_traceback_is_a_fault() -> None:
+    """An agent's error is one line, never a traceback."""
+    assert "a traceback in floating-ip-b" in faults(
+        [*attempts(), *FIRST, log(5.0, "Traceback (most recent call last):")], QUIET
+    )
+
+
+@pytest.mark.parametrize("reason", ["exited", "unhealthy"])
+def test_an_agent_that_ended_by_itself_is_a_fault(reason: str) -> None:
+    """Whether it crashed or its liveness probe failed."""
+    assert "ended by itself" in faults([*attempts(), *FIRST, ended(5.0, reason, 1)], QUIET)
+
+
+@pytest.mark.parametrize("reason", ["completed", "stopped", "node-lost"])
+def test_an_agent_that_was_ended_is_no_fault(reason: str) -> None:
+    """An init container that is done, a deleted pod, a dead node."""
+    assert faults([*attempts(), *FIRST, ended(5.0, reason, 0)], QUIET) == ""

@@ -1,0 +1,387 @@
+"""The small Kubernetes: it runs `floating-ip.yaml` as a cluster would, with a small program in the image's place."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.history import Event, History, parse_logfmt
+from lab.kubelet import POD, Backoff, Cluster
+from lab.manifest import Container, Manifest, load
+from lab.netns import Namespace
+
+ROOT = Path(__file__).parents[2]
+VARIABLES = {"AWS_ACCOUNT": "111122223333", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
+NAME = "floating-ip"
+
+PROGRAM = r"""
+import http.server, os, pathlib, signal, sys, threading
+role, switches = sys.argv[1], pathlib.Path(os.environ["SWITCHES"])
+def on(switch):
+    return (switches / switch).exists()
+def say(**fields):
+    print(*(f"{key}={value}" for key, value in fields.items()), flush=True)
+def can_write(path):
+    try:
+        open(path, "w").close()
+        return "yes"
+    except OSError:
+        return "no"
+if role == "attach":
+    say(event="attach")
+    sys.exit(3 if on("attach-fails") else 0)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(500 if on("not" + self.path[1:]) else 200)
+        self.end_headers()
+    def log_message(self, *arguments):
+        pass
+def stop(*_):
+    say(event="sigterm")
+    if not on("stubborn"):
+        os._exit(0)
+signal.signal(signal.SIGTERM, stop)
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+say(event="start", pid=os.getpid(), caps=status["CapEff"].strip(), bound=status["CapBnd"].strip(),
+    nnp=status["NoNewPrivs"].strip(), ip=os.environ["FLOATING_IP"],
+    node=os.environ["NODE_NAME"], pod=os.environ["POD_NAME"],
+    home=os.environ["HOME"], inherited="SECRET" in os.environ, settings=can_write("/etc/floatingip/settings.yaml"),
+    sysctl=can_write("/proc/sys/net/ipv4/ip_forward"), root=can_write("/etc/x"), etc=os.path.exists("/etc/passwd"),
+    lines=len(open("/etc/floatingip/settings.yaml").readlines()))
+def tick():
+    say(event="tick")
+    timer = threading.Timer(0.05, tick)
+    timer.daemon = True
+    timer.start()
+tick()
+print("not logfmt: käse", file=sys.stderr, flush=True)
+http.server.ThreadingHTTPServer(("0.0.0.0", 9807), Handler).serve_forever()
+"""
+
+
+@dataclass
+class Box:
+    """A worker as far as the kubelet is concerned."""
+
+    name: str
+    address: str
+    namespace: Namespace
+
+    def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+        """Start a process in the worker's namespace."""
+        return self.namespace.popen(command, **options)
+
+
+@dataclass
+class Lab:
+    """A cluster of two workers, its history, and the switches of the program."""
+
+    cluster: Cluster
+    history: History
+    switches: Path
+
+    def events(self, event: str, **wanted: object) -> list[Event]:
+        """The events so far with these values."""
+        return [
+            found
+            for found in self.history.events()
+            if found["event"] == event and all(found[key] == value for key, value in wanted.items())
+        ]
+
+    def said(self, event: str, **wanted: object) -> list[Event]:
+        """The lines of the program so far with that `event`."""
+        return [line for line in self.events("log", **wanted) if line["fields"].get("event") == event]
+
+    def until(self, condition: Callable[[], object], timeout: float = 10.0) -> None:
+        """Wait for something that must happen."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, [event for event in self.history.events() if event["event"] != "log"]
+            time.sleep(0.01)
+
+
+def processes(node: str) -> list[str]:
+    """The processes in a worker's namespace."""
+    return subprocess.run(["ip", "netns", "pids", node], check=True, capture_output=True, text=True).stdout.split()
+
+
+def hurried(manifest: Manifest) -> Manifest:
+    """The same with probes every 0.1 s and a grace of 1 s."""
+    deployment = manifest.deployments[NAME]
+    [observer] = deployment.pod.containers
+    assert observer.liveness
+    assert observer.readiness
+    observer = replace(
+        observer,
+        liveness=replace(observer.liveness, initial_delay=0.5, period=0.1),
+        readiness=replace(observer.readiness, period=0.1),
+    )
+    pod = replace(deployment.pod, containers=(observer,), grace=1.0)
+    return replace(manifest, deployments={NAME: replace(deployment, pod=pod)})
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    """`floating-ip.yaml` as it stands, but in a hurry."""
+    return hurried(load(ROOT / "floating-ip.yaml", VARIABLES))
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """Two workers, nothing deployed."""
+    monkeypatch.setenv("SECRET", "of the lab")
+
+    def command(container: Container) -> list[str]:
+        return [sys.executable, "-S", "-c", PROGRAM, *container.args]
+
+    boxes = []
+    for index, name in enumerate(("k-a", "k-b")):
+        box = Box(name, f"10.0.0.{10 + index}", Namespace(name))
+        box.namespace.create()
+        box.namespace.ip(f"address add {box.address}/32 dev lo")
+        boxes.append(box)
+    history = History(tmp_path / "history.jsonl")
+    cluster = Cluster(boxes, history, command_for=command, extra_env={"SWITCHES": str(tmp_path)}, backoff=0.3)
+    yield Lab(cluster, history, tmp_path)
+    cluster.stop_all(grace=0.0)
+    for box in boxes:
+        assert processes(box.name) == [], "stop_all leaves no process"
+        box.namespace.delete()
+    history.close()
+
+
+def test_each_node_gets_one_pod_whose_init_container_ran_first(lab: Lab, manifest: Manifest) -> None:
+    """Anti-affinity, init container to completion, then the observer, ready when its probe says so."""
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    assert sorted(str(pod.node) for pod in lab.cluster.pods()) == ["k-a", "k-b"]
+    for pod in lab.cluster.pods():
+        phases = [event["phase"] for event in lab.events("pod", pod=pod.name)]
+        assert phases == ["Pending", "Init", "Running", "Running"]
+        [done] = lab.events("exit", pod=pod.name)
+        assert (done["container"], done["reason"], done["code"]) == ("attach", "completed", 0)
+        [attach], [start] = lab.said("attach", pod=pod.name), lab.said("start", pod=pod.name)
+        assert attach["t"] < start["t"]
+
+
+def test_a_container_has_what_the_manifest_gives_it_and_no_more(lab: Lab, manifest: Manifest) -> None:
+    """PID 1, two capabilities (bits 12 and 13), the mounted settings, its variables; everything else read-only."""
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    pod = lab.cluster.pod_on("k-a")
+    [start] = lab.said("start", pod=pod.name)
+    lines = len(manifest.config_maps[NAME].data["settings.yaml"].splitlines())
+    assert start["fields"] == {
+        "event": "start", "pid": "1", "caps": "0000000000003000", "bound": "0000000000003000", "nnp": "1",
+        "ip": "10.0.0.100", "node": "k-a", "pod": pod.name, "home": "/nonexistent", "inherited": "False",
+        "settings": "no", "sysctl": "no", "root": "no", "etc": "True", "lines": str(lines),
+    }  # fmt: skip
+    assert not Path("/etc/floatingip").exists(), "the mount is the pod's alone"
+    assert [event["fields"] for event in lab.events("log", pod=pod.name, line="not logfmt: käse")] == [{}]
+
+
+def test_a_deleted_pod_gets_sigterm_and_is_replaced_on_its_node(lab: Lab, manifest: Manifest) -> None:
+    """The replacement waits until the old one is gone: the node has room for one."""
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    old = lab.cluster.pod_on("k-a")
+    lab.cluster.delete_pod(old.name)
+    lab.until(old.gone.is_set)
+    lab.cluster.wait_ready(10)
+    new = lab.cluster.pod_on("k-a")
+    assert new.name != old.name
+    [exit_] = lab.events("exit", pod=old.name, container="observer")
+    assert (exit_["reason"], exit_["code"]) == ("stopped", 0)
+    assert len(lab.said("sigterm", pod=old.name)) == 1
+    [gone] = lab.events("pod", pod=old.name, phase="Gone")
+    assert lab.events("pod", pod=new.name, phase="Init")[0]["t"] >= gone["t"]
+
+
+def test_a_pod_that_ignores_sigterm_is_killed_after_the_grace_period(lab: Lab, manifest: Manifest) -> None:
+    """One second here; exit code 137 as in a real cluster."""
+    (lab.switches / "stubborn").touch()
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    old = lab.cluster.pod_on("k-a")
+    began = time.monotonic()
+    lab.cluster.delete_pod(old.name)
+    lab.until(old.gone.is_set)
+    assert 1.0 <= time.monotonic() - began < 2.0
+    [exit_] = lab.events("exit", pod=old.name, container="observer")
+    assert (exit_["reason"], exit_["code"]) == ("stopped", 137)
+
+
+def test_a_cordoned_node_gets_no_new_pod(lab: Lab, manifest: Manifest) -> None:
+    """The replacement stays Pending, since the other node is taken, until the node is uncordoned."""
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    lab.cluster.cordon("k-a")
+    old = lab.cluster.pod_on("k-a")
+    lab.cluster.delete_pod(old.name)
+    lab.until(old.gone.is_set)
+    assert sorted(pod.phase for pod in lab.cluster.pods()) == ["Pending", "Running"]
+    lab.cluster.uncordon("k-a")
+    lab.cluster.wait_ready(10)
+    assert lab.cluster.pod_on("k-a").is_ready
+
+
+def test_a_third_replica_waits_for_a_third_node_and_goes_first(lab: Lab, manifest: Manifest) -> None:
+    """Scaling up and down again."""
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    first = {pod.name for pod in lab.cluster.pods()}
+    lab.cluster.scale(NAME, 3)
+    assert [pod.phase for pod in lab.cluster.pods()] == ["Running", "Running", "Pending"]
+    lab.cluster.scale(NAME, 2)
+    assert {pod.name for pod in lab.cluster.pods()} == first
+
+
+def test_a_node_selector_that_no_node_has_leaves_pods_pending(lab: Lab, manifest: Manifest) -> None:
+    """The zone is not the nodes'."""
+    deployment = manifest.deployments[NAME]
+    zoned = replace(deployment, pod=replace(deployment.pod, node_selector={"topology.kubernetes.io/zone": "elsewhere"}))
+    lab.cluster.apply(replace(manifest, deployments={NAME: zoned}))
+    assert [(pod.phase, pod.node) for pod in lab.cluster.pods()] == [("Pending", None)] * 2
+
+
+def test_a_failing_init_container_is_retried_with_back_off(lab: Lab, manifest: Manifest) -> None:
+    """The first retry at once, the second after the base (0.3 s here), until it succeeds."""
+    (lab.switches / "attach-fails").touch()
+    lab.cluster.apply(manifest)
+    lab.until(lambda: lab.events("pod", phase="CrashLoopBackOff", node="k-a"))
+    failed = lab.events("exit", node="k-a")
+    assert [(event["reason"], event["code"]) for event in failed] == [("exited", 3)] * 2
+    (lab.switches / "attach-fails").unlink()
+    lab.cluster.wait_ready(10)
+    again = lab.said("attach", node="k-a")[2]["t"]
+    assert again - failed[1]["t"] >= 0.3
+
+
+def test_a_failing_liveness_probe_restarts_the_container(lab: Lab, manifest: Manifest) -> None:
+    """SIGTERM after three failures in a row, then a new run of the same pod."""
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    (lab.switches / "notlivez").touch()
+    lab.until(lambda: lab.events("exit", reason="unhealthy", node="k-a"))
+    (lab.switches / "notlivez").unlink()
+    lab.cluster.wait_ready(10)
+    pod = lab.cluster.pod_on("k-a")
+    assert len(lab.said("start", pod=pod.name)) >= 2
+    assert lab.said("sigterm", pod=pod.name)
+
+
+def test_readiness_follows_its_probe_without_a_restart(lab: Lab, manifest: Manifest) -> None:
+    """Not ready after three failures, ready again after one success."""
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    pod = lab.cluster.pod_on("k-a")
+    (lab.switches / "notreadyz").touch()
+    lab.until(lambda: not pod.is_ready)
+    (lab.switches / "notreadyz").unlink()
+    lab.until(lambda: pod.is_ready)
+    assert len(lab.said("start", pod=pod.name)) == 1
+
+
+def test_a_frozen_node_does_nothing_until_it_is_thawed(lab: Lab, manifest: Manifest) -> None:
+    """No line, no probe, no restart; afterwards the same process goes on."""
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    lab.cluster.freeze_node("k-a")
+    time.sleep(0.1)
+    before = len(lab.said("tick", node="k-a"))
+    time.sleep(1.5)
+    assert len(lab.said("tick", node="k-a")) == before
+    assert lab.said("tick", node="k-b")[-1]["t"] > time.time() - 0.5
+    lab.cluster.thaw_node("k-a")
+    lab.until(lambda: len(lab.said("tick", node="k-a")) > before + 3)
+    assert not lab.events("exit", container="observer")
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_killed_node_loses_its_processes_and_nothing_replaces_them(
+    lab: Lab, manifest: Manifest, frozen: bool
+) -> None:
+    """Whether it ran or hung; its pod stays in the books as it was."""
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    pod = lab.cluster.pod_on("k-a")
+    if frozen:
+        lab.cluster.freeze_node("k-a")
+    lab.cluster.kill_node("k-a")
+    lab.until(lambda: lab.events("exit", pod=pod.name, reason="node-lost"), timeout=1.0)
+    assert processes("k-a") == []
+    assert not lab.said("sigterm", pod=pod.name)
+    assert [one.name for one in lab.cluster.pods() if one.node == "k-a"] == [pod.name]
+    assert processes("k-b")
+
+
+def test_a_rolling_restart_never_takes_both_pods_at_once(lab: Lab, manifest: Manifest) -> None:
+    """The second goes only when the first one's replacement is ready."""
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    lab.cluster.restart(NAME)
+    first, second = lab.events("pod", phase="Terminating")
+    ready = [event["t"] for event in lab.events("pod", detail="ready", node=first["node"])]
+    assert first["t"] < ready[-1] < second["t"]
+
+
+def test_a_container_dies_with_the_kubelet() -> None:
+    """Its stdin ends when the lab's process does, however that ended."""
+    command = [sys.executable, "-I", "-S", str(POD), '{"files": {}, "capabilities": []}', "sleep", "60"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as warden:
+        assert warden.stdin
+        time.sleep(0.3)
+        assert warden.poll() is None
+        warden.stdin.close()
+        assert warden.wait(2) == 137
+
+
+def test_a_container_starts_within_100_ms() -> None:
+    """The best of five, since others use this machine too."""
+    spec = '{"files": {"/etc/floatingip": {"a": "b"}}, "capabilities": []}'
+
+    def seconds() -> float:
+        began = time.monotonic()
+        command = [sys.executable, "-I", "-S", str(POD), spec, "true"]
+        subprocess.run(command, stdin=subprocess.PIPE, check=False)
+        return time.monotonic() - began
+
+    assert min(seconds() for _ in range(5)) < 0.1
+
+
+def test_other_rights_than_the_labs_are_refused(lab: Lab, manifest: Manifest) -> None:
+    """What runs here with fewer rights than in a cluster, or more, would prove nothing."""
+    deployment = manifest.deployments[NAME]
+    [observer] = deployment.pod.containers
+    writable = replace(observer, security=replace(observer.security, read_only_root=False))
+    wrong = replace(deployment, pod=replace(deployment.pod, containers=(writable,)))
+    with pytest.raises(ValueError, match=r"floating-ip, observer: .*read-only root"):
+        lab.cluster.apply(replace(manifest, deployments={NAME: wrong}))
+    assert lab.cluster.pods() == []
+
+
+def test_back_off_is_the_real_kubelets() -> None:
+    """At once, 10 s, doubling up to 300 s; ten good minutes forgive everything."""
+    backoff = Backoff(10.0)
+    assert [backoff.delay(1.0) for _ in range(8)] == [0, 10, 20, 40, 80, 160, 300, 300]
+    assert [backoff.delay(600.0), backoff.delay(1.0)] == [0, 10]
+
+
+@pytest.mark.parametrize(
+    ("line", "fields"),
+    [
+        ('time=2026-11-23T14:13:00.123Z event=decision rule=R3 msg="a \\"b\\" c=d\\n"',
+         {"time": "2026-11-23T14:13:00.123Z", "event": "decision", "rule": "R3", "msg": 'a "b" c=d\n'}),
+        ("empty= quoted=\"\" last=x", {"empty": "", "quoted": "", "last": "x"}),
+        ("Traceback (most recent call last):", {}),
+        ("", {}),
+    ],
+)  # fmt: skip
+def test_logfmt_is_parsed(line: str, fields: dict[str, str]) -> None:
+    """Quoted values with escapes, empty values, and lines that are no logfmt."""
+    assert parse_logfmt(line) == fields

@@ -1,0 +1,138 @@
+"""The manifests as they are deployed, and the parser that knows nothing else."""
+
+import re
+import subprocess
+from dataclasses import fields, replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+import yaml
+
+from floatingip import settings
+from lab.manifest import ConfigMapKey, FieldRef, ManifestError, load, parse, substitute
+
+ROOT = Path(__file__).parents[2]
+FLOATING_IP, SAMPLE = ROOT / "floating-ip.yaml", ROOT / "sample-service.yaml"
+VARIABLES = {"AWS_ACCOUNT": "111122223333", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
+
+POD = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: d}
+spec:
+  selector: {matchLabels: {app: d}}
+  template:
+    metadata: {labels: {app: d}}
+    spec:
+      containers:
+        - name: c
+          image: i
+"""
+
+
+def test_floating_ip_yaml_has_the_three_variables_and_no_other_dollar() -> None:
+    """`envsubst` must find what the README tells to export, and must not eat anything else."""
+    text = FLOATING_IP.read_text()
+    assert set(re.findall(r"\$\{(\w+)\}", text)) == set(VARIABLES)
+    assert "$" not in re.sub(r"\$\{\w+\}", "", text)
+    assert "$" not in SAMPLE.read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${FLOATING_IP} $AWS_REGION ${UNKNOWN}|$UNKNOWN|",
+        "$$AWS_REGION ${AWS_REGION ${AWS_REGION:-x} $ 5$ $1 ${} ${1}",
+        "a${AWS_ACCOUNT}b$AWS_ACCOUNTb$AWS_ACCOUNT-b ${A$AWS_REGION}",
+        "äöü$AWS_REGIONä $\n${AWS_REGION\n}",
+    ],
+)
+def test_substitution_is_that_of_envsubst(text: str) -> None:
+    """Compared with gettext's own program."""
+    environment = VARIABLES | {"PATH": "/usr/bin:/bin"}
+    real = subprocess.run(["envsubst"], input=text, env=environment, check=True, capture_output=True, encoding="utf-8")
+    assert substitute(text, VARIABLES) == real.stdout
+
+
+def test_two_observers_on_two_nodes_without_a_surge() -> None:
+    """A surge would wait for a third node for ever."""
+    deployment = load(FLOATING_IP, VARIABLES).deployments["floating-ip"]
+    assert (deployment.replicas, deployment.max_surge, deployment.max_unavailable) == (2, 0, 1)
+    assert deployment.pod.exclusive == deployment.labels
+    assert deployment.pod.host_network
+
+
+def test_both_containers_have_the_same_two_capabilities_and_variables() -> None:
+    """`attach` and `observe` are the same loop."""
+    pod = load(FLOATING_IP, VARIABLES).deployments["floating-ip"].pod
+    [attach], [observer] = pod.init_containers, pod.containers
+    assert (attach.args, observer.args) == (("attach",), ("observe",))
+    assert attach.security == observer.security
+    assert (attach.security.user, attach.security.add, attach.security.drop) == (0, ("NET_ADMIN", "NET_RAW"), ("ALL",))
+    assert (
+        attach.env
+        == observer.env
+        == {
+            "FLOATING_IP": ConfigMapKey("floating-ip", "FLOATING_IP"),
+            "NODE_NAME": FieldRef("spec.nodeName"),
+            "POD_NAME": FieldRef("metadata.name"),
+        }
+    )
+    assert observer.liveness
+    assert observer.readiness
+    assert (observer.liveness.path, observer.readiness.path) == ("/livez", "/readyz")
+
+
+def test_the_settings_are_comments_that_show_every_default(tmp_path: Path) -> None:
+    """Whoever takes all comment signs away changes nothing but the name, which has no fixed default."""
+    manifest = load(FLOATING_IP, VARIABLES)
+    config_map = manifest.config_maps["floating-ip"]
+    assert config_map.data["FLOATING_IP"] == "10.0.0.100"
+    text = config_map.data["settings.yaml"]
+    assert yaml.safe_load(text) is None
+    file = tmp_path / "settings.yaml"
+    file.write_text(re.sub(r"^# (?=[a-z_]+: )", "", text, flags=re.MULTILINE))
+    environment = {"FLOATING_IP": "10.0.0.100"}
+    assert settings.load(environment, file) == replace(settings.Settings(IPv4Address("10.0.0.100")), name="my-cluster")
+    shown = list(yaml.safe_load(file.read_text()))
+    assert shown == [field.name for field in fields(settings.Settings)][1:], "in the order of their documentation"
+
+
+def test_the_sample_service_leads_from_30007_to_its_pods() -> None:
+    """Port 80 of the Service, 8080 of the pods."""
+    manifest = load(SAMPLE, {})
+    service, deployment = manifest.services["sample-service"], manifest.deployments["sample-service"]
+    [port] = service.ports
+    assert (port.port, port.target_port, port.node_port) == (80, 8080, 30007)
+    assert service.selector.items() <= deployment.labels.items()
+    assert deployment.replicas == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("image: i", "image: i\n          command: [x]"), r"containers\[0\].command: not known"),
+        (("kind: Deployment", "kind: DaemonSet"), "apps/v1 DaemonSet is not known"),
+        (("metadata: {name: d}", "metadata: {name: d, namespace: n}"), "Deployment.metadata.namespace: not known"),
+        (("image: i", "image: 7"), r"Deployment d.spec.template.spec.containers\[0\].image: 7"),
+        (("spec:\n  sel", "spec:\n  replicas: true\n  sel"), "spec.replicas: True"),
+        (("labels: {app: d}", "labels: {app: e}"), "does not select the template's labels"),
+        (("image: i", "image: i\n          volumeMounts: [{name: v, mountPath: /v}]"), "no volume 'v'"),
+        (
+            ("image: i", "image: i\n          securityContext: {privileged: true}"),
+            "securityContext.privileged: not known",
+        ),
+        (
+            ("image: i", "image: i\n          env: [{name: A, valueFrom: {configMapKeyRef: {name: m, key: k}}}]"),
+            "no key k in a ConfigMap m",
+        ),
+        (("spec:\n  sel", "spec: [\n  sel"), "not YAML"),
+    ],
+)
+def test_what_the_lab_does_not_do_is_an_error_with_its_path(change: tuple[str, str], message: str) -> None:
+    """A field that is ignored would be a field that is not tested."""
+    parse(POD)
+    assert change[0] in POD
+    with pytest.raises(ManifestError, match=message):
+        parse(POD.replace(*change, 1))
