@@ -1,0 +1,96 @@
+"""
+The command line: the only module that prints for people or exits.
+
+``floatingip attach`` is the init container, ``floatingip observe`` the observer.  Exit codes: 0 done, 2 settings or
+usage, 3 EC2, 4 denied by IAM, 5 the address is taken by something else, 6 the node's kernel, 7 IMDS, 143 ended by
+SIGTERM before it was done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from floatingip import __version__, settings
+from floatingip.errors import FloatingIPError, MetadataError
+from floatingip.model import Identity
+from floatingip.ports import Metadata
+from floatingip.runner import Agent, Edges
+from floatingip.settings import Settings
+from floatingip.telemetry import Log
+
+IMDS_RETRY = 2.0
+"""Seconds between two tries to learn from IMDS who this node is."""
+
+IMDS_DEADLINE = 30.0
+"""Seconds after which that is given up: Kubernetes starts the container again, later and later."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options.command, settings.load(os.environ, options.settings))
+    except FloatingIPError as error:
+        for line in str(error).splitlines():
+            print(f"floatingip {options.command}: {line}", file=sys.stderr)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="floatingip", description="Keep one reserved VPC address on a live worker.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (
+        ("attach", "put the address on a node, this one or another, and end (the init container)"),
+        ("observe", "keep the address on a live node until SIGTERM (the observer)"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument(
+            "--settings",
+            type=Path,
+            default=settings.DEFAULT_PATH,
+            metavar="FILE",
+            help="the ConfigMap's settings (default: %(default)s); FLOATING_IP comes from the environment",
+        )
+    return parser
+
+
+def _run(command: str, effective: Settings) -> int:
+    log = Log()
+    log.info("settings", command=command, version=__version__, **effective.effective())
+    # Only now: these take most of the start-up's time, and bad settings are told without them.
+    from floatingip.ec2 import Ec2Cloud, client  # noqa: PLC0415
+    from floatingip.host import KernelHost  # noqa: PLC0415
+    from floatingip.imds import Imds  # noqa: PLC0415
+    from floatingip.probe import IcmpProber  # noqa: PLC0415
+
+    metadata = Imds()
+    me = _identity(metadata, log)
+    log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=os.environ.get("NODE_NAME", ""))
+    edges = Edges(
+        cloud=Ec2Cloud(client(me.region), me.vpc_id, me.security_groups),
+        host=KernelHost(),
+        prober=IcmpProber(effective.floating_ip, effective.probe_timeout),
+        metadata=metadata,
+    )
+    agent = Agent(effective, me, edges, log)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: agent.stop())
+    return agent.attach() if command == "attach" else agent.observe()
+
+
+def _identity(metadata: Metadata, log: Log) -> Identity:
+    deadline = time.monotonic() + IMDS_DEADLINE
+    while True:
+        try:
+            return metadata.identity()
+        except MetadataError as error:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("imds", f"{error}; trying again", retry_in=IMDS_RETRY)  # noqa: PLE1205 - telemetry.Log formats nothing
+            time.sleep(IMDS_RETRY)

@@ -1,0 +1,553 @@
+"""
+Decide who should hold a floating address, and what to do about it.
+
+Pure: no I/O, no clock.  The runner passes in what it remembers, what it observed and the time, and gets back the next
+memory and a :class:`Decision`: the state, the one EC2 write to make now if any, whether the node should carry the
+address, when to ask EC2 again, and the reason.  The same input always gives the same output.
+
+It is level-triggered: nothing here waits for an answer to what it decided before.  Each call looks at the whole view
+again, so a crash, a lost answer or a lost race between any two steps leaves a view from which any observer goes on.
+
+The rules R1 to R13 are those of docs/how-it-works.md; each is named where it is decided.  Terms: see model.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum
+
+from floatingip import ration
+from floatingip.health import Health, HealthState
+from floatingip.model import (
+    Attachment,
+    AttachmentStatus,
+    Eni,
+    Instance,
+    Owner,
+    Peer,
+    PlumbingReport,
+    PlumbingState,
+    Sight,
+    Word,
+    WordState,
+)
+from floatingip.settings import Settings
+
+OWNER_TAG = "floatingip"
+"""The tag that makes an ENI ours: its value is the settings' ``name``."""
+
+RANK_STEP = 2.0
+"""Seconds that each living observer before this one in rank gets to claim a free ENI (R1)."""
+
+PEER_HEARD = 2.0
+"""Seconds within which another node must have answered, as evidence that this node's own network is sound."""
+
+PEER_EXISTS = 10.0
+"""Seconds after which a peer that was not heard of is taken for gone, and not waited for."""
+
+LOOK_IN_PEACE = 60.0
+LOOK_IN_DOUBT = 1.0
+LOOK_WHILE_MOVING = 0.2
+"""Seconds between two questions to EC2: a Describe's token bucket refills at 20 a second for the whole account."""
+
+CONFIRM_AFTER = 2.0
+"""Seconds between the two answers that must name another owner before the address is dropped here (R10)."""
+
+UNSOUND_FOR = 3.0
+"""Seconds for which a holder must call itself unsound before it is relieved (R5): a flushed rule is back within one."""
+
+ATTACHING_FOR = 60.0
+"""Seconds in ``attaching`` with a silent word after which an attachment is judged as a dead holder's (R11)."""
+
+PATIENT_FORCE = 4
+"""While the holder's word is heard, a detach is given this many times ``force_after`` (R13)."""
+
+REPEAT_AFTER = 1.0
+"""Seconds until the same EC2 write is made again: Describes lag, so the last one's effect may not be visible yet."""
+
+
+class State(StrEnum):
+    """What this node is to the address."""
+
+    START = "start"
+    REFUSED = "refused"
+    CLAIMING = "claiming"
+    HOLDER = "holder"
+    STANDBY = "standby"
+    DOUBT = "doubt"
+    TAKEOVER = "takeover"
+
+
+class Reason(Enum):
+    """Why, as a sentence; the fields in braces are those of :class:`Decision`."""
+
+    EC2_SILENT = "EC2 has not answered yet"
+    NAME_UNKNOWN = "this instance has no tag kubernetes.io/cluster/NAME; set `name` in the ConfigMap"
+    NOT_OURS = "{detail} has the address and is not ours: nothing is touched"
+    NO_SUBNET = "{detail}"
+    CREATE = "no ENI has the address: creating it"
+    FREE = "the ENI is attached to nobody: claiming it"
+    FREE_AFTER_FENCING = "the judged attachment is gone: claiming the ENI"
+    FREE_BUT_LATER = "the ENI is attached to nobody; {detail} may claim it first"
+    CANNOT_CLAIM = "this node cannot take the ENI: {detail}"
+    ATTACHING_HERE = "the ENI is being attached to this node"
+    HELD_HERE = "this node holds the address"
+    UNSOUND_HERE = "this node holds the address, but does not carry it: {detail}"
+    DETACHING_HERE = "the ENI is being detached from this node"
+    LINK_GONE = "EC2 shows the ENI attached to this node, but the link is not there"
+    SETTLING = "the address has not answered yet since it was attached to {detail}"
+    ANSWERS = "{detail} holds the address, and it answers"
+    PROBE_LOST = "a probe was lost; {detail}"
+    PROBE_BLOCKED = (
+        "probe blocked: the address does not answer this node, but {detail} serves it and reaches this node from it"
+    )
+    NOT_VOUCHED = "the address does not answer, though {detail} answers: waiting"
+    NO_EVIDENCE = "the address does not answer, but this node may be the one that is cut off: {detail}"
+    HOLDER_UNSOUND = "the holder calls itself unsound: {detail}"
+    ALSO_UNSOUND = "the holder is unsound, but so was this node when it held the address last"
+    RATIONED = "a move is due but rationed, after {detail}"
+    DETACHING = "the ENI is being detached from {detail}"
+    DETACHING_TOO_LONG = "still detaching from {detail}: forcing it"
+    INSTANCE_ENDED = "EC2 says that the holder's instance is {detail}"
+    SILENT_HOLDER = "the address stopped answering, and {detail} is silent"
+    NEVER_ANSWERED = "the address never answered since it was attached, and {detail} is silent"
+    ATTACHING_TOO_LONG = "attaching for too long to {detail}, which is silent"
+    HOLDER_WRONG = "the address does not answer, though {detail} calls itself sound"
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create the ENI with the floating address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Attach the free ENI to this node."""
+
+    eni_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """Detach exactly this attachment."""
+
+    attachment_id: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """Write what the ration must remember."""
+
+    eni_id: str
+    key: str
+    value: str
+
+
+Write = Create | Attach | Detach | Tag
+
+
+class Carry(StrEnum):
+    """Whether this node should carry the address: wherever the link is, or not even there."""
+
+    WITH_THE_LINK = "with-the-link"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What an observer knows at one moment.
+
+    ``peers`` are all other observers but for this node's; ``obstacle`` says why this node could not carry the address
+    at all (another zone, no subnet, full), or nothing; ``wrote_at`` is when the last own EC2 write ended and
+    ``writing`` that one is under way; before ``retry_at`` no write is made, since the last one failed.
+    """
+
+    now: float
+    wall: float
+    me: str
+    name: str
+    owner: Owner | None
+    health: Health
+    word: Word
+    peers: tuple[Peer, ...] = ()
+    plumbing: PlumbingReport | None = None
+    obstacle: str = ""
+    writing: bool = False
+    wrote_at: float = float("-inf")
+    retry_at: float = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one decision leaves to the next."""
+
+    asked_at: float = float("-inf")
+    attachment_id: str = ""
+    attachment_since: float = 0.0
+    last_holder: str = ""
+    dead_answers: int = 0
+    elsewhere_since: float | None = None
+    detaching_since: float | None = None
+    free_since: float | None = None
+    link_lost_at: float | None = None
+    link_seen: bool = False
+    unsound_here: bool = False
+    fenced: str = ""
+    fenced_rule: str = ""
+    unrecorded: str = ""
+    last_write: Write | None = None
+    last_write_at: float = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do now, and why.
+
+    ``look_at`` is when EC2 should be asked next.  ``obliged``: this node is between a detach and its attach, so
+    ending now would strand the address.
+    """
+
+    state: State
+    reason: Reason
+    rule: str
+    look_at: float
+    detail: str = ""
+    write: Write | None = None
+    carry: Carry = Carry.WITH_THE_LINK
+    attachment_id: str = ""
+    obliged: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """The reason in words."""
+        return self.reason.value.format(detail=self.detail)
+
+
+def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Decision]:
+    """The next memory, and what to do about the view."""
+    memory = _remember(memory, view)
+    decision = _judge(memory, view, settings)
+    if decision.write is not None:
+        if _may_write(memory, view, decision.write):
+            memory = _wrote(memory, view, decision)
+        else:
+            decision = replace(decision, write=None)
+    if memory.asked_at <= view.wrote_at and not view.writing:
+        decision = replace(decision, look_at=view.now)
+    return memory, decision
+
+
+def _may_write(memory: Memory, view: View, write: Write) -> bool:
+    """R8: never on top of another write, nor on an answer that is older than the last one, nor the same again at
+    once.
+    """
+    if view.writing or memory.asked_at <= view.wrote_at or view.now < view.retry_at:
+        return False
+    return write != memory.last_write or view.now - memory.last_write_at >= REPEAT_AFTER
+
+
+def _wrote(memory: Memory, view: View, decision: Decision) -> Memory:
+    memory = replace(memory, last_write=decision.write, last_write_at=view.now)
+    if isinstance(decision.write, Detach) and decision.state is State.TAKEOVER and decision.rule != "R13":
+        fenced = decision.write.attachment_id
+        unrecorded = "" if decision.rule == "R2" else fenced
+        return replace(memory, fenced=fenced, fenced_rule=decision.rule, unrecorded=unrecorded)
+    return memory
+
+
+def _remember(memory: Memory, view: View) -> Memory:
+    """Fold in what is new: an answer of EC2 counts once, and the node's own link is followed."""
+    memory = _remember_link(memory, view)
+    owner = view.owner
+    if owner is None or owner.asked_at <= memory.asked_at:
+        return memory
+    memory = replace(memory, asked_at=owner.asked_at)
+    attachment = _attachment(owner)
+    if attachment is None:
+        free_since = view.now if memory.free_since is None and owner.eni is not None else memory.free_since
+        return replace(
+            memory, attachment_id="", dead_answers=0, elsewhere_since=None, detaching_since=None, free_since=free_since
+        )
+    memory = replace(memory, free_since=None)
+    if attachment.id != memory.attachment_id:
+        here = attachment.instance_id == view.me
+        memory = replace(
+            memory,
+            attachment_id=attachment.id,
+            attachment_since=view.now,
+            last_holder=attachment.instance_id,
+            dead_answers=0,
+            detaching_since=None,
+            fenced=memory.fenced if attachment.id == memory.fenced else "",
+            unsound_here=False if here else memory.unsound_here,
+        )
+    holder = owner.instances.get(attachment.instance_id)
+    if attachment.instance_id == view.me:
+        memory = replace(memory, elsewhere_since=None)
+    elif memory.elsewhere_since is None:
+        memory = replace(memory, elsewhere_since=owner.asked_at)
+    if attachment.status is AttachmentStatus.DETACHING:
+        since = view.now if memory.detaching_since is None else memory.detaching_since
+        memory = replace(memory, detaching_since=since)
+    else:
+        memory = replace(memory, detaching_since=None)
+    if holder is not None:
+        memory = replace(memory, dead_answers=memory.dead_answers + 1 if holder.state.announces_death else 0)
+    return memory
+
+
+def _remember_link(memory: Memory, view: View) -> Memory:
+    report = view.plumbing
+    if report is None:
+        return memory
+    if report.state is PlumbingState.NO_LINK:
+        lost_at = view.now if memory.link_seen else memory.link_lost_at
+        return replace(memory, link_seen=False, link_lost_at=lost_at)
+    here = view.owner is not None and (a := _attachment(view.owner)) is not None and a.instance_id == view.me
+    unsound = report.state is PlumbingState.UNSOUND if here else memory.unsound_here
+    return replace(memory, link_seen=True, link_lost_at=None, unsound_here=unsound)
+
+
+def _attachment(owner: Owner) -> Attachment | None:
+    if owner.eni is None or owner.eni.attachment is None:
+        return None
+    attachment = owner.eni.attachment
+    return None if attachment.status is AttachmentStatus.DETACHED else attachment
+
+
+def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
+    owner = view.owner
+    if owner is None:
+        return Decision(State.START, Reason.EC2_SILENT, "R9", look_at=view.now)
+    peace = owner.asked_at + LOOK_IN_PEACE
+    if not view.name:
+        return Decision(State.START, Reason.NAME_UNKNOWN, "R9", look_at=owner.asked_at + LOOK_IN_DOUBT)
+    if owner.eni is None:
+        if view.obstacle:
+            return Decision(State.STANDBY, Reason.NO_SUBNET, "R1", look_at=peace, detail=view.obstacle)
+        return Decision(State.CLAIMING, Reason.CREATE, "R1", look_at=owner.asked_at + LOOK_IN_DOUBT, write=Create())
+    if owner.eni.tags.get(OWNER_TAG) != view.name or owner.eni.address != settings.floating_ip:
+        detail = f"{owner.eni.id} (tag {OWNER_TAG}={owner.eni.tags.get(OWNER_TAG, '')})"
+        return Decision(State.REFUSED, Reason.NOT_OURS, "R1", look_at=peace, detail=detail, carry=Carry.NEVER)
+    attachment = _attachment(owner)
+    if attachment is None:
+        return _free(memory, view, owner, owner.eni)
+    if attachment.instance_id == view.me:
+        return _here(memory, view, settings, owner, owner.eni, attachment)
+    return _elsewhere(memory, view, settings, owner, owner.eni, attachment)
+
+
+def _free(memory: Memory, view: View, owner: Owner, eni: Eni) -> Decision:
+    """R1: claim a free ENI, the observers one after the other unless this one fenced it."""
+    soon = owner.asked_at + LOOK_WHILE_MOVING
+    if view.obstacle:
+        return Decision(State.STANDBY, Reason.CANNOT_CLAIM, "R1", owner.asked_at + LOOK_IN_DOUBT, detail=view.obstacle)
+    attach = Attach(eni.id)
+    if memory.fenced:
+        return Decision(
+            State.TAKEOVER,
+            Reason.FREE_AFTER_FENCING,
+            memory.fenced_rule,
+            soon,
+            write=attach,
+            attachment_id=memory.fenced,
+            obliged=True,
+        )
+    before = _ranked_before(memory, view)
+    free_since = view.now if memory.free_since is None else memory.free_since
+    turn_at = free_since + RANK_STEP * len(before)
+    if before and owner.asked_at < turn_at:
+        return Decision(State.CLAIMING, Reason.FREE_BUT_LATER, "R1", max(turn_at, view.now), detail=", ".join(before))
+    return Decision(State.CLAIMING, Reason.FREE, "R1", soon, write=attach)
+
+
+def _ranked_before(memory: Memory, view: View) -> list[str]:
+    """The living observers that come first: by instance id, but whoever had the ENI last may be about to end."""
+
+    def rank(instance_id: str) -> tuple[bool, str]:
+        return instance_id == memory.last_holder, instance_id
+
+    living = [peer.instance_id for peer in view.peers if view.now - peer.heard_at <= PEER_HEARD]
+    return sorted(instance_id for instance_id in living if rank(instance_id) < rank(view.me))
+
+
+def _here(memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni, attachment: Attachment) -> Decision:
+    """Carry the address that this node holds, and find out at once when it was taken away (R10)."""
+    soon = owner.asked_at + LOOK_WHILE_MOVING
+    peace = owner.asked_at + LOOK_IN_PEACE
+    if attachment.status is AttachmentStatus.DETACHING:
+        forced = _force(memory, view, settings, attachment, silent=False)
+        if forced is not None:
+            return replace(forced, look_at=soon)
+        return Decision(State.HOLDER, Reason.DETACHING_HERE, "R11", soon, attachment_id=attachment.id)
+    report = view.plumbing
+    if report is None or report.state is PlumbingState.NO_LINK:
+        if attachment.status is AttachmentStatus.ATTACHING or not _link_had_time(memory, view):
+            later = owner.asked_at + LOOK_IN_DOUBT
+            return Decision(State.CLAIMING, Reason.ATTACHING_HERE, "R1", later, attachment_id=attachment.id)
+        again = view.now if owner.asked_at < (memory.link_lost_at or 0.0) else owner.asked_at + LOOK_IN_DOUBT
+        return Decision(State.HOLDER, Reason.LINK_GONE, "R10", again, attachment_id=attachment.id)
+    write = None
+    moves = eni.tags.get(ration.TAG, "")
+    if memory.unrecorded and not ration.recorded(moves, memory.unrecorded):
+        value = ration.record(moves, memory.fenced_rule, view.wall, memory.unrecorded)
+        write = Tag(eni.id, ration.TAG, value)
+    if attachment.status is AttachmentStatus.ATTACHING:
+        peace = owner.asked_at + LOOK_IN_DOUBT
+    if report.state is PlumbingState.UNSOUND:
+        return Decision(
+            State.HOLDER,
+            Reason.UNSOUND_HERE,
+            "R5",
+            peace,
+            detail=report.problem,
+            write=write,
+            attachment_id=attachment.id,
+        )
+    return Decision(State.HOLDER, Reason.HELD_HERE, "R10", peace, write=write, attachment_id=attachment.id)
+
+
+def _link_had_time(memory: Memory, view: View) -> bool:
+    """The link was seen under this attachment, or an attached ENI's device has had time to appear."""
+    return memory.link_lost_at is not None or view.now - memory.attachment_since > ATTACHING_FOR
+
+
+def _elsewhere(
+    memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni, attachment: Attachment
+) -> Decision:
+    """Another node holds the address: judge it, and take over only from the attachment that was judged."""
+    decision = _judge_holder(memory, view, settings, owner, eni, attachment)
+    since = memory.elsewhere_since
+    if since is not None and owner.asked_at - since >= CONFIRM_AFTER:
+        return replace(decision, carry=Carry.NEVER, attachment_id=attachment.id)
+    confirm_at = (owner.asked_at if since is None else since) + CONFIRM_AFTER
+    return replace(decision, look_at=min(decision.look_at, confirm_at), attachment_id=attachment.id)
+
+
+def _judge_holder(
+    memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni, attachment: Attachment
+) -> Decision:
+    silent = view.word.state is WordState.SILENT
+    holder = owner.instances.get(attachment.instance_id)
+    if attachment.status is AttachmentStatus.DETACHING:
+        soon = owner.asked_at + LOOK_WHILE_MOVING
+        forced = _force(memory, view, settings, attachment, silent=silent)
+        if forced is not None:
+            return replace(forced, look_at=soon, obliged=bool(memory.fenced))
+        state = State.TAKEOVER if memory.fenced else State.STANDBY
+        return Decision(
+            state, Reason.DETACHING, "R11", soon, detail=attachment.instance_id, obliged=bool(memory.fenced)
+        )
+    charge = _charge(memory, view, settings, attachment, holder)
+    if charge is None:
+        return _watch(view, owner, eni, attachment)
+    rule, reason, detail = charge
+    doubtful = Decision(State.DOUBT, reason, rule, owner.asked_at + LOOK_IN_DOUBT, detail=detail)
+    return _sentence(memory, view, owner, eni, attachment, doubtful)
+
+
+def _charge(
+    memory: Memory, view: View, settings: Settings, attachment: Attachment, holder: Instance | None
+) -> tuple[str, Reason, str] | None:
+    """What speaks for a move away from this attachment: rule, reason and detail; or None."""
+    who, word, health = attachment.instance_id, view.word, view.health
+    silent = word.state is WordState.SILENT
+    if memory.dead_answers >= 2 or (memory.dead_answers and health.in_doubt):
+        return "R2", Reason.INSTANCE_ENDED, holder.state if holder else "gone"
+    if attachment.status is AttachmentStatus.ATTACHING:
+        waited = view.now - max(memory.attachment_since, word.since) > ATTACHING_FOR
+        return ("R3", Reason.ATTACHING_TOO_LONG, who) if silent and waited else None
+    if health.fell and silent:
+        return "R3", Reason.SILENT_HOLDER, who
+    if word.state is WordState.UNSOUND and view.now - word.since >= UNSOUND_FOR:
+        return "R5", Reason.HOLDER_UNSOUND, word.detail
+    vouched = word.state is WordState.SOUND and word.sight is Sight.SEEN
+    if health.fell and not vouched and view.now - health.changed_at >= settings.patience:
+        return "R4", Reason.HOLDER_WRONG, who
+    unseen_for = view.now - max(memory.attachment_since, word.since)
+    if silent and health.state is not HealthState.UP and not health.ever_up and unseen_for >= settings.settle:
+        return "R6", Reason.NEVER_ANSWERED, who
+    return None
+
+
+def _watch(view: View, owner: Owner, eni: Eni, attachment: Attachment) -> Decision:
+    """Nothing speaks for a move yet: say what is seen, and ask EC2 as soon as there is doubt."""
+    who, word, health = attachment.instance_id, view.word, view.health
+    if not health.in_doubt:
+        peace = owner.asked_at + LOOK_IN_PEACE
+        if health.state is not HealthState.UP:
+            return Decision(State.STANDBY, Reason.SETTLING, "R6", peace, detail=who)
+        healthy_for = view.now - health.changed_at
+        clear = None
+        if eni.tags.get(ration.TAG) and healthy_for >= ration.CLEARED_BY_UP:
+            clear = Tag(eni.id, ration.TAG, "")
+        return Decision(State.STANDBY, Reason.ANSWERS, "R10", peace, detail=who, write=clear)
+    asked_since_loss = owner.asked_at >= (health.first_lost_at or 0.0)
+    look_at = owner.asked_at + LOOK_IN_DOUBT if asked_since_loss else view.now
+    if health.fell and word.state is WordState.SOUND and word.sight is Sight.SEEN:
+        return Decision(State.STANDBY, Reason.PROBE_BLOCKED, "R4", owner.asked_at + LOOK_IN_PEACE, detail=who)
+    if health.fell:
+        return Decision(State.DOUBT, Reason.NOT_VOUCHED, "R4", look_at, detail=who)
+    if health.state is HealthState.UP:
+        return Decision(State.DOUBT, Reason.PROBE_LOST, "R3", look_at, detail=f"asking EC2 and {who}")
+    later = look_at if not asked_since_loss else owner.asked_at + LOOK_IN_PEACE
+    return Decision(State.STANDBY, Reason.SETTLING, "R6", later, detail=who)
+
+
+def _sentence(memory: Memory, view: View, owner: Owner, eni: Eni, attachment: Attachment, charge: Decision) -> Decision:
+    """Turn a charge into a takeover, unless this node cannot, has no evidence, or must wait under the ration (R12)."""
+    if view.obstacle:
+        return replace(charge, reason=Reason.CANNOT_CLAIM, detail=view.obstacle)
+    if charge.rule == "R5" and memory.unsound_here:
+        return replace(charge, state=State.STANDBY, reason=Reason.ALSO_UNSOUND, look_at=owner.asked_at + LOOK_IN_PEACE)
+    if charge.rule in ("R3", "R4", "R6"):
+        gap = _gap_in_evidence(view, owner, attachment)
+        if gap:
+            look_at = view.now if owner.asked_at < (view.health.first_lost_at or 0.0) else charge.look_at
+            return replace(charge, reason=Reason.NO_EVIDENCE, detail=gap, look_at=look_at)
+    moves = eni.tags.get(ration.TAG, "")
+    if charge.rule != "R2" and ration.is_rationed(moves, charge.rule, view.wall, attachment.id):
+        if ration.wait(moves, view.wall, attachment.id) > 0:
+            return replace(charge, reason=Reason.RATIONED, detail=moves)
+        if not ration.recorded(moves, attachment.id):
+            value = ration.record(moves, charge.rule, view.wall, attachment.id)
+            return replace(charge, write=Tag(eni.id, ration.TAG, value))
+    return replace(
+        charge,
+        state=State.TAKEOVER,
+        write=Detach(attachment.id),
+        look_at=owner.asked_at + LOOK_WHILE_MOVING,
+        obliged=memory.fenced == attachment.id and view.now - memory.last_write_at < CONFIRM_AFTER,
+    )
+
+
+def _gap_in_evidence(view: View, owner: Owner, attachment: Attachment) -> str:
+    """Why this node's own network may be at fault, or nothing: the View's `me` conditions."""
+    if view.health.first_lost_at is not None and owner.asked_at < view.health.first_lost_at:
+        return "EC2 has not answered since the first lost probe"
+    others = [p for p in view.peers if p.instance_id != attachment.instance_id and view.now - p.heard_at <= PEER_EXISTS]
+    if others and not any(view.now - peer.heard_at <= PEER_HEARD for peer in others):
+        return "no other observer answers"
+    seeing = [p.instance_id for p in others if p.sees_up == attachment.id and view.now - p.heard_at <= PEER_HEARD]
+    if seeing:
+        return f"{seeing[0]} sees the address UP"
+    return ""
+
+
+def _force(memory: Memory, view: View, settings: Settings, attachment: Attachment, *, silent: bool) -> Decision | None:
+    """R13: force a detach that takes too long, whoever began it."""
+    if memory.detaching_since is None:
+        return None
+    limit = settings.force_after * (1 if silent else PATIENT_FORCE)
+    if view.now - memory.detaching_since < limit:
+        return None
+    return Decision(
+        State.TAKEOVER,
+        Reason.DETACHING_TOO_LONG,
+        "R13",
+        view.now,
+        detail=attachment.instance_id,
+        write=Detach(attachment.id, force=True),
+        attachment_id=attachment.id,
+    )

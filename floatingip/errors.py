@@ -1,0 +1,76 @@
+"""
+Everything that can go wrong and that a user can do something about: one tree, each kind with its exit code.
+
+An error's message is one line that names the thing, the value and what to do.  Edges map foreign exceptions to these
+with ``raise ... from``; only ``cli`` prints them and exits.
+"""
+
+from __future__ import annotations
+
+
+class FloatingIPError(Exception):
+    """The root; never raised itself.  ``hint`` says what the user can do about it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message}; {self.hint}" if self.hint else message
+
+
+class ConfigurationError(FloatingIPError):
+    """The settings cannot work: nothing was touched."""
+
+    exit_code = 2
+
+
+class CloudError(FloatingIPError):
+    """EC2 answered with an error, or did not answer."""
+
+    exit_code = 3
+
+
+class CloudUnavailable(CloudError):
+    """EC2 did not answer, throttled or failed internally: nothing is known, try again later."""
+
+
+class Denied(CloudError):
+    """IAM does not allow a call; ``action`` is the missing permission, such as ``ec2:AttachNetworkInterface``."""
+
+    exit_code = 4
+
+    def __init__(self, action: str) -> None:
+        super().__init__(f"IAM denies {action}", f"allow {action} to this pod's role")
+        self.action = action
+
+
+class LookAgain(CloudError):
+    """What was believed of EC2's state no longer holds (a lost race, a finished detach): describe before anything
+    else.
+    """
+
+
+class NoFreeSlot(CloudError):
+    """The instance has no free ENI slot or device index."""
+
+
+class AddressTaken(CloudError):
+    """Something that is not ours has the floating address: it is never touched."""
+
+    exit_code = 5
+
+
+class HostError(FloatingIPError):
+    """The node's kernel or tools refused what is needed (netlink, nft)."""
+
+    exit_code = 6
+
+
+class MetadataError(FloatingIPError):
+    """IMDS did not answer, or not with what is needed."""
+
+    exit_code = 7

@@ -1,0 +1,78 @@
+"""
+Judge an address by its probes, with rise and fall.
+
+Pure: a :class:`Health` and one probe's result give the next :class:`Health`.  A health belongs to one attachment:
+what was seen of an earlier holder says nothing of this one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from floatingip.model import ProbeOutcome, ProbeResult
+
+STALL = 0.3
+"""Seconds.  A loss that becomes known this much later than its timeout was not waited for: the observer was stalled."""
+
+
+class HealthState(StrEnum):
+    """``INIT`` until enough probes agree for the first time; it is neither good nor bad."""
+
+    INIT = "INIT"
+    UP = "UP"
+    DOWN = "DOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the probes under one attachment say.
+
+    ``streak`` counts the last results that agree with each other; ``first_lost_at`` is when the first of the lost
+    ones was sent (None while probes are answered); ``changed_at`` is when the state was reached.
+    """
+
+    attachment_id: str = ""
+    state: HealthState = HealthState.INIT
+    streak: int = 0
+    first_lost_at: float | None = None
+    changed_at: float = 0.0
+    ever_up: bool = False
+
+    @property
+    def in_doubt(self) -> bool:
+        """The last probe was lost."""
+        return self.first_lost_at is not None
+
+    @property
+    def fell(self) -> bool:
+        """The address answered under this attachment, and does not any more."""
+        return self.state is HealthState.DOWN and self.ever_up
+
+
+def under(health: Health, attachment_id: str) -> Health:
+    """The health to go on with while ``attachment_id`` holds the address: a fresh one when that changed."""
+    return health if health.attachment_id == attachment_id else Health(attachment_id)
+
+
+def observe(health: Health, result: ProbeResult, *, rise: int, fall: int, timeout: float) -> Health:
+    """The health after one more probe.
+
+    No evidence, and so without effect: a probe that this node could not send, and a loss that was noticed so late
+    that the observer itself must have been stalled.
+    """
+    stalled = result.known_at - result.sent_at > timeout + STALL
+    if result.outcome is ProbeOutcome.FAILED_HERE or (result.outcome is ProbeOutcome.LOST and stalled):
+        return health
+    if result.outcome is ProbeOutcome.ANSWERED:
+        streak = 1 if health.in_doubt else health.streak + 1
+        after = replace(health, streak=streak, first_lost_at=None)
+        if streak >= rise and health.state is not HealthState.UP:
+            after = replace(after, state=HealthState.UP, ever_up=True, changed_at=result.known_at)
+        return after
+    streak = health.streak + 1 if health.in_doubt else 1
+    first_lost_at = health.first_lost_at if health.in_doubt else result.sent_at
+    after = replace(health, streak=streak, first_lost_at=first_lost_at)
+    if streak >= fall and health.state is not HealthState.DOWN:
+        after = replace(after, state=HealthState.DOWN, changed_at=result.known_at)
+    return after

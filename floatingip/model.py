@@ -1,0 +1,228 @@
+"""
+The glossary: what the agent knows, as frozen values without behaviour beyond reading themselves.
+
+Terms:
+
+- **floating address**: the reserved VPC address that this project keeps on a live worker.
+- **ENI**: the elastic network interface whose primary address is the floating address.
+- **attachment**: one binding of the ENI to one instance.  EC2 gives each its own id, so the id is the fencing token:
+  whoever detaches names the attachment that was judged, and can never evict a newer holder.
+- **holder**: the worker that the ENI is attached to.  **Standby**: any other worker with an observer.
+- **failover**, seen by the new holder a **takeover**: an unplanned move.  **Handover**: a planned one.
+- **fencing**: detaching the judged attachment before the address is claimed.
+- **word**: what the holder's observer says of itself when it is asked.
+
+Times are seconds: ``*_at`` on the agent's monotonic clock unless the name says ``wall``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+class AttachmentStatus(StrEnum):
+    """EC2's ``Attachment.Status``; ``NetworkInterface.Status`` is no evidence of an attachment's state."""
+
+    ATTACHING = "attaching"
+    ATTACHED = "attached"
+    DETACHING = "detaching"
+    DETACHED = "detached"
+
+
+class InstanceState(StrEnum):
+    """EC2's ``Instance.State.Name``."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SHUTTING_DOWN = "shutting-down"
+    TERMINATED = "terminated"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+    @property
+    def announces_death(self) -> bool:
+        """EC2 itself says that this instance serves nobody any more, or soon will not."""
+        return self not in (InstanceState.PENDING, InstanceState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One binding of an ENI to an instance."""
+
+    id: str
+    instance_id: str
+    device_index: int
+    status: AttachmentStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Eni:
+    """An ENI as DescribeNetworkInterfaces shows it; ``attachment`` is None when it is free."""
+
+    id: str
+    mac: str
+    address: Address
+    subnet_id: str
+    zone: str
+    attachment: Attachment | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An instance as DescribeInstances shows it; ``address`` is its primary private IPv4 address."""
+
+    id: str
+    state: InstanceState
+    address: Address | None
+    zone: str
+    device_indexes: frozenset[int]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """A subnet of the worker's VPC."""
+
+    id: str
+    network: Network
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this node is, by IMDS.  ``address`` and ``mac`` are the primary interface's."""
+
+    instance_id: str
+    region: str
+    zone: str
+    vpc_id: str
+    subnet_id: str
+    mac: str
+    address: IPv4Address
+    security_groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One of this node's interfaces as IMDS shows it, with its subnet's addresses."""
+
+    mac: str
+    network: Network
+
+
+@dataclass(frozen=True, slots=True)
+class Plumbing:
+    """Everything a node needs so that connections to ``address`` arrive and their replies leave by the same ENI.
+
+    ``gateway`` is the VPC router in the ENI's subnet; ``table`` the routing table for the way back; ``priority`` that
+    of the rule ``from address``, the mark's rule comes right behind it; ``mark`` the bit (as value and mask) that
+    carries the decision from the arriving packet to its reply; ``primary_mac`` the interface whose MTU is copied.
+    """
+
+    address: Address
+    mac: str
+    gateway: Address
+    primary_mac: str
+    table: int
+    priority: int
+    mark: int
+
+
+class PlumbingState(StrEnum):
+    """How much of a :class:`Plumbing` the kernel has."""
+
+    NO_LINK = "no-link"
+    SOUND = "sound"
+    UNSOUND = "unsound"
+
+
+@dataclass(frozen=True, slots=True)
+class PlumbingReport:
+    """What was found after plumbing and reading back.
+
+    ``repaired`` names what had been missing, ``removed`` what had been too much, ``problem`` what is still wrong.
+    """
+
+    state: PlumbingState
+    repaired: tuple[str, ...] = ()
+    problem: str = ""
+    removed: tuple[str, ...] = ()
+
+
+class ProbeOutcome(StrEnum):
+    """What came of one probe.  ``FAILED_HERE``: this node could not even send it, which says nothing of the holder."""
+
+    ANSWERED = "answered"
+    LOST = "lost"
+    FAILED_HERE = "failed-here"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """One probe: when it was sent, when that was known, and what came of it."""
+
+    sent_at: float
+    known_at: float
+    outcome: ProbeOutcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What EC2 said last of the floating address.
+
+    ``asked_at`` is when the question was asked: an answer speaks of no later time.  ``eni`` is None when no ENI has the
+    address; ``instances`` are those that were asked about with it, which may be none.
+    """
+
+    asked_at: float
+    eni: Eni | None
+    instances: Mapping[str, Instance] = field(default_factory=dict)
+
+
+class WordState(StrEnum):
+    """What the judged holder's observer says of itself.
+
+    ``UNASKED``: nobody asked yet.  ``SILENT``: no answer, which a refused connection is too.  ``OTHER``: an answer,
+    but not of the judged attachment, so that it vouches for nothing.
+    """
+
+    UNASKED = "unasked"
+    SILENT = "silent"
+    OTHER = "other"
+    SOUND = "sound"
+    UNSOUND = "unsound"
+
+
+class Sight(StrEnum):
+    """Whether the holder could fetch the asker's status from the floating address."""
+
+    UNTRIED = "untried"
+    SEEN = "seen"
+    UNSEEN = "unseen"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """The holder's word on the judged attachment; ``since`` is when it began to be in this state."""
+
+    state: WordState = WordState.UNASKED
+    since: float = 0.0
+    sight: Sight = Sight.UNTRIED
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another node's observer: when it answered last, and whether it sees the address UP under which attachment."""
+
+    instance_id: str
+    heard_at: float
+    sees_up: str = ""

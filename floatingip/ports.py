@@ -1,0 +1,116 @@
+"""
+The edges of the agent as Protocols: what the runner needs from EC2, the kernel, the probes and IMDS.
+
+Every method may block; the runner never calls two slow ones from the same thread.  Each has one implementation for
+production (``ec2``, ``host``, ``probe``, ``imds``) and may have a verified fake in the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from floatingip.model import (
+    Address,
+    Eni,
+    Identity,
+    Instance,
+    Interface,
+    Plumbing,
+    PlumbingReport,
+    ProbeResult,
+    Subnet,
+)
+
+
+class Cloud(Protocol):
+    """EC2, as far as one floating address needs it.
+
+    Every call makes at most the EC2 calls that its name says, without retries of its own, and raises a
+    :class:`~floatingip.errors.CloudError`: ``CloudUnavailable`` when nothing is known afterwards, ``Denied`` when IAM
+    says no, ``LookAgain`` when the state is not what the caller believed.
+    """
+
+    def find_eni(self, address: Address) -> Eni | None:
+        """The ENI of this VPC that has ``address``, or None when no ENI has it."""
+
+    def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
+        """Those of the instances that EC2 knows."""
+
+    def describe_subnets(self) -> tuple[Subnet, ...]:
+        """All subnets of this VPC."""
+
+    def create_eni(self, address: Address, subnet: Subnet, tags: Mapping[str, str]) -> Eni:
+        """Create the ENI with ``address``; raises ``LookAgain`` when the address is in use meanwhile."""
+
+    def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
+        """Begin to attach at a device index that is not ``taken``; the answer is the attachment's id.
+
+        An index that turns out to be taken as well is passed over.  Raises ``NoFreeSlot`` when the instance is full.
+        """
+
+    def detach_eni(self, attachment_id: str, *, force: bool) -> None:
+        """Begin to detach exactly this attachment."""
+
+    def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
+        """Add or overwrite tags of the ENI."""
+
+
+class Host(Protocol):
+    """The node's kernel networking.  All methods are idempotent; use one object from one thread."""
+
+    def plumb(self, plumbing: Plumbing) -> PlumbingReport:
+        """Configure whatever of ``plumbing`` is missing and read all of it back.
+
+        Never raises for what the kernel refuses: that is an UNSOUND report.
+        """
+
+    def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
+        """Remove whatever of ``plumbing`` is there, whether or not the link is; the names of what was removed.
+
+        Raises ``HostError`` after all of it was tried.
+        """
+
+    def route_probes(self, plumbing: Plumbing) -> None:
+        """On a standby: send what goes to the floating address via the gateway of the primary link.
+
+        So no stale neighbour entry can lie to the probe.  Raises ``HostError``.
+        """
+
+    def unroute_probes(self, plumbing: Plumbing) -> None:
+        """Take that route away.  Raises ``HostError``."""
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` from a thread of its own whenever links, addresses, routes, rules or nft change.
+
+        Raises ``HostError``.
+        """
+
+
+class Prober(Protocol):
+    """One way to ask whether an address answers; use one object from one thread.
+
+    Probes are sent more often than they time out, so several may be under way at once.  Nothing here raises: see
+    ``ProbeOutcome``.
+    """
+
+    def send(self) -> None:
+        """Send one probe now; what comes of it, also that it could not be sent, is for ``collect`` to say."""
+
+    def collect(self, until: float) -> list[ProbeResult]:
+        """Wait until some result is known, until the monotonic time ``until`` at most (also with no probe under way).
+
+        Each probe gets exactly one result, in the order of sending: one is kept back while an earlier probe may still
+        be answered.  No probe counts as lost before everything that has arrived meanwhile was read, so a stall of this
+        process loses none.
+        """
+
+
+class Metadata(Protocol):
+    """The instance metadata service."""
+
+    def identity(self) -> Identity:
+        """Who this node is.  Raises ``MetadataError``."""
+
+    def interface_with(self, address: Address) -> Interface | None:
+        """The interface of this node that IMDS shows with ``address``.  Raises ``MetadataError``."""

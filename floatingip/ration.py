@@ -1,0 +1,99 @@
+"""
+Ration the moves that a misconfiguration could repeat for ever, where every observer sees it: in a tag of the ENI.
+
+Pure.  The tag's value lists the last moves, oldest first, as ``RULE@UNIXTIME/ATTACHMENT``, the attachment being the
+one that was taken the address from (the end of its id is enough).  A closed security group, ``nft`` missing
+everywhere or a broken service make the next move wait longer and longer, across restarts and observers.  Five minutes
+of a healthy address clear it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TAG = "floatingip/moves"
+
+FIRST_WAIT = 60.0
+"""Seconds between the first rationed move and the second; each further one doubles it."""
+
+LONGEST_WAIT = 3600.0
+"""Seconds.  Doubling ends here, so that a deployment mended after a bad week is not locked for another one."""
+
+CONVICTION_WINDOW = 600.0
+"""Seconds.  Two takeovers from silent holders within it are bad luck; the third is rationed."""
+
+CLEARED_BY_UP = 300.0
+"""Seconds of UP, seen by a standby, after which the count starts anew."""
+
+KEPT = 8
+"""Moves kept in the tag: a value has at most 256 characters."""
+
+_ID_END = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One recorded move away from an attachment; ``wall`` is in Unix seconds."""
+
+    rule: str
+    wall: int
+    attachment: str
+
+    @property
+    def convicted(self) -> bool:
+        """The holder was silent: rationed only when it happens often."""
+        return self.rule == "R3"
+
+
+def parse(value: str) -> tuple[Move, ...]:
+    """The moves in a tag's value; what somebody else may have written there is passed over."""
+    moves = []
+    for item in value.split():
+        rule, _, rest = item.partition("@")
+        wall, _, attachment = rest.partition("/")
+        if wall.isdecimal() and attachment:
+            moves.append(Move(rule, int(wall), attachment))
+    return tuple(moves)
+
+
+def render(moves: tuple[Move, ...]) -> str:
+    """The tag's value for ``moves``: the last ones of them."""
+    return " ".join(f"{move.rule}@{move.wall}/{move.attachment}" for move in moves[-KEPT:])
+
+
+def record(value: str, rule: str, wall: float, attachment_id: str) -> str:
+    """The tag's value with one more move."""
+    return render((*parse(value), Move(rule, int(wall), attachment_id[-_ID_END:])))
+
+
+def recorded(value: str, attachment_id: str) -> bool:
+    """The move away from this attachment is in the tag, whoever wrote it."""
+    return any(move.attachment == attachment_id[-_ID_END:] for move in parse(value))
+
+
+def is_rationed(value: str, rule: str, wall: float, attachment_id: str) -> bool:
+    """A move by this rule counts: always, but for R3, which does from the third within ten minutes."""
+    if rule != "R3":
+        return True
+    recent = [move for move in _others(value, attachment_id) if move.convicted and wall - move.wall < CONVICTION_WINDOW]
+    return len(recent) >= 2
+
+
+def wait(value: str, wall: float, attachment_id: str) -> float:
+    """Seconds until the next rationed move may happen; 0 when it may now."""
+    moves = _others(value, attachment_id)
+    rationed = [move for index, move in enumerate(moves) if not move.convicted or _is_third(moves[: index + 1])]
+    if not rationed:
+        return 0.0
+    pause = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (len(rationed) - 1))
+    return max(0.0, moves[-1].wall + pause - wall)
+
+
+def _others(value: str, attachment_id: str) -> tuple[Move, ...]:
+    return tuple(move for move in parse(value) if move.attachment != attachment_id[-_ID_END:])
+
+
+def _is_third(moves: tuple[Move, ...]) -> bool:
+    last = moves[-1]
+    recent = [move for move in moves if move.convicted and last.wall - move.wall < CONVICTION_WINDOW]
+    return len(recent) >= 3

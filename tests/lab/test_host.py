@@ -1,0 +1,404 @@
+"""The host's plumbing on a real kernel: one namespace with a primary link and an ENI, both plain veth pairs."""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from floatingip.errors import HostError
+from floatingip.host import KernelHost, table_name
+from floatingip.model import Plumbing, PlumbingReport, PlumbingState
+from lab.netns import Namespace
+
+SOUND, UNSOUND, NO_LINK = PlumbingState.SOUND, PlumbingState.UNSOUND, PlumbingState.NO_LINK
+
+IPV4 = Plumbing(
+    address=ip_address("10.0.0.100"),
+    mac="02:00:00:00:00:64",
+    gateway=ip_address("10.0.0.1"),
+    primary_mac="02:00:00:00:00:0a",
+    table=1064,
+    priority=900,
+    mark=0x40,
+)
+IPV6 = replace(IPV4, address=ip_address("2001:db8:0:1::64"), gateway=ip_address("fe80:ec2::1"))
+MARKS = table_name(IPV4.address)
+BOTH = pytest.mark.parametrize("plumbing", [IPV4, IPV6], ids=["IPv4", "IPv6"])
+
+
+class Node:
+    """A worker reduced to its links; `plumb` and the others run `host` in a thread inside, as the agent would."""
+
+    def __init__(self, namespace: Namespace, host: KernelHost) -> None:
+        self.namespace = namespace
+        self.host = host
+
+    def plumb(self, plumbing: Plumbing = IPV4) -> PlumbingReport:
+        return self.namespace.call(lambda: self.host.plumb(plumbing))
+
+    def unplumb(self, plumbing: Plumbing = IPV4) -> tuple[str, ...]:
+        return self.namespace.call(lambda: self.host.unplumb(plumbing))
+
+    def plug(self, name: str = "ens6") -> None:
+        """The ENI appears as EC2 shows it: down and bare; the other end stays in the fabric's place."""
+        self.namespace.ip(
+            f"link add {name} address {IPV4.mac} type veth peer name far-{name}",
+            f"link set far-{name} up",
+        )
+
+    def unplug(self, name: str = "ens6") -> None:
+        self.namespace.ip(f"link del {name}")
+
+    def nft(self) -> str:
+        return self.namespace.run(["nft", "list", "ruleset"])
+
+    def everything(self) -> tuple[object, ...]:
+        """All that this module may change, and its neighbourhood."""
+        shown = ("rule show", "-6 rule show", "-4 route show table all")
+        return *(self.namespace.show(what) for what in shown), self.routes6(), self.addresses(), self.nft()
+
+    def routes6(self) -> list[dict[str, object]]:
+        """Without the kernel's own for link-local and multicast, which come some time after a link is up."""
+        routes = self.namespace.show("-6 route show table all")
+        return [route for route in routes if route.get("protocol") != "kernel"]
+
+    def addresses(self) -> list[tuple[object, ...]]:
+        """Without the link-local ones, which come some time after a link is up."""
+        return [
+            (link["ifname"], info["local"], info["prefixlen"])
+            for link in self.namespace.show("address show")
+            for info in link["addr_info"]
+            if info["scope"] == "global"
+        ]
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    """A node with its primary link, and an ENI that was just plugged in."""
+    namespace = Namespace("node")
+    namespace.create()
+    # Duplicate detection would let IPv6 addresses and routes come a second late, in the midst of a test.
+    namespace.sysctl({"ipv6/conf/all/accept_dad": 0, "ipv6/conf/default/accept_dad": 0})
+    namespace.ip(
+        f"link add eth0 address {IPV4.primary_mac} mtu 9001 type veth peer name far-eth0",
+        "link set far-eth0 up",
+        "link set eth0 up",
+        "address add 10.0.0.10/24 dev eth0",
+        "route add default via 10.0.0.1",
+    )
+    host = KernelHost()
+    node = Node(namespace, host)
+    node.plug()
+    yield node
+    host.close()
+    namespace.delete()
+
+
+@BOTH
+def test_a_bare_link_gets_all_of_the_plumbing(node: Node, plumbing: Plumbing) -> None:
+    """What `ip` and `nft` show afterwards is what the return path needs, and the report names it."""
+    version = plumbing.address.version
+    report = node.plumb(plumbing)
+    parts = ("link-up", "mtu", "address", *(("rp_filter",) if version == 4 else ()), "route", "rule", "marks")
+    assert report == PlumbingReport(SOUND, parts)
+
+    (link,) = node.namespace.show("link show ens6")
+    assert "UP" in link["flags"]
+    assert link["mtu"] == 9001
+    assert ("ens6", str(plumbing.address), plumbing.address.max_prefixlen) in node.addresses()
+    routes = node.namespace.show(f"-{version} route show table 1064")
+    assert {(route["dst"], route.get("gateway"), route["dev"], route["protocol"]) for route in routes} == {
+        (str(plumbing.gateway), None, "ens6", "102"),
+        ("default", str(plumbing.gateway), "ens6", "102"),
+    }
+    rules = {rule["priority"]: rule for rule in node.namespace.show(f"-{version} rule show")}
+    assert (rules[900]["src"], rules[900]["table"]) == (str(plumbing.address), "1064")
+    assert (rules[901]["src"], rules[901]["fwmark"], rules[901]["fwmask"], rules[901]["table"]) == (
+        "all", "0x40", "0x40", "1064",
+    )  # fmt: skip
+    if version == 4:
+        assert node.namespace.run(["cat", "/proc/sys/net/ipv4/conf/ens6/rp_filter"]).strip() == "2"
+    assert [line.strip() for line in node.nft().splitlines() if "mark set" in line] == [
+        'iif "ens6" ct direction original ct mark set ct mark | 0x00000040',
+        *["ct direction reply ct mark & 0x00000040 == 0x00000040 meta mark set meta mark | 0x00000040"] * 2,
+    ]
+
+
+@BOTH
+def test_what_is_sound_is_left_alone(node: Node, plumbing: Plumbing) -> None:
+    """A second look repairs nothing and changes nothing, not even the handles of nft."""
+    node.plumb(plumbing)
+    before = node.everything(), node.namespace.run(["nft", "--handle", "list", "ruleset"])
+    assert node.plumb(plumbing) == PlumbingReport(SOUND)
+    assert (node.everything(), node.namespace.run(["nft", "--handle", "list", "ruleset"])) == before
+
+
+def test_two_addresses_on_one_node_keep_out_of_each_other_s_way(node: Node) -> None:
+    """IPv4 and IPv6 of the same ENI are plumbed side by side; taking one away leaves the other sound."""
+    assert node.plumb(IPV4).state is SOUND
+    assert node.plumb(IPV6).state is SOUND
+    assert node.plumb(IPV4) == PlumbingReport(SOUND)
+    node.unplumb(IPV4)
+    assert node.plumb(IPV6) == PlumbingReport(SOUND)
+
+
+DAMAGE: list[tuple[str, str, tuple[str, ...]]] = [
+    ("ip link set ens6 mtu 1500", "a changed MTU", ("mtu",)),
+    ("ip address del 10.0.0.100/32 dev ens6", "a removed address, routes with it", ("address", "route")),
+    ("ip route flush table 1064", "a flushed table", ("route",)),
+    ("ip route del default table 1064", "a removed default route", ("route",)),
+    ("ip route replace default via 10.0.0.1 dev eth0 table 1064", "a default route by another link", ("route",)),
+    ("ip route add 10.0.0.7 dev eth0 table 1064", "a foreign route in our table", ("route",)),
+    ("ip rule del priority 900", "a removed rule", ("rule",)),
+    ("ip rule del priority 901", "a removed mark rule", ("rule",)),
+    (
+        "ip rule flush; ip rule add priority 32766 lookup main; ip rule add priority 32767 lookup default",
+        "flushed rules",
+        ("rule",),
+    ),
+    ("ip rule add from 10.0.0.99 priority 900 table 1064", "a rule of an address before", ("rule",)),
+    ("echo 1 > /proc/sys/net/ipv4/conf/ens6/rp_filter", "strict rp_filter", ("rp_filter",)),
+    ("nft flush ruleset", "a flushed ruleset", ("marks",)),
+    (f"nft flush chain inet {MARKS} output", "a flushed chain", ("marks",)),
+    (f"nft insert rule inet {MARKS} prerouting accept", "a foreign rule in our chain", ("marks",)),
+    (f"nft 'add table inet {MARKS} {{ flags dormant; }}'", "a sleeping table", ("marks",)),
+    ("ip link set ens6 down; ip link set ens6 up", "a link flap", ("route",)),
+    ("ip link set ens6 down", "a link taken down", ("link-up", "route")),
+]
+
+
+@pytest.mark.parametrize(("command", "repaired"), [(c, r) for c, _, r in DAMAGE], ids=[what for _, what, _ in DAMAGE])
+def test_damage_is_noticed_and_repaired(node: Node, command: str, repaired: tuple[str, ...]) -> None:
+    """Whatever is taken away or added is named in the report, and afterwards all is as it was."""
+    node.plumb()
+    before = node.everything()
+    node.namespace.run(["sh", "-e", "-c", command])
+    assert node.plumb() == PlumbingReport(SOUND, repaired)
+    assert node.everything() == before
+
+
+def test_a_renamed_link_stays_sound(node: Node) -> None:
+    """udev renames a link right after the hot plug, also while it is up: nothing of ours goes by the name."""
+    node.plumb()
+    node.namespace.ip("link set ens6 name enp0s6")
+    assert node.plumb() == PlumbingReport(SOUND)
+    assert 'iif "enp0s6"' in node.nft()
+
+
+def test_a_link_plugged_in_again_is_plumbed_anew(node: Node) -> None:
+    """Its index is another one, so the marks are replaced; the rules had stayed."""
+    node.plumb()
+    node.unplug()
+    assert node.plumb() == PlumbingReport(NO_LINK)
+    node.namespace.ip("link add taker type veth peer name far-taker")  # so that the index is not the old one
+    node.plug("ens7")
+    report = node.plumb()
+    assert report == PlumbingReport(SOUND, ("link-up", "mtu", "address", "rp_filter", "route", "marks"))
+    assert 'iif "ens7"' in node.nft()
+
+
+def test_a_rule_of_somebody_else_at_our_priority_stays(node: Node) -> None:
+    """Only what has our protocol number or our table is ours."""
+    node.namespace.ip("rule add from 10.0.0.42 priority 900 table 77")
+    node.plumb()
+    node.unplumb()
+    assert [rule["src"] for rule in node.namespace.show("rule show") if rule["priority"] == 900] == ["10.0.0.42"]
+
+
+def test_of_two_links_with_the_mac_the_older_is_meant(node: Node) -> None:
+    """VLANs and bridges borrow the MAC of the link below them, which was there before."""
+    node.plug("younger")
+    node.plumb()
+    assert ("ens6", "10.0.0.100", 32) in node.addresses()
+
+
+def test_an_index_is_not_believed_when_its_mac_is_another(node: Node) -> None:
+    """Indexes are remembered, and the kernel may give them to other links."""
+    node.plumb()
+    node.namespace.ip("link set ens6 address 02:00:00:00:00:65")
+    assert node.plumb() == PlumbingReport(NO_LINK)
+
+
+def test_a_missing_nft_is_said_and_the_rest_is_plumbed(node: Node) -> None:
+    """The node's own sockets can answer then, though no NodePort can."""
+    node.host = KernelHost(nft="no-such-nft")
+    report = node.plumb()
+    assert report.state is UNSOUND
+    assert report.repaired == ("link-up", "mtu", "address", "rp_filter", "route", "rule")
+    assert report.problem == "marks: no-such-nft: command not found; the image must contain nftables"
+    assert node.unplumb() == ("rule", "route", "address")
+    node.host.close()
+
+
+def test_a_refusal_of_the_kernel_is_one_line(node: Node) -> None:
+    """The report names the part and the kernel's reason; nothing is raised, and what can be done is done."""
+    node.namespace.sysctl({"ipv6/conf/ens6/disable_ipv6": 1})
+    report = node.plumb(IPV6)
+    assert (report.state, report.problem) == (UNSOUND, "address: Permission denied")
+    assert {"link-up", "mtu", "rule", "marks"} <= set(report.repaired)
+
+
+def test_a_link_without_carrier_is_not_sound(node: Node) -> None:
+    """Nothing arrives over it, whatever else is configured."""
+    node.namespace.ip("link set far-ens6 down")
+    report = node.plumb()
+    assert (report.state, report.problem) == (UNSOUND, "carrier: link ens6 has none")
+    node.namespace.ip("link set far-ens6 up")
+    assert node.plumb() == PlumbingReport(SOUND)
+
+
+@BOTH
+def test_unplumb_leaves_no_trace(node: Node, plumbing: Plumbing) -> None:
+    """Everything is as before, except that the link is still up; a second time there is nothing to do."""
+    node.namespace.ip("link set ens6 up mtu 9001")
+    node.namespace.nft("table inet somebody { chain c { type filter hook prerouting priority 0; }; }")
+    before = node.everything()
+    node.plumb(plumbing)
+    assert node.everything() != before
+    assert node.unplumb(plumbing) == ("marks", "rule", "route", "address")
+    assert node.everything() == before
+    assert node.unplumb(plumbing) == ()
+
+
+@BOTH
+def test_unplumb_needs_no_link(node: Node, plumbing: Plumbing) -> None:
+    """When the ENI is gone the kernel has taken routes and address along; rules and marks are left for us."""
+    node.unplug()
+    before = node.everything()
+    node.plug()
+    node.plumb(plumbing)
+    node.unplug()
+    assert node.unplumb(plumbing) == ("marks", "rule")
+    assert node.everything() == before
+
+
+def test_probes_go_by_the_gateway(node: Node) -> None:
+    """On a standby the next hop to the floating address is the router, not the address itself, until that is undone."""
+    before = node.everything()
+    for _ in range(2):
+        node.namespace.call(lambda: node.host.route_probes(IPV4))
+        (route,) = node.namespace.show("route get 10.0.0.100")
+        assert (route["gateway"], route["dev"]) == ("10.0.0.1", "eth0")
+    for _ in range(2):
+        node.namespace.call(lambda: node.host.unroute_probes(IPV4))
+        assert node.everything() == before
+
+
+def test_probes_go_by_the_primary_link_s_own_gateway_in_another_subnet(node: Node) -> None:
+    """The gateway of the ENI's subnet cannot be reached from a primary link in another one."""
+    node.namespace.call(lambda: node.host.route_probes(replace(IPV4, gateway=ip_address("10.0.7.1"))))
+    (route,) = node.namespace.show("route get 10.0.0.100")
+    assert route["gateway"] == "10.0.0.1"
+
+
+def test_the_probe_route_replaces_another_one_to_the_address(node: Node) -> None:
+    """Such as a leftover by another link."""
+    node.namespace.ip("link set ens6 up", "route add 10.0.0.100 dev ens6")
+    node.namespace.call(lambda: node.host.route_probes(IPV4))
+    (route,) = node.namespace.show("route get 10.0.0.100")
+    assert (route["gateway"], route["dev"]) == ("10.0.0.1", "eth0")
+
+
+def test_the_holder_does_not_route_its_own_address_away(node: Node) -> None:
+    """An address of this node needs no route."""
+    node.plumb()
+    before = node.everything()
+    node.namespace.call(lambda: node.host.route_probes(IPV4))
+    assert node.everything() == before
+
+
+def test_without_a_primary_link_probes_cannot_be_routed(node: Node) -> None:
+    """Said in an error of one line, which names the MAC."""
+    elsewhere = replace(IPV4, primary_mac="02:00:00:00:00:99")
+    with pytest.raises(HostError, match=r"^no link has the primary MAC 02:00:00:00:00:99$"):
+        node.namespace.call(lambda: node.host.route_probes(elsewhere))
+    assert node.plumb(elsewhere).problem == "mtu: no link has the primary MAC 02:00:00:00:00:99"
+
+
+CHANGES: list[tuple[str, str]] = [
+    ("ip link add new type veth peer name far-new", "a link"),
+    ("ip link set ens6 mtu 1400", "an MTU"),
+    ("ip link set ens6 name enp0s6", "a name"),
+    ("ip address add 10.0.0.77/32 dev eth0", "an address"),
+    ("ip address change 10.0.0.10/24 dev eth0 valid_lft 99 preferred_lft 99", "an address's life"),
+    ("ip -6 address add 2001:db8::7/128 dev eth0", "an IPv6 address"),
+    ("ip -6 address change fe80::ff:fe00:a/64 dev eth0 valid_lft 99 preferred_lft 99", "an IPv6 address's life"),
+    ("ip route add 10.7.0.0/16 via 10.0.0.1", "a route"),
+    ("ip -6 route add 2001:db8:7::/48 dev eth0", "an IPv6 route"),
+    ("ip rule add priority 800 table 8", "a rule"),
+    ("ip -6 rule add priority 800 table 8", "an IPv6 rule"),
+    ("echo 1 > /proc/sys/net/ipv4/conf/ens6/rp_filter", "rp_filter"),
+    ("nft add table inet somebody", "nft"),
+]
+
+
+@pytest.mark.parametrize("command", [command for command, _ in CHANGES], ids=[what for _, what in CHANGES])
+def test_watch_wakes_at_every_kind_of_change(node: Node, command: str) -> None:
+    """Within a second, in a thread of its own, and not again when nothing happens."""
+    woken = threading.Event()
+    node.namespace.call(lambda: node.host.watch(woken.set))
+    settle(woken)
+    node.namespace.run(["sh", "-e", "-c", command])
+    assert woken.wait(1)
+
+
+def test_watch_goes_on_after_an_overrun(node: Node) -> None:
+    """More events than the socket holds, while nobody reads, are one more reason to look, and not the end."""
+    asleep, woken = threading.Event(), threading.Event()
+
+    def wake() -> None:
+        woken.set()
+        asleep.wait()
+
+    node.namespace.call(lambda: node.host.watch(wake))
+    node.namespace.ip("link set lo down")
+    assert woken.wait(1)
+    node.namespace.ip(*(f"route {what} 10.7.0.0/16 via 10.0.0.1" for what in ["add", "del"] * 2000))
+    asleep.set()
+    settle(woken)
+    before = time.process_time()
+    time.sleep(0.2)
+    assert time.process_time() - before < 0.1, "it spins"
+    node.namespace.ip("link set lo up")
+    assert woken.wait(1)
+
+
+def settle(woken: threading.Event) -> None:
+    """Wait until nothing has happened for 0.1 s: links that have just come up still get addresses and routes."""
+    while woken.is_set() or woken.wait(0.1):
+        woken.clear()
+
+
+RESTRICTED = """
+import time
+from floatingip.host import KernelHost
+from tests.lab.test_host import IPV4
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(int(status["CapEff"], 16), status["NoNewPrivs"].strip())
+host = KernelHost()
+print(host.plumb(IPV4))
+host.watch(lambda: None)
+host.route_probes(IPV4)
+print(host.unplumb(IPV4))
+"""
+
+
+def test_two_capabilities_and_a_read_only_proc_are_enough(node: Node) -> None:
+    """As in the pod: NET_ADMIN and NET_RAW only, no_new_privs, /proc/sys read-only."""
+    script = (
+        "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys"
+        " && ! echo 1 2>/dev/null > /proc/sys/net/ipv4/conf/ens6/rp_filter"
+        ' && exec setpriv --no-new-privs --inh-caps -all --bounding-set -all,+net_admin,+net_raw "$@"'
+    )
+    printed = node.namespace.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-c", RESTRICTED]
+    ).splitlines()
+    assert printed == [
+        f"{1 << 12 | 1 << 13} 1",
+        str(PlumbingReport(SOUND, ("link-up", "mtu", "address", "rp_filter", "route", "rule", "marks"))),
+        "('marks', 'rule', 'route', 'address')",
+    ]

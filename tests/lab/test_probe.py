@@ -1,0 +1,246 @@
+"""Probes between two namespaces: this process's own, and `holder` behind a veth, whose silence the tests arrange."""
+
+import socket
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import pytest
+
+from floatingip.model import Address, ProbeOutcome, ProbeResult
+from floatingip.probe import IcmpProber
+from lab.netns import Namespace
+
+ADDRESSES = [ip_address("10.9.0.2"), ip_address("2001:db8:9::2")]
+HOLDER = ADDRESSES[0]
+NEAR = ip_address("10.9.0.1")
+
+SILENCE = "table inet silence { chain in { type filter hook input priority 0; meta l4proto { icmp, icmpv6 } drop; }; }"
+"""In the holder: echo requests get no answer.  (For IPv6 neighbour discovery goes with them, after a first answer.)"""
+
+FIREWALL = "table inet firewall { chain out { type filter hook output priority 0; meta l4proto icmp drop; }; }"
+"""On this side: echo requests cannot be sent."""
+
+ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
+
+
+@pytest.fixture
+def near() -> Iterator[Namespace]:
+    """The namespace that probes."""
+    namespace = Namespace("near")
+    namespace.create()
+    yield namespace
+    namespace.delete()
+
+
+@pytest.fixture
+def holder(near: Namespace) -> Iterator[Namespace]:
+    """The namespace that is probed, on the other end of a veth."""
+    namespace = Namespace("holder")
+    namespace.create()
+    near.ip(
+        "link add out type veth peer name in netns holder",
+        "address add 10.9.0.1/24 dev out",
+        "address add 2001:db8:9::1/64 dev out nodad",
+        "link set out up",
+    )
+    namespace.ip(
+        "address add 10.9.0.2/24 dev in",
+        "address add 2001:db8:9::2/64 dev in nodad",
+        "link set in up",
+    )
+    yield namespace
+    namespace.delete()
+
+
+def outcomes(results: list[ProbeResult]) -> list[ProbeOutcome]:
+    return [result.outcome for result in results]
+
+
+def in_near(near: Namespace, steps: list[str], address: Address = HOLDER, timeout: float = 0.2) -> list[ProbeResult]:
+    """Run `send` and `collect` steps of one prober inside, and give all results."""
+
+    def run() -> list[ProbeResult]:
+        prober = IcmpProber(address, timeout)
+        results: list[ProbeResult] = []
+        for step in steps:
+            if step == "send":
+                prober.send()
+            else:
+                results += prober.collect(time.monotonic() + float(step))
+        prober.close()
+        return results
+
+    return near.call(run)
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+def test_an_answer_is_known_as_soon_as_it_comes(near: Namespace, holder: Namespace, address: Address) -> None:
+    """One probe to a living holder is ANSWERED long before its timeout."""
+    # The first one also finds the neighbour.
+    _, result = in_near(near, ["send", "2", "send", "2"], address, timeout=2)
+    assert result.outcome is ANSWERED
+    assert 0 <= result.known_at - result.sent_at < 0.1
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+def test_silence_is_lost_exactly_at_the_timeout(near: Namespace, holder: Namespace, address: Address) -> None:
+    """A probe that nobody answers is LOST after its timeout, not sooner and not much later."""
+    holder.nft(SILENCE)
+    (result,) = in_near(near, ["send", "2"], address, timeout=0.2)
+    assert result.outcome is LOST
+    assert 0.2 <= result.known_at - result.sent_at < 0.3
+
+
+def test_overlapping_probes_each_get_their_own_result_in_the_order_of_sending(
+    near: Namespace, holder: Namespace
+) -> None:
+    """A lost probe does not take a later answered one with it, and the answered one is not told before it."""
+
+    def run() -> list[ProbeResult]:
+        prober = IcmpProber(HOLDER, timeout=0.4)
+        prober.send()
+        prober.collect(time.monotonic() + 0.2)
+        holder.nft(SILENCE)
+        prober.send()
+        holder.nft("flush ruleset")
+        prober.send()
+        early = prober.collect(time.monotonic() + 0.1)
+        assert early == []
+        results: list[ProbeResult] = []
+        while len(results) < 2:
+            results += prober.collect(time.monotonic() + 1)
+        prober.close()
+        return results
+
+    first, second = near.call(run)
+    assert (first.outcome, second.outcome) == (LOST, ANSWERED)
+    assert first.sent_at < second.sent_at
+    assert second.known_at < first.known_at
+
+
+def test_a_stall_of_this_process_loses_no_probe(near: Namespace, holder: Namespace) -> None:
+    """Replies that wait in the socket count, though they are read long after the timeout."""
+
+    def run() -> list[ProbeResult]:
+        prober = IcmpProber(HOLDER, timeout=0.05)
+        for _ in range(3):
+            prober.send()
+        time.sleep(0.2)
+        results = prober.collect(time.monotonic())
+        prober.close()
+        return results
+
+    assert outcomes(near.call(run)) == [ANSWERED] * 3
+
+
+def test_replies_that_are_not_this_probe_s_neither_answer_it_nor_cut_its_wait(
+    near: Namespace, holder: Namespace
+) -> None:
+    """A late reply, one with another identifier and an empty unreachable leave the next probe waiting."""
+    holder.sysctl({"ipv4/icmp_echo_ignore_all": 1})
+    ears = holder.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
+    ears.settimeout(1)
+
+    def request() -> tuple[int, int]:
+        """The identifier and sequence of the next request."""
+        while True:
+            kind, _, _, identifier, sequence = struct.unpack_from("!BBHHH", ears.recv(2048), 20)
+            if kind == 8:
+                return identifier, sequence
+
+    def reply(identifier: int, sequence: int) -> None:
+        head = struct.pack("!HxxHH", 0, identifier, sequence)
+        total = sum(struct.unpack("!4H", head))
+        ears.sendto(struct.pack("!HHHH", 0, 0xFFFF & ~(total + (total >> 16)), identifier, sequence), (str(NEAR), 0))
+
+    def run() -> list[ProbeResult]:
+        prober = IcmpProber(HOLDER, timeout=0.2)
+        prober.send()
+        results = prober.collect(time.monotonic() + 1)
+        identifier, first = request()
+        prober.send()
+        _, second = request()
+        reply(identifier, first)
+        reply(identifier ^ 1, second)
+        ears.sendto(bytes([3, *[0] * 7]), (str(NEAR), 0))
+        results += prober.collect(time.monotonic() + 1)
+        prober.send()
+        reply(*request())
+        results += prober.collect(time.monotonic() + 1)
+        prober.close()
+        return results
+
+    with ears:
+        results = near.call(run)
+    assert outcomes(results) == [LOST, LOST, ANSWERED]
+    assert results[1].known_at - results[1].sent_at >= 0.2
+
+
+def test_an_unreachable_from_elsewhere_is_lost_at_once(near: Namespace, holder: Namespace) -> None:
+    """What a router says of the holder is about the holder, and need not be waited for."""
+    near.ip("route add 10.8.0.1 via 10.9.0.2")
+    holder.sysctl({"ipv4/ip_forward": 1})
+    holder.ip("route add unreachable 10.8.0.1")
+    (result,) = in_near(near, ["send", "2"], ip_address("10.8.0.1"), timeout=2)
+    assert (result.outcome, result.detail) == (LOST, "unreachable (code 1), says 10.9.0.2")
+    assert result.known_at - result.sent_at < 0.5
+
+
+def test_a_next_hop_that_does_not_exist_is_this_node_s_own_failure(near: Namespace, holder: Namespace) -> None:
+    """When this node's kernel gives up on the neighbour it says so to itself, which is no word about the holder."""
+    near.sysctl({"ipv4/neigh/out/retrans_time_ms": 50})
+    (result,) = in_near(near, ["send", "2"], ip_address("10.9.0.77"), timeout=2)
+    assert (result.outcome, result.detail) == (FAILED_HERE, "unreachable (code 1), says 10.9.0.1")
+
+
+def test_what_cannot_be_sent_fails_here_at_once_and_the_next_may_pass(near: Namespace, holder: Namespace) -> None:
+    """No route, and an own firewall, are told with the kernel's reason; afterwards the same prober works."""
+
+    def run() -> list[ProbeResult]:
+        prober = IcmpProber(HOLDER, timeout=0.5)
+        results: list[ProbeResult] = []
+
+        def probe() -> None:
+            prober.send()
+            results.extend(prober.collect(time.monotonic() + 1))
+
+        near.ip("route del 10.9.0.0/24 dev out")
+        probe()
+        near.ip("route add 10.9.0.0/24 dev out")
+        near.nft(FIREWALL)
+        probe()
+        near.nft("flush ruleset")
+        probe()
+        prober.close()
+        return results
+
+    results = near.call(run)
+    assert outcomes(results) == [FAILED_HERE, FAILED_HERE, ANSWERED]
+    assert [result.detail for result in results] == ["Network is unreachable", "Operation not permitted", ""]
+    assert all(result.known_at - result.sent_at < 0.1 for result in results)
+
+
+def test_without_the_capability_each_probe_fails_here(near: Namespace) -> None:
+    """A container without CAP_NET_RAW gets a result that says so, not an exception."""
+    code = (
+        "import time; from ipaddress import ip_address; from floatingip.probe import IcmpProber\n"
+        "prober = IcmpProber(ip_address('127.0.0.1')); prober.send()\n"
+        "print([(r.outcome.value, r.detail) for r in prober.collect(time.monotonic())])"
+    )
+    without = ["setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw"]
+    assert near.run([*without, sys.executable, "-c", code]).strip() == "[('failed-here', 'Operation not permitted')]"
+
+
+def test_collect_waits_until_its_time_when_nothing_is_under_way(near: Namespace) -> None:
+    """So the caller's loop is paced by it, and does not spin."""
+
+    def run() -> tuple[list[ProbeResult], float]:
+        began = time.monotonic()
+        return IcmpProber(HOLDER).collect(began + 0.1), time.monotonic() - began
+
+    results, seconds = near.call(run)
+    assert results == []
+    assert 0.1 <= seconds < 0.2
