@@ -1,0 +1,82 @@
+"""
+The lab's command line.
+
+    python -m lab list                    the scenarios
+    python -m lab run SCENARIO            one of them, judged; exit code 1 when the checker finds a fault
+    python -m lab demo                    a power cut, live
+
+It runs in namespaces of its own (sandbox.py): nothing outside of these is touched.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab import sandbox
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; the exit code."""
+    options = _parser().parse_args(arguments)
+    if options.command == "list":
+        return _list()
+    if not sandbox.inside():
+        return sandbox.enter([sys.executable, "-m", "lab", *arguments])
+    return _demo(options) if options.command == "demo" else _run(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lab", description="A VPC in a box.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("list", help="name the scenarios")
+    run = commands.add_parser("run", help="run a scenario and judge it")
+    run.add_argument("scenario", help="one of those that `list` names")
+    run.add_argument("--ec2", choices=("instant", "typical", "slow"), default="typical", help="how long EC2 takes")
+    run.add_argument("--seed", type=int, default=0, help="makes names and latencies repeatable (default: %(default)s)")
+    run.add_argument("--json", type=Path, metavar="FILE", help="write the verdict there")
+    run.add_argument("--history", type=Path, metavar="FILE", help="write all events there, one JSON object a line")
+    run.add_argument("--quiet", action="store_true", help="no timeline, only the table")
+    demo = commands.add_parser("demo", help="a power cut, live")
+    demo.add_argument("--seed", type=int, default=0, help="as for `run`")
+    return parser
+
+
+def _list() -> int:
+    from lab.scenarios import SCENARIOS  # noqa: PLC0415 - takes a second, which other commands need not wait for twice
+
+    width = max(map(len, SCENARIOS))
+    for scenario in SCENARIOS.values():
+        print(f"{scenario.name:{width}}  {scenario.title}")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from lab import scenarios, show  # noqa: PLC0415 - as above
+
+    if options.scenario not in scenarios.SCENARIOS:
+        print(f"lab: no scenario {options.scenario!r}; see `python -m lab list`", file=sys.stderr)
+        return 2
+    scenario, profile = scenarios.named(options.scenario, options.ec2)
+    with show.Timeline(live=not options.quiet) as timeline:
+        verdict = scenarios.run(scenario, profile, options.seed, record_to=options.history, watch=timeline.show)
+    if options.json is not None:
+        options.json.write_text(json.dumps({**verdict.to_dict(), "seed": options.seed}, indent=2) + "\n")
+    show.table([verdict])
+    return 0 if verdict.ok else 1
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from lab import scenarios, show  # noqa: PLC0415 - as above
+
+    scenario, profile = scenarios.named("power-cut", "typical")
+    show.introduce(scenario, profile)
+    with show.Timeline(live=True) as timeline:
+        verdict = scenarios.run(scenario, profile, options.seed, watch=timeline.show)
+    show.table([verdict])
+    return 0 if verdict.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,100 @@
+"""
+What goes wrong: one function per misfortune, each done to one machine of a region.
+
+They act on the world only (kernel, power, EC2, Kubernetes); that they began is for the scenario to record.
+"""
+
+import time
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any
+
+from floatingip.settings import Settings
+from lab.ec2 import Guest
+from lab.region import Machine, Region
+
+FLAP_LASTS = 0.1
+"""Seconds for which a flapping link stays down."""
+
+
+def pod_delete(region: Region, machine: Machine) -> None:
+    """`kubectl delete pod`: the Deployment makes a new one."""
+    region.cluster.delete_pod(region.cluster.pod_on(machine.name).name)
+
+
+def cordon_and_delete(region: Region, machine: Machine) -> None:
+    """`kubectl cordon` and `kubectl delete pod`: the new pod goes to another node, if there is one."""
+    region.cluster.cordon(machine.name)
+    pod_delete(region, machine)
+
+
+def terminate(region: Region, machine: Machine) -> None:
+    """TerminateInstances: EC2 says shutting-down at once, the machine ends a moment later."""
+    region.ec2.client().terminate_instances(InstanceIds=[machine.instance.instance_id])
+
+
+def cut_power(region: Region, machine: Machine) -> None:
+    """Processes, links and carrier are gone at once; EC2 says `running` all the same."""
+    region.power_off(machine)
+
+
+def hang_kernel(region: Region, machine: Machine) -> None:
+    """Nothing runs and nothing is answered, but every carrier is on; a detach hangs until it is forced."""
+    machine.guest = Guest.HUNG
+    region.fabric.silence(region.fabric.plugged(machine.worker.namespace))
+    region.cluster.freeze_node(machine.name)
+
+
+def flap_link(region: Region, machine: Machine) -> None:
+    """The ENI's link goes down and up: the kernel forgets its routes."""
+    link = _floating_link(region, machine)
+    machine.worker.namespace.ip(f"link set {link} down")
+    time.sleep(FLAP_LASTS)
+    machine.worker.namespace.ip(f"link set {link} up")
+
+
+def flush_rules(region: Region, machine: Machine) -> None:
+    """Somebody flushes our rules, our routing table and our nft table."""
+    settings = Settings(ip_address(region.address))
+    namespace = machine.worker.namespace
+    tables = namespace.run(["nft", "list", "tables"]).splitlines()
+    machine.worker.flush_rules(
+        priorities=(settings.priority, settings.priority + 1),
+        nft_tables=[table.removeprefix("table ") for table in tables if "floatingip" in table],
+    )
+    namespace.ip(f"route flush table {settings.table}")
+
+
+def remove_address(region: Region, machine: Machine) -> None:
+    """`ip address delete` by hand."""
+    link = _floating_link(region, machine)
+    machine.worker.namespace.ip(f"address delete {region.address}/32 dev {link}")
+
+
+def detach_eni(region: Region, machine: Machine) -> None:
+    """DetachNetworkInterface by hand."""
+    attachment = next(
+        event["attachment"]
+        for event in reversed(region.attachments())
+        if event["instance"] == machine.instance.instance_id
+    )
+    region.ec2.client().detach_network_interface(AttachmentId=attachment)
+
+
+def close_icmp(region: Region, _machine: Machine) -> None:
+    """A security group stops letting pings through to the floating address."""
+    region.fabric.close_icmp(region.address)
+
+
+def kill_observer(region: Region, machine: Machine) -> None:
+    """SIGKILL to the observer: Kubernetes starts it again."""
+    region.cluster.pod_on(machine.name).running["observer"].kill()
+
+
+def _floating_link(region: Region, machine: Machine) -> str:
+    links = machine.worker.namespace.show("address show")
+    return str(next(link["ifname"] for link in links if _has(link, region.address)))
+
+
+def _has(link: Mapping[str, Any], address: str) -> bool:
+    return any(info.get("local") == address for info in link["addr_info"])

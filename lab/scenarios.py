@@ -1,0 +1,235 @@
+"""
+The scenarios: what goes wrong, on how many workers, and what must be seen then.
+
+A run is always the same: deploy, let clients measure, wait until a standby sees the address UP, let the nemesis act
+on the holder, wait until all is quiet again, end the clients, judge the history.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lab import nemesis
+from lab.checker import Expectation, Verdict, check
+from lab.ec2 import PROFILES, Profile
+from lab.history import Event, History
+from lab.region import FLOATING_IP, SHUTDOWN_TAKES, Machine, Region
+
+DETECTION = 2.0
+"""Seconds from the nemesis to the logged takeover, at most, with the default settings."""
+
+OVERHEAD = 0.5
+"""Seconds that the product may add to detection and EC2's own time."""
+
+INSTANT = 2.5
+"""Seconds of outage in all where EC2 takes no time."""
+
+REPAIR = 1.0
+"""Seconds until a holder must have mended its own plumbing."""
+
+NOTICE = 2.5
+"""Seconds beyond EC2's attach until a detached ENI is back."""
+
+FORCE_AFTER = 5.0
+"""Seconds, the setting's default."""
+
+WITHOUT_NFT = "/usr/bin:/bin"
+"""A PATH on which there is everything but nft, which Debian keeps in /usr/sbin."""
+
+QUIET = 3.0
+"""Seconds without a failed attempt or an open move after which a run is over."""
+
+LONGEST = 120.0
+"""Seconds after which a run is judged as it is."""
+
+Nemesis = Callable[[Region, Machine], None]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """
+    One misfortune.
+
+    expect: adds the bounds that a profile allows to a bare expectation.
+    lasts: seconds that are watched at least, for what must *not* happen.
+    environment: what every pod has in addition to the manifest's.
+    """
+
+    name: str
+    title: str
+    strike: Nemesis
+    expect: Callable[[Expectation, Profile], Expectation]
+    workers: int = 2
+    lasts: float = 4.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    clients: tuple[str, ...] = ("out", "in")
+
+
+def _nothing_moves(bare: Expectation, _: Profile) -> Expectation:
+    return replace(bare, max_outage_s=0.0, max_moves=0)
+
+
+def _mended_in_place(bare: Expectation, _: Profile) -> Expectation:
+    return replace(bare, max_outage_s=REPAIR, max_moves=0)
+
+
+def _one_failover(bare: Expectation, profile: Profile) -> Expectation:
+    most = INSTANT if profile.name == "instant" else None
+    return replace(
+        bare, max_outage_s=most, max_detection_s=DETECTION, max_overhead_s=OVERHEAD, min_moves=1, max_moves=1
+    )
+
+
+def _forced(bare: Expectation, profile: Profile) -> Expectation:
+    expected = _one_failover(bare, profile)
+    if expected.max_outage_s is None:
+        return expected
+    return replace(expected, max_outage_s=expected.max_outage_s + FORCE_AFTER)
+
+
+def _after_termination(bare: Expectation, profile: Profile) -> Expectation:
+    """The machine serves on for a while; `instant` lets go of the ENI at once: nobody is convicted then."""
+    expected = _one_failover(bare, profile)
+    if profile.name == "instant":
+        return replace(expected, max_detection_s=None, max_overhead_s=None)
+    return replace(expected, max_detection_s=SHUTDOWN_TAKES + DETECTION)
+
+
+def _back_again(bare: Expectation, profile: Profile) -> Expectation:
+    return replace(bare, max_outage_s=profile.attach + profile.device + NOTICE, max_moves=1)
+
+
+def _at_most_one_move(bare: Expectation, _: Profile) -> Expectation:
+    return replace(bare, max_moves=1)
+
+
+def _one_move_and_a_crash(bare: Expectation, _: Profile) -> Expectation:
+    return replace(bare, min_moves=1, max_moves=1, max_agent_exits=1)
+
+
+def _kill_the_claimer(region: Region, machine: Machine) -> None:
+    """Cut the holder's power, and kill the observer that detaches its ENI before it can attach it."""
+
+    def between(event: Event) -> None:
+        detached = event["source"] == "ec2" and event.get("action") == "DetachNetworkInterface"
+        if detached and event["error"] is None and not killed:
+            killed.append(event["caller"])
+            nemesis.kill_observer(region, region.by_instance(event["caller"]))
+
+    killed: list[str] = []
+    region.history.subscribe(between)
+    nemesis.cut_power(region, machine)
+
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("pod-delete", "the holder's pod is deleted", nemesis.pod_delete, _nothing_moves, lasts=8.0),
+        Scenario(
+            "cordon-delete",
+            "the holder is cordoned and its pod deleted",
+            nemesis.cordon_and_delete,
+            _nothing_moves,
+            workers=3,
+            lasts=8.0,
+        ),
+        Scenario("node-terminated", "the holder's instance is terminated", nemesis.terminate, _after_termination),
+        Scenario("power-cut", "the holder loses power", nemesis.cut_power, _one_failover),
+        Scenario("kernel-hang", "the holder's kernel hangs", nemesis.hang_kernel, _forced),
+        Scenario("link-flap", "the ENI's link goes down and up", nemesis.flap_link, _mended_in_place),
+        Scenario("rules-flushed", "our rules, routes and marks are flushed", nemesis.flush_rules, _mended_in_place),
+        Scenario("address-removed", "the address is removed by hand", nemesis.remove_address, _mended_in_place),
+        Scenario("eni-detached", "the ENI is detached by hand", nemesis.detach_eni, _back_again),
+        Scenario(
+            "icmp-closed",
+            "a security group closes ICMP to the address",
+            nemesis.close_icmp,
+            _nothing_moves,
+            lasts=12.0,
+        ),
+        Scenario(
+            "nft-missing",
+            "no node has nft, and the ENI is detached by hand",
+            nemesis.detach_eni,
+            _at_most_one_move,
+            lasts=25.0,
+            environment={"PATH": WITHOUT_NFT},
+        ),
+        Scenario(
+            "claimer-killed",
+            "the holder loses power, and its successor's observer is killed between detach and attach",
+            _kill_the_claimer,
+            _one_move_and_a_crash,
+        ),
+    )
+}
+
+
+def run(
+    scenario: Scenario,
+    profile: Profile,
+    seed: int,
+    *,
+    record_to: Path | None = None,
+    watch: Callable[[Event], None] | None = None,
+) -> Verdict:
+    """Run a scenario once, and judge it.  ``watch`` is called with each event as it happens."""
+    bare = Expectation(scenario=scenario.name, ec2=profile.name, address=FLOATING_IP)
+    expectation = scenario.expect(bare, profile)
+    with History(record_to) as history:
+        if watch is not None:
+            history.subscribe(watch)
+        with Region(profile, history, workers=scenario.workers, seed=seed, environment=scenario.environment) as region:
+            region.deploy()
+            region.measure(*scenario.clients)
+            _wait_until_watched(region)
+            _strike(region, scenario)
+            _wait_until_quiet(region, scenario.lasts, expectation.min_moves)
+            region.stop_clients()
+            region.record_leftovers()
+        return check(history.events(), expectation)
+
+
+def named(name: str, ec2: str) -> tuple[Scenario, Profile]:
+    """The scenario and the profile of these names.  Raises KeyError."""
+    return SCENARIOS[name], PROFILES[ec2]
+
+
+def _strike(region: Region, scenario: Scenario) -> None:
+    holder = region.holder()
+    event = {"source": "nemesis", "name": scenario.name, "target": holder.name}
+    region.history.record({**event, "event": "begin", "title": scenario.title})
+    scenario.strike(region, holder)
+    region.history.record({**event, "event": "end"})
+
+
+def _wait_until_watched(region: Region) -> None:
+    """Until every standby sees the address UP, and all clients get answers.  Raises TimeoutError."""
+    deadline = time.monotonic() + 30.0
+    while time.monotonic() < deadline:
+        watching = {event["node"] for event in region.logged(event="decision", reason="ANSWERS")}
+        pods = {pod.node for pod in region.cluster.pods()}
+        answered = {event["client"] for event in region.history.events() if event["event"] == "attempt" and event["ok"]}
+        if len(watching) >= len(pods) - 1 and answered:
+            time.sleep(1.0)
+            return
+        time.sleep(0.05)
+    raise TimeoutError("no standby sees the address UP after 30 s")
+
+
+def _wait_until_quiet(region: Region, at_least: float, moves: int) -> None:
+    """Until nothing failed and nothing moved for a while, and what has to happen has happened."""
+    began = time.monotonic()
+    placed = len([event for event in region.attachments() if event["status"] == "attached"])
+    while time.monotonic() - began < LONGEST:
+        time.sleep(0.1)
+        events = region.history.events()
+        now = time.time()
+        failed = [e for e in events if e["event"] == "attempt" and not e["ok"]]
+        changed = region.attachments()
+        attached = len([event for event in changed if event["status"] == "attached"])
+        last_trouble = max([e["t"] for e in failed[-1:]] + [e["t"] for e in changed[-1:]], default=0.0)
+        settled = changed[-1]["status"] == "attached" and attached - placed >= moves
+        if settled and now - last_trouble > QUIET and time.monotonic() - began > at_least:
+            return
