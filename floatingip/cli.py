@@ -2,8 +2,8 @@
 The command line: the only module that prints for people or exits.
 
 ``floatingip attach`` is the init container, ``floatingip observe`` the observer.  Exit codes: 0 done, 2 settings or
-usage, 3 EC2, 4 denied by IAM, 5 the address is taken by something else, 6 the node's kernel, 7 IMDS, 143 ended by
-SIGTERM before it was done.
+usage, 3 EC2, 4 denied by IAM, 5 the address is taken by something else, 6 the node's kernel, 7 IMDS, 70 a defect, 143
+ended by SIGTERM before it was done.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import argparse
 import os
 import signal
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,8 +82,16 @@ def _run(command: str, effective: Settings) -> int:
         metadata=metadata,
     )
     agent = Agent(effective, me, edges, log)
+    threading.excepthook = lambda failed: _die(log, failed)
     signal.signal(signal.SIGTERM, lambda _number, _frame: agent.stop())
     return agent.attach() if command == "attach" else agent.observe()
+
+
+def _die(log: Log, failed: threading.ExceptHookArgs) -> None:
+    """A thread that ended by a defect would leave the agent blind: better to end and be started again."""
+    trace = "".join(traceback.format_exception(failed.exc_type, failed.exc_value, failed.exc_traceback))
+    log.error("defect", trace, thread=failed.thread.name if failed.thread else "")
+    os._exit(70)
 
 
 def _identity(metadata: Metadata, log: Log) -> Identity:
@@ -92,5 +102,6 @@ def _identity(metadata: Metadata, log: Log) -> Identity:
         except MetadataError as error:
             if time.monotonic() > deadline:
                 raise
-            log.warning("imds", f"{error}; trying again", retry_in=IMDS_RETRY)  # noqa: PLE1205 - telemetry.Log formats nothing
+            # PLE1205 takes telemetry.Log for logging's: here the second argument is the message.
+            log.warning("imds", f"{error}; trying again", retry_in=IMDS_RETRY)  # noqa: PLE1205
             time.sleep(IMDS_RETRY)

@@ -279,6 +279,7 @@ def _remember(memory: Memory, view: View) -> Memory:
             last_holder=attachment.instance_id,
             dead_answers=0,
             detaching_since=None,
+            link_lost_at=None,
             fenced=memory.fenced if attachment.id == memory.fenced else "",
             unsound_here=False if here else memory.unsound_here,
         )

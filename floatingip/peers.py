@@ -33,8 +33,11 @@ ASK_TIMEOUT = 0.5
 PEER_KEPT = 60.0
 """Seconds for which an asker is told to others as a peer."""
 
-SIGHT_KEPT = 5.0
-"""Seconds for which one check from the floating address answers further questions."""
+SIGHT_CHECKED = 5.0
+"""Seconds after which the check from the floating address is made anew for an asker in doubt."""
+
+SIGHT_KEPT = 15.0
+"""Seconds for which a check answers questions at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +134,11 @@ class StatusServer:
         """What is known of the asker through the floating address; checked anew in the background when that is old."""
         with self._lock:
             sight, at = self._sights.get(asker_address, (Sight.UNTRIED, float("-inf")))
-            stale = time.monotonic() - at > SIGHT_KEPT
-            if stale and asker_address not in self._checking:
+            age = time.monotonic() - at
+            if age > SIGHT_CHECKED and asker_address not in self._checking:
                 self._checking.add(asker_address)
                 threading.Thread(target=self._check, args=(asker_address,), name="sight", daemon=True).start()
-        return Sight.UNTRIED if stale else sight
+        return sight if age <= SIGHT_KEPT else Sight.UNTRIED
 
     def _check(self, asker_address: str) -> None:
         with requests.Session() as session:

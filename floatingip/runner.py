@@ -34,6 +34,7 @@ from floatingip.decide import (
 from floatingip.errors import (
     AddressTaken,
     CloudError,
+    CloudUnavailable,
     ConfigurationError,
     Denied,
     HostError,
@@ -166,8 +167,8 @@ class Agent:
         self._look_backoff, self._write_backoff = Backoff(BACKOFF_FIRST), Backoff(BACKOFF_FIRST)
         self._look_not_before = self._retry_at = self._wrote_at = self._full_until = float("-inf")
         self._jitter = 0.0
-        self._complaint = ""
-        self._denied: Denied | None = None
+        self._complaint = self._write_complaint = ""
+        self._final: CloudError | None = None
 
         self._peers = Peers(me.instance_id, settings.port, self._inbox.put)
         self._server: StatusServer | None = None
@@ -181,7 +182,8 @@ class Agent:
     def attach(self) -> int:
         """Return 0 when the address is held somewhere, or when EC2 stayed silent; 143 when SIGTERM came first.
 
-        Raises ``AddressTaken``, ``ConfigurationError`` and ``Denied``: what waiting cannot mend.
+        Raises what waiting cannot mend: ``AddressTaken``, ``ConfigurationError``, ``Denied``, or ``CloudError`` for a
+        write that EC2 refuses as such.
         """
         self._host.start()
         self._probes.start()
@@ -217,8 +219,8 @@ class Agent:
 
     def _attach_ended(self) -> bool:
         decision, attachment = self._decision, self._attachment()
-        if self._denied is not None:
-            raise self._denied
+        if self._final is not None:
+            raise self._final
         if decision.state is State.REFUSED:
             raise AddressTaken(
                 f"{self._settings.floating_ip}: {decision.sentence}", "free it there or choose another address"
@@ -398,9 +400,9 @@ class Agent:
         self._look_not_before = time.monotonic() + pause
 
     def _deny(self, error: Denied) -> None:
-        if self._denied is None or self._denied.action != error.action:
+        if str(self._final) != str(error):
             self._log.error("denied", str(error), action=error.action)
-        self._denied = error
+        self._final = error
 
     # EC2: writing.
 
@@ -461,6 +463,7 @@ class Agent:
         self._write.done()
         self._wrote_at = time.monotonic()
         self._write_backoff.reset()
+        self._write_complaint = ""
         self._log.info("write", "EC2 accepted", write=str(write), seconds=seconds)
 
     def _write_failed(self, write: Write, error: CloudError) -> None:
@@ -475,9 +478,19 @@ class Agent:
             case NoFreeSlot():
                 self._full_until = now + FULL_FOR
                 self._log.error("write", str(error), write=str(write))
-            case _:
+            case CloudUnavailable():
                 self._retry_at = now + self._write_backoff.pause(BACKOFF_MOVING)
-                self._log.error("write", f"{error}; looking again", write=str(write))
+                self._complain(write, error)
+            case _:
+                self._final = error
+                self._retry_at = now + self._write_backoff.pause(BACKOFF_LAST)
+                self._complain(write, error)
+
+    def _complain(self, write: Write, error: CloudError) -> None:
+        """Say what went wrong once, not with each retry."""
+        if str(error) != self._write_complaint:
+            self._log.error("write", f"{error}; looking again", write=str(write))
+        self._write_complaint = str(error)
 
     # The kernel.
 

@@ -6,24 +6,26 @@ The lab's workers route as EKS workers do: a NodePort answers on the primary add
 
 import socket
 import time
-from collections.abc import Callable, Iterator
 
 import pytest
 
 from lab.fabric import CLIENT_IN_ADDRESS, CLIENT_OUT_ADDRESS, GATEWAY, Fabric
 from lab.netns import Namespace
 from lab.worker import TrafficPolicy, Worker
-from tests.lab.conftest import Answer
+from tests.lab.matrix import (
+    ENI,
+    FLOATING,
+    MAC,
+    NODE_PORT,
+    POLICIES,
+    Backends,
+    Fetch,
+    Workers,
+    ask_all,
+    every_one_answered,
+)
 
-Workers = tuple[Worker, Worker]
-Fetch = Callable[..., Answer]
-
-ENI = "eni-floating"
-MAC = "02:00:00:00:00:64"
-FLOATING = "10.0.0.100"
-NODE_PORT = 30007
 TABLE = "ip plumbing"
-POLICIES: tuple[TrafficPolicy, ...] = ("Cluster", "Local")
 
 MARKS = """
 table ip plumbing {{
@@ -42,19 +44,6 @@ table ip plumbing {
     }
 }
 """
-
-
-class Backends:
-    """One endpoint of each kind, as worker-a sees them, with the name that each answers."""
-
-    def __init__(self, a: Worker, b: Worker) -> None:
-        self.local = a.start_backend(0), "worker-a/pod-0"
-        self.remote = b.start_backend(0), "worker-b/pod-0"
-        self.host = a.start_backend(), "worker-a/host"
-        self.remote_host = b.start_backend(), "worker-b/host"
-
-    def all(self) -> Iterator[tuple[tuple[str, int], str]]:
-        yield from (self.local, self.remote, self.host, self.remote_host)
 
 
 @pytest.fixture
@@ -82,31 +71,6 @@ def plumb(worker: Worker, link: str) -> None:
     """What `second_eni` lacks: marks on what entered by it, and a rule that leads marked replies back out by it."""
     worker.namespace.ip("rule add priority 901 fwmark 0x40/0x40 lookup 100")
     worker.namespace.nft(MARKS.format(link=link) + MARKS_OF_OWN_REPLIES)
-
-
-def ask_all(
-    fabric: Fabric,
-    fetch: Fetch,
-    worker: Worker,
-    backends: Backends,
-    policy: TrafficPolicy,
-    address: str,
-    timeout: float = 1,
-) -> dict[tuple[str, str], str]:
-    """Ask for the NodePort on `address` with each backend as the only one: (backend, client) -> name, or the error."""
-    answers: dict[tuple[str, str], str] = {}
-    for endpoint, name in backends.all():
-        if policy == "Local" and name.startswith("worker-b"):
-            continue
-        worker.expose(NODE_PORT, [endpoint], policy)
-        for client in (fabric.client_in, fabric.client_out):
-            answer = fetch(client, address, NODE_PORT, timeout)
-            answers[name, client.name] = answer.error or answer.text.split()[0]
-    return answers
-
-
-def every_one_answered(answers: dict[tuple[str, str], str]) -> bool:
-    return bool(answers) and all(answer == name for (name, _), answer in answers.items())
 
 
 @pytest.mark.parametrize("policy", POLICIES)
