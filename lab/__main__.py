@@ -24,7 +24,11 @@ def main(arguments: Sequence[str]) -> int:
         return _list()
     if not sandbox.inside():
         return sandbox.enter([sys.executable, "-m", "lab", *arguments])
-    return _demo(options) if options.command == "demo" else _run(options)
+    try:
+        return _demo(options) if options.command == "demo" else _run(options)
+    except TimeoutError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

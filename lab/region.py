@@ -105,7 +105,11 @@ class Region:
     def deploy(self) -> None:
         """`envsubst < floating-ip.yaml | kubectl apply -f -`, and wait until all is ready.  Raises TimeoutError."""
         self.cluster.apply(self._manifest("floating-ip.yaml"))
-        self.cluster.wait_ready(READY_WITHIN)
+        try:
+            self.cluster.wait_ready(READY_WITHIN)
+        except TimeoutError as error:
+            said = [event["line"] for event in self.history.events() if event["source"] == "agent"]
+            raise TimeoutError(f"{error}; the agents' last word: {said[-1] if said else 'none'}") from error
 
     def measure(self, *names: str) -> None:
         """Start the clients `in` and `out` (of the VPC) that ask the NodePort over the floating address all the
