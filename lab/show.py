@@ -48,6 +48,7 @@ class Timeline:
         self._on = live
         self._began = time.time()
         self._struck: float | None = None
+        self._names: dict[str, str] = {}
         self._lock = threading.Lock()
         self._slices: deque[tuple[int, int, int]] = deque(maxlen=STRIP)
         self._answer = ""
@@ -71,6 +72,8 @@ class Timeline:
         with self._lock:
             if event["event"] == "attempt":
                 self._count(event)
+            elif event["source"] == "agent" and event["fields"].get("event") == "node":
+                self._names[event["fields"]["instance"]] = event["node"]
             elif (words := _words(event)) is not None:
                 if event["source"] == "nemesis" and event["event"] == "begin":
                     self._struck = event["t"]
@@ -78,6 +81,8 @@ class Timeline:
 
     def _print(self, at: float, source: str, words: str) -> None:
         since = at - (self._began if self._struck is None else self._struck)
+        for instance, name in self._names.items():
+            words = words.replace(instance, name)
         sign = "+" if self._struck is not None else " "
         style = _STYLES.get(source, "")
         console.print(f"{sign}{since:7.3f} s  [{style}]{source:8}[/] {escape(words)}")
@@ -163,10 +168,11 @@ def _words(event: Event) -> str | None:
             fields = event["fields"]
             if fields.get("event") not in _TOLD:
                 return None
-            told = " ".join(f"{k}={v}" for k, v in fields.items() if k not in ("time", "level", "event", "msg"))
-            said = fields.get("msg", told)
-            rule = f"{fields['rule']} " if "rule" in fields else ""
-            return f"{event['node']} {fields['event']}: {rule}{said}"
+            if "msg" in fields:
+                said = " ".join(filter(None, (fields.get("rule"), fields["msg"])))
+            else:
+                said = " ".join(f"{k}={v}" for k, v in fields.items() if k not in ("time", "level", "event"))
+            return f"{event['node']} {fields['event']}: {said}"
         case "lab", "leftover":
             return f"left behind: {event['what']}"
     return None
