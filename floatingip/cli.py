@@ -103,5 +103,5 @@ def _identity(metadata: Metadata, log: Log) -> Identity:
             if time.monotonic() > deadline:
                 raise
             # PLE1205 takes telemetry.Log for logging's: here the second argument is the message.
-            log.warning("imds", f"{error}; trying again", retry_in=IMDS_RETRY)  # noqa: PLE1205
+            log.warning("imds", f"{error}; trying again", retry_in=IMDS_RETRY)
             time.sleep(IMDS_RETRY)

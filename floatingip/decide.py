@@ -62,6 +62,9 @@ ATTACHING_FOR = 60.0
 PATIENT_FORCE = 4
 """While the holder's word is heard, a detach is given this many times ``force_after`` (R13)."""
 
+ANSWER_KEPT = 5.0
+"""Seconds for which an answer of EC2 shows that this node's own network is sound, where no probe was lost since."""
+
 REPEAT_AFTER = 1.0
 """Seconds until the same EC2 write is made again: Describes lag, so the last one's effect may not be visible yet."""
 
@@ -188,6 +191,8 @@ class Memory:
     last_holder: str = ""
     dead_answers: int = 0
     elsewhere_since: float | None = None
+    foreign_since: float | None = None
+    unvouched_since: float | None = None
     detaching_since: float | None = None
     free_since: float | None = None
     link_lost_at: float | None = None
@@ -231,6 +236,7 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
     if decision.write is not None:
         if _may_write(memory, view, decision.write):
             memory = _wrote(memory, view, decision)
+            decision = replace(decision, obliged=decision.obliged or _fences(decision))
         else:
             decision = replace(decision, write=None)
     if memory.asked_at <= view.wrote_at and not view.writing:
@@ -247,9 +253,14 @@ def _may_write(memory: Memory, view: View, write: Write) -> bool:
     return write != memory.last_write or view.now - memory.last_write_at >= REPEAT_AFTER
 
 
+def _fences(decision: Decision) -> bool:
+    """A detach begins a takeover by this node; a forced one may finish anybody's."""
+    return isinstance(decision.write, Detach) and not decision.write.force
+
+
 def _wrote(memory: Memory, view: View, decision: Decision) -> Memory:
     memory = replace(memory, last_write=decision.write, last_write_at=view.now)
-    if isinstance(decision.write, Detach) and decision.state is State.TAKEOVER and decision.rule != "R13":
+    if isinstance(decision.write, Detach) and _fences(decision):
         fenced = decision.write.attachment_id
         unrecorded = "" if decision.rule == "R2" else fenced
         return replace(memory, fenced=fenced, fenced_rule=decision.rule, unrecorded=unrecorded)
@@ -259,10 +270,12 @@ def _wrote(memory: Memory, view: View, decision: Decision) -> Memory:
 def _remember(memory: Memory, view: View) -> Memory:
     """Fold in what is new: an answer of EC2 counts once, and the node's own link is followed."""
     memory = _remember_link(memory, view)
+    memory = _remember_vouching(memory, view)
     owner = view.owner
     if owner is None or owner.asked_at <= memory.asked_at:
         return memory
     memory = replace(memory, asked_at=owner.asked_at)
+    memory = _remember_tags(memory, view, owner)
     attachment = _attachment(owner)
     if attachment is None:
         free_since = view.now if memory.free_since is None and owner.eni is not None else memory.free_since
@@ -281,6 +294,7 @@ def _remember(memory: Memory, view: View) -> Memory:
             detaching_since=None,
             link_lost_at=None,
             fenced=memory.fenced if attachment.id == memory.fenced else "",
+            unrecorded=memory.unrecorded if here else "",
             unsound_here=False if here else memory.unsound_here,
         )
     holder = owner.instances.get(attachment.instance_id)
@@ -296,6 +310,32 @@ def _remember(memory: Memory, view: View) -> Memory:
     if holder is not None:
         memory = replace(memory, dead_answers=memory.dead_answers + 1 if holder.state.announces_death else 0)
     return memory
+
+
+def _remember_vouching(memory: Memory, view: View) -> Memory:
+    """Since when the address has been down without the holder's vouching for it (R4)."""
+    vouched = view.word.state is WordState.SOUND and view.word.sight is Sight.SEEN
+    if vouched or not _is_down(view.health):
+        return replace(memory, unvouched_since=None)
+    return memory if memory.unvouched_since is not None else replace(memory, unvouched_since=view.now)
+
+
+def _remember_tags(memory: Memory, view: View, owner: Owner) -> Memory:
+    """Since when the ENI has been somebody else's, and whether the last takeover is in the ration's tag."""
+    if owner.eni is None:
+        return memory
+    foreign_since = memory.foreign_since if memory.foreign_since is not None else owner.asked_at
+    recorded = ration.recorded(owner.eni.tags.get(ration.TAG, ""), memory.unrecorded)
+    return replace(
+        memory,
+        foreign_since=foreign_since if view.name and owner.eni.tags.get(OWNER_TAG) != view.name else None,
+        unrecorded="" if recorded else memory.unrecorded,
+    )
+
+
+def _is_down(health: Health) -> bool:
+    """The address answered under this attachment, then fell, and the last probe was lost too."""
+    return health.fell and health.in_doubt
 
 
 def _remember_link(memory: Memory, view: View) -> Memory:
@@ -330,6 +370,9 @@ def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
         return Decision(State.CLAIMING, Reason.CREATE, "R1", look_at=owner.asked_at + LOOK_IN_DOUBT, write=Create())
     if owner.eni.tags.get(OWNER_TAG) != view.name or owner.eni.address != settings.floating_ip:
         detail = f"{owner.eni.id} (tag {OWNER_TAG}={owner.eni.tags.get(OWNER_TAG, '')})"
+        since = owner.asked_at if memory.foreign_since is None else memory.foreign_since
+        if memory.link_seen and owner.asked_at - since < CONFIRM_AFTER:
+            return Decision(State.REFUSED, Reason.NOT_OURS, "R10", look_at=since + CONFIRM_AFTER, detail=detail)
         return Decision(State.REFUSED, Reason.NOT_OURS, "R1", look_at=peace, detail=detail, carry=Carry.NEVER)
     attachment = _attachment(owner)
     if attachment is None:
@@ -390,9 +433,8 @@ def _here(memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni
         again = view.now if owner.asked_at < (memory.link_lost_at or 0.0) else owner.asked_at + LOOK_IN_DOUBT
         return Decision(State.HOLDER, Reason.LINK_GONE, "R10", again, attachment_id=attachment.id)
     write = None
-    moves = eni.tags.get(ration.TAG, "")
-    if memory.unrecorded and not ration.recorded(moves, memory.unrecorded):
-        value = ration.record(moves, memory.fenced_rule, view.wall, memory.unrecorded)
+    if memory.unrecorded:
+        value = ration.record(eni.tags.get(ration.TAG, ""), memory.fenced_rule, view.wall, memory.unrecorded)
         write = Tag(eni.id, ration.TAG, value)
     if attachment.status is AttachmentStatus.ATTACHING:
         peace = owner.asked_at + LOOK_IN_DOUBT
@@ -459,15 +501,14 @@ def _charge(
     if attachment.status is AttachmentStatus.ATTACHING:
         waited = view.now - max(memory.attachment_since, word.since) > ATTACHING_FOR
         return ("R3", Reason.ATTACHING_TOO_LONG, who) if silent and waited else None
-    if health.fell and silent:
+    if _is_down(health) and silent:
         return "R3", Reason.SILENT_HOLDER, who
     if word.state is WordState.UNSOUND and view.now - word.since >= UNSOUND_FOR:
         return "R5", Reason.HOLDER_UNSOUND, word.detail
-    vouched = word.state is WordState.SOUND and word.sight is Sight.SEEN
-    if health.fell and not vouched and view.now - health.changed_at >= settings.patience:
+    if memory.unvouched_since is not None and view.now - memory.unvouched_since >= settings.patience:
         return "R4", Reason.HOLDER_WRONG, who
     unseen_for = view.now - max(memory.attachment_since, word.since)
-    if silent and health.state is not HealthState.UP and not health.ever_up and unseen_for >= settings.settle:
+    if silent and health.in_doubt and not health.ever_up and unseen_for >= settings.settle:
         return "R6", Reason.NEVER_ANSWERED, who
     return None
 
@@ -505,7 +546,7 @@ def _sentence(memory: Memory, view: View, owner: Owner, eni: Eni, attachment: At
     if charge.rule in ("R3", "R4", "R6"):
         gap = _gap_in_evidence(view, owner, attachment)
         if gap:
-            look_at = view.now if owner.asked_at < (view.health.first_lost_at or 0.0) else charge.look_at
+            look_at = view.now if _needs_answer(view, owner) else charge.look_at
             return replace(charge, reason=Reason.NO_EVIDENCE, detail=gap, look_at=look_at)
     moves = eni.tags.get(ration.TAG, "")
     if charge.rule != "R2" and ration.is_rationed(moves, charge.rule, view.wall, attachment.id):
@@ -525,7 +566,7 @@ def _sentence(memory: Memory, view: View, owner: Owner, eni: Eni, attachment: At
 
 def _gap_in_evidence(view: View, owner: Owner, attachment: Attachment) -> str:
     """Why this node's own network may be at fault, or nothing: the View's `me` conditions."""
-    if view.health.first_lost_at is not None and owner.asked_at < view.health.first_lost_at:
+    if _needs_answer(view, owner):
         return "EC2 has not answered since the first lost probe"
     others = [p for p in view.peers if p.instance_id != attachment.instance_id and view.now - p.heard_at <= PEER_EXISTS]
     if others and not any(view.now - peer.heard_at <= PEER_HEARD for peer in others):
@@ -534,6 +575,12 @@ def _gap_in_evidence(view: View, owner: Owner, attachment: Attachment) -> str:
     if seeing:
         return f"{seeing[0]} sees the address UP"
     return ""
+
+
+def _needs_answer(view: View, owner: Owner) -> bool:
+    """What EC2 said last is too old to show that this node's own network is sound."""
+    lost_at = view.health.first_lost_at
+    return owner.asked_at < (view.now - ANSWER_KEPT if lost_at is None else lost_at)
 
 
 def _force(memory: Memory, view: View, settings: Settings, attachment: Attachment, *, silent: bool) -> Decision | None:

@@ -9,6 +9,7 @@ of a healthy address clear it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 TAG = "floatingip/moves"
@@ -29,6 +30,7 @@ KEPT = 8
 """Moves kept in the tag: a value has at most 256 characters."""
 
 _ID_END = 9
+_MOVE = re.compile(rf"(R\d{{1,2}})@(\d{{1,11}})/([\w-]{{1,{_ID_END}}})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,8 @@ class Move:
 
 def parse(value: str) -> tuple[Move, ...]:
     """The moves in a tag's value; what somebody else may have written there is passed over."""
-    moves = []
-    for item in value.split():
-        rule, _, rest = item.partition("@")
-        wall, _, attachment = rest.partition("/")
-        if wall.isdecimal() and attachment:
-            moves.append(Move(rule, int(wall), attachment))
-    return tuple(moves)
+    found = (_MOVE.fullmatch(item) for item in value.split())
+    return tuple(Move(match[1], int(match[2]), match[3]) for match in found if match is not None)
 
 
 def render(moves: tuple[Move, ...]) -> str:
@@ -86,7 +83,8 @@ def wait(value: str, wall: float, attachment_id: str) -> float:
     if not rationed:
         return 0.0
     pause = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (len(rationed) - 1))
-    return max(0.0, moves[-1].wall + pause - wall)
+    # A move that seems to lie in the future was recorded by a clock that was fast.
+    return min(pause, max(0.0, moves[-1].wall + pause - wall))
 
 
 def _others(value: str, attachment_id: str) -> tuple[Move, ...]:

@@ -146,11 +146,9 @@ def lost_probes_span(fall: int, interval: float, fast_interval: float, timeout: 
     """Seconds from sending the first lost probe to the verdict: probing speeds up when the first one is known to be
     lost.
     """
-    sent, probes = 0.0, 1
-    while probes < fall:
-        step = fast_interval if sent >= timeout else interval
-        sent += step
-        probes += 1
+    sent = 0.0
+    for _ in range(fall - 1):
+        sent = min(sent + interval, max(sent + fast_interval, timeout))
     return sent + timeout
 
 
@@ -204,7 +202,7 @@ def _document(path: Path, problems: list[str]) -> dict[str, Any]:
     except OSError as error:
         problems.append(f"{path}: {error.strerror}; is the ConfigMap floating-ip there, and mounted?")
         return {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError for bytes, dates and numbers that are none
         problems.append(f"{path}: not a YAML document: {' '.join(str(error).split())}")
         return {}
     if document is None:

@@ -47,5 +47,6 @@ def quoted(value: object) -> str:
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
     if text and _BARE.issuperset(text):
         return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    one_line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in escaped)
+    return f'"{one_line}"'

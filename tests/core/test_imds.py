@@ -161,7 +161,7 @@ def test_an_interface_that_goes_meanwhile_is_no_error(imds: Imds, service: Servi
 def test_what_fails_now_and_then_is_asked_again(imds: Imds, service: Service, timer: Timer) -> None:
     """A 500, a throttled answer and a dropped connection are retried, each after a longer pause."""
     service.failures = [500, 429, None, 503]
-    assert imds.interface_with(IPv4Address("10.0.0.100")) == SECOND
+    assert imds.interface_with(IPv4Address("10.0.0.100")) == Interface(SECOND, ip_network("10.0.0.0/24"))
     assert timer.time == pytest.approx(0.1 + 0.2 + 0.4 + 0.8)
 
 
