@@ -76,9 +76,9 @@ def _run(command: str, effective: Settings) -> int:
     me = _identity(metadata, log)
     log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=os.environ.get("NODE_NAME", ""))
     edges = Edges(
-        cloud=Ec2Cloud(client(me.region), me.vpc_id, me.security_groups),
+        cloud=Ec2Cloud(client(me.region), me.vpc_id, effective.security_groups or me.security_groups),
         host=KernelHost(),
-        prober=IcmpProber(effective.floating_ip, effective.probe_timeout),
+        prober=lambda address: IcmpProber(address, effective.probe_timeout),
         metadata=metadata,
     )
     agent = Agent(effective, me, edges, log)

@@ -19,6 +19,8 @@ from enum import Enum, StrEnum
 from floatingip import ration
 from floatingip.health import Health, HealthState
 from floatingip.model import (
+    OWNER_TAG,
+    Allocation,
     Attachment,
     AttachmentStatus,
     Eni,
@@ -28,13 +30,21 @@ from floatingip.model import (
     PlumbingReport,
     PlumbingState,
     Sight,
+    Target,
     Word,
     WordState,
 )
 from floatingip.settings import Settings
 
-OWNER_TAG = "floatingip"
-"""The tag that makes an ENI ours: its value is the settings' ``name``."""
+SPREAD_STEP = 2.0
+"""Seconds that a node waits with a free ENI for each address it has already, so that the others get some (at most
+three)."""
+
+MOST_SPREAD = 3
+"""Addresses here for which that is waited."""
+
+FORGOTTEN_AFTER = 10.0
+"""Seconds after which an ENI that was created but is still not shown must have been deleted: Describes lag less."""
 
 RANK_STEP = 2.0
 """Seconds that each living observer before this one in rank gets to claim a free ENI (R1)."""
@@ -92,6 +102,7 @@ class Reason(Enum):
     FREE = "the ENI is attached to nobody: claiming it"
     FREE_AFTER_FENCING = "the judged attachment is gone: claiming the ENI"
     FREE_BUT_LATER = "the ENI is attached to nobody; {detail} may claim it first"
+    FREE_FOR_OTHERS = "the ENI is attached to nobody; this node has others already, and lets other nodes claim it first"
     CANNOT_CLAIM = "this node cannot take the ENI: {detail}"
     ATTACHING_HERE = "the ENI is being attached to this node"
     HELD_HERE = "this node holds the address"
@@ -120,7 +131,9 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Create the ENI with the floating address."""
+    """Create the ENI for the target.  EC2 makes one interface for each ``generation``, whoever asks and how often."""
+
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +160,38 @@ class Tag:
     value: str
 
 
-Write = Create | Attach | Detach | Tag
+@dataclass(frozen=True, slots=True)
+class Associate:
+    """Associate the Elastic IP with our ENI."""
+
+    allocation_id: str
+    eni_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetGroups:
+    """Give the ENI the security groups that it should have."""
+
+    eni_id: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAfterTermination:
+    """Let the ENI outlive the instance it is attached to."""
+
+    eni_id: str
+    attachment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSource:
+    """Switch the ENI's source/destination check on."""
+
+    eni_id: str
+
+
+Write = Create | Attach | Detach | Tag | Associate | SetGroups | KeepAfterTermination | CheckSource
 
 
 class Carry(StrEnum):
@@ -161,13 +205,16 @@ class Carry(StrEnum):
 class View:
     """What an observer knows at one moment.
 
-    ``peers`` are all other observers but for this node's; ``obstacle`` says why this node could not carry the address
-    at all (another zone, no subnet, full), or nothing; ``wrote_at`` is when the last own EC2 write ended and
-    ``writing`` that one is under way; before ``retry_at`` no write is made, since the last one failed.
+    ``target`` is what is kept; ``groups`` are the security groups that its ENI should have; ``burden`` is how many
+    other floating addresses this node has or is about to have; ``peers`` are all other observers but for this node's;
+    ``obstacle`` says why this node could not carry the address at all (another zone, no subnet, full), or nothing;
+    ``wrote_at`` is when the last own EC2 write ended and ``writing`` that one is under way; before ``retry_at`` no
+    write is made, since the last one failed.
     """
 
     now: float
     wall: float
+    target: Target
     me: str
     name: str
     owner: Owner | None
@@ -176,6 +223,8 @@ class View:
     peers: tuple[Peer, ...] = ()
     plumbing: PlumbingReport | None = None
     obstacle: str = ""
+    groups: tuple[str, ...] = ()
+    burden: int = 0
     writing: bool = False
     wrote_at: float = float("-inf")
     retry_at: float = float("-inf")
@@ -201,6 +250,8 @@ class Memory:
     fenced: str = ""
     fenced_rule: str = ""
     unrecorded: str = ""
+    generation: int = 0
+    created_at: float | None = None
     last_write: Write | None = None
     last_write_at: float = float("-inf")
 
@@ -260,6 +311,11 @@ def _fences(decision: Decision) -> bool:
 
 def _wrote(memory: Memory, view: View, decision: Decision) -> Memory:
     memory = replace(memory, last_write=decision.write, last_write_at=view.now)
+    if isinstance(decision.write, Create):
+        created_at = view.now if decision.write.generation != memory.generation else memory.created_at
+        return replace(
+            memory, generation=decision.write.generation, created_at=view.now if created_at is None else created_at
+        )
     if isinstance(decision.write, Detach) and _fences(decision):
         fenced = decision.write.attachment_id
         unrecorded = "" if decision.rule == "R2" else fenced
@@ -276,6 +332,8 @@ def _remember(memory: Memory, view: View) -> Memory:
         return memory
     memory = replace(memory, asked_at=owner.asked_at)
     memory = _remember_tags(memory, view, owner)
+    if owner.eni is not None:
+        memory = replace(memory, created_at=None)
     attachment = _attachment(owner)
     if attachment is None:
         free_since = view.now if memory.free_since is None and owner.eni is not None else memory.free_since
@@ -367,8 +425,10 @@ def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
     if owner.eni is None:
         if view.obstacle:
             return Decision(State.STANDBY, Reason.NO_SUBNET, "R1", look_at=peace, detail=view.obstacle)
-        return Decision(State.CLAIMING, Reason.CREATE, "R1", look_at=owner.asked_at + LOOK_IN_DOUBT, write=Create())
-    if owner.eni.tags.get(OWNER_TAG) != view.name or owner.eni.address != settings.floating_ip:
+        return Decision(
+            State.CLAIMING, Reason.CREATE, "R1", look_at=owner.asked_at + LOOK_IN_DOUBT, write=_creation(memory, view)
+        )
+    if owner.eni.tags.get(OWNER_TAG) != view.name or not owner.eni.carries(view.target):
         detail = f"{owner.eni.id} (tag {OWNER_TAG}={owner.eni.tags.get(OWNER_TAG, '')})"
         since = owner.asked_at if memory.foreign_since is None else memory.foreign_since
         if memory.link_seen and owner.asked_at - since < CONFIRM_AFTER:
@@ -401,9 +461,18 @@ def _free(memory: Memory, view: View, owner: Owner, eni: Eni) -> Decision:
     before = _ranked_before(memory, view)
     free_since = view.now if memory.free_since is None else memory.free_since
     turn_at = free_since + RANK_STEP * len(before)
+    spread_at = free_since + SPREAD_STEP * min(view.burden, MOST_SPREAD)
+    if view.now < spread_at:
+        return Decision(State.CLAIMING, Reason.FREE_FOR_OTHERS, "R1", spread_at)
     if before and owner.asked_at < turn_at:
         return Decision(State.CLAIMING, Reason.FREE_BUT_LATER, "R1", max(turn_at, view.now), detail=", ".join(before))
     return Decision(State.CLAIMING, Reason.FREE, "R1", soon, write=attach)
+
+
+def _creation(memory: Memory, view: View) -> Create:
+    """The next generation once the last one's answer must have been an ENI that was deleted meanwhile."""
+    forgotten = memory.created_at is not None and view.now - memory.created_at > FORGOTTEN_AFTER
+    return Create(memory.generation + 1 if forgotten else memory.generation)
 
 
 def _ranked_before(memory: Memory, view: View) -> list[str]:
@@ -432,8 +501,8 @@ def _here(memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni
             return Decision(State.CLAIMING, Reason.ATTACHING_HERE, "R1", later, attachment_id=attachment.id)
         again = view.now if owner.asked_at < (memory.link_lost_at or 0.0) else owner.asked_at + LOOK_IN_DOUBT
         return Decision(State.HOLDER, Reason.LINK_GONE, "R10", again, attachment_id=attachment.id)
-    write = None
-    if memory.unrecorded:
+    write = _mend(view, eni, attachment)
+    if write is None and memory.unrecorded:
         value = ration.record(eni.tags.get(ration.TAG, ""), memory.fenced_rule, view.wall, memory.unrecorded)
         write = Tag(eni.id, ration.TAG, value)
     if attachment.status is AttachmentStatus.ATTACHING:
@@ -449,6 +518,19 @@ def _here(memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni
             attachment_id=attachment.id,
         )
     return Decision(State.HOLDER, Reason.HELD_HERE, "R10", peace, write=write, attachment_id=attachment.id)
+
+
+def _mend(view: View, eni: Eni, attachment: Attachment) -> Write | None:
+    """What somebody changed of the ENI, or EC2 does not do by itself: the Elastic IP, groups, source check,
+    survival.
+    """
+    if isinstance(view.target, Allocation) and eni.allocation_id != view.target.id:
+        return Associate(view.target.id, eni.id)
+    if eni.delete_on_termination:
+        return KeepAfterTermination(eni.id, attachment.id)
+    if view.groups and sorted(eni.security_groups) != sorted(view.groups):
+        return SetGroups(eni.id, view.groups)
+    return None if eni.source_check else CheckSource(eni.id)
 
 
 def _link_had_time(memory: Memory, view: View) -> bool:
@@ -571,7 +653,7 @@ def _gap_in_evidence(view: View, owner: Owner, attachment: Attachment) -> str:
     others = [p for p in view.peers if p.instance_id != attachment.instance_id and view.now - p.heard_at <= PEER_EXISTS]
     if others and not any(view.now - peer.heard_at <= PEER_HEARD for peer in others):
         return "no other observer answers"
-    seeing = [p.instance_id for p in others if p.sees_up == attachment.id and view.now - p.heard_at <= PEER_HEARD]
+    seeing = [p.instance_id for p in others if attachment.id in p.sees_up and view.now - p.heard_at <= PEER_HEARD]
     if seeing:
         return f"{seeing[0]} sees the address UP"
     return ""

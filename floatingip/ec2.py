@@ -8,37 +8,60 @@ instead of sending it a second time.  The SDK's own retries can repeat an attach
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING, Any
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import botocore.config
 import botocore.exceptions
 
-from floatingip.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
-from floatingip.model import Address, Attachment, AttachmentStatus, Eni, Instance, InstanceState, Subnet
+from floatingip.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
+from floatingip.model import (
+    OWNER_TAG,
+    Address,
+    AllocationFacts,
+    Attachment,
+    AttachmentStatus,
+    Eni,
+    Instance,
+    InstanceState,
+    Network,
+    Subnet,
+    Target,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import InstanceTypeDef, NetworkInterfaceTypeDef
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, NetworkInterfaceTypeDef, SubnetTypeDef
 
 CONNECT_TIMEOUT = 2.0
 READ_TIMEOUT = 3.0
 """Seconds.  EC2 answers a Describe or an asynchronous write in well under one; these bound a hanging call."""
 
+PAGE = 1000
+"""Interfaces in one answer, the most that EC2 gives."""
+
 HIGHEST_DEVICE_INDEX = 15
 """No instance type has more interfaces than this on its first network card."""
 
+
+class _NoSuchEni(LookAgain):
+    """The interface is gone, or not visible yet."""
+
+
 _MEANING: Mapping[str, type[CloudError]] = {
     "InvalidNetworkInterface.InUse": LookAgain,
-    "InvalidNetworkInterfaceID.NotFound": LookAgain,
+    "InvalidNetworkInterfaceID.NotFound": _NoSuchEni,
     "InvalidAttachmentID.NotFound": LookAgain,
     "InvalidInstanceID.NotFound": LookAgain,
     "InvalidIPAddress.InUse": LookAgain,
     "IncorrectState": LookAgain,
     "IncorrectInstanceState": LookAgain,
+    "IdempotentParameterMismatch": LookAgain,
+    "Resource.AlreadyAssociated": AddressTaken,
+    "InvalidIPAddress.AlreadyAssociated": AddressTaken,
     "AttachmentLimitExceeded": NoFreeSlot,
     "RequestLimitExceeded": CloudUnavailable,
     "Throttling": CloudUnavailable,
@@ -72,21 +95,38 @@ class Ec2Cloud:
         self._vpc_id = vpc_id
         self._groups = list(security_groups)
 
-    def find_eni(self, address: Address) -> Eni | None:
-        """See :class:`floatingip.ports.Cloud`.
+    def describe_enis(self, name: str) -> tuple[Eni, ...]:
+        """See :class:`floatingip.ports.Cloud`."""
+        return self._enis("DescribeNetworkInterfaces", {f"tag:{OWNER_TAG}": [name]})
 
-        An address is unique in a VPC, so the filter finds one interface at most: one that has it as a secondary
-        address too.
-        """
-        with _meaning("DescribeNetworkInterfaces"):
-            answer = self._ec2.describe_network_interfaces(
-                Filters=[
-                    {"Name": "vpc-id", "Values": [self._vpc_id]},
-                    {"Name": "addresses.private-ip-address", "Values": [str(address)]},
-                ]
+    def find_occupants(self, addresses: frozenset[Address]) -> tuple[Eni, ...]:
+        """See :class:`floatingip.ports.Cloud`: one question for each family, since EC2 has a filter for each."""
+        found: list[Eni] = []
+        for version, name in ((4, "addresses.private-ip-address"), (6, "ipv6-addresses.ipv6-address")):
+            values = sorted(str(address) for address in addresses if address.version == version)
+            if values:
+                found.extend(self._enis("DescribeNetworkInterfaces", {name: values}))
+        return tuple(found)
+
+    def _enis(self, action: str, filters: Mapping[str, list[str]]) -> tuple[Eni, ...]:
+        asked: list[FilterTypeDef] = [{"Name": "vpc-id", "Values": [self._vpc_id]}]
+        asked.extend({"Name": name, "Values": values} for name, values in filters.items())
+        with _meaning(action):
+            pages = self._ec2.get_paginator("describe_network_interfaces").paginate(
+                Filters=asked, PaginationConfig={"PageSize": PAGE}
             )
-        interfaces = answer["NetworkInterfaces"]
-        return _eni(interfaces[0]) if interfaces else None
+            return tuple(_eni(item) for page in pages for item in page["NetworkInterfaces"])
+
+    def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
+        """See :class:`floatingip.ports.Cloud`.  A filter, unlike the parameter, is no error when there is none."""
+        with _meaning("DescribeAddresses"):
+            answer = self._ec2.describe_addresses(Filters=[{"Name": "allocation-id", "Values": [allocation_id]}])
+        for item in answer["Addresses"]:
+            public = item.get("PublicIp") or item.get("CustomerOwnedIp") or ""
+            return AllocationFacts(
+                allocation_id, public, item.get("NetworkBorderGroup", ""), item.get("NetworkInterfaceId", "")
+            )
+        return None
 
     def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
         """See :class:`floatingip.ports.Cloud`."""
@@ -103,26 +143,39 @@ class Ec2Cloud:
                 Filters=[{"Name": "vpc-id", "Values": [self._vpc_id]}]
             )
             subnets = [subnet for page in pages for subnet in page["Subnets"]]
-        return tuple(Subnet(s["SubnetId"], ip_network(s["CidrBlock"]), s["AvailabilityZone"]) for s in subnets)
+        return tuple(_subnet(item) for item in subnets)
 
-    def create_eni(self, address: Address, subnet: Subnet, tags: Mapping[str, str]) -> Eni:
+    def describe_slots(self, instance_type: str) -> int:
+        """See :class:`floatingip.ports.Cloud`."""
+        with _meaning("DescribeInstanceTypes"):
+            # EC2Client's type names every instance type; what EC2 said of an instance is one of them.
+            answer = self._ec2.describe_instance_types(InstanceTypes=[cast(Any, instance_type)])
+        network = answer["InstanceTypes"][0]["NetworkInfo"]
+        cards = network.get("NetworkCards", [])
+        return cards[0]["MaximumNetworkInterfaces"] if cards else network["MaximumNetworkInterfaces"]
+
+    def create_eni(self, target: Target, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
         """See :class:`floatingip.ports.Cloud`.  The tags are there from the first moment, or the VPC CNI would adopt
         it.
         """
         with _meaning("CreateNetworkInterface"):
-            answer = self._ec2.create_network_interface(
-                SubnetId=subnet.id,
-                PrivateIpAddress=str(address),
-                Groups=self._groups,
-                Description=f"floating IP {address}",
-                TagSpecifications=[
-                    {
-                        "ResourceType": "network-interface",
-                        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
-                    }
-                ],
-            )
+            answer = self._ec2.create_network_interface(**self._creation(target, subnet, tags), ClientToken=token)
         return _eni(answer["NetworkInterface"])
+
+    def _creation(self, target: Target, subnet: Subnet, tags: Mapping[str, str]) -> dict[str, Any]:
+        address: dict[str, Any] = {}
+        if isinstance(target, IPv4Address):
+            address = {"PrivateIpAddress": str(target)}
+        elif isinstance(target, IPv6Address):
+            address = {"Ipv6Addresses": [{"Ipv6Address": str(target)}]}
+        listed = [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
+        return {
+            "SubnetId": subnet.id,
+            "Groups": list(self._groups),
+            "Description": f"floating IP {target}",
+            "TagSpecifications": [{"ResourceType": "network-interface", "Tags": listed}],
+            **address,
+        }
 
     def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
         """See :class:`floatingip.ports.Cloud`: the lowest free index, and the next one when somebody took it
@@ -146,12 +199,76 @@ class Ec2Cloud:
         with _meaning("DetachNetworkInterface"):
             self._ec2.detach_network_interface(AttachmentId=attachment_id, Force=force)
 
+    def delete_eni(self, eni_id: str) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        try:
+            with _meaning("DeleteNetworkInterface"):
+                self._ec2.delete_network_interface(NetworkInterfaceId=eni_id)
+        except _NoSuchEni:
+            return
+
     def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
         """See :class:`floatingip.ports.Cloud`."""
         with _meaning("CreateTags"):
             self._ec2.create_tags(
                 Resources=[eni_id], Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
             )
+
+    def associate(self, allocation_id: str, eni_id: str) -> None:
+        """See :class:`floatingip.ports.Cloud`: AllowReassociation is off, or EC2 would take it from whoever has it."""
+        with _meaning("AssociateAddress"):
+            self._ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=eni_id, AllowReassociation=False)
+
+    def set_security_groups(self, eni_id: str, groups: tuple[str, ...]) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        with _meaning("ModifyNetworkInterfaceAttribute"):
+            self._ec2.modify_network_interface_attribute(NetworkInterfaceId=eni_id, Groups=list(groups))
+
+    def keep_after_termination(self, eni_id: str, attachment_id: str) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        with _meaning("ModifyNetworkInterfaceAttribute"):
+            self._ec2.modify_network_interface_attribute(
+                NetworkInterfaceId=eni_id, Attachment={"AttachmentId": attachment_id, "DeleteOnTermination": False}
+            )
+
+    def check_source(self, eni_id: str) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        with _meaning("ModifyNetworkInterfaceAttribute"):
+            self._ec2.modify_network_interface_attribute(NetworkInterfaceId=eni_id, SourceDestCheck={"Value": True})
+
+    def rehearse(self, eni: Eni | None, subnet: Subnet, me: str) -> tuple[str, ...]:
+        """See :class:`floatingip.ports.Cloud`.
+
+        EC2 checks permissions before anything else of a dry run, so a call that could not succeed otherwise, such as a
+        detach of an attachment that has just gone, shows just as well whether it is allowed.
+        """
+        creation = self._creation(IPv4Address(0), subnet, {OWNER_TAG: "rehearsal"})
+        del creation["PrivateIpAddress"]
+        calls: dict[str, Callable[[], object]] = {
+            "CreateNetworkInterface": lambda: self._ec2.create_network_interface(**creation, DryRun=True)
+        }
+        if eni is not None:
+            attachment_id = eni.attachment.id if eni.attachment is not None else "eni-attach-00000000000000000"
+            calls["AttachNetworkInterface"] = lambda: self._ec2.attach_network_interface(
+                NetworkInterfaceId=eni.id, InstanceId=me, DeviceIndex=1, DryRun=True
+            )
+            calls["DetachNetworkInterface"] = lambda: self._ec2.detach_network_interface(
+                AttachmentId=attachment_id, DryRun=True
+            )
+            calls["CreateTags"] = lambda: self._ec2.create_tags(Resources=[eni.id], Tags=[], DryRun=True)
+        denied: list[str] = []
+        for action, call in calls.items():
+            try:
+                with _meaning(action):
+                    call()
+            except Denied as error:
+                denied.append(error.action)
+            except CloudUnavailable:
+                raise
+            except CloudError:
+                # Allowed: a dry run that would succeed is an error too, DryRunOperation.
+                continue
+        return tuple(denied)
 
 
 class _IndexTaken(CloudError):
@@ -203,12 +320,28 @@ def _eni(item: NetworkInterfaceTypeDef) -> Eni:
     return Eni(
         id=item["NetworkInterfaceId"],
         mac=item["MacAddress"].lower(),
-        address=ip_address(item["PrivateIpAddress"]),
+        address=IPv4Address(item["PrivateIpAddress"]),
         subnet_id=item["SubnetId"],
         zone=item["AvailabilityZone"],
         attachment=bound,
         tags={tag["Key"]: tag["Value"] for tag in item.get("TagSet", [])},
+        secondary=tuple(
+            IPv4Address(entry["PrivateIpAddress"])
+            for entry in item.get("PrivateIpAddresses", [])
+            if not entry.get("Primary", False)
+        ),
+        ipv6s=tuple(IPv6Address(entry["Ipv6Address"]) for entry in item.get("Ipv6Addresses", [])),
+        allocation_id=item.get("Association", {}).get("AllocationId", ""),
+        security_groups=tuple(sorted(group["GroupId"] for group in item.get("Groups", []))),
+        source_check=item.get("SourceDestCheck", True),
+        delete_on_termination=bool(attachment and attachment.get("DeleteOnTermination", False)),
     )
+
+
+def _subnet(item: SubnetTypeDef) -> Subnet:
+    networks: list[Network] = [ip_network(item["CidrBlock"])] if item.get("CidrBlock") else []
+    networks += [ip_network(block["Ipv6CidrBlock"]) for block in item.get("Ipv6CidrBlockAssociationSet", [])]
+    return Subnet(item["SubnetId"], tuple(networks), item["AvailabilityZone"], item.get("OutpostArn", ""))
 
 
 def _instance(item: InstanceTypeDef) -> Instance:
@@ -224,4 +357,6 @@ def _instance(item: InstanceTypeDef) -> Instance:
             if "Attachment" in interface and interface["Attachment"].get("NetworkCardIndex", 0) == 0
         ),
         tags={tag["Key"]: tag["Value"] for tag in item.get("Tags", [])},
+        type=item.get("InstanceType", ""),
+        outpost=item.get("OutpostArn", ""),
     )

@@ -458,14 +458,14 @@ def _wanted_routes(plumbing: Plumbing, link: _Link) -> set[_Route]:
 
 
 def _wanted_rules(plumbing: Plumbing) -> _Rules:
-    address, table, mark = str(plumbing.address), plumbing.table, plumbing.mark
+    address, table, mark, mask = str(plumbing.address), plumbing.table, plumbing.mark, plumbing.mark_mask
     first, second, prefix = plumbing.priority, plumbing.priority + 1, plumbing.address.max_prefixlen
     says = {"action": _FR_ACT_TO_TBL, "flags": 0, "tos": 0, "src_len": 0, "dst_len": 0, "FRA_TABLE": table}
     source = says | {"FRA_PRIORITY": first, "FRA_SRC": address, "src_len": prefix}
-    marked = says | {"FRA_PRIORITY": second, "FRA_FWMARK": mark, "FRA_FWMASK": mark}
+    marked = says | {"FRA_PRIORITY": second, "FRA_FWMARK": mark, "FRA_FWMASK": mask}
     return {
         frozenset(source.items()): {"table": table, "priority": first, "src": address, "src_len": prefix},
-        frozenset(marked.items()): {"table": table, "priority": second, "fwmark": mark, "fwmask": mark},
+        frozenset(marked.items()): {"table": table, "priority": second, "fwmark": mark, "fwmask": mask},
     }
 
 
@@ -476,7 +476,7 @@ def _wanted_marks(plumbing: Plumbing, link: _Link) -> list[Any]:
     direction only, or the floating address would leak to remote pods as a source.  The output chain is for pods on the
     host's network; its type `route` makes the kernel route again after the mark.
     """
-    name, mark = table_name(plumbing.address), plumbing.mark
+    name, mark, mask = table_name(plumbing.address), plumbing.mark, plumbing.mark_mask
     connection, packet = {"ct": {"key": "mark"}}, {"meta": {"key": "mark"}}
 
     def match(left: Any, right: Any) -> Any:
@@ -495,7 +495,7 @@ def _wanted_marks(plumbing: Plumbing, link: _Link) -> list[Any]:
 
     direction = {"ct": {"key": "direction"}}
     remember = match({"meta": {"key": "iif"}}, link.index), match(direction, "original"), add_mark(connection)
-    restore = match(direction, "reply"), match({"&": [connection, mark]}, mark), add_mark(packet)
+    restore = match(direction, "reply"), match({"&": [connection, mask]}, mark), add_mark(packet)
     return [
         {"table": {"family": "inet", "name": name}},
         chain("prerouting", "filter"),

@@ -23,7 +23,29 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 Address = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Allocation:
+    """An Elastic IP, or an Outpost's customer-owned IP, by its allocation id: it is associated with the ENI."""
+
+    id: str
+
+    def __str__(self) -> str:
+        return self.id
+
+
+Target = IPv4Address | IPv6Address | Allocation
+"""What the user reserved, one of ``FLOATING_IP``: it has an ENI of its own."""
+
 Network = IPv4Network | IPv6Network
+
+
+OWNER_TAG = "floatingip"
+"""The tag that makes an ENI ours: its value is the settings' ``name``."""
+
+ALLOCATION_TAG = "floatingip/allocation"
+"""The tag of an ENI that is there for an Elastic IP: its value is the allocation id."""
 
 
 class AttachmentStatus(StrEnum):
@@ -63,15 +85,49 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Eni:
-    """An ENI as DescribeNetworkInterfaces shows it; ``attachment`` is None when it is free."""
+    """An ENI as DescribeNetworkInterfaces shows it; ``attachment`` is None when it is free.
+
+    ``address`` is its primary private IPv4 address, ``secondary`` are the others; ``allocation_id`` is that of the
+    Elastic IP that is associated with it, or nothing.
+    """
 
     id: str
     mac: str
-    address: Address
+    address: IPv4Address
     subnet_id: str
     zone: str
     attachment: Attachment | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    secondary: tuple[IPv4Address, ...] = ()
+    ipv6s: tuple[IPv6Address, ...] = ()
+    allocation_id: str = ""
+    security_groups: tuple[str, ...] = ()
+    source_check: bool = True
+    delete_on_termination: bool = False
+
+    def occupies(self, address: Address) -> bool:
+        """Does it have the address at all, as whatever?"""
+        return address in (self.address, *self.secondary, *self.ipv6s)
+
+    def carries(self, target: Target) -> bool:
+        """Is it there for the target: by its primary address, an IPv6 address, or its tag for an allocation?"""
+        match target:
+            case IPv4Address():
+                return target == self.address
+            case IPv6Address():
+                return target in self.ipv6s
+            case Allocation():
+                return self.tags.get(ALLOCATION_TAG) == target.id
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationFacts:
+    """An Elastic IP as DescribeAddresses shows it; ``eni_id`` is what it is associated with, or nothing."""
+
+    id: str
+    public_address: str
+    border_group: str
+    eni_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +140,24 @@ class Instance:
     zone: str
     device_indexes: frozenset[int]
     tags: Mapping[str, str] = field(default_factory=dict)
+    type: str = ""
+    outpost: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
-    """A subnet of the worker's VPC."""
+    """A subnet of the worker's VPC, with all of its networks; ``outpost`` is the ARN of the Outpost it is on, or
+    nothing.
+    """
 
     id: str
-    network: Network
+    networks: tuple[Network, ...]
     zone: str
+    outpost: str = ""
+
+    def network_of(self, address: Address) -> Network | None:
+        """Its network that contains the address, or None."""
+        return next((network for network in self.networks if address in network), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +187,9 @@ class Plumbing:
     """Everything a node needs so that connections to ``address`` arrive and their replies leave by the same ENI.
 
     ``gateway`` is the VPC router in the ENI's subnet; ``table`` the routing table for the way back; ``priority`` that
-    of the rule ``from address``, the mark's rule comes right behind it; ``mark`` the bit (as value and mask) that
-    carries the decision from the arriving packet to its reply; ``primary_mac`` the interface whose MTU is copied.
+    of the rule ``from address``, the mark's rule comes right behind it; ``mark`` the value, within
+    the bits of ``mark_mask``, that carries the decision from the arriving packet to its reply; ``primary_mac`` the
+    interface whose MTU is copied.
     """
 
     address: Address
@@ -133,6 +199,7 @@ class Plumbing:
     table: int
     priority: int
     mark: int
+    mark_mask: int
 
 
 class PlumbingState(StrEnum):
@@ -221,8 +288,11 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another node's observer: when it answered last, and whether it sees the address UP under which attachment."""
+    """Another node's observer: when it answered last, under which attachments it sees addresses UP, and how many more
+    ENIs its node could take.
+    """
 
     instance_id: str
     heard_at: float
-    sees_up: str = ""
+    sees_up: tuple[str, ...] = ()
+    free_slots: int | None = None

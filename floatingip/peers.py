@@ -13,16 +13,17 @@ import socketserver
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import requests
 import requests.adapters
 
-from floatingip.model import Address, Peer, Sight, Word, WordState
+from floatingip.model import Address, Attachment, Peer, Sight, Word, WordState
 
 ASK_EVERY = 0.5
 """Seconds between two questions to one observer."""
@@ -41,22 +42,30 @@ SIGHT_KEPT = 15.0
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """How a node holds one floating address: by which attachment, and why it does not carry it, or nothing."""
+
+    attachment: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What an observer says of itself.
 
-    ``holds`` is the attachment by which its node holds the address, or nothing; ``problem`` is why it does not carry
-    it, or nothing when all is well; ``sees_up`` is the attachment under which its own probes are answered, or
-    nothing; ``peers`` are the primary addresses of those who asked lately, by instance id; ``sight`` is about the
-    asker.
+    ``holds`` are the addresses that its node holds, by the settings' text; ``sees_up`` are the attachments under
+    which its own probes are answered; ``free_slots`` is how many ENIs it could take over, None while it does not
+    know; ``peers`` are the primary addresses of those who asked lately, by instance id; ``sights`` are about the
+    asker, by address.
     """
 
     name: str
     instance_id: str
-    holds: str = ""
-    problem: str = ""
-    sees_up: str = ""
+    holds: Mapping[str, Held] = field(default_factory=dict)
+    sees_up: tuple[str, ...] = ()
+    free_slots: int | None = None
     peers: Mapping[str, str] = field(default_factory=dict)
-    sight: Sight = Sight.UNTRIED
+    sights: Mapping[str, Sight] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +80,29 @@ class Answer:
 class StatusServer:
     """Answers ``/v1/word``, ``/livez`` and ``/readyz`` on the node's primary address.
 
-    ``tell`` gives the present status without peers and sight; ``live`` and ``ready`` say what is wrong, or nothing.
+    ``tell`` gives the present status without peers and sights, ``source`` the address on this node that a floating
+    address of that text is carried by, or None; ``live`` and ``ready`` say what is wrong, or nothing; ``metrics`` is
+    for Prometheus.
     """
 
     def __init__(
         self,
         address: Address,
         port: int,
-        floating_address: Address,
         tell: Callable[[], Status],
+        source: Callable[[str], Address | None],
         live: Callable[[], str],
         ready: Callable[[], str],
+        metrics: Callable[[], str],
     ) -> None:
         self._port = port
-        self._floating_address = floating_address
         self._tell = tell
+        self._source = source
+        self._metrics = metrics
         self._checks = {"/livez": live, "/readyz": ready}
         self._askers: dict[str, tuple[str, float]] = {}
-        self._sights: dict[str, tuple[Sight, float]] = {}
-        self._checking: set[str] = set()
+        self._sights: dict[tuple[str, str], tuple[Sight, float]] = {}
+        self._checking: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._http = _Server((str(address), port), self)
 
@@ -109,10 +122,12 @@ class StatusServer:
         if check is not None:
             wrong = check()
             return (HTTPStatus.SERVICE_UNAVAILABLE, wrong) if wrong else (HTTPStatus.OK, "ok")
+        if url.path == "/metrics":
+            return HTTPStatus.OK, self._metrics()
         if url.path != "/v1/word":
-            return HTTPStatus.NOT_FOUND, "see /v1/word, /livez, /readyz"
+            return HTTPStatus.NOT_FOUND, "see /v1/word, /livez, /readyz, /metrics"
         query = parse_qs(url.query)
-        return HTTPStatus.OK, json.dumps(self._word(query.get("asker", [""])[0], asker_address, "doubt" in query))
+        return HTTPStatus.OK, json.dumps(self._word(query.get("asker", [""])[0], asker_address, query.get("doubt", [])))
 
     def askers(self) -> dict[str, str]:
         """Who asked lately: primary addresses by instance id."""
@@ -121,37 +136,44 @@ class StatusServer:
             self._askers = {asker: (address, at) for asker, (address, at) in self._askers.items() if at > recent}
             return {asker: address for asker, (address, _) in self._askers.items()}
 
-    def _word(self, asker: str, asker_address: str, in_doubt: bool) -> dict[str, object]:
+    def _word(self, asker: str, asker_address: str, doubted: Sequence[str]) -> dict[str, object]:
         status = self._tell()
         if asker:
             with self._lock:
                 self._askers[asker] = (asker_address, time.monotonic())
         peers = {other: address for other, address in self.askers().items() if other != asker}
-        sight = self._sight(asker_address) if in_doubt and status.holds else Sight.UNTRIED
-        return {**asdict(status), "peers": peers, "sight": sight}
+        sights = {target: self._sight(target, asker_address) for target in doubted if target in status.holds}
+        return {**asdict(status), "peers": peers, "sights": sights}
 
-    def _sight(self, asker_address: str) -> Sight:
+    def _sight(self, target: str, asker_address: str) -> Sight:
         """What is known of the asker through the floating address; checked anew in the background when that is old."""
+        key = (target, asker_address)
         with self._lock:
-            sight, at = self._sights.get(asker_address, (Sight.UNTRIED, float("-inf")))
+            sight, at = self._sights.get(key, (Sight.UNTRIED, float("-inf")))
             age = time.monotonic() - at
-            if age > SIGHT_CHECKED and asker_address not in self._checking:
-                self._checking.add(asker_address)
-                threading.Thread(target=self._check, args=(asker_address,), name="sight", daemon=True).start()
+            if age > SIGHT_CHECKED and key not in self._checking:
+                self._checking.add(key)
+                threading.Thread(target=self._check, args=key, name="sight", daemon=True).start()
         return sight if age <= SIGHT_KEPT else Sight.UNTRIED
 
-    def _check(self, asker_address: str) -> None:
+    def _check(self, target: str, asker_address: str) -> None:
+        source = self._source(target)
+        sight = Sight.UNTRIED
+        if source is not None:
+            sight = Sight.SEEN if self._reaches(asker_address, source) else Sight.UNSEEN
+        with self._lock:
+            self._sights[target, asker_address] = (sight, time.monotonic())
+            self._checking.discard((target, asker_address))
+
+    def _reaches(self, asker_address: str, source: Address) -> bool:
         with requests.Session() as session:
             session.trust_env = False
-            session.mount("http://", _FromAddress(self._floating_address))
+            session.mount("http://", _FromAddress(source))
             try:
                 session.get(f"http://{asker_address}:{self._port}/livez", timeout=2 * ASK_TIMEOUT)
-                sight = Sight.SEEN
             except requests.RequestException:
-                sight = Sight.UNSEEN
-        with self._lock:
-            self._sights[asker_address] = (sight, time.monotonic())
-            self._checking.discard(asker_address)
+                return False
+        return True
 
 
 class _FromAddress(requests.adapters.HTTPAdapter):
@@ -213,7 +235,7 @@ class Asker:
         self._url = f"http://{address}:{port}/v1/word"
         self._me = me
         self._heard = heard
-        self._in_doubt = False
+        self._doubted: frozenset[str] = frozenset()
         self._hurry = threading.Event()
         self._stopped = False
 
@@ -226,11 +248,11 @@ class Asker:
         self._stopped = True
         self._hurry.set()
 
-    def doubt(self, in_doubt: bool) -> None:
-        """Tell with each question whether the floating address answers; ask at once when that began."""
-        if in_doubt and not self._in_doubt:
+    def doubt(self, targets: frozenset[str]) -> None:
+        """Tell with each question which floating addresses do not answer; ask at once when that changed."""
+        if targets - self._doubted:
             self._hurry.set()
-        self._in_doubt = in_doubt
+        self._doubted = targets
 
     def _run(self) -> None:
         with requests.Session() as session:
@@ -244,7 +266,7 @@ class Asker:
 
     def _ask(self, session: requests.Session) -> Answer:
         asked_at = time.monotonic()
-        query = {"asker": self._me, **({"doubt": "1"} if self._in_doubt else {})}
+        query: dict[str, str | list[str]] = {"asker": self._me, "doubt": sorted(self._doubted)}
         try:
             answer = session.get(self._url, params=query, timeout=ASK_TIMEOUT)
             answer.raise_for_status()
@@ -256,7 +278,7 @@ class Asker:
 
 
 class Peers:
-    """Asks the holder and all other observers that anybody told of, and keeps what they said last.
+    """Asks the holders and all other observers that anybody told of, and keeps what they said last.
 
     Everything but ``post`` runs on one thread.  ``post`` hands an answer's reception to that thread.
     """
@@ -269,17 +291,13 @@ class Peers:
         self._answers: dict[str, Answer] = {}
         self._told: dict[str, str] = {}
         self._heard_at: dict[str, float] = {}
-        self._word = Word()
-        self._word_of = ("", "")
 
     def follow(
-        self, holder: str, holder_address: Address | None, askers: Mapping[str, str], now: float, *, doubt: bool
+        self, holders: Mapping[str, Address], askers: Mapping[str, str], doubted: frozenset[str], now: float
     ) -> None:
-        """Ask the holder (an instance id, or nothing), those who asked us, and those of whom these told."""
+        """Ask the holders, those who asked us, and those of whom these told; each once for all addresses."""
         self._told = {**self._recently_told(now), **askers}
-        wanted = dict(self._told)
-        if holder and holder_address is not None:
-            wanted[holder] = str(holder_address)
+        wanted = {**self._told, **{holder: str(address) for holder, address in holders.items()}}
         wanted.pop(self._me, None)
         for instance_id, (address, asker) in list(self._askers.items()):
             if wanted.get(instance_id) != address:
@@ -291,36 +309,29 @@ class Peers:
                 asker = Asker(address, self._port, self._me, self._receive(instance_id))
                 self._askers[instance_id] = (address, asker)
                 asker.start()
-            self._askers[instance_id][1].doubt(doubt)
+            self._askers[instance_id][1].doubt(doubted)
 
     def others(self, name: str) -> tuple[Peer, ...]:
-        """The other observers of the same floating address that ever answered, and are still asked."""
+        """The other observers of ours that ever answered, and are still asked."""
         found = []
         for instance_id, heard_at in self._heard_at.items():
             answer = self._answers.get(instance_id)
             if answer is not None:
-                sees_up = answer.status.sees_up if answer.status is not None and answer.status.name == name else ""
-                found.append(Peer(instance_id, heard_at, sees_up))
+                status = answer.status
+                ours = status if status is not None and status.name == name else None
+                found.append(
+                    Peer(
+                        instance_id,
+                        heard_at,
+                        ours.sees_up if ours is not None else (),
+                        ours.free_slots if ours is not None else None,
+                    )
+                )
         return tuple(found)
 
-    def word(self, name: str, holder: str, attachment_id: str, now: float, *, unreachable: bool) -> Word:
-        """The holder's word on one attachment; ``unreachable``: EC2 shows no address where it could be asked."""
-        answer = self._answers.get(holder)
-        state, sight, detail = WordState.UNASKED, Sight.UNTRIED, ""
-        if answer is not None and answer.status is not None:
-            sight = answer.status.sight
-            if (answer.status.name, answer.status.instance_id, answer.status.holds) != (name, holder, attachment_id):
-                state = WordState.OTHER
-            elif answer.status.problem:
-                state, detail = WordState.UNSOUND, answer.status.problem
-            else:
-                state = WordState.SOUND
-        elif unreachable or answer is not None:
-            state = WordState.SILENT
-        same = state is self._word.state and (holder, attachment_id) == self._word_of
-        self._word = Word(state, self._word.since if same else now, sight, detail)
-        self._word_of = (holder, attachment_id)
-        return self._word
+    def answer(self, instance_id: str) -> Answer | None:
+        """What came of the last question to this node; None before the first."""
+        return self._answers.get(instance_id)
 
     def _recently_told(self, now: float) -> dict[str, str]:
         """Peers that a living observer names, and those that answered lately themselves."""
@@ -346,16 +357,36 @@ class Peers:
             self._heard_at[instance_id] = answer.known_at
 
 
-def _status(document: Mapping[str, object]) -> Status:
-    peers = document["peers"]
-    if not isinstance(peers, dict):
-        raise TypeError(f"peers should be an object, not {peers!r}")
+def word_on(answer: Answer | None, name: str, target: str, attachment: Attachment | None, *, unreachable: bool) -> Word:
+    """The holder's word on one attachment, with ``since`` still open.
+
+    It counts only with our name, its instance id and the attachment that is judged.  ``unreachable``: EC2 shows no
+    address where the holder could be asked.
+    """
+    status = answer.status if answer is not None else None
+    if attachment is None or (answer is None and not unreachable):
+        return Word(WordState.UNASKED)
+    if status is None:
+        return Word(WordState.SILENT)
+    held = status.holds.get(target)
+    sight = status.sights.get(target, Sight.UNTRIED)
+    if (status.name, status.instance_id) != (name, attachment.instance_id) or held is None:
+        return Word(WordState.OTHER, sight=sight)
+    if held.attachment != attachment.id:
+        return Word(WordState.OTHER, sight=sight)
+    return Word(WordState.UNSOUND if held.problem else WordState.SOUND, sight=sight, detail=held.problem)
+
+
+def _status(document: Mapping[str, Any]) -> Status:
     return Status(
         name=str(document["name"]),
         instance_id=str(document["instance_id"]),
-        holds=str(document["holds"]),
-        problem=str(document["problem"]),
-        sees_up=str(document["sees_up"]),
-        peers={str(instance_id): str(address) for instance_id, address in peers.items()},
-        sight=Sight(str(document["sight"])),
+        holds={
+            str(target): Held(str(held["attachment"]), str(held["problem"]))
+            for target, held in dict(document["holds"]).items()
+        },
+        sees_up=tuple(str(attachment) for attachment in document["sees_up"]),
+        free_slots=None if document["free_slots"] is None else int(document["free_slots"]),
+        peers={str(instance_id): str(address) for instance_id, address in dict(document["peers"]).items()},
+        sights={str(target): Sight(str(sight)) for target, sight in dict(document["sights"]).items()},
     )

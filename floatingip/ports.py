@@ -12,6 +12,7 @@ from typing import Protocol
 
 from floatingip.model import (
     Address,
+    AllocationFacts,
     Eni,
     Identity,
     Instance,
@@ -20,19 +21,26 @@ from floatingip.model import (
     PlumbingReport,
     ProbeResult,
     Subnet,
+    Target,
 )
 
 
 class Cloud(Protocol):
-    """EC2, as far as one floating address needs it.
+    """EC2, as far as floating addresses need it.
 
     Every call makes at most the EC2 calls that its name says, without retries of its own, and raises a
     :class:`~floatingip.errors.CloudError`: ``CloudUnavailable`` when nothing is known afterwards, ``Denied`` when IAM
     says no, ``LookAgain`` when the state is not what the caller believed.
     """
 
-    def find_eni(self, address: Address) -> Eni | None:
-        """The ENI of this VPC that has ``address``, or None when no ENI has it."""
+    def describe_enis(self, name: str) -> tuple[Eni, ...]:
+        """All ENIs of this VPC that are ours: their tag ``floatingip`` is ``name``."""
+
+    def find_occupants(self, addresses: frozenset[Address]) -> tuple[Eni, ...]:
+        """The ENIs of this VPC that have one of these addresses, whoever's they are."""
+
+    def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
+        """What an Elastic IP is and what it is associated with; None when there is no such allocation."""
 
     def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
         """Those of the instances that EC2 knows."""
@@ -40,8 +48,14 @@ class Cloud(Protocol):
     def describe_subnets(self) -> tuple[Subnet, ...]:
         """All subnets of this VPC."""
 
-    def create_eni(self, address: Address, subnet: Subnet, tags: Mapping[str, str]) -> Eni:
-        """Create the ENI with ``address``; raises ``LookAgain`` when the address is in use meanwhile."""
+    def describe_slots(self, instance_type: str) -> int:
+        """How many ENIs an instance of this type can have on its first network card."""
+
+    def create_eni(self, target: Target, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
+        """Create the ENI for ``target``; raises ``LookAgain`` when its address is in use meanwhile.
+
+        The same ``token`` never makes a second interface; its answer may show one that was deleted meanwhile.
+        """
 
     def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
         """Begin to attach at a device index that is not ``taken``; the answer is the attachment's id.
@@ -52,8 +66,29 @@ class Cloud(Protocol):
     def detach_eni(self, attachment_id: str, *, force: bool) -> None:
         """Begin to detach exactly this attachment."""
 
+    def delete_eni(self, eni_id: str) -> None:
+        """Delete a free ENI; one that is gone already is fine."""
+
     def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
         """Add or overwrite tags of the ENI."""
+
+    def associate(self, allocation_id: str, eni_id: str) -> None:
+        """Associate an Elastic IP with the ENI's primary address.
+
+        Raises ``AddressTaken`` when it is associated with something else: it is never taken away from there.
+        """
+
+    def set_security_groups(self, eni_id: str, groups: tuple[str, ...]) -> None:
+        """Let the ENI have exactly these security groups."""
+
+    def keep_after_termination(self, eni_id: str, attachment_id: str) -> None:
+        """Let the ENI outlive the instance that it is attached to."""
+
+    def check_source(self, eni_id: str) -> None:
+        """Switch the ENI's source/destination check on."""
+
+    def rehearse(self, eni: Eni | None, subnet: Subnet, me: str) -> tuple[str, ...]:
+        """The IAM actions of a takeover that are denied, by dry runs of each: nothing is changed."""
 
 
 class Host(Protocol):

@@ -1,66 +1,43 @@
 """
-Run one floating address on this node: observe, decide, act, tell.
+Run all floating addresses on this node: observe, decide, act, tell.
 
-One thread decides, here.  What may block has a thread of its own (threads.py, peers.py) and posts what it found to
+One thread decides, here; each address has a Watch (watch.py), and all share what is asked once: EC2 with one question
+for all of them, the other observers, the kernel.  What may block has a thread of its own and posts what it found to
 the inbox, so that a hanging EC2 call never delays a probe, nor a slow nft a decision.  ``attach`` and ``observe`` are
 the same loop with different ends.
 """
 
 from __future__ import annotations
 
-import random
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from floatingip import health as probing
-from floatingip.decide import (
-    OWNER_TAG,
-    Attach,
-    Carry,
-    Create,
-    Decision,
-    Detach,
-    Memory,
-    Reason,
-    State,
-    Tag,
-    View,
-    Write,
-    decide,
-)
-from floatingip.errors import (
-    AddressTaken,
-    CloudError,
-    CloudUnavailable,
-    ConfigurationError,
-    Denied,
-    HostError,
-    LookAgain,
-    MetadataError,
-    NoFreeSlot,
-)
-from floatingip.health import Health, HealthState
+from floatingip.decide import Reason, State
+from floatingip.errors import AddressTaken, CloudError, ConfigurationError, Denied, HostError, MetadataError
 from floatingip.model import (
-    Attachment,
+    Address,
+    Allocation,
+    AllocationFacts,
     AttachmentStatus,
+    Eni,
     Identity,
     Instance,
     Interface,
     Owner,
-    Plumbing,
     PlumbingReport,
-    PlumbingState,
-    ProbeResult,
     Subnet,
+    Target,
 )
-from floatingip.peers import Peers, Status, StatusServer
+from floatingip.peers import Held, Peers, Status, StatusServer
 from floatingip.ports import Cloud, Host, Metadata, Prober
 from floatingip.settings import Settings
-from floatingip.telemetry import Log
-from floatingip.threads import Backoff, HostKeeper, Lane, ProbeLoop, Wanted
+from floatingip.telemetry import Log, Metrics
+from floatingip.threads import Backoff, HostKeeper
+from floatingip.watch import BACKOFF_DENIED, BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, Shared, Watch
 
 CLUSTER_TAG_PREFIX = "kubernetes.io/cluster/"
 CLUSTER_TAG = "eks:cluster-name"
@@ -68,7 +45,7 @@ CLUSTER_TAG = "eks:cluster-name"
 value."""
 
 TICK = 0.25
-"""Seconds after which the view is judged again even when nothing happened: time itself decides some rules."""
+"""Seconds after which the views are judged again even when nothing happened: time itself decides some rules."""
 
 ATTACH_GIVES_UP = 20.0
 """Seconds without any answer of EC2 after which ``attach`` leaves the rest to ``observe``."""
@@ -82,129 +59,102 @@ OBLIGED_AT_MOST = 12.0
 ENDS_WITHIN = 0.5
 """Seconds for the kernel's last change at the end."""
 
-FULL_FOR = 60.0
-"""Seconds for which an instance without a free ENI slot is not tried again."""
-
 LIVE_WITHIN = 10.0
 """Seconds within which the deciding thread must have come by, or the agent is not alive."""
 
-PEACE_JITTER = 5.0
-"""Seconds by which a question to EC2 in peace is put off at random, so that the agents do not ask all at once."""
-
-BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, BACKOFF_DENIED = 0.5, 15.0, 2.0, 60.0
-"""Seconds to wait after EC2 failed: at first, at most in peace, at most while something is wrong, and after a
-denial."""
-
-
-CALM = frozenset({Reason.ANSWERS, Reason.HELD_HERE})
-"""Reasons for which EC2 need not be asked at a certain time."""
-
-JUDGING = frozenset({State.DOUBT, State.STANDBY})
-"""States in which the holder's instance matters as well, if its address does not answer."""
+REHEARSE_EVERY = 600.0
+"""Seconds between two checks whether a takeover would be possible: free slots and permissions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """The world, as the runner needs it."""
+    """The world, as the runner needs it; ``prober`` makes one for an address."""
 
     cloud: Cloud
     host: Host
-    prober: Prober
+    prober: Callable[[Address], Prober]
     metadata: Metadata
 
 
-@dataclass
-class Move:
-    """When each phase of a move to this node was reached, for the one line that sums it up."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What EC2 said in one look: ENIs by target, whoever's, and what else was asked."""
 
-    rule: str
-    source: str
-    began_at: float
-    reached: dict[str, float] = field(default_factory=dict)
-
-    def reach(self, phase: str, at: float) -> None:
-        """The phase ends now, unless it did before."""
-        self.reached.setdefault(phase, at)
-
-    def durations(self) -> dict[str, float]:
-        """Seconds of each phase that took place, in order, and of all together."""
-        previous = self.began_at
-        spans: dict[str, float] = {}
-        for phase in ("detect", "detach", "attach", "plumb"):
-            if phase in self.reached:
-                spans[phase] = self.reached[phase] - previous
-                previous = self.reached[phase]
-        return {"duration": previous - self.began_at, **spans}
+    asked_at: float
+    enis: Mapping[Target, Eni]
+    instances: Mapping[str, Instance]
+    subnets: tuple[Subnet, ...] | None
+    allocations: Mapping[Target, AllocationFacts | None]
 
 
 class Agent:
-    """One floating address on this node."""
+    """The floating addresses of one deployment on this node."""
 
     def __init__(self, settings: Settings, me: Identity, edges: Edges, log: Log) -> None:
         self._settings = settings
         self._me = me
         self._edges = edges
         self._log = log
+        self._metrics = Metrics()
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._now = self._started_at = time.monotonic()
+        self._alive_at = self._started_at = time.monotonic()
         self._stop_at: float | None = None
-
-        self._memory = Memory()
-        self._decision = Decision(State.START, Reason.EC2_SILENT, "R9", look_at=self._now)
-        self._move: Move | None = None
-        self._unsound_since: float | None = None
-
-        self._name = settings.name
-        self._owner: Owner | None = None
-        self._instances: dict[str, Instance] = {}
-        self._subnets: tuple[Subnet, ...] | None = None
-        self._interface: Interface | None = None
-        self._report: PlumbingReport | None = None
-        self._health = Health()
-        self._health_since = self._now
-
-        self._look, self._write = Lane("look"), Lane("write")
-        self._look_backoff, self._write_backoff = Backoff(BACKOFF_FIRST), Backoff(BACKOFF_FIRST)
-        self._look_not_before = self._retry_at = self._wrote_at = self._full_until = float("-inf")
-        self._jitter = 0.0
-        self._complaint = self._write_complaint = ""
-        self._final: CloudError | None = None
-
+        self._unsound_since: dict[Target, float] = {}
+        self._shared = Shared(me, settings.name, settings.security_groups or me.security_groups)
+        self._watches = {
+            target: Watch(
+                target,
+                index,
+                settings,
+                self._shared,
+                edges.cloud,
+                edges.prober,
+                self._inbox.put,
+                log.about(address=target),
+            )
+            for index, target in enumerate(settings.floating_ips)
+        }
+        self._looking = self._rehearsing = False
+        self._answered = False
+        self._look_backoff = Backoff(BACKOFF_FIRST)
+        self._look_not_before = float("-inf")
+        self._rehearse_at = float("-inf")
+        self._complaint = self._short = ""
         self._peers = Peers(me.instance_id, settings.port, self._inbox.put)
         self._server: StatusServer | None = None
-        self._host = HostKeeper(edges.host, lambda report: self._inbox.put(lambda: self._reconciled(report)))
-        self._probes = ProbeLoop(
-            edges.prober, self._probe_interval, lambda result: self._inbox.put(lambda: self._probed(result))
-        )
+        self._host = HostKeeper(edges.host, self._post_report)
 
     # The two commands.
 
     def attach(self) -> int:
-        """Return 0 when the address is held somewhere, or when EC2 stayed silent; 143 when SIGTERM came first.
+        """Return 0 when every address is held somewhere, or EC2 stayed silent; 143 when SIGTERM came first.
 
-        Raises what waiting cannot mend: ``AddressTaken``, ``ConfigurationError``, ``Denied``, or ``CloudError`` for a
-        write that EC2 refuses as such.
+        Raises what waiting cannot mend, once all other addresses are held: ``AddressTaken``, ``ConfigurationError``,
+        ``Denied``, or ``CloudError`` for a write that EC2 refuses as such.
         """
         self._host.start()
-        self._probes.start()
-        while not self._attach_ended():
+        while not all(self._attach_ended(watch) for watch in self._watches.values()):
             self._step()
             if self._stopping():
                 return 128 + signal.SIGTERM
+        for watch in self._watches.values():
+            if (failure := self._hopeless(watch)) is not None:
+                raise failure
         return 0
 
     def observe(self) -> int:
-        """Keep the address on a live worker until SIGTERM; the plumbing of a holder stays, so that it goes on serving.
+        """Keep the addresses on live workers until SIGTERM; the plumbing of a holder stays, so that it goes on serving.
 
         Raises ``HostError`` when the status port cannot be had.
         """
         self._server = self._serve()
         self._host.start()
-        self._probes.start()
         while not self._stopping():
             self._step()
+            self._warn_when_short()
+            self._rehearse_when_due()
         self._host.end(ENDS_WITHIN)
-        self._log.info("stopped", address=self._settings.floating_ip)
+        self._log.info("stopped")
         return 0
 
     def stop(self) -> None:
@@ -215,45 +165,57 @@ class Agent:
     def _stopping(self) -> bool:
         if self._stop_at is None:
             return False
-        return not self._decision.obliged or time.monotonic() - self._stop_at > OBLIGED_AT_MOST
+        obliged = any(watch.decision.obliged for watch in self._watches.values())
+        return not obliged or time.monotonic() - self._stop_at > OBLIGED_AT_MOST
 
-    def _attach_ended(self) -> bool:
-        decision, attachment = self._decision, self._attachment()
-        if self._final is not None:
-            raise self._final
+    def _hopeless(self, watch: Watch) -> Exception | None:
+        """What waiting cannot mend."""
+        decision = watch.decision
+        if watch.final is not None:
+            return watch.final
         if decision.state is State.REFUSED:
-            raise AddressTaken(
-                f"{self._settings.floating_ip}: {decision.sentence}", "free it there or choose another address"
-            )
-        if decision.reason in (Reason.NAME_UNKNOWN, Reason.NO_SUBNET):
-            raise ConfigurationError(decision.sentence)
-        if self._owner is None and self._now - self._started_at > ATTACH_GIVES_UP:
-            self._log.warning("attach", "EC2 has not answered; the observer goes on trying", seconds=ATTACH_GIVES_UP)
+            hint = "free it there or choose another address"
+            return AddressTaken(f"{watch.target}: {decision.sentence}", hint)
+        if decision.reason in (Reason.NAME_UNKNOWN, Reason.NO_SUBNET) and watch.is_known():
+            return ConfigurationError(decision.sentence)
+        return None
+
+    def _attach_ended(self, watch: Watch) -> bool:
+        """There is nothing more that ``attach`` could do for this address."""
+        now, decision, attachment = time.monotonic(), watch.decision, watch.attachment()
+        if self._hopeless(watch) is not None or decision.reason is Reason.HELD_HERE:
+            return True
+        if watch.owner is None and now - self._started_at > ATTACH_GIVES_UP:
+            seconds = ATTACH_GIVES_UP
+            self._log.warning("attach", "EC2 has not answered; the observer goes on trying", seconds=seconds)
             return True
         if decision.reason is Reason.UNSOUND_HERE:
-            self._unsound_since = self._unsound_since or self._now
-            if self._now - self._unsound_since > UNSOUND_ATTACH_ENDS:
+            since = self._unsound_since.setdefault(watch.target, now)
+            if now - since > UNSOUND_ATTACH_ENDS:
                 self._log.error("attach", "held but not plumbed; the observer goes on trying", problem=decision.detail)
                 return True
-        if decision.reason is Reason.HELD_HERE:
-            return True
         held = (AttachmentStatus.ATTACHING, AttachmentStatus.ATTACHED)
         return attachment is not None and attachment.instance_id != self._me.instance_id and attachment.status in held
 
     # The loop.
 
     def _step(self) -> None:
-        """Wait for news, take all there is, decide once, act."""
+        """Wait for news, take all there is, decide for every address, act."""
         self._take_news()
-        self._now = time.monotonic()
-        self._follow_attachment()
-        before = self._decision
-        self._memory, self._decision = decide(self._memory, self._view(), self._settings)
-        self._tell(before, self._decision)
-        self._act(self._decision)
+        self._alive_at = time.monotonic()
+        self._follow_peers()
+        others = self._peers.others(self._shared.name)
+        burdened = [watch for watch in self._watches.values() if watch.burdens()]
+        for target, watch in self._watches.items():
+            watch.hear(self._peers.answer(watch.holder()))
+            watch.step(others, len(burdened) - (watch in burdened))
+            self._host.want(target, watch.wanted())
+            self._metrics.show(str(target), watch.decision.state, watch.health.state, watch.not_ready())
+        if not self._looking and time.monotonic() >= self._look_due():
+            self._begin_look()
 
     def _take_news(self) -> None:
-        wait = TICK if self._look.busy else min(TICK, max(0.01, self._look_due() - time.monotonic()))
+        wait = TICK if self._looking else min(TICK, max(0.01, self._look_due() - time.monotonic()))
         try:
             self._inbox.get(timeout=wait)()
             while True:
@@ -261,268 +223,177 @@ class Agent:
         except Empty:
             pass
 
-    def _view(self) -> View:
-        return View(
-            now=self._now,
-            wall=time.time(),
-            me=self._me.instance_id,
-            name=self._name,
-            owner=self._owner,
-            health=self._health,
-            word=self._word,
-            peers=self._peers.others(self._name),
-            plumbing=self._report,
-            obstacle=self._obstacle(),
-            writing=self._write.busy,
-            wrote_at=self._wrote_at,
-            retry_at=self._retry_at,
-        )
-
-    def _act(self, decision: Decision) -> None:
-        plumbing = self._plumbing()
-        self._host.want(Wanted(plumbing, decision.carry is Carry.WITH_THE_LINK) if plumbing else None)
-        self._probes.switch(on=not self._link_is_here())
-        if decision.write is not None:
-            self._begin_write(decision, decision.write)
-        if not self._look.busy and time.monotonic() >= self._look_due():
-            self._begin_look(judging=decision.state in JUDGING and self._health.in_doubt)
-
     def _look_due(self) -> float:
-        jitter = self._jitter if self._decision.reason in CALM else 0.0
-        return max(self._decision.look_at + jitter, self._look_not_before)
+        return max(min(watch.look_due() for watch in self._watches.values()), self._look_not_before)
 
-    # What is known.
-
-    def _attachment(self) -> Attachment | None:
-        return self._owner.eni.attachment if self._owner is not None and self._owner.eni is not None else None
-
-    def _subnet(self) -> Subnet | None:
-        return next((s for s in self._subnets or () if self._settings.floating_ip in s.network), None)
-
-    def _obstacle(self) -> str:
-        """Why this node could not carry the address at all, or nothing."""
-        address, me, subnet = self._settings.floating_ip, self._me, self._subnet()
-        if self._subnets is None:
-            return "its subnet is not known yet"
-        if subnet is None:
-            return f"no subnet of {me.vpc_id} contains {address}; set FLOATING_IP to an address of one"
-        if subnet.zone != me.zone:
-            return (
-                f"{address} is in {subnet.id} of zone {subnet.zone}, this node is in zone {me.zone}, and an ENI cannot"
-                f" leave its zone; run on nodes of {subnet.zone} only"
-            )
-        if self._now < self._full_until:
-            return f"{me.instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
-        return ""
-
-    def _follow_attachment(self) -> None:
-        """Point health, word and questions at the attachment that EC2 showed last."""
-        attachment = self._attachment()
-        attachment_id, holder = (attachment.id, attachment.instance_id) if attachment else ("", "")
-        if attachment_id != self._health.attachment_id:
-            self._health = probing.under(self._health, attachment_id)
-            self._health_since = self._now
-        known = self._instances.get(holder)
-        address = known.address if known is not None else None
+    def _follow_peers(self) -> None:
+        holders: dict[str, Address] = {}
+        for watch in self._watches.values():
+            instance = self._shared.instances.get(watch.holder())
+            if instance is not None and instance.address is not None:
+                holders[instance.id] = instance.address
+        doubted = frozenset(str(target) for target, watch in self._watches.items() if watch.health.in_doubt)
         askers = self._server.askers() if self._server is not None else {}
-        self._peers.follow(holder, address, askers, self._now, doubt=self._health.in_doubt)
-        unreachable = known is not None and address is None
-        self._word = self._peers.word(self._name, holder, attachment_id, self._now, unreachable=unreachable)
+        self._peers.follow(holders, askers, doubted, self._alive_at)
 
-    def _probe_interval(self) -> float:
-        doubt = self._health.in_doubt
-        return self._settings.probe_fast_interval if doubt else self._settings.probe_interval
+    def _post_report(self, target: Target, report: PlumbingReport) -> None:
+        self._inbox.put(lambda: self._watches[target].reconciled(report))
 
-    def _probed(self, result: ProbeResult) -> None:
-        if result.sent_at >= self._health_since:
-            settings = self._settings
-            self._health = probing.observe(
-                self._health, result, rise=settings.rise, fall=settings.fall, timeout=settings.probe_timeout
-            )
+    # EC2: one question for all addresses.
 
-    # EC2: looking.
-
-    def _begin_look(self, *, judging: bool) -> None:
+    def _begin_look(self) -> None:
         asked_at = time.monotonic()
-        cloud, address, me = self._edges.cloud, self._settings.floating_ip, self._me.instance_id
-        known, need_subnets, silent = frozenset(self._instances), self._subnets is None, self._owner is None
+        judging = any(watch.is_judging() for watch in self._watches.values())
+        name, known = self._shared.name, frozenset(self._shared.instances)
+        need_subnets, silent = self._shared.subnets is None, not self._answered
 
         def job() -> None:
             try:
-                eni = cloud.find_eni(address)
-                holder = eni.attachment.instance_id if eni is not None and eni.attachment is not None else ""
-                wanted = frozenset(filter(None, (me, holder)))
-                instances = cloud.describe_instances(wanted) if judging or not wanted <= known else {}
-                subnets = cloud.describe_subnets() if need_subnets else None
+                seen = self._look(asked_at, name, known, judging=judging, need_subnets=need_subnets)
             except CloudError as error:
-                failure, interface = error, self._interface_by_metadata() if silent else None
-                self._inbox.put(lambda: self._look_failed(failure, interface))
+                failure, interfaces = error, self._interfaces_by_metadata() if silent else {}
+                self._inbox.put(lambda: self._look_failed(failure, interfaces))
             else:
-                self._inbox.put(lambda: self._looked(Owner(asked_at, eni, instances), subnets))
+                self._inbox.put(lambda: self._looked(seen))
 
-        self._look.start(job)
+        self._looking = True
+        threading.Thread(target=job, name="look", daemon=True).start()
 
-    def _interface_by_metadata(self) -> Interface | None:
-        """The link with the address, as IMDS shows it: enough to plumb while EC2 cannot be asked (R9)."""
-        try:
-            return self._edges.metadata.interface_with(self._settings.floating_ip)
-        except MetadataError as error:
-            self._log.warning("imds", str(error))
-            return None
+    def _look(self, asked_at: float, name: str, known: frozenset[str], *, judging: bool, need_subnets: bool) -> _Seen:
+        cloud, me = self._edges.cloud, self._me.instance_id
+        instances = dict(cloud.describe_instances(frozenset((me,)))) if me not in known else {}
+        name = name or (_cluster_name(instances[me].tags) if me in instances else "")
+        ours = cloud.describe_enis(name) if name else ()
+        enis = {target: eni for target in self._settings.floating_ips for eni in ours if eni.carries(target)}
+        absent = [target for target in self._settings.floating_ips if target not in enis]
+        addresses = frozenset(target for target in absent if not isinstance(target, Allocation))
+        if addresses:
+            # What has a missing address is not ours, or ours with a tag that is not shown yet.
+            for eni in cloud.find_occupants(addresses):
+                enis.update({target: eni for target in addresses if eni.occupies(target)})
+        allocations: dict[Target, AllocationFacts | None] = {
+            target: cloud.describe_allocation(target.id)
+            for target in self._settings.floating_ips
+            if isinstance(target, Allocation) and (target not in enis or enis[target].allocation_id != target.id)
+        }
+        holders = frozenset(eni.attachment.instance_id for eni in enis.values() if eni.attachment is not None)
+        wanted = frozenset(filter(None, (*holders, me)))
+        if judging or not wanted <= known | instances.keys():
+            instances.update(cloud.describe_instances(wanted))
+        return _Seen(asked_at, enis, instances, cloud.describe_subnets() if need_subnets else None, allocations)
 
-    def _looked(self, owner: Owner, subnets: tuple[Subnet, ...] | None) -> None:
-        self._look.done()
+    def _interfaces_by_metadata(self) -> Mapping[Target, Interface]:
+        """The links with our addresses, as IMDS shows them."""
+        found: dict[Target, Interface] = {}
+        for target in self._settings.floating_ips:
+            if isinstance(target, Allocation):
+                continue
+            try:
+                interface = self._edges.metadata.interface_with(target)
+            except MetadataError as error:
+                self._log.warning("imds", str(error))
+                break
+            if interface is not None:
+                found[target] = interface
+        return found
+
+    def _looked(self, seen: _Seen) -> None:
+        self._looking = False
+        self._answered = True
         self._look_backoff.reset()
         self._look_not_before = float("-inf")
-        self._jitter = random.uniform(0.0, PEACE_JITTER)
-        self._owner = owner
-        self._instances.update(owner.instances)
-        self._subnets = self._subnets if subnets is None else subnets
         if self._complaint:
             self._complaint = ""
             self._log.info("ec2", "EC2 answers again")
-        if not self._name and self._me.instance_id in self._instances:
-            self._name = _cluster_name(self._instances[self._me.instance_id].tags)
-        if self._move is not None and self._attachment() is None:
-            self._move.reach("detach", time.monotonic())
+        shared = self._shared
+        shared.instances.update(seen.instances)
+        shared.subnets = shared.subnets if seen.subnets is None else seen.subnets
+        if not shared.name and self._me.instance_id in shared.instances:
+            shared.name = _cluster_name(shared.instances[self._me.instance_id].tags)
+        for target, watch in self._watches.items():
+            if target in seen.allocations:
+                watch.found_allocation(seen.allocations[target])
+            watch.looked(Owner(seen.asked_at, seen.enis.get(target), seen.instances))
 
-    def _look_failed(self, error: CloudError, interface: Interface | None) -> None:
-        self._look.done()
-        self._interface = interface or self._interface
+    def _look_failed(self, error: CloudError, interfaces: Mapping[Target, Interface]) -> None:
+        self._looking = False
+        for target, interface in interfaces.items():
+            self._watches[target].found_interface(interface)
         if isinstance(error, Denied):
             pause = BACKOFF_DENIED
-            self._deny(error)
+            if str(error) != self._complaint:
+                self._log.error("denied", str(error), action=error.action)
+            for watch in self._watches.values():
+                watch.final = error
         else:
-            pause = self._look_backoff.pause(BACKOFF_MOVING if self._health.in_doubt else BACKOFF_LAST)
+            in_doubt = any(watch.health.in_doubt for watch in self._watches.values())
+            pause = self._look_backoff.pause(BACKOFF_MOVING if in_doubt else BACKOFF_LAST)
             if str(error) != self._complaint:
                 self._log.warning("ec2", f"{error}; trying again", retry_in=pause)
         self._complaint = str(error)
         self._look_not_before = time.monotonic() + pause
 
-    def _deny(self, error: Denied) -> None:
-        if str(self._final) != str(error):
-            self._log.error("denied", str(error), action=error.action)
-        self._final = error
+    # Before the failure.
 
-    # EC2: writing.
-
-    def _begin_write(self, decision: Decision, write: Write) -> None:
-        if self._move is None and isinstance(write, Attach | Detach) and decision.rule != "R13":
-            self._begin_move(decision, write)
+    def _rehearse_when_due(self) -> None:
+        """Find out now and then, and say, whether this node could take an address over."""
+        mine = self._shared.instances.get(self._me.instance_id)
+        subnet = next((watch.subnet() for watch in self._watches.values() if watch.subnet() is not None), None)
+        if self._rehearsing or time.monotonic() < self._rehearse_at or mine is None or subnet is None:
+            return
+        enis = [watch.owner.eni for watch in self._watches.values() if watch.owner is not None and watch.owner.eni]
+        eni = enis[0] if enis else None
 
         def job() -> None:
-            began = time.monotonic()
             try:
-                self._perform(write)
+                slots = self._shared.slots or self._edges.cloud.describe_slots(mine.type)
+                me = self._edges.cloud.describe_instances(frozenset((mine.id,)))
+                denied = self._edges.cloud.rehearse(eni, subnet, mine.id)
             except CloudError as error:
                 failure = error
-                self._inbox.put(lambda: self._write_failed(write, failure))
+                self._inbox.put(lambda: self._rehearsal_failed(failure))
             else:
-                seconds = time.monotonic() - began
-                self._inbox.put(lambda: self._wrote(write, seconds))
+                self._inbox.put(lambda: self._rehearsed(slots, me, denied))
 
-        self._write.start(job)
+        self._rehearsing = True
+        self._rehearse_at = time.monotonic() + REHEARSE_EVERY
+        threading.Thread(target=job, name="rehearsal", daemon=True).start()
 
-    def _begin_move(self, decision: Decision, write: Attach | Detach) -> None:
-        attachment = self._attachment()
-        source = attachment.instance_id if attachment is not None else "none"
-        lost_at = self._health.first_lost_at if isinstance(write, Detach) else None
-        self._move = Move(decision.rule, source, self._now if lost_at is None else lost_at)
-        self._move.reach("detect", self._now)
-        self._log.info(
-            "takeover" if isinstance(write, Detach) else "claim",
-            decision.sentence,
-            rule=decision.rule,
-            attachment=attachment.id if attachment is not None else "none",
-            source=source,
-            detect=self._now - self._move.began_at,
-        )
+    def _rehearsed(self, slots: int, me: Mapping[str, Instance], denied: tuple[str, ...]) -> None:
+        self._rehearsing = False
+        shared = self._shared
+        shared.slots = slots
+        shared.instances.update(me)
+        if denied and denied != shared.denied:
+            actions = ", ".join(denied)
+            self._log.error("rehearsal", f"a takeover would fail: IAM denies {actions}; allow it to this pod's role")
+        shared.denied = denied
+        if shared.free_slots() == 0:
+            self._log.warning("rehearsal", f"this node could take nothing over: all {slots} ENI slots are in use")
 
-    def _perform(self, write: Write) -> None:
-        cloud, address, subnet = self._edges.cloud, self._settings.floating_ip, self._subnet()
-        match write:
-            case Create():
-                if subnet is None:
-                    raise LookAgain(f"the subnet of {address} is not known")
-                tags = {
-                    "Name": f"floatingip {self._name} {address}",
-                    OWNER_TAG: self._name,
-                    # The VPC CNI leaves an interface alone only if this tag is there from the first moment.
-                    "node.k8s.amazonaws.com/no_manage": "true",
-                }
-                cloud.create_eni(address, subnet, tags)
-            case Attach(eni_id):
-                mine = self._instances.get(self._me.instance_id)
-                cloud.attach_eni(eni_id, self._me.instance_id, mine.device_indexes if mine else frozenset())
-            case Detach(attachment_id, force):
-                cloud.detach_eni(attachment_id, force=force)
-            case Tag(eni_id, key, value):
-                cloud.tag_eni(eni_id, {key: value})
+    def _rehearsal_failed(self, error: CloudError) -> None:
+        self._rehearsing = False
+        if isinstance(error, Denied):
+            self._shared.denied = (error.action,)
+            self._log.error("rehearsal", f"not known whether a takeover is possible: {error}")
+            return
+        self._rehearse_at = time.monotonic() + BACKOFF_DENIED
 
-    def _wrote(self, write: Write, seconds: float) -> None:
-        self._write.done()
-        self._wrote_at = time.monotonic()
-        self._write_backoff.reset()
-        self._write_complaint = ""
-        self._log.info("write", "EC2 accepted", write=str(write), seconds=seconds)
+    def _warn_when_short(self) -> None:
+        """Say loudly when the others could not take over all that this node holds."""
+        held = sum(watch.decision.state is State.HOLDER for watch in self._watches.values())
+        slots = [peer.free_slots for peer in self._peers.others(self._shared.name) if self._is_heard(peer.heard_at)]
+        known = [free for free in slots if free is not None]
+        short = ""
+        if held and slots and len(known) == len(slots) and sum(known) < held:
+            short = f"should this node be lost, the others have {sum(known)} free ENI slots for its {held} addresses"
+        if short and short != self._short:
+            self._log.warning("capacity", f"{short}; add nodes, or keep more slots free (the VPC CNI's MAX_ENI)")
+        self._short = short
+        self._metrics.short(bool(short))
 
-    def _write_failed(self, write: Write, error: CloudError) -> None:
-        self._write.done()
-        now = self._wrote_at = time.monotonic()
-        match error:
-            case LookAgain():
-                self._log.info("write", f"{error}; looking again", write=str(write))
-            case Denied():
-                self._retry_at = now + BACKOFF_DENIED
-                self._deny(error)
-            case NoFreeSlot():
-                self._full_until = now + FULL_FOR
-                self._log.error("write", str(error), write=str(write))
-            case CloudUnavailable():
-                self._retry_at = now + self._write_backoff.pause(BACKOFF_MOVING)
-                self._complain(write, error)
-            case _:
-                self._final = error
-                self._retry_at = now + self._write_backoff.pause(BACKOFF_LAST)
-                self._complain(write, error)
-
-    def _complain(self, write: Write, error: CloudError) -> None:
-        """Say what went wrong once, not with each retry."""
-        if str(error) != self._write_complaint:
-            self._log.error("write", f"{error}; looking again", write=str(write))
-        self._write_complaint = str(error)
-
-    # The kernel.
-
-    def _link_is_here(self) -> bool:
-        return self._report is not None and self._report.state is not PlumbingState.NO_LINK
-
-    def _plumbing(self) -> Plumbing | None:
-        """What this node would need to carry the address, as far as that is known."""
-        settings, subnet = self._settings, self._subnet()
-        if self._owner is None and self._interface is not None:
-            mac, network = self._interface.mac, self._interface.network
-        elif self._owner is not None and self._owner.eni is not None and subnet is not None:
-            mac, network = self._owner.eni.mac, subnet.network
-        else:
-            return None
-        # The VPC router has the first address behind the subnet's own.
-        gateway = network[1]
-        return Plumbing(
-            settings.floating_ip, mac, gateway, self._me.mac, settings.table, settings.priority, settings.mark
-        )
-
-    def _reconciled(self, report: PlumbingReport) -> None:
-        problem_before = self._report.problem if self._report is not None else ""
-        self._report = report
-        if report.removed:
-            self._log.info("unplumbed", "the address is not here any more", removed=",".join(report.removed))
-        if report.repaired:
-            self._log.info("plumbed", "brought the kernel to what it should be", repaired=",".join(report.repaired))
-        if report.problem and report.problem != problem_before:
-            self._log.error("plumbing", report.problem)
-        if self._move is not None and self._link_is_here():
-            self._move.reach("attach", time.monotonic())
+    def _is_heard(self, heard_at: float) -> bool:
+        return self._alive_at - heard_at < LIVE_WITHIN
 
     # Telling.
 
@@ -530,7 +401,13 @@ class Agent:
         settings, me = self._settings, self._me
         try:
             server = StatusServer(
-                me.address, settings.port, settings.floating_ip, self._status, self._not_live, self._not_ready
+                me.address,
+                settings.port,
+                self._status,
+                self._source,
+                self._not_live,
+                self._not_ready,
+                self._metrics.text,
             )
         except OSError as error:
             raise HostError(
@@ -541,48 +418,31 @@ class Agent:
 
     def _status(self) -> Status:
         """What this observer says of itself; called from the server's threads."""
-        decision, health = self._decision, self._health
-        if decision.state is State.HOLDER:
-            problem = "" if decision.reason is Reason.HELD_HERE else decision.sentence
-            return Status(self._name, self._me.instance_id, decision.attachment_id, problem)
-        sees_up = health.attachment_id if health.state is HealthState.UP else ""
-        return Status(self._name, self._me.instance_id, sees_up=sees_up)
+        watches = list(self._watches.values())
+        return Status(
+            name=self._shared.name,
+            instance_id=self._me.instance_id,
+            holds={
+                str(watch.target): Held(watch.decision.attachment_id, watch.problem_here())
+                for watch in watches
+                if watch.decision.state is State.HOLDER
+            },
+            sees_up=tuple(filter(None, (watch.sees_up() for watch in watches))),
+            free_slots=self._shared.free_slots(),
+        )
+
+    def _source(self, target: str) -> Address | None:
+        """The address that the target of this text is carried by; called from the server's threads."""
+        return next((watch.address() for watch in self._watches.values() if str(watch.target) == target), None)
 
     def _not_live(self) -> str:
-        silent_for = time.monotonic() - self._now
+        silent_for = time.monotonic() - self._alive_at
         return f"the deciding thread was last seen {silent_for:.0f} s ago" if silent_for > LIVE_WITHIN else ""
 
     def _not_ready(self) -> str:
-        """Why this node could neither serve nor take over, or nothing."""
-        decision = self._decision
-        if decision.state in (State.START, State.REFUSED):
-            return decision.sentence
-        if decision.state is State.HOLDER:
-            return "" if decision.reason is Reason.HELD_HERE else decision.sentence
-        return self._obstacle()
-
-    def _tell(self, before: Decision, now: Decision) -> None:
-        """One line for each new decision, and one for each finished move."""
-        if (now.state, now.reason, now.rule, now.attachment_id) != (
-            before.state,
-            before.reason,
-            before.rule,
-            before.attachment_id,
-        ):
-            attachment = now.attachment_id or "none"
-            self._log.info(
-                "decision", now.sentence, state=now.state, rule=now.rule, reason=now.reason.name, attachment=attachment
-            )
-        move = self._move
-        if move is None:
-            return
-        if now.reason is Reason.HELD_HERE:
-            move.reach("plumb", self._now)
-            self._log.info("failover", rule=move.rule, source=move.source, to=self._me.instance_id, **move.durations())
-            self._move = None
-        elif now.state in (State.STANDBY, State.REFUSED):
-            self._log.info("lost-race", "another node has the address now", rule=move.rule)
-            self._move = None
+        """Why this node could neither serve some address nor take it over, or nothing."""
+        reasons = ((watch.target, watch.not_ready()) for watch in self._watches.values())
+        return "; ".join(f"{target}: {reason}" for target, reason in reasons if reason)
 
 
 def _cluster_name(tags: Mapping[str, str]) -> str:

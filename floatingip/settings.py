@@ -9,22 +9,26 @@ and where it came from.  Every setting is documented here, once: its unit, its d
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from floatingip.errors import ConfigurationError
-from floatingip.model import Address
+from floatingip.model import Allocation, Target
 
 DEFAULT_PATH = Path("/etc/floatingip/settings.yaml")
 
 CONVICTION_SPAN = 1.1
 """Seconds.  One lost SYN or a stall of a busy hypervisor lasts up to about a second: fewer lost probes prove
 nothing."""
+
+FIRST_CNI_PRIORITY = 1024
+"""The VPC CNI's rules between 512 and this one are nobody's."""
 
 Check = Callable[[Any], str]
 """Says what a value should have been, or nothing when it is fine."""
@@ -68,6 +72,11 @@ def _name(value: Any) -> str:
     return "" if sound else "a text of 1 to 128 printable characters"
 
 
+def _groups(value: Any) -> str:
+    sound = isinstance(value, list) and all(isinstance(group, str) and group.startswith("sg-") for group in value)
+    return "" if sound else "a list of ids of security groups, such as [sg-0123456789abcdef0]"
+
+
 def _setting(default: Any, check: Check) -> Any:
     return dataclasses.field(default=default, metadata={"check": check})
 
@@ -76,8 +85,9 @@ def _setting(default: Any, check: Check) -> Any:
 class Settings:
     """What the user decides.  Field order is the order of the commented document in ``floating-ip.yaml``."""
 
-    floating_ip: Address
-    """The reserved address, from ``FLOATING_IP``.  It has no default: it is the one thing only the user can know."""
+    floating_ips: tuple[Target, ...]
+    """What was reserved, from ``FLOATING_IP``: addresses and allocation ids, separated by commas.  It has no default:
+    it is the one thing only the user can know."""
 
     name: str = _setting("", _name)
     """Whose interfaces are ours: the value of their tag ``floatingip``.  Default: the EKS cluster's name, as the
@@ -117,18 +127,22 @@ class Settings:
     """Seconds in ``detaching`` until the detach is forced, while nothing is heard of the holder; four times as long
     while it is heard.  Default: 5, since a normal detach takes 2 to 3 s; the least is 3 for the same reason."""
 
-    mark: int = _setting(0x40, _mark)
-    """Bits of the firewall mark that lead replies back to the interface they came by.  Default: 0x40, which neither
-    the VPC CNI (0x80), kube-proxy (0xc000), Calico (0xffff0000), Cilium (0x0f00) nor Istio's (0x539) most used bits
-    claim."""
+    security_groups: tuple[str, ...] = _setting((), _groups)
+    """Security groups that our interfaces have and keep, as a list of ids.  Default: those of the creating worker's
+    primary interface, so that what reaches a worker reaches the floating address."""
+
+    mark: int = _setting(0x70, _mark)
+    """Bits of the firewall mark that lead replies back to the interface they came by, with a value of them for each
+    floating address.  Default: 0x70, room for seven addresses (one alone uses 0x40), which neither the VPC CNI
+    (0x80), kube-proxy (0xc000), Calico (0xffff0000) nor Cilium (0x0f00) claims."""
 
     table: int = _setting(840, _table)
-    """Number of the routing table for the way back.  Default: 840, away from the VPC CNI's (device indexes) and
-    networkd's."""
+    """Number of the first address' routing table for the way back; each further address has the next one.  Default:
+    840, away from the VPC CNI's (device indexes) and networkd's."""
 
     priority: int = _setting(900, _whole(513, 1022))
-    """Priority of the rule ``from ADDRESS``; the mark's rule comes right behind.  Default: 900, in the gap that the
-    VPC CNI leaves free from 513 to 1023."""
+    """Priority of the first address' rule ``from ADDRESS``; the mark's rule comes right behind, then the next
+    address' two.  Default: 900, in the gap that the VPC CNI leaves free from 513 to 1023."""
 
     @property
     def conviction_span(self) -> float:
@@ -139,7 +153,9 @@ class Settings:
 
     def effective(self) -> dict[str, object]:
         """All settings by name, for the log line at the start."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        lists = {key: ",".join(map(str, value)) for key, value in values.items() if isinstance(value, tuple)}
+        return values | lists | {"mark": f"{self.mark:#x}"}
 
 
 def lost_probes_span(fall: int, interval: float, fast_interval: float, timeout: float) -> float:
@@ -152,11 +168,19 @@ def lost_probes_span(fall: int, interval: float, fast_interval: float, timeout: 
     return sent + timeout
 
 
+def mark_values(mask: int) -> tuple[int, ...]:
+    """All values of the mask's bits but zero, beginning with the highest bit alone."""
+    bits = [1 << bit for bit in range(32) if mask >> bit & 1][::-1]
+    return tuple(
+        sum(bit for place, bit in enumerate(bits) if number >> place & 1) for number in range(1, 1 << len(bits))
+    )
+
+
 def load(environ: Mapping[str, str], path: Path) -> Settings:
     """Read the settings, or raise one ``ConfigurationError`` whose message has a line for each problem."""
     problems: list[str] = []
     values: dict[str, Any] = {}
-    address = _floating_ip(environ, problems)
+    targets = _floating_ips(environ, problems)
     for key, value in _document(path, problems).items():
         field = _FIELDS.get(key)
         if field is None:
@@ -166,33 +190,51 @@ def load(environ: Mapping[str, str], path: Path) -> Settings:
         if wanted:
             problems.append(f"{key}: {value!r} in {path} should be {wanted}")
         else:
-            values[key] = float(value) if isinstance(field.default, float) else value
-    settings = Settings(floating_ip=address or IPv4Address(0), **values)
+            values[key] = _as(field.default, value)
+    settings = Settings(targets, **values)
     problems.extend(_contradictions(settings))
     if problems:
         raise ConfigurationError("\n".join(problems))
     return settings
 
 
-_FIELDS = {field.name: field for field in dataclasses.fields(Settings) if field.name != "floating_ip"}
+def _as(default: Any, value: Any) -> Any:
+    """The value in its setting's type: YAML has whole numbers where seconds are meant, and lists."""
+    return type(default)(value) if isinstance(default, float | tuple) else value
 
 
-def _floating_ip(environ: Mapping[str, str], problems: list[str]) -> Address | None:
-    text = environ.get("FLOATING_IP", "").strip()
-    if not text:
+_FIELDS = {field.name: field for field in dataclasses.fields(Settings) if field.name != "floating_ips"}
+
+
+def _floating_ips(environ: Mapping[str, str], problems: list[str]) -> tuple[Target, ...]:
+    texts = [text.strip() for text in environ.get("FLOATING_IP", "").split(",")]
+    if not any(texts):
         problems.append("FLOATING_IP: not set in the environment; is the ConfigMap floating-ip there, with that key?")
-        return None
+        return ()
+    targets: list[Target] = []
+    for text in texts:
+        target = _target(text)
+        if isinstance(target, str):
+            problems.append(f"FLOATING_IP: {text!r} in the environment {target}; give one such as 10.0.0.100")
+        elif target in targets:
+            problems.append(f"FLOATING_IP: {text!r} stands twice in the environment; give it once")
+        else:
+            targets.append(target)
+    return tuple(targets)
+
+
+def _target(text: str) -> Target | str:
+    """What the text reserves, or why it cannot be that."""
+    if re.fullmatch(r"eipalloc-[0-9a-f]{8,17}", text):
+        return Allocation(text)
     try:
         address = ip_address(text)
     except ValueError:
-        problems.append(f"FLOATING_IP: {text!r} in the environment is not an address; give one such as 10.0.0.100")
-        return None
-    if not isinstance(address, IPv4Address):
-        problems.append(f"FLOATING_IP: {text!r} in the environment is IPv6; give an IPv4 address such as 10.0.0.100")
-        return None
+        return "is neither an address nor an allocation id"
+    if isinstance(address, IPv6Address) and (address.ipv4_mapped is not None or address.scope_id is not None):
+        return "is no address of a subnet"
     if address.is_multicast or address.is_loopback or address.is_unspecified or address.is_link_local:
-        problems.append(f"FLOATING_IP: {text!r} in the environment cannot be in a subnet; give one such as 10.0.0.100")
-        return None
+        return "cannot be in a subnet"
     return address
 
 
@@ -229,4 +271,15 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield (
             f"settle: {settings.settle:g} s is no longer than the {settings.conviction_span:g} s that losing"
             f" {settings.fall} probes takes; raise settle"
+        )
+    count = len(settings.floating_ips)
+    if count > len(mark_values(settings.mark)):
+        yield (
+            f"mark: {settings.mark:#x} has values for {len(mark_values(settings.mark))} addresses, but FLOATING_IP has"
+            f" {count}; give it more bits, such as 0x7f"
+        )
+    if settings.priority + 2 * count > FIRST_CNI_PRIORITY:
+        yield (
+            f"priority: {settings.priority} leaves no room for the rules of {count} addresses below"
+            f" {FIRST_CNI_PRIORITY}, where the VPC CNI's begin; lower it"
         )

@@ -6,47 +6,25 @@ All are daemons, so that none can hold up the end; a ThreadPoolExecutor would wa
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
 
 from floatingip.errors import HostError
-from floatingip.model import Plumbing, PlumbingReport, PlumbingState, ProbeResult
+from floatingip.model import Plumbing, PlumbingReport, PlumbingState, ProbeResult, Target
 from floatingip.ports import Host, Prober
 
 HOST_CHECK = 1.0
 """Seconds between two checks of the plumbing without any netlink event."""
 
+CLEAN_CHECK = 30.0
+"""Seconds between two looks for leftovers on a node that does not carry the address."""
+
 SETTLE_EVENTS = 0.02
 """Seconds left between two checks, so that a burst of netlink events costs one or two of them."""
-
-Post = Callable[[Callable[[], None]], None]
-"""Hands something to do to the deciding thread."""
-
-
-class Lane:
-    """Does one job at a time."""
-
-    def __init__(self, name: str) -> None:
-        self.busy = False
-        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        threading.Thread(target=self._run, name=name, daemon=True).start()
-
-    def start(self, job: Callable[[], None]) -> None:
-        """Begin a job; only while the lane is not busy.  What the job posts at its end must call ``done``."""
-        self.busy = True
-        self._jobs.put(job)
-
-    def done(self) -> None:
-        """The job has ended: called on the deciding thread."""
-        self.busy = False
-
-    def _run(self) -> None:
-        while True:
-            self._jobs.get()()
 
 
 class Backoff:
@@ -71,22 +49,35 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the kernel should be like: ``carried`` wherever the link is, or not even there."""
+    """What the kernel should be like for one address: ``carried`` wherever the link is, or not even there."""
 
     plumbing: Plumbing
     carried: bool
 
 
-class HostKeeper:
-    """Keeps the kernel as it should be: at once on netlink events, and every second anyway.
-
-    A node without the link, or that must not carry the address, gets the route for its probes instead.
+@dataclass
+class _Kept:
+    """One address' wanted state, what was found last, and when a node without it was last seen to have nothing of
+    it.
     """
 
-    def __init__(self, host: Host, reconciled: Callable[[PlumbingReport], None]) -> None:
+    wanted: Wanted
+    report: PlumbingReport | None = None
+    clean_at: float = float("-inf")
+
+
+class HostKeeper:
+    """Keeps the kernel as it should be for every address: at once on netlink events, and every second anyway.
+
+    A node without the link, or that must not carry the address, gets the route for its probes instead; that nothing
+    else is left there is only looked at when something changed, and now and then.
+    """
+
+    def __init__(self, host: Host, reconciled: Callable[[Target, PlumbingReport], None]) -> None:
         self._host = host
         self._reconciled = reconciled
-        self._wanted: Wanted | None = None
+        self._wanted: dict[Target, Wanted] = {}
+        self._kept: dict[Target, _Kept] = {}
         self._wake = threading.Event()
         self._ending = False
         self._ended = threading.Event()
@@ -96,10 +87,10 @@ class HostKeeper:
         threading.Thread(target=self._run, name="host", daemon=True).start()
         self._host.watch(self._wake.set)
 
-    def want(self, wanted: Wanted | None) -> None:
-        """From now on, keep the kernel like this; None leaves it alone."""
-        if wanted != self._wanted:
-            self._wanted = wanted
+    def want(self, target: Target, wanted: Wanted | None) -> None:
+        """From now on, keep the kernel like this for the target; None leaves it as it is."""
+        if wanted is not None and wanted != self._wanted.get(target):
+            self._wanted[target] = wanted
             self._wake.set()
 
     def end(self, within: float) -> None:
@@ -112,32 +103,56 @@ class HostKeeper:
         while not self._ending:
             self._wake.wait(HOST_CHECK)
             self._wake.clear()
-            if self._wanted is not None and not self._ending:
-                self._reconciled(self._reconcile(self._wanted))
-                time.sleep(SETTLE_EVENTS)
-        if self._wanted is not None:
-            self._unroute(self._wanted.plumbing)
+            for target, wanted in list(self._wanted.items()):
+                if not self._ending:
+                    self._keep(target, wanted)
+            time.sleep(SETTLE_EVENTS)
+        for target, kept in self._kept.items():
+            self._unroute(target, kept.wanted.plumbing)
         self._ended.set()
 
-    def _reconcile(self, wanted: Wanted) -> PlumbingReport:
-        report = PlumbingReport(PlumbingState.NO_LINK)
+    def _keep(self, target: Target, wanted: Wanted) -> None:
+        kept = self._kept.get(target)
+        if kept is None or kept.wanted != wanted:
+            if kept is not None and kept.wanted.plumbing != wanted.plumbing:
+                self._clear(kept.wanted.plumbing)
+            kept = self._kept[target] = _Kept(wanted)
+        report = self._reconcile(kept)
+        if report is not None and (report != kept.report or report.repaired or report.removed):
+            kept.report = report
+            self._reconciled(target, report)
+
+    def _reconcile(self, kept: _Kept) -> PlumbingReport | None:
+        """What was found; None when nothing needed a look."""
+        plumbing, report = kept.wanted.plumbing, PlumbingReport(PlumbingState.NO_LINK)
         try:
-            if wanted.carried:
-                report = self._host.plumb(wanted.plumbing)
+            if kept.wanted.carried:
+                report = self._host.plumb(plumbing)
             if report.state is not PlumbingState.NO_LINK:
-                self._host.unroute_probes(wanted.plumbing)
+                if kept.clean_at > float("-inf") or kept.report is None:
+                    self._host.unroute_probes(plumbing)
+                kept.clean_at = float("-inf")
                 return report
-            removed = self._host.unplumb(wanted.plumbing)
-            self._host.route_probes(wanted.plumbing)
+            if time.monotonic() - kept.clean_at < CLEAN_CHECK:
+                return None
+            removed = self._host.unplumb(plumbing)
+            self._host.route_probes(plumbing)
+            kept.clean_at = time.monotonic()
             return replace(report, removed=removed)
         except HostError as error:
             return replace(report, problem=str(error))
 
-    def _unroute(self, plumbing: Plumbing) -> None:
+    def _clear(self, plumbing: Plumbing) -> None:
+        """Remove what an earlier wanted state put there: the address, or its numbers, are others now."""
+        with contextlib.suppress(HostError):  # what is left of it is tried again by whoever wants that address
+            self._host.unplumb(plumbing)
+            self._host.unroute_probes(plumbing)
+
+    def _unroute(self, target: Target, plumbing: Plumbing) -> None:
         try:
             self._host.unroute_probes(plumbing)
         except HostError as error:
-            self._reconciled(PlumbingReport(PlumbingState.NO_LINK, problem=str(error)))
+            self._reconciled(target, PlumbingReport(PlumbingState.NO_LINK, problem=str(error)))
 
 
 class ProbeLoop:
@@ -148,6 +163,7 @@ class ProbeLoop:
         self._interval = interval
         self._probed = probed
         self._on = threading.Event()
+        self._stopped = False
 
     def start(self) -> None:
         """Begin, switched off."""
@@ -155,12 +171,20 @@ class ProbeLoop:
 
     def switch(self, *, on: bool) -> None:
         """A node that carries the address does not probe: it would only hear itself."""
-        (self._on.set if on else self._on.clear)()
+        if on != self._on.is_set():
+            (self._on.set if on else self._on.clear)()
+
+    def stop(self) -> None:
+        """Probe no more, for good."""
+        self._stopped = True
+        self._on.set()
 
     def _run(self) -> None:
         sent_at = float("-inf")
         while True:
             self._on.wait()
+            if self._stopped:
+                return
             now = time.monotonic()
             if now >= sent_at + self._interval():
                 self._prober.send()

@@ -1,0 +1,559 @@
+"""
+One floating address on this node: what is known of it, what is decided, and what is done about it.
+
+A :class:`Watch` belongs to the deciding thread (runner.py).  What it starts in other threads comes back by ``post``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv6Address
+
+from floatingip import health as probing
+from floatingip.decide import (
+    Associate,
+    Attach,
+    Carry,
+    CheckSource,
+    Create,
+    Decision,
+    Detach,
+    KeepAfterTermination,
+    Memory,
+    Reason,
+    SetGroups,
+    State,
+    Tag,
+    View,
+    Write,
+    decide,
+)
+from floatingip.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
+from floatingip.health import Health, HealthState
+from floatingip.model import (
+    ALLOCATION_TAG,
+    OWNER_TAG,
+    Address,
+    Allocation,
+    AllocationFacts,
+    Attachment,
+    Identity,
+    Instance,
+    Interface,
+    Network,
+    Owner,
+    Peer,
+    Plumbing,
+    PlumbingReport,
+    PlumbingState,
+    ProbeResult,
+    Subnet,
+    Target,
+    Word,
+)
+from floatingip.peers import Answer, word_on
+from floatingip.ports import Cloud, Prober
+from floatingip.settings import Settings, mark_values
+from floatingip.telemetry import Log
+from floatingip.threads import Backoff, ProbeLoop, Wanted
+
+CALM = frozenset({Reason.ANSWERS, Reason.HELD_HERE})
+"""Reasons for which EC2 need not be asked at a certain time."""
+
+FULL_FOR = 60.0
+"""Seconds for which an instance that EC2 called full is not tried again."""
+
+PEACE_JITTER = 5.0
+"""Seconds by which a question to EC2 in peace is put off at random, so that the agents do not ask all at once."""
+
+BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, BACKOFF_DENIED = 0.5, 15.0, 2.0, 60.0
+"""Seconds to wait after EC2 failed: at first, at most in peace, at most while something is wrong, and after a
+denial."""
+
+ROUTER_V6 = IPv6Address("fe80:ec2::1")
+"""The VPC router, on every link."""
+
+
+@dataclass
+class Shared:
+    """What all watches of an agent know: about this node, its VPC and the other instances.
+
+    ``name`` is whose ENIs are ours, or nothing while that is unknown; ``subnets`` is None until EC2 told them;
+    ``slots`` is how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry
+    runs showed denied.
+    """
+
+    me: Identity
+    name: str
+    groups: tuple[str, ...]
+    instances: dict[str, Instance] = field(default_factory=dict)
+    subnets: tuple[Subnet, ...] | None = None
+    slots: int | None = None
+    denied: tuple[str, ...] = ()
+    full_until: float = float("-inf")
+
+    def free_slots(self) -> int | None:
+        """ENIs that this instance has room for, as far as is known."""
+        mine = self.instances.get(self.me.instance_id)
+        return None if self.slots is None or mine is None else max(0, self.slots - len(mine.device_indexes))
+
+    def outpost(self) -> str:
+        """The ARN of the Outpost that this node is on, or nothing."""
+        mine = self.instances.get(self.me.instance_id)
+        return mine.outpost if mine is not None else ""
+
+
+@dataclass
+class Move:
+    """When each phase of a move to this node was reached, for the one line that sums it up."""
+
+    rule: str
+    source: str
+    began_at: float
+    reached: dict[str, float] = field(default_factory=dict)
+
+    def reach(self, phase: str, at: float) -> None:
+        """The phase ends now, unless it did before."""
+        self.reached.setdefault(phase, at)
+
+    def durations(self) -> dict[str, float]:
+        """Seconds of each phase that took place, in order, and of all together."""
+        previous = self.began_at
+        spans: dict[str, float] = {}
+        for phase in ("detect", "detach", "attach", "plumb"):
+            if phase in self.reached:
+                spans[phase] = self.reached[phase] - previous
+                previous = self.reached[phase]
+        return {"duration": previous - self.began_at, **spans}
+
+
+class Watch:
+    """The ``index``-th of the settings' targets, on this node."""
+
+    def __init__(
+        self,
+        target: Target,
+        index: int,
+        settings: Settings,
+        shared: Shared,
+        cloud: Cloud,
+        prober: Callable[[Address], Prober],
+        post: Callable[[Callable[[], None]], None],
+        log: Log,
+    ) -> None:
+        self.target = target
+        self._index = index
+        self._settings = settings
+        self._shared = shared
+        self._cloud = cloud
+        self._make_prober = prober
+        self._post = post
+        self._log = log
+
+        self.now = time.monotonic()
+        self.memory = Memory()
+        self.decision = Decision(State.START, Reason.EC2_SILENT, "R9", look_at=self.now)
+        self.owner: Owner | None = None
+        self.report: PlumbingReport | None = None
+        self.health = Health()
+        self.word = Word()
+        self.allocation: AllocationFacts | None = None
+        self.allocation_known = False
+        self.final: CloudError | None = None
+        self._interface: Interface | None = None
+        self._move: Move | None = None
+        self._probes: ProbeLoop | None = None
+        self._probed_address: Address | None = None
+        self._health_since = self.now
+        self._word_of = ""
+        self._writing = False
+        self._write_backoff = Backoff(BACKOFF_FIRST)
+        self._retry_at = self._wrote_at = float("-inf")
+        self._complaint = ""
+        self._jitter = 0.0
+
+    # What is known.
+
+    def attachment(self) -> Attachment | None:
+        """The ENI's present attachment, as far as EC2 told."""
+        return self.owner.eni.attachment if self.owner is not None and self.owner.eni is not None else None
+
+    def holder(self) -> str:
+        """The instance that EC2 showed last as the holder, or nothing."""
+        attachment = self.attachment()
+        return attachment.instance_id if attachment is not None else ""
+
+    def address(self) -> Address | None:
+        """What a node carries and others probe: for an Elastic IP its ENI's private address, never the allocation."""
+        if not isinstance(self.target, Allocation):
+            return self.target
+        return self.owner.eni.address if self.owner is not None and self.owner.eni is not None else None
+
+    def is_known(self) -> bool:
+        """All that an obstacle depends on has been told by EC2."""
+        needs_allocation = isinstance(self.target, Allocation) and not self.allocation_known
+        return self.owner is not None and self._shared.subnets is not None and not needs_allocation
+
+    def is_here(self) -> bool:
+        """The link with the ENI's MAC is on this node."""
+        return self.report is not None and self.report.state is not PlumbingState.NO_LINK
+
+    def burdens(self) -> bool:
+        """The ENI is on this node, or about to be."""
+        return self.holder() == self._shared.me.instance_id or (self._writing and self.decision.state is State.CLAIMING)
+
+    def is_judging(self) -> bool:
+        """The holder's instance matters too, since the address does not answer."""
+        return self.decision.state in (State.DOUBT, State.STANDBY) and self.health.in_doubt
+
+    def subnet(self) -> Subnet | None:
+        """Where the ENI is, or would be created: for an Elastic IP in this node's own subnet."""
+        subnets = self._shared.subnets or ()
+        if self.owner is not None and self.owner.eni is not None:
+            return next((s for s in subnets if s.id == self.owner.eni.subnet_id), None)
+        if isinstance(self.target, Allocation):
+            return next((s for s in subnets if s.id == self._shared.me.subnet_id), None)
+        return next((s for s in subnets if s.network_of(self.target) is not None), None)
+
+    def obstacle(self) -> str:
+        """Why this node could not carry the address at all, or nothing."""
+        shared, me, subnet = self._shared, self._shared.me, self.subnet()
+        if shared.subnets is None:
+            return "its subnet is not known yet"
+        if isinstance(self.target, Allocation) and (unusable := self._unusable(self.target)):
+            return unusable
+        if subnet is None:
+            return f"no subnet of {me.vpc_id} contains {self.target}; set FLOATING_IP to an address of one"
+        if subnet.zone != me.zone:
+            return (
+                f"{self.target} is in {subnet.id} of zone {subnet.zone}, this node is in zone {me.zone}, and an ENI"
+                f" cannot leave its zone; run on nodes of {subnet.zone} only"
+            )
+        if subnet.outpost != shared.outpost():
+            where = f"Outpost {subnet.outpost}" if subnet.outpost else f"zone {subnet.zone}, not on an Outpost"
+            return f"{self.target} is in {subnet.id} on {where}, this node is not; run on nodes of there only"
+        if self.holder() == me.instance_id:
+            return ""
+        if shared.denied:
+            return f"IAM denies {', '.join(shared.denied)}; allow it to this pod's role"
+        if shared.free_slots() == 0 or self.now < shared.full_until:
+            return f"{me.instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
+        return ""
+
+    def _unusable(self, target: Allocation) -> str:
+        """Why an Elastic IP cannot be used here, or nothing."""
+        zone, facts = self._shared.me.zone, self.allocation
+        if not self.allocation_known:
+            return f"{target} is not known yet"
+        if facts is None:
+            return f"there is no allocation {target} in {self._shared.me.region}; allocate it, or correct FLOATING_IP"
+        # A zone's border group is its name without the zone's letter (`us-west-2-lax-1a`, `us-west-2a`).
+        group = zone.rstrip("abcdefghijklmnopqrstuvwxyz")
+        if facts.border_group and facts.border_group not in (group, zone):
+            return (
+                f"{target} belongs to the network border group {facts.border_group}, this node's zone {zone} to"
+                f" {group};"
+                f" allocate one with --network-border-group {group}"
+            )
+        ours = self.owner.eni.id if self.owner is not None and self.owner.eni is not None else ""
+        if facts.eni_id and facts.eni_id != ours:
+            return f"{target} is associated with {facts.eni_id}, which is not ours; disassociate it there first"
+        return ""
+
+    def plumbing(self) -> Plumbing | None:
+        """What this node would need to carry the address, as far as that is known."""
+        settings, subnet, address = self._settings, self.subnet(), self.address()
+        if address is None:
+            return None
+        network: Network | None
+        if self.owner is None and self._interface is not None:
+            mac, network = self._interface.mac, self._interface.network
+        elif self.owner is not None and self.owner.eni is not None and subnet is not None:
+            mac, network = self.owner.eni.mac, subnet.network_of(address)
+        else:
+            return None
+        if network is None:
+            return None
+        return Plumbing(
+            address=address,
+            mac=mac,
+            # The VPC router has the subnet's first address behind its own, and one link-local address for IPv6.
+            gateway=network[1] if isinstance(address, IPv4Address) else ROUTER_V6,
+            primary_mac=self._shared.me.mac,
+            table=settings.table + self._index,
+            priority=settings.priority + 2 * self._index,
+            mark=mark_values(settings.mark)[self._index],
+            mark_mask=settings.mark,
+        )
+
+    # News, told by the deciding thread.
+
+    def looked(self, owner: Owner) -> None:
+        """EC2 answered."""
+        self.owner = owner
+        self._jitter = random.uniform(0.0, PEACE_JITTER)
+        if self._move is not None and self.attachment() is None:
+            self._move.reach("detach", time.monotonic())
+        attachment = self.attachment()
+        attachment_id = attachment.id if attachment is not None else ""
+        if attachment_id != self.health.attachment_id:
+            self.health = probing.under(self.health, attachment_id)
+            self._health_since = time.monotonic()
+        self._follow_address()
+
+    def hear(self, answer: Answer | None) -> None:
+        """The holder's observer was asked; ``answer`` is the last that came of it."""
+        attachment, holder = self.attachment(), self._shared.instances.get(self.holder())
+        unreachable = holder is not None and holder.address is None
+        word = word_on(answer, self._shared.name, str(self.target), attachment, unreachable=unreachable)
+        judged = attachment.id if attachment is not None else ""
+        same = word.state is self.word.state and judged == self._word_of
+        self.word = replace(word, since=self.word.since if same else time.monotonic())
+        self._word_of = judged
+
+    def found_allocation(self, facts: AllocationFacts | None) -> None:
+        """EC2 told of the Elastic IP, or that there is none such."""
+        self.allocation, self.allocation_known = facts, True
+
+    def found_interface(self, interface: Interface) -> None:
+        """IMDS shows the address on a link of this node: enough to plumb it while EC2 cannot be asked (R9)."""
+        self._interface = interface
+
+    def reconciled(self, report: PlumbingReport) -> None:
+        """The kernel was looked after."""
+        problem_before = self.report.problem if self.report is not None else ""
+        self.report = report
+        if report.removed:
+            self._log.info("unplumbed", "the address is not here any more", removed=",".join(report.removed))
+        if report.repaired:
+            self._log.info("plumbed", "brought the kernel to what it should be", repaired=",".join(report.repaired))
+        if report.problem and report.problem != problem_before:
+            self._log.error("plumbing", report.problem)
+        if self._move is not None and self.is_here():
+            self._move.reach("attach", time.monotonic())
+
+    def _follow_address(self) -> None:
+        """Probe the address that is carried now; an Elastic IP's ENI may be another one than before."""
+        address = self.address()
+        if address is None or address == self._probed_address:
+            return
+        if self._probes is not None:
+            self._probes.stop()
+        self._probed_address = address
+        self._probes = ProbeLoop(self._make_prober(address), self._probe_interval, self._post_probe)
+        self._probes.start()
+
+    def _probe_interval(self) -> float:
+        doubt = self.health.in_doubt
+        return self._settings.probe_fast_interval if doubt else self._settings.probe_interval
+
+    def _post_probe(self, result: ProbeResult) -> None:
+        self._post(lambda: self._probed(result))
+
+    def _probed(self, result: ProbeResult) -> None:
+        if result.sent_at >= self._health_since:
+            settings = self._settings
+            self.health = probing.observe(
+                self.health, result, rise=settings.rise, fall=settings.fall, timeout=settings.probe_timeout
+            )
+
+    # Deciding and acting.
+
+    def step(self, peers: tuple[Peer, ...], burden: int) -> None:
+        """Decide once, tell, act."""
+        self.now = time.monotonic()
+        before = self.decision
+        self.memory, self.decision = decide(self.memory, self._view(peers, burden), self._settings)
+        self._tell(before, self.decision)
+        if self._probes is not None:
+            self._probes.switch(on=not self.is_here())
+        if self.decision.write is not None:
+            self._begin_write(self.decision, self.decision.write)
+
+    def look_due(self) -> float:
+        """When EC2 should be asked next."""
+        return self.decision.look_at + (self._jitter if self.decision.reason in CALM else 0.0)
+
+    def wanted(self) -> Wanted | None:
+        """What the kernel should be like for this address."""
+        plumbing = self.plumbing()
+        return Wanted(plumbing, self.decision.carry is Carry.WITH_THE_LINK) if plumbing is not None else None
+
+    def _view(self, peers: tuple[Peer, ...], burden: int) -> View:
+        return View(
+            now=self.now,
+            wall=time.time(),
+            target=self.target,
+            me=self._shared.me.instance_id,
+            name=self._shared.name,
+            owner=self.owner,
+            health=self.health,
+            word=self.word,
+            peers=peers,
+            plumbing=self.report,
+            obstacle=self.obstacle(),
+            groups=self._shared.groups,
+            burden=burden,
+            writing=self._writing,
+            wrote_at=self._wrote_at,
+            retry_at=self._retry_at,
+        )
+
+    def _begin_write(self, decision: Decision, write: Write) -> None:
+        if self._move is None and isinstance(write, Attach | Detach) and decision.rule != "R13":
+            self._begin_move(decision, write)
+        subnet = self.subnet()
+        mine = self._shared.instances.get(self._shared.me.instance_id)
+        taken = mine.device_indexes if mine is not None else frozenset()
+
+        def job() -> None:
+            began = time.monotonic()
+            try:
+                self._perform(write, subnet, taken)
+            except CloudError as error:
+                failure = error
+                self._post(lambda: self._write_failed(write, failure))
+            else:
+                seconds = time.monotonic() - began
+                self._post(lambda: self._wrote(write, seconds))
+
+        self._writing = True
+        threading.Thread(target=job, name="write", daemon=True).start()
+
+    def _begin_move(self, decision: Decision, write: Attach | Detach) -> None:
+        attachment = self.attachment()
+        source = attachment.instance_id if attachment is not None else "none"
+        lost_at = self.health.first_lost_at if isinstance(write, Detach) else None
+        self._move = Move(decision.rule, source, self.now if lost_at is None else lost_at)
+        self._move.reach("detect", self.now)
+        self._log.info(
+            "takeover" if isinstance(write, Detach) else "claim",
+            decision.sentence,
+            rule=decision.rule,
+            attachment=attachment.id if attachment is not None else "none",
+            source=source,
+            detect=self.now - self._move.began_at,
+        )
+
+    def _perform(self, write: Write, subnet: Subnet | None, taken: frozenset[int]) -> None:
+        cloud, me = self._cloud, self._shared.me.instance_id
+        match write:
+            case Create(generation):
+                if subnet is None:
+                    raise LookAgain(f"the subnet of {self.target} is not known")
+                cloud.create_eni(self.target, subnet, self._tags(), self._token(generation))
+            case Attach(eni_id):
+                cloud.attach_eni(eni_id, me, taken)
+            case Detach(attachment_id, force):
+                cloud.detach_eni(attachment_id, force=force)
+            case Tag(eni_id, key, value):
+                cloud.tag_eni(eni_id, {key: value})
+            case Associate(allocation_id, eni_id):
+                cloud.associate(allocation_id, eni_id)
+            case SetGroups(eni_id, groups):
+                cloud.set_security_groups(eni_id, groups)
+            case KeepAfterTermination(eni_id, attachment_id):
+                cloud.keep_after_termination(eni_id, attachment_id)
+            case CheckSource(eni_id):
+                cloud.check_source(eni_id)
+
+    def _tags(self) -> Mapping[str, str]:
+        tags = {
+            "Name": f"floatingip {self._shared.name} {self.target}",
+            OWNER_TAG: self._shared.name,
+            # The VPC CNI leaves an interface alone only if this tag is there from the first moment.
+            "node.k8s.amazonaws.com/no_manage": "true",
+        }
+        return tags | ({ALLOCATION_TAG: self.target.id} if isinstance(self.target, Allocation) else {})
+
+    def _token(self, generation: int) -> str:
+        """The same for every observer, so that two of them at once make one ENI; EC2 takes 64 characters at most."""
+        said = "\0".join((self._shared.me.vpc_id, self._shared.name, str(self.target), str(generation)))
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    def _wrote(self, write: Write, seconds: float) -> None:
+        self._writing = False
+        self._wrote_at = time.monotonic()
+        self._write_backoff.reset()
+        self._complaint = ""
+        self.final = None
+        self._log.info("write", "EC2 accepted", write=str(write), seconds=seconds)
+
+    def _write_failed(self, write: Write, error: CloudError) -> None:
+        self._writing = False
+        now = self._wrote_at = time.monotonic()
+        match error:
+            case LookAgain():
+                self._log.info("write", f"{error}; looking again", write=str(write))
+            case Denied():
+                self._retry_at = now + BACKOFF_DENIED
+                self.denied(error)
+            case NoFreeSlot():
+                self._shared.full_until = now + FULL_FOR
+                self._log.error("write", str(error), write=str(write))
+            case CloudUnavailable():
+                self._retry_at = now + self._write_backoff.pause(BACKOFF_MOVING)
+                self._complain(write, error)
+            case _:
+                self.final = error
+                self._retry_at = now + self._write_backoff.pause(BACKOFF_LAST)
+                self._complain(write, error)
+
+    def denied(self, error: Denied) -> None:
+        """IAM said no: say it once, loudly."""
+        if str(self.final) != str(error):
+            self._log.error("denied", str(error), action=error.action)
+        self.final = error
+
+    def _complain(self, write: Write, error: CloudError) -> None:
+        """Say what went wrong once, not with each retry."""
+        if str(error) != self._complaint:
+            self._log.error("write", f"{error}; looking again", write=str(write))
+        self._complaint = str(error)
+
+    # Telling.
+
+    def problem_here(self) -> str:
+        """As the holder: why the address is not carried, or nothing."""
+        return "" if self.decision.reason is Reason.HELD_HERE else self.decision.sentence
+
+    def sees_up(self) -> str:
+        """The attachment under which this node's probes are answered, or nothing."""
+        return self.health.attachment_id if self.health.state is HealthState.UP else ""
+
+    def not_ready(self) -> str:
+        """Why this node could neither serve the address nor take it over, or nothing."""
+        if self.decision.state in (State.START, State.REFUSED):
+            return self.decision.sentence
+        if self.decision.state is State.HOLDER:
+            return self.problem_here()
+        return self.obstacle()
+
+    def _tell(self, before: Decision, now: Decision) -> None:
+        """One line for each new decision, and one for each finished move."""
+        if (now.state, now.reason, now.rule, now.attachment_id) != (
+            before.state,
+            before.reason,
+            before.rule,
+            before.attachment_id,
+        ):
+            attachment = now.attachment_id or "none"
+            self._log.info(
+                "decision", now.sentence, state=now.state, rule=now.rule, reason=now.reason.name, attachment=attachment
+            )
+        move = self._move
+        if move is None:
+            return
+        if now.reason is Reason.HELD_HERE:
+            move.reach("plumb", self.now)
+            me = self._shared.me.instance_id
+            self._log.info("failover", rule=move.rule, source=move.source, to=me, **move.durations())
+            self._move = None
+        elif now.state in (State.STANDBY, State.REFUSED):
+            self._log.info("lost-race", "another node has the address now", rule=move.rule)
+            self._move = None
