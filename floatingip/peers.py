@@ -91,6 +91,7 @@ class StatusServer:
         self._sights: dict[str, tuple[Sight, float]] = {}
         self._checking: set[str] = set()
         self._lock = threading.Lock()
+        self.stopped = False
         self._http = _Server((str(address), port), self)
 
     def start(self) -> None:
@@ -98,7 +99,8 @@ class StatusServer:
         threading.Thread(target=self._http.serve_forever, name="status", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop answering: from here on, this node's word is silent."""
+        """Stop answering, on open connections too: from here on, this node's word is silent."""
+        self.stopped = True
         self._http.shutdown()
         self._http.server_close()
 
@@ -191,6 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
+        if self.server.status.stopped:
+            self.close_connection = True
+            return
         code, text = self.server.status.answer(self.path, self.client_address[0])
         body = text.encode()
         self.send_response(code)
@@ -298,9 +303,9 @@ class Peers:
         found = []
         for instance_id, heard_at in self._heard_at.items():
             answer = self._answers.get(instance_id)
-            if answer is not None:
-                sees_up = answer.status.sees_up if answer.status is not None and answer.status.name == name else ""
-                found.append(Peer(instance_id, heard_at, sees_up))
+            status = answer.status if answer is not None else None
+            if answer is not None and (status is None or status.name == name):
+                found.append(Peer(instance_id, heard_at, status.sees_up if status is not None else ""))
         return tuple(found)
 
     def word(self, name: str, holder: str, attachment_id: str, now: float, *, unreachable: bool) -> Word:
