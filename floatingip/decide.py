@@ -57,6 +57,7 @@ PEER_EXISTS = 10.0
 
 LOOK_IN_PEACE = 60.0
 LOOK_IN_DOUBT = 1.0
+LOOK_WHILE_BARRED = 10.0
 LOOK_WHILE_MOVING = 0.2
 """Seconds between two questions to EC2: a Describe's token bucket refills at 20 a second for the whole account."""
 
@@ -235,6 +236,7 @@ class Memory:
     """What one decision leaves to the next."""
 
     asked_at: float = float("-inf")
+    evidence_at: float | None = None
     attachment_id: str = ""
     attachment_since: float = 0.0
     last_holder: str = ""
@@ -326,11 +328,16 @@ def _wrote(memory: Memory, view: View, decision: Decision) -> Memory:
 def _remember(memory: Memory, view: View) -> Memory:
     """Fold in what is new: an answer of EC2 counts once, and the node's own link is followed."""
     memory = _remember_link(memory, view)
+    if not view.health.in_doubt:
+        memory = replace(memory, evidence_at=None)
     memory = _remember_vouching(memory, view)
     owner = view.owner
     if owner is None or owner.asked_at <= memory.asked_at:
         return memory
     memory = replace(memory, asked_at=owner.asked_at)
+    lost_at = view.health.first_lost_at
+    if memory.evidence_at is None and lost_at is not None and owner.asked_at >= lost_at:
+        memory = replace(memory, evidence_at=view.now)
     memory = _remember_tags(memory, view, owner)
     if owner.eni is not None:
         memory = replace(memory, created_at=None)
@@ -622,18 +629,19 @@ def _watch(view: View, owner: Owner, eni: Eni, attachment: Attachment) -> Decisi
 def _sentence(memory: Memory, view: View, owner: Owner, eni: Eni, attachment: Attachment, charge: Decision) -> Decision:
     """Turn a charge into a takeover, unless this node cannot, has no evidence, or must wait under the ration (R12)."""
     if view.obstacle:
-        return replace(charge, reason=Reason.CANNOT_CLAIM, detail=view.obstacle)
+        barred = owner.asked_at + LOOK_WHILE_BARRED
+        return replace(charge, reason=Reason.CANNOT_CLAIM, detail=view.obstacle, look_at=barred)
     if charge.rule == "R5" and memory.unsound_here:
         return replace(charge, state=State.STANDBY, reason=Reason.ALSO_UNSOUND, look_at=owner.asked_at + LOOK_IN_PEACE)
     if charge.rule in ("R3", "R4", "R6"):
-        gap = _gap_in_evidence(view, owner, attachment)
+        gap = _gap_in_evidence(memory, view, owner, attachment)
         if gap:
             look_at = view.now if _needs_answer(view, owner) else charge.look_at
             return replace(charge, reason=Reason.NO_EVIDENCE, detail=gap, look_at=look_at)
     moves = eni.tags.get(ration.TAG, "")
     if charge.rule != "R2" and ration.is_rationed(moves, charge.rule, view.wall, attachment.id):
         if ration.wait(moves, view.wall, attachment.id) > 0:
-            return replace(charge, reason=Reason.RATIONED, detail=moves)
+            return replace(charge, reason=Reason.RATIONED, detail=moves, look_at=owner.asked_at + LOOK_WHILE_BARRED)
         if not ration.recorded(moves, attachment.id):
             value = ration.record(moves, charge.rule, view.wall, attachment.id)
             return replace(charge, write=Tag(eni.id, ration.TAG, value))
@@ -646,10 +654,14 @@ def _sentence(memory: Memory, view: View, owner: Owner, eni: Eni, attachment: At
     )
 
 
-def _gap_in_evidence(view: View, owner: Owner, attachment: Attachment) -> str:
+def _gap_in_evidence(memory: Memory, view: View, owner: Owner, attachment: Attachment) -> str:
     """Why this node's own network may be at fault, or nothing: the View's `me` conditions."""
     if _needs_answer(view, owner):
         return "EC2 has not answered since the first lost probe"
+    last_lost_at = view.health.last_lost_at
+    if last_lost_at is not None and memory.evidence_at is not None and last_lost_at < memory.evidence_at:
+        # Asked while this node was cut off, an answer may come with the end of that, and before the next probe's.
+        return "no probe was lost since EC2 answered"
     others = [p for p in view.peers if p.instance_id != attachment.instance_id and view.now - p.heard_at <= PEER_EXISTS]
     if others and not any(view.now - peer.heard_at <= PEER_HEARD for peer in others):
         return "no other observer answers"

@@ -281,7 +281,7 @@ def _meaning(action: str) -> Iterator[None]:
     try:
         yield
     except botocore.exceptions.ClientError as error:
-        raise _cloud_error(action, error.response.get("Error", {})) from error
+        raise _cloud_error(action, error) from error
     except botocore.exceptions.NoCredentialsError as error:
         raise CloudUnavailable(
             f"{action}: no AWS credentials", "give the pod a role (IRSA, Pod Identity or the node's)"
@@ -290,10 +290,14 @@ def _meaning(action: str) -> Iterator[None]:
         raise CloudUnavailable(f"{action}: {_one_line(error)}") from error
 
 
-def _cloud_error(action: str, error: Mapping[str, Any]) -> CloudError:
-    code, message = str(error.get("Code", "")), _one_line(error.get("Message", ""))
+def _cloud_error(action: str, error: botocore.exceptions.ClientError) -> CloudError:
+    told = error.response.get("Error", {})
+    code, message = str(told.get("Code", "")), _one_line(told.get("Message", ""))
     if code in _DENIALS:
-        return Denied(f"ec2:{action}")
+        named = re.search(r"perform:? ([a-z0-9-]+:[A-Za-z]+)", message)
+        return Denied(named[1] if named else f"ec2:{action}")
+    if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+        return CloudUnavailable(f"{action}: {code}: {message}")
     if code == "InvalidParameterValue" and "attached at device index" in message:
         return _IndexTaken(f"{action}: {message}")
     if code == "InvalidParameterValue" and re.search(r"currently in use|already in use", message):

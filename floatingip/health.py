@@ -28,14 +28,16 @@ class HealthState(StrEnum):
 class Health:
     """What the probes under one attachment say.
 
-    ``streak`` counts the last results that agree with each other; ``first_lost_at`` is when the first of the lost
-    ones was sent (None while probes are answered); ``changed_at`` is when the state was reached.
+    ``streak`` counts the last results that agree with each other; ``first_lost_at`` and
+    ``last_lost_at`` are when the first and the last of the lost ones were sent (None while probes are answered);
+    ``changed_at`` is when the state was reached.
     """
 
     attachment_id: str = ""
     state: HealthState = HealthState.INIT
     streak: int = 0
     first_lost_at: float | None = None
+    last_lost_at: float | None = None
     changed_at: float = 0.0
     ever_up: bool = False
 
@@ -66,13 +68,13 @@ def observe(health: Health, result: ProbeResult, *, rise: int, fall: int, timeou
         return health
     if result.outcome is ProbeOutcome.ANSWERED:
         streak = 1 if health.in_doubt else health.streak + 1
-        after = replace(health, streak=streak, first_lost_at=None)
+        after = replace(health, streak=streak, first_lost_at=None, last_lost_at=None)
         if streak >= rise and health.state is not HealthState.UP:
             after = replace(after, state=HealthState.UP, ever_up=True, changed_at=result.known_at)
         return after
     streak = health.streak + 1 if health.in_doubt else 1
     first_lost_at = health.first_lost_at if health.in_doubt else result.sent_at
-    after = replace(health, streak=streak, first_lost_at=first_lost_at)
+    after = replace(health, streak=streak, first_lost_at=first_lost_at, last_lost_at=result.sent_at)
     if streak >= fall and health.state is not HealthState.DOWN:
         after = replace(after, state=HealthState.DOWN, changed_at=result.known_at)
     return after

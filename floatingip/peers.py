@@ -104,6 +104,7 @@ class StatusServer:
         self._sights: dict[tuple[str, str], tuple[Sight, float]] = {}
         self._checking: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
+        self.stopped = False
         self._http = _Server((str(address), port), self)
 
     def start(self) -> None:
@@ -111,7 +112,8 @@ class StatusServer:
         threading.Thread(target=self._http.serve_forever, name="status", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop answering: from here on, this node's word is silent."""
+        """Stop answering, on open connections too: from here on, this node's word is silent."""
+        self.stopped = True
         self._http.shutdown()
         self._http.server_close()
 
@@ -213,6 +215,9 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
+        if self.server.status.stopped:
+            self.close_connection = True
+            return
         code, text = self.server.status.answer(self.path, self.client_address[0])
         body = text.encode()
         self.send_response(code)
@@ -316,17 +321,11 @@ class Peers:
         found = []
         for instance_id, heard_at in self._heard_at.items():
             answer = self._answers.get(instance_id)
-            if answer is not None:
-                status = answer.status
-                ours = status if status is not None and status.name == name else None
-                found.append(
-                    Peer(
-                        instance_id,
-                        heard_at,
-                        ours.sees_up if ours is not None else (),
-                        ours.free_slots if ours is not None else None,
-                    )
-                )
+            status = answer.status if answer is not None else None
+            if answer is not None and status is None:
+                found.append(Peer(instance_id, heard_at))
+            elif status is not None and status.name == name:
+                found.append(Peer(instance_id, heard_at, status.sees_up, status.free_slots))
         return tuple(found)
 
     def answer(self, instance_id: str) -> Answer | None:

@@ -62,8 +62,8 @@ def _mark(value: Any) -> str:
 
 
 def _table(value: Any) -> str:
-    if _whole(1, (1 << 32) - 1)(value) or value in (253, 254, 255):
-        return "a number of a routing table, other than the kernel's own 253, 254 and 255"
+    if _whole(100, (1 << 32) - 1)(value) or value in (253, 254, 255):
+        return "a number of a routing table from 100 (the VPC CNI's are below), but not the kernel's 253, 254 and 255"
     return ""
 
 

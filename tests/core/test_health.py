@@ -1,0 +1,164 @@
+"""Rise and fall: when an address counts as up, as down, and what is no evidence at all."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from floatingip.health import STALL, Health, HealthState, observe, under
+from floatingip.model import ProbeOutcome, ProbeResult
+
+RISE, FALL, TIMEOUT, INTERVAL = 2, 5, 0.5, 0.25
+
+
+@dataclass
+class Probing:
+    """An address under attachment ``a1``, probed every quarter of a second."""
+
+    health: Health = field(default_factory=lambda: Health("a1"))
+    sent_at: float = 100.0
+
+    def see(self, outcomes: str, late: float = 0.0) -> Health:
+        """One letter a probe: A answered, L lost, F failed here; each known ``late`` seconds after it should be."""
+        for letter in outcomes:
+            outcome = {"A": ProbeOutcome.ANSWERED, "L": ProbeOutcome.LOST, "F": ProbeOutcome.FAILED_HERE}[letter]
+            takes = TIMEOUT if outcome is ProbeOutcome.LOST else 0.001
+            result = ProbeResult(self.sent_at, self.sent_at + takes + late, outcome)
+            self.health = observe(self.health, result, rise=RISE, fall=FALL, timeout=TIMEOUT)
+            self.sent_at += INTERVAL
+        return self.health
+
+
+@pytest.fixture(name="probing")
+def _probing() -> Probing:
+    return Probing()
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "state"),
+    [
+        ("", HealthState.INIT),
+        ("A", HealthState.INIT),
+        ("AA", HealthState.UP),
+        ("ALA", HealthState.INIT),
+        ("ALAA", HealthState.UP),
+        ("LLLL", HealthState.INIT),
+        ("LLLLL", HealthState.DOWN),
+        ("LLLLALLLL", HealthState.INIT),
+        ("AALLLL", HealthState.UP),
+        ("AALLLLL", HealthState.DOWN),
+        ("AALLLLALLLLA", HealthState.UP),
+        ("AALLLLALLLLL", HealthState.DOWN),
+        ("AALLLLLA", HealthState.DOWN),
+        ("AALLLLLAA", HealthState.UP),
+        ("AALLLLLALALA", HealthState.DOWN),
+        ("AALALALALALAL", HealthState.UP),
+    ],
+)
+def test_the_state_changes_only_after_enough_probes_agree(probing: Probing, outcomes: str, state: HealthState) -> None:
+    """Two answers in a row make it up, five losses in a row make it down, whatever it was before."""
+    assert probing.see(outcomes).state is state
+
+
+def test_one_lost_probe_is_doubt_and_no_more(probing: Probing) -> None:
+    """It makes the probes faster and EC2 asked; it decides nothing."""
+    health = probing.see("AAL")
+    assert health.in_doubt
+    assert not health.fell
+
+
+def test_an_answer_ends_the_doubt(probing: Probing) -> None:
+    """The next loss begins to count anew."""
+    assert not probing.see("AALLLLA").in_doubt
+    assert probing.see("LLLL").state is HealthState.UP
+
+
+def test_an_address_that_never_answered_did_not_fall(probing: Probing) -> None:
+    """Down under this attachment from the start: a node that boots, not one that died."""
+    health = probing.see("LLLLLLLL")
+    assert health.state is HealthState.DOWN
+    assert not health.fell
+
+
+def test_a_single_answer_does_not_count_as_having_been_up(probing: Probing) -> None:
+    """One stray answer, and then silence: it never rose."""
+    assert not probing.see("ALLLLL").fell
+
+
+def test_an_address_that_answered_and_stopped_fell(probing: Probing) -> None:
+    """And did so until it is up again."""
+    assert probing.see("AALLLLL").fell
+    assert not probing.see("AA").fell
+    assert probing.see("LLLLL").fell
+
+
+def test_first_lost_at_is_when_the_first_of_the_lost_probes_was_sent(probing: Probing) -> None:
+    """An answer of EC2 counts as evidence only if it was asked for after that."""
+    probing.see("AA")
+    first_lost = probing.sent_at
+    assert probing.see("L").first_lost_at == first_lost
+    assert probing.see("LLLLLL").first_lost_at == first_lost
+
+
+def test_first_lost_at_begins_anew_after_an_answer(probing: Probing) -> None:
+    """A loss of an hour ago dates nothing."""
+    probing.see("AALA")
+    assert probing.health.first_lost_at is None
+    again = probing.sent_at
+    assert probing.see("LL").first_lost_at == again
+
+
+def test_changed_at_is_when_the_state_was_known(probing: Probing) -> None:
+    """And stays, while further probes agree."""
+    probing.see("A")
+    known = probing.sent_at + 0.001
+    assert probing.see("A").changed_at == known
+    assert probing.see("AAAA").changed_at == known
+    probing.see("LLLL")
+    known = probing.sent_at + TIMEOUT
+    assert probing.see("L").changed_at == known
+    assert probing.see("LLL").changed_at == known
+
+
+def test_a_probe_that_could_not_be_sent_says_nothing(probing: Probing) -> None:
+    """No route, no buffer: that is about this node, not about the holder."""
+    before = probing.see("AAL")
+    assert probing.see("F" * 20) == before
+    assert probing.see("LLL").state is HealthState.UP
+    assert probing.see("L").state is HealthState.DOWN
+
+
+def test_losses_noticed_by_a_stalled_observer_say_nothing(probing: Probing) -> None:
+    """A paused virtual machine wakes up with every probe overdue."""
+    before = probing.see("AA")
+    assert probing.see("LLLLLLLLLL", late=STALL + 0.01) == before
+
+
+def test_a_loss_noticed_a_little_late_counts(probing: Probing) -> None:
+    """A busy node is no stalled one."""
+    assert probing.see("AA" + "L" * FALL, late=STALL - 0.01).fell
+
+
+def test_an_answer_read_after_a_stall_counts(probing: Probing) -> None:
+    """It waited in the socket, and was an answer all the time."""
+    assert probing.see("AA", late=10.0).state is HealthState.UP
+
+
+def test_a_new_attachment_starts_anew(probing: Probing) -> None:
+    """What was seen of an earlier holder says nothing of this one."""
+    probing.see("AALLLLL")
+    assert under(probing.health, "a2") == Health("a2")
+
+
+def test_the_same_attachment_keeps_its_history(probing: Probing) -> None:
+    """Asking EC2 again does not make a fallen address young."""
+    fallen = probing.see("AALLLLL")
+    assert under(fallen, "a1") is fallen
+
+
+def test_nothing_is_changed_in_place(probing: Probing) -> None:
+    """The same input always gives the same output."""
+    before = Health("a1")
+    result = ProbeResult(1.0, 1.5, ProbeOutcome.LOST)
+    first = observe(before, result, rise=RISE, fall=FALL, timeout=TIMEOUT)
+    assert first == observe(before, result, rise=RISE, fall=FALL, timeout=TIMEOUT)
+    assert before == Health("a1")

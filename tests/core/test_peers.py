@@ -1,0 +1,489 @@
+"""The holder's word between real sockets on loopback: asked and given, and what silence is."""
+
+import http.client
+import json
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address, ip_address
+from typing import Any
+
+import pytest
+
+from floatingip import peers as module
+from floatingip.model import Sight, WordState
+from floatingip.peers import Peers, Status, StatusServer
+
+FLOATING = IPv4Address("127.0.0.2")
+HOLDER, ASKER, THIRD = "127.0.0.1", "127.0.0.3", "127.0.0.4"
+SOUND = Status("cluster", "i-a", holds="a1")
+PATIENCE = 5.0
+"""Seconds until something that should happen at once counts as not happening."""
+
+
+def free_port() -> int:
+    """A port that is free on every loopback address, as nearly as one can know."""
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class Observer:
+    """An observer's status server, and what it says."""
+
+    address: str
+    port: int
+    status: Status = SOUND
+    live: str = ""
+    ready: str = ""
+    server: StatusServer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.server = StatusServer(
+            IPv4Address(self.address), self.port, FLOATING, lambda: self.status, lambda: self.live, lambda: self.ready
+        )
+        self.server.start()
+
+
+Start = Callable[..., Observer]
+
+
+@pytest.fixture(name="port")
+def _port() -> int:
+    return free_port()
+
+
+@pytest.fixture(name="start")
+def _start(port: int) -> Iterator[Start]:
+    """Start observers; they are stopped at the end."""
+    with ExitStack() as ended:
+
+        def start(address: str = HOLDER, status: Status = SOUND) -> Observer:
+            observer = Observer(address, port, status)
+            # Not waited for: it takes up to half a second, and every test has a port of its own.
+            ended.callback(threading.Thread(target=observer.server.stop, daemon=True).start)
+            return observer
+
+        yield start
+
+
+def fetch(
+    port: int, target: str, *, host: str = HOLDER, source: str = HOLDER, method: str = "GET"
+) -> tuple[int, str, str]:
+    """One request from a chosen local address: status, content type and body."""
+    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE, source_address=(source, 0))
+    try:
+        connection.request(method, target)
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Content-Type", ""), answer.read().decode()
+    finally:
+        connection.close()
+
+
+def word(port: int, target: str = "/v1/word", **how: str) -> dict[str, Any]:
+    """The word as it is on the wire."""
+    status, kind, body = fetch(port, target, **how)
+    assert (status, kind) == (200, "application/json")
+    document: dict[str, Any] = json.loads(body)
+    return document
+
+
+def sight(port: int, source: str) -> str:
+    """What the holder finds out about an asker in doubt."""
+    found = Sight.UNTRIED
+    for _ in range(2000):
+        found = Sight(word(port, "/v1/word?asker=i-b&doubt=1", source=source)["sight"])
+        if found is not Sight.UNTRIED:
+            break
+    return found
+
+
+# The server.
+
+
+def test_the_word_says_who_holds_what_and_how_it_is(port: int, start: Start) -> None:
+    """All that an asker needs in order to know whether it counts."""
+    start(status=replace(SOUND, problem="nft is missing"))
+    assert word(port) == {
+        "name": "cluster",
+        "instance_id": "i-a",
+        "holds": "a1",
+        "problem": "nft is missing",
+        "sees_up": "",
+        "peers": {},
+        "sight": "untried",
+    }
+
+
+def test_who_asks_is_told_to_the_others(port: int, start: Start) -> None:
+    """By the address that the question came from; nobody is told of itself."""
+    observer = start()
+    word(port, "/v1/word?asker=i-b", source=ASKER)
+    assert word(port, "/v1/word?asker=i-c", source=THIRD)["peers"] == {"i-b": ASKER}
+    assert word(port, "/v1/word?asker=i-b", source=ASKER)["peers"] == {"i-c": THIRD}
+    assert observer.server.askers() == {"i-b": ASKER, "i-c": THIRD}
+
+
+def test_who_does_not_say_its_name_is_no_peer(port: int, start: Start) -> None:
+    """A person with curl, for example."""
+    observer = start()
+    word(port)
+    assert observer.server.askers() == {}
+
+
+@pytest.mark.parametrize(("path", "check"), [("/livez", "live"), ("/readyz", "ready")])
+def test_the_kubelets_probes_tell_what_is_wrong(port: int, start: Start, path: str, check: str) -> None:
+    """200 when all is well, 503 with the reason otherwise, each on its own."""
+    observer = start()
+    assert fetch(port, path)[0] == 200
+    setattr(observer, check, "the deciding thread was last seen 12 s ago")
+    status, _, body = fetch(port, path)
+    assert (status, body) == (503, "the deciding thread was last seen 12 s ago")
+    other = {"/livez": "/readyz", "/readyz": "/livez"}[path]
+    assert fetch(port, other)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/word/", "/metrics", "/v1/handover", "/../etc/passwd"])
+def test_an_unknown_path_is_not_found(port: int, start: Start, path: str) -> None:
+    """And the answer says which ones there are."""
+    start()
+    status, _, body = fetch(port, path)
+    assert status == 404
+    assert "/v1/word" in body
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+def test_nothing_can_be_commanded(port: int, start: Start, method: str) -> None:
+    """Whoever may move the address is who IAM says; here everything but GET is refused."""
+    start()
+    status, _, _ = fetch(port, "/v1/word", method=method)
+    assert status in (405, 501)
+
+
+def test_a_server_starts_without_asking_dns(port: int, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTPServer asks for its own name, which can take ten seconds just when the network is broken."""
+
+    def asked(*_: object) -> str:
+        raise AssertionError("DNS was asked")
+
+    for name in ("getfqdn", "gethostbyaddr", "gethostbyname", "getnameinfo"):
+        monkeypatch.setattr(socket, name, asked)
+    start()
+    assert word(port)["name"] == "cluster"
+
+
+def test_a_taken_port_is_an_error_of_the_one_who_starts(port: int, start: Start) -> None:
+    """It is told by the runner."""
+    start()
+    with pytest.raises(OSError, match="Address already in use"):
+        start()
+
+
+def test_a_stopped_server_is_silent_on_open_connections_too(port: int) -> None:
+    """An asker keeps its connection: the word of one who stopped must not go on vouching."""
+    observer = Observer(HOLDER, port)
+    connection = http.client.HTTPConnection(HOLDER, port, timeout=PATIENCE)
+    connection.request("GET", "/v1/word")
+    connection.getresponse().read()
+    observer.server.stop()
+    try:
+        connection.request("GET", "/v1/word")
+        answer = connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        answer = None
+    connection.close()
+    assert answer is None
+
+
+# Sight: the check through the floating address.
+
+
+@pytest.fixture(name="visitors")
+def _visitors(port: int) -> Iterator["queue.SimpleQueue[tuple[str, str]]"]:
+    """A status server on the asker's node that notes who fetches what."""
+    seen: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.put((self.client_address[0], self.path))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer((ASKER, port), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield seen
+        server.shutdown()
+
+
+def test_the_holder_fetches_the_status_of_an_asker_in_doubt_from_the_floating_address(
+    port: int, start: Start, visitors: "queue.SimpleQueue[tuple[str, str]]"
+) -> None:
+    """From that very address: otherwise the check would show the primary addresses' path."""
+    start()
+    assert sight(port, ASKER) == Sight.SEEN
+    assert visitors.get(timeout=PATIENCE) == (str(FLOATING), "/livez")
+
+
+def test_an_asker_that_cannot_be_reached_from_the_floating_address_is_unseen(port: int, start: Start) -> None:
+    """Nobody listens there."""
+    start()
+    assert sight(port, ASKER) == Sight.UNSEEN
+
+
+def test_without_doubt_nothing_is_fetched(
+    port: int, start: Start, visitors: "queue.SimpleQueue[tuple[str, str]]"
+) -> None:
+    """Two questions a second are cheap; connections back are not."""
+    start()
+    assert word(port, "/v1/word?asker=i-b", source=ASKER)["sight"] == "untried"
+    with pytest.raises(queue.Empty):
+        visitors.get(timeout=0.2)
+
+
+def test_a_node_without_the_address_has_no_sight(
+    port: int, start: Start, visitors: "queue.SimpleQueue[tuple[str, str]]"
+) -> None:
+    """It could not send from it."""
+    start(status=replace(SOUND, holds=""))
+    for _ in range(3):
+        assert word(port, "/v1/word?asker=i-b&doubt=1", source=ASKER)["sight"] == "untried"
+    assert visitors.empty()
+
+
+def test_a_sight_is_told_again_while_it_is_checked_anew(
+    port: int, start: Start, visitors: "queue.SimpleQueue[tuple[str, str]]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The holder must not seem blind for one answer every few seconds, or that one starts a move."""
+    monkeypatch.setattr(module, "SIGHT_CHECKED", 0.0)
+    start()
+    assert sight(port, ASKER) == Sight.SEEN
+    for _ in range(5):
+        assert word(port, "/v1/word?asker=i-b&doubt=1", source=ASKER)["sight"] == "seen"
+
+
+# The asking side.
+
+
+class Asking:
+    """The asking side of i-b: what its threads post is received when the test lets time pass."""
+
+    def __init__(self, port: int) -> None:
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.peers = Peers("i-b", port, self._inbox.put)
+        self.now = 100.0
+
+    def follow(self, holder: str = "i-a", address: str = HOLDER, *, doubt: bool = False, **askers: str) -> None:
+        """Follow a holder at an address, and those who asked us (``c="127.0.0.4"`` for i-c)."""
+        known = {f"i-{name}": place for name, place in askers.items()}
+        self.peers.follow(holder, ip_address(address), known, self.now, doubt=doubt)
+
+    def end(self) -> None:
+        """Follow nobody."""
+        self.peers.follow("", None, {}, self.now + 1e6, doubt=False)
+
+    def receive(self) -> None:
+        """Receive the next answer."""
+        self._inbox.get(timeout=PATIENCE)()
+
+    def state(self, *, name: str = "cluster", holder: str = "i-a", attachment: str = "a1") -> WordState:
+        """The state of the holder's word."""
+        return self.peers.word(name, holder, attachment, self.now, unreachable=False).state
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Receive answers until that is so."""
+        while not condition():
+            self.receive()
+
+
+@pytest.fixture(name="asking")
+def _asking(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asking]:
+    """Ask much more often than twice a second."""
+    monkeypatch.setattr(module, "ASK_EVERY", 0.02)
+    asking = Asking(port)
+    yield asking
+    asking.end()
+
+
+def test_a_holder_that_was_not_asked_yet_is_not_silent(asking: Asking) -> None:
+    """Nothing is known."""
+    assert asking.state() is WordState.UNASKED
+
+
+def test_a_holder_that_vouches_for_the_judged_attachment_is_sound(asking: Asking, start: Start) -> None:
+    """Our name, its instance id, the attachment that is judged."""
+    start()
+    asking.follow()
+    asking.receive()
+    assert asking.state() is WordState.SOUND
+
+
+def test_a_holder_that_tells_a_problem_is_unsound(asking: Asking, start: Start) -> None:
+    """With the reason."""
+    start(status=replace(SOUND, problem="nft is missing"))
+    asking.follow()
+    asking.receive()
+    told = asking.peers.word("cluster", "i-a", "a1", asking.now, unreachable=False)
+    assert (told.state, told.detail) == (WordState.UNSOUND, "nft is missing")
+
+
+@pytest.mark.parametrize(
+    "status",
+    [replace(SOUND, name="other"), replace(SOUND, instance_id="i-x"), replace(SOUND, holds="a0"), Status("", "", "")],
+    ids=["other name", "other instance", "other attachment", "nothing"],
+)
+def test_a_word_of_something_else_vouches_for_nothing(asking: Asking, start: Start, status: Status) -> None:
+    """Nor is it silence: somebody is there."""
+    start(status=status)
+    asking.follow()
+    asking.receive()
+    assert asking.state() is WordState.OTHER
+
+
+def test_a_refused_connection_is_silence(asking: Asking) -> None:
+    """No observer runs there, so nobody will repair that node."""
+    asking.follow()
+    asking.receive()
+    assert asking.state() is WordState.SILENT
+
+
+def test_a_node_that_accepts_and_says_nothing_is_silent(
+    asking: Asking, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hung process: the kernel still shakes hands."""
+    monkeypatch.setattr(module, "ASK_TIMEOUT", 0.05)
+    with socket.create_server((HOLDER, port)):
+        asking.follow()
+        asking.receive()
+        assert asking.state() is WordState.SILENT
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "hello",
+        "[]",
+        "null",
+        "7",
+        "{}",
+        '{"peers": []}',
+        '{"name": "cluster", "instance_id": "i-a", "holds": "a1"}',
+        '{"name": "", "instance_id": "i-a", "holds": "", "problem": "", "sees_up": "", "peers": {}, "sight": 7}',
+    ],
+)
+def test_an_answer_that_is_no_word_is_silence(asking: Asking, port: int, body: str) -> None:
+    """Something else listens on that port; it does not speak for the node."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer((HOLDER, port), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        asking.follow()
+        asking.receive()
+        assert asking.state() is WordState.SILENT
+        server.shutdown()
+
+
+def test_a_holder_without_an_address_is_silent(asking: Asking) -> None:
+    """EC2 shows none for a terminated instance: it cannot be asked."""
+    assert asking.peers.word("cluster", "i-a", "a1", 0.0, unreachable=True).state is WordState.SILENT
+
+
+def test_since_is_when_the_word_became_what_it_is(asking: Asking, start: Start) -> None:
+    """Three seconds of unsound are counted from the first such answer; another attachment begins anew."""
+    observer = start()
+    asking.follow()
+    asking.receive()
+    assert asking.peers.word("cluster", "i-a", "a1", 100.0, unreachable=False).since == 100.0
+    assert asking.peers.word("cluster", "i-a", "a1", 105.0, unreachable=False).since == 100.0
+    observer.status = replace(SOUND, problem="nft is missing")
+    asking.until(lambda: asking.state() is WordState.UNSOUND)
+    since = asking.peers.word("cluster", "i-a", "a1", asking.now, unreachable=False).since
+    assert since == asking.now
+    assert asking.peers.word("cluster", "i-a", "a1", asking.now + 3, unreachable=False).since == since
+    assert asking.peers.word("cluster", "i-a", "a2", asking.now + 4, unreachable=False).since == asking.now + 4
+
+
+def test_an_asker_in_doubt_is_told_the_sight(asking: Asking, port: int, start: Start) -> None:
+    """On loopback the question comes from the holder's own address, where its own status answers."""
+    start()
+    asking.follow(doubt=True)
+    asking.until(lambda: asking.peers.word("cluster", "i-a", "a1", 0.0, unreachable=False).sight is Sight.SEEN)
+
+
+def test_those_of_whom_the_holder_tells_are_asked_too(asking: Asking, port: int, start: Start) -> None:
+    """So that observers know each other without a list of nodes."""
+    start()
+    third = start(THIRD, Status("cluster", "i-c", sees_up="a1"))
+    word(port, "/v1/word?asker=i-c", source=THIRD)
+    asking.follow()
+    asking.receive()
+    asking.follow()
+    asking.until(lambda: bool([peer for peer in asking.peers.others("cluster") if peer.instance_id == "i-c"]))
+    (peer,) = [peer for peer in asking.peers.others("cluster") if peer.instance_id == "i-c"]
+    assert peer.sees_up == "a1"
+    assert "i-b" in third.server.askers()
+
+
+def test_what_an_observer_of_another_name_sees_up_does_not_count(asking: Asking, start: Start) -> None:
+    """It watches another address."""
+    start(THIRD, Status("other", "i-c", sees_up="a1"))
+    asking.follow("", c=THIRD)
+    asking.receive()
+    assert [peer.sees_up for peer in asking.peers.others("cluster")] in ([], [""])
+
+
+def test_a_peer_that_never_answered_is_none(asking: Asking) -> None:
+    """It is not waited for, and its silence proves nothing."""
+    asking.follow("", c=THIRD)
+    asking.receive()
+    assert asking.peers.others("cluster") == ()
+
+
+def test_a_peer_that_falls_silent_keeps_the_time_when_it_was_heard(asking: Asking, start: Start) -> None:
+    """That time is the evidence of this node's own network."""
+    observer = start(THIRD, Status("cluster", "i-c"))
+    asking.follow("", c=THIRD)
+    asking.receive()
+    (heard,) = asking.peers.others("cluster")
+    observer.status = Status("cluster", "i-other")
+    asking.until(lambda: asking.peers.word("cluster", "i-c", "", 0.0, unreachable=False).state is WordState.OTHER)
+    (later,) = asking.peers.others("cluster")
+    assert later.heard_at >= heard.heard_at
+    asking.receive()
+    assert asking.peers.others("cluster")[0].heard_at == later.heard_at
+
+
+def test_who_is_not_followed_any_more_says_nothing(asking: Asking, start: Start) -> None:
+    """A holder of yesterday cannot vouch for today's."""
+    start()
+    asking.follow()
+    asking.receive()
+    assert asking.state() is WordState.SOUND
+    asking.end()
+    assert asking.state() is WordState.UNASKED
+
+
+def test_this_node_never_asks_itself(asking: Asking, port: int, start: Start) -> None:
+    """Neither as holder nor because somebody tells of it."""
+    observer = start()
+    asking.follow("i-b", HOLDER, b=HOLDER)
+    word(port)
+    assert observer.server.askers() == {}

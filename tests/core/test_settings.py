@@ -1,0 +1,382 @@
+"""The settings: what is refused, how it is told, and that the document in the manifest says what the code does."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from floatingip.errors import ConfigurationError
+from floatingip.settings import CONVICTION_SPAN, Settings, load, lost_probes_span
+
+MANIFEST = Path(__file__).parents[2] / "floating-ip.yaml"
+
+DEFAULTS = {
+    "name": "",
+    "port": 9807,
+    "probe_interval": 0.25,
+    "probe_fast_interval": 0.125,
+    "probe_timeout": 0.5,
+    "rise": 2,
+    "fall": 5,
+    "settle": 60.0,
+    "patience": 30.0,
+    "force_after": 5.0,
+    "mark": 0x40,
+    "table": 840,
+    "priority": 900,
+}
+
+Load = Callable[..., Settings]
+
+
+@pytest.fixture(name="loaded")
+def _loaded(tmp_path: Path) -> Load:
+    """Load settings from a document, with a good address unless another one is given."""
+
+    def loaded(document: str = "", *, address: str | None = "10.0.0.100") -> Settings:
+        path = tmp_path / "settings.yaml"
+        path.write_text(document, encoding="utf-8")
+        return load({} if address is None else {"FLOATING_IP": address}, path)
+
+    return loaded
+
+
+@pytest.fixture(name="problems")
+def _problems(loaded: Load) -> Callable[..., list[str]]:
+    """The lines of the one error that a document raises."""
+
+    def problems(document: str = "", *, address: str | None = "10.0.0.100") -> list[str]:
+        with pytest.raises(ConfigurationError) as caught:
+            loaded(document, address=address)
+        assert caught.value.exit_code == 2
+        return str(caught.value).splitlines()
+
+    return problems
+
+
+def test_an_empty_document_means_the_defaults(loaded: Load) -> None:
+    """Every setting but the address is optional."""
+    settings = loaded()
+    assert str(settings.floating_ip) == "10.0.0.100"
+    assert {name: value for name, value in settings.effective().items() if name != "floating_ip"} == DEFAULTS
+
+
+def test_the_effective_settings_name_every_one(loaded: Load) -> None:
+    """What is logged at the start leaves nothing out."""
+    assert set(loaded().effective()) == {"floating_ip", *DEFAULTS}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", "my-cluster"),
+        ("port", 1),
+        ("port", 29999),
+        ("probe_interval", 10),
+        ("probe_fast_interval", 0.1),
+        ("probe_timeout", 10),
+        ("rise", 1),
+        ("rise", 100),
+        ("fall", 100),
+        ("settle", 3600),
+        ("patience", 1),
+        ("force_after", 3),
+        ("force_after", 600),
+        ("mark", 0x20),
+        ("mark", 0x80000000),
+        ("table", 1000),
+        ("priority", 513),
+        ("priority", 1022),
+    ],
+)
+def test_a_value_within_its_limits_is_taken(loaded: Load, key: str, value: object) -> None:
+    """The limits themselves are allowed."""
+    assert getattr(loaded(f"{key}: {value}"), key) == value
+
+
+def test_whole_seconds_become_floats(loaded: Load) -> None:
+    """`settle: 60` and `settle: 60.0` are the same setting, in the log too."""
+    settings = loaded("settle: 90\nprobe_interval: 1")
+    assert isinstance(settings.settle, float)
+    assert isinstance(settings.probe_interval, float)
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("name", "''"),
+        ("name", "7"),
+        ("name", "[a]"),
+        ("name", "' padded '"),
+        ("name", '"two\\nlines"'),
+        ("name", "x" * 129),
+        ("port", "0"),
+        ("port", "30007"),
+        ("port", "9807.5"),
+        ("port", "'9807'"),
+        ("port", "true"),
+        ("probe_interval", "0"),
+        ("probe_interval", "-1"),
+        ("probe_interval", "true"),
+        ("probe_interval", "fast"),
+        ("probe_interval", ".nan"),
+        ("probe_interval", ".inf"),
+        ("probe_fast_interval", "0.01"),
+        ("probe_timeout", "11"),
+        ("rise", "0"),
+        ("rise", "2.0"),
+        ("rise", "true"),
+        ("fall", "0"),
+        ("fall", "101"),
+        ("fall", "true"),
+        ("settle", "4.9"),
+        ("settle", "true"),
+        ("patience", "0"),
+        ("patience", "null"),
+        ("force_after", "2.9"),
+        ("mark", "0"),
+        ("mark", "-1"),
+        ("mark", "'0x40'"),
+        ("mark", "true"),
+        ("mark", "0x100000000"),
+        ("table", "0"),
+        ("table", "255"),
+        ("table", "254"),
+        ("table", "253"),
+        ("table", "true"),
+        ("priority", "512"),
+        ("priority", "1023"),
+        ("priority", "true"),
+    ],
+)
+def test_a_bad_value_is_told_with_its_setting_value_and_file(
+    problems: Callable[..., list[str]], tmp_path: Path, key: str, text: str
+) -> None:
+    """One line, which says where to look and what should be there."""
+    (line,) = problems(f"{key}: {text}")
+    assert line.startswith(f"{key}: {yaml.safe_load(text)!r} in {tmp_path / 'settings.yaml'} should be ")
+
+
+@pytest.mark.parametrize("foreign", ["0x80", "0x4000", "0x8000", "0xc000", "0xc0", "0x40c0"])
+def test_mark_bits_of_the_cni_and_kube_proxy_are_refused(problems: Callable[..., list[str]], foreign: str) -> None:
+    """Sharing a bit with them would send their packets by our table, or ours by theirs."""
+    (line,) = problems(f"mark: {foreign}")
+    theirs = int(foreign, 16) & (0x80 | 0xC000)
+    assert f"{theirs:#x} belongs to the VPC CNI or kube-proxy" in line
+
+
+def test_an_unknown_setting_is_told_with_the_known_ones(problems: Callable[..., list[str]]) -> None:
+    """A misspelt setting must not be passed over in silence."""
+    (line,) = problems("probe_intervall: 1")
+    assert line.startswith("probe_intervall: unknown setting in ")
+    assert all(name in line for name in DEFAULTS)
+
+
+def test_the_address_is_no_setting_of_the_file(problems: Callable[..., list[str]]) -> None:
+    """It has one source only, so that two can never contradict each other."""
+    (line,) = problems("floating_ip: 10.0.0.101")
+    assert "unknown setting" in line
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["10.0.0", "10.0.0.256", "10.0.0.100/32", "floating", "eipalloc-1", "${FLOATING_IP}", "10.0.0.100,10.0.0.101"],
+)
+def test_what_is_no_address_is_refused(problems: Callable[..., list[str]], text: str) -> None:
+    """Also a variable that envsubst left alone."""
+    (line,) = problems(address=text)
+    assert line.startswith(f"FLOATING_IP: {text!r} in the environment is not an address")
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1", "224.0.0.1", "0.0.0.0", "169.254.169.254"])
+def test_an_address_that_no_subnet_can_have_is_refused(problems: Callable[..., list[str]], text: str) -> None:
+    """EC2 would refuse it too, but only at the first failover."""
+    (line,) = problems(address=text)
+    assert line.startswith(f"FLOATING_IP: {text!r} in the environment cannot be in a subnet")
+
+
+def test_ipv6_is_refused_by_name(problems: Callable[..., list[str]]) -> None:
+    """Not as if it were no address at all."""
+    (line,) = problems(address="2001:db8::64")
+    assert "is IPv6" in line
+
+
+@pytest.mark.parametrize("address", [None, "", "  "])
+def test_a_missing_address_names_the_configmap(problems: Callable[..., list[str]], address: str | None) -> None:
+    """The usual cause is a ConfigMap without the key."""
+    (line,) = problems(address=address)
+    assert line.startswith("FLOATING_IP: not set in the environment")
+    assert "ConfigMap floating-ip" in line
+
+
+def test_spaces_around_the_address_do_not_matter(loaded: Load) -> None:
+    """YAML keeps a newline at the end of a block."""
+    assert str(loaded(address=" 10.0.0.100\n").floating_ip) == "10.0.0.100"
+
+
+def test_a_missing_file_names_the_configmap(tmp_path: Path) -> None:
+    """A ConfigMap that is not mounted is no reason to run with the defaults."""
+    with pytest.raises(ConfigurationError, match=r"settings\.yaml: No such file.*ConfigMap floating-ip"):
+        load({"FLOATING_IP": "10.0.0.100"}, tmp_path / "settings.yaml")
+
+
+def test_a_directory_instead_of_the_file_is_told(tmp_path: Path) -> None:
+    """A wrong mount path, for example."""
+    with pytest.raises(ConfigurationError, match="Is a directory"):
+        load({"FLOATING_IP": "10.0.0.100"}, tmp_path)
+
+
+@pytest.mark.parametrize("document", ["fall: [", "\tfall: 5", "fall: 5: 6", "a: &x\nb: *y", "fall: \x01"])
+def test_what_is_not_yaml_is_told_in_one_line(problems: Callable[..., list[str]], document: str) -> None:
+    """YAML's own message spans several lines."""
+    (line,) = problems(document)
+    assert "settings.yaml: not a YAML document: " in line
+
+
+@pytest.mark.parametrize("document", ["name: 2026-13-01", "port: 0b_", "fall: " + "9" * 5000])
+def test_a_value_that_yaml_itself_cannot_read_is_told_like_any_other(
+    problems: Callable[..., list[str]], document: str
+) -> None:
+    """PyYAML raises ValueError, not YAMLError, for a date, a number that only looks like one."""
+    (line,) = problems(document)
+    assert "settings.yaml" in line
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+    """Not UTF-8: the file, not a traceback."""
+    path = tmp_path / "settings.yaml"
+    path.write_bytes(b"name: \xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"settings\.yaml: not a YAML document"):
+        load({"FLOATING_IP": "10.0.0.100"}, path)
+
+
+@pytest.mark.parametrize("document", ["- fall", "fall", "5", "5: 6", "yes: 1"])
+def test_yaml_of_another_shape_is_told(problems: Callable[..., list[str]], document: str) -> None:
+    """A list, a text, keys that are no text."""
+    (line,) = problems(document)
+    assert line.endswith("should hold lines of the form `setting: value`")
+
+
+@pytest.mark.parametrize("document", ["", "# fall: 7\n", "---\n"])
+def test_a_document_of_comments_only_is_fine(loaded: Load, document: str) -> None:
+    """As the manifest ships it."""
+    assert loaded(document).fall == 5
+
+
+def test_a_longer_fast_interval_contradicts_the_interval(problems: Callable[..., list[str]]) -> None:
+    """Doubt would slow the probes down."""
+    (line,) = problems("probe_interval: 0.25\nprobe_fast_interval: 0.3")
+    assert line.startswith("probe_fast_interval: 0.3 s is longer than probe_interval, 0.25 s")
+
+
+@pytest.mark.parametrize("document", ["fall: 1", "fall: 3", "probe_interval: 0.1\nprobe_fast_interval: 0.1\nfall: 6"])
+def test_probes_that_would_convict_for_a_short_stall_are_refused(
+    problems: Callable[..., list[str]], document: str
+) -> None:
+    """One lost SYN or a stall of the hypervisor lasts up to about a second."""
+    (line,) = problems(document)
+    assert line.startswith("fall: ")
+    assert "would convict a holder for a short stall" in line
+
+
+def test_a_settle_time_shorter_than_the_verdict_is_refused(problems: Callable[..., list[str]]) -> None:
+    """Otherwise an address that never answered would be judged before the probes have."""
+    (line,) = problems("settle: 5\nprobe_interval: 2\nprobe_fast_interval: 2")
+    assert line.startswith("settle: 5 s is no longer than the 8.5 s")
+
+
+def test_all_problems_are_told_at_once(problems: Callable[..., list[str]]) -> None:
+    """The address, an unknown key, a wrong type, a foreign mark and contradicting times in one message."""
+    document = "colour: red\nport: true\nmark: 0x80\nprobe_interval: 0.1\nprobe_fast_interval: 0.2\nfall: 2"
+    lines = problems(document, address="10.0.0.300")
+    assert [line.partition(":")[0] for line in lines] == [
+        "FLOATING_IP",
+        "colour",
+        "port",
+        "mark",
+        "probe_fast_interval",
+        "fall",
+    ]
+
+
+def simulated_span(fall: int, interval: float, fast_interval: float, timeout: float) -> float:
+    """Probe an address that is dead from the start, millisecond by millisecond, as the probe loop does."""
+    tick = 0.001
+    sent: list[int] = []
+    now = 0
+    while True:
+        lost = [at for at in sent if now - at >= round(timeout / tick)]
+        if len(lost) >= fall:
+            return now * tick
+        step = round((fast_interval if lost else interval) / tick)
+        if not sent or now >= sent[-1] + step:
+            sent.append(now)
+        now += 1
+
+
+@pytest.mark.parametrize(
+    ("fall", "interval", "fast_interval", "timeout"),
+    [
+        (5, 0.25, 0.125, 0.5),
+        (1, 0.25, 0.125, 0.5),
+        (2, 0.25, 0.125, 0.5),
+        (3, 0.25, 0.25, 1.0),
+        (4, 0.5, 0.25, 0.5),
+        (10, 0.1, 0.05, 0.3),
+        (3, 2.0, 2.0, 0.5),
+    ],
+)
+def test_the_span_of_lost_probes_is_what_probing_takes(
+    fall: int, interval: float, fast_interval: float, timeout: float
+) -> None:
+    """The check against short stalls stands on this figure."""
+    expected = simulated_span(fall, interval, fast_interval, timeout)
+    assert lost_probes_span(fall, interval, fast_interval, timeout) == pytest.approx(expected, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("fall", "interval", "fast_interval", "timeout"), [(3, 0.4, 0.125, 0.5), (2, 1.0, 0.1, 0.15), (4, 1.0, 0.5, 0.5)]
+)
+def test_the_span_is_right_when_the_first_loss_is_known_between_two_probes(
+    fall: int, interval: float, fast_interval: float, timeout: float
+) -> None:
+    """Then probing speeds up at once, not only from the next probe on: the verdict is earlier."""
+    expected = simulated_span(fall, interval, fast_interval, timeout)
+    assert lost_probes_span(fall, interval, fast_interval, timeout) == pytest.approx(expected, abs=0.002)
+
+
+def test_the_defaults_convict_later_than_a_stall_and_within_a_second_and_a_half(loaded: Load) -> None:
+    """As the setting `fall` promises."""
+    assert CONVICTION_SPAN < loaded().conviction_span < 1.5
+
+
+def manifest_document() -> str:
+    """The settings document inside of the ConfigMap in floating-ip.yaml."""
+    for part in yaml.safe_load_all(MANIFEST.read_text(encoding="utf-8")):
+        if part["kind"] == "ConfigMap":
+            return str(part["data"]["settings.yaml"])
+    raise AssertionError("floating-ip.yaml has no ConfigMap")
+
+
+def test_the_manifest_documents_every_setting_with_its_default() -> None:
+    """Taking the comment signs away changes nothing, so that document and code cannot diverge."""
+    lines = re.findall(r"^# ([a-z_]+: .*)$", manifest_document(), re.MULTILINE)
+    documented: dict[str, Any] = yaml.safe_load("\n".join(lines))
+    # The one without a default value: what it shows is a name that somebody could choose.
+    assert documented.pop("name") == "my-cluster"
+    assert documented == {name: value for name, value in DEFAULTS.items() if name != "name"}
+    assert [line.partition(":")[0] for line in lines] == list(DEFAULTS)
+
+
+def test_the_manifest_as_it_is_shipped_means_the_defaults(loaded: Load) -> None:
+    """All of the document is comment."""
+    assert loaded(manifest_document()) == loaded()
+
+
+def test_the_manifest_with_its_comment_signs_taken_away_is_accepted(loaded: Load) -> None:
+    """No example in it would be refused."""
+    document = re.sub(r"^# ([a-z_]+: .*)$", r"\1", manifest_document(), flags=re.MULTILINE)
+    assert loaded(document).effective() == {**loaded().effective(), "name": "my-cluster"}

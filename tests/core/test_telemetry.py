@@ -1,0 +1,131 @@
+"""Log lines: one line an event, read back by any logfmt reader."""
+
+import io
+import re
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from ipaddress import IPv4Address
+
+import pytest
+
+from floatingip.telemetry import Log, quoted
+from lab.history import parse_logfmt
+
+
+class Rule(StrEnum):
+    """A field's value may be an enumeration."""
+
+    R3 = "R3"
+
+
+@pytest.fixture(name="stream")
+def _stream() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture(name="log")
+def _log(stream: io.StringIO) -> Log:
+    return Log(stream)
+
+
+@pytest.fixture(name="tokyo")
+def _tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A node whose clock shows another zone's time."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
+def test_a_line_begins_with_time_level_and_event_and_ends_with_the_message(log: Log, stream: io.StringIO) -> None:
+    """In UTC, to the millisecond: lines of several nodes can be put in order."""
+    before = datetime.now(UTC)
+    log.info("decision", "this node holds the address", rule="R10")
+    told = datetime.fromisoformat(parse_logfmt(stream.getvalue().rstrip("\n"))["time"])
+    assert abs(told - before) < timedelta(seconds=30)
+    pattern = (
+        r"time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z level=info event=decision rule=R10"
+        r' msg="this node holds the address"\n'
+    )
+    assert re.fullmatch(pattern, stream.getvalue())
+
+
+def test_the_level_tells_who_should_care(log: Log, stream: io.StringIO) -> None:
+    """Info, warning, error."""
+    log.info("a")
+    log.warning("b")
+    log.error("c")
+    assert re.findall(r"level=(\w+) event=(\w+)", stream.getvalue()) == [
+        ("info", "a"),
+        ("warning", "b"),
+        ("error", "c"),
+    ]
+
+
+def test_no_message_means_no_msg(log: Log, stream: io.StringIO) -> None:
+    """An empty one would only be noise."""
+    log.info("settings", port=9807)
+    assert "msg" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("i-0a", "i-0a"),
+        ("2026-11-23T14:13:00Z", "2026-11-23T14:13:00Z"),
+        (IPv4Address("10.0.0.100"), "10.0.0.100"),
+        (Rule.R3, "R3"),
+        (9807, "9807"),
+        (0.25, "0.250"),
+        (1.23456, "1.235"),
+        ("", '""'),
+        ("two words", '"two words"'),
+        ("a=b", '"a=b"'),
+        ('say "no"', r'"say \"no\""'),
+        (r"C:\temp", r'"C:\\temp"'),
+        ("two\nlines", r'"two\nlines"'),
+        (None, "None"),
+        ("Größe", '"Größe"'),
+    ],
+)
+def test_a_value_is_quoted_only_where_it_has_to_be(value: object, text: str) -> None:
+    """Bare words are for the eye and for grep."""
+    assert quoted(value) == text
+
+
+@pytest.mark.parametrize("value", ["plain", "two words", 'say "no"', "back\\slash", "two\nlines", "", "a=b c=d", '\\"'])
+def test_what_is_written_is_read_back(log: Log, stream: io.StringIO, value: str) -> None:
+    """By the lab's reader, which parses what the agents say."""
+    log.info("event", value or "-", field=value)
+    fields = parse_logfmt(stream.getvalue().rstrip("\n"))
+    assert fields["field"] == value
+
+
+@pytest.mark.parametrize("separator", ["\r", "\r\n", "\v", "\f", "\x1e", "\x85", "\u2028", "\x1b[2J"])
+def test_one_event_is_one_line_whatever_a_value_contains(log: Log, stream: io.StringIO, separator: str) -> None:
+    """An error text of nft or EC2 must not forge a line, nor steer a terminal."""
+    log.info("event", f"before{separator}after")
+    assert len(stream.getvalue().splitlines()) == 1
+    assert stream.getvalue().rstrip("\n").isprintable()
+
+
+def test_lines_of_several_threads_are_whole(log: Log, stream: io.StringIO) -> None:
+    """The probe's, the look's and the deciding thread all tell."""
+
+    def tell(name: str) -> None:
+        for _ in range(50):
+            log.info("event", "x" * 200, who=name)
+
+    threads = [threading.Thread(target=tell, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 200
+    assert all(re.fullmatch(r'time=\S+ level=info event=event who=[abcd] msg="?x{200}"?', line) for line in lines)
