@@ -1,9 +1,9 @@
 """
 The command line: the only module that prints for people or exits.
 
-``floatingip attach`` is the init container, ``floatingip observe`` the observer.  Exit codes: 0 done, 2 settings or
-usage, 3 EC2, 4 denied by IAM, 5 the address is taken by something else, 6 the node's kernel, 7 IMDS, 70 a defect, 143
-ended by SIGTERM before it was done.
+``floatingip attach`` is the init container, ``floatingip observe`` the observer, ``floatingip release`` cleans up.
+Exit codes: 0 done, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken by something else, 6 the
+node's kernel, 7 IMDS, 8 a release that would be wrong now, 70 a defect, 143 ended by SIGTERM before it was done.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from floatingip import __version__, settings
-from floatingip.errors import FloatingIPError, MetadataError
+from floatingip.errors import ConfigurationError, FloatingIPError, MetadataError
 from floatingip.model import Identity
 from floatingip.ports import Metadata
 from floatingip.runner import Agent, Edges
@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return _run(options.command, settings.load(os.environ, options.settings))
+        effective = settings.load(os.environ, options.settings)
+        return _release(effective, options) if options.command == "release" else _run(options.command, effective)
     except FloatingIPError as error:
         for line in str(error).splitlines():
             print(f"floatingip {options.command}: {line}", file=sys.stderr)
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (
+        ("release", "detach and delete our interfaces; Elastic IPs stay allocated (scale the Deployment to 0 first)"),
         ("attach", "put the address on a node, this one or another, and end (the init container)"),
         ("observe", "keep the address on a live node until SIGTERM (the observer)"),
     ):
@@ -60,7 +62,52 @@ def _parser() -> argparse.ArgumentParser:
             metavar="FILE",
             help="the ConfigMap's settings (default: %(default)s); FLOATING_IP comes from the environment",
         )
+        if name == "release":
+            command.add_argument("--yes", action="store_true", help="do not ask")
+            command.add_argument("--dry-run", action="store_true", help="show what would be done, and end")
+            command.add_argument(
+                "--orphans", action="store_true", help="those of our interfaces that the settings do not name"
+            )
+            command.add_argument("--region", metavar="REGION", help="default: this instance's")
+            command.add_argument("--vpc-id", metavar="VPC", help="default: this instance's")
     return parser
+
+
+def _release(effective: Settings, options: argparse.Namespace) -> int:
+    """From a pod it knows Region, VPC and cluster by itself; from elsewhere they have to be named."""
+    from floatingip import release  # noqa: PLC0415 - as in _run
+    from floatingip.ec2 import Ec2Cloud, client  # noqa: PLC0415
+    from floatingip.imds import Imds  # noqa: PLC0415
+    from floatingip.runner import cluster_name  # noqa: PLC0415
+
+    region, vpc_id, name = options.region, options.vpc_id, effective.name
+    me = Imds().identity() if not (region and vpc_id and name) else None
+    if me is not None:
+        region, vpc_id = region or me.region, vpc_id or me.vpc_id
+    cloud = Ec2Cloud(client(region), vpc_id, ())
+    if me is not None and not name:
+        instances = cloud.describe_instances(frozenset((me.instance_id,)))
+        name = cluster_name(instances[me.instance_id].tags) if me.instance_id in instances else ""
+    if not name:
+        raise ConfigurationError("name: not set, and this instance names no cluster; set `name` in the settings")
+    chosen = release.plan(cloud, name, effective.floating_ips, orphans=options.orphans)
+    if not chosen.enis:
+        print(f"nothing to release: no such interface of {name} in {vpc_id}")
+        return 0
+    print("\n".join(chosen.lines()))
+    if options.dry_run:
+        return 0
+    release.refuse_while_observed(cloud, chosen, name, effective.port)
+    if not options.yes and not _agreed():
+        print("nothing was done", file=sys.stderr)
+        return 1
+    release.carry_out(cloud, chosen, name, print)
+    return 0
+
+
+def _agreed() -> bool:
+    """Asks; without a terminal nobody can answer, so that is a no."""
+    return sys.stdin.isatty() and input("detach and delete these? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _run(command: str, effective: Settings) -> int:

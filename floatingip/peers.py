@@ -272,14 +272,25 @@ class Asker:
     def _ask(self, session: requests.Session) -> Answer:
         asked_at = time.monotonic()
         query: dict[str, str | list[str]] = {"asker": self._me, "doubt": sorted(self._doubted)}
-        try:
-            answer = session.get(self._url, params=query, timeout=ASK_TIMEOUT)
-            answer.raise_for_status()
-            status = _status(answer.json())
-        except (requests.RequestException, ValueError, KeyError, TypeError):
-            # Whatever is not a word is silence: only what an observer of ours says can speak for its node.
-            status = None
+        status = _question(session, self._url, query)
         return Answer(asked_at, time.monotonic(), status)
+
+
+def ask(address: str, port: int) -> Status | None:
+    """Ask one observer once; None when there is no answer."""
+    with requests.Session() as session:
+        session.trust_env = False
+        return _question(session, f"http://{address}:{port}/v1/word", {})
+
+
+def _question(session: requests.Session, url: str, query: Mapping[str, str | list[str]]) -> Status | None:
+    try:
+        answer = session.get(url, params=query, timeout=ASK_TIMEOUT)
+        answer.raise_for_status()
+        return _status(answer.json())
+    except (requests.RequestException, ValueError, KeyError, TypeError):
+        # Whatever is not a word is silence: only what an observer of ours says can speak for its node.
+        return None
 
 
 class Peers:

@@ -262,7 +262,7 @@ class Agent:
     def _look(self, asked_at: float, name: str, known: frozenset[str], *, judging: bool, need_subnets: bool) -> _Seen:
         cloud, me = self._edges.cloud, self._me.instance_id
         instances = dict(cloud.describe_instances(frozenset((me,)))) if me not in known else {}
-        name = name or (_cluster_name(instances[me].tags) if me in instances else "")
+        name = name or (cluster_name(instances[me].tags) if me in instances else "")
         ours = cloud.describe_enis(name) if name else ()
         enis = {target: eni for target in self._settings.floating_ips for eni in ours if eni.carries(target)}
         absent = [target for target in self._settings.floating_ips if target not in enis]
@@ -309,7 +309,7 @@ class Agent:
         shared.instances.update(seen.instances)
         shared.subnets = shared.subnets if seen.subnets is None else seen.subnets
         if not shared.name and self._me.instance_id in shared.instances:
-            shared.name = _cluster_name(shared.instances[self._me.instance_id].tags)
+            shared.name = cluster_name(shared.instances[self._me.instance_id].tags)
         for target, watch in self._watches.items():
             if target in seen.allocations:
                 watch.found_allocation(seen.allocations[target])
@@ -445,7 +445,7 @@ class Agent:
         return "; ".join(f"{target}: {reason}" for target, reason in reasons if reason)
 
 
-def _cluster_name(tags: Mapping[str, str]) -> str:
+def cluster_name(tags: Mapping[str, str]) -> str:
     """The EKS cluster that an instance's tags name, or nothing."""
     names = [tag.removeprefix(CLUSTER_TAG_PREFIX) for tag in tags if tag.startswith(CLUSTER_TAG_PREFIX)]
     return names[0] if names else tags.get(CLUSTER_TAG, "")

@@ -1,0 +1,117 @@
+"""
+Give the floating addresses' interfaces back: detach and delete our ENIs.  Elastic IPs stay allocated.
+
+It shows first what it would do, asks, refuses what is not ours and while an observer still answers (which would
+attach them again), and can be repeated: what is gone already is fine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from floatingip.errors import CloudError, Denied, FloatingIPError, LookAgain
+from floatingip.model import Eni, Target
+from floatingip.peers import ask
+from floatingip.ports import Cloud
+
+LOOK_EVERY = 1.0
+"""Seconds between two questions whether a detach has ended."""
+
+FORCE_AFTER = 30.0
+"""Seconds in ``detaching`` until it is forced: nobody serves by this interface any more."""
+
+GIVE_UP_AFTER = 300.0
+"""Seconds for all detaches: EC2 was seen to take over 200."""
+
+
+class ReleaseRefused(FloatingIPError):
+    """Releasing now would be wrong; nothing was touched."""
+
+    exit_code = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The interfaces that are going to be detached and deleted."""
+
+    enis: tuple[Eni, ...]
+
+    def lines(self) -> Iterable[str]:
+        """One line for each interface: what it is and what happens to it."""
+        for eni in self.enis:
+            addresses = ", ".join(map(str, (eni.address, *eni.ipv6s)))
+            where = f"detach from {eni.attachment.instance_id}, " if eni.attachment is not None else ""
+            kept = f"; {eni.allocation_id} stays allocated" if eni.allocation_id else ""
+            yield f"{eni.id} ({addresses}): {where}delete{kept}"
+
+
+def plan(cloud: Cloud, name: str, targets: tuple[Target, ...], *, orphans: bool) -> Plan:
+    """Our interfaces that the settings name; or, as ``orphans``, those of ours that they do not name."""
+    ours = cloud.describe_enis(name)
+    named = tuple(eni for eni in ours if any(eni.carries(target) for target in targets))
+    return Plan(tuple(eni for eni in ours if eni not in named) if orphans else named)
+
+
+def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int) -> None:
+    """Raise ``ReleaseRefused`` when an observer of ours still answers on a node that holds one of the interfaces."""
+    holders = frozenset(eni.attachment.instance_id for eni in chosen.enis if eni.attachment is not None)
+    if not holders:
+        return
+    for instance in cloud.describe_instances(holders).values():
+        if instance.address is None:
+            continue
+        status = ask(f"{instance.address}", port)
+        if status is not None and status.name == name:
+            raise ReleaseRefused(
+                f"the observer on {instance.id} ({instance.address}) still answers, and would attach them again",
+                "first `kubectl scale deployment floating-ip --replicas 0`",
+            )
+
+
+def carry_out(
+    cloud: Cloud,
+    chosen: Plan,
+    name: str,
+    say: Callable[[str], None],
+    *,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Detach and delete.  Raises ``CloudError`` when something is still there at the end, naming it."""
+    left = {eni.id for eni in chosen.enis}
+    began, forced = now(), set[str]()
+    asked: set[str] = set()
+    trouble: dict[str, str] = {}
+    while left:
+        shown = {eni.id: eni for eni in cloud.describe_enis(name)}
+        for eni_id in sorted(left):
+            eni = shown.get(eni_id)
+            try:
+                if eni is None:
+                    left.discard(eni_id)
+                elif eni.attachment is None:
+                    cloud.delete_eni(eni_id)
+                    say(f"{eni_id}: deleted")
+                    left.discard(eni_id)
+                elif eni.attachment.id not in asked:
+                    cloud.detach_eni(eni.attachment.id, force=False)
+                    asked.add(eni.attachment.id)
+                    say(f"{eni_id}: detaching from {eni.attachment.instance_id}")
+                elif now() - began > FORCE_AFTER and eni.attachment.id not in forced:
+                    cloud.detach_eni(eni.attachment.id, force=True)
+                    forced.add(eni.attachment.id)
+                    say(f"{eni_id}: still detaching, forced")
+            except LookAgain:
+                # Somebody else got there first, or EC2 is not there yet: the next look shows.
+                continue
+            except Denied:
+                raise
+            except CloudError as error:
+                trouble[eni_id] = str(error)
+        if left and now() - began > GIVE_UP_AFTER:
+            reasons = "; ".join(f"{eni_id}: {trouble.get(eni_id, 'still detaching')}" for eni_id in sorted(left))
+            raise CloudError(f"not released after {GIVE_UP_AFTER:g} s: {reasons}", "run release again")
+        if left:
+            sleep(LOOK_EVERY)
