@@ -64,8 +64,12 @@ class Namespace:
         """Run `ip` commands ("link set lo up") in one batch; the first failure ends it.  Raises CommandFailed."""
         _run(["ip", "-n", self.name, "-batch", "-"], "\n".join(commands))
 
+    def ip6(self, *commands: str) -> None:
+        """The same by `ip -6`, for what does not show its family ("rule", "route flush").  Raises CommandFailed."""
+        _run(["ip", "-n", self.name, "-6", "-batch", "-"], "\n".join(commands))
+
     def show(self, command: str) -> list[dict[str, Any]]:
-        """What `ip` answers to a command such as "address show dev eth0", as data.  Raises CommandFailed."""
+        """What `ip` answers to "address show dev eth0" or "-6 rule show", as data.  Raises CommandFailed."""
         answer: list[dict[str, Any]] = json.loads(_run(["ip", "-n", self.name, "-json", *command.split()]) or "[]")
         return answer
 
@@ -90,6 +94,9 @@ class Namespace:
             listener = socket.socket(family, kind)
             try:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    # "::" stands beside "0.0.0.0", not for it.
+                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 listener.bind((address, port))
                 if kind == socket.SOCK_STREAM:
                     listener.listen(BACKLOG)

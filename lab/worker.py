@@ -7,8 +7,11 @@ kube-proxy in iptables mode), since the product has to live with these:
 - CNI: pods have secondary addresses of the primary ENI, routed one by one; rule 512 leads to pods, rule 1024 (mark
   0x80) to the main table; connections that enter by eth0 for a local address carry 0x80, restored on what their pods
   reply; what starts here and goes out of the VPC gets the primary address as source, by whatever link it leaves.
-- kube-proxy: a NodePort is served on every local address, also those added later; mark 0x4000 means masquerade.
+  All this is IPv4's: for IPv6 there is rule 512, and no mark and no translation.
+- kube-proxy: a NodePort is served on every local address, also those added later; mark 0x4000 means masquerade.  Each
+  family has its own rules, with the endpoints of that family.
 - rp_filter: strict for every new link, loose on eth0 (the CNI sees to that), and `all` off: each link's own counts.
+- Duplicate address detection: the kernel's default on hot-plugged links; off on all others, to boot quickly.
 
 Pods' HTTP servers run in a thread of this process, one per worker, and die with its power.
 """
@@ -23,18 +26,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lab.fabric import GATEWAY, SUBNET_PREFIX, VPC_CIDR, Fabric
+from lab.fabric import GATEWAY, IPV6_GATEWAY, SUBNET_PREFIX, VPC_CIDR, Fabric
 from lab.netns import BACKLOG, CommandFailed, Namespace
 
 IMDS_ADDRESS = "169.254.169.254"
 BACKEND_PORT = 8080
 PODS = 4
-"""How many pod addresses a worker has: 10.0.0.20 to .23 for the first, .30 to .33 for the second, ..."""
+"""
+How many pod addresses a worker has of each family: 10.0.0.20 to .23 and 2001:db8:0:1::20 to ::23 for the first, .30 and
+::30 for the second, ...
+"""
 
 TrafficPolicy = Literal["Cluster", "Local"]
 """A Service's externalTrafficPolicy."""
 
 _POD_GATEWAY = "169.254.1.1"
+_POD_IPV6_GATEWAY = "fe80::1"
 _RENAME_AFTER = 0.05
 """Seconds from a hot plug to udev's renaming of the link."""
 _REQUEST_TIMEOUT = 5.0
@@ -71,7 +78,8 @@ class _NodePort:
 
 class Worker:
     """
-    The worker `name`, the `index`-th of the lab: its primary address is 10.0.0.(10 + index).
+    The worker `name`, the `index`-th of the lab: its primary addresses are 10.0.0.(10 + index) and, with the same
+    number in hexadecimal, 2001:db8:0:1::a and so on.
 
     Nothing exists before `start()`.  `eni_id` and `mac` are the primary ENI's, as EC2 knows it.
     """
@@ -81,7 +89,9 @@ class Worker:
     ) -> None:
         self.name = name
         self.address = f"10.0.0.{10 + index}"
+        self.ipv6_address = f"2001:db8:0:1::{10 + index:x}"
         self.pod_addresses = [f"10.0.0.{20 + 10 * index + pod}" for pod in range(PODS)]
+        self.pod_ipv6_addresses = [f"2001:db8:0:1::{20 + 10 * index + pod}" for pod in range(PODS)]
         self.eni_id = eni_id or f"eni-{name}-primary"
         self.mac = mac or f"02:00:00:00:00:{10 + index:02x}"
         self.namespace = Namespace(name)
@@ -98,14 +108,26 @@ class Worker:
         """Boot: the namespace, eth0 with its addresses, the CNI's rules.  Raises CommandFailed."""
         self.namespace.create()
         # Before any link: new links take over what `default` says.
-        self.namespace.sysctl({"ipv4/ip_forward": 1, "ipv4/conf/all/rp_filter": 0, "ipv4/conf/default/rp_filter": 1})
-        self._fabric.plug(self.eni_id, self.mac, [self.address, *self.pod_addresses], self.namespace, "eth0", up=True)
-        self.namespace.sysctl({"ipv4/conf/eth0/rp_filter": 2})
+        self.namespace.sysctl(
+            {
+                "ipv4/ip_forward": 1,
+                "ipv4/conf/all/rp_filter": 0,
+                "ipv4/conf/default/rp_filter": 1,
+                "ipv6/conf/all/forwarding": 1,
+                "ipv6/conf/default/accept_ra": 0,
+                "ipv6/conf/default/accept_dad": 0,
+            }
+        )
+        addresses = [self.address, *self.pod_addresses, self.ipv6_address, *self.pod_ipv6_addresses]
+        self._fabric.plug(self.eni_id, self.mac, addresses, self.namespace, "eth0", up=True)
+        self.namespace.sysctl({"ipv4/conf/eth0/rp_filter": 2, "ipv6/conf/default/accept_dad": 1})
         self.namespace.ip(
             # Scope host, or masquerading towards a pod would pick it as source.
             f"address add {IMDS_ADDRESS}/32 dev lo scope host",
             f"address add {self.address}/{SUBNET_PREFIX} dev eth0",
+            f"address add {self.ipv6_address}/128 dev eth0",
             f"route add default via {GATEWAY}",
+            f"route add default via {IPV6_GATEWAY} dev eth0",
             "rule add priority 1024 fwmark 0x80/0x80 lookup main",
         )
         self.namespace.nft(_CNI_RULES.format(vpc=VPC_CIDR, address=self.address))
@@ -172,36 +194,45 @@ class Worker:
         """
         Start an HTTP server and return its endpoint: in pod number `pod_index`, or on the host's network if None.
 
-        It answers every request with "WORKER/pod-N CLIENT" or "WORKER/host CLIENT", CLIENT being the address it sees.
+        It listens at both families; the endpoint is IPv4's, and IPv6's has the address of the same pod (or host).  It
+        answers every request with "WORKER/pod-N CLIENT" or "WORKER/host CLIENT", CLIENT being the address it sees.
         """
         if pod_index is None:
-            address, name, listener = self.address, "host", self.namespace.listen("0.0.0.0", port)
+            address, name, namespace = self.address, "host", self.namespace
         else:
-            address, name = self.pod_addresses[pod_index], f"pod-{pod_index}"
-            listener = self._pod(pod_index).listen("0.0.0.0", port)
-        self._backends.serve(listener, f"{self.name}/{name}")
+            address, name, namespace = self.pod_addresses[pod_index], f"pod-{pod_index}", self._pod(pod_index)
+        for every in ("0.0.0.0", "::"):
+            self._backends.serve(namespace.listen(every, port), f"{self.name}/{name}")
         return address, port
 
     def _pod(self, index: int) -> Namespace:
         """The namespace of pod `index`, wired as the CNI does it when it is the first time."""
         if index in self._pods:
             return self._pods[index]
-        pod, address, veth = Namespace(f"{self.name}-pod-{index}"), self.pod_addresses[index], f"eni-pod{index}"
+        pod, veth = Namespace(f"{self.name}-pod-{index}"), f"eni-pod{index}"
+        address, ipv6_address = self.pod_addresses[index], self.pod_ipv6_addresses[index]
         pod.create()
         self._pods[index] = pod
+        pod.sysctl({"ipv6/conf/default/accept_dad": 0, "ipv6/conf/default/accept_ra": 0})
+        self.namespace.ip(f"link add {veth} mtu 9001 type veth peer name eth0 mtu 9001 netns {pod.name}")
+        self.namespace.sysctl({f"ipv6/conf/{veth}/accept_dad": 0})
         self.namespace.ip(
-            f"link add {veth} mtu 9001 type veth peer name eth0 mtu 9001 netns {pod.name}",
             f"link set {veth} up",
             f"route add {address}/32 dev {veth} scope link",
+            f"route add {ipv6_address}/128 dev {veth}",
             f"rule add priority 512 to {address} lookup main",
         )
+        self.namespace.ip6(f"rule add priority 512 to {ipv6_address} lookup main")
         host_mac = self.namespace.show(f"link show dev {veth}")[0]["address"]
         pod.ip(
             f"address add {address}/32 dev eth0",
+            f"address add {ipv6_address}/128 dev eth0",
             "link set eth0 up",
             f"route add {_POD_GATEWAY} dev eth0 scope link",
             f"route add default via {_POD_GATEWAY}",
+            f"route add default via {_POD_IPV6_GATEWAY} dev eth0",
             f"neigh replace {_POD_GATEWAY} lladdr {host_mac} nud permanent dev eth0",
+            f"neigh replace {_POD_IPV6_GATEWAY} lladdr {host_mac} nud permanent dev eth0",
         )
         return pod
 
@@ -211,34 +242,42 @@ class Worker:
         """
         Let kube-proxy serve `node_port` with these endpoints (address, port): pods' or workers', of any worker.
 
-        Replaces what the port was before.  Without any endpoint it is refused; with policy Local and none on this
-        worker, it is dropped, except for what comes from the worker itself.
+        Replaces what the port was before.  Each family is served by its own endpoints.  Without any, it is refused;
+        with policy Local and none on this worker, it is dropped, except for what comes from the worker itself.
         """
         self._node_ports[node_port] = _NodePort(node_port, tuple(endpoints), policy)
-        local = {self.address, *self.pod_addresses}
-        self.namespace.nft(_kube_proxy_rules(self._node_ports, local))
+        local = {self.address, *self.pod_addresses, self.ipv6_address, *self.pod_ipv6_addresses}
+        self.namespace.nft("".join(_kube_proxy_rules(self._node_ports, local, family) for family in ("ip", "ip6")))
 
     def flush_rules(self, *, priorities: Collection[int] = (), nft_tables: Collection[str] = ()) -> None:
-        """Delete the routing rules of these priorities, and these nft tables ("inet floatingip"), where they exist."""
-        rules = [rule["priority"] for rule in self.namespace.show("rule show") if rule["priority"] in priorities]
-        self.namespace.ip(*(f"rule delete priority {priority}" for priority in rules))
+        """
+        Delete the routing rules of these priorities, of both families, and these nft tables ("inet floatingip"), where
+        they exist.
+        """
+        for delete, show in ((self.namespace.ip, "rule show"), (self.namespace.ip6, "-6 rule show")):
+            rules = [rule["priority"] for rule in self.namespace.show(show) if rule["priority"] in priorities]
+            delete(*(f"rule delete priority {priority}" for priority in rules))
         # "add" first makes "delete" succeed for a table that is not there.
         self.namespace.nft("".join(f"add table {table}\ndelete table {table}\n" for table in nft_tables))
 
 
-def _kube_proxy_rules(node_ports: Mapping[int, _NodePort], local: Collection[str]) -> str:
-    """The nft script that replaces kube-proxy's table by one for these NodePorts; `local` are this node's addresses."""
+def _kube_proxy_rules(node_ports: Mapping[int, _NodePort], local: Collection[str], family: Literal["ip", "ip6"]) -> str:
+    """
+    The nft script that replaces kube-proxy's table of one family by one for these NodePorts.
+
+    `local` are this node's addresses.
+    """
     dispatch, chains, unserved = [], [], []
     for number, service in node_ports.items():
-        every = service.endpoints
+        every = [endpoint for endpoint in service.endpoints if (":" in endpoint[0]) is (family == "ip6")]
         near = [endpoint for endpoint in every if endpoint[0] in local]
         for index, (address, port) in enumerate(every):
             chains.append(
                 _chain(
                     f"endpoint-{number}-{index}",
                     # Hairpin: an endpoint that reaches itself must not see its own address as the client's.
-                    f"ip saddr {address} meta mark set meta mark or 0x4000",
-                    f"meta l4proto tcp dnat to {address}:{port}",
+                    f"{family} saddr {address} meta mark set meta mark or 0x4000",
+                    f"meta l4proto tcp dnat to {f'[{address}]' if family == 'ip6' else address}:{port}",
                 )
             )
         chains.append(_chain(f"all-{number}", *_spread(number, every, every)))
@@ -253,10 +292,12 @@ def _kube_proxy_rules(node_ports: Mapping[int, _NodePort], local: Collection[str
         chains.append(_chain(f"external-{number}", *external))
         dispatch.append(f"tcp dport {number} goto external-{number}")
         if not every:
-            unserved.append(f"ct state new fib daddr type local tcp dport {number} reject")
+            # The original rejects by an ICMP error.  Here that comes back so early that the client's kernel, still
+            # inside of connect(), passes an IPv6 one over; to the client a reset means the same.
+            unserved.append(f"ct state new fib daddr type local tcp dport {number} reject with tcp reset")
         elif service.policy == "Local" and not near:
             unserved.append(f"ct state new fib daddr type local tcp dport {number} drop")
-    table = "ip kube-proxy"
+    table = f"{family} kube-proxy"
     lines = [
         f"add table {table}",
         f"delete table {table}",

@@ -20,7 +20,7 @@ from lab.history import Event
 from lab.netns import Namespace
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nworker-a\n"
-HOST, PORT = "10.9.0.1", 30007
+HOST, HOST_IPV6, PORT = "10.9.0.1", "2001:db8:9::1", 30007
 
 
 @pytest.fixture
@@ -29,8 +29,12 @@ def server_and_client() -> Iterator[tuple[Namespace, Namespace]]:
     server, client = Namespace("m-server"), Namespace("m-client")
     server.create()
     client.create()
+    for namespace in (server, client):
+        namespace.sysctl({"ipv6/conf/default/accept_dad": 0})
     server.ip("link add m0 type veth peer name m0 netns m-client", f"address add {HOST}/24 dev m0", "link set m0 up")
     client.ip("address add 10.9.0.2/24 dev m0", "link set m0 up")
+    server.ip(f"address add {HOST_IPV6}/64 dev m0")
+    client.ip("address add 2001:db8:9::2/64 dev m0")
     yield server, client
     server.delete()
     client.delete()
@@ -61,9 +65,9 @@ def serving(listener: socket.socket, delay: float = 0.0, answer: bytes = ANSWER)
 
 
 @contextmanager
-def measuring(namespace: Namespace, *more: str) -> Iterator[list[Event]]:
+def measuring(namespace: Namespace, *more: str, host: str = HOST) -> Iterator[list[Event]]:
     """Run the client during the block; its attempts are in the list afterwards."""
-    command = [sys.executable, "-m", "lab.client", "--url", f"http://{HOST}:{PORT}/", "--name", "in", *more]
+    command = [sys.executable, "-m", "lab.client", "--url", f"http://{host}:{PORT}/", "--name", "in", *more]
     client = namespace.popen(command, stdout=subprocess.PIPE)
     assert client.stdout
     first = client.stdout.readline()
@@ -142,6 +146,29 @@ def test_errors_have_a_name(server_and_client: tuple[Namespace, Namespace]) -> N
     assert {event["error"] for event in unwell} == {"http 503"}
 
 
+def test_an_ipv6_address_is_asked_over_ipv6(server_and_client: tuple[Namespace, Namespace]) -> None:
+    """In brackets, as a URL has it, in the request too; and errors have the same names."""
+    server, client = server_and_client
+    seen: list[tuple[str, str]] = []
+
+    def serve() -> None:
+        connection, (source, *_) = listener.accept()
+        with connection:
+            seen.append((source, connection.recv(1000).decode().splitlines()[1]))
+            connection.sendall(ANSWER)
+
+    with server.listen(HOST_IPV6, PORT) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with measuring(client, host=f"[{HOST_IPV6}]") as events:
+            thread.join()
+    assert seen == [("2001:db8:9::2", f"Host: [{HOST_IPV6}]:{PORT}")]
+    assert [event["answer"] for event in events if event["ok"]] == ["worker-a"]
+    with measuring(client, host=f"[{HOST_IPV6}]") as refused:
+        time.sleep(0.1)
+    assert {event["error"] for event in refused} == {"refused"}
+
+
 def test_measuring_is_cheap(server_and_client: tuple[Namespace, Namespace]) -> None:
     """Less than a tenth of a core, beside its start."""
     server, client = server_and_client
@@ -167,7 +194,7 @@ def test_a_timeout_that_outlives_the_first_syn_is_refused() -> None:
     assert "second SYN" in done.stderr
 
 
-@pytest.mark.parametrize("url", ["https://10.0.0.1/", "http://name/", "10.0.0.1"])
+@pytest.mark.parametrize("url", ["https://10.0.0.1/", "http://name/", "10.0.0.1", "http://[2001:db8::x]/"])
 def test_a_url_without_a_numeric_address_is_refused(url: str) -> None:
     """Resolving a name would be measured too."""
     done = subprocess.run(

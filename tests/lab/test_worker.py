@@ -145,6 +145,25 @@ def test_strict_rp_filter_on_the_second_eni_fails_everything(
     assert set(answers.values()) == {"TimeoutError"}, answers
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_node_port_answers_on_an_elastic_ip(
+    fabric: Fabric, workers: Workers, backends: Backends, fetch: Fetch, second_eni: str, policy: TrafficPolicy
+) -> None:
+    """From the outside by the public address, with the marks on the private one; and inside by the private one."""
+    a, public = workers[0], "203.0.113.100"
+    plumb(a, second_eni)
+    fabric.associate(public, FLOATING)
+    for endpoint, name in backends.all():
+        if policy == "Local" and name.startswith("worker-b"):
+            continue
+        a.expose(NODE_PORT, [endpoint], policy)
+        assert fetch(fabric.client_out, public, NODE_PORT).text.split()[0] == name
+        assert fetch(fabric.client_in, FLOATING, NODE_PORT).text.split()[0] == name
+    assert fabric.source_check_drops() == {}
+    a.expose(NODE_PORT, [], policy)
+    assert fetch(fabric.client_out, public, NODE_PORT).error == "ConnectionRefusedError"
+
+
 def test_policy_decides_what_client_address_a_backend_sees(
     fabric: Fabric, workers: Workers, backends: Backends, fetch: Fetch
 ) -> None:

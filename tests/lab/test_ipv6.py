@@ -1,0 +1,335 @@
+"""
+IPv6 in the lab: the same VPC and the same workers, with NDP, without the CNI's marks.
+
+`plumb` is the way back of a second ENI, written down as commands, apart from the product.
+"""
+
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+
+from lab.fabric import (
+    CLIENT_IN_IPV6,
+    CLIENT_OUT_IPV6,
+    EC2_ADDRESS,
+    EVERYTHING,
+    IPV6_GATEWAY,
+    VPC_CIDR,
+    Fabric,
+)
+from lab.netns import Namespace
+from lab.worker import BACKEND_PORT, TrafficPolicy, Worker
+from tests.lab.matrix import ENI, MAC, NODE_PORT, POLICIES, Backends, Fetch, Workers, ask_all, every_one_answered
+from tests.lab.test_fabric import delivered
+
+Ping = Callable[..., bool]
+
+FLOATING = "2001:db8:0:1::100"
+UNOWNED = "2001:db8:0:1::77"
+TABLE = "ip6 plumbing"
+
+MARKS = """
+table ip6 plumbing {
+    chain prerouting {
+        type filter hook prerouting priority mangle;
+        iif ens6 ct direction original ct mark set ct mark or 0x40
+        ct direction reply ct mark and 0x40 == 0x40 meta mark set meta mark or 0x40
+    }
+    chain output {
+        type route hook output priority mangle;
+        ct direction reply ct mark and 0x40 == 0x40 meta mark set meta mark or 0x40
+    }
+}
+"""
+
+
+class Ipv6Backends(Backends):
+    """The same backends by their IPv6 addresses."""
+
+    def __init__(self, a: Worker, b: Worker) -> None:
+        super().__init__(a, b)
+        self.local = (a.pod_ipv6_addresses[0], BACKEND_PORT), "worker-a/pod-0"
+        self.remote = (b.pod_ipv6_addresses[0], BACKEND_PORT), "worker-b/pod-0"
+        self.host = (a.ipv6_address, BACKEND_PORT), "worker-a/host"
+        self.remote_host = (b.ipv6_address, BACKEND_PORT), "worker-b/host"
+
+
+@pytest.fixture
+def backends(workers: Workers) -> Ipv6Backends:
+    return Ipv6Backends(*workers)
+
+
+@pytest.fixture
+def second_eni(fabric: Fabric, workers: Workers) -> str:
+    """The link of a hot-plugged ENI in worker-a, with the floating address on it and nothing but a `from` rule."""
+    fabric.plug(ENI, MAC, ["10.0.0.99", FLOATING], workers[0].namespace, "ens6")
+    hold(workers[0], "ens6")
+    return "ens6"
+
+
+def hold(worker: Worker, ifname: str) -> None:
+    """Use a hot-plugged link for the floating address, as far as ICMP and the node's own sockets need it."""
+    worker.namespace.ip(
+        f"link set {ifname} up mtu 9001",
+        f"address add {FLOATING}/128 dev {ifname} nodad",
+        f"route add {IPV6_GATEWAY} dev {ifname} table 100",
+        f"route add default via {IPV6_GATEWAY} dev {ifname} table 100",
+    )
+    worker.namespace.ip6(f"rule add priority 900 from {FLOATING} lookup 100")
+
+
+def plumb(worker: Worker) -> None:
+    """What `second_eni` lacks: marks on what entered by it, and a rule that leads marked replies back out by it."""
+    worker.namespace.ip6("rule add priority 901 fwmark 0x40/0x40 lookup 100")
+    worker.namespace.nft(MARKS)
+
+
+@pytest.mark.parametrize("address", [UNOWNED, "2001:db8:0:2::1", "2001:db8:ffff::77", "2001:db8:eeee::1"])
+def test_what_nobody_owns_times_out(fabric: Fabric, fetch: Fetch, address: str) -> None:
+    """No error comes back: neither inside of the subnet nor of the VPC nor outside."""
+    answer = fetch(fabric.client_in, address, 80, timeout=0.6)
+    assert answer.error == "TimeoutError"
+    assert answer.seconds > 0.55
+
+
+def test_silence_does_not_end_in_an_error(fabric: Fabric, fetch: Fetch) -> None:
+    """A neighbour that does not answer becomes an error after three seconds; nobody here has one but the router."""
+    assert fetch(fabric.client_out, UNOWNED, 80, timeout=4).error == "TimeoutError"
+
+
+@pytest.mark.parametrize(("address", "hop_limit"), [(f"{IPV6_GATEWAY}%eth0", 64), (CLIENT_OUT_IPV6, 1)])
+def test_the_vpc_itself_sends_no_errors(fabric: Fabric, address: str, hop_limit: int) -> None:
+    """Neither for a port of the router that nobody listens at, nor for a hop limit that is used up."""
+
+    def connect() -> None:
+        probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hop_limit)
+        probe.setsockopt(socket.IPPROTO_IPV6, 25, 1)  # IPV6_RECVERR: the errors that UDP would pass over, too
+        probe.connect(socket.getaddrinfo(address, 9)[0][4])
+
+    with fabric.client_in.listen("::", 0, socket.SOCK_DGRAM) as probe:
+        fabric.client_in.call(connect)
+        probe.settimeout(0.3)
+        probe.send(b"")
+        with pytest.raises(TimeoutError):
+            probe.recv(1)
+
+
+def test_foreign_source_is_dropped_and_counted(fabric: Fabric, workers: Workers) -> None:
+    """As with IPv4; a way of writing the address that is not the usual one owns it as well."""
+    a, b = workers
+    a.namespace.ip(f"address add {UNOWNED}/128 dev lo")
+    assert delivered(a.namespace, a.ipv6_address, b.namespace, b.ipv6_address)
+    assert fabric.source_check_drops() == {}
+    for count in (1, 2):
+        assert not delivered(a.namespace, UNOWNED, b.namespace, b.ipv6_address)
+        assert fabric.source_check_drops() == {(a.eni_id, UNOWNED): count}
+    fabric.assign(a.eni_id, "2001:0DB8:0000:0001:0:0:0:0077")
+    assert delivered(a.namespace, UNOWNED, b.namespace, b.ipv6_address)
+    fabric.unassign(a.eni_id, UNOWNED)
+    assert not delivered(a.namespace, UNOWNED, b.namespace, b.ipv6_address)
+
+
+def resolved(namespace: Namespace, address: str, within: float = 0.3) -> bool:
+    """Does anybody answer for `address` at NDP on eth0, when asked anew?"""
+    namespace.ip6("neigh flush dev eth0")
+    with namespace.listen("::", 0, socket.SOCK_DGRAM) as asker:
+        scope = namespace.call(lambda: socket.if_nametoindex("eth0"))
+        asker.sendto(b"", (address, 9, 0, scope))
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if any("lladdr" in entry for entry in namespace.show(f"-6 neigh show to {address} dev eth0")):
+            return True
+    return False
+
+
+def test_what_is_of_the_link_ends_at_the_router(fabric: Fabric, workers: Workers, ping: Ping) -> None:
+    """The router answers NDP by its link-local address on every link; another guest is out of reach by its own."""
+    a, b = workers
+    link_local = next(
+        info["local"]
+        for info in b.namespace.show("-6 address show dev eth0")[0]["addr_info"]
+        if info["scope"] == "link"
+    )
+    for namespace in (a.namespace, b.namespace, fabric.client_in, fabric.client_out):
+        assert resolved(namespace, IPV6_GATEWAY)
+    assert not resolved(a.namespace, link_local)
+    assert ping(a.namespace, b.ipv6_address)
+    assert fabric.source_check_drops() == {}
+
+
+def test_only_nodad_makes_an_address_usable_at_once(fabric: Fabric, workers: Workers) -> None:
+    """A hot-plugged link detects duplicates for a second or more; the VPC takes no part in it, nor counts it."""
+    a = workers[0]
+    fabric.plug(ENI, MAC, [FLOATING], a.namespace, "ens6")
+    a.namespace.ip("link set ens6 up", f"address add {FLOATING}/128 dev ens6")
+    with pytest.raises(OSError, match="Cannot assign"):
+        a.namespace.listen(FLOATING, 80)
+    assert fabric.source_check_drops() == {}
+    a.namespace.ip("link set ens6 down", "link set ens6 up")
+    started = time.monotonic()
+    a.namespace.ip(f"address add {FLOATING}/128 dev ens6 nodad")
+    assert delivered(fabric.client_in, CLIENT_IN_IPV6, a.namespace, FLOATING)
+    assert time.monotonic() - started < 0.5
+
+
+def test_address_follows_its_eni(fabric: Fabric, workers: Workers, ping: Ping) -> None:
+    """From port to port, at once; to nowhere when it is taken off, unplugged, or its worker has lost its power."""
+    a, b = workers
+    for worker, eni_id, mac in ((a, "eni-1", MAC), (b, "eni-2", "02:00:00:00:00:65")):
+        fabric.plug(eni_id, mac, [], worker.namespace, "ens6")
+        hold(worker, "ens6")
+    moves: tuple[Callable[[], None], ...] = (
+        lambda: fabric.assign("eni-1", FLOATING),
+        lambda: fabric.assign("eni-2", FLOATING),
+        lambda: fabric.unassign("eni-2", FLOATING),
+        lambda: fabric.assign("eni-2", FLOATING),
+        b.power_off,
+        lambda: fabric.assign("eni-1", FLOATING),
+        lambda: fabric.unplug("eni-1"),
+    )
+    reached = []
+    for move in moves:
+        move()
+        before = received(a), received(b)
+        answered = ping(fabric.client_in, FLOATING, timeout=0.3)
+        assert answered is ((received(a), received(b)) != before)
+        reached.append(answered)
+    assert reached == [True, True, False, True, False, True, False]
+
+
+def received(worker: Worker) -> int:
+    """Echo requests that the worker's kernel has got so far."""
+    counters = worker.namespace.run(["cat", "/proc/net/snmp6"]).splitlines()
+    return next(int(line.split()[1]) for line in counters if line.startswith("Icmp6InEchos "))
+
+
+def test_hung_worker_answers_nothing_and_keeps_its_carrier(fabric: Fabric, workers: Workers, ping: Ping) -> None:
+    """NDP neither; and everything is as before afterwards."""
+    a = workers[0]
+    assert ping(fabric.client_in, a.ipv6_address)
+    fabric.silence([a.eni_id])
+    assert not ping(fabric.client_in, a.ipv6_address, timeout=0.3)
+    assert not resolved(a.namespace, IPV6_GATEWAY)
+    assert "LOWER_UP" in a.namespace.show("link show dev eth0")[0]["flags"]
+    fabric.unsilence([a.eni_id])
+    assert ping(fabric.client_in, a.ipv6_address)
+
+
+@pytest.mark.parametrize(
+    ("blocked", "reaches_peer", "reaches_outside"),
+    [([EC2_ADDRESS], True, True), ([VPC_CIDR], False, True), ([EVERYTHING], False, False)],
+)
+def test_partition_is_of_both_families(
+    fabric: Fabric, workers: Workers, ping: Ping, *, blocked: list[str], reaches_peer: bool, reaches_outside: bool
+) -> None:
+    """In both directions; the router is still a neighbour, as with ARP; and all is undone."""
+    a, b = workers
+    fabric.block(a.eni_id, blocked)
+    assert delivered(a.namespace, a.ipv6_address, b.namespace, b.ipv6_address) is reaches_peer
+    assert delivered(b.namespace, b.ipv6_address, a.namespace, a.ipv6_address) is reaches_peer
+    assert ping(a.namespace, CLIENT_OUT_IPV6, timeout=0.3) is reaches_outside
+    assert resolved(a.namespace, IPV6_GATEWAY)
+    fabric.unblock(a.eni_id)
+    assert ping(a.namespace, b.ipv6_address)
+    assert ping(a.namespace, CLIENT_OUT_IPV6)
+
+
+def test_security_group_without_icmp_leaves_the_rest_alone(
+    fabric: Fabric, workers: Workers, backends: Ipv6Backends, ping: Ping, fetch: Fetch
+) -> None:
+    """Pings to the address are lost; its own pings, its TCP and its NDP are not."""
+    a, b = workers
+    fabric.close_icmp(a.ipv6_address)
+    assert not ping(fabric.client_in, a.ipv6_address, timeout=0.3)
+    assert ping(a.namespace, b.ipv6_address)
+    assert fetch(fabric.client_in, *backends.host[0]).text == f"worker-a/host {CLIENT_IN_IPV6}"
+    fabric.open_icmp(a.ipv6_address)
+    assert ping(fabric.client_in, a.ipv6_address)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_node_port_answers_on_the_primary_address(
+    fabric: Fabric, workers: Workers, backends: Ipv6Backends, fetch: Fetch, policy: TrafficPolicy
+) -> None:
+    """From inside and outside of the VPC, by local, remote and hostNetwork backends; nothing fails the source check."""
+    answers = ask_all(fabric, fetch, workers[0], backends, policy, workers[0].ipv6_address)
+    assert every_one_answered(answers), answers
+    assert len(answers) == (8 if policy == "Cluster" else 4)
+    assert fabric.source_check_drops() == {}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_node_port_on_a_second_eni_fails_without_marks(
+    fabric: Fabric, workers: Workers, backends: Ipv6Backends, fetch: Fetch, second_eni: str, policy: TrafficPolicy
+) -> None:
+    """Replies leave by the primary ENI and fail the source check; the node's own sockets answer all the same."""
+    a = workers[0]
+    answers = ask_all(fabric, fetch, a, backends, policy, FLOATING, timeout=0.3)
+    assert set(answers.values()) == {"TimeoutError"}, answers
+    drops = fabric.source_check_drops()
+    assert set(drops) == {(a.eni_id, FLOATING)}
+    assert drops[a.eni_id, FLOATING] >= len(answers)
+    assert fetch(fabric.client_in, FLOATING, BACKEND_PORT).text == f"worker-a/host {CLIENT_IN_IPV6}"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_node_port_on_a_second_eni_answers_with_marks(
+    fabric: Fabric, workers: Workers, backends: Ipv6Backends, fetch: Fetch, second_eni: str, policy: TrafficPolicy
+) -> None:
+    """The whole matrix answers without a drop, though the link has an IPv4 address too that nobody uses."""
+    a = workers[0]
+    plumb(a)
+    answers = ask_all(fabric, fetch, a, backends, policy, FLOATING)
+    assert every_one_answered(answers), answers
+    assert every_one_answered(ask_all(fabric, fetch, a, backends, policy, a.ipv6_address))
+    assert fabric.source_check_drops() == {}
+
+
+def test_policy_decides_what_client_address_a_backend_sees(
+    fabric: Fabric, workers: Workers, backends: Ipv6Backends, fetch: Fetch
+) -> None:
+    """Local keeps the client's; Cluster masquerades with an address of the worker, towards local and remote pods."""
+    a = workers[0]
+    expected: list[tuple[tuple[tuple[str, int], str], TrafficPolicy, str]] = [
+        (backends.local, "Local", CLIENT_IN_IPV6),
+        (backends.local, "Cluster", a.ipv6_address),
+        (backends.remote, "Cluster", a.ipv6_address),
+    ]
+    for (endpoint, name), policy, seen in expected:
+        a.expose(NODE_PORT, [endpoint], policy)
+        assert fetch(fabric.client_in, a.ipv6_address, NODE_PORT).text == f"{name} {seen}"
+
+
+def test_each_family_is_served_by_its_own_endpoints(
+    fabric: Fabric, workers: Workers, backends: Ipv6Backends, fetch: Fetch
+) -> None:
+    """A family without any refuses; with policy Local and none on the worker it drops."""
+    a = workers[0]
+    over_ipv4 = (a.pod_addresses[0], BACKEND_PORT), (a.address, NODE_PORT)
+    a.expose(NODE_PORT, [over_ipv4[0], backends.remote[0]], "Cluster")
+    assert fetch(fabric.client_in, *over_ipv4[1]).text.startswith("worker-a/pod-0")
+    assert fetch(fabric.client_in, a.ipv6_address, NODE_PORT).text.startswith("worker-b/pod-0")
+    a.expose(NODE_PORT, [over_ipv4[0]], "Cluster")
+    assert fetch(fabric.client_in, a.ipv6_address, NODE_PORT).error == "ConnectionRefusedError"
+    a.expose(NODE_PORT, [over_ipv4[0], backends.remote[0]], "Local")
+    assert fetch(fabric.client_in, a.ipv6_address, NODE_PORT, timeout=0.3).error == "TimeoutError"
+
+
+def test_pods_keep_their_address(fabric: Fabric, workers: Workers, backends: Ipv6Backends, fetch: Fetch) -> None:
+    """Inside and outside: the CNI translates no IPv6."""
+    a, _ = workers
+    pod = Namespace("worker-a-pod-0")
+    assert fetch(pod, *backends.remote[0]).text == f"worker-b/pod-0 {a.pod_ipv6_addresses[0]}"
+    assert delivered(pod, a.pod_ipv6_addresses[0], fabric.client_out, CLIENT_OUT_IPV6)
+    assert fabric.source_check_drops() == {}
+
+
+def test_flushing_rules_takes_those_of_ipv6_too(workers: Workers, second_eni: str) -> None:
+    """By the same priorities."""
+    a = workers[0]
+    plumb(a)
+    a.flush_rules(priorities=[900, 901], nft_tables=[TABLE])
+    assert {rule["priority"] for rule in a.namespace.show("-6 rule show")} == {0, 32766}
+    assert "table ip6 plumbing" not in a.namespace.run(["nft", "list", "tables"])
