@@ -196,8 +196,8 @@ class Watch:
 
     def is_known(self) -> bool:
         """All that an obstacle depends on has been told by EC2."""
-        needs_allocation = isinstance(self.target, Allocation) and not self.allocation_known
-        return self.owner is not None and self._shared.subnets is not None and not needs_allocation
+        is_told = not isinstance(self.target, Allocation) or self.allocation_known
+        return self.owner is not None and self._shared.subnets is not None and is_told
 
     def is_here(self) -> bool:
         """The link with the ENI's MAC is on this node."""
@@ -248,6 +248,9 @@ class Watch:
     def _unusable(self, target: Allocation) -> str:
         """Why an Elastic IP cannot be used here, or nothing."""
         zone, facts = self._shared.me.zone, self.allocation
+        eni = self.owner.eni if self.owner is not None else None
+        if eni is not None and eni.allocation_id == target.id:
+            return ""
         if not self.allocation_known:
             return f"{target} is not known yet"
         if facts is None:
@@ -260,8 +263,7 @@ class Watch:
                 f" {group};"
                 f" allocate one with --network-border-group {group}"
             )
-        ours = self.owner.eni.id if self.owner is not None and self.owner.eni is not None else ""
-        if facts.eni_id and facts.eni_id != ours:
+        if facts.eni_id and (eni is None or facts.eni_id != eni.id):
             return f"{target} is associated with {facts.eni_id}, which is not ours; disassociate it there first"
         return ""
 

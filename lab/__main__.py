@@ -38,6 +38,13 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a scenario and judge it")
     run.add_argument("scenario", help="one of those that `list` names")
     run.add_argument("--ec2", choices=("instant", "typical", "slow"), default="typical", help="how long EC2 takes")
+    run.add_argument(
+        "--ip",
+        default="10.0.0.100",
+        metavar="LIST",
+        help="the floating addresses, separated by commas: of 10.0.0.0/24, of 2001:db8:0:1::/64, or `eip` for an"
+        " Elastic IP (default: %(default)s)",
+    )
     run.add_argument("--seed", type=int, default=0, help="makes names and latencies repeatable (default: %(default)s)")
     run.add_argument("--json", type=Path, metavar="FILE", help="write the verdict there")
     run.add_argument("--history", type=Path, metavar="FILE", help="write all events there, one JSON object a line")
@@ -64,9 +71,18 @@ def _run(options: argparse.Namespace) -> int:
         return 2
     scenario, profile = scenarios.named(options.scenario, options.ec2)
     with show.Timeline(live=not options.quiet) as timeline:
-        verdict = scenarios.run(scenario, profile, options.seed, record_to=options.history, watch=timeline.show)
+        verdict = scenarios.run(
+            scenario,
+            profile,
+            options.seed,
+            addresses=options.ip.split(","),
+            record_to=options.history,
+            watch=timeline.show,
+        )
     if options.json is not None:
-        options.json.write_text(json.dumps({**verdict.to_dict(), "seed": options.seed}, indent=2) + "\n")
+        options.json.write_text(
+            json.dumps({**verdict.to_dict(), "ip": options.ip, "seed": options.seed}, indent=2) + "\n"
+        )
     show.table([verdict])
     return 0 if verdict.ok else 1
 

@@ -16,7 +16,7 @@ Which timestamps count:
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -33,7 +33,9 @@ class Expectation:
     What a scenario must show; None is no demand.  Times in seconds.
 
     `max_overhead_s` bounds the outage beyond detection and EC2's own time; `max_gap_s` is how long the client itself
-    may have stood still; `allowed_leftovers` are the `what` of leftovers that belong to the scenario.
+    may have stood still; `enis` are the interfaces of the address, and `clients` those that ask it (none given:
+    whatever shows the address, and all clients); `allowed_leftovers` are the `what` of leftovers that belong to the
+    scenario.
     """
 
     scenario: str
@@ -47,6 +49,8 @@ class Expectation:
     max_moves: int | None = None
     max_agent_exits: int = 0
     max_gap_s: float = 0.25
+    enis: frozenset[str] = frozenset()
+    clients: frozenset[str] = frozenset()
     allowed_leftovers: frozenset[str] = frozenset()
 
 
@@ -148,7 +152,7 @@ class Verdict:
 
 def check(history: Sequence[Event], expectation: Expectation) -> Verdict:
     """Judge a run: measure it, and hold it to what was expected."""
-    run = Run(history, expectation.address)
+    run = Run(history, expectation)
     faults = tuple(fault for rule in RULES for fault in rule(run, expectation))
     return Verdict(
         scenario=expectation.scenario,
@@ -167,6 +171,24 @@ def check(history: Sequence[Event], expectation: Expectation) -> Verdict:
     )
 
 
+def together(verdicts: Sequence[Verdict]) -> Verdict:
+    """One verdict for several addresses of one run: the worst of the times, all moves and all faults."""
+    first = verdicts[0]
+    if len(verdicts) == 1:
+        return first
+    detections = [verdict.detection_s for verdict in verdicts if verdict.detection_s is not None]
+    return replace(
+        first,
+        outage_s=max(verdict.outage_s for verdict in verdicts),
+        total_outage_s=max(verdict.total_outage_s for verdict in verdicts),
+        outages=tuple(outage for verdict in verdicts for outage in verdict.outages),
+        placements=tuple(placement for verdict in verdicts for placement in verdict.placements),
+        moves=sum(verdict.moves for verdict in verdicts),
+        detection_s=max(detections, default=None),
+        faults=tuple(dict.fromkeys(fault for verdict in verdicts for fault in verdict.faults)),
+    )
+
+
 @dataclass(frozen=True)
 class _Attachment:
     """The life of one attachment of the interface with the address."""
@@ -182,13 +204,20 @@ class _Attachment:
 class Run:
     """The measurements of one history."""
 
-    def __init__(self, history: Sequence[Event], address: str) -> None:
+    def __init__(self, history: Sequence[Event], about: Expectation) -> None:
         self._events = sorted(history, key=lambda event: float(event["t"]))
-        self.attempts = _attempts(self._of("client", "attempt"))
+        self._address = about.address
+        attempts = self._of("client", "attempt")
+        self.attempts = _attempts([e for e in attempts if not about.clients or e["client"] in about.clients])
         self.outages = tuple(
             outage for client, attempts in self.attempts.items() for outage in _outages(client, attempts)
         )
-        self.attachments = _attachments(event for event in self._of("ec2", "attachment") if event["address"] == address)
+        attachments = self._of("ec2", "attachment")
+        self.attachments = _attachments(
+            event
+            for event in attachments
+            if (event["eni"] in about.enis if about.enis else event["address"] == about.address)
+        )
         self.placements = tuple(self._placements())
         self.moves = sum(placement.is_move for placement in self.placements)
         # The nemesis calls EC2 too, but not as an instance.
@@ -277,7 +306,13 @@ class Run:
         begin = next((float(event["t"]) for event in self._of("nemesis", "begin")), None)
         if begin is None:
             return None
-        decided = (logged_at(event) for event in self._of("agent", "log") if event["fields"].get("event") in DECIDED)
+        decided = (
+            logged_at(event)
+            for event in self._of("agent", "log")
+            # A line names its address since there can be several.
+            if event["fields"].get("event") in DECIDED
+            and event["fields"].get("address", self._address) == self._address
+        )
         return min((when - begin for when in decided if when >= begin), default=None)
 
 

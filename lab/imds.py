@@ -116,6 +116,8 @@ class Imds:
             "instance-type": me.instance_type,
             "local-ipv4": me.address,
             "mac": me.mac,
+            **({"ipv6": me.ipv6} if me.ipv6 else {}),
+            **({"outpost-arn": me.outpost_arn} if me.outpost_arn else {}),
             "placement": {"availability-zone": me.zone, "region": me.region},
         }
 
@@ -124,11 +126,17 @@ class Imds:
             interface.mac: {
                 "device-number": str(interface.device_index),
                 "interface-id": interface.eni_id,
+                **({"ipv6s": "\n".join(interface.ipv6_addresses)} if interface.ipv6_addresses else {}),
                 "local-ipv4s": "\n".join(interface.addresses),
                 "mac": interface.mac,
                 "security-group-ids": "\n".join(interface.security_group_ids),
                 "subnet-id": interface.subnet_id,
                 "subnet-ipv4-cidr-block": interface.subnet_cidr,
+                **(
+                    {"subnet-ipv6-cidr-blocks": "\n".join(interface.subnet_ipv6_cidrs)}
+                    if interface.subnet_ipv6_cidrs
+                    else {}
+                ),
                 "vpc-id": interface.vpc_id,
             }
             for interface in self._cloud.interfaces(self.instance.instance_id, self.lag)

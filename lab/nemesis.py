@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
+from floatingip.model import Allocation
 from floatingip.settings import Settings
 from lab.ec2 import Guest
 from lab.region import Machine, Region
@@ -54,21 +55,25 @@ def flap_link(region: Region, machine: Machine) -> None:
 
 
 def flush_rules(region: Region, machine: Machine) -> None:
-    """Somebody flushes our rules, our routing table and our nft table."""
-    settings = Settings(ip_address(region.address))
+    """Somebody flushes our rules, our routing tables and our nft tables, of all addresses."""
+    settings = Settings(tuple(Allocation(floating.target) for floating in region.floating))
     namespace = machine.worker.namespace
     tables = namespace.run(["nft", "list", "tables"]).splitlines()
+    priorities = range(settings.priority, settings.priority + 2 * len(region.floating))
     machine.worker.flush_rules(
-        priorities=(settings.priority, settings.priority + 1),
+        priorities=priorities,
         nft_tables=[table.removeprefix("table ") for table in tables if "floatingip" in table],
     )
-    namespace.ip(f"route flush table {settings.table}")
+    for index in range(len(region.floating)):
+        for flush in (namespace.ip, namespace.ip6):
+            flush(f"route flush table {settings.table + index}")
 
 
 def remove_address(region: Region, machine: Machine) -> None:
     """`ip address delete` by hand."""
-    link = _floating_link(region, machine)
-    machine.worker.namespace.ip(f"address delete {region.address}/32 dev {link}")
+    address = region.carried(region.floating[0])
+    length = ip_address(address).max_prefixlen
+    machine.worker.namespace.ip(f"address delete {address}/{length} dev {_floating_link(region, machine)}")
 
 
 def detach_eni(region: Region, machine: Machine) -> None:
@@ -83,7 +88,7 @@ def detach_eni(region: Region, machine: Machine) -> None:
 
 def close_icmp(region: Region, _machine: Machine) -> None:
     """A security group stops letting pings through to the floating address."""
-    region.fabric.close_icmp(region.address)
+    region.fabric.close_icmp(region.carried(region.floating[0]))
 
 
 def kill_observer(region: Region, machine: Machine) -> None:
@@ -92,8 +97,8 @@ def kill_observer(region: Region, machine: Machine) -> None:
 
 
 def _floating_link(region: Region, machine: Machine) -> str:
-    links = machine.worker.namespace.show("address show")
-    return str(next(link["ifname"] for link in links if _has(link, region.address)))
+    links, address = machine.worker.namespace.show("address show"), region.carried(region.floating[0])
+    return str(next(link["ifname"] for link in links if _has(link, address)))
 
 
 def _has(link: Mapping[str, Any], address: str) -> bool:

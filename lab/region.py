@@ -13,12 +13,14 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
+from floatingip.host import table_name
 from lab.ec2 import Ec2, Guest, Instance, Profile
 from lab.fabric import EC2_ADDRESS, Fabric
 from lab.history import Event, History
@@ -32,13 +34,31 @@ EC2_PORT = 4566
 IMDS_PORT = 80
 
 FLOATING_IP = "10.0.0.100"
-DEPLOYMENT = "floating-ip"
+ELASTIC_IP = "eip"
+"""What stands for an Elastic IP where a floating address is asked for; the region allocates one."""
+
+PUBLIC_ADDRESS = "203.0.113.100"
+FEW, MANY = "m5.large", "m5.xlarge"
+"""Instance types with two and three ENI slots beside the primary one."""
+FEW_ADDRESSES = 2
 
 SHUTDOWN_TAKES = 1.0
 """Seconds from a terminated instance's power button until its operating system has ended."""
 
 READY_WITHIN = 90.0
 """Seconds that a deployment may take: `slow` attaches in 20."""
+
+
+@dataclass
+class Floating:
+    """One floating address: as FLOATING_IP has it, and as clients reach it from inside and from outside of the VPC.
+
+    ``enis`` are the ids of the interfaces that were made for it, as far as they were seen.
+    """
+
+    target: str
+    hosts: Mapping[str, str]
+    enis: set[str]
 
 
 @dataclass
@@ -60,7 +80,8 @@ class Region:
     """
     Workers `worker-a`, `worker-b`, ..., with a sample service behind a NodePort on each, and EC2 as `profile` has it.
 
-    `environment` is added to that of every pod; a context manager that makes everything and removes what it made.
+    `addresses` are the floating ones, of any kind (ELASTIC_IP for one that is allocated here).  `environment` is
+    added to that of every pod.  A context manager that makes everything and removes what it made.
     """
 
     def __init__(
@@ -70,19 +91,20 @@ class Region:
         *,
         workers: int = 2,
         seed: int = 0,
-        address: str = FLOATING_IP,
+        addresses: Sequence[str] = (FLOATING_IP,),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.profile = profile
         self.history = history
-        self.address = address
+        self._asked = tuple(addresses)
+        self.floating: tuple[Floating, ...] = ()
         self.machines: dict[str, Machine] = {}
         self._names = [f"worker-{letter}" for letter in "abcdefgh"[:workers]]
         self._seed = seed
         self._environment = dict(environment or {})
         self._clients: list[tuple[subprocess.Popen[str], threading.Thread]] = []
         self._resources = ExitStack()
-        self._service = self._manifest("sample-service.yaml").services["sample-service"]
+        self._service = self._manifest("sample-service.yaml", "").services["sample-service"]
 
     def __enter__(self) -> Self:
         try:
@@ -104,26 +126,27 @@ class Region:
 
     def deploy(self) -> None:
         """`envsubst < floating-ip.yaml | kubectl apply -f -`, and wait until all is ready.  Raises TimeoutError."""
-        self.cluster.apply(self._manifest("floating-ip.yaml"))
+        wanted = ",".join(floating.target for floating in self.floating)
+        self.cluster.apply(self._manifest("floating-ip.yaml", wanted))
         try:
             self.cluster.wait_ready(READY_WITHIN)
         except TimeoutError as error:
             said = [event["line"] for event in self.history.events() if event["source"] == "agent"]
             raise TimeoutError(f"{error}; the agents' last word: {said[-1] if said else 'none'}") from error
 
-    def measure(self, *names: str) -> None:
-        """Start the clients `in` and `out` (of the VPC) that ask the NodePort over the floating address all the
-        time.
-        """
+    def measure(self, *places: str) -> None:
+        """Start clients `in` and `out` of the VPC that ask the NodePort over each floating address all the time."""
         namespaces = {"in": self.fabric.client_in, "out": self.fabric.client_out}
-        for name in names:
-            url = f"http://{self.address}:{self.node_port}/"
-            client = namespaces[name].popen(
-                [sys.executable, "-m", "lab.client", "--url", url, "--name", name], stdout=subprocess.PIPE, cwd=ROOT
-            )
-            reader = threading.Thread(target=self._read, args=(client,), name=f"client-{name}", daemon=True)
-            reader.start()
-            self._clients.append((client, reader))
+        for floating in self.floating:
+            for place in places:
+                if place in floating.hosts:
+                    url = f"http://{floating.hosts[place]}:{self.node_port}/"
+                    name = client_name(place, floating)
+                    command = [sys.executable, "-m", "lab.client", "--url", url, "--name", name]
+                    client = namespaces[place].popen(command, stdout=subprocess.PIPE, cwd=ROOT)
+                    reader = threading.Thread(target=self._read, args=(client,), name=f"client-{name}", daemon=True)
+                    reader.start()
+                    self._clients.append((client, reader))
 
     def stop_clients(self) -> None:
         """Let the clients finish what they began, and take in all that they measured."""
@@ -141,22 +164,45 @@ class Region:
 
     # What can be seen.
 
-    def holder(self) -> Machine:
-        """The worker with the address by EC2's attachment.  Raises LookupError if there is none."""
-        for event in reversed(self.attachments()):
+    def holder(self, floating: Floating | None = None) -> Machine:
+        """The worker with the (first) floating address by EC2's attachment.  Raises LookupError if there is none."""
+        floating = floating or self.floating[0]
+        for event in reversed(self.attachments(floating)):
             if event["status"] == "attached":
                 return self.by_instance(event["instance"])
             if event["status"] == "detached":
                 break
-        raise LookupError(f"nobody holds {self.address}")
+        raise LookupError(f"nobody holds {floating.target}")
 
-    def attachments(self) -> list[Event]:
-        """EC2's events about attachments of the floating address' ENI so far."""
+    def attachments(self, floating: Floating | None = None) -> list[Event]:
+        """EC2's events about attachments of the (first) floating address' interfaces so far."""
+        enis = self._enis(floating or self.floating[0])
         return [
             event
             for event in self.history.events()
-            if event["source"] == "ec2" and event["event"] == "attachment" and event["address"] == self.address
+            if event["source"] == "ec2" and event["event"] == "attachment" and event["eni"] in enis
         ]
+
+    def _enis(self, floating: Floating) -> set[str]:
+        """The interfaces of a floating address, by EC2's own filters; remembered, since one may be gone later."""
+        if not floating.enis:
+            if floating.target.startswith("eipalloc-"):
+                name, value = "tag:floatingip/allocation", floating.target
+            elif ":" in floating.target:
+                name, value = "ipv6-addresses.ipv6-address", floating.target
+            else:
+                name, value = "addresses.private-ip-address", floating.target
+            found = self.ec2.client().describe_network_interfaces(Filters=[{"Name": name, "Values": [value]}])
+            floating.enis |= {interface["NetworkInterfaceId"] for interface in found["NetworkInterfaces"]}
+        return floating.enis
+
+    def carried(self, floating: Floating) -> str:
+        """The address that its holder has on the link: an Elastic IP's is private."""
+        if not floating.target.startswith("eipalloc-"):
+            return floating.target
+        ids = sorted(self._enis(floating))
+        shown = self.ec2.client().describe_network_interfaces(NetworkInterfaceIds=ids)["NetworkInterfaces"]
+        return shown[0]["PrivateIpAddress"]
 
     def by_instance(self, instance_id: str) -> Machine:
         """The machine of an instance.  Raises LookupError."""
@@ -164,11 +210,6 @@ class Region:
             if machine.instance.instance_id == instance_id:
                 return machine
         raise LookupError(f"no worker is {instance_id}")
-
-    def standbys(self) -> list[Machine]:
-        """All machines but the holder."""
-        holder = self.holder()
-        return [machine for machine in self.machines.values() if machine is not holder]
 
     def logged(self, **fields: str) -> list[Event]:
         """The agents' log lines with these fields."""
@@ -179,32 +220,27 @@ class Region:
         ]
 
     def record_leftovers(self) -> None:
-        """Record what a living worker that does not hold the address still has of it."""
-        for machine in self.standbys():
-            if machine.guest is not Guest.RUNNING:
-                continue
-            namespace = machine.worker.namespace
-            for what in (
-                *(f"link {link['ifname']} on {machine.name}" for link in self._links_with_address(machine)),
-                *(
-                    f"rule {rule['priority']} on {machine.name}"
-                    for rule in namespace.show("rule show")
-                    if rule.get("src") == self.address or rule.get("fwmark") == "0x40"
-                ),
-                *(
-                    f"nft table {line.split()[-1]} on {machine.name}"
-                    for line in namespace.run(["nft", "list", "tables"]).splitlines()
-                    if "floatingip" in line
-                ),
-            ):
-                self.history.record({"source": "lab", "event": "leftover", "what": what})
+        """Record what a living worker that does not hold a floating address still has of it."""
+        for floating in self.floating:
+            holder, address = self.holder(floating), self.carried(floating)
+            for machine in self.machines.values():
+                if machine is holder or machine.guest is not Guest.RUNNING:
+                    continue
+                for what in self._traces(machine, address):
+                    self.history.record({"source": "lab", "event": "leftover", "what": f"{what} on {machine.name}"})
 
-    def _links_with_address(self, machine: Machine) -> list[Event]:
-        return [
-            link
-            for link in machine.worker.namespace.show("address show")
-            if any(info.get("local") == self.address for info in link["addr_info"])
-        ]
+    def _traces(self, machine: Machine, address: str) -> Iterator[str]:
+        namespace = machine.worker.namespace
+        for link in namespace.show("address show"):
+            if any(info.get("local") == address for info in link["addr_info"]):
+                yield f"{address} on link {link['ifname']}"
+        for family in ("-4", "-6"):
+            for rule in namespace.show(f"{family} rule show"):
+                if rule.get("src") == address:
+                    yield f"rule {rule['priority']} from {address}"
+        table = table_name(ip_address(address))
+        if table in namespace.run(["nft", "list", "tables"]).split():
+            yield f"nft table {table}"
 
     # What EC2 does to machines (lab.ec2.Devices).
 
@@ -217,6 +253,14 @@ class Region:
     def unplug(self, eni_id: str) -> None:
         """A device goes."""
         self.fabric.unplug(eni_id)
+
+    def associate(self, public: str, private: str) -> None:
+        """An Elastic IP leads to this private address."""
+        self.fabric.associate(public, private)
+
+    def disassociate(self, public: str) -> None:
+        """It leads nowhere."""
+        self.fabric.disassociate(public)
 
     def shut_down(self, instance_id: str) -> None:
         """The power button."""
@@ -245,7 +289,11 @@ class Region:
         self._resources.callback(self.ec2.stop)
         for index, name in enumerate(self._names):
             self._add_worker(index, name)
-        endpoints = [machine.worker.start_backend(0) for machine in self.machines.values()]
+        self.floating = tuple(self._reserve(address) for address in self._asked)
+        endpoints = []
+        for machine in self.machines.values():
+            endpoint = machine.worker.start_backend(0)
+            endpoints += [endpoint, (machine.worker.pod_ipv6_addresses[0], endpoint[1])]
         for machine in self.machines.values():
             machine.worker.expose(self.node_port, endpoints, "Local" if self._service.local else "Cluster")
         self.cluster = Cluster(
@@ -256,9 +304,22 @@ class Region:
         )
         self._resources.callback(self._end_pods)
 
+    def _reserve(self, address: str) -> Floating:
+        if address == ELASTIC_IP:
+            # From inside of the VPC the public address is not there.
+            return Floating(self.ec2.allocate(PUBLIC_ADDRESS), {"out": PUBLIC_ADDRESS}, set())
+        host = f"[{address}]" if ":" in address else address
+        return Floating(address, {"in": host, "out": host}, set())
+
     def _add_worker(self, index: int, name: str) -> None:
         worker = Worker(name, index, self.fabric)
-        instance = self.ec2.run_instance(name, worker.address, worker.pod_addresses)
+        instance = self.ec2.run_instance(
+            name,
+            worker.address,
+            worker.pod_addresses,
+            ipv6=worker.ipv6_address,
+            instance_type=FEW if len(self._asked) <= FEW_ADDRESSES else MANY,
+        )
         worker.eni_id, worker.mac = instance.eni_id, instance.mac
         worker.start()
         self._resources.callback(worker.close)
@@ -273,11 +334,15 @@ class Region:
                 self.cluster.kill_node(machine.name)
         self.cluster.stop_all(grace=1.0)
 
-    def _manifest(self, name: str) -> Manifest:
-        return load(
-            ROOT / name, {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": self.address}
-        )
+    def _manifest(self, name: str, floating_ip: str) -> Manifest:
+        variables = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": floating_ip}
+        return load(ROOT / name, variables)
 
     def _read(self, client: subprocess.Popen[str]) -> None:
         for line in client.stdout or ():
             self.history.record(json.loads(line))
+
+
+def client_name(place: str, floating: Floating) -> str:
+    """The name of a floating address' client in the history."""
+    return f"{place} {floating.target}"

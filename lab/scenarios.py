@@ -6,15 +6,15 @@ on the holder, wait until all is quiet again, end the clients, judge the history
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab import nemesis
-from lab.checker import Expectation, Verdict, check
+from lab.checker import Expectation, Verdict, check, together
 from lab.ec2 import PROFILES, Profile
 from lab.history import Event, History
-from lab.region import FLOATING_IP, SHUTDOWN_TAKES, Machine, Region
+from lab.region import FLOATING_IP, SHUTDOWN_TAKES, Floating, Machine, Region, client_name
 
 DETECTION = 2.0
 """Seconds from the nemesis to the logged takeover, at most, with the default settings."""
@@ -40,6 +40,9 @@ WITHOUT_NFT = "/usr/bin:/bin"
 QUIET = 3.0
 """Seconds without a failed attempt or an open move after which a run is over."""
 
+WATCHED_FOR = 1.0
+"""Seconds for which all is well before the nemesis strikes."""
+
 LONGEST = 120.0
 """Seconds after which a run is judged as it is."""
 
@@ -53,6 +56,8 @@ class Scenario:
 
     expect: adds the bounds that a profile allows to a bare expectation.
     lasts: seconds that are watched at least, for what must *not* happen.
+    hits_machine: whether all addresses of the holder are hit, not only the first one.
+    agent_exits: how many containers may end by themselves.
     environment: what every pod has in addition to the manifest's.
     """
 
@@ -62,6 +67,8 @@ class Scenario:
     expect: Callable[[Expectation, Profile], Expectation]
     workers: int = 2
     lasts: float = 4.0
+    hits_machine: bool = True
+    agent_exits: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     clients: tuple[str, ...] = ("out", "in")
 
@@ -104,8 +111,8 @@ def _at_most_one_move(bare: Expectation, _: Profile) -> Expectation:
     return replace(bare, max_moves=1)
 
 
-def _one_move_and_a_crash(bare: Expectation, _: Profile) -> Expectation:
-    return replace(bare, min_moves=1, max_moves=1, max_agent_exits=1)
+def _one_move(bare: Expectation, _: Profile) -> Expectation:
+    return replace(bare, min_moves=1, max_moves=1)
 
 
 def _kill_the_claimer(region: Region, machine: Machine) -> None:
@@ -137,15 +144,24 @@ SCENARIOS = {
         Scenario("node-terminated", "the holder's instance is terminated", nemesis.terminate, _after_termination),
         Scenario("power-cut", "the holder loses power", nemesis.cut_power, _one_failover),
         Scenario("kernel-hang", "the holder's kernel hangs", nemesis.hang_kernel, _forced),
-        Scenario("link-flap", "the ENI's link goes down and up", nemesis.flap_link, _mended_in_place),
+        Scenario(
+            "link-flap", "the ENI's link goes down and up", nemesis.flap_link, _mended_in_place, hits_machine=False
+        ),
         Scenario("rules-flushed", "our rules, routes and marks are flushed", nemesis.flush_rules, _mended_in_place),
-        Scenario("address-removed", "the address is removed by hand", nemesis.remove_address, _mended_in_place),
-        Scenario("eni-detached", "the ENI is detached by hand", nemesis.detach_eni, _back_again),
+        Scenario(
+            "address-removed",
+            "the address is removed by hand",
+            nemesis.remove_address,
+            _mended_in_place,
+            hits_machine=False,
+        ),
+        Scenario("eni-detached", "the ENI is detached by hand", nemesis.detach_eni, _back_again, hits_machine=False),
         Scenario(
             "icmp-closed",
             "a security group closes ICMP to the address",
             nemesis.close_icmp,
             _nothing_moves,
+            hits_machine=False,
             lasts=12.0,
         ),
         Scenario(
@@ -153,6 +169,7 @@ SCENARIOS = {
             "no node has nft, and the ENI is detached by hand",
             nemesis.detach_eni,
             _at_most_one_move,
+            hits_machine=False,
             lasts=25.0,
             environment={"PATH": WITHOUT_NFT},
         ),
@@ -160,7 +177,8 @@ SCENARIOS = {
             "claimer-killed",
             "the holder loses power, and its successor's observer is killed between detach and attach",
             _kill_the_claimer,
-            _one_move_and_a_crash,
+            _one_move,
+            agent_exits=1,
         ),
     )
 }
@@ -171,24 +189,49 @@ def run(
     profile: Profile,
     seed: int,
     *,
+    addresses: Sequence[str] = (FLOATING_IP,),
     record_to: Path | None = None,
     watch: Callable[[Event], None] | None = None,
 ) -> Verdict:
-    """Run a scenario once, and judge it.  ``watch`` is called with each event as it happens."""
-    bare = Expectation(scenario=scenario.name, ec2=profile.name, address=FLOATING_IP)
-    expectation = scenario.expect(bare, profile)
+    """Run a scenario once for these floating addresses, and judge it.  ``watch`` is called with each event."""
     with History(record_to) as history:
         if watch is not None:
             history.subscribe(watch)
-        with Region(profile, history, workers=scenario.workers, seed=seed, environment=scenario.environment) as region:
+        with Region(
+            profile,
+            history,
+            workers=scenario.workers,
+            seed=seed,
+            addresses=addresses,
+            environment=scenario.environment,
+        ) as region:
             region.deploy()
             region.measure(*scenario.clients)
             _wait_until_watched(region)
+            expectations = _expectations(region, scenario)
             _strike(region, scenario)
-            _wait_until_quiet(region, scenario.lasts, expectation.min_moves)
+            _wait_until_quiet(region, scenario.lasts, expectations)
             region.stop_clients()
             region.record_leftovers()
-        return check(history.events(), expectation)
+        events = history.events()
+        return together([check(events, expectation) for expectation in expectations])
+
+
+def _expectations(region: Region, scenario: Scenario) -> list[Expectation]:
+    """What must be seen of each address: one that the nemesis does not hit must not notice it."""
+    struck, expected = region.holder(), []
+    for floating in region.floating:
+        bare = Expectation(
+            scenario=scenario.name,
+            ec2=region.profile.name,
+            address=floating.target,
+            enis=frozenset(event["eni"] for event in region.attachments(floating)),
+            clients=frozenset(client_name(place, floating) for place in scenario.clients if place in floating.hosts),
+            max_agent_exits=scenario.agent_exits,
+        )
+        hit = region.holder(floating) is struck and (scenario.hits_machine or floating is region.floating[0])
+        expected.append(scenario.expect(bare, region.profile) if hit else _nothing_moves(bare, region.profile))
+    return expected
 
 
 def named(name: str, ec2: str) -> tuple[Scenario, Profile]:
@@ -205,31 +248,42 @@ def _strike(region: Region, scenario: Scenario) -> None:
 
 
 def _wait_until_watched(region: Region) -> None:
-    """Until every standby sees the address UP, and all clients get answers.  Raises TimeoutError."""
+    """Until every standby sees every address UP, and all clients get answers.  Raises TimeoutError."""
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline:
-        watching = {event["node"] for event in region.logged(event="decision", reason="ANSWERS")}
         pods = {pod.node for pod in region.cluster.pods()}
-        answered = {event["client"] for event in region.history.events() if event["event"] == "attempt" and event["ok"]}
-        if len(watching) >= len(pods) - 1 and answered:
-            time.sleep(1.0)
+        seen = {(e["node"], e["fields"]["address"]) for e in region.logged(event="decision", reason="ANSWERS")}
+        watched = all(
+            (node, floating.target) in seen
+            for floating in region.floating
+            for node in pods - {region.holder(floating).name}
+        )
+        attempts = [event for event in region.history.events() if event["event"] == "attempt"]
+        answered = {event["client"] for event in attempts if event["ok"]}
+        if watched and answered and answered == {event["client"] for event in attempts}:
+            time.sleep(WATCHED_FOR)
             return
         time.sleep(0.05)
     raise TimeoutError("no standby sees the address UP after 30 s")
 
 
-def _wait_until_quiet(region: Region, at_least: float, moves: int) -> None:
+def _wait_until_quiet(region: Region, at_least: float, expectations: Sequence[Expectation]) -> None:
     """Until nothing failed and nothing moved for a while, and what has to happen has happened."""
     began = time.monotonic()
-    placed = len([event for event in region.attachments() if event["status"] == "attached"])
+    placed = [_placements(region, floating) for floating in region.floating]
     while time.monotonic() - began < LONGEST:
         time.sleep(0.1)
-        events = region.history.events()
-        now = time.time()
-        failed = [e for e in events if e["event"] == "attempt" and not e["ok"]]
-        changed = region.attachments()
-        attached = len([event for event in changed if event["status"] == "attached"])
-        last_trouble = max([e["t"] for e in failed[-1:]] + [e["t"] for e in changed[-1:]], default=0.0)
-        settled = changed[-1]["status"] == "attached" and attached - placed >= moves
-        if settled and now - last_trouble > QUIET and time.monotonic() - began > at_least:
+        failed = [e for e in region.history.events() if e["event"] == "attempt" and not e["ok"]]
+        trouble = [event["t"] for event in failed[-1:]]
+        settled = True
+        for floating, before, expected in zip(region.floating, placed, expectations, strict=True):
+            changes = region.attachments(floating)
+            trouble.append(changes[-1]["t"])
+            moved = _placements(region, floating) - before
+            settled = settled and changes[-1]["status"] == "attached" and moved >= expected.min_moves
+        if settled and time.time() - max(trouble) > QUIET and time.monotonic() - began > at_least:
             return
+
+
+def _placements(region: Region, floating: Floating) -> int:
+    return sum(event["status"] == "attached" for event in region.attachments(floating))

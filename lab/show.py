@@ -106,7 +106,7 @@ class Timeline:
             self._luck[client] = (started, ok)
             if ok is not was_ok:
                 said = f"answered by {self._answer}" if ok else event["error"]
-                self._print(started, "client", f"{client}: FLOATING_IP:30007 {said}")
+                self._print(started, "client", f"{client}:30007 {said}")
 
     def _clients(self) -> Text:
         with self._lock:

@@ -13,12 +13,12 @@ Life of an attachment, with the delays of the profile; a detach is also accepted
     attaching -> attached -> detaching -> gone
                           (the guest has the device from `device` after attached until gone)
 
+A dry run is answered before the state is looked at, but not for what does not exist (unverified).
+
 The source of the rules and error codes is aws-facts.md, section 1, unless a line says otherwise.
 """
 
-import base64
 import copy
-import fnmatch
 import functools
 import itertools
 import json
@@ -29,7 +29,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, Protocol
 
 from moto.core.responses import ActionResult, EmptyResult
@@ -40,11 +40,15 @@ from moto.ec2.models.elastic_network_interfaces import Attachment, NetworkInterf
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.ec2.models.subnets import Subnet
+from moto.ec2.responses.elastic_ip_addresses import ElasticIPAddresses
 from moto.ec2.responses.elastic_network_interfaces import ElasticNetworkInterfaces
 from moto.ec2.utils import add_tag_specification
 
+from lab.ec2.elastic import ElasticIps
+from lab.ec2.filters import Values, page, select
 from lab.ec2.profiles import Guest, Profile
 
+Network = IPv4Network | IPv6Network
 Record = Callable[[dict[str, Any]], None]
 """Takes one event of the history; called from many threads."""
 
@@ -61,10 +65,20 @@ class Devices(Protocol):
     """
 
     def plug(self, eni_id: str, mac: str, addresses: Sequence[str], instance_id: str, device_index: int) -> None:
-        """Make the ENI's device appear in the guest; `addresses` are its private addresses, the primary one first."""
+        """
+        Make the ENI's device appear in the guest.
+
+        addresses: its private addresses, the primary one first, and then its IPv6 addresses.
+        """
 
     def unplug(self, eni_id: str) -> None:
         """Take the device away, whatever the guest does."""
+
+    def associate(self, public: str, private: str) -> None:
+        """Lead what is sent to the Elastic IP `public` to `private`, and no longer to where it was led before."""
+
+    def disassociate(self, public: str) -> None:
+        """Lead what is sent to the Elastic IP nowhere."""
 
     def shut_down(self, instance_id: str) -> None:
         """Press the power button: the instance is being terminated.  Must return at once; the guest ends by itself."""
@@ -80,6 +94,12 @@ class NoDevices:
         """Nothing to do."""
 
     def unplug(self, eni_id: str) -> None:
+        """Nothing to do."""
+
+    def associate(self, public: str, private: str) -> None:
+        """Nothing to do."""
+
+    def disassociate(self, public: str) -> None:
         """Nothing to do."""
 
     def shut_down(self, instance_id: str) -> None:
@@ -101,7 +121,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Interface:
-    """One attached ENI of an instance, as its IMDS describes it."""
+    """One attached ENI of an instance, as its IMDS describes it; `addresses` are the IPv4 ones."""
 
     eni_id: str
     mac: str
@@ -111,6 +131,8 @@ class Interface:
     vpc_id: str
     security_group_ids: tuple[str, ...]
     addresses: tuple[str, ...]
+    ipv6_addresses: tuple[str, ...] = ()
+    subnet_ipv6_cidrs: tuple[str, ...] = ()
 
 
 class World:
@@ -139,11 +161,29 @@ class World:
         self.after = after
         self.rng = rng
         self.backend: EC2Backend = ec2_backends[account][region]
+        self.elastic = ElasticIps(self)
         self._statuses: dict[str, Status] = {}
         self._forced: set[str] = set()
         self._plugged: set[str] = set()
-        self._tokens: dict[str, tuple[str, str]] = {}
+        self._tokens: dict[str, tuple[str, NetworkInterface]] = {}
         self._seen: dict[str, deque[tuple[float, tuple[Interface, ...]]]] = {}
+
+    @property
+    def state(self) -> tuple[dict[str, Any], ...]:
+        """All that a Describe shows; setting it replaces what EC2 knows."""
+        return self.backend.__dict__, self._statuses, self.elastic.allocations
+
+    @state.setter
+    def state(self, state: tuple[dict[str, Any], ...]) -> None:
+        # moto's responses find the backend by account and Region, so that one object must stay.
+        self.backend.__dict__, self._statuses, self.elastic.allocations = state
+
+    def copy_state(self) -> tuple[dict[str, Any], ...]:
+        """The state as it is now, whatever changes later."""
+        # moto's things refer to their backend: only a copy of the backend itself copies everything once.
+        backend, others = copy.deepcopy((self.backend, self.state[1:]))
+        copied: tuple[dict[str, Any], ...] = (backend.__dict__, *others)
+        return copied
 
     def interfaces(self, instance_id: str, at: float) -> tuple[Interface, ...]:
         """The attached ENIs of the instance as they were at the time `at` of the monotonic clock."""
@@ -166,22 +206,37 @@ class World:
         attachment.status = self.status(eni)
         return attachment
 
-    def require_free(self, subnet: Subnet, addresses: Iterable[str]) -> None:
+    def require_free(self, subnet: Subnet, ipv4_addresses: Iterable[str], ipv6_addresses: Iterable[str] = ()) -> None:
         """Raise EC2's error for the first address that an ENI in this subnet cannot get."""
-        for address in addresses:
-            try:
-                reason = _why_unusable(IPv4Address(address), IPv4Network(subnet.cidr_block))
-            except AddressValueError:
-                reason = "not an IPv4 address"
-            if reason is not None:
+        taken = self._taken(subnet)
+        asked = [*((address, 4) for address in ipv4_addresses), *((address, 6) for address in ipv6_addresses)]
+        for address, version in asked:
+            if (reason := _why_unusable(address, _networks(subnet, version))) is not None:
                 raise EC2ClientError(
                     "InvalidParameterValue", f"invalid value for parameter address: [{address}] {reason}"
                 )
-            if address in self._taken(subnet):
+            if address in taken:
                 raise EC2ClientError("InvalidIPAddress.InUse", f"Address {address} is in use.")
 
-    def adopt(self, eni: NetworkInterface, secondary_addresses: Iterable[str] = ()) -> None:
-        """Give an ENI that moto has made its MAC, names and secondary addresses."""
+    def free_ipv4_addresses(self, subnet: Subnet, count: int) -> list[str]:
+        """The lowest addresses that an ENI in this subnet can get."""
+        taken = self._taken(subnet)
+        free = (str(address) for cidr in _networks(subnet, 4) for address in cidr)
+        free = (
+            address for address in free if address not in taken and _why_unusable(address, _networks(subnet, 4)) is None
+        )
+        found = list(itertools.islice(free, count))
+        if len(found) < count:
+            raise EC2ClientError(
+                "InsufficientFreeAddressesInSubnet",
+                f"There are not enough free addresses in subnet '{subnet.id}' to satisfy the requested number.",
+            )
+        return found
+
+    def adopt(
+        self, eni: NetworkInterface, secondary_addresses: Iterable[str] = (), ipv6_addresses: Iterable[str] = ()
+    ) -> None:
+        """Give an ENI that moto has made its MAC, names, and further addresses."""
         eni.mac_address = "02:" + ":".join(f"{self.rng.randrange(256):02x}" for _ in range(5))
         eni.private_ip_addresses.extend(
             {"Primary": False, "PrivateIpAddress": address} for address in secondary_addresses
@@ -189,6 +244,8 @@ class World:
         for item in eni.private_ip_addresses:
             item["PrivateDnsName"] = f"ip-{item['PrivateIpAddress'].replace('.', '-')}.{self.region}.compute.internal"
         eni.private_dns_name = eni.private_ip_addresses[0]["PrivateDnsName"]
+        eni.ipv6_addresses = [*ipv6_addresses]
+        place_on_outpost(eni, outpost_of(eni.subnet))
 
     def note_interfaces(self, instance: Instance) -> None:
         """Remember what the IMDS of the instance has to show from now on."""
@@ -201,7 +258,9 @@ class World:
                 subnet_cidr=eni.subnet.cidr_block,
                 vpc_id=eni.vpc_id,
                 security_group_ids=tuple(group.id for group in eni._group_set),
-                addresses=tuple(_addresses(eni)),
+                addresses=tuple(_ipv4_addresses(eni)),
+                ipv6_addresses=tuple(eni.ipv6_addresses),
+                subnet_ipv6_cidrs=tuple(map(str, _networks(eni.subnet, 6))),
             )
             for index, eni in sorted(instance.nics.items())
             if eni.id in self.backend.enis and self.status(eni) is not Status.ATTACHING
@@ -209,22 +268,28 @@ class World:
         self._seen.setdefault(instance.id, deque(maxlen=SNAPSHOTS)).append((time.monotonic(), interfaces))
 
     def create(self, call: ElasticNetworkInterfaces) -> ActionResult:
-        """CreateNetworkInterface."""
+        """CreateNetworkInterface.  Whoever repeats a token gets the same ENI, even one that was deleted meanwhile."""
         subnet = self.backend.get_subnet(call._get_param("SubnetId"))
         asked = [item["PrivateIpAddress"] for item in _primary_first(call._get_param("PrivateIpAddresses", []))]
         if primary := call._get_param("PrivateIpAddress"):
             asked.insert(0, primary)
+        asked_ipv6 = [_canonical(item["Ipv6Address"]) for item in call._get_param("Ipv6Addresses", [])]
+        count = call._get_int_param("Ipv6AddressCount", 0)
+        if asked_ipv6 and count:
+            raise EC2ClientError(
+                "InvalidParameterCombination",
+                "The parameter ipv6Addresses cannot be used with the parameter ipv6AddressCount",
+            )
         groups = call._get_param("Groups", [])
-        for group in groups:
-            if self.backend.get_security_group_from_id(group) is None:
-                raise EC2ClientError("InvalidGroup.NotFound", f"The security group '{group}' does not exist")
+        self._require_groups(groups)
+        call.error_on_dryrun()
         token = call._get_param("ClientToken")
         eni = self._created_before(token, call)
         if eni is None:
-            self.require_free(subnet, asked)
-        call.error_on_dryrun()
-        if eni is None:
-            addresses = asked or [self._free_address(subnet)]
+            self.require_free(subnet, asked, asked_ipv6)
+            if subnet.assign_ipv6_address_on_creation and not asked_ipv6:
+                count = count or 1
+            addresses = asked or self.free_ipv4_addresses(subnet, 1)
             eni = self.backend.create_network_interface(
                 subnet,
                 addresses[0],
@@ -232,9 +297,9 @@ class World:
                 description=call._get_param("Description"),
                 tags=add_tag_specification(call._get_param("TagSpecifications", [])),
             )
-            self.adopt(eni, addresses[1:])
+            self.adopt(eni, addresses[1:], asked_ipv6 or self._free_ipv6_addresses(subnet, count))
             if token:
-                self._tokens[token] = (_fingerprint(call), eni.id)
+                self._tokens[token] = (_fingerprint(call), eni)
         return ActionResult({"NetworkInterface": eni, "ClientToken": token})
 
     def describe(self, call: ElasticNetworkInterfaces) -> ActionResult:
@@ -249,22 +314,25 @@ class World:
         call.error_on_dryrun()
         for eni_id in ids:
             self.backend.get_network_interface(eni_id)
-        found = [eni for eni in self.backend.enis.values() if not ids or eni.id in ids]
-        for name, patterns in call._filters_from_querystring().items():
-            values = _filter(name)
-            found = [eni for eni in found if _matches(values(eni), patterns)]
-        page, token = _page(found, page_size, call._get_param("NextToken"))
-        return ActionResult({"NetworkInterfaces": page, "NextToken": token})
+        enis = [eni for eni in self.backend.enis.values() if not ids or eni.id in ids]
+        for eni in enis:
+            self._show_associations(eni)
+        found = select(enis, call._filters_from_querystring(), _FILTERS)
+        shown, token = page(found, page_size, call._get_param("NextToken"))
+        return ActionResult({"NetworkInterfaces": shown, "NextToken": token})
 
     def attach(self, call: ElasticNetworkInterfaces) -> ActionResult:
         """
         AttachNetworkInterface.
 
         Only a running instance is accepted: the real EC2 also attaches to a stopped one, which no failover wants.
+        The lab's instance types have one network card, 0.
         """
         eni = self.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
         instance = self.backend.get_instance(call._get_param("InstanceId"))
         index = int(call._get_param("DeviceIndex"))
+        card = int(call._get_param("NetworkCardIndex") or 0)
+        call.error_on_dryrun()
         if instance.state != "running":
             raise EC2ClientError("IncorrectState", f"Instance '{instance.id}' is not running but {instance.state}.")
         if eni.availability_zone != instance.availability_zone:
@@ -274,34 +342,35 @@ class World:
             )
         if eni.attachment_id is not None:
             raise EC2ClientError("InvalidNetworkInterface.InUse", f"Interface: [{eni.id}] in use.")
+        if card != 0:
+            raise EC2ClientError("InvalidParameterValue", f"Value ({card}) for parameter networkCardIndex is invalid.")
         if index in instance.nics:
             raise EC2ClientError(
                 "InvalidParameterValue",
                 f"Instance '{instance.id}' already has an interface attached at device index '{index}'.",
             )
-        limit = INSTANCE_TYPES[instance.instance_type]["NetworkInfo"]["MaximumNetworkInterfaces"]
+        limit = INSTANCE_TYPES[instance.instance_type]["NetworkInfo"]["NetworkCards"][card]["MaximumNetworkInterfaces"]
         if len(instance.nics) >= limit:
             raise EC2ClientError(
                 "AttachmentLimitExceeded",
                 f"Interface count {len(instance.nics) + 1} exceeds the limit for {instance.instance_type}",
             )
-        call.error_on_dryrun()
         attachment_id = instance.attach_eni(eni, index)
         eni.delete_on_termination = False
         self._turn(eni, Status.ATTACHING)
         self.after(self.profile.attach, lambda: self._attached(eni, attachment_id))
-        return ActionResult({"AttachmentId": attachment_id, "NetworkCardIndex": 0})
+        return ActionResult({"AttachmentId": attachment_id, "NetworkCardIndex": card})
 
     def detach(self, call: ElasticNetworkInterfaces) -> EmptyResult:
         """DetachNetworkInterface."""
         attachment_id = call._get_param("AttachmentId")
         forced = bool(call._get_param("Force", False))
         eni = self._attached_by(attachment_id)
+        call.error_on_dryrun()
         if eni.device_index == 0:
             raise EC2ClientError("OperationNotPermitted", "The network interface at device index 0 cannot be detached.")
         if self.status(eni) is Status.DETACHING and not forced:
             raise EC2ClientError("IncorrectState", f"Attachment '{attachment_id}' is already detaching.")
-        call.error_on_dryrun()
         if forced:
             self._forced.add(attachment_id)
         self._turn(eni, Status.DETACHING)
@@ -315,9 +384,9 @@ class World:
     def delete(self, call: ElasticNetworkInterfaces) -> EmptyResult:
         """DeleteNetworkInterface."""
         eni = self.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
+        call.error_on_dryrun()
         if eni.attachment_id is not None:
             raise EC2ClientError("InvalidParameterValue", f"Network interface '{eni.id}' is currently in use.")
-        call.error_on_dryrun()
         self._delete(eni)
         return EmptyResult()
 
@@ -327,6 +396,7 @@ class World:
         attachment_id = call._get_param("Attachment.AttachmentId")
         if attachment_id is not None and attachment_id != eni.attachment_id:
             raise _no_such_attachment(attachment_id)
+        self._require_groups(call._get_param("Groups", []))
         call.error_on_dryrun()
         if attachment_id is not None:
             eni.delete_on_termination = bool(call._get_param("Attachment.DeleteOnTermination", False))
@@ -363,7 +433,8 @@ class World:
         assert eni.instance is not None, "an attachment has an instance"
         if self.devices.guest(eni.instance.id) is Guest.OFF:
             return
-        self.devices.plug(eni.id, eni.mac_address, _addresses(eni), eni.instance.id, int(eni.device_index or 0))
+        addresses = [*_ipv4_addresses(eni), *eni.ipv6_addresses]
+        self.devices.plug(eni.id, eni.mac_address, addresses, eni.instance.id, int(eni.device_index or 0))
         self._plugged.add(eni.id)
         self._record_device(eni, "visible")
 
@@ -416,6 +487,11 @@ class World:
                 "event": "attachment",
                 "eni": eni.id,
                 "address": eni.private_ip_address,
+                "addresses": [
+                    *_ipv4_addresses(eni),
+                    *eni.ipv6_addresses,
+                    *(allocation.address for allocation in self.elastic.associations(eni)),
+                ],
                 "attachment": eni.attachment_id,
                 "instance": eni.instance.id if eni.instance else None,
                 "status": str(status),
@@ -443,51 +519,100 @@ class World:
 
     def _created_before(self, token: str | None, call: ElasticNetworkInterfaces) -> NetworkInterface | None:
         """
-        The ENI that a call with the same token has made.
+        The ENI that a call with the same token has made, gone or not.
 
-        What EC2 answers when that ENI has been deleted since is unverified; here a new one is made.
+        unverified: that EC2 answers with one that is gone.  It is the harder case for whoever calls.
         """
-        fingerprint, eni_id = self._tokens.get(token or "", ("", ""))
-        eni = self.backend.enis.get(eni_id)
-        if eni is not None and fingerprint != _fingerprint(call):
+        fingerprint, eni = self._tokens.get(token or "", (None, None))
+        if fingerprint is not None and fingerprint != _fingerprint(call):
             raise EC2ClientError(
                 "IdempotentParameterMismatch",
                 f"The client token '{token}' has been used with other parameters.",
             )
         return eni
 
+    def _require_groups(self, groups: Iterable[str]) -> None:
+        for group in groups:
+            if self.backend.get_security_group_from_id(group) is None:
+                raise EC2ClientError("InvalidGroup.NotFound", f"The security group '{group}' does not exist")
+
+    def _show_associations(self, eni: NetworkInterface) -> None:
+        """Each private address is shown with its own association; moto serialises these items as they are."""
+        for item in eni.private_ip_addresses:
+            item["Association"] = self.elastic.shown(eni, item["PrivateIpAddress"])
+
     def _taken(self, subnet: Subnet) -> set[str]:
         return {
-            address for eni in self.backend.enis.values() if eni.subnet.id == subnet.id for address in _addresses(eni)
+            address
+            for eni in self.backend.enis.values()
+            if eni.subnet.id == subnet.id
+            for address in (*_ipv4_addresses(eni), *eni.ipv6_addresses)
         }
 
-    def _free_address(self, subnet: Subnet) -> str:
-        taken = self._taken(subnet)
-        cidr = IPv4Network(subnet.cidr_block)
-        for address in cidr:
-            if str(address) not in taken and _why_unusable(address, cidr) is None:
-                return str(address)
-        raise EC2ClientError(
-            "InsufficientFreeAddressesInSubnet",
-            f"There are not enough free addresses in subnet '{subnet.id}' to satisfy the requested number.",
-        )
+    def _free_ipv6_addresses(self, subnet: Subnet, count: int) -> list[str]:
+        cidrs = _networks(subnet, 6)
+        if count and not cidrs:
+            raise EC2ClientError("InvalidParameterValue", f"The subnet '{subnet.id}' has no IPv6 CIDR block.")
+        taken, found = self._taken(subnet), list[str]()
+        while len(found) < count:
+            address = str(cidrs[0][self.rng.randrange(cidrs[0].num_addresses)])
+            if address not in {*taken, *found} and _why_unusable(address, cidrs) is None:
+                found.append(address)
+        return found
 
     def _delete(self, eni: NetworkInterface) -> None:
+        self.elastic.forget(eni)
         self.backend.delete_network_interface(eni.id)
-        for address in _addresses(eni):
+        for address in _ipv4_addresses(eni):
             eni.subnet.del_subnet_ip(address)
 
 
-def _why_unusable(address: IPv4Address, subnet: IPv4Network) -> str | None:
-    """Why no ENI can have the address: AWS keeps the first four and the last of each subnet (VPC guide)."""
-    if address not in subnet:
-        return "Address does not fall within the subnet's address range"
-    if int(address) - int(subnet.network_address) < 4 or address == subnet.broadcast_address:
-        return "Address is in subnet's reserved address range"
-    return None
+def _why_unusable(address: str, cidrs: Sequence[Network]) -> str | None:
+    """
+    Why no ENI can have the address in a subnet with these CIDR blocks.
+
+    AWS keeps the first four addresses and the last of each (VPC guide).
+    """
+    try:
+        wanted = ip_address(address)
+    except ValueError:
+        return "not an IP address"
+    for cidr in cidrs:
+        if wanted in cidr:
+            place = int(wanted) - int(cidr.network_address)
+            if place < 4 or place == cidr.num_addresses - 1:
+                return "Address is in subnet's reserved address range"
+            return None
+    return "Address does not fall within the subnet's address range"
 
 
-def _addresses(eni: NetworkInterface) -> list[str]:
+def _networks(subnet: Subnet, version: int) -> list[Network]:
+    """The CIDR blocks of the subnet for this version of IP."""
+    if version == 4:
+        return [IPv4Network(subnet.cidr_block)]
+    return [IPv6Network(item["ipv6CidrBlock"]) for item in subnet.ipv6_cidr_block_association_set]
+
+
+def _canonical(address: str) -> str:
+    """An IPv6 address as EC2 shows it, in lower case and compressed; anything else unchanged."""
+    try:
+        return str(IPv6Address(address))
+    except ValueError:
+        return address
+
+
+def place_on_outpost(thing: Subnet | NetworkInterface | Instance, arn: str | None) -> None:
+    """Let a subnet, an ENI or an instance show the Outpost that it is on, None for none."""
+    thing.outpost_arn = arn  # type: ignore[union-attr]  # moto has no Outposts, but serialises what it finds
+
+
+def outpost_of(subnet: Subnet) -> str | None:
+    """The ARN of the Outpost that the subnet is on, if any."""
+    arn: str | None = getattr(subnet, "outpost_arn", None)
+    return arn
+
+
+def _ipv4_addresses(eni: NetworkInterface) -> list[str]:
     """All private IPv4 addresses of the ENI, the primary one first."""
     return [item["PrivateIpAddress"] for item in eni.private_ip_addresses]
 
@@ -497,7 +622,7 @@ def _primary_first(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _fingerprint(call: ElasticNetworkInterfaces) -> str:
-    return json.dumps({**call.params, "ClientToken": None}, sort_keys=True, default=str)
+    return json.dumps({**call.params, "ClientToken": None, "DryRun": None}, sort_keys=True, default=str)
 
 
 def _no_such_attachment(attachment_id: str) -> EC2ClientError:
@@ -506,11 +631,9 @@ def _no_such_attachment(attachment_id: str) -> EC2ClientError:
     )
 
 
-Values = Callable[[NetworkInterface], Iterable[object]]
-
-_FILTERS: dict[str, Values] = {
+_FILTERS: dict[str, Values[NetworkInterface]] = {
     "addresses.primary": lambda eni: [str(bool(item["Primary"])).lower() for item in eni.private_ip_addresses],
-    "addresses.private-ip-address": _addresses,
+    "addresses.private-ip-address": _ipv4_addresses,
     "attachment.attachment-id": lambda eni: [eni.attachment_id],
     "attachment.delete-on-termination": lambda eni: _of_attachment(
         eni, lambda attachment: str(bool(attachment.delete_on_termination)).lower()
@@ -518,18 +641,21 @@ _FILTERS: dict[str, Values] = {
     "attachment.device-index": lambda eni: _of_attachment(eni, lambda attachment: attachment.device_index),
     "attachment.instance-id": lambda eni: _of_attachment(eni, lambda attachment: attachment.instance_id),
     "attachment.status": lambda eni: _of_attachment(eni, lambda attachment: attachment.status),
+    "association.allocation-id": lambda eni: _of_association(eni, "AllocationId"),
+    "association.association-id": lambda eni: _of_association(eni, "AssociationId"),
+    "association.public-ip": lambda eni: _of_association(eni, "PublicIp"),
     "availability-zone": lambda eni: [eni.availability_zone],
     "description": lambda eni: [eni.description],
     "group-id": lambda eni: [group.id for group in eni._group_set],
     "interface-type": lambda eni: [eni.interface_type],
+    "ipv6-addresses.ipv6-address": lambda eni: eni.ipv6_addresses,
     "mac-address": lambda eni: [eni.mac_address],
     "network-interface-id": lambda eni: [eni.id],
     "owner-id": lambda eni: [eni.owner_id],
     "private-dns-name": lambda eni: [item.get("PrivateDnsName") for item in eni.private_ip_addresses],
-    "private-ip-address": _addresses,
+    "private-ip-address": _ipv4_addresses,
     "status": lambda eni: [eni.status],
     "subnet-id": lambda eni: [eni.subnet.id],
-    "tag-key": lambda eni: [tag["key"] for tag in eni.get_tags()],
     "vpc-id": lambda eni: [eni.vpc_id],
 }
 
@@ -538,35 +664,9 @@ def _of_attachment(eni: NetworkInterface, value: Callable[[Attachment], object])
     return [] if eni.attachment is None else [value(eni.attachment)]
 
 
-def _filter(name: str) -> Values:
-    if name.startswith("tag:"):
-        key = name.removeprefix("tag:")
-        return lambda eni: [tag["value"] for tag in eni.get_tags() if tag["key"] == key]
-    try:
-        return _FILTERS[name]
-    except KeyError:
-        raise EC2ClientError("InvalidParameterValue", f"The filter '{name}' is invalid") from None
-
-
-def _matches(values: Iterable[object], patterns: Sequence[str]) -> bool:
-    """Whether one value fits one pattern; EC2's patterns know * and ?, and care for case."""
-    return any(fnmatch.fnmatchcase(str(value), pattern) for value in values for pattern in patterns)
-
-
-def _page(
-    found: list[NetworkInterface], size: int | None, token: str | None
-) -> tuple[list[NetworkInterface], str | None]:
-    """The page after the token, and the token of the next one; MaxResults is 5 to 1000 [BOTO]."""
-    if size is not None and not 5 <= size <= 1000:
-        raise EC2ClientError("InvalidParameterValue", f"Value ({size}) for parameter maxResults is invalid.")
-    if token is not None:
-        last = base64.urlsafe_b64decode(token).decode()
-        if last not in {eni.id for eni in found}:
-            raise EC2ClientError("InvalidNextToken", f"The token '{token}' is invalid.")
-        found = list(itertools.dropwhile(lambda eni: eni.id != last, found))[1:]
-    if size is None or len(found) <= size:
-        return found, None
-    return found[:size], base64.urlsafe_b64encode(found[size - 1].id.encode()).decode()
+def _of_association(eni: NetworkInterface, name: str) -> list[object]:
+    """From the associations of all private addresses, not only of the primary one."""
+    return [item["Association"][name] for item in eni.private_ip_addresses if name in (item.get("Association") or {})]
 
 
 _worlds: dict[str, World] = {}
@@ -597,6 +697,14 @@ def _patch() -> None:
         ("delete_network_interface", World.delete),
     ):
         _route(ElasticNetworkInterfaces, name, lambda call: call.current_account, _without_original(rule))
+    for name, elastic_rule in (
+        ("allocate_address", ElasticIps.allocate),
+        ("describe_addresses", ElasticIps.describe),
+        ("associate_address", ElasticIps.associate),
+        ("disassociate_address", ElasticIps.disassociate),
+        ("release_address", ElasticIps.release),
+    ):
+        _route(ElasticIPAddresses, name, lambda call: call.current_account, _of_elastic(elastic_rule))
     _route(
         ElasticNetworkInterfaces,
         "modify_network_interface_attribute",
@@ -617,6 +725,9 @@ def _patch() -> None:
         lambda world, _backend, _original, filters: [_existing(world, filters["network-interface-id"])],
     )
     _route_property(NetworkInterface, "attachment", lambda world, eni: world.attachment(eni))
+    _route_property(
+        NetworkInterface, "association", lambda world, eni: world.elastic.shown(eni, eni.private_ip_address)
+    )
     # moto mixes the instance's groups in.
     _route_property(NetworkInterface, "group_set", lambda _world, eni: eni._group_set)
     # The primary ENI of a terminated instance is deleted, and stays in `nics` (see World._release).
@@ -635,6 +746,10 @@ def _existing(world: World, eni_id: str) -> NetworkInterface:
 
 def _without_original(rule: Callable[[World, Any], Any]) -> Callable[..., Any]:
     return lambda world, subject, _original: rule(world, subject)
+
+
+def _of_elastic(rule: Callable[[ElasticIps, Any], Any]) -> Callable[..., Any]:
+    return lambda world, subject, _original: rule(world.elastic, subject)
 
 
 def _route(owner: type, name: str, account: Callable[[Any], str], rule: Callable[..., Any]) -> None:

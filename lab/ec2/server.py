@@ -30,14 +30,31 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from mypy_boto3_ec2 import EC2Client
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from lab.ec2.elastic import border_group
+from lab.ec2.past import Past
 from lab.ec2.profiles import Profile
-from lab.ec2.rules import Devices, Interface, Record, World, install, uninstall
+from lab.ec2.rules import (
+    Devices,
+    Interface,
+    Record,
+    World,
+    install,
+    outpost_of,
+    place_on_outpost,
+    uninstall,
+)
 from lab.ec2.transport import Faults, Transport
 
 REGION = "us-west-2"
 ZONE = "us-west-2-lax-1a"
+LOCAL_ZONES = {ZONE: "usw2-lax1-az1", "us-west-2-lax-1b": "usw2-lax1-az2"}
+"""The zones that moto does not know, by name, with their ids."""
+BORDER_GROUP = border_group(ZONE)
 VPC_CIDR = "10.0.0.0/16"
+VPC_IPV6_CIDR = "2001:db8::/56"
 SUBNET_CIDR = "10.0.0.0/24"
+SUBNET_IPV6_CIDR = "2001:db8:0:1::/64"
+COIP_POOL = "ipv4pool-coip-00000000000000001"
 INSTANCE_TYPE = "m5.large"
 CREDENTIALS_LIFE = timedelta(hours=6)
 
@@ -47,7 +64,11 @@ _accounts = itertools.count(210_000_000_001)
 
 @dataclass(frozen=True)
 class Instance:
-    """What never changes about a worker: its id, its primary ENI (id, MAC, primary address), and where it is."""
+    """
+    What never changes about a worker: its id, its primary ENI (id, MAC, primary addresses), and where it is.
+
+    `ipv6` and `outpost_arn` are None for a worker that has none.
+    """
 
     instance_id: str
     eni_id: str
@@ -57,17 +78,21 @@ class Instance:
     zone: str
     region: str
     account: str
+    ipv6: str | None = None
+    outpost_arn: str | None = None
 
 
 class Scheduler:
     """
-    What EC2 does later: a heap of actions, performed in order of time by one thread under the lock.
+    What EC2 does later: a heap of actions, performed in order of time by one thread under the lock.  `changed` is
+    called under the lock after each.
 
     An action that raises is a defect of the lab.  It is logged, and `stop` raises the first such exception.
     """
 
-    def __init__(self, lock: AbstractContextManager[object]) -> None:
+    def __init__(self, lock: AbstractContextManager[object], changed: Callable[[], None]) -> None:
         self._lock = lock
+        self._changed = changed
         self._wake = threading.Condition()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -99,6 +124,7 @@ class Scheduler:
             try:
                 with self._lock:
                     action()
+                    self._changed()
             except Exception as error:  # raised by stop(); the world must go on until then
                 logger.exception("a transition failed")
                 self._failure = self._failure or error
@@ -142,10 +168,10 @@ class Ec2:
     ) -> None:
         self.profile = profile
         self.account = str(next(_accounts))
-        self.faults = Faults()
+        self.faults = Faults(self._remember)
         self._callers: dict[str, str] = {}
         self._lock = threading.RLock()
-        self._scheduler = Scheduler(self._lock)
+        self._scheduler = Scheduler(self._lock, self._remember)
         self._world = World(
             account=self.account,
             region=REGION,
@@ -155,6 +181,7 @@ class Ec2:
             after=self._scheduler.after,
             rng=random.Random(f"world {seed}"),
         )
+        self._past = Past(self._world, self.faults.staleness)
         install(self._world)
         self._build()
         transport = Transport(
@@ -162,6 +189,7 @@ class Ec2:
             account=self.account,
             region=REGION,
             lock=self._lock,
+            past=self._past,
             profile=profile,
             faults=self.faults,
             record=record,
@@ -173,17 +201,48 @@ class Ec2:
         self.endpoint_url = _url(sock or self._loopback)
 
     def _build(self) -> None:
-        """Make the VPC, its subnet in the Local Zone and a security group."""
+        """Make the VPC with its internet gateway, its subnet in the Local Zone and a security group."""
         zones = RegionsAndZonesBackend.zones[REGION]
-        if all(zone.name != ZONE for zone in zones):
-            zones.append(Zone(ZONE, REGION, "usw2-lax1-az1", "local-zone"))
+        known = {zone.name for zone in zones}
+        zones.extend(Zone(name, REGION, id_, "local-zone") for name, id_ in LOCAL_ZONES.items() if name not in known)
         backend = self._world.backend
-        self.vpc_id: str = backend.create_vpc(VPC_CIDR).id
-        subnet = backend.create_subnet(self.vpc_id, SUBNET_CIDR, availability_zone=ZONE)
-        # moto takes a zone's first subnet for the default one, which gives every instance a public address.
-        subnet.default_for_az = subnet.map_public_ip_on_launch = False
-        self.subnet_id: str = subnet.id
+        vpc = backend.create_vpc(VPC_CIDR)
+        vpc.associate_vpc_cidr_block(VPC_CIDR, amazon_provided_ipv6_cidr_block=True)["cidr_block"] = VPC_IPV6_CIDR
+        self.vpc_id: str = vpc.id
+        backend.attach_internet_gateway(backend.create_internet_gateway().id, self.vpc_id)
+        self.subnet_id: str = self.add_subnet(SUBNET_CIDR, ZONE, ipv6_cidr=SUBNET_IPV6_CIDR)
         self.security_group_id: str = backend.create_security_group("lab-workers", "The lab's workers", self.vpc_id).id
+
+    def add_subnet(self, cidr: str, zone: str, *, ipv6_cidr: str | None = None, outpost_arn: str | None = None) -> str:
+        """Make another subnet of the VPC; the answer is its id.  For an Outpost `zone` is the one that it is anchored
+        in.  Raises EC2ClientError when it overlaps another.
+        """
+        with self._lock:
+            subnet = self._world.backend.create_subnet(self.vpc_id, cidr, ipv6_cidr, availability_zone=zone)
+            # moto takes a zone's first subnet for the default one, which gives every instance a public address.
+            subnet.default_for_az = subnet.map_public_ip_on_launch = False
+            place_on_outpost(subnet, outpost_arn)
+            self._remember()
+            return str(subnet.id)
+
+    def add_interfaces(self, count: int, subnet_id: str) -> None:
+        """Let other people's ENIs take the lowest free addresses of a subnet, quicker than by calls."""
+        with self._lock:
+            subnet = self._world.backend.get_subnet(subnet_id)
+            for address in self._world.free_ipv4_addresses(subnet, count):
+                self._world.adopt(self._world.backend.create_network_interface(subnet, address))
+            self._remember()
+
+    def allocate(self, public_ip: str, border_group: str = BORDER_GROUP, *, customer_owned: bool = False) -> str:
+        """Allocate an Elastic IP with this address, or a customer-owned one; the answer is the allocation's id.
+
+        Raises EC2ClientError for an address that is allocated already, or a border group of no zone in the Region.
+        """
+        with self._lock:
+            pool = COIP_POOL if customer_owned else None
+            allocation = self._world.elastic.add(public_ip, border_group, pool)
+            self._remember()
+            return allocation.id
 
     def run_instance(
         self,
@@ -191,30 +250,40 @@ class Ec2:
         address: str,
         secondary_addresses: Sequence[str] = (),
         tags: Mapping[str, str] | None = None,
+        *,
+        ipv6: str | None = None,
+        instance_type: str = INSTANCE_TYPE,
+        subnet_id: str | None = None,
     ) -> Instance:
         """
         Start a worker with its primary ENI; running at once.
+
+        secondary_addresses: further ones of that ENI, IPv4 and IPv6.
+        ipv6: its primary IPv6 address.
+        subnet_id: that of the lab's subnet unless named.
 
         Raises EC2ClientError when an address is taken or not of the subnet.
         """
         with self._lock:
             backend = self._world.backend
-            subnet = backend.get_subnet(self.subnet_id)
-            self._world.require_free(subnet, [address, *secondary_addresses])
+            subnet = backend.get_subnet(subnet_id or self.subnet_id)
+            secondary_ipv4s = [other for other in secondary_addresses if ":" not in other]
+            ipv6s = [*([ipv6] if ipv6 else []), *(other for other in secondary_addresses if ":" in other)]
+            self._world.require_free(subnet, [address, *secondary_ipv4s], ipv6s)
             all_tags = {"Name": name, "kubernetes.io/cluster/lab": "owned", **(tags or {})}
             reservation = backend.run_instances(
                 "ami-lab",
                 1,
                 None,
                 [],
-                instance_type=INSTANCE_TYPE,
+                instance_type=instance_type,
                 is_instance_type_default=False,
                 region_name=REGION,
                 security_group_ids=[self.security_group_id],
                 nics=[
                     {
                         "DeviceIndex": 0,
-                        "SubnetId": self.subnet_id,
+                        "SubnetId": subnet.id,
                         "PrivateIpAddress": address,
                         "DeleteOnTermination": True,
                     }
@@ -224,11 +293,30 @@ class Ec2:
             )
             instance = reservation.instances[0]
             eni = instance.nics[0]
-            self._world.adopt(eni, secondary_addresses)
+            outpost_arn = outpost_of(subnet)
+            place_on_outpost(instance, outpost_arn)
+            self._world.adopt(eni, secondary_ipv4s, ipv6s)
             eni.add_tags({"kubernetes.io/cluster/lab": "owned"})
             self._world.note_interfaces(instance)
+            self._remember()
             self._callers[_access_key_id(instance.id)] = instance.id
-            return Instance(instance.id, eni.id, eni.mac_address, address, INSTANCE_TYPE, ZONE, REGION, self.account)
+            return Instance(
+                instance_id=instance.id,
+                eni_id=eni.id,
+                mac=eni.mac_address,
+                address=address,
+                instance_type=instance_type,
+                zone=subnet.availability_zone,
+                region=REGION,
+                account=self.account,
+                ipv6=ipv6,
+                outpost_arn=outpost_arn,
+            )
+
+    def _remember(self) -> None:
+        """Something has changed, or will be asked about later."""
+        with self._lock:
+            self._past.note()
 
     def credentials(self, instance_id: str) -> dict[str, str]:
         """What the IMDS of this instance hands out, as its JSON names it; calls signed with it are the instance's."""

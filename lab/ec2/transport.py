@@ -22,12 +22,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from lab.ec2.past import Past
 from lab.ec2.profiles import Profile
 from lab.ec2.rules import Record
 
 
 class Effect(StrEnum):
-    """What a fault does to a call.  Only LOSE lets the call take effect."""
+    """What a fault does to a call.  Only LOSE and STALE let the call take effect."""
 
     DENY = "deny"  # UnauthorizedOperation
     THROTTLE = "throttle"  # RequestLimitExceeded
@@ -35,6 +36,7 @@ class Effect(StrEnum):
     HANG = "hang"  # the connection stays open, no answer comes while the fault lasts
     REFUSE = "refuse"  # the connection is closed without an answer
     LOSE = "lose"  # the call takes effect, then the connection is closed without an answer
+    STALE = "stale"  # a Describe is answered as of `seconds` ago
 
 
 @dataclass(eq=False)
@@ -45,12 +47,14 @@ class Fault(AbstractContextManager["Fault"]):
     actions: the EC2 actions that it hits; None: every action.
     caller: the instance whose calls it hits; None: everybody's.
     count: how many calls it hits; None: any number.
+    seconds: how stale the answers are, where that is the effect; not older than the fault itself.
     """
 
     effect: Effect
     actions: frozenset[str] | None = None
     caller: str | None = None
     count: int | None = None
+    seconds: float = 0.0
     hits: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -66,9 +70,14 @@ class Fault(AbstractContextManager["Fault"]):
 
 
 class Faults:
-    """The faults of one endpoint.  Where several fit a call, the first to have begun hits it."""
+    """
+    The faults of one endpoint.  Where several fit a call, the first to have begun hits it.
 
-    def __init__(self) -> None:
+    `remember` is called before and after answers begin to be stale: what is so now has to be told later.
+    """
+
+    def __init__(self, remember: Callable[[], None]) -> None:
+        self._remember = remember
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
@@ -78,11 +87,12 @@ class Faults:
         actions: Collection[str] | None = None,
         caller: str | None = None,
         count: int | None = None,
+        seconds: float = 0.0,
     ) -> Fault:
         """Turn a fault on; see Fault for the parameters."""
         if isinstance(actions, str):
             raise TypeError(f"actions are a collection, not the string {actions!r}")
-        fault = Fault(effect, None if actions is None else frozenset(actions), caller, count)
+        fault = Fault(effect, None if actions is None else frozenset(actions), caller, count, seconds)
         with self._lock:
             self._faults.append(fault)
         return fault
@@ -115,6 +125,21 @@ class Faults:
         """Cut one instance off from EC2: its calls vanish."""
         return self.begin(Effect.HANG, caller=caller)
 
+    def stale(self, seconds: float, actions: Collection[str] | None = None, caller: str | None = None) -> Fault:
+        """Answer Describes as of so many seconds ago, or as of now where that would be before now."""
+        self._remember()  # forgets what was remembered for a fault that has ended
+        fault = self.begin(Effect.STALE, actions, caller, seconds=seconds)
+        self._remember()
+        return fault
+
+    def staleness(self) -> float | None:
+        """How stale the stalest answers are that can be given now, None where none can."""
+        with self._lock:
+            return max(
+                (fault.seconds for fault in self._faults if fault.effect is Effect.STALE and not fault.ended.is_set()),
+                default=None,
+            )
+
     def clear(self) -> None:
         """End all faults."""
         with self._lock:
@@ -127,6 +152,8 @@ class Faults:
         with self._lock:
             self._faults = [fault for fault in self._faults if not fault.ended.is_set()]
             for fault in self._faults:
+                if fault.effect is Effect.STALE and not action.startswith("Describe"):
+                    continue
                 if fault.actions is not None and action not in fault.actions:
                     continue
                 if fault.caller is not None and fault.caller != caller:
@@ -153,6 +180,7 @@ class Transport:
         account: str,
         region: str,
         lock: AbstractContextManager[object],
+        past: Past,
         profile: Profile,
         faults: Faults,
         record: Record,
@@ -163,6 +191,7 @@ class Transport:
         self._account = account
         self._region = region
         self._lock = lock
+        self._past = past
         self._profile = profile
         self._faults = faults
         self._record = record
@@ -207,8 +236,8 @@ class Transport:
         half = self._rng.uniform(*self._profile.answer) / 2
         time.sleep(half)
         answer = (
-            self._apply(environ, body)
-            if fault is None or fault.effect is Effect.LOSE
+            self._apply(environ, body, action, fault)
+            if fault is None or fault.effect in (Effect.LOSE, Effect.STALE)
             else self._failure(fault.effect, action, caller)
         )
         time.sleep(half)
@@ -219,7 +248,7 @@ class Transport:
         start_response(answer.status, answer.headers)
         return [answer.body]
 
-    def _apply(self, environ: WSGIEnvironment, body: bytes) -> "_Answer":
+    def _apply(self, environ: WSGIEnvironment, body: bytes, action: str, fault: Fault | None) -> "_Answer":
         """Let moto answer, in the account of this endpoint."""
         answer = _Answer("500 no answer", [], b"")
 
@@ -227,8 +256,11 @@ class Transport:
             answer.status, answer.headers = status, headers
 
         environ = {**environ, "wsgi.input": io.BytesIO(body), "HTTP_X_MOTO_ACCOUNT_ID": self._account}
-        with self._lock:
+        stale = fault is not None and fault.effect is Effect.STALE
+        with self._lock, self._past.as_of(fault.seconds) if fault and stale else contextlib.nullcontext():
             answer.body = b"".join(self._app(environ, start_response))
+            if not action.startswith("Describe"):
+                self._past.note()
         return answer
 
     def _failure(self, effect: Effect, action: str, caller: str) -> "_Answer":

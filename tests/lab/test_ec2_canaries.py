@@ -1,5 +1,5 @@
 """
-moto alone still lacks each rule that lab/ec2/rules.py adds.
+moto alone still lacks each rule that lab/ec2 adds (rules.py, elastic.py, filters.py).
 
 A canary that dies says: this moto has learnt the rule, so that part of the layer may go.  All canaries are asked once,
 in one fresh process that never imports the lab (this file, run as a program), against moto's own server.
@@ -56,6 +56,10 @@ class Moto:
         """The id of a new ENI."""
         return str(self.create(**more)["NetworkInterfaceId"])
 
+    def allocation(self) -> str:
+        """The id of a new Elastic IP."""
+        return str(self.ec2.allocate_address(Domain="vpc")["AllocationId"])
+
     def run(self, **more: Any) -> str:
         """The id of a new instance."""
         return self.ec2.run_instances(
@@ -82,7 +86,7 @@ CANARIES: dict[str, tuple[str, Callable[[Moto], bool]]] = {}
 
 
 def canary(rule: str) -> Callable[[Callable[[Moto], bool]], Callable[[Moto], bool]]:
-    """The decorated function says whether moto lacks what `rule`, a name in rules.py, adds."""
+    """The decorated function says whether moto lacks what `rule`, a name in lab/ec2, adds."""
 
     def register(lacks: Callable[[Moto], bool]) -> Callable[[Moto], bool]:
         CANARIES[lacks.__name__] = rule, lacks
@@ -144,7 +148,7 @@ def filter_attachment_status(moto: Moto) -> bool:
     return not accepted(moto.filtered, "attachment.status", "attached")
 
 
-@canary("_page")
+@canary("page")
 def paging(moto: Moto) -> bool:
     """Pages have no end."""
     for _ in range(6):
@@ -247,6 +251,131 @@ def delete_in_use(moto: Moto) -> bool:
     return accepted(moto.ec2.delete_network_interface, NetworkInterfaceId=one)
 
 
+@canary("World.require_free")
+def taken_ipv6_address(moto: Moto) -> bool:
+    """Two ENIs get one IPv6 address, outside of any subnet."""
+    ipv6 = [{"Ipv6Address": "2001:db8:f::1"}]
+    return accepted(moto.create, Ipv6Addresses=ipv6) and accepted(moto.create, Ipv6Addresses=ipv6)
+
+
+@canary("_canonical")
+def ipv6_spelling(moto: Moto) -> bool:
+    """An IPv6 address is kept as the caller spelt it."""
+    shown = moto.create(Ipv6Addresses=[{"Ipv6Address": "2001:DB8:F:0::2"}])["Ipv6Addresses"]
+    return bool(shown == [{"Ipv6Address": "2001:DB8:F:0::2"}])
+
+
+@canary("World._created_before")
+def token_with_other_parameters(moto: Moto) -> bool:
+    """A token is not bound to what was asked for."""
+    moto.create(ClientToken="u")
+    return accepted(moto.create, ClientToken="u")
+
+
+@canary("World._created_before")
+def token_of_a_deleted_eni(moto: Moto) -> bool:
+    """A token is forgotten with its ENI."""
+    first = moto.eni(ClientToken="v", address="10.0.0.91")
+    moto.ec2.delete_network_interface(NetworkInterfaceId=first)
+    return moto.eni(ClientToken="v", address="10.0.0.91") != first
+
+
+@canary("World._require_groups")
+def groups_of_nothing(moto: Moto) -> bool:
+    """An unknown security group is made up."""
+    return accepted(moto.create, Groups=["sg-00000000000000000"])
+
+
+@canary("_FILTERS")
+def filter_ipv6_address(moto: Moto) -> bool:
+    """The filter is not known."""
+    moto.create(Ipv6Addresses=[{"Ipv6Address": "2001:db8:f::3"}])
+    return not accepted(moto.filtered, "ipv6-addresses.ipv6-address", "2001:db8:f::3")
+
+
+@canary("_FILTERS")
+def filter_association(moto: Moto) -> bool:
+    """The filter is not known."""
+    moto.ec2.associate_address(AllocationId=moto.allocation(), NetworkInterfaceId=moto.eni())
+    return not accepted(moto.filtered, "association.allocation-id", "eipalloc-*")
+
+
+@canary("FILTER_VALUES")
+def filter_values(moto: Moto) -> bool:
+    """A filter may have any number of values."""
+    many = [f"10.0.{n // 250}.{n % 250}" for n in range(201)]
+    return accepted(moto.ec2.describe_network_interfaces, Filters=[{"Name": "private-ip-address", "Values": many}])
+
+
+@canary("ElasticIps.associate")
+def reassociation_by_default(moto: Moto) -> bool:
+    """An Elastic IP does not move unless that is asked for."""
+    allocation = moto.allocation()
+    moto.ec2.associate_address(AllocationId=allocation, NetworkInterfaceId=moto.eni())
+    return not accepted(moto.ec2.associate_address, AllocationId=allocation, NetworkInterfaceId=moto.eni())
+
+
+@canary("ElasticIps.associate")
+def association_leaves_the_old_eni(moto: Moto) -> bool:
+    """The old ENI goes on showing the Elastic IP."""
+    allocation, old = moto.allocation(), moto.eni()
+    for one in old, moto.eni():
+        moto.ec2.associate_address(AllocationId=allocation, NetworkInterfaceId=one, AllowReassociation=True)
+    return "Association" in moto.show(old)
+
+
+@canary("ElasticIps.associate")
+def association_is_idempotent(moto: Moto) -> bool:
+    """Asked twice, an association gets another id."""
+    allocation, one = moto.allocation(), moto.eni()
+    first, second = (
+        moto.ec2.associate_address(AllocationId=allocation, NetworkInterfaceId=one)["AssociationId"] for _ in range(2)
+    )
+    return bool(first != second)
+
+
+@canary("ElasticIps.associate")
+def association_with_a_foreign_address(moto: Moto) -> bool:
+    """The private address need not be the ENI's, and is ignored."""
+    return accepted(
+        moto.ec2.associate_address,
+        AllocationId=moto.allocation(),
+        NetworkInterfaceId=moto.eni(),
+        PrivateIpAddress="192.0.2.1",
+    )
+
+
+@canary("ElasticIps.associate")
+def internet_gateway(moto: Moto) -> bool:
+    """A VPC without an internet gateway has Elastic IPs."""
+    return accepted(moto.ec2.associate_address, AllocationId=moto.allocation(), NetworkInterfaceId=moto.eni())
+
+
+@canary("ElasticIps.add")
+def network_border_group(moto: Moto) -> bool:
+    """Network border groups, even invented ones, are ignored."""
+    allocation = moto.ec2.allocate_address(Domain="vpc", NetworkBorderGroup="us-west-2-nowhere-1")
+    shown = moto.ec2.describe_addresses(AllocationIds=[allocation["AllocationId"]])["Addresses"][0]
+    return "NetworkBorderGroup" not in shown
+
+
+@canary("ElasticIps.forget")
+def deletion_ends_the_association(moto: Moto) -> bool:
+    """An Elastic IP stays with a deleted ENI."""
+    allocation, one = moto.allocation(), moto.eni()
+    moto.ec2.associate_address(AllocationId=allocation, NetworkInterfaceId=one)
+    moto.ec2.delete_network_interface(NetworkInterfaceId=one)
+    return "AssociationId" in moto.ec2.describe_addresses(AllocationIds=[allocation])["Addresses"][0]
+
+
+@canary("ElasticIps.release")
+def release_in_use(moto: Moto) -> bool:
+    """An associated Elastic IP can be released."""
+    allocation = moto.allocation()
+    moto.ec2.associate_address(AllocationId=allocation, NetworkInterfaceId=moto.eni())
+    return accepted(moto.ec2.release_address, AllocationId=allocation)
+
+
 @canary("World.modify")
 def delete_on_termination(moto: Moto) -> bool:
     """DeleteOnTermination cannot be set."""
@@ -293,7 +422,7 @@ def answers() -> dict[str, bool]:
 @pytest.mark.parametrize("name", CANARIES)
 def test_moto_alone_still_lacks_the_rule(answers: dict[str, bool], name: str) -> None:
     """Where this fails, moto has the rule now, and ours may go."""
-    assert answers[name], f"moto has learnt {name}: see {CANARIES[name][0]} in lab/ec2/rules.py"
+    assert answers[name], f"moto has learnt {name}: see {CANARIES[name][0]} in lab/ec2"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from mypy_boto3_ec2.type_defs import NetworkInterfaceTypeDef
 
 from lab.ec2 import PROFILES, Ec2, Guest, Profile
 
-SOON = Profile("soon", attach=0.1, device=0.1, detach=0.1, force_detach=0.1, release=0.2, shutdown=0.4)
+SOON = Profile("soon", attach=0.1, device=0.1, detach=0.1, force_detach=0.1, associate=0.2, release=0.2, shutdown=0.4)
 FLOATING = "10.0.0.100"
+IPV6 = "2001:db8:0:1::100"
 
 
 @dataclass
@@ -24,15 +26,26 @@ class Machines:
     plugged: dict[str, tuple[str, int]] = field(default_factory=dict)
     guests: dict[str, Guest] = field(default_factory=dict)
     shut: list[str] = field(default_factory=list)
+    addresses: dict[str, list[str]] = field(default_factory=dict)
+    routed: dict[str, str] = field(default_factory=dict)
 
     def plug(self, eni_id: str, mac: str, addresses: Sequence[str], instance_id: str, device_index: int) -> None:
         """Remember where."""
         assert eni_id not in self.plugged
         self.plugged[eni_id] = (instance_id, device_index)
+        self.addresses[eni_id] = [*addresses]
 
     def unplug(self, eni_id: str) -> None:
         """Forget where."""
         del self.plugged[eni_id]
+
+    def associate(self, public: str, private: str) -> None:
+        """Remember where it leads."""
+        self.routed[public] = private
+
+    def disassociate(self, public: str) -> None:
+        """It leads nowhere."""
+        del self.routed[public]
 
     def shut_down(self, instance_id: str) -> None:
         """Remember that it was asked for."""
@@ -140,7 +153,7 @@ def test_an_address_that_some_eni_has_is_refused(lab: Lab, address: str) -> None
     assert refused(lab.create, address)[0] == "InvalidIPAddress.InUse"
 
 
-@pytest.mark.parametrize("address", ["10.0.1.5", "192.0.2.1", "10.0.0.0", "10.0.0.3", "10.0.0.255", "10.0.0.256"])
+@pytest.mark.parametrize("address", ["10.0.1.5", "192.0.2.1", "10.0.0.0", "10.0.0.3", "10.0.0.255", "10.0.0.256", IPV6])
 def test_an_address_outside_the_subnet_or_kept_by_aws_is_refused(lab: Lab, address: str) -> None:
     """So is what is no address at all."""
     code, message = refused(lab.create, address)
@@ -163,11 +176,22 @@ def test_the_same_client_token_gives_the_same_eni(lab: Lab) -> None:
     assert refused(lab.create, ClientToken="another")[0] == "InvalidIPAddress.InUse"
 
 
-def test_a_deleted_eni_frees_address_and_token(lab: Lab) -> None:
-    """Create, delete, create again with everything the same: a new ENI."""
+def test_a_deleted_eni_frees_its_address_but_not_its_token(lab: Lab) -> None:
+    """The token goes on answering with the ENI that is gone; another token makes a new one."""
     first = lab.create(ClientToken="token")
     lab.client.delete_network_interface(NetworkInterfaceId=first)
-    assert lab.create(ClientToken="token") != first
+    assert lab.create(ClientToken="token") == first
+    assert refused(lab.show, first)[0] == "InvalidNetworkInterfaceID.NotFound"
+    assert refused(lab.create, "10.0.0.101", ClientToken="token")[0] == "IdempotentParameterMismatch"
+    assert lab.create(ClientToken="token-2") != first
+
+
+def test_a_dry_run_does_not_use_a_token_up(lab: Lab) -> None:
+    """Neither before the call nor after it."""
+    assert refused(lab.create, ClientToken="token", DryRun=True)[0] == "DryRunOperation"
+    first = lab.create(ClientToken="token")
+    assert refused(lab.create, ClientToken="token", DryRun=True)[0] == "DryRunOperation"
+    assert lab.create(ClientToken="token") == first
 
 
 @pytest.mark.parametrize(
@@ -204,6 +228,98 @@ def test_filters_find_the_eni_and_no_other(lab: Lab, name: str, value: str) -> N
     assert other not in ids
 
 
+def test_an_eni_with_a_reserved_ipv6_address_gets_some_ipv4_address_too(lab: Lab) -> None:
+    """Shown and found however it was spelt, and part of what is plugged in and recorded."""
+    answer = lab.client.create_network_interface(
+        SubnetId=lab.ec2.subnet_id, Ipv6Addresses=[{"Ipv6Address": "2001:DB8:0:1:0::100"}]
+    )
+    eni, ipv4 = answer["NetworkInterface"]["NetworkInterfaceId"], answer["NetworkInterface"]["PrivateIpAddress"]
+    assert lab.show(eni)["Ipv6Addresses"] == answer["NetworkInterface"]["Ipv6Addresses"] == [{"Ipv6Address": IPV6}]
+    found = lab.client.describe_network_interfaces(
+        Filters=[{"Name": "ipv6-addresses.ipv6-address", "Values": ["2001:db8:0:1::99", IPV6]}]
+    )
+    assert [item["NetworkInterfaceId"] for item in found["NetworkInterfaces"]] == [eni]
+    lab.attach(eni, lab.a.instance_id)
+    assert lab.machines.addresses == {eni: [ipv4, IPV6]}
+    [event] = [event for event in lab.events if event["event"] == "attachment" and event["status"] == "attached"]
+    assert (event["address"], event["addresses"]) == (ipv4, [ipv4, IPV6])
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [
+        ("2001:db8:0:1::a", "InvalidIPAddress.InUse"),
+        ("2001:db8:0:1:0:0:0:30", "InvalidIPAddress.InUse"),
+        ("2001:db8:0:2::100", "InvalidParameterValue"),
+        ("2001:db8:0:1::3", "InvalidParameterValue"),
+        ("2001:db8:0:1:ffff:ffff:ffff:ffff", "InvalidParameterValue"),
+        ("10.0.0.100", "InvalidParameterValue"),
+        ("nonsense", "InvalidParameterValue"),
+    ],
+)
+def test_an_ipv6_address_that_is_taken_foreign_or_kept_by_aws_is_refused(lab: Lab, address: str, code: str) -> None:
+    """Whoever has it, and however it is spelt."""
+    lab.ec2.run_instance("worker-c", "10.0.0.12", ["2001:db8:0:1::30"], ipv6="2001:db8:0:1::a")
+    ipv6 = [{"Ipv6Address": address}]
+    assert refused(lab.client.create_network_interface, SubnetId=lab.ec2.subnet_id, Ipv6Addresses=ipv6)[0] == code
+
+
+def test_ec2_chooses_as_many_ipv6_addresses_as_are_asked_for(lab: Lab) -> None:
+    """In the subnet's block; not together with a chosen one, and not where the subnet has none."""
+    create, subnet_id = lab.client.create_network_interface, lab.ec2.subnet_id
+    eni = create(SubnetId=subnet_id, Ipv6AddressCount=2)["NetworkInterface"]
+    chosen = {item["Ipv6Address"] for item in eni["Ipv6Addresses"]}
+    assert len(chosen) == 2
+    assert all(ip_address(address) in ip_network("2001:db8:0:1::/64") for address in chosen)
+    code, _ = refused(create, SubnetId=subnet_id, Ipv6AddressCount=1, Ipv6Addresses=[{"Ipv6Address": IPV6}])
+    assert code == "InvalidParameterCombination"
+    without = lab.ec2.add_subnet("10.0.1.0/24", "us-west-2-lax-1b")
+    assert refused(create, SubnetId=without, Ipv6AddressCount=1)[0] == "InvalidParameterValue"
+
+
+def test_subnets_show_their_zone_outpost_and_ipv6(lab: Lab) -> None:
+    """And so do an ENI and an instance on the Outpost."""
+    arn = "arn:aws:outposts:us-west-2:210000000001:outpost/op-0123456789abcdef0"
+    other = lab.ec2.add_subnet("10.0.1.0/24", "us-west-2-lax-1b", outpost_arn=arn)
+    shown = lab.client.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [lab.ec2.vpc_id]}])["Subnets"]
+    by_id = {subnet["SubnetId"]: subnet for subnet in shown}
+    assert set(by_id) == {lab.ec2.subnet_id, other}
+    mine = by_id[lab.ec2.subnet_id]
+    assert mine["AvailabilityZone"] == "us-west-2-lax-1a"
+    assert "OutpostArn" not in mine
+    assert [item["Ipv6CidrBlock"] for item in mine["Ipv6CidrBlockAssociationSet"]] == ["2001:db8:0:1::/64"]
+    assert (mine["AssignIpv6AddressOnCreation"], mine["MapPublicIpOnLaunch"]) == (False, False)
+    assert (by_id[other]["AvailabilityZone"], by_id[other]["OutpostArn"]) == ("us-west-2-lax-1b", arn)
+    assert by_id[other]["Ipv6CidrBlockAssociationSet"] == []
+    eni = lab.client.create_network_interface(SubnetId=other)["NetworkInterface"]
+    assert (eni["AvailabilityZone"], eni["OutpostArn"]) == ("us-west-2-lax-1b", arn)
+    worker = lab.ec2.run_instance("worker-c", "10.0.1.12", subnet_id=other)
+    assert lab.instance(worker.instance_id)["OutpostArn"] == arn
+    assert "OutpostArn" not in lab.instance(lab.a.instance_id)
+
+
+def test_groups_source_check_and_deletion_on_termination_can_be_changed(lab: Lab) -> None:
+    """Each is shown by a later Describe; unknown groups are refused and change nothing."""
+    eni = lab.create()
+    attachment = lab.attach(eni, lab.a.instance_id)
+    other = lab.client.create_security_group(GroupName="other", Description="other", VpcId=lab.ec2.vpc_id)["GroupId"]
+    modify = lab.client.modify_network_interface_attribute
+    assert refused(modify, NetworkInterfaceId=eni, Groups=["sg-00000000000000000"])[0] == "InvalidGroup.NotFound"
+    before = lab.show(eni)
+    assert [group["GroupId"] for group in before["Groups"]] == [lab.ec2.security_group_id]
+    assert (before["SourceDestCheck"], before["Attachment"]["DeleteOnTermination"]) == (True, False)
+    modify(NetworkInterfaceId=eni, Groups=[other])
+    modify(NetworkInterfaceId=eni, SourceDestCheck={"Value": False})
+    modify(NetworkInterfaceId=eni, Attachment={"AttachmentId": attachment, "DeleteOnTermination": True})
+    after = lab.show(eni)
+    assert [group["GroupId"] for group in after["Groups"]] == [other]
+    assert (after["SourceDestCheck"], after["Attachment"]["DeleteOnTermination"]) == (False, True)
+    modify(NetworkInterfaceId=eni, SourceDestCheck={"Value": True})
+    modify(NetworkInterfaceId=eni, Attachment={"AttachmentId": attachment, "DeleteOnTermination": False})
+    after = lab.show(eni)
+    assert (after["SourceDestCheck"], after["Attachment"]["DeleteOnTermination"]) == (True, False)
+
+
 @pytest.mark.parametrize("name", ["mac-address", "network-interface-id", "subnet-id", "vpc-id", "group-id"])
 def test_filters_by_id_find_what_has_it(lab: Lab, name: str) -> None:
     """The value is read from the ENI itself; an unknown value finds nothing."""
@@ -230,6 +346,25 @@ def test_an_unknown_filter_is_an_error(lab: Lab) -> None:
         lab.client.describe_network_interfaces, Filters=[{"Name": "private-ip-adress", "Values": ["x"]}]
     )
     assert (code, "private-ip-adress" in message) == ("InvalidParameterValue", True)
+
+
+def test_without_a_size_a_page_ends_after_a_thousand(lab: Lab) -> None:
+    """Whoever does not follow the pages misses ENIs; a filter with many values is answered in one call."""
+    subnet_id = lab.ec2.add_subnet("10.0.16.0/20", "us-west-2-lax-1b")
+    lab.ec2.add_interfaces(1100, subnet_id)
+    floating = lab.create()
+    assert len(lab.client.describe_network_interfaces()["NetworkInterfaces"]) == 1000
+    found = lab.client.get_paginator("describe_network_interfaces").paginate().build_full_result()
+    ids = {eni["NetworkInterfaceId"] for eni in found["NetworkInterfaces"]}
+    assert (len(ids), floating in ids) == (1103, True)
+    addresses = [f"10.0.17.{last}" for last in range(199)]
+    name = "addresses.private-ip-address"
+    few = lab.client.describe_network_interfaces(Filters=[{"Name": name, "Values": [*addresses, FLOATING]}])
+    assert len(few["NetworkInterfaces"]) == 200
+    code, _ = refused(
+        lab.client.describe_network_interfaces, Filters=[{"Name": name, "Values": [*addresses, FLOATING, "x"]}]
+    )
+    assert code == "FilterLimitExceeded"
 
 
 def test_pages_show_every_eni_once(lab: Lab) -> None:
@@ -275,10 +410,20 @@ def test_describe_instances_shows_hot_plugged_enis(lab: Lab) -> None:
     ]
 
 
-def test_the_instance_type_tells_its_slots(lab: Lab) -> None:
-    """DescribeInstanceTypes for one type says three ENIs, as the attach enforces."""
-    types = lab.client.describe_instance_types(InstanceTypes=["m5.large"])["InstanceTypes"]
-    assert [item["NetworkInfo"]["MaximumNetworkInterfaces"] for item in types] == [3]
+@pytest.mark.parametrize(
+    ("instance_type", "slots"), [("m5.large", 3), ("t3.medium", 3), ("t3.small", 3), ("t3.nano", 2)]
+)
+def test_the_instance_type_tells_its_slots(lab: Lab, instance_type: Any, slots: int) -> None:
+    """By DescribeInstanceTypes, in all and for the network card; the attach enforces the same number."""
+    [shown] = lab.client.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
+    assert shown["NetworkInfo"]["MaximumNetworkInterfaces"] == slots
+    [card] = shown["NetworkInfo"]["NetworkCards"]
+    assert (card["NetworkCardIndex"], card["MaximumNetworkInterfaces"]) == (0, slots)
+    worker = lab.ec2.run_instance("worker-c", "10.0.0.12", instance_type=instance_type)
+    assert lab.instance(worker.instance_id)["InstanceType"] == instance_type
+    for index in range(1, slots):
+        lab.attach(lab.create(f"10.0.0.{100 + index}"), worker.instance_id, index)
+    assert refused(lab.attach, lab.create(), worker.instance_id, slots)[0] == "AttachmentLimitExceeded"
 
 
 def test_an_attached_eni_cannot_be_attached_again(lab: Lab) -> None:
@@ -488,7 +633,9 @@ def test_a_dry_run_says_that_it_would_work_and_does_nothing(lab: Lab) -> None:
     """For every mutating call of the product."""
     eni, other = lab.create(), lab.create("10.0.0.101")
     attachment = lab.attach(eni, lab.a.instance_id)
-    before = lab.client.describe_network_interfaces()["NetworkInterfaces"]
+    spare, used = lab.ec2.allocate("203.0.113.100"), lab.ec2.allocate("203.0.113.101")
+    association = lab.client.associate_address(AllocationId=used, NetworkInterfaceId=eni)["AssociationId"]
+    before = lab.client.describe_network_interfaces()["NetworkInterfaces"], lab.client.describe_addresses()["Addresses"]
     calls: list[tuple[Callable[..., object], dict[str, Any]]] = [
         (lab.client.create_network_interface, {"SubnetId": lab.ec2.subnet_id, "PrivateIpAddress": "10.0.0.102"}),
         (
@@ -499,10 +646,35 @@ def test_a_dry_run_says_that_it_would_work_and_does_nothing(lab: Lab) -> None:
         (lab.client.delete_network_interface, {"NetworkInterfaceId": other}),
         (lab.client.create_tags, {"Resources": [eni], "Tags": [{"Key": "a", "Value": "b"}]}),
         (lab.client.modify_network_interface_attribute, {"NetworkInterfaceId": eni, "Description": {"Value": "x"}}),
+        (lab.client.associate_address, {"AllocationId": spare, "NetworkInterfaceId": other}),
+        (lab.client.disassociate_address, {"AssociationId": association}),
+        (lab.client.release_address, {"AllocationId": spare}),
     ]
     for call, params in calls:
         assert refused(call, DryRun=True, **params)[0] == "DryRunOperation", call
-    assert lab.client.describe_network_interfaces()["NetworkInterfaces"] == before
+    assert (
+        lab.client.describe_network_interfaces()["NetworkInterfaces"],
+        lab.client.describe_addresses()["Addresses"],
+    ) == before
+
+
+def test_a_dry_run_asks_for_permission_not_for_the_state(lab: Lab) -> None:
+    """What could not succeed as things are is allowed all the same; what does not exist cannot be allowed."""
+    eni = lab.create()
+    attachment = lab.attach(eni, lab.a.instance_id)
+    calls: list[tuple[Callable[..., object], dict[str, Any]]] = [
+        (lab.client.create_network_interface, {"SubnetId": lab.ec2.subnet_id, "PrivateIpAddress": FLOATING}),
+        (
+            lab.client.attach_network_interface,
+            {"NetworkInterfaceId": eni, "InstanceId": lab.b.instance_id, "DeviceIndex": 0},
+        ),
+        (lab.client.delete_network_interface, {"NetworkInterfaceId": eni}),
+    ]
+    for call, params in calls:
+        assert refused(call, DryRun=True, **params)[0] == "DryRunOperation", call
+    lab.client.detach_network_interface(AttachmentId=attachment)
+    code, _ = refused(lab.client.detach_network_interface, AttachmentId=attachment, DryRun=True)
+    assert code == "InvalidAttachmentID.NotFound"
 
 
 def test_worlds_do_not_see_each_other(start: Callable[[Profile], Lab]) -> None:

@@ -149,6 +149,54 @@ def test_a_hanging_call_holds_nobody_else_up(lab: Lab) -> None:
     assert lab.count() == 1
 
 
+def test_stale_describes_lag_behind_what_was_written(lab: Lab) -> None:
+    """One caller's Describes tell what was so a second ago, everybody else's what is so; writes are not stale."""
+    eni, fresh = lab.create(), lab.ec2.client("fresh")
+
+    def attachment(client: EC2Client) -> str | None:
+        [shown] = client.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"]
+        return shown.get("Attachment", {}).get("Status")
+
+    with lab.ec2.faults.stale(1.0, caller=lab.worker.instance_id):
+        assert attachment(lab.client) is None
+        began = time.monotonic()
+        answer = lab.client.attach_network_interface(
+            NetworkInterfaceId=eni, InstanceId=lab.worker.instance_id, DeviceIndex=1
+        )
+        assert (attachment(lab.client), attachment(fresh)) == (None, "attached")
+        [shown] = lab.client.describe_instances(InstanceIds=[lab.worker.instance_id])["Reservations"]
+        assert len(shown["Instances"][0]["NetworkInterfaces"]) == 1
+        with pytest.raises(ClientError) as caught:
+            lab.client.attach_network_interface(
+                NetworkInterfaceId=eni, InstanceId=lab.worker.instance_id, DeviceIndex=2
+            )
+        assert code(caught.value) == "InvalidNetworkInterface.InUse"
+        while attachment(lab.client) is None:
+            assert time.monotonic() < began + 5
+        assert time.monotonic() - began >= 1.0
+    with lab.ec2.faults.stale(60.0, caller=lab.worker.instance_id):
+        lab.client.detach_network_interface(AttachmentId=answer["AttachmentId"])
+        lab.client.delete_network_interface(NetworkInterfaceId=eni)
+        assert attachment(lab.client) == "attached"
+    assert lab.count() == 1
+
+
+def test_a_stale_describe_of_addresses_shows_the_former_association(lab: Lab) -> None:
+    """On both sides; but nothing older than the fault itself."""
+    allocation, eni = lab.ec2.allocate("203.0.113.100"), lab.create()
+    with lab.ec2.faults.stale(60.0):
+        lab.client.associate_address(AllocationId=allocation, NetworkInterfaceId=eni)
+        assert "AssociationId" not in lab.client.describe_addresses()["Addresses"][0]
+        [shown] = lab.client.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"]
+        assert "Association" not in shown
+        another = lab.client.create_network_interface(SubnetId=lab.ec2.subnet_id)["NetworkInterface"]
+        with pytest.raises(ClientError) as caught:
+            lab.client.describe_network_interfaces(NetworkInterfaceIds=[another["NetworkInterfaceId"]])
+        assert code(caught.value) == "InvalidNetworkInterfaceID.NotFound"
+    assert "AssociationId" in lab.client.describe_addresses()["Addresses"][0]
+    assert lab.count() == 3
+
+
 def test_a_partition_cuts_off_one_caller(lab: Lab) -> None:
     """The worker gets no answer, the lab's client does; afterwards both do."""
     cut = lab.ec2.faults.partition(lab.worker.instance_id)

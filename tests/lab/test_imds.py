@@ -66,7 +66,8 @@ def test_without_a_valid_token_nothing_is_told(lab: Lab) -> None:
     assert lab.get("instance-id", token).text == lab.worker.instance_id
     lab.imds.expire_tokens()
     assert lab.get("instance-id", token).status_code == 401
-    short, asked = lab.put(ttl="1").text, time.monotonic()
+    asked = time.monotonic()
+    short = lab.put(ttl="1").text
     assert lab.get("instance-id", short).status_code == 200
     while lab.get("instance-id", short).status_code != 401:
         assert time.monotonic() - asked < 5
@@ -106,6 +107,33 @@ def test_the_node_learns_who_and_where_it_is(lab: Lab) -> None:
         f"{subnet}/local-ipv4s": "10.0.0.10\n10.0.0.20",
         f"{subnet}/subnet-ipv4-cidr-block": "10.0.0.0/24",
     }
+
+
+def test_ipv6_shows_where_there_is_some(lab: Lab) -> None:
+    """The worker's own, its pods' and a hot-plugged ENI's; a worker without any has no such path."""
+    subnet = f"network/interfaces/macs/{lab.worker.mac}"
+    assert lab.get("ipv6").status_code == lab.get(f"{subnet}/ipv6s").status_code == 404
+    worker = lab.ec2.run_instance(
+        "worker-b", "10.0.0.11", ["10.0.0.30", "2001:db8:0:1::30"], ipv6="2001:db8:0:1::b", instance_type="t3.small"
+    )
+    lab.imds.instance = worker
+    subnet = f"network/interfaces/macs/{worker.mac}"
+    assert lab.get("ipv6").text == "2001:db8:0:1::b"
+    assert lab.get("instance-type").text == "t3.small"
+    assert lab.get(f"{subnet}/local-ipv4s").text == "10.0.0.11\n10.0.0.30"
+    assert lab.get(f"{subnet}/ipv6s").text == "2001:db8:0:1::b\n2001:db8:0:1::30"
+    assert lab.get(f"{subnet}/subnet-ipv6-cidr-blocks").text == "2001:db8:0:1::/64"
+
+
+def test_a_worker_on_an_outpost_and_in_another_zone_says_so(lab: Lab) -> None:
+    """Both come from its subnet; a subnet without IPv6 shows none."""
+    arn = "arn:aws:outposts:us-west-2:210000000001:outpost/op-0123456789abcdef0"
+    subnet_id = lab.ec2.add_subnet("10.0.1.0/24", "us-west-2-lax-1b", outpost_arn=arn)
+    assert lab.get("outpost-arn").status_code == 404
+    lab.imds.instance = worker = lab.ec2.run_instance("worker-b", "10.0.1.11", subnet_id=subnet_id)
+    assert lab.get("outpost-arn").text == arn
+    assert lab.get("placement/availability-zone").text == "us-west-2-lax-1b"
+    assert lab.get(f"network/interfaces/macs/{worker.mac}/subnet-ipv6-cidr-blocks").status_code == 404
 
 
 def test_an_attached_eni_shows_late_and_goes_late(lab: Lab) -> None:

@@ -1,0 +1,100 @@
+"""What the contract cannot compare, since the endpoint has real time: the pure model's own time, and its lag."""
+
+import pytest
+
+from floatingip.errors import CloudUnavailable, LookAgain
+from floatingip.model import OWNER_TAG, Allocation, AttachmentStatus, Eni, InstanceState
+from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
+
+
+class World:
+    """One ENI, two instances, and an EC2 that takes its time."""
+
+    def __init__(self) -> None:
+        self.ec2 = FakeEc2(Delays(attach=3.0, detach=2.5, force_detach=4.0, release=20.0, shutdown=30.0))
+        self.cloud = FakeCloud(self.ec2)
+        self.subnet = self.ec2.add_subnet("10.0.0.0/24")
+        self.a, self.b = (self.ec2.add_instance(f"10.0.0.{last}", self.subnet) for last in (10, 11))
+        self.eni = self.cloud.create_eni(Allocation("eipalloc-1"), self.subnet, {OWNER_TAG: "x"}, "token")
+
+    def show(self, cloud: FakeCloud | None = None) -> Eni:
+        [eni] = (cloud or self.cloud).describe_enis("x")
+        return eni
+
+    def status(self, cloud: FakeCloud | None = None) -> AttachmentStatus | None:
+        attachment = self.show(cloud).attachment
+        return attachment.status if attachment else None
+
+
+@pytest.fixture
+def world() -> World:
+    """A new one."""
+    return World()
+
+
+def test_each_transition_takes_its_time(world: World) -> None:
+    """Attaching, attached, detaching, gone: not a moment before, and then at once."""
+    attachment_id = world.cloud.attach_eni(world.eni.id, world.a, frozenset())
+    world.ec2.advance(2.9)
+    assert world.status() is AttachmentStatus.ATTACHING
+    world.ec2.advance(3.0)
+    assert world.status() is AttachmentStatus.ATTACHED
+    world.cloud.detach_eni(attachment_id, force=False)
+    world.ec2.advance(5.4)
+    assert world.status() is AttachmentStatus.DETACHING
+    world.ec2.advance(5.5)
+    assert world.status() is None
+
+
+def test_an_overtaken_attach_does_not_finish_on_the_next_attachment(world: World) -> None:
+    """The first attach would have ended at 3.0; the second began at 2.5, and ends at 5.5."""
+    world.cloud.detach_eni(world.cloud.attach_eni(world.eni.id, world.a, frozenset()), force=False)
+    world.ec2.advance(2.5)
+    world.cloud.attach_eni(world.eni.id, world.b, frozenset())
+    world.ec2.advance(3.0)
+    assert world.status() is AttachmentStatus.ATTACHING
+    world.ec2.advance(5.5)
+    assert world.status() is AttachmentStatus.ATTACHED
+
+
+def test_a_terminated_instance_keeps_its_eni_for_a_while(world: World) -> None:
+    """Shutting down, then without its ENIs, then terminated."""
+    world.cloud.attach_eni(world.eni.id, world.a, frozenset())
+    world.ec2.advance(10.0)
+    world.ec2.terminate(world.a)
+    for until, state, status in (
+        (29.9, InstanceState.SHUTTING_DOWN, AttachmentStatus.ATTACHED),
+        (30.0, InstanceState.SHUTTING_DOWN, None),
+        (40.0, InstanceState.TERMINATED, None),
+    ):
+        world.ec2.advance(until)
+        assert world.cloud.describe_instances(frozenset({world.a}))[world.a].state is state
+        assert world.status() is status
+
+
+def test_a_lagging_describe_shows_the_past_to_one_observer_only(world: World) -> None:
+    """Its writes are judged by the present."""
+    late = FakeCloud(world.ec2)
+    late.lag = 5.0
+    world.ec2.advance(100.0)
+    world.cloud.attach_eni(world.eni.id, world.a, frozenset())
+    world.ec2.advance(104.9)
+    assert (world.status(late), world.status()) == (None, AttachmentStatus.ATTACHED)
+    with pytest.raises(LookAgain):
+        late.attach_eni(world.eni.id, world.b, frozenset())
+    world.ec2.advance(105.0)
+    assert world.status(late) is AttachmentStatus.ATTACHING
+    world.ec2.advance(200.0)
+    assert world.status(late) is AttachmentStatus.ATTACHED
+
+
+def test_an_unreachable_ec2_changes_nothing(world: World) -> None:
+    """Neither read nor write; the other observer goes on."""
+    cut = FakeCloud(world.ec2)
+    cut.reachable = False
+    with pytest.raises(CloudUnavailable):
+        cut.describe_enis("x")
+    with pytest.raises(CloudUnavailable):
+        cut.attach_eni(world.eni.id, world.a, frozenset())
+    assert world.status() is None
+    assert cut.calls == ["DescribeNetworkInterfaces", "AttachNetworkInterface"]

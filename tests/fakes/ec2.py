@@ -1,0 +1,474 @@
+"""
+A small pure model of EC2: no threads, no sleeping, no clock but the time that `advance` is told.
+
+tests/contract runs the same cases against this and against the lab's endpoint, so that it is a verified fake.  Its
+state is made of the product's own frozen values, so a past state is a shallow copy, and a Describe can lag.
+
+    ec2 = FakeEc2(Delays(attach=3.0, detach=2.5))
+    subnet = ec2.add_subnet("10.0.0.0/24")
+    worker = ec2.add_instance("10.0.0.10", subnet)
+    cloud = FakeCloud(ec2, ("sg-lab",))
+    ...
+    ec2.advance(10.0)
+
+Errors are those that floatingip.ec2.Ec2Cloud makes of EC2's codes, and name the same codes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
+
+from floatingip.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
+from floatingip.model import (
+    OWNER_TAG,
+    Address,
+    AllocationFacts,
+    Attachment,
+    AttachmentStatus,
+    Eni,
+    Instance,
+    InstanceState,
+    Subnet,
+    Target,
+)
+
+ZONE = "us-west-2-lax-1a"
+INSTANCE_TYPE = "m5.large"
+SLOTS = {"m5.large": 3, "t3.medium": 3, "t3.small": 3, "t3.nano": 2, "m5.24xlarge": 15}
+"""ENIs on the first network card, by instance type (DescribeInstanceTypes)."""
+
+HIGHEST_DEVICE_INDEX = 15
+MEMORY = 60.0
+"""Seconds of the past that a lagging Describe can show."""
+
+
+@dataclass(frozen=True)
+class Delays:
+    """Seconds from a call until it has its effect, as in lab.ec2.Profile."""
+
+    attach: float = 0.0
+    detach: float = 0.0
+    force_detach: float = 0.0
+    release: float = 0.0
+    shutdown: float = 0.0
+
+
+@dataclass(frozen=True)
+class State:
+    """What a Describe shows."""
+
+    enis: Mapping[str, Eni] = field(default_factory=dict)
+    instances: Mapping[str, Instance] = field(default_factory=dict)
+    allocations: Mapping[str, AllocationFacts] = field(default_factory=dict)
+
+    def eni(self, eni_id: str) -> Eni:
+        """The ENI.  Raises LookAgain."""
+        if eni_id not in self.enis:
+            raise LookAgain(f"InvalidNetworkInterfaceID.NotFound: {eni_id}")
+        return self.enis[eni_id]
+
+    def attached_by(self, attachment_id: str) -> tuple[Eni, Attachment]:
+        """The ENI with this attachment, and the attachment.  Raises LookAgain."""
+        for eni in self.enis.values():
+            if eni.attachment is not None and eni.attachment.id == attachment_id:
+                return eni, eni.attachment
+        raise LookAgain(f"InvalidAttachmentID.NotFound: {attachment_id}")
+
+    def instance(self, instance_id: str) -> Instance:
+        """The instance, with the device indexes that are taken.  Raises LookAgain."""
+        if instance_id not in self.instances:
+            raise LookAgain(f"InvalidInstanceID.NotFound: {instance_id}")
+        taken = (eni.attachment for eni in self.enis.values())
+        indexes = frozenset(a.device_index for a in taken if a is not None and a.instance_id == instance_id)
+        return replace(self.instances[instance_id], device_indexes=indexes)
+
+
+class FakeEc2:
+    """One VPC.  Calls that change something come from any number of FakeClouds; `now` is in seconds."""
+
+    def __init__(self, delays: Delays | None = None) -> None:
+        self.delays = delays or Delays()
+        self.now = 0.0
+        self.state = State()
+        self.subnets: dict[str, Subnet] = {}
+        self._past: deque[tuple[float, State]] = deque([(0.0, self.state)])
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._ids = itertools.count(1)
+        self._secondary: dict[Address, str] = {}
+        self._hung: set[str] = set()
+        self._created: dict[str, tuple[object, Eni]] = {}
+
+    # The world as a test builds and ruins it.
+
+    def add_subnet(self, *networks: str, zone: str = ZONE, outpost: str = "") -> Subnet:
+        """A subnet with these CIDR blocks."""
+        subnet = Subnet(self._id("subnet"), tuple(ip_network(network) for network in networks), zone, outpost)
+        self.subnets[subnet.id] = subnet
+        return subnet
+
+    def add_instance(
+        self,
+        address: str,
+        subnet: Subnet,
+        *,
+        secondary_addresses: Iterable[str] = (),
+        instance_type: str = INSTANCE_TYPE,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Run an instance with its primary ENI; the answer is its id."""
+        instance_id = self._id("i")
+        instance = Instance(
+            id=instance_id,
+            state=InstanceState.RUNNING,
+            address=IPv4Address(address),
+            zone=subnet.zone,
+            device_indexes=frozenset(),
+            tags=tags or {},
+            type=instance_type,
+            outpost=subnet.outpost,
+        )
+        primary = self._new_eni(subnet, IPv4Address(address))
+        attachment = Attachment(self._id("eni-attach"), instance_id, 0, AttachmentStatus.ATTACHED)
+        self._put(replace(primary, attachment=attachment, delete_on_termination=True))
+        self._set(instances={**self.state.instances, instance_id: instance})
+        self._secondary.update((ip_address(secondary), primary.id) for secondary in secondary_addresses)
+        return instance_id
+
+    def allocate(self, public: str, border_group: str = ZONE[:-1]) -> str:
+        """Allocate an Elastic IP; the answer is its allocation id."""
+        allocation_id = self._id("eipalloc")
+        self._put_allocation(AllocationFacts(allocation_id, public, border_group))
+        return allocation_id
+
+    def hang(self, instance_id: str) -> None:
+        """Let the guest hang: it lets go of no device until Force."""
+        self._hung.add(instance_id)
+
+    def terminate(self, instance_id: str) -> None:
+        """Begin to terminate the instance."""
+        self._turn(instance_id, InstanceState.SHUTTING_DOWN)
+        self._after(self.delays.release, lambda: self._release(instance_id))
+        self._after(self.delays.shutdown, lambda: self._turn(instance_id, InstanceState.TERMINATED))
+
+    def advance(self, until: float) -> None:
+        """Let time pass, and everything happen that is due until then."""
+        while self._due and self._due[0][0] <= until:
+            self.now, _, action = heapq.heappop(self._due)
+            action()
+        self.now = max(self.now, until)
+
+    def as_of(self, time: float) -> State:
+        """What EC2 knew at that time, at most MEMORY ago."""
+        return [state for since, state in self._past if since <= time or since == self._past[0][0]][-1]
+
+    # EC2's calls, after permissions and network.
+
+    def create(
+        self, target: Target, subnet: Subnet, groups: tuple[str, ...], tags: Mapping[str, str], token: str
+    ) -> Eni:
+        """CreateNetworkInterface: a token's answer stays the same, also when its ENI is gone."""
+        asked = (target, subnet.id, groups, tuple(sorted(tags.items())))
+        if token in self._created:
+            before, eni = self._created[token]
+            if before != asked:
+                raise LookAgain(f"IdempotentParameterMismatch: {token}")
+            return self.state.enis.get(eni.id, eni)
+        if isinstance(target, IPv4Address | IPv6Address):
+            self._require_free(target, subnet)
+        eni = replace(
+            self._new_eni(subnet, target if isinstance(target, IPv4Address) else self._free_address(subnet)),
+            ipv6s=(target,) if isinstance(target, IPv6Address) else (),
+            tags=dict(tags),
+            security_groups=tuple(sorted(groups)),
+        )
+        self._put(eni)
+        self._created[token] = (asked, eni)
+        return eni
+
+    def attach(self, eni_id: str, instance_id: str, index: int) -> str:
+        """AttachNetworkInterface at one device index, which the caller knows to be free."""
+        eni, instance = self.state.eni(eni_id), self.state.instance(instance_id)
+        if instance.state is not InstanceState.RUNNING:
+            raise LookAgain(f"IncorrectState: {instance_id} is {instance.state}")
+        if eni.zone != instance.zone:
+            raise CloudError(f"InvalidParameterCombination: {eni_id} is in {eni.zone}, {instance_id} not")
+        if eni.attachment is not None:
+            raise LookAgain(f"InvalidNetworkInterface.InUse: {eni_id}")
+        if len(instance.device_indexes) >= SLOTS[instance.type]:
+            raise NoFreeSlot(f"AttachmentLimitExceeded: {instance_id}")
+        attachment = Attachment(self._id("eni-attach"), instance_id, index, AttachmentStatus.ATTACHING)
+        self._put(replace(eni, attachment=attachment, delete_on_termination=False))
+        self._after(self.delays.attach, lambda: self._attached(attachment))
+        return attachment.id
+
+    def detach(self, attachment_id: str, *, force: bool) -> None:
+        """DetachNetworkInterface."""
+        eni, attachment = self.state.attached_by(attachment_id)
+        if attachment.device_index == 0:
+            raise CloudError(f"OperationNotPermitted: {eni.id} is a primary interface")
+        if attachment.status is AttachmentStatus.DETACHING and not force:
+            raise LookAgain(f"IncorrectState: {attachment_id} is detaching")
+        self._put(replace(eni, attachment=replace(attachment, status=AttachmentStatus.DETACHING)))
+        if force:
+            self._after(self.delays.force_detach, lambda: self._detached(attachment_id))
+        else:
+            self._after(self.delays.detach, lambda: self._detached_unless_hung(attachment))
+
+    def delete(self, eni_id: str) -> None:
+        """DeleteNetworkInterface."""
+        if self.state.eni(eni_id).attachment is not None:
+            raise LookAgain(f"InvalidParameterValue: {eni_id} is currently in use")
+        self._delete(eni_id)
+
+    def modify(self, eni_id: str, change: Callable[[Eni], Eni]) -> None:
+        """CreateTags and ModifyNetworkInterfaceAttribute."""
+        self._put(change(self.state.eni(eni_id)))
+
+    def associate(self, allocation_id: str, eni_id: str) -> None:
+        """AssociateAddress without reassociation."""
+        if allocation_id not in self.state.allocations:
+            raise CloudError(f"InvalidAllocationID.NotFound: {allocation_id}")
+        allocation, eni = self.state.allocations[allocation_id], self.state.eni(eni_id)
+        if allocation.border_group != eni.zone[:-1]:
+            raise CloudError(f"InvalidParameterValue: {allocation_id} is in {allocation.border_group}, {eni_id} not")
+        if allocation.eni_id == eni_id:
+            return
+        if allocation.eni_id or eni.allocation_id:
+            raise AddressTaken(f"Resource.AlreadyAssociated: {allocation_id} or {eni_id}")
+        self._put_allocation(replace(allocation, eni_id=eni_id))
+        self._put(replace(eni, allocation_id=allocation_id))
+
+    def disassociate(self, allocation_id: str) -> None:
+        """DisassociateAddress: what the product never does, but somebody else may."""
+        allocation = self.state.allocations[allocation_id]
+        self._put_allocation(replace(allocation, eni_id=""))
+        self.modify(allocation.eni_id, lambda eni: replace(eni, allocation_id=""))
+
+    def occupants(self, state: State, addresses: frozenset[Address]) -> tuple[Eni, ...]:
+        """The ENIs that have one of the addresses, as a secondary one too."""
+        owners = {self._secondary[address] for address in addresses if address in self._secondary}
+        return tuple(
+            eni
+            for eni in state.enis.values()
+            if eni.id in owners or not addresses.isdisjoint({eni.address, *eni.ipv6s})
+        )
+
+    # What happens later.
+
+    def _attached(self, attachment: Attachment) -> None:
+        for eni in self.state.enis.values():
+            if eni.attachment == attachment:
+                self._put(replace(eni, attachment=replace(attachment, status=AttachmentStatus.ATTACHED)))
+
+    def _detached_unless_hung(self, attachment: Attachment) -> None:
+        if attachment.instance_id not in self._hung:
+            self._detached(attachment.id)
+
+    def _detached(self, attachment_id: str) -> None:
+        for eni in self.state.enis.values():
+            if eni.attachment is not None and eni.attachment.id == attachment_id:
+                self._put(replace(eni, attachment=None, delete_on_termination=False))
+
+    def _release(self, instance_id: str) -> None:
+        for eni in tuple(self.state.enis.values()):
+            if eni.attachment is not None and eni.attachment.instance_id == instance_id:
+                self._detached(eni.attachment.id)
+                if eni.delete_on_termination:
+                    self._delete(eni.id)
+
+    def _turn(self, instance_id: str, state: InstanceState) -> None:
+        instance = replace(self.state.instances[instance_id], state=state)
+        self._set(instances={**self.state.instances, instance_id: instance})
+
+    def _after(self, delay: float, action: Callable[[], None]) -> None:
+        if delay <= 0:
+            action()
+        else:
+            heapq.heappush(self._due, (self.now + delay, next(self._order), action))
+
+    # State.
+
+    def _new_eni(self, subnet: Subnet, address: IPv4Address) -> Eni:
+        number = next(self._ids)
+        mac = ":".join(f"{byte:02x}" for byte in (0x02 << 40 | number).to_bytes(6))
+        return Eni(f"eni-{number:017x}", mac, address, subnet.id, subnet.zone)
+
+    def _id(self, kind: str) -> str:
+        return f"{kind}-{next(self._ids):017x}"
+
+    def _require_free(self, address: Address, subnet: Subnet) -> None:
+        network = subnet.network_of(address)
+        if network is None or int(address) - int(network.network_address) < 4 or address == network[-1]:
+            raise CloudError(f"InvalidParameterValue: invalid value for parameter address: {address}")
+        if self.occupants(self.state, frozenset({address})):
+            raise LookAgain(f"InvalidIPAddress.InUse: {address}")
+
+    def _free_address(self, subnet: Subnet) -> IPv4Address:
+        taken = {eni.address for eni in self.state.enis.values()} | self._secondary.keys()
+        [network] = [network for network in subnet.networks if isinstance(network, IPv4Network)]
+        for address in itertools.islice(network, 4, network.num_addresses - 1):
+            if address not in taken:
+                return address
+        raise CloudError(f"InsufficientFreeAddressesInSubnet: {subnet.id}")
+
+    def _put(self, eni: Eni) -> None:
+        self._set(enis={**self.state.enis, eni.id: eni})
+
+    def _put_allocation(self, allocation: AllocationFacts) -> None:
+        self._set(allocations={**self.state.allocations, allocation.id: allocation})
+
+    def _delete(self, eni_id: str) -> None:
+        for allocation in tuple(self.state.allocations.values()):
+            if allocation.eni_id == eni_id:
+                self._put_allocation(replace(allocation, eni_id=""))
+        self._secondary = {address: owner for address, owner in self._secondary.items() if owner != eni_id}
+        self._set(enis={id_: eni for id_, eni in self.state.enis.items() if id_ != eni_id})
+
+    def _set(
+        self,
+        enis: Mapping[str, Eni] | None = None,
+        instances: Mapping[str, Instance] | None = None,
+        allocations: Mapping[str, AllocationFacts] | None = None,
+    ) -> None:
+        self.state = State(
+            self.state.enis if enis is None else enis,
+            self.state.instances if instances is None else instances,
+            self.state.allocations if allocations is None else allocations,
+        )
+        self._past.append((self.now, self.state))
+        while len(self._past) > 1 and self._past[1][0] < self.now - MEMORY:
+            self._past.popleft()
+
+
+class FakeCloud:
+    """
+    EC2 as one observer reaches it: floatingip.ports.Cloud.
+
+    lag: how many seconds old the Describes are.
+    denied: actions that IAM refuses this observer, such as AttachNetworkInterface.
+    reachable: while false, no call comes through.
+    calls: the actions that were called, oldest first.
+    """
+
+    def __init__(self, ec2: FakeEc2, security_groups: tuple[str, ...] = ()) -> None:
+        self.lag = 0.0
+        self.denied: set[str] = set()
+        self.reachable = True
+        self.calls: list[str] = []
+        self._ec2 = ec2
+        self._groups = security_groups
+
+    def describe_enis(self, name: str) -> tuple[Eni, ...]:
+        """See :class:`floatingip.ports.Cloud`."""
+        state = self._describe("DescribeNetworkInterfaces")
+        return tuple(eni for eni in state.enis.values() if eni.tags.get(OWNER_TAG) == name)
+
+    def find_occupants(self, addresses: frozenset[Address]) -> tuple[Eni, ...]:
+        """See :class:`floatingip.ports.Cloud`."""
+        return self._ec2.occupants(self._describe("DescribeNetworkInterfaces"), addresses)
+
+    def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
+        """See :class:`floatingip.ports.Cloud`."""
+        return self._describe("DescribeAddresses").allocations.get(allocation_id)
+
+    def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
+        """See :class:`floatingip.ports.Cloud`."""
+        state = self._describe("DescribeInstances")
+        return {id_: state.instance(id_) for id_ in sorted(instance_ids) if id_ in state.instances}
+
+    def describe_subnets(self) -> tuple[Subnet, ...]:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("DescribeSubnets")
+        return tuple(self._ec2.subnets.values())
+
+    def describe_slots(self, instance_type: str) -> int:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("DescribeInstanceTypes")
+        if instance_type not in SLOTS:
+            raise CloudError(f"DescribeInstanceTypes: InvalidInstanceType: {instance_type}")
+        return SLOTS[instance_type]
+
+    def create_eni(self, target: Target, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("CreateNetworkInterface")
+        return self._ec2.create(target, subnet, self._groups, tags, token)
+
+    def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("AttachNetworkInterface")
+        # EC2 says itself which indexes are taken, whatever the caller knows; it asks for one after the other.
+        known = self._ec2.state.instances.get(instance_id)
+        really = self._ec2.state.instance(instance_id).device_indexes if known else frozenset[int]()
+        for index in range(1, HIGHEST_DEVICE_INDEX + 1):
+            if index not in taken | really:
+                return self._ec2.attach(eni_id, instance_id, index)
+        raise NoFreeSlot(f"{instance_id} has no free device index up to {HIGHEST_DEVICE_INDEX}")
+
+    def detach_eni(self, attachment_id: str, *, force: bool) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("DetachNetworkInterface")
+        self._ec2.detach(attachment_id, force=force)
+
+    def delete_eni(self, eni_id: str) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("DeleteNetworkInterface")
+        if eni_id in self._ec2.state.enis:
+            self._ec2.delete(eni_id)
+
+    def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("CreateTags")
+        self._ec2.modify(eni_id, lambda eni: replace(eni, tags={**eni.tags, **tags}))
+
+    def associate(self, allocation_id: str, eni_id: str) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("AssociateAddress")
+        self._ec2.associate(allocation_id, eni_id)
+
+    def set_security_groups(self, eni_id: str, groups: tuple[str, ...]) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("ModifyNetworkInterfaceAttribute")
+        self._ec2.modify(eni_id, lambda eni: replace(eni, security_groups=tuple(sorted(groups))))
+
+    def keep_after_termination(self, eni_id: str, attachment_id: str) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("ModifyNetworkInterfaceAttribute")
+        attachment = self._ec2.state.eni(eni_id).attachment
+        if attachment is None or attachment.id != attachment_id:
+            raise LookAgain(f"InvalidAttachmentID.NotFound: {attachment_id}")
+        self._ec2.modify(eni_id, lambda eni: replace(eni, delete_on_termination=False))
+
+    def check_source(self, eni_id: str) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("ModifyNetworkInterfaceAttribute")
+        self._ec2.modify(eni_id, lambda eni: replace(eni, source_check=True))
+
+    def rehearse(self, eni: Eni | None, subnet: Subnet, me: str) -> tuple[str, ...]:
+        """See :class:`floatingip.ports.Cloud`."""
+        actions = ["CreateNetworkInterface"]
+        if eni is not None:
+            actions += ["AttachNetworkInterface", "DetachNetworkInterface", "CreateTags"]
+        denied: list[str] = []
+        for action in actions:
+            try:
+                self._call(action)
+            except Denied as error:
+                denied.append(error.action)
+        return tuple(denied)
+
+    def _call(self, action: str) -> None:
+        self.calls.append(action)
+        if not self.reachable:
+            raise CloudUnavailable(f"{action}: no answer")
+        if action in self.denied:
+            raise Denied(f"ec2:{action}")
+
+    def _describe(self, action: str) -> State:
+        self._call(action)
+        return self._ec2.as_of(self._ec2.now - self.lag) if self.lag else self._ec2.state
