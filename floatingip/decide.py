@@ -650,8 +650,15 @@ def _sentence(memory: Memory, view: View, owner: Owner, eni: Eni, attachment: At
         state=State.TAKEOVER,
         write=Detach(attachment.id),
         look_at=owner.asked_at + LOOK_WHILE_MOVING,
-        obliged=memory.fenced == attachment.id and view.now - memory.last_write_at < CONFIRM_AFTER,
+        obliged=memory.fenced == attachment.id and _may_have_detached(memory, view),
     )
+
+
+def _may_have_detached(memory: Memory, view: View) -> bool:
+    """The detach is under way, or no answer of EC2 is newer, or it went well and Describes lag."""
+    if view.writing or memory.asked_at <= view.wrote_at:
+        return True
+    return view.now >= view.retry_at and view.now - memory.last_write_at < CONFIRM_AFTER
 
 
 def _gap_in_evidence(memory: Memory, view: View, owner: Owner, attachment: Attachment) -> str:
