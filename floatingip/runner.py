@@ -17,7 +17,15 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from floatingip.decide import Reason, State
-from floatingip.errors import AddressTaken, CloudError, ConfigurationError, Denied, HostError, MetadataError
+from floatingip.errors import (
+    AddressTaken,
+    CloudError,
+    ConfigurationError,
+    Denied,
+    FloatingIPError,
+    HostError,
+    MetadataError,
+)
 from floatingip.model import (
     Address,
     Allocation,
@@ -82,6 +90,7 @@ class _Seen:
 
     asked_at: float
     enis: Mapping[Target, Eni]
+    orphans: frozenset[str]
     instances: Mapping[str, Instance]
     subnets: tuple[Subnet, ...] | None
     allocations: Mapping[Target, AllocationFacts | None]
@@ -120,6 +129,7 @@ class Agent:
         self._look_not_before = float("-inf")
         self._rehearse_at = float("-inf")
         self._complaint = self._short = ""
+        self._orphans: frozenset[str] = frozenset()
         self._peers = Peers(me.instance_id, settings.port, self._inbox.put)
         self._server: StatusServer | None = None
         self._host = HostKeeper(edges.host, self._post_report)
@@ -129,17 +139,19 @@ class Agent:
     def attach(self) -> int:
         """Return 0 when every address is held somewhere, or EC2 stayed silent; 143 when SIGTERM came first.
 
-        Raises what waiting cannot mend, once all other addresses are held: ``AddressTaken``, ``ConfigurationError``,
-        ``Denied``, or ``CloudError`` for a write that EC2 refuses as such.
+        What waiting cannot mend is said, and raised when no address is left that could be served: ``AddressTaken``,
+        ``ConfigurationError``, ``Denied``, or ``CloudError`` for a write that EC2 refuses as such.
         """
         self._host.start()
         while not all(self._attach_ended(watch) for watch in self._watches.values()):
             self._step()
             if self._stopping():
                 return 128 + signal.SIGTERM
-        for watch in self._watches.values():
-            if (failure := self._hopeless(watch)) is not None:
-                raise failure
+        failures = [failure for watch in self._watches.values() if (failure := self._hopeless(watch)) is not None]
+        if len(failures) == len(self._watches):
+            raise failures[0]
+        for failure in failures:
+            self._log.error("attach", f"{failure}; the others are served")
         return 0
 
     def observe(self) -> int:
@@ -168,7 +180,7 @@ class Agent:
         obliged = any(watch.decision.obliged for watch in self._watches.values())
         return not obliged or time.monotonic() - self._stop_at > OBLIGED_AT_MOST
 
-    def _hopeless(self, watch: Watch) -> Exception | None:
+    def _hopeless(self, watch: Watch) -> FloatingIPError | None:
         """What waiting cannot mend."""
         decision = watch.decision
         if watch.final is not None:
@@ -176,8 +188,10 @@ class Agent:
         if decision.state is State.REFUSED:
             hint = "free it there or choose another address"
             return AddressTaken(f"{watch.target}: {decision.sentence}", hint)
-        if decision.reason in (Reason.NAME_UNKNOWN, Reason.NO_SUBNET) and watch.is_known():
+        if decision.reason is Reason.NAME_UNKNOWN:
             return ConfigurationError(decision.sentence)
+        if watch.is_known() and decision.reason in (Reason.NO_SUBNET, Reason.CANNOT_CLAIM) and watch.impossible():
+            return ConfigurationError(watch.impossible())
         return None
 
     def _attach_ended(self, watch: Watch) -> bool:
@@ -280,7 +294,10 @@ class Agent:
         wanted = frozenset(filter(None, (*holders, me)))
         if judging or not wanted <= known | instances.keys():
             instances.update(cloud.describe_instances(wanted))
-        return _Seen(asked_at, enis, instances, cloud.describe_subnets() if need_subnets else None, allocations)
+        orphans = frozenset(eni.id for eni in ours if eni not in enis.values())
+        return _Seen(
+            asked_at, enis, orphans, instances, cloud.describe_subnets() if need_subnets else None, allocations
+        )
 
     def _interfaces_by_metadata(self) -> Mapping[Target, Interface]:
         """The links with our addresses, as IMDS shows them."""
@@ -310,6 +327,12 @@ class Agent:
         shared.subnets = shared.subnets if seen.subnets is None else seen.subnets
         if not shared.name and self._me.instance_id in shared.instances:
             shared.name = cluster_name(shared.instances[self._me.instance_id].tags)
+        if seen.orphans - self._orphans:
+            left = ", ".join(sorted(seen.orphans))
+            self._log.warning(
+                "orphans", f"ours, but not in FLOATING_IP: {left}; `floatingip release --orphans` ends them"
+            )
+        self._orphans = seen.orphans
         for target, watch in self._watches.items():
             if target in seen.allocations:
                 watch.found_allocation(seen.allocations[target])

@@ -131,6 +131,10 @@ class Settings:
     """Security groups that our interfaces have and keep, as a list of ids.  Default: those of the creating worker's
     primary interface, so that what reaches a worker reaches the floating address."""
 
+    device_index: int = _setting(1, _whole(1, 15))
+    """Lowest device index at which an ENI is attached; the next free one is taken.  Default: 1, behind the primary
+    one.  On an Outpost the index can be that which makes a local network interface (``EnableLniAtDeviceIndex``)."""
+
     mark: int = _setting(0x70, _mark)
     """Bits of the firewall mark that lead replies back to the interface they came by, with a value of them for each
     floating address.  Default: 0x70, room for seven addresses (one alone uses 0x40), which neither the VPC CNI

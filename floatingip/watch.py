@@ -221,10 +221,23 @@ class Watch:
         return next((s for s in subnets if s.network_of(self.target) is not None), None)
 
     def obstacle(self) -> str:
-        """Why this node could not carry the address at all, or nothing."""
-        shared, me, subnet = self._shared, self._shared.me, self.subnet()
+        """Why this node could not carry the address at all, or not now, or nothing."""
+        shared, me = self._shared, self._shared.me
         if shared.subnets is None:
             return "its subnet is not known yet"
+        if impossible := self.impossible():
+            return impossible
+        if self.holder() == me.instance_id:
+            return ""
+        if shared.denied:
+            return f"IAM denies {', '.join(shared.denied)}; allow it to this pod's role"
+        if shared.free_slots() == 0 or self.now < shared.full_until:
+            return f"{me.instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
+        return ""
+
+    def impossible(self) -> str:
+        """What waiting does not change: why the address can never be on this node, or nothing."""
+        shared, me, subnet = self._shared, self._shared.me, self.subnet()
         if isinstance(self.target, Allocation) and (unusable := self._unusable(self.target)):
             return unusable
         if subnet is None:
@@ -235,14 +248,8 @@ class Watch:
                 f" cannot leave its zone; run on nodes of {subnet.zone} only"
             )
         if subnet.outpost != shared.outpost():
-            where = f"Outpost {subnet.outpost}" if subnet.outpost else f"zone {subnet.zone}, not on an Outpost"
-            return f"{self.target} is in {subnet.id} on {where}, this node is not; run on nodes of there only"
-        if self.holder() == me.instance_id:
-            return ""
-        if shared.denied:
-            return f"IAM denies {', '.join(shared.denied)}; allow it to this pod's role"
-        if shared.free_slots() == 0 or self.now < shared.full_until:
-            return f"{me.instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
+            where = f"on Outpost {subnet.outpost}" if subnet.outpost else f"in {subnet.zone}, not on an Outpost"
+            return f"{self.target} is {where}, this node is not; run on nodes of there only"
         return ""
 
     def _unusable(self, target: Allocation) -> str:
@@ -411,7 +418,9 @@ class Watch:
             self._begin_move(decision, write)
         subnet = self.subnet()
         mine = self._shared.instances.get(self._shared.me.instance_id)
-        taken = mine.device_indexes if mine is not None else frozenset()
+        taken = frozenset(range(self._settings.device_index)) | (
+            mine.device_indexes if mine is not None else frozenset()
+        )
 
         def job() -> None:
             began = time.monotonic()
