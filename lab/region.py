@@ -103,7 +103,7 @@ class Region:
     # What the user does.
 
     def deploy(self) -> None:
-        """`envsubst < floating-ip.yaml | kubectl apply -f -`, and wait until all is ready.  Raises TimeoutError."""
+        """`envsubst < floating-ip.yaml | kubectl apply -f -`, and wait until all was ready.  Raises TimeoutError."""
         self.cluster.apply(self._manifest("floating-ip.yaml"))
         try:
             self.cluster.wait_ready(READY_WITHIN)
@@ -124,6 +124,10 @@ class Region:
             reader = threading.Thread(target=self._read, args=(client,), name=f"client-{name}", daemon=True)
             reader.start()
             self._clients.append((client, reader))
+
+    def is_measured(self) -> bool:
+        """Clients run."""
+        return bool(self._clients)
 
     def stop_clients(self) -> None:
         """Let the clients finish what they began, and take in all that they measured."""
@@ -166,7 +170,7 @@ class Region:
         raise LookupError(f"no worker is {instance_id}")
 
     def standbys(self) -> list[Machine]:
-        """All machines but the holder."""
+        """All machines but the holder.  Raises LookupError if there is none."""
         holder = self.holder()
         return [machine for machine in self.machines.values() if machine is not holder]
 
@@ -180,8 +184,12 @@ class Region:
 
     def record_leftovers(self) -> None:
         """Record what a living worker that does not hold the address still has of it."""
-        for machine in self.standbys():
-            if machine.guest is not Guest.RUNNING:
+        try:
+            holder = self.holder().name
+        except LookupError:
+            holder = ""
+        for machine in self.machines.values():
+            if machine.name == holder or machine.guest is not Guest.RUNNING:
                 continue
             namespace = machine.worker.namespace
             for what in (
@@ -243,6 +251,7 @@ class Region:
         listener = enter(self.fabric.vpc.listen(EC2_ADDRESS, EC2_PORT))
         self.ec2 = Ec2(self.profile, self, self.history.record, self._seed, listener)
         self._resources.callback(self.ec2.stop)
+        self.administrator = self.ec2.client()
         for index, name in enumerate(self._names):
             self._add_worker(index, name)
         endpoints = [machine.worker.start_backend(0) for machine in self.machines.values()]
