@@ -691,12 +691,15 @@ def _force(memory: Memory, view: View, settings: Settings, attachment: Attachmen
     limit = settings.force_after * (1 if silent else PATIENT_FORCE)
     if view.now - memory.detaching_since < limit:
         return None
+    forced = Detach(attachment.id, force=True)
+    if memory.last_write == forced and view.now - memory.last_write_at < settings.force_after:
+        return None
     return Decision(
         State.TAKEOVER,
         Reason.DETACHING_TOO_LONG,
         "R13",
         view.now,
         detail=attachment.instance_id,
-        write=Detach(attachment.id, force=True),
+        write=forced,
         attachment_id=attachment.id,
     )

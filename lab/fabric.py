@@ -410,12 +410,13 @@ class Fabric:
         port.addresses.update(new)
 
     def _cut(self, port: _Port) -> None:
-        if port.silent:
-            self.vpc.nft(f"delete table netdev silence-{port.name}")
-            port.silent = False
+        # The link first: what was silent must not be heard of again in between.
         if port.powered:
             self.vpc.ip(f"link delete {port.name}")
             port.powered = False
+        if port.silent:
+            self.vpc.nft(f"delete table netdev silence-{port.name}")
+            port.silent = False
 
     def _answer_arp_at_once(self, port: str) -> None:
         """The default would be up to 0.8 s later; it cannot be changed for all devices, save in the first namespace."""

@@ -18,6 +18,10 @@ FLAP_LASTS = 0.1
 """Seconds for which a flapping link stays down."""
 
 
+def nothing(_region: Region, _machine: Machine) -> None:
+    """Only time passes."""
+
+
 def pod_delete(region: Region, machine: Machine) -> None:
     """`kubectl delete pod`: the Deployment makes a new one."""
     region.cluster.delete_pod(region.cluster.pod_on(machine.name).name)
@@ -31,7 +35,7 @@ def cordon_and_delete(region: Region, machine: Machine) -> None:
 
 def terminate(region: Region, machine: Machine) -> None:
     """TerminateInstances: EC2 says shutting-down at once, the machine ends a moment later."""
-    region.ec2.client().terminate_instances(InstanceIds=[machine.instance.instance_id])
+    region.administrator.terminate_instances(InstanceIds=[machine.instance.instance_id])
 
 
 def cut_power(region: Region, machine: Machine) -> None:
@@ -83,7 +87,7 @@ def detach_eni(region: Region, machine: Machine) -> None:
         for event in reversed(region.attachments())
         if event["instance"] == machine.instance.instance_id
     )
-    region.ec2.client().detach_network_interface(AttachmentId=attachment)
+    region.administrator.detach_network_interface(AttachmentId=attachment)
 
 
 def close_icmp(region: Region, _machine: Machine) -> None:

@@ -125,7 +125,7 @@ class Region:
     # What the user does.
 
     def deploy(self) -> None:
-        """`envsubst < floating-ip.yaml | kubectl apply -f -`, and wait until all is ready.  Raises TimeoutError."""
+        """`envsubst < floating-ip.yaml | kubectl apply -f -`, and wait until all was ready.  Raises TimeoutError."""
         wanted = ",".join(floating.target for floating in self.floating)
         self.cluster.apply(self._manifest("floating-ip.yaml", wanted))
         try:
@@ -147,6 +147,10 @@ class Region:
                     reader = threading.Thread(target=self._read, args=(client,), name=f"client-{name}", daemon=True)
                     reader.start()
                     self._clients.append((client, reader))
+
+    def is_measured(self) -> bool:
+        """Clients run."""
+        return bool(self._clients)
 
     def stop_clients(self) -> None:
         """Let the clients finish what they began, and take in all that they measured."""
@@ -211,6 +215,11 @@ class Region:
                 return machine
         raise LookupError(f"no worker is {instance_id}")
 
+    def standbys(self) -> list[Machine]:
+        """All machines but the holder.  Raises LookupError if there is none."""
+        holder = self.holder()
+        return [machine for machine in self.machines.values() if machine is not holder]
+
     def logged(self, **fields: str) -> list[Event]:
         """The agents' log lines with these fields."""
         return [
@@ -222,9 +231,13 @@ class Region:
     def record_leftovers(self) -> None:
         """Record what a living worker that does not hold a floating address still has of it."""
         for floating in self.floating:
-            holder, address = self.holder(floating), self.carried(floating)
+            address = self.carried(floating)
+            try:
+                holder = self.holder(floating).name
+            except LookupError:
+                holder = ""
             for machine in self.machines.values():
-                if machine is holder or machine.guest is not Guest.RUNNING:
+                if machine.name == holder or machine.guest is not Guest.RUNNING:
                     continue
                 for what in self._traces(machine, address):
                     self.history.record({"source": "lab", "event": "leftover", "what": f"{what} on {machine.name}"})
@@ -287,6 +300,7 @@ class Region:
         listener = enter(self.fabric.vpc.listen(EC2_ADDRESS, EC2_PORT))
         self.ec2 = Ec2(self.profile, self, self.history.record, self._seed, listener)
         self._resources.callback(self.ec2.stop)
+        self.administrator = self.ec2.client()
         for index, name in enumerate(self._names):
             self._add_worker(index, name)
         self.floating = tuple(self._reserve(address) for address in self._asked)

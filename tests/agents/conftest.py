@@ -18,7 +18,7 @@ def ip(*commands: str) -> None:
     subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), text=True, check=True)
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def network() -> Iterator[None]:
     """The workers' namespaces; EC2's endpoint is on the bridge."""
     if not sandbox.inside():
@@ -40,7 +40,7 @@ def network() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _killed_in_silence() -> None:
     """A thread that ends because its process was killed is no failure; any other exception in a thread is one.
 

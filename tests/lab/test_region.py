@@ -1,0 +1,256 @@
+"""The lab does not flatter: what it measures is what happened, what is wrong gets a bad verdict, and nothing stays."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import nemesis, region, scenarios
+from lab.__main__ import main
+from lab.checker import Run
+from lab.ec2 import PROFILES
+from lab.fabric import CLIENT_IN_ADDRESS, Fabric
+from lab.history import History
+from lab.region import FLOATING_IP, Machine, Region
+from lab.worker import Worker
+
+NINE = {
+    "pod-delete", "cordon-delete", "node-terminated", "power-cut", "kernel-hang", "link-flap", "rules-flushed",
+    "address-removed", "eni-detached",
+}  # fmt: skip
+
+PORT = 9999
+"""Any that nobody listens on."""
+
+
+@contextmanager
+def deployed() -> Iterator[Region]:
+    """Two workers with the product on them, and an EC2 that takes no time."""
+    with History() as history, Region(PROFILES["instant"], history, seed=1) as region:
+        region.deploy()
+        yield region
+
+
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Has it become true in this time?"""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line, in a sandbox of its own, as if it had been started outside of this one."""
+    command = [sys.executable, "-m", "lab.sandbox", sys.executable, "-m", "lab", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_clients_see_a_cut_of_300_ms_as_300_ms(in_sandbox: None) -> None:
+    """Neither more nor less, inside and outside of the VPC, with everything running that runs in a scenario."""
+    with deployed() as region:
+        region.measure("in", "out")
+        assert within(10, lambda: len(clients_answered(region)) == 2)
+        eni = region.attachments()[-1]["eni"]
+        before = time.time()
+        region.fabric.silence([eni])
+        cut = time.time()
+        time.sleep(0.3)
+        mending = time.time()
+        region.fabric.unsilence([eni])
+        mended = time.time()
+        # Attempts that began in the cut have failed by now, and later ones have succeeded.
+        time.sleep(1.2)
+        region.stop_clients()
+        run = Run(region.history.events(), FLOATING_IP)
+    assert sorted(outage.client for outage in run.outages) == ["in", "out"]
+    for outage in run.outages:
+        # An attempt starts every 20 ms; on a busy machine one may start late, and its answer come later still.
+        assert mending - cut - 0.04 <= outage.seconds <= mended - before + 0.1
+    assert run.moves == 0
+
+
+def clients_answered(region: Region) -> set[str]:
+    """The clients that had an answer."""
+    return {event["client"] for event in region.history.events() if event["event"] == "attempt" and event["ok"]}
+
+
+def test_a_hung_worker_hears_nothing_while_its_eni_goes(fabric: Fabric, workers: tuple[Worker, Worker]) -> None:
+    """Until the very end: one answer in between would make two short outages out of a long one."""
+    a = workers[0]
+    with (
+        a.namespace.listen(a.address, PORT, socket.SOCK_DGRAM) as ear,
+        fabric.client_in.listen(CLIENT_IN_ADDRESS, 0, socket.SOCK_DGRAM) as mouth,
+    ):
+        ear.settimeout(1)
+        mouth.sendto(b"before", (a.address, PORT))
+        assert ear.recv(10) == b"before"
+        fabric.silence([a.eni_id])
+        gone = threading.Event()
+
+        def talk() -> None:
+            while not gone.wait(0.001):
+                mouth.sendto(b"after", (a.address, PORT))
+
+        talking = threading.Thread(target=talk)
+        talking.start()
+        fabric.unplug(a.eni_id)
+        gone.set()
+        talking.join()
+        ear.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            ear.recv(10)
+
+
+def test_what_a_worker_keeps_is_recorded(in_sandbox: None) -> None:
+    """An observer that was stopped while the ENI moved leaves rules and marks; going on, it removes them."""
+    with deployed() as region:
+        old, [new] = region.holder(), region.standbys()
+        assert leftovers(region) == set()
+        region.cluster.freeze_node(old.name)
+        nemesis.detach_eni(region, old)
+        assert within(10, lambda: held_by(region, new))
+        kept = ("rule 900", "rule 901", "nft table floatingip_0a000064")
+        assert leftovers(region) == {f"{what} on {old.name}" for what in kept}
+        region.cluster.thaw_node(old.name)
+        assert within(5, lambda: not leftovers(region))
+        old.worker.namespace.ip(f"address add {FLOATING_IP}/32 dev lo")
+        assert leftovers(region) == {f"link lo on {old.name}"}
+
+
+def held_by(region: Region, machine: Machine) -> bool:
+    """Is this the holder now?"""
+    with suppress(LookupError):
+        return region.holder() is machine
+    return False
+
+
+def leftovers(region: Region) -> set[str]:
+    """What the lab finds left behind now."""
+    seen = len(region.history.events())
+    region.record_leftovers()
+    return {event["what"] for event in region.history.events()[seen:] if event["event"] == "leftover"}
+
+
+def test_teardown_leaves_nothing_behind(in_sandbox: None) -> None:
+    """No namespace, mount, process or thread, even where a test failed, one node hangs and the other has no power."""
+    before = everything()
+    with pytest.raises(RuntimeError, match="a test fails"):
+        fail_amid_ruins(before)
+    assert within(2, lambda: everything() == before), everything() ^ before
+
+
+def fail_amid_ruins(before: set[str]) -> None:
+    """Deploy, break everything, raise."""
+    with deployed() as region:
+        region.measure("in", "out")
+        holder, [standby] = region.holder(), region.standbys()
+        nemesis.hang_kernel(region, holder)
+        nemesis.cut_power(region, standby)
+        kinds = {thing.split()[0] for thing in everything() - before}
+        assert kinds == {"namespace", "mount", "process", "thread"}
+        raise RuntimeError("a test fails")
+
+
+def everything() -> set[str]:
+    """All of this sandbox that a region may leave behind."""
+    return {
+        *(f"namespace {path.name}" for path in Path("/run/netns").iterdir()),
+        *(f"mount {line.split()[4]}" for line in Path("/proc/self/mountinfo").read_text().splitlines()),
+        *(f"process {path.name}" for path in Path("/proc").glob("[0-9]*")),
+        *(f"thread {thread.name}" for thread in threading.enumerate()),
+    }
+
+
+def test_power_cut_from_the_command_line(tmp_path: Path) -> None:
+    """The verdict is on the terminal, in the file and in the exit code."""
+    file = tmp_path / "verdict.json"
+    done = lab("run", "power-cut", "--ec2", "instant", "--json", str(file), "--seed", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads(file.read_text())
+    assert {key: verdict[key] for key in ("scenario", "carry", "ec2", "moves", "verdict", "seed")} == {
+        "scenario": "power-cut", "carry": "eni", "ec2": "instant", "moves": 1, "verdict": "ok", "seed": 1,
+    }  # fmt: skip
+    assert 0.5 < verdict["outage_s"] <= scenarios.INSTANT
+    assert verdict["ec2_calls"]["DetachNetworkInterface"] == 1
+    assert "the holder loses power" in done.stdout
+    assert "takeover" in done.stdout
+    assert f"{verdict['outage_s']:.2f} s" in done.stdout
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Adds the scenario `broken`, and waits less long for an end that will not come."""
+    monkeypatch.setattr(scenarios, "LONGEST", 4.0)
+
+    def add(strike: scenarios.Nemesis, **more: Any) -> None:
+        power_cut = scenarios.SCENARIOS["power-cut"]
+        broken = scenarios.Scenario("broken", "nobody takes over", strike, power_cut.expect, **more)
+        monkeypatch.setitem(scenarios.SCENARIOS, "broken", broken)
+
+    return add
+
+
+def strike_both(region: Region, machine: Machine) -> None:
+    """Nobody is left to take over."""
+    [standby] = region.standbys()
+    nemesis.cut_power(region, machine)
+    nemesis.hang_kernel(region, standby)
+
+
+def test_a_run_without_a_failover_is_faulty(
+    in_sandbox: None, broken: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The faults are named on the terminal and in the file, and the exit code is 1."""
+    file = tmp_path / "verdict.json"
+    broken(strike_both)
+    assert main(["run", "broken", "--ec2", "instant", "--json", str(file), "--quiet"]) == 1
+    verdict = json.loads(file.read_text())
+    assert verdict["verdict"] == "faulty"
+    assert "0 moves, at least 1 were expected" in verdict["faults"]
+    assert "no agent logged a takeover or a claim after the nemesis" in verdict["faults"]
+    assert any(fault.startswith("client in: an outage of ") for fault in verdict["faults"])
+    assert "broken: 0 moves, at least 1 were expected" in capsys.readouterr().out
+
+
+def test_agents_that_do_not_start_are_one_line(
+    in_sandbox: None,
+    broken: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It says what the agents said last; the exit code is 1, and there is no verdict, since nothing was measured."""
+    file = tmp_path / "verdict.json"
+    monkeypatch.setattr(region, "READY_WITHIN", 4.0)
+    broken(nemesis.cut_power, environment={"FLOATING_IP": "10.0.0"})
+    assert main(["run", "broken", "--ec2", "instant", "--json", str(file), "--quiet"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("lab: not ready after 4.0 s")
+    assert "FLOATING_IP: '10.0.0' in the environment is not an address" in line
+    assert not file.exists()
+
+
+def test_unknown_scenario_is_one_line() -> None:
+    """A typing error is no traceback; exit code 2."""
+    done = lab("run", "power-cat")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "lab: no scenario 'power-cat'; see `python -m lab list`\n"
+
+
+def test_list_names_the_scenarios_with_what_happens() -> None:
+    """One line each."""
+    done = lab("list")
+    assert done.returncode == 0
+    listed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert listed.keys() >= NINE
+    assert listed["power-cut"] == "the holder loses power"

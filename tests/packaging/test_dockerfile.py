@@ -1,0 +1,129 @@
+"""The Dockerfile, as far as it can be checked without building: what it copies, starts, pins and is based on."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PINNED = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+
+IMPORT_ALL = """
+import importlib, json, pathlib, sys
+before = set(sys.modules)
+modules = [path.stem for path in pathlib.Path("floatingip").glob("*.py") if path.stem != "__main__"]
+for module in modules:
+    importlib.import_module(f"floatingip.{module}")
+files = {name: getattr(sys.modules[name], "__file__", None) or "" for name in set(sys.modules) - before}
+foreign = {name.partition(".")[0] for name, file in files.items() if "site-packages" in file}
+print(json.dumps([modules, sorted(foreign)]))
+"""
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Each instruction and what follows it, continuation lines joined."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    split = (line.partition(" ") for line in joined.splitlines() if line)
+    return [(name, rest.strip()) for name, _, rest in split]
+
+
+def of(name: str) -> list[str]:
+    """What follows each instruction of this name."""
+    return [rest for instruction, rest in instructions() if instruction == name]
+
+
+def copied() -> list[tuple[str, str]]:
+    """Source and destination of each COPY."""
+    pairs = [shlex.split(rest) for rest in of("COPY")]
+    assert all(len(pair) == 2 for pair in pairs), "one source each, without options"
+    return [(source, destination) for source, destination in pairs]
+
+
+def canonical(name: str) -> str:
+    """A distribution's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A directory with what the image's would contain."""
+    for source, destination in copied():
+        target = tmp_path / destination / (Path(source).name if destination == "." else "")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(ROOT / source)
+    return tmp_path
+
+
+def test_what_is_copied_exists_and_is_all_of_the_context() -> None:
+    """A source that `.dockerignore` leaves out would end the build; more would be sent with it for nothing."""
+    sources = {source.rstrip("/") for source, _ in copied()}
+    assert all((ROOT / source).exists() for source in sources)
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert ignored[0] == "*"
+    assert {line[1:].rstrip("/") for line in ignored if line.startswith("!")} == sources
+
+
+def test_the_entry_point_is_the_package(image: Path) -> None:
+    """In exec form, so that PID 1 gets SIGTERM; and it runs with nothing but what was copied."""
+    [entry_point] = of("ENTRYPOINT")
+    interpreter, *arguments = json.loads(entry_point)
+    assert arguments == ["-m", "floatingip"]
+    [directory] = of("WORKDIR")
+    environment = next(rest for rest in of("RUN") if " -m venv " in rest)
+    assert " -m venv .venv " in environment
+    assert interpreter == f"{directory}/.venv/bin/python"
+    assert not of("CMD"), "the container's arguments are the command: a default would hide that they are missing"
+    done = subprocess.run(
+        [sys.executable, *arguments, "--version"], cwd=image, env={}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.split()[:1]) == (0, ["floatingip"]), done.stderr
+
+
+def test_every_module_finds_what_it_imports(image: Path) -> None:
+    """In what was copied and among the pinned requirements; not in the lab or what the developers have."""
+    command = [sys.executable, "-c", IMPORT_ALL]
+    done = subprocess.run(command, cwd=image, env={}, capture_output=True, text=True, check=True)
+    modules, foreign = json.loads(done.stdout)
+    assert {"cli", "ec2", "host", "imds", "probe"} <= set(modules)
+    names = packages_distributions()
+    distributions = {canonical(distribution) for package in foreign for distribution in names.get(package, ())}
+    assert "boto3" in distributions, "it saw nothing"
+    assert distributions <= set(map(canonical, re.findall(r"^([\w.-]+)==", PINNED, flags=re.MULTILINE)))
+
+
+def test_requirements_are_pinned_with_hashes() -> None:
+    """What the product asks for is there, each with at least one hash, and pip is told to insist on them."""
+    installing = [rest for rest in of("RUN") if "pip install" in rest]
+    assert len(installing) == 1
+    assert "--require-hashes -r requirements.txt" in installing[0]
+    entries = re.sub(r"\\\n\s*", " ", PINNED).splitlines()
+    entries = [entry for entry in entries if entry and not entry.lstrip().startswith(("#", "--hash"))]
+    assert entries
+    assert all(re.match(r"[\w.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
+    asked = [line for line in (ROOT / "requirements.in").read_text().splitlines() if line and not line.startswith("#")]
+    pinned = {canonical(entry.partition("==")[0]) for entry in entries}
+    assert {canonical(re.split(r"[=<>]", line)[0]) for line in asked} <= pinned
+
+
+def test_nft_is_installed() -> None:
+    """The one command that the product calls."""
+    assert any(re.search(r"apt-get install .*\bnftables\b", rest) for rest in of("RUN"))
+
+
+def test_the_base_is_a_plain_python_that_the_product_supports() -> None:
+    """Without a registry's host, which is then the builder's own choice; another base can be given as an argument."""
+    [argument], [base] = of("ARG"), of("FROM")
+    name, _, default = argument.partition("=")
+    assert base == f"${{{name}}}"
+    assert re.fullmatch(r"python:3\.\d+-slim-\w+", default)
+    version = tuple(map(int, default.removeprefix("python:").partition("-")[0].split(".")))
+    least = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert version >= tuple(map(int, least.removeprefix(">=").split(".")))

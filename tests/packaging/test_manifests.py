@@ -1,0 +1,140 @@
+"""The manifests as `envsubst` and Kubernetes read them: plain YAML, without the lab's parser."""
+
+import subprocess
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from floatingip import runner, settings
+
+ROOT = Path(__file__).parents[2]
+FLOATING_IP = (ROOT / "floating-ip.yaml").read_text(encoding="utf-8")
+SAMPLE_SERVICE = (ROOT / "sample-service.yaml").read_text(encoding="utf-8")
+VARIABLES = {"AWS_ACCOUNT": "111122223333", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
+
+Object = dict[str, Any]
+
+
+def envsubst(*arguments: str, stdin: str = "") -> str:
+    """What gettext's program prints, with the variables that the README tells to export and no others."""
+    command, environment = ["envsubst", *arguments], VARIABLES | {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, input=stdin, env=environment, check=True, capture_output=True, encoding="utf-8")
+    return done.stdout
+
+
+def objects(text: str) -> dict[str, Object]:
+    """The objects of a manifest, by kind; each of our kinds is there once."""
+    found = [document for document in yaml.safe_load_all(text) if document is not None]
+    by_kind = {document["kind"]: document for document in found}
+    assert len(by_kind) == len(found)
+    return by_kind
+
+
+@pytest.fixture(scope="module")
+def manifest() -> dict[str, Object]:
+    """`floating-ip.yaml` as kubectl gets it."""
+    return objects(envsubst(stdin=FLOATING_IP))
+
+
+@pytest.fixture(scope="module")
+def pod(manifest: dict[str, Object]) -> Object:
+    """What each replica runs."""
+    spec: Object = manifest["Deployment"]["spec"]["template"]["spec"]
+    return spec
+
+
+def test_envsubst_finds_the_three_variables_and_nothing_else() -> None:
+    """Any other `$NAME`, be it in a comment, would be emptied without a word."""
+    assert set(envsubst("--variables", FLOATING_IP).split()) == set(VARIABLES)
+    assert envsubst("--variables", SAMPLE_SERVICE) == ""
+
+
+def test_envsubst_takes_nothing_away() -> None:
+    """Every variable has become its value, everything else is as it was, and no `$` is left."""
+    expected = FLOATING_IP
+    for name, value in VARIABLES.items():
+        expected = expected.replace(f"${{{name}}}", value)
+    substituted = envsubst(stdin=FLOATING_IP)
+    assert substituted == expected
+    assert "$" not in substituted
+    assert "$" not in SAMPLE_SERVICE
+
+
+def test_two_replicas_on_two_hosts_and_no_surge(manifest: dict[str, Object], pod: Object) -> None:
+    """Required anti-affinity leaves no room for a third pod: a rolling update must end one before it starts one."""
+    spec = manifest["Deployment"]["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+    assert set(pod["affinity"]) == {"podAntiAffinity"}
+    [term] = pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    labels = spec["template"]["metadata"]["labels"]
+    assert term["labelSelector"] == spec["selector"] == {"matchLabels": labels}
+
+
+def test_attach_runs_before_the_observer(pod: Object) -> None:
+    """As init container and container, from one image in the account's registry, on the node's own network."""
+    [attach], [observer] = pod["initContainers"], pod["containers"]
+    assert (attach["name"], attach["args"]) == ("attach", ["attach"])
+    assert (observer["name"], observer["args"]) == ("observer", ["observe"])
+    assert attach["image"] == observer["image"] == "111122223333.dkr.ecr.us-west-2.amazonaws.com/floatingip:latest"
+    assert pod["hostNetwork"] is True
+
+
+def test_both_containers_may_do_two_things(pod: Object) -> None:
+    """NET_ADMIN to plumb and NET_RAW to ping; nothing else, and no way to more."""
+    for container in pod["initContainers"] + pod["containers"]:
+        security = container["securityContext"]
+        assert security["capabilities"] == {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]}
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["readOnlyRootFilesystem"] is True
+        assert "privileged" not in security
+        # Kubernetes gives added capabilities to user 0 only.
+        assert security["runAsUser"] == 0
+
+
+def test_probes_ask_the_port_that_the_settings_have_by_default(pod: Object) -> None:
+    """One that asked another port would restart a healthy observer for ever."""
+    port = settings.Settings(IPv4Address("10.0.0.100")).port
+    [observer] = pod["containers"]
+    assert [observer[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")] == [port, port]
+    assert [observer[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")] == [
+        "/livez",
+        "/readyz",
+    ]
+
+
+def test_the_grace_period_outlasts_the_end_of_an_observer(pod: Object) -> None:
+    """SIGKILL between a detach and its attach would strand the address."""
+    assert pod["terminationGracePeriodSeconds"] > runner.OBLIGED_AT_MOST + runner.ENDS_WITHIN
+
+
+def test_whatever_the_pod_refers_to_is_there(manifest: dict[str, Object], pod: Object) -> None:
+    """The service account; the ConfigMap's keys, as a variable and as the file where the product looks for it."""
+    assert pod["serviceAccountName"] == manifest["ServiceAccount"]["metadata"]["name"]
+    config_map = manifest["ConfigMap"]
+    [volume] = pod["volumes"]
+    [item] = volume["configMap"]["items"]
+    assert volume["configMap"]["name"] == config_map["metadata"]["name"]
+    assert item["key"] in config_map["data"]
+    for container in pod["initContainers"] + pod["containers"]:
+        [mount] = container["volumeMounts"]
+        assert mount["name"] == volume["name"]
+        assert Path(mount["mountPath"], item["path"]) == settings.DEFAULT_PATH
+        [reference] = [e["valueFrom"]["configMapKeyRef"] for e in container["env"] if e["name"] == "FLOATING_IP"]
+        assert reference == {"name": config_map["metadata"]["name"], "key": "FLOATING_IP"}
+    assert config_map["data"]["FLOATING_IP"] == "10.0.0.100"
+
+
+def test_the_sample_service_is_at_30007() -> None:
+    """The NodePort leads to a port that its pods listen on."""
+    sample = objects(SAMPLE_SERVICE)
+    service, deployment = sample["Service"]["spec"], sample["Deployment"]["spec"]
+    [port] = service["ports"]
+    assert (service["type"], port["nodePort"]) == ("NodePort", 30007)
+    assert service["selector"].items() <= deployment["template"]["metadata"]["labels"].items()
+    [container] = deployment["template"]["spec"]["containers"]
+    assert port["targetPort"] in [listening["containerPort"] for listening in container["ports"]]
