@@ -257,7 +257,8 @@ class Agent:
 
     def _begin_look(self) -> None:
         asked_at = time.monotonic()
-        judging = any(watch.is_judging() for watch in self._watches.values())
+        judging = self._shared.slots_changed or any(watch.is_judging() for watch in self._watches.values())
+        self._shared.slots_changed = False
         name, known = self._shared.name, frozenset(self._shared.instances)
         need_subnets, silent = self._shared.subnets is None, not self._answered
 

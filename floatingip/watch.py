@@ -85,7 +85,7 @@ class Shared:
 
     ``name`` is whose ENIs are ours, or nothing while that is unknown; ``subnets`` is None until EC2 told them;
     ``slots`` is how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry
-    runs showed denied.
+    runs showed denied; ``slots_changed``: this instance should be described anew.
     """
 
     me: Identity
@@ -96,6 +96,7 @@ class Shared:
     slots: int | None = None
     denied: tuple[str, ...] = ()
     full_until: float = float("-inf")
+    slots_changed: bool = False
 
     def free_slots(self) -> int | None:
         """ENIs that this instance has room for, as far as is known."""
@@ -493,12 +494,17 @@ class Watch:
         self._write_backoff.reset()
         self._complaint = ""
         self.final = None
+        self._shared.slots_changed = self._shared.slots_changed or isinstance(write, Attach)
         self._log.info("write", "EC2 accepted", write=str(write), seconds=seconds)
 
     def _write_failed(self, write: Write, error: CloudError) -> None:
         self._writing = False
         now = self._wrote_at = time.monotonic()
         match error:
+            case LookAgain() if isinstance(write, Create):
+                # A lost race shows an ENI at the next look; if not, something that no ENI shows has the address.
+                self._retry_at = now + self._write_backoff.pause(BACKOFF_LAST)
+                self._complain(write, error)
             case LookAgain():
                 self._log.info("write", f"{error}; looking again", write=str(write))
             case Denied():
