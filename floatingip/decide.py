@@ -331,6 +331,9 @@ def _remember(memory: Memory, view: View) -> Memory:
     if not view.health.in_doubt:
         memory = replace(memory, evidence_at=None)
     memory = _remember_vouching(memory, view)
+    if view.retry_at > view.wrote_at:
+        # The last write failed, so no ENI was made that could have been deleted again.
+        memory = replace(memory, created_at=None)
     owner = view.owner
     if owner is None or owner.asked_at <= memory.asked_at:
         return memory

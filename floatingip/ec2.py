@@ -158,8 +158,9 @@ class Ec2Cloud:
         """See :class:`floatingip.ports.Cloud`.  The tags are there from the first moment, or the VPC CNI would adopt
         it.
         """
+        named: dict[str, Any] = {"ClientToken": token} if token else {}
         with _meaning("CreateNetworkInterface"):
-            answer = self._ec2.create_network_interface(**self._creation(target, subnet, tags), ClientToken=token)
+            answer = self._ec2.create_network_interface(**self._creation(target, subnet, tags), **named)
         return _eni(answer["NetworkInterface"])
 
     def _creation(self, target: Target, subnet: Subnet, tags: Mapping[str, str]) -> dict[str, Any]:

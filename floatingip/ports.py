@@ -54,7 +54,8 @@ class Cloud(Protocol):
     def create_eni(self, target: Target, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
         """Create the ENI for ``target``; raises ``LookAgain`` when its address is in use meanwhile.
 
-        The same ``token`` never makes a second interface; its answer may show one that was deleted meanwhile.
+        The same ``token`` never makes a second interface; its answer may show one that was deleted meanwhile.  With an
+        empty one each call is its own.
         """
 
     def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from floatingip.errors import CloudError, Denied, FloatingIPError, LookAgain
+from floatingip.errors import CloudError, CloudUnavailable, Denied, FloatingIPError, LookAgain
 from floatingip.model import Eni, Target
 from floatingip.peers import ask
 from floatingip.ports import Cloud
@@ -85,7 +85,14 @@ def carry_out(
     asked: set[str] = set()
     trouble: dict[str, str] = {}
     while left:
-        shown = {eni.id: eni for eni in cloud.describe_enis(name)}
+        try:
+            shown = {eni.id: eni for eni in cloud.describe_enis(name)}
+        except CloudUnavailable as error:
+            if now() - began > GIVE_UP_AFTER:
+                raise
+            say(f"{error}; trying again")
+            sleep(LOOK_EVERY)
+            continue
         for eni_id in sorted(left):
             eni = shown.get(eni_id)
             try:
@@ -96,8 +103,9 @@ def carry_out(
                     say(f"{eni_id}: deleted")
                     left.discard(eni_id)
                 elif eni.attachment.id not in asked:
-                    cloud.detach_eni(eni.attachment.id, force=False)
+                    # Once: a detach that is under way already refuses another one, unless that is forced.
                     asked.add(eni.attachment.id)
+                    cloud.detach_eni(eni.attachment.id, force=False)
                     say(f"{eni_id}: detaching from {eni.attachment.instance_id}")
                 elif now() - began > FORCE_AFTER and eni.attachment.id not in forced:
                     cloud.detach_eni(eni.attachment.id, force=True)

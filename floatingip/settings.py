@@ -27,6 +27,9 @@ CONVICTION_SPAN = 1.1
 """Seconds.  One lost SYN or a stall of a busy hypervisor lasts up to about a second: fewer lost probes prove
 nothing."""
 
+KERNELS_TABLES = (253, 254, 255)
+"""Routing tables that are not for others: default, main and local."""
+
 FIRST_CNI_PRIORITY = 1024
 """The VPC CNI's rules between 512 and this one are nobody's."""
 
@@ -62,7 +65,7 @@ def _mark(value: Any) -> str:
 
 
 def _table(value: Any) -> str:
-    if _whole(100, (1 << 32) - 1)(value) or value in (253, 254, 255):
+    if _whole(100, (1 << 32) - 1)(value) or value in KERNELS_TABLES:
         return "a number of a routing table from 100 (the VPC CNI's are below), but not the kernel's 253, 254 and 255"
     return ""
 
@@ -286,4 +289,10 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield (
             f"priority: {settings.priority} leaves no room for the rules of {count} addresses below"
             f" {FIRST_CNI_PRIORITY}, where the VPC CNI's begin; lower it"
+        )
+    tables = range(settings.table, settings.table + count)
+    if tables and (set(KERNELS_TABLES) & set(tables) or tables[-1] >= 1 << 32):
+        yield (
+            f"table: {settings.table} and the next ones, for {count} addresses, reach a table of the kernel's own or"
+            " the end of the numbers; give a lower or higher one, such as 840"
         )

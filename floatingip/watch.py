@@ -75,6 +75,9 @@ BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, BACKOFF_DENIED = 0.5, 15.0, 2.0, 60
 """Seconds to wait after EC2 failed: at first, at most in peace, at most while something is wrong, and after a
 denial."""
 
+NEEDED = frozenset({"ec2:AttachNetworkInterface", "ec2:DetachNetworkInterface"})
+"""Permissions without which no takeover is possible."""
+
 ROUTER_V6 = IPv6Address("fe80:ec2::1")
 """The VPC router, on every link."""
 
@@ -172,7 +175,7 @@ class Watch:
         self._probed_address: Address | None = None
         self._health_since = self.now
         self._word_of = ""
-        self._writing = False
+        self._writing = self._claimed = False
         self._write_backoff = Backoff(BACKOFF_FIRST)
         self._retry_at = self._wrote_at = float("-inf")
         self._complaint = ""
@@ -206,7 +209,8 @@ class Watch:
 
     def burdens(self) -> bool:
         """The ENI is on this node, or about to be."""
-        return self.holder() == self._shared.me.instance_id or (self._writing and self.decision.state is State.CLAIMING)
+        claiming = self._claimed or (self._writing and self.decision.state is State.CLAIMING)
+        return claiming or self.holder() == self._shared.me.instance_id
 
     def is_judging(self) -> bool:
         """The holder's instance matters too, since the address does not answer."""
@@ -230,8 +234,8 @@ class Watch:
             return impossible
         if self.holder() == me.instance_id:
             return ""
-        if shared.denied:
-            return f"IAM denies {', '.join(shared.denied)}; allow it to this pod's role"
+        if NEEDED.intersection(shared.denied):
+            return self._denial()
         if shared.free_slots() == 0 or self.now < shared.full_until:
             return f"{me.instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
         return ""
@@ -306,6 +310,7 @@ class Watch:
     def looked(self, owner: Owner) -> None:
         """EC2 answered."""
         self.owner = owner
+        self._claimed = self._claimed and owner.asked_at <= self._wrote_at
         self._jitter = random.uniform(0.0, PEACE_JITTER)
         if self._move is not None and self.attachment() is None:
             self._move.reach("detach", time.monotonic())
@@ -484,7 +489,12 @@ class Watch:
         return tags | ({ALLOCATION_TAG: self.target.id} if isinstance(self.target, Allocation) else {})
 
     def _token(self, generation: int) -> str:
-        """The same for every observer, so that two of them at once make one ENI; EC2 takes 64 characters at most."""
+        """The same for every observer, so that two of them at once make one ENI; EC2 takes 64 characters at most.
+
+        None for an address: EC2 itself sees to it that there is no second ENI with it.
+        """
+        if not isinstance(self.target, Allocation):
+            return ""
         said = "\0".join((self._shared.me.vpc_id, self._shared.name, str(self.target), str(generation)))
         return hashlib.sha256(said.encode()).hexdigest()
 
@@ -494,6 +504,7 @@ class Watch:
         self._write_backoff.reset()
         self._complaint = ""
         self.final = None
+        self._claimed = isinstance(write, Attach)
         self._shared.slots_changed = self._shared.slots_changed or isinstance(write, Attach)
         self._log.info("write", "EC2 accepted", write=str(write), seconds=seconds)
 
@@ -549,7 +560,10 @@ class Watch:
             return self.decision.sentence
         if self.decision.state is State.HOLDER:
             return self.problem_here()
-        return self.obstacle()
+        return self.obstacle() or (self._denial() if self._shared.denied else "")
+
+    def _denial(self) -> str:
+        return f"IAM denies {', '.join(self._shared.denied)}; allow it to this pod's role"
 
     def _tell(self, before: Decision, now: Decision) -> None:
         """One line for each new decision, and one for each finished move."""
