@@ -472,7 +472,7 @@ def _free(memory: Memory, view: View, owner: Owner, eni: Eni) -> Decision:
     free_since = view.now if memory.free_since is None else memory.free_since
     turn_at = free_since + RANK_STEP * len(before)
     spread_at = free_since + SPREAD_STEP * min(view.burden, MOST_SPREAD)
-    if view.now < spread_at:
+    if view.now < spread_at and _others_may_claim(memory, view):
         return Decision(State.CLAIMING, Reason.FREE_FOR_OTHERS, "R1", spread_at)
     if before and owner.asked_at < turn_at:
         return Decision(State.CLAIMING, Reason.FREE_BUT_LATER, "R1", max(turn_at, view.now), detail=", ".join(before))
@@ -483,6 +483,12 @@ def _creation(memory: Memory, view: View) -> Create:
     """The next generation once the last one's answer must have been an ENI that was deleted meanwhile."""
     forgotten = memory.created_at is not None and view.now - memory.created_at > FORGOTTEN_AFTER
     return Create(memory.generation + 1 if forgotten else memory.generation)
+
+
+def _others_may_claim(memory: Memory, view: View) -> bool:
+    """At first placement nobody knows the others yet; later there has to be a living one besides the last holder's."""
+    living = (peer for peer in view.peers if view.now - peer.heard_at <= PEER_HEARD)
+    return not memory.last_holder or any(peer.instance_id != memory.last_holder for peer in living)
 
 
 def _ranked_before(memory: Memory, view: View) -> list[str]:

@@ -143,7 +143,8 @@ class Agent:
         ``ConfigurationError``, ``Denied``, or ``CloudError`` for a write that EC2 refuses as such.
         """
         self._host.start()
-        while not all(self._attach_ended(watch) for watch in self._watches.values()):
+        open_watches = list(self._watches.values())
+        while open_watches := [watch for watch in open_watches if not self._attach_ended(watch)]:
             self._step()
             if self._stopping():
                 return 128 + signal.SIGTERM
@@ -201,12 +202,14 @@ class Agent:
             return True
         if watch.owner is None and now - self._started_at > ATTACH_GIVES_UP:
             seconds = ATTACH_GIVES_UP
-            self._log.warning("attach", "EC2 has not answered; the observer goes on trying", seconds=seconds)
+            said = "EC2 has not answered; the observer goes on trying"
+            self._log.warning("attach", said, address=watch.target, seconds=seconds)
             return True
         if decision.reason is Reason.UNSOUND_HERE:
             since = self._unsound_since.setdefault(watch.target, now)
             if now - since > UNSOUND_ATTACH_ENDS:
-                self._log.error("attach", "held but not plumbed; the observer goes on trying", problem=decision.detail)
+                said = "held but not plumbed; the observer goes on trying"
+                self._log.error("attach", said, address=watch.target, problem=decision.detail)
                 return True
         held = (AttachmentStatus.ATTACHING, AttachmentStatus.ATTACHED)
         return attachment is not None and attachment.instance_id != self._me.instance_id and attachment.status in held
@@ -219,10 +222,10 @@ class Agent:
         self._alive_at = time.monotonic()
         self._follow_peers()
         others = self._peers.others(self._shared.name)
-        burdened = [watch for watch in self._watches.values() if watch.burdens()]
         for target, watch in self._watches.items():
             watch.hear(self._peers.answer(watch.holder()))
-            watch.step(others, len(burdened) - (watch in burdened))
+            # Counted anew for each: the one before may have begun to claim just now.
+            watch.step(others, sum(other.burdens() for other in self._watches.values() if other is not watch))
             self._host.want(target, watch.wanted())
             self._metrics.show(str(target), watch.decision.state, watch.health.state, watch.not_ready())
         if not self._looking and time.monotonic() >= self._look_due():
