@@ -236,6 +236,7 @@ class Memory:
     """What one decision leaves to the next."""
 
     asked_at: float = float("-inf")
+    answered_at: float = float("-inf")
     evidence_at: float | None = None
     attachment_id: str = ""
     attachment_since: float = 0.0
@@ -328,19 +329,28 @@ def _wrote(memory: Memory, view: View, decision: Decision) -> Memory:
 def _remember(memory: Memory, view: View) -> Memory:
     """Fold in what is new: an answer of EC2 counts once, and the node's own link is followed."""
     memory = _remember_link(memory, view)
-    if not view.health.in_doubt:
-        memory = replace(memory, evidence_at=None)
     memory = _remember_vouching(memory, view)
     if view.retry_at > view.wrote_at:
         # The last write failed, so no ENI was made that could have been deleted again.
         memory = replace(memory, created_at=None)
     owner = view.owner
-    if owner is None or owner.asked_at <= memory.asked_at:
-        return memory
-    memory = replace(memory, asked_at=owner.asked_at)
+    if owner is not None and owner.asked_at > memory.asked_at:
+        memory = _remember_answer(memory, view, owner)
+    return _remember_evidence(memory, view)
+
+
+def _remember_evidence(memory: Memory, view: View) -> Memory:
+    """When the first answer came that was asked for after the first lost probe, known or not."""
     lost_at = view.health.first_lost_at
-    if memory.evidence_at is None and lost_at is not None and owner.asked_at >= lost_at:
-        memory = replace(memory, evidence_at=view.now)
+    if lost_at is None:
+        return replace(memory, evidence_at=None)
+    if memory.evidence_at is None and memory.asked_at >= lost_at:
+        return replace(memory, evidence_at=memory.answered_at)
+    return memory
+
+
+def _remember_answer(memory: Memory, view: View, owner: Owner) -> Memory:
+    memory = replace(memory, asked_at=owner.asked_at, answered_at=view.now)
     memory = _remember_tags(memory, view, owner)
     if owner.eni is not None:
         memory = replace(memory, created_at=None)
@@ -472,7 +482,7 @@ def _free(memory: Memory, view: View, owner: Owner, eni: Eni) -> Decision:
     free_since = view.now if memory.free_since is None else memory.free_since
     turn_at = free_since + RANK_STEP * len(before)
     spread_at = free_since + SPREAD_STEP * min(view.burden, MOST_SPREAD)
-    if view.now < spread_at and _others_may_claim(memory, view):
+    if view.now < spread_at and not memory.last_holder:
         return Decision(State.CLAIMING, Reason.FREE_FOR_OTHERS, "R1", spread_at)
     if before and owner.asked_at < turn_at:
         return Decision(State.CLAIMING, Reason.FREE_BUT_LATER, "R1", max(turn_at, view.now), detail=", ".join(before))
@@ -485,20 +495,21 @@ def _creation(memory: Memory, view: View) -> Create:
     return Create(memory.generation + 1 if forgotten else memory.generation)
 
 
-def _others_may_claim(memory: Memory, view: View) -> bool:
-    """At first placement nobody knows the others yet; later there has to be a living one besides the last holder's."""
-    living = (peer for peer in view.peers if view.now - peer.heard_at <= PEER_HEARD)
-    return not memory.last_holder or any(peer.instance_id != memory.last_holder for peer in living)
-
-
 def _ranked_before(memory: Memory, view: View) -> list[str]:
-    """The living observers that come first: by instance id, but whoever had the ENI last may be about to end."""
+    """The living observers that come first: with fewer addresses, then by instance id; whoever had the ENI last may be
+    about to end.
+    """
+    mine = (view.me == memory.last_holder, view.burden, view.me)
+    return sorted(
+        peer.instance_id
+        for peer in _candidates(view)
+        if (peer.instance_id == memory.last_holder, peer.burden, peer.instance_id) < mine
+    )
 
-    def rank(instance_id: str) -> tuple[bool, str]:
-        return instance_id == memory.last_holder, instance_id
 
-    living = [peer.instance_id for peer in view.peers if view.now - peer.heard_at <= PEER_HEARD]
-    return sorted(instance_id for instance_id in living if rank(instance_id) < rank(view.me))
+def _candidates(view: View) -> list[Peer]:
+    """The living observers with a free slot, as far as is known."""
+    return [peer for peer in view.peers if view.now - peer.heard_at <= PEER_HEARD and peer.free_slots != 0]
 
 
 def _here(memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni, attachment: Attachment) -> Decision:

@@ -17,7 +17,7 @@ import boto3
 import botocore.config
 import botocore.exceptions
 
-from floatingip.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
+from floatingip.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
 from floatingip.model import (
     OWNER_TAG,
     Address,
@@ -59,7 +59,7 @@ _MEANING: Mapping[str, type[CloudError]] = {
     "InvalidIPAddress.InUse": LookAgain,
     "IncorrectState": LookAgain,
     "IncorrectInstanceState": LookAgain,
-    "IdempotentParameterMismatch": LookAgain,
+    "IdempotentParameterMismatch": TokenSpent,
     "Resource.AlreadyAssociated": AddressTaken,
     "InvalidIPAddress.AlreadyAssociated": AddressTaken,
     "AttachmentLimitExceeded": NoFreeSlot,

@@ -54,6 +54,10 @@ class LookAgain(CloudError):
     """
 
 
+class TokenSpent(LookAgain):
+    """The client token stands for an interface that was made otherwise: there is one, or there was."""
+
+
 class NoFreeSlot(CloudError):
     """The instance has no free ENI slot or device index."""
 

@@ -288,11 +288,12 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another node's observer: when it answered last, under which attachments it sees addresses UP, and how many more
-    ENIs its node could take.
+    """Another node's observer: when it answered last, under which attachments it sees addresses UP, how many more
+    ENIs its node could take, and how many of the addresses it holds.
     """
 
     instance_id: str
     heard_at: float
     sees_up: tuple[str, ...] = ()
     free_slots: int | None = None
+    burden: int = 0

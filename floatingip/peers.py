@@ -336,7 +336,7 @@ class Peers:
             if answer is not None and status is None:
                 found.append(Peer(instance_id, heard_at))
             elif status is not None and status.name == name:
-                found.append(Peer(instance_id, heard_at, status.sees_up, status.free_slots))
+                found.append(Peer(instance_id, heard_at, status.sees_up, status.free_slots, len(status.holds)))
         return tuple(found)
 
     def answer(self, instance_id: str) -> Answer | None:

@@ -222,10 +222,13 @@ class Agent:
         self._alive_at = time.monotonic()
         self._follow_peers()
         others = self._peers.others(self._shared.name)
+        burden = sum(watch.burdens() for watch in self._watches.values())
         for target, watch in self._watches.items():
             watch.hear(self._peers.answer(watch.holder()))
-            # Counted anew for each: the one before may have begun to claim just now.
-            watch.step(others, sum(other.burdens() for other in self._watches.values() if other is not watch))
+            # What one address begins counts for the next one at once: a node claims them one by one.
+            burden -= watch.burdens()
+            watch.step(others, burden)
+            burden += watch.burdens()
             self._host.want(target, watch.wanted())
             self._metrics.show(str(target), watch.decision.state, watch.health.state, watch.not_ready())
         if not self._looking and time.monotonic() >= self._look_due():

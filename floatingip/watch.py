@@ -33,7 +33,7 @@ from floatingip.decide import (
     Write,
     decide,
 )
-from floatingip.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
+from floatingip.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
 from floatingip.health import Health, HealthState
 from floatingip.model import (
     ALLOCATION_TAG,
@@ -312,7 +312,7 @@ class Watch:
         self.owner = owner
         self._claimed = self._claimed and owner.asked_at <= self._wrote_at
         self._jitter = random.uniform(0.0, PEACE_JITTER)
-        if self._move is not None and self.attachment() is None:
+        if self._move is not None and self._move.source != "none" and self.attachment() is None:
             self._move.reach("detach", time.monotonic())
         attachment = self.attachment()
         attachment_id = attachment.id if attachment is not None else ""
@@ -512,6 +512,9 @@ class Watch:
         self._writing = False
         now = self._wrote_at = time.monotonic()
         match error:
+            case TokenSpent():
+                # As good as created: when no look shows the interface for a while, the next token is used.
+                self._complain(write, error)
             case LookAgain() if isinstance(write, Create):
                 # A lost race shows an ENI at the next look; if not, something that no ENI shows has the address.
                 self._retry_at = now + self._write_backoff.pause(BACKOFF_LAST)

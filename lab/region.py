@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Self
 
 from floatingip.host import table_name
+from floatingip.model import Allocation
+from floatingip.settings import Settings
 from lab.ec2 import Ec2, Guest, Instance, Profile
 from lab.fabric import EC2_ADDRESS, Fabric
 from lab.history import Event, History
@@ -103,6 +106,8 @@ class Region:
         self._seed = seed
         self._environment = dict(environment or {})
         self._clients: list[tuple[subprocess.Popen[str], threading.Thread]] = []
+        self._associated: set[str] = set()
+        self._measuring: set[str] = set()
         self._resources = ExitStack()
         self._service = self._manifest("sample-service.yaml", "").services["sample-service"]
 
@@ -133,6 +138,16 @@ class Region:
         except TimeoutError as error:
             said = [event["line"] for event in self.history.events() if event["source"] == "agent"]
             raise TimeoutError(f"{error}; the agents' last word: {said[-1] if said else 'none'}") from error
+        self._await_elastic()
+
+    def _await_elastic(self) -> None:
+        """EC2 takes seconds until traffic follows an association: no agent can do anything about those."""
+        wanted = {floating.hosts["out"] for floating in self.floating if "in" not in floating.hosts}
+        deadline = time.monotonic() + READY_WITHIN
+        while not wanted <= self._associated:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not associated after {READY_WITHIN} s: {', '.join(wanted - self._associated)}")
+            time.sleep(0.05)
 
     def measure(self, *places: str) -> None:
         """Start clients `in` and `out` of the VPC that ask the NodePort over each floating address all the time."""
@@ -147,10 +162,11 @@ class Region:
                     reader = threading.Thread(target=self._read, args=(client,), name=f"client-{name}", daemon=True)
                     reader.start()
                     self._clients.append((client, reader))
+                    self._measuring.add(name)
 
-    def is_measured(self) -> bool:
-        """Clients run."""
-        return bool(self._clients)
+    def measuring(self) -> set[str]:
+        """The names of the clients that run."""
+        return set(self._measuring)
 
     def stop_clients(self) -> None:
         """Let the clients finish what they began, and take in all that they measured."""
@@ -160,6 +176,7 @@ class Region:
             client.wait()
             reader.join()
         self._clients.clear()
+        self._measuring.clear()
 
     @property
     def node_port(self) -> int:
@@ -230,7 +247,7 @@ class Region:
 
     def record_leftovers(self) -> None:
         """Record what a living worker that does not hold a floating address still has of it."""
-        for floating in self.floating:
+        for index, floating in enumerate(self.floating):
             address = self.carried(floating)
             try:
                 holder = self.holder(floating).name
@@ -239,18 +256,20 @@ class Region:
             for machine in self.machines.values():
                 if machine.name == holder or machine.guest is not Guest.RUNNING:
                     continue
-                for what in self._traces(machine, address):
+                for what in self._traces(machine, index, address):
                     self.history.record({"source": "lab", "event": "leftover", "what": f"{what} on {machine.name}"})
 
-    def _traces(self, machine: Machine, address: str) -> Iterator[str]:
+    def _traces(self, machine: Machine, index: int, address: str) -> Iterator[str]:
         namespace = machine.worker.namespace
+        settings = Settings(tuple(Allocation(floating.target) for floating in self.floating))
+        ours = range(settings.priority + 2 * index, settings.priority + 2 * index + 2)
         for link in namespace.show("address show"):
             if any(info.get("local") == address for info in link["addr_info"]):
                 yield f"{address} on link {link['ifname']}"
         for family in ("-4", "-6"):
             for rule in namespace.show(f"{family} rule show"):
-                if rule.get("src") == address:
-                    yield f"rule {rule['priority']} from {address}"
+                if rule["priority"] in ours:
+                    yield f"rule {rule['priority']} of {address}"
         table = table_name(ip_address(address))
         if table in namespace.run(["nft", "list", "tables"]).split():
             yield f"nft table {table}"
@@ -270,10 +289,12 @@ class Region:
     def associate(self, public: str, private: str) -> None:
         """An Elastic IP leads to this private address."""
         self.fabric.associate(public, private)
+        self._associated.add(public)
 
     def disassociate(self, public: str) -> None:
         """It leads nowhere."""
         self.fabric.disassociate(public)
+        self._associated.discard(public)
 
     def shut_down(self, instance_id: str) -> None:
         """The power button."""

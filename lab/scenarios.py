@@ -260,8 +260,7 @@ def _wait_until_watched(region: Region) -> None:
         )
         attempts = [event for event in region.history.events() if event["event"] == "attempt"]
         answered = {event["client"] for event in attempts if event["ok"]}
-        everybody = {event["client"] for event in attempts}
-        if watched and answered == everybody and (answered or not region.is_measured()):
+        if watched and answered == region.measuring():
             time.sleep(WATCHED_FOR)
             return
         time.sleep(0.05)
