@@ -163,7 +163,7 @@ class Ec2Cloud:
             answer = self._ec2.create_network_interface(**self._creation(target, subnet, tags), **named)
         return _eni(answer["NetworkInterface"])
 
-    def _creation(self, target: Target, subnet: Subnet, tags: Mapping[str, str]) -> dict[str, Any]:
+    def _creation(self, target: Target | None, subnet: Subnet, tags: Mapping[str, str]) -> dict[str, Any]:
         address: dict[str, Any] = {}
         if isinstance(target, IPv4Address):
             address = {"PrivateIpAddress": str(target)}
@@ -237,26 +237,26 @@ class Ec2Cloud:
         with _meaning("ModifyNetworkInterfaceAttribute"):
             self._ec2.modify_network_interface_attribute(NetworkInterfaceId=eni_id, SourceDestCheck={"Value": True})
 
-    def rehearse(self, eni: Eni | None, subnet: Subnet, me: str) -> tuple[str, ...]:
+    def rehearse(self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str]) -> tuple[str, ...]:
         """See :class:`floatingip.ports.Cloud`.
 
         EC2 checks permissions before anything else of a dry run, so a call that could not succeed otherwise, such as a
         detach of an attachment that has just gone, shows just as well whether it is allowed.
         """
-        creation = self._creation(IPv4Address(0), subnet, {OWNER_TAG: "rehearsal"})
-        del creation["PrivateIpAddress"]
+        creation = self._creation(None, subnet, tags)
         calls: dict[str, Callable[[], object]] = {
             "CreateNetworkInterface": lambda: self._ec2.create_network_interface(**creation, DryRun=True)
         }
         if eni is not None:
             attachment_id = eni.attachment.id if eni.attachment is not None else "eni-attach-00000000000000000"
+            listed: list[Any] = [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
             calls["AttachNetworkInterface"] = lambda: self._ec2.attach_network_interface(
                 NetworkInterfaceId=eni.id, InstanceId=me, DeviceIndex=1, DryRun=True
             )
             calls["DetachNetworkInterface"] = lambda: self._ec2.detach_network_interface(
                 AttachmentId=attachment_id, DryRun=True
             )
-            calls["CreateTags"] = lambda: self._ec2.create_tags(Resources=[eni.id], Tags=[], DryRun=True)
+            calls["CreateTags"] = lambda: self._ec2.create_tags(Resources=[eni.id], Tags=listed, DryRun=True)
         denied: list[str] = []
         for action, call in calls.items():
             try:

@@ -288,7 +288,7 @@ def _question(session: requests.Session, url: str, query: Mapping[str, str | lis
         answer = session.get(url, params=query, timeout=ASK_TIMEOUT)
         answer.raise_for_status()
         return _status(answer.json())
-    except (requests.RequestException, ValueError, KeyError, TypeError):
+    except (requests.RequestException, ValueError, ArithmeticError, KeyError, TypeError):
         # Whatever is not a word is silence: only what an observer of ours says can speak for its node.
         return None
 

@@ -88,8 +88,11 @@ class Cloud(Protocol):
     def check_source(self, eni_id: str) -> None:
         """Switch the ENI's source/destination check on."""
 
-    def rehearse(self, eni: Eni | None, subnet: Subnet, me: str) -> tuple[str, ...]:
-        """The IAM actions of a takeover that are denied, by dry runs of each: nothing is changed."""
+    def rehearse(self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str]) -> tuple[str, ...]:
+        """The IAM actions of a takeover that are denied, by dry runs of each: nothing is changed.
+
+        ``tags`` are those that our ENIs have, since a policy may depend on them.
+        """
 
 
 class Host(Protocol):

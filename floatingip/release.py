@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from floatingip.errors import CloudError, CloudUnavailable, Denied, FloatingIPError, LookAgain
-from floatingip.model import Eni, Target
+from floatingip.model import AttachmentStatus, Eni, Target
 from floatingip.peers import ask
 from floatingip.ports import Cloud
 
@@ -102,10 +102,9 @@ def carry_out(
                     cloud.delete_eni(eni_id)
                     say(f"{eni_id}: deleted")
                     left.discard(eni_id)
-                elif eni.attachment.id not in asked:
-                    # Once: a detach that is under way already refuses another one, unless that is forced.
-                    asked.add(eni.attachment.id)
+                elif eni.attachment.id not in asked and eni.attachment.status is not AttachmentStatus.DETACHING:
                     cloud.detach_eni(eni.attachment.id, force=False)
+                    asked.add(eni.attachment.id)
                     say(f"{eni_id}: detaching from {eni.attachment.instance_id}")
                 elif now() - began > FORCE_AFTER and eni.attachment.id not in forced:
                     cloud.detach_eni(eni.attachment.id, force=True)

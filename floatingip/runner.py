@@ -27,6 +27,7 @@ from floatingip.errors import (
     MetadataError,
 )
 from floatingip.model import (
+    OWNER_TAG,
     Address,
     Allocation,
     AllocationFacts,
@@ -285,7 +286,9 @@ class Agent:
         instances = dict(cloud.describe_instances(frozenset((me,)))) if me not in known else {}
         name = name or (cluster_name(instances[me].tags) if me in instances else "")
         ours = cloud.describe_enis(name) if name else ()
-        enis = {target: eni for target in self._settings.floating_ips for eni in ours if eni.carries(target)}
+        # Should an allocation have two, all observers choose the same one.
+        ranked = sorted(ours, key=lambda eni: (not eni.allocation_id, eni.attachment is None, eni.id), reverse=True)
+        enis = {target: eni for target in self._settings.floating_ips for eni in ranked if eni.carries(target)}
         absent = [target for target in self._settings.floating_ips if target not in enis]
         addresses = frozenset(target for target in absent if not isinstance(target, Allocation))
         if addresses:
@@ -372,13 +375,13 @@ class Agent:
         if self._rehearsing or time.monotonic() < self._rehearse_at or mine is None or subnet is None:
             return
         enis = [watch.owner.eni for watch in self._watches.values() if watch.owner is not None and watch.owner.eni]
-        eni = enis[0] if enis else None
+        eni, name = enis[0] if enis else None, self._shared.name
 
         def job() -> None:
             try:
                 slots = self._shared.slots or self._edges.cloud.describe_slots(mine.type)
                 me = self._edges.cloud.describe_instances(frozenset((mine.id,)))
-                denied = self._edges.cloud.rehearse(eni, subnet, mine.id)
+                denied = self._edges.cloud.rehearse(eni, subnet, mine.id, {OWNER_TAG: name})
             except CloudError as error:
                 failure = error
                 self._inbox.put(lambda: self._rehearsal_failed(failure))
@@ -398,6 +401,8 @@ class Agent:
             actions = ", ".join(denied)
             self._log.error("rehearsal", f"a takeover would fail: IAM denies {actions}; allow it to this pod's role")
         shared.denied = denied
+        if denied:
+            self._rehearse_at = time.monotonic() + BACKOFF_DENIED
         if shared.free_slots() == 0:
             self._log.warning("rehearsal", f"this node could take nothing over: all {slots} ENI slots are in use")
 

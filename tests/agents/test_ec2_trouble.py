@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from floatingip import decide, runner
+from floatingip import decide, runner, watch
 from floatingip.errors import Denied
 from lab.ec2 import Guest
 from lab.ec2.transport import Effect
@@ -26,13 +26,14 @@ def gives_up_early(monkeypatch: pytest.MonkeyPatch) -> float:
 def tries_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Denied agents ask more often than once a minute."""
     monkeypatch.setattr(runner, "BACKOFF_DENIED", 0.2)
+    monkeypatch.setattr(watch, "BACKOFF_DENIED", 0.2)
 
 
 @pytest.fixture
 def asks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """In peace, too, EC2 is asked several times a second."""
     monkeypatch.setattr(decide, "LOOK_IN_PEACE", 0.2)
-    monkeypatch.setattr(runner, "PEACE_JITTER", 0.0)
+    monkeypatch.setattr(watch, "PEACE_JITTER", 0.0)
 
 
 def test_a_hanging_describe_does_not_delay_a_probe() -> None:
@@ -115,6 +116,7 @@ def test_a_lost_answer_at_the_start_makes_no_second_eni(action: str) -> None:
         process = world.run(world.machines[0])
         wait(lambda: world.serving() is process.machine, 5, "it holds the address")
         assert fault.hits == 1
+        wait(lambda: bool(world.calls(action)), 1, "the endpoint has recorded the call")
         assert len(world.calls(action)) == 1
         assert len(world.enis()) == len(world.attachments()) == 1
 
@@ -128,6 +130,8 @@ def test_a_lost_answer_in_a_failover_leaves_one_holder(action: str) -> None:
         world.cut_power(holder)
         wait(lambda: world.serving() is standby.machine, 8, "the standby has the address")
         assert fault.hits == 1
+        # A call is recorded when it ends, which may be after its effect.
+        wait(lambda: len(world.calls(action, standby.machine.id)) > 0, 2, "the call is recorded")
         assert len(world.calls(action, standby.machine.id)) == 1
         assert len(world.attachments()) == 2
 

@@ -12,7 +12,7 @@ from floatingip.model import Plumbing, PlumbingState, ProbeOutcome
 from floatingip.ports import Host, Prober
 from floatingip.probe import IcmpProber
 from lab.netns import Namespace
-from tests.agents.world import FLOATING_IP, FakeHost, FakeProber, Life, World, wait
+from tests.agents.world import FLOATING_IP, FakeHost, FakeProber, Life, Link, World, wait
 
 MAC = "02:00:00:00:00:64"
 TIMEOUT = 0.2
@@ -33,7 +33,7 @@ class Case:
     @property
     def plumbing(self) -> Plumbing:
         """What is wanted of it."""
-        return Plumbing(FLOATING_IP, MAC, ip_address("10.0.0.1"), self.primary_mac, 840, 900, 0x40)
+        return Plumbing(FLOATING_IP, MAC, ip_address("10.0.0.1"), self.primary_mac, 840, 900, 0x40, 0x70)
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def fake() -> Iterator[Case]:
         one, two = world.machines
 
         def serve() -> None:
-            two.link, two.plumbed = MAC, True
+            two.plumbed[FLOATING_IP] = MAC
 
         life = Life()
-        host, prober = FakeHost(one, life), FakeProber(one, life, TIMEOUT)
+        host, prober = FakeHost(one, life), FakeProber(one, life, FLOATING_IP, TIMEOUT)
         mac = one.instance.mac
-        yield Case(one.namespace, host, prober, mac, lambda: one.change(MAC), lambda: one.change(""), serve)
+        yield Case(one.namespace, host, prober, mac, lambda: one.plug(Link(MAC)), lambda: one.unplug(MAC), serve)
 
 
 @pytest.fixture

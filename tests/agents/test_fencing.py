@@ -115,7 +115,7 @@ def test_sigterm_on_the_eve_of_a_takeover_begins_none() -> None:
         observers: list[Process] = []
 
         def stop_at_doubt(event: str) -> None:
-            if event == "decision" and observers and "DOWN" in str(observers[1].agent._health.state):
+            if event == "decision" and observers and "DOWN" in str(observers[1].watch().health.state):
                 observers[1].stop()
 
         observers += world.observers(on_line=stop_at_doubt)
@@ -169,8 +169,8 @@ def test_sigterm_ends_an_observer_within_a_second(state: State) -> None:
 def test_sigterm_after_a_refused_detach_ends_an_observer_within_a_second() -> None:
     """Nothing was detached, so there is nothing to attach."""
     with World() as world:
-        world.ec2.faults.deny({DETACH})
         holder, standby = world.observers()
+        world.ec2.faults.deny({DETACH})
         world.cut_power(holder)
         wait(lambda: bool(standby.logged(event="denied")), 5, "the denial")
         standby.stop()

@@ -72,8 +72,9 @@ def test_observers_refuse_a_foreign_eni_until_it_is_gone(monkeypatch: pytest.Mon
 
 def break_nft(machine: Machine, *, answers: bool) -> None:
     """The node cannot set up the marks; whether the address answers echo requests nevertheless."""
-    machine.problem, machine.answers_unsound, machine.plumbed = "nft: command not found", answers, False
-    machine.change(machine.link)
+    machine.problem, machine.answers_unsound = "nft: command not found", answers
+    for link in machine.links:
+        machine.strip(link.mac)
 
 
 @pytest.mark.parametrize("answers", [True, False], ids=["answering", "not answering"])

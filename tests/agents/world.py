@@ -1,8 +1,8 @@
 """
 Whole agents in this process, against the lab's EC2 endpoint over HTTP; each in a network namespace of its own.
 
-Real are the agents, their threads, their questions to each other and Ec2Cloud.  The floating address is not: plumbing,
-ICMP and IMDS of a worker are fakes (one `Machine` each), which test_fakes.py holds to what the real ones do.
+Real are the agents, their threads, their questions to each other and Ec2Cloud.  The floating addresses are not:
+plumbing, ICMP and IMDS of a worker are fakes (one `Machine` each), which test_fakes.py holds to what the real ones do.
 
 An agent runs as a `Process`: `stop` is SIGTERM, `kill` is SIGKILL.  A killed one does nothing more, since every edge
 ends the thread that comes by, and says nothing more to anybody.
@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any, NoReturn, ParamSpec, Self, TypeVar
 from unittest.mock import patch
 
@@ -27,6 +27,7 @@ from mypy_boto3_ec2 import EC2Client
 from floatingip.ec2 import Ec2Cloud, client
 from floatingip.model import (
     Address,
+    AllocationFacts,
     Eni,
     Identity,
     Interface,
@@ -36,14 +37,16 @@ from floatingip.model import (
     ProbeOutcome,
     ProbeResult,
     Subnet,
+    Target,
 )
 from floatingip.model import Instance as ShownInstance
 from floatingip.ports import Cloud
 from floatingip.runner import Agent, Edges
 from floatingip.settings import Settings
 from floatingip.telemetry import Log
+from floatingip.watch import Watch
 from lab.ec2 import PROFILES, Ec2, Guest, Instance, Profile
-from lab.ec2.server import REGION, SUBNET_CIDR
+from lab.ec2.server import REGION, SUBNET_CIDR, SUBNET_IPV6_CIDR
 from lab.history import Event, History, parse_logfmt
 from lab.netns import Namespace
 
@@ -55,8 +58,15 @@ WORKERS = {"worker-a": "10.0.0.10", "worker-b": "10.0.0.11", "worker-c": "10.0.0
 """The workers' primary addresses, by the names of their namespaces; conftest.py makes these."""
 
 MUTATING = frozenset(
-    f"{verb}NetworkInterface" for verb in ("Create", "Attach", "Detach", "Delete")
-) | {"CreateTags", "DeleteTags"}  # fmt: skip
+    {
+        *(f"{verb}NetworkInterface" for verb in ("Create", "Attach", "Detach", "Delete")),
+        "ModifyNetworkInterfaceAttribute",
+        "AssociateAddress",
+        "DisassociateAddress",
+        "CreateTags",
+        "DeleteTags",
+    }
+)
 
 INSTANT, TYPICAL = PROFILES["instant"], PROFILES["typical"]
 
@@ -107,17 +117,25 @@ class Life:
             die()
 
 
+@dataclass(frozen=True)
+class Link:
+    """A hot-plugged device, with the addresses that EC2 gave its ENI."""
+
+    mac: str
+    addresses: frozenset[Address] = frozenset()
+
+
 @dataclass(eq=False)
 class Machine:
-    """One worker: its instance, and what its kernel has."""
+    """One worker: its instance, and what its kernel has; `plumbed` is which link carries an address."""
 
     world: "World"
     namespace: Namespace
     instance: Instance
     cloud: Ec2Cloud
     guest: Guest = Guest.RUNNING
-    link: str = ""
-    plumbed: bool = False
+    links: tuple[Link, ...] = ()
+    plumbed: dict[Address, str] = field(default_factory=dict)
     problem: str = ""
     answers_unsound: bool = False
     watchers: list[Callable[[], None]] = field(default_factory=list)
@@ -131,8 +149,16 @@ class Machine:
     @property
     def serves(self) -> bool:
         """The floating address is carried here, and answers."""
-        carried = self.plumbed or (self.answers_unsound and bool(self.problem))
-        return self.guest is Guest.RUNNING and bool(self.link) and carried
+        return self.carries(FLOATING_IP)
+
+    def carries(self, address: Address) -> bool:
+        """That address is carried here, and answers."""
+        unsound = self.answers_unsound and bool(self.problem) and any(address in link.addresses for link in self.links)
+        return self.guest is Guest.RUNNING and (address in self.plumbed or unsound)
+
+    def has(self, mac: str) -> bool:
+        """A device with this MAC is there."""
+        return any(link.mac == mac for link in self.links)
 
     def identity(self) -> Identity:
         """As IMDS would tell it."""
@@ -140,9 +166,22 @@ class Machine:
         address, groups = IPv4Address(me.address), (ec2.security_group_id,)
         return Identity(me.instance_id, REGION, me.zone, ec2.vpc_id, ec2.subnet_id, me.mac, address, groups)
 
-    def change(self, link: str) -> None:
-        """A device appears or goes; what was on it goes too."""
-        self.link, self.plumbed = link, False
+    def plug(self, link: Link) -> None:
+        """A device appears, bare."""
+        self.links = (*self.links, link)
+        self._wake()
+
+    def unplug(self, mac: str) -> None:
+        """A device goes; what was on it goes too."""
+        self.links = tuple(link for link in self.links if link.mac != mac)
+        self.strip(mac)
+
+    def strip(self, mac: str) -> None:
+        """What was configured on a device is gone."""
+        self.plumbed = {address: link for address, link in self.plumbed.items() if link != mac}
+        self._wake()
+
+    def _wake(self) -> None:
         for wake in list(self.watchers):
             wake()
 
@@ -151,13 +190,13 @@ class Machine:
         return Edges(
             cloud=MortalCloud(self.cloud, life, before),
             host=FakeHost(self, life),
-            prober=FakeProber(self, life, settings.probe_timeout),
+            prober=lambda address: FakeProber(self, life, address, settings.probe_timeout),
             metadata=FakeMetadata(self, life),
         )
 
 
 class FakeHost:
-    """`ports.Host`: a kernel that has one link at most, and does as it is told."""
+    """`ports.Host`: a kernel that does as it is told."""
 
     def __init__(self, machine: Machine, life: Life) -> None:
         self._machine = machine
@@ -167,20 +206,18 @@ class FakeHost:
         """See `ports.Host`."""
         self._life.check()
         machine = self._machine
-        if machine.link != plumbing.mac:
+        if not machine.has(plumbing.mac):
             return PlumbingReport(PlumbingState.NO_LINK)
         if machine.problem:
             return PlumbingReport(PlumbingState.UNSOUND, problem=machine.problem)
-        repaired = () if machine.plumbed else ("address",)
-        machine.plumbed = True
+        repaired = () if machine.plumbed.get(plumbing.address) == plumbing.mac else ("address",)
+        machine.plumbed[plumbing.address] = plumbing.mac
         return PlumbingReport(PlumbingState.SOUND, repaired)
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
         """See `ports.Host`."""
         self._life.check()
-        removed = ("address",) if self._machine.plumbed else ()
-        self._machine.plumbed = False
-        return removed
+        return () if self._machine.plumbed.pop(plumbing.address, None) is None else ("address",)
 
     def route_probes(self, plumbing: Plumbing) -> None:
         """See `ports.Host`."""
@@ -197,11 +234,12 @@ class FakeHost:
 
 
 class FakeProber:
-    """`ports.Prober`: a probe is answered if some machine serves the address when it is sent."""
+    """`ports.Prober`: a probe is answered if some machine carries the address when it is sent."""
 
-    def __init__(self, machine: Machine, life: Life, timeout: float) -> None:
+    def __init__(self, machine: Machine, life: Life, address: Address, timeout: float) -> None:
         self._machine = machine
         self._life = life
+        self._address = address
         self._timeout = timeout
         self._probes: deque[tuple[float, bool]] = deque()
 
@@ -210,7 +248,7 @@ class FakeProber:
         self._life.check()
         sent_at = time.monotonic()
         self._machine.sent.append(sent_at)
-        self._probes.append((sent_at, self._machine.world.serving() is not None))
+        self._probes.append((sent_at, self._machine.world.serving(self._address) is not None))
 
     def collect(self, until: float) -> list[ProbeResult]:
         """See `ports.Prober`."""
@@ -232,7 +270,7 @@ class FakeProber:
 
 
 class FakeMetadata:
-    """`ports.Metadata`: what a machine is, and the link that it has."""
+    """`ports.Metadata`: what a machine is, and the links that it has."""
 
     def __init__(self, machine: Machine, life: Life) -> None:
         self._machine = machine
@@ -246,7 +284,9 @@ class FakeMetadata:
     def interface_with(self, address: Address) -> Interface | None:
         """See `ports.Metadata`."""
         self._life.check()
-        return Interface(self._machine.link, IPv4Network(SUBNET_CIDR)) if self._machine.link else None
+        network = ip_network(SUBNET_CIDR if address.version == 4 else SUBNET_IPV6_CIDR)
+        macs = (link.mac for link in self._machine.links if address in link.addresses)
+        return next((Interface(mac, network) for mac in macs), None)
 
 
 class MortalCloud:
@@ -266,9 +306,17 @@ class MortalCloud:
         finally:
             self._life.check()
 
-    def find_eni(self, address: Address) -> Eni | None:
+    def describe_enis(self, name: str) -> tuple[Eni, ...]:
         """See `ports.Cloud`."""
-        return self._mortal(self._cloud.find_eni, address)
+        return self._mortal(self._cloud.describe_enis, name)
+
+    def find_occupants(self, addresses: frozenset[Address]) -> tuple[Eni, ...]:
+        """See `ports.Cloud`."""
+        return self._mortal(self._cloud.find_occupants, addresses)
+
+    def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
+        """See `ports.Cloud`."""
+        return self._mortal(self._cloud.describe_allocation, allocation_id)
 
     def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, ShownInstance]:
         """See `ports.Cloud`."""
@@ -278,9 +326,13 @@ class MortalCloud:
         """See `ports.Cloud`."""
         return self._mortal(self._cloud.describe_subnets)
 
-    def create_eni(self, address: Address, subnet: Subnet, tags: Mapping[str, str]) -> Eni:
+    def describe_slots(self, instance_type: str) -> int:
         """See `ports.Cloud`."""
-        return self._mortal(self._cloud.create_eni, address, subnet, tags)
+        return self._mortal(self._cloud.describe_slots, instance_type)
+
+    def create_eni(self, target: Target, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
+        """See `ports.Cloud`."""
+        return self._mortal(self._cloud.create_eni, target, subnet, tags, token)
 
     def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
         """See `ports.Cloud`."""
@@ -290,9 +342,33 @@ class MortalCloud:
         """See `ports.Cloud`."""
         self._mortal(self._cloud.detach_eni, attachment_id, force=force)
 
+    def delete_eni(self, eni_id: str) -> None:
+        """See `ports.Cloud`."""
+        self._mortal(self._cloud.delete_eni, eni_id)
+
     def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
         """See `ports.Cloud`."""
         self._mortal(self._cloud.tag_eni, eni_id, tags)
+
+    def associate(self, allocation_id: str, eni_id: str) -> None:
+        """See `ports.Cloud`."""
+        self._mortal(self._cloud.associate, allocation_id, eni_id)
+
+    def set_security_groups(self, eni_id: str, groups: tuple[str, ...]) -> None:
+        """See `ports.Cloud`."""
+        self._mortal(self._cloud.set_security_groups, eni_id, groups)
+
+    def keep_after_termination(self, eni_id: str, attachment_id: str) -> None:
+        """See `ports.Cloud`."""
+        self._mortal(self._cloud.keep_after_termination, eni_id, attachment_id)
+
+    def check_source(self, eni_id: str) -> None:
+        """See `ports.Cloud`."""
+        self._mortal(self._cloud.check_source, eni_id)
+
+    def rehearse(self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str]) -> tuple[str, ...]:
+        """See `ports.Cloud`."""
+        return self._mortal(self._cloud.rehearse, eni, subnet, me, tags)
 
 
 class Lines(io.StringIO):
@@ -335,7 +411,12 @@ class Process:
 
     def __str__(self) -> str:
         heard = [peer.instance_id for peer in self.agent._peers.others("lab")]
-        return f"{self.machine.id}: {self.agent._decision}, {self.agent._health}, heard of {heard}"
+        seen = [f"{target} {watch.decision}, {watch.health}" for target, watch in self.agent._watches.items()]
+        return f"{self.machine.id}: {'; '.join(seen)}, heard of {heard}"
+
+    def watch(self, target: Target = FLOATING_IP) -> Watch:
+        """What the agent knows and decides of one address."""
+        return self.agent._watches[target]
 
     def start(self) -> Self:
         """Begin: a thread has the network namespace of the one that starts it."""
@@ -371,9 +452,9 @@ class Process:
         agent = self.agent
         # The rest ends the threads that wait for something, which with a real process the kernel does.
         agent._inbox.put(die)
-        for lane in (agent._look, agent._write):
-            lane._jobs.put(die)
-        agent._probes.switch(on=True)
+        for watch in agent._watches.values():
+            if watch._probes is not None:
+                watch._probes.switch(on=True)
         agent._host._wake.set()
         for _, asker in list(agent._peers._askers.values()):
             asker.stop()
@@ -405,10 +486,18 @@ class World:
     It is the `lab.ec2.Devices` of its endpoint too.  A context manager: at the end every process is killed.
     """
 
-    def __init__(self, profile: Profile = INSTANT, workers: int = 2, **settings: Any) -> None:
+    def __init__(
+        self,
+        profile: Profile = INSTANT,
+        workers: int = 2,
+        floating_ips: tuple[Target, ...] = (FLOATING_IP,),
+        **settings: Any,
+    ) -> None:
         self.history = History()
         self.machines: list[Machine] = []
         self.processes: list[Process] = []
+        self.associations: dict[str, str] = {}
+        self._macs: dict[str, str] = {}
         self._listener = socket.create_server((GATEWAY, PORT))
         self.ec2 = Ec2(profile, self, self.history.record, seed=1, sock=self._listener)
         self.lab = _client("lab")
@@ -419,7 +508,7 @@ class World:
             "probe_timeout": 0.08,
             "fall": 3,
         }
-        self.settings = Settings(FLOATING_IP, **{**quick, **settings})
+        self.settings = Settings(floating_ips, **{**quick, **settings})
         for name, address in list(WORKERS.items())[:workers]:
             instance = self.ec2.run_instance(name, address)
             self.ec2._callers[_credentials(name)["AWS_ACCESS_KEY_ID"]] = instance.instance_id
@@ -460,15 +549,20 @@ class World:
         return processes
 
     def wait_for_peace(self, processes: Sequence[Process]) -> None:
-        """Wait until all but the holder see the address UP, and know of each other."""
+        """Wait until all have rehearsed a takeover, see each address UP or hold it, and know of each other."""
 
         def at_peace(process: Process) -> bool:
             agent = process.agent
-            if process.machine.serves:
-                return agent._decision.reason.name == "HELD_HERE"
+            if agent._shared.slots is None:
+                return False
+            for watch in agent._watches.values():
+                address = watch.address()
+                carried = address is not None and process.machine.carries(address)
+                if watch.decision.reason.name != ("HELD_HERE" if carried else "ANSWERS"):
+                    return False
             known = {peer.instance_id for peer in agent._peers.others("lab")}
             others = {other.machine.id for other in processes} - {process.machine.id}
-            return agent._decision.reason.name == "ANSWERS" and known == others
+            return process.machine.serves or known == others
 
         wait(lambda: all(map(at_peace, processes)), 10, lambda: f"peace among {[str(p) for p in processes]}")
 
@@ -479,22 +573,23 @@ class World:
 
     # What can be seen.
 
-    def serving(self) -> Machine | None:
-        """The machine that the floating address leads to."""
-        return next((machine for machine in self.machines if machine.serves), None)
+    def serving(self, address: Address = FLOATING_IP) -> Machine | None:
+        """The machine that the address leads to."""
+        return next((machine for machine in self.machines if machine.carries(address)), None)
 
-    def enis(self) -> list[Any]:
-        """All ENIs with the floating address, as EC2 shows them."""
-        filters = [{"Name": "addresses.private-ip-address", "Values": [str(FLOATING_IP)]}]
+    def enis(self, address: Address = FLOATING_IP) -> list[Any]:
+        """All ENIs with the address, as EC2 shows them."""
+        name = "addresses.private-ip-address" if address.version == 4 else "ipv6-addresses.ipv6-address"
+        filters = [{"Name": name, "Values": [str(address)]}]
         return list(self.lab.describe_network_interfaces(Filters=filters)["NetworkInterfaces"])  # type: ignore[arg-type]  # a TypedDict, spelled out
 
-    def holder(self) -> str:
+    def holder(self, address: Address = FLOATING_IP) -> str:
         """The instance of the one ENI's attachment, or nothing.  There must be one ENI."""
-        (eni,) = self.enis()
+        (eni,) = self.enis(address)
         return str(eni.get("Attachment", {}).get("InstanceId", ""))
 
     def calls(self, action: str = "", caller: str = "") -> list[Event]:
-        """The calls of agents so far."""
+        """The calls of agents so far, but for their dry runs."""
         agents = {machine.id for machine in self.machines}
         return [
             event
@@ -502,18 +597,19 @@ class World:
             if event["event"] == "call"
             and event["caller"] in ({caller} if caller else agents)
             and action in ("", event["action"])
+            and event["params"].get("DryRun") != "true"
         ]
 
     def writes(self) -> list[Event]:
         """The calls of agents that could change something."""
         return [event for event in self.calls() if event["action"] in MUTATING]
 
-    def attachments(self) -> list[tuple[str, str]]:
-        """Attachment and instance of each attachment that the floating address ever had; they never overlapped."""
+    def attachments(self, address: Address = FLOATING_IP) -> list[tuple[str, str]]:
+        """Attachment and instance of each attachment that the ENI with this IPv4 address ever had; none overlapped."""
         ever: list[tuple[str, str]] = []
         present = ""
         for event in self.history.events():
-            if event["event"] != "attachment" or event["address"] != str(FLOATING_IP):
+            if event["event"] != "attachment" or event["address"] != str(address):
                 continue
             if event["status"] == "attaching":
                 assert not present, f"{event['attachment']} began while {present} was there"
@@ -530,13 +626,23 @@ class World:
         """A link appears, where there is power."""
         machine = self._by_id(instance_id)
         if machine.guest is not Guest.OFF:
-            machine.change(mac)
+            self._macs[eni_id] = mac
+            machine.plug(Link(mac, frozenset(map(ip_address, addresses))))
 
     def unplug(self, eni_id: str) -> None:
-        """The link goes; only one ENI here is ever plugged."""
+        """The link goes, wherever it is."""
+        mac = self._macs.pop(eni_id, "")
         for machine in self.machines:
-            if machine.link:
-                machine.change("")
+            if machine.has(mac):
+                machine.unplug(mac)
+
+    def associate(self, public: str, private: str) -> None:
+        """An Elastic IP leads to a private address."""
+        self.associations[public] = private
+
+    def disassociate(self, public: str) -> None:
+        """It leads nowhere."""
+        self.associations.pop(public, None)
 
     def shut_down(self, instance_id: str) -> None:
         """The power button: at once."""

@@ -468,9 +468,9 @@ def test_what_iam_denies_is_named_by_the_rehearsal_and_the_call(
     attachment_id = cloud.attach_eni(eni.id, worker, frozenset())
     world.settle()
     before = show(cloud, eni)
-    assert cloud.rehearse(before, here, worker) == ()
+    assert cloud.rehearse(before, here, worker, {"floatingip": "lab"}) == ()
     world.deny(action)
-    assert cloud.rehearse(before, here, worker) == (f"ec2:{action}",)
+    assert cloud.rehearse(before, here, worker, {"floatingip": "lab"}) == (f"ec2:{action}",)
     calls: dict[str, Callable[[], object]] = {
         "CreateNetworkInterface": lambda: create(cloud, here, IPv4Address("10.0.0.101")),
         "AttachNetworkInterface": lambda: cloud.attach_eni(eni.id, worker, frozenset()),

@@ -13,7 +13,23 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from floatingip import health as probing
-from floatingip.decide import Attach, Create, Decision, Detach, Memory, Reason, State, Tag, View, Write, decide
+from floatingip.decide import (
+    Associate,
+    Attach,
+    CheckSource,
+    Create,
+    Decision,
+    Detach,
+    KeepAfterTermination,
+    Memory,
+    Reason,
+    SetGroups,
+    State,
+    Tag,
+    View,
+    Write,
+    decide,
+)
 from floatingip.health import Health
 from floatingip.model import (
     Attachment,
@@ -34,7 +50,7 @@ from floatingip.model import (
 from floatingip.settings import Settings
 
 ADDRESS = IPv4Address("10.0.0.100")
-SETTINGS = Settings(floating_ip=ADDRESS)
+SETTINGS = Settings((ADDRESS,))
 NAME, ENI, ZONE = "cluster", "eni-1", "us-west-2-lax-1a"
 WALL = 1_764_000_000
 """Unix time at which an observer's own clock shows 0."""
@@ -56,14 +72,22 @@ def written(write: Write | None) -> str:
     match write:
         case None:
             return ""
-        case Create():
-            return "create"
+        case Create(generation):
+            return f"create:{generation}" if generation else "create"
         case Attach():
             return "attach"
         case Detach(attachment_id, force):
             return f"{'force' if force else 'detach'}:{attachment_id}"
         case Tag(_, _, value):
             return f"tag:{value}"
+        case Associate(allocation_id):
+            return f"associate:{allocation_id}"
+        case SetGroups(_, groups):
+            return f"groups:{','.join(groups)}"
+        case KeepAfterTermination(_, attachment_id):
+            return f"keep:{attachment_id}"
+        case CheckSource():
+            return "check-source"
 
 
 def shown(decision: Decision) -> str:
@@ -79,7 +103,7 @@ class Observer:
     me: str = "i-b"
     settings: Settings = SETTINGS
     memory: Memory = field(default_factory=Memory)
-    view: View = field(default_factory=lambda: View(0.0, WALL, "", NAME, None, Health(), Word()))
+    view: View = field(default_factory=lambda: View(0.0, WALL, ADDRESS, "", NAME, None, Health(), Word()))
 
     def see(self, now: float, words: str = "", **changes: object) -> Decision:
         """Decide at ``now`` after what the words tell, and let EC2 accept what was decided at once.
@@ -109,7 +133,7 @@ class Observer:
         for peer in (word.removeprefix("peer:") for word in words.split() if word.startswith("peer:")):
             name, _, sees = peer.partition("=")
             others = tuple(other for other in view.peers if other.instance_id != name)
-            view = replace(view, peers=(*others, Peer(name, now, sees)))
+            view = replace(view, peers=(*others, Peer(name, now, (sees,) if sees else ())))
         if "link" in told:
             state = {"none": PlumbingState.NO_LINK}.get(told["link"]) or PlumbingState(told["link"])
             view = replace(view, plumbing=PlumbingReport(state, problem="nft" if told["link"] == "unsound" else ""))
@@ -258,9 +282,9 @@ class Region:
         node = self._node(bound.instance_id)
         return self.attachment == bound and self.holder != "" and node is not None and node.alive and node.sound
 
-    def _sees_up(self, node: Node) -> str:
+    def _sees_up(self, node: Node) -> tuple[str, ...]:
         health = node.observer.view.health
-        return health.attachment_id if health.state is probing.HealthState.UP else ""
+        return (health.attachment_id,) if health.state is probing.HealthState.UP else ()
 
     def _word(self, node: Node, bound: Attachment | None) -> Word:
         before = node.observer.view.word

@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from floatingip import __version__
+from floatingip.model import OWNER_TAG
+from lab.ec2 import PROFILES, Ec2, NoDevices
+from lab.ec2.server import REGION
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,17 +34,22 @@ def _run(tmp_path: Path) -> Run:
     (tmp_path / "good.yaml").write_text("# nothing but the defaults\n", encoding="utf-8")
 
     def run(
-        *arguments: str, address: str = "10.0.0.100", document: str | None = None, code: str = ""
+        *arguments: str,
+        address: str = "10.0.0.100",
+        document: str | None = None,
+        code: str = "",
+        environment: Mapping[str, str] | None = None,
     ) -> "subprocess.CompletedProcess[str]":
         if document is not None:
             path = tmp_path / "settings.yaml"
             path.write_text(document, encoding="utf-8")
             arguments = (*arguments, "--settings", str(path))
         how = ["-c", code] if code else ["-m", "floatingip"]
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "FLOATING_IP": address}
+        basic = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "FLOATING_IP": address}
         return subprocess.run(
             [sys.executable, *how, *arguments],
-            env=environment,
+            env={**basic, **(environment or {})},
+            stdin=subprocess.DEVNULL,
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -66,7 +75,7 @@ def test_wrong_usage_ends_with_2_and_the_usage(run: Run, arguments: tuple[str, .
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("command", ["attach", "observe"])
+@pytest.mark.parametrize("command", ["attach", "observe", "release"])
 def test_bad_settings_end_with_2_and_a_line_for_each_problem(run: Run, command: str) -> None:
     """On standard error, without a traceback; each line names the command and the setting."""
     done = run(command, address="10.0.0.300", document="fall: many\ncolour: red\n")
@@ -97,9 +106,101 @@ def test_bad_settings_load_no_cloud_and_no_kernel_library(run: Run) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_help_names_both_commands(run: Run) -> None:
+def test_help_names_all_commands(run: Run) -> None:
     """With what each is for."""
     done = run("--help")
     assert done.returncode == 0
     assert "attach" in done.stdout
     assert "observe" in done.stdout
+    assert "release" in done.stdout
+
+
+# Releasing, from a workstation, against the lab's EC2.
+
+ADDRESS = "10.0.0.100"
+
+
+@dataclass
+class Vpc:
+    """The lab's EC2 with an interface of ours, and the command line of somebody who names Region and VPC."""
+
+    ec2: Ec2
+    run: Run
+    eni: str = ""
+
+    def __post_init__(self) -> None:
+        ours = [{"ResourceType": "network-interface", "Tags": [{"Key": OWNER_TAG, "Value": "cluster"}]}]
+        made = self.ec2.client().create_network_interface(
+            SubnetId=self.ec2.subnet_id,
+            PrivateIpAddress=ADDRESS,
+            TagSpecifications=ours,  # type: ignore[arg-type]  # a TypedDict, spelled out
+        )
+        self.eni = made["NetworkInterface"]["NetworkInterfaceId"]
+
+    def release(self, *options: str, address: str = ADDRESS) -> "subprocess.CompletedProcess[str]":
+        """`floatingip release` without a terminal."""
+        where = ("--region", REGION, "--vpc-id", self.ec2.vpc_id)
+        aws = {
+            "AWS_ENDPOINT_URL_EC2": self.ec2.endpoint_url,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }
+        return self.run("release", *where, *options, address=address, document="name: cluster\n", environment=aws)
+
+    def is_there(self) -> bool:
+        """Our interface still exists."""
+        filters = [{"Name": "network-interface-id", "Values": [self.eni]}]
+        return bool(self.ec2.client().describe_network_interfaces(Filters=filters)["NetworkInterfaces"])  # type: ignore[arg-type]  # a TypedDict, spelled out
+
+
+@pytest.fixture(name="vpc")
+def _vpc(run: Run) -> Iterator[Vpc]:
+    ec2 = Ec2(PROFILES["instant"], NoDevices(), lambda event: None, seed=1)
+    yield Vpc(ec2, run)
+    ec2.stop()
+
+
+def test_a_dry_run_shows_what_would_be_released_and_ends_with_0(vpc: Vpc) -> None:
+    """And nothing else, not even with --yes."""
+    done = vpc.release("--dry-run", "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{vpc.eni} ({ADDRESS}): delete\n"
+    assert vpc.is_there()
+
+
+def test_without_a_terminal_and_without_yes_nothing_is_released(vpc: Vpc) -> None:
+    """Nobody can have agreed; it is shown all the same."""
+    done = vpc.release()
+    assert (done.returncode, done.stderr) == (1, "nothing was done\n")
+    assert vpc.eni in done.stdout
+    assert vpc.is_there()
+
+
+def test_what_was_agreed_to_is_released_and_again_is_fine(vpc: Vpc) -> None:
+    """The second time there is nothing to do."""
+    done = vpc.release("--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [f"{vpc.eni} ({ADDRESS}): delete", f"{vpc.eni}: deleted"]
+    assert not vpc.is_there()
+    again = vpc.release("--yes")
+    assert (again.returncode, again.stdout) == (
+        0,
+        f"nothing to release: no such interface of cluster in {vpc.ec2.vpc_id}\n",
+    )
+
+
+def test_only_orphans_are_released_as_orphans(vpc: Vpc) -> None:
+    """What the settings name is left, and what they do not name is not."""
+    assert "nothing to release" in vpc.release("--yes", "--orphans").stdout
+    assert vpc.is_there()
+    assert vpc.release("--yes", "--orphans", address="10.0.0.101").returncode == 0
+    assert not vpc.is_there()
+
+
+def test_a_denied_release_ends_with_4_and_names_the_permission(vpc: Vpc) -> None:
+    """In one line."""
+    vpc.ec2.faults.deny({"DeleteNetworkInterface"})
+    done = vpc.release("--yes")
+    assert done.returncode == 4
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("floatingip release: IAM denies ec2:DeleteNetworkInterface; allow ")

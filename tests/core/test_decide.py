@@ -2,25 +2,41 @@
 
 import random
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 
 import pytest
 
 from floatingip import ration
 from floatingip.decide import (
+    FORGOTTEN_AFTER,
     REPEAT_AFTER,
+    Associate,
     Attach,
     Carry,
+    CheckSource,
     Create,
     Decision,
     Detach,
+    KeepAfterTermination,
     Reason,
+    SetGroups,
     State,
     Tag,
+    Write,
 )
 from floatingip.health import Health, HealthState
-from floatingip.model import AttachmentStatus, Sight, Word, WordState
+from floatingip.model import (
+    ALLOCATION_TAG,
+    Allocation,
+    Attachment,
+    AttachmentStatus,
+    Owner,
+    Sight,
+    Target,
+    Word,
+    WordState,
+)
 from tests.core.deciders import ENI, WALL, Observer, eni, region, replay, shown
 
 
@@ -1099,3 +1115,243 @@ def test_health_and_word_are_taken_as_they_are_given() -> None:
     observer.see(10.6, owner=owner)
     decision = observer.see(11.3, health=health, word=Word(WordState.SILENT, 10.6))
     assert shown(decision) == "takeover SILENT_HOLDER R3 detach:a1"
+
+
+# The ENI is created once, whoever asks: a token for each generation.
+
+
+def test_the_same_generation_is_created_again_while_it_may_only_not_be_shown_yet() -> None:
+    """Describes lag; EC2 makes one interface of a token, however often it is asked."""
+    observer = Observer()
+    assert observer.see(0.0, "ec2:absent").write == Create(0)
+    for now in (1.1, 5.0, 9.9):
+        assert observer.see(now, "ec2:absent").write == Create(0)
+
+
+def test_an_eni_that_was_deleted_meanwhile_is_created_by_the_next_generation_of_the_token() -> None:
+    """The old token's answer would be the deleted one for ever; each generation gets its time to be shown."""
+    observer = Observer()
+    observer.see(0.0, "ec2:absent")
+    assert observer.see(FORGOTTEN_AFTER + 0.1, "ec2:absent").write == Create(1)
+    assert observer.see(FORGOTTEN_AFTER + 5.0, "ec2:absent").write == Create(1)
+    assert observer.see(2 * FORGOTTEN_AFTER + 0.2, "ec2:absent").write == Create(2)
+
+
+def test_an_eni_that_was_shown_starts_the_wait_anew_when_it_is_deleted() -> None:
+    """An hour later somebody deletes it: its own token is tried first, and given its time."""
+    observer = Observer()
+    observer.see(0.0, "ec2:absent")
+    observer.see(1.1, "ec2:a1@i-b link:sound")
+    assert observer.see(3600.0, "ec2:absent link:none").write == Create(0)
+    assert observer.see(3605.0, "ec2:absent").write == Create(0)
+    assert observer.see(3600.1 + FORGOTTEN_AFTER, "ec2:absent").write == Create(1)
+
+
+def test_a_generation_is_not_passed_over_because_nothing_could_be_written() -> None:
+    """EC2 throttled or denied the first try for a minute: nothing was created, so nothing was deleted."""
+    observer = Observer()
+    observer.see(0.0, "ec2:absent", retry_at=60.0)
+    assert observer.see(61.0, "ec2:absent").write == Create(0)
+
+
+def test_a_creation_that_ec2_refused_does_not_count_as_forgotten() -> None:
+    """Denied or throttled for a minute: observers that started at other times must go on with the same token."""
+    observer = Observer()
+    assert observer.see(0.0, "ec2:absent").write == Create(0)
+    observer.see(0.5, "ec2:absent", retry_at=60.0)
+    assert observer.see(60.1, "ec2:absent").write == Create(0)
+
+
+# What the holder mends of its ENI, whoever or whatever changed it.
+
+ELASTIC = Allocation("eipalloc-0123abcd")
+WANTED = {"tags": {"floatingip": "cluster", ALLOCATION_TAG: ELASTIC.id}, "security_groups": ("sg-1", "sg-2")}
+MENDED = {**WANTED, "allocation_id": ELASTIC.id}
+
+
+def holding(
+    now: float = 0.0, observer: Observer | None = None, *, link: str = "sound", **eni_changes: object
+) -> Decision:
+    """What i-b decides as the holder of an Elastic IP's ENI with these properties."""
+    observer = observer or Observer()
+    bound = Attachment("a1", "i-b", 1, AttachmentStatus.ATTACHED)
+    shown_eni = replace(eni(bound), **{**MENDED, **eni_changes})  # type: ignore[arg-type]  # the test names fields
+    owner = Owner(now, shown_eni)
+    return observer.see(now, f"link:{link}", owner=owner, target=ELASTIC, groups=("sg-2", "sg-1"))
+
+
+def test_an_eni_that_is_as_it_should_be_is_left_alone() -> None:
+    """In whatever order EC2 names the groups."""
+    assert shown(holding()) == "holder HELD_HERE R10"
+    assert shown(holding(security_groups=("sg-2", "sg-1"))) == "holder HELD_HERE R10"
+
+
+def test_the_holder_associates_the_elastic_ip() -> None:
+    """With the first answer after the link is there, and again whenever somebody took it off."""
+    observer = Observer()
+    assert holding(0.0, observer, allocation_id="").write == Associate(ELASTIC.id, ENI)
+    assert holding(2.0, observer).write is None
+    assert holding(3600.0, observer, allocation_id="").write == Associate(ELASTIC.id, ENI)
+
+
+def test_another_elastic_ip_on_our_eni_is_not_ours() -> None:
+    """What counts is that it is this one."""
+    assert holding(allocation_id="eipalloc-0fffffff").write == Associate(ELASTIC.id, ENI)
+
+
+def test_the_elastic_ip_is_associated_even_while_the_plumbing_is_unsound() -> None:
+    """The next holder then has it already."""
+    assert shown(holding(link="unsound", allocation_id="")) == f"holder UNSOUND_HERE R5 associate:{ELASTIC.id}"
+
+
+def test_an_address_needs_no_association() -> None:
+    """Whatever public address somebody gave its ENI is their business."""
+    observer = Observer()
+    owner = observer._owner(0.0, "a1@i-b", "", "cluster")
+    assert owner.eni is not None
+    decision = observer.see(0.0, "link:sound", owner=replace(owner, eni=replace(owner.eni, allocation_id="eipalloc-1")))
+    assert shown(decision) == "holder HELD_HERE R10"
+
+
+def test_the_holder_lets_its_eni_outlive_its_instance() -> None:
+    """Otherwise a terminated node takes the reserved address along; it is said of one attachment."""
+    assert holding(delete_on_termination=True).write == KeepAfterTermination(ENI, "a1")
+
+
+@pytest.mark.parametrize("groups", [(), ("sg-1",), ("sg-1", "sg-2", "sg-3"), ("sg-1", "sg-9")])
+def test_the_holder_reconciles_the_security_groups(groups: tuple[str, ...]) -> None:
+    """A CNI's upgrade once overwrote those of everybody's interfaces."""
+    assert holding(security_groups=groups).write == SetGroups(ENI, ("sg-2", "sg-1"))
+
+
+def test_unknown_security_groups_are_not_taken_for_none() -> None:
+    """An ENI without any is impossible anyway."""
+    observer = Observer()
+    assert observer.see(0.0, "ec2:a1@i-b link:sound", groups=()).write is None
+
+
+def test_the_holder_switches_the_source_check_on() -> None:
+    """What it carries is its own address: the check costs nothing, and protects the neighbours."""
+    assert holding(source_check=False).write == CheckSource(ENI)
+
+
+def test_one_thing_is_mended_at_a_time_and_the_elastic_ip_first() -> None:
+    """What is missing longest for the users comes first; then survival, groups, source check, and the ration's tag."""
+    observer = fallen(Observer())
+    observer.see(10.1, "ec2:a1@i-a probe:L")
+    observer.see(12.0, "ec2:free")
+    broken = {
+        "allocation_id": ("", ELASTIC.id),
+        "delete_on_termination": (True, False),
+        "security_groups": ((), ("sg-1", "sg-2")),
+        "source_check": (False, True),
+    }
+    bound = Attachment("a2", "i-b", 1, AttachmentStatus.ATTACHED)
+    writes: list[Write | None] = []
+    for step in range(len(broken) + 1):
+        values = {name: pair[number < step] for number, (name, pair) in enumerate(broken.items())}
+        shown_eni = replace(eni(bound), **{**MENDED, **values})  # type: ignore[arg-type]  # the test names fields
+        now = 13.0 + 2 * step
+        owner = Owner(now, shown_eni)
+        writes.append(observer.see(now, "link:sound", owner=owner, target=ELASTIC, groups=("sg-1", "sg-2")).write)
+    assert writes == [
+        Associate(ELASTIC.id, ENI),
+        KeepAfterTermination(ENI, "a2"),
+        SetGroups(ENI, ("sg-1", "sg-2")),
+        CheckSource(ENI),
+        Tag(ENI, ration.TAG, f"R3@{WALL + 21}/a1"),
+    ]
+
+
+def test_only_the_holder_mends() -> None:
+    """Neither a standby, nor whoever is being detached, nor before the link is there."""
+    broken = {"allocation_id": "", "delete_on_termination": True, "security_groups": (), "source_check": False}
+    for bound, link in (
+        (Attachment("a1", "i-a", 1, AttachmentStatus.ATTACHED), "none"),
+        (Attachment("a1", "i-b", 1, AttachmentStatus.DETACHING), "sound"),
+        (Attachment("a1", "i-b", 1, AttachmentStatus.ATTACHING), "none"),
+    ):
+        shown_eni = replace(eni(bound), **{**MENDED, **broken})  # type: ignore[arg-type]  # the test names fields
+        seen = f"link:{link} word:sound probe:AA"
+        decision = Observer().see(0.0, seen, owner=Owner(0.0, shown_eni), target=ELASTIC, groups=("sg-1",))
+        assert decision.write is None, shown(decision)
+
+
+def test_what_ec2_does_not_take_is_tried_again_by_its_own_backoff() -> None:
+    """While the address is carried all the same."""
+    observer = Observer()
+    holding(0.0, observer, source_check=False)
+    assert holding(0.5, observer, source_check=False).write is None
+    decision = holding(REPEAT_AFTER + 0.1, observer, source_check=False)
+    assert decision.write == CheckSource(ENI)
+    assert decision.carry is Carry.WITH_THE_LINK
+
+
+# Several addresses: the first placement spreads them.
+
+
+@pytest.mark.parametrize(("burden", "seconds"), [(1, 2.0), (2, 4.0), (3, 6.0), (9, 6.0)])
+def test_a_node_with_addresses_lets_others_claim_a_free_eni_first(burden: int, seconds: float) -> None:
+    """Two seconds for each it has, at most three times: an address is never stranded for its sake."""
+    observer = Observer(me="i-a")
+    first = observer.see(0.0, "ec2:free", burden=burden)
+    assert shown(first) == "claiming FREE_FOR_OTHERS R1"
+    assert first.look_at == seconds
+    assert observer.see(seconds - 0.1, "ec2:free").write is None
+    assert observer.see(seconds, "ec2:free").write == Attach(ENI)
+
+
+def test_a_node_without_addresses_claims_at_once() -> None:
+    """So that the first address of a new deployment does not wait."""
+    assert Observer(me="i-a").see(0.0, "ec2:free", burden=0).write == Attach(ENI)
+
+
+def test_a_node_that_lets_others_claim_first_gives_way_to_who_did() -> None:
+    """The look after the wait shows the new holder."""
+    observer = Observer(me="i-a")
+    observer.see(0.0, "ec2:free", burden=1)
+    assert shown(observer.see(2.1, "ec2:a1@i-b/attaching")) == "standby SETTLING R6"
+
+
+def test_who_fenced_never_waits_for_others() -> None:
+    """However much it has already: nobody else is going to claim it at once."""
+    observer = fallen(Observer())
+    observer.see(10.1, "ec2:a1@i-a probe:L", burden=9)
+    assert shown(observer.see(12.0, "ec2:free")) == "takeover FREE_AFTER_FENCING R3 attach"
+
+
+def test_a_burden_does_not_keep_a_node_from_fencing() -> None:
+    """A dead holder's address goes to whoever finds out first."""
+    assert fallen(Observer()).see(10.1, "ec2:a1@i-a probe:L", burden=9).write == Detach("a1")
+
+
+def test_a_lower_rank_and_a_burden_are_waited_for_at_once_not_one_after_the_other() -> None:
+    """The longer of both decides."""
+    observer = Observer(me="i-c")
+    observer.see(0.0, "ec2:free peer:i-a peer:i-b", burden=1)
+    assert observer.see(3.9, "ec2:free peer:i-a peer:i-b").write is None
+    assert observer.see(4.1, "ec2:free peer:i-a peer:i-b").write == Attach(ENI)
+
+
+# Each kind of address.
+
+
+@pytest.mark.parametrize(
+    ("target", "changes", "ours"),
+    [
+        (IPv6Address("2001:db8::64"), {"ipv6s": (IPv6Address("2001:db8::64"),)}, True),
+        (IPv6Address("2001:db8::64"), {"ipv6s": (IPv6Address("2001:db8::65"),)}, False),
+        (ELASTIC, {"tags": {"floatingip": "cluster", ALLOCATION_TAG: ELASTIC.id}}, True),
+        (ELASTIC, {"tags": {"floatingip": "cluster", ALLOCATION_TAG: "eipalloc-0fffffff"}}, False),
+        (ELASTIC, {"allocation_id": ELASTIC.id}, False),
+    ],
+    ids=["its IPv6 address", "another IPv6 address", "its tag", "another's tag", "the association alone"],
+)
+def test_an_eni_is_claimed_only_if_it_is_there_for_the_target(
+    target: Target, changes: dict[str, object], ours: bool
+) -> None:
+    """By its IPv6 address, or by the tag of the allocation: an association can be anybody's."""
+    free = replace(eni(), **changes)  # type: ignore[arg-type]  # the test names fields
+    decision = Observer().see(0.0, owner=Owner(0.0, free), target=target)
+    assert decision.reason is (Reason.FREE if ours else Reason.NOT_OURS)
+    assert (decision.write == Attach(ENI)) is ours

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
 import boto3
@@ -12,20 +12,31 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from floatingip import ec2
-from floatingip.ec2 import HIGHEST_DEVICE_INDEX, Ec2Cloud
-from floatingip.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
-from floatingip.model import AttachmentStatus, InstanceState, Subnet
+from floatingip.ec2 import HIGHEST_DEVICE_INDEX, PAGE, Ec2Cloud
+from floatingip.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
+from floatingip.model import Address, Allocation, AllocationFacts, AttachmentStatus, Eni, InstanceState, Subnet, Target
 
 ADDRESS = IPv4Address("10.0.0.100")
-SUBNET = Subnet("subnet-1", IPv4Network("10.0.0.0/24"), "us-west-2-lax-1a")
+SUBNET = Subnet("subnet-1", (ip_network("10.0.0.0/24"), ip_network("2001:db8:0:1::/64")), "us-west-2-lax-1a")
 
 INDEX_TAKEN = "Instance 'i-0b' already has an interface attached at device index '1'."
 
 CALLS: Mapping[str, tuple[str, Callable[[Ec2Cloud], object]]] = {
-    "describe_network_interfaces": ("DescribeNetworkInterfaces", lambda cloud: cloud.find_eni(ADDRESS)),
+    "describe_network_interfaces": ("DescribeNetworkInterfaces", lambda cloud: cloud.describe_enis("cluster")),
     "describe_instances": ("DescribeInstances", lambda cloud: cloud.describe_instances(frozenset({"i-0a"}))),
     "describe_subnets": ("DescribeSubnets", lambda cloud: cloud.describe_subnets()),
-    "create_network_interface": ("CreateNetworkInterface", lambda cloud: cloud.create_eni(ADDRESS, SUBNET, {})),
+    "describe_addresses": ("DescribeAddresses", lambda cloud: cloud.describe_allocation("eipalloc-1")),
+    "describe_instance_types": ("DescribeInstanceTypes", lambda cloud: cloud.describe_slots("m5.large")),
+    "create_network_interface": (
+        "CreateNetworkInterface",
+        lambda cloud: cloud.create_eni(ADDRESS, SUBNET, {}, "token"),
+    ),
+    "delete_network_interface": ("DeleteNetworkInterface", lambda cloud: cloud.delete_eni("eni-1")),
+    "associate_address": ("AssociateAddress", lambda cloud: cloud.associate("eipalloc-1", "eni-1")),
+    "modify_network_interface_attribute": (
+        "ModifyNetworkInterfaceAttribute",
+        lambda cloud: cloud.set_security_groups("eni-1", ("sg-1",)),
+    ),
     "attach_network_interface": (
         "AttachNetworkInterface",
         lambda cloud: cloud.attach_eni("eni-1", "i-0b", frozenset({0})),
@@ -83,6 +94,11 @@ def _endpoint(client: Any) -> Iterator[Endpoint]:
         endpoint.stub.assert_no_pending_responses()
 
 
+def meaning(error: CloudError) -> type[CloudError]:
+    """The kind that callers know; ``ec2`` has finer ones of its own."""
+    return next(kind for kind in type(error).__mro__ if not kind.__name__.startswith("_"))
+
+
 @pytest.mark.parametrize(
     ("method", "code", "message", "kind"),
     [
@@ -100,7 +116,16 @@ def _endpoint(client: Any) -> Iterator[Endpoint]:
         ("create_network_interface", "InvalidIPAddress.InUse", "The specified address is already in use.", LookAgain),
         ("create_network_interface", "InvalidParameterValue", "invalid value for parameter address", CloudError),
         ("create_network_interface", "InvalidSubnetID.NotFound", "does not exist", CloudError),
+        ("create_network_interface", "IdempotentParameterMismatch", "other parameters, same token", TokenSpent),
         ("create_tags", "InvalidNetworkInterfaceID.NotFound", "does not exist", LookAgain),
+        ("delete_network_interface", "InvalidParameterValue", "Network interface is currently in use.", LookAgain),
+        ("associate_address", "Resource.AlreadyAssociated", "already associated", AddressTaken),
+        ("associate_address", "InvalidIPAddress.AlreadyAssociated", "already associated", AddressTaken),
+        ("associate_address", "InvalidAllocationID.NotFound", "does not exist", CloudError),
+        ("associate_address", "InvalidNetworkInterfaceID.NotFound", "does not exist", LookAgain),
+        ("modify_network_interface_attribute", "InvalidAttachmentID.NotFound", "does not exist", LookAgain),
+        ("modify_network_interface_attribute", "InvalidGroup.NotFound", "does not exist", CloudError),
+        ("describe_instance_types", "InvalidInstanceType", "does not exist", CloudError),
         ("describe_instances", "InvalidInstanceID.NotFound", "does not exist", LookAgain),
     ],
 )
@@ -110,7 +135,7 @@ def test_an_error_code_has_its_meaning(
     """A lost race is no failure, a full node is no outage; what is unknown is simply an error."""
     endpoint.refuses(method, code, message)
     error = endpoint.error_of(method)
-    assert type(error) is kind
+    assert meaning(error) is kind
     assert str(error) == f"{CALLS[method][0]}: {code}: {message}"
 
 
@@ -274,9 +299,47 @@ def test_an_eni_is_created_with_its_tags_and_the_nodes_security_groups(endpoint:
         "TagSpecifications": [
             {"ResourceType": "network-interface", "Tags": [{"Key": "floatingip", "Value": "cluster"}]}
         ],
+        "ClientToken": "token",
     }
     endpoint.stub.add_response("create_network_interface", {"NetworkInterface": interface()}, expected)
-    assert endpoint.cloud.create_eni(ADDRESS, SUBNET, {"floatingip": "cluster"}).id == "eni-1"
+    assert endpoint.cloud.create_eni(ADDRESS, SUBNET, {"floatingip": "cluster"}, "token").id == "eni-1"
+
+
+@pytest.mark.parametrize(
+    ("target", "address"),
+    [
+        (IPv6Address("2001:db8:0:1::100"), {"Ipv6Addresses": [{"Ipv6Address": "2001:db8:0:1::100"}]}),
+        (Allocation("eipalloc-1"), {}),
+    ],
+    ids=["IPv6", "Elastic IP"],
+)
+def test_each_kind_of_address_is_created_its_own_way(
+    endpoint: Endpoint, target: Target, address: Mapping[str, object]
+) -> None:
+    """EC2 chooses the IPv4 address of both; an allocation is associated later."""
+    expected = {
+        "SubnetId": "subnet-1",
+        "Groups": ["sg-1"],
+        "Description": ANY,
+        "TagSpecifications": ANY,
+        "ClientToken": "token",
+        **address,
+    }
+    endpoint.stub.add_response("create_network_interface", {"NetworkInterface": interface()}, expected)
+    endpoint.cloud.create_eni(target, SUBNET, {"floatingip": "cluster"}, "token")
+
+
+def test_without_a_token_each_creation_is_its_own(endpoint: Endpoint) -> None:
+    """An empty ClientToken would be an invalid one."""
+    expected = {
+        "SubnetId": "subnet-1",
+        "PrivateIpAddress": "10.0.0.100",
+        "Groups": ["sg-1"],
+        "Description": ANY,
+        "TagSpecifications": ANY,
+    }
+    endpoint.stub.add_response("create_network_interface", {"NetworkInterface": interface()}, expected)
+    endpoint.cloud.create_eni(ADDRESS, SUBNET, {"floatingip": "cluster"}, "")
 
 
 def interface(**changes: object) -> dict[str, object]:
@@ -292,7 +355,7 @@ def interface(**changes: object) -> dict[str, object]:
     }
 
 
-def test_an_eni_is_asked_for_by_address_within_the_vpc_and_shown_with_its_attachment(endpoint: Endpoint) -> None:
+def test_occupants_are_asked_for_by_address_within_the_vpc_and_shown_with_their_attachment(endpoint: Endpoint) -> None:
     """Another VPC may use the same addresses; the attachment's own status is what counts."""
     attachment = {
         "AttachmentId": "eni-attach-1",
@@ -305,12 +368,12 @@ def test_an_eni_is_asked_for_by_address_within_the_vpc_and_shown_with_its_attach
         "Filters": [
             {"Name": "vpc-id", "Values": ["vpc-1"]},
             {"Name": "addresses.private-ip-address", "Values": ["10.0.0.100"]},
-        ]
+        ],
+        "MaxResults": PAGE,
     }
     answer = {"NetworkInterfaces": [interface(Status="in-use", Attachment=attachment)]}
     endpoint.stub.add_response("describe_network_interfaces", answer, expected)
-    eni = endpoint.cloud.find_eni(ADDRESS)
-    assert eni is not None
+    (eni,) = endpoint.cloud.find_occupants(frozenset({ADDRESS}))
     assert (eni.mac, eni.tags) == ("02:00:00:00:00:6a", {"floatingip": "cluster"})
     assert eni.attachment is not None
     assert (eni.attachment.id, eni.attachment.instance_id, eni.attachment.device_index, eni.attachment.status) == (
@@ -325,10 +388,164 @@ def test_no_eni_and_a_free_eni_are_two_answers(endpoint: Endpoint) -> None:
     """Absent is not unattached."""
     endpoint.stub.add_response("describe_network_interfaces", {"NetworkInterfaces": []})
     endpoint.stub.add_response("describe_network_interfaces", {"NetworkInterfaces": [interface()]})
-    assert endpoint.cloud.find_eni(ADDRESS) is None
-    free = endpoint.cloud.find_eni(ADDRESS)
-    assert free is not None
+    assert endpoint.cloud.describe_enis("cluster") == ()
+    (free,) = endpoint.cloud.describe_enis("cluster")
     assert free.attachment is None
+
+
+def test_occupants_of_both_families_are_asked_for_separately(endpoint: Endpoint) -> None:
+    """EC2 has a filter for each, and several filters mean all of them at once."""
+    addresses: frozenset[Address] = frozenset({ADDRESS, IPv6Address("2001:db8:0:1::100"), IPv4Address("10.0.0.101")})
+    for name, values in (
+        ("addresses.private-ip-address", ["10.0.0.100", "10.0.0.101"]),
+        ("ipv6-addresses.ipv6-address", ["2001:db8:0:1::100"]),
+    ):
+        expected = {
+            "Filters": [{"Name": "vpc-id", "Values": ["vpc-1"]}, {"Name": name, "Values": values}],
+            "MaxResults": PAGE,
+        }
+        answer = {"NetworkInterfaces": [interface(NetworkInterfaceId=f"eni-{len(values)}")]}
+        endpoint.stub.add_response("describe_network_interfaces", answer, expected)
+    assert [eni.id for eni in endpoint.cloud.find_occupants(addresses)] == ["eni-2", "eni-1"]
+
+
+def test_our_enis_of_all_pages_are_found_by_their_tag(endpoint: Endpoint) -> None:
+    """Also in a VPC with more of them than fit into one answer."""
+    asked = {
+        "Filters": [{"Name": "vpc-id", "Values": ["vpc-1"]}, {"Name": "tag:floatingip", "Values": ["cluster"]}],
+        "MaxResults": PAGE,
+    }
+    endpoint.stub.add_response(
+        "describe_network_interfaces", {"NetworkInterfaces": [interface()], "NextToken": "more"}, asked
+    )
+    endpoint.stub.add_response(
+        "describe_network_interfaces",
+        {"NetworkInterfaces": [interface(NetworkInterfaceId="eni-2")]},
+        {**asked, "NextToken": "more"},
+    )
+    assert [eni.id for eni in endpoint.cloud.describe_enis("cluster")] == ["eni-1", "eni-2"]
+
+
+def test_an_eni_is_shown_with_all_that_is_kept_in_order(endpoint: Endpoint) -> None:
+    """Its other addresses, its Elastic IP, groups, source check, and whether it dies with its instance."""
+    attachment = {
+        "AttachmentId": "eni-attach-1",
+        "InstanceId": "i-0a",
+        "Status": "attached",
+        "DeleteOnTermination": True,
+    }
+    shown = interface(
+        Attachment=attachment,
+        PrivateIpAddresses=[
+            {"PrivateIpAddress": "10.0.0.100", "Primary": True},
+            {"PrivateIpAddress": "10.0.0.7", "Primary": False},
+        ],
+        Ipv6Addresses=[{"Ipv6Address": "2001:db8:0:1::100"}],
+        Association={"AllocationId": "eipalloc-1"},
+        Groups=[{"GroupId": "sg-2"}, {"GroupId": "sg-1"}],
+        SourceDestCheck=False,
+    )
+    endpoint.stub.add_response("describe_network_interfaces", {"NetworkInterfaces": [shown]})
+    (eni,) = endpoint.cloud.describe_enis("cluster")
+    assert (eni.address, eni.secondary, eni.ipv6s) == (
+        ADDRESS,
+        (IPv4Address("10.0.0.7"),),
+        (IPv6Address("2001:db8:0:1::100"),),
+    )
+    assert eni.allocation_id == "eipalloc-1"
+    assert eni.security_groups == ("sg-1", "sg-2")
+    assert (eni.source_check, eni.delete_on_termination) == (False, True)
+
+
+def test_an_allocation_is_shown_with_what_it_is_associated_with(endpoint: Endpoint) -> None:
+    """A customer-owned IP is one too; and none is no error."""
+    expected = {"Filters": [{"Name": "allocation-id", "Values": ["eipalloc-1"]}]}
+    for item in (
+        {"PublicIp": "203.0.113.100", "NetworkBorderGroup": "us-west-2-lax-1", "NetworkInterfaceId": "eni-1"},
+        {"CustomerOwnedIp": "198.51.100.7"},
+        None,
+    ):
+        endpoint.stub.add_response("describe_addresses", {"Addresses": [item] if item else []}, expected)
+    assert endpoint.cloud.describe_allocation("eipalloc-1") == AllocationFacts(
+        "eipalloc-1", "203.0.113.100", "us-west-2-lax-1", "eni-1"
+    )
+    assert endpoint.cloud.describe_allocation("eipalloc-1") == AllocationFacts("eipalloc-1", "198.51.100.7", "")
+    assert endpoint.cloud.describe_allocation("eipalloc-1") is None
+
+
+def test_slots_are_those_of_the_first_network_card(endpoint: Endpoint) -> None:
+    """Ours are attached to that one; older types have no list of cards."""
+    cards = [{"MaximumNetworkInterfaces": 5}, {"MaximumNetworkInterfaces": 10}]
+    for network in ({"MaximumNetworkInterfaces": 15, "NetworkCards": cards}, {"MaximumNetworkInterfaces": 3}):
+        endpoint.stub.add_response(
+            "describe_instance_types", {"InstanceTypes": [{"NetworkInfo": network}]}, {"InstanceTypes": ["m5.large"]}
+        )
+    assert [endpoint.cloud.describe_slots("m5.large") for _ in range(2)] == [5, 3]
+
+
+def test_an_elastic_ip_is_never_taken_from_whoever_has_it(endpoint: Endpoint) -> None:
+    """Without that parameter EC2 would move it."""
+    expected = {"AllocationId": "eipalloc-1", "NetworkInterfaceId": "eni-1", "AllowReassociation": False}
+    endpoint.stub.add_response("associate_address", {}, expected)
+    endpoint.cloud.associate("eipalloc-1", "eni-1")
+
+
+@pytest.mark.parametrize(
+    ("call", "changed"),
+    [
+        (lambda cloud: cloud.set_security_groups("eni-1", ("sg-2", "sg-3")), {"Groups": ["sg-2", "sg-3"]}),
+        (
+            lambda cloud: cloud.keep_after_termination("eni-1", "eni-attach-1"),
+            {"Attachment": {"AttachmentId": "eni-attach-1", "DeleteOnTermination": False}},
+        ),
+        (lambda cloud: cloud.check_source("eni-1"), {"SourceDestCheck": {"Value": True}}),
+    ],
+    ids=["security groups", "survival", "source check"],
+)
+def test_one_attribute_is_modified_at_a_time(
+    endpoint: Endpoint, call: Callable[[Ec2Cloud], None], changed: Mapping[str, object]
+) -> None:
+    """EC2 allows no more in one call."""
+    expected = {"NetworkInterfaceId": "eni-1", **changed}
+    endpoint.stub.add_response("modify_network_interface_attribute", {}, expected)
+    call(endpoint.cloud)
+
+
+def test_deleting_an_eni_that_is_gone_is_fine(endpoint: Endpoint) -> None:
+    """Somebody else deleted it, or our first answer was lost."""
+    endpoint.refuses("delete_network_interface", "InvalidNetworkInterfaceID.NotFound")
+    endpoint.cloud.delete_eni("eni-1")
+
+
+DRY_RUNS = ("create_network_interface", "attach_network_interface", "detach_network_interface", "create_tags")
+
+
+def test_a_rehearsal_names_what_is_denied_and_changes_nothing(endpoint: Endpoint) -> None:
+    """EC2 answers a dry run that would do with an error too; a call that could not succeed is allowed all the same."""
+    answers = ("DryRunOperation", "UnauthorizedOperation", "InvalidAttachmentID.NotFound", "UnauthorizedOperation")
+    sent: list[object] = []
+    for method, code in zip(DRY_RUNS, answers, strict=True):
+        endpoint.refuses(method, code)
+    events = endpoint.client.meta.events
+    events.register_first("provide-client-params.ec2", lambda params, **_: sent.append(params.get("DryRun")), "sent")
+    endpoint.ended.callback(events.unregister, "provide-client-params.ec2", unique_id="sent")
+    eni = Eni("eni-1", "02:00:00:00:00:64", ADDRESS, "subnet-1", "us-west-2-lax-1a")
+    denied = endpoint.cloud.rehearse(eni, SUBNET, "i-0b", {"floatingip": "lab"})
+    assert denied == ("ec2:AttachNetworkInterface", "ec2:CreateTags")
+    assert sent == [True] * len(DRY_RUNS)
+
+
+def test_a_rehearsal_without_an_eni_asks_for_its_creation_only(endpoint: Endpoint) -> None:
+    """The others need one."""
+    endpoint.refuses("create_network_interface", "DryRunOperation")
+    assert endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}) == ()
+
+
+def test_a_rehearsal_that_ec2_does_not_answer_says_nothing(endpoint: Endpoint) -> None:
+    """Neither that all is allowed, nor that something is denied."""
+    endpoint.refuses("create_network_interface", "RequestLimitExceeded", status=503)
+    with pytest.raises(CloudUnavailable):
+        endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"})
 
 
 def test_an_interface_of_a_managed_service_can_be_read(endpoint: Endpoint) -> None:
@@ -336,8 +553,7 @@ def test_an_interface_of_a_managed_service_can_be_read(endpoint: Endpoint) -> No
     attachment = {"AttachmentId": "ela-attach-1", "InstanceOwnerId": "amazon-aws", "Status": "attached"}
     answer = {"NetworkInterfaces": [interface(Attachment=attachment)]}
     endpoint.stub.add_response("describe_network_interfaces", answer)
-    eni = endpoint.cloud.find_eni(ADDRESS)
-    assert eni is not None
+    (eni,) = endpoint.cloud.describe_enis("cluster")
     assert eni.attachment is not None
     assert eni.attachment.instance_id == ""
 

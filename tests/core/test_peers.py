@@ -15,12 +15,16 @@ from typing import Any
 import pytest
 
 from floatingip import peers as module
-from floatingip.model import Sight, WordState
-from floatingip.peers import Peers, Status, StatusServer
+from floatingip.model import Attachment, AttachmentStatus, Sight, Word, WordState
+from floatingip.peers import Held, Peers, Status, StatusServer, ask, word_on
 
-FLOATING = IPv4Address("127.0.0.2")
+FLOATING, OTHER_FLOATING = IPv4Address("127.0.0.2"), IPv4Address("127.0.0.5")
+TARGET, OTHER_TARGET = "10.0.0.100", "10.0.0.101"
 HOLDER, ASKER, THIRD = "127.0.0.1", "127.0.0.3", "127.0.0.4"
-SOUND = Status("cluster", "i-a", holds="a1")
+SOUND = Status("cluster", "i-a", holds={TARGET: Held("a1")})
+UNSOUND = replace(SOUND, holds={TARGET: Held("a1", "nft is missing")})
+DOUBT = f"/v1/word?asker=i-b&doubt={TARGET}"
+ATTACHED = Attachment("a1", "i-a", 1, AttachmentStatus.ATTACHED)
 PATIENCE = 5.0
 """Seconds until something that should happen at once counts as not happening."""
 
@@ -45,7 +49,13 @@ class Observer:
 
     def __post_init__(self) -> None:
         self.server = StatusServer(
-            IPv4Address(self.address), self.port, FLOATING, lambda: self.status, lambda: self.live, lambda: self.ready
+            IPv4Address(self.address),
+            self.port,
+            lambda: self.status,
+            {TARGET: FLOATING, OTHER_TARGET: OTHER_FLOATING}.get,
+            lambda: self.live,
+            lambda: self.ready,
+            lambda: "floatingip_holder 1.0\n",
         )
         self.server.start()
 
@@ -97,7 +107,7 @@ def sight(port: int, source: str) -> str:
     """What the holder finds out about an asker in doubt."""
     found = Sight.UNTRIED
     for _ in range(2000):
-        found = Sight(word(port, "/v1/word?asker=i-b&doubt=1", source=source)["sight"])
+        found = Sight(word(port, DOUBT, source=source)["sights"][TARGET])
         if found is not Sight.UNTRIED:
             break
     return found
@@ -108,15 +118,19 @@ def sight(port: int, source: str) -> str:
 
 def test_the_word_says_who_holds_what_and_how_it_is(port: int, start: Start) -> None:
     """All that an asker needs in order to know whether it counts."""
-    start(status=replace(SOUND, problem="nft is missing"))
+    holds = {TARGET: Held("a1", "nft is missing"), OTHER_TARGET: Held("a2")}
+    start(status=replace(SOUND, holds=holds, sees_up=("a3",), free_slots=2))
     assert word(port) == {
         "name": "cluster",
         "instance_id": "i-a",
-        "holds": "a1",
-        "problem": "nft is missing",
-        "sees_up": "",
+        "holds": {
+            TARGET: {"attachment": "a1", "problem": "nft is missing"},
+            OTHER_TARGET: {"attachment": "a2", "problem": ""},
+        },
+        "sees_up": ["a3"],
+        "free_slots": 2,
         "peers": {},
-        "sight": "untried",
+        "sights": {},
     }
 
 
@@ -148,13 +162,19 @@ def test_the_kubelets_probes_tell_what_is_wrong(port: int, start: Start, path: s
     assert fetch(port, other)[0] == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/word/", "/metrics", "/v1/handover", "/../etc/passwd"])
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/word/", "/metrics/", "/v1/handover", "/../etc/passwd"])
 def test_an_unknown_path_is_not_found(port: int, start: Start, path: str) -> None:
     """And the answer says which ones there are."""
     start()
     status, _, body = fetch(port, path)
     assert status == 404
     assert "/v1/word" in body
+
+
+def test_the_metrics_are_served_as_text(port: int, start: Start) -> None:
+    """For Prometheus."""
+    start()
+    assert fetch(port, "/metrics") == (200, "text/plain", "floatingip_holder 1.0\n")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
@@ -244,7 +264,7 @@ def test_without_doubt_nothing_is_fetched(
 ) -> None:
     """Two questions a second are cheap; connections back are not."""
     start()
-    assert word(port, "/v1/word?asker=i-b", source=ASKER)["sight"] == "untried"
+    assert word(port, "/v1/word?asker=i-b", source=ASKER)["sights"] == {}
     with pytest.raises(queue.Empty):
         visitors.get(timeout=0.2)
 
@@ -253,10 +273,28 @@ def test_a_node_without_the_address_has_no_sight(
     port: int, start: Start, visitors: "queue.SimpleQueue[tuple[str, str]]"
 ) -> None:
     """It could not send from it."""
-    start(status=replace(SOUND, holds=""))
+    start(status=replace(SOUND, holds={}))
     for _ in range(3):
-        assert word(port, "/v1/word?asker=i-b&doubt=1", source=ASKER)["sight"] == "untried"
+        assert word(port, DOUBT, source=ASKER)["sights"] == {}
     assert visitors.empty()
+
+
+def test_each_address_in_doubt_is_checked_from_itself(
+    port: int, start: Start, visitors: "queue.SimpleQueue[tuple[str, str]]"
+) -> None:
+    """One that works says nothing of another; and those that are not doubted are left alone."""
+    start(status=replace(SOUND, holds={TARGET: Held("a1"), OTHER_TARGET: Held("a2"), "10.0.0.102": Held("a3")}))
+    asked = f"{DOUBT}&doubt={OTHER_TARGET}"
+    assert word(port, asked, source=ASKER)["sights"] == {TARGET: "untried", OTHER_TARGET: "untried"}
+    assert {visitors.get(timeout=PATIENCE)[0] for _ in range(2)} == {str(FLOATING), str(OTHER_FLOATING)}
+    assert visitors.empty()
+
+
+def test_an_address_without_a_source_is_untried(port: int, start: Start) -> None:
+    """An Elastic IP whose interface is not known yet: unseen would speak against the holder."""
+    start(status=replace(SOUND, holds={"eipalloc-1": Held("a1")}))
+    for _ in range(3):
+        assert word(port, "/v1/word?asker=i-b&doubt=eipalloc-1", source=ASKER)["sights"] == {"eipalloc-1": "untried"}
 
 
 def test_a_sight_is_told_again_while_it_is_checked_anew(
@@ -267,7 +305,7 @@ def test_a_sight_is_told_again_while_it_is_checked_anew(
     start()
     assert sight(port, ASKER) == Sight.SEEN
     for _ in range(5):
-        assert word(port, "/v1/word?asker=i-b&doubt=1", source=ASKER)["sight"] == "seen"
+        assert word(port, DOUBT, source=ASKER)["sights"] == {TARGET: "seen"}
 
 
 # The asking side.
@@ -284,19 +322,25 @@ class Asking:
     def follow(self, holder: str = "i-a", address: str = HOLDER, *, doubt: bool = False, **askers: str) -> None:
         """Follow a holder at an address, and those who asked us (``c="127.0.0.4"`` for i-c)."""
         known = {f"i-{name}": place for name, place in askers.items()}
-        self.peers.follow(holder, ip_address(address), known, self.now, doubt=doubt)
+        holders = {holder: ip_address(address)} if holder else {}
+        self.peers.follow(holders, known, frozenset({TARGET} if doubt else ()), self.now)
 
     def end(self) -> None:
         """Follow nobody."""
-        self.peers.follow("", None, {}, self.now + 1e6, doubt=False)
+        self.peers.follow({}, {}, frozenset(), self.now + 1e6)
 
     def receive(self) -> None:
         """Receive the next answer."""
         self._inbox.get(timeout=PATIENCE)()
 
-    def state(self, *, name: str = "cluster", holder: str = "i-a", attachment: str = "a1") -> WordState:
+    def word(self, *, holder: str = "i-a", target: str = TARGET, attachment: str = "a1") -> Word:
+        """The holder's word on an address."""
+        judged = Attachment(attachment, holder, 1, AttachmentStatus.ATTACHED)
+        return word_on(self.peers.answer(holder), "cluster", target, judged, unreachable=False)
+
+    def state(self, *, holder: str = "i-a", target: str = TARGET, attachment: str = "a1") -> WordState:
         """The state of the holder's word."""
-        return self.peers.word(name, holder, attachment, self.now, unreachable=False).state
+        return self.word(holder=holder, target=target, attachment=attachment).state
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Receive answers until that is so."""
@@ -328,17 +372,23 @@ def test_a_holder_that_vouches_for_the_judged_attachment_is_sound(asking: Asking
 
 def test_a_holder_that_tells_a_problem_is_unsound(asking: Asking, start: Start) -> None:
     """With the reason."""
-    start(status=replace(SOUND, problem="nft is missing"))
+    start(status=UNSOUND)
     asking.follow()
     asking.receive()
-    told = asking.peers.word("cluster", "i-a", "a1", asking.now, unreachable=False)
+    told = asking.word()
     assert (told.state, told.detail) == (WordState.UNSOUND, "nft is missing")
 
 
 @pytest.mark.parametrize(
     "status",
-    [replace(SOUND, name="other"), replace(SOUND, instance_id="i-x"), replace(SOUND, holds="a0"), Status("", "", "")],
-    ids=["other name", "other instance", "other attachment", "nothing"],
+    [
+        replace(SOUND, name="other"),
+        replace(SOUND, instance_id="i-x"),
+        replace(SOUND, holds={TARGET: Held("a0")}),
+        replace(SOUND, holds={OTHER_TARGET: Held("a1")}),
+        Status("", ""),
+    ],
+    ids=["other name", "other instance", "other attachment", "other address", "nothing"],
 )
 def test_a_word_of_something_else_vouches_for_nothing(asking: Asking, start: Start, status: Status) -> None:
     """Nor is it silence: somebody is there."""
@@ -377,7 +427,14 @@ def test_a_node_that_accepts_and_says_nothing_is_silent(
         "{}",
         '{"peers": []}',
         '{"name": "cluster", "instance_id": "i-a", "holds": "a1"}',
-        '{"name": "", "instance_id": "i-a", "holds": "", "problem": "", "sees_up": "", "peers": {}, "sight": 7}',
+        '{"name": "", "instance_id": "i-a", "holds": ["a1"], "sees_up": [], "free_slots": 1, "peers": {}, '
+        '"sights": {}}',
+        '{"name": "", "instance_id": "i-a", "holds": {"x": "a1"}, "sees_up": [], "free_slots": 1, "peers": {}, '
+        '"sights": {}}',
+        '{"name": "", "instance_id": "i-a", "holds": {}, "sees_up": [], "free_slots": "many", "peers": {}, '
+        '"sights": {}}',
+        '{"name": "", "instance_id": "i-a", "holds": {}, "sees_up": [], "free_slots": 1, "peers": {}, '
+        '"sights": {"x": 7}}',
     ],
 )
 def test_an_answer_that_is_no_word_is_silence(asking: Asking, port: int, body: str) -> None:
@@ -403,51 +460,55 @@ def test_an_answer_that_is_no_word_is_silence(asking: Asking, port: int, body: s
 
 def test_a_holder_without_an_address_is_silent(asking: Asking) -> None:
     """EC2 shows none for a terminated instance: it cannot be asked."""
-    assert asking.peers.word("cluster", "i-a", "a1", 0.0, unreachable=True).state is WordState.SILENT
+    assert word_on(None, "cluster", TARGET, ATTACHED, unreachable=True).state is WordState.SILENT
 
 
-def test_since_is_when_the_word_became_what_it_is(asking: Asking, start: Start) -> None:
-    """Three seconds of unsound are counted from the first such answer; another attachment begins anew."""
-    observer = start()
+def test_while_nobody_holds_the_address_there_is_no_word_on_it(asking: Asking, start: Start) -> None:
+    """Silence would speak against the next holder before it was asked."""
+    assert word_on(None, "cluster", TARGET, None, unreachable=True).state is WordState.UNASKED
+    start()
     asking.follow()
     asking.receive()
-    assert asking.peers.word("cluster", "i-a", "a1", 100.0, unreachable=False).since == 100.0
-    assert asking.peers.word("cluster", "i-a", "a1", 105.0, unreachable=False).since == 100.0
-    observer.status = replace(SOUND, problem="nft is missing")
-    asking.until(lambda: asking.state() is WordState.UNSOUND)
-    since = asking.peers.word("cluster", "i-a", "a1", asking.now, unreachable=False).since
-    assert since == asking.now
-    assert asking.peers.word("cluster", "i-a", "a1", asking.now + 3, unreachable=False).since == since
-    assert asking.peers.word("cluster", "i-a", "a2", asking.now + 4, unreachable=False).since == asking.now + 4
+    assert word_on(asking.peers.answer("i-a"), "cluster", TARGET, None, unreachable=False).state is WordState.UNASKED
+
+
+def test_each_address_of_a_holder_has_its_own_word(asking: Asking, start: Start) -> None:
+    """One question for all of them; one that is sick says nothing of another."""
+    start(status=replace(UNSOUND, holds={**UNSOUND.holds, OTHER_TARGET: Held("a2")}))
+    asking.follow()
+    asking.receive()
+    assert asking.state() is WordState.UNSOUND
+    assert asking.state(target=OTHER_TARGET, attachment="a2") is WordState.SOUND
+    assert asking.state(target="10.0.0.102", attachment="a3") is WordState.OTHER
 
 
 def test_an_asker_in_doubt_is_told_the_sight(asking: Asking, port: int, start: Start) -> None:
     """On loopback the question comes from the holder's own address, where its own status answers."""
     start()
     asking.follow(doubt=True)
-    asking.until(lambda: asking.peers.word("cluster", "i-a", "a1", 0.0, unreachable=False).sight is Sight.SEEN)
+    asking.until(lambda: asking.word().sight is Sight.SEEN)
 
 
 def test_those_of_whom_the_holder_tells_are_asked_too(asking: Asking, port: int, start: Start) -> None:
     """So that observers know each other without a list of nodes."""
     start()
-    third = start(THIRD, Status("cluster", "i-c", sees_up="a1"))
+    third = start(THIRD, Status("cluster", "i-c", sees_up=("a1",)))
     word(port, "/v1/word?asker=i-c", source=THIRD)
     asking.follow()
     asking.receive()
     asking.follow()
     asking.until(lambda: bool([peer for peer in asking.peers.others("cluster") if peer.instance_id == "i-c"]))
     (peer,) = [peer for peer in asking.peers.others("cluster") if peer.instance_id == "i-c"]
-    assert peer.sees_up == "a1"
+    assert peer.sees_up == ("a1",)
     assert "i-b" in third.server.askers()
 
 
 def test_what_an_observer_of_another_name_sees_up_does_not_count(asking: Asking, start: Start) -> None:
     """It watches another address."""
-    start(THIRD, Status("other", "i-c", sees_up="a1"))
+    start(THIRD, Status("other", "i-c", sees_up=("a1",)))
     asking.follow("", c=THIRD)
     asking.receive()
-    assert [peer.sees_up for peer in asking.peers.others("cluster")] in ([], [""])
+    assert [peer.sees_up for peer in asking.peers.others("cluster")] in ([], [()])
 
 
 def test_a_peer_that_never_answered_is_none(asking: Asking) -> None:
@@ -464,7 +525,7 @@ def test_a_peer_that_falls_silent_keeps_the_time_when_it_was_heard(asking: Askin
     asking.receive()
     (heard,) = asking.peers.others("cluster")
     observer.status = Status("cluster", "i-other")
-    asking.until(lambda: asking.peers.word("cluster", "i-c", "", 0.0, unreachable=False).state is WordState.OTHER)
+    asking.until(lambda: asking.state(holder="i-c") is WordState.OTHER)
     (later,) = asking.peers.others("cluster")
     assert later.heard_at >= heard.heard_at
     asking.receive()
@@ -487,3 +548,27 @@ def test_this_node_never_asks_itself(asking: Asking, port: int, start: Start) ->
     asking.follow("i-b", HOLDER, b=HOLDER)
     word(port)
     assert observer.server.askers() == {}
+
+
+def test_a_peer_tells_how_many_more_enis_its_node_could_take(asking: Asking, start: Start) -> None:
+    """What the survivors of this node could do; None while a node does not know itself."""
+    observer = start(THIRD, Status("cluster", "i-c", free_slots=3))
+    asking.follow("", c=THIRD)
+    asking.until(lambda: [peer.free_slots for peer in asking.peers.others("cluster")] == [3])
+    observer.status = Status("cluster", "i-c")
+    asking.until(lambda: [peer.free_slots for peer in asking.peers.others("cluster")] == [None])
+
+
+# One question, by a person's command.
+
+
+def test_one_question_is_answered_with_the_status(port: int, start: Start) -> None:
+    """And makes nobody a peer."""
+    observer = start(status=UNSOUND)
+    assert ask(HOLDER, port) == UNSOUND
+    assert observer.server.askers() == {}
+
+
+def test_one_question_to_nobody_has_no_answer(port: int) -> None:
+    """A node without an observer."""
+    assert ask(HOLDER, port) is None

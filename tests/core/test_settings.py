@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 import yaml
 
 from floatingip.errors import ConfigurationError
-from floatingip.settings import CONVICTION_SPAN, Settings, load, lost_probes_span
+from floatingip.model import Allocation
+from floatingip.settings import CONVICTION_SPAN, Settings, load, lost_probes_span, mark_values
 
 MANIFEST = Path(__file__).parents[2] / "floating-ip.yaml"
 
@@ -24,7 +26,9 @@ DEFAULTS = {
     "settle": 60.0,
     "patience": 30.0,
     "force_after": 5.0,
-    "mark": 0x40,
+    "security_groups": (),
+    "device_index": 1,
+    "mark": 0x70,
     "table": 840,
     "priority": 900,
 }
@@ -60,13 +64,17 @@ def _problems(loaded: Load) -> Callable[..., list[str]]:
 def test_an_empty_document_means_the_defaults(loaded: Load) -> None:
     """Every setting but the address is optional."""
     settings = loaded()
-    assert str(settings.floating_ip) == "10.0.0.100"
-    assert {name: value for name, value in settings.effective().items() if name != "floating_ip"} == DEFAULTS
+    assert settings.floating_ips == (IPv4Address("10.0.0.100"),)
+    assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
 
 
 def test_the_effective_settings_name_every_one(loaded: Load) -> None:
     """What is logged at the start leaves nothing out."""
-    assert set(loaded().effective()) == {"floating_ip", *DEFAULTS}
+    effective = loaded("security_groups: [sg-1, sg-2]", address="10.0.0.100,eipalloc-0123abcd").effective()
+    assert set(effective) == {"floating_ips", *DEFAULTS}
+    assert effective["floating_ips"] == "10.0.0.100,eipalloc-0123abcd"
+    assert effective["security_groups"] == "sg-1,sg-2"
+    assert effective["mark"] == "0x70", "as it is written in the document"
 
 
 @pytest.mark.parametrize(
@@ -85,6 +93,8 @@ def test_the_effective_settings_name_every_one(loaded: Load) -> None:
         ("patience", 1),
         ("force_after", 3),
         ("force_after", 600),
+        ("device_index", 1),
+        ("device_index", 15),
         ("mark", 0x20),
         ("mark", 0x80000000),
         ("table", 1000),
@@ -137,6 +147,14 @@ def test_whole_seconds_become_floats(loaded: Load) -> None:
         ("patience", "0"),
         ("patience", "null"),
         ("force_after", "2.9"),
+        ("security_groups", "sg-1"),
+        ("security_groups", "[default]"),
+        ("security_groups", "[7]"),
+        ("security_groups", "{sg-1: x}"),
+        ("security_groups", "null"),
+        ("device_index", "0"),
+        ("device_index", "16"),
+        ("device_index", "true"),
         ("mark", "0"),
         ("mark", "-1"),
         ("mark", "'0x40'"),
@@ -183,25 +201,97 @@ def test_the_address_is_no_setting_of_the_file(problems: Callable[..., list[str]
 
 @pytest.mark.parametrize(
     "text",
-    ["10.0.0", "10.0.0.256", "10.0.0.100/32", "floating", "eipalloc-1", "${FLOATING_IP}", "10.0.0.100,10.0.0.101"],
+    ["10.0.0", "10.0.0.256", "10.0.0.100/32", "floating", "${FLOATING_IP}", "10.0.0.100;10.0.0.101", "2001:db8::10000"],
 )
 def test_what_is_no_address_is_refused(problems: Callable[..., list[str]], text: str) -> None:
     """Also a variable that envsubst left alone."""
     (line,) = problems(address=text)
-    assert line.startswith(f"FLOATING_IP: {text!r} in the environment is not an address")
+    assert line.startswith(f"FLOATING_IP: {text!r} in the environment is neither an address nor an allocation id")
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1", "224.0.0.1", "0.0.0.0", "169.254.169.254"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eipalloc-",
+        "eipalloc-1",
+        "eipalloc-0123abcg",
+        "eipalloc-0123456789abcdef01",
+        "EIPALLOC-0123abcd",
+        "eipassoc-0123abcd",
+    ],
+)
+def test_what_only_looks_like_an_allocation_id_is_refused(problems: Callable[..., list[str]], text: str) -> None:
+    """Such as the id of an association, or one that was cut off."""
+    (line,) = problems(address=text)
+    assert line.startswith(f"FLOATING_IP: {text!r} in the environment is neither an address nor an allocation id")
+
+
+@pytest.mark.parametrize("text", ["eipalloc-0123abcd", "eipalloc-0123456789abcdef0"])
+def test_allocation_ids_of_both_lengths_are_taken(loaded: Load, text: str) -> None:
+    """EC2 gave shorter ones before 2016."""
+    assert loaded(address=text).floating_ips == (Allocation(text),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["127.0.0.1", "224.0.0.1", "0.0.0.0", "169.254.169.254", "::1", "ff02::1", "::", "fe80::1", "fe80:ec2::1"],
+)
 def test_an_address_that_no_subnet_can_have_is_refused(problems: Callable[..., list[str]], text: str) -> None:
     """EC2 would refuse it too, but only at the first failover."""
     (line,) = problems(address=text)
     assert line.startswith(f"FLOATING_IP: {text!r} in the environment cannot be in a subnet")
 
 
-def test_ipv6_is_refused_by_name(problems: Callable[..., list[str]]) -> None:
-    """Not as if it were no address at all."""
-    (line,) = problems(address="2001:db8::64")
-    assert "is IPv6" in line
+@pytest.mark.parametrize("text", ["::ffff:10.0.0.100", "2001:db8::64%eth0"])
+def test_an_ipv6_address_that_is_none_of_a_subnet_is_refused(problems: Callable[..., list[str]], text: str) -> None:
+    """An IPv4 address in disguise, an address with a zone."""
+    (line,) = problems(address=text)
+    assert line.startswith(f"FLOATING_IP: {text!r} in the environment is no address of a subnet")
+
+
+def test_ipv6_is_taken_however_it_is_written(loaded: Load) -> None:
+    """One address has many spellings."""
+    settings = loaded(address="2001:0DB8:0:0001::0100")
+    assert settings.floating_ips == (IPv6Address("2001:db8:0:1::100"),)
+    assert settings.effective()["floating_ips"] == "2001:db8:0:1::100"
+
+
+def test_several_of_all_kinds_are_taken_in_their_order(loaded: Load) -> None:
+    """The order decides which table, priority and mark each has, so it is kept."""
+    settings = loaded(address="eipalloc-0123abcd, 10.0.0.101,2001:db8:0:1::100 ,10.0.0.100")
+    assert settings.floating_ips == (
+        Allocation("eipalloc-0123abcd"),
+        IPv4Address("10.0.0.101"),
+        IPv6Address("2001:db8:0:1::100"),
+        IPv4Address("10.0.0.100"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "twice"),
+    [
+        ("10.0.0.100,10.0.0.101,10.0.0.100", "10.0.0.100"),
+        ("2001:db8::64,2001:db8:0::64", "2001:db8:0::64"),
+        ("eipalloc-0123abcd,eipalloc-0123abcd", "eipalloc-0123abcd"),
+    ],
+)
+def test_an_address_that_stands_twice_is_refused(problems: Callable[..., list[str]], address: str, twice: str) -> None:
+    """Also in another spelling: two of them would fight for one ENI."""
+    (line,) = problems(address=address)
+    assert line == f"FLOATING_IP: {twice!r} stands twice in the environment; give it once"
+
+
+@pytest.mark.parametrize("address", ["10.0.0.100,", ",10.0.0.100", "10.0.0.100,,10.0.0.101"])
+def test_a_comma_too_many_is_told(problems: Callable[..., list[str]], address: str) -> None:
+    """An empty variable in the middle of the list: something was meant to stand there."""
+    (line,) = problems(address=address)
+    assert line.startswith("FLOATING_IP: '' in the environment is neither an address nor an allocation id")
+
+
+def test_every_bad_address_of_a_list_is_told(problems: Callable[..., list[str]]) -> None:
+    """Not only the first one."""
+    lines = problems(address="10.0.0.300,10.0.0.100,127.0.0.1,10.0.0.100")
+    assert [line.split("'")[1] for line in lines] == ["10.0.0.300", "127.0.0.1", "10.0.0.100"]
 
 
 @pytest.mark.parametrize("address", [None, "", "  "])
@@ -214,7 +304,7 @@ def test_a_missing_address_names_the_configmap(problems: Callable[..., list[str]
 
 def test_spaces_around_the_address_do_not_matter(loaded: Load) -> None:
     """YAML keeps a newline at the end of a block."""
-    assert str(loaded(address=" 10.0.0.100\n").floating_ip) == "10.0.0.100"
+    assert loaded(address=" 10.0.0.100\n").floating_ips == (IPv4Address("10.0.0.100"),)
 
 
 def test_a_missing_file_names_the_configmap(tmp_path: Path) -> None:
@@ -286,6 +376,68 @@ def test_a_settle_time_shorter_than_the_verdict_is_refused(problems: Callable[..
     """Otherwise an address that never answered would be judged before the probes have."""
     (line,) = problems("settle: 5\nprobe_interval: 2\nprobe_fast_interval: 2")
     assert line.startswith("settle: 5 s is no longer than the 8.5 s")
+
+
+@pytest.mark.parametrize(
+    ("mask", "values"),
+    [
+        (0x40, (0x40,)),
+        (0x60, (0x40, 0x20, 0x60)),
+        (0x70, (0x40, 0x20, 0x60, 0x10, 0x50, 0x30, 0x70)),
+        (0x80000001, (0x80000000, 0x1, 0x80000001)),
+    ],
+)
+def test_the_marks_values_are_all_of_its_bits_but_zero(mask: int, values: tuple[int, ...]) -> None:
+    """The highest bit alone comes first, so that one address alone goes on using 0x40."""
+    assert mark_values(mask) == values
+
+
+@pytest.mark.parametrize(("mark", "room"), [("0x40", 1), ("0x60", 3), ("0x70", 7), ("0x7f", 127)])
+def test_more_addresses_than_the_mark_has_values_are_refused(
+    loaded: Load, problems: Callable[..., list[str]], mark: str, room: int
+) -> None:
+    """Two with one value would send each other's replies; exactly as many as it has are fine."""
+    addresses = [f"10.0.0.{number}" for number in range(20, 20 + room + 1)]
+    document = f"mark: {mark}\npriority: 600"
+    assert len(loaded(document, address=",".join(addresses[:-1])).floating_ips) == room
+    (line,) = problems(document, address=",".join(addresses))
+    assert line.startswith(f"mark: {mark} has values for {room} addresses, but FLOATING_IP has {room + 1}")
+
+
+@pytest.mark.parametrize(("priority", "room"), [(1022, 1), (1020, 2), (1019, 2), (900, 62)])
+def test_rules_that_would_reach_the_cnis_are_refused(
+    loaded: Load, problems: Callable[..., list[str]], priority: int, room: int
+) -> None:
+    """Each address has two rules; 1024 is the VPC CNI's first one, 1023 may still be ours."""
+    addresses = [f"10.0.0.{number}" for number in range(20, 20 + room + 1)]
+    document = f"mark: 0x7f\npriority: {priority}"
+    assert len(loaded(document, address=",".join(addresses[:-1])).floating_ips) == room
+    (line,) = problems(document, address=",".join(addresses))
+    assert line.startswith(f"priority: {priority} leaves no room for the rules of {room + 1} addresses below 1024")
+
+
+@pytest.mark.parametrize(("table", "room"), [(252, 1), (250, 3), (243, 10), (4294967295, 1)])
+def test_tables_that_would_reach_the_kernels_are_refused(
+    loaded: Load, problems: Callable[..., list[str]], table: int, room: int
+) -> None:
+    """Each address has the next one; 254 is the main table, and there are no more than 32 bits."""
+    addresses = [f"10.0.0.{number}" for number in range(20, 20 + room + 1)]
+    document = f"mark: 0x7f\ntable: {table}"
+    assert len(loaded(document, address=",".join(addresses[:-1])).floating_ips) == room
+    (line,) = problems(document, address=",".join(addresses))
+    assert line.startswith(f"table: {table} ")
+
+
+def test_security_groups_are_a_list(loaded: Load) -> None:
+    """Kept in their order; none means those of the worker."""
+    assert loaded("security_groups: [sg-2, sg-1]").security_groups == ("sg-2", "sg-1")
+    assert loaded("security_groups: []").security_groups == ()
+
+
+def test_fifty_addresses_fit(loaded: Load) -> None:
+    """With one more bit or so for the mark."""
+    addresses = ",".join(f"10.0.0.{number}" for number in range(20, 70))
+    assert len(loaded("mark: 0x7f", address=addresses).floating_ips) == 50
 
 
 def test_all_problems_are_told_at_once(problems: Callable[..., list[str]]) -> None:
@@ -367,7 +519,7 @@ def test_the_manifest_documents_every_setting_with_its_default() -> None:
     documented: dict[str, Any] = yaml.safe_load("\n".join(lines))
     # The one without a default value: what it shows is a name that somebody could choose.
     assert documented.pop("name") == "my-cluster"
-    assert documented == {name: value for name, value in DEFAULTS.items() if name != "name"}
+    assert documented == {name: value for name, value in DEFAULTS.items() if name != "name"} | {"security_groups": []}
     assert [line.partition(":")[0] for line in lines] == list(DEFAULTS)
 
 

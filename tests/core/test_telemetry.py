@@ -1,4 +1,4 @@
-"""Log lines: one line an event, read back by any logfmt reader."""
+"""Log lines: one line an event, read back by any logfmt reader.  Metrics, as Prometheus reads them."""
 
 import io
 import re
@@ -11,7 +11,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.telemetry import Log, quoted
+from floatingip.decide import State
+from floatingip.health import HealthState
+from floatingip.telemetry import Log, Metrics, quoted
 from lab.history import parse_logfmt
 
 
@@ -129,3 +131,61 @@ def test_lines_of_several_threads_are_whole(log: Log, stream: io.StringIO) -> No
     lines = stream.getvalue().splitlines()
     assert len(lines) == 200
     assert all(re.fullmatch(r'time=\S+ level=info event=event who=[abcd] msg="?x{200}"?', line) for line in lines)
+
+
+def test_a_log_about_something_names_it_in_every_line(log: Log, stream: io.StringIO) -> None:
+    """Each address has one, all on one stream; the general one stays as it is."""
+    one, other = log.about(address=IPv4Address("10.0.0.100")), log.about(address="eipalloc-1")
+    one.info("decision", rule="R10")
+    other.about(rule="R3").error("write", "EC2 said no")
+    log.info("stopped")
+    lines = [parse_logfmt(line) for line in stream.getvalue().splitlines()]
+    assert [(line["event"], line.get("address"), line.get("rule")) for line in lines] == [
+        ("decision", "10.0.0.100", "R10"),
+        ("write", "eipalloc-1", "R3"),
+        ("stopped", None, None),
+    ]
+
+
+# Metrics.
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    """What Prometheus would read."""
+    lines = (line for line in metrics.text().splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def test_each_address_has_its_own_metrics() -> None:
+    """One that is sick does not hide among the others."""
+    metrics = Metrics()
+    metrics.show("10.0.0.100", State.HOLDER, HealthState.INIT, "")
+    metrics.show("eipalloc-1", State.STANDBY, HealthState.UP, "")
+    metrics.show("10.0.0.101", State.DOUBT, HealthState.DOWN, "no free ENI slot")
+    shown = samples(metrics)
+    for name, values in {"holder": (1, 0, 0), "up": (-1, 1, 0), "ready": (1, 1, 0)}.items():
+        addresses = ("10.0.0.100", "eipalloc-1", "10.0.0.101")
+        assert tuple(shown[f'floatingip_{name}{{address="{address}"}}'] for address in addresses) == values
+
+
+def test_the_metrics_follow_the_present() -> None:
+    """A former holder is none any more, and an alarm ends."""
+    metrics = Metrics()
+    metrics.show("10.0.0.100", State.HOLDER, HealthState.INIT, "nft is missing")
+    metrics.short(True)
+    metrics.show("10.0.0.100", State.STANDBY, HealthState.UP, "")
+    assert samples(metrics)["floatingip_survivors_short"] == 1
+    metrics.short(False)
+    assert samples(metrics) == {
+        'floatingip_holder{address="10.0.0.100"}': 0,
+        'floatingip_up{address="10.0.0.100"}': 1,
+        'floatingip_ready{address="10.0.0.100"}': 1,
+        "floatingip_survivors_short": 0,
+    }
+
+
+def test_two_agents_in_one_process_have_metrics_of_their_own() -> None:
+    """Nothing is kept in the library's global registry."""
+    first, second = Metrics(), Metrics()
+    first.short(True)
+    assert samples(second)["floatingip_survivors_short"] == 0

@@ -174,7 +174,7 @@ class FakeEc2:
     ) -> Eni:
         """CreateNetworkInterface: a token's answer stays the same, also when its ENI is gone."""
         asked = (target, subnet.id, groups, tuple(sorted(tags.items())))
-        if token in self._created:
+        if token and token in self._created:
             before, eni = self._created[token]
             if before != asked:
                 raise LookAgain(f"IdempotentParameterMismatch: {token}")
@@ -449,7 +449,7 @@ class FakeCloud:
         self._call("ModifyNetworkInterfaceAttribute")
         self._ec2.modify(eni_id, lambda eni: replace(eni, source_check=True))
 
-    def rehearse(self, eni: Eni | None, subnet: Subnet, me: str) -> tuple[str, ...]:
+    def rehearse(self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str]) -> tuple[str, ...]:
         """See :class:`floatingip.ports.Cloud`."""
         actions = ["CreateNetworkInterface"]
         if eni is not None:

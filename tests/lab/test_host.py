@@ -24,6 +24,7 @@ IPV4 = Plumbing(
     table=1064,
     priority=900,
     mark=0x40,
+    mark_mask=0x40,
 )
 IPV6 = replace(IPV4, address=ip_address("2001:db8:0:1::64"), gateway=ip_address("fe80:ec2::1"))
 MARKS = table_name(IPV4.address)

@@ -15,7 +15,7 @@ import pytest
 
 from lab import nemesis, region, scenarios
 from lab.__main__ import main
-from lab.checker import Run
+from lab.checker import Expectation, Run
 from lab.ec2 import PROFILES
 from lab.fabric import CLIENT_IN_ADDRESS, Fabric
 from lab.history import History
@@ -71,8 +71,8 @@ def test_clients_see_a_cut_of_300_ms_as_300_ms(in_sandbox: None) -> None:
         # Attempts that began in the cut have failed by now, and later ones have succeeded.
         time.sleep(1.2)
         region.stop_clients()
-        run = Run(region.history.events(), FLOATING_IP)
-    assert sorted(outage.client for outage in run.outages) == ["in", "out"]
+        run = Run(region.history.events(), Expectation("cut", "instant", FLOATING_IP))
+    assert sorted(outage.client for outage in run.outages) == [f"in {FLOATING_IP}", f"out {FLOATING_IP}"]
     for outage in run.outages:
         # An attempt starts every 20 ms; on a busy machine one may start late, and its answer come later still.
         assert mending - cut - 0.04 <= outage.seconds <= mended - before + 0.1
@@ -119,12 +119,12 @@ def test_what_a_worker_keeps_is_recorded(in_sandbox: None) -> None:
         region.cluster.freeze_node(old.name)
         nemesis.detach_eni(region, old)
         assert within(10, lambda: held_by(region, new))
-        kept = ("rule 900", "rule 901", "nft table floatingip_0a000064")
+        kept = (f"rule 900 of {FLOATING_IP}", f"rule 901 of {FLOATING_IP}", "nft table floatingip_0a000064")
         assert leftovers(region) == {f"{what} on {old.name}" for what in kept}
         region.cluster.thaw_node(old.name)
         assert within(5, lambda: not leftovers(region))
         old.worker.namespace.ip(f"address add {FLOATING_IP}/32 dev lo")
-        assert leftovers(region) == {f"link lo on {old.name}"}
+        assert leftovers(region) == {f"{FLOATING_IP} on link lo on {old.name}"}
 
 
 def held_by(region: Region, machine: Machine) -> bool:
@@ -173,15 +173,18 @@ def everything() -> set[str]:
 
 def test_power_cut_from_the_command_line(tmp_path: Path) -> None:
     """The verdict is on the terminal, in the file and in the exit code."""
-    file = tmp_path / "verdict.json"
-    done = lab("run", "power-cut", "--ec2", "instant", "--json", str(file), "--seed", "1")
+    file, history = tmp_path / "verdict.json", tmp_path / "history.jsonl"
+    options = ("--ec2", "instant", "--json", str(file), "--history", str(history), "--seed", "1")
+    done = lab("run", "power-cut", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads(file.read_text())
-    assert {key: verdict[key] for key in ("scenario", "carry", "ec2", "moves", "verdict", "seed")} == {
-        "scenario": "power-cut", "carry": "eni", "ec2": "instant", "moves": 1, "verdict": "ok", "seed": 1,
+    assert {key: verdict[key] for key in ("scenario", "carry", "ec2", "ip", "moves", "verdict", "seed")} == {
+        "scenario": "power-cut", "carry": "eni", "ec2": "instant", "ip": FLOATING_IP, "moves": 1, "verdict": "ok",
+        "seed": 1,
     }  # fmt: skip
     assert 0.5 < verdict["outage_s"] <= scenarios.INSTANT
-    assert verdict["ec2_calls"]["DetachNetworkInterface"] == 1
+    calls = [event for event in map(json.loads, history.open()) if event["event"] == "call"]
+    assert [call["action"] for call in calls if call["error"] is None].count("DetachNetworkInterface") == 1
     assert "the holder loses power" in done.stdout
     assert "takeover" in done.stdout
     assert f"{verdict['outage_s']:.2f} s" in done.stdout
@@ -218,7 +221,7 @@ def test_a_run_without_a_failover_is_faulty(
     assert verdict["verdict"] == "faulty"
     assert "0 moves, at least 1 were expected" in verdict["faults"]
     assert "no agent logged a takeover or a claim after the nemesis" in verdict["faults"]
-    assert any(fault.startswith("client in: an outage of ") for fault in verdict["faults"])
+    assert any(fault.startswith(f"client in {FLOATING_IP}: an outage of ") for fault in verdict["faults"])
     assert "broken: 0 moves, at least 1 were expected" in capsys.readouterr().out
 
 
@@ -236,7 +239,7 @@ def test_agents_that_do_not_start_are_one_line(
     assert main(["run", "broken", "--ec2", "instant", "--json", str(file), "--quiet"]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("lab: not ready after 4.0 s")
-    assert "FLOATING_IP: '10.0.0' in the environment is not an address" in line
+    assert "FLOATING_IP: '10.0.0' in the environment is neither an address nor an allocation id" in line
     assert not file.exists()
 
 

@@ -98,7 +98,7 @@ def test_both_containers_may_do_two_things(pod: Object) -> None:
 
 def test_probes_ask_the_port_that_the_settings_have_by_default(pod: Object) -> None:
     """One that asked another port would restart a healthy observer for ever."""
-    port = settings.Settings(IPv4Address("10.0.0.100")).port
+    port = settings.Settings((IPv4Address("10.0.0.100"),)).port
     [observer] = pod["containers"]
     assert [observer[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")] == [port, port]
     assert [observer[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")] == [

@@ -1,0 +1,333 @@
+"""Giving our interfaces back, on the model EC2 in its own time: what is shown first, what is refused, what is left."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+from floatingip import release
+from floatingip.errors import CloudError, CloudUnavailable, Denied
+from floatingip.model import ALLOCATION_TAG, OWNER_TAG, Allocation, AttachmentStatus, Target
+from floatingip.peers import Status, StatusServer
+from floatingip.release import FORCE_AFTER, GIVE_UP_AFTER, ReleaseRefused, carry_out, plan, refuse_while_observed
+from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
+
+NAME = "cluster"
+ADDRESS, OTHER, IPV6 = IPv4Address("10.0.0.100"), IPv4Address("10.0.0.101"), IPv6Address("2001:db8:0:1::100")
+WORKER = "127.0.0.11"
+"""A worker's address, where the test's own observers answer."""
+
+
+@dataclass
+class Vpc:
+    """A model EC2 that takes its time, with one worker; `said` is what a release told."""
+
+    ec2: FakeEc2 = field(default_factory=lambda: FakeEc2(Delays(attach=3.0, detach=2.5, force_detach=1.0)))
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.subnet = self.ec2.add_subnet("10.0.0.0/24", "2001:db8:0:1::/64")
+        self.worker = self.ec2.add_instance(WORKER, self.subnet)
+        self.cloud = FakeCloud(self.ec2)
+        self.allocation = Allocation(self.ec2.allocate("203.0.113.100"))
+
+    def eni(self, target: Target, name: str = NAME, *, attached: bool = True) -> str:
+        """An interface for the target, on the worker; its id."""
+        tags = {OWNER_TAG: name} | ({ALLOCATION_TAG: target.id} if isinstance(target, Allocation) else {})
+        made = self.cloud.create_eni(target, self.subnet, tags, f"{name} {target}").id
+        if isinstance(target, Allocation):
+            self.cloud.associate(target.id, made)
+        if attached:
+            self.cloud.attach_eni(made, self.worker, frozenset())
+            self.ec2.advance(self.ec2.now + 3)
+        return made
+
+    def release(self, *targets: Target, orphans: bool = False, cloud: FakeCloud | None = None) -> list[str]:
+        """Plan and carry out, in EC2's own time; what was said."""
+        chosen = plan(self.cloud, NAME, targets, orphans=orphans)
+        self.said.clear()
+        carry_out(cloud or self.cloud, chosen, NAME, self.said.append, now=lambda: self.ec2.now, sleep=self._sleep)
+        return list(self.said)
+
+    def _sleep(self, seconds: float) -> None:
+        self.ec2.advance(self.ec2.now + seconds)
+
+    def there(self) -> set[str]:
+        """All interfaces but the worker's primary one."""
+        shown = self.ec2.state.enis.values()
+        return {eni.id for eni in shown if eni.attachment is None or eni.attachment.device_index != 0}
+
+
+@pytest.fixture(name="vpc")
+def _vpc() -> Vpc:
+    return Vpc()
+
+
+# The plan.
+
+
+def test_the_plan_is_what_the_settings_name(vpc: Vpc) -> None:
+    """Of every kind; what they do not name is left for --orphans."""
+    named = {vpc.eni(target, attached=False) for target in (ADDRESS, IPV6, vpc.allocation)}
+    orphan = vpc.eni(OTHER, attached=False)
+    targets = (ADDRESS, IPV6, vpc.allocation)
+    assert {eni.id for eni in plan(vpc.cloud, NAME, targets, orphans=False).enis} == named
+    assert {eni.id for eni in plan(vpc.cloud, NAME, targets, orphans=True).enis} == {orphan}
+
+
+def test_what_is_not_ours_is_in_no_plan(vpc: Vpc) -> None:
+    """Another cluster's interface with that address, one without our tag, an orphan of somebody else."""
+    vpc.eni(ADDRESS, "other", attached=False)
+    vpc.eni(vpc.allocation, "other", attached=False)
+    vpc.cloud.create_eni(OTHER, vpc.subnet, {}, "untagged")
+    for orphans in (False, True):
+        assert plan(vpc.cloud, NAME, (ADDRESS, OTHER, vpc.allocation), orphans=orphans).enis == ()
+
+
+def test_a_plan_says_what_happens_to_each_interface(vpc: Vpc) -> None:
+    """Its addresses, from where it is detached, and that the Elastic IP stays."""
+    held, free, elastic = vpc.eni(ADDRESS), vpc.eni(IPV6, attached=False), vpc.eni(vpc.allocation, attached=False)
+    lines = list(plan(vpc.cloud, NAME, (ADDRESS, IPV6, vpc.allocation), orphans=False).lines())
+    assert lines == [
+        f"{held} (10.0.0.100): detach from {vpc.worker}, delete",
+        f"{free} (10.0.0.4, 2001:db8:0:1::100): delete",
+        f"{elastic} (10.0.0.5): delete; {vpc.allocation} stays allocated",
+    ]
+
+
+def test_a_plan_changes_nothing(vpc: Vpc) -> None:
+    """A dry run ends here."""
+    vpc.eni(ADDRESS)
+    before, asked = vpc.ec2.state, len(vpc.cloud.calls)
+    list(plan(vpc.cloud, NAME, (ADDRESS,), orphans=False).lines())
+    assert vpc.ec2.state == before
+    assert vpc.cloud.calls[asked:] == ["DescribeNetworkInterfaces"]
+
+
+# Carrying it out.
+
+
+def test_an_attached_interface_is_detached_and_then_deleted(vpc: Vpc) -> None:
+    """Each step is said when it is done."""
+    held = vpc.eni(ADDRESS)
+    assert vpc.release(ADDRESS) == [f"{held}: detaching from {vpc.worker}", f"{held}: deleted"]
+    assert vpc.there() == set()
+
+
+def test_several_are_detached_at_the_same_time(vpc: Vpc) -> None:
+    """Not one after the other."""
+    held = [vpc.eni(target) for target in (ADDRESS, IPV6)]
+    began = vpc.ec2.now
+    assert vpc.release(ADDRESS, IPV6)[:2] == [f"{eni_id}: detaching from {vpc.worker}" for eni_id in held]
+    assert vpc.there() == set()
+    assert vpc.ec2.now - began < 2 * vpc.ec2.delays.detach
+
+
+def test_an_elastic_ip_stays_allocated(vpc: Vpc) -> None:
+    """And is free for the next interface."""
+    vpc.eni(vpc.allocation)
+    vpc.release(vpc.allocation)
+    facts = vpc.cloud.describe_allocation(vpc.allocation.id)
+    assert facts is not None
+    assert facts.eni_id == ""
+    assert vpc.there() == set()
+
+
+def test_orphans_end_and_what_is_named_stays(vpc: Vpc) -> None:
+    """After an address was taken out of the settings."""
+    named, _ = vpc.eni(ADDRESS), vpc.eni(OTHER)
+    vpc.release(ADDRESS, orphans=True)
+    assert vpc.there() == {named}
+    attachment = vpc.ec2.state.enis[named].attachment
+    assert attachment is not None
+    assert attachment.status is AttachmentStatus.ATTACHED
+
+
+def test_foreign_interfaces_are_never_touched(vpc: Vpc) -> None:
+    """Whatever is released."""
+    foreign = {vpc.eni(OTHER, "other"), vpc.cloud.create_eni(IPV6, vpc.subnet, {}, "untagged").id}
+    vpc.eni(ADDRESS)
+    before = {eni_id: vpc.ec2.state.enis[eni_id] for eni_id in foreign}
+    vpc.release(ADDRESS, OTHER, IPV6)
+    vpc.release(ADDRESS, orphans=True)
+    assert {eni_id: vpc.ec2.state.enis[eni_id] for eni_id in vpc.there()} == before
+
+
+def test_one_that_loses_our_tag_meanwhile_is_let_go(vpc: Vpc) -> None:
+    """Somebody gave it to another cluster between the plan and its end."""
+    held = vpc.eni(ADDRESS)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), orphans=False)
+    vpc.cloud.tag_eni(held, {OWNER_TAG: "other"})
+    carry_out(vpc.cloud, chosen, NAME, vpc.said.append, now=lambda: vpc.ec2.now, sleep=vpc._sleep)
+    assert vpc.there() == {held}
+    assert vpc.said == []
+
+
+def test_a_release_can_be_repeated(vpc: Vpc) -> None:
+    """From wherever the first one stopped; at the end there is nothing left to do."""
+    held = vpc.eni(ADDRESS)
+    attachment = vpc.ec2.state.enis[held].attachment
+    assert attachment is not None
+    vpc.cloud.detach_eni(attachment.id, force=False)
+    assert vpc.release(ADDRESS)[-1] == f"{held}: deleted"
+    assert plan(vpc.cloud, NAME, (ADDRESS,), orphans=False).enis == ()
+    assert vpc.release(ADDRESS) == []
+
+
+def test_one_that_somebody_else_deletes_meanwhile_is_fine(vpc: Vpc) -> None:
+    """Two people release at once."""
+    free = vpc.eni(ADDRESS, attached=False)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), orphans=False)
+    vpc.cloud.delete_eni(free)
+    carry_out(vpc.cloud, chosen, NAME, vpc.said.append, now=lambda: vpc.ec2.now, sleep=vpc._sleep)
+    assert vpc.there() == set()
+
+
+def test_a_detach_that_hangs_is_forced_once_and_not_too_early(vpc: Vpc) -> None:
+    """The guest is dead: half a minute is far more than a detach takes."""
+    held = vpc.eni(ADDRESS)
+    vpc.ec2.hang(vpc.worker)
+    began = vpc.ec2.now
+    assert vpc.release(ADDRESS) == [
+        f"{held}: detaching from {vpc.worker}",
+        f"{held}: still detaching, forced",
+        f"{held}: deleted",
+    ]
+    assert FORCE_AFTER < vpc.ec2.now - began < FORCE_AFTER + 5
+    assert vpc.cloud.calls.count("DetachNetworkInterface") == 2
+
+
+def test_a_detach_that_somebody_else_began_and_that_hangs_is_forced_too(vpc: Vpc) -> None:
+    """A release that was interrupted, repeated: EC2 refuses a second detach, but not a forced one."""
+    held = vpc.eni(ADDRESS)
+    vpc.ec2.hang(vpc.worker)
+    attachment = vpc.ec2.state.enis[held].attachment
+    assert attachment is not None
+    vpc.cloud.detach_eni(attachment.id, force=False)
+    assert vpc.release(ADDRESS)[-2:] == [f"{held}: still detaching, forced", f"{held}: deleted"]
+
+
+def test_what_does_not_end_is_told_with_the_reason(vpc: Vpc) -> None:
+    """After five minutes, naming the interface; the others are gone by then."""
+    stuck, free = vpc.eni(ADDRESS), vpc.eni(OTHER, attached=False)
+    vpc.ec2.hang(vpc.worker)
+    vpc.ec2.delays = Delays(detach=2.5, force_detach=2 * GIVE_UP_AFTER)
+    with pytest.raises(CloudError, match=f"not released after 300 s: {stuck}: still detaching; run release again"):
+        vpc.release(ADDRESS, OTHER)
+    assert free not in vpc.there()
+
+
+def test_a_denied_release_ends_at_once_and_names_the_permission(vpc: Vpc) -> None:
+    """Waiting would not help."""
+    vpc.eni(ADDRESS)
+    vpc.cloud.denied.add("DetachNetworkInterface")
+    began = vpc.ec2.now
+    with pytest.raises(Denied, match="ec2:DetachNetworkInterface"):
+        vpc.release(ADDRESS)
+    assert vpc.ec2.now == began
+
+
+class ThrottledOnce(FakeCloud):
+    """EC2 that throttles the first detach."""
+
+    def detach_eni(self, attachment_id: str, *, force: bool) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        if "DetachNetworkInterface" not in self.calls:
+            self.calls.append("DetachNetworkInterface")
+            raise CloudUnavailable("DetachNetworkInterface: RequestLimitExceeded")
+        super().detach_eni(attachment_id, force=force)
+
+
+def test_a_detach_that_was_throttled_is_tried_again_and_not_forced(vpc: Vpc) -> None:
+    """Nothing hangs: a guest that is well should let go by itself."""
+    held = vpc.eni(ADDRESS)
+    began = vpc.ec2.now
+    said = vpc.release(ADDRESS, cloud=ThrottledOnce(vpc.ec2))
+    assert said[-2:] == [f"{held}: detaching from {vpc.worker}", f"{held}: deleted"]
+    assert vpc.ec2.now - began < FORCE_AFTER
+
+
+def test_an_outage_of_ec2_in_between_is_waited_for(vpc: Vpc) -> None:
+    """A single Describe that is not answered must not leave the work half done."""
+    held = vpc.eni(ADDRESS)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), orphans=False)
+
+    def sleep(seconds: float) -> None:
+        vpc.cloud.reachable = not vpc.cloud.reachable
+        vpc.ec2.advance(vpc.ec2.now + seconds)
+
+    carry_out(vpc.cloud, chosen, NAME, vpc.said.append, now=lambda: vpc.ec2.now, sleep=sleep)
+    assert held not in vpc.there()
+
+
+# While an observer answers.
+
+Start = Callable[[Status], int]
+
+
+@pytest.fixture(name="start")
+def _start() -> Iterator[Start]:
+    """Start observers on the worker's address; the answer is their port."""
+    with ExitStack() as ended:
+
+        def start(status: Status) -> int:
+            with socket.socket() as listener:
+                listener.bind((WORKER, 0))
+                port = int(listener.getsockname()[1])
+            nothing = str
+            server = StatusServer(IPv4Address(WORKER), port, lambda: status, lambda _: None, nothing, nothing, nothing)
+            server.start()
+            ended.callback(server.stop)
+            return port
+
+        yield start
+
+
+def test_a_release_is_refused_while_the_holders_observer_answers(vpc: Vpc, start: Start) -> None:
+    """It would attach them again; the refusal names the node and says what to do, and nothing was touched."""
+    vpc.eni(ADDRESS)
+    before = vpc.ec2.state
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), orphans=False)
+    with pytest.raises(ReleaseRefused) as caught:
+        refuse_while_observed(vpc.cloud, chosen, NAME, start(Status(NAME, vpc.worker)))
+    assert caught.value.exit_code == 8
+    assert vpc.worker in str(caught.value)
+    assert "kubectl scale deployment floating-ip --replicas 0" in str(caught.value)
+    assert vpc.ec2.state == before
+
+
+def test_an_observer_of_another_cluster_is_no_reason_to_refuse(vpc: Vpc, start: Start) -> None:
+    """It does not know of our interfaces."""
+    vpc.eni(ADDRESS)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), orphans=False)
+    refuse_while_observed(vpc.cloud, chosen, NAME, start(Status("other", vpc.worker)))
+
+
+def test_where_nobody_answers_nothing_is_refused(vpc: Vpc, start: Start) -> None:
+    """The Deployment was scaled to 0, or the node is dead."""
+    vpc.eni(ADDRESS)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), orphans=False)
+    with socket.socket() as unheard:
+        unheard.bind((WORKER, 0))
+        refuse_while_observed(vpc.cloud, chosen, NAME, int(unheard.getsockname()[1]))
+
+
+def test_free_interfaces_need_no_question(vpc: Vpc) -> None:
+    """No node holds them."""
+    vpc.eni(ADDRESS, attached=False)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), orphans=False)
+    asked = len(vpc.cloud.calls)
+    refuse_while_observed(vpc.cloud, chosen, NAME, 9807)
+    assert vpc.cloud.calls[asked:] == []
+
+
+def test_the_pause_between_two_looks_spares_ec2(vpc: Vpc) -> None:
+    """One Describe a second, whatever the number of interfaces."""
+    vpc.eni(ADDRESS)
+    asked = len(vpc.cloud.calls)
+    vpc.release(ADDRESS)
+    looks = vpc.cloud.calls[asked:].count("DescribeNetworkInterfaces")
+    assert looks <= 2 + vpc.ec2.delays.detach / release.LOOK_EVERY + 1

@@ -1,0 +1,646 @@
+"""One address on one node: what stands in its way, what it would need, and what is asked of EC2 for it."""
+
+import io
+import queue
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv6Address, ip_network
+
+import pytest
+
+from floatingip.decide import Reason
+from floatingip.model import (
+    ALLOCATION_TAG,
+    OWNER_TAG,
+    Address,
+    Allocation,
+    AllocationFacts,
+    Attachment,
+    AttachmentStatus,
+    Eni,
+    Identity,
+    Instance,
+    InstanceState,
+    Interface,
+    Owner,
+    PlumbingReport,
+    PlumbingState,
+    ProbeResult,
+    Subnet,
+    Target,
+    WordState,
+)
+from floatingip.peers import Answer, Held, Status
+from floatingip.settings import Settings
+from floatingip.telemetry import Log
+from floatingip.watch import FULL_FOR, Shared, Watch
+from tests.fakes.ec2 import FakeCloud, FakeEc2
+
+NAME, ME, OTHER = "cluster", "i-b", "i-a"
+ADDRESS, IPV6, ELASTIC = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100"), Allocation("eipalloc-0123abcd")
+ZONE, OTHER_ZONE = "us-west-2-lax-1a", "us-west-2-lax-1b"
+OUTPOST = "arn:aws:outposts:us-west-2:1:outpost/op-1"
+SUBNET = Subnet("subnet-1", (ip_network("10.0.0.0/24"), ip_network("2001:db8:0:1::/64")), ZONE)
+IDENTITY = Identity(ME, "us-west-2", ZONE, "vpc-1", SUBNET.id, "02:00:00:00:00:0b", IPv4Address("10.0.0.11"), ("sg-1",))
+MAC = "02:00:00:00:00:64"
+PATIENCE = 5.0
+"""Seconds until something that should happen at once counts as not happening."""
+
+
+class Silence:
+    """A prober that nobody answers."""
+
+    def send(self) -> None:
+        """Send nothing."""
+
+    def collect(self, until: float) -> list[ProbeResult]:
+        """Nothing came of it."""
+        time.sleep(max(0.0, until - time.monotonic()))
+        return []
+
+
+@dataclass
+class Node:
+    """A node with one watch, and what it was told."""
+
+    target: Target = ADDRESS
+    index: int = 0
+    settings: Settings = field(default_factory=lambda: Settings((ADDRESS,)))
+    shared: Shared = field(default_factory=lambda: Shared(IDENTITY, NAME, ("sg-1",)))
+    cloud: FakeCloud = field(default_factory=lambda: FakeCloud(FakeEc2()))
+    probed: list[Address] = field(default_factory=list)
+    inbox: "queue.SimpleQueue[Callable[[], None]]" = field(default_factory=queue.SimpleQueue)
+    log: io.StringIO = field(default_factory=io.StringIO)
+
+    def __post_init__(self) -> None:
+        if self.shared.subnets is None:
+            self.shared.subnets = (SUBNET,)
+        self.shared.instances.setdefault(ME, instance(ME))
+        self.watch = Watch(
+            self.target,
+            self.index,
+            self.settings,
+            self.shared,
+            self.cloud,
+            self._prober,
+            self.inbox.put,
+            Log(self.log),
+        )
+
+    def _prober(self, address: Address) -> Silence:
+        self.probed.append(address)
+        return Silence()
+
+    def looked(self, shown: Eni | None, at: float | None = None) -> None:
+        """EC2 showed this."""
+        self.watch.looked(Owner(time.monotonic() if at is None else at, shown))
+
+    def step(self, burden: int = 0) -> str:
+        """Decide once; the reason."""
+        self.watch.step((), burden)
+        return self.watch.decision.reason.name
+
+    def receive(self) -> None:
+        """What a write came to."""
+        self.inbox.get(timeout=PATIENCE)()
+
+    def close(self) -> None:
+        """Probe no more."""
+        if self.watch._probes is not None:
+            self.watch._probes.stop()
+
+
+Make = Callable[..., Node]
+
+
+@pytest.fixture(name="node")
+def _node() -> Iterator[Make]:
+    """Make nodes; their threads end with the test."""
+    nodes: list[Node] = []
+
+    def node(target: Target = ADDRESS, **how: object) -> Node:
+        nodes.append(Node(target, **how))  # type: ignore[arg-type]  # the test names fields of Node
+        return nodes[-1]
+
+    yield node
+    for made in nodes:
+        made.close()
+
+
+def instance(instance_id: str, *indexes: int, outpost: str = "", address: str | None = "10.0.0.11") -> Instance:
+    """A worker as EC2 would show it, with the device indexes that are taken."""
+    where = IPv4Address(address) if address else None
+    taken = frozenset({0, *indexes})
+    return Instance(instance_id, InstanceState.RUNNING, where, ZONE, taken, type="m5.large", outpost=outpost)
+
+
+def eni(target: Target = ADDRESS, holder: str = "", **changes: object) -> Eni:
+    """Our ENI for the target, attached to the holder if there is one."""
+    attachment = Attachment("a1", holder, 1, AttachmentStatus.ATTACHED) if holder else None
+    tags = {OWNER_TAG: NAME} | ({ALLOCATION_TAG: target.id} if isinstance(target, Allocation) else {})
+    address = target if isinstance(target, IPv4Address) else IPv4Address("10.0.0.50")
+    ipv6s = (target,) if isinstance(target, IPv6Address) else ()
+    shown = Eni("eni-1", MAC, address, SUBNET.id, ZONE, attachment, tags, ipv6s=ipv6s, security_groups=("sg-1",))
+    return replace(shown, **changes)  # type: ignore[arg-type]  # the test names fields of Eni
+
+
+def facts(eni_id: str = "", border_group: str = "us-west-2-lax-1") -> AllocationFacts:
+    """The Elastic IP as EC2 would show it."""
+    return AllocationFacts(ELASTIC.id, "203.0.113.100", border_group, eni_id)
+
+
+# What stands in the way, in sentences.
+
+
+def test_nothing_stands_in_the_way_of_an_address_of_this_nodes_subnet(node: Make) -> None:
+    """Of each kind, and of its ENI."""
+    for target in (ADDRESS, IPV6, ELASTIC):
+        made = node(target)
+        made.watch.found_allocation(facts())
+        assert made.watch.obstacle() == ""
+        made.looked(eni(target, OTHER))
+        assert made.watch.obstacle() == ""
+
+
+def test_before_the_subnets_are_known_that_is_the_obstacle(node: Make) -> None:
+    """And no reason to give up."""
+    made = node()
+    made.shared.subnets = None
+    assert made.watch.obstacle() == "its subnet is not known yet"
+    assert not made.watch.is_known()
+
+
+@pytest.mark.parametrize("target", [ADDRESS, IPV6, ELASTIC], ids=["IPv4", "IPv6", "Elastic IP"])
+def test_another_zone_is_told_with_both_zones(node: Make, target: Target) -> None:
+    """Whether or not the ENI exists: it cannot leave its zone."""
+    made = node(target)
+    elsewhere = replace(SUBNET, zone=OTHER_ZONE)
+    made.shared.subnets = (elsewhere,)
+    made.watch.found_allocation(facts())
+    made.looked(eni(target, zone=OTHER_ZONE))
+    assert made.watch.obstacle() == (
+        f"{target} is in subnet-1 of zone {OTHER_ZONE}, this node is in zone {ZONE}, and an ENI cannot leave its zone;"
+        f" run on nodes of {OTHER_ZONE} only"
+    )
+    assert made.watch.impossible() == made.watch.obstacle()
+
+
+def test_an_address_without_a_subnet_is_told_with_the_vpc(node: Make) -> None:
+    """A typing mistake, or the wrong VPC."""
+    made = node(IPv4Address("10.9.9.9"))
+    assert made.watch.obstacle() == ("no subnet of vpc-1 contains 10.9.9.9; set FLOATING_IP to an address of one")
+    assert made.watch.impossible() == made.watch.obstacle()
+
+
+def test_the_subnet_is_found_among_all_and_by_either_family(node: Make) -> None:
+    """It need not be this node's own."""
+    other = Subnet("subnet-2", (ip_network("10.0.1.0/24"), ip_network("2001:db8:0:2::/64")), ZONE)
+    for target in (IPv4Address("10.0.1.7"), IPv6Address("2001:db8:0:2::7")):
+        made = node(target)
+        made.shared.subnets = (SUBNET, other)
+        assert made.watch.subnet() == other
+        assert made.watch.obstacle() == ""
+
+
+def test_an_outposts_address_is_refused_on_a_node_elsewhere(node: Make) -> None:
+    """In the same zone, even."""
+    made = node()
+    made.shared.subnets = (replace(SUBNET, outpost=OUTPOST),)
+    assert made.watch.obstacle() == f"{ADDRESS} is on Outpost {OUTPOST}, this node is not; run on nodes of there only"
+    assert made.watch.impossible()
+
+
+def test_a_zones_address_is_refused_on_an_outposts_node(node: Make) -> None:
+    """The other way round."""
+    made = node()
+    made.shared.instances[ME] = instance(ME, outpost=OUTPOST)
+    assert made.watch.obstacle() == (
+        f"{ADDRESS} is in {ZONE}, not on an Outpost, this node is not; run on nodes of there only"
+    )
+
+
+def test_a_node_of_the_same_outpost_may_have_the_address(node: Make) -> None:
+    """Both know its ARN."""
+    made = node()
+    made.shared.subnets = (replace(SUBNET, outpost=OUTPOST),)
+    made.shared.instances[ME] = instance(ME, outpost=OUTPOST)
+    assert made.watch.obstacle() == ""
+
+
+def test_an_allocation_that_does_not_exist_is_told_with_the_region(node: Make) -> None:
+    """Released, or of another Region or account."""
+    made = node(ELASTIC)
+    made.watch.found_allocation(None)
+    assert made.watch.obstacle() == (
+        "there is no allocation eipalloc-0123abcd in us-west-2; allocate it, or correct FLOATING_IP"
+    )
+    assert made.watch.impossible() == made.watch.obstacle()
+
+
+def test_an_allocation_that_ec2_has_not_told_of_is_waited_for(node: Make) -> None:
+    """Not known is not missing."""
+    made = node(ELASTIC)
+    made.looked(None)
+    assert made.watch.obstacle() == "eipalloc-0123abcd is not known yet"
+    assert not made.watch.is_known()
+    made.watch.found_allocation(facts())
+    assert made.watch.is_known()
+
+
+@pytest.mark.parametrize(
+    ("zone", "group", "fits"),
+    [
+        ("us-west-2-lax-1a", "us-west-2-lax-1", True),
+        ("us-west-2-lax-1a", "us-west-2", False),
+        ("us-west-2-lax-1a", "us-west-2-lax-1b", False),
+        ("us-west-2a", "us-west-2", True),
+        ("us-west-2a", "us-west-2-lax-1", False),
+        ("us-east-1-wl1-bos-wlz-1", "us-east-1-wl1-bos-wlz-1", True),
+        ("us-west-2-lax-1a", "", True),
+    ],
+)
+def test_an_allocation_of_another_border_group_is_told_with_both(node: Make, zone: str, group: str, fits: bool) -> None:
+    """A Local Zone has its own; of a customer-owned IP none is told."""
+    made = node(ELASTIC, shared=Shared(replace(IDENTITY, zone=zone), NAME, ()))
+    made.shared.subnets = (replace(SUBNET, zone=zone),)
+    made.watch.found_allocation(facts(border_group=group))
+    wanted = zone.rstrip("abcdefghijklmnopqrstuvwxyz")
+    told = (
+        ""
+        if fits
+        else (
+            f"eipalloc-0123abcd belongs to the network border group {group}, this node's zone {zone} to {wanted};"
+            f" allocate one with --network-border-group {wanted}"
+        )
+    )
+    assert made.watch.obstacle() == told
+
+
+def test_an_allocation_that_something_else_has_is_told_with_it(node: Make) -> None:
+    """A NAT gateway's interface, for example: it is never taken away from there."""
+    told = "eipalloc-0123abcd is associated with eni-9, which is not ours; disassociate it there first"
+    for shown in (None, eni(ELASTIC), eni(ELASTIC, OTHER)):
+        made = node(ELASTIC)
+        made.watch.found_allocation(facts("eni-9"))
+        made.looked(shown)
+        assert made.watch.obstacle() == told
+        assert made.watch.impossible() == told
+
+
+def test_an_allocation_that_our_own_eni_has_is_no_obstacle(node: Make) -> None:
+    """By DescribeAddresses, or by the ENI itself, whichever shows it first."""
+    made = node(ELASTIC)
+    made.watch.found_allocation(facts("eni-1"))
+    made.looked(eni(ELASTIC, OTHER))
+    assert made.watch.obstacle() == ""
+    made = node(ELASTIC)
+    made.watch.found_allocation(facts("eni-9"))
+    made.looked(eni(ELASTIC, OTHER, allocation_id=ELASTIC.id))
+    assert made.watch.obstacle() == ""
+
+
+def test_a_node_without_a_free_slot_says_so(node: Make) -> None:
+    """Three interfaces of a type that has three; waiting may change it."""
+    made = node()
+    made.shared.instances[ME] = instance(ME, 1, 2)
+    made.shared.slots = 3
+    assert made.watch.obstacle() == "i-b has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
+    assert made.watch.impossible() == ""
+    made.shared.slots = 4
+    assert made.watch.obstacle() == ""
+
+
+def test_while_its_slots_are_unknown_a_node_tries(node: Make) -> None:
+    """EC2 will say."""
+    made = node()
+    made.shared.instances[ME] = instance(ME, *range(1, 15))
+    assert made.shared.free_slots() is None
+    assert made.watch.obstacle() == ""
+
+
+def test_denied_permissions_are_an_obstacle_that_names_them(node: Make) -> None:
+    """A dry run found them, before a failover did."""
+    made = node()
+    made.shared.denied = ("ec2:AttachNetworkInterface", "ec2:DetachNetworkInterface")
+    assert made.watch.obstacle() == (
+        "IAM denies ec2:AttachNetworkInterface, ec2:DetachNetworkInterface; allow it to this pod's role"
+    )
+    assert made.watch.impossible() == ""
+
+
+@pytest.mark.parametrize("action", ["ec2:CreateTags", "ec2:CreateNetworkInterface"])
+def test_a_permission_that_a_takeover_does_not_need_keeps_nobody_from_it(node: Make, action: str) -> None:
+    """The ration's tag can wait, and the ENI exists; the node says that it is not ready all the same."""
+    made = node()
+    made.looked(eni(holder=OTHER))
+    made.shared.denied = (action,)
+    made.step()
+    assert made.watch.obstacle() == ""
+    assert action in made.watch.not_ready()
+
+
+def test_for_the_holder_neither_slots_nor_permissions_are_an_obstacle(node: Make) -> None:
+    """It has its slot, and all the permissions that it needed."""
+    made = node()
+    made.shared.instances[ME] = instance(ME, 1, 2)
+    made.shared.slots = 3
+    made.shared.denied = ("ec2:AttachNetworkInterface",)
+    made.looked(eni(holder=ME))
+    assert made.watch.obstacle() == ""
+
+
+def test_a_standby_with_an_obstacle_is_not_ready_and_says_why(node: Make) -> None:
+    """Its holder's loss would show it too late."""
+    made = node()
+    made.looked(eni(holder=OTHER))
+    made.step()
+    assert made.watch.not_ready() == ""
+    made.shared.denied = ("ec2:AttachNetworkInterface",)
+    made.step()
+    assert "ec2:AttachNetworkInterface" in made.watch.not_ready()
+
+
+# What a node would need to carry the address.
+
+
+@pytest.mark.parametrize(
+    ("index", "table", "priority", "mark"), [(0, 840, 900, 0x40), (1, 841, 902, 0x20), (2, 842, 904, 0x60)]
+)
+def test_each_address_has_a_table_two_priorities_and_a_mark_of_its_own(
+    node: Make, index: int, table: int, priority: int, mark: int
+) -> None:
+    """By its place in FLOATING_IP, so that they are the same on every node, whatever the device index."""
+    made = node(index=index, settings=Settings((ADDRESS, IPV6, ELASTIC)))
+    made.looked(eni(holder=ME))
+    plumbing = made.watch.plumbing()
+    assert plumbing is not None
+    assert (plumbing.table, plumbing.priority, plumbing.mark, plumbing.mark_mask) == (table, priority, mark, 0x70)
+
+
+def test_an_ipv4_address_leaves_by_its_subnets_router(node: Make) -> None:
+    """The first address behind the subnet's own; the MAC is the ENI's, the MTU the primary's."""
+    made = node()
+    made.looked(eni(holder=ME))
+    plumbing = made.watch.plumbing()
+    assert plumbing is not None
+    assert (plumbing.address, plumbing.mac, plumbing.gateway) == (ADDRESS, MAC, IPv4Address("10.0.0.1"))
+    assert plumbing.primary_mac == IDENTITY.mac
+
+
+def test_an_ipv6_address_leaves_by_the_vpcs_router(node: Make) -> None:
+    """The IPv4 address that EC2 gave the same ENI is not carried."""
+    made = node(IPV6)
+    made.looked(eni(IPV6, ME))
+    plumbing = made.watch.plumbing()
+    assert plumbing is not None
+    assert (plumbing.address, plumbing.gateway) == (IPV6, IPv6Address("fe80:ec2::1"))
+
+
+def test_for_an_elastic_ip_the_private_address_is_carried(node: Make) -> None:
+    """The node never sees the public one."""
+    made = node(ELASTIC)
+    assert made.watch.plumbing() is None
+    made.looked(eni(ELASTIC, ME))
+    plumbing = made.watch.plumbing()
+    assert plumbing is not None
+    assert plumbing.address == IPv4Address("10.0.0.50")
+
+
+def test_while_ec2_is_silent_imds_tells_what_to_carry(node: Make) -> None:
+    """R9: a restart during an outage of EC2; its word counts only until EC2's does."""
+    made = node()
+    assert made.watch.plumbing() is None
+    made.watch.found_interface(Interface("02:00:00:00:00:99", ip_network("10.0.0.0/24")))
+    plumbing = made.watch.plumbing()
+    assert plumbing is not None
+    assert (plumbing.mac, plumbing.gateway) == ("02:00:00:00:00:99", IPv4Address("10.0.0.1"))
+    made.looked(eni(holder=ME))
+    plumbing = made.watch.plumbing()
+    assert plumbing is not None
+    assert plumbing.mac == MAC
+
+
+# What is probed.
+
+
+def test_an_elastic_ip_is_probed_at_its_enis_private_address_never_at_the_allocation(node: Make) -> None:
+    """And not before there is one."""
+    made = node(ELASTIC)
+    made.looked(None)
+    assert made.probed == []
+    made.looked(eni(ELASTIC, OTHER))
+    made.looked(eni(ELASTIC, OTHER))
+    assert made.probed == [IPv4Address("10.0.0.50")]
+
+
+def test_another_eni_of_the_elastic_ip_is_probed_instead(node: Make) -> None:
+    """Somebody deleted the first one; it is not probed any more."""
+    made = node(ELASTIC)
+    made.looked(eni(ELASTIC, OTHER))
+    first = made.watch._probes
+    made.looked(eni(ELASTIC, OTHER, id="eni-2", address=IPv4Address("10.0.0.51")))
+    assert made.probed == [IPv4Address("10.0.0.50"), IPv4Address("10.0.0.51")]
+    assert first is not None
+    assert first is not made.watch._probes
+    assert first._stopped
+
+
+def test_an_ipv6_address_is_probed_itself(node: Make) -> None:
+    """Not the IPv4 address of its ENI."""
+    made = node(IPV6)
+    made.looked(eni(IPV6, OTHER))
+    assert made.probed == [IPV6]
+
+
+# The holder's word.
+
+
+def test_since_is_when_the_word_became_what_it_is(node: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three seconds of unsound are counted from the first such answer; another attachment begins anew."""
+    made = node()
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def word(problem: str, attachment: str, at: float) -> tuple[WordState, float]:
+        clock[0] = at
+        bound = Attachment(attachment, OTHER, 1, AttachmentStatus.ATTACHED)
+        made.watch.owner = Owner(at, eni(attachment=bound))
+        status = Status(NAME, OTHER, holds={str(ADDRESS): Held(attachment, problem)})
+        made.watch.hear(Answer(at, at, status))
+        return made.watch.word.state, made.watch.word.since
+
+    assert word("", "a1", 100.0) == (WordState.SOUND, 100.0)
+    assert word("", "a1", 105.0) == (WordState.SOUND, 100.0)
+    assert word("nft is missing", "a1", 107.0) == (WordState.UNSOUND, 107.0)
+    assert word("nft is missing", "a1", 110.0) == (WordState.UNSOUND, 107.0)
+    assert word("nft is missing", "a2", 111.0) == (WordState.UNSOUND, 111.0)
+
+
+def test_a_holder_without_an_address_is_silent(node: Make) -> None:
+    """EC2 shows none for a terminated instance: it cannot be asked."""
+    made = node()
+    made.looked(eni(holder=OTHER))
+    states = []
+    for address in ("10.0.0.10", None):
+        made.shared.instances[OTHER] = instance(OTHER, address=address)
+        made.watch.hear(None)
+        states.append(made.watch.word.state)
+    assert states == [WordState.UNASKED, WordState.SILENT]
+
+
+# What is asked of EC2.
+
+
+class Vpc:
+    """A model EC2 with a subnet and two workers, and nodes that believe that they are these."""
+
+    def __init__(self, node: Make) -> None:
+        self.ec2 = FakeEc2()
+        self.subnet = self.ec2.add_subnet("10.0.0.0/24", "2001:db8:0:1::/64")
+        self.ids = [self.ec2.add_instance(f"10.0.0.{last}", self.subnet) for last in (10, 11)]
+        self._node = node
+
+    def node(self, number: int, target: Target = ADDRESS, name: str = NAME, **settings: object) -> Node:
+        """A worker that knows its VPC."""
+        me = replace(IDENTITY, instance_id=self.ids[number], subnet_id=self.subnet.id)
+        shared = Shared(me, name, ("sg-1",), subnets=(self.subnet,))
+        chosen = Settings((target,), **settings)  # type: ignore[arg-type]  # the test names settings
+        made = self._node(target, shared=shared, settings=chosen, cloud=FakeCloud(self.ec2, ("sg-1",)))
+        shared.instances.update(made.cloud.describe_instances(frozenset(self.ids)))
+        made.watch.found_allocation(facts())
+        return made
+
+    def ours(self, name: str = NAME) -> tuple[Eni, ...]:
+        """Our ENIs."""
+        return FakeCloud(self.ec2).describe_enis(name)
+
+    def create(self, made: Node) -> None:
+        """The node sees no ENI, and creates one."""
+        made.looked(None)
+        assert made.step() == "CREATE"
+        made.receive()
+
+
+@pytest.fixture(name="vpc")
+def _vpc(node: Make) -> Vpc:
+    return Vpc(node)
+
+
+def test_two_nodes_that_create_at_once_make_one_eni(vpc: Vpc) -> None:
+    """For an allocation, too, which EC2 itself would allow any number of interfaces."""
+    for number in (0, 1):
+        vpc.create(vpc.node(number, ELASTIC))
+    (made,) = vpc.ours()
+    assert made.carries(ELASTIC)
+
+
+def test_two_clusters_in_one_vpc_never_share_a_token(vpc: Vpc) -> None:
+    """Nor do two allocations."""
+    vpc.create(vpc.node(0, ELASTIC))
+    vpc.create(vpc.node(1, ELASTIC, name="other"))
+    vpc.create(vpc.node(0, Allocation("eipalloc-0fffffff")))
+    assert len(vpc.ours()) == 2
+    assert len(vpc.ours("other")) == 1
+
+
+def test_an_address_whose_eni_was_deleted_is_created_again_at_once(vpc: Vpc) -> None:
+    """EC2 itself sees to it that an address is unique, so no token has to: its old answer would cost ten seconds."""
+    for target in (ADDRESS, IPV6):
+        for _ in range(3):
+            vpc.create(vpc.node(0, target))
+            (made,) = vpc.ours()
+            FakeCloud(vpc.ec2).delete_eni(made.id)
+
+
+def test_an_eni_has_its_tags_from_the_first_moment(vpc: Vpc) -> None:
+    """Or the VPC CNI would adopt it; the Elastic IP's is what it is found by."""
+    for target in (ADDRESS, ELASTIC):
+        vpc.create(vpc.node(0, target))
+    first, second = vpc.ours()
+    assert first.tags == {
+        "Name": f"floatingip {NAME} {ADDRESS}",
+        OWNER_TAG: NAME,
+        "node.k8s.amazonaws.com/no_manage": "true",
+    }
+    assert second.tags[ALLOCATION_TAG] == ELASTIC.id
+
+
+def test_an_eni_is_attached_from_the_lowest_device_index_of_the_settings(vpc: Vpc) -> None:
+    """On an Outpost that one can make a local network interface."""
+    for number, (wanted, index) in enumerate(((1, 1), (4, 4))):
+        made = vpc.node(number, IPv4Address(f"10.0.0.{100 + number}"), device_index=wanted)
+        vpc.create(made)
+        made.looked(vpc.ours()[number])
+        assert made.step() == "FREE"
+        made.receive()
+        attachment = vpc.ours()[number].attachment
+        assert attachment is not None
+        assert attachment.device_index == index
+
+
+def test_a_full_instance_is_an_obstacle_for_all_addresses_for_a_while(
+    vpc: Vpc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EC2 said so for one of them; the pod's other addresses need not ask."""
+    made = vpc.node(0)
+    vpc.create(made)
+    for number in (1, 2):
+        other = FakeCloud(vpc.ec2).create_eni(IPv4Address(f"10.0.0.{number + 50}"), vpc.subnet, {}, f"{number}")
+        FakeCloud(vpc.ec2).attach_eni(other.id, vpc.ids[0], frozenset())
+    made.looked(vpc.ours()[0])
+    made.step()
+    made.receive()
+    made.looked(vpc.ours()[0])
+    assert made.step() == "CANNOT_CLAIM"
+    assert "no free ENI slot" in made.watch.obstacle()
+    second = vpc._node(IPV6, shared=made.shared)
+    second.step()
+    assert "no free ENI slot" in second.watch.obstacle()
+    later = time.monotonic() + FULL_FOR + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    second.step()
+    assert second.watch.obstacle() == ""
+
+
+def test_an_eni_that_is_about_to_be_here_is_a_burden_already(vpc: Vpc) -> None:
+    """Or a node would claim all of several free ENIs at the same moment."""
+    made = vpc.node(0)
+    vpc.create(made)
+    made.looked(vpc.ours()[0])
+    assert not made.watch.burdens()
+    assert made.step() == "FREE"
+    assert made.watch.burdens(), "the attach is under way"
+    made.receive()
+    made.looked(vpc.ours()[0])
+    assert made.watch.burdens(), "EC2 shows it here"
+
+
+def test_an_eni_that_was_just_attached_is_a_burden_before_ec2_shows_it(vpc: Vpc) -> None:
+    """Between the answer to the attach and the next Describe, the other free ENIs are looked at too."""
+    made = vpc.node(0)
+    vpc.create(made)
+    made.looked(vpc.ours()[0])
+    made.step()
+    made.receive()
+    made.step()
+    assert made.watch.burdens()
+
+
+def test_an_unplumbed_report_is_told_with_what_was_removed(node: Make) -> None:
+    """One line, with the address it is about in the agent's log."""
+    made = node()
+    made.watch.reconciled(PlumbingReport(PlumbingState.NO_LINK, removed=("marks", "rule")))
+    assert "event=unplumbed removed=marks,rule" in made.log.getvalue()
+
+
+def test_the_holder_tells_its_problem_and_nothing_when_it_is_well(vpc: Vpc) -> None:
+    """That sentence is what the others judge it by."""
+    made = vpc.node(0)
+    made.looked(eni(holder=vpc.ids[0]))
+    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
+    assert made.step() == Reason.HELD_HERE.name
+    assert made.watch.problem_here() == ""
+    made.watch.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="marks: nft is missing"))
+    assert made.step() == Reason.UNSOUND_HERE.name
+    assert "nft is missing" in made.watch.problem_here()

@@ -1,0 +1,83 @@
+"""The documents keep up with the product and its tests."""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from floatingip import ec2
+
+ROOT = Path(__file__).parents[2]
+ERRORS = (ROOT / "docs" / "ec2-errors.md").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table of codes: the code, and the tests that it names."""
+
+    code: str
+    tests: tuple[str, ...]
+
+
+def rows(heading: str) -> list[Row]:
+    """The lines of the table under a heading of `ec2-errors.md`."""
+    [section] = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", ERRORS, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
+    return [Row(line.split("`")[1], tuple(re.findall(r"`(tests/[^`]+)`", line))) for line in lines]
+
+
+def handled() -> Iterator[str]:
+    """The codes that `floatingip/ec2.py` knows: those of its tables, and those that it compares with."""
+    yield from ec2._MEANING
+    yield from ec2._DENIALS
+    for node in ast.walk(ast.parse(Path(ec2.__file__).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and node.left.id == "code":
+            yield from (str(other.value) for other in node.comparators if isinstance(other, ast.Constant))
+
+
+@cache
+def functions_of(path: str) -> dict[str, str]:
+    """The source of each function in a file, with its decorators, by its name."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    lines = text.splitlines()
+    begins = {f.name: min([f.lineno, *(decorator.lineno for decorator in f.decorator_list)]) for f in functions}
+    return {f.name: "\n".join(lines[begins[f.name] - 1 : f.end_lineno]) for f in functions}
+
+
+def source(test: str) -> str:
+    """A test's source by `path::name`.  Raises KeyError and FileNotFoundError."""
+    path, _, name = test.partition("::")
+    return functions_of(path)[name]
+
+
+OWN, OTHERS = rows("Codes with a meaning of their own"), rows("All others")
+
+
+def test_every_error_code_that_is_handled_is_documented() -> None:
+    """And no other is said to be."""
+    assert {row.code for row in OWN} == set(handled())
+
+
+def test_the_other_codes_are_those_without_a_meaning_of_their_own() -> None:
+    """But for the one whose meaning depends on its message."""
+    assert {row.code for row in OTHERS} & {*ec2._MEANING, *ec2._DENIALS} == set()
+
+
+@pytest.mark.parametrize("row", [*OWN, *OTHERS], ids=lambda row: row.code)
+def test_what_is_said_of_an_error_code_is_tested(row: Row) -> None:
+    """The tests that are named exist, and the first one is about this very code."""
+    first, *others = row.tests
+    assert f'"{row.code}"' in source(first)
+    assert all(map(source, others))
+
+
+def test_every_test_that_the_documents_name_exists() -> None:
+    """Also outside of the tables."""
+    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for test in re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", document.read_text(encoding="utf-8")):
+            assert source(test) if "::" in test else (ROOT / test).exists()
