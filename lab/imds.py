@@ -175,6 +175,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = 5  # seconds; from a worker without power no end of the connection is ever heard
     disable_nagle_algorithm = True  # or the body waits 40 ms for the acknowledgement of the head
     server: _Server
 

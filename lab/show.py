@@ -163,7 +163,8 @@ def _words(event: Event) -> str | None:
             return f"device {event['status']} on {event['instance']}"
         case "kubelet", "pod":
             detail = f" ({event['detail']})" if event.get("detail") else ""
-            return f"{event['pod']} on {event['node']}: {event['phase']}{detail}"
+            where = f" on {event['node']}" if event["node"] else ""
+            return f"{event['pod']}{where}: {event['phase']}{detail}"
         case "agent", "log":
             fields = event["fields"]
             if fields.get("event") not in _TOLD:

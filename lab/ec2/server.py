@@ -145,6 +145,8 @@ class Scheduler:
 class _QuietHandler(MotoRequestHandler):
     """The history is the record of calls; werkzeug's own lines on the terminal are noise."""
 
+    timeout = 5  # seconds; from a worker without power no end of the connection is ever heard
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log nothing."""
 
