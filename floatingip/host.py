@@ -13,6 +13,7 @@ up.  This is the only module that knows pyroute2 and nft.  It needs CAP_NET_ADMI
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -21,6 +22,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from typing import Any, NoReturn
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
+from floatingip.announce import announce
 from floatingip.errors import HostError
 from floatingip.model import Address, Plumbing, PlumbingReport, PlumbingState
 
@@ -41,6 +44,9 @@ LOOSE = 2
 
 NFT_SECONDS = 5.0
 """How long nft may take before it counts as hanging; it usually takes 5 ms."""
+
+ANNOUNCED_FOR = 5.0
+"""Seconds for which an address that came is announced at each look; MetalLB does it as long."""
 
 _MAIN = 254  # RT_TABLE_MAIN
 _IFF_UP = 0x1
@@ -107,6 +113,7 @@ class KernelHost:
         self._nft_command = nft
         self._netlink: IPRoute | None = None
         self._indexes: dict[str, int] = {}
+        self._announced_until: dict[Address, float] = {}
 
     def close(self) -> None:
         """Close the netlink socket; it opens again by itself."""
@@ -143,6 +150,7 @@ class KernelHost:
         except HostError as error:
             return PlumbingReport(PlumbingState.UNSOUND, problem=str(error))
         repaired = tuple(name for name in before if name not in after)
+        self._announce(plumbing.address, link, came=bool({"address", "link-up"}.intersection(repaired)))
         for name, defect in after.items():
             problem = f"{name}: {refused.get(name, defect.problem)}"
             return PlumbingReport(PlumbingState.UNSOUND, repaired, problem)
@@ -216,6 +224,16 @@ class KernelHost:
             tables.bind((0, 0))
             tables.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
         threading.Thread(target=_watch, args=((links, tables), wake), name="host-watch", daemon=True).start()
+
+    def _announce(self, address: Address, link: _Link, *, came: bool) -> None:
+        """Announce an address for some seconds from when it came; a link that is just up drops the first frames."""
+        now = time.monotonic()
+        if came:
+            self._announced_until[address] = now + ANNOUNCED_FOR
+        if now < self._announced_until.get(address, now):
+            # Best effort: whoever does not hear it asks by ARP or NDP.
+            with contextlib.suppress(OSError):
+                announce(address, link.index, link.mac)
 
     # What is missing, and how to add it.
 

@@ -12,7 +12,8 @@ PRODUCT = ROOT / "floatingip"
 MODULES = sorted(PRODUCT.rglob("*.py"))
 
 CORE = {"model", "health", "ration", "decide", "settings", "errors"}
-SHARED = CORE | {"ports", "telemetry", "__init__"}
+# What any module may use; `announce` is a part of `host`.
+SHARED = CORE | {"ports", "telemetry", "announce", "__init__"}
 EDGES = {path.relative_to(PRODUCT).with_suffix("").parts[0] for path in MODULES} - SHARED
 
 IMPURE = {

@@ -1,5 +1,6 @@
 """The host's plumbing on a real kernel: one namespace with a primary link and an ENI, both plain veth pairs."""
 
+import socket
 import sys
 import threading
 import time
@@ -9,6 +10,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from floatingip import host
 from floatingip.errors import HostError
 from floatingip.host import KernelHost, table_name
 from floatingip.model import Plumbing, PlumbingReport, PlumbingState
@@ -127,6 +129,45 @@ def test_a_bare_link_gets_all_of_the_plumbing(node: Node, plumbing: Plumbing) ->
         'iif "ens6" ct direction original ct mark set ct mark | 0x00000040',
         *["ct direction reply ct mark & 0x00000040 == 0x00000040 meta mark set meta mark | 0x00000040"] * 2,
     ]
+
+
+@BOTH
+def test_an_address_is_announced_to_the_neighbours_when_it_comes(
+    node: Node, plumbing: Plumbing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a gratuitous ARP or an unsolicited neighbour advertisement, with its MAC; for some seconds, then no more."""
+    monkeypatch.setattr(host, "ANNOUNCED_FOR", 2.0)
+    every_protocol = 0x0003
+    ears = node.namespace.call(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(every_protocol)))
+    with ears:
+        ears.bind(("far-ens6", every_protocol))
+        ears.settimeout(0.05)
+        came_at = time.monotonic()
+        heard = 0
+        while time.monotonic() < came_at + 2.0:
+            node.plumb(plumbing)
+            heard += announcements(ears, plumbing)
+        assert heard > 0
+        time.sleep(0.1)
+        announcements(ears, plumbing)
+        node.plumb(plumbing)
+        assert announcements(ears, plumbing) == 0
+
+
+def announcements(ears: socket.socket, plumbing: Plumbing) -> int:
+    """How many of the frames that wait tell everybody which MAC the address has."""
+    address, mac = plumbing.address.packed, bytes.fromhex(plumbing.mac.replace(":", ""))
+    count = 0
+    while True:
+        try:
+            frame = ears.recv(2048)
+        except TimeoutError:
+            return count
+        if plumbing.address.version == 4:
+            count += frame[12:14] == b"\x08\x06" and frame[22:32] == mac + address and frame[38:42] == address
+        else:
+            said = frame[54:]  # behind Ethernet's and IPv6's heads
+            count += frame[12:14] == b"\x86\xdd" and said[:1] == b"\x88" and said[8:32] == address + b"\x02\x01" + mac
 
 
 @BOTH
