@@ -81,7 +81,13 @@ def _release(effective: Settings, options: argparse.Namespace) -> int:
     from floatingip.runner import cluster_name  # noqa: PLC0415
 
     region, vpc_id, name = options.region, options.vpc_id, effective.name
-    me = Imds().identity() if not (region and vpc_id and name) else None
+    me = None
+    if not (region and vpc_id and name):
+        try:
+            me = Imds().identity()
+        except MetadataError as error:
+            hint = "outside of a worker give --region and --vpc-id, and set `name` in the settings"
+            raise MetadataError(str(error), hint) from error
     if me is not None:
         region, vpc_id = region or me.region, vpc_id or me.vpc_id
     cloud = Ec2Cloud(client(region), vpc_id, ())
