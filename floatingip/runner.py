@@ -231,7 +231,6 @@ class Agent:
             watch.step(others, burden)
             burden += watch.burdens()
             self._host.want(target, watch.wanted())
-            self._metrics.show(str(target), watch.decision.state, watch.health.state, watch.not_ready())
         if not self._looking and time.monotonic() >= self._look_due():
             self._begin_look()
 
@@ -442,7 +441,7 @@ class Agent:
                 self._source,
                 self._not_live,
                 self._not_ready,
-                self._metrics.text,
+                self._scrape,
             )
         except OSError as error:
             raise HostError(
@@ -469,6 +468,12 @@ class Agent:
     def _source(self, target: str) -> Address | None:
         """The address that the target of this text is carried by; called from the server's threads."""
         return next((watch.address() for watch in self._watches.values() if str(watch.target) == target), None)
+
+    def _scrape(self) -> str:
+        """The metrics of this moment; called from the server's threads."""
+        for target, watch in self._watches.items():
+            self._metrics.show(str(target), watch.decision.state, watch.health.state, watch.not_ready())
+        return self._metrics.text()
 
     def _not_live(self) -> str:
         silent_for = time.monotonic() - self._alive_at
