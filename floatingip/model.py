@@ -297,3 +297,11 @@ class Peer:
     sees_up: tuple[str, ...] = ()
     free_slots: int | None = None
     burden: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """AWS announces the end of this node: ``kind`` names the announcement, ``detail`` what it says."""
+
+    kind: str
+    detail: str
