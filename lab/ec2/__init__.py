@@ -1,8 +1,8 @@
 """
 The lab's EC2 endpoint: moto for wire format and storage, the ENI rules it lacks, a transport that can misbehave.
 
-profiles.py says how long things take, rules.py what is allowed and what happens when, transport.py how calls arrive or
-fail to, server.py puts them together.
+profiles.py says how long things take, rules.py what is allowed and what happens when (with addresses.py for private
+addresses and elastic.py for public ones), transport.py how calls arrive or fail to, server.py puts them together.
 """
 
 import os

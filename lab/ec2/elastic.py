@@ -82,24 +82,42 @@ class ElasticIps:
         """The allocations that are associated with an address of the ENI."""
         return [a for a in self.allocations.values() if a.association and a.association.eni_id == eni.id]
 
-    def shown(self, eni: NetworkInterface, private_address: str | None) -> dict[str, Any] | None:
-        """The association of a private address as DescribeNetworkInterfaces shows it."""
-        for allocation in self.associations(eni):
-            assert allocation.association is not None, "it was found by it"
-            if allocation.association.private_address == private_address:
-                owned, owner = ("CustomerOwnedIp", self._world.account) if allocation.pool else ("PublicIp", "amazon")
-                return {
-                    "AllocationId": allocation.id,
-                    "AssociationId": allocation.association.id,
-                    "IpOwnerId": owner,
-                    owned: allocation.address,
-                }
+    def at(self, private_address: str) -> Allocation | None:
+        """The allocation that is associated with a private address."""
+        for allocation in self.allocations.values():
+            if allocation.association is not None and allocation.association.private_address == private_address:
+                return allocation
         return None
 
-    def forget(self, eni: NetworkInterface) -> None:
-        """The ENI is being deleted: what was associated with it is not any more."""
-        for allocation in self.associations(eni):
+    def shown(self, private_address: str) -> dict[str, Any] | None:
+        """The association of a private address as DescribeNetworkInterfaces shows it."""
+        allocation = self.at(private_address)
+        if allocation is None:
+            return None
+        assert allocation.association is not None, "it was found by it"
+        owned, owner = ("CustomerOwnedIp", self._world.account) if allocation.pool else ("PublicIp", "amazon")
+        return {
+            "AllocationId": allocation.id,
+            "AssociationId": allocation.association.id,
+            "IpOwnerId": owner,
+            owned: allocation.address,
+        }
+
+    def forget(self, private_address: str) -> None:
+        """No ENI has the private address any more: what was associated with it is not either."""
+        if (allocation := self.at(private_address)) is not None:
             self._change(allocation, None)
+
+    def follow(self, private_address: str, eni: NetworkInterface) -> None:
+        """
+        The private address has moved to this ENI, and so has its association; the traffic has nothing to learn.
+
+        unverified: that the association keeps its id.
+        """
+        allocation = self.at(private_address)
+        if allocation is not None and allocation.association is not None:
+            moved = replace(allocation.association, eni_id=eni.id)
+            self.allocations[allocation.id] = replace(allocation, association=moved)
 
     def allocate(self, call: ElasticIPAddresses) -> ActionResult:
         """AllocateAddress."""
@@ -153,18 +171,14 @@ class ElasticIps:
         now = allocation.association
         if now is not None and (now.eni_id, now.private_address) == (eni.id, private_address):
             return ActionResult({"AssociationId": now.id})
-        rivals = [
-            rival
-            for rival in self.associations(eni)
-            if rival.association and rival.association.private_address == private_address
-        ]
-        if (now is not None or rivals) and not call._get_param("AllowReassociation", True):
+        rival = self.at(private_address)
+        if (now or rival) and not call._get_param("AllowReassociation", True):
             raise EC2ClientError(
                 "Resource.AlreadyAssociated",
                 f"resource {allocation.id if now else eni.id} is already associated with associate-id "
-                f"{now.id if now else rivals[0].id}",
+                f"{now.id if now else _association_id(rival)}",
             )
-        for rival in rivals:
+        if rival is not None:
             self._change(rival, None)
         association = Association(random_eip_association_id(), eni.id, private_address)
         self._change(allocation, association)
@@ -201,8 +215,9 @@ class ElasticIps:
         self._world.after(self._world.profile.associate, lambda: self._route(allocation))
 
     def _route(self, allocation: Allocation) -> None:
-        if self.allocations.get(allocation.id) != allocation:
-            return
+        now = self.allocations.get(allocation.id)
+        if now is None or _association_id(now) != _association_id(allocation):
+            return  # a later change counts; that the private address has moved is none
         if allocation.association is not None:
             self._routed.add(allocation.address)
             self._world.devices.associate(allocation.address, allocation.association.private_address)
@@ -279,6 +294,10 @@ class ElasticIps:
 def border_group(zone: str) -> str:
     """The network border group of a zone: us-west-2-lax-1 of us-west-2-lax-1a, us-west-2 of us-west-2a."""
     return zone[:-1]
+
+
+def _association_id(allocation: Allocation | None) -> str | None:
+    return allocation.association.id if allocation and allocation.association else None
 
 
 def _owned(allocation: Allocation) -> dict[str, str]:

@@ -2,8 +2,9 @@
 How long EC2 takes: named latency profiles.
 
 The figures of `typical` are those reported for EC2 (CNI#608: detach 2-3 s; cilium#16494: up to 5 s from the attach
-until the device is seen; NGINX's AWS HA guide: associate 5-6 s); `slow` is the tail (amazon.aws#501: still detaching
-after 200 s); `instant` takes the waiting out, so that what remains is the product's own time.
+until the device is seen; re:Post: 1.2 s, the mean of 456 reassigned addresses; NGINX's AWS HA guide: associate 5-6 s);
+`slow` is the tail (amazon.aws#501: still detaching after 200 s; F5 CFE: 5 s to assign); `instant` takes the waiting
+out, so that what remains is the product's own time.  For `unassign` nobody has published a figure.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ class Profile:
     device: from `attached` until the guest sees the device.
     detach: from the call until the attachment is gone, without Force.
     force_detach: the same from the call with Force.
+    assign: from the call until the ENI has the address, in Describe and in the data path; the former has it till then.
+    unassign: from the call until the ENI has it no more.
     associate: from the call until traffic takes the new way of an Elastic IP.
     release: from the termination until EC2 lets go of the instance's ENIs (fck-nat#43: it takes a while).
     shutdown: from the termination until the instance is `terminated`; it is `shutting-down` meanwhile.
@@ -40,6 +43,8 @@ class Profile:
     device: float = 0.0
     detach: float = 0.0
     force_detach: float = 0.0
+    assign: float = 0.0
+    unassign: float = 0.0
     associate: float = 0.0
     release: float = 0.0
     shutdown: float = 0.0
@@ -58,6 +63,8 @@ PROFILES = {
             device=1.0,
             detach=2.5,
             force_detach=2.5,
+            assign=1.2,
+            unassign=0.6,
             associate=5.0,
             release=20.0,
             shutdown=30.0,
@@ -69,6 +76,8 @@ PROFILES = {
             device=1.0,
             detach=2.5,
             force_detach=5.0,
+            assign=5.0,
+            unassign=2.0,
             associate=15.0,
             release=60.0,
             shutdown=90.0,

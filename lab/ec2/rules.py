@@ -20,7 +20,6 @@ The source of the rules and error codes is aws-facts.md, section 1, unless a lin
 
 import copy
 import functools
-import itertools
 import json
 import random
 import threading
@@ -29,7 +28,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, Protocol
 
 from moto.core.responses import ActionResult, EmptyResult
@@ -44,11 +42,11 @@ from moto.ec2.responses.elastic_ip_addresses import ElasticIPAddresses
 from moto.ec2.responses.elastic_network_interfaces import ElasticNetworkInterfaces
 from moto.ec2.utils import add_tag_specification
 
+from lab.ec2.addresses import Addresses, all_addresses, canonical, ipv4_addresses, networks
 from lab.ec2.elastic import ElasticIps
 from lab.ec2.filters import Values, page, select
 from lab.ec2.profiles import Guest, Profile
 
-Network = IPv4Network | IPv6Network
 Record = Callable[[dict[str, Any]], None]
 """Takes one event of the history; called from many threads."""
 
@@ -68,11 +66,17 @@ class Devices(Protocol):
         """
         Make the ENI's device appear in the guest.
 
-        addresses: its private addresses, the primary one first, and then its IPv6 addresses.
+        addresses: its private addresses, the primary one first, and then its IPv6 addresses; others come by assign.
         """
 
     def unplug(self, eni_id: str) -> None:
         """Take the device away, whatever the guest does."""
+
+    def assign(self, eni_id: str, address: str) -> None:
+        """Lead what is sent to the private address to an ENI that a guest has, and to no other."""
+
+    def unassign(self, eni_id: str, address: str) -> None:
+        """Lead what is sent to the private address no longer to this ENI, which a guest has."""
 
     def associate(self, public: str, private: str) -> None:
         """Lead what is sent to the Elastic IP `public` to `private`, and no longer to where it was led before."""
@@ -94,6 +98,12 @@ class NoDevices:
         """Nothing to do."""
 
     def unplug(self, eni_id: str) -> None:
+        """Nothing to do."""
+
+    def assign(self, eni_id: str, address: str) -> None:
+        """Nothing to do."""
+
+    def unassign(self, eni_id: str, address: str) -> None:
         """Nothing to do."""
 
     def associate(self, public: str, private: str) -> None:
@@ -162,6 +172,7 @@ class World:
         self.rng = rng
         self.backend: EC2Backend = ec2_backends[account][region]
         self.elastic = ElasticIps(self)
+        self.addresses = Addresses(self)
         self._statuses: dict[str, Status] = {}
         self._forced: set[str] = set()
         self._plugged: set[str] = set()
@@ -198,6 +209,10 @@ class World:
         """The status of the ENI's attachment; moto's own attachments (primary ENIs) are simply attached."""
         return self._statuses.get(str(eni.attachment_id), Status.ATTACHED)
 
+    def is_in_guest(self, eni: NetworkInterface) -> bool:
+        """Whether a machine has the ENI's device; the primary one it has without being told."""
+        return eni.id in self._plugged or (eni.instance is not None and eni.device_index == 0)
+
     def attachment(self, eni: NetworkInterface) -> Attachment | None:
         """The ENI's attachment, if any, for moto to serialise."""
         if eni.attachment_id is None:
@@ -206,45 +221,15 @@ class World:
         attachment.status = self.status(eni)
         return attachment
 
-    def require_free(self, subnet: Subnet, ipv4_addresses: Iterable[str], ipv6_addresses: Iterable[str] = ()) -> None:
-        """Raise EC2's error for the first address that an ENI in this subnet cannot get."""
-        taken = self._taken(subnet)
-        asked = [*((address, 4) for address in ipv4_addresses), *((address, 6) for address in ipv6_addresses)]
-        for address, version in asked:
-            if (reason := _why_unusable(address, _networks(subnet, version))) is not None:
-                raise EC2ClientError(
-                    "InvalidParameterValue", f"invalid value for parameter address: [{address}] {reason}"
-                )
-            if address in taken:
-                raise EC2ClientError("InvalidIPAddress.InUse", f"Address {address} is in use.")
-
-    def free_ipv4_addresses(self, subnet: Subnet, count: int) -> list[str]:
-        """The lowest addresses that an ENI in this subnet can get."""
-        taken = self._taken(subnet)
-        free = (str(address) for cidr in _networks(subnet, 4) for address in cidr)
-        free = (
-            address for address in free if address not in taken and _why_unusable(address, _networks(subnet, 4)) is None
-        )
-        found = list(itertools.islice(free, count))
-        if len(found) < count:
-            raise EC2ClientError(
-                "InsufficientFreeAddressesInSubnet",
-                f"There are not enough free addresses in subnet '{subnet.id}' to satisfy the requested number.",
-            )
-        return found
-
     def adopt(
         self, eni: NetworkInterface, secondary_addresses: Iterable[str] = (), ipv6_addresses: Iterable[str] = ()
     ) -> None:
         """Give an ENI that moto has made its MAC, names, and further addresses."""
         eni.mac_address = "02:" + ":".join(f"{self.rng.randrange(256):02x}" for _ in range(5))
-        eni.private_ip_addresses.extend(
-            {"Primary": False, "PrivateIpAddress": address} for address in secondary_addresses
-        )
-        for item in eni.private_ip_addresses:
-            item["PrivateDnsName"] = f"ip-{item['PrivateIpAddress'].replace('.', '-')}.{self.region}.compute.internal"
-        eni.private_dns_name = eni.private_ip_addresses[0]["PrivateDnsName"]
-        eni.ipv6_addresses = [*ipv6_addresses]
+        eni.private_dns_name = self.addresses.dns_name(str(eni.private_ip_address))
+        eni.private_ip_addresses[0]["PrivateDnsName"] = eni.private_dns_name
+        eni.ipv6_addresses = []
+        self.addresses.add(eni, [*secondary_addresses, *ipv6_addresses])
         place_on_outpost(eni, outpost_of(eni.subnet))
 
     def note_interfaces(self, instance: Instance) -> None:
@@ -258,9 +243,9 @@ class World:
                 subnet_cidr=eni.subnet.cidr_block,
                 vpc_id=eni.vpc_id,
                 security_group_ids=tuple(group.id for group in eni._group_set),
-                addresses=tuple(_ipv4_addresses(eni)),
+                addresses=tuple(ipv4_addresses(eni)),
                 ipv6_addresses=tuple(eni.ipv6_addresses),
-                subnet_ipv6_cidrs=tuple(map(str, _networks(eni.subnet, 6))),
+                subnet_ipv6_cidrs=tuple(map(str, networks(eni.subnet, 6))),
             )
             for index, eni in sorted(instance.nics.items())
             if eni.id in self.backend.enis and self.status(eni) is not Status.ATTACHING
@@ -273,7 +258,7 @@ class World:
         asked = [item["PrivateIpAddress"] for item in _primary_first(call._get_param("PrivateIpAddresses", []))]
         if primary := call._get_param("PrivateIpAddress"):
             asked.insert(0, primary)
-        asked_ipv6 = [_canonical(item["Ipv6Address"]) for item in call._get_param("Ipv6Addresses", [])]
+        asked_ipv6 = [canonical(item["Ipv6Address"]) for item in call._get_param("Ipv6Addresses", [])]
         count = call._get_int_param("Ipv6AddressCount", 0)
         if asked_ipv6 and count:
             raise EC2ClientError(
@@ -286,10 +271,10 @@ class World:
         token = call._get_param("ClientToken")
         eni = self._created_before(token, call)
         if eni is None:
-            self.require_free(subnet, asked, asked_ipv6)
+            self.addresses.require_free(subnet, asked, asked_ipv6)
             if subnet.assign_ipv6_address_on_creation and not asked_ipv6:
                 count = count or 1
-            addresses = asked or self.free_ipv4_addresses(subnet, 1)
+            addresses = asked or self.addresses.free_ipv4(subnet, 1)
             eni = self.backend.create_network_interface(
                 subnet,
                 addresses[0],
@@ -297,7 +282,7 @@ class World:
                 description=call._get_param("Description"),
                 tags=add_tag_specification(call._get_param("TagSpecifications", [])),
             )
-            self.adopt(eni, addresses[1:], asked_ipv6 or self._free_ipv6_addresses(subnet, count))
+            self.adopt(eni, addresses[1:], asked_ipv6 or self.addresses.free_ipv6(subnet, count))
             if token:
                 self._tokens[token] = (_fingerprint(call), eni)
         return ActionResult({"NetworkInterface": eni, "ClientToken": token})
@@ -433,8 +418,7 @@ class World:
         assert eni.instance is not None, "an attachment has an instance"
         if self.devices.guest(eni.instance.id) is Guest.OFF:
             return
-        addresses = [*_ipv4_addresses(eni), *eni.ipv6_addresses]
-        self.devices.plug(eni.id, eni.mac_address, addresses, eni.instance.id, int(eni.device_index or 0))
+        self.devices.plug(eni.id, eni.mac_address, all_addresses(eni), eni.instance.id, int(eni.device_index or 0))
         self._plugged.add(eni.id)
         self._record_device(eni, "visible")
 
@@ -488,8 +472,7 @@ class World:
                 "eni": eni.id,
                 "address": eni.private_ip_address,
                 "addresses": [
-                    *_ipv4_addresses(eni),
-                    *eni.ipv6_addresses,
+                    *all_addresses(eni),
                     *(allocation.address for allocation in self.elastic.associations(eni)),
                 ],
                 "attachment": eni.attachment_id,
@@ -539,66 +522,15 @@ class World:
     def _show_associations(self, eni: NetworkInterface) -> None:
         """Each private address is shown with its own association; moto serialises these items as they are."""
         for item in eni.private_ip_addresses:
-            item["Association"] = self.elastic.shown(eni, item["PrivateIpAddress"])
-
-    def _taken(self, subnet: Subnet) -> set[str]:
-        return {
-            address
-            for eni in self.backend.enis.values()
-            if eni.subnet.id == subnet.id
-            for address in (*_ipv4_addresses(eni), *eni.ipv6_addresses)
-        }
-
-    def _free_ipv6_addresses(self, subnet: Subnet, count: int) -> list[str]:
-        cidrs = _networks(subnet, 6)
-        if count and not cidrs:
-            raise EC2ClientError("InvalidParameterValue", f"The subnet '{subnet.id}' has no IPv6 CIDR block.")
-        taken, found = self._taken(subnet), list[str]()
-        while len(found) < count:
-            address = str(cidrs[0][self.rng.randrange(cidrs[0].num_addresses)])
-            if address not in {*taken, *found} and _why_unusable(address, cidrs) is None:
-                found.append(address)
-        return found
+            item["Association"] = self.elastic.shown(item["PrivateIpAddress"])
 
     def _delete(self, eni: NetworkInterface) -> None:
-        self.elastic.forget(eni)
+        self.addresses.forget(eni)
+        for address in ipv4_addresses(eni):
+            self.elastic.forget(address)
         self.backend.delete_network_interface(eni.id)
-        for address in _ipv4_addresses(eni):
+        for address in ipv4_addresses(eni):
             eni.subnet.del_subnet_ip(address)
-
-
-def _why_unusable(address: str, cidrs: Sequence[Network]) -> str | None:
-    """
-    Why no ENI can have the address in a subnet with these CIDR blocks.
-
-    AWS keeps the first four addresses and the last of each (VPC guide).
-    """
-    try:
-        wanted = ip_address(address)
-    except ValueError:
-        return "not an IP address"
-    for cidr in cidrs:
-        if wanted in cidr:
-            place = int(wanted) - int(cidr.network_address)
-            if place < 4 or place == cidr.num_addresses - 1:
-                return "Address is in subnet's reserved address range"
-            return None
-    return "Address does not fall within the subnet's address range"
-
-
-def _networks(subnet: Subnet, version: int) -> list[Network]:
-    """The CIDR blocks of the subnet for this version of IP."""
-    if version == 4:
-        return [IPv4Network(subnet.cidr_block)]
-    return [IPv6Network(item["ipv6CidrBlock"]) for item in subnet.ipv6_cidr_block_association_set]
-
-
-def _canonical(address: str) -> str:
-    """An IPv6 address as EC2 shows it, in lower case and compressed; anything else unchanged."""
-    try:
-        return str(IPv6Address(address))
-    except ValueError:
-        return address
 
 
 def place_on_outpost(thing: Subnet | NetworkInterface | Instance, arn: str | None) -> None:
@@ -610,11 +542,6 @@ def outpost_of(subnet: Subnet) -> str | None:
     """The ARN of the Outpost that the subnet is on, if any."""
     arn: str | None = getattr(subnet, "outpost_arn", None)
     return arn
-
-
-def _ipv4_addresses(eni: NetworkInterface) -> list[str]:
-    """All private IPv4 addresses of the ENI, the primary one first."""
-    return [item["PrivateIpAddress"] for item in eni.private_ip_addresses]
 
 
 def _primary_first(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -633,7 +560,7 @@ def _no_such_attachment(attachment_id: str) -> EC2ClientError:
 
 _FILTERS: dict[str, Values[NetworkInterface]] = {
     "addresses.primary": lambda eni: [str(bool(item["Primary"])).lower() for item in eni.private_ip_addresses],
-    "addresses.private-ip-address": _ipv4_addresses,
+    "addresses.private-ip-address": ipv4_addresses,
     "attachment.attachment-id": lambda eni: [eni.attachment_id],
     "attachment.delete-on-termination": lambda eni: _of_attachment(
         eni, lambda attachment: str(bool(attachment.delete_on_termination)).lower()
@@ -653,7 +580,7 @@ _FILTERS: dict[str, Values[NetworkInterface]] = {
     "network-interface-id": lambda eni: [eni.id],
     "owner-id": lambda eni: [eni.owner_id],
     "private-dns-name": lambda eni: [item.get("PrivateDnsName") for item in eni.private_ip_addresses],
-    "private-ip-address": _ipv4_addresses,
+    "private-ip-address": ipv4_addresses,
     "status": lambda eni: [eni.status],
     "subnet-id": lambda eni: [eni.subnet.id],
     "vpc-id": lambda eni: [eni.vpc_id],
@@ -697,6 +624,13 @@ def _patch() -> None:
         ("delete_network_interface", World.delete),
     ):
         _route(ElasticNetworkInterfaces, name, lambda call: call.current_account, _without_original(rule))
+    for name, address_rule in (
+        ("assign_private_ip_addresses", Addresses.assign_ipv4),
+        ("unassign_private_ip_addresses", Addresses.unassign_ipv4),
+        ("assign_ipv6_addresses", Addresses.assign_ipv6),
+        ("unassign_ipv6_addresses", Addresses.unassign_ipv6),
+    ):
+        _route(ElasticNetworkInterfaces, name, lambda call: call.current_account, _of_addresses(address_rule))
     for name, elastic_rule in (
         ("allocate_address", ElasticIps.allocate),
         ("describe_addresses", ElasticIps.describe),
@@ -725,9 +659,7 @@ def _patch() -> None:
         lambda world, _backend, _original, filters: [_existing(world, filters["network-interface-id"])],
     )
     _route_property(NetworkInterface, "attachment", lambda world, eni: world.attachment(eni))
-    _route_property(
-        NetworkInterface, "association", lambda world, eni: world.elastic.shown(eni, eni.private_ip_address)
-    )
+    _route_property(NetworkInterface, "association", lambda world, eni: world.elastic.shown(eni.private_ip_address))
     # moto mixes the instance's groups in.
     _route_property(NetworkInterface, "group_set", lambda _world, eni: eni._group_set)
     # The primary ENI of a terminated instance is deleted, and stays in `nics` (see World._release).
@@ -746,6 +678,10 @@ def _existing(world: World, eni_id: str) -> NetworkInterface:
 
 def _without_original(rule: Callable[[World, Any], Any]) -> Callable[..., Any]:
     return lambda world, subject, _original: rule(world, subject)
+
+
+def _of_addresses(rule: Callable[[Addresses, Any], Any]) -> Callable[..., Any]:
+    return lambda world, subject, _original: rule(world.addresses, subject)
 
 
 def _of_elastic(rule: Callable[[ElasticIps, Any], Any]) -> Callable[..., Any]:

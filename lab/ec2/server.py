@@ -231,7 +231,7 @@ class Ec2:
         """Let other people's ENIs take the lowest free addresses of a subnet, quicker than by calls."""
         with self._lock:
             subnet = self._world.backend.get_subnet(subnet_id)
-            for address in self._world.free_ipv4_addresses(subnet, count):
+            for address in self._world.addresses.free_ipv4(subnet, count):
                 self._world.adopt(self._world.backend.create_network_interface(subnet, address))
             self._remember()
 
@@ -271,7 +271,7 @@ class Ec2:
             subnet = backend.get_subnet(subnet_id or self.subnet_id)
             secondary_ipv4s = [other for other in secondary_addresses if ":" not in other]
             ipv6s = [*([ipv6] if ipv6 else []), *(other for other in secondary_addresses if ":" in other)]
-            self._world.require_free(subnet, [address, *secondary_ipv4s], ipv6s)
+            self._world.addresses.require_free(subnet, [address, *secondary_ipv4s], ipv6s)
             all_tags = {"Name": name, "kubernetes.io/cluster/lab": "owned", **(tags or {})}
             reservation = backend.run_instances(
                 "ami-lab",

@@ -1,5 +1,5 @@
 """
-moto alone still lacks each rule that lab/ec2 adds (rules.py, elastic.py, filters.py).
+moto alone still lacks each rule that lab/ec2 adds (rules.py, addresses.py, elastic.py, filters.py).
 
 A canary that dies says: this moto has learnt the rule, so that part of the layer may go.  All canaries are asked once,
 in one fresh process that never imports the lab (this file, run as a program), against moto's own server.
@@ -110,7 +110,7 @@ def client_token(moto: Moto) -> bool:
     return moto.eni(ClientToken="t", address="10.0.0.90") != moto.eni(ClientToken="t", address="10.0.0.90")
 
 
-@canary("World.require_free")
+@canary("Addresses.require_free")
 def taken_address(moto: Moto) -> bool:
     """Two ENIs get one address."""
     return accepted(moto.create, moto.create()["PrivateIpAddress"])
@@ -251,14 +251,14 @@ def delete_in_use(moto: Moto) -> bool:
     return accepted(moto.ec2.delete_network_interface, NetworkInterfaceId=one)
 
 
-@canary("World.require_free")
+@canary("Addresses.require_free")
 def taken_ipv6_address(moto: Moto) -> bool:
     """Two ENIs get one IPv6 address, outside of any subnet."""
     ipv6 = [{"Ipv6Address": "2001:db8:f::1"}]
     return accepted(moto.create, Ipv6Addresses=ipv6) and accepted(moto.create, Ipv6Addresses=ipv6)
 
 
-@canary("_canonical")
+@canary("canonical")
 def ipv6_spelling(moto: Moto) -> bool:
     """An IPv6 address is kept as the caller spelt it."""
     shown = moto.create(Ipv6Addresses=[{"Ipv6Address": "2001:DB8:F:0::2"}])["Ipv6Addresses"]
@@ -374,6 +374,113 @@ def release_in_use(moto: Moto) -> bool:
     allocation = moto.allocation()
     moto.ec2.associate_address(AllocationId=allocation, NetworkInterfaceId=moto.eni())
     return accepted(moto.ec2.release_address, AllocationId=allocation)
+
+
+@canary("Addresses._require_assignable")
+def assigned_twice(moto: Moto) -> bool:
+    """Two ENIs get one secondary address without reassignment."""
+    address = ["10.0.0.70"]
+    return all(
+        accepted(moto.ec2.assign_private_ip_addresses, NetworkInterfaceId=moto.eni(), PrivateIpAddresses=address)
+        for _ in range(2)
+    )
+
+
+@canary("Addresses._finish")
+def reassignment_leaves_the_old_eni(moto: Moto) -> bool:
+    """After a reassignment both ENIs have the address."""
+    old, new = moto.eni(), moto.eni()
+    for one in old, new:
+        moto.ec2.assign_private_ip_addresses(
+            NetworkInterfaceId=one, PrivateIpAddresses=["10.0.0.71"], AllowReassignment=True
+        )
+    return all(len(moto.show(one)["PrivateIpAddresses"]) == 2 for one in (old, new))
+
+
+@canary("ElasticIps.follow")
+def elastic_ip_rides_along(moto: Moto) -> bool:
+    """The Elastic IP of a reassigned address stays where it was."""
+    allocation, old, new = moto.allocation(), moto.eni(), moto.eni()
+    for one in old, new:
+        moto.ec2.assign_private_ip_addresses(
+            NetworkInterfaceId=one, PrivateIpAddresses=["10.0.0.72"], AllowReassignment=True
+        )
+        if one == old:
+            moto.ec2.associate_address(AllocationId=allocation, NetworkInterfaceId=old, PrivateIpAddress="10.0.0.72")
+    shown = moto.ec2.describe_addresses(AllocationIds=[allocation])["Addresses"][0]
+    return shown["NetworkInterfaceId"] == old
+
+
+@canary("Addresses._require_assignable")
+def assigned_primary(moto: Moto) -> bool:
+    """The primary address of another ENI can be taken."""
+    return accepted(
+        moto.ec2.assign_private_ip_addresses,
+        NetworkInterfaceId=moto.eni(),
+        PrivateIpAddresses=[moto.create()["PrivateIpAddress"]],
+        AllowReassignment=True,
+    )
+
+
+@canary("_why_unusable")
+def assigned_outside(moto: Moto) -> bool:
+    """An ENI gets secondary addresses of another network, and one that AWS keeps, in both families."""
+    ipv4, ipv6 = moto.ec2.assign_private_ip_addresses, moto.ec2.assign_ipv6_addresses
+    return accepted(ipv4, NetworkInterfaceId=moto.eni(), PrivateIpAddresses=["192.0.2.1", "10.0.0.1"]) and accepted(
+        ipv6, NetworkInterfaceId=moto.eni(), Ipv6Addresses=["2001:db8:f::9"]
+    )
+
+
+@canary("Addresses._require_assignable")
+def address_limit(moto: Moto) -> bool:
+    """An ENI of an m5.large takes more than ten addresses."""
+    one = moto.eni()
+    moto.attach(one, moto.run())
+    addresses = [f"10.0.0.{n}" for n in range(50, 61)]
+    return accepted(moto.ec2.assign_private_ip_addresses, NetworkInterfaceId=one, PrivateIpAddresses=addresses)
+
+
+@canary("_require_either")
+def number_and_addresses(moto: Moto) -> bool:
+    """Addresses and their number can be given together, and neither need be."""
+    assign, one = moto.ec2.assign_private_ip_addresses, moto.eni()
+    return accepted(
+        assign, NetworkInterfaceId=one, PrivateIpAddresses=["10.0.0.73"], SecondaryPrivateIpAddressCount=1
+    ) and accepted(assign, NetworkInterfaceId=one)
+
+
+@canary("Addresses.assign_ipv4")
+def answer_names_what_was_assigned(moto: Moto) -> bool:
+    """The answer names all addresses of the ENI."""
+    answer = moto.ec2.assign_private_ip_addresses(NetworkInterfaceId=moto.eni(), PrivateIpAddresses=["10.0.0.74"])
+    return len(answer["AssignedPrivateIpAddresses"]) > 1
+
+
+@canary("Addresses._unassign")
+def unassigned_by_others(moto: Moto) -> bool:
+    """What an ENI has not can be taken from it."""
+    return accepted(
+        moto.ec2.unassign_private_ip_addresses, NetworkInterfaceId=moto.eni(), PrivateIpAddresses=["10.0.0.75"]
+    ) and accepted(moto.ec2.unassign_ipv6_addresses, NetworkInterfaceId=moto.eni(), Ipv6Addresses=["2001:db8:f::8"])
+
+
+@canary("Addresses._unassign")
+def unassigned_primary(moto: Moto) -> bool:
+    """An ENI can lose its primary address."""
+    one = moto.create()
+    moto.ec2.unassign_private_ip_addresses(
+        NetworkInterfaceId=one["NetworkInterfaceId"], PrivateIpAddresses=[one["PrivateIpAddress"]]
+    )
+    return bool(moto.show(one["NetworkInterfaceId"])["PrivateIpAddresses"] == [])
+
+
+@canary("Addresses._require_assignable")
+def assigned_ipv6_twice(moto: Moto) -> bool:
+    """Two ENIs get one IPv6 address."""
+    return all(
+        accepted(moto.ec2.assign_ipv6_addresses, NetworkInterfaceId=moto.eni(), Ipv6Addresses=["2001:db8:f::7"])
+        for _ in range(2)
+    )
 
 
 @canary("World.modify")

@@ -39,6 +39,14 @@ class Machines:
         """Forget where."""
         del self.plugged[eni_id]
 
+    def assign(self, eni_id: str, address: str) -> None:
+        """One more."""
+        self.addresses[eni_id].append(address)
+
+    def unassign(self, eni_id: str, address: str) -> None:
+        """One less."""
+        self.addresses[eni_id].remove(address)
+
     def associate(self, public: str, private: str) -> None:
         """Remember where it leads."""
         self.routed[public] = private
