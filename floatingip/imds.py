@@ -1,21 +1,23 @@
 """
-Who this node is, by the instance metadata service (IMDSv2 only).
+Who this node is, and whether its end is announced, by the instance metadata service (IMDSv2 only).
 
-IMDS shows interfaces later than EC2 does, and fails now and then: what it says is retried here, and nobody takes one of
-its errors for an answer.
+IMDS shows interfaces later than EC2 does, and fails now and then: nobody takes one of its errors for an answer.  What
+is needed once is retried here; what is asked again and again (notices, an interface's addresses) is tried once.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from ipaddress import IPv4Address, ip_network
-from typing import TypeVar
+from email.utils import parsedate_to_datetime
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from typing import Any, TypeVar
 
 import requests
 
 from floatingip.errors import MetadataError
-from floatingip.model import Address, Identity, Interface
+from floatingip.model import Address, Identity, Interface, Notice
 
 A = TypeVar("A")
 
@@ -33,6 +35,9 @@ DEADLINE = 5.0
 BACKOFF = 0.1
 """Seconds before the first retry; each further one waits twice as long."""
 
+MAINTENANCE_AHEAD = 3600.0
+"""Seconds before a scheduled maintenance from which on it is a notice: it may be known for two weeks."""
+
 _NOT_FOUND = 404
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
@@ -48,11 +53,15 @@ class Imds:
         *,
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        """`sleep` and `now` (monotonic seconds) are parameters so that tests need not wait."""
+        """`sleep`, `now` (monotonic seconds) and `wall` (seconds since 1970) are parameters so that tests need not
+        wait.
+        """
         self._base = f"{base_url.rstrip('/')}/latest"
         self._sleep = sleep
         self._now = now
+        self._wall = wall
         self._token: str | None = None
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy would answer with its own metadata, or not at all
@@ -88,6 +97,60 @@ class Imds:
                 return Interface(mac, ip_network(self._need(f"network/interfaces/macs/{mac}/{block}").split()[0]))
         return None
 
+    def addresses_of(self, mac: str) -> frozenset[Address] | None:
+        """All addresses of the interface with this MAC; None when there is none.  See `ports.Metadata`."""
+        interface = f"network/interfaces/macs/{mac.lower()}"
+        ipv4, ipv6 = self._once(f"{interface}/local-ipv4s"), self._once(f"{interface}/ipv6s")
+        # An interface without any address does not exist; one of a single family has no list of the other.
+        if ipv4 is None and ipv6 is None:
+            return None
+        return frozenset([*_parse(IPv4Address, ipv4 or ""), *_parse(IPv6Address, ipv6 or "")])
+
+    def notice(self) -> Notice | None:
+        """The first announcement of this node's end, the most urgent kind first; see `ports.Metadata`.
+
+        What cannot be read is no notice, and hides none of the others.
+
+        Formats: EC2 user guide, "Spot Instance interruption notices", "EC2 instance rebalance recommendations" and
+        "View scheduled events"; EC2 Auto Scaling user guide, "Retrieve the target lifecycle state".
+        """
+        unreadable = ""
+        for kind, path, read in (
+            ("spot", "spot/instance-action", _interruption),
+            ("asg", "autoscaling/target-lifecycle-state", _lifecycle),
+            ("maintenance", "events/maintenance/scheduled", self._maintenance),
+            ("rebalance", "events/recommendations/rebalance", _rebalance),
+        ):
+            if (text := self._once(path)) is None:
+                continue
+            try:
+                detail = read(text)
+            except (ValueError, TypeError, KeyError):
+                unreadable = unreadable or f"IMDS shows a {path} that cannot be read: {text[:200]!r}"
+                continue
+            if detail:
+                return Notice(kind, detail)
+        if unreadable:
+            raise MetadataError(unreadable)
+        return None
+
+    def _maintenance(self, text: str) -> str:
+        """What the first event says that is due within the hour, or nothing."""
+        for event in json.loads(text):
+            # Events that are over are listed for some time, as completed or canceled.
+            if _text(event, "State") == "active":
+                starts = _text(event, "NotBefore")
+                if parsedate_to_datetime(starts).timestamp() - self._wall() <= MAINTENANCE_AHEAD:
+                    return f"{_text(event, 'Code')} at {starts}"
+        return ""
+
+    def _once(self, path: str) -> str | None:
+        """A value of meta-data, None for a 404, by one try.  Raises MetadataError."""
+        try:
+            return self._try(path)
+        except (requests.RequestException, _Failing) as error:
+            raise MetadataError(f"IMDS gave no {path}: {_line(error)}") from error
+
     def _need(self, path: str) -> str:
         text = (self._get(path) or "").strip()
         if not text:
@@ -107,12 +170,15 @@ class Imds:
             pause *= 2
 
     def _try(self, path: str) -> str | None:
+        is_new = self._token is None
         if self._token is None:
             self._token = self._new_token()
         answer = self._request("GET", f"meta-data/{path}", {"X-aws-ec2-metadata-token": self._token})
         if answer.status_code == _UNAUTHORIZED:
             self._token = None
-            raise _Failing("the token was refused")
+            if is_new:
+                raise _Failing("the token was refused")
+            return self._try(path)
         if answer.status_code == _NOT_FOUND:
             return None
         return answer.text
@@ -139,6 +205,28 @@ class Imds:
 
 class _Failing(Exception):
     """An answer that may be another one when asked again."""
+
+
+def _interruption(text: str) -> str:
+    """Whatever the action, be it terminate, stop or hibernate."""
+    notice = json.loads(text)
+    return f"{_text(notice, 'action')} at {_text(notice, 'time')}"
+
+
+def _lifecycle(text: str) -> str:
+    """Every other state is no end: InService, Standby, those of a warm pool."""
+    return text.strip() if text.strip() == "Terminated" else ""
+
+
+def _rebalance(text: str) -> str:
+    return f"recommended at {_text(json.loads(text), 'noticeTime')}"
+
+
+def _text(value: Any, key: str) -> str:
+    """A field of a JSON object.  Raises KeyError or TypeError when it is not there, or no text."""
+    if not isinstance(text := value[key], str):
+        raise TypeError(key)
+    return text
 
 
 def _parse(kind: Callable[[str], A], text: str) -> list[A]:

@@ -9,7 +9,7 @@ import pytest
 
 from floatingip.errors import MetadataError
 from floatingip.imds import DEADLINE, TOKEN_SECONDS, Imds
-from floatingip.model import Identity, Interface
+from floatingip.model import Identity, Interface, Notice
 
 PRIMARY, SECOND = "02:00:00:00:00:0a", "02:00:00:00:00:64"
 INTERFACES = "network/interfaces/macs"
@@ -215,3 +215,157 @@ def test_proxies_of_the_environment_are_not_used(imds: Imds, service: Service, m
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     assert imds.identity().instance_id == "i-0a"
+
+
+def test_the_addresses_of_an_interface_are_those_of_both_families(imds: Imds) -> None:
+    """Found by the MAC in any case; an interface of one family has no list of the other, one that is gone has none."""
+    second = frozenset({IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::64")})
+    assert imds.addresses_of(SECOND.upper()) == second
+    assert imds.addresses_of(PRIMARY) == frozenset({IPv4Address("10.0.0.10"), IPv4Address("10.0.0.20")})
+    assert imds.addresses_of("02:00:00:00:00:ff") is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "line"),
+    [
+        (500, rf"^IMDS gave no {INTERFACES}/{PRIMARY}/local-ipv4s: 500 to GET"),
+        (None, rf"^IMDS gave no {INTERFACES}/{PRIMARY}/local-ipv4s: no connection$"),
+        (403, "enable the instance's metadata endpoint"),
+    ],
+)
+def test_an_error_is_not_taken_for_a_lost_address(
+    imds: Imds, service: Service, timer: Timer, failure: int | None, line: str
+) -> None:
+    """It is told at once: whoever polls asks again anyway."""
+    service.failures = [failure]
+    with pytest.raises(MetadataError, match=line):
+        imds.addresses_of(PRIMARY)
+    assert timer.time == 0
+
+
+SPOT, LIFECYCLE = "spot/instance-action", "autoscaling/target-lifecycle-state"
+MAINTENANCE, REBALANCE = "events/maintenance/scheduled", "events/recommendations/rebalance"
+NOW = 1548061243.0
+"""21 Jan 2019 09:00:43 GMT, the date of the user guide's example."""
+
+
+def maintenance(not_before: str, state: str = "active") -> str:
+    """One event, spelled as in the user guide."""
+    return f"""[
+  {{
+    "NotBefore" : "{not_before}",
+    "Code" : "system-reboot",
+    "Description" : "scheduled reboot",
+    "EventId" : "instance-event-0d59937288b749b32",
+    "NotAfter" : "21 Jan 2019 12:17:23 GMT",
+    "State" : "{state}"
+  }}
+]"""
+
+
+@pytest.fixture
+def poller(service: Service, timer: Timer) -> Iterator[Imds]:
+    """A client whose wall clock stands at NOW."""
+    imds = Imds(service.url, sleep=timer.sleep, now=timer.now, wall=lambda: NOW)
+    yield imds
+    imds.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "notice"),
+    [
+        (SPOT, '{"action": "stop", "time": "2017-09-18T08:22:00Z"}', Notice("spot", "stop at 2017-09-18T08:22:00Z")),
+        (LIFECYCLE, "Terminated", Notice("asg", "Terminated")),
+        (LIFECYCLE, "Terminated\n", Notice("asg", "Terminated")),
+        (LIFECYCLE, "InService", None),
+        (LIFECYCLE, "Warmed:Terminated", None),
+        (
+            MAINTENANCE,
+            maintenance("21 Jan 2019 10:00:43 GMT"),
+            Notice("maintenance", "system-reboot at 21 Jan 2019 10:00:43 GMT"),
+        ),
+        (MAINTENANCE, maintenance("21 Jan 2019 10:00:44 GMT"), None),
+        (
+            MAINTENANCE,
+            maintenance("20 Jan 2019 08:00:00 GMT"),
+            Notice("maintenance", "system-reboot at 20 Jan 2019 08:00:00 GMT"),
+        ),
+        (MAINTENANCE, maintenance("21 Jan 2019 09:30:00 GMT", "canceled"), None),
+        (MAINTENANCE, '[{"State": "completed"}]', None),
+        (MAINTENANCE, "[]", None),
+        (
+            REBALANCE,
+            '{"noticeTime": "2020-10-26T15:55:55Z"}',
+            Notice("rebalance", "recommended at 2020-10-26T15:55:55Z"),
+        ),
+    ],
+)
+def test_a_notice_is_what_announces_the_end_of_this_node(
+    poller: Imds, service: Service, path: str, text: str, notice: Notice | None
+) -> None:
+    """Any spot action, Terminated and no other state, an active maintenance within the hour, a recommendation."""
+    assert poller.notice() is None
+    service.values[path] = text
+    assert poller.notice() == notice
+
+
+def test_a_maintenance_far_away_does_not_hide_the_next_one(poller: Imds, service: Service) -> None:
+    """The list is in no order, and those that are over stay in it."""
+    events = [maintenance(f"{day} Jan 2019 09:30:00 GMT", state) for day, state in ((30, "active"), (21, "completed"))]
+    service.values[MAINTENANCE] = ",".join([*events, maintenance("21 Jan 2019 09:30:00 GMT")]).replace("],[", ",")
+    assert poller.notice() == Notice("maintenance", "system-reboot at 21 Jan 2019 09:30:00 GMT")
+
+
+def test_the_most_urgent_notice_comes_first(poller: Imds, service: Service) -> None:
+    """A spot instance often gets a recommendation before: the interruption says more."""
+    service.values[REBALANCE] = '{"noticeTime": "2020-10-26T15:55:55Z"}'
+    service.values[SPOT] = '{"action": "terminate", "time": "2020-10-26T15:57:55Z"}'
+    notice = poller.notice()
+    assert notice
+    assert notice.kind == "spot"
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (SPOT, "<html>"),
+        (SPOT, '{"action": false, "time": "2017-09-18T08:22:00Z"}'),
+        (SPOT, '["terminate"]'),
+        (MAINTENANCE, '{"State": "active"}'),
+        (MAINTENANCE, maintenance("soon")),
+        (MAINTENANCE, '[{"State": "active", "NotBefore": 1548061243}]'),
+        (MAINTENANCE, "7"),
+        (REBALANCE, "{}"),
+    ],
+)
+def test_what_cannot_be_read_is_told_and_hides_nothing(poller: Imds, service: Service, path: str, text: str) -> None:
+    """It moves nothing by itself; a notice of another kind counts all the same."""
+    service.values[path] = text
+    with pytest.raises(MetadataError, match=f"^IMDS shows a {path} that cannot be read: "):
+        poller.notice()
+    service.values[LIFECYCLE] = "Terminated"
+    assert poller.notice() == Notice("asg", "Terminated")
+
+
+def test_no_answer_is_no_notice_and_is_told_at_once(poller: Imds, service: Service, timer: Timer) -> None:
+    """One try, without the retries that `identity` has."""
+    service.failures = [503]
+    with pytest.raises(MetadataError, match=f"^IMDS gave no {SPOT}: 503 to GET"):
+        poller.notice()
+    assert timer.time == 0
+    assert poller.notice() is None
+
+
+def test_a_token_that_has_ended_costs_no_poll(poller: Imds, service: Service) -> None:
+    """Every six hours; the value comes with the new token in the same try."""
+    service.values[LIFECYCLE] = "Terminated"
+    poller.notice()
+    service.tokens += 1  # the service has forgotten ours
+    assert poller.notice() == Notice("asg", "Terminated")
+
+
+def test_a_service_that_refuses_its_own_tokens_is_an_error(poller: Imds, service: Service) -> None:
+    """A fresh one is not renewed again, or it would be for ever."""
+    service.failures = [401, 401]
+    with pytest.raises(MetadataError, match="the token was refused"):
+        poller.notice()
