@@ -15,13 +15,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from floatingip import __version__, settings
 from floatingip.errors import ConfigurationError, FloatingIPError, MetadataError
-from floatingip.model import Identity
-from floatingip.ports import Metadata
+from floatingip.model import Address, Identity
+from floatingip.ports import Metadata, Prober
 from floatingip.runner import Agent, Edges
 from floatingip.settings import Settings
 from floatingip.telemetry import Log
@@ -123,6 +123,7 @@ def _run(command: str, effective: Settings) -> int:
     from floatingip.ec2 import Ec2Cloud, client  # noqa: PLC0415
     from floatingip.host import KernelHost  # noqa: PLC0415
     from floatingip.imds import Imds  # noqa: PLC0415
+    from floatingip.kubernetes import OwnPod  # noqa: PLC0415
     from floatingip.probe import IcmpProber  # noqa: PLC0415
 
     metadata = Imds()
@@ -133,11 +134,26 @@ def _run(command: str, effective: Settings) -> int:
         host=KernelHost(),
         prober=lambda address: IcmpProber(address, effective.probe_timeout),
         metadata=metadata,
+        orders=OwnPod(os.environ),
+        service=_service_prober(effective),
     )
     agent = Agent(effective, me, edges, log)
     threading.excepthook = lambda failed: _die(log, failed)
     signal.signal(signal.SIGTERM, lambda _number, _frame: agent.stop())
     return agent.attach() if command == "attach" else agent.observe()
+
+
+def _service_prober(effective: Settings) -> Callable[[Address], Prober] | None:
+    """What checks the service at an address; None when none is checked."""
+    from floatingip.service import HttpProber, TcpProber  # noqa: PLC0415 - as in _run
+
+    check = effective.service_check
+    if check is None:
+        return None
+    kind, port, path = check
+    if kind == "tcp":
+        return lambda address: TcpProber(address, port, effective.service_timeout)
+    return lambda address: HttpProber(address, port, path, effective.service_timeout)
 
 
 def _die(log: Log, failed: threading.ExceptHookArgs) -> None:

@@ -43,7 +43,7 @@ class Plan:
         for eni in self.enis:
             addresses = ", ".join(map(str, (eni.address, *eni.ipv6s)))
             where = f"detach from {eni.attachment.instance_id}, " if eni.attachment is not None else ""
-            kept = f"; {eni.allocation_id} stays allocated" if eni.allocation_id else ""
+            kept = "".join(f"; {allocation_id} stays allocated" for allocation_id in sorted(eni.elastic.values()))
             yield f"{eni.id} ({addresses}): {where}delete{kept}"
 
 
