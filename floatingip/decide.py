@@ -530,7 +530,7 @@ def _charge(
         return _Charge("R5", Reason.HANDOVER_ASKED, who, rationed=False)
     if word.state is WordState.LEAVING and may_relieve:
         return _Charge("R5", Reason.HOLDER_LEAVING, word.detail, rationed=False)
-    if settings.carry is Carry.ADDRESS and view.now - memory.attachment_since < NEW_OWNER:
+    if settings.carry is Carry.ADDRESS and view.now - memory.moved_at < NEW_OWNER:
         return None
     if is_down(health) and silent:
         return _Charge("R3", Reason.SILENT_HOLDER, who)

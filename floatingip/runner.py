@@ -472,7 +472,7 @@ class Agent:
         if seen.orphans - self._orphans:
             left = ", ".join(sorted(seen.orphans))
             self._log.warning(
-                "orphans", f"ours, but not in FLOATING_IP: {left}; `floatingip release --orphans` ends them"
+                "orphans", f"ours, but not in FLOATING_IP: {left}; `floatingip release --unused` ends them"
             )
         self._orphans = seen.orphans
         shared.mixed = seen.mixed

@@ -82,6 +82,7 @@ class Memory:
     evidence_at: float | None = None
     attachment_id: str = ""
     attachment_since: float = 0.0
+    moved_at: float = float("-inf")
     last_holder: str = ""
     dead_answers: int = 0
     away_since: float | None = None
@@ -179,6 +180,8 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, carry: Carry) -> 
             memory,
             attachment_id=attachment.id,
             attachment_since=view.now,
+            # Whoever has it when an observer begins to look may have had it for long.
+            moved_at=view.now if memory.last_holder else memory.moved_at,
             last_holder=attachment.instance_id,
             dead_answers=0,
             charged_since=None,
