@@ -239,7 +239,9 @@ def _may_write(memory: Memory, view: View, write: Write) -> bool:
     """
     if view.writing or memory.asked_at <= view.wrote_at or view.now < view.retry_at:
         return False
-    repeat_after = CLAIM_SHOWN if isinstance(write, Assign | AssignAny | Associate) else REPEAT_AFTER
+    # What EC2 accepted of an address it shows later than all else; what it refused may be made again.
+    is_on_its_way = write == view.accepted and isinstance(write, Assign | AssignAny | Associate)
+    repeat_after = CLAIM_SHOWN if is_on_its_way else REPEAT_AFTER
     return write != memory.last_write or view.now - memory.last_write_at >= repeat_after
 
 
@@ -256,10 +258,11 @@ def _wrote(memory: Memory, view: View, decision: Decision) -> Memory:
             memory, generation=decision.write.generation, created_at=view.now if created_at is None else created_at
         )
     if _fences(decision) or isinstance(decision.write, Assign):
-        fenced = decision.attachment_id or memory.fenced
-        rule = decision.rule if decision.attachment_id or not memory.fenced else memory.fenced_rule
-        unrecorded = memory.unrecorded if not decision.attachment_id else "" if rule == "R2" else fenced
-        return replace(memory, fenced=fenced, fenced_rule=rule, unrecorded=unrecorded)
+        if not decision.attachment_id:
+            return replace(memory, fenced_rule=memory.fenced_rule if memory.fenced else decision.rule)
+        counts = decision.charged and decision.rule != "R2"
+        unrecorded = decision.attachment_id if counts else ""
+        return replace(memory, fenced=decision.attachment_id, fenced_rule=decision.rule, unrecorded=unrecorded)
     return memory
 
 
@@ -336,6 +339,8 @@ def _free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decis
     if view.obstacle:
         return Decision(State.STANDBY, Reason.CANNOT_CLAIM, "R1", owner.asked_at + LOOK_IN_DOUBT, detail=view.obstacle)
     claim = _claim(view, settings, owner)
+    if isinstance(claim, Assign) and claim.reassign and view.now - owner.asked_at > FRESH_ANSWER:
+        return Decision(State.CLAIMING, Reason.STALE, "R1", view.now)
     if memory.fenced:
         return Decision(
             State.TAKEOVER,

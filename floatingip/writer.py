@@ -88,7 +88,7 @@ class Writer:
                 seconds = time.monotonic() - began
                 self._post(lambda: self._succeeded(write, seconds))
 
-        self.writing = True
+        self.writing, self.accepted = True, None
         threading.Thread(target=job, name="write", daemon=True).start()
 
     def _perform(self, write: Write, making: Making) -> None:
