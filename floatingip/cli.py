@@ -1,7 +1,8 @@
 """
 The command line: the only module that prints for people or exits.
 
-``floatingip attach`` is the init container, ``floatingip observe`` the observer, ``floatingip release`` cleans up.
+``floatingip attach`` is the init container, ``floatingip observe`` the observer; ``floatingip handover`` moves
+addresses on request, ``floatingip release`` cleans up.
 Exit codes: 0 done, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken by something else, 6 the
 node's kernel, 7 IMDS, 8 a release that would be wrong now, 70 a defect, 143 ended by SIGTERM before it was done.
 """
@@ -15,13 +16,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from floatingip import __version__, settings
 from floatingip.errors import ConfigurationError, FloatingIPError, MetadataError
-from floatingip.model import Identity
-from floatingip.ports import Metadata
+from floatingip.model import Address, Identity
+from floatingip.ports import Cloud, Metadata, Prober
 from floatingip.runner import Agent, Edges
 from floatingip.settings import Settings
 from floatingip.telemetry import Log
@@ -38,7 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         effective = settings.load(os.environ, options.settings)
-        return _release(effective, options) if options.command == "release" else _run(options.command, effective)
+        if options.command == "release":
+            return _release(effective, options)
+        if options.command == "handover":
+            return _hand_over(effective, options)
+        return _run(options.command, effective)
     except FloatingIPError as error:
         for line in str(error).splitlines():
             print(f"floatingip {options.command}: {line}", file=sys.stderr)
@@ -50,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (
+        ("handover", "move the addresses to another node now, and wait until they are there"),
         ("release", "detach and delete our interfaces; Elastic IPs stay allocated (scale the Deployment to 0 first)"),
         ("attach", "put the address on a node, this one or another, and end (the init container)"),
         ("observe", "keep the address on a live node until SIGTERM (the observer)"),
@@ -62,21 +68,37 @@ def _parser() -> argparse.ArgumentParser:
             metavar="FILE",
             help="the ConfigMap's settings (default: %(default)s); FLOATING_IP comes from the environment",
         )
+        if name == "handover":
+            command.add_argument(
+                "--to", metavar="NODE", help="instance id, primary address or private DNS name (default: any standby)"
+            )
         if name == "release":
             command.add_argument("--yes", action="store_true", help="do not ask")
             command.add_argument("--dry-run", action="store_true", help="show what would be done, and end")
             command.add_argument(
-                "--orphans", action="store_true", help="those of our interfaces that the settings do not name"
+                "--unused", action="store_true", help="those of our interfaces that nothing uses, while observers run"
             )
+        if name in ("release", "handover"):
             command.add_argument("--region", metavar="REGION", help="default: this instance's")
             command.add_argument("--vpc-id", metavar="VPC", help="default: this instance's")
     return parser
 
 
-def _release(effective: Settings, options: argparse.Namespace) -> int:
-    """From a pod it knows Region, VPC and cluster by itself; from elsewhere they have to be named."""
-    from floatingip import release  # noqa: PLC0415 - as in _run
-    from floatingip.ec2 import Ec2Cloud, client  # noqa: PLC0415
+def _hand_over(effective: Settings, options: argparse.Namespace) -> int:
+    from floatingip import handover, order  # noqa: PLC0415 - as in _run
+
+    cloud, name, _ = _outside(effective, options)
+    to = handover.instance_named(cloud, options.to) if options.to else order.ANYBODY
+    moves = handover.plan(cloud, name, effective.floating_ips, effective.carry, to)
+    if not moves:
+        print(f"nothing to hand over: {to} has it all")
+    handover.carry_out(cloud, moves, name, effective.carry, effective.port, print)
+    return 0
+
+
+def _outside(effective: Settings, options: argparse.Namespace) -> tuple[Cloud, str, str]:
+    """EC2, whose interfaces are ours, and the VPC: a pod knows them by itself, from elsewhere they have to be named."""
+    from floatingip.ec2 import Ec2Cloud, client  # noqa: PLC0415 - as in _run
     from floatingip.imds import Imds  # noqa: PLC0415
     from floatingip.runner import cluster_name  # noqa: PLC0415
 
@@ -96,7 +118,14 @@ def _release(effective: Settings, options: argparse.Namespace) -> int:
         name = cluster_name(instances[me.instance_id].tags) if me.instance_id in instances else ""
     if not name:
         raise ConfigurationError("name: not set, and this instance names no cluster; set `name` in the settings")
-    chosen = release.plan(cloud, name, effective.floating_ips, orphans=options.orphans)
+    return cloud, name, vpc_id
+
+
+def _release(effective: Settings, options: argparse.Namespace) -> int:
+    from floatingip import release  # noqa: PLC0415 - as in _run
+
+    cloud, name, vpc_id = _outside(effective, options)
+    chosen = release.plan(cloud, name, effective.floating_ips, unused=options.unused)
     if not chosen.enis:
         print(f"nothing to release: no such interface of {name} in {vpc_id}")
         return 0
@@ -123,6 +152,7 @@ def _run(command: str, effective: Settings) -> int:
     from floatingip.ec2 import Ec2Cloud, client  # noqa: PLC0415
     from floatingip.host import KernelHost  # noqa: PLC0415
     from floatingip.imds import Imds  # noqa: PLC0415
+    from floatingip.kubernetes import OwnPod  # noqa: PLC0415
     from floatingip.probe import IcmpProber  # noqa: PLC0415
 
     metadata = Imds()
@@ -133,11 +163,26 @@ def _run(command: str, effective: Settings) -> int:
         host=KernelHost(),
         prober=lambda address: IcmpProber(address, effective.probe_timeout),
         metadata=metadata,
+        orders=OwnPod(os.environ),
+        service=_service_prober(effective),
     )
     agent = Agent(effective, me, edges, log)
     threading.excepthook = lambda failed: _die(log, failed)
     signal.signal(signal.SIGTERM, lambda _number, _frame: agent.stop())
     return agent.attach() if command == "attach" else agent.observe()
+
+
+def _service_prober(effective: Settings) -> Callable[[Address], Prober] | None:
+    """What checks the service at an address; None when none is checked."""
+    from floatingip.service import HttpProber, TcpProber  # noqa: PLC0415 - as in _run
+
+    check = effective.service_check
+    if check is None:
+        return None
+    kind, port, path = check
+    if kind == "tcp":
+        return lambda address: TcpProber(address, port, effective.service_timeout)
+    return lambda address: HttpProber(address, port, path, effective.service_timeout)
 
 
 def _die(log: Log, failed: threading.ExceptHookArgs) -> None:

@@ -2,39 +2,58 @@
 Decide who should hold a floating address, and what to do about it.
 
 Pure: no I/O, no clock.  The runner passes in what it remembers, what it observed and the time, and gets back the next
-memory and a :class:`Decision`: the state, the one EC2 write to make now if any, whether the node should carry the
-address, when to ask EC2 again, and the reason.  The same input always gives the same output.
+memory and a :class:`Decision`: the state, the one EC2 write to make now if any, how much of its plumbing the node
+should have, when to ask EC2 again, and the reason.  The same input always gives the same output.
 
 It is level-triggered: nothing here waits for an answer to what it decided before.  Each call looks at the whole view
 again, so a crash, a lost answer or a lost race between any two steps leaves a view from which any observer goes on.
 
-The rules R1 to R13 are those of docs/how-it-works.md; each is named where it is decided.  Terms: see model.py.
+The two ways to carry the address differ in three places: how it is claimed (``_claim``), how it is taken from the
+judged holder (``_taking``), and what the node has of its plumbing (``_extent``).
+
+The rules R1 to R13 and A1 to A5 are those of docs/how-it-works.md; each is named where it is decided.  Terms: see
+model.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
+from ipaddress import IPv4Address, IPv6Address
 
+from floatingip import order as orders
 from floatingip import ration
-from floatingip.health import Health, HealthState
+from floatingip.health import HealthState
 from floatingip.model import (
     OWNER_TAG,
+    Address,
     Allocation,
     Attachment,
     AttachmentStatus,
+    Carry,
     Eni,
+    Extent,
     Instance,
     Owner,
-    Peer,
-    PlumbingReport,
     PlumbingState,
     Sight,
     Target,
-    Word,
     WordState,
 )
 from floatingip.settings import Settings
+from floatingip.view import Memory, View, attachment_of, is_down, moves, remember, sighting
+from floatingip.writes import (
+    Assign,
+    AssignAny,
+    Associate,
+    Attach,
+    Create,
+    Detach,
+    Tag,
+    Unassign,
+    Write,
+    mended,
+)
 
 SPREAD_STEP = 2.0
 """Seconds that a node waits with a free ENI for each address it has already, so that the others get some (at most
@@ -79,6 +98,24 @@ ANSWER_KEPT = 5.0
 REPEAT_AFTER = 1.0
 """Seconds until the same EC2 write is made again: Describes lag, so the last one's effect may not be visible yet."""
 
+CLAIM_SHOWN = 5.0
+"""Seconds within which Describes show an address on the ENI that EC2 accepted it for; after them it is claimed anew."""
+
+NEW_OWNER = 5.0
+"""Seconds for which a standing ENI that has just got the address is not judged (A3)."""
+
+FRESH_ANSWER = 1.0
+"""Seconds for which an answer of EC2 allows to take an address from the standing ENI that it shows (A1)."""
+
+LOOK_BEFORE_TAKING = 0.5
+"""Seconds between two questions in doubt where the address moves: so the answer is fresh when it is needed."""
+
+SAME_MOVE = 10.0
+"""Seconds for which a record in the ration is of the move that is being made: a standing ENI's attachment stays."""
+
+SERVED = 10.0
+"""Seconds within which a peer must have answered that saw the service on this node (R7)."""
+
 
 class State(StrEnum):
     """What this node is to the address."""
@@ -97,6 +134,7 @@ class Reason(Enum):
 
     EC2_SILENT = "EC2 has not answered yet"
     NAME_UNKNOWN = "this instance has no tag kubernetes.io/cluster/NAME; set `name` in the ConfigMap"
+    MIXED = "{detail}: of the other way to carry; scale to 0, `floatingip release`, then apply again"
     NOT_OURS = "{detail} has the address and is not ours: nothing is touched"
     NO_SUBNET = "{detail}"
     CREATE = "no ENI has the address: creating it"
@@ -104,12 +142,15 @@ class Reason(Enum):
     FREE_AFTER_FENCING = "the judged attachment is gone: claiming the ENI"
     FREE_BUT_LATER = "the ENI is attached to nobody; {detail} may claim it first"
     FREE_FOR_OTHERS = "the ENI is attached to nobody; this node has others already, and lets other nodes claim it first"
-    CANNOT_CLAIM = "this node cannot take the ENI: {detail}"
+    CANNOT_CLAIM = "this node cannot take the address: {detail}"
     ATTACHING_HERE = "the ENI is being attached to this node"
+    ASSIGNING = "EC2 accepted the address for this node, and is about to move it"
+    PLUMBING = "the address is this node's: plumbing it"
     HELD_HERE = "this node holds the address"
     UNSOUND_HERE = "this node holds the address, but does not carry it: {detail}"
     DETACHING_HERE = "the ENI is being detached from this node"
     LINK_GONE = "EC2 shows the ENI attached to this node, but the link is not there"
+    LOST = "IMDS does not show the address on this node any more"
     SETTLING = "the address has not answered yet since it was attached to {detail}"
     ANSWERS = "{detail} holds the address, and it answers"
     PROBE_LOST = "a probe was lost; {detail}"
@@ -120,6 +161,12 @@ class Reason(Enum):
     NO_EVIDENCE = "the address does not answer, but this node may be the one that is cut off: {detail}"
     HOLDER_UNSOUND = "the holder calls itself unsound: {detail}"
     ALSO_UNSOUND = "the holder is unsound, but so was this node when it held the address last"
+    HOLDER_LEAVING = "the holder is leaving: {detail}"
+    HANDOVER_ASKED = "a handover from {detail} was asked for"
+    SERVICE_DOWN = "the service does not answer at the address, though {detail} holds it"
+    NOT_SERVED_HERE = "the service does not answer at the address, but no other observer saw it answer on this node"
+    LATER = "a takeover is due, but {detail} may do it first"
+    STALE = "a takeover is due: asking EC2 once more whose the address is"
     RATIONED = "a move is due but rationed, after {detail}"
     DETACHING = "the ENI is being detached from {detail}"
     DETACHING_TOO_LONG = "still detaching from {detail}: forcing it"
@@ -131,140 +178,12 @@ class Reason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Create:
-    """Create the ENI for the target.  EC2 makes one interface for each ``generation``, whoever asks and how often."""
-
-    generation: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Attach:
-    """Attach the free ENI to this node."""
-
-    eni_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Detach:
-    """Detach exactly this attachment."""
-
-    attachment_id: str
-    force: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """Write what the ration must remember."""
-
-    eni_id: str
-    key: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Associate:
-    """Associate the Elastic IP with our ENI."""
-
-    allocation_id: str
-    eni_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class SetGroups:
-    """Give the ENI the security groups that it should have."""
-
-    eni_id: str
-    groups: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class KeepAfterTermination:
-    """Let the ENI outlive the instance it is attached to."""
-
-    eni_id: str
-    attachment_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class CheckSource:
-    """Switch the ENI's source/destination check on."""
-
-    eni_id: str
-
-
-Write = Create | Attach | Detach | Tag | Associate | SetGroups | KeepAfterTermination | CheckSource
-
-
-class Carry(StrEnum):
-    """Whether this node should carry the address: wherever the link is, or not even there."""
-
-    WITH_THE_LINK = "with-the-link"
-    NEVER = "never"
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What an observer knows at one moment.
-
-    ``target`` is what is kept; ``groups`` are the security groups that its ENI should have; ``burden`` is how many
-    other floating addresses this node has or is about to have; ``peers`` are all other observers but for this node's;
-    ``obstacle`` says why this node could not carry the address at all (another zone, no subnet, full), or nothing;
-    ``wrote_at`` is when the last own EC2 write ended and ``writing`` that one is under way; before ``retry_at`` no
-    write is made, since the last one failed.
-    """
-
-    now: float
-    wall: float
-    target: Target
-    me: str
-    name: str
-    owner: Owner | None
-    health: Health
-    word: Word
-    peers: tuple[Peer, ...] = ()
-    plumbing: PlumbingReport | None = None
-    obstacle: str = ""
-    groups: tuple[str, ...] = ()
-    burden: int = 0
-    writing: bool = False
-    wrote_at: float = float("-inf")
-    retry_at: float = float("-inf")
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What one decision leaves to the next."""
-
-    asked_at: float = float("-inf")
-    answered_at: float = float("-inf")
-    evidence_at: float | None = None
-    attachment_id: str = ""
-    attachment_since: float = 0.0
-    last_holder: str = ""
-    dead_answers: int = 0
-    elsewhere_since: float | None = None
-    foreign_since: float | None = None
-    unvouched_since: float | None = None
-    detaching_since: float | None = None
-    free_since: float | None = None
-    link_lost_at: float | None = None
-    link_seen: bool = False
-    unsound_here: bool = False
-    fenced: str = ""
-    fenced_rule: str = ""
-    unrecorded: str = ""
-    generation: int = 0
-    created_at: float | None = None
-    last_write: Write | None = None
-    last_write_at: float = float("-inf")
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
     """What to do now, and why.
 
-    ``look_at`` is when EC2 should be asked next.  ``obliged``: this node is between a detach and its attach, so
-    ending now would strand the address.
+    ``look_at`` is when EC2 should be asked next.  ``extent`` is how much of the plumbing there should be, with ``ALL``
+    wherever the link is.  ``charged``: something speaks for a move.  ``leaving`` is why the holder asks to be relieved.
+    ``obliged``: this node is between fencing and claiming, so ending now would strand the address.
     """
 
     state: State
@@ -273,8 +192,10 @@ class Decision:
     look_at: float
     detail: str = ""
     write: Write | None = None
-    carry: Carry = Carry.WITH_THE_LINK
+    extent: Extent = Extent.ALL
     attachment_id: str = ""
+    charged: bool = False
+    leaving: str = ""
     obliged: bool = False
 
     @property
@@ -283,10 +204,24 @@ class Decision:
         return self.reason.value.format(detail=self.detail)
 
 
+@dataclass(frozen=True, slots=True)
+class _Charge:
+    """What speaks for a move away from the judged attachment; ``rationed``: R12 counts it."""
+
+    rule: str
+    reason: Reason
+    detail: str
+    rationed: bool = True
+
+
 def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Decision]:
     """The next memory, and what to do about the view."""
-    memory = _remember(memory, view)
+    memory = remember(memory, view, settings.carry)
     decision = _judge(memory, view, settings)
+    if decision.charged != (memory.charged_since is not None):
+        memory = replace(memory, charged_since=view.now if decision.charged else None)
+    if settings.carry is Carry.ADDRESS:
+        decision = replace(decision, extent=_extent(memory, view))
     if decision.write is not None:
         if _may_write(memory, view, decision.write):
             memory = _wrote(memory, view, decision)
@@ -304,12 +239,15 @@ def _may_write(memory: Memory, view: View, write: Write) -> bool:
     """
     if view.writing or memory.asked_at <= view.wrote_at or view.now < view.retry_at:
         return False
-    return write != memory.last_write or view.now - memory.last_write_at >= REPEAT_AFTER
+    # What EC2 accepted of an address it shows later than all else; what it refused may be made again.
+    is_on_its_way = write == view.accepted and isinstance(write, Assign | AssignAny | Associate)
+    repeat_after = CLAIM_SHOWN if is_on_its_way else REPEAT_AFTER
+    return write != memory.last_write or view.now - memory.last_write_at >= repeat_after
 
 
 def _fences(decision: Decision) -> bool:
-    """A detach begins a takeover by this node; a forced one may finish anybody's."""
-    return isinstance(decision.write, Detach) and not decision.write.force
+    """Nobody has the address until this node claims it; a forced detach may finish anybody's."""
+    return isinstance(decision.write, Unassign) or (isinstance(decision.write, Detach) and not decision.write.force)
 
 
 def _wrote(memory: Memory, view: View, decision: Decision) -> Memory:
@@ -319,120 +257,39 @@ def _wrote(memory: Memory, view: View, decision: Decision) -> Memory:
         return replace(
             memory, generation=decision.write.generation, created_at=view.now if created_at is None else created_at
         )
-    if isinstance(decision.write, Detach) and _fences(decision):
-        fenced = decision.write.attachment_id
-        unrecorded = "" if decision.rule == "R2" else fenced
-        return replace(memory, fenced=fenced, fenced_rule=decision.rule, unrecorded=unrecorded)
+    if _fences(decision) or isinstance(decision.write, Assign):
+        if not decision.attachment_id:
+            return replace(memory, fenced_rule=memory.fenced_rule if memory.fenced else decision.rule)
+        counts = decision.charged and decision.rule != "R2"
+        unrecorded = decision.attachment_id if counts else ""
+        return replace(memory, fenced=decision.attachment_id, fenced_rule=decision.rule, unrecorded=unrecorded)
     return memory
 
 
-def _remember(memory: Memory, view: View) -> Memory:
-    """Fold in what is new: an answer of EC2 counts once, and the node's own link is followed."""
-    memory = _remember_link(memory, view)
-    memory = _remember_vouching(memory, view)
-    if view.retry_at > view.wrote_at:
-        # The last write failed, so no ENI was made that could have been deleted again.
-        memory = replace(memory, created_at=None)
-    owner = view.owner
-    if owner is not None and owner.asked_at > memory.asked_at:
-        memory = _remember_answer(memory, view, owner)
-    return _remember_evidence(memory, view)
+def _extent(memory: Memory, view: View) -> Extent:
+    """A3 and R10: all where the address is, or is about to be; ahead of it elsewhere, once that is sure."""
+    owner, lost_at = view.owner, view.lost_by_imds_at
+    if owner is None:
+        return Extent.ALL if view.shown_by_imds else Extent.AHEAD if lost_at is not None else Extent.AS_FOUND
+    if lost_at is not None and lost_at > owner.asked_at:
+        return Extent.AHEAD
+    attachment, eni = attachment_of(owner), owner.eni
+    ours = eni is not None and eni.tags.get(OWNER_TAG) == view.name and bool(eni.standing_for)
+    here = ours and attachment is not None and attachment.instance_id == view.me
+    if here or _is_claiming(memory, view, owner):
+        return Extent.ALL
+    since = memory.away_since
+    sure = since is not None and owner.asked_at - since >= CONFIRM_AFTER
+    return Extent.AHEAD if sure else Extent.AS_FOUND
 
 
-def _remember_evidence(memory: Memory, view: View) -> Memory:
-    """When the first answer came that was asked for after the first lost probe, known or not."""
-    lost_at = view.health.first_lost_at
-    if lost_at is None:
-        return replace(memory, evidence_at=None)
-    if memory.evidence_at is None and memory.asked_at >= lost_at:
-        return replace(memory, evidence_at=memory.answered_at)
-    return memory
-
-
-def _remember_answer(memory: Memory, view: View, owner: Owner) -> Memory:
-    memory = replace(memory, asked_at=owner.asked_at, answered_at=view.now)
-    memory = _remember_tags(memory, view, owner)
-    if owner.eni is not None:
-        memory = replace(memory, created_at=None)
-    attachment = _attachment(owner)
-    if attachment is None:
-        free_since = view.now if memory.free_since is None and owner.eni is not None else memory.free_since
-        return replace(
-            memory, attachment_id="", dead_answers=0, elsewhere_since=None, detaching_since=None, free_since=free_since
-        )
-    memory = replace(memory, free_since=None)
-    if attachment.id != memory.attachment_id:
-        here = attachment.instance_id == view.me
-        memory = replace(
-            memory,
-            attachment_id=attachment.id,
-            attachment_since=view.now,
-            last_holder=attachment.instance_id,
-            dead_answers=0,
-            detaching_since=None,
-            link_lost_at=None,
-            fenced=memory.fenced if attachment.id == memory.fenced else "",
-            unrecorded=memory.unrecorded if here else "",
-            unsound_here=False if here else memory.unsound_here,
-        )
-    holder = owner.instances.get(attachment.instance_id)
-    if attachment.instance_id == view.me:
-        memory = replace(memory, elsewhere_since=None)
-    elif memory.elsewhere_since is None:
-        memory = replace(memory, elsewhere_since=owner.asked_at)
-    if attachment.status is AttachmentStatus.DETACHING:
-        since = view.now if memory.detaching_since is None else memory.detaching_since
-        memory = replace(memory, detaching_since=since)
-    else:
-        memory = replace(memory, detaching_since=None)
-    if holder is not None:
-        memory = replace(memory, dead_answers=memory.dead_answers + 1 if holder.state.announces_death else 0)
-    return memory
-
-
-def _remember_vouching(memory: Memory, view: View) -> Memory:
-    """Since when the address has been down without the holder's vouching for it (R4)."""
-    vouched = view.word.state is WordState.SOUND and view.word.sight is Sight.SEEN
-    if vouched or not _is_down(view.health):
-        return replace(memory, unvouched_since=None)
-    return memory if memory.unvouched_since is not None else replace(memory, unvouched_since=view.now)
-
-
-def _remember_tags(memory: Memory, view: View, owner: Owner) -> Memory:
-    """Since when the ENI has been somebody else's, and whether the last takeover is in the ration's tag."""
-    if owner.eni is None:
-        return memory
-    foreign_since = memory.foreign_since if memory.foreign_since is not None else owner.asked_at
-    recorded = ration.recorded(owner.eni.tags.get(ration.TAG, ""), memory.unrecorded)
-    return replace(
-        memory,
-        foreign_since=foreign_since if view.name and owner.eni.tags.get(OWNER_TAG) != view.name else None,
-        unrecorded="" if recorded else memory.unrecorded,
-    )
-
-
-def _is_down(health: Health) -> bool:
-    """The address answered under this attachment, then fell, and the last probe was lost too."""
-    return health.fell and health.in_doubt
-
-
-def _remember_link(memory: Memory, view: View) -> Memory:
-    report = view.plumbing
-    if report is None:
-        return memory
-    if report.state is PlumbingState.NO_LINK:
-        lost_at = view.now if memory.link_seen else memory.link_lost_at
-        return replace(memory, link_seen=False, link_lost_at=lost_at)
-    here = view.owner is not None and (a := _attachment(view.owner)) is not None and a.instance_id == view.me
-    unsound = report.state is PlumbingState.UNSOUND if here else memory.unsound_here
-    return replace(memory, link_seen=True, link_lost_at=None, unsound_here=unsound)
-
-
-def _attachment(owner: Owner) -> Attachment | None:
-    if owner.eni is None or owner.eni.attachment is None:
-        return None
-    attachment = owner.eni.attachment
-    return None if attachment.status is AttachmentStatus.DETACHED else attachment
+def _is_claiming(memory: Memory, view: View, owner: Owner) -> bool:
+    """EC2 accepted the address for this node's ENI, and may be about to show it: unless it shows a rival."""
+    attachment, claim = attachment_of(owner), view.accepted
+    if not isinstance(claim, Assign | Associate) or view.mine is None or claim.eni_id != view.mine.id:
+        return False
+    rival = attachment is not None and attachment.id != memory.fenced
+    return not rival and view.now - view.wrote_at < CLAIM_SHOWN
 
 
 def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
@@ -442,43 +299,59 @@ def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
     peace = owner.asked_at + LOOK_IN_PEACE
     if not view.name:
         return Decision(State.START, Reason.NAME_UNKNOWN, "R9", look_at=owner.asked_at + LOOK_IN_DOUBT)
+    if view.mixed:
+        return Decision(
+            State.REFUSED, Reason.MIXED, "R1", look_at=owner.asked_at + LOOK_WHILE_BARRED, detail=view.mixed
+        )
     if owner.eni is None:
         if view.obstacle:
-            return Decision(State.STANDBY, Reason.NO_SUBNET, "R1", look_at=peace, detail=view.obstacle)
-        return Decision(
-            State.CLAIMING, Reason.CREATE, "R1", look_at=owner.asked_at + LOOK_IN_DOUBT, write=_creation(memory, view)
-        )
+            return Decision(
+                State.STANDBY, Reason.NO_SUBNET, "R1", look_at=_barred(owner, settings), detail=view.obstacle
+            )
+        if settings.carry is Carry.ENI:
+            later = owner.asked_at + LOOK_IN_DOUBT
+            return Decision(State.CLAIMING, Reason.CREATE, "R1", look_at=later, write=_creation(memory, view))
+        return _free(memory, view, settings, owner)
     if owner.eni.tags.get(OWNER_TAG) != view.name or not owner.eni.carries(view.target):
         detail = f"{owner.eni.id} (tag {OWNER_TAG}={owner.eni.tags.get(OWNER_TAG, '')})"
         since = owner.asked_at if memory.foreign_since is None else memory.foreign_since
         if memory.link_seen and owner.asked_at - since < CONFIRM_AFTER:
             return Decision(State.REFUSED, Reason.NOT_OURS, "R10", look_at=since + CONFIRM_AFTER, detail=detail)
-        return Decision(State.REFUSED, Reason.NOT_OURS, "R1", look_at=peace, detail=detail, carry=Carry.NEVER)
-    attachment = _attachment(owner)
+        return Decision(State.REFUSED, Reason.NOT_OURS, "R1", look_at=peace, detail=detail, extent=Extent.NOTHING)
+    attachment = attachment_of(owner)
     if attachment is None:
-        return _free(memory, view, owner, owner.eni)
+        return _free(memory, view, settings, owner)
     if attachment.instance_id == view.me:
         return _here(memory, view, settings, owner, owner.eni, attachment)
     return _elsewhere(memory, view, settings, owner, owner.eni, attachment)
 
 
-def _free(memory: Memory, view: View, owner: Owner, eni: Eni) -> Decision:
-    """R1: claim a free ENI, the observers one after the other unless this one fenced it."""
+def _barred(owner: Owner, settings: Settings) -> float:
+    """What bars a claim: a subnet stays as it is, a standing ENI is on its way."""
+    return owner.asked_at + (LOOK_IN_PEACE if settings.carry is Carry.ENI else LOOK_IN_DOUBT)
+
+
+def _free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decision:
+    """R1: claim what nobody holds, the observers one after the other unless this one fenced it."""
     soon = owner.asked_at + LOOK_WHILE_MOVING
+    if settings.carry is Carry.ADDRESS and _is_claiming(memory, view, owner):
+        return Decision(State.TAKEOVER, Reason.ASSIGNING, memory.fenced_rule, soon)
     if view.obstacle:
         return Decision(State.STANDBY, Reason.CANNOT_CLAIM, "R1", owner.asked_at + LOOK_IN_DOUBT, detail=view.obstacle)
-    attach = Attach(eni.id)
+    claim = _claim(view, settings, owner)
+    if isinstance(claim, Assign) and claim.reassign and view.now - owner.asked_at > FRESH_ANSWER:
+        return Decision(State.CLAIMING, Reason.STALE, "R1", view.now)
     if memory.fenced:
         return Decision(
             State.TAKEOVER,
             Reason.FREE_AFTER_FENCING,
             memory.fenced_rule,
             soon,
-            write=attach,
-            attachment_id=memory.fenced,
+            write=claim,
+            attachment_id="" if settings.carry is Carry.ADDRESS else memory.fenced,
             obliged=True,
         )
-    before = _ranked_before(memory, view)
+    before = _ranked_before(memory, view, settings)
     free_since = view.now if memory.free_since is None else memory.free_since
     turn_at = free_since + RANK_STEP * len(before)
     spread_at = free_since + SPREAD_STEP * min(view.burden, MOST_SPREAD)
@@ -486,7 +359,27 @@ def _free(memory: Memory, view: View, owner: Owner, eni: Eni) -> Decision:
         return Decision(State.CLAIMING, Reason.FREE_FOR_OTHERS, "R1", spread_at)
     if before and owner.asked_at < turn_at:
         return Decision(State.CLAIMING, Reason.FREE_BUT_LATER, "R1", max(turn_at, view.now), detail=", ".join(before))
-    return Decision(State.CLAIMING, Reason.FREE, "R1", soon, write=attach)
+    return Decision(State.CLAIMING, Reason.FREE, "R1", soon, write=claim)
+
+
+def _claim(view: View, settings: Settings, owner: Owner) -> Write:
+    """How this node takes what nobody holds (A2, A5): EC2 refuses all but the first who assign without reassignment."""
+    eni, mine, target = owner.eni, view.mine, view.target
+    if settings.carry is Carry.ENI or mine is None:
+        if eni is None:
+            return Create()
+        return Attach(eni.id)
+    if eni is not None:
+        return _moving(eni, mine, target, eni.address_of(target))
+    if not isinstance(target, Allocation):
+        return Assign(mine.id, target)
+    spare = spares(mine, settings)
+    return Associate(target.id, mine.id, spare[0]) if spare else AssignAny(mine.id)
+
+
+def spares(eni: Eni, settings: Settings) -> list[IPv4Address]:
+    """The secondary addresses of a standing ENI that wait for an Elastic IP."""
+    return sorted(set(eni.secondary) - set(eni.elastic) - set(settings.floating_ips))
 
 
 def _creation(memory: Memory, view: View) -> Create:
@@ -495,27 +388,35 @@ def _creation(memory: Memory, view: View) -> Create:
     return Create(memory.generation + 1 if forgotten else memory.generation)
 
 
-def _ranked_before(memory: Memory, view: View) -> list[str]:
-    """The living observers that come first: with fewer addresses, then by instance id; whoever had the ENI last may be
-    about to end.
+def _ranked_before(memory: Memory, view: View, settings: Settings, judged: str = "") -> list[str]:
+    """The living observers that come first: whose node stays, where the service was seen, with fewer addresses, then by
+    instance id; whoever had the address last may be about to end.
+
+    Where EC2 cannot tell the first of two claims, whoever was there a moment ago is waited for, too.
     """
-    mine = (view.me == memory.last_holder, view.burden, view.me)
+    heard = PEER_HEARD if settings.carry is Carry.ENI or not judged else PEER_EXISTS
+    served = {instance for peer in view.peers for instance in peer.serving}
+
+    def rank(instance_id: str, burden: int, *, leaving: bool) -> tuple[bool, bool, bool, int, str]:
+        return leaving, instance_id not in served, instance_id == memory.last_holder, burden, instance_id
+
+    mine = rank(view.me, view.burden, leaving=bool(view.leaving))
     return sorted(
         peer.instance_id
-        for peer in _candidates(view)
-        if (peer.instance_id == memory.last_holder, peer.burden, peer.instance_id) < mine
+        for peer in view.peers
+        if view.now - peer.heard_at <= heard
+        and peer.free_slots != 0
+        and peer.instance_id != judged
+        and rank(peer.instance_id, peer.burden, leaving=peer.leaving) < mine
     )
-
-
-def _candidates(view: View) -> list[Peer]:
-    """The living observers with a free slot, as far as is known."""
-    return [peer for peer in view.peers if view.now - peer.heard_at <= PEER_HEARD and peer.free_slots != 0]
 
 
 def _here(memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni, attachment: Attachment) -> Decision:
     """Carry the address that this node holds, and find out at once when it was taken away (R10)."""
     soon = owner.asked_at + LOOK_WHILE_MOVING
     peace = owner.asked_at + LOOK_IN_PEACE
+    if view.lost_by_imds_at is not None and view.lost_by_imds_at > owner.asked_at:
+        return Decision(State.STANDBY, Reason.LOST, "R10", view.now)
     if attachment.status is AttachmentStatus.DETACHING:
         forced = _force(memory, view, settings, attachment, silent=False)
         if forced is not None:
@@ -528,36 +429,52 @@ def _here(memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni
             return Decision(State.CLAIMING, Reason.ATTACHING_HERE, "R1", later, attachment_id=attachment.id)
         again = view.now if owner.asked_at < (memory.link_lost_at or 0.0) else owner.asked_at + LOOK_IN_DOUBT
         return Decision(State.HOLDER, Reason.LINK_GONE, "R10", again, attachment_id=attachment.id)
-    write = _mend(view, eni, attachment)
+    if not report.carries:
+        later = owner.asked_at + LOOK_IN_DOUBT
+        return Decision(State.CLAIMING, Reason.PLUMBING, "A3", later, attachment_id=attachment.id)
+    write = _mend(view, settings, eni)
     if write is None and memory.unrecorded:
-        value = ration.record(eni.tags.get(ration.TAG, ""), memory.fenced_rule, view.wall, memory.unrecorded)
-        write = Tag(eni.id, ration.TAG, value)
+        value = ration.record(moves(view, settings.carry, eni), memory.fenced_rule, view.wall, memory.unrecorded)
+        write = Tag(eni.id, _ration_key(view, settings), value)
     if attachment.status is AttachmentStatus.ATTACHING:
         peace = owner.asked_at + LOOK_IN_DOUBT
-    if report.state is PlumbingState.UNSOUND:
-        return Decision(
-            State.HOLDER,
-            Reason.UNSOUND_HERE,
-            "R5",
-            peace,
-            detail=report.problem,
-            write=write,
-            attachment_id=attachment.id,
-        )
-    return Decision(State.HOLDER, Reason.HELD_HERE, "R10", peace, write=write, attachment_id=attachment.id)
+    if view.shown_by_imds is False and view.lost_by_imds_at is None:
+        peace = owner.asked_at + LOOK_IN_DOUBT
+    unsound = report.state is PlumbingState.UNSOUND
+    return Decision(
+        State.HOLDER,
+        Reason.UNSOUND_HERE if unsound else Reason.HELD_HERE,
+        "R5" if unsound else "R10",
+        peace,
+        detail=report.problem,
+        write=write,
+        attachment_id=attachment.id,
+        leaving=_why_leaving(view, settings, eni, attachment),
+    )
 
 
-def _mend(view: View, eni: Eni, attachment: Attachment) -> Write | None:
-    """What somebody changed of the ENI, or EC2 does not do by itself: the Elastic IP, groups, source check,
-    survival.
-    """
-    if isinstance(view.target, Allocation) and eni.allocation_id != view.target.id:
-        return Associate(view.target.id, eni.id)
-    if eni.delete_on_termination:
-        return KeepAfterTermination(eni.id, attachment.id)
-    if view.groups and sorted(eni.security_groups) != sorted(view.groups):
-        return SetGroups(eni.id, view.groups)
-    return None if eni.source_check else CheckSource(eni.id)
+def _why_leaving(view: View, settings: Settings, eni: Eni, attachment: Attachment) -> str:
+    order = _order(view, settings, eni, attachment)
+    if order is not None and order.to != view.me:
+        return view.leaving or "a handover was asked for"
+    return view.leaving
+
+
+def _order(view: View, settings: Settings, eni: Eni, attachment: Attachment) -> orders.Order | None:
+    return orders.parse(eni.tags.get(orders.key(view.target, settings.carry), ""), attachment.id, view.wall)
+
+
+def _ration_key(view: View, settings: Settings) -> str:
+    return ration.key(view.target, settings.carry)
+
+
+def _mend(view: View, settings: Settings, eni: Eni) -> Write | None:
+    """What this address' own ENI lacks; a standing one is mended by itself (standing.py)."""
+    if settings.carry is Carry.ADDRESS:
+        return None
+    if isinstance(view.target, Allocation) and view.target.id not in eni.elastic.values():
+        return Associate(view.target.id, eni.id, eni.address)
+    return mended(eni, view.groups)
 
 
 def _link_had_time(memory: Memory, view: View) -> bool:
@@ -570,9 +487,9 @@ def _elsewhere(
 ) -> Decision:
     """Another node holds the address: judge it, and take over only from the attachment that was judged."""
     decision = _judge_holder(memory, view, settings, owner, eni, attachment)
-    since = memory.elsewhere_since
+    since = memory.away_since
     if since is not None and owner.asked_at - since >= CONFIRM_AFTER:
-        return replace(decision, carry=Carry.NEVER, attachment_id=attachment.id)
+        return replace(decision, extent=Extent.NOTHING, attachment_id=attachment.id)
     confirm_at = (owner.asked_at if since is None else since) + CONFIRM_AFTER
     return replace(decision, look_at=min(decision.look_at, confirm_at), attachment_id=attachment.id)
 
@@ -582,7 +499,11 @@ def _judge_holder(
 ) -> Decision:
     silent = view.word.state is WordState.SILENT
     holder = owner.instances.get(attachment.instance_id)
+    if settings.carry is Carry.ADDRESS and _is_claiming(memory, view, owner):
+        return Decision(State.TAKEOVER, Reason.ASSIGNING, memory.fenced_rule, owner.asked_at + LOOK_WHILE_MOVING)
     if attachment.status is AttachmentStatus.DETACHING:
+        if settings.carry is Carry.ADDRESS:
+            return _free(memory, view, settings, owner)
         soon = owner.asked_at + LOOK_WHILE_MOVING
         forced = _force(memory, view, settings, attachment, silent=silent)
         if forced is not None:
@@ -591,51 +512,62 @@ def _judge_holder(
         return Decision(
             state, Reason.DETACHING, "R11", soon, detail=attachment.instance_id, obliged=bool(memory.fenced)
         )
-    charge = _charge(memory, view, settings, attachment, holder)
+    charge = _charge(memory, view, settings, eni, attachment, holder)
     if charge is None:
-        return _watch(view, owner, eni, attachment)
-    rule, reason, detail = charge
-    doubtful = Decision(State.DOUBT, reason, rule, owner.asked_at + LOOK_IN_DOUBT, detail=detail)
-    return _sentence(memory, view, owner, eni, attachment, doubtful)
+        return _watch(memory, view, settings, owner, eni, attachment)
+    return _sentence(memory, view, settings, owner, eni, attachment, charge)
 
 
 def _charge(
-    memory: Memory, view: View, settings: Settings, attachment: Attachment, holder: Instance | None
-) -> tuple[str, Reason, str] | None:
-    """What speaks for a move away from this attachment: rule, reason and detail; or None."""
+    memory: Memory, view: View, settings: Settings, eni: Eni, attachment: Attachment, holder: Instance | None
+) -> _Charge | None:
+    """What speaks for a move away from this attachment, or None."""
     who, word, health = attachment.instance_id, view.word, view.health
     silent = word.state is WordState.SILENT
     if memory.dead_answers >= 2 or (memory.dead_answers and health.in_doubt):
-        return "R2", Reason.INSTANCE_ENDED, holder.state if holder else "gone"
+        return _Charge("R2", Reason.INSTANCE_ENDED, holder.state if holder else "gone", rationed=False)
     if attachment.status is AttachmentStatus.ATTACHING:
         waited = view.now - max(memory.attachment_since, word.since) > ATTACHING_FOR
-        return ("R3", Reason.ATTACHING_TOO_LONG, who) if silent and waited else None
-    if _is_down(health) and silent:
-        return "R3", Reason.SILENT_HOLDER, who
+        return _Charge("R3", Reason.ATTACHING_TOO_LONG, who) if silent and waited else None
+    order = _order(view, settings, eni, attachment)
+    may_relieve = not view.leaving and (order is None or order.names(view.me))
+    if order is not None and may_relieve:
+        return _Charge("R5", Reason.HANDOVER_ASKED, who, rationed=False)
+    if word.state is WordState.LEAVING and may_relieve:
+        return _Charge("R5", Reason.HOLDER_LEAVING, word.detail, rationed=False)
+    if settings.carry is Carry.ADDRESS and view.now - memory.moved_at < NEW_OWNER:
+        return None
+    if is_down(health) and silent:
+        return _Charge("R3", Reason.SILENT_HOLDER, who)
     if word.state is WordState.UNSOUND and view.now - word.since >= UNSOUND_FOR:
-        return "R5", Reason.HOLDER_UNSOUND, word.detail
+        return _Charge("R5", Reason.HOLDER_UNSOUND, word.detail)
     if memory.unvouched_since is not None and view.now - memory.unvouched_since >= settings.patience:
-        return "R4", Reason.HOLDER_WRONG, who
+        return _Charge("R4", Reason.HOLDER_WRONG, who)
     unseen_for = view.now - max(memory.attachment_since, word.since)
     if silent and health.in_doubt and not health.ever_up and unseen_for >= settings.settle:
-        return "R6", Reason.NEVER_ANSWERED, who
+        return _Charge("R6", Reason.NEVER_ANSWERED, who)
+    if is_down(view.service) and not health.in_doubt and not silent:
+        return _Charge("R7", Reason.SERVICE_DOWN, who)
     return None
 
 
-def _watch(view: View, owner: Owner, eni: Eni, attachment: Attachment) -> Decision:
+def _in_doubt(owner: Owner, settings: Settings) -> float:
+    """When to ask EC2 again while something may be wrong with the holder."""
+    return owner.asked_at + (LOOK_IN_DOUBT if settings.carry is Carry.ENI else LOOK_BEFORE_TAKING)
+
+
+def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni, attachment: Attachment) -> Decision:
     """Nothing speaks for a move yet: say what is seen, and ask EC2 as soon as there is doubt."""
     who, word, health = attachment.instance_id, view.word, view.health
     if not health.in_doubt:
         peace = owner.asked_at + LOOK_IN_PEACE
         if health.state is not HealthState.UP:
             return Decision(State.STANDBY, Reason.SETTLING, "R6", peace, detail=who)
-        healthy_for = view.now - health.changed_at
-        clear = None
-        if eni.tags.get(ration.TAG) and healthy_for >= ration.CLEARED_BY_UP:
-            clear = Tag(eni.id, ration.TAG, "")
+        healthy_for = view.now - max(health.changed_at, memory.attachment_since)
+        clear = _clearance(view, settings, eni) if healthy_for >= ration.CLEARED_BY_UP else None
         return Decision(State.STANDBY, Reason.ANSWERS, "R10", peace, detail=who, write=clear)
     asked_since_loss = owner.asked_at >= (health.first_lost_at or 0.0)
-    look_at = owner.asked_at + LOOK_IN_DOUBT if asked_since_loss else view.now
+    look_at = _in_doubt(owner, settings) if asked_since_loss else view.now
     if health.fell and word.state is WordState.SOUND and word.sight is Sight.SEEN:
         return Decision(State.STANDBY, Reason.PROBE_BLOCKED, "R4", owner.asked_at + LOOK_IN_PEACE, detail=who)
     if health.fell:
@@ -646,42 +578,102 @@ def _watch(view: View, owner: Owner, eni: Eni, attachment: Attachment) -> Decisi
     return Decision(State.STANDBY, Reason.SETTLING, "R6", later, detail=who)
 
 
-def _sentence(memory: Memory, view: View, owner: Owner, eni: Eni, attachment: Attachment, charge: Decision) -> Decision:
-    """Turn a charge into a takeover, unless this node cannot, has no evidence, or must wait under the ration (R12)."""
+def _clearance(view: View, settings: Settings, eni: Eni) -> Tag | None:
+    """Five minutes of UP clear the ration, one tag after the other."""
+    key = _ration_key(view, settings)
+    records = view.records if settings.carry is Carry.ADDRESS else {eni.id: eni.tags.get(ration.TAG, "")}
+    recorded = sorted(eni_id for eni_id, value in records.items() if value)
+    return Tag(recorded[0], key, "") if recorded else None
+
+
+def _sentence(
+    memory: Memory,
+    view: View,
+    settings: Settings,
+    owner: Owner,
+    eni: Eni,
+    attachment: Attachment,
+    charge: _Charge,
+) -> Decision:
+    """Turn a charge into a takeover, unless this node cannot, has no evidence, is not the first, or must wait under the
+    ration (R12).
+    """
+    doubtful = Decision(
+        State.DOUBT, charge.reason, charge.rule, _in_doubt(owner, settings), detail=charge.detail, charged=True
+    )
     if view.obstacle:
         barred = owner.asked_at + LOOK_WHILE_BARRED
-        return replace(charge, reason=Reason.CANNOT_CLAIM, detail=view.obstacle, look_at=barred)
+        return replace(doubtful, reason=Reason.CANNOT_CLAIM, detail=view.obstacle, look_at=barred)
     if charge.rule == "R5" and memory.unsound_here:
-        return replace(charge, state=State.STANDBY, reason=Reason.ALSO_UNSOUND, look_at=owner.asked_at + LOOK_IN_PEACE)
+        return replace(
+            doubtful, state=State.STANDBY, reason=Reason.ALSO_UNSOUND, look_at=owner.asked_at + LOOK_IN_PEACE
+        )
+    if charge.rule == "R7" and not _is_served_here(view):
+        return replace(
+            doubtful, state=State.STANDBY, reason=Reason.NOT_SERVED_HERE, look_at=owner.asked_at + LOOK_IN_PEACE
+        )
     if charge.rule in ("R3", "R4", "R6"):
-        gap = _gap_in_evidence(memory, view, owner, attachment)
+        gap = _gap_in_evidence(memory, view, settings, owner, attachment)
         if gap:
-            look_at = view.now if _needs_answer(view, owner) else charge.look_at
-            return replace(charge, reason=Reason.NO_EVIDENCE, detail=gap, look_at=look_at)
-    moves = eni.tags.get(ration.TAG, "")
-    if charge.rule != "R2" and ration.is_rationed(moves, charge.rule, view.wall, attachment.id):
-        if ration.wait(moves, view.wall, attachment.id) > 0:
-            return replace(charge, reason=Reason.RATIONED, detail=moves, look_at=owner.asked_at + LOOK_WHILE_BARRED)
-        if not ration.recorded(moves, attachment.id):
-            value = ration.record(moves, charge.rule, view.wall, attachment.id)
-            return replace(charge, write=Tag(eni.id, ration.TAG, value))
+            look_at = view.now if _needs_answer(view, owner) else doubtful.look_at
+            return replace(doubtful, reason=Reason.NO_EVIDENCE, detail=gap, look_at=look_at)
+    recorded, since = moves(view, settings.carry, eni), _move_since(view, settings)
+    if charge.rationed and ration.is_rationed(recorded, charge.rule, view.wall, attachment.id, since):
+        if ration.wait(recorded, view.wall, attachment.id, since) > 0:
+            barred = owner.asked_at + LOOK_WHILE_BARRED
+            return replace(doubtful, reason=Reason.RATIONED, detail=recorded, look_at=barred)
+        if not ration.recorded(recorded, attachment.id, since):
+            value = ration.record(recorded, charge.rule, view.wall, attachment.id)
+            keeper = eni if view.mine is None else view.mine
+            return replace(doubtful, write=Tag(keeper.id, _ration_key(view, settings), value))
+    if settings.carry is Carry.ADDRESS:
+        before = _ranked_before(memory, view, settings, judged=attachment.instance_id)
+        turn_at = (view.now if memory.charged_since is None else memory.charged_since) + RANK_STEP * len(before)
+        if before and view.now < turn_at:
+            return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at)
+        if view.now - owner.asked_at > FRESH_ANSWER:
+            return replace(doubtful, reason=Reason.STALE, look_at=view.now)
     return replace(
-        charge,
+        doubtful,
         state=State.TAKEOVER,
-        write=Detach(attachment.id),
+        write=_taking(view, settings, eni, attachment),
         look_at=owner.asked_at + LOOK_WHILE_MOVING,
-        obliged=memory.fenced == attachment.id and _may_have_detached(memory, view),
+        obliged=memory.fenced == attachment.id and _may_have_fenced(memory, view),
     )
 
 
-def _may_have_detached(memory: Memory, view: View) -> bool:
-    """The detach is under way, or no answer of EC2 is newer, or it went well and Describes lag."""
+def _taking(view: View, settings: Settings, eni: Eni, attachment: Attachment) -> Write:
+    """How the address is taken from the judged holder: R8's detach of this attachment, or A1's move from its ENI."""
+    if settings.carry is Carry.ENI or view.mine is None:
+        return Detach(attachment.id)
+    return _moving(eni, view.mine, view.target, eni.address_of(view.target))
+
+
+def _moving(source: Eni, mine: Eni, target: Target, address: Address) -> Write:
+    """One call for IPv4; EC2 has no reassignment for IPv6, so there the fence comes first, and then the claim (A5)."""
+    if isinstance(target, IPv6Address):
+        return Unassign(source.id, address)
+    return Assign(mine.id, address, reassign=True)
+
+
+def _move_since(view: View, settings: Settings) -> float:
+    """From when on what is recorded of the judged attachment is this move."""
+    return float("-inf") if settings.carry is Carry.ENI else view.wall - SAME_MOVE
+
+
+def _may_have_fenced(memory: Memory, view: View) -> bool:
+    """The fencing is under way, or no answer of EC2 is newer, or it went well and Describes lag."""
     if view.writing or memory.asked_at <= view.wrote_at:
         return True
     return view.now >= view.retry_at and view.now - memory.last_write_at < CONFIRM_AFTER
 
 
-def _gap_in_evidence(memory: Memory, view: View, owner: Owner, attachment: Attachment) -> str:
+def _is_served_here(view: View) -> bool:
+    """Some peer saw the service answer at this node's primary address (R7): a node's own check would prove nothing."""
+    return any(view.me in peer.serving and view.now - peer.heard_at <= SERVED for peer in view.peers)
+
+
+def _gap_in_evidence(memory: Memory, view: View, settings: Settings, owner: Owner, attachment: Attachment) -> str:
     """Why this node's own network may be at fault, or nothing: the View's `me` conditions."""
     if _needs_answer(view, owner):
         return "EC2 has not answered since the first lost probe"
@@ -692,7 +684,8 @@ def _gap_in_evidence(memory: Memory, view: View, owner: Owner, attachment: Attac
     others = [p for p in view.peers if p.instance_id != attachment.instance_id and view.now - p.heard_at <= PEER_EXISTS]
     if others and not any(view.now - peer.heard_at <= PEER_HEARD for peer in others):
         return "no other observer answers"
-    seeing = [p.instance_id for p in others if attachment.id in p.sees_up and view.now - p.heard_at <= PEER_HEARD]
+    up = sighting(attachment.id, view.target, settings.carry)
+    seeing = [p.instance_id for p in others if up in p.sees_up and view.now - p.heard_at <= PEER_HEARD]
     if seeing:
         return f"{seeing[0]} sees the address UP"
     return ""

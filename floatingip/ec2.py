@@ -24,6 +24,7 @@ from floatingip.model import (
     AllocationFacts,
     Attachment,
     AttachmentStatus,
+    Carry,
     Eni,
     Instance,
     InstanceState,
@@ -60,9 +61,11 @@ _MEANING: Mapping[str, type[CloudError]] = {
     "IncorrectState": LookAgain,
     "IncorrectInstanceState": LookAgain,
     "IdempotentParameterMismatch": TokenSpent,
+    "Resource.AlreadyAssigned": LookAgain,
     "Resource.AlreadyAssociated": AddressTaken,
     "InvalidIPAddress.AlreadyAssociated": AddressTaken,
     "AttachmentLimitExceeded": NoFreeSlot,
+    "PrivateIpAddressLimitExceeded": NoFreeSlot,
     "RequestLimitExceeded": CloudUnavailable,
     "Throttling": CloudUnavailable,
     "ThrottlingException": CloudUnavailable,
@@ -71,6 +74,9 @@ _MEANING: Mapping[str, type[CloudError]] = {
     "ServiceUnavailable": CloudUnavailable,
     "Unavailable": CloudUnavailable,
 }
+
+# EC2 has one code for all that is wrong with an address that is to be taken from an ENI, or given to one.
+_MOVED_MEANWHILE = {**_MEANING, "InvalidParameterValue": LookAgain}
 
 _DENIALS = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
 
@@ -136,6 +142,15 @@ class Ec2Cloud:
         found = [_instance(item) for reservation in answer["Reservations"] for item in reservation["Instances"]]
         return {instance.id: instance for instance in found}
 
+    def find_instance(self, name: str) -> Instance | None:
+        """See :class:`floatingip.ports.Cloud`."""
+        key = "private-ip-address" if re.fullmatch(r"[0-9.]+", name) else "private-dns-name"
+        filters: list[FilterTypeDef] = [{"Name": "vpc-id", "Values": [self._vpc_id]}, {"Name": key, "Values": [name]}]
+        with _meaning("DescribeInstances"):
+            answer = self._ec2.describe_instances(Filters=filters)
+        found = [_instance(item) for reservation in answer["Reservations"] for item in reservation["Instances"]]
+        return next((instance for instance in found if not instance.state.announces_death), None)
+
     def describe_subnets(self) -> tuple[Subnet, ...]:
         """See :class:`floatingip.ports.Cloud`."""
         with _meaning("DescribeSubnets"):
@@ -154,7 +169,7 @@ class Ec2Cloud:
         cards = network.get("NetworkCards", [])
         return cards[0]["MaximumNetworkInterfaces"] if cards else network["MaximumNetworkInterfaces"]
 
-    def create_eni(self, target: Target, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
+    def create_eni(self, target: Target | None, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
         """See :class:`floatingip.ports.Cloud`.  The tags are there from the first moment, or the VPC CNI would adopt
         it.
         """
@@ -164,6 +179,7 @@ class Ec2Cloud:
         return _eni(answer["NetworkInterface"])
 
     def _creation(self, target: Target | None, subnet: Subnet, tags: Mapping[str, str]) -> dict[str, Any]:
+        description = f"floating IP {target}" if target is not None else "standing interface for floating IPs"
         address: dict[str, Any] = {}
         if isinstance(target, IPv4Address):
             address = {"PrivateIpAddress": str(target)}
@@ -173,7 +189,7 @@ class Ec2Cloud:
         return {
             "SubnetId": subnet.id,
             "Groups": list(self._groups),
-            "Description": f"floating IP {target}",
+            "Description": description,
             "TagSpecifications": [{"ResourceType": "network-interface", "Tags": listed}],
             **address,
         }
@@ -208,6 +224,31 @@ class Ec2Cloud:
         except _NoSuchEni:
             return
 
+    def assign(self, eni_id: str, address: Address, *, reassign: bool) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        if isinstance(address, IPv6Address):
+            with _meaning("AssignIpv6Addresses", _MOVED_MEANWHILE):
+                self._ec2.assign_ipv6_addresses(NetworkInterfaceId=eni_id, Ipv6Addresses=[str(address)])
+            return
+        with _meaning("AssignPrivateIpAddresses"):
+            self._ec2.assign_private_ip_addresses(
+                NetworkInterfaceId=eni_id, PrivateIpAddresses=[str(address)], AllowReassignment=reassign
+            )
+
+    def assign_any(self, eni_id: str) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        with _meaning("AssignPrivateIpAddresses"):
+            self._ec2.assign_private_ip_addresses(NetworkInterfaceId=eni_id, SecondaryPrivateIpAddressCount=1)
+
+    def unassign(self, eni_id: str, address: Address) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        if isinstance(address, IPv6Address):
+            with _meaning("UnassignIpv6Addresses", _MOVED_MEANWHILE):
+                self._ec2.unassign_ipv6_addresses(NetworkInterfaceId=eni_id, Ipv6Addresses=[str(address)])
+            return
+        with _meaning("UnassignPrivateIpAddresses", _MOVED_MEANWHILE):
+            self._ec2.unassign_private_ip_addresses(NetworkInterfaceId=eni_id, PrivateIpAddresses=[str(address)])
+
     def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
         """See :class:`floatingip.ports.Cloud`."""
         with _meaning("CreateTags"):
@@ -215,10 +256,15 @@ class Ec2Cloud:
                 Resources=[eni_id], Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
             )
 
-    def associate(self, allocation_id: str, eni_id: str) -> None:
+    def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
         """See :class:`floatingip.ports.Cloud`: AllowReassociation is off, or EC2 would take it from whoever has it."""
         with _meaning("AssociateAddress"):
-            self._ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=eni_id, AllowReassociation=False)
+            self._ec2.associate_address(
+                AllocationId=allocation_id,
+                NetworkInterfaceId=eni_id,
+                PrivateIpAddress=str(address),
+                AllowReassociation=False,
+            )
 
     def set_security_groups(self, eni_id: str, groups: tuple[str, ...]) -> None:
         """See :class:`floatingip.ports.Cloud`."""
@@ -237,7 +283,9 @@ class Ec2Cloud:
         with _meaning("ModifyNetworkInterfaceAttribute"):
             self._ec2.modify_network_interface_attribute(NetworkInterfaceId=eni_id, SourceDestCheck={"Value": True})
 
-    def rehearse(self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str]) -> tuple[str, ...]:
+    def rehearse(
+        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, carry: Carry
+    ) -> tuple[str, ...]:
         """See :class:`floatingip.ports.Cloud`.
 
         EC2 checks permissions before anything else of a dry run, so a call that could not succeed otherwise, such as a
@@ -248,28 +296,49 @@ class Ec2Cloud:
             "CreateNetworkInterface": lambda: self._ec2.create_network_interface(**creation, DryRun=True)
         }
         if eni is not None:
-            attachment_id = eni.attachment.id if eni.attachment is not None else "eni-attach-00000000000000000"
             listed: list[Any] = [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
             calls["AttachNetworkInterface"] = lambda: self._ec2.attach_network_interface(
                 NetworkInterfaceId=eni.id, InstanceId=me, DeviceIndex=1, DryRun=True
             )
-            calls["DetachNetworkInterface"] = lambda: self._ec2.detach_network_interface(
+            calls["CreateTags"] = lambda: self._ec2.create_tags(Resources=[eni.id], Tags=listed, DryRun=True)
+            calls |= self._detach(eni) if carry is Carry.ENI else self._move(eni, target)
+        return _denied(calls)
+
+    def _detach(self, eni: Eni) -> dict[str, Callable[[], object]]:
+        """The dry run of the call that takes the address from its holder, by action."""
+        attachment_id = eni.attachment.id if eni.attachment is not None else "eni-attach-00000000000000000"
+        return {
+            "DetachNetworkInterface": lambda: self._ec2.detach_network_interface(
                 AttachmentId=attachment_id, DryRun=True
             )
-            calls["CreateTags"] = lambda: self._ec2.create_tags(Resources=[eni.id], Tags=listed, DryRun=True)
-        denied: list[str] = []
-        for action, call in calls.items():
-            try:
-                with _meaning(action):
-                    call()
-            except Denied as error:
-                denied.append(error.action)
-            except CloudUnavailable:
-                raise
-            except CloudError:
-                # Allowed: a dry run that would succeed is an error too, DryRunOperation.
-                continue
-        return tuple(denied)
+        }
+
+    def _move(self, eni: Eni, target: Target) -> dict[str, Callable[[], object]]:
+        """What shows whether the address may be moved to the ENI, by action.
+
+        These have no dry run, so EC2 is asked for what changes nothing: to give the ENI its own primary address, or to
+        take an IPv6 address from it that it does not have.  AssignIpv6Addresses has no such call.
+        """
+        if isinstance(target, IPv6Address):
+            return {} if target in eni.ipv6s else {"UnassignIpv6Addresses": lambda: self.unassign(eni.id, target)}
+        return {"AssignPrivateIpAddresses": lambda: self.assign(eni.id, eni.address, reassign=False)}
+
+
+def _denied(calls: Mapping[str, Callable[[], object]]) -> tuple[str, ...]:
+    """The IAM actions that the dry runs show denied."""
+    denied: list[str] = []
+    for action, call in calls.items():
+        try:
+            with _meaning(action):
+                call()
+        except Denied as error:
+            denied.append(error.action)
+        except CloudUnavailable:
+            raise
+        except CloudError:
+            # Allowed: a dry run that would succeed is an error too, DryRunOperation.
+            continue
+    return tuple(denied)
 
 
 class _IndexTaken(CloudError):
@@ -277,12 +346,12 @@ class _IndexTaken(CloudError):
 
 
 @contextmanager
-def _meaning(action: str) -> Iterator[None]:
+def _meaning(action: str, codes: Mapping[str, type[CloudError]] = _MEANING) -> Iterator[None]:
     """Map what botocore raises to what it means for us."""
     try:
         yield
     except botocore.exceptions.ClientError as error:
-        raise _cloud_error(action, error) from error
+        raise _cloud_error(action, error, codes) from error
     except botocore.exceptions.NoCredentialsError as error:
         raise CloudUnavailable(
             f"{action}: no AWS credentials", "give the pod a role (IRSA, Pod Identity or the node's)"
@@ -291,7 +360,9 @@ def _meaning(action: str) -> Iterator[None]:
         raise CloudUnavailable(f"{action}: {_one_line(error)}") from error
 
 
-def _cloud_error(action: str, error: botocore.exceptions.ClientError) -> CloudError:
+def _cloud_error(
+    action: str, error: botocore.exceptions.ClientError, codes: Mapping[str, type[CloudError]]
+) -> CloudError:
     told = error.response.get("Error", {})
     code, message = str(told.get("Code", "")), _one_line(told.get("Message", ""))
     if code in _DENIALS:
@@ -303,7 +374,7 @@ def _cloud_error(action: str, error: botocore.exceptions.ClientError) -> CloudEr
         return _IndexTaken(f"{action}: {message}")
     if code == "InvalidParameterValue" and re.search(r"currently in use|already in use", message):
         return LookAgain(f"{action}: {code}: {message}")
-    kind = _MEANING.get(code, CloudError)
+    kind = codes.get(code, CloudError)
     return kind(f"{action}: {code}: {message}")
 
 
@@ -336,11 +407,18 @@ def _eni(item: NetworkInterfaceTypeDef) -> Eni:
             if not entry.get("Primary", False)
         ),
         ipv6s=tuple(IPv6Address(entry["Ipv6Address"]) for entry in item.get("Ipv6Addresses", [])),
-        allocation_id=item.get("Association", {}).get("AllocationId", ""),
+        elastic=_elastic(item),
         security_groups=tuple(sorted(group["GroupId"] for group in item.get("Groups", []))),
         source_check=item.get("SourceDestCheck", True),
         delete_on_termination=bool(attachment and attachment.get("DeleteOnTermination", False)),
     )
+
+
+def _elastic(item: NetworkInterfaceTypeDef) -> dict[IPv4Address, str]:
+    """Allocation ids by private address: that of the primary one stands beside the addresses, too."""
+    found = {entry["PrivateIpAddress"]: entry.get("Association", {}) for entry in item.get("PrivateIpAddresses", [])}
+    found[item["PrivateIpAddress"]] = found.get(item["PrivateIpAddress"]) or item.get("Association", {})
+    return {IPv4Address(address): shown["AllocationId"] for address, shown in found.items() if "AllocationId" in shown}
 
 
 def _subnet(item: SubnetTypeDef) -> Subnet:

@@ -22,7 +22,6 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
 from floatingip.announce import announce
 from floatingip.errors import HostError
-from floatingip.model import Address, Plumbing, PlumbingReport, PlumbingState
+from floatingip.model import Address, Extent, Plumbing, PlumbingReport, PlumbingState
 
 PROTOCOL = 102
 """The origin (rtm_protocol) of our routes and rules: none of /etc/iproute2/rt_protos, so nobody else claims them."""
@@ -44,9 +43,6 @@ LOOSE = 2
 
 NFT_SECONDS = 5.0
 """How long nft may take before it counts as hanging; it usually takes 5 ms."""
-
-ANNOUNCED_FOR = 5.0
-"""Seconds for which an address that came is announced at each look; MetalLB does it as long."""
 
 _MAIN = 254  # RT_TABLE_MAIN
 _IFF_UP = 0x1
@@ -113,7 +109,6 @@ class KernelHost:
         self._nft_command = nft
         self._netlink: IPRoute | None = None
         self._indexes: dict[str, int] = {}
-        self._announced_until: dict[Address, float] = {}
 
     def close(self) -> None:
         """Close the netlink socket; it opens again by itself."""
@@ -123,19 +118,26 @@ class KernelHost:
 
     # What ports.Host promises.
 
-    def plumb(self, plumbing: Plumbing) -> PlumbingReport:
-        """Configure what is missing, read all of it back; see `ports.Host`.
+    def plumb(self, plumbing: Plumbing, extent: Extent = Extent.ALL) -> PlumbingReport:
+        """Configure what is missing, remove what is too much, read all of it back; see `ports.Host`.
 
         `repaired` names things out of: link-up, mtu, address, rp_filter, route, rule, marks.  `problem` begins with
         such a name, or with `carrier`, for which nothing can be done here.  A link that is not there is not touched any
-        further: what an earlier one left behind is for `unplumb`.
+        further: what an earlier one left behind is for `unplumb`.  Ahead of the address there is no address, and of
+        the rules only the mark's: a node that had the other one would only ever hear itself.  `Extent.NOTHING` is for
+        `unplumb`.
         """
         refused: dict[str, str] = {}
+        removed: tuple[str, ...] = ()
         try:
             link = self._link(plumbing.mac)
             if link is None:
-                return PlumbingReport(PlumbingState.NO_LINK)
-            before = after = self._missing(plumbing, link)
+                return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
+            if extent is Extent.AS_FOUND:
+                extent = Extent.ALL if self._has_address(plumbing.address, link) else Extent.AHEAD
+            if extent is Extent.AHEAD and self._remove_address(plumbing):
+                removed = ("address",)
+            before = after = self._missing(plumbing, link, extent)
             for name, defect in before.items():
                 try:
                     with _mapped():
@@ -145,16 +147,15 @@ class KernelHost:
             if before:
                 link = self._link(plumbing.mac)
                 if link is None:
-                    return PlumbingReport(PlumbingState.NO_LINK)
-                after = self._missing(plumbing, link)
+                    return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
+                after = self._missing(plumbing, link, extent)
         except HostError as error:
-            return PlumbingReport(PlumbingState.UNSOUND, problem=str(error))
+            return PlumbingReport(PlumbingState.UNSOUND, problem=str(error), removed=removed, extent=extent)
         repaired = tuple(name for name in before if name not in after)
-        self._announce(plumbing.address, link, came=bool({"address", "link-up"}.intersection(repaired)))
         for name, defect in after.items():
             problem = f"{name}: {refused.get(name, defect.problem)}"
-            return PlumbingReport(PlumbingState.UNSOUND, repaired, problem)
-        return PlumbingReport(PlumbingState.SOUND, repaired)
+            return PlumbingReport(PlumbingState.UNSOUND, repaired, problem, removed, extent)
+        return PlumbingReport(PlumbingState.SOUND, repaired, "", removed, extent)
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
         """Remove marks, rule, route and address, as far as they are there; see `ports.Host`.
@@ -180,6 +181,14 @@ class KernelHost:
         if problems:
             raise problems[0]
         return tuple(removed)
+
+    def announce(self, plumbing: Plumbing) -> None:
+        """Announce the address once; see `ports.Host`."""
+        # Best effort: whoever does not hear it asks by ARP or NDP, sooner or later.
+        with contextlib.suppress(OSError, HostError):
+            link = self._link(plumbing.mac)
+            if link is not None:
+                announce(plumbing.address, link.index, link.mac)
 
     def route_probes(self, plumbing: Plumbing) -> None:
         """Route the floating address by the primary link's gateway; see `ports.Host`.
@@ -225,19 +234,9 @@ class KernelHost:
             tables.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
         threading.Thread(target=_watch, args=((links, tables), wake), name="host-watch", daemon=True).start()
 
-    def _announce(self, address: Address, link: _Link, *, came: bool) -> None:
-        """Announce an address for some seconds from when it came; a link that is just up drops the first frames."""
-        now = time.monotonic()
-        if came:
-            self._announced_until[address] = now + ANNOUNCED_FOR
-        if now < self._announced_until.get(address, now):
-            # Best effort: whoever does not hear it asks by ARP or NDP.
-            with contextlib.suppress(OSError):
-                announce(address, link.index, link.mac)
-
     # What is missing, and how to add it.
 
-    def _missing(self, plumbing: Plumbing, link: _Link) -> dict[str, _Defect]:
+    def _missing(self, plumbing: Plumbing, link: _Link, extent: Extent) -> dict[str, _Defect]:
         """What of the plumbing the kernel lacks, in the order in which to repair it, each with its repair."""
         address = plumbing.address
         missing: dict[str, _Defect] = {}
@@ -252,14 +251,14 @@ class KernelHost:
                 missing["mtu"] = _Defect(problem=f"no link has the primary MAC {plumbing.primary_mac}")
             elif link.mtu != primary.mtu:
                 missing["mtu"] = _Defect(lambda: self._ip.link("set", index=link.index, mtu=primary.mtu))
-            if not self._has_address(address, link):
+            if extent is Extent.ALL and not self._has_address(address, link):
                 missing["address"] = _Defect(lambda: self._add_address(address, link))
             if address.version == 4 and link.rp_filter != LOOSE:
                 missing["rp_filter"] = _Defect(partial(_loosen, link))
             routes, wanted_routes = self._table(plumbing), _wanted_routes(plumbing, link)
             if routes != wanted_routes:
                 missing["route"] = _Defect(lambda: self._set_routes(plumbing, routes, wanted_routes))
-            rules, wanted_rules = self._rules(plumbing), _wanted_rules(plumbing)
+            rules, wanted_rules = self._rules(plumbing), _wanted_rules(plumbing, extent)
             if rules.keys() != wanted_rules.keys():
                 missing["rule"] = _Defect(lambda: self._set_rules(plumbing, rules, wanted_rules))
             try:
@@ -475,24 +474,25 @@ def _wanted_routes(plumbing: Plumbing, link: _Link) -> set[_Route]:
     }
 
 
-def _wanted_rules(plumbing: Plumbing) -> _Rules:
+def _wanted_rules(plumbing: Plumbing, extent: Extent) -> _Rules:
     address, table, mark, mask = str(plumbing.address), plumbing.table, plumbing.mark, plumbing.mark_mask
     first, second, prefix = plumbing.priority, plumbing.priority + 1, plumbing.address.max_prefixlen
     says = {"action": _FR_ACT_TO_TBL, "flags": 0, "tos": 0, "src_len": 0, "dst_len": 0, "FRA_TABLE": table}
     source = says | {"FRA_PRIORITY": first, "FRA_SRC": address, "src_len": prefix}
     marked = says | {"FRA_PRIORITY": second, "FRA_FWMARK": mark, "FRA_FWMASK": mask}
-    return {
-        frozenset(source.items()): {"table": table, "priority": first, "src": address, "src_len": prefix},
-        frozenset(marked.items()): {"table": table, "priority": second, "fwmark": mark, "fwmask": mask},
-    }
+    rules: _Rules = {frozenset(marked.items()): {"table": table, "priority": second, "fwmark": mark, "fwmask": mask}}
+    if extent is Extent.ALL:
+        rules[frozenset(source.items())] = {"table": table, "priority": first, "src": address, "src_len": prefix}
+    return rules
 
 
 def _wanted_marks(plumbing: Plumbing, link: _Link) -> list[Any]:
     """The own nft table in nft's JSON, as it is both added and listed.
 
-    A connection whose first packets come in by our link is marked in conntrack; the mark is put on packets of the reply
-    direction only, or the floating address would leak to remote pods as a source.  The output chain is for pods on the
-    host's network; its type `route` makes the kernel route again after the mark.
+    A connection whose first packets come in by our link to the address is marked in conntrack, before they are sent on
+    to a pod; the mark is put on packets of the reply direction only, or the floating address would leak to remote pods
+    as a source.  The output chain is for pods on the host's network; its type `route` makes the kernel route again
+    after the mark.
     """
     name, mark, mask = table_name(plumbing.address), plumbing.mark, plumbing.mark_mask
     connection, packet = {"ct": {"key": "mark"}}, {"meta": {"key": "mark"}}
@@ -512,7 +512,14 @@ def _wanted_marks(plumbing: Plumbing, link: _Link) -> list[Any]:
         return {"rule": {"family": "inet", "table": name, "chain": hook, "expr": list(expressions)}}
 
     direction = {"ct": {"key": "direction"}}
-    remember = match({"meta": {"key": "iif"}}, link.index), match(direction, "original"), add_mark(connection)
+    family = "ip" if plumbing.address.version == 4 else "ip6"
+    destination = {"payload": {"protocol": family, "field": "daddr"}}
+    remember = (
+        match({"meta": {"key": "iif"}}, link.index),
+        match(destination, str(plumbing.address)),
+        match(direction, "original"),
+        add_mark(connection),
+    )
     restore = match(direction, "reply"), match({"&": [connection, mask]}, mark), add_mark(packet)
     return [
         {"table": {"family": "inet", "name": name}},

@@ -4,12 +4,14 @@ The glossary: what the agent knows, as frozen values without behaviour beyond re
 Terms:
 
 - **floating address**: the reserved VPC address that this project keeps on a live worker.
-- **ENI**: the elastic network interface whose primary address is the floating address.
+- **ENI**: the elastic network interface that has the floating address.  With ``carry: eni`` each address has one of its
+  own, which moves with it; with ``carry: address`` each node has a **standing ENI**, and the address moves between
+  them.
 - **attachment**: one binding of the ENI to one instance.  EC2 gives each its own id, so the id is the fencing token:
   whoever detaches names the attachment that was judged, and can never evict a newer holder.
 - **holder**: the worker that the ENI is attached to.  **Standby**: any other worker with an observer.
 - **failover**, seen by the new holder a **takeover**: an unplanned move.  **Handover**: a planned one.
-- **fencing**: detaching the judged attachment before the address is claimed.
+- **fencing**: taking the address from the judged attachment before it is claimed: by detaching it, or from its ENI.
 - **word**: what the holder's observer says of itself when it is asked.
 
 Times are seconds: ``*_at`` on the agent's monotonic clock unless the name says ``wall``.
@@ -46,6 +48,28 @@ OWNER_TAG = "floatingip"
 
 ALLOCATION_TAG = "floatingip/allocation"
 """The tag of an ENI that is there for an Elastic IP: its value is the allocation id."""
+
+
+STANDING_TAG = "floatingip/standing"
+"""The tag of a standing ENI: its value is the instance that it belongs to."""
+
+
+class Carry(StrEnum):
+    """What moves at a failover: an ENI with the address, or the address between ENIs that are there already."""
+
+    ENI = "eni"
+    ADDRESS = "address"
+
+
+class Extent(StrEnum):
+    """How much of its plumbing a node should have: nothing, all that can be there ahead of the address, all, or what
+    can be ahead and the rest as it is found.
+    """
+
+    NOTHING = "nothing"
+    AHEAD = "ahead"
+    ALL = "all"
+    AS_FOUND = "as-found"
 
 
 class AttachmentStatus(StrEnum):
@@ -87,8 +111,8 @@ class Attachment:
 class Eni:
     """An ENI as DescribeNetworkInterfaces shows it; ``attachment`` is None when it is free.
 
-    ``address`` is its primary private IPv4 address, ``secondary`` are the others; ``allocation_id`` is that of the
-    Elastic IP that is associated with it, or nothing.
+    ``address`` is its primary private IPv4 address, ``secondary`` are the others; ``elastic`` are the allocation ids of
+    the Elastic IPs that are associated with it, by private address.
     """
 
     id: str
@@ -100,24 +124,42 @@ class Eni:
     tags: Mapping[str, str] = field(default_factory=dict)
     secondary: tuple[IPv4Address, ...] = ()
     ipv6s: tuple[IPv6Address, ...] = ()
-    allocation_id: str = ""
+    elastic: Mapping[IPv4Address, str] = field(default_factory=dict)
     security_groups: tuple[str, ...] = ()
     source_check: bool = True
     delete_on_termination: bool = False
+
+    @property
+    def standing_for(self) -> str:
+        """The instance whose standing ENI this is, or nothing when it is none."""
+        return self.tags.get(STANDING_TAG, "")
 
     def occupies(self, address: Address) -> bool:
         """Does it have the address at all, as whatever?"""
         return address in (self.address, *self.secondary, *self.ipv6s)
 
     def carries(self, target: Target) -> bool:
-        """Is it there for the target: by its primary address, an IPv6 address, or its tag for an allocation?"""
+        """Does it have the target now, or, as an ENI of its own, is it there for it?
+
+        A standing ENI has it as a secondary address, or as the Elastic IP of one; another ENI as its primary address,
+        an IPv6 address, or by its tag for an allocation.
+        """
         match target:
             case IPv4Address():
-                return target == self.address
+                return target in self.secondary if self.standing_for else target == self.address
             case IPv6Address():
                 return target in self.ipv6s
+            case Allocation() if self.standing_for:
+                return target.id in self.elastic.values()
             case Allocation():
                 return self.tags.get(ALLOCATION_TAG) == target.id
+
+    def address_of(self, target: Target) -> Address:
+        """The address by which a node carries the target that this ENI carries: for an Elastic IP a private one."""
+        if not isinstance(target, Allocation):
+            return target
+        private = (address for address, allocation_id in self.elastic.items() if allocation_id == target.id)
+        return next(private, self.address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +256,20 @@ class PlumbingState(StrEnum):
 class PlumbingReport:
     """What was found after plumbing and reading back.
 
-    ``repaired`` names what had been missing, ``removed`` what had been too much, ``problem`` what is still wrong.
+    ``repaired`` names what had been missing, ``removed`` what had been too much, ``problem`` what is still wrong;
+    ``extent`` is what was asked for.
     """
 
     state: PlumbingState
     repaired: tuple[str, ...] = ()
     problem: str = ""
     removed: tuple[str, ...] = ()
+    extent: Extent = Extent.ALL
+
+    @property
+    def carries(self) -> bool:
+        """The link is there, with the address."""
+        return self.state is not PlumbingState.NO_LINK and self.extent is Extent.ALL
 
 
 class ProbeOutcome(StrEnum):
@@ -258,7 +307,7 @@ class WordState(StrEnum):
     """What the judged holder's observer says of itself.
 
     ``UNASKED``: nobody asked yet.  ``SILENT``: no answer, which a refused connection is too.  ``OTHER``: an answer,
-    but not of the judged attachment, so that it vouches for nothing.
+    but not of the judged attachment, so that it vouches for nothing.  ``LEAVING``: it asks to be relieved.
     """
 
     UNASKED = "unasked"
@@ -266,6 +315,7 @@ class WordState(StrEnum):
     OTHER = "other"
     SOUND = "sound"
     UNSOUND = "unsound"
+    LEAVING = "leaving"
 
 
 class Sight(StrEnum):
@@ -289,7 +339,8 @@ class Word:
 @dataclass(frozen=True, slots=True)
 class Peer:
     """Another node's observer: when it answered last, under which attachments it sees addresses UP, how many more
-    ENIs its node could take, and how many of the addresses it holds.
+    ENIs its node could take, how many of the addresses it holds, on which instances it saw the service answer lately,
+    and whether its own node is leaving.
     """
 
     instance_id: str
@@ -297,6 +348,8 @@ class Peer:
     sees_up: tuple[str, ...] = ()
     free_slots: int | None = None
     burden: int = 0
+    serving: tuple[str, ...] = ()
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,3 +358,19 @@ class Notice:
 
     kind: str
     detail: str
+
+
+class EvictionState(StrEnum):
+    """Whether the own pod is being evicted.  ``UNKNOWN``: the API server could not be asked, or did not say."""
+
+    EVICTED = "evicted"
+    NOT_EVICTED = "not-evicted"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """The state, and in ``detail`` what the API server says of it, or why it is unknown."""
+
+    state: EvictionState
+    detail: str = ""

@@ -8,6 +8,7 @@ checked from that very address, which shows whether it works between these two n
 
 from __future__ import annotations
 
+import http.client
 import json
 import socketserver
 import sys
@@ -18,10 +19,7 @@ from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
-
-import requests
-import requests.adapters
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from floatingip.model import Address, Attachment, Peer, Sight, Word, WordState
 
@@ -43,10 +41,13 @@ SIGHT_KEPT = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How a node holds one floating address: by which attachment, and why it does not carry it, or nothing."""
+    """How a node holds one floating address: by which attachment, why it does not carry it, or nothing, and why it asks
+    to be relieved, or nothing.
+    """
 
     attachment: str
     problem: str = ""
+    leaving: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ class Status:
 
     ``holds`` are the addresses that its node holds, by the settings' text; ``sees_up`` are the attachments under
     which its own probes are answered; ``free_slots`` is how many ENIs it could take over, None while it does not
-    know; ``peers`` are the primary addresses of those who asked lately, by instance id; ``sights`` are about the
+    know; ``serving`` are the instances on which it saw the service answer lately; ``leaving``: its node is about to
+    end; ``peers`` are the primary addresses of those who asked lately, by instance id; ``sights`` are about the
     asker, by address.
     """
 
@@ -64,6 +66,8 @@ class Status:
     holds: Mapping[str, Held] = field(default_factory=dict)
     sees_up: tuple[str, ...] = ()
     free_slots: int | None = None
+    serving: tuple[str, ...] = ()
+    leaving: bool = False
     peers: Mapping[str, str] = field(default_factory=dict)
     sights: Mapping[str, Sight] = field(default_factory=dict)
 
@@ -94,11 +98,13 @@ class StatusServer:
         live: Callable[[], str],
         ready: Callable[[], str],
         metrics: Callable[[], str],
+        look: Callable[[], None],
     ) -> None:
         self._port = port
         self._tell = tell
         self._source = source
         self._metrics = metrics
+        self._look = look
         self._checks = {"/livez": live, "/readyz": ready}
         self._askers: dict[str, tuple[str, float]] = {}
         self._sights: dict[tuple[str, str], tuple[Sight, float]] = {}
@@ -129,6 +135,8 @@ class StatusServer:
         if url.path != "/v1/word":
             return HTTPStatus.NOT_FOUND, "see /v1/word, /livez, /readyz, /metrics"
         query = parse_qs(url.query)
+        if "look" in query:
+            self._look()
         return HTTPStatus.OK, json.dumps(self._word(query.get("asker", [""])[0], asker_address, query.get("doubt", [])))
 
     def askers(self) -> dict[str, str]:
@@ -168,26 +176,14 @@ class StatusServer:
             self._checking.discard((target, asker_address))
 
     def _reaches(self, asker_address: str, source: Address) -> bool:
-        with requests.Session() as session:
-            session.trust_env = False
-            session.mount("http://", _FromAddress(source))
-            try:
-                session.get(f"http://{asker_address}:{self._port}/livez", timeout=2 * ASK_TIMEOUT)
-            except requests.RequestException:
-                return False
+        line = _Line(asker_address, self._port, 2 * ASK_TIMEOUT, source)
+        try:
+            line.get("/livez")
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            line.close()
         return True
-
-
-class _FromAddress(requests.adapters.HTTPAdapter):
-    """Connections that leave from one local address."""
-
-    def __init__(self, address: Address) -> None:
-        self._source = (str(address), 0)
-        super().__init__()
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: object) -> None:
-        """Hand the source address on to urllib3."""
-        super().init_poolmanager(connections, maxsize, block, source_address=self._source, **kwargs)
 
 
 class _Server(ThreadingHTTPServer):
@@ -237,7 +233,7 @@ class Asker:
     """
 
     def __init__(self, address: str, port: int, me: str, heard: Callable[[Answer], None]) -> None:
-        self._url = f"http://{address}:{port}/v1/word"
+        self._line = _Line(address, port, ASK_TIMEOUT)
         self._me = me
         self._heard = heard
         self._doubted: frozenset[str] = frozenset()
@@ -260,37 +256,68 @@ class Asker:
         self._doubted = targets
 
     def _run(self) -> None:
-        with requests.Session() as session:
-            session.trust_env = False
-            while not self._stopped:
-                answer = self._ask(session)
-                if not self._stopped:
-                    self._heard(answer)
-                self._hurry.wait(max(0.0, answer.asked_at + ASK_EVERY - time.monotonic()))
-                self._hurry.clear()
+        while not self._stopped:
+            answer = self._ask()
+            if not self._stopped:
+                self._heard(answer)
+            self._hurry.wait(max(0.0, answer.asked_at + ASK_EVERY - time.monotonic()))
+            self._hurry.clear()
+        self._line.close()
 
-    def _ask(self, session: requests.Session) -> Answer:
+    def _ask(self) -> Answer:
         asked_at = time.monotonic()
-        query: dict[str, str | list[str]] = {"asker": self._me, "doubt": sorted(self._doubted)}
-        status = _question(session, self._url, query)
+        status = _question(self._line, {"asker": self._me, "doubt": sorted(self._doubted)})
         return Answer(asked_at, time.monotonic(), status)
 
 
-def ask(address: str, port: int) -> Status | None:
-    """Ask one observer once; None when there is no answer."""
-    with requests.Session() as session:
-        session.trust_env = False
-        return _question(session, f"http://{address}:{port}/v1/word", {})
-
-
-def _question(session: requests.Session, url: str, query: Mapping[str, str | list[str]]) -> Status | None:
+def ask(address: str, port: int, *, look: bool = False) -> Status | None:
+    """Ask one observer once, and, with ``look``, to ask EC2 soon; None when there is no answer."""
+    line = _Line(address, port, ASK_TIMEOUT)
     try:
-        answer = session.get(url, params=query, timeout=ASK_TIMEOUT)
-        answer.raise_for_status()
-        return _status(answer.json())
-    except (requests.RequestException, ValueError, ArithmeticError, KeyError, TypeError):
+        return _question(line, {"look": "soon"} if look else {})
+    finally:
+        line.close()
+
+
+def _question(line: _Line, query: Mapping[str, str | list[str]]) -> Status | None:
+    try:
+        code, body = line.get(f"/v1/word?{urlencode(query, doseq=True)}")
+        return _status(json.loads(body)) if code == HTTPStatus.OK else None
+    except (OSError, http.client.HTTPException, ValueError, ArithmeticError, KeyError, TypeError, AttributeError):
         # Whatever is not a word is silence: only what an observer of ours says can speak for its node.
         return None
+
+
+class _Line:
+    """A connection to one observer, kept open: asked twice a second, `requests` would take most of an agent's time."""
+
+    def __init__(self, address: str, port: int, timeout: float, source: Address | None = None) -> None:
+        leaves_from = (str(source), 0) if source is not None else None
+        self._connection = http.client.HTTPConnection(address, port, timeout=timeout, source_address=leaves_from)
+
+    def close(self) -> None:
+        """Hang up; the next question connects again."""
+        self._connection.close()
+
+    def get(self, target: str) -> tuple[int, bytes]:
+        """The status and body that are answered.  Raises OSError or HTTPException."""
+        kept = self._connection.sock is not None
+        try:
+            return self._get(target)
+        except (ConnectionError, http.client.RemoteDisconnected):
+            # An observer that was started again has closed the old connection: that is not its answer.
+            if not kept:
+                raise
+            return self._get(target)
+
+    def _get(self, target: str) -> tuple[int, bytes]:
+        try:
+            self._connection.request("GET", target)
+            answer = self._connection.getresponse()
+            return answer.status, answer.read()
+        except BaseException:
+            self._connection.close()
+            raise
 
 
 class Peers:
@@ -336,8 +363,22 @@ class Peers:
             if answer is not None and status is None:
                 found.append(Peer(instance_id, heard_at))
             elif status is not None and status.name == name:
-                found.append(Peer(instance_id, heard_at, status.sees_up, status.free_slots, len(status.holds)))
+                found.append(
+                    Peer(
+                        instance_id,
+                        heard_at,
+                        status.sees_up,
+                        status.free_slots,
+                        len(status.holds),
+                        status.serving,
+                        status.leaving,
+                    )
+                )
         return tuple(found)
+
+    def addresses(self) -> dict[str, str]:
+        """The primary addresses of all who are asked, by instance id."""
+        return {instance_id: address for instance_id, (address, _) in self._askers.items()}
 
     def answer(self, instance_id: str) -> Answer | None:
         """What came of the last question to this node; None before the first."""
@@ -384,6 +425,8 @@ def word_on(answer: Answer | None, name: str, target: str, attachment: Attachmen
         return Word(WordState.OTHER, sight=sight)
     if held.attachment != attachment.id:
         return Word(WordState.OTHER, sight=sight)
+    if held.leaving:
+        return Word(WordState.LEAVING, sight=sight, detail=held.leaving)
     return Word(WordState.UNSOUND if held.problem else WordState.SOUND, sight=sight, detail=held.problem)
 
 
@@ -392,11 +435,13 @@ def _status(document: Mapping[str, Any]) -> Status:
         name=str(document["name"]),
         instance_id=str(document["instance_id"]),
         holds={
-            str(target): Held(str(held["attachment"]), str(held["problem"]))
+            str(target): Held(str(held["attachment"]), str(held["problem"]), str(held.get("leaving", "")))
             for target, held in dict(document["holds"]).items()
         },
         sees_up=tuple(str(attachment) for attachment in document["sees_up"]),
         free_slots=None if document["free_slots"] is None else int(document["free_slots"]),
+        serving=tuple(str(instance_id) for instance_id in document.get("serving", [])),
+        leaving=bool(document.get("leaving", False)),
         peers={str(instance_id): str(address) for instance_id, address in dict(document["peers"]).items()},
         sights={str(target): Sight(str(sight)) for target, sight in dict(document["sights"]).items()},
     )

@@ -8,15 +8,20 @@ production (``ec2``, ``host``, ``probe``, ``imds``) and may have a verified fake
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address
 from typing import Protocol
 
 from floatingip.model import (
     Address,
     AllocationFacts,
+    Carry,
     Eni,
+    Eviction,
+    Extent,
     Identity,
     Instance,
     Interface,
+    Notice,
     Plumbing,
     PlumbingReport,
     ProbeResult,
@@ -45,18 +50,36 @@ class Cloud(Protocol):
     def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
         """Those of the instances that EC2 knows."""
 
+    def find_instance(self, name: str) -> Instance | None:
+        """The instance of this VPC with this primary address or private DNS name, None when there is none."""
+
     def describe_subnets(self) -> tuple[Subnet, ...]:
         """All subnets of this VPC."""
 
     def describe_slots(self, instance_type: str) -> int:
         """How many ENIs an instance of this type can have on its first network card."""
 
-    def create_eni(self, target: Target, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
-        """Create the ENI for ``target``; raises ``LookAgain`` when its address is in use meanwhile.
+    def create_eni(self, target: Target | None, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
+        """Create the ENI for ``target``, or, for None, one with any address of the subnet.
+
+        Raises ``LookAgain`` when the target's address is in use meanwhile.
 
         The same ``token`` never makes a second interface; its answer may show one that was deleted meanwhile.  With an
         empty one each call is its own.
         """
+
+    def assign(self, eni_id: str, address: Address, *, reassign: bool) -> None:
+        """Begin to give the ENI the address as a secondary one.
+
+        Without ``reassign``, and always for IPv6, it raises ``LookAgain`` while another ENI has it.  Raises
+        ``NoFreeSlot`` when the ENI cannot have more.
+        """
+
+    def assign_any(self, eni_id: str) -> None:
+        """Begin to give the ENI one more private address, of EC2's choice; raises ``NoFreeSlot``."""
+
+    def unassign(self, eni_id: str, address: Address) -> None:
+        """Begin to take the address from exactly this ENI; raises ``LookAgain`` when it does not have it."""
 
     def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
         """Begin to attach at a device index that is not ``taken``; the answer is the attachment's id.
@@ -73,8 +96,8 @@ class Cloud(Protocol):
     def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
         """Add or overwrite tags of the ENI."""
 
-    def associate(self, allocation_id: str, eni_id: str) -> None:
-        """Associate an Elastic IP with the ENI's primary address.
+    def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
+        """Associate an Elastic IP with this private address of the ENI.
 
         Raises ``AddressTaken`` when it is associated with something else: it is never taken away from there.
         """
@@ -88,18 +111,21 @@ class Cloud(Protocol):
     def check_source(self, eni_id: str) -> None:
         """Switch the ENI's source/destination check on."""
 
-    def rehearse(self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str]) -> tuple[str, ...]:
+    def rehearse(
+        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, carry: Carry
+    ) -> tuple[str, ...]:
         """The IAM actions of a takeover that are denied, by dry runs of each: nothing is changed.
 
-        ``tags`` are those that our ENIs have, since a policy may depend on them.
+        ``tags`` are those that our ENIs have, since a policy may depend on them; ``eni`` is one that this node would
+        take ``target`` by.
         """
 
 
 class Host(Protocol):
     """The node's kernel networking.  All methods are idempotent; use one object from one thread."""
 
-    def plumb(self, plumbing: Plumbing) -> PlumbingReport:
-        """Configure whatever of ``plumbing`` is missing and read all of it back.
+    def plumb(self, plumbing: Plumbing, extent: Extent) -> PlumbingReport:
+        """Configure whatever of that extent of ``plumbing`` is missing, remove what is too much, read all of it back.
 
         Never raises for what the kernel refuses: that is an UNSOUND report.
         """
@@ -109,6 +135,9 @@ class Host(Protocol):
 
         Raises ``HostError`` after all of it was tried.
         """
+
+    def announce(self, plumbing: Plumbing) -> None:
+        """Tell the neighbours once which MAC the address has now; best effort, nothing is raised."""
 
     def route_probes(self, plumbing: Plumbing) -> None:
         """On a standby: send what goes to the floating address via the gateway of the primary link.
@@ -153,3 +182,19 @@ class Metadata(Protocol):
 
     def interface_with(self, address: Address) -> Interface | None:
         """The interface of this node that IMDS shows with ``address``.  Raises ``MetadataError``."""
+
+    def addresses_of(self, mac: str) -> frozenset[Address] | None:
+        """All addresses that IMDS shows on the interface with this MAC; None when it shows no such interface.
+
+        Raises ``MetadataError`` after one short try: an error is no answer.
+        """
+
+    def notice(self) -> Notice | None:
+        """What announces the end of this node, if anything does.  Raises ``MetadataError`` after one short try."""
+
+
+class Orders(Protocol):
+    """What Kubernetes has in mind for this pod."""
+
+    def eviction(self) -> Eviction:
+        """Whether this pod is being evicted, asked once, within about a second; never raises."""

@@ -27,6 +27,9 @@ from floatingip.model import Address, ProbeOutcome, ProbeResult
 TIMEOUT = 0.5
 """Seconds after which a probe counts as lost."""
 
+PAYLOAD = b"floatingip"
+"""What each request carries: without it icmplib makes up random bytes anew, which is a quarter of a probe's time."""
+
 _SOL_RAW = 255
 
 _LAYOUT = {4: (0, 3), 6: (129, 1)}
@@ -65,6 +68,7 @@ class IcmpProber:
         """`timeout`: seconds from the sending of a probe until it counts as lost."""
         self.address = address
         self.timeout = timeout
+        self._text = str(address)
         self._socket: ICMPv4Socket | ICMPv6Socket | None = None
         self._id = secrets.randbits(16)
         self._sequence = 0
@@ -85,7 +89,7 @@ class IcmpProber:
         try:
             if self._socket is None:
                 self._socket = self._open()
-            self._socket.send(ICMPRequest(str(self.address), self._id, probe.sequence))
+            self._socket.send(ICMPRequest(self._text, self._id, probe.sequence, payload=PAYLOAD))
         except (ICMPLibError, OSError) as error:
             probe.result = ProbeResult(probe.sent_at, time.monotonic(), ProbeOutcome.FAILED_HERE, _why(error))
 
@@ -147,7 +151,7 @@ class IcmpProber:
         try:
             kind, code, _, identifier, sequence = _MESSAGE.unpack_from(message)
             if kind == reply:
-                if identifier == self._id and source == str(self.address):
+                if identifier == self._id and source == self._text:
                     return _Arrival(sequence, ProbeOutcome.ANSWERED)
                 return None
             if kind == unreachable:

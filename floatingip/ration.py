@@ -1,16 +1,25 @@
 """
-Ration the moves that a misconfiguration could repeat for ever, where every observer sees it: in a tag of the ENI.
+Ration the moves that a misconfiguration could repeat for ever, where every observer sees it: in a tag of the ENI, or of
+the standing ENIs.
 
 Pure.  The tag's value lists the last moves, oldest first, as ``RULE@UNIXTIME/ATTACHMENT``, the attachment being the
 one that was taken the address from (the end of its id is enough).  A closed security group, ``nft`` missing
 everywhere or a broken service make the next move wait longer and longer, across restarts and observers.  Five minutes
 of a healthy address clear it.
+
+What is recorded of the judged attachment from ``since`` (Unix seconds) on is the move that is being made now.  An
+attachment of an ENI that moves ends with the move, so there it is all that is recorded of it; standing ENIs stay
+attached.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
+
+from floatingip.model import Carry, Target
 
 TAG = "floatingip/moves"
 
@@ -47,6 +56,11 @@ class Move:
         return self.rule == "R3"
 
 
+def key(target: Target, carry: Carry) -> str:
+    """The tag's key: a standing ENI may have several addresses."""
+    return TAG if carry is Carry.ENI else f"{TAG}/{target}"
+
+
 def parse(value: str) -> tuple[Move, ...]:
     """The moves in a tag's value; what somebody else may have written there is passed over."""
     found = (_MOVE.fullmatch(item) for item in value.split())
@@ -63,22 +77,29 @@ def record(value: str, rule: str, wall: float, attachment_id: str) -> str:
     return render((*parse(value), Move(rule, int(wall), attachment_id[-_ID_END:])))
 
 
-def recorded(value: str, attachment_id: str) -> bool:
+def merged(values: Iterable[str]) -> str:
+    """One value of those that several ENIs have: each move once, the oldest first."""
+    moves = {move for value in values for move in parse(value)}
+    return render(tuple(sorted(moves, key=lambda move: (move.wall, move.attachment))))
+
+
+def recorded(value: str, attachment_id: str, since: float = -inf) -> bool:
     """The move away from this attachment is in the tag, whoever wrote it."""
-    return any(move.attachment == attachment_id[-_ID_END:] for move in parse(value))
+    return any(move.attachment == attachment_id[-_ID_END:] and move.wall >= since for move in parse(value))
 
 
-def is_rationed(value: str, rule: str, wall: float, attachment_id: str) -> bool:
+def is_rationed(value: str, rule: str, wall: float, attachment_id: str, since: float = -inf) -> bool:
     """A move by this rule counts: always, but for R3, which does from the third within ten minutes."""
     if rule != "R3":
         return True
-    recent = [move for move in _others(value, attachment_id) if move.convicted and wall - move.wall < CONVICTION_WINDOW]
+    others = _others(value, attachment_id, since)
+    recent = [move for move in others if move.convicted and wall - move.wall < CONVICTION_WINDOW]
     return len(recent) >= 2
 
 
-def wait(value: str, wall: float, attachment_id: str) -> float:
+def wait(value: str, wall: float, attachment_id: str, since: float = -inf) -> float:
     """Seconds until the next rationed move may happen; 0 when it may now."""
-    moves = _others(value, attachment_id)
+    moves = _others(value, attachment_id, since)
     rationed = [move for index, move in enumerate(moves) if not move.convicted or _is_third(moves[: index + 1])]
     if not rationed:
         return 0.0
@@ -87,8 +108,9 @@ def wait(value: str, wall: float, attachment_id: str) -> float:
     return min(pause, max(0.0, moves[-1].wall + pause - wall))
 
 
-def _others(value: str, attachment_id: str) -> tuple[Move, ...]:
-    return tuple(move for move in parse(value) if move.attachment != attachment_id[-_ID_END:])
+def _others(value: str, attachment_id: str, since: float) -> tuple[Move, ...]:
+    judged = attachment_id[-_ID_END:]
+    return tuple(move for move in parse(value) if move.attachment != judged or move.wall < since)
 
 
 def _is_third(moves: tuple[Move, ...]) -> bool:

@@ -41,17 +41,21 @@ class Plan:
     def lines(self) -> Iterable[str]:
         """One line for each interface: what it is and what happens to it."""
         for eni in self.enis:
-            addresses = ", ".join(map(str, (eni.address, *eni.ipv6s)))
+            addresses = ", ".join(map(str, (eni.address, *eni.secondary, *eni.ipv6s)))
             where = f"detach from {eni.attachment.instance_id}, " if eni.attachment is not None else ""
-            kept = f"; {eni.allocation_id} stays allocated" if eni.allocation_id else ""
+            kept = "".join(f"; {allocation_id} stays allocated" for allocation_id in sorted(eni.elastic.values()))
             yield f"{eni.id} ({addresses}): {where}delete{kept}"
 
 
-def plan(cloud: Cloud, name: str, targets: tuple[Target, ...], *, orphans: bool) -> Plan:
-    """Our interfaces that the settings name; or, as ``orphans``, those of ours that they do not name."""
+def plan(cloud: Cloud, name: str, targets: tuple[Target, ...], *, unused: bool) -> Plan:
+    """Our interfaces, standing ones and those that the settings name; or, as ``unused``, those that nothing uses: free
+    standing ones without a floating address, and addresses' own that the settings do not name.
+    """
     ours = cloud.describe_enis(name)
-    named = tuple(eni for eni in ours if any(eni.carries(target) for target in targets))
-    return Plan(tuple(eni for eni in ours if eni not in named) if orphans else named)
+    used = {eni.id for eni in ours if any(eni.carries(target) for target in targets)}
+    if unused:
+        return Plan(tuple(e for e in ours if e.id not in used and (e.attachment is None or not e.standing_for)))
+    return Plan(tuple(eni for eni in ours if eni.id in used or eni.standing_for))
 
 
 def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
+from floatingip import ration
 from floatingip.decide import Reason, State
 from floatingip.errors import (
     AddressTaken,
@@ -32,21 +33,29 @@ from floatingip.model import (
     Allocation,
     AllocationFacts,
     AttachmentStatus,
+    Carry,
     Eni,
+    Eviction,
+    EvictionState,
     Identity,
     Instance,
     Interface,
+    Notice,
     Owner,
     PlumbingReport,
+    PlumbingState,
     Subnet,
     Target,
 )
-from floatingip.peers import Held, Peers, Status, StatusServer
-from floatingip.ports import Cloud, Host, Metadata, Prober
+from floatingip.peers import Peers, Status, StatusServer
+from floatingip.ports import Cloud, Host, Metadata, Orders, Prober
+from floatingip.serving import Serving
 from floatingip.settings import Settings
 from floatingip.telemetry import Log, Metrics
-from floatingip.threads import Backoff, HostKeeper
-from floatingip.watch import BACKOFF_DENIED, BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, Shared, Watch
+from floatingip.threads import Backoff, HostKeeper, MetadataLoop
+from floatingip.upkeep import Upkeep
+from floatingip.watch import Shared, Watch
+from floatingip.writer import BACKOFF_DENIED, BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING
 
 CLUSTER_TAG_PREFIX = "kubernetes.io/cluster/"
 CLUSTER_TAG = "eks:cluster-name"
@@ -65,8 +74,14 @@ UNSOUND_ATTACH_ENDS = 5.0
 OBLIGED_AT_MOST = 12.0
 """Seconds for which SIGTERM may be put off between a detach and its attach; the manifest's grace period is longer."""
 
+EVICTED_AT_MOST = 10.0
+"""Seconds for which an evicted holder stays until it is relieved; the manifest's grace period is longer."""
+
 ENDS_WITHIN = 0.5
 """Seconds for the kernel's last change at the end."""
+
+LOOKS_ON_REQUEST_EVERY = 5.0
+"""Seconds between two questions to EC2 that somebody else asked for: nobody may spend our rate of calls."""
 
 LIVE_WITHIN = 10.0
 """Seconds within which the deciding thread must have come by, or the agent is not alive."""
@@ -77,21 +92,29 @@ REHEARSE_EVERY = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """The world, as the runner needs it; ``prober`` makes one for an address."""
+    """The world, as the runner needs it; ``prober`` makes one for an address, ``service`` one for the service there, if
+    one is checked.
+    """
 
     cloud: Cloud
     host: Host
     prober: Callable[[Address], Prober]
     metadata: Metadata
+    orders: Orders
+    service: Callable[[Address], Prober] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What EC2 said in one look: ENIs by target, whoever's, and what else was asked."""
+    """What EC2 said in one look: ENIs by target, whoever's; all standing ones; those of ours that no target has, or
+    that are of the other way to carry; and what else was asked.
+    """
 
     asked_at: float
     enis: Mapping[Target, Eni]
+    standing: tuple[Eni, ...]
     orphans: frozenset[str]
+    mixed: str
     instances: Mapping[str, Instance]
     subnets: tuple[Subnet, ...] | None
     allocations: Mapping[Target, AllocationFacts | None]
@@ -109,8 +132,11 @@ class Agent:
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._alive_at = self._started_at = time.monotonic()
         self._stop_at: float | None = None
+        self._eviction: Eviction | None = None
+        self._asking_orders = False
         self._unsound_since: dict[Target, float] = {}
-        self._shared = Shared(me, settings.name, settings.security_groups or me.security_groups)
+        self._shared = Shared(me, settings.name, settings.security_groups or me.security_groups, settings.carry)
+        self._upkeeps: dict[str, Upkeep] = {}
         self._watches = {
             target: Watch(
                 target,
@@ -119,21 +145,32 @@ class Agent:
                 self._shared,
                 edges.cloud,
                 edges.prober,
-                self._inbox.put,
+                self._hand_over(target),
                 log.about(address=target),
+                edges.service,
             )
             for index, target in enumerate(settings.floating_ips)
         }
+        self._stale: set[Target] = set(self._watches)
+        self._doubted: frozenset[str] = frozenset()
+        self._tick_at = self._alive_at
         self._looking = self._rehearsing = False
         self._answered = False
         self._look_backoff = Backoff(BACKOFF_FIRST)
-        self._look_not_before = float("-inf")
+        self._look_not_before = self._look_asked_at = float("-inf")
+        self._look_wanted = False
         self._rehearse_at = float("-inf")
         self._complaint = self._short = ""
         self._orphans: frozenset[str] = frozenset()
-        self._peers = Peers(me.instance_id, settings.port, self._inbox.put)
+        self._peers = Peers(me.instance_id, settings.port, self._hand_over_word)
         self._server: StatusServer | None = None
+        self._serving = (
+            Serving(edges.service, self._inbox.put, settings.service_interval) if edges.service is not None else None
+        )
         self._host = HostKeeper(edges.host, self._post_report)
+        self._imds = MetadataLoop(
+            edges.metadata, self._macs_at_risk, self._post_addresses, self._post_notice, self._imds_failed
+        )
 
     # The two commands.
 
@@ -163,6 +200,7 @@ class Agent:
         """
         self._server = self._serve()
         self._host.start()
+        self._imds.start()
         while not self._stopping():
             self._step()
             self._warn_when_short()
@@ -179,8 +217,43 @@ class Agent:
     def _stopping(self) -> bool:
         if self._stop_at is None:
             return False
-        obliged = any(watch.decision.obliged for watch in self._watches.values())
-        return not obliged or time.monotonic() - self._stop_at > OBLIGED_AT_MOST
+        since = time.monotonic() - self._stop_at
+        if any(watch.decision.obliged for watch in self._watches.values()):
+            return since > OBLIGED_AT_MOST
+        if self._server is None or not any(watch.decision.state is State.HOLDER for watch in self._watches.values()):
+            return True
+        if self._eviction is None:
+            self._ask_orders()
+            return since > ENDS_WITHIN + ENDS_WITHIN
+        return self._eviction.state is not EvictionState.EVICTED or since > EVICTED_AT_MOST
+
+    def _ask_orders(self) -> None:
+        """A deleted pod ends, and its holder's plumbing goes on serving; an evicted one is relieved first."""
+        if self._asking_orders:
+            return
+
+        def job() -> None:
+            eviction = self._edges.orders.eviction()
+            self._hand_over()(lambda: self._asked_orders(eviction))
+
+        self._asking_orders = True
+        threading.Thread(target=job, name="orders", daemon=True).start()
+
+    def _asked_orders(self, eviction: Eviction) -> None:
+        self._eviction = eviction
+        match eviction.state:
+            case EvictionState.EVICTED:
+                self._leave("the pod is evicted")
+            case EvictionState.UNKNOWN:
+                self._log.warning("orders", f"not known whether this pod is evicted: {eviction.detail}")
+            case EvictionState.NOT_EVICTED:
+                pass
+
+    def _leave(self, why: str) -> None:
+        """The node is about to end: ask to be relieved of what it holds, and come last for the rest."""
+        if why != self._shared.leaving:
+            self._log.warning("leaving", why) if why else self._log.info("leaving", "no longer")
+        self._shared.leaving = why
 
     def _hopeless(self, watch: Watch) -> FloatingIPError | None:
         """What waiting cannot mend."""
@@ -206,45 +279,103 @@ class Agent:
             said = "EC2 has not answered; the observer goes on trying"
             self._log.warning("attach", said, address=watch.target, seconds=seconds)
             return True
-        if decision.reason is Reason.UNSOUND_HERE:
+        unsound = watch.report is not None and watch.report.state is PlumbingState.UNSOUND
+        if decision.reason is Reason.UNSOUND_HERE or unsound:
             since = self._unsound_since.setdefault(watch.target, now)
             if now - since > UNSOUND_ATTACH_ENDS:
-                said = "held but not plumbed; the observer goes on trying"
-                self._log.error("attach", said, address=watch.target, problem=decision.detail)
+                said = "not plumbed; the observer goes on trying"
+                problem = watch.report.problem if watch.report is not None else ""
+                self._log.error("attach", said, address=watch.target, problem=problem)
                 return True
         held = (AttachmentStatus.ATTACHING, AttachmentStatus.ATTACHED)
-        return attachment is not None and attachment.instance_id != self._me.instance_id and attachment.status in held
+        if attachment is None or attachment.instance_id == self._me.instance_id or attachment.status not in held:
+            return False
+        return self._is_ready_ahead(watch)
+
+    def _is_ready_ahead(self, watch: Watch) -> bool:
+        """All that a later takeover would need to find on this node is there."""
+        return self._settings.carry is Carry.ENI or (watch.is_plumbed_ahead() and not watch.obstacle())
 
     # The loop.
 
     def _step(self) -> None:
-        """Wait for news, take all there is, decide for every address, act."""
+        """Wait for news, take all there is, decide for every address that has any, act."""
         self._take_news()
-        self._alive_at = time.monotonic()
-        self._follow_peers()
-        others = self._peers.others(self._shared.name)
-        burden = sum(watch.burdens() for watch in self._watches.values())
-        for target, watch in self._watches.items():
-            watch.hear(self._peers.answer(watch.holder()))
-            # What one address begins counts for the next one at once: a node claims them one by one.
-            burden -= watch.burdens()
-            watch.step(others, burden)
-            burden += watch.burdens()
-            self._host.want(target, watch.wanted())
+        now = self._alive_at = time.monotonic()
+        doubted = frozenset(str(target) for target, watch in self._watches.items() if watch.health.in_doubt)
+        tick = now >= self._tick_at
+        if tick or doubted != self._doubted:
+            self._doubted = doubted
+            self._follow_peers()
+        if tick:
+            self._tick_at = now + TICK
+            self._stale.update(self._watches)
+            if self._serving is not None:
+                self._serving.follow(self._peers.addresses())
+                self._shared.seen_serving = self._serving.seen(now)
+            for upkeep in self._upkeeps.values():
+                upkeep.step(holds=any(watch.is_here() for watch in self._watches.values()))
+        if self._stale:
+            self._decide()
         if not self._looking and time.monotonic() >= self._look_due():
             self._begin_look()
 
+    def _decide(self) -> None:
+        """Judge every address of which there is news, or which was not judged for a while."""
+        others = self._peers.others(self._shared.name)
+        burden = sum(watch.burdens() for watch in self._watches.values())
+        for target in [target for target in self._watches if target in self._stale]:
+            watch = self._watches[target]
+            watch.hear(self._peers.answer(watch.holder()))
+            # What one address begins counts for the next one at once: a node claims them one by one.
+            burden -= watch.burdens()
+            was_holder = watch.decision.state is State.HOLDER
+            watch.step(others, burden)
+            burden += watch.burdens()
+            self._host.want(target, watch.wanted())
+            if watch.decision.state is State.HOLDER and not was_holder:
+                self._host.announce(target)
+        self._stale.clear()
+
     def _take_news(self) -> None:
-        wait = TICK if self._looking else min(TICK, max(0.01, self._look_due() - time.monotonic()))
+        now = time.monotonic()
+        due = self._tick_at if self._looking else min(self._tick_at, self._look_due())
         try:
-            self._inbox.get(timeout=wait)()
+            self._inbox.get(timeout=max(0.0, due - now) if due > now else 0.001)()
             while True:
                 self._inbox.get_nowait()()
         except Empty:
             pass
 
+    def _hand_over(self, target: Target | None = None) -> Callable[[Callable[[], None]], None]:
+        """How other threads hand over what they found: about one address, or about all of them."""
+
+        def post(news: Callable[[], None]) -> None:
+            def take() -> None:
+                news()
+                self._stale.update(self._watches if target is None else (target,))
+
+            self._inbox.put(take)
+
+        return post
+
+    def _hand_over_word(self, news: Callable[[], None]) -> None:
+        """What other observers say matters at once for what is in doubt, and soon enough for the rest."""
+
+        def take() -> None:
+            news()
+            self._stale.update(target for target, watch in self._watches.items() if watch.health.in_doubt)
+
+        self._inbox.put(take)
+
     def _look_due(self) -> float:
-        return max(min(watch.look_due() for watch in self._watches.values()), self._look_not_before)
+        due = min(watch.look_due() for watch in self._watches.values())
+        due = (
+            self._alive_at
+            if self._look_wanted
+            else min([due, *(upkeep.now.look_at for upkeep in self._upkeeps.values())])
+        )
+        return max(due, self._look_not_before)
 
     def _follow_peers(self) -> None:
         holders: dict[str, Address] = {}
@@ -252,12 +383,11 @@ class Agent:
             instance = self._shared.instances.get(watch.holder())
             if instance is not None and instance.address is not None:
                 holders[instance.id] = instance.address
-        doubted = frozenset(str(target) for target, watch in self._watches.items() if watch.health.in_doubt)
         askers = self._server.askers() if self._server is not None else {}
-        self._peers.follow(holders, askers, doubted, self._alive_at)
+        self._peers.follow(holders, askers, self._doubted, self._alive_at)
 
     def _post_report(self, target: Target, report: PlumbingReport) -> None:
-        self._inbox.put(lambda: self._watches[target].reconciled(report))
+        self._hand_over(target)(lambda: self._watches[target].reconciled(report))
 
     # EC2: one question for all addresses.
 
@@ -273,22 +403,24 @@ class Agent:
                 seen = self._look(asked_at, name, known, judging=judging, need_subnets=need_subnets)
             except CloudError as error:
                 failure, interfaces = error, self._interfaces_by_metadata() if silent else {}
-                self._inbox.put(lambda: self._look_failed(failure, interfaces))
+                self._hand_over()(lambda: self._look_failed(failure, interfaces))
             else:
-                self._inbox.put(lambda: self._looked(seen))
+                self._hand_over()(lambda: self._looked(seen))
 
-        self._looking = True
+        self._looking, self._look_wanted = True, False
         threading.Thread(target=job, name="look", daemon=True).start()
 
     def _look(self, asked_at: float, name: str, known: frozenset[str], *, judging: bool, need_subnets: bool) -> _Seen:
-        cloud, me = self._edges.cloud, self._me.instance_id
+        cloud, me, settings = self._edges.cloud, self._me.instance_id, self._settings
         instances = dict(cloud.describe_instances(frozenset((me,)))) if me not in known else {}
         name = name or (cluster_name(instances[me].tags) if me in instances else "")
         ours = cloud.describe_enis(name) if name else ()
+        standing = tuple(eni for eni in ours if eni.standing_for)
+        usable = standing if settings.carry is Carry.ADDRESS else tuple(eni for eni in ours if not eni.standing_for)
         # Should an allocation have two, all observers choose the same one.
-        ranked = sorted(ours, key=lambda eni: (not eni.allocation_id, eni.attachment is None, eni.id), reverse=True)
-        enis = {target: eni for target in self._settings.floating_ips for eni in ranked if eni.carries(target)}
-        absent = [target for target in self._settings.floating_ips if target not in enis]
+        ranked = sorted(usable, key=lambda eni: (not eni.elastic, eni.attachment is None, eni.id), reverse=True)
+        enis = {target: eni for target in settings.floating_ips for eni in ranked if eni.carries(target)}
+        absent = [target for target in settings.floating_ips if target not in enis]
         addresses = frozenset(target for target in absent if not isinstance(target, Allocation))
         if addresses:
             # What has a missing address is not ours, or ours with a tag that is not shown yet.
@@ -296,17 +428,18 @@ class Agent:
                 enis.update({target: eni for target in addresses if eni.occupies(target)})
         allocations: dict[Target, AllocationFacts | None] = {
             target: cloud.describe_allocation(target.id)
-            for target in self._settings.floating_ips
-            if isinstance(target, Allocation) and (target not in enis or enis[target].allocation_id != target.id)
+            for target in settings.floating_ips
+            if isinstance(target, Allocation) and (target not in enis or target.id not in enis[target].elastic.values())
         }
         holders = frozenset(eni.attachment.instance_id for eni in enis.values() if eni.attachment is not None)
+        ended = frozenset(eni.standing_for for eni in standing if eni.attachment is None)
         wanted = frozenset(filter(None, (*holders, me)))
-        if judging or not wanted <= known | instances.keys():
-            instances.update(cloud.describe_instances(wanted))
-        orphans = frozenset(eni.id for eni in ours if eni not in enis.values())
-        return _Seen(
-            asked_at, enis, orphans, instances, cloud.describe_subnets() if need_subnets else None, allocations
-        )
+        if judging or ended or not wanted <= known | instances.keys():
+            instances.update(cloud.describe_instances(wanted | ended))
+        mixed = ", ".join(sorted(eni.id for eni in ours if eni not in usable))
+        orphans = frozenset(eni.id for eni in ours if not eni.standing_for and eni not in enis.values())
+        subnets = cloud.describe_subnets() if need_subnets else None
+        return _Seen(asked_at, enis, standing, orphans, mixed, instances, subnets, allocations)
 
     def _interfaces_by_metadata(self) -> Mapping[Target, Interface]:
         """The links with our addresses, as IMDS shows them."""
@@ -339,13 +472,30 @@ class Agent:
         if seen.orphans - self._orphans:
             left = ", ".join(sorted(seen.orphans))
             self._log.warning(
-                "orphans", f"ours, but not in FLOATING_IP: {left}; `floatingip release --orphans` ends them"
+                "orphans", f"ours, but not in FLOATING_IP: {left}; `floatingip release --unused` ends them"
             )
         self._orphans = seen.orphans
+        shared.mixed = seen.mixed
         for target, watch in self._watches.items():
             if target in seen.allocations:
                 watch.found_allocation(seen.allocations[target])
-            watch.looked(Owner(seen.asked_at, seen.enis.get(target), seen.instances))
+            key = ration.key(target, self._settings.carry)
+            records = {eni.id: eni.tags[key] for eni in seen.standing if eni.tags.get(key)}
+            watch.looked(Owner(seen.asked_at, seen.enis.get(target), seen.instances), records)
+        self._keep_up(seen)
+
+    def _keep_up(self, seen: _Seen) -> None:
+        """Where addresses move, this node needs a standing ENI in every subnet that has one."""
+        if self._settings.carry is Carry.ENI:
+            return
+        for subnet in filter(None, (watch.subnet() for watch in self._watches.values())):
+            if subnet.id not in self._upkeeps:
+                self._upkeeps[subnet.id] = Upkeep(
+                    subnet, self._settings, self._shared, self._edges.cloud, self._hand_over(), self._log
+                )
+        for upkeep in self._upkeeps.values():
+            upkeep.looked(seen.asked_at, seen.standing, seen.instances, frozenset(seen.enis))
+            upkeep.step(holds=any(watch.is_here() for watch in self._watches.values()))
 
     def _look_failed(self, error: CloudError, interfaces: Mapping[Target, Interface]) -> None:
         self._looking = False
@@ -356,7 +506,7 @@ class Agent:
             if str(error) != self._complaint:
                 self._log.error("denied", str(error), action=error.action)
             for watch in self._watches.values():
-                watch.final = error
+                watch.fail(error)
         else:
             in_doubt = any(watch.health.in_doubt for watch in self._watches.values())
             pause = self._look_backoff.pause(BACKOFF_MOVING if in_doubt else BACKOFF_LAST)
@@ -364,6 +514,29 @@ class Agent:
                 self._log.warning("ec2", f"{error}; trying again", retry_in=pause)
         self._complaint = str(error)
         self._look_not_before = time.monotonic() + pause
+
+    # IMDS.
+
+    def _macs_at_risk(self) -> frozenset[str]:
+        """Called from the thread that asks IMDS."""
+        return frozenset(filter(None, (watch.mac_at_risk() for watch in list(self._watches.values()))))
+
+    def _post_addresses(self, mac: str, addresses: frozenset[Address] | None, asked_at: float) -> None:
+        def found() -> None:
+            for watch in self._watches.values():
+                watch.found_addresses(mac, addresses or frozenset(), asked_at)
+
+        self._inbox.put(found)
+
+    def _post_notice(self, notice: Notice | None) -> None:
+        self._hand_over()(lambda: self._noticed(notice))
+
+    def _noticed(self, notice: Notice | None) -> None:
+        if self._eviction is None or self._eviction.state is not EvictionState.EVICTED:
+            self._leave(f"{notice.kind}: {notice.detail}" if notice is not None else "")
+
+    def _imds_failed(self, error: MetadataError) -> None:
+        self._log.warning("imds", str(error))
 
     # Before the failure.
 
@@ -373,19 +546,20 @@ class Agent:
         subnet = next((watch.subnet() for watch in self._watches.values() if watch.subnet() is not None), None)
         if self._rehearsing or time.monotonic() < self._rehearse_at or mine is None or subnet is None:
             return
-        enis = [watch.owner.eni for watch in self._watches.values() if watch.owner is not None and watch.owner.eni]
-        eni, name = enis[0] if enis else None, self._shared.name
+        found = [(eni, target) for target, watch in self._watches.items() if (eni := watch.own_eni()) is not None]
+        eni, target = found[0] if found else (None, self._settings.floating_ips[0])
+        name, carry = self._shared.name, self._settings.carry
 
         def job() -> None:
             try:
                 slots = self._shared.slots or self._edges.cloud.describe_slots(mine.type)
                 me = self._edges.cloud.describe_instances(frozenset((mine.id,)))
-                denied = self._edges.cloud.rehearse(eni, subnet, mine.id, {OWNER_TAG: name})
+                denied = self._edges.cloud.rehearse(eni, subnet, mine.id, {OWNER_TAG: name}, target, carry)
             except CloudError as error:
                 failure = error
-                self._inbox.put(lambda: self._rehearsal_failed(failure))
+                self._hand_over()(lambda: self._rehearsal_failed(failure))
             else:
-                self._inbox.put(lambda: self._rehearsed(slots, me, denied))
+                self._hand_over()(lambda: self._rehearsed(slots, me, denied))
 
         self._rehearsing = True
         self._rehearse_at = time.monotonic() + REHEARSE_EVERY
@@ -402,7 +576,7 @@ class Agent:
         shared.denied = denied
         if denied:
             self._rehearse_at = time.monotonic() + BACKOFF_DENIED
-        if shared.free_slots() == 0:
+        if shared.carry is Carry.ENI and shared.free_slots() == 0:
             self._log.warning("rehearsal", f"this node could take nothing over: all {slots} ENI slots are in use")
 
     def _rehearsal_failed(self, error: CloudError) -> None:
@@ -442,6 +616,7 @@ class Agent:
                 self._not_live,
                 self._not_ready,
                 self._scrape,
+                self._look_soon,
             )
         except OSError as error:
             raise HostError(
@@ -456,14 +631,21 @@ class Agent:
         return Status(
             name=self._shared.name,
             instance_id=self._me.instance_id,
-            holds={
-                str(watch.target): Held(watch.decision.attachment_id, watch.problem_here())
-                for watch in watches
-                if watch.decision.state is State.HOLDER
-            },
+            holds={str(watch.target): held for watch in watches if (held := watch.held()) is not None},
             sees_up=tuple(filter(None, (watch.sees_up() for watch in watches))),
             free_slots=self._shared.free_slots(),
+            serving=self._shared.seen_serving,
+            leaving=bool(self._shared.leaving),
         )
+
+    def _look_soon(self) -> None:
+        """Somebody says that EC2 has news; called from the server's threads."""
+        self._inbox.put(self._asked_to_look)
+
+    def _asked_to_look(self) -> None:
+        if self._alive_at - self._look_asked_at > LOOKS_ON_REQUEST_EVERY:
+            self._look_asked_at = self._alive_at
+            self._look_wanted = True
 
     def _source(self, target: str) -> Address | None:
         """The address that the target of this text is carried by; called from the server's threads."""

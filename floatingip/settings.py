@@ -9,6 +9,7 @@ and where it came from.  Every setting is documented here, once: its unit, its d
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Any
 import yaml
 
 from floatingip.errors import ConfigurationError
-from floatingip.model import Allocation, Target
+from floatingip.model import Allocation, Carry, Target
 
 DEFAULT_PATH = Path("/etc/floatingip/settings.yaml")
 
@@ -32,6 +33,8 @@ KERNELS_TABLES = (253, 254, 255)
 
 FIRST_CNI_PRIORITY = 1024
 """The VPC CNI's rules between 512 and this one are nobody's."""
+
+_SERVICE = re.compile(r"(?P<kind>tcp|http):(?P<port>[1-9][0-9]{0,4})(?P<path>/[!-~]*)?")
 
 Check = Callable[[Any], str]
 """Says what a value should have been, or nothing when it is fine."""
@@ -75,6 +78,16 @@ def _name(value: Any) -> str:
     return "" if sound else "a text of 1 to 128 printable characters"
 
 
+def _carry(value: Any) -> str:
+    return "" if value in tuple(Carry) else "eni or address"
+
+
+def _service(value: Any) -> str:
+    return (
+        "" if isinstance(value, str) and _SERVICE.fullmatch(value) else "tcp:PORT or http:PORT/PATH, such as tcp:30007"
+    )
+
+
 def _groups(value: Any) -> str:
     sound = isinstance(value, list) and all(isinstance(group, str) and group.startswith("sg-") for group in value)
     return "" if sound else "a list of ids of security groups, such as [sg-0123456789abcdef0]"
@@ -97,6 +110,11 @@ class Settings:
     instance's own tag ``kubernetes.io/cluster/NAME`` says, so that two clusters in one VPC never take each
     other's."""
 
+    carry: Carry = _setting(Carry.ENI, _carry)  # noqa: RUF009  # it makes a field
+    """What moves at a failover.  ``eni``: an ENI with the address, detached and attached, which takes EC2 5 to 60 s.
+    ``address``: the address, between ENIs that each node has ahead of time, which takes 1 to 2 s.  Default: eni, as the
+    AWS sample did it, since a running deployment must not change it: scale to 0 and ``floatingip release`` first."""
+
     port: int = _setting(9807, _whole(1, 29999))
     """TCP port of the observers' read-only status on the node's primary address.  Default: 9807, which neither
     Kubernetes, nor the VPC CNI, nor the node exporters use; below the NodePorts."""
@@ -117,6 +135,23 @@ class Settings:
     fall: int = _setting(5, _whole(1, 100))
     """Lost probes in a row until it counts as down.  Default: 5, which spans 1.25 s from the first one's start with the
     other defaults: longer than a stall or one lost SYN, and a dead node is still found within 1.5 s."""
+
+    service: str = _setting("", _service)
+    """What else must answer at the floating address: ``tcp:PORT`` or ``http:PORT/PATH``, such as tcp:30007.  Default:
+    nothing, since a service without a ready pod answers nowhere, and a move does not mend that."""
+
+    service_interval: float = _setting(1.0, _seconds(0.1, 60))
+    """Seconds between two checks of the service.  Default: 1, a connection a second from each standby."""
+
+    service_timeout: float = _setting(1.0, _seconds(0.1, 60))
+    """Seconds until a check of the service without an answer counts as lost.  Default: 1."""
+
+    service_rise: int = _setting(2, _whole(1, 100))
+    """Checks of the service passed in a row until it counts as up.  Default: 2, as for the address."""
+
+    service_fall: int = _setting(5, _whole(1, 100))
+    """Checks of the service lost in a row until it counts as down.  Default: 5, since a pod that is replaced is away
+    for some seconds, on every node."""
 
     settle: float = _setting(60.0, _seconds(5, 3600))
     """Seconds that an address which never answered since it was attached is given, while nothing is heard of its
@@ -152,6 +187,12 @@ class Settings:
     address' two.  Default: 900, in the gap that the VPC CNI leaves free from 513 to 1023."""
 
     @property
+    def service_check(self) -> tuple[str, int, str] | None:
+        """The service's kind (tcp or http), port and path; None when none is checked."""
+        found = _SERVICE.fullmatch(self.service)
+        return (found["kind"], int(found["port"]), found["path"] or "/") if found else None
+
+    @property
     def conviction_span(self) -> float:
         """Seconds from the start of the first lost probe until the last one needed for a verdict is known to be
         lost.
@@ -175,6 +216,7 @@ def lost_probes_span(fall: int, interval: float, fast_interval: float, timeout: 
     return sent + timeout
 
 
+@functools.cache
 def mark_values(mask: int) -> tuple[int, ...]:
     """All values of the mask's bits but zero, beginning with the highest bit alone."""
     bits = [1 << bit for bit in range(32) if mask >> bit & 1][::-1]
@@ -207,7 +249,7 @@ def load(environ: Mapping[str, str], path: Path) -> Settings:
 
 def _as(default: Any, value: Any) -> Any:
     """The value in its setting's type: YAML has whole numbers where seconds are meant, and lists."""
-    return type(default)(value) if isinstance(default, float | tuple) else value
+    return type(default)(value) if isinstance(default, float | tuple | Carry) else value
 
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Settings) if field.name != "floating_ips"}
@@ -274,6 +316,11 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             f"fall: {settings.fall} lost probes in {settings.conviction_span:g} s would convict a holder for a"
             f" short stall; raise fall, probe_interval or probe_timeout until they span more than {CONVICTION_SPAN:g} s"
         )
+    check = settings.service_check
+    if check is not None and check[1] > 65535:
+        yield f"service: {settings.service} has a port above 65535; give the NodePort, such as tcp:30007"
+    if check is not None and check[0] == "tcp" and check[2] != "/":
+        yield f"service: {settings.service} has a path, which TCP knows none; give http:{check[1]}{check[2]}"
     if settings.settle <= settings.conviction_span:
         yield (
             f"settle: {settings.settle:g} s is no longer than the {settings.conviction_span:g} s that losing"

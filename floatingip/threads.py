@@ -13,18 +13,38 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from floatingip.errors import HostError
-from floatingip.model import Plumbing, PlumbingReport, PlumbingState, ProbeResult, Target
-from floatingip.ports import Host, Prober
+from floatingip.errors import HostError, MetadataError
+from floatingip.model import Address, Extent, Notice, Plumbing, PlumbingReport, PlumbingState, ProbeResult, Target
+from floatingip.ports import Host, Metadata, Prober
 
-HOST_CHECK = 1.0
-"""Seconds between two checks of the plumbing without any netlink event."""
+HOST_CHECK = 5.0
+"""Seconds after which the next address' plumbing is checked without any netlink event: at each event all of them are,
+so this is for what events do not tell.
+"""
+
+HOST_RETRY = 1.0
+"""Seconds until what could not be repaired is tried again."""
+
+ANNOUNCED_FOR = 5.0
+"""Seconds for which an address that came is announced; MetalLB does it as long."""
+
+ANNOUNCE_EVERY = 0.2
+"""Seconds between two announcements: EC2 moves the address a moment after it accepted the call, and drops what is
+announced too early.
+"""
 
 CLEAN_CHECK = 30.0
 """Seconds between two looks for leftovers on a node that does not carry the address."""
 
 SETTLE_EVENTS = 0.02
 """Seconds left between two checks, so that a burst of netlink events costs one or two of them."""
+
+
+METADATA_EVERY = 1.0
+"""Seconds between two questions to IMDS whether the address is still here."""
+
+NOTICE_EVERY = 5.0
+"""Seconds between two questions to IMDS for notices; the shortest of them, spot's, comes two minutes ahead."""
 
 
 class Backoff:
@@ -49,10 +69,10 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the kernel should be like for one address: ``carried`` wherever the link is, or not even there."""
+    """What the kernel should be like for one address: so much of the plumbing, wherever the link is."""
 
     plumbing: Plumbing
-    carried: bool
+    extent: Extent
 
 
 @dataclass
@@ -64,13 +84,14 @@ class _Kept:
     wanted: Wanted
     report: PlumbingReport | None = None
     clean_at: float = float("-inf")
+    announced_until: float = float("-inf")
 
 
 class HostKeeper:
-    """Keeps the kernel as it should be for every address: at once on netlink events, and every second anyway.
+    """Keeps the kernel as it should be for every address: at once on netlink events, and now and then anyway.
 
-    A node without the link, or that must not carry the address, gets the route for its probes instead; that nothing
-    else is left there is only looked at when something changed, and now and then.
+    A node that does not carry the address gets the route for its probes; that nothing else is left where there is no
+    link is only looked at when something changed, and now and then.
     """
 
     def __init__(self, host: Host, reconciled: Callable[[Target, PlumbingReport], None]) -> None:
@@ -78,6 +99,8 @@ class HostKeeper:
         self._reconciled = reconciled
         self._wanted: dict[Target, Wanted] = {}
         self._kept: dict[Target, _Kept] = {}
+        self._announce_anew: set[Target] = set()
+        self._checked: list[Target] = []
         self._wake = threading.Event()
         self._ending = False
         self._ended = threading.Event()
@@ -93,6 +116,11 @@ class HostKeeper:
             self._wanted[target] = wanted
             self._wake.set()
 
+    def announce(self, target: Target) -> None:
+        """Tell the neighbours for some seconds which MAC the address has now, if it is here."""
+        self._announce_anew.add(target)
+        self._wake.set()
+
     def end(self, within: float) -> None:
         """Stop keeping, and leave no probe route behind; a holder's plumbing stays, and goes on serving."""
         self._ending = True
@@ -100,16 +128,46 @@ class HostKeeper:
         self._ended.wait(within)
 
     def _run(self) -> None:
+        check_at = announce_at = time.monotonic()
         while not self._ending:
-            self._wake.wait(HOST_CHECK)
+            announcing = [kept for kept in self._kept.values() if kept.announced_until > time.monotonic()]
+            due = min(check_at, announce_at) if announcing else check_at
+            changed = self._wake.wait(max(0.0, due - time.monotonic()))
             self._wake.clear()
-            for target, wanted in list(self._wanted.items()):
-                if not self._ending:
-                    self._keep(target, wanted)
+            if changed or time.monotonic() >= check_at:
+                for target, wanted in self._due(everything=changed):
+                    if not self._ending:
+                        self._keep(target, wanted)
+                troubled = any(kept.report is not None and kept.report.problem for kept in self._kept.values())
+                check_at = time.monotonic() + (HOST_RETRY if troubled else HOST_CHECK)
+            if time.monotonic() >= announce_at:
+                announce_at = time.monotonic() + ANNOUNCE_EVERY
+                self._announce()
             time.sleep(SETTLE_EVENTS)
         for target, kept in self._kept.items():
             self._unroute(target, kept.wanted.plumbing)
         self._ended.set()
+
+    def _due(self, *, everything: bool) -> list[tuple[Target, Wanted]]:
+        """All, those first that changed; or the next one, with those that have a problem."""
+        wanted = list(self._wanted.items())
+        if everything:
+            return sorted(wanted, key=lambda item: item[0] in self._kept and self._kept[item[0]].wanted == item[1])
+        if not self._checked:
+            self._checked = [target for target, _ in wanted]
+        following = self._checked.pop(0) if self._checked else None
+        kept = self._kept
+        return [(t, w) for t, w in wanted if t == following or (t in kept and (r := kept[t].report) and r.problem)]
+
+    def _announce(self) -> None:
+        now = time.monotonic()
+        while self._announce_anew:
+            kept = self._kept.get(self._announce_anew.pop())
+            if kept is not None:
+                kept.announced_until = now + ANNOUNCED_FOR
+        for kept in self._kept.values():
+            if now < kept.announced_until and kept.report is not None and kept.report.carries:
+                self._host.announce(kept.wanted.plumbing)
 
     def _keep(self, target: Target, wanted: Wanted) -> None:
         kept = self._kept.get(target)
@@ -120,18 +178,25 @@ class HostKeeper:
         report = self._reconcile(kept)
         if report is not None and (report != kept.report or report.repaired or report.removed):
             kept.report = report
+            if report.carries and {"address", "link-up"}.intersection(report.repaired):
+                self._announce_anew.add(target)
             self._reconciled(target, report)
 
     def _reconcile(self, kept: _Kept) -> PlumbingReport | None:
         """What was found; None when nothing needed a look."""
-        plumbing, report = kept.wanted.plumbing, PlumbingReport(PlumbingState.NO_LINK)
+        plumbing, extent = kept.wanted.plumbing, kept.wanted.extent
+        report = PlumbingReport(PlumbingState.NO_LINK, extent=extent)
         try:
-            if kept.wanted.carried:
-                report = self._host.plumb(plumbing)
-            if report.state is not PlumbingState.NO_LINK:
+            if extent is not Extent.NOTHING:
+                report = self._host.plumb(plumbing, extent)
+            if report.carries:
                 if kept.clean_at > float("-inf") or kept.report is None:
                     self._host.unroute_probes(plumbing)
                 kept.clean_at = float("-inf")
+                return report
+            if report.state is not PlumbingState.NO_LINK:
+                self._host.route_probes(plumbing)
+                kept.clean_at = time.monotonic()
                 return report
             if time.monotonic() - kept.clean_at < CLEAN_CHECK:
                 return None
@@ -191,3 +256,46 @@ class ProbeLoop:
                 sent_at = now
             for result in self._prober.collect(sent_at + self._interval()):
                 self._probed(result)
+
+
+class MetadataLoop:
+    """Asks IMDS, every second what addresses the interfaces with ``macs()`` have, and now and then for notices.
+
+    ``found`` gets each answer, by MAC and with the time it was asked at: None for an interface that IMDS does not show.
+    Errors are no answers; that they are there is told once by ``failed``.
+    """
+
+    def __init__(
+        self,
+        metadata: Metadata,
+        macs: Callable[[], frozenset[str]],
+        found: Callable[[str, frozenset[Address] | None, float], None],
+        noticed: Callable[[Notice | None], None],
+        failed: Callable[[MetadataError], None],
+    ) -> None:
+        self._metadata = metadata
+        self._macs = macs
+        self._found = found
+        self._noticed = noticed
+        self._failed = failed
+
+    def start(self) -> None:
+        """Begin to ask."""
+        threading.Thread(target=self._run, name="imds", daemon=True).start()
+
+    def _run(self) -> None:
+        notice_at, complained = float("-inf"), False
+        while True:
+            asked_at = time.monotonic()
+            try:
+                for mac in self._macs():
+                    self._found(mac, self._metadata.addresses_of(mac), asked_at)
+                if asked_at >= notice_at:
+                    notice_at = asked_at + NOTICE_EVERY
+                    self._noticed(self._metadata.notice())
+                complained = False
+            except MetadataError as error:
+                if not complained:
+                    self._failed(error)
+                complained = True
+            time.sleep(max(0.0, asked_at + METADATA_EVERY - time.monotonic()))

@@ -8,32 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from floatingip import health as probing
-from floatingip.decide import (
-    Associate,
-    Attach,
-    Carry,
-    CheckSource,
-    Create,
-    Decision,
-    Detach,
-    KeepAfterTermination,
-    Memory,
-    Reason,
-    SetGroups,
-    State,
-    Tag,
-    View,
-    Write,
-    decide,
-)
-from floatingip.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
+from floatingip.decide import Decision, Reason, State, decide
+from floatingip.errors import CloudError, Denied
 from floatingip.health import Health, HealthState
 from floatingip.model import (
     ALLOCATION_TAG,
@@ -42,10 +24,11 @@ from floatingip.model import (
     Allocation,
     AllocationFacts,
     Attachment,
+    Carry,
+    Eni,
     Identity,
     Instance,
     Interface,
-    Network,
     Owner,
     Peer,
     Plumbing,
@@ -56,11 +39,15 @@ from floatingip.model import (
     Target,
     Word,
 )
-from floatingip.peers import Answer, word_on
+from floatingip.peers import Answer, Held, word_on
 from floatingip.ports import Cloud, Prober
 from floatingip.settings import Settings, mark_values
+from floatingip.standing import Standing
 from floatingip.telemetry import Log
-from floatingip.threads import Backoff, ProbeLoop, Wanted
+from floatingip.threads import ProbeLoop, Wanted
+from floatingip.view import Memory, View, sighting
+from floatingip.writer import Making, Writer
+from floatingip.writes import Assign, Associate, Attach, Detach, Unassign, Write
 
 CALM = frozenset({Reason.ANSWERS, Reason.HELD_HERE})
 """Reasons for which EC2 need not be asked at a certain time."""
@@ -71,12 +58,14 @@ FULL_FOR = 60.0
 PEACE_JITTER = 5.0
 """Seconds by which a question to EC2 in peace is put off at random, so that the agents do not ask all at once."""
 
-BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, BACKOFF_DENIED = 0.5, 15.0, 2.0, 60.0
-"""Seconds to wait after EC2 failed: at first, at most in peace, at most while something is wrong, and after a
-denial."""
-
-NEEDED = frozenset({"ec2:AttachNetworkInterface", "ec2:DetachNetworkInterface"})
+NEEDED = {
+    Carry.ENI: frozenset({"ec2:AttachNetworkInterface", "ec2:DetachNetworkInterface"}),
+    Carry.ADDRESS: frozenset({"ec2:AssignPrivateIpAddresses", "ec2:UnassignIpv6Addresses"}),
+}
 """Permissions without which no takeover is possible."""
+
+LACKED_BY_IMDS = 3
+"""Answers of IMDS, a second apart, that must lack the address that was shown before it counts as lost (R10)."""
 
 ROUTER_V6 = IPv6Address("fe80:ec2::1")
 """The VPC router, on every link."""
@@ -88,23 +77,60 @@ class Shared:
 
     ``name`` is whose ENIs are ours, or nothing while that is unknown; ``subnets`` is None until EC2 told them;
     ``slots`` is how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry
-    runs showed denied; ``slots_changed``: this instance should be described anew.
+    runs showed denied; ``slots_changed``: this instance should be described anew; ``standings`` are this node's
+    standing ENIs by subnet; ``mixed`` are interfaces of the other way to carry; ``leaving`` is why this node is about
+    to end; ``seen_serving`` are instances on which this node saw the service answer lately.
     """
 
     me: Identity
     name: str
     groups: tuple[str, ...]
+    carry: Carry = Carry.ENI
     instances: dict[str, Instance] = field(default_factory=dict)
     subnets: tuple[Subnet, ...] | None = None
     slots: int | None = None
     denied: tuple[str, ...] = ()
     full_until: float = float("-inf")
     slots_changed: bool = False
+    standings: dict[str, Standing] = field(default_factory=dict)
+    mixed: str = ""
+    leaving: str = ""
+    seen_serving: tuple[str, ...] = ()
 
     def free_slots(self) -> int | None:
-        """ENIs that this instance has room for, as far as is known."""
+        """ENIs that this instance has room for, as far as is known; where only addresses move, 0 while its standing ENI
+        is not there, and then None: room for addresses is not told.
+        """
+        if self.carry is Carry.ADDRESS:
+            return 0 if any(standing.eni is None for standing in self.standings.values()) else None
         mine = self.instances.get(self.me.instance_id)
         return None if self.slots is None or mine is None else max(0, self.slots - len(mine.device_indexes))
+
+    def is_full(self, now: float) -> None:
+        """EC2 said that this instance has no room."""
+        self.full_until = now + FULL_FOR
+
+    def taken(self, settings: Settings) -> frozenset[int]:
+        """Device indexes of this instance that a new attachment must not use."""
+        mine = self.instances.get(self.me.instance_id)
+        return frozenset(range(settings.device_index)) | (mine.device_indexes if mine is not None else frozenset())
+
+    def tags(self, what: str) -> dict[str, str]:
+        """What every ENI of ours is tagged with from the first moment."""
+        return {
+            "Name": f"floatingip {self.name} {what}",
+            OWNER_TAG: self.name,
+            # The VPC CNI leaves an interface alone only if this tag is there from the first moment.
+            "node.k8s.amazonaws.com/no_manage": "true",
+        }
+
+    def token(self, what: str, generation: int) -> str:
+        """A client token that is the same for every observer, so that two of them at once make one ENI.
+
+        EC2 takes 64 characters at most.
+        """
+        said = "\0".join((self.me.vpc_id, self.name, what, str(generation)))
+        return hashlib.sha256(said.encode()).hexdigest()
 
     def outpost(self) -> str:
         """The ARN of the Outpost that this node is on, or nothing."""
@@ -149,15 +175,17 @@ class Watch:
         prober: Callable[[Address], Prober],
         post: Callable[[Callable[[], None]], None],
         log: Log,
+        service: Callable[[Address], Prober] | None = None,
     ) -> None:
         self.target = target
         self._index = index
         self._settings = settings
         self._shared = shared
-        self._cloud = cloud
         self._make_prober = prober
+        self._make_service_prober = service
         self._post = post
         self._log = log
+        self._writer = Writer(cloud, shared.me.instance_id, post, log, shared.is_full)
 
         self.now = time.monotonic()
         self.memory = Memory()
@@ -165,21 +193,34 @@ class Watch:
         self.owner: Owner | None = None
         self.report: PlumbingReport | None = None
         self.health = Health()
+        self.service = Health()
         self.word = Word()
+        self.records: Mapping[str, str] = {}
         self.allocation: AllocationFacts | None = None
         self.allocation_known = False
-        self.final: CloudError | None = None
         self._interface: Interface | None = None
         self._move: Move | None = None
-        self._probes: ProbeLoop | None = None
+        self._probes: list[ProbeLoop] = []
         self._probed_address: Address | None = None
         self._health_since = self.now
         self._word_of = ""
-        self._writing = self._claimed = False
-        self._write_backoff = Backoff(BACKOFF_FIRST)
-        self._retry_at = self._wrote_at = float("-inf")
-        self._complaint = ""
+        self._shown_by_imds: bool | None = None
+        self._lacked_by_imds = 0
+        self._lost_by_imds_at: float | None = None
         self._jitter = 0.0
+
+    @property
+    def final(self) -> CloudError | None:
+        """What EC2 refused, and waiting does not mend."""
+        return self._writer.final
+
+    def denied(self, error: Denied) -> None:
+        """IAM said no to a question about all addresses."""
+        self._writer.denied(error)
+
+    def fail(self, error: CloudError) -> None:
+        """EC2 refused what all addresses need."""
+        self._writer.final = error
 
     # What is known.
 
@@ -196,7 +237,7 @@ class Watch:
         """What a node carries and others probe: for an Elastic IP its ENI's private address, never the allocation."""
         if not isinstance(self.target, Allocation):
             return self.target
-        return self.owner.eni.address if self.owner is not None and self.owner.eni is not None else None
+        return self.owner.eni.address_of(self.target) if self.owner is not None and self.owner.eni is not None else None
 
     def is_known(self) -> bool:
         """All that an obstacle depends on has been told by EC2."""
@@ -204,13 +245,21 @@ class Watch:
         return self.owner is not None and self._shared.subnets is not None and is_told
 
     def is_here(self) -> bool:
-        """The link with the ENI's MAC is on this node."""
-        return self.report is not None and self.report.state is not PlumbingState.NO_LINK
+        """The link with the ENI's MAC is on this node, and the address with it."""
+        return self.report is not None and self.report.carries
+
+    def is_plumbed_ahead(self) -> bool:
+        """All that can be there before the address is there."""
+        return self.report is not None and self.report.state is PlumbingState.SOUND
 
     def burdens(self) -> bool:
         """The ENI is on this node, or about to be."""
-        claiming = self._claimed or (self._writing and self.decision.state is State.CLAIMING)
+        claimed = isinstance(self._writer.accepted, Attach | Assign | Associate) and self._asked_before_write()
+        claiming = claimed or (self._writer.writing and self.decision.state is State.CLAIMING)
         return claiming or self.holder() == self._shared.me.instance_id
+
+    def _asked_before_write(self) -> bool:
+        return self.owner is None or self.owner.asked_at <= self._writer.wrote_at
 
     def is_judging(self) -> bool:
         """The holder's instance matters too, since the address does not answer."""
@@ -234,11 +283,21 @@ class Watch:
             return impossible
         if self.holder() == me.instance_id:
             return ""
-        if NEEDED.intersection(shared.denied):
+        if NEEDED[shared.carry].intersection(shared.denied):
             return self._denial()
+        if shared.carry is Carry.ADDRESS:
+            standing = self.standing()
+            if standing is None or standing.eni is None:
+                return standing.problem if standing is not None else "its standing ENI is not known yet"
+            return "EC2 gives its standing ENI no more addresses" if self.now < shared.full_until else ""
         if shared.free_slots() == 0 or self.now < shared.full_until:
             return f"{me.instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
         return ""
+
+    def standing(self) -> Standing | None:
+        """The standing ENI of this node in the address' subnet, as far as it is there."""
+        subnet = self.subnet()
+        return self._shared.standings.get(subnet.id) if subnet is not None else None
 
     def impossible(self) -> str:
         """What waiting does not change: why the address can never be on this node, or nothing."""
@@ -261,7 +320,7 @@ class Watch:
         """Why an Elastic IP cannot be used here, or nothing."""
         zone, facts = self._shared.me.zone, self.allocation
         eni = self.owner.eni if self.owner is not None else None
-        if eni is not None and eni.allocation_id == target.id:
+        if eni is not None and target.id in eni.elastic.values():
             return ""
         if not self.allocation_known:
             return f"{target} is not known yet"
@@ -284,11 +343,11 @@ class Watch:
         settings, subnet, address = self._settings, self.subnet(), self.address()
         if address is None:
             return None
-        network: Network | None
+        eni, network = self.own_eni(), subnet.network_of(address) if subnet is not None else None
         if self.owner is None and self._interface is not None:
             mac, network = self._interface.mac, self._interface.network
-        elif self.owner is not None and self.owner.eni is not None and subnet is not None:
-            mac, network = self.owner.eni.mac, subnet.network_of(address)
+        elif eni is not None:
+            mac = eni.mac
         else:
             return None
         if network is None:
@@ -305,12 +364,24 @@ class Watch:
             mark_mask=settings.mark,
         )
 
+    def own_eni(self) -> Eni | None:
+        """The ENI by which this node would carry the address: this address' own, or the node's."""
+        if self._shared.carry is Carry.ADDRESS:
+            standing = self.standing()
+            return standing.eni if standing is not None else None
+        return self.owner.eni if self.owner is not None else None
+
+    def mac_at_risk(self) -> str:
+        """The MAC of the interface on which the address is here, but could be taken away silently; or nothing."""
+        eni = self.own_eni()
+        return eni.mac if self._shared.carry is Carry.ADDRESS and eni is not None and self.is_here() else ""
+
     # News, told by the deciding thread.
 
-    def looked(self, owner: Owner) -> None:
-        """EC2 answered."""
+    def looked(self, owner: Owner, records: Mapping[str, str] | None = None) -> None:
+        """EC2 answered; ``records`` are the ration's tags for this target on the standing ENIs."""
         self.owner = owner
-        self._claimed = self._claimed and owner.asked_at <= self._wrote_at
+        self.records = records or {}
         self._jitter = random.uniform(0.0, PEACE_JITTER)
         if self._move is not None and self._move.source != "none" and self.attachment() is None:
             self._move.reach("detach", time.monotonic())
@@ -318,6 +389,7 @@ class Watch:
         attachment_id = attachment.id if attachment is not None else ""
         if attachment_id != self.health.attachment_id:
             self.health = probing.under(self.health, attachment_id)
+            self.service = probing.under(self.service, attachment_id)
             self._health_since = time.monotonic()
         self._follow_address()
 
@@ -338,9 +410,26 @@ class Watch:
     def found_interface(self, interface: Interface) -> None:
         """IMDS shows the address on a link of this node: enough to plumb it while EC2 cannot be asked (R9)."""
         self._interface = interface
+        self._shown_by_imds = True
+
+    def found_addresses(self, mac: str, addresses: frozenset[Address], asked_at: float) -> None:
+        """IMDS says what the interface with this MAC has."""
+        address = self.address()
+        if address is None or mac != self.mac_at_risk():
+            return
+        if address in addresses:
+            self._shown_by_imds, self._lacked_by_imds, self._lost_by_imds_at = True, 0, None
+        elif self._shown_by_imds is not None:
+            self._shown_by_imds = False
+            self._lacked_by_imds += 1
+            if self._lacked_by_imds >= LACKED_BY_IMDS:
+                self._lost_by_imds_at = asked_at
 
     def reconciled(self, report: PlumbingReport) -> None:
         """The kernel was looked after."""
+        if report.carries and not self.is_here():
+            # It came anew: IMDS shows it later.
+            self._shown_by_imds, self._lacked_by_imds, self._lost_by_imds_at = None, 0, None
         problem_before = self.report.problem if self.report is not None else ""
         self.report = report
         if report.removed:
@@ -357,11 +446,16 @@ class Watch:
         address = self.address()
         if address is None or address == self._probed_address:
             return
-        if self._probes is not None:
-            self._probes.stop()
+        for probes in self._probes:
+            probes.stop()
         self._probed_address = address
-        self._probes = ProbeLoop(self._make_prober(address), self._probe_interval, self._post_probe)
-        self._probes.start()
+        self._probes = [ProbeLoop(self._make_prober(address), self._probe_interval, self._post_probe)]
+        if self._make_service_prober is not None:
+            interval = self._settings.service_interval
+            service = ProbeLoop(self._make_service_prober(address), lambda: interval, self._post_service_probe)
+            self._probes.append(service)
+        for probes in self._probes:
+            probes.start()
 
     def _probe_interval(self) -> float:
         doubt = self.health.in_doubt
@@ -369,6 +463,15 @@ class Watch:
 
     def _post_probe(self, result: ProbeResult) -> None:
         self._post(lambda: self._probed(result))
+
+    def _post_service_probe(self, result: ProbeResult) -> None:
+        self._post(lambda: self._probed_service(result))
+
+    def _probed_service(self, result: ProbeResult) -> None:
+        if result.sent_at >= self._health_since:
+            settings = self._settings
+            rise, fall, timeout = settings.service_rise, settings.service_fall, settings.service_timeout
+            self.service = probing.observe(self.service, result, rise=rise, fall=fall, timeout=timeout)
 
     def _probed(self, result: ProbeResult) -> None:
         if result.sent_at >= self._health_since:
@@ -385,8 +488,8 @@ class Watch:
         before = self.decision
         self.memory, self.decision = decide(self.memory, self._view(peers, burden), self._settings)
         self._tell(before, self.decision)
-        if self._probes is not None:
-            self._probes.switch(on=not self.is_here())
+        for probes in self._probes:
+            probes.switch(on=not self.is_here())
         if self.decision.write is not None:
             self._begin_write(self.decision, self.decision.write)
 
@@ -397,7 +500,7 @@ class Watch:
     def wanted(self) -> Wanted | None:
         """What the kernel should be like for this address."""
         plumbing = self.plumbing()
-        return Wanted(plumbing, self.decision.carry is Carry.WITH_THE_LINK) if plumbing is not None else None
+        return Wanted(plumbing, self.decision.extent) if plumbing is not None else None
 
     def _view(self, peers: tuple[Peer, ...], burden: int) -> View:
         return View(
@@ -412,44 +515,42 @@ class Watch:
             peers=peers,
             plumbing=self.report,
             obstacle=self.obstacle(),
+            leaving=self._shared.leaving,
+            service=self.service,
             groups=self._shared.groups,
             burden=burden,
-            writing=self._writing,
-            wrote_at=self._wrote_at,
-            retry_at=self._retry_at,
+            writing=self._writer.writing,
+            wrote_at=self._writer.wrote_at,
+            accepted=self._writer.accepted,
+            retry_at=self._writer.retry_at,
+            mixed=self._shared.mixed,
+            mine=self.own_eni() if self._shared.carry is Carry.ADDRESS else None,
+            records=self.records,
+            shown_by_imds=self._shown_by_imds,
+            lost_by_imds_at=self._lost_by_imds_at,
         )
 
     def _begin_write(self, decision: Decision, write: Write) -> None:
-        if self._move is None and isinstance(write, Attach | Detach) and decision.rule != "R13":
-            self._begin_move(decision, write)
-        subnet = self.subnet()
-        mine = self._shared.instances.get(self._shared.me.instance_id)
-        taken = frozenset(range(self._settings.device_index)) | (
-            mine.device_indexes if mine is not None else frozenset()
-        )
+        takes = isinstance(write, Attach | Detach | Assign | Unassign)
+        if self._move is None and takes and decision.rule != "R13":
+            self._begin_move(decision)
+        if isinstance(write, Attach):
+            self._shared.slots_changed = True
+        # An ENI of an address of its own has no token: EC2 itself sees to it that there is no second one with it.
+        is_allocation = isinstance(self.target, Allocation)
+        token = self._shared.token(str(self.target), self.memory.generation) if is_allocation else ""
+        making = Making(self.target, self.subnet(), self._tags(), token, self._shared.taken(self._settings))
+        self._writer.begin(write, making)
 
-        def job() -> None:
-            began = time.monotonic()
-            try:
-                self._perform(write, subnet, taken)
-            except CloudError as error:
-                failure = error
-                self._post(lambda: self._write_failed(write, failure))
-            else:
-                seconds = time.monotonic() - began
-                self._post(lambda: self._wrote(write, seconds))
-
-        self._writing = True
-        threading.Thread(target=job, name="write", daemon=True).start()
-
-    def _begin_move(self, decision: Decision, write: Attach | Detach) -> None:
+    def _begin_move(self, decision: Decision) -> None:
         attachment = self.attachment()
         source = attachment.instance_id if attachment is not None else "none"
-        lost_at = self.health.first_lost_at if isinstance(write, Detach) else None
+        takes = attachment is not None
+        lost_at = self.health.first_lost_at if takes else None
         self._move = Move(decision.rule, source, self.now if lost_at is None else lost_at)
         self._move.reach("detect", self.now)
         self._log.info(
-            "takeover" if isinstance(write, Detach) else "claim",
+            "takeover" if takes else "claim",
             decision.sentence,
             rule=decision.rule,
             attachment=attachment.id if attachment is not None else "none",
@@ -457,112 +558,34 @@ class Watch:
             detect=self.now - self._move.began_at,
         )
 
-    def _perform(self, write: Write, subnet: Subnet | None, taken: frozenset[int]) -> None:
-        cloud, me = self._cloud, self._shared.me.instance_id
-        match write:
-            case Create(generation):
-                if subnet is None:
-                    raise LookAgain(f"the subnet of {self.target} is not known")
-                cloud.create_eni(self.target, subnet, self._tags(), self._token(generation))
-            case Attach(eni_id):
-                cloud.attach_eni(eni_id, me, taken)
-            case Detach(attachment_id, force):
-                cloud.detach_eni(attachment_id, force=force)
-            case Tag(eni_id, key, value):
-                cloud.tag_eni(eni_id, {key: value})
-            case Associate(allocation_id, eni_id):
-                cloud.associate(allocation_id, eni_id)
-            case SetGroups(eni_id, groups):
-                cloud.set_security_groups(eni_id, groups)
-            case KeepAfterTermination(eni_id, attachment_id):
-                cloud.keep_after_termination(eni_id, attachment_id)
-            case CheckSource(eni_id):
-                cloud.check_source(eni_id)
-
     def _tags(self) -> Mapping[str, str]:
-        tags = {
-            "Name": f"floatingip {self._shared.name} {self.target}",
-            OWNER_TAG: self._shared.name,
-            # The VPC CNI leaves an interface alone only if this tag is there from the first moment.
-            "node.k8s.amazonaws.com/no_manage": "true",
-        }
+        tags = self._shared.tags(str(self.target))
         return tags | ({ALLOCATION_TAG: self.target.id} if isinstance(self.target, Allocation) else {})
-
-    def _token(self, generation: int) -> str:
-        """The same for every observer, so that two of them at once make one ENI; EC2 takes 64 characters at most.
-
-        None for an address: EC2 itself sees to it that there is no second ENI with it.
-        """
-        if not isinstance(self.target, Allocation):
-            return ""
-        said = "\0".join((self._shared.me.vpc_id, self._shared.name, str(self.target), str(generation)))
-        return hashlib.sha256(said.encode()).hexdigest()
-
-    def _wrote(self, write: Write, seconds: float) -> None:
-        self._writing = False
-        self._wrote_at = time.monotonic()
-        self._write_backoff.reset()
-        self._complaint = ""
-        self.final = None
-        self._claimed = isinstance(write, Attach)
-        self._shared.slots_changed = self._shared.slots_changed or isinstance(write, Attach)
-        self._log.info("write", "EC2 accepted", write=str(write), seconds=seconds)
-
-    def _write_failed(self, write: Write, error: CloudError) -> None:
-        self._writing = False
-        now = self._wrote_at = time.monotonic()
-        match error:
-            case TokenSpent():
-                # As good as created: when no look shows the interface for a while, the next token is used.
-                self._complain(write, error)
-            case LookAgain() if isinstance(write, Create):
-                # A lost race shows an ENI at the next look; if not, something that no ENI shows has the address.
-                self._retry_at = now + self._write_backoff.pause(BACKOFF_LAST)
-                self._complain(write, error)
-            case LookAgain():
-                self._log.info("write", f"{error}; looking again", write=str(write))
-            case Denied():
-                self._retry_at = now + BACKOFF_DENIED
-                self.denied(error)
-            case NoFreeSlot():
-                self._shared.full_until = now + FULL_FOR
-                self._log.error("write", str(error), write=str(write))
-            case CloudUnavailable():
-                self._retry_at = now + self._write_backoff.pause(BACKOFF_MOVING)
-                self._complain(write, error)
-            case _:
-                self.final = error
-                self._retry_at = now + self._write_backoff.pause(BACKOFF_LAST)
-                self._complain(write, error)
-
-    def denied(self, error: Denied) -> None:
-        """IAM said no: say it once, loudly."""
-        if str(self.final) != str(error):
-            self._log.error("denied", str(error), action=error.action)
-        self.final = error
-
-    def _complain(self, write: Write, error: CloudError) -> None:
-        """Say what went wrong once, not with each retry."""
-        if str(error) != self._complaint:
-            self._log.error("write", f"{error}; looking again", write=str(write))
-        self._complaint = str(error)
 
     # Telling.
 
-    def problem_here(self) -> str:
+    def held(self) -> Held | None:
+        """How this node holds the address; None when it does not."""
+        if self.decision.state is not State.HOLDER:
+            return None
+        return Held(self.decision.attachment_id, self._problem_here(), self.decision.leaving)
+
+    def _problem_here(self) -> str:
         """As the holder: why the address is not carried, or nothing."""
         return "" if self.decision.reason is Reason.HELD_HERE else self.decision.sentence
 
     def sees_up(self) -> str:
-        """The attachment under which this node's probes are answered, or nothing."""
-        return self.health.attachment_id if self.health.state is HealthState.UP else ""
+        """Under what this node's probes are answered, or nothing."""
+        if self.health.state is not HealthState.UP:
+            return ""
+        return sighting(self.health.attachment_id, self.target, self._shared.carry)
 
     def not_ready(self) -> str:
         """Why this node could neither serve the address nor take it over, or nothing."""
         if self.decision.state in (State.START, State.REFUSED):
             return self.decision.sentence
         if self.decision.state is State.HOLDER:
-            return self.problem_here()
+            return self._problem_here()
         return self.obstacle() or (self._denial() if self._shared.denied else "")
 
     def _denial(self) -> str:

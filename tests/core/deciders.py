@@ -13,23 +13,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from floatingip import health as probing
-from floatingip.decide import (
-    Associate,
-    Attach,
-    CheckSource,
-    Create,
-    Decision,
-    Detach,
-    KeepAfterTermination,
-    Memory,
-    Reason,
-    SetGroups,
-    State,
-    Tag,
-    View,
-    Write,
-    decide,
-)
+from floatingip.decide import Decision, Reason, State, decide
 from floatingip.health import Health
 from floatingip.model import (
     Attachment,
@@ -48,6 +32,18 @@ from floatingip.model import (
     WordState,
 )
 from floatingip.settings import Settings
+from floatingip.view import Memory, View
+from floatingip.writes import (
+    Associate,
+    Attach,
+    CheckSource,
+    Create,
+    Detach,
+    KeepAfterTermination,
+    SetGroups,
+    Tag,
+    Write,
+)
 
 ADDRESS = IPv4Address("10.0.0.100")
 SETTINGS = Settings((ADDRESS,))

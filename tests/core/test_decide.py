@@ -8,34 +8,30 @@ from itertools import pairwise
 import pytest
 
 from floatingip import ration
-from floatingip.decide import (
-    FORGOTTEN_AFTER,
-    REPEAT_AFTER,
-    Associate,
-    Attach,
-    Carry,
-    CheckSource,
-    Create,
-    Decision,
-    Detach,
-    KeepAfterTermination,
-    Reason,
-    SetGroups,
-    State,
-    Tag,
-    Write,
-)
+from floatingip.decide import FORGOTTEN_AFTER, REPEAT_AFTER, Decision, Reason, State
 from floatingip.health import Health, HealthState
 from floatingip.model import (
     ALLOCATION_TAG,
     Allocation,
     Attachment,
     AttachmentStatus,
+    Extent,
     Owner,
     Sight,
     Target,
     Word,
     WordState,
+)
+from floatingip.writes import (
+    Associate,
+    Attach,
+    CheckSource,
+    Create,
+    Detach,
+    KeepAfterTermination,
+    SetGroups,
+    Tag,
+    Write,
 )
 from tests.core.deciders import ENI, WALL, Observer, eni, region, replay, shown
 
@@ -54,7 +50,7 @@ def test_nothing_is_done_before_ec2_has_answered() -> None:
     """The link is carried wherever it is, though: a restart during an outage of EC2 drops nothing."""
     decision = Observer().see(0.0)
     assert shown(decision) == "start EC2_SILENT R9"
-    assert decision.carry is Carry.WITH_THE_LINK
+    assert decision.extent is Extent.ALL
 
 
 def test_nothing_is_done_before_the_name_is_known() -> None:
@@ -600,12 +596,12 @@ def test_an_api_outage_leaves_a_healthy_holder_alone() -> None:
         assert shown(standby.see(now, "probe:A")) == "standby ANSWERS R10"
         decision = holder.see(now)
         assert shown(decision) == "holder HELD_HERE R10"
-        assert decision.carry is Carry.WITH_THE_LINK
+        assert decision.extent is Extent.ALL
 
 
 def test_a_holder_that_restarts_while_ec2_is_down_still_carries() -> None:
     """The link with the ENI's MAC is there, so the address belongs here."""
-    assert Observer().see(0.0, "link:sound").carry is Carry.WITH_THE_LINK
+    assert Observer().see(0.0, "link:sound").extent is Extent.ALL
 
 
 # R10: no failback, and when the address is lost.
@@ -628,11 +624,11 @@ def test_the_address_is_dropped_after_two_answers_two_seconds_apart_that_name_an
     observer = Observer()
     observer.see(0.0, "ec2:a1@i-b link:sound")
     first = observer.see(60.0, "ec2:a2@i-a word:sound")
-    assert first.carry is Carry.WITH_THE_LINK
+    assert first.extent is Extent.ALL
     assert first.look_at == 62.0
-    assert observer.see(61.9, "ec2:a2@i-a").carry is Carry.WITH_THE_LINK
-    assert observer.see(63.0).carry is Carry.WITH_THE_LINK, "time alone is no second answer"
-    assert observer.see(63.1, "ec2:a2@i-a").carry is Carry.NEVER
+    assert observer.see(61.9, "ec2:a2@i-a").extent is Extent.ALL
+    assert observer.see(63.0).extent is Extent.ALL, "time alone is no second answer"
+    assert observer.see(63.1, "ec2:a2@i-a").extent is Extent.NOTHING
 
 
 def test_one_answer_that_names_this_node_again_takes_the_suspicion_away() -> None:
@@ -641,15 +637,15 @@ def test_one_answer_that_names_this_node_again_takes_the_suspicion_away() -> Non
     observer.see(0.0, "ec2:a1@i-b link:sound")
     observer.see(60.0, "ec2:a2@i-a")
     observer.see(61.0, "ec2:a1@i-b")
-    assert observer.see(63.0, "ec2:a2@i-a").carry is Carry.WITH_THE_LINK
-    assert observer.see(65.0, "ec2:a2@i-a").carry is Carry.NEVER
+    assert observer.see(63.0, "ec2:a2@i-a").extent is Extent.ALL
+    assert observer.see(65.0, "ec2:a2@i-a").extent is Extent.NOTHING
 
 
 def test_one_answer_with_a_foreign_tag_does_not_drop_a_working_address() -> None:
     """Describes are eventually consistent: lost means two answers, and a tag that is missing in one is not it."""
     observer = Observer()
     observer.see(0.0, "ec2:a1@i-b link:sound")
-    assert observer.see(60.0, "ec2:a1@i-b name:").carry is Carry.WITH_THE_LINK
+    assert observer.see(60.0, "ec2:a1@i-b name:").extent is Extent.ALL
 
 
 def test_a_lost_link_asks_ec2_at_once_and_writes_nothing() -> None:
@@ -1284,7 +1280,7 @@ def test_what_ec2_does_not_take_is_tried_again_by_its_own_backoff() -> None:
     assert holding(0.5, observer, source_check=False).write is None
     decision = holding(REPEAT_AFTER + 0.1, observer, source_check=False)
     assert decision.write == CheckSource(ENI)
-    assert decision.carry is Carry.WITH_THE_LINK
+    assert decision.extent is Extent.ALL
 
 
 # Several addresses: the first placement spreads them.

@@ -242,7 +242,7 @@ class FakeEc2:
         if allocation.eni_id or eni.allocation_id:
             raise AddressTaken(f"Resource.AlreadyAssociated: {allocation_id} or {eni_id}")
         self._put_allocation(replace(allocation, eni_id=eni_id))
-        self._put(replace(eni, allocation_id=allocation_id))
+        self._put(replace(eni, elastic={eni.address: allocation_id}))
 
     def disassociate(self, allocation_id: str) -> None:
         """DisassociateAddress: what the product never does, but somebody else may."""

@@ -1,0 +1,190 @@
+"""
+Move addresses on request: order a handover by a tag, wait until it is done, and report the gap.
+
+The order is written to the ENI that has the address (order.py): its holder then calls itself leaving, and the standby
+that it names takes over, as it does when a node announces its end.  Observers see the tag when they ask EC2, at the
+latest after a minute; one that can be reached is asked to look at once.  The order is taken back at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from floatingip import order
+from floatingip.errors import CloudError, CloudUnavailable, ConfigurationError
+from floatingip.model import AttachmentStatus, Carry, Eni, Target
+from floatingip.peers import ask
+from floatingip.ports import Cloud
+
+VALID_FOR = 180.0
+"""Seconds for which an order is obeyed: observers in peace look once a minute, and EC2 takes up to one for a move."""
+
+LOOK_EVERY = 0.5
+"""Seconds between two questions to EC2 whether the address has moved."""
+
+LISTEN_EVERY = 0.1
+"""Seconds between two rounds of questions to the observers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """One address that is to leave the attachment by which ``eni`` has it, for ``to``: an instance id, or anybody."""
+
+    target: Target
+    eni: Eni
+    to: str
+
+    @property
+    def source(self) -> str:
+        """The instance that holds the address."""
+        return self.eni.attachment.instance_id if self.eni.attachment is not None else ""
+
+    @property
+    def attachment(self) -> str:
+        """The attachment that it is to leave."""
+        return self.eni.attachment.id if self.eni.attachment is not None else ""
+
+
+def plan(
+    cloud: Cloud, name: str, targets: Iterable[Target], carry: Carry, to: str = order.ANYBODY
+) -> tuple[Handover, ...]:
+    """The addresses that are held by another instance than ``to``.  Raises ``ConfigurationError`` when one is held by
+    nobody: there is nothing to hand over.
+    """
+    enis = cloud.describe_enis(name)
+    usable = [eni for eni in enis if bool(eni.standing_for) == (carry is Carry.ADDRESS)]
+    moves = []
+    for target in targets:
+        eni = next((eni for eni in usable if eni.carries(target)), None)
+        if eni is None or eni.attachment is None or eni.attachment.status is not AttachmentStatus.ATTACHED:
+            raise ConfigurationError(f"{target}: no node holds it now; nothing to hand over")
+        if eni.attachment.instance_id != to:
+            moves.append(Handover(target, eni, to))
+    return tuple(moves)
+
+
+def instance_named(cloud: Cloud, node: str) -> str:
+    """The id of the instance that ``node`` names: its id, its primary address, or its private DNS name."""
+    if node.startswith("i-"):
+        return node
+    found = cloud.find_instance(node)
+    if found is None:
+        raise ConfigurationError(f"--to {node}: no instance of this VPC has that id, address or private DNS name")
+    return found.id
+
+
+class Gap:
+    """Between two observers' words that their node holds a target: seconds in which neither said so."""
+
+    def __init__(self) -> None:
+        self._left_at: float | None = None
+        self._taken_at: float | None = None
+
+    def hear(self, now: float, *, source_holds: bool, successor_holds: bool) -> None:
+        """What the two said at ``now``."""
+        if source_holds:
+            self._left_at = now
+        if successor_holds and self._taken_at is None:
+            self._taken_at = now
+
+    def seconds(self) -> float | None:
+        """None while somebody has not been heard of."""
+        if self._left_at is None or self._taken_at is None:
+            return None
+        return max(0.0, self._taken_at - self._left_at)
+
+
+def carry_out(
+    cloud: Cloud,
+    moves: tuple[Handover, ...],
+    name: str,
+    carry: Carry,
+    port: int,
+    say: Callable[[str], None],
+    *,
+    now: Callable[[], float] = time.monotonic,
+    wall: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Order, wait, take the orders back.  Raises ``CloudError`` when an address has not moved in time."""
+    began, deadline = now(), wall() + VALID_FOR
+    left = {move.target: move for move in moves}
+    gaps = {move.target: Gap() for move in moves}
+    observers = _observers(cloud, moves, port)
+    for move in moves:
+        cloud.tag_eni(move.eni.id, {order.key(move.target, carry): order.render(move.attachment, move.to, deadline)})
+        say(f"{move.target}: asked {move.source} to hand it over to {'any standby' if move.to == '*' else move.to}")
+    for address in observers:
+        ask(address, port, look=True)
+    look_at = now()
+    try:
+        while left:
+            if wall() > deadline:
+                names = ", ".join(str(target) for target in left)
+                raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s", "see the observers' logs")
+            _listen(observers, port, left, gaps, now)
+            if now() < look_at:
+                sleep(LISTEN_EVERY)
+                continue
+            look_at = now() + LOOK_EVERY
+            for target, holder in _holders(cloud, name, left, carry).items():
+                gap = gaps[target].seconds()
+                if holder == left[target].source or (gap is None and observers):
+                    continue
+                told = f"a gap of at most {gap:.1f} s" if gap is not None else "no observer to ask for the gap"
+                say(f"{target}: {holder} has it, {now() - began:.1f} s after it was asked for; {told}")
+                del left[target]
+    finally:
+        for move in moves:
+            cloud.tag_eni(move.eni.id, {order.key(move.target, carry): ""})
+
+
+def _listen(
+    observers: tuple[str, ...],
+    port: int,
+    left: Mapping[Target, Handover],
+    gaps: Mapping[Target, Gap],
+    now: Callable[[], float],
+) -> None:
+    """Ask all observers who holds what is still to move."""
+    holding: dict[str, set[str]] = {}
+    for address in observers:
+        status = ask(address, port)
+        if status is not None:
+            for text, held in status.holds.items():
+                if not held.problem:
+                    holding.setdefault(text, set()).add(status.instance_id)
+    for target, move in left.items():
+        holders = holding.get(str(target), set())
+        gaps[target].hear(now(), source_holds=move.source in holders, successor_holds=bool(holders - {move.source}))
+
+
+def _holders(cloud: Cloud, name: str, targets: Iterable[Target], carry: Carry) -> Mapping[Target, str]:
+    """The instances that hold the targets now, attached; nothing where EC2 shows none, or does not answer."""
+    try:
+        enis = cloud.describe_enis(name)
+    except CloudUnavailable:
+        return {}
+    held: dict[Target, str] = {}
+    for target in targets:
+        for eni in enis:
+            attachment = eni.attachment if bool(eni.standing_for) == (carry is Carry.ADDRESS) else None
+            if attachment is not None and attachment.status is AttachmentStatus.ATTACHED and eni.carries(target):
+                held[target] = attachment.instance_id
+    return held
+
+
+def _observers(cloud: Cloud, moves: tuple[Handover, ...], port: int) -> tuple[str, ...]:
+    """The primary addresses of the holders' observers, and of those that these name, as far as they can be reached."""
+    holders = cloud.describe_instances(frozenset(move.source for move in moves))
+    waiting = [str(instance.address) for instance in holders.values() if instance.address is not None]
+    found: dict[str, bool] = {}
+    while waiting:
+        address = waiting.pop()
+        if address not in found:
+            status = ask(address, port)
+            found[address] = status is not None
+            waiting.extend(status.peers.values() if status is not None else ())
+    return tuple(address for address, answers in found.items() if answers)

@@ -1,0 +1,235 @@
+"""
+What one observer knows of a floating address at a moment, and what it remembers from one decision to the next.
+
+Pure.  ``remember`` folds what is new in a :class:`View` into the :class:`Memory`; what follows from both is for
+decide.py.  The rules R1 to R13 and A1 to A5 are those of docs/how-it-works.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from floatingip import ration
+from floatingip.health import Health
+from floatingip.model import (
+    OWNER_TAG,
+    Attachment,
+    AttachmentStatus,
+    Carry,
+    Eni,
+    Owner,
+    Peer,
+    PlumbingReport,
+    PlumbingState,
+    Sight,
+    Target,
+    Word,
+    WordState,
+)
+from floatingip.writes import Write
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What an observer knows at one moment.
+
+    ``target`` is what is kept; ``groups`` are the security groups that its ENI should have; ``burden`` is how many
+    other floating addresses this node has or is about to have; ``peers`` are all other observers but for this node's;
+    ``obstacle`` says why this node could not carry the address at all (another zone, no subnet, full), or nothing;
+    ``leaving`` why this node is about to end, or nothing; ``service`` is the health of the checked service;
+    ``wrote_at`` is when the last own EC2 write ended and ``writing`` that one is under way; ``accepted`` is the last
+    one that EC2 accepted; before ``retry_at`` no write is made, since the last one failed; ``mixed`` names interfaces
+    of ours that belong to the other way to carry, or nothing.
+
+    With ``carry: address``: ``mine`` is this node's standing ENI, once it is attached; ``records`` are the ration's
+    tags for the target, by ENI; ``shown_by_imds`` is whether IMDS shows the address on this node, None while that is
+    not known, and ``lost_by_imds_at`` when it had lacked, for long enough, what it had shown before.
+    """
+
+    now: float
+    wall: float
+    target: Target
+    me: str
+    name: str
+    owner: Owner | None
+    health: Health
+    word: Word
+    peers: tuple[Peer, ...] = ()
+    plumbing: PlumbingReport | None = None
+    obstacle: str = ""
+    leaving: str = ""
+    service: Health = field(default_factory=Health)
+    groups: tuple[str, ...] = ()
+    burden: int = 0
+    writing: bool = False
+    wrote_at: float = float("-inf")
+    accepted: Write | None = None
+    retry_at: float = float("-inf")
+    mixed: str = ""
+    mine: Eni | None = None
+    records: Mapping[str, str] = field(default_factory=dict)
+    shown_by_imds: bool | None = None
+    lost_by_imds_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one decision leaves to the next."""
+
+    asked_at: float = float("-inf")
+    answered_at: float = float("-inf")
+    evidence_at: float | None = None
+    attachment_id: str = ""
+    attachment_since: float = 0.0
+    moved_at: float = float("-inf")
+    last_holder: str = ""
+    dead_answers: int = 0
+    away_since: float | None = None
+    foreign_since: float | None = None
+    unvouched_since: float | None = None
+    charged_since: float | None = None
+    detaching_since: float | None = None
+    free_since: float | None = None
+    link_lost_at: float | None = None
+    link_seen: bool = False
+    unsound_here: bool = False
+    fenced: str = ""
+    fenced_rule: str = ""
+    unrecorded: str = ""
+    generation: int = 0
+    created_at: float | None = None
+    last_write: Write | None = None
+    last_write_at: float = float("-inf")
+
+
+def attachment_of(owner: Owner) -> Attachment | None:
+    """The attachment that is judged; None when nobody owns the address, or its ENI is free."""
+    if owner.eni is None or owner.eni.attachment is None:
+        return None
+    attachment = owner.eni.attachment
+    return None if attachment.status is AttachmentStatus.DETACHED else attachment
+
+
+def is_down(health: Health) -> bool:
+    """The address answered under this attachment, then fell, and the last probe was lost too."""
+    return health.fell and health.in_doubt
+
+
+def sighting(attachment_id: str, target: Target, carry: Carry) -> str:
+    """What an observer calls what it sees UP: the attachment, and of those that may have several addresses also
+    which.
+    """
+    return attachment_id if carry is Carry.ENI else f"{attachment_id}/{target}"
+
+
+def moves(view: View, carry: Carry, eni: Eni) -> str:
+    """The ration's tag: on the ENI that moves, or together those on the standing ENIs."""
+    return eni.tags.get(ration.TAG, "") if carry is Carry.ENI else ration.merged(view.records.values())
+
+
+def _with(memory: Memory, **changes: object) -> Memory:
+    """The memory with these changes: the same one where nothing changes, as mostly."""
+    if all(getattr(memory, name) == value for name, value in changes.items()):
+        return memory
+    return replace(memory, **changes)  # type: ignore[arg-type]  # the callers name fields of Memory
+
+
+def remember(memory: Memory, view: View, carry: Carry) -> Memory:
+    """Fold in what is new: an answer of EC2 counts once, and the node's own link is followed."""
+    memory = _remember_link(memory, view)
+    memory = _remember_vouching(memory, view)
+    if view.retry_at > view.wrote_at:
+        # The last write failed, so no ENI was made that could have been deleted again.
+        memory = _with(memory, created_at=None)
+    owner = view.owner
+    if owner is not None and owner.asked_at > memory.asked_at:
+        memory = _remember_answer(memory, view, owner, carry)
+    return _remember_evidence(memory, view)
+
+
+def _remember_evidence(memory: Memory, view: View) -> Memory:
+    """When the first answer came that was asked for after the first lost probe, known or not."""
+    lost_at = view.health.first_lost_at
+    if lost_at is None:
+        return _with(memory, evidence_at=None)
+    if memory.evidence_at is None and memory.asked_at >= lost_at:
+        return _with(memory, evidence_at=memory.answered_at)
+    return memory
+
+
+def _remember_answer(memory: Memory, view: View, owner: Owner, carry: Carry) -> Memory:
+    memory = _with(memory, asked_at=owner.asked_at, answered_at=view.now)
+    memory = _remember_tags(memory, view, owner, carry)
+    if owner.eni is not None:
+        memory = _with(memory, created_at=None)
+    attachment = attachment_of(owner)
+    here = attachment is not None and attachment.instance_id == view.me
+    away = attachment is not None if carry is Carry.ENI else True
+    if here or not away:
+        memory = _with(memory, away_since=None)
+    elif memory.away_since is None:
+        memory = _with(memory, away_since=owner.asked_at)
+    if attachment is None:
+        is_free = owner.eni is not None or carry is Carry.ADDRESS
+        free_since = view.now if memory.free_since is None and is_free else memory.free_since
+        return _with(memory, attachment_id="", dead_answers=0, detaching_since=None, free_since=free_since)
+    memory = _with(memory, free_since=None)
+    if attachment.id != memory.attachment_id:
+        memory = _with(
+            memory,
+            attachment_id=attachment.id,
+            attachment_since=view.now,
+            # Whoever has it when an observer begins to look may have had it for long.
+            moved_at=view.now if memory.last_holder else memory.moved_at,
+            last_holder=attachment.instance_id,
+            dead_answers=0,
+            charged_since=None,
+            detaching_since=None,
+            link_lost_at=None,
+            fenced=memory.fenced if attachment.id == memory.fenced else "",
+            unrecorded=memory.unrecorded if here else "",
+            unsound_here=False if here else memory.unsound_here,
+        )
+    if attachment.status is AttachmentStatus.DETACHING:
+        since = view.now if memory.detaching_since is None else memory.detaching_since
+        memory = _with(memory, detaching_since=since)
+    else:
+        memory = _with(memory, detaching_since=None)
+    holder = owner.instances.get(attachment.instance_id)
+    if holder is not None:
+        memory = _with(memory, dead_answers=memory.dead_answers + 1 if holder.state.announces_death else 0)
+    return memory
+
+
+def _remember_vouching(memory: Memory, view: View) -> Memory:
+    """Since when the address has been down without the holder's vouching for it (R4)."""
+    vouched = view.word.state is WordState.SOUND and view.word.sight is Sight.SEEN
+    if vouched or not is_down(view.health):
+        return _with(memory, unvouched_since=None)
+    return memory if memory.unvouched_since is not None else _with(memory, unvouched_since=view.now)
+
+
+def _remember_tags(memory: Memory, view: View, owner: Owner, carry: Carry) -> Memory:
+    """Since when the ENI has been somebody else's, and whether the last takeover is in the ration's tag."""
+    if owner.eni is None:
+        return memory
+    foreign_since = memory.foreign_since if memory.foreign_since is not None else owner.asked_at
+    recorded = ration.recorded(moves(view, carry, owner.eni), memory.unrecorded)
+    return _with(
+        memory,
+        foreign_since=foreign_since if view.name and owner.eni.tags.get(OWNER_TAG) != view.name else None,
+        unrecorded="" if recorded else memory.unrecorded,
+    )
+
+
+def _remember_link(memory: Memory, view: View) -> Memory:
+    report = view.plumbing
+    if report is None:
+        return memory
+    if report.state is PlumbingState.NO_LINK:
+        lost_at = view.now if memory.link_seen else memory.link_lost_at
+        return _with(memory, link_seen=False, link_lost_at=lost_at)
+    here = view.owner is not None and (a := attachment_of(view.owner)) is not None and a.instance_id == view.me
+    unsound = report.state is PlumbingState.UNSOUND if here else memory.unsound_here
+    return _with(memory, link_seen=True, link_lost_at=None, unsound_here=unsound)
