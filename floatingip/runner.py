@@ -220,7 +220,8 @@ class Agent:
         since = time.monotonic() - self._stop_at
         if any(watch.decision.obliged for watch in self._watches.values()):
             return since > OBLIGED_AT_MOST
-        if self._server is None or not any(watch.decision.state is State.HOLDER for watch in self._watches.values()):
+        holds = any(watch.decision.state is State.HOLDER or watch.is_here() for watch in self._watches.values())
+        if self._server is None or not holds:
             return True
         if self._eviction is None:
             self._ask_orders()
