@@ -45,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         help="the floating addresses, separated by commas: of 10.0.0.0/24, of 2001:db8:0:1::/64, or `eip` for an"
         " Elastic IP (default: %(default)s)",
     )
+    run.add_argument(
+        "--carry", choices=("eni", "address"), default="eni", help="what moves at a failover (default: %(default)s)"
+    )
     run.add_argument("--seed", type=int, default=0, help="makes names and latencies repeatable (default: %(default)s)")
     run.add_argument("--json", type=Path, metavar="FILE", help="write the verdict there")
     run.add_argument("--history", type=Path, metavar="FILE", help="write all events there, one JSON object a line")
@@ -76,6 +79,7 @@ def _run(options: argparse.Namespace) -> int:
             profile,
             options.seed,
             addresses=options.ip.split(","),
+            carry=options.carry,
             record_to=options.history,
             watch=timeline.show,
         )

@@ -21,6 +21,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from lab import ownership
+
 Event = Mapping[str, Any]
 
 DECIDED = ("takeover", "claim")
@@ -34,9 +36,9 @@ class Expectation:
     one that is interrupted by a stray answer is no shorter.
 
     `max_overhead_s` bounds the outage beyond detection and EC2's own time; `max_gap_s` is how long the client itself
-    may have stood still; `enis` are the interfaces of the address, and `clients` those that ask it (none given:
-    whatever shows the address, and all clients); without `served` no client is needed; `allowed_leftovers` are the
-    `what` of leftovers that belong to the scenario.
+    may have stood still; `enis` are the interfaces of the address, `carried` is what nodes have on their links where
+    addresses move, and `clients` those that ask it (none given: whatever shows the address, and all clients); without
+    `served` no client is needed; `allowed_leftovers` are the `what` of leftovers that belong to the scenario.
     """
 
     scenario: str
@@ -51,6 +53,7 @@ class Expectation:
     max_agent_exits: int = 0
     max_gap_s: float = 0.25
     enis: frozenset[str] = frozenset()
+    carried: str = ""
     clients: frozenset[str] = frozenset()
     served: bool = True
     allowed_leftovers: frozenset[str] = frozenset()
@@ -201,6 +204,7 @@ class _Attachment:
     since: float
     attached: float | None
     until: float | None
+    asked: float | None = None
 
 
 class Run:
@@ -214,12 +218,12 @@ class Run:
         self.outages = tuple(
             outage for client, attempts in self.attempts.items() for outage in _outages(client, attempts)
         )
-        attachments = self._of("ec2", "attachment")
-        self.attachments = _attachments(
-            event
-            for event in attachments
-            if (event["eni"] in about.enis if about.enis else event["address"] == about.address)
-        )
+        if about.carry == "address":
+            stays = ownership.of_address(self._events, about.carried or about.address)
+        else:
+            shown = (event["eni"] for event in self._of("ec2", "attachment") if event["address"] == about.address)
+            stays = ownership.of_enis(self._events, about.enis or frozenset(shown))
+        self.attachments = _attachments(stays)
         self.placements = tuple(self._placements())
         self.moves = sum(placement.is_move for placement in self.placements)
         # The nemesis calls EC2 too, but not as an instance.
@@ -264,6 +268,8 @@ class Run:
         """Take it apart; a part whose beginning or end was not recorded has no length."""
         detached = old.until if old.until is not None else new.since
         asked = self._first_call("DetachNetworkInterface", "AttachmentId", old.id, old.since, detached)
+        if asked is None:
+            asked = self._last_call("UnassignIpv6Addresses", "NetworkInterfaceId", old.eni, old.since, detached)
         called = self._last_call("AttachNetworkInterface", "NetworkInterfaceId", new.eni, detached, new.since)
         attached = new.attached if new.attached is not None else new.since
         visible = next(
@@ -277,7 +283,7 @@ class Run:
             ),
             attached,
         )
-        began = new.since if called is None else called
+        began = new.asked if new.asked is not None else new.since if called is None else called
         return Placement(
             source=old.instance,
             target=new.instance,
@@ -348,7 +354,7 @@ def _outages(client: str, attempts: Sequence[Event]) -> Iterator[Outage]:
         yield Outage(client, since, None, last)
 
 
-def _attachments(events: Iterator[Event]) -> tuple[_Attachment, ...]:
+def _attachments(events: Sequence[Event]) -> tuple[_Attachment, ...]:
     """The attachments, oldest first."""
     seen: dict[str, dict[str, float]] = {}
     about: dict[str, Event] = {}
@@ -364,6 +370,7 @@ def _attachments(events: Iterator[Event]) -> tuple[_Attachment, ...]:
             min(times.values()),
             times.get("attached"),
             times.get("detached"),
+            about[name].get("asked"),
         )
         for name, times in seen.items()
     )

@@ -2,7 +2,8 @@
 A small Kubernetes: one scheduler for the lab, one kubelet per worker; it runs the Deployments of a manifest.
 
 Just what our manifests use, as a real cluster does it: node selector, anti-affinity, cordon, init containers to
-completion, restarts with back-off, liveness and readiness by HTTP, SIGTERM and grace, replacement by the Deployment.
+completion, restarts with back-off, liveness and readiness by HTTP, SIGTERM and grace, replacement by the Deployment,
+eviction within a PodDisruptionBudget.  With an API server (apiserver.py) the pods find it, and may ask what they may.
 There are no images: `command_for` says what a container runs instead.  A node that was killed keeps its pods
 in the books, as the API server does for the first minutes.
 
@@ -26,21 +27,28 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from lab.apiserver import NAMESPACE, ApiServer
 from lab.history import History, parse_logfmt
 from lab.manifest import ConfigMapKey, Container, Deployment, HttpProbe, Manifest
 
 ROOT = Path(__file__).parent.parent
 POD = Path(__file__).with_name("pod.py")
 CLONE_NEWNET = 0x40000000
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 POLL = 0.01
 """How often a wait looks again, in seconds."""
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 """The characters of a pod's random suffix: Kubernetes' own, which cannot spell words."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class EvictionRefused(Exception):
+    """A PodDisruptionBudget does not allow the eviction now: the API server's 429, upon which `kubectl` tries again."""
 
 
 class Worker(Protocol):
@@ -85,7 +93,11 @@ class Backoff:
 
 @dataclass
 class Pod:
-    """One pod; `phase` is what `kubectl get pods` would show."""
+    """
+    One pod; `phase` is what `kubectl get pods` would show.
+
+    `evicted` is set before the pod is deleted; `deletion` is when its grace period ends (seconds since 1970).
+    """
 
     name: str
     deployment: Deployment
@@ -95,11 +107,33 @@ class Pod:
     running: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
     gone: threading.Event = field(default_factory=threading.Event)
+    evicted: bool = False
+    deletion: float | None = None
 
     @property
     def is_ready(self) -> bool:
         """Running, with every container ready."""
         return self.phase == "Running" and len(self.ready) == len(self.deployment.pod.containers)
+
+    def as_object(self, namespace: str) -> dict[str, Any]:
+        """The API object, as far as the lab has it."""
+        metadata = {"name": self.name, "namespace": namespace, "labels": dict(self.deployment.labels)}
+        if self.deletion is not None:
+            metadata["deletionTimestamp"] = datetime.fromtimestamp(self.deletion, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        conditions = [{"type": "Ready", "status": str(self.is_ready)}]
+        if self.evicted:
+            conditions.append(
+                {
+                    "type": "DisruptionTarget",
+                    "status": "True",
+                    "reason": "EvictionByEvictionAPI",
+                    "message": "Eviction API: evicting",
+                }
+            )
+        spec = {"serviceAccountName": self.deployment.pod.account, **({"nodeName": self.node} if self.node else {})}
+        phase = "Pending" if self.phase in {"Pending", "Init"} else "Running"
+        status = {"phase": phase, "conditions": conditions}
+        return {"kind": "Pod", "apiVersion": "v1", "metadata": metadata, "spec": spec, "status": status}
 
 
 @dataclass
@@ -138,7 +172,8 @@ class Cluster:
         self._backoff = backoff
         self._random = random.Random(seed)
         self._lock = threading.RLock()
-        self._manifest = Manifest(frozenset(), {}, {}, {})
+        self._manifest = Manifest()
+        self._api: ApiServer | None = None
         self._replicas: dict[str, int] = {}
         self._pods: dict[str, Pod] = {}
         self._nodes: dict[str, Node] = {}
@@ -147,6 +182,15 @@ class Cluster:
             node = Node(worker, {**own, "kubernetes.io/hostname": worker.name})
             node.awake.set()
             self._nodes[worker.name] = node
+
+    def use(self, api: ApiServer) -> None:
+        """Give the containers that start from now on the way to this API server, and their tokens."""
+        self._api = api
+
+    @property
+    def manifest(self) -> Manifest:
+        """What was applied last."""
+        return self._manifest
 
     # What `kubectl` can do.
 
@@ -188,6 +232,40 @@ class Cluster:
             pod = self._pods[name]
         self._end(pod, pod.deployment.pod.grace if grace is None else grace)
         self._reconcile()
+
+    def evict(self, name: str) -> None:
+        """
+        Delete a pod as a drain does: the condition `DisruptionTarget` first, and only if every budget allows it.
+
+        Raises EvictionRefused if one does not, LookupError if there is no such pod.
+        """
+        with self._lock:
+            if name not in self._pods:
+                raise LookupError(f"no pod {name}")
+            pod = self._pods[name]
+            # As in the real one, a budget does not protect what serves nobody yet, or no more.
+            if not pod.stopping.is_set() and pod.phase not in {"Pending", "Init"}:
+                self._check_budgets(pod)
+            pod.evicted = True
+            self._record("evicted", pod)
+            self.delete_pod(name)
+
+    def _check_budgets(self, pod: Pod) -> None:
+        for budget in self._manifest.budgets.values():
+            if not pod.is_ready and not budget.protects_unready:
+                continue
+            if budget.selector.items() <= pod.deployment.labels.items():
+                selected = [
+                    deployment
+                    for deployment in self._manifest.deployments.values()
+                    if budget.selector.items() <= deployment.labels.items()
+                ]
+                healthy = sum(mate.is_ready for one in selected for mate in self._living(one.name))
+                desired = budget.desired(sum(self._replicas[one.name] for one in selected))
+                if healthy - pod.is_ready < desired:
+                    raise EvictionRefused(
+                        f"{pod.name}: {budget.name} needs {desired} healthy pods, there are {healthy}"
+                    )
 
     def cordon(self, node: str) -> None:
         """Schedule nothing new on that node."""
@@ -412,6 +490,8 @@ class Cluster:
             }
             for mount in container.mounts
         }
+        if self._api and pod.deployment.pod.token:
+            files[SERVICE_ACCOUNT] = self._api.mounted(pod.deployment.pod.account)
         spec = json.dumps({"files": files, "capabilities": container.security.add})
         return node.worker.popen(
             [sys.executable, "-I", "-S", str(POD), spec, *self._command_for(container)],
@@ -438,8 +518,12 @@ class Cluster:
             elif isinstance(value, ConfigMapKey):
                 environment[name] = self._manifest.config_maps[value.name].data[value.key]
             else:
-                environment[name] = {"metadata.name": pod.name, "spec.nodeName": node.worker.name}[value.path]
-        return environment | self._extra_env
+                environment[name] = {
+                    "metadata.name": pod.name,
+                    "metadata.namespace": NAMESPACE,
+                    "spec.nodeName": node.worker.name,
+                }[value.path]
+        return environment | (self._api.environment if self._api else {}) | self._extra_env
 
     def _read(self, pod: Pod, node: Node, container: Container, process: subprocess.Popen[str]) -> None:
         """Record what the container writes, until it has ended."""
@@ -454,6 +538,7 @@ class Cluster:
             if pod.stopping.is_set():
                 return
             pod.stopping.set()
+            pod.deletion = time.time() + grace
             self._enter(pod, "Terminating")
             for process in pod.running.values():
                 process.terminate()

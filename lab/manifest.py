@@ -3,17 +3,22 @@ Read the Kubernetes manifests of this repository into dataclasses, as far as the
 
 Only the fields that `floating-ip.yaml` and `sample-service.yaml` use are known.  Anything else is an error that names
 its path: a field that the lab ignored would be a field that the lab did not test.  Fields that mean something to a real
-cluster only (the image, resources, tolerations, the seccomp profile) are checked for their shape and not kept.
+cluster only (the image, resources, tolerations, the seccomp profile, a priority's value) are checked for their shape
+and not kept.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import yaml
+
+_PRIORITY_CLASSES = {"", "system-cluster-critical", "system-node-critical"}
+"""Those that every cluster has, and none."""
 
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 
@@ -106,9 +111,12 @@ class PodSpec:
     What one pod runs, and where it may.
 
     `exclusive` are the labels that no other pod on the same node may have (required anti-affinity); `grace` is the time
-    in seconds between SIGTERM and SIGKILL.
+    in seconds between SIGTERM and SIGKILL; `token`: its containers get that of its service account.
     """
 
+    account: str
+    token: bool
+    priority_class: str
     node_selector: Mapping[str, str]
     exclusive: Mapping[str, str] | None
     host_network: bool
@@ -149,13 +157,70 @@ class Service:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What a Role allows: these verbs on these resources of these API groups (of the core one: "")."""
+
+    groups: tuple[str, ...]
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+
+    def allows(self, verb: str, group: str, resource: str) -> bool:
+        """Is this request among them?"""
+        return verb in self.verbs and group in self.groups and resource in self.resources
+
+
+@dataclass(frozen=True)
+class RoleBinding:
+    """Which service accounts have a Role."""
+
+    name: str
+    role: str
+    accounts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DisruptionBudget:
+    """A PodDisruptionBudget: how many of the selected pods must stay, or may be missing, for an eviction to pass.
+
+    Exactly one of both is given, as a number or a percentage of the replicas.  Without `protects_unready` a pod that is
+    not ready may always be evicted (`unhealthyPodEvictionPolicy: AlwaysAllow`).
+    """
+
+    name: str
+    selector: Mapping[str, str]
+    min_available: int | str | None = None
+    max_unavailable: int | str | None = None
+    protects_unready: bool = True
+
+    def desired(self, replicas: int) -> int:
+        """How many healthy pods there must be; Kubernetes rounds both percentages up."""
+        if self.min_available is not None:
+            return _scaled(self.min_available, replicas)
+        assert self.max_unavailable is not None
+        return max(0, replicas - _scaled(self.max_unavailable, replicas))
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What one manifest creates, by name."""
 
-    service_accounts: frozenset[str]
-    config_maps: Mapping[str, ConfigMap]
-    deployments: Mapping[str, Deployment]
-    services: Mapping[str, Service]
+    service_accounts: frozenset[str] = frozenset()
+    config_maps: Mapping[str, ConfigMap] = field(default_factory=dict)
+    deployments: Mapping[str, Deployment] = field(default_factory=dict)
+    services: Mapping[str, Service] = field(default_factory=dict)
+    roles: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
+    role_bindings: Mapping[str, RoleBinding] = field(default_factory=dict)
+    budgets: Mapping[str, DisruptionBudget] = field(default_factory=dict)
+    priority_classes: frozenset[str] = frozenset()
+
+    def may(self, account: str, verb: str, group: str, resource: str) -> bool:
+        """Whether some RoleBinding gives the service account a Role that allows this."""
+        return any(
+            rule.allows(verb, group, resource)
+            for binding in self.role_bindings.values()
+            if account in binding.accounts
+            for rule in self.roles[binding.role]
+        )
 
 
 def load(path: Path, variables: Mapping[str, str]) -> Manifest:
@@ -173,6 +238,10 @@ def parse(text: str) -> Manifest:
     config_maps: dict[str, ConfigMap] = {}
     deployments: dict[str, Deployment] = {}
     services: dict[str, Service] = {}
+    roles: dict[str, tuple[Rule, ...]] = {}
+    bindings: dict[str, RoleBinding] = {}
+    budgets: dict[str, DisruptionBudget] = {}
+    priorities: set[str] = set()
     for number, document in enumerate(documents):
         with _Fields(document, f"[{number}]") as fields:
             version, kind = fields.text("apiVersion"), fields.text("kind")
@@ -189,25 +258,60 @@ def parse(text: str) -> Manifest:
                 case "v1", "Service":
                     service = _service(fields)
                     services[service.name] = service
+                case "rbac.authorization.k8s.io/v1", "Role":
+                    roles[_metadata(fields)[0]] = tuple(_rule(rule) for rule in fields.children("rules"))
+                case "rbac.authorization.k8s.io/v1", "RoleBinding":
+                    binding = _role_binding(fields)
+                    bindings[binding.name] = binding
+                case "policy/v1", "PodDisruptionBudget":
+                    budget = _budget(fields)
+                    budgets[budget.name] = budget
+                case "scheduling.k8s.io/v1", "PriorityClass":
+                    priorities.add(_priority_class(fields))
                 case _:
                     raise ManifestError(f"[{number}].kind: {version} {kind} is not known to the lab")
-    _check_references(config_maps, deployments)
-    return Manifest(frozenset(accounts), config_maps, deployments, services)
+    manifest = Manifest(
+        service_accounts=frozenset(accounts),
+        config_maps=config_maps,
+        deployments=deployments,
+        services=services,
+        roles=roles,
+        role_bindings=bindings,
+        budgets=budgets,
+        priority_classes=frozenset(priorities),
+    )
+    _check_references(manifest)
+    return manifest
 
 
-def _check_references(config_maps: Mapping[str, ConfigMap], deployments: Mapping[str, Deployment]) -> None:
-    """A pod that refers to a missing ConfigMap or key would wait for ever in a real cluster."""
-    for deployment in deployments.values():
-        for container in deployment.pod.init_containers + deployment.pod.containers:
-            where = f"Deployment {deployment.name}, container {container.name}"
-            wanted = [(value.name, value.key) for value in container.env.values() if isinstance(value, ConfigMapKey)]
-            for mount in container.mounts:
-                if mount.config_map not in config_maps:
-                    raise ManifestError(f"{where}: there is no ConfigMap {mount.config_map}")
-                wanted += [(mount.config_map, key) for key in (mount.files or {}).values()]
-            for name, key in wanted:
-                if name not in config_maps or key not in config_maps[name].data:
-                    raise ManifestError(f"{where}: there is no key {key} in a ConfigMap {name}")
+def _check_references(manifest: Manifest) -> None:
+    """A pod that refers to a missing object or key would not start in a real cluster, or wait for ever."""
+    for deployment in manifest.deployments.values():
+        pod = deployment.pod
+        if pod.account not in manifest.service_accounts | {"default"}:
+            raise ManifestError(f"Deployment {deployment.name}: there is no ServiceAccount {pod.account}")
+        if pod.priority_class not in manifest.priority_classes | _PRIORITY_CLASSES:
+            raise ManifestError(f"Deployment {deployment.name}: there is no PriorityClass {pod.priority_class}")
+        for container in pod.init_containers + pod.containers:
+            _check_config_maps(f"Deployment {deployment.name}, container {container.name}", container, manifest)
+    for binding in manifest.role_bindings.values():
+        if binding.role not in manifest.roles:
+            raise ManifestError(f"RoleBinding {binding.name}: there is no Role {binding.role}")
+        for account in binding.accounts:
+            if account not in manifest.service_accounts:
+                raise ManifestError(f"RoleBinding {binding.name}: there is no ServiceAccount {account}")
+
+
+def _check_config_maps(where: str, container: Container, manifest: Manifest) -> None:
+    config_maps = manifest.config_maps
+    wanted = [(value.name, value.key) for value in container.env.values() if isinstance(value, ConfigMapKey)]
+    for mount in container.mounts:
+        if mount.config_map not in config_maps:
+            raise ManifestError(f"{where}: there is no ConfigMap {mount.config_map}")
+        wanted += [(mount.config_map, key) for key in (mount.files or {}).values()]
+    for name, key in wanted:
+        if name not in config_maps or key not in config_maps[name].data:
+            raise ManifestError(f"{where}: there is no key {key} in a ConfigMap {name}")
 
 
 class _Fields:
@@ -251,6 +355,8 @@ class _Fields:
     def count(self, key: str, default: int | str) -> int | str:
         """A number of pods, or a percentage."""
         value: int | str = self._take(key, (int, str), default)
+        if isinstance(value, str) and not re.fullmatch(r"[0-9]+%", value):
+            raise ManifestError(f"{self.path}.{key}: {value!r} is not what belongs here")
         return value
 
     def flag(self, key: str, default: bool) -> bool:
@@ -315,8 +421,8 @@ def _deployment(fields: _Fields) -> Deployment:
 
 
 def _pod(pod: _Fields) -> PodSpec:
-    pod.text("serviceAccountName", "default")
-    pod.flag("automountServiceAccountToken", True)
+    account, token = pod.text("serviceAccountName", "default"), pod.flag("automountServiceAccountToken", True)
+    priority_class = pod.text("priorityClassName", "")
     host_network = pod.flag("hostNetwork", False)
     pod.only("dnsPolicy", "Default", "ClusterFirst", "ClusterFirstWithHostNet")
     for toleration in pod.children("tolerations"):
@@ -335,6 +441,9 @@ def _pod(pod: _Fields) -> PodSpec:
     grace = pod.number("terminationGracePeriodSeconds", 30)
     volumes = dict(_volume(volume) for volume in pod.children("volumes"))
     return PodSpec(
+        account=account,
+        token=token,
+        priority_class=priority_class,
         node_selector=node_selector,
         exclusive=exclusive,
         host_network=host_network,
@@ -402,7 +511,7 @@ def _variable(fields: _Fields) -> tuple[str, str | ConfigMapKey | FieldRef]:
             if "fieldRef" in source:
                 with source.child("fieldRef") as field:
                     path = field.text("fieldPath")
-                    if path not in ("metadata.name", "spec.nodeName"):
+                    if path not in ("metadata.name", "metadata.namespace", "spec.nodeName"):
                         raise ManifestError(f"{field.path}.fieldPath: {path!r} is not known to the lab")
                     return name, FieldRef(path)
             with source.child("configMapKeyRef") as key:
@@ -465,3 +574,59 @@ def _service(fields: _Fields) -> Service:
                 number = port.integer("port")
                 ports.append(ServicePort(number, port.integer("targetPort", number), port.integer("nodePort")))
         return Service(name, spec.strings("selector"), tuple(ports), policy == "Local")
+
+
+def _rule(fields: _Fields) -> Rule:
+    with fields:
+        return Rule(fields.texts("apiGroups"), fields.texts("resources"), fields.texts("verbs"))
+
+
+def _role_binding(fields: _Fields) -> RoleBinding:
+    name, _ = _metadata(fields)
+    fields.path = f"RoleBinding {name}"
+    with fields.child("roleRef") as reference:
+        reference.only("apiGroup", "rbac.authorization.k8s.io")
+        reference.only("kind", "Role")
+        role = reference.text("name")
+    accounts = []
+    for subject in fields.children("subjects"):
+        with subject:
+            # Without a namespace it is the binding's own.
+            subject.only("kind", "ServiceAccount")
+            accounts.append(subject.text("name"))
+    return RoleBinding(name, role, tuple(accounts))
+
+
+def _budget(fields: _Fields) -> DisruptionBudget:
+    name, _ = _metadata(fields)
+    fields.path = f"PodDisruptionBudget {name}"
+    with fields.child("spec") as spec:
+        if ("minAvailable" in spec) is ("maxUnavailable" in spec):
+            raise ManifestError(f"{spec.path}: expected either minAvailable or maxUnavailable")
+        policy = spec.text("unhealthyPodEvictionPolicy", "IfHealthyBudget")
+        if policy not in ("IfHealthyBudget", "AlwaysAllow"):
+            raise ManifestError(f"{spec.path}: unhealthyPodEvictionPolicy {policy!r} is neither policy of Kubernetes")
+        return DisruptionBudget(
+            name,
+            _match_labels(spec, "selector"),
+            min_available=spec.count("minAvailable", 0) if "minAvailable" in spec else None,
+            max_unavailable=spec.count("maxUnavailable", 0) if "maxUnavailable" in spec else None,
+            protects_unready=policy == "IfHealthyBudget",
+        )
+
+
+def _priority_class(fields: _Fields) -> str:
+    name, _ = _metadata(fields)
+    fields.path = f"PriorityClass {name}"
+    fields.integer("value")
+    fields.text("description", "")
+    fields.only("globalDefault", False)
+    fields.only("preemptionPolicy", "PreemptLowerPriority", "Never")
+    return name
+
+
+def _scaled(count: int | str, replicas: int) -> int:
+    """A number, or a percentage of the replicas, rounded up."""
+    if isinstance(count, int):
+        return count
+    return math.ceil(replicas * int(count.removesuffix("%")) / 100)

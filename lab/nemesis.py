@@ -11,11 +11,25 @@ from typing import Any
 
 from floatingip.model import Allocation
 from floatingip.settings import Settings
+from lab import imds
 from lab.ec2 import Guest
+from lab.kubelet import EvictionRefused
 from lab.region import Machine, Region
 
 FLAP_LASTS = 0.1
 """Seconds for which a flapping link stays down."""
+
+SPOT_WARNING = 120.0
+"""Seconds from a spot interruption's notice until the interruption (EC2 user guide)."""
+
+MAINTENANCE_AHEAD = 1800.0
+"""Seconds until a maintenance that is imminent."""
+
+REFUSED_AGAIN = 5.0
+"""Seconds after which `kubectl drain` tries a refused eviction again."""
+
+DRAINED_WITHIN = 60.0
+"""Seconds after which a drain whose evictions are refused is given up."""
 
 
 def nothing(_region: Region, _machine: Machine) -> None:
@@ -31,6 +45,44 @@ def cordon_and_delete(region: Region, machine: Machine) -> None:
     """`kubectl cordon` and `kubectl delete pod`: the new pod goes to another node, if there is one."""
     region.cluster.cordon(machine.name)
     pod_delete(region, machine)
+
+
+def drain(region: Region, machine: Machine) -> None:
+    """`kubectl drain`: cordon, then evict each pod, again and again while a budget does not allow it.
+
+    Raises TimeoutError if a budget allows it never.
+    """
+    region.cluster.cordon(machine.name)
+    deadline = time.monotonic() + DRAINED_WITHIN
+    for name in [pod.name for pod in region.cluster.pods() if pod.node == machine.name and not pod.stopping.is_set()]:
+        while True:
+            try:
+                region.cluster.evict(name)
+                break
+            except EvictionRefused as error:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(str(error)) from error
+                time.sleep(REFUSED_AGAIN)
+
+
+def spot_notice(_region: Region, machine: Machine) -> None:
+    """EC2 announces that it takes the spot instance back in two minutes."""
+    machine.imds.notices[imds.SPOT] = imds.spot_notice(time.time() + SPOT_WARNING)
+
+
+def asg_notice(_region: Region, machine: Machine) -> None:
+    """The Auto Scaling group has decided to terminate the instance, and waits for its lifecycle hook."""
+    machine.imds.notices[imds.LIFECYCLE] = imds.TERMINATED
+
+
+def maintenance_notice(_region: Region, machine: Machine) -> None:
+    """A scheduled reboot is half an hour away."""
+    machine.imds.notices[imds.MAINTENANCE] = imds.maintenance_notice(time.time() + MAINTENANCE_AHEAD)
+
+
+def rebalance_notice(_region: Region, machine: Machine) -> None:
+    """EC2 says that the spot instance is likelier than usual to be interrupted."""
+    machine.imds.notices[imds.REBALANCE] = imds.rebalance_notice(time.time())
 
 
 def terminate(region: Region, machine: Machine) -> None:
@@ -82,12 +134,14 @@ def remove_address(region: Region, machine: Machine) -> None:
 
 def detach_eni(region: Region, machine: Machine) -> None:
     """DetachNetworkInterface by hand."""
-    attachment = next(
-        event["attachment"]
-        for event in reversed(region.attachments())
-        if event["instance"] == machine.instance.instance_id
-    )
-    region.administrator.detach_network_interface(AttachmentId=attachment)
+    eni = next(e["eni"] for e in reversed(region.attachments()) if e["instance"] == machine.instance.instance_id)
+    shown = region.administrator.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"][0]
+    region.administrator.detach_network_interface(AttachmentId=shown["Attachment"]["AttachmentId"])
+
+
+def hand_over(region: Region, _machine: Machine) -> None:
+    """`floatingip handover`, on a standby.  Raises CommandFailed."""
+    region.command(region.standbys()[0], "handover")
 
 
 def close_icmp(region: Region, _machine: Machine) -> None:

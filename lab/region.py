@@ -12,18 +12,21 @@ It stands between EC2 and the machines: what EC2 attaches appears in a worker, w
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
 from floatingip.host import table_name
-from floatingip.model import Allocation
+from floatingip.model import Allocation, Carry
 from floatingip.settings import Settings
+from lab import ownership
+from lab.apiserver import ApiServer
 from lab.ec2 import Ec2, Guest, Instance, Profile
 from lab.fabric import EC2_ADDRESS, Fabric
 from lab.history import Event, History
@@ -34,6 +37,8 @@ from lab.worker import IMDS_ADDRESS, Worker
 
 ROOT = Path(__file__).parent.parent
 EC2_PORT = 4566
+API_ADDRESS, API_PORT = "192.0.2.3", 443
+"""The API server's: it is in the Region, like EC2's."""
 IMDS_PORT = 80
 
 FLOATING_IP = "10.0.0.100"
@@ -56,12 +61,14 @@ READY_WITHIN = 90.0
 class Floating:
     """One floating address: as FLOATING_IP has it, and as clients reach it from inside and from outside of the VPC.
 
-    ``enis`` are the ids of the interfaces that were made for it, as far as they were seen.
+    ``enis`` are the ids of the interfaces that were made for it, as far as they were seen; ``private`` is an Elastic
+    IP's private address, once it was seen.
     """
 
     target: str
     hosts: Mapping[str, str]
     enis: set[str]
+    private: str = ""
 
 
 @dataclass
@@ -83,8 +90,9 @@ class Region:
     """
     Workers `worker-a`, `worker-b`, ..., with a sample service behind a NodePort on each, and EC2 as `profile` has it.
 
-    `addresses` are the floating ones, of any kind (ELASTIC_IP for one that is allocated here).  `environment` is
-    added to that of every pod.  A context manager that makes everything and removes what it made.
+    `addresses` are the floating ones, of any kind (ELASTIC_IP for one that is allocated here).  `settings` replace
+    those of floating-ip.yaml, `carry` among them; `environment` is added to that of every pod; `instance_type` is one
+    with enough room by default.  A context manager that makes everything and removes what it made.
     """
 
     def __init__(
@@ -96,6 +104,8 @@ class Region:
         seed: int = 0,
         addresses: Sequence[str] = (FLOATING_IP,),
         environment: Mapping[str, str] | None = None,
+        settings: Mapping[str, object] | None = None,
+        instance_type: str | None = None,
     ) -> None:
         self.profile = profile
         self.history = history
@@ -105,6 +115,9 @@ class Region:
         self._names = [f"worker-{letter}" for letter in "abcdefgh"[:workers]]
         self._seed = seed
         self._environment = dict(environment or {})
+        self.settings = dict(settings or {})
+        self.carry = str(self.settings.get("carry", Carry.ENI))
+        self._type = instance_type or (FEW if len(self._asked) <= FEW_ADDRESSES else MANY)
         self._clients: list[tuple[subprocess.Popen[str], threading.Thread]] = []
         self._associated: set[str] = set()
         self._measuring: set[str] = set()
@@ -196,13 +209,11 @@ class Region:
         raise LookupError(f"nobody holds {floating.target}")
 
     def attachments(self, floating: Floating | None = None) -> list[Event]:
-        """EC2's events about attachments of the (first) floating address' interfaces so far."""
-        enis = self._enis(floating or self.floating[0])
-        return [
-            event
-            for event in self.history.events()
-            if event["source"] == "ec2" and event["event"] == "attachment" and event["eni"] in enis
-        ]
+        """EC2's events about who has had the (first) floating address so far (ownership.py)."""
+        floating = floating or self.floating[0]
+        if self.carry == Carry.ADDRESS:
+            return ownership.of_address(self.history.events(), self.carried(floating))
+        return ownership.of_enis(self.history.events(), frozenset(self._enis(floating)))
 
     def _enis(self, floating: Floating) -> set[str]:
         """The interfaces of a floating address, by EC2's own filters; remembered, since one may be gone later."""
@@ -221,9 +232,9 @@ class Region:
         """The address that its holder has on the link: an Elastic IP's is private."""
         if not floating.target.startswith("eipalloc-"):
             return floating.target
-        ids = sorted(self._enis(floating))
-        shown = self.ec2.client().describe_network_interfaces(NetworkInterfaceIds=ids)["NetworkInterfaces"]
-        return shown[0]["PrivateIpAddress"]
+        shown = self.ec2.client().describe_addresses(AllocationIds=[floating.target])["Addresses"][0]
+        floating.private = shown.get("PrivateIpAddress", floating.private)
+        return floating.private
 
     def by_instance(self, instance_id: str) -> Machine:
         """The machine of an instance.  Raises LookupError."""
@@ -245,6 +256,20 @@ class Region:
             if event["source"] == "agent" and fields.items() <= event["fields"].items()
         ]
 
+    def command(self, machine: Machine, *arguments: str) -> str:
+        """What a command of the product prints on a worker, as in its pod there.  Raises CommandFailed."""
+        with tempfile.TemporaryDirectory() as directory:
+            settings = Path(directory) / "settings.yaml"
+            settings.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in self.settings.items()))
+            command = [sys.executable, "-m", "floatingip", *arguments, "--settings", str(settings)]
+            environment = {
+                "AWS_ENDPOINT_URL_EC2": self.ec2.endpoint_url,
+                "FLOATING_IP": ",".join(floating.target for floating in self.floating),
+                **self._environment,
+            }
+            pairs = [f"{key}={value}" for key, value in environment.items()]
+            return machine.worker.namespace.run(["env", *pairs, *command])
+
     def record_leftovers(self) -> None:
         """Record what a living worker that does not hold a floating address still has of it."""
         for index, floating in enumerate(self.floating):
@@ -262,7 +287,9 @@ class Region:
     def _traces(self, machine: Machine, index: int, address: str) -> Iterator[str]:
         namespace = machine.worker.namespace
         settings = Settings(tuple(Allocation(floating.target) for floating in self.floating))
-        ours = range(settings.priority + 2 * index, settings.priority + 2 * index + 2)
+        # A standby has the rest ahead of time where addresses move.
+        ahead = self.carry == Carry.ADDRESS
+        ours = range(settings.priority + 2 * index, settings.priority + 2 * index + (1 if ahead else 2))
         for link in namespace.show("address show"):
             if any(info.get("local") == address for info in link["addr_info"]):
                 yield f"{address} on link {link['ifname']}"
@@ -271,7 +298,7 @@ class Region:
                 if rule["priority"] in ours:
                     yield f"rule {rule['priority']} of {address}"
         table = table_name(ip_address(address))
-        if table in namespace.run(["nft", "list", "tables"]).split():
+        if not ahead and table in namespace.run(["nft", "list", "tables"]).split():
             yield f"nft table {table}"
 
     # What EC2 does to machines (lab.ec2.Devices).
@@ -285,6 +312,14 @@ class Region:
     def unplug(self, eni_id: str) -> None:
         """A device goes."""
         self.fabric.unplug(eni_id)
+
+    def assign(self, eni_id: str, address: str) -> None:
+        """A private address leads to this device."""
+        self.fabric.assign(eni_id, address)
+
+    def unassign(self, eni_id: str, address: str) -> None:
+        """It leads there no longer."""
+        self.fabric.unassign(eni_id, address)
 
     def associate(self, public: str, private: str) -> None:
         """An Elastic IP leads to this private address."""
@@ -335,8 +370,13 @@ class Region:
             [machine.worker for machine in self.machines.values()],
             self.history,
             extra_env={"AWS_ENDPOINT_URL_EC2": self.ec2.endpoint_url, **self._environment},
+            labels={name: {"floatingip": "true"} for name in self.machines},
             seed=self._seed,
         )
+        self.fabric.vpc.ip(f"address add {API_ADDRESS}/32 dev lo")
+        self.api = ApiServer(enter(self.fabric.vpc.listen(API_ADDRESS, API_PORT)), self.cluster)
+        self._resources.callback(self.api.stop)
+        self.cluster.use(self.api)
         self._resources.callback(self._end_pods)
 
     def _reserve(self, address: str) -> Floating:
@@ -353,7 +393,7 @@ class Region:
             worker.address,
             worker.pod_addresses,
             ipv6=worker.ipv6_address,
-            instance_type=FEW if len(self._asked) <= FEW_ADDRESSES else MANY,
+            instance_type=self._type,
         )
         worker.eni_id, worker.mac = instance.eni_id, instance.mac
         worker.start()
@@ -371,7 +411,13 @@ class Region:
 
     def _manifest(self, name: str, floating_ip: str) -> Manifest:
         variables = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": floating_ip}
-        return load(ROOT / name, variables)
+        manifest = load(ROOT / name, variables)
+        if "floating-ip" not in manifest.config_maps or not self.settings:
+            return manifest
+        config_map = manifest.config_maps["floating-ip"]
+        lines = "\n".join(f"{key}: {json.dumps(value)}" for key, value in self.settings.items())
+        data = {**config_map.data, "settings.yaml": f"{config_map.data['settings.yaml']}\n{lines}\n"}
+        return replace(manifest, config_maps={**manifest.config_maps, "floating-ip": replace(config_map, data=data)})
 
     def _read(self, client: subprocess.Popen[str]) -> None:
         for line in client.stdout or ():

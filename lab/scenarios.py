@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from floatingip.model import Carry
 from lab import nemesis
 from lab.checker import Expectation, Verdict, check, together
 from lab.ec2 import PROFILES, Profile
@@ -24,6 +25,9 @@ OVERHEAD = 0.5
 
 INSTANT = 2.5
 """Seconds of outage in all where EC2 takes no time."""
+
+HANDED_OVER = 1.5
+"""Seconds of outage, at most, when an address moves by request or because its node is about to end."""
 
 REPAIR = 1.0
 """Seconds until a holder must have mended its own plumbing."""
@@ -45,6 +49,9 @@ QUIET = 2.0
 
 LONGEST = 120.0
 """Seconds after which a run is judged as it is."""
+
+FENCING = ("DetachNetworkInterface", "AssignPrivateIpAddresses", "UnassignIpv6Addresses")
+"""The calls that take an address from its holder."""
 
 Nemesis = Callable[[Region, Machine], None]
 
@@ -88,9 +95,15 @@ def _one_failover(bare: Expectation, profile: Profile) -> Expectation:
     )
 
 
+def _relieved(bare: Expectation, profile: Profile) -> Expectation:
+    """A planned move: nobody notices where the address moves; where the ENI does, EC2's own time is all there is."""
+    ec2 = 0.0 if bare.carry == Carry.ADDRESS else profile.detach + profile.attach + profile.device
+    return replace(bare, max_outage_s=ec2 + HANDED_OVER, min_moves=1, max_moves=1)
+
+
 def _forced(bare: Expectation, profile: Profile) -> Expectation:
     expected = _one_failover(bare, profile)
-    if expected.max_outage_s is None:
+    if expected.max_outage_s is None or bare.carry == Carry.ADDRESS:
         return expected
     return replace(expected, max_outage_s=expected.max_outage_s + FORCE_AFTER)
 
@@ -119,7 +132,7 @@ def _kill_the_claimer(region: Region, machine: Machine) -> None:
     """Cut the holder's power, and kill the observer that detaches its ENI before it can attach it."""
 
     def between(event: Event) -> None:
-        detached = event["source"] == "ec2" and event.get("action") == "DetachNetworkInterface"
+        detached = event["source"] == "ec2" and event.get("action") in FENCING
         if detached and event["error"] is None and not killed:
             killed.append(event["caller"])
             nemesis.kill_observer(region, region.by_instance(event["caller"]))
@@ -180,6 +193,18 @@ SCENARIOS = {
             _one_move,
             agent_exits=1,
         ),
+        Scenario("spot-notice", "EC2 is about to take the holder's spot instance back", nemesis.spot_notice, _relieved),
+        Scenario(
+            "asg-notice", "the holder's Auto Scaling group is about to terminate it", nemesis.asg_notice, _relieved
+        ),
+        Scenario(
+            "maintenance-notice",
+            "the holder is about to be rebooted for maintenance",
+            nemesis.maintenance_notice,
+            _relieved,
+        ),
+        Scenario("eviction", "the holder is drained", nemesis.drain, _relieved),
+        Scenario("handover", "somebody asks for a handover", nemesis.hand_over, _relieved),
     )
 }
 
@@ -190,6 +215,7 @@ def run(
     seed: int,
     *,
     addresses: Sequence[str] = (FLOATING_IP,),
+    carry: str = Carry.ENI,
     record_to: Path | None = None,
     watch: Callable[[Event], None] | None = None,
 ) -> Verdict:
@@ -204,6 +230,7 @@ def run(
             seed=seed,
             addresses=addresses,
             environment=scenario.environment,
+            settings={"carry": carry},
         ) as region:
             region.deploy()
             region.measure(*scenario.clients)
@@ -225,6 +252,8 @@ def _expectations(region: Region, scenario: Scenario) -> list[Expectation]:
             scenario=scenario.name,
             ec2=region.profile.name,
             address=floating.target,
+            carry=region.carry,
+            carried=region.carried(floating),
             enis=frozenset(event["eni"] for event in region.attachments(floating)),
             clients=frozenset(client_name(place, floating) for place in scenario.clients if place in floating.hosts),
             max_agent_exits=scenario.agent_exits,

@@ -159,6 +159,8 @@ def _words(event: Event) -> str | None:
             return f"{event['title']} ({event['target']})"
         case "ec2", "attachment":
             return f"{event['address']} {event['status']}: {event['instance']}"
+        case "ec2", "address":
+            return f"{event['address']} {event['status']}: {event['instance'] or event['eni']}"
         case "ec2", "device":
             return f"device {event['status']} on {event['instance']}"
         case "kubelet", "pod":

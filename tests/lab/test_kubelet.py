@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from lab.history import Event, History, parse_logfmt
-from lab.kubelet import POD, Backoff, Cluster
-from lab.manifest import Container, Manifest, load
+from lab.kubelet import POD, Backoff, Cluster, EvictionRefused, Pod
+from lab.manifest import Container, DisruptionBudget, Manifest, load
 from lab.netns import Namespace
 
 ROOT = Path(__file__).parents[2]
@@ -214,6 +214,87 @@ def test_a_pod_that_ignores_sigterm_is_killed_after_the_grace_period(lab: Lab, m
     assert 1.0 <= time.monotonic() - began < 2.0
     [exit_] = lab.events("exit", pod=old.name, container="observer")
     assert (exit_["reason"], exit_["code"]) == ("stopped", 137)
+
+
+def disruption(pod: Pod) -> list[str]:
+    """The reasons for which the pod is to end, as the API server tells it."""
+    conditions = pod.as_object("default")["status"]["conditions"]
+    return [condition["reason"] for condition in conditions if condition["type"] == "DisruptionTarget"]
+
+
+def test_an_evicted_pod_has_the_condition_before_sigterm(lab: Lab, manifest: Manifest) -> None:
+    """Then it ends like a deleted one, which has no such condition; the end of its grace period is told for both."""
+    (lab.switches / "stubborn").touch()
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    evicted = lab.cluster.pod_on("k-a")
+    assert "deletionTimestamp" not in evicted.as_object("default")["metadata"]
+    lab.cluster.evict(evicted.name)
+    lab.until(lambda: lab.said("sigterm", pod=evicted.name))
+    assert disruption(evicted) == ["EvictionByEvictionAPI"]
+    assert "deletionTimestamp" in evicted.as_object("default")["metadata"]
+    [told], [terminating] = lab.events("evicted"), lab.events("pod", pod=evicted.name, phase="Terminating")
+    assert told["t"] <= terminating["t"]
+    lab.until(evicted.gone.is_set)
+    lab.cluster.wait_ready(10)
+    deleted = lab.cluster.pod_on("k-b")
+    lab.cluster.delete_pod(deleted.name)
+    assert disruption(deleted) == []
+
+
+def test_a_budget_lets_one_pod_go_at_a_time(lab: Lab, manifest: Manifest) -> None:
+    """The second eviction is refused until the first pod's replacement is ready; deletion asks no budget."""
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    first, second = lab.cluster.pods()
+    lab.cluster.evict(first.name)
+    with pytest.raises(EvictionRefused, match=rf"^{second.name}: floating-ip needs 1 healthy pods, there are 1$"):
+        lab.cluster.evict(second.name)
+    assert not second.stopping.is_set()
+    assert disruption(second) == []
+    lab.cluster.wait_ready(10)
+    lab.cluster.evict(second.name)
+    assert second.stopping.is_set()
+
+
+@pytest.mark.parametrize(
+    ("budget", "allowed"),
+    [
+        (DisruptionBudget("b", {"app": NAME}, min_available=2), False),
+        (DisruptionBudget("b", {"app": NAME}, min_available="51%"), False),
+        (DisruptionBudget("b", {"app": NAME}, min_available="50%"), True),
+        (DisruptionBudget("b", {"app": NAME}, max_unavailable=0), False),
+        (DisruptionBudget("b", {"app": NAME}, max_unavailable="1%"), True),
+        (DisruptionBudget("b", {"app": "other"}, max_unavailable=0), True),
+    ],
+)
+def test_a_budget_counts_the_pods_that_it_selects(
+    lab: Lab, manifest: Manifest, budget: DisruptionBudget, allowed: bool
+) -> None:
+    """Numbers and percentages, rounded up as Kubernetes does it; another application's budget says nothing."""
+    lab.cluster.apply(replace(manifest, budgets={"b": budget}))
+    lab.cluster.wait_ready(10)
+    pod = lab.cluster.pod_on("k-a")
+    if allowed:
+        lab.cluster.evict(pod.name)
+    else:
+        with pytest.raises(EvictionRefused):
+            lab.cluster.evict(pod.name)
+    assert pod.stopping.is_set() is allowed
+
+
+def test_no_budget_protects_a_pod_that_serves_nobody(lab: Lab, manifest: Manifest) -> None:
+    """One that is pending is in nobody's way; one that is being deleted goes anyway."""
+    (lab.switches / "stubborn").touch()
+    lab.cluster.apply(replace(manifest, budgets={"b": DisruptionBudget("b", {"app": NAME}, max_unavailable=0)}))
+    lab.cluster.wait_ready(10)
+    pod = lab.cluster.pod_on("k-a")
+    lab.cluster.delete_pod(pod.name)
+    lab.cluster.evict(pod.name)
+    assert disruption(pod) == ["EvictionByEvictionAPI"]
+    [pending] = [pod for pod in lab.cluster.pods() if pod.node is None]
+    lab.cluster.evict(pending.name)
+    assert pending.gone.is_set()
 
 
 def test_a_cordoned_node_gets_no_new_pod(lab: Lab, manifest: Manifest) -> None:

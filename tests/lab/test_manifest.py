@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from floatingip import settings
-from lab.manifest import ConfigMapKey, FieldRef, ManifestError, load, parse, substitute
+from lab.manifest import ConfigMapKey, FieldRef, ManifestError, RoleBinding, Rule, load, parse, substitute
 
 ROOT = Path(__file__).parents[2]
 FLOATING_IP, SAMPLE = ROOT / "floating-ip.yaml", ROOT / "sample-service.yaml"
@@ -77,11 +77,89 @@ def test_both_containers_have_the_same_two_capabilities_and_variables() -> None:
             "FLOATING_IP": ConfigMapKey("floating-ip", "FLOATING_IP"),
             "NODE_NAME": FieldRef("spec.nodeName"),
             "POD_NAME": FieldRef("metadata.name"),
+            "POD_NAMESPACE": FieldRef("metadata.namespace"),
         }
     )
     assert observer.liveness
     assert observer.readiness
     assert (observer.liveness.path, observer.readiness.path) == ("/livez", "/readyz")
+
+
+def test_the_observers_may_read_pods_and_nothing_else() -> None:
+    """That is what the question about the own eviction needs: the role, its binding, and the token."""
+    manifest = load(FLOATING_IP, VARIABLES)
+    assert manifest.roles == {"floating-ip": (Rule(groups=("",), resources=("pods",), verbs=("get",)),)}
+    assert manifest.role_bindings == {"floating-ip": RoleBinding("floating-ip", "floating-ip", ("floating-ip",))}
+    pod = manifest.deployments["floating-ip"].pod
+    assert (pod.account, pod.token) == ("floating-ip", True)
+    assert manifest.may(pod.account, "get", "", "pods")
+    for account, verb, group, resource in (
+        ("default", "get", "", "pods"),
+        (pod.account, "list", "", "pods"),
+        (pod.account, "get", "", "secrets"),
+        (pod.account, "get", "apps", "pods"),
+    ):
+        assert not manifest.may(account, verb, group, resource)
+
+
+def test_a_budget_and_a_priority_keep_the_observers() -> None:
+    """One of two may be evicted at a time; the priority is there, or no pod would be made."""
+    manifest = load(FLOATING_IP, VARIABLES)
+    deployment = manifest.deployments["floating-ip"]
+    [budget] = manifest.budgets.values()
+    assert budget.selector == deployment.labels
+    assert [budget.desired(replicas) for replicas in (0, 1, 2, 3)] == [0, 0, 1, 2]
+    assert deployment.pod.priority_class in manifest.priority_classes
+
+
+RBAC = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: r}
+rules: [{apiGroups: [""], resources: [pods], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: b}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: r}
+subjects: [{kind: ServiceAccount, name: a}]
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: a}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: p}
+spec: {minAvailable: 50%, selector: {matchLabels: {app: d}}}
+---
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: c}
+value: 5
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("verbs: [get]", "verbs: [get], resourceNames: [x]"), r"Role.rules\[0\].resourceNames: not known"),
+        (("name: r}\nsub", "name: s}\nsub"), "RoleBinding b: there is no Role s"),
+        (("kind: Role,", "kind: ClusterRole,"), "RoleBinding b.roleRef.kind: 'ClusterRole'"),
+        (("name: a}]", "name: x}]"), "RoleBinding b: there is no ServiceAccount x"),
+        (("[{kind: ServiceAccount", "[{kind: User"), r"subjects\[0\].kind: 'User'"),
+        (("minAvailable: 50%", "maxUnavailable: 1, minAvailable: 50%"), "expected either minAvailable or"),
+        (("minAvailable: 50%", "minAvailable: half"), "spec.minAvailable: 'half'"),
+        (("minAvailable: 50%, ", ""), "expected either minAvailable or"),
+        (("value: 5", "value: high"), "PriorityClass c.value: 'high'"),
+    ],
+)
+def test_rights_and_budgets_are_checked_as_strictly(change: tuple[str, str], message: str) -> None:
+    """A rule that is ignored would be a right that the lab gives and a cluster does not."""
+    parse(RBAC)
+    assert change[0] in RBAC
+    with pytest.raises(ManifestError, match=message):
+        parse(RBAC.replace(*change, 1))
 
 
 def test_the_settings_are_comments_that_show_every_default(tmp_path: Path) -> None:
@@ -114,6 +192,8 @@ def test_the_sample_service_leads_from_30007_to_its_pods() -> None:
     ("change", "message"),
     [
         (("image: i", "image: i\n          command: [x]"), r"containers\[0\].command: not known"),
+        (("image: i", "image: i\n      serviceAccountName: x"), "Deployment d: there is no ServiceAccount x"),
+        (("image: i", "image: i\n      priorityClassName: x"), "Deployment d: there is no PriorityClass x"),
         (("kind: Deployment", "kind: DaemonSet"), "apps/v1 DaemonSet is not known"),
         (("metadata: {name: d}", "metadata: {name: d, namespace: n}"), "Deployment.metadata.namespace: not known"),
         (("image: i", "image: 7"), r"Deployment d.spec.template.spec.containers\[0\].image: 7"),

@@ -1,10 +1,12 @@
-"""The manifests as `envsubst` and Kubernetes read them: plain YAML, without the lab's parser."""
+"""The manifests as `envsubst`, kubectl and Kubernetes' own schemas read them: without the lab's parser."""
 
+import shutil
 import subprocess
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate  # type: ignore[import-untyped]  # without types
 import pytest
 import yaml
 
@@ -14,6 +16,11 @@ ROOT = Path(__file__).parents[2]
 FLOATING_IP = (ROOT / "floating-ip.yaml").read_text(encoding="utf-8")
 SAMPLE_SERVICE = (ROOT / "sample-service.yaml").read_text(encoding="utf-8")
 VARIABLES = {"AWS_ACCOUNT": "111122223333", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
+SUPPORTED = ("1.33", "1.34", "1.35", "1.36")
+"""The versions of Kubernetes that EKS has and that docs/install.md names."""
+
+EVICTED_HOLDER_STAYS = 10
+"""Seconds at most until an evicted holder is relieved."""
 
 Object = dict[str, Any]
 
@@ -63,6 +70,35 @@ def test_envsubst_takes_nothing_away() -> None:
     assert "$" not in SAMPLE_SERVICE
 
 
+@pytest.mark.parametrize("version", SUPPORTED)
+@pytest.mark.parametrize("text", [FLOATING_IP, SAMPLE_SERVICE], ids=["floating-ip", "sample-service"])
+def test_each_supported_version_knows_every_field(text: str, version: str) -> None:
+    """Strictly: an API server drops a field that it does not know with no more than a warning."""
+    found = objects(envsubst(stdin=text)).values()
+    assert found
+    for document in found:
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_a_field_that_kubernetes_does_not_know_is_refused() -> None:
+    """The check above can fail."""
+    document = objects(envsubst(stdin=FLOATING_IP))["Deployment"]
+    document["spec"]["template"]["spec"]["hostNetwrk"] = True
+    with pytest.raises(kubernetes_validate.ValidationError, match="hostNetwrk"):
+        kubernetes_validate.validate(document, SUPPORTED[0], strict=True)
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl here")
+@pytest.mark.parametrize("text", [FLOATING_IP, SAMPLE_SERVICE], ids=["floating-ip", "sample-service"])
+def test_kubectl_reads_every_object(text: str, tmp_path: Path) -> None:
+    """As far as it goes without a server."""
+    path = tmp_path / "manifest.yaml"
+    path.write_text(envsubst(stdin=text), encoding="utf-8")
+    command = ["kubectl", "annotate", "--local", f"--filename={path}", "--output=name", "read=true"]
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
+    assert len(done.stdout.split()) == len(objects(path.read_text(encoding="utf-8")))
+
+
 def test_two_replicas_on_two_hosts_and_no_surge(manifest: dict[str, Object], pod: Object) -> None:
     """Required anti-affinity leaves no room for a third pod: a rolling update must end one before it starts one."""
     spec = manifest["Deployment"]["spec"]
@@ -96,6 +132,12 @@ def test_both_containers_may_do_two_things(pod: Object) -> None:
         assert security["runAsUser"] == 0
 
 
+def test_no_second_observer_fits_on_a_node_whatever_its_labels(pod: Object) -> None:
+    """The scheduler knows of a port of the node only what a container says: another Deployment would crash for ever."""
+    [observer] = pod["containers"]
+    assert observer["ports"] == [{"containerPort": settings.Settings((IPv4Address("10.0.0.100"),)).port}]
+
+
 def test_probes_ask_the_port_that_the_settings_have_by_default(pod: Object) -> None:
     """One that asked another port would restart a healthy observer for ever."""
     port = settings.Settings((IPv4Address("10.0.0.100"),)).port
@@ -109,7 +151,48 @@ def test_probes_ask_the_port_that_the_settings_have_by_default(pod: Object) -> N
 
 def test_the_grace_period_outlasts_the_end_of_an_observer(pod: Object) -> None:
     """SIGKILL between a detach and its attach would strand the address."""
-    assert pod["terminationGracePeriodSeconds"] > runner.OBLIGED_AT_MOST + runner.ENDS_WITHIN
+    longest = EVICTED_HOLDER_STAYS + runner.OBLIGED_AT_MOST + runner.ENDS_WITHIN
+    assert pod["terminationGracePeriodSeconds"] > longest
+
+
+def test_evictions_go_one_after_the_other(manifest: dict[str, Object]) -> None:
+    """And with two replicas one can always be evicted, or no node could be drained."""
+    budget = manifest["PodDisruptionBudget"]["spec"]
+    assert budget["selector"] == manifest["Deployment"]["spec"]["selector"]
+    assert budget["maxUnavailable"] == 1 < manifest["Deployment"]["spec"]["replicas"]
+
+
+def test_a_full_node_makes_room_for_an_observer(manifest: dict[str, Object], pod: Object) -> None:
+    """By a priority above all that users can give; those of the system may have a quota outside of kube-system."""
+    priority = manifest["PriorityClass"]
+    assert pod["priorityClassName"] == priority["metadata"]["name"]
+    assert priority["value"] == 1_000_000_000
+    assert not priority.get("globalDefault", False)
+
+
+def test_a_lost_nodes_replica_is_made_anew_before_minutes_have_passed(pod: Object) -> None:
+    """For both of the taints that a lost node gets: what is tolerated for ever is never replaced."""
+    tolerated = {toleration["key"]: toleration for toleration in pod["tolerations"]}
+    assert set(tolerated) == {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
+    for toleration in tolerated.values():
+        assert toleration["effect"] == "NoExecute"
+        assert 0 < toleration["tolerationSeconds"] < 300
+
+
+def test_the_service_account_may_get_pods_and_nothing_else(manifest: dict[str, Object], pod: Object) -> None:
+    """By a Role, so those of its own namespace only."""
+    [rule] = manifest["Role"]["rules"]
+    assert rule == {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+    binding = manifest["RoleBinding"]
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", manifest["Role"]["metadata"]["name"])
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": pod["serviceAccountName"]}]
+
+
+def test_memory_is_limited_and_cpu_is_not(pod: Object) -> None:
+    """A throttled observer would be late with its probes, and take that for the address' fault."""
+    for container in pod["initContainers"] + pod["containers"]:
+        assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+        assert set(container["resources"]["limits"]) == {"memory"}
 
 
 def test_whatever_the_pod_refers_to_is_there(manifest: dict[str, Object], pod: Object) -> None:
@@ -138,3 +221,28 @@ def test_the_sample_service_is_at_30007() -> None:
     assert service["selector"].items() <= deployment["template"]["metadata"]["labels"].items()
     [container] = deployment["template"]["spec"]["containers"]
     assert port["targetPort"] in [listening["containerPort"] for listening in container["ports"]]
+
+
+def test_the_sample_service_may_do_nothing() -> None:
+    """It passes Pod Security's `restricted`, and writes nowhere."""
+    pod = objects(SAMPLE_SERVICE)["Deployment"]["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    [container] = pod["containers"]
+    assert container["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65534,
+        "capabilities": {"drop": ["ALL"]},
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def test_the_sample_service_answers_where_the_address_is() -> None:
+    """Only local endpoints answer, so there is a pod wherever the address can be."""
+    sample = objects(SAMPLE_SERVICE)
+    assert sample["Service"]["spec"]["externalTrafficPolicy"] == "Local"
+    pod = sample["Deployment"]["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"floatingip": "true"}
+    [constraint] = pod["topologySpreadConstraints"]
+    assert constraint["topologyKey"] == "kubernetes.io/hostname"

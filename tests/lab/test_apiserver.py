@@ -1,0 +1,304 @@
+"""The API server: it tells a pod about itself, to whom the manifest allows it and to nobody else."""
+
+import http.client
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from floatingip.imds import Imds
+from floatingip.kubernetes import Eviction, EvictionState, OwnPod
+from floatingip.model import Notice
+from lab import nemesis
+from lab.apiserver import NAMESPACE, ApiServer
+from lab.ec2 import PROFILES
+from lab.history import Event, History
+from lab.kubelet import Cluster, EvictionRefused
+from lab.manifest import Container, Manifest, load
+from lab.netns import Namespace
+from lab.region import Machine, Region
+
+ROOT = Path(__file__).parents[2]
+VARIABLES = {"AWS_ACCOUNT": "111122223333", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
+NAME = "floating-ip"
+
+PROGRAM = """
+import os, signal, sys
+from floatingip.kubernetes import OwnPod
+if sys.argv[1] == "observe":
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    print("event=start", flush=True)
+    signal.sigwait([signal.SIGTERM])
+    answer = OwnPod(os.environ).eviction()
+    print(f'event=end state={answer.state} detail="{answer.detail}"', flush=True)
+"""
+"""Asks, when it is to end, why."""
+
+
+@dataclass
+class Box:
+    """A worker as far as the kubelet is concerned."""
+
+    name: str
+    address: str
+    namespace: Namespace
+
+    def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+        """Start a process in the worker's namespace."""
+        return self.namespace.popen(command, **options)
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    """`floating-ip.yaml` with one replica, without probes."""
+    manifest = load(ROOT / "floating-ip.yaml", VARIABLES)
+    deployment = manifest.deployments[NAME]
+    [observer] = deployment.pod.containers
+    pod = replace(deployment.pod, containers=(replace(observer, liveness=None, readiness=None),))
+    return replace(manifest, deployments={NAME: replace(deployment, replicas=1, pod=pod)}, budgets={})
+
+
+@dataclass
+class Lab:
+    """A cluster and its API server."""
+
+    cluster: Cluster
+    api: ApiServer
+    history: History
+
+    def ask(self, token: str, path: str) -> tuple[int, dict[str, Any]]:
+        """What a client that trusts the CA is answered."""
+        trust = ssl.create_default_context(cadata=self.api.ca)
+        trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        with closing(http.client.HTTPSConnection(self.api.host, self.api.port, timeout=5, context=trust)) as connection:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    def said(self, event: str) -> list[Event]:
+        """The lines of the program so far with that `event`."""
+        return [e for e in self.history.events() if e["source"] == "agent" and e["fields"].get("event") == event]
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait for something that must happen."""
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, list(self.history.events())
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, manifest: Manifest) -> Iterator[Lab]:
+    """A cluster without workers, so that its pod is pending, and its API server on loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as sock, closing(History(tmp_path / "history.jsonl")) as history:
+        cluster = Cluster([], history)
+        cluster.apply(manifest)
+        api = ApiServer(sock, cluster)
+        yield Lab(cluster, api, history)
+        api.stop()
+
+
+def pod_path(lab: Lab) -> str:
+    """The path of the one pod."""
+    [pod] = lab.cluster.pods()
+    return f"/api/v1/namespaces/{NAMESPACE}/pods/{pod.name}"
+
+
+def test_a_pods_own_account_may_read_it(lab: Lab) -> None:
+    """By the manifest's Role; the answer has what tells a pending pod from one that ends."""
+    [pod] = lab.cluster.pods()
+    status, body = lab.ask(lab.api.mounted(NAME)["token"], pod_path(lab))
+    assert status == 200
+    assert (body["kind"], body["metadata"]["name"], body["metadata"]["namespace"]) == ("Pod", pod.name, "default")
+    assert body["spec"] == {"serviceAccountName": NAME}
+    assert body["status"] == {"phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}]}
+    assert "deletionTimestamp" not in body["metadata"]
+
+
+def test_without_a_token_that_it_gave_nobody_is_known(lab: Lab) -> None:
+    """401, whatever was asked."""
+    for token in ("", "invented"):
+        status, body = lab.ask(token, pod_path(lab))
+        assert (status, body["kind"], body["reason"]) == (401, "Status", "Unauthorized")
+
+
+def test_an_account_without_the_role_is_forbidden(lab: Lab) -> None:
+    """403 says who may not do what."""
+    status, body = lab.ask(lab.api.mounted("default")["token"], pod_path(lab))
+    assert status == 403
+    assert 'User "system:serviceaccount:default:default" cannot get resource "pods"' in body["message"]
+
+
+@pytest.mark.parametrize("change", ["binding", "verb", "resource", "group"])
+def test_the_manifest_grants_and_nothing_else(lab: Lab, manifest: Manifest, change: str) -> None:
+    """Each part of the Role counts, and so does its binding: none of them is superfluous."""
+    [rule] = manifest.roles[NAME]
+    without: dict[str, Any] = {
+        "binding": {"role_bindings": {}},
+        "verb": {"roles": {NAME: (replace(rule, verbs=("list",)),)}},
+        "resource": {"roles": {NAME: (replace(rule, resources=("configmaps",)),)}},
+        "group": {"roles": {NAME: (replace(rule, groups=("apps",)),)}},
+    }
+    token = lab.api.mounted(NAME)["token"]
+    assert lab.ask(token, pod_path(lab))[0] == 200
+    lab.cluster.apply(replace(manifest, **without[change]))
+    assert lab.ask(token, pod_path(lab))[0] == 403
+
+
+def test_a_role_reaches_no_other_namespace(lab: Lab) -> None:
+    """And what is not there is told only to those who may see it."""
+    token = lab.api.mounted(NAME)["token"]
+    assert lab.ask(token, "/api/v1/namespaces/kube-system/pods/x")[0] == 403
+    assert lab.ask(token, f"/api/v1/namespaces/{NAMESPACE}/pods/x")[0] == 404
+    assert lab.ask(token, "/api/v1/nodes")[0] == 404
+
+
+def test_whoever_does_not_trust_the_ca_says_nothing(lab: Lab) -> None:
+    """The certificate is of no public authority; the server goes on."""
+    connection = http.client.HTTPSConnection(lab.api.host, lab.api.port, timeout=5)
+    with closing(connection), pytest.raises(ssl.SSLCertVerificationError):
+        connection.request("GET", "/")
+    assert lab.api.asked == []
+    assert lab.ask(lab.api.mounted(NAME)["token"], pod_path(lab))[0] == 200
+
+
+def test_a_client_that_does_not_speak_holds_nobody_up(lab: Lab) -> None:
+    """Its handshake is waited for in a thread of its own."""
+    with socket.create_connection((lab.api.host, lab.api.port)):
+        assert lab.ask(lab.api.mounted(NAME)["token"], pod_path(lab))[0] == 200
+
+
+@pytest.fixture
+def node(in_sandbox: None, tmp_path: Path) -> Iterator[Lab]:
+    """One worker, with the API server at an address of its own; nothing deployed."""
+
+    def command(container: Container) -> list[str]:
+        return [sys.executable, "-c", PROGRAM, *container.args]
+
+    with ExitStack() as stack:
+        box = Box("k-a", "10.0.0.10", Namespace("k-a"))
+        box.namespace.create()
+        stack.callback(box.namespace.delete)
+        box.namespace.ip(f"address add {box.address}/32 dev lo", "address add 192.0.2.3/32 dev lo")
+        history = stack.enter_context(closing(History(tmp_path / "history.jsonl")))
+        cluster = Cluster([box], history, command_for=command)
+        api = ApiServer(stack.enter_context(box.namespace.listen("192.0.2.3", 443)), cluster)
+        stack.callback(api.stop)
+        stack.callback(cluster.stop_all, grace=0.0)
+        cluster.use(api)
+        yield Lab(cluster, api, history)
+
+
+def end(node: Lab, manifest: Manifest, how: Callable[[str], None]) -> dict[str, str]:
+    """Run the pod, end it, and return what it found out before its end."""
+    node.cluster.apply(manifest)
+    node.cluster.wait_ready(20)
+    node.until(lambda: node.said("start"))
+    how(node.cluster.pod_on("k-a").name)
+    node.until(lambda: node.said("end"))
+    [line] = node.said("end")
+    fields: dict[str, str] = line["fields"]
+    return fields
+
+
+def test_an_evicted_pod_learns_it_from_its_api_server(node: Lab, manifest: Manifest) -> None:
+    """The product's own question, with the mounted token and CA, as the manifest allows it."""
+    fields = end(node, manifest, node.cluster.evict)
+    assert (fields["state"], fields["detail"]) == ("evicted", "Eviction API: evicting")
+
+
+def test_a_deleted_pod_learns_that_it_was_not_evicted(node: Lab, manifest: Manifest) -> None:
+    """`kubectl delete pod` and a rolling update write no condition."""
+    assert end(node, manifest, node.cluster.delete_pod)["state"] == "not-evicted"
+
+
+def test_a_pod_without_the_role_does_not_know(node: Lab, manifest: Manifest) -> None:
+    """The denial is told with what is missing."""
+    fields = end(node, replace(manifest, role_bindings={}), node.cluster.evict)
+    assert fields["state"] == "unknown"
+    assert fields["detail"].startswith("403 for default/floating-ip-")
+
+
+def test_a_pod_without_a_token_does_not_know(node: Lab, manifest: Manifest) -> None:
+    """`automountServiceAccountToken: false` mounts nothing."""
+    deployment = manifest.deployments[NAME]
+    blind = replace(deployment, pod=replace(deployment.pod, token=False))
+    fields = end(node, replace(manifest, deployments={NAME: blind}), node.cluster.evict)
+    assert fields["state"] == "unknown"
+    assert fields["detail"].startswith("there is no /var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+def test_the_mounted_files_are_the_pods_alone(node: Lab, manifest: Manifest) -> None:
+    """The machine gets no directory below /run."""
+    end(node, manifest, node.cluster.delete_pod)
+    assert not Path("/run/secrets/kubernetes.io").exists()
+
+
+@pytest.fixture(scope="module")
+def region(tmp_path_factory: pytest.TempPathFactory, in_sandbox: None) -> Iterator[Region]:
+    """Two workers with the product deployed."""
+    history = History(tmp_path_factory.mktemp("region") / "history.jsonl")
+    with closing(history), Region(PROFILES["instant"], history, seed=1) as region:
+        region.deploy()
+        yield region
+
+
+@pytest.mark.parametrize(
+    ("raise_notice", "kind"),
+    [
+        (nemesis.spot_notice, "spot"),
+        (nemesis.asg_notice, "asg"),
+        (nemesis.maintenance_notice, "maintenance"),
+        (nemesis.rebalance_notice, "rebalance"),
+    ],
+)
+def test_each_notice_of_the_nemesis_reaches_the_product(
+    region: Region, raise_notice: Callable[[Region, Machine], None], kind: str
+) -> None:
+    """On the node that it is about, by the product's own question, and on no other."""
+    standby, other = region.standbys()[0], region.holder()
+
+    def ask(machine: Machine) -> Notice | None:
+        with closing(Imds()) as imds:
+            return machine.worker.namespace.call(imds.notice)
+
+    assert ask(standby) is None
+    raise_notice(region, standby)
+    notice = ask(standby)
+    assert notice
+    assert notice.kind == kind
+    assert ask(other) is None
+    standby.imds.notices.clear()
+
+
+def test_a_worker_reaches_the_api_server_as_its_pods_do(region: Region, tmp_path: Path) -> None:
+    """Over the VPC, with a token of the manifest's account."""
+    machine = region.standbys()[0]
+    pod = region.cluster.pod_on(machine.name)
+    for name, text in region.api.mounted(pod.deployment.pod.account).items():
+        (tmp_path / name).write_text(text)
+    environment = {**region.api.environment, "POD_NAME": pod.name, "POD_NAMESPACE": NAMESPACE}
+    answer = machine.worker.namespace.call(OwnPod(environment, tmp_path).eviction)
+    assert answer == Eviction(EvictionState.NOT_EVICTED)
+
+
+def test_a_drain_cordons_and_evicts_within_the_budget(region: Region) -> None:
+    """The node's pod goes, its replacement waits for a node, and the other node's pod may not go meanwhile."""
+    machine = region.standbys()[0]
+    pod = region.cluster.pod_on(machine.name)
+    nemesis.drain(region, machine)
+    assert pod.evicted
+    assert pod.gone.wait(20)
+    with pytest.raises(LookupError):
+        region.cluster.pod_on(machine.name)
+    with pytest.raises(EvictionRefused):
+        region.cluster.evict(region.cluster.pod_on(region.holder().name).name)
