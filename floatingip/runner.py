@@ -580,7 +580,7 @@ class Agent:
         for target in self._settings.floating_ips:
             network = None if isinstance(target, Allocation) else subnet.network_of(target)
             if network is not None and not any(target in each for each in reserved):
-                advice = f"reserve it in {subnet.id}: aws ec2 create-subnet-cidr-reservation --reservation-type explicit"
+                advice = f"reserve it: `aws ec2 create-subnet-cidr-reservation --subnet-id {subnet.id}`"
                 self._log.warning("reservation", f"EC2 may hand {target} out to a pod while no node has it; {advice}")
 
     def _rehearsed(self, slots: int, me: Mapping[str, Instance], denied: tuple[str, ...]) -> None:
