@@ -160,6 +160,13 @@ class Ec2Cloud:
             subnets = [subnet for page in pages for subnet in page["Subnets"]]
         return tuple(_subnet(item) for item in subnets)
 
+    def describe_reservations(self, subnet_id: str) -> tuple[Network, ...]:
+        """See :class:`floatingip.ports.Cloud`."""
+        with _meaning("GetSubnetCidrReservations"):
+            answer = self._ec2.get_subnet_cidr_reservations(SubnetId=subnet_id)
+        found = [*answer.get("SubnetIpv4CidrReservations", []), *answer.get("SubnetIpv6CidrReservations", [])]
+        return tuple(ip_network(item["Cidr"]) for item in found)
+
     def describe_slots(self, instance_type: str) -> int:
         """See :class:`floatingip.ports.Cloud`."""
         with _meaning("DescribeInstanceTypes"):
@@ -306,7 +313,10 @@ class Ec2Cloud:
 
     def _detach(self, eni: Eni) -> dict[str, Callable[[], object]]:
         """The dry run of the call that takes the address from its holder, by action."""
-        attachment_id = eni.attachment.id if eni.attachment is not None else "eni-attach-00000000000000000"
+        if eni.attachment is None:
+            # A policy that depends on the ENI's tags denies a detach of what does not exist.
+            return {}
+        attachment_id = eni.attachment.id
         return {
             "DetachNetworkInterface": lambda: self._ec2.detach_network_interface(
                 AttachmentId=attachment_id, DryRun=True

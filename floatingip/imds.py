@@ -8,6 +8,7 @@ is needed once is retried here; what is asked again and again (notices, an inter
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -63,6 +64,7 @@ class Imds:
         self._now = now
         self._wall = wall
         self._token: str | None = None
+        self._lock = threading.RLock()  # the token and the connection are shared by all threads
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy would answer with its own metadata, or not at all
 
@@ -170,15 +172,16 @@ class Imds:
             pause *= 2
 
     def _try(self, path: str) -> str | None:
-        is_new = self._token is None
-        if self._token is None:
-            self._token = self._new_token()
-        answer = self._request("GET", f"meta-data/{path}", {"X-aws-ec2-metadata-token": self._token})
-        if answer.status_code == _UNAUTHORIZED:
-            self._token = None
-            if is_new:
-                raise _Failing("the token was refused")
-            return self._try(path)
+        with self._lock:
+            is_new = self._token is None
+            if self._token is None:
+                self._token = self._new_token()
+            answer = self._request("GET", f"meta-data/{path}", {"X-aws-ec2-metadata-token": self._token})
+            if answer.status_code == _UNAUTHORIZED:
+                self._token = None
+                if is_new:
+                    raise _Failing("the token was refused")
+                return self._try(path)
         if answer.status_code == _NOT_FOUND:
             return None
         return answer.text

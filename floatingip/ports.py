@@ -21,6 +21,7 @@ from floatingip.model import (
     Identity,
     Instance,
     Interface,
+    Network,
     Notice,
     Plumbing,
     PlumbingReport,
@@ -55,6 +56,9 @@ class Cloud(Protocol):
 
     def describe_subnets(self) -> tuple[Subnet, ...]:
         """All subnets of this VPC."""
+
+    def describe_reservations(self, subnet_id: str) -> tuple[Network, ...]:
+        """The ranges of the subnet that EC2 hands out to nobody who does not ask for them."""
 
     def describe_slots(self, instance_type: str) -> int:
         """How many ENIs an instance of this type can have on its first network card."""

@@ -158,7 +158,7 @@ class Agent:
         self._answered = False
         self._look_backoff = Backoff(BACKOFF_FIRST)
         self._look_not_before = self._look_asked_at = float("-inf")
-        self._look_wanted = False
+        self._look_wanted = self._told_of_reservations = False
         self._rehearse_at = float("-inf")
         self._complaint = self._short = ""
         self._orphans: frozenset[str] = frozenset()
@@ -556,6 +556,7 @@ class Agent:
                 slots = self._shared.slots or self._edges.cloud.describe_slots(mine.type)
                 me = self._edges.cloud.describe_instances(frozenset((mine.id,)))
                 denied = self._edges.cloud.rehearse(eni, subnet, mine.id, {OWNER_TAG: name}, target, carry)
+                self._warn_of_unreserved(subnet)
             except CloudError as error:
                 failure = error
                 self._hand_over()(lambda: self._rehearsal_failed(failure))
@@ -565,6 +566,22 @@ class Agent:
         self._rehearsing = True
         self._rehearse_at = time.monotonic() + REHEARSE_EVERY
         threading.Thread(target=job, name="rehearsal", daemon=True).start()
+
+    def _warn_of_unreserved(self, subnet: Subnet) -> None:
+        """Once: while an address that moves is on no ENI, EC2 may hand it out to a pod."""
+        if self._settings.carry is Carry.ENI or self._told_of_reservations:
+            return
+        self._told_of_reservations = True
+        try:
+            reserved = self._edges.cloud.describe_reservations(subnet.id)
+        except Denied as error:
+            self._log.warning("reservation", f"not known whether the address is reserved: {error}")
+            return
+        for target in self._settings.floating_ips:
+            network = None if isinstance(target, Allocation) else subnet.network_of(target)
+            if network is not None and not any(target in each for each in reserved):
+                advice = f"reserve it: `aws ec2 create-subnet-cidr-reservation --subnet-id {subnet.id}`"
+                self._log.warning("reservation", f"EC2 may hand {target} out to a pod while no node has it; {advice}")
 
     def _rehearsed(self, slots: int, me: Mapping[str, Instance], denied: tuple[str, ...]) -> None:
         self._rehearsing = False

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from floatingip import decide, runner, watch
+from floatingip import decide, runner, watch, writer
 from floatingip.errors import Denied
 from lab.ec2 import Guest
 from lab.ec2.transport import Effect
@@ -26,7 +26,7 @@ def gives_up_early(monkeypatch: pytest.MonkeyPatch) -> float:
 def tries_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Denied agents ask more often than once a minute."""
     monkeypatch.setattr(runner, "BACKOFF_DENIED", 0.2)
-    monkeypatch.setattr(watch, "BACKOFF_DENIED", 0.2)
+    monkeypatch.setattr(writer, "BACKOFF_DENIED", 0.2)
 
 
 @pytest.fixture

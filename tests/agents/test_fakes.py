@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import pytest
 
 from floatingip.host import KernelHost
-from floatingip.model import Plumbing, PlumbingState, ProbeOutcome
+from floatingip.model import Extent, Plumbing, PlumbingState, ProbeOutcome
 from floatingip.ports import Host, Prober
 from floatingip.probe import IcmpProber
 from lab.netns import Namespace
@@ -43,6 +43,7 @@ def fake() -> Iterator[Case]:
         one, two = world.machines
 
         def serve() -> None:
+            two.plug(Link(MAC, frozenset({FLOATING_IP})))
             two.plumbed[FLOATING_IP] = MAC
 
         life = Life()
@@ -87,14 +88,14 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 def test_without_the_link_nothing_can_be_plumbed(case: Case) -> None:
     """And nothing is there to be removed."""
-    assert case.namespace.call(lambda: case.host.plumb(case.plumbing)).state is PlumbingState.NO_LINK
+    assert case.namespace.call(lambda: case.host.plumb(case.plumbing, Extent.ALL)).state is PlumbingState.NO_LINK
     assert case.namespace.call(lambda: case.host.unplumb(case.plumbing)) == ()
 
 
 def test_a_link_is_plumbed_once_and_unplumbed_once(case: Case) -> None:
     """The first time something is reported as repaired or removed, the second time nothing is."""
     case.plug()
-    first, second = (case.namespace.call(lambda: case.host.plumb(case.plumbing)) for _ in range(2))
+    first, second = (case.namespace.call(lambda: case.host.plumb(case.plumbing, Extent.ALL)) for _ in range(2))
     assert first.state is second.state is PlumbingState.SOUND
     assert first.repaired
     assert second.repaired == ()
@@ -102,15 +103,32 @@ def test_a_link_is_plumbed_once_and_unplumbed_once(case: Case) -> None:
     assert case.namespace.call(lambda: case.host.unplumb(case.plumbing)) == ()
 
 
+@pytest.mark.parametrize("extent", [Extent.AHEAD, Extent.AS_FOUND])
+def test_what_can_be_there_ahead_of_the_address_is_no_more_than_that(case: Case, extent: Extent) -> None:
+    """A bare link has no address after it, and the report says how much there is."""
+    case.plug()
+    report = case.namespace.call(lambda: case.host.plumb(case.plumbing, extent))
+    assert (report.state, report.extent, report.carries) == (PlumbingState.SOUND, Extent.AHEAD, False)
+
+
+def test_an_address_that_is_found_stays_until_it_should_not_be_there(case: Case) -> None:
+    """As it is found: all of it; ahead: the address is removed, once."""
+    case.plug()
+    extents = (Extent.ALL, Extent.AS_FOUND, Extent.AHEAD, Extent.AHEAD)
+    reports = case.namespace.call(lambda: [case.host.plumb(case.plumbing, extent) for extent in extents])
+    assert [report.carries for report in reports] == [True, True, False, False]
+    assert ["address" in report.removed for report in reports] == [False, False, True, False]
+
+
 def test_a_link_that_went_is_no_link(case: Case) -> None:
     """Also for a host that had plumbed it; one that comes back is bare."""
     for _ in range(2):
         case.plug()
-        report = case.namespace.call(lambda: case.host.plumb(case.plumbing))
+        report = case.namespace.call(lambda: case.host.plumb(case.plumbing, Extent.ALL))
         assert report.state is PlumbingState.SOUND
         assert report.repaired
         case.unplug()
-        assert case.namespace.call(lambda: case.host.plumb(case.plumbing)).state is PlumbingState.NO_LINK
+        assert case.namespace.call(lambda: case.host.plumb(case.plumbing, Extent.ALL)).state is PlumbingState.NO_LINK
 
 
 def test_a_link_that_appears_or_goes_wakes_the_watcher(case: Case) -> None:

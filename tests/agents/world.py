@@ -28,9 +28,14 @@ from floatingip.ec2 import Ec2Cloud, client
 from floatingip.model import (
     Address,
     AllocationFacts,
+    Carry,
     Eni,
+    Eviction,
+    EvictionState,
+    Extent,
     Identity,
     Interface,
+    Notice,
     Plumbing,
     PlumbingReport,
     PlumbingState,
@@ -61,6 +66,8 @@ MUTATING = frozenset(
     {
         *(f"{verb}NetworkInterface" for verb in ("Create", "Attach", "Detach", "Delete")),
         "ModifyNetworkInterfaceAttribute",
+        *(f"{verb}PrivateIpAddresses" for verb in ("Assign", "Unassign")),
+        *(f"{verb}Ipv6Addresses" for verb in ("Assign", "Unassign")),
         "AssociateAddress",
         "DisassociateAddress",
         "CreateTags",
@@ -119,7 +126,7 @@ class Life:
 
 @dataclass(frozen=True)
 class Link:
-    """A hot-plugged device, with the addresses that EC2 gave its ENI."""
+    """A hot-plugged device, with the addresses that EC2 gave its ENI when it was plugged or since."""
 
     mac: str
     addresses: frozenset[Address] = frozenset()
@@ -127,7 +134,13 @@ class Link:
 
 @dataclass(eq=False)
 class Machine:
-    """One worker: its instance, and what its kernel has; `plumbed` is which link carries an address."""
+    """
+    One worker: its instance, and what its kernel has; `plumbed` is which link carries an address.
+
+    notice: what IMDS announces to it.
+    eviction: what Kubernetes has in mind for its pod.
+    announced: the addresses that it told its neighbours of, at each time.
+    """
 
     world: "World"
     namespace: Namespace
@@ -138,6 +151,9 @@ class Machine:
     plumbed: dict[Address, str] = field(default_factory=dict)
     problem: str = ""
     answers_unsound: bool = False
+    notice: Notice | None = None
+    eviction: Eviction = Eviction(EvictionState.NOT_EVICTED)  # noqa: RUF009  # it is frozen
+    announced: list[tuple[float, Address]] = field(default_factory=list)
     watchers: list[Callable[[], None]] = field(default_factory=list)
     sent: list[float] = field(default_factory=list)
 
@@ -154,7 +170,8 @@ class Machine:
     def carries(self, address: Address) -> bool:
         """That address is carried here, and answers."""
         unsound = self.answers_unsound and bool(self.problem) and any(address in link.addresses for link in self.links)
-        return self.guest is Guest.RUNNING and (address in self.plumbed or unsound)
+        led_here = any(link.mac == self.plumbed.get(address) and address in link.addresses for link in self.links)
+        return self.guest is Guest.RUNNING and (led_here or unsound)
 
     def has(self, mac: str) -> bool:
         """A device with this MAC is there."""
@@ -176,6 +193,18 @@ class Machine:
         self.links = tuple(link for link in self.links if link.mac != mac)
         self.strip(mac)
 
+    def assign(self, mac: str, address: Address) -> None:
+        """EC2 leads what is sent to the address to this device; the guest is not told."""
+        self.links = tuple(
+            Link(link.mac, link.addresses | {address}) if link.mac == mac else link for link in self.links
+        )
+
+    def unassign(self, mac: str, address: Address) -> None:
+        """EC2 does no more."""
+        self.links = tuple(
+            Link(link.mac, link.addresses - {address}) if link.mac == mac else link for link in self.links
+        )
+
     def strip(self, mac: str) -> None:
         """What was configured on a device is gone."""
         self.plumbed = {address: link for address, link in self.plumbed.items() if link != mac}
@@ -192,6 +221,7 @@ class Machine:
             host=FakeHost(self, life),
             prober=lambda address: FakeProber(self, life, address, settings.probe_timeout),
             metadata=FakeMetadata(self, life),
+            orders=FakeOrders(self, life),
         )
 
 
@@ -202,22 +232,32 @@ class FakeHost:
         self._machine = machine
         self._life = life
 
-    def plumb(self, plumbing: Plumbing) -> PlumbingReport:
+    def plumb(self, plumbing: Plumbing, extent: Extent) -> PlumbingReport:
         """See `ports.Host`."""
         self._life.check()
-        machine = self._machine
+        machine, address = self._machine, plumbing.address
         if not machine.has(plumbing.mac):
-            return PlumbingReport(PlumbingState.NO_LINK)
+            return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
+        is_there = machine.plumbed.get(address) == plumbing.mac
+        if extent is Extent.AS_FOUND:
+            extent = Extent.ALL if is_there else Extent.AHEAD
         if machine.problem:
-            return PlumbingReport(PlumbingState.UNSOUND, problem=machine.problem)
-        repaired = () if machine.plumbed.get(plumbing.address) == plumbing.mac else ("address",)
-        machine.plumbed[plumbing.address] = plumbing.mac
-        return PlumbingReport(PlumbingState.SOUND, repaired)
+            return PlumbingReport(PlumbingState.UNSOUND, problem=machine.problem, extent=extent)
+        if extent is Extent.AHEAD:
+            removed = ("address",) if machine.plumbed.pop(address, None) is not None else ()
+            return PlumbingReport(PlumbingState.SOUND, removed=removed, extent=extent)
+        machine.plumbed[address] = plumbing.mac
+        return PlumbingReport(PlumbingState.SOUND, () if is_there else ("address",), extent=extent)
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
         """See `ports.Host`."""
         self._life.check()
         return () if self._machine.plumbed.pop(plumbing.address, None) is None else ("address",)
+
+    def announce(self, plumbing: Plumbing) -> None:
+        """See `ports.Host`."""
+        self._life.check()
+        self._machine.announced.append((time.monotonic(), plumbing.address))
 
     def route_probes(self, plumbing: Plumbing) -> None:
         """See `ports.Host`."""
@@ -288,6 +328,29 @@ class FakeMetadata:
         macs = (link.mac for link in self._machine.links if address in link.addresses)
         return next((Interface(mac, network) for mac in macs), None)
 
+    def addresses_of(self, mac: str) -> frozenset[Address] | None:
+        """See `ports.Metadata`."""
+        self._life.check()
+        return next((link.addresses for link in self._machine.links if link.mac == mac), None)
+
+    def notice(self) -> Notice | None:
+        """See `ports.Metadata`."""
+        self._life.check()
+        return self._machine.notice
+
+
+class FakeOrders:
+    """`ports.Orders`: what the test has in mind for a machine's pod."""
+
+    def __init__(self, machine: Machine, life: Life) -> None:
+        self._machine = machine
+        self._life = life
+
+    def eviction(self) -> Eviction:
+        """See `ports.Orders`."""
+        self._life.check()
+        return self._machine.eviction
+
 
 class MortalCloud:
     """A `ports.Cloud` of a process: neither asked by a dead one, nor heard."""
@@ -322,6 +385,10 @@ class MortalCloud:
         """See `ports.Cloud`."""
         return self._mortal(self._cloud.describe_instances, instance_ids)
 
+    def find_instance(self, name: str) -> ShownInstance | None:
+        """See `ports.Cloud`."""
+        return self._mortal(self._cloud.find_instance, name)
+
     def describe_subnets(self) -> tuple[Subnet, ...]:
         """See `ports.Cloud`."""
         return self._mortal(self._cloud.describe_subnets)
@@ -330,9 +397,21 @@ class MortalCloud:
         """See `ports.Cloud`."""
         return self._mortal(self._cloud.describe_slots, instance_type)
 
-    def create_eni(self, target: Target, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
+    def create_eni(self, target: Target | None, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
         """See `ports.Cloud`."""
         return self._mortal(self._cloud.create_eni, target, subnet, tags, token)
+
+    def assign(self, eni_id: str, address: Address, *, reassign: bool) -> None:
+        """See `ports.Cloud`."""
+        self._mortal(self._cloud.assign, eni_id, address, reassign=reassign)
+
+    def assign_any(self, eni_id: str) -> None:
+        """See `ports.Cloud`."""
+        self._mortal(self._cloud.assign_any, eni_id)
+
+    def unassign(self, eni_id: str, address: Address) -> None:
+        """See `ports.Cloud`."""
+        self._mortal(self._cloud.unassign, eni_id, address)
 
     def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
         """See `ports.Cloud`."""
@@ -350,9 +429,9 @@ class MortalCloud:
         """See `ports.Cloud`."""
         self._mortal(self._cloud.tag_eni, eni_id, tags)
 
-    def associate(self, allocation_id: str, eni_id: str) -> None:
+    def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
         """See `ports.Cloud`."""
-        self._mortal(self._cloud.associate, allocation_id, eni_id)
+        self._mortal(self._cloud.associate, allocation_id, eni_id, address)
 
     def set_security_groups(self, eni_id: str, groups: tuple[str, ...]) -> None:
         """See `ports.Cloud`."""
@@ -366,9 +445,11 @@ class MortalCloud:
         """See `ports.Cloud`."""
         self._mortal(self._cloud.check_source, eni_id)
 
-    def rehearse(self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str]) -> tuple[str, ...]:
+    def rehearse(
+        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, carry: Carry
+    ) -> tuple[str, ...]:
         """See `ports.Cloud`."""
-        return self._mortal(self._cloud.rehearse, eni, subnet, me, tags)
+        return self._mortal(self._cloud.rehearse, eni, subnet, me, tags, target, carry)
 
 
 class Lines(io.StringIO):
@@ -453,8 +534,8 @@ class Process:
         # The rest ends the threads that wait for something, which with a real process the kernel does.
         agent._inbox.put(die)
         for watch in agent._watches.values():
-            if watch._probes is not None:
-                watch._probes.switch(on=True)
+            for probes in watch._probes:
+                probes.switch(on=True)
         agent._host._wake.set()
         for _, asker in list(agent._peers._askers.values()):
             asker.stop()
@@ -635,6 +716,16 @@ class World:
         for machine in self.machines:
             if machine.has(mac):
                 machine.unplug(mac)
+
+    def assign(self, eni_id: str, address: str) -> None:
+        """An address leads to a device, which some machine has."""
+        for machine in self.machines:
+            machine.assign(self._macs.get(eni_id, ""), ip_address(address))
+
+    def unassign(self, eni_id: str, address: str) -> None:
+        """It leads there no more."""
+        for machine in self.machines:
+            machine.unassign(self._macs.get(eni_id, ""), ip_address(address))
 
     def associate(self, public: str, private: str) -> None:
         """An Elastic IP leads to a private address."""

@@ -21,6 +21,7 @@ from floatingip.model import (
     AllocationFacts,
     Attachment,
     AttachmentStatus,
+    Carry,
     Eni,
     Instance,
     InstanceState,
@@ -190,7 +191,7 @@ def test_a_new_eni_has_what_was_asked_for(world: World, cloud: ports.Cloud, here
     assert eni == show(cloud, eni)
     assert (eni.address, eni.subnet_id, eni.zone, eni.attachment) == (FLOATING, here.id, here.zone, None)
     assert (eni.tags, eni.security_groups) == (TAGS, (world.group,))
-    assert (eni.source_check, eni.delete_on_termination, eni.allocation_id) == (True, False, "")
+    assert (eni.source_check, eni.delete_on_termination, eni.elastic) == (True, False, {})
     assert cloud.find_occupants(frozenset({FLOATING, FLOATING_IPV6})) == (eni,)
 
 
@@ -430,20 +431,20 @@ def test_an_association_is_made_once_and_never_taken_from_another(
     mine, yours = create(cloud, here, Allocation(one)), create(cloud, here, Allocation(other))
     assert cloud.describe_allocation(one) == AllocationFacts(one, PUBLIC, "us-west-2-lax-1")
     for _ in range(2):
-        cloud.associate(one, mine.id)
+        cloud.associate(one, mine.id, mine.address)
     assert cloud.describe_allocation(one) == AllocationFacts(one, PUBLIC, "us-west-2-lax-1", mine.id)
-    assert (show(cloud, mine).allocation_id, show(cloud, yours).allocation_id) == (one, "")
+    assert (show(cloud, mine).elastic, show(cloud, yours).elastic) == ({mine.address: one}, {})
     for allocation_id, eni in ((one, yours), (other, mine)):
         with pytest.raises(AddressTaken):
-            cloud.associate(allocation_id, eni.id)
-    assert (show(cloud, mine).allocation_id, show(cloud, yours).allocation_id) == (one, "")
+            cloud.associate(allocation_id, eni.id, eni.address)
+    assert (show(cloud, mine).elastic, show(cloud, yours).elastic) == ({mine.address: one}, {})
 
 
 def test_an_association_ends_with_its_eni(world: World, cloud: ports.Cloud, here: Subnet) -> None:
     """The Elastic IP stays allocated."""
     allocation_id = world.allocate(PUBLIC, "us-west-2-lax-1")
     eni = create(cloud, here, Allocation(allocation_id))
-    cloud.associate(allocation_id, eni.id)
+    cloud.associate(allocation_id, eni.id, eni.address)
     cloud.delete_eni(eni.id)
     assert cloud.describe_allocation(allocation_id) == AllocationFacts(allocation_id, PUBLIC, "us-west-2-lax-1")
 
@@ -453,10 +454,10 @@ def test_an_allocation_that_cannot_be_associated_is_bad_input(world: World, clou
     eni = create(cloud, here)
     for allocation_id in world.allocate(PUBLIC, "us-west-2"), "eipalloc-00000000000000fff":
         with pytest.raises(CloudError) as caught:
-            cloud.associate(allocation_id, eni.id)
+            cloud.associate(allocation_id, eni.id, eni.address)
         assert type(caught.value) is CloudError
     with pytest.raises(LookAgain):
-        cloud.associate(world.allocate("203.0.113.101", "us-west-2-lax-1"), "eni-00000000000000fff")
+        cloud.associate(world.allocate("203.0.113.101", "us-west-2-lax-1"), "eni-00000000000000fff", eni.address)
 
 
 @pytest.mark.parametrize("action", ["CreateNetworkInterface", "AttachNetworkInterface", "DetachNetworkInterface"])
@@ -468,9 +469,9 @@ def test_what_iam_denies_is_named_by_the_rehearsal_and_the_call(
     attachment_id = cloud.attach_eni(eni.id, worker, frozenset())
     world.settle()
     before = show(cloud, eni)
-    assert cloud.rehearse(before, here, worker, {"floatingip": "lab"}) == ()
+    assert cloud.rehearse(before, here, worker, {"floatingip": "lab"}, FLOATING, Carry.ENI) == ()
     world.deny(action)
-    assert cloud.rehearse(before, here, worker, {"floatingip": "lab"}) == (f"ec2:{action}",)
+    assert cloud.rehearse(before, here, worker, {"floatingip": "lab"}, FLOATING, Carry.ENI) == (f"ec2:{action}",)
     calls: dict[str, Callable[[], object]] = {
         "CreateNetworkInterface": lambda: create(cloud, here, IPv4Address("10.0.0.101")),
         "AttachNetworkInterface": lambda: cloud.attach_eni(eni.id, worker, frozenset()),

@@ -34,14 +34,18 @@ from floatingip.model import (
 from floatingip.settings import Settings
 from floatingip.view import Memory, View
 from floatingip.writes import (
+    Assign,
+    AssignAny,
     Associate,
     Attach,
     CheckSource,
     Create,
+    Delete,
     Detach,
     KeepAfterTermination,
     SetGroups,
     Tag,
+    Unassign,
     Write,
 )
 
@@ -74,6 +78,14 @@ def written(write: Write | None) -> str:
             return "attach"
         case Detach(attachment_id, force):
             return f"{'force' if force else 'detach'}:{attachment_id}"
+        case Delete(eni_id):
+            return f"delete:{eni_id}"
+        case Assign(eni_id, _, reassign):
+            return f"{'move' if reassign else 'assign'}:{eni_id}"
+        case AssignAny(eni_id):
+            return f"assign-any:{eni_id}"
+        case Unassign(eni_id):
+            return f"unassign:{eni_id}"
         case Tag(_, _, value):
             return f"tag:{value}"
         case Associate(allocation_id):
@@ -137,7 +149,7 @@ class Observer:
             view = replace(view, obstacle="no free ENI slot")
         view = replace(view, **changes)  # type: ignore[arg-type]  # the test names fields of View
         self.memory, decision = decide(self.memory, view, self.settings)
-        self.view = view if decision.write is None else replace(view, wrote_at=now)
+        self.view = view if decision.write is None else replace(view, wrote_at=now, accepted=decision.write)
         return decision
 
     def _owner(self, now: float, text: str, moves: str, name: str) -> Owner:

@@ -189,11 +189,11 @@ def test_what_was_agreed_to_is_released_and_again_is_fine(vpc: Vpc) -> None:
     )
 
 
-def test_only_orphans_are_released_as_orphans(vpc: Vpc) -> None:
+def test_only_what_nothing_uses_is_released_as_unused(vpc: Vpc) -> None:
     """What the settings name is left, and what they do not name is not."""
-    assert "nothing to release" in vpc.release("--yes", "--orphans").stdout
+    assert "nothing to release" in vpc.release("--yes", "--unused").stdout
     assert vpc.is_there()
-    assert vpc.release("--yes", "--orphans", address="10.0.0.101").returncode == 0
+    assert vpc.release("--yes", "--unused", address="10.0.0.101").returncode == 0
     assert not vpc.is_there()
 
 

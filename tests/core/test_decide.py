@@ -33,7 +33,7 @@ from floatingip.writes import (
     Tag,
     Write,
 )
-from tests.core.deciders import ENI, WALL, Observer, eni, region, replay, shown
+from tests.core.deciders import ADDRESS, ENI, WALL, Observer, eni, region, replay, shown
 
 
 def fallen(observer: Observer, word: str = "word:silent") -> Observer:
@@ -1162,7 +1162,7 @@ def test_a_creation_that_ec2_refused_does_not_count_as_forgotten() -> None:
 
 ELASTIC = Allocation("eipalloc-0123abcd")
 WANTED = {"tags": {"floatingip": "cluster", ALLOCATION_TAG: ELASTIC.id}, "security_groups": ("sg-1", "sg-2")}
-MENDED = {**WANTED, "allocation_id": ELASTIC.id}
+MENDED = {**WANTED, "elastic": {ADDRESS: ELASTIC.id}}
 
 
 def holding(
@@ -1185,19 +1185,19 @@ def test_an_eni_that_is_as_it_should_be_is_left_alone() -> None:
 def test_the_holder_associates_the_elastic_ip() -> None:
     """With the first answer after the link is there, and again whenever somebody took it off."""
     observer = Observer()
-    assert holding(0.0, observer, allocation_id="").write == Associate(ELASTIC.id, ENI)
+    assert holding(0.0, observer, elastic={}).write == Associate(ELASTIC.id, ENI, ADDRESS)
     assert holding(2.0, observer).write is None
-    assert holding(3600.0, observer, allocation_id="").write == Associate(ELASTIC.id, ENI)
+    assert holding(3600.0, observer, elastic={}).write == Associate(ELASTIC.id, ENI, ADDRESS)
 
 
 def test_another_elastic_ip_on_our_eni_is_not_ours() -> None:
     """What counts is that it is this one."""
-    assert holding(allocation_id="eipalloc-0fffffff").write == Associate(ELASTIC.id, ENI)
+    assert holding(elastic={ADDRESS: "eipalloc-0fffffff"}).write == Associate(ELASTIC.id, ENI, ADDRESS)
 
 
 def test_the_elastic_ip_is_associated_even_while_the_plumbing_is_unsound() -> None:
     """The next holder then has it already."""
-    assert shown(holding(link="unsound", allocation_id="")) == f"holder UNSOUND_HERE R5 associate:{ELASTIC.id}"
+    assert shown(holding(link="unsound", elastic={})) == f"holder UNSOUND_HERE R5 associate:{ELASTIC.id}"
 
 
 def test_an_address_needs_no_association() -> None:
@@ -1205,7 +1205,8 @@ def test_an_address_needs_no_association() -> None:
     observer = Observer()
     owner = observer._owner(0.0, "a1@i-b", "", "cluster")
     assert owner.eni is not None
-    decision = observer.see(0.0, "link:sound", owner=replace(owner, eni=replace(owner.eni, allocation_id="eipalloc-1")))
+    shown_eni = replace(owner.eni, elastic={ADDRESS: "eipalloc-1"})
+    decision = observer.see(0.0, "link:sound", owner=replace(owner, eni=shown_eni))
     assert shown(decision) == "holder HELD_HERE R10"
 
 
@@ -1237,7 +1238,7 @@ def test_one_thing_is_mended_at_a_time_and_the_elastic_ip_first() -> None:
     observer.see(10.1, "ec2:a1@i-a probe:L")
     observer.see(12.0, "ec2:free")
     broken = {
-        "allocation_id": ("", ELASTIC.id),
+        "elastic": ({}, {ADDRESS: ELASTIC.id}),
         "delete_on_termination": (True, False),
         "security_groups": ((), ("sg-1", "sg-2")),
         "source_check": (False, True),
@@ -1251,7 +1252,7 @@ def test_one_thing_is_mended_at_a_time_and_the_elastic_ip_first() -> None:
         owner = Owner(now, shown_eni)
         writes.append(observer.see(now, "link:sound", owner=owner, target=ELASTIC, groups=("sg-1", "sg-2")).write)
     assert writes == [
-        Associate(ELASTIC.id, ENI),
+        Associate(ELASTIC.id, ENI, ADDRESS),
         KeepAfterTermination(ENI, "a2"),
         SetGroups(ENI, ("sg-1", "sg-2")),
         CheckSource(ENI),
@@ -1261,7 +1262,7 @@ def test_one_thing_is_mended_at_a_time_and_the_elastic_ip_first() -> None:
 
 def test_only_the_holder_mends() -> None:
     """Neither a standby, nor whoever is being detached, nor before the link is there."""
-    broken = {"allocation_id": "", "delete_on_termination": True, "security_groups": (), "source_check": False}
+    broken = {"elastic": {}, "delete_on_termination": True, "security_groups": (), "source_check": False}
     for bound, link in (
         (Attachment("a1", "i-a", 1, AttachmentStatus.ATTACHED), "none"),
         (Attachment("a1", "i-b", 1, AttachmentStatus.DETACHING), "sound"),
@@ -1339,7 +1340,7 @@ def test_a_lower_rank_and_a_burden_are_waited_for_at_once_not_one_after_the_othe
         (IPv6Address("2001:db8::64"), {"ipv6s": (IPv6Address("2001:db8::65"),)}, False),
         (ELASTIC, {"tags": {"floatingip": "cluster", ALLOCATION_TAG: ELASTIC.id}}, True),
         (ELASTIC, {"tags": {"floatingip": "cluster", ALLOCATION_TAG: "eipalloc-0fffffff"}}, False),
-        (ELASTIC, {"allocation_id": ELASTIC.id}, False),
+        (ELASTIC, {"elastic": {ADDRESS: ELASTIC.id}}, False),
     ],
     ids=["its IPv6 address", "another IPv6 address", "its tag", "another's tag", "the association alone"],
 )

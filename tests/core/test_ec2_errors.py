@@ -14,9 +14,19 @@ from botocore.stub import ANY, Stubber
 from floatingip import ec2
 from floatingip.ec2 import HIGHEST_DEVICE_INDEX, PAGE, Ec2Cloud
 from floatingip.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
-from floatingip.model import Address, Allocation, AllocationFacts, AttachmentStatus, Eni, InstanceState, Subnet, Target
+from floatingip.model import (
+    Address,
+    Allocation,
+    AllocationFacts,
+    AttachmentStatus,
+    Carry,
+    Eni,
+    InstanceState,
+    Subnet,
+    Target,
+)
 
-ADDRESS = IPv4Address("10.0.0.100")
+ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100")
 SUBNET = Subnet("subnet-1", (ip_network("10.0.0.0/24"), ip_network("2001:db8:0:1::/64")), "us-west-2-lax-1a")
 
 INDEX_TAKEN = "Instance 'i-0b' already has an interface attached at device index '1'."
@@ -32,7 +42,7 @@ CALLS: Mapping[str, tuple[str, Callable[[Ec2Cloud], object]]] = {
         lambda cloud: cloud.create_eni(ADDRESS, SUBNET, {}, "token"),
     ),
     "delete_network_interface": ("DeleteNetworkInterface", lambda cloud: cloud.delete_eni("eni-1")),
-    "associate_address": ("AssociateAddress", lambda cloud: cloud.associate("eipalloc-1", "eni-1")),
+    "associate_address": ("AssociateAddress", lambda cloud: cloud.associate("eipalloc-1", "eni-1", ADDRESS)),
     "modify_network_interface_attribute": (
         "ModifyNetworkInterfaceAttribute",
         lambda cloud: cloud.set_security_groups("eni-1", ("sg-1",)),
@@ -42,6 +52,13 @@ CALLS: Mapping[str, tuple[str, Callable[[Ec2Cloud], object]]] = {
         lambda cloud: cloud.attach_eni("eni-1", "i-0b", frozenset({0})),
     ),
     "detach_network_interface": ("DetachNetworkInterface", lambda cloud: cloud.detach_eni("eni-attach-1", force=False)),
+    "assign_private_ip_addresses": (
+        "AssignPrivateIpAddresses",
+        lambda cloud: cloud.assign("eni-1", ADDRESS, reassign=True),
+    ),
+    "unassign_private_ip_addresses": ("UnassignPrivateIpAddresses", lambda cloud: cloud.unassign("eni-1", ADDRESS)),
+    "assign_ipv6_addresses": ("AssignIpv6Addresses", lambda cloud: cloud.assign("eni-1", IPV6, reassign=False)),
+    "unassign_ipv6_addresses": ("UnassignIpv6Addresses", lambda cloud: cloud.unassign("eni-1", IPV6)),
     "create_tags": ("CreateTags", lambda cloud: cloud.tag_eni("eni-1", {"floatingip/moves": ""})),
 }
 """Every call: the client's method, EC2's action, and how we make it."""
@@ -123,6 +140,15 @@ def meaning(error: CloudError) -> type[CloudError]:
         ("associate_address", "InvalidIPAddress.AlreadyAssociated", "already associated", AddressTaken),
         ("associate_address", "InvalidAllocationID.NotFound", "does not exist", CloudError),
         ("associate_address", "InvalidNetworkInterfaceID.NotFound", "does not exist", LookAgain),
+        ("assign_private_ip_addresses", "Resource.AlreadyAssigned", "already assigned", LookAgain),
+        ("assign_private_ip_addresses", "PrivateIpAddressLimitExceeded", "will exceed limit", NoFreeSlot),
+        ("assign_private_ip_addresses", "InvalidParameterValue", "is the primary address", CloudError),
+        ("assign_private_ip_addresses", "InvalidNetworkInterfaceID.NotFound", "does not exist", LookAgain),
+        ("assign_ipv6_addresses", "Resource.AlreadyAssigned", "already assigned", LookAgain),
+        ("assign_ipv6_addresses", "InvalidParameterValue", "already assigned", LookAgain),
+        ("assign_ipv6_addresses", "PrivateIpAddressLimitExceeded", "will exceed limit", NoFreeSlot),
+        ("unassign_private_ip_addresses", "InvalidParameterValue", "are not assigned to interface", LookAgain),
+        ("unassign_ipv6_addresses", "InvalidParameterValue", "are not assigned to interface", LookAgain),
         ("modify_network_interface_attribute", "InvalidAttachmentID.NotFound", "does not exist", LookAgain),
         ("modify_network_interface_attribute", "InvalidGroup.NotFound", "does not exist", CloudError),
         ("describe_instance_types", "InvalidInstanceType", "does not exist", CloudError),
@@ -452,7 +478,7 @@ def test_an_eni_is_shown_with_all_that_is_kept_in_order(endpoint: Endpoint) -> N
         (IPv4Address("10.0.0.7"),),
         (IPv6Address("2001:db8:0:1::100"),),
     )
-    assert eni.allocation_id == "eipalloc-1"
+    assert eni.elastic == {ADDRESS: "eipalloc-1"}
     assert eni.security_groups == ("sg-1", "sg-2")
     assert (eni.source_check, eni.delete_on_termination) == (False, True)
 
@@ -484,10 +510,39 @@ def test_slots_are_those_of_the_first_network_card(endpoint: Endpoint) -> None:
 
 
 def test_an_elastic_ip_is_never_taken_from_whoever_has_it(endpoint: Endpoint) -> None:
-    """Without that parameter EC2 would move it."""
-    expected = {"AllocationId": "eipalloc-1", "NetworkInterfaceId": "eni-1", "AllowReassociation": False}
+    """Without that parameter EC2 would move it; and it goes with one address of the ENI, not with any."""
+    expected = {
+        "AllocationId": "eipalloc-1",
+        "NetworkInterfaceId": "eni-1",
+        "PrivateIpAddress": "10.0.0.7",
+        "AllowReassociation": False,
+    }
     endpoint.stub.add_response("associate_address", {}, expected)
-    endpoint.cloud.associate("eipalloc-1", "eni-1")
+    endpoint.cloud.associate("eipalloc-1", "eni-1", IPv4Address("10.0.0.7"))
+
+
+@pytest.mark.parametrize("reassign", [False, True])
+def test_an_address_is_taken_from_another_eni_only_when_that_is_said(endpoint: Endpoint, reassign: bool) -> None:
+    """EC2's own default is to refuse: the parameter is the difference between a claim and a move."""
+    expected = {"NetworkInterfaceId": "eni-1", "PrivateIpAddresses": ["10.0.0.100"], "AllowReassignment": reassign}
+    endpoint.stub.add_response("assign_private_ip_addresses", {}, expected)
+    endpoint.cloud.assign("eni-1", ADDRESS, reassign=reassign)
+
+
+def test_an_address_of_ec2s_choice_is_one_more_of_the_eni(endpoint: Endpoint) -> None:
+    """For an Elastic IP: nobody reserved one for it."""
+    expected = {"NetworkInterfaceId": "eni-1", "SecondaryPrivateIpAddressCount": 1}
+    endpoint.stub.add_response("assign_private_ip_addresses", {}, expected)
+    endpoint.cloud.assign_any("eni-1")
+
+
+def test_an_ipv6_address_is_given_and_taken_by_calls_of_its_own(endpoint: Endpoint) -> None:
+    """They know no reassignment: it is taken from exactly this ENI before it is given to another."""
+    expected = {"NetworkInterfaceId": "eni-1", "Ipv6Addresses": [str(IPV6)]}
+    endpoint.stub.add_response("unassign_ipv6_addresses", {}, expected)
+    endpoint.stub.add_response("assign_ipv6_addresses", {}, expected)
+    endpoint.cloud.unassign("eni-1", IPV6)
+    endpoint.cloud.assign("eni-1", IPV6, reassign=False)
 
 
 @pytest.mark.parametrize(
@@ -517,12 +572,12 @@ def test_deleting_an_eni_that_is_gone_is_fine(endpoint: Endpoint) -> None:
     endpoint.cloud.delete_eni("eni-1")
 
 
-DRY_RUNS = ("create_network_interface", "attach_network_interface", "detach_network_interface", "create_tags")
+DRY_RUNS = ("create_network_interface", "attach_network_interface", "create_tags", "detach_network_interface")
 
 
 def test_a_rehearsal_names_what_is_denied_and_changes_nothing(endpoint: Endpoint) -> None:
     """EC2 answers a dry run that would do with an error too; a call that could not succeed is allowed all the same."""
-    answers = ("DryRunOperation", "UnauthorizedOperation", "InvalidAttachmentID.NotFound", "UnauthorizedOperation")
+    answers = ("DryRunOperation", "UnauthorizedOperation", "UnauthorizedOperation", "InvalidAttachmentID.NotFound")
     sent: list[object] = []
     for method, code in zip(DRY_RUNS, answers, strict=True):
         endpoint.refuses(method, code)
@@ -530,22 +585,48 @@ def test_a_rehearsal_names_what_is_denied_and_changes_nothing(endpoint: Endpoint
     events.register_first("provide-client-params.ec2", lambda params, **_: sent.append(params.get("DryRun")), "sent")
     endpoint.ended.callback(events.unregister, "provide-client-params.ec2", unique_id="sent")
     eni = Eni("eni-1", "02:00:00:00:00:64", ADDRESS, "subnet-1", "us-west-2-lax-1a")
-    denied = endpoint.cloud.rehearse(eni, SUBNET, "i-0b", {"floatingip": "lab"})
+    denied = endpoint.cloud.rehearse(eni, SUBNET, "i-0b", {"floatingip": "lab"}, ADDRESS, Carry.ENI)
     assert denied == ("ec2:AttachNetworkInterface", "ec2:CreateTags")
     assert sent == [True] * len(DRY_RUNS)
 
 
-def test_a_rehearsal_without_an_eni_asks_for_its_creation_only(endpoint: Endpoint) -> None:
+@pytest.mark.parametrize(
+    ("target", "moving", "expected"),
+    [
+        (
+            ADDRESS,
+            "assign_private_ip_addresses",
+            {"NetworkInterfaceId": "eni-1", "PrivateIpAddresses": ["10.0.0.7"], "AllowReassignment": False},
+        ),
+        (IPV6, "unassign_ipv6_addresses", {"NetworkInterfaceId": "eni-1", "Ipv6Addresses": [str(IPV6)]}),
+    ],
+    ids=["IPv4", "IPv6"],
+)
+def test_a_rehearsal_of_a_move_asks_for_what_changes_nothing(
+    endpoint: Endpoint, target: Target, moving: str, expected: Mapping[str, object]
+) -> None:
+    """These calls have no dry run: the ENI's own primary address, or one that it does not have, is asked for."""
+    for method in DRY_RUNS[:-1]:
+        endpoint.refuses(method, "DryRunOperation")
+    endpoint.stub.add_client_error(moving, "UnauthorizedOperation", "Not authorized.", 403, expected_params=expected)
+    eni = Eni("eni-1", "02:00:00:00:00:64", IPv4Address("10.0.0.7"), "subnet-1", "us-west-2-lax-1a")
+    (denied,) = endpoint.cloud.rehearse(eni, SUBNET, "i-0b", {"floatingip": "lab"}, target, Carry.ADDRESS)
+    assert denied == f"ec2:{CALLS[moving][0]}"
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_a_rehearsal_without_an_eni_asks_for_its_creation_only(endpoint: Endpoint, carry: Carry) -> None:
     """The others need one."""
     endpoint.refuses("create_network_interface", "DryRunOperation")
-    assert endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}) == ()
+    assert endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}, ADDRESS, carry) == ()
 
 
-def test_a_rehearsal_that_ec2_does_not_answer_says_nothing(endpoint: Endpoint) -> None:
+@pytest.mark.parametrize("carry", Carry)
+def test_a_rehearsal_that_ec2_does_not_answer_says_nothing(endpoint: Endpoint, carry: Carry) -> None:
     """Neither that all is allowed, nor that something is denied."""
     endpoint.refuses("create_network_interface", "RequestLimitExceeded", status=503)
     with pytest.raises(CloudUnavailable):
-        endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"})
+        endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}, ADDRESS, carry)
 
 
 def test_an_interface_of_a_managed_service_can_be_read(endpoint: Endpoint) -> None:

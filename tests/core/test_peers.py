@@ -45,6 +45,7 @@ class Observer:
     status: Status = SOUND
     live: str = ""
     ready: str = ""
+    looks: int = 0
     server: StatusServer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,8 +57,12 @@ class Observer:
             lambda: self.live,
             lambda: self.ready,
             lambda: "floatingip_holder 1.0\n",
+            self._look,
         )
         self.server.start()
+
+    def _look(self) -> None:
+        self.looks += 1
 
 
 Start = Callable[..., Observer]
@@ -118,17 +123,20 @@ def sight(port: int, source: str) -> str:
 
 def test_the_word_says_who_holds_what_and_how_it_is(port: int, start: Start) -> None:
     """All that an asker needs in order to know whether it counts."""
-    holds = {TARGET: Held("a1", "nft is missing"), OTHER_TARGET: Held("a2")}
-    start(status=replace(SOUND, holds=holds, sees_up=("a3",), free_slots=2))
+    holds = {TARGET: Held("a1", "nft is missing"), OTHER_TARGET: Held("a2", leaving="spot")}
+    status = replace(SOUND, holds=holds, sees_up=("a3",), free_slots=2, serving=("i-c",), leaving=True)
+    start(status=status)
     assert word(port) == {
         "name": "cluster",
         "instance_id": "i-a",
         "holds": {
-            TARGET: {"attachment": "a1", "problem": "nft is missing"},
-            OTHER_TARGET: {"attachment": "a2", "problem": ""},
+            TARGET: {"attachment": "a1", "problem": "nft is missing", "leaving": ""},
+            OTHER_TARGET: {"attachment": "a2", "problem": "", "leaving": "spot"},
         },
         "sees_up": ["a3"],
         "free_slots": 2,
+        "serving": ["i-c"],
+        "leaving": True,
         "peers": {},
         "sights": {},
     }

@@ -39,15 +39,15 @@ class Vpc:
         tags = {OWNER_TAG: name} | ({ALLOCATION_TAG: target.id} if isinstance(target, Allocation) else {})
         made = self.cloud.create_eni(target, self.subnet, tags, f"{name} {target}").id
         if isinstance(target, Allocation):
-            self.cloud.associate(target.id, made)
+            self.cloud.associate(target.id, made, self.ec2.state.eni(made).address)
         if attached:
             self.cloud.attach_eni(made, self.worker, frozenset())
             self.ec2.advance(self.ec2.now + 3)
         return made
 
-    def release(self, *targets: Target, orphans: bool = False, cloud: FakeCloud | None = None) -> list[str]:
+    def release(self, *targets: Target, unused: bool = False, cloud: FakeCloud | None = None) -> list[str]:
         """Plan and carry out, in EC2's own time; what was said."""
-        chosen = plan(self.cloud, NAME, targets, orphans=orphans)
+        chosen = plan(self.cloud, NAME, targets, unused=unused)
         self.said.clear()
         carry_out(cloud or self.cloud, chosen, NAME, self.said.append, now=lambda: self.ec2.now, sleep=self._sleep)
         return list(self.said)
@@ -70,12 +70,12 @@ def _vpc() -> Vpc:
 
 
 def test_the_plan_is_what_the_settings_name(vpc: Vpc) -> None:
-    """Of every kind; what they do not name is left for --orphans."""
+    """Of every kind; what they do not name is left for --unused."""
     named = {vpc.eni(target, attached=False) for target in (ADDRESS, IPV6, vpc.allocation)}
     orphan = vpc.eni(OTHER, attached=False)
     targets = (ADDRESS, IPV6, vpc.allocation)
-    assert {eni.id for eni in plan(vpc.cloud, NAME, targets, orphans=False).enis} == named
-    assert {eni.id for eni in plan(vpc.cloud, NAME, targets, orphans=True).enis} == {orphan}
+    assert {eni.id for eni in plan(vpc.cloud, NAME, targets, unused=False).enis} == named
+    assert {eni.id for eni in plan(vpc.cloud, NAME, targets, unused=True).enis} == {orphan}
 
 
 def test_what_is_not_ours_is_in_no_plan(vpc: Vpc) -> None:
@@ -83,14 +83,14 @@ def test_what_is_not_ours_is_in_no_plan(vpc: Vpc) -> None:
     vpc.eni(ADDRESS, "other", attached=False)
     vpc.eni(vpc.allocation, "other", attached=False)
     vpc.cloud.create_eni(OTHER, vpc.subnet, {}, "untagged")
-    for orphans in (False, True):
-        assert plan(vpc.cloud, NAME, (ADDRESS, OTHER, vpc.allocation), orphans=orphans).enis == ()
+    for unused in (False, True):
+        assert plan(vpc.cloud, NAME, (ADDRESS, OTHER, vpc.allocation), unused=unused).enis == ()
 
 
 def test_a_plan_says_what_happens_to_each_interface(vpc: Vpc) -> None:
     """Its addresses, from where it is detached, and that the Elastic IP stays."""
     held, free, elastic = vpc.eni(ADDRESS), vpc.eni(IPV6, attached=False), vpc.eni(vpc.allocation, attached=False)
-    lines = list(plan(vpc.cloud, NAME, (ADDRESS, IPV6, vpc.allocation), orphans=False).lines())
+    lines = list(plan(vpc.cloud, NAME, (ADDRESS, IPV6, vpc.allocation), unused=False).lines())
     assert lines == [
         f"{held} (10.0.0.100): detach from {vpc.worker}, delete",
         f"{free} (10.0.0.4, 2001:db8:0:1::100): delete",
@@ -102,7 +102,7 @@ def test_a_plan_changes_nothing(vpc: Vpc) -> None:
     """A dry run ends here."""
     vpc.eni(ADDRESS)
     before, asked = vpc.ec2.state, len(vpc.cloud.calls)
-    list(plan(vpc.cloud, NAME, (ADDRESS,), orphans=False).lines())
+    list(plan(vpc.cloud, NAME, (ADDRESS,), unused=False).lines())
     assert vpc.ec2.state == before
     assert vpc.cloud.calls[asked:] == ["DescribeNetworkInterfaces"]
 
@@ -136,10 +136,10 @@ def test_an_elastic_ip_stays_allocated(vpc: Vpc) -> None:
     assert vpc.there() == set()
 
 
-def test_orphans_end_and_what_is_named_stays(vpc: Vpc) -> None:
+def test_what_nothing_uses_ends_and_what_is_named_stays(vpc: Vpc) -> None:
     """After an address was taken out of the settings."""
     named, _ = vpc.eni(ADDRESS), vpc.eni(OTHER)
-    vpc.release(ADDRESS, orphans=True)
+    vpc.release(ADDRESS, unused=True)
     assert vpc.there() == {named}
     attachment = vpc.ec2.state.enis[named].attachment
     assert attachment is not None
@@ -152,14 +152,14 @@ def test_foreign_interfaces_are_never_touched(vpc: Vpc) -> None:
     vpc.eni(ADDRESS)
     before = {eni_id: vpc.ec2.state.enis[eni_id] for eni_id in foreign}
     vpc.release(ADDRESS, OTHER, IPV6)
-    vpc.release(ADDRESS, orphans=True)
+    vpc.release(ADDRESS, unused=True)
     assert {eni_id: vpc.ec2.state.enis[eni_id] for eni_id in vpc.there()} == before
 
 
 def test_one_that_loses_our_tag_meanwhile_is_let_go(vpc: Vpc) -> None:
     """Somebody gave it to another cluster between the plan and its end."""
     held = vpc.eni(ADDRESS)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), orphans=False)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
     vpc.cloud.tag_eni(held, {OWNER_TAG: "other"})
     carry_out(vpc.cloud, chosen, NAME, vpc.said.append, now=lambda: vpc.ec2.now, sleep=vpc._sleep)
     assert vpc.there() == {held}
@@ -173,14 +173,14 @@ def test_a_release_can_be_repeated(vpc: Vpc) -> None:
     assert attachment is not None
     vpc.cloud.detach_eni(attachment.id, force=False)
     assert vpc.release(ADDRESS)[-1] == f"{held}: deleted"
-    assert plan(vpc.cloud, NAME, (ADDRESS,), orphans=False).enis == ()
+    assert plan(vpc.cloud, NAME, (ADDRESS,), unused=False).enis == ()
     assert vpc.release(ADDRESS) == []
 
 
 def test_one_that_somebody_else_deletes_meanwhile_is_fine(vpc: Vpc) -> None:
     """Two people release at once."""
     free = vpc.eni(ADDRESS, attached=False)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), orphans=False)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
     vpc.cloud.delete_eni(free)
     carry_out(vpc.cloud, chosen, NAME, vpc.said.append, now=lambda: vpc.ec2.now, sleep=vpc._sleep)
     assert vpc.there() == set()
@@ -253,7 +253,7 @@ def test_a_detach_that_was_throttled_is_tried_again_and_not_forced(vpc: Vpc) -> 
 def test_an_outage_of_ec2_in_between_is_waited_for(vpc: Vpc) -> None:
     """A single Describe that is not answered must not leave the work half done."""
     held = vpc.eni(ADDRESS)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), orphans=False)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
 
     def sleep(seconds: float) -> None:
         vpc.cloud.reachable = not vpc.cloud.reachable
@@ -278,7 +278,9 @@ def _start() -> Iterator[Start]:
                 listener.bind((WORKER, 0))
                 port = int(listener.getsockname()[1])
             nothing = str
-            server = StatusServer(IPv4Address(WORKER), port, lambda: status, lambda _: None, nothing, nothing, nothing)
+            server = StatusServer(
+                IPv4Address(WORKER), port, lambda: status, lambda _: None, nothing, nothing, nothing, lambda: None
+            )
             server.start()
             ended.callback(server.stop)
             return port
@@ -290,7 +292,7 @@ def test_a_release_is_refused_while_the_holders_observer_answers(vpc: Vpc, start
     """It would attach them again; the refusal names the node and says what to do, and nothing was touched."""
     vpc.eni(ADDRESS)
     before = vpc.ec2.state
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), orphans=False)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
     with pytest.raises(ReleaseRefused) as caught:
         refuse_while_observed(vpc.cloud, chosen, NAME, start(Status(NAME, vpc.worker)))
     assert caught.value.exit_code == 8
@@ -302,14 +304,14 @@ def test_a_release_is_refused_while_the_holders_observer_answers(vpc: Vpc, start
 def test_an_observer_of_another_cluster_is_no_reason_to_refuse(vpc: Vpc, start: Start) -> None:
     """It does not know of our interfaces."""
     vpc.eni(ADDRESS)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), orphans=False)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
     refuse_while_observed(vpc.cloud, chosen, NAME, start(Status("other", vpc.worker)))
 
 
 def test_where_nobody_answers_nothing_is_refused(vpc: Vpc, start: Start) -> None:
     """The Deployment was scaled to 0, or the node is dead."""
     vpc.eni(ADDRESS)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), orphans=False)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
     with socket.socket() as unheard:
         unheard.bind((WORKER, 0))
         refuse_while_observed(vpc.cloud, chosen, NAME, int(unheard.getsockname()[1]))
@@ -318,7 +320,7 @@ def test_where_nobody_answers_nothing_is_refused(vpc: Vpc, start: Start) -> None
 def test_free_interfaces_need_no_question(vpc: Vpc) -> None:
     """No node holds them."""
     vpc.eni(ADDRESS, attached=False)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), orphans=False)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
     asked = len(vpc.cloud.calls)
     refuse_while_observed(vpc.cloud, chosen, NAME, 9807)
     assert vpc.cloud.calls[asked:] == []

@@ -10,19 +10,25 @@ import pytest
 import yaml
 
 from floatingip.errors import ConfigurationError
-from floatingip.model import Allocation
+from floatingip.model import Allocation, Carry
 from floatingip.settings import CONVICTION_SPAN, Settings, load, lost_probes_span, mark_values
 
 MANIFEST = Path(__file__).parents[2] / "floating-ip.yaml"
 
 DEFAULTS = {
     "name": "",
+    "carry": Carry.ENI,
     "port": 9807,
     "probe_interval": 0.25,
     "probe_fast_interval": 0.125,
     "probe_timeout": 0.5,
     "rise": 2,
     "fall": 5,
+    "service": "",
+    "service_interval": 1.0,
+    "service_timeout": 1.0,
+    "service_rise": 2,
+    "service_fall": 5,
     "settle": 60.0,
     "patience": 30.0,
     "force_after": 5.0,
@@ -89,6 +95,13 @@ def test_the_effective_settings_name_every_one(loaded: Load) -> None:
         ("rise", 1),
         ("rise", 100),
         ("fall", 100),
+        ("carry", "address"),
+        ("service", "tcp:30007"),
+        ("service", "http:65535/healthz?full=1"),
+        ("service_interval", 0.1),
+        ("service_timeout", 60),
+        ("service_rise", 1),
+        ("service_fall", 100),
         ("settle", 3600),
         ("patience", 1),
         ("force_after", 3),

@@ -107,8 +107,8 @@ class Node:
 
     def close(self) -> None:
         """Probe no more."""
-        if self.watch._probes is not None:
-            self.watch._probes.stop()
+        for probes in self.watch._probes:
+            probes.stop()
 
 
 Make = Callable[..., Node]
@@ -296,7 +296,7 @@ def test_an_allocation_that_our_own_eni_has_is_no_obstacle(node: Make) -> None:
     assert made.watch.obstacle() == ""
     made = node(ELASTIC)
     made.watch.found_allocation(facts("eni-9"))
-    made.looked(eni(ELASTIC, OTHER, allocation_id=ELASTIC.id))
+    made.looked(eni(ELASTIC, OTHER, elastic={IPv4Address("10.0.0.50"): ELASTIC.id}))
     assert made.watch.obstacle() == ""
 
 
@@ -438,12 +438,11 @@ def test_another_eni_of_the_elastic_ip_is_probed_instead(node: Make) -> None:
     """Somebody deleted the first one; it is not probed any more."""
     made = node(ELASTIC)
     made.looked(eni(ELASTIC, OTHER))
-    first = made.watch._probes
+    (first,) = made.watch._probes
     made.looked(eni(ELASTIC, OTHER, id="eni-2", address=IPv4Address("10.0.0.51")))
     assert made.probed == [IPv4Address("10.0.0.50"), IPv4Address("10.0.0.51")]
-    assert first is not None
-    assert first is not made.watch._probes
-    assert first._stopped
+    (second,) = made.watch._probes
+    assert (first._stopped, second._stopped) == (True, False)
 
 
 def test_an_ipv6_address_is_probed_itself(node: Make) -> None:
@@ -640,7 +639,9 @@ def test_the_holder_tells_its_problem_and_nothing_when_it_is_well(vpc: Vpc) -> N
     made.looked(eni(holder=vpc.ids[0]))
     made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
     assert made.step() == Reason.HELD_HERE.name
-    assert made.watch.problem_here() == ""
+    assert made.watch.held() == Held("a1")
     made.watch.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="marks: nft is missing"))
     assert made.step() == Reason.UNSOUND_HERE.name
-    assert "nft is missing" in made.watch.problem_here()
+    held = made.watch.held()
+    assert held is not None
+    assert "nft is missing" in held.problem

@@ -21,7 +21,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
 
 from floatingip.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
 from floatingip.model import (
@@ -30,6 +30,7 @@ from floatingip.model import (
     AllocationFacts,
     Attachment,
     AttachmentStatus,
+    Carry,
     Eni,
     Instance,
     InstanceState,
@@ -37,10 +38,13 @@ from floatingip.model import (
     Target,
 )
 
-ZONE = "us-west-2-lax-1a"
+REGION, ZONE = "us-west-2", "us-west-2-lax-1a"
 INSTANCE_TYPE = "m5.large"
 SLOTS = {"m5.large": 3, "t3.medium": 3, "t3.small": 3, "t3.nano": 2, "m5.24xlarge": 15}
 """ENIs on the first network card, by instance type (DescribeInstanceTypes)."""
+
+ADDRESSES = {"m5.large": 10, "t3.medium": 6, "t3.small": 4, "t3.nano": 2, "m5.24xlarge": 50}
+"""Addresses of each family that one ENI may have, by instance type (DescribeInstanceTypes)."""
 
 HIGHEST_DEVICE_INDEX = 15
 MEMORY = 60.0
@@ -54,8 +58,18 @@ class Delays:
     attach: float = 0.0
     detach: float = 0.0
     force_detach: float = 0.0
+    assign: float = 0.0
+    unassign: float = 0.0
     release: float = 0.0
     shutdown: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Move:
+    """What an accepted call will do: give the address to the ENI, or take it away from whoever has it."""
+
+    address: Address
+    eni_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ class FakeEc2:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._ids = itertools.count(1)
-        self._secondary: dict[Address, str] = {}
+        self._moves: dict[Address, _Move] = {}
         self._hung: set[str] = set()
         self._created: dict[str, tuple[object, Eni]] = {}
 
@@ -135,9 +149,9 @@ class FakeEc2:
         )
         primary = self._new_eni(subnet, IPv4Address(address))
         attachment = Attachment(self._id("eni-attach"), instance_id, 0, AttachmentStatus.ATTACHED)
-        self._put(replace(primary, attachment=attachment, delete_on_termination=True))
+        secondary = tuple(map(IPv4Address, secondary_addresses))
+        self._put(replace(primary, attachment=attachment, secondary=secondary, delete_on_termination=True))
         self._set(instances={**self.state.instances, instance_id: instance})
-        self._secondary.update((ip_address(secondary), primary.id) for secondary in secondary_addresses)
         return instance_id
 
     def allocate(self, public: str, border_group: str = ZONE[:-1]) -> str:
@@ -170,7 +184,7 @@ class FakeEc2:
     # EC2's calls, after permissions and network.
 
     def create(
-        self, target: Target, subnet: Subnet, groups: tuple[str, ...], tags: Mapping[str, str], token: str
+        self, target: Target | None, subnet: Subnet, groups: tuple[str, ...], tags: Mapping[str, str], token: str
     ) -> Eni:
         """CreateNetworkInterface: a token's answer stays the same, also when its ENI is gone."""
         asked = (target, subnet.id, groups, tuple(sorted(tags.items())))
@@ -230,36 +244,81 @@ class FakeEc2:
         """CreateTags and ModifyNetworkInterfaceAttribute."""
         self._put(change(self.state.eni(eni_id)))
 
-    def associate(self, allocation_id: str, eni_id: str) -> None:
+    def assign(self, eni_id: str, address: Address, *, reassign: bool) -> None:
+        """AssignPrivateIpAddresses of one address, or AssignIpv6Addresses; the former owner has it until it happens."""
+        eni = self.state.eni(eni_id)
+        try:
+            self._require_usable(address, self.subnets[eni.subnet_id])
+        except CloudError as error:
+            # EC2 has one code for this and for an IPv6 address that was moved meanwhile.
+            raise LookAgain(str(error)) if isinstance(address, IPv6Address) else error from error
+        owner = self._owner(address)
+        rivals = {owner.id if owner is not None else "", self._heir(address)} - {"", eni_id}
+        if rivals and not (reassign and isinstance(address, IPv4Address)):
+            raise LookAgain(f"Resource.AlreadyAssigned: {address} is already assigned to {rivals}")
+        if owner is not None and owner.id in rivals and owner.address == address:
+            raise CloudError(f"InvalidParameterValue: {address} is the primary address of {owner.id}")
+        self._require_room(eni, address)
+        if self._heir(address) != eni_id:
+            self._begin(_Move(address, eni_id), self.delays.assign)
+
+    def assign_any(self, eni_id: str) -> None:
+        """AssignPrivateIpAddresses with a count of one."""
+        address = self._free_address(self.subnets[self.state.eni(eni_id).subnet_id])
+        self.assign(eni_id, address, reassign=False)
+
+    def unassign(self, eni_id: str, address: Address) -> None:
+        """UnassignPrivateIpAddresses or UnassignIpv6Addresses."""
+        if self._heir(address) != eni_id or address == self.state.eni(eni_id).address:
+            raise LookAgain(f"InvalidParameterValue: {address} is not assigned to {eni_id}")
+        self._begin(_Move(address), self.delays.unassign)
+
+    def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
         """AssociateAddress without reassociation."""
         if allocation_id not in self.state.allocations:
             raise CloudError(f"InvalidAllocationID.NotFound: {allocation_id}")
         allocation, eni = self.state.allocations[allocation_id], self.state.eni(eni_id)
+        if address not in (eni.address, *eni.secondary):
+            raise CloudError(f"InvalidParameterValue: {address} is not an address of {eni_id}")
         if allocation.border_group != eni.zone[:-1]:
             raise CloudError(f"InvalidParameterValue: {allocation_id} is in {allocation.border_group}, {eni_id} not")
-        if allocation.eni_id == eni_id:
+        if eni.elastic.get(address) == allocation_id:
             return
-        if allocation.eni_id or eni.allocation_id:
-            raise AddressTaken(f"Resource.AlreadyAssociated: {allocation_id} or {eni_id}")
+        if allocation.eni_id or address in eni.elastic:
+            raise AddressTaken(f"Resource.AlreadyAssociated: {allocation_id} or {address} of {eni_id}")
         self._put_allocation(replace(allocation, eni_id=eni_id))
-        self._put(replace(eni, elastic={eni.address: allocation_id}))
+        self._put(replace(eni, elastic={**eni.elastic, address: allocation_id}))
 
     def disassociate(self, allocation_id: str) -> None:
         """DisassociateAddress: what the product never does, but somebody else may."""
         allocation = self.state.allocations[allocation_id]
         self._put_allocation(replace(allocation, eni_id=""))
-        self.modify(allocation.eni_id, lambda eni: replace(eni, allocation_id=""))
+        self.modify(allocation.eni_id, lambda eni: replace(eni, elastic=_without(eni.elastic, allocation_id)))
 
     def occupants(self, state: State, addresses: frozenset[Address]) -> tuple[Eni, ...]:
         """The ENIs that have one of the addresses, as a secondary one too."""
-        owners = {self._secondary[address] for address in addresses if address in self._secondary}
-        return tuple(
-            eni
-            for eni in state.enis.values()
-            if eni.id in owners or not addresses.isdisjoint({eni.address, *eni.ipv6s})
-        )
+        return tuple(eni for eni in state.enis.values() if any(map(eni.occupies, addresses)))
 
     # What happens later.
+
+    def _begin(self, move: _Move, delay: float) -> None:
+        self._moves[move.address] = move
+        self._after(delay, lambda: self._finish(move))
+
+    def _finish(self, move: _Move) -> None:
+        if self._moves.get(move.address) is not move:
+            return  # a later call counts
+        del self._moves[move.address]
+        address, owner = move.address, self._owner(move.address)
+        allocation_id = ""
+        if owner is not None and owner.id != move.eni_id:
+            allocation_id = owner.elastic.get(address, "") if isinstance(address, IPv4Address) else ""
+            self._put(_parted(owner, address))
+        if owner is None or owner.id != move.eni_id:
+            if move.eni_id:
+                self._put(_joined(self.state.enis[move.eni_id], address, allocation_id))
+            if allocation_id:
+                self._put_allocation(replace(self.state.allocations[allocation_id], eni_id=move.eni_id))
 
     def _attached(self, attachment: Attachment) -> None:
         for eni in self.state.enis.values():
@@ -302,18 +361,40 @@ class FakeEc2:
     def _id(self, kind: str) -> str:
         return f"{kind}-{next(self._ids):017x}"
 
-    def _require_free(self, address: Address, subnet: Subnet) -> None:
+    def _owner(self, address: Address) -> Eni | None:
+        return next(iter(self.occupants(self.state, frozenset({address}))), None)
+
+    def _heir(self, address: Address) -> str:
+        """The ENI that will have the address when everything that was accepted has happened, or nothing."""
+        if address in self._moves:
+            return self._moves[address].eni_id
+        owner = self._owner(address)
+        return owner.id if owner is not None else ""
+
+    def _require_usable(self, address: Address, subnet: Subnet) -> None:
         network = subnet.network_of(address)
         if network is None or int(address) - int(network.network_address) < 4 or address == network[-1]:
             raise CloudError(f"InvalidParameterValue: invalid value for parameter address: {address}")
-        if self.occupants(self.state, frozenset({address})):
+
+    def _require_free(self, address: Address, subnet: Subnet) -> None:
+        self._require_usable(address, subnet)
+        if address in self._moves or self._owner(address) is not None:
             raise LookAgain(f"InvalidIPAddress.InUse: {address}")
 
+    def _require_room(self, eni: Eni, address: Address) -> None:
+        if eni.attachment is None:
+            return
+        coming = {move.address for move in self._moves.values() if move.eni_id == eni.id}
+        total = {eni.address, *eni.secondary, *eni.ipv6s, *coming, address}
+        limit = ADDRESSES[self.state.instances[eni.attachment.instance_id].type]
+        if len([other for other in total if other.version == address.version]) > limit:
+            raise NoFreeSlot(f"PrivateIpAddressLimitExceeded: {eni.id} may have {limit}")
+
     def _free_address(self, subnet: Subnet) -> IPv4Address:
-        taken = {eni.address for eni in self.state.enis.values()} | self._secondary.keys()
+        taken = {address for eni in self.state.enis.values() for address in (eni.address, *eni.secondary)}
         [network] = [network for network in subnet.networks if isinstance(network, IPv4Network)]
         for address in itertools.islice(network, 4, network.num_addresses - 1):
-            if address not in taken:
+            if address not in taken | self._moves.keys():
                 return address
         raise CloudError(f"InsufficientFreeAddressesInSubnet: {subnet.id}")
 
@@ -324,10 +405,14 @@ class FakeEc2:
         self._set(allocations={**self.state.allocations, allocation.id: allocation})
 
     def _delete(self, eni_id: str) -> None:
+        for address, move in list(self._moves.items()):
+            if move.eni_id == eni_id:
+                del self._moves[address]  # nothing is to come to it any more
+            elif self.state.enis[eni_id].occupies(address):
+                self._finish(move)  # what was to leave it has left
         for allocation in tuple(self.state.allocations.values()):
             if allocation.eni_id == eni_id:
                 self._put_allocation(replace(allocation, eni_id=""))
-        self._secondary = {address: owner for address, owner in self._secondary.items() if owner != eni_id}
         self._set(enis={id_: eni for id_, eni in self.state.enis.items() if id_ != eni_id})
 
     def _set(
@@ -382,6 +467,15 @@ class FakeCloud:
         state = self._describe("DescribeInstances")
         return {id_: state.instance(id_) for id_ in sorted(instance_ids) if id_ in state.instances}
 
+    def find_instance(self, name: str) -> Instance | None:
+        """See :class:`floatingip.ports.Cloud`."""
+        state = self._describe("DescribeInstances")
+        for instance in state.instances.values():
+            dns_name = f"ip-{str(instance.address).replace('.', '-')}.{REGION}.compute.internal"
+            if name in (str(instance.address), dns_name) and not instance.state.announces_death:
+                return state.instance(instance.id)
+        return None
+
     def describe_subnets(self) -> tuple[Subnet, ...]:
         """See :class:`floatingip.ports.Cloud`."""
         self._call("DescribeSubnets")
@@ -394,10 +488,25 @@ class FakeCloud:
             raise CloudError(f"DescribeInstanceTypes: InvalidInstanceType: {instance_type}")
         return SLOTS[instance_type]
 
-    def create_eni(self, target: Target, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
+    def create_eni(self, target: Target | None, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
         """See :class:`floatingip.ports.Cloud`."""
         self._call("CreateNetworkInterface")
         return self._ec2.create(target, subnet, self._groups, tags, token)
+
+    def assign(self, eni_id: str, address: Address, *, reassign: bool) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("AssignPrivateIpAddresses" if isinstance(address, IPv4Address) else "AssignIpv6Addresses")
+        self._ec2.assign(eni_id, address, reassign=reassign)
+
+    def assign_any(self, eni_id: str) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("AssignPrivateIpAddresses")
+        self._ec2.assign_any(eni_id)
+
+    def unassign(self, eni_id: str, address: Address) -> None:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("UnassignPrivateIpAddresses" if isinstance(address, IPv4Address) else "UnassignIpv6Addresses")
+        self._ec2.unassign(eni_id, address)
 
     def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
         """See :class:`floatingip.ports.Cloud`."""
@@ -426,10 +535,10 @@ class FakeCloud:
         self._call("CreateTags")
         self._ec2.modify(eni_id, lambda eni: replace(eni, tags={**eni.tags, **tags}))
 
-    def associate(self, allocation_id: str, eni_id: str) -> None:
+    def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
         """See :class:`floatingip.ports.Cloud`."""
         self._call("AssociateAddress")
-        self._ec2.associate(allocation_id, eni_id)
+        self._ec2.associate(allocation_id, eni_id, address)
 
     def set_security_groups(self, eni_id: str, groups: tuple[str, ...]) -> None:
         """See :class:`floatingip.ports.Cloud`."""
@@ -449,11 +558,19 @@ class FakeCloud:
         self._call("ModifyNetworkInterfaceAttribute")
         self._ec2.modify(eni_id, lambda eni: replace(eni, source_check=True))
 
-    def rehearse(self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str]) -> tuple[str, ...]:
+    def rehearse(
+        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, carry: Carry
+    ) -> tuple[str, ...]:
         """See :class:`floatingip.ports.Cloud`."""
         actions = ["CreateNetworkInterface"]
         if eni is not None:
-            actions += ["AttachNetworkInterface", "DetachNetworkInterface", "CreateTags"]
+            actions += ["AttachNetworkInterface", "CreateTags"]
+            if carry is Carry.ENI:
+                actions.append("DetachNetworkInterface")
+            elif not isinstance(target, IPv6Address):
+                actions.append("AssignPrivateIpAddresses")
+            elif target not in eni.ipv6s:
+                actions.append("UnassignIpv6Addresses")
         denied: list[str] = []
         for action in actions:
             try:
@@ -472,3 +589,25 @@ class FakeCloud:
     def _describe(self, action: str) -> State:
         self._call(action)
         return self._ec2.as_of(self._ec2.now - self.lag) if self.lag else self._ec2.state
+
+
+def _joined(eni: Eni, address: Address, allocation_id: str) -> Eni:
+    """The ENI with one more address, and the Elastic IP that came along."""
+    if isinstance(address, IPv6Address):
+        return replace(eni, ipv6s=(*eni.ipv6s, address))
+    elastic = {**eni.elastic, **({address: allocation_id} if allocation_id else {})}
+    return replace(eni, secondary=(*eni.secondary, address), elastic=elastic)
+
+
+def _parted(eni: Eni, address: Address) -> Eni:
+    """The ENI without this address, and without what was associated with it."""
+    return replace(
+        eni,
+        secondary=tuple(other for other in eni.secondary if other != address),
+        ipv6s=tuple(other for other in eni.ipv6s if other != address),
+        elastic={other: allocation_id for other, allocation_id in eni.elastic.items() if other != address},
+    )
+
+
+def _without(elastic: Mapping[IPv4Address, str], allocation_id: str) -> dict[IPv4Address, str]:
+    return {address: other for address, other in elastic.items() if other != allocation_id}
