@@ -35,6 +35,7 @@ from floatingip.model import (
     Extent,
     Identity,
     Interface,
+    Network,
     Notice,
     Plumbing,
     PlumbingReport,
@@ -392,6 +393,10 @@ class MortalCloud:
     def describe_subnets(self) -> tuple[Subnet, ...]:
         """See `ports.Cloud`."""
         return self._mortal(self._cloud.describe_subnets)
+
+    def describe_reservations(self, subnet_id: str) -> tuple[Network, ...]:
+        """See `ports.Cloud`."""
+        return self._mortal(self._cloud.describe_reservations, subnet_id)
 
     def describe_slots(self, instance_type: str) -> int:
         """See `ports.Cloud`."""

@@ -1,17 +1,22 @@
 """What the contract cannot compare, since the endpoint has real time: the pure model's own time, and its lag."""
 
+from ipaddress import IPv4Address
+
 import pytest
 
 from floatingip.errors import CloudUnavailable, LookAgain
 from floatingip.model import OWNER_TAG, Allocation, AttachmentStatus, Eni, InstanceState
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
 
+ADDRESS = IPv4Address("10.0.0.100")
+
 
 class World:
     """One ENI, two instances, and an EC2 that takes its time."""
 
     def __init__(self) -> None:
-        self.ec2 = FakeEc2(Delays(attach=3.0, detach=2.5, force_detach=4.0, release=20.0, shutdown=30.0))
+        moving = {"assign": 1.2, "unassign": 0.6}
+        self.ec2 = FakeEc2(Delays(attach=3.0, detach=2.5, force_detach=4.0, release=20.0, shutdown=30.0, **moving))
         self.cloud = FakeCloud(self.ec2)
         self.subnet = self.ec2.add_subnet("10.0.0.0/24")
         self.a, self.b = (self.ec2.add_instance(f"10.0.0.{last}", self.subnet) for last in (10, 11))
@@ -86,6 +91,48 @@ def test_a_lagging_describe_shows_the_past_to_one_observer_only(world: World) ->
     assert world.status(late) is AttachmentStatus.ATTACHING
     world.ec2.advance(200.0)
     assert world.status(late) is AttachmentStatus.ATTACHED
+
+
+def test_an_address_stays_with_its_owner_until_it_has_moved(world: World) -> None:
+    """And leads there until then; of several calls the last one counts, in the time that it takes."""
+    other = world.cloud.create_eni(None, world.subnet, {OWNER_TAG: "x"}, "other")
+
+    def owners() -> list[str]:
+        return [eni.id for eni in world.cloud.find_occupants(frozenset({ADDRESS}))]
+
+    world.cloud.assign(world.eni.id, ADDRESS, reassign=False)
+    world.ec2.advance(1.1)
+    assert owners() == []
+    world.ec2.advance(1.2)
+    assert owners() == [world.eni.id]
+    world.cloud.assign(other.id, ADDRESS, reassign=True)
+    world.ec2.advance(2.0)
+    world.cloud.unassign(other.id, ADDRESS)
+    world.ec2.advance(2.5)
+    assert owners() == [world.eni.id], "the move to the other one was overtaken"
+    world.ec2.advance(2.6)
+    assert owners() == []
+
+
+def test_an_address_on_its_way_is_taken(world: World) -> None:
+    """Nobody else gets it without reassignment, and EC2 chooses it for nobody."""
+    other = world.cloud.create_eni(None, world.subnet, {OWNER_TAG: "x"}, "other")
+    world.cloud.assign(world.eni.id, ADDRESS, reassign=False)
+    with pytest.raises(LookAgain):
+        world.cloud.assign(other.id, ADDRESS, reassign=False)
+    with pytest.raises(LookAgain):
+        world.cloud.create_eni(ADDRESS, world.subnet, {}, "third")
+
+
+def test_what_was_to_come_to_an_eni_that_is_deleted_stays_where_it_was(world: World) -> None:
+    """And what was to leave it has left."""
+    other = world.cloud.create_eni(None, world.subnet, {OWNER_TAG: "x"}, "other")
+    world.cloud.assign(other.id, ADDRESS, reassign=False)
+    world.ec2.advance(10.0)
+    world.cloud.assign(world.eni.id, ADDRESS, reassign=True)
+    world.cloud.delete_eni(world.eni.id)
+    world.ec2.advance(20.0)
+    assert [eni.id for eni in world.cloud.find_occupants(frozenset({ADDRESS}))] == [other.id]
 
 
 def test_an_unreachable_ec2_changes_nothing(world: World) -> None:

@@ -19,6 +19,7 @@ from floatingip.model import (
     Attachment,
     AttachmentStatus,
     Eni,
+    Extent,
     Instance,
     InstanceState,
     Owner,
@@ -122,7 +123,7 @@ class Observer:
         - ``probe:AALF``: probes sent and known now: answered, lost, failed here;
         - ``word:STATE/SIGHT``: the holder's word; ``word:silent`` is one without sight;
         - ``peer:INSTANCE``, ``peer:INSTANCE=ATTACHMENT``: another observer answered now, and what it sees UP;
-        - ``link:none|sound|unsound``: what this node carries; ``full``: it has no free slot.
+        - ``link:none|ahead|sound|unsound``: what this node carries; ``full``: it has no free slot.
         """
         told = dict(word.partition(":")[::2] for word in words.split())
         view = replace(self.view, now=now, wall=WALL + now, me=self.me)
@@ -143,8 +144,7 @@ class Observer:
             others = tuple(other for other in view.peers if other.instance_id != name)
             view = replace(view, peers=(*others, Peer(name, now, (sees,) if sees else ())))
         if "link" in told:
-            state = {"none": PlumbingState.NO_LINK}.get(told["link"]) or PlumbingState(told["link"])
-            view = replace(view, plumbing=PlumbingReport(state, problem="nft" if told["link"] == "unsound" else ""))
+            view = replace(view, plumbing=_report(told["link"]))
         if "full" in told:
             view = replace(view, obstacle="no free ENI slot")
         view = replace(view, **changes)  # type: ignore[arg-type]  # the test names fields of View
@@ -170,6 +170,14 @@ class Observer:
         if attachment_id == view.health.attachment_id:
             return view
         return replace(view, health=Health(attachment_id), word=Word(since=view.now))
+
+
+def _report(link: str) -> PlumbingReport:
+    """What a node that should carry the address has found, or, for ``ahead``, one that should be ready for it."""
+    if link == "ahead":
+        return PlumbingReport(PlumbingState.SOUND, extent=Extent.AHEAD)
+    state = {"none": PlumbingState.NO_LINK}.get(link) or PlumbingState(link)
+    return PlumbingReport(state, problem="nft" if link == "unsound" else "")
 
 
 def replay(transcript: str, observer: Observer | None = None) -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from floatingip import ration
+from floatingip import order, ration
 from floatingip.decide import FORGOTTEN_AFTER, REPEAT_AFTER, Decision, Reason, State
 from floatingip.health import Health, HealthState
 from floatingip.model import (
@@ -15,6 +15,7 @@ from floatingip.model import (
     Allocation,
     Attachment,
     AttachmentStatus,
+    Carry,
     Extent,
     Owner,
     Sight,
@@ -1352,3 +1353,57 @@ def test_an_eni_is_claimed_only_if_it_is_there_for_the_target(
     decision = Observer().see(0.0, owner=Owner(0.0, free), target=target)
     assert decision.reason is (Reason.FREE if ours else Reason.NOT_OURS)
     assert (decision.write == Attach(ENI)) is ours
+
+
+# R5: planned moves.
+
+
+def test_a_leaving_holder_is_relieved_only_on_an_answer_since_it_said_so() -> None:
+    """It may leave because of an order, which EC2 shows, and which may name another node."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
+    told = observer.see(30.0, "word:leaving")
+    assert (told.write, told.look_at) == (None, 30.0)
+    assert shown(observer.see(30.2, "ec2:a1@i-a")) == "takeover HOLDER_LEAVING R5 detach:a1"
+
+
+def ordered(now: float, to: str, holder: str = "i-a") -> Owner:
+    """The ENI, attached by a1, with an order for a handover that is valid for a minute."""
+    shown_eni = eni(Attachment("a1", holder, 1, AttachmentStatus.ATTACHED))
+    tags = {**shown_eni.tags, order.key(shown_eni.address, Carry.ENI): order.render("a1", to, WALL + now + 60)}
+    return Owner(now, replace(shown_eni, tags=tags))
+
+
+@pytest.mark.parametrize(("to", "detaches"), [("*", True), ("i-b", True), ("i-c", False)])
+def test_an_order_is_obeyed_by_whom_it_names(to: str, detaches: bool) -> None:
+    """Though the address answers, and though the holder asks everybody to be relieved."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
+    observer.see(29.0, "word:leaving", owner=ordered(29.0, to))
+    decision = observer.see(30.1, owner=ordered(30.1, to))
+    assert (observer.memory.last_write == Detach("a1")) == detaches
+    assert decision.state is (State.TAKEOVER if detaches else State.STANDBY)
+
+
+def test_an_ordered_holder_says_that_it_leaves_and_goes_on_carrying() -> None:
+    """Until somebody has taken it."""
+    decision = Observer().see(0.0, "link:sound", owner=ordered(0.0, "*", "i-b"))
+    assert (decision.state, decision.extent) == (State.HOLDER, Extent.ALL)
+    assert decision.leaving == "a handover was asked for"
+
+
+def test_a_leaving_node_relieves_nobody_but_judges_the_dead() -> None:
+    """Two nodes of the same drain would hand the address to and fro; but it is better than nobody."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
+    observer.see(29.0, "ec2:a1@i-a word:leaving", leaving="drained")
+    assert observer.see(30.1, "ec2:a1@i-a", leaving="drained").write is None
+    assert shown(fallen(Observer()).see(10.1, "ec2:a1@i-a probe:L", leaving="drained")) == (
+        "takeover SILENT_HOLDER R3 detach:a1"
+    )
+
+
+def test_interfaces_of_the_other_way_to_carry_are_refused() -> None:
+    """Half of the agents would move what the others detach."""
+    decision = fallen(Observer()).see(10.1, "ec2:a1@i-a probe:L", mixed="eni-9")
+    assert shown(decision) == "refused MIXED R1"

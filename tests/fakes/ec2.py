@@ -34,6 +34,7 @@ from floatingip.model import (
     Eni,
     Instance,
     InstanceState,
+    Network,
     Subnet,
     Target,
 )
@@ -110,6 +111,7 @@ class FakeEc2:
         self.now = 0.0
         self.state = State()
         self.subnets: dict[str, Subnet] = {}
+        self.reservations: dict[str, list[Network]] = {}
         self._past: deque[tuple[float, State]] = deque([(0.0, self.state)])
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -480,6 +482,11 @@ class FakeCloud:
         """See :class:`floatingip.ports.Cloud`."""
         self._call("DescribeSubnets")
         return tuple(self._ec2.subnets.values())
+
+    def describe_reservations(self, subnet_id: str) -> tuple[Network, ...]:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._call("GetSubnetCidrReservations")
+        return tuple(self._ec2.reservations.get(subnet_id, ()))
 
     def describe_slots(self, instance_type: str) -> int:
         """See :class:`floatingip.ports.Cloud`."""

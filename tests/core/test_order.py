@@ -1,0 +1,66 @@
+"""A handover on request, as a tag says it: what is read is what was meant, and everything else is no order."""
+
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+from floatingip.model import Allocation, Carry
+from floatingip.order import ANYBODY, Order, key, parse, render
+
+ATTACHMENT = "eni-attach-0123456789abcdef0"
+DEADLINE = 1_764_000_120
+
+
+@pytest.mark.parametrize("to", [ANYBODY, "i-0fedcba9876543210"])
+def test_an_order_is_read_as_it_was_written(to: str) -> None:
+    """Until its deadline, and at it."""
+    value = render(ATTACHMENT, to, DEADLINE + 0.9)
+    for wall in (DEADLINE - 120.0, float(DEADLINE)):
+        assert parse(value, ATTACHMENT, wall) == Order(ATTACHMENT[-9:], to, DEADLINE)
+    assert len(value) <= 256, "the most that a tag can have"
+
+
+def test_an_order_is_over_after_its_deadline() -> None:
+    """Nobody needs to take it back."""
+    assert parse(render(ATTACHMENT, ANYBODY, DEADLINE), ATTACHMENT, DEADLINE + 0.1) is None
+
+
+def test_an_order_is_for_one_attachment() -> None:
+    """Once it is carried out it means nothing to the new holder."""
+    assert parse(render(ATTACHMENT, ANYBODY, DEADLINE), "eni-attach-00000000000000001", DEADLINE - 1) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "true",
+        f"{ATTACHMENT[-9:]}>@{DEADLINE}",
+        f"{ATTACHMENT[-9:]}>worker-b@{DEADLINE}",
+        f"{ATTACHMENT[-9:]}>*@soon",
+        f"{ATTACHMENT[-9:]}>*@{DEADLINE} ",
+        f"{ATTACHMENT[-9:]}>*@\N{ARABIC-INDIC DIGIT NINE}{DEADLINE}",
+        f"{ATTACHMENT}>*@{DEADLINE}",
+    ],
+)
+def test_what_anybody_else_writes_into_the_tag_is_no_order(value: str) -> None:
+    """And no error: whoever may write tags must not be able to stop the observers."""
+    assert parse(value, ATTACHMENT, DEADLINE - 1) is None
+
+
+def test_an_order_names_anybody_or_one() -> None:
+    """The others wait."""
+    assert Order("a", ANYBODY, 0).names("i-b")
+    assert Order("a", "i-b", 0).names("i-b")
+    assert not Order("a", "i-c", 0).names("i-b")
+
+
+def test_each_address_of_a_standing_eni_has_an_order_of_its_own() -> None:
+    """An ENI that moves has one address, and needs no more than one tag."""
+    targets = (IPv4Address("10.0.0.100"), IPv6Address("2001:db8::64"), Allocation("eipalloc-0123abcd"))
+    assert {key(target, Carry.ENI) for target in targets} == {"floatingip/to"}
+    assert [key(target, Carry.ADDRESS) for target in targets] == [
+        "floatingip/to/10.0.0.100",
+        "floatingip/to/2001:db8::64",
+        "floatingip/to/eipalloc-0123abcd",
+    ]

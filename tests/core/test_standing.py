@@ -1,0 +1,274 @@
+"""A node's standing ENI: there is one, attached and as it should be, and what is of no use any more is given back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
+
+import pytest
+
+from floatingip.model import Attachment, AttachmentStatus, Eni, Instance
+from floatingip.standing import (
+    FORGOTTEN_AFTER,
+    LOOK_IN_PEACE,
+    LOOK_SOON,
+    REPEAT_AFTER,
+    UNUSED_FOR,
+    Standing,
+    StandingMemory,
+    StandingView,
+    keep,
+)
+from floatingip.writes import (
+    Attach,
+    CheckSource,
+    Create,
+    Delete,
+    KeepAfterTermination,
+    SetGroups,
+    Unassign,
+    Write,
+)
+from tests.core.deciders import instance
+from tests.core.movers import PRIVATE, standing
+
+ME, MINE = "i-b", standing("i-b")
+FREE = standing("i-b", status=None)
+SPARE = Unassign(MINE.id, PRIVATE)
+
+
+@dataclass
+class Keeper:
+    """The deciding part of the node i-b, to which EC2 accepts every write at once."""
+
+    memory: StandingMemory = field(default_factory=StandingMemory)
+    wrote_at: float = float("-inf")
+
+    def see(
+        self,
+        now: float,
+        *standing: Eni,
+        asked_at: float | None = None,
+        instances: Mapping[str, Instance] | None = None,
+        **known: object,
+    ) -> Standing:
+        """Decide on what EC2 shows now, or showed when it was asked."""
+        view = StandingView(
+            now=now,
+            me=ME,
+            asked_at=now if asked_at is None else asked_at,
+            standing=standing,
+            instances=instances or {},
+            wrote_at=self.wrote_at,
+        )
+        self.memory, decided = keep(self.memory, replace(view, **known))  # type: ignore[arg-type]  # names its fields
+        if decided.write is not None:
+            self.wrote_at = now
+        return decided
+
+
+def test_nothing_is_done_before_ec2_has_answered() -> None:
+    """It may be there since the node's last start."""
+    decided = Keeper().see(0.0, standing=None)
+    assert (decided.write, decided.eni, decided.look_at) == (None, None, 0.0)
+    assert decided.problem == "EC2 has not answered yet"
+
+
+def test_a_node_without_a_standing_eni_creates_it_attaches_it_and_has_it() -> None:
+    """Each step when EC2 shows the last one; until then, and not later, it says what is missing."""
+    keeper = Keeper()
+    created = keeper.see(0.0)
+    assert (created.write, created.eni, created.look_at) == (Create(0), None, LOOK_SOON)
+    attached = keeper.see(0.5, FREE)
+    assert (attached.write, attached.eni) == (Attach("eni-b"), None)
+    waiting = keeper.see(1.0, standing("i-b", status=AttachmentStatus.ATTACHING))
+    assert (waiting.write, waiting.eni, waiting.look_at) == (None, None, 1.0 + LOOK_SOON)
+    there = keeper.see(4.0, MINE)
+    assert there == Standing(4.0 + LOOK_IN_PEACE, eni=MINE)
+    assert all(decided.problem for decided in (created, attached, waiting))
+
+
+@pytest.mark.parametrize("status", [AttachmentStatus.ATTACHING, AttachmentStatus.DETACHING, AttachmentStatus.DETACHED])
+def test_an_eni_that_is_not_attached_is_no_standing_eni_yet(status: AttachmentStatus) -> None:
+    """No address can be led there."""
+    decided = Keeper().see(0.0, standing("i-b", status=status))
+    assert decided.eni is None
+    assert "standing ENI eni-b is being" in decided.problem
+
+
+def test_other_nodes_standing_enis_are_not_taken_for_the_own_one() -> None:
+    """By the tag, whatever they are attached to."""
+    foreign = replace(standing("i-c"), attachment=Attachment("at-9", ME, 2, AttachmentStatus.ATTACHED))
+    assert Keeper().see(0.0, foreign).write == Create(0)
+
+
+def test_a_restarted_node_finds_its_standing_eni_again() -> None:
+    """There is never a second one."""
+    assert Keeper().see(0.0, MINE, standing("i-a")).eni == MINE
+    assert Keeper().see(0.0, FREE).write == Attach("eni-b")
+
+
+def test_of_two_the_attached_one_counts_and_the_free_one_is_given_back() -> None:
+    """They were made by two generations of a token, since a Describe lagged for very long."""
+    second = replace(FREE, id="eni-0")
+    keeper = Keeper()
+    assert keeper.see(0.0, second, MINE) == Standing(LOOK_IN_PEACE, eni=MINE)
+    assert keeper.see(UNUSED_FOR, second, MINE).write == Delete("eni-0")
+
+
+def test_the_same_generation_is_created_again_while_it_may_only_not_be_shown_yet() -> None:
+    """EC2 makes one interface of a token; but not with every look."""
+    keeper = Keeper()
+    assert keeper.see(0.0).write == Create(0)
+    assert keeper.see(REPEAT_AFTER - 0.1).write is None
+    assert keeper.see(REPEAT_AFTER).write == Create(0)
+    assert keeper.see(FORGOTTEN_AFTER).write == Create(0)
+
+
+def test_one_that_was_deleted_meanwhile_is_created_by_the_next_generation_of_the_token() -> None:
+    """The old token's answer would be the deleted one for ever."""
+    keeper = Keeper()
+    keeper.see(0.0)
+    assert keeper.see(FORGOTTEN_AFTER + 0.1).write == Create(1)
+    assert keeper.see(2 * FORGOTTEN_AFTER).write == Create(1)
+    assert keeper.see(2 * FORGOTTEN_AFTER + 0.3).write == Create(2)
+
+
+def test_one_that_was_shown_starts_the_wait_anew_when_it_is_deleted() -> None:
+    """Its own token is given its time first."""
+    keeper = Keeper()
+    keeper.see(0.0)
+    keeper.see(5.0, MINE)
+    assert keeper.see(3600.0).write == Create(0)
+    assert keeper.see(3600.0 + FORGOTTEN_AFTER + 0.1).write == Create(1)
+
+
+def test_nothing_is_written_on_top_of_another_write_or_on_an_answer_that_is_older() -> None:
+    """Nor while EC2 is given time after a failure (R8, R9)."""
+    for known in ({"writing": True}, {"wrote_at": 0.0}, {"retry_at": 0.1}):
+        decided = Keeper().see(0.0, **known)
+        assert decided.write is None
+        assert decided.problem == "its standing ENI is being created"
+
+
+def test_a_node_that_can_have_none_says_why_and_writes_nothing() -> None:
+    """Another zone, no slot, IAM."""
+    for shown in ((), (FREE,)):
+        decided = Keeper().see(0.0, *shown, bound="this node is in zone us-west-2-lax-1b")
+        assert (decided.write, decided.eni) == (None, None)
+        assert decided.problem == "this node is in zone us-west-2-lax-1b"
+
+
+def test_a_node_without_room_asks_no_more_than_in_peace() -> None:
+    """There is nothing to wait for that EC2 would show soon."""
+    for shown in ((), (FREE,)):
+        decided = Keeper().see(0.0, *shown, bound="i-b has no free ENI slot")
+        assert decided.look_at >= 10.0
+
+
+def test_a_standing_eni_that_is_attached_elsewhere_is_left_there() -> None:
+    """Somebody did that by hand: it is told where."""
+    elsewhere = replace(MINE, attachment=Attachment("at-9", "i-x", 1, AttachmentStatus.ATTACHED))
+    decided = Keeper().see(0.0, elsewhere)
+    assert (decided.write, decided.eni) == (None, None)
+    assert decided.problem == "its standing ENI eni-b is attached to i-x; detach it there"
+
+
+@pytest.mark.parametrize(
+    ("changes", "write"),
+    [
+        ({"delete_on_termination": True}, KeepAfterTermination("eni-b", "at-b")),
+        ({"security_groups": ("sg-9",)}, SetGroups("eni-b", ("sg-2", "sg-1"))),
+        ({"source_check": False}, CheckSource("eni-b")),
+        ({}, None),
+    ],
+    ids=["survival", "security groups", "source check", "nothing"],
+)
+def test_the_standing_eni_is_kept_as_it_should_be(changes: Mapping[str, object], write: Write | None) -> None:
+    """It outlives its instance (A4), and has the groups of the settings; meanwhile it does its work."""
+    shown = replace(MINE, **{"security_groups": ("sg-1", "sg-2"), **changes})  # type: ignore[arg-type]  # fields of Eni
+    decided = Keeper().see(0.0, shown, groups=("sg-2", "sg-1"))
+    assert (decided.write, decided.eni, decided.problem) == (write, shown, "")
+
+
+# What is of no use any more.
+
+
+def test_a_spare_address_is_given_back_after_two_answers_half_a_minute_apart() -> None:
+    """One is needed for a moment whenever an Elastic IP is new."""
+    keeper = Keeper()
+    for now, write in ((0.0, None), (29.9, None), (30.0, SPARE)):
+        assert keeper.see(now, MINE, spares=(SPARE,)).write == write
+
+
+def test_a_spare_address_that_was_of_use_in_between_is_not_given_back() -> None:
+    """The wait begins anew."""
+    keeper = Keeper()
+    keeper.see(0.0, MINE, spares=(SPARE,))
+    keeper.see(20.0, MINE)
+    assert keeper.see(40.0, MINE, spares=(SPARE,)).write is None
+    assert keeper.see(70.0, MINE, spares=(SPARE,)).write == SPARE
+
+
+def test_one_answer_is_not_two() -> None:
+    """While EC2 does not answer, time alone shows nothing."""
+    keeper = Keeper()
+    keeper.see(0.0, MINE, spares=(SPARE,))
+    assert keeper.see(300.0, MINE, asked_at=0.0, spares=(SPARE,)).write is None
+
+
+ORPHAN = standing("i-a", status=None)
+ENDED: tuple[dict[str, Instance], ...] = ({}, {"i-a": instance("i-a", "terminated")})
+
+
+@pytest.mark.parametrize("instances", ENDED, ids=["gone", "terminated"])
+def test_an_ended_instances_standing_eni_is_deleted_by_a_holder(instances: dict[str, Instance]) -> None:
+    """Whoever took over cleans up (A4), once."""
+    keeper = Keeper()
+    assert keeper.see(0.0, MINE, ORPHAN, instances=instances, holds=True).write is None
+    assert keeper.see(UNUSED_FOR, MINE, ORPHAN, instances=instances, holds=True).write == Delete("eni-a")
+
+
+@pytest.mark.parametrize("state", ["pending", "running", "shutting-down", "stopping", "stopped"])
+def test_an_instance_that_may_come_back_keeps_its_standing_eni(state: str) -> None:
+    """A stopped one finds it again, and one that starts has just created it."""
+    keeper = Keeper()
+    for now in (0.0, UNUSED_FOR, 3600.0):
+        decided = keeper.see(now, MINE, ORPHAN, instances={"i-a": instance("i-a", state)}, holds=True)
+        assert decided.write is None
+
+
+def test_a_standby_deletes_nobodys_eni() -> None:
+    """One of them all is enough."""
+    keeper = Keeper()
+    for now in (0.0, UNUSED_FOR, 3600.0):
+        assert keeper.see(now, MINE, ORPHAN, holds=False).write is None
+
+
+@pytest.mark.parametrize(
+    ("shown", "in_use"),
+    [(ORPHAN, frozenset({"eni-a"})), (standing("i-a"), frozenset[str]())],
+    ids=["with a floating address", "attached"],
+)
+def test_an_eni_in_use_is_not_deleted(shown: Eni, in_use: frozenset[str]) -> None:
+    """It keeps the address from being handed out to a pod, until somebody takes it over."""
+    keeper = Keeper()
+    for now in (0.0, UNUSED_FOR, 3600.0):
+        assert keeper.see(now, MINE, shown, in_use=in_use, holds=True).write is None
+
+
+def test_what_is_broken_is_mended_before_anything_is_given_back() -> None:
+    """The own ENI comes first."""
+    keeper, broken = Keeper(), replace(MINE, source_check=False)
+    keeper.see(0.0, MINE, spares=(SPARE,))
+    assert keeper.see(60.0, broken, spares=(SPARE,)).write == CheckSource("eni-b")
+    assert keeper.see(61.0, MINE, spares=(SPARE,)).write == SPARE
+
+
+def test_a_node_without_a_standing_eni_gives_nothing_back() -> None:
+    """It has more urgent things to do."""
+    keeper = Keeper()
+    second = replace(standing("i-a", status=None), address=IPv4Address("10.0.0.9"))
+    for now in (0.0, UNUSED_FOR, 3600.0):
+        assert not isinstance(keeper.see(now, second, holds=True).write, Delete)
