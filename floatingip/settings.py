@@ -83,9 +83,8 @@ def _carry(value: Any) -> str:
 
 
 def _service(value: Any) -> str:
-    return (
-        "" if isinstance(value, str) and _SERVICE.fullmatch(value) else "tcp:PORT or http:PORT/PATH, such as tcp:30007"
-    )
+    sound = isinstance(value, str) and (not value or _SERVICE.fullmatch(value))
+    return "" if sound else "tcp:PORT or http:PORT/PATH, such as tcp:30007"
 
 
 def _groups(value: Any) -> str:
