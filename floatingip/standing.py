@@ -18,7 +18,8 @@ from floatingip.writes import Attach, Create, Delete, Unassign, Write, mended
 LOOK_SOON = 0.5
 """Seconds between two questions to EC2 while the ENI is on its way."""
 
-LOOK_IN_PEACE = 60.0
+LOOK_IN_PEACE = 66.0
+"""Seconds, longer than those of the addresses, which look for all: what they see is enough."""
 
 FORGOTTEN_AFTER = 10.0
 """Seconds after which an ENI that was created but is still not shown must have been deleted: Describes lag less."""
