@@ -140,9 +140,10 @@ class HostKeeper:
     def _run(self) -> None:
         check_at = announce_at = time.monotonic()
         while not self._ending:
-            announcing = [kept for kept in self._kept.values() if kept.announced_until > time.monotonic()]
+            now = time.monotonic()
+            announcing = self._announce_anew or any(kept.announced_until > now for kept in self._kept.values())
             due = min(check_at, announce_at) if announcing else check_at
-            changed = self._wake.wait(max(0.0, due - time.monotonic()))
+            changed = self._wake.wait(max(0.0, due - now))
             self._wake.clear()
             if changed or time.monotonic() >= check_at:
                 for target, wanted in self._due(everything=changed):
