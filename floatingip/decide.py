@@ -98,7 +98,7 @@ ANSWER_KEPT = 5.0
 REPEAT_AFTER = 1.0
 """Seconds until the same EC2 write is made again: Describes lag, so the last one's effect may not be visible yet."""
 
-CLAIM_SHOWN = 5.0
+CLAIM_SHOWN = 8.0
 """Seconds within which Describes show an address on the ENI that EC2 accepted it for; after them it is claimed anew."""
 
 NEW_OWNER = 5.0
@@ -351,6 +351,8 @@ def _free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decis
             attachment_id="" if settings.carry is Carry.ADDRESS else memory.fenced,
             obliged=True,
         )
+    if rivals := _claimants(view):
+        return Decision(State.CLAIMING, Reason.FREE_BUT_LATER, "R1", soon, detail=", ".join(rivals))
     before = _ranked_before(memory, view, settings)
     free_since = view.now if memory.free_since is None else memory.free_since
     turn_at = free_since + RANK_STEP * len(before)
@@ -386,6 +388,15 @@ def _creation(memory: Memory, view: View) -> Create:
     """The next generation once the last one's answer must have been an ENI that was deleted meanwhile."""
     forgotten = memory.created_at is not None and view.now - memory.created_at > FORGOTTEN_AFTER
     return Create(memory.generation + 1 if forgotten else memory.generation)
+
+
+def _claimants(view: View) -> list[str]:
+    """The observers that EC2 has promised the address to, though it does not show them yet."""
+    return [
+        peer.instance_id
+        for peer in view.peers
+        if str(view.target) in peer.claiming and view.now - peer.heard_at <= PEER_HEARD
+    ]
 
 
 def _ranked_before(memory: Memory, view: View, settings: Settings, judged: str = "") -> list[str]:
@@ -627,6 +638,9 @@ def _sentence(
             keeper = eni if view.mine is None else view.mine
             return replace(doubtful, write=Tag(keeper.id, _ration_key(view, settings), value))
     if settings.carry is Carry.ADDRESS:
+        rivals = _claimants(view)
+        if rivals:
+            return replace(doubtful, reason=Reason.LATER, detail=", ".join(rivals))
         before = _ranked_before(memory, view, settings, judged=attachment.instance_id)
         turn_at = (view.now if memory.charged_since is None else memory.charged_since) + RANK_STEP * len(before)
         if before and view.now < turn_at:

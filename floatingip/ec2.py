@@ -376,7 +376,7 @@ def _cloud_error(
     told = error.response.get("Error", {})
     code, message = str(told.get("Code", "")), _one_line(told.get("Message", ""))
     if code in _DENIALS:
-        named = re.search(r"perform:? ([a-z0-9-]+:[A-Za-z]+)", message)
+        named = re.search(r"perform:? ([a-z0-9-]+:[A-Za-z0-9]+)", message)
         return Denied(named[1] if named else f"ec2:{action}")
     if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
         return CloudUnavailable(f"{action}: {code}: {message}")

@@ -419,7 +419,12 @@ class KernelHost:
         command = [self._nft_command, "-j", *arguments]
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
             )
         except FileNotFoundError:
             yield partial(_refuse_without_nft, self._nft_command)
@@ -574,7 +579,11 @@ def _read_marks(answer: str | None) -> list[Any] | None:
     """A table as nft lists it, without handles and with links as indexes; None when there is none."""
     if answer is None:
         return None
-    listed = [entry for entry in json.loads(answer)["nftables"] if "metainfo" not in entry]
+    try:
+        listed = [entry for entry in json.loads(answer)["nftables"] if "metainfo" not in entry]
+    except json.JSONDecodeError:
+        # nft 1.0.6 prints what is in memory for a table's flags, which may be no JSON: it is there, but not as wanted.
+        return []
     for entry in listed:
         for thing in entry.values():
             thing.pop("handle", None)

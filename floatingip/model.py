@@ -340,7 +340,7 @@ class Word:
 class Peer:
     """Another node's observer: when it answered last, under which attachments it sees addresses UP, how many more
     ENIs its node could take, how many of the addresses it holds, on which instances it saw the service answer lately,
-    and whether its own node is leaving.
+    whether its own node is leaving, and which targets EC2 has accepted for it but does not show there yet.
     """
 
     instance_id: str
@@ -350,6 +350,7 @@ class Peer:
     burden: int = 0
     serving: tuple[str, ...] = ()
     leaving: bool = False
+    claiming: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

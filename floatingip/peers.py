@@ -57,8 +57,8 @@ class Status:
     ``holds`` are the addresses that its node holds, by the settings' text; ``sees_up`` are the attachments under
     which its own probes are answered; ``free_slots`` is how many ENIs it could take over, None while it does not
     know; ``serving`` are the instances on which it saw the service answer lately; ``leaving``: its node is about to
-    end; ``peers`` are the primary addresses of those who asked lately, by instance id; ``sights`` are about the
-    asker, by address.
+    end; ``claiming`` are addresses that EC2 has accepted for it but does not show there yet; ``peers`` are the
+    primary addresses of those who asked lately, by instance id; ``sights`` are about the asker, by address.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Status:
     free_slots: int | None = None
     serving: tuple[str, ...] = ()
     leaving: bool = False
+    claiming: tuple[str, ...] = ()
     peers: Mapping[str, str] = field(default_factory=dict)
     sights: Mapping[str, Sight] = field(default_factory=dict)
 
@@ -372,6 +373,7 @@ class Peers:
                         len(status.holds),
                         status.serving,
                         status.leaving,
+                        status.claiming,
                     )
                 )
         return tuple(found)
@@ -442,6 +444,7 @@ def _status(document: Mapping[str, Any]) -> Status:
         free_slots=None if document["free_slots"] is None else int(document["free_slots"]),
         serving=tuple(str(instance_id) for instance_id in document.get("serving", [])),
         leaving=bool(document.get("leaving", False)),
+        claiming=tuple(str(target) for target in document.get("claiming", [])),
         peers={str(instance_id): str(address) for instance_id, address in dict(document["peers"]).items()},
         sights={str(target): Sight(str(sight)) for target, sight in dict(document["sights"]).items()},
     )

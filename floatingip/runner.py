@@ -654,6 +654,7 @@ class Agent:
             free_slots=self._shared.free_slots(),
             serving=self._shared.seen_serving,
             leaving=bool(self._shared.leaving),
+            claiming=tuple(str(watch.target) for watch in watches if watch.decision.reason is Reason.ASSIGNING),
         )
 
     def _look_soon(self) -> None:

@@ -43,7 +43,7 @@ class Serving:
         for instance_id, address in nodes.items():
             if instance_id not in self._loops:
                 prober = self._prober(ip_address(address))
-                loop = ProbeLoop(prober, lambda: self._interval, self._receive(instance_id))
+                loop = ProbeLoop(prober, self._interval, self._interval, self._receive(instance_id))
                 self._loops[instance_id] = (address, loop)
                 loop.start()
                 loop.switch(on=True)

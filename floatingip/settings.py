@@ -25,8 +25,11 @@ from floatingip.model import Allocation, Carry, Target
 DEFAULT_PATH = Path("/etc/floatingip/settings.yaml")
 
 CONVICTION_SPAN = 1.1
-"""Seconds.  One lost SYN or a stall of a busy hypervisor lasts up to about a second: fewer lost probes prove
-nothing."""
+"""Seconds.  One lost SYN is sent again after one: fewer lost probes prove nothing."""
+
+LONGEST_STALL = 1.0
+"""Seconds.  A stall of a busy hypervisor loses all that is sent in it, so what convicts must be sent over a longer
+time."""
 
 KERNELS_TABLES = (253, 254, 255)
 """Routing tables that are not for others: default, main and local."""
@@ -121,19 +124,20 @@ class Settings:
     probe_interval: float = _setting(0.25, _seconds(0.05, 10))
     """Seconds between two probes of the floating address.  Default: 0.25, four packets a second."""
 
-    probe_fast_interval: float = _setting(0.125, _seconds(0.02, 10))
-    """Seconds between two probes once one was lost.  Default: half of the interval, so that doubt lasts less long."""
+    probe_fast_interval: float = _setting(0.1, _seconds(0.02, 10))
+    """Seconds between two probes once one was lost.  Default: 0.1, so that doubt does not last long."""
 
-    probe_timeout: float = _setting(0.5, _seconds(0.05, 10))
-    """Seconds until a probe without an answer counts as lost.  Default: 0.5, far above a zone's round trip of a
-    millisecond."""
+    probe_timeout: float = _setting(0.15, _seconds(0.05, 10))
+    """Seconds until a probe without an answer counts as lost.  Default: 0.15, far above a zone's round trip of a
+    millisecond; a longer one would delay the verdict without making it surer."""
 
     rise: int = _setting(2, _whole(1, 100))
     """Answered probes in a row until the address counts as up.  Default: 2, so that one stray answer does not."""
 
-    fall: int = _setting(5, _whole(1, 100))
-    """Lost probes in a row until it counts as down.  Default: 5, which spans 1.25 s from the first one's start with the
-    other defaults: longer than a stall or one lost SYN, and a dead node is still found within 1.5 s."""
+    fall: int = _setting(11, _whole(1, 100))
+    """Lost probes in a row until it counts as down.  Default: 11.  With the other defaults the first and the last of
+    them are sent 1.05 s apart, so that neither a stall of 900 ms nor such a one beside a probe that was lost by chance
+    convicts; and the verdict comes 1.2 s after the first one's start, so that a dead node is found within 1.5 s."""
 
     service: str = _setting("", _service)
     """What else must answer at the floating address: ``tcp:PORT`` or ``http:PORT/PATH``, such as tcp:30007.  Default:
@@ -320,6 +324,13 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"service: {settings.service} has a port above 65535; give the NodePort, such as tcp:30007"
     if check is not None and check[0] == "tcp" and check[2] != "/":
         yield f"service: {settings.service} has a path, which TCP knows none; give http:{check[1]}{check[2]}"
+    sent_within = settings.conviction_span - settings.probe_timeout
+    if sent_within <= LONGEST_STALL and settings.conviction_span > CONVICTION_SPAN:
+        yield (
+            f"fall: {settings.fall} lost probes sent within {sent_within:g} s would convict a"
+            f" holder for a stall; raise fall or probe_fast_interval until they are sent over more than"
+            f" {LONGEST_STALL:g} s"
+        )
     if settings.settle <= settings.conviction_span:
         yield (
             f"settle: {settings.settle:g} s is no longer than the {settings.conviction_span:g} s that losing"

@@ -14,7 +14,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from floatingip.errors import HostError, MetadataError
-from floatingip.model import Address, Extent, Notice, Plumbing, PlumbingReport, PlumbingState, ProbeResult, Target
+from floatingip.model import (
+    Address,
+    Extent,
+    Notice,
+    Plumbing,
+    PlumbingReport,
+    PlumbingState,
+    ProbeOutcome,
+    ProbeResult,
+    Target,
+)
 from floatingip.ports import Host, Metadata, Prober
 
 HOST_CHECK = 5.0
@@ -130,9 +140,10 @@ class HostKeeper:
     def _run(self) -> None:
         check_at = announce_at = time.monotonic()
         while not self._ending:
-            announcing = [kept for kept in self._kept.values() if kept.announced_until > time.monotonic()]
+            now = time.monotonic()
+            announcing = self._announce_anew or any(kept.announced_until > now for kept in self._kept.values())
             due = min(check_at, announce_at) if announcing else check_at
-            changed = self._wake.wait(max(0.0, due - time.monotonic()))
+            changed = self._wake.wait(max(0.0, due - now))
             self._wake.clear()
             if changed or time.monotonic() >= check_at:
                 for target, wanted in self._due(everything=changed):
@@ -221,11 +232,18 @@ class HostKeeper:
 
 
 class ProbeLoop:
-    """Probes at ``interval()`` seconds while it is on; ``probed`` gets each result, in the order of sending."""
+    """Probes every ``interval`` seconds while it is on, every ``fast_interval`` once a probe was lost.
 
-    def __init__(self, prober: Prober, interval: Callable[[], float], probed: Callable[[ProbeResult], None]) -> None:
+    ``probed`` gets each result, in the order of sending.
+    """
+
+    def __init__(
+        self, prober: Prober, interval: float, fast_interval: float, probed: Callable[[ProbeResult], None]
+    ) -> None:
         self._prober = prober
-        self._interval = interval
+        # By the result itself, not by what the deciding thread makes of it: that may not have heard of it yet, and then
+        # the next probe would be sent too late.
+        self._intervals = {ProbeOutcome.ANSWERED: interval, ProbeOutcome.LOST: fast_interval}
         self._probed = probed
         self._on = threading.Event()
         self._stopped = False
@@ -245,17 +263,18 @@ class ProbeLoop:
         self._on.set()
 
     def _run(self) -> None:
-        sent_at = float("-inf")
+        sent_at, interval = float("-inf"), self._intervals[ProbeOutcome.ANSWERED]
         while True:
             self._on.wait()
             if self._stopped:
                 return
             now = time.monotonic()
-            if now >= sent_at + self._interval():
+            if now >= sent_at + interval:
                 self._prober.send()
                 sent_at = now
-            for result in self._prober.collect(sent_at + self._interval()):
+            for result in self._prober.collect(sent_at + interval):
                 self._probed(result)
+                interval = self._intervals.get(result.outcome, interval)
 
 
 class MetadataLoop:

@@ -449,17 +449,14 @@ class Watch:
         for probes in self._probes:
             probes.stop()
         self._probed_address = address
-        self._probes = [ProbeLoop(self._make_prober(address), self._probe_interval, self._post_probe)]
+        calm, fast = self._settings.probe_interval, self._settings.probe_fast_interval
+        self._probes = [ProbeLoop(self._make_prober(address), calm, fast, self._post_probe)]
         if self._make_service_prober is not None:
             interval = self._settings.service_interval
-            service = ProbeLoop(self._make_service_prober(address), lambda: interval, self._post_service_probe)
+            service = ProbeLoop(self._make_service_prober(address), interval, interval, self._post_service_probe)
             self._probes.append(service)
         for probes in self._probes:
             probes.start()
-
-    def _probe_interval(self) -> float:
-        doubt = self.health.in_doubt
-        return self._settings.probe_fast_interval if doubt else self._settings.probe_interval
 
     def _post_probe(self, result: ProbeResult) -> None:
         self._post(lambda: self._probed(result))

@@ -219,11 +219,10 @@ class Run:
             outage for client, attempts in self.attempts.items() for outage in _outages(client, attempts)
         )
         if about.carry == "address":
-            stays = ownership.of_address(self._events, about.carried or about.address)
+            self.attachments = _attachments(ownership.of_address(self._events, about.carried or about.address))
         else:
             shown = (event["eni"] for event in self._of("ec2", "attachment") if event["address"] == about.address)
-            stays = ownership.of_enis(self._events, about.enis or frozenset(shown))
-        self.attachments = _attachments(stays)
+            self.attachments = _attachments(ownership.of_enis(self._events, about.enis or frozenset(shown)))
         self.placements = tuple(self._placements())
         self.moves = sum(placement.is_move for placement in self.placements)
         # The nemesis calls EC2 too, but not as an instance.

@@ -3,20 +3,19 @@ The VPC: one namespace that routes between ports, one port per ENI.
 
 What it does as EC2's network does it, because failover depends on it:
 
-- Frames follow the ENI: each address is a /32 or /128 route to its ENI's port, with that ENI's MAC as a permanent
-  neighbour.
-- It answers ARP for every address itself and at once (proxy ARP), so that no guest answers for another ENI's address.
-- It answers NDP as fe80:ec2::1 on every port, and for nothing else: proxy NDP would need an entry per address and port,
-  also for what nobody owns.  So a guest must not believe that the subnet is on its link: it has its IPv6 address as a
-  /128, as DHCPv6 gives it on EC2, and a default route, but not the prefix that EC2 advertises beside it.  Its frames
-  have the router's MAC either way.
+- It answers ARP and NDP itself (neighbours.py), so that no guest answers for another ENI's address: with the MAC of the
+  ENI that owns the address now, with the router's own MAC for the gateway, and not at all for what nobody owns.
+- Frames follow the MAC: one to the router's goes to the ENI that owns the address, by a /32 or /128 route; one to an
+  ENI's MAC goes to that ENI, or nowhere if the address is another's by now.  (The old owner could do nothing good with
+  it: what it answers fails the source check.)  So whoever has a stale neighbour entry loses what it sends by it.
+- An announcement is heard by all others if the ENI that makes it owns the address, and `carry_announcements` is on.
 - Source/destination check: what an ENI sends with a source address that it does not own is dropped, and counted.  What
   is of the link alone (NDP) passes, and ends here.
 - Silence for what nobody owns: an error sent back at once would flatter every failure detection.
 - An Elastic IP is a 1:1 translation on the way from and to the outside; everything here sees the private address only.
 
-Names in namespace `vpc`: `p1`, `p2`, ... are ENIs' ports, `router` leads outside, `void` swallows the IPv4 packets to
-what nobody owns (those of IPv6 end in a blackhole route).
+Names in namespace `vpc`: `p1`, `p2`, ... are ENIs' ports, `router` leads outside, where `void` swallows the IPv4
+packets to what nobody owns (all others end in a blackhole route).
 """
 
 import itertools
@@ -24,9 +23,10 @@ import json
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any, Self
 
+from lab.neighbours import Neighbours
 from lab.netns import Namespace
 
 VPC_CIDR = "10.0.0.0/16"
@@ -39,10 +39,14 @@ OUTSIDE_CIDR = "198.51.100.0/24"
 OUTSIDE_GATEWAY = "198.51.100.1"
 
 VPC_IPV6_CIDR = "2001:db8::/56"
+SUBNET_IPV6_PREFIX = 64
 IPV6_GATEWAY = "fe80:ec2::1"
 """The VPC router's link-local address on every link, beside one made from its MAC (VPC user guide)."""
 CLIENT_IN_IPV6 = "2001:db8:0:1::200"
 CLIENT_OUT_IPV6 = "2001:db8:ffff::10"
+
+ROUTER_MAC = "02:00:00:00:ff:01"
+"""The VPC router's, on every port."""
 
 MTU = 9001
 """Bytes; what EC2 gives to a primary interface."""
@@ -57,6 +61,7 @@ _IPV6_TWIN = {EVERYTHING: "2000::/3", VPC_CIDR: VPC_IPV6_CIDR}
 _TABLE = """
 table {family} fabric {{
     set owned {{ type ifname . {address}; }}
+    set ends {{ type ether_addr . ifname; }}
     set blocked {{ type ifname . {address}; flags interval; }}
     set icmp_closed {{ type {address}; }}
     set dropped {{ type ifname . {address}; size 4096; flags dynamic; }}
@@ -66,6 +71,10 @@ table {family} fabric {{
         iifname "p*" iifname . {family} saddr != @owned add @dropped {{ iifname . {family} saddr counter }} drop
         iifname . {family} daddr @blocked drop
         {family} daddr @icmp_closed {icmp} type echo-request drop
+    }}
+    chain stale {{
+        type filter hook forward priority filter; policy accept;
+        iifname "p*" ether daddr != {router_mac} ether daddr . oifname != @ends drop
     }}
     chain egress {{
         type filter hook postrouting priority filter; policy accept;
@@ -81,6 +90,7 @@ table {family} fabric {{
 _IPV4_TABLE = _TABLE.format(
     family="ip",
     address="ipv4_addr",
+    router_mac=ROUTER_MAC,
     unchecked="",
     icmp="icmp",
     too_big="destination-unreachable icmp code frag-needed",
@@ -89,12 +99,22 @@ _IPV4_TABLE = _TABLE.format(
 _IPV6_TABLE = _TABLE.format(
     family="ip6",
     address="ipv6_addr",
+    router_mac=ROUTER_MAC,
     # The unspecified address: duplicate address detection, and multicast listener reports before there is an address.
     unchecked='iifname "p*" ip6 saddr { ::, fe80::/10 } ip6 daddr { fe80::/10, ff02::/16 } accept',
     icmp="icmpv6",
     too_big="packet-too-big",
     redirect="nd-redirect",
 )
+# The kernel drops frames to a MAC that is not the port's own, before it looks any further.
+_EVERY_MAC = """
+table netdev every-mac-{port} {{
+    chain ingress {{
+        type filter hook ingress device {port} priority 0; policy accept;
+        meta pkttype other meta pkttype set host
+    }}
+}}
+"""
 # Without conntrack, which would go on translating a connection, and answer a new one, by an association that is gone.
 _ELASTIC_IPS = """
 table ip elastic-ips {
@@ -131,13 +151,18 @@ class Fabric:
 
     Addresses are written as text, without a prefix length, of either family.  All methods may be called from any
     thread.
+
+    carry_announcements: whether guests hear announcements; can be changed at any time.
     """
 
     def __init__(self) -> None:
         self.vpc = Namespace("vpc")
         self.client_in = Namespace("client-in")
         self.client_out = Namespace("client-out")
+        self.carry_announcements = True
+        self._neighbours: Neighbours | None = None
         self._ports: dict[str, _Port] = {}
+        self._owners: dict[str, _Port] = {}
         self._eni_of_port: dict[str, str] = {}
         self._associations: dict[str, str] = {}
         self._numbers = itertools.count(1)
@@ -157,7 +182,11 @@ class Fabric:
     def close(self) -> None:
         """Remove the namespaces of the VPC and the clients, with all ports.  Idempotent."""
         with self._lock:
+            if self._neighbours is not None:
+                self._neighbours.close()
+                self._neighbours = None
             self._ports.clear()
+            self._owners.clear()
             for namespace in (self.client_in, self.client_out, self.vpc):
                 namespace.delete()
 
@@ -173,7 +202,6 @@ class Fabric:
                 "ipv4/conf/default/rp_filter": 0,
                 "ipv4/conf/all/send_redirects": 0,
                 "ipv4/conf/default/send_redirects": 0,
-                "ipv4/conf/default/proxy_arp": 1,
                 "ipv6/conf/all/forwarding": 1,
             }
         )
@@ -183,12 +211,12 @@ class Fabric:
             # but proxy ARP answers only for what is routed to a device.
             f"link add void mtu {MTU} type veth peer name void-end",
             "link set void arp off up",
-            f"route add {VPC_CIDR} dev void",
             f"route add {OUTSIDE_CIDR} dev void",
             "route add blackhole default",
             "route add blackhole ::/0",
         )
         self.vpc.nft(_IPV4_TABLE + _IPV6_TABLE + _ELASTIC_IPS)
+        self._neighbours = Neighbours(self.vpc, self._mac_for, self._audience)
         self.plug(
             "eni-client-in",
             "02:00:00:00:00:c8",
@@ -199,7 +227,7 @@ class Fabric:
         )
         self.client_in.ip(
             f"address add {CLIENT_IN_ADDRESS}/{SUBNET_PREFIX} dev eth0",
-            f"address add {CLIENT_IN_IPV6}/128 dev eth0",
+            f"address add {CLIENT_IN_IPV6}/{SUBNET_IPV6_PREFIX} dev eth0",
             f"route add default via {GATEWAY}",
             f"route add default via {IPV6_GATEWAY} dev eth0",
         )
@@ -210,7 +238,9 @@ class Fabric:
             f"route add {CLIENT_OUT_ADDRESS} dev router",
             f"route add {CLIENT_OUT_IPV6} dev router",
         )
-        self._answer_arp_at_once("router")
+        # Outside of the VPC the router answers for everything.  The delay would be up to 0.8 s; it cannot be changed
+        # for all devices, save in the first namespace.
+        self.vpc.sysctl({"ipv4/conf/router/proxy_arp": 1, "ipv4/neigh/router/proxy_delay": 0})
         self.client_out.ip(
             f"address add {CLIENT_OUT_ADDRESS}/24 dev eth0",
             f"address add {CLIENT_OUT_IPV6}/128 dev eth0",
@@ -237,14 +267,14 @@ class Fabric:
             port = _Port(f"p{next(self._numbers)}", mac, namespace)
             guest_mtu = MTU if up else BARE_MTU
             self.vpc.ip(
-                f"link add {port.name} mtu {MTU} type veth"
+                f"link add {port.name} mtu {MTU} address {ROUTER_MAC} type veth"
                 f" peer name {ifname} address {mac} mtu {guest_mtu} netns {namespace.name}",
                 f"address add {IPV6_GATEWAY}/64 dev {port.name}",
                 f"link set {port.name} up",
             )
             self._ports[eni_id] = port
             self._eni_of_port[port.name] = eni_id
-            self._answer_arp_at_once(port.name)
+            self.vpc.nft(_EVERY_MAC.format(port=port.name) + _end("add", port))
             self._lead(port, addresses)
             if up:
                 namespace.ip(f"link set {ifname} up")
@@ -257,7 +287,8 @@ class Fabric:
                 return
             self._cut(port)
             self.unblock(eni_id)
-            self._elements("delete", "owned", port.name, port.addresses)
+            self._lead(None, port.addresses)
+            self.vpc.nft(_end("delete", port))
             del self._ports[eni_id]
 
     def assign(self, eni_id: str, address: str) -> None:
@@ -271,15 +302,10 @@ class Fabric:
 
     def unassign(self, eni_id: str, address: str) -> None:
         """Let nobody own `address`, if it was this ENI's.  Idempotent."""
-        address = _canonical(address)
         with self._lock:
             port = self._ports.get(eni_id)
-            if port is None or address not in port.addresses:
-                return
-            if port.powered:
-                self.vpc.ip(f"route delete {address} dev {port.name}", f"neigh delete {address} dev {port.name}")
-            self._elements("delete", "owned", port.name, [address])
-            port.addresses.remove(address)
+            if port is not None and self._owners.get(_canonical(address)) is port:
+                self._lead(None, [address])
 
     def plugged(self, namespace: Namespace) -> list[str]:
         """The ENIs that are plugged into `namespace`, oldest first."""
@@ -392,43 +418,77 @@ class Fabric:
     # -- parts
 
     def _lead(self, port: _Port | None, addresses: Collection[str]) -> None:
-        """Take these addresses off every other port, and lead those to `port` that it does not have."""
-        wanted = {_canonical(address) for address in addresses}
-        for eni_id, other in self._ports.items():
-            if other is not port:
-                for address in other.addresses & wanted:
-                    self.unassign(eni_id, address)
-        if port is None:
-            return
-        new = sorted(wanted - port.addresses)
-        if port.powered:
-            self.vpc.ip(
-                *(f"neigh replace {address} lladdr {port.mac} nud permanent dev {port.name}" for address in new),
-                *(f"route replace {address} dev {port.name}" for address in new),
-            )
-        self._elements("add", "owned", port.name, new)
-        port.addresses.update(new)
+        """Take these addresses off whoever owns them, and lead them to `port`, or nowhere."""
+        routes, elements = [], []
+        for address in sorted(_canonical(address) for address in addresses):
+            old = self._owners.get(address)
+            if old is port:
+                continue
+            if old is not None:
+                old.addresses.remove(address)
+                elements.append(_element("delete", "owned", old.name, address))
+                if old.powered:
+                    routes += [f"route delete {address} dev {old.name}", f"neigh delete {address} dev {old.name}"]
+            if port is None:
+                del self._owners[address]
+                continue
+            self._owners[address] = port
+            port.addresses.add(address)
+            elements.append(_element("add", "owned", port.name, address))
+            if port.powered:
+                routes.append(f"neigh replace {address} lladdr {port.mac} nud permanent dev {port.name}")
+                routes.append(f"route replace {address} dev {port.name}")
+        # At once, or a move of many addresses would take longer than EC2 does.
+        if routes:
+            self.vpc.ip(*routes)
+        if elements:
+            self.vpc.nft("".join(elements))
+
+    def _mac_for(self, port: str, address: str) -> str | None:
+        """What the port is told that asks for `address`; without the lock, which is held for long."""
+        if _is_gateway(address):
+            return ROUTER_MAC
+        owner = self._owners.get(address)
+        return None if owner is None or owner.name == port else owner.mac
+
+    def _audience(self, port: str, mac: str, address: str) -> list[str]:
+        """The ports that hear that `port` announces `address` with `mac`."""
+        owner = self._owners.get(address)
+        if not self.carry_announcements or owner is None or (owner.name, owner.mac) != (port, mac):
+            return []
+        return [other.name for other in list(self._ports.values()) if other is not owner]
 
     def _cut(self, port: _Port) -> None:
         # The link first: what was silent must not be heard of again in between.
         if port.powered:
             self.vpc.ip(f"link delete {port.name}")
+            self.vpc.nft(f"delete table netdev every-mac-{port.name}")
             port.powered = False
         if port.silent:
             self.vpc.nft(f"delete table netdev silence-{port.name}")
             port.silent = False
 
-    def _answer_arp_at_once(self, port: str) -> None:
-        """The default would be up to 0.8 s later; it cannot be changed for all devices, save in the first namespace."""
-        self.vpc.sysctl({f"ipv4/neigh/{port}/proxy_delay": 0})
-
     def _elements(self, verb: str, set_name: str, port: str, addresses: Collection[str]) -> None:
         if addresses:
-            commands = (
-                f'{verb} element {_family(address)} fabric {set_name} {{ "{port}" . {address} }}\n'
-                for address in sorted(addresses)
-            )
-            self.vpc.nft("".join(commands))
+            self.vpc.nft("".join(_element(verb, set_name, port, address) for address in sorted(addresses)))
+
+
+def _element(verb: str, set_name: str, port: str, address: str) -> str:
+    return f'{verb} element {_family(address)} fabric {set_name} {{ "{port}" . {address} }}\n'
+
+
+def _end(verb: str, port: _Port) -> str:
+    """Where frames to the ENI's MAC may leave the VPC."""
+    return "".join(
+        f'{verb} element {family} fabric ends {{ {port.mac} . "{port.name}" }}\n' for family in ("ip", "ip6")
+    )
+
+
+def _is_gateway(address: str) -> bool:
+    """Whether it is the first address of an IPv4 subnet; what IPv6 has instead the kernel answers for."""
+    if _family(address) == "ip6":
+        return False
+    return IPv4Address(address) == ip_network(f"{address}/{SUBNET_PREFIX}", strict=False)[1]
 
 
 def _family(address: str) -> str:

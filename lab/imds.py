@@ -1,11 +1,13 @@
 """
 The instance metadata service of one worker, version 2 only, on a listening socket in the worker's namespace.
 
-As the real one it names the attached interfaces late (CNI#1967), for `lag` seconds; answers 401 without a valid token;
-and knows no notice (spot, rebalance, lifecycle, maintenance) until a test raises one.  It hands out the credentials by
-which the EC2 endpoint knows the worker, so that boto3 needs no environment variables.
+As the real one it names the attached interfaces and their addresses late (CNI#1967), by `lag` seconds; answers 401
+without a valid token; and knows no notice (spot, rebalance, lifecycle, maintenance) until a test raises one.  It hands
+out the credentials by which the EC2 endpoint knows the worker, so that boto3 needs no environment variables.
 
-Paths: EC2 user guide, "Instance metadata categories"; the token: "Use IMDSv2".
+Paths: EC2 user guide, "Instance metadata categories"; the token: "Use IMDSv2"; the notices: "Spot Instance interruption
+notices", "EC2 instance rebalance recommendations" and "View scheduled events", and EC2 Auto Scaling's "Retrieve the
+target lifecycle state".
 """
 
 import json
@@ -30,6 +32,9 @@ REBALANCE = "events/recommendations/rebalance"
 LIFECYCLE = "autoscaling/target-lifecycle-state"
 MAINTENANCE = "events/maintenance/scheduled"
 
+IN_SERVICE, TERMINATED = "InService", "Terminated"
+"""What LIFECYCLE says in peace, if the instance is of an Auto Scaling group, and from when its end is decided."""
+
 
 class Cloud(Protocol):
     """What the service asks EC2; lab.ec2.Ec2 has it."""
@@ -48,7 +53,9 @@ class Imds:
     sock: a listening socket, which stays its owner's to close.
     lag: seconds that a change of interfaces takes until it shows; can be changed at any time.
     down: while true, connections are closed without an answer.
-    notices: path below meta-data (SPOT, REBALANCE, LIFECYCLE, MAINTENANCE) to body; what is not in it answers 404.
+    notices: path below meta-data (SPOT, REBALANCE, LIFECYCLE, MAINTENANCE) to body, as those who make one below give
+    it.  What is not in it answers 404; but MAINTENANCE an empty list (aws-node-termination-handler takes 404 as the
+    normal answer of SPOT and REBALANCE, and as a failure there).
     """
 
     def __init__(self, sock: socket.socket, instance: Instance, cloud: Cloud, lag: float = 0.0) -> None:
@@ -95,6 +102,7 @@ class Imds:
                 **self._instance(),
                 "network": {"interfaces": {"macs": self._macs()}},
                 "iam": {"security-credentials": {ROLE: self._credentials}},
+                "events": {"maintenance": {"scheduled": "[]"}},
             },
             "dynamic": {"instance-identity": {"document": self._document}},
         }
@@ -159,6 +167,37 @@ class Imds:
             },
             indent=2,
         )
+
+
+def spot_notice(at: float, action: str = "terminate") -> str:
+    """For SPOT: what happens to the instance (terminate, stop, hibernate) at this time, in seconds since 1970."""
+    return json.dumps({"action": action, "time": _iso(at)})
+
+
+def rebalance_notice(at: float) -> str:
+    """For REBALANCE: an interruption has been likelier than usual since this time, in seconds since 1970."""
+    return json.dumps({"noticeTime": _iso(at)})
+
+
+def maintenance_notice(not_before: float, *, code: str = "system-reboot", state: str = "active") -> str:
+    """For MAINTENANCE: one event, which begins at this time, in seconds since 1970, and takes a quarter of an hour."""
+    event = {
+        "NotBefore": _as_scheduled(not_before),
+        "Code": code,
+        "Description": "scheduled reboot",
+        "EventId": "instance-event-0d59937288b749b32",
+        "NotAfter": _as_scheduled(not_before + 900),
+        "State": state,
+    }
+    return json.dumps([event], indent=2)
+
+
+def _iso(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def _as_scheduled(at: float) -> str:
+    return time.strftime("%d %b %Y %H:%M:%S GMT", time.gmtime(at))
 
 
 class _Server(ThreadingHTTPServer):

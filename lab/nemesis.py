@@ -16,6 +16,11 @@ from lab.ec2 import Guest
 from lab.kubelet import EvictionRefused
 from lab.region import Machine, Region
 
+DEPLOYMENT = "floating-ip"
+
+SCALED_WITHIN = 60.0
+"""Seconds that a third replica may take until it is ready."""
+
 FLAP_LASTS = 0.1
 """Seconds for which a flapping link stays down."""
 
@@ -147,6 +152,28 @@ def hand_over(region: Region, _machine: Machine) -> None:
 def close_icmp(region: Region, _machine: Machine) -> None:
     """A security group stops letting pings through to the floating address."""
     region.fabric.close_icmp(region.carried(region.floating[0]))
+
+
+def partition(region: Region, machine: Machine) -> None:
+    """The worker is cut off from everybody, EC2 and its peers included, and goes on running."""
+    region.fabric.silence(region.fabric.plugged(machine.worker.namespace))
+
+
+def stop_service(region: Region, machine: Machine) -> None:
+    """The NodePort answers nobody any more on this worker; the worker itself is well."""
+    machine.worker.expose(region.node_port, [], "Local")
+
+
+def restart(region: Region, _machine: Machine) -> None:
+    """`kubectl rollout restart`: every pod is replaced, one after the other."""
+    region.cluster.restart(DEPLOYMENT)
+
+
+def scale_up_and_down(region: Region, _machine: Machine) -> None:
+    """`kubectl scale` to three replicas, and back to two."""
+    region.cluster.scale(DEPLOYMENT, 3)
+    region.cluster.wait_ready(SCALED_WITHIN)
+    region.cluster.scale(DEPLOYMENT, 2)
 
 
 def kill_observer(region: Region, machine: Machine) -> None:

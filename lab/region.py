@@ -33,6 +33,7 @@ from lab.history import Event, History
 from lab.imds import Imds
 from lab.kubelet import Cluster
 from lab.manifest import Manifest, load
+from lab.policy import POLICY, enforce
 from lab.worker import IMDS_ADDRESS, Worker
 
 ROOT = Path(__file__).parent.parent
@@ -396,6 +397,8 @@ class Region:
             instance_type=self._type,
         )
         worker.eni_id, worker.mac = instance.eni_id, instance.mac
+        # The pods' role allows what the documents tell users to allow, and nothing else.
+        enforce(POLICY, self.ec2.faults, instance.instance_id)
         worker.start()
         self._resources.callback(worker.close)
         listener = self._resources.enter_context(worker.namespace.listen(IMDS_ADDRESS, IMDS_PORT))

@@ -38,6 +38,9 @@ NOTICE = 2.5
 FORCE_AFTER = 5.0
 """Seconds, the setting's default."""
 
+SERVICE_FALL = 6.0
+"""Seconds until five checks of the service, a second apart, are lost."""
+
 WITHOUT_NFT = "/usr/bin:/bin"
 """A PATH on which there is everything but nft, which Debian keeps in /usr/sbin."""
 
@@ -66,6 +69,7 @@ class Scenario:
     hits_machine: whether all addresses of the holder are hit, not only the first one.
     agent_exits: how many containers may end by themselves.
     environment: what every pod has in addition to the manifest's.
+    settings: what is set otherwise than by default.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Scenario:
     hits_machine: bool = True
     agent_exits: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     clients: tuple[str, ...] = ("out", "in")
 
 
@@ -118,6 +123,11 @@ def _after_termination(bare: Expectation, profile: Profile) -> Expectation:
 
 def _back_again(bare: Expectation, profile: Profile) -> Expectation:
     return replace(bare, max_outage_s=profile.attach + profile.device + NOTICE, max_moves=1)
+
+
+def _service_moves(bare: Expectation, profile: Profile) -> Expectation:
+    moved = _relieved(bare, profile)
+    return replace(moved, max_outage_s=(moved.max_outage_s or 0.0) + SERVICE_FALL + profile.assign)
 
 
 def _unserved(bare: Expectation, _: Profile) -> Expectation:
@@ -203,6 +213,29 @@ SCENARIOS = {
             nemesis.maintenance_notice,
             _relieved,
         ),
+        Scenario(
+            "partition",
+            "the holder is cut off from everybody, EC2 included: it must let go of the address by itself",
+            nemesis.partition,
+            _one_failover,
+            lasts=12.0,
+        ),
+        Scenario(
+            "service-down",
+            "the service answers nobody on the holder any more",
+            nemesis.stop_service,
+            _service_moves,
+            settings={"service": "tcp:30007"},
+        ),
+        Scenario("rolling-restart", "`kubectl rollout restart`", nemesis.restart, _nothing_moves, workers=3, lasts=8.0),
+        Scenario(
+            "scale",
+            "from two replicas to three and back",
+            nemesis.scale_up_and_down,
+            _nothing_moves,
+            workers=3,
+            lasts=8.0,
+        ),
         Scenario("eviction", "the holder is drained", nemesis.drain, _relieved),
         Scenario("handover", "somebody asks for a handover", nemesis.hand_over, _relieved),
     )
@@ -230,7 +263,7 @@ def run(
             seed=seed,
             addresses=addresses,
             environment=scenario.environment,
-            settings={"carry": carry},
+            settings={"carry": carry, **scenario.settings},
         ) as region:
             region.deploy()
             region.measure(*scenario.clients)

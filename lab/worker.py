@@ -11,6 +11,8 @@ kube-proxy in iptables mode), since the product has to live with these:
 - kube-proxy: a NodePort is served on every local address, also those added later; mark 0x4000 means masquerade.  Each
   family has its own rules, with the endpoints of that family.
 - rp_filter: strict for every new link, loose on eth0 (the CNI sees to that), and `all` off: each link's own counts.
+- A node has its IPv6 address as a /128, as DHCPv6 gives it on EC2, without the prefix that EC2 advertises beside it:
+  all of its IPv6 goes by the router.
 - Duplicate address detection: the kernel's default on hot-plugged links; off on all others, to boot quickly.
 
 Pods' HTTP servers run in a thread of this process, one per worker, and die with its power.

@@ -18,6 +18,7 @@ from floatingip.model import (
     Address,
     Allocation,
     AllocationFacts,
+    Attachment,
     AttachmentStatus,
     Carry,
     Eni,
@@ -584,7 +585,8 @@ def test_a_rehearsal_names_what_is_denied_and_changes_nothing(endpoint: Endpoint
     events = endpoint.client.meta.events
     events.register_first("provide-client-params.ec2", lambda params, **_: sent.append(params.get("DryRun")), "sent")
     endpoint.ended.callback(events.unregister, "provide-client-params.ec2", unique_id="sent")
-    eni = Eni("eni-1", "02:00:00:00:00:64", ADDRESS, "subnet-1", "us-west-2-lax-1a")
+    attachment = Attachment("a1", "i-0a", 1, AttachmentStatus.ATTACHED)
+    eni = Eni("eni-1", "02:00:00:00:00:64", ADDRESS, "subnet-1", "us-west-2-lax-1a", attachment)
     denied = endpoint.cloud.rehearse(eni, SUBNET, "i-0b", {"floatingip": "lab"}, ADDRESS, Carry.ENI)
     assert denied == ("ec2:AttachNetworkInterface", "ec2:CreateTags")
     assert sent == [True] * len(DRY_RUNS)

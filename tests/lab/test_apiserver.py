@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from floatingip.imds import Imds
-from floatingip.kubernetes import Eviction, EvictionState, OwnPod
+from floatingip.kubernetes import OwnPod
+from floatingip.model import Eviction, EvictionState
 from floatingip.model import Notice
 from lab import nemesis
 from lab.apiserver import NAMESPACE, ApiServer

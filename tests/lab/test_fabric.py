@@ -16,6 +16,7 @@ from lab.fabric import (
     EVERYTHING,
     GATEWAY,
     MTU,
+    ROUTER_MAC,
     VPC_CIDR,
     Fabric,
 )
@@ -121,39 +122,49 @@ def test_outside_client_is_not_an_eni_and_passes(fabric: Fabric, workers: Worker
 
 
 def test_the_vpc_answers_arp_and_never_the_guest(fabric: Fabric, workers: Workers, ping: Ping) -> None:
-    """The client sees the MAC of its own port for everything: owned, unowned and gateway."""
+    """With the MAC of the ENI that owns the address, though all of a node's links know it; for the gateway its own."""
     a = workers[0]
-    assert ping(fabric.client_in, a.address)
-    for address in (UNOWNED, "10.0.0.201"):
-        assert not ping(fabric.client_in, address, timeout=0.2)
-    assert not ping(fabric.client_in, "198.51.100.99", timeout=0.2)
-    learned = {neighbour(fabric.client_in, address) for address in (a.address, UNOWNED, "10.0.0.201", GATEWAY)}
-    assert len(learned) == 1
-    assert learned.isdisjoint({None, a.mac})
+    fabric.plug(ENI, MAC, [FLOATING], a.namespace, "ens6")
+    hold(a, "ens6")
+    for address in (a.address, a.pod_addresses[0], FLOATING, CLIENT_OUT_ADDRESS):
+        ping(fabric.client_in, address, timeout=0.3)
+    learned = [neighbour(fabric.client_in, address) for address in (a.address, a.pod_addresses[0], FLOATING, GATEWAY)]
+    assert learned == [a.mac, a.mac, MAC, ROUTER_MAC]
+
+
+def test_arp_for_what_nobody_owns_gets_no_answer(fabric: Fabric, workers: Workers, ping: Ping) -> None:
+    """Not before somebody owns it; then at once."""
+    assert not ping(fabric.client_in, UNOWNED, timeout=0.3)
+    assert neighbour(fabric.client_in, UNOWNED) is None
+    fabric.assign(workers[0].eni_id, UNOWNED)
+    workers[0].namespace.ip(f"address add {UNOWNED}/32 dev eth0")
+    fabric.client_in.ip("neigh flush dev eth0")
+    assert ping(fabric.client_in, UNOWNED, timeout=0.5)
+    assert neighbour(fabric.client_in, UNOWNED) == workers[0].mac
 
 
 def test_an_eni_that_has_lost_an_address_no_longer_gets_its_packets(
     fabric: Fabric, workers: Workers, ping: Ping
 ) -> None:
-    """Frames follow the ENI that owns the address, not the guest that still has it configured."""
+    """What comes by the router follows the ENI that owns the address, not the guest that still has it configured."""
     a, b = workers
     for worker, eni_id, mac in ((a, "eni-1", MAC), (b, "eni-2", "02:00:00:00:00:65")):
         fabric.plug(eni_id, mac, [], worker.namespace, "ens6")
         hold(worker, "ens6")
-    assert not ping(fabric.client_in, FLOATING, timeout=0.3)
+    assert not ping(fabric.client_out, FLOATING, timeout=0.3)
     fabric.assign("eni-1", FLOATING)
-    assert ping(fabric.client_in, FLOATING)
+    assert ping(fabric.client_out, FLOATING)
     fabric.assign("eni-2", FLOATING)
     b.namespace.ip("link set ens6 down")
-    assert not ping(fabric.client_in, FLOATING, timeout=0.3)
+    assert not ping(fabric.client_out, FLOATING, timeout=0.3)
     b.namespace.ip("link set ens6 up", f"route add {GATEWAY} dev ens6 scope link table 100")
     b.namespace.ip(f"route add default via {GATEWAY} dev ens6 table 100")
-    assert ping(fabric.client_in, FLOATING)
+    assert ping(fabric.client_out, FLOATING)
     fabric.unassign("eni-1", FLOATING)
-    assert ping(fabric.client_in, FLOATING)
+    assert ping(fabric.client_out, FLOATING)
     fabric.unassign("eni-2", FLOATING)
     fabric.unassign("eni-2", FLOATING)
-    assert not ping(fabric.client_in, FLOATING, timeout=0.3)
+    assert not ping(fabric.client_out, FLOATING, timeout=0.3)
 
 
 def test_hot_plug_is_down_and_bare(fabric: Fabric, workers: Workers) -> None:

@@ -12,7 +12,17 @@ import requests
 from botocore.config import Config
 
 from lab.ec2 import PROFILES, Ec2, Instance, NoDevices
-from lab.imds import REBALANCE, SPOT, Imds
+from lab.imds import (
+    LIFECYCLE,
+    MAINTENANCE,
+    REBALANCE,
+    SPOT,
+    TERMINATED,
+    Imds,
+    maintenance_notice,
+    rebalance_notice,
+    spot_notice,
+)
 
 TOKEN = "X-aws-ec2-metadata-token"
 TTL = "X-aws-ec2-metadata-token-ttl-seconds"
@@ -159,13 +169,71 @@ def test_an_attached_eni_shows_late_and_goes_late(lab: Lab) -> None:
     assert time.monotonic() - detached >= 0.5
 
 
+def test_secondary_addresses_show_and_go_late(lab: Lab) -> None:
+    """Behind the primary one, those of IPv6 apart; what moved away is shown by both for the time of the lag."""
+    eni, mac = lab.attach("10.0.0.50")
+    client, interface = lab.ec2.client(), f"network/interfaces/macs/{mac}"
+    assert lab.get(f"{interface}/ipv6s").status_code == 404
+    client.assign_ipv6_addresses(NetworkInterfaceId=eni, Ipv6Addresses=["2001:db8:0:1::100"])
+    client.assign_private_ip_addresses(NetworkInterfaceId=eni, PrivateIpAddresses=["10.0.0.20"], AllowReassignment=True)
+    assert lab.get(f"{interface}/ipv6s").text == "2001:db8:0:1::100"
+    assert lab.get(f"{interface}/local-ipv4s").text == "10.0.0.50\n10.0.0.20"
+    assert lab.get(f"network/interfaces/macs/{lab.worker.mac}/local-ipv4s").text == "10.0.0.10"
+    lab.imds.lag = 0.5
+    deadline = time.monotonic() + 5
+    while "10.0.0.20" not in lab.get(f"{interface}/local-ipv4s").text:
+        assert time.monotonic() < deadline
+    unassigned = time.monotonic()
+    client.unassign_private_ip_addresses(NetworkInterfaceId=eni, PrivateIpAddresses=["10.0.0.20"])
+    assert lab.get(f"{interface}/local-ipv4s").text == "10.0.0.50\n10.0.0.20"
+    while "10.0.0.20" in lab.get(f"{interface}/local-ipv4s").text:
+        assert time.monotonic() < unassigned + 5
+    assert time.monotonic() - unassigned >= 0.5
+
+
+NOTICE_AT = 1548061243.0
+"""21 Jan 2019 09:00:43 GMT, the time of the user guide's example of a maintenance."""
+
+
+@pytest.mark.parametrize(
+    ("path", "notice", "says"),
+    [
+        (SPOT, spot_notice(NOTICE_AT), {"action": "terminate", "time": "2019-01-21T09:00:43Z"}),
+        (REBALANCE, rebalance_notice(NOTICE_AT), {"noticeTime": "2019-01-21T09:00:43Z"}),
+        (
+            MAINTENANCE,
+            maintenance_notice(NOTICE_AT),
+            [
+                {
+                    "NotBefore": "21 Jan 2019 09:00:43 GMT",
+                    "Code": "system-reboot",
+                    "Description": "scheduled reboot",
+                    "EventId": "instance-event-0d59937288b749b32",
+                    "NotAfter": "21 Jan 2019 09:15:43 GMT",
+                    "State": "active",
+                }
+            ],
+        ),
+    ],
+)
+def test_a_notice_looks_as_the_user_guide_says(lab: Lab, path: str, notice: str, says: object) -> None:
+    """JSON, with the times as each kind has them."""
+    lab.imds.notices[path] = notice
+    assert lab.get(path).json() == says
+
+
 def test_there_is_no_notice_until_one_is_raised(lab: Lab) -> None:
-    """404 before and after; the raised body in between."""
-    assert lab.get(SPOT).status_code == 404
-    lab.imds.notices[SPOT] = '{"action": "terminate", "time": "2026-01-01T00:02:00Z"}'
-    assert lab.get(SPOT).json()["action"] == "terminate"
-    assert lab.get(REBALANCE).status_code == 404
+    """404 before and after, or an empty list of maintenances; one notice is not another."""
+
+    def shown() -> list[str]:
+        return [answer.text if answer.ok else "" for answer in map(lab.get, (SPOT, REBALANCE, LIFECYCLE, MAINTENANCE))]
+
+    assert shown() == ["", "", "", "[]"]
+    lab.imds.notices[LIFECYCLE] = TERMINATED
+    lab.imds.notices[MAINTENANCE] = "[{}]"
+    assert shown() == ["", "", "Terminated", "[{}]"]
     lab.imds.notices.clear()
+    assert shown() == ["", "", "", "[]"]
     assert lab.get(SPOT).status_code == 404
 
 

@@ -95,7 +95,7 @@ def test_what_nobody_owns_times_out(fabric: Fabric, fetch: Fetch, address: str) 
 
 
 def test_silence_does_not_end_in_an_error(fabric: Fabric, fetch: Fetch) -> None:
-    """A neighbour that does not answer becomes an error after three seconds; nobody here has one but the router."""
+    """A neighbour that does not answer becomes an error after three seconds; outside there is but the router."""
     assert fetch(fabric.client_out, UNOWNED, 80, timeout=4).error == "TimeoutError"
 
 
@@ -175,7 +175,7 @@ def test_only_nodad_makes_an_address_usable_at_once(fabric: Fabric, workers: Wor
 
 
 def test_address_follows_its_eni(fabric: Fabric, workers: Workers, ping: Ping) -> None:
-    """From port to port, at once; to nowhere when it is taken off, unplugged, or its worker has lost its power."""
+    """By the router at once, from port to port; to nowhere when taken off, unplugged, or without its worker's power."""
     a, b = workers
     for worker, eni_id, mac in ((a, "eni-1", MAC), (b, "eni-2", "02:00:00:00:00:65")):
         fabric.plug(eni_id, mac, [], worker.namespace, "ens6")
@@ -193,7 +193,7 @@ def test_address_follows_its_eni(fabric: Fabric, workers: Workers, ping: Ping) -
     for move in moves:
         move()
         before = received(a), received(b)
-        answered = ping(fabric.client_in, FLOATING, timeout=0.3)
+        answered = ping(fabric.client_out, FLOATING, timeout=0.3)
         assert answered is ((received(a), received(b)) != before)
         reached.append(answered)
     assert reached == [True, True, False, True, False, True, False]

@@ -21,6 +21,7 @@ from lab.fabric import CLIENT_IN_ADDRESS, Fabric
 from lab.history import History
 from lab.region import FLOATING_IP, Machine, Region
 from lab.worker import Worker
+from tests.lab.test_fabric import hold
 
 NINE = {
     "pod-delete", "cordon-delete", "node-terminated", "power-cut", "kernel-hang", "link-flap", "rules-flushed",
@@ -132,6 +133,50 @@ def held_by(region: Region, machine: Machine) -> bool:
     with suppress(LookupError):
         return region.holder() is machine
     return False
+
+
+def test_an_address_leads_to_the_machine_that_ec2_has_given_it(in_sandbox: None, ping: Callable[..., bool]) -> None:
+    """By assigning it, while the interfaces stay where they are; when it is taken away, and without power, to none."""
+    with History() as history, Region(PROFILES["instant"], history, seed=1) as region:
+        client = region.administrator
+        enis = [holding(region, machine) for machine in region.machines.values()]
+        assert answered_by(region, ping) == []
+        for index in (0, 1, 0):
+            client.assign_private_ip_addresses(
+                NetworkInterfaceId=enis[index], PrivateIpAddresses=[FLOATING_IP], AllowReassignment=True
+            )
+            assert answered_by(region, ping) == [index]
+        client.unassign_private_ip_addresses(NetworkInterfaceId=enis[0], PrivateIpAddresses=[FLOATING_IP])
+        assert answered_by(region, ping) == []
+        region.power_off(next(iter(region.machines.values())))
+        client.assign_private_ip_addresses(NetworkInterfaceId=enis[0], PrivateIpAddresses=[FLOATING_IP])
+        assert answered_by(region, ping) == []
+
+
+def holding(region: Region, machine: Machine) -> str:
+    """A new ENI of this machine, which is ready for the floating address."""
+    client = region.administrator
+    eni = client.create_network_interface(SubnetId=region.ec2.subnet_id)["NetworkInterface"]
+    client.attach_network_interface(
+        NetworkInterfaceId=eni["NetworkInterfaceId"], InstanceId=machine.instance.instance_id, DeviceIndex=1
+    )
+    assert within(5, lambda: machine.worker.link_of(eni["MacAddress"]) == "enp0s6")
+    hold(machine.worker, "enp0s6", FLOATING_IP)
+    return eni["NetworkInterfaceId"]
+
+
+def answered_by(region: Region, ping: Callable[..., bool]) -> list[int]:
+    """The machines, by number, that have answered a ping of the client outside, if it got an answer."""
+
+    def echoes() -> list[str]:
+        counters = [
+            machine.worker.namespace.run(["cat", "/proc/net/snmp"]).splitlines() for machine in region.machines.values()
+        ]
+        return [next(line for line in lines if line.startswith("Icmp: ") and line[6].isdigit()) for lines in counters]
+
+    before = echoes()
+    answered = ping(region.fabric.client_out, FLOATING_IP, timeout=0.5)
+    return [index for index, (was, now) in enumerate(zip(before, echoes(), strict=True)) if answered and was != now]
 
 
 def leftovers(region: Region) -> set[str]:

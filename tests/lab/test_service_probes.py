@@ -1,0 +1,452 @@
+"""Connections between two namespaces: this process's own, and `holder` behind a veth, with a service of the test's."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from floatingip.model import Address, ProbeOutcome, ProbeResult
+from floatingip.service import HttpProber, TcpProber
+from lab.netns import Namespace
+
+ADDRESSES = [ip_address("10.9.0.2"), ip_address("2001:db8:9::2")]
+HOLDER = ADDRESSES[0]
+PORT, CLOSED = 8080, 8081
+
+SILENCE = "table inet silence { chain in { type filter hook input priority 0; tcp dport 8080 drop; }; }"
+"""In the holder: the service's port gets no answer."""
+
+REJECT = "table inet refusal { chain packets { type filter hook %s priority 0; tcp dport 8080 reject; }; }"
+"""Tells of the refusal by ICMP, as kube-proxy does for a Service without endpoints."""
+
+ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Service:
+    """Listens on all of the holder's addresses; says `answers` in turn, the last one again and again.
+
+    With `asks` it waits for a request first; it thinks for `seconds`.  `met` is what each connection came to: the
+    request, and how it ended.
+    """
+
+    def __init__(self, holder: Namespace, answers: list[bytes], *, asks: bool, seconds: float = 0.0) -> None:
+        self.met: list[tuple[bytes, str]] = []
+        self._answers = answers
+        self._asks = asks
+        self._seconds = seconds
+        self._listeners = [holder.listen(address, PORT) for address in ("0.0.0.0", "::")]
+        for listener in self._listeners:
+            threading.Thread(target=self._serve, args=(listener,), daemon=True).start()
+
+    def close(self) -> None:
+        for listener in self._listeners:
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+
+    def wait_for(self, connections: int) -> list[tuple[bytes, str]]:
+        """What came of that many connections, once they all have ended."""
+        end = time.monotonic() + 5
+        while len(self.met) < connections:
+            assert time.monotonic() < end, self.met
+            time.sleep(0.01)
+        return self.met
+
+    def _serve(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # closed by the test's end
+                return
+            with connection:
+                self.met.append(self._meet(connection))
+
+    def _meet(self, connection: socket.socket) -> tuple[bytes, str]:
+        request = b""
+        try:
+            while self._asks and not request.endswith(b"\r\n\r\n"):
+                request += connection.recv(4096)
+            time.sleep(self._seconds)
+            connection.sendall(self._answers[min(len(self.met), len(self._answers) - 1)])
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(4096):
+                pass
+        except OSError as error:
+            return request, type(error).__name__
+        return request, "closed"
+
+
+@pytest.fixture
+def near() -> Iterator[Namespace]:
+    """The namespace that probes."""
+    namespace = Namespace("near")
+    namespace.create()
+    yield namespace
+    namespace.delete()
+
+
+@pytest.fixture
+def holder(near: Namespace) -> Iterator[Namespace]:
+    """The namespace that is probed, on the other end of a veth."""
+    namespace = Namespace("holder")
+    namespace.create()
+    near.ip(
+        "link add out type veth peer name in netns holder",
+        "address add 10.9.0.1/24 dev out",
+        "address add 2001:db8:9::1/64 dev out nodad",
+        "link set out up",
+    )
+    namespace.ip(
+        "address add 10.9.0.2/24 dev in",
+        "address add 2001:db8:9::2/64 dev in nodad",
+        "link set in up",
+    )
+    # Until the kernel has seen the carrier, which it may take a second for, a link drops what is sent.
+    end = time.monotonic() + 5
+    while {near.show("link show out")[0]["operstate"], namespace.show("link show in")[0]["operstate"]} != {"UP"}:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    yield namespace
+    namespace.delete()
+
+
+def all_of(prober: TcpProber, count: int) -> list[ProbeResult]:
+    """The next `count` results."""
+    results: list[ProbeResult] = []
+    end = time.monotonic() + 5
+    while len(results) < count:
+        assert time.monotonic() < end, results
+        results += prober.collect(end)
+    return results
+
+
+def probe(near: Namespace, make: Callable[[], TcpProber]) -> tuple[ProbeOutcome, str, float]:
+    """What comes of one probe: outcome, detail, and the seconds it took."""
+
+    def run() -> ProbeResult:
+        with closing(make()) as prober:
+            prober.send()
+            (result,) = all_of(prober, 1)
+            return result
+
+    result = near.call(run)
+    return result.outcome, result.detail, result.known_at - result.sent_at
+
+
+def http(address: Address = HOLDER, timeout: float = 1.0) -> Callable[[], HttpProber]:
+    return lambda: HttpProber(address, PORT, "/healthz?full=1", timeout)
+
+
+def tcp(address: Address = HOLDER, port: int = PORT, timeout: float = 1.0) -> Callable[[], TcpProber]:
+    return lambda: TcpProber(address, port, timeout)
+
+
+both = pytest.mark.parametrize("make", [http, tcp], ids=["HTTP", "TCP"])
+families = pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+
+
+@families
+@both
+def test_a_service_that_answers_is_known_as_soon_as_it_does(
+    near: Namespace, holder: Namespace, address: Address, make: Callable[..., Callable[[], TcpProber]]
+) -> None:
+    """Long before the timeout."""
+    with closing(Service(holder, [OK], asks=make is http)):
+        outcome, _, seconds = probe(near, make(address, timeout=5))
+    assert outcome is ANSWERED
+    assert seconds < 2  # of which IPv6 may spend one on a neighbour discovery that is lost while the link comes up
+
+
+@families
+def test_the_request_is_one_that_any_server_understands(near: Namespace, holder: Namespace, address: Address) -> None:
+    """HTTP/1.1 with the address as its host, an IPv6 one in brackets, and no connection to be kept."""
+    with closing(Service(holder, [OK], asks=True)) as service:
+        probe(near, http(address))
+        ((request, _),) = service.wait_for(1)
+    first, *headers = request.decode().removesuffix("\r\n\r\n").split("\r\n")
+    assert first == "GET /healthz?full=1 HTTP/1.1"
+    assert f"Host: {'10.9.0.2' if address == HOLDER else '[2001:db8:9::2]'}:8080" in headers
+    assert "Connection: close" in headers
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "detail"),
+    [
+        (OK, ANSWERED, "HTTP status 200"),
+        (b"HTTP/1.0 204 No Content\r\n\r\n", ANSWERED, "HTTP status 204"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://10.9.0.2:8081/\r\n\r\n", ANSWERED, "HTTP status 302"),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200\r\n\r\n", ANSWERED, "HTTP status 200"),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 503 Sorry\r\n\r\n", LOST, "HTTP status 503"),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", LOST, "HTTP status 404"),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", LOST, "HTTP status 503"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", LOST, "ended without an answer"),
+        (b"HTTP/1.1 20", LOST, "ended without an answer"),
+        (b"", LOST, "ended without an answer"),
+    ],
+)
+def test_the_status_decides_and_nothing_is_followed(
+    near: Namespace, holder: Namespace, answer: bytes, outcome: ProbeOutcome, detail: str
+) -> None:
+    """2xx and 3xx are answers, as for the kubelet; anything else is lost, and says why."""
+    with closing(Service(holder, [answer], asks=True)) as service:
+        assert probe(near, http())[:2] == (outcome, detail)
+        assert len(service.wait_for(1)) == 1
+
+
+@both
+def test_a_probe_never_resets_a_connection(
+    near: Namespace, holder: Namespace, make: Callable[..., Callable[[], TcpProber]]
+) -> None:
+    """What the service says, at once or later, long or short, is read to its end, so it has nothing to complain of."""
+    long_answer = OK + b"x" * 30_000
+
+    def run() -> None:
+        with closing(make()()) as prober:
+            for _ in range(5):
+                prober.send()
+                assert all_of(prober, 1)[0].outcome is ANSWERED
+            prober.collect(time.monotonic() + 0.2)
+
+    with closing(Service(holder, [long_answer], asks=make is http)) as service:
+        near.call(run)
+        assert [end for _, end in service.wait_for(5)] == ["closed"] * 5
+
+
+def test_an_endless_answer_is_cut_off(near: Namespace, holder: Namespace) -> None:
+    """A download behind the path does not become this node's load; its status counts."""
+    endless = OK + b"x" * 50_000_000
+
+    def run() -> float:
+        with closing(HttpProber(HOLDER, PORT, "/", 3)) as prober:
+            prober.send()
+            assert all_of(prober, 1)[0].outcome is ANSWERED
+            began = time.process_time()
+            prober.collect(time.monotonic() + 0.2)
+            return time.process_time() - began
+
+    with closing(Service(holder, [endless], asks=True)) as service:
+        near.call(run)
+        ((_, end),) = service.wait_for(1)
+    assert end in ("ConnectionResetError", "BrokenPipeError")
+
+
+@families
+def test_a_refusal_is_the_holder_s_at_once(near: Namespace, holder: Namespace, address: Address) -> None:
+    """A closed port is LOST, and need not be waited for."""
+    outcome, detail, seconds = probe(near, tcp(address, CLOSED, timeout=5))
+    assert (outcome, detail) == (LOST, "Connection refused")
+    assert seconds < 2
+
+
+def test_a_reset_instead_of_an_answer_is_lost(near: Namespace, holder: Namespace) -> None:
+    """A proxy without a backend may do that; the probe says so."""
+
+    def reset() -> None:
+        connection, _ = listener.accept()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        connection.close()
+
+    with holder.listen("0.0.0.0", PORT) as listener:
+        threading.Thread(target=reset, daemon=True).start()
+        assert probe(near, http())[:2] == (LOST, "Connection reset by peer")
+
+
+@families
+def test_no_connection_is_lost_exactly_at_the_timeout(near: Namespace, holder: Namespace, address: Address) -> None:
+    """Not sooner and not much later."""
+    holder.nft(SILENCE)
+    outcome, detail, seconds = probe(near, tcp(address, timeout=0.2))
+    assert (outcome, detail) == (LOST, "no connection")
+    assert 0.2 <= seconds < 0.3
+
+
+def test_no_answer_is_lost_exactly_at_the_timeout(near: Namespace, holder: Namespace) -> None:
+    """A service that takes connections and says nothing, as one in a deadlock, is told from one that takes none."""
+    with holder.listen("0.0.0.0", PORT):
+        outcome, detail, seconds = probe(near, http(timeout=0.2))
+        assert (outcome, detail) == (LOST, "no answer")
+        assert 0.2 <= seconds < 0.3
+        assert probe(near, tcp(timeout=0.2))[0] is ANSWERED
+
+
+@both
+def test_overlapping_probes_each_get_their_own_result_in_the_order_of_sending(
+    near: Namespace, holder: Namespace, make: Callable[..., Callable[[], TcpProber]]
+) -> None:
+    """A lost probe takes no later answered one with it, and the answered one is not told before it."""
+
+    def run() -> list[ProbeResult]:
+        with closing(make(timeout=0.4)()) as prober:
+            holder.nft(SILENCE)
+            prober.send()
+            holder.nft("flush ruleset")
+            prober.send()
+            assert prober.collect(time.monotonic() + 0.1) == []
+            return all_of(prober, 2)
+
+    with closing(Service(holder, [OK], asks=make is http)):
+        first, second = near.call(run)
+    assert (first.outcome, second.outcome) == (LOST, ANSWERED)
+    assert first.sent_at < second.sent_at
+    assert second.known_at < first.known_at
+
+
+@both
+def test_a_stall_of_this_process_loses_no_probe(
+    near: Namespace, holder: Namespace, make: Callable[..., Callable[[], TcpProber]]
+) -> None:
+    """Connections that came to stand meanwhile count, and are asked only then; what is silent is lost all the same."""
+
+    def run() -> list[ProbeResult]:
+        with closing(make(timeout=0.2)()) as prober:
+            for _ in range(3):
+                prober.send()
+            holder.nft(SILENCE)
+            prober.send()
+            holder.nft("flush ruleset")
+            time.sleep(0.4)
+            return all_of(prober, 4)
+
+    with closing(Service(holder, [OK], asks=make is http, seconds=0.02)):
+        results = near.call(run)
+    assert [result.outcome for result in results] == [ANSWERED, ANSWERED, ANSWERED, LOST]
+
+
+def test_a_refusal_by_icmp_is_told_with_its_sender(near: Namespace, holder: Namespace) -> None:
+    """A Service without endpoints is refused by the holder; what this node's own firewall refuses is no word of it."""
+    holder.nft(REJECT % "input")
+    assert probe(near, tcp())[:2] == (LOST, "Connection refused, says 10.9.0.2")
+    near.nft(REJECT % "output")
+    assert probe(near, tcp())[:2] == (FAILED_HERE, "Connection refused, says 10.9.0.1")
+
+
+@pytest.mark.parametrize(
+    ("beyond", "says"), [("10.8.0.1", "10.9.0.2"), ("2001:db8:8::1", "2001:db8:9::2")], ids=["IPv4", "IPv6"]
+)
+def test_an_unreachable_from_elsewhere_is_lost_at_once(
+    near: Namespace, holder: Namespace, beyond: str, says: str
+) -> None:
+    """What a router says of the holder is about the holder, and need not be waited for."""
+    near.ip(f"route add {beyond} via {says}")
+    holder.sysctl({"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1})
+    holder.ip(f"route add unreachable {beyond}")
+    outcome, detail, seconds = probe(near, tcp(ip_address(beyond), timeout=5))
+    assert outcome is LOST
+    assert detail.endswith(f" unreachable, says {says}") or detail == f"No route to host, says {says}"
+    assert seconds < 2
+
+
+@pytest.mark.parametrize(
+    ("nobody", "says"), [("10.9.0.77", "10.9.0.1"), ("2001:db8:9::77", "2001:db8:9::1")], ids=["IPv4", "IPv6"]
+)
+def test_a_next_hop_that_does_not_exist_is_this_node_s_own_failure(
+    near: Namespace, holder: Namespace, nobody: str, says: str
+) -> None:
+    """When this node's kernel gives up on the neighbour it says so to itself, which is no word about the holder."""
+    near.sysctl({f"{family}/neigh/out/retrans_time_ms": 50 for family in ("ipv4", "ipv6")})
+    outcome, detail, _ = probe(near, tcp(ip_address(nobody), timeout=3))
+    assert (outcome, detail) == (FAILED_HERE, f"No route to host, says {says}")
+
+
+def test_a_connection_that_stands_outlives_a_passing_refusal(near: Namespace, holder: Namespace) -> None:
+    """As TCP has it: the request is repeated, and answered once it gets through; until then the prober sleeps."""
+
+    def run() -> tuple[list[ProbeResult], float]:
+        with closing(http(timeout=3)()) as prober:
+            prober.send()
+            near.nft(REJECT % "output")
+            began = time.process_time()
+            assert prober.collect(time.monotonic() + 0.5) == []
+            busy = time.process_time() - began
+            near.nft("flush ruleset")
+            return all_of(prober, 1), busy
+
+    with closing(Service(holder, [OK], asks=True)):
+        (result,), busy = near.call(run)
+    assert result.outcome is ANSWERED
+    assert busy < 0.1
+
+
+def test_a_prober_sleeps_while_it_waits(near: Namespace, holder: Namespace) -> None:
+    """Neither a connection under way, nor one that stands, nor an error that waits in the socket keeps it busy."""
+    near.ip("route add 10.8.0.1 via 10.9.0.2")
+    holder.sysctl({"ipv4/ip_forward": 1})
+    holder.ip("route add unreachable 10.8.0.1")
+
+    def run() -> float:
+        silent, deaf, beyond = http()(), tcp(ip_address("10.9.0.77"))(), tcp(ip_address("10.8.0.1"))()
+        began = time.process_time()
+        for prober in (silent, deaf, beyond):
+            with closing(prober):
+                prober.send()
+                prober.collect(time.monotonic() + 0.5)
+                prober.collect(time.monotonic() + 0.2)
+        return time.process_time() - began
+
+    with holder.listen("0.0.0.0", PORT):
+        assert near.call(run) < 0.1
+
+
+def test_what_cannot_be_tried_fails_here_at_once_and_the_next_may_pass(near: Namespace, holder: Namespace) -> None:
+    """No route, and no free port, are told with the kernel's reason; afterwards the same prober works."""
+
+    def run() -> list[ProbeResult]:
+        Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40000")
+        with closing(tcp()()) as prober:
+            near.ip("route del 10.9.0.0/24 dev out")
+            prober.send()
+            near.ip("route add 10.9.0.0/24 dev out")
+            prober.send()
+            prober.send()
+            return all_of(prober, 3)
+
+    with closing(Service(holder, [OK], asks=False)):
+        results = near.call(run)
+    assert [(result.outcome, result.detail) for result in results] == [
+        (FAILED_HERE, "Network is unreachable"),
+        (ANSWERED, ""),
+        (FAILED_HERE, "Cannot assign requested address"),
+    ]
+    assert results[0].known_at - results[0].sent_at < 0.1
+
+
+def test_a_refusal_by_this_very_node_is_lost(near: Namespace) -> None:
+    """It is the asked service that is missing, here too."""
+    assert probe(near, tcp(ip_address("127.0.0.1")))[:2] == (LOST, "Connection refused")
+
+
+def test_close_forgets_what_is_under_way(near: Namespace, holder: Namespace) -> None:
+    """And its connections are gone; the prober can be used again."""
+
+    def run() -> list[ProbeResult]:
+        with closing(tcp()()) as prober:
+            prober.send()
+            prober.close()
+            assert prober.collect(time.monotonic() + 0.05) == []
+            prober.send()
+            return all_of(prober, 1)
+
+    with closing(Service(holder, [OK], asks=False)) as service:
+        (result,) = near.call(run)
+        service.wait_for(2)
+    assert result.outcome is ANSWERED
+
+
+def test_collect_waits_until_its_time_when_nothing_is_under_way() -> None:
+    """So the caller's loop is paced by it, and does not spin."""
+    began = time.monotonic()
+    assert TcpProber(HOLDER, PORT, 1.0).collect(began + 0.1) == []
+    assert 0.1 <= time.monotonic() - began < 0.2
+
+
+@pytest.mark.parametrize("path", ["", "healthz", "/a b", "/\r\nX: y", "/ä"])
+def test_what_is_no_path_is_refused(path: str) -> None:
+    """It could say anything to the service."""
+    with pytest.raises(ValueError, match="no path of a URL"):
+        HttpProber(HOLDER, PORT, path, 1.0)
