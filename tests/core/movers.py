@@ -35,6 +35,7 @@ from floatingip.model import (
     Word,
     WordState,
 )
+from floatingip.peers import ASK_EVERY
 from floatingip.settings import Settings
 from floatingip.view import sighting
 from floatingip.writes import Assign, Tag, Unassign, Write
@@ -44,7 +45,7 @@ IPV6, ELASTIC = IPv6Address("2001:db8:0:1::100"), Allocation("eipalloc-0123abcd"
 PRIVATE = IPv4Address("10.0.0.50")
 """The secondary address that the Elastic IP is associated with."""
 
-SETTINGS = Settings((ADDRESS, IPV6, ELASTIC), carry=Carry.ADDRESS)
+SETTINGS = Settings((ADDRESS, IPV6, ELASTIC), carry=Carry.ADDRESS, fall=5)
 
 
 def standing(
@@ -98,7 +99,7 @@ class Mover(Observer):
 STEP = 0.1
 """Seconds between two looks at the plane."""
 
-ANSWER_KEPT_BY_IMDS = 3.0
+LACKED_FOR = 3.0
 """Seconds that IMDS must lack the address until the agent's three questions have found that."""
 
 
@@ -106,7 +107,8 @@ ANSWER_KEPT_BY_IMDS = 3.0
 class Carrier:
     """A worker on the plane, with its observer.
 
-    ``alive``: has power.  ``sound``: can carry the address.  ``has``: its kernel has the address.
+    ``alive``: has power.  ``sound``: can carry the address.  ``has``: its kernel has the address.  ``told``: what the
+    others heard of it last.
     """
 
     observer: Mover
@@ -115,7 +117,7 @@ class Carrier:
     has: bool = False
     shown_by_imds: bool | None = None
     lacked_since: float | None = None
-    heard_at: float = 0.0
+    told: Peer = Peer("", float("-inf"))  # noqa: RUF009  # it is frozen
     probed_at: float = 0.0
     probes: list[tuple[float, bool]] = field(default_factory=list)
     die_before: type[Write] | None = None
@@ -211,7 +213,8 @@ class Plane:
 
     def _step(self, carrier: Carrier) -> None:
         view = carrier.observer.view
-        carrier.heard_at = self.now
+        if self.now - carrier.told.heard_at >= self.chance.uniform(0.0, ASK_EVERY):
+            carrier.told = Peer(carrier.id, self.now, self._sees_up(carrier), claiming=self._claiming(carrier))
         changes: dict[str, object] = {}
         shown_eni = view.owner.eni if view.owner is not None else None
         if self.now >= carrier.decision.look_at:
@@ -223,9 +226,7 @@ class Plane:
         bound = shown_eni.attachment if shown_eni is not None else None
         changes["plumbing"] = self._plumb(carrier)
         changes |= self._metadata(carrier)
-        changes["peers"] = tuple(
-            Peer(peer.id, peer.heard_at, self._sees_up(peer)) for peer in self.carriers if peer is not carrier
-        )
+        changes["peers"] = tuple(peer.told for peer in self.carriers if peer is not carrier)
         changes["word"] = self._word(carrier, bound)
         health = view.health if bound is not None and view.health.attachment_id == bound.id else probing.Health()
         health = probing.under(health, bound.id if bound is not None else "")
@@ -256,13 +257,16 @@ class Plane:
             carrier.shown_by_imds = False
             carrier.lacked_since = self.now if carrier.lacked_since is None else carrier.lacked_since
         since = carrier.lacked_since
-        lost_at = self.now if since is not None and self.now - since >= ANSWER_KEPT_BY_IMDS else None
+        lost_at = self.now if since is not None and self.now - since >= LACKED_FOR else None
         return {"shown_by_imds": carrier.shown_by_imds, "lost_by_imds_at": lost_at}
 
     def _sees_up(self, carrier: Carrier) -> tuple[str, ...]:
         health = carrier.observer.view.health
         is_up = health.state is probing.HealthState.UP
         return (sighting(health.attachment_id, self.target, Carry.ADDRESS),) if is_up else ()
+
+    def _claiming(self, carrier: Carrier) -> tuple[str, ...]:
+        return (str(self.target),) if carrier.decision.reason is Reason.ASSIGNING else ()
 
     def _word(self, carrier: Carrier, bound: Attachment | None) -> Word:
         before = carrier.observer.view.word

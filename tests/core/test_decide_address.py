@@ -577,9 +577,38 @@ def test_the_holder_mends_nothing_of_its_standing_eni_for_an_address() -> None:
     assert shown(decision) == "holder HELD_HERE R10"
 
 
+# Promises: EC2 accepted the address for somebody, but nobody sees it there yet.
+
+
+def promised(now: float) -> tuple[Peer, ...]:
+    """A peer behind this node in rank that EC2 has promised the address to."""
+    return (Peer("i-z", now, claiming=(str(ADDRESS),)),)
+
+
+def test_whoever_was_promised_the_address_is_waited_for() -> None:
+    """Also by those who come first: EC2 would take it away from there again.  The wait for ranks begins after it."""
+    mover = fallen(Mover())
+    decision = mover.see(10.1, "ec2:i-a probe:L", peers=promised(10.1))
+    assert (shown(decision), decision.detail) == ("doubt LATER R3", "i-z")
+    assert not decision.charged
+    assert mover.see(12.2, "ec2:i-a probe:L").write is not None, "it was not heard of for two seconds"
+
+
+def test_who_was_promised_another_address_is_not_waited_for() -> None:
+    """Each is a matter of its own."""
+    other = Peer("i-z", 10.1, claiming=(str(IPV6),))
+    assert fallen(Mover()).see(10.1, "ec2:i-a probe:L", peers=(other,)).write is not None
+
+
+def test_what_nobody_has_but_somebody_was_promised_is_not_claimed() -> None:
+    """EC2 would refuse it."""
+    decision = Mover().see(0.0, "ec2:absent", peers=promised(0.0))
+    assert (shown(decision), decision.detail) == ("claiming FREE_BUT_LATER R1", "i-z")
+
+
 # Several observers by their real decisions.
 
-SEEDS = 12
+SEEDS = 8
 targets = pytest.mark.parametrize("target", [ADDRESS, IPV6], ids=["IPv4", "IPv6"])
 
 
@@ -598,7 +627,7 @@ def survivors_move_once(target: Target, takes: float, lag: float, *, seed: int) 
 
 
 @targets
-@pytest.mark.parametrize(("takes", "lag"), [(0.0, 0.0), (0.0, 2.0), (1.2, 0.0), (1.2, 1.0), (3.0, 0.0), (3.0, 1.0)])
+@pytest.mark.parametrize(("takes", "lag"), [(0.0, 0.0), (0.0, 2.0), (1.2, 1.0), (1.8, 0.0), (3.0, 0.0), (7.0, 2.0)])
 def test_one_failure_is_one_move(target: Target, takes: float, lag: float) -> None:
     """However long EC2 takes to show it: two standbys never steal from each other."""
     for seed in range(SEEDS):

@@ -124,7 +124,9 @@ def sight(port: int, source: str) -> str:
 def test_the_word_says_who_holds_what_and_how_it_is(port: int, start: Start) -> None:
     """All that an asker needs in order to know whether it counts."""
     holds = {TARGET: Held("a1", "nft is missing"), OTHER_TARGET: Held("a2", leaving="spot")}
-    status = replace(SOUND, holds=holds, sees_up=("a3",), free_slots=2, serving=("i-c",), leaving=True, claiming=("10.0.0.7",))
+    status = replace(
+        SOUND, holds=holds, sees_up=("a3",), free_slots=2, serving=("i-c",), leaving=True, claiming=("10.0.0.7",)
+    )
     start(status=status)
     assert word(port) == {
         "name": "cluster",

@@ -10,15 +10,19 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 import pytest
 
 from floatingip.decide import Reason
+from floatingip.health import HealthState
 from floatingip.model import (
     ALLOCATION_TAG,
     OWNER_TAG,
+    STANDING_TAG,
     Address,
     Allocation,
     AllocationFacts,
     Attachment,
     AttachmentStatus,
+    Carry,
     Eni,
+    Extent,
     Identity,
     Instance,
     InstanceState,
@@ -33,6 +37,7 @@ from floatingip.model import (
 )
 from floatingip.peers import Answer, Held, Status
 from floatingip.settings import Settings
+from floatingip.standing import Standing
 from floatingip.telemetry import Log
 from floatingip.watch import FULL_FOR, Shared, Watch
 from tests.fakes.ec2 import FakeCloud, FakeEc2
@@ -419,6 +424,191 @@ def test_while_ec2_is_silent_imds_tells_what_to_carry(node: Make) -> None:
     plumbing = made.watch.plumbing()
     assert plumbing is not None
     assert plumbing.mac == MAC
+
+
+# Where the address moves between standing ENIs.
+
+OWN_MAC = "02:00:00:00:01:0b"
+
+
+def own(*addresses: IPv4Address, **changes: object) -> Eni:
+    """The standing ENI of this node."""
+    bound = Attachment("at-b", ME, 1, AttachmentStatus.ATTACHED)
+    tags = {OWNER_TAG: NAME, STANDING_TAG: ME}
+    made = Eni("eni-b", OWN_MAC, IPv4Address("10.0.0.61"), SUBNET.id, ZONE, bound, tags, secondary=addresses)
+    return replace(made, **changes)  # type: ignore[arg-type]  # the test names fields of Eni
+
+
+def others(*addresses: IPv4Address, **changes: object) -> Eni:
+    """The other node's standing ENI."""
+    bound = Attachment("at-a", OTHER, 1, AttachmentStatus.ATTACHED)
+    return own(
+        *addresses, id="eni-a", mac=MAC, attachment=bound, tags={OWNER_TAG: NAME, STANDING_TAG: OTHER}, **changes
+    )
+
+
+@pytest.fixture(name="mover")
+def _mover(node: Make) -> Callable[..., Node]:
+    """Make nodes whose standing ENI is there."""
+
+    def mover(target: Target = ADDRESS, standing: Standing | None = None) -> Node:
+        shared = Shared(IDENTITY, NAME, ("sg-1",), Carry.ADDRESS)
+        shared.standings[SUBNET.id] = standing or Standing(0.0, eni=own())
+        made = node(target, shared=shared, settings=Settings((ADDRESS, IPV6, ELASTIC), carry=Carry.ADDRESS))
+        made.watch.found_allocation(facts())
+        return made
+
+    return mover
+
+
+CARRIED = PlumbingReport(PlumbingState.SOUND)
+AHEAD = PlumbingReport(PlumbingState.SOUND, extent=Extent.AHEAD)
+
+
+def test_a_node_without_its_standing_eni_says_why_it_cannot_take_the_address(mover: Make) -> None:
+    """That is all that it needs: slots are a matter of the standing ENI, once."""
+    made = mover(standing=Standing(0.0, problem="its standing ENI eni-b is being attached"))
+    assert made.watch.obstacle() == "its standing ENI eni-b is being attached"
+    assert made.watch.impossible() == ""
+    assert made.shared.free_slots() == 0
+    made.shared.standings.clear()
+    assert made.watch.obstacle() == "its standing ENI is not known yet"
+    made.shared.standings[SUBNET.id] = Standing(0.0, eni=own())
+    made.shared.instances[ME] = instance(ME, 1, 2)
+    made.shared.slots = 3
+    assert made.watch.obstacle() == ""
+    assert made.shared.free_slots() is None
+
+
+def test_a_standing_eni_that_takes_no_more_addresses_is_an_obstacle_for_a_while(mover: Make) -> None:
+    """EC2 said so; whoever has the address already has it."""
+    made = mover()
+    made.shared.is_full(made.watch.now)
+    assert made.watch.obstacle() == "EC2 gives its standing ENI no more addresses"
+    made.looked(own(ADDRESS))
+    assert made.watch.obstacle() == ""
+
+
+def test_only_permissions_that_a_move_needs_keep_a_node_from_it(mover: Make) -> None:
+    """The standing ENI is attached already."""
+    made = mover()
+    made.shared.denied = ("ec2:AttachNetworkInterface",)
+    assert made.watch.obstacle() == ""
+    made.shared.denied = ("ec2:AssignPrivateIpAddresses",)
+    assert "ec2:AssignPrivateIpAddresses" in made.watch.obstacle()
+
+
+@pytest.mark.parametrize("holder", [own, others], ids=["here", "elsewhere"])
+def test_the_address_is_plumbed_on_the_own_standing_eni(mover: Make, holder: Callable[..., Eni]) -> None:
+    """Ahead of the address, too; never on the link of the ENI that has it now."""
+    made = mover()
+    made.looked(holder(ADDRESS))
+    plumbing = made.watch.plumbing()
+    assert plumbing is not None
+    assert (plumbing.address, plumbing.mac) == (ADDRESS, OWN_MAC)
+
+
+def test_before_the_own_standing_eni_is_there_nothing_can_be_plumbed(mover: Make) -> None:
+    """EC2 has answered: what IMDS shows of another link counts no more."""
+    made = mover(standing=Standing(0.0, problem="its standing ENI is being created"))
+    made.looked(others(ADDRESS))
+    assert made.watch.plumbing() is None
+
+
+def test_an_elastic_ip_is_carried_by_the_private_address_that_it_is_associated_with(mover: Make) -> None:
+    """Not by the primary one of whatever ENI has it."""
+    made = mover(ELASTIC)
+    assert made.watch.plumbing() is None
+    private = IPv4Address("10.0.0.70")
+    made.looked(others(private, elastic={private: ELASTIC.id}))
+    plumbing = made.watch.plumbing()
+    assert plumbing is not None
+    assert (plumbing.address, plumbing.mac) == (private, OWN_MAC)
+    assert made.probed == [private]
+
+
+def test_what_is_seen_up_is_told_with_the_address(mover: Make) -> None:
+    """An attachment of a standing ENI may have several."""
+    made = mover()
+    made.looked(others(ADDRESS))
+    made.watch.health = replace(made.watch.health, state=HealthState.UP)
+    assert made.watch.sees_up() == f"at-a/{ADDRESS}"
+
+
+def test_an_address_that_was_just_assigned_is_a_burden_before_ec2_shows_it(mover: Make) -> None:
+    """Or a node would take all of a dead holder's addresses at the same moment."""
+    made = mover()
+    made.looked(None)
+    assert made.step() == Reason.FREE.name
+    assert made.watch.burdens()
+
+
+def lacking(made: Node, *answers: frozenset[Address]) -> float | None:
+    """What the watch believes after these answers of IMDS, a second apart."""
+    for at, addresses in enumerate(answers):
+        made.watch.found_addresses(OWN_MAC, addresses, float(at))
+    return made.watch._view((), 0).lost_by_imds_at
+
+
+HAS, LACKS = frozenset({ADDRESS, IPv4Address("10.0.0.61")}), frozenset({IPv4Address("10.0.0.61")})
+
+
+def holding(made: Node) -> Node:
+    """The address is on this node's link."""
+    made.looked(own(ADDRESS))
+    made.watch.reconciled(CARRIED)
+    return made
+
+
+def test_three_answers_of_imds_without_the_address_mean_that_it_is_lost(mover: Make) -> None:
+    """But only if it was shown before: IMDS is late with what is new."""
+    assert lacking(holding(mover()), HAS, LACKS, LACKS) is None
+    assert lacking(holding(mover()), HAS, LACKS, LACKS, LACKS) == 3.0
+    assert lacking(holding(mover()), LACKS, LACKS, LACKS, LACKS) is None
+    assert lacking(holding(mover()), HAS, LACKS, LACKS, HAS, LACKS, LACKS) is None
+
+
+def test_an_address_that_comes_anew_has_not_been_shown_by_imds_yet(mover: Make) -> None:
+    """What IMDS showed the last time is no promise."""
+    made = holding(mover())
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
+    made.watch.reconciled(AHEAD)
+    made.watch.reconciled(CARRIED)
+    assert lacking(made, LACKS, LACKS, LACKS) is None
+
+
+def test_imds_is_asked_only_about_an_address_that_could_be_taken_silently(mover: Make, node: Make) -> None:
+    """Where it is here; with an ENI that moves, its link tells."""
+    made = mover()
+    made.looked(own(ADDRESS))
+    assert made.watch.mac_at_risk() == ""
+    made.watch.reconciled(CARRIED)
+    assert made.watch.mac_at_risk() == OWN_MAC
+    made.watch.reconciled(AHEAD)
+    assert made.watch.mac_at_risk() == ""
+    other = node()
+    other.looked(eni(holder=ME))
+    other.watch.reconciled(CARRIED)
+    assert other.watch.mac_at_risk() == ""
+
+
+def test_what_imds_says_of_another_interface_means_nothing(mover: Make) -> None:
+    """The node's primary one, for example."""
+    made = holding(mover())
+    lacking(made, HAS)
+    for at in range(3):
+        made.watch.found_addresses(IDENTITY.mac, LACKS, float(at))
+    assert made.watch._view((), 0).lost_by_imds_at is None
+
+
+def test_a_holder_that_started_while_ec2_is_silent_can_still_lose_the_address(mover: Make) -> None:
+    """IMDS told it what to carry, and is asked whether that is so still: nobody else can tell."""
+    made = mover()
+    made.shared.standings.clear()
+    made.watch.found_interface(Interface(OWN_MAC, ip_network("10.0.0.0/24")))
+    made.watch.reconciled(CARRIED)
+    assert made.watch.mac_at_risk() == OWN_MAC
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
 
 
 # What is probed.

@@ -1,0 +1,465 @@
+"""The threads around the deciding one: the kernel is kept as it should be, neighbours are told, IMDS is asked."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+import pytest
+
+from floatingip import threads
+from floatingip.errors import HostError, MetadataError
+from floatingip.model import (
+    Address,
+    Extent,
+    Identity,
+    Interface,
+    Notice,
+    Plumbing,
+    PlumbingReport,
+    PlumbingState,
+    ProbeOutcome,
+    ProbeResult,
+    Target,
+)
+from floatingip.threads import Backoff, HostKeeper, MetadataLoop, ProbeLoop, Wanted
+
+ONE, TWO, THREE = (IPv4Address(f"10.0.0.{last}") for last in (100, 101, 102))
+MAC = "02:00:00:00:00:64"
+PATIENCE = 5.0
+"""Seconds until something that should happen at once counts as not happening."""
+
+
+def plumbing(address: Address = ONE) -> Plumbing:
+    """What a node needs for the address."""
+    return Plumbing(address, MAC, IPv4Address("10.0.0.1"), "02:00:00:00:00:0b", 840, 900, 0x40, 0x70)
+
+
+@dataclass
+class Kernel:
+    """A node's kernel: what it has of each address, and what was done, oldest first."""
+
+    has_link: bool = True
+    error: str = ""
+    carried: set[Address] = field(default_factory=set)
+    done: "queue.SimpleQueue[tuple[str, Address]]" = field(default_factory=queue.SimpleQueue)
+    extents: list[Extent] = field(default_factory=list)
+    wakes: list[Callable[[], None]] = field(default_factory=list)
+
+    def plumb(self, plumbing: Plumbing, extent: Extent) -> PlumbingReport:
+        """See `ports.Host`."""
+        self.done.put(("plumb", plumbing.address))
+        self.extents.append(extent)
+        if self.error:
+            raise HostError(self.error)
+        if not self.has_link:
+            return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
+        if extent is not Extent.ALL:
+            return PlumbingReport(PlumbingState.SOUND, extent=Extent.AHEAD)
+        repaired = () if plumbing.address in self.carried else ("address",)
+        self.carried.add(plumbing.address)
+        return PlumbingReport(PlumbingState.SOUND, repaired)
+
+    def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
+        """See `ports.Host`."""
+        self.done.put(("unplumb", plumbing.address))
+        return ()
+
+    def announce(self, plumbing: Plumbing) -> None:
+        """See `ports.Host`."""
+        self.done.put(("announce", plumbing.address))
+
+    def route_probes(self, plumbing: Plumbing) -> None:
+        """See `ports.Host`."""
+        self.done.put(("route", plumbing.address))
+
+    def unroute_probes(self, plumbing: Plumbing) -> None:
+        """See `ports.Host`."""
+        self.done.put(("unroute", plumbing.address))
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """See `ports.Host`."""
+        self.wakes.append(wake)
+
+    def until(self, verb: str, address: Address = ONE) -> list[tuple[str, Address]]:
+        """What was done until this; it is a failure if it is not done."""
+        seen: list[tuple[str, Address]] = []
+        while not seen or seen[-1] != (verb, address):
+            seen.append(self.done.get(timeout=PATIENCE))
+        return seen
+
+
+@pytest.fixture(name="quick")
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pauses are short, but for the checks that no event asks for."""
+    monkeypatch.setattr(threads, "SETTLE_EVENTS", 0.001)
+    monkeypatch.setattr(threads, "ANNOUNCE_EVERY", 0.005)
+    monkeypatch.setattr(threads, "ANNOUNCED_FOR", 0.05)
+    monkeypatch.setattr(threads, "METADATA_EVERY", 0.001)
+    monkeypatch.setattr(threads, "NOTICE_EVERY", 0.005)
+
+
+@pytest.fixture(name="kernel")
+def _kernel() -> Kernel:
+    return Kernel()
+
+
+Reports = queue.SimpleQueue[tuple[Target, PlumbingReport]]
+
+
+@pytest.fixture(name="reports")
+def _reports() -> Reports:
+    """What the keeper told."""
+    return queue.SimpleQueue()
+
+
+@pytest.fixture(name="keeper")
+def _keeper(kernel: Kernel, reports: Reports, quick: None) -> Iterator[HostKeeper]:
+    keeper = HostKeeper(kernel, lambda target, report: reports.put((target, report)))
+    keeper.start()
+    yield keeper
+    keeper.end(PATIENCE)
+
+
+# The kernel.
+
+
+def test_what_is_wanted_is_plumbed_at_once_and_told(keeper: HostKeeper, kernel: Kernel, reports: Reports) -> None:
+    """To the extent that is wanted."""
+    keeper.want(ONE, Wanted(plumbing(), Extent.ALL))
+    assert reports.get(timeout=PATIENCE) == (ONE, PlumbingReport(PlumbingState.SOUND, ("address",)))
+    assert kernel.extents[0] is Extent.ALL
+
+
+def test_another_extent_is_brought_about_at_once(keeper: HostKeeper, kernel: Kernel, reports: Reports) -> None:
+    """A claim that EC2 accepted does not wait for the next check."""
+    keeper.want(ONE, Wanted(plumbing(), Extent.AHEAD))
+    assert not reports.get(timeout=PATIENCE)[1].carries
+    keeper.want(ONE, Wanted(plumbing(), Extent.ALL))
+    assert reports.get(timeout=PATIENCE)[1].carries
+
+
+def test_a_node_that_is_ready_ahead_of_the_address_probes_by_the_gateway(keeper: HostKeeper, kernel: Kernel) -> None:
+    """And one that carries it does not; what is there ahead is not removed again."""
+    keeper.want(ONE, Wanted(plumbing(), Extent.AHEAD))
+    assert kernel.until("route") == [("plumb", ONE), ("route", ONE)]
+    keeper.want(ONE, Wanted(plumbing(), Extent.ALL))
+    assert ("unplumb", ONE) not in kernel.until("unroute")
+
+
+def test_without_the_link_what_is_left_of_it_is_removed(keeper: HostKeeper, kernel: Kernel) -> None:
+    """Rules and routes outlive their link."""
+    kernel.has_link = False
+    keeper.want(ONE, Wanted(plumbing(), Extent.AHEAD))
+    assert kernel.until("route") == [("plumb", ONE), ("unplumb", ONE), ("route", ONE)]
+
+
+def test_where_nothing_should_be_nothing_is_plumbed(keeper: HostKeeper, kernel: Kernel) -> None:
+    """Whether or not the link is there."""
+    keeper.want(ONE, Wanted(plumbing(), Extent.NOTHING))
+    assert kernel.until("route") == [("unplumb", ONE), ("route", ONE)]
+
+
+def test_a_netlink_event_has_everything_looked_at(keeper: HostKeeper, kernel: Kernel, reports: Reports) -> None:
+    """Somebody removed something: it is back at once."""
+
+    def wait_for_repair() -> None:
+        missing = {ONE, TWO}
+        while missing:
+            target, report = reports.get(timeout=PATIENCE)
+            missing -= {target} if report.repaired else set()
+
+    for address in (ONE, TWO):
+        keeper.want(address, Wanted(plumbing(address), Extent.ALL))
+    wait_for_repair()
+    kernel.carried.clear()
+    kernel.wakes[0]()
+    wait_for_repair()
+    assert kernel.carried == {ONE, TWO}
+
+
+def test_what_the_kernel_refuses_is_told_as_the_problem(keeper: HostKeeper, kernel: Kernel, reports: Reports) -> None:
+    """Once, until it changes."""
+    kernel.error = "nft is missing"
+    keeper.want(ONE, Wanted(plumbing(), Extent.ALL))
+    assert "nft is missing" in reports.get(timeout=PATIENCE)[1].problem
+    kernel.wakes[0]()
+    kernel.until("plumb")
+    kernel.error = ""
+    kernel.wakes[0]()
+    assert reports.get(timeout=PATIENCE)[1].problem == ""
+
+
+def test_another_plumbing_for_the_same_address_ends_the_former(keeper: HostKeeper, kernel: Kernel) -> None:
+    """Of an Elastic IP that has another private address now."""
+    keeper.want(ONE, Wanted(plumbing(ONE), Extent.ALL))
+    kernel.until("plumb", ONE)
+    keeper.want(ONE, Wanted(plumbing(TWO), Extent.ALL))
+    assert ("unplumb", ONE) in kernel.until("plumb", TWO)
+
+
+def test_at_the_end_no_probe_route_is_left(kernel: Kernel, quick: None) -> None:
+    """The plumbing of a holder stays, and goes on serving."""
+    keeper = HostKeeper(kernel, lambda target, report: None)
+    keeper.start()
+    keeper.want(ONE, Wanted(plumbing(), Extent.AHEAD))
+    kernel.until("route")
+    keeper.end(PATIENCE)
+    assert ("unplumb", ONE) not in kernel.until("unroute")
+
+
+def due(keeper: HostKeeper, *, everything: bool) -> list[Target]:
+    """The addresses that are looked at now."""
+    return [target for target, _ in keeper._due(everything=everything)]
+
+
+def waiting(*addresses: Address) -> HostKeeper:
+    """A keeper that was never started, with some wanted addresses that it has looked at."""
+    keeper = HostKeeper(Kernel(), lambda target, report: None)
+    for address in addresses:
+        keeper.want(address, Wanted(plumbing(address), Extent.ALL))
+        keeper._keep(address, keeper._wanted[address])
+    return keeper
+
+
+def test_without_events_one_address_is_looked_at_after_the_other() -> None:
+    """Each in its turn: fifty of them must not cost fifty looks a second."""
+    keeper = waiting(ONE, TWO, THREE)
+    assert [due(keeper, everything=False) for _ in range(6)] == [[ONE], [TWO], [THREE]] * 2
+
+
+def test_an_address_with_a_problem_is_looked_at_each_time() -> None:
+    """It may be over."""
+    keeper = waiting(ONE, TWO, THREE)
+    keeper._kept[TWO].report = PlumbingReport(PlumbingState.UNSOUND, problem="carrier")
+    assert [due(keeper, everything=False) for _ in range(3)] == [[ONE, TWO], [TWO], [TWO, THREE]]
+
+
+def test_after_an_event_what_is_wanted_anew_comes_first() -> None:
+    """A takeover does not wait for forty-nine other addresses."""
+    keeper = waiting(ONE, TWO, THREE)
+    keeper.want(THREE, Wanted(plumbing(THREE), Extent.AHEAD))
+    assert due(keeper, everything=True) == [THREE, ONE, TWO]
+
+
+# The neighbours.
+
+
+def test_an_address_that_came_is_announced_again_and_again_for_a_while(keeper: HostKeeper, kernel: Kernel) -> None:
+    """EC2 drops what is announced before it has moved the address; then it ends."""
+    keeper.want(ONE, Wanted(plumbing(), Extent.ALL))
+    for _ in range(3):
+        kernel.until("announce")
+    keeper.want(TWO, Wanted(plumbing(TWO), Extent.ALL))
+    kernel.until("announce", TWO)
+    keeper.end(PATIENCE)
+    while not kernel.done.empty():
+        last = kernel.done.get()
+    assert last[0] == "unroute", "nothing is announced for ever"
+
+
+def test_an_address_is_announced_again_on_request(keeper: HostKeeper, kernel: Kernel) -> None:
+    """When EC2 shows that it has moved."""
+    kernel.carried.add(ONE)
+    keeper.want(ONE, Wanted(plumbing(), Extent.ALL))
+    assert kernel.done.get(timeout=PATIENCE) == ("plumb", ONE)
+    keeper.announce(ONE)
+    kernel.until("announce")
+
+
+def test_an_address_that_is_not_here_is_never_announced(keeper: HostKeeper, kernel: Kernel) -> None:
+    """Neither where it is only expected, nor one that nobody knows."""
+    keeper.want(ONE, Wanted(plumbing(), Extent.AHEAD))
+    kernel.until("route")
+    keeper.announce(ONE)
+    keeper.announce(TWO)
+    keeper.want(THREE, Wanted(plumbing(THREE), Extent.ALL))
+    assert ("announce", ONE) not in kernel.until("announce", THREE)
+    assert ("announce", ONE) not in kernel.until("announce", THREE)
+
+
+# IMDS.
+
+
+@dataclass
+class Imds:
+    """An IMDS that says what the test says."""
+
+    addresses: dict[str, frozenset[Address]] = field(default_factory=dict)
+    told: Notice | None = None
+    fails: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
+    asked: "queue.SimpleQueue[str]" = field(default_factory=queue.SimpleQueue)
+
+    def identity(self) -> Identity:
+        """See `ports.Metadata`."""
+        raise NotImplementedError
+
+    def interface_with(self, address: Address) -> Interface | None:
+        """See `ports.Metadata`."""
+        raise NotImplementedError
+
+    def addresses_of(self, mac: str) -> frozenset[Address] | None:
+        """See `ports.Metadata`."""
+        self._ask(mac)
+        if self.fails:
+            raise MetadataError("no answer")
+        return self.addresses.get(mac)
+
+    def notice(self) -> Notice | None:
+        """See `ports.Metadata`."""
+        self._ask("notice")
+        return self.told
+
+    def _ask(self, what: str) -> None:
+        self.asked.put(what)
+        if self.over.is_set():
+            threading.Event().wait()  # the loop has no end, and is a daemon
+
+
+@dataclass
+class Asked:
+    """What a loop of questions to an IMDS found."""
+
+    imds: Imds = field(default_factory=lambda: Imds({MAC: frozenset({ONE})}))
+    macs: frozenset[str] = frozenset({MAC})
+    found: "queue.SimpleQueue[tuple[str, frozenset[Address] | None, float]]" = field(default_factory=queue.SimpleQueue)
+    noticed: "queue.SimpleQueue[Notice | None]" = field(default_factory=queue.SimpleQueue)
+    failed: "queue.SimpleQueue[MetadataError]" = field(default_factory=queue.SimpleQueue)
+
+    def start(self) -> None:
+        """Begin."""
+        loop = MetadataLoop(
+            self.imds, lambda: self.macs, lambda *found: self.found.put(found), self.noticed.put, self.failed.put
+        )
+        loop.start()
+
+
+@pytest.fixture(name="asked")
+def _asked(quick: None) -> Iterator[Asked]:
+    asked = Asked()
+    yield asked
+    asked.imds.over.set()
+
+
+def test_the_addresses_of_an_interface_at_risk_are_asked_for_again_and_again(asked: Asked) -> None:
+    """With the time of the question: an answer speaks of no later one."""
+    before = time.monotonic()
+    asked.start()
+    first, second = (asked.found.get(timeout=PATIENCE) for _ in range(2))
+    assert first[:2] == second[:2] == (MAC, frozenset({ONE}))
+    assert before <= first[2] < second[2] <= time.monotonic()
+
+
+def test_an_interface_that_imds_does_not_show_is_an_answer(asked: Asked) -> None:
+    """Not an error: it has no addresses."""
+    asked.macs = frozenset({"02:00:00:00:00:99"})
+    asked.start()
+    assert asked.found.get(timeout=PATIENCE)[1] is None
+
+
+def test_a_notice_is_told_and_so_is_its_end(asked: Asked) -> None:
+    """A rebalance recommendation may be withdrawn."""
+    asked.imds.told = Notice("spot", "terminate at 12:00")
+    asked.start()
+    assert asked.noticed.get(timeout=PATIENCE) == asked.imds.told
+    asked.imds.told = None
+    while asked.noticed.get(timeout=PATIENCE) is not None:
+        pass
+
+
+def test_without_anything_at_risk_imds_is_only_asked_for_notices(asked: Asked) -> None:
+    """With an ENI that moves, its link tells."""
+    asked.macs = frozenset()
+    asked.start()
+    assert {asked.imds.asked.get(timeout=PATIENCE) for _ in range(3)} == {"notice"}
+
+
+def test_an_imds_that_does_not_answer_is_no_answer_and_told_once(asked: Asked) -> None:
+    """Until it has answered again."""
+    asked.imds.fails = True
+    asked.start()
+    for _ in range(3):
+        assert asked.imds.asked.get(timeout=PATIENCE) == MAC
+    assert asked.found.empty()
+    assert asked.failed.qsize() == 1
+    asked.imds.fails = False
+    asked.found.get(timeout=PATIENCE)
+    asked.noticed.get(timeout=PATIENCE)
+    asked.imds.fails = True
+    asked.failed.get(timeout=PATIENCE)
+    asked.failed.get(timeout=PATIENCE)
+
+
+# Probes.
+
+
+class Script:
+    """A prober of which comes what the test says, one result after the other, and then nothing."""
+
+    def __init__(self, *outcomes: ProbeOutcome) -> None:
+        self.pauses: queue.SimpleQueue[float] = queue.SimpleQueue()
+        self.sent: queue.SimpleQueue[float] = queue.SimpleQueue()
+        self._outcomes = list(outcomes)
+
+    def send(self) -> None:
+        """See `ports.Prober`."""
+        self.sent.put(time.monotonic())
+
+    def collect(self, until: float) -> list[ProbeResult]:
+        """See `ports.Prober`."""
+        now = time.monotonic()
+        self.pauses.put(until - now)
+        if not self._outcomes:
+            threading.Event().wait()  # the loop is a daemon
+        return [ProbeResult(now, now, self._outcomes.pop(0))]
+
+
+def test_a_probe_loop_sends_nothing_until_it_is_on() -> None:
+    """A node that carries the address would only hear itself."""
+    prober, results = Script(ProbeOutcome.ANSWERED), queue.SimpleQueue[ProbeResult]()
+    loop = ProbeLoop(prober, 100.0, 50.0, results.put)
+    loop.start()
+    assert prober.sent.empty()
+    loop.switch(on=True)
+    assert results.get(timeout=PATIENCE).outcome is ProbeOutcome.ANSWERED
+    assert prober.sent.qsize() == 1
+
+
+def test_a_probe_loop_that_is_stopped_ends(quick: None) -> None:
+    """Whether or not it was on."""
+    before = threading.active_count()
+    prober = Script()
+    loop = ProbeLoop(prober, 100.0, 50.0, lambda result: None)
+    loop.start()
+    loop.stop()
+    deadline = time.monotonic() + PATIENCE
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert threading.active_count() <= before
+    assert prober.sent.empty()
+
+
+def test_a_lost_probe_speeds_up_probing_until_one_is_answered() -> None:
+    """By the result itself; that this node could not even send says nothing of the holder."""
+    lost, failed, answered = ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE, ProbeOutcome.ANSWERED
+    prober = Script(lost, failed, answered)
+    loop = ProbeLoop(prober, 100.0, 50.0, lambda result: None)
+    loop.start()
+    loop.switch(on=True)
+    pauses = [prober.pauses.get(timeout=PATIENCE) for _ in range(4)]
+    assert [pause > 75 for pause in pauses] == [True, False, False, True]
+
+
+# Backoff.
+
+
+def test_pauses_grow_up_to_the_longest_and_begin_anew() -> None:
+    """With some chance in each, so that agents do not retry together."""
+    backoff = Backoff(0.5)
+    for expected in (0.5, 1.0, 2.0, 4.0, 5.0, 5.0):
+        assert 0.8 * expected <= backoff.pause(5.0) <= 1.2 * expected
+    backoff.reset()
+    assert backoff.pause(5.0) <= 0.6

@@ -1,0 +1,197 @@
+"""One EC2 write at a time: what was accepted, what came of the rest, and when it is time for the next one."""
+
+import io
+import queue
+import time
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+from floatingip import writes
+from floatingip.errors import (
+    AddressTaken,
+    CloudError,
+    CloudUnavailable,
+    Denied,
+    LookAgain,
+    NoFreeSlot,
+    TokenSpent,
+)
+from floatingip.model import STANDING_TAG, Eni, Target
+from floatingip.telemetry import Log
+from floatingip.writer import BACKOFF_DENIED, BACKOFF_FIRST, Making, Writer
+from floatingip.writes import Assign, AssignAny, Associate, Attach, Create, Delete, Detach, Tag, Unassign, Write
+from tests.fakes.ec2 import FakeCloud, FakeEc2
+
+ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100")
+PATIENCE = 5.0
+"""Seconds until something that should happen at once counts as not happening."""
+
+
+class Failing(FakeCloud):
+    """An EC2 that answers what the test says."""
+
+    error: CloudError | None = None
+
+    def _call(self, action: str) -> None:
+        super()._call(action)
+        if self.error is not None:
+            raise self.error
+
+
+class Desk:
+    """A writer for a worker of a small VPC, and what it posted and said."""
+
+    def __init__(self) -> None:
+        self.ec2 = FakeEc2()
+        self.subnet = self.ec2.add_subnet("10.0.0.0/24", "2001:db8:0:1::/64")
+        self.me = self.ec2.add_instance("10.0.0.10", self.subnet)
+        self.cloud = Failing(self.ec2, ("sg-1",))
+        self.eni = self.cloud.create_eni(None, self.subnet, {STANDING_TAG: self.me}, "standing")
+        self.inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.log = io.StringIO()
+        self.full_at: list[float] = []
+        self.writer = Writer(self.cloud, self.me, self.inbox.put, Log(self.log), self.full_at.append)
+
+    def write(self, write: Write, target: Target | None = ADDRESS, error: CloudError | None = None) -> None:
+        """Make the write, and take what came of it."""
+        self.cloud.error = error
+        self.writer.begin(write, Making(target, self.subnet, {STANDING_TAG: self.me}, "token", frozenset({0, 1})))
+        under_way = [self.writer.writing]
+        self.inbox.get(timeout=PATIENCE)()
+        assert [*under_way, self.writer.writing] == [True, False]
+        self.cloud.error = None
+
+    def shown(self) -> Eni:
+        """The ENI as EC2 shows it."""
+        return self.ec2.state.enis[self.eni.id]
+
+
+@pytest.fixture(name="desk")
+def _desk() -> Desk:
+    return Desk()
+
+
+def test_each_write_is_the_call_that_it_names(desk: Desk) -> None:
+    """With what it names; the device index is one that is not taken."""
+    eni_id = desk.eni.id
+    allocation_id = desk.ec2.allocate("203.0.113.100")
+    desk.write(Attach(eni_id))
+    attachment = desk.shown().attachment
+    assert attachment is not None
+    assert (attachment.instance_id, attachment.device_index) == (desk.me, 2)
+    desk.write(Assign(eni_id, ADDRESS))
+    desk.write(Assign(eni_id, IPV6))
+    desk.write(AssignAny(eni_id))
+    assert (desk.shown().secondary[0], desk.shown().ipv6s) == (ADDRESS, (IPV6,))
+    private = desk.shown().secondary[1]
+    desk.write(Associate(allocation_id, eni_id, private))
+    assert desk.shown().elastic == {private: allocation_id}
+    desk.write(Unassign(eni_id, ADDRESS))
+    desk.write(Unassign(eni_id, IPV6))
+    assert (desk.shown().secondary, desk.shown().ipv6s) == ((private,), ())
+    desk.write(Tag(eni_id, "floatingip/moves", "R4@1/a"))
+    assert desk.shown().tags["floatingip/moves"] == "R4@1/a"
+    desk.write(writes.SetGroups(eni_id, ("sg-2",)))
+    assert desk.shown().security_groups == ("sg-2",)
+    desk.write(Detach(attachment.id))
+    desk.write(Delete(eni_id))
+    assert eni_id not in desk.ec2.state.enis
+
+
+def test_a_reassignment_is_one_only_if_the_write_says_so(desk: Desk) -> None:
+    """Otherwise what another ENI has stays there."""
+    other = desk.cloud.create_eni(None, desk.subnet, {}, "other")
+    desk.ec2.assign(other.id, ADDRESS, reassign=False)
+    desk.write(Assign(desk.eni.id, ADDRESS))
+    assert desk.shown().secondary == ()
+    desk.write(Assign(desk.eni.id, ADDRESS, reassign=True))
+    assert desk.shown().secondary == (ADDRESS,)
+
+
+def test_what_is_created_for_no_target_has_some_address_and_its_tags(desk: Desk) -> None:
+    """A standing ENI."""
+    desk.write(Create(), target=None)
+    (made,) = (eni for eni in desk.ec2.state.enis.values() if eni.tags and eni.id != desk.eni.id)
+    assert made.tags == {STANDING_TAG: desk.me}
+    assert desk.subnet.network_of(made.address) is not None
+
+
+def test_the_last_write_that_ec2_accepted_is_remembered_until_the_next_one_begins(desk: Desk) -> None:
+    """A write that fails is not one that was accepted, and neither is the one before it any more."""
+    claim = Assign(desk.eni.id, ADDRESS, reassign=True)
+    before = time.monotonic()
+    desk.write(claim)
+    assert desk.writer.accepted == claim
+    assert before <= desk.writer.wrote_at <= time.monotonic()
+    for error in (CloudUnavailable("throttled"), LookAgain("moved"), Denied("ec2:AssignPrivateIpAddresses")):
+        desk.write(claim, error=error)
+        assert desk.writer.accepted is None
+
+
+def test_a_failed_write_counts_as_written(desk: Desk) -> None:
+    """Nobody knows what came of a timeout: EC2 is asked before the next one."""
+    before = time.monotonic()
+    desk.write(Assign(desk.eni.id, ADDRESS), error=CloudUnavailable("no answer"))
+    assert desk.writer.wrote_at >= before
+
+
+@pytest.mark.parametrize(
+    ("error", "write", "pause", "is_final"),
+    [
+        (CloudUnavailable("throttled"), Assign("eni-1", ADDRESS), BACKOFF_FIRST, False),
+        (LookAgain("moved"), Assign("eni-1", ADDRESS), 0.0, False),
+        (LookAgain("in use"), Create(), BACKOFF_FIRST, False),
+        (TokenSpent("spent"), Create(), 0.0, False),
+        (AddressTaken("associated"), Associate("eipalloc-1", "eni-1", ADDRESS), BACKOFF_FIRST, False),
+        (NoFreeSlot("full"), Assign("eni-1", ADDRESS), 0.0, False),
+        (Denied("ec2:AttachNetworkInterface"), Attach("eni-1"), BACKOFF_DENIED, True),
+        (CloudError("bad input"), Attach("eni-1"), BACKOFF_FIRST, True),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_the_next_write_waits_as_long_as_the_error_asks_for(
+    desk: Desk, error: CloudError, write: Write, pause: float, is_final: bool
+) -> None:
+    """A lost race not at all: the next look shows it.  What waiting does not mend is kept, and told."""
+    desk.write(write, error=error)
+    waits = max(0.0, desk.writer.retry_at - desk.writer.wrote_at)
+    assert 0.8 * pause <= waits <= 1.2 * pause
+    assert desk.writer.final == (error if is_final else None)
+
+
+def test_failures_in_a_row_wait_longer_and_longer_until_one_succeeds(desk: Desk) -> None:
+    """Agents that failed together do not hammer EC2 together."""
+    waits = []
+    for error in (CloudUnavailable("throttled"), CloudUnavailable("throttled"), None, CloudUnavailable("throttled")):
+        desk.write(Assign(desk.eni.id, ADDRESS), error=error)
+        waits.append(desk.writer.retry_at - desk.writer.wrote_at)
+    assert waits[1] > 1.2 * BACKOFF_FIRST
+    assert waits[3] <= 1.2 * BACKOFF_FIRST
+
+
+def test_a_full_instance_is_told_to_the_node(desk: Desk) -> None:
+    """It concerns all of its addresses."""
+    desk.write(Attach(desk.eni.id), error=NoFreeSlot("AttachmentLimitExceeded"))
+    assert len(desk.full_at) == 1
+
+
+def test_what_does_not_change_is_said_once(desk: Desk) -> None:
+    """Not with each retry, and again after a success."""
+    claim, told = Assign(desk.eni.id, ADDRESS), CloudUnavailable("throttled")
+    for error in (told, told, None, told):
+        desk.write(claim, error=error)
+    assert desk.log.getvalue().count("throttled") == 2
+    denied = Denied("ec2:AssignPrivateIpAddresses")
+    for _ in range(3):
+        desk.write(claim, error=denied)
+    assert desk.log.getvalue().count("IAM denies") == 1
+
+
+def test_a_success_ends_what_was_final(desk: Desk) -> None:
+    """The permission came meanwhile."""
+    desk.write(Assign(desk.eni.id, ADDRESS), error=Denied("ec2:AssignPrivateIpAddresses"))
+    assert desk.writer.final is not None
+    desk.write(Assign(desk.eni.id, ADDRESS))
+    assert desk.writer.final is None
