@@ -68,6 +68,9 @@ TICK = 0.25
 ATTACH_GIVES_UP = 20.0
 """Seconds without any answer of EC2 after which ``attach`` leaves the rest to ``observe``."""
 
+AHEAD_GIVES_UP = 60.0
+"""Seconds after which ``attach`` leaves it to ``observe`` to prepare this node for what another one holds."""
+
 UNSOUND_ATTACH_ENDS = 5.0
 """Seconds for which ``attach`` tries to plumb what it holds before it leaves that to ``observe``, which reports it."""
 
@@ -261,6 +264,9 @@ class Agent:
         decision = watch.decision
         if watch.final is not None:
             return watch.final
+        refused = [upkeep.writer.final for upkeep in self._upkeeps.values() if upkeep.writer.final is not None]
+        if refused and watch.attachment() is None:
+            return refused[0]
         if decision.state is State.REFUSED:
             hint = "free it there or choose another address"
             return AddressTaken(f"{watch.target}: {decision.sentence}", hint)
@@ -291,11 +297,18 @@ class Agent:
         held = (AttachmentStatus.ATTACHING, AttachmentStatus.ATTACHED)
         if attachment is None or attachment.instance_id == self._me.instance_id or attachment.status not in held:
             return False
-        return self._is_ready_ahead(watch)
+        return self._is_ready_ahead(watch, now)
 
-    def _is_ready_ahead(self, watch: Watch) -> bool:
-        """All that a later takeover would need to find on this node is there."""
-        return self._settings.carry is Carry.ENI or (watch.is_plumbed_ahead() and not watch.obstacle())
+    def _is_ready_ahead(self, watch: Watch, now: float) -> bool:
+        """All that a later takeover would need to find on this node is there, or does not come."""
+        if self._settings.carry is Carry.ENI:
+            return True
+        lacks = watch.obstacle() or ("" if watch.is_plumbed_ahead() else "it is not plumbed yet")
+        if lacks and now - self._started_at > AHEAD_GIVES_UP:
+            said = "this node could not take the address over; the observer goes on trying"
+            self._log.error("attach", said, address=watch.target, problem=lacks)
+            return True
+        return not lacks
 
     # The loop.
 
