@@ -572,6 +572,9 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
     who, word, health = attachment.instance_id, view.word, view.health
     if not health.in_doubt:
         peace = owner.asked_at + LOOK_IN_PEACE
+        if health.recovered_at is not None and owner.asked_at < health.recovered_at:
+            # Somebody else may have taken it over: the next failure would be the new holder's, and is judged by that.
+            peace = view.now
         if health.state is not HealthState.UP:
             return Decision(State.STANDBY, Reason.SETTLING, "R6", peace, detail=who)
         healthy_for = view.now - max(health.changed_at, memory.attachment_since)

@@ -83,6 +83,9 @@ EVICTED_AT_MOST = 10.0
 ENDS_WITHIN = 0.5
 """Seconds for the kernel's last change at the end."""
 
+SHORT_FOR = 30.0
+"""Seconds for which the others must have lacked room before that is told: an observer that starts has none at first."""
+
 LOOKS_ON_REQUEST_EVERY = 5.0
 """Seconds between two questions to EC2 that somebody else asked for: nobody may spend our rate of calls."""
 
@@ -164,6 +167,7 @@ class Agent:
         self._look_wanted = self._told_of_reservations = False
         self._rehearse_at = float("-inf")
         self._complaint = self._short = ""
+        self._short_since: float | None = None
         self._orphans: frozenset[str] = frozenset()
         self._peers = Peers(me.instance_id, settings.port, self._hand_over_word)
         self._server: StatusServer | None = None
@@ -626,9 +630,14 @@ class Agent:
         short = ""
         if held and slots and len(known) == len(slots) and sum(known) < held:
             short = f"should this node be lost, the others have {sum(known)} free ENI slots for its {held} addresses"
-        if short and short != self._short:
+        if not short:
+            self._short, self._short_since = "", None
+        elif self._short_since is None:
+            self._short_since = self._alive_at
+        lasts = self._short_since is not None and self._alive_at - self._short_since > SHORT_FOR
+        if lasts and short != self._short:
             self._log.warning("capacity", f"{short}; add nodes, or keep more slots free (the VPC CNI's MAX_ENI)")
-        self._short = short
+            self._short = short
         self._metrics.short(bool(short))
 
     def _is_heard(self, heard_at: float) -> bool:
