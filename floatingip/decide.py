@@ -351,7 +351,7 @@ def _free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decis
             attachment_id="" if settings.carry is Carry.ADDRESS else memory.fenced,
             obliged=True,
         )
-    if rivals := _claimants(view):
+    if settings.carry is Carry.ADDRESS and (rivals := _rivals(view, attachment_of(owner))):
         return Decision(State.CLAIMING, Reason.FREE_BUT_LATER, "R1", soon, detail=", ".join(rivals))
     before = _ranked_before(memory, view, settings)
     free_since = view.now if memory.free_since is None else memory.free_since
@@ -390,12 +390,16 @@ def _creation(memory: Memory, view: View) -> Create:
     return Create(memory.generation + 1 if forgotten else memory.generation)
 
 
-def _claimants(view: View) -> list[str]:
-    """The observers that EC2 has promised the address to, though it does not show them yet."""
+def _rivals(view: View, judged: Attachment | None) -> list[str]:
+    """The observers that have the address by another attachment than the judged one, or that EC2 has promised it to:
+    EC2 may not have shown it when this node asked.
+    """
+    target, judged_id = str(view.target), judged.id if judged is not None else ""
     return [
         peer.instance_id
         for peer in view.peers
-        if str(view.target) in peer.claiming and view.now - peer.heard_at <= PEER_HEARD
+        if view.now - peer.heard_at <= PEER_HEARD
+        and (target in peer.claiming or peer.holds.get(target, judged_id) != judged_id)
     ]
 
 
@@ -418,7 +422,7 @@ def _ranked_before(memory: Memory, view: View, settings: Settings, judged: str =
         if view.now - peer.heard_at <= heard
         and peer.free_slots != 0
         and peer.instance_id != judged
-        and rank(peer.instance_id, peer.burden, leaving=peer.leaving) < mine
+        and rank(peer.instance_id, len(peer.holds.keys() - {str(view.target)}), leaving=peer.leaving) < mine
     )
 
 
@@ -460,15 +464,8 @@ def _here(memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni
         detail=report.problem,
         write=write,
         attachment_id=attachment.id,
-        leaving=_why_leaving(view, settings, eni, attachment),
+        leaving=view.leaving,
     )
-
-
-def _why_leaving(view: View, settings: Settings, eni: Eni, attachment: Attachment) -> str:
-    order = _order(view, settings, eni, attachment)
-    if order is not None and order.to != view.me:
-        return view.leaving or "a handover was asked for"
-    return view.leaving
 
 
 def _order(view: View, settings: Settings, eni: Eni, attachment: Attachment) -> orders.Order | None:
@@ -572,6 +569,9 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
     who, word, health = attachment.instance_id, view.word, view.health
     if not health.in_doubt:
         peace = owner.asked_at + LOOK_IN_PEACE
+        if health.recovered_at is not None and owner.asked_at < health.recovered_at:
+            # Somebody else may have taken it over: the next failure would be the new holder's, and is judged by that.
+            peace = view.now
         if health.state is not HealthState.UP:
             return Decision(State.STANDBY, Reason.SETTLING, "R6", peace, detail=who)
         healthy_for = view.now - max(health.changed_at, memory.attachment_since)
@@ -638,9 +638,10 @@ def _sentence(
             keeper = eni if view.mine is None else view.mine
             return replace(doubtful, write=Tag(keeper.id, _ration_key(view, settings), value))
     if settings.carry is Carry.ADDRESS:
-        rivals = _claimants(view)
-        if rivals:
-            return replace(doubtful, reason=Reason.LATER, detail=", ".join(rivals))
+        if rivals := _rivals(view, attachment):
+            # Charged anew once they are heard of no more, so that the wait for those before begins anew, too.
+            soon = owner.asked_at + LOOK_WHILE_MOVING
+            return replace(doubtful, reason=Reason.LATER, detail=", ".join(rivals), look_at=soon, charged=False)
         before = _ranked_before(memory, view, settings, judged=attachment.instance_id)
         turn_at = (view.now if memory.charged_since is None else memory.charged_since) + RANK_STEP * len(before)
         if before and view.now < turn_at:

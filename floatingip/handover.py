@@ -1,9 +1,9 @@
 """
 Move addresses on request: order a handover by a tag, wait until it is done, and report the gap.
 
-The order is written to the ENI that has the address (order.py): its holder then calls itself leaving, and the standby
-that it names takes over, as it does when a node announces its end.  Observers see the tag when they ask EC2, at the
-latest after a minute; one that can be reached is asked to look at once.  The order is taken back at the end.
+The order is written to the ENI that has the address (order.py): the standby that it names takes over, while the holder
+serves on, as when a node announces its end.  Observers see the tag when they ask EC2, at the latest after a minute; one
+that can be reached is asked to look at once.  The order is taken back at the end.
 """
 
 from __future__ import annotations

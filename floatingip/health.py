@@ -16,6 +16,10 @@ STALL = 0.3
 """Seconds.  A loss that becomes known this much later than its timeout was not waited for: the observer was stalled."""
 
 
+STRAY_LOSSES = 3
+"""Losses in a row that are no longer taken for stray ones."""
+
+
 class HealthState(StrEnum):
     """``INIT`` until enough probes agree for the first time; it is neither good nor bad."""
 
@@ -30,7 +34,8 @@ class Health:
 
     ``streak`` counts the last results that agree with each other; ``first_lost_at`` and
     ``last_lost_at`` are when the first and the last of the lost ones were sent (None while probes are answered);
-    ``changed_at`` is when the state was reached.
+    ``changed_at`` is when the state was reached; ``recovered_at`` is when a doubt that was more than a stray loss
+    ended: maybe since the address is somewhere else now.
     """
 
     attachment_id: str = ""
@@ -40,6 +45,7 @@ class Health:
     last_lost_at: float | None = None
     changed_at: float = 0.0
     ever_up: bool = False
+    recovered_at: float | None = None
 
     @property
     def in_doubt(self) -> bool:
@@ -68,7 +74,14 @@ def observe(health: Health, result: ProbeResult, *, rise: int, fall: int, timeou
         return health
     if result.outcome is ProbeOutcome.ANSWERED:
         streak = 1 if health.in_doubt else health.streak + 1
-        after = replace(health, streak=streak, first_lost_at=None, last_lost_at=None)
+        recovered = health.in_doubt and health.streak >= STRAY_LOSSES
+        after = replace(
+            health,
+            streak=streak,
+            first_lost_at=None,
+            last_lost_at=None,
+            recovered_at=result.known_at if recovered else health.recovered_at,
+        )
         if streak >= rise and health.state is not HealthState.UP:
             after = replace(after, state=HealthState.UP, ever_up=True, changed_at=result.known_at)
         return after

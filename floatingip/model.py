@@ -339,15 +339,15 @@ class Word:
 @dataclass(frozen=True, slots=True)
 class Peer:
     """Another node's observer: when it answered last, under which attachments it sees addresses UP, how many more
-    ENIs its node could take, how many of the addresses it holds, on which instances it saw the service answer lately,
-    whether its own node is leaving, and which targets EC2 has accepted for it but does not show there yet.
+    ENIs its node could take, which targets it holds by which attachment, on which instances it saw the service answer
+    lately, whether its own node is leaving, and which targets EC2 has accepted for it but does not show there yet.
     """
 
     instance_id: str
     heard_at: float
     sees_up: tuple[str, ...] = ()
     free_slots: int | None = None
-    burden: int = 0
+    holds: Mapping[str, str] = field(default_factory=dict)
     serving: tuple[str, ...] = ()
     leaving: bool = False
     claiming: tuple[str, ...] = ()

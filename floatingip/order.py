@@ -1,5 +1,5 @@
 """
-A handover on request: a tag on the ENI that has the address, which the holder and the standbys obey until its deadline.
+A handover on request: a tag on the ENI that has the address, which the standbys obey until its deadline.
 
 Pure.  The value is ``ATTACHMENT>INSTANCE@UNIXTIME``: from which attachment (the end of its id) to which instance, or
 ``*`` for any, and until when.  Whoever may write it is who IAM says; nothing can be commanded over HTTP.

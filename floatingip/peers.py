@@ -370,7 +370,7 @@ class Peers:
                         heard_at,
                         status.sees_up,
                         status.free_slots,
-                        len(status.holds),
+                        {target: held.attachment for target, held in status.holds.items()},
                         status.serving,
                         status.leaving,
                         status.claiming,

@@ -68,6 +68,9 @@ TICK = 0.25
 ATTACH_GIVES_UP = 20.0
 """Seconds without any answer of EC2 after which ``attach`` leaves the rest to ``observe``."""
 
+AHEAD_GIVES_UP = 60.0
+"""Seconds after which ``attach`` leaves it to ``observe`` to prepare this node for what another one holds."""
+
 UNSOUND_ATTACH_ENDS = 5.0
 """Seconds for which ``attach`` tries to plumb what it holds before it leaves that to ``observe``, which reports it."""
 
@@ -79,6 +82,9 @@ EVICTED_AT_MOST = 10.0
 
 ENDS_WITHIN = 0.5
 """Seconds for the kernel's last change at the end."""
+
+SHORT_FOR = 30.0
+"""Seconds for which the others must have lacked room before that is told: an observer that starts has none at first."""
 
 LOOKS_ON_REQUEST_EVERY = 5.0
 """Seconds between two questions to EC2 that somebody else asked for: nobody may spend our rate of calls."""
@@ -161,6 +167,7 @@ class Agent:
         self._look_wanted = self._told_of_reservations = False
         self._rehearse_at = float("-inf")
         self._complaint = self._short = ""
+        self._short_since: float | None = None
         self._orphans: frozenset[str] = frozenset()
         self._peers = Peers(me.instance_id, settings.port, self._hand_over_word)
         self._server: StatusServer | None = None
@@ -261,6 +268,9 @@ class Agent:
         decision = watch.decision
         if watch.final is not None:
             return watch.final
+        refused = [upkeep.writer.final for upkeep in self._upkeeps.values() if upkeep.writer.final is not None]
+        if refused and watch.attachment() is None:
+            return refused[0]
         if decision.state is State.REFUSED:
             hint = "free it there or choose another address"
             return AddressTaken(f"{watch.target}: {decision.sentence}", hint)
@@ -291,11 +301,18 @@ class Agent:
         held = (AttachmentStatus.ATTACHING, AttachmentStatus.ATTACHED)
         if attachment is None or attachment.instance_id == self._me.instance_id or attachment.status not in held:
             return False
-        return self._is_ready_ahead(watch)
+        return self._is_ready_ahead(watch, now)
 
-    def _is_ready_ahead(self, watch: Watch) -> bool:
-        """All that a later takeover would need to find on this node is there."""
-        return self._settings.carry is Carry.ENI or (watch.is_plumbed_ahead() and not watch.obstacle())
+    def _is_ready_ahead(self, watch: Watch, now: float) -> bool:
+        """All that a later takeover would need to find on this node is there, or does not come."""
+        if self._settings.carry is Carry.ENI:
+            return True
+        lacks = watch.obstacle() or ("" if watch.is_plumbed_ahead() else "it is not plumbed yet")
+        if lacks and now - self._started_at > AHEAD_GIVES_UP:
+            said = "this node could not take the address over; the observer goes on trying"
+            self._log.error("attach", said, address=watch.target, problem=lacks)
+            return True
+        return not lacks
 
     # The loop.
 
@@ -613,9 +630,14 @@ class Agent:
         short = ""
         if held and slots and len(known) == len(slots) and sum(known) < held:
             short = f"should this node be lost, the others have {sum(known)} free ENI slots for its {held} addresses"
-        if short and short != self._short:
+        if not short:
+            self._short, self._short_since = "", None
+        elif self._short_since is None:
+            self._short_since = self._alive_at
+        lasts = self._short_since is not None and self._alive_at - self._short_since > SHORT_FOR
+        if lasts and short != self._short:
             self._log.warning("capacity", f"{short}; add nodes, or keep more slots free (the VPC CNI's MAX_ENI)")
-        self._short = short
+            self._short = short
         self._metrics.short(bool(short))
 
     def _is_heard(self, heard_at: float) -> bool:

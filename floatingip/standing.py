@@ -118,8 +118,9 @@ def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Stan
         return Standing(soon, problem="its standing ENI is being created", write=creation)
     attachment = mine.attachment
     if attachment is None or attachment.status is AttachmentStatus.DETACHED:
-        problem = view.bound or f"its standing ENI {mine.id} is being attached"
-        return Standing(soon, problem=problem, write=None if view.bound else Attach(mine.id))
+        if view.bound:
+            return Standing(view.asked_at + LOOK_IN_PEACE, problem=view.bound)
+        return Standing(soon, problem=f"its standing ENI {mine.id} is being attached", write=Attach(mine.id))
     if attachment.instance_id != view.me:
         problem = f"its standing ENI {mine.id} is attached to {attachment.instance_id}; detach it there"
         return Standing(view.asked_at + LOOK_IN_PEACE, problem=problem)

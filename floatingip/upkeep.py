@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from floatingip.decide import spares
 from floatingip.model import STANDING_TAG, Allocation, Eni, Instance, Subnet, Target
@@ -72,6 +73,8 @@ class Upkeep:
             retry_at=self.writer.retry_at,
         )
         self._memory, self.now = keep(self._memory, view)
+        if self.now.eni is None and self.writer.final is not None:
+            self.now = replace(self.now, problem=str(self.writer.final))
         shared.standings[self.subnet.id] = self.now
         if self.now.problem != before.problem:
             self._log.info("standing", self.now.problem or "the standing ENI is attached", eni=self._id())
@@ -112,7 +115,7 @@ class Upkeep:
             return f"{self.subnet.id} is on {self.subnet.outpost or 'no Outpost'}, unlike this node"
         if now < shared.full_until:
             return f"{shared.me.instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
-        return str(self.writer.final) if self.writer.final is not None else ""
+        return ""
 
 
 def _is_elastic(target: Target) -> bool:

@@ -373,8 +373,12 @@ class Watch:
 
     def mac_at_risk(self) -> str:
         """The MAC of the interface on which the address is here, but could be taken away silently; or nothing."""
+        if self._shared.carry is Carry.ENI or not self.is_here():
+            return ""
+        if self.owner is None and self._interface is not None:
+            return self._interface.mac
         eni = self.own_eni()
-        return eni.mac if self._shared.carry is Carry.ADDRESS and eni is not None and self.is_here() else ""
+        return eni.mac if eni is not None else ""
 
     # News, told by the deciding thread.
 

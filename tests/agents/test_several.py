@@ -150,8 +150,9 @@ def test_the_only_survivor_leaves_nothing_to_others() -> None:
 
 
 @pytest.mark.usefixtures("spreads_soon", "rehearses_often")
-def test_a_holder_warns_while_the_others_lack_slots() -> None:
+def test_a_holder_warns_while_the_others_lack_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, with the numbers, in its log and its metrics, before anything has failed; until there are slots again."""
+    monkeypatch.setattr(runner, "SHORT_FOR", 0.5)
     addresses = FLOATING_IP, SECOND
     with World(floating_ips=addresses) as world:
         [blocking] = occupy(world, world.machines[1], 1)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from floatingip.kubernetes import TIMEOUT, Eviction, EvictionState, OwnPod
+from floatingip.kubernetes import TIMEOUT, OwnPod
+from floatingip.model import Eviction, EvictionState
 from lab.apiserver import certify
 
 TOKEN = "first-token"
