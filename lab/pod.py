@@ -4,10 +4,12 @@ Start one container: PID 1 of its own PID namespace, with the file system and th
 Run by kubelet.py in the worker's network namespace, as a script (no package, no site: it starts in some 30 ms):
 `python -I -S pod.py SPEC COMMAND...`, SPEC being JSON with `files` (directory -> file name -> text) and `capabilities`.
 
-- The ConfigMap's directories are mounted read-only, also where the host has no such directory.
+- The directories of the ConfigMap and the service account are mounted read-only, also where the host has none.
 - The root file system, /sys and /proc/sys are read-only, always: a pod of the lab must not touch the machine.
 - Of the capabilities only those named are left, in the bounding set too, and no_new_privs is set.  Seccomp and a user
   other than 0 are not modelled: an unprivileged user namespace has one user.
+- With `capabilities` null the command is a container runtime (image.py), which does all this by itself: it gets a PID
+  namespace, and control groups that it cannot write to.
 
 This process stays outside as the container's warden.  It passes SIGTERM on, ends with the container's exit code
 (128 + n if signal n ended it), and kills the container when its own stdin ends, that is when the kubelet is gone.
@@ -62,9 +64,9 @@ def _make_directory(path: Path) -> None:
     """
     Give this mount namespace a directory that the host does not have (and that must not be made there).
 
-    Its parent is covered by a tmpfs into which every entry of the covered directory is bound again.
+    Its nearest parent is covered by a tmpfs into which every entry of the covered directory is bound again.
     """
-    parent = path.parent
+    parent = next(parent for parent in path.parents if parent.is_dir())
     tree = _check(
         _libc.syscall(SYS_OPEN_TREE, AT_FDCWD, os.fsencode(parent), OPEN_TREE_CLONE | AT_RECURSIVE), f"copy {parent}"
     )
@@ -89,23 +91,30 @@ def _make_directory(path: Path) -> None:
         _mount(str(covered / entry.name), entry.path, "", MS_BIND | MS_REC)
     _check(_libc.umount2(os.fsencode(covered), MNT_DETACH), f"unmount {covered}")
     covered.rmdir()
-    path.mkdir()
+    path.mkdir(parents=True)
 
 
 def _set_up(files: Mapping[str, Mapping[str, str]]) -> None:
     """Build the container's file system in a mount namespace of its own."""
     _mount("", "/", "", MS_REC | MS_PRIVATE)
     for directory, contents in files.items():
-        path = Path(directory)
+        path = Path(directory).resolve()  # /var/run is a link
         if not path.is_dir():
             _make_directory(path)
-        _mount("tmpfs", directory, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755")
+        _mount("tmpfs", str(path), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755")
         for name, text in contents.items():
             (path / name).write_text(text, encoding="utf-8")
     _make_read_only("/")
     _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     _mount("/proc/sys", "/proc/sys", "", MS_BIND | MS_REC)
     _make_read_only("/proc/sys")
+
+
+def _set_up_runtime() -> None:
+    """A container runtime sees its own PID namespace, and makes no control group that would outlast a power cut."""
+    _mount("", "/", "", MS_REC | MS_PRIVATE)
+    _make_read_only("/sys")
+    _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 
 def _confine(keep: Sequence[str]) -> None:
@@ -123,8 +132,11 @@ def _become(spec: Mapping[str, Any], command: Sequence[str], warden: int) -> Non
     _check(_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "tie to the warden")
     if select.select([warden], [], [], 0)[0]:
         raise SystemExit("the warden is gone")
-    _set_up(spec["files"])
-    _confine(spec["capabilities"])
+    if spec["capabilities"] is None:
+        _set_up_runtime()
+    else:
+        _set_up(spec["files"])
+        _confine(spec["capabilities"])
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.chdir("/")
