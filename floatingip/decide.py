@@ -216,7 +216,7 @@ class _Charge:
 
 def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Decision]:
     """The next memory, and what to do about the view."""
-    memory = remember(memory, view, settings.carry)
+    memory = _remember_rivals(remember(memory, view, settings.carry), view, settings)
     decision = _judge(memory, view, settings)
     if decision.charged != (memory.charged_since is not None):
         memory = replace(memory, charged_since=view.now if decision.charged else None)
@@ -351,8 +351,9 @@ def _free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decis
             attachment_id="" if settings.carry is Carry.ADDRESS else memory.fenced,
             obliged=True,
         )
-    if settings.carry is Carry.ADDRESS and (rivals := _rivals(view, attachment_of(owner))):
-        return Decision(State.CLAIMING, Reason.FREE_BUT_LATER, "R1", soon, detail=", ".join(rivals))
+    if _are_believed(memory, view):
+        rivals = ", ".join(_rivals(view, attachment_of(owner)))
+        return Decision(State.CLAIMING, Reason.FREE_BUT_LATER, "R1", soon, detail=rivals)
     before = _ranked_before(memory, view, settings)
     free_since = view.now if memory.free_since is None else memory.free_since
     turn_at = free_since + RANK_STEP * len(before)
@@ -388,6 +389,20 @@ def _creation(memory: Memory, view: View) -> Create:
     """The next generation once the last one's answer must have been an ENI that was deleted meanwhile."""
     forgotten = memory.created_at is not None and view.now - memory.created_at > FORGOTTEN_AFTER
     return Create(memory.generation + 1 if forgotten else memory.generation)
+
+
+def _remember_rivals(memory: Memory, view: View, settings: Settings) -> Memory:
+    """Since when another observer says that the address is its own, though EC2 shows it elsewhere."""
+    if settings.carry is Carry.ENI or view.owner is None:
+        return memory
+    if not _rivals(view, attachment_of(view.owner)):
+        return memory if memory.rival_since is None else replace(memory, rival_since=None)
+    return memory if memory.rival_since is not None else replace(memory, rival_since=view.now)
+
+
+def _are_believed(memory: Memory, view: View) -> bool:
+    """Rivals: EC2 may be late, but by then it would show them; a former holder that cannot ask it may go on for long."""
+    return memory.rival_since is not None and view.now - memory.rival_since < CLAIM_SHOWN
 
 
 def _rivals(view: View, judged: Attachment | None) -> list[str]:
@@ -638,10 +653,11 @@ def _sentence(
             keeper = eni if view.mine is None else view.mine
             return replace(doubtful, write=Tag(keeper.id, _ration_key(view, settings), value))
     if settings.carry is Carry.ADDRESS:
-        if rivals := _rivals(view, attachment):
+        if _are_believed(memory, view):
             # Charged anew once they are heard of no more, so that the wait for those before begins anew, too.
             soon = owner.asked_at + LOOK_WHILE_MOVING
-            return replace(doubtful, reason=Reason.LATER, detail=", ".join(rivals), look_at=soon, charged=False)
+            rivals = ", ".join(_rivals(view, attachment))
+            return replace(doubtful, reason=Reason.LATER, detail=rivals, look_at=soon, charged=False)
         before = _ranked_before(memory, view, settings, judged=attachment.instance_id)
         turn_at = (view.now if memory.charged_since is None else memory.charged_since) + RANK_STEP * len(before)
         if before and view.now < turn_at:

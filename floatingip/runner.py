@@ -119,6 +119,7 @@ class _Seen:
     asked_at: float
     enis: Mapping[Target, Eni]
     standing: tuple[Eni, ...]
+    ours: frozenset[str]
     orphans: frozenset[str]
     mixed: str
     instances: Mapping[str, Instance]
@@ -457,7 +458,8 @@ class Agent:
         mixed = ", ".join(sorted(eni.id for eni in ours if eni not in usable))
         orphans = frozenset(eni.id for eni in ours if not eni.standing_for and eni not in enis.values())
         subnets = cloud.describe_subnets() if need_subnets else None
-        return _Seen(asked_at, enis, standing, orphans, mixed, instances, subnets, allocations)
+        ids = frozenset(eni.id for eni in ours)
+        return _Seen(asked_at, enis, standing, ids, orphans, mixed, instances, subnets, allocations)
 
     def _interfaces_by_metadata(self) -> Mapping[Target, Interface]:
         """The links with our addresses, as IMDS shows them."""
@@ -493,7 +495,7 @@ class Agent:
                 "orphans", f"ours, but not in FLOATING_IP: {left}; `floatingip release --unused` ends them"
             )
         self._orphans = seen.orphans
-        shared.mixed = seen.mixed
+        shared.mixed, shared.ours = seen.mixed, seen.ours
         for target, watch in self._watches.items():
             if target in seen.allocations:
                 watch.found_allocation(seen.allocations[target])

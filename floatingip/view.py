@@ -89,6 +89,7 @@ class Memory:
     foreign_since: float | None = None
     unvouched_since: float | None = None
     charged_since: float | None = None
+    rival_since: float | None = None
     detaching_since: float | None = None
     free_since: float | None = None
     link_lost_at: float | None = None

@@ -78,8 +78,9 @@ class Shared:
     ``name`` is whose ENIs are ours, or nothing while that is unknown; ``subnets`` is None until EC2 told them;
     ``slots`` is how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry
     runs showed denied; ``slots_changed``: this instance should be described anew; ``standings`` are this node's
-    standing ENIs by subnet; ``mixed`` are interfaces of the other way to carry; ``leaving`` is why this node is about
-    to end; ``seen_serving`` are instances on which this node saw the service answer lately.
+    standing ENIs by subnet; ``ours`` are all ENIs of ours; ``mixed`` are interfaces of the other way to carry;
+    ``leaving`` is why this node is about to end; ``seen_serving`` are instances on which this node saw the service
+    answer lately.
     """
 
     me: Identity
@@ -93,6 +94,7 @@ class Shared:
     full_until: float = float("-inf")
     slots_changed: bool = False
     standings: dict[str, Standing] = field(default_factory=dict)
+    ours: frozenset[str] = frozenset()
     mixed: str = ""
     leaving: str = ""
     seen_serving: tuple[str, ...] = ()
@@ -286,6 +288,8 @@ class Watch:
         if NEEDED[shared.carry].intersection(shared.denied):
             return self._denial()
         if shared.carry is Carry.ADDRESS:
+            if self.owner is not None and self.owner.eni is None and self.allocation and self.allocation.eni_id:
+                return f"EC2 is about to show {self.target} on {self.allocation.eni_id}"
             standing = self.standing()
             if standing is None or standing.eni is None:
                 return standing.problem if standing is not None else "its standing ENI is not known yet"
@@ -318,14 +322,15 @@ class Watch:
 
     def _unusable(self, target: Allocation) -> str:
         """Why an Elastic IP cannot be used here, or nothing."""
-        zone, facts = self._shared.me.zone, self.allocation
+        shared, facts = self._shared, self.allocation
+        zone = shared.me.zone
         eni = self.owner.eni if self.owner is not None else None
         if eni is not None and target.id in eni.elastic.values():
             return ""
         if not self.allocation_known:
             return f"{target} is not known yet"
         if facts is None:
-            return f"there is no allocation {target} in {self._shared.me.region}; allocate it, or correct FLOATING_IP"
+            return f"there is no allocation {target} in {shared.me.region}; allocate it, or correct FLOATING_IP"
         # A zone's border group is its name without the zone's letter (`us-west-2-lax-1a`, `us-west-2a`).
         group = zone.rstrip("abcdefghijklmnopqrstuvwxyz")
         if facts.border_group and facts.border_group not in (group, zone):
@@ -334,7 +339,7 @@ class Watch:
                 f" {group};"
                 f" allocate one with --network-border-group {group}"
             )
-        if facts.eni_id and (eni is None or facts.eni_id != eni.id):
+        if facts.eni_id and facts.eni_id not in shared.ours and (eni is None or facts.eni_id != eni.id):
             return f"{target} is associated with {facts.eni_id}, which is not ours; disassociate it there first"
         return ""
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import sandbox
+from lab import image, sandbox
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,7 +23,10 @@ def main(arguments: Sequence[str]) -> int:
     if options.command == "list":
         return _list()
     if not sandbox.inside():
-        return sandbox.enter([sys.executable, "-m", "lab", *arguments])
+        command = [sys.executable, "-m", "lab", *arguments]
+        return sandbox.enter(command) if options.image is None else image.enter(options.image, command)
+    if options.image is not None and image.given() is None:
+        raise SystemExit("lab: an image can only be mounted outside of a sandbox")
     try:
         return _demo(options) if options.command == "demo" else _run(options)
     except TimeoutError as error:
@@ -33,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab", description="A VPC in a box.")
+    parser.set_defaults(image=None)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="name the scenarios")
     run = commands.add_parser("run", help="run a scenario and judge it")
@@ -48,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--carry", choices=("eni", "address"), default="eni", help="what moves at a failover (default: %(default)s)"
     )
+    run.add_argument("--image", metavar="NAME", help="run the pods from this image of podman's; as root")
     run.add_argument("--seed", type=int, default=0, help="makes names and latencies repeatable (default: %(default)s)")
     run.add_argument("--json", type=Path, metavar="FILE", help="write the verdict there")
     run.add_argument("--history", type=Path, metavar="FILE", help="write all events there, one JSON object a line")

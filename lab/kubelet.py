@@ -4,7 +4,7 @@ A small Kubernetes: one scheduler for the lab, one kubelet per worker; it runs t
 Just what our manifests use, as a real cluster does it: node selector, anti-affinity, cordon, init containers to
 completion, restarts with back-off, liveness and readiness by HTTP, SIGTERM and grace, replacement by the Deployment,
 eviction within a PodDisruptionBudget.  With an API server (apiserver.py) the pods find it, and may ask what they may.
-There are no images: `command_for` says what a container runs instead.  A node that was killed keeps its pods
+Without an image (image.py) `command_for` says what a container runs instead.  A node that was killed keeps its pods
 in the books, as the API server does for the first minutes.
 
 Every change of a pod is an event of the history ("pod"), every end of a container as well ("exit", with its reason:
@@ -33,6 +33,7 @@ from typing import Any, Protocol
 
 from lab.apiserver import NAMESPACE, ApiServer
 from lab.history import History, parse_logfmt
+from lab.image import WARDEN, Image
 from lab.manifest import ConfigMapKey, Container, Deployment, HttpProbe, Manifest
 
 ROOT = Path(__file__).parent.parent
@@ -152,7 +153,7 @@ class Cluster:
     The scheduler and all kubelets.
 
     `labels` are the nodes' (beside kubernetes.io/hostname), `extra_env` is added to every container, `backoff` is the
-    first delay in seconds of a restart, `seed` makes the pods' names repeatable.
+    first delay in seconds of a restart, `seed` makes the pods' names repeatable.  They run from `image`, if any.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class Cluster:
         history: History,
         *,
         command_for: Callable[[Container], list[str]] = image_command,
+        image: Image | None = None,
         extra_env: Mapping[str, str] | None = None,
         labels: Mapping[str, Mapping[str, str]] | None = None,
         backoff: float = 10.0,
@@ -168,6 +170,7 @@ class Cluster:
     ) -> None:
         self._history = history
         self._command_for = command_for
+        self._image = image
         self._extra_env = dict(extra_env or {})
         self._backoff = backoff
         self._random = random.Random(seed)
@@ -492,10 +495,19 @@ class Cluster:
         }
         if self._api and pod.deployment.pod.token:
             files[SERVICE_ACCOUNT] = self._api.mounted(pod.deployment.pod.account)
-        spec = json.dumps({"files": files, "capabilities": container.security.add})
+        environment = self._environment(pod, node, container)
+        path = {"PATH": os.environ.get("PATH", os.defpath)}
+        if self._image:
+            command = self._image.command(container.args, container.security, environment, files)
+            spec, environment = WARDEN, path
+        else:
+            command = self._command_for(container)
+            spec = {"files": files, "capabilities": container.security.add}
+            # Without a home no AWS configuration of the person who runs the lab is found.
+            environment = {**path, "LANG": "C.UTF-8", "HOME": "/nonexistent", "PYTHONPATH": str(ROOT), **environment}
         return node.worker.popen(
-            [sys.executable, "-I", "-S", str(POD), spec, *self._command_for(container)],
-            env=self._environment(pod, node, container),
+            [sys.executable, "-I", "-S", str(POD), json.dumps(spec), *command],
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -508,10 +520,8 @@ class Cluster:
         return files if files is not None else {key: key for key in self._manifest.config_maps[config_map].data}
 
     def _environment(self, pod: Pod, node: Node, container: Container) -> dict[str, str]:
-        """The container's variables: the image's, the manifest's, the lab's; nothing else is inherited."""
-        # Without a home no AWS configuration of the person who runs the lab is found.
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "HOME": "/nonexistent"}
-        environment["PYTHONPATH"] = str(ROOT)
+        """The container's variables beside those of its image: the manifest's and the lab's."""
+        environment: dict[str, str] = {}
         for name, value in container.env.items():
             if isinstance(value, str):
                 environment[name] = value

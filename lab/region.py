@@ -30,6 +30,7 @@ from lab.apiserver import ApiServer
 from lab.ec2 import Ec2, Guest, Instance, Profile
 from lab.fabric import EC2_ADDRESS, Fabric
 from lab.history import Event, History
+from lab.image import given
 from lab.imds import Imds
 from lab.kubelet import Cluster
 from lab.manifest import Manifest, load
@@ -233,8 +234,9 @@ class Region:
         """The address that its holder has on the link: an Elastic IP's is private."""
         if not floating.target.startswith("eipalloc-"):
             return floating.target
-        shown = self.ec2.client().describe_addresses(AllocationIds=[floating.target])["Addresses"][0]
-        floating.private = shown.get("PrivateIpAddress", floating.private)
+        if not floating.private or self.carry == Carry.ENI:
+            shown = self.ec2.client().describe_addresses(AllocationIds=[floating.target])["Addresses"][0]
+            floating.private = shown.get("PrivateIpAddress", floating.private)
         return floating.private
 
     def by_instance(self, instance_id: str) -> Machine:
@@ -370,6 +372,7 @@ class Region:
         self.cluster = Cluster(
             [machine.worker for machine in self.machines.values()],
             self.history,
+            image=given(),
             extra_env={"AWS_ENDPOINT_URL_EC2": self.ec2.endpoint_url, **self._environment},
             labels={name: {"floatingip": "true"} for name in self.machines},
             seed=self._seed,

@@ -269,8 +269,9 @@ def run(
             region.measure(*scenario.clients)
             _wait_until_watched(region)
             expectations = _expectations(region, scenario)
+            placed = [_placements(region, floating) for floating in region.floating]
             _strike(region, scenario)
-            _wait_until_quiet(region, scenario.lasts, expectations)
+            _wait_until_quiet(region, scenario.lasts, expectations, placed)
             region.stop_clients()
             region.record_leftovers()
         events = history.events()
@@ -329,10 +330,13 @@ def _wait_until_watched(region: Region) -> None:
     raise TimeoutError("no standby sees the address UP after 30 s")
 
 
-def _wait_until_quiet(region: Region, at_least: float, expectations: Sequence[Expectation]) -> None:
-    """Until nothing failed and nothing moved for a while, and what has to happen has happened."""
+def _wait_until_quiet(
+    region: Region, at_least: float, expectations: Sequence[Expectation], placed: Sequence[int]
+) -> None:
+    """Until nothing failed and nothing moved for a while, and what has to happen has happened; `placed` is how often
+    each address had been placed before the nemesis.
+    """
     began = time.monotonic()
-    placed = [_placements(region, floating) for floating in region.floating]
     while time.monotonic() - began < LONGEST:
         time.sleep(0.1)
         failed = [e for e in region.history.events() if e["event"] == "attempt" and not e["ok"]]

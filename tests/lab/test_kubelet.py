@@ -146,7 +146,9 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
         box.namespace.ip(f"address add {box.address}/32 dev lo")
         boxes.append(box)
     history = History(tmp_path / "history.jsonl")
-    cluster = Cluster(boxes, history, command_for=command, extra_env={"SWITCHES": str(tmp_path)}, backoff=0.3)
+    labels = {box.name: {"floatingip": "true"} for box in boxes}
+    switches = {"SWITCHES": str(tmp_path)}
+    cluster = Cluster(boxes, history, command_for=command, extra_env=switches, labels=labels, backoff=0.3)
     yield Lab(cluster, history, tmp_path)
     cluster.stop_all(grace=0.0)
     for box in boxes:
