@@ -120,7 +120,6 @@ class Carrier:
     told: Peer = Peer("", float("-inf"))  # noqa: RUF009  # it is frozen
     probed_at: float = 0.0
     probes: list[tuple[float, bool]] = field(default_factory=list)
-    die_before: type[Write] | None = None
     decision: Decision = field(default_factory=lambda: Decision(State.START, Reason.EC2_SILENT, "R9", 0.0))
 
     @property
@@ -214,7 +213,7 @@ class Plane:
     def _step(self, carrier: Carrier) -> None:
         view = carrier.observer.view
         if self.now - carrier.told.heard_at >= self.chance.uniform(0.0, ASK_EVERY):
-            carrier.told = Peer(carrier.id, self.now, self._sees_up(carrier), claiming=self._claiming(carrier))
+            carrier.told = self._told(carrier)
         changes: dict[str, object] = {}
         shown_eni = view.owner.eni if view.owner is not None else None
         if self.now >= carrier.decision.look_at:
@@ -233,9 +232,7 @@ class Plane:
         changes["health"] = self._probe(carrier, health)
         carrier.decision = carrier.observer.see(self.now, "", **changes)
         write = carrier.decision.write
-        if write is not None and carrier.die_before is not None and isinstance(write, carrier.die_before):
-            carrier.alive = False
-        elif write is not None:
+        if write is not None:
             accepted = self._write(carrier, write)
             carrier.observer.view = replace(carrier.observer.view, accepted=write if accepted else None)
 
@@ -265,8 +262,11 @@ class Plane:
         is_up = health.state is probing.HealthState.UP
         return (sighting(health.attachment_id, self.target, Carry.ADDRESS),) if is_up else ()
 
-    def _claiming(self, carrier: Carrier) -> tuple[str, ...]:
-        return (str(self.target),) if carrier.decision.reason is Reason.ASSIGNING else ()
+    def _told(self, carrier: Carrier) -> Peer:
+        decision, target = carrier.decision, str(self.target)
+        holds = {target: decision.attachment_id} if decision.state is State.HOLDER else {}
+        claiming = (target,) if decision.reason is Reason.ASSIGNING else ()
+        return Peer(carrier.id, self.now, self._sees_up(carrier), holds=holds, claiming=claiming)
 
     def _word(self, carrier: Carrier, bound: Attachment | None) -> Word:
         before = carrier.observer.view.word

@@ -1358,13 +1358,11 @@ def test_an_eni_is_claimed_only_if_it_is_there_for_the_target(
 # R5: planned moves.
 
 
-def test_a_leaving_holder_is_relieved_only_on_an_answer_since_it_said_so() -> None:
-    """It may leave because of an order, which EC2 shows, and which may name another node."""
+def test_a_leaving_holder_is_relieved_at_its_word() -> None:
+    """It knows best, and the attachment that it names is the one that was judged."""
     observer = Observer()
     observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
-    told = observer.see(30.0, "word:leaving")
-    assert (told.write, told.look_at) == (None, 30.0)
-    assert shown(observer.see(30.2, "ec2:a1@i-a")) == "takeover HOLDER_LEAVING R5 detach:a1"
+    assert shown(observer.see(30.0, "word:leaving")) == "takeover HOLDER_LEAVING R5 detach:a1"
 
 
 def ordered(now: float, to: str, holder: str = "i-a") -> Owner:
@@ -1376,7 +1374,7 @@ def ordered(now: float, to: str, holder: str = "i-a") -> Owner:
 
 @pytest.mark.parametrize(("to", "detaches"), [("*", True), ("i-b", True), ("i-c", False)])
 def test_an_order_is_obeyed_by_whom_it_names(to: str, detaches: bool) -> None:
-    """Though the address answers, and though the holder asks everybody to be relieved."""
+    """Though the address answers, and though the holder itself asks everybody to be relieved."""
     observer = Observer()
     observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
     observer.see(29.0, "word:leaving", owner=ordered(29.0, to))
@@ -1385,11 +1383,10 @@ def test_an_order_is_obeyed_by_whom_it_names(to: str, detaches: bool) -> None:
     assert decision.state is (State.TAKEOVER if detaches else State.STANDBY)
 
 
-def test_an_ordered_holder_says_that_it_leaves_and_goes_on_carrying() -> None:
-    """Until somebody has taken it."""
+def test_an_ordered_holder_serves_on_until_it_is_relieved() -> None:
+    """It does not call itself leaving: a standby that has not seen yet whom the order names would take over."""
     decision = Observer().see(0.0, "link:sound", owner=ordered(0.0, "*", "i-b"))
-    assert (decision.state, decision.extent) == (State.HOLDER, Extent.ALL)
-    assert decision.leaving == "a handover was asked for"
+    assert (decision.state, decision.extent, decision.leaving) == (State.HOLDER, Extent.ALL, "")
 
 
 def test_a_leaving_node_relieves_nobody_but_judges_the_dead() -> None:

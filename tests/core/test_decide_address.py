@@ -418,7 +418,7 @@ def test_a_peer_that_was_there_a_moment_ago_is_waited_for() -> None:
         (Peer("i-a9", 10.1), True),
         (Peer("i-a9", 10.1, leaving=True), False),
         (Peer("i-a9", 10.1, free_slots=0), False),
-        (Peer("i-a9", 10.1, burden=1), False),
+        (Peer("i-a9", 10.1, holds={"10.0.0.101": "at-9"}), False),
         (Peer("i-z", 10.1), False),
         (Peer("i-z", 10.1, serving=("i-z",)), True),
         (Peer("i-a9", 10.1, serving=("i-b",)), False),
@@ -482,12 +482,10 @@ def test_an_order_that_is_over_moves_nothing() -> None:
     assert mover.see(10.0, owner=ordered(10.0, "*", 9.0)).write is None
 
 
-@pytest.mark.parametrize(("to", "leaving"), [("*", True), ("i-c", True), ("i-b", False)])
-def test_an_ordered_holder_says_that_it_leaves(to: str, leaving: bool) -> None:
-    """But for an order that is for itself."""
-    decision = Mover().see(0.0, "link:sound", owner=ordered(0.0, to, 100.0, "i-b"))
-    assert decision.state is State.HOLDER
-    assert bool(decision.leaving) == leaving
+def test_an_ordered_holder_serves_on_until_it_is_relieved() -> None:
+    """It need not even know of the order: whom it names has read it."""
+    decision = Mover().see(0.0, "link:sound", owner=ordered(0.0, "*", 100.0, "i-b"))
+    assert (decision.state, decision.extent, decision.leaving) == (State.HOLDER, Extent.ALL, "")
 
 
 def test_a_leaving_holder_is_relieved_and_goes_on_carrying_until_then() -> None:
@@ -591,7 +589,16 @@ def test_whoever_was_promised_the_address_is_waited_for() -> None:
     decision = mover.see(10.1, "ec2:i-a probe:L", peers=promised(10.1))
     assert (shown(decision), decision.detail) == ("doubt LATER R3", "i-z")
     assert not decision.charged
-    assert mover.see(12.2, "ec2:i-a probe:L").write is not None, "it was not heard of for two seconds"
+    silent = (*promised(10.1), Peer("i-y", 12.2))
+    assert mover.see(12.2, "ec2:i-a probe:L", peers=silent).write is not None, "it was not heard of for two seconds"
+
+
+def test_whoever_says_that_it_has_the_address_is_waited_for() -> None:
+    """By another attachment than the judged one: it moved after this node's question to EC2."""
+    winner = Peer("i-z", 10.1, holds={str(ADDRESS): "at-z"})
+    assert shown(fallen(Mover()).see(10.1, "ec2:i-a probe:L", peers=(winner,))) == "doubt LATER R3"
+    other = Peer("i-z", 10.1, holds={"10.0.0.101": "at-z"})
+    assert fallen(Mover()).see(10.1, "ec2:i-a probe:L", peers=(other,)).write is not None
 
 
 def test_who_was_promised_another_address_is_not_waited_for() -> None:
@@ -634,34 +641,44 @@ def test_one_failure_is_one_move(target: Target, takes: float, lag: float) -> No
         survivors_move_once(target, takes, lag, seed=seed)
 
 
+def claimer_is_replaced(target: Target, *, seed: int) -> None:
+    """Four observers; the holder loses its power, and whoever claims the address does so just then."""
+    region = plane("i-a", "i-b", "i-c", "i-d", seed=seed, target=target)
+    region.until(lambda: region.at_peace, 20)
+    region.run(6)
+    region.carrier(region.owner).alive = False
+    claims = len(region.moves)
+    region.until(lambda: len(region.moves) > claims, 20)
+    region.carrier(region.moves[-1].to).alive = False
+    region.until(lambda: region.at_peace, 120)
+
+
 @targets
 def test_a_claimer_that_dies_with_its_claim_is_replaced(target: Target) -> None:
-    """Before the call, or just after EC2 accepted it."""
+    """EC2 has accepted it, and nobody is there to carry the address."""
     for seed in range(SEEDS):
-        region = plane("i-a", "i-b", "i-c", "i-d", seed=seed, target=target)
-        region.until(lambda region=region: region.at_peace, 20)  # type: ignore[misc]  # bound in each turn
-        region.run(6)
-        region.carrier(region.owner).alive = False
-        claims = len(region.moves)
-        region.until(lambda region=region, claims=claims: len(region.moves) > claims, 20)  # type: ignore[misc]
-        region.carrier(region.moves[-1].to).alive = False
-        region.until(lambda region=region: region.at_peace, 120)  # type: ignore[misc]
+        claimer_is_replaced(target, seed=seed)
+
+
+def former_holder_gives_way(target: Target, *, seed: int) -> None:
+    """Two observers; the holder is cut off until the other one has the address, and comes back."""
+    region = plane("i-a", "i-b", seed=seed, target=target)
+    region.until(lambda: region.at_peace, 20)
+    region.run(6)
+    former = region.carrier(region.owner)
+    former.alive = False
+    region.until(lambda: region.serving not in ("", former.id), 20)
+    former.alive = True
+    region.run(10)
+    assert not former.has
+    assert len(region.moves) == 2
 
 
 @targets
 def test_a_holder_that_comes_back_gives_way(target: Target) -> None:
-    """It was cut off, and has the address in its kernel still: it drops it, and takes nothing back."""
+    """It has the address in its kernel still: it drops it, and takes nothing back."""
     for seed in range(SEEDS):
-        region = plane("i-a", "i-b", seed=seed, target=target)
-        region.until(lambda region=region: region.at_peace, 20)  # type: ignore[misc]
-        region.run(6)
-        former = region.carrier(region.owner)
-        former.alive = False
-        region.until(lambda region=region, id_=former.id: region.serving not in ("", id_), 20)  # type: ignore[misc]
-        former.alive = True
-        region.run(10)
-        assert not former.has
-        assert len(region.moves) == 2
+        former_holder_gives_way(target, seed=seed)
 
 
 def test_a_healthy_region_asks_little_and_moves_nothing() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from floatingip import release
 from floatingip.errors import CloudError, CloudUnavailable, Denied
-from floatingip.model import ALLOCATION_TAG, OWNER_TAG, Allocation, AttachmentStatus, Target
+from floatingip.model import ALLOCATION_TAG, OWNER_TAG, STANDING_TAG, Allocation, AttachmentStatus, Target
 from floatingip.peers import Status, StatusServer
 from floatingip.release import FORCE_AFTER, GIVE_UP_AFTER, ReleaseRefused, carry_out, plan, refuse_while_observed
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
@@ -96,6 +96,34 @@ def test_a_plan_says_what_happens_to_each_interface(vpc: Vpc) -> None:
         f"{free} (10.0.0.4, 2001:db8:0:1::100): delete",
         f"{elastic} (10.0.0.5): delete; {vpc.allocation} stays allocated",
     ]
+
+
+def standing(vpc: Vpc, target: IPv4Address | None = None, *, attached: bool = True) -> str:
+    """A standing interface of the worker, or of one that ended; its id."""
+    owner = vpc.worker if attached else "i-00000000000000fff"
+    made = vpc.cloud.create_eni(None, vpc.subnet, {OWNER_TAG: NAME, STANDING_TAG: owner}, f"standing {owner} {target}")
+    if target is not None:
+        vpc.cloud.assign(made.id, target, reassign=False)
+    if attached:
+        vpc.cloud.attach_eni(made.id, vpc.worker, frozenset())
+        vpc.ec2.advance(vpc.ec2.now + 3)
+    return made.id
+
+
+def test_standing_interfaces_are_released_with_or_without_an_address(vpc: Vpc) -> None:
+    """They are there for all of what the settings name; each is told with its addresses."""
+    enis = {standing(vpc, ADDRESS), standing(vpc), standing(vpc, attached=False)}
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
+    assert {eni.id for eni in chosen.enis} == enis
+    assert any("10.0.0.100)" in line for line in chosen.lines())
+
+
+def test_of_standing_interfaces_only_free_ones_without_an_address_are_unused(vpc: Vpc) -> None:
+    """The orphan of an ended worker; one that has an address keeps it from being handed out."""
+    standing(vpc)
+    standing(vpc, ADDRESS, attached=False)
+    orphan = standing(vpc, attached=False)
+    assert {eni.id for eni in plan(vpc.cloud, NAME, (ADDRESS,), unused=True).enis} == {orphan}
 
 
 def test_a_plan_changes_nothing(vpc: Vpc) -> None:

@@ -1,0 +1,162 @@
+"""Handing over on request, on the model EC2 in its own time: what is ordered, when it is done, and what is left."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+import pytest
+
+from floatingip import order
+from floatingip.errors import CloudError, ConfigurationError
+from floatingip.handover import VALID_FOR, Gap, Handover, carry_out, instance_named, plan
+from floatingip.model import OWNER_TAG, STANDING_TAG, Carry, Eni
+from floatingip.order import ANYBODY, Order
+from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
+
+NAME, ADDRESS = "cluster", IPv4Address("127.0.0.100")
+PORT = 1
+"""Nobody listens there on the workers' addresses."""
+
+WALL = 1_764_000_000.0
+
+
+@dataclass
+class Vpc:
+    """Two workers with their standing ENIs; the first one has the address.
+
+    ``then``: what happens at a time while a handover is waited for; ``said``: what that told.
+    """
+
+    ec2: FakeEc2 = field(default_factory=lambda: FakeEc2(Delays(assign=1.2)))
+    then: dict[float, Callable[[], None]] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.subnet = self.ec2.add_subnet("127.0.0.0/24")
+        self.cloud = FakeCloud(self.ec2)
+        self.workers = [self.ec2.add_instance(f"127.0.0.{last}", self.subnet) for last in (11, 12)]
+        self.enis = [self._standing(worker) for worker in self.workers]
+        self.cloud.assign(self.enis[0], ADDRESS, reassign=False)
+        self.ec2.advance(10.0)
+
+    def _standing(self, worker: str) -> str:
+        made = self.cloud.create_eni(None, self.subnet, {OWNER_TAG: NAME, STANDING_TAG: worker}, worker)
+        self.cloud.attach_eni(made.id, worker, frozenset())
+        return made.id
+
+    def plan(self, to: str = ANYBODY) -> tuple[Handover, ...]:
+        """What would be handed over."""
+        return plan(self.cloud, NAME, (ADDRESS,), Carry.ADDRESS, to)
+
+    def carry_out(self, to: str = ANYBODY) -> None:
+        """Hand over, in EC2's own time."""
+        moves = self.plan(to)
+        clock = {"now": lambda: self.ec2.now, "wall": lambda: WALL + self.ec2.now, "sleep": self._sleep}
+        carry_out(self.cloud, moves, NAME, Carry.ADDRESS, PORT, self.said.append, **clock)  # type: ignore[arg-type]  # by name
+
+    def _sleep(self, seconds: float) -> None:
+        self.ec2.advance(self.ec2.now + seconds)
+        for at in [at for at in self.then if at <= self.ec2.now]:
+            self.then.pop(at)()
+
+    def holder(self) -> Eni:
+        """The ENI that has the address."""
+        (eni,) = self.cloud.find_occupants(frozenset({ADDRESS}))
+        return eni
+
+    def order(self) -> Order | None:
+        """What stands in the first holder's tag."""
+        eni = self.ec2.state.enis[self.enis[0]]
+        assert eni.attachment is not None
+        tag = eni.tags.get(order.key(ADDRESS, Carry.ADDRESS), "")
+        return order.parse(tag, eni.attachment.id, WALL + self.ec2.now)
+
+
+@pytest.fixture(name="vpc")
+def _vpc() -> Vpc:
+    return Vpc()
+
+
+def test_what_is_held_elsewhere_is_handed_over(vpc: Vpc) -> None:
+    """With the attachment that it is to leave; what the named node has already is left alone."""
+    (move,) = vpc.plan()
+    assert (move.target, move.source, move.eni.id, move.to) == (ADDRESS, vpc.workers[0], vpc.enis[0], ANYBODY)
+    assert vpc.plan(vpc.workers[1]) != ()
+    assert vpc.plan(vpc.workers[0]) == ()
+
+
+def test_what_nobody_holds_cannot_be_handed_over(vpc: Vpc) -> None:
+    """That is a failover, and under way; nor does an interface of the other way to carry count."""
+    with pytest.raises(ConfigurationError, match="no node holds it now"):
+        plan(vpc.cloud, NAME, (IPv4Address("127.0.0.101"),), Carry.ADDRESS)
+    with pytest.raises(ConfigurationError, match="no node holds it now"):
+        plan(vpc.cloud, NAME, (ADDRESS,), Carry.ENI)
+
+
+def test_a_handover_is_ordered_waited_for_and_taken_back(vpc: Vpc) -> None:
+    """The order names the node, and is gone at the end; EC2 shows who has the address then."""
+    seen: list[Order | None] = []
+
+    def obey() -> None:
+        seen.append(vpc.order())
+        vpc.cloud.assign(vpc.enis[1], ADDRESS, reassign=True)
+
+    vpc.then[12.0] = obey
+    vpc.carry_out(vpc.workers[1])
+    (told,) = seen
+    assert told is not None
+    assert told.names(vpc.workers[1])
+    assert not told.names(vpc.workers[0])
+    assert vpc.holder().id == vpc.enis[1]
+    assert vpc.order() is None
+    assert vpc.said[0] == f"{ADDRESS}: asked {vpc.workers[0]} to hand it over to {vpc.workers[1]}"
+    assert vpc.said[1].startswith(f"{ADDRESS}: {vpc.workers[1]} has it, ")
+    assert vpc.said[1].endswith("no observer to ask for the gap")
+
+
+def test_a_handover_that_nobody_carries_out_ends_and_is_taken_back(vpc: Vpc) -> None:
+    """With the time it was waited for; nothing has moved, and nothing will."""
+    with pytest.raises(CloudError, match=f"not handed over within {VALID_FOR:g} s"):
+        vpc.carry_out()
+    assert vpc.holder().id == vpc.enis[0]
+    assert vpc.order() is None
+
+
+def test_an_outage_of_ec2_in_between_is_waited_for(vpc: Vpc) -> None:
+    """What EC2 does not answer is not taken for a move."""
+
+    def end() -> None:
+        vpc.cloud.reachable = True
+        vpc.cloud.assign(vpc.enis[1], ADDRESS, reassign=True)
+
+    def begin() -> None:
+        vpc.cloud.reachable = False
+
+    vpc.then.update({11.0: begin, 20.0: end})
+    vpc.carry_out()
+    assert vpc.holder().id == vpc.enis[1]
+
+
+def test_a_node_is_named_by_its_id_its_address_or_its_name(vpc: Vpc) -> None:
+    """Whatever kubectl shows; one that is not there is an error at once."""
+    worker = vpc.workers[1]
+    for name in (worker, "127.0.0.12", "ip-127-0-0-12.us-west-2.compute.internal"):
+        assert instance_named(vpc.cloud, name) == worker
+    with pytest.raises(ConfigurationError, match="--to"):
+        instance_named(vpc.cloud, "127.0.0.99")
+
+
+def test_the_gap_is_the_time_in_which_neither_node_said_that_it_holds_the_address() -> None:
+    """None when both did for a while, and not known while one was never heard of."""
+    gap = Gap()
+    gap.hear(1.0, source_holds=True, successor_holds=False)
+    assert gap.seconds() is None
+    for now in (1.1, 1.2):
+        gap.hear(now, source_holds=False, successor_holds=False)
+    gap.hear(1.5, source_holds=False, successor_holds=True)
+    gap.hear(9.0, source_holds=False, successor_holds=True)
+    assert gap.seconds() == 0.5
+    gap = Gap()
+    gap.hear(1.0, source_holds=True, successor_holds=True)
+    gap.hear(1.1, source_holds=True, successor_holds=True)
+    assert gap.seconds() == 0.0
