@@ -1,4 +1,4 @@
-"""The Dockerfile, as far as it can be checked without building: what it copies, starts, pins and is based on."""
+"""The Dockerfile, as far as it can be checked without building; what it builds has tests of its own (test_image.py)."""
 
 import json
 import re
@@ -41,10 +41,17 @@ def of(name: str) -> list[str]:
 
 
 def copied() -> list[tuple[str, str]]:
-    """Source and destination of each COPY."""
-    pairs = [shlex.split(rest) for rest in of("COPY")]
+    """Source and destination of each COPY from the build's context."""
+    pairs = [shlex.split(rest) for rest in of("COPY") if not rest.startswith("--from=")]
     assert all(len(pair) == 2 for pair in pairs), "one source each, without options"
     return [(source, destination) for source, destination in pairs]
+
+
+def last_stage() -> list[tuple[str, str]]:
+    """The instructions that make the image itself."""
+    found = instructions()
+    begin = max(index for index, (name, _) in enumerate(found) if name == "FROM")
+    return found[begin:]
 
 
 def canonical(name: str) -> str:
@@ -76,9 +83,9 @@ def test_the_entry_point_is_the_package(image: Path) -> None:
     [entry_point] = of("ENTRYPOINT")
     interpreter, *arguments = json.loads(entry_point)
     assert arguments == ["-m", "floatingip"]
-    [directory] = of("WORKDIR")
+    [directory] = set(of("WORKDIR"))
     environment = next(rest for rest in of("RUN") if " -m venv " in rest)
-    assert " -m venv .venv " in environment
+    assert " -m venv --without-pip .venv " in environment
     assert interpreter == f"{directory}/.venv/bin/python"
     assert not of("CMD"), "the container's arguments are the command: a default would hide that they are missing"
     done = subprocess.run(
@@ -101,7 +108,7 @@ def test_every_module_finds_what_it_imports(image: Path) -> None:
 
 def test_requirements_are_pinned_with_hashes() -> None:
     """What the product asks for is there, each with at least one hash, and pip is told to insist on them."""
-    installing = [rest for rest in of("RUN") if "pip install" in rest]
+    installing = [rest for rest in of("RUN") if re.search(r"\bpip\b.* install ", rest)]
     assert len(installing) == 1
     assert "--require-hashes -r requirements.txt" in installing[0]
     entries = re.sub(r"\\\n\s*", " ", PINNED).splitlines()
@@ -120,10 +127,39 @@ def test_nft_is_installed() -> None:
 
 def test_the_base_is_a_plain_python_that_the_product_supports() -> None:
     """Without a registry's host, which is then the builder's own choice; another base can be given as an argument."""
-    [argument], [base] = of("ARG"), of("FROM")
+    (first, argument), *_ = instructions()
     name, _, default = argument.partition("=")
-    assert base == f"${{{name}}}"
+    assert first == "ARG", "one before any stage is known to each FROM"
+    *stages, last = of("FROM")
+    assert {stage.partition(" ")[0] for stage in stages} == {f"${{{name}}}"}
+    assert last == "scratch"
     assert re.fullmatch(r"python:3\.\d+-slim-\w+", default)
     version = tuple(map(int, default.removeprefix("python:").partition("-")[0].split(".")))
     least = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert version >= tuple(map(int, least.removeprefix(">=").split(".")))
+
+
+def test_the_image_has_no_layer_in_which_something_was_removed() -> None:
+    """A file that a later layer hides is still sent, kept and readable: the image is copies, without a RUN."""
+    assert {name for name, _ in last_stage()} == {"FROM", "COPY", "WORKDIR", "ENV", "ENTRYPOINT", "ARG", "LABEL"}
+
+
+def test_nothing_of_the_build_is_told_by_the_image() -> None:
+    """An argument of its stage is part of the image's history: where packages came from must not be among them."""
+    arguments = [rest for name, rest in last_stage() if name == "ARG"]
+    assert arguments == ["VERSION", "REVISION", "CREATED"]
+    assert not [rest for name, rest in instructions() if name == "ENV" and "PIP_" in rest]
+
+
+def test_every_builder_of_today_can_read_it() -> None:
+    """Docker without BuildKit, and buildah 1.28, know no mounts of RUN, no heredocs and no frontends of others."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert not re.search(
+        r"^\s*#\s*(syntax|escape|check)\s*=|^(RUN|COPY|ADD) .*(--mount|--link|--parents|<<)", text, re.M
+    )
+
+
+def test_no_architecture_is_named() -> None:
+    """The same file makes the image for amd64 and arm64."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert not re.search(r"amd64|x86[_-]64|arm64|aarch64|--platform", text)

@@ -1,0 +1,1 @@
+"""Failover and cost, measured in the lab, with keepalived beside."""

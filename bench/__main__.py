@@ -1,0 +1,124 @@
+"""
+The bench's command line.
+
+    python -m bench                       run what has no results yet, show the tables
+    python -m bench --quick               three runs a cell and 20 s of peace, into runs/quick
+    python -m bench --only 'power-cut-*'  some cells
+    python -m bench report                write the tables into docs/benchmarks.md
+
+Each run is a process of its own in a sandbox of its own.  What is there for the same code and parameters is not run
+again, so an interrupted bench goes on where it was; a run that failed is kept and counted.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench import report, results
+from bench.cells import RUN_WITHIN, Cell, cells
+
+RUNS, QUICK_RUNS = 20, 3
+PEACE, QUICK_PEACE = 120.0, 20.0
+"""Seconds of peace: two looks at EC2, which are a minute apart."""
+
+QUICK_DIRECTORY = results.ROOT / "runs" / "quick"
+DOCUMENT = results.ROOT / "docs" / "benchmarks.md"
+
+PLAIN_WIDTH = 140
+"""Columns where there is no terminal to ask."""
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; the exit code is 1 when a run failed or was faulty."""
+    options = _parser().parse_args(arguments)
+    directory = QUICK_DIRECTORY if options.quick else results.DIRECTORY
+    chosen = [cell for cell in cells(QUICK_PEACE if options.quick else PEACE) if fnmatch(cell.name, options.only)]
+    if not chosen:
+        print(f"bench: no cell is called {options.only!r}; `python -m bench list` names them", file=sys.stderr)
+        return 2
+    if options.command == "list":
+        for cell in chosen:
+            print(cell.name)
+        return 0
+    if options.command == "report":
+        found = [file for cell in chosen if (file := results.read(cell, directory)) is not None]
+        report.rewrite(DOCUMENT, found)
+        return 0
+    if options.again:
+        results.forget(chosen, directory)
+    runs = options.runs or (QUICK_RUNS if options.quick else RUNS)
+    found = []
+    for cell in chosen:
+        complete(cell, runs, directory)
+        found += [file for file in [results.read(cell, directory)] if file is not None]
+    for table in report.tables(found):
+        console.print(table)
+    return 0 if all(run["verdict"] == "ok" for file in found for run in file["runs"]) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Failover and cost, measured in the lab.")
+    parser.add_argument(
+        "command", nargs="?", choices=("run", "report", "list"), default="run", help="what to do (default: run)"
+    )
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="the cells of these names, such as 'peace-*'")
+    parser.add_argument("--runs", type=int, metavar="N", help=f"how often each cell is run (default: {RUNS})")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_RUNS} runs, kept apart from the others")
+    parser.add_argument("--again", action="store_true", help="forget what there is of these cells")
+    return parser
+
+
+def complete(cell: Cell, runs: int, directory: Path) -> None:
+    """Make the runs of a cell that are missing, one after the other."""
+    code = results.version()
+    seeds = results.missing(results.read(cell, directory), cell, runs, code)
+    for seed in seeds:
+        run = once(cell, seed)
+        if results.version() != code:
+            raise SystemExit("bench: the code has changed meanwhile: what was measured belongs to neither")
+        results.add(cell, run, code, directory)
+        outage = run.get("total_outage_s")
+        shown = f", outage {outage:.2f} s" if outage is not None else ""
+        said = "; ".join([run["verdict"], *run.get("faults", [])])
+        console.print(
+            f"{cell.name} {seed}: {said}{shown}", style=None if run["verdict"] == "ok" else "red", soft_wrap=True
+        )
+
+
+def once(cell: Cell, seed: int) -> dict[str, Any]:
+    """One run: what came of it, or why nothing did; with the machine's load before it, of which latency depends."""
+    about: dict[str, Any] = {"seed": seed, "load": round(os.getloadavg()[0], 2)}
+    with tempfile.TemporaryDirectory() as directory:
+        result = Path(directory) / "result.json"
+        try:
+            done = subprocess.run(
+                cell.command(seed, result),
+                cwd=results.ROOT,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=RUN_WITHIN,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return {**about, "verdict": "failed", "faults": [f"no end within {RUN_WITHIN:g} s"]}
+        if not result.exists():
+            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            return {**about, "verdict": "failed", "faults": [last]}
+        found = json.loads(result.read_text(encoding="utf-8"))
+    return {**about, "verdict": "ok", **cell.outcome(found)}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

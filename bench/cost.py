@@ -1,0 +1,157 @@
+"""
+What a pair of agents costs in peace: CPU, memory, threads, EC2 calls; and how long a start takes.
+
+The agents run as deployed, in the lab, without clients: the addresses' traffic is the kernel's affair.  EC2 answers at
+once (`instant`), so that the start is the agents' own time.  Two observers share the addresses as they spread them.
+
+    python -m bench.cost --carry eni --addresses 10 --seconds 60 --json FILE
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from bench.cells import DRY
+from lab import sandbox
+from lab.checker import logged_at
+from lab.ec2 import PROFILES
+from lab.history import Event, History
+from lab.region import Machine, Region
+
+INSTANCE_TYPE = "m5.24xlarge"
+"""The most slots on one network card, 14 beside the primary one, and 50 IPv4 addresses on each."""
+
+MARK = 0x7F
+"""Room for more than seven addresses."""
+
+SETTLES_IN = 15.0
+"""Seconds after the start that are no peace yet: announcements, the rehearsal, the first looks."""
+
+REHEARSALS_PER_HOUR = 6
+"""Rounds of dry runs; one round is at the start, so it is counted there."""
+
+CONTAINER = "observer"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process, and those children of it that have ended, used so far: seconds of CPU."""
+
+    at: float
+    cpu: float
+
+
+def usage(process: int) -> Usage:
+    """From /proc/PID/stat (proc_pid_stat(5)): utime, stime, cutime and cstime."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return Usage(time.monotonic(), sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK"))
+
+
+def status(process: int) -> dict[str, str]:
+    """The lines of /proc/PID/status."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def observer(region: Region, machine: Machine) -> int:
+    """The process of the machine's observer: the only child of its container's warden."""
+    warden = region.cluster.pod_on(machine.name).running[CONTAINER].pid
+    return int(Path(f"/proc/{warden}/task/{warden}/children").read_text(encoding="utf-8").split()[0])
+
+
+def measure(carry: str, addresses: int, seconds: float, seed: int) -> dict[str, object]:
+    """Deploy, wait for peace, watch.  Raises TimeoutError when not all addresses are held in time."""
+    wanted = [f"10.0.0.{100 + number}" for number in range(addresses)]
+    settings = {"mark": MARK, "carry": carry}
+    with (
+        History() as history,
+        Region(
+            PROFILES["instant"],
+            history,
+            seed=seed,
+            addresses=wanted,
+            settings=settings,
+            instance_type=INSTANCE_TYPE,
+        ) as region,
+    ):
+        region.deploy()
+        time.sleep(SETTLES_IN)
+        processes = {machine.name: observer(region, machine) for machine in region.machines.values()}
+        began, before = time.time(), {name: usage(process) for name, process in processes.items()}
+        time.sleep(seconds)
+        agents = []
+        for name, process in processes.items():
+            now, shown = usage(process), status(process)
+            calls = [event for event in history.events() if _calls(event, region.machines[name].instance.instance_id)]
+            agents.append(
+                {
+                    "holds": sum(region.holder(floating).name == name for floating in region.floating),
+                    "cpu_percent": round(100 * (now.cpu - before[name].cpu) / (now.at - before[name].at), 2),
+                    "rss_mib": round(int(shown["VmRSS"].split()[0]) / 1024, 1),
+                    "threads": int(shown["Threads"]),
+                    "calls_per_hour": per_hour(calls, began, seconds),
+                }
+            )
+        return {"agents": agents, "start_s": starts(history.events(), wanted)}
+
+
+def per_hour(calls: Sequence[Event], began: float, seconds: float) -> dict[str, float]:
+    """EC2 calls an hour by action: those in peace, extrapolated; dry runs by the first round of them."""
+    real = Counter(str(call["action"]) for call in calls if not _is_dry(call) and call["began"] >= began)
+    dry = Counter(f"{call['action']}{DRY}" for call in calls if _is_dry(call) and call["began"] < began)
+    rates = {action: round(count * 3600 / seconds, 1) for action, count in real.items()}
+    rounds = {action: float(count * REHEARSALS_PER_HOUR) for action, count in dry.items()}
+    return dict(sorted({**rates, **rounds}.items()))
+
+
+def starts(events: Sequence[Event], addresses: Sequence[str]) -> float | None:
+    """Seconds from the start of `attach` to plumbed: the median of the addresses."""
+    began = {event["node"]: event["t"] for event in reversed(events) if event["event"] == "pod" and _begins(event)}
+    plumbed = {
+        event["fields"]["address"]: logged_at(event) - began[event["node"]]
+        for event in reversed(events)
+        if event["source"] == "agent" and event["fields"].get("event") == "plumbed"
+    }
+    found = [plumbed[address] for address in addresses if address in plumbed]
+    return round(median(found), 3) if found else None
+
+
+def _begins(event: Event) -> bool:
+    return bool(event["phase"] == "Init" and event["detail"] == "attach")
+
+
+def _calls(event: Event, instance: str) -> bool:
+    return bool(event["source"] == "ec2" and event["event"] == "call" and event["caller"] == instance)
+
+
+def _is_dry(call: Event) -> bool:
+    return bool(call["params"].get("DryRun") == "true")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure once, in a sandbox."""
+    parser = argparse.ArgumentParser(prog="python -m bench.cost", description="What a pair of agents costs in peace.")
+    parser.add_argument("--carry", choices=("eni", "address"), default="eni", help="how addresses are carried")
+    parser.add_argument("--addresses", type=int, default=1, help="how many")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long")
+    parser.add_argument("--seed", type=int, default=0, help="makes latencies repeatable")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    options = parser.parse_args(arguments)
+    if not sandbox.inside():
+        return sandbox.enter([sys.executable, "-m", "bench.cost", *arguments])
+    text = json.dumps(measure(options.carry, options.addresses, options.seconds, options.seed), indent=1)
+    print(text)
+    if options.json is not None:
+        options.json.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,123 @@
+"""The files of a bench: what is run again, what is kept, and what a run leaves behind that did not work."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import results
+from bench.__main__ import main, once
+from bench.cells import Failover, Peace
+
+CELL = Failover("power-cut", "address", "typical")
+CODE = "0123456789ab"
+
+
+def held(cell: Failover | Peace, *seeds: int, code: str = CODE, verdict: str = "ok") -> dict[str, Any]:
+    """A file with runs of these seeds."""
+    runs = [{"seed": seed, "verdict": verdict} for seed in seeds]
+    return {"version": code, "cell": cell.parameters, "runs": runs}
+
+
+def test_without_a_file_every_run_is_made() -> None:
+    """Seeds count from one."""
+    assert results.missing(None, CELL, 3, CODE) == [1, 2, 3]
+
+
+def test_an_interrupted_cell_goes_on_where_it_was() -> None:
+    """Whatever runs are there, the others are made."""
+    assert results.missing(held(CELL, 1, 3), CELL, 4, CODE) == [2, 4]
+
+
+def test_a_failed_run_is_not_repeated() -> None:
+    """It counts like any other."""
+    assert results.missing(held(CELL, 1, 2, verdict="failed"), CELL, 2, CODE) == []
+
+
+def test_runs_of_other_code_count_no_more() -> None:
+    """All are made anew."""
+    assert results.missing(held(CELL, 1, 2, code="another"), CELL, 2, CODE) == [1, 2]
+
+
+def test_runs_with_other_parameters_count_no_more() -> None:
+    """A quick measurement of peace does not stand for a long one."""
+    quick, long = Peace("eni", 1, 20.0), Peace("eni", 1, 120.0)
+    assert results.missing(held(quick, 1), long, 20, CODE) == [1]
+    assert results.missing(held(long, 1), long, 20, CODE) == []
+
+
+def test_what_is_added_is_read_back(tmp_path: Path) -> None:
+    """Runs are in the order of their seeds, and a seed has one run."""
+    for seed, outage in ((2, 1.0), (1, 2.0), (2, 3.0)):
+        results.add(CELL, {"seed": seed, "total_outage_s": outage}, CODE, tmp_path)
+    found = results.read(CELL, tmp_path)
+    assert found is not None
+    assert [(run["seed"], run["total_outage_s"]) for run in found["runs"]] == [(1, 2.0), (2, 3.0)]
+    assert results.is_about(found, CELL, CODE)
+
+
+def test_a_run_of_new_code_replaces_those_of_old(tmp_path: Path) -> None:
+    """One file never mixes two versions."""
+    results.add(CELL, {"seed": 1}, "old", tmp_path)
+    results.add(CELL, {"seed": 2}, "new", tmp_path)
+    found = results.read(CELL, tmp_path)
+    assert found is not None
+    assert (found["version"], [run["seed"] for run in found["runs"]]) == ("new", [2])
+
+
+def test_the_version_follows_what_is_measured(tmp_path: Path) -> None:
+    """A change of the product is a new version; one of its documents, or of the report, is not."""
+    product, manifest = tmp_path / "floatingip" / "host.py", tmp_path / "floating-ip.yaml"
+    document, report = tmp_path / "docs" / "benchmarks.md", tmp_path / "bench" / "report.py"
+    for path in (product, manifest, document, report):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("one")
+    seen = [results.version(tmp_path)]
+    for path in (document, report, product, manifest):
+        path.write_text("two")
+        seen.append(results.version(tmp_path))
+    assert seen[0] == seen[1] == seen[2]
+    assert len(set(seen[2:])) == 3
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """A cell whose runs are a piece of Python with the result's path as its argument."""
+
+    script: str
+    name: str = "scripted"
+    runs: int | None = None
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """Just so that two differ."""
+        return {"script": self.script}
+
+    def command(self, seed: int, result: Path) -> list[str]:
+        """Run it."""
+        return [sys.executable, "-c", self.script, str(result), str(seed)]
+
+    def outcome(self, found: dict[str, object]) -> dict[str, object]:
+        """As it is."""
+        return found
+
+
+def test_a_run_without_a_result_failed_and_says_why() -> None:
+    """The last thing that the process said is kept."""
+    run = once(Scripted("import sys; sys.exit('lab: no standby sees the address UP')"), 7)
+    assert (run["seed"], run["verdict"]) == (7, "failed")
+    assert run["faults"] == ["lab: no standby sees the address UP"]
+
+
+def test_a_faulty_run_keeps_its_verdict() -> None:
+    """The lab ends with 1 for a fault, and has written its verdict all the same."""
+    script = 'import sys; open(sys.argv[1], \'w\').write(\'{"verdict": "faulty", "faults": []}\'); sys.exit(1)'
+    assert once(Scripted(script), 1)["verdict"] == "faulty"
+
+
+def test_a_name_that_no_cell_has_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise a typing error would be a bench without a fault."""
+    assert main(["--only", "power-cutt*"]) == 2
+    assert "power-cutt*" in capsys.readouterr().err
