@@ -402,7 +402,8 @@ def _remember_rivals(memory: Memory, view: View, settings: Settings) -> Memory:
 
 def _are_believed(memory: Memory, view: View) -> bool:
     """Rivals: EC2 may be late, but by then it would show them; a former holder that cannot ask it may go on for
-    long."""
+    long.
+    """
     return memory.rival_since is not None and view.now - memory.rival_since < CLAIM_SHOWN
 
 
