@@ -314,20 +314,24 @@ def _wait_until_watched(region: Region) -> None:
     """Until every standby sees every address UP, and all clients get answers.  Raises TimeoutError."""
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline:
-        pods = {pod.node for pod in region.cluster.pods()}
-        seen = {(e["node"], e["fields"]["address"]) for e in region.logged(event="decision", reason="ANSWERS")}
-        watched = all(
-            (node, floating.target) in seen
-            for floating in region.floating
-            for node in pods - {region.holder(floating).name}
-        )
         attempts = [event for event in region.history.events() if event["event"] == "attempt"]
         answered = {event["client"] for event in attempts if event["ok"]}
-        if watched and answered == region.measuring():
+        if _is_watched(region) and answered == region.measuring():
             time.sleep(WATCHED_FOR)
             return
         time.sleep(0.05)
     raise TimeoutError("no standby sees the address UP after 30 s")
+
+
+def _is_watched(region: Region) -> bool:
+    """Every standby sees every address UP; not while one is on its way."""
+    pods = {pod.node for pod in region.cluster.pods()}
+    seen = {(e["node"], e["fields"]["address"]) for e in region.logged(event="decision", reason="ANSWERS")}
+    try:
+        holders = {floating.target: region.holder(floating).name for floating in region.floating}
+    except LookupError:
+        return False
+    return all((node, target) in seen for target, holder in holders.items() for node in pods - {holder})
 
 
 def _wait_until_quiet(
