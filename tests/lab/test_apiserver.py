@@ -17,8 +17,7 @@ import pytest
 
 from floatingip.imds import Imds
 from floatingip.kubernetes import OwnPod
-from floatingip.model import Eviction, EvictionState
-from floatingip.model import Notice
+from floatingip.model import Eviction, EvictionState, Notice
 from lab import nemesis
 from lab.apiserver import NAMESPACE, ApiServer
 from lab.ec2 import PROFILES

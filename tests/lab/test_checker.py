@@ -1,5 +1,6 @@
 """The checker: a good run is ok, and each rule has a history that breaks it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -273,3 +274,115 @@ def test_an_agent_that_ended_by_itself_is_a_fault(reason: str) -> None:
 def test_an_agent_that_was_ended_is_no_fault(reason: str) -> None:
     """An init container that is done, a deleted pod, a dead node."""
     assert faults([*attempts(), *FIRST, ended(5.0, reason, 0)], QUIET) == ""
+
+
+ENI_A, ENI_B = "eni-standing-a", "eni-standing-b"
+
+
+def address(t: float, eni: str, status: str, *, of: str = ADDRESS) -> Event:
+    """EC2's record of one step of an address that moves between standing ENIs."""
+    instance = {ENI_A: A, ENI_B: B}[eni]
+    common = {"source": "ec2", "event": "address", "address": of, "eni": eni, "instance": instance}
+    return {**common, "t": t, "status": status}
+
+
+CARRIED = [address(1.0, ENI_A, "assigning"), address(2.0, ENI_A, "assigned")]
+
+MOVED = [
+    *CARRIED,
+    {"t": CUT, "source": "nemesis", "event": "begin", "name": "power-cut", "target": "worker-a"},
+    log(11.9, "event=takeover", event="takeover", time="1970-01-01T00:00:11.400Z"),
+    call(11.4, "AssignPrivateIpAddresses", NetworkInterfaceId=ENI_B, AllowReassignment="true"),
+    address(11.4, ENI_B, "assigning"),
+    address(12.6, ENI_A, "unassigned"),
+    address(12.6, ENI_B, "assigned"),
+    {"t": 20.0, "source": "nemesis", "event": "end", "name": "power-cut", "target": "worker-a"},
+]
+"""The same power cut with `carry: address`: detected after 1.4 s, moved by one call that takes EC2 1.2 s."""
+
+AMONG_ENIS = replace(EXPECTED, carry="address", max_outage_s=3.0)
+
+
+def test_a_moved_address_is_a_failover_of_one_call() -> None:
+    """EC2's time is that from the call until the address was assigned; the ENIs stay attached all the while."""
+    standing = [attachment(0.5, "eni-attach-7", A, "attached", eni=ENI_A, address="10.0.0.40")]
+    verdict = check([*attempts((CUT, 12.7)), *standing, *MOVED], AMONG_ENIS)
+    assert verdict.faults == ()
+    assert (verdict.carry, verdict.holder, verdict.moves) == ("address", B, 1)
+    assert verdict.detection_s == pytest.approx(1.4)
+    [move] = verdict.placements
+    assert (move.source, move.target) == (A, B)
+    assert (move.detach, move.idle, move.attach, move.device) == pytest.approx((0.0, 0.0, 1.2, 0.0))
+    assert verdict.ec2_s == pytest.approx(1.2)
+    assert verdict.ec2_calls == {"AssignPrivateIpAddresses": 1}
+
+
+def test_a_moved_ipv6_address_has_a_fence_and_a_claim() -> None:
+    """EC2 takes its time for each; what lies between them is the agent's."""
+    history = [
+        *CARRIED,
+        call(11.4, "UnassignIpv6Addresses", NetworkInterfaceId=ENI_A),
+        address(12.0, ENI_A, "unassigned"),
+        call(12.3, "AssignIpv6Addresses", NetworkInterfaceId=ENI_B),
+        address(12.3, ENI_B, "assigning"),
+        address(13.5, ENI_B, "assigned"),
+    ]
+    [move] = check([*attempts(), *history], AMONG_ENIS).placements
+    assert (move.detach, move.idle, move.attach) == pytest.approx((0.6, 0.3, 1.2))
+
+
+def test_an_outage_that_a_moved_address_does_not_explain_is_a_fault() -> None:
+    """1.4 s and 1.2 s explain 2.6 s; 0.5 s more are allowed."""
+    assert faults([*attempts((CUT, CUT + 3.0)), *MOVED], AMONG_ENIS) == ""
+    assert "of which detection and EC2 explain 2.60 s" in faults(
+        [*attempts((CUT, CUT + 3.2)), *MOVED], replace(AMONG_ENIS, max_outage_s=10.0)
+    )
+
+
+def test_an_address_on_two_enis_is_a_fault() -> None:
+    """The second one was given it before the first had lost it; whether it lost it later or never."""
+    second = [address(5.0, ENI_B, "assigning"), address(6.0, ENI_B, "assigned")]
+    later = [address(7.0, ENI_A, "unassigned")]
+    assert "two holders" in faults([*attempts(), *CARRIED, *second], AMONG_ENIS)
+    assert "two holders" in faults([*attempts(), *CARRIED, *second, *later], AMONG_ENIS)
+
+
+def test_an_outage_after_a_move_that_does_not_end_is_a_fault() -> None:
+    """EC2 has moved the address, and nobody answers there."""
+    assert "unfinished" in faults([*attempts((CUT, 31.0)), *MOVED], AMONG_ENIS)
+
+
+def test_a_move_too_many_is_a_fault() -> None:
+    """Two standbys that take the address from each other, be it without an outage."""
+    stolen = [
+        call(13.0, "AssignPrivateIpAddresses", caller=A, NetworkInterfaceId=ENI_A, AllowReassignment="true"),
+        address(13.0, ENI_A, "assigning"),
+        address(14.2, ENI_B, "unassigned"),
+        address(14.2, ENI_A, "assigned"),
+    ]
+    assert "2 moves, at most 1 are allowed" in faults([*attempts((CUT, 12.7)), *MOVED, *stolen], AMONG_ENIS)
+
+
+def test_an_address_that_nobody_has_at_the_end_is_a_fault() -> None:
+    """Unassigned, and never assigned again."""
+    fenced = [*CARRIED, address(28.0, ENI_A, "unassigned")]
+    assert "nobody holds" in faults([*attempts(), *fenced], replace(QUIET, carry="address"))
+
+
+def test_an_elastic_ip_is_where_its_private_address_is() -> None:
+    """That is what moves, and what its clients' public address is not."""
+    history = [{**e, "address": "10.0.0.55"} if e["event"] == "address" else e for e in MOVED]
+    elastic = replace(AMONG_ENIS, address="203.0.113.9", carried="10.0.0.55")
+    verdict = check([*attempts((CUT, 12.7)), *history], elastic)
+    assert (verdict.faults, verdict.moves, verdict.holder) == ((), 1, B)
+    assert "nobody holds" in faults([*attempts((CUT, 12.7)), *MOVED], elastic)
+
+
+def test_addresses_of_one_standing_eni_are_judged_one_by_one() -> None:
+    """Another one that moves from the same ENI is no move of this one."""
+    other = [
+        address(3.0, ENI_A, "assigned", of="10.0.0.101"),
+        address(5.0, ENI_A, "unassigned", of="10.0.0.101"),
+        address(5.0, ENI_B, "assigned", of="10.0.0.101"),
+    ]
+    assert faults([*attempts(), *CARRIED, *other], replace(QUIET, carry="address")) == ""

@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
+from queue import SimpleQueue
 
 import pytest
 
-from floatingip import host
+from floatingip import threads
 from floatingip.errors import HostError
 from floatingip.host import KernelHost, table_name
-from floatingip.model import Plumbing, PlumbingReport, PlumbingState
+from floatingip.model import Extent, Plumbing, PlumbingReport, PlumbingState
+from floatingip.threads import HostKeeper, Wanted
 from lab.netns import Namespace
 
 SOUND, UNSOUND, NO_LINK = PlumbingState.SOUND, PlumbingState.UNSOUND, PlumbingState.NO_LINK
@@ -40,8 +42,8 @@ class Node:
         self.namespace = namespace
         self.host = host
 
-    def plumb(self, plumbing: Plumbing = IPV4) -> PlumbingReport:
-        return self.namespace.call(lambda: self.host.plumb(plumbing))
+    def plumb(self, plumbing: Plumbing = IPV4, extent: Extent = Extent.ALL) -> PlumbingReport:
+        return self.namespace.call(lambda: self.host.plumb(plumbing, extent))
 
     def unplumb(self, plumbing: Plumbing = IPV4) -> tuple[str, ...]:
         return self.namespace.call(lambda: self.host.unplumb(plumbing))
@@ -55,6 +57,10 @@ class Node:
 
     def unplug(self, name: str = "ens6") -> None:
         self.namespace.ip(f"link del {name}")
+
+    def table(self, plumbing: Plumbing) -> list[dict[str, object]]:
+        """The routes of the plumbing's own table."""
+        return self.namespace.show(f"-{plumbing.address.version} route show table {plumbing.table}")
 
     def nft(self) -> str:
         return self.namespace.run(["nft", "list", "ruleset"])
@@ -125,33 +131,162 @@ def test_a_bare_link_gets_all_of_the_plumbing(node: Node, plumbing: Plumbing) ->
     )  # fmt: skip
     if version == 4:
         assert node.namespace.run(["cat", "/proc/sys/net/ipv4/conf/ens6/rp_filter"]).strip() == "2"
+    family = "ip" if version == 4 else "ip6"
     assert [line.strip() for line in node.nft().splitlines() if "mark set" in line] == [
-        'iif "ens6" ct direction original ct mark set ct mark | 0x00000040',
+        f'iif "ens6" {family} daddr {plumbing.address} ct direction original ct mark set ct mark | 0x00000040',
         *["ct direction reply ct mark & 0x00000040 == 0x00000040 meta mark set meta mark | 0x00000040"] * 2,
     ]
 
 
 @BOTH
+def test_ahead_of_the_address_a_link_gets_all_but_it_and_its_rule(node: Node, plumbing: Plumbing) -> None:
+    """A node that had either would hear its own loopback when it probes, and see the address UP for ever."""
+    report = node.plumb(plumbing, Extent.AHEAD)
+    rp_filter = ("rp_filter",) if plumbing.address.version == 4 else ()
+    assert report == PlumbingReport(
+        SOUND, ("link-up", "mtu", *rp_filter, "route", "rule", "marks"), extent=Extent.AHEAD
+    )
+    assert not report.carries
+    ahead = node.everything()
+    assert str(plumbing.address) not in str(node.addresses())
+    assert rules_of_ours(node, plumbing) == {901: ("all", "0x40", "1064")}
+    assert node.plumb(plumbing, Extent.AHEAD) == PlumbingReport(SOUND, extent=Extent.AHEAD)
+    assert node.everything() == ahead
+
+
+@BOTH
+def test_the_address_brings_itself_and_its_rule_and_takes_them_away_again(node: Node, plumbing: Plumbing) -> None:
+    """Nothing else differs between a holder and a standby, so nothing else can fail when it matters."""
+    node.plumb(plumbing, Extent.AHEAD)
+    ahead, kept = node.everything(), (node.table(plumbing), node.nft())
+    assert node.plumb(plumbing) == PlumbingReport(SOUND, ("address", "rule"))
+    assert (node.table(plumbing), node.nft()) == kept
+    assert ("ens6", str(plumbing.address), plumbing.address.max_prefixlen) in node.addresses()
+    assert rules_of_ours(node, plumbing) == {
+        900: (str(plumbing.address), None, "1064"),
+        901: ("all", "0x40", "1064"),
+    }
+    report = node.plumb(plumbing, Extent.AHEAD)
+    assert (report.state, report.removed) == (SOUND, ("address",))
+    assert node.everything() == ahead
+
+
+def rules_of_ours(node: Node, plumbing: Plumbing) -> dict[int, tuple[str, str | None, str]]:
+    """Source, mark and table of the rules at our priorities."""
+    rules = node.namespace.show(f"-{plumbing.address.version} rule show")
+    return {r["priority"]: (r["src"], r.get("fwmark"), r["table"]) for r in rules if r["priority"] in (900, 901)}
+
+
+@BOTH
+@pytest.mark.parametrize("found", [Extent.AHEAD, Extent.ALL])
+def test_an_address_is_left_as_it_is_found(node: Node, plumbing: Plumbing, found: Extent) -> None:
+    """While nobody knows whose it is, it is neither added nor removed, and the rest is repaired to go with it."""
+    node.plumb(plumbing, found)
+    before = node.everything()
+    assert node.plumb(plumbing, Extent.AS_FOUND) == PlumbingReport(SOUND, extent=found)
+    node.namespace.nft("flush ruleset")
+    node.namespace.run(["ip", f"-{plumbing.address.version}", "rule", "del", "priority", "901"])
+    assert node.plumb(plumbing, Extent.AS_FOUND) == PlumbingReport(SOUND, ("rule", "marks"), extent=found)
+    assert node.everything() == before
+
+
+def test_what_somebody_adds_ahead_is_taken_away(node: Node) -> None:
+    """The address, or its rule, on a node that is not the holder."""
+    node.plumb(IPV4, Extent.AHEAD)
+    before = node.everything()
+    node.namespace.ip("address add 10.0.0.100/32 dev ens6", "rule add from 10.0.0.100 priority 900 table 1064")
+    report = node.plumb(IPV4, Extent.AHEAD)
+    assert (report.state, report.removed) == (SOUND, ("address",))
+    assert "rule" in report.repaired
+    assert node.everything() == before
+
+
+@BOTH
+def test_unplumb_removes_what_was_put_there_ahead(node: Node, plumbing: Plumbing) -> None:
+    """All of it, and it says that there was no address."""
+    node.namespace.ip("link set ens6 up mtu 9001")
+    before = node.everything()
+    node.plumb(plumbing, Extent.AHEAD)
+    assert node.unplumb(plumbing) == ("marks", "rule", "route")
+    assert node.everything() == before
+
+
+@BOTH
+def test_an_announcement_names_the_mac_on_the_wire(node: Node, ears: socket.socket, plumbing: Plumbing) -> None:
+    """A gratuitous ARP to everybody, or an unsolicited neighbour advertisement to all nodes; one for each call."""
+    node.plumb(plumbing)
+    announcements(ears, plumbing)
+    for _ in range(3):
+        node.namespace.call(lambda: node.host.announce(plumbing))
+    assert announcements(ears, plumbing) == 3
+
+
+@BOTH
+def test_what_cannot_be_announced_is_passed_over(node: Node, plumbing: Plumbing) -> None:
+    """Nothing is raised without the link, nor when it is down and bare."""
+    node.namespace.call(lambda: node.host.announce(plumbing))
+    node.unplug()
+    node.namespace.call(lambda: node.host.announce(plumbing))
+
+
+@BOTH
 def test_an_address_is_announced_to_the_neighbours_when_it_comes(
-    node: Node, plumbing: Plumbing, monkeypatch: pytest.MonkeyPatch
+    node: Node, ears: socket.socket, plumbing: Plumbing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a gratuitous ARP or an unsolicited neighbour advertisement, with its MAC; for some seconds, then no more."""
-    monkeypatch.setattr(host, "ANNOUNCED_FOR", 2.0)
-    every_protocol = 0x0003
-    ears = node.namespace.call(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(every_protocol)))
-    with ears:
-        ears.bind(("far-ens6", every_protocol))
-        ears.settimeout(0.05)
-        came_at = time.monotonic()
-        heard = 0
-        while time.monotonic() < came_at + 2.0:
-            node.plumb(plumbing)
-            heard += announcements(ears, plumbing)
-        assert heard > 0
-        time.sleep(0.1)
-        announcements(ears, plumbing)
-        node.plumb(plumbing)
+    """Not ahead of it; then several times, since EC2 leads it here a moment later; after some seconds no more."""
+    monkeypatch.setattr(threads, "ANNOUNCED_FOR", 1.0)
+    reports: SimpleQueue[PlumbingReport] = SimpleQueue()
+    keeper = HostKeeper(KernelHost(), lambda _, report: reports.put(report))
+    node.namespace.call(keeper.start)
+    try:
+        keeper.want(plumbing.address, Wanted(plumbing, Extent.AHEAD))
+        assert not reports.get(timeout=10).carries
+        time.sleep(2 * threads.ANNOUNCE_EVERY)
+        keeper.announce(plumbing.address)
+        time.sleep(2 * threads.ANNOUNCE_EVERY)
         assert announcements(ears, plumbing) == 0
+        keeper.want(plumbing.address, Wanted(plumbing, Extent.ALL))
+        while not reports.get(timeout=10).carries:
+            continue
+        heard, quiet_since = 0, time.monotonic()
+        deadline = quiet_since + 10
+        while time.monotonic() < quiet_since + 1.0:
+            assert time.monotonic() < deadline, "it never ends"
+            new = announcements(ears, plumbing)
+            heard, quiet_since = heard + new, time.monotonic() if new else quiet_since
+        assert heard >= 3
+        keeper.announce(plumbing.address)
+        time.sleep(2 * threads.ANNOUNCE_EVERY)
+        assert announcements(ears, plumbing) > 0, "a move that found the address there is announced too"
+    finally:
+        keeper.end(within=5)
+
+
+def test_an_address_that_comes_in_a_busy_moment_is_announced_at_once(node: Node, ears: socket.socket) -> None:
+    """Something else changed a moment before it came, as on a node where pods come and go; then nothing does."""
+    reports: SimpleQueue[PlumbingReport] = SimpleQueue()
+    keeper = HostKeeper(KernelHost(), lambda _, report: reports.put(report))
+    keeper.want(IPV4.address, Wanted(IPV4, Extent.AHEAD))
+    node.namespace.call(keeper.start)
+    try:
+        reports.get(timeout=10)
+        keeper.want(IPV4.address, Wanted(IPV4, Extent.ALL))
+        deadline = time.monotonic() + threads.HOST_CHECK / 2
+        while not announcements(ears, IPV4):
+            assert time.monotonic() < deadline
+    finally:
+        keeper.end(within=5)
+
+
+@pytest.fixture
+def ears(node: Node) -> Iterator[socket.socket]:
+    """All that the ENI sends, at the other end of its cable."""
+    every_protocol = 0x0003
+    made = node.namespace.call(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(every_protocol)))
+    with made:
+        made.bind(("far-ens6", every_protocol))
+        made.settimeout(0.05)
+        yield made
 
 
 def announcements(ears: socket.socket, plumbing: Plumbing) -> int:
@@ -186,6 +321,26 @@ def test_two_addresses_on_one_node_keep_out_of_each_other_s_way(node: Node) -> N
     assert node.plumb(IPV4) == PlumbingReport(SOUND)
     node.unplumb(IPV4)
     assert node.plumb(IPV6) == PlumbingReport(SOUND)
+
+
+@pytest.mark.parametrize("leaving", [0, 1, 2])
+def test_addresses_of_one_link_come_and_go_one_by_one(node: Node, leaving: int) -> None:
+    """A standing ENI has several: whichever goes, the others are left without a fault, also ahead of an address."""
+    each = [
+        replace(plumbing, table=1064 + index, priority=900 + 2 * index, mark=0x10 * (index + 1), mark_mask=0x70)
+        for index, plumbing in enumerate([IPV4, replace(IPV4, address=ip_address("10.0.0.101")), IPV6])
+    ]
+    for plumbing in each:
+        assert node.plumb(plumbing, Extent.AHEAD).state is SOUND
+    for plumbing in each:
+        assert node.plumb(plumbing) == PlumbingReport(SOUND, ("address", "rule"))
+    gone = each.pop(leaving)
+    assert node.plumb(gone, Extent.AHEAD).state is SOUND
+    for plumbing in each:
+        assert node.plumb(plumbing) == PlumbingReport(SOUND)
+    node.unplumb(gone)
+    for plumbing in each:
+        assert node.plumb(plumbing) == PlumbingReport(SOUND)
 
 
 DAMAGE: list[tuple[str, str, tuple[str, ...]]] = [
@@ -351,6 +506,17 @@ def test_the_holder_does_not_route_its_own_address_away(node: Node) -> None:
     before = node.everything()
     node.namespace.call(lambda: node.host.route_probes(IPV4))
     assert node.everything() == before
+
+
+@BOTH
+def test_a_standby_that_is_plumbed_ahead_probes_by_its_primary_link(node: Node, plumbing: Plumbing) -> None:
+    """What it sends to the address leaves by the gateway and eth0, though a second link stands ready for it."""
+    node.namespace.ip("address add 2001:db8:0:1::10/128 dev eth0", "route add default via fe80:ec2::1 dev eth0 onlink")
+    node.plumb(plumbing, Extent.AHEAD)
+    node.namespace.call(lambda: node.host.route_probes(plumbing))
+    (route,) = node.namespace.show(f"route get {plumbing.address}")
+    gateway = "10.0.0.1" if plumbing.address.version == 4 else "fe80:ec2::1"
+    assert (route["gateway"], route["dev"]) == (gateway, "eth0")
 
 
 def test_without_a_primary_link_probes_cannot_be_routed(node: Node) -> None:

@@ -5,18 +5,20 @@ Whoever doubts that the marks are needed takes them away below, and sees every r
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 import pytest
 
 from floatingip.host import KernelHost, table_name
-from floatingip.model import Plumbing, PlumbingReport, PlumbingState
+from floatingip.model import Address, Extent, Plumbing, PlumbingReport, PlumbingState, ProbeOutcome, Target
+from floatingip.probe import IcmpProber
 from floatingip.settings import Settings, mark_values
 from floatingip.threads import HostKeeper, Wanted
 from lab.fabric import GATEWAY, IPV6_GATEWAY, Fabric
-from lab.worker import TrafficPolicy, Worker
+from lab.worker import BACKEND_PORT, TrafficPolicy, Worker
 from tests.lab.matrix import (
     ENI,
     FLOATING,
@@ -66,30 +68,54 @@ OVER = {
 class Keeper:
     """The part of an observer that keeps the kernel as it should be, in the namespace of one worker."""
 
-    def __init__(self, worker: Worker, over: Over) -> None:
+    def __init__(self, worker: Worker, mac: str, addresses: Sequence[str]) -> None:
+        """For a link with this MAC that carries these addresses, in the order of FLOATING_IP."""
         self._worker = worker
-        self._reports: list[PlumbingReport] = []
-        self._keeper = HostKeeper(KernelHost(), lambda _, report: self._reports.append(report))
-        settings = over.settings
-        self._plumbing = Plumbing(
-            address=ip_address(over.floating),
-            mac=MAC,
-            gateway=ip_address(over.gateway),
-            primary_mac=worker.mac,
-            table=settings.table,
-            priority=settings.priority,
-            mark=mark_values(settings.mark)[0],
-            mark_mask=settings.mark,
-        )
+        self._reports: dict[Target, PlumbingReport] = {}
+        self._keeper = HostKeeper(KernelHost(), self._reports.__setitem__)
+        settings = Settings(tuple(map(ip_address, addresses)))
+        self._plumbings = {
+            text: Plumbing(
+                address=ip_address(text),
+                mac=mac,
+                gateway=ip_address(IPV6_GATEWAY if ":" in text else GATEWAY),
+                primary_mac=worker.mac,
+                table=settings.table + index,
+                priority=settings.priority + 2 * index,
+                mark=mark_values(settings.mark)[index],
+                mark_mask=settings.mark,
+            )
+            for index, text in enumerate(addresses)
+        }
 
-    def start(self) -> None:
-        """Carry the address, and return once everything was read back as it should be."""
-        self._keeper.want(self._plumbing.address, Wanted(self._plumbing, carried=True))
+    def start(self, extent: Extent = Extent.ALL) -> None:
+        """Carry the addresses, or be ready to, and return once everything was read back as it should be."""
+        for text in self._plumbings:
+            self._want(text, extent)
         self._worker.namespace.call(self._keeper.start)
-        deadline = time.monotonic() + 5
-        while not any(report.state is PlumbingState.SOUND for report in self._reports):
+        self._wait(extent, *self._plumbings)
+
+    def turn(self, address: str, extent: Extent) -> None:
+        """From now on so much of this address; returns once it was read back."""
+        self._want(address, extent)
+        self._wait(extent, address)
+
+    def announce(self, address: str) -> None:
+        """Tell the neighbours, as whoever takes an address over does."""
+        self._keeper.announce(ip_address(address))
+
+    def _want(self, address: str, extent: Extent) -> None:
+        self._keeper.want(ip_address(address), Wanted(self._plumbings[address], extent))
+
+    def _wait(self, extent: Extent, *addresses: str) -> None:
+        deadline = time.monotonic() + 10
+        while not all(self._is_sound(ip_address(address), extent) for address in addresses):
             assert time.monotonic() < deadline, self._reports
             time.sleep(0.01)
+
+    def _is_sound(self, address: Address, extent: Extent) -> bool:
+        report = self._reports.get(address)
+        return report is not None and report.state is PlumbingState.SOUND and report.extent is extent
 
     def stop(self) -> None:
         """End as an observer does: what it has plumbed stays, and nobody repairs it any more."""
@@ -110,7 +136,7 @@ def backends(workers: Workers, over: Over) -> Backends:
 def keeper(workers: Workers, over: Over) -> Iterator[Keeper]:
     """Of worker-a, which has just got the ENI with the floating address; its link will be renamed in a moment."""
     a = workers[0]
-    keeper = Keeper(a, over)
+    keeper = Keeper(a, MAC, [over.floating])
     a.hot_plug(ENI, MAC, over.of_the_eni, 1)
     keeper.start()
     yield keeper
@@ -199,3 +225,135 @@ def test_flushed_plumbing_answers_again_within_a_second(
         assert time.monotonic() < deadline
     answers = ask_all(fabric, fetch, a, backends, "Cluster", over.floating)
     assert every_one_answered(answers), answers
+
+
+SECOND = "10.0.0.101"
+TOGETHER = (FLOATING, SECOND, FLOATING_IPV6)
+STANDING_ENI, STANDING_MAC, STANDING_ADDRESS = "eni-standing", "02:00:00:00:00:65", "10.0.0.98"
+"""What another worker has ahead of the addresses."""
+
+
+@pytest.fixture
+def holder(workers: Workers) -> Iterator[Keeper]:
+    """Of worker-a, whose standing ENI has two IPv4 addresses and one IPv6 address."""
+    a = workers[0]
+    keeper = Keeper(a, MAC, TOGETHER)
+    a.hot_plug(ENI, MAC, ("10.0.0.99", *TOGETHER), 1)
+    keeper.start()
+    yield keeper
+    keeper.stop()
+
+
+@pytest.fixture
+def standby(workers: Workers) -> Iterator[Keeper]:
+    """Of worker-b, whose standing ENI has none of them, and is plumbed ahead."""
+    b = workers[1]
+    keeper = Keeper(b, STANDING_MAC, TOGETHER)
+    b.hot_plug(STANDING_ENI, STANDING_MAC, (STANDING_ADDRESS,), 1)
+    keeper.start(Extent.AHEAD)
+    yield keeper
+    keeper.stop()
+
+
+def ask_at_once(fabric: Fabric, fetch: Fetch, addresses: Sequence[str]) -> dict[tuple[str, str], str]:
+    """One connection to the NodePort on each address from each client, all at the same time: who answered, or not."""
+    every = [(address, client) for address in addresses for client in (fabric.client_in, fabric.client_out)]
+    with ThreadPoolExecutor(len(every)) as pool:
+        answers = pool.map(lambda one: fetch(one[1], one[0], NODE_PORT), every)
+        return {
+            (address, client.name): answer.error or answer.text.split()[0]
+            for (address, client), answer in zip(every, answers, strict=True)
+        }
+
+
+@pytest.fixture(params=["local", "remote", "host"])
+def answering(request: pytest.FixtureRequest, workers: Workers) -> str:
+    """The name of the one backend, which worker-a's NodePort leads to by both families."""
+    a, b = workers
+    (address, port), name = getattr(Backends(a, b), request.param)
+    ipv6_address = {"local": a.pod_ipv6_addresses[0], "remote": b.pod_ipv6_addresses[0], "host": a.ipv6_address}
+    a.expose(NODE_PORT, [(address, port), (ipv6_address[request.param], BACKEND_PORT)])
+    return str(name)
+
+
+def test_all_addresses_of_one_standing_eni_answer_at_once(
+    fabric: Fabric, fetch: Fetch, answering: str, holder: Keeper
+) -> None:
+    """Two IPv4 addresses and an IPv6 one on one link: each connection comes back by its own mark, table and rule."""
+    answers = ask_at_once(fabric, fetch, TOGETHER)
+    assert len(answers) == 6
+    assert set(answers.values()) == {answering}, answers
+    assert fabric.source_check_drops() == {}
+
+
+@pytest.mark.parametrize("answering", ["remote"], indirect=True)
+@pytest.mark.parametrize("leaving", TOGETHER)
+def test_an_address_that_leaves_a_standing_eni_does_not_hurt_the_others(
+    fabric: Fabric, fetch: Fetch, answering: str, holder: Keeper, leaving: str
+) -> None:
+    """They go on answering while it is taken down, and after; and all of them when it is back."""
+    others = [address for address in TOGETHER if address != leaving]
+    fabric.unassign(ENI, leaving)
+    with ThreadPoolExecutor(1) as pool:
+        turned = pool.submit(holder.turn, leaving, Extent.AHEAD)
+        rounds = [ask_at_once(fabric, fetch, others)]
+        while not turned.done():
+            rounds.append(ask_at_once(fabric, fetch, others))
+        turned.result()
+    rounds.append(ask_at_once(fabric, fetch, others))
+    for answers in rounds:
+        assert set(answers.values()) == {answering}, answers
+    gone = {fetch(client, leaving, NODE_PORT, timeout=0.3).error for client in (fabric.client_in, fabric.client_out)}
+    assert gone == {"TimeoutError"}
+    fabric.assign(ENI, leaving)
+    holder.turn(leaving, Extent.ALL)
+    answers = ask_at_once(fabric, fetch, TOGETHER)
+    assert set(answers.values()) == {answering}, answers
+    # A neighbour solicitation, say, between EC2's and the kernel's end.
+    assert set(fabric.source_check_drops()) <= {(ENI, leaving)}
+
+
+@pytest.mark.parametrize("address", TOGETHER)
+def test_a_standby_that_is_ready_does_not_hear_itself(
+    fabric: Fabric, workers: Workers, holder: Keeper, standby: Keeper, address: str
+) -> None:
+    """Its probes leave by the primary link: answered by the holder, and lost with it."""
+    b = workers[1]
+    assert probe(b, address) is ProbeOutcome.ANSWERED
+    fabric.silence([ENI])
+    assert probe(b, address) is ProbeOutcome.LOST
+    assert fabric.source_check_drops() == {}, "the standing ENI has not got the primary address"
+
+
+def probe(worker: Worker, address: str) -> ProbeOutcome:
+    """What comes of one probe by the product's own prober."""
+
+    def ask() -> ProbeOutcome:
+        prober = IcmpProber(ip_address(address))
+        prober.send()
+        deadline = time.monotonic() + 5
+        while not (results := prober.collect(deadline)):
+            assert time.monotonic() < deadline
+        return results[0].outcome
+
+    return worker.namespace.call(ask)
+
+
+@pytest.mark.parametrize("address", TOGETHER)
+def test_a_standby_answers_as_soon_as_the_address_is_its_own(
+    fabric: Fabric, workers: Workers, fetch: Fetch, holder: Keeper, standby: Keeper, address: str
+) -> None:
+    """The holder's kernel hangs; one call of EC2 later the other one serves the address, and hurts no other."""
+    b = workers[1]
+    (endpoint, name), ipv6_address = Backends(*workers).remote, b.pod_ipv6_addresses[0]
+    for worker in workers:
+        worker.expose(NODE_PORT, [endpoint, (ipv6_address, BACKEND_PORT)])
+    assert ask_at_once(fabric, fetch, [address])[address, fabric.client_in.name] == name
+    fabric.silence([ENI])
+    fabric.assign(STANDING_ENI, address)
+    standby.turn(address, Extent.ALL)
+    standby.announce(address)
+    deadline = time.monotonic() + 5
+    while set((answers := ask_at_once(fabric, fetch, [address])).values()) != {name}:
+        assert time.monotonic() < deadline, answers
+    assert fabric.source_check_drops() == {}

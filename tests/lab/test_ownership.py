@@ -1,0 +1,99 @@
+"""EC2's events about an address that moves between ENIs, told as attachments: one stay on one ENI is one of them."""
+
+from typing import Any
+
+import pytest
+
+from lab.ownership import of_address, of_enis
+
+ADDRESS, OTHER = "10.0.0.100", "10.0.0.101"
+INSTANCES = {"eni-a": "i-aaaa", "eni-b": "i-bbbb"}
+
+Event = dict[str, Any]
+
+
+def moved(t: float, eni: str, status: str, address: str = ADDRESS) -> Event:
+    """EC2's record of one step of an address."""
+    instance = INSTANCES.get(eni, "")
+    return {
+        "t": t, "source": "ec2", "event": "address", "address": address, "eni": eni, "instance": instance,
+        "status": status,
+    }  # fmt: skip
+
+
+def told(*events: Event) -> list[tuple[float, str, str, str]]:
+    """Of each event told: when, which stay, whose, and which end of it."""
+    return [(e["t"], e["attachment"], e["instance"], e["status"]) for e in of_address(events, ADDRESS)]
+
+
+CLAIMED = moved(1.0, "eni-a", "assigning"), moved(2.0, "eni-a", "assigned")
+TAKEN = moved(10.0, "eni-b", "assigning"), moved(11.2, "eni-a", "unassigned"), moved(11.2, "eni-b", "assigned")
+
+
+def test_a_claim_is_an_attachment_that_was_asked_for_before() -> None:
+    """It begins when EC2 has done it; when it was asked is kept beside it."""
+    (event,) = of_address(CLAIMED, ADDRESS)
+    assert (event["eni"], event["instance"], event["status"]) == ("eni-a", "i-aaaa", "attached")
+    assert (event["asked"], event["t"]) == (1.0, 2.0)
+
+
+def test_a_move_ends_one_stay_and_begins_another() -> None:
+    """The former holder has the address until EC2 has moved it, not until that was asked for."""
+    assert told(*CLAIMED, *TAKEN) == [
+        (2.0, "eni-a/1", "i-aaaa", "attached"),
+        (11.2, "eni-a/1", "i-aaaa", "detached"),
+        (11.2, "eni-b/2", "i-bbbb", "attached"),
+    ]
+    assert of_address([*CLAIMED, *TAKEN], ADDRESS)[-1]["asked"] == 10.0
+
+
+def test_each_stay_on_an_eni_is_one_of_its_own() -> None:
+    """There and back again are two moves, and three stays."""
+    back = moved(20.0, "eni-a", "assigning"), moved(21.2, "eni-b", "unassigned"), moved(21.2, "eni-a", "assigned")
+    stays = [name for _, name, _, status in told(*CLAIMED, *TAKEN, *back) if status == "attached"]
+    assert stays == ["eni-a/1", "eni-b/2", "eni-a/3"]
+
+
+def test_an_address_that_is_taken_away_leads_nowhere_until_it_is_claimed() -> None:
+    """As IPv6 moves: the fence first, the claim later."""
+    fenced = moved(10.6, "eni-a", "unassigned"), moved(10.7, "eni-b", "assigning"), moved(11.9, "eni-b", "assigned")
+    assert told(*CLAIMED, *fenced)[1:] == [
+        (10.6, "eni-a/1", "i-aaaa", "detached"),
+        (11.9, "eni-b/2", "i-bbbb", "attached"),
+    ]
+
+
+def test_two_owners_at_a_time_are_told_as_two() -> None:
+    """An EC2 that gives an address twice, as unpatched moto does, is not smoothed over: the first stay never ends."""
+    second = moved(5.0, "eni-b", "assigned"), moved(6.0, "eni-a", "unassigned")
+    assert told(*CLAIMED, *second) == [(2.0, "eni-a/1", "i-aaaa", "attached"), (5.0, "eni-b/2", "i-bbbb", "attached")]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        moved(3.0, "eni-a", "assigned"),
+        moved(3.0, "eni-b", "unassigned"),
+        moved(3.0, "eni-b", "assigning"),
+        moved(3.0, "eni-b", "assigned", OTHER),
+        {**moved(3.0, "eni-b", "assigned"), "source": "lab"},
+        {**moved(3.0, "eni-b", "assigned"), "event": "association"},
+    ],
+    ids=["assigned again", "not its owner", "asked only", "another address", "not EC2", "another event"],
+)
+def test_what_moves_nothing_is_not_told(event: Event) -> None:
+    """The holder stays the same."""
+    assert told(*CLAIMED, event) == [(2.0, "eni-a/1", "i-aaaa", "attached")]
+
+
+def test_a_claim_that_nobody_was_seen_to_ask_for_was_asked_for_when_it_came() -> None:
+    """As with an ENI that is created with the address."""
+    (event,) = of_address([moved(2.0, "eni-a", "assigned")], ADDRESS)
+    assert event["asked"] == 2.0
+
+
+def test_attachments_are_told_as_they_are() -> None:
+    """Those of the ENIs that are asked about, and nothing else."""
+    mine = {"source": "ec2", "event": "attachment", "eni": "eni-a", "t": 1.0}
+    others = [{**mine, "eni": "eni-b"}, {**mine, "event": "device"}, {**mine, "source": "agent"}]
+    assert of_enis([mine, *others], frozenset({"eni-a"})) == [mine]
