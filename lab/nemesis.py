@@ -100,6 +100,12 @@ def cut_power(region: Region, machine: Machine) -> None:
     region.power_off(machine)
 
 
+def cut_power_unheard(region: Region, machine: Machine) -> None:
+    """A power cut, and a VPC that carries no announcements."""
+    region.fabric.carry_announcements = False
+    cut_power(region, machine)
+
+
 def hang_kernel(region: Region, machine: Machine) -> None:
     """Nothing runs and nothing is answered, but every carrier is on; a detach hangs until it is forced."""
     machine.guest = Guest.HUNG

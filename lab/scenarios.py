@@ -38,6 +38,9 @@ NOTICE = 2.5
 FORCE_AFTER = 5.0
 """Seconds, the setting's default."""
 
+NEIGHBOUR_FORGETS = 60.0
+"""Seconds after which a Linux neighbour has asked anew; 41 were seen."""
+
 SERVICE_FALL = 6.0
 """Seconds until five checks of the service, a second apart, are lost."""
 
@@ -67,6 +70,7 @@ class Scenario:
     expect: adds the bounds that a profile allows to a bare expectation.
     lasts: seconds that are watched at least, for what must *not* happen.
     hits_machine: whether all addresses of the holder are hit, not only the first one.
+    hits_link: whether all are where they share an interface.
     agent_exits: how many containers may end by themselves.
     environment: what every pod has in addition to the manifest's.
     settings: what is set otherwise than by default.
@@ -79,6 +83,7 @@ class Scenario:
     workers: int = 2
     lasts: float = 4.0
     hits_machine: bool = True
+    hits_link: bool = False
     agent_exits: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -125,6 +130,13 @@ def _back_again(bare: Expectation, profile: Profile) -> Expectation:
     return replace(bare, max_outage_s=profile.attach + profile.device + NOTICE, max_moves=1)
 
 
+def _neighbours_forget(bare: Expectation, profile: Profile) -> Expectation:
+    """An ENI that moves takes its MAC along; an address that moves is lost to neighbours until they ask anew."""
+    if bare.carry == Carry.ENI:
+        return _one_failover(bare, profile)
+    return replace(bare, max_outage_s=NEIGHBOUR_FORGETS, min_moves=1, max_moves=1)
+
+
 def _service_moves(bare: Expectation, profile: Profile) -> Expectation:
     moved = _relieved(bare, profile)
     return replace(moved, max_outage_s=(moved.max_outage_s or 0.0) + SERVICE_FALL + profile.assign)
@@ -164,11 +176,22 @@ SCENARIOS = {
             workers=3,
             lasts=8.0,
         ),
+        Scenario(
+            "announcements-lost",
+            "the holder loses power, and its neighbours do not hear that the address has another MAC now",
+            nemesis.cut_power_unheard,
+            _neighbours_forget,
+        ),
         Scenario("node-terminated", "the holder's instance is terminated", nemesis.terminate, _after_termination),
         Scenario("power-cut", "the holder loses power", nemesis.cut_power, _one_failover),
         Scenario("kernel-hang", "the holder's kernel hangs", nemesis.hang_kernel, _forced),
         Scenario(
-            "link-flap", "the ENI's link goes down and up", nemesis.flap_link, _mended_in_place, hits_machine=False
+            "link-flap",
+            "the ENI's link goes down and up",
+            nemesis.flap_link,
+            _mended_in_place,
+            hits_machine=False,
+            hits_link=True,
         ),
         Scenario("rules-flushed", "our rules, routes and marks are flushed", nemesis.flush_rules, _mended_in_place),
         Scenario(
@@ -178,7 +201,14 @@ SCENARIOS = {
             _mended_in_place,
             hits_machine=False,
         ),
-        Scenario("eni-detached", "the ENI is detached by hand", nemesis.detach_eni, _back_again, hits_machine=False),
+        Scenario(
+            "eni-detached",
+            "the ENI is detached by hand",
+            nemesis.detach_eni,
+            _back_again,
+            hits_machine=False,
+            hits_link=True,
+        ),
         Scenario(
             "icmp-closed",
             "a security group closes ICMP to the address",
@@ -292,7 +322,8 @@ def _expectations(region: Region, scenario: Scenario) -> list[Expectation]:
             clients=frozenset(client_name(place, floating) for place in scenario.clients if place in floating.hosts),
             max_agent_exits=scenario.agent_exits,
         )
-        hit = region.holder(floating) is struck and (scenario.hits_machine or floating is region.floating[0])
+        shared = scenario.hits_machine or (scenario.hits_link and region.carry == Carry.ADDRESS)
+        hit = region.holder(floating) is struck and (shared or floating is region.floating[0])
         expected.append(scenario.expect(bare, region.profile) if hit else _nothing_moves(bare, region.profile))
     return expected
 

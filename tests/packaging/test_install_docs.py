@@ -72,7 +72,7 @@ def test_each_file_that_is_named_is_there() -> None:
 def test_our_own_commands_know_their_options() -> None:
     """`floatingip` and `find-available-ips.py`, asked for their help."""
     found = re.findall(r"python (?:-m )?(floatingip \w+|find-available-ips\.py)(.*)$", COMMANDS, flags=re.MULTILINE)
-    assert {command for command, _ in found} == {"floatingip release", "find-available-ips.py"}
+    assert {command for command, _ in found} == {"floatingip handover", "floatingip release", "find-available-ips.py"}
     for command, rest in found:
         program = ["-m", *command.split()] if command.startswith("floatingip") else [command]
         done = subprocess.run(
