@@ -68,6 +68,11 @@ FORGOTTEN_AFTER = 10.0
 RANK_STEP = 2.0
 """Seconds that each living observer before this one in rank gets to claim a free ENI (R1)."""
 
+TAKING_STEP = 4.0
+"""The same for taking an address from the judged standing ENI, where EC2 cannot tell the first of two: longer than an
+observer pauses whose call EC2 has just failed.
+"""
+
 PEER_HEARD = 2.0
 """Seconds within which another node must have answered, as evidence that this node's own network is sound."""
 
@@ -77,7 +82,7 @@ PEER_EXISTS = 10.0
 LOOK_IN_PEACE = 60.0
 LOOK_IN_DOUBT = 1.0
 LOOK_WHILE_BARRED = 10.0
-LOOK_WHILE_MOVING = 0.2
+LOOK_WHILE_MOVING = 0.1
 """Seconds between two questions to EC2: a Describe's token bucket refills at 20 a second for the whole account."""
 
 CONFIRM_AFTER = 2.0
@@ -182,8 +187,9 @@ class Decision:
     """What to do now, and why.
 
     ``look_at`` is when EC2 should be asked next.  ``extent`` is how much of the plumbing there should be, with ``ALL``
-    wherever the link is.  ``charged``: something speaks for a move.  ``leaving`` is why the holder asks to be relieved.
-    ``obliged``: this node is between fencing and claiming, so ending now would strand the address.
+    wherever the link is.  ``due``: nothing but those who come first keeps this node from taking over.  ``leaving`` is
+    why the holder asks to be relieved.  ``obliged``: this node is between fencing and claiming, so ending now would
+    strand the address.
     """
 
     state: State
@@ -194,7 +200,7 @@ class Decision:
     write: Write | None = None
     extent: Extent = Extent.ALL
     attachment_id: str = ""
-    charged: bool = False
+    due: bool = False
     leaving: str = ""
     obliged: bool = False
 
@@ -218,8 +224,8 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
     """The next memory, and what to do about the view."""
     memory = _remember_rivals(remember(memory, view, settings.carry), view, settings)
     decision = _judge(memory, view, settings)
-    if decision.charged != (memory.charged_since is not None):
-        memory = replace(memory, charged_since=view.now if decision.charged else None)
+    if decision.due != (memory.due_since is not None):
+        memory = replace(memory, due_since=view.now if decision.due else None)
     if settings.carry is Carry.ADDRESS:
         decision = replace(decision, extent=_extent(memory, view))
     if decision.write is not None:
@@ -260,7 +266,7 @@ def _wrote(memory: Memory, view: View, decision: Decision) -> Memory:
     if _fences(decision) or isinstance(decision.write, Assign):
         if not decision.attachment_id:
             return replace(memory, fenced_rule=memory.fenced_rule if memory.fenced else decision.rule)
-        counts = decision.charged and decision.rule != "R2"
+        counts = decision.due and decision.rule != "R2"
         unrecorded = decision.attachment_id if counts else ""
         return replace(memory, fenced=decision.attachment_id, fenced_rule=decision.rule, unrecorded=unrecorded)
     return memory
@@ -626,9 +632,7 @@ def _sentence(
     """Turn a charge into a takeover, unless this node cannot, has no evidence, is not the first, or must wait under the
     ration (R12).
     """
-    doubtful = Decision(
-        State.DOUBT, charge.reason, charge.rule, _in_doubt(owner, settings), detail=charge.detail, charged=True
-    )
+    doubtful = Decision(State.DOUBT, charge.reason, charge.rule, _in_doubt(owner, settings), detail=charge.detail)
     if view.obstacle:
         barred = owner.asked_at + LOOK_WHILE_BARRED
         return replace(doubtful, reason=Reason.CANNOT_CLAIM, detail=view.obstacle, look_at=barred)
@@ -656,18 +660,19 @@ def _sentence(
             return replace(doubtful, write=Tag(keeper.id, _ration_key(view, settings), value))
     if settings.carry is Carry.ADDRESS:
         if _are_believed(memory, view):
-            # Charged anew once they are heard of no more, so that the wait for those before begins anew, too.
             soon = owner.asked_at + LOOK_WHILE_MOVING
             rivals = ", ".join(_rivals(view, attachment))
-            return replace(doubtful, reason=Reason.LATER, detail=rivals, look_at=soon, charged=False)
+            return replace(doubtful, reason=Reason.LATER, detail=rivals, look_at=soon)
         before = _ranked_before(memory, view, settings, judged=attachment.instance_id)
-        turn_at = (view.now if memory.charged_since is None else memory.charged_since) + RANK_STEP * len(before)
+        due_since = view.now if memory.due_since is None else memory.due_since
+        turn_at = due_since + TAKING_STEP * len(before)
         if before and view.now < turn_at:
-            return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at)
-        if view.now - owner.asked_at > FRESH_ANSWER:
-            return replace(doubtful, reason=Reason.STALE, look_at=view.now)
+            return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at, due=True)
+        if view.now - owner.asked_at > FRESH_ANSWER or (before and owner.asked_at < turn_at):
+            return replace(doubtful, reason=Reason.STALE, look_at=view.now, due=True)
     return replace(
         doubtful,
+        due=True,
         state=State.TAKEOVER,
         write=_taking(view, settings, eni, attachment),
         look_at=owner.asked_at + LOOK_WHILE_MOVING,

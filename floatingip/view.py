@@ -88,7 +88,7 @@ class Memory:
     away_since: float | None = None
     foreign_since: float | None = None
     unvouched_since: float | None = None
-    charged_since: float | None = None
+    due_since: float | None = None
     rival_since: float | None = None
     detaching_since: float | None = None
     free_since: float | None = None
@@ -185,7 +185,7 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, carry: Carry) -> 
             moved_at=view.now if memory.last_holder else memory.moved_at,
             last_holder=attachment.instance_id,
             dead_answers=0,
-            charged_since=None,
+            due_since=None,
             detaching_since=None,
             link_lost_at=None,
             fenced=memory.fenced if attachment.id == memory.fenced else "",

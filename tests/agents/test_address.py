@@ -38,7 +38,11 @@ def fourth(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     name, address = "worker-d", "10.0.0.13"
     namespace = Namespace(name)
     namespace.create()
-    ip(f"link add {name} type veth peer name eth0 netns {name}", f"link set {name} master agents up")
+    # The bridge has the lowest MAC of its ports: one that comes and goes must not change it.
+    ip(
+        f"link add {name} address fe:ff:ff:ff:ff:ff type veth peer name eth0 netns {name}",
+        f"link set {name} master agents up",
+    )
     namespace.ip(f"address add {address}/24 dev eth0", "link set eth0 up")
     monkeypatch.setitem(worlds.WORKERS, name, address)
     yield

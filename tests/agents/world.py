@@ -556,7 +556,7 @@ class Process:
 
     def _knock(self) -> None:
         """Wake the status server, which looks only twice a second whether it should stop."""
-        with suppress(ConnectionRefusedError):  # it looked by itself meanwhile
+        with suppress(ConnectionError):  # it looked by itself meanwhile
             socket.create_connection((self.machine.instance.address, self._settings.port)).close()
 
     def _run(self) -> None:

@@ -382,25 +382,25 @@ def test_without_the_address_the_plumbing_is_no_holding() -> None:
 # Ranks: EC2 does not tell the second of two thieves that it is late.
 
 
-def test_the_second_in_rank_takes_over_two_seconds_after_the_first_could_have() -> None:
+def test_the_second_in_rank_takes_over_four_seconds_after_the_first_could_have() -> None:
     """And only if the address still does not answer, and EC2 still shows the same owner."""
     mover = Mover(me="i-c")
     mover.see(0.0, "ec2:i-a word:sound probe:AA peer:i-b")
     mover.see(10.0, "probe:LLLLL word:silent peer:i-b")
     first = mover.see(10.1, "ec2:i-a probe:L peer:i-b")
     assert (shown(first), first.detail) == ("doubt LATER R3", "i-b")
-    assert shown(mover.see(11.9, "ec2:i-a probe:L peer:i-b")) == "doubt LATER R3"
-    assert shown(mover.see(12.2, "ec2:i-a probe:L peer:i-b")) == "takeover SILENT_HOLDER R3 move:eni-c"
+    assert shown(mover.see(13.9, "ec2:i-a probe:L peer:i-b")) == "doubt LATER R3"
+    assert shown(mover.see(14.2, "ec2:i-a probe:L peer:i-b")) == "takeover SILENT_HOLDER R3 move:eni-c"
 
 
-def test_the_third_in_rank_waits_four_seconds() -> None:
-    """Two for each before it."""
+def test_the_third_in_rank_waits_eight_seconds() -> None:
+    """Four for each before it."""
     mover = Mover(me="i-d")
     mover.see(0.0, "ec2:i-a word:sound probe:AA peer:i-b peer:i-c")
     mover.see(10.0, "probe:LLLLL word:silent peer:i-b peer:i-c")
     mover.see(10.1, "ec2:i-a probe:L peer:i-b peer:i-c")
-    assert mover.see(13.9, "ec2:i-a probe:L peer:i-b peer:i-c").write is None
-    assert mover.see(14.2, "ec2:i-a probe:L peer:i-b peer:i-c").write is not None
+    assert mover.see(17.9, "ec2:i-a probe:L peer:i-b peer:i-c").write is None
+    assert mover.see(18.2, "ec2:i-a probe:L peer:i-b peer:i-c").write is not None
 
 
 def test_a_peer_that_was_there_a_moment_ago_is_waited_for() -> None:
@@ -436,8 +436,8 @@ def test_a_leaving_node_comes_last_but_it_comes() -> None:
     mover = fallen(Mover())
     peers = (Peer("i-z", 10.1),)
     assert mover.see(10.1, "ec2:i-a probe:L", peers=peers, leaving="spot").reason is Reason.LATER
-    peers = (Peer("i-z", 12.2),)
-    assert mover.see(12.2, "ec2:i-a probe:L", peers=peers, leaving="spot").write is not None
+    peers = (Peer("i-z", 14.2),)
+    assert mover.see(14.2, "ec2:i-a probe:L", peers=peers, leaving="spot").write is not None
 
 
 def test_the_judged_holder_is_no_rank_to_wait_for() -> None:
@@ -588,7 +588,7 @@ def test_whoever_was_promised_the_address_is_waited_for() -> None:
     mover = fallen(Mover())
     decision = mover.see(10.1, "ec2:i-a probe:L", peers=promised(10.1))
     assert (shown(decision), decision.detail) == ("doubt LATER R3", "i-z")
-    assert not decision.charged
+    assert not decision.due
     silent = (*promised(10.1), Peer("i-y", 12.2))
     assert mover.see(12.2, "ec2:i-a probe:L", peers=silent).write is not None, "it was not heard of for two seconds"
 

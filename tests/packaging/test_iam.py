@@ -90,7 +90,7 @@ def test_each_write_may_touch_the_resources_that_ec2_looks_at_and_no_others() ->
     touched: dict[str, set[str]] = {}
     for action, resource, _ in grants():
         touched.setdefault(action, set()).add(resource)
-    describes = {action: {"*"} for action in allowed(POLICY) if action.startswith("Describe")}
+    describes = {action: {"*"} for action in allowed(POLICY) if action.startswith(("Describe", "Get"))}
     assert touched == RESOURCES | describes
 
 
