@@ -37,12 +37,14 @@ test: system $(STAMP) ## Run all tests (ARGS='-k health' for some)
 		run some $(ARGS)
 		exit
 	fi
-	# Those of the lab mostly wait, as do the others: together they take half as long.
-	run lab tests/lab >.pytest_tmp/lab.log 2>&1 &
+	# Most of them mostly wait, so three together take a third of the time.
+	run scenarios tests/lab/test_scenarios.py >.pytest_tmp/scenarios.log 2>&1 & scenarios=$$!
+	run lab tests/lab --ignore=tests/lab/test_scenarios.py >.pytest_tmp/lab.log 2>&1 & lab=$$!
 	failed=0
 	run others --ignore=tests/lab || failed=1
-	wait $$! || failed=1
-	cat .pytest_tmp/lab.log
+	wait "$$lab" || failed=1
+	wait "$$scenarios" || failed=1
+	cat .pytest_tmp/lab.log .pytest_tmp/scenarios.log
 	exit "$$failed"
 
 check: $(STAMP) ## Lint, formatting and types; the Dockerfile, scripts and workflows

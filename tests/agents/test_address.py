@@ -80,14 +80,16 @@ def is_ready(process: Process) -> bool:
     return all(not watch.not_ready() for watch in process.agent._watches.values())
 
 
-def serves_at_last(world: World, machines: Sequence[Machine], address: Address = FLOATING_IP) -> Machine:
+def serves_at_last(
+    world: World, machines: Sequence[Machine], address: Address = FLOATING_IP, within: float = 10
+) -> Machine:
     """Wait until one of the machines serves the address, and EC2 says the same."""
 
     def served() -> bool:
         serving = world.serving(address)
         return serving in machines and stays(world, address)[-1] == getattr(serving, "id", "")
 
-    wait(served, 10, lambda: f"served by one of {[machine.id for machine in machines]}: {stays(world, address)}")
+    wait(served, within, lambda: f"served by one of {[machine.id for machine in machines]}: {stays(world, address)}")
     serving = world.serving(address)
     assert serving is not None
     return serving
@@ -182,7 +184,8 @@ def test_a_second_failure_soon_after_the_first_is_noticed_as_soon(monkeypatch: p
         holds_for(lambda: world.serving() is second, 2, "the second one serves")
         wait(lambda: third.watch().decision.reason.name == "ANSWERS", 3, "the third one sees it")
         world.cut_power(next(process for process in processes if process.machine is second))
-        serves_at_last(world, [third.machine])
+        # That two of three fall silent may be the third one's own fault, until the first counts as gone.
+        serves_at_last(world, [third.machine], within=decide.PEER_EXISTS + 10)
 
 
 def test_the_claimer_of_an_orphan_deletes_it_when_nobody_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,7 +190,8 @@ def node(in_sandbox: None, tmp_path: Path) -> Iterator[Lab]:
         stack.callback(box.namespace.delete)
         box.namespace.ip(f"address add {box.address}/32 dev lo", "address add 192.0.2.3/32 dev lo")
         history = stack.enter_context(closing(History(tmp_path / "history.jsonl")))
-        cluster = Cluster([box], history, command_for=command)
+        labels = {box.name: {"floatingip": "true"}}
+        cluster = Cluster([box], history, command_for=command, labels=labels)
         api = ApiServer(stack.enter_context(box.namespace.listen("192.0.2.3", 443)), cluster)
         stack.callback(api.stop)
         stack.callback(cluster.stop_all, grace=0.0)

@@ -45,7 +45,9 @@ class Clusters:
 
     def _cluster(self, machines: Sequence[Machine]) -> Cluster:
         endpoint = {"AWS_ENDPOINT_URL_EC2": self.region.ec2.endpoint_url}
-        return Cluster([machine.worker for machine in machines], self.region.history, extra_env=endpoint)
+        labels = {machine.name: {"floatingip": "true"} for machine in machines}
+        workers = [machine.worker for machine in machines]
+        return Cluster(workers, self.region.history, extra_env=endpoint, labels=labels)
 
     def apply(self, cluster: Cluster, address: str) -> None:
         """`kubectl apply` with this floating address."""
