@@ -12,6 +12,7 @@ import pytest
 from floatingip import decide, ration, runner, standing, threads
 from floatingip.errors import AddressTaken, MetadataError
 from floatingip.model import STANDING_TAG, Address, Carry
+from floatingip.watch import PEACE_JITTER
 from lab import ownership
 from lab.ec2 import Guest
 from lab.netns import Namespace
@@ -171,6 +172,17 @@ def test_standbys_convicting_one_dead_holder_after_the_other_move_it_once_each(m
             living[dead.machine] = world.run(dead.machine)
             world.wait_for_peace(list(living.values()))
         assert all(process.runs for process in living.values())
+
+
+def test_a_standby_asks_who_serves_the_address_when_it_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failover can be over between two looks in doubt; what a standby knows then is the dead holder's."""
+    monkeypatch.setattr(decide, "LOOK_BEFORE_TAKING", 30.0)
+    with World(workers=3, carry=Carry.ADDRESS) as world:
+        processes = observers(world)
+        world.cut_power(processes[0])
+        second = serves_at_last(world, world.machines[1:])
+        third = next(process for process in processes[1:] if process.machine is not second)
+        wait(lambda: third.watch().holder() == second.id, PEACE_JITTER + 5, "the third one knows the new holder")
 
 
 def test_a_second_failure_soon_after_the_first_is_noticed_as_soon(monkeypatch: pytest.MonkeyPatch) -> None:
