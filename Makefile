@@ -37,14 +37,24 @@ test: system $(STAMP) ## Run all tests (ARGS='-k health' for some)
 		run some $(ARGS)
 		exit
 	fi
-	# Most of them mostly wait, so three together take a third of the time.
-	run scenarios tests/lab/test_scenarios.py >.pytest_tmp/scenarios.log 2>&1 & scenarios=$$!
-	run lab tests/lab --ignore=tests/lab/test_scenarios.py >.pytest_tmp/lab.log 2>&1 & lab=$$!
+	# Most of them mostly wait, so they run beside each other; those that only compute give way.
+	lanes=(
+		"scenarios tests/lab/test_scenarios.py"
+		"lab tests/lab --ignore=tests/lab/test_scenarios.py"
+		"agents tests/agents"
+		"others --ignore=tests/lab --ignore=tests/agents"
+	)
+	declare -A running
+	for lane in "$${lanes[@]}"; do
+		read -ra words <<<"$$lane"
+		if [[ "$${words[0]}" == others ]]; then renice --priority 15 "$$BASHPID" >/dev/null; fi
+		run "$${words[@]}" >".pytest_tmp/$${words[0]}.log" 2>&1 & running["$${words[0]}"]=$$!
+	done
 	failed=0
-	run others --ignore=tests/lab || failed=1
-	wait "$$lab" || failed=1
-	wait "$$scenarios" || failed=1
-	cat .pytest_tmp/lab.log .pytest_tmp/scenarios.log
+	for lane in "$${!running[@]}"; do
+		wait "$${running[$$lane]}" || failed=1
+		cat ".pytest_tmp/$$lane.log"
+	done
 	exit "$$failed"
 
 check: $(STAMP) ## Lint, formatting and types; the Dockerfile, scripts and workflows

@@ -176,9 +176,10 @@ def test_standbys_convicting_one_dead_holder_after_the_other_move_it_once_each(m
 
 def test_a_standby_asks_who_serves_the_address_when_it_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failover can be over between two looks in doubt; what a standby knows then is the dead holder's."""
-    monkeypatch.setattr(decide, "LOOK_BEFORE_TAKING", 30.0)
     with World(workers=3, carry=Carry.ADDRESS) as world:
         processes = observers(world)
+        for pause in ("LOOK_BEFORE_TAKING", "LOOK_WHILE_MOVING"):
+            monkeypatch.setattr(decide, pause, 30.0)
         world.cut_power(processes[0])
         second = serves_at_last(world, world.machines[1:])
         third = next(process for process in processes[1:] if process.machine is not second)

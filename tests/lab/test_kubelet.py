@@ -424,17 +424,17 @@ def test_a_container_dies_with_the_kubelet() -> None:
         assert warden.wait(2) == 137
 
 
-def test_a_container_starts_within_100_ms() -> None:
-    """The best of five, since others use this machine too."""
+def test_a_container_starts_in_a_few_times_what_an_interpreter_takes() -> None:
+    """The best of five of each, since others use this machine too."""
     spec = '{"files": {"/etc/floatingip": {"a": "b"}}, "capabilities": []}'
 
-    def seconds() -> float:
+    def seconds(*arguments: str) -> float:
         began = time.monotonic()
-        command = [sys.executable, "-I", "-S", str(POD), spec, "true"]
-        subprocess.run(command, stdin=subprocess.PIPE, check=False)
+        subprocess.run([sys.executable, "-I", "-S", *arguments], stdin=subprocess.PIPE, check=False)
         return time.monotonic() - began
 
-    assert min(seconds() for _ in range(5)) < 0.1
+    bare = min(seconds("-c", "") for _ in range(5))
+    assert min(seconds(str(POD), spec, "true") for _ in range(5)) < 15 * bare
 
 
 def test_other_rights_than_the_labs_are_refused(lab: Lab, manifest: Manifest) -> None:
