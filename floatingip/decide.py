@@ -73,6 +73,9 @@ TAKING_STEP = 4.0
 observer pauses whose call EC2 has just failed.
 """
 
+LEFT_TO_SUCCESSOR = 10.0
+"""Seconds for which a free ENI is left to the node that an order names."""
+
 PEER_HEARD = 2.0
 """Seconds within which another node must have answered, as evidence that this node's own network is sound."""
 
@@ -363,6 +366,11 @@ def _free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decis
     before = _ranked_before(memory, view, settings)
     free_since = view.now if memory.free_since is None else memory.free_since
     turn_at = free_since + RANK_STEP * len(before)
+    tags = owner.eni.tags if owner.eni is not None else {}
+    ordered = orders.successor(tags.get(orders.key(view.target, settings.carry), ""), view.wall)
+    if ordered not in ("", view.me) and view.now < free_since + LEFT_TO_SUCCESSOR:
+        until = free_since + LEFT_TO_SUCCESSOR
+        return Decision(State.CLAIMING, Reason.FREE_BUT_LATER, "R5", until, detail=ordered)
     spread_at = free_since + SPREAD_STEP * min(view.burden, MOST_SPREAD)
     if view.now < spread_at and not memory.last_holder:
         return Decision(State.CLAIMING, Reason.FREE_FOR_OTHERS, "R1", spread_at)

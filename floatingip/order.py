@@ -48,3 +48,9 @@ def parse(value: str, attachment_id: str, wall: float) -> Order | None:
     if found is None or found[1] != attachment_id[-_ID_END:] or int(found[3]) < wall:
         return None
     return Order(found[1], found[2], int(found[3]))
+
+
+def successor(value: str, wall: float) -> str:
+    """The instance that an order names which is not over yet, whatever it is to be taken from; or nothing."""
+    found = _ORDER.fullmatch(value)
+    return "" if found is None or found[2] == ANYBODY or int(found[3]) < wall else found[2]

@@ -1404,3 +1404,13 @@ def test_interfaces_of_the_other_way_to_carry_are_refused() -> None:
     """Half of the agents would move what the others detach."""
     decision = fallen(Observer()).see(10.1, "ec2:a1@i-a probe:L", mixed="eni-9")
     assert shown(decision) == "refused MIXED R1"
+
+
+def test_a_free_eni_is_left_to_the_node_that_an_order_names() -> None:
+    """For ten seconds: should that node not take it after all, it is claimed as any other."""
+    free = replace(eni(), tags={"floatingip": "cluster", "floatingip/to": f"a1>i-b@{WALL + 120}"})
+    other, named = Observer(me="i-a"), Observer(me="i-b")
+    decision = other.see(0.0, owner=Owner(0.0, free))
+    assert (shown(decision), decision.detail) == ("claiming FREE_BUT_LATER R5", "i-b")
+    assert named.see(0.0, owner=Owner(0.0, free)).write == Attach(ENI)
+    assert other.see(10.1, owner=Owner(10.1, free)).write == Attach(ENI)

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from floatingip.model import Allocation, Carry
-from floatingip.order import ANYBODY, Order, key, parse, render
+from floatingip.order import ANYBODY, Order, key, parse, render, successor
 
 ATTACHMENT = "eni-attach-0123456789abcdef0"
 DEADLINE = 1_764_000_120
@@ -64,3 +64,12 @@ def test_each_address_of_a_standing_eni_has_an_order_of_its_own() -> None:
         "floatingip/to/2001:db8::64",
         "floatingip/to/eipalloc-0123abcd",
     ]
+
+
+def test_a_free_eni_waits_for_the_one_that_its_order_names() -> None:
+    """Also after the detach, when there is no attachment any more; for anybody, or nobody any more, nobody waits."""
+    value = render(ATTACHMENT, "i-0b", DEADLINE)
+    assert successor(value, DEADLINE - 60.0) == "i-0b"
+    assert successor(value, DEADLINE + 1.0) == ""
+    assert successor(render(ATTACHMENT, ANYBODY, DEADLINE), DEADLINE - 60.0) == ""
+    assert successor("", DEADLINE) == ""
