@@ -602,7 +602,7 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
         peace = owner.asked_at + LOOK_IN_PEACE
         if health.recovered_at is not None and owner.asked_at < health.recovered_at:
             # Somebody else may have taken it over: the next failure would be the new holder's, and is judged by that.
-            peace = view.now
+            peace = health.recovered_at
         if health.state is not HealthState.UP:
             return Decision(State.STANDBY, Reason.SETTLING, "R6", peace, detail=who)
         healthy_for = view.now - max(health.changed_at, memory.attachment_since)

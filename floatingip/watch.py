@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from floatingip import health as probing
-from floatingip.decide import Decision, Reason, State, decide
+from floatingip.decide import LOOK_IN_PEACE, Decision, Reason, State, decide
 from floatingip.errors import CloudError, Denied
 from floatingip.health import Health, HealthState
 from floatingip.model import (
@@ -501,7 +501,9 @@ class Watch:
 
     def look_due(self) -> float:
         """When EC2 should be asked next."""
-        return self.decision.look_at + (self._jitter if self.decision.reason in CALM else 0.0)
+        look_at, owner = self.decision.look_at, self.owner
+        in_peace = owner is not None and look_at >= owner.asked_at + LOOK_IN_PEACE
+        return look_at + (self._jitter if in_peace and self.decision.reason in CALM else 0.0)
 
     def wanted(self) -> Wanted | None:
         """What the kernel should be like for this address."""

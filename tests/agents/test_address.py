@@ -176,6 +176,8 @@ def test_standbys_convicting_one_dead_holder_after_the_other_move_it_once_each(m
 
 def test_a_standby_asks_who_serves_the_address_when_it_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failover can be over between two looks in doubt; what a standby knows then is the dead holder's."""
+    # All have been at peace for longer than it takes to confirm that the address is elsewhere.
+    monkeypatch.setattr(decide, "CONFIRM_AFTER", 0.1)
     with World(workers=3, carry=Carry.ADDRESS) as world:
         processes = observers(world)
         for pause in ("LOOK_BEFORE_TAKING", "LOOK_WHILE_MOVING"):
