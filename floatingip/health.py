@@ -63,6 +63,11 @@ def under(health: Health, attachment_id: str) -> Health:
     return health if health.attachment_id == attachment_id else Health(attachment_id)
 
 
+def is_news(before: Health, after: Health) -> bool:
+    """A probe changed more than a count: whatever concerns a loss is news, one more answer is none."""
+    return before.in_doubt or after.in_doubt or before.state is not after.state
+
+
 def observe(health: Health, result: ProbeResult, *, rise: int, fall: int, timeout: float) -> Health:
     """The health after one more probe.
 

@@ -324,10 +324,11 @@ class _Line:
 class Peers:
     """Asks the holders and all other observers that anybody told of, and keeps what they said last.
 
-    Everything but ``post`` runs on one thread.  ``post`` hands an answer's reception to that thread.
+    Everything but ``post`` runs on one thread.  ``post`` hands an answer's reception to that thread; it tells
+    whether anything new was said.
     """
 
-    def __init__(self, me: str, port: int, post: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, me: str, port: int, post: Callable[[Callable[[], bool]], None]) -> None:
         self._me = me
         self._port = port
         self._post = post
@@ -402,12 +403,14 @@ class Peers:
 
         return receive
 
-    def _heard(self, instance_id: str, answer: Answer) -> None:
+    def _heard(self, instance_id: str, answer: Answer) -> bool:
         if instance_id not in self._askers:
-            return
+            return False
+        before = self._answers.get(instance_id)
         self._answers[instance_id] = answer
         if answer.status is not None and answer.status.instance_id == instance_id:
             self._heard_at[instance_id] = answer.known_at
+        return before is None or answer.status != before.status
 
 
 def word_on(answer: Answer | None, name: str, target: str, attachment: Attachment | None, *, unreachable: bool) -> Word:

@@ -10,6 +10,7 @@ The only module that knows icmplib, which makes the socket and the requests.  Re
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import select
@@ -30,7 +31,7 @@ TIMEOUT = 0.5
 PAYLOAD = b"floatingip"
 """What each request carries: without it icmplib makes up random bytes anew, which is a quarter of a probe's time."""
 
-_SOL_RAW = 255
+_SO_ATTACH_FILTER = 26
 
 _LAYOUT = {4: (0, 3), 6: (129, 1)}
 """By IP version: the types of an echo reply and of destination unreachable."""
@@ -122,7 +123,7 @@ class IcmpProber:
     def _open(self) -> ICMPv4Socket | ICMPv6Socket:
         made = ICMPv4Socket() if self.address.version == 4 else ICMPv6Socket()
         made.blocking = False
-        _let_in(made.sock, self.address.version)
+        _let_in_only(made.sock, _filter(self.address.version, self._id))
         return made
 
     def _read(self) -> None:
@@ -167,16 +168,39 @@ class IcmpProber:
         return None
 
 
-def _let_in(raw: socket.socket, version: int) -> None:
-    """Let in echo replies and unreachables only: a raw socket gets a copy of every ICMP packet of the node.
+def _filter(version: int, identifier: int) -> bytes:
+    """A socket filter (linux/filter.h) for echo replies with this identifier, and unreachables about such requests.
 
-    ICMP_FILTER and ICMP6_FILTER (linux/icmp.h, linux/icmpv6.h) are sets of types, by bits, in which a set bit blocks.
+    A raw socket gets a copy of every ICMP packet of the node: without it each prober would wake for each one's replies.
     """
-    level, words = (_SOL_RAW, 1) if version == 4 else (socket.IPPROTO_ICMPV6, 8)
-    blocked = [0xFFFFFFFF] * words
-    for kind in _LAYOUT[version]:
-        blocked[kind // 32] &= ~(1 << kind % 32)
-    raw.setsockopt(level, 1, struct.pack(f"={words}I", *blocked))
+    reply, unreachable = _LAYOUT[version]
+    if version == 4:
+        begins = (0xB1, 0, 0, 0)  # X = the length of the IP header
+        quoted = [(0x50, 0, 0, 8), (0x54, 0, 0, 0xF), (0x64, 0, 0, 2), (0x0C, 0, 0, 0), (0x07, 0, 0, 0)]  # X += that
+        identifier_at = 12
+    else:
+        begins = (0x01, 0, 0, 0)  # X = 0: here a packet begins with its ICMP header
+        quoted, identifier_at = [], 52
+    steps = [
+        begins,
+        (0x50, 0, 0, 0),  # A = the type
+        (0x15, 0, 2, reply),
+        (0x48, 0, 0, 4),  # A = the identifier
+        (0x05, 0, 0, 2 + len(quoted)),
+        (0x15, 0, 3 + len(quoted), unreachable),
+        *quoted,
+        (0x48, 0, 0, identifier_at),  # A = that of the request that is quoted
+        (0x15, 0, 1, identifier),
+        (0x06, 0, 0, 0xFFFF),  # let it in
+        (0x06, 0, 0, 0),
+    ]
+    return b"".join(struct.pack("=HBBI", *step) for step in steps)
+
+
+def _let_in_only(raw: socket.socket, program: bytes) -> None:
+    """Attach the filter; the kernel copies it."""
+    code = ctypes.create_string_buffer(program, len(program))
+    raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(program) // 8, ctypes.addressof(code)))
 
 
 def _header(packet: bytes) -> int:

@@ -63,7 +63,10 @@ CLUSTER_TAG = "eks:cluster-name"
 value."""
 
 TICK = 0.25
-"""Seconds after which the views are judged again even when nothing happened: time itself decides some rules."""
+"""Seconds after which a view is judged again even when nothing happened: time itself decides some rules."""
+
+CALM_TICK = 1.0
+"""The same for an address that is held and answers: whatever ends that is news, and is judged at once."""
 
 ATTACH_GIVES_UP = 20.0
 """Seconds without any answer of EC2 after which ``attach`` leaves the rest to ``observe``."""
@@ -153,6 +156,7 @@ class Agent:
                 edges.cloud,
                 edges.prober,
                 self._hand_over(target),
+                self._hand_over_if_new(target),
                 log.about(address=target),
                 edges.service,
             )
@@ -160,7 +164,7 @@ class Agent:
         }
         self._stale: set[Target] = set(self._watches)
         self._doubted: frozenset[str] = frozenset()
-        self._tick_at = self._alive_at
+        self._ticked_at = float("-inf")
         self._looking = self._rehearsing = False
         self._answered = False
         self._look_backoff = Backoff(BACKOFF_FIRST)
@@ -210,9 +214,9 @@ class Agent:
         self._host.start()
         self._imds.start()
         while not self._stopping():
-            self._step()
-            self._warn_when_short()
-            self._rehearse_when_due()
+            if self._step():
+                self._warn_when_short()
+                self._rehearse_when_due()
         self._host.end(ENDS_WITHIN)
         self._log.info("stopped")
         return 0
@@ -220,7 +224,7 @@ class Agent:
     def stop(self) -> None:
         """End soon; may be called from a signal handler."""
         self._stop_at = time.monotonic()
-        self._inbox.put(lambda: None)
+        self._inbox.put(self._judge_all)
 
     def _stopping(self) -> bool:
         if self._stop_at is None:
@@ -317,18 +321,18 @@ class Agent:
 
     # The loop.
 
-    def _step(self) -> None:
-        """Wait for news, take all there is, decide for every address that has any, act."""
+    def _step(self) -> bool:
+        """Wait for news, take all there is, decide for every address that has any, act; return whether it was time."""
         self._take_news()
         now = self._alive_at = time.monotonic()
         doubted = frozenset(str(target) for target, watch in self._watches.items() if watch.health.in_doubt)
-        tick = now >= self._tick_at
+        tick = now >= self._tick_due()
         if tick or doubted != self._doubted:
             self._doubted = doubted
             self._follow_peers()
         if tick:
-            self._tick_at = now + TICK
-            self._stale.update(self._watches)
+            self._ticked_at = now
+            self._judge_all()
             if self._serving is not None:
                 self._serving.follow(self._peers.addresses())
                 self._shared.seen_serving = self._serving.seen(now)
@@ -338,6 +342,15 @@ class Agent:
             self._decide()
         if not self._looking and time.monotonic() >= self._look_due():
             self._begin_look()
+        return tick
+
+    def _tick_due(self) -> float:
+        """When all is judged whatever the news."""
+        calm = self._stop_at is None and all(watch.is_calm() for watch in self._watches.values())
+        return self._ticked_at + (CALM_TICK if calm else TICK)
+
+    def _judge_all(self) -> None:
+        self._stale.update(self._watches)
 
     def _decide(self) -> None:
         """Judge every address of which there is news, or which was not judged for a while."""
@@ -357,10 +370,11 @@ class Agent:
         self._stale.clear()
 
     def _take_news(self) -> None:
-        now = time.monotonic()
-        due = self._tick_at if self._looking else min(self._tick_at, self._look_due())
+        """Take what others found until some of it matters, or something is due; and all that is there by then."""
+        due = self._tick_due() if self._looking else min(self._tick_due(), self._look_due())
         try:
-            self._inbox.get(timeout=max(0.0, due - now) if due > now else 0.001)()
+            while not self._stale:
+                self._inbox.get(timeout=max(0.0, due - time.monotonic()))()
             while True:
                 self._inbox.get_nowait()()
         except Empty:
@@ -378,12 +392,20 @@ class Agent:
 
         return post
 
-    def _hand_over_word(self, news: Callable[[], None]) -> None:
-        """What other observers say matters at once for what is in doubt, and soon enough for the rest."""
+    def _hand_over_if_new(self, target: Target) -> Callable[[Callable[[], bool]], None]:
+        """The same for what mostly says nothing new, such as one more probe that was answered; the news tell."""
+
+        def post(news: Callable[[], bool]) -> None:
+            self._inbox.put(lambda: self._stale.add(target) if news() else None)
+
+        return post
+
+    def _hand_over_word(self, news: Callable[[], bool]) -> None:
+        """What other observers say matters at once when it is new, and whatever they say for what is in doubt."""
 
         def take() -> None:
-            news()
-            self._stale.update(target for target, watch in self._watches.items() if watch.health.in_doubt)
+            is_new = news()
+            self._stale.update(target for target, watch in self._watches.items() if is_new or watch.health.in_doubt)
 
         self._inbox.put(take)
 
@@ -543,8 +565,9 @@ class Agent:
 
     def _post_addresses(self, mac: str, addresses: frozenset[Address] | None, asked_at: float) -> None:
         def found() -> None:
-            for watch in self._watches.values():
-                watch.found_addresses(mac, addresses or frozenset(), asked_at)
+            for target, watch in self._watches.items():
+                if watch.found_addresses(mac, addresses or frozenset(), asked_at):
+                    self._stale.add(target)
 
         self._inbox.put(found)
 
@@ -689,6 +712,7 @@ class Agent:
         if self._alive_at - self._look_asked_at > LOOKS_ON_REQUEST_EVERY:
             self._look_asked_at = self._alive_at
             self._look_wanted = True
+            self._judge_all()
 
     def _source(self, target: str) -> Address | None:
         """The address that the target of this text is carried by; called from the server's threads."""

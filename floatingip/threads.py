@@ -27,9 +27,9 @@ from floatingip.model import (
 )
 from floatingip.ports import Host, Metadata, Prober
 
-HOST_CHECK = 5.0
-"""Seconds after which the next address' plumbing is checked without any netlink event: at each event all of them are,
-so this is for what events do not tell.
+HOST_CHECK = 15.0
+"""Seconds after which the next address' plumbing is checked without any event: at each one, of netlink or nft, all of
+them are, so this is for what events do not tell.  A check costs 15 ms.
 """
 
 HOST_RETRY = 1.0

@@ -176,6 +176,7 @@ class Watch:
         cloud: Cloud,
         prober: Callable[[Address], Prober],
         post: Callable[[Callable[[], None]], None],
+        post_probe: Callable[[Callable[[], bool]], None],
         log: Log,
         service: Callable[[Address], Prober] | None = None,
     ) -> None:
@@ -185,7 +186,7 @@ class Watch:
         self._shared = shared
         self._make_prober = prober
         self._make_service_prober = service
-        self._post = post
+        self._post_probe = post_probe
         self._log = log
         self._writer = Writer(cloud, shared.me.instance_id, post, log, shared.is_full)
 
@@ -262,6 +263,10 @@ class Watch:
 
     def _asked_before_write(self) -> bool:
         return self.owner is None or self.owner.asked_at <= self._writer.wrote_at
+
+    def is_calm(self) -> bool:
+        """It is held and answers, as far as this node can tell, and nothing is under way."""
+        return self.decision.reason in CALM and not self.health.in_doubt
 
     def is_judging(self) -> bool:
         """The holder's instance matters too, since the address does not answer."""
@@ -421,11 +426,11 @@ class Watch:
         self._interface = interface
         self._shown_by_imds = True
 
-    def found_addresses(self, mac: str, addresses: frozenset[Address], asked_at: float) -> None:
-        """IMDS says what the interface with this MAC has."""
-        address = self.address()
+    def found_addresses(self, mac: str, addresses: frozenset[Address], asked_at: float) -> bool:
+        """IMDS says what the interface with this MAC has; return whether that is news."""
+        address, before = self.address(), (self._shown_by_imds, self._lost_by_imds_at)
         if address is None or mac != self.mac_at_risk():
-            return
+            return False
         if address in addresses:
             self._shown_by_imds, self._lacked_by_imds, self._lost_by_imds_at = True, 0, None
         elif self._shown_by_imds is not None:
@@ -433,6 +438,7 @@ class Watch:
             self._lacked_by_imds += 1
             if self._lacked_by_imds >= LACKED_BY_IMDS:
                 self._lost_by_imds_at = asked_at
+        return (self._shown_by_imds, self._lost_by_imds_at) != before
 
     def reconciled(self, report: PlumbingReport) -> None:
         """The kernel was looked after."""
@@ -459,32 +465,32 @@ class Watch:
             probes.stop()
         self._probed_address = address
         calm, fast = self._settings.probe_interval, self._settings.probe_fast_interval
-        self._probes = [ProbeLoop(self._make_prober(address), calm, fast, self._post_probe)]
+        self._probes = [ProbeLoop(self._make_prober(address), calm, fast, self._posting(self._probed))]
         if self._make_service_prober is not None:
             interval = self._settings.service_interval
-            service = ProbeLoop(self._make_service_prober(address), interval, interval, self._post_service_probe)
-            self._probes.append(service)
+            found = self._posting(self._probed_service)
+            self._probes.append(ProbeLoop(self._make_service_prober(address), interval, interval, found))
         for probes in self._probes:
             probes.start()
 
-    def _post_probe(self, result: ProbeResult) -> None:
-        self._post(lambda: self._probed(result))
+    def _posting(self, probed: Callable[[ProbeResult], bool]) -> Callable[[ProbeResult], None]:
+        return lambda result: self._post_probe(lambda: probed(result))
 
-    def _post_service_probe(self, result: ProbeResult) -> None:
-        self._post(lambda: self._probed_service(result))
-
-    def _probed_service(self, result: ProbeResult) -> None:
+    def _probed_service(self, result: ProbeResult) -> bool:
+        """Return whether that is news."""
+        settings, before = self._settings, self.service
         if result.sent_at >= self._health_since:
-            settings = self._settings
             rise, fall, timeout = settings.service_rise, settings.service_fall, settings.service_timeout
-            self.service = probing.observe(self.service, result, rise=rise, fall=fall, timeout=timeout)
+            self.service = probing.observe(before, result, rise=rise, fall=fall, timeout=timeout)
+        return probing.is_news(before, self.service)
 
-    def _probed(self, result: ProbeResult) -> None:
+    def _probed(self, result: ProbeResult) -> bool:
+        """Return whether that is news."""
+        settings, before = self._settings, self.health
         if result.sent_at >= self._health_since:
-            settings = self._settings
-            self.health = probing.observe(
-                self.health, result, rise=settings.rise, fall=settings.fall, timeout=settings.probe_timeout
-            )
+            rise, fall, timeout = settings.rise, settings.fall, settings.probe_timeout
+            self.health = probing.observe(before, result, rise=rise, fall=fall, timeout=timeout)
+        return probing.is_news(before, self.health)
 
     # Deciding and acting.
 

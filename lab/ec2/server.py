@@ -9,6 +9,8 @@ The EC2 endpoint of one lab: moto served over HTTP on a socket of the lab, and a
 Each Ec2 has its own AWS account, hence its own VPC, even where several live in one process.
 """
 
+from __future__ import annotations
+
 import hashlib
 import heapq
 import itertools
@@ -21,13 +23,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from wsgiref.types import WSGIApplication
 
 import boto3
 from botocore.config import Config
 from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend, Zone
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from mypy_boto3_ec2 import EC2Client
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from lab.ec2.elastic import border_group
@@ -44,6 +46,9 @@ from lab.ec2.rules import (
     uninstall,
 )
 from lab.ec2.transport import Faults, Transport
+
+if TYPE_CHECKING:  # types alone, and a third of a second to import
+    from mypy_boto3_ec2 import EC2Client
 
 REGION = "us-west-2"
 ZONE = "us-west-2-lax-1a"

@@ -326,7 +326,7 @@ class Asking:
     """The asking side of i-b: what its threads post is received when the test lets time pass."""
 
     def __init__(self, port: int) -> None:
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Callable[[], bool]] = queue.SimpleQueue()
         self.peers = Peers("i-b", port, self._inbox.put)
         self.now = 100.0
 
@@ -340,9 +340,9 @@ class Asking:
         """Follow nobody."""
         self.peers.follow({}, {}, frozenset(), self.now + 1e6)
 
-    def receive(self) -> None:
-        """Receive the next answer."""
-        self._inbox.get(timeout=PATIENCE)()
+    def receive(self) -> bool:
+        """Receive the next answer, and tell whether it says anything new."""
+        return self._inbox.get(timeout=PATIENCE)()
 
     def word(self, *, holder: str = "i-a", target: str = TARGET, attachment: str = "a1") -> Word:
         """The holder's word on an address."""

@@ -75,7 +75,7 @@ class Node:
     shared: Shared = field(default_factory=lambda: Shared(IDENTITY, NAME, ("sg-1",)))
     cloud: FakeCloud = field(default_factory=lambda: FakeCloud(FakeEc2()))
     probed: list[Address] = field(default_factory=list)
-    inbox: "queue.SimpleQueue[Callable[[], None]]" = field(default_factory=queue.SimpleQueue)
+    inbox: "queue.SimpleQueue[Callable[[], object]]" = field(default_factory=queue.SimpleQueue)
     log: io.StringIO = field(default_factory=io.StringIO)
 
     def __post_init__(self) -> None:
@@ -89,6 +89,7 @@ class Node:
             self.shared,
             self.cloud,
             self._prober,
+            self.inbox.put,
             self.inbox.put,
             Log(self.log),
         )
