@@ -81,7 +81,7 @@ class Scenario:
     strike: Nemesis
     expect: Callable[[Expectation, Profile], Expectation]
     workers: int = 2
-    lasts: float = 4.0
+    lasts: float = 3.0
     hits_machine: bool = True
     hits_link: bool = False
     agent_exits: int = 0
