@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from floatingip.health import STALL, Health, HealthState, observe, under
+from floatingip.health import STALL, Health, HealthState, is_news, observe, under
 from floatingip.model import ProbeOutcome, ProbeResult
 
 RISE, FALL, TIMEOUT, INTERVAL = 2, 5, 0.5, 0.25
@@ -162,3 +162,24 @@ def test_nothing_is_changed_in_place(probing: Probing) -> None:
     first = observe(before, result, rise=RISE, fall=FALL, timeout=TIMEOUT)
     assert first == observe(before, result, rise=RISE, fall=FALL, timeout=TIMEOUT)
     assert before == Health("a1")
+
+
+@pytest.mark.parametrize(
+    ("before", "outcome", "news"),
+    [
+        ("AAA", "A", False),
+        ("A", "A", True),
+        ("AAA", "L", True),
+        ("AAAL", "L", True),
+        ("AAAL", "A", True),
+        ("AAALA", "A", False),
+        ("AAA", "F", False),
+    ],
+    ids=["one more answer", "up", "a loss", "one more loss", "the end of a doubt", "after it", "no evidence"],
+)
+def test_one_more_answer_is_no_news_and_whatever_concerns_a_loss_is(
+    probing: Probing, before: str, outcome: str, news: bool
+) -> None:
+    """What is no news is not judged until its time has come."""
+    known = probing.see(before)
+    assert is_news(known, probing.see(outcome)) is news

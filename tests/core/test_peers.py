@@ -381,6 +381,16 @@ def test_a_holder_that_vouches_for_the_judged_attachment_is_sound(asking: Asking
     assert asking.state() is WordState.SOUND
 
 
+def test_only_a_word_that_differs_from_the_last_one_is_new(asking: Asking, start: Start) -> None:
+    """Twice a second somebody says what was known."""
+    server = start()
+    asking.follow()
+    assert [asking.receive() for _ in range(3)] == [True, False, False]
+    server.server.stop()
+    asking.until(lambda: asking.state() is WordState.SILENT)
+    assert asking.receive() is False
+
+
 def test_a_holder_that_tells_a_problem_is_unsound(asking: Asking, start: Start) -> None:
     """With the reason."""
     start(status=UNSOUND)

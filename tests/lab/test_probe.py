@@ -1,5 +1,6 @@
 """Probes between two namespaces: this process's own, and `holder` behind a veth, whose silence the tests arrange."""
 
+import select
 import socket
 import struct
 import sys
@@ -232,6 +233,27 @@ def test_without_the_capability_each_probe_fails_here(near: Namespace) -> None:
     )
     without = ["setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw"]
     assert near.run([*without, sys.executable, "-c", code]).strip() == "[('failed-here', 'Operation not permitted')]"
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+def test_a_prober_is_not_woken_by_what_answers_another_one(
+    near: Namespace, holder: Namespace, address: Address
+) -> None:
+    """A raw socket gets a copy of every ICMP packet of the node, so fifty probers would wake for each reply."""
+
+    def run() -> list[bool]:
+        one, other = IcmpProber(address, timeout=2), IcmpProber(address, timeout=2)
+        for prober in (one, other):
+            prober.send()
+            assert outcomes(prober.collect(time.monotonic() + 2)) == [ANSWERED]
+        one.send()
+        time.sleep(0.1)
+        waiting = [bool(select.select([prober._socket.sock], [], [], 0)[0]) for prober in (one, other)]  # type: ignore[union-attr]  # they are open
+        one.close()
+        other.close()
+        return waiting
+
+    assert near.call(run) == [True, False]
 
 
 def test_collect_waits_until_its_time_when_nothing_is_under_way(near: Namespace) -> None:
