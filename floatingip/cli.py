@@ -33,6 +33,11 @@ IMDS_RETRY = 2.0
 IMDS_DEADLINE = 30.0
 """Seconds after which that is given up: Kubernetes starts the container again, later and later."""
 
+THREADS_SWITCH_AFTER = 0.0005
+"""Seconds until a thread that computes lets another one go on (`sys.setswitchinterval`).  Plumbing is some forty short
+system calls: by Python's default each may wait 5 ms for the thread that reads EC2's answer.
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
@@ -167,6 +172,7 @@ def _run(command: str, effective: Settings) -> int:
         service=_service_prober(effective),
     )
     agent = Agent(effective, me, edges, log)
+    sys.setswitchinterval(THREADS_SWITCH_AFTER)
     threading.excepthook = lambda failed: _die(log, failed)
     signal.signal(signal.SIGTERM, lambda _number, _frame: agent.stop())
     return agent.attach() if command == "attach" else agent.observe()
