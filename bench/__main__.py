@@ -7,12 +7,14 @@ The bench's command line.
     python -m bench report                write the tables into docs/benchmarks.md
 
 Each run is a process of its own in a sandbox of its own.  What is there for the same code and parameters is not run
-again, so an interrupted bench goes on where it was; a run that failed is kept and counted.
+again, so an interrupted bench goes on where it was; a run that failed is kept and counted, and leaves its history in
+runs/failed.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,13 +26,14 @@ from typing import Any
 from rich.console import Console
 
 from bench import report, results
-from bench.cells import RUN_WITHIN, Cell, cells
+from bench.cells import RUN_WITHIN, Cell, Failover, cells
 
 RUNS, QUICK_RUNS = 20, 3
 PEACE, QUICK_PEACE = 120.0, 20.0
 """Seconds of peace: two looks at EC2, which are a minute apart."""
 
 QUICK_DIRECTORY = results.ROOT / "runs" / "quick"
+FAILED_DIRECTORY = results.ROOT / "runs" / "failed"
 DOCUMENT = results.ROOT / "docs" / "benchmarks.md"
 
 PLAIN_WIDTH = 140
@@ -100,24 +103,34 @@ def once(cell: Cell, seed: int) -> dict[str, Any]:
     """One run: what came of it, or why nothing did; with the machine's load before it, of which latency depends."""
     about: dict[str, Any] = {"seed": seed, "load": round(os.getloadavg()[0], 2)}
     with tempfile.TemporaryDirectory() as directory:
-        result = Path(directory) / "result.json"
-        try:
-            done = subprocess.run(
-                cell.command(seed, result),
-                cwd=results.ROOT,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=RUN_WITHIN,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return {**about, "verdict": "failed", "faults": [f"no end within {RUN_WITHIN:g} s"]}
-        if not result.exists():
-            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            return {**about, "verdict": "failed", "faults": [last]}
-        found = json.loads(result.read_text(encoding="utf-8"))
-    return {**about, "verdict": "ok", **cell.outcome(found)}
+        history = Path(directory) / "history.jsonl"
+        run = {**about, **_run(cell, seed, Path(directory) / "result.json", history)}
+        if run["verdict"] != "ok" and history.exists():
+            FAILED_DIRECTORY.mkdir(parents=True, exist_ok=True)
+            shutil.copy(history, FAILED_DIRECTORY / f"{cell.name}-{seed}.jsonl")
+    return run
+
+
+def _run(cell: Cell, seed: int, result: Path, history: Path) -> dict[str, Any]:
+    command = cell.command(seed, result)
+    if isinstance(cell, Failover):
+        command += ["--history", str(history)]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=results.ROOT,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=RUN_WITHIN,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"verdict": "failed", "faults": [f"no end within {RUN_WITHIN:g} s"]}
+    if not result.exists():
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return {"verdict": "failed", "faults": [last]}
+    return {"verdict": "ok", **cell.outcome(json.loads(result.read_text(encoding="utf-8")))}
 
 
 if __name__ == "__main__":

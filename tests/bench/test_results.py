@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bench import __main__ as bench
 from bench import results
 from bench.__main__ import main, once
 from bench.cells import Failover, Peace
@@ -109,6 +110,21 @@ def test_a_run_without_a_result_failed_and_says_why() -> None:
     run = once(Scripted("import sys; sys.exit('lab: no standby sees the address UP')"), 7)
     assert (run["seed"], run["verdict"]) == (7, "failed")
     assert run["faults"] == ["lab: no standby sees the address UP"]
+
+
+@pytest.mark.parametrize(("code", "kept"), [(1, ["power-cut-address-typical-7.jsonl"]), (0, [])])
+def test_a_run_that_failed_leaves_its_history(
+    code: int, kept: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can make it fail again at will."""
+    figures = '{"outage_s": 1, "total_outage_s": 1, "detection_s": 1, "ec2_s": 1, "verdict": "ok", "faults": []}'
+    script = "import sys; open(sys.argv[4], 'w').write('{}'); sys.argv[1] == '1' and sys.exit(1)"
+    script += f"; open(sys.argv[2], 'w').write('{figures}')"
+    command = [sys.executable, "-c", script, str(code)]
+    monkeypatch.setattr(Failover, "command", lambda _self, _seed, result: [*command, str(result)])
+    monkeypatch.setattr(bench, "FAILED_DIRECTORY", tmp_path / "failed")
+    once(CELL, 7)
+    assert [file.name for file in tmp_path.glob("failed/*")] == kept
 
 
 def test_a_faulty_run_keeps_its_verdict() -> None:
