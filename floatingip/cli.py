@@ -105,7 +105,7 @@ def _outside(effective: Settings, options: argparse.Namespace) -> tuple[Cloud, s
     """EC2, whose interfaces are ours, and the VPC: a pod knows them by itself, from elsewhere they have to be named."""
     from floatingip.ec2 import Ec2Cloud, client  # noqa: PLC0415 - as in _run
     from floatingip.imds import Imds  # noqa: PLC0415
-    from floatingip.runner import cluster_name  # noqa: PLC0415
+    from floatingip.look import cluster_name  # noqa: PLC0415
 
     region, vpc_id, name = options.region, options.vpc_id, effective.name
     me = None

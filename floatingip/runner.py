@@ -27,14 +27,13 @@ from floatingip.errors import (
     HostError,
     MetadataError,
 )
+from floatingip.look import Question, Seen, cluster_name, look
 from floatingip.model import (
     OWNER_TAG,
     Address,
     Allocation,
-    AllocationFacts,
     AttachmentStatus,
     Carry,
-    Eni,
     Eviction,
     EvictionState,
     Identity,
@@ -56,11 +55,6 @@ from floatingip.threads import Backoff, HostKeeper, MetadataLoop
 from floatingip.upkeep import Upkeep
 from floatingip.watch import Shared, Watch
 from floatingip.writer import BACKOFF_DENIED, BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING
-
-CLUSTER_TAG_PREFIX = "kubernetes.io/cluster/"
-CLUSTER_TAG = "eks:cluster-name"
-"""Tags by which an EKS worker's instance names its cluster: as the rest of the first one's key, or the second one's
-value."""
 
 TICK = 0.25
 """Seconds after which a view is judged again even when nothing happened: time itself decides some rules."""
@@ -111,23 +105,6 @@ class Edges:
     metadata: Metadata
     orders: Orders
     service: Callable[[Address], Prober] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What EC2 said in one look: ENIs by target, whoever's; all standing ones; those of ours that no target has, or
-    that are of the other way to carry; and what else was asked.
-    """
-
-    asked_at: float
-    enis: Mapping[Target, Eni]
-    standing: tuple[Eni, ...]
-    ours: frozenset[str]
-    orphans: frozenset[str]
-    mixed: str
-    instances: Mapping[str, Instance]
-    subnets: tuple[Subnet, ...] | None
-    allocations: Mapping[Target, AllocationFacts | None]
 
 
 class Agent:
@@ -433,15 +410,17 @@ class Agent:
     # EC2: one question for all addresses.
 
     def _begin_look(self) -> None:
-        asked_at = time.monotonic()
-        judging = self._shared.slots_changed or any(watch.is_judging() for watch in self._watches.values())
-        self._shared.slots_changed = False
-        name, known = self._shared.name, frozenset(self._shared.instances)
-        need_subnets, silent = self._shared.subnets is None, not self._answered
+        shared, watches = self._shared, self._watches.values()
+        me, known = self._me.instance_id, frozenset(shared.instances)
+        judging = shared.slots_changed or any(watch.is_judging() for watch in watches)
+        judged = frozenset({me, *(watch.holder() for watch in watches)} - {""}) if judging else frozenset()
+        question = Question(time.monotonic(), me, shared.name, known, judged, need_subnets=shared.subnets is None)
+        shared.slots_changed = False
+        silent = not self._answered
 
         def job() -> None:
             try:
-                seen = self._look(asked_at, name, known, judging=judging, need_subnets=need_subnets)
+                seen = look(self._edges.cloud, self._settings, question)
             except CloudError as error:
                 failure, interfaces = error, self._interfaces_by_metadata() if silent else {}
                 self._hand_over()(lambda: self._look_failed(failure, interfaces))
@@ -450,38 +429,6 @@ class Agent:
 
         self._looking, self._look_wanted = True, False
         threading.Thread(target=job, name="look", daemon=True).start()
-
-    def _look(self, asked_at: float, name: str, known: frozenset[str], *, judging: bool, need_subnets: bool) -> _Seen:
-        cloud, me, settings = self._edges.cloud, self._me.instance_id, self._settings
-        instances = dict(cloud.describe_instances(frozenset((me,)))) if me not in known else {}
-        name = name or (cluster_name(instances[me].tags) if me in instances else "")
-        ours = cloud.describe_enis(name) if name else ()
-        standing = tuple(eni for eni in ours if eni.standing_for)
-        usable = standing if settings.carry is Carry.ADDRESS else tuple(eni for eni in ours if not eni.standing_for)
-        # Should an allocation have two, all observers choose the same one.
-        ranked = sorted(usable, key=lambda eni: (not eni.elastic, eni.attachment is None, eni.id), reverse=True)
-        enis = {target: eni for target in settings.floating_ips for eni in ranked if eni.carries(target)}
-        absent = [target for target in settings.floating_ips if target not in enis]
-        addresses = frozenset(target for target in absent if not isinstance(target, Allocation))
-        if addresses:
-            # What has a missing address is not ours, or ours with a tag that is not shown yet.
-            for eni in cloud.find_occupants(addresses):
-                enis.update({target: eni for target in addresses if eni.occupies(target)})
-        allocations: dict[Target, AllocationFacts | None] = {
-            target: cloud.describe_allocation(target.id)
-            for target in settings.floating_ips
-            if isinstance(target, Allocation) and (target not in enis or target.id not in enis[target].elastic.values())
-        }
-        holders = frozenset(eni.attachment.instance_id for eni in enis.values() if eni.attachment is not None)
-        ended = frozenset(eni.standing_for for eni in standing if eni.attachment is None)
-        wanted = frozenset(filter(None, (*holders, me)))
-        if judging or ended or not wanted <= known | instances.keys():
-            instances.update(cloud.describe_instances(wanted | ended))
-        mixed = ", ".join(sorted(eni.id for eni in ours if eni not in usable))
-        orphans = frozenset(eni.id for eni in ours if not eni.standing_for and eni not in enis.values())
-        subnets = cloud.describe_subnets() if need_subnets else None
-        ids = frozenset(eni.id for eni in ours)
-        return _Seen(asked_at, enis, standing, ids, orphans, mixed, instances, subnets, allocations)
 
     def _interfaces_by_metadata(self) -> Mapping[Target, Interface]:
         """The links with our addresses, as IMDS shows them."""
@@ -498,7 +445,7 @@ class Agent:
                 found[target] = interface
         return found
 
-    def _looked(self, seen: _Seen) -> None:
+    def _looked(self, seen: Seen) -> None:
         self._looking = False
         self._answered = True
         self._look_backoff.reset()
@@ -526,7 +473,7 @@ class Agent:
             watch.looked(Owner(seen.asked_at, seen.enis.get(target), seen.instances), records)
         self._keep_up(seen)
 
-    def _keep_up(self, seen: _Seen) -> None:
+    def _keep_up(self, seen: Seen) -> None:
         """Where addresses move, this node needs a standing ENI in every subnet that has one."""
         if self._settings.carry is Carry.ENI:
             return
@@ -732,9 +679,3 @@ class Agent:
         """Why this node could neither serve some address nor take it over, or nothing."""
         reasons = ((watch.target, watch.not_ready()) for watch in self._watches.values())
         return "; ".join(f"{target}: {reason}" for target, reason in reasons if reason)
-
-
-def cluster_name(tags: Mapping[str, str]) -> str:
-    """The EKS cluster that an instance's tags name, or nothing."""
-    names = [tag.removeprefix(CLUSTER_TAG_PREFIX) for tag in tags if tag.startswith(CLUSTER_TAG_PREFIX)]
-    return names[0] if names else tags.get(CLUSTER_TAG, "")

@@ -12,6 +12,14 @@ import pytest
 SANDBOX = (sys.executable, "-m", "lab.sandbox")
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """A shell cannot trap what was ignored when it began, as SIGINT is in whatever a script runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @contextmanager
 def sandboxed(script: str) -> Iterator[subprocess.Popen[str]]:
     """A shell script that runs in a sandbox of its own, and has printed "ready"."""

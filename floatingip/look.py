@@ -1,0 +1,135 @@
+"""
+One look at EC2: what is asked for all floating addresses together, in as few calls as can be, at the same time.
+
+Whoever is about to convict a holder waits for two answers: where the address is, and what became of the instance.
+Hence the instances that matter as far as is known are asked about while the ENIs are.  Any call may hang, so a look
+belongs in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from floatingip.model import Allocation, AllocationFacts, Carry, Eni, Instance, Subnet, Target
+from floatingip.ports import Cloud
+from floatingip.settings import Settings
+
+CLUSTER_TAG_PREFIX = "kubernetes.io/cluster/"
+CLUSTER_TAG = "eks:cluster-name"
+"""Tags by which an EKS worker's instance names its cluster: as the rest of the first one's key, or the second one's
+value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """
+    What is to be found out.
+
+    ``asked_at`` is now, on the monotonic clock: no answer is older.  ``me`` is this node's instance and ``name``
+    whose ENIs are ours, or nothing while that is unknown.  ``known`` are instances that EC2 has described before;
+    ``judged`` are those to be described anew, with whatever holders are found.
+    """
+
+    asked_at: float
+    me: str
+    name: str
+    known: frozenset[str] = frozenset()
+    judged: frozenset[str] = frozenset()
+    need_subnets: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    What EC2 answered.
+
+    ``enis`` by target, whoever's they are; ``standing`` are all standing ones of ours, ``ours`` the ids of all of ours,
+    ``orphans`` of those that no target has, and ``mixed`` names those of the other way to carry.  ``subnets`` is None
+    when they were not asked for; ``allocations`` are those of which more had to be known.
+    """
+
+    asked_at: float
+    enis: Mapping[Target, Eni]
+    standing: tuple[Eni, ...]
+    ours: frozenset[str]
+    orphans: frozenset[str]
+    mixed: str
+    instances: Mapping[str, Instance]
+    subnets: tuple[Subnet, ...] | None
+    allocations: Mapping[Target, AllocationFacts | None]
+
+
+def look(cloud: Cloud, settings: Settings, question: Question) -> Seen:
+    """Ask EC2; raises CloudError for the first call that fails."""
+    me, known = question.me, question.known
+    foreseen = question.judged | (frozenset((me,)) - known)
+    described = _describing(cloud, foreseen) if foreseen else None
+    name = question.name
+    if not name and described is not None and me in described.result():
+        name = cluster_name(described.result()[me].tags)
+    ours = cloud.describe_enis(name) if name else ()
+    standing = tuple(eni for eni in ours if eni.standing_for)
+    usable = standing if settings.carry is Carry.ADDRESS else tuple(eni for eni in ours if not eni.standing_for)
+    enis = _by_target(cloud, settings, usable)
+    allocations: dict[Target, AllocationFacts | None] = {
+        target: cloud.describe_allocation(target.id)
+        for target in settings.floating_ips
+        if isinstance(target, Allocation) and (target not in enis or target.id not in enis[target].elastic.values())
+    }
+    instances = dict(described.result()) if described is not None else {}
+    holders = frozenset(eni.attachment.instance_id for eni in enis.values() if eni.attachment is not None) - {""}
+    ended = frozenset(eni.standing_for for eni in standing if eni.attachment is None)
+    wanted = holders | ended | {me}
+    lacking = wanted - foreseen
+    if not (question.judged or ended):
+        lacking -= known
+    if lacking:
+        instances.update(cloud.describe_instances(lacking))
+    return Seen(
+        asked_at=question.asked_at,
+        enis=enis,
+        standing=standing,
+        ours=frozenset(eni.id for eni in ours),
+        orphans=frozenset(eni.id for eni in ours if not eni.standing_for and eni not in enis.values()),
+        mixed=", ".join(sorted(eni.id for eni in ours if eni not in usable)),
+        instances=instances,
+        subnets=cloud.describe_subnets() if question.need_subnets else None,
+        allocations=allocations,
+    )
+
+
+def cluster_name(tags: Mapping[str, str]) -> str:
+    """The EKS cluster that an instance's tags name, or nothing."""
+    names = [tag.removeprefix(CLUSTER_TAG_PREFIX) for tag in tags if tag.startswith(CLUSTER_TAG_PREFIX)]
+    return names[0] if names else tags.get(CLUSTER_TAG, "")
+
+
+def _by_target(cloud: Cloud, settings: Settings, usable: tuple[Eni, ...]) -> dict[Target, Eni]:
+    """The ENI that carries each target: one of the usable ones, or else whoever's it is."""
+    # Should an allocation have two, all observers choose the same one.
+    ranked = sorted(usable, key=lambda eni: (not eni.elastic, eni.attachment is None, eni.id), reverse=True)
+    enis = {target: eni for target in settings.floating_ips for eni in ranked if eni.carries(target)}
+    absent = [target for target in settings.floating_ips if target not in enis]
+    addresses = frozenset(target for target in absent if not isinstance(target, Allocation))
+    if addresses:
+        # What has a missing address is not ours, or ours with a tag that is not shown yet.
+        for eni in cloud.find_occupants(addresses):
+            enis.update({target: eni for target in addresses if eni.occupies(target)})
+    return enis
+
+
+def _describing(cloud: Cloud, instance_ids: frozenset[str]) -> Future[Mapping[str, Instance]]:
+    """Begin to ask, in a thread that cannot hold up the end of the process, as an executor's would."""
+    answer: Future[Mapping[str, Instance]] = Future()
+
+    def job() -> None:
+        try:
+            answer.set_result(cloud.describe_instances(instance_ids))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits for the answer
+            answer.set_exception(error)
+
+    threading.Thread(target=job, name="look-instances", daemon=True).start()
+    return answer

@@ -1,0 +1,125 @@
+"""What one look asks EC2: no more than is needed, at the same time where it can be, and never an old answer."""
+
+import threading
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+
+import pytest
+
+from floatingip.errors import Denied
+from floatingip.look import Question, look
+from floatingip.model import OWNER_TAG, STANDING_TAG, Carry, Eni, Instance
+from floatingip.settings import Settings
+from tests.fakes.ec2 import FakeCloud, FakeEc2
+
+NAME, ADDRESS = "cluster", IPv4Address("10.0.0.100")
+PATIENCE = 5.0
+"""Seconds until something that should happen at once counts as not happening."""
+
+
+class NotedCloud(FakeCloud):
+    """Remembers what instances were asked about; ``together``: answers neither question before the other is asked."""
+
+    def __init__(self, ec2: FakeEc2, *, together: bool = False) -> None:
+        super().__init__(ec2, ("sg-1",))
+        self.asked: list[frozenset[str]] = []
+        self._meeting = threading.Barrier(2 if together else 1)
+
+    def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
+        """Note that."""
+        self.asked.append(instance_ids)
+        self._meeting.wait(PATIENCE)
+        return super().describe_instances(instance_ids)
+
+    def describe_enis(self, name: str) -> tuple[Eni, ...]:
+        """All there are."""
+        self._meeting.wait(PATIENCE)
+        return super().describe_enis(name)
+
+
+class World:
+    """Two workers, the second one with the address."""
+
+    def __init__(self) -> None:
+        self.ec2 = FakeEc2()
+        self.subnet = self.ec2.add_subnet("10.0.0.0/24")
+        self.me, self.holder, self.other = (
+            self.ec2.add_instance(f"10.0.0.{last}", self.subnet) for last in (10, 11, 12)
+        )
+        cloud = FakeCloud(self.ec2, ("sg-1",))
+        self.eni = cloud.create_eni(ADDRESS, self.subnet, {OWNER_TAG: NAME}, "")
+        self.ec2.attach(self.eni.id, self.holder, 1)
+
+    def question(self, known: str = "", judged: str = "", name: str = NAME) -> Question:
+        """`known` and `judged` are names of workers of this world."""
+        return Question(0.0, self.me, name, self._ids(known), self._ids(judged))
+
+    def _ids(self, names: str) -> frozenset[str]:
+        return frozenset(getattr(self, name) for name in names.split())
+
+
+@pytest.fixture
+def world() -> World:
+    """Just made."""
+    return World()
+
+
+SETTINGS = Settings((ADDRESS,))
+
+
+def test_in_peace_no_instance_is_asked_about(world: World) -> None:
+    cloud = NotedCloud(world.ec2)
+    seen = look(cloud, SETTINGS, world.question(known="me holder"))
+    assert cloud.asked == []
+    assert seen.instances == {}
+    assert seen.enis[ADDRESS].id == world.eni.id
+
+
+def test_who_is_judged_is_asked_about_while_the_enis_are(world: World) -> None:
+    cloud = NotedCloud(world.ec2, together=True)
+    seen = look(cloud, SETTINGS, world.question(known="me holder", judged="me holder"))
+    assert cloud.asked == [frozenset({world.me, world.holder})]
+    assert seen.instances.keys() == {world.me, world.holder}
+
+
+def test_a_holder_that_was_not_foreseen_is_asked_about_as_well(world: World) -> None:
+    cloud = NotedCloud(world.ec2)
+    seen = look(cloud, SETTINGS, world.question(known="me holder other", judged="me other"))
+    assert cloud.asked == [frozenset({world.me, world.other}), frozenset({world.holder})]
+    assert seen.instances.keys() == {world.me, world.holder, world.other}
+
+
+def test_only_unknown_instances_are_asked_about_in_peace(world: World) -> None:
+    cloud = NotedCloud(world.ec2)
+    seen = look(cloud, SETTINGS, world.question(known="me"))
+    assert cloud.asked == [frozenset({world.holder})]
+    assert seen.instances.keys() == {world.holder}
+
+
+def test_the_cluster_is_read_off_this_instance(world: World) -> None:
+    tagged = world.ec2.add_instance("10.0.0.13", world.subnet, tags={f"kubernetes.io/cluster/{NAME}": "owned"})
+    seen = look(FakeCloud(world.ec2), SETTINGS, Question(0.0, tagged, ""))
+    assert seen.ours == {world.eni.id}
+
+
+def test_without_a_name_nothing_is_ours(world: World) -> None:
+    seen = look(FakeCloud(world.ec2), SETTINGS, world.question(name=""))
+    assert seen.ours == frozenset()
+    # The address is seen nevertheless: somebody has it.
+    assert seen.enis[ADDRESS].id == world.eni.id
+
+
+def test_whose_standing_eni_lost_its_instance_is_asked_about(world: World) -> None:
+    tags = {OWNER_TAG: NAME, STANDING_TAG: world.other}
+    standing = FakeCloud(world.ec2, ("sg-1",)).create_eni(None, world.subnet, tags, "")
+    cloud = NotedCloud(world.ec2)
+    seen = look(cloud, Settings((ADDRESS,), carry=Carry.ADDRESS), world.question(known="me holder other"))
+    assert {eni.id for eni in seen.standing} == {standing.id}
+    assert world.other in seen.instances
+
+
+def test_what_ec2_refuses_is_raised(world: World) -> None:
+    cloud = FakeCloud(world.ec2)
+    cloud.denied = {"DescribeInstances"}
+    with pytest.raises(Denied, match="DescribeInstances"):
+        look(cloud, SETTINGS, world.question(known="me holder", judged="holder"))
