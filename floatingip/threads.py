@@ -143,8 +143,11 @@ class HostKeeper:
             now = time.monotonic()
             announcing = self._announce_anew or any(kept.announced_until > now for kept in self._kept.values())
             due = min(check_at, announce_at) if announcing else check_at
-            changed = self._wake.wait(max(0.0, due - now))
-            self._wake.clear()
+            self._wake.wait(max(0.0, due - now))
+            # Cleared only when it was seen: an event that comes just after the wait was over is for the next round.
+            changed = self._wake.is_set()
+            if changed:
+                self._wake.clear()
             if changed or time.monotonic() >= check_at:
                 for target, wanted in self._due(everything=changed):
                     if not self._ending:

@@ -50,6 +50,9 @@ WITHOUT_NFT = "/usr/bin:/bin"
 WATCHED_FOR = 0.5
 """Seconds for which all is well before the nemesis strikes."""
 
+SERVICE_WATCHED_FOR = 2.5
+"""The same where the service is checked: every second, and twice until it counts as up."""
+
 QUIET = 2.0
 """Seconds without a failed attempt or an open move after which a run is over."""
 
@@ -297,7 +300,7 @@ def run(
         ) as region:
             region.deploy()
             region.measure(*scenario.clients)
-            _wait_until_watched(region)
+            _wait_until_watched(region, SERVICE_WATCHED_FOR if "service" in scenario.settings else WATCHED_FOR)
             expectations = _expectations(region, scenario)
             placed = [_placements(region, floating) for floating in region.floating]
             _strike(region, scenario)
@@ -341,14 +344,14 @@ def _strike(region: Region, scenario: Scenario) -> None:
     region.history.record({**event, "event": "end"})
 
 
-def _wait_until_watched(region: Region) -> None:
-    """Until every standby sees every address UP, and all clients get answers.  Raises TimeoutError."""
+def _wait_until_watched(region: Region, lasts: float) -> None:
+    """Until every standby has seen every address UP for a while, and all clients get answers.  Raises TimeoutError."""
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline:
         attempts = [event for event in region.history.events() if event["event"] == "attempt"]
         answered = {event["client"] for event in attempts if event["ok"]}
         if _is_watched(region) and answered == region.measuring():
-            time.sleep(WATCHED_FOR)
+            time.sleep(lasts)
             return
         time.sleep(0.05)
     raise TimeoutError("no standby sees the address UP after 30 s")
