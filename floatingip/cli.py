@@ -10,6 +10,7 @@ node's kernel, 7 IMDS, 8 a release that would be wrong now, 70 a defect, 143 end
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -173,6 +174,9 @@ def _run(command: str, effective: Settings) -> int:
     )
     agent = Agent(effective, me, edges, log)
     sys.setswitchinterval(THREADS_SWITCH_AFTER)
+    # What is loaded by now, most of it EC2's service model, stays for good.  A full garbage collection would walk all
+    # of it, which stops every thread for up to 80 ms: most likely while there is much to do, as in a takeover.
+    gc.freeze()
     threading.excepthook = lambda failed: _die(log, failed)
     signal.signal(signal.SIGTERM, lambda _number, _frame: agent.stop())
     return agent.attach() if command == "attach" else agent.observe()

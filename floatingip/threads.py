@@ -87,12 +87,13 @@ class Wanted:
 
 @dataclass
 class _Kept:
-    """One address' wanted state, what was found last, and when a node without it was last seen to have nothing of
-    it.
+    """One address' wanted state, what was found last, whether there may be a route for its probes, and when a node
+    without a link for it was last seen to have nothing of it.
     """
 
     wanted: Wanted
     report: PlumbingReport | None = None
+    routed: bool = True
     clean_at: float = float("-inf")
     announced_until: float = float("-inf")
 
@@ -203,18 +204,21 @@ class HostKeeper:
         try:
             if extent is not Extent.NOTHING:
                 report = self._host.plumb(plumbing, extent)
-            if report.carries:
-                if kept.clean_at > float("-inf") or kept.report is None:
-                    self._host.unroute_probes(plumbing)
+            if report.state is not PlumbingState.NO_LINK:
                 kept.clean_at = float("-inf")
+            if report.carries:
+                if kept.routed:
+                    self._host.unroute_probes(plumbing)
+                kept.routed = False
                 return report
             if report.state is not PlumbingState.NO_LINK:
+                kept.routed = True
                 self._host.route_probes(plumbing)
-                kept.clean_at = time.monotonic()
                 return report
             if time.monotonic() - kept.clean_at < CLEAN_CHECK:
                 return None
             removed = self._host.unplumb(plumbing)
+            kept.routed = True
             self._host.route_probes(plumbing)
             kept.clean_at = time.monotonic()
             return replace(report, removed=removed)

@@ -180,6 +180,43 @@ def test_a_netlink_event_has_everything_looked_at(keeper: HostKeeper, kernel: Ke
     assert kernel.carried == {ONE, TWO}
 
 
+def test_an_event_just_after_a_wait_was_over_is_not_forgotten(
+    kernel: Kernel, reports: Reports, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check that was due looks at one address; the event is about the other."""
+
+    class Late(threading.Event):
+        """Set once when a wait for it has just timed out."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            """Whether it was set in time."""
+            in_time = super().wait(timeout)
+            if not in_time and kernel.carried == {ONE, TWO} and threads.HOST_CHECK < PATIENCE:
+                monkeypatch.setattr(threads, "HOST_CHECK", 100 * PATIENCE)
+                kernel.carried.clear()
+                self.set()
+            return in_time
+
+    monkeypatch.setattr(threads, "HOST_CHECK", 0.01)
+    keeper = HostKeeper(kernel, lambda target, report: reports.put((target, report)))
+    keeper._wake = Late()
+    for address in (ONE, TWO):
+        keeper.want(address, Wanted(plumbing(address), Extent.ALL))
+    keeper.start()
+    repaired = [reports.get(timeout=PATIENCE)[0] for _ in range(4)]
+    keeper.end(PATIENCE)
+    assert sorted(repaired, key=str) == [ONE, ONE, TWO, TWO]
+
+
+def test_what_a_link_leaves_behind_is_removed_as_soon_as_it_is_gone(keeper: HostKeeper, kernel: Kernel) -> None:
+    """However short ago it was there without the address."""
+    keeper.want(ONE, Wanted(plumbing(), Extent.AHEAD))
+    kernel.until("route")
+    kernel.has_link = False
+    kernel.wakes[0]()
+    assert ("route", ONE) not in kernel.until("unplumb")
+
+
 def test_what_the_kernel_refuses_is_told_as_the_problem(keeper: HostKeeper, kernel: Kernel, reports: Reports) -> None:
     """Once, until it changes."""
     kernel.error = "nft is missing"
