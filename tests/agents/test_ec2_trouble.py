@@ -48,7 +48,7 @@ def test_a_hanging_describe_does_not_delay_a_probe() -> None:
         holds_for(lambda: standby.runs, 1.5, "the standby runs")
         gaps = [later - earlier for earlier, later in pairwise(standby.machine.sent)]
         assert len(gaps) > 0.8 * 1.5 / world.settings.probe_fast_interval
-        assert max(gaps) < 0.3, "a stall as long as that of a busy machine"
+        assert max(gaps) < 0.6, "a stall as long as that of a busy machine"
 
 
 @pytest.mark.parametrize("effect", [Effect.REFUSE, Effect.HANG])

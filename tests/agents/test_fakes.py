@@ -167,4 +167,4 @@ def test_collecting_nothing_takes_until_its_deadline(case: Case) -> None:
     """So that a loop around it does not spin."""
     began = time.monotonic()
     assert case.prober.collect(began + 0.1) == []
-    assert 0.1 <= time.monotonic() - began < 0.3
+    assert 0.1 <= time.monotonic() - began < 0.6

@@ -89,7 +89,7 @@ def test_closed_port_of_a_living_worker_is_refused_at_once(fabric: Fabric, worke
     """Silence is for what nobody owns: a guest's own errors pass."""
     answer = fetch(fabric.client_in, workers[0].address, 9)
     assert answer.error == "ConnectionRefusedError"
-    assert answer.seconds < 0.2
+    assert answer.seconds < 0.5
 
 
 def test_the_vpc_itself_sends_no_errors(fabric: Fabric) -> None:

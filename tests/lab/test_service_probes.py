@@ -263,7 +263,7 @@ def test_no_connection_is_lost_exactly_at_the_timeout(near: Namespace, holder: N
     holder.nft(SILENCE)
     outcome, detail, seconds = probe(near, tcp(address, timeout=0.2))
     assert (outcome, detail) == (LOST, "no connection")
-    assert 0.2 <= seconds < 0.3
+    assert 0.2 <= seconds < 0.7
 
 
 def test_no_answer_is_lost_exactly_at_the_timeout(near: Namespace, holder: Namespace) -> None:
@@ -271,7 +271,7 @@ def test_no_answer_is_lost_exactly_at_the_timeout(near: Namespace, holder: Names
     with holder.listen("0.0.0.0", PORT):
         outcome, detail, seconds = probe(near, http(timeout=0.2))
         assert (outcome, detail) == (LOST, "no answer")
-        assert 0.2 <= seconds < 0.3
+        assert 0.2 <= seconds < 0.7
         assert probe(near, tcp(timeout=0.2))[0] is ANSWERED
 
 
@@ -304,13 +304,13 @@ def test_a_stall_of_this_process_loses_no_probe(
     """Connections that came to stand meanwhile count, and are asked only then; what is silent is lost all the same."""
 
     def run() -> list[ProbeResult]:
-        with closing(make(timeout=0.2)()) as prober:
+        with closing(make(timeout=1)()) as prober:
             for _ in range(3):
                 prober.send()
             holder.nft(SILENCE)
             prober.send()
+            time.sleep(1.5)
             holder.nft("flush ruleset")
-            time.sleep(0.4)
             return all_of(prober, 4)
 
     with closing(Service(holder, [OK], asks=make is http, seconds=0.02)):
@@ -413,7 +413,7 @@ def test_what_cannot_be_tried_fails_here_at_once_and_the_next_may_pass(near: Nam
         (ANSWERED, ""),
         (FAILED_HERE, "Cannot assign requested address"),
     ]
-    assert results[0].known_at - results[0].sent_at < 0.1
+    assert results[0].known_at - results[0].sent_at < 0.5
 
 
 def test_a_refusal_by_this_very_node_is_lost(near: Namespace) -> None:
@@ -442,7 +442,7 @@ def test_collect_waits_until_its_time_when_nothing_is_under_way() -> None:
     """So the caller's loop is paced by it, and does not spin."""
     began = time.monotonic()
     assert TcpProber(HOLDER, PORT, 1.0).collect(began + 0.1) == []
-    assert 0.1 <= time.monotonic() - began < 0.2
+    assert 0.1 <= time.monotonic() - began < 0.6
 
 
 @pytest.mark.parametrize("path", ["", "healthz", "/a b", "/\r\nX: y", "/ä"])
