@@ -7,7 +7,7 @@ production (``ec2``, ``host``, ``probe``, ``imds``) and may have a verified fake
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address
 from typing import Protocol
 
@@ -169,13 +169,19 @@ class Prober(Protocol):
     def send(self) -> None:
         """Send one probe now; what comes of it, also that it could not be sent, is for ``collect`` to say."""
 
-    def collect(self, until: float) -> list[ProbeResult]:
-        """Wait until some result is known, until the monotonic time ``until`` at most (also with no probe under way).
+    def collect(self) -> list[ProbeResult]:
+        """The results that are known by now, and were not told before; never waits.
 
         Each probe gets exactly one result, in the order of sending: one is kept back while an earlier probe may still
         be answered.  No probe counts as lost before everything that has arrived meanwhile was read, so a stall of this
         process loses none.
         """
+
+    def due_at(self) -> float:
+        """The monotonic time at which ``collect`` should be called at the latest; infinite with nothing under way."""
+
+    def files(self) -> Iterable[tuple[int, int]]:
+        """What calls for ``collect`` sooner: file descriptors, each with the events of `select.poll` to wait for."""
 
 
 class Metadata(Protocol):

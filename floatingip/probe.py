@@ -11,6 +11,7 @@ The only module that knows icmplib, which makes the socket and the requests.  Re
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import secrets
 import select
@@ -94,31 +95,30 @@ class IcmpProber:
         except (ICMPLibError, OSError) as error:
             probe.result = ProbeResult(probe.sent_at, time.monotonic(), ProbeOutcome.FAILED_HERE, _why(error))
 
-    def collect(self, until: float) -> list[ProbeResult]:
+    def collect(self) -> list[ProbeResult]:
         """What is known of the probes; see `ports.Prober`."""
-        while True:
-            now = time.monotonic()
-            # Read first, then judge, and judge by the time before the reading: what had arrived by then was read.
-            self._read()
-            for probe in self._probes:
-                if probe.result is None and probe.sent_at + self.timeout <= now:
-                    probe.result = ProbeResult(probe.sent_at, time.monotonic(), ProbeOutcome.LOST, "no answer")
-            results = self._known()
-            if results or now >= until:
-                return results
-            deadlines = (probe.sent_at + self.timeout for probe in self._probes if probe.result is None)
-            self._wait(min(until, *deadlines, until) - now)
-
-    def _known(self) -> list[ProbeResult]:
+        now = time.monotonic()
+        # Read first, then judge, and judge by the time before the reading: what had arrived by then was read.
+        self._read()
+        for probe in self._probes:
+            if probe.result is None and probe.sent_at + self.timeout <= now:
+                probe.result = ProbeResult(probe.sent_at, time.monotonic(), ProbeOutcome.LOST, "no answer")
         results = []
         while self._probes and (result := self._probes[0].result):
             results.append(result)
             self._probes.popleft()
         return results
 
-    def _wait(self, seconds: float) -> None:
-        sockets = [] if self._socket is None else [self._socket.sock]
-        select.select(sockets, [], [], max(seconds, 0.0))
+    def due_at(self) -> float:
+        """When the oldest probe is over; see `ports.Prober`."""
+        if not self._probes:
+            return math.inf
+        oldest = self._probes[0]
+        return oldest.sent_at + (self.timeout if oldest.result is None else 0.0)
+
+    def files(self) -> list[tuple[int, int]]:
+        """The one socket; see `ports.Prober`."""
+        return [] if self._socket is None else [(self._socket.sock.fileno(), select.POLLIN)]
 
     def _open(self) -> ICMPv4Socket | ICMPv6Socket:
         made = ICMPv4Socket() if self.address.version == 4 else ICMPv6Socket()

@@ -51,7 +51,7 @@ from floatingip.ports import Cloud, Host, Metadata, Orders, Prober
 from floatingip.serving import Serving
 from floatingip.settings import Settings
 from floatingip.telemetry import Log, Metrics
-from floatingip.threads import Backoff, HostKeeper, MetadataLoop
+from floatingip.threads import Backoff, HostKeeper, MetadataLoop, ProbeLoop
 from floatingip.upkeep import Upkeep
 from floatingip.watch import Shared, Watch
 from floatingip.writer import BACKOFF_DENIED, BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING
@@ -124,6 +124,7 @@ class Agent:
         self._unsound_since: dict[Target, float] = {}
         self._shared = Shared(me, settings.name, settings.security_groups or me.security_groups, settings.carry)
         self._upkeeps: dict[str, Upkeep] = {}
+        self._probe_loop = ProbeLoop()
         self._watches = {
             target: Watch(
                 target,
@@ -132,6 +133,7 @@ class Agent:
                 self._shared,
                 edges.cloud,
                 edges.prober,
+                self._probe_loop,
                 self._hand_over(target),
                 self._hand_over_if_new(target),
                 log.about(address=target),
@@ -154,7 +156,9 @@ class Agent:
         self._peers = Peers(me.instance_id, settings.port, self._hand_over_word)
         self._server: StatusServer | None = None
         self._serving = (
-            Serving(edges.service, self._inbox.put, settings.service_interval) if edges.service is not None else None
+            Serving(edges.service, self._probe_loop, self._inbox.put, settings.service_interval)
+            if edges.service is not None
+            else None
         )
         self._host = HostKeeper(edges.host, self._post_report)
         self._imds = MetadataLoop(
@@ -169,6 +173,7 @@ class Agent:
         What waiting cannot mend is said, and raised when no address is left that could be served: ``AddressTaken``,
         ``ConfigurationError``, ``Denied``, or ``CloudError`` for a write that EC2 refuses as such.
         """
+        self._probe_loop.start()
         self._host.start()
         open_watches = list(self._watches.values())
         while open_watches := [watch for watch in open_watches if not self._attach_ended(watch)]:
@@ -188,6 +193,7 @@ class Agent:
         Raises ``HostError`` when the status port cannot be had.
         """
         self._server = self._serve()
+        self._probe_loop.start()
         self._host.start()
         self._imds.start()
         while not self._stopping():

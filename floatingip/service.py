@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import re
 import select
@@ -106,35 +107,32 @@ class TcpProber:
         else:
             self._open.append(probe)
 
-    def collect(self, until: float) -> list[ProbeResult]:
+    def collect(self) -> list[ProbeResult]:
         """What is known of the probes; see `ports.Prober`."""
-        while True:
-            now = time.monotonic()
-            # Read first, then judge, and judge by the time before the reading: what had arrived by then was read.
-            for probe in self._open:
-                self._advance(probe, now)
-                if probe.deadline <= now:
-                    probe.told(ProbeOutcome.LOST, "no answer" if probe.established else "no connection")
-                    probe.close()
-            self._open = [probe for probe in self._open if probe.socket is not None]
-            results = self._known()
-            if results or now >= until:
-                return results
-            self._wait(min(until, *(probe.deadline for probe in self._open), until) - now)
-
-    def _known(self) -> list[ProbeResult]:
+        now = time.monotonic()
+        # Read first, then judge, and judge by the time before the reading: what had arrived by then was read.
+        for probe in self._open:
+            self._advance(probe, now)
+            if probe.deadline <= now:
+                probe.told(ProbeOutcome.LOST, "no answer" if probe.established else "no connection")
+                probe.close()
+        self._open = [probe for probe in self._open if probe.socket is not None]
         results = []
         while self._probes and (result := self._probes[0].result):
             results.append(result)
             self._probes.popleft()
         return results
 
-    def _wait(self, seconds: float) -> None:
-        poll = select.poll()
-        for probe in self._open:
-            if probe.socket is not None:
-                poll.register(probe.socket, select.POLLIN if probe.established else select.POLLOUT)
-        poll.poll(max(seconds, 0.0) * 1000)
+    def due_at(self) -> float:
+        """When the first of the connections is over; see `ports.Prober`."""
+        if self._probes and self._probes[0].result is not None:
+            return self._probes[0].sent_at
+        return min((probe.deadline for probe in self._open), default=math.inf)
+
+    def files(self) -> list[tuple[int, int]]:
+        """A socket for each connection; see `ports.Prober`."""
+        events = ((probe.socket, select.POLLIN if probe.established else select.POLLOUT) for probe in self._open)
+        return [(connection.fileno(), awaited) for connection, awaited in events if connection is not None]
 
     def _begin(self, probe: _Probe) -> None:
         """Raises OSError when this node cannot even try."""

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 from floatingip.model import Address, ProbeOutcome, ProbeResult
 from floatingip.ports import Prober
-from floatingip.threads import ProbeLoop
+from floatingip.threads import ProbeLoop, Probes
 
 CHECK_EVERY = 3.0
 """Seconds between two checks of one node."""
@@ -25,28 +25,32 @@ class Serving:
     """Checks the nodes that it is told of.  Everything but ``post`` runs on the deciding thread."""
 
     def __init__(
-        self, prober: Callable[[Address], Prober], post: Callable[[Callable[[], None]], None], interval: float
+        self,
+        prober: Callable[[Address], Prober],
+        probe_loop: ProbeLoop,
+        post: Callable[[Callable[[], None]], None],
+        interval: float,
     ) -> None:
         self._prober = prober
+        self._probe_loop = probe_loop
         self._post = post
         self._interval = max(CHECK_EVERY, interval)
-        self._loops: dict[str, tuple[str, ProbeLoop]] = {}
+        self._checks: dict[str, tuple[str, Probes]] = {}
         self._seen_at: dict[str, float] = {}
 
     def follow(self, nodes: Mapping[str, str]) -> None:
         """Check these nodes from now on: primary addresses by instance id."""
-        for instance_id, (address, loop) in list(self._loops.items()):
+        for instance_id, (address, probes) in list(self._checks.items()):
             if nodes.get(instance_id) != address:
-                loop.stop()
-                del self._loops[instance_id]
+                probes.stop()
+                del self._checks[instance_id]
                 self._seen_at.pop(instance_id, None)
         for instance_id, address in nodes.items():
-            if instance_id not in self._loops:
-                prober = self._prober(ip_address(address))
-                loop = ProbeLoop(prober, self._interval, self._interval, self._receive(instance_id))
-                self._loops[instance_id] = (address, loop)
-                loop.start()
-                loop.switch(on=True)
+            if instance_id not in self._checks:
+                prober, found = self._prober(ip_address(address)), self._receive(instance_id)
+                probes = self._probe_loop.follow(prober, self._interval, self._interval, found)
+                self._checks[instance_id] = (address, probes)
+                probes.switch(on=True)
 
     def seen(self, now: float) -> tuple[str, ...]:
         """The instances on which the service answered lately."""
@@ -60,5 +64,5 @@ class Serving:
         return passed
 
     def _passed(self, instance_id: str, at: float) -> None:
-        if instance_id in self._loops:
+        if instance_id in self._checks:
             self._seen_at[instance_id] = at

@@ -7,7 +7,10 @@ All are daemons, so that none can hold up the end; a ThreadPoolExecutor would wa
 from __future__ import annotations
 
 import contextlib
+import math
 import random
+import select
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -238,50 +241,132 @@ class HostKeeper:
             self._reconciled(target, PlumbingReport(PlumbingState.NO_LINK, problem=str(error)))
 
 
-class ProbeLoop:
-    """Probes every ``interval`` seconds while it is on, every ``fast_interval`` once a probe was lost.
-
-    ``probed`` gets each result, in the order of sending.
+class Probes:
+    """The probes of one prober, which its :class:`ProbeLoop` sends and collects while they are on: one each
+    ``interval`` seconds, or ``fast_interval`` once a probe was lost.
     """
 
     def __init__(
-        self, prober: Prober, interval: float, fast_interval: float, probed: Callable[[ProbeResult], None]
+        self,
+        prober: Prober,
+        interval: float,
+        fast_interval: float,
+        probed: Callable[[ProbeResult], None],
+        loop: ProbeLoop,
     ) -> None:
-        self._prober = prober
-        # By the result itself, not by what the deciding thread makes of it: that may not have heard of it yet, and then
-        # the next probe would be sent too late.
-        self._intervals = {ProbeOutcome.ANSWERED: interval, ProbeOutcome.LOST: fast_interval}
+        self.prober = prober
+        self._interval = interval
+        self._fast_interval = fast_interval
         self._probed = probed
-        self._on = threading.Event()
-        self._stopped = False
+        self._loop = loop
+        self._on = False
+        self._calm = True
+        self._sent_at = 0.0
 
-    def start(self) -> None:
-        """Begin, switched off."""
-        threading.Thread(target=self._run, name="probe", daemon=True).start()
+    # For the deciding thread.
 
     def switch(self, *, on: bool) -> None:
         """A node that carries the address does not probe: it would only hear itself."""
-        if on != self._on.is_set():
-            (self._on.set if on else self._on.clear)()
+        if on != self._on:
+            self._on = on
+            self._loop.wake()
 
     def stop(self) -> None:
         """Probe no more, for good."""
-        self._stopped = True
-        self._on.set()
+        self._loop.forget(self)
+
+    # For the loop's thread.
+
+    def due_at(self) -> float:
+        """When the next probe is to be sent."""
+        if not self._on:
+            return math.inf
+        return next_in_peace(self._sent_at, self._interval) if self._calm else self._sent_at + self._fast_interval
+
+    def send(self) -> None:
+        """Send one."""
+        self._sent_at = time.monotonic()
+        self.prober.send()
+
+    def collect(self) -> None:
+        """Tell what came of them, in the order of sending."""
+        for result in self.prober.collect():
+            # The pace is set by the result itself, not by what the deciding thread makes of it: that may not have heard
+            # of it yet, and then the next probe would be sent too late.  A failure of this node changes no pace.
+            if result.outcome is not ProbeOutcome.FAILED_HERE:
+                self._calm = result.outcome is ProbeOutcome.ANSWERED
+            self._probed(result)
+
+
+def next_in_peace(sent_at: float, interval: float) -> float:
+    """When the probe after the one of `sent_at` is to be sent: ``interval`` seconds later, or up to a quarter less.
+
+    So that those of many addresses are soon sent several at once, which saves most of what they cost: waking up costs
+    ten times what sending does.
+    """
+    step = interval / 4
+    return (sent_at + interval) // step * step
+
+
+class ProbeLoop:
+    """Sends and collects the probes of all addresses from one thread.  Its methods are for the deciding thread."""
+
+    def __init__(self) -> None:
+        self._followed: tuple[Probes, ...] = ()
+        self._ear, self._bell = socket.socketpair()
+        self._ear.setblocking(False)
+        self._bell.setblocking(False)
+
+    def start(self) -> None:
+        """Begin."""
+        threading.Thread(target=self._run, name="probe", daemon=True).start()
+
+    def follow(
+        self, prober: Prober, interval: float, fast_interval: float, probed: Callable[[ProbeResult], None]
+    ) -> Probes:
+        """From now on probe by this one too, once it is switched on; ``probed`` gets each result."""
+        probes = Probes(prober, interval, fast_interval, probed, self)
+        self._followed = (*self._followed, probes)
+        return probes
+
+    def forget(self, probes: Probes) -> None:
+        """Probe no more by this one."""
+        self._followed = tuple(others for others in self._followed if others is not probes)
+        self.wake()
+
+    def wake(self) -> None:
+        """What is to be probed has changed."""
+        with contextlib.suppress(BlockingIOError):  # then it is about to wake up anyway
+            self._bell.send(b"!")
 
     def _run(self) -> None:
-        sent_at, interval = float("-inf"), self._intervals[ProbeOutcome.ANSWERED]
         while True:
-            self._on.wait()
-            if self._stopped:
-                return
             now = time.monotonic()
-            if now >= sent_at + interval:
-                self._prober.send()
-                sent_at = now
-            for result in self._prober.collect(sent_at + interval):
-                self._probed(result)
-                interval = self._intervals.get(result.outcome, interval)
+            for probes in self._followed:
+                if probes.due_at() <= now:
+                    probes.send()
+            self._wait()
+
+    def _wait(self) -> None:
+        """Until the next probe is due, and collect all that is known until then."""
+        poll = select.poll()
+        poll.register(self._ear, select.POLLIN)
+        until, awaited = math.inf, dict[int, Probes]()
+        for probes in self._followed:
+            collect_at = probes.prober.due_at()
+            until = min(until, probes.due_at(), collect_at)
+            if collect_at < math.inf:
+                for file, events in probes.prober.files():
+                    poll.register(file, events)
+                    awaited[file] = probes
+        ready = poll.poll(None if until == math.inf else max(0.0, until - time.monotonic()) * 1000)
+        called = {awaited[file] for file, _ in ready if file in awaited}
+        now = time.monotonic()
+        for probes in self._followed:
+            if probes in called or probes.prober.due_at() <= now:
+                probes.collect()
+        if self._ear.fileno() in (file for file, _ in ready):
+            self._ear.recv(4096)
 
 
 class MetadataLoop:

@@ -44,7 +44,7 @@ from floatingip.ports import Cloud, Prober
 from floatingip.settings import Settings, mark_values
 from floatingip.standing import Standing
 from floatingip.telemetry import Log
-from floatingip.threads import ProbeLoop, Wanted
+from floatingip.threads import ProbeLoop, Probes, Wanted
 from floatingip.view import Memory, View, sighting
 from floatingip.writer import Making, Writer
 from floatingip.writes import Assign, Associate, Attach, Detach, Unassign, Write
@@ -175,6 +175,7 @@ class Watch:
         shared: Shared,
         cloud: Cloud,
         prober: Callable[[Address], Prober],
+        probe_loop: ProbeLoop,
         post: Callable[[Callable[[], None]], None],
         post_probe: Callable[[Callable[[], bool]], None],
         log: Log,
@@ -185,6 +186,7 @@ class Watch:
         self._settings = settings
         self._shared = shared
         self._make_prober = prober
+        self._probe_loop = probe_loop
         self._make_service_prober = service
         self._post_probe = post_probe
         self._log = log
@@ -203,7 +205,7 @@ class Watch:
         self.allocation_known = False
         self._interface: Interface | None = None
         self._move: Move | None = None
-        self._probes: list[ProbeLoop] = []
+        self._probes: list[Probes] = []
         self._probed_address: Address | None = None
         self._health_since = self.now
         self._word_of = ""
@@ -464,14 +466,12 @@ class Watch:
         for probes in self._probes:
             probes.stop()
         self._probed_address = address
-        calm, fast = self._settings.probe_interval, self._settings.probe_fast_interval
-        self._probes = [ProbeLoop(self._make_prober(address), calm, fast, self._posting(self._probed))]
+        follow, settings, prober = self._probe_loop.follow, self._settings, self._make_prober(address)
+        found = self._posting(self._probed)
+        self._probes = [follow(prober, settings.probe_interval, settings.probe_fast_interval, found)]
         if self._make_service_prober is not None:
-            interval = self._settings.service_interval
-            found = self._posting(self._probed_service)
-            self._probes.append(ProbeLoop(self._make_service_prober(address), interval, interval, found))
-        for probes in self._probes:
-            probes.start()
+            prober, found = self._make_service_prober(address), self._posting(self._probed_service)
+            self._probes.append(follow(prober, settings.service_interval, settings.service_interval, found))
 
     def _posting(self, probed: Callable[[ProbeResult], bool]) -> Callable[[ProbeResult], None]:
         return lambda result: self._post_probe(lambda: probed(result))

@@ -1,5 +1,6 @@
 """The fakes of the tests of whole agents keep the contract that the real kernel and prober keep: same cases, both."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from floatingip.ports import Host, Prober
 from floatingip.probe import IcmpProber
 from lab.netns import Namespace
 from tests.agents.world import FLOATING_IP, FakeHost, FakeProber, Life, Link, World, wait
+from tests.waiting import collect
 
 MAC = "02:00:00:00:00:64"
 TIMEOUT = 0.2
@@ -145,9 +147,9 @@ def test_an_address_that_answers_is_answered_soon(case: Case) -> None:
     """Well before the probe's timeout."""
     case.serve()
     case.namespace.call(case.prober.send)  # ARP takes the first one's time
-    case.prober.collect(time.monotonic() + 1)
+    collect(case.prober, time.monotonic() + 1)
     case.namespace.call(case.prober.send)
-    (result,) = case.prober.collect(time.monotonic() + 1)
+    (result,) = collect(case.prober, time.monotonic() + 1)
     assert result.outcome is ProbeOutcome.ANSWERED
     assert result.known_at - result.sent_at < TIMEOUT / 2
 
@@ -157,14 +159,17 @@ def test_an_address_that_is_silent_costs_the_timeout(case: Case) -> None:
     for _ in range(2):
         case.namespace.call(case.prober.send)
         time.sleep(TIMEOUT / 4)
-    results = [case.prober.collect(time.monotonic() + 1)[0] for _ in range(2)]
+    results = [collect(case.prober, time.monotonic() + 1)[0] for _ in range(2)]
     assert [result.outcome for result in results] == [ProbeOutcome.LOST] * 2
     assert results[0].sent_at < results[1].sent_at
     assert all(TIMEOUT <= result.known_at - result.sent_at < TIMEOUT + 0.2 for result in results)
 
 
-def test_collecting_nothing_takes_until_its_deadline(case: Case) -> None:
-    """So that a loop around it does not spin."""
-    began = time.monotonic()
-    assert case.prober.collect(began + 0.1) == []
-    assert 0.1 <= time.monotonic() - began < 0.6
+def test_only_a_probe_under_way_is_waited_for(case: Case) -> None:
+    """Until it is over at the latest, so that a loop around it does not spin."""
+    assert case.prober.due_at() == math.inf
+    case.namespace.call(case.prober.send)
+    assert 0 < case.prober.due_at() - time.monotonic() <= TIMEOUT
+    assert case.prober.collect() == []
+    assert len(collect(case.prober, time.monotonic() + 1)) == 1
+    assert case.prober.due_at() == math.inf

@@ -200,6 +200,7 @@ def holders_elsewhere(world: World, addresses: Sequence[IPv4Address]) -> None:
 def test_peace_costs_one_question_whatever_the_number_of_addresses(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One DescribeNetworkInterfaces per look, and nothing else; and the deciding thread keeps up."""
     addresses = [FLOATING_IP + number for number in range(count)]
+    others = threading.enumerate()
     with World(
         workers=1,
         floating_ips=tuple(addresses),
@@ -224,4 +225,6 @@ def test_peace_costs_one_question_whatever_the_number_of_addresses(count: int, m
         asked = [call["action"] for call in world.calls(caller=me.id)[before:]]
         assert set(asked) == {DESCRIBE}
         assert 3 <= len(asked) <= 7
-    wait(lambda: "probe" not in {thread.name for thread in threading.enumerate()}, 3, "the probes' threads have ended")
+    probing = [thread for thread in threading.enumerate() if thread not in others and thread.name == "probe"]
+    assert len(probing) <= 1
+    wait(lambda: not any(thread.is_alive() for thread in probing), 3, "the probes' thread has ended")

@@ -11,6 +11,7 @@ ends the thread that comes by, and says nothing more to anybody.
 import functools
 import io
 import itertools
+import math
 import socket
 import threading
 import time
@@ -291,23 +292,26 @@ class FakeProber:
         self._machine.sent.append(sent_at)
         self._probes.append((sent_at, self._machine.world.serving(self._address) is not None))
 
-    def collect(self, until: float) -> list[ProbeResult]:
+    def collect(self) -> list[ProbeResult]:
         """See `ports.Prober`."""
-        while True:
-            self._life.check()
-            now = time.monotonic()
-            results = []
-            while self._probes:
-                sent_at, answered = self._probes[0]
-                if not answered and now < sent_at + self._timeout:
-                    break
-                outcome = ProbeOutcome.ANSWERED if answered else ProbeOutcome.LOST
-                results.append(ProbeResult(sent_at, now, outcome))
-                self._probes.popleft()
-            if results or now >= until:
-                return results
-            deadline = self._probes[0][0] + self._timeout if self._probes else until
-            time.sleep(max(0.0, min(until, deadline) - now))
+        self._life.check()
+        now = time.monotonic()
+        results = []
+        while self._probes and self.due_at() <= now:
+            sent_at, answered = self._probes.popleft()
+            results.append(ProbeResult(sent_at, now, ProbeOutcome.ANSWERED if answered else ProbeOutcome.LOST))
+        return results
+
+    def due_at(self) -> float:
+        """See `ports.Prober`."""
+        if not self._probes:
+            return math.inf
+        sent_at, answered = self._probes[0]
+        return sent_at + (0.0 if answered else self._timeout)
+
+    def files(self) -> list[tuple[int, int]]:
+        """See `ports.Prober`: no file, only time."""
+        return []
 
 
 class FakeMetadata:

@@ -20,11 +20,9 @@ from floatingip.model import (
     Plumbing,
     PlumbingReport,
     PlumbingState,
-    ProbeOutcome,
-    ProbeResult,
     Target,
 )
-from floatingip.threads import Backoff, HostKeeper, MetadataLoop, ProbeLoop, Wanted
+from floatingip.threads import Backoff, HostKeeper, MetadataLoop, Wanted
 
 ONE, TWO, THREE = (IPv4Address(f"10.0.0.{last}") for last in (100, 101, 102))
 MAC = "02:00:00:00:00:64"
@@ -428,66 +426,6 @@ def test_an_imds_that_does_not_answer_is_no_answer_and_told_once(asked: Asked) -
     asked.imds.fails = True
     asked.failed.get(timeout=PATIENCE)
     asked.failed.get(timeout=PATIENCE)
-
-
-# Probes.
-
-
-class Script:
-    """A prober of which comes what the test says, one result after the other, and then nothing."""
-
-    def __init__(self, *outcomes: ProbeOutcome) -> None:
-        self.pauses: queue.SimpleQueue[float] = queue.SimpleQueue()
-        self.sent: queue.SimpleQueue[float] = queue.SimpleQueue()
-        self._outcomes = list(outcomes)
-
-    def send(self) -> None:
-        """See `ports.Prober`."""
-        self.sent.put(time.monotonic())
-
-    def collect(self, until: float) -> list[ProbeResult]:
-        """See `ports.Prober`."""
-        now = time.monotonic()
-        self.pauses.put(until - now)
-        if not self._outcomes:
-            threading.Event().wait()  # the loop is a daemon
-        return [ProbeResult(now, now, self._outcomes.pop(0))]
-
-
-def test_a_probe_loop_sends_nothing_until_it_is_on() -> None:
-    """A node that carries the address would only hear itself."""
-    prober, results = Script(ProbeOutcome.ANSWERED), queue.SimpleQueue[ProbeResult]()
-    loop = ProbeLoop(prober, 100.0, 50.0, results.put)
-    loop.start()
-    assert prober.sent.empty()
-    loop.switch(on=True)
-    assert results.get(timeout=PATIENCE).outcome is ProbeOutcome.ANSWERED
-    assert prober.sent.qsize() == 1
-
-
-def test_a_probe_loop_that_is_stopped_ends(quick: None) -> None:
-    """Whether or not it was on."""
-    before = threading.active_count()
-    prober = Script()
-    loop = ProbeLoop(prober, 100.0, 50.0, lambda result: None)
-    loop.start()
-    loop.stop()
-    deadline = time.monotonic() + PATIENCE
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.001)
-    assert threading.active_count() <= before
-    assert prober.sent.empty()
-
-
-def test_a_lost_probe_speeds_up_probing_until_one_is_answered() -> None:
-    """By the result itself; that this node could not even send says nothing of the holder."""
-    lost, failed, answered = ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE, ProbeOutcome.ANSWERED
-    prober = Script(lost, failed, answered)
-    loop = ProbeLoop(prober, 100.0, 50.0, lambda result: None)
-    loop.start()
-    loop.switch(on=True)
-    pauses = [prober.pauses.get(timeout=PATIENCE) for _ in range(4)]
-    assert [pause > 75 for pause in pauses] == [True, False, False, True]
 
 
 # Backoff.

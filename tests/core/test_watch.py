@@ -1,9 +1,10 @@
 """One address on one node: what stands in its way, what it would need, and what is asked of EC2 for it."""
 
 import io
+import math
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -39,6 +40,7 @@ from floatingip.peers import Answer, Held, Status
 from floatingip.settings import Settings
 from floatingip.standing import Standing
 from floatingip.telemetry import Log
+from floatingip.threads import ProbeLoop
 from floatingip.watch import FULL_FOR, Shared, Watch
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
@@ -59,9 +61,16 @@ class Silence:
     def send(self) -> None:
         """Send nothing."""
 
-    def collect(self, until: float) -> list[ProbeResult]:
+    def collect(self) -> list[ProbeResult]:
         """Nothing came of it."""
-        time.sleep(max(0.0, until - time.monotonic()))
+        return []
+
+    def due_at(self) -> float:
+        """Nothing will."""
+        return math.inf
+
+    def files(self) -> list[tuple[int, int]]:
+        """Nothing to wait for."""
         return []
 
 
@@ -77,6 +86,7 @@ class Node:
     probed: list[Address] = field(default_factory=list)
     inbox: "queue.SimpleQueue[Callable[[], object]]" = field(default_factory=queue.SimpleQueue)
     log: io.StringIO = field(default_factory=io.StringIO)
+    probe_loop: ProbeLoop = field(default_factory=ProbeLoop)
 
     def __post_init__(self) -> None:
         if self.shared.subnets is None:
@@ -89,6 +99,7 @@ class Node:
             self.shared,
             self.cloud,
             self._prober,
+            self.probe_loop,
             self.inbox.put,
             self.inbox.put,
             Log(self.log),
@@ -111,27 +122,18 @@ class Node:
         """What a write came to."""
         self.inbox.get(timeout=PATIENCE)()
 
-    def close(self) -> None:
-        """Probe no more."""
-        for probes in self.watch._probes:
-            probes.stop()
-
 
 Make = Callable[..., Node]
 
 
 @pytest.fixture(name="node")
-def _node() -> Iterator[Make]:
-    """Make nodes; their threads end with the test."""
-    nodes: list[Node] = []
+def _node() -> Make:
+    """Make nodes."""
 
     def node(target: Target = ADDRESS, **how: object) -> Node:
-        nodes.append(Node(target, **how))  # type: ignore[arg-type]  # the test names fields of Node
-        return nodes[-1]
+        return Node(target, **how)  # type: ignore[arg-type]  # the test names fields of Node
 
-    yield node
-    for made in nodes:
-        made.close()
+    return node
 
 
 def instance(instance_id: str, *indexes: int, outpost: str = "", address: str | None = "10.0.0.11") -> Instance:
@@ -633,7 +635,8 @@ def test_another_eni_of_the_elastic_ip_is_probed_instead(node: Make) -> None:
     made.looked(eni(ELASTIC, OTHER, id="eni-2", address=IPv4Address("10.0.0.51")))
     assert made.probed == [IPv4Address("10.0.0.50"), IPv4Address("10.0.0.51")]
     (second,) = made.watch._probes
-    assert (first._stopped, second._stopped) == (True, False)
+    assert made.probe_loop._followed == (second,)
+    assert first is not second
 
 
 def test_an_ipv6_address_is_probed_itself(node: Make) -> None:

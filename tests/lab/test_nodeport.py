@@ -33,6 +33,7 @@ from tests.lab.matrix import (
 )
 from tests.lab.test_ipv6 import FLOATING as FLOATING_IPV6
 from tests.lab.test_ipv6 import Ipv6Backends
+from tests.waiting import collect
 
 
 @dataclass(frozen=True)
@@ -332,7 +333,7 @@ def probe(worker: Worker, address: str) -> ProbeOutcome:
         prober = IcmpProber(ip_address(address))
         prober.send()
         deadline = time.monotonic() + 5
-        while not (results := prober.collect(deadline)):
+        while not (results := collect(prober, deadline)):
             assert time.monotonic() < deadline
         return results[0].outcome
 

@@ -1,5 +1,6 @@
 """Probes between two namespaces: this process's own, and `holder` behind a veth, whose silence the tests arrange."""
 
+import math
 import select
 import socket
 import struct
@@ -13,6 +14,7 @@ import pytest
 from floatingip.model import Address, ProbeOutcome, ProbeResult
 from floatingip.probe import IcmpProber
 from lab.netns import Namespace
+from tests.waiting import collect
 
 ADDRESSES = [ip_address("10.9.0.2"), ip_address("2001:db8:9::2")]
 HOLDER = ADDRESSES[0]
@@ -70,7 +72,7 @@ def in_near(near: Namespace, steps: list[str], address: Address = HOLDER, timeou
             if step == "send":
                 prober.send()
             else:
-                results += prober.collect(time.monotonic() + float(step))
+                results += collect(prober, time.monotonic() + float(step))
         prober.close()
         return results
 
@@ -103,16 +105,16 @@ def test_overlapping_probes_each_get_their_own_result_in_the_order_of_sending(
     def run() -> list[ProbeResult]:
         prober = IcmpProber(HOLDER, timeout=0.4)
         prober.send()
-        prober.collect(time.monotonic() + 0.2)
+        collect(prober, time.monotonic() + 0.2)
         holder.nft(SILENCE)
         prober.send()
         holder.nft("flush ruleset")
         prober.send()
-        early = prober.collect(time.monotonic() + 0.1)
+        early = collect(prober, time.monotonic() + 0.1)
         assert early == []
         results: list[ProbeResult] = []
         while len(results) < 2:
-            results += prober.collect(time.monotonic() + 1)
+            results += collect(prober, time.monotonic() + 1)
         prober.close()
         return results
 
@@ -130,7 +132,7 @@ def test_a_stall_of_this_process_loses_no_probe(near: Namespace, holder: Namespa
         for _ in range(3):
             prober.send()
         time.sleep(1.5)
-        results = prober.collect(time.monotonic())
+        results = prober.collect()
         prober.close()
         return results
 
@@ -160,17 +162,17 @@ def test_replies_that_are_not_this_probe_s_neither_answer_it_nor_cut_its_wait(
     def run() -> list[ProbeResult]:
         prober = IcmpProber(HOLDER, timeout=0.2)
         prober.send()
-        results = prober.collect(time.monotonic() + 1)
+        results = collect(prober, time.monotonic() + 1)
         identifier, first = request()
         prober.send()
         _, second = request()
         reply(identifier, first)
         reply(identifier ^ 1, second)
         ears.sendto(bytes([3, *[0] * 7]), (str(NEAR), 0))
-        results += prober.collect(time.monotonic() + 1)
+        results += collect(prober, time.monotonic() + 1)
         prober.send()
         reply(*request())
-        results += prober.collect(time.monotonic() + 1)
+        results += collect(prober, time.monotonic() + 1)
         prober.close()
         return results
 
@@ -206,7 +208,7 @@ def test_what_cannot_be_sent_fails_here_at_once_and_the_next_may_pass(near: Name
 
         def probe() -> None:
             prober.send()
-            results.extend(prober.collect(time.monotonic() + 1))
+            results.extend(collect(prober, time.monotonic() + 1))
 
         near.ip("route del 10.9.0.0/24 dev out")
         probe()
@@ -227,9 +229,9 @@ def test_what_cannot_be_sent_fails_here_at_once_and_the_next_may_pass(near: Name
 def test_without_the_capability_each_probe_fails_here(near: Namespace) -> None:
     """A container without CAP_NET_RAW gets a result that says so, not an exception."""
     code = (
-        "import time; from ipaddress import ip_address; from floatingip.probe import IcmpProber\n"
+        "from ipaddress import ip_address; from floatingip.probe import IcmpProber\n"
         "prober = IcmpProber(ip_address('127.0.0.1')); prober.send()\n"
-        "print([(r.outcome.value, r.detail) for r in prober.collect(time.monotonic())])"
+        "print([(r.outcome.value, r.detail) for r in prober.collect()])"
     )
     without = ["setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw"]
     assert near.run([*without, sys.executable, "-c", code]).strip() == "[('failed-here', 'Operation not permitted')]"
@@ -245,7 +247,7 @@ def test_a_prober_is_not_woken_by_what_answers_another_one(
         one, other = IcmpProber(address, timeout=2), IcmpProber(address, timeout=2)
         for prober in (one, other):
             prober.send()
-            assert outcomes(prober.collect(time.monotonic() + 2)) == [ANSWERED]
+            assert outcomes(collect(prober, time.monotonic() + 2)) == [ANSWERED]
         one.send()
         time.sleep(0.1)
         waiting = [bool(select.select([prober._socket.sock], [], [], 0)[0]) for prober in (one, other)]  # type: ignore[union-attr]  # they are open
@@ -256,13 +258,20 @@ def test_a_prober_is_not_woken_by_what_answers_another_one(
     assert near.call(run) == [True, False]
 
 
-def test_collect_waits_until_its_time_when_nothing_is_under_way(near: Namespace) -> None:
-    """So the caller's loop is paced by it, and does not spin."""
+def test_only_a_probe_under_way_is_waited_for(near: Namespace, holder: Namespace) -> None:
+    """Until it is over at the latest; so a loop around many probers neither spins nor misses one's end."""
+    holder.nft(SILENCE)
 
-    def run() -> tuple[list[ProbeResult], float]:
-        began = time.monotonic()
-        return IcmpProber(HOLDER).collect(began + 0.1), time.monotonic() - began
+    def run() -> list[float]:
+        prober, due_at = IcmpProber(HOLDER, timeout=0.2), list[float]()
+        before = time.monotonic()
+        for step in (lambda: None, prober.send, prober.send, lambda: time.sleep(0.3), prober.collect):
+            step()
+            due_at.append(prober.due_at() - before)
+        prober.close()
+        return due_at
 
-    results, seconds = near.call(run)
-    assert results == []
-    assert 0.1 <= seconds < 0.2
+    idle, first, second, late, after = near.call(run)
+    assert idle == after == math.inf
+    assert first == second == late
+    assert 0.2 <= first < 0.3

@@ -1,5 +1,6 @@
 """Connections between two namespaces: this process's own, and `holder` behind a veth, with a service of the test's."""
 
+import math
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 from floatingip.model import Address, ProbeOutcome, ProbeResult
 from floatingip.service import HttpProber, TcpProber
 from lab.netns import Namespace
+from tests.waiting import collect
 
 ADDRESSES = [ip_address("10.9.0.2"), ip_address("2001:db8:9::2")]
 HOLDER = ADDRESSES[0]
@@ -122,7 +124,7 @@ def all_of(prober: TcpProber, count: int) -> list[ProbeResult]:
     end = time.monotonic() + 5
     while len(results) < count:
         assert time.monotonic() < end, results
-        results += prober.collect(end)
+        results += collect(prober, end)
     return results
 
 
@@ -211,7 +213,7 @@ def test_a_probe_never_resets_a_connection(
             for _ in range(5):
                 prober.send()
                 assert all_of(prober, 1)[0].outcome is ANSWERED
-            prober.collect(time.monotonic() + 0.2)
+            collect(prober, time.monotonic() + 0.2)
 
     with closing(Service(holder, [long_answer], asks=make is http)) as service:
         near.call(run)
@@ -227,7 +229,7 @@ def test_an_endless_answer_is_cut_off(near: Namespace, holder: Namespace) -> Non
             prober.send()
             assert all_of(prober, 1)[0].outcome is ANSWERED
             began = time.process_time()
-            prober.collect(time.monotonic() + 0.2)
+            collect(prober, time.monotonic() + 0.2)
             return time.process_time() - began
 
     with closing(Service(holder, [endless], asks=True)) as service:
@@ -287,7 +289,7 @@ def test_overlapping_probes_each_get_their_own_result_in_the_order_of_sending(
             prober.send()
             holder.nft("flush ruleset")
             prober.send()
-            assert prober.collect(time.monotonic() + 0.1) == []
+            assert collect(prober, time.monotonic() + 0.1) == []
             return all_of(prober, 2)
 
     with closing(Service(holder, [OK], asks=make is http)):
@@ -362,7 +364,7 @@ def test_a_connection_that_stands_outlives_a_passing_refusal(near: Namespace, ho
             prober.send()
             near.nft(REJECT % "output")
             began = time.process_time()
-            assert prober.collect(time.monotonic() + 0.5) == []
+            assert collect(prober, time.monotonic() + 0.5) == []
             busy = time.process_time() - began
             near.nft("flush ruleset")
             return all_of(prober, 1), busy
@@ -385,8 +387,8 @@ def test_a_prober_sleeps_while_it_waits(near: Namespace, holder: Namespace) -> N
         for prober in (silent, deaf, beyond):
             with closing(prober):
                 prober.send()
-                prober.collect(time.monotonic() + 0.5)
-                prober.collect(time.monotonic() + 0.2)
+                collect(prober, time.monotonic() + 0.5)
+                collect(prober, time.monotonic() + 0.2)
         return time.process_time() - began
 
     with holder.listen("0.0.0.0", PORT):
@@ -428,7 +430,7 @@ def test_close_forgets_what_is_under_way(near: Namespace, holder: Namespace) -> 
         with closing(tcp()()) as prober:
             prober.send()
             prober.close()
-            assert prober.collect(time.monotonic() + 0.05) == []
+            assert collect(prober, time.monotonic() + 0.05) == []
             prober.send()
             return all_of(prober, 1)
 
@@ -438,11 +440,29 @@ def test_close_forgets_what_is_under_way(near: Namespace, holder: Namespace) -> 
     assert result.outcome is ANSWERED
 
 
-def test_collect_waits_until_its_time_when_nothing_is_under_way() -> None:
-    """So the caller's loop is paced by it, and does not spin."""
-    began = time.monotonic()
-    assert TcpProber(HOLDER, PORT, 1.0).collect(began + 0.1) == []
-    assert 0.1 <= time.monotonic() - began < 0.6
+def test_only_a_probe_under_way_is_waited_for(near: Namespace, holder: Namespace) -> None:
+    """Until it is over at the latest, or at once when it is known already; so a loop neither spins nor misses one."""
+    holder.nft(SILENCE)
+
+    def run() -> list[tuple[float, int]]:
+        prober, seen = TcpProber(HOLDER, PORT, timeout=0.2), list[tuple[float, int]]()
+        before = time.monotonic()
+        for step in (lambda: None, prober.send, lambda: collect(prober, before + 1)):
+            step()
+            seen.append((prober.due_at() - before, len(prober.files())))
+        near.ip("route add unreachable 10.9.0.2")
+        prober.send()
+        seen.append((prober.due_at() - time.monotonic(), len(prober.files())))
+        near.ip("route del unreachable 10.9.0.2")
+        prober.close()
+        return seen
+
+    idle, waiting, after, failed = near.call(run)
+    assert idle == after == (math.inf, 0)
+    assert 0.2 <= waiting[0] < 0.3
+    assert waiting[1] == 1
+    assert failed[0] <= 0
+    assert failed[1] == 0
 
 
 @pytest.mark.parametrize("path", ["", "healthz", "/a b", "/\r\nX: y", "/ä"])

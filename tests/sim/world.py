@@ -28,6 +28,7 @@ from floatingip.health import Health, HealthState
 from floatingip.model import Attachment, AttachmentStatus, Owner, ProbeOutcome, ProbeResult, Word, WordState
 from floatingip.peers import ASK_EVERY, ASK_TIMEOUT
 from floatingip.settings import Settings
+from floatingip.threads import next_in_peace
 from floatingip.view import Memory, View
 from tests.core.deciders import ADDRESS, NAME, WALL, eni, instance
 
@@ -121,7 +122,7 @@ class World:
 
         self._answered_before_loss = self._next_loss()
         self._under_way: deque[ProbeResult] = deque()
-        self._sent_at = self._asked_at = -math.inf
+        self._sent_at, self._asked_at = -settings.probe_interval, -math.inf
         self._asking = self._hurried = self._looking = False
         self._wakes = {self._probe: 0, self._ask: 0, self._look: 0}
         self._end = 0.0
@@ -183,16 +184,18 @@ class World:
 
     # The prober: threads.ProbeLoop.
 
-    def _interval(self) -> float:
-        return self._settings.probe_fast_interval if self._health.in_doubt else self._settings.probe_interval
+    def _due_at(self) -> float:
+        if self._health.in_doubt:
+            return self._sent_at + self._settings.probe_fast_interval
+        return next_in_peace(self._sent_at, self._settings.probe_interval)
 
     def _probe(self) -> None:
         """What is known first, in the order of sending; then the next probe, if it is due."""
         while self._under_way and self._under_way[0].known_at <= self.now:
             self._probed(self._under_way.popleft())
-        if self.now >= self._sent_at + self._interval():
+        if self.now >= self._due_at():
             self._send()
-        wake_at = self._sent_at + self._interval()
+        wake_at = self._due_at()
         if self._under_way:
             wake_at = min(wake_at, self._under_way[0].known_at)
         elif self._in_peace():
