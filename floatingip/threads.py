@@ -261,7 +261,7 @@ class Probes:
         self._loop = loop
         self._on = False
         self._calm = True
-        self._sent_at = 0.0
+        self._sent_at: float | None = None
 
     # For the deciding thread.
 
@@ -281,6 +281,8 @@ class Probes:
         """When the next probe is to be sent."""
         if not self._on:
             return math.inf
+        if self._sent_at is None:
+            return -math.inf
         return next_in_peace(self._sent_at, self._interval) if self._calm else self._sent_at + self._fast_interval
 
     def send(self) -> None:

@@ -5,6 +5,9 @@ Run a command in namespaces of its own, so that the lab needs no privilege and l
 of nothing else.  It is the same for root and for an ordinary user.  With the command's end, or the sandbox's, every
 namespace, link, rule, mount and process in it is gone.
 
+With `--uptime SECONDS` in front, the machine seems to have booted so long ago: monotonic clocks begin there.  A new
+machine's are near zero, an old one's far beyond what a test would think of.
+
 Two processes watch over the command: the one that was called stays outside and passes signals on; a tiny init (PID 1 of
 the PID namespace) prepares /run, starts the command, reaps orphans and hands the exit code out.
 """
@@ -14,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -31,6 +35,8 @@ PACKAGES = {
 
 _MARKER = Path("/run/floatingip-lab")
 _INIT = "--init"
+_UPTIME = "--uptime"
+_USAGE = f"usage: python -m lab.sandbox [{_UPTIME} SECONDS] COMMAND [ARGUMENT...]"
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _WATCHED = (*_PASSED_ON, signal.SIGCHLD)
 
@@ -40,9 +46,11 @@ def inside() -> bool:
     return _MARKER.exists()
 
 
-def enter(command: Sequence[str]) -> int:
+def enter(command: Sequence[str], uptime: float | None = None) -> int:
     """
     Run `command` in a new sandbox and return its exit code (128 + n if signal n ended it, as a shell says it).
+
+    uptime: how many seconds ago the machine seems to have booted; None for when it did.
 
     SIGTERM, SIGHUP, SIGINT and SIGQUIT are passed on to the command; those that the terminal sends reach it anyway.
 
@@ -50,11 +58,12 @@ def enter(command: Sequence[str]) -> int:
     """
     _extend_path()
     _require_tools()
-    _require_user_namespaces()
+    unshare = (*UNSHARE, *_clocks(uptime))
+    _require_namespaces(unshare)
     init = (sys.executable, "-m", "lab.sandbox", _INIT, *command)
     # Should this process be killed, unshare goes with it, and by --kill-child everything inside.  The signals stay
     # blocked for init: one that came before it is ready would be lost, as every signal that a PID 1 does not handle.
-    outer = _spawn(("setpriv", "--pdeathsig", "KILL", *UNSHARE, *init), blocked=_WATCHED)
+    outer = _spawn(("setpriv", "--pdeathsig", "KILL", *unshare, *init), blocked=_WATCHED)
     return _supervise(outer, lambda: _only_child(outer))
 
 
@@ -73,10 +82,22 @@ def _require_tools() -> None:
         )
 
 
-def _require_user_namespaces() -> None:
-    trial = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True, check=False)
+def _clocks(uptime: float | None) -> tuple[str, ...]:
+    """What makes unshare shift the clocks that count from the boot."""
+    if uptime is None:
+        return ()
+    shift = {
+        clock: f"{int(uptime - time.clock_gettime(clock))}" for clock in (time.CLOCK_MONOTONIC, time.CLOCK_BOOTTIME)
+    }
+    return "--time", "--monotonic", shift[time.CLOCK_MONOTONIC], "--boottime", shift[time.CLOCK_BOOTTIME]
+
+
+def _require_namespaces(unshare: Sequence[str]) -> None:
+    trial = subprocess.run([*unshare, "true"], capture_output=True, text=True, check=False)
     if trial.returncode:
         reason = (trial.stderr.strip().splitlines() or [f"exit code {trial.returncode}"])[-1]
+        if not subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode:
+            raise SystemExit(f"{_UPTIME} needs time namespaces, which this system lacks ({reason}); leave it out")
         raise SystemExit(
             f"The lab needs user namespaces, which this system forbids ({reason}); "
             "on Ubuntu 23.10 and later allow them with: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
@@ -145,11 +166,21 @@ def _init(command: Sequence[str]) -> int:
 
 def main() -> int:
     arguments = sys.argv[1:]
-    if not arguments:
-        raise SystemExit("usage: python -m lab.sandbox COMMAND [ARGUMENT...]")
-    if arguments[0] == _INIT:
+    if arguments[:1] == [_INIT]:
         return _init(arguments[1:])
-    return enter(arguments)
+    uptime = None
+    if arguments[:1] == [_UPTIME]:
+        uptime, arguments = _seconds(arguments[1:2]), arguments[2:]
+    if not arguments:
+        raise SystemExit(_USAGE)
+    return enter(arguments, uptime)
+
+
+def _seconds(words: Sequence[str]) -> float:
+    try:
+        return float(words[0])
+    except (IndexError, ValueError):
+        raise SystemExit(_USAGE) from None
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ def _loop() -> Iterator[ProbeLoop]:
 
 def pace(probes: Probes) -> float:
     """Seconds between the last probe and the next."""
+    assert probes._sent_at is not None
     return probes.due_at() - probes._sent_at
 
 
@@ -107,6 +108,14 @@ def test_nothing_is_sent_until_it_is_on(loop: ProbeLoop) -> None:
     probes.switch(on=True)
     assert results.get(timeout=PATIENCE).outcome is ANSWERED
     assert (prober.sent.qsize(), other.sent.qsize()) == (1, 1)
+
+
+def test_the_first_probe_is_due_at_once_however_young_the_machine_is() -> None:
+    """A clock that began a moment ago is nearer to zero than the interval is long: that is not when one was sent."""
+    probes = ProbeLoop().follow(Script(), math.inf, math.inf, lambda result: None)
+    assert probes.due_at() == math.inf
+    probes.switch(on=True)
+    assert probes.due_at() < time.monotonic()
 
 
 def test_nothing_more_is_sent_once_it_is_off_or_stopped(loop: ProbeLoop) -> None:

@@ -38,6 +38,22 @@ def test_exit_code_is_the_commands(script: str, code: int) -> None:
     assert subprocess.run([*SANDBOX, "sh", "-c", script], check=False).returncode == code
 
 
+@pytest.mark.parametrize("uptime", [5, 300_000_000])
+def test_the_machine_can_seem_to_have_booted_at_any_time(uptime: int) -> None:
+    """All that counts from the boot does so in the sandbox: the clock of timers, and that of the uptime."""
+    script = "import time; print(time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))"
+    command = [*SANDBOX, "--uptime", str(uptime), sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert all(uptime - 1 < float(clock) < uptime + 60 for clock in done.stdout.split())
+
+
+def test_an_uptime_that_is_none_is_one_line() -> None:
+    """A number that was forgotten is no command."""
+    done = subprocess.run([*SANDBOX, "--uptime", "true"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("usage: ")
+
+
 def test_unknown_command_is_one_line() -> None:
     """A mistyped command is no traceback."""
     done = subprocess.run([*SANDBOX, "no-such-command"], capture_output=True, text=True, check=False)
