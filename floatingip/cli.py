@@ -160,6 +160,13 @@ def _run(command: str, effective: Settings) -> int:
     from floatingip.imds import Imds  # noqa: PLC0415
     from floatingip.kubernetes import OwnPod  # noqa: PLC0415
     from floatingip.probe import IcmpProber  # noqa: PLC0415
+    from floatingip.reach import ReachProber  # noqa: PLC0415
+    from floatingip.service import KnockProber  # noqa: PLC0415
+
+    def prober(address: Address) -> Prober:
+        # The port is the observers', which workers must admit from each other anyway.
+        timeout = effective.probe_timeout
+        return ReachProber(IcmpProber(address, timeout), KnockProber(address, effective.port, timeout))
 
     metadata = Imds()
     me = _identity(metadata, log)
@@ -167,7 +174,7 @@ def _run(command: str, effective: Settings) -> int:
     edges = Edges(
         cloud=Ec2Cloud(client(me.region), me.vpc_id, effective.security_groups or me.security_groups),
         host=KernelHost(),
-        prober=lambda address: IcmpProber(address, effective.probe_timeout),
+        prober=prober,
         metadata=metadata,
         orders=OwnPod(os.environ),
         service=_service_prober(effective),

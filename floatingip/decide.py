@@ -161,6 +161,9 @@ class Reason(Enum):
     LOST = "IMDS does not show the address on this node any more"
     SETTLING = "the address has not answered yet since it was attached to {detail}"
     ANSWERS = "{detail} holds the address, and it answers"
+    PING_BLOCKED = (
+        "probe blocked: {detail} holds the address, which answers TCP but no ping; let its security group admit ICMP"
+    )
     PROBE_LOST = "a probe was lost; {detail}"
     PROBE_BLOCKED = (
         "probe blocked: the address does not answer this node, but {detail} serves it and reaches this node from it"
@@ -607,7 +610,8 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
             return Decision(State.STANDBY, Reason.SETTLING, "R6", peace, detail=who)
         healthy_for = view.now - max(health.changed_at, memory.attachment_since)
         clear = _clearance(view, settings, eni) if healthy_for >= ration.CLEARED_BY_UP else None
-        return Decision(State.STANDBY, Reason.ANSWERS, "R10", peace, detail=who, write=clear)
+        reason, rule = (Reason.PING_BLOCKED, "R4") if health.by_tcp else (Reason.ANSWERS, "R10")
+        return Decision(State.STANDBY, reason, rule, peace, detail=who, write=clear)
     asked_since_loss = owner.asked_at >= (health.first_lost_at or 0.0)
     look_at = _in_doubt(owner, settings) if asked_since_loss else view.now
     if health.fell and word.state is WordState.SOUND and word.sight is Sight.SEEN:

@@ -35,7 +35,7 @@ class Health:
     ``streak`` counts the last results that agree with each other; ``first_lost_at`` and
     ``last_lost_at`` are when the first and the last of the lost ones were sent (None while probes are answered);
     ``changed_at`` is when the state was reached; ``recovered_at`` is when a doubt that was more than a stray loss
-    ended: maybe since the address is somewhere else now.
+    ended: maybe since the address is somewhere else now; ``by_tcp``: the last answer came by TCP alone.
     """
 
     attachment_id: str = ""
@@ -46,6 +46,7 @@ class Health:
     changed_at: float = 0.0
     ever_up: bool = False
     recovered_at: float | None = None
+    by_tcp: bool = False
 
     @property
     def in_doubt(self) -> bool:
@@ -65,7 +66,7 @@ def under(health: Health, attachment_id: str) -> Health:
 
 def is_news(before: Health, after: Health) -> bool:
     """A probe changed more than a count: whatever concerns a loss is news, one more answer is none."""
-    return before.in_doubt or after.in_doubt or before.state is not after.state
+    return before.in_doubt or after.in_doubt or before.state is not after.state or before.by_tcp is not after.by_tcp
 
 
 def observe(health: Health, result: ProbeResult, *, rise: int, fall: int, timeout: float) -> Health:
@@ -86,6 +87,7 @@ def observe(health: Health, result: ProbeResult, *, rise: int, fall: int, timeou
             first_lost_at=None,
             last_lost_at=None,
             recovered_at=result.known_at if recovered else health.recovered_at,
+            by_tcp=result.by_tcp,
         )
         if streak >= rise and health.state is not HealthState.UP:
             after = replace(after, state=HealthState.UP, ever_up=True, changed_at=result.known_at)

@@ -282,12 +282,15 @@ class ProbeOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """One probe: when it was sent, when that was known, and what came of it."""
+    """One probe: when it was sent, when that was known, and what came of it.  ``by_tcp``: it was answered by TCP alone,
+    where a ping was not.
+    """
 
     sent_at: float
     known_at: float
     outcome: ProbeOutcome
     detail: str = ""
+    by_tcp: bool = False
 
 
 @dataclass(frozen=True, slots=True)

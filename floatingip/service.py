@@ -162,8 +162,12 @@ class TcpProber:
         except BlockingIOError:
             return
         except OSError as error:
-            probe.told(ProbeOutcome.LOST, _text(error.errno))
+            self._failed(probe, error)
             probe.close()
+
+    def _failed(self, probe: _Probe, error: OSError) -> None:
+        """The other side has refused the connection or broken it off, or the kernel has given it up."""
+        probe.told(ProbeOutcome.LOST, _text(error.errno))
 
     def _stands(self, probe: _Probe, connection: socket.socket) -> bool:
         """Whether the connection stands by now.  Raises OSError when it failed."""
@@ -210,6 +214,19 @@ class TcpProber:
     def _judge(self, probe: _Probe) -> None:
         """What the connection shows so far; here, that it stands."""
         probe.told(ProbeOutcome.ANSWERED)
+
+
+class KnockProber(TcpProber):
+    """`ports.Prober` by TCP connections to a port where perhaps nobody listens.
+
+    ANSWERED is a connection that stands, and a refusal by the address itself: a reset.  All else is as by
+    :class:`TcpProber`.
+    """
+
+    def _failed(self, probe: _Probe, error: OSError) -> None:
+        if error.errno == errno.ECONNREFUSED:
+            probe.told(ProbeOutcome.ANSWERED, _text(error.errno))
+        super()._failed(probe, error)
 
 
 class HttpProber(TcpProber):

@@ -49,7 +49,7 @@ from floatingip.view import Memory, View, sighting
 from floatingip.writer import Making, Writer
 from floatingip.writes import Assign, Associate, Attach, Detach, Unassign, Write
 
-CALM = frozenset({Reason.ANSWERS, Reason.HELD_HERE})
+CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE})
 """Reasons for which EC2 need not be asked at a certain time."""
 
 FULL_FOR = 60.0

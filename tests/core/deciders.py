@@ -121,7 +121,7 @@ class Observer:
         - ``ec2:ATTACHMENT@INSTANCE/STATUS/STATE``, ``ec2:free``, ``ec2:absent``: an answer to a question asked now; the
           ENI's status is ``attached`` unless given; without a state EC2 was not asked for the instance's;
         - ``tag:MOVES``, ``name:NAME``: the ENI's tags in that answer;
-        - ``probe:AALF``: probes sent and known now: answered, lost, failed here;
+        - ``probe:AATLF``: probes sent and known now: answered, answered by TCP alone, lost, failed here;
         - ``word:STATE/SIGHT``: the holder's word; ``word:silent`` is one without sight;
         - ``peer:INSTANCE``, ``peer:INSTANCE=ATTACHMENT``: another observer answered now, and what it sees UP;
         - ``link:none|ahead|sound|unsound``: what this node carries; ``full``: it has no free slot.
@@ -132,9 +132,10 @@ class Observer:
             view = replace(view, owner=self._owner(now, told["ec2"], told.get("tag", ""), told.get("name", NAME)))
         view = self._followed(view)
         for letter in told.get("probe", ""):
-            outcome = {"A": ProbeOutcome.ANSWERED, "L": ProbeOutcome.LOST, "F": ProbeOutcome.FAILED_HERE}[letter]
+            answered, lost, failed = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
+            outcome = {"A": answered, "T": answered, "L": lost, "F": failed}[letter]
             limits = {"rise": self.settings.rise, "fall": self.settings.fall}
-            result = ProbeResult(now, now, outcome)
+            result = ProbeResult(now, now, outcome, by_tcp=letter == "T")
             view = replace(view, health=probing.observe(view.health, result, timeout=0.5, **limits))
         if "word" in told:
             state, _, sight = told["word"].partition("/")

@@ -407,6 +407,28 @@ def test_a_blocked_probe_never_moves_the_address() -> None:
         assert shown(decision) == "standby PROBE_BLOCKED R4"
 
 
+def test_an_address_that_answers_tcp_alone_moves_nothing_though_its_observer_stands_still() -> None:
+    """ICMP is closed: the holder's kernel goes on refusing connections, and that it is so is said."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
+    assert observer.see(1.0, "ec2:a1@i-a probe:L word:sound").write is None
+    assert shown(observer.see(1.2, "probe:T word:sound")) == "standby PING_BLOCKED R4"
+    for now in range(2, 200):
+        decision = observer.see(
+            now, f"ec2:a1@i-a/attached/running probe:TTTT word:{'silent' if now < 100 else 'sound'}"
+        )
+        assert shown(decision) == "standby PING_BLOCKED R4"
+    assert shown(observer.see(201.0, "probe:A")) == "standby ANSWERS R10"
+
+
+def test_a_holder_that_answered_tcp_alone_dies_like_any_other() -> None:
+    """Silent by both ways, it is dead."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:TT")
+    observer.see(9.0, "word:silent probe:LLLLL")
+    assert shown(observer.see(10.1, "ec2:a1@i-a probe:L")) == "takeover SILENT_HOLDER R3 detach:a1"
+
+
 def test_a_blocked_probe_does_not_move_the_address_while_the_holder_checks_anew() -> None:
     """Every five seconds the holder has one answer without a sight, since its last check is old by then."""
     observer = fallen(Observer(), "word:sound/seen")

@@ -1,0 +1,106 @@
+"""An echo and a knock as one probe: what either of them shows, and when the knock is made at all."""
+
+import math
+
+import pytest
+
+from floatingip.model import ProbeOutcome, ProbeResult
+from floatingip.reach import ReachProber
+
+ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
+
+
+class Script:
+    """A prober that knows the outcome of a probe when the test tells it."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self._told: list[ProbeResult] = []
+
+    def tell(self, *outcomes: ProbeOutcome) -> None:
+        """What came of the next ones."""
+        self._told += [ProbeResult(1.0, 2.0, outcome) for outcome in outcomes]
+
+    def send(self) -> None:
+        """See `ports.Prober`."""
+        self.sent += 1
+
+    def collect(self) -> list[ProbeResult]:
+        """See `ports.Prober`."""
+        told, self._told = self._told, []
+        return told
+
+    def due_at(self) -> float:
+        """See `ports.Prober`."""
+        return math.inf
+
+    def files(self) -> list[tuple[int, int]]:
+        """See `ports.Prober`."""
+        return []
+
+
+class Address:
+    """What is probed by both ways."""
+
+    def __init__(self) -> None:
+        self.echo, self.knock = Script(), Script()
+        self.prober = ReachProber(self.echo, self.knock)
+
+    def probe(self, *, echo: ProbeOutcome, knock: ProbeOutcome | None = None) -> tuple[ProbeOutcome, bool]:
+        """One probe: what came of it, and whether that was by TCP."""
+        self.prober.send()
+        self.echo.tell(echo)
+        if knock is not None:
+            self.knock.tell(knock)
+        (result,) = self.prober.collect()
+        return result.outcome, result.by_tcp
+
+
+def test_an_address_that_answers_pings_is_not_knocked_at() -> None:
+    """In peace a probe is one packet; a connection is made only when there is doubt."""
+    address = Address()
+    assert [address.probe(echo=ANSWERED) for _ in range(3)] == [(ANSWERED, False)] * 3
+    assert address.knock.sent == 0
+
+
+def test_from_a_lost_ping_on_a_refusal_shows_that_the_address_is_alive() -> None:
+    """Whoever has the address refuses by itself, whatever its observer does; until a ping is answered again."""
+    address = Address()
+    assert address.probe(echo=LOST) == (LOST, False)
+    assert [address.probe(echo=LOST, knock=ANSWERED) for _ in range(3)] == [(ANSWERED, True)] * 3
+    assert address.probe(echo=ANSWERED, knock=ANSWERED) == (ANSWERED, False)
+    assert address.probe(echo=ANSWERED) == (ANSWERED, False)
+    assert (address.echo.sent, address.knock.sent) == (6, 4)
+
+
+@pytest.mark.parametrize(
+    ("echo", "knock", "outcome"),
+    [
+        (LOST, LOST, LOST),
+        (LOST, FAILED_HERE, FAILED_HERE),
+        (FAILED_HERE, LOST, FAILED_HERE),
+        (FAILED_HERE, FAILED_HERE, FAILED_HERE),
+        (FAILED_HERE, ANSWERED, ANSWERED),
+    ],
+)
+def test_what_this_node_cannot_send_by_one_way_convicts_nobody(
+    echo: ProbeOutcome, knock: ProbeOutcome, outcome: ProbeOutcome
+) -> None:
+    """Only silence by both ways is a loss."""
+    address = Address()
+    address.probe(echo=LOST)
+    assert address.probe(echo=echo, knock=knock)[0] is outcome
+
+
+def test_results_keep_their_order_however_late_a_knock_is_answered() -> None:
+    """An echo that comes back does not wait for its knock, whose late answer is none for the next probe."""
+    address = Address()
+    address.probe(echo=LOST)
+    for _ in range(3):
+        address.prober.send()
+    address.echo.tell(ANSWERED, LOST, LOST)
+    assert [result.outcome for result in address.prober.collect()] == [ANSWERED]
+    address.knock.tell(LOST, LOST)
+    assert [result.outcome for result in address.prober.collect()] == [LOST]
+    address.knock.tell(ANSWERED)
+    assert [(result.outcome, result.by_tcp) for result in address.prober.collect()] == [(ANSWERED, True)]

@@ -1,0 +1,105 @@
+"""Probes by ICMP and TCP between two namespaces: this process's own, and `holder` behind a veth."""
+
+import time
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import pytest
+
+from floatingip.model import Address, ProbeOutcome, ProbeResult
+from floatingip.probe import IcmpProber
+from floatingip.reach import ReachProber
+from floatingip.service import KnockProber
+from lab.netns import Namespace
+from tests.waiting import collect
+
+ADDRESSES = [ip_address("10.9.0.2"), ip_address("2001:db8:9::2")]
+PORT = 9807
+
+ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
+
+NO_PING = "icmp type echo-request drop; icmpv6 type echo-request drop;"
+NO_OBSERVERS = "tcp dport 9807 drop;"
+
+
+@pytest.fixture
+def near() -> Iterator[Namespace]:
+    """The namespace that probes."""
+    namespace = Namespace("near")
+    namespace.create()
+    yield namespace
+    namespace.delete()
+
+
+@pytest.fixture
+def holder(near: Namespace) -> Iterator[Namespace]:
+    """The namespace that is probed, on the other end of a veth; nobody listens there."""
+    namespace = Namespace("holder")
+    namespace.create()
+    near.ip(
+        "link add out type veth peer name in netns holder",
+        "address add 10.9.0.1/24 dev out",
+        "address add 2001:db8:9::1/64 dev out nodad",
+        "link set out up",
+    )
+    namespace.ip("address add 10.9.0.2/24 dev in", "address add 2001:db8:9::2/64 dev in nodad", "link set in up")
+    end = time.monotonic() + 5
+    while {near.show("link show out")[0]["operstate"], namespace.show("link show in")[0]["operstate"]} != {"UP"}:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    yield namespace
+    namespace.delete()
+
+
+def close(holder: Namespace, *what: str) -> None:
+    """Let the holder's address not answer this any more, as a security group does."""
+    rules = " ".join(what)
+    holder.nft(f"table inet group {{ chain in {{ type filter hook input priority 0; {rules} }}; }}")
+
+
+def probe(near: Namespace, address: Address, times: int = 3) -> list[ProbeResult]:
+    """What comes of so many probes, one after the other."""
+
+    def run() -> list[ProbeResult]:
+        prober = ReachProber(IcmpProber(address, 0.3), KnockProber(address, PORT, 0.3))
+        results: list[ProbeResult] = []
+        for _ in range(times):
+            prober.send()
+            results += collect(prober, time.monotonic() + 2)
+        return results
+
+    return near.call(run)
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+def test_an_address_that_hears_no_pings_answers_by_refusing_a_connection(
+    near: Namespace, holder: Namespace, address: Address
+) -> None:
+    """By each kind of address, though nobody listens at the port."""
+    close(holder, NO_PING)
+    results = probe(near, address)
+    assert [(result.outcome, result.by_tcp) for result in results] == [
+        (LOST, False),
+        (ANSWERED, True),
+        (ANSWERED, True),
+    ]
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+def test_an_address_that_hears_neither_is_lost(near: Namespace, holder: Namespace, address: Address) -> None:
+    """As one whose node has no power."""
+    close(holder, NO_PING, NO_OBSERVERS)
+    assert [result.outcome for result in probe(near, address)] == [LOST] * 3
+
+
+def test_a_refusal_that_another_one_gives_is_no_answer(near: Namespace, holder: Namespace) -> None:
+    """An ICMP message says that the address could not be reached, whoever sends it."""
+    close(holder, NO_PING, "tcp dport 9807 reject;")
+    assert [result.outcome for result in probe(near, ADDRESSES[0])] == [LOST] * 3
+
+
+def test_a_connection_that_this_node_may_not_make_convicts_nobody(near: Namespace, holder: Namespace) -> None:
+    """A firewall of this node's own that rejects says nothing of the address."""
+    close(holder, NO_PING)
+    near.nft("table inet own { chain out { type filter hook output priority 0; tcp dport 9807 reject; }; }")
+    assert [result.outcome for result in probe(near, ADDRESSES[0])] == [LOST, FAILED_HERE, FAILED_HERE]
