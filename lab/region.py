@@ -39,8 +39,8 @@ from lab.worker import IMDS_ADDRESS, Worker
 
 ROOT = Path(__file__).parent.parent
 EC2_PORT = 4566
-API_ADDRESS, API_PORT = "192.0.2.3", 443
-"""The API server's: it is in the Region, like EC2's."""
+API_ADDRESS, API_PORT = "10.0.255.3", 443
+"""The API server's: on EKS the Service `kubernetes` leads to interfaces of the control plane in the cluster's own VPC."""
 IMDS_PORT = 80
 
 FLOATING_IP = "10.0.0.100"
