@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from ipaddress import IPv4Address, IPv6Address
+from math import inf
 
 from floatingip import order as orders
 from floatingip import ration
@@ -41,7 +42,7 @@ from floatingip.model import (
     WordState,
 )
 from floatingip.settings import Settings
-from floatingip.view import Memory, View, attachment_of, is_down, moves, remember, sighting
+from floatingip.view import PEER_HEARD, Memory, View, attachment_of, is_down, moves, remember, sighting
 from floatingip.writes import (
     Assign,
     AssignAny,
@@ -76,11 +77,32 @@ observer pauses whose call EC2 has just failed.
 LEFT_TO_SUCCESSOR = 10.0
 """Seconds for which a free ENI is left to the node that an order names."""
 
-PEER_HEARD = 2.0
-"""Seconds within which another node must have answered, as evidence that this node's own network is sound."""
-
 PEER_EXISTS = 10.0
 """Seconds after which a peer that was not heard of is taken for gone, and not waited for."""
+
+WITNESS_EXISTS = 30.0
+"""The same for the Kubernetes API server."""
+
+ALONE_FOR = 4.0
+"""Seconds of lost probes that convict where nobody within the VPC can be asked, or only the API server answers, but
+none of the other observers: longer than most trouble of a network, and short enough to be worth a takeover."""
+
+CUT_OFF_FOR = 10.0
+"""Seconds of lost probes that convict where all fell silent at once who answered before: most likely it is this node
+that is cut off."""
+
+UNREACHED_TOLD = 10.0
+"""Seconds after which it is told that neither the address nor its holder's observer ever answered this node."""
+
+REACHED_TAG = "floatingip/reached"
+"""The tag in which observers remember together, for those that have just begun, when one of them saw the address UP
+last, as Unix seconds: that workers reach each other at all.  It is written anew only when there was a move since."""
+
+LONGEST_TIME = 11
+"""Digits of a time in a tag, at most."""
+
+REACHED_FOR = 30.0
+"""Seconds of UP after which that is written."""
 
 LOOK_IN_PEACE = 60.0
 LOOK_IN_DOUBT = 1.0
@@ -178,6 +200,10 @@ class Reason(Enum):
     NOT_SERVED_HERE = "the service does not answer at the address, but no other observer saw it answer on this node"
     LATER = "a takeover is due, but {detail} may do it first"
     STALE = "a takeover is due: asking EC2 once more whose the address is"
+    UNREACHED = (
+        "neither the address nor the observer on {detail} ever answered this node, though EC2 calls it running: does"
+        " the security group admit ICMP and TCP 9807 among the workers?"
+    )
     RATIONED = "a move is due but rationed, after {detail}"
     DETACHING = "the ENI is being detached from {detail}"
     DETACHING_TOO_LONG = "still detaching from {detail}: forcing it"
@@ -585,12 +611,37 @@ def _charge(
         return _Charge("R5", Reason.HOLDER_UNSOUND, word.detail)
     if memory.unvouched_since is not None and view.now - memory.unvouched_since >= settings.patience:
         return _Charge("R4", Reason.HOLDER_WRONG, who)
-    unseen_for = view.now - max(memory.attachment_since, word.since)
-    if silent and health.in_doubt and not health.ever_up and unseen_for >= settings.settle:
+    if silent and health.in_doubt and not health.ever_up and _has_settled(memory, view, settings, eni, attachment):
         return _Charge("R6", Reason.NEVER_ANSWERED, who)
     if is_down(view.service) and not health.in_doubt and not silent:
         return _Charge("R7", Reason.SERVICE_DOWN, who)
     return None
+
+
+def _has_settled(memory: Memory, view: View, settings: Settings, eni: Eni, attachment: Attachment) -> bool:
+    """R6: the address had time to answer, or its node fell silent before it did.
+
+    An attachment that is older than this observer had that time before.  But where nobody was reached since the last
+    move, another one would not help either; and where nobody ever was, one is tried.
+    """
+    unseen_for = view.now - max(memory.attachment_since, view.word.since)
+    last_move, reached = ration.last_at(moves(view, settings.carry, eni)), _reached_wall(memory, eni)
+    if reached <= last_move:
+        return last_move == -inf and unseen_for >= settings.settle
+    heard_at = max((p.heard_at for p in view.peers if p.instance_id == attachment.instance_id), default=-inf)
+    if heard_at >= memory.attachment_since and not view.word.refused:
+        return True
+    if view.now - memory.moved_at < settings.settle:
+        return False
+    age = -inf if attachment.since_wall is None else view.wall - attachment.since_wall
+    return age >= settings.settle or unseen_for >= settings.settle
+
+
+def _reached_wall(memory: Memory, eni: Eni) -> float:
+    """When anybody was reached last, by this observer's memory or the tag; minus infinity for never."""
+    told = eni.tags.get(REACHED_TAG, "")
+    tagged = float(told) if told.isascii() and told.isdigit() and len(told) <= LONGEST_TIME else -inf
+    return max(tagged, -inf if memory.reached_wall is None else memory.reached_wall)
 
 
 def _in_doubt(owner: Owner, settings: Settings) -> float:
@@ -610,6 +661,8 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
             return Decision(State.STANDBY, Reason.SETTLING, "R6", peace, detail=who)
         healthy_for = view.now - max(health.changed_at, memory.attachment_since)
         clear = _clearance(view, settings, eni) if healthy_for >= ration.CLEARED_BY_UP else None
+        if clear is None and healthy_for >= REACHED_FOR:
+            clear = _reaching(view, settings, eni)
         reason, rule = (Reason.PING_BLOCKED, "R4") if health.by_tcp else (Reason.ANSWERS, "R10")
         return Decision(State.STANDBY, reason, rule, peace, detail=who, write=clear)
     asked_since_loss = owner.asked_at >= (health.first_lost_at or 0.0)
@@ -621,7 +674,19 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
     if health.state is HealthState.UP:
         return Decision(State.DOUBT, Reason.PROBE_LOST, "R3", look_at, detail=f"asking EC2 and {who}")
     later = look_at if not asked_since_loss else owner.asked_at + LOOK_IN_PEACE
+    unheard_for = view.now - max(memory.attachment_since, word.since)
+    unreached = _reached_wall(memory, eni) <= ration.last_at(moves(view, settings.carry, eni))
+    if word.state is WordState.SILENT and unheard_for >= UNREACHED_TOLD and unreached:
+        return Decision(State.DOUBT, Reason.UNREACHED, "R6", later, detail=who)
     return Decision(State.STANDBY, Reason.SETTLING, "R6", later, detail=who)
+
+
+def _reaching(view: View, settings: Settings, eni: Eni) -> Tag | None:
+    """What tells observers that have just begun that workers do reach each other, unless the tag tells it already."""
+    last_move = ration.last_at(moves(view, settings.carry, eni))
+    if eni.tags.get(REACHED_TAG) and _reached_wall(Memory(), eni) > last_move:
+        return None
+    return Tag(eni.id, REACHED_TAG, str(int(max(view.wall, last_move + 1.0))))
 
 
 def _clearance(view: View, settings: Settings, eni: Eni) -> Tag | None:
@@ -731,14 +796,34 @@ def _gap_in_evidence(memory: Memory, view: View, settings: Settings, owner: Owne
     if last_lost_at is not None and memory.evidence_at is not None and last_lost_at < memory.evidence_at:
         # Asked while this node was cut off, an answer may come with the end of that, and before the next probe's.
         return "no probe was lost since EC2 answered"
-    others = [p for p in view.peers if p.instance_id != attachment.instance_id and view.now - p.heard_at <= PEER_EXISTS]
-    if others and not any(view.now - peer.heard_at <= PEER_HEARD for peer in others):
-        return "no other observer answers"
+    doubted_at = view.now - ANSWER_KEPT if view.health.first_lost_at is None else view.health.first_lost_at
+    others = [
+        peer
+        for peer in view.peers
+        if peer.instance_id != attachment.instance_id and doubted_at - peer.heard_at <= PEER_EXISTS
+    ]
     up = sighting(attachment.id, view.target, settings.carry)
-    seeing = [p.instance_id for p in others if up in p.sees_up and view.now - p.heard_at <= PEER_HEARD]
+    answering = [peer for peer in others if peer.asked_at >= doubted_at]
+    seeing = [p.instance_id for p in answering if up in p.sees_up and view.now - p.heard_at <= PEER_HEARD]
     if seeing:
         return f"{seeing[0]} sees the address UP"
-    return ""
+    return "" if answering else _gap_in_witnesses(view, doubted_at, are_others=bool(others))
+
+
+def _gap_in_witnesses(view: View, doubted_at: float, *, are_others: bool) -> str:
+    """The same where no other observer has answered since the doubt began: does the API server, from within the VPC?"""
+    witnessed = view.witness_at is not None and view.witness_at >= doubted_at
+    if witnessed and not are_others:
+        return ""
+    expected = view.witness_at is not None and doubted_at - view.witness_at <= WITNESS_EXISTS
+    alone = witnessed or not (are_others or expected)
+    if view.now - doubted_at >= (ALONE_FOR if alone else CUT_OFF_FOR):
+        return ""
+    if are_others:
+        return "no other observer has answered since the first lost probe"
+    if expected:
+        return "the API server has not answered since the first lost probe"
+    return "there is nobody else in the VPC that could be asked"
 
 
 def _needs_answer(view: View, owner: Owner) -> bool:

@@ -402,6 +402,7 @@ def _eni(item: NetworkInterfaceTypeDef) -> Eni:
             instance_id=attachment.get("InstanceId", ""),
             device_index=attachment.get("DeviceIndex", 0),
             status=AttachmentStatus(attachment["Status"]),
+            since_wall=attached_at.timestamp() if (attached_at := attachment.get("AttachTime")) else None,
         )
     return Eni(
         id=item["NetworkInterfaceId"],

@@ -19,6 +19,7 @@ Times are seconds: ``*_at`` on the agent's monotonic clock unless the name says 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -99,12 +100,13 @@ class InstanceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One binding of an ENI to an instance."""
+    """One binding of an ENI to an instance; ``since_wall`` is when EC2 made it, in Unix seconds, None if not known."""
 
     id: str
     instance_id: str
     device_index: int
     status: AttachmentStatus
+    since_wall: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,12 +333,15 @@ class Sight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """The holder's word on the judged attachment; ``since`` is when it began to be in this state."""
+    """The holder's word on the judged attachment; ``since`` is when it began to be in this state; ``refused``: the node
+    itself said that no observer is there, so the node is alive.
+    """
 
     state: WordState = WordState.UNASKED
     since: float = 0.0
     sight: Sight = Sight.UNTRIED
     detail: str = ""
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +349,8 @@ class Peer:
     """Another node's observer: when it answered last, under which attachments it sees addresses UP, how many more
     ENIs its node could take, which targets it holds by which attachment, on which instances it saw the service answer
     lately, whether its own node is leaving, and which targets EC2 has accepted for it but does not show there yet.
+
+    ``asked_at`` is when the last question was asked that it answered: it says nothing of what happened later.
     """
 
     instance_id: str
@@ -354,6 +361,7 @@ class Peer:
     serving: tuple[str, ...] = ()
     leaving: bool = False
     claiming: tuple[str, ...] = ()
+    asked_at: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,11 @@ def wait(value: str, wall: float, attachment_id: str, since: float = -inf) -> fl
     return min(pause, max(0.0, moves[-1].wall + pause - wall))
 
 
+def last_at(value: str) -> float:
+    """When the last recorded move was made, in Unix seconds; minus infinity when there is none."""
+    return max((float(move.wall) for move in parse(value)), default=-inf)
+
+
 def _others(value: str, attachment_id: str, since: float) -> tuple[Move, ...]:
     judged = attachment_id[-_ID_END:]
     return tuple(move for move in parse(value) if move.attachment != judged or move.wall < since)

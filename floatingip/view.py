@@ -29,6 +29,9 @@ from floatingip.model import (
 )
 from floatingip.writes import Write
 
+PEER_HEARD = 2.0
+"""Seconds for which an observer's answer shows that this node reaches it."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -40,7 +43,8 @@ class View:
     ``leaving`` why this node is about to end, or nothing; ``service`` is the health of the checked service;
     ``wrote_at`` is when the last own EC2 write ended and ``writing`` that one is under way; ``accepted`` is the last
     one that EC2 accepted; before ``retry_at`` no write is made, since the last one failed; ``mixed`` names interfaces
-    of ours that belong to the other way to carry, or nothing.
+    of ours that belong to the other way to carry, or nothing; ``witness_at`` is when the last question was asked that
+    the Kubernetes API server answered, None when it never answered one.
 
     With ``carry: address``: ``mine`` is this node's standing ENI, once it is attached; ``records`` are the ration's
     tags for the target, by ENI; ``shown_by_imds`` is whether IMDS shows the address on this node, None while that is
@@ -67,6 +71,7 @@ class View:
     accepted: Write | None = None
     retry_at: float = float("-inf")
     mixed: str = ""
+    witness_at: float | None = None
     mine: Eni | None = None
     records: Mapping[str, str] = field(default_factory=dict)
     shown_by_imds: bool | None = None
@@ -100,6 +105,7 @@ class Memory:
     unrecorded: str = ""
     generation: int = 0
     created_at: float | None = None
+    reached_wall: float | None = None
     last_write: Write | None = None
     last_write_at: float = float("-inf")
 
@@ -140,6 +146,7 @@ def remember(memory: Memory, view: View, carry: Carry) -> Memory:
     """Fold in what is new: an answer of EC2 counts once, and the node's own link is followed."""
     memory = _remember_link(memory, view)
     memory = _remember_vouching(memory, view)
+    memory = _remember_reaching(memory, view)
     if view.retry_at > view.wrote_at:
         # The last write failed, so no ENI was made that could have been deleted again.
         memory = _with(memory, created_at=None)
@@ -201,6 +208,13 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, carry: Carry) -> 
     if holder is not None:
         memory = _with(memory, dead_answers=memory.dead_answers + 1 if holder.state.announces_death else 0)
     return memory
+
+
+def _remember_reaching(memory: Memory, view: View) -> Memory:
+    """When this node last reached anybody at all: the address, or another observer."""
+    answers = view.health.ever_up and not view.health.in_doubt
+    heard = any(view.now - peer.heard_at <= PEER_HEARD for peer in view.peers)
+    return _with(memory, reached_wall=view.wall) if answers or heard else memory
 
 
 def _remember_vouching(memory: Memory, view: View) -> Memory:

@@ -11,9 +11,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from typing import Any
 
 from floatingip import health as probing
-from floatingip.decide import Decision, Reason, State, decide
+from floatingip.decide import REACHED_TAG, Decision, Reason, State, decide
 from floatingip.health import Health
 from floatingip.model import (
     Attachment,
@@ -58,9 +59,14 @@ WALL = 1_764_000_000
 """Unix time at which an observer's own clock shows 0."""
 
 
-def eni(attachment: Attachment | None = None, *, moves: str = "", name: str = NAME) -> Eni:
+REACHED = str(WALL + 1_000_000)
+"""What is told of workers that reach each other: later than anything else."""
+
+
+def eni(attachment: Attachment | None = None, *, moves: str = "", name: str = NAME, reached: str = REACHED) -> Eni:
     """The ENI as EC2 would show it."""
-    tags = {"floatingip": name, **({"floatingip/moves": moves} if moves else {})}
+    told = {"floatingip/moves": moves, REACHED_TAG: reached}
+    tags = {"floatingip": name, **{key: value for key, value in told.items() if value}}
     return Eni(ENI, "02:00:00:00:00:64", ADDRESS, "subnet-1", ZONE, attachment, tags)
 
 
@@ -88,6 +94,8 @@ def written(write: Write | None) -> str:
             return f"assign-any:{eni_id}"
         case Unassign(eni_id):
             return f"unassign:{eni_id}"
+        case Tag(_, key, value) if key == REACHED_TAG:
+            return "reached"
         case Tag(_, _, value):
             return f"tag:{value}"
         case Associate(allocation_id):
@@ -98,6 +106,11 @@ def written(write: Write | None) -> str:
             return f"keep:{attachment_id}"
         case CheckSource():
             return "check-source"
+
+
+def peer(instance_id: str, now: float, sees_up: tuple[str, ...] = (), **said: Any) -> Peer:
+    """Another observer that was asked and answered now."""
+    return Peer(instance_id, now, sees_up, asked_at=now, **said)
 
 
 def shown(decision: Decision) -> str:
@@ -113,6 +126,7 @@ class Observer:
     me: str = "i-b"
     settings: Settings = SETTINGS
     memory: Memory = field(default_factory=Memory)
+    api: str = "answers"
     view: View = field(default_factory=lambda: View(0.0, WALL, ADDRESS, "", NAME, None, Health(), Word()))
 
     def see(self, now: float, words: str = "", **changes: object) -> Decision:
@@ -124,10 +138,13 @@ class Observer:
         - ``probe:AATLF``: probes sent and known now: answered, answered by TCP alone, lost, failed here;
         - ``word:STATE/SIGHT``: the holder's word; ``word:silent`` is one without sight;
         - ``peer:INSTANCE``, ``peer:INSTANCE=ATTACHMENT``: another observer answered now, and what it sees UP;
+        - ``api:none``, ``api:silent``: there is no API server, or it answers no more; otherwise it answers at any time;
         - ``link:none|ahead|sound|unsound``: what this node carries; ``full``: it has no free slot.
         """
         told = dict(word.partition(":")[::2] for word in words.split())
-        view = replace(self.view, now=now, wall=WALL + now, me=self.me)
+        self.api = told.get("api", self.api)
+        witness_at = {"none": None, "silent": self.view.witness_at}.get(self.api, now)
+        view = replace(self.view, now=now, wall=WALL + now, me=self.me, witness_at=witness_at)
         if "ec2" in told:
             view = replace(view, owner=self._owner(now, told["ec2"], told.get("tag", ""), told.get("name", NAME)))
         view = self._followed(view)
@@ -141,10 +158,10 @@ class Observer:
             state, _, sight = told["word"].partition("/")
             since = view.word.since if state == view.word.state else now
             view = replace(view, word=Word(WordState(state), since, Sight(sight or "untried"), "nft is missing"))
-        for peer in (word.removeprefix("peer:") for word in words.split() if word.startswith("peer:")):
-            name, _, sees = peer.partition("=")
-            others = tuple(other for other in view.peers if other.instance_id != name)
-            view = replace(view, peers=(*others, Peer(name, now, (sees,) if sees else ())))
+        for other in (word.removeprefix("peer:") for word in words.split() if word.startswith("peer:")):
+            name, _, sees = other.partition("=")
+            others = tuple(known for known in view.peers if known.instance_id != name)
+            view = replace(view, peers=(*others, peer(name, now, (sees,) if sees else ())))
         if "link" in told:
             view = replace(view, plumbing=_report(told["link"]))
         if "full" in told:
@@ -226,6 +243,7 @@ class Region:
     now: float = 0.0
     attachment: Attachment | None = None
     moves: str = ""
+    reached: str = ""
     settled_at: float = 0.0
     attached: list[str] = field(default_factory=list)
     detached: list[str] = field(default_factory=list)
@@ -269,13 +287,16 @@ class Region:
         if self.now >= node.decision.look_at:
             holders = {self.attachment.instance_id} if self.attachment is not None else set()
             instances = {holder: instance(holder) for holder in holders | {node.id}}
-            changes["owner"] = Owner(self.now, eni(self.attachment, moves=self.moves), instances)
+            shown = eni(self.attachment, moves=self.moves, reached=self.reached)
+            changes["owner"] = Owner(self.now, shown, instances)
             self.calls += 1
         owner = changes.get("owner", view.owner)
         shown_attachment = owner.eni.attachment if isinstance(owner, Owner) and owner.eni is not None else None
         changes["plumbing"] = self._plumbing(node)
         changes["peers"] = tuple(
-            Peer(peer.id, self.now, self._sees_up(peer)) for peer in self.nodes if peer.alive and peer is not node
+            Peer(peer.id, self.now, self._sees_up(peer), asked_at=self.now)
+            for peer in self.nodes
+            if peer.alive and peer is not node
         )
         changes["word"] = self._word(node, shown_attachment)
         letters = ""
@@ -321,6 +342,8 @@ class Region:
         self.calls += 1
         bound = self.attachment
         match write:
+            case Tag(_, key, value) if key == REACHED_TAG:
+                self.reached = value
             case Tag(_, _, value):
                 self.moves = value
             case Detach(attachment_id) if bound is not None and bound.id == attachment_id:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from floatingip import health as probing
-from floatingip.decide import Decision, Reason, State
+from floatingip.decide import REACHED_TAG, Decision, Reason, State
 from floatingip.model import (
     OWNER_TAG,
     STANDING_TAG,
@@ -39,7 +39,7 @@ from floatingip.peers import ASK_EVERY
 from floatingip.settings import Settings
 from floatingip.view import sighting
 from floatingip.writes import Assign, Tag, Unassign, Write
-from tests.core.deciders import ADDRESS, NAME, ZONE, Observer, instance
+from tests.core.deciders import ADDRESS, NAME, REACHED, ZONE, Observer, instance
 
 IPV6, ELASTIC = IPv6Address("2001:db8:0:1::100"), Allocation("eipalloc-0123abcd")
 PRIVATE = IPv4Address("10.0.0.50")
@@ -54,6 +54,7 @@ def standing(
     *,
     status: AttachmentStatus | None = AttachmentStatus.ATTACHED,
     name: str = NAME,
+    reached: str = REACHED,
 ) -> Eni:
     """The standing ENI of i-x, eni-x, attached by at-x; it has the target, if there is one; no status: it is free."""
     end = instance_id.removeprefix("i-")
@@ -65,7 +66,7 @@ def standing(
         "subnet-1",
         ZONE,
         bound,
-        {OWNER_TAG: name, STANDING_TAG: instance_id},
+        {OWNER_TAG: name, STANDING_TAG: instance_id, **({REACHED_TAG: reached} if reached else {})},
         secondary=tuple({ADDRESS: (ADDRESS,), ELASTIC: (PRIVATE,)}.get(target, ())) if target else (),
         ipv6s=(target,) if isinstance(target, IPv6Address) else (),
         elastic={PRIVATE: target.id} if isinstance(target, Allocation) else {},
@@ -157,6 +158,7 @@ class Plane:
     past: list[tuple[float, str]] = field(default_factory=lambda: [(0.0, "")])
     moves: list[Move] = field(default_factory=list)
     records: dict[str, str] = field(default_factory=dict)
+    reached: dict[str, str] = field(default_factory=dict)
     calls: int = 0
 
     def run(self, seconds: float) -> None:
@@ -208,7 +210,9 @@ class Plane:
     def _describe(self) -> Eni | None:
         seen_at = self.now - self.chance.uniform(0.0, self.lag)
         owner = [owner for since, owner in self.past if since <= seen_at or since == 0.0][-1]
-        return standing(owner, self.target) if owner else None
+        if not owner:
+            return None
+        return standing(owner, self.target, reached=self.reached.get(owner, ""))
 
     def _step(self, carrier: Carrier) -> None:
         view = carrier.observer.view
@@ -266,7 +270,7 @@ class Plane:
         decision, target = carrier.decision, str(self.target)
         holds = {target: decision.attachment_id} if decision.state is State.HOLDER else {}
         claiming = (target,) if decision.reason is Reason.ASSIGNING else ()
-        return Peer(carrier.id, self.now, self._sees_up(carrier), holds=holds, claiming=claiming)
+        return Peer(carrier.id, self.now, self._sees_up(carrier), holds=holds, claiming=claiming, asked_at=self.now)
 
     def _word(self, carrier: Carrier, bound: Attachment | None) -> Word:
         before = carrier.observer.view.word
@@ -317,6 +321,8 @@ class Plane:
                 if eni_id != f"eni-{self.heir.removeprefix('i-')}":
                     return False
                 self.heir, self.due = "", self.now + self.takes / 2
+            case Tag(eni_id, key, value) if key == REACHED_TAG:
+                self.reached[f"i-{eni_id.removeprefix('eni-')}"] = value
             case Tag(eni_id, _, value):
                 self.records[eni_id] = value
             case _:

@@ -356,7 +356,7 @@ def test_a_standby_that_hears_no_other_observer_does_not_take_over() -> None:
     observer.see(5.0, "probe:LLLLL word:silent")
     decision = observer.see(5.1, "ec2:a1@i-a probe:L")
     assert shown(decision) == "doubt NO_EVIDENCE R3"
-    assert "no other observer answers" in decision.sentence
+    assert "no other observer has answered since the first lost probe" in decision.sentence
 
 
 def test_a_standby_that_hears_another_observer_takes_over() -> None:

@@ -21,7 +21,7 @@ from floatingip.model import (
 )
 from floatingip.ration import CLEARED_BY_UP, TAG
 from floatingip.writes import Assign, AssignAny, Associate, Tag
-from tests.core.deciders import ADDRESS, WALL, ZONE, replay, shown
+from tests.core.deciders import ADDRESS, WALL, ZONE, peer, replay, shown
 from tests.core.movers import ELASTIC, IPV6, PRIVATE, Mover, plane, standing
 
 HERE = f"at-a/{ADDRESS}"
@@ -413,45 +413,45 @@ def test_a_peer_that_was_there_a_moment_ago_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("peer", "waits"),
+    ("other", "waits"),
     [
-        (Peer("i-a9", 10.1), True),
-        (Peer("i-a9", 10.1, leaving=True), False),
-        (Peer("i-a9", 10.1, free_slots=0), False),
-        (Peer("i-a9", 10.1, holds={"10.0.0.101": "at-9"}), False),
-        (Peer("i-z", 10.1), False),
-        (Peer("i-z", 10.1, serving=("i-z",)), True),
-        (Peer("i-a9", 10.1, serving=("i-b",)), False),
+        (peer("i-a9", 10.1), True),
+        (peer("i-a9", 10.1, leaving=True), False),
+        (peer("i-a9", 10.1, free_slots=0), False),
+        (peer("i-a9", 10.1, holds={"10.0.0.101": "at-9"}), False),
+        (peer("i-z", 10.1), False),
+        (peer("i-z", 10.1, serving=("i-z",)), True),
+        (peer("i-a9", 10.1, serving=("i-b",)), False),
     ],
     ids=["before", "leaving", "no standing ENI", "burdened", "behind", "behind, but served", "before, but not served"],
 )
-def test_who_takes_over_first(peer: Peer, waits: bool) -> None:
+def test_who_takes_over_first(other: Peer, waits: bool) -> None:
     """Nodes that stay, on which the service was seen, with fewer addresses, then in the order of their ids."""
-    decision = fallen(Mover()).see(10.1, "ec2:i-a probe:L", peers=(peer,))
+    decision = fallen(Mover()).see(10.1, "ec2:i-a probe:L", peers=(other,))
     assert (decision.reason is Reason.LATER) == waits
 
 
 def test_a_leaving_node_comes_last_but_it_comes() -> None:
     """Better than nobody."""
     mover = fallen(Mover())
-    peers = (Peer("i-z", 10.1),)
+    peers = (peer("i-z", 10.1),)
     assert mover.see(10.1, "ec2:i-a probe:L", peers=peers, leaving="spot").reason is Reason.LATER
-    peers = (Peer("i-z", 14.2),)
+    peers = (peer("i-z", 14.2),)
     assert mover.see(14.2, "ec2:i-a probe:L", peers=peers, leaving="spot").write is not None
 
 
 def test_the_judged_holder_is_no_rank_to_wait_for() -> None:
     """It answered a moment ago: it was alive then."""
     mover = fallen(Mover())
-    assert mover.see(10.1, "ec2:i-a probe:L", peers=(Peer("i-a", 9.9), Peer("i-z", 10.1))).write is not None
+    assert mover.see(10.1, "ec2:i-a probe:L", peers=(peer("i-a", 9.9), peer("i-z", 10.1))).write is not None
 
 
 def test_another_observer_that_sees_the_address_up_stops_the_takeover() -> None:
     """What it sees is told with the address, since an attachment of a standing ENI may have several."""
-    seen = Peer("i-z", 10.1, (HERE,))
+    seen = peer("i-z", 10.1, (HERE,))
     decision = fallen(Mover()).see(10.1, "ec2:i-a probe:L", peers=(seen,))
     assert shown(decision) == "doubt NO_EVIDENCE R3"
-    other = Peer("i-z", 10.1, ("at-a/10.0.0.101",))
+    other = peer("i-z", 10.1, ("at-a/10.0.0.101",))
     assert fallen(Mover()).see(10.1, "ec2:i-a probe:L", peers=(other,)).write is not None
 
 
@@ -511,7 +511,7 @@ def test_a_leaving_node_relieves_nobody() -> None:
 
 def served(now: float, *, by: str = "i-b") -> tuple[Peer, ...]:
     """A peer that saw the service answer on this node."""
-    return (Peer("i-z", now, (HERE,), serving=(by,)),)
+    return (peer("i-z", now, (HERE,), serving=(by,)),)
 
 
 def test_a_service_that_is_down_moves_the_address_to_where_a_peer_saw_it_answer() -> None:
@@ -580,7 +580,7 @@ def test_the_holder_mends_nothing_of_its_standing_eni_for_an_address() -> None:
 
 def promised(now: float) -> tuple[Peer, ...]:
     """A peer behind this node in rank that EC2 has promised the address to."""
-    return (Peer("i-z", now, claiming=(str(ADDRESS),)),)
+    return (peer("i-z", now, claiming=(str(ADDRESS),)),)
 
 
 def test_whoever_was_promised_the_address_is_waited_for() -> None:
@@ -589,21 +589,21 @@ def test_whoever_was_promised_the_address_is_waited_for() -> None:
     decision = mover.see(10.1, "ec2:i-a probe:L", peers=promised(10.1))
     assert (shown(decision), decision.detail) == ("doubt LATER R3", "i-z")
     assert not decision.due
-    silent = (*promised(10.1), Peer("i-y", 12.2))
+    silent = (*promised(10.1), peer("i-y", 12.2))
     assert mover.see(12.2, "ec2:i-a probe:L", peers=silent).write is not None, "it was not heard of for two seconds"
 
 
 def test_whoever_says_that_it_has_the_address_is_waited_for() -> None:
     """By another attachment than the judged one: it moved after this node's question to EC2."""
-    winner = Peer("i-z", 10.1, holds={str(ADDRESS): "at-z"})
+    winner = peer("i-z", 10.1, holds={str(ADDRESS): "at-z"})
     assert shown(fallen(Mover()).see(10.1, "ec2:i-a probe:L", peers=(winner,))) == "doubt LATER R3"
-    other = Peer("i-z", 10.1, holds={"10.0.0.101": "at-z"})
+    other = peer("i-z", 10.1, holds={"10.0.0.101": "at-z"})
     assert fallen(Mover()).see(10.1, "ec2:i-a probe:L", peers=(other,)).write is not None
 
 
 def test_who_was_promised_another_address_is_not_waited_for() -> None:
     """Each is a matter of its own."""
-    other = Peer("i-z", 10.1, claiming=(str(IPV6),))
+    other = peer("i-z", 10.1, claiming=(str(IPV6),))
     assert fallen(Mover()).see(10.1, "ec2:i-a probe:L", peers=(other,)).write is not None
 
 

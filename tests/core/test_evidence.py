@@ -1,0 +1,195 @@
+"""What an observer must know before it convicts: who else was asked, and when; and who was ever reached at all."""
+
+from dataclasses import replace
+
+import pytest
+
+from floatingip.decide import ALONE_FOR, CUT_OFF_FOR, REACHED_TAG, UNREACHED_TOLD, Decision, Reason
+from floatingip.model import Attachment, AttachmentStatus, Owner
+from floatingip.writes import Detach, Tag
+from tests.core.deciders import WALL, Observer, eni, peer, shown
+
+HOUR = 3600.0
+
+
+def fell(observer: Observer, words: str = "", since: str = "") -> Observer:
+    """It saw i-a hold the address by a1 and answer, and what the words say; from 10.0 on probes are lost, the holder
+    is silent, and so it is ``since``.
+    """
+    observer.see(0.0, f"ec2:a1@i-a word:sound probe:AA {words}")
+    observer.see(9.0, words)
+    observer.see(10.0, f"probe:LLLLL word:silent {since}")
+    return observer
+
+
+def lost(observer: Observer, now: float, words: str = "") -> Decision:
+    """One more probe is lost, and EC2 has just answered."""
+    return observer.see(now, f"ec2:a1@i-a/attached/running probe:L {words}")
+
+
+# Another observer's answer counts from when it was asked.
+
+
+def test_an_observer_that_was_asked_before_the_loss_says_nothing_of_it() -> None:
+    """Its answer may have been the last thing that came through: this node may be cut off since."""
+    observer = fell(Observer(), "peer:i-c")
+    observer.view = replace(observer.view, peers=(peer("i-c", 9.9),))
+    decision = lost(observer, 11.3)
+    assert shown(decision) == "doubt NO_EVIDENCE R3"
+    assert "no other observer has answered since the first lost probe" in decision.sentence
+
+
+def test_an_observer_that_answers_a_question_asked_after_the_loss_is_evidence() -> None:
+    """Then the holder is dead, and not this node cut off."""
+    assert lost(fell(Observer(), "peer:i-c"), 11.3, "peer:i-c").write == Detach("a1")
+
+
+@pytest.mark.parametrize("seconds", [8.0, CUT_OFF_FOR - 0.3])
+def test_a_node_that_is_cut_off_for_eight_seconds_convicts_nobody(seconds: float) -> None:
+    """With a third worker or with the API server alone: all fell silent at once."""
+    for others in ("peer:i-c", ""):
+        observer = fell(Observer(), others, since="api:silent")
+        for tenth in range(1, int(seconds * 10)):
+            decision = lost(observer, 10.1 + tenth / 10)
+            assert decision.write is None, shown(decision)
+        assert observer.see(10.1 + seconds, "probe:AA word:sound").write is None
+
+
+def test_where_all_fell_silent_at_once_the_holder_is_convicted_in_the_end() -> None:
+    """It may have taken the others along."""
+    observer = fell(Observer(), "peer:i-c", since="api:silent")
+    assert lost(observer, 10.0 + CUT_OFF_FOR + 0.1).write == Detach("a1")
+
+
+# With two workers the API server is asked, from within the VPC.
+
+
+def test_the_api_servers_answer_is_evidence_where_there_is_no_other_observer() -> None:
+    """It is asked at once when doubt begins."""
+    assert lost(fell(Observer()), 11.3).write == Detach("a1")
+
+
+def test_an_answer_of_the_api_server_from_before_the_loss_is_none() -> None:
+    """It, too, must have been asked since."""
+    observer = fell(Observer(), since="api:silent")
+    decision = lost(observer, 11.3)
+    assert shown(decision) == "doubt NO_EVIDENCE R3"
+    assert "the API server has not answered since the first lost probe" in decision.sentence
+
+
+def test_where_nobody_can_be_asked_a_longer_span_convicts() -> None:
+    """Two workers, and no API server that the pod knows of: within the five seconds that a takeover may take longer."""
+    observer = fell(Observer(api="none"))
+    decision = lost(observer, 10.0 + ALONE_FOR - 0.1)
+    assert shown(decision) == "doubt NO_EVIDENCE R3"
+    assert lost(observer, 10.0 + ALONE_FOR + 0.1).write == Detach("a1")
+    assert ALONE_FOR <= 5.0
+
+
+def test_two_workers_that_die_at_once_are_convicted_by_the_api_servers_answer() -> None:
+    """The other observer is silent, too, but this node is not cut off."""
+    observer = fell(Observer(), "peer:i-c")
+    assert shown(lost(observer, 11.3)) == "doubt NO_EVIDENCE R3"
+    assert lost(observer, 10.0 + ALONE_FOR + 0.1).write == Detach("a1")
+
+
+# R6: what is known of an attachment that this observer never saw answer.
+
+
+def young(age: float, *, reached: str, moves: str = "") -> Observer:
+    """It has just begun, and EC2 shows an attachment that is so many seconds old."""
+    observer = Observer()
+    bound = Attachment("a1", "i-a", 1, AttachmentStatus.ATTACHED, since_wall=WALL - age)
+    observer.view = replace(observer.view, owner=Owner(0.0, eni(bound, reached=reached, moves=moves)))
+    observer.see(0.0, "word:silent")
+    return observer
+
+
+def at(observer: Observer, now: float) -> Decision:
+    """EC2 answers the same as before, and one more probe is lost."""
+    owner = observer.view.owner
+    assert owner is not None
+    observer.view = replace(observer.view, owner=replace(owner, asked_at=now))
+    return observer.see(now, "probe:L word:silent")
+
+
+def test_an_observer_that_has_just_begun_convicts_a_holder_that_was_dead_before() -> None:
+    """The attachment is old enough to have answered: it need not settle anew for each observer that is restarted."""
+    observer = young(age=HOUR, reached=str(WALL - 60))
+    observer.see(0.5, "probe:LLLLL")
+    decision = at(observer, 1.0)
+    assert decision.reason is Reason.NEVER_ANSWERED
+    assert isinstance(decision.write, Tag)
+
+
+def test_an_attachment_that_is_young_is_given_its_time() -> None:
+    """Its node may be plumbing it, or booting."""
+    observer = young(age=3.0, reached=str(WALL - 60))
+    observer.see(0.5, "probe:LLLLL")
+    assert at(observer, 30.0).reason is Reason.SETTLING
+    assert at(observer, 58.0).reason is Reason.NEVER_ANSWERED
+
+
+def test_a_young_attachment_whose_observer_was_heard_and_fell_silent_is_not_waited_for() -> None:
+    """The node came up, and died before the address answered."""
+    observer = young(age=3.0, reached=str(WALL - 60))
+    observer.see(0.5, "probe:LLLLL peer:i-a")
+    assert at(observer, 5.0).reason is Reason.NEVER_ANSWERED
+    observer.see(5.1, word=replace(observer.view.word, refused=True))
+    assert observer.see(5.2, "probe:L").reason is Reason.SETTLING, "its node refuses, so it is alive"
+
+
+def test_an_observer_that_another_one_tells_of_an_address_up_does_not_take_it() -> None:
+    """It may never have seen it answer itself."""
+    observer = young(age=HOUR, reached=str(WALL - 60))
+    observer.see(0.5, "probe:LLLLL")
+    observer.view = replace(observer.view, peers=(peer("i-c", 0.9, ("a1",)),))
+    decision = at(observer, 1.0)
+    assert "i-c sees the address UP" in decision.sentence
+
+
+# Nobody was ever reached: a security group that is closed looks like that, and a move does not open it.
+
+
+def test_where_nobody_was_ever_reached_that_is_told_and_one_node_is_tried() -> None:
+    """After the time to settle; the holder may be dead, or the security group closed."""
+    observer = young(age=HOUR, reached="")
+    observer.see(0.5, "probe:LLLLL")
+    assert at(observer, UNREACHED_TOLD + 1).reason is Reason.UNREACHED
+    assert "does the security group admit ICMP and TCP 9807" in at(observer, 59.0).sentence
+    assert at(observer, 61.0).reason is Reason.NEVER_ANSWERED
+
+
+def test_a_move_after_which_nobody_was_reached_is_not_repeated() -> None:
+    """Whatever its rule: another one would be as vain."""
+    for rule in ("R3", "R6"):
+        observer = young(age=HOUR, reached=str(WALL - 600), moves=f"{rule}@{WALL - 300}/a0")
+        observer.see(0.5, "probe:LLLLL")
+        for now in (70.0, HOUR, 24 * HOUR):
+            assert at(observer, now).reason is Reason.UNREACHED
+
+
+def test_a_closed_group_moves_the_address_once() -> None:
+    """The address fell, so it is moved; its new holder never answers either, and that is the end of it."""
+    observer, moved = fell(Observer()), f"R3@{WALL + 20}/a1"
+    observer.see(20.0, f"ec2:a2@i-c tag:{moved} word:silent probe:LLLLL")
+    bound = Attachment("a2", "i-c", 1, AttachmentStatus.ATTACHED)
+    observer.view = replace(observer.view, owner=Owner(20.1, eni(bound, moves=moved, reached=str(WALL))))
+    for now in (90.0, 300.0, HOUR):
+        assert at(observer, now).reason is Reason.UNREACHED
+
+
+def test_that_workers_reach_each_other_is_remembered_for_those_that_begin() -> None:
+    """In a tag: once, and again after the next move."""
+    observer = Observer()
+    bound = Attachment("a1", "i-a", 1, AttachmentStatus.ATTACHED)
+    for now, moves, reached, told in (
+        (0.0, "", "", False),
+        (40.0, "", "", True),
+        (80.0, "", str(WALL + 40), False),
+        (120.0, f"R3@{WALL + 100}/a0", str(WALL + 40), True),
+        (160.0, f"R3@{WALL + 100}/a0", str(WALL + 120), False),
+    ):
+        observer.view = replace(observer.view, owner=Owner(now, eni(bound, moves=moves, reached=reached)))
+        write = observer.see(now, "word:sound probe:AA").write
+        assert (isinstance(write, Tag) and write.key == REACHED_TAG) == told, now
