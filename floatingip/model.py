@@ -328,10 +328,12 @@ class Sight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """The holder's word on the judged attachment; ``since`` is when it began to be in this state."""
+    """The holder's word on the judged attachment; ``since`` is when it began to be in this state, infinite while that
+    is open: what has not begun has lasted no time.
+    """
 
     state: WordState = WordState.UNASKED
-    since: float = 0.0
+    since: float = float("inf")
     sight: Sight = Sight.UNTRIED
     detail: str = ""
 
