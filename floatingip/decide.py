@@ -11,7 +11,7 @@ again, so a crash, a lost answer or a lost race between any two steps leaves a v
 The two ways to carry the address differ in three places: how it is claimed (``_claim``), how it is taken from the
 judged holder (``_taking``), and what the node has of its plumbing (``_extent``).
 
-The rules R1 to R13 and A1 to A5 are those of docs/how-it-works.md; each is named where it is decided.  Terms: see
+The rules R1 to R14 and A1 to A5 are those of docs/how-it-works.md; each is named where it is decided.  Terms: see
 model.py.
 """
 
@@ -23,7 +23,7 @@ from ipaddress import IPv4Address, IPv6Address
 from math import inf
 
 from floatingip import order as orders
-from floatingip import ration
+from floatingip import pace, ration
 from floatingip.health import HealthState
 from floatingip.model import (
     OWNER_TAG,
@@ -62,9 +62,6 @@ three)."""
 
 MOST_SPREAD = 3
 """Addresses here for which that is waited."""
-
-FORGOTTEN_AFTER = 10.0
-"""Seconds after which an ENI that was created but is still not shown must have been deleted: Describes lag less."""
 
 RANK_STEP = 2.0
 """Seconds that each living observer before this one in rank gets to claim a free ENI (R1)."""
@@ -107,14 +104,25 @@ REACHED_FOR = 30.0
 LOOK_IN_PEACE = 60.0
 LOOK_IN_DOUBT = 1.0
 LOOK_WHILE_BARRED = 10.0
-LOOK_WHILE_MOVING = 0.1
-"""Seconds between two questions to EC2: a Describe's token bucket refills at 20 a second for the whole account."""
+LOOK_WHILE_MOVING = pace.QUICKEST
+"""Seconds between two questions to EC2, as far as the pace (pace.py) allows them; one follows each write at once."""
 
 CONFIRM_AFTER = 2.0
 """Seconds between the two answers that must name another owner before the address is dropped here (R10)."""
 
 UNSOUND_FOR = 3.0
 """Seconds for which a holder must call itself unsound before it is relieved (R5): a flushed rule is back within one."""
+
+DEVICE_FOR = 22.0
+"""Seconds for which EC2 may show the ENI attached while its device is not there; a slow one takes 20 s (R14)."""
+
+LEFT_TO_OTHERS = 5.0
+"""Seconds for which a node leaves the ENI to others from which it has just detached it for want of its device (R14)."""
+
+TAKEN_AFTER = 20.0
+"""Seconds for which EC2 must refuse the address while it shows nobody who has it, until that is believed: a lost race
+is shown sooner.
+"""
 
 ATTACHING_FOR = 60.0
 """Seconds in ``attaching`` with a silent word after which an attachment is judged as a dead holder's (R11)."""
@@ -167,6 +175,9 @@ class Reason(Enum):
     MIXED = "{detail}: of the other way to carry; scale to 0, `floatingip release`, then apply again"
     NOT_OURS = "{detail} has the address and is not ours: nothing is touched"
     NO_SUBNET = "{detail}"
+    TAKEN = (
+        "EC2 refuses the address as taken, and shows nobody who has it (a shared subnet, a delegated prefix?): {detail}"
+    )
     CREATE = "no ENI has the address: creating it"
     FREE = "the ENI is attached to nobody: claiming it"
     FREE_AFTER_FENCING = "the judged attachment is gone: claiming the ENI"
@@ -179,6 +190,7 @@ class Reason(Enum):
     HELD_HERE = "this node holds the address"
     UNSOUND_HERE = "this node holds the address, but does not carry it: {detail}"
     DETACHING_HERE = "the ENI is being detached from this node"
+    NO_DEVICE = "EC2 shows {detail} attached to this node, but its device does not come: detaching it, to try again"
     LINK_GONE = "EC2 shows the ENI attached to this node, but the link is not there"
     LOST = "IMDS does not show the address on this node any more"
     SETTLING = "the address has not answered yet since it was attached to {detail}"
@@ -266,9 +278,19 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
             decision = replace(decision, obliged=decision.obliged or _fences(decision))
         else:
             decision = replace(decision, write=None)
-    if memory.asked_at <= view.wrote_at and not view.writing:
-        decision = replace(decision, look_at=view.now)
-    return memory, decision
+    return memory, replace(decision, look_at=_look_at(memory, view, decision))
+
+
+def _look_at(memory: Memory, view: View, decision: Decision) -> float:
+    """When EC2 is to be asked: at once after a write, else no sooner than the pace allows, whatever a rule would like.
+
+    An answer that is wanted for a write is of no use before that may be made.
+    """
+    if view.owner is None or (memory.asked_at <= view.wrote_at and not view.writing):
+        return view.now
+    if decision.reason is Reason.STALE:
+        return max(decision.look_at, view.retry_at)
+    return max(decision.look_at, view.owner.asked_at + pace.pause(view.now - memory.changed_at))
 
 
 def _may_write(memory: Memory, view: View, write: Write) -> bool:
@@ -279,22 +301,25 @@ def _may_write(memory: Memory, view: View, write: Write) -> bool:
         return False
     # What EC2 accepted of an address it shows later than all else; what it refused may be made again.
     is_on_its_way = write == view.accepted and isinstance(write, Assign | AssignAny | Associate)
-    repeat_after = CLAIM_SHOWN if is_on_its_way else REPEAT_AFTER
+    repeat_after = max(CLAIM_SHOWN if is_on_its_way else REPEAT_AFTER, pace.pause(view.now - memory.changed_at))
     return write != memory.last_write or view.now - memory.last_write_at >= repeat_after
 
 
 def _fences(decision: Decision) -> bool:
-    """Nobody has the address until this node claims it; a forced detach may finish anybody's."""
+    """Nobody has the address until this node claims it; a forced detach may finish anybody's, and what this node gives
+    up is for others to claim first.
+    """
+    if decision.rule == "R14":
+        return False
     return isinstance(decision.write, Unassign) or (isinstance(decision.write, Detach) and not decision.write.force)
 
 
 def _wrote(memory: Memory, view: View, decision: Decision) -> Memory:
     memory = replace(memory, last_write=decision.write, last_write_at=view.now)
     if isinstance(decision.write, Create):
-        created_at = view.now if decision.write.generation != memory.generation else memory.created_at
-        return replace(
-            memory, generation=decision.write.generation, created_at=view.now if created_at is None else created_at
-        )
+        return replace(memory, token=memory.token.used(decision.write))
+    if decision.rule == "R14" and isinstance(decision.write, Detach):
+        return replace(memory, gave_up=True)
     if _fences(decision) or isinstance(decision.write, Assign):
         if not decision.attachment_id:
             return replace(memory, fenced_rule=memory.fenced_rule if memory.fenced else decision.rule)
@@ -346,9 +371,12 @@ def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
             return Decision(
                 State.STANDBY, Reason.NO_SUBNET, "R1", look_at=_barred(owner, settings), detail=view.obstacle
             )
+        later = owner.asked_at + LOOK_IN_DOUBT
+        claim = _claim(memory, view, settings, owner)
+        if memory.taken_since is not None and view.now - memory.taken_since >= TAKEN_AFTER:
+            return Decision(State.REFUSED, Reason.TAKEN, "R1", later, detail=view.taken, write=claim)
         if settings.carry is Carry.ENI:
-            later = owner.asked_at + LOOK_IN_DOUBT
-            return Decision(State.CLAIMING, Reason.CREATE, "R1", look_at=later, write=_creation(memory, view))
+            return Decision(State.CLAIMING, Reason.CREATE, "R1", later, write=claim)
         return _free(memory, view, settings, owner)
     if owner.eni.tags.get(OWNER_TAG) != view.name or not owner.eni.carries(view.target):
         detail = f"{owner.eni.id} (tag {OWNER_TAG}={owner.eni.tags.get(OWNER_TAG, '')})"
@@ -376,7 +404,7 @@ def _free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decis
         return Decision(State.TAKEOVER, Reason.ASSIGNING, memory.fenced_rule, soon)
     if view.obstacle:
         return Decision(State.STANDBY, Reason.CANNOT_CLAIM, "R1", owner.asked_at + LOOK_IN_DOUBT, detail=view.obstacle)
-    claim = _claim(view, settings, owner)
+    claim = _claim(memory, view, settings, owner)
     if isinstance(claim, Assign) and claim.reassign and view.now - owner.asked_at > FRESH_ANSWER:
         return Decision(State.CLAIMING, Reason.STALE, "R1", view.now)
     if memory.fenced:
@@ -395,6 +423,8 @@ def _free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decis
     before = _ranked_before(memory, view, settings)
     free_since = view.now if memory.free_since is None else memory.free_since
     turn_at = free_since + RANK_STEP * len(before)
+    if memory.gave_up and before:
+        turn_at = max(turn_at, free_since + LEFT_TO_OTHERS)
     tags = owner.eni.tags if owner.eni is not None else {}
     ordered = orders.successor(tags.get(orders.key(view.target, settings.carry), ""), view.wall)
     if ordered not in ("", view.me) and view.now < free_since + LEFT_TO_SUCCESSOR:
@@ -408,13 +438,11 @@ def _free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decis
     return Decision(State.CLAIMING, Reason.FREE, "R1", soon, write=claim)
 
 
-def _claim(view: View, settings: Settings, owner: Owner) -> Write:
+def _claim(memory: Memory, view: View, settings: Settings, owner: Owner) -> Write:
     """How this node takes what nobody holds (A2, A5): EC2 refuses all but the first who assign without reassignment."""
     eni, mine, target = owner.eni, view.mine, view.target
     if settings.carry is Carry.ENI or mine is None:
-        if eni is None:
-            return Create()
-        return Attach(eni.id)
+        return Attach(eni.id) if eni is not None else memory.token.creation(owner.asked_at)
     if eni is not None:
         return _moving(eni, mine, target, eni.address_of(target))
     if not isinstance(target, Allocation):
@@ -426,12 +454,6 @@ def _claim(view: View, settings: Settings, owner: Owner) -> Write:
 def spares(eni: Eni, settings: Settings) -> list[IPv4Address]:
     """The secondary addresses of a standing ENI that wait for an Elastic IP."""
     return sorted(set(eni.secondary) - set(eni.elastic) - set(settings.floating_ips))
-
-
-def _creation(memory: Memory, view: View) -> Create:
-    """The next generation once the last one's answer must have been an ENI that was deleted meanwhile."""
-    forgotten = memory.created_at is not None and view.now - memory.created_at > FORGOTTEN_AFTER
-    return Create(memory.generation + 1 if forgotten else memory.generation)
 
 
 def _remember_rivals(memory: Memory, view: View, settings: Settings) -> Memory:
@@ -499,11 +521,7 @@ def _here(memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni
         return Decision(State.HOLDER, Reason.DETACHING_HERE, "R11", soon, attachment_id=attachment.id)
     report = view.plumbing
     if report is None or report.state is PlumbingState.NO_LINK:
-        if attachment.status is AttachmentStatus.ATTACHING or not _link_had_time(memory, view):
-            later = owner.asked_at + LOOK_IN_DOUBT
-            return Decision(State.CLAIMING, Reason.ATTACHING_HERE, "R1", later, attachment_id=attachment.id)
-        again = view.now if owner.asked_at < (memory.link_lost_at or 0.0) else owner.asked_at + LOOK_IN_DOUBT
-        return Decision(State.HOLDER, Reason.LINK_GONE, "R10", again, attachment_id=attachment.id)
+        return _without_device(memory, view, settings, owner, eni, attachment)
     if not report.carries:
         later = owner.asked_at + LOOK_IN_DOUBT
         return Decision(State.CLAIMING, Reason.PLUMBING, "A3", later, attachment_id=attachment.id)
@@ -545,9 +563,29 @@ def _mend(view: View, settings: Settings, eni: Eni) -> Write | None:
     return mended(eni, view.groups)
 
 
-def _link_had_time(memory: Memory, view: View) -> bool:
-    """The link was seen under this attachment, or an attached ENI's device has had time to appear."""
-    return memory.link_lost_at is not None or view.now - memory.attachment_since > ATTACHING_FOR
+def _without_device(
+    memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni, attachment: Attachment
+) -> Decision:
+    """The ENI is this node's, but its device is not there: not yet, not any more, or it never comes (R14)."""
+    later, lost_at = owner.asked_at + LOOK_IN_DOUBT, memory.link_lost_at
+    is_late = memory.attached_at is not None and owner.asked_at - memory.attached_at >= DEVICE_FOR
+    if attachment.status is AttachmentStatus.ATTACHING or view.plumbing is None or (lost_at is None and not is_late):
+        return Decision(State.CLAIMING, Reason.ATTACHING_HERE, "R1", later, attachment_id=attachment.id)
+    if lost_at is not None and owner.asked_at < lost_at:
+        return Decision(State.HOLDER, Reason.LINK_GONE, "R10", view.now, attachment_id=attachment.id)
+    is_gone_for_good = is_late and (lost_at is None or owner.asked_at - lost_at >= DEVICE_FOR)
+    if settings.carry is Carry.ADDRESS or not is_gone_for_good:
+        return Decision(State.HOLDER, Reason.LINK_GONE, "R10", later, attachment_id=attachment.id)
+    decision = Decision(
+        State.HOLDER, Reason.NO_DEVICE, "R14", later, detail=eni.id, attachment_id=attachment.id, leaving=view.leaving
+    )
+    recorded = moves(view, settings.carry, eni)
+    if ration.wait(recorded, view.wall, attachment.id) > 0:
+        return replace(decision, look_at=owner.asked_at + LOOK_WHILE_BARRED)
+    if not ration.recorded(recorded, attachment.id):
+        value = ration.record(recorded, "R14", view.wall, attachment.id)
+        return replace(decision, write=Tag(eni.id, _ration_key(view, settings), value))
+    return replace(decision, write=Detach(attachment.id))
 
 
 def _elsewhere(
@@ -659,13 +697,14 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
             peace = health.recovered_at
         if health.state is not HealthState.UP:
             return Decision(State.STANDBY, Reason.SETTLING, "R6", peace, detail=who)
-        healthy_for = view.now - max(health.changed_at, memory.attachment_since)
+        since = memory.attachment_since
+        healthy_for = view.now - (since if health.changed_at is None else max(health.changed_at, since))
         clear = _clearance(view, settings, eni) if healthy_for >= ration.CLEARED_BY_UP else None
         if clear is None and healthy_for >= REACHED_FOR:
             clear = _reaching(view, settings, eni)
         reason, rule = (Reason.PING_BLOCKED, "R4") if health.by_tcp else (Reason.ANSWERS, "R10")
         return Decision(State.STANDBY, reason, rule, peace, detail=who, write=clear)
-    asked_since_loss = owner.asked_at >= (health.first_lost_at or 0.0)
+    asked_since_loss = health.first_lost_at is not None and owner.asked_at >= health.first_lost_at
     look_at = _in_doubt(owner, settings) if asked_since_loss else view.now
     if health.fell and word.state is WordState.SOUND and word.sight is Sight.SEEN:
         return Decision(State.STANDBY, Reason.PROBE_BLOCKED, "R4", owner.asked_at + LOOK_IN_PEACE, detail=who)
@@ -673,12 +712,11 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
         return Decision(State.DOUBT, Reason.NOT_VOUCHED, "R4", look_at, detail=who)
     if health.state is HealthState.UP:
         return Decision(State.DOUBT, Reason.PROBE_LOST, "R3", look_at, detail=f"asking EC2 and {who}")
-    later = look_at if not asked_since_loss else owner.asked_at + LOOK_IN_PEACE
     unheard_for = view.now - max(memory.attachment_since, word.since)
     unreached = _reached_wall(memory, eni) <= ration.last_at(moves(view, settings.carry, eni))
     if word.state is WordState.SILENT and unheard_for >= UNREACHED_TOLD and unreached:
-        return Decision(State.DOUBT, Reason.UNREACHED, "R6", later, detail=who)
-    return Decision(State.STANDBY, Reason.SETTLING, "R6", later, detail=who)
+        return Decision(State.DOUBT, Reason.UNREACHED, "R6", look_at, detail=who)
+    return Decision(State.STANDBY, Reason.SETTLING, "R6", look_at, detail=who)
 
 
 def _reaching(view: View, settings: Settings, eni: Eni) -> Tag | None:

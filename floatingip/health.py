@@ -34,8 +34,9 @@ class Health:
 
     ``streak`` counts the last results that agree with each other; ``first_lost_at`` and
     ``last_lost_at`` are when the first and the last of the lost ones were sent (None while probes are answered);
-    ``changed_at`` is when the state was reached; ``recovered_at`` is when a doubt that was more than a stray loss
-    ended: maybe since the address is somewhere else now; ``by_tcp``: the last answer came by TCP alone.
+    ``changed_at`` is when the state was reached, None in the first one; ``recovered_at`` is when a doubt that was more
+    than a stray loss ended: maybe since the address is somewhere else now; ``by_tcp``: the last answer came by TCP
+    alone.
     """
 
     attachment_id: str = ""
@@ -43,7 +44,7 @@ class Health:
     streak: int = 0
     first_lost_at: float | None = None
     last_lost_at: float | None = None
-    changed_at: float = 0.0
+    changed_at: float | None = None
     ever_up: bool = False
     recovered_at: float | None = None
     by_tcp: bool = False

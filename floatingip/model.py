@@ -333,12 +333,13 @@ class Sight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """The holder's word on the judged attachment; ``since`` is when it began to be in this state; ``refused``: the node
-    itself said that no observer is there, so the node is alive.
+    """The holder's word on the judged attachment; ``since`` is when it began to be in this state, infinite while that
+    is open: what has not begun has lasted no time; ``refused``: the node itself said that no observer is there, so the
+    node is alive.
     """
 
     state: WordState = WordState.UNASKED
-    since: float = 0.0
+    since: float = float("inf")
     sight: Sight = Sight.UNTRIED
     detail: str = ""
     refused: bool = False

@@ -9,14 +9,16 @@ the same loop with different ends.
 
 from __future__ import annotations
 
+import functools
 import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from queue import Empty, SimpleQueue
 
-from floatingip import ration
+from floatingip import pace, ration
 from floatingip.decide import Reason, State
 from floatingip.errors import (
     AddressTaken,
@@ -39,6 +41,7 @@ from floatingip.model import (
     Identity,
     Instance,
     Interface,
+    Network,
     Notice,
     Owner,
     PlumbingReport,
@@ -68,6 +71,9 @@ ATTACH_GIVES_UP = 20.0
 AHEAD_GIVES_UP = 60.0
 """Seconds after which ``attach`` leaves it to ``observe`` to prepare this node for what another one holds."""
 
+ATTACH_AT_MOST = 120.0
+"""Seconds after which ``attach`` leaves whatever is not done to ``observe``: EC2 takes a minute for a move at most."""
+
 UNSOUND_ATTACH_ENDS = 5.0
 """Seconds for which ``attach`` tries to plumb what it holds before it leaves that to ``observe``, which reports it."""
 
@@ -92,6 +98,9 @@ LIVE_WITHIN = 10.0
 REHEARSE_EVERY = 600.0
 """Seconds between two checks whether a takeover would be possible: free slots and permissions."""
 
+REHEARSE_AGAIN = 60.0
+"""Seconds after which a part of that is tried again which failed, or which showed something denied."""
+
 
 @dataclass(frozen=True, slots=True)
 class Edges:
@@ -105,6 +114,18 @@ class Edges:
     metadata: Metadata
     orders: Orders
     service: Callable[[Address], Prober] | None = None
+
+
+class Part(Enum):
+    """What a rehearsal finds out; each part fails by itself."""
+
+    SLOTS = auto()
+    PERMISSIONS = auto()
+    RESERVATIONS = auto()
+
+
+_News = Callable[[], None]
+"""What another thread found, for the deciding one to take in."""
 
 
 class Agent:
@@ -148,8 +169,10 @@ class Agent:
         self._answered = False
         self._look_backoff = Backoff(BACKOFF_FIRST)
         self._look_not_before = self._look_asked_at = float("-inf")
-        self._look_wanted = self._told_of_reservations = False
-        self._rehearse_at = float("-inf")
+        self._look_wanted_at: float | None = None
+        self._asked_ec2_at = float("-inf")
+        self._rehearse_at = dict.fromkeys(Part, float("-inf"))
+        self._rehearsal_failures: dict[Part, str] = {}
         self._complaint = self._short = ""
         self._short_since: float | None = None
         self._orphans: frozenset[str] = frozenset()
@@ -278,6 +301,10 @@ class Agent:
             said = "EC2 has not answered; the observer goes on trying"
             self._log.warning("attach", said, address=watch.target, seconds=seconds)
             return True
+        if now - self._started_at > ATTACH_AT_MOST:
+            said = "not done yet; the observer goes on trying"
+            self._log.error("attach", said, address=watch.target, problem=decision.sentence)
+            return True
         unsound = watch.report is not None and watch.report.state is PlumbingState.UNSOUND
         if decision.reason is Reason.UNSOUND_HERE or unsound:
             since = self._unsound_since.setdefault(watch.target, now)
@@ -319,8 +346,7 @@ class Agent:
             if self._serving is not None:
                 self._serving.follow(self._peers.addresses())
                 self._shared.seen_serving = self._serving.seen(now)
-            for upkeep in self._upkeeps.values():
-                upkeep.step(holds=any(watch.is_here() for watch in self._watches.values()))
+            self._step_upkeeps()
         if self._stale:
             self._decide()
         if not self._looking and time.monotonic() >= self._look_due():
@@ -393,13 +419,14 @@ class Agent:
         self._inbox.put(take)
 
     def _look_due(self) -> float:
-        due = min(watch.look_due() for watch in self._watches.values())
-        due = (
-            self._alive_at
-            if self._look_wanted
-            else min([due, *(upkeep.now.look_at for upkeep in self._upkeeps.values())])
-        )
-        return max(due, self._look_not_before)
+        dues = [watch.look_due() for watch in self._watches.values()]
+        dues += [upkeep.now.look_at for upkeep in self._upkeeps.values()]
+        if self._look_wanted_at is not None:
+            dues.append(self._look_wanted_at)
+        changed_at = self._shared.slots_changed_at
+        if changed_at is not None:
+            dues.append(self._asked_ec2_at + pace.pause(self._alive_at - changed_at))
+        return max(min(dues), self._look_not_before)
 
     def _follow_peers(self) -> None:
         holders: dict[str, Address] = {}
@@ -418,10 +445,10 @@ class Agent:
     def _begin_look(self) -> None:
         shared, watches = self._shared, self._watches.values()
         me, known = self._me.instance_id, frozenset(shared.instances)
-        judging = shared.slots_changed or any(watch.is_judging() for watch in watches)
+        judging = shared.slots_changed_at is not None or any(watch.is_judging() for watch in watches)
         judged = frozenset({me, *(watch.holder() for watch in watches)} - {""}) if judging else frozenset()
         question = Question(time.monotonic(), me, shared.name, known, judged, need_subnets=shared.subnets is None)
-        shared.slots_changed = False
+        self._asked_ec2_at = question.asked_at
         silent = not self._answered
 
         def job() -> None:
@@ -433,7 +460,7 @@ class Agent:
             else:
                 self._hand_over()(lambda: self._looked(seen))
 
-        self._looking, self._look_wanted = True, False
+        self._looking = True
         threading.Thread(target=job, name="look", daemon=True).start()
 
     def _interfaces_by_metadata(self) -> Mapping[Target, Interface]:
@@ -459,8 +486,10 @@ class Agent:
         if self._complaint:
             self._complaint = ""
             self._log.info("ec2", "EC2 answers again")
+        if self._look_wanted_at is not None and seen.asked_at >= self._look_wanted_at:
+            self._look_wanted_at = None
         shared = self._shared
-        shared.instances.update(seen.instances)
+        shared.describe(seen.instances, seen.asked_at)
         shared.subnets = shared.subnets if seen.subnets is None else seen.subnets
         if not shared.name and self._me.instance_id in shared.instances:
             shared.name = cluster_name(shared.instances[self._me.instance_id].tags)
@@ -490,7 +519,17 @@ class Agent:
                 )
         for upkeep in self._upkeeps.values():
             upkeep.looked(seen.asked_at, seen.standing, seen.instances, frozenset(seen.enis))
-            upkeep.step(holds=any(watch.is_here() for watch in self._watches.values()))
+        self._step_upkeeps()
+
+    def _step_upkeeps(self) -> None:
+        """Keep the standing ENIs, each of whose device is looked after by the addresses of its subnet."""
+        watches = self._watches.values()
+        holds = any(watch.is_here() for watch in watches)
+        for upkeep in self._upkeeps.values():
+            # An Elastic IP without an ENI has no address yet that could be looked after.
+            of_it = [watch for watch in watches if watch.subnet() == upkeep.subnet and watch.address() is not None]
+            found = {watch.has_device() for watch in of_it}
+            upkeep.step(holds=holds, device=True if True in found or not found else False if False in found else None)
 
     def _look_failed(self, error: CloudError, interfaces: Mapping[Target, Interface]) -> None:
         self._looking = False
@@ -538,39 +577,72 @@ class Agent:
 
     def _rehearse_when_due(self) -> None:
         """Find out now and then, and say, whether this node could take an address over."""
-        mine = self._shared.instances.get(self._me.instance_id)
+        now, mine = time.monotonic(), self._shared.instances.get(self._me.instance_id)
         subnet = next((watch.subnet() for watch in self._watches.values() if watch.subnet() is not None), None)
-        if self._rehearsing or time.monotonic() < self._rehearse_at or mine is None or subnet is None:
+        due = [part for part, at in self._rehearse_at.items() if now >= at]
+        if self._rehearsing or not due or mine is None or subnet is None:
             return
-        found = [(eni, target) for target, watch in self._watches.items() if (eni := watch.own_eni()) is not None]
-        eni, target = found[0] if found else (None, self._settings.floating_ips[0])
-        name, carry = self._shared.name, self._settings.carry
+        for part in due:
+            self._rehearse_at[part] = now + REHEARSE_EVERY
+        parts = self._parts(mine, subnet, now)
+        post = self._hand_over()
 
         def job() -> None:
-            try:
-                slots = self._shared.slots or self._edges.cloud.describe_slots(mine.type)
-                me = self._edges.cloud.describe_instances(frozenset((mine.id,)))
-                denied = self._edges.cloud.rehearse(eni, subnet, mine.id, {OWNER_TAG: name}, target, carry)
-                self._warn_of_unreserved(subnet)
-            except CloudError as error:
-                failure = error
-                self._hand_over()(lambda: self._rehearsal_failed(failure))
-            else:
-                self._hand_over()(lambda: self._rehearsed(slots, me, denied))
+            for part in due:
+                try:
+                    post(parts[part]())
+                except CloudError as error:
+                    post(functools.partial(self._rehearsal_failed, part, error))
+            post(self._rehearsed)
 
         self._rehearsing = True
-        self._rehearse_at = time.monotonic() + REHEARSE_EVERY
         threading.Thread(target=job, name="rehearsal", daemon=True).start()
 
-    def _warn_of_unreserved(self, subnet: Subnet) -> None:
+    def _parts(self, mine: Instance, subnet: Subnet, asked_at: float) -> Mapping[Part, Callable[[], _News]]:
+        """What each part of a rehearsal asks, in a thread of its own, and what the deciding one makes of the answer."""
+        cloud, settings = self._edges.cloud, self._settings
+        found = [(eni, target) for target, watch in self._watches.items() if (eni := watch.own_eni()) is not None]
+        eni, target = found[0] if found else (None, settings.floating_ips[0])
+        tags, known = {OWNER_TAG: self._shared.name}, self._shared.slots
+
+        def slots() -> _News:
+            most = known or cloud.describe_slots(mine.type)
+            me = cloud.describe_instances(frozenset((mine.id,)))
+            return lambda: self._found_slots(most, me, asked_at)
+
+        def permissions() -> _News:
+            denied = cloud.rehearse(eni, subnet, mine.id, tags, target, settings.carry)
+            return lambda: self._found_denied(denied)
+
+        def reservations() -> _News:
+            if settings.carry is Carry.ENI:
+                return lambda: self._found_reserved(subnet, None)
+            reserved = cloud.describe_reservations(subnet.id)
+            return lambda: self._found_reserved(subnet, reserved)
+
+        return {Part.SLOTS: slots, Part.PERMISSIONS: permissions, Part.RESERVATIONS: reservations}
+
+    def _found_slots(self, slots: int, me: Mapping[str, Instance], asked_at: float) -> None:
+        self._rehearsal_failures.pop(Part.SLOTS, None)
+        self._shared.slots = slots
+        self._shared.describe(me, asked_at)
+        if self._shared.carry is Carry.ENI and self._shared.free_slots() == 0:
+            self._log.warning("rehearsal", f"this node could take nothing over: all {slots} ENI slots are in use")
+
+    def _found_denied(self, denied: tuple[str, ...]) -> None:
+        self._rehearsal_failures.pop(Part.PERMISSIONS, None)
+        if denied and denied != self._shared.denied:
+            actions = ", ".join(denied)
+            self._log.error("rehearsal", f"a takeover would fail: IAM denies {actions}; allow it to this pod's role")
+        self._shared.denied = denied
+        if denied:
+            self._rehearse_at[Part.PERMISSIONS] = time.monotonic() + REHEARSE_AGAIN
+
+    def _found_reserved(self, subnet: Subnet, reserved: tuple[Network, ...] | None) -> None:
         """Once: while an address that moves is on no ENI, EC2 may hand it out to a pod."""
-        if self._settings.carry is Carry.ENI or self._told_of_reservations:
-            return
-        self._told_of_reservations = True
-        try:
-            reserved = self._edges.cloud.describe_reservations(subnet.id)
-        except Denied as error:
-            self._log.warning("reservation", f"not known whether the address is reserved: {error}")
+        self._rehearsal_failures.pop(Part.RESERVATIONS, None)
+        self._rehearse_at[Part.RESERVATIONS] = float("inf")
+        if reserved is None:
             return
         for target in self._settings.floating_ips:
             network = None if isinstance(target, Allocation) else subnet.network_of(target)
@@ -578,27 +650,22 @@ class Agent:
                 advice = f"reserve it: `aws ec2 create-subnet-cidr-reservation --subnet-id {subnet.id}`"
                 self._log.warning("reservation", f"EC2 may hand {target} out to a pod while no node has it; {advice}")
 
-    def _rehearsed(self, slots: int, me: Mapping[str, Instance], denied: tuple[str, ...]) -> None:
-        self._rehearsing = False
-        shared = self._shared
-        shared.slots = slots
-        shared.instances.update(me)
-        if denied and denied != shared.denied:
-            actions = ", ".join(denied)
-            self._log.error("rehearsal", f"a takeover would fail: IAM denies {actions}; allow it to this pod's role")
-        shared.denied = denied
-        if denied:
-            self._rehearse_at = time.monotonic() + BACKOFF_DENIED
-        if shared.carry is Carry.ENI and shared.free_slots() == 0:
-            self._log.warning("rehearsal", f"this node could take nothing over: all {slots} ENI slots are in use")
-
-    def _rehearsal_failed(self, error: CloudError) -> None:
-        self._rehearsing = False
-        if isinstance(error, Denied):
-            self._shared.denied = (error.action,)
-            self._log.error("rehearsal", f"not known whether a takeover is possible: {error}")
+    def _rehearsal_failed(self, part: Part, error: CloudError) -> None:
+        """A part that failed says nothing of the others, and is tried again soon."""
+        self._rehearse_at[part] = time.monotonic() + REHEARSE_AGAIN
+        is_news = self._rehearsal_failures.get(part) != str(error)
+        self._rehearsal_failures[part] = str(error)
+        if not isinstance(error, Denied):
             return
-        self._rehearse_at = time.monotonic() + BACKOFF_DENIED
+        if part is not Part.RESERVATIONS:
+            self._shared.denied = (error.action,)
+        if is_news and part is Part.RESERVATIONS:
+            self._log.warning("reservation", f"not known whether the address is reserved: {error}")
+        elif is_news:
+            self._log.error("rehearsal", f"not known whether a takeover is possible: {error}")
+
+    def _rehearsed(self) -> None:
+        self._rehearsing = False
 
     def _warn_when_short(self) -> None:
         """Say loudly when the others could not take over all that this node holds."""
@@ -664,7 +731,7 @@ class Agent:
     def _asked_to_look(self) -> None:
         if self._alive_at - self._look_asked_at > LOOKS_ON_REQUEST_EVERY:
             self._look_asked_at = self._alive_at
-            self._look_wanted = True
+            self._look_wanted_at = self._alive_at
             self._judge_all()
 
     def _source(self, target: str) -> Address | None:

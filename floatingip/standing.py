@@ -10,19 +10,25 @@ whoever took the address over deletes the orphan.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from floatingip.model import AttachmentStatus, Eni, Instance, InstanceState
-from floatingip.writes import Attach, Create, Delete, Unassign, Write, mended
+from floatingip import pace
+from floatingip.model import Attachment, AttachmentStatus, Eni, Instance, InstanceState
+from floatingip.writes import Attach, Create, Delete, Detach, Token, Unassign, Write, mended
 
-LOOK_SOON = 0.5
-"""Seconds between two questions to EC2 while the ENI is on its way."""
+LOOK_SOON = pace.QUICKEST
+"""Seconds between two questions to EC2 while the ENI is on its way, as far as the pace (pace.py) allows them."""
 
 LOOK_IN_PEACE = 66.0
 """Seconds, longer than those of the addresses, which look for all: what they see is enough."""
 
-FORGOTTEN_AFTER = 10.0
-"""Seconds after which an ENI that was created but is still not shown must have been deleted: Describes lag less."""
+DEVICE_FOR = 22.0
+"""Seconds for which the ENI may be attached while its device is not there; a slow one takes 20 s.  Each further try is
+given twice as long.
+"""
+
+DEVICE_FOR_AT_MOST = 3600.0
+"""Seconds.  Doubling ends here."""
 
 UNUSED_FOR = 30.0
 """Seconds for which an address or an ENI must have been of no use to anybody before it is given back."""
@@ -37,7 +43,8 @@ class StandingView:
 
     ``standing`` are all standing ENIs of ours in the subnet, None before EC2 answered; ``spares`` are those addresses
     of this node's that nothing needs; ``in_use`` are ENIs that have a floating address; ``holds``: this node has one;
-    ``bound`` says why this node can have no ENI here (another zone, IAM, no slot), or nothing.
+    ``bound`` says why this node can have no ENI here (another zone, IAM, no slot), or nothing; ``device`` is whether
+    the ENI's device is on this node, None while nobody has looked; ``accepted`` is the last write if EC2 accepted it.
     """
 
     now: float
@@ -50,17 +57,27 @@ class StandingView:
     holds: bool = False
     groups: tuple[str, ...] = ()
     bound: str = ""
+    device: bool | None = True
     writing: bool = False
     wrote_at: float = float("-inf")
+    accepted: Write | None = None
     retry_at: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
 class StandingMemory:
-    """What one decision leaves to the next; ``unused_since`` is by what would be given back."""
+    """What one decision leaves to the next; ``unused_since`` is by what would be given back.
 
-    generation: int = 0
-    created_at: float | None = None
+    ``situation`` is what was judged last, and ``changed_at`` since when it has been the same; ``missing_since`` is
+    since when EC2 has shown the ENI attached without its device, and ``vain`` how often it was detached for that in a
+    row.
+    """
+
+    situation: tuple[object, ...] = ()
+    changed_at: float = float("-inf")
+    missing_since: float | None = None
+    vain: int = 0
+    token: Token = field(default_factory=Token)
     unused_since: Mapping[Write, float] | None = None
     last_write: Write | None = None
     last_write_at: float = float("-inf")
@@ -68,7 +85,7 @@ class StandingMemory:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What to do now.  ``eni`` is this node's standing ENI once it is attached, ``problem`` why it is not yet."""
+    """What to do now: ``eni`` is this node's standing ENI once it is attached, ``problem`` why it is of no use yet."""
 
     look_at: float
     eni: Eni | None = None
@@ -81,20 +98,25 @@ def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, St
     if view.standing is None:
         return memory, Standing(view.now, problem="EC2 has not answered yet")
     mine = _mine(view)
-    if mine is not None:
-        memory = replace(memory, created_at=None)
-    memory = _remember_unused(memory, view, mine)
+    token = memory.token.accepted(view.accepted, view.wrote_at)
+    memory = replace(memory, token=token if mine is None else token.shown(view.asked_at))
+    memory = _remember_device(_remember_unused(memory, view, mine), view, mine)
+    situation = (mine, view.bound, view.device, view.holds)
+    if situation != memory.situation:
+        memory = replace(memory, situation=situation, changed_at=view.now)
+    pause = pace.pause(view.now - memory.changed_at)
     standing = _judge(memory, view, mine)
+    standing = replace(standing, look_at=max(standing.look_at, view.asked_at + pause))
     if standing.write is None:
         return memory, standing
-    repeated = standing.write == memory.last_write and view.now - memory.last_write_at < REPEAT_AFTER
+    repeated = standing.write == memory.last_write and view.now - memory.last_write_at < max(REPEAT_AFTER, pause)
     if view.writing or view.asked_at <= view.wrote_at or view.now < view.retry_at or repeated:
         return memory, replace(standing, write=None)
     memory = replace(memory, last_write=standing.write, last_write_at=view.now)
     if isinstance(standing.write, Create):
-        again = standing.write.generation != memory.generation or memory.created_at is None
-        created_at = view.now if again else memory.created_at
-        memory = replace(memory, generation=standing.write.generation, created_at=created_at)
+        memory = replace(memory, token=memory.token.used(standing.write))
+    if isinstance(standing.write, Detach):
+        memory = replace(memory, vain=memory.vain + 1)
     return memory, standing
 
 
@@ -113,8 +135,7 @@ def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Stan
     if mine is None:
         if view.bound:
             return Standing(view.asked_at + LOOK_IN_PEACE, problem=view.bound)
-        forgotten = memory.created_at is not None and view.now - memory.created_at > FORGOTTEN_AFTER
-        creation = Create(memory.generation + 1 if forgotten else memory.generation)
+        creation = memory.token.creation(view.asked_at)
         return Standing(soon, problem="its standing ENI is being created", write=creation)
     attachment = mine.attachment
     if attachment is None or attachment.status is AttachmentStatus.DETACHED:
@@ -128,10 +149,33 @@ def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Stan
         return Standing(soon, problem=f"its standing ENI {mine.id} is being detached")
     if attachment.status is AttachmentStatus.ATTACHING:
         return Standing(soon, problem=f"its standing ENI {mine.id} is being attached")
+    if not view.device:
+        return _without_device(memory, view, mine, attachment)
     unused = memory.unused_since or {}
     gone = [write for write, since in unused.items() if view.asked_at - since >= UNUSED_FOR]
     write = mended(mine, view.groups) or (gone[0] if gone else None)
     return Standing(view.asked_at + LOOK_IN_PEACE, eni=mine, write=write)
+
+
+def _without_device(memory: StandingMemory, view: StandingView, mine: Eni, attachment: Attachment) -> Standing:
+    """EC2 shows it attached, but this node lacks its device: given up after a while, unless it has a floating address,
+    which whoever takes that over comes first for.
+    """
+    limit = min(DEVICE_FOR_AT_MOST, DEVICE_FOR * 2.0**memory.vain)
+    is_late = memory.missing_since is not None and view.asked_at - memory.missing_since >= limit
+    detach = Detach(attachment.id) if is_late and mine.id not in view.in_use else None
+    problem = f"the device of its standing ENI {mine.id} is not there yet, though EC2 shows it attached"
+    return Standing(view.asked_at + LOOK_SOON, eni=mine, problem=problem, write=detach)
+
+
+def _remember_device(memory: StandingMemory, view: StandingView, mine: Eni | None) -> StandingMemory:
+    """Since when EC2 has shown the ENI attached here without its device."""
+    bound = mine.attachment if mine is not None else None
+    is_attached = bound is not None and bound.instance_id == view.me and bound.status is AttachmentStatus.ATTACHED
+    if is_attached and view.device is False:
+        since = view.asked_at if memory.missing_since is None else memory.missing_since
+        return replace(memory, missing_since=since)
+    return replace(memory, missing_since=None, vain=0 if is_attached and view.device else memory.vain)
 
 
 def _remember_unused(memory: StandingMemory, view: StandingView, mine: Eni | None) -> StandingMemory:

@@ -18,7 +18,7 @@ from floatingip.standing import Standing, StandingMemory, StandingView, keep
 from floatingip.telemetry import Log
 from floatingip.watch import Shared
 from floatingip.writer import Making, Writer
-from floatingip.writes import Attach, Unassign
+from floatingip.writes import Detach, Unassign
 
 
 class Upkeep:
@@ -54,8 +54,10 @@ class Upkeep:
         self._instances = instances
         self._served = served
 
-    def step(self, *, holds: bool) -> None:
-        """Decide once, tell, act; ``holds``: this node has a floating address."""
+    def step(self, *, holds: bool, device: bool | None) -> None:
+        """Decide once, tell, act; ``holds``: this node has a floating address; ``device``: the ENI's device is there,
+        None while nobody has looked.
+        """
         shared, before = self._shared, self.now
         view = StandingView(
             now=time.monotonic(),
@@ -68,25 +70,27 @@ class Upkeep:
             holds=holds,
             groups=shared.groups,
             bound=self._bound(),
+            device=device,
             writing=self.writer.writing,
             wrote_at=self.writer.wrote_at,
+            accepted=self.writer.accepted,
             retry_at=self.writer.retry_at,
         )
         self._memory, self.now = keep(self._memory, view)
         if self.now.eni is None and self.writer.final is not None:
             self.now = replace(self.now, problem=str(self.writer.final))
         shared.standings[self.subnet.id] = self.now
+        if (self.now.eni is None) != (before.eni is None):
+            shared.slots_change()
         if self.now.problem != before.problem:
             self._log.info("standing", self.now.problem or "the standing ENI is attached", eni=self._id())
+        if isinstance(self.now.write, Detach):
+            self._log.error("no-device", f"{self.now.problem}: detaching it, to try again", eni=self._id())
         if self.now.write is not None:
             me = shared.me.instance_id
             what = f"standing {me} {self.subnet.id}"
-            if isinstance(self.now.write, Attach):
-                shared.slots_changed = True
-            tags, token = (
-                shared.tags(f"standing {me}") | {STANDING_TAG: me},
-                shared.token(what, self._memory.generation),
-            )
+            tags = shared.tags(f"standing {me}") | {STANDING_TAG: me}
+            token = shared.token(what, self._memory.token.generation)
             self.writer.begin(self.now.write, Making(None, self.subnet, tags, token, shared.taken(self._settings)))
 
     def _id(self) -> str:

@@ -2,7 +2,7 @@
 What one observer knows of a floating address at a moment, and what it remembers from one decision to the next.
 
 Pure.  ``remember`` folds what is new in a :class:`View` into the :class:`Memory`; what follows from both is for
-decide.py.  The rules R1 to R13 and A1 to A5 are those of docs/how-it-works.md.
+decide.py.  The rules R1 to R14 and A1 to A5 are those of docs/how-it-works.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from floatingip.model import (
     Word,
     WordState,
 )
-from floatingip.writes import Write
+from floatingip.writes import Assign, AssignAny, Associate, Create, Token, Write
 
 PEER_HEARD = 2.0
 """Seconds for which an observer's answer shows that this node reaches it."""
@@ -42,9 +42,10 @@ class View:
     ``obstacle`` says why this node could not carry the address at all (another zone, no subnet, full), or nothing;
     ``leaving`` why this node is about to end, or nothing; ``service`` is the health of the checked service;
     ``wrote_at`` is when the last own EC2 write ended and ``writing`` that one is under way; ``accepted`` is the last
-    one that EC2 accepted; before ``retry_at`` no write is made, since the last one failed; ``mixed`` names interfaces
-    of ours that belong to the other way to carry, or nothing; ``witness_at`` is when the last question was asked that
-    the Kubernetes API server answered, None when it never answered one.
+    one if EC2 accepted it; before ``retry_at`` no write is made, since the last one failed; ``taken_at`` is when EC2
+    last refused a claim since something has the address, and ``taken`` what it said; ``mixed`` names interfaces of ours
+    that belong to the other way to carry, or nothing; ``witness_at`` is when the last question was asked that the
+    Kubernetes API server answered, None when it never answered one.
 
     With ``carry: address``: ``mine`` is this node's standing ENI, once it is attached; ``records`` are the ration's
     tags for the target, by ENI; ``shown_by_imds`` is whether IMDS shows the address on this node, None while that is
@@ -70,6 +71,8 @@ class View:
     wrote_at: float = float("-inf")
     accepted: Write | None = None
     retry_at: float = float("-inf")
+    taken_at: float = float("-inf")
+    taken: str = ""
     mixed: str = ""
     witness_at: float | None = None
     mine: Eni | None = None
@@ -80,13 +83,22 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What one decision leaves to the next."""
+    """What one decision leaves to the next; None and infinities stand for what has not happened.
 
+    ``situation`` is all of the last view but its times, and ``changed_at`` is since when it has been the same;
+    ``attached_at`` is when EC2 was asked that first showed the present attachment as attached, ``nobody_since`` the
+    same of the answers in a row that show nobody, and ``taken_since`` since when EC2 has refused all claims
+    nevertheless; ``gave_up``: this node has just detached the ENI from itself, since the device did not come.
+    """
+
+    situation: tuple[object, ...] = ()
+    changed_at: float = float("-inf")
     asked_at: float = float("-inf")
     answered_at: float = float("-inf")
     evidence_at: float | None = None
     attachment_id: str = ""
-    attachment_since: float = 0.0
+    attachment_since: float = float("inf")
+    attached_at: float | None = None
     moved_at: float = float("-inf")
     last_holder: str = ""
     dead_answers: int = 0
@@ -97,14 +109,16 @@ class Memory:
     rival_since: float | None = None
     detaching_since: float | None = None
     free_since: float | None = None
+    nobody_since: float | None = None
+    taken_since: float | None = None
+    gave_up: bool = False
     link_lost_at: float | None = None
     link_seen: bool = False
     unsound_here: bool = False
     fenced: str = ""
     fenced_rule: str = ""
     unrecorded: str = ""
-    generation: int = 0
-    created_at: float | None = None
+    token: Token = field(default_factory=Token)
     reached_wall: float | None = None
     last_write: Write | None = None
     last_write_at: float = float("-inf")
@@ -147,13 +161,52 @@ def remember(memory: Memory, view: View, carry: Carry) -> Memory:
     memory = _remember_link(memory, view)
     memory = _remember_vouching(memory, view)
     memory = _remember_reaching(memory, view)
-    if view.retry_at > view.wrote_at:
-        # The last write failed, so no ENI was made that could have been deleted again.
-        memory = _with(memory, created_at=None)
+    memory = _with(memory, token=memory.token.accepted(view.accepted, view.wrote_at))
     owner = view.owner
     if owner is not None and owner.asked_at > memory.asked_at:
         memory = _remember_answer(memory, view, owner, carry)
+    memory = _remember_refusals(memory, view)
+    situation = _situation(view)
+    if situation != memory.situation:
+        memory = replace(memory, situation=situation, changed_at=view.now)
     return _remember_evidence(memory, view)
+
+
+def _situation(view: View) -> tuple[object, ...]:
+    """What is to be judged, without its times: while this is the same, asking EC2 again and again shows nothing new."""
+    eni = view.owner.eni if view.owner is not None else None
+    attachment = attachment_of(view.owner) if view.owner is not None else None
+    holder = attachment.instance_id if attachment is not None else ""
+    instance = view.owner.instances.get(holder) if view.owner is not None else None
+    health, service, report = view.health, view.service, view.plumbing
+    return (
+        view.owner is None,
+        eni,
+        instance.state if instance is not None else None,
+        (health.attachment_id, health.state, health.in_doubt),
+        (service.state, service.in_doubt),
+        (view.word.state, view.word.sight, view.word.detail),
+        (report.state, report.extent, report.problem) if report is not None else None,
+        (view.obstacle, view.leaving, view.mixed, view.name, view.groups),
+        (view.mine, tuple(sorted(view.records.items()))),
+        (view.shown_by_imds, view.lost_by_imds_at is None),
+    )
+
+
+def _remember_refusals(memory: Memory, view: View) -> Memory:
+    """Since when no answer of EC2 has shown an owner, and since when it has refused the address nevertheless."""
+    owner = view.owner
+    if owner is None:
+        return memory
+    if owner.eni is not None:
+        return _with(memory, nobody_since=None, taken_since=None)
+    nobody_since = owner.asked_at if memory.nobody_since is None else memory.nobody_since
+    taken_since = memory.taken_since
+    if isinstance(view.accepted, Create | Assign | AssignAny | Associate):
+        taken_since = None
+    elif taken_since is None and view.taken_at >= nobody_since:
+        taken_since = view.taken_at
+    return _with(memory, nobody_since=nobody_since, taken_since=taken_since)
 
 
 def _remember_evidence(memory: Memory, view: View) -> Memory:
@@ -170,7 +223,7 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, carry: Carry) -> 
     memory = _with(memory, asked_at=owner.asked_at, answered_at=view.now)
     memory = _remember_tags(memory, view, owner, carry)
     if owner.eni is not None:
-        memory = _with(memory, created_at=None)
+        memory = _with(memory, token=memory.token.shown(owner.asked_at))
     attachment = attachment_of(owner)
     here = attachment is not None and attachment.instance_id == view.me
     away = attachment is not None if carry is Carry.ENI else True
@@ -181,13 +234,17 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, carry: Carry) -> 
     if attachment is None:
         is_free = owner.eni is not None or carry is Carry.ADDRESS
         free_since = view.now if memory.free_since is None and is_free else memory.free_since
-        return _with(memory, attachment_id="", dead_answers=0, detaching_since=None, free_since=free_since)
+        return _with(
+            memory, attachment_id="", attached_at=None, dead_answers=0, detaching_since=None, free_since=free_since
+        )
     memory = _with(memory, free_since=None)
     if attachment.id != memory.attachment_id:
         memory = _with(
             memory,
             attachment_id=attachment.id,
             attachment_since=view.now,
+            attached_at=None,
+            gave_up=False,
             # Whoever has it when an observer begins to look may have had it for long.
             moved_at=view.now if memory.last_holder else memory.moved_at,
             last_holder=attachment.instance_id,
@@ -199,6 +256,10 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, carry: Carry) -> 
             unrecorded=memory.unrecorded if here else "",
             unsound_here=False if here else memory.unsound_here,
         )
+    if attachment.status is not AttachmentStatus.ATTACHED:
+        memory = _with(memory, attached_at=None)
+    elif memory.attached_at is None:
+        memory = _with(memory, attached_at=owner.asked_at)
     if attachment.status is AttachmentStatus.DETACHING:
         since = view.now if memory.detaching_since is None else memory.detaching_since
         memory = _with(memory, detaching_since=since)

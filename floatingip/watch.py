@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from floatingip import health as probing
 from floatingip.decide import LOOK_IN_PEACE, Decision, Reason, State, decide
-from floatingip.errors import CloudError, Denied
+from floatingip.errors import CloudError
 from floatingip.health import Health, HealthState
 from floatingip.model import (
     ALLOCATION_TAG,
@@ -26,6 +26,7 @@ from floatingip.model import (
     Attachment,
     Carry,
     Eni,
+    Extent,
     Identity,
     Instance,
     Interface,
@@ -45,12 +46,15 @@ from floatingip.settings import Settings, mark_values
 from floatingip.standing import Standing
 from floatingip.telemetry import Log
 from floatingip.threads import ProbeLoop, Probes, Wanted
-from floatingip.view import Memory, View, sighting
-from floatingip.writer import Making, Writer
+from floatingip.view import Memory, View, attachment_of, sighting
+from floatingip.writer import SAID_AGAIN, Making, Writer
 from floatingip.writes import Assign, Associate, Attach, Detach, Unassign, Write
 
 CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE})
 """Reasons for which EC2 need not be asked at a certain time."""
+
+LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
+"""Reasons that only a person can mend: told as errors, and again while they last."""
 
 FULL_FOR = 60.0
 """Seconds for which an instance that EC2 called full is not tried again."""
@@ -77,10 +81,10 @@ class Shared:
 
     ``name`` is whose ENIs are ours, or nothing while that is unknown; ``subnets`` is None until EC2 told them;
     ``slots`` is how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry
-    runs showed denied; ``slots_changed``: this instance should be described anew; ``standings`` are this node's
-    standing ENIs by subnet; ``ours`` are all ENIs of ours; ``mixed`` are interfaces of the other way to carry;
-    ``leaving`` is why this node is about to end; ``seen_serving`` are instances on which this node saw the service
-    answer lately.
+    runs showed denied; ``slots_changed_at`` is when this instance's slots last changed, None once an answer to a later
+    question has shown them; ``standings`` are this node's standing ENIs by subnet; ``ours`` are all ENIs of ours;
+    ``mixed`` are interfaces of the other way to carry; ``leaving`` is why this node is about to end; ``seen_serving``
+    are instances on which this node saw the service answer lately.
     """
 
     me: Identity
@@ -92,7 +96,7 @@ class Shared:
     slots: int | None = None
     denied: tuple[str, ...] = ()
     full_until: float = float("-inf")
-    slots_changed: bool = False
+    slots_changed_at: float | None = None
     standings: dict[str, Standing] = field(default_factory=dict)
     ours: frozenset[str] = frozenset()
     mixed: str = ""
@@ -101,12 +105,25 @@ class Shared:
 
     def free_slots(self) -> int | None:
         """ENIs that this instance has room for, as far as is known; where only addresses move, 0 while its standing ENI
-        is not there, and then None: room for addresses is not told.
+        or that one's device is not there, and then None: room for addresses is not told.
         """
         if self.carry is Carry.ADDRESS:
-            return 0 if any(standing.eni is None for standing in self.standings.values()) else None
+            return 0 if any(standing.problem for standing in self.standings.values()) else None
         mine = self.instances.get(self.me.instance_id)
         return None if self.slots is None or mine is None else max(0, self.slots - len(mine.device_indexes))
+
+    def slots_change(self) -> None:
+        """An ENI comes to this instance, or goes."""
+        self.slots_changed_at = time.monotonic()
+
+    def describe(self, instances: Mapping[str, Instance], asked_at: float) -> None:
+        """EC2 described instances when it was asked at that time: it says nothing of what changed since."""
+        me, changed_at = self.me.instance_id, self.slots_changed_at
+        is_old = changed_at is not None and asked_at <= changed_at
+        passed_over = me if is_old and me in self.instances else ""
+        self.instances.update({key: instance for key, instance in instances.items() if key != passed_over})
+        if me in instances and not is_old:
+            self.slots_changed_at = None
 
     def is_full(self, now: float) -> None:
         """EC2 said that this instance has no room."""
@@ -213,15 +230,12 @@ class Watch:
         self._lacked_by_imds = 0
         self._lost_by_imds_at: float | None = None
         self._jitter = 0.0
+        self._said_at = float("-inf")
 
     @property
     def final(self) -> CloudError | None:
         """What EC2 refused, and waiting does not mend."""
         return self._writer.final
-
-    def denied(self, error: Denied) -> None:
-        """IAM said no to a question about all addresses."""
-        self._writer.denied(error)
 
     def fail(self, error: CloudError) -> None:
         """EC2 refused what all addresses need."""
@@ -231,7 +245,7 @@ class Watch:
 
     def attachment(self) -> Attachment | None:
         """The ENI's present attachment, as far as EC2 told."""
-        return self.owner.eni.attachment if self.owner is not None and self.owner.eni is not None else None
+        return attachment_of(self.owner) if self.owner is not None else None
 
     def holder(self) -> str:
         """The instance that EC2 showed last as the holder, or nothing."""
@@ -252,6 +266,12 @@ class Watch:
     def is_here(self) -> bool:
         """The link with the ENI's MAC is on this node, and the address with it."""
         return self.report is not None and self.report.carries
+
+    def has_device(self) -> bool | None:
+        """The link by which this node would carry the address is there; None while nobody has looked."""
+        if self.report is None or self.report.extent is Extent.NOTHING:
+            return None
+        return self.report.state is not PlumbingState.NO_LINK
 
     def is_plumbed_ahead(self) -> bool:
         """All that can be there before the address is there."""
@@ -300,6 +320,8 @@ class Watch:
             standing = self.standing()
             if standing is None or standing.eni is None:
                 return standing.problem if standing is not None else "its standing ENI is not known yet"
+            if standing.problem:
+                return standing.problem
             return "EC2 gives its standing ENI no more addresses" if self.now < shared.full_until else ""
         if shared.free_slots() == 0 or self.now < shared.full_until:
             return f"{me.instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
@@ -396,7 +418,9 @@ class Watch:
 
     def looked(self, owner: Owner, records: Mapping[str, str] | None = None) -> None:
         """EC2 answered; ``records`` are the ration's tags for this target on the standing ENIs."""
-        self.owner = owner
+        held_by, self.owner = self.holder(), owner
+        if self.holder() != held_by and self._shared.me.instance_id in (self.holder(), held_by):
+            self._shared.slots_change()
         self.records = records or {}
         self._jitter = random.uniform(0.0, PEACE_JITTER)
         if self._move is not None and self._move.source != "none" and self.attachment() is None:
@@ -537,6 +561,8 @@ class Watch:
             wrote_at=self._writer.wrote_at,
             accepted=self._writer.accepted,
             retry_at=self._writer.retry_at,
+            taken_at=self._writer.taken_at,
+            taken=self._writer.taken,
             mixed=self._shared.mixed,
             mine=self.own_eni() if self._shared.carry is Carry.ADDRESS else None,
             records=self.records,
@@ -546,13 +572,11 @@ class Watch:
 
     def _begin_write(self, decision: Decision, write: Write) -> None:
         takes = isinstance(write, Attach | Detach | Assign | Unassign)
-        if self._move is None and takes and decision.rule != "R13":
+        if self._move is None and takes and decision.rule not in ("R13", "R14"):
             self._begin_move(decision)
-        if isinstance(write, Attach):
-            self._shared.slots_changed = True
         # An ENI of an address of its own has no token: EC2 itself sees to it that there is no second one with it.
         is_allocation = isinstance(self.target, Allocation)
-        token = self._shared.token(str(self.target), self.memory.generation) if is_allocation else ""
+        token = self._shared.token(str(self.target), self.memory.token.generation) if is_allocation else ""
         making = Making(self.target, self.subnet(), self._tags(), token, self._shared.taken(self._settings))
         self._writer.begin(write, making)
 
@@ -617,6 +641,10 @@ class Watch:
             self._log.info(
                 "decision", now.sentence, state=now.state, rule=now.rule, reason=now.reason.name, attachment=attachment
             )
+            self._said_at = float("-inf")
+        if now.reason in LOUD and self.now - self._said_at >= SAID_AGAIN:
+            self._said_at = self.now
+            self._log.error(now.reason.name.lower().replace("_", "-"), now.sentence)
         move = self._move
         if move is None:
             return
@@ -625,6 +653,6 @@ class Watch:
             me = self._shared.me.instance_id
             self._log.info("failover", rule=move.rule, source=move.source, to=me, **move.durations())
             self._move = None
-        elif now.state in (State.STANDBY, State.REFUSED):
+        elif now.state in (State.STANDBY, State.REFUSED) and now.reason is not Reason.TAKEN:
             self._log.info("lost-race", "another node has the address now", rule=move.rule)
             self._move = None

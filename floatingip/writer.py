@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -33,6 +34,9 @@ from floatingip.writes import (
     Write,
 )
 
+SAID_AGAIN = 600.0
+"""Seconds after which what goes on failing is said again."""
+
 BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, BACKOFF_DENIED = 0.5, 15.0, 2.0, 60.0
 """Seconds to wait after EC2 failed: at first, at most in peace, at most while something is wrong, and after a
 denial."""
@@ -54,9 +58,13 @@ class Making:
 class Writer:
     """Writes for this instance, ``me``.
 
-    ``writing``: a write is under way; ``wrote_at`` is when the last one ended, ``accepted`` the last that EC2 accepted;
-    before ``retry_at`` none should be made; ``final`` is a refusal that waiting does not mend; ``full``: called when
-    there is no room on this instance.
+    ``writing``: a write is under way; ``wrote_at`` is when the last one ended, ``accepted`` that one if EC2 accepted
+    it; before ``retry_at`` none should be made; ``taken_at`` is when EC2 last refused a claim since something has the
+    address, and ``taken`` what it said; ``final`` is a refusal that waiting does not mend; ``full``: called when there
+    is no room on this instance.
+
+    Each kind of write has a back-off of its own, so that one that succeeds again and again does not hurry another one
+    that is refused again and again.
     """
 
     def __init__(
@@ -67,10 +75,13 @@ class Writer:
         self._post = post
         self._log = log
         self._full = full
-        self._backoff = Backoff(BACKOFF_FIRST)
+        self._backoffs: defaultdict[type[Write], Backoff] = defaultdict(lambda: Backoff(BACKOFF_FIRST))
+        self._refused: set[type[Write]] = set()
         self._complaint = ""
+        self._complained_at = float("-inf")
         self.writing = False
-        self.wrote_at = self.retry_at = float("-inf")
+        self.wrote_at = self.retry_at = self.taken_at = float("-inf")
+        self.taken = ""
         self.accepted: Write | None = None
         self.final: CloudError | None = None
 
@@ -125,7 +136,8 @@ class Writer:
         self.writing = False
         self.wrote_at = time.monotonic()
         self.accepted = write
-        self._backoff.reset()
+        self._backoffs.pop(type(write), None)
+        self._refused.discard(type(write))
         self._complaint = ""
         self.final = None
         self._log.info("write", "EC2 accepted", write=str(write), seconds=seconds)
@@ -133,42 +145,47 @@ class Writer:
     def _failed(self, write: Write, error: CloudError) -> None:
         self.writing = False
         now = self.wrote_at = time.monotonic()
+        backoff, is_again = self._backoffs[type(write)], type(write) in self._refused
+        self._refused.add(type(write))
+        if isinstance(error, LookAgain | AddressTaken) and isinstance(write, Create | Assign | AssignAny | Associate):
+            # The next look shows who has it: another observer, which is fine, or somebody else, which is refused; if
+            # nobody, it is taken by what this account cannot see.
+            self.taken_at, self.taken = now, str(error)
         match error:
             case TokenSpent():
                 # As good as created: when no look shows the interface for a while, the next token is used.
+                self.accepted, self.taken_at = write, float("-inf")
                 self._complain(write, error)
-            case LookAgain() if isinstance(write, Create):
-                # A lost race shows an ENI at the next look; if not, something that no ENI shows has the address.
-                self.retry_at = now + self._backoff.pause(BACKOFF_LAST)
-                self._complain(write, error)
-            case LookAgain():
+            case LookAgain() if not is_again and not isinstance(write, Create):
+                # A lost race, most likely: the next look shows it.
                 self._log.info("write", f"{error}; looking again", write=str(write))
-            case AddressTaken():
-                # The next look shows who has it: another observer, which is fine, or somebody else, which is refused.
-                self.retry_at = now + self._backoff.pause(BACKOFF_LAST)
+            case LookAgain() | AddressTaken():
+                self.retry_at = now + backoff.pause(BACKOFF_LAST)
                 self._complain(write, error)
             case Denied():
                 self.retry_at = now + BACKOFF_DENIED
-                self.denied(error)
+                self.final = error
+                if self._is_to_be_said(str(error)):
+                    self._log.error("denied", str(error), action=error.action)
             case NoFreeSlot():
                 self._full(now)
                 self._log.error("write", str(error), write=str(write))
             case CloudUnavailable():
-                self.retry_at = now + self._backoff.pause(BACKOFF_MOVING)
+                self.retry_at = now + backoff.pause(BACKOFF_MOVING)
                 self._complain(write, error)
             case _:
                 self.final = error
-                self.retry_at = now + self._backoff.pause(BACKOFF_LAST)
+                self.retry_at = now + backoff.pause(BACKOFF_LAST)
                 self._complain(write, error)
 
-    def denied(self, error: Denied) -> None:
-        """IAM said no: say it once, loudly."""
-        if str(self.final) != str(error):
-            self._log.error("denied", str(error), action=error.action)
-        self.final = error
-
     def _complain(self, write: Write, error: CloudError) -> None:
-        """Say what went wrong once, not with each retry."""
-        if str(error) != self._complaint:
+        if self._is_to_be_said(str(error)):
             self._log.error("write", f"{error}; looking again", write=str(write))
-        self._complaint = str(error)
+
+    def _is_to_be_said(self, complaint: str) -> bool:
+        """What goes wrong is said once, and now and then while it lasts, not with each retry."""
+        now = time.monotonic()
+        if complaint == self._complaint and now - self._complained_at < SAID_AGAIN:
+            return False
+        self._complaint, self._complained_at = complaint, now
+        return True

@@ -6,10 +6,13 @@ EC2's verbs stay EC2's.  Each is safe to make again: EC2 refuses what is no long
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from floatingip.model import Address, Eni
+
+FORGOTTEN_AFTER = 10.0
+"""Seconds after which an ENI that was created but is still not shown must have been deleted: Describes lag less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,39 @@ Write = (
     | KeepAfterTermination
     | CheckSource
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The client token by which an ENI is created, in which generation.
+
+    A generation is spent once EC2 has said that it made an ENI by it which no answer shows any more: it would say so
+    for ever.  Only EC2's yes counts, the first one: a refusal made nothing, and after a timeout the same token is safe
+    to use again, whatever became of the call.  ``accepted_at`` is when EC2 first said yes, ``shown_at`` when the last
+    answer was asked for that showed an ENI.
+    """
+
+    generation: int = 0
+    accepted_at: float | None = None
+    shown_at: float = float("-inf")
+
+    def accepted(self, write: Write | None, at: float) -> Token:
+        """After EC2 has accepted this write, if it was one."""
+        is_first = self.accepted_at is None and at > self.shown_at
+        return replace(self, accepted_at=at) if is_first and write == Create(self.generation) else self
+
+    def shown(self, asked_at: float) -> Token:
+        """After an answer that shows the ENI: should it be deleted, its own token is given its time first."""
+        return replace(self, accepted_at=None, shown_at=asked_at)
+
+    def creation(self, asked_at: float) -> Create:
+        """What creates the ENI that an answer to a question of that time does not show."""
+        spent = self.accepted_at is not None and asked_at - self.accepted_at > FORGOTTEN_AFTER
+        return Create(self.generation + 1 if spent else self.generation)
+
+    def used(self, creation: Create) -> Token:
+        """After this creation was begun."""
+        return self if creation.generation == self.generation else Token(creation.generation, shown_at=self.shown_at)
 
 
 def mended(eni: Eni, groups: tuple[str, ...]) -> Write | None:

@@ -214,13 +214,15 @@ def replay(transcript: str, observer: Observer | None = None) -> None:
 class Node:
     """A worker with its observer on the model EC2.
 
-    ``alive``: has power.  ``sound``: can carry the address.  ``pings``: sees whether the address answers.
+    ``alive``: has power.  ``sound``: can carry the address.  ``pings``: sees whether the address answers.  ``device``:
+    what EC2 attaches to it appears.
     """
 
     observer: Observer
     alive: bool = True
     sound: bool = True
     pings: bool = True
+    device: bool = True
     killed_before: type[Attach] | None = None
     decision: Decision = field(default_factory=lambda: Decision(State.START, Reason.EC2_SILENT, "R9", 0.0))
 
@@ -310,16 +312,27 @@ class Region:
             self._write(node, node.decision.write)
 
     def _plumbing(self, node: Node) -> PlumbingReport:
-        if self.holder != node.id:
+        if self.holder != node.id or not node.device:
             return PlumbingReport(PlumbingState.NO_LINK)
         return PlumbingReport(PlumbingState.SOUND if node.sound else PlumbingState.UNSOUND)
+
+    def node(self, instance_id: str) -> Node:
+        """The worker."""
+        return next(node for node in self.nodes if node.id == instance_id)
 
     def _node(self, instance_id: str) -> Node | None:
         return next((node for node in self.nodes if node.id == instance_id), None)
 
     def _carries(self, bound: Attachment) -> bool:
         node = self._node(bound.instance_id)
-        return self.attachment == bound and self.holder != "" and node is not None and node.alive and node.sound
+        return (
+            self.attachment == bound
+            and self.holder != ""
+            and node is not None
+            and node.alive
+            and node.sound
+            and node.device
+        )
 
     def _sees_up(self, node: Node) -> tuple[str, ...]:
         health = node.observer.view.health

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from floatingip import order, ration
-from floatingip.decide import FORGOTTEN_AFTER, REPEAT_AFTER, Decision, Reason, State
+from floatingip.decide import REPEAT_AFTER, Decision, Reason, State
 from floatingip.health import Health, HealthState
 from floatingip.model import (
     ALLOCATION_TAG,
@@ -24,6 +24,7 @@ from floatingip.model import (
     WordState,
 )
 from floatingip.writes import (
+    FORGOTTEN_AFTER,
     Associate,
     Attach,
     CheckSource,
@@ -705,12 +706,91 @@ def test_a_node_that_held_the_address_before_gives_the_device_time_to_appear_aga
     assert shown(decision) == "claiming ATTACHING_HERE R1"
 
 
-def test_a_device_that_never_appears_is_told_after_a_minute() -> None:
-    """Then the holder calls itself unsound, and is relieved."""
+# R14: EC2 says attached, but the device never comes.
+
+
+def test_an_eni_whose_device_never_comes_is_given_up_once_it_is_recorded() -> None:
+    """A slow device takes 20 s; meanwhile the node claims nothing, and then it calls itself unsound."""
+    replay(
+        """
+        0.0   ec2:a1@i-b/attaching link:none -> claiming ATTACHING_HERE R1
+        5.0   ec2:a1@i-b                     -> claiming ATTACHING_HERE R1   # from here on the device is late
+        26.0  ec2:a1@i-b                     -> claiming ATTACHING_HERE R1   # 21 s: a slow one may still come
+        27.2  ec2:a1@i-b                     -> holder NO_DEVICE R14 tag:R14@1764000027/a1
+        27.7  ec2:a1@i-b tag:R14@1764000027/a1 -> holder NO_DEVICE R14 detach:a1
+        28.2  ec2:a1@i-b/detaching           -> holder DETACHING_HERE R11
+        29.0  ec2:free                       -> claiming FREE R1 attach      # nobody else is there: again
+        """
+    )
+
+
+def test_who_gave_an_eni_up_leaves_it_to_those_that_are_there() -> None:
+    """For five seconds; it is not between its fence and its claim, so it may end."""
     observer = Observer()
     observer.see(0.0, "ec2:a1@i-b link:none")
-    assert observer.see(59.0, "ec2:a1@i-b").reason is Reason.ATTACHING_HERE
-    assert observer.see(61.0, "ec2:a1@i-b").reason is Reason.LINK_GONE
+    observer.see(22.0, "ec2:a1@i-b", records={})
+    decision = observer.see(22.5, "ec2:a1@i-b tag:R14@1764000022/a1 peer:i-c")
+    assert decision.write == Detach("a1")
+    assert not decision.obliged
+    assert shown(observer.see(23.0, "ec2:free peer:i-c")) == "claiming FREE_BUT_LATER R1"
+    assert shown(observer.see(27.9, "ec2:free peer:i-c")) == "claiming FREE_BUT_LATER R1"
+    assert shown(observer.see(28.1, "ec2:free peer:i-c")) == "claiming FREE R1 attach"
+
+
+def test_a_device_that_does_not_come_again_and_again_is_rationed() -> None:
+    """The node stays, and calls itself unsound, which others may relieve."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a2@i-b link:none", wall=WALL)
+    for now in (30.0, 59.0):
+        assert shown(observer.see(now, f"ec2:a2@i-b tag:R14@{WALL}/a1")) == "holder NO_DEVICE R14"
+    assert observer.see(60.5, f"ec2:a2@i-b tag:R14@{WALL}/a1").write is not None
+
+
+def test_a_device_that_is_gone_for_good_is_as_one_that_never_came() -> None:
+    """Pulled by hand, or a driver that crashed: at first the holder is only unsound."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-b link:sound")
+    observer.see(100.0, "link:none")
+    for now in (101.0, 121.0):
+        assert shown(observer.see(now, "ec2:a1@i-b")) == "holder LINK_GONE R10"
+    assert observer.see(122.5, "ec2:a1@i-b").rule == "R14"
+
+
+def test_a_node_that_lacks_the_device_leaves_the_eni_to_another_within_half_a_minute() -> None:
+    """Whoever was there last comes last."""
+    land = region("i-a", "i-b", "i-c")
+    land.until(lambda: land.holder == "i-a", 10)
+    land.run(10)
+    land.node("i-a").alive = False
+    land.node("i-c").device = False
+    land.until(lambda: land.holder == "i-c", 10)
+    land.until(lambda: land.holder == "i-b", 28)
+    land.run(600)
+    assert land.holder == "i-b"
+
+
+def test_a_device_that_came_late_once_is_there_at_the_second_try() -> None:
+    """A hot plug was lost, and there is no other node."""
+    land = region("i-a", "i-b")
+    land.until(lambda: land.holder == "i-a", 10)
+    land.run(10)
+    land.node("i-a").alive = False
+    land.node("i-b").device = False
+    land.until(lambda: land.holder == "i-b", 10)
+    land.until(lambda: land.holder == "", 28)
+    land.node("i-b").device = True
+    land.until(lambda: land.node("i-b").decision.reason is Reason.HELD_HERE, 5)
+
+
+def test_two_nodes_that_both_lack_the_device_do_not_pass_the_eni_on_for_ever() -> None:
+    """The ration holds it longer and longer."""
+    land = region("i-a", "i-b", "i-c")
+    land.until(lambda: land.holder == "i-a", 10)
+    land.run(10)
+    land.node("i-a").alive = False
+    land.node("i-b").device = land.node("i-c").device = False
+    land.run(3600)
+    assert len(land.attached) <= 9
 
 
 # R11: crashes between any two calls.
@@ -1177,8 +1257,18 @@ def test_a_creation_that_ec2_refused_does_not_count_as_forgotten() -> None:
     """Denied or throttled for a minute: observers that started at other times must go on with the same token."""
     observer = Observer()
     assert observer.see(0.0, "ec2:absent").write == Create(0)
-    observer.see(0.5, "ec2:absent", retry_at=60.0)
+    observer.see(0.5, "ec2:absent", retry_at=60.0, accepted=None)
     assert observer.see(60.1, "ec2:absent").write == Create(0)
+
+
+def test_a_creation_that_failed_in_between_does_not_give_a_spent_token_more_time() -> None:
+    """EC2 has said once that it made the ENI: the calls that it did not answer since change nothing about that."""
+    observer = Observer()
+    observer.see(0.0, "ec2:absent")
+    for now in (3.0, 6.0, 9.0):
+        observer.see(now, "ec2:absent")
+        observer.see(now + 0.1, accepted=None, retry_at=now + 2.0)
+    assert observer.see(FORGOTTEN_AFTER + 1.5, "ec2:absent").write == Create(1)
 
 
 # What the holder mends of its ENI, whoever or whatever changed it.

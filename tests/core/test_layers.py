@@ -15,6 +15,7 @@ CORE = {
     "model",
     "view",
     "writes",
+    "pace",
     "health",
     "ration",
     "order",

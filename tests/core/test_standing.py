@@ -10,7 +10,6 @@ import pytest
 
 from floatingip.model import Attachment, AttachmentStatus, Eni, Instance
 from floatingip.standing import (
-    FORGOTTEN_AFTER,
     LOOK_IN_PEACE,
     LOOK_SOON,
     REPEAT_AFTER,
@@ -21,6 +20,7 @@ from floatingip.standing import (
     keep,
 )
 from floatingip.writes import (
+    FORGOTTEN_AFTER,
     Attach,
     CheckSource,
     Create,
@@ -44,6 +44,7 @@ class Keeper:
 
     memory: StandingMemory = field(default_factory=StandingMemory)
     wrote_at: float = float("-inf")
+    accepted: Write | None = None
 
     def see(
         self,
@@ -61,10 +62,11 @@ class Keeper:
             standing=standing,
             instances=instances or {},
             wrote_at=self.wrote_at,
+            accepted=self.accepted,
         )
         self.memory, decided = keep(self.memory, replace(view, **known))  # type: ignore[arg-type]  # names its fields
         if decided.write is not None:
-            self.wrote_at = now
+            self.wrote_at, self.accepted = now, decided.write
         return decided
 
 
@@ -133,6 +135,14 @@ def test_one_that_was_deleted_meanwhile_is_created_by_the_next_generation_of_the
     assert keeper.see(FORGOTTEN_AFTER + 0.1).write == Create(1)
     assert keeper.see(2 * FORGOTTEN_AFTER).write == Create(1)
     assert keeper.see(2 * FORGOTTEN_AFTER + 0.3).write == Create(2)
+
+
+def test_a_creation_that_failed_burns_no_token() -> None:
+    """EC2 is down for an hour: whatever was tried meanwhile, nothing was made by the first token."""
+    keeper = Keeper()
+    for now in range(0, 3600, 60):
+        assert keeper.see(float(now)).write == Create(0)
+        keeper.accepted = None
 
 
 def test_one_that_was_shown_starts_the_wait_anew_when_it_is_deleted() -> None:

@@ -34,6 +34,7 @@ class Node:
         self.settings = Settings((ADDRESS, ELASTIC), carry=Carry.ADDRESS)
         self.shared = Shared(identity, NAME, ("sg-1",), Carry.ADDRESS, subnets=(self.subnet,))
         self.cloud = FakeCloud(self.ec2, ("sg-1",))
+        self.device: bool | None = True
         self.inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.log = io.StringIO()
         self.start()
@@ -50,7 +51,7 @@ class Node:
         standing = tuple(eni for eni in self.cloud.describe_enis(NAME) if eni.standing_for)
         instances = self.cloud.describe_instances(frozenset(eni.standing_for for eni in standing))
         self.upkeep.looked(asked_at, standing, instances, served)
-        self.upkeep.step(holds=holds)
+        self.upkeep.step(holds=holds, device=self.device)
         if self.upkeep.writer.writing:
             self.inbox.get(timeout=PATIENCE)()
 
