@@ -93,9 +93,16 @@ class Connection:
             self._socket.close()
             self._socket = None
 
-    def get(self, target: str, headers: Mapping[str, str] | None = None, *, method: str = "GET") -> Response:
-        """Ask once.  Raises NoAnswer for whatever goes wrong, and nothing else."""
-        deadline = time.monotonic() + self._seconds
+    def get(
+        self,
+        target: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        method: str = "GET",
+        seconds: float | None = None,
+    ) -> Response:
+        """Ask once; ``seconds`` are fewer than usual.  Raises NoAnswer for whatever goes wrong, and nothing else."""
+        deadline = time.monotonic() + (self._seconds if seconds is None else seconds)
         try:
             request = self._request(method, target, headers or {})
             if self._is_alive():
@@ -109,7 +116,7 @@ class Connection:
             raise
         except (OSError, ValueError) as error:
             self.close()
-            raise NoAnswer(self._cause(error)) from error
+            raise NoAnswer(_cause(error)) from error
         except BaseException:
             self.close()
             raise
@@ -163,19 +170,6 @@ class Connection:
         if not keeps:
             self.close()
         return Response(status, body)
-
-    def _cause(self, error: Exception) -> str:
-        match error:
-            case ssl.SSLCertVerificationError(verify_message=message):
-                return f"the certificate does not hold: {message}"
-            case TimeoutError():
-                return f"no answer within {self._seconds:g} s"
-            case ssl.SSLError(reason=reason):
-                return f"no TLS ({reason})"
-            case OSError(errno=int(number)):
-                return f"no connection ({os.strerror(number)})"
-            case _:
-                return "there is no such address or port"
 
 
 class _HungUp(NoAnswer):
@@ -284,6 +278,20 @@ class _Incoming:
         self._buffer += came
         self.began = self.began or bool(came)
         return bool(came)
+
+
+def _cause(error: Exception) -> str:
+    match error:
+        case ssl.SSLCertVerificationError(verify_message=message):
+            return f"the certificate does not hold: {message}"
+        case TimeoutError():
+            return "no answer in time"
+        case ssl.SSLError(reason=reason):
+            return f"no TLS ({reason})"
+        case OSError(errno=int(number)):
+            return f"no connection ({os.strerror(number)})"
+        case _:
+            return "there is no such address or port"
 
 
 def _left(deadline: float) -> float:

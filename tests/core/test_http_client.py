@@ -135,7 +135,7 @@ def test_the_seconds_are_for_the_whole_answer(drop: bytes) -> None:
 
     with stranger(speak) as server:
         began = time.monotonic()
-        with pytest.raises(NoAnswer, match=r"^no answer within 0.2 s$"):
+        with pytest.raises(NoAnswer, match=r"^no answer in time$"):
             asked(server, seconds=0.2)
         assert time.monotonic() - began < 5  # a bound that only a hanging client misses
 
