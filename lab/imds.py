@@ -13,6 +13,7 @@ target lifecycle state".
 import json
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -236,6 +237,11 @@ class _Server(ThreadingHTTPServer):
         self.socket.close()  # the one that it made for itself
         self.socket = sock
         self.imds = imds
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a caller that hung up: one that is not answered well soon does."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
