@@ -210,13 +210,19 @@ def _die(log: Log, failed: threading.ExceptHookArgs) -> None:
 
 
 def _identity(metadata: Metadata, log: Log) -> Identity:
-    deadline = time.monotonic() + IMDS_DEADLINE
+    deadline, told = time.monotonic() + IMDS_DEADLINE, set[str]()
     while True:
         try:
-            return metadata.identity()
+            me = metadata.identity()
         except MetadataError as error:
             if time.monotonic() > deadline:
                 raise
-            # PLE1205 takes telemetry.Log for logging's: here the second argument is the message.
-            log.warning("imds", f"{error}; trying again", retry_in=IMDS_RETRY)
+            if str(error) not in told:
+                # PLE1205 takes telemetry.Log for logging's: here the second argument is the message.
+                log.warning("imds", str(error), retry_in=IMDS_RETRY)
+            told.add(str(error))
             time.sleep(IMDS_RETRY)
+        else:
+            if told:
+                log.info("imds", "IMDS answers again")
+            return me

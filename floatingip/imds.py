@@ -1,37 +1,41 @@
 """
 Who this node is, and whether its end is announced, by the instance metadata service (IMDSv2 only).
 
-IMDS shows interfaces later than EC2 does, and fails now and then: nobody takes one of its errors for an answer.  What
-is needed once is retried here; what is asked again and again (notices, an interface's addresses) is tried once.
+IMDS shows interfaces later than EC2 does, fails now and then, and may be something else that answers in its place.  So
+only what looks like the value that was asked for is an answer; all else is a MetadataError, and says nothing about this
+node, least of all that it lacks an address.  No message quotes what came, since it may be a token or a credential.
+
+What is needed once is retried here; what is asked again and again (notices, an interface's addresses) is tried once.
+Each question has its own seconds, and waits for nobody else's.
 """
 
 from __future__ import annotations
 
-import json
-import threading
+import re
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from ipaddress import IPv4Address, IPv6Address, ip_network
-from typing import Any, TypeVar
-
-import requests
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TypeVar
 
 from floatingip.errors import MetadataError
+from floatingip.http_client import Connection, NoAnswer, Response, read_json
 from floatingip.model import Address, Identity, Interface, Notice
 
-A = TypeVar("A")
-
-BASE_URL = "http://169.254.169.254"
+ADDRESS = IPv4Address("169.254.169.254")
+PORT = 80
 
 TOKEN_SECONDS = 21600
 """The longest life that IMDS gives a token; one that ended earlier is renewed on the 401 that says so."""
 
 TIMEOUT = 1.0
-"""Seconds for one request, to connect and to answer: IMDS is on the same host and takes milliseconds."""
+"""Seconds for one try to get a value, with a new token if need be: IMDS is on the same host and takes milliseconds."""
+
+POLL_TIMEOUT = 0.5
+"""The same for what is asked again soon anyway."""
 
 DEADLINE = 5.0
-"""Seconds after which nothing is retried any more."""
+"""Seconds for a whole question, whatever hangs or is retried in it."""
 
 BACKOFF = 0.1
 """Seconds before the first retry; each further one waits twice as long."""
@@ -39,18 +43,29 @@ BACKOFF = 0.1
 MAINTENANCE_AHEAD = 3600.0
 """Seconds before a scheduled maintenance from which on it is a notice: it may be known for two weeks."""
 
-_NOT_FOUND = 404
-_UNAUTHORIZED = 401
-_FORBIDDEN = 403
-_FAILING = 500
+REMEDY = (
+    "is the instance's metadata endpoint enabled, 169.254.169.254 not blocked on the node, and, for a pod without the "
+    "host's network, the hop limit 2?"
+)
+
+A = TypeVar("A", IPv4Address, IPv6Address)
+
+_INTERFACES = "network/interfaces/macs"
+_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
+_REGION = re.compile(r"[a-z]+(?:-[a-z]+)+-\d+")
+_ZONE = re.compile(r"[a-z]+(?:-[a-z0-9]+)+")
+_STATE = re.compile(r"[A-Z][A-Za-z]*(?::[A-Z][A-Za-z]*)?")
+_TOKEN = re.compile(rb"[A-Za-z0-9+/=._~-]{1,2048}")
+_WORDS = re.compile(r"[!-~](?:[ -~]{0,98}[!-~])?")
 
 
 class Imds:
-    """`ports.Metadata` by HTTP; keeps its connection and its token."""
+    """`ports.Metadata` by HTTP, for any thread; keeps its connections and its token."""
 
     def __init__(
         self,
-        base_url: str = BASE_URL,
+        address: Address = ADDRESS,
+        port: int = PORT,
         *,
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.monotonic,
@@ -59,54 +74,77 @@ class Imds:
         """`sleep`, `now` (monotonic seconds) and `wall` (seconds since 1970) are parameters so that tests need not
         wait.
         """
-        self._base = f"{base_url.rstrip('/')}/latest"
+        self._address = address
+        self._port = port
         self._sleep = sleep
         self._now = now
         self._wall = wall
         self._token: str | None = None
-        self._lock = threading.RLock()  # the token and the connection are shared by all threads
-        self._session = requests.Session()
-        self._session.trust_env = False  # a proxy would answer with its own metadata, or not at all
+        # Each question takes one out: a lock would have everybody wait for a question that hangs.
+        self._idle: list[Connection] = []
 
     def close(self) -> None:
-        """Close the connection; it opens again by itself."""
-        self._session.close()
+        """Close the connections; they open again by themselves."""
+        while self._idle:
+            self._idle.pop().close()
 
     def identity(self) -> Identity:
         """Who this node is; see `ports.Metadata`."""
-        mac = self._need("mac").lower()
-        interface = f"network/interfaces/macs/{mac}"
+        deadline = self._now() + DEADLINE
+        mac = self._word("mac", _MAC, deadline).lower()
+        interface = f"{_INTERFACES}/{mac}"
+        region = self._word("placement/region", _REGION, deadline)
+        zone = self._word("placement/availability-zone", _ZONE, deadline)
+        if not zone.startswith(region):
+            raise MetadataError(f"IMDS names the zone {zone} and the region {region}: one of them is wrong")
         return Identity(
-            instance_id=self._need("instance-id"),
-            region=self._need("placement/region"),
-            zone=self._need("placement/availability-zone"),
-            vpc_id=self._need(f"{interface}/vpc-id"),
-            subnet_id=self._need(f"{interface}/subnet-id"),
+            instance_id=self._word("instance-id", _id("i"), deadline),
+            region=region,
+            zone=zone,
+            vpc_id=self._word(f"{interface}/vpc-id", _id("vpc"), deadline),
+            subnet_id=self._word(f"{interface}/subnet-id", _id("subnet"), deadline),
             mac=mac,
-            address=_parse(IPv4Address, self._need(f"{interface}/local-ipv4s"))[0],  # the primary one comes first
-            security_groups=tuple(self._need(f"{interface}/security-group-ids").split()),
+            address=self._primary_address(f"{interface}/local-ipv4s", deadline),
+            security_groups=self._security_groups(f"{interface}/security-group-ids", deadline),
         )
 
     def interface_with(self, address: Address) -> Interface | None:
         """The interface that has `address`; see `ports.Metadata`."""
+        deadline = self._now() + DEADLINE
         kind = "local-ipv4s" if address.version == 4 else "ipv6s"
-        for line in self._need("network/interfaces/macs/").split():
-            mac = line.rstrip("/").lower()
+        problem: MetadataError | None = None
+        path = f"{_INTERFACES}/"
+        for mac in _macs(path, self._need(path, deadline)):
+            path = f"{_INTERFACES}/{mac}/{kind}"
             # An interface without addresses of this kind, or one that has just gone, is a 404.
-            addresses = self._get(f"network/interfaces/macs/{mac}/{kind}") or ""
-            if address in _parse(type(address), addresses):
-                block = "subnet-ipv4-cidr-block" if address.version == 4 else "subnet-ipv6-cidr-blocks"
-                return Interface(mac, ip_network(self._need(f"network/interfaces/macs/{mac}/{block}").split()[0]))
+            if (text := self._get(path, deadline)) is None:
+                continue
+            try:
+                found = address in _addresses(path, text)
+            except MetadataError as error:  # it may be on one of the others
+                problem = error
+                continue
+            if found:
+                return Interface(mac, self._block(mac, address, deadline))
+        if problem is not None:
+            raise problem
         return None
 
     def addresses_of(self, mac: str) -> frozenset[Address] | None:
         """All addresses of the interface with this MAC; None when there is none.  See `ports.Metadata`."""
-        interface = f"network/interfaces/macs/{mac.lower()}"
-        ipv4, ipv6 = self._once(f"{interface}/local-ipv4s"), self._once(f"{interface}/ipv6s")
-        # An interface without any address does not exist; one of a single family has no list of the other.
-        if ipv4 is None and ipv6 is None:
-            return None
-        return frozenset([*_parse(IPv4Address, ipv4 or ""), *_parse(IPv6Address, ipv6 or "")])
+        found: list[Address] = []
+        for kind in ("local-ipv4s", "ipv6s"):
+            path = f"{_INTERFACES}/{mac.lower()}/{kind}"
+            # One of a single family has no list of the other.
+            if (text := self._once(path)) is not None:
+                found += _addresses(path, text)
+        if found:
+            return frozenset(found)
+        # Only the list of all can tell that one is gone: this node has one at least, or it is no such list.
+        path = f"{_INTERFACES}/"
+        if mac.lower() in _macs(path, self._once(path) or ""):
+            raise MetadataError(f"IMDS shows the interface {mac.lower()} and no address of it")
+        return None
 
     def notice(self) -> Notice | None:
         """The first announcement of this node's end, the most urgent kind first; see `ports.Metadata`.
@@ -116,133 +154,208 @@ class Imds:
         Formats: EC2 user guide, "Spot Instance interruption notices", "EC2 instance rebalance recommendations" and
         "View scheduled events"; EC2 Auto Scaling user guide, "Retrieve the target lifecycle state".
         """
-        unreadable = ""
+        problem: MetadataError | None = None
         for kind, path, read in (
             ("spot", "spot/instance-action", _interruption),
             ("asg", "autoscaling/target-lifecycle-state", _lifecycle),
             ("maintenance", "events/maintenance/scheduled", self._maintenance),
             ("rebalance", "events/recommendations/rebalance", _rebalance),
         ):
-            if (text := self._once(path)) is None:
-                continue
             try:
-                detail = read(text)
-            except (ValueError, TypeError, KeyError):
-                unreadable = unreadable or f"IMDS shows a {path} that cannot be read: {text[:200]!r}"
-                continue
-            if detail:
-                return Notice(kind, detail)
-        if unreadable:
-            raise MetadataError(unreadable)
+                text = self._once(path)
+                detail = read(text) if text is not None else ""
+            except MetadataError as error:
+                problem = problem or error
+            except (ValueError, TypeError, LookupError, ArithmeticError):
+                problem = problem or _unreadable(path)
+            else:
+                if detail:
+                    return Notice(kind, detail)
+        if problem is not None:
+            raise problem
         return None
 
     def _maintenance(self, text: str) -> str:
-        """What the first event says that is due within the hour, or nothing."""
-        for event in json.loads(text):
-            # Events that are over are listed for some time, as completed or canceled.
-            if _text(event, "State") == "active":
-                starts = _text(event, "NotBefore")
-                if parsedate_to_datetime(starts).timestamp() - self._wall() <= MAINTENANCE_AHEAD:
-                    return f"{_text(event, 'Code')} at {starts}"
+        """What the first event says that is due within the hour, or nothing.
+
+        Raises ValueError when there is none such, and one cannot be read.
+        """
+        if not isinstance(events := read_json(text.encode(), depth=4), list):
+            raise TypeError("no list")
+        unreadable = False
+        for event in events:
+            try:
+                # Events that are over are listed for some time, as completed or canceled.
+                if _field(event, "State") == "active":
+                    starts = _field(event, "NotBefore")
+                    if parsedate_to_datetime(starts).timestamp() - self._wall() <= MAINTENANCE_AHEAD:
+                        return f"{_field(event, 'Code')} at {starts}"
+            except (ValueError, TypeError, LookupError, ArithmeticError):
+                unreadable = True
+        if unreadable:
+            raise ValueError("an event that cannot be read")
         return ""
 
-    def _once(self, path: str) -> str | None:
-        """A value of meta-data, None for a 404, by one try.  Raises MetadataError."""
-        try:
-            return self._try(path)
-        except (requests.RequestException, _Failing) as error:
-            raise MetadataError(f"IMDS gave no {path}: {_line(error)}") from error
+    def _primary_address(self, path: str, deadline: float) -> IPv4Address:
+        if (text := self._get(path, deadline)) is None:
+            raise MetadataError(f"IMDS has no {path}", "the node's primary interface needs an IPv4 address")
+        return _parse(path, text, IPv4Address)[0]  # the primary one comes first
 
-    def _need(self, path: str) -> str:
-        text = (self._get(path) or "").strip()
-        if not text:
+    def _security_groups(self, path: str, deadline: float) -> tuple[str, ...]:
+        return _all(path, _id("sg"), self._need(path, deadline).split())
+
+    def _block(self, mac: str, address: Address, deadline: float) -> IPv4Network | IPv6Network:
+        """The subnet's block that has the address; of IPv6 there may be several."""
+        kind = "subnet-ipv4-cidr-block" if address.version == 4 else "subnet-ipv6-cidr-blocks"
+        path = f"{_INTERFACES}/{mac}/{kind}"
+        network = IPv4Network if address.version == 4 else IPv6Network
+        try:
+            blocks = [network(word) for word in self._need(path, deadline).split()]
+        except ValueError as error:
+            raise _unreadable(path) from error
+        for block in blocks:
+            if address in block:
+                return block
+        raise MetadataError(f"IMDS shows {address} on an interface whose {kind} lacks it")
+
+    def _word(self, path: str, pattern: re.Pattern[str], deadline: float) -> str:
+        """The one word that the value is.  Raises MetadataError."""
+        words = _all(path, pattern, self._need(path, deadline).split())
+        if len(words) > 1:
+            raise _unreadable(path)
+        return words[0]
+
+    def _need(self, path: str, deadline: float) -> str:
+        if (text := self._get(path, deadline)) is None:
             raise MetadataError(f"IMDS has no {path}")
         return text
 
-    def _get(self, path: str) -> str | None:
+    def _get(self, path: str, deadline: float) -> str | None:
         """A value of meta-data, None for a 404.  Raises MetadataError, after retries unless these are useless."""
-        deadline, pause = self._now() + DEADLINE, BACKOFF
+        pause = BACKOFF
         while True:
             try:
-                return self._try(path)
-            except (requests.RequestException, _Failing) as error:
+                return self._try(path, min(deadline, self._now() + TIMEOUT))
+            except _Failing:
                 if self._now() + pause >= deadline:
-                    raise MetadataError(f"IMDS gave no {path} within {DEADLINE:g} s: {_line(error)}") from error
+                    raise
             self._sleep(pause)
             pause *= 2
 
-    def _try(self, path: str) -> str | None:
-        with self._lock:
-            is_new = self._token is None
-            if self._token is None:
-                self._token = self._new_token()
-            answer = self._request("GET", f"meta-data/{path}", {"X-aws-ec2-metadata-token": self._token})
-            if answer.status_code == _UNAUTHORIZED:
-                self._token = None
-                if is_new:
-                    raise _Failing("the token was refused")
-                return self._try(path)
-        if answer.status_code == _NOT_FOUND:
+    def _once(self, path: str) -> str | None:
+        """A value of meta-data, None for a 404, by one try.  Raises MetadataError."""
+        return self._try(path, self._now() + POLL_TIMEOUT)
+
+    def _try(self, path: str, deadline: float) -> str | None:
+        token = self._token
+        answer = self._value(path, token, deadline) if token is not None else None
+        if answer is None or answer.status == 401:
+            token = self._new_token(deadline)
+            answer = self._value(path, token, deadline)
+            if answer.status == 401:
+                raise _Failing("IMDS refuses the token that it gave")
+            self._token = token  # only now: one that was never taken is none
+        if answer.status == 404:
             return None
-        return answer.text
+        if answer.status != 200:
+            raise MetadataError(f"IMDS answers {answer.status} to GET {path}")
+        try:
+            return answer.body.decode("ascii")
+        except UnicodeDecodeError as error:
+            raise _unreadable(path) from error
 
-    def _new_token(self) -> str:
+    def _value(self, path: str, token: str, deadline: float) -> Response:
+        return self._ask("GET", f"meta-data/{path}", {"X-aws-ec2-metadata-token": token}, deadline)
+
+    def _new_token(self, deadline: float) -> str:
         lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)}
-        answer = self._request("PUT", "api/token", lifetime)
-        if answer.status_code != requests.codes.ok:
-            raise MetadataError(f"IMDS answered {answer.status_code} to PUT api/token", "is this IMDSv2?")
-        return answer.text
+        answer = self._ask("PUT", "api/token", lifetime, deadline)
+        if answer.status != 200:
+            raise MetadataError(f"IMDS answers {answer.status} to PUT api/token", "is this IMDSv2?")
+        if not _TOKEN.fullmatch(answer.body):
+            raise _Failing("IMDS gives a token that is none")
+        return answer.body.decode("ascii")
 
-    def _request(self, method: str, path: str, headers: dict[str, str]) -> requests.Response:
-        url = f"{self._base}/{path}"
-        answer = self._session.request(method, url, headers=headers, timeout=TIMEOUT, allow_redirects=False)
-        status = answer.status_code
-        if status == _FORBIDDEN:
-            raise MetadataError(f"IMDS answered 403 to {method} {path}", "enable the instance's metadata endpoint")
-        if status >= _FAILING or status == requests.codes.too_many_requests:
-            raise _Failing(f"{status} to {method} {path}")
-        if status not in (requests.codes.ok, _UNAUTHORIZED, _NOT_FOUND):
-            raise MetadataError(f"IMDS answered {status} to {method} {path}")
+    def _ask(self, method: str, path: str, headers: dict[str, str], deadline: float) -> Response:
+        if (left := deadline - self._now()) <= 0:
+            raise _Failing("IMDS does not answer: no answer in time", REMEDY)
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = Connection(self._address, self._port, seconds=TIMEOUT)
+        try:
+            answer = connection.get(f"/latest/{path}", headers, method=method, seconds=left)
+        except NoAnswer as error:
+            raise _Failing(f"IMDS does not answer: {error}", REMEDY) from error
+        finally:
+            self._idle.append(connection)
+        if answer.status == 403:
+            raise MetadataError("IMDS answers 403", "enable the instance's metadata endpoint")
+        if answer.status >= 500 or answer.status == 429:
+            raise _Failing(f"IMDS answers {answer.status}")
         return answer
 
 
-class _Failing(Exception):
-    """An answer that may be another one when asked again."""
+class _Failing(MetadataError):
+    """What may be answered when it is asked again."""
+
+
+def _unreadable(path: str) -> MetadataError:
+    return MetadataError(f"IMDS shows a {path} that cannot be read")
 
 
 def _interruption(text: str) -> str:
     """Whatever the action, be it terminate, stop or hibernate."""
-    notice = json.loads(text)
-    return f"{_text(notice, 'action')} at {_text(notice, 'time')}"
+    notice = read_json(text.encode(), depth=4)
+    return f"{_field(notice, 'action')} at {_field(notice, 'time')}"
 
 
 def _lifecycle(text: str) -> str:
-    """Every other state is no end: InService, Standby, those of a warm pool."""
-    return text.strip() if text.strip() == "Terminated" else ""
+    """Every other state is no end: InService, Standby, those of a warm pool, or one that is new."""
+    if not _STATE.fullmatch(state := text.strip()):
+        raise ValueError("no state")
+    return state if state == "Terminated" else ""
 
 
 def _rebalance(text: str) -> str:
-    return f"recommended at {_text(json.loads(text), 'noticeTime')}"
+    return f"recommended at {_field(read_json(text.encode(), depth=4), 'noticeTime')}"
 
 
-def _text(value: Any, key: str) -> str:
-    """A field of a JSON object.  Raises KeyError or TypeError when it is not there, or no text."""
-    if not isinstance(text := value[key], str):
+def _field(document: object, key: str) -> str:
+    """A short text in a JSON object.  Raises KeyError, TypeError or ValueError when there is none."""
+    if not isinstance(document, dict) or not isinstance(text := document[key], str):
         raise TypeError(key)
+    if not _WORDS.fullmatch(text):
+        raise ValueError(key)
     return text
 
 
-def _parse(kind: Callable[[str], A], text: str) -> list[A]:
+def _id(kind: str) -> re.Pattern[str]:
+    return re.compile(rf"{kind}-[0-9a-f]{{1,32}}")
+
+
+def _macs(path: str, text: str) -> tuple[str, ...]:
+    """The MACs in a listing, in which each ends with a slash.  Raises MetadataError."""
+    return _all(path, _MAC, [word.removesuffix("/") for word in text.lower().split()])
+
+
+def _all(path: str, pattern: re.Pattern[str], words: list[str]) -> tuple[str, ...]:
+    """These words, of which there must be one at least.  Raises MetadataError."""
+    if not words or not all(map(pattern.fullmatch, words)):
+        raise _unreadable(path)
+    return tuple(words)
+
+
+def _addresses(path: str, text: str) -> list[Address]:
+    """The addresses in a list of one family, never none.  Raises MetadataError."""
+    return [*_parse(path, text, IPv6Address)] if path.endswith("/ipv6s") else [*_parse(path, text, IPv4Address)]
+
+
+def _parse(path: str, text: str, kind: Callable[[str], A]) -> list[A]:
     try:
-        return [kind(word) for word in text.split()]
+        found = [kind(word) for word in text.split()]
     except ValueError as error:
-        raise MetadataError(f"IMDS shows an address that is none: {error}") from error
-
-
-def _line(error: Exception) -> str:
-    """What happened, without the object dump that requests makes of it."""
-    if isinstance(error, requests.Timeout):
-        return f"no answer within {TIMEOUT:g} s"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection"
-    return str(error).splitlines()[0]
+        raise _unreadable(path) from error
+    if not found or any(address.is_unspecified or address.is_loopback or address.is_multicast for address in found):
+        raise _unreadable(path)
+    return found

@@ -5,28 +5,33 @@ A drain and a node group's upgrade evict: the API server writes the condition `D
 before it deletes the pod, so it is there when SIGTERM comes.  Plain deletion writes no condition.  (Kubernetes
 documentation, "Pod disruption conditions"; on by default since 1.26.)
 
-On plain `http.client`: EKS has clusters whose CA certificate lacks the key identifiers of RFC 5280, which Python from
-3.13 on demands by default (kubernetes-client/python#2394), and requests has no setting for that.
+EKS has clusters whose CA certificate lacks the key identifiers of RFC 5280, which Python from 3.13 on demands
+by default (kubernetes-client/python#2394).
 """
 
 from __future__ import annotations
 
-import http.client
-import json
 import ssl
 from collections.abc import Mapping
 from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
+from floatingip.http_client import Connection, NoAnswer, Response, read_json
 from floatingip.model import Eviction, EvictionState
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes mounts the pod's token and the CA of the API server."""
 
-TIMEOUT = 0.5
-"""Seconds for the connection, and again for the answer: the pod's grace period is running."""
+TIMEOUT = 1.0
+"""Seconds for all of it, from the connection to the last byte: the pod's grace period is running."""
+
+MOST_BYTES = 2**21
+"""Bytes of a pod's document: etcd takes no more than 1.5 MiB."""
+
+DEEPEST = 100
+"""Levels of a pod's document; its managed fields have a dozen."""
 
 
 class OwnPod:
@@ -46,53 +51,71 @@ class OwnPod:
                 self._environment[key]
                 for key in ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "POD_NAMESPACE", "POD_NAME")
             )
-            status, body = self._get(host, int(port), f"/api/v1/namespaces/{namespace}/pods/{name}")
+            path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(name, safe='')}"
+            answer = self._get(host, int(port), path)
         except KeyError as error:
             return Eviction(EvictionState.UNKNOWN, f"{error.args[0]} is not set")
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except (OSError, ValueError) as error:
             return Eviction(EvictionState.UNKNOWN, _reason(error))
-        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            return Eviction(EvictionState.UNKNOWN, f"{status} for {namespace}/{name}: the role must allow to get pods")
-        if status != HTTPStatus.OK:
-            return Eviction(EvictionState.UNKNOWN, f"{status} for {namespace}/{name}")
+        if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return Eviction(
+                EvictionState.UNKNOWN, f"{answer.status} for {namespace}/{name}: the role must allow to get pods"
+            )
+        if answer.status != HTTPStatus.OK:
+            return Eviction(EvictionState.UNKNOWN, f"{answer.status} for {namespace}/{name}")
         try:
-            return _read(json.loads(body))
-        except (ValueError, TypeError, LookupError, AttributeError):
+            return _read(read_json(answer.body, depth=DEEPEST), name)
+        except (ValueError, TypeError, LookupError):
             return Eviction(EvictionState.UNKNOWN, f"what came for {namespace}/{name} is no pod")
 
-    def _get(self, host: str, port: int, path: str) -> tuple[int, bytes]:
+    def _get(self, host: str, port: int, path: str) -> Response:
         # Both are read each time: Kubernetes renews them, the token after most of an hour.
         token = (self._directory / "token").read_text(encoding="ascii").strip()
         trust = ssl.create_default_context(cafile=str(self._directory / "ca.crt"))
         trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        with closing(http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=trust)) as connection:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {token}", "Accept": "application/json"})
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+        with closing(Connection(host, port, seconds=TIMEOUT, tls=trust, most_bytes=MOST_BYTES)) as connection:
+            return connection.get(path, {"Authorization": f"Bearer {token}", "Accept": "application/json"})
 
 
-def _read(pod: Any) -> Eviction:
-    for condition in pod["status"].get("conditions", []):
+def _read(pod: object, name: str) -> Eviction:
+    """What the document says.  Raises ValueError, TypeError or LookupError when it is not that of this pod."""
+    pod = _object(pod)
+    if (pod["kind"], _object(pod["metadata"])["name"]) != ("Pod", name):
+        raise ValueError("something else")
+    conditions = _object(pod["status"]).get("conditions", [])
+    if not isinstance(conditions, list):
+        raise TypeError("conditions")
+    for condition in map(_object, conditions):
         if (condition.get("type"), condition.get("status")) == ("DisruptionTarget", "True"):
-            reason = condition.get("reason")
+            reason, message = condition["reason"], condition.get("message", condition["reason"])
+            if not isinstance(reason, str) or not isinstance(message, str):
+                raise TypeError("reason")
             if reason == "EvictionByEvictionAPI":
-                return Eviction(EvictionState.EVICTED, condition.get("message", reason))
+                return Eviction(EvictionState.EVICTED, message)
             return Eviction(EvictionState.NOT_EVICTED, f"ended by {reason}")
     return Eviction(EvictionState.NOT_EVICTED)
+
+
+def _object(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError("no object")
+    return value
 
 
 def _reason(error: Exception) -> str:
     """What happened, in our own words where the library's may quote the token."""
     match error:
+        case NoAnswer():
+            return f"nothing from the API server: {error}"
         case FileNotFoundError(filename=str(name)):
             return f"there is no {name}"
         case FileNotFoundError():
             return "there is no CA certificate"
-        case ssl.SSLCertVerificationError(verify_message=message):
-            return f"the API server's certificate does not hold: {message}"
-        case TimeoutError():
-            return f"the API server gave no answer within {TIMEOUT:g} s"
-        case ConnectionError():
-            return "no connection to the API server"
+        case UnicodeDecodeError():
+            return "the service account's token is none"
+        case ssl.SSLError():
+            return "the service account's CA certificate is none"
+        case OSError():
+            return f"the service account cannot be read ({error.strerror})"
         case _:
-            return f"the API server could not be asked ({type(error).__name__})"
+            return "KUBERNETES_SERVICE_PORT is no number"

@@ -185,7 +185,12 @@ class Agent:
         )
         self._host = HostKeeper(edges.host, self._post_report)
         self._imds = MetadataLoop(
-            edges.metadata, self._macs_at_risk, self._post_addresses, self._post_notice, self._imds_failed
+            edges.metadata,
+            self._macs_at_risk,
+            self._post_addresses,
+            self._post_notice,
+            self._imds_failed,
+            self._imds_recovered,
         )
 
     # The two commands.
@@ -472,7 +477,7 @@ class Agent:
             try:
                 interface = self._edges.metadata.interface_with(target)
             except MetadataError as error:
-                self._log.warning("imds", str(error))
+                self._imds.complain(error)
                 break
             if interface is not None:
                 found[target] = interface
@@ -572,6 +577,9 @@ class Agent:
 
     def _imds_failed(self, error: MetadataError) -> None:
         self._log.warning("imds", str(error))
+
+    def _imds_recovered(self) -> None:
+        self._log.info("imds", "IMDS answers again")
 
     # Before the failure.
 

@@ -226,6 +226,7 @@ class Watch:
         self._probed_address: Address | None = None
         self._health_since = self.now
         self._word_of = ""
+        self._came_at = float("-inf")
         self._shown_by_imds: bool | None = None
         self._lacked_by_imds = 0
         self._lost_by_imds_at: float | None = None
@@ -455,7 +456,7 @@ class Watch:
     def found_addresses(self, mac: str, addresses: frozenset[Address], asked_at: float) -> bool:
         """IMDS says what the interface with this MAC has; return whether that is news."""
         address, before = self.address(), (self._shown_by_imds, self._lost_by_imds_at)
-        if address is None or mac != self.mac_at_risk():
+        if address is None or mac != self.mac_at_risk() or asked_at < self._came_at:
             return False
         if address in addresses:
             self._shown_by_imds, self._lacked_by_imds, self._lost_by_imds_at = True, 0, None
@@ -469,7 +470,8 @@ class Watch:
     def reconciled(self, report: PlumbingReport) -> None:
         """The kernel was looked after."""
         if report.carries and not self.is_here():
-            # It came anew: IMDS shows it later.
+            # It came anew: IMDS shows it later, and what was asked before is about the last time.
+            self._came_at = time.monotonic()
             self._shown_by_imds, self._lacked_by_imds, self._lost_by_imds_at = None, 0, None
         problem_before = self.report.problem if self.report is not None else ""
         self.report = report

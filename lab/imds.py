@@ -13,10 +13,12 @@ target lifecycle state".
 import json
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from enum import StrEnum
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
@@ -32,8 +34,32 @@ REBALANCE = "events/recommendations/rebalance"
 LIFECYCLE = "autoscaling/target-lifecycle-state"
 MAINTENANCE = "events/maintenance/scheduled"
 
+DRIP_EVERY = 0.1
+"""Seconds between two bytes of an answer that drips."""
+
 IN_SERVICE, TERMINATED = "InService", "Terminated"
 """What LIFECYCLE says in peace, if the instance is of an Auto Scaling group, and from when its end is decided."""
+
+
+class Trouble(StrEnum):
+    """How the service answers badly, to every request."""
+
+    DOWN = "down"
+    """Connections are closed without an answer."""
+    HANGS = "hangs"
+    """Nothing comes."""
+    DRIPS = "drips"
+    """A byte now and then, and no end."""
+    NO_TOKEN = "no-token"
+    """What it gives for a token is none, and it takes no other one."""
+    HTML = "html"
+    """200, with a page that somebody else has put there."""
+    FAILS = "fails"
+    """503."""
+    EMPTY = "empty"
+    """200, with nothing."""
+    NOT_FOUND = "not-found"
+    """404, as if all of it were gone."""
 
 
 class Cloud(Protocol):
@@ -52,7 +78,7 @@ class Imds:
 
     sock: a listening socket, which stays its owner's to close.
     lag: seconds that a change of interfaces takes until it shows; can be changed at any time.
-    down: while true, connections are closed without an answer.
+    trouble: how it answers instead of well, if it does; can be changed at any time.
     notices: path below meta-data (SPOT, REBALANCE, LIFECYCLE, MAINTENANCE) to body, as those who make one below give
     it.  What is not in it answers 404; but MAINTENANCE an empty list (aws-node-termination-handler takes 404 as the
     normal answer of SPOT and REBALANCE, and as a failure there).
@@ -61,7 +87,7 @@ class Imds:
     def __init__(self, sock: socket.socket, instance: Instance, cloud: Cloud, lag: float = 0.0) -> None:
         self.instance = instance
         self.lag = lag
-        self.down = False
+        self.trouble: Trouble | None = None
         self.notices: dict[str, str] = {}
         self._cloud = cloud
         self._tokens: dict[str, float] = {}
@@ -93,7 +119,8 @@ class Imds:
 
     def is_valid(self, token: str | None) -> bool:
         """Whether a request with this token may be answered."""
-        return token is not None and self._tokens.get(token, 0.0) > time.monotonic()
+        good = self.trouble is not Trouble.NO_TOKEN
+        return good and token is not None and self._tokens.get(token, 0.0) > time.monotonic()
 
     def get(self, path: str) -> str | None:
         """The body at this path below /latest, None where there is nothing."""
@@ -211,6 +238,11 @@ class _Server(ThreadingHTTPServer):
         self.socket = sock
         self.imds = imds
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a caller that hung up: one that is not answered well soon does."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -219,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_PUT(self) -> None:
-        if self._is_down():
+        if self._is_troubled():
             return
         ttl = self.headers.get("X-aws-ec2-metadata-token-ttl-seconds", "")
         if self.path != "/latest/api/token":
@@ -231,7 +263,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, token, {"X-aws-ec2-metadata-token-ttl-seconds": ttl})
 
     def do_GET(self) -> None:
-        if self._is_down():
+        if self._is_troubled():
             return
         if not self.server.imds.is_valid(self.headers.get("X-aws-ec2-metadata-token")):
             self._answer(HTTPStatus.UNAUTHORIZED)
@@ -240,12 +272,32 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(HTTPStatus.OK, body)
 
-    def _is_down(self) -> bool:
-        if self.server.imds.down:
+    def _is_troubled(self) -> bool:
+        """Whether it answers badly, which it has done then."""
+        trouble = self.server.imds.trouble
+        if trouble in (Trouble.DOWN, Trouble.HANGS, Trouble.DRIPS):
             self.close_connection = True
             with suppress(OSError):  # the caller may have hung up first
+                if trouble is Trouble.DRIPS:
+                    self.connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                while self.server.imds.trouble is trouble is not Trouble.DOWN:
+                    if trouble is Trouble.DRIPS:
+                        self.connection.sendall(b"x")
+                    time.sleep(DRIP_EVERY)
                 self.connection.shutdown(socket.SHUT_RDWR)
-        return self.server.imds.down
+        elif trouble is Trouble.NO_TOKEN and self.command == "PUT":
+            self._answer(HTTPStatus.OK, "not\na token")
+        elif trouble is Trouble.HTML:
+            self._answer(HTTPStatus.OK, "<html><body>Welcome</body></html>")
+        elif trouble is Trouble.EMPTY:
+            self._answer(HTTPStatus.OK)
+        elif trouble is Trouble.FAILS:
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "no")
+        elif trouble is Trouble.NOT_FOUND and self.command == "GET":
+            self._answer(HTTPStatus.NOT_FOUND)
+        else:
+            return False
+        return True
 
     def _answer(self, status: HTTPStatus, body: str = "", headers: Mapping[str, str] | None = None) -> None:
         content = body.encode()

@@ -5,7 +5,7 @@ They act on the world only (kernel, power, EC2, Kubernetes); that they began is 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
@@ -29,6 +29,9 @@ SPOT_WARNING = 120.0
 
 MAINTENANCE_AHEAD = 1800.0
 """Seconds until a maintenance that is imminent."""
+
+TROUBLED_BEFORE, TROUBLED_AFTER = 4.0, 6.0
+"""Seconds for which IMDS answers badly before a power cut, and after it: ten in all."""
 
 REFUSED_AGAIN = 5.0
 """Seconds after which `kubectl drain` tries a refused eviction again."""
@@ -88,6 +91,36 @@ def maintenance_notice(_region: Region, machine: Machine) -> None:
 def rebalance_notice(_region: Region, machine: Machine) -> None:
     """EC2 says that the spot instance is likelier than usual to be interrupted."""
     machine.imds.notices[imds.REBALANCE] = imds.rebalance_notice(time.time())
+
+
+def trouble_imds(trouble: imds.Trouble) -> Callable[[Region, Machine], None]:
+    """What makes IMDS answer badly in this way, on every machine, from some seconds before whatever comes then."""
+
+    def begin(region: Region, _machine: Machine) -> None:
+        _answer_by(region, trouble)
+        time.sleep(TROUBLED_BEFORE)
+
+    return begin
+
+
+def cut_power_of_troubled(region: Region, machine: Machine) -> None:
+    """A power cut while IMDS answers badly, which it does for some seconds more."""
+    cut_power(region, machine)
+    time.sleep(TROUBLED_AFTER)
+    _answer_by(region, None)
+
+
+def trouble_imds_in_turn(region: Region, _machine: Machine) -> None:
+    """IMDS answers badly on every machine, in each way for long enough to lack an address, if that is what it says."""
+    for trouble in imds.Trouble:
+        _answer_by(region, trouble)
+        time.sleep(TROUBLED_BEFORE)
+    _answer_by(region, None)
+
+
+def _answer_by(region: Region, trouble: imds.Trouble | None) -> None:
+    for machine in region.machines.values():
+        machine.imds.trouble = trouble
 
 
 def terminate(region: Region, machine: Machine) -> None:

@@ -15,6 +15,7 @@ from lab import nemesis
 from lab.checker import Expectation, Verdict, check, together
 from lab.ec2 import PROFILES, Profile
 from lab.history import Event, History
+from lab.imds import Trouble
 from lab.region import FLOATING_IP, SHUTDOWN_TAKES, Floating, Machine, Region, client_name
 
 DETECTION = 2.0
@@ -74,6 +75,7 @@ class Scenario:
     lasts: seconds that are watched at least, for what must *not* happen.
     hits_machine: whether all addresses of the holder are hit, not only the first one.
     hits_link: whether all are where they share an interface.
+    begin: what goes wrong some time before, which is no part of what is measured.
     agent_exits: how many containers may end by themselves.
     environment: what every pod has in addition to the manifest's.
     settings: what is set otherwise than by default.
@@ -87,6 +89,7 @@ class Scenario:
     lasts: float = 3.0
     hits_machine: bool = True
     hits_link: bool = False
+    begin: Nemesis = nemesis.nothing
     agent_exits: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -270,6 +273,22 @@ SCENARIOS = {
             lasts=8.0,
         ),
         Scenario("eviction", "the holder is drained", nemesis.drain, _relieved),
+        Scenario(
+            "imds-in-trouble",
+            "IMDS answers badly on every node, in one way after the other",
+            nemesis.trouble_imds_in_turn,
+            _nothing_moves,
+        ),
+        *(
+            Scenario(
+                f"imds-{trouble}",
+                f"the holder loses power while IMDS answers badly on every node for ten seconds: {trouble}",
+                nemesis.cut_power_of_troubled,
+                _one_failover,
+                begin=nemesis.trouble_imds(trouble),
+            )
+            for trouble in Trouble
+        ),
         Scenario("handover", "somebody asks for a handover", nemesis.hand_over, _relieved),
     )
 }
@@ -338,6 +357,7 @@ def named(name: str, ec2: str) -> tuple[Scenario, Profile]:
 
 def _strike(region: Region, scenario: Scenario) -> None:
     holder = region.holder()
+    scenario.begin(region, holder)
     event = {"source": "nemesis", "name": scenario.name, "target": holder.name}
     region.history.record({**event, "event": "begin", "title": scenario.title})
     scenario.strike(region, holder)

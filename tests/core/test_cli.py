@@ -1,18 +1,24 @@
 """The command line in a process of its own: exit codes, what is told where, and what bad settings do not even load."""
 
+import io
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
-from floatingip import __version__
+from floatingip import __version__, cli
+from floatingip.imds import Imds
 from floatingip.model import OWNER_TAG
+from floatingip.telemetry import Log
 from lab.ec2 import PROFILES, Ec2, NoDevices
 from lab.ec2.server import REGION
+from tests.core.strangers import stranger
 
 ROOT = Path(__file__).parents[2]
 
@@ -204,3 +210,33 @@ def test_a_denied_release_ends_with_4_and_names_the_permission(vpc: Vpc) -> None
     assert done.returncode == 4
     (line,) = done.stderr.splitlines()
     assert line.startswith("floatingip release: IAM denies ec2:DeleteNetworkInterface; allow ")
+
+
+def test_an_imds_that_does_not_answer_is_told_once_for_each_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with each try; and once that it answers again."""
+    monkeypatch.setattr(cli, "IMDS_RETRY", 0.01)
+    written, over = io.StringIO(), b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+    asked: list[bytes] = []
+
+    def speak(connection: socket.socket, request: bytes) -> None:
+        asked.append(request)
+        if len(asked) < 8:
+            connection.sendall(over if len(asked) != 4 else over.replace(b"403", b"400"))
+            return
+        values = {b"/mac": b"02:00:00:00:00:0a", b"instance-id": b"i-0a", b"region": b"us-west-2"}
+        values |= {b"zone": b"us-west-2a", b"vpc-id": b"vpc-1", b"subnet-id": b"subnet-1", b"token": b"good"}
+        values |= {b"local-ipv4s": b"10.0.0.10", b"security-group-ids": b"sg-1"}
+        path = request.split()[1]
+        value = next(value for end, value in values.items() if path.endswith(end))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(value), value))
+
+    with stranger(speak) as server:
+        metadata = Imds(IPv4Address("127.0.0.1"), server.port)
+        assert cli._identity(metadata, Log(written)).instance_id == "i-0a"
+        metadata.close()
+    told = [line.partition("event=")[2] for line in written.getvalue().splitlines()]
+    assert told == [
+        'imds retry_in=0.010 msg="IMDS answers 403; enable the instance\'s metadata endpoint"',
+        'imds retry_in=0.010 msg="IMDS answers 400 to PUT api/token; is this IMDSv2?"',
+        'imds msg="IMDS answers again"',
+    ]

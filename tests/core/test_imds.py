@@ -11,6 +11,8 @@ from floatingip.errors import MetadataError
 from floatingip.imds import DEADLINE, TOKEN_SECONDS, Imds
 from floatingip.model import Identity, Interface, Notice
 
+HERE = IPv4Address("127.0.0.1")
+
 PRIMARY, SECOND = "02:00:00:00:00:0a", "02:00:00:00:00:64"
 INTERFACES = "network/interfaces/macs"
 
@@ -77,7 +79,7 @@ class Service:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.port = self.server.server_port
 
 
 class Timer:
@@ -114,7 +116,7 @@ def timer() -> Timer:
 @pytest.fixture
 def imds(service: Service, timer: Timer) -> Iterator[Imds]:
     """A client of that service that does not really sleep."""
-    imds = Imds(service.url, sleep=timer.sleep, now=timer.now)
+    imds = Imds(HERE, service.port, sleep=timer.sleep, now=timer.now)
     yield imds
     imds.close()
 
@@ -160,7 +162,7 @@ def test_an_interface_that_goes_meanwhile_is_no_error(imds: Imds, service: Servi
 
 def test_what_fails_now_and_then_is_asked_again(imds: Imds, service: Service, timer: Timer) -> None:
     """A 500, a throttled answer and a dropped connection are retried, each after a longer pause."""
-    service.failures = [500, 429, None, 503]
+    service.failures = [500, 429, None, None, 503]  # a kept connection may end at any time: that is no answer yet
     assert imds.interface_with(IPv4Address("10.0.0.100")) == Interface(SECOND, ip_network("10.0.0.0/24"))
     assert timer.time == pytest.approx(0.1 + 0.2 + 0.4 + 0.8)
 
@@ -170,16 +172,16 @@ def test_an_error_is_no_answer(imds: Imds, service: Service, timer: Timer) -> No
     service.failures = [500] * 100
     with pytest.raises(MetadataError) as caught:
         imds.interface_with(IPv4Address("10.0.0.100"))
-    assert str(caught.value) == (
-        "IMDS gave no network/interfaces/macs/ within 5 s: 500 to GET meta-data/network/interfaces/macs/"
-    )
+    assert str(caught.value) == "IMDS answers 500"
     assert DEADLINE / 2 < timer.time < DEADLINE
 
 
 def test_nobody_there_is_one_line(service: Service, timer: Timer) -> None:
     """A refused connection is retried, then told without the library's dump."""
-    imds = Imds("http://127.0.0.1:9", sleep=timer.sleep, now=timer.now)
-    with pytest.raises(MetadataError, match=r"^IMDS gave no mac within 5 s: no connection$"):
+    imds = Imds(HERE, 9, sleep=timer.sleep, now=timer.now)
+    with pytest.raises(
+        MetadataError, match=r"^IMDS does not answer: no connection \(Connection refused\); is the instance's "
+    ):
         imds.identity()
     imds.close()
 
@@ -187,8 +189,8 @@ def test_nobody_there_is_one_line(service: Service, timer: Timer) -> None:
 @pytest.mark.parametrize(
     ("status", "line"),
     [
-        (403, "IMDS answered 403 to GET meta-data/mac; enable the instance's metadata endpoint"),
-        (302, "IMDS answered 302 to GET meta-data/mac"),
+        (403, "IMDS answers 403; enable the instance's metadata endpoint"),
+        (302, "IMDS answers 302 to GET mac"),
         (404, "IMDS has no mac"),
     ],
 )
@@ -206,7 +208,7 @@ def test_what_asking_again_cannot_help_fails_at_once(
 def test_an_address_that_is_none_is_told(imds: Imds, service: Service) -> None:
     """Nonsense ends as an error of this module, not as a ValueError somewhere."""
     service.values[f"{INTERFACES}/{PRIMARY}/local-ipv4s"] = "<html>"
-    with pytest.raises(MetadataError, match="an address that is none"):
+    with pytest.raises(MetadataError, match=f"^IMDS shows a {INTERFACES}/{PRIMARY}/local-ipv4s that cannot be read$"):
         imds.identity()
 
 
@@ -228,8 +230,8 @@ def test_the_addresses_of_an_interface_are_those_of_both_families(imds: Imds) ->
 @pytest.mark.parametrize(
     ("failure", "line"),
     [
-        (500, rf"^IMDS gave no {INTERFACES}/{PRIMARY}/local-ipv4s: 500 to GET"),
-        (None, rf"^IMDS gave no {INTERFACES}/{PRIMARY}/local-ipv4s: no connection$"),
+        (500, "^IMDS answers 500$"),
+        (None, "^IMDS does not answer: the connection was closed without an answer; is the instance's"),
         (403, "enable the instance's metadata endpoint"),
     ],
 )
@@ -237,7 +239,7 @@ def test_an_error_is_not_taken_for_a_lost_address(
     imds: Imds, service: Service, timer: Timer, failure: int | None, line: str
 ) -> None:
     """It is told at once: whoever polls asks again anyway."""
-    service.failures = [failure]
+    service.failures = [failure, failure]
     with pytest.raises(MetadataError, match=line):
         imds.addresses_of(PRIMARY)
     assert timer.time == 0
@@ -266,7 +268,7 @@ def maintenance(not_before: str, state: str = "active") -> str:
 @pytest.fixture
 def poller(service: Service, timer: Timer) -> Iterator[Imds]:
     """A client whose wall clock stands at NOW."""
-    imds = Imds(service.url, sleep=timer.sleep, now=timer.now, wall=lambda: NOW)
+    imds = Imds(HERE, service.port, sleep=timer.sleep, now=timer.now, wall=lambda: NOW)
     yield imds
     imds.close()
 
@@ -341,7 +343,7 @@ def test_the_most_urgent_notice_comes_first(poller: Imds, service: Service) -> N
 def test_what_cannot_be_read_is_told_and_hides_nothing(poller: Imds, service: Service, path: str, text: str) -> None:
     """It moves nothing by itself; a notice of another kind counts all the same."""
     service.values[path] = text
-    with pytest.raises(MetadataError, match=f"^IMDS shows a {path} that cannot be read: "):
+    with pytest.raises(MetadataError, match=f"^IMDS shows a {path} that cannot be read$"):
         poller.notice()
     service.values[LIFECYCLE] = "Terminated"
     assert poller.notice() == Notice("asg", "Terminated")
@@ -350,7 +352,7 @@ def test_what_cannot_be_read_is_told_and_hides_nothing(poller: Imds, service: Se
 def test_no_answer_is_no_notice_and_is_told_at_once(poller: Imds, service: Service, timer: Timer) -> None:
     """One try, without the retries that `identity` has."""
     service.failures = [503]
-    with pytest.raises(MetadataError, match=f"^IMDS gave no {SPOT}: 503 to GET"):
+    with pytest.raises(MetadataError, match=r"^IMDS answers 503$"):
         poller.notice()
     assert timer.time == 0
     assert poller.notice() is None
@@ -367,5 +369,5 @@ def test_a_token_that_has_ended_costs_no_poll(poller: Imds, service: Service) ->
 def test_a_service_that_refuses_its_own_tokens_is_an_error(poller: Imds, service: Service) -> None:
     """A fresh one is not renewed again, or it would be for ever."""
     service.failures = [401, 401]
-    with pytest.raises(MetadataError, match="the token was refused"):
+    with pytest.raises(MetadataError, match=r"^IMDS refuses the token that it gave$"):
         poller.notice()

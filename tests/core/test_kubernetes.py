@@ -1,9 +1,11 @@
 """The question to the API server, against a real HTTPS server on loopback, which each test makes answer in its way."""
 
+import contextlib
 import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -11,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from floatingip.kubernetes import TIMEOUT, OwnPod
+from floatingip import kubernetes
+from floatingip.kubernetes import MOST_BYTES, OwnPod
 from floatingip.model import Eviction, EvictionState
 from lab.apiserver import certify
 
 TOKEN = "first-token"
-POD_PATH = "/api/v1/namespaces/default/pods/floating-ip-x2x"
+NAME = "floating-ip-x2x"
+POD_PATH = f"/api/v1/namespaces/default/pods/{NAME}"
 MESSAGE = "Eviction API: evicting"
 
 
@@ -34,7 +38,7 @@ def condition(reason: str, kind: str = "DisruptionTarget", status: str = "True")
 def pod(*conditions: Mapping[str, str]) -> str:
     """A pod with these conditions beside its readiness."""
     ready = {"type": "Ready", "status": "True"}
-    return json.dumps({"kind": "Pod", "metadata": {}, "status": {"conditions": [ready, *conditions]}})
+    return json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [ready, *conditions]}})
 
 
 class Service:
@@ -44,6 +48,7 @@ class Service:
         self.token = TOKEN
         self.body = pod()
         self.status = 200
+        self.raw: bytes | None = None
         self.asked: list[str] = []
         self.directory = directory
         service = self
@@ -53,6 +58,9 @@ class Service:
 
             def do_GET(self) -> None:
                 service.asked.append(self.path)
+                if service.raw is not None:
+                    self.wfile.write(service.raw)
+                    return
                 known = self.headers["Authorization"] == f"Bearer {service.token}"
                 content = service.body.encode() if self.path == POD_PATH else b"{}"
                 self.send_response(service.status if known else 401)
@@ -122,7 +130,7 @@ def test_only_an_eviction_is_one(service: Service, conditions: tuple[dict[str, s
 
 def test_a_pod_without_conditions_is_not_evicted(service: Service) -> None:
     """The kubelet may not have reported any yet."""
-    service.body = '{"status": {"phase": "Pending"}}'
+    service.body = json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"phase": "Pending"}})
     assert service.own_pod().eviction() == Eviction(EvictionState.NOT_EVICTED)
 
 
@@ -153,7 +161,37 @@ def test_a_refusal_is_unknown_with_its_cause(service: Service, status: int, deta
     assert service.own_pod().eviction() == Eviction(EvictionState.UNKNOWN, detail)
 
 
-@pytest.mark.parametrize("body", ["<html>", "[]", "{}", '{"status": null}', '{"status": {"conditions": ["x"]}}'])
+PEER = condition("EvictionByEvictionAPI")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "<html>",
+        "[]",
+        "{}",
+        "7",
+        '"Pod"',
+        '{"status": null}',
+        '{"status": {"conditions": ["x"]}}',
+        json.dumps({"kind": "Status", "metadata": {}, "status": "Failure", "message": "pods not found"}),
+        json.dumps({"kind": "Node", "metadata": {"name": NAME}, "status": {"conditions": [PEER]}}),
+        json.dumps({"kind": "Pod", "metadata": {"name": "another"}, "status": {"conditions": [PEER]}}),
+        json.dumps({"kind": "Pod", "status": {"conditions": [PEER]}}),
+        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": None}}),
+        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": {"type": "DisruptionTarget"}}}),
+        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [["DisruptionTarget"]]}}),
+        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [PEER | {"reason": 7}]}}),
+        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [PEER | {"message": []}]}}),
+        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [PEER]}})[:-9],
+        200_000 * "[",
+        '{"kind": "Pod", "x": ' + 5000 * "[" + 5000 * "]" + "}",
+        '{"kind": "Pod", "x": ' + 5000 * "9" + "}",
+        pod(PEER).replace("Eviction API", "\\ud800"),
+        pod(PEER).replace('"Ready"', "NaN"),
+    ],
+)
 def test_what_is_no_pod_is_unknown(service: Service, body: str) -> None:
     """Something else may answer at that address."""
     service.body = body
@@ -187,7 +225,7 @@ def test_another_authority_never_sees_the_token(service: Service) -> None:
     (service.directory / "ca.crt").write_text(certify("127.0.0.1")[0])
     answer = service.own_pod().eviction()
     assert answer.state is EvictionState.UNKNOWN
-    assert answer.detail.startswith("the API server's certificate does not hold: ")
+    assert answer.detail.startswith("nothing from the API server: the certificate does not hold: ")
     assert service.asked == []
 
 
@@ -197,7 +235,7 @@ def test_a_certificate_for_another_address_does_not_hold(service: Service) -> No
     (service.directory / "ca.crt").write_text(authority)
     answer = service.own_pod().eviction()
     assert answer.state is EvictionState.UNKNOWN
-    assert answer.detail.startswith("the API server's certificate does not hold: ")
+    assert answer.detail.startswith("nothing from the API server: the certificate does not hold: ")
     assert service.asked == []
 
 
@@ -217,8 +255,98 @@ def test_a_ca_without_key_identifiers_is_trusted(service: Service, monkeypatch: 
 def test_nobody_there_is_unknown(service: Service) -> None:
     """A refused connection."""
     assert service.own_pod(KUBERNETES_SERVICE_PORT="9").eviction() == Eviction(
-        EvictionState.UNKNOWN, "no connection to the API server"
+        EvictionState.UNKNOWN, "nothing from the API server: no connection (Connection refused)"
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        (b"", "the connection was closed without an answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{", "the answer is too long"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + MOST_BYTES * b" " + b"{", "the answer is too long"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", "the answer was cut off"),
+        (b"HTTP/1.1 101 Switching\r\n\r\n" * 1000, "the answer is too long"),
+        (b"\x00\x01garbage\r\n", "what came is no HTTP"),
+    ],
+)
+def test_an_answer_without_end_or_sense_is_unknown(service: Service, answer: bytes, detail: str) -> None:
+    """From one that has the right certificate."""
+    service.raw = answer
+    assert service.own_pod().eviction() == Eviction(EvictionState.UNKNOWN, f"nothing from the API server: {detail}")
+
+
+@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", 100 * b"\x00"])
+def test_what_speaks_no_tls_never_sees_the_token(service: Service, greeting: bytes) -> None:
+    """Whatever it says instead."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                heard.append(connection.recv(65536))
+                connection.sendall(greeting)
+                heard.append(connection.recv(65536))
+
+        heard: list[bytes] = []
+        threading.Thread(target=serve, daemon=True).start()
+        answer = service.own_pod(KUBERNETES_SERVICE_PORT=str(listener.getsockname()[1])).eviction()
+    assert answer.state is EvictionState.UNKNOWN
+    assert answer.detail.startswith("nothing from the API server: no TLS (")
+    assert TOKEN.encode() not in b"".join(heard)
+
+
+@pytest.mark.parametrize("in_tls", [True, False])
+def test_one_byte_at_a_time_is_given_up(service: Service, monkeypatch: pytest.MonkeyPatch, *, in_tls: bool) -> None:
+    """In the handshake, or in the answer: the seconds are for all of it."""
+    monkeypatch.setattr(kubernetes, "TIMEOUT", 0.3)
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with contextlib.suppress(OSError):
+                if in_tls:
+                    connection = service.context.wrap_socket(connection, server_side=True)
+                with connection:
+                    for byte in b"\x16\x03\x03\x3f\xff" if not in_tls else b"HTTP/1.1 200 OK\r\nX: ":
+                        connection.sendall(bytes((byte,)))
+                    while not over.wait(0.02):
+                        connection.sendall(b"\x02" if not in_tls else b"x")
+
+        threading.Thread(target=serve, daemon=True).start()
+        began = time.monotonic()
+        answer = service.own_pod(KUBERNETES_SERVICE_PORT=str(listener.getsockname()[1])).eviction()
+        over.set()
+    assert answer == Eviction(EvictionState.UNKNOWN, "nothing from the API server: no answer in time")
+    assert time.monotonic() - began < 10  # which only a client that hangs misses
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "detail"),
+    [
+        ("KUBERNETES_SERVICE_PORT", "https", "KUBERNETES_SERVICE_PORT is no number"),
+        ("KUBERNETES_SERVICE_PORT", "0", "nothing from the API server: there is no such address or port"),
+        ("KUBERNETES_SERVICE_PORT", "99999", "nothing from the API server: there is no such address or port"),
+        ("KUBERNETES_SERVICE_HOST", "kubernetes", "nothing from the API server: there is no such address or port"),
+        ("POD_NAME", "a/../b c\nX: y", "404 for default/a/../b c\nX: y"),
+    ],
+)
+def test_an_odd_environment_is_unknown(service: Service, variable: str, value: str, detail: str) -> None:
+    """No name is looked up, and no name makes another question."""
+    service.status = 404
+    assert service.own_pod(**{variable: value}).eviction() == Eviction(EvictionState.UNKNOWN, detail)
+    assert all(path.startswith("/api/v1/namespaces/default/pods/a%2F") for path in service.asked)
+
+
+@pytest.mark.parametrize("authority", ["", "none", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_a_ca_that_is_none_is_unknown(service: Service, authority: str) -> None:
+    """And nobody is asked without one."""
+    (service.directory / "ca.crt").write_text(authority)
+    assert service.own_pod().eviction() == Eviction(
+        EvictionState.UNKNOWN, "the service account's CA certificate is none"
+    )
+    assert service.asked == []
 
 
 def test_a_silent_server_is_given_up(service: Service) -> None:
@@ -226,15 +354,30 @@ def test_a_silent_server_is_given_up(service: Service) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
         assert service.own_pod(KUBERNETES_SERVICE_PORT=port).eviction() == Eviction(
-            EvictionState.UNKNOWN, f"the API server gave no answer within {TIMEOUT:g} s"
+            EvictionState.UNKNOWN, "nothing from the API server: no answer in time"
         )
 
 
-def test_no_detail_ever_contains_the_token(service: Service) -> None:
+@pytest.mark.parametrize(
+    ("token", "detail"),
+    [
+        (b"sec\nret", "nothing from the API server: the question has characters that cannot be sent"),
+        (b"sec\r\nX: ret", "nothing from the API server: the question has characters that cannot be sent"),
+        (b"sec\x00ret", "nothing from the API server: the question has characters that cannot be sent"),
+        (b"", "nothing from the API server: the question has characters that cannot be sent"),
+        (b"secr\xc3\xa9t", "the service account's token is none"),
+        (b"\xff\xfesecret", "the service account's token is none"),
+        (b"secret", f"401 for default/{NAME}: the role must allow to get pods"),
+        (100_000 * b"secret", None),
+    ],
+)
+def test_no_detail_ever_contains_the_token(service: Service, token: bytes, detail: str | None) -> None:
     """Not even one that cannot be a header, which libraries like to quote."""
-    (service.directory / "token").write_text("sec\nret")
+    (service.directory / "token").write_bytes(token)
     answer = service.own_pod().eviction()
-    assert answer == Eviction(EvictionState.UNKNOWN, "the API server could not be asked (ValueError)")
+    assert answer.state is EvictionState.UNKNOWN
+    assert detail is None or answer.detail == detail
+    assert "sec" not in answer.detail
 
 
 def test_proxies_of_the_environment_are_not_used(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

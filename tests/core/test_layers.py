@@ -25,7 +25,7 @@ CORE = {
     "errors",
 }
 # What any module may use; `announce` is a part of `host`.
-SHARED = CORE | {"ports", "telemetry", "announce", "__init__"}
+SHARED = CORE | {"ports", "telemetry", "announce", "http_client", "__init__"}
 EDGES = {path.relative_to(PRODUCT).with_suffix("").parts[0] for path in MODULES} - SHARED
 
 IMPURE = {
@@ -57,7 +57,6 @@ HOMES = {
     "mypy_boto3_ec2": {"ec2"},
     "prometheus_client": {"telemetry"},
     "pyroute2": {"host"},
-    "requests": {"imds", "peers", "probe"},
     "subprocess": {"host"},
     "urllib3": set(),
     "yaml": {"settings"},

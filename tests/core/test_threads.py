@@ -25,7 +25,7 @@ from floatingip.model import (
 from floatingip.threads import Backoff, HostKeeper, MetadataLoop, Wanted
 
 ONE, TWO, THREE = (IPv4Address(f"10.0.0.{last}") for last in (100, 101, 102))
-MAC = "02:00:00:00:00:64"
+MAC, OTHER_MAC = "02:00:00:00:00:64", "02:00:00:00:00:65"
 PATIENCE = 5.0
 """Seconds until something that should happen at once counts as not happening."""
 
@@ -97,6 +97,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "ANNOUNCED_FOR", 0.05)
     monkeypatch.setattr(threads, "METADATA_EVERY", 0.001)
     monkeypatch.setattr(threads, "NOTICE_EVERY", 0.005)
+    monkeypatch.setattr(threads, "METADATA_CALM", 0.05)
 
 
 @pytest.fixture(name="kernel")
@@ -324,7 +325,7 @@ class Imds:
 
     addresses: dict[str, frozenset[Address]] = field(default_factory=dict)
     told: Notice | None = None
-    fails: bool = False
+    failing: dict[str, str] = field(default_factory=dict)
     over: threading.Event = field(default_factory=threading.Event)
     asked: "queue.SimpleQueue[str]" = field(default_factory=queue.SimpleQueue)
 
@@ -339,8 +340,8 @@ class Imds:
     def addresses_of(self, mac: str) -> frozenset[Address] | None:
         """See `ports.Metadata`."""
         self._ask(mac)
-        if self.fails:
-            raise MetadataError("no answer")
+        if mac in self.failing:
+            raise MetadataError(self.failing[mac])
         return self.addresses.get(mac)
 
     def notice(self) -> Notice | None:
@@ -363,11 +364,17 @@ class Asked:
     found: "queue.SimpleQueue[tuple[str, frozenset[Address] | None, float]]" = field(default_factory=queue.SimpleQueue)
     noticed: "queue.SimpleQueue[Notice | None]" = field(default_factory=queue.SimpleQueue)
     failed: "queue.SimpleQueue[MetadataError]" = field(default_factory=queue.SimpleQueue)
+    recovered: "queue.SimpleQueue[float]" = field(default_factory=queue.SimpleQueue)
 
     def start(self) -> None:
         """Begin."""
         loop = MetadataLoop(
-            self.imds, lambda: self.macs, lambda *found: self.found.put(found), self.noticed.put, self.failed.put
+            self.imds,
+            lambda: self.macs,
+            lambda *found: self.found.put(found),
+            self.noticed.put,
+            self.failed.put,
+            lambda: self.recovered.put(time.monotonic()),
         )
         loop.start()
 
@@ -413,19 +420,47 @@ def test_without_anything_at_risk_imds_is_only_asked_for_notices(asked: Asked) -
 
 
 def test_an_imds_that_does_not_answer_is_no_answer_and_told_once(asked: Asked) -> None:
-    """Until it has answered again."""
-    asked.imds.fails = True
+    """Until it has answered for a while, which is told once too; a single good answer in between changes nothing."""
+    asked.imds.failing[MAC] = "no answer"
     asked.start()
-    for _ in range(3):
-        assert asked.imds.asked.get(timeout=PATIENCE) == MAC
+    for _ in range(6):
+        asked.imds.asked.get(timeout=PATIENCE)
     assert asked.found.empty()
     assert asked.failed.qsize() == 1
-    asked.imds.fails = False
-    asked.found.get(timeout=PATIENCE)
+    assert asked.recovered.empty()
+    asked.imds.failing.clear()
+    recovered_at = asked.recovered.get(timeout=PATIENCE)
+    while asked.found.get(timeout=PATIENCE)[2] < recovered_at + 0.2:
+        pass
+    assert asked.failed.qsize() == 1
+    assert asked.recovered.empty()
+    asked.imds.failing[MAC] = "no answer"
+    for _ in range(2):  # the first one and this
+        asked.failed.get(timeout=PATIENCE)
+
+
+def test_another_error_is_another_thing_to_tell(asked: Asked) -> None:
+    """As soon as there is one, and each of them once."""
+    asked.imds.failing[MAC] = "no answer"
+    asked.start()
+    assert str(asked.failed.get(timeout=PATIENCE)) == "no answer"
+    asked.imds.failing[MAC] = "no token"
+    assert str(asked.failed.get(timeout=PATIENCE)) == "no token"
+    asked.imds.failing[MAC] = "no answer"
+    for _ in range(4):
+        asked.imds.asked.get(timeout=PATIENCE)
+    assert asked.failed.empty()
+
+
+def test_a_question_that_fails_keeps_no_other_one_from_being_asked(asked: Asked) -> None:
+    """An interface that cannot be read hides no notice, and no other interface."""
+    asked.macs = frozenset({MAC, OTHER_MAC})
+    asked.imds.addresses[OTHER_MAC] = frozenset({ONE})
+    asked.imds.failing[MAC] = "no answer"
+    asked.start()
+    assert asked.found.get(timeout=PATIENCE)[0] == OTHER_MAC
     asked.noticed.get(timeout=PATIENCE)
-    asked.imds.fails = True
-    asked.failed.get(timeout=PATIENCE)
-    asked.failed.get(timeout=PATIENCE)
+    assert asked.failed.qsize() == 1
 
 
 # Backoff.

@@ -546,11 +546,13 @@ def test_an_address_that_was_just_assigned_is_a_burden_before_ec2_shows_it(mover
     assert made.watch.burdens()
 
 
-def lacking(made: Node, *answers: frozenset[Address]) -> float | None:
-    """What the watch believes after these answers of IMDS, a second apart."""
+def lacking(made: Node, *answers: frozenset[Address], since: float | None = None) -> float | None:
+    """What the watch believes after these answers of IMDS, a second apart, and since when: counted from the first."""
+    first = time.monotonic() if since is None else since
     for at, addresses in enumerate(answers):
-        made.watch.found_addresses(OWN_MAC, addresses, float(at))
-    return made.watch._view((), 0).lost_by_imds_at
+        made.watch.found_addresses(OWN_MAC, addresses, first + at)
+    lost_at = made.watch._view((), 0).lost_by_imds_at
+    return None if lost_at is None else round(lost_at - first, 3)
 
 
 HAS, LACKS = frozenset({ADDRESS, IPv4Address("10.0.0.61")}), frozenset({IPv4Address("10.0.0.61")})
@@ -580,6 +582,16 @@ def test_an_address_that_comes_anew_has_not_been_shown_by_imds_yet(mover: Make) 
     assert lacking(made, LACKS, LACKS, LACKS) is None
 
 
+def test_what_imds_was_asked_before_the_address_came_says_nothing_of_it(mover: Make) -> None:
+    """The answer may be slow: neither that it is shown now, nor that it is lost."""
+    before = time.monotonic() - 10
+    assert lacking(holding(mover()), HAS, since=before) is None
+    assert lacking(holding(mover()), HAS, LACKS, LACKS, LACKS, since=before) is None
+    made = holding(mover())
+    made.watch.found_addresses(OWN_MAC, HAS, before)
+    assert lacking(made, LACKS, LACKS, LACKS) is None
+
+
 def test_imds_is_asked_only_about_an_address_that_could_be_taken_silently(mover: Make, node: Make) -> None:
     """Where it is here; with an ENI that moves, its link tells."""
     made = mover()
@@ -600,7 +612,7 @@ def test_what_imds_says_of_another_interface_means_nothing(mover: Make) -> None:
     made = holding(mover())
     lacking(made, HAS)
     for at in range(3):
-        made.watch.found_addresses(IDENTITY.mac, LACKS, float(at))
+        made.watch.found_addresses(IDENTITY.mac, LACKS, time.monotonic() + at)
     assert made.watch._view((), 0).lost_by_imds_at is None
 
 

@@ -4,13 +4,16 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
 import requests
 from botocore.config import Config
 
+from floatingip.http_client import Connection, NoAnswer
 from lab.ec2 import PROFILES, Ec2, Instance, NoDevices
 from lab.imds import (
     LIFECYCLE,
@@ -19,6 +22,7 @@ from lab.imds import (
     SPOT,
     TERMINATED,
     Imds,
+    Trouble,
     maintenance_notice,
     rebalance_notice,
     spot_notice,
@@ -43,6 +47,12 @@ class Lab:
     def get(self, path: str, token: str | None = None) -> requests.Response:
         headers = {TOKEN: token or self.put().text}
         return requests.get(f"{self.imds.endpoint_url}/latest/meta-data/{path}", headers=headers, timeout=2)
+
+    def ask(self, seconds: float) -> None:
+        """Ask for a value with a total of seconds, which requests does not know.  Raises NoAnswer."""
+        url = urlsplit(self.imds.endpoint_url)
+        with closing(Connection(url.hostname or "", url.port or 0, seconds=seconds)) as connection:
+            connection.get("/latest/meta-data/instance-id")
 
     def macs(self) -> list[str]:
         return self.get("network/interfaces/macs/").text.replace("/", "").split()
@@ -237,13 +247,39 @@ def test_there_is_no_notice_until_one_is_raised(lab: Lab) -> None:
     assert lab.get(SPOT).status_code == 404
 
 
-def test_a_service_that_is_down_gives_no_answer(lab: Lab) -> None:
-    """The connection breaks; afterwards it answers again."""
-    lab.imds.down = True
-    with pytest.raises(requests.ConnectionError):
-        lab.put()
-    lab.imds.down = False
+@pytest.mark.parametrize("trouble", [Trouble.DOWN, Trouble.HANGS, Trouble.DRIPS])
+def test_a_service_in_trouble_gives_no_answer(lab: Lab, trouble: Trouble) -> None:
+    """The connection breaks, or nothing whole comes; afterwards it answers again, to the same token too."""
+    token = lab.put().text
+    lab.imds.trouble = trouble
+    with pytest.raises(NoAnswer, match="closed without" if trouble is Trouble.DOWN else "in time"):
+        lab.ask(0.3)
+    lab.imds.trouble = None
     assert lab.put().status_code == 200
+    assert lab.get("instance-id", token).text == lab.worker.instance_id
+
+
+@pytest.mark.parametrize(
+    ("trouble", "token", "value"),
+    [
+        (Trouble.NO_TOKEN, (200, "not\na token"), (401, "")),
+        (Trouble.HTML, (200, "<html><body>Welcome</body></html>"), (200, "<html><body>Welcome</body></html>")),
+        (Trouble.FAILS, (503, "no"), (503, "no")),
+        (Trouble.EMPTY, (200, ""), (200, "")),
+        (Trouble.NOT_FOUND, (200, None), (404, "")),
+    ],
+)
+def test_a_service_in_trouble_answers_badly(
+    lab: Lab, trouble: Trouble, token: tuple[int, str | None], value: tuple[int, str]
+) -> None:
+    """To everything, a token that was good before included; afterwards that one is good again."""
+    good = lab.put().text
+    lab.imds.trouble = trouble
+    put, get = lab.put(), lab.get("instance-id", good)
+    assert (put.status_code, put.text if token[1] is not None else None) == token
+    assert (get.status_code, get.text) == value
+    lab.imds.trouble = None
+    assert lab.get("instance-id", good).text == lab.worker.instance_id
 
 
 def test_boto3_finds_credentials_and_ec2_knows_who_calls(

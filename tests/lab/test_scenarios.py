@@ -7,6 +7,7 @@ import pytest
 
 from floatingip.model import Carry
 from lab.ec2 import PROFILES
+from lab.imds import Trouble
 from lab.region import ELASTIC_IP, FLOATING_IP
 from lab.scenarios import SCENARIOS, Scenario, run
 from tests.lab.test_ipv6 import FLOATING as FLOATING_IPV6
@@ -18,11 +19,22 @@ MIX = (FLOATING_IP, FLOATING_IPV6, ELASTIC_IP)
 BOTH = {"kernel-hang", "node-terminated", "power-cut", "rolling-restart"}
 """Where the two ways to carry the address differ most in what they do; tests/agents has more of both."""
 
-BY_ADDRESS = {"announcements-lost", "eviction", "handover", "partition", "service-down", "spot-notice"}
+BY_ADDRESS = {
+    "announcements-lost",
+    "eviction",
+    "handover",
+    "imds-drips",
+    "imds-in-trouble",
+    "partition",
+    "service-down",
+    "spot-notice",
+}
 """Where carrying an ENI has nothing of its own to show."""
 
-SLOW = {"announcements-lost"}
-"""A neighbour forgets after most of a minute; tests/lab/test_announcements.py shows as much in seconds."""
+SLOW = {"announcements-lost", *(f"imds-{trouble}" for trouble in Trouble if trouble is not Trouble.DRIPS)}
+"""A neighbour forgets after most of a minute; tests/lab/test_announcements.py shows as much in seconds.  Of the ways in
+which IMDS answers badly, the worst stands for all during a power cut: one takes 20 s.
+"""
 
 RUNS = [
     (scenario, carry)

@@ -17,6 +17,7 @@ PINNED = (ROOT / "requirements.txt").read_text(encoding="utf-8")
 IMPORT_ALL = """
 import importlib, json, pathlib, sys
 before = set(sys.modules)
+sys.modules["certifi"] = None
 modules = [path.stem for path in pathlib.Path("floatingip").glob("*.py") if path.stem != "__main__"]
 for module in modules:
     importlib.import_module(f"floatingip.{module}")
@@ -24,6 +25,7 @@ files = {name: getattr(sys.modules[name], "__file__", None) or "" for name in se
 foreign = {name.partition(".")[0] for name, file in files.items() if "site-packages" in file}
 print(json.dumps([modules, sorted(foreign)]))
 """
+"""Without certifi, which the developers have: botocore takes it where it is there, and else its own list of CAs."""
 
 
 def instructions() -> list[tuple[str, str]]:
