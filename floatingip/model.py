@@ -245,10 +245,15 @@ class Plumbing:
 
 
 class PlumbingState(StrEnum):
-    """How much of a :class:`Plumbing` the kernel has."""
+    """How much of a :class:`Plumbing` the kernel has.
+
+    ``UNCERTAIN``: nothing is known to be missing, but nft has not said yet, for less than a minute, whether the marks
+    are there.
+    """
 
     NO_LINK = "no-link"
     SOUND = "sound"
+    UNCERTAIN = "uncertain"
     UNSOUND = "unsound"
 
 

@@ -23,8 +23,8 @@ CORE = {
     "settings",
     "errors",
 }
-# What any module may use; `announce` is a part of `host`.
-SHARED = CORE | {"ports", "telemetry", "announce", "__init__"}
+# What any module may use; `announce`, `marks` and `netlink` are parts of `host`.
+SHARED = CORE | {"ports", "telemetry", "announce", "marks", "netlink", "__init__"}
 EDGES = {path.relative_to(PRODUCT).with_suffix("").parts[0] for path in MODULES} - SHARED
 
 IMPURE = {
@@ -35,7 +35,6 @@ IMPURE = {
     "http",
     "icmplib",
     "logging",
-    "pyroute2",
     "random",
     "requests",
     "select",
@@ -55,9 +54,8 @@ HOMES = {
     "icmplib": {"probe"},
     "mypy_boto3_ec2": {"ec2"},
     "prometheus_client": {"telemetry"},
-    "pyroute2": {"host"},
     "requests": {"imds", "peers", "probe"},
-    "subprocess": {"host"},
+    "subprocess": {"marks"},
     "urllib3": set(),
     "yaml": {"settings"},
 }

@@ -1,5 +1,6 @@
 """The host's plumbing on a real kernel: one namespace with a primary link and an ENI, both plain veth pairs."""
 
+import re
 import socket
 import sys
 import threading
@@ -11,9 +12,10 @@ from queue import SimpleQueue
 
 import pytest
 
-from floatingip import threads
+from floatingip import marks, threads
 from floatingip.errors import HostError
-from floatingip.host import KernelHost, table_name
+from floatingip.host import KernelHost
+from floatingip.marks import table_name
 from floatingip.model import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.threads import HostKeeper, Wanted
 from lab.netns import Namespace
@@ -191,10 +193,12 @@ def test_an_address_is_left_as_it_is_found(node: Node, plumbing: Plumbing, found
 
 
 def test_what_somebody_adds_ahead_is_taken_away(node: Node) -> None:
-    """The address, or its rule, on a node that is not the holder."""
+    """The address, or a rule of our protocol, on a node that is not the holder."""
     node.plumb(IPV4, Extent.AHEAD)
     before = node.everything()
-    node.namespace.ip("address add 10.0.0.100/32 dev ens6", "rule add from 10.0.0.100 priority 900 table 1064")
+    node.namespace.ip(
+        "address add 10.0.0.100/32 dev ens6", "rule add from 10.0.0.100 priority 900 table 1064 proto 102"
+    )
     report = node.plumb(IPV4, Extent.AHEAD)
     assert (report.state, report.removed) == (SOUND, ("address",))
     assert "rule" in report.repaired
@@ -348,8 +352,13 @@ DAMAGE: list[tuple[str, str, tuple[str, ...]]] = [
     ("ip address del 10.0.0.100/32 dev ens6", "a removed address, routes with it", ("address", "route")),
     ("ip route flush table 1064", "a flushed table", ("route",)),
     ("ip route del default table 1064", "a removed default route", ("route",)),
-    ("ip route replace default via 10.0.0.1 dev eth0 table 1064", "a default route by another link", ("route",)),
-    ("ip route add 10.0.0.7 dev eth0 table 1064", "a foreign route in our table", ("route",)),
+    (
+        "ip route replace default via 10.0.0.1 dev eth0 table 1064 proto 102",
+        "a default route by another link",
+        ("route",),
+    ),
+    ("ip route add 10.0.0.7 dev eth0 table 1064 proto 102", "one route more", ("route",)),
+    ("ip route del default table 1064; ip route del 10.0.0.1 table 1064", "routes deleted one by one", ("route",)),
     ("ip rule del priority 900", "a removed rule", ("rule",)),
     ("ip rule del priority 901", "a removed mark rule", ("rule",)),
     (
@@ -357,7 +366,7 @@ DAMAGE: list[tuple[str, str, tuple[str, ...]]] = [
         "flushed rules",
         ("rule",),
     ),
-    ("ip rule add from 10.0.0.99 priority 900 table 1064", "a rule of an address before", ("rule",)),
+    ("ip rule add from 10.0.0.99 priority 900 table 1064 proto 102", "a rule of an address before", ("rule",)),
     ("echo 1 > /proc/sys/net/ipv4/conf/ens6/rp_filter", "strict rp_filter", ("rp_filter",)),
     ("nft flush ruleset", "a flushed ruleset", ("marks",)),
     (f"nft flush chain inet {MARKS} output", "a flushed chain", ("marks",)),
@@ -398,12 +407,67 @@ def test_a_link_plugged_in_again_is_plumbed_anew(node: Node) -> None:
     assert 'iif "ens7"' in node.nft()
 
 
-def test_a_rule_of_somebody_else_at_our_priority_stays(node: Node) -> None:
-    """Only what has our protocol number or our table is ours."""
-    node.namespace.ip("rule add from 10.0.0.42 priority 900 table 77")
-    node.plumb()
-    node.unplumb()
-    assert [rule["src"] for rule in node.namespace.show("rule show") if rule["priority"] == 900] == ["10.0.0.42"]
+def ip(node: Node, plumbing: Plumbing, command: str) -> None:
+    """Somebody else's `ip`, in the address' family."""
+    (node.namespace.ip if plumbing.address.version == 4 else node.namespace.ip6)(command)
+
+
+@BOTH
+@pytest.mark.parametrize("table", [77, 1064])
+def test_a_rule_of_somebody_else_at_our_priority_stays_and_is_named(node: Node, plumbing: Plumbing, table: int) -> None:
+    """Only what has our protocol number is ours, wherever it leads; the address is carried all the same."""
+    other = str(plumbing.address - 1)
+    ip(node, plumbing, f"rule add from {other} priority 900 table {table}")
+    report = node.plumb(plumbing)
+    assert report.state is SOUND
+    assert report.problem == "rule: there is a rule of others at priority 900 or 901; set `priority` to free ones"
+    node.unplumb(plumbing)
+    rules = node.namespace.show(f"-{plumbing.address.version} rule show")
+    assert [rule["src"] for rule in rules if rule["priority"] == 900] == [other]
+
+
+@BOTH
+def test_a_rule_of_somebody_else_that_says_the_same_is_as_good_as_ours(node: Node, plumbing: Plumbing) -> None:
+    """The kernel would not take a second one; it is not removed with ours either."""
+    version = plumbing.address.version
+    ip(node, plumbing, f"rule add from {plumbing.address} priority 900 table 1064 proto static")
+    report = node.plumb(plumbing)
+    assert (report.state, report.problem) == (SOUND, "")
+    assert node.unplumb(plumbing) == ("marks", "rule", "route", "address")
+    assert list(rules_of_ours(node, plumbing)) == [900]
+
+
+@BOTH
+@pytest.mark.parametrize("extent", [Extent.AHEAD, Extent.ALL])
+def test_a_table_with_routes_of_others_is_refused_by_name(node: Node, plumbing: Plumbing, extent: Extent) -> None:
+    """Neither a route nor a rule is touched, before and after, nor by removing what is ours; then it goes on."""
+    version = plumbing.address.version
+    ip(node, plumbing, f"route add default dev eth0 table 1064 proto static")
+    before = node.table(plumbing), node.namespace.show(f"-{version} rule show")
+    report = node.plumb(plumbing, extent)
+    assert (report.state, report.problem) == (
+        UNSOUND,
+        "route: table 1064 has routes of others (default proto static); set `table` to a free one",
+    )
+    assert (node.table(plumbing), node.namespace.show(f"-{version} rule show")) == before
+    node.unplumb(plumbing)
+    assert (node.table(plumbing), node.namespace.show(f"-{version} rule show")) == before
+    ip(node, plumbing, f"route del default table 1064")
+    assert node.plumb(plumbing, extent).state is SOUND
+
+
+@BOTH
+def test_a_route_that_somebody_adds_to_our_table_is_named_and_outlives_ours(node: Node, plumbing: Plumbing) -> None:
+    """Replies would go by it."""
+    version, other = plumbing.address.version, str(plumbing.address + 1)
+    node.plumb(plumbing)
+    ip(node, plumbing, f"route add {other} dev eth0 table 1064 proto dhcp")
+    prefix = plumbing.address.max_prefixlen
+    problem = f"route: table 1064 has routes of others ({other}/{prefix} proto dhcp); set `table` to a free one"
+    report = node.plumb(plumbing)
+    assert (report.state, report.problem, report.repaired) == (UNSOUND, problem, ())
+    assert node.unplumb(plumbing) == ("marks", "rule", "route", "address")
+    assert [route["dst"] for route in node.table(plumbing)] == [other]
 
 
 def test_of_two_links_with_the_mac_the_older_is_meant(node: Node) -> None:
@@ -492,12 +556,28 @@ def test_probes_go_by_the_primary_link_s_own_gateway_in_another_subnet(node: Nod
     assert route["gateway"] == "10.0.0.1"
 
 
-def test_the_probe_route_replaces_another_one_to_the_address(node: Node) -> None:
+def test_the_probe_route_replaces_another_one_of_ours(node: Node) -> None:
     """Such as a leftover by another link."""
-    node.namespace.ip("link set ens6 up", "route add 10.0.0.100 dev ens6")
+    node.namespace.ip("link set ens6 up", "route add 10.0.0.100 dev ens6 proto 102")
     node.namespace.call(lambda: node.host.route_probes(IPV4))
     (route,) = node.namespace.show("route get 10.0.0.100")
     assert (route["gateway"], route["dev"]) == ("10.0.0.1", "eth0")
+
+
+@BOTH
+@pytest.mark.parametrize("metric", ["", "metric 7"])
+def test_a_route_of_others_to_the_address_stays_and_is_named(node: Node, plumbing: Plumbing, metric: str) -> None:
+    """It is neither replaced nor, by and by, removed."""
+    address, version = plumbing.address, plumbing.address.version
+    node.namespace.ip("link set ens6 up")
+    ip(node, plumbing, f"route add {address} dev ens6 proto static {metric}")
+    before = node.namespace.show(f"-{version} route show {address}")
+    said = f"the main table has a route of others to {address} ({address}/{address.max_prefixlen} proto static)"
+    with pytest.raises(HostError, match=re.escape(f"{said}; remove that route")):
+        node.namespace.call(lambda: node.host.route_probes(plumbing))
+    node.namespace.call(lambda: node.host.unroute_probes(plumbing))
+    assert node.namespace.show(f"-{version} route show {address}") == before
+    assert before
 
 
 def test_the_holder_does_not_route_its_own_address_away(node: Node) -> None:
