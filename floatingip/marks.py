@@ -191,10 +191,11 @@ class Marks:
     def _work(self) -> None:
         while True:
             with self._told:
-                name = next((name for name, table in self._tables.items() if table.looks_due), None)
-                if name is None:
+                due = [name for name, table in self._tables.items() if table.looks_due]
+                if not due:
                     self._works = False
                     return
+                name = min(due, key=lambda name: self._tables[name].asked_at)
                 table = self._tables[name]
                 table.asked_at = asked_at = time.monotonic()
                 wanted = table.wanted

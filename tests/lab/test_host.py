@@ -1,13 +1,17 @@
 """The host's plumbing on a real kernel: one namespace with a primary link and an ENI, both plain veth pairs."""
 
+import gc
+import os
 import re
+import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
@@ -429,7 +433,6 @@ def test_a_rule_of_somebody_else_at_our_priority_stays_and_is_named(node: Node, 
 @BOTH
 def test_a_rule_of_somebody_else_that_says_the_same_is_as_good_as_ours(node: Node, plumbing: Plumbing) -> None:
     """The kernel would not take a second one; it is not removed with ours either."""
-    version = plumbing.address.version
     ip(node, plumbing, f"rule add from {plumbing.address} priority 900 table 1064 proto static")
     report = node.plumb(plumbing)
     assert (report.state, report.problem) == (SOUND, "")
@@ -442,7 +445,7 @@ def test_a_rule_of_somebody_else_that_says_the_same_is_as_good_as_ours(node: Nod
 def test_a_table_with_routes_of_others_is_refused_by_name(node: Node, plumbing: Plumbing, extent: Extent) -> None:
     """Neither a route nor a rule is touched, before and after, nor by removing what is ours; then it goes on."""
     version = plumbing.address.version
-    ip(node, plumbing, f"route add default dev eth0 table 1064 proto static")
+    ip(node, plumbing, "route add default dev eth0 table 1064 proto static")
     before = node.table(plumbing), node.namespace.show(f"-{version} rule show")
     report = node.plumb(plumbing, extent)
     assert (report.state, report.problem) == (
@@ -452,14 +455,14 @@ def test_a_table_with_routes_of_others_is_refused_by_name(node: Node, plumbing: 
     assert (node.table(plumbing), node.namespace.show(f"-{version} rule show")) == before
     node.unplumb(plumbing)
     assert (node.table(plumbing), node.namespace.show(f"-{version} rule show")) == before
-    ip(node, plumbing, f"route del default table 1064")
+    ip(node, plumbing, "route del default table 1064")
     assert node.plumb(plumbing, extent).state is SOUND
 
 
 @BOTH
 def test_a_route_that_somebody_adds_to_our_table_is_named_and_outlives_ours(node: Node, plumbing: Plumbing) -> None:
     """Replies would go by it."""
-    version, other = plumbing.address.version, str(plumbing.address + 1)
+    other = str(plumbing.address + 1)
     node.plumb(plumbing)
     ip(node, plumbing, f"route add {other} dev eth0 table 1064 proto dhcp")
     prefix = plumbing.address.max_prefixlen
@@ -605,6 +608,186 @@ def test_without_a_primary_link_probes_cannot_be_routed(node: Node) -> None:
     with pytest.raises(HostError, match=r"^no link has the primary MAC 02:00:00:00:00:99$"):
         node.namespace.call(lambda: node.host.route_probes(elsewhere))
     assert node.plumb(elsewhere).problem == "mtu: no link has the primary MAC 02:00:00:00:00:99"
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_sixteen_thousand_plumbings_leave_nothing_in_memory(node: Node) -> None:
+    """Neither looks nor repairs, nor the events that they cause: a node has one every few seconds, for months."""
+
+    def plumb(times: int) -> None:
+        for number in range(times):
+            node.host.plumb(IPV4, Extent.AHEAD if number % 50 == 0 else Extent.ALL)
+
+    node.namespace.call(lambda: node.host.watch(lambda: None))
+    node.namespace.call(lambda: plumb(2000))
+    before = resident()
+    node.namespace.call(lambda: plumb(16_000))
+    assert resident() - before < 1_000_000
+
+
+SCRIPTS: list[tuple[str, str, str]] = [
+    ("hangs", "sleep 1000", "nft: no answer within 0.2 s"),
+    ("hangs-and-ignores-sigterm", "trap '' TERM; while :; do sleep 1; done", "nft: no answer within 0.2 s"),
+    ("leaves-a-child-with-its-output", "sleep 1000 & exit 0", "nft: no answer within 0.2 s"),
+    ("closes-its-output-and-stays", "exec >&- 2>&-; sleep 1000", "nft: no answer within 0.2 s"),
+    ("dies-by-a-signal", "kill -9 $$", "nft: ended by signal 9"),
+    ("fails", "echo no such luck >&2; exit 1", "nft: no such luck"),
+    ("fails-without-a-word", "exit 3", "nft: exit code 3"),
+    ("complains-without-end", "yes complaint >&2", "still not as they should be, though nft reported no error"),
+]
+SHAPES = {
+    "prints-without-end": "yes",
+    "nothing": "true",
+    "no-json": "echo '{'",
+    "a-list": "echo '[]'",
+    "null": "echo null",
+    "a-number": "echo 1",
+    "another-key": """echo '{"iptables": []}'""",
+    "null-for-entries": """echo '{"nftables": null}'""",
+    "a-string-for-entries": """echo '{"nftables": "table"}'""",
+    "entries-that-are-none": """echo '{"nftables": [1, null, "x", [], {}]}'""",
+    "things-that-are-none": """echo '{"nftables": [{"table": 1}, {"rule": null}, {"rule": []}]}'""",
+    "no-list-of-expressions": """echo '{"nftables": [{"rule": {"expr": 1}}, {"rule": {"expr": {"match": 1}}}]}'""",
+    "odd-expressions": """echo '{"nftables": [{"rule": {"expr": [1, {"match": null}, {"match": {"op": "=="}}]}}]}'""",
+    "an-odd-link": r"""echo '{"nftables": [{"rule": {"expr": [{"match": {"left": {"meta": {"key": "iif"}},
+                    "right": "\u00b2\u0000"}}]}}]}'""",
+    "deep": "head -c 200000 /dev/zero | tr '\\0' '['",
+    "a-long-number": "head -c 200000 /dev/zero | tr '\\0' '1'",
+    "no-text": "head -c 1000 /dev/zero | tr '\\0' '\\377'",
+}
+SCRIPTS += [
+    (what, script, "still not as they should be, though nft reported no error") for what, script in SHAPES.items()
+]
+
+
+@pytest.fixture
+def nft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Make an nft that does what a script says; the pauses around it are short."""
+    monkeypatch.setattr(marks, "NFT_SECONDS", 0.2)
+    monkeypatch.setattr(marks, "ASKED_AGAIN_AFTER", 0.05)
+
+    def make(script: str) -> str:
+        command = tmp_path / "nft"
+        new = tmp_path / "new"
+        new.write_text(f"#!/bin/sh\n{script}\n")
+        new.chmod(0o755)
+        new.rename(command)
+        return str(command)
+
+    return make
+
+
+@pytest.mark.parametrize(("script", "problem"), [(s, p) for _, s, p in SCRIPTS], ids=[what for what, _, _ in SCRIPTS])
+def test_whatever_nft_does_the_rest_is_plumbed_and_it_is_said(
+    node: Node, nft: Callable[[str], str], script: str, problem: str
+) -> None:
+    """It is a problem, never an exception, nor sound; as soon as nft is itself again the marks follow."""
+    node.host = KernelHost(nft(script))
+    report = node.plumb()
+    assert report.state is not SOUND
+    assert report.repaired == ("link-up", "mtu", "address", "rp_filter", "route", "rule")
+    deadline = time.monotonic() + 10
+    while report.problem != f"marks: {problem}":
+        assert time.monotonic() < deadline, report
+        report = node.plumb()
+    nft('exec /usr/sbin/nft "$@"')
+    while (report := node.plumb()).state is not SOUND:
+        assert time.monotonic() < deadline, report
+    assert "mark set" in node.nft()
+
+
+@pytest.mark.parametrize("script", ["sleep 1000", "kill -9 $$", "exit 1"])
+def test_marks_that_were_read_hold_while_nft_is_silent_and_nothing_touches_them(
+    node: Node, nft: Callable[[str], str], script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder must not be relieved since nft is slow; that it is silent for long is said."""
+    monkeypatch.setattr(marks, "BELIEVED_FOR", 0.0)
+    node.host = KernelHost(nft('exec /usr/sbin/nft "$@"'))
+    touched = threading.Event()
+    node.namespace.call(lambda: node.host.watch(touched.set))
+    node.plumb()
+    settle(touched)
+    assert node.plumb().state is SOUND
+    nft(script)
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        assert node.plumb() == PlumbingReport(SOUND)
+    monkeypatch.setattr(marks, "UNKNOWN_FOR", 0.5)
+    report = node.plumb()
+    assert report.state is SOUND
+    assert report.problem.startswith("marks: nft: ")
+    assert report.problem.endswith("; nothing has touched them since")
+
+
+def test_marks_that_were_touched_are_uncertain_while_nft_is_silent_and_missing_after_a_while(
+    node: Node, nft: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows: neither that they are there, nor, as in kube-proxy's long syncs, that they are not."""
+    touched = threading.Event()
+    node.host = KernelHost(nft('exec /usr/sbin/nft "$@"'))
+    node.namespace.call(lambda: node.host.watch(touched.set))
+    node.plumb()
+    settle(touched)
+    assert node.plumb().state is SOUND
+    nft("sleep 1000")
+    node.namespace.nft("table inet somebody { }")
+    assert touched.wait(1)
+    assert node.plumb().state is SOUND, "it was another table"
+    settle(touched)
+    node.namespace.nft(f"flush table inet {MARKS}")
+    assert touched.wait(1)
+    assert node.plumb().state is PlumbingState.UNCERTAIN
+    monkeypatch.setattr(marks, "UNKNOWN_FOR", 0.5)
+    time.sleep(0.6)
+    assert node.plumb().state is UNSOUND
+    nft('exec /usr/sbin/nft "$@"')
+    deadline = time.monotonic() + 10
+    while (report := node.plumb()).state is not SOUND:
+        assert time.monotonic() < deadline, report
+    assert "mark set" in node.nft()
+
+
+def test_no_more_than_three_nfts_that_cannot_be_killed_are_left_behind(
+    node: Node, nft: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel keeps those that wait for another one's transaction; nobody waits for them."""
+    started = Path(nft("true")).with_name("started")
+    node.host = KernelHost(nft(f"echo >> {started}; sleep 1000"))
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, _: killed.append(group))
+    try:
+        deadline = time.monotonic() + 10
+        while "3 of them were killed" not in node.plumb().problem:
+            assert time.monotonic() < deadline
+        time.sleep(0.5)
+        began = time.monotonic()
+        for _ in range(20):
+            node.plumb()
+        assert time.monotonic() - began < 5
+        assert len(started.read_text()) == 3
+    finally:
+        monkeypatch.undo()
+        for group in killed:
+            os.killpg(group, signal.SIGKILL)
+
+
+def test_one_hanging_nft_delays_no_address(
+    node: Node, nft: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for it twice."""
+    monkeypatch.setattr(marks, "NFT_SECONDS", 5.0)
+    node.host = KernelHost(nft("sleep 1000"))
+    node.plumb()
+    began = time.monotonic()
+    for last in range(1, 21):
+        others = replace(IPV4, address=ip_address(f"10.0.0.{last + 100}"), table=1100 + last, priority=1000 + 2 * last)
+        assert node.plumb(others).carries
+    assert time.monotonic() - began < 20 * marks.PATIENCE / 2
 
 
 CHANGES: list[tuple[str, str]] = [
