@@ -58,6 +58,10 @@ LOOKS_AT_MOST = 3
 PREFIX = "floatingip_"
 """What the names of our tables, and of nobody else's, begin with."""
 
+# By vfork all threads of this process would stand still until nft begins to run: for seconds on a node whose kernel is
+# busy with a big ruleset.  Python's documentation names this switch, which its type stubs call final.
+subprocess._USE_VFORK = False  # type: ignore[misc]
+
 _Listing = list[Any]
 
 

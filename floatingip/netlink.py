@@ -110,7 +110,7 @@ class Netlink:
         self._socket.send(_HEADER.pack(16 + len(content), kind, flags, self._sequence, 0) + content)
         deadline, answers, interrupted = time.monotonic() + ANSWER_WITHIN, list[Message](), False
         while time.monotonic() < deadline:
-            for answered, said, body in self._messages(self._socket.recv(_BUFFER)):
+            for answered, said, body in self._messages(self._receive()):
                 interrupted = interrupted or bool(said & _DUMP_INTERRUPTED)
                 if answered in (_ERROR, _DONE):
                     code = struct.unpack_from("=i", body)[0] if len(body) >= 4 else 0
@@ -121,6 +121,10 @@ class Netlink:
                 if not flags & (_ACK | _DUMP):
                     return answers, interrupted
         raise TimeoutError
+
+    def _receive(self) -> bytes:
+        assert self._socket is not None
+        return self._socket.recv(_BUFFER)
 
     def _messages(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
         """Type, flags and content of what answers the request under way."""

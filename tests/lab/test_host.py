@@ -1,26 +1,31 @@
 """The host's plumbing on a real kernel: one namespace with a primary link and an ENI, both plain veth pairs."""
 
+import contextlib
+import errno
 import gc
 import os
 import re
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
 
-from floatingip import marks, threads
+from floatingip import host, marks, netlink, threads
 from floatingip.errors import HostError
 from floatingip.host import KernelHost
 from floatingip.marks import table_name
 from floatingip.model import Extent, Plumbing, PlumbingReport, PlumbingState
+from floatingip.netlink import Netlink
 from floatingip.threads import HostKeeper, Wanted
 from lab.netns import Namespace
 
@@ -790,6 +795,90 @@ def test_one_hanging_nft_delays_no_address(
     assert time.monotonic() - began < 20 * marks.PATIENCE / 2
 
 
+class OddKernel(Netlink):
+    """The kernel's rtnetlink, whose answers are spoilt on their way."""
+
+    def __init__(self, spoil: Callable[[bytes], bytes | Exception]) -> None:
+        super().__init__()
+        self.spoil = spoil
+
+    def _receive(self) -> bytes:
+        said = self.spoil(super()._receive())
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+def without_attributes(said: bytes) -> bytes:
+    """Each message of a dump with its head only."""
+    kept = b""
+    while said:
+        (length,) = struct.unpack_from("=I", said)
+        head = {16: 32, 20: 24, 24: 28, 32: 28}.get(struct.unpack_from("=H", said, 4)[0], length)
+        kept += struct.pack("=I", head) + said[4:head]
+        said = said[(length + 3) & ~3 :]
+    return kept
+
+
+ODD: list[tuple[str, Callable[[bytes], bytes | Exception], str]] = [
+    ("no-answer", lambda said: TimeoutError(), "netlink: no answer within 0.2 s"),
+    ("overrun", lambda said: OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)), "No buffer space available"),
+    ("interrupted-for-ever", lambda said: said[:6] + b"\x12\x00" + said[8:], "the kernel interrupted 5 dumps in a row"),
+    ("cut-off", lambda said: said[:50], "cannot be read"),
+    ("too-long", lambda said: b"\xff" * 4 + said[4:], "cannot be read"),
+    ("nothing", lambda said: b"\x10\x00\x00\x00" + b"\0" * 12, "netlink: no answer within 0.2 s"),
+    ("attributes-that-are-none", lambda said: said[:32] + b"\x02\x00" + said[34:], "cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "problem"), [(s, p) for _, s, p in ODD], ids=[what for what, _, _ in ODD])
+def test_whatever_netlink_answers_is_a_report_or_an_error_of_one_line(
+    node: Node, spoil: Callable[[bytes], bytes | Exception], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else is raised, or the thread would end; and afterwards it goes on."""
+    monkeypatch.setattr(netlink, "ANSWER_WITHIN", 0.2 if problem.endswith("0.2 s") else 5.0)
+    odd = node.host._netlink = OddKernel(spoil)
+    report = node.plumb()
+    assert report.state is UNSOUND
+    assert problem in report.problem
+    assert "\n" not in report.problem
+    for act in (node.host.unplumb, node.host.route_probes, node.host.unroute_probes):
+        with contextlib.suppress(HostError):
+            node.namespace.call(partial(act, IPV4))
+    node.namespace.call(lambda: node.host.announce(IPV4))
+    odd.spoil = lambda said: said
+    assert node.plumb().state is SOUND
+
+
+def test_messages_without_attributes_are_of_others(node: Node) -> None:
+    """A link without a MAC, a route without a link, a rule without a priority: nothing is read into them."""
+    odd = node.host._netlink = OddKernel(without_attributes)
+    assert node.plumb() == PlumbingReport(NO_LINK)
+    assert node.unplumb() == ()
+    odd.spoil = lambda said: said
+    assert node.plumb().state is SOUND
+
+
+def test_odd_routes_and_rules_of_others_are_passed_over(node: Node) -> None:
+    """Several next hops, no next hop, a next hop of the other family, and all that a rule can select by."""
+    node.plumb()
+    node.namespace.ip(
+        "route add 10.0.9.0/24 nexthop via 10.0.0.1 weight 1 nexthop via 10.0.0.2 weight 2",
+        "route add blackhole 10.0.8.0/24",
+        "route add 10.0.7.0/24 via inet6 fe80::1 dev eth0",
+        "rule add priority 800 from 10.0.0.9 to 10.0.1.0/24 tos 0x10 iif lo ipproto tcp dport 80 lookup 8",
+        "rule add priority 803 lookup main suppress_prefixlength 0",
+        "rule add priority 801 uidrange 0-0 prohibit",
+        "rule add priority 802 goto 32766",
+        "address add 10.0.0.77 peer 10.0.0.101 dev eth0",
+    )
+    assert node.plumb() == PlumbingReport(SOUND)
+    node.unplumb()
+    node.namespace.call(lambda: node.host.route_probes(IPV4))
+    (route,) = node.namespace.show("route show 10.0.0.100")
+    assert (route["gateway"], route["protocol"]) == ("10.0.0.1", "102")
+
+
 CHANGES: list[tuple[str, str]] = [
     ("ip link add new type veth peer name far-new", "a link"),
     ("ip link set ens6 mtu 1400", "an MTU"),
@@ -836,6 +925,94 @@ def test_watch_goes_on_after_an_overrun(node: Node) -> None:
     assert time.process_time() - before < 0.1, "it spins"
     node.namespace.ip("link set lo up")
     assert woken.wait(1)
+
+
+def test_watch_goes_on_when_its_sockets_fail(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are opened anew, and what may have been missed meanwhile is a reason to look."""
+    monkeypatch.setattr(host, "WATCH_AGAIN", 0.05)
+    heard: list[socket.socket] = []
+    listen, woken = host._listen, threading.Event()
+
+    def listen_and_tell() -> tuple[socket.socket, socket.socket]:
+        heard.extend(sockets := listen())
+        return sockets
+
+    monkeypatch.setattr(host, "_listen", listen_and_tell)
+    node.namespace.call(lambda: node.host.watch(woken.set))
+    settle(woken)
+    replacement = socket.socket()
+    os.dup2(replacement.fileno(), heard[0].fileno())  # whose reads fail
+    node.namespace.ip("link set lo down")
+    assert woken.wait(2)
+    settle(woken)
+    node.namespace.ip("link set lo up")
+    assert woken.wait(2)
+    assert len(heard) == 4
+    replacement.close()
+
+
+def test_a_storm_of_events_costs_a_share_of_the_time_and_a_claim_does_not_wait(node: Node) -> None:
+    """Somebody's routing daemon, or an attack: it must starve neither the node nor the address."""
+    reports: SimpleQueue[PlumbingReport] = SimpleQueue()
+    keeper = HostKeeper(node.host, lambda _, report: reports.put(report))
+    plumb, looks = node.host.plumb, 0
+
+    def count(plumbing: Plumbing, extent: Extent = Extent.ALL) -> PlumbingReport:
+        nonlocal looks
+        looks += 1
+        time.sleep(0.03)  # as on a node with many links
+        return plumb(plumbing, extent)
+
+    node.host.plumb = count  # type: ignore[method-assign]  # counted, and done
+    keeper.want(IPV4.address, Wanted(IPV4, Extent.AHEAD))
+    node.namespace.call(keeper.start)
+    storm = "while :; do ip route add 10.7.0.0/16 via 10.0.0.1; ip route del 10.7.0.0/16; done"
+    with node.namespace.popen(["sh", "-c", storm]) as attacker:
+        try:
+            time.sleep(3)
+            looks = 0
+            time.sleep(2)
+            assert 2 <= looks <= 15
+            while not reports.empty():
+                reports.get()
+            began = time.monotonic()
+            keeper.want(IPV4.address, Wanted(IPV4, Extent.ALL))
+            while not reports.get(timeout=5).carries:
+                continue
+            assert time.monotonic() - began < 0.5
+        finally:
+            attacker.kill()
+            keeper.end(within=5)
+
+
+@BOTH
+@pytest.mark.parametrize("extent", [Extent.NOTHING, Extent.AHEAD])
+def test_a_standby_gets_back_at_once_whatever_somebody_flushes(node: Node, plumbing: Plumbing, extent: Extent) -> None:
+    """The probes' route, with and without an ENI that stands ready; and what is there ahead."""
+    keeper = HostKeeper(node.host, lambda *_: None)
+    keeper.want(plumbing.address, Wanted(plumbing, extent))
+    node.namespace.call(keeper.start)
+    version, deadline = plumbing.address.version, time.monotonic() + threads.HOST_CHECK / 2
+    try:
+        for damage in (f"ip -{version} route flush proto 102", f"ip -{version} route del {plumbing.address}"):
+            while not node.namespace.show(f"-{version} route show {plumbing.address}"):
+                assert time.monotonic() < deadline
+            time.sleep(0.3)
+            node.namespace.run(["sh", "-c", damage])
+        while not node.namespace.show(f"-{version} route show {plumbing.address}"):
+            assert time.monotonic() < deadline
+        if extent is Extent.AHEAD:
+            ahead = node.everything()
+            for damage in (
+                "nft flush ruleset",
+                f"ip -{version} rule del priority 901",
+                f"ip -{version} route flush table 1064",
+            ):
+                node.namespace.run(["sh", "-c", damage])
+                while node.everything() != ahead:
+                    assert time.monotonic() < deadline, damage
+    finally:
+        keeper.end(within=5)
 
 
 def settle(woken: threading.Event) -> None:
