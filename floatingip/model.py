@@ -261,8 +261,8 @@ class PlumbingState(StrEnum):
 class PlumbingReport:
     """What was found after plumbing and reading back.
 
-    ``repaired`` names what had been missing, ``removed`` what had been too much, ``problem`` what is still wrong;
-    ``extent`` is what was asked for.
+    ``repaired`` names what had been missing, ``removed`` what had been too much, ``problem`` what the user should know
+    to be wrong, even if it is sound; ``extent`` is what was asked for.
     """
 
     state: PlumbingState
