@@ -5,6 +5,7 @@ import errno
 import gc
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -635,6 +636,7 @@ def test_sixteen_thousand_plumbings_leave_nothing_in_memory(node: Node) -> None:
     assert resident() - before < 1_000_000
 
 
+ITSELF = f'exec {shutil.which("nft")} "$@"'
 SCRIPTS: list[tuple[str, str, str]] = [
     ("hangs", "sleep 1000", "nft: no answer within 0.2 s"),
     ("hangs-and-ignores-sigterm", "trap '' TERM; while :; do sleep 1; done", "nft: no answer within 0.2 s"),
@@ -700,7 +702,7 @@ def test_whatever_nft_does_the_rest_is_plumbed_and_it_is_said(
     while report.problem != f"marks: {problem}":
         assert time.monotonic() < deadline, report
         report = node.plumb()
-    nft('exec /usr/sbin/nft "$@"')
+    nft(ITSELF)
     while (report := node.plumb()).state is not SOUND:
         assert time.monotonic() < deadline, report
     assert "mark set" in node.nft()
@@ -712,7 +714,7 @@ def test_marks_that_were_read_hold_while_nft_is_silent_and_nothing_touches_them(
 ) -> None:
     """A holder must not be relieved since nft is slow; that it is silent for long is said."""
     monkeypatch.setattr(marks, "BELIEVED_FOR", 0.0)
-    node.host = KernelHost(nft('exec /usr/sbin/nft "$@"'))
+    node.host = KernelHost(nft(ITSELF))
     touched = threading.Event()
     node.namespace.call(lambda: node.host.watch(touched.set))
     node.plumb()
@@ -734,7 +736,7 @@ def test_marks_that_were_touched_are_uncertain_while_nft_is_silent_and_missing_a
 ) -> None:
     """Nobody knows: neither that they are there, nor, as in kube-proxy's long syncs, that they are not."""
     touched = threading.Event()
-    node.host = KernelHost(nft('exec /usr/sbin/nft "$@"'))
+    node.host = KernelHost(nft(ITSELF))
     node.namespace.call(lambda: node.host.watch(touched.set))
     node.plumb()
     settle(touched)
@@ -750,7 +752,7 @@ def test_marks_that_were_touched_are_uncertain_while_nft_is_silent_and_missing_a
     monkeypatch.setattr(marks, "UNKNOWN_FOR", 0.5)
     time.sleep(0.6)
     assert node.plumb().state is UNSOUND
-    nft('exec /usr/sbin/nft "$@"')
+    nft(ITSELF)
     deadline = time.monotonic() + 10
     while (report := node.plumb()).state is not SOUND:
         assert time.monotonic() < deadline, report
@@ -793,6 +795,9 @@ def test_one_hanging_nft_delays_no_address(
         others = replace(IPV4, address=ip_address(f"10.0.0.{last + 100}"), table=1100 + last, priority=1000 + 2 * last)
         assert node.plumb(others).carries
     assert time.monotonic() - began < 20 * marks.PATIENCE / 2
+
+
+ALL_LINKS = 18  # RTM_GETLINK
 
 
 class OddKernel(Netlink):
@@ -846,6 +851,8 @@ def test_whatever_netlink_answers_is_a_report_or_an_error_of_one_line(
         with contextlib.suppress(HostError):
             node.namespace.call(partial(act, IPV4))
     node.namespace.call(lambda: node.host.announce(IPV4))
+    with pytest.raises(OSError, match=r"."):
+        node.namespace.call(lambda: odd.dump(ALL_LINKS, bytes(16), 16))
     odd.spoil = lambda said: said
     assert node.plumb().state is SOUND
 
