@@ -224,29 +224,10 @@ class KernelHost:
         That gateway is the one of the link's default route, so that it is right in every subnet; without a default
         route it is the plumbing's.  Where the address is this node's own nothing is done: the local table would win.
         """
-        address = plumbing.address
-        with _mapped("probe route"):
-            if any(_address_of(message) == address.packed for message in self._addresses(address)):
-                return
-            link = self._link(plumbing.primary_mac)
-            if link is None:
-                raise HostError(f"no link has the primary MAC {plumbing.primary_mac}")
-            main = self._routes(address, _MAIN)
-            defaults = [route for message in main if _prefix(message) == 0 and (route := _read_route(message))]
-            gateways = [route.gateway for route in defaults if route.link_index == link.index]
-            gateway = next((gateway for gateway in gateways if gateway), str(plumbing.gateway))
-            wanted = _Route(str(address), address.max_prefixlen, gateway, link.index)
-            there = _to(address, main)
-            if others := _foreign(there):
-                shown = _describe(others)
-                raise HostError(f"the main table has a route of others to {address} ({shown})", "remove that route")
-            if [_read_route(message) for message in there] == [wanted]:
-                return
-            for message in there:
-                self._delete_route(message)
-            self._add_route(address, _MAIN, wanted, flags=_RTNH_F_ONLINK)
-            if wanted not in [_read_route(message) for message in self._routes(address, _MAIN)]:
-                raise HostError(f"{address} via {gateway} is {_SILENT}")
+        self._route_probes(plumbing)
+        with _mapped():
+            if said := _refusal(plumbing, self._routes(plumbing.address, plumbing.table)):
+                raise HostError(said)
 
     def unroute_probes(self, plumbing: Plumbing) -> None:
         """Remove the route that `route_probes` made; see `ports.Host`."""
@@ -291,9 +272,8 @@ class KernelHost:
             if address.version == 4 and link.rp_filter != LOOSE:
                 missing["rp_filter"] = _Defect(partial(self._loosen, link))
             routes, wanted_routes = self._routes(address, plumbing.table), _wanted_routes(plumbing, link)
-            if others := _foreign(routes):
+            if said := _refusal(plumbing, routes):
                 # Our rules would send packets by them.
-                said = f"table {plumbing.table} has routes of others ({_describe(others)}); set `table` to a free one"
                 return missing | {"route": _Defect(problem=said)}
             if {_read_route(message) for message in routes} != wanted_routes:
                 missing["route"] = _Defect(partial(self._set_routes, plumbing, routes, wanted_routes))
@@ -411,6 +391,31 @@ class KernelHost:
         """Delete exactly what was shown."""
         with _tolerated(errno.ESRCH):
             self._netlink.change(_RTM_DELROUTE, message.content)
+
+    def _route_probes(self, plumbing: Plumbing) -> None:
+        address = plumbing.address
+        with _mapped("probe route"):
+            if any(_address_of(message) == address.packed for message in self._addresses(address)):
+                return
+            link = self._link(plumbing.primary_mac)
+            if link is None:
+                raise HostError(f"no link has the primary MAC {plumbing.primary_mac}")
+            main = self._routes(address, _MAIN)
+            defaults = [route for message in main if _prefix(message) == 0 and (route := _read_route(message))]
+            gateways = [route.gateway for route in defaults if route.link_index == link.index]
+            gateway = next((gateway for gateway in gateways if gateway), str(plumbing.gateway))
+            wanted = _Route(str(address), address.max_prefixlen, gateway, link.index)
+            there = _to(address, main)
+            if others := _foreign(there):
+                shown = _describe(others)
+                raise HostError(f"the main table has a route of others to {address} ({shown})", "remove that route")
+            if [_read_route(message) for message in there] == [wanted]:
+                return
+            for message in there:
+                self._delete_route(message)
+            self._add_route(address, _MAIN, wanted, flags=_RTNH_F_ONLINK)
+            if wanted not in [_read_route(message) for message in self._routes(address, _MAIN)]:
+                raise HostError(f"{address} via {gateway} is {_SILENT}")
 
     # Rules.
 
@@ -563,6 +568,13 @@ def _ours(messages: list[Message]) -> list[Message]:
 
 def _foreign(messages: list[Message]) -> list[Message]:
     return [message for message in messages if _protocol(message) != PROTOCOL]
+
+
+def _refusal(plumbing: Plumbing, routes: list[Message]) -> str:
+    """What to say of a table with routes of others, or nothing."""
+    if not (others := _foreign(routes)):
+        return ""
+    return f"table {plumbing.table} has routes of others ({_describe(others)}); set `table` to a free one"
 
 
 def _describe(messages: list[Message]) -> str:

@@ -153,7 +153,7 @@ class Host(Protocol):
         """On a standby: send what goes to the floating address via the gateway of the primary link.
 
         So no stale neighbour entry can lie to the probe.  Raises ``HostError``, also when somebody else has a route
-        there.
+        there, and, as a standby should say so beforehand, when somebody else has routes in the plumbing's table.
         """
 
     def unroute_probes(self, plumbing: Plumbing) -> None:

@@ -461,6 +461,9 @@ def test_a_table_with_routes_of_others_is_refused_by_name(node: Node, plumbing: 
     assert (node.table(plumbing), node.namespace.show(f"-{version} rule show")) == before
     node.unplumb(plumbing)
     assert (node.table(plumbing), node.namespace.show(f"-{version} rule show")) == before
+    with pytest.raises(HostError, match=r"^table 1064 has routes of others"):
+        node.namespace.call(lambda: node.host.route_probes(plumbing))
+    node.namespace.call(lambda: node.host.unroute_probes(plumbing))
     ip(node, plumbing, "route del default table 1064")
     assert node.plumb(plumbing, extent).state is SOUND
 
