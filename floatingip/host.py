@@ -4,36 +4,37 @@ The node's kernel networking: make an ENI's link carry the floating address, wit
 A second ENI does not work by itself.  The reply of a NodePort connection gets its source address back only after it
 was routed, so it would leave by the primary ENI with the floating address as its source, and the VPC's source check
 drops it.  Hence conntrack remembers in a mark which connections came in by the ENI, nft puts that mark on their
-replies, and a rule sends marked packets to a routing table of the ENI's own.
+replies (marks.py), and a rule sends marked packets to a routing table of the ENI's own.
+
+What is ours in the kernel: routes and rules of our protocol, the nft tables of our name, and the floating address on
+the ENI's link.  Nothing else is ever replaced or removed: where somebody else's is in the way, it is named.
 
 Netlink and nft accept some requests without doing them, so whatever is configured is read back, and only what was read
 counts.  Links are known by MAC and index, never by name: names change right after the hot plug, also while a link is
-up.  This is the only module that knows pyroute2 and nft.  It needs CAP_NET_ADMIN and nft, but no writable /proc/sys.
+up.  It needs CAP_NET_ADMIN and nft, but no writable /proc/sys.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
-import os
+import re
 import select
 import socket
 import struct
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn
-
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
+from ipaddress import ip_address
 
 from floatingip.announce import announce
 from floatingip.errors import HostError
+from floatingip.marks import PREFIX, Known, Marks, table_name, wanted_marks
 from floatingip.model import Address, Extent, Plumbing, PlumbingReport, PlumbingState
+from floatingip.netlink import ADD, Message, Netlink, attribute, attributes
 
 PROTOCOL = 102
 """The origin (rtm_protocol) of our routes and rules: none of /etc/iproute2/rt_protos, so nobody else claims them."""
@@ -41,20 +42,36 @@ PROTOCOL = 102
 LOOSE = 2
 """rp_filter: the source must be reachable, by whatever link.  The kernel uses the larger of this and `all`."""
 
-NFT_SECONDS = 5.0
-"""How long nft may take before it counts as hanging; it usually takes 5 ms."""
-
+# linux/rtnetlink.h, if_link.h, if_addr.h, fib_rules.h
+_RTM_NEWLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 18, 19
+_RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
+_RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
+_RTM_NEWRULE, _RTM_DELRULE, _RTM_GETRULE = 32, 33, 34
+_LINK = struct.Struct("=BxHiII")  # family, type, index, flags, which flags change
+_ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, link index
+_ROUTE = struct.Struct(
+    "=BBBBBBBBI"
+)  # family, lengths of destination and source, tos, table, protocol, scope, type, flags
+_RULE = struct.Struct("=BBBBBxxBI")  # family, lengths of destination and source, tos, table, action, flags
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_AF_SPEC, _IFLA_EXT_MASK = 1, 3, 4, 26, 29
+_IFLA_INET_CONF, _IPV4_DEVCONF_RP_FILTER = 1, 8
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
+_FRA_SRC, _FRA_PRIORITY, _FRA_FWMARK, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE, _FRA_FWMASK, _FRA_PROTOCOL = (
+    2, 6, 10, 14, 15, 16, 21,
+)  # fmt: skip
+_SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS
 _MAIN = 254  # RT_TABLE_MAIN
 _IFF_UP = 0x1
 _IFF_LOWER_UP = 0x10000
 _IFA_F_NODAD = 0x2
 _RTN_UNICAST = 1
 _RTNH_F_DEAD = 0x1
-_RTM_SETLINK = 19
-_NLM_F_REQUEST = 0x1
-_NLM_F_ACK = 0x4
+_RTNH_F_ONLINK = 0x4
+_SCOPE_LINK = 253
 _FR_ACT_TO_TBL = 1
 _NO_SUPPRESSION = 0xFFFFFFFF
+_PROTOCOLS = {1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp"}
 
 _SILENT = "still missing, though the kernel reported no error"
 
@@ -64,6 +81,13 @@ _NETLINK_ADD_MEMBERSHIP = 1
 _NFNLGRP_NFTABLES = 7
 # linux/rtnetlink.h: link, IPv4 address, route, rule; IPv6 address, route, rule; IPv4 netconf, which tells of rp_filter.
 _ROUTE_GROUPS = (1, 5, 7, 8, 9, 11, 19, 24)
+_OUR_TABLES = re.compile(PREFIX.encode() + rb"[0-9a-f]+")
+
+WATCH_AGAIN = 1.0
+"""Seconds until events are listened for anew, when that failed."""
+
+WATCH_REST = 0.02
+"""Seconds for which events are gathered: a storm of them wakes whoever listens fifty times a second at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +113,8 @@ class _Route:
     link_index: int
 
 
-_Rules = dict[frozenset[tuple[str, Any]], dict[str, Any]]
-"""Rules: what each says, by `_rule_says`, and the arguments by which pyroute2 adds or deletes it."""
+_Rules = dict[frozenset[tuple[str | int, bytes | int]], bytes]
+"""Rules: what each says, by `_rule_says`, and the message that adds or deletes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +126,17 @@ class _Defect:
 
 
 class KernelHost:
-    """`ports.Host` in the network namespace of the calling thread; to be used from one thread, which pyroute2 wants."""
+    """`ports.Host` in the network namespace of the calling thread; to be used from one thread."""
 
     def __init__(self, nft: str = "nft") -> None:
         """`nft`: the command's name or path."""
-        self._nft_command = nft
-        self._netlink: IPRoute | None = None
+        self._netlink = Netlink()
+        self._marks = Marks(nft)
         self._indexes: dict[str, int] = {}
 
     def close(self) -> None:
         """Close the netlink socket; it opens again by itself."""
-        if self._netlink is not None:
-            self._netlink.close()
-            self._netlink = None
+        self._netlink.close()
 
     # What ports.Host promises.
 
@@ -133,10 +155,13 @@ class KernelHost:
             link = self._link(plumbing.mac)
             if link is None:
                 return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
-            if extent is Extent.AS_FOUND:
-                extent = Extent.ALL if self._has_address(plumbing.address, link) else Extent.AHEAD
-            if extent is Extent.AHEAD and self._remove_address(plumbing):
-                removed = ("address",)
+            # nft takes as long as all the rest, so it runs meanwhile.
+            self._marks.want(table_name(plumbing.address), wanted_marks(plumbing, link.index))
+            with _mapped():
+                if extent is Extent.AS_FOUND:
+                    extent = Extent.ALL if self._has_address(plumbing.address, link) else Extent.AHEAD
+                if extent is Extent.AHEAD and self._remove_address(plumbing):
+                    removed = ("address",)
             before = after = self._missing(plumbing, link, extent)
             for name, defect in before.items():
                 try:
@@ -149,38 +174,41 @@ class KernelHost:
                 if link is None:
                     return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
                 after = self._missing(plumbing, link, extent)
+            foreign_rule = self._foreign_rule(plumbing)
         except HostError as error:
             return PlumbingReport(PlumbingState.UNSOUND, problem=str(error), removed=removed, extent=extent)
-        repaired = tuple(name for name in before if name not in after)
+        marks = self._marks.verdict(table_name(plumbing.address))
+        repaired = tuple(name for name in before if name not in after) + (("marks",) if marks.changed else ())
         for name, defect in after.items():
             problem = f"{name}: {refused.get(name, defect.problem)}"
             return PlumbingReport(PlumbingState.UNSOUND, repaired, problem, removed, extent)
-        return PlumbingReport(PlumbingState.SOUND, repaired, "", removed, extent)
+        problem = f"marks: {marks.problem}" if marks.problem else foreign_rule
+        return PlumbingReport(_STATES[marks.known], repaired, problem, removed, extent)
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
         """Remove marks, rule, route and address, as far as they are there; see `ports.Host`.
 
         The link stays as it is.  Everything is tried before a HostError tells of the first thing that could not be
-        removed.  Without nft there are no marks to remove, since only nft makes them.
+        removed.
         """
-        removers = {
-            "marks": self._remove_marks,
-            "rule": self._remove_rules,
-            "route": self._remove_routes,
-            "address": self._remove_address,
-        }
+        name = table_name(plumbing.address)
+        self._marks.want(name, None)
+        removers = {"rule": self._remove_rules, "route": self._remove_routes, "address": self._remove_address}
         removed: list[str] = []
         problems: list[HostError] = []
-        for name, remove in removers.items():
+        for what, remove in removers.items():
             try:
-                with _mapped(name):
+                with _mapped(what):
                     if remove(plumbing):
-                        removed.append(name)
+                        removed.append(what)
             except HostError as error:
                 problems.append(error)
+        marks = self._marks.verdict(name)
+        if marks.known is not Known.AS_WANTED:
+            problems.append(HostError(f"marks: {marks.problem}"))
         if problems:
             raise problems[0]
-        return tuple(removed)
+        return ("marks", *removed) if marks.changed else tuple(removed)
 
     def announce(self, plumbing: Plumbing) -> None:
         """Announce the address once; see `ports.Host`."""
@@ -196,30 +224,17 @@ class KernelHost:
         That gateway is the one of the link's default route, so that it is right in every subnet; without a default
         route it is the plumbing's.  Where the address is this node's own nothing is done: the local table would win.
         """
-        address = plumbing.address
-        with _mapped("probe route"):
-            if any(message.get_attr("IFA_ADDRESS") == str(address) for message in self._addresses(address)):
-                return
-            link = self._link(plumbing.primary_mac)
-            if link is None:
-                raise HostError(f"no link has the primary MAC {plumbing.primary_mac}")
-            main = [route for message in self._routes(address, _MAIN) if (route := _read_route(message))]
-            gateways = [route.gateway for route in main if route.destination is None and route.link_index == link.index]
-            gateway = next((gateway for gateway in gateways if gateway), str(plumbing.gateway))
-            wanted = _Route(str(address), address.max_prefixlen, gateway, link.index)
-            if wanted in main:
-                return
-            self._replace_route(address, _MAIN, wanted, flags="onlink")
-            if wanted not in [_read_route(message) for message in self._routes(address, _MAIN)]:
-                raise HostError(f"{address} via {gateway} is {_SILENT}")
+        self._route_probes(plumbing)
+        with _mapped():
+            if said := _refusal(plumbing, self._routes(plumbing.address, plumbing.table)):
+                raise HostError(said)
 
     def unroute_probes(self, plumbing: Plumbing) -> None:
         """Remove the route that `route_probes` made; see `ports.Host`."""
         address = plumbing.address
         with _mapped("probe route"):
-            destination = f"{address}/{address.max_prefixlen}"
-            with _tolerated(errno.ESRCH):
-                self._ip.route("del", family=_family(address), table=_MAIN, dst=destination, proto=PROTOCOL)
+            for message in _ours(_to(address, self._routes(address, _MAIN))):
+                self._delete_route(message)
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Call `wake` for each batch of changes, also for lost ones; see `ports.Host`.
@@ -227,248 +242,226 @@ class KernelHost:
         Whoever has returned from here misses nothing.  `wake` must not raise, and should be quick.  Raises HostError.
         """
         with _mapped("watch"):
-            links = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-            links.bind((0, sum(1 << (group - 1) for group in _ROUTE_GROUPS)))
-            tables = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
-            tables.bind((0, 0))
-            tables.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
-        threading.Thread(target=_watch, args=((links, tables), wake), name="host-watch", daemon=True).start()
+            sockets = _listen()
+            self._marks.follow(wake)
+            watching = threading.Thread(
+                target=_watch, args=(sockets, self._marks.touched, wake), name="host-watch", daemon=True
+            )
+            watching.start()
 
     # What is missing, and how to add it.
 
     def _missing(self, plumbing: Plumbing, link: _Link, extent: Extent) -> dict[str, _Defect]:
-        """What of the plumbing the kernel lacks, in the order in which to repair it, each with its repair."""
+        """What of the plumbing but the marks the kernel lacks, in the order in which to repair it, each with its
+        repair.
+        """
         address = plumbing.address
         missing: dict[str, _Defect] = {}
-        # nft takes as long as all the rest, so it runs meanwhile.
-        with _mapped(), self._running_nft("list", "table", "inet", table_name(address)) as finish:
+        with _mapped():
             if not link.up:
-                missing["link-up"] = _Defect(lambda: self._ip.link("set", index=link.index, state="up"))
+                missing["link-up"] = _Defect(partial(self._set_link, link, flags=_IFF_UP))
             elif not link.carrier:
                 missing["carrier"] = _Defect(problem=f"link {link.name} has none")
             primary = self._link(plumbing.primary_mac)
             if primary is None:
                 missing["mtu"] = _Defect(problem=f"no link has the primary MAC {plumbing.primary_mac}")
             elif link.mtu != primary.mtu:
-                missing["mtu"] = _Defect(lambda: self._ip.link("set", index=link.index, mtu=primary.mtu))
+                missing["mtu"] = _Defect(partial(self._set_link, link, attribute(_IFLA_MTU, primary.mtu)))
             if extent is Extent.ALL and not self._has_address(address, link):
-                missing["address"] = _Defect(lambda: self._add_address(address, link))
+                missing["address"] = _Defect(partial(self._add_address, address, link))
             if address.version == 4 and link.rp_filter != LOOSE:
-                missing["rp_filter"] = _Defect(partial(_loosen, link))
-            routes, wanted_routes = self._table(plumbing), _wanted_routes(plumbing, link)
-            if routes != wanted_routes:
-                missing["route"] = _Defect(lambda: self._set_routes(plumbing, routes, wanted_routes))
-            rules, wanted_rules = self._rules(plumbing), _wanted_rules(plumbing, extent)
-            if rules.keys() != wanted_rules.keys():
-                missing["rule"] = _Defect(lambda: self._set_rules(plumbing, rules, wanted_rules))
-            try:
-                marks, wanted_marks = _read_marks(finish()), _wanted_marks(plumbing, link)
-            except HostError as error:
-                missing["marks"] = _Defect(problem=str(error))
-            else:
-                if marks != wanted_marks:
-                    missing["marks"] = _Defect(lambda: self._set_marks(wanted_marks, replace=marks is not None))
+                missing["rp_filter"] = _Defect(partial(self._loosen, link))
+            routes, wanted_routes = self._routes(address, plumbing.table), _wanted_routes(plumbing, link)
+            if said := _refusal(plumbing, routes):
+                # Our rules would send packets by them.
+                return missing | {"route": _Defect(problem=said)}
+            if {_read_route(message) for message in routes} != wanted_routes:
+                missing["route"] = _Defect(partial(self._set_routes, plumbing, routes, wanted_routes))
+            there, wanted_rules = self._rules(plumbing), _wanted_rules(plumbing, extent)
+            ours = {says: message for says, (message, is_ours) in there.items() if is_ours}
+            surplus = [message for says, message in ours.items() if says not in wanted_rules]
+            lacking = [message for says, message in wanted_rules.items() if says not in there]
+            if surplus or lacking:
+                missing["rule"] = _Defect(partial(self._set_rules, surplus, lacking))
         return missing
 
     # Links.
 
-    @property
-    def _ip(self) -> IPRoute:
-        if self._netlink is None:
-            self._netlink = IPRoute()
-        return self._netlink
-
     def _link(self, mac: str) -> _Link | None:
         """The link with this MAC: of several the oldest, since VLANs and the like borrow the MAC of the link below.
 
-        A dump of all links takes 0.3 ms for each, and a node has one for every pod: the index is remembered.
+        A node has a link for every pod: the index is remembered.
         """
         with _mapped("link"):
+            wanted, head = bytes.fromhex(mac.replace(":", "")), _LINK.size
+            brief = attribute(_IFLA_EXT_MASK, _SKIP_STATISTICS)
             if (index := self._indexes.get(mac)) is not None:
                 try:
-                    link = _read_link(self._ip.get_links(index)[0])
-                except NetlinkError as error:
-                    if error.code != errno.ENODEV:
+                    found = [
+                        self._netlink.get(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + brief, head)
+                    ]
+                except OSError as error:
+                    if error.errno != errno.ENODEV:
                         raise
                 else:
-                    if link.mac == mac.lower():
-                        return link
-            found = [m for m in self._dump(self._ip.get_links) if m.get_attr("IFLA_ADDRESS") == mac.lower()]
-            if not found:
+                    if found[0].attributes.get(_IFLA_ADDRESS) == wanted:
+                        return _read_link(found[0])
+            found = self._netlink.dump(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + brief, head)
+            links = [_read_link(message) for message in found if message.attributes.get(_IFLA_ADDRESS) == wanted]
+            if not links:
                 self._indexes.pop(mac, None)
                 return None
-            link = _read_link(min(found, key=lambda message: int(message["index"])))
+            link = min(links, key=lambda link: link.index)
             self._indexes[mac] = link.index
             return link
 
+    def _set_link(self, link: _Link, wish: bytes = b"", *, flags: int = 0) -> None:
+        self._netlink.change(_RTM_SETLINK, _LINK.pack(socket.AF_UNSPEC, 0, link.index, flags, flags) + wish)
+
+    def _loosen(self, link: _Link) -> None:
+        """Set rp_filter by netlink, which needs no writable /proc/sys."""
+        conf = attribute(_IFLA_INET_CONF, attribute(_IPV4_DEVCONF_RP_FILTER, LOOSE))
+        self._set_link(link, attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET, conf)))
+
     # Addresses.
 
-    def _addresses(self, address: Address) -> list[Any]:
-        return self._dump(self._ip.get_addr, family=_family(address))
+    def _addresses(self, address: Address, link: _Link | None = None) -> list[Message]:
+        """All of the address' family, or those of one link."""
+        index = link.index if link is not None else 0
+        messages = self._netlink.dump(_RTM_GETADDR, _ADDRESS.pack(_family(address), 0, 0, 0, index), _ADDRESS.size)
+        return [message for message in messages if index in (0, _ADDRESS.unpack_from(message.content)[4])]
 
     def _has_address(self, address: Address, link: _Link) -> bool:
         return any(
-            message["index"] == link.index
-            and message["prefixlen"] == address.max_prefixlen
-            and message.get_attr("IFA_ADDRESS") == str(address)
-            for message in self._addresses(address)
+            _prefix(message) == address.max_prefixlen and _address_of(message) == address.packed
+            for message in self._addresses(address, link)
         )
 
     def _add_address(self, address: Address, link: _Link) -> None:
         # Nobody else can have the address, so duplicate detection would only delay it by a second.
-        flags = {"flags": _IFA_F_NODAD} if address.version == 6 else {}
-        self._ip.addr("add", index=link.index, address=str(address), prefixlen=address.max_prefixlen, **flags)
+        flags = _IFA_F_NODAD if address.version == 6 else 0
+        self._netlink.change(_RTM_NEWADDR, _address_message(address, link, flags), ADD)
 
     def _remove_address(self, plumbing: Plumbing) -> bool:
         link = self._link(plumbing.mac)
         if link is None or not self._has_address(plumbing.address, link):
             return False
-        prefix = plumbing.address.max_prefixlen
-        self._ip.addr("del", index=link.index, address=str(plumbing.address), prefixlen=prefix)
+        with _tolerated(errno.EADDRNOTAVAIL):
+            self._netlink.change(_RTM_DELADDR, _address_message(plumbing.address, link))
         return True
 
     # Routes.
 
-    def _routes(self, address: Address, table: int) -> list[Any]:
-        messages = self._dump(self._ip.get_routes, family=_family(address), table=table)
-        return [message for message in messages if message.get_attr("RTA_TABLE") == table]
+    def _routes(self, address: Address, table: int) -> list[Message]:
+        """All of one table, in the address' family."""
+        question = _ROUTE.pack(_family(address), 0, 0, 0, 0, 0, 0, 0, 0) + attribute(_RTA_TABLE, table)
+        try:
+            messages = self._netlink.dump(_RTM_GETROUTE, question, _ROUTE.size)
+        except FileNotFoundError:  # there is no such table
+            return []
+        return [message for message in messages if message.number(_RTA_TABLE) == table]
 
-    def _table(self, plumbing: Plumbing) -> set[_Route | None]:
-        """All of the own table; None stands for what is no plain route."""
-        return {_read_route(message) for message in self._routes(plumbing.address, plumbing.table)}
-
-    def _set_routes(self, plumbing: Plumbing, there: set[_Route | None], wanted: set[_Route]) -> None:
-        if there - wanted:
-            self._remove_routes(plumbing)
+    def _set_routes(self, plumbing: Plumbing, there: list[Message], wanted: set[_Route]) -> None:
+        kept: set[_Route] = set()
+        for message in there:
+            route = _read_route(message)
+            if route in wanted and route is not None:
+                kept.add(route)
+            else:
+                self._delete_route(message)
         # The gateway's own route first: the default needs it.
-        for route in sorted(wanted, key=lambda route: route.gateway is not None):
-            self._replace_route(plumbing.address, plumbing.table, route, **({} if route.gateway else {"scope": "link"}))
+        for route in sorted(wanted - kept, key=lambda route: route.gateway is not None):
+            self._add_route(plumbing.address, plumbing.table, route)
 
     def _remove_routes(self, plumbing: Plumbing) -> bool:
-        if not self._routes(plumbing.address, plumbing.table):
-            return False
-        with _tolerated(errno.ESRCH):
-            self._ip.flush_routes(family=_family(plumbing.address), table=plumbing.table)
-        return True
+        ours = _ours(self._routes(plumbing.address, plumbing.table))
+        for message in ours:
+            self._delete_route(message)
+        return bool(ours)
 
-    def _replace_route(self, address: Address, table: int, route: _Route, **options: str) -> None:
-        self._ip.route(
-            "replace",
-            family=_family(address),
-            table=table,
-            proto=PROTOCOL,
-            dst=f"{route.destination}/{route.prefix}" if route.destination else "default",
-            oif=route.link_index,
-            **({"gateway": route.gateway} if route.gateway else {}),
-            **options,
-        )
+    def _add_route(self, address: Address, table: int, route: _Route, flags: int = 0) -> None:
+        family, scope = _family(address), 0 if route.gateway else _SCOPE_LINK
+        content = _ROUTE.pack(family, route.prefix, 0, 0, 0, PROTOCOL, scope, _RTN_UNICAST, flags)
+        content += attribute(_RTA_TABLE, table) + attribute(_RTA_OIF, route.link_index)
+        for kind, value in ((_RTA_DST, route.destination), (_RTA_GATEWAY, route.gateway)):
+            content += attribute(kind, ip_address(value).packed) if value else b""
+        self._netlink.change(_RTM_NEWROUTE, content, ADD)
+
+    def _delete_route(self, message: Message) -> None:
+        """Delete exactly what was shown."""
+        with _tolerated(errno.ESRCH):
+            self._netlink.change(_RTM_DELROUTE, message.content)
+
+    def _route_probes(self, plumbing: Plumbing) -> None:
+        address = plumbing.address
+        with _mapped("probe route"):
+            if any(_address_of(message) == address.packed for message in self._addresses(address)):
+                return
+            link = self._link(plumbing.primary_mac)
+            if link is None:
+                raise HostError(f"no link has the primary MAC {plumbing.primary_mac}")
+            main = self._routes(address, _MAIN)
+            defaults = [route for message in main if _prefix(message) == 0 and (route := _read_route(message))]
+            gateways = [route.gateway for route in defaults if route.link_index == link.index]
+            gateway = next((gateway for gateway in gateways if gateway), str(plumbing.gateway))
+            wanted = _Route(str(address), address.max_prefixlen, gateway, link.index)
+            there = _to(address, main)
+            if others := _foreign(there):
+                shown = _describe(others)
+                raise HostError(f"the main table has a route of others to {address} ({shown})", "remove that route")
+            if [_read_route(message) for message in there] == [wanted]:
+                return
+            for message in there:
+                self._delete_route(message)
+            self._add_route(address, _MAIN, wanted, flags=_RTNH_F_ONLINK)
+            if wanted not in [_read_route(message) for message in self._routes(address, _MAIN)]:
+                raise HostError(f"{address} via {gateway} is {_SILENT}")
 
     # Rules.
 
-    def _rules(self, plumbing: Plumbing) -> _Rules:
-        """Those at our two priorities that have our protocol or table; others there are somebody else's."""
-        rules: _Rules = {}
-        for message in self._dump(self._ip.get_rules, family=_family(plumbing.address)):
-            attributes = dict(message["attrs"])
-            priority = attributes.get("FRA_PRIORITY")
-            if priority not in (plumbing.priority, plumbing.priority + 1):
-                continue
-            if attributes.get("FRA_PROTOCOL") == PROTOCOL or attributes.get("FRA_TABLE") == plumbing.table:
-                rules[_rule_says(message, attributes)] = _rule_name(message, attributes)
+    def _rules(self, plumbing: Plumbing) -> dict[frozenset[tuple[str | int, bytes | int]], tuple[bytes, bool]]:
+        """Those at our two priorities: what each says, the message that deletes it, and whether it is ours."""
+        question = _RULE.pack(_family(plumbing.address), 0, 0, 0, 0, 0, 0)
+        rules: dict[frozenset[tuple[str | int, bytes | int]], tuple[bytes, bool]] = {}
+        for message in self._netlink.dump(_RTM_GETRULE, question, _RULE.size):
+            if message.number(_FRA_PRIORITY) in (plumbing.priority, plumbing.priority + 1):
+                is_ours = message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
+                says = _rule_says(message)
+                if is_ours or says not in rules:
+                    rules[says] = message.content, is_ours
         return rules
 
-    def _set_rules(self, plumbing: Plumbing, there: _Rules, wanted: _Rules) -> None:
-        for says in there.keys() - wanted.keys():
-            self._ip.rule("del", family=_family(plumbing.address), **there[says])
-        for says in wanted.keys() - there.keys():
-            self._ip.rule("add", family=_family(plumbing.address), protocol=PROTOCOL, **wanted[says])
+    def _foreign_rule(self, plumbing: Plumbing) -> str:
+        """What to tell of a rule of somebody else's at one of our priorities, or nothing."""
+        with _mapped():
+            for says, (_, is_ours) in self._rules(plumbing).items():
+                if not is_ours and says not in _wanted_rules(plumbing, Extent.ALL):
+                    at = f"{plumbing.priority} or {plumbing.priority + 1}"
+                    return f"rule: there is a rule of others at priority {at}; set `priority` to free ones"
+        return ""
+
+    def _set_rules(self, surplus: Iterable[bytes], lacking: Iterable[bytes]) -> None:
+        for message in surplus:
+            self._delete_rule(message)
+        for message in lacking:
+            self._netlink.change(_RTM_NEWRULE, message, ADD)
 
     def _remove_rules(self, plumbing: Plumbing) -> bool:
-        rules = self._rules(plumbing)
-        for name in rules.values():
-            with _tolerated(errno.ENOENT):
-                self._ip.rule("del", family=_family(plumbing.address), **name)
-        return bool(rules)
+        ours = [message for message, is_ours in self._rules(plumbing).values() if is_ours]
+        for message in ours:
+            self._delete_rule(message)
+        return bool(ours)
 
-    # Marks.
-
-    def _set_marks(self, wanted: list[Any], *, replace: bool) -> None:
-        # One transaction, so that no packet meets half of it.  Replacing takes the kernel 15 ms, adding 1 ms.
-        commands = [{"delete": wanted[0]}] if replace else []
-        commands += [{"add": entry} for entry in wanted]
-        self._nft("-f", "-", script=json.dumps({"nftables": commands}))
-
-    def _remove_marks(self, plumbing: Plumbing) -> bool:
-        name = table_name(plumbing.address)
-        try:
-            there = self._nft("list", "table", "inet", name) is not None
-        except NftMissing:
-            return False
-        if there:
-            self._nft("delete", "table", "inet", name)
-        return there
-
-    def _nft(self, *arguments: str, script: str = "") -> str | None:
-        """What nft prints; None when what it is asked for is not there.  Raises HostError with nft's first line."""
-        with self._running_nft(*arguments) as finish:
-            return finish(script)
-
-    @contextmanager
-    def _running_nft(self, *arguments: str) -> Iterator[Callable[..., str | None]]:
-        """Start nft; the function given returns or raises what `_nft` does, after having passed the script on."""
-        command = [self._nft_command, "-j", *arguments]
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-            )
-        except FileNotFoundError:
-            yield partial(_refuse_without_nft, self._nft_command)
-            return
-        with process:
-            try:
-                yield partial(_finish_nft, process)
-            finally:
-                process.kill()
-
-    def _dump(self, read: Callable[..., Any], **filters: Any) -> list[Any]:
-        """A whole dump; the kernel interrupts it when something changes meanwhile, as on a busy node it does."""
-        for _ in range(5):
-            try:
-                return list(read(**filters))
-            except NetlinkDumpInterrupted:
-                continue
-        return list(read(**filters))
+    def _delete_rule(self, message: bytes) -> None:
+        with _tolerated(errno.ENOENT):
+            self._netlink.change(_RTM_DELRULE, message)
 
 
-class NftMissing(HostError):
-    """There is no nft command."""
-
-
-def table_name(address: Address) -> str:
-    """The nft table of a floating address, family inet."""
-    return f"floatingip_{address.packed.hex()}"
-
-
-def _refuse_without_nft(command: str, _script: str = "") -> NoReturn:
-    raise NftMissing(f"{command}: command not found", "the image must contain nftables")
-
-
-def _finish_nft(process: subprocess.Popen[str], script: str = "") -> str | None:
-    try:
-        output, errors = process.communicate(script, timeout=NFT_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise HostError(f"nft: no answer within {NFT_SECONDS:g} s") from error
-    if process.returncode == 0:
-        return output
-    line = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[0]
-    if not script and os.strerror(errno.ENOENT) in line:
-        return None
-    raise HostError(f"nft: {line}")
+_STATES = {
+    Known.AS_WANTED: PlumbingState.SOUND,
+    Known.UNKNOWN: PlumbingState.UNCERTAIN,
+    Known.NOT_AS_WANTED: PlumbingState.UNSOUND,
+}
 
 
 def _wanted_routes(plumbing: Plumbing, link: _Link) -> set[_Route]:
@@ -480,185 +473,198 @@ def _wanted_routes(plumbing: Plumbing, link: _Link) -> set[_Route]:
 
 
 def _wanted_rules(plumbing: Plumbing, extent: Extent) -> _Rules:
-    address, table, mark, mask = str(plumbing.address), plumbing.table, plumbing.mark, plumbing.mark_mask
-    first, second, prefix = plumbing.priority, plumbing.priority + 1, plumbing.address.max_prefixlen
-    says = {"action": _FR_ACT_TO_TBL, "flags": 0, "tos": 0, "src_len": 0, "dst_len": 0, "FRA_TABLE": table}
-    source = says | {"FRA_PRIORITY": first, "FRA_SRC": address, "src_len": prefix}
-    marked = says | {"FRA_PRIORITY": second, "FRA_FWMARK": mark, "FRA_FWMASK": mask}
-    rules: _Rules = {frozenset(marked.items()): {"table": table, "priority": second, "fwmark": mark, "fwmask": mask}}
+    first, second = plumbing.priority, plumbing.priority + 1
+    mark = attribute(_FRA_FWMARK, plumbing.mark) + attribute(_FRA_FWMASK, plumbing.mark_mask)
+    wanted = [_rule_message(plumbing, second, mark)]
     if extent is Extent.ALL:
-        rules[frozenset(source.items())] = {"table": table, "priority": first, "src": address, "src_len": prefix}
-    return rules
+        source = attribute(_FRA_SRC, plumbing.address.packed)
+        wanted.append(_rule_message(plumbing, first, source, plumbing.address.max_prefixlen))
+    return {_rule_says(Message(message, dict(attributes(message[_RULE.size :])))): message for message in wanted}
 
 
-def _wanted_marks(plumbing: Plumbing, link: _Link) -> list[Any]:
-    """The own nft table in nft's JSON, as it is both added and listed.
+def _rule_message(plumbing: Plumbing, priority: int, selector: bytes, source_length: int = 0) -> bytes:
+    head = _RULE.pack(_family(plumbing.address), 0, source_length, 0, 0, _FR_ACT_TO_TBL, 0)
+    at = attribute(_FRA_PRIORITY, priority) + attribute(_FRA_TABLE, plumbing.table)
+    return head + at + attribute(_FRA_PROTOCOL, bytes([PROTOCOL])) + selector
 
-    A connection whose first packets come in by our link to the address is marked in conntrack, before they are sent on
-    to a pod; the mark is put on packets of the reply direction only, or the floating address would leak to remote pods
-    as a source.  The output chain is for pods on the host's network; its type `route` makes the kernel route again
-    after the mark.
-    """
-    name, mark, mask = table_name(plumbing.address), plumbing.mark, plumbing.mark_mask
-    connection, packet = {"ct": {"key": "mark"}}, {"meta": {"key": "mark"}}
 
-    def match(left: Any, right: Any) -> Any:
-        return {"match": {"op": "==", "left": left, "right": right}}
+def _rule_says(message: Message) -> frozenset[tuple[str | int, bytes | int]]:
+    """All that a rule selects and does, whoever made it."""
+    family, destination, source, tos, _, action, flags = _RULE.unpack_from(message.content)
+    head = {
+        "family": family,
+        "destination": destination,
+        "source": source,
+        "tos": tos,
+        "action": action,
+        "flags": flags,
+    }
+    idle = {_FRA_PROTOCOL: message.attributes.get(_FRA_PROTOCOL), _FRA_SUPPRESS_PREFIXLEN: b"\xff\xff\xff\xff"}
+    says = {kind: value for kind, value in message.attributes.items() if idle.get(kind) != value}
+    return frozenset({*head.items(), *says.items()})
 
-    def add_mark(key: Any) -> Any:
-        return {"mangle": {"key": key, "value": {"|": [key, mark]}}}
 
-    def chain(hook: str, kind: str) -> Any:
-        # Priority -150 (mangle): after conntrack at -200, before NAT at -100 and the routing decision.
-        base = {"type": kind, "hook": hook, "prio": -150, "policy": "accept"}
-        return {"chain": {"family": "inet", "table": name, "name": hook, **base}}
-
-    def rule(hook: str, *expressions: Any) -> Any:
-        return {"rule": {"family": "inet", "table": name, "chain": hook, "expr": list(expressions)}}
-
-    direction = {"ct": {"key": "direction"}}
-    family = "ip" if plumbing.address.version == 4 else "ip6"
-    destination = {"payload": {"protocol": family, "field": "daddr"}}
-    remember = (
-        match({"meta": {"key": "iif"}}, link.index),
-        match(destination, str(plumbing.address)),
-        match(direction, "original"),
-        add_mark(connection),
+def _read_link(message: Message) -> _Link:
+    _, _, index, flags, _ = _LINK.unpack_from(message.content)
+    families = dict(attributes(message.attributes.get(_IFLA_AF_SPEC, b"")))
+    conf = dict(attributes(families.get(socket.AF_INET, b""))).get(_IFLA_INET_CONF, b"")
+    before = 4 * (_IPV4_DEVCONF_RP_FILTER - 1)
+    return _Link(
+        index=index,
+        name=message.attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace"),
+        mac=message.attributes.get(_IFLA_ADDRESS, b"").hex(":"),
+        mtu=message.number(_IFLA_MTU) or 0,
+        up=bool(flags & _IFF_UP),
+        carrier=bool(flags & _IFF_LOWER_UP),
+        rp_filter=struct.unpack_from("=I", conf, before)[0] if len(conf) >= before + 4 else None,
     )
-    restore = match(direction, "reply"), match({"&": [connection, mask]}, mark), add_mark(packet)
+
+
+def _address_of(message: Message) -> bytes | None:
+    """The own address: of a point-to-point link IFA_ADDRESS is the other end's."""
+    return message.attributes.get(_IFA_LOCAL, message.attributes.get(_IFA_ADDRESS))
+
+
+def _address_message(address: Address, link: _Link, flags: int = 0) -> bytes:
+    head = _ADDRESS.pack(_family(address), address.max_prefixlen, flags, 0, link.index)
+    return head + attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
+
+
+def _prefix(message: Message) -> int:
+    """The length of an address' prefix, or of a route's destination."""
+    return message.content[1]
+
+
+def _read_route(message: Message) -> _Route | None:
+    """None for what is no plain unicast route by one link, or a dead one."""
+    _, prefix, _, _, _, _, _, kind, flags = _ROUTE.unpack_from(message.content)
+    link_index = message.number(_RTA_OIF)
+    if kind != _RTN_UNICAST or flags & _RTNH_F_DEAD or link_index is None:
+        return None
+    return _Route(_shown(message, _RTA_DST), prefix, _shown(message, _RTA_GATEWAY), link_index)
+
+
+def _shown(message: Message, kind: int) -> str | None:
+    value = message.attributes.get(kind)
+    return str(ip_address(value)) if value is not None else None
+
+
+def _to(address: Address, messages: list[Message]) -> list[Message]:
+    """The routes to exactly this address."""
     return [
-        {"table": {"family": "inet", "name": name}},
-        chain("prerouting", "filter"),
-        chain("output", "route"),
-        rule("prerouting", *remember),
-        rule("prerouting", *restore),
-        rule("output", *restore),
+        message
+        for message in messages
+        if _prefix(message) == address.max_prefixlen and message.attributes.get(_RTA_DST) == address.packed
     ]
 
 
-def _read_link(message: Any) -> _Link:
-    families = message.get_attr("IFLA_AF_SPEC")
-    conf = families.get_attr("AF_INET") if families else None
-    return _Link(
-        index=message["index"],
-        name=message.get_attr("IFLA_IFNAME"),
-        mac=message.get_attr("IFLA_ADDRESS"),
-        mtu=message.get_attr("IFLA_MTU"),
-        up=bool(message["flags"] & _IFF_UP),
-        carrier=bool(message["flags"] & _IFF_LOWER_UP),
-        rp_filter=conf["rp_filter"] if conf else None,
-    )
+def _protocol(message: Message) -> int:
+    return int(_ROUTE.unpack_from(message.content)[5])
 
 
-def _read_route(message: Any) -> _Route | None:
-    """None for what is no plain unicast route by one link, or a dead one."""
-    link_index = message.get_attr("RTA_OIF")
-    if message["type"] != _RTN_UNICAST or message["flags"] & _RTNH_F_DEAD or link_index is None:
-        return None
-    return _Route(message.get_attr("RTA_DST"), message["dst_len"], message.get_attr("RTA_GATEWAY"), link_index)
+def _ours(messages: list[Message]) -> list[Message]:
+    return [message for message in messages if _protocol(message) == PROTOCOL]
 
 
-def _rule_says(message: Any, attributes: dict[str, Any]) -> frozenset[tuple[str, Any]]:
-    """All that a rule selects and does, whoever made it."""
-    says = {key: message[key] for key in ("action", "flags", "tos", "src_len", "dst_len")}
-    for name, value in attributes.items():
-        idle = name == "FRA_PROTOCOL" or (name == "FRA_SUPPRESS_PREFIXLEN" and value == _NO_SUPPRESSION)
-        if not idle:
-            says[name] = value if isinstance(value, str | int) else repr(value)
-    return frozenset(says.items())
+def _foreign(messages: list[Message]) -> list[Message]:
+    return [message for message in messages if _protocol(message) != PROTOCOL]
 
 
-def _rule_name(message: Any, attributes: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that delete this rule and no other at its priority."""
-    keys = ("PRIORITY", "TABLE", "PROTOCOL", "SRC", "DST", "FWMARK", "FWMASK", "IIFNAME", "OIFNAME")
-    name = {key.lower(): attributes[f"FRA_{key}"] for key in keys if f"FRA_{key}" in attributes}
-    return name | {key: message[key] for key in ("action", "src_len", "dst_len")}
+def _refusal(plumbing: Plumbing, routes: list[Message]) -> str:
+    """What to say of a table with routes of others, or nothing."""
+    if not (others := _foreign(routes)):
+        return ""
+    return f"table {plumbing.table} has routes of others ({_describe(others)}); set `table` to a free one"
 
 
-def _read_marks(answer: str | None) -> list[Any] | None:
-    """A table as nft lists it, without handles and with links as indexes; None when there is none."""
-    if answer is None:
-        return None
-    try:
-        listed = [entry for entry in json.loads(answer)["nftables"] if "metainfo" not in entry]
-    except json.JSONDecodeError:
-        # nft 1.0.6 prints what is in memory for a table's flags, which may be no JSON: it is there, but not as wanted.
-        return []
-    for entry in listed:
-        for thing in entry.values():
-            thing.pop("handle", None)
-            for expression in thing.get("expr", ()):
-                _name_to_index(expression.get("match"))
-    return listed
-
-
-def _name_to_index(match: Any) -> None:
-    """nft shows `iif` by the link's name of the moment, or by its index, as a string, when the link is gone."""
-    if match and match["left"] == {"meta": {"key": "iif"}}:
-        shown = str(match["right"])
-        try:
-            match["right"] = int(shown) if shown.isdigit() else socket.if_nametoindex(shown)
-        except OSError:
-            match["right"] = shown
-
-
-def _loosen(link: _Link) -> None:
-    """Set rp_filter by RTM_SETLINK, which needs no writable /proc/sys.
-
-    By hand, since `IPRoute.link("set", IFLA_AF_SPEC=...)` leaves the attribute out without a word.
-    """
-
-    def attribute(kind: int, content: bytes) -> bytes:
-        return struct.pack("=HH", 4 + len(content), kind) + content
-
-    # IFLA_AF_SPEC > AF_INET > IFLA_INET_CONF > IPV4_DEVCONF_RP_FILTER
-    wish = attribute(26, attribute(socket.AF_INET, attribute(1, attribute(8, struct.pack("=I", LOOSE)))))
-    body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, link.index, 0, 0) + wish
-    header = struct.pack("=IHHII", 16 + len(body), _RTM_SETLINK, _NLM_F_REQUEST | _NLM_F_ACK, 1, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
-        netlink.send(header + body)
-        (code,) = struct.unpack_from("=i", netlink.recv(4096), 16)
-    if code:
-        raise OSError(-code, os.strerror(-code))
+def _describe(messages: list[Message]) -> str:
+    """Routes in words, the first of them only: a table may be long."""
+    first, protocol = messages[0], _protocol(messages[0])
+    destination = f"{_shown(first, _RTA_DST)}/{_prefix(first)}" if _prefix(first) else "default"
+    more = f", and {len(messages) - 1} more" if len(messages) > 1 else ""
+    return f"{destination} proto {_PROTOCOLS.get(protocol, protocol)}{more}"
 
 
 def _family(address: Address) -> int:
     return int(socket.AF_INET if address.version == 4 else socket.AF_INET6)
 
 
-def _watch(sockets: tuple[socket.socket, ...], wake: Callable[[], None]) -> None:
+def _listen() -> tuple[socket.socket, socket.socket]:
+    """Sockets that hear of changes: of rtnetlink's things, and of nft's tables.  Raises OSError."""
+    with contextlib.ExitStack() as opened:
+        links = opened.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE))
+        links.bind((0, sum(1 << (group - 1) for group in _ROUTE_GROUPS)))
+        tables = opened.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER))
+        tables.bind((0, 0))
+        tables.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
+        opened.pop_all()
+    return links, tables
+
+
+def _watch(
+    sockets: tuple[socket.socket, socket.socket],
+    touched: Callable[[Iterable[str] | None], None],
+    wake: Callable[[], None],
+) -> None:
+    """Never ends: sockets that fail are replaced by new ones."""
+    while True:
+        with contextlib.suppress(OSError):
+            _pass_on(sockets, touched, wake)
+        for failed in sockets:
+            failed.close()
+        time.sleep(WATCH_AGAIN)
+        with contextlib.suppress(OSError):
+            sockets = _listen()
+        touched(None)
+        wake()
+
+
+def _pass_on(
+    sockets: tuple[socket.socket, socket.socket],
+    touched: Callable[[Iterable[str] | None], None],
+    wake: Callable[[], None],
+) -> None:
+    links, tables = sockets
     poll = select.poll()
     for watched in sockets:
         poll.register(watched, select.POLLIN)
     while True:
         poll.poll()
-        for watched in sockets:
-            _drain(watched)
+        # What they say does not matter, but whether nft's speak of one of our tables: so neither do those cut short.
+        for _ in _read_events(links, 1):
+            continue
+        for said in _read_events(tables, 1 << 16):
+            touched(None if said is None else {name.decode() for name in _OUR_TABLES.findall(said)})
         wake()
+        time.sleep(WATCH_REST)
 
 
-def _drain(watched: socket.socket) -> None:
-    """Read everything that waits.  What it says does not matter, so neither do messages cut short or lost."""
-    while True:
+def _read_events(watched: socket.socket, size: int) -> Iterator[bytes | None]:
+    """What waits, but not for ever; None for what was lost or cut short."""
+    for _ in range(1000):
         try:
-            watched.recv(1, socket.MSG_DONTWAIT)
+            said, _, flags, _ = watched.recvmsg(size, 0, socket.MSG_DONTWAIT)
+            yield None if flags & socket.MSG_TRUNC else said
         except BlockingIOError:
             return
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
+            yield None
 
 
 @contextmanager
 def _mapped(what: str = "") -> Iterator[None]:
-    """Turn what netlink and the system raise into a HostError, of one line."""
+    """Turn what netlink and the system raise, and what cannot be read of an answer, into a HostError of one line."""
     prefix = f"{what}: " if what else ""
     try:
         yield
-    except NetlinkError as error:
-        raise HostError(f"{prefix}{os.strerror(error.code) if error.code > 0 else error}") from error
     except OSError as error:
         raise HostError(f"{prefix}{error.strerror or error}") from error
+    except (struct.error, LookupError, ValueError) as error:
+        raise HostError(f"{prefix}netlink: an answer that cannot be read ({error})") from error
+    except RuntimeError as error:  # no thread can be started
+        raise HostError(f"{prefix}{error}") from error
 
 
 @contextmanager
@@ -666,6 +672,6 @@ def _tolerated(code: int) -> Iterator[None]:
     """What is to be removed may be gone already."""
     try:
         yield
-    except NetlinkError as error:
-        if error.code != code:
+    except OSError as error:
+        if error.errno != code:
             raise

@@ -247,10 +247,15 @@ class Plumbing:
 
 
 class PlumbingState(StrEnum):
-    """How much of a :class:`Plumbing` the kernel has."""
+    """How much of a :class:`Plumbing` the kernel has.
+
+    ``UNCERTAIN``: nothing is known to be missing, but nft has not said yet, for less than a minute, whether the marks
+    are there.
+    """
 
     NO_LINK = "no-link"
     SOUND = "sound"
+    UNCERTAIN = "uncertain"
     UNSOUND = "unsound"
 
 
@@ -258,8 +263,8 @@ class PlumbingState(StrEnum):
 class PlumbingReport:
     """What was found after plumbing and reading back.
 
-    ``repaired`` names what had been missing, ``removed`` what had been too much, ``problem`` what is still wrong;
-    ``extent`` is what was asked for.
+    ``repaired`` names what had been missing, ``removed`` what had been too much, ``problem`` what the user should know
+    to be wrong, even if it is sound; ``extent`` is what was asked for.
     """
 
     state: PlumbingState

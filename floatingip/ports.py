@@ -126,18 +126,24 @@ class Cloud(Protocol):
 
 
 class Host(Protocol):
-    """The node's kernel networking.  All methods are idempotent; use one object from one thread."""
+    """The node's kernel networking.  All methods are idempotent; use one object from one thread.
+
+    What is somebody else's is never replaced nor removed; where it is in the way it is named.  Nothing but
+    ``HostError`` is raised, and nothing hangs: the kernel is given up after some seconds, and for nft nobody waits.
+    """
 
     def plumb(self, plumbing: Plumbing, extent: Extent) -> PlumbingReport:
         """Configure whatever of that extent of ``plumbing`` is missing, remove what is too much, read all of it back.
 
-        Never raises for what the kernel refuses: that is an UNSOUND report.
+        Never raises: what the kernel refuses, or somebody else has in the way, is an UNSOUND report.  What nft has not
+        told yet is UNCERTAIN; once it has, the callback of ``watch`` is called.  A SOUND report may have a problem,
+        too: what the user should mend, though the address is carried.
         """
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
         """Remove whatever of ``plumbing`` is there, whether or not the link is; the names of what was removed.
 
-        Raises ``HostError`` after all of it was tried.
+        Raises ``HostError`` after all of it was tried, also when nft has not told yet that the marks are gone.
         """
 
     def announce(self, plumbing: Plumbing) -> None:
@@ -146,7 +152,8 @@ class Host(Protocol):
     def route_probes(self, plumbing: Plumbing) -> None:
         """On a standby: send what goes to the floating address via the gateway of the primary link.
 
-        So no stale neighbour entry can lie to the probe.  Raises ``HostError``.
+        So no stale neighbour entry can lie to the probe.  Raises ``HostError``, also when somebody else has a route
+        there, and, as a standby should say so beforehand, when somebody else has routes in the plumbing's table.
         """
 
     def unroute_probes(self, plumbing: Plumbing) -> None:

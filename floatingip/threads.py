@@ -32,7 +32,7 @@ from floatingip.ports import Host, Metadata, Prober
 
 HOST_CHECK = 15.0
 """Seconds after which the next address' plumbing is checked without any event: at each one, of netlink or nft, all of
-them are, so this is for what events do not tell.  A check costs 15 ms.
+them are, so this is for what events do not tell.  A check costs 1 ms, and nft 5 ms of another thread.
 """
 
 HOST_RETRY = 1.0
@@ -46,12 +46,14 @@ ANNOUNCE_EVERY = 0.2
 announced too early.
 """
 
-CLEAN_CHECK = 30.0
-"""Seconds between two looks for leftovers on a node that does not carry the address."""
-
 SETTLE_EVENTS = 0.02
 """Seconds left between two checks, so that a burst of netlink events costs one or two of them."""
 
+STORM_SHARE = 0.1
+"""The share of its time for which the keeper works on events that do not end."""
+
+STORM_BURST = 1.0
+"""Seconds of work on events in a row until that share counts: a move is a burst of them, and must not be delayed."""
 
 METADATA_EVERY = 1.0
 """Seconds between two questions to IMDS whether the address is still here."""
@@ -93,22 +95,34 @@ class Wanted:
 
 @dataclass
 class _Kept:
-    """One address' wanted state, what was found last, whether there may be a route for its probes, and when a node
-    without a link for it was last seen to have nothing of it.
-    """
+    """One address' wanted state, what was found last, and whether there may be a route for its probes."""
 
     wanted: Wanted
     report: PlumbingReport | None = None
     routed: bool = True
-    clean_at: float = float("-inf")
     announced_until: float = float("-inf")
+
+
+class _Allowance:
+    """How long to rest after work: hardly at all after a burst of it, for most of the time in a storm."""
+
+    def __init__(self) -> None:
+        self._left = STORM_BURST
+        self._at = time.monotonic()
+
+    def rest(self, worked: float) -> float:
+        """Seconds to rest after so many of work."""
+        now = time.monotonic()
+        self._left = min(STORM_BURST, self._left + (now - self._at) * STORM_SHARE) - worked
+        self._at = now
+        return min(HOST_RETRY, max(SETTLE_EVENTS, -self._left / STORM_SHARE))
 
 
 class HostKeeper:
     """Keeps the kernel as it should be for every address: at once on netlink events, and now and then anyway.
 
-    A node that does not carry the address gets the route for its probes; that nothing else is left where there is no
-    link is only looked at when something changed, and now and then.
+    A node that does not carry the address gets the route for its probes, and nothing else is left where there is no
+    link.  What this node itself decides never waits for a storm of events.
     """
 
     def __init__(self, host: Host, reconciled: Callable[[Target, PlumbingReport], None]) -> None:
@@ -119,6 +133,8 @@ class HostKeeper:
         self._announce_anew: set[Target] = set()
         self._checked: list[Target] = []
         self._wake = threading.Event()
+        self._ordered = threading.Event()
+        self._allowance = _Allowance()
         self._ending = False
         self._ended = threading.Event()
 
@@ -131,18 +147,22 @@ class HostKeeper:
         """From now on, keep the kernel like this for the target; None leaves it as it is."""
         if wanted is not None and wanted != self._wanted.get(target):
             self._wanted[target] = wanted
-            self._wake.set()
+            self._order()
 
     def announce(self, target: Target) -> None:
         """Tell the neighbours for some seconds which MAC the address has now, if it is here."""
         self._announce_anew.add(target)
-        self._wake.set()
+        self._order()
 
     def end(self, within: float) -> None:
         """Stop keeping, and leave no probe route behind; a holder's plumbing stays, and goes on serving."""
         self._ending = True
-        self._wake.set()
+        self._order()
         self._ended.wait(within)
+
+    def _order(self) -> None:
+        self._wake.set()
+        self._ordered.set()
 
     def _run(self) -> None:
         check_at = announce_at = time.monotonic()
@@ -152,9 +172,11 @@ class HostKeeper:
             due = min(check_at, announce_at) if announcing else check_at
             self._wake.wait(max(0.0, due - now))
             # Cleared only when it was seen: an event that comes just after the wait was over is for the next round.
+            self._ordered.clear()
             changed = self._wake.is_set()
             if changed:
                 self._wake.clear()
+            began_at = time.monotonic()
             if changed or time.monotonic() >= check_at:
                 for target, wanted in self._due(everything=changed):
                     if not self._ending:
@@ -164,7 +186,9 @@ class HostKeeper:
             if time.monotonic() >= announce_at:
                 announce_at = time.monotonic() + ANNOUNCE_EVERY
                 self._announce()
+            rest = self._allowance.rest(time.monotonic() - began_at)
             time.sleep(SETTLE_EVENTS)
+            self._ordered.wait(rest - SETTLE_EVENTS)
         for target, kept in self._kept.items():
             self._unroute(target, kept.wanted.plumbing)
         self._ended.set()
@@ -197,37 +221,36 @@ class HostKeeper:
                 self._clear(kept.wanted.plumbing)
             kept = self._kept[target] = _Kept(wanted)
         report = self._reconcile(kept)
-        if report is not None and (report != kept.report or report.repaired or report.removed):
+        if report != kept.report or report.repaired or report.removed:
             kept.report = report
             if report.carries and {"address", "link-up"}.intersection(report.repaired):
                 self._announce_anew.add(target)
             self._reconciled(target, report)
 
-    def _reconcile(self, kept: _Kept) -> PlumbingReport | None:
-        """What was found; None when nothing needed a look."""
+    def _reconcile(self, kept: _Kept) -> PlumbingReport:
+        """What was found."""
         plumbing, extent = kept.wanted.plumbing, kept.wanted.extent
         report = PlumbingReport(PlumbingState.NO_LINK, extent=extent)
         try:
             if extent is not Extent.NOTHING:
                 report = self._host.plumb(plumbing, extent)
-            if report.state is not PlumbingState.NO_LINK:
-                kept.clean_at = float("-inf")
             if report.carries:
                 if kept.routed:
                     self._host.unroute_probes(plumbing)
                 kept.routed = False
                 return report
-            if report.state is not PlumbingState.NO_LINK:
-                kept.routed = True
-                self._host.route_probes(plumbing)
-                return report
-            if time.monotonic() - kept.clean_at < CLEAN_CHECK:
-                return None
-            removed = self._host.unplumb(plumbing)
             kept.routed = True
+            if report.state is PlumbingState.NO_LINK:
+                report = self._unplumb(plumbing, report)
             self._host.route_probes(plumbing)
-            kept.clean_at = time.monotonic()
-            return replace(report, removed=removed)
+        except HostError as error:
+            return replace(report, problem=report.problem or str(error))
+        return report
+
+    def _unplumb(self, plumbing: Plumbing, report: PlumbingReport) -> PlumbingReport:
+        """Remove what a link that is gone has left; the probes' route does not depend on it."""
+        try:
+            return replace(report, removed=self._host.unplumb(plumbing))
         except HostError as error:
             return replace(report, problem=str(error))
 

@@ -28,7 +28,7 @@ LOADED = """
 import sys
 from floatingip.cli import main
 code = main(sys.argv[1:])
-print(*sorted({"boto3", "botocore", "pyroute2", "icmplib"} & {name.partition(".")[0] for name in sys.modules}))
+print(*sorted({"boto3", "botocore", "icmplib"} & {name.partition(".")[0] for name in sys.modules}))
 raise SystemExit(code)
 """
 """Runs the command line, and prints which of the heavy libraries were loaded."""

@@ -509,6 +509,14 @@ def test_a_node_that_was_sound_again_may_relieve_another() -> None:
     assert observer.see(14.0, "word:unsound").reason is Reason.HOLDER_UNSOUND
 
 
+def test_a_holder_whose_marks_nobody_knows_of_keeps_the_address() -> None:
+    """nft is slow on a node with a big ruleset: that alone must not move anything."""
+    observer = Observer()
+    assert observer.see(0.0, "ec2:a1@i-b link:uncertain").reason is Reason.HELD_HERE
+    observer.see(10.0, "ec2:a2@i-a link:none word:unsound")
+    assert observer.see(14.0, "word:unsound").reason is Reason.HOLDER_UNSOUND
+
+
 def test_the_holder_tells_what_is_wrong_with_it() -> None:
     """Its sentence is what its word to the others consists of."""
     decision = Observer().see(0.0, "ec2:a1@i-b link:unsound")

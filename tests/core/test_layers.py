@@ -24,8 +24,8 @@ CORE = {
     "settings",
     "errors",
 }
-# What any module may use; `announce` is a part of `host`.
-SHARED = CORE | {"ports", "telemetry", "announce", "http_client", "__init__"}
+# What any module may use; `announce`, `marks` and `netlink` are parts of `host`.
+SHARED = CORE | {"ports", "telemetry", "announce", "marks", "netlink", "http_client", "__init__"}
 EDGES = {path.relative_to(PRODUCT).with_suffix("").parts[0] for path in MODULES} - SHARED
 
 IMPURE = {
@@ -36,7 +36,6 @@ IMPURE = {
     "http",
     "icmplib",
     "logging",
-    "pyroute2",
     "random",
     "requests",
     "select",
@@ -56,8 +55,7 @@ HOMES = {
     "icmplib": {"probe"},
     "mypy_boto3_ec2": {"ec2"},
     "prometheus_client": {"telemetry"},
-    "pyroute2": {"host"},
-    "subprocess": {"host"},
+    "subprocess": {"marks"},
     "urllib3": set(),
     "yaml": {"settings"},
 }

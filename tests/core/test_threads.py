@@ -41,6 +41,7 @@ class Kernel:
 
     has_link: bool = True
     error: str = ""
+    stuck: str = ""
     carried: set[Address] = field(default_factory=set)
     done: "queue.SimpleQueue[tuple[str, Address]]" = field(default_factory=queue.SimpleQueue)
     extents: list[Extent] = field(default_factory=list)
@@ -63,6 +64,8 @@ class Kernel:
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
         """See `ports.Host`."""
         self.done.put(("unplumb", plumbing.address))
+        if self.stuck:
+            raise HostError(self.stuck)
         return ()
 
     def announce(self, plumbing: Plumbing) -> None:
@@ -155,6 +158,28 @@ def test_without_the_link_what_is_left_of_it_is_removed(keeper: HostKeeper, kern
     assert kernel.until("route") == [("plumb", ONE), ("unplumb", ONE), ("route", ONE)]
 
 
+def test_what_is_left_of_the_link_and_the_probes_route_are_looked_at_with_each_event(
+    keeper: HostKeeper, kernel: Kernel
+) -> None:
+    """Somebody flushed the probes' route: it is back at once."""
+    kernel.has_link = False
+    keeper.want(ONE, Wanted(plumbing(), Extent.AHEAD))
+    kernel.until("route")
+    for _ in range(3):
+        kernel.wakes[0]()
+        assert kernel.until("route") == [("plumb", ONE), ("unplumb", ONE), ("route", ONE)]
+
+
+def test_what_cannot_be_removed_is_told_and_the_probes_are_routed_all_the_same(
+    keeper: HostKeeper, kernel: Kernel, reports: Reports
+) -> None:
+    """A standby that waits for nft must not be blind meanwhile."""
+    kernel.has_link, kernel.stuck = False, "marks: nft has not answered yet"
+    keeper.want(ONE, Wanted(plumbing(), Extent.NOTHING))
+    assert kernel.until("route") == [("unplumb", ONE), ("route", ONE)]
+    assert reports.get(timeout=PATIENCE)[1].problem == kernel.stuck
+
+
 def test_where_nothing_should_be_nothing_is_plumbed(keeper: HostKeeper, kernel: Kernel) -> None:
     """Whether or not the link is there."""
     keeper.want(ONE, Wanted(plumbing(), Extent.NOTHING))
@@ -244,6 +269,16 @@ def test_at_the_end_no_probe_route_is_left(kernel: Kernel, quick: None) -> None:
     kernel.until("route")
     keeper.end(PATIENCE)
     assert ("unplumb", ONE) not in kernel.until("unroute")
+
+
+def test_work_in_a_storm_is_followed_by_rest_and_after_a_calm_it_is_not() -> None:
+    """A burst of it, as a move is, is not delayed; nor is anything for more than a second."""
+    allowance = threads._Allowance()
+    assert allowance.rest(threads.STORM_BURST / 2) == threads.SETTLE_EVENTS
+    assert allowance.rest(threads.STORM_BURST / 2 + 0.01) == pytest.approx(0.01 / threads.STORM_SHARE, rel=0.5)
+    assert allowance.rest(threads.STORM_BURST) == threads.HOST_RETRY
+    allowance._at -= 1000
+    assert allowance.rest(threads.STORM_BURST / 2) == threads.SETTLE_EVENTS
 
 
 def due(keeper: HostKeeper, *, everything: bool) -> list[Target]:

@@ -1,20 +1,32 @@
 """The host's plumbing on a real kernel: one namespace with a primary link and an ENI, both plain veth pairs."""
 
+import contextlib
+import errno
+import gc
+import os
+import re
+import shutil
+import signal
 import socket
+import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
 
-from floatingip import threads
+from floatingip import host, marks, netlink, threads
 from floatingip.errors import HostError
-from floatingip.host import KernelHost, table_name
+from floatingip.host import KernelHost
+from floatingip.marks import table_name
 from floatingip.model import Extent, Plumbing, PlumbingReport, PlumbingState
+from floatingip.netlink import Netlink
 from floatingip.threads import HostKeeper, Wanted
 from lab.netns import Namespace
 
@@ -191,10 +203,12 @@ def test_an_address_is_left_as_it_is_found(node: Node, plumbing: Plumbing, found
 
 
 def test_what_somebody_adds_ahead_is_taken_away(node: Node) -> None:
-    """The address, or its rule, on a node that is not the holder."""
+    """The address, or a rule of our protocol, on a node that is not the holder."""
     node.plumb(IPV4, Extent.AHEAD)
     before = node.everything()
-    node.namespace.ip("address add 10.0.0.100/32 dev ens6", "rule add from 10.0.0.100 priority 900 table 1064")
+    node.namespace.ip(
+        "address add 10.0.0.100/32 dev ens6", "rule add from 10.0.0.100 priority 900 table 1064 proto 102"
+    )
     report = node.plumb(IPV4, Extent.AHEAD)
     assert (report.state, report.removed) == (SOUND, ("address",))
     assert "rule" in report.repaired
@@ -348,8 +362,13 @@ DAMAGE: list[tuple[str, str, tuple[str, ...]]] = [
     ("ip address del 10.0.0.100/32 dev ens6", "a removed address, routes with it", ("address", "route")),
     ("ip route flush table 1064", "a flushed table", ("route",)),
     ("ip route del default table 1064", "a removed default route", ("route",)),
-    ("ip route replace default via 10.0.0.1 dev eth0 table 1064", "a default route by another link", ("route",)),
-    ("ip route add 10.0.0.7 dev eth0 table 1064", "a foreign route in our table", ("route",)),
+    (
+        "ip route replace default via 10.0.0.1 dev eth0 table 1064 proto 102",
+        "a default route by another link",
+        ("route",),
+    ),
+    ("ip route add 10.0.0.7 dev eth0 table 1064 proto 102", "one route more", ("route",)),
+    ("ip route del default table 1064; ip route del 10.0.0.1 table 1064", "routes deleted one by one", ("route",)),
     ("ip rule del priority 900", "a removed rule", ("rule",)),
     ("ip rule del priority 901", "a removed mark rule", ("rule",)),
     (
@@ -357,7 +376,7 @@ DAMAGE: list[tuple[str, str, tuple[str, ...]]] = [
         "flushed rules",
         ("rule",),
     ),
-    ("ip rule add from 10.0.0.99 priority 900 table 1064", "a rule of an address before", ("rule",)),
+    ("ip rule add from 10.0.0.99 priority 900 table 1064 proto 102", "a rule of an address before", ("rule",)),
     ("echo 1 > /proc/sys/net/ipv4/conf/ens6/rp_filter", "strict rp_filter", ("rp_filter",)),
     ("nft flush ruleset", "a flushed ruleset", ("marks",)),
     (f"nft flush chain inet {MARKS} output", "a flushed chain", ("marks",)),
@@ -398,12 +417,69 @@ def test_a_link_plugged_in_again_is_plumbed_anew(node: Node) -> None:
     assert 'iif "ens7"' in node.nft()
 
 
-def test_a_rule_of_somebody_else_at_our_priority_stays(node: Node) -> None:
-    """Only what has our protocol number or our table is ours."""
-    node.namespace.ip("rule add from 10.0.0.42 priority 900 table 77")
-    node.plumb()
-    node.unplumb()
-    assert [rule["src"] for rule in node.namespace.show("rule show") if rule["priority"] == 900] == ["10.0.0.42"]
+def ip(node: Node, plumbing: Plumbing, command: str) -> None:
+    """Somebody else's `ip`, in the address' family."""
+    (node.namespace.ip if plumbing.address.version == 4 else node.namespace.ip6)(command)
+
+
+@BOTH
+@pytest.mark.parametrize("table", [77, 1064])
+def test_a_rule_of_somebody_else_at_our_priority_stays_and_is_named(node: Node, plumbing: Plumbing, table: int) -> None:
+    """Only what has our protocol number is ours, wherever it leads; the address is carried all the same."""
+    other = str(plumbing.address - 1)
+    ip(node, plumbing, f"rule add from {other} priority 900 table {table}")
+    report = node.plumb(plumbing)
+    assert report.state is SOUND
+    assert report.problem == "rule: there is a rule of others at priority 900 or 901; set `priority` to free ones"
+    node.unplumb(plumbing)
+    rules = node.namespace.show(f"-{plumbing.address.version} rule show")
+    assert [rule["src"] for rule in rules if rule["priority"] == 900] == [other]
+
+
+@BOTH
+def test_a_rule_of_somebody_else_that_says_the_same_is_as_good_as_ours(node: Node, plumbing: Plumbing) -> None:
+    """The kernel would not take a second one; it is not removed with ours either."""
+    ip(node, plumbing, f"rule add from {plumbing.address} priority 900 table 1064 proto static")
+    report = node.plumb(plumbing)
+    assert (report.state, report.problem) == (SOUND, "")
+    assert node.unplumb(plumbing) == ("marks", "rule", "route", "address")
+    assert list(rules_of_ours(node, plumbing)) == [900]
+
+
+@BOTH
+@pytest.mark.parametrize("extent", [Extent.AHEAD, Extent.ALL])
+def test_a_table_with_routes_of_others_is_refused_by_name(node: Node, plumbing: Plumbing, extent: Extent) -> None:
+    """Neither a route nor a rule is touched, before and after, nor by removing what is ours; then it goes on."""
+    version = plumbing.address.version
+    ip(node, plumbing, "route add default dev eth0 table 1064 proto static")
+    before = node.table(plumbing), node.namespace.show(f"-{version} rule show")
+    report = node.plumb(plumbing, extent)
+    assert (report.state, report.problem) == (
+        UNSOUND,
+        "route: table 1064 has routes of others (default proto static); set `table` to a free one",
+    )
+    assert (node.table(plumbing), node.namespace.show(f"-{version} rule show")) == before
+    node.unplumb(plumbing)
+    assert (node.table(plumbing), node.namespace.show(f"-{version} rule show")) == before
+    with pytest.raises(HostError, match=r"^table 1064 has routes of others"):
+        node.namespace.call(lambda: node.host.route_probes(plumbing))
+    node.namespace.call(lambda: node.host.unroute_probes(plumbing))
+    ip(node, plumbing, "route del default table 1064")
+    assert node.plumb(plumbing, extent).state is SOUND
+
+
+@BOTH
+def test_a_route_that_somebody_adds_to_our_table_is_named_and_outlives_ours(node: Node, plumbing: Plumbing) -> None:
+    """Replies would go by it."""
+    other = str(plumbing.address + 1)
+    node.plumb(plumbing)
+    ip(node, plumbing, f"route add {other} dev eth0 table 1064 proto dhcp")
+    prefix = plumbing.address.max_prefixlen
+    problem = f"route: table 1064 has routes of others ({other}/{prefix} proto dhcp); set `table` to a free one"
+    report = node.plumb(plumbing)
+    assert (report.state, report.problem, report.repaired) == (UNSOUND, problem, ())
+    assert node.unplumb(plumbing) == ("marks", "rule", "route", "address")
+    assert [route["dst"] for route in node.table(plumbing)] == [other]
 
 
 def test_of_two_links_with_the_mac_the_older_is_meant(node: Node) -> None:
@@ -492,12 +568,28 @@ def test_probes_go_by_the_primary_link_s_own_gateway_in_another_subnet(node: Nod
     assert route["gateway"] == "10.0.0.1"
 
 
-def test_the_probe_route_replaces_another_one_to_the_address(node: Node) -> None:
+def test_the_probe_route_replaces_another_one_of_ours(node: Node) -> None:
     """Such as a leftover by another link."""
-    node.namespace.ip("link set ens6 up", "route add 10.0.0.100 dev ens6")
+    node.namespace.ip("link set ens6 up", "route add 10.0.0.100 dev ens6 proto 102")
     node.namespace.call(lambda: node.host.route_probes(IPV4))
     (route,) = node.namespace.show("route get 10.0.0.100")
     assert (route["gateway"], route["dev"]) == ("10.0.0.1", "eth0")
+
+
+@BOTH
+@pytest.mark.parametrize("metric", ["", "metric 7"])
+def test_a_route_of_others_to_the_address_stays_and_is_named(node: Node, plumbing: Plumbing, metric: str) -> None:
+    """It is neither replaced nor, by and by, removed."""
+    address, version = plumbing.address, plumbing.address.version
+    node.namespace.ip("link set ens6 up")
+    ip(node, plumbing, f"route add {address} dev ens6 proto static {metric}")
+    before = node.namespace.show(f"-{version} route show {address}")
+    said = f"the main table has a route of others to {address} ({address}/{address.max_prefixlen} proto static)"
+    with pytest.raises(HostError, match=re.escape(f"{said}; remove that route")):
+        node.namespace.call(lambda: node.host.route_probes(plumbing))
+    node.namespace.call(lambda: node.host.unroute_probes(plumbing))
+    assert node.namespace.show(f"-{version} route show {address}") == before
+    assert before
 
 
 def test_the_holder_does_not_route_its_own_address_away(node: Node) -> None:
@@ -525,6 +617,276 @@ def test_without_a_primary_link_probes_cannot_be_routed(node: Node) -> None:
     with pytest.raises(HostError, match=r"^no link has the primary MAC 02:00:00:00:00:99$"):
         node.namespace.call(lambda: node.host.route_probes(elsewhere))
     assert node.plumb(elsewhere).problem == "mtu: no link has the primary MAC 02:00:00:00:00:99"
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_sixteen_thousand_plumbings_leave_nothing_in_memory(node: Node) -> None:
+    """Neither looks nor repairs, nor the events that they cause: a node has one every few seconds, for months."""
+
+    def plumb(times: int) -> None:
+        for number in range(times):
+            node.host.plumb(IPV4, Extent.AHEAD if number % 50 == 0 else Extent.ALL)
+
+    node.namespace.call(lambda: node.host.watch(lambda: None))
+    node.namespace.call(lambda: plumb(2000))
+    before = resident()
+    node.namespace.call(lambda: plumb(16_000))
+    assert resident() - before < 1_000_000
+
+
+ITSELF = f'exec {shutil.which("nft")} "$@"'
+SCRIPTS: list[tuple[str, str, str]] = [
+    ("hangs", "sleep 1000", "nft: no answer within 0.2 s"),
+    ("hangs-and-ignores-sigterm", "trap '' TERM; while :; do sleep 1; done", "nft: no answer within 0.2 s"),
+    ("leaves-a-child-with-its-output", "sleep 1000 & exit 0", "nft: no answer within 0.2 s"),
+    ("closes-its-output-and-stays", "exec >&- 2>&-; sleep 1000", "nft: no answer within 0.2 s"),
+    ("dies-by-a-signal", "kill -9 $$", "nft: ended by signal 9"),
+    ("fails", "echo no such luck >&2; exit 1", "nft: no such luck"),
+    ("fails-without-a-word", "exit 3", "nft: exit code 3"),
+    ("complains-without-end", "yes complaint >&2", "still not as they should be, though nft reported no error"),
+]
+SHAPES = {
+    "prints-without-end": "yes",
+    "nothing": "true",
+    "no-json": "echo '{'",
+    "a-list": "echo '[]'",
+    "null": "echo null",
+    "a-number": "echo 1",
+    "another-key": """echo '{"iptables": []}'""",
+    "null-for-entries": """echo '{"nftables": null}'""",
+    "a-string-for-entries": """echo '{"nftables": "table"}'""",
+    "entries-that-are-none": """echo '{"nftables": [1, null, "x", [], {}]}'""",
+    "things-that-are-none": """echo '{"nftables": [{"table": 1}, {"rule": null}, {"rule": []}]}'""",
+    "no-list-of-expressions": """echo '{"nftables": [{"rule": {"expr": 1}}, {"rule": {"expr": {"match": 1}}}]}'""",
+    "odd-expressions": """echo '{"nftables": [{"rule": {"expr": [1, {"match": null}, {"match": {"op": "=="}}]}}]}'""",
+    "an-odd-link": r"""echo '{"nftables": [{"rule": {"expr": [{"match": {"left": {"meta": {"key": "iif"}},
+                    "right": "\u00b2\u0000"}}]}}]}'""",
+    "deep": "head -c 200000 /dev/zero | tr '\\0' '['",
+    "a-long-number": "head -c 200000 /dev/zero | tr '\\0' '1'",
+    "no-text": "head -c 1000 /dev/zero | tr '\\0' '\\377'",
+}
+SCRIPTS += [
+    (what, script, "still not as they should be, though nft reported no error") for what, script in SHAPES.items()
+]
+
+
+@pytest.fixture
+def nft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Make an nft that does what a script says; the pauses around it are short."""
+    monkeypatch.setattr(marks, "NFT_SECONDS", 0.2)
+    monkeypatch.setattr(marks, "ASKED_AGAIN_AFTER", 0.05)
+
+    def make(script: str) -> str:
+        command = tmp_path / "nft"
+        new = tmp_path / "new"
+        new.write_text(f"#!/bin/sh\n{script}\n")
+        new.chmod(0o755)
+        new.rename(command)
+        return str(command)
+
+    return make
+
+
+@pytest.mark.parametrize(("script", "problem"), [(s, p) for _, s, p in SCRIPTS], ids=[what for what, _, _ in SCRIPTS])
+def test_whatever_nft_does_the_rest_is_plumbed_and_it_is_said(
+    node: Node, nft: Callable[[str], str], script: str, problem: str
+) -> None:
+    """It is a problem, never an exception, nor sound; as soon as nft is itself again the marks follow."""
+    node.host = KernelHost(nft(script))
+    report = node.plumb()
+    assert report.state is not SOUND
+    assert report.repaired == ("link-up", "mtu", "address", "rp_filter", "route", "rule")
+    deadline = time.monotonic() + 10
+    while report.problem != f"marks: {problem}":
+        assert time.monotonic() < deadline, report
+        report = node.plumb()
+    nft(ITSELF)
+    while (report := node.plumb()).state is not SOUND:
+        assert time.monotonic() < deadline, report
+    assert "mark set" in node.nft()
+
+
+@pytest.mark.parametrize("script", ["sleep 1000", "kill -9 $$", "exit 1"])
+def test_marks_that_were_read_hold_while_nft_is_silent_and_nothing_touches_them(
+    node: Node, nft: Callable[[str], str], script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder must not be relieved since nft is slow; that it is silent for long is said."""
+    monkeypatch.setattr(marks, "BELIEVED_FOR", 0.0)
+    node.host = KernelHost(nft(ITSELF))
+    touched = threading.Event()
+    node.namespace.call(lambda: node.host.watch(touched.set))
+    node.plumb()
+    settle(touched)
+    assert node.plumb().state is SOUND
+    nft(script)
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        assert node.plumb() == PlumbingReport(SOUND)
+    monkeypatch.setattr(marks, "UNKNOWN_FOR", 0.5)
+    report = node.plumb()
+    assert report.state is SOUND
+    assert report.problem.startswith("marks: nft: ")
+    assert report.problem.endswith("; nothing has touched them since")
+
+
+def test_marks_that_were_touched_are_uncertain_while_nft_is_silent_and_missing_after_a_while(
+    node: Node, nft: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows: neither that they are there, nor, as in kube-proxy's long syncs, that they are not."""
+    touched = threading.Event()
+    node.host = KernelHost(nft(ITSELF))
+    node.namespace.call(lambda: node.host.watch(touched.set))
+    node.plumb()
+    settle(touched)
+    assert node.plumb().state is SOUND
+    nft("sleep 1000")
+    node.namespace.nft("table inet somebody { }")
+    assert touched.wait(1)
+    assert node.plumb().state is SOUND, "it was another table"
+    settle(touched)
+    node.namespace.nft(f"flush table inet {MARKS}")
+    assert touched.wait(1)
+    assert node.plumb().state is PlumbingState.UNCERTAIN
+    monkeypatch.setattr(marks, "UNKNOWN_FOR", 0.5)
+    time.sleep(0.6)
+    assert node.plumb().state is UNSOUND
+    nft(ITSELF)
+    deadline = time.monotonic() + 10
+    while (report := node.plumb()).state is not SOUND:
+        assert time.monotonic() < deadline, report
+    assert "mark set" in node.nft()
+
+
+def test_no_more_than_three_nfts_that_cannot_be_killed_are_left_behind(
+    node: Node, nft: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel keeps those that wait for another one's transaction; nobody waits for them."""
+    started = Path(nft("true")).with_name("started")
+    node.host = KernelHost(nft(f"echo >> {started}; sleep 1000"))
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, _: killed.append(group))
+    try:
+        deadline = time.monotonic() + 10
+        while "3 of them were killed" not in node.plumb().problem:
+            assert time.monotonic() < deadline
+        time.sleep(0.5)
+        began = time.monotonic()
+        for _ in range(20):
+            node.plumb()
+        assert time.monotonic() - began < 5
+        assert len(started.read_text()) == 3
+    finally:
+        monkeypatch.undo()
+        for group in killed:
+            os.killpg(group, signal.SIGKILL)
+
+
+def test_one_hanging_nft_delays_no_address(
+    node: Node, nft: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for it twice."""
+    monkeypatch.setattr(marks, "NFT_SECONDS", 5.0)
+    node.host = KernelHost(nft("sleep 1000"))
+    node.plumb()
+    began = time.monotonic()
+    for last in range(1, 21):
+        others = replace(IPV4, address=ip_address(f"10.0.0.{last + 100}"), table=1100 + last, priority=1000 + 2 * last)
+        assert node.plumb(others).carries
+    assert time.monotonic() - began < 20 * marks.PATIENCE / 2
+
+
+ALL_LINKS = 18  # RTM_GETLINK
+
+
+class OddKernel(Netlink):
+    """The kernel's rtnetlink, whose answers are spoilt on their way."""
+
+    def __init__(self, spoil: Callable[[bytes], bytes | Exception]) -> None:
+        super().__init__()
+        self.spoil = spoil
+
+    def _receive(self) -> bytes:
+        said = self.spoil(super()._receive())
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+def without_attributes(said: bytes) -> bytes:
+    """Each message of a dump with its head only."""
+    kept = b""
+    while said:
+        (length,) = struct.unpack_from("=I", said)
+        head = {16: 32, 20: 24, 24: 28, 32: 28}.get(struct.unpack_from("=H", said, 4)[0], length)
+        kept += struct.pack("=I", head) + said[4:head]
+        said = said[(length + 3) & ~3 :]
+    return kept
+
+
+ODD: list[tuple[str, Callable[[bytes], bytes | Exception], str]] = [
+    ("no-answer", lambda said: TimeoutError(), "netlink: no answer within 0.2 s"),
+    ("overrun", lambda said: OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)), "No buffer space available"),
+    ("interrupted-for-ever", lambda said: said[:6] + b"\x12\x00" + said[8:], "the kernel interrupted 5 dumps in a row"),
+    ("cut-off", lambda said: said[:50], "cannot be read"),
+    ("too-long", lambda said: b"\xff" * 4 + said[4:], "cannot be read"),
+    ("nothing", lambda said: b"\x10\x00\x00\x00" + b"\0" * 12, "netlink: no answer within 0.2 s"),
+    ("attributes-that-are-none", lambda said: said[:32] + b"\x02\x00" + said[34:], "cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "problem"), [(s, p) for _, s, p in ODD], ids=[what for what, _, _ in ODD])
+def test_whatever_netlink_answers_is_a_report_or_an_error_of_one_line(
+    node: Node, spoil: Callable[[bytes], bytes | Exception], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else is raised, or the thread would end; and afterwards it goes on."""
+    monkeypatch.setattr(netlink, "ANSWER_WITHIN", 0.2 if problem.endswith("0.2 s") else 5.0)
+    odd = node.host._netlink = OddKernel(spoil)
+    report = node.plumb()
+    assert report.state is UNSOUND
+    assert problem in report.problem
+    assert "\n" not in report.problem
+    for act in (node.host.unplumb, node.host.route_probes, node.host.unroute_probes):
+        with contextlib.suppress(HostError):
+            node.namespace.call(partial(act, IPV4))
+    node.namespace.call(lambda: node.host.announce(IPV4))
+    with pytest.raises(OSError, match=r"."):
+        node.namespace.call(lambda: odd.dump(ALL_LINKS, bytes(16), 16))
+    odd.spoil = lambda said: said
+    assert node.plumb().state is SOUND
+
+
+def test_messages_without_attributes_are_of_others(node: Node) -> None:
+    """A link without a MAC, a route without a link, a rule without a priority: nothing is read into them."""
+    odd = node.host._netlink = OddKernel(without_attributes)
+    assert node.plumb() == PlumbingReport(NO_LINK)
+    assert node.unplumb() == ()
+    odd.spoil = lambda said: said
+    assert node.plumb().state is SOUND
+
+
+def test_odd_routes_and_rules_of_others_are_passed_over(node: Node) -> None:
+    """Several next hops, no next hop, a next hop of the other family, and all that a rule can select by."""
+    node.plumb()
+    node.namespace.ip(
+        "route add 10.0.9.0/24 nexthop via 10.0.0.1 weight 1 nexthop via 10.0.0.2 weight 2",
+        "route add blackhole 10.0.8.0/24",
+        "route add 10.0.7.0/24 via inet6 fe80::1 dev eth0",
+        "rule add priority 800 from 10.0.0.9 to 10.0.1.0/24 tos 0x10 iif lo ipproto tcp dport 80 lookup 8",
+        "rule add priority 803 lookup main suppress_prefixlength 0",
+        "rule add priority 801 uidrange 0-0 prohibit",
+        "rule add priority 802 goto 32766",
+        "address add 10.0.0.77 peer 10.0.0.101 dev eth0",
+    )
+    assert node.plumb() == PlumbingReport(SOUND)
+    node.unplumb()
+    node.namespace.call(lambda: node.host.route_probes(IPV4))
+    (route,) = node.namespace.show("route show 10.0.0.100")
+    assert (route["gateway"], route["protocol"]) == ("10.0.0.1", "102")
 
 
 CHANGES: list[tuple[str, str]] = [
@@ -573,6 +935,93 @@ def test_watch_goes_on_after_an_overrun(node: Node) -> None:
     assert time.process_time() - before < 0.1, "it spins"
     node.namespace.ip("link set lo up")
     assert woken.wait(1)
+
+
+def test_watch_goes_on_when_its_sockets_fail(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are opened anew, and what may have been missed meanwhile is a reason to look."""
+    monkeypatch.setattr(host, "WATCH_AGAIN", 0.05)
+    heard: list[socket.socket] = []
+    listen, woken = host._listen, threading.Event()
+
+    def listen_and_tell() -> tuple[socket.socket, socket.socket]:
+        heard.extend(sockets := listen())
+        return sockets
+
+    monkeypatch.setattr(host, "_listen", listen_and_tell)
+    node.namespace.call(lambda: node.host.watch(woken.set))
+    settle(woken)
+    replacement = socket.socket()
+    os.dup2(replacement.fileno(), heard[0].fileno())  # whose reads fail
+    node.namespace.ip("link set lo down")
+    assert woken.wait(2)
+    settle(woken)
+    node.namespace.ip("link set lo up")
+    assert woken.wait(2)
+    assert len(heard) == 4
+    replacement.close()
+
+
+def test_a_storm_of_events_costs_a_share_of_the_time_and_a_claim_does_not_wait(node: Node) -> None:
+    """Somebody's routing daemon, or an attack: it must starve neither the node nor the address."""
+    reports: SimpleQueue[PlumbingReport] = SimpleQueue()
+    keeper = HostKeeper(node.host, lambda _, report: reports.put(report))
+    plumb, looks = node.host.plumb, 0
+
+    def count(plumbing: Plumbing, extent: Extent = Extent.ALL) -> PlumbingReport:
+        nonlocal looks
+        looks += 1
+        time.sleep(0.08)  # as with many addresses
+        return plumb(plumbing, extent)
+
+    node.host.plumb = count  # type: ignore[method-assign]  # counted, and done
+    keeper.want(IPV4.address, Wanted(IPV4, Extent.AHEAD))
+    node.namespace.call(keeper.start)
+    storm = "while :; do ip route add 10.7.0.0/16 via 10.0.0.1; ip route del 10.7.0.0/16; done"
+    with node.namespace.popen(["sh", "-c", storm]) as attacker:
+        try:
+            time.sleep(3)
+            looks = 0
+            time.sleep(2)
+            assert 1 <= looks <= 8
+            began = time.monotonic()
+            for extent in (Extent.ALL, Extent.AHEAD, Extent.ALL, Extent.AHEAD):
+                keeper.want(IPV4.address, Wanted(IPV4, extent))
+                while reports.get(timeout=5).extent is not extent:
+                    continue
+            assert time.monotonic() - began < 2
+        finally:
+            attacker.kill()
+            keeper.end(within=5)
+
+
+@BOTH
+@pytest.mark.parametrize("extent", [Extent.NOTHING, Extent.AHEAD])
+def test_a_standby_gets_back_at_once_whatever_somebody_flushes(node: Node, plumbing: Plumbing, extent: Extent) -> None:
+    """The probes' route, with and without an ENI that stands ready; and what is there ahead."""
+    keeper = HostKeeper(node.host, lambda *_: None)
+    keeper.want(plumbing.address, Wanted(plumbing, extent))
+    node.namespace.call(keeper.start)
+    version, deadline = plumbing.address.version, time.monotonic() + threads.HOST_CHECK / 2
+    try:
+        for damage in (f"ip -{version} route flush proto 102", f"ip -{version} route del {plumbing.address}"):
+            while not node.namespace.show(f"-{version} route show {plumbing.address}"):
+                assert time.monotonic() < deadline
+            time.sleep(0.3)
+            node.namespace.run(["sh", "-c", damage])
+        while not node.namespace.show(f"-{version} route show {plumbing.address}"):
+            assert time.monotonic() < deadline
+        if extent is Extent.AHEAD:
+            ahead = node.everything()
+            for damage in (
+                "nft flush ruleset",
+                f"ip -{version} rule del priority 901",
+                f"ip -{version} route flush table 1064",
+            ):
+                node.namespace.run(["sh", "-c", damage])
+                while node.everything() != ahead:
+                    assert time.monotonic() < deadline, damage
+    finally:
+        keeper.end(within=5)
 
 
 def settle(woken: threading.Event) -> None:

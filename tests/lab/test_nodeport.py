@@ -12,7 +12,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from floatingip.host import KernelHost, table_name
+from floatingip.host import KernelHost
+from floatingip.marks import table_name
 from floatingip.model import Address, Extent, Plumbing, PlumbingReport, PlumbingState, ProbeOutcome, Target
 from floatingip.probe import IcmpProber
 from floatingip.settings import Settings, mark_values
