@@ -316,7 +316,9 @@ class Watch:
         if isinstance(self.target, Allocation) and (unusable := self._unusable(self.target)):
             return unusable
         if subnet is None:
-            return f"no subnet of {me.vpc_id} contains {self.target}; set FLOATING_IP to an address of one"
+            public = isinstance(self.target, IPv4Address) and self.target.is_global
+            other = ", or to the allocation id (eipalloc-...) if this is an Elastic IP" if public else ""
+            return f"no subnet of {me.vpc_id} contains {self.target}; set FLOATING_IP to an address of one{other}"
         if subnet.zone != me.zone:
             return (
                 f"{self.target} is in {subnet.id} of zone {subnet.zone}, this node is in zone {me.zone}, and an ENI"

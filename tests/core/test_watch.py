@@ -201,6 +201,14 @@ def test_an_address_without_a_subnet_is_told_with_the_vpc(node: Make) -> None:
     assert made.watch.impossible() == made.watch.obstacle()
 
 
+def test_a_public_address_without_a_subnet_may_be_an_elastic_ip(node: Make) -> None:
+    """What the console shows of one is its public address; a VPC may have public ranges, so only here it is told."""
+    assert node(IPv4Address("52.94.76.1")).watch.impossible() == (
+        "no subnet of vpc-1 contains 52.94.76.1; set FLOATING_IP to an address of one, or to the allocation id"
+        " (eipalloc-...) if this is an Elastic IP"
+    )
+
+
 def test_the_subnet_is_found_among_all_and_by_either_family(node: Make) -> None:
     """It need not be this node's own."""
     other = Subnet("subnet-2", (ip_network("10.0.1.0/24"), ip_network("2001:db8:0:2::/64")), ZONE)
