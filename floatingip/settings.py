@@ -424,10 +424,11 @@ def _text(path: Path) -> str:
     return content.decode("utf-8-sig")
 
 
-def _settings_in(loader: yaml.SafeLoader) -> dict[str, list[tuple[int, Any]]] | None:
+def _settings_in(loader: Any) -> dict[str, list[tuple[int, Any]]] | None:
     """For each key the lines in which it stands, with their values; None when the document is no mapping of texts.
 
-    Raises YAMLError, ValueError and OverflowError.
+    The loader is a ``yaml.SafeLoader``, most of which PyYAML's stubs leave untyped.  Raises YAMLError, ValueError and
+    OverflowError.
     """
     loader.get_event()
     if loader.check_event(yaml.StreamEndEvent):
@@ -451,7 +452,7 @@ def _settings_in(loader: yaml.SafeLoader) -> dict[str, list[tuple[int, Any]]] | 
     return found
 
 
-def _value(loader: yaml.SafeLoader, event: yaml.Event, depth: int) -> Any:
+def _value(loader: Any, event: Any, depth: int) -> Any:
     """A text, a number, true, false or none, or a list or mapping of them."""
     match event:
         case yaml.ScalarEvent():
@@ -475,15 +476,15 @@ def _value(loader: yaml.SafeLoader, event: yaml.Event, depth: int) -> Any:
             raise _refused("lists within lists", event)
 
 
-def _scalar(loader: yaml.SafeLoader, event: yaml.ScalarEvent) -> Any:
-    tag = event.tag
-    if tag is None or tag == "!":
-        tag = loader.resolve(yaml.ScalarNode, event.value, event.implicit)
+def _scalar(loader: Any, event: Any) -> Any:
+    if event.tag not in (None, "!"):
+        raise _refused(f"the tag {event.tag}", event)
+    tag = loader.resolve(yaml.ScalarNode, event.value, event.implicit)
     kind = tag.removeprefix("tag:yaml.org,2002:")
     if kind == "timestamp":
         raise _refused(f"{event.value} is a date, in quotes it is a text", event)
-    if kind not in ("str", "int", "float", "bool", "null"):
-        raise _refused(f"{event.value} with the tag {kind}", event)
+    if kind == "merge":
+        raise _refused(event.value, event)
     # A long number would take long to read, and be none that any setting has.
     if kind in ("int", "float") and (len(event.value) > LONGEST_SHOWN or not _NUMBER.fullmatch(event.value)):
         return event.value
@@ -492,7 +493,7 @@ def _scalar(loader: yaml.SafeLoader, event: yaml.ScalarEvent) -> Any:
     return event.value
 
 
-def _refused(what: str, event: yaml.Event) -> yaml.YAMLError:
+def _refused(what: str, event: Any) -> yaml.YAMLError:
     return yaml.YAMLError(f"line {event.start_mark.line + 1}: {_shortened(what)}; give one `setting: value` a line")
 
 

@@ -400,7 +400,15 @@ def test_what_is_not_yaml_is_told_in_one_line(problems: Callable[..., list[str]]
     "document",
     [
         *("name: 2026-13-01", "name: 2026-11-27", "port: 0b_", "fall: " + "9" * 5000, "mark: 0x" + "f" * 60000),
-        *("fall: 011", "settle: 1:30", "table: 1_000", "settle: 1e999", "settle: -.inf", "fall: !!int yes"),
+        *(
+            "fall: 011",
+            "settle: 1:30",
+            "table: 1_000",
+            "settle: 1e999",
+            "settle: -.inf",
+            "fall: !!int yes",
+            "rise: !!bool x",
+        ),
         *(
             "name: !!binary aGVsbG8=",
             "name: !!python/name:os.system",
@@ -435,8 +443,8 @@ def test_whatever_the_document_is_one_short_line_tells_it(problems: Callable[...
 
 
 def test_a_number_is_read_as_it_looks(loaded: Load) -> None:
-    """A decimal or hexadecimal one; `!!int` and a mark of the order of bytes change nothing."""
-    settings = loaded("\ufefffall: !!int '20'\ntable: 0x400\nsettle: 70.\npatience: 2.0e+1")
+    """A decimal or hexadecimal one; a mark of the order of bytes changes nothing."""
+    settings = loaded("\ufefffall: 20\ntable: 0x400\nsettle: 70.\npatience: 2.0e+1")
     assert (settings.fall, settings.table, settings.settle, settings.patience) == (20, 1024, 70.0, 20.0)
 
 
