@@ -91,7 +91,13 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("release", "handover"):
             region = _like(r"[a-z]+(-[a-z]+)+-[0-9]+", "a Region, such as us-west-2")
             vpc = _like(r"vpc-([0-9a-f]{8}|[0-9a-f]{17})", "a VPC's id, such as vpc-0123456789abcdef0")
-            command.add_argument("--region", type=region, metavar="REGION", help="default: this instance's")
+            command.add_argument(
+                "--region",
+                type=region,
+                default=os.environ.get("AWS_REGION") or None,
+                metavar="REGION",
+                help="default: AWS_REGION, or this instance's",
+            )
             command.add_argument("--vpc-id", type=vpc, metavar="VPC", help="default: this instance's")
     return parser
 
