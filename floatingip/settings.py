@@ -66,6 +66,9 @@ AWS_LOCAL_IPV6 = IPv6Network("fd00:ec2::/32")
 WILDCARDS = frozenset("*?\\")
 """What EC2 takes for a pattern in the value of a filter ("Filtering", EC2 API Reference)."""
 
+MOST_GROUPS = 16
+"""Security groups of one interface, by the highest quota that AWS grants."""
+
 _SECURITY_GROUP = re.compile(r"sg-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 
 _ALLOCATION = re.compile(r"eipalloc-(?:[0-9a-f]{8}|[0-9a-f]{17})")
@@ -133,7 +136,9 @@ def _service(value: Any) -> str:
 
 def _groups(value: Any) -> str:
     sound = isinstance(value, list) and all(isinstance(g, str) and _SECURITY_GROUP.fullmatch(g) for g in value)
-    return "" if sound else "a list of ids of security groups, such as [sg-0123456789abcdef0]"
+    if not sound or len(set(value)) < len(value) or len(value) > MOST_GROUPS:
+        return f"a list of up to {MOST_GROUPS} different ids of security groups, such as [sg-0123456789abcdef0]"
+    return ""
 
 
 def _setting(default: Any, check: Check) -> Any:
@@ -151,7 +156,7 @@ class Settings:
     name: str = _setting("", _name)
     """Whose interfaces are ours: the value of their tag ``floatingip``.  Default: the EKS cluster's name, as the
     instance's own tag ``kubernetes.io/cluster/NAME`` says, so that two clusters in one VPC never take each
-    other's."""
+    other's.  A name, not a pattern: without ``*``, ``?`` and ``\\``."""
 
     carry: Carry = _setting(Carry.ENI, _carry)  # noqa: RUF009  # it makes a field
     """What moves at a failover.  ``eni``: an ENI with the address, detached and attached, which takes EC2 5 to 60 s.

@@ -181,6 +181,7 @@ def test_whole_seconds_become_floats(loaded: Load) -> None:
         ("security_groups", "[sg-0123ABCD]"),
         ("security_groups", "[sg-0123456789]"),
         ("security_groups", "[sg-0123abcd, null]"),
+        ("security_groups", "[sg-0123abcd, sg-0123abcd]"),
         ("security_groups", "[7]"),
         ("security_groups", "{sg-1: x}"),
         ("security_groups", "null"),
@@ -596,6 +597,18 @@ def test_security_groups_are_a_list(loaded: Load) -> None:
     groups = ("sg-1123abcd", "sg-0123456789abcdef0")
     assert loaded(f"security_groups: [{', '.join(groups)}]").security_groups == groups
     assert loaded("security_groups: []").security_groups == ()
+
+
+def test_more_security_groups_than_an_interface_can_have_are_refused(
+    loaded: Load, problems: Callable[..., list[str]]
+) -> None:
+    """And the message does not go on for ever."""
+    groups = [f"sg-{number:08x}" for number in range(17)]
+    assert len(loaded(f"security_groups: [{', '.join(groups[1:])}]").security_groups) == 16
+    (line,) = problems(f"security_groups: [{', '.join(groups)}]")
+    assert line.endswith(
+        "should be a list of up to 16 different ids of security groups, such as [sg-0123456789abcdef0]"
+    )
 
 
 def test_fifty_addresses_fit(loaded: Load) -> None:
