@@ -1,8 +1,8 @@
 # The product and nothing more.  The container's arguments are the command: attach (init container) or observe.
 #
-# BASE is any Debian with Python 3.11 or newer and its venv module.  To pin it for good, give it by digest:
-#   docker build --build-arg BASE=python:3.11-slim-bookworm@sha256:... .
-ARG BASE=python:3.11-slim-bookworm
+# BASE is any Debian with Python 3.11 or newer and its venv module.  By digest, so that it is what was tested; `make base`
+# writes that of today, which has the security updates since.
+ARG BASE=python:3.11-slim-bookworm@sha256:0bee7276f83efd4a1ee05bbbf4281d95ed28e079220a9457f25a93e3f1e3c31b
 
 # The Python packages, in a virtual environment that pip itself stays out of.
 FROM ${BASE} AS packages

@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lab bench image test-image lock system
+.PHONY: help demo test check lab bench image test-image base lock system
 
 # An ordinary user's PATH often lacks the directories of nft and ip.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -91,12 +91,18 @@ lab: system $(STAMP) ## List the scenarios; run one with .venv/bin/python -m lab
 bench: system $(STAMP) ## Measure failover and cost, with keepalived beside (ARGS=--quick for a short run)
 	@.venv/bin/python -m bench $(ARGS)
 
+base: ## Pin the image's base anew, by the digest that its tag has today (asks the registry, by docker)
+	@tag=$$(sed -n 's/^ARG BASE=\([^@]*\).*/\1/p' Dockerfile)
+	digest=$$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$$tag")
+	[[ "$$digest" =~ ^sha256:[0-9a-f]{64}$$ ]]
+	sed -i "s|^ARG BASE=.*|ARG BASE=$$tag@$$digest|" Dockerfile
+
 lock: ## Pin the requirements anew, from requirements*.in
 	@tools=$$(mktemp -d)
 	trap 'rm -rf "$$tools"' EXIT
 	.venv/bin/python -m venv "$$tools"
 	"$$tools/bin/pip" install --quiet pip-tools
-	for name in requirements requirements-dev; do
+	for name in requirements requirements-dev requirements-audit; do
 		"$$tools/bin/pip-compile" --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
 			--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file "$$name.txt" "$$name.in"
 	done

@@ -14,6 +14,8 @@ that asks for it, and to nobody who does not.  Left out are therefore:
 
 In a subnet shared between accounts, EC2 shows a participant no interfaces but its own: ask with the owner's account.
 
+Runs on Python 3.8 and newer, unlike the product: CloudShell and Amazon Linux have old ones.
+
 Exit codes: 0, also when nothing is free (said on stderr); 1 EC2 could not be asked or failed; 2 the arguments, or the
 AWS configuration, credentials or permissions behind them, do not do.  Each failure is one line on stderr.
 """
@@ -22,8 +24,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from itertools import islice
@@ -39,11 +41,13 @@ except ModuleNotFoundError as missing:
     sys.exit(2)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import FilterTypeDef, GetSubnetCidrReservationsRequestTypeDef
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+    Address = IPv4Address | IPv6Address
+    Network = IPv4Network | IPv6Network
 
 VERSIONS = {"IPV4": 4, "IPV6": 6}
 IPV6_LIMIT = 10  # an IPv6 subnet has 2^64 addresses: nobody wants them all
@@ -71,7 +75,7 @@ class Failure(Exception):
         self.exit_code = exit_code
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Subnet:
     """A subnet and that of its CIDR blocks which contains the range asked for."""
 
@@ -99,19 +103,32 @@ def count(text: str) -> int:
     return number
 
 
+def identifier(prefix: str) -> Callable[[str], str]:
+    """Parse an id: EC2 would take `vpc-*` for a pattern."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(prefix + "-[0-9a-f]+", text):
+            raise argparse.ArgumentTypeError(f"{text!r} is no id such as {prefix}-0123456789abcdef0")
+        return text
+
+    return parse
+
+
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; raises Failure."""
     parser = Parser(
         prog="find-available-ips.py",
         description="List the free private addresses of a subnet, one a line.",
-        epilog="Credentials and Region are found as by every AWS SDK. Needed: ec2:DescribeSubnets, "
+        epilog="Credentials are found as by every AWS SDK. Needed: ec2:DescribeSubnets, "
         "ec2:DescribeNetworkInterfaces, ec2:GetSubnetCidrReservations.",
     )
     parser.add_argument("family", metavar="IPV4|IPV6", type=str.upper, choices=tuple(VERSIONS))
     parser.add_argument("cidr", metavar="CIDR", help="of a subnet, or of a range inside of one")
-    parser.add_argument("--vpc-id", metavar="ID", help="the VPC meant, when several have this CIDR")
-    parser.add_argument("--subnet-id", metavar="ID", help="the subnet meant")
-    parser.add_argument("--region", metavar="REGION", help="default: as configured for the AWS SDKs")
+    parser.add_argument(
+        "--vpc-id", metavar="ID", type=identifier("vpc"), help="the VPC meant, when several have this CIDR"
+    )
+    parser.add_argument("--subnet-id", metavar="ID", type=identifier("subnet"), help="the subnet meant")
+    parser.add_argument("--region", metavar="REGION", help="default: AWS_REGION, or as configured for the AWS SDKs")
     parser.add_argument(
         "--limit", metavar="N", type=count, help=f"at most N addresses; default: IPv4 all, IPv6 {IPV6_LIMIT}"
     )
@@ -157,21 +174,20 @@ def find_subnet(ec2: EC2Client, wanted: Network, vpc_id: str | None, subnet_id: 
         for subnet in page["Subnets"]
         for block in blocks(subnet)
     ]
-    match [subnet for subnet in subnets if contains(subnet.block, wanted)]:
-        case [subnet]:
-            return subnet
-        case []:
-            where = " and ".join(f"{name} {value}" for name, value in given.items() if value)
-            parts = ", ".join(str(subnet) for subnet in subnets if contains(wanted, subnet.block))
-            raise Failure(
-                f"no subnet in {ec2.meta.region_name} contains {wanted}"
-                + (f" with {where}" if where else "")
-                + (f"; inside of it are {parts}" if parts else ""),
-                2,
-            )
-        case candidates:
-            names = ", ".join(map(str, candidates))
-            raise Failure(f"{wanted} is ambiguous, say which with --vpc-id or --subnet-id: {names}", 2)
+    candidates = [subnet for subnet in subnets if contains(subnet.block, wanted)]
+    if len(candidates) > 1:
+        names = ", ".join(map(str, candidates))
+        raise Failure(f"{wanted} is ambiguous, say which with --vpc-id or --subnet-id: {names}", 2)
+    if not candidates:
+        where = " and ".join(f"{name} {value}" for name, value in given.items() if value)
+        parts = ", ".join(str(subnet) for subnet in subnets if contains(wanted, subnet.block))
+        raise Failure(
+            f"no subnet in {ec2.meta.region_name} contains {wanted}"
+            + (f" with {where}" if where else "")
+            + (f"; inside of it are {parts}" if parts else ""),
+            2,
+        )
+    return candidates[0]
 
 
 def kept_by_aws(block: Network) -> Iterator[Network]:
@@ -230,7 +246,9 @@ def find(arguments: argparse.Namespace) -> Iterator[Address]:
     try:
         # A dead endpoint is to be told in seconds; how often to retry is the user's configuration.
         config = Config(connect_timeout=5, read_timeout=30)
-        ec2 = boto3.Session(region_name=arguments.region).client("ec2", config=config)
+        # The AWS CLI and the other SDKs know AWS_REGION; boto3 knows AWS_DEFAULT_REGION only.
+        region = arguments.region or os.environ.get("AWS_REGION")
+        ec2 = boto3.Session(region_name=region).client("ec2", config=config)
     except ValueError as error:  # an endpoint or a Region that cannot be one
         raise Failure(one_line(error), 2) from error
     subnet = find_subnet(ec2, wanted, arguments.vpc_id, arguments.subnet_id)

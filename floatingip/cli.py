@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import re
 import signal
 import sys
 import threading
@@ -76,7 +77,10 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "handover":
             command.add_argument(
-                "--to", metavar="NODE", help="instance id, primary address or private DNS name (default: any standby)"
+                "--to",
+                type=_like(r"[0-9A-Za-z][0-9A-Za-z.-]*", "an instance id, a primary address or a private DNS name"),
+                metavar="NODE",
+                help="instance id, primary address or private DNS name (default: any standby)",
             )
         if name == "release":
             command.add_argument("--yes", action="store_true", help="do not ask")
@@ -85,9 +89,28 @@ def _parser() -> argparse.ArgumentParser:
                 "--unused", action="store_true", help="those of our interfaces that nothing uses, while observers run"
             )
         if name in ("release", "handover"):
-            command.add_argument("--region", metavar="REGION", help="default: this instance's")
-            command.add_argument("--vpc-id", metavar="VPC", help="default: this instance's")
+            region = _like(r"[a-z]+(-[a-z]+)+-[0-9]+", "a Region, such as us-west-2")
+            vpc = _like(r"vpc-([0-9a-f]{8}|[0-9a-f]{17})", "a VPC's id, such as vpc-0123456789abcdef0")
+            command.add_argument(
+                "--region",
+                type=region,
+                default=os.environ.get("AWS_REGION") or None,
+                metavar="REGION",
+                help="default: AWS_REGION, or this instance's",
+            )
+            command.add_argument("--vpc-id", type=vpc, metavar="VPC", help="default: this instance's")
     return parser
+
+
+def _like(pattern: str, what: str) -> Callable[[str], str]:
+    """Takes an argument of this form only: what ends up in a filter of EC2's would be a pattern there."""
+
+    def taken(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise argparse.ArgumentTypeError(f"{settings.shown(text)} is not {what}")
+        return text
+
+    return taken
 
 
 def _hand_over(effective: Settings, options: argparse.Namespace) -> int:

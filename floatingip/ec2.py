@@ -102,8 +102,9 @@ class Ec2Cloud:
         self._groups = list(security_groups)
 
     def describe_enis(self, name: str) -> tuple[Eni, ...]:
-        """See :class:`floatingip.ports.Cloud`."""
-        return self._enis("DescribeNetworkInterfaces", {f"tag:{OWNER_TAG}": [name]})
+        """See :class:`floatingip.ports.Cloud`.  A filter's value is a pattern to EC2, a name is not."""
+        found = self._enis("DescribeNetworkInterfaces", {f"tag:{OWNER_TAG}": [name]})
+        return tuple(eni for eni in found if eni.tags.get(OWNER_TAG) == name)
 
     def find_occupants(self, addresses: frozenset[Address]) -> tuple[Eni, ...]:
         """See :class:`floatingip.ports.Cloud`: one question for each family, since EC2 has a filter for each."""
@@ -148,7 +149,11 @@ class Ec2Cloud:
         filters: list[FilterTypeDef] = [{"Name": "vpc-id", "Values": [self._vpc_id]}, {"Name": key, "Values": [name]}]
         with _meaning("DescribeInstances"):
             answer = self._ec2.describe_instances(Filters=filters)
-        found = [_instance(item) for reservation in answer["Reservations"] for item in reservation["Instances"]]
+        items = [item for reservation in answer["Reservations"] for item in reservation["Instances"]]
+        # A filter's value is a pattern to EC2: `ip-10-*` is no name.
+        found = [
+            _instance(item) for item in items if name in (item.get("PrivateIpAddress"), item.get("PrivateDnsName"))
+        ]
         return next((instance for instance in found if not instance.state.announces_death), None)
 
     def describe_subnets(self) -> tuple[Subnet, ...]:

@@ -339,7 +339,14 @@ class Watch:
         if isinstance(self.target, Allocation) and (unusable := self._unusable(self.target)):
             return unusable
         if subnet is None:
-            return f"no subnet of {me.vpc_id} contains {self.target}; set FLOATING_IP to an address of one"
+            public = isinstance(self.target, IPv4Address) and self.target.is_global
+            other = ", or to the allocation id (eipalloc-...) if this is an Elastic IP" if public else ""
+            return f"no subnet of {me.vpc_id} contains {self.target}; set FLOATING_IP to an address of one{other}"
+        network = None if isinstance(self.target, Allocation) else subnet.network_of(self.target)
+        if network is not None and self.target in (*(network[index] for index in range(4)), network[-1]):
+            return (
+                f"AWS keeps {self.target} in {subnet.id}, as the first four and the last of {network}; choose another"
+            )
         if subnet.zone != me.zone:
             return (
                 f"{self.target} is in {subnet.id} of zone {subnet.zone}, this node is in zone {me.zone}, and an ENI"

@@ -485,6 +485,7 @@ def _container(fields: _Fields, volumes: Mapping[str, Callable[[str], Mount]]) -
         name = fields.text("name")
         fields.text("image")
         fields.only("imagePullPolicy", "Always", "IfNotPresent")
+        fields.only("terminationMessagePolicy", "File", "FallbackToLogsOnError")
         with fields.child("resources") as resources:
             for key in ("requests", "limits"):
                 resources.strings(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import subprocess
@@ -294,6 +295,29 @@ def test_region_says_where_to_look(ec2: EC2Client, run: Run) -> None:
     assert "no subnet in eu-west-1" in outcome.err
 
 
+def test_the_region_of_the_environment_is_that_of_the_aws_cli(
+    ec2: EC2Client, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`export AWS_REGION=...` is all that the guide has; boto3 by itself does not look at it."""
+    make_subnet(ec2)
+    for default in ("eu-west-1", None):
+        monkeypatch.setenv("AWS_REGION", REGION)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", default) if default else monkeypatch.delenv("AWS_DEFAULT_REGION")
+        assert run("IPV4", "10.0.0.0/28").code == 0
+    assert "no subnet in eu-west-1" in run("IPV4", "10.0.0.0/28", "--region", "eu-west-1").err
+
+
+def test_it_is_written_for_old_pythons() -> None:
+    """CloudShell's is 3.9, where a syntax error would be all that one sees."""
+    tree = ast.parse(SCRIPT.read_text(encoding="utf-8"), feature_version=(3, 8))
+    # What is not syntax: unions and subscripted classes of collections.abc may only stand in annotations.
+    assert "annotations" in SCRIPT.read_text(encoding="utf-8").partition("from __future__ import ")[2].splitlines()[0]
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            assert not any(isinstance(part, ast.BinOp) and isinstance(part.op, ast.BitOr) for part in ast.walk(node))
+    assert not [call for call in ast.walk(tree) if isinstance(call, ast.keyword) and call.arg == "slots"]
+
+
 def test_an_id_that_does_not_go_with_the_cidr_is_named(ec2: EC2Client, run: Run) -> None:
     """The CIDR exists, but in another VPC."""
     make_subnet(ec2)
@@ -330,6 +354,8 @@ def test_a_cidr_that_no_subnet_has_names_the_subnets_inside_of_it(ec2: EC2Client
         (["IPV4", "10.0.0.0/28", "--limit", "few"], "--limit"),
         (["IPV4", "10.0.0.0/28", "--vpc", "vpc-1", "more"], "more"),
         (["IPV4", "10.0.0.0/28", "--region", "no region"], "no region"),
+        (["IPV4", "10.0.0.0/28", "--vpc-id", "vpc-*"], "'vpc-*' is no id"),
+        (["IPV4", "10.0.0.0/28", "--subnet-id", "subnet-?"], "'subnet-?' is no id"),
     ],
 )
 def test_a_bad_argument_is_one_clear_line(run: Run, arguments: list[str], said: str) -> None:

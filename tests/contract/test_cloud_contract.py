@@ -245,6 +245,13 @@ def test_a_token_answers_with_its_eni_after_that_was_deleted(cloud: ports.Cloud,
     assert create(cloud, here, token="two").id != eni.id
 
 
+@pytest.mark.parametrize("name", ["floating*", "floating-i?", "*", "FLOATING-IP", "floating-ip\\", ""])
+def test_a_name_is_no_pattern(cloud: ports.Cloud, here: Subnet, name: str) -> None:
+    """To EC2's filters it would be one: `release` of prod* would delete the interfaces of prod and of prod-2."""
+    create(cloud, here)
+    assert cloud.describe_enis(name) == ()
+
+
 @pytest.mark.parametrize("address", ["10.0.0.10", "10.0.0.20"])
 def test_an_address_in_use_is_refused(world: World, cloud: ports.Cloud, here: Subnet, address: str) -> None:
     """A worker's own and one of its pods'; whoever has it can be found, and is not ours."""
@@ -695,7 +702,8 @@ def test_an_instance_is_found_by_its_address_or_name(world: World, cloud: ports.
         found = cloud.find_instance(name)
         assert found is not None
         assert found.id == worker
-    assert cloud.find_instance("10.0.0.11") is None
+    for name in ("10.0.0.11", "ip-10-0-0-*", "ip-10-0-0-1?.us-west-2.compute.internal", "*"):
+        assert cloud.find_instance(name) is None
     world.terminate(worker)
     world.settle()
     assert cloud.find_instance("10.0.0.10") is None

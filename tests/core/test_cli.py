@@ -123,6 +123,29 @@ def test_help_names_all_commands(run: Run) -> None:
 
 # Releasing, from a workstation, against the lab's EC2.
 
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        ("release", "--vpc-id", "vpc-*"),
+        ("release", "--vpc-id", "vpc-0123abcd?"),
+        ("release", "--region", "us-west-2.example.com"),
+        ("release", "--region", "us west 2"),
+        ("handover", "--to", "ip-10-0-0-*"),
+        ("handover", "--to", "i-*"),
+        ("handover", "--to", ""),
+        ("handover", "--region", "*"),
+    ],
+)
+def test_an_argument_that_ec2_would_take_for_a_pattern_is_refused(
+    run: Run, command: str, option: str, value: str
+) -> None:
+    """Before EC2 is asked for anything."""
+    done = run(command, option, value, document="name: cluster\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"argument {option}: {value!r} is not a" in done.stderr
+
+
 ADDRESS = "10.0.0.100"
 
 

@@ -453,6 +453,20 @@ def test_our_enis_of_all_pages_are_found_by_their_tag(endpoint: Endpoint) -> Non
     assert [eni.id for eni in endpoint.cloud.describe_enis("cluster")] == ["eni-1", "eni-2"]
 
 
+@pytest.mark.parametrize("name", ["10.0.0.1?", "ip-10-0-0-*"])
+def test_a_node_of_another_name_than_asked_for_is_not_taken(endpoint: Endpoint, name: str) -> None:
+    """EC2 takes a filter's value for a pattern, and whoever types it means one node."""
+    other = {
+        "InstanceId": "i-0a",
+        "PrivateIpAddress": "10.0.0.10",
+        "PrivateDnsName": "ip-10-0-0-10.us-west-2.compute.internal",
+        "State": {"Name": "running"},
+        "Placement": {"AvailabilityZone": "us-west-2a"},
+    }
+    endpoint.stub.add_response("describe_instances", {"Reservations": [{"Instances": [other]}]})
+    assert endpoint.cloud.find_instance(name) is None
+
+
 def test_an_eni_is_shown_with_all_that_is_kept_in_order(endpoint: Endpoint) -> None:
     """Its other addresses, its Elastic IP, groups, source check, and whether it dies with its instance."""
     attachment = {

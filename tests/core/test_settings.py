@@ -1,5 +1,6 @@
 """The settings: what is refused, how it is told, and that the document in the manifest says what the code does."""
 
+import os
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
@@ -11,7 +12,15 @@ import yaml
 
 from floatingip.errors import ConfigurationError
 from floatingip.model import Allocation, Carry
-from floatingip.settings import CONVICTION_SPAN, Settings, load, lost_probes_span, mark_values
+from floatingip.settings import (
+    CONVICTION_SPAN,
+    MOST_ADDRESSES,
+    MOST_PROBLEMS,
+    Settings,
+    load,
+    lost_probes_span,
+    mark_values,
+)
 
 MANIFEST = Path(__file__).parents[2] / "floating-ip.yaml"
 
@@ -76,10 +85,12 @@ def test_an_empty_document_means_the_defaults(loaded: Load) -> None:
 
 def test_the_effective_settings_name_every_one(loaded: Load) -> None:
     """What is logged at the start leaves nothing out."""
-    effective = loaded("security_groups: [sg-1, sg-2]", address="10.0.0.100,eipalloc-0123abcd").effective()
+    effective = loaded(
+        "security_groups: [sg-0123abcd, sg-1123abcd]", address="10.0.0.100,eipalloc-0123abcd"
+    ).effective()
     assert set(effective) == {"floating_ips", *DEFAULTS}
     assert effective["floating_ips"] == "10.0.0.100,eipalloc-0123abcd"
-    assert effective["security_groups"] == "sg-1,sg-2"
+    assert effective["security_groups"] == "sg-0123abcd,sg-1123abcd"
     assert effective["mark"] == "0x70", "as it is written in the document"
 
 
@@ -136,6 +147,9 @@ def test_whole_seconds_become_floats(loaded: Load) -> None:
         ("name", "' padded '"),
         ("name", '"two\\nlines"'),
         ("name", "x" * 129),
+        ("name", "prod*"),
+        ("name", "pr?d"),
+        ("name", "prod\\*"),
         ("port", "0"),
         ("port", "30007"),
         ("port", "9807.5"),
@@ -162,6 +176,12 @@ def test_whole_seconds_become_floats(loaded: Load) -> None:
         ("force_after", "2.9"),
         ("security_groups", "sg-1"),
         ("security_groups", "[default]"),
+        ("security_groups", "['sg-; rm -rf']"),
+        ("security_groups", "[sg-]"),
+        ("security_groups", "[sg-0123ABCD]"),
+        ("security_groups", "[sg-0123456789]"),
+        ("security_groups", "[sg-0123abcd, null]"),
+        ("security_groups", "[sg-0123abcd, sg-0123abcd]"),
         ("security_groups", "[7]"),
         ("security_groups", "{sg-1: x}"),
         ("security_groups", "null"),
@@ -228,6 +248,7 @@ def test_what_is_no_address_is_refused(problems: Callable[..., list[str]], text:
         "eipalloc-",
         "eipalloc-1",
         "eipalloc-0123abcg",
+        "eipalloc-0123456789",
         "eipalloc-0123456789abcdef01",
         "EIPALLOC-0123abcd",
         "eipassoc-0123abcd",
@@ -239,6 +260,32 @@ def test_what_only_looks_like_an_allocation_id_is_refused(problems: Callable[...
     assert line.startswith(f"FLOATING_IP: {text!r} in the environment is neither an address nor an allocation id")
 
 
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("${FLOATING_IP}", "apply the manifest by `envsubst"),
+        ("10.0.0.100/32", "give the address alone, without brackets, port or prefix length: 10.0.0.100"),
+        ("2001:db8::64/128", "give the address alone, without brackets, port or prefix length: 2001:db8::64"),
+        ("10.0.0.100:30007", "give the address alone, without brackets, port or prefix length: 10.0.0.100"),
+        ("[2001:db8::64]", "give the address alone, without brackets, port or prefix length: 2001:db8::64"),
+        ("[2001:db8::64]:30007", "give the address alone, without brackets, port or prefix length: 2001:db8::64"),
+        ("10.0.0.100 10.0.0.101", "separate several by commas"),
+        ("10.0.0.100\n10.0.0.101", "separate several by commas"),
+        ("'10.0.0.100'", "give it without quotes"),
+        ("lb.example.com", "names are not looked up"),
+        ("eipalloc-0123456789", "an allocation id is eipalloc- and 8 or 17 digits"),
+        ("eni-0123456789abcdef0", "of an Elastic IP give the allocation id, eipalloc-..."),
+        ("10.0.0.300", "give one such as 10.0.0.100"),
+    ],
+)
+def test_what_is_given_instead_of_an_address_is_told_what_to_do(
+    problems: Callable[..., list[str]], text: str, instead: str
+) -> None:
+    """What people have at hand: from another file, a URL, the console."""
+    (line,) = problems(address=text)
+    assert f" is neither an address nor an allocation id; {instead}" in line
+
+
 @pytest.mark.parametrize("text", ["eipalloc-0123abcd", "eipalloc-0123456789abcdef0"])
 def test_allocation_ids_of_both_lengths_are_taken(loaded: Load, text: str) -> None:
     """EC2 gave shorter ones before 2016."""
@@ -247,12 +294,22 @@ def test_allocation_ids_of_both_lengths_are_taken(loaded: Load, text: str) -> No
 
 @pytest.mark.parametrize(
     "text",
-    ["127.0.0.1", "224.0.0.1", "0.0.0.0", "169.254.169.254", "::1", "ff02::1", "::", "fe80::1", "fe80:ec2::1"],
+    [
+        *("127.0.0.1", "224.0.0.1", "0.0.0.0", "169.254.169.254", "0.0.0.5", "239.255.255.250", "240.0.0.1"),
+        *("255.255.255.255", "::1", "ff02::1", "::", "fe80::1", "fe80:ec2::1", "::10.0.0.1", "fec0::1", "64:ff9b::1"),
+        *("fd00:ec2::254", "100::1"),
+    ],
 )
 def test_an_address_that_no_subnet_can_have_is_refused(problems: Callable[..., list[str]], text: str) -> None:
     """EC2 would refuse it too, but only at the first failover."""
     (line,) = problems(address=text)
     assert line.startswith(f"FLOATING_IP: {text!r} in the environment cannot be in a subnet")
+
+
+@pytest.mark.parametrize("text", ["8.8.8.8", "100.64.0.9", "198.18.0.9", "203.0.113.9", "fd12:3456::9", "2600:1f14::9"])
+def test_whatever_a_vpc_may_be_made_of_is_taken(loaded: Load, text: str) -> None:
+    """Public ranges too: some have them, and whether an address is in a subnet only EC2 can say."""
+    assert [str(target) for target in loaded(address=text).floating_ips] == [text]
 
 
 @pytest.mark.parametrize("text", ["::ffff:10.0.0.100", "2001:db8::64%eth0"])
@@ -313,6 +370,7 @@ def test_a_missing_address_names_the_configmap(problems: Callable[..., list[str]
     (line,) = problems(address=address)
     assert line.startswith("FLOATING_IP: not set in the environment")
     assert "ConfigMap floating-ip" in line
+    assert "export it before `envsubst" in line
 
 
 def test_spaces_around_the_address_do_not_matter(loaded: Load) -> None:
@@ -339,13 +397,99 @@ def test_what_is_not_yaml_is_told_in_one_line(problems: Callable[..., list[str]]
     assert "settings.yaml: not a YAML document: " in line
 
 
-@pytest.mark.parametrize("document", ["name: 2026-13-01", "port: 0b_", "fall: " + "9" * 5000])
-def test_a_value_that_yaml_itself_cannot_read_is_told_like_any_other(
-    problems: Callable[..., list[str]], document: str
-) -> None:
-    """PyYAML raises ValueError, not YAMLError, for a date, a number that only looks like one."""
+@pytest.mark.parametrize(
+    "document",
+    [
+        *("name: 2026-13-01", "name: 2026-11-27", "port: 0b_", "fall: " + "9" * 5000, "mark: 0x" + "f" * 60000),
+        *(
+            "fall: 011",
+            "settle: 1:30",
+            "table: 1_000",
+            "settle: 1e999",
+            "settle: -.inf",
+            "fall: !!int yes",
+            "rise: !!bool x",
+        ),
+        *(
+            "name: !!binary aGVsbG8=",
+            "name: !!python/name:os.system",
+            "settle: !!float x",
+            "name: !x y",
+            "name: !!set {a}",
+        ),
+        *('name: "\\UFFFFFFFF"', 'name: "\\uD800"', "name: \0", f"%YAML {'9' * 5000}.1\n---\nfall: 20", "fall:\t20"),
+        *(
+            "fall: " + "[" * 500 + "]" * 500,
+            "fall: " + "{a: " * 500 + "}" * 500,
+            "[" * 60000,
+            "- " * 30000,
+            "? " * 30000,
+        ),
+        *("a: &a [x, x]\nfall: &b [*a, *a]", "<<: {fall: 20}", "fall: 20\n---\nfall: 30", "---\n---\nfall: 30"),
+        *(
+            "x" * 70000,
+            "# " + "x" * 70000,
+            f"name: {'x' * 5000}",
+            "*" * 60000,
+            "security_groups: [" + "[]," * 20000 + "]",
+        ),
+    ],
+    ids=lambda document: document[:20],
+)
+def test_whatever_the_document_is_one_short_line_tells_it(problems: Callable[..., list[str]], document: str) -> None:
+    """Whoever sees it is at a terminal, and has to find the place: neither a traceback nor thousands of digits."""
     (line,) = problems(document)
     assert "settings.yaml" in line
+    assert len(line) < 600
+
+
+def test_a_number_is_read_as_it_looks(loaded: Load) -> None:
+    """A decimal or hexadecimal one; a mark of the order of bytes changes nothing."""
+    settings = loaded("\ufefffall: 20\ntable: 0x400\nsettle: 70.\npatience: 2.0e+1")
+    assert (settings.fall, settings.table, settings.settle, settings.patience) == (20, 1024, 70.0, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ("fall: 20\nrise: 3\nfall: 30", "fall: stands in lines 1, 3 of "),
+        ("fall: 20\n'fall': 20\n\nfall: 20", "fall: stands in lines 1, 2, 4 of "),
+    ],
+)
+def test_a_setting_that_stands_twice_is_refused(
+    problems: Callable[..., list[str]], document: str, problem: str
+) -> None:
+    """YAML's readers take the last one without a word, also when both are the same."""
+    (line,) = problems(document)
+    assert line.startswith(problem)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    """A pipe that nobody writes into, a device that never ends."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(ConfigurationError, match="it is no file, but a pipe or a device"):
+            load({"FLOATING_IP": "10.0.0.100"}, path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_another_encoding_is_told(tmp_path: Path, encoding: str) -> None:
+    """As some editors save it."""
+    path = tmp_path / "settings.yaml"
+    path.write_bytes("fall: 20".encode(encoding))
+    with pytest.raises(ConfigurationError, match="not a YAML document"):
+        load({"FLOATING_IP": "10.0.0.100"}, path)
+
+
+def test_thousands_of_problems_are_not_all_told(problems: Callable[..., list[str]]) -> None:
+    """They are the same few again and again."""
+    document = "\n".join(f"k{number}: 1" for number in range(5000))
+    lines = problems(document, address=",".join(["10.0.0.300"] * 5000))
+    assert len(lines) == MOST_PROBLEMS + 1
+    assert lines[-1] == f"and {5000 + 1 - MOST_PROBLEMS} problems more"
+    (line,) = problems(document)
+    assert line.startswith("k0, k1, k2, ")
+    assert len(line) < 600
 
 
 def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
@@ -405,6 +549,13 @@ def test_the_marks_values_are_all_of_its_bits_but_zero(mask: int, values: tuple[
     assert mark_values(mask) == values
 
 
+def test_a_mark_of_many_bits_costs_no_more_than_the_addresses_need(loaded: Load) -> None:
+    """It has half a billion values, and no deployment has more addresses than priorities."""
+    values = mark_values(loaded("mark: 0xffff3f7f").mark)
+    assert values[:3] == (0x80000000, 0x40000000, 0xC0000000)
+    assert len(values) == MOST_ADDRESSES
+
+
 @pytest.mark.parametrize(("mark", "room"), [("0x40", 1), ("0x60", 3), ("0x70", 7), ("0x7f", 127)])
 def test_more_addresses_than_the_mark_has_values_are_refused(
     loaded: Load, problems: Callable[..., list[str]], mark: str, room: int
@@ -443,8 +594,21 @@ def test_tables_that_would_reach_the_kernels_are_refused(
 
 def test_security_groups_are_a_list(loaded: Load) -> None:
     """Kept in their order; none means those of the worker."""
-    assert loaded("security_groups: [sg-2, sg-1]").security_groups == ("sg-2", "sg-1")
+    groups = ("sg-1123abcd", "sg-0123456789abcdef0")
+    assert loaded(f"security_groups: [{', '.join(groups)}]").security_groups == groups
     assert loaded("security_groups: []").security_groups == ()
+
+
+def test_more_security_groups_than_an_interface_can_have_are_refused(
+    loaded: Load, problems: Callable[..., list[str]]
+) -> None:
+    """And the message does not go on for ever."""
+    groups = [f"sg-{number:08x}" for number in range(17)]
+    assert len(loaded(f"security_groups: [{', '.join(groups[1:])}]").security_groups) == 16
+    (line,) = problems(f"security_groups: [{', '.join(groups)}]")
+    assert line.endswith(
+        "should be a list of up to 16 different ids of security groups, such as [sg-0123456789abcdef0]"
+    )
 
 
 def test_fifty_addresses_fit(loaded: Load) -> None:

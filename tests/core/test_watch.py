@@ -6,7 +6,7 @@ import queue
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
@@ -199,6 +199,21 @@ def test_an_address_without_a_subnet_is_told_with_the_vpc(node: Make) -> None:
     made = node(IPv4Address("10.9.9.9"))
     assert made.watch.obstacle() == ("no subnet of vpc-1 contains 10.9.9.9; set FLOATING_IP to an address of one")
     assert made.watch.impossible() == made.watch.obstacle()
+
+
+@pytest.mark.parametrize("address", ["10.0.0.0", "10.0.0.1", "10.0.0.3", "10.0.0.255", "2001:db8:0:1::2"])
+def test_an_address_that_aws_keeps_is_told(node: Make, address: str) -> None:
+    """EC2 would refuse the interface again and again, as if the parameter were wrong and nothing else."""
+    told = node(ip_address(address)).watch.impossible()
+    assert told.startswith(f"AWS keeps {address} in subnet-1, as the first four and the last of ")
+
+
+def test_a_public_address_without_a_subnet_may_be_an_elastic_ip(node: Make) -> None:
+    """What the console shows of one is its public address; a VPC may have public ranges, so only here it is told."""
+    assert node(IPv4Address("52.94.76.1")).watch.impossible() == (
+        "no subnet of vpc-1 contains 52.94.76.1; set FLOATING_IP to an address of one, or to the allocation id"
+        " (eipalloc-...) if this is an Elastic IP"
+    )
 
 
 def test_the_subnet_is_found_among_all_and_by_either_family(node: Make) -> None:

@@ -16,7 +16,7 @@ from lab.manifest import Container, DisruptionBudget, Manifest, load
 from lab.netns import Namespace
 
 ROOT = Path(__file__).parents[2]
-VARIABLES = {"AWS_ACCOUNT": "111122223333", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
+VARIABLES = {"REPOSITORY": "registry.example/floatingip", "FLOATING_IP": "10.0.0.100"}
 NAME = "floating-ip"
 
 PROGRAM = r"""

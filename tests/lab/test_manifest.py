@@ -14,7 +14,7 @@ from lab.manifest import ConfigMapKey, FieldRef, ManifestError, RoleBinding, Rul
 
 ROOT = Path(__file__).parents[2]
 FLOATING_IP, SAMPLE = ROOT / "floating-ip.yaml", ROOT / "sample-service.yaml"
-VARIABLES = {"AWS_ACCOUNT": "111122223333", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
+VARIABLES = {"REPOSITORY": "registry.example/floatingip", "FLOATING_IP": "10.0.0.100"}
 
 POD = """
 apiVersion: apps/v1
@@ -31,7 +31,7 @@ spec:
 """
 
 
-def test_floating_ip_yaml_has_the_three_variables_and_no_other_dollar() -> None:
+def test_floating_ip_yaml_has_the_two_variables_and_no_other_dollar() -> None:
     """`envsubst` must find what the README tells to export, and must not eat anything else."""
     text = FLOATING_IP.read_text()
     assert set(re.findall(r"\$\{(\w+)\}", text)) == set(VARIABLES)
@@ -42,10 +42,10 @@ def test_floating_ip_yaml_has_the_three_variables_and_no_other_dollar() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "${FLOATING_IP} $AWS_REGION ${UNKNOWN}|$UNKNOWN|",
-        "$$AWS_REGION ${AWS_REGION ${AWS_REGION:-x} $ 5$ $1 ${} ${1}",
-        "a${AWS_ACCOUNT}b$AWS_ACCOUNTb$AWS_ACCOUNT-b ${A$AWS_REGION}",
-        "äöü$AWS_REGIONä $\n${AWS_REGION\n}",
+        "${FLOATING_IP} $REPOSITORY ${UNKNOWN}|$UNKNOWN|",
+        "$$REPOSITORY ${REPOSITORY ${REPOSITORY:-x} $ 5$ $1 ${} ${1}",
+        "a${FLOATING_IP}b$FLOATING_IPb$FLOATING_IP-b ${A$REPOSITORY}",
+        "äöü$REPOSITORYä $\n${REPOSITORY\n}",
     ],
 )
 def test_substitution_is_that_of_envsubst(text: str) -> None:

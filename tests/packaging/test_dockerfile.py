@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -128,17 +129,37 @@ def test_nft_is_installed() -> None:
 
 
 def test_the_base_is_a_plain_python_that_the_product_supports() -> None:
-    """Without a registry's host, which is then the builder's own choice; another base can be given as an argument."""
+    """By digest, so that it cannot change unseen; without a registry's host, which is the builder's own choice."""
     (first, argument), *_ = instructions()
     name, _, default = argument.partition("=")
     assert first == "ARG", "one before any stage is known to each FROM"
     *stages, last = of("FROM")
     assert {stage.partition(" ")[0] for stage in stages} == {f"${{{name}}}"}
     assert last == "scratch"
-    assert re.fullmatch(r"python:3\.\d+-slim-\w+", default)
+    assert re.fullmatch(r"python:3\.\d+-slim-\w+@sha256:[0-9a-f]{64}", default)
     version = tuple(map(int, default.removeprefix("python:").partition("-")[0].split(".")))
     least = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert version >= tuple(map(int, least.removeprefix(">=").split(".")))
+
+
+def test_the_base_is_pinned_in_one_place_and_renewed_by_a_command(tmp_path: Path) -> None:
+    """`make base` writes the digest that the registry has for the tag: here by a docker that only knows to say it."""
+    digest = f"sha256:{'5' * 64}"
+    (docker := tmp_path / "docker").write_text(
+        f'#!/bin/sh\necho "$@" > {tmp_path}/asked\necho {digest}\n', encoding="utf-8"
+    )
+    docker.chmod(0o755)
+    for name in ("Makefile", "Dockerfile"):
+        shutil.copy(ROOT / name, tmp_path)
+    before = (tmp_path / "Dockerfile").read_text(encoding="utf-8")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(["make", "-C", tmp_path, "base"], env=environment, check=True, capture_output=True)
+    [tag] = re.findall(r"^ARG BASE=(.*)@", before, flags=re.MULTILINE)
+    assert (tmp_path / "asked").read_text(encoding="utf-8").split()[-1] == tag
+    assert (tmp_path / "Dockerfile").read_text(encoding="utf-8") == re.sub(r"sha256:[0-9a-f]{64}", digest, before)
+    tracked = [*ROOT.glob("docs/*.md"), *ROOT.glob(".ci/*"), *ROOT.glob(".github/*/*"), ROOT / "README.md"]
+    pinned = before.partition("@")[2].split()[0]
+    assert [path for path in tracked if pinned in path.read_text(encoding="utf-8")] == []
 
 
 def test_the_image_has_no_layer_in_which_something_was_removed() -> None:

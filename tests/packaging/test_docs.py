@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import floatingip
 from floatingip import ec2
 
 ROOT = Path(__file__).parents[2]
@@ -81,3 +82,20 @@ def test_every_test_that_the_documents_name_exists() -> None:
     for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for test in re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", document.read_text(encoding="utf-8")):
             assert source(test) if "::" in test else (ROOT / test).exists()
+
+
+def test_every_document_is_linked_from_the_readme_or_the_guide() -> None:
+    """What nobody links to nobody finds."""
+    linked = set()
+    for document in (ROOT / "README.md", ROOT / "docs" / "install.md"):
+        targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
+        linked |= {(document.parent / target).resolve() for target in targets if "://" not in target}
+    assert {path.resolve() for path in (ROOT / "docs").glob("*.md")} <= linked
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/install.md", "docs/image.md", "floating-ip.yaml"])
+def test_the_image_that_is_built_is_that_of_this_version(name: str) -> None:
+    """A new version is a change in all of these, or the manifest would ask for an image that nobody pushed."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    tags = set(re.findall(r"(?:REPOSITORY\}?|floatingip):(\w[\w.-]*)", text))
+    assert tags == {floatingip.__version__}

@@ -22,7 +22,13 @@ from lab.policy import POLICY, allowed, enforce, every_action
 from tests.packaging.substitution import envsubst
 
 ROOT = Path(__file__).parents[2]
-VARIABLES = {"AWS_ACCOUNT": "111122223333", "AWS_REGION": "us-west-2", "CLUSTER": "lab"}
+VARIABLES = {
+    "AWS_ACCOUNT": "111122223333",
+    "AWS_REGION": "cn-north-1",
+    "CLUSTER": "lab",
+    "PARTITION": "aws-cn",
+    "VPC": "vpc-0123456789abcdef0",
+}
 
 NETWORK_INTERFACE = frozenset({"network-interface"})
 BOTH_ENDS = frozenset({"network-interface", "instance"})
@@ -107,6 +113,14 @@ def test_only_what_is_ours_may_be_touched() -> None:
             assert conditions["StringEquals"] == (workers if resource == "instance" else ours), (action, resource)
 
 
+def test_what_has_no_tag_of_ours_is_at_least_of_our_vpc() -> None:
+    """The account may have others, in which nobody expects us to make an interface or to use a security group."""
+    found = [(resource, conditions) for _, resource, conditions in grants() if resource in UNTAGGED]
+    assert {resource for resource, _ in found} == UNTAGGED
+    for _, conditions in found:
+        assert conditions == {"ArnLike": {"ec2:Vpc": "arn:aws-cn:ec2:cn-north-1:*:vpc/vpc-0123456789abcdef0"}}
+
+
 def test_tags_may_be_written_at_creation_and_later_only_ours() -> None:
     """Who could tag any interface as ours could then do anything with it."""
     at_creation, later = (conditions for action, _, conditions in grants() if action == "CreateTags")
@@ -115,14 +129,15 @@ def test_tags_may_be_written_at_creation_and_later_only_ours() -> None:
     assert later["StringEqualsIfExists"] == {"aws:RequestTag/floatingip": "lab"}
 
 
-def test_it_is_of_one_account_region_and_cluster() -> None:
-    """Each is a variable, and no other `$` is in it."""
+def test_it_is_of_one_partition_account_region_and_cluster() -> None:
+    """Each is a variable, and no other `$` is in it.  Only a subnet may be another account's, which shares it."""
     text = POLICY.read_text(encoding="utf-8")
     assert set(re.findall(r"\$\{(\w+)\}", text)) == set(VARIABLES)
     assert "$" not in substituted()
     for statement in json.loads(substituted())["Statement"]:
         for resource in listed(statement["Resource"]):
-            assert resource == "*" or resource.startswith("arn:aws:ec2:us-west-2:111122223333:")
+            account = "*" if resource.endswith(":subnet/*") else "111122223333"
+            assert resource == "*" or resource.startswith(f"arn:aws-cn:ec2:cn-north-1:{account}:")
 
 
 def test_an_action_that_ec2_does_not_have_is_refused(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import kubernetes_validate  # type: ignore[import-untyped]  # without types
 import pytest
 import yaml
 
+import floatingip
 from floatingip import runner, settings
 
 ROOT = Path(__file__).parents[2]
 FLOATING_IP = (ROOT / "floating-ip.yaml").read_text(encoding="utf-8")
 SAMPLE_SERVICE = (ROOT / "sample-service.yaml").read_text(encoding="utf-8")
-VARIABLES = {"AWS_ACCOUNT": "111122223333", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
+VARIABLES = {"REPOSITORY": "registry.example/floatingip", "FLOATING_IP": "10.0.0.100"}
 SUPPORTED = ("1.33", "1.34", "1.35", "1.36")
 """The versions of Kubernetes that EKS has and that docs/install.md names."""
 
@@ -53,7 +54,7 @@ def pod(manifest: dict[str, Object]) -> Object:
     return spec
 
 
-def test_envsubst_finds_the_three_variables_and_nothing_else() -> None:
+def test_envsubst_finds_the_two_variables_and_nothing_else() -> None:
     """Any other `$NAME`, be it in a comment, would be emptied without a word."""
     assert set(envsubst("--variables", FLOATING_IP).split()) == set(VARIABLES)
     assert envsubst("--variables", SAMPLE_SERVICE) == ""
@@ -112,12 +113,25 @@ def test_two_replicas_on_two_hosts_and_no_surge(manifest: dict[str, Object], pod
 
 
 def test_attach_runs_before_the_observer(pod: Object) -> None:
-    """As init container and container, from one image in the account's registry, on the node's own network."""
+    """As init container and container, from one image, on the node's own network."""
     [attach], [observer] = pod["initContainers"], pod["containers"]
     assert (attach["name"], attach["args"]) == ("attach", ["attach"])
     assert (observer["name"], observer["args"]) == ("observer", ["observe"])
-    assert attach["image"] == observer["image"] == "111122223333.dkr.ecr.us-west-2.amazonaws.com/floatingip:latest"
+    assert attach["image"] == observer["image"] == f"registry.example/floatingip:{floatingip.__version__}"
     assert pod["hostNetwork"] is True
+
+
+def test_a_restart_needs_no_registry(pod: Object) -> None:
+    """Of `latest`, or without a policy that says so, Kubernetes would ask for it before each start."""
+    for container in pod["initContainers"] + pod["containers"]:
+        assert container["imagePullPolicy"] == "IfNotPresent"
+        assert not container["image"].endswith(":latest")
+
+
+def test_what_a_container_said_last_is_in_the_pods_status(pod: Object) -> None:
+    """Its log is gone with the container before the last one."""
+    for container in pod["initContainers"] + pod["containers"]:
+        assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
 def test_both_containers_may_do_two_things(pod: Object) -> None:

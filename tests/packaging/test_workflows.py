@@ -53,13 +53,53 @@ def test_requirements_are_audited_and_clusters_checked() -> None:
 
 def test_an_image_is_published_with_its_origin_and_its_contents() -> None:
     """Provenance and bill of materials, for both architectures, by the Dockerfile's own arguments."""
-    [build] = [step for step in steps(workflow("publish.yml")) if "build-push-action" in step.get("uses", "")]
-    assert build["with"]["provenance"] == "mode=max"
-    assert build["with"]["sbom"] is True
-    assert build["with"]["platforms"].split(",") == ["linux/amd64", "linux/arm64"]
+    [build] = [step["run"] for step in steps(workflow("publish.yml")) if "buildx build" in step.get("run", "")]
+    assert "--attest type=provenance,mode=max" in build
+    assert "--attest type=sbom,generator=" in build
+    assert "--platform linux/amd64,linux/arm64" in build
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    for argument in re.findall(r"^(\w+)=", build["with"]["build-args"], flags=re.MULTILINE):
+    arguments = re.findall(r"--build-arg (\w+)=", build)
+    assert arguments == ["VERSION", "REVISION", "CREATED"]
+    for argument in arguments:
         assert re.search(rf"^ARG {argument}\b", dockerfile, flags=re.MULTILINE), argument
+
+
+def test_a_version_is_published_under_the_tag_that_the_manifest_names() -> None:
+    """`v0.1.0` is the commit's, `0.1.0` the image's; and the commit is of that version."""
+    runs = [step["run"] for step in steps(workflow("publish.yml")) if "run" in step]
+    assert 'test "$GITHUB_REF_NAME" = "v$(sed -n \'s/^__version__ = "\\(.*\\)"/\\1/p\' floatingip/__init__.py)"' in runs
+    assert any(run.endswith('"docker://$IMAGE:${GITHUB_REF_NAME#v}"') for run in runs)
+
+
+def test_whoever_may_publish_runs_the_runners_own_programs_only(name: str) -> None:
+    """Beside the right to ask for the role nothing is checked out, nothing built, and nothing run that was fetched."""
+    for job in workflow(name)["jobs"].values():
+        if job.get("permissions", {}).get("id-token") != "write":
+            continue
+        assert job["permissions"] == {"id-token": "write"}
+        assert [step["uses"].partition("@")[0] for step in job["steps"] if "uses" in step] == [
+            "actions/download-artifact"
+        ]
+        commands = " | ".join(
+            step["run"].replace("\\\n", " ").replace("\n", " | ") for step in job["steps"] if "run" in step
+        )
+        programs = {command.split()[0] for command in commands.split("|") if command.strip()}
+        assert programs == {"aws", "curl", "echo", "jq", "rm", "sha256sum", "skopeo"}
+
+
+def test_what_is_fetched_is_pinned_and_checked(name: str) -> None:
+    """Images by digest, files by their hash, packages by those of a requirements file."""
+    text = (WORKFLOWS / name).read_text(encoding="utf-8")
+    assert all(re.search(r"@sha256:[0-9a-f]{64}$", image) for image in re.findall(r"(?:moby|docker)/\S+:\S+", text))
+    assert "latest" not in text
+    assert "pipx" not in text
+    for job in workflow(name)["jobs"].values():
+        runs = [step["run"] for step in job["steps"] if "run" in step]
+        for index, run in enumerate(runs):
+            if "curl" in run and "--output" in run:
+                assert "sha256sum --check" in runs[index + 1]
+            if "pip install" in run:
+                assert "--require-hashes" in run
 
 
 def test_where_an_image_is_published_is_for_the_repository_to_say() -> None:
@@ -70,11 +110,14 @@ def test_where_an_image_is_published_is_for_the_repository_to_say() -> None:
     assert not re.findall(r"\b[\w-]+\.(?:io|com|dev|org)\b", text)
 
 
-def test_every_action_has_a_version(name: str) -> None:
-    """A branch could be anything tomorrow."""
+def test_every_action_is_a_commit_and_says_of_which_version(name: str) -> None:
+    """A branch or a tag could be anything tomorrow; the same action is the same everywhere."""
     for step in steps(workflow(name)):
-        assert "uses" in step or "run" in step
-        assert re.fullmatch(r"[\w/-]+@(v\d[\w.]*|[0-9a-f]{40})", step.get("uses", "some/action@v1"))
+        assert ("uses" in step) is not ("run" in step)
+    lines = [line for path in WORKFLOWS.iterdir() for line in path.read_text(encoding="utf-8").splitlines()]
+    uses = [line.partition("uses:")[2].strip() for line in lines if "uses:" in line]
+    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use) for use in uses), uses
+    assert len({use.partition("@")[0] for use in uses}) == len(set(uses))
 
 
 def test_a_job_may_read_and_has_an_end(name: str) -> None:
