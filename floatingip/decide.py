@@ -53,6 +53,7 @@ from floatingip.writes import (
     Tag,
     Unassign,
     Write,
+    aim,
     mended,
 )
 
@@ -284,13 +285,14 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
 def _look_at(memory: Memory, view: View, decision: Decision) -> float:
     """When EC2 is to be asked: at once after a write, else no sooner than the pace allows, whatever a rule would like.
 
-    An answer that is wanted for a write is of no use before that may be made.
+    An answer that is wanted for a write is of no use before that may be made again.
     """
     if view.owner is None or (memory.asked_at <= view.wrote_at and not view.writing):
         return view.now
+    pause = pace.pause(view.now - memory.changed_at)
     if decision.reason is Reason.STALE:
-        return max(decision.look_at, view.retry_at)
-    return max(decision.look_at, view.owner.asked_at + pace.pause(view.now - memory.changed_at))
+        return max(decision.look_at, view.retry_at, memory.last_write_at + pause)
+    return max(decision.look_at, view.owner.asked_at + pause)
 
 
 def _may_write(memory: Memory, view: View, write: Write) -> bool:
@@ -302,7 +304,8 @@ def _may_write(memory: Memory, view: View, write: Write) -> bool:
     # What EC2 accepted of an address it shows later than all else; what it refused may be made again.
     is_on_its_way = write == view.accepted and isinstance(write, Assign | AssignAny | Associate)
     repeat_after = max(CLAIM_SHOWN if is_on_its_way else REPEAT_AFTER, pace.pause(view.now - memory.changed_at))
-    return write != memory.last_write or view.now - memory.last_write_at >= repeat_after
+    last = memory.last_write
+    return last is None or aim(write) != aim(last) or view.now - memory.last_write_at >= repeat_after
 
 
 def _fences(decision: Decision) -> bool:

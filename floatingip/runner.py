@@ -98,9 +98,6 @@ LIVE_WITHIN = 10.0
 REHEARSE_EVERY = 600.0
 """Seconds between two checks whether a takeover would be possible: free slots and permissions."""
 
-REHEARSE_AGAIN = 60.0
-"""Seconds after which a part of that is tried again which failed, or which showed something denied."""
-
 
 @dataclass(frozen=True, slots=True)
 class Edges:
@@ -119,9 +116,9 @@ class Edges:
 class Part(Enum):
     """What a rehearsal finds out; each part fails by itself."""
 
-    SLOTS = auto()
     PERMISSIONS = auto()
     RESERVATIONS = auto()
+    SLOTS = auto()
 
 
 _News = Callable[[], None]
@@ -644,7 +641,7 @@ class Agent:
             self._log.error("rehearsal", f"a takeover would fail: IAM denies {actions}; allow it to this pod's role")
         self._shared.denied = denied
         if denied:
-            self._rehearse_at[Part.PERMISSIONS] = time.monotonic() + REHEARSE_AGAIN
+            self._rehearse_at[Part.PERMISSIONS] = time.monotonic() + BACKOFF_DENIED
 
     def _found_reserved(self, subnet: Subnet, reserved: tuple[Network, ...] | None) -> None:
         """Once: while an address that moves is on no ENI, EC2 may hand it out to a pod."""
@@ -660,7 +657,7 @@ class Agent:
 
     def _rehearsal_failed(self, part: Part, error: CloudError) -> None:
         """A part that failed says nothing of the others, and is tried again soon."""
-        self._rehearse_at[part] = time.monotonic() + REHEARSE_AGAIN
+        self._rehearse_at[part] = time.monotonic() + BACKOFF_DENIED
         is_news = self._rehearsal_failures.get(part) != str(error)
         self._rehearsal_failures[part] = str(error)
         if not isinstance(error, Denied):

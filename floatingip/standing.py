@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from floatingip import pace
 from floatingip.model import Attachment, AttachmentStatus, Eni, Instance, InstanceState
-from floatingip.writes import Attach, Create, Delete, Detach, Token, Unassign, Write, mended
+from floatingip.writes import Attach, Create, Delete, Detach, Token, Unassign, Write, aim, mended
 
 LOOK_SOON = pace.QUICKEST
 """Seconds between two questions to EC2 while the ENI is on its way, as far as the pace (pace.py) allows them."""
@@ -109,7 +109,8 @@ def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, St
     standing = replace(standing, look_at=max(standing.look_at, view.asked_at + pause))
     if standing.write is None:
         return memory, standing
-    repeated = standing.write == memory.last_write and view.now - memory.last_write_at < max(REPEAT_AFTER, pause)
+    same = memory.last_write is not None and aim(standing.write) == aim(memory.last_write)
+    repeated = same and view.now - memory.last_write_at < max(REPEAT_AFTER, pause)
     if view.writing or view.asked_at <= view.wrote_at or view.now < view.retry_at or repeated:
         return memory, replace(standing, write=None)
     memory = replace(memory, last_write=standing.write, last_write_at=view.now)

@@ -82,9 +82,10 @@ class Shared:
     ``name`` is whose ENIs are ours, or nothing while that is unknown; ``subnets`` is None until EC2 told them;
     ``slots`` is how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry
     runs showed denied; ``slots_changed_at`` is when this instance's slots last changed, None once an answer to a later
-    question has shown them; ``standings`` are this node's standing ENIs by subnet; ``ours`` are all ENIs of ours;
-    ``mixed`` are interfaces of the other way to carry; ``leaving`` is why this node is about to end; ``seen_serving``
-    are instances on which this node saw the service answer lately.
+    question has shown them, and ``described_at`` when that was asked which is known of them; ``standings`` are this
+    node's standing ENIs by subnet; ``ours`` are all ENIs of ours; ``mixed`` are interfaces of the other way to carry;
+    ``leaving`` is why this node is about to end; ``seen_serving`` are instances on which this node saw the service
+    answer lately.
     """
 
     me: Identity
@@ -97,6 +98,7 @@ class Shared:
     denied: tuple[str, ...] = ()
     full_until: float = float("-inf")
     slots_changed_at: float | None = None
+    described_at: float = float("-inf")
     standings: dict[str, Standing] = field(default_factory=dict)
     ours: frozenset[str] = frozenset()
     mixed: str = ""
@@ -119,11 +121,14 @@ class Shared:
     def describe(self, instances: Mapping[str, Instance], asked_at: float) -> None:
         """EC2 described instances when it was asked at that time: it says nothing of what changed since."""
         me, changed_at = self.me.instance_id, self.slots_changed_at
-        is_old = changed_at is not None and asked_at <= changed_at
-        passed_over = me if is_old and me in self.instances else ""
-        self.instances.update({key: instance for key, instance in instances.items() if key != passed_over})
-        if me in instances and not is_old:
+        self.instances.update({key: instance for key, instance in instances.items() if key != me})
+        if me not in instances or asked_at < self.described_at:
+            return
+        if changed_at is None or asked_at > changed_at:
             self.slots_changed_at = None
+        elif me in self.instances:
+            return
+        self.instances[me], self.described_at = instances[me], asked_at
 
     def is_full(self, now: float) -> None:
         """EC2 said that this instance has no room."""

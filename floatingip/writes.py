@@ -127,6 +127,17 @@ Write = (
 )
 
 
+def aim(write: Write) -> object:
+    """What a write is for: two with the same aim are the same one made again, though the time in it is another one."""
+    match write:
+        case Create():
+            return Create
+        case Tag(eni_id, key):
+            return Tag, eni_id, key
+        case _:
+            return write
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """The client token by which an ENI is created, in which generation.

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from floatingip import decide, ration
-from floatingip.errors import AddressTaken
+from floatingip.ec2 import Ec2Cloud
+from floatingip.errors import AddressTaken, LookAgain
+from floatingip.model import Carry
 from lab.ec2 import Guest
 from tests.agents.world import FLOATING_IP, Machine, World, holds_for, wait
 
@@ -53,6 +55,33 @@ def test_attach_refuses_a_foreign_eni_and_names_it(make: Make) -> None:
         assert eni in str(process.error)
         assert str(FLOATING_IP) in str(process.error)
         assert world.writes() == []
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_attach_ends_when_ec2_refuses_the_address_and_shows_nobody(
+    carry: Carry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With exit code 5 and what EC2 said, and not without a back-off until then."""
+    monkeypatch.setattr(decide, "TAKEN_AFTER", 4.0)
+    monkeypatch.setattr(Ec2Cloud, "create_eni", in_use(Ec2Cloud.create_eni, FLOATING_IP))
+    monkeypatch.setattr(Ec2Cloud, "assign", in_use(Ec2Cloud.assign, FLOATING_IP))
+    with World(carry=carry) as world:
+        process = world.run(world.machines[0], "attach")
+        assert process.ended(25)
+        assert isinstance(process.error, AddressTaken)
+        assert "Address 10.0.0.100 is in use." in str(process.error)
+        assert [line["level"] for line in process.logged(event="taken")] == ["error"]
+
+
+def in_use(call: Callable[..., Any], address: object) -> Callable[..., Any]:
+    """The call, for an address that something has which this account cannot see."""
+
+    def refused(cloud: Ec2Cloud, *args: Any, **kwargs: Any) -> Any:
+        if address in args:
+            raise LookAgain(f"InvalidIPAddress.InUse: Address {address} is in use.")
+        return call(cloud, *args, **kwargs)
+
+    return refused
 
 
 def test_observers_refuse_a_foreign_eni_until_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:

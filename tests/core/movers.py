@@ -119,7 +119,7 @@ class Carrier:
     shown_by_imds: bool | None = None
     lacked_since: float | None = None
     told: Peer = Peer("", float("-inf"))  # noqa: RUF009  # it is frozen
-    probed_at: float = 0.0
+    probed_at: float = float("-inf")
     probes: list[tuple[float, bool]] = field(default_factory=list)
     decision: Decision = field(default_factory=lambda: Decision(State.START, Reason.EC2_SILENT, "R9", 0.0))
 
@@ -155,7 +155,7 @@ class Plane:
     owner: str = ""
     heir: str = ""
     due: float | None = None
-    past: list[tuple[float, str]] = field(default_factory=lambda: [(0.0, "")])
+    past: list[tuple[float, str]] = field(default_factory=lambda: [(float("-inf"), "")])
     moves: list[Move] = field(default_factory=list)
     records: dict[str, str] = field(default_factory=dict)
     reached: dict[str, str] = field(default_factory=dict)
@@ -209,10 +209,8 @@ class Plane:
 
     def _describe(self) -> Eni | None:
         seen_at = self.now - self.chance.uniform(0.0, self.lag)
-        owner = [owner for since, owner in self.past if since <= seen_at or since == 0.0][-1]
-        if not owner:
-            return None
-        return standing(owner, self.target, reached=self.reached.get(owner, ""))
+        owner = [owner for since, owner in self.past if since <= seen_at][-1]
+        return standing(owner, self.target, reached=self.reached.get(owner, "")) if owner else None
 
     def _step(self, carrier: Carrier) -> None:
         view = carrier.observer.view

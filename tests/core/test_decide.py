@@ -1,4 +1,4 @@
-"""The rules R1 to R13 as claims about what one observer decides, in transcripts where time matters."""
+"""The rules R1 to R14 as claims about what one observer decides, in transcripts where time matters."""
 
 import random
 from dataclasses import replace
@@ -117,6 +117,64 @@ def test_whoever_waits_gives_way_to_who_claimed() -> None:
 def test_an_absent_eni_is_created_by_any_observer() -> None:
     """Two at once are sorted out by EC2: an address is unique in its VPC."""
     assert shown(Observer(me="i-z").see(0.0, "ec2:absent peer:i-a")) == "claiming CREATE R1 create"
+
+
+# What EC2 refuses as taken, while it shows nobody who has it.
+
+
+def refuse(observer: Observer, at: float) -> None:
+    """What EC2 makes of the last write, if there was one at that time."""
+    if observer.view.wrote_at == at:
+        observer.view = replace(observer.view, accepted=None, taken_at=at, taken="Address 10.0.0.100 is in use.")
+
+
+def test_an_address_that_nobody_is_shown_to_have_but_ec2_refuses_is_taken() -> None:
+    """A shared subnet, a delegated prefix: after twenty seconds, for a lost race is shown sooner; it goes on trying."""
+    observer, tries = Observer(), []
+    for now in range(60):
+        decision = observer.see(float(now), "ec2:absent")
+        tries += [now] if decision.write is not None else []
+        assert decision.reason is (Reason.CREATE if now < 20 else Reason.TAKEN)
+        refuse(observer, now)
+    assert decision.state is State.REFUSED
+    assert "Address 10.0.0.100 is in use." in decision.sentence
+    assert any(at > 20 for at in tries)
+
+
+def test_an_address_that_is_freed_meanwhile_is_refused_no_more() -> None:
+    """EC2 takes the next claim, or shows who has it."""
+    for words in ("ec2:absent", "ec2:a1@i-a word:sound"):
+        observer = Observer()
+        for now in (0.0, 10.0, 20.5):
+            observer.see(now, "ec2:absent")
+            refuse(observer, now)
+        assert observer.see(21.6, "ec2:absent").reason is Reason.TAKEN
+        assert observer.see(23.0, words).reason is not Reason.TAKEN
+
+
+def test_a_race_that_was_lost_long_ago_does_not_count() -> None:
+    """Others had it for an hour; now nobody has it, and EC2 has refused nothing since."""
+    observer = Observer()
+    observer.see(0.0, "ec2:absent")
+    refuse(observer, 0.0)
+    observer.see(2.0, "ec2:a1@i-a word:sound")
+    assert observer.see(3600.0, "ec2:absent").reason is Reason.CREATE
+    assert observer.see(3601.5, "ec2:absent").reason is Reason.CREATE
+
+
+@pytest.mark.parametrize("began", [0.0, 0.5, 3e8])
+def test_no_clock_is_too_young_or_too_old(began: float) -> None:
+    """A machine that has just booted, and one that runs for ten years: the same failovers, the same ration."""
+    land = region("i-a", "i-b", "i-c")
+    land.now = began
+    land.until(lambda: land.holder == "i-a", 10)
+    land.run(10)
+    land.node("i-a").alive = False
+    land.until(lambda: land.holder == "i-c", 10)
+    land.run(10)
+    land.node("i-c").sound = land.node("i-b").sound = False
+    land.run(600)
+    assert land.attached == ["i-a", "i-c", "i-b"]
 
 
 def test_an_address_outside_of_every_subnet_is_told_and_not_created() -> None:

@@ -1,4 +1,4 @@
-"""The rules where the address moves between standing ENIs: A1 to A5, and R1 to R13 as they are with them."""
+"""The rules where the address moves between standing ENIs: A1 to A5, and R1 to R14 as they are with them."""
 
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -690,3 +690,24 @@ def test_a_healthy_region_asks_little_and_moves_nothing() -> None:
     region.run(180)
     assert region.calls - calls <= 3 * 4
     assert len(region.moves) == moves
+
+
+def test_an_address_that_ec2_refuses_while_it_shows_nobody_is_taken() -> None:
+    """It is said, and tried again; meanwhile nothing is plumbed for it."""
+    mover = Mover()
+    for now in (0.0, 10.0, 21.0):
+        decision = mover.see(now, "ec2:absent")
+        mover.view = replace(mover.view, accepted=None, taken_at=mover.view.wrote_at, taken="Address is in use.")
+    assert shown(decision).startswith("refused TAKEN R1 assign:")
+    assert decision.extent is Extent.AHEAD
+
+
+@pytest.mark.parametrize("began", [0.5, 3e8])
+def test_no_clock_is_too_young_or_too_old(began: float) -> None:
+    """One failure is one move, on a machine that has just booted and on one that runs for ten years."""
+    land = plane("i-a", "i-b", "i-c")
+    land.now = began
+    land.until(lambda: land.at_peace, 30)
+    land.carrier(land.serving).alive = False
+    assert land.until(lambda: bool(land.serving), 20) < 20
+    assert len(land.moves) == 2

@@ -25,6 +25,7 @@ from floatingip.writes import (
     CheckSource,
     Create,
     Delete,
+    Detach,
     KeepAfterTermination,
     SetGroups,
     Unassign,
@@ -134,7 +135,7 @@ def test_one_that_was_deleted_meanwhile_is_created_by_the_next_generation_of_the
     keeper.see(0.0)
     assert keeper.see(FORGOTTEN_AFTER + 0.1).write == Create(1)
     assert keeper.see(2 * FORGOTTEN_AFTER).write == Create(1)
-    assert keeper.see(2 * FORGOTTEN_AFTER + 0.3).write == Create(2)
+    assert keeper.see(2 * FORGOTTEN_AFTER + REPEAT_AFTER).write == Create(2)
 
 
 def test_a_creation_that_failed_burns_no_token() -> None:
@@ -200,6 +201,37 @@ def test_the_standing_eni_is_kept_as_it_should_be(changes: Mapping[str, object],
     shown = replace(MINE, **{"security_groups": ("sg-1", "sg-2"), **changes})  # type: ignore[arg-type]  # fields of Eni
     decided = Keeper().see(0.0, shown, groups=("sg-2", "sg-1"))
     assert (decided.write, decided.eni, decided.problem) == (write, shown, "")
+
+
+# EC2 says attached, but the device never comes.
+
+
+def test_a_standing_eni_without_its_device_is_of_no_use_yet() -> None:
+    """Whoever looks at it says so, also before anybody has looked for the device."""
+    for device in (False, None):
+        decided = Keeper().see(0.0, MINE, device=device)
+        assert decided.eni == MINE
+        assert "device" in decided.problem
+
+
+def test_a_standing_eni_whose_device_never_comes_is_detached_and_attached_anew() -> None:
+    """A slow device takes 20 s; each further try is given twice as long, until one comes."""
+    keeper = Keeper()
+    assert all(keeper.see(now, MINE, device=False).write is None for now in (0.0, 10.0, 21.5))
+    assert keeper.see(22.0, MINE, device=False).write == Detach("at-b")
+    assert keeper.see(23.0, FREE, device=False).write == Attach("eni-b")
+    assert all(keeper.see(now, MINE, device=False).write is None for now in (24.0, 46.5, 67.5))
+    assert keeper.see(68.0, MINE, device=False).write == Detach("at-b")
+    keeper.see(70.0, MINE, device=True)
+    keeper.see(100.0, MINE, device=False)
+    assert keeper.see(122.0, MINE, device=False).write == Detach("at-b")
+
+
+def test_a_standing_eni_with_a_floating_address_is_not_detached_for_want_of_its_device() -> None:
+    """Whoever takes the address over comes first; nor is it for a device that nobody has looked for."""
+    for known in ({"in_use": frozenset({MINE.id}), "device": False}, {"device": None}):
+        keeper = Keeper()
+        assert all(keeper.see(now, MINE, **known).write is None for now in (0.0, 30.0, 3600.0))
 
 
 # What is of no use any more.

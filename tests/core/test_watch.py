@@ -42,6 +42,7 @@ from floatingip.standing import Standing
 from floatingip.telemetry import Log
 from floatingip.threads import ProbeLoop
 from floatingip.watch import FULL_FOR, Shared, Watch
+from floatingip.writer import SAID_AGAIN
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 NAME, ME, OTHER = "cluster", "i-b", "i-a"
@@ -866,3 +867,68 @@ def test_the_holder_tells_its_problem_and_nothing_when_it_is_well(vpc: Vpc) -> N
     held = made.watch.held()
     assert held is not None
     assert "nft is missing" in held.problem
+
+
+# This instance's slots: an answer says nothing of what changed after it was asked for.
+
+
+def test_slots_are_known_again_by_an_answer_to_a_later_question() -> None:
+    """A look that overlaps a takeover shows the slots from before it."""
+    shared = Shared(IDENTITY, NAME, ("sg-1",), slots=3)
+    asked_before = time.monotonic()
+    shared.describe({ME: instance(ME, 0)}, asked_before)
+    shared.slots_change()
+    shared.describe({ME: instance(ME, 0)}, asked_before)
+    assert shared.slots_changed_at is not None
+    shared.describe({OTHER: instance(OTHER, 0)}, time.monotonic())
+    assert shared.slots_changed_at is not None
+    shared.describe({ME: instance(ME, 0, 1)}, time.monotonic())
+    assert shared.slots_changed_at is None
+    assert shared.free_slots() == 1
+
+
+def test_an_old_answer_does_not_undo_what_a_newer_one_showed() -> None:
+    """The rehearsal's, which was asked for before the takeover and came after it."""
+    shared = Shared(IDENTITY, NAME, ("sg-1",), slots=3)
+    asked_before = time.monotonic()
+    shared.slots_change()
+    shared.describe({ME: instance(ME, 0, 1)}, time.monotonic())
+    shared.describe({ME: instance(ME, 0)}, asked_before)
+    assert shared.free_slots() == 1
+
+
+@pytest.mark.parametrize("holders", [(None, ME), (ME, OTHER), (ME, None)])
+def test_an_eni_that_comes_or_goes_changes_the_slots(node: Make, holders: tuple[str | None, str | None]) -> None:
+    """Whoever attached or detached it; what happens between others does not."""
+    made = node()
+    for holder in holders:
+        made.shared.slots_changed_at = None
+        made.looked(eni(holder=holder or ""))
+    assert made.shared.slots_changed_at is not None
+    made.shared.slots_changed_at = None
+    made.looked(eni(holder=OTHER))
+    made.looked(None)
+    assert holders[1] == ME or made.shared.slots_changed_at is None
+
+
+def test_a_detached_attachment_is_none_wherever_it_is_asked_for(node: Make) -> None:
+    """EC2 may show one for a moment: the ENI is free."""
+    made = node()
+    shown = eni(holder=OTHER)
+    assert shown.attachment is not None
+    made.looked(replace(shown, attachment=replace(shown.attachment, status=AttachmentStatus.DETACHED)))
+    assert made.watch.attachment() is None
+    assert made.watch.holder() == ""
+    assert made.step() == "FREE"
+
+
+def test_what_only_a_person_can_mend_is_told_as_an_error_and_again_while_it_lasts(
+    node: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with each decision."""
+    made = node()
+    for seconds in (0.0, 0.0, SAID_AGAIN):
+        made.watch._said_at -= seconds
+        made.watch._tell(made.watch.decision, replace(made.watch.decision, reason=Reason.TAKEN, detail="in use"))
+        made.watch.decision = replace(made.watch.decision, reason=Reason.TAKEN, detail="in use")
+    assert made.log.getvalue().count("level=error event=taken") == 2

@@ -171,6 +171,46 @@ def test_failures_in_a_row_wait_longer_and_longer_until_one_succeeds(desk: Desk)
     assert waits[3] <= 1.2 * BACKOFF_FIRST
 
 
+def test_what_is_refused_again_and_again_waits_longer_and_longer(desk: Desk) -> None:
+    """The first time it is a lost race, which the next look shows; another kind of write hurries nothing."""
+    waits = []
+    for _ in range(8):
+        desk.write(Assign(desk.eni.id, ADDRESS), error=LookAgain("in use"))
+        waits.append(max(0.0, desk.writer.retry_at - desk.writer.wrote_at))
+        desk.write(Tag(desk.eni.id, "floatingip/moves", "R4@1/a"))
+    assert waits[0] == 0.0
+    assert 0.8 * BACKOFF_FIRST <= waits[1] <= 1.2 * BACKOFF_FIRST
+    assert waits[7] > 10.0
+
+
+def test_what_is_refused_again_is_told_as_an_error_once(desk: Desk) -> None:
+    """And not at all loudly when it was only a lost race."""
+    for _ in range(5):
+        desk.write(Attach(desk.eni.id), error=LookAgain("in use"))
+    levels = [line.split()[1] for line in desk.log.getvalue().splitlines()]
+    assert levels == ["level=info", "level=error"]
+
+
+def test_a_claim_that_is_refused_as_taken_is_remembered_with_what_ec2_said(desk: Desk) -> None:
+    """Of other writes, and of other errors, it says nothing."""
+    for write, error in (
+        (Detach("eni-attach-1"), LookAgain("gone")),
+        (Create(), TokenSpent("spent")),
+        (Assign(desk.eni.id, ADDRESS), CloudUnavailable("throttled")),
+    ):
+        desk.write(write, error=error)
+        assert desk.writer.taken_at == float("-inf")
+    desk.write(Assign(desk.eni.id, ADDRESS), error=LookAgain("Address 10.0.0.100 is in use."))
+    assert desk.writer.taken_at == desk.writer.wrote_at
+    assert desk.writer.taken == "Address 10.0.0.100 is in use."
+
+
+def test_a_spent_token_has_made_its_eni(desk: Desk) -> None:
+    """As good as created: when no answer shows that one, the next generation is used."""
+    desk.write(Create(), error=TokenSpent("IdempotentParameterMismatch"))
+    assert desk.writer.accepted == Create()
+
+
 def test_a_full_instance_is_told_to_the_node(desk: Desk) -> None:
     """It concerns all of its addresses."""
     desk.write(Attach(desk.eni.id), error=NoFreeSlot("AttachmentLimitExceeded"))

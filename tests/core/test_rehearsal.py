@@ -1,0 +1,105 @@
+"""What an observer finds out before the failure: each part by itself, and what failed soon again."""
+
+import io
+from ipaddress import IPv4Address
+from typing import Any, cast
+
+import pytest
+
+from floatingip import runner
+from floatingip.errors import CloudUnavailable, Denied
+from floatingip.model import Carry, Identity
+from floatingip.runner import Agent, Edges
+from floatingip.settings import Settings
+from floatingip.telemetry import Log
+from tests.fakes.ec2 import FakeCloud, FakeEc2
+
+ADDRESS = IPv4Address("10.0.0.100")
+SLOTS, RESERVATIONS, PERMISSIONS = "describe_slots", "describe_reservations", "rehearse"
+PATIENCE = 5.0
+"""Seconds until something that should happen at once counts as not happening."""
+
+
+class Failing(FakeCloud):
+    """An EC2 that fails the parts of a rehearsal that the test names."""
+
+    failing: dict[str, Exception]
+
+    def __getattribute__(self, name: str) -> Any:
+        failing = object.__getattribute__(self, "__dict__").get("failing", {})
+        if name in failing:
+            raise failing[name]
+        return super().__getattribute__(name)
+
+
+class Node:
+    """A worker whose agent rehearses when it is told to; nothing of it runs by itself."""
+
+    def __init__(self) -> None:
+        ec2 = FakeEc2()
+        subnet = ec2.add_subnet("10.0.0.0/24")
+        me = ec2.add_instance("10.0.0.10", subnet)
+        own = IPv4Address("10.0.0.10")
+        identity = Identity(me, "us-west-2", subnet.zone, "vpc-1", subnet.id, "02:00:00:00:00:0a", own, ("sg-1",))
+        self.cloud = Failing(ec2, ("sg-1",))
+        self.cloud.failing = {}
+        self.log = io.StringIO()
+        nothing = cast("Any", None)
+        edges = Edges(self.cloud, nothing, nothing, nothing, nothing)
+        self.agent = Agent(Settings((ADDRESS,), name="lab", carry=Carry.ADDRESS), identity, edges, Log(self.log))
+        self.agent._shared.instances.update(self.cloud.describe_instances(frozenset({me})))
+        self.agent._shared.subnets = (subnet,)
+
+    def rehearse(self, **failing: Exception) -> str:
+        """Rehearse what is due; what was logged."""
+        self.cloud.failing = dict(failing)
+        before = len(self.log.getvalue())
+        self.agent._rehearse_when_due()
+        while self.agent._rehearsing:
+            self.agent._inbox.get(timeout=PATIENCE)()
+        return self.log.getvalue()[before:]
+
+
+@pytest.fixture(name="node")
+def _node(monkeypatch: pytest.MonkeyPatch) -> Node:
+    """A worker whose failed parts are due again at once."""
+    monkeypatch.setattr(runner, "BACKOFF_DENIED", 0.0)
+    return Node()
+
+
+def test_a_throttled_reservation_call_does_not_lose_its_warning(node: Node) -> None:
+    """Nor the rest of the rehearsal: it is told when it is known, and once."""
+    throttled = CloudUnavailable("DescribeSubnetCidrReservations: RequestLimitExceeded")
+    assert "hand 10.0.0.100 out" not in node.rehearse(describe_reservations=throttled)
+    assert node.agent._shared.slots is not None
+    assert "hand 10.0.0.100 out to a pod" in node.rehearse()
+    assert node.rehearse() == ""
+
+
+@pytest.mark.parametrize("part", [SLOTS, PERMISSIONS, RESERVATIONS])
+@pytest.mark.parametrize("error", [CloudUnavailable("throttled"), Denied("ec2:DescribeIt")], ids=["failed", "denied"])
+def test_each_part_fails_by_itself_and_is_tried_again(node: Node, part: str, error: Exception) -> None:
+    """What the others found is known at once; a denial is said once, not with each try."""
+    said = [node.rehearse(**{part: error}) for _ in range(2)]
+    assert (node.agent._shared.slots is None) is (part == SLOTS)
+    assert ("hand 10.0.0.100 out" in said[0]) is (part != RESERVATIONS)
+    assert [text.count("IAM denies") for text in said] == ([1, 0] if isinstance(error, Denied) else [0, 0])
+    node.rehearse()
+    assert node.agent._shared.slots is not None
+    assert "hand 10.0.0.100 out" in node.log.getvalue()
+    assert node.agent._rehearsal_failures == {}
+
+
+def test_what_was_found_is_not_asked_again_at_once(node: Node) -> None:
+    """Only the part that failed."""
+    node.rehearse(describe_reservations=CloudUnavailable("throttled"))
+    node.cloud.calls.clear()
+    node.rehearse()
+    assert node.cloud.calls == ["GetSubnetCidrReservations"]
+
+
+def test_an_answer_from_before_a_takeover_does_not_count_the_slots(node: Node) -> None:
+    """The rehearsal asked before the ENI was attached."""
+    node.agent._shared.slots_change()
+    node.agent._found_slots(3, dict(node.agent._shared.instances), node.agent._shared.slots_changed_at or 0.0)
+    assert node.agent._shared.slots_changed_at is not None
