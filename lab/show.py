@@ -157,6 +157,8 @@ def _words(event: Event) -> str | None:
     match event["source"], event["event"]:
         case "nemesis", "begin":
             return f"{event['title']} ({event['target']})"
+        case "nemesis", "blow":
+            return f"the blow falls ({event['target']})"
         case "ec2", "attachment":
             return f"{event['address']} {event['status']}: {event['instance']}"
         case "ec2", "address":

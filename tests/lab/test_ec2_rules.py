@@ -28,6 +28,9 @@ class Machines:
     plugged: dict[str, tuple[str, int]] = field(default_factory=dict)
     guests: dict[str, Guest] = field(default_factory=dict)
     shut: list[str] = field(default_factory=list)
+    booted: list[str] = field(default_factory=list)
+    rebooted: list[str] = field(default_factory=list)
+    held_up: float = 0.0
     addresses: dict[str, list[str]] = field(default_factory=dict)
     routed: dict[str, str] = field(default_factory=dict)
 
@@ -57,9 +60,18 @@ class Machines:
         """It leads nowhere."""
         del self.routed[public]
 
-    def shut_down(self, instance_id: str) -> None:
+    def shut_down(self, instance_id: str) -> float:
         """Remember that it was asked for."""
         self.shut.append(instance_id)
+        return self.held_up
+
+    def boot(self, instance_id: str) -> None:
+        """Remember that it was asked for."""
+        self.booted.append(instance_id)
+
+    def reboot(self, instance_id: str) -> None:
+        """Remember that it was asked for."""
+        self.rebooted.append(instance_id)
 
     def guest(self, instance_id: str) -> Guest:
         """Running, unless the test says otherwise."""
