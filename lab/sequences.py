@@ -102,7 +102,7 @@ def close_group(region: Region) -> None:
         machine.worker.namespace.nft(
             "table inet closed { chain in { type filter hook input priority 0;\n"
             f"ip saddr {VPC_CIDR} ip saddr != {machine.worker.address} tcp dport 9807 drop\n"
-            "} }\n"
+            "}\n}\n"
         )
 
 
