@@ -428,7 +428,7 @@ class Fabric:
         chain = (
             "table inet loss { chain ingress {\n"
             "type filter hook prerouting priority raw - 10; policy accept;\n"
-            f'{spared}iifname "p*" numgen random mod 100 < {percent} drop\n'
+            f'{spared}iifname "p*" numgen random mod 100 <= {percent - 1} drop\n'
             "}\n}\n"
         )
         self.vpc.nft("add table inet loss\ndelete table inet loss\n" + (chain if percent else ""))
