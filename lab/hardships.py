@@ -222,20 +222,27 @@ HARDSHIPS = (
         _may_stay_elsewhere(served_again_or_refused),
         strikes_for=3.0,
     ),
+    Scenario(
+        "prefix-elsewhere",
+        "the standby has the address on another link, as one of a /28, and the holder loses power",
+        put_elsewhere(length=28),
+        _may_stay_elsewhere(served_again_or_refused),
+        strikes_for=3.0,
+    ),
     *(
         Scenario(
-            f"{name}-elsewhere",
-            f"the standby has {address} on another link, and the holder loses power",
-            put_elsewhere(address),
+            f"{name}-routed-elsewhere",
+            f"the standby has {address}/{length} on another link, and the holder loses power",
+            put_elsewhere(address, length),
             served_again_or_refused,
             strikes_for=3.0,
         )
-        for name, address in (("prefix", "10.0.0.97/28"), ("subnet", "10.0.0.250/24"))
+        for name, address, length in (("prefix", "10.0.0.97", 28), ("subnet", "10.0.0.250", 24))
     ),
     Scenario(
-        "prefix-elsewhere-in-peace",
+        "prefix-routed-elsewhere-in-peace",
         "the standby has 10.0.0.97/28 on another link, and the holder is well",
-        put_elsewhere("10.0.0.97/28", then=nemesis.nothing, after=0.0),
+        put_elsewhere("10.0.0.97", 28, then=nemesis.nothing, after=0.0),
         nothing_moves,
         lasts=OUTLASTS_PATIENCE,
     ),
@@ -269,7 +276,7 @@ HARDSHIPS = (
     ),
     Scenario(
         "stuck-detaching",
-        "the interface is detached by hand and stays `detaching`; half a minute later the holder loses power",
+        "the interface is detached by hand and stays `detaching`; later the holder, whoever it is then, loses power",
         stick,
         _stuck,
         strikes_for=28.0,

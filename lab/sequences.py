@@ -5,17 +5,22 @@ As in nemesis.py they act on the world only.  Where a holder dies after all that
 `blow`: the checker counts detection from there.
 """
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection
 from enum import StrEnum
+from functools import partial
+from ipaddress import ip_address
 
 from botocore.exceptions import ClientError
 
+from floatingip.model import Carry
 from lab import nemesis
 from lab.ec2 import Guest
 from lab.fabric import VPC_CIDR
 from lab.history import Event
+from lab.kubelet import Pod
 from lab.region import API_ADDRESS, Machine, Region
 from lab.scenario import Nemesis
 from lab.worker import BACKEND_PORT
@@ -132,7 +137,7 @@ def roll_out(region: Region, machine: Machine) -> None:
     for standby in region.standbys():
         old = region.cluster.pod_on(standby.name)
         region.cluster.delete_pod(old.name)
-        _wait(lambda name=standby.name: _observes(region, name), STARTS_WITHIN, f"no observer on {standby.name}")
+        _wait(partial(_observes, region, standby.name), STARTS_WITHIN, f"no observer on {standby.name}")
     die(region, machine)
 
 
@@ -166,22 +171,24 @@ def stall_again_and_again(region: Region, machine: Machine) -> None:
             time.sleep(STALL)
 
 
-def put_elsewhere(address: str = "", *, everywhere: bool = False, then: Nemesis = die, after: float = 3.0) -> Nemesis:
+def put_elsewhere(
+    address: str = "", length: int | None = None, *, everywhere: bool = False, then: Nemesis = die, after: float = 3.0
+) -> Nemesis:
     """
-    An address, with its prefix, is on another link of the standbys; so many seconds later something else happens.
+    An address is on another link of the standbys; so many seconds later something else happens.
 
-    address: the floating one alone, unless named; on a link that is down, as `kube-ipvs0` is, since that is local too.
+    address: the floating one, unless named.
+    length: of its prefix.  Without, it is alone, and the link is down, as `kube-ipvs0` is: it is local all the same.
     everywhere: on the holder as well.
     """
 
     def strike(region: Region, machine: Machine) -> None:
-        floating = region.carried(region.floating[0])
-        alone = f"{floating}/{128 if ':' in floating else 32}"
+        local = address or region.carried(region.floating[0])
         for each in region.machines.values() if everywhere else region.standbys():
             each.worker.namespace.ip(
                 f"link add {ELSEWHERE} type veth peer name kube-ipvs1",
-                f"address add {address or alone} dev {ELSEWHERE}",
-                *([f"link set {ELSEWHERE} up", "link set kube-ipvs1 up"] if address else []),
+                f"address add {local}/{length or ip_address(local).max_prefixlen} dev {ELSEWHERE}",
+                *([f"link set {ELSEWHERE} up", "link set kube-ipvs1 up"] if length else []),
             )
         time.sleep(after)
         then(region, machine)
@@ -259,9 +266,14 @@ def describe_late(seconds: float) -> Nemesis:
 
 
 def stick(region: Region, machine: Machine) -> None:
-    """The interface is detached by hand, and stays `detaching`; when all could be well again, the holder dies."""
+    """
+    The interface is detached by hand, and stays `detaching`.  Where it is a standing one, the address is handed over.
+    When all could be well again, the holder dies.
+    """
     region.ec2.hang_detaches()
     nemesis.detach_eni(region, machine)
+    if region.carry == Carry.ADDRESS:
+        nemesis.hand_over(region, machine)
     time.sleep(28.0)
     die(region, region.holder())
 
@@ -364,11 +376,11 @@ def _restart_observers(region: Region, machines: Collection[Machine]) -> None:
     for process in old:
         process.kill()
     for pod, process in zip(pods, old, strict=True):
-        _wait(
-            lambda pod=pod, process=process: pod.running.get("observer", process) is not process,
-            STARTS_WITHIN,
-            f"no observer in {pod.name}",
-        )
+        _wait(partial(_is_restarted, pod, process), STARTS_WITHIN, f"no observer in {pod.name}")
+
+
+def _is_restarted(pod: Pod, old: subprocess.Popen[str]) -> bool:
+    return pod.running.get("observer", old) is not old
 
 
 def _wait(condition: Callable[[], bool], within: float, otherwise: str) -> None:

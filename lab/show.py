@@ -22,7 +22,7 @@ from rich.text import Text
 from lab.checker import Verdict
 from lab.ec2 import Profile
 from lab.history import Event
-from lab.scenarios import Scenario
+from lab.scenario import Scenario
 
 STRIP = 60
 """Slices of time that the clients' line shows."""

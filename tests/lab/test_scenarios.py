@@ -9,7 +9,8 @@ from floatingip.model import Carry
 from lab.ec2 import PROFILES, Profile
 from lab.hardships import HARDSHIPS
 from lab.region import ELASTIC_IP, FLOATING_IP
-from lab.scenarios import SCENARIOS, Scenario, run
+from lab.scenario import Scenario
+from lab.scenarios import SCENARIOS, run
 from tests.lab.test_ipv6 import FLOATING as FLOATING_IPV6
 
 MIX = (FLOATING_IP, FLOATING_IPV6, ELASTIC_IP)
