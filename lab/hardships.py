@@ -269,8 +269,8 @@ HARDSHIPS = (
     ),
     Scenario(
         "late-describe",
-        "a handover; one answer to the old holder that has let go is 2.3 s old; the new one loses power",
-        describe_late(2.3),
+        "a handover; the old holder has let go when EC2 gives it one late answer; the new one loses power",
+        describe_late,
         served_again_after(0.0, moves=2),
         strikes_for=15.0,
     ),

@@ -37,6 +37,9 @@ STARTS_WITHIN = 40.0
 ELSEWHERE = "kube-ipvs0"
 """The link on which kube-proxy in ipvs mode keeps the addresses that it serves."""
 
+ASKS_AGAIN = 1.0
+"""Seconds within which an observer that has just let go asks EC2 again; EC2 takes longer to move the address."""
+
 STALL = 0.8
 """Seconds; an observer survives 0.9."""
 
@@ -238,31 +241,28 @@ def answer_stale(seconds: float) -> Nemesis:
     return strike
 
 
-def describe_late(seconds: float) -> Nemesis:
+def describe_late(region: Region, machine: Machine) -> None:
     """
-    The address moves by request; the old holder has just let go when one Describe of it is answered as of so many
-    seconds ago.  Then the new holder dies.
+    The address moves by request; the old holder has just let go when one Describe of it is answered as of when it still
+    had it.  Then the new holder dies.
     """
+    faults, instance = region.ec2.faults, machine.instance.instance_id
+    # EC2's past is known only as long as somebody wants it.
+    faults.stale(RETURNS_WITHIN, caller="nobody")
+    late: list[Event] = []
 
-    def strike(region: Region, machine: Machine) -> None:
-        faults, instance = region.ec2.faults, machine.instance.instance_id
-        # EC2's past is known only as long as somebody wants it.
-        faults.stale(RETURNS_WITHIN, caller="nobody")
-        late: list[Event] = []
+    def let_go(event: Event) -> None:
+        of_agent = event["source"] == "agent" and event["node"] == machine.name
+        if of_agent and event["fields"].get("event") == "unplumbed" and not late:
+            late.append(event)
+            since = time.time() - region.attachments()[-1]["t"]
+            faults.stale(since + ASKS_AGAIN, ["DescribeNetworkInterfaces"], instance, count=1)
 
-        def let_go(event: Event) -> None:
-            of_agent = event["source"] == "agent" and event["node"] == machine.name
-            if of_agent and event["fields"].get("event") == "unplumbed" and not late:
-                late.append(event)
-                faults.stale(seconds, ["DescribeNetworkInterfaces"], instance, count=1)
-
-        region.history.subscribe(let_go)
-        nemesis.hand_over(region, machine)
-        _wait(lambda: bool(late), STARTS_WITHIN, f"{machine.name} does not let go")
-        time.sleep(4.0)
-        die(region, region.holder())
-
-    return strike
+    region.history.subscribe(let_go)
+    nemesis.hand_over(region, machine)
+    _wait(lambda: bool(late), STARTS_WITHIN, f"{machine.name} does not let go")
+    time.sleep(4.0)
+    die(region, region.holder())
 
 
 def stick(region: Region, machine: Machine) -> None:
