@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lab bench image test-image base lock system
+.PHONY: help demo test test-long check lab bench image test-image base lock system
 
 # An ordinary user's PATH often lacks the directories of nft and ip.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -65,6 +65,9 @@ test: system $(STAMP) ## Run all tests (ARGS='-k health' for some)
 		cat ".pytest_tmp/$$lane.log"
 	done
 	exit "$$failed"
+
+test-long: system $(STAMP) ## Run the scenarios that take minutes
+	@.venv/bin/python -m lab.sandbox .venv/bin/python -m pytest --basetemp=.pytest_tmp/long -m long $(ARGS) tests/lab/test_scenarios.py
 
 check: $(STAMP) ## Lint, formatting and types; the Dockerfile, scripts and workflows
 	@.venv/bin/ruff check $(SOURCES)

@@ -44,10 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--ec2", choices=("instant", "typical", "slow"), default="typical", help="how long EC2 takes")
     run.add_argument(
         "--ip",
-        default="10.0.0.100",
         metavar="LIST",
         help="the floating addresses, separated by commas: of 10.0.0.0/24, of 2001:db8:0:1::/64, or `eip` for an"
-        " Elastic IP (default: %(default)s)",
+        " Elastic IP (default: the scenario's, which mostly is 10.0.0.100)",
     )
     run.add_argument(
         "--carry", choices=("eni", "address"), default="eni", help="what moves at a failover (default: %(default)s)"
@@ -78,19 +77,20 @@ def _run(options: argparse.Namespace) -> int:
         print(f"lab: no scenario {options.scenario!r}; see `python -m lab list`", file=sys.stderr)
         return 2
     scenario, profile = scenarios.named(options.scenario, options.ec2)
+    addresses = options.ip.split(",") if options.ip else scenario.addresses
     with show.Timeline(live=not options.quiet) as timeline:
         verdict = scenarios.run(
             scenario,
             profile,
             options.seed,
-            addresses=options.ip.split(","),
+            addresses=addresses,
             carry=options.carry,
             record_to=options.history,
             watch=timeline.show,
         )
     if options.json is not None:
         options.json.write_text(
-            json.dumps({**verdict.to_dict(), "ip": options.ip, "seed": options.seed}, indent=2) + "\n"
+            json.dumps({**verdict.to_dict(), "ip": ",".join(addresses), "seed": options.seed}, indent=2) + "\n"
         )
     show.table([verdict])
     return 0 if verdict.ok else 1

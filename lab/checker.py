@@ -14,6 +14,7 @@ Which timestamps count:
 - **What an agent did**: the time in its log line; when the lab read that line is later, and depends on its load.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from lab import ownership
 
 Event = Mapping[str, Any]
 
+MINUTE = 60.0
+
 DECIDED = ("takeover", "claim")
 """The agents' events that begin a move: with a detach first, or without."""
 
@@ -35,10 +38,15 @@ class Expectation:
     What a scenario must show; None is no demand.  Times in seconds; outages are all of a client's together, so that
     one that is interrupted by a stray answer is no shorter.
 
-    `max_overhead_s` bounds the outage beyond detection and EC2's own time; `max_gap_s` is how long the client itself
-    may have stood still; `enis` are the interfaces of the address, `carried` is what nodes have on their links where
-    addresses move, and `clients` those that ask it (none given: whatever shows the address, and all clients); without
-    `served` no client is needed; `allowed_leftovers` are the `what` of leftovers that belong to the scenario.
+    Detection counts from the nemesis' blow, where it tells of one (the death after all that led to it), else from its
+    beginning.  `max_overhead_s` bounds the outage beyond detection and EC2's own time; `max_gap_s` is how long the
+    client itself may have stood still; `enis` are the interfaces of the address, `carried` is what nodes have on their
+    links where addresses move, and `clients` those that ask it (none given: whatever shows the address, and all
+    clients); without `served` no client is needed; `allowed_leftovers` are the `what` of leftovers that belong to the
+    scenario.
+    `max_moves_a_cause` bounds the takeovers by one rule, `max_calls_a_minute` what one instance asks of EC2 in any
+    minute: Describes of all kinds together, and writes each by itself.  Where a `refusal_excuses`, a failover that does
+    not happen is none that was promised: at the blow no other node's observer was ready.
     """
 
     scenario: str
@@ -50,12 +58,15 @@ class Expectation:
     max_overhead_s: float | None = None
     min_moves: int = 0
     max_moves: int | None = None
+    max_moves_a_cause: int | None = None
+    max_calls_a_minute: int | None = None
     max_agent_exits: int = 0
     max_gap_s: float = 0.25
     enis: frozenset[str] = frozenset()
     carried: str = ""
     clients: frozenset[str] = frozenset()
     served: bool = True
+    refusal_excuses: bool = False
     allowed_leftovers: frozenset[str] = frozenset()
 
 
@@ -158,6 +169,8 @@ class Verdict:
 def check(history: Sequence[Event], expectation: Expectation) -> Verdict:
     """Judge a run: measure it, and hold it to what was expected."""
     run = Run(history, expectation)
+    if expectation.refusal_excuses and run.refused:
+        expectation = replace(expectation, max_outage_s=None, max_detection_s=None, max_overhead_s=None, min_moves=0)
     faults = tuple(fault for rule in RULES for fault in rule(run, expectation))
     return Verdict(
         scenario=expectation.scenario,
@@ -226,9 +239,11 @@ class Run:
         self.placements = tuple(self._placements())
         self.moves = sum(placement.is_move for placement in self.placements)
         # The nemesis calls EC2 too, but not as an instance.
-        callers = (event for event in self._of("ec2", "call") if str(event["caller"]).startswith("i-"))
-        self.ec2_calls = dict(sorted(Counter(str(event["action"]) for event in callers).items()))
+        self.calls = [event for event in self._of("ec2", "call") if str(event["caller"]).startswith("i-")]
+        self.ec2_calls = dict(sorted(Counter(str(event["action"]) for event in self.calls).items()))
+        self.struck = self._struck()
         self.detection_s = self._detection()
+        self.refused = self._refused()
         self.agent_lines = self._of("agent", "log")
         self.agent_exits = [
             event for event in self._of("kubelet", "exit") if event["reason"] in {"exited", "unhealthy"}
@@ -308,9 +323,34 @@ class Run:
     def _last_call(self, action: str, parameter: str, value: str, since: float, until: float) -> float | None:
         return next(reversed(self._calls(action, parameter, value, since, until)), None)
 
+    def _struck(self) -> float | None:
+        """When the last blow fell, or the nemesis began where it tells of none."""
+        struck = self._of("nemesis", "blow")[-1:] or self._of("nemesis", "begin")[:1]
+        return float(struck[0]["t"]) if struck else None
+
+    def takeovers(self) -> Counter[str]:
+        """How often the address was taken over, by rule; lines that name another address do not count."""
+        return Counter(
+            str(event["fields"].get("rule"))
+            for event in self._of("agent", "log")
+            if event["fields"].get("event") == "takeover"
+            and event["fields"].get("address", self._address) == self._address
+        )
+
+    def _refused(self) -> bool:
+        """Whether at the blow no node but the struck one had a pod that was ready."""
+        struck = self._of("nemesis", "blow")[-1:]
+        if not struck:
+            return False
+        last = {
+            event["pod"]: event for event in self._of("kubelet", "pod") if float(event["t"]) <= float(struck[0]["t"])
+        }
+        ready = {event["node"] for event in last.values() if (event["phase"], event["detail"]) == ("Running", "ready")}
+        return not ready - {struck[0]["target"]}
+
     def _detection(self) -> float | None:
-        """From the nemesis to the first decision after it to move the address."""
-        begin = next((float(event["t"]) for event in self._of("nemesis", "begin")), None)
+        """From the blow to the first decision after it to move the address."""
+        begin = self.struck
         if begin is None:
             return None
         decided = (
@@ -387,7 +427,9 @@ def _clients_measured(run: Run, expectation: Expectation) -> Iterator[str]:
             yield f"client {client} itself stood still for {gap:.2f} s"
 
 
-def _outage_ended(run: Run, _: Expectation) -> Iterator[str]:
+def _outage_ended(run: Run, expectation: Expectation) -> Iterator[str]:
+    if expectation.refusal_excuses and run.refused:
+        return
     for outage in run.outages:
         if outage.until is None:
             yield f"client {outage.client}: an outage of {outage.seconds:.2f} s is unfinished"
@@ -428,6 +470,29 @@ def _moves_bounded(run: Run, expectation: Expectation) -> Iterator[str]:
         yield f"{run.moves} moves, at most {expectation.max_moves} are allowed"
 
 
+def _moves_by_cause_bounded(run: Run, expectation: Expectation) -> Iterator[str]:
+    most = expectation.max_moves_a_cause
+    for rule, count in run.takeovers().items():
+        if most is not None and count > most:
+            yield f"{count} takeovers by {rule}, at most {most} are allowed for one cause"
+
+
+def _calls_bounded(run: Run, expectation: Expectation) -> Iterator[str]:
+    most = expectation.max_calls_a_minute
+    if most is None:
+        return
+    asked: dict[tuple[str, str], list[float]] = {}
+    for event in run.calls:
+        action = str(event["action"])
+        kind = "Describes" if action.startswith("Describe") else action
+        asked.setdefault((str(event["caller"]), kind), []).append(float(event["began"]))
+    for (caller, kind), unsorted in asked.items():
+        times = sorted(unsorted)
+        busiest = max(bisect_left(times, since + MINUTE) - index for index, since in enumerate(times))
+        if busiest > most:
+            yield f"{busiest} {kind} within a minute by {caller}, at most {most} are allowed"
+
+
 def _one_holder(run: Run, _: Expectation) -> Iterator[str]:
     for index, old in enumerate(run.attachments):
         for new in run.attachments[index + 1 :]:
@@ -465,6 +530,8 @@ RULES: tuple[Callable[[Run, Expectation], Iterator[str]], ...] = (
     _detection_bounded,
     _overhead_bounded,
     _moves_bounded,
+    _moves_by_cause_bounded,
+    _calls_bounded,
     _one_holder,
     _held_at_the_end,
     _nothing_left,

@@ -418,6 +418,21 @@ class Fabric:
         """Undo `close_icmp`.  Raises CommandFailed if it was not closed."""
         self.vpc.nft(f"delete element {_family(address)} fabric icmp_closed {{ {address} }}")
 
+    def lose(self, percent: int, spared_ports: Collection[int] = ()) -> None:
+        """
+        From now on lose so many of a hundred packets that a guest sends, but for TCP from and to the spared ports: what
+        clients measure can be kept apart from what observers suffer.  Replaces what was lost before; 0 is none.
+        """
+        ports = ", ".join(map(str, spared_ports))
+        spared = f"tcp dport {{ {ports} }} accept\ntcp sport {{ {ports} }} accept\n" if ports else ""
+        chain = (
+            "table inet loss { chain ingress {\n"
+            "type filter hook prerouting priority raw - 10; policy accept;\n"
+            f'{spared}iifname "p*" numgen random mod 100 <= {percent - 1} drop\n'
+            "}\n}\n"
+        )
+        self.vpc.nft("add table inet loss\ndelete table inet loss\n" + (chain if percent else ""))
+
     # -- parts
 
     def _lead(self, port: _Port | None, addresses: Collection[str]) -> None:

@@ -45,6 +45,16 @@ POLL = 0.01
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 """The characters of a pod's random suffix: Kubernetes' own, which cannot spell words."""
 
+BY_EVICTION, BY_TAINT, BY_KUBELET = "EvictionByEvictionAPI", "DeletionByTaintManager", "TerminationByKubelet"
+_DISRUPTIONS = {
+    BY_EVICTION: "Eviction API: evicting",
+    BY_TAINT: "Taint manager: deleting due to NoExecute taint",
+    BY_KUBELET: "Pod was terminated in response to imminent node shutdown.",
+}
+"""Reasons of the condition `DisruptionTarget`, and what is said with each."""
+SHUTDOWN_HEARD = 0.2
+"""Seconds from the announcement of a shutdown until the kubelet sends SIGTERM (seen with kubelet 1.36)."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -97,7 +107,8 @@ class Pod:
     """
     One pod; `phase` is what `kubectl get pods` would show.
 
-    `evicted` is set before the pod is deleted; `deletion` is when its grace period ends (seconds since 1970).
+    `disruption` is the reason of the condition `DisruptionTarget`, if there is to be one; `deletion` is when the grace
+    period of a deleted pod ends (seconds since 1970), None for one that nobody deleted.
     """
 
     name: str
@@ -108,7 +119,7 @@ class Pod:
     running: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
     gone: threading.Event = field(default_factory=threading.Event)
-    evicted: bool = False
+    disruption: str = ""
     deletion: float | None = None
 
     @property
@@ -122,28 +133,28 @@ class Pod:
         if self.deletion is not None:
             metadata["deletionTimestamp"] = datetime.fromtimestamp(self.deletion, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         conditions = [{"type": "Ready", "status": str(self.is_ready)}]
-        if self.evicted:
+        # The kubelet shows its own reason only once all containers have ended (status manager, mergePodStatus): a pod
+        # that is being ended because of a shutdown sees neither a condition nor a deletion.
+        if self.disruption and (self.disruption != BY_KUBELET or self.gone.is_set()):
+            message = _DISRUPTIONS[self.disruption]
             conditions.append(
-                {
-                    "type": "DisruptionTarget",
-                    "status": "True",
-                    "reason": "EvictionByEvictionAPI",
-                    "message": "Eviction API: evicting",
-                }
+                {"type": "DisruptionTarget", "status": "True", "reason": self.disruption, "message": message}
             )
         spec = {"serviceAccountName": self.deployment.pod.account, **({"nodeName": self.node} if self.node else {})}
-        phase = "Pending" if self.phase in {"Pending", "Init"} else "Running"
+        phase = {"Pending": "Pending", "Init": "Pending", "Succeeded": "Succeeded"}.get(self.phase, "Running")
         status = {"phase": phase, "conditions": conditions}
         return {"kind": "Pod", "apiVersion": "v1", "metadata": metadata, "spec": spec, "status": status}
 
 
 @dataclass
 class Node:
-    """A worker and the state of its kubelet."""
+    """A worker and the state of its kubelet; nothing is scheduled on one that is cordoned, tainted or not ready."""
 
     worker: Worker
     labels: Mapping[str, str]
     cordoned: bool = False
+    tainted: bool = False
+    ready: bool = True
     dead: threading.Event = field(default_factory=threading.Event)
     awake: threading.Event = field(default_factory=threading.Event)
 
@@ -249,7 +260,7 @@ class Cluster:
             # As in the real one, a budget does not protect what serves nobody yet, or no more.
             if not pod.stopping.is_set() and pod.phase not in {"Pending", "Init"}:
                 self._check_budgets(pod)
-            pod.evicted = True
+            pod.disruption = BY_EVICTION
             self._record("evicted", pod)
             self.delete_pod(name)
 
@@ -278,6 +289,13 @@ class Cluster:
         """Schedule on that node again."""
         self._nodes[node].cordoned = False
         self._reconcile()
+
+    def taint(self, node: str) -> None:
+        """Taint the node NoExecute: the taint manager deletes its pods, and nothing new is scheduled there."""
+        self._nodes[node].tainted = True
+        for pod in [pod for pod in self.pods() if pod.node == node and not pod.stopping.is_set()]:
+            pod.disruption = BY_TAINT
+            self.delete_pod(pod.name)
 
     def scale(self, deployment: str, replicas: int) -> None:
         """Have that many pods; the youngest go first."""
@@ -322,6 +340,38 @@ class Cluster:
             self._end(pod, pod.deployment.pod.grace if grace is None else grace)
         for pod in pods:
             pod.gone.wait()
+
+    # What a machine does.
+
+    def shut_node_down(self, name: str) -> None:
+        """
+        The machine is about to end: its kubelet makes the node NotReady at once, and then ends the pods, which nobody
+        has deleted.  Returns when all have ended, their grace period at the latest.
+        """
+        node = self._nodes[name]
+        node.ready = False
+        if node.dead.wait(SHUTDOWN_HEARD):
+            return
+        pods = [pod for pod in self.pods() if pod.node == name and not pod.stopping.is_set()]
+        for pod in pods:
+            pod.disruption = BY_KUBELET
+            self._end(pod, pod.deployment.pod.grace)
+        for pod in pods:
+            pod.gone.wait(pod.deployment.pod.grace)
+
+    def boot_node(self, name: str) -> None:
+        """The machine runs again: its kubelet starts its pods anew, if they had not ended, and takes new ones."""
+        with self._lock:
+            old = self._nodes[name]
+            node = self._nodes[name] = Node(old.worker, old.labels, old.cordoned, old.tainted)
+            node.awake.set()
+            pods = [pod for pod in self._pods.values() if pod.node == name and not pod.gone.is_set()]
+        for pod in pods:
+            if pod.stopping.is_set():
+                self._forget(pod)
+            else:
+                threading.Thread(target=self._run_pod, args=(pod, node), name=pod.name, daemon=True).start()
+        self._reconcile()
 
     # What the nemesis can do.
 
@@ -380,12 +430,14 @@ class Cluster:
 
         def mates(node: Node) -> list[Pod]:
             # A terminating pod still counts: its processes are still there.
-            return [other for other in self._pods.values() if other.node == node.worker.name]
+            return [pod for pod in self._pods.values() if pod.node == node.worker.name and not pod.gone.is_set()]
 
         def fits(node: Node) -> bool:
             exclusive = pod.deployment.pod.exclusive
             return (
                 not node.cordoned
+                and not node.tainted
+                and node.ready
                 and not node.dead.is_set()
                 and pod.deployment.pod.node_selector.items() <= node.labels.items()
                 and not (
@@ -548,7 +600,8 @@ class Cluster:
             if pod.stopping.is_set():
                 return
             pod.stopping.set()
-            pod.deletion = time.time() + grace
+            if pod.disruption != BY_KUBELET:
+                pod.deletion = time.time() + grace
             self._enter(pod, "Terminating")
             for process in pod.running.values():
                 process.terminate()
@@ -567,10 +620,13 @@ class Cluster:
                 self._forget(pod)
 
     def _forget(self, pod: Pod) -> None:
+        """The pod has ended; one that nobody deleted stays in the books."""
         with self._lock:
-            if self._pods.pop(pod.name, None):
+            if pod.deletion is None and pod.disruption == BY_KUBELET:
+                self._enter(pod, "Succeeded")
+            elif self._pods.pop(pod.name, None):
                 self._enter(pod, "Gone")
-                pod.gone.set()
+            pod.gone.set()
         self._reconcile()
 
     # Probes.
@@ -642,7 +698,7 @@ class Cluster:
     def _enter(self, pod: Pod, phase: str, detail: str = "") -> None:
         """Change a pod's phase; one that is being deleted stays Terminating until it is gone."""
         with self._lock:
-            if pod.stopping.is_set() and phase not in {"Terminating", "Gone"}:
+            if pod.stopping.is_set() and phase not in {"Terminating", "Succeeded", "Gone"}:
                 return
             pod.phase = phase
             self._record("pod", pod, phase=phase, detail=detail)

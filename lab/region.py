@@ -15,9 +15,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
@@ -32,15 +32,15 @@ from lab.fabric import EC2_ADDRESS, Fabric
 from lab.history import Event, History
 from lab.image import given
 from lab.imds import Imds
-from lab.kubelet import Cluster
+from lab.kubelet import SHUTDOWN_HEARD, Cluster
 from lab.manifest import Manifest, load
 from lab.policy import POLICY, enforce
-from lab.worker import IMDS_ADDRESS, Worker
+from lab.worker import BACKEND_PORT, IMDS_ADDRESS, Worker
 
 ROOT = Path(__file__).parent.parent
 EC2_PORT = 4566
 API_ADDRESS, API_PORT = "10.0.255.3", 443
-"""The API server's: on EKS the Service `kubernetes` leads to interfaces of the control plane in the cluster's own VPC."""
+"""The API server's: on EKS the Service `kubernetes` leads to interfaces of the control plane in the cluster's VPC."""
 IMDS_PORT = 80
 
 FLOATING_IP = "10.0.0.100"
@@ -53,7 +53,13 @@ FEW, MANY = "m5.large", "m5.xlarge"
 FEW_ADDRESSES = 2
 
 SHUTDOWN_TAKES = 1.0
-"""Seconds from a terminated instance's power button until its operating system has ended."""
+"""Seconds that the operating system of an instance needs to end, once nothing holds it up."""
+
+BACKENDS_GONE = 0.3
+"""Seconds from the end of a node's pods until no NodePort leads to them any more."""
+
+BOOT_TAKES = 8.0
+"""Seconds from the power button until the kubelet runs; a real worker takes half a minute."""
 
 READY_WITHIN = 90.0
 """Seconds that a deployment may take: `slow` attaches in 20."""
@@ -63,24 +69,35 @@ READY_WITHIN = 90.0
 class Floating:
     """One floating address: as FLOATING_IP has it, and as clients reach it from inside and from outside of the VPC.
 
-    ``enis`` are the ids of the interfaces that were made for it, as far as they were seen; ``private`` is an Elastic
-    IP's private address, once it was seen.
+    ``enis`` are the ids of the interfaces that were made for it, as far as they were seen, ``deleted`` those of them
+    that somebody has deleted; ``private`` is an Elastic IP's private address, once it was seen.
     """
 
     target: str
     hosts: Mapping[str, str]
     enis: set[str]
     private: str = ""
+    deleted: set[str] = field(default_factory=set)
 
 
 @dataclass
 class Machine:
-    """One worker as EC2 knows it, and how it is."""
+    """
+    One worker as EC2 knows it, and how it is.
+
+    graceful: the seconds that its slowest pod takes to end when it shuts down, for which the kubelet holds the shutdown
+    up (EKS' AL2023 from Kubernetes 1.34 on); None for a machine whose kubelet is just killed.
+    serves: whether its backend is an endpoint of the sample service.
+    ending: while it shuts down, its observers may have ended, and nobody is left to clean up.
+    """
 
     worker: Worker
     instance: Instance
     imds: Imds
     guest: Guest = Guest.RUNNING
+    graceful: float | None = None
+    serves: bool = True
+    ending: bool = False
 
     @property
     def name(self) -> str:
@@ -123,6 +140,8 @@ class Region:
         self._clients: list[tuple[subprocess.Popen[str], threading.Thread]] = []
         self._associated: set[str] = set()
         self._measuring: set[str] = set()
+        self._closing = threading.Event()
+        self._powering: list[threading.Thread] = []
         self._resources = ExitStack()
         self._service = self._manifest("sample-service.yaml", "").services["sample-service"]
 
@@ -140,6 +159,7 @@ class Region:
     def close(self) -> None:
         """End the clients and pods, and remove everything.  Idempotent."""
         self.stop_clients()
+        self._closing.set()
         self._resources.close()
 
     # What the user does.
@@ -219,7 +239,7 @@ class Region:
 
     def _enis(self, floating: Floating) -> set[str]:
         """The interfaces of a floating address, by EC2's own filters; remembered, since one may be gone later."""
-        if not floating.enis:
+        if floating.enis <= floating.deleted:
             if floating.target.startswith("eipalloc-"):
                 name, value = "tag:floatingip/allocation", floating.target
             elif ":" in floating.target:
@@ -282,7 +302,7 @@ class Region:
             except LookupError:
                 holder = ""
             for machine in self.machines.values():
-                if machine.name == holder or machine.guest is not Guest.RUNNING:
+                if machine.name == holder or machine.guest is not Guest.RUNNING or machine.ending:
                     continue
                 for what in self._traces(machine, index, address):
                     self.history.record({"source": "lab", "event": "leftover", "what": f"{what} on {machine.name}"})
@@ -334,12 +354,62 @@ class Region:
         self.fabric.disassociate(public)
         self._associated.discard(public)
 
-    def shut_down(self, instance_id: str) -> None:
-        """The power button."""
+    def shut_down(self, instance_id: str) -> float:
+        """The power button; the answer is for how long the machine's pods hold its end up."""
         machine = self.by_instance(instance_id)
-        timer = threading.Timer(SHUTDOWN_TAKES, self.power_off, (machine,))
-        timer.daemon = True
-        timer.start()
+        self._later(self._shut, machine)
+        return machine.graceful or 0.0
+
+    def boot(self, instance_id: str) -> None:
+        """The power button of a machine that is off."""
+        self._later(self._boot, self.by_instance(instance_id))
+
+    def reboot(self, instance_id: str) -> None:
+        """It ends as by `shut_down`, and starts again; EC2's books have nothing of it."""
+
+        def both(machine: Machine) -> None:
+            self._shut(machine)
+            self._boot(machine)
+
+        self._later(both, self.by_instance(instance_id))
+
+    def _later(self, act: Callable[[Machine], None], machine: Machine) -> None:
+        machine.ending = True
+        thread = threading.Thread(target=act, args=(machine,), name=f"{machine.name}/power", daemon=True)
+        self._powering.append(thread)
+        thread.start()
+
+    def _shut(self, machine: Machine) -> None:
+        """First the pods end, if the kubelet has a say in it, then network and kernel."""
+        ends = time.monotonic() + (machine.graceful or 0.0)
+        if machine.graceful is not None:
+            leaving = threading.Timer(SHUTDOWN_HEARD + BACKENDS_GONE, self.stop_serving, (machine,))
+            leaving.start()
+            self.cluster.shut_node_down(machine.name)
+            leaving.join()
+        if self._closing.wait(max(0.0, ends - time.monotonic()) + SHUTDOWN_TAKES):
+            return
+        self.power_off(machine)
+
+    def _boot(self, machine: Machine) -> None:
+        """Everything is as after the first boot, but for the ENIs that EC2 has attached: their links are bare."""
+        if self._closing.wait(BOOT_TAKES):
+            return
+        machine.imds.stop()
+        machine.worker.boot()
+        machine.imds = self._imds(machine.worker, machine.instance)
+        machine.guest = Guest.RUNNING
+        self.ec2.booted(machine.instance.instance_id)
+        machine.worker.start_backend(0)
+        machine.serves = True
+        self._publish()
+        self.cluster.boot_node(machine.name)
+        machine.ending = False
+
+    def stop_serving(self, machine: Machine) -> None:
+        """The pods behind the service have ended there: no NodePort leads to them any more."""
+        machine.serves = False
+        self._publish()
 
     def guest(self, instance_id: str) -> Guest:
         """How the machine is."""
@@ -363,12 +433,9 @@ class Region:
         for index, name in enumerate(self._names):
             self._add_worker(index, name)
         self.floating = tuple(self._reserve(address) for address in self._asked)
-        endpoints = []
         for machine in self.machines.values():
-            endpoint = machine.worker.start_backend(0)
-            endpoints += [endpoint, (machine.worker.pod_ipv6_addresses[0], endpoint[1])]
-        for machine in self.machines.values():
-            machine.worker.expose(self.node_port, endpoints, "Local" if self._service.local else "Cluster")
+            machine.worker.start_backend(0)
+        self._publish()
         self.cluster = Cluster(
             [machine.worker for machine in self.machines.values()],
             self.history,
@@ -381,7 +448,24 @@ class Region:
         self.api = ApiServer(enter(self.fabric.vpc.listen(API_ADDRESS, API_PORT)), self.cluster)
         self._resources.callback(self.api.stop)
         self.cluster.use(self.api)
+        self._resources.callback(self._end_powering)
         self._resources.callback(self._end_pods)
+
+    def _publish(self) -> None:
+        """kube-proxy on each node that has power hears which backends there are."""
+        workers = [machine.worker for machine in self.machines.values() if machine.serves]
+        endpoints = [
+            (address, BACKEND_PORT)
+            for worker in workers
+            for address in (worker.pod_addresses[0], worker.pod_ipv6_addresses[0])
+        ]
+        for machine in self.machines.values():
+            if machine.guest is not Guest.OFF:
+                machine.worker.expose(self.node_port, endpoints, "Local" if self._service.local else "Cluster")
+
+    def _end_powering(self) -> None:
+        for thread in self._powering:
+            thread.join()
 
     def _reserve(self, address: str) -> Floating:
         if address == ELASTIC_IP:
@@ -404,10 +488,13 @@ class Region:
         enforce(POLICY, self.ec2.faults, instance.instance_id)
         worker.start()
         self._resources.callback(worker.close)
+        self.machines[name] = Machine(worker, instance, self._imds(worker, instance))
+
+    def _imds(self, worker: Worker, instance: Instance) -> Imds:
         listener = self._resources.enter_context(worker.namespace.listen(IMDS_ADDRESS, IMDS_PORT))
         imds = Imds(listener, instance, self.ec2)
         self._resources.callback(imds.stop)
-        self.machines[name] = Machine(worker, instance, imds)
+        return imds
 
     def _end_pods(self) -> None:
         for machine in self.machines.values():

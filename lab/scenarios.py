@@ -6,44 +6,33 @@ on the holder, wait until all is quiet again, end the clients, judge the history
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from floatingip.model import Carry
 from lab import nemesis
 from lab.checker import Expectation, Verdict, check, together
 from lab.ec2 import PROFILES, Profile
+from lab.hardships import HARDSHIPS
 from lab.history import Event, History
 from lab.imds import Trouble
-from lab.region import FLOATING_IP, SHUTDOWN_TAKES, Floating, Machine, Region, client_name
-
-DETECTION = 2.0
-"""Seconds from the nemesis to the logged takeover, at most, with the default settings."""
-
-OVERHEAD = 0.5
-"""Seconds that the product may add to detection and EC2's own time."""
-
-INSTANT = 2.5
-"""Seconds of outage in all where EC2 takes no time."""
-
-HANDED_OVER = 1.5
-"""Seconds of outage, at most, when an address moves by request or because its node is about to end."""
-
-REPAIR = 1.0
-"""Seconds until a holder must have mended its own plumbing."""
-
-NOTICE = 2.5
-"""Seconds beyond EC2's attach until a detached ENI is back."""
-
-FORCE_AFTER = 5.0
-"""Seconds, the setting's default."""
-
-NEIGHBOUR_FORGETS = 60.0
-"""Seconds after which a Linux neighbour has asked anew; 41 were seen."""
-
-SERVICE_FALL = 6.0
-"""Seconds until five checks of the service, a second apart, are lost."""
+from lab.region import Floating, Machine, Region, client_name
+from lab.scenario import (
+    OUTLASTS_PATIENCE,
+    Scenario,
+    after_termination,
+    back_again,
+    forced,
+    mended_in_place,
+    neighbours_forget,
+    nothing_moves,
+    one_failover,
+    one_move,
+    relieved,
+    service_moves,
+    unserved,
+)
 
 WITHOUT_NFT = "/usr/bin:/bin"
 """A PATH on which there is everything but nft, which Debian keeps in /usr/sbin."""
@@ -58,102 +47,10 @@ QUIET = 2.0
 """Seconds without a failed attempt or an open move after which a run is over."""
 
 LONGEST = 120.0
-"""Seconds after which a run is judged as it is."""
+"""Seconds after which, once it has lasted as long as it must, a run is judged as it is."""
 
 FENCING = ("DetachNetworkInterface", "AssignPrivateIpAddresses", "UnassignIpv6Addresses")
 """The calls that take an address from its holder."""
-
-Nemesis = Callable[[Region, Machine], None]
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """
-    One misfortune.
-
-    expect: adds the bounds that a profile allows to a bare expectation.
-    lasts: seconds that are watched at least, for what must *not* happen.
-    hits_machine: whether all addresses of the holder are hit, not only the first one.
-    hits_link: whether all are where they share an interface.
-    begin: what goes wrong some time before, which is no part of what is measured.
-    agent_exits: how many containers may end by themselves.
-    environment: what every pod has in addition to the manifest's.
-    settings: what is set otherwise than by default.
-    """
-
-    name: str
-    title: str
-    strike: Nemesis
-    expect: Callable[[Expectation, Profile], Expectation]
-    workers: int = 2
-    lasts: float = 3.0
-    hits_machine: bool = True
-    hits_link: bool = False
-    begin: Nemesis = nemesis.nothing
-    agent_exits: int = 0
-    environment: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, object] = field(default_factory=dict)
-    clients: tuple[str, ...] = ("out", "in")
-
-
-def _nothing_moves(bare: Expectation, _: Profile) -> Expectation:
-    return replace(bare, max_outage_s=0.0, max_moves=0)
-
-
-def _mended_in_place(bare: Expectation, _: Profile) -> Expectation:
-    return replace(bare, max_outage_s=REPAIR, max_moves=0)
-
-
-def _one_failover(bare: Expectation, profile: Profile) -> Expectation:
-    most = INSTANT if profile.name == "instant" else None
-    return replace(
-        bare, max_outage_s=most, max_detection_s=DETECTION, max_overhead_s=OVERHEAD, min_moves=1, max_moves=1
-    )
-
-
-def _relieved(bare: Expectation, profile: Profile) -> Expectation:
-    """A planned move: nobody notices where the address moves; where the ENI does, EC2's own time is all there is."""
-    ec2 = 0.0 if bare.carry == Carry.ADDRESS else profile.detach + profile.attach + profile.device
-    return replace(bare, max_outage_s=ec2 + HANDED_OVER, min_moves=1, max_moves=1)
-
-
-def _forced(bare: Expectation, profile: Profile) -> Expectation:
-    expected = _one_failover(bare, profile)
-    if expected.max_outage_s is None or bare.carry == Carry.ADDRESS:
-        return expected
-    return replace(expected, max_outage_s=expected.max_outage_s + FORCE_AFTER)
-
-
-def _after_termination(bare: Expectation, profile: Profile) -> Expectation:
-    """The machine serves on for a while; `instant` lets go of the ENI at once: nobody is convicted then."""
-    expected = _one_failover(bare, profile)
-    if profile.name == "instant":
-        return replace(expected, max_detection_s=None, max_overhead_s=None)
-    return replace(expected, max_detection_s=SHUTDOWN_TAKES + DETECTION)
-
-
-def _back_again(bare: Expectation, profile: Profile) -> Expectation:
-    return replace(bare, max_outage_s=profile.attach + profile.device + NOTICE, max_moves=1)
-
-
-def _neighbours_forget(bare: Expectation, profile: Profile) -> Expectation:
-    """An ENI that moves takes its MAC along; an address that moves is lost to neighbours until they ask anew."""
-    if bare.carry == Carry.ENI:
-        return _one_failover(bare, profile)
-    return replace(bare, max_outage_s=NEIGHBOUR_FORGETS, min_moves=1, max_moves=1)
-
-
-def _service_moves(bare: Expectation, profile: Profile) -> Expectation:
-    moved = _relieved(bare, profile)
-    return replace(moved, max_outage_s=(moved.max_outage_s or 0.0) + SERVICE_FALL + profile.assign)
-
-
-def _unserved(bare: Expectation, _: Profile) -> Expectation:
-    return replace(bare, max_moves=1, served=False)
-
-
-def _one_move(bare: Expectation, _: Profile) -> Expectation:
-    return replace(bare, min_moves=1, max_moves=1)
 
 
 def _kill_the_claimer(region: Region, machine: Machine) -> None:
@@ -173,12 +70,12 @@ def _kill_the_claimer(region: Region, machine: Machine) -> None:
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        Scenario("pod-delete", "the holder's pod is deleted", nemesis.pod_delete, _nothing_moves, lasts=8.0),
+        Scenario("pod-delete", "the holder's pod is deleted", nemesis.pod_delete, nothing_moves, lasts=8.0),
         Scenario(
             "cordon-delete",
             "the holder is cordoned and its pod deleted",
             nemesis.cordon_and_delete,
-            _nothing_moves,
+            nothing_moves,
             workers=3,
             lasts=8.0,
         ),
@@ -186,32 +83,32 @@ SCENARIOS = {
             "announcements-lost",
             "the holder loses power, and its neighbours do not hear that the address has another MAC now",
             nemesis.cut_power_unheard,
-            _neighbours_forget,
+            neighbours_forget,
         ),
-        Scenario("node-terminated", "the holder's instance is terminated", nemesis.terminate, _after_termination),
-        Scenario("power-cut", "the holder loses power", nemesis.cut_power, _one_failover),
-        Scenario("kernel-hang", "the holder's kernel hangs", nemesis.hang_kernel, _forced),
+        Scenario("node-terminated", "the holder's instance is terminated", nemesis.terminate, after_termination),
+        Scenario("power-cut", "the holder loses power", nemesis.cut_power, one_failover),
+        Scenario("kernel-hang", "the holder's kernel hangs", nemesis.hang_kernel, forced),
         Scenario(
             "link-flap",
             "the ENI's link goes down and up",
             nemesis.flap_link,
-            _mended_in_place,
+            mended_in_place,
             hits_machine=False,
             hits_link=True,
         ),
-        Scenario("rules-flushed", "our rules, routes and marks are flushed", nemesis.flush_rules, _mended_in_place),
+        Scenario("rules-flushed", "our rules, routes and marks are flushed", nemesis.flush_rules, mended_in_place),
         Scenario(
             "address-removed",
             "the address is removed by hand",
             nemesis.remove_address,
-            _mended_in_place,
+            mended_in_place,
             hits_machine=False,
         ),
         Scenario(
             "eni-detached",
             "the ENI is detached by hand",
             nemesis.detach_eni,
-            _back_again,
+            back_again,
             hits_machine=False,
             hits_link=True,
         ),
@@ -219,15 +116,15 @@ SCENARIOS = {
             "icmp-closed",
             "a security group closes ICMP to the address",
             nemesis.close_icmp,
-            _nothing_moves,
+            nothing_moves,
             hits_machine=False,
-            lasts=12.0,
+            lasts=OUTLASTS_PATIENCE,
         ),
         Scenario(
             "nft-missing",
             "no node has nft: nobody can serve, and moving does not help",
             nemesis.nothing,
-            _unserved,
+            unserved,
             lasts=25.0,
             clients=(),
             environment={"PATH": WITHOUT_NFT},
@@ -236,60 +133,61 @@ SCENARIOS = {
             "claimer-killed",
             "the holder loses power, and its successor's observer is killed between detach and attach",
             _kill_the_claimer,
-            _one_move,
+            one_move,
             agent_exits=1,
         ),
-        Scenario("spot-notice", "EC2 is about to take the holder's spot instance back", nemesis.spot_notice, _relieved),
+        Scenario("spot-notice", "EC2 is about to take the holder's spot instance back", nemesis.spot_notice, relieved),
         Scenario(
-            "asg-notice", "the holder's Auto Scaling group is about to terminate it", nemesis.asg_notice, _relieved
+            "asg-notice", "the holder's Auto Scaling group is about to terminate it", nemesis.asg_notice, relieved
         ),
         Scenario(
             "maintenance-notice",
             "the holder is about to be rebooted for maintenance",
             nemesis.maintenance_notice,
-            _relieved,
+            relieved,
         ),
         Scenario(
             "partition",
             "the holder is cut off from everybody, EC2 included: it must let go of the address by itself",
             nemesis.partition,
-            _one_failover,
+            one_failover,
             lasts=12.0,
         ),
         Scenario(
             "service-down",
             "the service answers nobody on the holder any more",
             nemesis.stop_service,
-            _service_moves,
+            service_moves,
             settings={"service": "tcp:30007"},
         ),
-        Scenario("rolling-restart", "`kubectl rollout restart`", nemesis.restart, _nothing_moves, workers=3, lasts=8.0),
+        Scenario("rolling-restart", "`kubectl rollout restart`", nemesis.restart, nothing_moves, workers=3, lasts=8.0),
         Scenario(
             "scale",
             "from two replicas to three and back",
             nemesis.scale_up_and_down,
-            _nothing_moves,
+            nothing_moves,
             workers=3,
             lasts=8.0,
         ),
-        Scenario("eviction", "the holder is drained", nemesis.drain, _relieved),
+        Scenario("eviction", "the holder is drained", nemesis.drain, relieved),
         Scenario(
             "imds-in-trouble",
             "IMDS answers badly on every node, in one way after the other",
             nemesis.trouble_imds_in_turn,
-            _nothing_moves,
+            nothing_moves,
         ),
         *(
             Scenario(
                 f"imds-{trouble}",
                 f"the holder loses power while IMDS answers badly on every node for ten seconds: {trouble}",
                 nemesis.cut_power_of_troubled,
-                _one_failover,
+                one_failover,
                 begin=nemesis.trouble_imds(trouble),
             )
             for trouble in Trouble
         ),
-        Scenario("handover", "somebody asks for a handover", nemesis.hand_over, _relieved),
+        Scenario("handover", "somebody asks for a handover", nemesis.hand_over, relieved),
+        *HARDSHIPS,
     )
 }
 
@@ -299,12 +197,15 @@ def run(
     profile: Profile,
     seed: int,
     *,
-    addresses: Sequence[str] = (FLOATING_IP,),
+    addresses: Sequence[str] = (),
     carry: str = Carry.ENI,
     record_to: Path | None = None,
     watch: Callable[[Event], None] | None = None,
 ) -> Verdict:
-    """Run a scenario once for these floating addresses, and judge it.  ``watch`` is called with each event."""
+    """
+    Run a scenario once for these floating addresses (none given: its own), and judge it.  ``watch`` is called with each
+    event.
+    """
     with History(record_to) as history:
         if watch is not None:
             history.subscribe(watch)
@@ -313,19 +214,23 @@ def run(
             history,
             workers=scenario.workers,
             seed=seed,
-            addresses=addresses,
+            addresses=addresses or scenario.addresses,
             environment=scenario.environment,
             settings={"carry": carry, **scenario.settings},
         ) as region:
+            if scenario.prepare is not None:
+                scenario.prepare(region)
             region.deploy()
             region.measure(*scenario.clients)
-            _wait_until_watched(region, SERVICE_WATCHED_FOR if "service" in scenario.settings else WATCHED_FOR)
+            _wait_until_watched(region, scenario)
             expectations = _expectations(region, scenario)
             placed = [_placements(region, floating) for floating in region.floating]
             _strike(region, scenario)
             _wait_until_quiet(region, scenario.lasts, expectations, placed)
             region.stop_clients()
             region.record_leftovers()
+            enis = [frozenset(event["eni"] for event in region.attachments(floating)) for floating in region.floating]
+        expectations = [replace(one, enis=one.enis | seen) for one, seen in zip(expectations, enis, strict=True)]
         events = history.events()
         return together([check(events, expectation) for expectation in expectations])
 
@@ -346,7 +251,7 @@ def _expectations(region: Region, scenario: Scenario) -> list[Expectation]:
         )
         shared = scenario.hits_machine or (scenario.hits_link and region.carry == Carry.ADDRESS)
         hit = region.holder(floating) is struck and (shared or floating is region.floating[0])
-        expected.append(scenario.expect(bare, region.profile) if hit else _nothing_moves(bare, region.profile))
+        expected.append(scenario.expect(bare, region.profile) if hit else nothing_moves(bare, region.profile))
     return expected
 
 
@@ -364,13 +269,18 @@ def _strike(region: Region, scenario: Scenario) -> None:
     region.history.record({**event, "event": "end"})
 
 
-def _wait_until_watched(region: Region, lasts: float) -> None:
-    """Until every standby has seen every address UP for a while, and all clients get answers.  Raises TimeoutError."""
+def _wait_until_watched(region: Region, scenario: Scenario) -> None:
+    """
+    Until every standby that can has seen every address UP for a while, and all clients get answers.
+
+    Raises TimeoutError.
+    """
+    lasts = SERVICE_WATCHED_FOR if "service" in scenario.settings else WATCHED_FOR
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline:
         attempts = [event for event in region.history.events() if event["event"] == "attempt"]
         answered = {event["client"] for event in attempts if event["ok"]}
-        if _is_watched(region) and answered == region.measuring():
+        if (_is_watched(region) or not scenario.is_watched) and answered == region.measuring():
             time.sleep(lasts)
             return
         time.sleep(0.05)
@@ -395,7 +305,7 @@ def _wait_until_quiet(
     each address had been placed before the nemesis.
     """
     began = time.monotonic()
-    while time.monotonic() - began < LONGEST:
+    while time.monotonic() - began < at_least + LONGEST:
         time.sleep(0.1)
         failed = [e for e in region.history.events() if e["event"] == "attempt" and not e["ok"]]
         trouble = [event["t"] for event in failed[-1:]]

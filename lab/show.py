@@ -22,7 +22,7 @@ from rich.text import Text
 from lab.checker import Verdict
 from lab.ec2 import Profile
 from lab.history import Event
-from lab.scenarios import Scenario
+from lab.scenario import Scenario
 
 STRIP = 60
 """Slices of time that the clients' line shows."""
@@ -157,6 +157,8 @@ def _words(event: Event) -> str | None:
     match event["source"], event["event"]:
         case "nemesis", "begin":
             return f"{event['title']} ({event['target']})"
+        case "nemesis", "blow":
+            return f"the blow falls ({event['target']})"
         case "ec2", "attachment":
             return f"{event['address']} {event['status']}: {event['instance']}"
         case "ec2", "address":

@@ -148,9 +148,19 @@ class Worker:
         self._renamings.clear()
         self._backends.stop()
 
+    def boot(self) -> None:
+        """Start again after `power_off`, with nothing but the primary ENI: no rule, no pod.  Raises CommandFailed."""
+        self._remove()
+        self._backends = _Backends(self.name)
+        self._node_ports.clear()
+        self.start()
+
     def close(self) -> None:
         """Remove everything that is or was this worker's, from the fabric too.  Idempotent."""
         self.power_off()
+        self._remove()
+
+    def _remove(self) -> None:
         for eni_id in self._fabric.plugged(self.namespace):
             self._fabric.unplug(eni_id)
         for namespace in (*self._pods.values(), self.namespace):

@@ -33,7 +33,9 @@ class Profile:
     unassign: from the call until the ENI has it no more.
     associate: from the call until traffic takes the new way of an Elastic IP.
     release: from the termination until EC2 lets go of the instance's ENIs (fck-nat#43: it takes a while).
-    shutdown: from the termination until the instance is `terminated`; it is `shutting-down` meanwhile.
+    shutdown: from the termination until the instance is `terminated`; it is `shutting-down` meanwhile.  The same from
+        a stop until it is `stopped`.  Both are longer by what the guest itself takes beyond a moment.
+    start: from the start of a stopped instance until it is `running`.
     stuck: the guests whose detach stays `detaching` until somebody uses Force.
     """
 
@@ -48,6 +50,7 @@ class Profile:
     associate: float = 0.0
     release: float = 0.0
     shutdown: float = 0.0
+    start: float = 0.0
     stuck: frozenset[Guest] = frozenset({Guest.HUNG})
 
 
@@ -68,6 +71,7 @@ PROFILES = {
             associate=5.0,
             release=20.0,
             shutdown=30.0,
+            start=5.0,
         ),
         Profile(
             "slow",
@@ -81,6 +85,7 @@ PROFILES = {
             associate=15.0,
             release=60.0,
             shutdown=90.0,
+            start=20.0,
             stuck=frozenset(Guest),
         ),
     )

@@ -84,8 +84,17 @@ class Devices(Protocol):
     def disassociate(self, public: str) -> None:
         """Lead what is sent to the Elastic IP nowhere."""
 
-    def shut_down(self, instance_id: str) -> None:
-        """Press the power button: the instance is being terminated.  Must return at once; the guest ends by itself."""
+    def shut_down(self, instance_id: str) -> float:
+        """
+        Press the power button: the instance is being terminated or stopped.  Must return at once; the guest ends by
+        itself.  The answer is for how many seconds more than a moment it holds its end up.
+        """
+
+    def boot(self, instance_id: str) -> None:
+        """Press the power button of an instance that is off.  Must return at once."""
+
+    def reboot(self, instance_id: str) -> None:
+        """Let the guest end and start again, as by Ctrl-Alt-Del.  Must return at once."""
 
     def guest(self, instance_id: str) -> Guest:
         """How the guest answers a hot unplug at this moment."""
@@ -112,7 +121,14 @@ class NoDevices:
     def disassociate(self, public: str) -> None:
         """Nothing to do."""
 
-    def shut_down(self, instance_id: str) -> None:
+    def shut_down(self, instance_id: str) -> float:  # noqa: ARG002  # the protocol names it
+        """Every guest ends in a moment."""
+        return 0.0
+
+    def boot(self, instance_id: str) -> None:
+        """Nothing to do."""
+
+    def reboot(self, instance_id: str) -> None:
         """Nothing to do."""
 
     def guest(self, instance_id: str) -> Guest:  # noqa: ARG002  # the protocol names it
@@ -396,15 +412,54 @@ class World:
         before = copy.copy(instance._state)
         if instance.state in {"shutting-down", "terminated"}:
             return before
-        instance._state.name, instance._state.code = "shutting-down", 32
+        held_up = self._shut_down(instance, "shutting-down", 32)
+        self.after(held_up + self.profile.release, lambda: self._release(instance))
+        self.after(held_up + self.profile.shutdown, lambda: self._terminated(instance))
+        return before
+
+    def stop(self, instance: Instance) -> InstanceState:
+        """Begin to stop the instance, which keeps its ENIs; returns the state that it had."""
+        before = copy.copy(instance._state)
+        if instance.state not in {"running", "pending"}:
+            return before
+        held_up = self._shut_down(instance, "stopping", 64)
+        self.after(held_up + self.profile.shutdown, lambda: self._turn_instance(instance, "stopped", 80))
+        return before
+
+    def start(self, instance: Instance) -> InstanceState:
+        """Begin to start a stopped instance; returns the state that it had."""
+        before = copy.copy(instance._state)
+        if instance.state not in {"stopped", "running"}:
+            raise EC2ClientError(
+                "IncorrectInstanceState",
+                f"The instance '{instance.id}' is not in a state from which it can be started.",
+            )
+        if instance.state == "stopped":
+            self._turn_instance(instance, "pending", 0)
+            self.devices.boot(instance.id)
+            self.after(self.profile.start, lambda: self._turn_instance(instance, "running", 16))
+        return before
+
+    def booted(self, instance: Instance) -> None:
+        """The guest has started again: it sees the devices of all ENIs that it has, the primary one apart."""
+        for index, eni in sorted(instance.nics.items()):
+            if index and self.status(eni) is not Status.ATTACHING:
+                if eni.id in self._plugged:
+                    self.devices.unplug(eni.id)
+                self._plug_in(eni)
+
+    def _shut_down(self, instance: Instance, state: str, code: int) -> float:
+        """The user asked for it: see Devices.shut_down for the answer."""
+        self._turn_instance(instance, state, code)
         instance._reason = f"User initiated ({utcnow():%Y-%m-%d %H:%M:%S} GMT)"
         instance.state_reason = StateReason(
             "Client.UserInitiatedShutdown: User initiated shutdown", "Client.UserInitiatedShutdown"
         )
-        self.devices.shut_down(instance.id)
-        self.after(self.profile.release, lambda: self._release(instance))
-        self.after(self.profile.shutdown, lambda: self._terminated(instance))
-        return before
+        return self.devices.shut_down(instance.id)
+
+    def _turn_instance(self, instance: Instance, state: str, code: int) -> None:
+        if instance.state != "terminated":
+            instance._state.name, instance._state.code = state, code
 
     def _attached(self, eni: NetworkInterface, attachment_id: str) -> None:
         if eni.attachment_id != attachment_id or self.status(eni) is not Status.ATTACHING:
@@ -418,6 +473,10 @@ class World:
         assert eni.instance is not None, "an attachment has an instance"
         if self.devices.guest(eni.instance.id) is Guest.OFF:
             return
+        self._plug_in(eni)
+
+    def _plug_in(self, eni: NetworkInterface) -> None:
+        assert eni.instance is not None, "an attachment has an instance"
         self.devices.plug(eni.id, eni.mac_address, all_addresses(eni), eni.instance.id, int(eni.device_index or 0))
         self._plugged.add(eni.id)
         self._record_device(eni, "visible")
@@ -454,7 +513,7 @@ class World:
 
     def _terminated(self, instance: Instance) -> None:
         instance.teardown_defaults()
-        instance._state.name, instance._state.code = "terminated", 48
+        self._turn_instance(instance, "terminated", 48)
 
     def _turn(self, eni: NetworkInterface, status: Status) -> None:
         assert eni.attachment_id is not None, "only an attachment has a status"
@@ -645,12 +704,13 @@ def _patch() -> None:
         lambda call: call.current_account,
         lambda world, call, original: world.modify(call, original),
     )
-    _route(
-        Instance,
-        "terminate",
-        lambda instance: instance.ec2_backend.account_id,
-        lambda world, instance, _original: world.terminate(instance),
-    )
+    for name, of_instance in (
+        ("terminate", World.terminate),
+        ("stop", World.stop),
+        ("start", World.start),
+        ("reboot", lambda world, instance: world.devices.reboot(instance.id)),
+    ):
+        _route(Instance, name, lambda instance: instance.ec2_backend.account_id, _without_original(of_instance))
     # Only CreateTags comes here, to ask whether the ENI exists; moto's own method never says no.
     _route(
         NetworkInterfaceBackend,

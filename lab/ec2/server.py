@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from wsgiref.types import WSGIApplication
@@ -34,7 +34,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from lab.ec2.elastic import border_group
 from lab.ec2.past import Past
-from lab.ec2.profiles import Profile
+from lab.ec2.profiles import Guest, Profile
 from lab.ec2.rules import (
     Devices,
     Interface,
@@ -324,6 +324,16 @@ class Ec2:
         """Something has changed, or will be asked about later."""
         with self._lock:
             self._past.note()
+
+    def booted(self, instance_id: str) -> None:
+        """The guest of this instance has started again, and is to see its ENIs."""
+        with self._lock:
+            self._world.booted(self._world.backend.get_instance(instance_id))
+
+    def hang_detaches(self) -> None:
+        """From now on every detach stays `detaching` until somebody uses Force, whatever the guest does."""
+        with self._lock:
+            self._world.profile = replace(self._world.profile, stuck=frozenset(Guest))
 
     def credentials(self, instance_id: str) -> dict[str, str]:
         """What the IMDS of this instance hands out, as its JSON names it; calls signed with it are the instance's."""

@@ -47,6 +47,7 @@ class Fault(AbstractContextManager["Fault"]):
     actions: the EC2 actions that it hits; None: every action.
     caller: the instance whose calls it hits; None: everybody's.
     count: how many calls it hits; None: any number.
+    every: of the calls that it fits, it hits each so-manieth; the others go well.
     seconds: how stale the answers are, where that is the effect; not older than the fault itself.
     """
 
@@ -55,7 +56,9 @@ class Fault(AbstractContextManager["Fault"]):
     caller: str | None = None
     count: int | None = None
     seconds: float = 0.0
+    every: int = 1
     hits: int = 0
+    fitted: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
 
     def end(self) -> None:
@@ -88,11 +91,12 @@ class Faults:
         caller: str | None = None,
         count: int | None = None,
         seconds: float = 0.0,
+        every: int = 1,
     ) -> Fault:
         """Turn a fault on; see Fault for the parameters."""
         if isinstance(actions, str):
             raise TypeError(f"actions are a collection, not the string {actions!r}")
-        fault = Fault(effect, None if actions is None else frozenset(actions), caller, count, seconds)
+        fault = Fault(effect, None if actions is None else frozenset(actions), caller, count, seconds, every)
         with self._lock:
             self._faults.append(fault)
         return fault
@@ -101,9 +105,9 @@ class Faults:
         """Let IAM refuse these actions."""
         return self.begin(Effect.DENY, actions, caller)
 
-    def throttle(self, actions: Collection[str] | None = None, count: int | None = None) -> Fault:
+    def throttle(self, actions: Collection[str] | None = None, count: int | None = None, every: int = 1) -> Fault:
         """Answer RequestLimitExceeded."""
-        return self.begin(Effect.THROTTLE, actions, count=count)
+        return self.begin(Effect.THROTTLE, actions, count=count, every=every)
 
     def fail(self, actions: Collection[str] | None = None, count: int | None = None) -> Fault:
         """Answer InternalError."""
@@ -125,10 +129,16 @@ class Faults:
         """Cut one instance off from EC2: its calls vanish."""
         return self.begin(Effect.HANG, caller=caller)
 
-    def stale(self, seconds: float, actions: Collection[str] | None = None, caller: str | None = None) -> Fault:
+    def stale(
+        self,
+        seconds: float,
+        actions: Collection[str] | None = None,
+        caller: str | None = None,
+        count: int | None = None,
+    ) -> Fault:
         """Answer Describes as of so many seconds ago, or as of now where that would be before now."""
         self._remember()  # forgets what was remembered for a fault that has ended
-        fault = self.begin(Effect.STALE, actions, caller, seconds=seconds)
+        fault = self.begin(Effect.STALE, actions, caller, count, seconds)
         self._remember()
         return fault
 
@@ -159,6 +169,9 @@ class Faults:
                 if fault.caller is not None and fault.caller != caller:
                     continue
                 if fault.count is not None and fault.hits >= fault.count:
+                    continue
+                fault.fitted += 1
+                if fault.fitted % fault.every:
                     continue
                 fault.hits += 1
                 return fault

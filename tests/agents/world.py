@@ -744,9 +744,16 @@ class World:
         """It leads nowhere."""
         self.associations.pop(public, None)
 
-    def shut_down(self, instance_id: str) -> None:
+    def shut_down(self, instance_id: str) -> float:
         """The power button: at once."""
         self._by_id(instance_id).guest = Guest.OFF
+        return 0.0
+
+    def boot(self, instance_id: str) -> None:
+        """No machine comes back here."""
+
+    def reboot(self, instance_id: str) -> None:
+        """No machine comes back here."""
 
     def guest(self, instance_id: str) -> Guest:
         """How the machine is."""

@@ -386,3 +386,67 @@ def test_addresses_of_one_standing_eni_are_judged_one_by_one() -> None:
         address(5.0, ENI_B, "assigned", of="10.0.0.101"),
     ]
     assert faults([*attempts(), *CARRIED, *other], replace(QUIET, carry="address")) == ""
+
+
+def blow(t: float) -> Event:
+    """The holder dies, after all that led to it."""
+    return {"t": t, "source": "nemesis", "event": "blow", "target": "worker-a"}
+
+
+def test_detection_counts_from_the_blow() -> None:
+    """What went before takes its time; a decision of that time is about something else."""
+    earlier = log(10.5, "event=takeover", event="takeover", time="1970-01-01T00:00:10.400Z")
+    history = [*attempts((CUT, 18.2)), *FAILOVER, earlier, blow(11.0)]
+    assert check(history, EXPECTED).detection_s == pytest.approx(0.5)
+    assert check([*attempts((CUT, 18.2)), *FAILOVER, earlier], EXPECTED).detection_s == pytest.approx(0.4)
+
+
+def takeover(t: float, rule: str, **more: str) -> Event:
+    """A standby's decision, with the rule that it is by."""
+    return log(t, "event=takeover", event="takeover", rule=rule, **more)
+
+
+def test_two_moves_for_one_cause_are_a_fault() -> None:
+    """One rule that takes the address again and again; each rule for itself, and each address."""
+    once = replace(QUIET, max_moves=9, max_moves_a_cause=1)
+    assert faults([*attempts(), *FIRST, takeover(5.0, "R3"), takeover(6.0, "R7")], once) == ""
+    other = takeover(6.0, "R3", address="10.0.0.101")
+    assert faults([*attempts(), *FIRST, takeover(5.0, "R3", address=ADDRESS), other], once) == ""
+    assert "2 takeovers by R3, at most 1 are allowed for one cause" in faults(
+        [*attempts(), *FIRST, takeover(5.0, "R3"), takeover(25.0, "R3")], once
+    )
+
+
+def test_asking_ec2_too_often_is_a_fault() -> None:
+    """In any minute; Describes of all kinds together, writes each by itself, and each instance for itself."""
+    quiet = replace(QUIET, max_calls_a_minute=10)
+    describes = [
+        call(200.0 - 10 * number, "DescribeInstances" if number % 2 else "DescribeAddresses") for number in range(20)
+    ]
+    assert faults([*attempts(), *FIRST, *describes], quiet) == ""
+    others = [call(100.0 + number, "AssignPrivateIpAddresses", caller=A) for number in range(10)]
+    assert faults([*attempts(), *FIRST, *describes, *others], quiet) == ""
+    assert f"11 Describes within a minute by {B}, at most 10 are allowed" in faults(
+        [*attempts(), *FIRST, *describes, *(call(101.0 + number, "DescribeInstances") for number in range(5))], quiet
+    )
+    assert f"11 AssignPrivateIpAddresses within a minute by {A}" in faults(
+        [*attempts(), *FIRST, *others, call(110.5, "AssignPrivateIpAddresses", caller=A)], quiet
+    )
+
+
+def pod(t: float, node: str, detail: str) -> Event:
+    """The kubelet's record of a pod's readiness."""
+    common = {"source": "kubelet", "event": "pod", "pod": f"floating-ip-{node}", "node": node, "phase": "Running"}
+    return {**common, "t": t, "detail": detail}
+
+
+def test_a_failover_that_was_refused_beforehand_is_none_that_was_promised() -> None:
+    """All other nodes said so before the blow; saying it later, or only on the node that died, is too late."""
+    excused = replace(EXPECTED, refusal_excuses=True)
+    history = [*attempts((CUT, 31.0)), *FIRST, pod(3.0, "worker-a", "ready"), pod(3.0, "worker-b", "ready"), blow(CUT)]
+    assert faults([*history, pod(9.0, "worker-b", "not ready")], excused) == ""
+    for event in (pod(11.0, "worker-b", "not ready"), pod(9.0, "worker-a", "not ready")):
+        found = faults([*history, event], excused)
+        assert "unfinished" in found
+        assert "0 moves, at least 1 were expected" in found
+    assert "unfinished" in faults([*history, pod(9.0, "worker-b", "not ready")], EXPECTED)

@@ -28,6 +28,9 @@ class Machines:
     plugged: dict[str, tuple[str, int]] = field(default_factory=dict)
     guests: dict[str, Guest] = field(default_factory=dict)
     shut: list[str] = field(default_factory=list)
+    booted: list[str] = field(default_factory=list)
+    rebooted: list[str] = field(default_factory=list)
+    held_up: float = 0.0
     addresses: dict[str, list[str]] = field(default_factory=dict)
     routed: dict[str, str] = field(default_factory=dict)
 
@@ -57,9 +60,18 @@ class Machines:
         """It leads nowhere."""
         del self.routed[public]
 
-    def shut_down(self, instance_id: str) -> None:
+    def shut_down(self, instance_id: str) -> float:
         """Remember that it was asked for."""
         self.shut.append(instance_id)
+        return self.held_up
+
+    def boot(self, instance_id: str) -> None:
+        """Remember that it was asked for."""
+        self.booted.append(instance_id)
+
+    def reboot(self, instance_id: str) -> None:
+        """Remember that it was asked for."""
+        self.rebooted.append(instance_id)
 
     def guest(self, instance_id: str) -> Guest:
         """Running, unless the test says otherwise."""
@@ -629,6 +641,65 @@ def test_termination_lets_go_of_enis_a_while_later(start: Callable[[Profile], La
     soon(lambda: lab.instance(lab.a.instance_id)["State"]["Name"] == "terminated")
     assert lab.instance(lab.a.instance_id)["NetworkInterfaces"] == []
     lab.ec2.run_instance("worker-c", "10.0.0.10")
+
+
+def test_a_guest_that_takes_its_time_holds_its_termination_up(start: Callable[[Profile], Lab]) -> None:
+    """EC2 lets go of the ENI, and calls the instance terminated, so much later."""
+    lab = start(SOON)
+    lab.machines.held_up = 1.0
+    eni = lab.create()
+    lab.attach(eni, lab.a.instance_id)
+    began = time.time()
+    lab.client.terminate_instances(InstanceIds=[lab.a.instance_id])
+    soon(lambda: lab.status(eni) is None)
+    [let_go] = [event for event in lab.events if event.get("status") == "detached"]
+    assert let_go["t"] - began >= SOON.release + 1.0
+    soon(lambda: lab.instance(lab.a.instance_id)["State"]["Name"] == "terminated")
+    assert time.time() - began >= SOON.shutdown + 1.0
+
+
+def test_a_stopped_instance_keeps_its_enis_and_sees_them_when_it_is_started(start: Callable[[Profile], Lab]) -> None:
+    """Stopping, stopped, pending, running; no call starts one that is stopping, and none attaches to it."""
+    lab = start(replace(SOON, start=0.5))
+    eni, other = lab.create(), lab.create("10.0.0.101")
+    lab.attach(eni, lab.a.instance_id)
+    soon(lambda: set(lab.machines.plugged) == {eni})
+    lab.client.stop_instances(InstanceIds=[lab.a.instance_id])
+    assert lab.machines.shut == [lab.a.instance_id]
+    assert lab.instance(lab.a.instance_id)["State"]["Name"] == "stopping"
+    assert refused(lab.client.start_instances, InstanceIds=[lab.a.instance_id])[0] == "IncorrectInstanceState"
+    assert refused(lab.attach, other, lab.a.instance_id, 2)[0] == "IncorrectState"
+    soon(lambda: lab.instance(lab.a.instance_id)["State"]["Name"] == "stopped")
+    assert lab.status(eni) == "attached"
+    lab.client.start_instances(InstanceIds=[lab.a.instance_id])
+    assert lab.machines.booted == [lab.a.instance_id]
+    assert lab.instance(lab.a.instance_id)["State"]["Name"] == "pending"
+    soon(lambda: lab.instance(lab.a.instance_id)["State"]["Name"] == "running")
+    lab.events.clear()
+    lab.ec2.booted(lab.a.instance_id)
+    assert lab.machines.plugged == {eni: (lab.a.instance_id, 1)}
+    assert [event["status"] for event in lab.events if event["event"] == "device"] == ["visible"]
+
+
+def test_a_reboot_is_none_of_ec2s_business(lab: Lab) -> None:
+    """The instance goes on being called running, and keeps what it has."""
+    eni = lab.create()
+    lab.attach(eni, lab.a.instance_id)
+    lab.client.reboot_instances(InstanceIds=[lab.a.instance_id])
+    assert lab.machines.rebooted == [lab.a.instance_id]
+    assert lab.instance(lab.a.instance_id)["State"]["Name"] == "running"
+    assert lab.status(eni) == "attached"
+
+
+def test_a_detach_that_hangs_ends_by_force(lab: Lab) -> None:
+    """Whatever the guest does, once that was asked for."""
+    eni = lab.create()
+    attachment = lab.attach(eni, lab.a.instance_id)
+    lab.ec2.hang_detaches()
+    lab.client.detach_network_interface(AttachmentId=attachment)
+    assert lab.status(eni) == "detaching"
+    lab.client.detach_network_interface(AttachmentId=attachment, Force=True)
+    assert lab.status(eni) is None
 
 
 def test_terminating_twice_is_terminating_once(start: Callable[[Profile], Lab]) -> None:

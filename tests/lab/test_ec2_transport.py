@@ -104,6 +104,17 @@ def test_throttling_and_failing_end_after_their_count(lab: Lab) -> None:
     assert lab.errors() == ["RequestLimitExceeded", "RequestLimitExceeded", "InternalError", None]
 
 
+def test_a_fault_can_hit_every_second_call(lab: Lab) -> None:
+    """Of those that it fits: others go well, and do not count."""
+    lab.ec2.faults.throttle([DESCRIBE], every=2)
+    for _ in range(2):
+        lab.client.describe_network_interfaces()
+        lab.client.describe_instances()
+        with pytest.raises(ClientError):
+            lab.client.describe_network_interfaces()
+    assert lab.errors() == [None, None, "RequestLimitExceeded"] * 2
+
+
 def test_a_lost_answer_has_taken_effect(lab: Lab) -> None:
     """The caller sees a broken connection, at once, and the ENI is there."""
     lab.ec2.faults.lose_answers(["CreateNetworkInterface"], count=1)

@@ -313,6 +313,19 @@ def test_security_group_without_icmp_leaves_tcp_alone(
     assert ping(fabric.client_in, a.address)
 
 
+def test_lost_packets_are_the_guests_and_spare_a_port(
+    fabric: Fabric, workers: Workers, ping: Ping, fetch: Fetch
+) -> None:
+    """All of them at a hundred percent, but those from and to the port; and none afterwards."""
+    a, b = workers
+    a.start_backend(port=80)
+    fabric.lose(100, [80])
+    assert not ping(b.namespace, a.address, timeout=0.3)
+    assert fetch(fabric.client_in, a.address, 80).text == f"worker-a/host {CLIENT_IN_ADDRESS}"
+    fabric.lose(0)
+    assert ping(b.namespace, a.address)
+
+
 def test_an_elastic_ip_that_is_not_associated_is_silent(fabric: Fabric, workers: Workers, ping: Ping) -> None:
     """Before, between and after; and inside of the VPC always, where only the private address counts."""
     a, client = workers[0], fabric.client_out

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -242,6 +243,60 @@ def test_an_evicted_pod_has_the_condition_before_sigterm(lab: Lab, manifest: Man
     deleted = lab.cluster.pod_on("k-b")
     lab.cluster.delete_pod(deleted.name)
     assert disruption(deleted) == []
+
+
+def test_a_tainted_node_loses_its_pods_and_gets_none(lab: Lab, manifest: Manifest) -> None:
+    """They are deleted, with the taint manager's reason; a taint, unlike a drain, asks no budget."""
+    (lab.switches / "stubborn").touch()
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    pods = [lab.cluster.pod_on(node) for node in ("k-a", "k-b")]
+    for node, pod in zip(("k-a", "k-b"), pods, strict=True):
+        lab.cluster.taint(node)
+        assert disruption(pod) == ["DeletionByTaintManager"]
+        assert "deletionTimestamp" in pod.as_object("default")["metadata"]
+    lab.until(lambda: all(pod.gone.is_set() for pod in pods))
+    assert [pod.node for pod in lab.cluster.pods()] == [None, None]
+
+
+def test_a_pod_that_ends_with_its_node_sees_neither_deletion_nor_condition(lab: Lab, manifest: Manifest) -> None:
+    """SIGTERM is all that it gets; the condition is there when it has ended, and its replacement waits for a node."""
+    (lab.switches / "stubborn").touch()
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    pod = lab.cluster.pod_on("k-a")
+    shutdown = threading.Thread(target=lab.cluster.shut_node_down, args=("k-a",))
+    shutdown.start()
+    lab.until(lambda: lab.said("sigterm", pod=pod.name))
+    assert disruption(pod) == []
+    lab.until(pod.gone.is_set)
+    shutdown.join()
+    shown = pod.as_object("default")
+    assert disruption(pod) == ["TerminationByKubelet"]
+    assert "deletionTimestamp" not in shown["metadata"]
+    assert shown["status"]["phase"] == "Succeeded"
+    assert pod in lab.cluster.pods()
+    lab.until(lambda: [one.node for one in lab.cluster.pods() if one.phase == "Pending"] == [None])
+
+
+def test_a_node_that_boots_runs_a_pod_again(lab: Lab, manifest: Manifest) -> None:
+    """After a power cut the one that it had, from its init container on; after a shutdown the one that waited."""
+    lab.cluster.apply(manifest)
+    lab.cluster.wait_ready(10)
+    cut, ended = lab.cluster.pod_on("k-a"), lab.cluster.pod_on("k-b")
+    lab.cluster.kill_node("k-a")
+    lab.until(lambda: lab.events("exit", pod=cut.name, reason="node-lost"))
+    lab.cluster.boot_node("k-a")
+    lab.until(lambda: len(lab.said("start", pod=cut.name)) == 2)
+    assert len(lab.said("attach", pod=cut.name)) == 2
+    lab.cluster.wait_ready(10)
+    lab.cluster.shut_node_down("k-b")
+    lab.cluster.kill_node("k-b")
+    with pytest.raises(LookupError):
+        lab.cluster.pod_on("k-b")
+    lab.cluster.boot_node("k-b")
+    lab.cluster.wait_ready(10)
+    assert lab.cluster.pod_on("k-b") is not ended
 
 
 def test_a_budget_lets_one_pod_go_at_a_time(lab: Lab, manifest: Manifest) -> None:

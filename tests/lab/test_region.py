@@ -16,11 +16,13 @@ import pytest
 from lab import nemesis, region, scenarios
 from lab.__main__ import main
 from lab.checker import Expectation, Run
-from lab.ec2 import PROFILES
+from lab.ec2 import PROFILES, Guest
 from lab.fabric import CLIENT_IN_ADDRESS, Fabric
 from lab.history import History
 from lab.region import FLOATING_IP, Machine, Region
+from lab.scenario import INSTANT, Nemesis, Scenario
 from lab.worker import Worker
+from tests.lab.conftest import Answer
 from tests.lab.test_fabric import hold
 
 NINE = {
@@ -186,6 +188,48 @@ def leftovers(region: Region) -> set[str]:
     return {event["what"] for event in region.history.events()[seen:] if event["event"] == "leftover"}
 
 
+def test_a_rebooted_machine_has_its_interfaces_again_bare(
+    in_sandbox: None, ping: Callable[..., bool], fetch: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The primary one works, IMDS and the service too; the other's link is there, DOWN, without address and rules."""
+    monkeypatch.setattr(region, "BOOT_TAKES", 0.2)
+    with History() as history, Region(PROFILES["instant"], history, seed=1) as vpc:
+        machine = next(iter(vpc.machines.values()))
+        eni = holding(vpc, machine)
+        machine.worker.namespace.ip("rule add priority 900 lookup main")
+        machine.graceful = 0.5
+        began = time.monotonic()
+        vpc.administrator.reboot_instances(InstanceIds=[machine.instance.instance_id])
+        assert within(5, lambda: machine.guest is Guest.OFF)
+        assert time.monotonic() - began >= 0.5 + region.SHUTDOWN_TAKES
+        assert not ping(vpc.fabric.client_in, machine.worker.address, timeout=0.3)
+        assert within(10, lambda: not machine.ending)
+        assert ping(vpc.fabric.client_in, machine.worker.address)
+        shown = vpc.administrator.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"][0]
+        assert within(2, lambda: machine.worker.link_of(shown["MacAddress"]) == "enp0s6")
+        [link] = machine.worker.namespace.show("address show dev enp0s6")
+        assert (link["operstate"], link["addr_info"]) == ("DOWN", [])
+        assert 900 not in [rule["priority"] for rule in machine.worker.namespace.show("rule show")]
+        assert fetch(vpc.fabric.client_in, machine.worker.address, vpc.node_port).text.startswith(machine.name)
+
+
+def test_backends_leave_a_node_that_shuts_down_before_its_network(
+    in_sandbox: None, ping: Callable[..., bool], fetch: Callable[..., Answer]
+) -> None:
+    """The NodePort is dead there while the node answers pings; elsewhere nothing leads to it."""
+    with History() as history, Region(PROFILES["instant"], history, seed=1) as vpc:
+        machine, other = vpc.machines.values()
+        machine.graceful = 30.0
+        vpc.administrator.terminate_instances(InstanceIds=[machine.instance.instance_id])
+
+        def answers(one: Machine) -> bool:
+            return fetch(vpc.fabric.client_in, one.worker.address, vpc.node_port, timeout=0.3).error is None
+
+        assert within(3, lambda: not answers(machine))
+        assert answers(other)
+        assert ping(vpc.fabric.client_in, machine.worker.address)
+
+
 def test_teardown_leaves_nothing_behind(in_sandbox: None) -> None:
     """No namespace, mount, process or thread, even where a test failed, one node hangs and the other has no power."""
     before = everything()
@@ -227,7 +271,7 @@ def test_power_cut_from_the_command_line(tmp_path: Path) -> None:
         "scenario": "power-cut", "carry": "eni", "ec2": "instant", "ip": FLOATING_IP, "moves": 1, "verdict": "ok",
         "seed": 1,
     }  # fmt: skip
-    assert 0.5 < verdict["outage_s"] <= scenarios.INSTANT
+    assert 0.5 < verdict["outage_s"] <= INSTANT
     calls = [event for event in map(json.loads, history.open()) if event["event"] == "call"]
     assert [call["action"] for call in calls if call["error"] is None].count("DetachNetworkInterface") == 1
     assert "the holder loses power" in done.stdout
@@ -240,9 +284,9 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Adds the scenario `broken`, and waits less long for an end that will not come."""
     monkeypatch.setattr(scenarios, "LONGEST", 4.0)
 
-    def add(strike: scenarios.Nemesis, **more: Any) -> None:
+    def add(strike: Nemesis, **more: Any) -> None:
         power_cut = scenarios.SCENARIOS["power-cut"]
-        broken = scenarios.Scenario("broken", "nobody takes over", strike, power_cut.expect, **more)
+        broken = Scenario("broken", "nobody takes over", strike, power_cut.expect, **more)
         monkeypatch.setitem(scenarios.SCENARIOS, "broken", broken)
 
     return add

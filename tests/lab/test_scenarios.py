@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from floatingip.model import Carry
-from lab.ec2 import PROFILES
+from lab.ec2 import PROFILES, Profile
+from lab.hardships import HARDSHIPS
 from lab.imds import Trouble
 from lab.region import ELASTIC_IP, FLOATING_IP
-from lab.scenarios import SCENARIOS, Scenario, run
+from lab.scenario import Scenario
+from lab.scenarios import SCENARIOS, run
 from tests.lab.test_ipv6 import FLOATING as FLOATING_IPV6
 
 MIX = (FLOATING_IP, FLOATING_IPV6, ELASTIC_IP)
@@ -36,17 +38,31 @@ SLOW = {"announcements-lost", *(f"imds-{trouble}" for trouble in Trouble if trou
 which IMDS answers badly, the worst stands for all during a power cut: one takes 20 s.
 """
 
+SURVIVED = [
+    ("out-of-service", Carry.ADDRESS),
+]
+"""
+Which of the hardships run with all other tests, and by which way to carry; those that take longer than a minute run by
+`make test-long`, both ways.
+"""
+
+LONG = [(scenario, carry) for scenario in HARDSHIPS if scenario.is_long for carry in Carry]
+
 RUNS = [
     (scenario, carry)
     for name, scenario in SCENARIOS.items()
     for carry in Carry
-    if name not in SLOW and (name in BOTH or (name in BY_ADDRESS) == (carry is Carry.ADDRESS))
+    if scenario not in HARDSHIPS
+    and name not in SLOW
+    and (name in BOTH or (name in BY_ADDRESS) == (carry is Carry.ADDRESS))
 ]
 
 
-def survive(scenario: Scenario, addresses: Sequence[str], carry: Carry, history: Path) -> None:
+def survive(
+    scenario: Scenario, addresses: Sequence[str], carry: Carry, history: Path, ec2: Profile = PROFILES["instant"]
+) -> None:
     """Run it, and fail with what the checker says."""
-    verdict = run(scenario, PROFILES["instant"], seed=1, addresses=addresses, carry=carry, record_to=history)
+    verdict = run(scenario, ec2, seed=1, addresses=addresses, carry=carry, record_to=history)
     assert verdict.ok, "\n".join([*verdict.faults, f"outage {verdict.outage_s:.2f} s; see {history}"])
 
 
@@ -54,6 +70,19 @@ def survive(scenario: Scenario, addresses: Sequence[str], carry: Carry, history:
 def test_scenario_is_survived(in_sandbox: None, scenario: Scenario, carry: Carry, tmp_path: Path) -> None:
     """Outage, moves and leftovers are within the scenario's own bounds, and no agent has died."""
     survive(scenario, [FLOATING_IP], carry, tmp_path / "history.jsonl")
+
+
+@pytest.mark.parametrize(("name", "carry"), SURVIVED, ids=[f"{name}-{carry}" for name, carry in SURVIVED])
+def test_hardship_is_survived(in_sandbox: None, name: str, carry: Carry, tmp_path: Path) -> None:
+    """With an EC2 that takes its time: what happens meanwhile is what these are about."""
+    survive(SCENARIOS[name], (), carry, tmp_path / "history.jsonl", PROFILES["typical"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("scenario", "carry"), LONG, ids=[f"{scenario.name}-{carry}" for scenario, carry in LONG])
+def test_long_hardship_is_survived(in_sandbox: None, scenario: Scenario, carry: Carry, tmp_path: Path) -> None:
+    """The same, with those that outlast long rules."""
+    survive(scenario, (), carry, tmp_path / "history.jsonl", PROFILES["typical"])
 
 
 @pytest.mark.parametrize(
