@@ -625,7 +625,11 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_sixteen_thousand_plumbings_leave_nothing_in_memory(node: Node) -> None:
+PLUMBINGS = int(os.environ.get("PLUMBINGS", "4000"))
+"""How many are tried: PLUMBINGS=16000 takes half a minute."""
+
+
+def test_thousands_of_plumbings_leave_nothing_in_memory(node: Node) -> None:
     """Neither looks nor repairs, nor the events that they cause: a node has one every few seconds, for months."""
 
     def plumb(times: int) -> None:
@@ -633,10 +637,10 @@ def test_sixteen_thousand_plumbings_leave_nothing_in_memory(node: Node) -> None:
             node.host.plumb(IPV4, Extent.AHEAD if number % 50 == 0 else Extent.ALL)
 
     node.namespace.call(lambda: node.host.watch(lambda: None))
-    node.namespace.call(lambda: plumb(2000))
+    node.namespace.call(lambda: plumb(1000))
     before = resident()
-    node.namespace.call(lambda: plumb(16_000))
-    assert resident() - before < 1_000_000
+    node.namespace.call(lambda: plumb(PLUMBINGS))
+    assert resident() - before < PLUMBINGS * 62, "a megabyte for 16,000"
 
 
 ITSELF = f'exec {shutil.which("nft")} "$@"'
