@@ -98,8 +98,9 @@ class Node:
 
 
 @pytest.fixture
-def node() -> Iterator[Node]:
-    """A node with its primary link, and an ENI that was just plugged in."""
+def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    """A node with its primary link, and an ENI that was just plugged in; on a busy machine nft may take a while."""
+    monkeypatch.setattr(marks, "PATIENCE", 5.0)
     namespace = Namespace("node")
     namespace.create()
     # Duplicate detection would let IPv6 addresses and routes come a second late, in the midst of a test.
@@ -682,6 +683,7 @@ SCRIPTS += [
 @pytest.fixture
 def nft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     """Make an nft that does what a script says; the pauses around it are short."""
+    monkeypatch.setattr(marks, "PATIENCE", 0.5)
     monkeypatch.setattr(marks, "NFT_SECONDS", 0.2)
     monkeypatch.setattr(marks, "ASKED_AGAIN_AFTER", 0.05)
 
