@@ -22,7 +22,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
-from floatingip.host import table_name
+from floatingip.marks import table_name
 from floatingip.model import Allocation, Carry
 from floatingip.settings import Settings
 from lab import ownership

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from floatingip import marks
 from floatingip.host import KernelHost
 from floatingip.model import Extent, Plumbing, PlumbingState, ProbeOutcome
 from floatingip.ports import Host, Prober
@@ -55,8 +56,9 @@ def fake() -> Iterator[Case]:
 
 
 @pytest.fixture
-def real() -> Iterator[Case]:
+def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
     """The first worker's namespace with a veth pair for the ENI; the second one has the address on its link."""
+    monkeypatch.setattr(marks, "PATIENCE", 5.0)  # on a busy machine nft may take a while
     namespace, other = Namespace("worker-a"), Namespace("worker-b")
     mac = str(namespace.show("link show dev eth0")[0]["address"])
 

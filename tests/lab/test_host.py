@@ -98,8 +98,9 @@ class Node:
 
 
 @pytest.fixture
-def node() -> Iterator[Node]:
-    """A node with its primary link, and an ENI that was just plugged in."""
+def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    """A node with its primary link, and an ENI that was just plugged in; on a busy machine nft may take a while."""
+    monkeypatch.setattr(marks, "PATIENCE", 5.0)
     namespace = Namespace("node")
     namespace.create()
     # Duplicate detection would let IPv6 addresses and routes come a second late, in the midst of a test.
@@ -625,7 +626,11 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_sixteen_thousand_plumbings_leave_nothing_in_memory(node: Node) -> None:
+PLUMBINGS = int(os.environ.get("PLUMBINGS", "4000"))
+"""How many are tried: PLUMBINGS=16000 takes half a minute."""
+
+
+def test_thousands_of_plumbings_leave_nothing_in_memory(node: Node) -> None:
     """Neither looks nor repairs, nor the events that they cause: a node has one every few seconds, for months."""
 
     def plumb(times: int) -> None:
@@ -633,10 +638,10 @@ def test_sixteen_thousand_plumbings_leave_nothing_in_memory(node: Node) -> None:
             node.host.plumb(IPV4, Extent.AHEAD if number % 50 == 0 else Extent.ALL)
 
     node.namespace.call(lambda: node.host.watch(lambda: None))
-    node.namespace.call(lambda: plumb(2000))
+    node.namespace.call(lambda: plumb(1000))
     before = resident()
-    node.namespace.call(lambda: plumb(16_000))
-    assert resident() - before < 1_000_000
+    node.namespace.call(lambda: plumb(PLUMBINGS))
+    assert resident() - before < PLUMBINGS * 62, "a megabyte for 16,000"
 
 
 ITSELF = f'exec {shutil.which("nft")} "$@"'
@@ -678,6 +683,7 @@ SCRIPTS += [
 @pytest.fixture
 def nft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     """Make an nft that does what a script says; the pauses around it are short."""
+    monkeypatch.setattr(marks, "PATIENCE", 0.5)
     monkeypatch.setattr(marks, "NFT_SECONDS", 0.2)
     monkeypatch.setattr(marks, "ASKED_AGAIN_AFTER", 0.05)
 
