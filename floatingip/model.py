@@ -106,7 +106,7 @@ class Attachment:
     instance_id: str
     device_index: int
     status: AttachmentStatus
-    since_wall: float | None = None
+    since_wall: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -295,4 +295,10 @@ class World:
             owner=self._owner,
             health=self._health,
             word=self._word,
+            witness_at=self._witnessed_at(),
         )
+
+    def _witnessed_at(self) -> float:
+        """The API server is asked again and again, and answers unless this node's own network stands still."""
+        stall = self._stall(self.now)
+        return stall.began_at if stall is not None and stall.what is Stalled.NETWORK else self.now
