@@ -153,8 +153,8 @@ def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Stan
     if attachment.status is AttachmentStatus.DETACHING:
         since = memory.detaching_since
         is_late = since is not None and view.asked_at - since >= FORCE_AFTER
-        write = Detach(attachment.id, force=True) if is_late else None
-        return Standing(soon, problem=f"its standing ENI {mine.id} is being detached", write=write)
+        forced = Detach(attachment.id, force=True) if is_late else None
+        return Standing(soon, problem=f"its standing ENI {mine.id} is being detached", write=forced)
     if attachment.status is AttachmentStatus.ATTACHING:
         return Standing(soon, problem=f"its standing ENI {mine.id} is being attached")
     if not view.device:
