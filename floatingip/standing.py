@@ -16,7 +16,7 @@ from floatingip import pace
 from floatingip.model import Attachment, AttachmentStatus, Eni, Instance, InstanceState
 from floatingip.writes import Attach, Create, Delete, Detach, Token, Unassign, Write, aim, mended
 
-LOOK_SOON = pace.QUICKEST
+LOOK_SOON = pace.QUICK
 """Seconds between two questions to EC2 while the ENI is on its way, as far as the pace (pace.py) allows them."""
 
 LOOK_IN_PEACE = 66.0
@@ -26,6 +26,9 @@ DEVICE_FOR = 22.0
 """Seconds for which the ENI may be attached while its device is not there; a slow one takes 20 s.  Each further try is
 given twice as long.
 """
+
+FORCE_AFTER = 20.0
+"""Seconds after which a detach is forced, whoever began it: a guest that never got the device cannot let go of it."""
 
 DEVICE_FOR_AT_MOST = 3600.0
 """Seconds.  Doubling ends here."""
@@ -69,13 +72,14 @@ class StandingMemory:
     """What one decision leaves to the next; ``unused_since`` is by what would be given back.
 
     ``situation`` is what was judged last, and ``changed_at`` since when it has been the same; ``missing_since`` is
-    since when EC2 has shown the ENI attached without its device, and ``vain`` how often it was detached for that in a
-    row.
+    since when EC2 has shown the ENI attached without its device, ``vain`` how often it was detached for that in a row,
+    and ``detaching_since`` since when EC2 has shown it being detached.
     """
 
     situation: tuple[object, ...] = ()
     changed_at: float = float("-inf")
     missing_since: float | None = None
+    detaching_since: float | None = None
     vain: int = 0
     token: Token = field(default_factory=Token)
     unused_since: Mapping[Write, float] | None = None
@@ -116,7 +120,7 @@ def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, St
     memory = replace(memory, last_write=standing.write, last_write_at=view.now)
     if isinstance(standing.write, Create):
         memory = replace(memory, token=memory.token.used(standing.write))
-    if isinstance(standing.write, Detach):
+    if isinstance(standing.write, Detach) and not standing.write.force:
         memory = replace(memory, vain=memory.vain + 1)
     return memory, standing
 
@@ -147,7 +151,10 @@ def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Stan
         problem = f"its standing ENI {mine.id} is attached to {attachment.instance_id}; detach it there"
         return Standing(view.asked_at + LOOK_IN_PEACE, problem=problem)
     if attachment.status is AttachmentStatus.DETACHING:
-        return Standing(soon, problem=f"its standing ENI {mine.id} is being detached")
+        since = memory.detaching_since
+        is_late = since is not None and view.asked_at - since >= FORCE_AFTER
+        forced = Detach(attachment.id, force=True) if is_late else None
+        return Standing(soon, problem=f"its standing ENI {mine.id} is being detached", write=forced)
     if attachment.status is AttachmentStatus.ATTACHING:
         return Standing(soon, problem=f"its standing ENI {mine.id} is being attached")
     if not view.device:
@@ -170,9 +177,14 @@ def _without_device(memory: StandingMemory, view: StandingView, mine: Eni, attac
 
 
 def _remember_device(memory: StandingMemory, view: StandingView, mine: Eni | None) -> StandingMemory:
-    """Since when EC2 has shown the ENI attached here without its device."""
+    """Since when EC2 has shown the ENI attached here without its device, or being detached."""
     bound = mine.attachment if mine is not None else None
-    is_attached = bound is not None and bound.instance_id == view.me and bound.status is AttachmentStatus.ATTACHED
+    status = bound.status if bound is not None and bound.instance_id == view.me else None
+    is_attached = status is AttachmentStatus.ATTACHED
+    if status is not AttachmentStatus.DETACHING:
+        memory = replace(memory, detaching_since=None)
+    elif memory.detaching_since is None:
+        memory = replace(memory, detaching_since=view.asked_at)
     if is_attached and view.device is False:
         since = view.asked_at if memory.missing_since is None else memory.missing_since
         return replace(memory, missing_since=since)

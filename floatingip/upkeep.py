@@ -84,7 +84,7 @@ class Upkeep:
             shared.slots_change()
         if self.now.problem != before.problem:
             self._log.info("standing", self.now.problem or "the standing ENI is attached", eni=self._id())
-        if isinstance(self.now.write, Detach):
+        if isinstance(self.now.write, Detach) and not self.now.write.force:
             self._log.error("no-device", f"{self.now.problem}: detaching it, to try again", eni=self._id())
         if self.now.write is not None:
             me = shared.me.instance_id

@@ -120,7 +120,7 @@ class Imds:
     def is_valid(self, token: str | None) -> bool:
         """Whether a request with this token may be answered."""
         good = self.trouble is not Trouble.NO_TOKEN
-        return good and token is not None and self._tokens.get(token, 0.0) > time.monotonic()
+        return good and token is not None and self._tokens.get(token, float("-inf")) > time.monotonic()
 
     def get(self, path: str) -> str | None:
         """The body at this path below /latest, None where there is nothing."""

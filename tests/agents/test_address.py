@@ -502,6 +502,6 @@ def test_peace_costs_no_writes_and_one_describe_a_look(monkeypatch: pytest.Monke
         monkeypatch.setattr(standing, "LOOK_IN_PEACE", 0.3)
         monkeypatch.setattr(runner, "REHEARSE_EVERY", 600.0)
         for process in processes:
-            process.agent._look_wanted = True
+            process.agent._look_wanted_at = time.monotonic()
         holds_for(lambda: world.serving() is processes[0].machine, 2, "peace")
         assert {call["action"] for call in world.calls()[before:]} == {"DescribeNetworkInterfaces"}

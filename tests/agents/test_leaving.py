@@ -276,7 +276,7 @@ def let_look(*processes: Process) -> Callable[[float], None]:
 
     def sleep(seconds: float) -> None:
         for process in processes:
-            process.agent._inbox.put(partial(setattr, process.agent, "_look_wanted", True))
+            process.agent._inbox.put(partial(setattr, process.agent, "_look_wanted_at", time.monotonic()))
         time.sleep(seconds)
 
     return sleep

@@ -1,6 +1,7 @@
-"""What an observer finds out before the failure: each part by itself, and what failed soon again."""
+"""What an agent finds out before the failure, each part by itself and what failed soon again; and when it ends."""
 
 import io
+import time
 from ipaddress import IPv4Address
 from typing import Any, cast
 
@@ -8,7 +9,7 @@ import pytest
 
 from floatingip import runner
 from floatingip.errors import CloudUnavailable, Denied
-from floatingip.model import Carry, Identity
+from floatingip.model import Carry, Identity, Owner
 from floatingip.runner import Agent, Edges
 from floatingip.settings import Settings
 from floatingip.telemetry import Log
@@ -103,3 +104,15 @@ def test_an_answer_from_before_a_takeover_does_not_count_the_slots(node: Node) -
     node.agent._shared.slots_change()
     node.agent._found_slots(3, dict(node.agent._shared.instances), node.agent._shared.slots_changed_at or 0.0)
     assert node.agent._shared.slots_changed_at is not None
+
+
+def test_attach_leaves_to_observe_what_does_not_come_in_two_minutes(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is: the pod's other container goes on, and is not kept waiting for ever."""
+    watch = node.agent._watches[ADDRESS]
+    watch.owner = Owner(time.monotonic(), None)
+    assert not node.agent._attach_ended(watch)
+    monkeypatch.setattr(node.agent, "_started_at", time.monotonic() - runner.ATTACH_AT_MOST - 1.0)
+    assert node.agent._attach_ended(watch)
+    assert "level=error event=attach" in node.log.getvalue()

@@ -227,6 +227,15 @@ def test_a_standing_eni_whose_device_never_comes_is_detached_and_attached_anew()
     assert keeper.see(122.0, MINE, device=False).write == Detach("at-b")
 
 
+def test_a_standing_eni_that_stays_detaching_is_forced() -> None:
+    """Whoever began it: the guest may never let go of a device that it never got."""
+    keeper, detaching = Keeper(), standing("i-b", status=AttachmentStatus.DETACHING)
+    assert all(keeper.see(now, detaching).write is None for now in (0.0, 10.0, 19.5))
+    assert keeper.see(20.0, detaching).write == Detach("at-b", force=True)
+    keeper.see(21.0, MINE)
+    assert keeper.see(60.0, detaching).write is None
+
+
 def test_a_standing_eni_with_a_floating_address_is_not_detached_for_want_of_its_device() -> None:
     """Whoever takes the address over comes first; nor is it for a device that nobody has looked for."""
     for known in ({"in_use": frozenset({MINE.id}), "device": False}, {"device": None}):
