@@ -23,8 +23,8 @@ CORE = {
     "settings",
     "errors",
 }
-# What any module may use; `announce` is a part of `host`.
-SHARED = CORE | {"ports", "telemetry", "announce", "__init__"}
+# What any module may use; `announce` is a part of `host`, `asking` and `credentials` are parts of `ec2`.
+SHARED = CORE | {"ports", "telemetry", "announce", "asking", "credentials", "__init__"}
 EDGES = {path.relative_to(PRODUCT).with_suffix("").parts[0] for path in MODULES} - SHARED
 
 IMPURE = {
