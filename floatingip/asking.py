@@ -42,7 +42,7 @@ class _Attempt(threading.Thread):
         self._call = call
         self._ended = ended
         self._lock = threading.Lock()
-        self._is_cut_off = False
+        self.is_cut_off = False
         self._interrupts: list[Callable[[], None]] = []
         self.began_at = time.monotonic()
         self.seconds = 0.0
@@ -61,14 +61,14 @@ class _Attempt(threading.Thread):
     def interrupt_by(self, interrupt: Callable[[], None]) -> None:
         """See :func:`interrupt_by`."""
         with self._lock:
-            if self._is_cut_off:
+            if self.is_cut_off:
                 raise CloudUnavailable("given up before it was sent")
             self._interrupts.append(interrupt)
 
     def cut_off(self) -> None:
         """Nobody waits for it any more: end it, and let nothing be sent that was not sent yet."""
         with self._lock:
-            self._is_cut_off = True
+            self.is_cut_off = True
             for interrupt in self._interrupts:
                 interrupt()
 
@@ -151,7 +151,9 @@ class Asking:
                 self._under_way.discard(attempt)
             if attempt.error is None:
                 pace.seconds = attempt.seconds
-            told.put(attempt)
+            # What comes of a connection that we ended ourselves says nothing of EC2.
+            if not attempt.is_cut_off:
+                told.put(attempt)
 
         with self._lock:
             now = time.monotonic()

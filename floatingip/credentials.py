@@ -22,8 +22,11 @@ AHEAD = 900.0
 AGAIN_AFTER, RENEWED_AGAIN_AFTER = 2.0, 30.0
 """Seconds between two tries to get credentials, without any and while those there are still good."""
 
-GIVEN_UP_AFTER = 4.0
-"""Seconds for which one try may take: a little less than a question, which then tells what it lacks."""
+WAITED_FOR = 4.0
+"""Seconds for which a question waits for credentials: a little less than it has, so that it can tell what it lacks."""
+
+BESIDE_AFTER, GIVEN_UP_AFTER = 4.0, 20.0
+"""Seconds after which a try that hangs gets another one beside it, and after which both are given up."""
 
 Keys_co = TypeVar("Keys_co", covariant=True)
 
@@ -47,11 +50,11 @@ class Keeper(Generic[Keys_co]):
 
     def __init__(self, find: Callable[[], Found[Keys_co]]) -> None:
         self._find = find
-        self._asking = Asking(GIVEN_UP_AFTER, GIVEN_UP_AFTER)
+        self._asking = Asking(GIVEN_UP_AFTER, GIVEN_UP_AFTER, BESIDE_AFTER)
         self._news = threading.Condition()
         self._found: Found[Keys_co] | None = None
         self._finding = False
-        self._failure = CloudUnavailable("no AWS credentials yet")
+        self._failure = CloudUnavailable("no AWS credentials yet: what gives them out does not answer")
         self._tried_at = float("-inf")
 
     def keys(self) -> Keys_co:
@@ -60,7 +63,7 @@ class Keeper(Generic[Keys_co]):
             if not self._finding and (self._found is None or not self._found.lasts(AHEAD)):
                 self._begin()
             if self._good() is None:
-                self._news.wait_for(lambda: not self._finding, GIVEN_UP_AFTER)
+                self._news.wait_for(lambda: not self._finding, WAITED_FOR)
             good = self._good()
             if good is None:
                 raise self._failure

@@ -289,7 +289,7 @@ ROLE_HINT = "give the pod a role (IRSA, Pod Identity or the node's)"
 def _find_credentials(region: str) -> _Credentials:
     """Look wherever the SDK does, anew: it remembers what it did not find."""
     try:
-        found = _session(region, CONNECT_TIMEOUT).get_credentials()
+        found = _session(region, LONGEST).get_credentials()
         if found is not None:
             return _Credentials(found.get_frozen_credentials(), found)
     except Exception as error:
@@ -643,7 +643,9 @@ def _refuse_what_is_not_ec2s(operation_model: Any, response_dict: Mapping[str, A
     root = _ROOT.match(body)
     name = root[1].decode() if root else ""
     if status < 300:
-        is_ec2s = name == f"{operation_model.name}Response" and b"<return>false</return>" not in body
+        # The SDK does not even look at a body of which it needs nothing, such as the half of one.
+        is_whole = body.rstrip().endswith(f"</{name}>".encode())
+        is_ec2s = name == f"{operation_model.name}Response" and is_whole and b"<return>false</return>" not in body
     else:
         is_ec2s = name in ("Response", "ErrorResponse") and b"<Code>" in body
     if not is_ec2s:
@@ -691,7 +693,7 @@ def _cloud_error(
     action: str, error: botocore.exceptions.ClientError, codes: Mapping[str, type[CloudError]]
 ) -> CloudError:
     told = error.response.get("Error", {})
-    code, message = str(told.get("Code", "")), _one_line(told.get("Message", ""))
+    code, message = told.get("Code") or "", _one_line(told.get("Message") or "")
     if code in _DENIALS:
         named = re.search(r"perform:? ([a-z0-9-]+:[A-Za-z0-9]+)", message)
         return Denied(named[1] if named else f"ec2:{action}")
