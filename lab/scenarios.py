@@ -14,6 +14,7 @@ from floatingip.model import Carry
 from lab import nemesis
 from lab.checker import Expectation, Verdict, check, together
 from lab.ec2 import PROFILES, Profile
+from lab.ec2.transport import Effect
 from lab.history import Event, History
 from lab.region import FLOATING_IP, SHUTDOWN_TAKES, Floating, Machine, Region, client_name
 
@@ -37,6 +38,9 @@ NOTICE = 2.5
 
 FORCE_AFTER = 5.0
 """Seconds, the setting's default."""
+
+SERVED_AGAIN = 5.0
+"""Seconds after EC2's trouble until the address must be served again, beyond EC2's own time."""
 
 NEIGHBOUR_FORGETS = 60.0
 """Seconds after which a Linux neighbour has asked anew; 41 were seen."""
@@ -151,6 +155,18 @@ def _unserved(bare: Expectation, _: Profile) -> Expectation:
 
 def _one_move(bare: Expectation, _: Profile) -> Expectation:
     return replace(bare, min_moves=1, max_moves=1)
+
+
+def _served_after_the_trouble(bare: Expectation, profile: Profile) -> Expectation:
+    """As soon as EC2 can be understood again, or before that."""
+    ec2 = profile.assign if bare.carry == Carry.ADDRESS else profile.detach + profile.attach + profile.device
+    longest = nemesis.TROUBLE_AFTER + SERVED_AGAIN + ec2
+    return replace(bare, max_outage_s=longest, min_moves=1, max_moves=1)
+
+
+def _bad_answers(name: str, title: str, effect: Effect, seconds: float = 0.0) -> Scenario:
+    title = f"the holder loses power while {title}"
+    return Scenario(f"ec2-{name}", title, nemesis.cut_power_while(effect, seconds), _served_after_the_trouble)
 
 
 def _kill_the_claimer(region: Region, machine: Machine) -> None:
@@ -271,6 +287,13 @@ SCENARIOS = {
         ),
         Scenario("eviction", "the holder is drained", nemesis.drain, _relieved),
         Scenario("handover", "somebody asks for a handover", nemesis.hand_over, _relieved),
+        _bad_answers("unreadable", "a proxy answers for EC2, in plain text", Effect.TEXT),
+        _bad_answers("page", "EC2's answers are somebody's welcome page", Effect.PAGE),
+        _bad_answers("overloaded", "EC2 answers 429 and nothing else", Effect.EMPTY),
+        _bad_answers("cut-off", "EC2's answers break off", Effect.CUT),
+        _bad_answers("drips", "EC2's answers come one byte a second", Effect.DRIP),
+        _bad_answers("hangs", "EC2 does not answer", Effect.HANG),
+        _bad_answers("slow", "each of EC2's answers takes four seconds", Effect.SLOW, seconds=4.0),
     )
 }
 

@@ -381,9 +381,7 @@ UNREADABLE: Mapping[str, str] = {
         privateIpAddressesSet="<item><privateIpAddress>ten</privateIpAddress></item>"
     ),
     "an address set with an empty item": interface(privateIpAddressesSet="<item/>"),
-    "an IPv6 address that is none": interface(
-        ipv6AddressesSet="<item><ipv6Address>2001:db8::/64</ipv6Address></item>"
-    ),
+    "an IPv6 address that is none": interface(ipv6AddressesSet="<item><ipv6Address>2001:db8::/64</ipv6Address></item>"),
     "an IPv6 address set with an empty item": interface(ipv6AddressesSet="<item/>"),
 }
 
@@ -781,7 +779,7 @@ def irsa(server: Server, environment: Become, tmp_path: Any) -> Callable[[], Ec2
         (http(403, f'<ErrorResponse xmlns="https://{STS}"><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>Not'
                    " authorized to perform sts:AssumeRoleWithWebIdentity</Message></Error></ErrorResponse>"),
          f"AccessDenied.*let the role {ROLE} trust"),
-        (http(400, "<ErrorResponse><Error><Code>InvalidIdentityToken</Code><Message>m</Message></Error></ErrorResponse>"),
+        (http(400, "<ErrorResponse><Error><Code>InvalidIdentityToken</Code></Error></ErrorResponse>"),
          "InvalidIdentityToken"),
         (http(503, "busy"), ROLE),
         (http(200, "<html>welcome</html>"), ROLE),
@@ -810,7 +808,9 @@ def test_a_token_file_that_lacks_a_token_is_ec2s_silence(
     (tmp_path / "token").unlink()
     if token is not None:
         (tmp_path / "token").write_text(token)
-        server.replies["AssumeRoleWithWebIdentity"] = http(400, "<ErrorResponse><Error><Code>V</Code></Error></ErrorResponse>")
+        server.replies["AssumeRoleWithWebIdentity"] = http(
+            400, "<ErrorResponse><Error><Code>V</Code></Error></ErrorResponse>"
+        )
     with pytest.raises(CloudUnavailable, match=r"no AWS credentials.*"):
         irsa().describe_enis("lab")
 

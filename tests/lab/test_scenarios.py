@@ -18,11 +18,21 @@ MIX = (FLOATING_IP, FLOATING_IPV6, ELASTIC_IP)
 BOTH = {"kernel-hang", "node-terminated", "power-cut", "rolling-restart"}
 """Where the two ways to carry the address differ most in what they do; tests/agents has more of both."""
 
-BY_ADDRESS = {"announcements-lost", "eviction", "handover", "partition", "service-down", "spot-notice"}
+BY_ADDRESS = {
+    "announcements-lost",
+    "ec2-slow",
+    "ec2-unreadable",
+    "eviction",
+    "handover",
+    "partition",
+    "service-down",
+    "spot-notice",
+}
 """Where carrying an ENI has nothing of its own to show."""
 
-SLOW = {"announcements-lost"}
-"""A neighbour forgets after most of a minute; tests/lab/test_announcements.py shows as much in seconds."""
+SLOW = {"announcements-lost", "ec2-cut-off", "ec2-hangs", "ec2-overloaded", "ec2-page"}
+"""A neighbour forgets after most of a minute; tests/lab/test_announcements.py shows as much in seconds.  Of EC2's bad
+answers three kinds are enough here; tests/core/test_ec2_answers.py has all of them."""
 
 RUNS = [
     (scenario, carry)
