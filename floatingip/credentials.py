@@ -45,14 +45,15 @@ class Found(Protocol[Keys_co]):
 class Keeper(Generic[Keys_co]):
     """Has credentials, as far as there are some; its methods may be called from any thread.
 
-    ``find`` gets new ones, may block, and raises ``CloudUnavailable`` with the cause and a hint.
+    ``find`` gets new ones, may block, and raises ``CloudUnavailable`` with the cause and a hint; ``found`` are those
+    that need no search.
     """
 
-    def __init__(self, find: Callable[[], Found[Keys_co]]) -> None:
+    def __init__(self, find: Callable[[], Found[Keys_co]], found: Found[Keys_co] | None = None) -> None:
         self._find = find
         self._asking = Asking(GIVEN_UP_AFTER, GIVEN_UP_AFTER, BESIDE_AFTER)
         self._news = threading.Condition()
-        self._found: Found[Keys_co] | None = None
+        self._found = found
         self._finding = False
         self._failure = CloudUnavailable("no AWS credentials yet: what gives them out does not answer")
         self._tried_at = float("-inf")

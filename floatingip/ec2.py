@@ -157,7 +157,7 @@ def client(region: str, longest: float = LONGEST) -> EC2Client:
     Raises ``ConfigurationError`` for what the environment says and the SDK cannot use.
     """
     check_environment()
-    keeper = Keeper(lambda: _find_credentials(region))
+    keeper = Keeper(lambda: _find_credentials(region), _credentials_of_environment())
     with _configuring():
         session = _session(region, longest)
         session.register_component("credential_provider", _Provider(keeper))
@@ -284,6 +284,16 @@ class _Credentials:
 
 
 ROLE_HINT = "give the pod a role (IRSA, Pod Identity or the node's)"
+
+
+def _credentials_of_environment() -> _Credentials | None:
+    """Those that are spelled out there, if all of them are."""
+    with suppress(
+        botocore.exceptions.BotoCoreError, ValueError
+    ):  # whoever needs them looks again, and says what is wrong
+        found = botocore.credentials.EnvProvider().load()
+        return _Credentials(found.get_frozen_credentials(), found) if found is not None else None
+    return None
 
 
 def _find_credentials(region: str) -> _Credentials:

@@ -75,13 +75,13 @@ def look(cloud: Cloud, settings: Settings, question: Question) -> Seen:
     me, known = question.me, question.known
     foreseen = question.judged | (frozenset((me,)) - known)
     described = _begin(lambda: cloud.describe_instances(foreseen)) if foreseen else None
-    subnets = _begin(cloud.describe_subnets) if question.need_subnets else None
     name = question.name
     if not name and described is not None:
         mine = described.result().get(me)
         if mine is None or mine.state is InstanceState.UNREAD:
             raise CloudUnavailable(f"DescribeInstances: {me}, this node's instance, is not shown, or cannot be read")
         name = cluster_name(mine.tags)
+    subnets = _begin(cloud.describe_subnets) if question.need_subnets else None
     shown = cloud.describe_enis(name) if name else ()
     ours, unread = tuple(eni for eni in shown if not eni.unread), tuple(eni for eni in shown if eni.unread)
     unknown = {
