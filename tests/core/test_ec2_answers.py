@@ -668,6 +668,15 @@ def dripping(reply: bytes, at_once: int, ended: threading.Event) -> Callable[[so
     return drip
 
 
+def silent_until(over: threading.Event) -> Callable[[socket.socket], None]:
+    """No answer until then, nor after it."""
+
+    def wait(_connection: socket.socket) -> None:
+        over.wait(PATIENCE)
+
+    return wait
+
+
 SHORT = 0.2
 """Seconds for which these wait for an answer."""
 
@@ -697,7 +706,7 @@ def test_an_answer_that_drips_is_given_up_and_its_connection_ended(
 def test_silence_is_given_up_and_the_next_question_is_answered(server: Server, client: Any) -> None:
     """A connection that hangs spoils none but itself."""
     over = threading.Event()
-    server.replies[""] = lambda _: over.wait(PATIENCE) and None
+    server.replies[""] = silent_until(over)
     cloud = Ec2Cloud(client, "vpc-1", (), Asking(SHORT, SHORT))
     with pytest.raises(CloudUnavailable, match=r"DescribeNetworkInterfaces: no answer within 0\.2 s"):
         cloud.describe_enis("lab")
@@ -865,7 +874,7 @@ def test_credentials_that_are_still_good_are_used_while_sts_hangs(server: Server
     server.replies["AssumeRoleWithWebIdentity"] = assumed(soon)
     cloud = irsa()
     assert cloud.describe_enis("lab") == ()
-    server.replies["AssumeRoleWithWebIdentity"] = lambda _: over.wait(PATIENCE) and None
+    server.replies["AssumeRoleWithWebIdentity"] = silent_until(over)
     for _ in range(3):
         assert cloud.describe_enis("lab") == ()
     over.set()
