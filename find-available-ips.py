@@ -247,7 +247,7 @@ def find(arguments: argparse.Namespace) -> Iterator[Address]:
         # A dead endpoint is to be told in seconds; how often to retry is the user's configuration.
         config = Config(connect_timeout=5, read_timeout=30)
         # The AWS CLI and the other SDKs know AWS_REGION; boto3 knows AWS_DEFAULT_REGION only.
-        region = arguments.region or os.environ.get("AWS_REGION")
+        region = arguments.region or os.environ.get("AWS_REGION") or None
         ec2 = boto3.Session(region_name=region).client("ec2", config=config)
     except ValueError as error:  # an endpoint or a Region that cannot be one
         raise Failure(one_line(error), 2) from error
@@ -279,6 +279,11 @@ def ask(argv: list[str] | None) -> Iterator[Address]:
         raise Failure(f"EC2 could not be asked: {one_line(error)}", 1) from error
     except BotoCoreError as error:  # what is left has to do with Region, profile and credentials
         raise Failure(f"AWS configuration: {one_line(error)}", 2) from error
+    except Failure:
+        raise
+    except Exception as error:  # a proxy's page, or a broken connection, is read as an answer that lacks everything
+        said = f"{type(error).__name__}: {one_line(error)}"
+        raise Failure(f"EC2's answer cannot be read: {said}; is there a proxy (HTTPS_PROXY)?", 1) from error
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -127,10 +127,11 @@ def _hand_over(effective: Settings, options: argparse.Namespace) -> int:
 
 def _outside(effective: Settings, options: argparse.Namespace) -> tuple[Cloud, str, str]:
     """EC2, whose interfaces are ours, and the VPC: a pod knows them by itself, from elsewhere they have to be named."""
-    from floatingip.ec2 import Ec2Cloud, client  # noqa: PLC0415 - as in _run
+    from floatingip.ec2 import Ec2Cloud, check_environment, client  # noqa: PLC0415 - as in _run
     from floatingip.imds import Imds  # noqa: PLC0415
     from floatingip.look import cluster_name  # noqa: PLC0415
 
+    check_environment()
     region, vpc_id, name = options.region, options.vpc_id, effective.name
     me = None
     if not (region and vpc_id and name):
@@ -141,7 +142,7 @@ def _outside(effective: Settings, options: argparse.Namespace) -> tuple[Cloud, s
             raise MetadataError(str(error), hint) from error
     if me is not None:
         region, vpc_id = region or me.region, vpc_id or me.vpc_id
-    cloud = Ec2Cloud(client(region), vpc_id, ())
+    cloud = Ec2Cloud(client(region, effective.ec2_timeout), vpc_id, ())
     if me is not None and not name:
         instances = cloud.describe_instances(frozenset((me.instance_id,)))
         name = cluster_name(instances[me.instance_id].tags) if me.instance_id in instances else ""
@@ -178,7 +179,7 @@ def _run(command: str, effective: Settings) -> int:
     log = Log()
     log.info("settings", command=command, version=__version__, **effective.effective())
     # Only now: these take most of the start-up's time, and bad settings are told without them.
-    from floatingip.ec2 import Ec2Cloud, client  # noqa: PLC0415
+    from floatingip.ec2 import Ec2Cloud, check_environment, client  # noqa: PLC0415
     from floatingip.host import KernelHost  # noqa: PLC0415
     from floatingip.imds import Imds  # noqa: PLC0415
     from floatingip.kubernetes import OwnPod  # noqa: PLC0415
@@ -191,11 +192,14 @@ def _run(command: str, effective: Settings) -> int:
         timeout = effective.probe_timeout
         return ReachProber(IcmpProber(address, timeout), KnockProber(address, effective.port, timeout))
 
+    check_environment()
     metadata = Imds()
     me = _identity(metadata, log)
     log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=os.environ.get("NODE_NAME", ""))
     edges = Edges(
-        cloud=Ec2Cloud(client(me.region), me.vpc_id, effective.security_groups or me.security_groups),
+        cloud=Ec2Cloud(
+            client(me.region, effective.ec2_timeout), me.vpc_id, effective.security_groups or me.security_groups
+        ),
         host=KernelHost(),
         prober=prober,
         metadata=metadata,

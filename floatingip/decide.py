@@ -27,7 +27,6 @@ from floatingip import pace, ration
 from floatingip.health import HealthState
 from floatingip.model import (
     OWNER_TAG,
-    Address,
     Allocation,
     Attachment,
     AttachmentStatus,
@@ -144,7 +143,8 @@ NEW_OWNER = 5.0
 """Seconds for which a standing ENI that has just got the address is not judged (A3)."""
 
 FRESH_ANSWER = 1.0
-"""Seconds for which an answer of EC2 allows to take an address from the standing ENI that it shows (A1)."""
+"""Seconds for which an answer of EC2 allows to take an address from the standing ENI that it shows (A1): since it was
+asked for or, where EC2 is slow, since it came."""
 
 LOOK_BEFORE_TAKING = 0.5
 """Seconds between two questions in doubt where the address moves: so the answer is fresh when it is needed."""
@@ -408,7 +408,7 @@ def _free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decis
     if view.obstacle:
         return Decision(State.STANDBY, Reason.CANNOT_CLAIM, "R1", owner.asked_at + LOOK_IN_DOUBT, detail=view.obstacle)
     claim = _claim(memory, view, settings, owner)
-    if isinstance(claim, Assign) and claim.reassign and view.now - owner.asked_at > FRESH_ANSWER:
+    if isinstance(claim, Assign) and claim.reassign and not _is_fresh(memory, view, owner, memory.free_since):
         return Decision(State.CLAIMING, Reason.STALE, "R1", view.now)
     if memory.fenced:
         return Decision(
@@ -447,7 +447,7 @@ def _claim(memory: Memory, view: View, settings: Settings, owner: Owner) -> Writ
     if settings.carry is Carry.ENI or mine is None:
         return Attach(eni.id) if eni is not None else memory.token.creation(owner.asked_at)
     if eni is not None:
-        return _moving(eni, mine, target, eni.address_of(target))
+        return _moving(eni, mine, target)
     if not isinstance(target, Allocation):
         return Assign(mine.id, target)
     spare = spares(mine, settings)
@@ -562,7 +562,8 @@ def _mend(view: View, settings: Settings, eni: Eni) -> Write | None:
     if settings.carry is Carry.ADDRESS:
         return None
     if isinstance(view.target, Allocation) and view.target.id not in eni.elastic.values():
-        return Associate(view.target.id, eni.id, eni.address)
+        # In an IPv6-only subnet it has none that could be associated.
+        return Associate(view.target.id, eni.id, eni.address) if eni.address is not None else None
     return mended(eni, view.groups)
 
 
@@ -786,7 +787,7 @@ def _sentence(
         turn_at = due_since + TAKING_STEP * len(before)
         if before and view.now < turn_at:
             return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at, due=True)
-        if view.now - owner.asked_at > FRESH_ANSWER or (before and owner.asked_at < turn_at):
+        if not _is_fresh(memory, view, owner, memory.due_since) or (before and owner.asked_at < turn_at):
             return replace(doubtful, reason=Reason.STALE, look_at=view.now, due=True)
     return replace(
         doubtful,
@@ -798,15 +799,26 @@ def _sentence(
     )
 
 
+def _is_fresh(memory: Memory, view: View, owner: Owner, since: float | None) -> bool:
+    """A1: the answer speaks of a moment ago; or, where EC2 takes longer than that, it has just come and was asked for
+    ``since`` a move was due.
+    """
+    if view.now - owner.asked_at <= FRESH_ANSWER:
+        return True
+    return since is not None and owner.asked_at >= since and view.now - memory.answered_at <= FRESH_ANSWER
+
+
 def _taking(view: View, settings: Settings, eni: Eni, attachment: Attachment) -> Write:
     """How the address is taken from the judged holder: R8's detach of this attachment, or A1's move from its ENI."""
     if settings.carry is Carry.ENI or view.mine is None:
         return Detach(attachment.id)
-    return _moving(eni, view.mine, view.target, eni.address_of(view.target))
+    return _moving(eni, view.mine, view.target)
 
 
-def _moving(source: Eni, mine: Eni, target: Target, address: Address) -> Write:
+def _moving(source: Eni, mine: Eni, target: Target) -> Write:
     """One call for IPv4; EC2 has no reassignment for IPv6, so there the fence comes first, and then the claim (A5)."""
+    address = source.address_of(target)
+    assert address is not None, "it carries the target"
     if isinstance(target, IPv6Address):
         return Unassign(source.id, address)
     return Assign(mine.id, address, reassign=True)

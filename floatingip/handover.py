@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from floatingip import order
 from floatingip.errors import CloudError, CloudUnavailable, ConfigurationError
+from floatingip.look import read_in_full
 from floatingip.model import AttachmentStatus, Carry, Eni, Target
 from floatingip.peers import ask
 from floatingip.ports import Cloud
@@ -53,7 +54,7 @@ def plan(
     """The addresses that are held by another instance than ``to``.  Raises ``ConfigurationError`` when one is held by
     nobody: there is nothing to hand over.
     """
-    enis = cloud.describe_enis(name)
+    enis = read_in_full(cloud.describe_enis(name))
     usable = [eni for eni in enis if bool(eni.standing_for) == (carry is Carry.ADDRESS)]
     moves = []
     for target in targets:
@@ -169,7 +170,7 @@ def _holders(cloud: Cloud, name: str, targets: Iterable[Target], carry: Carry) -
         return {}
     held: dict[Target, str] = {}
     for target in targets:
-        for eni in enis:
+        for eni in (eni for eni in enis if not eni.unread):
             attachment = eni.attachment if bool(eni.standing_for) == (carry is Carry.ADDRESS) else None
             if attachment is not None and attachment.status is AttachmentStatus.ATTACHED and eni.carries(target):
                 held[target] = attachment.instance_id

@@ -83,7 +83,7 @@ class AttachmentStatus(StrEnum):
 
 
 class InstanceState(StrEnum):
-    """EC2's ``Instance.State.Name``."""
+    """EC2's ``Instance.State.Name``; ``UNREAD`` for a word that is none of these."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -91,11 +91,12 @@ class InstanceState(StrEnum):
     TERMINATED = "terminated"
     STOPPING = "stopping"
     STOPPED = "stopped"
+    UNREAD = "unread"
 
     @property
     def announces_death(self) -> bool:
         """EC2 itself says that this instance serves nobody any more, or soon will not."""
-        return self not in (InstanceState.PENDING, InstanceState.RUNNING)
+        return self not in (InstanceState.PENDING, InstanceState.RUNNING, InstanceState.UNREAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,14 @@ class Attachment:
 class Eni:
     """An ENI as DescribeNetworkInterfaces shows it; ``attachment`` is None when it is free.
 
-    ``address`` is its primary private IPv4 address, ``secondary`` are the others; ``elastic`` are the allocation ids of
-    the Elastic IPs that are associated with it, by private address.
+    ``address`` is its primary private IPv4 address, None in an IPv6-only subnet, ``secondary`` are the others;
+    ``elastic`` are the allocation ids of the Elastic IPs that are associated with it, by private address.  ``unread``
+    says what of EC2's answer could not be read: then nothing may be concluded from what is not there.
     """
 
     id: str
     mac: str
-    address: IPv4Address
+    address: IPv4Address | None
     subnet_id: str
     zone: str
     attachment: Attachment | None = None
@@ -130,6 +132,7 @@ class Eni:
     security_groups: tuple[str, ...] = ()
     source_check: bool = True
     delete_on_termination: bool = False
+    unread: str = ""
 
     @property
     def standing_for(self) -> str:
@@ -156,8 +159,10 @@ class Eni:
             case Allocation():
                 return self.tags.get(ALLOCATION_TAG) == target.id
 
-    def address_of(self, target: Target) -> Address:
-        """The address by which a node carries the target that this ENI carries: for an Elastic IP a private one."""
+    def address_of(self, target: Target) -> Address | None:
+        """The address by which a node carries the target that this ENI carries: for an Elastic IP a private one, which
+        it lacks in an IPv6-only subnet.
+        """
         if not isinstance(target, Allocation):
             return target
         private = (address for address, allocation_id in self.elastic.items() if allocation_id == target.id)
@@ -191,13 +196,14 @@ class Instance:
 @dataclass(frozen=True, slots=True)
 class Subnet:
     """A subnet of the worker's VPC, with all of its networks; ``outpost`` is the ARN of the Outpost it is on, or
-    nothing.
+    nothing; ``unread`` says what of EC2's answer could not be read.
     """
 
     id: str
     networks: tuple[Network, ...]
     zone: str
     outpost: str = ""
+    unread: str = ""
 
     def network_of(self, address: Address) -> Network | None:
         """Its network that contains the address, or None."""

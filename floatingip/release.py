@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from floatingip.errors import CloudError, CloudUnavailable, Denied, FloatingIPError, LookAgain
+from floatingip.look import read_in_full
 from floatingip.model import AttachmentStatus, Eni, Target
 from floatingip.peers import ask
 from floatingip.ports import Cloud
@@ -41,7 +42,7 @@ class Plan:
     def lines(self) -> Iterable[str]:
         """One line for each interface: what it is and what happens to it."""
         for eni in self.enis:
-            addresses = ", ".join(map(str, (eni.address, *eni.secondary, *eni.ipv6s)))
+            addresses = ", ".join(map(str, filter(None, (eni.address, *eni.secondary, *eni.ipv6s))))
             where = f"detach from {eni.attachment.instance_id}, " if eni.attachment is not None else ""
             kept = "".join(f"; {allocation_id} stays allocated" for allocation_id in sorted(eni.elastic.values()))
             yield f"{eni.id} ({addresses}): {where}delete{kept}"
@@ -51,7 +52,7 @@ def plan(cloud: Cloud, name: str, targets: tuple[Target, ...], *, unused: bool) 
     """Our interfaces, standing ones and those that the settings name; or, as ``unused``, those that nothing uses: free
     standing ones without a floating address, and addresses' own that the settings do not name.
     """
-    ours = cloud.describe_enis(name)
+    ours = read_in_full(cloud.describe_enis(name))
     used = {eni.id for eni in ours if any(eni.carries(target) for target in targets)}
     if unused:
         return Plan(tuple(e for e in ours if e.id not in used and (e.attachment is None or not e.standing_for)))
@@ -90,7 +91,7 @@ def carry_out(
     trouble: dict[str, str] = {}
     while left:
         try:
-            shown = {eni.id: eni for eni in cloud.describe_enis(name)}
+            shown = {eni.id: eni for eni in read_in_full(cloud.describe_enis(name))}
         except CloudUnavailable as error:
             if now() - began > GIVE_UP_AFTER:
                 raise

@@ -483,11 +483,16 @@ class Agent:
     def _looked(self, seen: Seen) -> None:
         self._looking = False
         self._answered = True
-        self._look_backoff.reset()
-        self._look_not_before = float("-inf")
-        if self._complaint:
-            self._complaint = ""
-            self._log.info("ec2", "EC2 answers again")
+        problem = "; ".join(sorted({*seen.unknown.values(), *(f"{eni.id}: {eni.unread}" for eni in seen.unread)}))
+        if problem:
+            # Of some of it nothing is known (R9): it is asked for again, but not all the time.
+            self._look_again_later(problem)
+        else:
+            self._look_backoff.reset()
+            self._look_not_before = float("-inf")
+            if self._complaint:
+                self._complaint = ""
+                self._log.info("ec2", "EC2 answers again")
         if self._look_wanted_at is not None and seen.asked_at >= self._look_wanted_at:
             self._look_wanted_at = None
         shared = self._shared
@@ -503,6 +508,8 @@ class Agent:
         self._orphans = seen.orphans
         shared.mixed, shared.ours = seen.mixed, seen.ours
         for target, watch in self._watches.items():
+            if target in seen.unknown:
+                continue
             if target in seen.allocations:
                 watch.found_allocation(seen.allocations[target])
             key = ration.key(target, self._settings.carry)
@@ -519,6 +526,9 @@ class Agent:
                 self._upkeeps[subnet.id] = Upkeep(
                     subnet, self._settings, self._shared, self._edges.cloud, self._hand_over(), self._log
                 )
+        # Its own could be one that cannot be read: not to be seen is not to be gone.
+        if any(eni.standing_for in ("", self._me.instance_id) for eni in seen.unread):
+            return
         for upkeep in self._upkeeps.values():
             upkeep.looked(seen.asked_at, seen.standing, seen.instances, frozenset(seen.enis))
         self._step_upkeeps()
@@ -538,17 +548,22 @@ class Agent:
         for target, interface in interfaces.items():
             self._watches[target].found_interface(interface)
         if isinstance(error, Denied):
-            pause = BACKOFF_DENIED
             if str(error) != self._complaint:
                 self._log.error("denied", str(error), action=error.action)
             for watch in self._watches.values():
                 watch.fail(error)
+            self._complaint = str(error)
+            self._look_not_before = time.monotonic() + BACKOFF_DENIED
         else:
-            in_doubt = any(watch.health.in_doubt for watch in self._watches.values())
-            pause = self._look_backoff.pause(BACKOFF_MOVING if in_doubt else BACKOFF_LAST)
-            if str(error) != self._complaint:
-                self._log.warning("ec2", f"{error}; trying again", retry_in=pause)
-        self._complaint = str(error)
+            self._look_again_later(str(error))
+
+    def _look_again_later(self, problem: str) -> None:
+        """EC2 did not answer, or not so that it could be read: say it once, and ask again after a growing pause."""
+        in_doubt = any(watch.health.in_doubt for watch in self._watches.values())
+        pause = self._look_backoff.pause(BACKOFF_MOVING if in_doubt else BACKOFF_LAST)
+        if problem != self._complaint:
+            self._log.warning("ec2", f"{problem}; trying again", retry_in=pause)
+        self._complaint = problem
         self._look_not_before = time.monotonic() + pause
 
     # IMDS.

@@ -214,6 +214,11 @@ class Settings:
     """Seconds in ``detaching`` until the detach is forced, while nothing is heard of the holder; four times as long
     while it is heard.  Default: 5, since a normal detach takes 2 to 3 s; the least is 3 for the same reason."""
 
+    ec2_timeout: float = _setting(20.0, _seconds(5, 120))
+    """Seconds that one answer of EC2 may take, where it is seen to take long: a question is given up after 5, or twice
+    what the last answer took, and asked anew.  Default: 20, since in accounts with many interfaces EC2 takes up to 10
+    for a page of them; a longer one would only put off what is done about a call that hangs."""
+
     security_groups: tuple[str, ...] = _setting((), _groups)
     """Security groups that our interfaces have and keep, as a list of ids.  Default: those of the creating worker's
     primary interface, so that what reaches a worker reaches the floating address."""

@@ -29,6 +29,7 @@ from floatingip.model import (
     Extent,
     Identity,
     Instance,
+    InstanceState,
     Interface,
     Owner,
     Peer,
@@ -121,14 +122,23 @@ class Shared:
     def describe(self, instances: Mapping[str, Instance], asked_at: float) -> None:
         """EC2 described instances when it was asked at that time: it says nothing of what changed since."""
         me, changed_at = self.me.instance_id, self.slots_changed_at
-        self.instances.update({key: instance for key, instance in instances.items() if key != me})
-        if me not in instances or asked_at < self.described_at:
+        read = {key: instance for key, instance in instances.items() if instance.state is not InstanceState.UNREAD}
+        told = {key: self._told(instance) for key, instance in read.items()}
+        self.instances.update({key: instance for key, instance in told.items() if key != me})
+        if me not in told or asked_at < self.described_at:
             return
         if changed_at is None or asked_at > changed_at:
             self.slots_changed_at = None
         elif me in self.instances:
             return
-        self.instances[me], self.described_at = instances[me], asked_at
+        self.instances[me], self.described_at = told[me], asked_at
+
+    def _told(self, instance: Instance) -> Instance:
+        """A living instance whose address was not shown, or could not be read, is where it was."""
+        before = self.instances.get(instance.id)
+        if instance.address is not None or before is None or instance.state.announces_death:
+            return instance
+        return replace(instance, address=before.address)
 
     def is_full(self, now: float) -> None:
         """EC2 said that this instance has no room."""

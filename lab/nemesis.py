@@ -13,6 +13,7 @@ from floatingip.model import Allocation
 from floatingip.settings import Settings
 from lab import imds
 from lab.ec2 import Guest
+from lab.ec2.transport import Effect
 from lab.kubelet import EvictionRefused
 from lab.region import Machine, Region
 
@@ -35,6 +36,9 @@ TROUBLED_BEFORE, TROUBLED_AFTER = 4.0, 6.0
 
 REFUSED_AGAIN = 5.0
 """Seconds after which `kubectl drain` tries a refused eviction again."""
+
+TROUBLE_BEFORE, TROUBLE_AFTER = 2.0, 8.0
+"""Seconds for which EC2 answers badly before a power cut, and after it."""
 
 DRAINED_WITHIN = 60.0
 """Seconds after which a drain whose evictions are refused is given up."""
@@ -137,6 +141,18 @@ def cut_power_unheard(region: Region, machine: Machine) -> None:
     """A power cut, and a VPC that carries no announcements."""
     region.fabric.carry_announcements = False
     cut_power(region, machine)
+
+
+def cut_power_while(effect: Effect, seconds: float = 0.0) -> Callable[[Region, Machine], None]:
+    """A power cut, while all that EC2 answers is like this, from a while before until a while after it."""
+
+    def strike(region: Region, machine: Machine) -> None:
+        with region.ec2.faults.begin(effect, seconds=seconds):
+            time.sleep(TROUBLE_BEFORE)
+            cut_power(region, machine)
+            time.sleep(TROUBLE_AFTER)
+
+    return strike
 
 
 def hang_kernel(region: Region, machine: Machine) -> None:

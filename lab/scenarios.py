@@ -14,12 +14,14 @@ from floatingip.model import Carry
 from lab import nemesis
 from lab.checker import Expectation, Verdict, check, together
 from lab.ec2 import PROFILES, Profile
+from lab.ec2.transport import Effect
 from lab.hardships import HARDSHIPS
 from lab.history import Event, History
 from lab.imds import Trouble
 from lab.region import Floating, Machine, Region, client_name
 from lab.scenario import (
     OUTLASTS_PATIENCE,
+    SERVED_AGAIN,
     Scenario,
     after_termination,
     back_again,
@@ -51,6 +53,18 @@ LONGEST = 120.0
 
 FENCING = ("DetachNetworkInterface", "AssignPrivateIpAddresses", "UnassignIpv6Addresses")
 """The calls that take an address from its holder."""
+
+
+def _served_after_the_trouble(bare: Expectation, profile: Profile) -> Expectation:
+    """As soon as EC2 can be understood again, or before that."""
+    ec2 = profile.assign if bare.carry == Carry.ADDRESS else profile.detach + profile.attach + profile.device
+    longest = nemesis.TROUBLE_AFTER + SERVED_AGAIN + ec2
+    return replace(bare, max_outage_s=longest, min_moves=1, max_moves=1)
+
+
+def _bad_answers(name: str, title: str, effect: Effect, seconds: float = 0.0) -> Scenario:
+    title = f"the holder loses power while {title}"
+    return Scenario(f"ec2-{name}", title, nemesis.cut_power_while(effect, seconds), _served_after_the_trouble)
 
 
 def _kill_the_claimer(region: Region, machine: Machine) -> None:
@@ -187,6 +201,13 @@ SCENARIOS = {
             for trouble in Trouble
         ),
         Scenario("handover", "somebody asks for a handover", nemesis.hand_over, relieved),
+        _bad_answers("unreadable", "a proxy answers for EC2, in plain text", Effect.TEXT),
+        _bad_answers("page", "EC2's answers are somebody's welcome page", Effect.PAGE),
+        _bad_answers("overloaded", "EC2 answers 429 and nothing else", Effect.EMPTY),
+        _bad_answers("cut-off", "EC2's answers break off", Effect.CUT),
+        _bad_answers("drips", "EC2's answers come one byte a second", Effect.DRIP),
+        _bad_answers("hangs", "EC2 does not answer", Effect.HANG),
+        _bad_answers("slow", "each of EC2's answers takes four seconds", Effect.SLOW, seconds=4.0),
         *HARDSHIPS,
     )
 }

@@ -13,7 +13,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -28,7 +28,7 @@ from lab.ec2.rules import Record
 
 
 class Effect(StrEnum):
-    """What a fault does to a call.  Only LOSE and STALE let the call take effect."""
+    """What a fault does to a call.  Only LOSE, STALE, CUT, DRIP and SLOW let the call take effect."""
 
     DENY = "deny"  # UnauthorizedOperation
     THROTTLE = "throttle"  # RequestLimitExceeded
@@ -37,6 +37,12 @@ class Effect(StrEnum):
     REFUSE = "refuse"  # the connection is closed without an answer
     LOSE = "lose"  # the call takes effect, then the connection is closed without an answer
     STALE = "stale"  # a Describe is answered as of `seconds` ago
+    TEXT = "text"  # a proxy answers in EC2's place, with 503 and plain text
+    PAGE = "page"  # the same, with 200 and a page
+    EMPTY = "empty"  # a load balancer answers 429 and nothing else
+    CUT = "cut"  # the answer breaks off in its middle
+    DRIP = "drip"  # the answer comes one byte a second, and breaks off when the fault ends
+    SLOW = "slow"  # the answer comes `seconds` late
 
 
 @dataclass(eq=False)
@@ -48,7 +54,7 @@ class Fault(AbstractContextManager["Fault"]):
     caller: the instance whose calls it hits; None: everybody's.
     count: how many calls it hits; None: any number.
     every: of the calls that it fits, it hits each so-manieth; the others go well.
-    seconds: how stale the answers are, where that is the effect; not older than the fault itself.
+    seconds: how stale the answers are, where that is the effect, but not older than the fault itself; or how late.
     """
 
     effect: Effect
@@ -178,6 +184,9 @@ class Faults:
         return None
 
 
+TAKES_EFFECT = frozenset({Effect.LOSE, Effect.STALE, Effect.CUT, Effect.DRIP, Effect.SLOW})
+
+
 class Transport:
     """
     The WSGI application that the endpoint serves.
@@ -250,15 +259,19 @@ class Transport:
         time.sleep(half)
         answer = (
             self._apply(environ, body, action, fault)
-            if fault is None or fault.effect in (Effect.LOSE, Effect.STALE)
+            if fault is None or fault.effect in TAKES_EFFECT
             else self._failure(fault.effect, action, caller)
         )
         time.sleep(half)
         if fault is not None and fault.effect is Effect.LOSE:
             record("lost")
             raise _closed(environ)
+        if fault is not None and fault.effect is Effect.SLOW:
+            fault.ended.wait(fault.seconds)
         record(answer.error)
         start_response(answer.status, answer.headers)
+        if fault is not None and fault.effect in (Effect.CUT, Effect.DRIP):
+            return _in_part(environ, answer.body, fault)
         return [answer.body]
 
     def _apply(self, environ: WSGIEnvironment, body: bytes, action: str, fault: Fault | None) -> "_Answer":
@@ -277,8 +290,16 @@ class Transport:
         return answer
 
     def _failure(self, effect: Effect, action: str, caller: str) -> "_Answer":
-        """An error in EC2's own words."""
+        """An error in EC2's own words, or what something else says in its place."""
         match effect:
+            case Effect.TEXT:
+                return _Answer.of(
+                    "503 Service Unavailable", "text/plain", b"upstream connect error or disconnect/reset"
+                )
+            case Effect.PAGE:
+                return _Answer.of("200 OK", "text/html", b"<html><body>Welcome to this network.</body></html>")
+            case Effect.EMPTY:
+                return _Answer.of("429 Too Many Requests", "text/plain", b"")
             case Effect.DENY:
                 status, code = "403 Forbidden", "UnauthorizedOperation"
                 message = (
@@ -306,6 +327,11 @@ class _Answer:
     headers: list[tuple[str, str]]
     body: bytes
 
+    @classmethod
+    def of(cls, status: str, kind: str, body: bytes) -> "_Answer":
+        """With the headers that go with it."""
+        return cls(status, [("Content-Type", kind), ("Content-Length", str(len(body)))], body)
+
     @property
     def error(self) -> str | None:
         """The error code in the answer, None for a success."""
@@ -319,6 +345,18 @@ def _access_key(environ: WSGIEnvironment) -> str:
     """The access key id of a request signed with version 4: `Credential=AKID/date/region/ec2/aws4_request`."""
     found = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
     return found[1] if found else ""
+
+
+def _in_part(environ: WSGIEnvironment, body: bytes, fault: Fault) -> Iterator[bytes]:
+    """The first half of the body, at once or byte by byte while the fault lasts; then the connection is closed."""
+    half = body[: len(body) // 2]
+    if fault.effect is Effect.CUT:
+        yield half
+    for byte in half if fault.effect is Effect.DRIP else b"":
+        yield bytes([byte])
+        if fault.ended.wait(1.0):
+            break
+    raise _closed(environ)
 
 
 def _closed(environ: WSGIEnvironment) -> ConnectionAbortedError:

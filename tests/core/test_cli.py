@@ -72,6 +72,22 @@ def test_the_version_is_told(run: Run) -> None:
     assert (done.returncode, done.stdout) == (0, f"floatingip {__version__}\n")
 
 
+@pytest.mark.parametrize("command", ["attach", "observe", "release", "handover"])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("AWS_PROFILE", "nobody"), ("AWS_ENDPOINT_URL_EC2", "localhost:4566"), ("AWS_ENDPOINT_URL", "ftp://ec2")],
+)
+def test_an_environment_that_the_sdk_cannot_use_ends_with_2_and_one_line(
+    run: Run, command: str, variable: str, value: str
+) -> None:
+    """Before anything is asked: the line names the variable and its value."""
+    done = run(command, document="", environment={variable: value, "HOME": "/nonexistent"})
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert variable in line
+    assert value in line
+
+
 @pytest.mark.parametrize("arguments", [(), ("fly",), ("observe", "--colour"), ("observe", "extra")])
 def test_wrong_usage_ends_with_2_and_the_usage(run: Run, arguments: tuple[str, ...]) -> None:
     """A missing or unknown command, an unknown option."""

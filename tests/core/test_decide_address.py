@@ -71,6 +71,17 @@ def test_an_address_is_not_taken_on_an_answer_that_is_older_than_a_second() -> N
     assert shown(mover.see(11.3, "ec2:i-a probe:L")) == "takeover SILENT_HOLDER R3 move:eni-b"
 
 
+def test_an_answer_that_took_long_will_do_when_it_was_asked_for_since_the_move_is_due() -> None:
+    """Where EC2 takes four seconds no answer is ever a second old; one that was asked for before will not do."""
+    mover = Mover()
+    mover.see(0.0, "ec2:i-a word:sound probe:AA")
+    mover.see(10.0, "probe:LLLLL word:silent")
+    answer = Owner(10.1, standing("i-a", ADDRESS))
+    assert shown(mover.see(14.1, "probe:L", owner=answer)) == "doubt STALE R3"
+    answer = Owner(14.2, standing("i-a", ADDRESS))
+    assert shown(mover.see(18.2, "probe:L", owner=answer)) == "takeover SILENT_HOLDER R3 move:eni-b"
+
+
 def test_an_answer_that_shows_another_owner_stops_the_takeover() -> None:
     """Whoever was faster is not judged by what its predecessor did."""
     mover = Mover()

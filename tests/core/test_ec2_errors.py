@@ -690,8 +690,7 @@ def test_subnets_of_all_pages_are_found(endpoint: Endpoint) -> None:
     assert [subnet.id for subnet in endpoint.cloud.describe_subnets()] == ["subnet-0", "subnet-1"]
 
 
-def test_the_sdk_repeats_nothing_and_gives_up_in_time() -> None:
+def test_the_sdk_repeats_nothing() -> None:
     """A repeated attach may answer "already attached" to our own success."""
     config: Any = ec2.client("us-west-2").meta.config
     assert config.retries["total_max_attempts"] == 1
-    assert config.connect_timeout + config.read_timeout <= 5

@@ -24,8 +24,12 @@ CORE = {
     "settings",
     "errors",
 }
-# What any module may use; `announce`, `marks` and `netlink` are parts of `host`.
-SHARED = CORE | {"ports", "telemetry", "announce", "marks", "netlink", "http_client", "__init__"}
+# What any module may use; `announce`, `marks` and `netlink` are parts of `host`, `asking` and `credentials` of `ec2`.
+SHARED = CORE | {
+    *("ports", "telemetry", "http_client", "__init__"),
+    *("announce", "marks", "netlink"),
+    *("asking", "credentials"),
+}
 EDGES = {path.relative_to(PRODUCT).with_suffix("").parts[0] for path in MODULES} - SHARED
 
 IMPURE = {

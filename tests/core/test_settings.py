@@ -41,6 +41,7 @@ DEFAULTS = {
     "settle": 60.0,
     "patience": 30.0,
     "force_after": 5.0,
+    "ec2_timeout": 20.0,
     "security_groups": (),
     "device_index": 1,
     "mark": 0x70,
@@ -117,6 +118,8 @@ def test_the_effective_settings_name_every_one(loaded: Load) -> None:
         ("patience", 1),
         ("force_after", 3),
         ("force_after", 600),
+        ("ec2_timeout", 5),
+        ("ec2_timeout", 120),
         ("device_index", 1),
         ("device_index", 15),
         ("mark", 0x20),
@@ -174,6 +177,7 @@ def test_whole_seconds_become_floats(loaded: Load) -> None:
         ("patience", "0"),
         ("patience", "null"),
         ("force_after", "2.9"),
+        ("ec2_timeout", "4.9"),
         ("security_groups", "sg-1"),
         ("security_groups", "[default]"),
         ("security_groups", "['sg-; rm -rf']"),
@@ -702,7 +706,7 @@ def manifest_document() -> str:
 
 def test_the_manifest_documents_every_setting_with_its_default() -> None:
     """Taking the comment signs away changes nothing, so that document and code cannot diverge."""
-    lines = re.findall(r"^# ([a-z_]+: .*)$", manifest_document(), re.MULTILINE)
+    lines = re.findall(r"^# ([a-z0-9_]+: .*)$", manifest_document(), re.MULTILINE)
     documented: dict[str, Any] = yaml.safe_load("\n".join(lines))
     # The one without a default value: what it shows is a name that somebody could choose.
     assert documented.pop("name") == "my-cluster"
@@ -717,5 +721,5 @@ def test_the_manifest_as_it_is_shipped_means_the_defaults(loaded: Load) -> None:
 
 def test_the_manifest_with_its_comment_signs_taken_away_is_accepted(loaded: Load) -> None:
     """No example in it would be refused."""
-    document = re.sub(r"^# ([a-z_]+: .*)$", r"\1", manifest_document(), flags=re.MULTILINE)
+    document = re.sub(r"^# ([a-z0-9_]+: .*)$", r"\1", manifest_document(), flags=re.MULTILINE)
     assert loaded(document).effective() == {**loaded().effective(), "name": "my-cluster"}

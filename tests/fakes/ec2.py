@@ -389,7 +389,7 @@ class FakeEc2:
         coming = {move.address for move in self._moves.values() if move.eni_id == eni.id}
         total = {eni.address, *eni.secondary, *eni.ipv6s, *coming, address}
         limit = ADDRESSES[self.state.instances[eni.attachment.instance_id].type]
-        if len([other for other in total if other.version == address.version]) > limit:
+        if len([other for other in total if other is not None and other.version == address.version]) > limit:
             raise NoFreeSlot(f"PrivateIpAddressLimitExceeded: {eni.id} may have {limit}")
 
     def _free_address(self, subnet: Subnet) -> IPv4Address:

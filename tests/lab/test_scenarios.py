@@ -23,6 +23,8 @@ BOTH = {"kernel-hang", "node-terminated", "power-cut", "rolling-restart"}
 
 BY_ADDRESS = {
     "announcements-lost",
+    "ec2-slow",
+    "ec2-unreadable",
     "eviction",
     "handover",
     "imds-drips",
@@ -33,9 +35,14 @@ BY_ADDRESS = {
 }
 """Where carrying an ENI has nothing of its own to show."""
 
-SLOW = {"announcements-lost", *(f"imds-{trouble}" for trouble in Trouble if trouble is not Trouble.DRIPS)}
+SLOW = {
+    "announcements-lost",
+    *("ec2-cut-off", "ec2-hangs", "ec2-overloaded", "ec2-page"),
+    *(f"imds-{trouble}" for trouble in Trouble if trouble is not Trouble.DRIPS),
+}
 """A neighbour forgets after most of a minute; tests/lab/test_announcements.py shows as much in seconds.  Of the ways in
-which IMDS answers badly, the worst stands for all during a power cut: one takes 20 s.
+which EC2 and IMDS answer badly, the worst stand for all during a power cut: each takes 20 s.
+tests/core/test_ec2_answers.py and test_imds_answers.py have all of them.
 """
 
 SURVIVED = [
