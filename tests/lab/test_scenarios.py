@@ -27,7 +27,7 @@ SLOW = {"announcements-lost"}
 """A neighbour forgets after most of a minute; tests/lab/test_announcements.py shows as much in seconds."""
 
 SURVIVED = [
-    ("out-of-service", Carry.ADDRESS),
+    ("prefix-routed-elsewhere", Carry.ADDRESS),
 ]
 """
 Which of the hardships run with all other tests, and by which way to carry; those that take longer than a minute run by
