@@ -267,13 +267,16 @@ def describe_late(region: Region, machine: Machine) -> None:
 
 def stick(region: Region, machine: Machine) -> None:
     """
-    The interface is detached by hand, and stays `detaching`.  Where it is a standing one, the address is handed over.
+    The interface is detached by hand, and stays `detaching`.  Where it is a standing one, another node gets the address.
     When all could be well again, the holder dies.
     """
     region.ec2.hang_detaches()
     nemesis.detach_eni(region, machine)
     if region.carry == Carry.ADDRESS:
-        nemesis.hand_over(region, machine)
+        # A few lost pings are enough for a standby to claim what EC2 calls attached to nobody.
+        nemesis.close_icmp(region, machine)
+        time.sleep(1.0)
+        region.fabric.open_icmp(region.carried(region.floating[0]))
     time.sleep(28.0)
     die(region, region.holder())
 
