@@ -269,7 +269,7 @@ HARDSHIPS = (
     ),
     Scenario(
         "late-describe",
-        "a handover; the old holder has let go when EC2 gives it one late answer; the new one loses power",
+        "a handover; the old holder gets one late answer of EC2 when it lets go; the new one loses power",
         describe_late,
         served_again_after(0.0, moves=2),
         strikes_for=15.0,

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from floatingip.model import Carry
 from lab import nemesis
 from lab.ec2 import Guest
+from lab.ec2.transport import Effect
 from lab.fabric import VPC_CIDR
 from lab.history import Event
 from lab.kubelet import Pod
@@ -37,8 +38,8 @@ STARTS_WITHIN = 40.0
 ELSEWHERE = "kube-ipvs0"
 """The link on which kube-proxy in ipvs mode keeps the addresses that it serves."""
 
-ASKS_AGAIN = 1.0
-"""Seconds within which an observer that has just let go asks EC2 again; EC2 takes longer to move the address."""
+LATE = 4.5
+"""Seconds that a late answer is behind: more than a holder takes to notice that it has lost the address."""
 
 STALL = 0.8
 """Seconds; an observer survives 0.9."""
@@ -243,37 +244,40 @@ def answer_stale(seconds: float) -> Nemesis:
 
 def describe_late(region: Region, machine: Machine) -> None:
     """
-    The address moves by request; the old holder has just let go when one Describe of it is answered as of when it still
-    had it.  Then the new holder dies.
+    The address moves by request; the second Describe of the old holder after that, about when it lets go, is answered
+    as of when it still had the address.  Then the new holder dies.
     """
     faults, instance = region.ec2.faults, machine.instance.instance_id
     # EC2's past is known only as long as somebody wants it.
     faults.stale(RETURNS_WITHIN, caller="nobody")
-    late: list[Event] = []
+    moved: list[Event] = []
 
-    def let_go(event: Event) -> None:
-        of_agent = event["source"] == "agent" and event["node"] == machine.name
-        if of_agent and event["fields"].get("event") == "unplumbed" and not late:
-            late.append(event)
-            since = time.time() - region.attachments()[-1]["t"]
-            faults.stale(since + ASKS_AGAIN, ["DescribeNetworkInterfaces"], instance, count=1)
+    def fool(event: Event) -> None:
+        has = event["event"] in {"address", "attachment"} and event["status"] in {"assigned", "attached"}
+        if has and event["instance"] != instance and not moved:
+            moved.append(event)
+            asked = ["DescribeNetworkInterfaces"]
+            faults.begin(Effect.STALE, asked, instance, count=1, seconds=LATE, every=2)
 
-    region.history.subscribe(let_go)
+    region.history.subscribe(fool)
     nemesis.hand_over(region, machine)
-    _wait(lambda: bool(late), STARTS_WITHIN, f"{machine.name} does not let go")
-    time.sleep(4.0)
+    _wait(lambda: bool(moved), STARTS_WITHIN, f"{machine.name} keeps the address")
+    time.sleep(2 * LATE)
     die(region, region.holder())
 
 
 def stick(region: Region, machine: Machine) -> None:
     """
-    The interface is detached by hand, and stays `detaching`.  Where it is a standing one, the address is handed over.
-    When all could be well again, the holder dies.
+    The interface is detached by hand, and stays `detaching`.  Where it is a standing one, another node gets the
+    address.  When all could be well again, the holder dies.
     """
     region.ec2.hang_detaches()
     nemesis.detach_eni(region, machine)
     if region.carry == Carry.ADDRESS:
-        nemesis.hand_over(region, machine)
+        # A few lost pings are enough for a standby to claim what EC2 calls attached to nobody.
+        nemesis.close_icmp(region, machine)
+        time.sleep(1.0)
+        region.fabric.open_icmp(region.carried(region.floating[0]))
     time.sleep(28.0)
     die(region, region.holder())
 

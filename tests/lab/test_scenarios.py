@@ -46,7 +46,7 @@ tests/core/test_ec2_answers.py and test_imds_answers.py have all of them.
 """
 
 SURVIVED = [
-    ("out-of-service", Carry.ADDRESS),
+    ("prefix-routed-elsewhere", Carry.ADDRESS),
 ]
 """
 Which of the hardships run with all other tests, and by which way to carry; those that take longer than a minute run by
