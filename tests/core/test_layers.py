@@ -24,7 +24,7 @@ CORE = {
     "errors",
 }
 # What any module may use; `announce` is a part of `host`.
-SHARED = CORE | {"ports", "telemetry", "announce", "__init__"}
+SHARED = CORE | {"ports", "telemetry", "announce", "http_client", "__init__"}
 EDGES = {path.relative_to(PRODUCT).with_suffix("").parts[0] for path in MODULES} - SHARED
 
 IMPURE = {
