@@ -39,13 +39,13 @@ from floatingip.model import (
     Target,
     Word,
 )
-from floatingip.peers import Answer, Held, word_on
 from floatingip.ports import Cloud, Prober
 from floatingip.settings import Settings, mark_values
 from floatingip.standing import Standing
 from floatingip.telemetry import Log
 from floatingip.threads import ProbeLoop, Probes, Wanted
 from floatingip.view import Memory, View, sighting
+from floatingip.word import Answer, Held, word_on
 from floatingip.writer import Making, Writer
 from floatingip.writes import Assign, Associate, Attach, Detach, Unassign, Write
 

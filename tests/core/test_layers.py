@@ -24,7 +24,7 @@ CORE = {
     "errors",
 }
 # What any module may use; `announce` is a part of `host`.
-SHARED = CORE | {"ports", "telemetry", "announce", "http_client", "__init__"}
+SHARED = CORE | {"ports", "telemetry", "announce", "http_client", "word", "__init__"}
 EDGES = {path.relative_to(PRODUCT).with_suffix("").parts[0] for path in MODULES} - SHARED
 
 IMPURE = {
@@ -56,7 +56,7 @@ HOMES = {
     "mypy_boto3_ec2": {"ec2"},
     "prometheus_client": {"telemetry"},
     "pyroute2": {"host"},
-    "requests": {"imds", "peers", "probe"},
+    "requests": {"imds", "probe"},
     "subprocess": {"host"},
     "urllib3": set(),
     "yaml": {"settings"},
@@ -142,7 +142,8 @@ def test_the_product_never_imports_the_lab_or_the_tests() -> None:
 
 def test_the_edges_do_not_know_each_other() -> None:
     """Only the runner with its parts, and the commands, join them."""
-    joints = {"runner", "watch", "upkeep", "writer", "serving", "threads", "handover", "release", "cli", "__main__"}
+    joints = {"runner", "watch", "upkeep", "writer", "serving", "threads", "roster", "sight", "desk"}
+    joints |= {"handover", "release", "cli", "__main__"}
     for path in MODULES:
         if module(path) in EDGES - joints:
             assert ours(path) <= SHARED | {module(path)}, path
