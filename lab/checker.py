@@ -25,6 +25,12 @@ from lab import ownership
 
 Event = Mapping[str, Any]
 
+MOST_MEMORY = 128 * 1024
+"""kB that an observer may have, two thirds of the manifest's limit."""
+
+MORE_THREADS, MORE_FILES = 8, 32
+"""What one may have for a failover beyond what it has in peace, whoever attacks: for questions to EC2, above all."""
+
 DECIDED = ("takeover", "claim")
 """The agents' events that begin a move: with a detach first, or without."""
 
@@ -35,10 +41,12 @@ class Expectation:
     What a scenario must show; None is no demand.  Times in seconds; outages are all of a client's together, so that
     one that is interrupted by a stray answer is no shorter.
 
-    `max_overhead_s` bounds the outage beyond detection and EC2's own time; `max_gap_s` is how long the client itself
-    may have stood still; `enis` are the interfaces of the address, `carried` is what nodes have on their links where
-    addresses move, and `clients` those that ask it (none given: whatever shows the address, and all clients); without
-    `served` no client is needed; `allowed_leftovers` are the `what` of leftovers that belong to the scenario.
+    `attacked` is the way in which a pod attacks the observers (attacker.py): it must have, and their processes must
+    not have grown by it.  `max_overhead_s` bounds the outage beyond detection and EC2's own time; `max_gap_s` is how
+    long the client itself may have stood still; `enis` are the interfaces of the address, `carried` is what nodes have
+    on their links where addresses move, and `clients` those that ask it (none given: whatever shows the address, and
+    all clients); without `served` no client is needed; `allowed_leftovers` are the `what` of leftovers that belong to
+    the scenario.
     """
 
     scenario: str
@@ -57,6 +65,7 @@ class Expectation:
     clients: frozenset[str] = frozenset()
     served: bool = True
     allowed_leftovers: frozenset[str] = frozenset()
+    attacked: str = ""
 
 
 @dataclass(frozen=True)
@@ -233,6 +242,8 @@ class Run:
         self.agent_exits = [
             event for event in self._of("kubelet", "exit") if event["reason"] in {"exited", "unhealthy"}
         ]
+        self.attacks = self._of("lab", "attack")
+        self.usages = self._of("lab", "usage")
         self.leftovers = [str(event["what"]) for event in self._of("lab", "leftover")]
 
     def _of(self, source: str, kind: str) -> list[Event]:
@@ -458,6 +469,25 @@ def _agents_live(run: Run, expectation: Expectation) -> Iterator[str]:
             yield f"{event['pod']} ({event['container']}) ended by itself: {event['reason']}, exit code {event['code']}"
 
 
+def _attacked(run: Run, expectation: Expectation) -> Iterator[str]:
+    """An attack that did not take place shows nothing."""
+    if expectation.attacked:
+        if not any(event["kind"] == expectation.attacked and event["did"] for event in run.attacks):
+            yield f"nobody attacked by {expectation.attacked}"
+        if not run.usages:
+            yield "no observer's memory was measured"
+
+
+def _observers_are_bounded(run: Run, _: Expectation) -> Iterator[str]:
+    for event in run.usages:
+        node, before, most = event["node"], event["before"], event["most"]
+        if most["memory"] > MOST_MEMORY:
+            yield f"the observer on {node} had {most['memory'] >> 10} MiB, at most {MOST_MEMORY >> 10} are allowed"
+        for what, more in (("threads", MORE_THREADS), ("files", MORE_FILES)):
+            if most[what] > before[what] + more:
+                yield f"the observer on {node} had {most[what]} {what}, in peace {before[what]}"
+
+
 RULES: tuple[Callable[[Run, Expectation], Iterator[str]], ...] = (
     _clients_measured,
     _outage_ended,
@@ -470,4 +500,6 @@ RULES: tuple[Callable[[Run, Expectation], Iterator[str]], ...] = (
     _nothing_left,
     _no_traceback,
     _agents_live,
+    _attacked,
+    _observers_are_bounded,
 )

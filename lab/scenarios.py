@@ -7,6 +7,7 @@ on the holder, wait until all is quiet again, end the clients, judge the history
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from lab import nemesis
 from lab.checker import Expectation, Verdict, check, together
 from lab.ec2 import PROFILES, Profile
 from lab.history import Event, History
+from lab.hostile import Attack
 from lab.region import FLOATING_IP, SHUTDOWN_TAKES, Floating, Machine, Region, client_name
 
 DETECTION = 2.0
@@ -77,6 +79,7 @@ class Scenario:
     agent_exits: how many containers may end by themselves.
     environment: what every pod has in addition to the manifest's.
     settings: what is set otherwise than by default.
+    attack: how a pod attacks the observers from before the nemesis until the end (attacker.py), or nothing.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Scenario:
     environment: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
     clients: tuple[str, ...] = ("out", "in")
+    attack: str = ""
 
 
 def _nothing_moves(bare: Expectation, _: Profile) -> Expectation:
@@ -271,6 +275,22 @@ SCENARIOS = {
         ),
         Scenario("eviction", "the holder is drained", nemesis.drain, _relieved),
         Scenario("handover", "somebody asks for a handover", nemesis.hand_over, _relieved),
+        *(
+            Scenario(
+                f"hostile-{attack}",
+                f"the holder loses power while a pod {what}",
+                nemesis.cut_power,
+                _one_failover,
+                workers=3,
+                lasts=1.0,
+                attack=attack,
+            )
+            for attack, what in (
+                ("words", "speaks to its standby as a peer"),
+                ("answers", "answers as a peer, by what is no word"),
+                ("flood", "floods both observers"),
+            )
+        ),
     )
 }
 
@@ -303,8 +323,9 @@ def run(
             _wait_until_watched(region, SERVICE_WATCHED_FOR if "service" in scenario.settings else WATCHED_FOR)
             expectations = _expectations(region, scenario)
             placed = [_placements(region, floating) for floating in region.floating]
-            _strike(region, scenario)
-            _wait_until_quiet(region, scenario.lasts, expectations, placed)
+            with Attack(region, scenario.attack) if scenario.attack else nullcontext():
+                _strike(region, scenario)
+                _wait_until_quiet(region, scenario.lasts, expectations, placed)
             region.stop_clients()
             region.record_leftovers()
         events = history.events()
@@ -323,6 +344,7 @@ def _expectations(region: Region, scenario: Scenario) -> list[Expectation]:
             carried=region.carried(floating),
             enis=frozenset(event["eni"] for event in region.attachments(floating)),
             clients=frozenset(client_name(place, floating) for place in scenario.clients if place in floating.hosts),
+            attacked=scenario.attack,
             max_agent_exits=scenario.agent_exits,
         )
         shared = scenario.hits_machine or (scenario.hits_link and region.carry == Carry.ADDRESS)
