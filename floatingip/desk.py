@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
 from floatingip import word
@@ -71,7 +72,7 @@ class Desk:
         """
         if source == self._me or self._roster.has(source):
             return True
-        return any(str(address) == source for address in self._told().sources.values())
+        return ip_address(source) in self._told().sources.values()
 
     def answer(self, target: str, source: str) -> tuple[HTTPStatus, str]:
         """The answer to a GET of ``target`` from this address."""

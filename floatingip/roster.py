@@ -59,6 +59,7 @@ class Roster:
         self._lock = threading.Lock()
         self._cluster: str | None = None
         self._peers: dict[str, _Peer] = {}
+        self._addresses: frozenset[str] = frozenset()
         self._asked_us_at: dict[str, float] = {}
         self._claims: dict[str, str] = {}
         self._hearsay: set[str] = set()
@@ -90,9 +91,8 @@ class Roster:
         return False
 
     def has(self, source: str) -> bool:
-        """Whether this is a peer's primary address."""
-        with self._lock:
-            return any(str(peer.address) == source for peer in self._peers.values())
+        """Whether this is a peer's primary address; cheap, as it is asked for every connection."""
+        return source in self._addresses
 
     def askers(self, now: float) -> dict[str, Address]:
         """The peers that asked lately: primary addresses by instance id."""
@@ -187,11 +187,16 @@ class Roster:
         if instance.address is None or (instance.id not in self._peers and len(self._peers) >= PEERS_AT_MOST):
             return False
         self._peers[instance.id] = _Peer(instance.address, asked_at)
+        self._changed()
         return True
 
     def _drop(self, instance_id: str) -> None:
         del self._peers[instance_id]
         self._asked_us_at.pop(instance_id, None)
+        self._changed()
+
+    def _changed(self) -> None:
+        self._addresses = frozenset(str(peer.address) for peer in self._peers.values())
 
     def _refuse(self, who: str, now: float) -> None:
         self._refused = {one: until for one, until in self._refused.items() if until > now}
