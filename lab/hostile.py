@@ -42,7 +42,7 @@ class Attack:
 
     def __enter__(self) -> Self:
         region = self._region
-        observed = {pod.node for pod in region.cluster.pods()}
+        observed = {pod.node for pod in region.cluster.pods() if pod.node is not None}
         attacker = next(machine for machine in region.machines.values() if machine.name not in observed)
         spec = json.dumps(self._spec(attacker, [region.machines[node] for node in sorted(observed)]))
         command = [sys.executable, "-I", "-S", str(SCRIPT), self._kind, spec]
@@ -56,7 +56,7 @@ class Attack:
         self._sampler.join()
         self._process.terminate()
         try:
-            said, _ = self._process.communicate(timeout=ENDS_WITHIN)
+            said, _stderr = self._process.communicate(timeout=ENDS_WITHIN)
         finally:
             self._process.kill()
         event = {"source": "lab", "event": "attack", "kind": self._kind}
@@ -93,7 +93,7 @@ def _observers(region: Region) -> dict[str, int]:
     found = {}
     for pod in region.cluster.pods():
         warden = pod.running.get("observer")
-        if warden is None:
+        if warden is None or pod.node is None:
             continue
         try:
             children = Path(f"/proc/{warden.pid}/task/{warden.pid}/children").read_text().split()
