@@ -141,7 +141,11 @@ class Roster:
             for source, instance_id in [(s, i) for s, i in self._claims.items() if i in asked]:
                 del self._claims[source]
                 instance = self._one_of_us(instances.get(instance_id))
-                if instance is not None and str(instance.address) == source and self._confirm(instance, asked_at):
+                if instance is None or str(instance.address) != source:
+                    self._refuse(source, asked_at)
+                    continue
+                self._make_room()
+                if self._confirm(instance, asked_at):
                     self._asked_us_at[instance_id] = asked_at
                 else:
                     self._refuse(source, asked_at)
@@ -189,6 +193,12 @@ class Roster:
         self._peers[instance.id] = _Peer(instance.address, asked_at)
         self._changed()
         return True
+
+    def _make_room(self) -> None:
+        """Who asks counts more than who is only told of."""
+        told_of = self._peers.keys() - self._asked_us_at.keys()
+        if len(self._peers) >= PEERS_AT_MOST and told_of:
+            self._drop(min(told_of))
 
     def _drop(self, instance_id: str) -> None:
         del self._peers[instance_id]

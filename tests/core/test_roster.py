@@ -254,3 +254,17 @@ def test_there_are_no_more_than_so_many_peers(vpc: Vpc) -> None:
         vpc.follow([f"i-{other}" for other in many])
     assert len(vpc.follow([f"i-{name}" for name in many])) == PEERS_AT_MOST
     assert vpc.asks("i-00", "10.0.1.0")
+
+
+def test_who_asks_counts_more_than_who_is_only_told_of(vpc: Vpc) -> None:
+    """A peer that tells of workers without an observer must not keep an observer out."""
+    many = {f"{number:02x}": f"10.0.1.{number}" for number in range(PEERS_AT_MOST)}
+    vpc.shown |= instances(**many)
+    told = [f"i-{name}" for name in many]
+    vpc.follow(told)
+    vpc.ec2()
+    assert {*vpc.follow(told)} == {*told}
+    vpc.now += 1.0
+    assert vpc.meet("i-b", B)
+    assert vpc.asks("i-b", B)
+    assert len(vpc.follow(told)) == PEERS_AT_MOST
