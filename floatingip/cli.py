@@ -116,17 +116,19 @@ def _like(pattern: str, what: str) -> Callable[[str], str]:
 def _hand_over(effective: Settings, options: argparse.Namespace) -> int:
     from floatingip import handover, order  # noqa: PLC0415 - as in _run
 
-    cloud, name, _ = _outside(effective, options)
+    cloud, name, _, me = _outside(effective, options)
     to = handover.instance_named(cloud, options.to) if options.to else order.ANYBODY
     moves = handover.plan(cloud, name, effective.floating_ips, effective.carry, to)
     if not moves:
         print(f"nothing to hand over: {to} has it all")
-    handover.carry_out(cloud, moves, name, effective.carry, effective.port, print)
+    handover.carry_out(cloud, moves, name, effective.carry, effective.port, me, print)
     return 0
 
 
-def _outside(effective: Settings, options: argparse.Namespace) -> tuple[Cloud, str, str]:
-    """EC2, whose interfaces are ours, and the VPC: a pod knows them by itself, from elsewhere they have to be named."""
+def _outside(effective: Settings, options: argparse.Namespace) -> tuple[Cloud, str, str, str]:
+    """EC2, whose interfaces are ours, the VPC, and this instance or nothing: a pod knows them by itself, from elsewhere
+    they have to be named.
+    """
     from floatingip.ec2 import Ec2Cloud, check_environment, client  # noqa: PLC0415 - as in _run
     from floatingip.imds import Imds  # noqa: PLC0415
     from floatingip.look import cluster_name  # noqa: PLC0415
@@ -148,13 +150,13 @@ def _outside(effective: Settings, options: argparse.Namespace) -> tuple[Cloud, s
         name = cluster_name(instances[me.instance_id].tags) if me.instance_id in instances else ""
     if not name:
         raise ConfigurationError("name: not set, and this instance names no cluster; set `name` in the settings")
-    return cloud, name, vpc_id
+    return cloud, name, vpc_id, me.instance_id if me is not None else ""
 
 
 def _release(effective: Settings, options: argparse.Namespace) -> int:
     from floatingip import release  # noqa: PLC0415 - as in _run
 
-    cloud, name, vpc_id = _outside(effective, options)
+    cloud, name, vpc_id, me = _outside(effective, options)
     chosen = release.plan(cloud, name, effective.floating_ips, unused=options.unused)
     if not chosen.enis:
         print(f"nothing to release: no such interface of {name} in {vpc_id}")
@@ -162,7 +164,7 @@ def _release(effective: Settings, options: argparse.Namespace) -> int:
     print("\n".join(chosen.lines()))
     if options.dry_run:
         return 0
-    release.refuse_while_observed(cloud, chosen, name, effective.port)
+    release.refuse_while_observed(cloud, chosen, name, effective.port, me)
     if not options.yes and not _agreed():
         print("nothing was done", file=sys.stderr)
         return 1

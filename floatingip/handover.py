@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 from floatingip import order
 from floatingip.errors import CloudError, CloudUnavailable, ConfigurationError
-from floatingip.look import read_in_full
-from floatingip.model import AttachmentStatus, Carry, Eni, Target
+from floatingip.look import cluster_name, read_in_full
+from floatingip.model import Address, AttachmentStatus, Carry, Eni, Target
 from floatingip.peers import ask
 from floatingip.ports import Cloud
+from floatingip.word import PEERS_AT_MOST, RESERVED, Status
 
 VALID_FOR = 180.0
 """Seconds for which an order is obeyed: observers in peace look once a minute, and EC2 takes up to one for a move."""
@@ -27,6 +28,12 @@ LOOK_EVERY = 0.5
 
 LISTEN_EVERY = 0.1
 """Seconds between two rounds of questions to the observers."""
+
+GAP_TOLD_WITHIN = 5.0
+"""Seconds for which the observers' words on a move that EC2 shows are waited for."""
+
+INTRODUCED_WITHIN = 3.0
+"""Seconds for which an observer may take to find out from EC2 who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,36 +110,44 @@ def carry_out(
     name: str,
     carry: Carry,
     port: int,
+    me: str,
     say: Callable[[str], None],
     *,
     now: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Order, wait, take the orders back.  Raises ``CloudError`` when an address has not moved in time."""
+    """Order, wait, take the orders back.  Raises ``CloudError`` when an address has not moved in time.
+
+    ``me`` is the instance that this runs on: observers tell who holds what to peers only.  Without one they look at EC2
+    by themselves, up to a minute later.
+    """
     began, deadline = now(), wall() + VALID_FOR
     left = {move.target: move for move in moves}
     gaps = {move.target: Gap() for move in moves}
-    observers = _observers(cloud, moves, port)
+    moved_at: dict[Target, float] = {}
+    observers = _Observers(cloud, port, me, now, sleep)
+    observers.find(frozenset(move.source for move in moves))
     for move in moves:
         cloud.tag_eni(move.eni.id, {order.key(move.target, carry): order.render(move.attachment, move.to, deadline)})
         say(f"{move.target}: asked {move.source} to hand it over to {'any standby' if move.to == '*' else move.to}")
-    for address in observers:
-        ask(address, port, look=True)
+    observers.look()
     look_at = now()
     try:
         while left:
             if wall() > deadline:
                 names = ", ".join(str(target) for target in left)
                 raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s", "see the observers' logs")
-            _listen(observers, port, left, gaps, now)
+            _listen(observers, left, gaps, now)
             if now() < look_at:
                 sleep(LISTEN_EVERY)
                 continue
             look_at = now() + LOOK_EVERY
             for target, holder in _holders(cloud, name, left, carry).items():
-                gap = gaps[target].seconds()
-                if holder == left[target].source or (gap is None and observers):
+                if holder == left[target].source:
+                    continue
+                gap, since = gaps[target].seconds(), moved_at.setdefault(target, now())
+                if gap is None and observers.addresses and now() - since < GAP_TOLD_WITHIN:
                     continue
                 told = f"a gap of at most {gap:.1f} s" if gap is not None else "no observer to ask for the gap"
                 say(f"{target}: {holder} has it, {now() - began:.1f} s after it was asked for; {told}")
@@ -143,20 +158,19 @@ def carry_out(
 
 
 def _listen(
-    observers: tuple[str, ...],
-    port: int,
+    observers: _Observers,
     left: Mapping[Target, Handover],
     gaps: Mapping[Target, Gap],
     now: Callable[[], float],
 ) -> None:
     """Ask all observers who holds what is still to move."""
     holding: dict[str, set[str]] = {}
-    for address in observers:
-        status = ask(address, port)
+    for instance_id in observers.addresses:
+        status = observers.ask(instance_id)
         if status is not None:
             for text, held in status.holds.items():
                 if not held.problem:
-                    holding.setdefault(text, set()).add(status.instance_id)
+                    holding.setdefault(text, set()).add(instance_id)
     for target, move in left.items():
         holders = holding.get(str(target), set())
         gaps[target].hear(now(), source_holds=move.source in holders, successor_holds=bool(holders - {move.source}))
@@ -177,15 +191,57 @@ def _holders(cloud: Cloud, name: str, targets: Iterable[Target], carry: Carry) -
     return held
 
 
-def _observers(cloud: Cloud, moves: tuple[Handover, ...], port: int) -> tuple[str, ...]:
-    """The primary addresses of the holders' observers, and of those that these name, as far as they can be reached."""
-    holders = cloud.describe_instances(frozenset(move.source for move in moves))
-    waiting = [str(instance.address) for instance in holders.values() if instance.address is not None]
-    found: dict[str, bool] = {}
-    while waiting:
-        address = waiting.pop()
-        if address not in found:
-            status = ask(address, port)
-            found[address] = status is not None
-            waiting.extend(status.peers.values() if status is not None else ())
-    return tuple(address for address, answers in found.items() if answers)
+class _Observers:
+    """Those that tell what they hold: the holders', and of those that they name the ones that EC2 shows in the same
+    cluster.
+    """
+
+    def __init__(
+        self, cloud: Cloud, port: int, me: str, now: Callable[[], float], sleep: Callable[[float], None]
+    ) -> None:
+        self._cloud = cloud
+        self._port = port
+        self._me = me
+        self._now = now
+        self._sleep = sleep
+        self.addresses: dict[str, Address] = {}
+
+    def find(self, holders: frozenset[str]) -> None:
+        """Go from the holders, and this node's own, to those whom these name."""
+        clusters, tried, waiting = set[str](), set[str](), holders | ({self._me} - {""})
+        while waiting and len(tried) < PEERS_AT_MOST:
+            asked = frozenset(sorted(waiting)[: PEERS_AT_MOST - len(tried)])
+            tried |= asked
+            waiting = waiting - tried
+            shown = self._cloud.describe_instances(asked).values()
+            clusters.update(cluster_name(instance.tags) for instance in shown if instance.id in holders)
+            for instance in shown:
+                ours = cluster_name(instance.tags) in clusters
+                if not ours or instance.address is None or instance.state.announces_death:
+                    continue
+                self.addresses[instance.id] = instance.address
+                status = self._introduce_to(instance.id)
+                if status is None:
+                    del self.addresses[instance.id]
+                else:
+                    waiting |= set(status.peers) - tried
+
+    def look(self) -> None:
+        """Have them ask EC2 soon."""
+        for address in self.addresses.values():
+            ask(address, self._port, me=self._me, look=True)
+
+    def ask(self, instance_id: str) -> Status | None:
+        """What one says of itself now; nothing where it is silent, or does not know who asks."""
+        status = self._ask(instance_id)
+        return status if status is not None and status.instance_id == instance_id else None
+
+    def _ask(self, instance_id: str) -> Status | None:
+        return ask(self.addresses[instance_id], self._port, me=self._me)
+
+    def _introduce_to(self, instance_id: str) -> Status | None:
+        """The first word of one, which may have to find out who asks."""
+        until = self._now() + INTRODUCED_WITHIN
+        while self._me and self._ask(instance_id) == RESERVED and self._now() < until:
+            self._sleep(LISTEN_EVERY)
+        return self.ask(instance_id)

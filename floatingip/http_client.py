@@ -52,6 +52,11 @@ _BRACKET = re.compile(r"[\[\]{}]")
 class NoAnswer(OSError):
     """There was no answer that is one; the message says why, in our own words."""
 
+    @property
+    def refused(self) -> bool:
+        """Whether the other side itself refused the connection: it is there, but nobody listens."""
+        return isinstance(self.__cause__, ConnectionRefusedError)
+
 
 @dataclass(frozen=True, slots=True)
 class Response:

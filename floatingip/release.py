@@ -16,6 +16,7 @@ from floatingip.look import read_in_full
 from floatingip.model import AttachmentStatus, Eni, Target
 from floatingip.peers import ask
 from floatingip.ports import Cloud
+from floatingip.word import RESERVED
 
 LOOK_EVERY = 1.0
 """Seconds between two questions whether a detach has ended."""
@@ -59,16 +60,19 @@ def plan(cloud: Cloud, name: str, targets: tuple[Target, ...], *, unused: bool) 
     return Plan(tuple(eni for eni in ours if eni.id in used or eni.standing_for))
 
 
-def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int) -> None:
-    """Raise ``ReleaseRefused`` when an observer of ours still answers on a node that holds one of the interfaces."""
+def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: str = "") -> None:
+    """Raise ``ReleaseRefused`` when an observer of ours still answers on a node that holds one of the interfaces.
+
+    One that does not say whose it is, since it does not know who asks, is taken for ours: it is where our interface is.
+    """
     holders = frozenset(eni.attachment.instance_id for eni in chosen.enis if eni.attachment is not None)
     if not holders:
         return
     for instance in cloud.describe_instances(holders).values():
         if instance.address is None:
             continue
-        status = ask(f"{instance.address}", port)
-        if status is not None and status.name == name:
+        status = ask(instance.address, port, me=me)
+        if status == RESERVED or (status is not None and status.name == name):
             raise ReleaseRefused(
                 f"the observer on {instance.id} ({instance.address}) still answers, and would attach them again",
                 "first `kubectl scale deployment floating-ip --replicas 0`",

@@ -20,6 +20,7 @@ from queue import Empty, SimpleQueue
 
 from floatingip import pace, ration
 from floatingip.decide import Reason, State
+from floatingip.desk import Desk, Told
 from floatingip.errors import (
     AddressTaken,
     CloudError,
@@ -49,14 +50,18 @@ from floatingip.model import (
     Subnet,
     Target,
 )
-from floatingip.peers import Peers, Status, StatusServer
+from floatingip.peers import Peers
 from floatingip.ports import Cloud, Host, Metadata, Orders, Prober
+from floatingip.roster import Roster
 from floatingip.serving import Serving
 from floatingip.settings import Settings
+from floatingip.sight import Sights
+from floatingip.status_server import StatusServer
 from floatingip.telemetry import Log, Metrics
 from floatingip.threads import Backoff, HostKeeper, MetadataLoop, ProbeLoop
 from floatingip.upkeep import Upkeep
 from floatingip.watch import Shared, Watch
+from floatingip.word import Status
 from floatingip.writer import BACKOFF_DENIED, BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING
 
 TICK = 0.25
@@ -173,7 +178,9 @@ class Agent:
         self._complaint = self._short = ""
         self._short_since: float | None = None
         self._orphans: frozenset[str] = frozenset()
+        self._roster = Roster(me.instance_id, lambda: self._inbox.put(self._ask_about_peers))
         self._peers = Peers(me.instance_id, settings.port, self._hand_over_word)
+        self._told = Told(Status(self._shared.name, me.instance_id), not_ready="starting")
         self._server: StatusServer | None = None
         self._serving = (
             Serving(edges.service, self._probe_loop, self._inbox.put, settings.service_interval)
@@ -351,6 +358,10 @@ class Agent:
             self._step_upkeeps()
         if self._stale:
             self._decide()
+            self._told = self._to_tell()
+        if tick:
+            for target, watch in self._watches.items():
+                self._metrics.show(str(target), watch.decision.state, watch.health.state, watch.not_ready())
         if not self._looking and time.monotonic() >= self._look_due():
             self._begin_look()
         return tick
@@ -436,8 +447,31 @@ class Agent:
             instance = self._shared.instances.get(watch.holder())
             if instance is not None and instance.address is not None:
                 holders[instance.id] = instance.address
-        askers = self._server.askers() if self._server is not None else {}
-        self._peers.follow(holders, askers, self._doubted, self._alive_at)
+        peers = self._roster.follow(self._peers.known(self._alive_at), self._alive_at)
+        self._peers.follow(holders, peers, self._doubted)
+        self._ask_about_peers()
+
+    def _ask_about_peers(self) -> None:
+        """Ask EC2 who those are that call themselves peers, as far as it is to be asked now."""
+        asked_at = time.monotonic()
+        asked = self._roster.question(asked_at)
+        if not asked:
+            return
+
+        def job() -> None:
+            try:
+                instances = self._edges.cloud.describe_instances(asked)
+            except CloudError:
+                # That EC2 does not answer is told by who looks at the addresses.
+                self._inbox.put(lambda: self._roster.unanswered(time.monotonic()))
+            else:
+                self._inbox.put(lambda: self._peers_shown(asked, asked_at, instances))
+
+        threading.Thread(target=job, name="peers", daemon=True).start()
+
+    def _peers_shown(self, asked: frozenset[str], asked_at: float, instances: Mapping[str, Instance]) -> None:
+        self._roster.answered(asked, asked_at, instances)
+        self._follow_peers()
 
     def _post_report(self, target: Target, report: PlumbingReport) -> None:
         self._hand_over(target)(lambda: self._watches[target].reconciled(report))
@@ -496,7 +530,7 @@ class Agent:
         if self._look_wanted_at is not None and seen.asked_at >= self._look_wanted_at:
             self._look_wanted_at = None
         shared = self._shared
-        shared.describe(seen.instances, seen.asked_at)
+        self._roster.shown(seen.asked_at, shared.describe(seen.instances, seen.asked_at))
         shared.subnets = shared.subnets if seen.subnets is None else seen.subnets
         if not shared.name and self._me.instance_id in shared.instances:
             shared.name = cluster_name(shared.instances[self._me.instance_id].tags)
@@ -712,17 +746,17 @@ class Agent:
 
     def _serve(self) -> StatusServer:
         settings, me = self._settings, self._me
+        desk = Desk(
+            me.address,
+            lambda: self._told,
+            self._not_live,
+            self._metrics.text,
+            self._look_soon,
+            self._roster,
+            Sights(settings.port),
+        )
         try:
-            server = StatusServer(
-                me.address,
-                settings.port,
-                self._status,
-                self._source,
-                self._not_live,
-                self._not_ready,
-                self._scrape,
-                self._look_soon,
-            )
+            server = StatusServer(me.address, settings.port, desk.answer, desk.knows)
         except OSError as error:
             raise HostError(
                 f"cannot listen on {me.address}:{settings.port}: {error.strerror}", "set `port` to a free one"
@@ -730,10 +764,10 @@ class Agent:
         server.start()
         return server
 
-    def _status(self) -> Status:
-        """What this observer says of itself; called from the server's threads."""
-        watches = list(self._watches.values())
-        return Status(
+    def _to_tell(self) -> Told:
+        """What this observer says of itself; the server's thread gets it as a whole."""
+        watches = self._watches.values()
+        status = Status(
             name=self._shared.name,
             instance_id=self._me.instance_id,
             holds={str(watch.target): held for watch in watches if (held := watch.held()) is not None},
@@ -743,9 +777,15 @@ class Agent:
             leaving=bool(self._shared.leaving),
             claiming=tuple(str(watch.target) for watch in watches if watch.decision.reason is Reason.ASSIGNING),
         )
+        reasons = ((watch.target, watch.not_ready()) for watch in watches)
+        return Told(
+            status,
+            {str(watch.target): address for watch in watches if (address := watch.address()) is not None},
+            "; ".join(f"{target}: {reason}" for target, reason in reasons if reason),
+        )
 
     def _look_soon(self) -> None:
-        """Somebody says that EC2 has news; called from the server's threads."""
+        """A peer says that EC2 has news; called from the server's thread."""
         self._inbox.put(self._asked_to_look)
 
     def _asked_to_look(self) -> None:
@@ -754,21 +794,6 @@ class Agent:
             self._look_wanted_at = self._alive_at
             self._judge_all()
 
-    def _source(self, target: str) -> Address | None:
-        """The address that the target of this text is carried by; called from the server's threads."""
-        return next((watch.address() for watch in self._watches.values() if str(watch.target) == target), None)
-
-    def _scrape(self) -> str:
-        """The metrics of this moment; called from the server's threads."""
-        for target, watch in self._watches.items():
-            self._metrics.show(str(target), watch.decision.state, watch.health.state, watch.not_ready())
-        return self._metrics.text()
-
     def _not_live(self) -> str:
         silent_for = time.monotonic() - self._alive_at
         return f"the deciding thread was last seen {silent_for:.0f} s ago" if silent_for > LIVE_WITHIN else ""
-
-    def _not_ready(self) -> str:
-        """Why this node could neither serve some address nor take it over, or nothing."""
-        reasons = ((watch.target, watch.not_ready()) for watch in self._watches.values())
-        return "; ".join(f"{target}: {reason}" for target, reason in reasons if reason)

@@ -8,7 +8,6 @@ whole cluster.  So each observer checks the others, at their primary addresses, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 
 from floatingip.model import Address, ProbeOutcome, ProbeResult
 from floatingip.ports import Prober
@@ -35,11 +34,11 @@ class Serving:
         self._probe_loop = probe_loop
         self._post = post
         self._interval = max(CHECK_EVERY, interval)
-        self._checks: dict[str, tuple[str, Probes]] = {}
+        self._checks: dict[str, tuple[Address, Probes]] = {}
         self._seen_at: dict[str, float] = {}
 
-    def follow(self, nodes: Mapping[str, str]) -> None:
-        """Check these nodes from now on: primary addresses by instance id."""
+    def follow(self, nodes: Mapping[str, Address]) -> None:
+        """Check these nodes from now on: primary addresses, as EC2 shows them, by instance id."""
         for instance_id, (address, probes) in list(self._checks.items()):
             if nodes.get(instance_id) != address:
                 probes.stop()
@@ -47,7 +46,7 @@ class Serving:
                 self._seen_at.pop(instance_id, None)
         for instance_id, address in nodes.items():
             if instance_id not in self._checks:
-                prober, found = self._prober(ip_address(address)), self._receive(instance_id)
+                prober, found = self._prober(address), self._receive(instance_id)
                 probes = self._probe_loop.follow(prober, self._interval, self._interval, found)
                 self._checks[instance_id] = (address, probes)
                 probes.switch(on=True)

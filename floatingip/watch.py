@@ -41,13 +41,13 @@ from floatingip.model import (
     Target,
     Word,
 )
-from floatingip.peers import Answer, Held, word_on
 from floatingip.ports import Cloud, Prober
 from floatingip.settings import Settings, mark_values
 from floatingip.standing import Standing
 from floatingip.telemetry import Log
 from floatingip.threads import ProbeLoop, Probes, Wanted
 from floatingip.view import Memory, View, attachment_of, sighting
+from floatingip.word import Answer, Held, word_on
 from floatingip.writer import SAID_AGAIN, Making, Writer
 from floatingip.writes import Assign, Associate, Attach, Detach, Unassign, Write
 
@@ -119,19 +119,23 @@ class Shared:
         """An ENI comes to this instance, or goes."""
         self.slots_changed_at = time.monotonic()
 
-    def describe(self, instances: Mapping[str, Instance], asked_at: float) -> None:
-        """EC2 described instances when it was asked at that time: it says nothing of what changed since."""
+    def describe(self, instances: Mapping[str, Instance], asked_at: float) -> Mapping[str, Instance]:
+        """EC2 described instances when it was asked at that time: it says nothing of what changed since.
+
+        Return what of it could be read.
+        """
         me, changed_at = self.me.instance_id, self.slots_changed_at
         read = {key: instance for key, instance in instances.items() if instance.state is not InstanceState.UNREAD}
         told = {key: self._told(instance) for key, instance in read.items()}
         self.instances.update({key: instance for key, instance in told.items() if key != me})
         if me not in told or asked_at < self.described_at:
-            return
+            return told
         if changed_at is None or asked_at > changed_at:
             self.slots_changed_at = None
         elif me in self.instances:
-            return
+            return told
         self.instances[me], self.described_at = told[me], asked_at
+        return told
 
     def _told(self, instance: Instance) -> Instance:
         """A living instance whose address was not shown, or could not be read, is where it was."""

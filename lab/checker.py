@@ -27,6 +27,11 @@ from lab import ownership
 Event = Mapping[str, Any]
 
 MINUTE = 60.0
+MOST_MEMORY = 128 * 1024
+"""kB that an observer may have, two thirds of the manifest's limit."""
+
+MORE_THREADS, MORE_FILES = 8, 32
+"""What one may have for a failover beyond what it has in peace, whoever attacks: for questions to EC2, above all."""
 
 DECIDED = ("takeover", "claim")
 """The agents' events that begin a move: with a detach first, or without."""
@@ -47,6 +52,8 @@ class Expectation:
     `max_moves_a_cause` bounds the takeovers by one rule, `max_calls_a_minute` what one instance asks of EC2 in any
     minute: Describes of all kinds together, and writes each by itself.  Where a `refusal_excuses`, a failover that does
     not happen is none that was promised: at the blow no other node's observer was ready.
+    `attacked` is the way in which a pod attacks the observers (attacker.py): it must have, and their processes must not
+    have grown by it.
     """
 
     scenario: str
@@ -68,6 +75,7 @@ class Expectation:
     served: bool = True
     refusal_excuses: bool = False
     allowed_leftovers: frozenset[str] = frozenset()
+    attacked: str = ""
 
 
 @dataclass(frozen=True)
@@ -248,6 +256,8 @@ class Run:
         self.agent_exits = [
             event for event in self._of("kubelet", "exit") if event["reason"] in {"exited", "unhealthy"}
         ]
+        self.attacks = self._of("lab", "attack")
+        self.usages = self._of("lab", "usage")
         self.leftovers = [str(event["what"]) for event in self._of("lab", "leftover")]
 
     def _of(self, source: str, kind: str) -> list[Event]:
@@ -523,6 +533,25 @@ def _agents_live(run: Run, expectation: Expectation) -> Iterator[str]:
             yield f"{event['pod']} ({event['container']}) ended by itself: {event['reason']}, exit code {event['code']}"
 
 
+def _attacked(run: Run, expectation: Expectation) -> Iterator[str]:
+    """An attack that did not take place shows nothing."""
+    if expectation.attacked:
+        if not any(event["kind"] == expectation.attacked and event["did"] for event in run.attacks):
+            yield f"nobody attacked by {expectation.attacked}"
+        if not run.usages:
+            yield "no observer's memory was measured"
+
+
+def _observers_are_bounded(run: Run, _: Expectation) -> Iterator[str]:
+    for event in run.usages:
+        node, before, most = event["node"], event["before"], event["most"]
+        if most["memory"] > MOST_MEMORY:
+            yield f"the observer on {node} had {most['memory'] >> 10} MiB, at most {MOST_MEMORY >> 10} are allowed"
+        for what, more in (("threads", MORE_THREADS), ("files", MORE_FILES)):
+            if most[what] > before[what] + more:
+                yield f"the observer on {node} had {most[what]} {what}, in peace {before[what]}"
+
+
 RULES: tuple[Callable[[Run, Expectation], Iterator[str]], ...] = (
     _clients_measured,
     _outage_ended,
@@ -537,4 +566,6 @@ RULES: tuple[Callable[[Run, Expectation], Iterator[str]], ...] = (
     _nothing_left,
     _no_traceback,
     _agents_live,
+    _attacked,
+    _observers_are_bounded,
 )

@@ -75,6 +75,7 @@ class Scenario:
     prepare: is done before anything is deployed.
     begin: what goes wrong some time before the strike, which is no part of what is measured.
     is_watched: whether a standby can see the address UP.
+    attack: how a pod attacks the observers from before the strike until the end (attacker.py), or nothing.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Scenario:
     prepare: Callable[[Region], None] | None = None
     begin: Nemesis = nemesis.nothing
     is_watched: bool = True
+    attack: str = ""
 
     @property
     def is_long(self) -> bool:

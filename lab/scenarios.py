@@ -7,6 +7,7 @@ on the holder, wait until all is quiet again, end the clients, judge the history
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lab.ec2 import PROFILES, Profile
 from lab.ec2.transport import Effect
 from lab.hardships import HARDSHIPS
 from lab.history import Event, History
+from lab.hostile import Attack
 from lab.imds import Trouble
 from lab.region import Floating, Machine, Region, client_name
 from lab.scenario import (
@@ -208,6 +210,22 @@ SCENARIOS = {
         _bad_answers("drips", "EC2's answers come one byte a second", Effect.DRIP),
         _bad_answers("hangs", "EC2 does not answer", Effect.HANG),
         _bad_answers("slow", "each of EC2's answers takes four seconds", Effect.SLOW, seconds=4.0),
+        *(
+            Scenario(
+                f"hostile-{attack}",
+                f"the holder loses power while a pod {what}",
+                nemesis.cut_power,
+                one_failover,
+                workers=3,
+                lasts=1.0,
+                attack=attack,
+            )
+            for attack, what in (
+                ("words", "speaks to its standby as a peer"),
+                ("answers", "answers as a peer, by what is no word"),
+                ("flood", "floods both observers"),
+            )
+        ),
         *HARDSHIPS,
     )
 }
@@ -246,8 +264,9 @@ def run(
             _wait_until_watched(region, scenario)
             expectations = _expectations(region, scenario)
             placed = [_placements(region, floating) for floating in region.floating]
-            _strike(region, scenario)
-            _wait_until_quiet(region, scenario.lasts, expectations, placed)
+            with Attack(region, scenario.attack) if scenario.attack else nullcontext():
+                _strike(region, scenario)
+                _wait_until_quiet(region, scenario.lasts, expectations, placed)
             region.stop_clients()
             region.record_leftovers()
             enis = [frozenset(event["eni"] for event in region.attachments(floating)) for floating in region.floating]
@@ -268,6 +287,7 @@ def _expectations(region: Region, scenario: Scenario) -> list[Expectation]:
             carried=region.carried(floating),
             enis=frozenset(event["eni"] for event in region.attachments(floating)),
             clients=frozenset(client_name(place, floating) for place in scenario.clients if place in floating.hosts),
+            attacked=scenario.attack,
             max_agent_exits=scenario.agent_exits,
         )
         shared = scenario.hits_machine or (scenario.hits_link and region.carry == Carry.ADDRESS)

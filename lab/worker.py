@@ -212,12 +212,12 @@ class Worker:
         if pod_index is None:
             address, name, namespace = self.address, "host", self.namespace
         else:
-            address, name, namespace = self.pod_addresses[pod_index], f"pod-{pod_index}", self._pod(pod_index)
+            address, name, namespace = self.pod_addresses[pod_index], f"pod-{pod_index}", self.pod(pod_index)
         for every in ("0.0.0.0", "::"):
             self._backends.serve(namespace.listen(every, port), f"{self.name}/{name}")
         return address, port
 
-    def _pod(self, index: int) -> Namespace:
+    def pod(self, index: int) -> Namespace:
         """The namespace of pod `index`, wired as the CNI does it when it is the first time."""
         if index in self._pods:
             return self._pods[index]

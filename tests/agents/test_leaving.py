@@ -48,12 +48,16 @@ def holders(world: World) -> list[str]:
 
 
 def hand_over(world: World, to: str = order.ANYBODY) -> list[str]:
-    """As `floatingip handover` does it; what it says."""
+    """As `floatingip handover` does it, in the last observer's pod; what it says."""
     said: list[str] = []
-    settings = world.settings
+    settings, machine = world.settings, world.machines[-1]
     cloud = Ec2Cloud(worlds._client("lab"), world.ec2.vpc_id, ())
     moves = handover.plan(cloud, NAME, settings.floating_ips, settings.carry, to)
-    handover.carry_out(cloud, moves, NAME, settings.carry, settings.port, said.append)
+
+    def in_the_pod() -> None:
+        handover.carry_out(cloud, moves, NAME, settings.carry, settings.port, machine.id, said.append)
+
+    machine.namespace.call(in_the_pod)
     return said
 
 
@@ -265,7 +269,7 @@ def test_a_handover_moves_the_address_without_an_observer_to_ask_for_the_gap(car
         moves = handover.plan(cloud, NAME, world.settings.floating_ips, carry)
         nobody_listens_at = world.settings.port + 5000
         a_minute = let_look(holder, standby)
-        handover.carry_out(cloud, moves, NAME, carry, nobody_listens_at, said.append, sleep=a_minute)
+        handover.carry_out(cloud, moves, NAME, carry, nobody_listens_at, "", said.append, sleep=a_minute)
         wait(lambda: standby.machine.serves, 5, "the standby serves")
         assert said[-1].endswith("no observer to ask for the gap")
         assert holders(world) == [holder.machine.id, standby.machine.id]

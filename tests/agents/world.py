@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any, NoReturn, ParamSpec, Self, TypeVar
@@ -548,20 +548,10 @@ class Process:
         agent._host._wake.set()
         for _, asker in list(agent._peers._askers.values()):
             asker.stop()
-        server = agent._server
-        if server is not None and server._http.socket.fileno() >= 0:
-            server._tell = die
-            closing = threading.Thread(target=server.stop)
-            closing.start()
-            self.machine.namespace.call(self._knock)
-            closing.join()
+        if agent._server is not None:
+            agent._server.stop()
         if self._thread is not threading.current_thread():
             self._thread.join(5)
-
-    def _knock(self) -> None:
-        """Wake the status server, which looks only twice a second whether it should stop."""
-        with suppress(ConnectionError):  # it looked by itself meanwhile
-            socket.create_connection((self.machine.instance.address, self._settings.port)).close()
 
     def _run(self) -> None:
         try:

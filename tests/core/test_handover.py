@@ -1,16 +1,19 @@
 """Handing over on request, on the model EC2 in its own time: what is ordered, when it is done, and what is left."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip import order
+from floatingip import order, status_server
 from floatingip.errors import CloudError, ConfigurationError
 from floatingip.handover import VALID_FOR, Gap, Handover, carry_out, instance_named, plan
 from floatingip.model import OWNER_TAG, STANDING_TAG, Carry, Eni
 from floatingip.order import ANYBODY, Order
+from floatingip.word import Held, Status
+from tests.core.observers import ASKER, Start
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
 
 NAME, ADDRESS = "cluster", IPv4Address("127.0.0.100")
@@ -24,12 +27,15 @@ WALL = 1_764_000_000.0
 class Vpc:
     """Two workers with their standing ENIs; the first one has the address.
 
-    ``then``: what happens at a time while a handover is waited for; ``said``: what that told.
+    ``then``: what happens at a time while a handover is waited for; ``said``: what that told; ``port`` is the
+    observers', ``me`` the instance that it is asked for on.
     """
 
     ec2: FakeEc2 = field(default_factory=lambda: FakeEc2(Delays(assign=1.2)))
     then: dict[float, Callable[[], None]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    port: int = PORT
+    me: str = ""
 
     def __post_init__(self) -> None:
         self.subnet = self.ec2.add_subnet("127.0.0.0/24")
@@ -52,7 +58,7 @@ class Vpc:
         """Hand over, in EC2's own time."""
         moves = self.plan(to)
         clock = {"now": lambda: self.ec2.now, "wall": lambda: WALL + self.ec2.now, "sleep": self._sleep}
-        carry_out(self.cloud, moves, NAME, Carry.ADDRESS, PORT, self.said.append, **clock)  # type: ignore[arg-type]  # by name
+        carry_out(self.cloud, moves, NAME, Carry.ADDRESS, self.port, self.me, self.said.append, **clock)  # type: ignore[arg-type]  # by name
 
     def _sleep(self, seconds: float) -> None:
         self.ec2.advance(self.ec2.now + seconds)
@@ -160,3 +166,80 @@ def test_the_gap_is_the_time_in_which_neither_node_said_that_it_holds_the_addres
     gap.hear(1.0, source_holds=True, successor_holds=True)
     gap.hear(1.1, source_holds=True, successor_holds=True)
     assert gap.seconds() == 0.0
+
+
+class Observed:
+    """Observers on both workers, which say what they hold."""
+
+    def __init__(self, vpc: Vpc, start: Start) -> None:
+        self._vpc = vpc
+        self.observers = [
+            start(f"127.0.0.{last}", Status(NAME, worker)) for last, worker in zip((11, 12), vpc.workers, strict=True)
+        ]
+        first, second = self.observers
+        first.meet(**{vpc.workers[1].removeprefix("i-"): second.address})
+        assert first.roster.is_peer(vpc.workers[1], second.address, time.monotonic())
+        self.hold(0)
+
+    def know(self, instance_id: str) -> None:
+        """EC2 has shown them this instance, by whose address the tests ask."""
+        for observer in self.observers:
+            observer.meet(**{instance_id.removeprefix("i-"): ASKER})
+
+    def hold(self, index: int) -> None:
+        """Say for this one that it has the address, for the other that it has not."""
+        for other, observer in enumerate(self.observers):
+            holds = {str(ADDRESS): Held("a1")} if other == index else {}
+            observer.status = replace(observer.status, holds=holds)
+
+    def obey(self) -> None:
+        """The second one takes over."""
+        self._vpc.cloud.assign(self._vpc.enis[1], ADDRESS, reassign=True)
+        self.hold(1)
+
+
+def test_the_observers_are_asked_to_look_and_for_the_gap(vpc: Vpc, port: int, start: Start) -> None:
+    """The holder's, and the one that it names, at the addresses that EC2 shows."""
+    observed = Observed(vpc, start)
+    observed.know("i-b")
+    vpc.port, vpc.me = port, "i-b"
+    vpc.then[12.0] = observed.obey
+    vpc.carry_out()
+    assert "a gap of at most" in vpc.said[1]
+    assert [observer.looks for observer in observed.observers] == [1, 1]
+
+
+def test_an_observer_may_find_out_first_who_asks(
+    vpc: Vpc, port: int, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first word is that it is there: it is asked again, or nobody would look before a minute is over."""
+    monkeypatch.setattr(status_server, "PLACE_RESTS", 0.0)  # EC2's time goes faster here than the server's
+    observed = Observed(vpc, start)
+    vpc.port, vpc.me = port, "i-b"
+    vpc.then.update({11.0: lambda: observed.know("i-b"), 14.0: observed.obey})
+    vpc.carry_out()
+    assert "a gap of at most" in vpc.said[1]
+    assert [observer.looks for observer in observed.observers] == [1, 1]
+
+
+def test_from_outside_nobody_can_be_asked_for_the_gap(vpc: Vpc, port: int, start: Start) -> None:
+    """The order is obeyed all the same."""
+    observed = Observed(vpc, start)
+    vpc.port = port
+    vpc.then[12.0] = observed.obey
+    vpc.carry_out()
+    assert vpc.said[1].endswith("no observer to ask for the gap")
+    assert [observer.looks for observer in observed.observers] == [0, 0]
+
+
+def test_a_move_that_ec2_shows_ends_the_wait_though_the_observers_say_nothing_of_it(
+    vpc: Vpc, port: int, start: Start
+) -> None:
+    """The gap is not known then."""
+    observed = Observed(vpc, start)
+    observed.know("i-b")
+    vpc.port, vpc.me = port, "i-b"
+    vpc.then[12.0] = lambda: vpc.cloud.assign(vpc.enis[1], ADDRESS, reassign=True)
+    vpc.carry_out()
+    assert vpc.holder().id == vpc.enis[1]
+    assert vpc.said[1].endswith("no observer to ask for the gap")

@@ -26,7 +26,7 @@ CORE = {
 }
 # What any module may use; `announce`, `marks` and `netlink` are parts of `host`, `asking` and `credentials` of `ec2`.
 SHARED = CORE | {
-    *("ports", "telemetry", "http_client", "__init__"),
+    *("ports", "telemetry", "http_client", "word", "__init__"),
     *("announce", "marks", "netlink"),
     *("asking", "credentials"),
 }
@@ -144,7 +144,8 @@ def test_the_product_never_imports_the_lab_or_the_tests() -> None:
 
 def test_the_edges_do_not_know_each_other() -> None:
     """Only the runner with its parts, and the commands, join them."""
-    joints = {"runner", "watch", "upkeep", "writer", "serving", "threads", "handover", "release", "cli", "__main__"}
+    joints = {"runner", "watch", "upkeep", "writer", "serving", "threads", "roster", "sight", "desk"}
+    joints |= {"handover", "release", "cli", "__main__"}
     for path in MODULES:
         if module(path) in EDGES - joints:
             assert ours(path) <= SHARED | {module(path)}, path

@@ -11,8 +11,9 @@ import pytest
 from floatingip import release
 from floatingip.errors import CloudError, CloudUnavailable, Denied
 from floatingip.model import ALLOCATION_TAG, OWNER_TAG, STANDING_TAG, Allocation, AttachmentStatus, Target
-from floatingip.peers import Status, StatusServer
 from floatingip.release import FORCE_AFTER, GIVE_UP_AFTER, ReleaseRefused, carry_out, plan, refuse_while_observed
+from floatingip.word import Status
+from tests.core.observers import Observer, free_port
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
 
 NAME = "cluster"
@@ -293,50 +294,54 @@ def test_an_outage_of_ec2_in_between_is_waited_for(vpc: Vpc) -> None:
 
 # While an observer answers.
 
-Start = Callable[[Status], int]
+Observe = Callable[[Status], int]
+POD = "i-b"
+"""Where the command runs as a peer's."""
 
 
-@pytest.fixture(name="start")
-def _start() -> Iterator[Start]:
-    """Start observers on the worker's address; the answer is their port."""
+@pytest.fixture(name="observe")
+def _observe() -> Iterator[Observe]:
+    """Start observers on the worker's address, which know the pod's node; the answer is their port."""
     with ExitStack() as ended:
 
-        def start(status: Status) -> int:
-            with socket.socket() as listener:
-                listener.bind((WORKER, 0))
-                port = int(listener.getsockname()[1])
-            nothing = str
-            server = StatusServer(
-                IPv4Address(WORKER), port, lambda: status, lambda _: None, nothing, nothing, nothing, lambda: None
-            )
-            server.start()
-            ended.callback(server.stop)
-            return port
+        def observe(status: Status) -> int:
+            observer = Observer(WORKER, free_port(), status)
+            ended.callback(observer.server.stop)
+            observer.meet(**{POD.removeprefix("i-"): "127.0.0.1"})
+            return observer.port
 
-        yield start
+        yield observe
 
 
-def test_a_release_is_refused_while_the_holders_observer_answers(vpc: Vpc, start: Start) -> None:
+def test_a_release_is_refused_while_the_holders_observer_answers(vpc: Vpc, observe: Observe) -> None:
     """It would attach them again; the refusal names the node and says what to do, and nothing was touched."""
     vpc.eni(ADDRESS)
     before = vpc.ec2.state
     chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
     with pytest.raises(ReleaseRefused) as caught:
-        refuse_while_observed(vpc.cloud, chosen, NAME, start(Status(NAME, vpc.worker)))
+        refuse_while_observed(vpc.cloud, chosen, NAME, observe(Status(NAME, vpc.worker)), POD)
     assert caught.value.exit_code == 8
     assert vpc.worker in str(caught.value)
     assert "kubectl scale deployment floating-ip --replicas 0" in str(caught.value)
     assert vpc.ec2.state == before
 
 
-def test_an_observer_of_another_cluster_is_no_reason_to_refuse(vpc: Vpc, start: Start) -> None:
+def test_an_observer_of_another_cluster_is_no_reason_to_refuse(vpc: Vpc, observe: Observe) -> None:
     """It does not know of our interfaces."""
     vpc.eni(ADDRESS)
     chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
-    refuse_while_observed(vpc.cloud, chosen, NAME, start(Status("other", vpc.worker)))
+    refuse_while_observed(vpc.cloud, chosen, NAME, observe(Status("other", vpc.worker)), POD)
 
 
-def test_where_nobody_answers_nothing_is_refused(vpc: Vpc, start: Start) -> None:
+def test_an_observer_that_does_not_know_who_asks_is_reason_enough(vpc: Vpc, observe: Observe) -> None:
+    """From outside of the cluster it says only that it is there: on the node that has our interface."""
+    vpc.eni(ADDRESS)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
+    with pytest.raises(ReleaseRefused):
+        refuse_while_observed(vpc.cloud, chosen, NAME, observe(Status("other", vpc.worker)))
+
+
+def test_where_nobody_answers_nothing_is_refused(vpc: Vpc, observe: Observe) -> None:
     """The Deployment was scaled to 0, or the node is dead."""
     vpc.eni(ADDRESS)
     chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)

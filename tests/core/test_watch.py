@@ -36,12 +36,12 @@ from floatingip.model import (
     Target,
     WordState,
 )
-from floatingip.peers import Answer, Held, Status
 from floatingip.settings import Settings
 from floatingip.standing import Standing
 from floatingip.telemetry import Log
 from floatingip.threads import ProbeLoop
 from floatingip.watch import FULL_FOR, Shared, Watch
+from floatingip.word import Answer, Held, Status
 from floatingip.writer import SAID_AGAIN
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 

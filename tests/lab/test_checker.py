@@ -276,6 +276,45 @@ def test_an_agent_that_was_ended_is_no_fault(reason: str) -> None:
     assert faults([*attempts(), *FIRST, ended(5.0, reason, 0)], QUIET) == ""
 
 
+PEACE = {"memory": 80_000, "threads": 8, "files": 20}
+ATTACK = {"t": 29.0, "source": "lab", "event": "attack", "kind": "words", "did": {"words": 100}}
+
+
+def usage(**most: int) -> Event:
+    """What an observer had at most while it was attacked."""
+    return {
+        "t": 29.0,
+        "source": "lab",
+        "event": "usage",
+        "node": "worker-b",
+        "before": PEACE,
+        "most": {**PEACE, **most},
+    }
+
+
+def test_an_attack_that_costs_nothing_is_no_fault() -> None:
+    """A thread or two for questions to EC2, a connection or two."""
+    attacked = replace(QUIET, attacked="words")
+    assert faults([*attempts(), *FIRST, ATTACK, usage(threads=11, files=30)], attacked) == ""
+
+
+@pytest.mark.parametrize(
+    ("most", "said"),
+    [({"memory": 140_000}, "136 MiB"), ({"threads": 17}, "17 threads, in peace 8"), ({"files": 53}, "53 files")],
+)
+def test_an_observer_that_grows_under_attack_is_a_fault(most: dict[str, int], said: str) -> None:
+    """In memory, threads or files."""
+    assert said in faults([*attempts(), *FIRST, ATTACK, usage(**most)], replace(QUIET, attacked="words"))
+
+
+def test_an_attack_that_did_not_take_place_is_a_fault() -> None:
+    """It shows nothing; nor does one whose cost was not measured."""
+    attacked = replace(QUIET, attacked="words")
+    for events in ([usage()], [{**ATTACK, "did": {}}, usage()], [{**ATTACK, "kind": "flood"}, usage()]):
+        assert "nobody attacked" in faults([*attempts(), *FIRST, *events], attacked)
+    assert "measured" in faults([*attempts(), *FIRST, ATTACK], attacked)
+
+
 ENI_A, ENI_B = "eni-standing-a", "eni-standing-b"
 
 

@@ -18,7 +18,13 @@ MIX = (FLOATING_IP, FLOATING_IPV6, ELASTIC_IP)
 """One address of each kind."""
 
 
-BOTH = {"kernel-hang", "node-terminated", "power-cut", "rolling-restart"}
+BOTH = {
+    *(name for name in SCENARIOS if name.startswith("hostile-")),
+    "kernel-hang",
+    "node-terminated",
+    "power-cut",
+    "rolling-restart",
+}
 """Where the two ways to carry the address differ most in what they do; tests/agents has more of both."""
 
 BY_ADDRESS = {

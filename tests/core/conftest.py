@@ -1,0 +1,42 @@
+"""Fixtures of the core's tests: observers on loopback."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from floatingip.word import Status
+from tests.core.observers import HOLDER, PATIENCE, SOUND, Observer, Start, free_port
+
+
+@pytest.fixture(name="port")
+def _port() -> int:
+    return free_port()
+
+
+@pytest.fixture(name="start")
+def _start(port: int) -> Iterator[Start]:
+    """Start observers; they are stopped at the end."""
+    with ExitStack() as ended:
+
+        def start(address: str = HOLDER, status: Status = SOUND, **details: Any) -> Observer:
+            observer = Observer(address, port, status, **details)
+            ended.callback(observer.server.stop)
+            return observer
+
+        yield start
+
+
+@pytest.fixture(name="until")
+def _until() -> Callable[[Callable[[], bool]], None]:
+    """Wait until that is so; it counts as never after a while."""
+
+    def until(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    return until
