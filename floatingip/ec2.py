@@ -16,6 +16,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -749,7 +750,7 @@ def _eni(item: NetworkInterfaceTypeDef) -> Eni:
                 instance_id=shown.get("InstanceId", ""),
                 device_index=shown.get("DeviceIndex", 0),
                 status=status,
-                since_wall=made_at.timestamp() if (made_at := shown.get("AttachTime")) else None,
+                since_wall=made_at.timestamp() if isinstance(made_at := shown.get("AttachTime"), datetime) else None,
             )
     # In an IPv6-only subnet there is none.
     primary = read("address", IPv4Address, item["PrivateIpAddress"]) if item.get("PrivateIpAddress") else None

@@ -65,8 +65,8 @@ class ReachProber:
         for result in self._knock.collect():
             self._knocks.popleft().knock = result
         results: list[ProbeResult] = []
-        while self._untold and (result := self._untold[0].result()):
-            results.append(result)
+        while self._untold and (told := self._untold[0].result()):
+            results.append(told)
             self._untold.popleft()
         return results
 

@@ -80,8 +80,8 @@ RESERVED = Status("", "")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one question: ``status`` is None when there was no answer, ``refused`` where the node itself said that
-    no observer is there.
+    """What came of one question: ``status`` is None when there was no answer, ``refused`` where the node itself said
+    that no observer is there.
     """
 
     asked_at: float
