@@ -56,7 +56,7 @@ HOMES = {
     "mypy_boto3_ec2": {"ec2"},
     "prometheus_client": {"telemetry"},
     "pyroute2": {"host"},
-    "requests": {"imds", "probe"},
+    "requests": {"imds", "peers", "probe"},
     "subprocess": {"host"},
     "urllib3": set(),
     "yaml": {"settings"},
