@@ -8,7 +8,7 @@ twenty seconds that is two questions a second, most of them at the beginning, wh
 
 from __future__ import annotations
 
-QUICKEST, QUICKEST_FOR = 0.25, 4.0
+QUICKEST, QUICKEST_FOR = 0.25, 3.0
 """Seconds between two questions when something has just changed, and for how long that is so: EC2 takes 2 to 3 s for a
 detach, and whoever waits for it is without the address."""
 

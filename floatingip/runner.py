@@ -30,6 +30,7 @@ from floatingip.errors import (
     HostError,
     MetadataError,
 )
+from floatingip.health import HealthState
 from floatingip.look import Question, Seen, cluster_name, look
 from floatingip.model import (
     OWNER_TAG,
@@ -181,6 +182,7 @@ class Agent:
         self._roster = Roster(me.instance_id, lambda: self._inbox.put(self._ask_about_peers))
         self._peers = Peers(me.instance_id, settings.port, self._hand_over_word)
         self._told = Told(Status(self._shared.name, me.instance_id), not_ready="starting")
+        self._shown: tuple[tuple[str, State, HealthState, str], ...] = ()
         self._server: StatusServer | None = None
         self._serving = (
             Serving(edges.service, self._probe_loop, self._inbox.put, settings.service_interval)
@@ -359,9 +361,6 @@ class Agent:
         if self._stale:
             self._decide()
             self._told = self._to_tell()
-        if tick:
-            for target, watch in self._watches.items():
-                self._metrics.show(str(target), watch.decision.state, watch.health.state, watch.not_ready())
         if not self._looking and time.monotonic() >= self._look_due():
             self._begin_look()
         return tick
@@ -750,7 +749,7 @@ class Agent:
             me.address,
             lambda: self._told,
             self._not_live,
-            self._metrics.text,
+            self._scrape,
             self._look_soon,
             self._roster,
             Sights(settings.port),
@@ -777,12 +776,18 @@ class Agent:
             leaving=bool(self._shared.leaving),
             claiming=tuple(str(watch.target) for watch in watches if watch.decision.reason is Reason.ASSIGNING),
         )
-        reasons = ((watch.target, watch.not_ready()) for watch in watches)
+        self._shown = tuple((str(w.target), w.decision.state, w.health.state, w.not_ready()) for w in watches)
         return Told(
             status,
             {str(watch.target): address for watch in watches if (address := watch.address()) is not None},
-            "; ".join(f"{target}: {reason}" for target, reason in reasons if reason),
+            "; ".join(f"{target}: {reason}" for target, _, _, reason in self._shown if reason),
         )
+
+    def _scrape(self) -> str:
+        """The metrics of this moment; called from the server's thread."""
+        for shown in self._shown:
+            self._metrics.show(*shown)
+        return self._metrics.text()
 
     def _look_soon(self) -> None:
         """A peer says that EC2 has news; called from the server's thread."""

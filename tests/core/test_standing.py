@@ -135,7 +135,7 @@ def test_one_that_was_deleted_meanwhile_is_created_by_the_next_generation_of_the
     keeper.see(0.0)
     assert keeper.see(FORGOTTEN_AFTER + 0.1).write == Create(1)
     assert keeper.see(2 * FORGOTTEN_AFTER).write == Create(1)
-    assert keeper.see(2 * FORGOTTEN_AFTER + REPEAT_AFTER).write == Create(2)
+    assert keeper.see(2 * FORGOTTEN_AFTER + 2 * REPEAT_AFTER).write == Create(2)
 
 
 def test_a_creation_that_failed_burns_no_token() -> None:
