@@ -503,7 +503,7 @@ class Region:
         self.cluster.stop_all(grace=1.0)
 
     def _manifest(self, name: str, floating_ip: str) -> Manifest:
-        variables = {"REPOSITORY": "localhost/floatingip", "FLOATING_IP": floating_ip}
+        variables = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": floating_ip}
         manifest = load(ROOT / name, variables)
         if "floating-ip" not in manifest.config_maps or not self.settings:
             return manifest
