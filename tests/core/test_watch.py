@@ -38,11 +38,10 @@ from floatingip.model import (
 )
 from floatingip.settings import Settings
 from floatingip.standing import Standing
-from floatingip.telemetry import Log
+from floatingip.telemetry import SAID_AGAIN, Log
 from floatingip.threads import ProbeLoop
 from floatingip.watch import FULL_FOR, Shared, Watch
 from floatingip.word import Answer, Held, Status
-from floatingip.writer import SAID_AGAIN
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 NAME, ME, OTHER = "cluster", "i-b", "i-a"
