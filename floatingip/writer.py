@@ -37,9 +37,8 @@ from floatingip.writes import (
 SAID_AGAIN = 600.0
 """Seconds after which what goes on failing is said again."""
 
-BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, BACKOFF_DENIED = 0.5, 15.0, 2.0, 60.0
-"""Seconds to wait after EC2 failed: at first, at most in peace, at most while something is wrong, and after a
-denial."""
+BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING = 0.5, 15.0, 2.0
+"""Seconds to wait after EC2 failed: at first, at most, and at most where it could not be asked and something is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,8 @@ class Writer:
     """Writes for this instance, ``me``.
 
     ``writing``: a write is under way; ``wrote_at`` is when the last one ended, ``accepted`` that one if EC2 accepted
-    it; before ``retry_at`` none should be made; ``taken_at`` is when EC2 last refused a claim since something has the
-    address, and ``taken`` what it said; ``final`` is a refusal that waiting does not mend; ``full``: called when there
+    it; before ``retry_at`` none of that kind should be made; ``taken_at`` is when EC2 last refused a claim since
+    something has the address, and ``taken`` what it said; ``final`` is a refusal that waiting does not mend; ``full``: called when there
     is no room on this instance.
 
     Each kind of write has a back-off of its own, so that one that succeeds again and again does not hurry another one
@@ -80,7 +79,8 @@ class Writer:
         self._complaint = ""
         self._complained_at = float("-inf")
         self.writing = False
-        self.wrote_at = self.retry_at = self.taken_at = float("-inf")
+        self.wrote_at = self.taken_at = float("-inf")
+        self.retry_at: Mapping[type[Write], float] = {}
         self.taken = ""
         self.accepted: Write | None = None
         self.final: CloudError | None = None
@@ -137,6 +137,7 @@ class Writer:
         self.wrote_at = time.monotonic()
         self.accepted = write
         self._backoffs.pop(type(write), None)
+        self._retry(write, float("-inf"))
         self._refused.discard(type(write))
         self._complaint = ""
         self.final = None
@@ -160,10 +161,10 @@ class Writer:
                 # A lost race, most likely: the next look shows it.
                 self._log.info("write", f"{error}; looking again", write=str(write))
             case LookAgain() | AddressTaken():
-                self.retry_at = now + backoff.pause(BACKOFF_LAST)
+                self._retry(write, now + backoff.pause(BACKOFF_LAST))
                 self._complain(write, error)
             case Denied():
-                self.retry_at = now + BACKOFF_DENIED
+                self._retry(write, now + backoff.pause(BACKOFF_LAST))
                 self.final = error
                 if self._is_to_be_said(str(error)):
                     self._log.error("denied", str(error), action=error.action)
@@ -171,12 +172,16 @@ class Writer:
                 self._full(now)
                 self._log.error("write", str(error), write=str(write))
             case CloudUnavailable():
-                self.retry_at = now + backoff.pause(BACKOFF_MOVING)
+                self._retry(write, now + backoff.pause(BACKOFF_MOVING))
                 self._complain(write, error)
             case _:
                 self.final = error
-                self.retry_at = now + backoff.pause(BACKOFF_LAST)
+                self._retry(write, now + backoff.pause(BACKOFF_LAST))
                 self._complain(write, error)
+
+    def _retry(self, write: Write, at: float) -> None:
+        """The next write of this kind should not be made before."""
+        self.retry_at = {**self.retry_at, type(write): at}
 
     def _complain(self, write: Write, error: CloudError) -> None:
         if self._is_to_be_said(str(error)):
