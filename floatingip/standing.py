@@ -109,7 +109,7 @@ def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, St
         return memory, Standing(view.now, problem="EC2 has not answered yet")
     mine = _mine(view)
     token = memory.token.accepted(view.accepted, view.wrote_at)
-    memory = replace(memory, token=token if mine is None else token.shown(view.asked_at))
+    memory = replace(memory, token=token.lacked(view.asked_at) if mine is None else token.shown(view.asked_at))
     memory = _remember_device(_remember_unused(memory, view, mine), view, mine)
     situation = (mine, view.bound, view.device, view.holds)
     if situation != memory.situation:

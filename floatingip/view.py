@@ -44,8 +44,8 @@ class View:
     ``wrote_at`` is when the last own EC2 write ended and ``writing`` that one is under way; ``accepted`` is the last
     one if EC2 accepted it; before ``retry_at`` no write of that kind is made, since the last such one failed;
     ``taken_at`` is when EC2 last refused a claim since something has the address, and ``taken`` what it said; ``mixed``
-    names interfaces of ours that belong to the other way to carry, or nothing; ``witness_at`` is when the last question was asked that the
-    Kubernetes API server answered, None when it never answered one.
+    names interfaces of ours that belong to the other way to carry, or nothing; ``witness_at`` is when the last question
+    was asked that the Kubernetes API server answered, None when it never answered one.
 
     With ``carry: address``: ``mine`` is this node's standing ENI, once it is attached; ``records`` are the ration's
     tags for the target, by ENI; ``carried_since`` is since when the address has been on this node's link, None while
@@ -234,8 +234,8 @@ def _remember_evidence(memory: Memory, view: View) -> Memory:
 def _remember_answer(memory: Memory, view: View, owner: Owner, carry: Carry) -> Memory:
     memory = _with(memory, asked_at=owner.asked_at, answered_at=view.now)
     memory = _remember_tags(memory, view, owner, carry)
-    if owner.eni is not None:
-        memory = _with(memory, token=memory.token.shown(owner.asked_at))
+    token = memory.token
+    memory = _with(memory, token=token.shown(owner.asked_at) if owner.eni is not None else token.lacked(owner.asked_at))
     attachment = attachment_of(owner)
     here = attachment is not None and attachment.instance_id == view.me
     away = attachment is not None if carry is Carry.ENI else True

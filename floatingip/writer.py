@@ -38,7 +38,7 @@ SAID_AGAIN = 600.0
 """Seconds after which what goes on failing is said again."""
 
 BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING = 0.5, 15.0, 2.0
-"""Seconds to wait after EC2 failed: at first, at most, and at most where it could not be asked and something is wrong."""
+"""Seconds to wait after EC2 failed: at first, at most, and at most while something is wrong that EC2 did not refuse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class Writer:
 
     ``writing``: a write is under way; ``wrote_at`` is when the last one ended, ``accepted`` that one if EC2 accepted
     it; before ``retry_at`` none of that kind should be made; ``taken_at`` is when EC2 last refused a claim since
-    something has the address, and ``taken`` what it said; ``final`` is a refusal that waiting does not mend; ``full``: called when there
-    is no room on this instance.
+    something has the address, and ``taken`` what it said; ``final`` is a refusal that waiting does not mend; ``full``:
+    called when there is no room on this instance.
 
     Each kind of write has a back-off of its own, so that one that succeeds again and again does not hurry another one
     that is refused again and again.

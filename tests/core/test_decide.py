@@ -1317,6 +1317,19 @@ def test_an_eni_that_was_shown_starts_the_wait_anew_when_it_is_deleted() -> None
     assert observer.see(3600.1 + FORGOTTEN_AFTER, "ec2:absent").write == Create(1)
 
 
+def test_an_eni_that_was_shown_for_long_and_then_is_not_is_created_anew_at_once() -> None:
+    """Two answers tell that it is gone, whatever becomes of the calls: EC2 may lose every one."""
+    observer = Observer()
+    for now in (0.0, 60.0):
+        observer.see(now, "ec2:free", accepted=None)
+    for now in (100.0, 101.0, 101.9):
+        assert observer.see(now, "ec2:absent", accepted=None).write in (None, Create(0))
+    observer.see(101.95, accepted=None)
+    assert observer.see(103.1, "ec2:absent", accepted=None).write == Create(1)
+    observer.see(103.2, accepted=None)
+    assert observer.see(130.0, "ec2:absent").write == Create(1)
+
+
 def test_a_generation_is_not_passed_over_because_nothing_could_be_written() -> None:
     """EC2 throttled or denied the first try for a minute: nothing was created, so nothing was deleted."""
     observer = Observer()
