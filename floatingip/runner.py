@@ -10,6 +10,7 @@ the same loop with different ends.
 from __future__ import annotations
 
 import functools
+import random
 import signal
 import threading
 import time
@@ -63,7 +64,7 @@ from floatingip.threads import Backoff, HostKeeper, MetadataLoop, ProbeLoop
 from floatingip.upkeep import Upkeep
 from floatingip.watch import Shared, Watch
 from floatingip.word import Status
-from floatingip.writer import BACKOFF_DENIED, BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING
+from floatingip.writer import BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING
 
 TICK = 0.25
 """Seconds after which a view is judged again even when nothing happened: time itself decides some rules."""
@@ -100,6 +101,9 @@ LONELY = "no other observer answers: nobody would take over"
 
 LOOKS_ON_REQUEST_EVERY = 5.0
 """Seconds between two questions to EC2 that somebody else asked for: nobody may spend our rate of calls."""
+
+BACKOFF_DENIED = 60.0
+"""Seconds to wait in peace after IAM denied what is asked for."""
 
 LIVE_WITHIN = 10.0
 """Seconds within which the deciding thread must have come by, or the agent is not alive."""
@@ -175,7 +179,7 @@ class Agent:
         self._looking = self._rehearsing = False
         self._answered = False
         self._look_backoff = Backoff(BACKOFF_FIRST)
-        self._look_not_before = self._look_asked_at = float("-inf")
+        self._look_again_at = self._look_again_in_peace_at = self._look_asked_at = float("-inf")
         self._look_wanted_at: float | None = None
         self._asked_ec2_at = float("-inf")
         self._rehearse_at = dict.fromkeys(Part, float("-inf"))
@@ -441,7 +445,12 @@ class Agent:
         changed_at = self._shared.slots_changed_at
         if changed_at is not None:
             dues.append(self._asked_ec2_at + pace.pause(self._alive_at - changed_at))
-        return max(min(dues), self._look_not_before)
+        return max(min(dues), self._look_again_at if self._is_troubled() else self._look_again_in_peace_at)
+
+    def _is_troubled(self) -> bool:
+        """Something may have to be done now."""
+        waiting = (State.START, State.REFUSED)
+        return any(not w.is_calm() and w.decision.state not in waiting for w in self._watches.values())
 
     def _follow_peers(self) -> None:
         holders: dict[str, Address] = {}
@@ -525,10 +534,11 @@ class Agent:
             self._look_again_later(problem)
         else:
             self._look_backoff.reset()
-            self._look_not_before = float("-inf")
-            if self._complaint.is_told:
-                self._log.info("ec2", "EC2 answers again")
-            self._complaint, self._shared.unanswered = Trouble(), ""
+            self._look_again_at = self._look_again_in_peace_at = float("-inf")
+            if seen.undescribed:
+                self._complain_of_ec2(seen.undescribed)
+            else:
+                self._ec2_answers()
         if self._look_wanted_at is not None and seen.asked_at >= self._look_wanted_at:
             self._look_wanted_at = None
         shared = self._shared
@@ -566,7 +576,8 @@ class Agent:
         if any(eni.standing_for in ("", self._me.instance_id) for eni in seen.unread):
             return
         for upkeep in self._upkeeps.values():
-            upkeep.looked(seen.asked_at, seen.standing, seen.instances, frozenset(seen.enis))
+            instances = None if seen.undescribed else seen.instances
+            upkeep.looked(seen.asked_at, seen.standing, instances, frozenset(seen.enis))
         self._step_upkeeps()
 
     def _step_upkeeps(self) -> None:
@@ -589,18 +600,30 @@ class Agent:
             for watch in self._watches.values():
                 watch.fail(error)
             self._shared.unanswered = str(error)
-            self._look_not_before = time.monotonic() + BACKOFF_DENIED
+            self._put_off_look(BACKOFF_DENIED)
         else:
             self._look_again_later(str(error))
 
     def _look_again_later(self, problem: str) -> None:
         """EC2 did not answer, or not so that it could be read: say it once, and ask again after a growing pause."""
-        in_doubt = any(watch.health.in_doubt for watch in self._watches.values())
-        pause = self._look_backoff.pause(BACKOFF_MOVING if in_doubt else BACKOFF_LAST)
+        self._complain_of_ec2(problem)
+        self._put_off_look(BACKOFF_LAST)
+
+    def _complain_of_ec2(self, problem: str) -> None:
         if self._complaint.is_due(problem, time.monotonic()):
-            self._log.warning("ec2", f"{problem}; trying again", retry_in=pause)
+            self._log.warning("ec2", f"{problem}; trying again")
         self._shared.unanswered = problem
-        self._look_not_before = time.monotonic() + pause
+
+    def _ec2_answers(self) -> None:
+        if self._complaint.is_told:
+            self._log.info("ec2", "EC2 answers again")
+        self._complaint, self._shared.unanswered = Trouble(), ""
+
+    def _put_off_look(self, longest: float) -> None:
+        """For a pause that grows; what goes wrong meanwhile makes it a short one."""
+        now, pause = time.monotonic(), self._look_backoff.pause(longest)
+        self._look_again_in_peace_at = now + pause
+        self._look_again_at = now + min(pause, BACKOFF_MOVING * random.uniform(0.8, 1.2))
 
     # IMDS.
 

@@ -41,14 +41,20 @@ class Upkeep:
         self._memory = StandingMemory()
         self._asked_at = float("-inf")
         self._standing: tuple[Eni, ...] | None = None
-        self._instances: Mapping[str, Instance] = {}
+        self._instances: Mapping[str, Instance] | None = {}
         self._served: frozenset[Target] = frozenset()
         self.now = Standing(time.monotonic(), problem="EC2 has not answered yet")
 
     def looked(
-        self, asked_at: float, standing: Iterable[Eni], instances: Mapping[str, Instance], served: frozenset[Target]
+        self,
+        asked_at: float,
+        standing: Iterable[Eni],
+        instances: Mapping[str, Instance] | None,
+        served: frozenset[Target],
     ) -> None:
-        """EC2 answered: all standing ENIs of ours, the instances asked about, and the targets that have an ENI."""
+        """EC2 answered: all standing ENIs of ours, the instances asked about, None where it did not describe them, and
+        the targets that have an ENI.
+        """
         self._asked_at = asked_at
         self._standing = tuple(eni for eni in standing if eni.subnet_id == self.subnet.id)
         self._instances = instances

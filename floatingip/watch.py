@@ -61,7 +61,7 @@ LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
 NOT_READY_FOR = 30.0
 """Seconds for which a node must have been unable to serve or take over until that is warned of: at its start it is."""
 
-FULL_FOR = 60.0
+FULL_FOR = 15.0
 """Seconds for which an instance that EC2 called full is not tried again."""
 
 PEACE_JITTER = 5.0
@@ -75,6 +75,9 @@ NEEDED = {
 
 LACKED_BY_IMDS = 3
 """Answers of IMDS, a second apart, that must lack the address that was shown before it counts as lost (R10)."""
+
+IMDS_LATE = 30.0
+"""Seconds after which IMDS shows surely what EC2 has given to this node."""
 
 ROUTER_V6 = IPv6Address("fe80:ec2::1")
 """The VPC router, on every link."""
@@ -259,9 +262,12 @@ class Watch:
         self._probed_address: Address | None = None
         self._health_since = self.now
         self._word_of = ""
-        self._came_at = float("-inf")
+        self._carried_since: float | None = None
+        self._was_found = False
+        self._was_shown = False
         self._shown_by_imds: bool | None = None
         self._lacked_by_imds = 0
+        self._lacked_since: float | None = None
         self._lost_by_imds_at: float | None = None
         self._jitter = 0.0
         self._said_at = float("-inf")
@@ -419,7 +425,7 @@ class Watch:
         settings, subnet, address = self._settings, self.subnet(), self.address()
         if address is None:
             return None
-        eni, network = self.own_eni(), subnet.network_of(address) if subnet is not None else None
+        eni, network = self._bound_eni(), subnet.network_of(address) if subnet is not None else None
         if self.owner is None and self._interface is not None:
             mac, network = self._interface.mac, self._interface.network
         elif eni is not None:
@@ -447,13 +453,20 @@ class Watch:
             return standing.eni if standing is not None else None
         return self.owner.eni if self.owner is not None else None
 
+    def _bound_eni(self) -> Eni | None:
+        """The ENI by which this node carries the address, or did: also while it is being detached."""
+        if self._shared.carry is Carry.ADDRESS:
+            standing = self.standing()
+            return standing.bound if standing is not None else None
+        return self.own_eni()
+
     def mac_at_risk(self) -> str:
         """The MAC of the interface on which the address is here, but could be taken away silently; or nothing."""
         if self._shared.carry is Carry.ENI or not self.is_here():
             return ""
         if self.owner is None and self._interface is not None:
             return self._interface.mac
-        eni = self.own_eni()
+        eni = self._bound_eni()
         return eni.mac if eni is not None else ""
 
     # News, told by the deciding thread.
@@ -492,28 +505,46 @@ class Watch:
     def found_interface(self, interface: Interface) -> None:
         """IMDS shows the address on a link of this node: enough to plumb it while EC2 cannot be asked (R9)."""
         self._interface = interface
-        self._shown_by_imds = True
+        self._shown_by_imds = self._was_shown = True
 
     def found_addresses(self, mac: str, addresses: frozenset[Address], asked_at: float) -> bool:
         """IMDS says what the interface with this MAC has; return whether that is news."""
         address, before = self.address(), (self._shown_by_imds, self._lost_by_imds_at)
-        if address is None or mac != self.mac_at_risk() or asked_at < self._came_at:
+        if address is None or mac != self.mac_at_risk() or self._carried_since is None:
+            return False
+        if asked_at < self._carried_since:
             return False
         if address in addresses:
-            self._shown_by_imds, self._lacked_by_imds, self._lost_by_imds_at = True, 0, None
-        elif self._shown_by_imds is not None:
-            self._shown_by_imds = False
-            self._lacked_by_imds += 1
-            if self._lacked_by_imds >= LACKED_BY_IMDS:
+            self._forget_imds()
+            self._shown_by_imds = self._was_shown = True
+            return (self._shown_by_imds, self._lost_by_imds_at) != before
+        self._shown_by_imds = False
+        self._lacked_by_imds += 1
+        since = self._lacked_since = asked_at if self._lacked_since is None else self._lacked_since
+        if self._lacked_by_imds >= LACKED_BY_IMDS:
+            if self._was_shown:
                 self._lost_by_imds_at = asked_at
+            elif self._was_found or asked_at - since >= IMDS_LATE:
+                # IMDS may not know of it yet: it speaks of no later time than this, so what EC2 said since counts more.
+                self._lost_by_imds_at = max(since, asked_at - IMDS_LATE)
         return (self._shown_by_imds, self._lost_by_imds_at) != before
+
+    def _forget_imds(self) -> None:
+        """What IMDS said of the address is over."""
+        self._shown_by_imds, self._lacked_by_imds = None, 0
+        self._lacked_since = self._lost_by_imds_at = None
 
     def reconciled(self, report: PlumbingReport) -> None:
         """The kernel was looked after."""
         if report.carries and not self.is_here():
-            # It came anew: IMDS shows it later, and what was asked before is about the last time.
-            self._came_at = time.monotonic()
-            self._shown_by_imds, self._lacked_by_imds, self._lost_by_imds_at = None, 0, None
+            # It came anew: what was asked before is about the last time.  IMDS shows later what EC2 has just given to
+            # this node, but not what was on the link before this process, or what only IMDS told of.
+            self._carried_since = time.monotonic()
+            self._was_found = self.owner is None or "address" not in report.repaired
+            self._was_shown = False
+            self._forget_imds()
+        elif not report.carries:
+            self._carried_since = None
         problem_before = self.report.problem if self.report is not None else ""
         self.report = report
         if report.removed:
@@ -612,6 +643,7 @@ class Watch:
             mixed=self._shared.mixed,
             mine=self.own_eni() if self._shared.carry is Carry.ADDRESS else None,
             records=self.records,
+            carried_since=self._carried_since,
             shown_by_imds=self._shown_by_imds,
             lost_by_imds_at=self._lost_by_imds_at,
         )

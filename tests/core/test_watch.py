@@ -40,7 +40,7 @@ from floatingip.settings import Settings
 from floatingip.standing import Standing
 from floatingip.telemetry import SAID_AGAIN, Log
 from floatingip.threads import ProbeLoop
-from floatingip.watch import FULL_FOR, NOT_READY_FOR, Move, Shared, Watch
+from floatingip.watch import FULL_FOR, IMDS_LATE, NOT_READY_FOR, Move, Shared, Watch
 from floatingip.word import Answer, Held, Status
 from floatingip.writes import SetGroups
 from tests.fakes.ec2 import FakeCloud, FakeEc2
@@ -472,7 +472,7 @@ def _mover(node: Make) -> Callable[..., Node]:
 
     def mover(target: Target = ADDRESS, standing: Standing | None = None) -> Node:
         shared = Shared(IDENTITY, NAME, ("sg-1",), Carry.ADDRESS)
-        shared.standings[SUBNET.id] = standing or Standing(0.0, eni=own())
+        shared.standings[SUBNET.id] = standing or Standing(0.0, eni=own(), bound=own())
         made = node(target, shared=shared, settings=Settings((ADDRESS, IPV6, ELASTIC), carry=Carry.ADDRESS))
         made.watch.found_allocation(facts())
         return made
@@ -480,7 +480,8 @@ def _mover(node: Make) -> Callable[..., Node]:
     return mover
 
 
-CARRIED = PlumbingReport(PlumbingState.SOUND)
+CARRIED = PlumbingReport(PlumbingState.SOUND, repaired=("address",))
+FOUND = PlumbingReport(PlumbingState.SOUND)
 AHEAD = PlumbingReport(PlumbingState.SOUND, extent=Extent.AHEAD)
 
 
@@ -587,6 +588,34 @@ def test_three_answers_of_imds_without_the_address_mean_that_it_is_lost(mover: M
     assert lacking(holding(mover()), HAS, LACKS, LACKS, LACKS) == 3.0
     assert lacking(holding(mover()), LACKS, LACKS, LACKS, LACKS) is None
     assert lacking(holding(mover()), HAS, LACKS, LACKS, HAS, LACKS, LACKS) is None
+
+
+def test_what_was_found_on_the_link_is_lost_without_having_been_shown(mover: Make) -> None:
+    """As of the first answer that lacks it: what EC2 has said since counts more."""
+    made = mover()
+    made.watch.reconciled(FOUND)
+    assert lacking(made, LACKS, LACKS) is None
+    assert lacking(made, LACKS, LACKS, LACKS) == 0.0
+    made = mover()
+    made.watch.reconciled(FOUND)
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
+
+
+def test_what_imds_never_shows_is_lost_when_that_lasts_for_long(mover: Make) -> None:
+    """And speaks of a time that long ago."""
+    made, first = holding(mover()), time.monotonic()
+    for after in (0.0, 1.0, IMDS_LATE - 1.0):
+        assert lacking(made, LACKS, since=first + after) is None
+    assert lacking(made, LACKS, since=first + IMDS_LATE + 5.0) == -IMDS_LATE
+
+
+def test_the_address_on_a_standing_eni_that_is_being_detached_can_be_lost(mover: Make) -> None:
+    """Its plumbing is known, and IMDS is asked, until it has gone."""
+    made = holding(mover())
+    made.shared.standings[SUBNET.id] = Standing(0.0, bound=own(), problem="its standing ENI is being detached")
+    assert made.watch.plumbing() is not None
+    assert made.watch.mac_at_risk() == OWN_MAC
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
 
 
 def test_an_address_that_comes_anew_has_not_been_shown_by_imds_yet(mover: Make) -> None:
