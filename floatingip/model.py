@@ -278,7 +278,8 @@ class PlumbingReport:
     """What was found after plumbing and reading back.
 
     ``repaired`` names what had been missing, ``removed`` what had been too much, ``problem`` what the user should know
-    to be wrong, even if it is sound; ``extent`` is what was asked for.
+    to be wrong, even if it is sound; ``extent`` is what was asked for; ``blind`` is why the address cannot be probed
+    from here, where it is not carried.
     """
 
     state: PlumbingState
@@ -286,6 +287,7 @@ class PlumbingReport:
     problem: str = ""
     removed: tuple[str, ...] = ()
     extent: Extent = Extent.ALL
+    blind: str = ""
 
     @property
     def carries(self) -> bool:

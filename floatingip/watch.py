@@ -37,6 +37,7 @@ from floatingip.model import (
     Plumbing,
     PlumbingReport,
     PlumbingState,
+    ProbeOutcome,
     ProbeResult,
     Subnet,
     Target,
@@ -78,6 +79,9 @@ LACKED_BY_IMDS = 3
 
 IMDS_LATE = 30.0
 """Seconds after which IMDS shows surely what EC2 has given to this node."""
+
+UNSENT_FOR = 5.0
+"""Seconds for which no probe could be sent, after which this node counts as blind: a full buffer is over by then."""
 
 ROUTER_V6 = IPv6Address("fe80:ec2::1")
 """The VPC router, on every link."""
@@ -272,6 +276,10 @@ class Watch:
         self._jitter = 0.0
         self._said_at = float("-inf")
         self._unready = Trouble(NOT_READY_FOR)
+        self._unsent = ""
+        self._unsent_since: float | None = None
+        self._blind = ""
+        self._said_blind_at = float("-inf")
 
     @property
     def final(self) -> CloudError | None:
@@ -332,8 +340,19 @@ class Watch:
         return self.decision.reason in CALM and not self.health.in_doubt
 
     def is_judging(self) -> bool:
-        """The holder's instance matters too, since the address does not answer."""
-        return self.decision.state in (State.DOUBT, State.STANDBY) and self.health.in_doubt
+        """The holder's instance matters too, since the address does not answer, or nobody here could tell."""
+        return self.decision.state in (State.DOUBT, State.STANDBY) and (self.health.in_doubt or bool(self._blind))
+
+    def blind(self) -> str:
+        """Why this node cannot tell whether the address answers, though it should, or nothing."""
+        if self.report is None or self.is_here():
+            return ""
+        if self.report.blind:
+            return self.report.blind
+        if self._unsent_since is None or self.now - self._unsent_since < UNSENT_FOR:
+            return ""
+        remedy = "does a firewall or a policy of this node drop what goes to it?"
+        return f"{self._probed_address} cannot be probed from here: {self._unsent}; {remedy}"
 
     def subnet(self) -> Subnet | None:
         """Where the ENI is, or would be created: for an Elastic IP in this node's own subnet."""
@@ -585,6 +604,10 @@ class Watch:
     def _probed(self, result: ProbeResult) -> bool:
         """Return whether that is news."""
         settings, before = self._settings, self.health
+        if result.outcome is not ProbeOutcome.FAILED_HERE:
+            self._unsent_since = None
+        elif self._unsent_since is None:
+            self._unsent, self._unsent_since = result.detail, result.sent_at
         if result.sent_at >= self._health_since:
             rise, fall, timeout = settings.rise, settings.fall, settings.probe_timeout
             self.health = probing.observe(before, result, rise=rise, fall=fall, timeout=timeout)
@@ -595,16 +618,32 @@ class Watch:
     def step(self, peers: tuple[Peer, ...], burden: int) -> None:
         """Decide once, tell, act."""
         self.now = time.monotonic()
+        self._follow_sight()
         before = self.decision
         self.memory, self.decision = decide(self.memory, self._view(peers, burden), self._settings)
         if self.decision.state is State.HOLDER and self.is_here():
             # It does not probe any more: what was lost before the address came says nothing of now.
             self.health, self.service = Health(self.health.attachment_id), Health(self.service.attachment_id)
         self._tell(before, self.decision)
+        # Not before it is known that they would leave this node: one that hears itself sees the address UP for ever.
+        probing = self.report is not None and not self.is_here() and not self.report.blind
         for probes in self._probes:
-            probes.switch(on=not self.is_here())
+            probes.switch(on=probing)
         if self.decision.write is not None:
             self._begin_write(self.decision, self.decision.write)
+
+    def _follow_sight(self) -> None:
+        """What was seen before this node went blind is no evidence of later: neither for it nor for its peers."""
+        before, self._blind = self._blind, self.blind()
+        if self._blind and not before:
+            self.health = Health(self.health.attachment_id, ever_up=self.health.ever_up)
+            self.service = Health(self.service.attachment_id)
+            self._health_since = self.now
+        if self._blind and (self._blind != before or self.now - self._said_blind_at >= SAID_AGAIN):
+            self._said_blind_at = self.now
+            self._log.error("blind", self._blind)
+        elif before and not self._blind and not self.is_here():
+            self._log.info("blind", f"{self._probed_address} can be probed from here again")
 
     def look_due(self) -> float:
         """When EC2 should be asked next."""
@@ -705,7 +744,8 @@ class Watch:
             return decision.sentence
         if decision.state is State.HOLDER:
             return self._problem_here()
-        return self.obstacle() or self._unsound() or (self._denial() if shared.denied else "")
+        denial = self._denial() if shared.denied else ""
+        return self.obstacle() or self._blind or self._unsound() or denial
 
     def _unsound(self) -> str:
         """Why this node would not carry the address if it got it now, or nothing."""

@@ -31,6 +31,7 @@ from floatingip.model import (
     Owner,
     PlumbingReport,
     PlumbingState,
+    ProbeOutcome,
     ProbeResult,
     Subnet,
     Target,
@@ -40,7 +41,7 @@ from floatingip.settings import Settings
 from floatingip.standing import Standing
 from floatingip.telemetry import SAID_AGAIN, Log
 from floatingip.threads import ProbeLoop
-from floatingip.watch import FULL_FOR, IMDS_LATE, NOT_READY_FOR, Move, Shared, Watch
+from floatingip.watch import FULL_FOR, IMDS_LATE, NOT_READY_FOR, UNSENT_FOR, Move, Shared, Watch
 from floatingip.word import Answer, Held, Status
 from floatingip.writes import SetGroups
 from tests.fakes.ec2 import FakeCloud, FakeEc2
@@ -896,6 +897,103 @@ def test_the_holder_tells_its_problem_and_nothing_when_it_is_well(vpc: Vpc) -> N
     held = made.watch.held()
     assert held is not None
     assert "nft is missing" in held.problem
+
+
+# Whether this node can see the address at all.
+
+ELSEWHERE = "10.0.0.100/32 is on kube-ipvs0 of this node, so 10.0.0.100 cannot be probed from here"
+BLIND = PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING, blind=ELSEWHERE)
+SEEING = replace(BLIND, blind="")
+
+
+def standby(node: Make, report: PlumbingReport | None) -> Node:
+    """One that has found this in its kernel."""
+    made = node()
+    made.looked(eni(holder=OTHER))
+    if report is not None:
+        made.watch.reconciled(report)
+    made.step()
+    return made
+
+
+def probes(made: Node) -> bool:
+    """Whether probes are sent."""
+    return any(probes.due_at() < math.inf for probes in made.watch._probes)
+
+
+def results(made: Node, outcome: ProbeOutcome, *, at: float, detail: str = "") -> None:
+    """Two probes with this outcome, which is enough for UP."""
+    for sent_at in (at, at + 0.1):
+        made.watch._probed(ProbeResult(sent_at, sent_at + 0.01, outcome, detail))
+
+
+@pytest.mark.parametrize(("report", "expected"), [(None, False), (BLIND, False), (SEEING, True)])
+def test_nothing_is_probed_before_it_is_known_that_it_would_leave(
+    node: Make, report: PlumbingReport | None, expected: bool
+) -> None:
+    """A probe that hears its own node sees the address UP for ever."""
+    assert probes(standby(node, report)) is expected
+
+
+def test_a_node_that_goes_blind_says_so_and_forgets_what_it_saw(node: Make) -> None:
+    """Else it would tell the others for ever that it sees the address UP, and hold their takeover up."""
+    made = standby(node, SEEING)
+    results(made, ProbeOutcome.ANSWERED, at=time.monotonic())
+    assert made.watch.sees_up()
+    assert made.watch.not_ready() == ""
+    made.watch.reconciled(BLIND)
+    made.step()
+    results(made, ProbeOutcome.ANSWERED, at=made.watch.now - 1.0)
+    assert (made.watch.health.state, made.watch.sees_up(), probes(made)) == (HealthState.INIT, "", False)
+    assert made.watch.not_ready() == ELSEWHERE
+    made.watch.reconciled(SEEING)
+    made.step()
+    assert (made.watch.not_ready(), probes(made)) == ("", True)
+    assert "10.0.0.100 can be probed from here again" in made.log.getvalue()
+
+
+def test_a_blind_node_is_told_as_an_error_and_again_while_it_lasts(node: Make) -> None:
+    """Not with each decision."""
+    made = standby(node, BLIND)
+    for seconds in (0.0, 0.0, SAID_AGAIN):
+        made.watch._said_blind_at -= seconds
+        made.step()
+    assert made.log.getvalue().count("level=error event=blind") == 2
+
+
+def test_a_holder_is_never_blind(node: Make) -> None:
+    """It has the address itself, wherever else it is."""
+    made = standby(node, BLIND)
+    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
+    made.looked(eni(holder=ME))
+    made.step()
+    assert made.watch.blind() == ""
+
+
+def test_probes_that_cannot_be_sent_for_long_make_a_node_blind(node: Make) -> None:
+    """Whatever the cause; one that is over by then does not, nor does one long ago."""
+    made = standby(node, SEEING)
+    now = time.monotonic()
+    results(made, ProbeOutcome.ANSWERED, at=now)
+    results(made, ProbeOutcome.FAILED_HERE, at=now - 0.9 * UNSENT_FOR, detail="Operation not permitted")
+    made.step()
+    assert made.watch.not_ready() == ""
+    assert made.watch.sees_up()
+    results(made, ProbeOutcome.ANSWERED, at=now)
+    results(made, ProbeOutcome.FAILED_HERE, at=now - 1.1 * UNSENT_FOR, detail="Operation not permitted")
+    made.step()
+    assert made.watch.not_ready().startswith("10.0.0.100 cannot be probed from here: Operation not permitted; ")
+    assert (made.watch.sees_up(), probes(made)) == ("", True)
+    results(made, ProbeOutcome.ANSWERED, at=time.monotonic())
+    made.step()
+    assert made.watch.not_ready() == ""
+
+
+def test_a_standby_is_not_ready_while_what_is_plumbed_ahead_is_not_sound(node: Make) -> None:
+    """It would not carry the address any better than that."""
+    said = "forwarding: net.ipv4.ip_forward is 0"
+    report = PlumbingReport(PlumbingState.UNSOUND, problem=said, extent=Extent.AHEAD)
+    assert standby(node, report).watch.not_ready() == said
 
 
 # This instance's slots: an answer says nothing of what changed after it was asked for.
