@@ -107,7 +107,9 @@ class Metrics:
 
         self._holder = gauge("holder", "1 where this node holds the address.", "address")
         self._up = gauge(
-            "up", "1 where this node's probes of the address are answered, 0 where not, -1 unknown.", "address"
+            "up",
+            "1 where this node's probes of the address are answered, 0 where not, -1 unknown, as on the holder.",
+            "address",
         )
         self._ready = gauge("ready", "1 where this node serves the address, or could take it over.", "address")
         self._short = gauge("survivors_short", "1 while the other nodes lack ENI slots for what this node holds.")

@@ -160,8 +160,7 @@ def test_a_trouble_is_told_once_it_lasts_and_again_while_it_does() -> None:
         True,
         False,
     ]
-    assert not trouble.is_due("", 700.0)
-    assert not trouble.is_told
+    assert (trouble.is_due("", 700.0), trouble.is_told) == (False, False)
     assert [trouble.is_due("alone", now) for now in (701.0, 732.0)] == [False, True]
     assert [trouble.is_due("full", now) for now in (733.0, 764.0)] == [False, True]
 

@@ -993,7 +993,7 @@ def test_a_standby_is_not_ready_while_what_is_plumbed_ahead_is_not_sound(node: M
     """It would not carry the address any better than that."""
     said = "forwarding: net.ipv4.ip_forward is 0"
     report = PlumbingReport(PlumbingState.UNSOUND, problem=said, extent=Extent.AHEAD)
-    assert standby(node, report).watch.not_ready() == said
+    assert standby(node, report).watch.not_ready() == f"this node could not carry the address: {said}"
 
 
 # This instance's slots: an answer says nothing of what changed after it was asked for.
