@@ -184,13 +184,17 @@ class Vpc:
 
     def release(self, *options: str, address: str = ADDRESS) -> "subprocess.CompletedProcess[str]":
         """`floatingip release` without a terminal."""
+        return self.command("release", *options, address=address)
+
+    def command(self, command: str, *options: str, address: str = ADDRESS) -> "subprocess.CompletedProcess[str]":
+        """Any of those that may be run from elsewhere."""
         where = ("--region", REGION, "--vpc-id", self.ec2.vpc_id)
         aws = {
             "AWS_ENDPOINT_URL_EC2": self.ec2.endpoint_url,
             "AWS_ACCESS_KEY_ID": "key",
             "AWS_SECRET_ACCESS_KEY": "secret",
         }
-        return self.run("release", *where, *options, address=address, document="name: cluster\n", environment=aws)
+        return self.run(command, *where, *options, address=address, document="name: cluster\n", environment=aws)
 
     def is_there(self) -> bool:
         """Our interface still exists."""
@@ -240,6 +244,14 @@ def test_only_what_nothing_uses_is_released_as_unused(vpc: Vpc) -> None:
     assert vpc.is_there()
     assert vpc.release("--yes", "--unused", address="10.0.0.101").returncode == 0
     assert not vpc.is_there()
+
+
+def test_a_handover_to_a_node_that_is_not_there_ends_with_2(vpc: Vpc) -> None:
+    """At once, and with its name: nobody would ever obey."""
+    done = vpc.command("handover", "--to", "i-0123456789abcdef0")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("floatingip handover: --to i-0123456789abcdef0: no instance of this VPC has that id")
 
 
 def test_a_denied_release_ends_with_4_and_names_the_permission(vpc: Vpc) -> None:
