@@ -213,10 +213,7 @@ class Reason(Enum):
     NOT_SERVED_HERE = "the service does not answer at the address, but no other observer saw it answer on this node"
     LATER = "a takeover is due, but {detail} may do it first"
     STALE = "a takeover is due: asking EC2 once more whose the address is"
-    UNREACHED = (
-        "neither the address nor the observer on {detail} ever answered this node, though EC2 calls it running: does"
-        " the security group admit ICMP and TCP 9807 among the workers?"
-    )
+    UNREACHED = "nobody was reached: {detail}"
     RATIONED = "a move is due but rationed, after {detail}"
     DETACHING = "the ENI is being detached from {detail}"
     DETACHING_TOO_LONG = "still detaching from {detail}: forcing it"
@@ -719,8 +716,21 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
     unheard_for = view.now - max(memory.attachment_since, word.since)
     unreached = _reached_wall(memory, eni) <= ration.last_at(moves(view, settings.carry, eni))
     if word.state is WordState.SILENT and unheard_for >= UNREACHED_TOLD and unreached:
-        return Decision(State.DOUBT, Reason.UNREACHED, "R6", look_at, detail=who)
+        detail = _unreached(view, settings, owner, eni, attachment)
+        return Decision(State.DOUBT, Reason.UNREACHED, "R6", look_at, detail=detail)
     return Decision(State.STANDBY, Reason.SETTLING, "R6", look_at, detail=who)
+
+
+def _unreached(view: View, settings: Settings, owner: Owner, eni: Eni, attachment: Attachment) -> str:
+    """What was never reached, and what most likely stands in the way."""
+    address, holder = eni.address_of(view.target), owner.instances.get(attachment.instance_id)
+    at = f" ({holder.address}:{settings.port})" if holder is not None and holder.address is not None else ""
+    lives = f", though EC2 says it is {holder.state}" if holder is not None else ""
+    ping = "ICMPv6" if isinstance(address, IPv6Address) else "ICMP"
+    return (
+        f"neither {address} nor {attachment.instance_id}{at} ever answered{lives}: does the security group admit"
+        f" {ping} and TCP {settings.port} among the workers?"
+    )
 
 
 def _reaching(view: View, settings: Settings, eni: Eni) -> Tag | None:

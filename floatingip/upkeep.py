@@ -59,6 +59,7 @@ class Upkeep:
         None while nobody has looked.
         """
         shared, before = self._shared, self.now
+        mine = next((eni for eni in self._standing or () if eni.standing_for == shared.me.instance_id), None)
         view = StandingView(
             now=time.monotonic(),
             me=shared.me.instance_id,
@@ -68,7 +69,7 @@ class Upkeep:
             in_use=frozenset(eni.id for eni in self._standing or () if self._is_used(eni)),
             spares=self._spares(),
             holds=holds,
-            groups=shared.groups,
+            groups=shared.groups_of(mine),
             bound=self._bound(),
             device=device,
             writing=self.writer.writing,

@@ -88,7 +88,8 @@ class Memory:
     ``situation`` is all of the last view but its times, and ``changed_at`` is since when it has been the same;
     ``attached_at`` is when EC2 was asked that first showed the present attachment as attached, ``nobody_since`` the
     same of the answers in a row that show nobody, and ``taken_since`` since when EC2 has refused all claims
-    nevertheless; ``gave_up``: this node has just detached the ENI from itself, since the device did not come.
+    nevertheless; ``gave_up``: this node has just detached the ENI from itself, since the device did not come;
+    ``unsound_here`` is why this node did not carry the address when it held it last, or nothing.
     """
 
     situation: tuple[object, ...] = ()
@@ -114,7 +115,7 @@ class Memory:
     gave_up: bool = False
     link_lost_at: float | None = None
     link_seen: bool = False
-    unsound_here: bool = False
+    unsound_here: str = ""
     fenced: str = ""
     fenced_rule: str = ""
     unrecorded: str = ""
@@ -254,7 +255,7 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, carry: Carry) -> 
             link_lost_at=None,
             fenced=memory.fenced if attachment.id == memory.fenced else "",
             unrecorded=memory.unrecorded if here else "",
-            unsound_here=False if here else memory.unsound_here,
+            unsound_here="" if here else memory.unsound_here,
         )
     if attachment.status is not AttachmentStatus.ATTACHED:
         memory = _with(memory, attached_at=None)
@@ -307,5 +308,7 @@ def _remember_link(memory: Memory, view: View) -> Memory:
         lost_at = view.now if memory.link_seen else memory.link_lost_at
         return _with(memory, link_seen=False, link_lost_at=lost_at)
     here = view.owner is not None and (a := attachment_of(view.owner)) is not None and a.instance_id == view.me
-    unsound = report.state is PlumbingState.UNSOUND if here else memory.unsound_here
+    unsound = memory.unsound_here
+    if here:
+        unsound = (report.problem or "unsound") if report.state is PlumbingState.UNSOUND else ""
     return _with(memory, link_seen=True, link_lost_at=None, unsound_here=unsound)

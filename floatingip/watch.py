@@ -19,6 +19,7 @@ from floatingip.errors import CloudError
 from floatingip.health import Health, HealthState
 from floatingip.model import (
     ALLOCATION_TAG,
+    NAME_BEGINS,
     OWNER_TAG,
     Address,
     Allocation,
@@ -44,11 +45,11 @@ from floatingip.model import (
 from floatingip.ports import Cloud, Prober
 from floatingip.settings import Settings, mark_values
 from floatingip.standing import Standing
-from floatingip.telemetry import Log
+from floatingip.telemetry import SAID_AGAIN, Log, Trouble
 from floatingip.threads import ProbeLoop, Probes, Wanted
 from floatingip.view import Memory, View, attachment_of, sighting
 from floatingip.word import Answer, Held, word_on
-from floatingip.writer import SAID_AGAIN, Making, Writer
+from floatingip.writer import Making, Writer
 from floatingip.writes import Assign, Associate, Attach, Detach, Unassign, Write
 
 CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE})
@@ -56,6 +57,9 @@ CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE})
 
 LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
 """Reasons that only a person can mend: told as errors, and again while they last."""
+
+NOT_READY_FOR = 30.0
+"""Seconds for which a node must have been unable to serve or take over until that is warned of: at its start it is."""
 
 FULL_FOR = 60.0
 """Seconds for which an instance that EC2 called full is not tried again."""
@@ -80,11 +84,13 @@ ROUTER_V6 = IPv6Address("fe80:ec2::1")
 class Shared:
     """What all watches of an agent know: about this node, its VPC and the other instances.
 
-    ``name`` is whose ENIs are ours, or nothing while that is unknown; ``subnets`` is None until EC2 told them;
+    ``name`` is whose ENIs are ours, or nothing while that is unknown; ``groups`` are the security groups of ENIs that
+    this node makes, ``groups_are_set``: by the settings, not its own; ``subnets`` is None until EC2 told them;
     ``slots`` is how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry
     runs showed denied; ``slots_changed_at`` is when this instance's slots last changed, None once an answer to a later
     question has shown them, and ``described_at`` when that was asked which is known of them; ``standings`` are this
     node's standing ENIs by subnet; ``ours`` are all ENIs of ours; ``mixed`` are interfaces of the other way to carry;
+    ``unanswered`` is why EC2 last gave no answer, or none that could be read, nothing once it has;
     ``leaving`` is why this node is about to end; ``seen_serving`` are instances on which this node saw the service
     answer lately.
     """
@@ -93,6 +99,7 @@ class Shared:
     name: str
     groups: tuple[str, ...]
     carry: Carry = Carry.ENI
+    groups_are_set: bool = False
     instances: dict[str, Instance] = field(default_factory=dict)
     subnets: tuple[Subnet, ...] | None = None
     slots: int | None = None
@@ -103,6 +110,7 @@ class Shared:
     standings: dict[str, Standing] = field(default_factory=dict)
     ours: frozenset[str] = frozenset()
     mixed: str = ""
+    unanswered: str = ""
     leaving: str = ""
     seen_serving: tuple[str, ...] = ()
 
@@ -153,10 +161,16 @@ class Shared:
         mine = self.instances.get(self.me.instance_id)
         return frozenset(range(settings.device_index)) | (mine.device_indexes if mine is not None else frozenset())
 
+    def groups_of(self, eni: Eni | None) -> tuple[str, ...]:
+        """The security groups that the ENI should have; none where it keeps those that it has: whoever made it for us
+        chose them, and only the settings choose others.
+        """
+        return () if eni is not None and eni.is_adopted and not self.groups_are_set else self.groups
+
     def tags(self, what: str) -> dict[str, str]:
         """What every ENI of ours is tagged with from the first moment."""
         return {
-            "Name": f"floatingip {self.name} {what}",
+            "Name": f"{NAME_BEGINS}{self.name} {what}",
             OWNER_TAG: self.name,
             # The VPC CNI leaves an interface alone only if this tag is there from the first moment.
             "node.k8s.amazonaws.com/no_manage": "true",
@@ -251,6 +265,7 @@ class Watch:
         self._lost_by_imds_at: float | None = None
         self._jitter = 0.0
         self._said_at = float("-inf")
+        self._unready = Trouble(NOT_READY_FOR)
 
     @property
     def final(self) -> CloudError | None:
@@ -551,6 +566,9 @@ class Watch:
         self.now = time.monotonic()
         before = self.decision
         self.memory, self.decision = decide(self.memory, self._view(peers, burden), self._settings)
+        if self.decision.state is State.HOLDER and self.is_here():
+            # It does not probe any more: what was lost before the address came says nothing of now.
+            self.health, self.service = Health(self.health.attachment_id), Health(self.service.attachment_id)
         self._tell(before, self.decision)
         for probes in self._probes:
             probes.switch(on=not self.is_here())
@@ -583,7 +601,7 @@ class Watch:
             obstacle=self.obstacle(),
             leaving=self._shared.leaving,
             service=self.service,
-            groups=self._shared.groups,
+            groups=self._shared.groups_of(self.own_eni()),
             burden=burden,
             writing=self._writer.writing,
             wrote_at=self._writer.wrote_at,
@@ -648,11 +666,23 @@ class Watch:
 
     def not_ready(self) -> str:
         """Why this node could neither serve the address nor take it over, or nothing."""
-        if self.decision.state in (State.START, State.REFUSED):
-            return self.decision.sentence
-        if self.decision.state is State.HOLDER:
+        decision, shared = self.decision, self._shared
+        if decision.reason is Reason.EC2_SILENT and shared.unanswered:
+            return f"{decision.sentence}: {shared.unanswered}"
+        if decision.state in (State.START, State.REFUSED) or decision.reason is Reason.UNREACHED:
+            return decision.sentence
+        if decision.state is State.HOLDER:
             return self._problem_here()
-        return self.obstacle() or (self._denial() if self._shared.denied else "")
+        return self.obstacle() or self._unsound() or (self._denial() if shared.denied else "")
+
+    def _unsound(self) -> str:
+        """Why this node would not carry the address if it got it now, or nothing."""
+        if self.report is not None and self.report.state is PlumbingState.UNSOUND:
+            return f"this node could not carry the address: {self.report.problem}"
+        before = self.memory.unsound_here
+        return (
+            f"this node held the address, but did not carry it: {before}; mend that, and restart it" if before else ""
+        )
 
     def _denial(self) -> str:
         return f"IAM denies {', '.join(self._shared.denied)}; allow it to this pod's role"
@@ -673,14 +703,25 @@ class Watch:
         if now.reason in LOUD and self.now - self._said_at >= SAID_AGAIN:
             self._said_at = self.now
             self._log.error(now.reason.name.lower().replace("_", "-"), now.sentence)
-        move = self._move
+        unready = self.not_ready()
+        if self._unready.is_due("" if now.reason in LOUD else unready, self.now):
+            self._log.warning("not-ready", unready)
+        self._tell_move(now)
+
+    def _tell_move(self, now: Decision) -> None:
+        move, me = self._move, self._shared.me.instance_id
         if move is None:
             return
         if now.reason is Reason.HELD_HERE:
             move.reach("plumb", self.now)
-            me = self._shared.me.instance_id
             self._log.info("failover", rule=move.rule, source=move.source, to=me, **move.durations())
             self._move = None
         elif now.state in (State.STANDBY, State.REFUSED) and now.reason is not Reason.TAKEN:
-            self._log.info("lost-race", "another node has the address now", rule=move.rule)
+            holder = self.holder()
+            if holder in ("", me):
+                self._log.warning("not-moved", now.sentence, rule=move.rule, source=move.source)
+            elif holder == move.source:
+                self._log.info("not-moved", f"{holder} has kept the address", rule=move.rule, source=move.source)
+            else:
+                self._log.info("lost-race", f"{holder} has the address now", rule=move.rule, source=move.source)
             self._move = None

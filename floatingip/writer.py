@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from floatingip.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
 from floatingip.model import Subnet, Target
 from floatingip.ports import Cloud
-from floatingip.telemetry import Log
+from floatingip.telemetry import Log, Trouble
 from floatingip.threads import Backoff
 from floatingip.writes import (
     Assign,
@@ -33,9 +33,6 @@ from floatingip.writes import (
     Unassign,
     Write,
 )
-
-SAID_AGAIN = 600.0
-"""Seconds after which what goes on failing is said again."""
 
 BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, BACKOFF_DENIED = 0.5, 15.0, 2.0, 60.0
 """Seconds to wait after EC2 failed: at first, at most in peace, at most while something is wrong, and after a
@@ -77,8 +74,7 @@ class Writer:
         self._full = full
         self._backoffs: defaultdict[type[Write], Backoff] = defaultdict(lambda: Backoff(BACKOFF_FIRST))
         self._refused: set[type[Write]] = set()
-        self._complaint = ""
-        self._complained_at = float("-inf")
+        self._complaint = Trouble()
         self.writing = False
         self.wrote_at = self.retry_at = self.taken_at = float("-inf")
         self.taken = ""
@@ -138,7 +134,7 @@ class Writer:
         self.accepted = write
         self._backoffs.pop(type(write), None)
         self._refused.discard(type(write))
-        self._complaint = ""
+        self._complaint = Trouble()
         self.final = None
         self._log.info("write", "EC2 accepted", write=str(write), seconds=seconds)
 
@@ -165,7 +161,7 @@ class Writer:
             case Denied():
                 self.retry_at = now + BACKOFF_DENIED
                 self.final = error
-                if self._is_to_be_said(str(error)):
+                if self._complaint.is_due(str(error), now):
                     self._log.error("denied", str(error), action=error.action)
             case NoFreeSlot():
                 self._full(now)
@@ -179,13 +175,6 @@ class Writer:
                 self._complain(write, error)
 
     def _complain(self, write: Write, error: CloudError) -> None:
-        if self._is_to_be_said(str(error)):
-            self._log.error("write", f"{error}; looking again", write=str(write))
-
-    def _is_to_be_said(self, complaint: str) -> bool:
         """What goes wrong is said once, and now and then while it lasts, not with each retry."""
-        now = time.monotonic()
-        if complaint == self._complaint and now - self._complained_at < SAID_AGAIN:
-            return False
-        self._complaint, self._complained_at = complaint, now
-        return True
+        if self._complaint.is_due(str(error), self.wrote_at):
+            self._log.error("write", f"{error}; looking again", write=str(write))

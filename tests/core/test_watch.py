@@ -10,8 +10,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
-from floatingip.decide import Reason
-from floatingip.health import HealthState
+from floatingip.decide import Reason, State
+from floatingip.health import Health, HealthState
 from floatingip.model import (
     ALLOCATION_TAG,
     OWNER_TAG,
@@ -38,11 +38,11 @@ from floatingip.model import (
 )
 from floatingip.settings import Settings
 from floatingip.standing import Standing
-from floatingip.telemetry import Log
+from floatingip.telemetry import SAID_AGAIN, Log
 from floatingip.threads import ProbeLoop
-from floatingip.watch import FULL_FOR, Shared, Watch
+from floatingip.watch import FULL_FOR, NOT_READY_FOR, Move, Shared, Watch
 from floatingip.word import Answer, Held, Status
-from floatingip.writer import SAID_AGAIN
+from floatingip.writes import SetGroups
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 NAME, ME, OTHER = "cluster", "i-b", "i-a"
@@ -931,3 +931,108 @@ def test_what_only_a_person_can_mend_is_told_as_an_error_and_again_while_it_last
         made.watch._tell(made.watch.decision, replace(made.watch.decision, reason=Reason.TAKEN, detail="in use"))
         made.watch.decision = replace(made.watch.decision, reason=Reason.TAKEN, detail="in use")
     assert made.log.getvalue().count("level=error event=taken") == 2
+
+
+# An ENI that somebody else made, as the original sample did.
+
+
+@pytest.mark.parametrize("is_set", [False, True], ids=["by default", "by the settings"])
+@pytest.mark.parametrize("name", ["", "web", f"floatingip {NAME} {ADDRESS}"], ids=["nameless", "named", "ours"])
+def test_an_adopted_eni_keeps_its_security_groups_until_the_settings_name_others(
+    node: Make, name: str, is_set: bool
+) -> None:
+    """One of our own making has this node's at any rate."""
+    made = node(shared=Shared(IDENTITY, NAME, ("sg-1",), groups_are_set=is_set))
+    shown = eni(holder=ME, security_groups=("sg-9",))
+    made.looked(replace(shown, tags={**shown.tags, **({"Name": name} if name else {})}))
+    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
+    assert made.step() == "HELD_HERE"
+    is_ours = name.startswith("floatingip ")
+    assert made.watch.decision.write == (SetGroups("eni-1", ("sg-1",)) if is_set or is_ours else None)
+
+
+# What is told of a holder, of a move that came to nothing, and of a node that could not serve.
+
+
+def test_what_was_lost_before_the_address_came_is_nothing_of_the_holders(node: Make) -> None:
+    """It does not probe any more: whether the address answers is not known here, and is no doubt."""
+    made = node()
+    made.looked(eni(holder=ME))
+    made.watch.health = Health("a1", HealthState.DOWN, 11, 1.0, 2.0)
+    made.watch.service = Health("a1", HealthState.DOWN, 11, 1.0, 2.0)
+    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
+    assert made.step() == "HELD_HERE"
+    assert (made.watch.health, made.watch.service) == (Health("a1"), Health("a1"))
+    assert made.watch.is_calm()
+
+
+@pytest.mark.parametrize(
+    ("holder", "level", "event", "said"),
+    [
+        ("i-c", "info", "lost-race", "i-c has the address now"),
+        (OTHER, "info", "not-moved", f"{OTHER} has kept the address"),
+        ("", "warning", "not-moved", f"this node cannot take the address: {ME} has no free ENI slot"),
+    ],
+    ids=["another", "the same", "nobody"],
+)
+def test_a_move_that_came_to_nothing_is_told_with_its_cause(
+    node: Make, holder: str, level: str, event: str, said: str
+) -> None:
+    """A race is lost to somebody; where nobody could take the address, that is what is said."""
+    made = node()
+    made.watch._move = Move("R3", OTHER, 0.0)
+    made.shared.slots = 1
+    made.looked(eni(holder=holder))
+    made.step()
+    (line,) = [line for line in made.log.getvalue().splitlines() if "rule=R3" in line]
+    assert f"level={level} event={event} " in line
+    assert said in line
+
+
+@pytest.mark.parametrize("carry", list(Carry))
+def test_a_node_that_lost_the_address_for_being_unsound_is_not_ready(node: Make, carry: Carry) -> None:
+    """With the cause: it would be of no use as a holder again."""
+    made = node(settings=Settings((ADDRESS,), carry=carry))
+    made.looked(eni(holder=ME))
+    made.watch.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing"))
+    for _ in range(2):
+        made.step()
+    made.looked(eni(holder=OTHER, attachment=Attachment("a2", OTHER, 1, AttachmentStatus.ATTACHED)))
+    made.watch.reconciled(PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING))
+    made.step()
+    assert made.watch.decision.state is State.STANDBY
+    assert "nft is missing" in made.watch.not_ready()
+    made.looked(eni(holder=ME, attachment=Attachment("a3", ME, 1, AttachmentStatus.ATTACHED)))
+    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
+    made.step()
+    assert made.watch.not_ready() == ""
+
+
+def test_a_standby_that_is_plumbed_ahead_but_unsound_is_not_ready(mover: Make) -> None:
+    """Before the failure, not after it."""
+    made = mover()
+    made.looked(others(ADDRESS))
+    made.watch.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing", extent=Extent.AHEAD))
+    made.step()
+    assert made.watch.not_ready() == "this node could not carry the address: nft is missing"
+
+
+def test_while_ec2_gives_no_answer_its_last_failure_is_why_the_node_is_not_ready(node: Make) -> None:
+    """As far as it is known."""
+    made = node()
+    made.step()
+    assert made.watch.not_ready() == "EC2 has not answered yet"
+    made.shared.unanswered = "IAM denies ec2:DescribeNetworkInterfaces"
+    assert made.watch.not_ready() == "EC2 has not answered yet: IAM denies ec2:DescribeNetworkInterfaces"
+
+
+def test_that_nobody_was_reached_makes_the_node_not_ready(node: Make) -> None:
+    """And what keeps a node from being ready is warned of once it lasts, and every ten minutes."""
+    made = node()
+    unreached = replace(made.watch.decision, state=State.DOUBT, reason=Reason.UNREACHED, detail="neither this nor that")
+    made.watch.decision = unreached
+    assert made.watch.not_ready() == "nobody was reached: neither this nor that"
+    for seconds in (0.0, 1.0, NOT_READY_FOR, NOT_READY_FOR + SAID_AGAIN - 1.0, NOT_READY_FOR + SAID_AGAIN + 1.0):
+        made.watch.now = 1e6 + seconds
+        made.watch._tell(unreached, unreached)
+    assert made.log.getvalue().count('level=warning event=not-ready msg="nobody was reached: neither this nor') == 2
