@@ -509,6 +509,20 @@ class Agent:
 
         self._looking = True
         threading.Thread(target=job, name="look", daemon=True).start()
+        if silent:
+            threading.Thread(target=self._ask_where_it_is, name="look-metadata", daemon=True).start()
+
+    def _ask_where_it_is(self) -> None:
+        """While EC2 has never answered: what is on a link of this node must not be carried on when IMDS lacks it, and a
+        question to EC2 may hang for as long as it takes somebody else to get the address.
+        """
+        interfaces = self._interfaces_by_metadata()
+
+        def expect() -> None:
+            for target, interface in interfaces.items():
+                self._watches[target].expect_at(interface)
+
+        self._hand_over()(expect)
 
     def _interfaces_by_metadata(self) -> Mapping[Target, Interface]:
         """The links with our addresses, as IMDS shows them."""

@@ -179,23 +179,21 @@ def remember(memory: Memory, view: View, carry: Carry) -> Memory:
     if owner is not None and owner.asked_at > memory.asked_at:
         memory = _remember_answer(memory, view, owner, carry)
     memory = _remember_refusals(memory, view)
-    situation = _situation(view)
+    situation = _situation(memory, view)
     if situation != memory.situation:
         memory = replace(memory, situation=situation, changed_at=view.now)
     return _remember_evidence(memory, view)
 
 
-def _situation(view: View) -> tuple[object, ...]:
+def _situation(memory: Memory, view: View) -> tuple[object, ...]:
     """What is to be judged, without its times: while this is the same, asking EC2 again and again shows nothing new."""
     eni = view.owner.eni if view.owner is not None else None
-    attachment = attachment_of(view.owner) if view.owner is not None else None
-    holder = attachment.instance_id if attachment is not None else ""
-    instance = view.owner.instances.get(holder) if view.owner is not None else None
     health, service, report = view.health, view.service, view.plumbing
     return (
         view.owner is None,
         eni,
-        instance.state if instance is not None else None,
+        # Not every answer describes the holder's instance: that it does not is no news.
+        memory.dead_answers > 0,
         (health.attachment_id, health.state, health.in_doubt),
         (service.state, service.in_doubt),
         (view.word.state, view.word.sight, view.word.detail),

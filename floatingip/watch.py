@@ -521,6 +521,11 @@ class Watch:
         """EC2 told of the Elastic IP, or that there is none such."""
         self.allocation, self.allocation_known = facts, True
 
+    def expect_at(self, interface: Interface) -> None:
+        """IMDS shows the address on a link of this node: where it can be found while EC2 has not answered yet."""
+        if self.owner is None:
+            self._interface = interface
+
     def found_interface(self, interface: Interface) -> None:
         """IMDS shows the address on a link of this node: enough to plumb it while EC2 cannot be asked (R9)."""
         self._interface = interface

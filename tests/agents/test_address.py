@@ -337,6 +337,41 @@ def test_a_holder_that_is_cut_off_from_all_drops_the_address_when_imds_lacks_it(
 
 
 @pytest.mark.usefixtures("_mended")
+def test_a_holder_that_is_restarted_while_it_is_cut_off_drops_the_address_as_well() -> None:
+    """The new process never saw IMDS show it: it found the address on its link."""
+    with World(SLOW_ASSIGN, carry=Carry.ADDRESS) as world:
+        holder, standby = observers(world)
+        cut_off(world, holder)
+        holder.kill()
+        assert FLOATING_IP in holder.machine.plumbed
+        restarted = world.run(holder.machine)
+        serves_at_last(world, [standby.machine])
+        wait(lambda: FLOATING_IP not in holder.machine.plumbed, 10, "the former holder drops the address")
+        assert restarted.runs
+
+
+def test_one_late_answer_of_ec2_does_not_give_back_what_was_dropped() -> None:
+    """It would say that it holds the address, stop probing, and ask again after a minute."""
+    with World(carry=Carry.ADDRESS) as world:
+        holder, standby = observers(world)
+        wait(lambda: holder.watch()._shown_by_imds is True, 5, "IMDS has shown the address")
+        stale = world.ec2.faults.stale(60.0, ["DescribeNetworkInterfaces"], holder.machine.id)
+        [eni] = standing_enis(world)[standby.machine.id]
+        world.lab.assign_private_ip_addresses(
+            NetworkInterfaceId=eni["NetworkInterfaceId"], PrivateIpAddresses=[str(FLOATING_IP)], AllowReassignment=True
+        )
+        wait(lambda: bool(holder.logged(reason="LOST")), 10, "IMDS tells that it is lost")
+        hits = stale.hits
+        wait(lambda: stale.hits > hits, 10, "a late answer calls it this node's")
+        stale.end()
+        standby.agent._look_wanted_at = time.monotonic()
+        serves_at_last(world, [standby.machine])
+        reason = lambda: holder.watch().decision.reason.name  # noqa: E731 - told if it does not become that
+        wait(lambda: reason() == "ANSWERS", 10, lambda: f"it is a standby that probes: {reason()}")
+        assert FLOATING_IP not in holder.machine.plumbed
+
+
+@pytest.mark.usefixtures("_mended")
 def test_a_holder_that_can_ask_nobody_at_all_keeps_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """EC2's outage, its peers' and IMDS' together are no evidence that somebody else has it."""
     with World(workers=1, carry=Carry.ADDRESS) as world:

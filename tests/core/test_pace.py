@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from floatingip import pace
+from floatingip.decide import State
 from floatingip.model import Eni
 from floatingip.standing import StandingMemory, StandingView, keep
 from tests.core.deciders import SETTINGS, Observer
@@ -99,6 +100,23 @@ def test_where_addresses_move_it_costs_no_more(make: Callable[[], Mover], words:
     """Also where an answer must be fresh before each claim."""
     observer = make()
     watch(observer, words, 0.5, accepted=accepted).check(0.5)
+
+
+def test_an_instance_that_is_described_now_and_then_is_no_news() -> None:
+    """While its address is being taken over in vain it is not asked about; before each try it is."""
+    mover = Mover()
+    mover.see(0.0, "ec2:i-a word:sound probe:AA link:ahead")
+    mover.see(9.0, "ec2:i-a/attached/running probe:LLLLLLLL word:silent")
+    now, seen, asked = 10.0, "ec2:i-a", []
+    while now < 240.0:
+        decision = mover.see(now, seen)
+        asked += [now] if seen else []
+        if decision.write is not None:
+            mover.view = replace(mover.view, wrote_at=now, accepted=None)
+        now += 0.25
+        state = "/attached/running" if decision.state is State.DOUBT else ""
+        seen = f"ec2:i-a{state} probe:L" if now >= decision.look_at else ""
+    assert sum(at >= 130.0 for at in asked) <= 2 * LATER_MINUTES[0]
 
 
 def test_a_dead_holder_that_cannot_be_relieved_costs_less_and_less() -> None:
