@@ -74,7 +74,7 @@ image: ## Build the image (ENGINE=docker, ARGS='--build-arg BASE=...')
 		--build-arg CREATED="$$(git log -1 --format=%cI)" .
 
 test-image: system $(STAMP) ## Test the image, as root: what is in it, and that its pods survive a power cut
-	@.venv/bin/python -m lab.image $(IMAGE) .venv/bin/python -m pytest --basetemp=.pytest_tmp $(ARGS) tests/packaging/test_image.py
+	@.venv/bin/python -m lab.kubernetes.small.image $(IMAGE) .venv/bin/python -m pytest --basetemp=.pytest_tmp $(ARGS) tests/packaging/test_image.py
 
 lab: system $(STAMP) ## List the scenarios; run one with .venv/bin/python -m lab run NAME
 	@.venv/bin/python -m lab list

@@ -14,7 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import image, sandbox
+from lab import sandbox
+from lab.kubernetes.small import image
 
 
 def main(arguments: Sequence[str]) -> int:

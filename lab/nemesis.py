@@ -13,7 +13,7 @@ from floatingip.model import Allocation
 from floatingip.settings import Settings
 from lab import imds
 from lab.ec2 import Guest
-from lab.kubelet import EvictionRefused
+from lab.kubernetes.small.kubelet import EvictionRefused
 from lab.region import Machine, Region
 
 DEPLOYMENT = "floating-ip"

@@ -26,14 +26,14 @@ from floatingip.host import table_name
 from floatingip.model import Allocation, Carry
 from floatingip.settings import Settings
 from lab import ownership
-from lab.apiserver import ApiServer
 from lab.ec2 import Ec2, Guest, Instance, Profile
 from lab.fabric import EC2_ADDRESS, Fabric
 from lab.history import Event, History
-from lab.image import given
 from lab.imds import Imds
-from lab.kubelet import Cluster
-from lab.manifest import Manifest, load
+from lab.kubernetes.small.apiserver import ApiServer
+from lab.kubernetes.small.image import given
+from lab.kubernetes.small.kubelet import Cluster
+from lab.kubernetes.small.manifest import Manifest, load
 from lab.policy import POLICY, enforce
 from lab.worker import IMDS_ADDRESS, Worker
 

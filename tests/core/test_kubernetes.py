@@ -13,7 +13,7 @@ import pytest
 
 from floatingip.kubernetes import TIMEOUT, OwnPod
 from floatingip.model import Eviction, EvictionState
-from lab.apiserver import certify
+from lab.kubernetes.small.apiserver import certify
 
 TOKEN = "first-token"
 POD_PATH = "/api/v1/namespaces/default/pods/floating-ip-x2x"

@@ -19,11 +19,11 @@ from floatingip.imds import Imds
 from floatingip.kubernetes import OwnPod
 from floatingip.model import Eviction, EvictionState, Notice
 from lab import nemesis
-from lab.apiserver import NAMESPACE, ApiServer
 from lab.ec2 import PROFILES
 from lab.history import Event, History
-from lab.kubelet import Cluster, EvictionRefused
-from lab.manifest import Container, Manifest, load
+from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
+from lab.kubernetes.small.kubelet import Cluster, EvictionRefused
+from lab.kubernetes.small.manifest import Container, Manifest, load
 from lab.netns import Namespace
 from lab.region import Machine, Region
 

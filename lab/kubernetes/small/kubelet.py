@@ -31,12 +31,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.apiserver import NAMESPACE, ApiServer
 from lab.history import History, parse_logfmt
-from lab.image import WARDEN, Image
-from lab.manifest import ConfigMapKey, Container, Deployment, HttpProbe, Manifest
+from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
+from lab.kubernetes.small.image import WARDEN, Image
+from lab.kubernetes.small.manifest import ConfigMapKey, Container, Deployment, HttpProbe, Manifest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 POD = Path(__file__).with_name("pod.py")
 CLONE_NEWNET = 0x40000000
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
