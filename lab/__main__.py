@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab import sandbox
+from lab.kubernetes.cluster import Kind
+from lab.kubernetes.real import host
 from lab.kubernetes.small import image
 
 
@@ -25,8 +27,12 @@ def main(arguments: Sequence[str]) -> int:
         return _list()
     if not sandbox.inside():
         command = [sys.executable, "-m", "lab", *arguments]
+        if options.kubernetes == Kind.REAL:
+            return host.enter(command, options.image or host.IMAGE)
         return sandbox.enter(command) if options.image is None else image.enter(options.image, command)
-    if options.image is not None and image.given() is None:
+    if options.kubernetes == Kind.REAL:
+        host.given()
+    elif options.image is not None and image.given() is None:
         raise SystemExit("lab: an image can only be mounted outside of a sandbox")
     try:
         return _demo(options) if options.command == "demo" else _run(options)
@@ -37,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab", description="A VPC in a box.")
-    parser.set_defaults(image=None)
+    parser.set_defaults(image=None, kubernetes=Kind.SMALL)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="name the scenarios")
     run = commands.add_parser("run", help="run a scenario and judge it")
@@ -60,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--quiet", action="store_true", help="no timeline, only the table")
     demo = commands.add_parser("demo", help="a power cut, live")
     demo.add_argument("--seed", type=int, default=0, help="as for `run`")
+    for command in (run, demo):
+        command.add_argument(
+            "--kubernetes",
+            choices=list(map(str, Kind)),
+            default=str(Kind.SMALL),
+            help="which one runs the pods: the lab's own, or the real one, as root (default: %(default)s)",
+        )
     return parser
 
 
@@ -86,6 +99,7 @@ def _run(options: argparse.Namespace) -> int:
             options.seed,
             addresses=options.ip.split(","),
             carry=options.carry,
+            kubernetes=Kind(options.kubernetes),
             record_to=options.history,
             watch=timeline.show,
         )
@@ -103,7 +117,9 @@ def _demo(options: argparse.Namespace) -> int:
     scenario, profile = scenarios.named("power-cut", "typical")
     show.introduce(scenario, profile)
     with show.Timeline(live=True) as timeline:
-        verdict = scenarios.run(scenario, profile, options.seed, watch=timeline.show)
+        verdict = scenarios.run(
+            scenario, profile, options.seed, kubernetes=Kind(options.kubernetes), watch=timeline.show
+        )
     show.table([verdict])
     return 0 if verdict.ok else 1
 

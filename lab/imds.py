@@ -22,6 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
 from lab.ec2 import Instance, Interface
+from lab.fabric import VPC_CIDR
 
 ROLE = "lab-worker"
 MAX_TOKEN_TTL = 21600
@@ -146,6 +147,7 @@ class Imds:
                     else {}
                 ),
                 "vpc-id": interface.vpc_id,
+                "vpc-ipv4-cidr-blocks": VPC_CIDR,
             }
             for interface in self._cloud.interfaces(self.instance.instance_id, self.lag)
         }

@@ -10,6 +10,7 @@ It stands between EC2 and the machines: what EC2 attaches appears in a worker, w
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
@@ -30,10 +31,12 @@ from lab.ec2 import Ec2, Guest, Instance, Profile
 from lab.fabric import EC2_ADDRESS, Fabric
 from lab.history import Event, History
 from lab.imds import Imds
+from lab.kubernetes.cluster import Cluster, Kind
+from lab.kubernetes.real.cluster import Cluster as RealCluster
 from lab.kubernetes.small.apiserver import ApiServer
 from lab.kubernetes.small.image import given
-from lab.kubernetes.small.kubelet import Cluster
-from lab.kubernetes.small.manifest import Manifest, load
+from lab.kubernetes.small.kubelet import Cluster as SmallCluster
+from lab.kubernetes.small.manifest import Manifest, parse, substitute
 from lab.policy import POLICY, enforce
 from lab.worker import IMDS_ADDRESS, Worker
 
@@ -51,6 +54,12 @@ PUBLIC_ADDRESS = "203.0.113.100"
 FEW, MANY = "m5.large", "m5.xlarge"
 """Instance types with two and three ENI slots beside the primary one."""
 FEW_ADDRESSES = 2
+
+LABELS = {"floatingip": "true"}
+"""The workers'."""
+
+SETTINGS = "  settings.yaml: |\n"
+"""What floating-ip.yaml has in front of its settings."""
 
 SHUTDOWN_TAKES = 1.0
 """Seconds from a terminated instance's power button until its operating system has ended."""
@@ -94,7 +103,8 @@ class Region:
 
     `addresses` are the floating ones, of any kind (ELASTIC_IP for one that is allocated here).  `settings` replace
     those of floating-ip.yaml, `carry` among them; `environment` is added to that of every pod; `instance_type` is one
-    with enough room by default.  A context manager that makes everything and removes what it made.
+    with enough room by default.  `cni` and `proxy_mode` are those of a real Kubernetes.  A context manager that makes
+    everything and removes what it made.
     """
 
     def __init__(
@@ -108,7 +118,11 @@ class Region:
         environment: Mapping[str, str] | None = None,
         settings: Mapping[str, object] | None = None,
         instance_type: str | None = None,
+        kubernetes: Kind = Kind.SMALL,
+        cni: Mapping[str, str] | None = None,
+        proxy_mode: str = "iptables",
     ) -> None:
+        self.kubernetes = kubernetes
         self.profile = profile
         self.history = history
         self._asked = tuple(addresses)
@@ -116,6 +130,7 @@ class Region:
         self.machines: dict[str, Machine] = {}
         self._names = [f"worker-{letter}" for letter in "abcdefgh"[:workers]]
         self._seed = seed
+        self._cni, self._proxy_mode = cni, proxy_mode
         self._environment = dict(environment or {})
         self.settings = dict(settings or {})
         self.carry = str(self.settings.get("carry", Carry.ENI))
@@ -146,8 +161,9 @@ class Region:
 
     def deploy(self) -> None:
         """`envsubst < floating-ip.yaml | kubectl apply -f -`, and wait until all was ready.  Raises TimeoutError."""
-        wanted = ",".join(floating.target for floating in self.floating)
-        self.cluster.apply(self._manifest("floating-ip.yaml", wanted))
+        self.cluster.apply(self.text("floating-ip.yaml"))
+        if self.kubernetes is Kind.REAL:
+            self.cluster.apply(self.text("sample-service.yaml"))
         try:
             self.cluster.wait_ready(READY_WITHIN)
         except TimeoutError as error:
@@ -170,7 +186,7 @@ class Region:
         for floating in self.floating:
             for place in places:
                 if place in floating.hosts:
-                    url = f"http://{floating.hosts[place]}:{self.node_port}/"
+                    url = f"http://{floating.hosts[place]}:{self.node_port}/hostname"
                     name = client_name(place, floating)
                     command = [sys.executable, "-m", "lab.client", "--url", url, "--name", name]
                     client = namespaces[place].popen(command, stdout=subprocess.PIPE, cwd=ROOT)
@@ -337,9 +353,17 @@ class Region:
     def shut_down(self, instance_id: str) -> None:
         """The power button."""
         machine = self.by_instance(instance_id)
-        timer = threading.Timer(SHUTDOWN_TAKES, self.power_off, (machine,))
+        if self.kubernetes is Kind.REAL:
+            timer = threading.Thread(target=self.shut_down_gracefully, args=(machine,))
+        else:
+            timer = threading.Timer(SHUTDOWN_TAKES, self.power_off, (machine,))
         timer.daemon = True
         timer.start()
+
+    def shut_down_gracefully(self, machine: Machine) -> None:
+        """The operating system ends its pods, as far as it waits for them, and then itself."""
+        self.cluster.shut_down_node(machine.name)
+        self.power_off(machine)
 
     def guest(self, instance_id: str) -> Guest:
         """How the machine is."""
@@ -363,25 +387,61 @@ class Region:
         for index, name in enumerate(self._names):
             self._add_worker(index, name)
         self.floating = tuple(self._reserve(address) for address in self._asked)
+        start = {Kind.SMALL: self._start_small, Kind.REAL: self._start_real}
+        self.cluster = start[self.kubernetes]()
+
+    def _start_small(self) -> Cluster:
         endpoints = []
         for machine in self.machines.values():
             endpoint = machine.worker.start_backend(0)
             endpoints += [endpoint, (machine.worker.pod_ipv6_addresses[0], endpoint[1])]
         for machine in self.machines.values():
             machine.worker.expose(self.node_port, endpoints, "Local" if self._service.local else "Cluster")
-        self.cluster = Cluster(
+        cluster = SmallCluster(
             [machine.worker for machine in self.machines.values()],
             self.history,
             image=given(),
-            extra_env={"AWS_ENDPOINT_URL_EC2": self.ec2.endpoint_url, **self._environment},
-            labels={name: {"floatingip": "true"} for name in self.machines},
+            extra_env=self._pods_environment,
+            labels=dict.fromkeys(self.machines, LABELS),
             seed=self._seed,
         )
         self.fabric.vpc.ip(f"address add {API_ADDRESS}/32 dev lo")
-        self.api = ApiServer(enter(self.fabric.vpc.listen(API_ADDRESS, API_PORT)), self.cluster)
+        listener = self._resources.enter_context(self.fabric.vpc.listen(API_ADDRESS, API_PORT))
+        self.api = ApiServer(listener, cluster)
         self._resources.callback(self.api.stop)
-        self.cluster.use(self.api)
-        self._resources.callback(self._end_pods)
+        cluster.use(self.api)
+        self._resources.callback(self._end_pods, cluster)
+        return cluster
+
+    def _start_real(self) -> Cluster:
+        return self._resources.enter_context(
+            RealCluster(
+                self.fabric.vpc,
+                [(machine.worker, machine.instance) for machine in self.machines.values()],
+                self.history,
+                environment=self._pods_environment,
+                credentials=self._cni_credentials,
+                labels=LABELS,
+                cni=self._cni,
+                proxy_mode=self._proxy_mode,
+            )
+        )
+
+    @property
+    def _pods_environment(self) -> dict[str, str]:
+        return {"AWS_ENDPOINT_URL_EC2": self.ec2.endpoint_url, **self._environment}
+
+    def _cni_credentials(self, node: str) -> dict[str, str]:
+        """The VPC CNI has a role of its own, which allows what it needs: here, everything."""
+        caller = f"vpc-cni {node}"
+        self.ec2.client(caller)
+        keys = self.ec2.credentials(caller)
+        return {
+            "AWS_ENDPOINT_URL_EC2": self.ec2.endpoint_url,
+            "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": keys["Token"],
+        }
 
     def _reserve(self, address: str) -> Floating:
         if address == ELASTIC_IP:
@@ -391,7 +451,8 @@ class Region:
         return Floating(address, {"in": host, "out": host}, set())
 
     def _add_worker(self, index: int, name: str) -> None:
-        worker = Worker(name, index, self.fabric)
+        real = self.kubernetes is Kind.REAL
+        worker = Worker(name, index, self.fabric, **({"pods": 0} if real else {}))
         instance = self.ec2.run_instance(
             name,
             worker.address,
@@ -409,21 +470,29 @@ class Region:
         self._resources.callback(imds.stop)
         self.machines[name] = Machine(worker, instance, imds)
 
-    def _end_pods(self) -> None:
+    def _end_pods(self, cluster: SmallCluster) -> None:
         for machine in self.machines.values():
             if machine.guest is Guest.HUNG:
-                self.cluster.kill_node(machine.name)
-        self.cluster.stop_all(grace=1.0)
+                cluster.kill_node(machine.name)
+        cluster.stop_all(grace=1.0)
+
+    def text(self, name: str, floating_ip: str | None = None) -> str:
+        """`envsubst < name`, with this region's settings."""
+        if floating_ip is None:
+            floating_ip = ",".join(floating.target for floating in self.floating)
+        variables = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": floating_ip}
+        text = (ROOT / name).read_text(encoding="utf-8")
+        if self.kubernetes is Kind.REAL:
+            environment = {**os.environ, **variables}
+            done = subprocess.run(["envsubst"], input=text, env=environment, capture_output=True, text=True, check=True)
+            text = done.stdout
+        else:
+            text = substitute(text, variables)
+        lines = "".join(f"    {key}: {json.dumps(value)}\n" for key, value in self.settings.items())
+        return text.replace(SETTINGS, SETTINGS + lines)
 
     def _manifest(self, name: str, floating_ip: str) -> Manifest:
-        variables = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": floating_ip}
-        manifest = load(ROOT / name, variables)
-        if "floating-ip" not in manifest.config_maps or not self.settings:
-            return manifest
-        config_map = manifest.config_maps["floating-ip"]
-        lines = "\n".join(f"{key}: {json.dumps(value)}" for key, value in self.settings.items())
-        data = {**config_map.data, "settings.yaml": f"{config_map.data['settings.yaml']}\n{lines}\n"}
-        return replace(manifest, config_maps={**manifest.config_maps, "floating-ip": replace(config_map, data=data)})
+        return parse(self.text(name, floating_ip))
 
     def _read(self, client: subprocess.Popen[str]) -> None:
         for line in client.stdout or ():

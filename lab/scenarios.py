@@ -15,6 +15,7 @@ from lab import nemesis
 from lab.checker import Expectation, Verdict, check, together
 from lab.ec2 import PROFILES, Profile
 from lab.history import Event, History
+from lab.kubernetes.cluster import Kind
 from lab.region import FLOATING_IP, SHUTDOWN_TAKES, Floating, Machine, Region, client_name
 
 DETECTION = 2.0
@@ -282,6 +283,7 @@ def run(
     *,
     addresses: Sequence[str] = (FLOATING_IP,),
     carry: str = Carry.ENI,
+    kubernetes: Kind = Kind.SMALL,
     record_to: Path | None = None,
     watch: Callable[[Event], None] | None = None,
 ) -> Verdict:
@@ -297,6 +299,7 @@ def run(
             addresses=addresses,
             environment=scenario.environment,
             settings={"carry": carry, **scenario.settings},
+            kubernetes=kubernetes,
         ) as region:
             region.deploy()
             region.measure(*scenario.clients)

@@ -21,8 +21,9 @@ from floatingip.model import Eviction, EvictionState, Notice
 from lab import nemesis
 from lab.ec2 import PROFILES
 from lab.history import Event, History
+from lab.kubernetes.cluster import EvictionRefused
 from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
-from lab.kubernetes.small.kubelet import Cluster, EvictionRefused
+from lab.kubernetes.small.kubelet import Cluster
 from lab.kubernetes.small.manifest import Container, Manifest, load
 from lab.netns import Namespace
 from lab.region import Machine, Region

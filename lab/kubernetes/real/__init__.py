@@ -1,1 +1,1 @@
-"""The real Kubernetes on the lab's workers: control plane, kubelet, containerd, kube-proxy and the VPC CNI as released."""
+"""The real Kubernetes, as released: control plane, kubelet, containerd, kube-proxy and the VPC CNI."""

@@ -117,20 +117,23 @@ def main(spec: Mapping[str, Any]) -> int:
     _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID), "unshare")
     reader, writer = os.pipe()
     child = os.fork()
-    if child:
-        os.close(writer)
-        # Only when its file system is complete.
-        if os.read(reader, 1):
-            print(child, flush=True)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if not child:
+        _become(spec, writer)
+    os.close(writer)
+    # Only when its file system is complete.
+    if os.read(reader, 1):
+        print(child, flush=True)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _become(spec: Mapping[str, Any], complete: int) -> None:
+    """PID 1's side of the fork; does not return."""
     _check(_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "tie to the power supply")
     name = spec["name"].encode()
     _check(_libc.sethostname(name, len(name)), "set the host name")
     _build(spec)
     _hand_on_control_groups()
-    os.write(writer, b".")
-    os.close(writer)
-    os.close(reader)
+    os.write(complete, b".")
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)

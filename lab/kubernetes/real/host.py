@@ -42,7 +42,10 @@ FILES = {
 }
 """The same for what is no command."""
 
+IMAGE = "localhost/floatingip"
+
 _GROUPS = "FLOATINGIP_LAB_GROUPS"
+_LAYOUT = "FLOATINGIP_LAB_LAYOUT"
 _CONTROLLERS = frozenset({"cpu", "cpuset", "memory", "pids", "devices", "freezer", "blkio", "cpuacct"})
 _REMOVED_WITHIN = 10.0
 """Seconds until the kernel has ended the processes of a group whose PID namespace was killed."""
@@ -86,13 +89,15 @@ def given() -> Groups:
     return Groups(tuple(fields["places"]), mounts, fields["unified"])
 
 
-def enter(command: Sequence[str]) -> int:
+def enter(command: Sequence[str], image: str = IMAGE) -> int:
     """
-    Run `command` where the real Kubernetes can run, and return its exit code.
+    Run `command` where the real Kubernetes can run, with this image of podman's as the product, and return its exit
+    code.
 
     Raises SystemExit with one line that says what is missing, before anything is started.
     """
     require()
+    os.environ[_LAYOUT] = str(_export(image))
     clean_up()
     with _groups() as groups:
         os.environ[_GROUPS] = json.dumps(asdict(groups))
@@ -169,7 +174,9 @@ def _hierarchies() -> tuple[dict[str, tuple[str, str]], bool]:
             available = set(Path(place, "cgroup.controllers").read_text().split())
             lacking = {"cpu", "cpuset", "memory", "pids"} - available
             if lacking:
-                raise SystemExit(f"The real Kubernetes needs the control groups {', '.join(sorted(lacking))} in {place}")
+                raise SystemExit(
+                    f"The real Kubernetes needs the control groups {', '.join(sorted(lacking))} in {place}"
+                )
             return {place: ("cgroup2", "")}, True
         if kind == "cgroup":
             own = [word for word in options.split(",") if word in _CONTROLLERS or word.startswith("name=")]
@@ -219,7 +226,30 @@ def _started(process: int) -> int | None:
         return None
 
 
-def podman(*arguments: str) -> str:
+def layout() -> Path:
+    """The product's image as an OCI layout, which `enter` has exported."""
+    return Path(os.environ[_LAYOUT])
+
+
+def _export(image: str) -> Path:
+    """An image of podman's as an OCI layout; once for each that is built."""
+    known = subprocess.run(
+        ["podman", "image", "inspect", "--format={{.Id}}", image], capture_output=True, text=True, check=False
+    )
+    if known.returncode:
+        raise SystemExit(f"The real Kubernetes runs the product from an image, and podman has no {image}: make image")
+    place = build.BUILT / "images" / known.stdout.strip()
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        for old in place.parent.iterdir():
+            shutil.rmtree(old)
+        new = place.with_suffix(".new")
+        _podman("push", "--quiet", image, f"oci:{new}")
+        new.rename(place)
+    return place
+
+
+def _podman(*arguments: str) -> str:
     """What podman prints.  Raises SystemExit with its last word."""
     done = subprocess.run(["podman", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:

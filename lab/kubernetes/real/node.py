@@ -34,7 +34,10 @@ SHUTDOWN_TAKES, CRITICAL_PODS_TAKE = 150, 30
 CNI_WITHIN = 60.0
 """Seconds until ipamd has its addresses."""
 
-PLUGINS = {"aws-cni": "/opt/bin/aws-cni", **{name: f"/usr/lib/cni/{name}" for name in ("loopback", "portmap", "host-local")}}
+PLUGINS = {
+    "aws-cni": "/opt/bin/aws-cni",
+    **{name: f"/usr/lib/cni/{name}" for name in ("loopback", "portmap", "host-local")},
+}
 
 _BOUND = (
     "/etc/alternatives", "/etc/ld.so.cache", "/etc/ssl", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
@@ -236,7 +239,9 @@ class Node:
     def command(self, *command: str) -> list[str]:
         """The command line that runs `command` on this machine."""
         enter = [f"--{kind}" for kind in ("mount", "uts", "ipc", "net", "pid", "cgroup")]
-        join = "".join(f"echo $$ > {self._leaf(group)}/cgroup.procs && " for group in self._groups.of_machine(self.name))
+        join = "".join(
+            f"echo $$ > {self._leaf(group)}/cgroup.procs && " for group in self._groups.of_machine(self.name)
+        )
         return ["/bin/sh", "-c", f'{join} exec nsenter --target {self._init} {" ".join(enter)} -- "$@"', "sh", *command]
 
     def _leaf(self, group: Path) -> Path:

@@ -1,17 +1,14 @@
 """
-The control plane, and what is beside it in a Region: etcd, kube-apiserver, -controller-manager, -scheduler, and a registry.
+The control plane, and what is beside it in a Region: etcd, API server, controller manager, scheduler, and a registry.
 
 It runs in the VPC's namespace, where EC2 is too.  Its flags are the defaults of a release but where a comment says why.
 """
 
+import base64
 import json
-import ssl
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from lab.kubernetes.authority import Authority, new_key, pem_of, public_pem_of
@@ -59,16 +56,19 @@ class ControlPlane:
             binary, *arguments = command
             argv = self._namespace.argv([str(self._binaries / binary), *arguments])
             self.parts[name] = Part(name, argv, self._logs / f"{name}.log", {"GOMEMLIMIT": "2GiB"})
-        for part in self.parts.values():
-            part.start()
+        for name in ("registry", "etcd", "kube-apiserver"):
+            self.parts[name].start()
         deadline = time.monotonic() + UP_WITHIN
         while not self._is_ready():
-            for part in self.parts.values():
-                if not part.alive:
-                    raise PartFailed(f"{part.name} has ended: {part.last_words()}")
+            for name in ("etcd", "kube-apiserver"):
+                if not self.parts[name].alive:
+                    raise PartFailed(f"{name} has ended: {self.parts[name].last_words()}")
             if time.monotonic() > deadline:
                 raise PartFailed(f"the API server is not ready after {UP_WITHIN:g} s")
             time.sleep(0.1)
+        # They end where they may not read yet what the API server has just made for them.
+        for name in ("kube-controller-manager", "kube-scheduler"):
+            self.parts[name].start()
 
     def stop(self) -> None:
         """End all of it at once.  Idempotent."""
@@ -77,7 +77,9 @@ class ControlPlane:
 
     def kubectl(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run the real kubectl as the cluster's administrator."""
-        return subprocess.run(self.kubectl_command(*arguments), input=stdin, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            self.kubectl_command(*arguments), input=stdin, capture_output=True, text=True, check=False
+        )
 
     def kubectl_command(self, *arguments: str) -> list[str]:
         """Its command line."""
@@ -193,5 +195,4 @@ class ControlPlane:
 
 
 def _encoded(text: str) -> str:
-    import base64
     return base64.b64encode(text.encode()).decode()

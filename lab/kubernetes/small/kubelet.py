@@ -32,9 +32,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lab.history import History, parse_logfmt
+from lab.kubernetes.cluster import OBSERVERS, EvictionRefused
 from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
 from lab.kubernetes.small.image import WARDEN, Image
-from lab.kubernetes.small.manifest import ConfigMapKey, Container, Deployment, HttpProbe, Manifest
+from lab.kubernetes.small.manifest import ConfigMapKey, Container, Deployment, HttpProbe, Manifest, parse
 
 ROOT = Path(__file__).parents[3]
 POD = Path(__file__).with_name("pod.py")
@@ -42,14 +43,14 @@ CLONE_NEWNET = 0x40000000
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 POLL = 0.01
 """How often a wait looks again, in seconds."""
+REFUSED_AGAIN = 5.0
+"""Seconds after which `kubectl drain` tries a refused eviction again."""
+DRAINED_WITHIN = 60.0
+"""Seconds after which a drain whose evictions are refused is given up."""
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 """The characters of a pod's random suffix: Kubernetes' own, which cannot spell words."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-class EvictionRefused(Exception):
-    """A PodDisruptionBudget does not allow the eviction now: the API server's 429, upon which `kubectl` tries again."""
 
 
 class Worker(Protocol):
@@ -115,6 +116,11 @@ class Pod:
     def is_ready(self) -> bool:
         """Running, with every container ready."""
         return self.phase == "Running" and len(self.ready) == len(self.deployment.pod.containers)
+
+    @property
+    def is_ending(self) -> bool:
+        """Has it been deleted?"""
+        return self.stopping.is_set()
 
     def as_object(self, namespace: str) -> dict[str, Any]:
         """The API object, as far as the lab has it."""
@@ -197,12 +203,14 @@ class Cluster:
 
     # What `kubectl` can do.
 
-    def apply(self, manifest: Manifest) -> None:
+    def apply(self, manifest: Manifest | str) -> None:
         """
         Run the manifest's Deployments; existing pods keep what they were started with.
 
-        Raises ValueError if a container would have other rights in a real cluster than here.
+        Raises ManifestError for a text that it does not understand, ValueError if a container would have other rights
+        in a real cluster than here.
         """
+        manifest = parse(manifest) if isinstance(manifest, str) else manifest
         for deployment in manifest.deployments.values():
             _check_rights(deployment)
         with self._lock:
@@ -211,17 +219,24 @@ class Cluster:
                 self._replicas[name] = deployment.replicas
         self._reconcile()
 
-    def pods(self) -> list[Pod]:
-        """All pods, oldest first."""
+    def pods(self, app: str = OBSERVERS) -> list[Pod]:
+        """The pods with this label `app`, oldest first."""
         with self._lock:
-            return list(self._pods.values())
+            return [pod for pod in self._pods.values() if pod.deployment.labels.get("app") == app]
 
-    def pod_on(self, node: str) -> Pod:
+    def pod_on(self, node: str, app: str = OBSERVERS) -> Pod:
         """The pod on that node that is not being deleted.  Raises LookupError."""
-        for pod in self.pods():
-            if pod.node == node and not pod.stopping.is_set():
+        for pod in self.pods(app):
+            if pod.node == node and not pod.is_ending:
                 return pod
-        raise LookupError(f"no pod on {node}")
+        raise LookupError(f"no pod of {app} on {node}")
+
+    def pod_object(self, name: str) -> Mapping[str, Any]:
+        """The pod as the API has it.  Raises LookupError."""
+        with self._lock:
+            if name not in self._pods:
+                raise LookupError(f"no pod {name}")
+            return self._pods[name].as_object(NAMESPACE)
 
     def delete_pod(self, name: str, grace: float | None = None) -> None:
         """
@@ -269,6 +284,23 @@ class Cluster:
                     raise EvictionRefused(
                         f"{pod.name}: {budget.name} needs {desired} healthy pods, there are {healthy}"
                     )
+
+    def drain(self, node: str, app: str | None = None) -> None:
+        """
+        `kubectl drain`: cordon, then evict each pod, again and again while a budget does not allow it.
+
+        Raises TimeoutError if a budget allows it never.
+        """
+        self.cordon(node)
+        deadline = time.monotonic() + DRAINED_WITHIN
+        for pod in self.pods(app or OBSERVERS):
+            while pod.node == node and not pod.is_ending:
+                try:
+                    self.evict(pod.name)
+                except EvictionRefused as error:
+                    if time.monotonic() > deadline:
+                        raise TimeoutError(str(error)) from error
+                    time.sleep(REFUSED_AGAIN)
 
     def cordon(self, node: str) -> None:
         """Schedule nothing new on that node."""
@@ -323,7 +355,24 @@ class Cluster:
         for pod in pods:
             pod.gone.wait()
 
-    # What the nemesis can do.
+    # What befalls it.
+
+    def kill_container(self, pod: str, container: str) -> None:
+        """SIGKILL to a container's process.  Raises LookupError if it does not run."""
+        with self._lock:
+            running = self._pods[pod].running if pod in self._pods else {}
+            if container not in running:
+                raise LookupError(f"{container} of {pod} does not run")
+            running[container].kill()
+
+    def container_process(self, pod: str, container: str) -> int:
+        """The id of a container's first process: the only child of its warden.  Raises LookupError."""
+        with self._lock:
+            running = self._pods[pod].running if pod in self._pods else {}
+            if container not in running:
+                raise LookupError(f"{container} of {pod} does not run")
+            warden = running[container].pid
+        return int(Path(f"/proc/{warden}/task/{warden}/children").read_text(encoding="utf-8").split()[0])
 
     def kill_node(self, name: str) -> None:
         """The node's processes are gone, its kubelet too: no SIGTERM, no restart, no replacement."""
