@@ -11,12 +11,13 @@ It stands between EC2 and the machines: what EC2 attaches appears in a worker, w
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -31,19 +32,21 @@ from lab.ec2 import Ec2, Guest, Instance, Profile
 from lab.fabric import EC2_ADDRESS, Fabric
 from lab.history import Event, History
 from lab.imds import Imds
-from lab.kubernetes.cluster import Cluster, Kind
+from lab.kubernetes.cluster import SAMPLE, Cluster, Kind
 from lab.kubernetes.real.cluster import Cluster as RealCluster
 from lab.kubernetes.small.apiserver import ApiServer
 from lab.kubernetes.small.image import given
 from lab.kubernetes.small.kubelet import Cluster as SmallCluster
 from lab.kubernetes.small.manifest import Manifest, parse, substitute
 from lab.policy import POLICY, enforce
-from lab.worker import IMDS_ADDRESS, Worker
+from lab.worker import BACKEND_PORT, IMDS_ADDRESS, PODS, Worker
 
 ROOT = Path(__file__).parent.parent
 EC2_PORT = 4566
 API_ADDRESS, API_PORT = "192.0.2.3", 443
 """The API server's: it is in the Region, like EC2's."""
+API_WITHIN = 2.0
+"""Seconds that a kubelet tries to reach it."""
 IMDS_PORT = 80
 
 FLOATING_IP = "10.0.0.100"
@@ -362,7 +365,7 @@ class Region:
 
     def shut_down_gracefully(self, machine: Machine) -> None:
         """The operating system ends its pods, as far as it waits for them, and then itself."""
-        self.cluster.shut_down_node(machine.name)
+        self.cluster.shut_node_down(machine.name)
         self.power_off(machine)
 
     def guest(self, instance_id: str) -> Guest:
@@ -391,12 +394,9 @@ class Region:
         self.cluster = start[self.kubernetes]()
 
     def _start_small(self) -> Cluster:
-        endpoints = []
         for machine in self.machines.values():
-            endpoint = machine.worker.start_backend(0)
-            endpoints += [endpoint, (machine.worker.pod_ipv6_addresses[0], endpoint[1])]
-        for machine in self.machines.values():
-            machine.worker.expose(self.node_port, endpoints, "Local" if self._service.local else "Cluster")
+            machine.worker.start_backend(0)
+        self._publish(set(self.machines))
         cluster = SmallCluster(
             [machine.worker for machine in self.machines.values()],
             self.history,
@@ -404,6 +404,8 @@ class Region:
             extra_env=self._pods_environment,
             labels=dict.fromkeys(self.machines, LABELS),
             seed=self._seed,
+            reaches=self._reaches_api,
+            readiness=self._readiness_changed,
         )
         self.fabric.vpc.ip(f"address add {API_ADDRESS}/32 dev lo")
         listener = self._resources.enter_context(self.fabric.vpc.listen(API_ADDRESS, API_PORT))
@@ -412,6 +414,33 @@ class Region:
         cluster.use(self.api)
         self._resources.callback(self._end_pods, cluster)
         return cluster
+
+    def _publish(self, nodes: Collection[str]) -> None:
+        """kube-proxy on each node that has power hears that the service's endpoints are those of these nodes."""
+        endpoints = [
+            (address, BACKEND_PORT)
+            for machine in self.machines.values()
+            if machine.name in nodes
+            for address in (machine.worker.pod_addresses[0], machine.worker.pod_ipv6_addresses[0])
+        ]
+        for machine in self.machines.values():
+            if machine.guest is not Guest.OFF:
+                machine.worker.expose(self.node_port, endpoints, "Local" if self._service.local else "Cluster")
+
+    def _readiness_changed(self, _node: str, _ready: bool) -> None:
+        self._publish(self.cluster.endpoints(SAMPLE))
+
+    def _reaches_api(self, node: str) -> bool:
+        """A connection from the worker, over its own network."""
+
+        def connect() -> None:
+            socket.create_connection((API_ADDRESS, API_PORT), timeout=API_WITHIN).close()
+
+        try:
+            self.machines[node].worker.namespace.call(connect)
+        except OSError:
+            return False
+        return True
 
     def _start_real(self) -> Cluster:
         return self._resources.enter_context(
@@ -451,8 +480,7 @@ class Region:
         return Floating(address, {"in": host, "out": host}, set())
 
     def _add_worker(self, index: int, name: str) -> None:
-        real = self.kubernetes is Kind.REAL
-        worker = Worker(name, index, self.fabric, **({"pods": 0} if real else {}))
+        worker = Worker(name, index, self.fabric, pods=PODS if self.kubernetes is Kind.SMALL else 0)
         instance = self.ec2.run_instance(
             name,
             worker.address,

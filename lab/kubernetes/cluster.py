@@ -4,7 +4,7 @@ What a cluster is to the lab, whichever Kubernetes runs it: what `kubectl` does,
 `small/` and `real/` implement it.  Pods are in the namespace `default`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -70,7 +70,7 @@ class Cluster(Protocol):
     def apply(self, manifest: str) -> None:
         """`kubectl apply -f -`."""
 
-    def pods(self, app: str = OBSERVERS) -> "list[Pod]":
+    def pods(self, app: str = OBSERVERS) -> Sequence[Pod]:
         """The pods with this label `app`, oldest first."""
 
     def pod_on(self, node: str, app: str = OBSERVERS) -> Pod:
@@ -138,7 +138,7 @@ class Cluster(Protocol):
     def thaw_node(self, name: str) -> None:
         """They go on."""
 
-    def shut_down_node(self, name: str) -> None:
+    def shut_node_down(self, name: str) -> None:
         """The operating system is told to end, and ends its pods first; back when it would be off."""
 
 

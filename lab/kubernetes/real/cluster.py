@@ -394,7 +394,7 @@ class Cluster:
         """They go on."""
         self.nodes[name].freeze(frozen=False)
 
-    def shut_down_node(self, name: str) -> None:
+    def shut_node_down(self, name: str) -> None:
         """The power button; back when the operating system would be off."""
         self.nodes[name].shut_down()
 

@@ -182,7 +182,7 @@ def _hierarchies() -> tuple[dict[str, tuple[str, str]], bool]:
             own = [word for word in options.split(",") if word in _CONTROLLERS or word.startswith("name=")]
             if own:
                 one[place] = ("cgroup", ",".join(own))
-    lacking = _CONTROLLERS - {word for _, options in one.values() for word in options.split(",")}
+    lacking = set(_CONTROLLERS) - {word for _, options in one.values() for word in options.split(",")}
     if lacking:
         raise SystemExit(f"The real Kubernetes needs control groups: {', '.join(sorted(lacking))} are not mounted")
     unwritable = [place for place in one if not os.access(place, os.W_OK)]

@@ -32,9 +32,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lab.history import History, parse_logfmt
-from lab.kubernetes.cluster import OBSERVERS, EvictionRefused
+from lab.kubernetes.cluster import OBSERVERS, EvictionRefused, NotModelled, Part
 from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
 from lab.kubernetes.small.image import WARDEN, Image
+from lab.kubernetes.small.lifecycle import Lifecycle
 from lab.kubernetes.small.manifest import ConfigMapKey, Container, Deployment, HttpProbe, Manifest, parse
 
 ROOT = Path(__file__).parents[3]
@@ -98,7 +99,8 @@ class Pod:
     """
     One pod; `phase` is what `kubectl get pods` would show.
 
-    `evicted` is set before the pod is deleted; `deletion` is when its grace period ends (seconds since 1970).
+    `evicted` is set before the pod is deleted; `deletion` is when its grace period ends (seconds since 1970); `lost`:
+    its node is not ready, so neither is it, whatever it does.
     """
 
     name: str
@@ -110,12 +112,13 @@ class Pod:
     stopping: threading.Event = field(default_factory=threading.Event)
     gone: threading.Event = field(default_factory=threading.Event)
     evicted: bool = False
+    lost: bool = False
     deletion: float | None = None
 
     @property
     def is_ready(self) -> bool:
-        """Running, with every container ready."""
-        return self.phase == "Running" and len(self.ready) == len(self.deployment.pod.containers)
+        """Running, with every container ready, on a node that is."""
+        return not self.lost and self.phase == "Running" and len(self.ready) == len(self.deployment.pod.containers)
 
     @property
     def is_ending(self) -> bool:
@@ -145,19 +148,27 @@ class Pod:
 
 @dataclass
 class Node:
-    """A worker and the state of its kubelet."""
+    """A worker and its kubelet, which acts while it is `awake`; `ready` is what the cluster thinks of it."""
 
     worker: Worker
     labels: Mapping[str, str]
     cordoned: bool = False
+    ready: bool = True
     dead: threading.Event = field(default_factory=threading.Event)
     awake: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def speaks(self) -> bool:
+        """Does its kubelet run?"""
+        return self.awake.is_set() and not self.dead.is_set()
 
 
 class Cluster:
     """
     The scheduler and all kubelets.
 
+    `reaches` says whether a worker reaches the API server, `readiness` is told when a node becomes ready or not ready,
+    and `pace` divides the times of the controller that judges this (lifecycle.py).
     `labels` are the nodes' (beside kubernetes.io/hostname), `extra_env` is added to every container, `backoff` is the
     first delay in seconds of a restart, `seed` makes the pods' names repeatable.  They run from `image`, if any.
     """
@@ -173,6 +184,9 @@ class Cluster:
         labels: Mapping[str, Mapping[str, str]] | None = None,
         backoff: float = 10.0,
         seed: int = 0,
+        reaches: Callable[[str], bool] = lambda _: True,
+        readiness: Callable[[str, bool], None] = lambda _node, _ready: None,
+        pace: float = 1.0,
     ) -> None:
         self._history = history
         self._command_for = command_for
@@ -191,6 +205,19 @@ class Cluster:
             node = Node(worker, {**own, "kubernetes.io/hostname": worker.name})
             node.awake.set()
             self._nodes[worker.name] = node
+        self._readiness = readiness
+        self._lifecycle = Lifecycle(
+            nodes=self._nodes.values,
+            reaches=lambda node: reaches(node.worker.name),
+            serves=lambda: self._api is None or not self._api.down,
+            judged=self._judged,
+            overdue=self._evict_from,
+            pace=pace,
+        )
+
+    def close(self) -> None:
+        """End what runs beside the pods.  Idempotent."""
+        self._lifecycle.stop()
 
     def use(self, api: ApiServer) -> None:
         """Give the containers that start from now on the way to this API server, and their tokens."""
@@ -349,11 +376,14 @@ class Cluster:
         """End every pod and wait for it; nothing is replaced."""
         with self._lock:
             self._replicas = dict.fromkeys(self._replicas, 0)
+            for node in self._nodes.values():
+                node.awake.set()
             pods = list(self._pods.values())
         for pod in pods:
             self._end(pod, pod.deployment.pod.grace if grace is None else grace)
         for pod in pods:
             pod.gone.wait()
+        self.close()
 
     # What befalls it.
 
@@ -373,6 +403,62 @@ class Cluster:
                 raise LookupError(f"{container} of {pod} does not run")
             warden = running[container].pid
         return int(Path(f"/proc/{warden}/task/{warden}/children").read_text(encoding="utf-8").split()[0])
+
+    def hang(self, part: Part, node: str | None = None) -> None:
+        """A kubelet stops where it stands: what runs, runs on, and nothing is started, ended or probed any more."""
+        self._kubelet(part, node).awake.clear()
+
+    def resume(self, part: Part, node: str | None = None) -> None:
+        """It goes on."""
+        self._kubelet(part, node).awake.set()
+
+    kill, start = hang, resume
+    """A kubelet that is started again takes over what runs: nobody can tell it from one that hung."""
+
+    def _kubelet(self, part: Part, node: str | None) -> Node:
+        if part is not Part.KUBELET or node is None:
+            raise NotModelled(f"the small Kubernetes has no {part} that could fail")
+        return self._nodes[node]
+
+    def conditions(self, node: str) -> Mapping[str, str]:
+        """A node's conditions."""
+        return {"Ready": "True" if self._nodes[node].ready else "Unknown"}
+
+    def endpoints(self, service: str) -> set[str]:  # noqa: ARG002 - behind every service each node has one
+        """The nodes with ready endpoints of a service."""
+        return {name for name, node in self._nodes.items() if node.ready}
+
+    def shut_node_down(self, name: str) -> None:
+        """Raises NotModelled."""
+        raise NotModelled(f"{name}: the small Kubernetes has no operating system that could end")
+
+    # The controllers.
+
+    def _judged(self, node: Node, *, ready: bool) -> None:
+        """Tell of a node that has become ready, or has ceased to be; its pods with it."""
+        with self._lock:
+            node.ready = ready
+            self._history.record(
+                {
+                    "source": "kubelet",
+                    "event": "node",
+                    "node": node.worker.name,
+                    "status": "Ready" if ready else "NotReady",
+                }
+            )
+            for pod in self._pods.values():
+                if pod.node == node.worker.name and pod.lost is ready:
+                    pod.lost = not ready
+                    if pod.phase == "Running":
+                        self._enter(pod, "Running", "ready" if pod.is_ready else "not ready")
+        self._readiness(node.worker.name, ready)
+        self._reconcile()
+
+    def _evict_from(self, node: Node, lost_for: float) -> None:
+        """Delete the pods that do not tolerate any longer that their node is not ready."""
+        for pod in [pod for pod in self.pods() if pod.node == node.worker.name and not pod.is_ending]:
+            if lost_for >= pod.deployment.pod.tolerates:
+                self.delete_pod(pod.name)
 
     def kill_node(self, name: str) -> None:
         """The node's processes are gone, its kubelet too: no SIGTERM, no restart, no replacement."""
@@ -435,6 +521,7 @@ class Cluster:
             exclusive = pod.deployment.pod.exclusive
             return (
                 not node.cordoned
+                and node.ready
                 and not node.dead.is_set()
                 and pod.deployment.pod.node_selector.items() <= node.labels.items()
                 and not (
@@ -599,15 +686,18 @@ class Cluster:
             pod.stopping.set()
             pod.deletion = time.time() + grace
             self._enter(pod, "Terminating")
-            for process in pod.running.values():
-                process.terminate()
         if pod.node is None or self._nodes[pod.node].dead.is_set():
             self._forget(pod)
         else:
-            threading.Thread(target=self._kill, args=(pod, grace), name=f"{pod.name}/end", daemon=True).start()
+            node = self._nodes[pod.node]
+            threading.Thread(target=self._kill, args=(pod, node, grace), name=f"{pod.name}/end", daemon=True).start()
 
-    def _kill(self, pod: Pod, grace: float) -> None:
-        """After the grace period, end what is left."""
+    def _kill(self, pod: Pod, node: Node, grace: float) -> None:
+        """The kubelet ends a pod: SIGTERM as soon as it can, and after the grace period what is left."""
+        node.awake.wait()
+        with self._lock:
+            for process in pod.running.values():
+                process.terminate()
         if not pod.gone.wait(grace):
             with self._lock:
                 for process in pod.running.values():
