@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab import sandbox
-from lab.kubernetes.cluster import Kind
+from lab.kubernetes.cluster import ClusterFailed, Kind
 from lab.kubernetes.real import host
 from lab.kubernetes.small import image
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         raise SystemExit("lab: an image can only be mounted outside of a sandbox")
     try:
         return _demo(options) if options.command == "demo" else _run(options)
-    except TimeoutError as error:
+    except (TimeoutError, ClusterFailed) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
 
@@ -77,21 +77,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list() -> int:
-    from lab.scenarios import SCENARIOS  # noqa: PLC0415 - takes a second, which other commands need not wait for twice
+    from lab.kubernetes.scenarios import ALL  # noqa: PLC0415 - takes a second, which others need not wait for twice
 
-    width = max(map(len, SCENARIOS))
-    for scenario in SCENARIOS.values():
+    width = max(map(len, ALL))
+    for scenario in ALL.values():
         print(f"{scenario.name:{width}}  {scenario.title}")
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
     from lab import scenarios, show  # noqa: PLC0415 - as above
+    from lab.ec2 import PROFILES  # noqa: PLC0415 - as above
+    from lab.kubernetes.scenarios import ALL  # noqa: PLC0415 - as above
 
-    if options.scenario not in scenarios.SCENARIOS:
+    if options.scenario not in ALL:
         print(f"lab: no scenario {options.scenario!r}; see `python -m lab list`", file=sys.stderr)
         return 2
-    scenario, profile = scenarios.named(options.scenario, options.ec2)
+    scenario, profile = ALL[options.scenario], PROFILES[options.ec2]
     with show.Timeline(live=not options.quiet) as timeline:
         verdict = scenarios.run(
             scenario,

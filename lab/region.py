@@ -375,6 +375,8 @@ class Region:
     def power_off(self, machine: Machine) -> None:
         """No processes, no links, no carrier."""
         machine.guest = Guest.OFF
+        # First: nobody hears of the processes' end.
+        self.fabric.cut(self.fabric.plugged(machine.worker.namespace))
         self.cluster.kill_node(machine.name)
         machine.worker.power_off()
 

@@ -302,16 +302,40 @@ def run(
             kubernetes=kubernetes,
         ) as region:
             region.deploy()
-            region.measure(*scenario.clients)
-            _wait_until_watched(region, SERVICE_WATCHED_FOR if "service" in scenario.settings else WATCHED_FOR)
-            expectations = _expectations(region, scenario)
-            placed = [_placements(region, floating) for floating in region.floating]
-            _strike(region, scenario)
-            _wait_until_quiet(region, scenario.lasts, expectations, placed)
-            region.stop_clients()
-            region.record_leftovers()
-        events = history.events()
-        return together([check(events, expectation) for expectation in expectations])
+            expectations = play(region, scenario)
+        return judge(history.events(), expectations)
+
+
+def play(region: Region, scenario: Scenario) -> Sequence[Expectation]:
+    """Run a scenario on a region whose deployment is ready; the answer is what must be seen of each address."""
+    region.measure(*scenario.clients)
+    _wait_until_watched(region, SERVICE_WATCHED_FOR if "service" in scenario.settings else WATCHED_FOR)
+    expectations = _expectations(region, scenario)
+    placed = [_placements(region, floating) for floating in region.floating]
+    _strike(region, scenario)
+    _wait_until_quiet(region, scenario.lasts, expectations, placed)
+    region.stop_clients()
+    region.record_leftovers()
+    return expectations
+
+
+def judge(events: Sequence[Event], expectations: Sequence[Expectation], since: int = 0) -> Verdict:
+    """What the checker says of a scenario, before which there were `since` events already: of those it need know only
+    who had the addresses then.
+    """
+    told = [*_standing(events[:since]), *events[since:]]
+    return together([check(told, expectation) for expectation in expectations])
+
+
+def _standing(events: Sequence[Event]) -> list[Event]:
+    """EC2's events about the attachments that are not over yet, and about where each address is."""
+    told = [event for event in events if event["source"] == "ec2"]
+    over = {event["attachment"] for event in told if event["event"] == "attachment" and event["status"] == "detached"}
+    placed = {
+        event["address"]: event for event in told if event["event"] == "address" and event["status"] == "assigned"
+    }
+    attached = [event for event in told if event["event"] == "attachment" and event["attachment"] not in over]
+    return [*attached, *placed.values()]
 
 
 def _expectations(region: Region, scenario: Scenario) -> list[Expectation]:
@@ -349,9 +373,10 @@ def _strike(region: Region, scenario: Scenario) -> None:
 
 def _wait_until_watched(region: Region, lasts: float) -> None:
     """Until every standby has seen every address UP for a while, and all clients get answers.  Raises TimeoutError."""
+    began = len(region.history.events())
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline:
-        attempts = [event for event in region.history.events() if event["event"] == "attempt"]
+        attempts = [event for event in region.history.events()[began:] if event["event"] == "attempt"]
         answered = {event["client"] for event in attempts if event["ok"]}
         if _is_watched(region) and answered == region.measuring():
             time.sleep(lasts)

@@ -35,7 +35,11 @@ class Part(StrEnum):
     REGISTRY = "registry"
 
 
-class NotModelled(Exception):
+class ClusterFailed(Exception):
+    """The cluster, or a part of it, does not do what it should; the message names it."""
+
+
+class NotModelled(ClusterFailed):
     """The small Kubernetes does not have this; the message says what."""
 
 

@@ -22,7 +22,7 @@ from typing import Any, Self
 from lab.ec2 import Instance
 from lab.history import History, parse_logfmt
 from lab.kubernetes import build
-from lab.kubernetes.cluster import OBSERVERS, EvictionRefused, Part
+from lab.kubernetes.cluster import OBSERVERS, ClusterFailed, EvictionRefused, Part
 from lab.kubernetes.real import host
 from lab.kubernetes.real.node import PAUSE, Node, Worker
 from lab.kubernetes.real.parts import Part as Process
@@ -47,7 +47,7 @@ FEW_ADDRESSES = {"MAX_ENI": "1", "MINIMUM_IP_TARGET": "3", "WARM_IP_TARGET": "1"
 _ON_NODES = {Part.KUBELET, Part.CONTAINERD, Part.KUBE_PROXY, Part.VPC_CNI}
 
 
-class KubectlFailed(Exception):
+class KubectlFailed(ClusterFailed):
     """`kubectl` failed; the message has its command and what it said."""
 
 

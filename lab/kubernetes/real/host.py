@@ -1,7 +1,8 @@
 """
 What the real Kubernetes takes of this machine, and how it gives all of that back.
 
-    sys.exit(enter([...]))     run a command where the real Kubernetes can run
+    python -m lab.kubernetes.real.host COMMAND...   run COMMAND where the real Kubernetes can run, with its exit code
+    python -m lab.kubernetes.real.host              name Debian's packages that this machine lacks
 
 Everything that it starts, mounts and plugs is in namespaces of its own, and goes with them, by the kernel's hand,
 whatever ends it.  Control groups alone do not: they are written down before they are made (`STATE`), and removed at the
@@ -13,6 +14,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -80,9 +82,14 @@ class Groups:
                 state.write_text("FROZEN" if frozen else "THAWED")
 
 
+def is_given() -> bool:
+    """Has `enter` been here?"""
+    return _GROUPS in os.environ
+
+
 def given() -> Groups:
     """The control groups that `enter` made.  Raises SystemExit outside of it."""
-    if _GROUPS not in os.environ:
+    if not is_given():
         raise SystemExit("The real Kubernetes needs to be entered from outside of a sandbox")
     fields = json.loads(os.environ[_GROUPS])
     mounts = {place: (kind, options) for place, (kind, options) in fields["mounts"].items()}
@@ -109,9 +116,7 @@ def require() -> None:
     if os.geteuid():
         raise SystemExit("The real Kubernetes runs as root only: containers and control groups need it")
     sandbox.extend_path()
-    missing = {name: package for name, package in PACKAGES.items() if shutil.which(name) is None}
-    missing |= {name: package for name, package in FILES.items() if not Path(name).exists()}
-    if missing:
+    if missing := lacking():
         packages = " ".join(sorted(set(missing.values())))
         raise SystemExit(
             f"The real Kubernetes needs {', '.join(missing)}: install {packages}, "
@@ -119,6 +124,12 @@ def require() -> None:
         )
     build.binaries()
     _hierarchies()
+
+
+def lacking() -> dict[str, str]:
+    """What this machine does not have: command or file -> Debian's package."""
+    missing = {name: package for name, package in PACKAGES.items() if shutil.which(name) is None}
+    return missing | {name: package for name, package in FILES.items() if not Path(name).exists()}
 
 
 def clean_up() -> None:
@@ -182,9 +193,8 @@ def _hierarchies() -> tuple[dict[str, tuple[str, str]], bool]:
             own = [word for word in options.split(",") if word in _CONTROLLERS or word.startswith("name=")]
             if own:
                 one[place] = ("cgroup", ",".join(own))
-    lacking = set(_CONTROLLERS) - {word for _, options in one.values() for word in options.split(",")}
-    if lacking:
-        raise SystemExit(f"The real Kubernetes needs control groups: {', '.join(sorted(lacking))} are not mounted")
+    if absent := set(_CONTROLLERS) - {word for _, options in one.values() for word in options.split(",")}:
+        raise SystemExit(f"The real Kubernetes needs control groups: {', '.join(sorted(absent))} are not mounted")
     unwritable = [place for place in one if not os.access(place, os.W_OK)]
     if unwritable:
         raise SystemExit(f"The real Kubernetes needs to write to the control groups in {', '.join(unwritable)}")
@@ -256,3 +266,10 @@ def _podman(*arguments: str) -> str:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise SystemExit(f"podman {' '.join(arguments)}: {reason}")
     return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        print(" ".join(sorted(set(lacking().values()))))
+    else:
+        sys.exit(enter(sys.argv[1:]))

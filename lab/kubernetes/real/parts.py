@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from lab.kubernetes.cluster import ClusterFailed
+
 PATH = "/opt/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BORN_WITHIN = 5.0
 """Seconds until `nsenter` has started what it was told to."""
 
 
-class PartFailed(Exception):
+class PartFailed(ClusterFailed):
     """A part of Kubernetes did not start, or is not what it should be; the message names it and its last words."""
 
 
