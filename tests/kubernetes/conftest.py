@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from lab import sandbox
 from lab.ec2 import PROFILES, Guest
 from lab.history import History
 from lab.kubernetes.cluster import OBSERVERS, SAMPLE, Kind
@@ -11,6 +12,8 @@ from lab.kubernetes.real import host
 from lab.region import Region
 
 collect_ignore = [] if host.is_given() else ["test_scenarios.py"]
+# It starts labs of its own, which a sandbox is no place for.
+collect_ignore += ["test_host.py"] if sandbox.inside() else []
 
 KINDS = list(Kind) if host.is_given() else [Kind.SMALL]
 

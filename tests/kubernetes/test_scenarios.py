@@ -39,7 +39,7 @@ RUNS += [
 
 
 def _param(name: str, carry: str, most: bool) -> object:
-    marks = [pytest.mark.most] if most else []
+    marks: list[pytest.MarkDecorator] = [pytest.mark.scenario, *([pytest.mark.most] if most else [])]
     if name in NOT_YET:
         marks.append(pytest.mark.xfail(reason=NOT_YET[name], strict=True))
     return pytest.param(name, carry, marks=marks, id=f"{name}-{carry}")
