@@ -11,7 +11,7 @@ from lab.kubernetes.cluster import OBSERVERS, SAMPLE, Kind
 from lab.kubernetes.real import host
 from lab.region import Region
 
-collect_ignore = [] if host.is_given() else ["test_scenarios.py"]
+collect_ignore = [] if host.is_given() else ["test_scenarios.py", "test_real.py"]
 # It starts labs of its own, which a sandbox is no place for.
 collect_ignore += ["test_host.py"] if sandbox.inside() else []
 
