@@ -196,7 +196,7 @@ class Node:
                 environment,
                 entered=True,
             )
-        for name in ("dbus", "containerd", "aws-node", "kube-proxy"):
+        for name in ("dbus", "containerd", "kube-proxy"):
             self.parts[name].start()
         self._await("dbus", lambda: self.path("run/dbus/system_bus_socket").exists())
         self.parts["logind"].start()
@@ -259,9 +259,15 @@ class Node:
             time.sleep(0.02)
 
     def _configure_network(self) -> None:
-        """As aws-node's entry point: the plugin's configuration is there when ipamd is."""
-        deadline = time.monotonic() + CNI_WITHIN
-        while time.monotonic() < deadline and self.parts["aws-node"].alive:
+        """
+        As the DaemonSet aws-node: ipamd runs when the node is known, and again when it has ended; the plugin's
+        configuration is there when ipamd is.
+        """
+        ipamd, deadline = self.parts["aws-node"], time.monotonic() + CNI_WITHIN
+        while self._plane.kubectl("get", "node", self.name).returncode and time.monotonic() < deadline:
+            time.sleep(0.2)
+        while time.monotonic() < deadline and self._supply is not None and self._supply.poll() is None:
+            ipamd.start()
             with suppress(OSError):
                 if self.path("run/aws-node/ipamd.sock").exists():
                     place = self.path("etc/cni/net.d")
@@ -269,7 +275,7 @@ class Node:
                     (place / ".10-aws.conflist").write_text(json.dumps(_CNI), encoding="utf-8")
                     (place / ".10-aws.conflist").rename(place / "10-aws.conflist")
                     return
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def _commands(self) -> dict[str, tuple[tuple[str, ...], dict[str, str]]]:
         kubeconfig = "/etc/kubernetes/kubelet.kubeconfig"
