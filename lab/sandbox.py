@@ -3,7 +3,8 @@ Run a command in namespaces of its own, so that the lab needs no privilege and l
 
 `python -m lab.sandbox COMMAND...` runs COMMAND in fresh user, network, mount and PID namespaces, as root of these and
 of nothing else.  It is the same for root and for an ordinary user.  With the command's end, or the sandbox's, every
-namespace, link, rule, mount and process in it is gone.
+namespace, link, rule, mount and process in it is gone.  A privileged sandbox is the same without a user namespace: root
+stays root.
 
 With `--uptime SECONDS` in front, the machine seems to have booted so long ago: monotonic clocks begin there.  A new
 machine's are near zero, an old one's far beyond what a test would think of.
@@ -24,6 +25,7 @@ from pathlib import Path
 UNSHARE = (
     "unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child",
 )  # fmt: skip
+PRIVILEGED = tuple(word for word in UNSHARE if word not in {"--user", "--map-root-user"})
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 PACKAGES = {
     "unshare": "util-linux",
@@ -46,7 +48,7 @@ def inside() -> bool:
     return _MARKER.exists()
 
 
-def enter(command: Sequence[str], uptime: float | None = None) -> int:
+def enter(command: Sequence[str], uptime: float | None = None, *, privileged: bool = False) -> int:
     """
     Run `command` in a new sandbox and return its exit code (128 + n if signal n ended it, as a shell says it).
 
@@ -56,10 +58,11 @@ def enter(command: Sequence[str], uptime: float | None = None) -> int:
 
     Raises SystemExit with one line that says what this machine lacks.
     """
-    _extend_path()
+    extend_path()
     _require_tools()
-    unshare = (*UNSHARE, *_clocks(uptime))
-    _require_namespaces(unshare)
+    plain = PRIVILEGED if privileged else UNSHARE
+    unshare = (*plain, *_clocks(uptime))
+    _require_namespaces(unshare, plain)
     init = (sys.executable, "-m", "lab.sandbox", _INIT, *command)
     # Should this process be killed, unshare goes with it, and by --kill-child everything inside.  The signals stay
     # blocked for init: one that came before it is ready would be lost, as every signal that a PID 1 does not handle.
@@ -67,7 +70,7 @@ def enter(command: Sequence[str], uptime: float | None = None) -> int:
     return _supervise(outer, lambda: _only_child(outer))
 
 
-def _extend_path() -> None:
+def extend_path() -> None:
     """An ordinary user's PATH often lacks the directories of `ip` and `nft`."""
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join([*path, *(directory for directory in SBIN if directory not in path)])
@@ -92,12 +95,15 @@ def _clocks(uptime: float | None) -> tuple[str, ...]:
     return "--time", "--monotonic", shift[time.CLOCK_MONOTONIC], "--boottime", shift[time.CLOCK_BOOTTIME]
 
 
-def _require_namespaces(unshare: Sequence[str]) -> None:
+def _require_namespaces(unshare: Sequence[str], plain: Sequence[str]) -> None:
+    """Try `unshare`, and when it fails whether `plain`, the same without another uptime, does."""
     trial = subprocess.run([*unshare, "true"], capture_output=True, text=True, check=False)
     if trial.returncode:
         reason = (trial.stderr.strip().splitlines() or [f"exit code {trial.returncode}"])[-1]
-        if not subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode:
+        if not subprocess.run([*plain, "true"], capture_output=True, check=False).returncode:
             raise SystemExit(f"{_UPTIME} needs time namespaces, which this system lacks ({reason}); leave it out")
+        if plain == PRIVILEGED:
+            raise SystemExit(f"The lab needs namespaces, which this system forbids even root ({reason})")
         raise SystemExit(
             f"The lab needs user namespaces, which this system forbids ({reason}); "
             "on Ubuntu 23.10 and later allow them with: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"

@@ -1,0 +1,94 @@
+"""The lab on the real Kubernetes, and beside it the small one: `make test-kubernetes`."""
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from lab import sandbox
+from lab.ec2 import PROFILES, Guest
+from lab.history import History
+from lab.kubernetes.cluster import OBSERVERS, SAMPLE, Kind
+from lab.kubernetes.real import host
+from lab.region import Region
+
+collect_ignore = [] if host.is_given() else ["test_scenarios.py", "test_real.py"]
+# It starts labs of its own, which a sandbox is no place for.
+collect_ignore += ["test_host.py"] if sandbox.inside() else []
+
+KINDS = list(Kind) if host.is_given() else [Kind.SMALL]
+
+RESTORED_WITHIN = 120.0
+
+
+class Stage:
+    """One region at a time, with a deployment that is ready: it serves as many tests as can do with it."""
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()
+        self._region: Region | None = None
+        self._history: History | None = None
+
+    def region(
+        self,
+        kubernetes: Kind,
+        *,
+        carry: str = "address",
+        workers: int = 2,
+        ec2: str = "instant",
+        settings: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Region:
+        """A region like that, as good as new."""
+        settings, environment = dict(settings or {}), dict(environment or {})
+        key = kubernetes, carry, workers, ec2, tuple(settings.items()), tuple(environment.items())
+        if self._region is not None and self._key == key and self._is_well():
+            self._restore()
+            return self._region
+        self.close()
+        self._key = key
+        self._history = History()
+        region = Region(
+            PROFILES[ec2],
+            self._history,
+            workers=workers,
+            settings={"carry": carry, **settings},
+            environment=environment,
+            kubernetes=kubernetes,
+        )
+        region.__enter__()
+        self._region = region
+        region.deploy()
+        return region
+
+    def _is_well(self) -> bool:
+        assert self._region
+        return all(machine.guest is Guest.RUNNING for machine in self._region.machines.values())
+
+    def _restore(self) -> None:
+        assert self._region
+        cluster = self._region.cluster
+        for name in self._region.machines:
+            cluster.uncordon(name)
+        cluster.scale(OBSERVERS, 2)
+        if self._region.kubernetes is Kind.REAL:
+            cluster.scale(SAMPLE, 2)
+        cluster.wait_ready(RESTORED_WITHIN)
+
+    def close(self) -> None:
+        """Remove it."""
+        if self._region is not None:
+            self._region.close()
+            self._region = None
+        if self._history is not None:
+            self._history.close()
+            self._history = None
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    """The one of this session."""
+    stage = Stage()
+    try:
+        yield stage
+    finally:
+        stage.close()
