@@ -29,7 +29,7 @@ from lab.netns import Namespace
 from lab.region import Machine, Region
 
 ROOT = Path(__file__).parents[2]
-VARIABLES = {"REPOSITORY": "registry.example/floatingip", "FLOATING_IP": "10.0.0.100"}
+VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
 NAME = "floating-ip"
 
 PROGRAM = """

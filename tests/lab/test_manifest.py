@@ -23,7 +23,7 @@ from lab.kubernetes.small.manifest import (
 
 ROOT = Path(__file__).parents[2]
 FLOATING_IP, SAMPLE = ROOT / "floating-ip.yaml", ROOT / "sample-service.yaml"
-VARIABLES = {"REPOSITORY": "registry.example/floatingip", "FLOATING_IP": "10.0.0.100"}
+VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
 
 POD = """
 apiVersion: apps/v1
@@ -51,10 +51,10 @@ def test_floating_ip_yaml_has_the_two_variables_and_no_other_dollar() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "${FLOATING_IP} $REPOSITORY ${UNKNOWN}|$UNKNOWN|",
-        "$$REPOSITORY ${REPOSITORY ${REPOSITORY:-x} $ 5$ $1 ${} ${1}",
-        "a${FLOATING_IP}b$FLOATING_IPb$FLOATING_IP-b ${A$REPOSITORY}",
-        "äöü$REPOSITORYä $\n${REPOSITORY\n}",
+        "${FLOATING_IP} $AWS_REGION ${UNKNOWN}|$UNKNOWN|",
+        "$$AWS_REGION ${AWS_REGION ${AWS_REGION:-x} $ 5$ $1 ${} ${1}",
+        "a${FLOATING_IP}b$FLOATING_IPb$FLOATING_IP-b ${A$AWS_REGION}",
+        "äöü$AWS_REGIONä $\n${AWS_REGION\n}",
     ],
 )
 def test_substitution_is_that_of_envsubst(text: str) -> None:
@@ -179,7 +179,7 @@ def test_the_settings_are_comments_that_show_every_default(tmp_path: Path) -> No
     text = config_map.data["settings.yaml"]
     assert yaml.safe_load(text) is None
     file = tmp_path / "settings.yaml"
-    file.write_text(re.sub(r"^# (?=[a-z_]+: )", "", text, flags=re.MULTILINE))
+    file.write_text(re.sub(r"^# (?=[a-z0-9_]+: )", "", text, flags=re.MULTILINE))
     environment = {"FLOATING_IP": "10.0.0.100"}
     defaults = settings.Settings((IPv4Address("10.0.0.100"),))
     assert settings.load(environment, file) == replace(defaults, name="my-cluster")

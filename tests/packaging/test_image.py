@@ -25,7 +25,7 @@ from lab.scenarios import SCENARIOS, run
 
 ROOT = Path(__file__).parents[2]
 NAME = "floating-ip"
-VARIABLES = {"REPOSITORY": "registry.example/floatingip", "FLOATING_IP": "10.0.0.100"}
+VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
 BUILDS = re.compile(r"(.*-)?(cc|c\+\+|gcc|g\+\+|cpp|clang|tcc|ld|as|make|cmake|go|rustc|cargo)(-[\d.]+)?")
 """Names of compilers, assemblers, linkers and what calls them."""
 

@@ -16,7 +16,8 @@ from floatingip import runner, settings
 ROOT = Path(__file__).parents[2]
 FLOATING_IP = (ROOT / "floating-ip.yaml").read_text(encoding="utf-8")
 SAMPLE_SERVICE = (ROOT / "sample-service.yaml").read_text(encoding="utf-8")
-VARIABLES = {"REPOSITORY": "registry.example/floatingip", "FLOATING_IP": "10.0.0.100"}
+ECR = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
+VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
 SUPPORTED = ("1.33", "1.34", "1.35", "1.36")
 """The versions of Kubernetes that EKS has and that docs/install.md names."""
 
@@ -117,7 +118,7 @@ def test_attach_runs_before_the_observer(pod: Object) -> None:
     [attach], [observer] = pod["initContainers"], pod["containers"]
     assert (attach["name"], attach["args"]) == ("attach", ["attach"])
     assert (observer["name"], observer["args"]) == ("observer", ["observe"])
-    assert attach["image"] == observer["image"] == f"registry.example/floatingip:{floatingip.__version__}"
+    assert attach["image"] == observer["image"] == f"{ECR}/floatingip:{floatingip.__version__}"
     assert pod["hostNetwork"] is True
 
 
