@@ -188,6 +188,7 @@ class Region:
         self.cluster.apply(self.text("floating-ip.yaml"))
         if self.kubernetes is Kind.REAL:
             self.cluster.apply(self.text("sample-service.yaml"))
+            self.cluster.scale(SAMPLE, len(self.machines))
         try:
             self.cluster.wait_ready(READY_WITHIN)
         except TimeoutError as error:

@@ -5,6 +5,7 @@ Some need the real one: the small one says so (NotModelled).
 """
 
 import time
+from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -78,6 +79,11 @@ def without_registry(region: Region, _machine: Machine) -> None:
     region.cluster.start(Part.REGISTRY)
 
 
+def drain(region: Region, machine: Machine) -> None:
+    """`kubectl drain`: the service's pod is evicted at the same moment as the observer, and ends sooner."""
+    region.cluster.drain(machine.name)
+
+
 def _until(condition: Callable[[], bool], problem: str) -> None:
     deadline = time.monotonic() + WITHIN
     while not condition():
@@ -90,6 +96,12 @@ def _handed_over_when_written_off(bare: Expectation, profile: Profile) -> Expect
     """Out from the moment that the node's endpoints go until another node serves."""
     ec2 = profile.detach + profile.attach + profile.device if bare.carry == "eni" else profile.assign
     return replace(bare, max_outage_s=SERVED_AGAIN + ec2, min_moves=1, max_moves=1)
+
+
+def _drained(bare: Expectation, profile: Profile) -> Expectation:
+    """The service's pod has ended before the address has moved, however fast it does."""
+    relieved = SCENARIOS["eviction"].expect(bare, profile)
+    return replace(relieved, max_outage_s=(relieved.max_outage_s or 0.0) + profile.assign)
 
 
 CLUSTER = (
@@ -160,6 +172,7 @@ CLUSTER = (
         lasts=8.0,
         agent_exits=1,
     ),
+    Scenario("drain", "the holder is drained, its service's pod as well", drain, _drained),
     Scenario(
         "observer-drained",
         "the observer is drained from the holder, the service stays",
@@ -168,4 +181,4 @@ CLUSTER = (
     ),
 )
 
-ALL = {**SCENARIOS, **{scenario.name: scenario for scenario in CLUSTER}}
+ALL = ChainMap({scenario.name: scenario for scenario in CLUSTER}, SCENARIOS)

@@ -1,5 +1,6 @@
 """The lab on the real Kubernetes, and beside it the small one: `make test-kubernetes`."""
 
+import time
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -70,8 +71,13 @@ class Stage:
         for name in self._region.machines:
             cluster.uncordon(name)
         cluster.scale(OBSERVERS, 2)
-        if self._region.kubernetes is Kind.REAL:
-            cluster.scale(SAMPLE, 2)
+        wanted = set(self._region.machines)
+        if self._region.kubernetes is Kind.REAL and {pod.node for pod in cluster.pods(SAMPLE)} != wanted:
+            # What was drained comes back somewhere: only all together are they spread anew.
+            cluster.scale(SAMPLE, 0)
+            while cluster.pods(SAMPLE):
+                time.sleep(0.1)
+            cluster.scale(SAMPLE, len(wanted))
         cluster.wait_ready(RESTORED_WITHIN)
 
     def close(self) -> None:

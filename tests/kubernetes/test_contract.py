@@ -178,12 +178,15 @@ def serve(region: Region, nodes: set[str]) -> None:
             machine.serves = machine.name in nodes
         region._publish()
         return
+    if not nodes:
+        region.cluster.scale(SAMPLE, 0)
+        return
     for name in region.machines:
         (region.cluster.uncordon if name in nodes else region.cluster.cordon)(name)
-    region.cluster.scale(SAMPLE, len(nodes))
     for pod in region.cluster.pods(SAMPLE):
-        if pod.node not in nodes and not pod.is_ending:
+        if pod.node not in nodes:
             region.cluster.delete_pod(pod.name, grace=1)
+    region.cluster.scale(SAMPLE, len(region.machines))
 
 
 def test_observers_are_one_on_each_node(region: Region) -> None:

@@ -13,15 +13,15 @@ from tests.kubernetes.conftest import Stage
 EC2 = "typical"
 
 MOST = {
-    "address": ("pod-delete", "observers-killed", "containerd-restarted", "eviction", "power-cut"),
+    "address": ("pod-delete", "observers-killed", "containerd-restarted", "drain", "power-cut"),
     "eni": ("cni-restarted", "api-restarted", "handover", "kernel-hang"),
 }
 """Those that tell most, in an order in which a cluster serves as many as possible: the last one breaks it."""
 
 ELSEWHERE = {"announcements-lost", "nft-missing", "icmp-closed", "link-flap", "rules-flushed"} | {
-    "address-removed", "eni-detached", "claimer-killed", "spot-notice", "asg-notice", "maintenance-notice",
+    "address-removed", "eni-detached", "eviction", "claimer-killed", "spot-notice", "asg-notice", "maintenance-notice",
 }  # fmt: skip
-"""What befalls the network, EC2 or the agents alone: Kubernetes has no part in it."""
+"""What befalls the network, EC2 or the agents alone, and what the real one has under another name: `drain`."""
 
 ELSEWHERE |= {name for name in ALL if name.startswith(("ec2-", "imds-", "hostile-"))}
 

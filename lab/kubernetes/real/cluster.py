@@ -7,8 +7,10 @@ their containers' ends; what containers write is read where the container runtim
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +35,8 @@ AGNHOST = "e2e-test-images/agnhost:2.53"
 LOGS = "FLOATINGIP_LAB_LOGS"
 """Names a folder that keeps the parts' logs; else they are gone with the lab."""
 
-FOLDER = Path("/run/kubernetes")
+RUN = Path("/run")
+"""In memory, and the sandbox's own."""
 NODES_WITHIN = 90.0
 """Seconds until all nodes are Ready."""
 READ_EVERY = 0.05
@@ -156,8 +159,9 @@ class Cluster:
         self._labels = labels
         self._cni = FEW_ADDRESSES if cni is None else cni
         self._proxy_mode = proxy_mode
-        self._logs = Path(os.environ.get(LOGS, FOLDER / "logs"))
-        self.plane = ControlPlane(namespace, build.binaries(), FOLDER / "plane", self._logs)
+        self._folder = Path(tempfile.mkdtemp(prefix="kubernetes-", dir=RUN))
+        self._logs = Path(os.environ.get(LOGS, self._folder / "logs"))
+        self.plane = ControlPlane(namespace, build.binaries(), self._folder / "plane", self._logs)
         self.nodes: dict[str, Node] = {}
         self._pods: dict[str, Pod] = {}
         self._deployments: set[str] = set()
@@ -191,6 +195,7 @@ class Cluster:
         for node in self.nodes.values():
             node.close()
         self.plane.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -207,7 +212,7 @@ class Cluster:
                 self.plane,
                 groups,
                 build.binaries(),
-                FOLDER / "nodes" / worker.name,
+                self._folder / "nodes" / worker.name,
                 self._logs,
                 labels={**self._labels, **own},
                 cni=self._cni,
