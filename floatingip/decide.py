@@ -147,7 +147,7 @@ FRESH_ANSWER = 1.0
 asked for or, where EC2 is slow, since it came."""
 
 LOOK_BEFORE_TAKING = 0.5
-"""Seconds between two questions in doubt where the address moves: so the answer is fresh when it is needed."""
+"""Seconds between two questions in doubt: so the answer is fresh when it is needed."""
 
 SAME_MOVE = 10.0
 """Seconds for which a record in the ration is of the move that is being made: a standing ENI's attachment stays."""
@@ -686,9 +686,9 @@ def _reached_wall(memory: Memory, eni: Eni) -> float:
     return max(tagged, -inf if memory.reached_wall is None else memory.reached_wall)
 
 
-def _in_doubt(owner: Owner, settings: Settings) -> float:
+def _in_doubt(owner: Owner) -> float:
     """When to ask EC2 again while something may be wrong with the holder."""
-    return owner.asked_at + (LOOK_IN_DOUBT if settings.carry is Carry.ENI else LOOK_BEFORE_TAKING)
+    return owner.asked_at + LOOK_BEFORE_TAKING
 
 
 def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni, attachment: Attachment) -> Decision:
@@ -699,6 +699,8 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
         if health.recovered_at is not None and owner.asked_at < health.recovered_at:
             # Somebody else may have taken it over: the next failure would be the new holder's, and is judged by that.
             peace = health.recovered_at
+        if attachment.status is AttachmentStatus.ATTACHING:
+            peace = min(peace, owner.asked_at + LOOK_IN_DOUBT)
         if health.state is not HealthState.UP:
             return Decision(State.STANDBY, Reason.SETTLING, "R6", peace, detail=who)
         since = memory.attachment_since
@@ -709,7 +711,7 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
         reason, rule = (Reason.PING_BLOCKED, "R4") if health.by_tcp else (Reason.ANSWERS, "R10")
         return Decision(State.STANDBY, reason, rule, peace, detail=who, write=clear)
     asked_since_loss = health.first_lost_at is not None and owner.asked_at >= health.first_lost_at
-    look_at = _in_doubt(owner, settings) if asked_since_loss else view.now
+    look_at = _in_doubt(owner) if asked_since_loss else view.now
     if health.fell and word.state is WordState.SOUND and word.sight is Sight.SEEN:
         return Decision(State.STANDBY, Reason.PROBE_BLOCKED, "R4", owner.asked_at + LOOK_IN_PEACE, detail=who)
     if health.fell:
@@ -751,7 +753,7 @@ def _sentence(
     """Turn a charge into a takeover, unless this node cannot, has no evidence, is not the first, or must wait under the
     ration (R12).
     """
-    doubtful = Decision(State.DOUBT, charge.reason, charge.rule, _in_doubt(owner, settings), detail=charge.detail)
+    doubtful = Decision(State.DOUBT, charge.reason, charge.rule, _in_doubt(owner), detail=charge.detail)
     if view.obstacle:
         barred = owner.asked_at + LOOK_WHILE_BARRED
         return replace(doubtful, reason=Reason.CANNOT_CLAIM, detail=view.obstacle, look_at=barred)
@@ -769,14 +771,17 @@ def _sentence(
             look_at = view.now if _needs_answer(view, owner) else doubtful.look_at
             return replace(doubtful, reason=Reason.NO_EVIDENCE, detail=gap, look_at=look_at)
     recorded, since = moves(view, settings.carry, eni), _move_since(view, settings)
-    if charge.rationed and ration.is_rationed(recorded, charge.rule, view.wall, attachment.id, since):
-        if ration.wait(recorded, view.wall, attachment.id, since) > 0:
-            barred = owner.asked_at + LOOK_WHILE_BARRED
-            return replace(doubtful, reason=Reason.RATIONED, detail=recorded, look_at=barred)
-        if not ration.recorded(recorded, attachment.id, since):
-            value = ration.record(recorded, charge.rule, view.wall, attachment.id)
-            keeper = eni if view.mine is None else view.mine
-            return replace(doubtful, write=Tag(keeper.id, _ration_key(view, settings), value))
+    counts = charge.rationed and ration.is_rationed(recorded, charge.rule, view.wall, attachment.id, since)
+    if counts and ration.wait(recorded, view.wall, attachment.id, since) > 0:
+        barred = owner.asked_at + LOOK_WHILE_BARRED
+        return replace(doubtful, reason=Reason.RATIONED, detail=recorded, look_at=barred)
+    # To wait, an older answer is enough; neither a verdict nor the ration's leave is read from one.
+    if not _is_fresh(memory, view, owner, memory.due_since):
+        return replace(doubtful, reason=Reason.STALE, look_at=view.now, due=True)
+    if counts and not ration.recorded(recorded, attachment.id, since):
+        value = ration.record(recorded, charge.rule, view.wall, attachment.id)
+        keeper = eni if view.mine is None else view.mine
+        return replace(doubtful, write=Tag(keeper.id, _ration_key(view, settings), value))
     if settings.carry is Carry.ADDRESS:
         if _are_believed(memory, view):
             soon = owner.asked_at + LOOK_WHILE_MOVING
@@ -787,7 +792,7 @@ def _sentence(
         turn_at = due_since + TAKING_STEP * len(before)
         if before and view.now < turn_at:
             return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at, due=True)
-        if not _is_fresh(memory, view, owner, memory.due_since) or (before and owner.asked_at < turn_at):
+        if before and owner.asked_at < turn_at:
             return replace(doubtful, reason=Reason.STALE, look_at=view.now, due=True)
     return replace(
         doubtful,

@@ -193,3 +193,45 @@ def test_that_workers_reach_each_other_is_remembered_for_those_that_begin() -> N
         observer.view = replace(observer.view, owner=Owner(now, eni(bound, moves=moves, reached=reached)))
         write = observer.see(now, "word:sound probe:AA").write
         assert (isinstance(write, Tag) and write.key == REACHED_TAG) == told, now
+
+
+# No verdict, and no leave of the ration, is read from an answer that is older than a second.
+
+
+@pytest.mark.parametrize(
+    ("seen", "rule"),
+    [
+        ("word:unsound probe:A", "R5"),
+        ("word:leaving probe:A", "R5"),
+        ("word:silent probe:LLLLL", "R3"),
+    ],
+)
+def test_no_verdict_rests_on_an_old_answer(seen: str, rule: str) -> None:
+    """EC2 was asked a minute ago, in peace: it is asked anew, and what it says then counts."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
+    observer.see(50.0, seen)
+    decision = observer.see(57.0, seen.replace("LLLLL", "L"))
+    assert decision.write is None
+    assert decision.look_at <= 57.0
+    assert observer.see(57.1, "ec2:a2@i-c/attaching").write is None
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
+    observer.see(50.0, seen)
+    decision = observer.see(57.1, f"ec2:a1@i-a {seen.replace('LLLLL', 'L')}")
+    assert (decision.rule, decision.write is not None) == (rule, True)
+
+
+def test_an_attachment_that_is_being_made_is_looked_at_again_and_again() -> None:
+    """Not after a minute: what is judged of it is that it takes too long."""
+    decision = Observer().see(0.0, "ec2:a1@i-a/attaching word:silent")
+    assert decision.look_at <= 1.0
+
+
+def test_a_ration_that_says_wait_is_believed_though_it_is_old() -> None:
+    """Records only grow: EC2 is not asked each second for an hour to hear it again."""
+    observer = Observer()
+    observer.see(0.0, f"ec2:a1@i-a tag:R5@{WALL - 5}/a0 word:sound probe:AA")
+    observer.see(10.0, "word:unsound")
+    decision = observer.see(20.0, "word:unsound")
+    assert decision.reason is Reason.RATIONED
