@@ -444,8 +444,7 @@ class Region:
         """No processes, no links, no carrier."""
         machine.guest = Guest.OFF
         # Nobody hears of the processes' end, and they do not see the links go.
-        if self.kubernetes is Kind.REAL:
-            self.cluster.freeze_node(machine.name)
+        self.cluster.freeze_node(machine.name)
         self.fabric.cut(self.fabric.plugged(machine.worker.namespace))
         self.cluster.kill_node(machine.name)
         machine.worker.power_off()
