@@ -4,7 +4,8 @@ The command line: the only module that prints for people or exits.
 ``floatingip attach`` is the init container, ``floatingip observe`` the observer; ``floatingip handover`` moves
 addresses on request, ``floatingip release`` cleans up.
 Exit codes: 0 done, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken by something else, 6 the
-node's kernel, 7 IMDS, 8 a release that would be wrong now, 70 a defect, 143 ended by SIGTERM before it was done.
+node's kernel, 7 IMDS, 8 a release or handover that would be wrong now, 70 a defect, 143 ended by SIGTERM before it was
+done.
 """
 
 from __future__ import annotations
@@ -121,6 +122,9 @@ def _hand_over(effective: Settings, options: argparse.Namespace) -> int:
     moves = handover.plan(cloud, name, effective.floating_ips, effective.carry, to)
     if not moves:
         print(f"nothing to hand over: {to} has it all")
+        return 0
+    if unknown := handover.check(cloud, moves, name, effective.carry, effective.port, me):
+        print(unknown)
     handover.carry_out(cloud, moves, name, effective.carry, effective.port, me, print)
     return 0
 
@@ -164,17 +168,24 @@ def _release(effective: Settings, options: argparse.Namespace) -> int:
     print("\n".join(chosen.lines()))
     if options.dry_run:
         return 0
-    release.refuse_while_observed(cloud, chosen, name, effective.port, me)
-    if not options.yes and not _agreed():
+    unknown = release.refuse_while_observed(cloud, chosen, name, effective.port, me)
+    if unknown:
+        print(
+            f"not known whether an observer runs on {', '.join(unknown)}: no answer; one that runs would attach them"
+            f" again; {release.SCALE} first, if that is not done"
+        )
+    if not options.yes and not _agreed("no observer runs there any more, " if unknown else ""):
         print("nothing was done", file=sys.stderr)
         return 1
     release.carry_out(cloud, chosen, name, print)
+    if any(eni.attachment is not None for eni in chosen.enis):
+        release.stay_gone(cloud, chosen, name)
     return 0
 
 
-def _agreed() -> bool:
+def _agreed(premise: str) -> bool:
     """Asks; without a terminal nobody can answer, so that is a no."""
-    return sys.stdin.isatty() and input("detach and delete these? [y/N] ").strip().lower() in ("y", "yes")
+    return sys.stdin.isatty() and input(f"{premise}detach and delete these? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _run(command: str, effective: Settings) -> int:

@@ -188,6 +188,7 @@ class Reason(Enum):
     ATTACHING_HERE = "the ENI is being attached to this node"
     ASSIGNING = "EC2 accepted the address for this node, and is about to move it"
     PLUMBING = "the address is this node's: plumbing it"
+    CONFIRMING = "the address is on this node's link, and EC2 is asked whether that is so still"
     HELD_HERE = "this node holds the address"
     UNSOUND_HERE = "this node holds the address, but does not carry it: {detail}"
     DETACHING_HERE = "the ENI is being detached from this node"
@@ -213,10 +214,7 @@ class Reason(Enum):
     NOT_SERVED_HERE = "the service does not answer at the address, but no other observer saw it answer on this node"
     LATER = "a takeover is due, but {detail} may do it first"
     STALE = "a takeover is due: asking EC2 once more whose the address is"
-    UNREACHED = (
-        "neither the address nor the observer on {detail} ever answered this node, though EC2 calls it running: does"
-        " the security group admit ICMP and TCP 9807 among the workers?"
-    )
+    UNREACHED = "nobody was reached: {detail}"
     RATIONED = "a move is due but rationed, after {detail}"
     DETACHING = "the ENI is being detached from {detail}"
     DETACHING_TOO_LONG = "still detaching from {detail}: forcing it"
@@ -273,6 +271,8 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
         memory = replace(memory, due_since=view.now if decision.due else None)
     if settings.carry is Carry.ADDRESS:
         decision = replace(decision, extent=_extent(memory, view))
+        if decision.extent is Extent.AHEAD and view.plumbing is not None and view.plumbing.carries:
+            memory = replace(memory, dropped_at=view.now, claimed_at=None)
     if decision.write is not None:
         if _may_write(memory, view, decision.write):
             memory = _wrote(memory, view, decision)
@@ -291,7 +291,8 @@ def _look_at(memory: Memory, view: View, decision: Decision) -> float:
         return view.now
     pause = pace.pause(view.now - memory.changed_at)
     if decision.reason is Reason.STALE:
-        return max(decision.look_at, view.retry_at, memory.last_write_at + pause)
+        retry_at = max(view.retry_at.get(kind, -inf) for kind in (Assign, Unassign))
+        return max(decision.look_at, retry_at, memory.last_write_at + pause)
     return max(decision.look_at, view.owner.asked_at + pause)
 
 
@@ -299,7 +300,7 @@ def _may_write(memory: Memory, view: View, write: Write) -> bool:
     """R8: never on top of another write, nor on an answer that is older than the last one, nor the same again at
     once.
     """
-    if view.writing or memory.asked_at <= view.wrote_at or view.now < view.retry_at:
+    if view.writing or memory.asked_at <= view.wrote_at or view.now < view.retry_at.get(type(write), -inf):
         return False
     # What EC2 accepted of an address it shows later than all else; what it refused may be made again.
     is_on_its_way = write == view.accepted and isinstance(write, Assign | AssignAny | Associate)
@@ -342,11 +343,30 @@ def _extent(memory: Memory, view: View) -> Extent:
     attachment, eni = attachment_of(owner), owner.eni
     ours = eni is not None and eni.tags.get(OWNER_TAG) == view.name and bool(eni.standing_for)
     here = ours and attachment is not None and attachment.instance_id == view.me
-    if here or _is_claiming(memory, view, owner):
+    if _is_claiming(memory, view, owner):
         return Extent.ALL
+    if here:
+        return Extent.ALL if _may_carry(memory, owner) else Extent.AHEAD
     since = memory.away_since
     sure = since is not None and owner.asked_at - since >= CONFIRM_AFTER
     return Extent.AHEAD if sure else Extent.AS_FOUND
+
+
+def _may_carry(memory: Memory, owner: Owner) -> bool:
+    """R10: what this node let go of it takes up again by its own claim, or when EC2 says twice, asked since then, that
+    it is here: one answer alone may be a late one.
+    """
+    dropped_at, since = memory.dropped_at, memory.here_since
+    if dropped_at is None:
+        return True
+    return since is not None and since > dropped_at and owner.asked_at - since >= CONFIRM_AFTER
+
+
+def _is_confirmed(memory: Memory, view: View, owner: Owner) -> bool:
+    """R10: EC2 says that what is configured here is ours, asked since then, or since it accepted this node's claim."""
+    if view.carried_since is None or owner.asked_at >= view.carried_since:
+        return True
+    return memory.claimed_at is not None and owner.asked_at >= memory.claimed_at
 
 
 def _is_claiming(memory: Memory, view: View, owner: Owner) -> bool:
@@ -528,13 +548,15 @@ def _here(memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni
     if not report.carries:
         later = owner.asked_at + LOOK_IN_DOUBT
         return Decision(State.CLAIMING, Reason.PLUMBING, "A3", later, attachment_id=attachment.id)
+    if settings.carry is Carry.ADDRESS and not _is_confirmed(memory, view, owner):
+        return Decision(State.CLAIMING, Reason.CONFIRMING, "R10", soon, attachment_id=attachment.id)
     write = _mend(view, settings, eni)
     if write is None and memory.unrecorded:
         value = ration.record(moves(view, settings.carry, eni), memory.fenced_rule, view.wall, memory.unrecorded)
         write = Tag(eni.id, _ration_key(view, settings), value)
     if attachment.status is AttachmentStatus.ATTACHING:
         peace = owner.asked_at + LOOK_IN_DOUBT
-    if view.shown_by_imds is False and view.lost_by_imds_at is None:
+    if view.shown_by_imds is False:
         peace = owner.asked_at + LOOK_IN_DOUBT
     unsound = report.state is PlumbingState.UNSOUND
     return Decision(
@@ -721,8 +743,21 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
     unheard_for = view.now - max(memory.attachment_since, word.since)
     unreached = _reached_wall(memory, eni) <= ration.last_at(moves(view, settings.carry, eni))
     if word.state is WordState.SILENT and unheard_for >= UNREACHED_TOLD and unreached:
-        return Decision(State.DOUBT, Reason.UNREACHED, "R6", look_at, detail=who)
+        detail = _unreached(view, settings, owner, eni, attachment)
+        return Decision(State.DOUBT, Reason.UNREACHED, "R6", look_at, detail=detail)
     return Decision(State.STANDBY, Reason.SETTLING, "R6", look_at, detail=who)
+
+
+def _unreached(view: View, settings: Settings, owner: Owner, eni: Eni, attachment: Attachment) -> str:
+    """What was never reached, and what most likely stands in the way."""
+    address, holder = eni.address_of(view.target), owner.instances.get(attachment.instance_id)
+    at = f" ({holder.address}:{settings.port})" if holder is not None and holder.address is not None else ""
+    lives = f", though EC2 says it is {holder.state}" if holder is not None else ""
+    ping = "ICMPv6" if isinstance(address, IPv6Address) else "ICMP"
+    return (
+        f"neither {address} nor {attachment.instance_id}{at} ever answered{lives}: does the security group admit"
+        f" {ping} and TCP {settings.port} among the workers?"
+    )
 
 
 def _reaching(view: View, settings: Settings, eni: Eni) -> Tag | None:
@@ -757,7 +792,7 @@ def _sentence(
     if view.obstacle:
         barred = owner.asked_at + LOOK_WHILE_BARRED
         return replace(doubtful, reason=Reason.CANNOT_CLAIM, detail=view.obstacle, look_at=barred)
-    if charge.rule == "R5" and memory.unsound_here:
+    if charge.reason is Reason.HOLDER_UNSOUND and memory.unsound_here:
         return replace(
             doubtful, state=State.STANDBY, reason=Reason.ALSO_UNSOUND, look_at=owner.asked_at + LOOK_IN_PEACE
         )
@@ -838,7 +873,8 @@ def _may_have_fenced(memory: Memory, view: View) -> bool:
     """The fencing is under way, or no answer of EC2 is newer, or it went well and Describes lag."""
     if view.writing or memory.asked_at <= view.wrote_at:
         return True
-    return view.now >= view.retry_at and view.now - memory.last_write_at < CONFIRM_AFTER
+    retry_at = view.retry_at.get(type(memory.last_write), -inf) if memory.last_write is not None else -inf
+    return view.now >= retry_at and view.now - memory.last_write_at < CONFIRM_AFTER
 
 
 def _is_served_here(view: View) -> bool:

@@ -32,12 +32,14 @@ class Told:
     """What the deciding thread has to tell at one moment; nothing of it ever changes.
 
     ``status`` is without peers and sights; ``sources`` are the addresses on this node by which it carries floating
-    ones, by these ones' text; ``not_ready`` is why it could neither serve some address nor take it over, or nothing.
+    ones, by these ones' text; ``not_ready`` is why it could neither serve some address nor take it over, or nothing;
+    ``note`` is what else somebody should know, though it is ready.
     """
 
     status: Status
     sources: Mapping[str, Address] = field(default_factory=dict)
     not_ready: str = ""
+    note: str = ""
 
 
 class Desk:
@@ -83,21 +85,24 @@ class Desk:
             return HTTPStatus.BAD_REQUEST, "no such question"
         match url.path:
             case "/livez":
-                return self._health(self._not_live(), "not live", source)
+                return self._health(self._not_live(), "not live", "", source)
             case "/readyz":
-                return self._health(self._told().not_ready, "not ready", source)
+                told = self._told()
+                return self._health(told.not_ready, "not ready", told.note, source)
             case "/metrics":
                 return HTTPStatus.OK, self._scrape()
             case "/v1/word":
                 return HTTPStatus.OK, self._word(query, source)
         return HTTPStatus.NOT_FOUND, "see /v1/word, /livez, /readyz, /metrics"
 
-    def _health(self, wrong: str, in_short: str, source: str) -> tuple[HTTPStatus, str]:
-        """The reason names addresses and interfaces, so it is not for everybody."""
-        if not wrong:
-            return HTTPStatus.OK, "ok"
+    def _health(self, wrong: str, in_short: str, note: str, source: str) -> tuple[HTTPStatus, str]:
+        """The reason names addresses and interfaces, so it is not for everybody; nor is the note."""
         friend = source == self._me or self._roster.has(source)
-        return HTTPStatus.SERVICE_UNAVAILABLE, wrong if friend else in_short
+        if not wrong:
+            return HTTPStatus.OK, f"ok; {note}" if note and friend else "ok"
+        if not friend:
+            return HTTPStatus.SERVICE_UNAVAILABLE, in_short
+        return HTTPStatus.SERVICE_UNAVAILABLE, f"{wrong}; {note}" if note else wrong
 
     def _scrape(self) -> str:
         now = time.monotonic()

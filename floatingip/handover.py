@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from floatingip import order
-from floatingip.errors import CloudError, CloudUnavailable, ConfigurationError
+from floatingip.errors import CloudError, CloudUnavailable, ConfigurationError, FloatingIPError
 from floatingip.look import cluster_name, read_in_full
-from floatingip.model import Address, AttachmentStatus, Carry, Eni, Target
-from floatingip.peers import ask
+from floatingip.model import Address, Attachment, AttachmentStatus, Carry, Eni, Target
+from floatingip.peers import ask, ask_once, not_ready
 from floatingip.ports import Cloud
-from floatingip.word import PEERS_AT_MOST, RESERVED, Status
+from floatingip.word import PEERS_AT_MOST, RESERVED, Answer, Status, is_instance_id
 
 VALID_FOR = 180.0
 """Seconds for which an order is obeyed: observers in peace look once a minute, and EC2 takes up to one for a move."""
@@ -32,8 +32,17 @@ LISTEN_EVERY = 0.1
 GAP_TOLD_WITHIN = 5.0
 """Seconds for which the observers' words on a move that EC2 shows are waited for."""
 
+TOLD_EVERY = 10.0
+"""Seconds after which what is waited for is told again."""
+
 INTRODUCED_WITHIN = 3.0
 """Seconds for which an observer may take to find out from EC2 who asks."""
+
+
+class HandoverRefused(FloatingIPError):
+    """Nobody would take the addresses over now: nothing was ordered."""
+
+    exit_code = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +83,54 @@ def plan(
 
 
 def instance_named(cloud: Cloud, node: str) -> str:
-    """The id of the instance that ``node`` names: its id, its primary address, or its private DNS name."""
-    if node.startswith("i-"):
-        return node
-    found = cloud.find_instance(node)
+    """The id of the instance that ``node`` names: its id, its primary address, or its private DNS name.  Raises
+    ``ConfigurationError`` when there is none that lives.
+    """
+    found = cloud.describe_instances(frozenset((node,))).get(node) if is_instance_id(node) else None
+    if found is not None and found.state.announces_death:
+        raise ConfigurationError(f"--to {node}: EC2 says that this instance is {found.state}")
+    if found is None and not is_instance_id(node):
+        found = cloud.find_instance(node)
     if found is None:
         raise ConfigurationError(f"--to {node}: no instance of this VPC has that id, address or private DNS name")
     return found.id
+
+
+def check(
+    cloud: Cloud,
+    moves: tuple[Handover, ...],
+    name: str,
+    carry: Carry,
+    port: int,
+    me: str,
+    *,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Raise ``HandoverRefused`` when nobody would take the addresses over; return why that is not known, or nothing.
+
+    Where no observer can be reached at all, as from outside of the VPC, silence says nothing of the one that matters.
+    """
+    observers = _Observers(cloud, port, me, now, sleep)
+    observers.find(frozenset(move.source for move in moves), frozenset(move.to for move in moves) - {order.ANYBODY})
+    statuses = [answer.status for answer in observers.answers.values() if answer.status is not None]
+    for move in moves:
+        if move.to != order.ANYBODY:
+            if not statuses and observers.is_silent(move.to):
+                return f"no observer can be reached from here, so whether one on {move.to} would obey is not known"
+            if problem := observers.problem(move.to, name, carry):
+                raise HandoverRefused(f"--to {move.to}: {problem}", "nothing was ordered")
+            continue
+        if all(status == RESERVED for status in statuses):
+            return "no observer tells who else is there, so whether one would obey is not known"
+        problems = {i: observers.problem(i, name, carry) for i in sorted(observers.answers.keys() - {move.source})}
+        if all(problems.values()):
+            reasons = "; ".join(f"{instance_id}: {problem}" for instance_id, problem in problems.items())
+            raise HandoverRefused(
+                f"no standby would take {move.target} from {move.source}: {reasons or 'no other observer answers'}",
+                "nothing was ordered",
+            )
+    return ""
 
 
 class Gap:
@@ -126,6 +176,7 @@ def carry_out(
     left = {move.target: move for move in moves}
     gaps = {move.target: Gap() for move in moves}
     moved_at: dict[Target, float] = {}
+    waiting = _Waiting(moves, say, now)
     observers = _Observers(cloud, port, me, now, sleep)
     observers.find(frozenset(move.source for move in moves))
     for move in moves:
@@ -137,14 +188,22 @@ def carry_out(
         while left:
             if wall() > deadline:
                 names = ", ".join(str(target) for target in left)
-                raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s", "see the observers' logs")
+                shown = "; ".join(waiting.shown[target] for target in left)
+                raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s: {shown}", "see the observers' logs")
             _listen(observers, left, gaps, now)
             if now() < look_at:
                 sleep(LISTEN_EVERY)
                 continue
             look_at = now() + LOOK_EVERY
-            for target, holder in _holders(cloud, name, left, carry).items():
-                if holder == left[target].source:
+            enis = _shown(cloud, name)
+            if enis is None:
+                continue
+            for target in tuple(left):
+                attachment, holder = _attachment(enis, target, carry), ""
+                if attachment is not None and attachment.status is AttachmentStatus.ATTACHED:
+                    holder = attachment.instance_id
+                if holder in ("", left[target].source):
+                    waiting.see(target, attachment, deadline - wall())
                     continue
                 gap, since = gaps[target].seconds(), moved_at.setdefault(target, now())
                 if gap is None and observers.addresses and now() - since < GAP_TOLD_WITHIN:
@@ -176,24 +235,44 @@ def _listen(
         gaps[target].hear(now(), source_holds=move.source in holders, successor_holds=bool(holders - {move.source}))
 
 
-def _holders(cloud: Cloud, name: str, targets: Iterable[Target], carry: Carry) -> Mapping[Target, str]:
-    """The instances that hold the targets now, attached; nothing where EC2 shows none, or does not answer."""
+def _shown(cloud: Cloud, name: str) -> tuple[Eni, ...] | None:
+    """Our ENIs as far as they can be read; None where EC2 does not answer."""
     try:
-        enis = cloud.describe_enis(name)
+        return tuple(eni for eni in cloud.describe_enis(name) if not eni.unread)
     except CloudUnavailable:
-        return {}
-    held: dict[Target, str] = {}
-    for target in targets:
-        for eni in (eni for eni in enis if not eni.unread):
-            attachment = eni.attachment if bool(eni.standing_for) == (carry is Carry.ADDRESS) else None
-            if attachment is not None and attachment.status is AttachmentStatus.ATTACHED and eni.carries(target):
-                held[target] = attachment.instance_id
-    return held
+        return None
+
+
+def _attachment(enis: Iterable[Eni], target: Target, carry: Carry) -> Attachment | None:
+    """Where the target is now; None where it is nowhere."""
+    usable = (eni for eni in enis if bool(eni.standing_for) == (carry is Carry.ADDRESS))
+    return next((eni.attachment for eni in usable if eni.carries(target) and eni.attachment is not None), None)
+
+
+class _Waiting:
+    """Tells what is waited for: when EC2 shows something new, and now and then while it does not."""
+
+    def __init__(self, moves: tuple[Handover, ...], say: Callable[[str], None], now: Callable[[], float]) -> None:
+        self._say = say
+        self._now = now
+        self._told_at = dict.fromkeys((move.target for move in moves), now())
+        self.shown = {move.target: f"{AttachmentStatus.ATTACHED} to {move.source}" for move in moves}
+
+    def see(self, target: Target, attachment: Attachment | None, left: float) -> None:
+        """EC2 shows the target there, or nowhere, ``left`` seconds before the end."""
+        at = "from" if attachment is not None and attachment.status is AttachmentStatus.DETACHING else "to"
+        shown = f"{attachment.status} {at} {attachment.instance_id}" if attachment is not None else "on no instance"
+        if shown == self.shown[target] and self._now() - self._told_at[target] < TOLD_EVERY:
+            return
+        self.shown[target], self._told_at[target] = shown, self._now()
+        self._say(f"{target}: {shown}; waiting for up to {left:.0f} s more")
 
 
 class _Observers:
     """Those that tell what they hold: the holders', and of those that they name the ones that EC2 shows in the same
     cluster.
+
+    ``addresses`` are theirs; ``answers`` is what came of the first question to each who was asked, them or not.
     """
 
     def __init__(
@@ -204,11 +283,13 @@ class _Observers:
         self._me = me
         self._now = now
         self._sleep = sleep
+        self._asked_at: dict[str, Address] = {}
         self.addresses: dict[str, Address] = {}
+        self.answers: dict[str, Answer] = {}
 
-    def find(self, holders: frozenset[str]) -> None:
-        """Go from the holders, and this node's own, to those whom these name."""
-        clusters, tried, waiting = set[str](), set[str](), holders | ({self._me} - {""})
+    def find(self, holders: frozenset[str], named: frozenset[str] = frozenset()) -> None:
+        """Go from the holders, this node's own and the ones that are named, to those whom these name."""
+        clusters, tried, waiting = set[str](), set[str](), holders | named | ({self._me} - {""})
         while waiting and len(tried) < PEERS_AT_MOST:
             asked = frozenset(sorted(waiting)[: PEERS_AT_MOST - len(tried)])
             tried |= asked
@@ -219,12 +300,11 @@ class _Observers:
                 ours = cluster_name(instance.tags) in clusters
                 if not ours or instance.address is None or instance.state.announces_death:
                     continue
-                self.addresses[instance.id] = instance.address
-                status = self._introduce_to(instance.id)
-                if status is None:
-                    del self.addresses[instance.id]
-                else:
-                    waiting |= set(status.peers) - tried
+                self._asked_at[instance.id] = instance.address
+                answer = self.answers[instance.id] = self._introduce_to(instance.id)
+                if answer.status is not None and answer.status.instance_id == instance.id:
+                    self.addresses[instance.id] = instance.address
+                    waiting |= set(answer.status.peers) - tried
 
     def look(self) -> None:
         """Have them ask EC2 soon."""
@@ -233,15 +313,38 @@ class _Observers:
 
     def ask(self, instance_id: str) -> Status | None:
         """What one says of itself now; nothing where it is silent, or does not know who asks."""
-        status = self._ask(instance_id)
+        status = self._ask(instance_id).status
         return status if status is not None and status.instance_id == instance_id else None
 
-    def _ask(self, instance_id: str) -> Status | None:
-        return ask(self.addresses[instance_id], self._port, me=self._me)
+    def is_silent(self, instance_id: str) -> bool:
+        """The node was asked, and not even said that no observer is there."""
+        answer = self.answers.get(instance_id)
+        return answer is not None and answer.status is None and not answer.refused
 
-    def _introduce_to(self, instance_id: str) -> Status | None:
+    def problem(self, instance_id: str, name: str, carry: Carry) -> str:
+        """Why the observer there would not take an address over, or nothing."""
+        if instance_id not in self.answers:
+            return "it is no living worker of the holder's cluster"
+        address, status = self._asked_at[instance_id], self.answers[instance_id].status
+        if status is None:
+            return f"no observer answers at {address}:{self._port}"
+        if status != RESERVED:
+            if (status.name, status.instance_id) != (name, instance_id):
+                return f"the observer at {address}:{self._port} is not one of {name}"
+            if status.leaving:
+                return "its node is about to end"
+            if status.free_slots == 0:
+                return "it has no free ENI slot" if carry is Carry.ENI else "its standing ENI is not there"
+        reason = not_ready(address, self._port)
+        return f"its observer is not ready: {reason}" if reason else ""
+
+    def _ask(self, instance_id: str) -> Answer:
+        return ask_once(self._asked_at[instance_id], self._port, me=self._me)
+
+    def _introduce_to(self, instance_id: str) -> Answer:
         """The first word of one, which may have to find out who asks."""
-        until = self._now() + INTRODUCED_WITHIN
-        while self._me and self._ask(instance_id) == RESERVED and self._now() < until:
+        until, answer = self._now() + INTRODUCED_WITHIN, self._ask(instance_id)
+        while self._me and answer.status == RESERVED and self._now() < until:
             self._sleep(LISTEN_EVERY)
-        return self.ask(instance_id)
+            answer = self._ask(instance_id)
+        return answer

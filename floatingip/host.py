@@ -35,6 +35,7 @@ from floatingip.errors import HostError
 from floatingip.marks import PREFIX, Known, Marks, table_name, wanted_marks
 from floatingip.model import Address, Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.netlink import ADD, Message, Netlink, attribute, attributes
+from floatingip.path import FAR, LOCAL, UNICAST, Way, forwards, way
 
 PROTOCOL = 102
 """The origin (rtm_protocol) of our routes and rules: none of /etc/iproute2/rt_protos, so nobody else claims them."""
@@ -54,7 +55,8 @@ _ROUTE = struct.Struct(
 )  # family, lengths of destination and source, tos, table, protocol, scope, type, flags
 _RULE = struct.Struct("=BBBBBxxBI")  # family, lengths of destination and source, tos, table, action, flags
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_AF_SPEC, _IFLA_EXT_MASK = 1, 3, 4, 26, 29
-_IFLA_INET_CONF, _IPV4_DEVCONF_RP_FILTER = 1, 8
+_IFLA_INET_CONF, _IPV4_DEVCONF_FORWARDING, _IPV4_DEVCONF_RP_FILTER = 1, 1, 8
+_IFLA_INET6_CONF, _DEVCONF_DISABLE_IPV6 = 2, 27  # counted from 1, as IPv4's are
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
 _FRA_SRC, _FRA_PRIORITY, _FRA_FWMARK, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE, _FRA_FWMASK, _FRA_PROTOCOL = (
@@ -73,14 +75,19 @@ _FR_ACT_TO_TBL = 1
 _NO_SUPPRESSION = 0xFFFFFFFF
 _PROTOCOLS = {1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp"}
 
+_TAKE_IT_OFF = "take it off there (kube-proxy in ipvs mode puts the externalIPs of Services on every node's kube-ipvs0)"
+
+_ASIDE = "is there a rule of others before ours (`priority`)?"
+
 _SILENT = "still missing, though the kernel reported no error"
 
 _NETLINK_NETFILTER = 12
 _SOL_NETLINK = 270
 _NETLINK_ADD_MEMBERSHIP = 1
 _NFNLGRP_NFTABLES = 7
-# linux/rtnetlink.h: link, IPv4 address, route, rule; IPv6 address, route, rule; IPv4 netconf, which tells of rp_filter.
-_ROUTE_GROUPS = (1, 5, 7, 8, 9, 11, 19, 24)
+# linux/rtnetlink.h: link, IPv4 address, route, rule; IPv6 address, route, rule; IPv4 and IPv6 netconf, which tell of
+# rp_filter and forwarding.
+_ROUTE_GROUPS = (1, 5, 7, 8, 9, 11, 19, 24, 25)
 _OUR_TABLES = re.compile(PREFIX.encode() + rb"[0-9a-f]+")
 
 WATCH_AGAIN = 1.0
@@ -92,7 +99,9 @@ WATCH_REST = 0.02
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """A link as the kernel shows it; `rp_filter` is its own setting, not the effective one, None without IPv4."""
+    """A link as the kernel shows it.  `rp_filter` and `forwarding` are IPv4's and its own settings, None without IPv4;
+    `ipv6_off` is its `disable_ipv6`.
+    """
 
     index: int
     name: str
@@ -101,6 +110,8 @@ class _Link:
     up: bool
     carrier: bool
     rp_filter: int | None
+    forwarding: int | None
+    ipv6_off: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +154,11 @@ class KernelHost:
     def plumb(self, plumbing: Plumbing, extent: Extent = Extent.ALL) -> PlumbingReport:
         """Configure what is missing, remove what is too much, read all of it back; see `ports.Host`.
 
-        `repaired` names things out of: link-up, mtu, address, rp_filter, route, rule, marks.  `problem` begins with
-        such a name, or with `carrier`, for which nothing can be done here.  A link that is not there is not touched any
-        further: what an earlier one left behind is for `unplumb`.  Ahead of the address there is no address, and of
-        the rules only the mark's: a node that had the other one would only ever hear itself.  `Extent.NOTHING` is for
-        `unplumb`.
+        `repaired` names things out of: link-up, mtu, address, rp_filter, forwarding, route, rule, marks.  `problem`
+        begins with such a name, or with `carrier` or `path`, for which nothing can be done here.  A link that is not
+        there is not touched any further: what an earlier one left behind is for `unplumb`.  Ahead of the address there
+        is no address, and of the rules only the mark's: a node that had the other one would only ever hear itself.
+        `Extent.NOTHING` is for `unplumb`.
         """
         refused: dict[str, str] = {}
         removed: tuple[str, ...] = ()
@@ -174,6 +185,7 @@ class KernelHost:
                 if link is None:
                     return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
                 after = self._missing(plumbing, link, extent)
+            astray = "" if after else self._astray(plumbing, link, extent)
             foreign_rule = self._foreign_rule(plumbing)
         except HostError as error:
             return PlumbingReport(PlumbingState.UNSOUND, problem=str(error), removed=removed, extent=extent)
@@ -182,6 +194,8 @@ class KernelHost:
         for name, defect in after.items():
             problem = f"{name}: {refused.get(name, defect.problem)}"
             return PlumbingReport(PlumbingState.UNSOUND, repaired, problem, removed, extent)
+        if astray:
+            return PlumbingReport(PlumbingState.UNSOUND, repaired, f"path: {astray}", removed, extent)
         problem = f"marks: {marks.problem}" if marks.problem else foreign_rule
         return PlumbingReport(_STATES[marks.known], repaired, problem, removed, extent)
 
@@ -229,6 +243,31 @@ class KernelHost:
             if said := _refusal(plumbing, self._routes(plumbing.address, plumbing.table)):
                 raise HostError(said)
 
+    def blind(self, plumbing: Plumbing) -> str:
+        """Why a probe of the address would not leave this node by its primary link; see `ports.Host`."""
+        address = plumbing.address
+        with _mapped("probe route"):
+            primary = self._link(plumbing.primary_mac)
+            if primary is None:
+                return f"{address} cannot be probed from here: no link has the primary MAC {plumbing.primary_mac}"
+            # Asked first, as an IPv6 address has no route for a moment, in which its prefix' is all that can be seen.
+            for message in self._addresses(address):
+                if _address_of(message) == address.packed:
+                    name = _name(_ADDRESS.unpack_from(message.content)[4])
+                    where = f"{address}/{_prefix(message)} is on {name} of this node"
+                    return f"{where}, so {address} cannot be probed from here: {_TAKE_IT_OFF}"
+            taken = way(self._netlink, address)
+            if taken.kind == UNICAST and taken.source is not None:
+                # A connection is routed once more, with the source that it got: rules may look at that.
+                taken = way(self._netlink, address, source=taken.source)
+            if taken.kind == UNICAST and taken.link_index == primary.index:
+                return ""
+            if taken.kind == LOCAL:
+                where = f"a local route on {_name(taken.link_index)} of this node takes it in"
+            else:
+                where = taken.refusal or f"probes would leave by {_name(taken.link_index)}, not by {primary.name}"
+            return f"{address} cannot be probed from here: {where}; remove that route or rule of others"
+
     def unroute_probes(self, plumbing: Plumbing) -> None:
         """Remove the route that `route_probes` made; see `ports.Host`."""
         address = plumbing.address
@@ -267,10 +306,22 @@ class KernelHost:
                 missing["mtu"] = _Defect(problem=f"no link has the primary MAC {plumbing.primary_mac}")
             elif link.mtu != primary.mtu:
                 missing["mtu"] = _Defect(partial(self._set_link, link, attribute(_IFLA_MTU, primary.mtu)))
-            if extent is Extent.ALL and not self._has_address(address, link):
+            if address.version == 6 and link.ipv6_off:
+                said = (
+                    f"net.ipv6.conf.{link.name}.disable_ipv6 is 1; set it and net.ipv6.conf.default.disable_ipv6 to 0"
+                )
+                missing["address"] = _Defect(problem=said)
+            elif extent is Extent.ALL and not self._has_address(address, link):
                 missing["address"] = _Defect(partial(self._add_address, address, link))
             if address.version == 4 and link.rp_filter != LOOSE:
-                missing["rp_filter"] = _Defect(partial(self._loosen, link))
+                missing["rp_filter"] = _Defect(partial(self._configure, link, _IPV4_DEVCONF_RP_FILTER, LOOSE))
+            if address.version == 6 or not link.forwarding:
+                if not forwards(self._netlink, address.version):
+                    switch = "net.ipv4.ip_forward" if address.version == 4 else "net.ipv6.conf.all.forwarding"
+                    said = f"{switch} is 0, so that no pod can be reached by {link.name}; set it to 1"
+                    missing["forwarding"] = _Defect(problem=said)
+                elif address.version == 4:
+                    missing["forwarding"] = _Defect(partial(self._configure, link, _IPV4_DEVCONF_FORWARDING, 1))
             routes, wanted_routes = self._routes(address, plumbing.table), _wanted_routes(plumbing, link)
             if said := _refusal(plumbing, routes):
                 # Our rules would send packets by them.
@@ -284,6 +335,27 @@ class KernelHost:
             if surplus or lacking:
                 missing["rule"] = _Defect(partial(self._set_rules, surplus, lacking))
         return missing
+
+    def _astray(self, plumbing: Plumbing, link: _Link, extent: Extent) -> str:
+        """Why packets would not find their way in or back, though all of the plumbing is there, or nothing."""
+        far, near, ask = FAR[plumbing.address.version], plumbing.gateway, partial(way, self._netlink)
+        with _mapped("path"):
+            # A network manager that has configured our link as well, say: the VPC drops what leaves by it.
+            if ask(far).link_index == link.index:
+                return f"this node's own traffic leaves by {link.name}; remove the default route of others by it"
+            for to in (far, near) if near.version == 4 else (far,):
+                back = {"marked replies": ask(to, mark=plumbing.mark)}
+                if extent is Extent.ALL:
+                    back[f"replies from {plumbing.address}"] = ask(to, source=plumbing.address)
+                for what, taken in back.items():
+                    if taken.kind != UNICAST or taken.link_index != link.index:
+                        return f"{what} to {to} would not leave by {link.name}: {_whither(taken)}; {_ASIDE}"
+            # IPv6 has no reverse path filter, and a new address' own route comes some time after the address.
+            if extent is Extent.ALL and far.version == 4:
+                arriving = ask(plumbing.address, source=far, by=link.index)
+                if arriving.kind != LOCAL:
+                    return f"what comes in by {link.name} does not reach {plumbing.address}: {_whither(arriving)}"
+        return ""
 
     # Links.
 
@@ -318,9 +390,9 @@ class KernelHost:
     def _set_link(self, link: _Link, wish: bytes = b"", *, flags: int = 0) -> None:
         self._netlink.change(_RTM_SETLINK, _LINK.pack(socket.AF_UNSPEC, 0, link.index, flags, flags) + wish)
 
-    def _loosen(self, link: _Link) -> None:
-        """Set rp_filter by netlink, which needs no writable /proc/sys."""
-        conf = attribute(_IFLA_INET_CONF, attribute(_IPV4_DEVCONF_RP_FILTER, LOOSE))
+    def _configure(self, link: _Link, setting: int, value: int) -> None:
+        """Set one of a link's IPv4 settings by netlink, which needs no writable /proc/sys."""
+        conf = attribute(_IFLA_INET_CONF, attribute(setting, value))
         self._set_link(link, attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET, conf)))
 
     # Addresses.
@@ -508,7 +580,7 @@ def _read_link(message: Message) -> _Link:
     _, _, index, flags, _ = _LINK.unpack_from(message.content)
     families = dict(attributes(message.attributes.get(_IFLA_AF_SPEC, b"")))
     conf = dict(attributes(families.get(socket.AF_INET, b""))).get(_IFLA_INET_CONF, b"")
-    before = 4 * (_IPV4_DEVCONF_RP_FILTER - 1)
+    conf6 = dict(attributes(families.get(socket.AF_INET6, b""))).get(_IFLA_INET6_CONF, b"")
     return _Link(
         index=index,
         name=message.attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace"),
@@ -516,8 +588,32 @@ def _read_link(message: Message) -> _Link:
         mtu=message.number(_IFLA_MTU) or 0,
         up=bool(flags & _IFF_UP),
         carrier=bool(flags & _IFF_LOWER_UP),
-        rp_filter=struct.unpack_from("=I", conf, before)[0] if len(conf) >= before + 4 else None,
+        rp_filter=_setting(conf, _IPV4_DEVCONF_RP_FILTER),
+        forwarding=_setting(conf, _IPV4_DEVCONF_FORWARDING),
+        ipv6_off=bool(_setting(conf6, _DEVCONF_DISABLE_IPV6)),
     )
+
+
+def _setting(conf: bytes, number: int) -> int | None:
+    """One of a link's settings, None where the kernel shows none."""
+    if len(conf) < 4 * number:
+        return None
+    (value,) = struct.unpack_from("=I", conf, 4 * (number - 1))
+    return int(value)
+
+
+def _whither(taken: Way) -> str:
+    """Where a packet would go instead, in words."""
+    if taken.kind == LOCAL:
+        return "it is this node's own"
+    return taken.refusal or f"it would leave by {_name(taken.link_index)}"
+
+
+def _name(link_index: int) -> str:
+    """A link's name of the moment."""
+    with contextlib.suppress(OSError):
+        return socket.if_indextoname(link_index)
+    return f"link {link_index}"
 
 
 def _address_of(message: Message) -> bytes | None:

@@ -11,7 +11,10 @@ that nobody has, or an interface a free one.
 
 from __future__ import annotations
 
+import functools
+import random
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -26,6 +29,15 @@ CLUSTER_TAG_PREFIX = "kubernetes.io/cluster/"
 CLUSTER_TAG = "eks:cluster-name"
 """Tags by which an EKS worker's instance names its cluster: as the rest of the first one's key, or the second one's
 value."""
+
+
+RETRY_AFTER = (0.1, 0.3)
+"""Seconds, at random between these, after which a call that EC2 refused for the moment is made once more: the calls of
+one look are made side by side, and one that is throttled must not spoil what the others learned.
+"""
+
+REFUSED_WITHIN = 1.0
+"""Seconds within which a call must have failed for that: what hangs is given up by whoever asks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +66,8 @@ class Seen:
     ``enis`` by target, whoever's they are; ``standing`` are all standing ones of ours, ``ours`` the ids of all of ours,
     ``orphans`` of those that no target has, and ``mixed`` names those of the other way to carry.  ``subnets`` is None
     when they were not asked for; ``allocations`` are those of which more had to be known.  Of the targets in
-    ``unknown`` nothing was learned, for the reason there; ``unread`` are ours that could not be read.
+    ``unknown`` nothing was learned, for the reason there; ``unread`` are ours that could not be read; ``undescribed``
+    says why not all instances were described that should have been, or nothing.
     """
 
     asked_at: float
@@ -68,10 +81,13 @@ class Seen:
     allocations: Mapping[Target, AllocationFacts | None]
     unknown: Mapping[Target, str] = field(default_factory=dict)
     unread: tuple[Eni, ...] = ()
+    undescribed: str = ""
 
 
 def look(cloud: Cloud, settings: Settings, question: Question) -> Seen:
-    """Ask EC2; raises CloudError for the first call that fails."""
+    """Ask EC2; raises CloudError for the first call that fails, unless that only leaves instances undescribed: where
+    the address is can be known without them.
+    """
     me, known = question.me, question.known
     foreseen = question.judged | (frozenset((me,)) - known)
     described = _begin(lambda: cloud.describe_instances(foreseen)) if foreseen else None
@@ -82,7 +98,7 @@ def look(cloud: Cloud, settings: Settings, question: Question) -> Seen:
             raise CloudUnavailable(f"DescribeInstances: {me}, this node's instance, is not shown, or cannot be read")
         name = cluster_name(mine.tags)
     subnets = _begin(cloud.describe_subnets) if question.need_subnets else None
-    shown = cloud.describe_enis(name) if name else ()
+    shown = _patiently(lambda: cloud.describe_enis(name)) if name else ()
     ours, unread = tuple(eni for eni in shown if not eni.unread), tuple(eni for eni in shown if eni.unread)
     unknown = {
         target: f"{eni.id or 'an interface of ours'} cannot be read: {eni.unread}"
@@ -94,21 +110,27 @@ def look(cloud: Cloud, settings: Settings, question: Question) -> Seen:
     usable = standing if settings.carry is Carry.ADDRESS else tuple(eni for eni in ours if not eni.standing_for)
     enis = _by_target(cloud, settings, usable, unknown)
     allocations: dict[Target, AllocationFacts | None] = {
-        target: cloud.describe_allocation(target.id)
+        target: _patiently(functools.partial(cloud.describe_allocation, target.id))
         for target in settings.floating_ips
         if isinstance(target, Allocation)
         and target not in unknown
         and (target not in enis or target.id not in enis[target].elastic.values())
     }
-    instances = dict(described.result()) if described is not None else {}
     holders = frozenset(eni.attachment.instance_id for eni in enis.values() if eni.attachment is not None) - {""}
     ended = frozenset(eni.standing_for for eni in standing if eni.attachment is None)
     wanted = holders | ended | {me}
     lacking = wanted - foreseen
     if not (question.judged or ended):
         lacking -= known
-    if lacking:
-        instances.update(cloud.describe_instances(lacking))
+    instances: dict[str, Instance] = {}
+    undescribed = ""
+    try:
+        if described is not None:
+            instances.update(described.result())
+        if lacking:
+            instances.update(_patiently(lambda: cloud.describe_instances(lacking)))
+    except CloudUnavailable as error:
+        undescribed = str(error)
     return Seen(
         asked_at=question.asked_at,
         enis=enis,
@@ -121,6 +143,7 @@ def look(cloud: Cloud, settings: Settings, question: Question) -> Seen:
         allocations=allocations,
         unknown=unknown,
         unread=unread,
+        undescribed=undescribed,
     )
 
 
@@ -162,7 +185,7 @@ def _by_target(
     addresses = frozenset(target for target in absent if not isinstance(target, Allocation))
     if addresses:
         # What has a missing address is not ours, or ours with a tag that is not shown yet.
-        for eni in cloud.find_occupants(addresses):
+        for eni in _patiently(lambda: cloud.find_occupants(addresses)):
             has = {target for target in addresses if eni.occupies(target)}
             enis.update(dict.fromkeys(has, eni))
             if eni.unread and (not has or OWNER_TAG in eni.tags):
@@ -175,13 +198,25 @@ def _by_target(
 T = TypeVar("T")
 
 
+def _patiently(ask: Callable[[], T]) -> T:
+    """Ask, and once more soon when EC2 refuses that at once for the moment, as it does when it throttles."""
+    began = time.monotonic()
+    try:
+        return ask()
+    except CloudUnavailable:
+        if time.monotonic() - began > REFUSED_WITHIN:
+            raise
+    time.sleep(random.uniform(*RETRY_AFTER))
+    return ask()
+
+
 def _begin(ask: Callable[[], T]) -> Future[T]:
     """Begin to ask, in a thread that cannot hold up the end of the process, as an executor's would."""
     answer: Future[T] = Future()
 
     def job() -> None:
         try:
-            answer.set_result(ask())
+            answer.set_result(_patiently(ask))
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits for the answer
             answer.set_exception(error)
 

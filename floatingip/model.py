@@ -51,6 +51,9 @@ ALLOCATION_TAG = "floatingip/allocation"
 """The tag of an ENI that is there for an Elastic IP: its value is the allocation id."""
 
 
+NAME_BEGINS = "floatingip "
+"""How the tag ``Name`` begins that an ENI has from the first moment if it is of our own making."""
+
 STANDING_TAG = "floatingip/standing"
 """The tag of a standing ENI: its value is the instance that it belongs to."""
 
@@ -138,6 +141,11 @@ class Eni:
     def standing_for(self) -> str:
         """The instance whose standing ENI this is, or nothing when it is none."""
         return self.tags.get(STANDING_TAG, "")
+
+    @property
+    def is_adopted(self) -> bool:
+        """Somebody else made it, and gave it to us by its tags."""
+        return not self.tags.get("Name", "").startswith(NAME_BEGINS)
 
     def occupies(self, address: Address) -> bool:
         """Does it have the address at all, as whatever?"""
@@ -270,7 +278,8 @@ class PlumbingReport:
     """What was found after plumbing and reading back.
 
     ``repaired`` names what had been missing, ``removed`` what had been too much, ``problem`` what the user should know
-    to be wrong, even if it is sound; ``extent`` is what was asked for.
+    to be wrong, even if it is sound; ``extent`` is what was asked for; ``blind`` is why the address cannot be probed
+    from here, where it is not carried.
     """
 
     state: PlumbingState
@@ -278,6 +287,7 @@ class PlumbingReport:
     problem: str = ""
     removed: tuple[str, ...] = ()
     extent: Extent = Extent.ALL
+    blind: str = ""
 
     @property
     def carries(self) -> bool:

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from floatingip.http_client import Connection, NoAnswer
 from floatingip.model import Address, Peer
-from floatingip.word import LONGEST, Answer, Status, parse
+from floatingip.word import LONGEST, SENTENCE_LONGEST, Answer, Status, parse
 
 ASK_EVERY = 0.5
 """Seconds between two questions to one observer."""
@@ -29,13 +29,32 @@ HEARD_KEPT = 60.0
 
 def ask(address: Address | str, port: int, *, me: str = "", look: bool = False) -> Status | None:
     """Ask one observer once, as the instance ``me``, and, with ``look``, to ask EC2 soon; None without an answer."""
+    return ask_once(address, port, me=me, look=look).status
+
+
+def ask_once(address: Address | str, port: int, *, me: str = "", look: bool = False) -> Answer:
+    """The same, with what tells a node on which no observer is from one that cannot be reached."""
+    asked_at = time.monotonic()
     connection = Connection(address, port, seconds=2 * ASK_TIMEOUT, most_bytes=LONGEST)
     try:
-        return _question(connection, {"asker": me, **({"look": "soon"} if look else {})})
-    except NoAnswer:
-        return None
+        status = _question(connection, {"asker": me, **({"look": "soon"} if look else {})})
+    except NoAnswer as error:
+        return Answer(asked_at, time.monotonic(), None, refused=error.refused)
     finally:
         connection.close()
+    return Answer(asked_at, time.monotonic(), status)
+
+
+def not_ready(address: Address | str, port: int) -> str:
+    """Why one observer calls itself not ready, in its own words as far as it tells them to who asks; or nothing."""
+    connection = Connection(address, port, seconds=2 * ASK_TIMEOUT)
+    try:
+        response = connection.get("/readyz")
+    except NoAnswer as error:
+        return str(error)
+    finally:
+        connection.close()
+    return "" if response.status == HTTPStatus.OK else response.body.decode(errors="replace")[:SENTENCE_LONGEST]
 
 
 def reaches(address: Address | str, port: int, source: Address) -> bool:

@@ -156,6 +156,12 @@ class Host(Protocol):
         there, and, as a standby should say so beforehand, when somebody else has routes in the plumbing's table.
         """
 
+    def blind(self, plumbing: Plumbing) -> str:
+        """Why a probe of the floating address would not leave this node by its primary link, or nothing.
+
+        So it would hear this node itself, whatever carries the address here, or nobody.  Raises ``HostError``.
+        """
+
     def unroute_probes(self, plumbing: Plumbing) -> None:
         """Take that route away.  Raises ``HostError``."""
 

@@ -10,6 +10,7 @@ the same loop with different ends.
 from __future__ import annotations
 
 import functools
+import random
 import signal
 import threading
 import time
@@ -58,12 +59,12 @@ from floatingip.serving import Serving
 from floatingip.settings import Settings
 from floatingip.sight import Sights
 from floatingip.status_server import StatusServer
-from floatingip.telemetry import Log, Metrics
+from floatingip.telemetry import Log, Metrics, Trouble
 from floatingip.threads import Backoff, HostKeeper, MetadataLoop, ProbeLoop
 from floatingip.upkeep import Upkeep
 from floatingip.watch import Shared, Watch
 from floatingip.word import Status
-from floatingip.writer import BACKOFF_DENIED, BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING
+from floatingip.writer import BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING
 
 TICK = 0.25
 """Seconds after which a view is judged again even when nothing happened: time itself decides some rules."""
@@ -95,8 +96,14 @@ ENDS_WITHIN = 0.5
 SHORT_FOR = 30.0
 """Seconds for which the others must have lacked room before that is told: an observer that starts has none at first."""
 
+LONELY = "no other observer answers: nobody would take over"
+"""What is told of a node that hears of no other observer."""
+
 LOOKS_ON_REQUEST_EVERY = 5.0
 """Seconds between two questions to EC2 that somebody else asked for: nobody may spend our rate of calls."""
+
+BACKOFF_DENIED = 60.0
+"""Seconds to wait in peace after IAM denied what is asked for."""
 
 LIVE_WITHIN = 10.0
 """Seconds within which the deciding thread must have come by, or the agent is not alive."""
@@ -146,7 +153,8 @@ class Agent:
         self._eviction: Eviction | None = None
         self._asking_orders = False
         self._unsound_since: dict[Target, float] = {}
-        self._shared = Shared(me, settings.name, settings.security_groups or me.security_groups, settings.carry)
+        groups = settings.security_groups
+        self._shared = Shared(me, settings.name, groups or me.security_groups, settings.carry, bool(groups))
         self._upkeeps: dict[str, Upkeep] = {}
         self._probe_loop = ProbeLoop()
         self._watches = {
@@ -171,13 +179,12 @@ class Agent:
         self._looking = self._rehearsing = False
         self._answered = False
         self._look_backoff = Backoff(BACKOFF_FIRST)
-        self._look_not_before = self._look_asked_at = float("-inf")
+        self._look_again_at = self._look_again_in_peace_at = self._look_asked_at = float("-inf")
         self._look_wanted_at: float | None = None
         self._asked_ec2_at = float("-inf")
         self._rehearse_at = dict.fromkeys(Part, float("-inf"))
         self._rehearsal_failures: dict[Part, str] = {}
-        self._complaint = self._short = ""
-        self._short_since: float | None = None
+        self._complaint, self._lonely, self._short = Trouble(), Trouble(SHORT_FOR), Trouble(SHORT_FOR)
         self._orphans: frozenset[str] = frozenset()
         self._roster = Roster(me.instance_id, lambda: self._inbox.put(self._ask_about_peers))
         self._peers = Peers(me.instance_id, settings.port, self._hand_over_word)
@@ -309,7 +316,7 @@ class Agent:
             return True
         if watch.owner is None and now - self._started_at > ATTACH_GIVES_UP:
             seconds = ATTACH_GIVES_UP
-            said = "EC2 has not answered; the observer goes on trying"
+            said = f"{watch.not_ready()}; the observer goes on trying"
             self._log.warning("attach", said, address=watch.target, seconds=seconds)
             return True
         if now - self._started_at > ATTACH_AT_MOST:
@@ -438,7 +445,12 @@ class Agent:
         changed_at = self._shared.slots_changed_at
         if changed_at is not None:
             dues.append(self._asked_ec2_at + pace.pause(self._alive_at - changed_at))
-        return max(min(dues), self._look_not_before)
+        return max(min(dues), self._look_again_at if self._is_troubled() else self._look_again_in_peace_at)
+
+    def _is_troubled(self) -> bool:
+        """Something may have to be done now."""
+        waiting = (State.START, State.REFUSED)
+        return any(not w.is_calm() and w.decision.state not in waiting for w in self._watches.values())
 
     def _follow_peers(self) -> None:
         holders: dict[str, Address] = {}
@@ -522,10 +534,11 @@ class Agent:
             self._look_again_later(problem)
         else:
             self._look_backoff.reset()
-            self._look_not_before = float("-inf")
-            if self._complaint:
-                self._complaint = ""
-                self._log.info("ec2", "EC2 answers again")
+            self._look_again_at = self._look_again_in_peace_at = float("-inf")
+            if seen.undescribed:
+                self._complain_of_ec2(seen.undescribed)
+            else:
+                self._ec2_answers()
         if self._look_wanted_at is not None and seen.asked_at >= self._look_wanted_at:
             self._look_wanted_at = None
         shared = self._shared
@@ -563,7 +576,8 @@ class Agent:
         if any(eni.standing_for in ("", self._me.instance_id) for eni in seen.unread):
             return
         for upkeep in self._upkeeps.values():
-            upkeep.looked(seen.asked_at, seen.standing, seen.instances, frozenset(seen.enis))
+            instances = None if seen.undescribed else seen.instances
+            upkeep.looked(seen.asked_at, seen.standing, instances, frozenset(seen.enis))
         self._step_upkeeps()
 
     def _step_upkeeps(self) -> None:
@@ -581,23 +595,35 @@ class Agent:
         for target, interface in interfaces.items():
             self._watches[target].found_interface(interface)
         if isinstance(error, Denied):
-            if str(error) != self._complaint:
+            if self._complaint.is_due(str(error), time.monotonic()):
                 self._log.error("denied", str(error), action=error.action)
             for watch in self._watches.values():
                 watch.fail(error)
-            self._complaint = str(error)
-            self._look_not_before = time.monotonic() + BACKOFF_DENIED
+            self._shared.unanswered = str(error)
+            self._put_off_look(BACKOFF_DENIED)
         else:
             self._look_again_later(str(error))
 
     def _look_again_later(self, problem: str) -> None:
         """EC2 did not answer, or not so that it could be read: say it once, and ask again after a growing pause."""
-        in_doubt = any(watch.health.in_doubt for watch in self._watches.values())
-        pause = self._look_backoff.pause(BACKOFF_MOVING if in_doubt else BACKOFF_LAST)
-        if problem != self._complaint:
-            self._log.warning("ec2", f"{problem}; trying again", retry_in=pause)
-        self._complaint = problem
-        self._look_not_before = time.monotonic() + pause
+        self._complain_of_ec2(problem)
+        self._put_off_look(BACKOFF_LAST)
+
+    def _complain_of_ec2(self, problem: str) -> None:
+        if self._complaint.is_due(problem, time.monotonic()):
+            self._log.warning("ec2", f"{problem}; trying again")
+        self._shared.unanswered = problem
+
+    def _ec2_answers(self) -> None:
+        if self._complaint.is_told:
+            self._log.info("ec2", "EC2 answers again")
+        self._complaint, self._shared.unanswered = Trouble(), ""
+
+    def _put_off_look(self, longest: float) -> None:
+        """For a pause that grows; what goes wrong meanwhile makes it a short one."""
+        now, pause = time.monotonic(), self._look_backoff.pause(longest)
+        self._look_again_in_peace_at = now + pause
+        self._look_again_at = now + min(pause, BACKOFF_MOVING * random.uniform(0.8, 1.2))
 
     # IMDS.
 
@@ -721,22 +747,21 @@ class Agent:
         self._rehearsing = False
 
     def _warn_when_short(self) -> None:
-        """Say loudly when the others could not take over all that this node holds."""
+        """Say loudly when the others could not take over all that this node holds, or there are none."""
         held = sum(watch.decision.state is State.HOLDER for watch in self._watches.values())
         slots = [peer.free_slots for peer in self._peers.others(self._shared.name) if self._is_heard(peer.heard_at)]
         known = [free for free in slots if free is not None]
         short = ""
         if held and slots and len(known) == len(slots) and sum(known) < held:
             short = f"should this node be lost, the others have {sum(known)} free ENI slots for its {held} addresses"
-        if not short:
-            self._short, self._short_since = "", None
-        elif self._short_since is None:
-            self._short_since = self._alive_at
-        lasts = self._short_since is not None and self._alive_at - self._short_since > SHORT_FOR
-        if lasts and short != self._short:
+        if self._short.is_due(short, self._alive_at):
             self._log.warning("capacity", f"{short}; add nodes, or keep more slots free (the VPC CNI's MAX_ENI)")
-            self._short = short
-        self._metrics.short(bool(short))
+        was_lonely = self._lonely.is_told
+        if self._lonely.is_due("" if slots else LONELY, self._alive_at):
+            self._log.warning("alone", LONELY)
+        if was_lonely and slots:
+            self._log.info("alone", "another observer answers again")
+        self._metrics.short(bool(short) or (self._lonely.is_told and bool(held)))
 
     def _is_heard(self, heard_at: float) -> bool:
         return self._alive_at - heard_at < LIVE_WITHIN
@@ -781,6 +806,7 @@ class Agent:
             status,
             {str(watch.target): address for watch in watches if (address := watch.address()) is not None},
             "; ".join(f"{target}: {reason}" for target, _, _, reason in self._shown if reason),
+            LONELY if self._lonely.is_told else "",
         )
 
     def _scrape(self) -> str:

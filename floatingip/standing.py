@@ -44,7 +44,8 @@ REPEAT_AFTER = 3.0
 class StandingView:
     """What is known at one moment.
 
-    ``standing`` are all standing ENIs of ours in the subnet, None before EC2 answered; ``spares`` are those addresses
+    ``standing`` are all standing ENIs of ours in the subnet, None before EC2 answered; ``instances`` are those that EC2
+    described, None when it did not; ``spares`` are those addresses
     of this node's that nothing needs; ``in_use`` are ENIs that have a floating address; ``holds``: this node has one;
     ``bound`` says why this node can have no ENI here (another zone, IAM, no slot), or nothing; ``device`` is whether
     the ENI's device is on this node, None while nobody has looked; ``accepted`` is the last write if EC2 accepted it.
@@ -54,7 +55,7 @@ class StandingView:
     me: str
     asked_at: float
     standing: tuple[Eni, ...] | None
-    instances: Mapping[str, Instance]
+    instances: Mapping[str, Instance] | None
     in_use: frozenset[str] = frozenset()
     spares: tuple[Unassign, ...] = ()
     holds: bool = False
@@ -64,7 +65,7 @@ class StandingView:
     writing: bool = False
     wrote_at: float = float("-inf")
     accepted: Write | None = None
-    retry_at: float = float("-inf")
+    retry_at: Mapping[type[Write], float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,15 @@ class StandingMemory:
 
     ``situation`` is what was judged last, and ``changed_at`` since when it has been the same; ``missing_since`` is
     since when EC2 has shown the ENI attached without its device, ``vain`` how often it was detached for that in a row,
-    and ``detaching_since`` since when EC2 has shown it being detached.
+    and ``detaching_since`` since when EC2 has shown it being detached; ``bound`` is the one that was
+    attached here last.
     """
 
     situation: tuple[object, ...] = ()
     changed_at: float = float("-inf")
     missing_since: float | None = None
     detaching_since: float | None = None
+    bound: Eni | None = None
     vain: int = 0
     token: Token = field(default_factory=Token)
     unused_since: Mapping[Write, float] | None = None
@@ -89,10 +92,13 @@ class StandingMemory:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What to do now: ``eni`` is this node's standing ENI once it is attached, ``problem`` why it is of no use yet."""
+    """What to do now: ``eni`` is this node's standing ENI once it is attached, ``bound`` the one that was attached here
+    last, in whatever state it is now, and ``problem`` why there is none of use yet.
+    """
 
     look_at: float
     eni: Eni | None = None
+    bound: Eni | None = None
     problem: str = ""
     write: Write | None = None
 
@@ -103,19 +109,26 @@ def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, St
         return memory, Standing(view.now, problem="EC2 has not answered yet")
     mine = _mine(view)
     token = memory.token.accepted(view.accepted, view.wrote_at)
-    memory = replace(memory, token=token if mine is None else token.shown(view.asked_at))
+    memory = replace(memory, token=token.lacked(view.asked_at) if mine is None else token.shown(view.asked_at))
     memory = _remember_device(_remember_unused(memory, view, mine), view, mine)
     situation = (mine, view.bound, view.device, view.holds)
     if situation != memory.situation:
         memory = replace(memory, situation=situation, changed_at=view.now)
     pause = pace.pause(view.now - memory.changed_at)
     standing = _judge(memory, view, mine)
-    standing = replace(standing, look_at=max(standing.look_at, view.asked_at + pause))
+    if mine is not None and _is_here(mine, view.me):
+        memory = replace(memory, bound=mine)
+    standing = replace(standing, bound=memory.bound, look_at=max(standing.look_at, view.asked_at + pause))
     if standing.write is None:
         return memory, standing
     same = memory.last_write is not None and aim(standing.write) == aim(memory.last_write)
     repeated = same and view.now - memory.last_write_at < max(REPEAT_AFTER, pause)
-    if view.writing or view.asked_at <= view.wrote_at or view.now < view.retry_at or repeated:
+    if (
+        view.writing
+        or view.asked_at <= view.wrote_at
+        or view.now < view.retry_at.get(type(standing.write), float("-inf"))
+        or repeated
+    ):
         return memory, replace(standing, write=None)
     memory = replace(memory, last_write=standing.write, last_write_at=view.now)
     if isinstance(standing.write, Create):
@@ -203,8 +216,9 @@ def _unused(view: StandingView, mine: Eni | None) -> list[Write]:
     for eni in view.standing or ():
         if eni.attachment is not None or eni.id in view.in_use or (mine is not None and eni.id == mine.id):
             continue
-        owner = view.instances.get(eni.standing_for)
-        ended = owner is None or owner.state is InstanceState.TERMINATED
+        owner = view.instances.get(eni.standing_for) if view.instances is not None else None
+        is_unknown = view.instances is None
+        ended = not is_unknown and (owner is None or owner.state is InstanceState.TERMINATED)
         if eni.standing_for == view.me or (view.holds and ended):
             unused.append(Delete(eni.id))
     return unused

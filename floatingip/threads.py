@@ -244,8 +244,15 @@ class HostKeeper:
                 report = self._unplumb(plumbing, report)
             self._host.route_probes(plumbing)
         except HostError as error:
+            report = replace(report, problem=report.problem or str(error))
+        return report if report.carries else self._see(plumbing, report)
+
+    def _see(self, plumbing: Plumbing, report: PlumbingReport) -> PlumbingReport:
+        """Whether its probes would leave this node, however well they could be routed."""
+        try:
+            return replace(report, blind=self._host.blind(plumbing))
+        except HostError as error:
             return replace(report, problem=report.problem or str(error))
-        return report
 
     def _unplumb(self, plumbing: Plumbing, report: PlumbingReport) -> PlumbingReport:
         """Remove what a link that is gone has left; the probes' route does not depend on it."""

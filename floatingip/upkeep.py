@@ -41,14 +41,20 @@ class Upkeep:
         self._memory = StandingMemory()
         self._asked_at = float("-inf")
         self._standing: tuple[Eni, ...] | None = None
-        self._instances: Mapping[str, Instance] = {}
+        self._instances: Mapping[str, Instance] | None = {}
         self._served: frozenset[Target] = frozenset()
         self.now = Standing(time.monotonic(), problem="EC2 has not answered yet")
 
     def looked(
-        self, asked_at: float, standing: Iterable[Eni], instances: Mapping[str, Instance], served: frozenset[Target]
+        self,
+        asked_at: float,
+        standing: Iterable[Eni],
+        instances: Mapping[str, Instance] | None,
+        served: frozenset[Target],
     ) -> None:
-        """EC2 answered: all standing ENIs of ours, the instances asked about, and the targets that have an ENI."""
+        """EC2 answered: all standing ENIs of ours, the instances asked about, None where it did not describe them, and
+        the targets that have an ENI.
+        """
         self._asked_at = asked_at
         self._standing = tuple(eni for eni in standing if eni.subnet_id == self.subnet.id)
         self._instances = instances
@@ -59,6 +65,7 @@ class Upkeep:
         None while nobody has looked.
         """
         shared, before = self._shared, self.now
+        mine = next((eni for eni in self._standing or () if eni.standing_for == shared.me.instance_id), None)
         view = StandingView(
             now=time.monotonic(),
             me=shared.me.instance_id,
@@ -68,7 +75,7 @@ class Upkeep:
             in_use=frozenset(eni.id for eni in self._standing or () if self._is_used(eni)),
             spares=self._spares(),
             holds=holds,
-            groups=shared.groups,
+            groups=shared.groups_of(mine),
             bound=self._bound(),
             device=device,
             writing=self.writer.writing,

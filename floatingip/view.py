@@ -42,14 +42,15 @@ class View:
     ``obstacle`` says why this node could not carry the address at all (another zone, no subnet, full), or nothing;
     ``leaving`` why this node is about to end, or nothing; ``service`` is the health of the checked service;
     ``wrote_at`` is when the last own EC2 write ended and ``writing`` that one is under way; ``accepted`` is the last
-    one if EC2 accepted it; before ``retry_at`` no write is made, since the last one failed; ``taken_at`` is when EC2
-    last refused a claim since something has the address, and ``taken`` what it said; ``mixed`` names interfaces of ours
-    that belong to the other way to carry, or nothing; ``witness_at`` is when the last question was asked that the
-    Kubernetes API server answered, None when it never answered one.
+    one if EC2 accepted it; before ``retry_at`` no write of that kind is made, since the last such one failed;
+    ``taken_at`` is when EC2 last refused a claim since something has the address, and ``taken`` what it said; ``mixed``
+    names interfaces of ours that belong to the other way to carry, or nothing; ``witness_at`` is when the last question
+    was asked that the Kubernetes API server answered, None when it never answered one.
 
     With ``carry: address``: ``mine`` is this node's standing ENI, once it is attached; ``records`` are the ration's
-    tags for the target, by ENI; ``shown_by_imds`` is whether IMDS shows the address on this node, None while that is
-    not known, and ``lost_by_imds_at`` when it had lacked, for long enough, what it had shown before.
+    tags for the target, by ENI; ``carried_since`` is since when the address has been on this node's link, None while
+    it is not; ``shown_by_imds`` is whether IMDS shows it there, None while that is not known, and ``lost_by_imds_at``
+    of when IMDS says that it was not there any more.
     """
 
     now: float
@@ -70,13 +71,14 @@ class View:
     writing: bool = False
     wrote_at: float = float("-inf")
     accepted: Write | None = None
-    retry_at: float = float("-inf")
+    retry_at: Mapping[type[Write], float] = field(default_factory=dict)
     taken_at: float = float("-inf")
     taken: str = ""
     mixed: str = ""
     witness_at: float | None = None
     mine: Eni | None = None
     records: Mapping[str, str] = field(default_factory=dict)
+    carried_since: float | None = None
     shown_by_imds: bool | None = None
     lost_by_imds_at: float | None = None
 
@@ -88,7 +90,11 @@ class Memory:
     ``situation`` is all of the last view but its times, and ``changed_at`` is since when it has been the same;
     ``attached_at`` is when EC2 was asked that first showed the present attachment as attached, ``nobody_since`` the
     same of the answers in a row that show nobody, and ``taken_since`` since when EC2 has refused all claims
-    nevertheless; ``gave_up``: this node has just detached the ENI from itself, since the device did not come.
+    nevertheless; ``gave_up``: this node has just detached the ENI from itself, since the device did not come;
+    ``unsound_here`` is why this node did not carry the address when it held it last, or nothing.
+
+    ``here_since`` is when the first of the answers in a row was asked for that show the address here, ``claimed_at``
+    when EC2 accepted this node's claim of what it carries, and ``dropped_at`` when it let go of it last (R10).
     """
 
     situation: tuple[object, ...] = ()
@@ -103,6 +109,9 @@ class Memory:
     last_holder: str = ""
     dead_answers: int = 0
     away_since: float | None = None
+    here_since: float | None = None
+    claimed_at: float | None = None
+    dropped_at: float | None = None
     foreign_since: float | None = None
     unvouched_since: float | None = None
     due_since: float | None = None
@@ -114,7 +123,7 @@ class Memory:
     gave_up: bool = False
     link_lost_at: float | None = None
     link_seen: bool = False
-    unsound_here: bool = False
+    unsound_here: str = ""
     fenced: str = ""
     fenced_rule: str = ""
     unrecorded: str = ""
@@ -162,6 +171,10 @@ def remember(memory: Memory, view: View, carry: Carry) -> Memory:
     memory = _remember_vouching(memory, view)
     memory = _remember_reaching(memory, view)
     memory = _with(memory, token=memory.token.accepted(view.accepted, view.wrote_at))
+    if isinstance(view.accepted, Assign | Associate) and (
+        memory.dropped_at is None or view.wrote_at > memory.dropped_at
+    ):
+        memory = _with(memory, claimed_at=view.wrote_at, dropped_at=None)
     owner = view.owner
     if owner is not None and owner.asked_at > memory.asked_at:
         memory = _remember_answer(memory, view, owner, carry)
@@ -222,8 +235,8 @@ def _remember_evidence(memory: Memory, view: View) -> Memory:
 def _remember_answer(memory: Memory, view: View, owner: Owner, carry: Carry) -> Memory:
     memory = _with(memory, asked_at=owner.asked_at, answered_at=view.now)
     memory = _remember_tags(memory, view, owner, carry)
-    if owner.eni is not None:
-        memory = _with(memory, token=memory.token.shown(owner.asked_at))
+    token = memory.token
+    memory = _with(memory, token=token.shown(owner.asked_at) if owner.eni is not None else token.lacked(owner.asked_at))
     attachment = attachment_of(owner)
     here = attachment is not None and attachment.instance_id == view.me
     away = attachment is not None if carry is Carry.ENI else True
@@ -231,6 +244,11 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, carry: Carry) -> 
         memory = _with(memory, away_since=None)
     elif memory.away_since is None:
         memory = _with(memory, away_since=owner.asked_at)
+    since, dropped_at = memory.here_since, memory.dropped_at
+    if not here:
+        memory = _with(memory, here_since=None)
+    elif since is None or (dropped_at is not None and since <= dropped_at):
+        memory = _with(memory, here_since=owner.asked_at)
     if attachment is None:
         is_free = owner.eni is not None or carry is Carry.ADDRESS
         free_since = view.now if memory.free_since is None and is_free else memory.free_since
@@ -254,7 +272,7 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, carry: Carry) -> 
             link_lost_at=None,
             fenced=memory.fenced if attachment.id == memory.fenced else "",
             unrecorded=memory.unrecorded if here else "",
-            unsound_here=False if here else memory.unsound_here,
+            unsound_here="" if here else memory.unsound_here,
         )
     if attachment.status is not AttachmentStatus.ATTACHED:
         memory = _with(memory, attached_at=None)
@@ -307,5 +325,7 @@ def _remember_link(memory: Memory, view: View) -> Memory:
         lost_at = view.now if memory.link_seen else memory.link_lost_at
         return _with(memory, link_seen=False, link_lost_at=lost_at)
     here = view.owner is not None and (a := attachment_of(view.owner)) is not None and a.instance_id == view.me
-    unsound = report.state is PlumbingState.UNSOUND if here else memory.unsound_here
+    unsound = memory.unsound_here
+    if here:
+        unsound = (report.problem or "unsound") if report.state is PlumbingState.UNSOUND else ""
     return _with(memory, link_seen=True, link_lost_at=None, unsound_here=unsound)

@@ -19,6 +19,7 @@ from floatingip.errors import CloudError
 from floatingip.health import Health, HealthState
 from floatingip.model import (
     ALLOCATION_TAG,
+    NAME_BEGINS,
     OWNER_TAG,
     Address,
     Allocation,
@@ -36,6 +37,7 @@ from floatingip.model import (
     Plumbing,
     PlumbingReport,
     PlumbingState,
+    ProbeOutcome,
     ProbeResult,
     Subnet,
     Target,
@@ -44,11 +46,11 @@ from floatingip.model import (
 from floatingip.ports import Cloud, Prober
 from floatingip.settings import Settings, mark_values
 from floatingip.standing import Standing
-from floatingip.telemetry import Log
+from floatingip.telemetry import SAID_AGAIN, Log, Trouble
 from floatingip.threads import ProbeLoop, Probes, Wanted
 from floatingip.view import Memory, View, attachment_of, sighting
 from floatingip.word import Answer, Held, word_on
-from floatingip.writer import SAID_AGAIN, Making, Writer
+from floatingip.writer import Making, Writer
 from floatingip.writes import Assign, Associate, Attach, Detach, Unassign, Write
 
 CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE})
@@ -57,7 +59,10 @@ CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE})
 LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
 """Reasons that only a person can mend: told as errors, and again while they last."""
 
-FULL_FOR = 60.0
+NOT_READY_FOR = 30.0
+"""Seconds for which a node must have been unable to serve or take over until that is warned of: at its start it is."""
+
+FULL_FOR = 15.0
 """Seconds for which an instance that EC2 called full is not tried again."""
 
 PEACE_JITTER = 5.0
@@ -72,6 +77,12 @@ NEEDED = {
 LACKED_BY_IMDS = 3
 """Answers of IMDS, a second apart, that must lack the address that was shown before it counts as lost (R10)."""
 
+IMDS_LATE = 30.0
+"""Seconds after which IMDS shows surely what EC2 has given to this node."""
+
+UNSENT_FOR = 5.0
+"""Seconds for which no probe could be sent, after which this node counts as blind: a full buffer is over by then."""
+
 ROUTER_V6 = IPv6Address("fe80:ec2::1")
 """The VPC router, on every link."""
 
@@ -80,11 +91,13 @@ ROUTER_V6 = IPv6Address("fe80:ec2::1")
 class Shared:
     """What all watches of an agent know: about this node, its VPC and the other instances.
 
-    ``name`` is whose ENIs are ours, or nothing while that is unknown; ``subnets`` is None until EC2 told them;
+    ``name`` is whose ENIs are ours, or nothing while that is unknown; ``groups`` are the security groups of ENIs that
+    this node makes, ``groups_are_set``: by the settings, not its own; ``subnets`` is None until EC2 told them;
     ``slots`` is how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry
     runs showed denied; ``slots_changed_at`` is when this instance's slots last changed, None once an answer to a later
     question has shown them, and ``described_at`` when that was asked which is known of them; ``standings`` are this
     node's standing ENIs by subnet; ``ours`` are all ENIs of ours; ``mixed`` are interfaces of the other way to carry;
+    ``unanswered`` is why EC2 last gave no answer, or none that could be read, nothing once it has;
     ``leaving`` is why this node is about to end; ``seen_serving`` are instances on which this node saw the service
     answer lately.
     """
@@ -93,6 +106,7 @@ class Shared:
     name: str
     groups: tuple[str, ...]
     carry: Carry = Carry.ENI
+    groups_are_set: bool = False
     instances: dict[str, Instance] = field(default_factory=dict)
     subnets: tuple[Subnet, ...] | None = None
     slots: int | None = None
@@ -103,6 +117,7 @@ class Shared:
     standings: dict[str, Standing] = field(default_factory=dict)
     ours: frozenset[str] = frozenset()
     mixed: str = ""
+    unanswered: str = ""
     leaving: str = ""
     seen_serving: tuple[str, ...] = ()
 
@@ -153,10 +168,16 @@ class Shared:
         mine = self.instances.get(self.me.instance_id)
         return frozenset(range(settings.device_index)) | (mine.device_indexes if mine is not None else frozenset())
 
+    def groups_of(self, eni: Eni | None) -> tuple[str, ...]:
+        """The security groups that the ENI should have; none where it keeps those that it has: whoever made it for us
+        chose them, and only the settings choose others.
+        """
+        return () if eni is not None and eni.is_adopted and not self.groups_are_set else self.groups
+
     def tags(self, what: str) -> dict[str, str]:
         """What every ENI of ours is tagged with from the first moment."""
         return {
-            "Name": f"floatingip {self.name} {what}",
+            "Name": f"{NAME_BEGINS}{self.name} {what}",
             OWNER_TAG: self.name,
             # The VPC CNI leaves an interface alone only if this tag is there from the first moment.
             "node.k8s.amazonaws.com/no_manage": "true",
@@ -245,12 +266,20 @@ class Watch:
         self._probed_address: Address | None = None
         self._health_since = self.now
         self._word_of = ""
-        self._came_at = float("-inf")
+        self._carried_since: float | None = None
+        self._was_found = False
+        self._was_shown = False
         self._shown_by_imds: bool | None = None
         self._lacked_by_imds = 0
+        self._lacked_since: float | None = None
         self._lost_by_imds_at: float | None = None
         self._jitter = 0.0
         self._said_at = float("-inf")
+        self._unready = Trouble(NOT_READY_FOR)
+        self._unsent = ""
+        self._unsent_since: float | None = None
+        self._blind = ""
+        self._said_blind_at = float("-inf")
 
     @property
     def final(self) -> CloudError | None:
@@ -311,8 +340,19 @@ class Watch:
         return self.decision.reason in CALM and not self.health.in_doubt
 
     def is_judging(self) -> bool:
-        """The holder's instance matters too, since the address does not answer."""
-        return self.decision.state in (State.DOUBT, State.STANDBY) and self.health.in_doubt
+        """The holder's instance matters too, since the address does not answer, or nobody here could tell."""
+        return self.decision.state in (State.DOUBT, State.STANDBY) and (self.health.in_doubt or bool(self._blind))
+
+    def blind(self) -> str:
+        """Why this node cannot tell whether the address answers, though it should, or nothing."""
+        if self.report is None or self.is_here():
+            return ""
+        if self.report.blind:
+            return self.report.blind
+        if self._unsent_since is None or self.now - self._unsent_since < UNSENT_FOR:
+            return ""
+        remedy = "does a firewall or a policy of this node drop what goes to it?"
+        return f"{self._probed_address} cannot be probed from here: {self._unsent}; {remedy}"
 
     def subnet(self) -> Subnet | None:
         """Where the ENI is, or would be created: for an Elastic IP in this node's own subnet."""
@@ -404,7 +444,7 @@ class Watch:
         settings, subnet, address = self._settings, self.subnet(), self.address()
         if address is None:
             return None
-        eni, network = self.own_eni(), subnet.network_of(address) if subnet is not None else None
+        eni, network = self._bound_eni(), subnet.network_of(address) if subnet is not None else None
         if self.owner is None and self._interface is not None:
             mac, network = self._interface.mac, self._interface.network
         elif eni is not None:
@@ -432,13 +472,20 @@ class Watch:
             return standing.eni if standing is not None else None
         return self.owner.eni if self.owner is not None else None
 
+    def _bound_eni(self) -> Eni | None:
+        """The ENI by which this node carries the address, or did: also while it is being detached."""
+        if self._shared.carry is Carry.ADDRESS:
+            standing = self.standing()
+            return standing.bound if standing is not None else None
+        return self.own_eni()
+
     def mac_at_risk(self) -> str:
         """The MAC of the interface on which the address is here, but could be taken away silently; or nothing."""
         if self._shared.carry is Carry.ENI or not self.is_here():
             return ""
         if self.owner is None and self._interface is not None:
             return self._interface.mac
-        eni = self.own_eni()
+        eni = self._bound_eni()
         return eni.mac if eni is not None else ""
 
     # News, told by the deciding thread.
@@ -477,28 +524,46 @@ class Watch:
     def found_interface(self, interface: Interface) -> None:
         """IMDS shows the address on a link of this node: enough to plumb it while EC2 cannot be asked (R9)."""
         self._interface = interface
-        self._shown_by_imds = True
+        self._shown_by_imds = self._was_shown = True
 
     def found_addresses(self, mac: str, addresses: frozenset[Address], asked_at: float) -> bool:
         """IMDS says what the interface with this MAC has; return whether that is news."""
         address, before = self.address(), (self._shown_by_imds, self._lost_by_imds_at)
-        if address is None or mac != self.mac_at_risk() or asked_at < self._came_at:
+        if address is None or mac != self.mac_at_risk() or self._carried_since is None:
+            return False
+        if asked_at < self._carried_since:
             return False
         if address in addresses:
-            self._shown_by_imds, self._lacked_by_imds, self._lost_by_imds_at = True, 0, None
-        elif self._shown_by_imds is not None:
-            self._shown_by_imds = False
-            self._lacked_by_imds += 1
-            if self._lacked_by_imds >= LACKED_BY_IMDS:
+            self._forget_imds()
+            self._shown_by_imds = self._was_shown = True
+            return (self._shown_by_imds, self._lost_by_imds_at) != before
+        self._shown_by_imds = False
+        self._lacked_by_imds += 1
+        since = self._lacked_since = asked_at if self._lacked_since is None else self._lacked_since
+        if self._lacked_by_imds >= LACKED_BY_IMDS:
+            if self._was_shown:
                 self._lost_by_imds_at = asked_at
+            elif self._was_found or asked_at - since >= IMDS_LATE:
+                # IMDS may not know of it yet: it speaks of no later time than this, so what EC2 said since counts more.
+                self._lost_by_imds_at = max(since, asked_at - IMDS_LATE)
         return (self._shown_by_imds, self._lost_by_imds_at) != before
+
+    def _forget_imds(self) -> None:
+        """What IMDS said of the address is over."""
+        self._shown_by_imds, self._lacked_by_imds = None, 0
+        self._lacked_since = self._lost_by_imds_at = None
 
     def reconciled(self, report: PlumbingReport) -> None:
         """The kernel was looked after."""
         if report.carries and not self.is_here():
-            # It came anew: IMDS shows it later, and what was asked before is about the last time.
-            self._came_at = time.monotonic()
-            self._shown_by_imds, self._lacked_by_imds, self._lost_by_imds_at = None, 0, None
+            # It came anew: what was asked before is about the last time.  IMDS shows later what EC2 has just given to
+            # this node, but not what was on the link before this process, or what only IMDS told of.
+            self._carried_since = time.monotonic()
+            self._was_found = self.owner is None or "address" not in report.repaired
+            self._was_shown = False
+            self._forget_imds()
+        elif not report.carries:
+            self._carried_since = None
         problem_before = self.report.problem if self.report is not None else ""
         self.report = report
         if report.removed:
@@ -539,6 +604,10 @@ class Watch:
     def _probed(self, result: ProbeResult) -> bool:
         """Return whether that is news."""
         settings, before = self._settings, self.health
+        if result.outcome is not ProbeOutcome.FAILED_HERE:
+            self._unsent_since = None
+        elif self._unsent_since is None:
+            self._unsent, self._unsent_since = result.detail, result.sent_at
         if result.sent_at >= self._health_since:
             rise, fall, timeout = settings.rise, settings.fall, settings.probe_timeout
             self.health = probing.observe(before, result, rise=rise, fall=fall, timeout=timeout)
@@ -549,13 +618,32 @@ class Watch:
     def step(self, peers: tuple[Peer, ...], burden: int) -> None:
         """Decide once, tell, act."""
         self.now = time.monotonic()
+        self._follow_sight()
         before = self.decision
         self.memory, self.decision = decide(self.memory, self._view(peers, burden), self._settings)
+        if self.decision.state is State.HOLDER and self.is_here():
+            # It does not probe any more: what was lost before the address came says nothing of now.
+            self.health, self.service = Health(self.health.attachment_id), Health(self.service.attachment_id)
         self._tell(before, self.decision)
+        # Not before it is known that they would leave this node: one that hears itself sees the address UP for ever.
+        probing = self.report is not None and not self.is_here() and not self.report.blind
         for probes in self._probes:
-            probes.switch(on=not self.is_here())
+            probes.switch(on=probing)
         if self.decision.write is not None:
             self._begin_write(self.decision, self.decision.write)
+
+    def _follow_sight(self) -> None:
+        """What was seen before this node went blind is no evidence of later: neither for it nor for its peers."""
+        before, self._blind = self._blind, self.blind()
+        if self._blind and not before:
+            self.health = Health(self.health.attachment_id, ever_up=self.health.ever_up)
+            self.service = Health(self.service.attachment_id)
+            self._health_since = self.now
+        if self._blind and (self._blind != before or self.now - self._said_blind_at >= SAID_AGAIN):
+            self._said_blind_at = self.now
+            self._log.error("blind", self._blind)
+        elif before and not self._blind and not self.is_here():
+            self._log.info("blind", f"{self._probed_address} can be probed from here again")
 
     def look_due(self) -> float:
         """When EC2 should be asked next."""
@@ -583,7 +671,7 @@ class Watch:
             obstacle=self.obstacle(),
             leaving=self._shared.leaving,
             service=self.service,
-            groups=self._shared.groups,
+            groups=self._shared.groups_of(self.own_eni()),
             burden=burden,
             writing=self._writer.writing,
             wrote_at=self._writer.wrote_at,
@@ -594,6 +682,7 @@ class Watch:
             mixed=self._shared.mixed,
             mine=self.own_eni() if self._shared.carry is Carry.ADDRESS else None,
             records=self.records,
+            carried_since=self._carried_since,
             shown_by_imds=self._shown_by_imds,
             lost_by_imds_at=self._lost_by_imds_at,
         )
@@ -648,11 +737,24 @@ class Watch:
 
     def not_ready(self) -> str:
         """Why this node could neither serve the address nor take it over, or nothing."""
-        if self.decision.state in (State.START, State.REFUSED):
-            return self.decision.sentence
-        if self.decision.state is State.HOLDER:
+        decision, shared = self.decision, self._shared
+        if decision.reason is Reason.EC2_SILENT and shared.unanswered:
+            return f"{decision.sentence}: {shared.unanswered}"
+        if decision.state in (State.START, State.REFUSED) or decision.reason is Reason.UNREACHED:
+            return decision.sentence
+        if decision.state is State.HOLDER:
             return self._problem_here()
-        return self.obstacle() or (self._denial() if self._shared.denied else "")
+        denial = self._denial() if shared.denied else ""
+        return self.obstacle() or self._blind or self._unsound() or denial
+
+    def _unsound(self) -> str:
+        """Why this node would not carry the address if it got it now, or nothing."""
+        if self.report is not None and self.report.state is PlumbingState.UNSOUND:
+            return f"this node could not carry the address: {self.report.problem}"
+        before = self.memory.unsound_here
+        return (
+            f"this node held the address, but did not carry it: {before}; mend that, and restart it" if before else ""
+        )
 
     def _denial(self) -> str:
         return f"IAM denies {', '.join(self._shared.denied)}; allow it to this pod's role"
@@ -673,14 +775,25 @@ class Watch:
         if now.reason in LOUD and self.now - self._said_at >= SAID_AGAIN:
             self._said_at = self.now
             self._log.error(now.reason.name.lower().replace("_", "-"), now.sentence)
-        move = self._move
+        unready = self.not_ready()
+        if self._unready.is_due("" if now.reason in LOUD else unready, self.now):
+            self._log.warning("not-ready", unready)
+        self._tell_move(now)
+
+    def _tell_move(self, now: Decision) -> None:
+        move, me = self._move, self._shared.me.instance_id
         if move is None:
             return
         if now.reason is Reason.HELD_HERE:
             move.reach("plumb", self.now)
-            me = self._shared.me.instance_id
             self._log.info("failover", rule=move.rule, source=move.source, to=me, **move.durations())
             self._move = None
         elif now.state in (State.STANDBY, State.REFUSED) and now.reason is not Reason.TAKEN:
-            self._log.info("lost-race", "another node has the address now", rule=move.rule)
+            holder = self.holder()
+            if holder in ("", me):
+                self._log.warning("not-moved", now.sentence, rule=move.rule, source=move.source)
+            elif holder == move.source:
+                self._log.info("not-moved", f"{holder} has kept the address", rule=move.rule, source=move.source)
+            else:
+                self._log.info("lost-race", f"{holder} has the address now", rule=move.rule, source=move.source)
             self._move = None

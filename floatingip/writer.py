@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from floatingip.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
 from floatingip.model import Subnet, Target
 from floatingip.ports import Cloud
-from floatingip.telemetry import Log
+from floatingip.telemetry import Log, Trouble
 from floatingip.threads import Backoff
 from floatingip.writes import (
     Assign,
@@ -34,12 +34,8 @@ from floatingip.writes import (
     Write,
 )
 
-SAID_AGAIN = 600.0
-"""Seconds after which what goes on failing is said again."""
-
-BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, BACKOFF_DENIED = 0.5, 15.0, 2.0, 60.0
-"""Seconds to wait after EC2 failed: at first, at most in peace, at most while something is wrong, and after a
-denial."""
+BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING = 0.5, 15.0, 2.0
+"""Seconds to wait after EC2 failed: at first, at most, and at most while something is wrong that EC2 did not refuse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +55,9 @@ class Writer:
     """Writes for this instance, ``me``.
 
     ``writing``: a write is under way; ``wrote_at`` is when the last one ended, ``accepted`` that one if EC2 accepted
-    it; before ``retry_at`` none should be made; ``taken_at`` is when EC2 last refused a claim since something has the
-    address, and ``taken`` what it said; ``final`` is a refusal that waiting does not mend; ``full``: called when there
-    is no room on this instance.
+    it; before ``retry_at`` none of that kind should be made; ``taken_at`` is when EC2 last refused a claim since
+    something has the address, and ``taken`` what it said; ``final`` is a refusal that waiting does not mend; ``full``:
+    called when there is no room on this instance.
 
     Each kind of write has a back-off of its own, so that one that succeeds again and again does not hurry another one
     that is refused again and again.
@@ -77,10 +73,10 @@ class Writer:
         self._full = full
         self._backoffs: defaultdict[type[Write], Backoff] = defaultdict(lambda: Backoff(BACKOFF_FIRST))
         self._refused: set[type[Write]] = set()
-        self._complaint = ""
-        self._complained_at = float("-inf")
+        self._complaint = Trouble()
         self.writing = False
-        self.wrote_at = self.retry_at = self.taken_at = float("-inf")
+        self.wrote_at = self.taken_at = float("-inf")
+        self.retry_at: Mapping[type[Write], float] = {}
         self.taken = ""
         self.accepted: Write | None = None
         self.final: CloudError | None = None
@@ -137,8 +133,9 @@ class Writer:
         self.wrote_at = time.monotonic()
         self.accepted = write
         self._backoffs.pop(type(write), None)
+        self._retry(write, float("-inf"))
         self._refused.discard(type(write))
-        self._complaint = ""
+        self._complaint = Trouble()
         self.final = None
         self._log.info("write", "EC2 accepted", write=str(write), seconds=seconds)
 
@@ -160,32 +157,29 @@ class Writer:
                 # A lost race, most likely: the next look shows it.
                 self._log.info("write", f"{error}; looking again", write=str(write))
             case LookAgain() | AddressTaken():
-                self.retry_at = now + backoff.pause(BACKOFF_LAST)
+                self._retry(write, now + backoff.pause(BACKOFF_LAST))
                 self._complain(write, error)
             case Denied():
-                self.retry_at = now + BACKOFF_DENIED
+                self._retry(write, now + backoff.pause(BACKOFF_LAST))
                 self.final = error
-                if self._is_to_be_said(str(error)):
+                if self._complaint.is_due(str(error), now):
                     self._log.error("denied", str(error), action=error.action)
             case NoFreeSlot():
                 self._full(now)
                 self._log.error("write", str(error), write=str(write))
             case CloudUnavailable():
-                self.retry_at = now + backoff.pause(BACKOFF_MOVING)
+                self._retry(write, now + backoff.pause(BACKOFF_MOVING))
                 self._complain(write, error)
             case _:
                 self.final = error
-                self.retry_at = now + backoff.pause(BACKOFF_LAST)
+                self._retry(write, now + backoff.pause(BACKOFF_LAST))
                 self._complain(write, error)
 
-    def _complain(self, write: Write, error: CloudError) -> None:
-        if self._is_to_be_said(str(error)):
-            self._log.error("write", f"{error}; looking again", write=str(write))
+    def _retry(self, write: Write, at: float) -> None:
+        """The next write of this kind should not be made before."""
+        self.retry_at = {**self.retry_at, type(write): at}
 
-    def _is_to_be_said(self, complaint: str) -> bool:
+    def _complain(self, write: Write, error: CloudError) -> None:
         """What goes wrong is said once, and now and then while it lasts, not with each retry."""
-        now = time.monotonic()
-        if complaint == self._complaint and now - self._complained_at < SAID_AGAIN:
-            return False
-        self._complaint, self._complained_at = complaint, now
-        return True
+        if self._complaint.is_due(str(error), self.wrote_at):
+            self._log.error("write", f"{error}; looking again", write=str(write))

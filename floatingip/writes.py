@@ -14,6 +14,9 @@ from floatingip.model import Address, Eni
 FORGOTTEN_AFTER = 10.0
 """Seconds after which an ENI that was created but is still not shown must have been deleted: Describes lag less."""
 
+GONE_AFTER = 2.0
+"""The same between the first two answers that lack an ENI that was shown for longer than Describes lag."""
+
 
 @dataclass(frozen=True, slots=True)
 class Create:
@@ -144,13 +147,17 @@ class Token:
 
     A generation is spent once EC2 has said that it made an ENI by it which no answer shows any more: it would say so
     for ever.  Only EC2's yes counts, the first one: a refusal made nothing, and after a timeout the same token is safe
-    to use again, whatever became of the call.  ``accepted_at`` is when EC2 first said yes, ``shown_at`` when the last
-    answer was asked for that showed an ENI.
+    to use again, whatever became of the call.  So is the generation of an ENI that was shown for long and then is not:
+    every answer tells that, whatever becomes of the calls.  ``accepted_at`` is when EC2 first said yes, ``shown_since``
+    and ``shown_at`` when the first and the last answer were asked for that showed an ENI, and ``lacked_since`` the
+    first one after them that did not.
     """
 
     generation: int = 0
     accepted_at: float | None = None
+    shown_since: float | None = None
     shown_at: float = float("-inf")
+    lacked_since: float | None = None
 
     def accepted(self, write: Write | None, at: float) -> Token:
         """After EC2 has accepted this write, if it was one."""
@@ -159,12 +166,22 @@ class Token:
 
     def shown(self, asked_at: float) -> Token:
         """After an answer that shows the ENI: should it be deleted, its own token is given its time first."""
-        return replace(self, accepted_at=None, shown_at=asked_at)
+        since = asked_at if self.shown_since is None else self.shown_since
+        return replace(self, accepted_at=None, shown_since=since, shown_at=asked_at, lacked_since=None)
+
+    def lacked(self, asked_at: float) -> Token:
+        """After an answer that does not show the ENI."""
+        return self if self.lacked_since is not None else replace(self, lacked_since=asked_at)
 
     def creation(self, asked_at: float) -> Create:
         """What creates the ENI that an answer to a question of that time does not show."""
         spent = self.accepted_at is not None and asked_at - self.accepted_at > FORGOTTEN_AFTER
-        return Create(self.generation + 1 if spent else self.generation)
+        return Create(self.generation + 1 if spent or self._is_gone(asked_at) else self.generation)
+
+    def _is_gone(self, asked_at: float) -> bool:
+        if self.shown_since is None or self.lacked_since is None:
+            return False
+        return self.shown_at - self.shown_since > FORGOTTEN_AFTER and asked_at - self.lacked_since >= GONE_AFTER
 
     def used(self, creation: Create) -> Token:
         """After this creation was begun."""

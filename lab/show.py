@@ -32,7 +32,18 @@ SLICE = 0.25
 
 _STYLES = {"lab": "bold", "nemesis": "bold red", "ec2": "cyan", "agent": "green", "kubelet": "dim", "client": "magenta"}
 
-_TOLD = {"decision", "takeover", "claim", "failover", "plumbed", "unplumbed", "denied", "lost-race", "plumbing"}
+_TOLD = {
+    "decision",
+    "takeover",
+    "claim",
+    "failover",
+    "plumbed",
+    "unplumbed",
+    "denied",
+    "lost-race",
+    "not-moved",
+    "plumbing",
+}
 """The agents' events that a timeline tells; the rest is in the history."""
 
 PLAIN_WIDTH = 110

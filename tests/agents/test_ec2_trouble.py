@@ -26,7 +26,7 @@ def gives_up_early(monkeypatch: pytest.MonkeyPatch) -> float:
 def tries_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Denied agents ask more often than once a minute."""
     monkeypatch.setattr(runner, "BACKOFF_DENIED", 0.2)
-    monkeypatch.setattr(writer, "BACKOFF_DENIED", 0.2)
+    monkeypatch.setattr(writer, "BACKOFF_LAST", 0.2)
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
     monkeypatch.setattr(marks, "PATIENCE", 5.0)  # on a busy machine nft may take a while
     namespace, other = Namespace("worker-a"), Namespace("worker-b")
     mac = str(namespace.show("link show dev eth0")[0]["address"])
+    namespace.sysctl({"ipv4/ip_forward": 1})
 
     def plug() -> None:
         namespace.ip(f"link add ens6 address {MAC} type veth peer name far", "link set far up")

@@ -152,6 +152,7 @@ class Machine:
     links: tuple[Link, ...] = ()
     plumbed: dict[Address, str] = field(default_factory=dict)
     problem: str = ""
+    blind: str = ""
     answers_unsound: bool = False
     notice: Notice | None = None
     eviction: Eviction = Eviction(EvictionState.NOT_EVICTED)  # noqa: RUF009  # it is frozen
@@ -264,6 +265,11 @@ class FakeHost:
     def route_probes(self, plumbing: Plumbing) -> None:
         """See `ports.Host`."""
         self._life.check()
+
+    def blind(self, plumbing: Plumbing) -> str:
+        """See `ports.Host`."""
+        self._life.check()
+        return self._machine.blind
 
     def unroute_probes(self, plumbing: Plumbing) -> None:
         """See `ports.Host`."""

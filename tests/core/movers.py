@@ -109,13 +109,19 @@ class Carrier:
     """A worker on the plane, with its observer.
 
     ``alive``: has power.  ``sound``: can carry the address.  ``has``: its kernel has the address.  ``told``: what the
-    others heard of it last.
+    others heard of it last.  Until then it does not reach EC2 (``cut_off_until``), nor the other observers nor the
+    address (``alone_until``).
     """
 
     observer: Mover
     alive: bool = True
     sound: bool = True
     has: bool = False
+    cut_off_until: float = float("-inf")
+    alone_until: float = float("-inf")
+    found: bool = False
+    was_shown: bool = False
+    carried_since: float | None = None
     shown_by_imds: bool | None = None
     lacked_since: float | None = None
     told: Peer = Peer("", float("-inf"))  # noqa: RUF009  # it is frozen
@@ -127,6 +133,13 @@ class Carrier:
     def id(self) -> str:
         """Its instance id."""
         return self.observer.me
+
+    def restart(self) -> None:
+        """A new process, that remembers nothing, on a kernel that stays as it is."""
+        self.observer = Mover(me=self.id, target=self.observer.target)
+        self.decision = Decision(State.START, Reason.EC2_SILENT, "R9", 0.0, extent=Extent.AS_FOUND)
+        self.carried_since = self.shown_by_imds = self.lacked_since = None
+        self.probes.clear()
 
 
 @dataclass(frozen=True)
@@ -143,7 +156,8 @@ class Plane:
     """The least of EC2: which instance's standing ENI has the address, and who is to have it soon.
 
     ``takes``: seconds from an accepted claim until the address has moved; ``lag``: seconds that a Describe may be old
-    at most, anew for each; ``chance`` decides that, and who comes first.
+    at most, anew for each; ``chance`` decides that, and who comes first.  ``refuses_until``: no write is accepted
+    before; ``throttles_until``: every second call is refused.  ``doubled`` is how long two have carried it at most.
     """
 
     carriers: list[Carrier]
@@ -160,6 +174,10 @@ class Plane:
     records: dict[str, str] = field(default_factory=dict)
     reached: dict[str, str] = field(default_factory=dict)
     calls: int = 0
+    refuses_until: float = float("-inf")
+    throttles_until: float = float("-inf")
+    doubled: float = 0.0
+    alone_since: float = 0.0
 
     def run(self, seconds: float) -> None:
         """Let time pass: every living observer sees and decides at each step, in any order."""
@@ -170,6 +188,9 @@ class Plane:
             for carrier in self.chance.sample(self.carriers, len(self.carriers)):
                 if carrier.alive:
                     self._step(carrier)
+            if sum(carrier.alive and carrier.has for carrier in self.carriers) < 2:
+                self.alone_since = self.now
+            self.doubled = max(self.doubled, self.now - self.alone_since)
 
     def until(self, condition: Callable[[], bool], within: float) -> float:
         """Let time pass until that is so, and tell how long it took; it is a failure if it is not in time."""
@@ -214,11 +235,12 @@ class Plane:
 
     def _step(self, carrier: Carrier) -> None:
         view = carrier.observer.view
-        if self.now - carrier.told.heard_at >= self.chance.uniform(0.0, ASK_EVERY):
+        is_alone = self.now < carrier.alone_until
+        if self.now - carrier.told.heard_at >= self.chance.uniform(0.0, ASK_EVERY) and not is_alone:
             carrier.told = self._told(carrier)
         changes: dict[str, object] = {}
         shown_eni = view.owner.eni if view.owner is not None else None
-        if self.now >= carrier.decision.look_at:
+        if self.now >= carrier.decision.look_at and self._reaches_ec2(carrier):
             self.calls += 1
             shown_eni = self._describe()
             ids = {carrier.id, *([shown_eni.standing_for] if shown_eni is not None else [])}
@@ -227,37 +249,55 @@ class Plane:
         bound = shown_eni.attachment if shown_eni is not None else None
         changes["plumbing"] = self._plumb(carrier)
         changes |= self._metadata(carrier)
-        changes["peers"] = tuple(peer.told for peer in self.carriers if peer is not carrier)
+        if not is_alone:
+            changes["peers"] = tuple(peer.told for peer in self.carriers if peer is not carrier)
         changes["word"] = self._word(carrier, bound)
         health = view.health if bound is not None and view.health.attachment_id == bound.id else probing.Health()
         health = probing.under(health, bound.id if bound is not None else "")
         changes["health"] = self._probe(carrier, health)
-        carrier.decision = carrier.observer.see(self.now, "", **changes)
+        carrier.decision = carrier.observer.see(self.now, "api:silent" if is_alone else "api:answers", **changes)
         write = carrier.decision.write
         if write is not None:
-            accepted = self._write(carrier, write)
-            carrier.observer.view = replace(carrier.observer.view, accepted=write if accepted else None)
+            accepted = self.now >= self.refuses_until and self._reaches_ec2(carrier) and self._write(carrier, write)
+            retry_at = {} if accepted else {type(write): self.now + 2.0}
+            carrier.observer.view = replace(
+                carrier.observer.view, accepted=write if accepted else None, retry_at=retry_at
+            )
+
+    def _reaches_ec2(self, carrier: Carrier) -> bool:
+        is_throttled = self.now < self.throttles_until and self.chance.random() < 0.5
+        return self.now >= carrier.cut_off_until and not is_throttled
 
     def _plumb(self, carrier: Carrier) -> PlumbingReport:
         """The kernel is as was decided last."""
         extent = carrier.decision.extent
         if extent is Extent.AS_FOUND:
             extent = Extent.ALL if carrier.has else Extent.AHEAD
+        if extent is not Extent.ALL:
+            carrier.carried_since = None
+        elif carrier.carried_since is None:
+            carrier.carried_since, carrier.found, carrier.was_shown = self.now, carrier.has, False
         carrier.has = extent is Extent.ALL
         return PlumbingReport(PlumbingState.SOUND if carrier.sound else PlumbingState.UNSOUND, extent=extent)
 
     def _metadata(self, carrier: Carrier) -> dict[str, object]:
-        """What IMDS shows, as the agent remembers it: an address that it never showed is not lost."""
+        """What IMDS shows, as the agent remembers it: what it has shown, or was found, is lost."""
         if not carrier.has:
             carrier.shown_by_imds, carrier.lacked_since = None, None
         elif self.owner == carrier.id:
-            carrier.shown_by_imds, carrier.lacked_since = True, None
-        elif carrier.shown_by_imds is not None:
+            carrier.shown_by_imds, carrier.was_shown, carrier.lacked_since = True, True, None
+        else:
             carrier.shown_by_imds = False
             carrier.lacked_since = self.now if carrier.lacked_since is None else carrier.lacked_since
         since = carrier.lacked_since
-        lost_at = self.now if since is not None and self.now - since >= LACKED_FOR else None
-        return {"shown_by_imds": carrier.shown_by_imds, "lost_by_imds_at": lost_at}
+        lost_at = None
+        if since is not None and self.now - since >= LACKED_FOR:
+            lost_at = self.now if carrier.was_shown else since if carrier.found else None
+        return {
+            "carried_since": carrier.carried_since,
+            "shown_by_imds": carrier.shown_by_imds,
+            "lost_by_imds_at": lost_at,
+        }
 
     def _sees_up(self, carrier: Carrier) -> tuple[str, ...]:
         health = carrier.observer.view.health
@@ -276,7 +316,7 @@ class Plane:
             return Word(since=self.now)
         holder = self.carrier(bound.instance_id)
         state = WordState.SOUND
-        if not holder.alive:
+        if not holder.alive or self.now < max(carrier.alone_until, holder.alone_until):
             state = WordState.SILENT
         elif holder.decision.state is not State.HOLDER:
             state = WordState.OTHER
@@ -300,7 +340,10 @@ class Plane:
         pause = settings.probe_fast_interval if health.in_doubt else settings.probe_interval
         if self.now - carrier.probed_at >= pause:
             carrier.probed_at = self.now
-            carrier.probes.append((self.now, bool(self.serving)))
+            is_cut = self.now < max(
+                [carrier.alone_until, *(c.alone_until for c in self.carriers if c.id == self.owner)]
+            )
+            carrier.probes.append((self.now, bool(self.serving) and not is_cut))
         return health
 
     def _write(self, carrier: Carrier, write: Write) -> bool:

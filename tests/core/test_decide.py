@@ -647,9 +647,14 @@ def test_no_second_write_is_made_while_one_is_under_way() -> None:
 def test_no_write_is_made_before_its_backoff_ends() -> None:
     """EC2 throttled or denied the last one."""
     observer = Observer()
-    assert observer.see(0.0, "ec2:free", retry_at=5.0).write is None
+    assert observer.see(0.0, "ec2:free", retry_at={Attach: 5.0}).write is None
     assert observer.see(4.9, "ec2:free").write is None
     assert observer.see(5.0, "ec2:free").write == Attach(ENI)
+
+
+def test_a_write_that_was_refused_puts_off_no_other_one() -> None:
+    """IAM denies the tags, for example: the address is claimed nevertheless."""
+    assert Observer().see(0.0, "ec2:free", retry_at={Tag: 60.0}).write == Attach(ENI)
 
 
 def test_the_same_write_is_not_repeated_within_a_second() -> None:
@@ -1313,10 +1318,23 @@ def test_an_eni_that_was_shown_starts_the_wait_anew_when_it_is_deleted() -> None
     assert observer.see(3600.1 + FORGOTTEN_AFTER, "ec2:absent").write == Create(1)
 
 
+def test_an_eni_that_was_shown_for_long_and_then_is_not_is_created_anew_at_once() -> None:
+    """Two answers tell that it is gone, whatever becomes of the calls: EC2 may lose every one."""
+    observer = Observer()
+    for now in (0.0, 60.0):
+        observer.see(now, "ec2:free", accepted=None)
+    for now in (100.0, 101.0, 101.9):
+        assert observer.see(now, "ec2:absent", accepted=None).write in (None, Create(0))
+    observer.see(101.95, accepted=None)
+    assert observer.see(103.1, "ec2:absent", accepted=None).write == Create(1)
+    observer.see(103.2, accepted=None)
+    assert observer.see(130.0, "ec2:absent").write == Create(1)
+
+
 def test_a_generation_is_not_passed_over_because_nothing_could_be_written() -> None:
     """EC2 throttled or denied the first try for a minute: nothing was created, so nothing was deleted."""
     observer = Observer()
-    observer.see(0.0, "ec2:absent", retry_at=60.0)
+    observer.see(0.0, "ec2:absent", retry_at={Create: 60.0})
     assert observer.see(61.0, "ec2:absent").write == Create(0)
 
 
@@ -1324,7 +1342,7 @@ def test_a_creation_that_ec2_refused_does_not_count_as_forgotten() -> None:
     """Denied or throttled for a minute: observers that started at other times must go on with the same token."""
     observer = Observer()
     assert observer.see(0.0, "ec2:absent").write == Create(0)
-    observer.see(0.5, "ec2:absent", retry_at=60.0, accepted=None)
+    observer.see(0.5, "ec2:absent", retry_at={Create: 60.0}, accepted=None)
     assert observer.see(60.1, "ec2:absent").write == Create(0)
 
 
@@ -1334,7 +1352,7 @@ def test_a_creation_that_failed_in_between_does_not_give_a_spent_token_more_time
     observer.see(0.0, "ec2:absent")
     for now in (3.0, 6.0, 9.0):
         observer.see(now, "ec2:absent")
-        observer.see(now + 0.1, accepted=None, retry_at=now + 2.0)
+        observer.see(now + 0.1, accepted=None, retry_at={Create: now + 2.0})
     assert observer.see(FORGOTTEN_AFTER + 1.5, "ec2:absent").write == Create(1)
 
 

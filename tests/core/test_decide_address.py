@@ -19,6 +19,7 @@ from floatingip.model import (
     Peer,
     Target,
 )
+from floatingip.pace import SLOWEST
 from floatingip.ration import CLEARED_BY_UP, TAG
 from floatingip.writes import Assign, AssignAny, Associate, Tag
 from tests.core.deciders import ADDRESS, WALL, ZONE, peer, replay, shown
@@ -161,7 +162,7 @@ def test_a_claim_that_ec2_did_not_accept_is_made_again_after_its_backoff() -> No
     """Throttled once costs half a second, not the time that an accepted claim may take to be shown."""
     mover = fallen(Mover())
     assert mover.see(10.1, "ec2:i-a probe:L").write is not None
-    failed = mover.see(10.3, "probe:L", accepted=None, wrote_at=10.3, retry_at=10.8)
+    failed = mover.see(10.3, "probe:L", accepted=None, wrote_at=10.3, retry_at={Assign: 10.8})
     assert failed.reason is not Reason.ASSIGNING
     assert mover.see(10.5, "ec2:i-a probe:L").write is None
     assert mover.see(11.2, "ec2:i-a probe:L").write == Assign("eni-b", ADDRESS, reassign=True)
@@ -171,7 +172,7 @@ def test_a_claim_that_was_not_accepted_plumbs_nothing() -> None:
     """A node with the address that EC2 leads elsewhere would only hear itself."""
     mover = fallen(Mover())
     assert mover.see(10.1, "ec2:i-a probe:L").extent is Extent.AHEAD
-    assert mover.see(10.3, "probe:L", accepted=None, wrote_at=10.3, retry_at=10.8).extent is Extent.AHEAD
+    assert mover.see(10.3, "probe:L", accepted=None, wrote_at=10.3, retry_at={Assign: 10.8}).extent is Extent.AHEAD
 
 
 # A2: what is not ours.
@@ -357,14 +358,79 @@ def test_the_holder_carries_all_of_it() -> None:
 
 
 def test_a_holder_that_imds_says_lost_the_address_drops_it_without_ec2() -> None:
-    """It may be cut off from everything but IMDS; a newer answer of EC2 counts more."""
+    """It may be cut off from everything but IMDS; newer answers of EC2 count more, two of them."""
     mover = Mover()
     mover.see(0.0, "ec2:i-b link:sound", shown_by_imds=True)
     lacking = mover.see(60.0, shown_by_imds=False)
     assert lacking.extent is Extent.ALL
     lost = mover.see(62.0, lost_by_imds_at=62.0)
     assert (shown(lost), lost.extent, lost.look_at) == ("standby LOST R10", Extent.AHEAD, 62.0)
-    assert mover.see(62.5, "ec2:i-b").extent is Extent.ALL
+    assert mover.see(62.5, "ec2:i-b link:ahead").extent is Extent.AHEAD
+    assert mover.see(64.5, "ec2:i-b").extent is Extent.ALL
+
+
+def lost(mover: Mover) -> Mover:
+    """It let go of the address at 12.0, as two answers named i-c."""
+    mover.see(0.0, "ec2:i-b link:sound", carried_since=-60.0)
+    mover.see(10.0, "ec2:i-c")
+    assert mover.see(12.0, "ec2:i-c").extent is Extent.AHEAD
+    return mover
+
+
+def test_one_late_answer_does_not_bring_back_what_was_dropped() -> None:
+    """The node goes on probing the holder; a second answer, asked later, would be no late one any more."""
+    mover = lost(Mover())
+    late = mover.see(12.3, "ec2:i-b link:ahead", carried_since=None)
+    assert (late.extent, late.reason, late.look_at) == (Extent.AHEAD, Reason.PLUMBING, 13.3)
+    assert mover.see(13.3, "ec2:i-c").extent is Extent.AS_FOUND
+    assert mover.see(20.0, "ec2:i-b").extent is Extent.AHEAD
+    assert mover.see(22.0, "ec2:i-b").extent is Extent.ALL
+
+
+def test_an_answer_from_before_the_drop_is_none_of_the_two() -> None:
+    """EC2 called it this node's all along, and IMDS lacked it."""
+    mover = Mover()
+    for now in (0.0, 60.0):
+        mover.see(now, "ec2:i-b link:sound")
+    mover.see(62.0, lost_by_imds_at=62.0)
+    assert mover.see(63.0, "ec2:i-b link:ahead").extent is Extent.AHEAD
+    assert mover.see(65.0, "ec2:i-b").extent is Extent.ALL
+
+
+def test_what_was_dropped_comes_back_at_once_by_an_own_claim() -> None:
+    """The next holder died, and EC2 accepted the claim."""
+    mover = lost(Mover())
+    mover.see(13.0, "ec2:i-c word:sound probe:AA link:ahead", carried_since=None)
+    mover.see(29.0, "probe:LLLLL word:silent")
+    assert mover.see(30.1, "ec2:i-c probe:L").write == Assign("eni-b", ADDRESS, reassign=True)
+    assert mover.see(30.2, "probe:L").extent is Extent.ALL
+    mover.see(31.5, "ec2:i-b link:sound", carried_since=30.3)
+    assert mover.see(50.0).extent is Extent.ALL
+
+
+def test_what_is_configured_here_is_asked_about_until_a_newer_answer_calls_it_ours() -> None:
+    """Between that answer and the configuration the address may have gone."""
+    mover = Mover()
+    early = mover.see(0.0, "ec2:i-b link:sound", carried_since=0.1)
+    assert (shown(early), early.look_at) == ("claiming CONFIRMING R10", 0.25)
+    assert early.extent is Extent.ALL
+    sure = mover.see(0.25, "ec2:i-b")
+    assert (sure.reason, sure.look_at) == (Reason.HELD_HERE, 60.25)
+
+
+def test_what_this_node_has_just_claimed_is_told_at_once() -> None:
+    """EC2 shows it as this node's before it is on the link."""
+    mover = fallen(Mover())
+    mover.see(10.1, "ec2:i-a probe:L")
+    assert mover.see(11.4, "ec2:i-b link:sound", carried_since=11.5).reason is Reason.HELD_HERE
+
+
+def test_a_holder_whose_address_imds_never_showed_goes_on_asking_ec2() -> None:
+    """Less and less often, but never only after a minute."""
+    mover = Mover()
+    mover.see(0.0, "ec2:i-b link:sound", carried_since=-1.0, shown_by_imds=False)
+    for now in (1.0, 60.0, 120.0):
+        assert mover.see(now, "ec2:i-b").look_at <= now + SLOWEST
 
 
 def test_a_holder_that_imds_lacks_looks_at_ec2_soon() -> None:

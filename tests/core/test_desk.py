@@ -167,3 +167,15 @@ def test_each_address_in_doubt_is_checked_from_itself(
     assert sights(observer, doubted) == {TARGET: "untried", OTHER_TARGET: "untried"}
     until(lambda: sights(observer, doubted) == {TARGET: "seen", OTHER_TARGET: "seen"})
     assert OTHER_FLOATING != FLOATING
+
+
+def test_what_else_should_be_known_is_told_beside_that_it_is_ready(observer: Observer) -> None:
+    """To the kubelet and to peers: it is no reason not to be ready, and nobody else's business."""
+    observer.note = "no other observer answers"
+    for source in (HOLDER, ASKER):
+        assert observer.desk.answer("/readyz", source) == (HTTPStatus.OK, "ok; no other observer answers")
+        assert observer.desk.answer("/livez", source) == (HTTPStatus.OK, "ok")
+    assert observer.desk.answer("/readyz", STRANGER) == (HTTPStatus.OK, "ok")
+    observer.not_ready = SECRET
+    assert observer.desk.answer("/readyz", HOLDER)[1] == f"{SECRET}; no other observer answers"
+    assert observer.desk.answer("/readyz", STRANGER)[1] == "not ready"

@@ -7,7 +7,7 @@ import pytest
 from floatingip.decide import ALONE_FOR, CUT_OFF_FOR, REACHED_TAG, UNREACHED_TOLD, Decision, Reason
 from floatingip.model import Attachment, AttachmentStatus, Owner
 from floatingip.writes import Detach, Tag
-from tests.core.deciders import WALL, Observer, eni, peer, shown
+from tests.core.deciders import WALL, Observer, eni, instance, peer, shown
 
 HOUR = 3600.0
 
@@ -158,6 +158,21 @@ def test_where_nobody_was_ever_reached_that_is_told_and_one_node_is_tried() -> N
     assert at(observer, UNREACHED_TOLD + 1).reason is Reason.UNREACHED
     assert "does the security group admit ICMP and TCP 9807" in at(observer, 59.0).sentence
     assert at(observer, 61.0).reason is Reason.NEVER_ANSWERED
+
+
+@pytest.mark.parametrize("port", [9807, 19807])
+def test_what_was_not_reached_is_named_with_where_it_was_tried(port: int) -> None:
+    """The address, the instance and its port, and what EC2 says of it: all that somebody needs who looks into it."""
+    observer = young(age=HOUR, reached="")
+    observer.settings = replace(observer.settings, port=port)
+    observer.see(0.5, "probe:LLLLL")
+    assert observer.view.owner is not None
+    owner = replace(observer.view.owner, instances={"i-a": instance("i-a")})
+    observer.view = replace(observer.view, owner=owner)
+    assert at(observer, UNREACHED_TOLD + 1).sentence == (
+        f"nobody was reached: neither 10.0.0.100 nor i-a (10.0.0.10:{port}) ever answered, though EC2 says it is"
+        f" running: does the security group admit ICMP and TCP {port} among the workers?"
+    )
 
 
 def test_a_move_after_which_nobody_was_reached_is_not_repeated() -> None:

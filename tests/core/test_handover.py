@@ -1,15 +1,27 @@
 """Handing over on request, on the model EC2 in its own time: what is ordered, when it is done, and what is left."""
 
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 
 from floatingip import order, status_server
 from floatingip.errors import CloudError, ConfigurationError
-from floatingip.handover import VALID_FOR, Gap, Handover, carry_out, instance_named, plan
+from floatingip.handover import (
+    TOLD_EVERY,
+    VALID_FOR,
+    Gap,
+    Handover,
+    HandoverRefused,
+    carry_out,
+    check,
+    instance_named,
+    plan,
+)
 from floatingip.model import OWNER_TAG, STANDING_TAG, Carry, Eni
 from floatingip.order import ANYBODY, Order
 from floatingip.word import Held, Status
@@ -59,6 +71,12 @@ class Vpc:
         moves = self.plan(to)
         clock = {"now": lambda: self.ec2.now, "wall": lambda: WALL + self.ec2.now, "sleep": self._sleep}
         carry_out(self.cloud, moves, NAME, Carry.ADDRESS, self.port, self.me, self.said.append, **clock)  # type: ignore[arg-type]  # by name
+
+    def check(self, to: str = ANYBODY) -> str:
+        """Whether somebody would obey."""
+        moves = self.plan(to)
+        clock = {"now": lambda: self.ec2.now, "sleep": self._sleep}
+        return check(self.cloud, moves, NAME, Carry.ADDRESS, self.port, self.me, **clock)  # type: ignore[arg-type]  # by name
 
     def _sleep(self, seconds: float) -> None:
         self.ec2.advance(self.ec2.now + seconds)
@@ -148,8 +166,26 @@ def test_a_node_is_named_by_its_id_its_address_or_its_name(vpc: Vpc) -> None:
     worker = vpc.workers[1]
     for name in (worker, "127.0.0.12", "ip-127-0-0-12.us-west-2.compute.internal"):
         assert instance_named(vpc.cloud, name) == worker
-    with pytest.raises(ConfigurationError, match="--to"):
-        instance_named(vpc.cloud, "127.0.0.99")
+    for name in ("127.0.0.99", "i-0123456789abcdef0", "i-pad"):
+        with pytest.raises(ConfigurationError, match=f"--to {name}: no instance of this VPC"):
+            instance_named(vpc.cloud, name)
+    vpc.ec2.terminate(worker)
+    with pytest.raises(ConfigurationError, match=f"--to {worker}: EC2 says that this instance is terminated"):
+        instance_named(vpc.cloud, worker)
+
+
+def test_what_is_waited_for_is_told_when_it_changes_and_now_and_then(vpc: Vpc) -> None:
+    """With the seconds that are left, and at the end again: nobody stares at a silent terminal for three minutes."""
+    attachment = vpc.holder().attachment
+    assert attachment is not None
+    vpc.ec2.delays = Delays(detach=2.5)
+    vpc.then[15.0] = lambda: vpc.cloud.detach_eni(attachment.id, force=False)
+    with pytest.raises(CloudError, match=f"not handed over within {VALID_FOR:g} s: on no instance; see"):
+        vpc.carry_out()
+    told = [line.removeprefix(f"{ADDRESS}: ").partition(";")[0] for line in vpc.said[1:]]
+    assert told[: told.index("on no instance")] == [f"detaching from {vpc.workers[0]}"]
+    assert told.count("on no instance") == pytest.approx(VALID_FOR / TOLD_EVERY, abs=2)
+    assert "waiting for up to 17" in vpc.said[1]
 
 
 def test_the_gap_is_the_time_in_which_neither_node_said_that_it_holds_the_address() -> None:
@@ -243,3 +279,98 @@ def test_a_move_that_ec2_shows_ends_the_wait_though_the_observers_say_nothing_of
     vpc.carry_out()
     assert vpc.holder().id == vpc.enis[1]
     assert vpc.said[1].endswith("no observer to ask for the gap")
+
+
+# Before it: whether anybody would obey.
+
+
+@pytest.fixture(name="observed")
+def _observed(vpc: Vpc, port: int, start: Start) -> Observed:
+    """Both workers have observers, and know the one on which the handover is asked for."""
+    observed = Observed(vpc, start)
+    observed.know("i-b")
+    vpc.port, vpc.me = port, "i-b"
+    return observed
+
+
+@pytest.mark.usefixtures("observed")
+def test_where_a_standby_is_ready_there_is_nothing_to_say(vpc: Vpc) -> None:
+    """The named one, or any."""
+    assert vpc.check() == ""
+    assert vpc.check(vpc.workers[1]) == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({"status": {"leaving": True}}, "its node is about to end"),
+        ({"status": {"free_slots": 0}}, "its standing ENI is not there"),
+        ({"status": {"name": "other"}}, "is not one of cluster"),
+        ({"status": {"instance_id": "i-c"}}, "is not one of cluster"),
+        ({"not_ready": "nft is missing"}, "its observer is not ready: nft is missing"),
+    ],
+    ids=lambda told: str(next(iter(told))) if isinstance(told, dict) else "",
+)
+@pytest.mark.parametrize("named", [True, False], ids=["named", "any"])
+def test_a_standby_that_would_not_take_over_is_refused_with_its_reason(
+    vpc: Vpc, observed: Observed, told: dict[str, Any], reason: str, named: bool
+) -> None:
+    """Instead of three minutes of waiting; nothing was ordered."""
+    standby = observed.observers[1]
+    standby.status = replace(standby.status, **told.get("status", {}))
+    standby.not_ready = told.get("not_ready", "")
+    with pytest.raises(HandoverRefused, match=reason) as caught:
+        vpc.check(vpc.workers[1] if named else ANYBODY)
+    assert caught.value.exit_code == 8
+    assert vpc.workers[1] in str(caught.value)
+    assert vpc.order() is None
+
+
+def test_a_node_without_an_observer_is_refused(vpc: Vpc, observed: Observed) -> None:
+    """Its node refuses the connection, or another observer answers from where this one is silent."""
+    observed.observers[1].server.stop()
+    with pytest.raises(HandoverRefused, match=f"no observer answers at 127.0.0.12:{vpc.port}"):
+        vpc.check(vpc.workers[1])
+    with pytest.raises(HandoverRefused, match=f"{vpc.workers[1]}: no observer answers"):
+        vpc.check()
+    with socket.create_server(("127.0.0.12", vpc.port), backlog=0), pytest.raises(HandoverRefused):
+        vpc.check(vpc.workers[1])
+
+
+def test_a_holder_that_is_alone_is_told_so(vpc: Vpc, observed: Observed, port: int, start: Start) -> None:
+    """It knows of no other observer."""
+    for observer in observed.observers:
+        observer.server.stop()
+    start("127.0.0.11", Status(NAME, vpc.workers[0])).meet(b=ASKER)
+    with pytest.raises(HandoverRefused, match=f"from {vpc.workers[0]}: no other observer answers"):
+        vpc.check()
+
+
+def test_an_instance_of_another_cluster_is_refused(vpc: Vpc, observed: Observed) -> None:
+    """It is there, but nobody of ours is on it: EC2 says so, whoever can be reached."""
+    other = vpc.ec2.add_instance("127.0.0.13", vpc.subnet, tags={"kubernetes.io/cluster/other": "owned"})
+    with pytest.raises(HandoverRefused, match=f"--to {other}: it is no living worker of the holder's cluster"):
+        vpc.check(other)
+    for observer in observed.observers:
+        observer.server.stop()
+    with pytest.raises(HandoverRefused, match=f"--to {other}: it is no living worker of the holder's cluster"):
+        vpc.check(other)
+
+
+def test_where_no_observer_can_be_reached_silence_is_no_refusal(vpc: Vpc, port: int) -> None:
+    """From a workstation nobody answers, whoever is there: that is said, and the order is written."""
+    vpc.port = port
+    with socket.create_server(("127.0.0.11", port), backlog=0), socket.create_server(("127.0.0.12", port), backlog=0):
+        assert "no observer can be reached from here" in vpc.check(vpc.workers[1])
+        assert "no observer tells who else is there" in vpc.check()
+
+
+def test_a_stranger_is_told_at_least_whether_the_named_observer_is_ready(vpc: Vpc, port: int, start: Start) -> None:
+    """From elsewhere in the VPC; who else is there is not for a stranger to know."""
+    observed = Observed(vpc, start)
+    vpc.port = port
+    assert vpc.check(vpc.workers[1]) == ""
+    assert "no observer tells who else is there" in vpc.check()
+    observed.observers[1].not_ready = "nft is missing"
+    with pytest.raises(HandoverRefused, match="its observer is not ready: not ready"):
+        vpc.check(vpc.workers[1])

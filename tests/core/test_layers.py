@@ -24,10 +24,11 @@ CORE = {
     "settings",
     "errors",
 }
-# What any module may use; `announce`, `marks` and `netlink` are parts of `host`, `asking` and `credentials` of `ec2`.
+# What any module may use; `announce`, `marks`, `netlink` and `path` are parts of `host`, `asking` and `credentials`
+# of `ec2`.
 SHARED = CORE | {
     *("ports", "telemetry", "http_client", "word", "__init__"),
-    *("announce", "marks", "netlink"),
+    *("announce", "marks", "netlink", "path"),
     *("asking", "credentials"),
 }
 EDGES = {path.relative_to(PRODUCT).with_suffix("").parts[0] for path in MODULES} - SHARED

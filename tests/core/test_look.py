@@ -6,7 +6,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.errors import Denied
+from floatingip import look as looking
+from floatingip.errors import CloudUnavailable, Denied
 from floatingip.look import Question, look
 from floatingip.model import OWNER_TAG, STANDING_TAG, Carry, Eni, Instance
 from floatingip.settings import Settings
@@ -123,3 +124,64 @@ def test_what_ec2_refuses_is_raised(world: World) -> None:
     cloud.denied = {"DescribeInstances"}
     with pytest.raises(Denied, match="DescribeInstances"):
         look(cloud, SETTINGS, world.question(known="me holder", judged="holder"))
+
+
+class ThrottledCloud(FakeCloud):
+    """Refuses a call for each letter of ``says``, in order, that is an L; answers what is an A, and all in the end."""
+
+    def __init__(self, ec2: FakeEc2, **says: str) -> None:
+        super().__init__(ec2, ("sg-1",))
+        self._says = {action: iter(letters) for action, letters in says.items()}
+
+    def _refuse(self, action: str) -> None:
+        if next(self._says.get(action, iter("")), "A") == "L":
+            raise CloudUnavailable(f"{action}: RequestLimitExceeded")
+
+    def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
+        """Unless it refuses."""
+        self._refuse("instances")
+        return super().describe_instances(instance_ids)
+
+    def describe_enis(self, name: str) -> tuple[Eni, ...]:
+        """Unless it refuses."""
+        self._refuse("enis")
+        return super().describe_enis(name)
+
+
+@pytest.fixture
+def _retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "RETRY_AFTER", (0.0, 0.0))
+
+
+@pytest.mark.usefixtures("_retries_at_once")
+def test_a_call_that_is_throttled_spoils_nothing_of_what_the_others_learned(world: World) -> None:
+    """Each is made once more by itself: where every second one is refused, that is one of any two."""
+    cloud = ThrottledCloud(world.ec2, enis="LA", instances="LA")
+    seen = look(cloud, SETTINGS, world.question(known="me holder", judged="me holder"))
+    assert seen.enis[ADDRESS].id == world.eni.id
+    assert seen.instances.keys() == {world.me, world.holder}
+    assert seen.undescribed == ""
+
+
+@pytest.mark.usefixtures("_retries_at_once")
+def test_where_the_address_is_counts_without_its_holders_instance(world: World) -> None:
+    """And that nothing was said of that is told: not to be described is not to be gone."""
+    cloud = ThrottledCloud(world.ec2, instances="LL")
+    seen = look(cloud, SETTINGS, world.question(known="me holder", judged="me holder"))
+    assert (seen.enis[ADDRESS].id, seen.instances) == (world.eni.id, {})
+    assert seen.undescribed == "instances: RequestLimitExceeded"
+
+
+@pytest.mark.usefixtures("_retries_at_once")
+def test_without_the_interfaces_there_is_no_answer(world: World) -> None:
+    """A call is not made a third time: agents that ask on and on are what a throttled account suffers from."""
+    cloud = ThrottledCloud(world.ec2, enis="LLA")
+    with pytest.raises(CloudUnavailable, match="RequestLimitExceeded"):
+        look(cloud, SETTINGS, world.question(known="me holder"))
+
+
+def test_a_call_that_hung_is_not_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for it would wait for twice as long."""
+    monkeypatch.setattr(looking, "REFUSED_WITHIN", -1.0)
+    with pytest.raises(CloudUnavailable):
+        look(ThrottledCloud(world.ec2, enis="LA"), SETTINGS, world.question(known="me holder"))

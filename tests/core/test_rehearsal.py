@@ -9,7 +9,7 @@ import pytest
 
 from floatingip import runner
 from floatingip.errors import CloudUnavailable, Denied
-from floatingip.model import Carry, Identity, Owner
+from floatingip.model import Carry, Identity, Owner, Peer
 from floatingip.runner import Agent, Edges
 from floatingip.settings import Settings
 from floatingip.telemetry import Log
@@ -116,3 +116,42 @@ def test_attach_leaves_to_observe_what_does_not_come_in_two_minutes(
     monkeypatch.setattr(node.agent, "_started_at", time.monotonic() - runner.ATTACH_AT_MOST - 1.0)
     assert node.agent._attach_ended(watch)
     assert "level=error event=attach" in node.log.getvalue()
+
+
+# Who else is there.
+
+
+def test_a_node_that_hears_of_no_other_observer_says_so_and_again_while_it_lasts(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is to the address; its readiness notes it, and the holder's metric shows it."""
+    heard: list[Peer] = []
+    monkeypatch.setattr(node.agent._peers, "others", lambda name: tuple(heard))
+
+    def at(seconds: float, *peers: Peer) -> str:
+        heard[:] = peers
+        node.agent._alive_at, before = 1e6 + seconds, len(node.log.getvalue())
+        node.agent._warn_when_short()
+        return node.log.getvalue()[before:]
+
+    assert at(0.0) + at(runner.SHORT_FOR - 1.0) == ""
+    assert node.agent._to_tell().note == ""
+    assert "level=warning event=alone" in at(runner.SHORT_FOR + 1.0)
+    assert node.agent._to_tell().note == "no other observer answers: nobody would take over"
+    assert at(runner.SHORT_FOR + 60.0) == ""
+    assert "nobody would take over" in at(runner.SHORT_FOR + 602.0)
+    silent_since = 1e6 + runner.SHORT_FOR + 610.0
+    assert "event=alone" in at(runner.SHORT_FOR + 611.0, Peer("i-c", silent_since))
+    assert node.agent._to_tell().note == ""
+    assert at(runner.SHORT_FOR + 650.0, Peer("i-c", silent_since)) == ""
+    assert "level=warning event=alone" in at(runner.SHORT_FOR + 690.0, Peer("i-c", silent_since))
+
+
+def test_that_ec2_does_not_answer_is_told_with_the_last_failure(node: Node) -> None:
+    """Where the log names it, readiness does, too; until an answer comes."""
+    node.agent._look_failed(CloudUnavailable("DescribeNetworkInterfaces: RequestLimitExceeded"), {})
+    assert (
+        "EC2 has not answered yet: DescribeNetworkInterfaces: RequestLimitExceeded" in node.agent._to_tell().not_ready
+    )
+    node.agent._look_failed(Denied("ec2:DescribeInstances"), {})
+    assert "EC2 has not answered yet: IAM denies ec2:DescribeInstances" in node.agent._to_tell().not_ready

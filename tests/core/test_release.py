@@ -10,8 +10,25 @@ import pytest
 
 from floatingip import release
 from floatingip.errors import CloudError, CloudUnavailable, Denied
-from floatingip.model import ALLOCATION_TAG, OWNER_TAG, STANDING_TAG, Allocation, AttachmentStatus, Target
-from floatingip.release import FORCE_AFTER, GIVE_UP_AFTER, ReleaseRefused, carry_out, plan, refuse_while_observed
+from floatingip.model import (
+    ALLOCATION_TAG,
+    OWNER_TAG,
+    STANDING_TAG,
+    Allocation,
+    AttachmentStatus,
+    Eni,
+    Target,
+)
+from floatingip.release import (
+    COMES_BACK_WITHIN,
+    FORCE_AFTER,
+    GIVE_UP_AFTER,
+    ReleaseRefused,
+    carry_out,
+    plan,
+    refuse_while_observed,
+    stay_gone,
+)
 from floatingip.word import Status
 from tests.core.observers import Observer, free_port
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
@@ -349,7 +366,98 @@ def test_where_nobody_answers_nothing_is_refused(vpc: Vpc, observe: Observe) -> 
     chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
     with socket.socket() as unheard:
         unheard.bind((WORKER, 0))
-        refuse_while_observed(vpc.cloud, chosen, NAME, int(unheard.getsockname()[1]))
+        assert refuse_while_observed(vpc.cloud, chosen, NAME, int(unheard.getsockname()[1])) == ()
+
+
+def test_a_node_from_which_no_answer_comes_is_told_of_before(vpc: Vpc) -> None:
+    """Its port may be closed from here, and its observer alive: unlike a node that refuses the connection."""
+    vpc.eni(ADDRESS)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
+    with socket.create_server((WORKER, 0), backlog=0) as mute:
+        port = int(mute.getsockname()[1])
+        assert refuse_while_observed(vpc.cloud, chosen, NAME, port) == (f"{vpc.worker} ({WORKER}:{port})",)
+
+
+def test_an_instance_that_has_ended_has_no_observer(vpc: Vpc) -> None:
+    """It is asked nothing: its address may be another one's by now."""
+    vpc.eni(ADDRESS)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
+    vpc.ec2.terminate(vpc.worker)
+    with socket.create_server((WORKER, 0), backlog=0) as mute:
+        assert refuse_while_observed(vpc.cloud, chosen, NAME, int(mute.getsockname()[1])) == ()
+
+
+# Against an observer that lives, but could not be reached.
+
+
+class Observed(FakeCloud):
+    """EC2, with an observer that attaches what is free, or creates what is not there, each time that somebody looks."""
+
+    def __init__(self, vpc: Vpc, act: Callable[[FakeCloud], None]) -> None:
+        super().__init__(vpc.ec2)
+        self._act = act
+
+    def describe_enis(self, name: str) -> tuple[Eni, ...]:
+        """See :class:`floatingip.ports.Cloud`."""
+        self._act(FakeCloud(self._ec2))
+        return super().describe_enis(name)
+
+
+@pytest.mark.parametrize("make", [Vpc.eni, standing], ids=["eni", "address"])
+def test_a_release_stops_when_what_it_detached_is_attached_again(
+    vpc: Vpc, make: Callable[[Vpc, IPv4Address], str]
+) -> None:
+    """One detach, and not one for each time that the observer attaches it."""
+    held = make(vpc, ADDRESS)
+
+    def attach(cloud: FakeCloud) -> None:
+        if vpc.ec2.state.enis[held].attachment is None:
+            cloud.attach_eni(held, vpc.worker, frozenset())
+
+    cloud = Observed(vpc, attach)
+    with pytest.raises(ReleaseRefused, match=f"{held} was attached to {vpc.worker} in the meantime") as caught:
+        vpc.release(ADDRESS, cloud=cloud)
+    assert caught.value.exit_code == 8
+    assert "kubectl scale deployment floating-ip --replicas 0" in str(caught.value)
+    assert cloud.calls.count("DetachNetworkInterface") == 1
+    assert held in vpc.there()
+
+
+def test_a_release_stops_when_one_of_several_is_made_anew(vpc: Vpc) -> None:
+    """What is left is not touched any more."""
+    held, free = vpc.eni(ADDRESS), vpc.eni(OTHER, attached=False)
+
+    def create(cloud: FakeCloud) -> None:
+        if free not in vpc.ec2.state.enis and not any(e.carries(OTHER) for e in vpc.ec2.state.enis.values()):
+            cloud.create_eni(OTHER, vpc.subnet, {OWNER_TAG: NAME}, "anew")
+
+    with pytest.raises(ReleaseRefused, match="was made in the meantime"):
+        vpc.release(ADDRESS, OTHER, cloud=Observed(vpc, create))
+    assert held in vpc.there()
+
+
+def test_what_is_made_anew_after_the_end_is_noticed(vpc: Vpc) -> None:
+    """An observer needs a moment to see that the interface is gone; when nothing comes, that is the end."""
+    vpc.eni(ADDRESS)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
+    clock = {"now": lambda: vpc.ec2.now, "sleep": vpc._sleep}
+    carry_out(vpc.cloud, chosen, NAME, vpc.said.append, **clock)  # type: ignore[arg-type]  # by name
+    began = vpc.ec2.now
+    stay_gone(vpc.cloud, chosen, NAME, **clock)  # type: ignore[arg-type]  # by name
+    assert vpc.ec2.now - began == COMES_BACK_WITHIN
+    vpc.cloud.create_eni(ADDRESS, vpc.subnet, {OWNER_TAG: NAME}, "anew")
+    with pytest.raises(ReleaseRefused, match="was made in the meantime"):
+        stay_gone(vpc.cloud, chosen, NAME, **clock)  # type: ignore[arg-type]  # by name
+
+
+def test_what_others_make_while_the_unused_go_is_theirs(vpc: Vpc) -> None:
+    """Observers run then, and may need a new interface, for an address of the settings or for a new worker."""
+    orphan = vpc.eni(OTHER, attached=False)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=True)
+    made = {vpc.eni(ADDRESS), standing(vpc)}
+    carry_out(vpc.cloud, chosen, NAME, vpc.said.append, now=lambda: vpc.ec2.now, sleep=vpc._sleep)
+    assert vpc.said == [f"{orphan}: deleted"]
+    assert vpc.there() == made
 
 
 def test_free_interfaces_need_no_question(vpc: Vpc) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from types import MappingProxyType
 
 import pytest
 
@@ -52,7 +53,7 @@ class Keeper:
         now: float,
         *standing: Eni,
         asked_at: float | None = None,
-        instances: Mapping[str, Instance] | None = None,
+        instances: Mapping[str, Instance] | None = MappingProxyType({}),
         **known: object,
     ) -> Standing:
         """Decide on what EC2 shows now, or showed when it was asked."""
@@ -61,7 +62,7 @@ class Keeper:
             me=ME,
             asked_at=now if asked_at is None else asked_at,
             standing=standing,
-            instances=instances or {},
+            instances=instances,
             wrote_at=self.wrote_at,
             accepted=self.accepted,
         )
@@ -88,7 +89,7 @@ def test_a_node_without_a_standing_eni_creates_it_attaches_it_and_has_it() -> No
     waiting = keeper.see(1.0, standing("i-b", status=AttachmentStatus.ATTACHING))
     assert (waiting.write, waiting.eni, waiting.look_at) == (None, None, 1.0 + LOOK_SOON)
     there = keeper.see(4.0, MINE)
-    assert there == Standing(4.0 + LOOK_IN_PEACE, eni=MINE)
+    assert there == Standing(4.0 + LOOK_IN_PEACE, eni=MINE, bound=MINE)
     assert all(decided.problem for decided in (created, attached, waiting))
 
 
@@ -116,7 +117,7 @@ def test_of_two_the_attached_one_counts_and_the_free_one_is_given_back() -> None
     """They were made by two generations of a token, since a Describe lagged for very long."""
     second = replace(FREE, id="eni-0")
     keeper = Keeper()
-    assert keeper.see(0.0, second, MINE) == Standing(LOOK_IN_PEACE, eni=MINE)
+    assert keeper.see(0.0, second, MINE) == Standing(LOOK_IN_PEACE, eni=MINE, bound=MINE)
     assert keeper.see(UNUSED_FOR, second, MINE).write == Delete("eni-0")
 
 
@@ -157,7 +158,7 @@ def test_one_that_was_shown_starts_the_wait_anew_when_it_is_deleted() -> None:
 
 def test_nothing_is_written_on_top_of_another_write_or_on_an_answer_that_is_older() -> None:
     """Nor while EC2 is given time after a failure (R8, R9)."""
-    for known in ({"writing": True}, {"wrote_at": 0.0}, {"retry_at": 0.1}):
+    for known in ({"writing": True}, {"wrote_at": 0.0}, {"retry_at": {Create: 0.1}}):
         decided = Keeper().see(0.0, **known)
         assert decided.write is None
         assert decided.problem == "its standing ENI is being created"
@@ -234,6 +235,22 @@ def test_a_standing_eni_that_stays_detaching_is_forced() -> None:
     assert keeper.see(20.0, detaching).write == Detach("at-b", force=True)
     keeper.see(21.0, MINE)
     assert keeper.see(60.0, detaching).write is None
+
+
+def test_what_was_attached_here_is_looked_after_until_another_one_is() -> None:
+    """Its address has to be dropped, whatever its attachment is."""
+    keeper, detaching = Keeper(), standing("i-b", status=AttachmentStatus.DETACHING)
+    assert keeper.see(0.0, FREE).bound is None
+    assert keeper.see(10.0, detaching).bound == detaching
+    assert keeper.see(20.0, FREE).bound == detaching
+    assert keeper.see(30.0, MINE).bound == MINE
+
+
+def test_nobodys_standing_eni_is_deleted_while_ec2_does_not_describe_its_instance() -> None:
+    """It throttled that: not to be described is not to be gone."""
+    keeper, orphan = Keeper(), standing("i-a", status=None)
+    for now in (0.0, UNUSED_FOR, 2 * UNUSED_FOR):
+        assert keeper.see(now, MINE, orphan, instances=None, holds=True).write is None
 
 
 def test_a_standing_eni_with_a_floating_address_is_not_detached_for_want_of_its_device() -> None:

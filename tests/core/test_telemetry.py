@@ -13,7 +13,7 @@ import pytest
 
 from floatingip.decide import State
 from floatingip.health import HealthState
-from floatingip.telemetry import Log, Metrics, quoted
+from floatingip.telemetry import SAID_AGAIN, Log, Metrics, Trouble, quoted
 from lab.history import parse_logfmt
 
 
@@ -145,6 +145,31 @@ def test_a_log_about_something_names_it_in_every_line(log: Log, stream: io.Strin
         ("write", "eipalloc-1", "R3"),
         ("stopped", None, None),
     ]
+
+
+# What goes on being wrong.
+
+
+def test_a_trouble_is_told_once_it_lasts_and_again_while_it_does() -> None:
+    """Not with each look; another one, or the same after an end, begins anew."""
+    trouble = Trouble(30.0)
+    assert [trouble.is_due("alone", now) for now in (0.0, 29.0, 31.0, 32.0)] == [False, False, True, False]
+    assert trouble.is_told
+    assert [trouble.is_due("alone", 31.0 + now) for now in (SAID_AGAIN - 1.0, SAID_AGAIN, SAID_AGAIN + 1.0)] == [
+        False,
+        True,
+        False,
+    ]
+    assert not trouble.is_due("", 700.0)
+    assert not trouble.is_told
+    assert [trouble.is_due("alone", now) for now in (701.0, 732.0)] == [False, True]
+    assert [trouble.is_due("full", now) for now in (733.0, 764.0)] == [False, True]
+
+
+def test_what_must_be_told_at_once_is() -> None:
+    """Where nothing has to last first."""
+    trouble = Trouble()
+    assert [trouble.is_due(text, 0.0) for text in ("a", "a", "b", "")] == [True, False, True, False]
 
 
 # Metrics.

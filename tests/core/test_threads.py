@@ -42,6 +42,7 @@ class Kernel:
     has_link: bool = True
     error: str = ""
     stuck: str = ""
+    unseen: str = ""
     carried: set[Address] = field(default_factory=set)
     done: "queue.SimpleQueue[tuple[str, Address]]" = field(default_factory=queue.SimpleQueue)
     extents: list[Extent] = field(default_factory=list)
@@ -75,6 +76,10 @@ class Kernel:
     def route_probes(self, plumbing: Plumbing) -> None:
         """See `ports.Host`."""
         self.done.put(("route", plumbing.address))
+
+    def blind(self, plumbing: Plumbing) -> str:
+        """See `ports.Host`."""
+        return self.unseen
 
     def unroute_probes(self, plumbing: Plumbing) -> None:
         """See `ports.Host`."""
@@ -149,6 +154,22 @@ def test_a_node_that_is_ready_ahead_of_the_address_probes_by_the_gateway(keeper:
     assert kernel.until("route") == [("plumb", ONE), ("route", ONE)]
     keeper.want(ONE, Wanted(plumbing(), Extent.ALL))
     assert ("unplumb", ONE) not in kernel.until("unroute")
+
+
+def test_a_node_that_cannot_probe_says_so_whatever_else_is_wrong(
+    keeper: HostKeeper, kernel: Kernel, reports: Reports
+) -> None:
+    """Ahead of the address and without a link; what it carries itself it need not probe."""
+    kernel.unseen = "10.0.0.100 is on kube-ipvs0"
+    keeper.want(ONE, Wanted(plumbing(), Extent.AHEAD))
+    assert reports.get(timeout=PATIENCE)[1].blind == kernel.unseen
+    keeper.want(ONE, Wanted(plumbing(), Extent.ALL))
+    report = reports.get(timeout=PATIENCE)[1]
+    assert (report.carries, report.blind) == (True, "")
+    kernel.has_link, kernel.stuck = False, "marks: nft has not answered yet"
+    kernel.wakes[0]()
+    report = reports.get(timeout=PATIENCE)[1]
+    assert (report.problem, report.blind) == (kernel.stuck, "10.0.0.100 is on kube-ipvs0")
 
 
 def test_without_the_link_what_is_left_of_it_is_removed(keeper: HostKeeper, kernel: Kernel) -> None:

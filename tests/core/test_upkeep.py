@@ -146,3 +146,18 @@ def test_a_spare_address_is_one_that_neither_is_floating_nor_has_an_elastic_ip(n
     assert node.upkeep._spares() == (Unassign(eni.id, spare),)
     node.look(served=frozenset())
     assert node.upkeep._spares() == ()
+
+
+@pytest.mark.parametrize("is_set", [False, True], ids=["by default", "by the settings"])
+def test_a_standing_eni_that_somebody_else_made_has_the_groups_that_the_settings_name_or_its_own(is_set: bool) -> None:
+    """Whoever made it chose them."""
+    node = Node()
+    node.shared.groups_are_set = is_set
+    made = FakeCloud(node.ec2, ("sg-9",)).create_eni(
+        None, node.subnet, {OWNER_TAG: NAME, STANDING_TAG: node.me}, "by hand"
+    )
+    node.cloud.attach_eni(made.id, node.me, frozenset())
+    for _ in range(3):
+        node.look()
+    (eni,) = node.ours()
+    assert eni.security_groups == (("sg-1",) if is_set else ("sg-9",))

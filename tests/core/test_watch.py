@@ -10,8 +10,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
-from floatingip.decide import Reason
-from floatingip.health import HealthState
+from floatingip.decide import Reason, State
+from floatingip.health import Health, HealthState
 from floatingip.model import (
     ALLOCATION_TAG,
     OWNER_TAG,
@@ -31,6 +31,7 @@ from floatingip.model import (
     Owner,
     PlumbingReport,
     PlumbingState,
+    ProbeOutcome,
     ProbeResult,
     Subnet,
     Target,
@@ -38,11 +39,11 @@ from floatingip.model import (
 )
 from floatingip.settings import Settings
 from floatingip.standing import Standing
-from floatingip.telemetry import Log
+from floatingip.telemetry import SAID_AGAIN, Log
 from floatingip.threads import ProbeLoop
-from floatingip.watch import FULL_FOR, Shared, Watch
+from floatingip.watch import FULL_FOR, IMDS_LATE, NOT_READY_FOR, UNSENT_FOR, Move, Shared, Watch
 from floatingip.word import Answer, Held, Status
-from floatingip.writer import SAID_AGAIN
+from floatingip.writes import SetGroups
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 NAME, ME, OTHER = "cluster", "i-b", "i-a"
@@ -472,7 +473,7 @@ def _mover(node: Make) -> Callable[..., Node]:
 
     def mover(target: Target = ADDRESS, standing: Standing | None = None) -> Node:
         shared = Shared(IDENTITY, NAME, ("sg-1",), Carry.ADDRESS)
-        shared.standings[SUBNET.id] = standing or Standing(0.0, eni=own())
+        shared.standings[SUBNET.id] = standing or Standing(0.0, eni=own(), bound=own())
         made = node(target, shared=shared, settings=Settings((ADDRESS, IPV6, ELASTIC), carry=Carry.ADDRESS))
         made.watch.found_allocation(facts())
         return made
@@ -480,7 +481,8 @@ def _mover(node: Make) -> Callable[..., Node]:
     return mover
 
 
-CARRIED = PlumbingReport(PlumbingState.SOUND)
+CARRIED = PlumbingReport(PlumbingState.SOUND, repaired=("address",))
+FOUND = PlumbingReport(PlumbingState.SOUND)
 AHEAD = PlumbingReport(PlumbingState.SOUND, extent=Extent.AHEAD)
 
 
@@ -587,6 +589,34 @@ def test_three_answers_of_imds_without_the_address_mean_that_it_is_lost(mover: M
     assert lacking(holding(mover()), HAS, LACKS, LACKS, LACKS) == 3.0
     assert lacking(holding(mover()), LACKS, LACKS, LACKS, LACKS) is None
     assert lacking(holding(mover()), HAS, LACKS, LACKS, HAS, LACKS, LACKS) is None
+
+
+def test_what_was_found_on_the_link_is_lost_without_having_been_shown(mover: Make) -> None:
+    """As of the first answer that lacks it: what EC2 has said since counts more."""
+    made = mover()
+    made.watch.reconciled(FOUND)
+    assert lacking(made, LACKS, LACKS) is None
+    assert lacking(made, LACKS, LACKS, LACKS) == 0.0
+    made = mover()
+    made.watch.reconciled(FOUND)
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
+
+
+def test_what_imds_never_shows_is_lost_when_that_lasts_for_long(mover: Make) -> None:
+    """And speaks of a time that long ago."""
+    made, first = holding(mover()), time.monotonic()
+    for after in (0.0, 1.0, IMDS_LATE - 1.0):
+        assert lacking(made, LACKS, since=first + after) is None
+    assert lacking(made, LACKS, since=first + IMDS_LATE + 5.0) == -IMDS_LATE
+
+
+def test_the_address_on_a_standing_eni_that_is_being_detached_can_be_lost(mover: Make) -> None:
+    """Its plumbing is known, and IMDS is asked, until it has gone."""
+    made = holding(mover())
+    made.shared.standings[SUBNET.id] = Standing(0.0, bound=own(), problem="its standing ENI is being detached")
+    assert made.watch.plumbing() is not None
+    assert made.watch.mac_at_risk() == OWN_MAC
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
 
 
 def test_an_address_that_comes_anew_has_not_been_shown_by_imds_yet(mover: Make) -> None:
@@ -869,6 +899,103 @@ def test_the_holder_tells_its_problem_and_nothing_when_it_is_well(vpc: Vpc) -> N
     assert "nft is missing" in held.problem
 
 
+# Whether this node can see the address at all.
+
+ELSEWHERE = "10.0.0.100/32 is on kube-ipvs0 of this node, so 10.0.0.100 cannot be probed from here"
+BLIND = PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING, blind=ELSEWHERE)
+SEEING = replace(BLIND, blind="")
+
+
+def standby(node: Make, report: PlumbingReport | None) -> Node:
+    """One that has found this in its kernel."""
+    made = node()
+    made.looked(eni(holder=OTHER))
+    if report is not None:
+        made.watch.reconciled(report)
+    made.step()
+    return made
+
+
+def probes(made: Node) -> bool:
+    """Whether probes are sent."""
+    return any(probes.due_at() < math.inf for probes in made.watch._probes)
+
+
+def results(made: Node, outcome: ProbeOutcome, *, at: float, detail: str = "") -> None:
+    """Two probes with this outcome, which is enough for UP."""
+    for sent_at in (at, at + 0.1):
+        made.watch._probed(ProbeResult(sent_at, sent_at + 0.01, outcome, detail))
+
+
+@pytest.mark.parametrize(("report", "expected"), [(None, False), (BLIND, False), (SEEING, True)])
+def test_nothing_is_probed_before_it_is_known_that_it_would_leave(
+    node: Make, report: PlumbingReport | None, expected: bool
+) -> None:
+    """A probe that hears its own node sees the address UP for ever."""
+    assert probes(standby(node, report)) is expected
+
+
+def test_a_node_that_goes_blind_says_so_and_forgets_what_it_saw(node: Make) -> None:
+    """Else it would tell the others for ever that it sees the address UP, and hold their takeover up."""
+    made = standby(node, SEEING)
+    results(made, ProbeOutcome.ANSWERED, at=time.monotonic())
+    assert made.watch.sees_up()
+    assert made.watch.not_ready() == ""
+    made.watch.reconciled(BLIND)
+    made.step()
+    results(made, ProbeOutcome.ANSWERED, at=made.watch.now - 1.0)
+    assert (made.watch.health.state, made.watch.sees_up(), probes(made)) == (HealthState.INIT, "", False)
+    assert made.watch.not_ready() == ELSEWHERE
+    made.watch.reconciled(SEEING)
+    made.step()
+    assert (made.watch.not_ready(), probes(made)) == ("", True)
+    assert "10.0.0.100 can be probed from here again" in made.log.getvalue()
+
+
+def test_a_blind_node_is_told_as_an_error_and_again_while_it_lasts(node: Make) -> None:
+    """Not with each decision."""
+    made = standby(node, BLIND)
+    for seconds in (0.0, 0.0, SAID_AGAIN):
+        made.watch._said_blind_at -= seconds
+        made.step()
+    assert made.log.getvalue().count("level=error event=blind") == 2
+
+
+def test_a_holder_is_never_blind(node: Make) -> None:
+    """It has the address itself, wherever else it is."""
+    made = standby(node, BLIND)
+    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
+    made.looked(eni(holder=ME))
+    made.step()
+    assert made.watch.blind() == ""
+
+
+def test_probes_that_cannot_be_sent_for_long_make_a_node_blind(node: Make) -> None:
+    """Whatever the cause; one that is over by then does not, nor does one long ago."""
+    made = standby(node, SEEING)
+    now = time.monotonic()
+    results(made, ProbeOutcome.ANSWERED, at=now)
+    results(made, ProbeOutcome.FAILED_HERE, at=now - 0.9 * UNSENT_FOR, detail="Operation not permitted")
+    made.step()
+    assert made.watch.not_ready() == ""
+    assert made.watch.sees_up()
+    results(made, ProbeOutcome.ANSWERED, at=now)
+    results(made, ProbeOutcome.FAILED_HERE, at=now - 1.1 * UNSENT_FOR, detail="Operation not permitted")
+    made.step()
+    assert made.watch.not_ready().startswith("10.0.0.100 cannot be probed from here: Operation not permitted; ")
+    assert (made.watch.sees_up(), probes(made)) == ("", True)
+    results(made, ProbeOutcome.ANSWERED, at=time.monotonic())
+    made.step()
+    assert made.watch.not_ready() == ""
+
+
+def test_a_standby_is_not_ready_while_what_is_plumbed_ahead_is_not_sound(node: Make) -> None:
+    """It would not carry the address any better than that."""
+    said = "forwarding: net.ipv4.ip_forward is 0"
+    report = PlumbingReport(PlumbingState.UNSOUND, problem=said, extent=Extent.AHEAD)
+    assert standby(node, report).watch.not_ready() == said
+
+
 # This instance's slots: an answer says nothing of what changed after it was asked for.
 
 
@@ -931,3 +1058,108 @@ def test_what_only_a_person_can_mend_is_told_as_an_error_and_again_while_it_last
         made.watch._tell(made.watch.decision, replace(made.watch.decision, reason=Reason.TAKEN, detail="in use"))
         made.watch.decision = replace(made.watch.decision, reason=Reason.TAKEN, detail="in use")
     assert made.log.getvalue().count("level=error event=taken") == 2
+
+
+# An ENI that somebody else made, as the original sample did.
+
+
+@pytest.mark.parametrize("is_set", [False, True], ids=["by default", "by the settings"])
+@pytest.mark.parametrize("name", ["", "web", f"floatingip {NAME} {ADDRESS}"], ids=["nameless", "named", "ours"])
+def test_an_adopted_eni_keeps_its_security_groups_until_the_settings_name_others(
+    node: Make, name: str, is_set: bool
+) -> None:
+    """One of our own making has this node's at any rate."""
+    made = node(shared=Shared(IDENTITY, NAME, ("sg-1",), groups_are_set=is_set))
+    shown = eni(holder=ME, security_groups=("sg-9",))
+    made.looked(replace(shown, tags={**shown.tags, **({"Name": name} if name else {})}))
+    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
+    assert made.step() == "HELD_HERE"
+    is_ours = name.startswith("floatingip ")
+    assert made.watch.decision.write == (SetGroups("eni-1", ("sg-1",)) if is_set or is_ours else None)
+
+
+# What is told of a holder, of a move that came to nothing, and of a node that could not serve.
+
+
+def test_what_was_lost_before_the_address_came_is_nothing_of_the_holders(node: Make) -> None:
+    """It does not probe any more: whether the address answers is not known here, and is no doubt."""
+    made = node()
+    made.looked(eni(holder=ME))
+    made.watch.health = Health("a1", HealthState.DOWN, 11, 1.0, 2.0)
+    made.watch.service = Health("a1", HealthState.DOWN, 11, 1.0, 2.0)
+    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
+    assert made.step() == "HELD_HERE"
+    assert (made.watch.health, made.watch.service) == (Health("a1"), Health("a1"))
+    assert made.watch.is_calm()
+
+
+@pytest.mark.parametrize(
+    ("holder", "level", "event", "said"),
+    [
+        ("i-c", "info", "lost-race", "i-c has the address now"),
+        (OTHER, "info", "not-moved", f"{OTHER} has kept the address"),
+        ("", "warning", "not-moved", f"this node cannot take the address: {ME} has no free ENI slot"),
+    ],
+    ids=["another", "the same", "nobody"],
+)
+def test_a_move_that_came_to_nothing_is_told_with_its_cause(
+    node: Make, holder: str, level: str, event: str, said: str
+) -> None:
+    """A race is lost to somebody; where nobody could take the address, that is what is said."""
+    made = node()
+    made.watch._move = Move("R3", OTHER, 0.0)
+    made.shared.slots = 1
+    made.looked(eni(holder=holder))
+    made.step()
+    (line,) = [line for line in made.log.getvalue().splitlines() if "rule=R3" in line]
+    assert f"level={level} event={event} " in line
+    assert said in line
+
+
+@pytest.mark.parametrize("carry", list(Carry))
+def test_a_node_that_lost_the_address_for_being_unsound_is_not_ready(node: Make, carry: Carry) -> None:
+    """With the cause: it would be of no use as a holder again."""
+    made = node(settings=Settings((ADDRESS,), carry=carry))
+    made.looked(eni(holder=ME))
+    made.watch.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing"))
+    for _ in range(2):
+        made.step()
+    made.looked(eni(holder=OTHER, attachment=Attachment("a2", OTHER, 1, AttachmentStatus.ATTACHED)))
+    made.watch.reconciled(PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING))
+    made.step()
+    assert made.watch.decision.state is State.STANDBY
+    assert "nft is missing" in made.watch.not_ready()
+    made.looked(eni(holder=ME, attachment=Attachment("a3", ME, 1, AttachmentStatus.ATTACHED)))
+    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
+    made.step()
+    assert made.watch.not_ready() == ""
+
+
+def test_a_standby_that_is_plumbed_ahead_but_unsound_is_not_ready(mover: Make) -> None:
+    """Before the failure, not after it."""
+    made = mover()
+    made.looked(others(ADDRESS))
+    made.watch.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing", extent=Extent.AHEAD))
+    made.step()
+    assert made.watch.not_ready() == "this node could not carry the address: nft is missing"
+
+
+def test_while_ec2_gives_no_answer_its_last_failure_is_why_the_node_is_not_ready(node: Make) -> None:
+    """As far as it is known."""
+    made = node()
+    made.step()
+    assert made.watch.not_ready() == "EC2 has not answered yet"
+    made.shared.unanswered = "IAM denies ec2:DescribeNetworkInterfaces"
+    assert made.watch.not_ready() == "EC2 has not answered yet: IAM denies ec2:DescribeNetworkInterfaces"
+
+
+def test_that_nobody_was_reached_makes_the_node_not_ready(node: Make) -> None:
+    """And what keeps a node from being ready is warned of once it lasts, and every ten minutes."""
+    made = node()
+    unreached = replace(made.watch.decision, state=State.DOUBT, reason=Reason.UNREACHED, detail="neither this nor that")
+    made.watch.decision = unreached
+    assert made.watch.not_ready() == "nobody was reached: neither this nor that"
+    for seconds in (0.0, 1.0, NOT_READY_FOR, NOT_READY_FOR + SAID_AGAIN - 1.0, NOT_READY_FOR + SAID_AGAIN + 1.0):
+        made.watch.now = 1e6 + seconds
+        made.watch._tell(unreached, unreached)
+    assert made.log.getvalue().count('level=warning event=not-ready msg="nobody was reached: neither this nor') == 2

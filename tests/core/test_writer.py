@@ -20,7 +20,7 @@ from floatingip.errors import (
 )
 from floatingip.model import STANDING_TAG, Eni, Target
 from floatingip.telemetry import Log
-from floatingip.writer import BACKOFF_DENIED, BACKOFF_FIRST, Making, Writer
+from floatingip.writer import BACKOFF_FIRST, BACKOFF_LAST, Making, Writer
 from floatingip.writes import Assign, AssignAny, Associate, Attach, Create, Delete, Detach, Tag, Unassign, Write
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
@@ -62,6 +62,10 @@ class Desk:
         self.inbox.get(timeout=PATIENCE)()
         assert [*under_way, self.writer.writing] == [True, False]
         self.cloud.error = None
+
+    def waits(self, write: Write) -> float:
+        """Seconds after the last write until the next one of that kind should be made."""
+        return max(0.0, self.writer.retry_at.get(type(write), float("-inf")) - self.writer.wrote_at)
 
     def shown(self) -> Eni:
         """The ENI as EC2 shows it."""
@@ -147,7 +151,7 @@ def test_a_failed_write_counts_as_written(desk: Desk) -> None:
         (TokenSpent("spent"), Create(), 0.0, False),
         (AddressTaken("associated"), Associate("eipalloc-1", "eni-1", ADDRESS), BACKOFF_FIRST, False),
         (NoFreeSlot("full"), Assign("eni-1", ADDRESS), 0.0, False),
-        (Denied("ec2:AttachNetworkInterface"), Attach("eni-1"), BACKOFF_DENIED, True),
+        (Denied("ec2:AttachNetworkInterface"), Attach("eni-1"), BACKOFF_FIRST, True),
         (CloudError("bad input"), Attach("eni-1"), BACKOFF_FIRST, True),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
@@ -157,7 +161,7 @@ def test_the_next_write_waits_as_long_as_the_error_asks_for(
 ) -> None:
     """A lost race not at all: the next look shows it.  What waiting does not mend is kept, and told."""
     desk.write(write, error=error)
-    waits = max(0.0, desk.writer.retry_at - desk.writer.wrote_at)
+    waits = desk.waits(write)
     assert 0.8 * pause <= waits <= 1.2 * pause
     assert desk.writer.final == (error if is_final else None)
 
@@ -167,7 +171,7 @@ def test_failures_in_a_row_wait_longer_and_longer_until_one_succeeds(desk: Desk)
     waits = []
     for error in (CloudUnavailable("throttled"), CloudUnavailable("throttled"), None, CloudUnavailable("throttled")):
         desk.write(Assign(desk.eni.id, ADDRESS), error=error)
-        waits.append(desk.writer.retry_at - desk.writer.wrote_at)
+        waits.append(desk.waits(Assign(desk.eni.id, ADDRESS)))
     assert waits[1] > 1.2 * BACKOFF_FIRST
     assert waits[3] <= 1.2 * BACKOFF_FIRST
 
@@ -177,11 +181,20 @@ def test_what_is_refused_again_and_again_waits_longer_and_longer(desk: Desk) -> 
     waits = []
     for _ in range(8):
         desk.write(Assign(desk.eni.id, ADDRESS), error=LookAgain("in use"))
-        waits.append(max(0.0, desk.writer.retry_at - desk.writer.wrote_at))
+        waits.append(desk.waits(Assign(desk.eni.id, ADDRESS)))
         desk.write(Tag(desk.eni.id, "floatingip/moves", "R4@1/a"))
     assert waits[0] == 0.0
     assert 0.8 * BACKOFF_FIRST <= waits[1] <= 1.2 * BACKOFF_FIRST
     assert waits[7] > 10.0
+
+
+def test_what_is_denied_is_tried_again_within_a_quarter_of_a_minute(desk: Desk) -> None:
+    """For as long as it lasts; and nothing else waits for it."""
+    claim = Assign(desk.eni.id, ADDRESS)
+    for _ in range(8):
+        desk.write(claim, error=Denied("ec2:AssignPrivateIpAddresses"))
+    assert 10.0 < desk.waits(claim) <= 1.2 * BACKOFF_LAST
+    assert desk.waits(Detach("eni-attach-1")) == 0.0
 
 
 def test_what_is_refused_again_is_told_as_an_error_once(desk: Desk) -> None:

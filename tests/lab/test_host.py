@@ -105,6 +105,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     namespace.create()
     # Duplicate detection would let IPv6 addresses and routes come a second late, in the midst of a test.
     namespace.sysctl({"ipv6/conf/all/accept_dad": 0, "ipv6/conf/default/accept_dad": 0})
+    namespace.sysctl({"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1})
     namespace.ip(
         f"link add eth0 address {IPV4.primary_mac} mtu 9001 type veth peer name far-eth0",
         "link set far-eth0 up",
@@ -512,7 +513,10 @@ def test_a_refusal_of_the_kernel_is_one_line(node: Node) -> None:
     """The report names the part and the kernel's reason; nothing is raised, and what can be done is done."""
     node.namespace.sysctl({"ipv6/conf/ens6/disable_ipv6": 1})
     report = node.plumb(IPV6)
-    assert (report.state, report.problem) == (UNSOUND, "address: Permission denied")
+    assert (report.state, report.problem) == (
+        UNSOUND,
+        "address: net.ipv6.conf.ens6.disable_ipv6 is 1; set it and net.ipv6.conf.default.disable_ipv6 to 0",
+    )
     assert {"link-up", "mtu", "rule", "marks"} <= set(report.repaired)
 
 
@@ -882,10 +886,10 @@ def test_odd_routes_and_rules_of_others_are_passed_over(node: Node) -> None:
         "route add 10.0.9.0/24 nexthop via 10.0.0.1 weight 1 nexthop via 10.0.0.2 weight 2",
         "route add blackhole 10.0.8.0/24",
         "route add 10.0.7.0/24 via inet6 fe80::1 dev eth0",
-        "rule add priority 800 from 10.0.0.9 to 10.0.1.0/24 tos 0x10 iif lo ipproto tcp dport 80 lookup 8",
-        "rule add priority 803 lookup main suppress_prefixlength 0",
-        "rule add priority 801 uidrange 0-0 prohibit",
-        "rule add priority 802 goto 32766",
+        "rule add priority 1800 from 10.0.0.9 to 10.0.1.0/24 tos 0x10 iif lo ipproto tcp dport 80 lookup 8",
+        "rule add priority 1803 lookup main suppress_prefixlength 0",
+        "rule add priority 1801 uidrange 0-0 prohibit",
+        "rule add priority 1802 goto 32766",
         "address add 10.0.0.77 peer 10.0.0.101 dev eth0",
     )
     assert node.plumb() == PlumbingReport(SOUND)
@@ -905,8 +909,8 @@ CHANGES: list[tuple[str, str]] = [
     ("ip -6 address change fe80::ff:fe00:a/64 dev eth0 valid_lft 99 preferred_lft 99", "an IPv6 address's life"),
     ("ip route add 10.7.0.0/16 via 10.0.0.1", "a route"),
     ("ip -6 route add 2001:db8:7::/48 dev eth0", "an IPv6 route"),
-    ("ip rule add priority 800 table 8", "a rule"),
-    ("ip -6 rule add priority 800 table 8", "an IPv6 rule"),
+    ("ip rule add priority 1800 table 8", "a rule"),
+    ("ip -6 rule add priority 1800 table 8", "an IPv6 rule"),
     ("echo 1 > /proc/sys/net/ipv4/conf/ens6/rp_filter", "rp_filter"),
     ("nft add table inet somebody", "nft"),
 ]

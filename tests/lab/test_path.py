@@ -1,0 +1,209 @@
+"""What else on a node keeps packets from leaving, arriving or finding their way back, on a real kernel."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from floatingip.model import Extent, Plumbing
+from tests.lab.test_host import BOTH, IPV4, IPV6, SOUND, UNSOUND, Node, ip, node
+
+__all__ = ["node"]
+
+
+def blind(node: Node, plumbing: Plumbing = IPV4) -> str:
+    """What a standby says of its probes, once they are routed as well as it can."""
+
+    def ask() -> str:
+        node.host.route_probes(plumbing)
+        return node.host.blind(plumbing)
+
+    return node.namespace.call(ask)
+
+
+@pytest.fixture(autouse=True)
+def connected(node: Node) -> None:
+    """IPv6 has a default route, too, and there is another link, up, as of a pod or a proxy."""
+    node.namespace.ip(
+        "address add 2001:db8:0:1::10/64 dev eth0",
+        "route add default via fe80:ec2::1 dev eth0 onlink",
+        "link add other0 type veth peer name other1",
+        "link set other1 up",
+        "link set other0 up",
+    )
+
+
+@BOTH
+@pytest.mark.parametrize("extent", [Extent.NOTHING, Extent.AHEAD])
+def test_a_standby_sees_unless_something_is_in_the_way(node: Node, plumbing: Plumbing, extent: Extent) -> None:
+    """With and without a link of its own, and it changes nothing."""
+    if extent is Extent.AHEAD:
+        assert node.plumb(plumbing, extent).state is SOUND
+    assert blind(node, plumbing) == ""
+
+
+LOCAL = {
+    "on kube-ipvs0, which is down": ("link set other0 name kube-ipvs0 down", "address add {a}/{n} dev kube-ipvs0"),
+    "alone on another link": ("address add {a}/{n} dev other0",),
+    "as one of a prefix on another link": ("address add {a}/{p} dev other0",),
+    "on the primary link": ("address add {a}/{n} dev eth0",),
+    "on the loopback": ("address add {a}/{n} dev lo",),
+    "on its own link, with a prefix": ("address add {a}/{p} dev ens6",),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("where", LOCAL)
+def test_an_address_that_is_this_node_s_own_is_found_wherever_it_is(node: Node, plumbing: Plumbing, where: str) -> None:
+    """A probe would hear this node, and see the address UP for ever; when it is gone there all is well again."""
+    node.plumb(plumbing, Extent.AHEAD)
+    address, whole = plumbing.address, plumbing.address.max_prefixlen
+    prefix = 28 if plumbing.address.version == 4 else 96
+    commands = [command.format(a=address, n=whole, p=prefix) for command in LOCAL[where]]
+    link = commands[-1].rsplit(maxsplit=1)[1]
+    node.namespace.ip(*commands)
+    shown = f"{address}/{prefix if '{p}' in LOCAL[where][-1] else whole} is on {link} of this node"
+    assert blind(node, plumbing).startswith(f"{shown}, so {address} cannot be probed from here: take it off there")
+    node.namespace.ip(commands[-1].replace(" add ", " del ", 1))
+    assert blind(node, plumbing) == ""
+
+
+def test_a_local_route_is_found_without_any_address(node: Node) -> None:
+    """As of proxies that answer for a whole prefix."""
+    node.plumb(IPV4, Extent.AHEAD)
+    node.namespace.ip("route add local 10.0.0.96/28 dev lo")
+    said = "10.0.0.100 cannot be probed from here: a local route on lo of this node takes it in; remove that route"
+    assert blind(node).startswith(said)
+
+
+ROUTED = {
+    "a rule to another link": ("route add default dev other0 table 77", "rule add priority 100 table 77"),
+    "a rule for what this node sends": (
+        "route add default dev other0 table 77",
+        "rule add priority 100 from {primary} table 77",
+    ),
+    "a prefix by another link": ("route add {net} dev other0 table 77", "rule add priority 100 to {net} table 77"),
+}
+REFUSED = {"blackhole": "it is dropped (blackhole)", "unreachable": "unreachable", "prohibit": "prohibited"}
+
+
+@BOTH
+@pytest.mark.parametrize("how", ROUTED)
+def test_probes_that_would_leave_by_another_link_are_found(node: Node, plumbing: Plumbing, how: str) -> None:
+    """By whatever others have put before the route of ours."""
+    primary = "10.0.0.10" if plumbing.address.version == 4 else "2001:db8:0:1::10"
+    net = "10.0.0.96/28" if plumbing.address.version == 4 else "2001:db8:0:1::/96"
+    for command in ROUTED[how]:
+        ip(node, plumbing, command.format(primary=primary, net=net))
+    said = f"{plumbing.address} cannot be probed from here: probes would leave by other0, not by eth0; remove that"
+    assert blind(node, plumbing).startswith(said)
+
+
+@BOTH
+@pytest.mark.parametrize("kind", REFUSED)
+def test_probes_that_nothing_lets_out_are_found(node: Node, plumbing: Plumbing, kind: str) -> None:
+    """The kernel refuses them, or drops them in silence."""
+    ip(node, plumbing, f"rule add priority 100 to {plumbing.address} {kind}")
+    said = blind(node, plumbing)
+    assert re.match(rf"{plumbing.address} cannot be probed from here: .*; remove that route or rule of others$", said)
+
+
+@BOTH
+def test_a_wider_route_of_others_is_not_in_the_way(node: Node, plumbing: Plumbing) -> None:
+    """Ours to exactly the address is before it: nobody need be told."""
+    net = "10.0.0.96/28" if plumbing.address.version == 4 else "2001:db8:0:1::/96"
+    ip(node, plumbing, f"route add {net} dev other0")
+    assert blind(node, plumbing) == ""
+
+
+def test_a_link_that_does_not_forward_is_made_to(node: Node) -> None:
+    """Hardened nodes have net.ipv4.conf.default.forwarding at 0, so that a hot-plugged link drops what is for pods."""
+    node.namespace.sysctl({"ipv4/conf/ens6/forwarding": 0})
+    report = node.plumb()
+    assert report.state is SOUND
+    assert "forwarding" in report.repaired
+    assert node.namespace.run(["cat", "/proc/sys/net/ipv4/conf/ens6/forwarding"]).strip() == "1"
+
+
+@BOTH
+@pytest.mark.parametrize("extent", [Extent.AHEAD, Extent.ALL])
+def test_a_node_that_does_not_forward_is_unsound(node: Node, plumbing: Plumbing, extent: Extent) -> None:
+    """The switch is the operator's, and is named."""
+    switches = {4: ("ipv4/ip_forward", "net.ipv4.ip_forward"), 6: ("ipv6/conf/all/forwarding",) * 2}
+    path, name = switches[plumbing.address.version]
+    node.namespace.sysctl({path: 0})
+    said = f"forwarding: {name if '.' in name else 'net.ipv6.conf.all.forwarding'} is 0, so that no pod can be reached"
+    report = node.plumb(plumbing, extent)
+    assert (report.state, report.problem.startswith(said)) == (UNSOUND, True)
+    node.namespace.sysctl({path: 1})
+    assert node.plumb(plumbing, extent).state is SOUND
+
+
+@pytest.mark.parametrize("setting", ["all", "default", "ens6"])
+def test_strict_filters_let_in_what_comes(node: Node, setting: str) -> None:
+    """Whatever a hardened node has set: of the link's own value and that of `all` the larger counts, and loose is 2."""
+    node.namespace.sysctl({f"ipv4/conf/{setting}/rp_filter": 1})
+    assert node.plumb().state is SOUND
+
+
+ASTRAY: dict[str, tuple[Callable[[Node, Plumbing], None], str]] = {
+    "a rule before ours": (
+        lambda node, plumbing: ip(node, plumbing, "rule add priority 100 table main"),
+        "marked replies to .* would not leave by ens6: it would leave by eth0; is there a rule",
+    ),
+    "a goto over ours": (
+        lambda node, plumbing: ip(node, plumbing, "rule add priority 100 goto 32766"),
+        "marked replies to .* would not leave by ens6: it would leave by eth0; is there a rule",
+    ),
+    "a default route by our link": (
+        lambda node, plumbing: ip(node, plumbing, f"route replace default via {plumbing.gateway} dev ens6 onlink"),
+        "this node's own traffic leaves by ens6; remove the default route of others by it",
+    ),
+    "a rule that drops replies": (
+        lambda node, plumbing: ip(node, plumbing, "rule add priority 100 fwmark 0x40/0x40 blackhole"),
+        "marked replies to .* would not leave by ens6: ",
+    ),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("cause", ASTRAY)
+@pytest.mark.parametrize("extent", [Extent.AHEAD, Extent.ALL])
+def test_what_leads_replies_astray_is_named(node: Node, plumbing: Plumbing, cause: str, extent: Extent) -> None:
+    """All of ours is in place, so reading it back shows nothing; the kernel tells where packets would go."""
+    node.plumb(plumbing, extent)
+    plant, said = ASTRAY[cause]
+    plant(node, plumbing)
+    for _ in range(2):
+        report = node.plumb(plumbing, extent)
+        assert report.state is UNSOUND
+        assert re.match(f"path: {said}", report.problem), report.problem
+
+
+@BOTH
+def test_replies_from_the_address_itself_are_looked_at_too(node: Node, plumbing: Plumbing) -> None:
+    """A pod of the host's network answers without any mark."""
+    node.plumb(plumbing)
+    ip(node, plumbing, f"rule add priority 100 from {plumbing.address} table main")
+    report = node.plumb(plumbing)
+    assert report.state is UNSOUND
+    assert report.problem.startswith(f"path: replies from {plumbing.address} to ")
+
+
+@BOTH
+def test_two_addresses_do_not_take_each_other_for_others(node: Node, plumbing: Plumbing) -> None:
+    """Neither of the same family nor of both: each has its own rules, and is on the way of none."""
+    for one in (IPV4, IPV6):
+        assert node.plumb(one).state is SOUND
+    assert node.plumb(plumbing).problem == ""
+
+
+def test_what_arrives_is_asked_for_by_our_link(node: Node) -> None:
+    """Without a local route of its own the address is not delivered, though it is configured."""
+    node.plumb()
+    node.namespace.ip("route del table local local 10.0.0.100 dev ens6")
+    report = node.plumb()
+    assert (report.state, report.problem) == (
+        UNSOUND,
+        "path: what comes in by ens6 does not reach 10.0.0.100: it would leave by eth0",
+    )
