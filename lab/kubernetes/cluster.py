@@ -95,6 +95,9 @@ class Cluster(Protocol):
     def uncordon(self, node: str) -> None:
         """Schedule there again."""
 
+    def delete_node(self, node: str) -> None:
+        """`kubectl delete node`.  Raises NotModelled."""
+
     def scale(self, deployment: str, replicas: int) -> None:
         """Have that many pods."""
 

@@ -30,6 +30,23 @@ SERVED_AGAIN = 5.0
 WITHIN = 90.0
 """Seconds for what Kubernetes has to do in the course of a scenario."""
 
+SLOW_POD_TAKES = 45
+SLOW_POD = """
+apiVersion: v1
+kind: Pod
+metadata:
+  name: slow
+  labels:
+    app: slow
+spec:
+  nodeName: {node}
+  terminationGracePeriodSeconds: 60
+  containers:
+    - name: netexec
+      image: registry.k8s.io/e2e-test-images/agnhost:2.53
+      args: ["netexec", "--http-port=8081", "--udp-port=-1", "--delay-shutdown={seconds}"]
+"""
+
 Nemesis = Callable[[Region, Machine], None]
 
 
@@ -84,6 +101,18 @@ def drain(region: Region, machine: Machine) -> None:
     region.cluster.drain(machine.name)
 
 
+def delete_node(region: Region, machine: Machine) -> None:
+    """`kubectl delete node`, by hand or by an autoscaler: its pods are deleted, and the machine runs on."""
+    region.cluster.delete_node(machine.name)
+
+
+def terminate_beside_slow_pod(region: Region, machine: Machine) -> None:
+    """TerminateInstances, on a node with another pod, which takes its time to end and holds the shutdown up."""
+    region.cluster.apply(SLOW_POD.format(node=machine.name, seconds=SLOW_POD_TAKES))
+    _until(lambda: any(pod.is_ready for pod in region.cluster.pods("slow")), "the slow pod is not ready")
+    nemesis.terminate(region, machine)
+
+
 def _until(condition: Callable[[], bool], problem: str) -> None:
     deadline = time.monotonic() + WITHIN
     while not condition():
@@ -96,8 +125,8 @@ def _nothing_moves(bare: Expectation, _: Profile) -> Expectation:
     return replace(bare, max_outage_s=0.0, max_moves=0)
 
 
-def _handed_over_when_written_off(bare: Expectation, profile: Profile) -> Expectation:
-    """Out from the moment that the node's endpoints go until another node serves."""
+def _served_elsewhere(bare: Expectation, profile: Profile) -> Expectation:
+    """The holder's service is gone, whoever it was that ended it."""
     ec2 = profile.detach + profile.attach + profile.device if bare.carry == "eni" else profile.assign
     return replace(bare, max_outage_s=SERVED_AGAIN + ec2, min_moves=1, max_moves=1)
 
@@ -141,7 +170,7 @@ CLUSTER = (
         "kubelet-hung",
         "the holder's kubelet hangs until its node has been written off",
         away(Part.KUBELET, WRITTEN_OFF, hung=True),
-        _handed_over_when_written_off,
+        _served_elsewhere,
     ),
     Scenario(
         "containerd-restarted",
@@ -172,6 +201,14 @@ CLUSTER = (
         _nothing_moves,
         lasts=8.0,
         agent_exits=1,
+    ),
+    Scenario("node-deleted", "the holder's Node object is deleted", delete_node, _served_elsewhere, lasts=60.0),
+    Scenario(
+        "terminated-slowly",
+        "the holder's instance is terminated, and another pod takes 45 s to end",
+        terminate_beside_slow_pod,
+        _served_elsewhere,
+        lasts=60.0,
     ),
     Scenario("drain", "the holder is drained, its service's pod as well", drain, _drained),
     Scenario(

@@ -24,6 +24,8 @@ ELSEWHERE = {"announcements-lost", "rebalance-notice", "nft-missing", "icmp-clos
 
 NOT_YET = {
     "kubelet-hung": "the holder does not see that Kubernetes has written off its node",
+    "node-deleted": "the holder does not see that its pods are deleted for good",
+    "terminated-slowly": "the holder does not see a shutdown that another pod holds up",
     "registry-gone": "the image is pulled at each start",
 }
 """What the product does not survive, and why."""

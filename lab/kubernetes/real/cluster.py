@@ -293,6 +293,10 @@ class Cluster:
         """`kubectl uncordon`."""
         self.kubectl("uncordon", node)
 
+    def delete_node(self, node: str) -> None:
+        """`kubectl delete node`."""
+        self.kubectl("delete", "node", node, "--wait=false")
+
     def scale(self, deployment: str, replicas: int) -> None:
         """`kubectl scale`."""
         self.kubectl("scale", f"deployment/{deployment}", f"--replicas={replicas}")
