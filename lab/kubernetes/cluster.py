@@ -108,7 +108,7 @@ class Cluster(Protocol):
         """Until every replica that was asked for is ready.  Raises TimeoutError with the pods' phases."""
 
     def pod_object(self, name: str) -> Mapping[str, Any]:
-        """The pod as the API has it.  Raises LookupError."""
+        """The pod as the API has it, or had it a moment ago.  Raises LookupError."""
 
     def endpoints(self, service: str) -> set[str]:
         """The nodes with ready endpoints of a service."""
