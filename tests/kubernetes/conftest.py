@@ -16,7 +16,8 @@ collect_ignore = [] if host.is_given() else ["test_scenarios.py", "test_real.py"
 # It starts labs of its own, which a sandbox is no place for.
 collect_ignore += ["test_host.py"] if sandbox.inside() else []
 
-KINDS = list(Kind) if host.is_given() else [Kind.SMALL]
+KINDS = [Kind.REAL if host.is_given() else Kind.SMALL]
+"""Which of them a contract is tried on: the small one by `make test`, the real one by `make test-kubernetes`."""
 
 RESTORED_WITHIN = 120.0
 
