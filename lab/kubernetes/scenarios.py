@@ -30,6 +30,9 @@ SERVED_AGAIN = 5.0
 WITHIN = 90.0
 """Seconds for what Kubernetes has to do in the course of a scenario."""
 
+RESTARTED = 2.0
+"""Seconds after which the end of a container has become known."""
+
 SLOW_POD_TAKES = 45
 SLOW_POD = """
 apiVersion: v1
@@ -89,11 +92,14 @@ def drain_observer(region: Region, machine: Machine) -> None:
 
 
 def without_registry(region: Region, _machine: Machine) -> None:
-    """An observer dies while the registry is away."""
+    """An observer dies while the registry is away, and is back all the same.  Raises TimeoutError if it is not."""
     region.cluster.kill(Part.REGISTRY)
-    nemesis.kill_observer(region, region.standbys()[0])
-    time.sleep(OUTLASTS_PROBES)
-    region.cluster.start(Part.REGISTRY)
+    try:
+        nemesis.kill_observer(region, region.standbys()[0])
+        time.sleep(RESTARTED)
+        region.cluster.wait_ready(OUTLASTS_PROBES)
+    finally:
+        region.cluster.start(Part.REGISTRY)
 
 
 def drain(region: Region, machine: Machine) -> None:
