@@ -101,6 +101,9 @@ class Cluster(Protocol):
     def taint(self, node: str) -> None:
         """Taint it out of service (NoExecute): its pods are deleted, whatever a budget says, and none gets there."""
 
+    def delete_node(self, node: str) -> None:
+        """`kubectl delete node`.  Raises NotModelled."""
+
     def scale(self, deployment: str, replicas: int) -> None:
         """Have that many pods."""
 
@@ -111,7 +114,7 @@ class Cluster(Protocol):
         """Until every replica that was asked for is ready.  Raises TimeoutError with the pods' phases."""
 
     def pod_object(self, name: str) -> Mapping[str, Any]:
-        """The pod as the API has it.  Raises LookupError."""
+        """The pod as the API has it, or had it a moment ago.  Raises LookupError."""
 
     def endpoints(self, service: str) -> set[str]:
         """The nodes with ready endpoints of a service."""

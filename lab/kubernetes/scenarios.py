@@ -32,6 +32,26 @@ SERVED_AGAIN = 5.0
 WITHIN = 90.0
 """Seconds for what Kubernetes has to do in the course of a scenario."""
 
+RESTARTED = 2.0
+"""Seconds after which the end of a container has become known."""
+
+SLOW_POD_TAKES = 45
+SLOW_POD = """
+apiVersion: v1
+kind: Pod
+metadata:
+  name: slow
+  labels:
+    app: slow
+spec:
+  nodeName: {node}
+  terminationGracePeriodSeconds: 60
+  containers:
+    - name: netexec
+      image: registry.k8s.io/e2e-test-images/agnhost:2.53
+      args: ["netexec", "--http-port=8081", "--udp-port=-1", "--delay-shutdown={seconds}"]
+"""
+
 
 def away(part: Part, seconds: float, *, hung: bool = False) -> Nemesis:
     """A part of the holder's node, or of the control plane, is killed or hangs, and is back after so long."""
@@ -72,16 +92,32 @@ def drain_observer(region: Region, machine: Machine) -> None:
 
 
 def without_registry(region: Region, _machine: Machine) -> None:
-    """An observer dies while the registry is away."""
+    """An observer dies while the registry is away, and is back all the same.  Raises TimeoutError if it is not."""
     region.cluster.kill(Part.REGISTRY)
-    nemesis.kill_observer(region, region.standbys()[0])
-    time.sleep(OUTLASTS_PROBES)
-    region.cluster.start(Part.REGISTRY)
+    try:
+        nemesis.kill_observer(region, region.standbys()[0])
+        time.sleep(RESTARTED)
+        region.cluster.wait_ready(OUTLASTS_PROBES)
+    finally:
+        region.cluster.start(Part.REGISTRY)
 
 
 def drain(region: Region, machine: Machine) -> None:
     """`kubectl drain`: the service's pod is evicted at the same moment as the observer, and ends sooner."""
     region.cluster.drain(machine.name)
+
+
+def delete_node(region: Region, machine: Machine) -> None:
+    """`kubectl delete node`, by hand or by an autoscaler: its pods are deleted, and the machine runs on."""
+    region.cluster.delete_node(machine.name)
+
+
+def terminate_beside_slow_pod(region: Region, machine: Machine) -> None:
+    """TerminateInstances, on a node with another pod, which takes its time to end and holds the shutdown up."""
+    region.cluster.apply(SLOW_POD.format(node=machine.name, seconds=SLOW_POD_TAKES))
+    _until(lambda: any(pod.is_ready for pod in region.cluster.pods("slow")), "the slow pod is not ready")
+    machine.graceful = float(SLOW_POD_TAKES)
+    nemesis.terminate(region, machine)
 
 
 def _until(condition: Callable[[], bool], problem: str) -> None:
@@ -92,16 +128,16 @@ def _until(condition: Callable[[], bool], problem: str) -> None:
         time.sleep(0.1)
 
 
-def _handed_over_when_written_off(bare: Expectation, profile: Profile) -> Expectation:
-    """Out from the moment that the node's endpoints go until another node serves."""
+def _served_elsewhere(bare: Expectation, profile: Profile) -> Expectation:
+    """The holder's service is gone, whoever it was that ended it."""
     ec2 = profile.detach + profile.attach + profile.device if bare.carry == "eni" else profile.assign
     return replace(bare, max_outage_s=SERVED_AGAIN + ec2, min_moves=1, max_moves=1)
 
 
 def _drained(bare: Expectation, profile: Profile) -> Expectation:
     """The service's pod has ended before the address has moved, however fast it does."""
-    relieved = SCENARIOS["eviction"].expect(bare, profile)
-    return replace(relieved, max_outage_s=(relieved.max_outage_s or 0.0) + profile.assign)
+    expected = relieved(bare, profile)
+    return replace(expected, max_outage_s=(expected.max_outage_s or 0.0) + profile.assign)
 
 
 CLUSTER = (
@@ -135,7 +171,7 @@ CLUSTER = (
         "kubelet-hung",
         "the holder's kubelet hangs until its node has been written off",
         away(Part.KUBELET, WRITTEN_OFF, hung=True),
-        _handed_over_when_written_off,
+        _served_elsewhere,
         strikes_for=WRITTEN_OFF,
     ),
     Scenario(
@@ -171,6 +207,14 @@ CLUSTER = (
         strikes_for=OUTLASTS_PROBES,
         lasts=8.0,
         agent_exits=1,
+    ),
+    Scenario("node-deleted", "the holder's Node object is deleted", delete_node, _served_elsewhere, lasts=60.0),
+    Scenario(
+        "terminated-slowly",
+        "the holder's instance is terminated, and another pod takes 45 s to end",
+        terminate_beside_slow_pod,
+        _served_elsewhere,
+        lasts=60.0,
     ),
     Scenario("drain", "the holder is drained, its service's pod as well", drain, _drained),
     Scenario(

