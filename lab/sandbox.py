@@ -3,8 +3,7 @@ Run a command in namespaces of its own, so that the lab needs no privilege and l
 
 `python -m lab.sandbox COMMAND...` runs COMMAND in fresh user, network, mount and PID namespaces, as root of these and
 of nothing else.  It is the same for root and for an ordinary user.  With the command's end, or the sandbox's, every
-namespace, link, rule, mount and process in it is gone.  A privileged sandbox is the same without a user namespace: root
-stays root.
+namespace, link, rule, mount and process in it is gone.
 
 Two processes watch over the command: the one that was called stays outside and passes signals on; a tiny init (PID 1 of
 the PID namespace) prepares /run, starts the command, reaps orphans and hands the exit code out.
@@ -21,7 +20,6 @@ from pathlib import Path
 UNSHARE = (
     "unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child",
 )  # fmt: skip
-PRIVILEGED = tuple(word for word in UNSHARE if word not in {"--user", "--map-root-user"})
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 PACKAGES = {
     "unshare": "util-linux",
@@ -42,7 +40,7 @@ def inside() -> bool:
     return _MARKER.exists()
 
 
-def enter(command: Sequence[str], *, privileged: bool = False) -> int:
+def enter(command: Sequence[str]) -> int:
     """
     Run `command` in a new sandbox and return its exit code (128 + n if signal n ended it, as a shell says it).
 
@@ -50,19 +48,31 @@ def enter(command: Sequence[str], *, privileged: bool = False) -> int:
 
     Raises SystemExit with one line that says what this machine lacks.
     """
-    extend_path()
+    _extend_path()
     _require_tools()
-    unshare = PRIVILEGED if privileged else UNSHARE
-    if not privileged:
-        _require_user_namespaces()
+    _require_user_namespaces()
     init = (sys.executable, "-m", "lab.sandbox", _INIT, *command)
     # Should this process be killed, unshare goes with it, and by --kill-child everything inside.  The signals stay
     # blocked for init: one that came before it is ready would be lost, as every signal that a PID 1 does not handle.
+    outer = _spawn(("setpriv", "--pdeathsig", "KILL", *UNSHARE, *init), blocked=_WATCHED)
+    return _supervise(outer, lambda: _only_child(outer))
+
+
+def enter_privileged(command: Sequence[str]) -> int:
+    """
+    The same without a user namespace: root stays root, and can do what containers and control groups need.
+
+    Raises SystemExit with one line that says what this machine lacks.
+    """
+    _extend_path()
+    _require_tools()
+    init = (sys.executable, "-m", "lab.sandbox", _INIT, *command)
+    unshare = (word for word in UNSHARE if word not in {"--user", "--map-root-user"})
     outer = _spawn(("setpriv", "--pdeathsig", "KILL", *unshare, *init), blocked=_WATCHED)
     return _supervise(outer, lambda: _only_child(outer))
 
 
-def extend_path() -> None:
+def _extend_path() -> None:
     """An ordinary user's PATH often lacks the directories of `ip` and `nft`."""
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join([*path, *(directory for directory in SBIN if directory not in path)])
