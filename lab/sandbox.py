@@ -3,8 +3,7 @@ Run a command in namespaces of its own, so that the lab needs no privilege and l
 
 `python -m lab.sandbox COMMAND...` runs COMMAND in fresh user, network, mount and PID namespaces, as root of these and
 of nothing else.  It is the same for root and for an ordinary user.  With the command's end, or the sandbox's, every
-namespace, link, rule, mount and process in it is gone.  A privileged sandbox is the same without a user namespace: root
-stays root.
+namespace, link, rule, mount and process in it is gone.
 
 With `--uptime SECONDS` in front, the machine seems to have booted so long ago: monotonic clocks begin there.  A new
 machine's are near zero, an old one's far beyond what a test would think of.
@@ -25,7 +24,6 @@ from pathlib import Path
 UNSHARE = (
     "unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child",
 )  # fmt: skip
-PRIVILEGED = tuple(word for word in UNSHARE if word not in {"--user", "--map-root-user"})
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 PACKAGES = {
     "unshare": "util-linux",
@@ -48,7 +46,7 @@ def inside() -> bool:
     return _MARKER.exists()
 
 
-def enter(command: Sequence[str], uptime: float | None = None, *, privileged: bool = False) -> int:
+def enter(command: Sequence[str], uptime: float | None = None) -> int:
     """
     Run `command` in a new sandbox and return its exit code (128 + n if signal n ended it, as a shell says it).
 
@@ -58,11 +56,10 @@ def enter(command: Sequence[str], uptime: float | None = None, *, privileged: bo
 
     Raises SystemExit with one line that says what this machine lacks.
     """
-    extend_path()
+    _extend_path()
     _require_tools()
-    plain = PRIVILEGED if privileged else UNSHARE
-    unshare = (*plain, *_clocks(uptime))
-    _require_namespaces(unshare, plain)
+    unshare = (*UNSHARE, *_clocks(uptime))
+    _require_namespaces(unshare)
     init = (sys.executable, "-m", "lab.sandbox", _INIT, *command)
     # Should this process be killed, unshare goes with it, and by --kill-child everything inside.  The signals stay
     # blocked for init: one that came before it is ready would be lost, as every signal that a PID 1 does not handle.
@@ -70,7 +67,21 @@ def enter(command: Sequence[str], uptime: float | None = None, *, privileged: bo
     return _supervise(outer, lambda: _only_child(outer))
 
 
-def extend_path() -> None:
+def enter_privileged(command: Sequence[str]) -> int:
+    """
+    The same without a user namespace: root stays root, and can do what containers and control groups need.
+
+    Raises SystemExit with one line that says what this machine lacks.
+    """
+    _extend_path()
+    _require_tools()
+    init = (sys.executable, "-m", "lab.sandbox", _INIT, *command)
+    unshare = (word for word in UNSHARE if word not in {"--user", "--map-root-user"})
+    outer = _spawn(("setpriv", "--pdeathsig", "KILL", *unshare, *init), blocked=_WATCHED)
+    return _supervise(outer, lambda: _only_child(outer))
+
+
+def _extend_path() -> None:
     """An ordinary user's PATH often lacks the directories of `ip` and `nft`."""
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join([*path, *(directory for directory in SBIN if directory not in path)])
@@ -95,15 +106,12 @@ def _clocks(uptime: float | None) -> tuple[str, ...]:
     return "--time", "--monotonic", shift[time.CLOCK_MONOTONIC], "--boottime", shift[time.CLOCK_BOOTTIME]
 
 
-def _require_namespaces(unshare: Sequence[str], plain: Sequence[str]) -> None:
-    """Try `unshare`, and when it fails whether `plain`, the same without another uptime, does."""
+def _require_namespaces(unshare: Sequence[str]) -> None:
     trial = subprocess.run([*unshare, "true"], capture_output=True, text=True, check=False)
     if trial.returncode:
         reason = (trial.stderr.strip().splitlines() or [f"exit code {trial.returncode}"])[-1]
-        if not subprocess.run([*plain, "true"], capture_output=True, check=False).returncode:
+        if not subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode:
             raise SystemExit(f"{_UPTIME} needs time namespaces, which this system lacks ({reason}); leave it out")
-        if plain == PRIVILEGED:
-            raise SystemExit(f"The lab needs namespaces, which this system forbids even root ({reason})")
         raise SystemExit(
             f"The lab needs user namespaces, which this system forbids ({reason}); "
             "on Ubuntu 23.10 and later allow them with: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"

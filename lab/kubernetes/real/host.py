@@ -108,14 +108,13 @@ def enter(command: Sequence[str], image: str = IMAGE) -> int:
     clean_up()
     with _groups() as groups:
         os.environ[_GROUPS] = json.dumps(asdict(groups))
-        return sandbox.enter(command, privileged=True)
+        return sandbox.enter_privileged(command)
 
 
 def require() -> None:
     """Raises SystemExit with the one line."""
     if os.geteuid():
         raise SystemExit("The real Kubernetes runs as root only: containers and control groups need it")
-    sandbox.extend_path()
     if missing := lacking():
         packages = " ".join(sorted(set(missing.values())))
         raise SystemExit(
@@ -128,7 +127,8 @@ def require() -> None:
 
 def lacking() -> dict[str, str]:
     """What this machine does not have: command or file -> Debian's package."""
-    missing = {name: package for name, package in PACKAGES.items() if shutil.which(name) is None}
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *sandbox.SBIN])
+    missing = {name: package for name, package in PACKAGES.items() if shutil.which(name, path=path) is None}
     return missing | {name: package for name, package in FILES.items() if not Path(name).exists()}
 
 

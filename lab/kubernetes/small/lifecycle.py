@@ -103,6 +103,9 @@ class Lifecycle(Generic[N]):
             if self._serves():
                 for node in list(self._nodes()):
                     self._judge(node)
+            else:
+                # When it is back the kubelets are heard sooner than one is missed.
+                self._renewed.clear()
 
     def _judge(self, node: N) -> None:
         now, key = time.monotonic(), node.name
