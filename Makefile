@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check lab bench image test-image base lock system
+.PHONY: help demo test test-long check lab bench image test-image kubernetes kubernetes-tools test-kubernetes test-kubernetes-all base lock system
 
 # An ordinary user's PATH often lacks the directories of nft and ip.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -25,7 +25,7 @@ SOURCES := floatingip lab bench tests find-available-ips.py
 STAMP := .venv/.installed
 
 help: ## List these targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
 
 demo: system $(STAMP) ## Watch a failover: two workers, one floating IP, a power cut
 	@.venv/bin/python -m lab demo $(ARGS)
@@ -47,7 +47,8 @@ test: system $(STAMP) ## Run all tests (ARGS='-k health' for some)
 		"scenarios tests/lab/test_scenarios.py"
 		"lab tests/lab --ignore=tests/lab/test_scenarios.py"
 		"agents tests/agents"
-		"others --ignore=tests/lab --ignore=tests/agents"
+		"kubernetes tests/kubernetes"
+		"others --ignore=tests/lab --ignore=tests/agents --ignore=tests/kubernetes"
 		"new $$timed"
 		"old $$timed"
 	)
@@ -86,7 +87,27 @@ image: ## Build the image (ENGINE=docker, ARGS='--build-arg BASE=...')
 		--build-arg CREATED="$$(git log -1 --format=%cI)" .
 
 test-image: system $(STAMP) ## Test the image, as root: what is in it, and that its pods survive a power cut
-	@.venv/bin/python -m lab.image $(IMAGE) .venv/bin/python -m pytest --basetemp=.pytest_tmp $(ARGS) tests/packaging/test_image.py
+	@.venv/bin/python -m lab.kubernetes.small.image $(IMAGE) .venv/bin/python -m pytest --basetemp=.pytest_tmp $(ARGS) tests/packaging/test_image.py
+
+kubernetes: kubernetes-tools ## Build the real Kubernetes by Go (or name what is built: KUBERNETES_BINARIES=DIR)
+	@if [[ -z "$${KUBERNETES_BINARIES:-}" ]]; then .venv/bin/python -m lab.kubernetes.build; fi
+
+kubernetes-tools: $(STAMP)
+	@packages=$$(.venv/bin/python -m lab.kubernetes.real.host)
+	if [[ -n "$$packages" ]] && (( ! EUID )) && command -v apt-get >/dev/null; then
+		export DEBIAN_FRONTEND=noninteractive
+		apt-get -qq update
+		apt-get -qq install --yes --no-install-recommends $$packages >/dev/null
+	fi
+
+test-kubernetes: system kubernetes ## Test on the real Kubernetes, as root: what tells most (needs the image)
+	@$(MAKE) --no-print-directory test-kubernetes-all ARGS="-m 'most or not scenario' $(ARGS)"
+
+test-kubernetes-all: system kubernetes ## Test on the real Kubernetes all that it has a part in
+	@mkdir -p .pytest_tmp
+	.venv/bin/python -m lab.kubernetes.real.host .venv/bin/python -m pytest --basetemp=.pytest_tmp/kubernetes \
+		tests/kubernetes $(ARGS)
+	.venv/bin/python -m pytest --basetemp=.pytest_tmp/host tests/kubernetes/test_host.py
 
 lab: system $(STAMP) ## List the scenarios; run one with .venv/bin/python -m lab run NAME
 	@.venv/bin/python -m lab list

@@ -61,9 +61,8 @@ def status(process: int) -> dict[str, str]:
 
 
 def observer(region: Region, machine: Machine) -> int:
-    """The process of the machine's observer: the only child of its container's warden."""
-    warden = region.cluster.pod_on(machine.name).running[CONTAINER].pid
-    return int(Path(f"/proc/{warden}/task/{warden}/children").read_text(encoding="utf-8").split()[0])
+    """The process of the machine's observer."""
+    return region.cluster.container_process(region.cluster.pod_on(machine.name).name, CONTAINER)
 
 
 def measure(carry: str, addresses: int, seconds: float, seed: int) -> dict[str, object]:

@@ -14,7 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import image, sandbox
+from lab import sandbox
+from lab.kubernetes.cluster import ClusterFailed, Kind
+from lab.kubernetes.real import host
+from lab.kubernetes.small import image
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,19 +27,23 @@ def main(arguments: Sequence[str]) -> int:
         return _list()
     if not sandbox.inside():
         command = [sys.executable, "-m", "lab", *arguments]
+        if options.kubernetes == Kind.REAL:
+            return host.enter(command, options.image or host.IMAGE)
         return sandbox.enter(command) if options.image is None else image.enter(options.image, command)
-    if options.image is not None and image.given() is None:
+    if options.kubernetes == Kind.REAL:
+        host.given()
+    elif options.image is not None and image.given() is None:
         raise SystemExit("lab: an image can only be mounted outside of a sandbox")
     try:
         return _demo(options) if options.command == "demo" else _run(options)
-    except TimeoutError as error:
+    except (TimeoutError, ClusterFailed) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab", description="A VPC in a box.")
-    parser.set_defaults(image=None)
+    parser.set_defaults(image=None, kubernetes=Kind.SMALL)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="name the scenarios")
     run = commands.add_parser("run", help="run a scenario and judge it")
@@ -58,25 +65,34 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--quiet", action="store_true", help="no timeline, only the table")
     demo = commands.add_parser("demo", help="a power cut, live")
     demo.add_argument("--seed", type=int, default=0, help="as for `run`")
+    for command in (run, demo):
+        command.add_argument(
+            "--kubernetes",
+            choices=list(map(str, Kind)),
+            default=str(Kind.SMALL),
+            help="which one runs the pods: the lab's own, or the real one, as root (default: %(default)s)",
+        )
     return parser
 
 
 def _list() -> int:
-    from lab.scenarios import SCENARIOS  # noqa: PLC0415 - takes a second, which other commands need not wait for twice
+    from lab.kubernetes.scenarios import ALL  # noqa: PLC0415 - takes a second, which others need not wait for twice
 
-    width = max(map(len, SCENARIOS))
-    for scenario in SCENARIOS.values():
+    width = max(map(len, ALL))
+    for scenario in ALL.values():
         print(f"{scenario.name:{width}}  {scenario.title}")
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
     from lab import scenarios, show  # noqa: PLC0415 - as above
+    from lab.ec2 import PROFILES  # noqa: PLC0415 - as above
+    from lab.kubernetes.scenarios import ALL  # noqa: PLC0415 - as above
 
-    if options.scenario not in scenarios.SCENARIOS:
+    if options.scenario not in ALL:
         print(f"lab: no scenario {options.scenario!r}; see `python -m lab list`", file=sys.stderr)
         return 2
-    scenario, profile = scenarios.named(options.scenario, options.ec2)
+    scenario, profile = ALL[options.scenario], PROFILES[options.ec2]
     addresses = options.ip.split(",") if options.ip else scenario.addresses
     with show.Timeline(live=not options.quiet) as timeline:
         verdict = scenarios.run(
@@ -85,6 +101,7 @@ def _run(options: argparse.Namespace) -> int:
             options.seed,
             addresses=addresses,
             carry=options.carry,
+            kubernetes=Kind(options.kubernetes),
             record_to=options.history,
             watch=timeline.show,
         )
@@ -102,7 +119,9 @@ def _demo(options: argparse.Namespace) -> int:
     scenario, profile = scenarios.named("power-cut", "typical")
     show.introduce(scenario, profile)
     with show.Timeline(live=True) as timeline:
-        verdict = scenarios.run(scenario, profile, options.seed, watch=timeline.show)
+        verdict = scenarios.run(
+            scenario, profile, options.seed, kubernetes=Kind(options.kubernetes), watch=timeline.show
+        )
     show.table([verdict])
     return 0 if verdict.ok else 1
 

@@ -9,10 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from floatingip.model import Carry
+from lab.kubernetes.cluster import ClusterFailed, Kind
 from lab.region import Machine, Region
 
 SCRIPT = Path(__file__).with_name("attacker.py")
@@ -30,9 +32,15 @@ Usage = Mapping[str, int]
 
 
 class Attack:
-    """A pod attacks in one of attacker.py's ways while the block runs; what it did, and what it cost, is recorded."""
+    """
+    A pod attacks in one of attacker.py's ways while the block runs; what it did, and what it cost, is recorded.
+
+    Raises ClusterFailed on the real Kubernetes: its pods are not the lab's to enter.
+    """
 
     def __init__(self, region: Region, kind: str) -> None:
+        if region.kubernetes is Kind.REAL:
+            raise ClusterFailed("only on the small Kubernetes does the lab have a pod that attacks")
         self._region = region
         self._kind = kind
         self._over = threading.Event()
@@ -89,18 +97,12 @@ class Attack:
 
 
 def _observers(region: Region) -> dict[str, int]:
-    """The observers' process ids by node, seen from the lab: the only children of their wardens (pod.py)."""
+    """The observers' process ids by node, seen from the lab."""
     found = {}
     for pod in region.cluster.pods():
-        warden = pod.running.get("observer")
-        if warden is None or pod.node is None:
-            continue
-        try:
-            children = Path(f"/proc/{warden.pid}/task/{warden.pid}/children").read_text().split()
-        except OSError:
-            continue
-        if children:
-            found[pod.node] = int(children[0])
+        with suppress(LookupError):
+            if pod.node is not None:
+                found[pod.node] = region.cluster.container_process(pod.name, "observer")
     return found
 
 

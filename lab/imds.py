@@ -24,6 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
 from lab.ec2 import Instance, Interface
+from lab.fabric import VPC_CIDR
 
 ROLE = "lab-worker"
 MAX_TOKEN_TTL = 21600
@@ -173,6 +174,7 @@ class Imds:
                     else {}
                 ),
                 "vpc-id": interface.vpc_id,
+                "vpc-ipv4-cidr-blocks": VPC_CIDR,
             }
             for interface in self._cloud.interfaces(self.instance.instance_id, self.lag)
         }
@@ -301,13 +303,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: HTTPStatus, body: str = "", headers: Mapping[str, str] | None = None) -> None:
         content = body.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(len(content)))
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
+        with suppress(OSError):  # the caller may have hung up
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain")
+            self.send_header("Content-Length", str(len(content)))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: these requests are no part of the history."""

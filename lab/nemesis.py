@@ -14,10 +14,8 @@ from floatingip.settings import Settings
 from lab import imds
 from lab.ec2 import Guest
 from lab.ec2.transport import Effect
-from lab.kubelet import EvictionRefused
+from lab.kubernetes.cluster import OBSERVERS, SAMPLE, Kind
 from lab.region import Machine, Region
-
-DEPLOYMENT = "floating-ip"
 
 SCALED_WITHIN = 60.0
 """Seconds that a third replica may take until it is ready."""
@@ -34,14 +32,8 @@ MAINTENANCE_AHEAD = 1800.0
 TROUBLED_BEFORE, TROUBLED_AFTER = 4.0, 6.0
 """Seconds for which IMDS answers badly before a power cut, and after it: ten in all."""
 
-REFUSED_AGAIN = 5.0
-"""Seconds after which `kubectl drain` tries a refused eviction again."""
-
 TROUBLE_BEFORE, TROUBLE_AFTER = 2.0, 8.0
 """Seconds for which EC2 answers badly before a power cut, and after it."""
-
-DRAINED_WITHIN = 60.0
-"""Seconds after which a drain whose evictions are refused is given up."""
 
 
 def nothing(_region: Region, _machine: Machine) -> None:
@@ -60,21 +52,8 @@ def cordon_and_delete(region: Region, machine: Machine) -> None:
 
 
 def drain(region: Region, machine: Machine) -> None:
-    """`kubectl drain`: cordon, then evict each pod, again and again while a budget does not allow it.
-
-    Raises TimeoutError if a budget allows it never.
-    """
-    region.cluster.cordon(machine.name)
-    deadline = time.monotonic() + DRAINED_WITHIN
-    for name in [pod.name for pod in region.cluster.pods() if pod.node == machine.name and not pod.stopping.is_set()]:
-        while True:
-            try:
-                region.cluster.evict(name)
-                break
-            except EvictionRefused as error:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(str(error)) from error
-                time.sleep(REFUSED_AGAIN)
+    """`kubectl drain`.  Raises TimeoutError if a budget never allows an eviction."""
+    region.cluster.drain(machine.name)
 
 
 def spot_notice(_region: Region, machine: Machine) -> None:
@@ -216,24 +195,28 @@ def partition(region: Region, machine: Machine) -> None:
 
 def stop_service(region: Region, machine: Machine) -> None:
     """The NodePort answers nobody any more on this worker; the worker itself is well."""
-    machine.worker.expose(region.node_port, [], "Local")
+    if region.kubernetes is Kind.SMALL:
+        machine.worker.expose(region.node_port, [], "Local")
+    else:
+        region.cluster.cordon(machine.name)
+        region.cluster.delete_pod(region.cluster.pod_on(machine.name, SAMPLE).name)
 
 
 def restart(region: Region, _machine: Machine) -> None:
     """`kubectl rollout restart`: every pod is replaced, one after the other."""
-    region.cluster.restart(DEPLOYMENT)
+    region.cluster.restart(OBSERVERS)
 
 
 def scale_up_and_down(region: Region, _machine: Machine) -> None:
     """`kubectl scale` to three replicas, and back to two."""
-    region.cluster.scale(DEPLOYMENT, 3)
+    region.cluster.scale(OBSERVERS, 3)
     region.cluster.wait_ready(SCALED_WITHIN)
-    region.cluster.scale(DEPLOYMENT, 2)
+    region.cluster.scale(OBSERVERS, 2)
 
 
 def kill_observer(region: Region, machine: Machine) -> None:
     """SIGKILL to the observer: Kubernetes starts it again."""
-    region.cluster.pod_on(machine.name).running["observer"].kill()
+    region.cluster.kill_container(region.cluster.pod_on(machine.name).name, "observer")
 
 
 def _floating_link(region: Region, machine: Machine) -> str:

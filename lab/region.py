@@ -10,6 +10,8 @@ It stands between EC2 and the machines: what EC2 attaches appears in a worker, w
 """
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
@@ -26,21 +28,24 @@ from floatingip.marks import table_name
 from floatingip.model import Allocation, Carry
 from floatingip.settings import Settings
 from lab import ownership
-from lab.apiserver import ApiServer
 from lab.ec2 import Ec2, Guest, Instance, Profile
 from lab.fabric import EC2_ADDRESS, Fabric
 from lab.history import Event, History
-from lab.image import given
 from lab.imds import Imds
-from lab.kubelet import SHUTDOWN_HEARD, Cluster
-from lab.manifest import Manifest, load
+from lab.kubernetes.cluster import API_ADDRESS, API_PORT, SAMPLE, Cluster, Kind
+from lab.kubernetes.real.cluster import Cluster as RealCluster
+from lab.kubernetes.small.apiserver import ApiServer
+from lab.kubernetes.small.image import given
+from lab.kubernetes.small.kubelet import SHUTDOWN_HEARD
+from lab.kubernetes.small.kubelet import Cluster as SmallCluster
+from lab.kubernetes.small.manifest import Manifest, parse, substitute
 from lab.policy import POLICY, enforce
-from lab.worker import BACKEND_PORT, IMDS_ADDRESS, Worker
+from lab.worker import BACKEND_PORT, IMDS_ADDRESS, PODS, Worker
 
 ROOT = Path(__file__).parent.parent
 EC2_PORT = 4566
-API_ADDRESS, API_PORT = "10.0.255.3", 443
-"""The API server's: on EKS the Service `kubernetes` leads to interfaces of the control plane in the cluster's VPC."""
+API_WITHIN = 2.0
+"""Seconds that a kubelet tries to reach it."""
 IMDS_PORT = 80
 
 FLOATING_IP = "10.0.0.100"
@@ -51,6 +56,12 @@ PUBLIC_ADDRESS = "203.0.113.100"
 FEW, MANY = "m5.large", "m5.xlarge"
 """Instance types with two and three ENI slots beside the primary one."""
 FEW_ADDRESSES = 2
+
+LABELS = {"floatingip": "true"}
+"""The workers'."""
+
+SETTINGS = "  settings.yaml: |\n"
+"""What floating-ip.yaml has in front of its settings."""
 
 SHUTDOWN_TAKES = 1.0
 """Seconds that the operating system of an instance needs to end, once nothing holds it up."""
@@ -86,7 +97,8 @@ class Machine:
     One worker as EC2 knows it, and how it is.
 
     graceful: the seconds that its slowest pod takes to end when it shuts down, for which the kubelet holds the shutdown
-    up (EKS' AL2023 from Kubernetes 1.34 on); None for a machine whose kubelet is just killed.
+    up (EKS' AL2023 from Kubernetes 1.34 on); None for a machine whose kubelet is just killed.  A real kubelet always
+    ends its pods first.
     serves: whether its backend is an endpoint of the sample service.
     ending: while it shuts down, its observers may have ended, and nobody is left to clean up.
     """
@@ -111,7 +123,8 @@ class Region:
 
     `addresses` are the floating ones, of any kind (ELASTIC_IP for one that is allocated here).  `settings` replace
     those of floating-ip.yaml, `carry` among them; `environment` is added to that of every pod; `instance_type` is one
-    with enough room by default.  A context manager that makes everything and removes what it made.
+    with enough room by default.  `cni` and `proxy_mode` are those of a real Kubernetes.  A context manager that makes
+    everything and removes what it made.
     """
 
     def __init__(
@@ -125,7 +138,11 @@ class Region:
         environment: Mapping[str, str] | None = None,
         settings: Mapping[str, object] | None = None,
         instance_type: str | None = None,
+        kubernetes: Kind = Kind.SMALL,
+        cni: Mapping[str, str] | None = None,
+        proxy_mode: str = "iptables",
     ) -> None:
+        self.kubernetes = kubernetes
         self.profile = profile
         self.history = history
         self._asked = tuple(addresses)
@@ -133,6 +150,7 @@ class Region:
         self.machines: dict[str, Machine] = {}
         self._names = [f"worker-{letter}" for letter in "abcdefgh"[:workers]]
         self._seed = seed
+        self._cni, self._proxy_mode = cni, proxy_mode
         self._environment = dict(environment or {})
         self.settings = dict(settings or {})
         self.carry = str(self.settings.get("carry", Carry.ENI))
@@ -141,6 +159,7 @@ class Region:
         self._associated: set[str] = set()
         self._measuring: set[str] = set()
         self._closing = threading.Event()
+        self._publishing = threading.Lock()
         self._powering: list[threading.Thread] = []
         self._resources = ExitStack()
         self._service = self._manifest("sample-service.yaml", "").services["sample-service"]
@@ -166,8 +185,10 @@ class Region:
 
     def deploy(self) -> None:
         """`envsubst < floating-ip.yaml | kubectl apply -f -`, and wait until all was ready.  Raises TimeoutError."""
-        wanted = ",".join(floating.target for floating in self.floating)
-        self.cluster.apply(self._manifest("floating-ip.yaml", wanted))
+        self.cluster.apply(self.text("floating-ip.yaml"))
+        if self.kubernetes is Kind.REAL:
+            self.cluster.apply(self.text("sample-service.yaml"))
+            self.cluster.scale(SAMPLE, len(self.machines))
         try:
             self.cluster.wait_ready(READY_WITHIN)
         except TimeoutError as error:
@@ -190,9 +211,12 @@ class Region:
         for floating in self.floating:
             for place in places:
                 if place in floating.hosts:
-                    url = f"http://{floating.hosts[place]}:{self.node_port}/"
+                    url = f"http://{floating.hosts[place]}:{self.node_port}/hostname"
                     name = client_name(place, floating)
                     command = [sys.executable, "-m", "lab.client", "--url", url, "--name", name]
+                    if self.kubernetes is Kind.REAL:
+                        # What it measures must not be how busy the containers keep this machine.
+                        command = ["nice", "--adjustment=-10", *command]
                     client = namespaces[place].popen(command, stdout=subprocess.PIPE, cwd=ROOT)
                     reader = threading.Thread(target=self._read, args=(client,), name=f"client-{name}", daemon=True)
                     reader.start()
@@ -382,7 +406,7 @@ class Region:
     def _shut(self, machine: Machine) -> None:
         """First the pods end, if the kubelet has a say in it, then network and kernel."""
         ends = time.monotonic() + (machine.graceful or 0.0)
-        if machine.graceful is not None:
+        if machine.graceful is not None or self.kubernetes is Kind.REAL:
             leaving = threading.Timer(SHUTDOWN_HEARD + BACKENDS_GONE, self.stop_serving, (machine,))
             leaving.start()
             self.cluster.shut_node_down(machine.name)
@@ -400,10 +424,11 @@ class Region:
         machine.imds = self._imds(machine.worker, machine.instance)
         machine.guest = Guest.RUNNING
         self.ec2.booted(machine.instance.instance_id)
-        machine.worker.start_backend(0)
+        if self.kubernetes is Kind.SMALL:
+            machine.worker.start_backend(0)
+        self.cluster.boot_node(machine.name)
         machine.serves = True
         self._publish()
-        self.cluster.boot_node(machine.name)
         machine.ending = False
 
     def stop_serving(self, machine: Machine) -> None:
@@ -418,6 +443,9 @@ class Region:
     def power_off(self, machine: Machine) -> None:
         """No processes, no links, no carrier."""
         machine.guest = Guest.OFF
+        # Nobody hears of the processes' end, and they do not see the links go.
+        self.cluster.freeze_node(machine.name)
+        self.fabric.cut(self.fabric.plugged(machine.worker.namespace))
         self.cluster.kill_node(machine.name)
         machine.worker.power_off()
 
@@ -433,35 +461,95 @@ class Region:
         for index, name in enumerate(self._names):
             self._add_worker(index, name)
         self.floating = tuple(self._reserve(address) for address in self._asked)
+        self._resources.callback(self._end_powering)
+        start = {Kind.SMALL: self._start_small, Kind.REAL: self._start_real}
+        self.cluster = start[self.kubernetes]()
+        self._publish()
+
+    def _start_small(self) -> Cluster:
         for machine in self.machines.values():
             machine.worker.start_backend(0)
-        self._publish()
-        self.cluster = Cluster(
+        cluster = SmallCluster(
             [machine.worker for machine in self.machines.values()],
             self.history,
             image=given(),
-            extra_env={"AWS_ENDPOINT_URL_EC2": self.ec2.endpoint_url, **self._environment},
-            labels={name: {"floatingip": "true"} for name in self.machines},
+            extra_env=self._pods_environment,
+            labels=dict.fromkeys(self.machines, LABELS),
             seed=self._seed,
+            reaches=self._reaches_api,
+            readiness=self._readiness_changed,
         )
         self.fabric.vpc.ip(f"address add {API_ADDRESS}/32 dev lo")
-        self.api = ApiServer(enter(self.fabric.vpc.listen(API_ADDRESS, API_PORT)), self.cluster)
+        listener = self._resources.enter_context(self.fabric.vpc.listen(API_ADDRESS, API_PORT))
+        self.api = ApiServer(listener, cluster)
         self._resources.callback(self.api.stop)
-        self.cluster.use(self.api)
-        self._resources.callback(self._end_powering)
-        self._resources.callback(self._end_pods)
+        cluster.use(self.api)
+        self._resources.callback(self._end_pods, cluster)
+        return cluster
+
+    def _readiness_changed(self, _node: str, _ready: bool) -> None:
+        self._publish()
+
+    def _reaches_api(self, node: str) -> bool:
+        """A connection from the worker, over its own network."""
+
+        def connect() -> None:
+            socket.create_connection((API_ADDRESS, API_PORT), timeout=API_WITHIN).close()
+
+        try:
+            self.machines[node].worker.namespace.call(connect)
+        except OSError:
+            return False
+        return True
+
+    def _start_real(self) -> Cluster:
+        [deployment] = self._manifest("floating-ip.yaml", FLOATING_IP).deployments.values()
+        [image] = {container.image for container in deployment.pod.init_containers + deployment.pod.containers}
+        return self._resources.enter_context(
+            RealCluster(
+                self.fabric.vpc,
+                [(machine.worker, machine.instance) for machine in self.machines.values()],
+                self.history,
+                image=image,
+                environment=self._pods_environment,
+                credentials=self._cni_credentials,
+                labels=LABELS,
+                cni=self._cni,
+                proxy_mode=self._proxy_mode,
+            )
+        )
+
+    @property
+    def _pods_environment(self) -> dict[str, str]:
+        return {"AWS_ENDPOINT_URL_EC2": self.ec2.endpoint_url, **self._environment}
+
+    def _cni_credentials(self, node: str) -> dict[str, str]:
+        """The VPC CNI has a role of its own, which allows what it needs: here, everything."""
+        caller = f"vpc-cni {node}"
+        self.ec2.client(caller)
+        keys = self.ec2.credentials(caller)
+        return {
+            "AWS_ENDPOINT_URL_EC2": self.ec2.endpoint_url,
+            "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": keys["Token"],
+        }
 
     def _publish(self) -> None:
-        """kube-proxy on each node that has power hears which backends there are."""
-        workers = [machine.worker for machine in self.machines.values() if machine.serves]
-        endpoints = [
-            (address, BACKEND_PORT)
-            for worker in workers
-            for address in (worker.pod_addresses[0], worker.pod_ipv6_addresses[0])
-        ]
-        for machine in self.machines.values():
-            if machine.guest is not Guest.OFF:
-                machine.worker.expose(self.node_port, endpoints, "Local" if self._service.local else "Cluster")
+        """The small kube-proxy on each node that has power hears which backends there are on nodes that are ready."""
+        if self.kubernetes is Kind.REAL:
+            return
+        with self._publishing:
+            ready = self.cluster.endpoints(SAMPLE)
+            workers = [machine.worker for name, machine in self.machines.items() if machine.serves and name in ready]
+            endpoints = [
+                (address, BACKEND_PORT)
+                for worker in workers
+                for address in (worker.pod_addresses[0], worker.pod_ipv6_addresses[0])
+            ]
+            for machine in self.machines.values():
+                if machine.guest is not Guest.OFF:
+                    machine.worker.expose(self.node_port, endpoints, "Local" if self._service.local else "Cluster")
 
     def _end_powering(self) -> None:
         for thread in self._powering:
@@ -475,7 +563,7 @@ class Region:
         return Floating(address, {"in": host, "out": host}, set())
 
     def _add_worker(self, index: int, name: str) -> None:
-        worker = Worker(name, index, self.fabric)
+        worker = Worker(name, index, self.fabric, pods=PODS if self.kubernetes is Kind.SMALL else 0)
         instance = self.ec2.run_instance(
             name,
             worker.address,
@@ -496,21 +584,29 @@ class Region:
         self._resources.callback(imds.stop)
         return imds
 
-    def _end_pods(self) -> None:
+    def _end_pods(self, cluster: SmallCluster) -> None:
         for machine in self.machines.values():
             if machine.guest is Guest.HUNG:
-                self.cluster.kill_node(machine.name)
-        self.cluster.stop_all(grace=1.0)
+                cluster.kill_node(machine.name)
+        cluster.stop_all(grace=1.0)
+
+    def text(self, name: str, floating_ip: str | None = None) -> str:
+        """`envsubst < name`, with this region's settings."""
+        if floating_ip is None:
+            floating_ip = ",".join(floating.target for floating in self.floating)
+        variables = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": floating_ip}
+        text = (ROOT / name).read_text(encoding="utf-8")
+        if self.kubernetes is Kind.REAL:
+            environment = {**os.environ, **variables}
+            done = subprocess.run(["envsubst"], input=text, env=environment, capture_output=True, text=True, check=True)
+            text = done.stdout
+        else:
+            text = substitute(text, variables)
+        lines = "".join(f"    {key}: {json.dumps(value)}\n" for key, value in self.settings.items())
+        return text.replace(SETTINGS, SETTINGS + lines)
 
     def _manifest(self, name: str, floating_ip: str) -> Manifest:
-        variables = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": floating_ip}
-        manifest = load(ROOT / name, variables)
-        if "floating-ip" not in manifest.config_maps or not self.settings:
-            return manifest
-        config_map = manifest.config_maps["floating-ip"]
-        lines = "\n".join(f"{key}: {json.dumps(value)}" for key, value in self.settings.items())
-        data = {**config_map.data, "settings.yaml": f"{config_map.data['settings.yaml']}\n{lines}\n"}
-        return replace(manifest, config_maps={**manifest.config_maps, "floating-ip": replace(config_map, data=data)})
+        return parse(self.text(name, floating_ip))
 
     def _read(self, client: subprocess.Popen[str]) -> None:
         for line in client.stdout or ():

@@ -67,6 +67,20 @@ def enter(command: Sequence[str], uptime: float | None = None) -> int:
     return _supervise(outer, lambda: _only_child(outer))
 
 
+def enter_privileged(command: Sequence[str]) -> int:
+    """
+    The same without a user namespace: root stays root, and can do what containers and control groups need.
+
+    Raises SystemExit with one line that says what this machine lacks.
+    """
+    _extend_path()
+    _require_tools()
+    init = (sys.executable, "-m", "lab.sandbox", _INIT, *command)
+    unshare = (word for word in UNSHARE if word not in {"--user", "--map-root-user"})
+    outer = _spawn(("setpriv", "--pdeathsig", "KILL", *unshare, *init), blocked=_WATCHED)
+    return _supervise(outer, lambda: _only_child(outer))
+
+
 def _extend_path() -> None:
     """An ordinary user's PATH often lacks the directories of `ip` and `nft`."""
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)

@@ -20,6 +20,7 @@ from lab.hardships import HARDSHIPS
 from lab.history import Event, History
 from lab.hostile import Attack
 from lab.imds import Trouble
+from lab.kubernetes.cluster import Kind
 from lab.region import Floating, Machine, Region, client_name
 from lab.scenario import (
     OUTLASTS_PATIENCE,
@@ -238,6 +239,7 @@ def run(
     *,
     addresses: Sequence[str] = (),
     carry: str = Carry.ENI,
+    kubernetes: Kind = Kind.SMALL,
     record_to: Path | None = None,
     watch: Callable[[Event], None] | None = None,
 ) -> Verdict:
@@ -256,23 +258,47 @@ def run(
             addresses=addresses or scenario.addresses,
             environment=scenario.environment,
             settings={"carry": carry, **scenario.settings},
+            kubernetes=kubernetes,
         ) as region:
             if scenario.prepare is not None:
                 scenario.prepare(region)
             region.deploy()
-            region.measure(*scenario.clients)
-            _wait_until_watched(region, scenario)
-            expectations = _expectations(region, scenario)
-            placed = [_placements(region, floating) for floating in region.floating]
-            with Attack(region, scenario.attack) if scenario.attack else nullcontext():
-                _strike(region, scenario)
-                _wait_until_quiet(region, scenario.lasts, expectations, placed)
-            region.stop_clients()
-            region.record_leftovers()
-            enis = [frozenset(event["eni"] for event in region.attachments(floating)) for floating in region.floating]
-        expectations = [replace(one, enis=one.enis | seen) for one, seen in zip(expectations, enis, strict=True)]
-        events = history.events()
-        return together([check(events, expectation) for expectation in expectations])
+            expectations = play(region, scenario)
+        return judge(history.events(), expectations)
+
+
+def play(region: Region, scenario: Scenario) -> Sequence[Expectation]:
+    """Run a scenario on a region whose deployment is ready; the answer is what must be seen of each address."""
+    region.measure(*scenario.clients)
+    _wait_until_watched(region, scenario)
+    expectations = _expectations(region, scenario)
+    placed = [_placements(region, floating) for floating in region.floating]
+    with Attack(region, scenario.attack) if scenario.attack else nullcontext():
+        _strike(region, scenario)
+        _wait_until_quiet(region, scenario.lasts, expectations, placed)
+    region.stop_clients()
+    region.record_leftovers()
+    enis = [frozenset(event["eni"] for event in region.attachments(floating)) for floating in region.floating]
+    return [replace(one, enis=one.enis | seen) for one, seen in zip(expectations, enis, strict=True)]
+
+
+def judge(events: Sequence[Event], expectations: Sequence[Expectation], since: int = 0) -> Verdict:
+    """What the checker says of a scenario, before which there were `since` events already: of those it need know only
+    who had the addresses then.
+    """
+    told = [*_standing(events[:since]), *events[since:]]
+    return together([check(told, expectation) for expectation in expectations])
+
+
+def _standing(events: Sequence[Event]) -> list[Event]:
+    """EC2's events about the attachments that are not over yet, and about where each address is."""
+    told = [event for event in events if event["source"] == "ec2"]
+    over = {event["attachment"] for event in told if event["event"] == "attachment" and event["status"] == "detached"}
+    placed = {
+        event["address"]: event for event in told if event["event"] == "address" and event["status"] == "assigned"
+    }
+    attached = [event for event in told if event["event"] == "attachment" and event["attachment"] not in over]
+    return [*attached, *placed.values()]
 
 
 def _expectations(region: Region, scenario: Scenario) -> list[Expectation]:
@@ -317,9 +343,10 @@ def _wait_until_watched(region: Region, scenario: Scenario) -> None:
     Raises TimeoutError.
     """
     lasts = SERVICE_WATCHED_FOR if "service" in scenario.settings else WATCHED_FOR
+    began = len(region.history.events())
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline:
-        attempts = [event for event in region.history.events() if event["event"] == "attempt"]
+        attempts = [event for event in region.history.events()[began:] if event["event"] == "attempt"]
         answered = {event["client"] for event in attempts if event["ok"]}
         if (_is_watched(region) or not scenario.is_watched) and answered == region.measuring():
             time.sleep(lasts)

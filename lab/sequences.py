@@ -5,7 +5,6 @@ As in nemesis.py they act on the world only.  Where a holder dies after all that
 `blow`: the checker counts detection from there.
 """
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection
@@ -21,10 +20,13 @@ from lab.ec2 import Guest
 from lab.ec2.transport import Effect
 from lab.fabric import VPC_CIDR
 from lab.history import Event
-from lab.kubelet import Pod
-from lab.region import API_ADDRESS, Machine, Region
+from lab.kubernetes.cluster import API_ADDRESS
+from lab.region import Machine, Region
 from lab.scenario import Nemesis
 from lab.worker import BACKEND_PORT
+
+OBSERVER = "observer"
+"""The container that watches, and serves."""
 
 CLAIMS = ("AttachNetworkInterface", "AssignPrivateIpAddresses", "AssignIpv6Addresses")
 """The calls by which a node gets the address."""
@@ -369,22 +371,26 @@ def _state(region: Region, machine: Machine) -> str:
 def _observes(region: Region, node: str) -> bool:
     """Whether an observer runs in the pod that is there to stay."""
     try:
-        return "observer" in region.cluster.pod_on(node).running
+        return _runs(region, region.cluster.pod_on(node).name)
+    except LookupError:
+        return False
+
+
+def _runs(region: Region, pod: str, but: int = 0) -> bool:
+    """Whether an observer runs in this pod, as another process than that."""
+    try:
+        return region.cluster.container_process(pod, OBSERVER) != but
     except LookupError:
         return False
 
 
 def _restart_observers(region: Region, machines: Collection[Machine]) -> None:
-    pods = [region.cluster.pod_on(machine.name) for machine in machines]
-    old = [pod.running["observer"] for pod in pods]
-    for process in old:
-        process.kill()
+    pods = [region.cluster.pod_on(machine.name).name for machine in machines]
+    old = [region.cluster.container_process(pod, OBSERVER) for pod in pods]
+    for pod in pods:
+        region.cluster.kill_container(pod, OBSERVER)
     for pod, process in zip(pods, old, strict=True):
-        _wait(partial(_is_restarted, pod, process), STARTS_WITHIN, f"no observer in {pod.name}")
-
-
-def _is_restarted(pod: Pod, old: subprocess.Popen[str]) -> bool:
-    return pod.running.get("observer", old) is not old
+        _wait(partial(_runs, region, pod, process), STARTS_WITHIN, f"no observer in {pod}")
 
 
 def _wait(condition: Callable[[], bool], within: float, otherwise: str) -> None:

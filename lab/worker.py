@@ -83,17 +83,25 @@ class Worker:
     The worker `name`, the `index`-th of the lab: its primary addresses are 10.0.0.(10 + index) and, with the same
     number in hexadecimal, 2001:db8:0:1::a and so on.
 
-    Nothing exists before `start()`.  `eni_id` and `mac` are the primary ENI's, as EC2 knows it.
+    Nothing exists before `start()`.  `eni_id` and `mac` are the primary ENI's, as EC2 knows it.  Without `pods` it has
+    only what the operating system sees to: pods' addresses and all rules are for a real Kubernetes to make.
     """
 
     def __init__(
-        self, name: str, index: int, fabric: Fabric, *, eni_id: str | None = None, mac: str | None = None
+        self,
+        name: str,
+        index: int,
+        fabric: Fabric,
+        *,
+        eni_id: str | None = None,
+        mac: str | None = None,
+        pods: int = PODS,
     ) -> None:
         self.name = name
         self.address = f"10.0.0.{10 + index}"
         self.ipv6_address = f"2001:db8:0:1::{10 + index:x}"
-        self.pod_addresses = [f"10.0.0.{20 + 10 * index + pod}" for pod in range(PODS)]
-        self.pod_ipv6_addresses = [f"2001:db8:0:1::{20 + 10 * index + pod}" for pod in range(PODS)]
+        self.pod_addresses = [f"10.0.0.{20 + 10 * index + pod}" for pod in range(pods)]
+        self.pod_ipv6_addresses = [f"2001:db8:0:1::{20 + 10 * index + pod}" for pod in range(pods)]
         self.eni_id = eni_id or f"eni-{name}-primary"
         self.mac = mac or f"02:00:00:00:00:{10 + index:02x}"
         self.namespace = Namespace(name)
@@ -130,9 +138,10 @@ class Worker:
             f"address add {self.ipv6_address}/128 dev eth0",
             f"route add default via {GATEWAY}",
             f"route add default via {IPV6_GATEWAY} dev eth0",
-            "rule add priority 1024 fwmark 0x80/0x80 lookup main",
         )
-        self.namespace.nft(_CNI_RULES.format(vpc=VPC_CIDR, address=self.address))
+        if self.pod_addresses:
+            self.namespace.ip("rule add priority 1024 fwmark 0x80/0x80 lookup main")
+            self.namespace.nft(_CNI_RULES.format(vpc=VPC_CIDR, address=self.address))
 
     def power_off(self) -> None:
         """Cut the power: the links of all its ENIs, its pods and its processes are gone.  Idempotent."""

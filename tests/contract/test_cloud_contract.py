@@ -193,6 +193,12 @@ def show(cloud: ports.Cloud, eni: Eni) -> Eni:
     return shown
 
 
+def primary(eni: Eni) -> IPv4Address:
+    """Its primary address, which every whole answer of EC2's has."""
+    assert eni.address is not None
+    return eni.address
+
+
 def instance(cloud: ports.Cloud, instance_id: str) -> Instance:
     """The instance as Describe shows it now."""
     return cloud.describe_instances(frozenset({instance_id}))[instance_id]
@@ -212,8 +218,8 @@ def test_an_ipv6_target_gets_some_ipv4_address_too(cloud: ports.Cloud, here: Sub
     """The IPv4 address is of the subnet; both find the ENI."""
     eni = create(cloud, here, FLOATING_IPV6)
     assert eni.ipv6s == (FLOATING_IPV6,)
-    assert here.network_of(eni.address) is not None
-    assert cloud.find_occupants(frozenset({FLOATING_IPV6})) == cloud.find_occupants(frozenset({eni.address})) == (eni,)
+    assert here.network_of(primary(eni)) is not None
+    assert cloud.find_occupants(frozenset({FLOATING_IPV6})) == cloud.find_occupants(frozenset({primary(eni)})) == (eni,)
     with pytest.raises(LookAgain):
         create(cloud, here, FLOATING_IPV6, "another token")
 
@@ -451,12 +457,12 @@ def test_an_association_is_made_once_and_never_taken_from_another(
     mine, yours = create(cloud, here, Allocation(one)), create(cloud, here, Allocation(other))
     assert cloud.describe_allocation(one) == AllocationFacts(one, PUBLIC, "us-west-2-lax-1")
     for _ in range(2):
-        cloud.associate(one, mine.id, mine.address)
+        cloud.associate(one, mine.id, primary(mine))
     assert cloud.describe_allocation(one) == AllocationFacts(one, PUBLIC, "us-west-2-lax-1", mine.id)
     assert (show(cloud, mine).elastic, show(cloud, yours).elastic) == ({mine.address: one}, {})
     for allocation_id, eni in ((one, yours), (other, mine)):
         with pytest.raises(AddressTaken):
-            cloud.associate(allocation_id, eni.id, eni.address)
+            cloud.associate(allocation_id, eni.id, primary(eni))
     assert (show(cloud, mine).elastic, show(cloud, yours).elastic) == ({mine.address: one}, {})
 
 
@@ -464,7 +470,7 @@ def test_an_association_ends_with_its_eni(world: World, cloud: ports.Cloud, here
     """The Elastic IP stays allocated."""
     allocation_id = world.allocate(PUBLIC, "us-west-2-lax-1")
     eni = create(cloud, here, Allocation(allocation_id))
-    cloud.associate(allocation_id, eni.id, eni.address)
+    cloud.associate(allocation_id, eni.id, primary(eni))
     cloud.delete_eni(eni.id)
     assert cloud.describe_allocation(allocation_id) == AllocationFacts(allocation_id, PUBLIC, "us-west-2-lax-1")
 
@@ -474,10 +480,10 @@ def test_an_allocation_that_cannot_be_associated_is_bad_input(world: World, clou
     eni = create(cloud, here)
     for allocation_id in world.allocate(PUBLIC, "us-west-2"), "eipalloc-00000000000000fff":
         with pytest.raises(CloudError) as caught:
-            cloud.associate(allocation_id, eni.id, eni.address)
+            cloud.associate(allocation_id, eni.id, primary(eni))
         assert type(caught.value) is CloudError
     with pytest.raises(LookAgain):
-        cloud.associate(world.allocate("203.0.113.101", "us-west-2-lax-1"), "eni-00000000000000fff", eni.address)
+        cloud.associate(world.allocate("203.0.113.101", "us-west-2-lax-1"), "eni-00000000000000fff", primary(eni))
 
 
 # Addresses that move between ENIs.
@@ -534,7 +540,7 @@ def test_a_primary_address_is_nobody_elses(world: World, cloud: ports.Cloud, her
         with pytest.raises(CloudError) as caught:
             cloud.assign(eni.id, IPv4Address("10.0.0.10"), reassign=reassign)
         assert type(caught.value) is kind
-    cloud.assign(eni.id, eni.address, reassign=False)
+    cloud.assign(eni.id, primary(eni), reassign=False)
     world.settle()
     assert show(cloud, eni) == eni
 
@@ -601,7 +607,7 @@ def test_a_primary_address_is_not_unassigned(world: World, cloud: ports.Cloud, h
     """An ENI keeps it for life."""
     eni = standing(world, cloud, here)
     with pytest.raises(LookAgain):
-        cloud.unassign(eni.id, eni.address)
+        cloud.unassign(eni.id, primary(eni))
     assert show(cloud, eni) == eni
 
 
@@ -652,8 +658,8 @@ def test_an_elastic_ip_is_associated_with_one_address_of_its_eni(
     world.settle()
     (private,) = show(cloud, eni).secondary
     cloud.associate(one, eni.id, private)
-    cloud.associate(two, eni.id, eni.address)
-    for allocation_id, address in ((one, eni.address), (two, private)):
+    cloud.associate(two, eni.id, primary(eni))
+    for allocation_id, address in ((one, primary(eni)), (two, private)):
         with pytest.raises(AddressTaken):
             cloud.associate(allocation_id, eni.id, address)
     with pytest.raises(CloudError) as caught:

@@ -1566,6 +1566,7 @@ def test_a_leaving_holder_is_relieved_at_its_word() -> None:
 def ordered(now: float, to: str, holder: str = "i-a") -> Owner:
     """The ENI, attached by a1, with an order for a handover that is valid for a minute."""
     shown_eni = eni(Attachment("a1", holder, 1, AttachmentStatus.ATTACHED))
+    assert shown_eni.address is not None
     tags = {**shown_eni.tags, order.key(shown_eni.address, Carry.ENI): order.render("a1", to, WALL + now + 60)}
     return Owner(now, replace(shown_eni, tags=tags))
 

@@ -16,7 +16,7 @@ import pytest
 from floatingip import kubernetes
 from floatingip.kubernetes import MOST_BYTES, OwnPod
 from floatingip.model import Eviction, EvictionState
-from lab.apiserver import certify
+from lab.kubernetes.small.apiserver import certify
 
 TOKEN = "first-token"
 NAME = "floating-ip-x2x"

@@ -57,7 +57,9 @@ class Vpc:
         tags = {OWNER_TAG: name} | ({ALLOCATION_TAG: target.id} if isinstance(target, Allocation) else {})
         made = self.cloud.create_eni(target, self.subnet, tags, f"{name} {target}").id
         if isinstance(target, Allocation):
-            self.cloud.associate(target.id, made, self.ec2.state.eni(made).address)
+            address = self.ec2.state.eni(made).address
+            assert address is not None
+            self.cloud.associate(target.id, made, address)
         if attached:
             self.cloud.attach_eni(made, self.worker, frozenset())
             self.ec2.advance(self.ec2.now + 3)

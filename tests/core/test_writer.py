@@ -119,6 +119,7 @@ def test_what_is_created_for_no_target_has_some_address_and_its_tags(desk: Desk)
     desk.write(Create(), target=None)
     (made,) = (eni for eni in desk.ec2.state.enis.values() if eni.tags and eni.id != desk.eni.id)
     assert made.tags == {STANDING_TAG: desk.me}
+    assert made.address is not None
     assert desk.subnet.network_of(made.address) is not None
 
 

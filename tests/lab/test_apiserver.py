@@ -19,11 +19,12 @@ from floatingip.imds import Imds
 from floatingip.kubernetes import OwnPod
 from floatingip.model import Eviction, EvictionState, Notice
 from lab import nemesis
-from lab.apiserver import NAMESPACE, ApiServer
 from lab.ec2 import PROFILES
 from lab.history import Event, History
-from lab.kubelet import Cluster, EvictionRefused
-from lab.manifest import Container, Manifest, load
+from lab.kubernetes.cluster import EvictionRefused
+from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
+from lab.kubernetes.small.kubelet import Cluster
+from lab.kubernetes.small.manifest import Container, Manifest, load
 from lab.netns import Namespace
 from lab.region import Machine, Region
 
@@ -284,6 +285,7 @@ def test_each_notice_of_the_nemesis_reaches_the_product(
 def test_a_worker_reaches_the_api_server_as_its_pods_do(region: Region, tmp_path: Path) -> None:
     """Over the VPC, with a token of the manifest's account."""
     machine = region.standbys()[0]
+    assert isinstance(region.cluster, Cluster)
     pod = region.cluster.pod_on(machine.name)
     for name, text in region.api.mounted(pod.deployment.pod.account).items():
         (tmp_path / name).write_text(text)
@@ -295,6 +297,7 @@ def test_a_worker_reaches_the_api_server_as_its_pods_do(region: Region, tmp_path
 def test_a_drain_cordons_and_evicts_within_the_budget(region: Region) -> None:
     """The node's pod goes, its replacement waits for a node, and the other node's pod may not go meanwhile."""
     machine = region.standbys()[0]
+    assert isinstance(region.cluster, Cluster)
     pod = region.cluster.pod_on(machine.name)
     nemesis.drain(region, machine)
     assert pod.disruption == "EvictionByEvictionAPI"

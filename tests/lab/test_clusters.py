@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from lab import nemesis
 from lab.ec2 import PROFILES
 from lab.history import Event, History
-from lab.kubelet import Cluster
+from lab.kubernetes.small.kubelet import Cluster
 from lab.region import FLOATING_IP, READY_WITHIN, Floating, Machine, Region
 from tests.lab.test_region import within
 

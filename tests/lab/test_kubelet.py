@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from lab.history import Event, History, parse_logfmt
-from lab.kubelet import POD, Backoff, Cluster, EvictionRefused, Pod
-from lab.manifest import Container, DisruptionBudget, Manifest, load
+from lab.kubernetes.cluster import EvictionRefused
+from lab.kubernetes.small.kubelet import POD, Backoff, Cluster, Pod
+from lab.kubernetes.small.manifest import Container, DisruptionBudget, Manifest, load
 from lab.netns import Namespace
 
 ROOT = Path(__file__).parents[2]

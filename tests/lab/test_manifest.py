@@ -10,7 +10,16 @@ import pytest
 import yaml
 
 from floatingip import settings
-from lab.manifest import ConfigMapKey, FieldRef, ManifestError, RoleBinding, Rule, load, parse, substitute
+from lab.kubernetes.small.manifest import (
+    ConfigMapKey,
+    FieldRef,
+    ManifestError,
+    RoleBinding,
+    Rule,
+    load,
+    parse,
+    substitute,
+)
 
 ROOT = Path(__file__).parents[2]
 FLOATING_IP, SAMPLE = ROOT / "floating-ip.yaml", ROOT / "sample-service.yaml"

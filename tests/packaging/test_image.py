@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 import floatingip
-from lab import image as lab_image
 from lab.ec2 import PROFILES
 from lab.history import Event, History
-from lab.image import Image
-from lab.kubelet import Cluster
-from lab.manifest import Manifest, load
+from lab.kubernetes.small import image as lab_image
+from lab.kubernetes.small.image import Image
+from lab.kubernetes.small.kubelet import Cluster
+from lab.kubernetes.small.manifest import Manifest, load
 from lab.netns import Namespace
 from lab.scenarios import SCENARIOS, run
 
@@ -143,7 +143,7 @@ def processes(node: str) -> list[str]:
 def image() -> Image:
     """The one that was asked for."""
     found = lab_image.given()
-    assert found, "python -m lab.image NAME python -m pytest"
+    assert found, "python -m lab.kubernetes.small.image NAME python -m pytest"
     return found
 
 

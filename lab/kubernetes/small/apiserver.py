@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lab.manifest import Manifest
+from lab.kubernetes.small.manifest import Manifest
 
 NAMESPACE = "default"
 _POD = re.compile(r"/api/v1/namespaces/([^/]+)/pods/([^/]+)")
@@ -36,7 +36,7 @@ _HANDSHAKE = 5.0
 
 
 class Pod(Protocol):
-    """What a pod can say of itself; lab.kubelet.Pod has it."""
+    """What a pod can say of itself; lab.kubernetes.small.kubelet.Pod has it."""
 
     @property
     def name(self) -> str: ...
@@ -46,7 +46,7 @@ class Pod(Protocol):
 
 
 class Books(Protocol):
-    """What the server asks the cluster; lab.kubelet.Cluster has it."""
+    """What the server asks the cluster; lab.kubernetes.small.kubelet.Cluster has it."""
 
     @property
     def manifest(self) -> Manifest:

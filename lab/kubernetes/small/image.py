@@ -1,7 +1,7 @@
 """
 Run the lab's containers from a container image, as a node's kubelet and container runtime do it.
 
-    python -m lab.image NAME COMMAND...    run COMMAND in a sandbox that has the image, as root
+    python -m lab.kubernetes.small.image NAME COMMAND...    run COMMAND in a sandbox that has the image, as root
 
 Outside of the sandbox podman mounts the image once (`enter`).  Inside, each container is an OCI bundle that runc runs
 (`Image.command`): the image's entry point, variables and files, with the rights of the manifest.  runc gets its PID
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lab import sandbox
-from lab.manifest import SecurityContext
+from lab.kubernetes.small.manifest import SecurityContext
 
 SECCOMP = Path("/usr/share/containers/seccomp.json")
 """What `RuntimeDefault` stands for: the profile of podman, which differs from containerd's in little."""
@@ -216,5 +216,5 @@ def _seccomp(profile: Mapping[str, Any], capabilities: set[str]) -> dict[str, An
 
 if __name__ == "__main__":
     if len(sys.argv) < 3:
-        raise SystemExit("usage: python -m lab.image NAME COMMAND [ARGUMENT...]")
+        raise SystemExit("usage: python -m lab.kubernetes.small.image NAME COMMAND [ARGUMENT...]")
     sys.exit(enter(sys.argv[1], sys.argv[2:]))

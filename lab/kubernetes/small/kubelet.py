@@ -31,17 +31,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.apiserver import NAMESPACE, ApiServer
 from lab.history import History, parse_logfmt
-from lab.image import WARDEN, Image
-from lab.manifest import ConfigMapKey, Container, Deployment, HttpProbe, Manifest
+from lab.kubernetes.cluster import OBSERVERS, EvictionRefused, NotModelled, Part
+from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
+from lab.kubernetes.small.image import WARDEN, Image
+from lab.kubernetes.small.lifecycle import Lifecycle
+from lab.kubernetes.small.manifest import ConfigMapKey, Container, Deployment, HttpProbe, Manifest, parse
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 POD = Path(__file__).with_name("pod.py")
 CLONE_NEWNET = 0x40000000
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 POLL = 0.01
 """How often a wait looks again, in seconds."""
+REFUSED_AGAIN = 5.0
+"""Seconds after which `kubectl drain` tries a refused eviction again."""
+DRAINED_WITHIN = 60.0
+"""Seconds after which a drain whose evictions are refused is given up."""
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 """The characters of a pod's random suffix: Kubernetes' own, which cannot spell words."""
 
@@ -56,10 +62,6 @@ SHUTDOWN_HEARD = 0.2
 """Seconds from the announcement of a shutdown until the kubelet sends SIGTERM (seen with kubelet 1.36)."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-class EvictionRefused(Exception):
-    """A PodDisruptionBudget does not allow the eviction now: the API server's 429, upon which `kubectl` tries again."""
 
 
 class Worker(Protocol):
@@ -108,7 +110,8 @@ class Pod:
     One pod; `phase` is what `kubectl get pods` would show.
 
     `disruption` is the reason of the condition `DisruptionTarget`, if there is to be one; `deletion` is when the grace
-    period of a deleted pod ends (seconds since 1970), None for one that nobody deleted.
+    period of a deleted pod ends (seconds since 1970), None for one that nobody deleted; `lost`: its node is not ready,
+    so neither is it, whatever it does.
     """
 
     name: str
@@ -120,12 +123,18 @@ class Pod:
     stopping: threading.Event = field(default_factory=threading.Event)
     gone: threading.Event = field(default_factory=threading.Event)
     disruption: str = ""
+    lost: bool = False
     deletion: float | None = None
 
     @property
     def is_ready(self) -> bool:
-        """Running, with every container ready."""
-        return self.phase == "Running" and len(self.ready) == len(self.deployment.pod.containers)
+        """Running, with every container ready, on a node that is."""
+        return not self.lost and self.phase == "Running" and len(self.ready) == len(self.deployment.pod.containers)
+
+    @property
+    def is_ending(self) -> bool:
+        """Has it been deleted?"""
+        return self.stopping.is_set()
 
     def as_object(self, namespace: str) -> dict[str, Any]:
         """The API object, as far as the lab has it."""
@@ -148,21 +157,39 @@ class Pod:
 
 @dataclass
 class Node:
-    """A worker and the state of its kubelet; nothing is scheduled on one that is cordoned, tainted or not ready."""
+    """
+    A worker and its kubelet, which acts while it is `awake`; nothing is scheduled on one that is cordoned, tainted, not
+    ready or `ending`.
+
+    `ready` is what the cluster makes of the kubelet's silence; `ending`: it has said that its machine shuts down.
+    """
 
     worker: Worker
     labels: Mapping[str, str]
     cordoned: bool = False
     tainted: bool = False
     ready: bool = True
+    ending: bool = False
     dead: threading.Event = field(default_factory=threading.Event)
     awake: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def name(self) -> str:
+        """The worker's."""
+        return self.worker.name
+
+    @property
+    def speaks(self) -> bool:
+        """Does its kubelet run?"""
+        return self.awake.is_set() and not self.dead.is_set()
 
 
 class Cluster:
     """
     The scheduler and all kubelets.
 
+    `reaches` says whether a worker reaches the API server, `readiness` is told when a node becomes ready or not ready,
+    and `pace` divides the times of the controller that judges this (lifecycle.py).
     `labels` are the nodes' (beside kubernetes.io/hostname), `extra_env` is added to every container, `backoff` is the
     first delay in seconds of a restart, `seed` makes the pods' names repeatable.  They run from `image`, if any.
     """
@@ -178,6 +205,9 @@ class Cluster:
         labels: Mapping[str, Mapping[str, str]] | None = None,
         backoff: float = 10.0,
         seed: int = 0,
+        reaches: Callable[[str], bool] = lambda _: True,
+        readiness: Callable[[str, bool], None] = lambda _node, _ready: None,
+        pace: float = 1.0,
     ) -> None:
         self._history = history
         self._command_for = command_for
@@ -196,6 +226,19 @@ class Cluster:
             node = Node(worker, {**own, "kubernetes.io/hostname": worker.name})
             node.awake.set()
             self._nodes[worker.name] = node
+        self._readiness = readiness
+        self._lifecycle = Lifecycle(
+            nodes=self._nodes.values,
+            reaches=lambda node: reaches(node.worker.name),
+            serves=lambda: self._api is None or not self._api.down,
+            judged=self._judged,
+            overdue=self._evict_from,
+            pace=pace,
+        )
+
+    def close(self) -> None:
+        """End what runs beside the pods.  Idempotent."""
+        self._lifecycle.stop()
 
     def use(self, api: ApiServer) -> None:
         """Give the containers that start from now on the way to this API server, and their tokens."""
@@ -208,12 +251,14 @@ class Cluster:
 
     # What `kubectl` can do.
 
-    def apply(self, manifest: Manifest) -> None:
+    def apply(self, manifest: Manifest | str) -> None:
         """
         Run the manifest's Deployments; existing pods keep what they were started with.
 
-        Raises ValueError if a container would have other rights in a real cluster than here.
+        Raises ManifestError for a text that it does not understand, ValueError if a container would have other rights
+        in a real cluster than here.
         """
+        manifest = parse(manifest) if isinstance(manifest, str) else manifest
         for deployment in manifest.deployments.values():
             _check_rights(deployment)
         with self._lock:
@@ -222,17 +267,24 @@ class Cluster:
                 self._replicas[name] = deployment.replicas
         self._reconcile()
 
-    def pods(self) -> list[Pod]:
-        """All pods, oldest first."""
+    def pods(self, app: str = OBSERVERS) -> list[Pod]:
+        """The pods with this label `app`, oldest first."""
         with self._lock:
-            return list(self._pods.values())
+            return [pod for pod in self._pods.values() if pod.deployment.labels.get("app") == app]
 
-    def pod_on(self, node: str) -> Pod:
+    def pod_on(self, node: str, app: str = OBSERVERS) -> Pod:
         """The pod on that node that is not being deleted.  Raises LookupError."""
-        for pod in self.pods():
-            if pod.node == node and not pod.stopping.is_set():
+        for pod in self.pods(app):
+            if pod.node == node and not pod.is_ending:
                 return pod
-        raise LookupError(f"no pod on {node}")
+        raise LookupError(f"no pod of {app} on {node}")
+
+    def pod_object(self, name: str) -> Mapping[str, Any]:
+        """The pod as the API has it.  Raises LookupError."""
+        with self._lock:
+            if name not in self._pods:
+                raise LookupError(f"no pod {name}")
+            return self._pods[name].as_object(NAMESPACE)
 
     def delete_pod(self, name: str, grace: float | None = None) -> None:
         """
@@ -281,6 +333,23 @@ class Cluster:
                         f"{pod.name}: {budget.name} needs {desired} healthy pods, there are {healthy}"
                     )
 
+    def drain(self, node: str, app: str | None = None) -> None:
+        """
+        `kubectl drain`: cordon, then evict each pod, again and again while a budget does not allow it.
+
+        Raises TimeoutError if a budget allows it never.
+        """
+        self.cordon(node)
+        deadline = time.monotonic() + DRAINED_WITHIN
+        for pod in self.pods(app or OBSERVERS):
+            while pod.node == node and not pod.is_ending:
+                try:
+                    self.evict(pod.name)
+                except EvictionRefused as error:
+                    if time.monotonic() > deadline:
+                        raise TimeoutError(str(error)) from error
+                    time.sleep(REFUSED_AGAIN)
+
     def cordon(self, node: str) -> None:
         """Schedule nothing new on that node."""
         self._nodes[node].cordoned = True
@@ -296,6 +365,10 @@ class Cluster:
         for pod in [pod for pod in self.pods() if pod.node == node and not pod.stopping.is_set()]:
             pod.disruption = BY_TAINT
             self.delete_pod(pod.name)
+
+    def delete_node(self, node: str) -> None:
+        """Raises NotModelled."""
+        raise NotModelled(f"{node}: the small Kubernetes has no Node objects that could be deleted")
 
     def scale(self, deployment: str, replicas: int) -> None:
         """Have that many pods; the youngest go first."""
@@ -335,13 +408,61 @@ class Cluster:
         """End every pod and wait for it; nothing is replaced."""
         with self._lock:
             self._replicas = dict.fromkeys(self._replicas, 0)
+            for node in self._nodes.values():
+                node.awake.set()
             pods = list(self._pods.values())
         for pod in pods:
             self._end(pod, pod.deployment.pod.grace if grace is None else grace)
         for pod in pods:
             pod.gone.wait()
+        self.close()
 
-    # What a machine does.
+    # What befalls it.
+
+    def kill_container(self, pod: str, container: str) -> None:
+        """SIGKILL to a container's process.  Raises LookupError if it does not run."""
+        with self._lock:
+            running = self._pods[pod].running if pod in self._pods else {}
+            if container not in running:
+                raise LookupError(f"{container} of {pod} does not run")
+            running[container].kill()
+
+    def container_process(self, pod: str, container: str) -> int:
+        """The id of a container's first process: the only child of its warden.  Raises LookupError if there is none."""
+        with self._lock:
+            running = self._pods[pod].running if pod in self._pods else {}
+            if container not in running:
+                raise LookupError(f"{container} of {pod} does not run")
+            warden = running[container].pid
+        try:
+            return int(Path(f"/proc/{warden}/task/{warden}/children").read_text(encoding="utf-8").split()[0])
+        except (OSError, IndexError) as error:
+            raise LookupError(f"{container} of {pod} does not run") from error
+
+    def hang(self, part: Part, node: str | None = None) -> None:
+        """A kubelet stops where it stands: what runs, runs on, and nothing is started, ended or probed any more."""
+        self._kubelet(part, node).awake.clear()
+
+    def resume(self, part: Part, node: str | None = None) -> None:
+        """It goes on."""
+        self._kubelet(part, node).awake.set()
+
+    kill, start = hang, resume
+    """A kubelet that is started again takes over what runs: nobody can tell it from one that hung."""
+
+    def _kubelet(self, part: Part, node: str | None) -> Node:
+        if part is not Part.KUBELET or node is None:
+            raise NotModelled(f"the small Kubernetes has no {part} that could fail")
+        return self._nodes[node]
+
+    def conditions(self, node: str) -> Mapping[str, str]:
+        """A node's conditions."""
+        found = self._nodes[node]
+        return {"Ready": "Unknown" if not found.ready else "False" if found.ending else "True"}
+
+    def endpoints(self, service: str) -> set[str]:  # noqa: ARG002 - behind every service each node has one
+        """The nodes with ready endpoints of a service."""
+        return {name for name, node in self._nodes.items() if node.ready and not node.ending}
 
     def shut_node_down(self, name: str) -> None:
         """
@@ -349,7 +470,7 @@ class Cluster:
         has deleted.  Returns when all have ended, their grace period at the latest.
         """
         node = self._nodes[name]
-        node.ready = False
+        node.ending = True
         if node.dead.wait(SHUTDOWN_HEARD):
             return
         pods = [pod for pod in self.pods() if pod.node == name and not pod.stopping.is_set()]
@@ -363,7 +484,7 @@ class Cluster:
         """The machine runs again: its kubelet starts its pods anew, if they had not ended, and takes new ones."""
         with self._lock:
             old = self._nodes[name]
-            node = self._nodes[name] = Node(old.worker, old.labels, old.cordoned, old.tainted)
+            node = self._nodes[name] = Node(old.worker, old.labels, old.cordoned, old.tainted, old.ready)
             node.awake.set()
             pods = [pod for pod in self._pods.values() if pod.node == name and not pod.gone.is_set()]
         for pod in pods:
@@ -371,9 +492,37 @@ class Cluster:
                 self._forget(pod)
             else:
                 threading.Thread(target=self._run_pod, args=(pod, node), name=pod.name, daemon=True).start()
+        self._lifecycle.heard(node)
         self._reconcile()
 
-    # What the nemesis can do.
+    # The controllers.
+
+    def _judged(self, node: Node, *, ready: bool) -> None:
+        """Tell of a node that has become ready, or has ceased to be; its pods with it."""
+        with self._lock:
+            node.ready = ready
+            self._history.record(
+                {
+                    "source": "kubelet",
+                    "event": "node",
+                    "node": node.worker.name,
+                    "status": "Ready" if ready else "NotReady",
+                }
+            )
+            for pod in self._pods.values():
+                if pod.node == node.worker.name and pod.lost is ready:
+                    pod.lost = not ready
+                    if pod.phase == "Running":
+                        self._enter(pod, "Running", "ready" if pod.is_ready else "not ready")
+        self._readiness(node.worker.name, ready)
+        self._reconcile()
+
+    def _evict_from(self, node: Node, lost_for: float) -> None:
+        """Delete the pods that do not tolerate any longer that their node is not ready."""
+        for pod in [pod for pod in self.pods() if pod.node == node.worker.name and not pod.is_ending]:
+            if lost_for >= pod.deployment.pod.tolerates:
+                pod.disruption = BY_TAINT
+                self.delete_pod(pod.name)
 
     def kill_node(self, name: str) -> None:
         """The node's processes are gone, its kubelet too: no SIGTERM, no restart, no replacement."""
@@ -437,6 +586,7 @@ class Cluster:
             return (
                 not node.cordoned
                 and not node.tainted
+                and not node.ending
                 and node.ready
                 and not node.dead.is_set()
                 and pod.deployment.pod.node_selector.items() <= node.labels.items()
@@ -603,15 +753,18 @@ class Cluster:
             if pod.disruption != BY_KUBELET:
                 pod.deletion = time.time() + grace
             self._enter(pod, "Terminating")
-            for process in pod.running.values():
-                process.terminate()
         if pod.node is None or self._nodes[pod.node].dead.is_set():
             self._forget(pod)
         else:
-            threading.Thread(target=self._kill, args=(pod, grace), name=f"{pod.name}/end", daemon=True).start()
+            node = self._nodes[pod.node]
+            threading.Thread(target=self._kill, args=(pod, node, grace), name=f"{pod.name}/end", daemon=True).start()
 
-    def _kill(self, pod: Pod, grace: float) -> None:
-        """After the grace period, end what is left."""
+    def _kill(self, pod: Pod, node: Node, grace: float) -> None:
+        """The kubelet ends a pod: SIGTERM as soon as it can, and after the grace period what is left."""
+        node.awake.wait()
+        with self._lock:
+            for process in pod.running.values():
+                process.terminate()
         if not pod.gone.wait(grace):
             with self._lock:
                 for process in pod.running.values():

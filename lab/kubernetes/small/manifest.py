@@ -3,8 +3,8 @@ Read the Kubernetes manifests of this repository into dataclasses, as far as the
 
 Only the fields that `floating-ip.yaml` and `sample-service.yaml` use are known.  Anything else is an error that names
 its path: a field that the lab ignored would be a field that the lab did not test.  Fields that mean something to a real
-cluster only (the image, resources, tolerations, the seccomp profile, a priority's value) are checked for their shape
-and not kept.
+cluster only (the image, resources, most tolerations, the seccomp profile, a priority's value) are checked for their
+shape and not kept.
 """
 
 import math
@@ -19,6 +19,10 @@ import yaml
 
 _PRIORITY_CLASSES = {"", "system-cluster-critical", "system-node-critical"}
 """Those that every cluster has, and none."""
+
+UNREACHABLE = "node.kubernetes.io/unreachable"
+DEFAULT_TOLERATION = 300.0
+"""Seconds that a pod which does not say tolerates this taint, by the admission plugin DefaultTolerationSeconds."""
 
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 
@@ -97,6 +101,7 @@ class Container:
     """One container; its image is replaced by a command of the lab."""
 
     name: str
+    image: str
     args: tuple[str, ...]
     env: Mapping[str, str | ConfigMapKey | FieldRef]
     mounts: tuple[Mount, ...]
@@ -111,7 +116,8 @@ class PodSpec:
     What one pod runs, and where it may.
 
     `exclusive` are the labels that no other pod on the same node may have (required anti-affinity); `grace` is the time
-    in seconds between SIGTERM and SIGKILL; `token`: its containers get that of its service account.
+    in seconds between SIGTERM and SIGKILL; `token`: its containers get that of its service account; `tolerates`: how
+    many seconds it stays on a node that is not ready.
     """
 
     account: str
@@ -121,6 +127,7 @@ class PodSpec:
     exclusive: Mapping[str, str] | None
     host_network: bool
     grace: float
+    tolerates: float
     init_containers: tuple[Container, ...]
     containers: tuple[Container, ...]
 
@@ -425,11 +432,14 @@ def _pod(pod: _Fields) -> PodSpec:
     priority_class = pod.text("priorityClassName", "")
     host_network = pod.flag("hostNetwork", False)
     pod.only("dnsPolicy", "Default", "ClusterFirst", "ClusterFirstWithHostNet")
+    tolerates = DEFAULT_TOLERATION
     for toleration in pod.children("tolerations"):
         with toleration:
-            for key in ("key", "operator", "effect"):
-                toleration.text(key, "")
-            toleration.number("tolerationSeconds", 0)
+            key, effect = toleration.text("key", ""), toleration.text("effect", "")
+            toleration.text("operator", "")
+            seconds = toleration.number("tolerationSeconds", 0)
+            if (key, effect) == (UNREACHABLE, "NoExecute"):
+                tolerates = seconds
     # The lab's scheduler always prefers the node with the fewest pods of the Deployment: that is ScheduleAnyway.
     for constraint in pod.children("topologySpreadConstraints"):
         with constraint:
@@ -448,6 +458,7 @@ def _pod(pod: _Fields) -> PodSpec:
         exclusive=exclusive,
         host_network=host_network,
         grace=grace,
+        tolerates=tolerates,
         init_containers=tuple(_container(fields, volumes) for fields in pod.children("initContainers")),
         containers=tuple(_container(fields, volumes) for fields in pod.children("containers")),
     )
@@ -483,7 +494,7 @@ def _volume(volume: _Fields) -> tuple[str, Callable[[str], Mount]]:
 def _container(fields: _Fields, volumes: Mapping[str, Callable[[str], Mount]]) -> Container:
     with fields:
         name = fields.text("name")
-        fields.text("image")
+        image = fields.text("image")
         fields.only("imagePullPolicy", "Always", "IfNotPresent")
         fields.only("terminationMessagePolicy", "File", "FallbackToLogsOnError")
         with fields.child("resources") as resources:
@@ -494,6 +505,7 @@ def _container(fields: _Fields, volumes: Mapping[str, Callable[[str], Mount]]) -
                 port.integer("containerPort")
         return Container(
             name=name,
+            image=image,
             args=fields.texts("args"),
             env=dict(_variable(variable) for variable in fields.children("env")),
             mounts=tuple(_mount(mount, volumes) for mount in fields.children("volumeMounts")),

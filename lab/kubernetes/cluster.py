@@ -1,0 +1,162 @@
+"""
+What a cluster is to the lab, whichever Kubernetes runs it: what `kubectl` does, and what befalls it.
+
+`small/` and `real/` implement it.  Pods are in the namespace `default`.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Protocol
+
+OBSERVERS = "floating-ip"
+"""The product's Deployment, and the label `app` of its pods."""
+
+SAMPLE = "sample-service"
+"""The sample's."""
+
+API_ADDRESS, API_PORT = "10.0.255.3", 443
+"""The API server's: on EKS the Service `kubernetes` leads to interfaces of the control plane in the cluster's VPC."""
+
+
+class Kind(StrEnum):
+    """Which Kubernetes."""
+
+    SMALL = "small"
+    REAL = "real"
+
+
+class Part(StrEnum):
+    """What a cluster consists of; the first four are on each node."""
+
+    KUBELET = "kubelet"
+    CONTAINERD = "containerd"
+    KUBE_PROXY = "kube-proxy"
+    VPC_CNI = "aws-node"
+    API_SERVER = "kube-apiserver"
+    CONTROLLERS = "kube-controller-manager"
+    SCHEDULER = "kube-scheduler"
+    REGISTRY = "registry"
+
+
+class ClusterFailed(Exception):
+    """The cluster, or a part of it, does not do what it should; the message names it."""
+
+
+class NotModelled(ClusterFailed):
+    """The small Kubernetes does not have this; the message says what."""
+
+
+class Pod(Protocol):
+    """One pod, as it was when it was asked for."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def node(self) -> str | None:
+        """Where it is, or is going to be."""
+
+    @property
+    def phase(self) -> str:
+        """What `kubectl get pods` shows, `Init` standing for all of an init container's."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Does it run, with every container ready, as far as its node can tell?"""
+
+    @property
+    def is_ending(self) -> bool:
+        """Has it been deleted?"""
+
+
+class Cluster(Protocol):
+    """Nodes go by their names, which are those of the lab's workers."""
+
+    # What `kubectl` does.
+
+    def apply(self, manifest: str) -> None:
+        """`kubectl apply -f -`."""
+
+    def pods(self, app: str = OBSERVERS) -> Sequence[Pod]:
+        """The pods with this label `app`, oldest first."""
+
+    def pod_on(self, node: str, app: str = OBSERVERS) -> Pod:
+        """The one on that node that is not being deleted.  Raises LookupError."""
+
+    def delete_pod(self, name: str, grace: float | None = None) -> None:
+        """Begin to end a pod; `grace` in seconds.  Raises LookupError if there is none."""
+
+    def evict(self, name: str) -> None:
+        """Ask for an eviction once.  Raises EvictionRefused when a budget does not allow it, LookupError."""
+
+    def drain(self, node: str, app: str | None = None) -> None:
+        """`kubectl drain`, of the pods with this label only if named.  Raises TimeoutError."""
+
+    def cordon(self, node: str) -> None:
+        """Schedule nothing new there."""
+
+    def uncordon(self, node: str) -> None:
+        """Schedule there again."""
+
+    def taint(self, node: str) -> None:
+        """Taint it out of service (NoExecute): its pods are deleted, whatever a budget says, and none gets there."""
+
+    def delete_node(self, node: str) -> None:
+        """`kubectl delete node`.  Raises NotModelled."""
+
+    def scale(self, deployment: str, replicas: int) -> None:
+        """Have that many pods."""
+
+    def restart(self, deployment: str, timeout: float = 60.0) -> None:
+        """`kubectl rollout restart`, and wait for its end.  Raises TimeoutError."""
+
+    def wait_ready(self, timeout: float) -> None:
+        """Until every replica that was asked for is ready.  Raises TimeoutError with the pods' phases."""
+
+    def pod_object(self, name: str) -> Mapping[str, Any]:
+        """The pod as the API has it, or had it a moment ago.  Raises LookupError."""
+
+    def endpoints(self, service: str) -> set[str]:
+        """The nodes with ready endpoints of a service."""
+
+    def conditions(self, node: str) -> Mapping[str, str]:
+        """A node's conditions: Ready -> True, False or Unknown."""
+
+    # What befalls it.
+
+    def kill_container(self, pod: str, container: str) -> None:
+        """SIGKILL to a container's process.  Raises LookupError if it does not run."""
+
+    def container_process(self, pod: str, container: str) -> int:
+        """The id of a container's first process, as the lab sees it.  Raises LookupError if it does not run."""
+
+    def kill(self, part: Part, node: str | None = None) -> None:
+        """A part ends at once; nothing starts it again but `start`.  Raises NotModelled."""
+
+    def start(self, part: Part, node: str | None = None) -> None:
+        """A part that was killed is started.  Raises NotModelled."""
+
+    def hang(self, part: Part, node: str | None = None) -> None:
+        """A part stops where it stands.  Raises NotModelled."""
+
+    def resume(self, part: Part, node: str | None = None) -> None:
+        """It goes on.  Raises NotModelled."""
+
+    def kill_node(self, name: str) -> None:
+        """All processes of the node are gone at once."""
+
+    def freeze_node(self, name: str) -> None:
+        """All processes of the node stop where they stand."""
+
+    def thaw_node(self, name: str) -> None:
+        """They go on."""
+
+    def shut_node_down(self, name: str) -> None:
+        """The operating system is told to end, and ends its pods first; back when it would be off."""
+
+    def boot_node(self, name: str) -> None:
+        """One that was killed starts again, and its kubelet the pods that had not ended."""
+
+
+class EvictionRefused(Exception):
+    """A PodDisruptionBudget does not allow the eviction now: the API server's 429, upon which `kubectl` tries again."""

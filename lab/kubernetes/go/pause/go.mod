@@ -1,0 +1,3 @@
+module floatingip.lab/pause
+
+go 1.25.0

@@ -1,0 +1,547 @@
+"""
+The real Kubernetes as `lab.kubernetes.cluster.Cluster`: what a user types is what runs, by the real kubectl.
+
+What its pods do goes into the history as from the small one: a watch on the API server's pods gives their phases and
+their containers' ends; what containers write is read where the container runtime writes it, with its own times.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from lab.ec2 import Instance
+from lab.history import History, parse_logfmt
+from lab.kubernetes import build
+from lab.kubernetes.cluster import OBSERVERS, ClusterFailed, EvictionRefused, Part
+from lab.kubernetes.real import host
+from lab.kubernetes.real.node import PAUSE, Node, Worker
+from lab.kubernetes.real.parts import Part as Process
+from lab.kubernetes.real.plane import ECR, UPSTREAM, ControlPlane
+from lab.netns import Namespace
+
+AGNHOST = "e2e-test-images/agnhost:2.53"
+LOGS = "FLOATINGIP_LAB_LOGS"
+"""Names a folder that keeps the parts' logs; else they are gone with the lab."""
+
+RUN = Path("/run")
+"""In memory, and the sandbox's own."""
+NODES_WITHIN = 90.0
+"""Seconds until all nodes are Ready."""
+READ_EVERY = 0.05
+"""Seconds between two looks into the containers' logs."""
+DRAIN_WITHIN = 90.0
+"""Seconds after which a drain is given up."""
+FEW_ADDRESSES = {"MAX_ENI": "1", "MINIMUM_IP_TARGET": "3", "WARM_IP_TARGET": "1"}
+"""The VPC CNI keeps to the primary ENI, with room for a few pods."""
+
+_ON_NODES = {Part.KUBELET, Part.CONTAINERD, Part.KUBE_PROXY, Part.VPC_CNI}
+
+
+class KubectlFailed(ClusterFailed):
+    """`kubectl` failed; the message has its command and what it said."""
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod as the API server last told it."""
+
+    object: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.object["metadata"]["name"])
+
+    @property
+    def app(self) -> str:
+        """Its label `app`."""
+        return str(self.object["metadata"].get("labels", {}).get("app", ""))
+
+    @property
+    def node(self) -> str | None:
+        """Where it is, or is going to be."""
+        found: str | None = self.object["spec"].get("nodeName")
+        return found
+
+    @property
+    def is_ending(self) -> bool:
+        """Has it been deleted?"""
+        return "deletionTimestamp" in self.object["metadata"]
+
+    @property
+    def is_ready(self) -> bool:
+        """Running, with every container ready."""
+        return not self.is_ending and self.condition("Ready") == "True"
+
+    @property
+    def has_ended(self) -> bool:
+        """Have its containers, for good?"""
+        return self.object["status"].get("phase") in {"Succeeded", "Failed"}
+
+    @property
+    def phase(self) -> str:
+        """What `kubectl get pods` shows, or nearly so."""
+        if self.is_ending:
+            return "Terminating"
+        for status in self._statuses("initContainerStatuses", "containerStatuses"):
+            waiting = status.get("state", {}).get("waiting", {}).get("reason")
+            if waiting not in {None, "PodInitializing", "ContainerCreating"}:
+                return str(waiting)
+        if self.node and self.condition("Initialized") == "False":
+            return "Init"
+        return str(self.object["status"].get("phase", "Pending"))
+
+    def condition(self, kind: str) -> str:
+        """A condition's status; empty where there is none."""
+        conditions = self.object["status"].get("conditions", [])
+        return next((str(one["status"]) for one in conditions if one["type"] == kind), "")
+
+    def container_id(self, container: str) -> str | None:
+        """The runtime's name for a container that runs."""
+        for status in self._statuses("containerStatuses", "initContainerStatuses"):
+            if status["name"] == container and "running" in status.get("state", {}):
+                return str(status["containerID"]).removeprefix("containerd://")
+        return None
+
+    def ends(self) -> dict[str, tuple[str, int]]:
+        """What ended: the runtime's name of each container that did -> its name here, and its exit code."""
+        found = {}
+        for status in self._statuses("initContainerStatuses", "containerStatuses"):
+            for state in ("state", "lastState"):
+                if ended := status.get(state, {}).get("terminated"):
+                    found[str(ended.get("containerID"))] = (str(status["name"]), int(ended["exitCode"]))
+        return found
+
+    def _statuses(self, *kinds: str) -> list[Mapping[str, Any]]:
+        return [status for kind in kinds for status in self.object["status"].get(kind, [])]
+
+
+class Cluster:
+    """
+    A context manager: the cluster is there, with all nodes Ready, when it is entered, and gone when it is left.
+
+    namespace: the VPC's, where the control plane is.
+    image: by what name the manifest wants the product's image, which is one of ECR's.
+    environment: what every container of the product's image has, in addition.
+    credentials: gives the AWS SDK's variables for a node's VPC CNI, by the node's name.
+    cni: the VPC CNI's settings, FEW_ADDRESSES by default.  proxy_mode: kube-proxy's.
+    """
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        workers: Sequence[tuple[Worker, Instance]],
+        history: History,
+        *,
+        image: str,
+        environment: Mapping[str, str],
+        credentials: Callable[[str], Mapping[str, str]],
+        labels: Mapping[str, str],
+        cni: Mapping[str, str] | None = None,
+        proxy_mode: str = "iptables",
+    ) -> None:
+        self._history = history
+        self._workers = workers
+        self._image = image
+        self._environment = environment
+        self._credentials = credentials
+        self._labels = labels
+        self._cni = FEW_ADDRESSES if cni is None else cni
+        self._proxy_mode = proxy_mode
+        self._folder = Path(tempfile.mkdtemp(prefix="kubernetes-", dir=RUN))
+        self._logs = Path(os.environ.get(LOGS, self._folder / "logs"))
+        self.plane = ControlPlane(namespace, build.binaries(), self._folder / "plane", self._logs)
+        self.nodes: dict[str, Node] = {}
+        self._pods: dict[str, Pod] = {}
+        self._gone: dict[str, Mapping[str, Any]] = {}
+        self._deployments: set[str] = set()
+        self._told: dict[str, tuple[str, bool]] = {}
+        self._ended: set[str] = set()
+        self._read: dict[tuple[str, str], int] = {}
+        self._lock = threading.RLock()
+        self._closing = threading.Event()
+        self._watching: subprocess.Popen[str] | None = None
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End everything at once.  Idempotent."""
+        self._closing.set()
+        if self._watching is not None:
+            self._watching.kill()
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+        for node in self.nodes.values():
+            node.close()
+        self.plane.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(self) -> None:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self.plane.start()
+        groups = host.given()
+        for worker, instance in self._workers:
+            own = {
+                "topology.kubernetes.io/zone": instance.zone,
+                "node.kubernetes.io/instance-type": instance.instance_type,
+            }
+            self.nodes[worker.name] = Node(
+                worker,
+                instance,
+                self.plane,
+                groups,
+                build.binaries(),
+                self._folder / "nodes" / worker.name,
+                self._logs,
+                labels={**self._labels, **own},
+                cni=self._cni,
+                credentials=self._credentials(worker.name),
+                proxy_mode=self._proxy_mode,
+            )
+        with ThreadPoolExecutor() as pool:
+            tasks = [pool.submit(node.boot) for node in self.nodes.values()]
+            tasks.append(pool.submit(self.plane.pack, PAUSE.removeprefix(f"{UPSTREAM}/"), "pause"))
+            tasks.append(pool.submit(self.plane.pack, AGNHOST, "agnhost"))
+            name = self._image.removeprefix(f"{ECR}/")
+            tasks.append(pool.submit(self.plane.push, name, host.layout(), self._environment))
+            for task in tasks:
+                task.result()
+        for name, target in (("watch", self._watch), ("logs", self._follow_logs)):
+            thread = threading.Thread(target=target, name=f"kubernetes-{name}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        self._await(lambda: all(self._is_ready(name) for name in self.nodes), NODES_WITHIN, "nodes are not Ready")
+
+    # What `kubectl` does.
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> str:
+        """What the real kubectl prints.  Raises KubectlFailed."""
+        done = self.plane.kubectl(*arguments, stdin=stdin)
+        if done.returncode:
+            raise KubectlFailed(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def apply(self, manifest: str) -> None:
+        """`kubectl apply -f -`.  Raises KubectlFailed."""
+        for line in self.kubectl("apply", "-f", "-", "-o", "name", stdin=manifest).splitlines():
+            kind, _, name = line.partition("/")
+            if kind == "deployment.apps":
+                self._deployments.add(name)
+
+    def pods(self, app: str = OBSERVERS) -> list[Pod]:
+        """The pods with this label `app` that have not ended, oldest first."""
+        with self._lock:
+            found = [pod for pod in self._pods.values() if pod.app == app and not pod.has_ended]
+        return sorted(found, key=lambda pod: str(pod.object["metadata"]["creationTimestamp"]))
+
+    def pod_on(self, node: str, app: str = OBSERVERS) -> Pod:
+        """The one on that node that is not being deleted.  Raises LookupError."""
+        for pod in self.pods(app):
+            if pod.node == node and not pod.is_ending:
+                return pod
+        raise LookupError(f"no pod of {app} on {node}")
+
+    def delete_pod(self, name: str, grace: float | None = None) -> None:
+        """`kubectl delete pod`, without waiting for its end.  Raises LookupError if there is none."""
+        options = [] if grace is None else [f"--grace-period={grace:g}"]
+        try:
+            self.kubectl("delete", "pod", name, "--wait=false", *options)
+        except KubectlFailed as error:
+            raise _translated(error) from error
+
+    def evict(self, name: str) -> None:
+        """The Eviction API, once.  Raises EvictionRefused, LookupError."""
+        asked = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": "default"}}
+        place = f"/api/v1/namespaces/default/pods/{name}/eviction"
+        try:
+            self.kubectl("create", "--raw", place, "-f", "-", stdin=json.dumps(asked))
+        except KubectlFailed as error:
+            raise _translated(error) from error
+
+    def drain(self, node: str, app: str | None = None) -> None:
+        """`kubectl drain`.  Raises TimeoutError when its time is over."""
+        options = ["--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={DRAIN_WITHIN:g}s"]
+        if app is not None:
+            options.append(f"--pod-selector=app={app}")
+        try:
+            self.kubectl("drain", node, *options)
+        except KubectlFailed as error:
+            raise TimeoutError(str(error)) from error
+
+    def cordon(self, node: str) -> None:
+        """`kubectl cordon`."""
+        self.kubectl("cordon", node)
+
+    def uncordon(self, node: str) -> None:
+        """`kubectl uncordon`."""
+        self.kubectl("uncordon", node)
+
+    def taint(self, node: str) -> None:
+        """`kubectl taint`, as the documents of a node that is gone for good have it."""
+        self.kubectl("taint", "nodes", node, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
+
+    def delete_node(self, node: str) -> None:
+        """`kubectl delete node`."""
+        self.kubectl("delete", "node", node, "--wait=false")
+
+    def scale(self, deployment: str, replicas: int) -> None:
+        """`kubectl scale`."""
+        self.kubectl("scale", f"deployment/{deployment}", f"--replicas={replicas}")
+
+    def restart(self, deployment: str, timeout: float = 60.0) -> None:
+        """`kubectl rollout restart`, and wait for its end.  Raises TimeoutError."""
+        self.kubectl("rollout", "restart", f"deployment/{deployment}")
+        self._wait_for(deployment, timeout)
+
+    def wait_ready(self, timeout: float) -> None:
+        """Until every replica that was asked for is ready.  Raises TimeoutError with the pods' phases."""
+        deadline = time.monotonic() + timeout
+        for deployment in sorted(self._deployments):
+            self._wait_for(deployment, max(1.0, deadline - time.monotonic()))
+        listed = [Pod(item) for item in json.loads(self.kubectl("get", "pods", "-o", "json"))["items"]]
+        ready = {pod.name for pod in listed if pod.is_ready and pod.app in self._deployments}
+
+        def told() -> bool:
+            return ready <= {pod.name for app in self._deployments for pod in self.pods(app) if pod.is_ready}
+
+        self._await(told, 10.0, "the watch has not told of every pod")
+
+    def _wait_for(self, deployment: str, timeout: float) -> None:
+        try:
+            self.kubectl("rollout", "status", f"deployment/{deployment}", f"--timeout={timeout:.1f}s")
+        except KubectlFailed as error:
+            phases = ", ".join(f"{pod.name} on {pod.node}: {pod.phase}" for pod in self.pods(deployment))
+            raise TimeoutError(f"not ready after {timeout:g} s: {phases or 'no pods'} ({error})") from error
+
+    def pod_object(self, name: str) -> Mapping[str, Any]:
+        """The pod as the API has it, or had it last.  Raises LookupError."""
+        try:
+            return self._object("pod", name)
+        except LookupError:
+            with self._lock:
+                if name in self._gone:
+                    return self._gone[name]
+            raise
+
+    def endpoints(self, service: str) -> set[str]:
+        """The nodes with ready endpoints of a service."""
+        listed = self.kubectl("get", "endpointslices", "-l", f"kubernetes.io/service-name={service}", "-o", "json")
+        return {
+            endpoint["nodeName"]
+            for item in json.loads(listed)["items"]
+            for endpoint in item.get("endpoints") or ()
+            if endpoint["conditions"].get("ready")
+        }
+
+    def conditions(self, node: str) -> Mapping[str, str]:
+        """A node's conditions.  Raises LookupError."""
+        return {one["type"]: one["status"] for one in self._object("node", node)["status"].get("conditions", [])}
+
+    def _object(self, kind: str, name: str) -> Mapping[str, Any]:
+        try:
+            found: Mapping[str, Any] = json.loads(self.kubectl("get", kind, name, "-o", "json"))
+        except KubectlFailed as error:
+            raise _translated(error) from error
+        return found
+
+    # What befalls it.
+
+    def kill_container(self, pod: str, container: str) -> None:
+        """SIGKILL to a container's process.  Raises LookupError if it does not run."""
+        os.kill(self.container_process(pod, container), signal.SIGKILL)
+
+    def container_process(self, pod: str, container: str) -> int:
+        """The id of a container's first process, as the lab sees it.  Raises LookupError if it does not run."""
+        with self._lock:
+            found = self._pods.get(pod)
+        identity = found.container_id(container) if found else None
+        if identity is not None:
+            for groups in sorted(Path("/proc").glob("[0-9]*/cgroup"), key=lambda path: int(path.parent.name)):
+                with suppress(OSError):  # it may just have ended
+                    if identity in groups.read_text():
+                        return int(groups.parent.name)
+        raise LookupError(f"{container} of {pod} does not run")
+
+    def kill(self, part: Part, node: str | None = None) -> None:
+        """A part ends at once; nothing starts it again but `start`."""
+        self.part(part, node).kill()
+
+    def start(self, part: Part, node: str | None = None) -> None:
+        """A part that was killed is started."""
+        self.part(part, node).start()
+
+    def hang(self, part: Part, node: str | None = None) -> None:
+        """A part stops where it stands."""
+        self.part(part, node).hang()
+
+    def resume(self, part: Part, node: str | None = None) -> None:
+        """It goes on."""
+        self.part(part, node).resume()
+
+    def part(self, part: Part, node: str | None = None) -> Process:
+        """Its process."""
+        if (part in _ON_NODES) is (node is None):
+            raise ValueError(f"{part} {'is on each node' if node is None else 'is on no node'}")
+        return (self.plane.parts if node is None else self.nodes[node].parts)[part]
+
+    def kill_node(self, name: str) -> None:
+        """All processes of the node are gone at once."""
+        self.nodes[name].power_off()
+
+    def freeze_node(self, name: str) -> None:
+        """All processes of the node stop where they stand."""
+        self.nodes[name].freeze(frozen=True)
+
+    def thaw_node(self, name: str) -> None:
+        """They go on."""
+        self.nodes[name].freeze(frozen=False)
+
+    def shut_node_down(self, name: str) -> None:
+        """The power button; back when the operating system would be off."""
+        self.nodes[name].shut_down()
+
+    def boot_node(self, name: str) -> None:
+        """It starts with an empty disk: what its pods wrote is gone, and their images are pulled again."""
+        node = self.nodes[name]
+        node.close()
+        with self._lock:
+            self._read = {file: offset for file, offset in self._read.items() if file[0] != name}
+        node.boot()
+
+    # What is told of it.
+
+    def _watch(self) -> None:
+        """Follow the API server's pods, as long as there is one."""
+        while not self._closing.wait(0.1):
+            with suppress(KubectlFailed, ValueError):
+                listed = json.loads(self.kubectl("get", "--raw", "/api/v1/pods"))
+                self._take_all(listed["items"])
+                version = listed["metadata"]["resourceVersion"]
+                command = self.plane.kubectl_command("get", "--raw", f"/api/v1/pods?watch=1&resourceVersion={version}")
+                with subprocess.Popen(
+                    command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                ) as watching:
+                    self._watching = watching
+                    if self._closing.is_set():
+                        watching.kill()
+                    for line in watching.stdout or ():
+                        event = json.loads(line)
+                        if event["type"] == "ERROR":
+                            break
+                        self._take(event["object"], gone=event["type"] == "DELETED")
+                    watching.kill()
+
+    def _take_all(self, objects: Sequence[Mapping[str, Any]]) -> None:
+        names = {item["metadata"]["name"] for item in objects}
+        for item in objects:
+            self._take(item, gone=False)
+        with self._lock:
+            lost = [pod for name, pod in self._pods.items() if name not in names]
+        for pod in lost:
+            self._take(pod.object, gone=True)
+
+    def _take(self, item: Mapping[str, Any], *, gone: bool) -> None:
+        pod = Pod(item)
+        with self._lock:
+            self._record_ends(pod)
+            if gone:
+                self._pods.pop(pod.name, None)
+                self._gone[pod.name] = item
+                if self._told.pop(pod.name, None):
+                    self._record("pod", pod, phase="Gone", detail="")
+                return
+            self._pods[pod.name] = pod
+            now = pod.phase, pod.is_ready
+            if self._told.get(pod.name) != now:
+                self._told[pod.name] = now
+                detail = ("ready" if pod.is_ready else "not ready") if pod.phase == "Running" else ""
+                self._record("pod", pod, phase=pod.phase, detail=detail)
+
+    def _record_ends(self, pod: Pod) -> None:
+        for identity, (container, code) in pod.ends().items():
+            if identity in self._ended:
+                continue
+            self._ended.add(identity)
+            if pod.is_ending or pod.condition("DisruptionTarget") == "True":
+                reason = "stopped"
+            else:
+                reason = "exited" if code else "completed"
+            self._record("exit", pod, container=container, code=code, reason=reason)
+
+    def _record(self, event: str, pod: Pod, **more: object) -> None:
+        self._history.record({"source": "kubelet", "event": event, "pod": pod.name, "node": pod.node, **more})
+
+    def _follow_logs(self) -> None:
+        """Record what the product's containers write."""
+        while not self._closing.wait(READ_EVERY):
+            for name, node in self.nodes.items():
+                with suppress(OSError):
+                    for file in node.path("var/log/pods").glob(f"default_{OBSERVERS}-*/*/*.log"):
+                        key = (name, "/".join(file.parts[-3:]))
+                        offset = self._read_log(file, self._read.get(key, 0), name)
+                        with self._lock:
+                            self._read[key] = offset
+
+    def _read_log(self, file: Path, offset: int, node: str) -> int:
+        with file.open("rb") as log:
+            log.seek(offset)
+            content = log.read()
+        lines = content[: content.rfind(b"\n") + 1]
+        pod, container = file.parts[-3].split("_")[1], file.parts[-2]
+        for line in lines.decode(errors="replace").splitlines():
+            # The runtime's format: time, stream, whether it is the whole line, and what was written.
+            at, _, _, text = [*line.split(" ", 3), "", "", ""][:4]
+            event = {"source": "agent", "event": "log", "t": _seconds(at), "pod": pod, "node": node}
+            self._history.record({**event, "container": container, "line": text, "fields": parse_logfmt(text)})
+        return offset + len(lines)
+
+    def _is_ready(self, node: str) -> bool:
+        with suppress(LookupError, KubectlFailed):
+            return self.conditions(node).get("Ready") == "True"
+        return False
+
+    def _await(self, condition: Callable[[], bool], timeout: float, problem: str) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"after {timeout:g} s {problem}")
+            time.sleep(0.1)
+
+
+def _translated(error: KubectlFailed) -> Exception:
+    """What the API server's refusals are here."""
+    said = str(error)
+    if "NotFound" in said or "not found" in said:
+        return LookupError(said)
+    if "disruption budget" in said or "TooManyRequests" in said:
+        return EvictionRefused(said)
+    return error
+
+
+def _seconds(text: str) -> float:
+    """A time of the runtime's log, with nanoseconds, as seconds since 1970."""
+    whole, _, rest = text.partition(".")
+    fraction = rest.rstrip("Z").split("+")[0]
+    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")

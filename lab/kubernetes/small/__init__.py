@@ -1,0 +1,1 @@
+"""The small Kubernetes: what our manifests use, without root and without a container runtime."""

@@ -1,0 +1,111 @@
+"""The lab on the real Kubernetes, and beside it the small one: `make test-kubernetes`."""
+
+import time
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from lab import sandbox
+from lab.ec2 import PROFILES, Guest
+from lab.history import History
+from lab.kubernetes.cluster import OBSERVERS, SAMPLE, Kind
+from lab.kubernetes.real import host
+from lab.region import Region
+
+collect_ignore = [] if host.is_given() else ["test_scenarios.py", "test_real.py"]
+# It starts labs of its own, which a sandbox is no place for.
+collect_ignore += ["test_host.py"] if sandbox.inside() else []
+
+KINDS = [Kind.REAL if host.is_given() else Kind.SMALL]
+"""Which of them a contract is tried on: the small one by `make test`, the real one by `make test-kubernetes`."""
+
+RESTORED_WITHIN = 120.0
+
+
+class Stage:
+    """One region at a time, with a deployment that is ready: it serves as many tests as can do with it."""
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()
+        self._region: Region | None = None
+        self._history: History | None = None
+
+    def region(
+        self,
+        kubernetes: Kind,
+        *,
+        carry: str = "address",
+        workers: int = 2,
+        ec2: str = "instant",
+        settings: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
+        cni: Mapping[str, str] | None = None,
+        instance_type: str | None = None,
+    ) -> Region:
+        """A region like that, as good as new."""
+        settings, environment = dict(settings or {}), dict(environment or {})
+        variables = tuple(settings.items()), tuple(environment.items()), tuple((cni or {}).items())
+        key = kubernetes, carry, workers, ec2, instance_type, *variables
+        if self._region is not None and self._key == key and self._is_well():
+            self._restore()
+            return self._region
+        self.close()
+        self._key = key
+        self._history = History()
+        region = Region(
+            PROFILES[ec2],
+            self._history,
+            workers=workers,
+            settings={"carry": carry, **settings},
+            environment=environment,
+            kubernetes=kubernetes,
+            cni=cni,
+            instance_type=instance_type,
+        )
+        region.__enter__()
+        self._region = region
+        region.deploy()
+        return region
+
+    def _is_well(self) -> bool:
+        assert self._region
+        if any(machine.guest is not Guest.RUNNING for machine in self._region.machines.values()):
+            return False
+        try:
+            return all(self._region.cluster.conditions(name)["Ready"] == "True" for name in self._region.machines)
+        except LookupError:
+            return False
+
+    def _restore(self) -> None:
+        assert self._region
+        cluster = self._region.cluster
+        for name in self._region.machines:
+            cluster.uncordon(name)
+        cluster.scale(OBSERVERS, 2)
+        wanted = set(self._region.machines)
+        if self._region.kubernetes is Kind.REAL and {pod.node for pod in cluster.pods(SAMPLE)} != wanted:
+            # What was drained comes back somewhere: only all together are they spread anew.
+            cluster.scale(SAMPLE, 0)
+            while cluster.pods(SAMPLE):
+                time.sleep(0.1)
+            cluster.scale(SAMPLE, len(wanted))
+        cluster.wait_ready(RESTORED_WITHIN)
+
+    def close(self) -> None:
+        """Remove it."""
+        if self._region is not None:
+            self._region.close()
+            self._region = None
+        if self._history is not None:
+            self._history.close()
+            self._history = None
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    """The one of this session."""
+    stage = Stage()
+    try:
+        yield stage
+    finally:
+        stage.close()

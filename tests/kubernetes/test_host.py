@@ -1,0 +1,141 @@
+"""What the real Kubernetes takes of the machine it gives back, whatever ends it.  As root, outside of a sandbox."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from lab.kubernetes.real import host
+
+ROOT = Path(__file__).parents[2]
+BEGUN_WITHIN = 120.0
+GONE_WITHIN = 30.0
+MOMENTS = (0.5, 3.0, 9.0, 20.0)
+"""Seconds after the start at which it is ended: the sandbox is made, the control plane starts, nodes boot, ..."""
+
+
+class Lab:
+    """`python -m lab run` on the real Kubernetes, as a process of its own."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "lab", "run", "power-cut", "--kubernetes", "real", "--quiet"]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+    def begun(self) -> list[Path]:
+        """Its control groups, as soon as it has written them down."""
+        deadline = time.monotonic() + BEGUN_WITHIN
+        while time.monotonic() < deadline:
+            for file in host.STATE.glob("*.json"):
+                text = file.read_text()
+                if text and json.loads(text)["pid"] == self.process.pid:
+                    return [Path(place) for place in json.loads(text)["groups"]]
+            assert self.process.poll() is None, self.process.stdout and self.process.stdout.read()
+            time.sleep(0.02)
+        raise AssertionError("it has not begun")
+
+    def close(self) -> None:
+        """End it, if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """One that has just been started."""
+    lab = Lab()
+    yield lab
+    lab.close()
+    host.clean_up()
+
+
+def members(groups: list[Path]) -> set[int]:
+    """The processes in these control groups."""
+    found: set[int] = set()
+    for group in groups:
+        for procs in group.rglob("cgroup.procs"):
+            found |= {int(line) for line in procs.read_text().split()}
+    return found
+
+
+def descendants(process: int) -> set[int]:
+    """All processes below this one."""
+    found, new = set[int](), [process]
+    while new:
+        parent = new.pop()
+        for children in Path("/proc").glob(f"{parent}/task/*/children"):
+            with suppress(OSError):
+                fresh = set(map(int, children.read_text().split())) - found
+                found |= fresh
+                new += fresh
+    return found
+
+
+def namespaces(processes: set[int] | None = None) -> set[str]:
+    """The network namespaces of these processes, or of all."""
+    found = set()
+    for place in Path("/proc").glob("[0-9]*/ns/net"):
+        if processes is None or int(place.parts[2]) in processes:
+            with suppress(OSError):
+                found.add(str(place.readlink()))
+    return found
+
+
+def gone(groups: list[Path]) -> None:
+    """Wait until nothing of it is left."""
+    deadline = time.monotonic() + GONE_WITHIN
+    while any(group.exists() for group in groups):
+        assert time.monotonic() < deadline, groups
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_leaves_nothing_behind(lab: Lab, moment: float) -> None:
+    """No process, mount, namespace or control group, at whatever moment it comes."""
+    mounts = Path("/proc/self/mounts").read_text()
+    groups = lab.begun()
+    time.sleep(moment)
+    ours = namespaces(descendants(lab.process.pid)) - {str(Path("/proc/self/ns/net").readlink())}
+    lab.process.send_signal(signal.SIGINT)
+    lab.process.wait(GONE_WITHIN)
+    gone(groups)
+    assert not list(host.STATE.glob(f"{groups[0].name}.json"))
+    assert not namespaces() & ours
+    assert Path("/proc/self/mounts").read_text() == mounts
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_what_a_killed_lab_leaves_the_next_one_removes(lab: Lab, moment: float) -> None:
+    """Its processes, mounts and namespaces are gone by then: the kernel sees to that."""
+    mounts = Path("/proc/self/mounts").read_text()
+    groups = lab.begun()
+    time.sleep(moment)
+    ours = namespaces(descendants(lab.process.pid)) - {str(Path("/proc/self/ns/net").readlink())}
+    lab.process.kill()
+    lab.process.wait()
+    deadline = time.monotonic() + GONE_WITHIN
+    while members(groups) or namespaces() & ours:
+        assert time.monotonic() < deadline, members(groups)
+        time.sleep(0.05)
+    host.clean_up()
+    gone(groups)
+    assert not list(host.STATE.glob(f"{groups[0].name}.json"))
+    assert Path("/proc/self/mounts").read_text() == mounts
+
+
+def test_what_runs_is_not_cleaned_up(lab: Lab) -> None:
+    """Another lab at the same time keeps what it has."""
+    groups = lab.begun()
+    time.sleep(1.0)
+    host.clean_up()
+    assert all(group.exists() for group in groups)

@@ -1,0 +1,124 @@
+"""What a user meets on a real cluster beside failovers: what was applied, and what refuses it."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from lab.kubernetes.cluster import OBSERVERS, Kind
+from lab.kubernetes.real.cluster import Cluster, KubectlFailed
+from lab.kubernetes.scenarios import ALL
+from lab.region import Region
+from lab.scenarios import judge, play
+from tests.kubernetes.conftest import Stage
+
+WITHIN = 120.0
+
+
+@pytest.fixture
+def region(stage: Stage) -> Region:
+    """One of two workers, on the real Kubernetes."""
+    return stage.region(Kind.REAL, ec2="typical")
+
+
+@pytest.fixture
+def cluster(region: Region) -> Cluster:
+    """Its cluster."""
+    assert isinstance(region.cluster, Cluster)
+    return region.cluster
+
+
+@pytest.fixture
+def elsewhere(cluster: Cluster) -> Iterator[str]:
+    """A namespace of its own, in which the observers of `default` are in nobody's way."""
+    cluster.scale(OBSERVERS, 0)
+    cluster.kubectl("create", "namespace", "elsewhere")
+    yield "elsewhere"
+    cluster.kubectl("delete", "namespace", "elsewhere", "--wait")
+
+
+def told(cluster: Cluster, namespace: str) -> str:
+    """What the events of a namespace say."""
+    listed = json.loads(cluster.kubectl("get", "events", "--namespace", namespace, "-o", "json"))
+    return "\n".join(item["message"] for item in listed["items"])
+
+
+def until_told(cluster: Cluster, namespace: str, *words: str) -> str:
+    """Wait until its events say this; all of them."""
+    deadline = time.monotonic() + WITHIN
+    while not all(word in (said := told(cluster, namespace)) for word in words):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.5)
+    return said
+
+
+def test_a_second_apply_changes_nothing(region: Region, cluster: Cluster) -> None:
+    """`kubectl diff` is empty."""
+    assert cluster.kubectl("diff", "-f", "-", stdin=region.text("floating-ip.yaml")) == ""
+
+
+def test_it_can_be_deployed_in_another_namespace(region: Region, cluster: Cluster, elsewhere: str) -> None:
+    """The manifest names none."""
+    cluster.kubectl("apply", "--namespace", elsewhere, "-f", "-", stdin=region.text("floating-ip.yaml"))
+    cluster.kubectl("rollout", "status", f"deployment/{OBSERVERS}", "--namespace", elsewhere, f"--timeout={WITHIN:g}s")
+
+
+def test_pod_security_at_baseline_refuses_it_and_says_why(region: Region, cluster: Cluster, elsewhere: str) -> None:
+    """The ReplicaSet's events name everything that the level forbids; `kubectl apply` warns."""
+    cluster.kubectl("label", "namespace", elsewhere, "pod-security.kubernetes.io/enforce=baseline")
+    cluster.kubectl("label", "namespace", elsewhere, "pod-security.kubernetes.io/warn=baseline")
+    done = cluster.plane.kubectl("apply", "-n", elsewhere, "-f", "-", stdin=region.text("floating-ip.yaml"))
+    assert done.returncode == 0
+    assert "would violate PodSecurity" in done.stderr
+    said = until_told(cluster, elsewhere, "violates PodSecurity")
+    for forbidden in ("NET_ADMIN", "NET_RAW", "host namespaces", "hostPort"):
+        assert forbidden in said
+
+
+def test_a_quota_that_is_full_is_named(region: Region, cluster: Cluster, elsewhere: str) -> None:
+    """In the ReplicaSet's events."""
+    cluster.kubectl("create", "quota", "full", "--hard=pods=1", "--namespace", elsewhere)
+    cluster.kubectl("apply", "--namespace", elsewhere, "-f", "-", stdin=region.text("floating-ip.yaml"))
+    until_told(cluster, elsewhere, "exceeded quota: full")
+
+
+def test_the_role_allows_what_the_observer_asks_and_no_more(cluster: Cluster) -> None:
+    """Reading the pods of its namespace."""
+    account = "--as=system:serviceaccount:default:floating-ip"
+    assert cluster.kubectl("auth", "can-i", "get", "pods", account).strip() == "yes"
+    for verb, resource in (("delete", "pods"), ("list", "secrets"), ("get", "nodes"), ("update", "pods")):
+        with pytest.raises(KubectlFailed):
+            cluster.kubectl("auth", "can-i", verb, resource, account)
+
+
+def test_a_user_can_ask_for_a_handover_and_read_the_logs(region: Region, cluster: Cluster) -> None:
+    """By the commands of the README: `kubectl exec` and `kubectl logs`."""
+    holder, standby = region.holder().name, region.standbys()[0].name
+    python = "/opt/floatingip/.venv/bin/python"
+    pod = cluster.pod_on(standby).name
+    cluster.kubectl("exec", pod, "-c", "observer", "--", python, "-m", "floatingip", "handover")
+    deadline = time.monotonic() + WITHIN
+    while holder_of(region) == holder:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert "event=failover" in cluster.kubectl("logs", pod, "-c", "observer")
+
+
+def test_it_shares_a_worker_with_the_vpc_cni_as_the_documents_configure_it(stage: Stage) -> None:
+    """eksctl-config.yaml's MAX_ENI and instance type, the CNI's default targets: it attaches an ENI of its own."""
+    region = stage.region(Kind.REAL, ec2="typical", carry="eni", cni={"MAX_ENI": "3"}, instance_type="m5.xlarge")
+    shown = region.administrator.describe_network_interfaces()["NetworkInterfaces"]
+    assert sum("aws-K8S-" in interface["Description"] for interface in shown) >= len(region.machines)
+    since = len(region.history.events())
+    expectations = play(region, ALL["power-cut"])
+    verdict = judge(region.history.events(), expectations, since)
+    assert verdict.ok, "\n".join(verdict.faults)
+
+
+def holder_of(region: Region) -> str:
+    """The holder's name; empty while the address moves."""
+    try:
+        return region.holder().name
+    except LookupError:
+        return ""
