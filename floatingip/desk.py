@@ -32,12 +32,14 @@ class Told:
     """What the deciding thread has to tell at one moment; nothing of it ever changes.
 
     ``status`` is without peers and sights; ``sources`` are the addresses on this node by which it carries floating
-    ones, by these ones' text; ``not_ready`` is why it could neither serve some address nor take it over, or nothing.
+    ones, by these ones' text; ``not_ready`` is why it could neither serve some address nor take it over, or nothing;
+    ``remark`` is what else whoever looks after it should know, or nothing.
     """
 
     status: Status
     sources: Mapping[str, Address] = field(default_factory=dict)
     not_ready: str = ""
+    remark: str = ""
 
 
 class Desk:
@@ -85,19 +87,19 @@ class Desk:
             case "/livez":
                 return self._health(self._not_live(), "not live", source)
             case "/readyz":
-                return self._health(self._told().not_ready, "not ready", source)
+                told = self._told()
+                return self._health(told.not_ready, "not ready", source, told.remark)
             case "/metrics":
                 return HTTPStatus.OK, self._scrape()
             case "/v1/word":
                 return HTTPStatus.OK, self._word(query, source)
         return HTTPStatus.NOT_FOUND, "see /v1/word, /livez, /readyz, /metrics"
 
-    def _health(self, wrong: str, in_short: str, source: str) -> tuple[HTTPStatus, str]:
+    def _health(self, wrong: str, in_short: str, source: str, remark: str = "") -> tuple[HTTPStatus, str]:
         """The reason names addresses and interfaces, so it is not for everybody."""
-        if not wrong:
-            return HTTPStatus.OK, "ok"
         friend = source == self._me or self._roster.has(source)
-        return HTTPStatus.SERVICE_UNAVAILABLE, wrong if friend else in_short
+        said = "; ".join(filter(None, (wrong or "ok", remark))) if friend else in_short if wrong else "ok"
+        return HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK, said
 
     def _scrape(self) -> str:
         now = time.monotonic()

@@ -44,7 +44,7 @@ def test_a_peer_is_told_all(observer: Observer) -> None:
     """By its instance and its address together."""
     told = word(observer, "i-b", ASKER)
     assert (told["name"], told["instance_id"]) == ("cluster", "i-a")
-    assert told["holds"] == {TARGET: {"attachment": "a1", "problem": "", "leaving": ""}}
+    assert told["holds"] == {TARGET: {"attachment": "a1", "problem": "", "leaving": "", "written_off": False}}
 
 
 def test_this_node_itself_is_told_all(observer: Observer) -> None:
