@@ -401,8 +401,8 @@ class Notice:
 class OwnPod:
     """What came of one question to the Kubernetes API server about the pod that this observer runs in.
 
-    ``answered``: the API server did, with whatever status, so this node reaches it.  ``problem`` says why nothing of the
-    pod is known, or nothing; then the rest says nothing.  ``gone``: there is no such pod (any more).  ``deleted``:
+    ``answered``: the API server did, with whatever status, so this node reaches it.  ``problem`` says why nothing of
+    the pod is known, or nothing; then the rest says nothing.  ``gone``: there is no such pod (any more).  ``deleted``:
     somebody has deleted it, and its grace period runs.  ``disruption`` is the reason of its condition
     `DisruptionTarget`, or nothing.
 

@@ -58,7 +58,16 @@ from floatingip.settings import Settings
 from floatingip.sight import Sights
 from floatingip.status_server import StatusServer
 from floatingip.telemetry import Log, Metrics
-from floatingip.threads import Backoff, HostKeeper, MetadataLoop, PodLoop, ProbeLoop
+from floatingip.threads import (
+    POD_AWAITED,
+    POD_EVERY,
+    POD_IN_DOUBT,
+    Backoff,
+    HostKeeper,
+    MetadataLoop,
+    PodLoop,
+    ProbeLoop,
+)
 from floatingip.upkeep import Upkeep
 from floatingip.watch import Shared, Watch
 from floatingip.word import Status
@@ -89,8 +98,8 @@ EVICTED_AT_MOST = 10.0
 """Seconds for which a holder whose node ends stays until it is relieved; the manifest's grace period is longer."""
 
 ENDS_UNTOLD, ENDS_HALF_TOLD = 1.0, 3.0
-"""Seconds after SIGTERM after which a holder ends that does not know why: the API server has told nothing, or has begun to.
-"""
+"""Seconds after SIGTERM after which a holder ends that does not know why: the API server has told nothing, or too
+little."""
 
 ENDS_WITHIN = 0.5
 """Seconds for the kernel's last change at the end."""
@@ -336,7 +345,8 @@ class Agent:
         self._follow_causes()
         doubted = frozenset(str(target) for target, watch in self._watches.items() if watch.health.in_doubt)
         tick = now >= self._tick_due()
-        self._pod_loop.hurry(on=bool(doubted) or self._stop_at is not None or pod.is_suspect(self._pod))
+        awaited = self._stop_at is not None or pod.is_suspect(self._pod)
+        self._pod_loop.ask(every=POD_AWAITED if awaited else POD_IN_DOUBT if doubted else POD_EVERY)
         if tick or doubted != self._doubted:
             self._doubted = doubted
             self._follow_peers()

@@ -62,8 +62,9 @@ METADATA_EVERY = 1.0
 NOTICE_EVERY = 5.0
 """Seconds between two questions to IMDS for notices; the shortest of them, spot's, comes two minutes ahead."""
 
-POD_EVERY, POD_HURRIED = 2.0, 0.5
-"""Seconds between two questions to the API server about the own pod, in peace and when the answer is waited for."""
+POD_EVERY, POD_IN_DOUBT, POD_AWAITED = 2.0, 0.5, 0.25
+"""Seconds between two questions to the API server about the own pod: in peace, while an address is in doubt, and when
+the next answer decides something."""
 
 METADATA_CALM = 12.0
 """Seconds without an error after which IMDS counts as well: it was asked for notices twice."""
@@ -472,24 +473,23 @@ class PodLoop:
     def __init__(self, orders: Orders, found: Callable[[OwnPod], None]) -> None:
         self._orders = orders
         self._found = found
-        self._hurried = False
+        self._every = POD_EVERY
         self._wake = threading.Event()
 
     def start(self) -> None:
         """Begin to ask."""
         threading.Thread(target=self._run, name="pod", daemon=True).start()
 
-    def hurry(self, *, on: bool) -> None:
-        """Whether the answer is waited for: then it is asked at once, and more often; for the deciding thread."""
-        before, self._hurried = self._hurried, on
-        if on and not before:
+    def ask(self, *, every: float) -> None:
+        """From now on ask every so many seconds, and at once when that is more often; for the deciding thread."""
+        before, self._every = self._every, every
+        if every < before:
             self._wake.set()
 
     def _run(self) -> None:
         while True:
-            # Cleared before the question: who hurries while it is under way wants one that is asked later.
+            # Cleared before the question: who asks for more while it is under way wants one that is asked later.
             self._wake.clear()
             began = time.monotonic()
             self._found(self._orders.own_pod())
-            pause = POD_HURRIED if self._hurried else POD_EVERY
-            self._wake.wait(max(0.0, began + pause - time.monotonic()))
+            self._wake.wait(max(0.0, began + self._every - time.monotonic()))

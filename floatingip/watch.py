@@ -642,7 +642,9 @@ class Watch:
         if self.decision.state is not State.HOLDER:
             return None
         leaving = self.decision.leaving
-        return Held(self.decision.attachment_id, self._problem_here(), leaving, bool(leaving) and self._shared.written_off)
+        return Held(
+            self.decision.attachment_id, self._problem_here(), leaving, bool(leaving) and self._shared.written_off
+        )
 
     def _problem_here(self) -> str:
         """As the holder: why the address is not carried, or nothing."""

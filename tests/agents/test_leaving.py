@@ -166,7 +166,9 @@ def test_a_holder_that_is_only_deleted_ends_within_a_second_and_moves_nothing(ca
 
 
 @BOTH
-@pytest.mark.parametrize("disruption", [DRAIN, "DeletionByTaintManager", "DeletionByPodGC", "TerminationByKubelet", "New"])
+@pytest.mark.parametrize(
+    "disruption", [DRAIN, "DeletionByTaintManager", "DeletionByPodGC", "TerminationByKubelet", "New"]
+)
 def test_a_holder_whose_node_is_emptied_is_relieved(carry: Carry, disruption: str) -> None:
     """Whatever does it, also what Kubernetes does not know yet."""
     with World(QUICK, carry=carry) as world:

@@ -556,8 +556,7 @@ class Process:
             for probes in watch._probes:
                 probes.switch(on=True)
         agent._host._wake.set()
-        agent._pod_loop.hurry(on=False)
-        agent._pod_loop.hurry(on=True)
+        agent._pod_loop._wake.set()
         for _, asker in list(agent._peers._askers.values()):
             asker.stop()
         if agent._server is not None:

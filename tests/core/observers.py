@@ -61,6 +61,7 @@ class Observer:
     )
     not_live: str = ""
     not_ready: str = ""
+    remark: str = ""
     looks: int = 0
     gathered: int = 0
 
@@ -70,7 +71,7 @@ class Observer:
         self.meet(**{peer.removeprefix("i-"): str(address) for peer, address in self.peers.items()})
         self.desk = Desk(
             IPv4Address(self.address),
-            lambda: Told(self.status, self.sources, self.not_ready),
+            lambda: Told(self.status, self.sources, self.not_ready, self.remark),
             lambda: self.not_live,
             self._gather,
             self._look,

@@ -80,6 +80,16 @@ def test_the_reason_is_told_to_the_kubelet_and_to_peers(observer: Observer, path
     assert observer.desk.answer(other, STRANGER) == (HTTPStatus.OK, "ok")
 
 
+def test_a_remark_goes_with_the_readiness_and_changes_nothing_of_it(observer: Observer) -> None:
+    """For those who are told reasons; it says nothing of whether the observer lives."""
+    observer.remark = SECRET
+    assert observer.desk.answer("/readyz", HOLDER) == (HTTPStatus.OK, f"ok; {SECRET}")
+    assert observer.desk.answer("/readyz", STRANGER) == (HTTPStatus.OK, "ok")
+    assert observer.desk.answer("/livez", HOLDER) == (HTTPStatus.OK, "ok")
+    observer.not_ready = "full"
+    assert observer.desk.answer("/readyz", HOLDER) == (HTTPStatus.SERVICE_UNAVAILABLE, f"full; {SECRET}")
+
+
 def test_who_asks_is_told_to_the_others(observer: Observer) -> None:
     """By the address that EC2 shows; nobody is told of itself."""
     word(observer, "i-b", ASKER)

@@ -57,6 +57,15 @@ def said(**changes: object) -> bytes:
     return json.dumps({**DOCUMENT, **changes}).encode()
 
 
+def test_a_word_without_what_older_versions_do_not_say_is_one() -> None:
+    """Two versions are there during a rollout."""
+    holds = {"10.0.0.100": {"attachment": "a1", "problem": ""}}
+    older = {key: value for key, value in DOCUMENT.items() if key != "ending"} | {"holds": holds}
+    status = parse(json.dumps(older).encode())
+    assert status is not None
+    assert (status.ending, status.holds["10.0.0.100"]) == (False, Held("a1"))
+
+
 def test_the_word_says_who_holds_what_and_how_it_is() -> None:
     """All that an asker needs in order to know whether it counts, in the form that observers of all versions share."""
     assert json.loads(to_peer(STATUS, PEERS, {"10.0.0.100": Sight.SEEN})) == DOCUMENT
