@@ -30,8 +30,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standing, "LOOK_SOON", 0.05)
     monkeypatch.setattr(threads, "METADATA_EVERY", 0.1)
     monkeypatch.setattr(threads, "NOTICE_EVERY", 0.1)
-    monkeypatch.setattr(threads, "POD_EVERY", 0.1)
-    monkeypatch.setattr(threads, "POD_HURRIED", 0.1)
+    monkeypatch.setattr(runner, "POD_EVERY", 0.1)
 
 
 def observers(world: World) -> list[Process]:

@@ -1579,9 +1579,7 @@ OFF = Word(WordState.LEAVING, 30.0, detail="Kubernetes has written this node off
 
 
 @pytest.mark.parametrize(("ready_at", "moves"), [(None, False), (19.0, False), (20.0, True), (30.0, True)])
-def test_a_written_off_holder_is_relieved_by_whom_kubernetes_calls_ready(
-    ready_at: float | None, *, moves: bool
-) -> None:
+def test_a_written_off_holder_is_relieved_by_who_is_ready_to_kubernetes(ready_at: float | None, *, moves: bool) -> None:
     """Ten seconds ago at most: where all are written off, or nothing is known, nobody is better."""
     observer = Observer()
     observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
