@@ -195,7 +195,7 @@ def _run(command: str, effective: Settings) -> int:
     from floatingip.ec2 import Ec2Cloud, check_environment, client  # noqa: PLC0415
     from floatingip.host import KernelHost  # noqa: PLC0415
     from floatingip.imds import Imds  # noqa: PLC0415
-    from floatingip.kubernetes import OwnPod  # noqa: PLC0415
+    from floatingip.kubernetes import ApiServer  # noqa: PLC0415
     from floatingip.probe import IcmpProber  # noqa: PLC0415
     from floatingip.reach import ReachProber  # noqa: PLC0415
     from floatingip.service import KnockProber  # noqa: PLC0415
@@ -216,7 +216,7 @@ def _run(command: str, effective: Settings) -> int:
         host=KernelHost(),
         prober=prober,
         metadata=metadata,
-        orders=OwnPod(os.environ),
+        orders=ApiServer(os.environ),
         service=_service_prober(effective),
     )
     agent = Agent(effective, me, edges, log)

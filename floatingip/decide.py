@@ -36,7 +36,6 @@ from floatingip.model import (
     Instance,
     Owner,
     PlumbingState,
-    Sight,
     Target,
     WordState,
 )
@@ -152,6 +151,16 @@ LOOK_BEFORE_TAKING = 0.5
 SAME_MOVE = 10.0
 """Seconds for which a record in the ration is of the move that is being made: a standing ENI's attachment stays."""
 
+QUIET_FOR = 2.0
+"""Seconds of a silent word after which EC2 is asked what became of the holder, though its address answers: a node that
+shuts down ends its pods first."""
+
+QUIET_PAUSE = 1.0
+"""Seconds between two such questions, at least: half as long as the silence lasts, up to the slowest pace."""
+
+READY_KNOWN = 10.0
+"""Seconds for which it counts that the Kubernetes API server called this observer's pod Ready (R5)."""
+
 SERVED = 10.0
 """Seconds within which a peer must have answered that saw the service on this node (R7)."""
 
@@ -209,6 +218,7 @@ class Reason(Enum):
     HOLDER_UNSOUND = "the holder calls itself unsound: {detail}"
     ALSO_UNSOUND = "the holder is unsound, but so was this node when it held the address last"
     HOLDER_LEAVING = "the holder is leaving: {detail}"
+    WRITTEN_OFF = "the holder asks to be relieved: {detail}"
     HANDOVER_ASKED = "a handover from {detail} was asked for"
     SERVICE_DOWN = "the service does not answer at the address, though {detail} holds it"
     NOT_SERVED_HERE = "the service does not answer at the address, but no other observer saw it answer on this node"
@@ -665,8 +675,10 @@ def _charge(
     may_relieve = not view.leaving and (order is None or order.names(view.me))
     if order is not None and may_relieve:
         return _Charge("R5", Reason.HANDOVER_ASKED, who, rationed=False)
-    if word.state is WordState.LEAVING and may_relieve:
+    if word.state is WordState.LEAVING and may_relieve and not word.written_off:
         return _Charge("R5", Reason.HOLDER_LEAVING, word.detail, rationed=False)
+    if word.state is WordState.LEAVING and may_relieve and _is_ready(view):
+        return _Charge("R5", Reason.WRITTEN_OFF, word.detail)
     if settings.carry is Carry.ADDRESS and view.now - memory.moved_at < NEW_OWNER:
         return None
     if is_down(health) and silent:
@@ -680,6 +692,11 @@ def _charge(
     if is_down(view.service) and not health.in_doubt and not silent:
         return _Charge("R7", Reason.SERVICE_DOWN, who)
     return None
+
+
+def _is_ready(view: View) -> bool:
+    """Kubernetes itself calls this node's observer Ready: where it serves nobody better, moving would not help (R5)."""
+    return view.ready_at is not None and view.now - view.ready_at <= READY_KNOWN
 
 
 def _has_settled(memory: Memory, view: View, settings: Settings, eni: Eni, attachment: Attachment) -> bool:
@@ -713,11 +730,24 @@ def _in_doubt(owner: Owner) -> float:
     return owner.asked_at + LOOK_BEFORE_TAKING
 
 
+def _in_peace(memory: Memory, view: View, owner: Owner) -> float:
+    """When to ask EC2 again while the address answers, or the holder vouches for it: sooner where no observer tells how
+    the node is, and at once to confirm that it ends (R2).
+    """
+    peace, word = owner.asked_at + LOOK_IN_PEACE, view.word
+    if memory.dead_answers:
+        return owner.asked_at + LOOK_BEFORE_TAKING
+    if not word.is_quiet:
+        return peace
+    pause = min(pace.SLOWEST, max(QUIET_PAUSE, (owner.asked_at - word.since) / 2))
+    return min(peace, max(owner.asked_at + pause, word.since + (0.0 if word.ending else QUIET_FOR)))
+
+
 def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: Eni, attachment: Attachment) -> Decision:
     """Nothing speaks for a move yet: say what is seen, and ask EC2 as soon as there is doubt."""
     who, word, health = attachment.instance_id, view.word, view.health
     if not health.in_doubt:
-        peace = owner.asked_at + LOOK_IN_PEACE
+        peace = _in_peace(memory, view, owner)
         if health.recovered_at is not None and owner.asked_at < health.recovered_at:
             # Somebody else may have taken it over: the next failure would be the new holder's, and is judged by that.
             peace = health.recovered_at
@@ -734,8 +764,8 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
         return Decision(State.STANDBY, reason, rule, peace, detail=who, write=clear)
     asked_since_loss = health.first_lost_at is not None and owner.asked_at >= health.first_lost_at
     look_at = _in_doubt(owner) if asked_since_loss else view.now
-    if health.fell and word.state is WordState.SOUND and word.sight is Sight.SEEN:
-        return Decision(State.STANDBY, Reason.PROBE_BLOCKED, "R4", owner.asked_at + LOOK_IN_PEACE, detail=who)
+    if health.fell and word.vouches:
+        return Decision(State.STANDBY, Reason.PROBE_BLOCKED, "R4", _in_peace(memory, view, owner), detail=who)
     if health.fell:
         return Decision(State.DOUBT, Reason.NOT_VOUCHED, "R4", look_at, detail=who)
     if health.state is HealthState.UP:

@@ -356,7 +356,8 @@ class Sight(StrEnum):
 class Word:
     """The holder's word on the judged attachment; ``since`` is when it began to be in this state, infinite while that
     is open: what has not begun has lasted no time; ``refused``: the node itself said that no observer is there, so the
-    node is alive.
+    node is alive; ``written_off``: it asks to be relieved for nothing but what Kubernetes thinks of its node;
+    ``ending``: it is its observer's last.
     """
 
     state: WordState = WordState.UNASKED
@@ -364,6 +365,18 @@ class Word:
     sight: Sight = Sight.UNTRIED
     detail: str = ""
     refused: bool = False
+    written_off: bool = False
+    ending: bool = False
+
+    @property
+    def vouches(self) -> bool:
+        """The holder serves, and reaches this node from the address; that it would rather not changes nothing."""
+        return self.state in (WordState.SOUND, WordState.LEAVING) and self.sight is Sight.SEEN
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nobody tells, or soon will, how the holder is."""
+        return self.state is WordState.SILENT or self.ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,17 +407,24 @@ class Notice:
     detail: str
 
 
-class EvictionState(StrEnum):
-    """Whether the own pod is being evicted.  ``UNKNOWN``: the API server could not be asked, or did not say."""
-
-    EVICTED = "evicted"
-    NOT_EVICTED = "not-evicted"
-    UNKNOWN = "unknown"
-
-
 @dataclass(frozen=True, slots=True)
-class Eviction:
-    """The state, and in ``detail`` what the API server says of it, or why it is unknown."""
+class OwnPod:
+    """What came of one question to the Kubernetes API server about the pod that this observer runs in.
 
-    state: EvictionState
-    detail: str = ""
+    ``answered``: the API server did, with whatever status, so this node reaches it.  ``problem`` says why nothing of
+    the pod is known, or nothing; then the rest says nothing.  ``gone``: there is no such pod (any more).  ``deleted``:
+    somebody has deleted it, and its grace period runs.  ``disruption`` is the reason of its condition
+    `DisruptionTarget`, or nothing.
+
+    ``ready`` is what the condition `Ready` says, which kubelet writes, and the control plane when it gives the node up;
+    ``containers_ready`` is `ContainersReady`, which kubelet alone writes.  None where there is no such condition.
+    """
+
+    asked_at: float
+    answered: bool = False
+    problem: str = ""
+    gone: bool = False
+    deleted: bool = False
+    disruption: str = ""
+    ready: bool | None = None
+    containers_ready: bool | None = None

@@ -16,13 +16,13 @@ from floatingip.model import (
     AllocationFacts,
     Carry,
     Eni,
-    Eviction,
     Extent,
     Identity,
     Instance,
     Interface,
     Network,
     Notice,
+    OwnPod,
     Plumbing,
     PlumbingReport,
     ProbeResult,
@@ -217,7 +217,7 @@ class Metadata(Protocol):
 
 
 class Orders(Protocol):
-    """What Kubernetes has in mind for this pod."""
+    """What Kubernetes has in mind for this pod; for one thread at a time."""
 
-    def eviction(self) -> Eviction:
-        """Whether this pod is being evicted, asked once, within about a second; never raises."""
+    def own_pod(self) -> OwnPod:
+        """What the API server says of this pod, asked once, within about a second; never raises."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from queue import Empty, SimpleQueue
 
-from floatingip import pace, ration
+from floatingip import pace, pod, ration
 from floatingip.decide import Reason, State
 from floatingip.desk import Desk, Told
 from floatingip.errors import (
@@ -39,14 +39,13 @@ from floatingip.model import (
     Allocation,
     AttachmentStatus,
     Carry,
-    Eviction,
-    EvictionState,
     Identity,
     Instance,
     Interface,
     Network,
     Notice,
     Owner,
+    OwnPod,
     PlumbingReport,
     PlumbingState,
     Subnet,
@@ -60,7 +59,16 @@ from floatingip.settings import Settings
 from floatingip.sight import Sights
 from floatingip.status_server import StatusServer
 from floatingip.telemetry import Log, Metrics, Trouble
-from floatingip.threads import Backoff, HostKeeper, MetadataLoop, ProbeLoop
+from floatingip.threads import (
+    POD_AWAITED,
+    POD_EVERY,
+    POD_IN_DOUBT,
+    Backoff,
+    HostKeeper,
+    MetadataLoop,
+    PodLoop,
+    ProbeLoop,
+)
 from floatingip.upkeep import Upkeep
 from floatingip.watch import Shared, Watch
 from floatingip.word import Status
@@ -88,7 +96,11 @@ OBLIGED_AT_MOST = 12.0
 """Seconds for which SIGTERM may be put off between a detach and its attach; the manifest's grace period is longer."""
 
 EVICTED_AT_MOST = 10.0
-"""Seconds for which an evicted holder stays until it is relieved; the manifest's grace period is longer."""
+"""Seconds for which a holder whose node ends stays until it is relieved; the manifest's grace period is longer."""
+
+ENDS_UNTOLD, ENDS_HALF_TOLD = 1.0, 3.0
+"""Seconds after SIGTERM after which a holder ends that does not know why: the API server has told nothing, or too
+little."""
 
 ENDS_WITHIN = 0.5
 """Seconds for the kernel's last change at the end."""
@@ -137,6 +149,8 @@ class Part(Enum):
 _News = Callable[[], None]
 """What another thread found, for the deciding one to take in."""
 
+_UNKNOWN = "not known whether Kubernetes ends this pod, or has written its node off"
+
 
 class Agent:
     """The floating addresses of one deployment on this node."""
@@ -150,8 +164,9 @@ class Agent:
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._alive_at = self._started_at = time.monotonic()
         self._stop_at: float | None = None
-        self._eviction: Eviction | None = None
-        self._asking_orders = False
+        self._pod = pod.PodMemory()
+        self._pod_problem = self._notice = ""
+        self._ready_since: float | None = None
         self._unsound_since: dict[Target, float] = {}
         groups = settings.security_groups
         self._shared = Shared(me, settings.name, groups or me.security_groups, settings.carry, bool(groups))
@@ -205,6 +220,7 @@ class Agent:
             self._imds_failed,
             self._imds_recovered,
         )
+        self._pod_loop = PodLoop(edges.orders, self._post_pod)
 
     # The two commands.
 
@@ -237,6 +253,7 @@ class Agent:
         self._probe_loop.start()
         self._host.start()
         self._imds.start()
+        self._pod_loop.start()
         while not self._stopping():
             if self._step():
                 self._warn_when_short()
@@ -259,38 +276,17 @@ class Agent:
         holds = any(watch.decision.state is State.HOLDER or watch.is_here() for watch in self._watches.values())
         if self._server is None or not holds:
             return True
-        if self._eviction is None:
-            self._ask_orders()
-            return since > ENDS_WITHIN + ENDS_WITHIN
-        return self._eviction.state is not EvictionState.EVICTED or since > EVICTED_AT_MOST
-
-    def _ask_orders(self) -> None:
-        """A deleted pod ends, and its holder's plumbing goes on serving; an evicted one is relieved first."""
-        if self._asking_orders:
-            return
-
-        def job() -> None:
-            eviction = self._edges.orders.eviction()
-            self._hand_over()(lambda: self._asked_orders(eviction))
-
-        self._asking_orders = True
-        threading.Thread(target=job, name="orders", daemon=True).start()
-
-    def _asked_orders(self, eviction: Eviction) -> None:
-        self._eviction = eviction
-        match eviction.state:
-            case EvictionState.EVICTED:
-                self._leave("the pod is evicted")
-            case EvictionState.UNKNOWN:
-                self._log.warning("orders", f"not known whether this pod is evicted: {eviction.detail}")
-            case EvictionState.NOT_EVICTED:
-                pass
-
-    def _leave(self, why: str) -> None:
-        """The node is about to end: ask to be relieved of what it holds, and come last for the rest."""
-        if why != self._shared.leaving:
-            self._log.warning("leaving", why) if why else self._log.info("leaving", "no longer")
-        self._shared.leaving = why
+        if pod.is_replaced(self._pod, self._stop_at):
+            return True
+        if pod.leaving(self._pod, self._stop_at) or self._written_off():
+            return since > EVICTED_AT_MOST
+        at_most = ENDS_HALF_TOLD if pod.has_told(self._pod, self._stop_at) else ENDS_UNTOLD
+        if since <= at_most and not pod.is_refused(self._pod, self._stop_at):
+            return False
+        latest = self._pod.latest
+        problem = latest.problem if latest is not None and latest.problem else "the API server has not answered"
+        self._log.warning("kubernetes", f"not known whether this pod's node ends: {problem}")
+        return True
 
     def _hopeless(self, watch: Watch) -> FloatingIPError | None:
         """What waiting cannot mend."""
@@ -353,8 +349,11 @@ class Agent:
         """Wait for news, take all there is, decide for every address that has any, act; return whether it was time."""
         self._take_news()
         now = self._alive_at = time.monotonic()
+        self._follow_causes()
         doubted = frozenset(str(target) for target, watch in self._watches.items() if watch.health.in_doubt)
         tick = now >= self._tick_due()
+        awaited = self._stop_at is not None or pod.is_suspect(self._pod)
+        self._pod_loop.ask(every=POD_AWAITED if awaited else POD_IN_DOUBT if doubted else POD_EVERY)
         if tick or doubted != self._doubted:
             self._doubted = doubted
             self._follow_peers()
@@ -368,6 +367,8 @@ class Agent:
         if self._stale:
             self._decide()
             self._told = self._to_tell()
+            if self._told.not_ready or self._ready_since is None:
+                self._ready_since = None if self._told.not_ready else now
         if not self._looking and time.monotonic() >= self._look_due():
             self._begin_look()
         return tick
@@ -657,14 +658,51 @@ class Agent:
         self._hand_over()(lambda: self._noticed(notice))
 
     def _noticed(self, notice: Notice | None) -> None:
-        if self._eviction is None or self._eviction.state is not EvictionState.EVICTED:
-            self._leave(f"{notice.kind}: {notice.detail}" if notice is not None else "")
+        self._notice = f"{notice.kind}: {notice.detail}" if notice is not None else ""
 
     def _imds_failed(self, error: MetadataError) -> None:
         self._log.warning("imds", str(error))
 
     def _imds_recovered(self) -> None:
         self._log.info("imds", "IMDS answers again")
+
+    # Kubernetes.
+
+    def _post_pod(self, own: OwnPod) -> None:
+        def take() -> None:
+            is_news = self._pod_shown(own)
+            self._stale.update(target for target, watch in self._watches.items() if is_news or watch.health.in_doubt)
+
+        self._inbox.put(take)
+
+    def _pod_shown(self, own: OwnPod) -> bool:
+        """The API server was asked; return whether that is news."""
+        before, shared = self._pod, self._shared
+        self._pod = pod.learn(before, own, self._stop_at)
+        shared.witness_at, shared.ready_at = self._pod.witness_at, pod.ready_at(self._pod)
+        problem = self._pod.problem
+        if problem and problem != self._pod_problem:
+            self._log.warning("kubernetes", f"{_UNKNOWN}: {problem}")
+        elif self._pod_problem and not problem:
+            self._log.info("kubernetes", "the API server tells of this pod again")
+        is_news = problem != self._pod_problem or self._stop_at is not None or self._pod.against != before.against
+        self._pod_problem = problem
+        return is_news
+
+    def _written_off(self) -> str:
+        return pod.written_off(self._pod, self._alive_at, self._ready_since)
+
+    def _follow_causes(self) -> None:
+        """Ask to be relieved of what this node holds, and come last for the rest, as long as anything speaks for it."""
+        shared = self._shared
+        ends = [cause for cause in (pod.leaving(self._pod, self._stop_at), self._notice) if cause]
+        off = self._written_off()
+        why = "; ".join([*ends, off] if off else ends)
+        if (why, bool(off and not ends)) != (shared.leaving, shared.written_off):
+            if why != shared.leaving:
+                self._log.warning("leaving", why) if why else self._log.info("leaving", "no longer")
+            shared.leaving, shared.written_off = why, bool(off and not ends)
+            self._judge_all()
 
     # Before the failure.
 
@@ -814,13 +852,22 @@ class Agent:
             serving=self._shared.seen_serving,
             leaving=bool(self._shared.leaving),
             claiming=tuple(str(watch.target) for watch in watches if watch.decision.reason is Reason.ASSIGNING),
+            ending=self._stop_at is not None,
         )
         self._shown = tuple((str(w.target), w.decision.state, w.health.state, w.not_ready()) for w in watches)
         return Told(
             status,
             {str(watch.target): address for watch in watches if (address := watch.address()) is not None},
             "; ".join(f"{target}: {reason}" for target, _, _, reason in self._shown if reason),
-            LONELY if self._lonely.is_told else "",
+            "; ".join(
+                filter(
+                    None,
+                    (
+                        LONELY if self._lonely.is_told else "",
+                        f"{_UNKNOWN}: {self._pod_problem}" if self._pod_problem else "",
+                    ),
+                )
+            ),
         )
 
     def _scrape(self) -> str:

@@ -21,6 +21,7 @@ from floatingip.model import (
     Address,
     Extent,
     Notice,
+    OwnPod,
     Plumbing,
     PlumbingReport,
     PlumbingState,
@@ -28,7 +29,7 @@ from floatingip.model import (
     ProbeResult,
     Target,
 )
-from floatingip.ports import Host, Metadata, Prober
+from floatingip.ports import Host, Metadata, Orders, Prober
 
 HOST_CHECK = 15.0
 """Seconds after which the next address' plumbing is checked without any event: at each one, of netlink or nft, all of
@@ -60,6 +61,10 @@ METADATA_EVERY = 1.0
 
 NOTICE_EVERY = 5.0
 """Seconds between two questions to IMDS for notices; the shortest of them, spot's, comes two minutes ahead."""
+
+POD_EVERY, POD_IN_DOUBT, POD_AWAITED = 2.0, 0.5, 0.25
+"""Seconds between two questions to the API server about the own pod: in peace, while an address is in doubt, and when
+the next answer decides something."""
 
 METADATA_CALM = 12.0
 """Seconds without an error after which IMDS counts as well: it was asked for notices twice."""
@@ -467,3 +472,31 @@ class MetadataLoop:
             self._noticed(self._metadata.notice())
         except MetadataError as error:
             self.complain(error)
+
+
+class PodLoop:
+    """Asks the API server about the own pod again and again; ``found`` gets each answer."""
+
+    def __init__(self, orders: Orders, found: Callable[[OwnPod], None]) -> None:
+        self._orders = orders
+        self._found = found
+        self._every = POD_EVERY
+        self._wake = threading.Event()
+
+    def start(self) -> None:
+        """Begin to ask."""
+        threading.Thread(target=self._run, name="pod", daemon=True).start()
+
+    def ask(self, *, every: float) -> None:
+        """From now on ask every so many seconds, and at once when that is more often; for the deciding thread."""
+        before, self._every = self._every, every
+        if every < before:
+            self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            # Cleared before the question: who asks for more while it is under way wants one that is asked later.
+            self._wake.clear()
+            began = time.monotonic()
+            self._found(self._orders.own_pod())
+            self._wake.wait(max(0.0, began + self._every - time.monotonic()))

@@ -22,10 +22,8 @@ from floatingip.model import (
     Peer,
     PlumbingReport,
     PlumbingState,
-    Sight,
     Target,
     Word,
-    WordState,
 )
 from floatingip.writes import Assign, AssignAny, Associate, Create, Token, Write
 
@@ -45,7 +43,8 @@ class View:
     one if EC2 accepted it; before ``retry_at`` no write of that kind is made, since the last such one failed;
     ``taken_at`` is when EC2 last refused a claim since something has the address, and ``taken`` what it said; ``mixed``
     names interfaces of ours that belong to the other way to carry, or nothing; ``witness_at`` is when the last question
-    was asked that the Kubernetes API server answered, None when it never answered one.
+    was asked that the Kubernetes API server answered, None when it never answered one; ``ready_at`` is the
+    same where the answer, and none since, calls this observer's pod Ready.
 
     With ``carry: address``: ``mine`` is this node's standing ENI, once it is attached; ``records`` are the ration's
     tags for the target, by ENI; ``carried_since`` is since when the address has been on this node's link, None while
@@ -76,6 +75,7 @@ class View:
     taken: str = ""
     mixed: str = ""
     witness_at: float | None = None
+    ready_at: float | None = None
     mine: Eni | None = None
     records: Mapping[str, str] = field(default_factory=dict)
     carried_since: float | None = None
@@ -296,8 +296,7 @@ def _remember_reaching(memory: Memory, view: View) -> Memory:
 
 def _remember_vouching(memory: Memory, view: View) -> Memory:
     """Since when the address has been down without the holder's vouching for it (R4)."""
-    vouched = view.word.state is WordState.SOUND and view.word.sight is Sight.SEEN
-    if vouched or not is_down(view.health):
+    if view.word.vouches or not is_down(view.health):
         return _with(memory, unvouched_since=None)
     return memory if memory.unvouched_since is not None else _with(memory, unvouched_since=view.now)
 

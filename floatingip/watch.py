@@ -98,8 +98,9 @@ class Shared:
     question has shown them, and ``described_at`` when that was asked which is known of them; ``standings`` are this
     node's standing ENIs by subnet; ``ours`` are all ENIs of ours; ``mixed`` are interfaces of the other way to carry;
     ``unanswered`` is why EC2 last gave no answer, or none that could be read, nothing once it has;
-    ``leaving`` is why this node is about to end; ``seen_serving`` are instances on which this node saw the service
-    answer lately.
+    ``leaving`` is why this node is about to end, and ``written_off``: only since Kubernetes has given it up;
+    ``witness_at`` and ``ready_at`` are when the API server answered last, and called the own pod Ready;
+    ``seen_serving`` are instances on which this node saw the service answer lately.
     """
 
     me: Identity
@@ -119,6 +120,9 @@ class Shared:
     mixed: str = ""
     unanswered: str = ""
     leaving: str = ""
+    written_off: bool = False
+    witness_at: float | None = None
+    ready_at: float | None = None
     seen_serving: tuple[str, ...] = ()
 
     def free_slots(self) -> int | None:
@@ -340,8 +344,11 @@ class Watch:
         return self.decision.reason in CALM and not self.health.in_doubt
 
     def is_judging(self) -> bool:
-        """The holder's instance matters too, since the address does not answer, or nobody here could tell."""
-        return self.decision.state in (State.DOUBT, State.STANDBY) and (self.health.in_doubt or bool(self._blind))
+        """The holder's instance matters too: the address does not answer, or nobody here could tell, or its observer is
+        quiet.
+        """
+        troubled = self.health.in_doubt or self.word.is_quiet or self.memory.dead_answers > 0
+        return self.decision.state in (State.DOUBT, State.STANDBY) and (troubled or bool(self._blind))
 
     def blind(self) -> str:
         """Why this node cannot tell whether the address answers, though it should, or nothing."""
@@ -513,7 +520,7 @@ class Watch:
         unreachable = holder is not None and holder.address is None
         word = word_on(answer, self._shared.name, str(self.target), attachment, unreachable=unreachable)
         judged = attachment.id if attachment is not None else ""
-        same = word.state is self.word.state and judged == self._word_of
+        same = word.state is self.word.state and word.ending is self.word.ending and judged == self._word_of
         self.word = replace(word, since=self.word.since if same else time.monotonic())
         self._word_of = judged
 
@@ -685,6 +692,8 @@ class Watch:
             taken_at=self._writer.taken_at,
             taken=self._writer.taken,
             mixed=self._shared.mixed,
+            witness_at=self._shared.witness_at,
+            ready_at=self._shared.ready_at,
             mine=self.own_eni() if self._shared.carry is Carry.ADDRESS else None,
             records=self.records,
             carried_since=self._carried_since,
@@ -728,7 +737,10 @@ class Watch:
         """How this node holds the address; None when it does not."""
         if self.decision.state is not State.HOLDER:
             return None
-        return Held(self.decision.attachment_id, self._problem_here(), self.decision.leaving)
+        leaving = self.decision.leaving
+        return Held(
+            self.decision.attachment_id, self._problem_here(), leaving, bool(leaving) and self._shared.written_off
+        )
 
     def _problem_here(self) -> str:
         """As the holder: why the address is not carried, or nothing."""

@@ -42,12 +42,13 @@ _INSTANCE_ID = re.compile(r"i-[0-9a-f]{1,32}")
 @dataclass(frozen=True, slots=True)
 class Held:
     """How a node holds one floating address: by which attachment, why it does not carry it, or nothing, and why it asks
-    to be relieved, or nothing.
+    to be relieved, or nothing; ``written_off``: only since Kubernetes has given its node up.
     """
 
     attachment: str
     problem: str = ""
     leaving: str = ""
+    written_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Status:
     know; ``serving`` are the instances on which it saw the service answer lately; ``leaving``: its node is about to
     end; ``claiming`` are addresses that EC2 has accepted for it but does not show there yet; ``peers`` are the
     instances of those who asked it lately, whose addresses are for EC2 to say; ``sights`` are about the asker, by
-    address.
+    address; ``ending``: this observer is about to end.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Status:
     claiming: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
     sights: Mapping[str, Sight] = field(default_factory=dict)
+    ending: bool = False
 
 
 RESERVED = Status("", "")
@@ -134,8 +136,9 @@ def word_on(answer: Answer | None, name: str, target: str, attachment: Attachmen
     if held.attachment != attachment.id:
         return Word(WordState.OTHER, sight=sight)
     if held.leaving:
-        return Word(WordState.LEAVING, sight=sight, detail=held.leaving)
-    return Word(WordState.UNSOUND if held.problem else WordState.SOUND, sight=sight, detail=held.problem)
+        return Word(WordState.LEAVING, sight=sight, detail=held.leaving, written_off=held.written_off)
+    state = WordState.UNSOUND if held.problem else WordState.SOUND
+    return Word(state, sight=sight, detail=held.problem, ending=status.ending)
 
 
 def _status(document: Mapping[str, Any]) -> Status:
@@ -150,12 +153,18 @@ def _status(document: Mapping[str, Any]) -> Status:
         claiming=_texts(document.get("claiming", []), _text),
         peers=tuple(filter(is_instance_id, _entries(document["peers"])))[:PEERS_AT_MOST],
         sights={target: Sight(_text(sight)) for target, sight in _entries(document["sights"]).items()},
+        ending=_flag(document.get("ending", False)),
     )
 
 
 def _held(value: object) -> Held:
     held = _entries(value)
-    return Held(_text(held["attachment"]), _sentence(held["problem"]), _sentence(held.get("leaving", "")))
+    return Held(
+        _text(held["attachment"]),
+        _sentence(held["problem"]),
+        _sentence(held.get("leaving", "")),
+        _flag(held.get("written_off", False)),
+    )
 
 
 def _text(value: object, longest: int = NAME_LONGEST) -> str:

@@ -85,7 +85,7 @@ def test_sigterm_between_detach_and_attach_waits_for_the_attach() -> None:
         holder, standby = world.observers()
         world.cut_power(holder)
         wait(lambda: bool(world.calls(DETACH)), 5, "the detach")
-        standby.stop()
+        standby.delete()
         assert standby.ended(1.5)
         assert standby.code == 0
         assert [call["error"] for call in world.calls(ATTACH, standby.machine.id)] == [None]
@@ -99,7 +99,7 @@ def test_sigterm_just_before_the_detach_leaves_no_free_eni() -> None:
 
         def stop_at_takeover(event: str) -> None:
             if event == "takeover":
-                observers[1].stop()
+                observers[1].delete()
 
         observers += world.observers(on_line=stop_at_takeover)
         world.cut_power(observers[0])
@@ -116,7 +116,7 @@ def test_sigterm_on_the_eve_of_a_takeover_begins_none() -> None:
 
         def stop_at_doubt(event: str) -> None:
             if event == "decision" and observers and "DOWN" in str(observers[1].watch().health.state):
-                observers[1].stop()
+                observers[1].delete()
 
         observers += world.observers(on_line=stop_at_doubt)
         world.cut_power(observers[0])
@@ -160,7 +160,7 @@ def test_sigterm_ends_an_observer_within_a_second(state: State) -> None:
     with World() as world:
         process = state(world)
         serving = world.serving()
-        process.stop()
+        process.delete()
         assert process.ended(1)
         assert (process.code, process.error) == (0, None)
         assert world.serving() is serving
@@ -173,7 +173,7 @@ def test_sigterm_after_a_refused_detach_ends_an_observer_within_a_second() -> No
         world.ec2.faults.deny({DETACH})
         world.cut_power(holder)
         wait(lambda: bool(standby.logged(event="denied")), 5, "the denial")
-        standby.stop()
+        standby.delete()
         assert standby.ended(1)
 
 
@@ -182,6 +182,6 @@ def test_sigterm_ends_attach_within_a_second_with_143() -> None:
     with World(replace(INSTANT, attach=20)) as world:
         process = world.run(world.machines[0], "attach")
         wait(lambda: bool(world.attachments()), 5, f"attaching {FLOATING_IP}")
-        process.stop()
+        process.delete()
         assert process.ended(1)
         assert process.code == 143

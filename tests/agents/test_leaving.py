@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 
-from floatingip import handover, order, runner, standing, threads
+from floatingip import decide, handover, order, runner, standing, threads
+from floatingip import pod as rules
 from floatingip.ec2 import Ec2Cloud
 from floatingip.errors import CloudError, ConfigurationError
-from floatingip.model import Carry, Eviction, EvictionState, Notice
+from floatingip.model import Carry, Notice, OwnPod
 from tests.agents import world as worlds
 from tests.agents.test_address import is_ready, stays
-from tests.agents.world import FLOATING_IP, INSTANT, FakeOrders, Process, World, holds_for, wait
+from tests.agents.world import FLOATING_IP, INSTANT, LIVING, FakeOrders, Process, World, holds_for, wait
 
 NAME = "lab"
 QUICK = replace(INSTANT, assign=0.2, unassign=0.1, detach=0.2, attach=0.2)
 BOTH = pytest.mark.parametrize("carry", Carry)
 SPOT = Notice("spot instance-action", "terminate at 2026-01-01T00:00:00Z")
+DRAIN = "EvictionByEvictionAPI"
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +30,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standing, "LOOK_SOON", 0.05)
     monkeypatch.setattr(threads, "METADATA_EVERY", 0.1)
     monkeypatch.setattr(threads, "NOTICE_EVERY", 0.1)
+    monkeypatch.setattr(runner, "POD_EVERY", 0.1)
 
 
 def observers(world: World) -> list[Process]:
@@ -110,8 +113,7 @@ def test_an_evicted_holder_stays_until_it_is_relieved(carry: Carry) -> None:
     """It serves until somebody else does, and ends with 0 then, with nothing left of the address on its node."""
     with World(QUICK, carry=carry) as world:
         holder, standby = observers(world)
-        holder.machine.eviction = Eviction(EvictionState.EVICTED, "kubectl drain")
-        holder.stop()
+        holder.delete(DRAIN)
         while holder.runs:
             assert world.serving() is not None or takes(world, standby), "it left the address alone"
             time.sleep(0.01)
@@ -136,8 +138,7 @@ def test_an_evicted_holder_that_nobody_relieves_ends_all_the_same(
     monkeypatch.setattr(runner, "EVICTED_AT_MOST", 1.5)
     with World(QUICK, workers=1, carry=carry) as world:
         [holder] = observers(world)
-        holder.machine.eviction = Eviction(EvictionState.EVICTED, "kubectl drain")
-        holder.stop()
+        holder.delete(DRAIN)
         holds_for(lambda: holder.runs, 1.2, "it waits to be relieved")
         assert holder.ended(5)
         assert (holder.code, holder.error) == (0, None)
@@ -150,15 +151,12 @@ def test_an_evicted_holder_stays_ten_seconds_at_most() -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("state", [EvictionState.NOT_EVICTED, EvictionState.UNKNOWN])
-def test_a_holder_that_is_only_deleted_ends_within_a_second_and_moves_nothing(
-    carry: Carry, state: EvictionState
-) -> None:
-    """As is one of which nobody knows: the pod that comes next on this node goes on."""
+@pytest.mark.parametrize("disruption", ["", "PreemptionByScheduler"])
+def test_a_holder_that_is_only_deleted_ends_within_a_second_and_moves_nothing(carry: Carry, disruption: str) -> None:
+    """The pod that comes next on this node goes on; so it does when another pod is to take this one's place."""
     with World(QUICK, carry=carry) as world:
         holder, standby = observers(world)
-        holder.machine.eviction = Eviction(state)
-        holder.stop()
+        holder.delete(disruption)
         assert holder.ended(1)
         assert (holder.code, holder.error) == (0, None)
         holds_for(lambda: holder.machine.serves, 2, "the address goes on answering")
@@ -167,14 +165,76 @@ def test_a_holder_that_is_only_deleted_ends_within_a_second_and_moves_nothing(
 
 
 @BOTH
+@pytest.mark.parametrize(
+    "disruption", [DRAIN, "DeletionByTaintManager", "DeletionByPodGC", "TerminationByKubelet", "New"]
+)
+def test_a_holder_whose_node_is_emptied_is_relieved(carry: Carry, disruption: str) -> None:
+    """Whatever does it, also what Kubernetes does not know yet."""
+    with World(QUICK, carry=carry) as world:
+        holder, standby = observers(world)
+        holder.delete(disruption)
+        wait(lambda: standby.machine.serves, 5, "the standby serves")
+        assert holder.ended(2)
+        assert holders(world) == [holder.machine.id, standby.machine.id]
+
+
+@BOTH
+def test_a_holder_whose_node_shuts_down_is_relieved(carry: Carry) -> None:
+    """SIGTERM, though the API server knows neither a deletion nor a disruption: that is all kubelet shows of it."""
+    with World(QUICK, carry=carry) as world:
+        holder, standby = observers(world)
+        holder.stop()
+        wait(lambda: standby.machine.serves, 5, "the standby serves")
+        assert holder.ended(2)
+        assert (holder.code, holder.error) == (0, None)
+        assert holders(world) == [holder.machine.id, standby.machine.id]
+        assert "shutting down" in holder.logged(event="leaving")[0]["msg"]
+
+
+@BOTH
+def test_a_shutdown_outlasts_the_end_of_a_notice(carry: Carry) -> None:
+    """Each cause is one by itself: IMDS knows of nothing, and takes nothing back."""
+    with World(QUICK, workers=1, carry=carry) as world:
+        [holder] = observers(world)
+        holder.machine.notice = SPOT
+        wait(lambda: SPOT.kind in holder.agent._shared.leaving, 5, "the notice is there")
+        holder.stop()
+        wait(lambda: "shutting down" in holder.agent._shared.leaving, 5, "the shutdown, too")
+        holder.machine.notice = None
+        wait(lambda: SPOT.kind not in holder.agent._shared.leaving, 5, "the notice is withdrawn")
+        holds_for(lambda: bool(holder.agent._shared.leaving) and holder.runs, 1, "it still asks to be relieved")
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "pod",
+    [None, OwnPod(0.0, answered=True, problem="403 for default/floating-ip: the role must allow to get pods")],
+    ids=["silent", "denied"],
+)
+def test_a_holder_that_is_not_told_why_ends_within_two_seconds_and_moves_nothing(
+    carry: Carry, pod: OwnPod | None
+) -> None:
+    """It says so, and what it does not know."""
+    with World(QUICK, carry=carry) as world:
+        holder, _ = observers(world)
+        holder.machine.pod = pod
+        holder.stop()
+        assert holder.ended(2)
+        assert holder.code == 0
+        holds_for(lambda: holder.machine.serves, 2, "the address goes on answering")
+        assert holders(world) == [holder.machine.id]
+        assert "not known whether this pod's node ends" in holder.logged(event="kubernetes")[-1]["msg"]
+
+
+@BOTH
 def test_an_api_server_that_hangs_does_not_hold_up_the_end(carry: Carry, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked for about a second, and then nothing is known of an eviction."""
 
-    def hang(_: FakeOrders) -> Eviction:
+    def hang(_: FakeOrders) -> OwnPod:
         time.sleep(10)
-        return Eviction(EvictionState.EVICTED)
+        return replace(LIVING, asked_at=time.monotonic())
 
-    monkeypatch.setattr(FakeOrders, "eviction", hang)
+    monkeypatch.setattr(FakeOrders, "own_pod", hang)
     with World(QUICK, carry=carry) as world:
         holder, _ = observers(world)
         holder.stop()
@@ -184,12 +244,119 @@ def test_an_api_server_that_hangs_does_not_hold_up_the_end(carry: Carry, monkeyp
 
 
 @BOTH
+def test_a_holder_of_whose_pod_nothing_is_known_says_so_at_the_start_and_stays_ready(carry: Carry) -> None:
+    """Once, with what is missing, and once when it is known again."""
+    with World(QUICK, workers=1, carry=carry) as world:
+        machine = world.machines[0]
+        holder = world.run(machine)
+        machine.pod = OwnPod(0.0, answered=True, problem="403: the role must allow to get pods")
+        wait(lambda: machine.serves and bool(holder.logged(event="kubernetes")), 5, "it is told")
+        wait(lambda: "role" in holder.agent._told.note, 5, "whoever asks whether it is ready is told, too")
+        wait(lambda: not holder.agent._told.not_ready, 5, "it is ready nevertheless")
+        holds_for(lambda: len(holder.logged(event="kubernetes")) == 1, 1, "it is told once")
+        machine.pod = LIVING
+        wait(lambda: len(holder.logged(event="kubernetes")) == 2, 5, "and that it is known again")
+        wait(lambda: not holder.agent._told.note, 5, "there is nothing to remark")
+
+
+# Written off.
+
+
+WRITTEN_OFF = replace(LIVING, ready=False)
+GONE = OwnPod(0.0, answered=True, gone=True)
+
+
+@BOTH
+@pytest.mark.parametrize("pod", [WRITTEN_OFF, GONE], ids=["not ready", "gone"])
+def test_a_holder_that_kubernetes_has_written_off_is_relieved_and_not_taken_back(
+    carry: Carry, pod: OwnPod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a standby that Kubernetes calls ready.  When that one is written off too, nothing is gained by moving back."""
+    monkeypatch.setattr(rules, "READY_FOR", 0.5)
+    with World(QUICK, carry=carry) as world:
+        holder, standby = observers(world)
+        holder.machine.pod = pod
+        wait(lambda: standby.machine.serves, 5, "the standby serves")
+        standby.machine.pod = pod
+        wait(lambda: bool(standby.agent._shared.leaving), 5, "the standby is written off as well")
+        holds_for(lambda: standby.machine.serves, 2, "it stays there")
+        assert holders(world) == [holder.machine.id, standby.machine.id]
+        assert all(process.runs for process in (holder, standby))
+
+
+@BOTH
+@pytest.mark.parametrize("standbys", [WRITTEN_OFF, None], ids=["written off", "API server silent"])
+def test_a_written_off_holder_keeps_the_address_where_nobody_is_known_to_be_better(
+    carry: Carry, standbys: OwnPod | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are written off when the control plane reaches no node; and it must be Kubernetes that calls one ready."""
+    monkeypatch.setattr(rules, "READY_FOR", 0.5)
+    monkeypatch.setattr(decide, "READY_KNOWN", 0.5)
+    with World(QUICK, carry=carry) as world:
+        holder, standby = observers(world)
+        standby.machine.pod = standbys
+        time.sleep(1)
+        holder.machine.pod = WRITTEN_OFF
+        wait(lambda: bool(holder.agent._shared.leaving), 5, "the holder is written off")
+        holds_for(lambda: holder.machine.serves, 2, "it stays where it is")
+        assert holders(world) == [holder.machine.id]
+
+
+@BOTH
+def test_a_holder_is_not_written_off_by_an_api_server_that_answers_no_more(
+    carry: Carry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it said last is soon of the past."""
+    monkeypatch.setattr(rules, "READY_FOR", 0.5)
+    monkeypatch.setattr(rules, "FRESH", 0.5)
+    with World(QUICK, workers=1, carry=carry) as world:
+        [holder] = observers(world)
+        holder.machine.pod = WRITTEN_OFF
+        wait(lambda: bool(holder.agent._shared.leaving), 5, "the holder is written off")
+        holder.machine.pod = None
+        wait(lambda: not holder.agent._shared.leaving, 5, "nothing is known any more")
+
+
+# A holder whose observer is silent.
+
+
+@BOTH
+@pytest.mark.parametrize("how", ["terminate", "stop"])
+def test_a_node_that_ends_while_its_address_answers_is_found_out_by_ec2(carry: Carry, how: str) -> None:
+    """Its observer has ended, and nobody asked to be relieved: the instance's state is asked for, soon and again."""
+    with World(QUICK, carry=carry) as world:
+        holder, standby = observers(world)
+        world.shutdown_takes = 30.0
+        holder.machine.pod = None
+        holder.stop()
+        assert holder.ended(3)
+        ids = [holder.machine.id]
+        if how == "terminate":
+            world.lab.terminate_instances(InstanceIds=ids)
+        else:
+            world.lab.stop_instances(InstanceIds=ids)
+        wait(lambda: standby.machine.serves, 10, "the standby serves")
+        assert [line["rule"] for line in standby.logged(event="takeover")] == ["R2"]
+
+
+@BOTH
+def test_a_dead_observer_on_a_living_node_moves_nothing(carry: Carry) -> None:
+    """EC2 is asked what became of its node, and calls it well."""
+    with World(QUICK, carry=carry) as world:
+        holder, standby = observers(world)
+        holder.kill()
+        before = len(world.calls("DescribeInstances", standby.machine.id))
+        wait(lambda: len(world.calls("DescribeInstances", standby.machine.id)) > before + 1, 8, "EC2 is asked again")
+        holds_for(lambda: holder.machine.serves, 2, "it stays where it is")
+        assert holders(world) == [holder.machine.id]
+
+
+@BOTH
 def test_an_evicted_standby_ends_within_a_second(carry: Carry) -> None:
     """There is nothing to relieve it of."""
     with World(QUICK, carry=carry) as world:
         holder, standby = observers(world)
-        standby.machine.eviction = Eviction(EvictionState.EVICTED, "kubectl drain")
-        standby.stop()
+        standby.delete(DRAIN)
         assert standby.ended(1)
         assert standby.code == 0
         assert holders(world) == [holder.machine.id]

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any, NoReturn, ParamSpec, Self, TypeVar
 from unittest.mock import patch
@@ -31,13 +31,12 @@ from floatingip.model import (
     AllocationFacts,
     Carry,
     Eni,
-    Eviction,
-    EvictionState,
     Extent,
     Identity,
     Interface,
     Network,
     Notice,
+    OwnPod,
     Plumbing,
     PlumbingReport,
     PlumbingState,
@@ -134,13 +133,17 @@ class Link:
     addresses: frozenset[Address] = frozenset()
 
 
+LIVING = OwnPod(0.0, answered=True, ready=True, containers_ready=True)
+"""A pod that is well."""
+
+
 @dataclass(eq=False)
 class Machine:
     """
     One worker: its instance, and what its kernel has; `plumbed` is which link carries an address.
 
     notice: what IMDS announces to it.
-    eviction: what Kubernetes has in mind for its pod.
+    pod: what the API server says of its pod; None: nothing, since it does not answer.
     announced: the addresses that it told its neighbours of, at each time.
     """
 
@@ -155,7 +158,7 @@ class Machine:
     blind: str = ""
     answers_unsound: bool = False
     notice: Notice | None = None
-    eviction: Eviction = Eviction(EvictionState.NOT_EVICTED)  # noqa: RUF009  # it is frozen
+    pod: OwnPod | None = LIVING
     announced: list[tuple[float, Address]] = field(default_factory=list)
     watchers: list[Callable[[], None]] = field(default_factory=list)
     sent: list[float] = field(default_factory=list)
@@ -351,16 +354,17 @@ class FakeMetadata:
 
 
 class FakeOrders:
-    """`ports.Orders`: what the test has in mind for a machine's pod."""
+    """`ports.Orders`: an API server that says what the test has in mind for a machine's pod."""
 
     def __init__(self, machine: Machine, life: Life) -> None:
         self._machine = machine
         self._life = life
 
-    def eviction(self) -> Eviction:
+    def own_pod(self) -> OwnPod:
         """See `ports.Orders`."""
         self._life.check()
-        return self._machine.eviction
+        asked_at, pod = time.monotonic(), self._machine.pod
+        return OwnPod(asked_at, problem="no answer in time") if pod is None else replace(pod, asked_at=asked_at)
 
 
 class MortalCloud:
@@ -520,13 +524,19 @@ class Process:
         return self
 
     def _start(self) -> None:
+        self.machine.pod = LIVING
         self.agent = Agent(self._settings, self.machine.identity(), self._edges, Log(self.lines))
         self._thread = threading.Thread(target=self._run, name=f"agent-{self.machine.id}", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """SIGTERM."""
+        """SIGTERM, whyever."""
         self.agent.stop()
+
+    def delete(self, disruption: str = "") -> None:
+        """Somebody deletes the pod, maybe since its node is to be emptied: SIGTERM follows."""
+        self.machine.pod = replace(LIVING, deleted=True, disruption=disruption)
+        self.stop()
 
     def ended(self, within: float) -> bool:
         """Wait for the end; whether it came."""
@@ -552,6 +562,7 @@ class Process:
             for probes in watch._probes:
                 probes.switch(on=True)
         agent._host._wake.set()
+        agent._pod_loop._wake.set()
         for _, asker in list(agent._peers._askers.values()):
             asker.stop()
         if agent._server is not None:
@@ -583,6 +594,7 @@ class World:
         self.machines: list[Machine] = []
         self.processes: list[Process] = []
         self.associations: dict[str, str] = {}
+        self.shutdown_takes = 0.0
         self._macs: dict[str, str] = {}
         self._listener = socket.create_server((GATEWAY, PORT))
         self.ec2 = Ec2(profile, self, self.history.record, seed=1, sock=self._listener)
@@ -741,9 +753,10 @@ class World:
         self.associations.pop(public, None)
 
     def shut_down(self, instance_id: str) -> float:
-        """The power button: at once."""
-        self._by_id(instance_id).guest = Guest.OFF
-        return 0.0
+        """The power button: at once, unless the guest takes its time, and answers meanwhile."""
+        if not self.shutdown_takes:
+            self._by_id(instance_id).guest = Guest.OFF
+        return self.shutdown_takes
 
     def boot(self, instance_id: str) -> None:
         """No machine comes back here."""

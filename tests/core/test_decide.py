@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from floatingip import order, ration
-from floatingip.decide import REPEAT_AFTER, Decision, Reason, State
+from floatingip.decide import LOOK_IN_PEACE, REPEAT_AFTER, Decision, Reason, State
 from floatingip.health import Health, HealthState
 from floatingip.model import (
     ALLOCATION_TAG,
@@ -229,6 +229,38 @@ def test_two_answers_that_the_instance_ended_are_a_verdict(state: str) -> None:
         3.0  ec2:a1@i-a/attached/{state}       -> takeover INSTANCE_ENDED R2 detach:a1
         """
     )
+
+
+def test_a_silent_observer_has_ec2_asked_soon_and_again_though_the_address_answers() -> None:
+    """A node that shuts down ends its pods first; that its observer is dead alone moves nothing."""
+    observer = Observer()
+    looks, now, seen = [], 0.0, "ec2:a1@i-a/attached/running word:silent probe:AA"
+    while now < 100:
+        decision = observer.see(now, seen)
+        assert decision.write is None
+        now += 0.25
+        is_due = now >= decision.look_at
+        looks += [now] if is_due else []
+        seen = "ec2:a1@i-a/attached/running probe:A" if is_due else "probe:A"
+    assert looks[0] == 2.0
+    assert looks[1] <= 4.0
+    assert 10.0 < max(later - sooner for sooner, later in pairwise(looks)) <= 15.25
+
+
+def test_an_observer_that_ends_has_ec2_asked_at_once() -> None:
+    """It says so itself."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
+    observer.see(3.0, "ec2:a1@i-a")
+    assert observer.see(30.0).look_at == 3.0 + LOOK_IN_PEACE
+    assert observer.see(30.0, word=Word(WordState.SOUND, 30.0, ending=True)).look_at <= 30.0
+
+
+def test_an_instance_that_ends_is_confirmed_at_once() -> None:
+    """While the address still answers, and whatever its observer says."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
+    assert observer.see(30.0, "ec2:a1@i-a/attached/stopping").look_at <= 31.0
 
 
 def test_one_answer_that_the_instance_ended_counts_with_one_lost_probe() -> None:
@@ -1561,6 +1593,46 @@ def test_a_leaving_holder_is_relieved_at_its_word() -> None:
     observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
     assert observer.see(30.0, "word:leaving").look_at <= 30.0
     assert shown(observer.see(30.1, "ec2:a1@i-a")) == "takeover HOLDER_LEAVING R5 detach:a1"
+
+
+OFF = Word(WordState.LEAVING, 30.0, detail="Kubernetes has written this node off", written_off=True)
+
+
+@pytest.mark.parametrize(("ready_at", "moves"), [(None, False), (19.0, False), (20.0, True), (30.0, True)])
+def test_a_written_off_holder_is_relieved_by_who_is_ready_to_kubernetes(ready_at: float | None, *, moves: bool) -> None:
+    """Ten seconds ago at most: where all are written off, or nothing is known, nobody is better."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
+    decision = observer.see(30.0, word=OFF, ready_at=ready_at)
+    assert (observer.memory.last_write is not None) is moves
+    assert (decision.reason is Reason.WRITTEN_OFF) is moves
+
+
+def test_moves_from_written_off_holders_are_rationed() -> None:
+    """Recorded before the move, and a second one within a minute waits: it may be Kubernetes that is wrong."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
+    assert shown(observer.see(30.0, word=OFF, ready_at=30.0)).startswith("doubt WRITTEN_OFF R5 tag:R5@")
+    moved = f"tag:R5@{WALL + 30}/a1"
+    assert shown(observer.see(31.1, f"ec2:a1@i-a {moved}", ready_at=31.0)) == "takeover WRITTEN_OFF R5 detach:a1"
+    observer.see(60.0, f"ec2:a2@i-c word:sound probe:AA {moved}")
+    assert shown(observer.see(70.0, f"ec2:a2@i-c {moved}", word=OFF, ready_at=70.0)) == "doubt RATIONED R5"
+
+
+def test_a_written_off_node_relieves_no_other_one() -> None:
+    """Its own pod may still be called ready, by an answer from before."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
+    assert observer.see(30.0, word=OFF, ready_at=30.0, leaving="written off").write is None
+
+
+def test_a_written_off_holder_vouches_for_its_address() -> None:
+    """Where pings are closed, and nobody is better, it is left alone for as long as that lasts."""
+    observer = fallen(Observer())
+    word = replace(OFF, sight=Sight.SEEN)
+    for now in range(11, 120):
+        decision = observer.see(float(now), "ec2:a1@i-a probe:L", word=word)
+        assert shown(decision) == "standby PROBE_BLOCKED R4"
 
 
 def ordered(now: float, to: str, holder: str = "i-a") -> Owner:

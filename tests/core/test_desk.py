@@ -44,7 +44,7 @@ def test_a_peer_is_told_all(observer: Observer) -> None:
     """By its instance and its address together."""
     told = word(observer, "i-b", ASKER)
     assert (told["name"], told["instance_id"]) == ("cluster", "i-a")
-    assert told["holds"] == {TARGET: {"attachment": "a1", "problem": "", "leaving": ""}}
+    assert told["holds"] == {TARGET: {"attachment": "a1", "problem": "", "leaving": "", "written_off": False}}
 
 
 def test_this_node_itself_is_told_all(observer: Observer) -> None:
@@ -78,6 +78,16 @@ def test_the_reason_is_told_to_the_kubelet_and_to_peers(observer: Observer, path
     assert observer.desk.answer(path, STRANGER)[1] in ("not live", "not ready")
     other = {"/livez": "/readyz", "/readyz": "/livez"}[path]
     assert observer.desk.answer(other, STRANGER) == (HTTPStatus.OK, "ok")
+
+
+def test_a_note_goes_with_the_readiness_and_changes_nothing_of_it(observer: Observer) -> None:
+    """For those who are told reasons; it says nothing of whether the observer lives."""
+    observer.note = SECRET
+    assert observer.desk.answer("/readyz", HOLDER) == (HTTPStatus.OK, f"ok; {SECRET}")
+    assert observer.desk.answer("/readyz", STRANGER) == (HTTPStatus.OK, "ok")
+    assert observer.desk.answer("/livez", HOLDER) == (HTTPStatus.OK, "ok")
+    observer.not_ready = "full"
+    assert observer.desk.answer("/readyz", HOLDER) == (HTTPStatus.SERVICE_UNAVAILABLE, f"full; {SECRET}")
 
 
 def test_who_asks_is_told_to_the_others(observer: Observer) -> None:

@@ -6,16 +6,17 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from floatingip import kubernetes
-from floatingip.kubernetes import MOST_BYTES, OwnPod
-from floatingip.model import Eviction, EvictionState
+from floatingip.kubernetes import MOST_BYTES, ApiServer
+from floatingip.model import OwnPod
 from lab.kubernetes.small.apiserver import certify
 
 TOKEN = "first-token"
@@ -35,10 +36,14 @@ def condition(reason: str, kind: str = "DisruptionTarget", status: str = "True")
     }
 
 
-def pod(*conditions: Mapping[str, str]) -> str:
+READY = ({"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"})
+HINT = "; mount the service account's token (automountServiceAccountToken: true)"
+
+
+def pod(*conditions: Mapping[str, str], ready: Sequence[Mapping[str, str]] = READY, **metadata: str) -> str:
     """A pod with these conditions beside its readiness."""
-    ready = {"type": "Ready", "status": "True"}
-    return json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [ready, *conditions]}})
+    document = {"kind": "Pod", "metadata": {"name": NAME, **metadata}, "status": {"conditions": [*ready, *conditions]}}
+    return json.dumps(document)
 
 
 class Service:
@@ -50,16 +55,19 @@ class Service:
         self.status = 200
         self.raw: bytes | None = None
         self.asked: list[str] = []
+        self.connections = 0
         self.directory = directory
         service = self
 
         class Handler(BaseHTTPRequestHandler):
             wbufsize = -1
+            protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
                 service.asked.append(self.path)
                 if service.raw is not None:
                     self.wfile.write(service.raw)
+                    self.close_connection = True
                     return
                 known = self.headers["Authorization"] == f"Bearer {service.token}"
                 content = service.body.encode() if self.path == POD_PATH else b"{}"
@@ -76,14 +84,17 @@ class Service:
         (directory / "ca.crt").write_text(authority)
         (directory / "token").write_text(TOKEN)
 
-        class Server(HTTPServer):
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
             def get_request(self) -> tuple[Any, Any]:
                 connection, address = super().get_request()
+                service.connections += 1
                 return service.context.wrap_socket(connection, server_side=True), address
 
         self.server = Server(("127.0.0.1", 0), Handler)
 
-    def own_pod(self, **environment: str) -> OwnPod:
+    def client(self, **environment: str) -> ApiServer:
         """The client, as a pod with these variables beside the usual ones."""
         usual = {
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
@@ -91,7 +102,25 @@ class Service:
             "POD_NAMESPACE": "default",
             "POD_NAME": "floating-ip-x2x",
         }
-        return OwnPod(usual | environment, self.directory)
+        return ApiServer(usual | environment, self.directory)
+
+    def ask(self, **environment: str) -> OwnPod:
+        """What it finds out; see `at_0`."""
+        return at_0(self.client(**environment).own_pod())
+
+
+def at_0(found: OwnPod) -> OwnPod:
+    """The same, as if it had been asked at 0: which must have been before now."""
+    assert found.asked_at <= time.monotonic()
+    return replace(found, asked_at=0.0)
+
+
+def unknown(problem: str, *, answered: bool = False) -> OwnPod:
+    """Nothing of the pod is known, for this reason."""
+    return OwnPod(0.0, answered=answered, problem=problem)
+
+
+WELL = OwnPod(0.0, answered=True, ready=True, containers_ready=True)
 
 
 @pytest.fixture
@@ -108,40 +137,59 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 def test_an_evicted_pod_knows_it(service: Service) -> None:
     """By the condition that the API server writes before it deletes the pod."""
-    service.body = pod(condition("EvictionByEvictionAPI"))
-    assert service.own_pod().eviction() == Eviction(EvictionState.EVICTED, MESSAGE)
+    service.body = pod(condition("EvictionByEvictionAPI"), deletionTimestamp="2026-11-23T14:13:30Z")
+    assert service.ask() == replace(WELL, deleted=True, disruption="EvictionByEvictionAPI")
     assert service.asked == [POD_PATH]
 
 
 @pytest.mark.parametrize(
-    ("conditions", "detail"),
+    ("conditions", "disruption"),
     [
         ((), ""),
-        ((condition("PreemptionByScheduler"),), "ended by PreemptionByScheduler"),
+        ((condition("PreemptionByScheduler"),), "PreemptionByScheduler"),
         ((condition("EvictionByEvictionAPI", status="False"),), ""),
         ((condition("EvictionByEvictionAPI", kind="PodScheduled"),), ""),
+        (({"type": "DisruptionTarget", "status": "True"},), "DisruptionTarget"),
     ],
 )
-def test_only_an_eviction_is_one(service: Service, conditions: tuple[dict[str, str], ...], detail: str) -> None:
-    """A deleted pod has no such condition; other disruptions have other reasons."""
+def test_only_a_disruption_is_one(service: Service, conditions: tuple[dict[str, str], ...], disruption: str) -> None:
+    """A deleted pod has no such condition."""
     service.body = pod(*conditions)
-    assert service.own_pod().eviction() == Eviction(EvictionState.NOT_EVICTED, detail)
+    assert service.ask() == replace(WELL, disruption=disruption)
 
 
-def test_a_pod_without_conditions_is_not_evicted(service: Service) -> None:
+@pytest.mark.parametrize(("status", "says"), [("True", True), ("False", False), ("Unknown", False)])
+def test_the_pod_is_ready_as_far_as_kubernetes_knows(service: Service, status: str, *, says: bool) -> None:
+    """What kubelet wrote of the containers is another matter: the control plane leaves that as it was."""
+    service.body = pod(ready=({"type": "Ready", "status": status}, READY[1]))
+    assert service.ask() == replace(WELL, ready=says)
+
+
+def test_a_pod_without_conditions_is_neither_ready_nor_ended(service: Service) -> None:
     """The kubelet may not have reported any yet."""
     service.body = json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"phase": "Pending"}})
-    assert service.own_pod().eviction() == Eviction(EvictionState.NOT_EVICTED)
+    assert service.ask() == OwnPod(0.0, answered=True)
 
 
 def test_a_renewed_token_is_used_at_once(service: Service) -> None:
     """Kubernetes replaces the file while the pod runs, and the old token ends."""
-    own = service.own_pod()
-    assert own.eviction().state is EvictionState.NOT_EVICTED
+    client = service.client()
+    assert at_0(client.own_pod()) == WELL
     service.token = "second-token"
-    assert own.eviction().state is EvictionState.UNKNOWN
+    assert "401" in client.own_pod().problem
     (service.directory / "token").write_text("second-token\n")
-    assert own.eviction().state is EvictionState.NOT_EVICTED
+    assert at_0(client.own_pod()) == WELL
+
+
+def test_the_connection_is_kept_until_the_authority_is_another_one(service: Service) -> None:
+    """A question every two seconds must not cost a handshake each; a new CA is trusted at once, the old one no more."""
+    client = service.client()
+    assert [at_0(client.own_pod()) for _ in range(3)] == [WELL] * 3
+    assert service.connections == 1
+    authority, service.context = certify("127.0.0.1")
+    (service.directory / "ca.crt").write_text(authority)
+    assert at_0(client.own_pod()) == WELL
+    assert service.connections == 2
 
 
 @pytest.mark.parametrize(
@@ -158,7 +206,21 @@ def test_a_refusal_is_unknown_with_its_cause(service: Service, status: int, deta
     """Even if an eviction is in the body: only 200 is an answer.  A redirect would carry the token elsewhere."""
     service.body = pod(condition("EvictionByEvictionAPI"))
     service.status = status
-    assert service.own_pod().eviction() == Eviction(EvictionState.UNKNOWN, detail)
+    assert service.ask() == unknown(detail, answered=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "gone"),
+    [
+        ({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}, True),
+        ({"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 404}, False),
+        ({"reason": "NotFound"}, False),
+    ],
+)
+def test_a_pod_is_gone_when_the_api_server_says_so(service: Service, body: dict[str, object], *, gone: bool) -> None:
+    """And not by any 404: a proxy's, or that of a path that it does not know."""
+    service.body, service.status = json.dumps(body), 404
+    assert service.ask().gone is gone
 
 
 PEER = condition("EvictionByEvictionAPI")
@@ -183,7 +245,8 @@ PEER = condition("EvictionByEvictionAPI")
         json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": {"type": "DisruptionTarget"}}}),
         json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [["DisruptionTarget"]]}}),
         json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [PEER | {"reason": 7}]}}),
-        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [PEER | {"message": []}]}}),
+        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [PEER | {"status": []}]}}),
+        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [PEER | {"type": []}]}}),
         json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [PEER]}})[:-9],
         200_000 * "[",
         '{"kind": "Pod", "x": ' + 5000 * "[" + 5000 * "]" + "}",
@@ -195,9 +258,7 @@ PEER = condition("EvictionByEvictionAPI")
 def test_what_is_no_pod_is_unknown(service: Service, body: str) -> None:
     """Something else may answer at that address."""
     service.body = body
-    assert service.own_pod().eviction() == Eviction(
-        EvictionState.UNKNOWN, "what came for default/floating-ip-x2x is no pod"
-    )
+    assert service.ask() == unknown("what came for default/floating-ip-x2x is no pod", answered=True)
 
 
 @pytest.mark.parametrize(
@@ -208,24 +269,23 @@ def test_outside_of_a_pod_it_says_what_is_missing(service: Service, variable: st
     environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1", "POD_NAME": "a"}
     environment["POD_NAMESPACE"] = "default"
     del environment[variable]
-    assert OwnPod(environment, service.directory).eviction() == Eviction(
-        EvictionState.UNKNOWN, f"{variable} is not set"
-    )
+    found = at_0(ApiServer(environment, service.directory).own_pod())
+    assert found == unknown(f"{variable} is not set; apply the manifest of this version")
 
 
 def test_without_a_token_nothing_is_asked(service: Service) -> None:
     """`automountServiceAccountToken: false` in an older manifest."""
     (service.directory / "token").unlink()
-    assert service.own_pod().eviction() == Eviction(EvictionState.UNKNOWN, f"there is no {service.directory / 'token'}")
+    assert service.ask() == unknown(f"there is no {service.directory / 'token'}{HINT}")
     assert service.asked == []
 
 
 def test_another_authority_never_sees_the_token(service: Service) -> None:
     """The certificate must be of the cluster's CA: the handshake fails before anything is said."""
     (service.directory / "ca.crt").write_text(certify("127.0.0.1")[0])
-    answer = service.own_pod().eviction()
-    assert answer.state is EvictionState.UNKNOWN
-    assert answer.detail.startswith("nothing from the API server: the certificate does not hold: ")
+    answer = service.ask()
+    assert not answer.answered
+    assert answer.problem.startswith("nothing from the API server: the certificate does not hold: ")
     assert service.asked == []
 
 
@@ -233,9 +293,9 @@ def test_a_certificate_for_another_address_does_not_hold(service: Service) -> No
     """Of the same CA, but not for where the token would go."""
     authority, service.context = certify("127.0.0.2")
     (service.directory / "ca.crt").write_text(authority)
-    answer = service.own_pod().eviction()
-    assert answer.state is EvictionState.UNKNOWN
-    assert answer.detail.startswith("nothing from the API server: the certificate does not hold: ")
+    answer = service.ask()
+    assert not answer.answered
+    assert answer.problem.startswith("nothing from the API server: the certificate does not hold: ")
     assert service.asked == []
 
 
@@ -249,13 +309,13 @@ def test_a_ca_without_key_identifiers_is_trusted(service: Service, monkeypatch: 
         return context
 
     monkeypatch.setattr(ssl, "create_default_context", strict)
-    assert service.own_pod().eviction().state is EvictionState.NOT_EVICTED
+    assert service.ask() == WELL
 
 
 def test_nobody_there_is_unknown(service: Service) -> None:
     """A refused connection."""
-    assert service.own_pod(KUBERNETES_SERVICE_PORT="9").eviction() == Eviction(
-        EvictionState.UNKNOWN, "nothing from the API server: no connection (Connection refused)"
+    assert service.ask(KUBERNETES_SERVICE_PORT="9") == unknown(
+        "nothing from the API server: no connection (Connection refused)"
     )
 
 
@@ -273,7 +333,7 @@ def test_nobody_there_is_unknown(service: Service) -> None:
 def test_an_answer_without_end_or_sense_is_unknown(service: Service, answer: bytes, detail: str) -> None:
     """From one that has the right certificate."""
     service.raw = answer
-    assert service.own_pod().eviction() == Eviction(EvictionState.UNKNOWN, f"nothing from the API server: {detail}")
+    assert service.ask() == unknown(f"nothing from the API server: {detail}")
 
 
 @pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", 100 * b"\x00"])
@@ -290,9 +350,9 @@ def test_what_speaks_no_tls_never_sees_the_token(service: Service, greeting: byt
 
         heard: list[bytes] = []
         threading.Thread(target=serve, daemon=True).start()
-        answer = service.own_pod(KUBERNETES_SERVICE_PORT=str(listener.getsockname()[1])).eviction()
-    assert answer.state is EvictionState.UNKNOWN
-    assert answer.detail.startswith("nothing from the API server: no TLS (")
+        answer = service.ask(KUBERNETES_SERVICE_PORT=str(listener.getsockname()[1]))
+    assert not answer.answered
+    assert answer.problem.startswith("nothing from the API server: no TLS (")
     assert TOKEN.encode() not in b"".join(heard)
 
 
@@ -316,9 +376,9 @@ def test_one_byte_at_a_time_is_given_up(service: Service, monkeypatch: pytest.Mo
 
         threading.Thread(target=serve, daemon=True).start()
         began = time.monotonic()
-        answer = service.own_pod(KUBERNETES_SERVICE_PORT=str(listener.getsockname()[1])).eviction()
+        answer = service.ask(KUBERNETES_SERVICE_PORT=str(listener.getsockname()[1]))
         over.set()
-    assert answer == Eviction(EvictionState.UNKNOWN, "nothing from the API server: no answer in time")
+    assert answer == unknown("nothing from the API server: no answer in time")
     assert time.monotonic() - began < 10  # which only a client that hangs misses
 
 
@@ -335,7 +395,8 @@ def test_one_byte_at_a_time_is_given_up(service: Service, monkeypatch: pytest.Mo
 def test_an_odd_environment_is_unknown(service: Service, variable: str, value: str, detail: str) -> None:
     """No name is looked up, and no name makes another question."""
     service.status = 404
-    assert service.own_pod(**{variable: value}).eviction() == Eviction(EvictionState.UNKNOWN, detail)
+    found = service.ask(**{variable: value})
+    assert found == unknown(detail, answered=bool(service.asked))
     assert all(path.startswith("/api/v1/namespaces/default/pods/a%2F") for path in service.asked)
 
 
@@ -343,9 +404,7 @@ def test_an_odd_environment_is_unknown(service: Service, variable: str, value: s
 def test_a_ca_that_is_none_is_unknown(service: Service, authority: str) -> None:
     """And nobody is asked without one."""
     (service.directory / "ca.crt").write_text(authority)
-    assert service.own_pod().eviction() == Eviction(
-        EvictionState.UNKNOWN, "the service account's CA certificate is none"
-    )
+    assert service.ask() == unknown("the service account's CA certificate is none")
     assert service.asked == []
 
 
@@ -353,9 +412,7 @@ def test_a_silent_server_is_given_up(service: Service) -> None:
     """It takes the connection and never speaks: the grace period must not pass with that."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
-        assert service.own_pod(KUBERNETES_SERVICE_PORT=port).eviction() == Eviction(
-            EvictionState.UNKNOWN, "nothing from the API server: no answer in time"
-        )
+        assert service.ask(KUBERNETES_SERVICE_PORT=port) == unknown("nothing from the API server: no answer in time")
 
 
 @pytest.mark.parametrize(
@@ -374,14 +431,14 @@ def test_a_silent_server_is_given_up(service: Service) -> None:
 def test_no_detail_ever_contains_the_token(service: Service, token: bytes, detail: str | None) -> None:
     """Not even one that cannot be a header, which libraries like to quote."""
     (service.directory / "token").write_bytes(token)
-    answer = service.own_pod().eviction()
-    assert answer.state is EvictionState.UNKNOWN
-    assert detail is None or answer.detail == detail
-    assert "sec" not in answer.detail
+    answer = service.ask()
+    assert answer.problem
+    assert detail is None or answer.problem == detail
+    assert "sec" not in answer.problem
 
 
 def test_proxies_of_the_environment_are_not_used(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """The token is for the API server alone."""
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
-    assert service.own_pod().eviction().state is EvictionState.NOT_EVICTED
+    assert service.ask() == WELL

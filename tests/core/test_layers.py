@@ -21,6 +21,7 @@ CORE = {
     "order",
     "decide",
     "standing",
+    "pod",
     "settings",
     "errors",
 }

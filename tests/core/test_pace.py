@@ -68,6 +68,8 @@ STATES = {
     "leaving": "ec2:a1@i-a word:leaving",
     "unsound holder": "ec2:a1@i-a word:unsound probe:A",
     "answers": "ec2:a1@i-a word:sound probe:A",
+    "answers, but no observer": "ec2:a1@i-a/attached/running word:silent probe:A",
+    "answers, but ends": "ec2:a1@i-a/attached/stopping word:silent probe:A full:",
 }
 
 

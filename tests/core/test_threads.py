@@ -17,12 +17,13 @@ from floatingip.model import (
     Identity,
     Interface,
     Notice,
+    OwnPod,
     Plumbing,
     PlumbingReport,
     PlumbingState,
     Target,
 )
-from floatingip.threads import Backoff, HostKeeper, MetadataLoop, Wanted
+from floatingip.threads import Backoff, HostKeeper, MetadataLoop, PodLoop, Wanted
 
 ONE, TWO, THREE = (IPv4Address(f"10.0.0.{last}") for last in (100, 101, 102))
 MAC, OTHER_MAC = "02:00:00:00:00:64", "02:00:00:00:00:65"
@@ -529,3 +530,32 @@ def test_pauses_grow_up_to_the_longest_and_begin_anew() -> None:
         assert 0.8 * expected <= backoff.pause(5.0) <= 1.2 * expected
     backoff.reset()
     assert backoff.pause(5.0) <= 0.6
+
+
+# The own pod.
+
+
+class Pod:
+    """`ports.Orders`: counts the questions."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    def own_pod(self) -> OwnPod:
+        """See `ports.Orders`."""
+        self.at.append(time.monotonic())
+        return OwnPod(self.at[-1], answered=True)
+
+
+def test_the_own_pod_is_asked_about_at_once_when_that_is_to_be_more_often() -> None:
+    """Whatever was waited for until then; and to be asked less often begins nothing."""
+    orders, found = Pod(), queue.SimpleQueue[OwnPod]()
+    loop = PodLoop(orders, found.put)
+    loop.start()
+    found.get(timeout=5)
+    loop.ask(every=1000.0)
+    with pytest.raises(queue.Empty):
+        found.get(timeout=0.2)
+    loop.ask(every=500.0)
+    found.get(timeout=5)
+    assert len(orders.at) == 2

@@ -26,19 +26,20 @@ PEERS = {"i-b": IPv4Address("10.0.0.11"), "i-c": IPv4Address("10.0.0.12")}
 STATUS = Status(
     "cluster",
     "i-a",
-    holds={"10.0.0.100": Held("a1", "nft is missing"), "10.0.0.101": Held("a2", leaving="spot")},
+    holds={"10.0.0.100": Held("a1", "nft is missing"), "10.0.0.101": Held("a2", leaving="spot", written_off=True)},
     sees_up=("a3", "eni-attach-1/10.0.0.7"),
     free_slots=2,
     serving=("i-c",),
     leaving=True,
     claiming=("10.0.0.7",),
+    ending=True,
 )
 DOCUMENT: dict[str, Any] = {
     "name": "cluster",
     "instance_id": "i-a",
     "holds": {
-        "10.0.0.100": {"attachment": "a1", "problem": "nft is missing", "leaving": ""},
-        "10.0.0.101": {"attachment": "a2", "problem": "", "leaving": "spot"},
+        "10.0.0.100": {"attachment": "a1", "problem": "nft is missing", "leaving": "", "written_off": False},
+        "10.0.0.101": {"attachment": "a2", "problem": "", "leaving": "spot", "written_off": True},
     },
     "sees_up": ["a3", "eni-attach-1/10.0.0.7"],
     "free_slots": 2,
@@ -47,12 +48,22 @@ DOCUMENT: dict[str, Any] = {
     "claiming": ["10.0.0.7"],
     "peers": {"i-b": "10.0.0.11", "i-c": "10.0.0.12"},
     "sights": {"10.0.0.100": "seen"},
+    "ending": True,
 }
 
 
 def said(**changes: object) -> bytes:
     """A word with these differences."""
     return json.dumps({**DOCUMENT, **changes}).encode()
+
+
+def test_a_word_without_what_older_versions_do_not_say_is_one() -> None:
+    """Two versions are there during a rollout."""
+    holds = {"10.0.0.100": {"attachment": "a1", "problem": ""}}
+    older = {key: value for key, value in DOCUMENT.items() if key != "ending"} | {"holds": holds}
+    status = parse(json.dumps(older).encode())
+    assert status is not None
+    assert (status.ending, status.holds["10.0.0.100"]) == (False, Held("a1"))
 
 
 def test_the_word_says_who_holds_what_and_how_it_is() -> None:

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from floatingip.imds import Imds
-from floatingip.kubernetes import OwnPod
-from floatingip.model import Eviction, EvictionState, Notice
+from floatingip.kubernetes import ApiServer as Asked
+from floatingip.model import Notice
 from lab import nemesis
 from lab.ec2 import PROFILES
 from lab.history import Event, History
@@ -34,13 +34,13 @@ NAME = "floating-ip"
 
 PROGRAM = """
 import os, signal, sys
-from floatingip.kubernetes import OwnPod
+from floatingip.kubernetes import ApiServer
 if sys.argv[1] == "observe":
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     print("event=start", flush=True)
     signal.sigwait([signal.SIGTERM])
-    answer = OwnPod(os.environ).eviction()
-    print(f'event=end state={answer.state} detail="{answer.detail}"', flush=True)
+    pod = ApiServer(os.environ).own_pod()
+    print(f'event=end deleted={pod.deleted} disruption="{pod.disruption}" problem="{pod.problem}"', flush=True)
 """
 """Asks, when it is to end, why."""
 
@@ -121,7 +121,8 @@ def test_a_pods_own_account_may_read_it(lab: Lab) -> None:
     assert status == 200
     assert (body["kind"], body["metadata"]["name"], body["metadata"]["namespace"]) == ("Pod", pod.name, "default")
     assert body["spec"] == {"serviceAccountName": NAME}
-    assert body["status"] == {"phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}]}
+    not_ready = [{"type": kind, "status": "False"} for kind in ("Ready", "ContainersReady")]
+    assert body["status"] == {"phase": "Pending", "conditions": not_ready}
     assert "deletionTimestamp" not in body["metadata"]
 
 
@@ -215,19 +216,19 @@ def end(node: Lab, manifest: Manifest, how: Callable[[str], None]) -> dict[str, 
 def test_an_evicted_pod_learns_it_from_its_api_server(node: Lab, manifest: Manifest) -> None:
     """The product's own question, with the mounted token and CA, as the manifest allows it."""
     fields = end(node, manifest, node.cluster.evict)
-    assert (fields["state"], fields["detail"]) == ("evicted", "Eviction API: evicting")
+    assert (fields["deleted"], fields["disruption"]) == ("True", "EvictionByEvictionAPI")
 
 
 def test_a_deleted_pod_learns_that_it_was_not_evicted(node: Lab, manifest: Manifest) -> None:
     """`kubectl delete pod` and a rolling update write no condition."""
-    assert end(node, manifest, node.cluster.delete_pod)["state"] == "not-evicted"
+    fields = end(node, manifest, node.cluster.delete_pod)
+    assert (fields["deleted"], fields["disruption"], fields["problem"]) == ("True", "", "")
 
 
 def test_a_pod_without_the_role_does_not_know(node: Lab, manifest: Manifest) -> None:
     """The denial is told with what is missing."""
     fields = end(node, replace(manifest, role_bindings={}), node.cluster.evict)
-    assert fields["state"] == "unknown"
-    assert fields["detail"].startswith("403 for default/floating-ip-")
+    assert fields["problem"].startswith("403 for default/floating-ip-")
 
 
 def test_a_pod_without_a_token_does_not_know(node: Lab, manifest: Manifest) -> None:
@@ -235,8 +236,7 @@ def test_a_pod_without_a_token_does_not_know(node: Lab, manifest: Manifest) -> N
     deployment = manifest.deployments[NAME]
     blind = replace(deployment, pod=replace(deployment.pod, token=False))
     fields = end(node, replace(manifest, deployments={NAME: blind}), node.cluster.evict)
-    assert fields["state"] == "unknown"
-    assert fields["detail"].startswith("there is no /var/run/secrets/kubernetes.io/serviceaccount/token")
+    assert fields["problem"].startswith("there is no /var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
 def test_the_mounted_files_are_the_pods_alone(node: Lab, manifest: Manifest) -> None:
@@ -290,8 +290,8 @@ def test_a_worker_reaches_the_api_server_as_its_pods_do(region: Region, tmp_path
     for name, text in region.api.mounted(pod.deployment.pod.account).items():
         (tmp_path / name).write_text(text)
     environment = {**region.api.environment, "POD_NAME": pod.name, "POD_NAMESPACE": NAMESPACE}
-    answer = machine.worker.namespace.call(OwnPod(environment, tmp_path).eviction)
-    assert answer == Eviction(EvictionState.NOT_EVICTED)
+    own = machine.worker.namespace.call(Asked(environment, tmp_path).own_pod)
+    assert (own.ready, own.deleted, own.problem) == (True, False, "")
 
 
 def test_a_drain_cordons_and_evicts_within_the_budget(region: Region) -> None:

@@ -141,7 +141,8 @@ class Pod:
         metadata = {"name": self.name, "namespace": namespace, "labels": dict(self.deployment.labels)}
         if self.deletion is not None:
             metadata["deletionTimestamp"] = datetime.fromtimestamp(self.deletion, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        conditions = [{"type": "Ready", "status": str(self.is_ready)}]
+        # kubelet writes both; the control plane, when it writes a node off, changes the first one only.
+        conditions = [{"type": kind, "status": str(self.is_ready)} for kind in ("Ready", "ContainersReady")]
         # The kubelet shows its own reason only once all containers have ended (status manager, mergePodStatus): a pod
         # that is being ended because of a shutdown sees neither a condition nor a deletion.
         if self.disruption and (self.disruption != BY_KUBELET or self.gone.is_set()):
