@@ -338,7 +338,8 @@ class KernelHost:
 
     def _astray(self, plumbing: Plumbing, link: _Link, extent: Extent) -> str:
         """Why packets would not find their way in or back, though all of the plumbing is there, or nothing."""
-        far, near, ask = FAR[plumbing.address.version], plumbing.gateway, partial(way, self._netlink)
+        far: Address = FAR[plumbing.address.version]
+        near, ask = plumbing.gateway, partial(way, self._netlink)
         with _mapped("path"):
             # A network manager that has configured our link as well, say: the VPC drops what leaves by it.
             if ask(far).link_index == link.index:

@@ -16,6 +16,7 @@ PACE = 100.0
 class Node:
     """A node, and what was said of it."""
 
+    name: str
     speaks: bool = True
     judged: list[bool] = field(default_factory=list)
     overdue: list[float] = field(default_factory=list)
@@ -25,8 +26,8 @@ class Node:
 class World:
     """Two nodes and an API server."""
 
-    first: Node = field(default_factory=Node)
-    second: Node = field(default_factory=Node)
+    first: Node = field(default_factory=lambda: Node("first"))
+    second: Node = field(default_factory=lambda: Node("second"))
     reached: bool = True
     serves: bool = True
 
