@@ -22,6 +22,7 @@ from floatingip.model import (
     Instance,
     Interface,
     Network,
+    NodePort,
     Notice,
     Plumbing,
     PlumbingReport,
@@ -215,3 +216,10 @@ class Orders(Protocol):
 
     def eviction(self) -> Eviction:
         """Whether this pod is being evicted, asked once, within about a second; never raises."""
+
+
+class Services(Protocol):
+    """The Services of this pod's namespace."""
+
+    def node_ports(self) -> tuple[NodePort, ...]:
+        """Their TCP NodePorts, in order; asked once, within some seconds.  Raises ``ServicesUnknown``."""

@@ -167,7 +167,8 @@ class Region:
     def deploy(self) -> None:
         """`envsubst < floating-ip.yaml | kubectl apply -f -`, and wait until all was ready.  Raises TimeoutError."""
         wanted = ",".join(floating.target for floating in self.floating)
-        self.cluster.apply(self._manifest("floating-ip.yaml", wanted))
+        manifest = self._manifest("floating-ip.yaml", wanted)
+        self.cluster.apply(replace(manifest, services={self._service.name: self._service}))
         try:
             self.cluster.wait_ready(READY_WITHIN)
         except TimeoutError as error:
