@@ -203,8 +203,8 @@ class Marks:
                 if not self._works:
                     with contextlib.suppress(RuntimeError):  # then it is asked the next time
                         self._begin()
-            if version not in self._node_ports_at and self._works and not self._slow:
-                self._told.wait_for(lambda: version in self._node_ports_at, PATIENCE)
+                if version not in self._node_ports_at and not self._slow:
+                    self._told.wait_for(lambda: version in self._node_ports_at, PATIENCE)
             return self._node_ports_at.get(version)
 
     def verdict(self, name: str) -> Verdict:
@@ -251,10 +251,11 @@ class Marks:
                 wake()
 
     def _ask_node_ports(self, version: int) -> None:
+        found: frozenset[str] | None
         try:
             found = self._nft.node_ports_at(version)
         except HostError:
-            return  # what was known before is still the best there is
+            found = self._node_ports_at.get(version)  # still the best that is known
         with self._told:
             is_news = self._node_ports_at.get(version) != found
             self._node_ports_at[version] = found

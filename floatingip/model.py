@@ -270,8 +270,8 @@ class PlumbingReport:
     """What was found after plumbing and reading back.
 
     ``repaired`` names what had been missing, ``removed`` what had been too much, ``problem`` what the user should know
-    to be wrong, even if it is sound; ``extent`` is what was asked for; ``kept_off`` is why no NodePort can answer at the
-    address, whatever is plumbed, or nothing.
+    to be wrong, even if it is sound; ``extent`` is what was asked for; ``kept_off`` is why no NodePort can answer at
+    the address, whatever is plumbed, or nothing.
     """
 
     state: PlumbingState
