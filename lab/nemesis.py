@@ -40,6 +40,9 @@ REFUSED_AGAIN = 5.0
 TROUBLE_BEFORE, TROUBLE_AFTER = 2.0, 8.0
 """Seconds for which EC2 answers badly before a power cut, and after it."""
 
+SERVED_BEFORE = 8.0
+"""Seconds from a change of the service's pods until every observer has checked every node and told of it."""
+
 DRAINED_WITHIN = 60.0
 """Seconds after which a drain whose evictions are refused is given up."""
 
@@ -217,6 +220,26 @@ def partition(region: Region, machine: Machine) -> None:
 def stop_service(region: Region, machine: Machine) -> None:
     """The NodePort answers nobody any more on this worker; the worker itself is well."""
     machine.worker.expose(region.node_port, [], "Local")
+
+
+def serve_from_holder(region: Region, machine: Machine) -> None:
+    """The service has one pod, where the address is; for long enough to be known by all."""
+    region.serve_from(machine)
+    time.sleep(SERVED_BEFORE)
+
+
+def serve_from_standby(region: Region, machine: Machine) -> None:
+    """The service has one pod, on another node that has an observer."""
+    region.serve_from(next(each for each in region.standbys() if _is_observed(region, each) and each is not machine))
+
+
+def serve_from_nowhere(region: Region, _machine: Machine) -> None:
+    """The service has no pod that is ready."""
+    region.serve_from()
+
+
+def _is_observed(region: Region, machine: Machine) -> bool:
+    return any(pod.node == machine.name and not pod.stopping.is_set() for pod in region.cluster.pods())
 
 
 def restart(region: Region, _machine: Machine) -> None:

@@ -412,6 +412,12 @@ class Region:
         machine.serves = False
         self._publish()
 
+    def serve_from(self, *machines: Machine) -> None:
+        """The pods behind the service are on these machines, and on no others."""
+        for machine in self.machines.values():
+            machine.serves = machine in machines
+        self._publish()
+
     def guest(self, instance_id: str) -> Guest:
         """How the machine is."""
         return self.by_instance(instance_id).guest
