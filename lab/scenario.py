@@ -157,6 +157,11 @@ def service_moves(bare: Expectation, profile: Profile) -> Expectation:
     return replace(moved, max_outage_s=(moved.max_outage_s or 0.0) + SERVICE_FALL + profile.assign)
 
 
+def moves_to_the_service(bare: Expectation, _: Profile) -> Expectation:
+    """No client was served before, so none measures."""
+    return replace(bare, min_moves=1, max_moves=1, served=False)
+
+
 def service_gone(bare: Expectation, _: Profile) -> Expectation:
     return replace(bare, max_moves=0, served=False)
 
