@@ -1,6 +1,7 @@
 """R7: an address moves to where NodePorts answer when none answers at it; and whoever serves comes first otherwise."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -179,7 +180,7 @@ def test_whoever_does_not_serve_lets_one_that_does_detach_it_first() -> None:
 
 
 @pytest.mark.parametrize("change", [{"free_slots": 0}, {"leaving": True}])
-def test_nobody_waits_for_one_that_cannot_take_it(change: dict[str, object]) -> None:
+def test_nobody_waits_for_one_that_cannot_take_it(change: dict[str, Any]) -> None:
     """A node without a slot, or one that is about to end."""
     other = (peer(THIRD, 10.0, served=on(THIRD), **change),)
     assert shown(taking(other, on(THIRD))) == "takeover SILENT_HOLDER R3 detach:a1"
