@@ -24,7 +24,7 @@ from pathlib import Path
 
 from floatingip import __version__, settings
 from floatingip.errors import ConfigurationError, FloatingIPError, MetadataError
-from floatingip.model import Address, Identity
+from floatingip.model import Address, Identity, NodePort
 from floatingip.ports import Cloud, Metadata, Prober
 from floatingip.runner import Agent, Edges
 from floatingip.settings import Settings
@@ -196,6 +196,7 @@ def _run(command: str, effective: Settings) -> int:
     from floatingip.host import KernelHost  # noqa: PLC0415
     from floatingip.imds import Imds  # noqa: PLC0415
     from floatingip.kubernetes import ApiServer  # noqa: PLC0415
+    from floatingip.node_ports import PodsServices  # noqa: PLC0415
     from floatingip.probe import IcmpProber  # noqa: PLC0415
     from floatingip.reach import ReachProber  # noqa: PLC0415
     from floatingip.service import KnockProber  # noqa: PLC0415
@@ -218,6 +219,7 @@ def _run(command: str, effective: Settings) -> int:
         metadata=metadata,
         orders=ApiServer(os.environ),
         service=_service_prober(effective),
+        services=PodsServices(os.environ),
     )
     agent = Agent(effective, me, edges, log)
     sys.setswitchinterval(THREADS_SWITCH_AFTER)
@@ -229,17 +231,18 @@ def _run(command: str, effective: Settings) -> int:
     return agent.attach() if command == "attach" else agent.observe()
 
 
-def _service_prober(effective: Settings) -> Callable[[Address], Prober] | None:
-    """What checks the service at an address; None when none is checked."""
+def _service_prober(effective: Settings) -> Callable[[NodePort, Address], Prober] | None:
+    """What checks a NodePort at an address; None when none is checked."""
     from floatingip.service import HttpProber, TcpProber  # noqa: PLC0415 - as in _run
 
-    check = effective.service_check
-    if check is None:
-        return None
-    kind, port, path = check
-    if kind == "tcp":
-        return lambda address: TcpProber(address, port, effective.service_timeout)
-    return lambda address: HttpProber(address, port, path, effective.service_timeout)
+    timeout = effective.service_timeout
+
+    def prober(node_port: NodePort, address: Address) -> Prober:
+        if node_port.path:
+            return HttpProber(address, node_port.port, node_port.path, timeout)
+        return TcpProber(address, node_port.port, timeout)
+
+    return prober if effective.service else None
 
 
 def _die(log: Log, failed: threading.ExceptHookArgs) -> None:

@@ -23,7 +23,7 @@ from ipaddress import IPv4Address, IPv6Address
 from math import inf
 
 from floatingip import order as orders
-from floatingip import pace, ration
+from floatingip import pace, ration, served
 from floatingip.health import HealthState
 from floatingip.model import (
     OWNER_TAG,
@@ -161,9 +161,6 @@ QUIET_PAUSE = 1.0
 READY_KNOWN = 10.0
 """Seconds for which it counts that the Kubernetes API server called this observer's pod Ready (R5)."""
 
-SERVED = 10.0
-"""Seconds within which a peer must have answered that saw the service on this node (R7)."""
-
 
 class State(StrEnum):
     """What this node is to the address."""
@@ -221,7 +218,7 @@ class Reason(Enum):
     WRITTEN_OFF = "the holder asks to be relieved: {detail}"
     HANDOVER_ASKED = "a handover from {detail} was asked for"
     SERVICE_DOWN = "the service does not answer at the address, though {detail} holds it"
-    NOT_SERVED_HERE = "the service does not answer at the address, but no other observer saw it answer on this node"
+    NOT_SERVED_HERE = "the service does not answer at the address, but nor does it on this node"
     LATER = "a takeover is due, but {detail} may do it first"
     STALE = "a takeover is due: asking EC2 once more whose the address is"
     UNREACHED = "nobody was reached: {detail}"
@@ -519,16 +516,16 @@ def _rivals(view: View, judged: Attachment | None) -> list[str]:
 
 
 def _ranked_before(memory: Memory, view: View, settings: Settings, judged: str = "") -> list[str]:
-    """The living observers that come first: whose node stays, where the service was seen, with fewer addresses, then by
+    """The living observers that come first: whose node stays, where a NodePort answers, with fewer addresses, then by
     instance id; whoever had the address last may be about to end.
 
     Where EC2 cannot tell the first of two claims, whoever was there a moment ago is waited for, too.
     """
     heard = PEER_HEARD if settings.carry is Carry.ENI or not judged else PEER_EXISTS
-    served = {instance for peer in view.peers for instance in peer.serving}
 
     def rank(instance_id: str, burden: int, *, leaving: bool) -> tuple[bool, bool, bool, int, str]:
-        return leaving, instance_id not in served, instance_id == memory.last_holder, burden, instance_id
+        is_unserved = not served.ports_on(view, instance_id)
+        return leaving, is_unserved, instance_id == memory.last_holder, burden, instance_id
 
     mine = rank(view.me, view.burden, leaving=bool(view.leaving))
     return sorted(
@@ -689,7 +686,7 @@ def _charge(
         return _Charge("R4", Reason.HOLDER_WRONG, who)
     if silent and health.in_doubt and not health.ever_up and _has_settled(memory, view, settings, eni, attachment):
         return _Charge("R6", Reason.NEVER_ANSWERED, who)
-    if is_down(view.service) and not health.in_doubt and not silent:
+    if served.are_missing(view, settings, attachment):
         return _Charge("R7", Reason.SERVICE_DOWN, who)
     return None
 
@@ -826,7 +823,7 @@ def _sentence(
         return replace(
             doubtful, state=State.STANDBY, reason=Reason.ALSO_UNSOUND, look_at=owner.asked_at + LOOK_IN_PEACE
         )
-    if charge.rule == "R7" and not _is_served_here(view):
+    if charge.rule == "R7" and not served.missed_here(view, attachment.instance_id):
         return replace(
             doubtful, state=State.STANDBY, reason=Reason.NOT_SERVED_HERE, look_at=owner.asked_at + LOOK_IN_PEACE
         )
@@ -840,13 +837,19 @@ def _sentence(
     if counts and ration.wait(recorded, view.wall, attachment.id, since) > 0:
         barred = owner.asked_at + LOOK_WHILE_BARRED
         return replace(doubtful, reason=Reason.RATIONED, detail=recorded, look_at=barred)
+    if settings.carry is Carry.ENI and charge.reason is not Reason.HANDOVER_ASKED:
+        # Whoever detaches the ENI claims it, so those on whose nodes a NodePort answers go first.
+        before = _served_before(view, attachment.instance_id)
+        turn_at = (view.now if memory.due_since is None else memory.due_since) + RANK_STEP * len(before)
+        if view.now < turn_at:
+            return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at, due=True)
     # To wait, an older answer is enough; neither a verdict nor the ration's leave is read from one.
     if not _is_fresh(memory, view, owner, memory.due_since):
         return replace(doubtful, reason=Reason.STALE, look_at=view.now, due=True)
     if counts and not ration.recorded(recorded, attachment.id, since):
         value = ration.record(recorded, charge.rule, view.wall, attachment.id)
         keeper = eni if view.mine is None else view.mine
-        return replace(doubtful, write=Tag(keeper.id, _ration_key(view, settings), value))
+        return replace(doubtful, due=True, write=Tag(keeper.id, _ration_key(view, settings), value))
     if settings.carry is Carry.ADDRESS:
         if _are_believed(memory, view):
             soon = owner.asked_at + LOOK_WHILE_MOVING
@@ -907,9 +910,16 @@ def _may_have_fenced(memory: Memory, view: View) -> bool:
     return view.now >= retry_at and view.now - memory.last_write_at < CONFIRM_AFTER
 
 
-def _is_served_here(view: View) -> bool:
-    """Some peer saw the service answer at this node's primary address (R7): a node's own check would prove nothing."""
-    return any(view.me in peer.serving and view.now - peer.heard_at <= SERVED for peer in view.peers)
+def _served_before(view: View, judged: str) -> list[str]:
+    """The living observers that could take over, and on whose nodes a NodePort answers, where none does on this one."""
+    if served.ports_on(view, view.me):
+        return []
+    able = (peer for peer in view.peers if view.now - peer.heard_at <= PEER_HEARD and peer.free_slots != 0)
+    return sorted(
+        peer.instance_id
+        for peer in able
+        if peer.instance_id != judged and not peer.leaving and served.ports_on(view, peer.instance_id)
+    )
 
 
 def _gap_in_evidence(memory: Memory, view: View, settings: Settings, owner: Owner, attachment: Attachment) -> str:

@@ -68,6 +68,10 @@ class AddressTaken(CloudError):
     exit_code = 5
 
 
+class ServicesUnknown(FloatingIPError):
+    """The API server did not tell which Services there are: nothing is known of them, try again later."""
+
+
 class HostError(FloatingIPError):
     """The node's kernel or tools refused what is needed (netlink, nft)."""
 

@@ -197,7 +197,20 @@ class KernelHost:
         if astray:
             return PlumbingReport(PlumbingState.UNSOUND, repaired, f"path: {astray}", removed, extent)
         problem = f"marks: {marks.problem}" if marks.problem else foreign_rule
-        return PlumbingReport(_STATES[marks.known], repaired, problem, removed, extent)
+        kept_off = self._kept_off(plumbing.address) if extent is Extent.ALL else ""
+        return PlumbingReport(_STATES[marks.known], repaired, problem, removed, extent, kept_off=kept_off)
+
+    def _kept_off(self, address: Address) -> str:
+        """Why no NodePort can answer at the address, though it is here, or nothing."""
+        served = self._marks.node_ports_at(address.version)
+        if served is None or str(address) in served:
+            return ""
+        elsewhere = ", ".join(sorted(served)) or "no address"
+        everywhere = "0.0.0.0/0" if address.version == 4 else "::/0"
+        return (
+            f"kube-proxy (nftables mode) serves NodePorts at {elsewhere}, not at {address};"
+            f" set its nodePortAddresses to [{everywhere}]"
+        )
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
         """Remove marks, rule, route and address, as far as they are there; see `ports.Host`.

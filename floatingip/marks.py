@@ -55,6 +55,9 @@ BELIEVED_FOR = 10.0
 LOOKS_AT_MOST = 3
 """How often nft is asked in a row, when something has touched the table meanwhile, as bringing it about does."""
 
+NODE_PORTS_BELIEVED_FOR = 10.0
+"""Seconds for which it is not asked again at which addresses kube-proxy serves NodePorts."""
+
 PREFIX = "floatingip_"
 """What the names of our tables, and of nobody else's, begin with."""
 
@@ -149,6 +152,9 @@ class Marks:
         self._tables: dict[str, _Table] = {}
         self._told = threading.Condition()
         self._works = self._awaited = self._slow = False
+        self._node_ports_due: set[int] = set()
+        self._node_ports_at: dict[int, frozenset[str] | None] = {}
+        self._node_ports_asked_at: dict[int, float] = {}
         self._wake: Callable[[], None] | None = None
 
     def follow(self, wake: Callable[[], None]) -> None:
@@ -176,11 +182,30 @@ class Marks:
             if not table.looks_due or self._works:
                 return
             try:
-                threading.Thread(target=self._work, name="nft", daemon=True).start()
+                self._begin()
             except RuntimeError as error:
                 table.unanswered(now, HostError(f"nft: {error}"))
-            else:
-                self._works = True
+
+    def _begin(self) -> None:
+        """Raises RuntimeError when there can be no more threads."""
+        threading.Thread(target=self._work, name="nft", daemon=True).start()
+        self._works = True
+
+    def node_ports_at(self, version: int) -> frozenset[str] | None:
+        """At which addresses of this IP version kube-proxy serves NodePorts, in nftables mode; None: at all, or nobody
+        knows.  Waits for a moment the first time.
+        """
+        with self._told:
+            now = time.monotonic()
+            if now - self._node_ports_asked_at.get(version, float("-inf")) >= NODE_PORTS_BELIEVED_FOR:
+                self._node_ports_due.add(version)
+                self._node_ports_asked_at[version] = now
+                if not self._works:
+                    with contextlib.suppress(RuntimeError):  # then it is asked the next time
+                        self._begin()
+                if version not in self._node_ports_at and not self._slow:
+                    self._told.wait_for(lambda: version in self._node_ports_at, PATIENCE)
+            return self._node_ports_at.get(version)
 
     def verdict(self, name: str) -> Verdict:
         """What is known of a table that is wanted, after a moment of patience."""
@@ -196,9 +221,14 @@ class Marks:
         while True:
             with self._told:
                 due = [name for name, table in self._tables.items() if table.looks_due]
-                if not due:
+                version = self._node_ports_due.pop() if self._node_ports_due and not due else None
+                if not due and version is None:
                     self._works = False
                     return
+            if version is not None:
+                self._ask_node_ports(version)
+                continue
+            with self._told:
                 name = min(due, key=lambda name: self._tables[name].asked_at)
                 table = self._tables[name]
                 table.asked_at = asked_at = time.monotonic()
@@ -219,6 +249,20 @@ class Marks:
                 wake = None if self._awaited else self._wake
             if wake is not None:
                 wake()
+
+    def _ask_node_ports(self, version: int) -> None:
+        found: frozenset[str] | None
+        try:
+            found = self._nft.node_ports_at(version)
+        except HostError:
+            found = self._node_ports_at.get(version)  # still the best that is known
+        with self._told:
+            is_news = self._node_ports_at.get(version) != found
+            self._node_ports_at[version] = found
+            self._told.notify_all()
+            wake = self._wake if is_news else None
+        if wake is not None:
+            wake()
 
 
 class NftMissing(HostError):
@@ -262,6 +306,19 @@ class _Nft:
         if self._list(name) != wanted:
             return False, "still not as they should be, though nft reported no error"
         return True, ""
+
+    def node_ports_at(self, version: int) -> frozenset[str] | None:
+        """The addresses in the set by which kube-proxy in nftables mode serves NodePorts; it has none if it serves all
+        (kubernetes, pkg/proxy/nftables/proxier.go).  Raises HostError.
+        """
+        family = "ip" if version == 4 else "ip6"
+        for entry in _read(self._run("list", "set", family, "kube-proxy", "nodeport-ips")) or ():
+            shown = entry.get("set") if isinstance(entry, dict) else None
+            if isinstance(shown, dict) and shown.get("name") == "nodeport-ips":
+                elements = shown.get("elem", [])
+                is_plain = isinstance(elements, list) and all(isinstance(each, str) for each in elements)
+                return frozenset(elements) if is_plain else None
+        return None
 
     def _list(self, name: str) -> _Listing | None:
         return _read(self._run("list", "table", "inet", name))

@@ -278,8 +278,9 @@ class PlumbingReport:
     """What was found after plumbing and reading back.
 
     ``repaired`` names what had been missing, ``removed`` what had been too much, ``problem`` what the user should know
-    to be wrong, even if it is sound; ``extent`` is what was asked for; ``blind`` is why the address cannot be probed
-    from here, where it is not carried.
+    to be wrong, even if it is sound; ``extent`` is what was asked for; ``kept_off`` is why no NodePort can answer at
+    the address, whatever is plumbed, or nothing; ``blind`` is why the address cannot be probed from here, where it is
+    not carried.
     """
 
     state: PlumbingState
@@ -287,6 +288,7 @@ class PlumbingReport:
     problem: str = ""
     removed: tuple[str, ...] = ()
     extent: Extent = Extent.ALL
+    kept_off: str = ""
     blind: str = ""
 
     @property
@@ -380,10 +382,29 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class NodePort:
+    """A port by which every node leads to a service.
+
+    ``path`` is what is asked for there by HTTP; without one, a TCP connection that stands is an answer.  ``service`` is
+    the Service's name, or nothing where the settings name the port; ``versions`` are the IP versions that it serves.
+    """
+
+    port: int
+    path: str = ""
+    service: str = ""
+    versions: frozenset[int] = frozenset((4, 6))
+
+
+Served = Mapping[str, Mapping[int, bool]]
+"""Where one observer asked for NodePorts lately, and whether they answered: by an instance's id at its primary address,
+by a sighting (view.py) at a floating one.  What is not in it was not asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """Another node's observer: when it answered last, under which attachments it sees addresses UP, how many more
-    ENIs its node could take, which targets it holds by which attachment, on which instances it saw the service answer
-    lately, whether its own node is leaving, and which targets EC2 has accepted for it but does not show there yet.
+    ENIs its node could take, which targets it holds by which attachment, what NodePorts answered it where, whether its
+    own node is leaving, and which targets EC2 has accepted for it but does not show there yet.
 
     ``asked_at`` is when the last question was asked that it answered: it says nothing of what happened later.
     """
@@ -393,7 +414,7 @@ class Peer:
     sees_up: tuple[str, ...] = ()
     free_slots: int | None = None
     holds: Mapping[str, str] = field(default_factory=dict)
-    serving: tuple[str, ...] = ()
+    served: Served = field(default_factory=dict)
     leaving: bool = False
     claiming: tuple[str, ...] = ()
     asked_at: float = -math.inf

@@ -175,7 +175,7 @@ class Peers:
                         status.sees_up,
                         status.free_slots,
                         {target: held.attachment for target, held in status.holds.items()},
-                        status.serving,
+                        status.served,
                         status.leaving,
                         status.claiming,
                         heard.asked_at,

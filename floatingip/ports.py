@@ -21,6 +21,7 @@ from floatingip.model import (
     Instance,
     Interface,
     Network,
+    NodePort,
     Notice,
     OwnPod,
     Plumbing,
@@ -221,3 +222,10 @@ class Orders(Protocol):
 
     def own_pod(self) -> OwnPod:
         """What the API server says of this pod, asked once, within about a second; never raises."""
+
+
+class Services(Protocol):
+    """The Services of this pod's namespace."""
+
+    def node_ports(self) -> tuple[NodePort, ...]:
+        """Their TCP NodePorts, in order; asked once, within some seconds.  Raises ``ServicesUnknown``."""

@@ -30,6 +30,7 @@ from floatingip.errors import (
     FloatingIPError,
     HostError,
     MetadataError,
+    ServicesUnknown,
 )
 from floatingip.health import HealthState
 from floatingip.look import Question, Seen, cluster_name, look
@@ -43,6 +44,7 @@ from floatingip.model import (
     Instance,
     Interface,
     Network,
+    NodePort,
     Notice,
     Owner,
     OwnPod,
@@ -52,10 +54,10 @@ from floatingip.model import (
     Target,
 )
 from floatingip.peers import Peers
-from floatingip.ports import Cloud, Host, Metadata, Orders, Prober
+from floatingip.ports import Cloud, Host, Metadata, Orders, Prober, Services
 from floatingip.roster import Roster
-from floatingip.serving import Serving
-from floatingip.settings import Settings
+from floatingip.serving import Serving, chosen
+from floatingip.settings import AUTO, Settings
 from floatingip.sight import Sights
 from floatingip.status_server import StatusServer
 from floatingip.telemetry import Log, Metrics, Trouble
@@ -120,14 +122,17 @@ BACKOFF_DENIED = 60.0
 LIVE_WITHIN = 10.0
 """Seconds within which the deciding thread must have come by, or the agent is not alive."""
 
+LIST_EVERY = 60.0
+"""Seconds between two questions which NodePorts there are."""
+
 REHEARSE_EVERY = 600.0
 """Seconds between two checks whether a takeover would be possible: free slots and permissions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """The world, as the runner needs it; ``prober`` makes one for an address, ``service`` one for the service there, if
-    one is checked.
+    """The world, as the runner needs it; ``prober`` makes one for an address, ``service`` one for a NodePort there;
+    ``services`` tells which of these there are.
     """
 
     cloud: Cloud
@@ -135,7 +140,18 @@ class Edges:
     prober: Callable[[Address], Prober]
     metadata: Metadata
     orders: Orders
-    service: Callable[[Address], Prober] | None = None
+    service: Callable[[NodePort, Address], Prober] | None = None
+    services: Services | None = None
+
+
+def _named(settings: Settings) -> tuple[NodePort, ...]:
+    """The NodePort that the settings name, if they name one."""
+    check = settings.service_check
+    return () if check is None else (NodePort(check[1], check[2] if check[0] == "http" else ""),)
+
+
+def _shown(node_port: NodePort) -> str:
+    return f"{node_port.port}/{node_port.service}"
 
 
 class Part(Enum):
@@ -206,11 +222,17 @@ class Agent:
         self._told = Told(Status(self._shared.name, me.instance_id), not_ready="starting")
         self._shown: tuple[tuple[str, State, HealthState, str], ...] = ()
         self._server: StatusServer | None = None
+        self._shared.node_ports = _named(settings)
+        self._shared.wants_node_ports = bool(settings.service)
         self._serving = (
-            Serving(edges.service, self._probe_loop, self._inbox.put, settings.service_interval)
+            Serving(edges.service, self._probe_loop, settings.service_interval, settings.service_timeout)
             if edges.service is not None
             else None
         )
+        self._listing = False
+        self._list_at = float("-inf")
+        self._unlisted = ""
+        self._unchecked: frozenset[str] = frozenset()
         self._host = HostKeeper(edges.host, self._post_report)
         self._imds = MetadataLoop(
             edges.metadata,
@@ -258,6 +280,7 @@ class Agent:
             if self._step():
                 self._warn_when_short()
                 self._rehearse_when_due()
+                self._list_services_when_due()
         self._host.end(ENDS_WITHIN)
         self._log.info("stopped")
         return 0
@@ -361,8 +384,8 @@ class Agent:
             self._ticked_at = now
             self._judge_all()
             if self._serving is not None:
-                self._serving.follow(self._peers.addresses())
-                self._shared.seen_serving = self._serving.seen(now)
+                self._serving.follow(self._nodes(), self._shared.node_ports)
+                self._shared.served = self._serving.told(now)
             self._step_upkeeps()
         if self._stale:
             self._decide()
@@ -704,6 +727,54 @@ class Agent:
             shared.leaving, shared.written_off = why, bool(off and not ends)
             self._judge_all()
 
+    # The services.
+
+    def _nodes(self) -> Mapping[str, Address]:
+        """Where NodePorts are checked: primary addresses by instance id."""
+        return {**self._peers.addresses(), self._me.instance_id: self._me.address}
+
+    def _list_services_when_due(self) -> None:
+        """Find out now and then which NodePorts there are."""
+        services = self._edges.services
+        if services is None or self._settings.service != AUTO or self._listing or self._alive_at < self._list_at:
+            return
+        post = self._hand_over()
+
+        def job() -> None:
+            try:
+                found = services.node_ports()
+            except ServicesUnknown as error:
+                problem = str(error)
+                post(lambda: self._services_unknown(problem))
+            else:
+                post(lambda: self._services_listed(found))
+
+        self._listing = True
+        self._list_at = self._alive_at + LIST_EVERY
+        threading.Thread(target=job, name="services", daemon=True).start()
+
+    def _services_unknown(self, problem: str) -> None:
+        """What is checked goes on being checked."""
+        self._listing = False
+        if problem != self._unlisted:
+            checked = ", ".join(str(each.port) for each in self._shared.node_ports) or "none"
+            self._log.warning("services", f"which NodePorts there are is not known: {problem}", checked=checked)
+        self._unlisted = problem
+
+    def _services_listed(self, listed: tuple[NodePort, ...]) -> None:
+        self._listing, self._unlisted = False, ""
+        self._shared.wants_node_ports = bool(listed)
+        before = self._shared.node_ports
+        answered = self._serving.answered() if self._serving is not None else frozenset()
+        now = self._shared.node_ports = chosen(listed, {each.port for each in before}, answered)
+        if now != before:
+            self._log.info("services", checked=",".join(map(_shown, now)) or "none")
+        unchecked = frozenset(map(_shown, listed)) - frozenset(map(_shown, now))
+        if unchecked - self._unchecked:
+            names = ", ".join(sorted(unchecked))
+            self._log.warning("services", f"more NodePorts than are checked at a time; not now: {names}")
+        self._unchecked |= unchecked
+
     # Before the failure.
 
     def _rehearse_when_due(self) -> None:
@@ -757,7 +828,8 @@ class Agent:
         self._rehearsal_failures.pop(Part.SLOTS, None)
         self._shared.slots = slots
         self._shared.describe(me, asked_at)
-        if self._shared.carry is Carry.ENI and self._shared.free_slots() == 0:
+        wanted = any(not watch.burdens() for watch in self._watches.values())
+        if wanted and self._shared.carry is Carry.ENI and self._shared.free_slots() == 0:
             self._log.warning("rehearsal", f"this node could take nothing over: all {slots} ENI slots are in use")
 
     def _found_denied(self, denied: tuple[str, ...]) -> None:
@@ -849,7 +921,7 @@ class Agent:
             holds={str(watch.target): held for watch in watches if (held := watch.held()) is not None},
             sees_up=tuple(filter(None, (watch.sees_up() for watch in watches))),
             free_slots=self._shared.free_slots(),
-            serving=self._shared.seen_serving,
+            served={**self._shared.served, **{up: watch.served() for watch in watches if (up := watch.sees_up())}},
             leaving=bool(self._shared.leaving),
             claiming=tuple(str(watch.target) for watch in watches if watch.decision.reason is Reason.ASSIGNING),
             ending=self._stop_at is not None,

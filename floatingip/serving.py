@@ -1,67 +1,95 @@
 """
-On which other nodes the service answers, seen from here.
+Where NodePorts answer, seen from here: on each worker that is known, this one included, at its primary address.
 
-A node's own check of its own address proves nothing: kube-proxy sends what comes from the node itself to pods of the
-whole cluster.  So each observer checks the others, at their primary addresses, and tells what it saw (R7).
+What each observer sees it tells the others; what follows from all of it is for the core (served.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
-from floatingip.model import Address, ProbeOutcome, ProbeResult
+from floatingip.model import Address, NodePort, ProbeOutcome, ProbeResult
 from floatingip.ports import Prober
+from floatingip.served import CHECK_EVERY
 from floatingip.threads import ProbeLoop, Probes
 
-CHECK_EVERY = 3.0
-"""Seconds between two checks of one node."""
+CHECKED_AT_MOST = 4
+"""NodePorts that are checked: each costs a connection a second from each standby, and those among the workers."""
 
-SEEN_FOR = 10.0
-"""Seconds for which a check that passed is told to others."""
+
+def chosen(listed: Sequence[NodePort], before: Collection[int], answered: Collection[int]) -> tuple[NodePort, ...]:
+    """Which to check of those that there are.
+
+    What has ever answered stays; what has not, though it was checked ``before``, gives way to what was not yet.
+    """
+    order = sorted(listed, key=lambda each: (each.port not in answered, each.port in before, each.port))
+    return tuple(sorted(order[:CHECKED_AT_MOST], key=lambda each: each.port))
+
+
+@dataclass
+class _Check:
+    """Of one NodePort on one node; ``last`` is when the last one that says anything was sent, and whether it passed."""
+
+    node_port: NodePort
+    address: Address
+    probes: Probes | None = None
+    last: tuple[float, bool] | None = None
+    ever_passed: bool = False
+
+    def take(self, result: ProbeResult) -> None:
+        """Called from the thread that probes."""
+        if result.outcome is not ProbeOutcome.FAILED_HERE:
+            passed = result.outcome is ProbeOutcome.ANSWERED
+            self.last = (result.sent_at, passed)
+            self.ever_passed = self.ever_passed or passed
 
 
 class Serving:
-    """Checks the nodes that it is told of.  Everything but ``post`` runs on the deciding thread."""
+    """Checks the NodePorts that it is told of on the nodes that it is told of; for the deciding thread."""
 
     def __init__(
         self,
-        prober: Callable[[Address], Prober],
+        prober: Callable[[NodePort, Address], Prober],
         probe_loop: ProbeLoop,
-        post: Callable[[Callable[[], None]], None],
         interval: float,
+        timeout: float,
     ) -> None:
         self._prober = prober
         self._probe_loop = probe_loop
-        self._post = post
         self._interval = max(CHECK_EVERY, interval)
-        self._checks: dict[str, tuple[Address, Probes]] = {}
-        self._seen_at: dict[str, float] = {}
+        self._believed_for = 2 * self._interval + timeout
+        self._checks: dict[tuple[str, int], _Check] = {}
 
-    def follow(self, nodes: Mapping[str, Address]) -> None:
-        """Check these nodes from now on: primary addresses, as EC2 shows them, by instance id."""
-        for instance_id, (address, probes) in list(self._checks.items()):
-            if nodes.get(instance_id) != address:
-                probes.stop()
-                del self._checks[instance_id]
-                self._seen_at.pop(instance_id, None)
-        for instance_id, address in nodes.items():
-            if instance_id not in self._checks:
-                prober, found = self._prober(address), self._receive(instance_id)
-                probes = self._probe_loop.follow(prober, self._interval, self._interval, found)
-                self._checks[instance_id] = (address, probes)
-                probes.switch(on=True)
+    def follow(self, nodes: Mapping[str, Address], node_ports: Collection[NodePort]) -> None:
+        """Check these from now on, and nothing else; nodes are primary addresses by instance id."""
+        wanted = {
+            (instance_id, each.port): (each, address)
+            for instance_id, address in nodes.items()
+            for each in node_ports
+            if address.version in each.versions
+        }
+        for key, check in list(self._checks.items()):
+            if wanted.get(key) != (check.node_port, check.address):
+                if check.probes is not None:
+                    check.probes.stop()
+                del self._checks[key]
+        for key, (node_port, address) in wanted.items():
+            if key not in self._checks:
+                check = self._checks[key] = _Check(node_port, address)
+                prober = self._prober(node_port, address)
+                check.probes = self._probe_loop.follow(prober, self._interval, self._interval, check.take)
+                check.probes.switch(on=True)
 
-    def seen(self, now: float) -> tuple[str, ...]:
-        """The instances on which the service answered lately."""
-        return tuple(sorted(instance_id for instance_id, at in self._seen_at.items() if now - at <= SEEN_FOR))
+    def told(self, now: float) -> dict[str, dict[int, bool]]:
+        """What the last checks found, as far as they are not too old."""
+        told: dict[str, dict[int, bool]] = {}
+        for (instance_id, port), check in self._checks.items():
+            last = check.last
+            if last is not None and now - last[0] <= self._believed_for:
+                told.setdefault(instance_id, {})[port] = last[1]
+        return told
 
-    def _receive(self, instance_id: str) -> Callable[[ProbeResult], None]:
-        def passed(result: ProbeResult) -> None:
-            if result.outcome is ProbeOutcome.ANSWERED:
-                self._post(lambda: self._passed(instance_id, result.sent_at))
-
-        return passed
-
-    def _passed(self, instance_id: str, at: float) -> None:
-        if instance_id in self._checks:
-            self._seen_at[instance_id] = at
+    def answered(self) -> frozenset[int]:
+        """The NodePorts that answered anywhere, since they are checked."""
+        return frozenset(port for (_, port), check in self._checks.items() if check.ever_passed)

@@ -79,6 +79,9 @@ _NUMBER = re.compile(
 """Numbers that YAML 1.1 and 1.2 read alike.  Others (`011`, `1:30`, `1_000`) would be taken for another number than was
 meant, so they stay texts."""
 
+AUTO = "auto"
+"""The value of `service` for: the NodePorts of the pod's own namespace."""
+
 _SERVICE = re.compile(r"(?P<kind>tcp|http):(?P<port>[1-9][0-9]{0,4})(?P<path>/[!-~]*)?")
 
 Check = Callable[[Any], str]
@@ -130,8 +133,8 @@ def _carry(value: Any) -> str:
 
 
 def _service(value: Any) -> str:
-    sound = isinstance(value, str) and (not value or _SERVICE.fullmatch(value))
-    return "" if sound else "tcp:PORT or http:PORT/PATH, such as tcp:30007"
+    sound = isinstance(value, str) and (value in ("", AUTO) or _SERVICE.fullmatch(value))
+    return "" if sound else f'{AUTO}, tcp:PORT or http:PORT/PATH, such as tcp:30007, or "" for none'
 
 
 def _groups(value: Any) -> str:
@@ -185,12 +188,14 @@ class Settings:
     them are sent 1.05 s apart, so that neither a stall of 900 ms nor such a one beside a probe that was lost by chance
     convicts; and the verdict comes 1.2 s after the first one's start, so that a dead node is found within 1.5 s."""
 
-    service: str = _setting("", _service)
-    """What else must answer at the floating address: ``tcp:PORT`` or ``http:PORT/PATH``, such as tcp:30007.  Default:
-    nothing, since a service without a ready pod answers nowhere, and a move does not mend that."""
+    service: str = _setting(AUTO, _service)
+    """What else must answer at the floating address: ``tcp:PORT`` or ``http:PORT/PATH``, such as tcp:30007; nothing; or
+    ``auto``: the TCP NodePorts of the Services in the pod's own namespace, four at most, each by a connection and
+    nothing more.  Default: auto, since that NodePorts answer at the address is what it is for; what answers nowhere
+    moves nothing."""
 
     service_interval: float = _setting(1.0, _seconds(0.1, 60))
-    """Seconds between two checks of the service.  Default: 1, a connection a second from each standby."""
+    """Seconds between two checks of one NodePort.  Default: 1, a connection a second from each standby."""
 
     service_timeout: float = _setting(1.0, _seconds(0.1, 60))
     """Seconds until a check of the service without an answer counts as lost.  Default: 1."""

@@ -22,6 +22,7 @@ from floatingip.model import (
     Peer,
     PlumbingReport,
     PlumbingState,
+    Served,
     Target,
     Word,
 )
@@ -38,7 +39,8 @@ class View:
     ``target`` is what is kept; ``groups`` are the security groups that its ENI should have; ``burden`` is how many
     other floating addresses this node has or is about to have; ``peers`` are all other observers but for this node's;
     ``obstacle`` says why this node could not carry the address at all (another zone, no subnet, full), or nothing;
-    ``leaving`` why this node is about to end, or nothing; ``service`` is the health of the checked service;
+    ``leaving`` why this node is about to end, or nothing; ``services`` is the health of the checked NodePorts at the
+    address, and ``served`` where else this node asked for them lately;
     ``wrote_at`` is when the last own EC2 write ended and ``writing`` that one is under way; ``accepted`` is the last
     one if EC2 accepted it; before ``retry_at`` no write of that kind is made, since the last such one failed;
     ``taken_at`` is when EC2 last refused a claim since something has the address, and ``taken`` what it said; ``mixed``
@@ -64,7 +66,8 @@ class View:
     plumbing: PlumbingReport | None = None
     obstacle: str = ""
     leaving: str = ""
-    service: Health = field(default_factory=Health)
+    services: Mapping[int, Health] = field(default_factory=dict)
+    served: Served = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     burden: int = 0
     writing: bool = False
@@ -188,14 +191,14 @@ def remember(memory: Memory, view: View, carry: Carry) -> Memory:
 def _situation(memory: Memory, view: View) -> tuple[object, ...]:
     """What is to be judged, without its times: while this is the same, asking EC2 again and again shows nothing new."""
     eni = view.owner.eni if view.owner is not None else None
-    health, service, report = view.health, view.service, view.plumbing
+    health, report = view.health, view.plumbing
     return (
         view.owner is None,
         eni,
         # Not every answer describes the holder's instance: that it does not is no news.
         memory.dead_answers > 0,
         (health.attachment_id, health.state, health.in_doubt),
-        (service.state, service.in_doubt),
+        tuple((port, service.state, service.in_doubt) for port, service in sorted(view.services.items())),
         (view.word.state, view.word.sight, view.word.detail),
         (report.state, report.extent, report.problem) if report is not None else None,
         (view.obstacle, view.leaving, view.mixed, view.name, view.groups),

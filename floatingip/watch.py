@@ -6,6 +6,7 @@ A :class:`Watch` belongs to the deciding thread (runner.py).  What it starts in 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 import time
@@ -32,6 +33,7 @@ from floatingip.model import (
     Instance,
     InstanceState,
     Interface,
+    NodePort,
     Owner,
     Peer,
     Plumbing,
@@ -39,6 +41,7 @@ from floatingip.model import (
     PlumbingState,
     ProbeOutcome,
     ProbeResult,
+    Served,
     Subnet,
     Target,
     Word,
@@ -53,7 +56,7 @@ from floatingip.word import Answer, Held, word_on
 from floatingip.writer import Making, Writer
 from floatingip.writes import Assign, Associate, Attach, Detach, Unassign, Write
 
-CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE})
+CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE, Reason.NOT_SERVED_HERE})
 """Reasons for which EC2 need not be asked at a certain time."""
 
 LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
@@ -100,7 +103,8 @@ class Shared:
     ``unanswered`` is why EC2 last gave no answer, or none that could be read, nothing once it has;
     ``leaving`` is why this node is about to end, and ``written_off``: only since Kubernetes has given it up;
     ``witness_at`` and ``ready_at`` are when the API server answered last, and called the own pod Ready;
-    ``seen_serving`` are instances on which this node saw the service answer lately.
+    ``node_ports`` are those that are checked, and ``served`` is on which nodes they answered lately, asked from here;
+    ``wants_node_ports``: as far as is known, there are some that should answer at the address.
     """
 
     me: Identity
@@ -123,7 +127,9 @@ class Shared:
     written_off: bool = False
     witness_at: float | None = None
     ready_at: float | None = None
-    seen_serving: tuple[str, ...] = ()
+    node_ports: tuple[NodePort, ...] = ()
+    wants_node_ports: bool = True
+    served: Served = field(default_factory=dict)
 
     def free_slots(self) -> int | None:
         """ENIs that this instance has room for, as far as is known; where only addresses move, 0 while its standing ENI
@@ -240,7 +246,7 @@ class Watch:
         post: Callable[[Callable[[], None]], None],
         post_probe: Callable[[Callable[[], bool]], None],
         log: Log,
-        service: Callable[[Address], Prober] | None = None,
+        service: Callable[[NodePort, Address], Prober] | None = None,
     ) -> None:
         self.target = target
         self._index = index
@@ -259,7 +265,7 @@ class Watch:
         self.owner: Owner | None = None
         self.report: PlumbingReport | None = None
         self.health = Health()
-        self.service = Health()
+        self.services: dict[int, Health] = {}
         self.word = Word()
         self.records: Mapping[str, str] = {}
         self.allocation: AllocationFacts | None = None
@@ -268,6 +274,8 @@ class Watch:
         self._move: Move | None = None
         self._probes: list[Probes] = []
         self._probed_address: Address | None = None
+        self._service_probes: dict[NodePort, Probes] = {}
+        self._service_answered_at: dict[int, float] = {}
         self._health_since = self.now
         self._word_of = ""
         self._carried_since: float | None = None
@@ -510,7 +518,7 @@ class Watch:
         attachment_id = attachment.id if attachment is not None else ""
         if attachment_id != self.health.attachment_id:
             self.health = probing.under(self.health, attachment_id)
-            self.service = probing.under(self.service, attachment_id)
+            self._forget_answers()
             self._health_since = time.monotonic()
         self._follow_address()
 
@@ -577,6 +585,7 @@ class Watch:
         elif not report.carries:
             self._carried_since = None
         problem_before = self.report.problem if self.report is not None else ""
+        kept_off_before = self.report.kept_off if self.report is not None else ""
         self.report = report
         if report.removed:
             self._log.info("unplumbed", "the address is not here any more", removed=",".join(report.removed))
@@ -584,6 +593,8 @@ class Watch:
             self._log.info("plumbed", "brought the kernel to what it should be", repaired=",".join(report.repaired))
         if report.problem and report.problem != problem_before:
             self._log.error("plumbing", report.problem)
+        if report.kept_off and report.kept_off != kept_off_before:
+            self._log.error("nodeports", report.kept_off)
         if self._move is not None and self.is_here():
             self._move.reach("attach", time.monotonic())
 
@@ -598,20 +609,53 @@ class Watch:
         follow, settings, prober = self._probe_loop.follow, self._settings, self._make_prober(address)
         found = self._posting(self._probed)
         self._probes = [follow(prober, settings.probe_interval, settings.probe_fast_interval, found)]
-        if self._make_service_prober is not None:
-            prober, found = self._make_service_prober(address), self._posting(self._probed_service)
-            self._probes.append(follow(prober, settings.service_interval, settings.service_interval, found))
+        for node_port in list(self._service_probes):
+            self._forget_service(node_port)
+
+    def _follow_services(self) -> None:
+        """Check the NodePorts at the address that are to be checked now."""
+        address, make = self._probed_address, self._make_service_prober
+        if address is None or make is None:
+            return
+        wanted = [each for each in self._shared.node_ports if address.version in each.versions]
+        for gone in [each for each in self._service_probes if each not in wanted]:
+            self._forget_service(gone)
+        for node_port in wanted:
+            if node_port not in self._service_probes:
+                interval = self._settings.service_interval
+                found = self._posting(functools.partial(self._probed_service, node_port.port))
+                self._service_probes[node_port] = self._probe_loop.follow(
+                    make(node_port, address), interval, interval, found
+                )
+                self.services[node_port.port] = Health(self.health.attachment_id)
+
+    def _forget_service(self, node_port: NodePort) -> None:
+        self._service_probes.pop(node_port).stop()
+        self.services.pop(node_port.port, None)
+        self._service_answered_at.pop(node_port.port, None)
+
+    def _forget_answers(self) -> None:
+        """What NodePorts answered at the address so far says nothing of now, but that they did under its attachment."""
+        attachment_id = self.health.attachment_id
+        self.services = {
+            port: Health(attachment_id, ever_up=service.ever_up and service.attachment_id == attachment_id)
+            for port, service in self.services.items()
+        }
+        self._service_answered_at.clear()
 
     def _posting(self, probed: Callable[[ProbeResult], bool]) -> Callable[[ProbeResult], None]:
         return lambda result: self._post_probe(lambda: probed(result))
 
-    def _probed_service(self, result: ProbeResult) -> bool:
+    def _probed_service(self, port: int, result: ProbeResult) -> bool:
         """Return whether that is news."""
-        settings, before = self._settings, self.service
-        if result.sent_at >= self._health_since:
-            rise, fall, timeout = settings.service_rise, settings.service_fall, settings.service_timeout
-            self.service = probing.observe(before, result, rise=rise, fall=fall, timeout=timeout)
-        return probing.is_news(before, self.service)
+        settings, before = self._settings, self.services.get(port)
+        if before is None or result.sent_at < self._health_since:
+            return False
+        if result.outcome is ProbeOutcome.ANSWERED:
+            self._service_answered_at[port] = result.sent_at
+        rise, fall, timeout = settings.service_rise, settings.service_fall, settings.service_timeout
+        after = self.services[port] = probing.observe(before, result, rise=rise, fall=fall, timeout=timeout)
+        return after.state is not before.state or after.in_doubt is not before.in_doubt
 
     def _probed(self, result: ProbeResult) -> bool:
         """Return whether that is news."""
@@ -635,11 +679,13 @@ class Watch:
         self.memory, self.decision = decide(self.memory, self._view(peers, burden), self._settings)
         if self.decision.state is State.HOLDER and self.is_here():
             # It does not probe any more: what was lost before the address came says nothing of now.
-            self.health, self.service = Health(self.health.attachment_id), Health(self.service.attachment_id)
+            self.health = Health(self.health.attachment_id)
+            self._forget_answers()
         self._tell(before, self.decision)
+        self._follow_services()
         # Not before it is known that they would leave this node: one that hears itself sees the address UP for ever.
         probing = self.report is not None and not self.is_here() and not self.report.blind
-        for probes in self._probes:
+        for probes in (*self._probes, *self._service_probes.values()):
             probes.switch(on=probing)
         if self.decision.write is not None:
             self._begin_write(self.decision, self.decision.write)
@@ -649,7 +695,7 @@ class Watch:
         before, self._blind = self._blind, self.blind()
         if self._blind and not before:
             self.health = Health(self.health.attachment_id, ever_up=self.health.ever_up)
-            self.service = Health(self.service.attachment_id)
+            self._forget_answers()
             self._health_since = self.now
         if self._blind and (self._blind != before or self.now - self._said_blind_at >= SAID_AGAIN):
             self._said_blind_at = self.now
@@ -682,7 +728,8 @@ class Watch:
             plumbing=self.report,
             obstacle=self.obstacle(),
             leaving=self._shared.leaving,
-            service=self.service,
+            services=dict(self.services),
+            served=self._shared.served,
             groups=self._shared.groups_of(self.own_eni()),
             burden=burden,
             writing=self._writer.writing,
@@ -752,6 +799,11 @@ class Watch:
             return ""
         return sighting(self.health.attachment_id, self.target, self._shared.carry)
 
+    def served(self) -> Mapping[int, bool]:
+        """The NodePorts that this node has just seen answer at the address."""
+        since = time.monotonic() - 2 * self._settings.service_interval - self._settings.service_timeout
+        return {port: True for port, at in self._service_answered_at.items() if at >= since}
+
     def not_ready(self) -> str:
         """Why this node could neither serve the address nor take it over, or nothing."""
         decision, shared = self.decision, self._shared
@@ -760,7 +812,8 @@ class Watch:
         if decision.state in (State.START, State.REFUSED) or decision.reason is Reason.UNREACHED:
             return decision.sentence
         if decision.state is State.HOLDER:
-            return self._problem_here()
+            kept_off = self.report.kept_off if self.report is not None and shared.wants_node_ports else ""
+            return self._problem_here() or kept_off
         denial = self._denial() if shared.denied else ""
         return self.obstacle() or self._blind or self._unsound() or denial
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from floatingip.http_client import read_json
-from floatingip.model import Address, Attachment, Sight, Word, WordState
+from floatingip.model import Address, Attachment, Served, Sight, Word, WordState
 
 LONGEST = 131_072
 """Bytes of a word: four times what 127 addresses need, more than which the firewall's mark has no values for."""
@@ -37,6 +37,7 @@ SENTENCE_LONGEST = 300
 """Characters of a problem; what is longer is cut."""
 
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{1,32}")
+_PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ class Status:
 
     ``holds`` are the addresses that its node holds, by the settings' text; ``sees_up`` are the attachments under
     which its own probes are answered; ``free_slots`` is how many ENIs it could take over, None while it does not
-    know; ``serving`` are the instances on which it saw the service answer lately; ``leaving``: its node is about to
-    end; ``claiming`` are addresses that EC2 has accepted for it but does not show there yet; ``peers`` are the
+    know; ``served`` is where it asked for NodePorts lately, and whether they answered; ``leaving``: its node is about
+    to end; ``claiming`` are addresses that EC2 has accepted for it but does not show there yet; ``peers`` are the
     instances of those who asked it lately, whose addresses are for EC2 to say; ``sights`` are about the asker, by
     address; ``ending``: this observer is about to end.
     """
@@ -68,7 +69,7 @@ class Status:
     holds: Mapping[str, Held] = field(default_factory=dict)
     sees_up: tuple[str, ...] = ()
     free_slots: int | None = None
-    serving: tuple[str, ...] = ()
+    served: Served = field(default_factory=dict)
     leaving: bool = False
     claiming: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
@@ -148,7 +149,7 @@ def _status(document: Mapping[str, Any]) -> Status:
         holds={target: _held(held) for target, held in _entries(document["holds"]).items()},
         sees_up=_texts(document["sees_up"], _text),
         free_slots=None if document["free_slots"] is None else _count(document["free_slots"]),
-        serving=_texts(document.get("serving", []), _instance_id),
+        served={place: _ports(ports) for place, ports in _entries(document.get("served", {})).items()},
         leaving=_flag(document.get("leaving", False)),
         claiming=_texts(document.get("claiming", []), _text),
         peers=tuple(filter(is_instance_id, _entries(document["peers"])))[:PEERS_AT_MOST],
@@ -194,6 +195,16 @@ def _entries(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict) or len(value) > MOST:
         raise ValueError(f"no object of at most {MOST} entries")
     return {_text(key): entry for key, entry in value.items()}
+
+
+def _ports(value: object) -> Mapping[int, bool]:
+    return {_port(number): _flag(answers) for number, answers in _entries(value).items()}
+
+
+def _port(text: str) -> int:
+    if _PORT.fullmatch(text) is None:
+        raise ValueError("no port")
+    return int(text)
 
 
 def _count(value: object) -> int:

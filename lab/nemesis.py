@@ -35,6 +35,9 @@ TROUBLED_BEFORE, TROUBLED_AFTER = 4.0, 6.0
 TROUBLE_BEFORE, TROUBLE_AFTER = 2.0, 8.0
 """Seconds for which EC2 answers badly before a power cut, and after it."""
 
+SERVED_BEFORE = 8.0
+"""Seconds from a change of the service's pods until every observer has checked every node and told of it."""
+
 
 def nothing(_region: Region, _machine: Machine) -> None:
     """Only time passes."""
@@ -200,6 +203,26 @@ def stop_service(region: Region, machine: Machine) -> None:
     else:
         region.cluster.cordon(machine.name)
         region.cluster.delete_pod(region.cluster.pod_on(machine.name, SAMPLE).name)
+
+
+def serve_from_holder(region: Region, machine: Machine) -> None:
+    """The service has one pod, where the address is; for long enough to be known by all."""
+    region.serve_from(machine)
+    time.sleep(SERVED_BEFORE)
+
+
+def serve_from_standby(region: Region, machine: Machine) -> None:
+    """The service has one pod, on another node that has an observer."""
+    region.serve_from(next(each for each in region.standbys() if _is_observed(region, each) and each is not machine))
+
+
+def serve_from_nowhere(region: Region, _machine: Machine) -> None:
+    """The service has no pod that is ready."""
+    region.serve_from()
+
+
+def _is_observed(region: Region, machine: Machine) -> bool:
+    return any(pod.node == machine.name and not pod.is_ending for pod in region.cluster.pods())
 
 
 def restart(region: Region, _machine: Machine) -> None:

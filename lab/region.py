@@ -32,7 +32,7 @@ from lab.ec2 import Ec2, Guest, Instance, Profile
 from lab.fabric import EC2_ADDRESS, Fabric
 from lab.history import Event, History
 from lab.imds import Imds
-from lab.kubernetes.cluster import API_ADDRESS, API_PORT, SAMPLE, Cluster, Kind
+from lab.kubernetes.cluster import API_ADDRESS, API_PORT, SAMPLE, Cluster, ClusterFailed, Kind
 from lab.kubernetes.real.cluster import Cluster as RealCluster
 from lab.kubernetes.small.apiserver import ApiServer
 from lab.kubernetes.small.image import given
@@ -436,6 +436,14 @@ class Region:
         machine.serves = False
         self._publish()
 
+    def serve_from(self, *machines: Machine) -> None:
+        """The pods behind the service are on these machines, and on no others.  Raises ClusterFailed."""
+        if self.kubernetes is Kind.REAL:
+            raise ClusterFailed("only on the small Kubernetes can the lab say where the service's pods are")
+        for machine in self.machines.values():
+            machine.serves = machine in machines
+        self._publish()
+
     def guest(self, instance_id: str) -> Guest:
         """How the machine is."""
         return self.by_instance(instance_id).guest
@@ -478,6 +486,7 @@ class Region:
             seed=self._seed,
             reaches=self._reaches_api,
             readiness=self._readiness_changed,
+            services={self._service.name: self._service},
         )
         self.fabric.vpc.ip(f"address add {API_ADDRESS}/32 dev lo")
         listener = self._resources.enter_context(self.fabric.vpc.listen(API_ADDRESS, API_PORT))

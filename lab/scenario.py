@@ -75,6 +75,7 @@ class Scenario:
     prepare: is done before anything is deployed.
     begin: what goes wrong some time before the strike, which is no part of what is measured.
     is_watched: whether a standby can see the address UP.
+    watched_for: seconds for which all is well before the nemesis strikes.
     attack: how a pod attacks the observers from before the strike until the end (attacker.py), or nothing.
     """
 
@@ -95,6 +96,7 @@ class Scenario:
     prepare: Callable[[Region], None] | None = None
     begin: Nemesis = nemesis.nothing
     is_watched: bool = True
+    watched_for: float = 0.5
     attack: str = ""
 
     @property
@@ -153,6 +155,15 @@ def neighbours_forget(bare: Expectation, profile: Profile) -> Expectation:
 def service_moves(bare: Expectation, profile: Profile) -> Expectation:
     moved = relieved(bare, profile)
     return replace(moved, max_outage_s=(moved.max_outage_s or 0.0) + SERVICE_FALL + profile.assign)
+
+
+def moves_to_the_service(bare: Expectation, _: Profile) -> Expectation:
+    """No client was served before, so none measures."""
+    return replace(bare, min_moves=1, max_moves=1, served=False)
+
+
+def service_gone(bare: Expectation, _: Profile) -> Expectation:
+    return replace(bare, max_moves=0, served=False)
 
 
 def unserved(bare: Expectation, _: Profile) -> Expectation:

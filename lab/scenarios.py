@@ -30,11 +30,13 @@ from lab.scenario import (
     back_again,
     forced,
     mended_in_place,
+    moves_to_the_service,
     neighbours_forget,
     nothing_moves,
     one_failover,
     one_move,
     relieved,
+    service_gone,
     service_moves,
     unserved,
 )
@@ -42,11 +44,10 @@ from lab.scenario import (
 WITHOUT_NFT = "/usr/bin:/bin"
 """A PATH on which there is everything but nft, which Debian keeps in /usr/sbin."""
 
-WATCHED_FOR = 0.5
-"""Seconds for which all is well before the nemesis strikes."""
-
-SERVICE_WATCHED_FOR = 2.5
-"""The same where the service is checked: every second, and twice until it counts as up."""
+SERVICE_WATCHED_FOR = 5.0
+"""Seconds for which all is well before the nemesis strikes, where the service is: it is checked on each node every
+three.
+"""
 
 QUIET = 2.0
 """Seconds without a failed attempt or an open move after which a run is over."""
@@ -175,7 +176,44 @@ SCENARIOS = {
             "the service answers nobody on the holder any more",
             nemesis.stop_service,
             service_moves,
+            watched_for=SERVICE_WATCHED_FOR,
+        ),
+        Scenario(
+            "named-service-down",
+            "the one service that the settings name answers nobody on the holder any more",
+            nemesis.stop_service,
+            service_moves,
             settings={"service": "tcp:30007"},
+            watched_for=SERVICE_WATCHED_FOR,
+        ),
+        Scenario(
+            "endpoint-moves",
+            "the service's one pod ends on the holder, and is made anew on another of three nodes",
+            nemesis.serve_from_standby,
+            service_moves,
+            workers=3,
+            begin=nemesis.serve_from_holder,
+            watched_for=SERVICE_WATCHED_FOR,
+        ),
+        Scenario(
+            "holder-without-endpoint",
+            "the service is deployed with one pod, on another of three nodes than the holder",
+            nemesis.serve_from_standby,
+            moves_to_the_service,
+            workers=3,
+            lasts=15.0,
+            clients=(),
+            prepare=Region.serve_from,
+        ),
+        Scenario(
+            "service-gone-everywhere",
+            "all pods of the service end at once",
+            nemesis.serve_from_nowhere,
+            service_gone,
+            workers=3,
+            lasts=20.0,
+            clients=(),
+            watched_for=SERVICE_WATCHED_FOR,
         ),
         Scenario("rolling-restart", "`kubectl rollout restart`", nemesis.restart, nothing_moves, workers=3, lasts=8.0),
         Scenario(
@@ -342,14 +380,13 @@ def _wait_until_watched(region: Region, scenario: Scenario) -> None:
 
     Raises TimeoutError.
     """
-    lasts = SERVICE_WATCHED_FOR if "service" in scenario.settings else WATCHED_FOR
     began = len(region.history.events())
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline:
         attempts = [event for event in region.history.events()[began:] if event["event"] == "attempt"]
         answered = {event["client"] for event in attempts if event["ok"]}
         if (_is_watched(region) or not scenario.is_watched) and answered == region.measuring():
-            time.sleep(lasts)
+            time.sleep(scenario.watched_for)
             return
         time.sleep(0.05)
     raise TimeoutError("no standby sees the address UP after 30 s")

@@ -497,8 +497,8 @@ def test_a_peer_that_was_there_a_moment_ago_is_waited_for() -> None:
         (peer("i-a9", 10.1, free_slots=0), False),
         (peer("i-a9", 10.1, holds={"10.0.0.101": "at-9"}), False),
         (peer("i-z", 10.1), False),
-        (peer("i-z", 10.1, serving=("i-z",)), True),
-        (peer("i-a9", 10.1, serving=("i-b",)), False),
+        (peer("i-z", 10.1, served={"i-z": {30007: True}}), True),
+        (peer("i-a9", 10.1, served={"i-b": {30007: True}}), False),
     ],
     ids=["before", "leaving", "no standing ENI", "burdened", "behind", "behind, but served", "before, but not served"],
 )
@@ -588,7 +588,7 @@ def test_a_leaving_node_relieves_nobody() -> None:
 
 def served(now: float, *, by: str = "i-b") -> tuple[Peer, ...]:
     """A peer that saw the service answer on this node."""
-    return (peer("i-z", now, (HERE,), serving=(by,)),)
+    return (peer("i-z", now, (HERE,), served={by: {30007: True}}),)
 
 
 def test_a_service_that_is_down_moves_the_address_to_where_a_peer_saw_it_answer() -> None:
@@ -596,9 +596,9 @@ def test_a_service_that_is_down_moves_the_address_to_where_a_peer_saw_it_answer(
     mover = Mover()
     mover.see(0.0, "ec2:i-a word:sound probe:AA")
     down = Health("at-a", HealthState.DOWN, 5, first_lost_at=25.0, last_lost_at=29.0, changed_at=29.0, ever_up=True)
-    away = mover.see(30.0, "ec2:i-a probe:A", service=down, peers=served(30.0, by="i-z"))
+    away = mover.see(30.0, "ec2:i-a probe:A", services={30007: down}, peers=served(30.0, by="i-z"))
     assert (away.reason, away.write) == (Reason.NOT_SERVED_HERE, None)
-    here = mover.see(31.0, "ec2:i-a probe:A", service=down, peers=served(31.0))
+    here = mover.see(31.0, "ec2:i-a probe:A", services={30007: down}, peers=served(31.0))
     assert shown(here) == f"doubt SERVICE_DOWN R7 tag:R7@{WALL + 31}/at-a"
 
 

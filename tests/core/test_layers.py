@@ -14,6 +14,7 @@ MODULES = sorted(PRODUCT.rglob("*.py"))
 CORE = {
     "model",
     "view",
+    "served",
     "writes",
     "pace",
     "health",

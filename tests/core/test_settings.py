@@ -33,7 +33,7 @@ DEFAULTS = {
     "probe_timeout": 0.15,
     "rise": 2,
     "fall": 11,
-    "service": "",
+    "service": "auto",
     "service_interval": 1.0,
     "service_timeout": 1.0,
     "service_rise": 2,

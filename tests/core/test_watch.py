@@ -1086,10 +1086,10 @@ def test_what_was_lost_before_the_address_came_is_nothing_of_the_holders(node: M
     made = node()
     made.looked(eni(holder=ME))
     made.watch.health = Health("a1", HealthState.DOWN, 11, 1.0, 2.0)
-    made.watch.service = Health("a1", HealthState.DOWN, 11, 1.0, 2.0)
+    made.watch.services = {30007: Health("a1", HealthState.DOWN, 11, 1.0, 2.0)}
     made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
     assert made.step() == "HELD_HERE"
-    assert (made.watch.health, made.watch.service) == (Health("a1"), Health("a1"))
+    assert (made.watch.health, made.watch.services) == (Health("a1"), {30007: Health("a1")})
     assert made.watch.is_calm()
 
 

@@ -143,7 +143,7 @@ def test_an_account_without_the_role_is_forbidden(lab: Lab) -> None:
 @pytest.mark.parametrize("change", ["binding", "verb", "resource", "group"])
 def test_the_manifest_grants_and_nothing_else(lab: Lab, manifest: Manifest, change: str) -> None:
     """Each part of the Role counts, and so does its binding: none of them is superfluous."""
-    [rule] = manifest.roles[NAME]
+    rule, _ = manifest.roles[NAME]
     without: dict[str, Any] = {
         "binding": {"role_bindings": {}},
         "verb": {"roles": {NAME: (replace(rule, verbs=("list",)),)}},
@@ -154,6 +154,20 @@ def test_the_manifest_grants_and_nothing_else(lab: Lab, manifest: Manifest, chan
     assert lab.ask(token, pod_path(lab))[0] == 200
     lab.cluster.apply(replace(manifest, **without[change]))
     assert lab.ask(token, pod_path(lab))[0] == 403
+
+
+def test_services_are_listed_to_whom_the_manifest_allows_it(lab: Lab, manifest: Manifest) -> None:
+    """As the real one lists them: without a kind of their own, and with the families that they got."""
+    sample = load(ROOT / "sample-service.yaml", {})
+    lab.cluster.apply(replace(manifest, services=sample.services))
+    path = f"/api/v1/namespaces/{NAMESPACE}/services"
+    status, body = lab.ask(lab.api.mounted(NAME)["token"], path)
+    assert (status, body["kind"]) == (200, "ServiceList")
+    [service] = body["items"]
+    assert service["metadata"]["name"] == "sample-service"
+    assert service["spec"]["ports"] == [{"protocol": "TCP", "port": 80, "targetPort": 8080, "nodePort": 30007}]
+    assert lab.ask(lab.api.mounted("default")["token"], path)[0] == 403
+    assert lab.ask(lab.api.mounted(NAME)["token"], "/api/v1/namespaces/kube-system/services")[0] == 403
 
 
 def test_a_role_reaches_no_other_namespace(lab: Lab) -> None:

@@ -498,6 +498,50 @@ def test_an_index_is_not_believed_when_its_mac_is_another(node: Node) -> None:
     assert node.plumb() == PlumbingReport(NO_LINK)
 
 
+def kube_proxy(node: Node, plumbing: Plumbing, *served: str) -> None:
+    """kube-proxy in nftables mode serves NodePorts at these addresses."""
+    family, kind = ("ip", "ipv4_addr") if plumbing.address.version == 4 else ("ip6", "ipv6_addr")
+    elements = f"elements = {{ {', '.join(served)} }};" if served else ""
+    table = f"table {family} kube-proxy"
+    named = f"{table} {{\n set nodeport-ips {{\n type {kind}; {elements}\n }}\n}}\n"
+    node.namespace.nft(f"add {table}\ndelete {table}\n{named}")
+
+
+@BOTH
+def test_a_kube_proxy_that_serves_no_node_ports_at_the_address_is_named_with_the_remedy(
+    node: Node, plumbing: Plumbing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In nftables mode it serves them at the primary address only; the address is carried all the same."""
+    monkeypatch.setattr(marks, "NODE_PORTS_BELIEVED_FOR", 0.0)
+    elsewhere = "10.0.0.10" if plumbing.address.version == 4 else "2001:db8:0:1::a"
+    everywhere = "0.0.0.0/0" if plumbing.address.version == 4 else "::/0"
+    kube_proxy(node, plumbing, elsewhere)
+    report = node.plumb(plumbing)
+    assert (report.state, report.problem) == (SOUND, "")
+    assert report.kept_off == (
+        f"kube-proxy (nftables mode) serves NodePorts at {elsewhere}, not at {plumbing.address};"
+        f" set its nodePortAddresses to [{everywhere}]"
+    )
+    kube_proxy(node, plumbing)
+    woken = threading.Event()
+    node.namespace.call(lambda: node.host.watch(woken.set))
+    assert node.plumb(plumbing).kept_off
+    assert woken.wait(5.0), "the answer is news"
+    assert "at no address, not at" in node.plumb(plumbing).kept_off
+
+
+@BOTH
+def test_a_kube_proxy_that_serves_the_address_or_all_is_no_problem(node: Node, plumbing: Plumbing) -> None:
+    """It has no such set where it serves all addresses, nor in its other modes; a standby's may lack the address."""
+    assert node.plumb(plumbing).kept_off == ""
+    kube_proxy(node, plumbing, str(plumbing.address))
+    node.host = KernelHost()
+    assert node.plumb(plumbing).kept_off == ""
+    kube_proxy(node, plumbing, "10.0.0.10" if plumbing.address.version == 4 else "2001:db8:0:1::a")
+    node.host = KernelHost()
+    assert node.plumb(plumbing, Extent.AHEAD).kept_off == ""
+
+
 def test_a_missing_nft_is_said_and_the_rest_is_plumbed(node: Node) -> None:
     """The node's own sockets can answer then, though no NodePort can."""
     node.host = KernelHost(nft="no-such-nft")

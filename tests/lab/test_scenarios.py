@@ -30,6 +30,7 @@ BOTH = {
 BY_ADDRESS = {
     "announcements-lost",
     "ec2-slow",
+    "endpoint-moves",
     "ec2-unreadable",
     "eviction",
     "handover",
@@ -37,6 +38,7 @@ BY_ADDRESS = {
     "imds-in-trouble",
     "partition",
     "service-down",
+    "service-gone-everywhere",
     "spot-notice",
 }
 """Where carrying an ENI has nothing of its own to show."""
@@ -44,10 +46,12 @@ BY_ADDRESS = {
 SLOW = {
     "announcements-lost",
     *("ec2-cut-off", "ec2-hangs", "ec2-overloaded", "ec2-page"),
+    "named-service-down",
     *(f"imds-{trouble}" for trouble in Trouble if trouble is not Trouble.DRIPS),
 }
 """A neighbour forgets after most of a minute; tests/lab/test_announcements.py shows as much in seconds.  Of the ways in
-which EC2 and IMDS answer badly, the worst stand for all during a power cut: each takes 20 s.
+which EC2 and IMDS answer badly, the worst stand for all during a power cut: each takes 20 s.  A service that the
+settings name is judged as those that are found.
 tests/core/test_ec2_answers.py and test_imds_answers.py have all of them.
 """
 

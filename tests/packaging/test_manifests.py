@@ -194,10 +194,14 @@ def test_a_lost_nodes_replica_is_made_anew_before_minutes_have_passed(pod: Objec
         assert 0 < toleration["tolerationSeconds"] < 300
 
 
-def test_the_service_account_may_get_pods_and_nothing_else(manifest: dict[str, Object], pod: Object) -> None:
+def test_the_service_account_may_get_pods_and_list_services_and_nothing_else(
+    manifest: dict[str, Object], pod: Object
+) -> None:
     """By a Role, so those of its own namespace only."""
-    [rule] = manifest["Role"]["rules"]
-    assert rule == {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+    assert manifest["Role"]["rules"] == [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["services"], "verbs": ["list"]},
+    ]
     binding = manifest["RoleBinding"]
     assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", manifest["Role"]["metadata"]["name"])
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": pod["serviceAccountName"]}]

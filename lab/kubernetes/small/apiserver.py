@@ -1,5 +1,6 @@
 """
-The Kubernetes API server, as far as a pod asks it: GET of a pod, by HTTPS, authenticated and authorised.
+The Kubernetes API server, as far as a pod asks it: GET of a pod, and of the Services, by HTTPS, authenticated and
+authorised.
 
 Its CA is a root that was made at the start, like EKS' own: without the key identifiers of RFC 5280.  A pod gets the CA
 and a token of its service account; the token is who it is (401 without), the manifest's Roles and RoleBindings are what
@@ -15,22 +16,26 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qs, urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lab.kubernetes.small.manifest import Manifest
+from lab.kubernetes.small.manifest import Manifest, Service
 
 NAMESPACE = "default"
 _POD = re.compile(r"/api/v1/namespaces/([^/]+)/pods/([^/]+)")
+_SERVICES = re.compile(r"/api/v1/namespaces/([^/]+)/services")
+_NO_CLUSTER_IPS = "spec.type!=ClusterIP,spec.type!=ExternalName"
+"""The one field selector that is known: all of the lab's Services have NodePorts."""
 _HANDSHAKE = 5.0
 """Seconds until a client that does not speak is given up: from a worker without power no end is ever heard."""
 
@@ -51,6 +56,10 @@ class Books(Protocol):
     @property
     def manifest(self) -> Manifest:
         """What was applied last."""
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """Those that there are, by name."""
 
     def pods(self) -> Sequence[Pod]:
         """All pods that there are."""
@@ -103,6 +112,9 @@ class ApiServer:
     def _answer(self, path: str, account: str) -> tuple[HTTPStatus, dict[str, Any]]:
         if not account:
             return _refusal(HTTPStatus.UNAUTHORIZED, "Unauthorized")
+        url = urlsplit(path)
+        if found := _SERVICES.fullmatch(url.path):
+            return self._list_services(found[1], account, parse_qs(url.query))
         found = _POD.fullmatch(path)
         if not found:
             return _refusal(HTTPStatus.NOT_FOUND, "the server could not find the requested resource")
@@ -115,6 +127,36 @@ class ApiServer:
             if pod.name == name:
                 return HTTPStatus.OK, pod.as_object(namespace)
         return _refusal(HTTPStatus.NOT_FOUND, f'pods "{name}" not found')
+
+    def _list_services(
+        self, namespace: str, account: str, query: Mapping[str, Sequence[str]]
+    ) -> tuple[HTTPStatus, dict[str, Any]]:
+        if namespace != NAMESPACE or not self._books.manifest.may(account, "list", "", "services"):
+            user = f"system:serviceaccount:{NAMESPACE}:{account}"
+            message = f'User "{user}" cannot list resource "services" in API group "" in the namespace "{namespace}"'
+            return _refusal(HTTPStatus.FORBIDDEN, f"services is forbidden: {message}")
+        if query.get("fieldSelector", [_NO_CLUSTER_IPS]) != [_NO_CLUSTER_IPS]:
+            return _refusal(HTTPStatus.BAD_REQUEST, "field label not supported")
+        items = [_service(service) for service in self._books.services.values()]
+        return HTTPStatus.OK, {"kind": "ServiceList", "apiVersion": "v1", "metadata": {}, "items": items}
+
+
+def _service(service: Service) -> dict[str, Any]:
+    """The API object; the lab's kube-proxy serves both families."""
+    ports = [
+        {"protocol": "TCP", "port": port.port, "targetPort": port.target_port, "nodePort": port.node_port}
+        for port in service.ports
+    ]
+    spec = {
+        "type": "NodePort",
+        "externalTrafficPolicy": "Local" if service.local else "Cluster",
+        "ipFamilies": ["IPv4", "IPv6"],
+        "ipFamilyPolicy": "RequireDualStack",
+        "selector": dict(service.selector),
+        "ports": ports,
+    }
+    metadata = {"name": service.name, "namespace": NAMESPACE}
+    return {"metadata": metadata, "spec": spec, "status": {"loadBalancer": {}}}
 
 
 def _refusal(code: HTTPStatus, message: str) -> tuple[HTTPStatus, dict[str, Any]]:

@@ -36,7 +36,7 @@ from lab.kubernetes.cluster import OBSERVERS, EvictionRefused, NotModelled, Part
 from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
 from lab.kubernetes.small.image import WARDEN, Image
 from lab.kubernetes.small.lifecycle import Lifecycle
-from lab.kubernetes.small.manifest import ConfigMapKey, Container, Deployment, HttpProbe, Manifest, parse
+from lab.kubernetes.small.manifest import ConfigMapKey, Container, Deployment, HttpProbe, Manifest, Service, parse
 
 ROOT = Path(__file__).parents[3]
 POD = Path(__file__).with_name("pod.py")
@@ -193,6 +193,7 @@ class Cluster:
     and `pace` divides the times of the controller that judges this (lifecycle.py).
     `labels` are the nodes' (beside kubernetes.io/hostname), `extra_env` is added to every container, `backoff` is the
     first delay in seconds of a restart, `seed` makes the pods' names repeatable.  They run from `image`, if any.
+    `services` are there beside those of the manifest.
     """
 
     def __init__(
@@ -209,6 +210,7 @@ class Cluster:
         reaches: Callable[[str], bool] = lambda _: True,
         readiness: Callable[[str, bool], None] = lambda _node, _ready: None,
         pace: float = 1.0,
+        services: Mapping[str, Service] | None = None,
     ) -> None:
         self._history = history
         self._command_for = command_for
@@ -218,6 +220,7 @@ class Cluster:
         self._random = random.Random(seed)
         self._lock = threading.RLock()
         self._manifest = Manifest()
+        self._services = dict(services or {})
         self._api: ApiServer | None = None
         self._replicas: dict[str, int] = {}
         self._pods: dict[str, Pod] = {}
@@ -249,6 +252,11 @@ class Cluster:
     def manifest(self) -> Manifest:
         """What was applied last."""
         return self._manifest
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """Those that there are, by name."""
+        return {**self._services, **self._manifest.services}
 
     # What `kubectl` can do.
 

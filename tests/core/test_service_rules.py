@@ -1,0 +1,228 @@
+"""R7: an address moves to where NodePorts answer when none answers at it; and whoever serves comes first otherwise."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from floatingip.decide import Decision, Reason, State
+from floatingip.health import Health, HealthState
+from floatingip.model import NodePort, Peer, Served
+from floatingip.serving import CHECKED_AT_MOST, chosen
+from tests.core.deciders import SETTINGS, Observer, peer, shown
+from tests.core.movers import Mover
+
+ME, HOLDER, THIRD = "i-b", "i-a", "i-c"
+WEB, API = 30007, 30008
+LOST_AT, NOW = 25.0, 40.0
+
+
+def lost(*, ever_up: bool = True, since: float = LOST_AT, attachment: str = "a1") -> Health:
+    """A NodePort that does not answer at the address."""
+    return Health(attachment, HealthState.DOWN, 9, since, NOW, since + 5.0, ever_up)
+
+
+def up(attachment: str = "a1") -> Health:
+    """One that does."""
+    return Health(attachment, HealthState.UP, 9, changed_at=1.0, ever_up=True)
+
+
+def on(*answering: str, lacking: tuple[str, ...] = (), port: int = WEB) -> Served:
+    """What an observer saw of one NodePort on these nodes."""
+    return {**{node: {port: True} for node in answering}, **{node: {port: False} for node in lacking}}
+
+
+def judged(
+    services: dict[int, Health],
+    served: Served | None = None,
+    peers: tuple[Peer, ...] = (),
+    words: str = "",
+    now: float = NOW,
+    up_at: float = 0.0,
+) -> Decision:
+    """What the standby i-b decides of the address on i-a, which itself has answered since `up_at`."""
+    observer = Observer(ME)
+    observer.see(up_at, f"ec2:a1@{HOLDER} word:sound probe:AA")
+    return observer.see(now, f"ec2:a1@{HOLDER} probe:A {words}", services=services, served=served or {}, peers=peers)
+
+
+def test_what_answers_here_by_others_word_and_not_at_the_address_moves_it() -> None:
+    """Rationed, so recorded first."""
+    decision = judged({WEB: lost()}, on(ME), (peer(HOLDER, NOW, served=on(ME)),))
+    assert shown(decision).startswith("doubt SERVICE_DOWN R7 tag:R7@")
+
+
+def test_the_own_check_is_enough_where_nobody_else_can_say() -> None:
+    """The holder's observer may be gone with its node's pods, while the node answers pings."""
+    decision = judged({WEB: lost()}, on(ME), words="word:silent")
+    assert shown(decision).startswith("doubt SERVICE_DOWN R7 tag:R7@")
+
+
+@pytest.mark.parametrize("by", [HOLDER, THIRD])
+def test_others_word_is_stronger_than_the_own_check(by: str) -> None:
+    """kube-proxy sends what comes from the node itself to pods of the whole cluster."""
+    decision = judged({WEB: lost()}, on(ME), (peer(by, NOW, served=on(lacking=(ME,))),))
+    assert (decision.reason, decision.write) == (Reason.NOT_SERVED_HERE, None)
+
+
+def test_a_word_of_long_ago_says_nothing() -> None:
+    """Nor does an observer that answers no more outvote the own check."""
+    old = (peer(THIRD, NOW - 11.0, served=on(ME)),)
+    assert judged({WEB: lost()}, {}, old).reason is Reason.NOT_SERVED_HERE
+    assert judged({WEB: lost()}, on(lacking=(ME,)), old).reason is Reason.NOT_SERVED_HERE
+
+
+def test_what_answers_nowhere_moves_nothing() -> None:
+    """The service's pods are gone, on every node."""
+    decision = judged({WEB: lost()}, on(lacking=(ME, HOLDER)), (peer(HOLDER, NOW, served=on(lacking=(ME,))),))
+    assert (decision.state, decision.reason, decision.write) == (State.STANDBY, Reason.NOT_SERVED_HERE, None)
+
+
+def test_what_never_answered_anywhere_counts_for_nothing() -> None:
+    """All is well, as if there were no such NodePort."""
+    decision = judged({WEB: lost(ever_up=False)}, on(lacking=(ME, HOLDER)))
+    assert decision.reason is Reason.ANSWERS
+
+
+def test_a_holder_that_never_had_an_endpoint_is_left_for_one_that_has() -> None:
+    """As after a failover to a node without a pod of the service."""
+    decision = judged({WEB: lost(ever_up=False)}, on(ME, lacking=(HOLDER,)))
+    assert decision.reason is Reason.SERVICE_DOWN
+
+
+def test_one_node_port_of_several_moves_nothing() -> None:
+    """Neither the lack of one that answers here, nor that of one that answered before."""
+    served = {ME: {WEB: True, API: True}, HOLDER: {WEB: False, API: True}}
+    assert judged({WEB: lost(), API: up()}, served).reason is Reason.ANSWERS
+    assert judged({WEB: lost(), API: lost()}, served).reason is Reason.SERVICE_DOWN
+
+
+def test_two_services_on_different_nodes_make_no_ping_pong() -> None:
+    """Each node lacks what the other one has."""
+    served = {ME: {WEB: True, API: False}, HOLDER: {WEB: False, API: True}}
+    assert judged({WEB: lost(ever_up=False), API: up()}, served).write is None
+
+
+def test_what_answers_at_the_holders_own_address_and_never_at_the_floating_one_moves_nothing() -> None:
+    """kube-proxy in nftables mode, or a security group: it would be so on every node."""
+    decision = judged({WEB: lost(ever_up=False)}, on(ME, HOLDER), (peer(HOLDER, NOW, served=on(ME)),))
+    assert decision.reason is Reason.ANSWERS
+
+
+def test_what_answered_at_the_address_before_and_does_so_at_the_holders_own_still_moves_it() -> None:
+    """Then it is the way back from the floating address that is broken there."""
+    assert judged({WEB: lost()}, on(ME, HOLDER)).reason is Reason.SERVICE_DOWN
+
+
+def test_another_observer_that_gets_an_answer_keeps_the_address_where_it_is() -> None:
+    """Then it is this node's way to it that is broken."""
+    sees = peer(THIRD, NOW, served={**on(ME), "a1": {WEB: True}})
+    assert judged({WEB: lost()}, on(ME), (sees,)).reason is Reason.ANSWERS
+
+
+def test_a_loss_is_judged_only_once_what_is_known_of_the_nodes_is_newer() -> None:
+    """What has just ended everywhere answered everywhere a moment ago."""
+    fast = replace(SETTINGS, service_fall=1, service_interval=0.1)
+    observer = Observer(ME, settings=fast)
+    observer.see(0.0, f"ec2:a1@{HOLDER} word:sound probe:AA")
+    early = observer.see(LOST_AT + 4.0, "probe:A", services={WEB: lost()}, served=on(ME))
+    assert early.reason is Reason.ANSWERS
+    late = observer.see(LOST_AT + 6.0, f"ec2:a1@{HOLDER} probe:A", services={WEB: lost()}, served=on(ME))
+    assert late.reason is Reason.SERVICE_DOWN
+
+
+def test_what_was_lost_while_the_address_moved_does_not_count() -> None:
+    """The checks go on while EC2 attaches the ENI: they are judged from when the address answers."""
+    services = {WEB: lost(ever_up=False, since=10.0)}
+    assert judged(services, on(ME), now=NOW, up_at=NOW - 2.0).reason is Reason.ANSWERS
+    assert judged(services, on(ME), now=NOW, up_at=NOW - 6.0).reason is Reason.SERVICE_DOWN
+
+
+def test_an_address_in_doubt_is_judged_by_itself() -> None:
+    """R3 and R4 come first: no service can answer where the address does not."""
+    observer = Observer(ME)
+    observer.see(0.0, f"ec2:a1@{HOLDER} word:sound probe:AA")
+    decision = observer.see(NOW, f"ec2:a1@{HOLDER} probe:L", services={WEB: lost()}, served=on(ME))
+    assert decision.rule != "R7"
+
+
+# The order of the standbys.
+
+
+def taking(peers: tuple[Peer, ...], served: Served, waited: float = 0.0) -> Decision:
+    """What i-b does when the holder is dead, after so many seconds."""
+    observer = Observer(ME)
+    observer.see(0.0, f"ec2:a1@{HOLDER} word:sound probe:AA", peers=peers, served=served)
+    decision = observer.see(10.0, f"ec2:a1@{HOLDER} word:silent probe:LLLLL", peers=peers, served=served)
+    if waited:
+        now = 10.0 + waited
+        return observer.see(now, f"ec2:a1@{HOLDER} probe:L", peers=_now(peers, now), served=served)
+    return decision
+
+
+def _now(peers: tuple[Peer, ...], now: float) -> tuple[Peer, ...]:
+    return tuple(replace(each, heard_at=now, asked_at=now) for each in peers)
+
+
+def test_whoever_serves_detaches_the_eni_at_once() -> None:
+    """Whoever detaches it claims it."""
+    assert shown(taking((peer(THIRD, 10.0, served=on(ME)),), on(THIRD))).startswith(
+        "takeover SILENT_HOLDER R3 detach:a1"
+    )
+
+
+def test_whoever_does_not_serve_lets_one_that_does_detach_it_first() -> None:
+    """For two seconds, since that one may fail too."""
+    other = (peer(THIRD, 10.0, served={**on(THIRD), **on(lacking=(ME,))}),)
+    waiting = taking(other, {**on(THIRD), **on(lacking=(ME,))})
+    assert (waiting.reason, waiting.detail, waiting.write) == (Reason.LATER, THIRD, None)
+    assert shown(taking(other, on(THIRD), waited=2.1)) == "takeover SILENT_HOLDER R3 detach:a1"
+
+
+@pytest.mark.parametrize("change", [{"free_slots": 0}, {"leaving": True}])
+def test_nobody_waits_for_one_that_cannot_take_it(change: dict[str, Any]) -> None:
+    """A node without a slot, or one that is about to end."""
+    other = (peer(THIRD, 10.0, served=on(THIRD), **change),)
+    assert shown(taking(other, on(THIRD))) == "takeover SILENT_HOLDER R3 detach:a1"
+
+
+def test_where_nobody_serves_nobody_waits_for_it() -> None:
+    """As before the first service is deployed."""
+    assert shown(taking((peer(THIRD, 10.0),), {})) == "takeover SILENT_HOLDER R3 detach:a1"
+
+
+def test_with_standing_enis_the_own_word_of_the_others_counts_too() -> None:
+    """Two standbys rank each other alike, whoever of them is asked."""
+    mover = Mover()
+    other = peer("i-z", 10.1, served=on(lacking=(ME,)))
+    mover.see(0.0, "ec2:i-a word:sound probe:AA")
+    waiting = mover.see(10.1, "ec2:i-a word:silent probe:LLLLL", peers=(other,), served=on("i-z"))
+    assert (waiting.reason, waiting.detail) == (Reason.LATER, "i-z")
+
+
+# Which NodePorts are checked.
+
+
+def listed(*ports: int) -> list[NodePort]:
+    """The Services' NodePorts."""
+    return [NodePort(port, service=f"s{port}") for port in ports]
+
+
+def numbers(node_ports: tuple[NodePort, ...]) -> list[int]:
+    """Theirs."""
+    return [each.port for each in node_ports]
+
+
+def test_at_most_a_few_are_checked_the_lowest_first() -> None:
+    """So that all observers check the same ones."""
+    many = listed(*range(30010, 30000, -1))
+    assert numbers(chosen(many, (), ())) == list(range(30001, 30001 + CHECKED_AT_MOST))
+
+
+def test_what_never_answered_gives_way_to_what_was_not_checked_yet() -> None:
+    """Dead Services must not hide the one that lives; what has answered stays."""
+    many = listed(*range(30001, 30011))
+    first = numbers(chosen(many, (), ()))
+    second = numbers(chosen(many, first, {30002}))
+    assert second == [30002, 30005, 30006, 30007]
+    assert numbers(chosen(listed(30001, 30002), [30001, 30002], ())) == [30001, 30002]
