@@ -557,6 +557,15 @@ def test_the_address_never_goes_to_a_node_that_was_itself_unsound_under_its_last
     assert shown(observer.see(14.0, "word:unsound")) == "standby ALSO_UNSOUND R5"
 
 
+def test_a_holder_that_is_leaving_is_relieved_even_by_a_node_that_was_unsound_once() -> None:
+    """Its node ends in any case."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-b link:none")
+    observer.see(1.0, "link:unsound")
+    observer.see(10.0, "ec2:a2@i-a link:none word:sound")
+    assert shown(observer.see(14.0, "ec2:a2@i-a word:leaving")) == "takeover HOLDER_LEAVING R5 detach:a2"
+
+
 def test_a_node_that_was_sound_again_may_relieve_another() -> None:
     """Only the last attachment counts, and how it ended."""
     observer = Observer()
