@@ -352,12 +352,13 @@ class KernelHost:
     def _astray(self, plumbing: Plumbing, link: _Link, extent: Extent) -> str:
         """Why packets would not find their way in or back, though all of the plumbing is there, or nothing."""
         far: Address = FAR[plumbing.address.version]
-        near, ask = plumbing.gateway, partial(way, self._netlink)
+        ask = partial(way, self._netlink)
         with _mapped("path"):
             # A network manager that has configured our link as well, say: the VPC drops what leaves by it.
             if ask(far).link_index == link.index:
                 return f"this node's own traffic leaves by {link.name}; remove the default route of others by it"
-            for to in (far, near) if near.version == 4 else (far,):
+            # IPv6's router has a link-local address, which leads nowhere without its link.
+            for to in (far, plumbing.gateway) if far.version == 4 else (far,):
                 back = {"marked replies": ask(to, mark=plumbing.mark)}
                 if extent is Extent.ALL:
                     back[f"replies from {plumbing.address}"] = ask(to, source=plumbing.address)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -20,7 +21,7 @@ from floatingip.netlink import Netlink, attribute
 UNICAST, LOCAL = 1, 2
 """Types of ways (linux/rtnetlink.h): to others, and to this node itself."""
 
-FAR = {4: IPv4Address("192.0.2.1"), 6: IPv6Address("3fff::1")}
+FAR: Mapping[int, Address] = {4: IPv4Address("192.0.2.1"), 6: IPv6Address("3fff::1")}
 """By IP version, somebody beyond the VPC: of the ranges for documentation, so nobody's and behind the default route."""
 
 _TYPES = {6: "blackhole", 7: "unreachable", 8: "prohibit"}

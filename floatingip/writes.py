@@ -15,7 +15,7 @@ FORGOTTEN_AFTER = 10.0
 """Seconds after which an ENI that was created but is still not shown must have been deleted: Describes lag less."""
 
 GONE_AFTER = 2.0
-"""The same between the first two answers that lack an ENI that was shown for longer than Describes lag."""
+"""The same between the first two answers that lack an ENI that was first shown longer ago than Describes lag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class Token:
 
     A generation is spent once EC2 has said that it made an ENI by it which no answer shows any more: it would say so
     for ever.  Only EC2's yes counts, the first one: a refusal made nothing, and after a timeout the same token is safe
-    to use again, whatever became of the call.  So is the generation of an ENI that was shown for long and then is not:
+    to use again, whatever became of the call.  So is the generation of an ENI that was shown long ago and then is not:
     every answer tells that, whatever becomes of the calls.  ``accepted_at`` is when EC2 first said yes, ``shown_since``
     and ``shown_at`` when the first and the last answer were asked for that showed an ENI, and ``lacked_since`` the
     first one after them that did not.
@@ -181,7 +181,7 @@ class Token:
     def _is_gone(self, asked_at: float) -> bool:
         if self.shown_since is None or self.lacked_since is None:
             return False
-        return self.shown_at - self.shown_since > FORGOTTEN_AFTER and asked_at - self.lacked_since >= GONE_AFTER
+        return self.lacked_since - self.shown_since > FORGOTTEN_AFTER and asked_at - self.lacked_since >= GONE_AFTER
 
     def used(self, creation: Create) -> Token:
         """After this creation was begun."""

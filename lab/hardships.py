@@ -220,14 +220,14 @@ HARDSHIPS = (
         "every node has the address on kube-ipvs0, and the holder loses power",
         put_elsewhere(everywhere=True),
         _may_stay_elsewhere(served_again_or_refused),
-        strikes_for=3.0,
+        strikes_for=8.0,
     ),
     Scenario(
         "prefix-elsewhere",
         "the standby has the address on another link, as one of a /28, and the holder loses power",
         put_elsewhere(length=28),
         _may_stay_elsewhere(served_again_or_refused),
-        strikes_for=3.0,
+        strikes_for=8.0,
     ),
     *(
         Scenario(
@@ -235,7 +235,7 @@ HARDSHIPS = (
             f"the standby has {address}/{length} on another link, and the holder loses power",
             put_elsewhere(address, length),
             served_again_or_refused,
-            strikes_for=3.0,
+            strikes_for=8.0,
         )
         for name, address, length in (("prefix", "10.0.0.97", 28), ("subnet", "10.0.0.250", 24))
     ),

@@ -178,10 +178,11 @@ def stall_again_and_again(region: Region, machine: Machine) -> None:
 
 
 def put_elsewhere(
-    address: str = "", length: int | None = None, *, everywhere: bool = False, then: Nemesis = die, after: float = 3.0
+    address: str = "", length: int | None = None, *, everywhere: bool = False, then: Nemesis = die, after: float = 8.0
 ) -> Nemesis:
     """
-    An address is on another link of the standbys; so many seconds later something else happens.
+    An address is on another link of the standbys; so many seconds later something else happens: by default so late that
+    the kubelet has noticed what is not ready.
 
     address: the floating one, unless named.
     length: of its prefix.  Without, it is alone, and the link is down, as `kube-ipvs0` is: it is local all the same.

@@ -366,11 +366,7 @@ def test_one_late_answer_of_ec2_does_not_give_back_what_was_dropped() -> None:
         stale.end()
         standby.agent._look_wanted_at = time.monotonic()
         serves_at_last(world, [standby.machine])
-
-        def reason() -> str:
-            return holder.watch().decision.reason.name
-
-        wait(lambda: reason() == "ANSWERS", 10, lambda: f"it is a standby that probes: {reason()}")
+        wait(lambda: holder.watch().decision.reason.name == "ANSWERS", 10, "it is a standby that probes")
         assert FLOATING_IP not in holder.machine.plumbed
 
 

@@ -139,3 +139,23 @@ def test_a_blocked_probe_moves_nothing() -> None:
         holder.machine.guest = Guest.HUNG  # to the probes alone: its observer goes on answering
         wait(lambda: bool(standby.logged(reason="NOT_VOUCHED")), 5, "the address stops answering")
         holds_for(lambda: len(world.attachments()) == 1, 2, "no move")
+
+
+def test_a_node_that_cannot_see_the_address_moves_nothing_until_ec2_tells_of_an_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its own probes would be answered for ever: it sends none, is not ready, and says why; EC2's word is as good."""
+    monkeypatch.setattr(decide, "LOOK_IN_PEACE", 1.0)
+    with World() as world:
+        holder, standby = world.observers()
+        standby.machine.blind = "10.0.0.100 is on kube-ipvs0"
+        for wake in standby.machine.watchers:
+            wake()
+        wait(lambda: bool(standby.logged(event="blind")), 5, "it notices")
+        sent = len(standby.machine.sent)
+        world.cut_power(holder)
+        holds_for(lambda: len(world.attachments()) == 1, 4, "no move")
+        assert len(standby.machine.sent) <= sent + 1
+        assert standby.watch().not_ready() == "10.0.0.100 is on kube-ipvs0"
+        world.lab.terminate_instances(InstanceIds=[holder.machine.id])
+        wait(lambda: world.holder() == standby.machine.id, 30, "it takes over")

@@ -591,6 +591,15 @@ def test_the_address_never_goes_to_a_node_that_was_itself_unsound_under_its_last
     assert shown(observer.see(14.0, "word:unsound")) == "standby ALSO_UNSOUND R5"
 
 
+def test_a_holder_that_is_leaving_is_relieved_even_by_a_node_that_was_unsound_once() -> None:
+    """Its node ends in any case."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-b link:none")
+    observer.see(1.0, "link:unsound")
+    observer.see(10.0, "ec2:a2@i-a link:none word:sound")
+    assert shown(observer.see(14.0, "ec2:a2@i-a word:leaving")) == "takeover HOLDER_LEAVING R5 detach:a2"
+
+
 def test_a_node_that_was_sound_again_may_relieve_another() -> None:
     """Only the last attachment counts, and how it ended."""
     observer = Observer()
@@ -1341,14 +1350,14 @@ def test_an_eni_that_was_deleted_meanwhile_is_created_by_the_next_generation_of_
     assert observer.see(2 * FORGOTTEN_AFTER + 0.2, "ec2:absent").write == Create(2)
 
 
-def test_an_eni_that_was_shown_starts_the_wait_anew_when_it_is_deleted() -> None:
-    """An hour later somebody deletes it: its own token is tried first, and given its time."""
+def test_an_eni_that_was_shown_is_created_anew_soon_when_it_is_deleted() -> None:
+    """An hour later somebody deletes it: its own token is tried first, until a second answer says the same."""
     observer = Observer()
     observer.see(0.0, "ec2:absent")
     observer.see(1.1, "ec2:a1@i-b link:sound")
     assert observer.see(3600.0, "ec2:absent link:none").write == Create(0)
-    assert observer.see(3605.0, "ec2:absent").write == Create(0)
-    assert observer.see(3600.1 + FORGOTTEN_AFTER, "ec2:absent").write == Create(1)
+    assert observer.see(3601.5, "ec2:absent").write == Create(0)
+    assert observer.see(3602.6, "ec2:absent").write == Create(1)
 
 
 def test_an_eni_that_was_shown_for_long_and_then_is_not_is_created_anew_at_once() -> None:
