@@ -9,7 +9,7 @@ from floatingip.decide import Decision, Reason, State
 from floatingip.health import Health, HealthState
 from floatingip.model import NodePort, Peer, Served
 from floatingip.serving import CHECKED_AT_MOST, chosen
-from tests.core.deciders import SETTINGS, Observer, peer, shown
+from tests.core.deciders import SETTINGS, WALL, Observer, peer, shown
 from tests.core.movers import Mover
 
 ME, HOLDER, THIRD = "i-b", "i-a", "i-c"
@@ -177,6 +177,31 @@ def test_whoever_does_not_serve_lets_one_that_does_detach_it_first() -> None:
     waiting = taking(other, {**on(THIRD), **on(lacking=(ME,))})
     assert (waiting.reason, waiting.detail, waiting.write) == (Reason.LATER, THIRD, None)
     assert shown(taking(other, on(THIRD), waited=2.1)) == "takeover SILENT_HOLDER R3 detach:a1"
+
+
+def test_whoever_may_not_move_it_yet_waits_for_nobody() -> None:
+    """The ration is told of all the time, whoever comes first once it is over."""
+    other = (peer(THIRD, NOW, served={**on(THIRD), **on(lacking=(ME,))}),)
+    observer = Observer(ME)
+    observer.see(0.0, f"ec2:a1@{HOLDER} word:unsound probe:AA", peers=other, served=on(lacking=(ME,)))
+    barred = f"ec2:a1@{HOLDER} tag:R5@{WALL + 20}/a0 word:unsound probe:A"
+    for later in (0.0, 2.1, 2.2):
+        others = _now(other, NOW + later)
+        decision = observer.see(NOW + later, barred, peers=others, served=on(lacking=(ME,)))
+        assert decision.reason is Reason.RATIONED
+
+
+def test_whoever_has_let_the_others_go_first_and_recorded_its_move_moves_it() -> None:
+    """It does not wait for them once more."""
+    other = (peer(THIRD, NOW, served={**on(THIRD), **on(lacking=(ME,))}),)
+    observer, seen = Observer(ME), {"peers": other, "served": on(lacking=(ME,))}
+    observer.see(0.0, f"ec2:a1@{HOLDER} word:unsound probe:AA", **seen)
+    assert observer.see(NOW, f"ec2:a1@{HOLDER} probe:A", **seen).reason is Reason.LATER
+    seen["peers"] = _now(other, NOW + 2.1)
+    decision = observer.see(NOW + 2.1, f"ec2:a1@{HOLDER} probe:A", **seen)
+    assert shown(decision) == f"doubt HOLDER_UNSOUND R5 tag:R5@{WALL + 42}/a1"
+    decision = observer.see(NOW + 2.2, f"ec2:a1@{HOLDER} tag:R5@{WALL + 42}/a1 probe:A", **seen)
+    assert shown(decision) == "takeover HOLDER_UNSOUND R5 detach:a1"
 
 
 @pytest.mark.parametrize("change", [{"free_slots": 0}, {"leaving": True}])

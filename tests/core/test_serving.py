@@ -3,6 +3,7 @@
 import io
 import math
 import time
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, cast
 
@@ -234,6 +235,22 @@ def test_the_node_ports_are_checked_at_the_address_while_it_is_elsewhere() -> No
     node.list_services((API,))
     node.watch.step((), 0)
     assert list(node.watch.services) == [30008]
+
+
+def test_a_node_that_cannot_see_the_address_forgets_what_node_ports_answered_there() -> None:
+    """It would hear itself; but that they did under this attachment stays so: they are not kept from the address."""
+    node = Node()
+    node.list_services((WEB,))
+    carried(node, here=False)
+    now = time.monotonic()
+    for sent_at in (now, now + 0.1):
+        node.watch._probed_service(30007, ProbeResult(sent_at, sent_at, ANSWERED))
+    seen, blind = node.watch.report, "it is on kube-ipvs0"
+    assert seen is not None
+    node.watch.reconciled(replace(seen, blind=blind))
+    node.watch.step((), 0)
+    assert not any(probes._on for probes in node.watch._service_probes.values())
+    assert (node.watch.services, node.watch.served()) == ({30007: Health("a1", ever_up=True)}, {})
 
 
 def test_an_ipv6_address_is_asked_for_services_of_ipv6_alone() -> None:

@@ -94,10 +94,11 @@ def test_both_containers_have_the_same_two_capabilities_and_variables() -> None:
     assert (observer.liveness.path, observer.readiness.path) == ("/livez", "/readyz")
 
 
-def test_the_observers_may_read_pods_and_nothing_else() -> None:
-    """That is what the question about the own eviction needs: the role, its binding, and the token."""
+def test_the_observers_may_read_pods_list_services_and_nothing_else() -> None:
+    """That is what the questions about the own pod and the NodePorts need: the role, its binding, and the token."""
     manifest = load(FLOATING_IP, VARIABLES)
-    assert manifest.roles == {"floating-ip": (Rule(groups=("",), resources=("pods",), verbs=("get",)),)}
+    pods, services = Rule(("",), ("pods",), ("get",)), Rule(("",), ("services",), ("list",))
+    assert manifest.roles == {"floating-ip": (pods, services)}
     assert manifest.role_bindings == {"floating-ip": RoleBinding("floating-ip", "floating-ip", ("floating-ip",))}
     pod = manifest.deployments["floating-ip"].pod
     assert (pod.account, pod.token) == ("floating-ip", True)
