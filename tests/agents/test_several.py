@@ -198,7 +198,7 @@ def holders_elsewhere(world: World, addresses: Sequence[IPv4Address]) -> None:
 
 @pytest.mark.parametrize("count", [1, 50])
 def test_peace_costs_one_question_whatever_the_number_of_addresses(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One DescribeNetworkInterfaces per look, and nothing else; and the deciding thread keeps up."""
+    """One DescribeNetworkInterfaces per look; and the deciding thread keeps up."""
     addresses = [FLOATING_IP + number for number in range(count)]
     others = threading.enumerate()
     with World(
@@ -223,8 +223,9 @@ def test_peace_costs_one_question_whatever_the_number_of_addresses(count: int, m
         before = len(world.calls(caller=me.id))
         holds_for(at_peace, 3.0, "peace")
         asked = [call["action"] for call in world.calls(caller=me.id)[before:]]
-        assert set(asked) == {DESCRIBE}
-        assert 3 <= len(asked) <= 7
+        assert 3 <= asked.count(DESCRIBE) <= 7
+        # No observer tells how the holders are, so their instances are asked about: all in one question, too.
+        assert asked.count("DescribeInstances") == len(asked) - asked.count(DESCRIBE) <= asked.count(DESCRIBE)
     probing = [thread for thread in threading.enumerate() if thread not in others and thread.name == "probe"]
     assert len(probing) <= 1
     wait(lambda: not any(thread.is_alive() for thread in probing), 3, "the probes' thread has ended")

@@ -1622,7 +1622,8 @@ def test_moves_from_written_off_holders_are_rationed() -> None:
     """Recorded before the move, and a second one within a minute waits: it may be Kubernetes that is wrong."""
     observer = Observer()
     observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
-    assert shown(observer.see(30.0, "ec2:a1@i-a", word=OFF, ready_at=30.0)).startswith("doubt WRITTEN_OFF R5 tag:R5@")
+    decision = observer.see(30.0, "ec2:a1@i-a", word=OFF, ready_at=30.0)
+    assert shown(decision).startswith("doubt WRITTEN_OFF R5 tag:R5@")
     moved = f"tag:R5@{WALL + 30}/a1"
     assert shown(observer.see(31.1, f"ec2:a1@i-a {moved}", ready_at=31.0)) == "takeover WRITTEN_OFF R5 detach:a1"
     observer.see(60.0, f"ec2:a2@i-c word:sound probe:AA {moved}")
