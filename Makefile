@@ -37,20 +37,16 @@ test: system $(STAMP) ## Run all tests (ARGS='-k health' for some)
 		run some $(ARGS)
 		exit
 	fi
-	# Most of them mostly wait, so they run beside each other; those that only compute give way.
-	lanes=(
-		"scenarios tests/lab/test_scenarios.py"
-		"lab tests/lab --ignore=tests/lab/test_scenarios.py"
-		"agents tests/agents"
-		"kubernetes tests/kubernetes"
-		"others --ignore=tests/lab --ignore=tests/agents --ignore=tests/kubernetes"
-	)
 	declare -A running
-	for lane in "$${lanes[@]}"; do
-		read -ra words <<<"$$lane"
-		if [[ "$${words[0]}" == others ]]; then renice --priority 15 "$$BASHPID" >/dev/null; fi
-		run "$${words[@]}" >".pytest_tmp/$${words[0]}.log" 2>&1 & running["$${words[0]}"]=$$!
-	done
+	lane() { run "$$@" >".pytest_tmp/$$1.log" 2>&1 & running[$$1]=$$!; }
+	# Most of them mostly wait, so they run beside each other; those that only compute give way.
+	lane scenarios-eni tests/lab/test_scenarios.py -m 'eni and not long'
+	lane scenarios-address tests/lab/test_scenarios.py -m 'not eni and not long'
+	lane lab tests/lab --ignore=tests/lab/test_scenarios.py
+	lane agents tests/agents
+	lane kubernetes tests/kubernetes
+	renice --priority 15 "$$BASHPID" >/dev/null
+	lane others --ignore=tests/lab --ignore=tests/agents --ignore=tests/kubernetes
 	failed=0
 	for lane in "$${!running[@]}"; do
 		wait "$${running[$$lane]}" || failed=1
@@ -66,7 +62,8 @@ test-clocks: system $(STAMP) ## Test what reads clocks on a machine that has jus
 	done
 
 test-long: system $(STAMP) ## Run the scenarios that take minutes
-	@.venv/bin/python -m lab.sandbox .venv/bin/python -m pytest --basetemp=.pytest_tmp/long -m long $(ARGS) tests/lab/test_scenarios.py
+	@mkdir -p .pytest_tmp
+	.venv/bin/python -m lab.sandbox .venv/bin/python -m pytest --basetemp=.pytest_tmp/long -m long $(ARGS) tests/lab/test_scenarios.py
 
 check: $(STAMP) ## Lint, formatting and types; the Dockerfile, scripts and workflows
 	@.venv/bin/ruff check $(SOURCES)

@@ -74,6 +74,7 @@ class Scenario:
     addresses: the floating ones, unless the run has others.
     prepare: is done before anything is deployed.
     begin: what goes wrong some time before the strike, which is no part of what is measured.
+    gets_ready: whether the deployment can get ready at all.
     is_watched: whether a standby can see the address UP.
     watched_for: seconds for which all is well before the nemesis strikes.
     attack: how a pod attacks the observers from before the strike until the end (attacker.py), or nothing.
@@ -95,6 +96,7 @@ class Scenario:
     addresses: tuple[str, ...] = (FLOATING_IP,)
     prepare: Callable[[Region], None] | None = None
     begin: Nemesis = nemesis.nothing
+    gets_ready: bool = True
     is_watched: bool = True
     watched_for: float = 0.5
     attack: str = ""

@@ -146,6 +146,8 @@ SCENARIOS = {
             lasts=25.0,
             clients=(),
             environment={"PATH": WITHOUT_NFT},
+            gets_ready=False,
+            is_watched=False,
         ),
         Scenario(
             "claimer-killed",
@@ -300,7 +302,7 @@ def run(
         ) as region:
             if scenario.prepare is not None:
                 scenario.prepare(region)
-            region.deploy()
+            region.deploy(ready=scenario.gets_ready)
             expectations = play(region, scenario)
         return judge(history.events(), expectations)
 

@@ -8,7 +8,6 @@ import pytest
 from floatingip.model import Carry
 from lab.ec2 import PROFILES, Profile
 from lab.hardships import HARDSHIPS
-from lab.imds import Trouble
 from lab.region import ELASTIC_IP, FLOATING_IP
 from lab.scenario import Scenario
 from lab.scenarios import SCENARIOS, run
@@ -18,41 +17,33 @@ MIX = (FLOATING_IP, FLOATING_IPV6, ELASTIC_IP)
 """One address of each kind."""
 
 
-BOTH = {
-    *(name for name in SCENARIOS if name.startswith("hostile-")),
-    "kernel-hang",
-    "node-terminated",
-    "power-cut",
-    "rolling-restart",
-}
+BOTH = {"kernel-hang", "node-terminated", "power-cut", "rolling-restart"}
 """Where the two ways to carry the address differ most in what they do; tests/agents has more of both."""
 
 BY_ADDRESS = {
     "announcements-lost",
-    "ec2-slow",
     "endpoint-moves",
     "ec2-unreadable",
     "eviction",
     "handover",
+    "hostile-flood",
+    "hostile-words",
     "imds-drips",
-    "imds-in-trouble",
     "partition",
     "service-down",
     "service-gone-everywhere",
     "spot-notice",
 }
-"""Where carrying an ENI has nothing of its own to show."""
+"""Where carrying an ENI has nothing of its own to show, or one way stands for both."""
 
-SLOW = {
-    "announcements-lost",
-    *("ec2-cut-off", "ec2-hangs", "ec2-overloaded", "ec2-page"),
-    "named-service-down",
-    *(f"imds-{trouble}" for trouble in Trouble if trouble is not Trouble.DRIPS),
-}
-"""A neighbour forgets after most of a minute; tests/lab/test_announcements.py shows as much in seconds.  Of the ways in
-which EC2 and IMDS answer badly, the worst stand for all during a power cut: each takes 20 s.  A service that the
+SLOW = {"announcements-lost", "named-service-down"}
+"""A neighbour forgets after most of a minute; tests/lab/test_announcements.py shows as much in seconds.  A service that the
 settings name is judged as those that are found.
-tests/core/test_ec2_answers.py and test_imds_answers.py have all of them.
+"""
+
+BAD_ANSWERS = {name for name in SCENARIOS if name.startswith(("ec2-", "imds-"))} - BY_ADDRESS
+"""Each takes half a minute, so one of EC2's and one of IMDS' run with all other tests, and these by `make test-long`;
+tests/core/test_ec2_answers.py and test_imds_answers.py have all that there are.
 """
 
 SURVIVED = [
@@ -63,16 +54,32 @@ Which of the hardships run with all other tests, and by which way to carry; thos
 `make test-long`, both ways.
 """
 
-LONG = [(scenario, carry) for scenario in HARDSHIPS if scenario.is_long for carry in Carry]
-
 RUNS = [
-    (scenario, carry)
+    (name, carry)
     for name, scenario in SCENARIOS.items()
     for carry in Carry
     if scenario not in HARDSHIPS
-    and name not in SLOW
+    and name not in SLOW | BAD_ANSWERS
     and (name in BOTH or (name in BY_ADDRESS) == (carry is Carry.ADDRESS))
 ]
+
+LONG = [(scenario.name, carry) for scenario in HARDSHIPS if scenario.is_long for carry in Carry]
+
+MIXED = [
+    ("power-cut", Carry.ENI),
+    ("power-cut", Carry.ADDRESS),
+    ("link-flap", Carry.ADDRESS),
+    ("address-removed", Carry.ENI),
+    ("rules-flushed", Carry.ADDRESS),
+]
+
+
+def each(runs: Sequence[tuple[str, Carry]]) -> pytest.MarkDecorator:
+    """Parameters for all of these; `make test` runs the two ways to carry beside each other."""
+    marks = {Carry.ENI: (pytest.mark.eni,), Carry.ADDRESS: ()}
+    return pytest.mark.parametrize(
+        ("name", "carry"), [pytest.param(*run, marks=marks[run[1]], id=f"{run[0]}-{run[1]}") for run in runs]
+    )
 
 
 def survive(
@@ -83,35 +90,33 @@ def survive(
     assert verdict.ok, "\n".join([*verdict.faults, f"outage {verdict.outage_s:.2f} s; see {history}"])
 
 
-@pytest.mark.parametrize(("scenario", "carry"), RUNS, ids=[f"{scenario.name}-{carry}" for scenario, carry in RUNS])
-def test_scenario_is_survived(in_sandbox: None, scenario: Scenario, carry: Carry, tmp_path: Path) -> None:
+@each(RUNS)
+def test_scenario_is_survived(in_sandbox: None, name: str, carry: Carry, tmp_path: Path) -> None:
     """Outage, moves and leftovers are within the scenario's own bounds, and no agent has died."""
-    survive(scenario, [FLOATING_IP], carry, tmp_path / "history.jsonl")
+    survive(SCENARIOS[name], [FLOATING_IP], carry, tmp_path / "history.jsonl")
 
 
-@pytest.mark.parametrize(("name", "carry"), SURVIVED, ids=[f"{name}-{carry}" for name, carry in SURVIVED])
+@each(SURVIVED)
 def test_hardship_is_survived(in_sandbox: None, name: str, carry: Carry, tmp_path: Path) -> None:
     """With an EC2 that takes its time: what happens meanwhile is what these are about."""
     survive(SCENARIOS[name], (), carry, tmp_path / "history.jsonl", PROFILES["typical"])
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("scenario", "carry"), LONG, ids=[f"{scenario.name}-{carry}" for scenario, carry in LONG])
-def test_long_hardship_is_survived(in_sandbox: None, scenario: Scenario, carry: Carry, tmp_path: Path) -> None:
+@each(LONG)
+def test_long_hardship_is_survived(in_sandbox: None, name: str, carry: Carry, tmp_path: Path) -> None:
     """The same, with those that outlast long rules."""
-    survive(scenario, (), carry, tmp_path / "history.jsonl", PROFILES["typical"])
+    survive(SCENARIOS[name], (), carry, tmp_path / "history.jsonl", PROFILES["typical"])
 
 
-@pytest.mark.parametrize(
-    ("name", "carry"),
-    [
-        ("power-cut", Carry.ENI),
-        ("power-cut", Carry.ADDRESS),
-        ("link-flap", Carry.ADDRESS),
-        ("address-removed", Carry.ENI),
-        ("rules-flushed", Carry.ADDRESS),
-    ],
-)
+@pytest.mark.long
+@each([(name, carry) for name in sorted(BAD_ANSWERS) for carry in Carry])
+def test_bad_answers_are_survived(in_sandbox: None, name: str, carry: Carry, tmp_path: Path) -> None:
+    """Of EC2 and IMDS, for ten seconds around a power cut: served within five seconds of their end."""
+    survive(SCENARIOS[name], [FLOATING_IP], carry, tmp_path / "history.jsonl")
+
+
+@each(MIXED)
 def test_scenario_is_survived_with_an_address_of_each_kind(
     in_sandbox: None, name: str, carry: Carry, tmp_path: Path
 ) -> None:
