@@ -37,8 +37,8 @@ BY_ADDRESS = {
 """Where carrying an ENI has nothing of its own to show, or one way stands for both."""
 
 SLOW = {"announcements-lost", "named-service-down"}
-"""A neighbour forgets after most of a minute; tests/lab/test_announcements.py shows as much in seconds.  A service that the
-settings name is judged as those that are found.
+"""A neighbour forgets after most of a minute; tests/lab/test_announcements.py shows as much in seconds.  A service that
+the settings name is judged as those that are found.
 """
 
 BAD_ANSWERS = {name for name in SCENARIOS if name.startswith(("ec2-", "imds-"))} - BY_ADDRESS
