@@ -37,21 +37,24 @@ test: system $(STAMP) ## Run all tests (ARGS='-k health' for some)
 		run some $(ARGS)
 		exit
 	fi
-	declare -A running
-	lane() { run "$$@" >".pytest_tmp/$$1.log" 2>&1 & running[$$1]=$$!; }
-	# Most of them mostly wait, so they run beside each other; those that only compute give way.
-	lane scenarios-eni tests/lab/test_scenarios.py -m 'eni and not long'
-	lane scenarios-address tests/lab/test_scenarios.py -m 'not eni and not long'
-	lane lab tests/lab --ignore=tests/lab/test_scenarios.py
-	lane agents tests/agents
-	lane kubernetes tests/kubernetes
-	renice --priority 15 "$$BASHPID" >/dev/null
-	lane others --ignore=tests/lab --ignore=tests/agents --ignore=tests/kubernetes
 	failed=0
-	for lane in "$${!running[@]}"; do
-		wait "$${running[$$lane]}" || failed=1
-		cat ".pytest_tmp/$$lane.log"
-	done
+	# Most tests mostly wait, so several lanes run beside each other; more at a time than this, and they wait for the machine.
+	beside() {
+		local lane; local -A running=()
+		for lane in "$$@"; do "$$lane" >".pytest_tmp/$$lane.log" 2>&1 & running[$$lane]=$$!; done
+		for lane in "$$@"; do
+			wait "$${running[$$lane]}" || failed=1
+			cat ".pytest_tmp/$$lane.log"
+		done
+	}
+	others() { run others --ignore=tests/lab --ignore=tests/agents --ignore=tests/kubernetes; }
+	agents() { run agents tests/agents; }
+	kubernetes() { run kubernetes tests/kubernetes; }
+	eni() { run eni tests/lab/test_scenarios.py -m 'eni and not long'; }
+	address() { run address tests/lab/test_scenarios.py -m 'not eni and not long'; }
+	lab() { run lab tests/lab --ignore=tests/lab/test_scenarios.py; }
+	beside others agents kubernetes
+	beside eni address lab
 	exit "$$failed"
 
 test-clocks: system $(STAMP) ## Test what reads clocks on a machine that has just booted, and on one that is ten years old

@@ -109,8 +109,10 @@ def hurry(*, really: bool = True) -> Iterator[None]:
 
 @pytest.fixture(name="service")
 def _service(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Service, Imds]]:
-    """One with its client, which tries once; see `hurry`."""
+    """One with its client, which tries once, and has time for a machine that is busy; see `hurry`."""
     monkeypatch.setattr(imds, "BACKOFF", 1000.0)
+    for name in ("TIMEOUT", "POLL_TIMEOUT", "DEADLINE"):
+        monkeypatch.setattr(imds, name, 20.0)
     service = Service()
     with stranger(service.speak) as service.server:
         client = Imds(IPv4Address("127.0.0.1"), service.server.port)
