@@ -85,3 +85,37 @@ def ping() -> Callable[..., bool]:
         return namespace.call(ask)
 
     return ping
+
+
+@pytest.fixture
+def near(in_sandbox: None) -> Iterator[Namespace]:
+    """A namespace that probes."""
+    namespace = Namespace("near")
+    namespace.create()
+    yield namespace
+    namespace.delete()
+
+
+@pytest.fixture
+def holder(near: Namespace) -> Iterator[Namespace]:
+    """The namespace that is probed, at the other end of a veth: 10.9.0.2 and 2001:db8:9::2; nobody listens."""
+    namespace = Namespace("holder")
+    namespace.create()
+    near.ip(
+        "link add out type veth peer name in netns holder",
+        "address add 10.9.0.1/24 dev out",
+        "address add 2001:db8:9::1/64 dev out nodad",
+        "link set out up",
+    )
+    namespace.ip(
+        "address add 10.9.0.2/24 dev in",
+        "address add 2001:db8:9::2/64 dev in nodad",
+        "link set in up",
+    )
+    # Until the kernel has seen the carrier, which it may take a second for, a link drops what is sent.
+    end = time.monotonic() + 5
+    while {near.show("link show out")[0]["operstate"], namespace.show("link show in")[0]["operstate"]} != {"UP"}:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    yield namespace
+    namespace.delete()

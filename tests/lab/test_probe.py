@@ -6,7 +6,6 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
@@ -27,35 +26,6 @@ FIREWALL = "table inet firewall { chain out { type filter hook output priority 0
 """On this side: echo requests cannot be sent."""
 
 ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
-
-
-@pytest.fixture
-def near() -> Iterator[Namespace]:
-    """The namespace that probes."""
-    namespace = Namespace("near")
-    namespace.create()
-    yield namespace
-    namespace.delete()
-
-
-@pytest.fixture
-def holder(near: Namespace) -> Iterator[Namespace]:
-    """The namespace that is probed, on the other end of a veth."""
-    namespace = Namespace("holder")
-    namespace.create()
-    near.ip(
-        "link add out type veth peer name in netns holder",
-        "address add 10.9.0.1/24 dev out",
-        "address add 2001:db8:9::1/64 dev out nodad",
-        "link set out up",
-    )
-    namespace.ip(
-        "address add 10.9.0.2/24 dev in",
-        "address add 2001:db8:9::2/64 dev in nodad",
-        "link set in up",
-    )
-    yield namespace
-    namespace.delete()
 
 
 def outcomes(results: list[ProbeResult]) -> list[ProbeOutcome]:

@@ -1,7 +1,6 @@
 """Probes by ICMP and TCP between two namespaces: this process's own, and `holder` behind a veth."""
 
 import time
-from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
@@ -20,35 +19,6 @@ ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOut
 
 NO_PING = "icmp type echo-request drop; icmpv6 type echo-request drop;"
 NO_OBSERVERS = "tcp dport 9807 drop;"
-
-
-@pytest.fixture
-def near() -> Iterator[Namespace]:
-    """The namespace that probes."""
-    namespace = Namespace("near")
-    namespace.create()
-    yield namespace
-    namespace.delete()
-
-
-@pytest.fixture
-def holder(near: Namespace) -> Iterator[Namespace]:
-    """The namespace that is probed, on the other end of a veth; nobody listens there."""
-    namespace = Namespace("holder")
-    namespace.create()
-    near.ip(
-        "link add out type veth peer name in netns holder",
-        "address add 10.9.0.1/24 dev out",
-        "address add 2001:db8:9::1/64 dev out nodad",
-        "link set out up",
-    )
-    namespace.ip("address add 10.9.0.2/24 dev in", "address add 2001:db8:9::2/64 dev in nodad", "link set in up")
-    end = time.monotonic() + 5
-    while {near.show("link show out")[0]["operstate"], namespace.show("link show in")[0]["operstate"]} != {"UP"}:
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    yield namespace
-    namespace.delete()
 
 
 def close(holder: Namespace, *what: str) -> None:
