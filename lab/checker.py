@@ -22,7 +22,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from lab import ownership
+from lab import attacker, ownership
 
 Event = Mapping[str, Any]
 
@@ -32,6 +32,9 @@ MOST_MEMORY = 128 * 1024
 
 MORE_THREADS, MORE_FILES = 8, 32
 """What one may have for a failover beyond what it has in peace, whoever attacks: for questions to EC2, above all."""
+
+LEAST = {"flood": {"connects": attacker.CONNECTS}}
+"""What an attack must have done of each means, or it was none."""
 
 DECIDED = ("takeover", "claim")
 """The agents' events that begin a move: with a detach first, or without."""
@@ -536,8 +539,13 @@ def _agents_live(run: Run, expectation: Expectation) -> Iterator[str]:
 def _attacked(run: Run, expectation: Expectation) -> Iterator[str]:
     """An attack that did not take place shows nothing."""
     if expectation.attacked:
-        if not any(event["kind"] == expectation.attacked and event["did"] for event in run.attacks):
+        done = [event["did"] for event in run.attacks if event["kind"] == expectation.attacked and event["did"]]
+        if not done:
             yield f"nobody attacked by {expectation.attacked}"
+        for did in done:
+            for means, least in LEAST.get(expectation.attacked, {}).items():
+                if did.get(means, 0) < least:
+                    yield f"only {did.get(means, 0)} {means} of at least {least}"
         if not run.usages:
             yield "no observer's memory was measured"
 
