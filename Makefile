@@ -21,6 +21,12 @@ ARGS :=
 ENGINE := podman
 IMAGE := localhost/floatingip
 
+# Tests run beside each other in this many processes, each in a sandbox of its own (with the given arguments).  They wait
+# more than they compute; but many are about time, and with more of them than this two cores would not have it for them.
+WORKERS := 3
+pytest = .venv/bin/python -m pytest --basetemp=.pytest_tmp --dist worksteal \
+	--tx "$(WORKERS)*popen//python=.venv/bin/python -m lab.sandbox $(1) .venv/bin/python"
+
 SOURCES := floatingip lab bench tests find-available-ips.py
 STAMP := .venv/.installed
 
@@ -31,42 +37,16 @@ demo: system $(STAMP) ## Watch a failover: two workers, one floating IP, a power
 	@.venv/bin/python -m lab demo $(ARGS)
 
 test: system $(STAMP) ## Run all tests (ARGS='-k health' for some)
-	@run() { .venv/bin/python -m lab.sandbox .venv/bin/python -m pytest --basetemp=".pytest_tmp/$$1" "$${@:2}"; }
-	mkdir -p .pytest_tmp
-	if [[ -n "$(ARGS)" ]]; then
-		run some $(ARGS)
-		exit
-	fi
-	failed=0
-	# Most tests mostly wait, so several lanes run beside each other; more at a time than this, and they wait for the machine.
-	beside() {
-		local lane; local -A running=()
-		for lane in "$$@"; do "$$lane" >".pytest_tmp/$$lane.log" 2>&1 & running[$$lane]=$$!; done
-		for lane in "$$@"; do
-			wait "$${running[$$lane]}" || failed=1
-			cat ".pytest_tmp/$$lane.log"
-		done
-	}
-	others() { run others --ignore=tests/lab --ignore=tests/agents --ignore=tests/kubernetes; }
-	agents() { run agents tests/agents; }
-	kubernetes() { run kubernetes tests/kubernetes; }
-	eni() { run eni tests/lab/test_scenarios.py -m 'eni and not long'; }
-	address() { run address tests/lab/test_scenarios.py -m 'not eni and not long'; }
-	lab() { run lab tests/lab --ignore=tests/lab/test_scenarios.py; }
-	beside others agents kubernetes
-	beside eni address lab
-	exit "$$failed"
+	@$(call pytest) $(ARGS)
 
 test-clocks: system $(STAMP) ## Test what reads clocks on a machine that has just booted, and on one that is ten years old
-	@mkdir -p .pytest_tmp
-	for uptime in 5 300000000; do
-		.venv/bin/python -m lab.sandbox --uptime "$$uptime" .venv/bin/python -m pytest -q --basetemp=.pytest_tmp/clocks \
-			tests/core tests/contract "tests/lab/test_scenarios.py::test_scenario_is_survived[power-cut-address]"
+	@for uptime in 5 300000000; do
+		$(call pytest,--uptime $$uptime) -q tests/core tests/contract \
+			"tests/lab/test_scenarios.py::test_scenario_is_survived[power-cut-address]"
 	done
 
 test-long: system $(STAMP) ## Run the scenarios that take minutes
-	@mkdir -p .pytest_tmp
-	.venv/bin/python -m lab.sandbox .venv/bin/python -m pytest --basetemp=.pytest_tmp/long -m long $(ARGS) tests/lab/test_scenarios.py
+	@$(call pytest) -m long $(ARGS) tests/lab/test_scenarios.py
 
 check: $(STAMP) ## Lint, formatting and types; the Dockerfile, scripts and workflows
 	@.venv/bin/ruff check $(SOURCES)

@@ -75,11 +75,8 @@ MIXED = [
 
 
 def each(runs: Sequence[tuple[str, Carry]]) -> pytest.MarkDecorator:
-    """Parameters for all of these; `make test` runs the two ways to carry beside each other."""
-    marks = {Carry.ENI: (pytest.mark.eni,), Carry.ADDRESS: ()}
-    return pytest.mark.parametrize(
-        ("name", "carry"), [pytest.param(*run, marks=marks[run[1]], id=f"{run[0]}-{run[1]}") for run in runs]
-    )
+    """Parameters for all of these."""
+    return pytest.mark.parametrize(("name", "carry"), runs, ids=["-".join(run) for run in runs])
 
 
 def survive(
