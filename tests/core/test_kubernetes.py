@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from floatingip import kubernetes
-from floatingip.kubernetes import MOST_BYTES, ApiServer
-from floatingip.model import OwnPod
+from floatingip.core.model import OwnPod
+from floatingip.edges import kubernetes
+from floatingip.edges.kubernetes import MOST_BYTES, ApiServer
 from lab.kubernetes.small.apiserver import certify
 
 TOKEN = "first-token"

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from floatingip.errors import ServicesUnknown
-from floatingip.model import NodePort
-from floatingip.node_ports import MOST_BYTES, PodsServices
+from floatingip.core.errors import ServicesUnknown
+from floatingip.core.model import NodePort
+from floatingip.edges.node_ports import MOST_BYTES, PodsServices
 from lab.kubernetes.small.apiserver import certify
 
 TOKEN = "first-token"

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from floatingip import runner
-from floatingip.errors import CloudUnavailable, Denied
-from floatingip.model import Carry, Identity, Owner, Peer
-from floatingip.runner import Agent, Edges
-from floatingip.settings import Settings
-from floatingip.telemetry import Log
+from floatingip.core.errors import CloudUnavailable, Denied
+from floatingip.core.model import Carry, Identity, Owner, Peer
+from floatingip.core.settings import Settings
+from floatingip.edges.telemetry import Log
+from floatingip.runtime import runner
+from floatingip.runtime.runner import Agent, Edges
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 ADDRESS = IPv4Address("10.0.0.100")

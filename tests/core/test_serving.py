@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from floatingip.errors import ServicesUnknown
-from floatingip.health import Health
-from floatingip.model import (
+from floatingip.core.errors import ServicesUnknown
+from floatingip.core.health import Health
+from floatingip.core.model import (
     Address,
     Attachment,
     AttachmentStatus,
@@ -26,12 +26,12 @@ from floatingip.model import (
     ProbeOutcome,
     ProbeResult,
 )
-from floatingip.runner import LIST_EVERY, Agent, Edges
-from floatingip.serving import Serving
-from floatingip.settings import Settings
-from floatingip.telemetry import Log
-from floatingip.threads import ProbeLoop
-from floatingip.watch import Watch
+from floatingip.core.settings import Settings
+from floatingip.edges.telemetry import Log
+from floatingip.runtime.runner import LIST_EVERY, Agent, Edges
+from floatingip.runtime.serving import Serving
+from floatingip.runtime.threads import ProbeLoop
+from floatingip.runtime.watch import Watch
 
 ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::64")
 OWN, OTHER = IPv4Address("10.0.0.10"), IPv4Address("10.0.0.11")

@@ -11,9 +11,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.decide import State
-from floatingip.health import HealthState
-from floatingip.telemetry import SAID_AGAIN, Log, Metrics, Trouble, quoted
+from floatingip.core.decision.decide import State
+from floatingip.core.health import HealthState
+from floatingip.edges.telemetry import SAID_AGAIN, Log, Metrics, Trouble, quoted
 from lab.history import parse_logfmt
 
 

@@ -9,9 +9,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip import threads
-from floatingip.errors import HostError, MetadataError
-from floatingip.model import (
+from floatingip.core.errors import HostError, MetadataError
+from floatingip.core.model import (
     Address,
     Extent,
     Identity,
@@ -23,7 +22,8 @@ from floatingip.model import (
     PlumbingState,
     Target,
 )
-from floatingip.threads import Backoff, HostKeeper, MetadataLoop, PodLoop, Wanted
+from floatingip.runtime import threads
+from floatingip.runtime.threads import Backoff, HostKeeper, MetadataLoop, PodLoop, Wanted
 
 ONE, TWO, THREE = (IPv4Address(f"10.0.0.{last}") for last in (100, 101, 102))
 MAC, OTHER_MAC = "02:00:00:00:00:64", "02:00:00:00:00:65"

@@ -9,12 +9,12 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.model import OWNER_TAG, STANDING_TAG, Allocation, Carry, Eni, Identity, Target
-from floatingip.settings import Settings
-from floatingip.telemetry import Log
-from floatingip.upkeep import Upkeep
-from floatingip.watch import Shared
-from floatingip.writes import Unassign
+from floatingip.core.model import OWNER_TAG, STANDING_TAG, Allocation, Carry, Eni, Identity, Target
+from floatingip.core.settings import Settings
+from floatingip.core.writes import Unassign
+from floatingip.edges.telemetry import Log
+from floatingip.runtime.upkeep import Upkeep
+from floatingip.runtime.watch import Shared
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 NAME, ADDRESS, ELASTIC = "cluster", IPv4Address("10.0.0.100"), Allocation("eipalloc-0123abcd")

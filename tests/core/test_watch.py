@@ -10,9 +10,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
-from floatingip.decide import Reason, State
-from floatingip.health import Health, HealthState
-from floatingip.model import (
+from floatingip.agent.standing import Standing
+from floatingip.core.decision.decide import Reason, State
+from floatingip.core.health import Health, HealthState
+from floatingip.core.model import (
     ALLOCATION_TAG,
     OWNER_TAG,
     STANDING_TAG,
@@ -37,13 +38,12 @@ from floatingip.model import (
     Target,
     WordState,
 )
-from floatingip.settings import Settings
-from floatingip.standing import Standing
-from floatingip.telemetry import SAID_AGAIN, Log
-from floatingip.threads import ProbeLoop
-from floatingip.watch import FULL_FOR, IMDS_LATE, NOT_READY_FOR, UNSENT_FOR, Move, Shared, Watch
-from floatingip.word import Answer, Held, Status
-from floatingip.writes import SetGroups
+from floatingip.core.settings import Settings
+from floatingip.core.writes import SetGroups
+from floatingip.edges.telemetry import SAID_AGAIN, Log
+from floatingip.edges.word import Answer, Held, Status
+from floatingip.runtime.threads import ProbeLoop
+from floatingip.runtime.watch import FULL_FOR, IMDS_LATE, NOT_READY_FOR, UNSENT_FOR, Move, Shared, Watch
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 NAME, ME, OTHER = "cluster", "i-b", "i-a"

@@ -8,8 +8,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from floatingip import writes
-from floatingip.errors import (
+from floatingip.core import writes
+from floatingip.core.errors import (
     AddressTaken,
     CloudError,
     CloudUnavailable,
@@ -18,10 +18,10 @@ from floatingip.errors import (
     NoFreeSlot,
     TokenSpent,
 )
-from floatingip.model import STANDING_TAG, Eni, Target
-from floatingip.telemetry import Log
-from floatingip.writer import BACKOFF_FIRST, BACKOFF_LAST, Making, Writer
-from floatingip.writes import Assign, AssignAny, Associate, Attach, Create, Delete, Detach, Tag, Unassign, Write
+from floatingip.core.model import STANDING_TAG, Eni, Target
+from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Create, Delete, Detach, Tag, Unassign, Write
+from floatingip.edges.telemetry import Log
+from floatingip.runtime.writer import BACKOFF_FIRST, BACKOFF_LAST, Making, Writer
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100")

@@ -15,18 +15,18 @@ from typing import Any
 
 import pytest
 
-from floatingip.imds import Imds
-from floatingip.kubernetes import ApiServer as Asked
-from floatingip.model import Notice
-from lab import nemesis
+from floatingip.core.model import Notice
+from floatingip.edges.imds import Imds
+from floatingip.edges.kubernetes import ApiServer as Asked
 from lab.ec2 import PROFILES
 from lab.history import Event, History
 from lab.kubernetes.cluster import EvictionRefused
 from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
 from lab.kubernetes.small.kubelet import Cluster
 from lab.kubernetes.small.manifest import Container, Manifest, load
-from lab.netns import Namespace
-from lab.region import Machine, Region
+from lab.network.netns import Namespace
+from lab.run import nemesis
+from lab.run.region import Machine, Region
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
@@ -34,7 +34,7 @@ NAME = "floating-ip"
 
 PROGRAM = """
 import os, signal, sys
-from floatingip.kubernetes import ApiServer
+from floatingip.edges.kubernetes import ApiServer
 if sys.argv[1] == "observe":
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     print("event=start", flush=True)
