@@ -197,8 +197,9 @@ def _run(command: str, effective: Settings) -> int:
     from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client  # noqa: PLC0415
     from floatingip.edges.imds import Imds  # noqa: PLC0415
     from floatingip.edges.kernel.host import KernelHost  # noqa: PLC0415
-    from floatingip.edges.kubernetes import ApiServer  # noqa: PLC0415
-    from floatingip.edges.node_ports import PodsServices  # noqa: PLC0415
+    from floatingip.edges.kubernetes.api_server import ApiServer  # noqa: PLC0415
+    from floatingip.edges.kubernetes.node_ports import PodsServices  # noqa: PLC0415
+    from floatingip.edges.kubernetes.own_pod import PodsOrders  # noqa: PLC0415
     from floatingip.edges.probes.icmp import IcmpProber  # noqa: PLC0415
     from floatingip.edges.probes.reach import ReachProber  # noqa: PLC0415
     from floatingip.edges.probes.tcp import KnockProber  # noqa: PLC0415
@@ -212,6 +213,7 @@ def _run(command: str, effective: Settings) -> int:
     metadata = Imds()
     me = _identity(metadata, log)
     log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=os.environ.get("NODE_NAME", ""))
+    api_server = ApiServer(os.environ)
     edges = Edges(
         cloud=Ec2Cloud(
             client(me.region, effective.ec2_timeout), me.vpc_id, effective.security_groups or me.security_groups
@@ -219,9 +221,9 @@ def _run(command: str, effective: Settings) -> int:
         host=KernelHost(),
         prober=prober,
         metadata=metadata,
-        orders=ApiServer(os.environ),
+        orders=PodsOrders(api_server),
         service=_service_prober(effective),
-        services=PodsServices(os.environ),
+        services=PodsServices(api_server),
     )
     agent = Agent(effective, me, edges, log)
     sys.setswitchinterval(THREADS_SWITCH_AFTER)

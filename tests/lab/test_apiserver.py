@@ -17,7 +17,8 @@ import pytest
 
 from floatingip.core.model import Notice
 from floatingip.edges.imds import Imds
-from floatingip.edges.kubernetes import ApiServer as Asked
+from floatingip.edges.kubernetes.api_server import ApiServer as Asked
+from floatingip.edges.kubernetes.own_pod import PodsOrders
 from lab.ec2 import PROFILES
 from lab.history import Event, History
 from lab.kubernetes.cluster import EvictionRefused
@@ -34,12 +35,13 @@ NAME = "floating-ip"
 
 PROGRAM = """
 import os, signal, sys
-from floatingip.edges.kubernetes import ApiServer
+from floatingip.edges.kubernetes.api_server import ApiServer
+from floatingip.edges.kubernetes.own_pod import PodsOrders
 if sys.argv[1] == "observe":
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     print("event=start", flush=True)
     signal.sigwait([signal.SIGTERM])
-    pod = ApiServer(os.environ).own_pod()
+    pod = PodsOrders(ApiServer(os.environ)).own_pod()
     print(f'event=end deleted={pod.deleted} disruption="{pod.disruption}" problem="{pod.problem}"', flush=True)
 """
 """Asks, when it is to end, why."""
@@ -304,7 +306,7 @@ def test_a_worker_reaches_the_api_server_as_its_pods_do(region: Region, tmp_path
     for name, text in region.api.mounted(pod.deployment.pod.account).items():
         (tmp_path / name).write_text(text)
     environment = {**region.api.environment, "POD_NAME": pod.name, "POD_NAMESPACE": NAMESPACE}
-    own = machine.worker.namespace.call(Asked(environment, tmp_path).own_pod)
+    own = machine.worker.namespace.call(PodsOrders(Asked(environment, tmp_path)).own_pod)
     assert (own.ready, own.deleted, own.problem) == (True, False, "")
 
 

@@ -7,32 +7,18 @@ TCP ports taken: whether anybody listens to UDP or SCTP cannot be told without s
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from floatingip.core.errors import ServicesUnknown
 from floatingip.core.model import NodePort
-from floatingip.edges.http_client import Connection, NoAnswer, Response, read_json
-
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where Kubernetes mounts the pod's token and the CA of the API server."""
-
-TIMEOUT = 5.0
-"""Seconds for all of it, from the connection to the last byte."""
+from floatingip.edges.http_client import read_json
+from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, ApiServer, Unanswered
 
 MOST_SERVICES = 250
-"""Services that are asked for; few namespaces have a dozen with NodePorts."""
-
-MOST_BYTES = 2**21
-"""Bytes of the list; one Service has 2 kB."""
-
-DEEPEST = 100
-"""Levels of the list; managed fields have a dozen."""
+"""Services that are asked for; few namespaces have a dozen with NodePorts, and one Service has 2 kB."""
 
 _WITH_NODE_PORTS = quote("spec.type!=ClusterIP,spec.type!=ExternalName", safe="")
 _VERSIONS = {"IPv4": 4, "IPv6": 6}
@@ -40,33 +26,19 @@ _DENIED_HINT = "apply the Role of the current floating-ip.yaml, or set `service`
 
 
 class PodsServices:
-    """`ports.Services` by the API server, with the pod's own service account."""
+    """`ports.Services` by the API server."""
 
-    def __init__(self, environment: Mapping[str, str], directory: Path = SERVICE_ACCOUNT) -> None:
-        """`environment` has KUBERNETES_SERVICE_HOST and _PORT by Kubernetes, POD_NAMESPACE by the manifest;
-        `directory` has `token` and `ca.crt`.
-        """
-        self._environment = environment
-        self._directory = directory
+    def __init__(self, api_server: ApiServer) -> None:
+        self._api_server = api_server
 
     def node_ports(self) -> tuple[NodePort, ...]:
         """List them once; see `ports.Services`."""
         try:
-            host, port, namespace = (
-                self._environment[key]
-                for key in ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "POD_NAMESPACE")
-            )
-            path = f"/api/v1/namespaces/{quote(namespace, safe='')}/services"
-            answer = self._get(host, int(port), f"{path}?fieldSelector={_WITH_NODE_PORTS}&limit={MOST_SERVICES}")
-        except KeyError as error:
-            raise ServicesUnknown(f"{error.args[0]} is not set", _DENIED_HINT) from error
-        except NoAnswer as error:
-            raise ServicesUnknown(f"nothing from the API server: {error}") from error
-        except (OSError, ValueError) as error:
-            # In our own words: the library's may quote the token.
-            raise ServicesUnknown(
-                f"the service account cannot be used ({type(error).__name__})", _DENIED_HINT
-            ) from None
+            namespace = self._api_server.variable("POD_NAMESPACE")
+            query = f"fieldSelector={_WITH_NODE_PORTS}&limit={MOST_SERVICES}"
+            answer = self._api_server.get(f"services?{query}", seconds=LONGEST)
+        except Unanswered as error:
+            raise ServicesUnknown(str(error)) from error
         if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise ServicesUnknown(
                 f"{answer.status} from the API server: this pod may not list the Services of {namespace}", _DENIED_HINT
@@ -77,14 +49,6 @@ class PodsServices:
             return _read(read_json(answer.body, depth=DEEPEST))
         except (ValueError, TypeError, LookupError):
             raise ServicesUnknown(f"what came for the Services of {namespace} is no list of them") from None
-
-    def _get(self, host: str, port: int, path: str) -> Response:
-        # Both are read each time: Kubernetes renews them, the token after most of an hour.
-        token = (self._directory / "token").read_text(encoding="ascii").strip()
-        trust = ssl.create_default_context(cafile=str(self._directory / "ca.crt"))
-        trust.verify_flags &= ~ssl.VERIFY_X509_STRICT  # see kubernetes.py
-        with closing(Connection(host, port, seconds=TIMEOUT, tls=trust, most_bytes=MOST_BYTES)) as connection:
-            return connection.get(path, {"Authorization": f"Bearer {token}", "Accept": "application/json"})
 
 
 def _read(answer: object) -> tuple[NodePort, ...]:
