@@ -20,6 +20,9 @@ from enum import Enum, auto
 from queue import Empty, SimpleQueue
 
 from floatingip.agent import pod
+from floatingip.agent.backoff import BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, Backoff
+from floatingip.agent.shared import Shared
+from floatingip.agent.trouble import Trouble
 from floatingip.core import pace
 from floatingip.core.decision import ration
 from floatingip.core.decision.decide import Reason, State
@@ -55,7 +58,7 @@ from floatingip.core.model import (
 )
 from floatingip.core.ports import Cloud, Host, Metadata, Orders, Prober, Services
 from floatingip.core.settings import AUTO, Settings
-from floatingip.edges.telemetry import Log, Metrics, Trouble
+from floatingip.edges.telemetry import Log, Metrics
 from floatingip.edges.word import Status
 from floatingip.runtime.desk import Desk, Told
 from floatingip.runtime.look import Question, Seen, cluster_name, look
@@ -68,15 +71,13 @@ from floatingip.runtime.threads import (
     POD_AWAITED,
     POD_EVERY,
     POD_IN_DOUBT,
-    Backoff,
     HostKeeper,
     MetadataLoop,
     PodLoop,
     ProbeLoop,
 )
 from floatingip.runtime.upkeep import Upkeep
-from floatingip.runtime.watch import Shared, Watch
-from floatingip.runtime.writer import BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING
+from floatingip.runtime.watch import Watch
 
 TICK = 0.25
 """Seconds after which a view is judged again even when nothing happened: time itself decides some rules."""
@@ -203,6 +204,8 @@ class Agent:
                 self._hand_over_if_new(target),
                 log.about(address=target),
                 edges.service,
+                now=self._alive_at,
+                chance=random.uniform,
             )
             for index, target in enumerate(settings.floating_ips)
         }
@@ -211,7 +214,7 @@ class Agent:
         self._ticked_at = float("-inf")
         self._looking = self._rehearsing = False
         self._answered = False
-        self._look_backoff = Backoff(BACKOFF_FIRST)
+        self._look_backoff = Backoff(BACKOFF_FIRST, random.uniform)
         self._look_again_at = self._look_again_in_peace_at = self._look_asked_at = float("-inf")
         self._look_wanted_at: float | None = None
         self._asked_ec2_at = float("-inf")
@@ -412,11 +415,11 @@ class Agent:
         burden = sum(watch.burdens() for watch in self._watches.values())
         for target in [target for target in self._watches if target in self._stale]:
             watch = self._watches[target]
-            watch.hear(self._peers.answer(watch.holder()))
+            watch.hear(self._peers.answer(watch.holder()), time.monotonic())
             # What one address begins counts for the next one at once: a node claims them one by one.
             burden -= watch.burdens()
             was_holder = watch.decision.state is State.HOLDER
-            watch.step(others, burden)
+            watch.step(others, burden, now=time.monotonic(), wall=time.time())
             burden += watch.burdens()
             self._host.want(target, watch.wanted())
             if watch.decision.state is State.HOLDER and not was_holder:
@@ -511,7 +514,7 @@ class Agent:
         self._follow_peers()
 
     def _post_report(self, target: Target, report: PlumbingReport) -> None:
-        self._hand_over(target)(lambda: self._watches[target].reconciled(report))
+        self._hand_over(target)(lambda: self._watches[target].reconciled(report, time.monotonic()))
 
     # EC2: one question for all addresses.
 
@@ -600,7 +603,7 @@ class Agent:
                 watch.found_allocation(seen.allocations[target])
             key = ration.key(target, self._settings.carry)
             records = {eni.id: eni.tags[key] for eni in seen.standing if eni.tags.get(key)}
-            watch.looked(Owner(seen.asked_at, seen.enis.get(target), seen.instances), records)
+            watch.looked(Owner(seen.asked_at, seen.enis.get(target), seen.instances), time.monotonic(), records)
         self._keep_up(seen)
 
     def _keep_up(self, seen: Seen) -> None:
@@ -610,7 +613,14 @@ class Agent:
         for subnet in filter(None, (watch.subnet() for watch in self._watches.values())):
             if subnet.id not in self._upkeeps:
                 self._upkeeps[subnet.id] = Upkeep(
-                    subnet, self._settings, self._shared, self._edges.cloud, self._hand_over(), self._log
+                    subnet,
+                    self._settings,
+                    self._shared,
+                    self._edges.cloud,
+                    self._hand_over(),
+                    self._log,
+                    now=time.monotonic(),
+                    chance=random.uniform,
                 )
         # Its own could be one that cannot be read: not to be seen is not to be gone.
         if any(eni.standing_for in ("", self._me.instance_id) for eni in seen.unread):
@@ -628,7 +638,8 @@ class Agent:
             # An Elastic IP without an ENI has no address yet that could be looked after.
             of_it = [watch for watch in watches if watch.subnet() == upkeep.subnet and watch.address() is not None]
             found = {watch.has_device() for watch in of_it}
-            upkeep.step(holds=holds, device=True if True in found or not found else False if False in found else None)
+            device = True if True in found or not found else False if False in found else None
+            upkeep.step(now=time.monotonic(), holds=holds, device=device)
 
     def _look_failed(self, error: CloudError, interfaces: Mapping[Target, Interface]) -> None:
         self._looking = False
@@ -916,14 +927,14 @@ class Agent:
 
     def _to_tell(self) -> Told:
         """What this observer says of itself; the server's thread gets it as a whole."""
-        watches = self._watches.values()
+        watches, now = self._watches.values(), time.monotonic()
         status = Status(
             name=self._shared.name,
             instance_id=self._me.instance_id,
             holds={str(watch.target): held for watch in watches if (held := watch.held()) is not None},
             sees_up=tuple(filter(None, (watch.sees_up() for watch in watches))),
             free_slots=self._shared.free_slots(),
-            served={**self._shared.served, **{up: watch.served() for watch in watches if (up := watch.sees_up())}},
+            served={**self._shared.served, **{up: watch.served(now) for watch in watches if (up := watch.sees_up())}},
             leaving=bool(self._shared.leaving),
             claiming=tuple(str(watch.target) for watch in watches if watch.decision.reason is Reason.ASSIGNING),
             ending=self._stop_at is not None,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import random
 import select
 import socket
 import threading
@@ -68,26 +67,6 @@ the next answer decides something."""
 
 METADATA_CALM = 12.0
 """Seconds without an error after which IMDS counts as well: it was asked for notices twice."""
-
-
-class Backoff:
-    """Growing pauses, the first of ``first`` seconds, with jitter: agents that failed together do not retry
-    together.
-    """
-
-    def __init__(self, first: float) -> None:
-        self._first = first
-        self._failures = 0
-
-    def reset(self) -> None:
-        """The next failure is the first one."""
-        self._failures = 0
-
-    def pause(self, longest: float) -> float:
-        """Seconds to wait after one more failure."""
-        pause = min(longest, self._first * 2.0 ** min(self._failures, 10))
-        self._failures += 1
-        return pause * random.uniform(0.8, 1.2)
 
 
 @dataclass(frozen=True, slots=True)

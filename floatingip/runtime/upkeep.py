@@ -6,10 +6,11 @@ Belongs to the deciding thread, as a :class:`~floatingip.runtime.watch.Watch` do
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from floatingip.agent.backoff import Chance
+from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing, StandingMemory, StandingView, keep
 from floatingip.core.decision.decide import spares
 from floatingip.core.model import STANDING_TAG, Allocation, Eni, Instance, Subnet, Target
@@ -17,7 +18,6 @@ from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Detach, Unassign
 from floatingip.edges.telemetry import Log
-from floatingip.runtime.watch import Shared
 from floatingip.runtime.writer import Making, Writer
 
 
@@ -32,18 +32,21 @@ class Upkeep:
         cloud: Cloud,
         post: Callable[[Callable[[], None]], None],
         log: Log,
+        *,
+        now: float,
+        chance: Chance,
     ) -> None:
         self.subnet = subnet
         self._settings = settings
         self._shared = shared
         self._log = log
-        self.writer = Writer(cloud, shared.me.instance_id, post, log, shared.is_full)
+        self.writer = Writer(cloud, shared.me.instance_id, post, log, shared.is_full, chance)
         self._memory = StandingMemory()
         self._asked_at = float("-inf")
         self._standing: tuple[Eni, ...] | None = None
         self._instances: Mapping[str, Instance] | None = {}
         self._served: frozenset[Target] = frozenset()
-        self.now = Standing(time.monotonic(), problem="EC2 has not answered yet")
+        self.now = Standing(now, problem="EC2 has not answered yet")
 
     def looked(
         self,
@@ -60,14 +63,14 @@ class Upkeep:
         self._instances = instances
         self._served = served
 
-    def step(self, *, holds: bool, device: bool | None) -> None:
+    def step(self, *, now: float, holds: bool, device: bool | None) -> None:
         """Decide once, tell, act; ``holds``: this node has a floating address; ``device``: the ENI's device is there,
         None while nobody has looked.
         """
         shared, before = self._shared, self.now
         mine = next((eni for eni in self._standing or () if eni.standing_for == shared.me.instance_id), None)
         view = StandingView(
-            now=time.monotonic(),
+            now=now,
             me=shared.me.instance_id,
             asked_at=self._asked_at,
             standing=self._standing if shared.name and not shared.mixed else None,
@@ -76,7 +79,7 @@ class Upkeep:
             spares=self._spares(),
             holds=holds,
             groups=shared.groups_of(mine),
-            bound=self._bound(),
+            bound=self._bound(now),
             device=device,
             writing=self.writer.writing,
             wrote_at=self.writer.wrote_at,
@@ -88,7 +91,7 @@ class Upkeep:
             self.now = replace(self.now, problem=str(self.writer.final))
         shared.standings[self.subnet.id] = self.now
         if (self.now.eni is None) != (before.eni is None):
-            shared.slots_change()
+            shared.slots_change(now)
         if self.now.problem != before.problem:
             self._log.info("standing", self.now.problem or "the standing ENI is attached", eni=self._id())
         if isinstance(self.now.write, Detach) and not self.now.write.force:
@@ -117,9 +120,9 @@ class Upkeep:
             else ()
         )
 
-    def _bound(self) -> str:
+    def _bound(self, now: float) -> str:
         """Why this node can have no ENI here, or nothing."""
-        shared, now = self._shared, time.monotonic()
+        shared = self._shared
         if self.subnet.zone != shared.me.zone:
             return f"{self.subnet.id} is in zone {self.subnet.zone}, this node is in zone {shared.me.zone}"
         if self.subnet.outpost != shared.outpost():

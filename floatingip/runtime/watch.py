@@ -7,14 +7,15 @@ A :class:`Watch` belongs to the deciding thread (runner.py).  What it starts in 
 from __future__ import annotations
 
 import functools
-import hashlib
-import random
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
+from floatingip.agent.backoff import Chance
+from floatingip.agent.move import Move
+from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing
+from floatingip.agent.trouble import SAID_AGAIN, Trouble
 from floatingip.core import health as probing
 from floatingip.core.decision.decide import LOOK_IN_PEACE, Decision, Reason, State, decide
 from floatingip.core.decision.view import Memory, View, attachment_of, sighting
@@ -22,8 +23,6 @@ from floatingip.core.errors import CloudError
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import (
     ALLOCATION_TAG,
-    NAME_BEGINS,
-    OWNER_TAG,
     Address,
     Allocation,
     AllocationFacts,
@@ -31,9 +30,6 @@ from floatingip.core.model import (
     Carry,
     Eni,
     Extent,
-    Identity,
-    Instance,
-    InstanceState,
     Interface,
     NodePort,
     Owner,
@@ -43,7 +39,6 @@ from floatingip.core.model import (
     PlumbingState,
     ProbeOutcome,
     ProbeResult,
-    Served,
     Subnet,
     Target,
     Word,
@@ -51,7 +46,7 @@ from floatingip.core.model import (
 from floatingip.core.ports import Cloud, Prober
 from floatingip.core.settings import Settings, mark_values
 from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write
-from floatingip.edges.telemetry import SAID_AGAIN, Log, Trouble
+from floatingip.edges.telemetry import Log
 from floatingip.edges.word import Answer, Held, word_on
 from floatingip.runtime.threads import ProbeLoop, Probes, Wanted
 from floatingip.runtime.writer import Making, Writer
@@ -64,9 +59,6 @@ LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
 
 NOT_READY_FOR = 30.0
 """Seconds for which a node must have been unable to serve or take over until that is warned of: at its start it is."""
-
-FULL_FOR = 15.0
-"""Seconds for which an instance that EC2 called full is not tried again."""
 
 PEACE_JITTER = 5.0
 """Seconds by which a question to EC2 in peace is put off at random, so that the agents do not ask all at once."""
@@ -90,147 +82,6 @@ ROUTER_V6 = IPv6Address("fe80:ec2::1")
 """The VPC router, on every link."""
 
 
-@dataclass
-class Shared:
-    """What all watches of an agent know: about this node, its VPC and the other instances.
-
-    ``name`` is whose ENIs are ours, or nothing while that is unknown; ``groups`` are the security groups of ENIs that
-    this node makes, ``groups_are_set``: by the settings, not its own; ``subnets`` is None until EC2 told them;
-    ``slots`` is how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry
-    runs showed denied; ``slots_changed_at`` is when this instance's slots last changed, None once an answer to a later
-    question has shown them, and ``described_at`` when that was asked which is known of them; ``standings`` are this
-    node's standing ENIs by subnet; ``ours`` are all ENIs of ours; ``mixed`` are interfaces of the other way to carry;
-    ``unanswered`` is why EC2 last gave no answer, or none that could be read, nothing once it has;
-    ``leaving`` is why this node is about to end, and ``written_off``: only since Kubernetes has given it up;
-    ``witness_at`` and ``ready_at`` are when the API server answered last, and called the own pod Ready;
-    ``node_ports`` are those that are checked, and ``served`` is on which nodes they answered lately, asked from here;
-    ``wants_node_ports``: as far as is known, there are some that should answer at the address.
-    """
-
-    me: Identity
-    name: str
-    groups: tuple[str, ...]
-    carry: Carry = Carry.ENI
-    groups_are_set: bool = False
-    instances: dict[str, Instance] = field(default_factory=dict)
-    subnets: tuple[Subnet, ...] | None = None
-    slots: int | None = None
-    denied: tuple[str, ...] = ()
-    full_until: float = float("-inf")
-    slots_changed_at: float | None = None
-    described_at: float = float("-inf")
-    standings: dict[str, Standing] = field(default_factory=dict)
-    ours: frozenset[str] = frozenset()
-    mixed: str = ""
-    unanswered: str = ""
-    leaving: str = ""
-    written_off: bool = False
-    witness_at: float | None = None
-    ready_at: float | None = None
-    node_ports: tuple[NodePort, ...] = ()
-    wants_node_ports: bool = True
-    served: Served = field(default_factory=dict)
-
-    def free_slots(self) -> int | None:
-        """ENIs that this instance has room for, as far as is known; where only addresses move, 0 while its standing ENI
-        or that one's device is not there, and then None: room for addresses is not told.
-        """
-        if self.carry is Carry.ADDRESS:
-            return 0 if any(standing.problem for standing in self.standings.values()) else None
-        mine = self.instances.get(self.me.instance_id)
-        return None if self.slots is None or mine is None else max(0, self.slots - len(mine.device_indexes))
-
-    def slots_change(self) -> None:
-        """An ENI comes to this instance, or goes."""
-        self.slots_changed_at = time.monotonic()
-
-    def describe(self, instances: Mapping[str, Instance], asked_at: float) -> Mapping[str, Instance]:
-        """EC2 described instances when it was asked at that time: it says nothing of what changed since.
-
-        Return what of it could be read.
-        """
-        me, changed_at = self.me.instance_id, self.slots_changed_at
-        read = {key: instance for key, instance in instances.items() if instance.state is not InstanceState.UNREAD}
-        told = {key: self._told(instance) for key, instance in read.items()}
-        self.instances.update({key: instance for key, instance in told.items() if key != me})
-        if me not in told or asked_at < self.described_at:
-            return told
-        if changed_at is None or asked_at > changed_at:
-            self.slots_changed_at = None
-        elif me in self.instances:
-            return told
-        self.instances[me], self.described_at = told[me], asked_at
-        return told
-
-    def _told(self, instance: Instance) -> Instance:
-        """A living instance whose address was not shown, or could not be read, is where it was."""
-        before = self.instances.get(instance.id)
-        if instance.address is not None or before is None or instance.state.announces_death:
-            return instance
-        return replace(instance, address=before.address)
-
-    def is_full(self, now: float) -> None:
-        """EC2 said that this instance has no room."""
-        self.full_until = now + FULL_FOR
-
-    def taken(self, settings: Settings) -> frozenset[int]:
-        """Device indexes of this instance that a new attachment must not use."""
-        mine = self.instances.get(self.me.instance_id)
-        return frozenset(range(settings.device_index)) | (mine.device_indexes if mine is not None else frozenset())
-
-    def groups_of(self, eni: Eni | None) -> tuple[str, ...]:
-        """The security groups that the ENI should have; none where it keeps those that it has: whoever made it for us
-        chose them, and only the settings choose others.
-        """
-        return () if eni is not None and eni.is_adopted and not self.groups_are_set else self.groups
-
-    def tags(self, what: str) -> dict[str, str]:
-        """What every ENI of ours is tagged with from the first moment."""
-        return {
-            "Name": f"{NAME_BEGINS}{self.name} {what}",
-            OWNER_TAG: self.name,
-            # The VPC CNI leaves an interface alone only if this tag is there from the first moment.
-            "node.k8s.amazonaws.com/no_manage": "true",
-        }
-
-    def token(self, what: str, generation: int) -> str:
-        """A client token that is the same for every observer, so that two of them at once make one ENI.
-
-        EC2 takes 64 characters at most.
-        """
-        said = "\0".join((self.me.vpc_id, self.name, what, str(generation)))
-        return hashlib.sha256(said.encode()).hexdigest()
-
-    def outpost(self) -> str:
-        """The ARN of the Outpost that this node is on, or nothing."""
-        mine = self.instances.get(self.me.instance_id)
-        return mine.outpost if mine is not None else ""
-
-
-@dataclass
-class Move:
-    """When each phase of a move to this node was reached, for the one line that sums it up."""
-
-    rule: str
-    source: str
-    began_at: float
-    reached: dict[str, float] = field(default_factory=dict)
-
-    def reach(self, phase: str, at: float) -> None:
-        """The phase ends now, unless it did before."""
-        self.reached.setdefault(phase, at)
-
-    def durations(self) -> dict[str, float]:
-        """Seconds of each phase that took place, in order, and of all together."""
-        previous = self.began_at
-        spans: dict[str, float] = {}
-        for phase in ("detect", "detach", "attach", "plumb"):
-            if phase in self.reached:
-                spans[phase] = self.reached[phase] - previous
-                previous = self.reached[phase]
-        return {"duration": previous - self.began_at, **spans}
-
-
 class Watch:
     """The ``index``-th of the settings' targets, on this node."""
 
@@ -247,6 +98,9 @@ class Watch:
         post_probe: Callable[[Callable[[], bool]], None],
         log: Log,
         service: Callable[[NodePort, Address], Prober] | None = None,
+        *,
+        now: float,
+        chance: Chance,
     ) -> None:
         self.target = target
         self._index = index
@@ -257,9 +111,10 @@ class Watch:
         self._make_service_prober = service
         self._post_probe = post_probe
         self._log = log
-        self._writer = Writer(cloud, shared.me.instance_id, post, log, shared.is_full)
+        self._writer = Writer(cloud, shared.me.instance_id, post, log, shared.is_full, chance)
 
-        self.now = time.monotonic()
+        self.now = now
+        self._chance = chance
         self.memory = Memory()
         self.decision = Decision(State.START, Reason.EC2_SILENT, "R9", look_at=self.now)
         self.owner: Owner | None = None
@@ -505,31 +360,31 @@ class Watch:
 
     # News, told by the deciding thread.
 
-    def looked(self, owner: Owner, records: Mapping[str, str] | None = None) -> None:
+    def looked(self, owner: Owner, now: float, records: Mapping[str, str] | None = None) -> None:
         """EC2 answered; ``records`` are the ration's tags for this target on the standing ENIs."""
         held_by, self.owner = self.holder(), owner
         if self.holder() != held_by and self._shared.me.instance_id in (self.holder(), held_by):
-            self._shared.slots_change()
+            self._shared.slots_change(now)
         self.records = records or {}
-        self._jitter = random.uniform(0.0, PEACE_JITTER)
+        self._jitter = self._chance(0.0, PEACE_JITTER)
         if self._move is not None and self._move.source != "none" and self.attachment() is None:
-            self._move.reach("detach", time.monotonic())
+            self._move.reach("detach", now)
         attachment = self.attachment()
         attachment_id = attachment.id if attachment is not None else ""
         if attachment_id != self.health.attachment_id:
             self.health = probing.under(self.health, attachment_id)
             self._forget_answers()
-            self._health_since = time.monotonic()
+            self._health_since = now
         self._follow_address()
 
-    def hear(self, answer: Answer | None) -> None:
+    def hear(self, answer: Answer | None, now: float) -> None:
         """The holder's observer was asked; ``answer`` is the last that came of it."""
         attachment, holder = self.attachment(), self._shared.instances.get(self.holder())
         unreachable = holder is not None and holder.address is None
         word = word_on(answer, self._shared.name, str(self.target), attachment, unreachable=unreachable)
         judged = attachment.id if attachment is not None else ""
         same = word.state is self.word.state and word.ending is self.word.ending and judged == self._word_of
-        self.word = replace(word, since=self.word.since if same else time.monotonic())
+        self.word = replace(word, since=self.word.since if same else now)
         self._word_of = judged
 
     def found_allocation(self, facts: AllocationFacts | None) -> None:
@@ -573,12 +428,12 @@ class Watch:
         self._shown_by_imds, self._lacked_by_imds = None, 0
         self._lacked_since = self._lost_by_imds_at = None
 
-    def reconciled(self, report: PlumbingReport) -> None:
+    def reconciled(self, report: PlumbingReport, now: float) -> None:
         """The kernel was looked after."""
         if report.carries and not self.is_here():
             # It came anew: what was asked before is about the last time.  IMDS shows later what EC2 has just given to
             # this node, but not what was on the link before this process, or what only IMDS told of.
-            self._carried_since = time.monotonic()
+            self._carried_since = now
             self._was_found = self.owner is None or "address" not in report.repaired
             self._was_shown = False
             self._forget_imds()
@@ -596,7 +451,7 @@ class Watch:
         if report.kept_off and report.kept_off != kept_off_before:
             self._log.error("nodeports", report.kept_off)
         if self._move is not None and self.is_here():
-            self._move.reach("attach", time.monotonic())
+            self._move.reach("attach", now)
 
     def _follow_address(self) -> None:
         """Probe the address that is carried now; an Elastic IP's ENI may be another one than before."""
@@ -671,12 +526,12 @@ class Watch:
 
     # Deciding and acting.
 
-    def step(self, peers: tuple[Peer, ...], burden: int) -> None:
+    def step(self, peers: tuple[Peer, ...], burden: int, *, now: float, wall: float) -> None:
         """Decide once, tell, act."""
-        self.now = time.monotonic()
+        self.now = now
         self._follow_sight()
         before = self.decision
-        self.memory, self.decision = decide(self.memory, self._view(peers, burden), self._settings)
+        self.memory, self.decision = decide(self.memory, self._view(peers, burden, wall), self._settings)
         if self.decision.state is State.HOLDER and self.is_here():
             # It does not probe any more: what was lost before the address came says nothing of now.
             self.health = Health(self.health.attachment_id)
@@ -714,10 +569,10 @@ class Watch:
         plumbing = self.plumbing()
         return Wanted(plumbing, self.decision.extent) if plumbing is not None else None
 
-    def _view(self, peers: tuple[Peer, ...], burden: int) -> View:
+    def _view(self, peers: tuple[Peer, ...], burden: int, wall: float) -> View:
         return View(
             now=self.now,
-            wall=time.time(),
+            wall=wall,
             target=self.target,
             me=self._shared.me.instance_id,
             name=self._shared.name,
@@ -799,9 +654,9 @@ class Watch:
             return ""
         return sighting(self.health.attachment_id, self.target, self._shared.carry)
 
-    def served(self) -> Mapping[int, bool]:
+    def served(self, now: float) -> Mapping[int, bool]:
         """The NodePorts that this node has just seen answer at the address."""
-        since = time.monotonic() - 2 * self._settings.service_interval - self._settings.service_timeout
+        since = now - 2 * self._settings.service_interval - self._settings.service_timeout
         return {port: True for port, at in self._service_answered_at.items() if at >= since}
 
     def not_ready(self) -> str:

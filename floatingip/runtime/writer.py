@@ -13,6 +13,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from floatingip.agent.backoff import BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, Backoff, Chance
+from floatingip.agent.trouble import Trouble
 from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
 from floatingip.core.model import Subnet, Target
 from floatingip.core.ports import Cloud
@@ -31,11 +33,7 @@ from floatingip.core.writes import (
     Unassign,
     Write,
 )
-from floatingip.edges.telemetry import Log, Trouble
-from floatingip.runtime.threads import Backoff
-
-BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING = 0.5, 15.0, 2.0
-"""Seconds to wait after EC2 failed: at first, at most, and at most while something is wrong that EC2 did not refuse."""
+from floatingip.edges.telemetry import Log
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +62,20 @@ class Writer:
     """
 
     def __init__(
-        self, cloud: Cloud, me: str, post: Callable[[Callable[[], None]], None], log: Log, full: Callable[[float], None]
+        self,
+        cloud: Cloud,
+        me: str,
+        post: Callable[[Callable[[], None]], None],
+        log: Log,
+        full: Callable[[float], None],
+        chance: Chance,
     ) -> None:
         self._cloud = cloud
         self._me = me
         self._post = post
         self._log = log
         self._full = full
-        self._backoffs: defaultdict[type[Write], Backoff] = defaultdict(lambda: Backoff(BACKOFF_FIRST))
+        self._backoffs: defaultdict[type[Write], Backoff] = defaultdict(lambda: Backoff(BACKOFF_FIRST, chance))
         self._refused: set[type[Write]] = set()
         self._complaint = Trouble()
         self.writing = False

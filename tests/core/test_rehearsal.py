@@ -101,7 +101,7 @@ def test_what_was_found_is_not_asked_again_at_once(node: Node) -> None:
 
 def test_an_answer_from_before_a_takeover_does_not_count_the_slots(node: Node) -> None:
     """The rehearsal asked before the ENI was attached."""
-    node.agent._shared.slots_change()
+    node.agent._shared.slots_change(time.monotonic())
     node.agent._found_slots(3, dict(node.agent._shared.instances), node.agent._shared.slots_changed_at or 0.0)
     assert node.agent._shared.slots_changed_at is not None
 
