@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from floatingip.settings import Settings
+from floatingip.core.settings import Settings
 from lab.ec2 import PROFILES, Profile
 
 CARRIES = ("eni", "address")

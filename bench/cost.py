@@ -20,10 +20,10 @@ from statistics import median
 
 from bench.cells import DRY
 from lab import sandbox
-from lab.checker import logged_at
 from lab.ec2 import PROFILES
 from lab.history import Event, History
-from lab.region import Machine, Region
+from lab.run.checker import logged_at
+from lab.run.region import Machine, Region
 
 INSTANCE_TYPE = "m5.24xlarge"
 """The most slots on one network card, 14 beside the primary one, and 50 IPv4 addresses on each."""

@@ -26,11 +26,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.cells import ADVERT, FLOATING_IP, KEEPALIVED_FAILURES, STANDBY_PRIORITY
-from lab import nemesis, sandbox
-from lab.checker import Expectation, Run, logged_at
+from lab import sandbox
 from lab.ec2 import PROFILES, Profile
 from lab.history import Event, History, parse_logfmt
-from lab.region import ROOT, Machine, Region
+from lab.run import nemesis
+from lab.run.checker import Expectation, Run, logged_at
+from lab.run.region import ROOT, Machine, Region
 
 PACKAGE = "keepalived"
 

@@ -22,13 +22,14 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from floatingip import __version__, settings
-from floatingip.errors import ConfigurationError, FloatingIPError, MetadataError
-from floatingip.model import Address, Identity, NodePort
-from floatingip.ports import Cloud, Metadata, Prober
-from floatingip.runner import Agent, Edges
-from floatingip.settings import Settings
-from floatingip.telemetry import Log
+from floatingip import __version__
+from floatingip.core import settings
+from floatingip.core.errors import ConfigurationError, FloatingIPError, MetadataError
+from floatingip.core.model import Address, Identity, NodePort
+from floatingip.core.ports import Cloud, Metadata, Prober
+from floatingip.core.settings import Settings
+from floatingip.edges.telemetry import Log
+from floatingip.runtime.runner import Agent, Edges
 
 IMDS_RETRY = 2.0
 """Seconds between two tries to learn from IMDS who this node is."""
@@ -115,7 +116,8 @@ def _like(pattern: str, what: str) -> Callable[[str], str]:
 
 
 def _hand_over(effective: Settings, options: argparse.Namespace) -> int:
-    from floatingip import handover, order  # noqa: PLC0415 - as in _run
+    from floatingip.commands import handover  # noqa: PLC0415 - as in _run
+    from floatingip.core.decision import order  # noqa: PLC0415 - as in _run
 
     cloud, name, _, me = _outside(effective, options)
     to = handover.instance_named(cloud, options.to) if options.to else order.ANYBODY
@@ -133,9 +135,9 @@ def _outside(effective: Settings, options: argparse.Namespace) -> tuple[Cloud, s
     """EC2, whose interfaces are ours, the VPC, and this instance or nothing: a pod knows them by itself, from elsewhere
     they have to be named.
     """
-    from floatingip.ec2 import Ec2Cloud, check_environment, client  # noqa: PLC0415 - as in _run
-    from floatingip.imds import Imds  # noqa: PLC0415
-    from floatingip.look import cluster_name  # noqa: PLC0415
+    from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client  # noqa: PLC0415 - as in _run
+    from floatingip.edges.imds import Imds  # noqa: PLC0415
+    from floatingip.runtime.look import cluster_name  # noqa: PLC0415
 
     check_environment()
     region, vpc_id, name = options.region, options.vpc_id, effective.name
@@ -158,7 +160,7 @@ def _outside(effective: Settings, options: argparse.Namespace) -> tuple[Cloud, s
 
 
 def _release(effective: Settings, options: argparse.Namespace) -> int:
-    from floatingip import release  # noqa: PLC0415 - as in _run
+    from floatingip.commands import release  # noqa: PLC0415 - as in _run
 
     cloud, name, vpc_id, me = _outside(effective, options)
     chosen = release.plan(cloud, name, effective.floating_ips, unused=options.unused)
@@ -192,14 +194,15 @@ def _run(command: str, effective: Settings) -> int:
     log = Log()
     log.info("settings", command=command, version=__version__, **effective.effective())
     # Only now: these take most of the start-up's time, and bad settings are told without them.
-    from floatingip.ec2 import Ec2Cloud, check_environment, client  # noqa: PLC0415
-    from floatingip.host import KernelHost  # noqa: PLC0415
-    from floatingip.imds import Imds  # noqa: PLC0415
-    from floatingip.kubernetes import ApiServer  # noqa: PLC0415
-    from floatingip.node_ports import PodsServices  # noqa: PLC0415
-    from floatingip.probe import IcmpProber  # noqa: PLC0415
-    from floatingip.reach import ReachProber  # noqa: PLC0415
-    from floatingip.service import KnockProber  # noqa: PLC0415
+    from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client  # noqa: PLC0415
+    from floatingip.edges.imds import Imds  # noqa: PLC0415
+    from floatingip.edges.kernel.host import KernelHost  # noqa: PLC0415
+    from floatingip.edges.kubernetes.api_server import ApiServer  # noqa: PLC0415
+    from floatingip.edges.kubernetes.node_ports import PodsServices  # noqa: PLC0415
+    from floatingip.edges.kubernetes.own_pod import PodsOrders  # noqa: PLC0415
+    from floatingip.edges.probes.icmp import IcmpProber  # noqa: PLC0415
+    from floatingip.edges.probes.reach import ReachProber  # noqa: PLC0415
+    from floatingip.edges.probes.tcp import KnockProber  # noqa: PLC0415
 
     def prober(address: Address) -> Prober:
         # The port is the observers', which workers must admit from each other anyway.
@@ -210,6 +213,7 @@ def _run(command: str, effective: Settings) -> int:
     metadata = Imds()
     me = _identity(metadata, log)
     log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=os.environ.get("NODE_NAME", ""))
+    api_server = ApiServer(os.environ)
     edges = Edges(
         cloud=Ec2Cloud(
             client(me.region, effective.ec2_timeout), me.vpc_id, effective.security_groups or me.security_groups
@@ -217,9 +221,9 @@ def _run(command: str, effective: Settings) -> int:
         host=KernelHost(),
         prober=prober,
         metadata=metadata,
-        orders=ApiServer(os.environ),
+        orders=PodsOrders(api_server),
         service=_service_prober(effective),
-        services=PodsServices(os.environ),
+        services=PodsServices(api_server),
     )
     agent = Agent(effective, me, edges, log)
     sys.setswitchinterval(THREADS_SWITCH_AFTER)
@@ -233,7 +237,7 @@ def _run(command: str, effective: Settings) -> int:
 
 def _service_prober(effective: Settings) -> Callable[[NodePort, Address], Prober] | None:
     """What checks a NodePort at an address; None when none is checked."""
-    from floatingip.service import HttpProber, TcpProber  # noqa: PLC0415 - as in _run
+    from floatingip.edges.probes.tcp import HttpProber, TcpProber  # noqa: PLC0415 - as in _run
 
     timeout = effective.service_timeout
 

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list() -> int:
-    from lab.kubernetes.scenarios import ALL  # noqa: PLC0415 - takes a second, which others need not wait for twice
+    from lab.run.kubernetes_scenarios import ALL  # noqa: PLC0415 - takes a second, which others need not wait for twice
 
     width = max(map(len, ALL))
     for scenario in ALL.values():
@@ -85,9 +85,9 @@ def _list() -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from lab import scenarios, show  # noqa: PLC0415 - as above
     from lab.ec2 import PROFILES  # noqa: PLC0415 - as above
-    from lab.kubernetes.scenarios import ALL  # noqa: PLC0415 - as above
+    from lab.run import scenarios, show  # noqa: PLC0415 - as above
+    from lab.run.kubernetes_scenarios import ALL  # noqa: PLC0415 - as above
 
     if options.scenario not in ALL:
         print(f"lab: no scenario {options.scenario!r}; see `python -m lab list`", file=sys.stderr)
@@ -114,7 +114,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from lab import scenarios, show  # noqa: PLC0415 - as above
+    from lab.run import scenarios, show  # noqa: PLC0415 - as above
 
     scenario, profile = scenarios.named("power-cut", "typical")
     show.introduce(scenario, profile)

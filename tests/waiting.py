@@ -5,8 +5,8 @@ from __future__ import annotations
 import select
 import time
 
-from floatingip.model import ProbeResult
-from floatingip.ports import Prober
+from floatingip.core.model import ProbeResult
+from floatingip.core.ports import Prober
 
 
 def collect(prober: Prober, until: float) -> list[ProbeResult]:

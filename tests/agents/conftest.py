@@ -7,9 +7,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from floatingip import peers, runner
+from floatingip.runtime import peers, runner
 from lab import sandbox
-from lab.netns import Namespace
+from lab.network.netns import Namespace
 from tests.agents.world import GATEWAY, WORKERS, Killed
 
 

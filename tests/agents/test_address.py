@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from floatingip import decide, ration, runner, standing, threads
-from floatingip.errors import AddressTaken, MetadataError
-from floatingip.model import STANDING_TAG, Address, Carry
-from floatingip.watch import PEACE_JITTER
-from lab import ownership
+from floatingip.agent import standing
+from floatingip.core.decision import decide, ration
+from floatingip.core.errors import AddressTaken, MetadataError
+from floatingip.core.model import STANDING_TAG, Address, Carry
+from floatingip.runtime import runner, threads
+from floatingip.runtime.watch import PEACE_JITTER
 from lab.ec2 import Guest
-from lab.netns import Namespace
+from lab.network.netns import Namespace
+from lab.run import ownership
 from tests.agents import world as worlds
 from tests.agents.conftest import ip
 from tests.agents.world import FLOATING_IP, INSTANT, FakeMetadata, Machine, Process, World, holds_for, wait

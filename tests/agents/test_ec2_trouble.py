@@ -5,8 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from floatingip import decide, runner, watch, writer
-from floatingip.errors import Denied
+from floatingip.core.decision import decide
+from floatingip.core.errors import Denied
+from floatingip.runtime import runner, watch, writer
 from lab.ec2 import Guest
 from lab.ec2.transport import Effect
 from tests.agents.world import World, holds_for, wait

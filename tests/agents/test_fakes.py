@@ -8,12 +8,12 @@ from ipaddress import ip_address
 
 import pytest
 
-from floatingip import marks
-from floatingip.host import KernelHost
-from floatingip.model import Extent, Plumbing, PlumbingState, ProbeOutcome
-from floatingip.ports import Host, Prober
-from floatingip.probe import IcmpProber
-from lab.netns import Namespace
+from floatingip.core.model import Extent, Plumbing, PlumbingState, ProbeOutcome
+from floatingip.core.ports import Host, Prober
+from floatingip.edges.kernel import marks
+from floatingip.edges.kernel.host import KernelHost
+from floatingip.edges.probes.icmp import IcmpProber
+from lab.network.netns import Namespace
 from tests.agents.world import FLOATING_IP, FakeHost, FakeProber, Life, Link, World, wait
 from tests.waiting import collect
 

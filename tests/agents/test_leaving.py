@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
-from floatingip import decide, handover, order, runner, standing, threads
-from floatingip import pod as rules
-from floatingip.ec2 import Ec2Cloud
-from floatingip.errors import CloudError, ConfigurationError
-from floatingip.model import Carry, Notice, OwnPod
+from floatingip.agent import pod as rules
+from floatingip.agent import standing
+from floatingip.commands import handover
+from floatingip.core.decision import decide, order
+from floatingip.core.errors import CloudError, ConfigurationError
+from floatingip.core.model import Carry, Notice, OwnPod
+from floatingip.edges.ec2.cloud import Ec2Cloud
+from floatingip.runtime import runner, threads
 from tests.agents import world as worlds
 from tests.agents.test_address import is_ready, stays
 from tests.agents.world import FLOATING_IP, INSTANT, LIVING, FakeOrders, Process, World, holds_for, wait

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from floatingip import runner
-from floatingip.model import Carry
+from floatingip.core.model import Carry
+from floatingip.runtime import runner
 from tests.agents.test_leaving import SPOT, holders, observers
 from tests.agents.world import Process, World, wait
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.imds import Imds
-from lab.netns import Namespace
+from lab.ec2.imds import Imds
+from lab.network.netns import Namespace
 from tests.agents.world import FLOATING_IP, World, wait
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from floatingip import ration
+from floatingip.core.decision import ration
 from lab.ec2 import Guest
 from tests.agents.world import Process, World, wait
 

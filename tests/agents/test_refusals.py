@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from floatingip import decide, ration
-from floatingip.ec2 import Ec2Cloud
-from floatingip.errors import AddressTaken, LookAgain
-from floatingip.model import Carry
+from floatingip.core.decision import decide, ration
+from floatingip.core.errors import AddressTaken, LookAgain
+from floatingip.core.model import Carry
+from floatingip.edges.ec2.cloud import Ec2Cloud
 from lab.ec2 import Guest
 from tests.agents.world import FLOATING_IP, Machine, World, holds_for, wait
 

@@ -8,9 +8,10 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip import decide, runner, watch
-from floatingip.model import Address
-from lab.netns import Namespace
+from floatingip.core.decision import decide
+from floatingip.core.model import Address
+from floatingip.runtime import runner, watch
+from lab.network.netns import Namespace
 from tests.agents.world import FLOATING_IP, Machine, Process, World, holds_for, wait
 
 SECOND, THIRD = IPv4Address("10.0.0.101"), IPv4Address("10.0.0.102")

@@ -25,8 +25,7 @@ from unittest.mock import patch
 
 from mypy_boto3_ec2 import EC2Client
 
-from floatingip.ec2 import Ec2Cloud, client
-from floatingip.model import (
+from floatingip.core.model import (
     Address,
     AllocationFacts,
     Carry,
@@ -45,16 +44,17 @@ from floatingip.model import (
     Subnet,
     Target,
 )
-from floatingip.model import Instance as ShownInstance
-from floatingip.ports import Cloud
-from floatingip.runner import Agent, Edges
-from floatingip.settings import Settings
-from floatingip.telemetry import Log
-from floatingip.watch import Watch
+from floatingip.core.model import Instance as ShownInstance
+from floatingip.core.ports import Cloud
+from floatingip.core.settings import Settings
+from floatingip.edges.ec2.cloud import Ec2Cloud, client
+from floatingip.edges.telemetry import Log
+from floatingip.runtime.runner import Agent, Edges
+from floatingip.runtime.watch import Watch
 from lab.ec2 import PROFILES, Ec2, Guest, Instance, Profile
 from lab.ec2.server import REGION, SUBNET_CIDR, SUBNET_IPV6_CIDR
 from lab.history import Event, History, parse_logfmt
-from lab.netns import Namespace
+from lab.network.netns import Namespace
 
 FLOATING_IP = IPv4Address("10.0.0.100")
 GATEWAY, PORT = "10.0.0.1", 4566

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.cells import ELASTIC_IP, Failover, cells, injected, keepalived_detection
-from floatingip.settings import Settings
+from floatingip.core.settings import Settings
 from lab.ec2 import PROFILES
 
 DEFAULTS = Settings(())

@@ -11,10 +11,9 @@ from typing import Protocol
 
 import pytest
 
-from floatingip import ports
-from floatingip.ec2 import Ec2Cloud
-from floatingip.errors import AddressTaken, CloudError, Denied, LookAgain, NoFreeSlot
-from floatingip.model import (
+from floatingip.core import ports
+from floatingip.core.errors import AddressTaken, CloudError, Denied, LookAgain, NoFreeSlot
+from floatingip.core.model import (
     ALLOCATION_TAG,
     OWNER_TAG,
     STANDING_TAG,
@@ -30,6 +29,7 @@ from floatingip.model import (
     Subnet,
     Target,
 )
+from floatingip.edges.ec2.cloud import Ec2Cloud
 from lab.ec2 import PROFILES, Ec2, Guest, NoDevices
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
 

@@ -4,8 +4,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.errors import CloudUnavailable, LookAgain
-from floatingip.model import OWNER_TAG, Allocation, AttachmentStatus, Eni, InstanceState
+from floatingip.core.errors import CloudUnavailable, LookAgain
+from floatingip.core.model import OWNER_TAG, Allocation, AttachmentStatus, Eni, InstanceState
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
 
 ADDRESS = IPv4Address("10.0.0.100")

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from floatingip import health as probing
-from floatingip.decide import REACHED_TAG, Decision, Reason, State, decide
-from floatingip.health import Health
-from floatingip.model import (
+from floatingip.core import health as probing
+from floatingip.core.decision.decide import REACHED_TAG, Decision, Reason, State, decide
+from floatingip.core.decision.view import Memory, View
+from floatingip.core.health import Health
+from floatingip.core.model import (
     Attachment,
     AttachmentStatus,
     Eni,
@@ -33,9 +34,8 @@ from floatingip.model import (
     Word,
     WordState,
 )
-from floatingip.settings import Settings
-from floatingip.view import Memory, View
-from floatingip.writes import (
+from floatingip.core.settings import Settings
+from floatingip.core.writes import (
     Assign,
     AssignAny,
     Associate,

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
-from floatingip import health as probing
-from floatingip.decide import REACHED_TAG, Decision, Reason, State
-from floatingip.model import (
+from floatingip.core import health as probing
+from floatingip.core.decision.decide import REACHED_TAG, Decision, Reason, State
+from floatingip.core.decision.view import sighting
+from floatingip.core.model import (
     OWNER_TAG,
     STANDING_TAG,
     Allocation,
@@ -35,10 +36,9 @@ from floatingip.model import (
     Word,
     WordState,
 )
-from floatingip.peers import ASK_EVERY
-from floatingip.settings import Settings
-from floatingip.view import sighting
-from floatingip.writes import Assign, Tag, Unassign, Write
+from floatingip.core.settings import Settings
+from floatingip.core.writes import Assign, Tag, Unassign, Write
+from floatingip.runtime.peers import ASK_EVERY
 from tests.core.deciders import ADDRESS, NAME, REACHED, ZONE, Observer, instance
 
 IPV6, ELASTIC = IPv6Address("2001:db8:0:1::100"), Allocation("eipalloc-0123abcd")

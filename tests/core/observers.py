@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
-from floatingip.desk import Desk, Told
-from floatingip.model import Address, Instance, InstanceState
-from floatingip.roster import Roster
-from floatingip.sight import Sights
-from floatingip.status_server import StatusServer
-from floatingip.word import Held, Status
+from floatingip.core.model import Address, Instance, InstanceState
+from floatingip.edges.word import Held, Status
+from floatingip.runtime.desk import Desk, Told
+from floatingip.runtime.roster import Roster
+from floatingip.runtime.sight import Sights
+from floatingip.runtime.status_server import StatusServer
 
 FLOATING, OTHER_FLOATING = IPv4Address("127.0.0.2"), IPv4Address("127.0.0.5")
 TARGET, OTHER_TARGET = "10.0.0.100", "10.0.0.101"

@@ -6,10 +6,10 @@ from concurrent.futures import Future
 
 import pytest
 
-from floatingip import asking, credentials
-from floatingip.asking import Asking, interrupt_by
-from floatingip.credentials import Keeper
-from floatingip.errors import CloudUnavailable
+from floatingip.core.errors import CloudUnavailable
+from floatingip.edges.ec2 import asking, credentials
+from floatingip.edges.ec2.asking import Asking, interrupt_by
+from floatingip.edges.ec2.credentials import Keeper
 
 SHORT, LONG = 0.05, 30.0
 """Seconds for which these wait for what does not come, and for what does."""

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from floatingip import __version__, cli
-from floatingip.imds import Imds
-from floatingip.model import OWNER_TAG
-from floatingip.telemetry import Log
+from floatingip.core.model import OWNER_TAG
+from floatingip.edges.imds import Imds
+from floatingip.edges.telemetry import Log
 from lab.ec2 import PROFILES, Ec2, NoDevices
 from lab.ec2.server import REGION
 from tests.core.strangers import stranger

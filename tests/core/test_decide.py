@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from floatingip import order, ration
-from floatingip.decide import LOOK_IN_PEACE, REPEAT_AFTER, Decision, Reason, State
-from floatingip.health import Health, HealthState
-from floatingip.model import (
+from floatingip.core.decision import order, ration
+from floatingip.core.decision.decide import LOOK_IN_PEACE, REPEAT_AFTER, Decision, Reason, State
+from floatingip.core.health import Health, HealthState
+from floatingip.core.model import (
     ALLOCATION_TAG,
     Allocation,
     Attachment,
@@ -23,7 +23,7 @@ from floatingip.model import (
     Word,
     WordState,
 )
-from floatingip.writes import (
+from floatingip.core.writes import (
     FORGOTTEN_AFTER,
     Associate,
     Attach,

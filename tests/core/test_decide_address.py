@@ -5,10 +5,11 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip import order
-from floatingip.decide import CLAIM_SHOWN, LOOK_BEFORE_TAKING, Reason, State
-from floatingip.health import Health, HealthState
-from floatingip.model import (
+from floatingip.core.decision import order
+from floatingip.core.decision.decide import CLAIM_SHOWN, LOOK_BEFORE_TAKING, Reason, State
+from floatingip.core.decision.ration import CLEARED_BY_UP, TAG
+from floatingip.core.health import Health, HealthState
+from floatingip.core.model import (
     OWNER_TAG,
     Attachment,
     AttachmentStatus,
@@ -19,9 +20,8 @@ from floatingip.model import (
     Peer,
     Target,
 )
-from floatingip.pace import SLOWEST
-from floatingip.ration import CLEARED_BY_UP, TAG
-from floatingip.writes import Assign, AssignAny, Associate, Tag
+from floatingip.core.pace import SLOWEST
+from floatingip.core.writes import Assign, AssignAny, Associate, Tag
 from tests.core.deciders import ADDRESS, WALL, ZONE, peer, replay, shown
 from tests.core.movers import ELASTIC, IPV6, PRIVATE, Mover, plane, standing
 

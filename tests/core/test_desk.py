@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from floatingip.word import Held, Status
+from floatingip.edges.word import Held, Status
 from tests.core.observers import (
     ASKER,
     FLOATING,

@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from floatingip import ec2
-from floatingip.asking import Asking
-from floatingip.ec2 import MOST_PAGES, Ec2Cloud
-from floatingip.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
-from floatingip.look import Question, look
-from floatingip.model import AttachmentStatus, Carry, Eni, Instance, InstanceState, Subnet
-from floatingip.settings import Settings
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
+from floatingip.core.model import AttachmentStatus, Carry, Eni, Instance, InstanceState, Subnet
+from floatingip.core.settings import Settings
+from floatingip.edges.ec2 import cloud as ec2
+from floatingip.edges.ec2.asking import Asking
+from floatingip.edges.ec2.cloud import MOST_PAGES, Ec2Cloud
+from floatingip.runtime.look import Question, look
 
 ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:6::100")
 OTHER = IPv4Address("10.0.0.101")
@@ -866,7 +866,7 @@ def test_credentials_that_come_later_are_used(
     server: Server, environment: Become, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the same client."""
-    monkeypatch.setattr("floatingip.credentials.AGAIN_AFTER", 0.0)
+    monkeypatch.setattr("floatingip.edges.ec2.credentials.AGAIN_AFTER", 0.0)
     environment(
         AWS_ENDPOINT_URL_EC2=server.url, AWS_CONTAINER_CREDENTIALS_FULL_URI=server.url + AGENT, HOME="/nonexistent"
     )
@@ -895,7 +895,7 @@ def test_credentials_that_aws_does_not_accept_any_more_are_replaced(
     server: Server, irsa: Callable[[], Ec2Cloud], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The role's session was revoked, or its keys rotated."""
-    monkeypatch.setattr("floatingip.credentials.AGAIN_AFTER", 0.0)
+    monkeypatch.setattr("floatingip.edges.ec2.credentials.AGAIN_AFTER", 0.0)
     cloud = irsa()
     assert cloud.describe_enis("lab") == ()
     server.replies["DescribeNetworkInterfaces"] = error(400, "ExpiredToken")

@@ -11,10 +11,8 @@ import botocore.exceptions
 import pytest
 from botocore.stub import ANY, Stubber
 
-from floatingip import ec2
-from floatingip.ec2 import HIGHEST_DEVICE_INDEX, PAGE, Ec2Cloud
-from floatingip.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
-from floatingip.model import (
+from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
+from floatingip.core.model import (
     Address,
     Allocation,
     AllocationFacts,
@@ -26,6 +24,8 @@ from floatingip.model import (
     Subnet,
     Target,
 )
+from floatingip.edges.ec2 import cloud as ec2
+from floatingip.edges.ec2.cloud import HIGHEST_DEVICE_INDEX, PAGE, Ec2Cloud
 
 ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100")
 SUBNET = Subnet("subnet-1", (ip_network("10.0.0.0/24"), ip_network("2001:db8:0:1::/64")), "us-west-2-lax-1a")

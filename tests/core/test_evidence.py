@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from floatingip.decide import ALONE_FOR, CUT_OFF_FOR, REACHED_TAG, UNREACHED_TOLD, Decision, Reason
-from floatingip.model import Attachment, AttachmentStatus, Owner
-from floatingip.writes import Detach, Tag
+from floatingip.core.decision.decide import ALONE_FOR, CUT_OFF_FOR, REACHED_TAG, UNREACHED_TOLD, Decision, Reason
+from floatingip.core.model import Attachment, AttachmentStatus, Owner
+from floatingip.core.writes import Detach, Tag
 from tests.core.deciders import WALL, Observer, eni, instance, peer, shown
 
 HOUR = 3600.0

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from floatingip import order, status_server
-from floatingip.errors import CloudError, ConfigurationError
-from floatingip.handover import (
+from floatingip.commands.handover import (
     TOLD_EVERY,
     VALID_FOR,
     Gap,
@@ -22,9 +20,12 @@ from floatingip.handover import (
     instance_named,
     plan,
 )
-from floatingip.model import OWNER_TAG, STANDING_TAG, Carry, Eni
-from floatingip.order import ANYBODY, Order
-from floatingip.word import Held, Status
+from floatingip.core.decision import order
+from floatingip.core.decision.order import ANYBODY, Order
+from floatingip.core.errors import CloudError, ConfigurationError
+from floatingip.core.model import OWNER_TAG, STANDING_TAG, Carry, Eni
+from floatingip.edges.word import Held, Status
+from floatingip.runtime import status_server
 from tests.core.observers import ASKER, Start
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
 

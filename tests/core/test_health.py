@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from floatingip.health import STALL, Health, HealthState, is_news, observe, under
-from floatingip.model import ProbeOutcome, ProbeResult
+from floatingip.core.health import STALL, Health, HealthState, is_news, observe, under
+from floatingip.core.model import ProbeOutcome, ProbeResult
 
 RISE, FALL, TIMEOUT, INTERVAL = 2, 5, 0.5, 0.25
 

@@ -10,9 +10,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from floatingip import imds
-from floatingip.errors import MetadataError
-from floatingip.imds import REMEDY, Imds
+from floatingip.core.errors import MetadataError
+from floatingip.edges import imds
+from floatingip.edges.imds import REMEDY, Imds
 from tests.core.strangers import Stranger, stranger
 
 PRIMARY, SECOND = "02:00:00:00:00:0a", "02:00:00:00:00:64"

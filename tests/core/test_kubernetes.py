@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
-from floatingip import kubernetes
-from floatingip.kubernetes import MOST_BYTES, ApiServer
-from floatingip.model import OwnPod
+from floatingip.core.errors import ServicesUnknown
+from floatingip.core.model import OwnPod
+from floatingip.edges.kubernetes import own_pod
+from floatingip.edges.kubernetes.api_server import MOST_BYTES, ApiServer
+from floatingip.edges.kubernetes.node_ports import PodsServices
+from floatingip.edges.kubernetes.own_pod import PodsOrders
 from lab.kubernetes.small.apiserver import certify
 
 TOKEN = "first-token"
@@ -54,6 +57,8 @@ class Service:
         self.body = pod()
         self.status = 200
         self.raw: bytes | None = None
+        self.lets_on = threading.Event()  # with all but the pod
+        self.lets_on.set()
         self.asked: list[str] = []
         self.connections = 0
         self.directory = directory
@@ -69,6 +74,8 @@ class Service:
                     self.wfile.write(service.raw)
                     self.close_connection = True
                     return
+                if self.path != POD_PATH:
+                    service.lets_on.wait()
                 known = self.headers["Authorization"] == f"Bearer {service.token}"
                 content = service.body.encode() if self.path == POD_PATH else b"{}"
                 self.send_response(service.status if known else 401)
@@ -94,8 +101,8 @@ class Service:
 
         self.server = Server(("127.0.0.1", 0), Handler)
 
-    def client(self, **environment: str) -> ApiServer:
-        """The client, as a pod with these variables beside the usual ones."""
+    def api_server(self, **environment: str) -> ApiServer:
+        """As a pod with these variables beside the usual ones asks it."""
         usual = {
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
             "KUBERNETES_SERVICE_PORT": str(self.server.server_port),
@@ -103,6 +110,10 @@ class Service:
             "POD_NAME": "floating-ip-x2x",
         }
         return ApiServer(usual | environment, self.directory)
+
+    def client(self, **environment: str) -> PodsOrders:
+        """Who asks it for the pod."""
+        return PodsOrders(self.api_server(**environment))
 
     def ask(self, **environment: str) -> OwnPod:
         """What it finds out; see `at_0`."""
@@ -192,6 +203,33 @@ def test_the_connection_is_kept_until_the_authority_is_another_one(service: Serv
     assert service.connections == 2
 
 
+def test_one_connection_serves_all_who_ask_and_nobody_waits_for_it(service: Service) -> None:
+    """A list of Services that hangs must not hold up what is asked of the pod within its grace period."""
+    api_server = service.api_server()
+    pods, services = PodsOrders(api_server), PodsServices(api_server)
+    assert at_0(pods.own_pod()) == WELL
+    with pytest.raises(ServicesUnknown):
+        services.node_ports()
+    assert service.connections == 1
+
+    def hang() -> None:
+        with pytest.raises(ServicesUnknown):
+            services.node_ports()
+
+    service.lets_on.clear()
+    hanging = threading.Thread(target=hang)
+    hanging.start()
+    until = time.monotonic() + 10
+    while len(service.asked) < 3 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert service.asked[2] != POD_PATH
+    assert at_0(pods.own_pod()) == WELL
+    service.lets_on.set()
+    hanging.join()
+    assert at_0(pods.own_pod()) == WELL
+    assert service.connections == 2
+
+
 @pytest.mark.parametrize(
     ("status", "detail"),
     [
@@ -269,7 +307,7 @@ def test_outside_of_a_pod_it_says_what_is_missing(service: Service, variable: st
     environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1", "POD_NAME": "a"}
     environment["POD_NAMESPACE"] = "default"
     del environment[variable]
-    found = at_0(ApiServer(environment, service.directory).own_pod())
+    found = at_0(PodsOrders(ApiServer(environment, service.directory)).own_pod())
     assert found == unknown(f"{variable} is not set; apply the manifest of this version")
 
 
@@ -359,7 +397,7 @@ def test_what_speaks_no_tls_never_sees_the_token(service: Service, greeting: byt
 @pytest.mark.parametrize("in_tls", [True, False])
 def test_one_byte_at_a_time_is_given_up(service: Service, monkeypatch: pytest.MonkeyPatch, *, in_tls: bool) -> None:
     """In the handshake, or in the answer: the seconds are for all of it."""
-    monkeypatch.setattr(kubernetes, "TIMEOUT", 0.3)
+    monkeypatch.setattr(own_pod, "TIMEOUT", 0.3)
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

@@ -9,31 +9,41 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ROOT / "floatingip"
-MODULES = sorted(PRODUCT.rglob("*.py"))
+MODULES = sorted(path for path in PRODUCT.rglob("*.py") if path.name != "__init__.py")
 
-CORE = {
-    "model",
-    "view",
-    "served",
-    "writes",
-    "pace",
-    "health",
-    "ration",
-    "order",
-    "decide",
-    "standing",
-    "pod",
-    "settings",
-    "errors",
-}
-# What any module may use; `announce`, `marks`, `netlink` and `path` are parts of `host`, `asking` and `credentials`
-# of `ec2`.
-SHARED = CORE | {
-    *("ports", "telemetry", "http_client", "word", "__init__"),
-    *("announce", "marks", "netlink", "path"),
-    *("asking", "credentials"),
-}
-EDGES = {path.relative_to(PRODUCT).with_suffix("").parts[0] for path in MODULES} - SHARED
+HOUSE = """
+core              model errors
+core              health pace writes ports settings
+core/decision     ration order
+core/decision     view
+core/decision     served
+core/decision     decide
+agent             backoff trouble move standing pod
+agent             shared
+edges             http_client telemetry
+edges             word imds
+edges/ec2         asking
+edges/ec2         credentials
+edges/ec2         cloud
+edges/kernel      netlink announce marks
+edges/kernel      path
+edges/kernel      host
+edges/kubernetes  api_server
+edges/kubernetes  own_pod node_ports
+edges/probes      icmp tcp reach
+runtime           threads look peers status_server
+runtime           roster sight serving writer
+runtime           desk watch
+runtime           upkeep
+runtime           runner
+commands          handover release
+.                 cli
+.                 __main__
+"""
+"""All modules, from the ground up, each line a floor: what stands on it imports from the floors before it only."""
+
+LAB = ("network", "ec2", "kubernetes", "run")
+"""The lab's folders, from the ground up, on what lies beside them."""
 
 IMPURE = {
     "asyncio",
@@ -57,21 +67,27 @@ IMPURE = {
 """What a module that does no I/O and reads no clock has no use for."""
 
 HOMES = {
-    "boto3": {"ec2"},
-    "botocore": {"ec2"},
-    "icmplib": {"probe"},
-    "mypy_boto3_ec2": {"ec2"},
-    "prometheus_client": {"telemetry"},
-    "subprocess": {"marks"},
+    "boto3": {"edges/ec2/cloud"},
+    "botocore": {"edges/ec2/cloud"},
+    "icmplib": {"edges/probes/icmp"},
+    "mypy_boto3_ec2": {"edges/ec2/cloud"},
+    "prometheus_client": {"edges/telemetry"},
+    "subprocess": {"edges/kernel/marks"},
     "urllib3": set(),
-    "yaml": {"settings"},
+    "yaml": {"core/settings"},
 }
 """The modules that may import a library."""
 
 
+def floors(house: str = HOUSE) -> list[tuple[str, ...]]:
+    """The modules of each floor, as :func:`module` names them."""
+    lines = (line.split() for line in house.strip().splitlines())
+    return [tuple(name if folder == "." else f"{folder}/{name}" for name in names) for folder, *names in lines]
+
+
 def module(path: Path) -> str:
-    """A module's name within the product; a package's modules go by the package's name."""
-    return path.relative_to(PRODUCT).with_suffix("").parts[0]
+    """A module's name: its path within the product."""
+    return path.relative_to(PRODUCT).with_suffix("").as_posix()
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -93,8 +109,9 @@ def top_levels(path: Path) -> set[str]:
 
 def ours(path: Path) -> set[str]:
     """The product's modules that a file imports."""
-    names = (name.split(".") for name in imports(path))
-    return {parts[1] for parts in names if parts[0] == "floatingip" and len(parts) > 1}
+    names = {f"floatingip/{module(path)}".replace("/", "."): module(path) for path in MODULES}
+    imported = set(imports(path))
+    return {names[name] for name in imported | {name.rpartition(".")[0] for name in imported} if name in names}
 
 
 def ends_the_process(node: ast.AST) -> bool:
@@ -106,25 +123,36 @@ def ends_the_process(node: ast.AST) -> bool:
     return False
 
 
-def test_the_sources_were_found() -> None:
-    """All the others would pass over nothing."""
-    assert {module(path) for path in MODULES} >= CORE
-    assert {"ec2", "host", "imds", "peers", "probe", "runner", "watch", "release", "cli"} <= EDGES
+def test_every_module_has_its_place_in_the_house() -> None:
+    """A new module is put on a floor, and all the other tests see it."""
+    assert sorted(name for floor in floors() for name in floor) == sorted(map(module, MODULES))
 
 
-@pytest.mark.parametrize("name", sorted(CORE))
-def test_the_core_does_no_io_and_reads_no_clock(name: str) -> None:
-    """Neither by a library nor through one of our own modules that does."""
-    path = PRODUCT / f"{name}.py"
+@pytest.mark.parametrize("path", MODULES, ids=module)
+def test_imports_go_down_only(path: Path) -> None:
+    """From one layer to the next, and inside of each: whoever reads a module needs to know those below it only."""
+    floor = next(number for number, names in enumerate(floors()) if module(path) in names)
+    below = {name for names in floors()[:floor] for name in names}
+    assert ours(path) <= below
+
+
+DECIDING = [path for path in MODULES if module(path).startswith(("core/", "agent/"))]
+BESIDE = [PRODUCT / "runtime" / "watch.py", PRODUCT / "runtime" / "upkeep.py"]
+"""These act on what was decided, too, but by the same clock as their caller."""
+
+
+@pytest.mark.parametrize("path", DECIDING + BESIDE, ids=module)
+def test_what_decides_does_no_io_and_reads_no_clock(path: Path) -> None:
+    """The same input gives the same decision: time and chance come in as arguments."""
     assert not top_levels(path) & IMPURE
-    assert ours(path) <= CORE
 
 
-def test_the_decisions_import_nothing_but_the_core_and_plain_python() -> None:
+def test_the_decisions_import_nothing_but_plain_python() -> None:
     """The strictest part: everything that one decision rests on is in these files."""
-    plain = {"__future__", "collections", "dataclasses", "enum", "floatingip", "ipaddress", "math", "re"}
-    for name in sorted(CORE - {"settings"}):
-        assert top_levels(PRODUCT / f"{name}.py") <= plain, name
+    plain = {"collections", "dataclasses", "enum", "hashlib", "ipaddress", "math", "re", "typing"}
+    for path in DECIDING:
+        if module(path) != "core/settings":
+            assert top_levels(path) <= plain | {"__future__", "floatingip"}, path
 
 
 @pytest.mark.parametrize("library", sorted(HOMES))
@@ -146,12 +174,22 @@ def test_the_product_never_imports_the_lab_or_the_tests() -> None:
 
 
 def test_the_edges_do_not_know_each_other() -> None:
-    """Only the runner with its parts, and the commands, join them."""
-    joints = {"runner", "watch", "upkeep", "writer", "serving", "threads", "roster", "sight", "desk"}
-    joints |= {"handover", "release", "cli", "__main__"}
+    """Each knows the core, its own parts and how HTTP is spoken; the runtime and the commands join them."""
     for path in MODULES:
-        if module(path) in EDGES - joints:
-            assert ours(path) <= SHARED | {module(path)}, path
+        if module(path).startswith("edges/"):
+            folder = module(path).rpartition("/")[0]
+            own = {other for other in map(module, MODULES) if folder != "edges" and other.startswith(f"{folder}/")}
+            others = {name for name in ours(path) if name.startswith("edges/")} - own - {"edges/http_client"}
+            assert not others, path
+
+
+def test_the_lab_imports_downwards_too() -> None:
+    """What runs scenarios knows the clusters, these know EC2, and EC2 the network that it moves interfaces on."""
+    lab = ROOT / "lab"
+    for number, folder in enumerate(LAB):
+        above = {f"lab.{name}" for name in LAB[number + 1 :]}
+        for path in (lab / folder).rglob("*.py"):
+            assert not {".".join(name.split(".")[:2]) for name in imports(path)} & above, path
 
 
 def test_only_the_command_line_prints_or_exits() -> None:
@@ -164,6 +202,6 @@ def test_only_the_command_line_prints_or_exits() -> None:
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    """The docstring is the map of the house."""
-    for path in MODULES:
+    """The docstring is the map of the house, and a folder's is its sign."""
+    for path in PRODUCT.rglob("*.py"):
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path

@@ -6,11 +6,11 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip import look as looking
-from floatingip.errors import CloudUnavailable, Denied
-from floatingip.look import Question, look
-from floatingip.model import OWNER_TAG, STANDING_TAG, Carry, Eni, Instance
-from floatingip.settings import Settings
+from floatingip.core.errors import CloudUnavailable, Denied
+from floatingip.core.model import OWNER_TAG, STANDING_TAG, Carry, Eni, Instance
+from floatingip.core.settings import Settings
+from floatingip.runtime import look as looking
+from floatingip.runtime.look import Question, look
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 NAME, ADDRESS = "cluster", IPv4Address("10.0.0.100")

@@ -10,9 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from floatingip.errors import ServicesUnknown
-from floatingip.model import NodePort
-from floatingip.node_ports import MOST_BYTES, PodsServices
+from floatingip.core.errors import ServicesUnknown
+from floatingip.core.model import NodePort
+from floatingip.edges.kubernetes.api_server import MOST_BYTES, ApiServer
+from floatingip.edges.kubernetes.node_ports import PodsServices
 from lab.kubernetes.small.apiserver import certify
 
 TOKEN = "first-token"
@@ -78,7 +79,7 @@ class Api:
 
     def node_ports(self) -> tuple[NodePort, ...]:
         """What the client makes of it."""
-        return PodsServices(self.environment, self.directory).node_ports()
+        return PodsServices(ApiServer(self.environment, self.directory)).node_ports()
 
     def problem(self) -> str:
         """Why it makes nothing of it."""
@@ -216,5 +217,5 @@ def test_without_a_token_nothing_is_asked_and_nothing_of_it_is_told(api: Api) ->
     (api.directory / "token").write_text("gehe\u00efm")
     assert "gehe" not in api.problem()
     (api.directory / "token").unlink()
-    assert api.problem().startswith("the service account cannot be used (FileNotFoundError); ")
+    assert api.problem().startswith(f"there is no {api.directory / 'token'}; mount the ")
     assert api.asked == []

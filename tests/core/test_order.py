@@ -4,8 +4,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from floatingip.model import Allocation, Carry
-from floatingip.order import ANYBODY, Order, key, parse, render, successor
+from floatingip.core.decision.order import ANYBODY, Order, key, parse, render, successor
+from floatingip.core.model import Allocation, Carry
 
 ATTACHMENT = "eni-attach-0123456789abcdef0"
 DEADLINE = 1_764_000_120

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from floatingip import pace
-from floatingip.decide import State
-from floatingip.model import Eni
-from floatingip.standing import StandingMemory, StandingView, keep
+from floatingip.agent.standing import StandingMemory, StandingView, keep
+from floatingip.core import pace
+from floatingip.core.decision.decide import State
+from floatingip.core.model import Eni
 from tests.core.deciders import SETTINGS, Observer
 from tests.core.movers import IPV6, Mover, standing
 

@@ -9,11 +9,11 @@ from ipaddress import ip_address
 
 import pytest
 
-from floatingip import peers as module
-from floatingip import sight
-from floatingip.model import Attachment, AttachmentStatus, Sight, Word, WordState
-from floatingip.peers import HEARD_KEPT, Peers, ask
-from floatingip.word import RESERVED, Held, Status, to_peer, word_on
+from floatingip.core.model import Attachment, AttachmentStatus, Sight, Word, WordState
+from floatingip.edges.word import RESERVED, Held, Status, to_peer, word_on
+from floatingip.runtime import peers as module
+from floatingip.runtime import sight
+from floatingip.runtime.peers import HEARD_KEPT, Peers, ask
 from tests.core.observers import ASKER, HOLDER, OTHER_TARGET, PATIENCE, SOUND, TARGET, THIRD, UNSOUND, Observer, Start
 from tests.core.strangers import saying, stranger
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from floatingip import pod as rules
-from floatingip.model import OwnPod
-from floatingip.pod import PodMemory, is_refused, is_replaced, learn, leaving, ready_at, written_off
+from floatingip.agent import pod as rules
+from floatingip.agent.pod import PodMemory, is_refused, is_replaced, learn, leaving, ready_at, written_off
+from floatingip.core.model import OwnPod
 
 STOP = 10.0
 """When SIGTERM comes."""

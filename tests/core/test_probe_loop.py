@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from floatingip.model import ProbeOutcome, ProbeResult
-from floatingip.threads import ProbeLoop, Probes, next_in_peace
+from floatingip.core.model import ProbeOutcome, ProbeResult
+from floatingip.runtime.threads import ProbeLoop, Probes, next_in_peace
 
 ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
 

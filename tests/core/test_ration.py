@@ -2,7 +2,7 @@
 
 import pytest
 
-from floatingip.ration import (
+from floatingip.core.decision.ration import (
     FIRST_WAIT,
     KEPT,
     LONGEST_WAIT,

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from floatingip.model import ProbeOutcome, ProbeResult
-from floatingip.reach import ReachProber
+from floatingip.core.model import ProbeOutcome, ProbeResult
+from floatingip.edges.probes.reach import ReachProber
 
 ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
 

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from floatingip import runner
-from floatingip.errors import CloudUnavailable, Denied
-from floatingip.model import Carry, Identity, Owner, Peer
-from floatingip.runner import Agent, Edges
-from floatingip.settings import Settings
-from floatingip.telemetry import Log
+from floatingip.core.errors import CloudUnavailable, Denied
+from floatingip.core.model import Carry, Identity, Owner, Peer
+from floatingip.core.settings import Settings
+from floatingip.edges.telemetry import Log
+from floatingip.runtime import runner
+from floatingip.runtime.runner import Agent, Edges
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 ADDRESS = IPv4Address("10.0.0.100")
@@ -101,7 +101,7 @@ def test_what_was_found_is_not_asked_again_at_once(node: Node) -> None:
 
 def test_an_answer_from_before_a_takeover_does_not_count_the_slots(node: Node) -> None:
     """The rehearsal asked before the ENI was attached."""
-    node.agent._shared.slots_change()
+    node.agent._shared.slots_change(time.monotonic())
     node.agent._found_slots(3, dict(node.agent._shared.instances), node.agent._shared.slots_changed_at or 0.0)
     assert node.agent._shared.slots_changed_at is not None
 

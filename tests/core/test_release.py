@@ -8,18 +8,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from floatingip import release
-from floatingip.errors import CloudError, CloudUnavailable, Denied
-from floatingip.model import (
-    ALLOCATION_TAG,
-    OWNER_TAG,
-    STANDING_TAG,
-    Allocation,
-    AttachmentStatus,
-    Eni,
-    Target,
-)
-from floatingip.release import (
+from floatingip.commands import release
+from floatingip.commands.release import (
     COMES_BACK_WITHIN,
     FORCE_AFTER,
     GIVE_UP_AFTER,
@@ -29,7 +19,17 @@ from floatingip.release import (
     refuse_while_observed,
     stay_gone,
 )
-from floatingip.word import Status
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied
+from floatingip.core.model import (
+    ALLOCATION_TAG,
+    OWNER_TAG,
+    STANDING_TAG,
+    Allocation,
+    AttachmentStatus,
+    Eni,
+    Target,
+)
+from floatingip.edges.word import Status
 from tests.core.observers import Observer, free_port
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
 
@@ -282,7 +282,7 @@ class ThrottledOnce(FakeCloud):
     """EC2 that throttles the first detach."""
 
     def detach_eni(self, attachment_id: str, *, force: bool) -> None:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         if "DetachNetworkInterface" not in self.calls:
             self.calls.append("DetachNetworkInterface")
             raise CloudUnavailable("DetachNetworkInterface: RequestLimitExceeded")
@@ -398,7 +398,7 @@ class Observed(FakeCloud):
         self._act = act
 
     def describe_enis(self, name: str) -> tuple[Eni, ...]:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._act(FakeCloud(self._ec2))
         return super().describe_enis(name)
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from floatingip.model import Instance, InstanceState
-from floatingip.roster import (
+from floatingip.core.model import Instance, InstanceState
+from floatingip.edges.word import PEERS_AT_MOST
+from floatingip.runtime.roster import (
     ASKER_KEPT,
     CONFIRMED_FOR,
     QUESTION_EVERY,
@@ -15,7 +16,6 @@ from floatingip.roster import (
     REFUSED_FOR,
     Roster,
 )
-from floatingip.word import PEERS_AT_MOST
 from tests.core.observers import instance, instances
 
 ME, B, C = "10.0.0.10", "10.0.0.11", "10.0.0.12"

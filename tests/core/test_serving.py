@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from floatingip.errors import ServicesUnknown
-from floatingip.health import Health
-from floatingip.model import (
+from floatingip.core.errors import ServicesUnknown
+from floatingip.core.health import Health
+from floatingip.core.model import (
     Address,
     Attachment,
     AttachmentStatus,
@@ -26,12 +26,12 @@ from floatingip.model import (
     ProbeOutcome,
     ProbeResult,
 )
-from floatingip.runner import LIST_EVERY, Agent, Edges
-from floatingip.serving import Serving
-from floatingip.settings import Settings
-from floatingip.telemetry import Log
-from floatingip.threads import ProbeLoop
-from floatingip.watch import Watch
+from floatingip.core.settings import Settings
+from floatingip.edges.telemetry import Log
+from floatingip.runtime.runner import LIST_EVERY, Agent, Edges
+from floatingip.runtime.serving import Serving
+from floatingip.runtime.threads import ProbeLoop
+from floatingip.runtime.watch import Watch
 
 ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::64")
 OWN, OTHER = IPv4Address("10.0.0.10"), IPv4Address("10.0.0.11")
@@ -217,10 +217,10 @@ def carried(node: Node, *, here: bool, kept_off: str = "") -> None:
     ipv6s = (IPV6,) if node.watch.target == IPV6 else ()
     tags, mac = {"floatingip": "lab"}, "02:00:00:00:00:64"
     shown = Eni("eni-1", mac, address, "subnet-1", ME.zone, attachment, tags, ipv6s=ipv6s, security_groups=("sg-1",))
-    node.watch.looked(Owner(time.monotonic(), shown))
+    node.watch.looked(Owner(time.monotonic(), shown), time.monotonic())
     state = PlumbingState.SOUND if here else PlumbingState.NO_LINK
-    node.watch.reconciled(PlumbingReport(state, kept_off=kept_off))
-    node.watch.step((), 0)
+    node.watch.reconciled(PlumbingReport(state, kept_off=kept_off), time.monotonic())
+    node.watch.step((), 0, now=time.monotonic(), wall=time.time())
 
 
 def test_the_node_ports_are_checked_at_the_address_while_it_is_elsewhere() -> None:
@@ -233,7 +233,7 @@ def test_the_node_ports_are_checked_at_the_address_while_it_is_elsewhere() -> No
     carried(node, here=True)
     assert not any(probes._on for probes in node.watch._service_probes.values())
     node.list_services((API,))
-    node.watch.step((), 0)
+    node.watch.step((), 0, now=time.monotonic(), wall=time.time())
     assert list(node.watch.services) == [30008]
 
 
@@ -247,10 +247,10 @@ def test_a_node_that_cannot_see_the_address_forgets_what_node_ports_answered_the
         node.watch._probed_service(30007, ProbeResult(sent_at, sent_at, ANSWERED))
     seen, blind = node.watch.report, "it is on kube-ipvs0"
     assert seen is not None
-    node.watch.reconciled(replace(seen, blind=blind))
-    node.watch.step((), 0)
+    node.watch.reconciled(replace(seen, blind=blind), time.monotonic())
+    node.watch.step((), 0, now=time.monotonic(), wall=time.time())
     assert not any(probes._on for probes in node.watch._service_probes.values())
-    assert (node.watch.services, node.watch.served()) == ({30007: Health("a1", ever_up=True)}, {})
+    assert (node.watch.services, node.watch.served(time.monotonic())) == ({30007: Health("a1", ever_up=True)}, {})
 
 
 def test_an_ipv6_address_is_asked_for_services_of_ipv6_alone() -> None:
@@ -269,9 +269,9 @@ def test_what_answers_at_the_address_is_told_while_it_is_so() -> None:
     now = time.monotonic()
     node.watch._probed_service(30007, ProbeResult(now, now, ANSWERED))
     node.watch._probed_service(30008, ProbeResult(now, now, ANSWERED))
-    assert node.watch.served() == {30007: True}
+    assert node.watch.served(time.monotonic()) == {30007: True}
     node.watch._service_answered_at[30007] = now - 5.0
-    assert node.watch.served() == {}
+    assert node.watch.served(time.monotonic()) == {}
 
 
 KEPT_OFF = "kube-proxy (nftables mode) serves NodePorts at 10.0.0.10, not at 10.0.0.100"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from floatingip.errors import ConfigurationError
-from floatingip.model import Allocation, Carry
-from floatingip.settings import (
+from floatingip.core.errors import ConfigurationError
+from floatingip.core.model import Allocation, Carry
+from floatingip.core.settings import (
     CONVICTION_SPAN,
     MOST_ADDRESSES,
     MOST_PROBLEMS,

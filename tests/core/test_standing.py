@@ -9,8 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
-from floatingip.model import Attachment, AttachmentStatus, Eni, Instance
-from floatingip.standing import (
+from floatingip.agent.standing import (
     LOOK_IN_PEACE,
     LOOK_SOON,
     REPEAT_AFTER,
@@ -20,7 +19,8 @@ from floatingip.standing import (
     StandingView,
     keep,
 )
-from floatingip.writes import (
+from floatingip.core.model import Attachment, AttachmentStatus, Eni, Instance
+from floatingip.core.writes import (
     FORGOTTEN_AFTER,
     Attach,
     CheckSource,

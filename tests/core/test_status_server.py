@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from floatingip import status_server
-from floatingip.status_server import CONNECTIONS_EACH, REQUEST_LONGEST, STRANGERS_AT_MOST
+from floatingip.runtime import status_server
+from floatingip.runtime.status_server import CONNECTIONS_EACH, REQUEST_LONGEST, STRANGERS_AT_MOST
 from tests.core.observers import ASKER, HOLDER, PATIENCE, STRANGER, THIRD, Start
 
 

@@ -11,9 +11,10 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.decide import State
-from floatingip.health import HealthState
-from floatingip.telemetry import SAID_AGAIN, Log, Metrics, Trouble, quoted
+from floatingip.agent.trouble import SAID_AGAIN, Trouble
+from floatingip.core.decision.decide import State
+from floatingip.core.health import HealthState
+from floatingip.edges.telemetry import Log, Metrics, quoted
 from lab.history import parse_logfmt
 
 

@@ -1,6 +1,7 @@
 """The threads around the deciding one: the kernel is kept as it should be, neighbours are told, IMDS is asked."""
 
 import queue
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,9 +10,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip import threads
-from floatingip.errors import HostError, MetadataError
-from floatingip.model import (
+from floatingip.agent.backoff import Backoff
+from floatingip.core.errors import HostError, MetadataError
+from floatingip.core.model import (
     Address,
     Extent,
     Identity,
@@ -23,7 +24,8 @@ from floatingip.model import (
     PlumbingState,
     Target,
 )
-from floatingip.threads import Backoff, HostKeeper, MetadataLoop, PodLoop, Wanted
+from floatingip.runtime import threads
+from floatingip.runtime.threads import HostKeeper, MetadataLoop, PodLoop, Wanted
 
 ONE, TWO, THREE = (IPv4Address(f"10.0.0.{last}") for last in (100, 101, 102))
 MAC, OTHER_MAC = "02:00:00:00:00:64", "02:00:00:00:00:65"
@@ -525,7 +527,7 @@ def test_a_question_that_fails_keeps_no_other_one_from_being_asked(asked: Asked)
 
 def test_pauses_grow_up_to_the_longest_and_begin_anew() -> None:
     """With some chance in each, so that agents do not retry together."""
-    backoff = Backoff(0.5)
+    backoff = Backoff(0.5, random.uniform)
     for expected in (0.5, 1.0, 2.0, 4.0, 5.0, 5.0):
         assert 0.8 * expected <= backoff.pause(5.0) <= 1.2 * expected
     backoff.reset()

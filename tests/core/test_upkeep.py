@@ -2,6 +2,7 @@
 
 import io
 import queue
+import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,12 +10,12 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.model import OWNER_TAG, STANDING_TAG, Allocation, Carry, Eni, Identity, Target
-from floatingip.settings import Settings
-from floatingip.telemetry import Log
-from floatingip.upkeep import Upkeep
-from floatingip.watch import Shared
-from floatingip.writes import Unassign
+from floatingip.agent.shared import Shared
+from floatingip.core.model import OWNER_TAG, STANDING_TAG, Allocation, Carry, Eni, Identity, Target
+from floatingip.core.settings import Settings
+from floatingip.core.writes import Unassign
+from floatingip.edges.telemetry import Log
+from floatingip.runtime.upkeep import Upkeep
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 NAME, ADDRESS, ELASTIC = "cluster", IPv4Address("10.0.0.100"), Allocation("eipalloc-0123abcd")
@@ -41,8 +42,16 @@ class Node:
 
     def start(self) -> None:
         """A new process."""
-        made = Upkeep(self.subnet, self.settings, self.shared, self.cloud, self.inbox.put, Log(self.log))
-        self.upkeep = made
+        self.upkeep = Upkeep(
+            self.subnet,
+            self.settings,
+            self.shared,
+            self.cloud,
+            self.inbox.put,
+            Log(self.log),
+            now=time.monotonic(),
+            chance=random.uniform,
+        )
 
     def look(self, *, holds: bool = False, served: frozenset[Target] = frozenset({ELASTIC})) -> None:
         """EC2 is asked, and what was decided is done."""
@@ -51,7 +60,7 @@ class Node:
         standing = tuple(eni for eni in self.cloud.describe_enis(NAME) if eni.standing_for)
         instances = self.cloud.describe_instances(frozenset(eni.standing_for for eni in standing))
         self.upkeep.looked(asked_at, standing, instances, served)
-        self.upkeep.step(holds=holds, device=self.device)
+        self.upkeep.step(now=time.monotonic(), holds=holds, device=self.device)
         if self.upkeep.writer.writing:
             self.inbox.get(timeout=PATIENCE)()
 

@@ -3,6 +3,7 @@
 import io
 import math
 import queue
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,9 +11,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
-from floatingip.decide import Reason, State
-from floatingip.health import Health, HealthState
-from floatingip.model import (
+from floatingip.agent.move import Move
+from floatingip.agent.shared import FULL_FOR, Shared
+from floatingip.agent.standing import Standing
+from floatingip.agent.trouble import SAID_AGAIN
+from floatingip.core.decision.decide import Reason, State
+from floatingip.core.health import Health, HealthState
+from floatingip.core.model import (
     ALLOCATION_TAG,
     OWNER_TAG,
     STANDING_TAG,
@@ -37,13 +42,12 @@ from floatingip.model import (
     Target,
     WordState,
 )
-from floatingip.settings import Settings
-from floatingip.standing import Standing
-from floatingip.telemetry import SAID_AGAIN, Log
-from floatingip.threads import ProbeLoop
-from floatingip.watch import FULL_FOR, IMDS_LATE, NOT_READY_FOR, UNSENT_FOR, Move, Shared, Watch
-from floatingip.word import Answer, Held, Status
-from floatingip.writes import SetGroups
+from floatingip.core.settings import Settings
+from floatingip.core.writes import SetGroups
+from floatingip.edges.telemetry import Log
+from floatingip.edges.word import Answer, Held, Status
+from floatingip.runtime.threads import ProbeLoop
+from floatingip.runtime.watch import IMDS_LATE, NOT_READY_FOR, UNSENT_FOR, Watch
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 NAME, ME, OTHER = "cluster", "i-b", "i-a"
@@ -105,6 +109,8 @@ class Node:
             self.inbox.put,
             self.inbox.put,
             Log(self.log),
+            now=time.monotonic(),
+            chance=random.uniform,
         )
 
     def _prober(self, address: Address) -> Silence:
@@ -113,11 +119,11 @@ class Node:
 
     def looked(self, shown: Eni | None, at: float | None = None) -> None:
         """EC2 showed this."""
-        self.watch.looked(Owner(time.monotonic() if at is None else at, shown))
+        self.watch.looked(Owner(time.monotonic() if at is None else at, shown), time.monotonic())
 
     def step(self, burden: int = 0) -> str:
         """Decide once; the reason."""
-        self.watch.step((), burden)
+        self.watch.step((), burden, now=time.monotonic(), wall=time.time())
         return self.watch.decision.reason.name
 
     def receive(self) -> None:
@@ -569,7 +575,7 @@ def lacking(made: Node, *answers: frozenset[Address], since: float | None = None
     first = time.monotonic() if since is None else since
     for at, addresses in enumerate(answers):
         made.watch.found_addresses(OWN_MAC, addresses, first + at)
-    lost_at = made.watch._view((), 0).lost_by_imds_at
+    lost_at = made.watch._view((), 0, time.time()).lost_by_imds_at
     return None if lost_at is None else round(lost_at - first, 3)
 
 
@@ -579,7 +585,7 @@ HAS, LACKS = frozenset({ADDRESS, IPv4Address("10.0.0.61")}), frozenset({IPv4Addr
 def holding(made: Node) -> Node:
     """The address is on this node's link."""
     made.looked(own(ADDRESS))
-    made.watch.reconciled(CARRIED)
+    made.watch.reconciled(CARRIED, time.monotonic())
     return made
 
 
@@ -594,11 +600,11 @@ def test_three_answers_of_imds_without_the_address_mean_that_it_is_lost(mover: M
 def test_what_was_found_on_the_link_is_lost_without_having_been_shown(mover: Make) -> None:
     """As of the first answer that lacks it: what EC2 has said since counts more."""
     made = mover()
-    made.watch.reconciled(FOUND)
+    made.watch.reconciled(FOUND, time.monotonic())
     assert lacking(made, LACKS, LACKS) is None
     assert lacking(made, LACKS, LACKS, LACKS) == 0.0
     made = mover()
-    made.watch.reconciled(FOUND)
+    made.watch.reconciled(FOUND, time.monotonic())
     assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
 
 
@@ -623,8 +629,8 @@ def test_an_address_that_comes_anew_has_not_been_shown_by_imds_yet(mover: Make) 
     """What IMDS showed the last time is no promise."""
     made = holding(mover())
     assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
-    made.watch.reconciled(AHEAD)
-    made.watch.reconciled(CARRIED)
+    made.watch.reconciled(AHEAD, time.monotonic())
+    made.watch.reconciled(CARRIED, time.monotonic())
     assert lacking(made, LACKS, LACKS, LACKS) is None
 
 
@@ -643,13 +649,13 @@ def test_imds_is_asked_only_about_an_address_that_could_be_taken_silently(mover:
     made = mover()
     made.looked(own(ADDRESS))
     assert made.watch.mac_at_risk() == ""
-    made.watch.reconciled(CARRIED)
+    made.watch.reconciled(CARRIED, time.monotonic())
     assert made.watch.mac_at_risk() == OWN_MAC
-    made.watch.reconciled(AHEAD)
+    made.watch.reconciled(AHEAD, time.monotonic())
     assert made.watch.mac_at_risk() == ""
     other = node()
     other.looked(eni(holder=ME))
-    other.watch.reconciled(CARRIED)
+    other.watch.reconciled(CARRIED, time.monotonic())
     assert other.watch.mac_at_risk() == ""
 
 
@@ -659,7 +665,7 @@ def test_what_imds_says_of_another_interface_means_nothing(mover: Make) -> None:
     lacking(made, HAS)
     for at in range(3):
         made.watch.found_addresses(IDENTITY.mac, LACKS, time.monotonic() + at)
-    assert made.watch._view((), 0).lost_by_imds_at is None
+    assert made.watch._view((), 0, time.time()).lost_by_imds_at is None
 
 
 def test_a_holder_that_started_while_ec2_is_silent_can_still_lose_the_address(mover: Make) -> None:
@@ -667,7 +673,7 @@ def test_a_holder_that_started_while_ec2_is_silent_can_still_lose_the_address(mo
     made = mover()
     made.shared.standings.clear()
     made.watch.found_interface(Interface(OWN_MAC, ip_network("10.0.0.0/24")))
-    made.watch.reconciled(CARRIED)
+    made.watch.reconciled(CARRIED, time.monotonic())
     assert made.watch.mac_at_risk() == OWN_MAC
     assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
 
@@ -718,7 +724,7 @@ def test_since_is_when_the_word_became_what_it_is(node: Make, monkeypatch: pytes
         bound = Attachment(attachment, OTHER, 1, AttachmentStatus.ATTACHED)
         made.watch.owner = Owner(at, eni(attachment=bound))
         status = Status(NAME, OTHER, holds={str(ADDRESS): Held(attachment, problem)})
-        made.watch.hear(Answer(at, at, status))
+        made.watch.hear(Answer(at, at, status), time.monotonic())
         return made.watch.word.state, made.watch.word.since
 
     assert word("", "a1", 100.0) == (WordState.SOUND, 100.0)
@@ -735,7 +741,7 @@ def test_a_holder_without_an_address_is_silent(node: Make) -> None:
     states = []
     for address in ("10.0.0.10", None):
         made.shared.instances[OTHER] = instance(OTHER, address=address)
-        made.watch.hear(None)
+        made.watch.hear(None, time.monotonic())
         states.append(made.watch.word.state)
     assert states == [WordState.UNASKED, WordState.SILENT]
 
@@ -881,7 +887,7 @@ def test_an_eni_that_was_just_attached_is_a_burden_before_ec2_shows_it(vpc: Vpc)
 def test_an_unplumbed_report_is_told_with_what_was_removed(node: Make) -> None:
     """One line, with the address it is about in the agent's log."""
     made = node()
-    made.watch.reconciled(PlumbingReport(PlumbingState.NO_LINK, removed=("marks", "rule")))
+    made.watch.reconciled(PlumbingReport(PlumbingState.NO_LINK, removed=("marks", "rule")), time.monotonic())
     assert "event=unplumbed removed=marks,rule" in made.log.getvalue()
 
 
@@ -889,10 +895,10 @@ def test_the_holder_tells_its_problem_and_nothing_when_it_is_well(vpc: Vpc) -> N
     """That sentence is what the others judge it by."""
     made = vpc.node(0)
     made.looked(eni(holder=vpc.ids[0]))
-    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
+    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND), time.monotonic())
     assert made.step() == Reason.HELD_HERE.name
     assert made.watch.held() == Held("a1")
-    made.watch.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="marks: nft is missing"))
+    made.watch.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="marks: nft is missing"), time.monotonic())
     assert made.step() == Reason.UNSOUND_HERE.name
     held = made.watch.held()
     assert held is not None
@@ -911,7 +917,7 @@ def standby(node: Make, report: PlumbingReport | None) -> Node:
     made = node()
     made.looked(eni(holder=OTHER))
     if report is not None:
-        made.watch.reconciled(report)
+        made.watch.reconciled(report, time.monotonic())
     made.step()
     return made
 
@@ -941,12 +947,12 @@ def test_a_node_that_goes_blind_says_so_and_forgets_what_it_saw(node: Make) -> N
     results(made, ProbeOutcome.ANSWERED, at=time.monotonic())
     assert made.watch.sees_up()
     assert made.watch.not_ready() == ""
-    made.watch.reconciled(BLIND)
+    made.watch.reconciled(BLIND, time.monotonic())
     made.step()
     results(made, ProbeOutcome.ANSWERED, at=made.watch.now - 1.0)
     assert (made.watch.health.state, made.watch.sees_up(), probes(made)) == (HealthState.INIT, "", False)
     assert made.watch.not_ready() == ELSEWHERE
-    made.watch.reconciled(SEEING)
+    made.watch.reconciled(SEEING, time.monotonic())
     made.step()
     assert (made.watch.not_ready(), probes(made)) == ("", True)
     assert "10.0.0.100 can be probed from here again" in made.log.getvalue()
@@ -964,7 +970,7 @@ def test_a_blind_node_is_told_as_an_error_and_again_while_it_lasts(node: Make) -
 def test_a_holder_is_never_blind(node: Make) -> None:
     """It has the address itself, wherever else it is."""
     made = standby(node, BLIND)
-    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
+    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND), time.monotonic())
     made.looked(eni(holder=ME))
     made.step()
     assert made.watch.blind() == ""
@@ -1004,7 +1010,7 @@ def test_slots_are_known_again_by_an_answer_to_a_later_question() -> None:
     shared = Shared(IDENTITY, NAME, ("sg-1",), slots=3)
     asked_before = time.monotonic()
     shared.describe({ME: instance(ME, 0)}, asked_before)
-    shared.slots_change()
+    shared.slots_change(time.monotonic())
     shared.describe({ME: instance(ME, 0)}, asked_before)
     shared.describe({OTHER: instance(OTHER, 0)}, time.monotonic())
     seen_before = shared.slots_changed_at
@@ -1017,7 +1023,7 @@ def test_an_old_answer_does_not_undo_what_a_newer_one_showed() -> None:
     """The rehearsal's, which was asked for before the takeover and came after it."""
     shared = Shared(IDENTITY, NAME, ("sg-1",), slots=3)
     asked_before = time.monotonic()
-    shared.slots_change()
+    shared.slots_change(time.monotonic())
     shared.describe({ME: instance(ME, 0, 1)}, time.monotonic())
     shared.describe({ME: instance(ME, 0)}, asked_before)
     assert shared.free_slots() == 1
@@ -1072,7 +1078,7 @@ def test_an_adopted_eni_keeps_its_security_groups_until_the_settings_name_others
     made = node(shared=Shared(IDENTITY, NAME, ("sg-1",), groups_are_set=is_set))
     shown = eni(holder=ME, security_groups=("sg-9",))
     made.looked(replace(shown, tags={**shown.tags, **({"Name": name} if name else {})}))
-    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
+    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND), time.monotonic())
     assert made.step() == "HELD_HERE"
     is_ours = name.startswith("floatingip ")
     assert made.watch.decision.write == (SetGroups("eni-1", ("sg-1",)) if is_set or is_ours else None)
@@ -1087,7 +1093,7 @@ def test_what_was_lost_before_the_address_came_is_nothing_of_the_holders(node: M
     made.looked(eni(holder=ME))
     made.watch.health = Health("a1", HealthState.DOWN, 11, 1.0, 2.0)
     made.watch.services = {30007: Health("a1", HealthState.DOWN, 11, 1.0, 2.0)}
-    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
+    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND), time.monotonic())
     assert made.step() == "HELD_HERE"
     assert (made.watch.health, made.watch.services) == (Health("a1"), {30007: Health("a1")})
     assert made.watch.is_calm()
@@ -1121,16 +1127,16 @@ def test_a_node_that_lost_the_address_for_being_unsound_is_not_ready(node: Make,
     """With the cause: it would be of no use as a holder again."""
     made = node(settings=Settings((ADDRESS,), carry=carry))
     made.looked(eni(holder=ME))
-    made.watch.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing"))
+    made.watch.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing"), time.monotonic())
     for _ in range(2):
         made.step()
     made.looked(eni(holder=OTHER, attachment=Attachment("a2", OTHER, 1, AttachmentStatus.ATTACHED)))
-    made.watch.reconciled(PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING))
+    made.watch.reconciled(PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING), time.monotonic())
     made.step()
     assert made.watch.decision.state is State.STANDBY
     assert "nft is missing" in made.watch.not_ready()
     made.looked(eni(holder=ME, attachment=Attachment("a3", ME, 1, AttachmentStatus.ATTACHED)))
-    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND))
+    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND), time.monotonic())
     made.step()
     assert made.watch.not_ready() == ""
 
@@ -1139,7 +1145,9 @@ def test_a_standby_that_is_plumbed_ahead_but_unsound_is_not_ready(mover: Make) -
     """Before the failure, not after it."""
     made = mover()
     made.looked(others(ADDRESS))
-    made.watch.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing", extent=Extent.AHEAD))
+    made.watch.reconciled(
+        PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing", extent=Extent.AHEAD), time.monotonic()
+    )
     made.step()
     assert made.watch.not_ready() == "this node could not carry the address: nft is missing"
 

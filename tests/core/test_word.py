@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from floatingip.model import Sight
-from floatingip.word import (
+from floatingip.core.model import Sight
+from floatingip.edges.word import (
     LONGEST,
     MOST,
     PEERS_AT_MOST,

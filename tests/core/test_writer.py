@@ -2,14 +2,16 @@
 
 import io
 import queue
+import random
 import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from floatingip import writes
-from floatingip.errors import (
+from floatingip.agent.backoff import BACKOFF_FIRST, BACKOFF_LAST
+from floatingip.core import writes
+from floatingip.core.errors import (
     AddressTaken,
     CloudError,
     CloudUnavailable,
@@ -18,10 +20,10 @@ from floatingip.errors import (
     NoFreeSlot,
     TokenSpent,
 )
-from floatingip.model import STANDING_TAG, Eni, Target
-from floatingip.telemetry import Log
-from floatingip.writer import BACKOFF_FIRST, BACKOFF_LAST, Making, Writer
-from floatingip.writes import Assign, AssignAny, Associate, Attach, Create, Delete, Detach, Tag, Unassign, Write
+from floatingip.core.model import STANDING_TAG, Eni, Target
+from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Create, Delete, Detach, Tag, Unassign, Write
+from floatingip.edges.telemetry import Log
+from floatingip.runtime.writer import Making, Writer
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100")
@@ -52,7 +54,7 @@ class Desk:
         self.inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.log = io.StringIO()
         self.full_at: list[float] = []
-        self.writer = Writer(self.cloud, self.me, self.inbox.put, Log(self.log), self.full_at.append)
+        self.writer = Writer(self.cloud, self.me, self.inbox.put, Log(self.log), self.full_at.append, random.uniform)
 
     def write(self, write: Write, target: Target | None = ADDRESS, error: CloudError | None = None) -> None:
         """Make the write, and take what came of it."""

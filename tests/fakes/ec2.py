@@ -11,7 +11,7 @@ state is made of the product's own frozen values, so a past state is a shallow c
     ...
     ec2.advance(10.0)
 
-Errors are those that floatingip.ec2.Ec2Cloud makes of EC2's codes, and name the same codes.
+Errors are those that floatingip.edges.ec2.cloud.Ec2Cloud makes of EC2's codes, and name the same codes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
 
-from floatingip.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
-from floatingip.model import (
+from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
+from floatingip.core.model import (
     OWNER_TAG,
     Address,
     AllocationFacts,
@@ -435,7 +435,7 @@ class FakeEc2:
 
 class FakeCloud:
     """
-    EC2 as one observer reaches it: floatingip.ports.Cloud.
+    EC2 as one observer reaches it: floatingip.core.ports.Cloud.
 
     lag: how many seconds old the Describes are.
     denied: actions that IAM refuses this observer, such as AttachNetworkInterface.
@@ -452,25 +452,25 @@ class FakeCloud:
         self._groups = security_groups
 
     def describe_enis(self, name: str) -> tuple[Eni, ...]:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         state = self._describe("DescribeNetworkInterfaces")
         return tuple(eni for eni in state.enis.values() if eni.tags.get(OWNER_TAG) == name)
 
     def find_occupants(self, addresses: frozenset[Address]) -> tuple[Eni, ...]:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         return self._ec2.occupants(self._describe("DescribeNetworkInterfaces"), addresses)
 
     def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         return self._describe("DescribeAddresses").allocations.get(allocation_id)
 
     def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         state = self._describe("DescribeInstances")
         return {id_: state.instance(id_) for id_ in sorted(instance_ids) if id_ in state.instances}
 
     def find_instance(self, name: str) -> Instance | None:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         state = self._describe("DescribeInstances")
         for instance in state.instances.values():
             dns_name = f"ip-{str(instance.address).replace('.', '-')}.{REGION}.compute.internal"
@@ -479,44 +479,44 @@ class FakeCloud:
         return None
 
     def describe_subnets(self) -> tuple[Subnet, ...]:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("DescribeSubnets")
         return tuple(self._ec2.subnets.values())
 
     def describe_reservations(self, subnet_id: str) -> tuple[Network, ...]:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("GetSubnetCidrReservations")
         return tuple(self._ec2.reservations.get(subnet_id, ()))
 
     def describe_slots(self, instance_type: str) -> int:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("DescribeInstanceTypes")
         if instance_type not in SLOTS:
             raise CloudError(f"DescribeInstanceTypes: InvalidInstanceType: {instance_type}")
         return SLOTS[instance_type]
 
     def create_eni(self, target: Target | None, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("CreateNetworkInterface")
         return self._ec2.create(target, subnet, self._groups, tags, token)
 
     def assign(self, eni_id: str, address: Address, *, reassign: bool) -> None:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("AssignPrivateIpAddresses" if isinstance(address, IPv4Address) else "AssignIpv6Addresses")
         self._ec2.assign(eni_id, address, reassign=reassign)
 
     def assign_any(self, eni_id: str) -> None:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("AssignPrivateIpAddresses")
         self._ec2.assign_any(eni_id)
 
     def unassign(self, eni_id: str, address: Address) -> None:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("UnassignPrivateIpAddresses" if isinstance(address, IPv4Address) else "UnassignIpv6Addresses")
         self._ec2.unassign(eni_id, address)
 
     def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("AttachNetworkInterface")
         # EC2 says itself which indexes are taken, whatever the caller knows; it asks for one after the other.
         known = self._ec2.state.instances.get(instance_id)
@@ -527,33 +527,33 @@ class FakeCloud:
         raise NoFreeSlot(f"{instance_id} has no free device index up to {HIGHEST_DEVICE_INDEX}")
 
     def detach_eni(self, attachment_id: str, *, force: bool) -> None:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("DetachNetworkInterface")
         self._ec2.detach(attachment_id, force=force)
 
     def delete_eni(self, eni_id: str) -> None:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("DeleteNetworkInterface")
         if eni_id in self._ec2.state.enis:
             self._ec2.delete(eni_id)
 
     def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("CreateTags")
         self._ec2.modify(eni_id, lambda eni: replace(eni, tags={**eni.tags, **tags}))
 
     def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("AssociateAddress")
         self._ec2.associate(allocation_id, eni_id, address)
 
     def set_security_groups(self, eni_id: str, groups: tuple[str, ...]) -> None:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("ModifyNetworkInterfaceAttribute")
         self._ec2.modify(eni_id, lambda eni: replace(eni, security_groups=tuple(sorted(groups))))
 
     def keep_after_termination(self, eni_id: str, attachment_id: str) -> None:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("ModifyNetworkInterfaceAttribute")
         attachment = self._ec2.state.eni(eni_id).attachment
         if attachment is None or attachment.id != attachment_id:
@@ -561,14 +561,14 @@ class FakeCloud:
         self._ec2.modify(eni_id, lambda eni: replace(eni, delete_on_termination=False))
 
     def check_source(self, eni_id: str) -> None:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("ModifyNetworkInterfaceAttribute")
         self._ec2.modify(eni_id, lambda eni: replace(eni, source_check=True))
 
     def rehearse(
         self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, carry: Carry
     ) -> tuple[str, ...]:
-        """See :class:`floatingip.ports.Cloud`."""
+        """See :class:`floatingip.core.ports.Cloud`."""
         actions = ["CreateNetworkInterface"]
         if eni is not None:
             actions += ["AttachNetworkInterface", "CreateTags"]

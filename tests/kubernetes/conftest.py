@@ -10,7 +10,7 @@ from lab.ec2 import PROFILES, Guest
 from lab.history import History
 from lab.kubernetes.cluster import OBSERVERS, SAMPLE, Kind
 from lab.kubernetes.real import host
-from lab.region import Region
+from lab.run.region import Region
 
 collect_ignore = [] if host.is_given() else ["test_scenarios.py", "test_real.py"]
 # It starts labs of its own, which a sandbox is no place for.

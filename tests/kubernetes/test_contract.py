@@ -11,7 +11,7 @@ import pytest
 
 from lab.history import Event
 from lab.kubernetes.cluster import OBSERVERS, SAMPLE, EvictionRefused, Kind, Part
-from lab.region import Machine, Region
+from lab.run.region import Machine, Region
 from tests.kubernetes.conftest import KINDS, Stage
 
 NEVER = 120.0

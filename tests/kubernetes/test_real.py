@@ -8,9 +8,9 @@ import pytest
 
 from lab.kubernetes.cluster import OBSERVERS, Kind
 from lab.kubernetes.real.cluster import Cluster, KubectlFailed
-from lab.kubernetes.scenarios import ALL
-from lab.region import Region
-from lab.scenarios import judge, play
+from lab.run.kubernetes_scenarios import ALL
+from lab.run.region import Region
+from lab.run.scenarios import judge, play
 from tests.kubernetes.conftest import Stage
 
 WITHIN = 120.0

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.hardships import HARDSHIPS
 from lab.kubernetes.cluster import Kind
-from lab.kubernetes.scenarios import ALL
-from lab.scenarios import judge, play
+from lab.run.hardships import HARDSHIPS
+from lab.run.kubernetes_scenarios import ALL
+from lab.run.scenarios import judge, play
 from tests.kubernetes.conftest import Stage
 
 EC2 = "typical"

@@ -9,9 +9,9 @@ import icmplib
 import pytest
 
 from lab import sandbox
-from lab.fabric import Fabric
-from lab.netns import Namespace
-from lab.worker import Worker
+from lab.network.fabric import Fabric
+from lab.network.netns import Namespace
+from lab.network.worker import Worker
 
 
 @dataclass(frozen=True)

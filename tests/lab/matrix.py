@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from lab.fabric import Fabric
-from lab.worker import TrafficPolicy, Worker
+from lab.network.fabric import Fabric
+from lab.network.worker import TrafficPolicy, Worker
 from tests.lab.conftest import Answer
 
 Workers = tuple[Worker, Worker]

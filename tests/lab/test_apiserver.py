@@ -15,18 +15,19 @@ from typing import Any
 
 import pytest
 
-from floatingip.imds import Imds
-from floatingip.kubernetes import ApiServer as Asked
-from floatingip.model import Notice
-from lab import nemesis
+from floatingip.core.model import Notice
+from floatingip.edges.imds import Imds
+from floatingip.edges.kubernetes.api_server import ApiServer as Asked
+from floatingip.edges.kubernetes.own_pod import PodsOrders
 from lab.ec2 import PROFILES
 from lab.history import Event, History
 from lab.kubernetes.cluster import EvictionRefused
 from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
 from lab.kubernetes.small.kubelet import Cluster
 from lab.kubernetes.small.manifest import Container, Manifest, load
-from lab.netns import Namespace
-from lab.region import Machine, Region
+from lab.network.netns import Namespace
+from lab.run import nemesis
+from lab.run.region import Machine, Region
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
@@ -34,12 +35,13 @@ NAME = "floating-ip"
 
 PROGRAM = """
 import os, signal, sys
-from floatingip.kubernetes import ApiServer
+from floatingip.edges.kubernetes.api_server import ApiServer
+from floatingip.edges.kubernetes.own_pod import PodsOrders
 if sys.argv[1] == "observe":
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     print("event=start", flush=True)
     signal.sigwait([signal.SIGTERM])
-    pod = ApiServer(os.environ).own_pod()
+    pod = PodsOrders(ApiServer(os.environ)).own_pod()
     print(f'event=end deleted={pod.deleted} disruption="{pod.disruption}" problem="{pod.problem}"', flush=True)
 """
 """Asks, when it is to end, why."""
@@ -304,7 +306,7 @@ def test_a_worker_reaches_the_api_server_as_its_pods_do(region: Region, tmp_path
     for name, text in region.api.mounted(pod.deployment.pod.account).items():
         (tmp_path / name).write_text(text)
     environment = {**region.api.environment, "POD_NAME": pod.name, "POD_NAMESPACE": NAMESPACE}
-    own = machine.worker.namespace.call(Asked(environment, tmp_path).own_pod)
+    own = machine.worker.namespace.call(PodsOrders(Asked(environment, tmp_path)).own_pod)
     assert (own.ready, own.deleted, own.problem) == (True, False, "")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lab.checker import Event, Expectation, check
+from lab.run.checker import Event, Expectation, check
 
 ADDRESS = "10.0.0.100"
 A, B = "i-aaaa", "i-bbbb"

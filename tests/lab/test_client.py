@@ -15,9 +15,9 @@ from statistics import median
 
 import pytest
 
-from lab.checker import Expectation, check
 from lab.history import Event
-from lab.netns import Namespace
+from lab.network.netns import Namespace
+from lab.run.checker import Expectation, check
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nworker-a\n"
 HOST, HOST_IPV6, PORT = "10.9.0.1", "2001:db8:9::1", 30007
@@ -67,7 +67,7 @@ def serving(listener: socket.socket, delay: float = 0.0, answer: bytes = ANSWER)
 @contextmanager
 def measuring(namespace: Namespace, *more: str, host: str = HOST) -> Iterator[list[Event]]:
     """Run the client during the block; its attempts are in the list afterwards."""
-    command = [sys.executable, "-m", "lab.client", "--url", f"http://{host}:{PORT}/", "--name", "in", *more]
+    command = [sys.executable, "-m", "lab.run.client", "--url", f"http://{host}:{PORT}/", "--name", "in", *more]
     client = namespace.popen(command, stdout=subprocess.PIPE)
     assert client.stdout
     first = client.stdout.readline()
@@ -188,7 +188,7 @@ def test_measuring_is_cheap(server_and_client: tuple[Namespace, Namespace]) -> N
 
 def test_a_timeout_that_outlives_the_first_syn_is_refused() -> None:
     """After a second the kernel would send another one."""
-    command = [sys.executable, "-m", "lab.client", "--url", "http://10.0.0.1/", "--name", "x", "--timeout", "1.5"]
+    command = [sys.executable, "-m", "lab.run.client", "--url", "http://10.0.0.1/", "--name", "x", "--timeout", "1.5"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     assert done.returncode == 2
     assert "second SYN" in done.stderr
@@ -198,7 +198,7 @@ def test_a_timeout_that_outlives_the_first_syn_is_refused() -> None:
 def test_a_url_without_a_numeric_address_is_refused(url: str) -> None:
     """Resolving a name would be measured too."""
     done = subprocess.run(
-        [sys.executable, "-m", "lab.client", "--url", url, "--name", "x"],
+        [sys.executable, "-m", "lab.run.client", "--url", url, "--name", "x"],
         capture_output=True,
         text=True,
         check=False,

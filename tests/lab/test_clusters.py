@@ -7,11 +7,11 @@ What tells them apart is the instances' tag `kubernetes.io/cluster/NAME`, and no
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
-from lab import nemesis
 from lab.ec2 import PROFILES
 from lab.history import Event, History
 from lab.kubernetes.small.kubelet import Cluster
-from lab.region import FLOATING_IP, READY_WITHIN, Floating, Machine, Region
+from lab.run import nemesis
+from lab.run.region import FLOATING_IP, READY_WITHIN, Floating, Machine, Region
 from tests.lab.test_region import within
 
 NAMES = (

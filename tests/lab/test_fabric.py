@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.fabric import (
+from lab.network.fabric import (
     BARE_MTU,
     CLIENT_IN_ADDRESS,
     CLIENT_OUT_ADDRESS,
@@ -19,8 +19,8 @@ from lab.fabric import (
     VPC_CIDR,
     Fabric,
 )
-from lab.netns import Namespace
-from lab.worker import Worker
+from lab.network.netns import Namespace
+from lab.network.worker import Worker
 from tests.lab.conftest import Answer
 
 Workers = tuple[Worker, Worker]

@@ -21,14 +21,15 @@ from queue import SimpleQueue
 
 import pytest
 
-from floatingip import host, marks, netlink, threads
-from floatingip.errors import HostError
-from floatingip.host import KernelHost
-from floatingip.marks import table_name
-from floatingip.model import Extent, Plumbing, PlumbingReport, PlumbingState
-from floatingip.netlink import Netlink
-from floatingip.threads import HostKeeper, Wanted
-from lab.netns import Namespace
+from floatingip.core.errors import HostError
+from floatingip.core.model import Extent, Plumbing, PlumbingReport, PlumbingState
+from floatingip.edges.kernel import host, marks, netlink
+from floatingip.edges.kernel.host import KernelHost
+from floatingip.edges.kernel.marks import table_name
+from floatingip.edges.kernel.netlink import Netlink
+from floatingip.runtime import threads
+from floatingip.runtime.threads import HostKeeper, Wanted
+from lab.network.netns import Namespace
 
 SOUND, UNSOUND, NO_LINK = PlumbingState.SOUND, PlumbingState.UNSOUND, PlumbingState.NO_LINK
 
@@ -1086,7 +1087,7 @@ def settle(woken: threading.Event) -> None:
 
 RESTRICTED = """
 import time
-from floatingip.host import KernelHost
+from floatingip.edges.kernel.host import KernelHost
 from tests.lab.test_host import IPV4
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(int(status["CapEff"], 16), status["NoNewPrivs"].strip())

@@ -13,9 +13,9 @@ import pytest
 import requests
 from botocore.config import Config
 
-from floatingip.http_client import Connection, NoAnswer
+from floatingip.edges.http_client import Connection, NoAnswer
 from lab.ec2 import PROFILES, Ec2, Instance, NoDevices
-from lab.imds import (
+from lab.ec2.imds import (
     LIFECYCLE,
     MAINTENANCE,
     REBALANCE,

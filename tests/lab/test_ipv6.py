@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.fabric import (
+from lab.network.fabric import (
     CLIENT_IN_IPV6,
     CLIENT_OUT_IPV6,
     EC2_ADDRESS,
@@ -19,8 +19,8 @@ from lab.fabric import (
     VPC_CIDR,
     Fabric,
 )
-from lab.netns import Namespace
-from lab.worker import BACKEND_PORT, TrafficPolicy, Worker
+from lab.network.netns import Namespace
+from lab.network.worker import BACKEND_PORT, TrafficPolicy, Worker
 from tests.lab.matrix import ENI, MAC, NODE_PORT, POLICIES, Backends, Fetch, Workers, ask_all, every_one_answered
 from tests.lab.test_fabric import delivered
 

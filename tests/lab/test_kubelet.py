@@ -15,7 +15,7 @@ from lab.history import Event, History, parse_logfmt
 from lab.kubernetes.cluster import EvictionRefused
 from lab.kubernetes.small.kubelet import POD, Backoff, Cluster, Pod
 from lab.kubernetes.small.manifest import Container, DisruptionBudget, Manifest, load
-from lab.netns import Namespace
+from lab.network.netns import Namespace
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from floatingip import settings
+from floatingip.core import settings
 from lab.kubernetes.small.manifest import (
     ConfigMapKey,
     FieldRef,

@@ -12,14 +12,14 @@ from ipaddress import ip_address
 
 import pytest
 
-from floatingip.host import KernelHost
-from floatingip.marks import table_name
-from floatingip.model import Address, Extent, Plumbing, PlumbingReport, PlumbingState, ProbeOutcome, Target
-from floatingip.probe import IcmpProber
-from floatingip.settings import Settings, mark_values
-from floatingip.threads import HostKeeper, Wanted
-from lab.fabric import GATEWAY, IPV6_GATEWAY, Fabric
-from lab.worker import BACKEND_PORT, TrafficPolicy, Worker
+from floatingip.core.model import Address, Extent, Plumbing, PlumbingReport, PlumbingState, ProbeOutcome, Target
+from floatingip.core.settings import Settings, mark_values
+from floatingip.edges.kernel.host import KernelHost
+from floatingip.edges.kernel.marks import table_name
+from floatingip.edges.probes.icmp import IcmpProber
+from floatingip.runtime.threads import HostKeeper, Wanted
+from lab.network.fabric import GATEWAY, IPV6_GATEWAY, Fabric
+from lab.network.worker import BACKEND_PORT, TrafficPolicy, Worker
 from tests.lab.matrix import (
     ENI,
     FLOATING,

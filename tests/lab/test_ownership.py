@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lab.ownership import of_address, of_enis
+from lab.run.ownership import of_address, of_enis
 
 ADDRESS, OTHER = "10.0.0.100", "10.0.0.101"
 INSTANCES = {"eni-a": "i-aaaa", "eni-b": "i-bbbb"}

@@ -10,9 +10,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from floatingip.model import Address, ProbeOutcome, ProbeResult
-from floatingip.probe import IcmpProber
-from lab.netns import Namespace
+from floatingip.core.model import Address, ProbeOutcome, ProbeResult
+from floatingip.edges.probes.icmp import IcmpProber
+from lab.network.netns import Namespace
 from tests.waiting import collect
 
 ADDRESSES = [ip_address("10.9.0.2"), ip_address("2001:db8:9::2")]
@@ -199,7 +199,7 @@ def test_what_cannot_be_sent_fails_here_at_once_and_the_next_may_pass(near: Name
 def test_without_the_capability_each_probe_fails_here(near: Namespace) -> None:
     """A container without CAP_NET_RAW gets a result that says so, not an exception."""
     code = (
-        "from ipaddress import ip_address; from floatingip.probe import IcmpProber\n"
+        "from ipaddress import ip_address; from floatingip.edges.probes.icmp import IcmpProber\n"
         "prober = IcmpProber(ip_address('127.0.0.1')); prober.send()\n"
         "print([(r.outcome.value, r.detail) for r in prober.collect()])"
     )

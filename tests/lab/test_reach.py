@@ -5,11 +5,11 @@ from ipaddress import ip_address
 
 import pytest
 
-from floatingip.model import Address, ProbeOutcome, ProbeResult
-from floatingip.probe import IcmpProber
-from floatingip.reach import ReachProber
-from floatingip.service import KnockProber
-from lab.netns import Namespace
+from floatingip.core.model import Address, ProbeOutcome, ProbeResult
+from floatingip.edges.probes.icmp import IcmpProber
+from floatingip.edges.probes.reach import ReachProber
+from floatingip.edges.probes.tcp import KnockProber
+from lab.network.netns import Namespace
 from tests.waiting import collect
 
 ADDRESSES = [ip_address("10.9.0.2"), ip_address("2001:db8:9::2")]

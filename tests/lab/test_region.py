@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from lab import nemesis, region, scenarios
 from lab.__main__ import main
-from lab.checker import Expectation, Run
 from lab.ec2 import PROFILES, Guest
-from lab.fabric import CLIENT_IN_ADDRESS, Fabric
 from lab.history import History
-from lab.region import FLOATING_IP, Machine, Region
-from lab.scenario import INSTANT, Nemesis, Scenario
-from lab.worker import Worker
+from lab.network.fabric import CLIENT_IN_ADDRESS, Fabric
+from lab.network.worker import Worker
+from lab.run import nemesis, region, scenarios
+from lab.run.checker import Expectation, Run
+from lab.run.region import FLOATING_IP, Machine, Region
+from lab.run.scenario import INSTANT, Nemesis, Scenario
 from tests.lab.conftest import Answer
 from tests.lab.test_fabric import hold
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from floatingip.model import Carry
+from floatingip.core.model import Carry
 from lab.ec2 import PROFILES, Profile
-from lab.hardships import HARDSHIPS
-from lab.region import ELASTIC_IP, FLOATING_IP
-from lab.scenario import Scenario
-from lab.scenarios import SCENARIOS, run
+from lab.run.hardships import HARDSHIPS
+from lab.run.region import ELASTIC_IP, FLOATING_IP
+from lab.run.scenario import Scenario
+from lab.run.scenarios import SCENARIOS, run
 from tests.lab.test_ipv6 import FLOATING as FLOATING_IPV6
 
 MIX = (FLOATING_IP, FLOATING_IPV6, ELASTIC_IP)

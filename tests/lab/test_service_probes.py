@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from floatingip.model import Address, ProbeOutcome, ProbeResult
-from floatingip.service import HttpProber, TcpProber
-from lab.netns import Namespace
+from floatingip.core.model import Address, ProbeOutcome, ProbeResult
+from floatingip.edges.probes.tcp import HttpProber, TcpProber
+from lab.network.netns import Namespace
 from tests.waiting import collect
 
 ADDRESSES = [ip_address("10.9.0.2"), ip_address("2001:db8:9::2")]

@@ -9,7 +9,7 @@ import pytest
 from lab.ec2 import PROFILES
 from lab.history import History
 from lab.kubernetes.small.kubelet import Cluster
-from lab.region import Region
+from lab.run.region import Region
 
 PATIENCE = 60.0
 """Seconds until something that should happen within some counts as not happening, on a busy machine."""

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from lab.fabric import CLIENT_IN_ADDRESS, CLIENT_OUT_ADDRESS, GATEWAY, Fabric
-from lab.netns import Namespace
-from lab.worker import TrafficPolicy, Worker
+from lab.network.fabric import CLIENT_IN_ADDRESS, CLIENT_OUT_ADDRESS, GATEWAY, Fabric
+from lab.network.netns import Namespace
+from lab.network.worker import TrafficPolicy, Worker
 from tests.lab.matrix import (
     ENI,
     FLOATING,

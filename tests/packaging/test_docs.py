@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import floatingip
-from floatingip import ec2
+from floatingip.edges.ec2 import cloud as ec2
 
 ROOT = Path(__file__).parents[2]
 ERRORS = (ROOT / "docs" / "ec2-errors.md").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def rows(heading: str) -> list[Row]:
 
 
 def handled() -> Iterator[str]:
-    """The codes that `floatingip/ec2.py` knows: those of its tables, and those that it compares with."""
+    """The codes that `floatingip/edges/ec2/cloud.py` knows: those of its tables, and those that it compares with."""
     yield from ec2._MEANING
     yield from ec2._DENIALS
     for node in ast.walk(ast.parse(Path(ec2.__file__).read_text(encoding="utf-8"))):

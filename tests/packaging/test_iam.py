@@ -15,10 +15,10 @@ import botocore
 import pytest
 from botocore.exceptions import ClientError
 
-from floatingip import ec2
-from floatingip.errors import Denied
+from floatingip.core.errors import Denied
+from floatingip.edges.ec2 import cloud as ec2
 from lab.ec2 import PROFILES, Ec2, NoDevices
-from lab.policy import POLICY, allowed, enforce, every_action
+from lab.ec2.policy import POLICY, allowed, enforce, every_action
 from tests.packaging.substitution import envsubst
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ UNTAGGED = frozenset({"security-group", "subnet"})
 
 
 def called() -> set[str]:
-    """The actions of EC2's that `floatingip/ec2.py` calls: methods of its client, and its paginators' names."""
+    """The actions that `floatingip/edges/ec2/cloud.py` calls: methods of its client, and its paginators' names."""
     actions = {botocore.xform_name(action): action for action in every_action()}
     found = set()
     for node in ast.walk(ast.parse(Path(ec2.__file__).read_text(encoding="utf-8"))):

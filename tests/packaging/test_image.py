@@ -20,8 +20,8 @@ from lab.kubernetes.small import image as lab_image
 from lab.kubernetes.small.image import Image
 from lab.kubernetes.small.kubelet import Cluster
 from lab.kubernetes.small.manifest import Manifest, load
-from lab.netns import Namespace
-from lab.scenarios import SCENARIOS, run
+from lab.network.netns import Namespace
+from lab.run.scenarios import SCENARIOS, run
 
 ROOT = Path(__file__).parents[2]
 NAME = "floating-ip"
@@ -51,7 +51,7 @@ time.sleep(60)
 """
 BYTECODE = """
 import pathlib, sys
-import floatingip.cli, floatingip.runner, floatingip.ec2, floatingip.host
+import floatingip.cli, floatingip.runtime.runner, floatingip.edges.ec2.cloud, floatingip.edges.kernel.host
 specs = [module.__spec__ for module in sys.modules.values() if getattr(module, "__spec__", None)]
 print(*(spec.origin for spec in specs if spec.cached and not pathlib.Path(spec.cached).exists()))
 """

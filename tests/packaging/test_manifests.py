@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 import floatingip
-from floatingip import runner, settings
+from floatingip.core import settings
+from floatingip.runtime import runner
 
 ROOT = Path(__file__).parents[2]
 FLOATING_IP = (ROOT / "floating-ip.yaml").read_text(encoding="utf-8")

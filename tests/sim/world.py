@@ -22,14 +22,14 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import count
 
-from floatingip import health as probing
-from floatingip.decide import Decision, Reason, State, decide
-from floatingip.health import Health, HealthState
-from floatingip.model import Attachment, AttachmentStatus, Owner, ProbeOutcome, ProbeResult, Word, WordState
-from floatingip.peers import ASK_EVERY, ASK_TIMEOUT
-from floatingip.settings import Settings
-from floatingip.threads import next_in_peace
-from floatingip.view import Memory, View
+from floatingip.core import health as probing
+from floatingip.core.decision.decide import Decision, Reason, State, decide
+from floatingip.core.decision.view import Memory, View
+from floatingip.core.health import Health, HealthState
+from floatingip.core.model import Attachment, AttachmentStatus, Owner, ProbeOutcome, ProbeResult, Word, WordState
+from floatingip.core.settings import Settings
+from floatingip.runtime.peers import ASK_EVERY, ASK_TIMEOUT
+from floatingip.runtime.threads import next_in_peace
 from tests.core.deciders import ADDRESS, NAME, WALL, eni, instance
 
 SETTINGS = Settings((ADDRESS,))

@@ -29,7 +29,7 @@ from lab.kubernetes.real import host
 from lab.kubernetes.real.node import PAUSE, Node, Worker
 from lab.kubernetes.real.parts import Part as Process
 from lab.kubernetes.real.plane import ECR, UPSTREAM, ControlPlane
-from lab.netns import Namespace
+from lab.network.netns import Namespace
 
 AGNHOST = "e2e-test-images/agnhost:2.53"
 LOGS = "FLOATINGIP_LAB_LOGS"

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Protocol
 
 from lab.ec2 import Instance
-from lab.fabric import MTU
 from lab.kubernetes.real.host import Groups
 from lab.kubernetes.real.parts import Part, PartFailed
 from lab.kubernetes.real.plane import ECR, REGISTRY_ADDRESS, UPSTREAM, ControlPlane
-from lab.netns import Namespace
+from lab.network.fabric import MTU
+from lab.network.netns import Namespace
 
 BOOT = Path(__file__).with_name("boot.py")
 LOGIND = Path(__file__).with_name("logind.py")

@@ -14,7 +14,7 @@ from pathlib import Path
 from lab.kubernetes.authority import Authority, new_key, pem_of, public_pem_of
 from lab.kubernetes.cluster import API_ADDRESS, API_PORT
 from lab.kubernetes.real.parts import Part, PartFailed
-from lab.netns import Namespace
+from lab.network.netns import Namespace
 
 REGISTRY_ADDRESS = "10.0.255.4:80"
 """That of ECR's endpoint in the VPC."""

@@ -1,0 +1,32 @@
+"""How long to wait after a failure until the next try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Chance = Callable[[float, float], float]
+"""Draws a number between the two."""
+
+BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING = 0.5, 15.0, 2.0
+"""Seconds to wait after EC2 failed: at first, at most, and at most while something is wrong that EC2 did not refuse."""
+
+
+class Backoff:
+    """Growing pauses, the first of ``first`` seconds, with jitter: agents that failed together do not retry
+    together.
+    """
+
+    def __init__(self, first: float, chance: Chance) -> None:
+        self._chance = chance
+        self._first = first
+        self._failures = 0
+
+    def reset(self) -> None:
+        """The next failure is the first one."""
+        self._failures = 0
+
+    def pause(self, longest: float) -> float:
+        """Seconds to wait after one more failure."""
+        pause = min(longest, self._first * 2.0 ** min(self._failures, 10))
+        self._failures += 1
+        return pause * self._chance(0.8, 1.2)

@@ -1,0 +1,132 @@
+"""
+What follows for this node from what Kubernetes says of the observer's own pod.
+
+Pure: each answer of the API server is folded into a :class:`PodMemory`, from which the rest is read.
+
+- A pod that is deleted, by hand or in a rollout, is made anew: on this node, most likely.  It ends, and nothing moves.
+- A pod that is disrupted (the condition `DisruptionTarget`) has a node that is emptied: drained, tainted, or gone.
+- A node that shuts down ends its pods while the API server shows *nothing* of it: kubelet writes its reason,
+  `TerminationByKubelet`, only once all containers have ended (mergePodStatus in kubelet's status manager).  So the sign
+  is SIGTERM for a pod that nobody has deleted.  A failed liveness probe looks the same; then this observer hung anyway.
+- Who ends a pod by kubelet's absence, or deletes a Node object, is the control plane: it writes the node off.  It sets
+  the condition `Ready` to False, and not `ContainersReady` (MarkPodsNotReady in its node controller), or deletes the
+  pod without waiting for anybody.  kube-proxy sends such a node nothing more, or drops what comes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from floatingip.core.model import OwnPod
+
+SIGNS = 2
+"""Answers in a row that must say the same before it is believed, or told."""
+
+FRESH = 10.0
+"""Seconds for which an answer speaks of now."""
+
+READY_FOR = 15.0
+"""Seconds for which this observer must have been ready by its own account before Kubernetes is wrong to call it not
+Ready: kubelet's readiness probe needs a few."""
+
+BY_SCHEDULER = "PreemptionByScheduler"
+"""The one disruption that says nothing of the node: another pod takes this one's place on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodMemory:
+    """What the answers so far come to.
+
+    ``latest`` is the last one, ``known`` the last one that told of the pod; ``witness_at`` is when the last question
+    was asked that the API server answered; ``exists``: it has shown the pod once.  In a row so far, ``against`` answers
+    have written this node off, and ``unexplained`` ones, asked since SIGTERM, know of no deletion.  ``problem`` is why
+    nothing is known, once that has lasted.
+    """
+
+    latest: OwnPod | None = None
+    known: OwnPod | None = None
+    witness_at: float | None = None
+    exists: bool = False
+    against: int = 0
+    unexplained: int = 0
+    failures: int = 0
+    problem: str = ""
+
+
+def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
+    """The memory with one more answer; ``stop_at`` is when SIGTERM came."""
+    if pod.gone and not memory.exists:
+        pod = replace(pod, gone=False, problem="404: there is no such pod; are POD_NAME and POD_NAMESPACE this pod's?")
+    memory = replace(memory, latest=pod, witness_at=pod.asked_at if pod.answered else memory.witness_at)
+    if pod.problem:
+        failures = memory.failures + 1
+        return replace(memory, failures=failures, problem=pod.problem if failures >= SIGNS else memory.problem)
+    is_unexplained = stop_at is not None and pod.asked_at >= stop_at and not (pod.deleted or pod.gone)
+    return replace(
+        memory,
+        known=pod,
+        exists=True,
+        against=memory.against + 1 if _is_against(pod) else 0,
+        # Who deletes the pod once its node shuts down does not stop that.
+        unexplained=memory.unexplained + 1 if is_unexplained or memory.unexplained >= SIGNS else 0,
+        failures=0,
+        problem="",
+    )
+
+
+def _is_against(pod: OwnPod) -> bool:
+    return pod.gone or (pod.ready is False and pod.containers_ready is not False)
+
+
+def is_suspect(memory: PodMemory) -> bool:
+    """One more answer will tell whether this node is written off."""
+    return 0 < memory.against < SIGNS
+
+
+def ready_at(memory: PodMemory) -> float | None:
+    """When the API server was asked that called the pod Ready, and has not said otherwise since; None for never."""
+    pod = memory.known
+    return pod.asked_at if pod is not None and pod.ready and not (pod.deleted or pod.gone) else None
+
+
+def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str:
+    """Why Kubernetes has given this node up, though it is well, or nothing; ``ready_since`` is since when the observer
+    has been ready by its own account, None while it is not.
+    """
+    pod = memory.known
+    if pod is None or memory.against < SIGNS or now - pod.asked_at > FRESH:
+        return ""
+    if pod.gone:
+        return "Kubernetes has written this node off: it has this observer's pod no more"
+    if ready_since is None or now - ready_since <= READY_FOR:
+        return ""
+    return "Kubernetes has written this node off: to it this observer's pod is not Ready"
+
+
+def leaving(memory: PodMemory, stop_at: float | None) -> str:
+    """Why this pod's node is about to end, or nothing."""
+    pod = memory.known
+    if pod is None:
+        return ""
+    if pod.disruption not in ("", BY_SCHEDULER) and (pod.deleted or stop_at is not None):
+        return f"the pod is evicted ({pod.disruption})"
+    if memory.unexplained >= SIGNS:
+        return "the node is shutting down (SIGTERM, though nobody deleted the pod)"
+    return ""
+
+
+def is_replaced(memory: PodMemory, stop_at: float) -> bool:
+    """SIGTERM came since somebody deleted this pod, and not its node."""
+    pod = memory.known
+    return has_told(memory, stop_at) and pod is not None and pod.deleted and not leaving(memory, stop_at)
+
+
+def has_told(memory: PodMemory, stop_at: float) -> bool:
+    """The API server was asked since SIGTERM, and told of the pod."""
+    return memory.known is not None and memory.known.asked_at >= stop_at
+
+
+def is_refused(memory: PodMemory, stop_at: float) -> bool:
+    """The API server was asked since SIGTERM, and will not tell."""
+    pod = memory.latest
+    return pod is not None and pod.asked_at >= stop_at and pod.answered and bool(pod.problem)

@@ -1,0 +1,224 @@
+"""
+Keep this node's standing ENI: one for each subnet that has a floating address, attached ahead of time.
+
+Pure, as decide.py is, and level-triggered in the same way: each look at EC2 gives the one write that is missing.  It
+is found again by its tag, which names the instance, so that it survives a restart of the node and is never made twice.
+It is not deleted with its instance (A4): a dead holder's ENI keeps the address from being handed out to a pod, until
+whoever took the address over deletes the orphan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from floatingip.core import pace
+from floatingip.core.model import Attachment, AttachmentStatus, Eni, Instance, InstanceState
+from floatingip.core.writes import Attach, Create, Delete, Detach, Token, Unassign, Write, aim, mended
+
+LOOK_SOON = pace.QUICK
+"""Seconds between two questions to EC2 while the ENI is on its way, as far as the pace (pace.py) allows them."""
+
+LOOK_IN_PEACE = 66.0
+"""Seconds, longer than those of the addresses, which look for all: what they see is enough."""
+
+DEVICE_FOR = 22.0
+"""Seconds for which the ENI may be attached while its device is not there; a slow one takes 20 s.  Each further try is
+given twice as long.
+"""
+
+FORCE_AFTER = 20.0
+"""Seconds after which a detach is forced, whoever began it: a guest that never got the device cannot let go of it."""
+
+DEVICE_FOR_AT_MOST = 3600.0
+"""Seconds.  Doubling ends here."""
+
+UNUSED_FOR = 30.0
+"""Seconds for which an address or an ENI must have been of no use to anybody before it is given back."""
+
+REPEAT_AFTER = 3.0
+"""Seconds until the same write is made again: Describes lag, so the last one's effect may not be visible yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandingView:
+    """What is known at one moment.
+
+    ``standing`` are all standing ENIs of ours in the subnet, None before EC2 answered; ``instances`` are those that EC2
+    described, None when it did not; ``spares`` are those addresses
+    of this node's that nothing needs; ``in_use`` are ENIs that have a floating address; ``holds``: this node has one;
+    ``bound`` says why this node can have no ENI here (another zone, IAM, no slot), or nothing; ``device`` is whether
+    the ENI's device is on this node, None while nobody has looked; ``accepted`` is the last write if EC2 accepted it.
+    """
+
+    now: float
+    me: str
+    asked_at: float
+    standing: tuple[Eni, ...] | None
+    instances: Mapping[str, Instance] | None
+    in_use: frozenset[str] = frozenset()
+    spares: tuple[Unassign, ...] = ()
+    holds: bool = False
+    groups: tuple[str, ...] = ()
+    bound: str = ""
+    device: bool | None = True
+    writing: bool = False
+    wrote_at: float = float("-inf")
+    accepted: Write | None = None
+    retry_at: Mapping[type[Write], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StandingMemory:
+    """What one decision leaves to the next; ``unused_since`` is by what would be given back.
+
+    ``situation`` is what was judged last, and ``changed_at`` since when it has been the same; ``missing_since`` is
+    since when EC2 has shown the ENI attached without its device, ``vain`` how often it was detached for that in a row,
+    and ``detaching_since`` since when EC2 has shown it being detached; ``bound`` is the one that was
+    attached here last.
+    """
+
+    situation: tuple[object, ...] = ()
+    changed_at: float = float("-inf")
+    missing_since: float | None = None
+    detaching_since: float | None = None
+    bound: Eni | None = None
+    vain: int = 0
+    token: Token = field(default_factory=Token)
+    unused_since: Mapping[Write, float] | None = None
+    last_write: Write | None = None
+    last_write_at: float = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What to do now: ``eni`` is this node's standing ENI once it is attached, ``bound`` the one that was attached here
+    last, in whatever state it is now, and ``problem`` why there is none of use yet.
+    """
+
+    look_at: float
+    eni: Eni | None = None
+    bound: Eni | None = None
+    problem: str = ""
+    write: Write | None = None
+
+
+def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, Standing]:
+    """The next memory, and what to do about the view."""
+    if view.standing is None:
+        return memory, Standing(view.now, problem="EC2 has not answered yet")
+    mine = _mine(view)
+    token = memory.token.accepted(view.accepted, view.wrote_at)
+    memory = replace(memory, token=token.lacked(view.asked_at) if mine is None else token.shown(view.asked_at))
+    memory = _remember_device(_remember_unused(memory, view, mine), view, mine)
+    situation = (mine, view.bound, view.device, view.holds)
+    if situation != memory.situation:
+        memory = replace(memory, situation=situation, changed_at=view.now)
+    pause = pace.pause(view.now - memory.changed_at)
+    standing = _judge(memory, view, mine)
+    if mine is not None and _is_here(mine, view.me):
+        memory = replace(memory, bound=mine)
+    standing = replace(standing, bound=memory.bound, look_at=max(standing.look_at, view.asked_at + pause))
+    if standing.write is None:
+        return memory, standing
+    same = memory.last_write is not None and aim(standing.write) == aim(memory.last_write)
+    repeated = same and view.now - memory.last_write_at < max(REPEAT_AFTER, pause)
+    if (
+        view.writing
+        or view.asked_at <= view.wrote_at
+        or view.now < view.retry_at.get(type(standing.write), float("-inf"))
+        or repeated
+    ):
+        return memory, replace(standing, write=None)
+    memory = replace(memory, last_write=standing.write, last_write_at=view.now)
+    if isinstance(standing.write, Create):
+        memory = replace(memory, token=memory.token.used(standing.write))
+    if isinstance(standing.write, Detach) and not standing.write.force:
+        memory = replace(memory, vain=memory.vain + 1)
+    return memory, standing
+
+
+def _mine(view: StandingView) -> Eni | None:
+    """That of this node: the attached one, should there be several."""
+    mine = [eni for eni in view.standing or () if eni.standing_for == view.me]
+    return min(mine, key=lambda eni: (not _is_here(eni, view.me), eni.id), default=None)
+
+
+def _is_here(eni: Eni, me: str) -> bool:
+    return eni.attachment is not None and eni.attachment.instance_id == me
+
+
+def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Standing:
+    soon = view.asked_at + LOOK_SOON
+    if mine is None:
+        if view.bound:
+            return Standing(view.asked_at + LOOK_IN_PEACE, problem=view.bound)
+        creation = memory.token.creation(view.asked_at)
+        return Standing(soon, problem="its standing ENI is being created", write=creation)
+    attachment = mine.attachment
+    if attachment is None or attachment.status is AttachmentStatus.DETACHED:
+        if view.bound:
+            return Standing(view.asked_at + LOOK_IN_PEACE, problem=view.bound)
+        return Standing(soon, problem=f"its standing ENI {mine.id} is being attached", write=Attach(mine.id))
+    if attachment.instance_id != view.me:
+        problem = f"its standing ENI {mine.id} is attached to {attachment.instance_id}; detach it there"
+        return Standing(view.asked_at + LOOK_IN_PEACE, problem=problem)
+    if attachment.status is AttachmentStatus.DETACHING:
+        since = memory.detaching_since
+        is_late = since is not None and view.asked_at - since >= FORCE_AFTER
+        forced = Detach(attachment.id, force=True) if is_late else None
+        return Standing(soon, problem=f"its standing ENI {mine.id} is being detached", write=forced)
+    if attachment.status is AttachmentStatus.ATTACHING:
+        return Standing(soon, problem=f"its standing ENI {mine.id} is being attached")
+    if not view.device:
+        return _without_device(memory, view, mine, attachment)
+    unused = memory.unused_since or {}
+    gone = [write for write, since in unused.items() if view.asked_at - since >= UNUSED_FOR]
+    write = mended(mine, view.groups) or (gone[0] if gone else None)
+    return Standing(view.asked_at + LOOK_IN_PEACE, eni=mine, write=write)
+
+
+def _without_device(memory: StandingMemory, view: StandingView, mine: Eni, attachment: Attachment) -> Standing:
+    """EC2 shows it attached, but this node lacks its device: given up after a while, unless it has a floating address,
+    which whoever takes that over comes first for.
+    """
+    limit = min(DEVICE_FOR_AT_MOST, DEVICE_FOR * 2.0**memory.vain)
+    is_late = memory.missing_since is not None and view.asked_at - memory.missing_since >= limit
+    detach = Detach(attachment.id) if is_late and mine.id not in view.in_use else None
+    problem = f"the device of its standing ENI {mine.id} is not there yet, though EC2 shows it attached"
+    return Standing(view.asked_at + LOOK_SOON, eni=mine, problem=problem, write=detach)
+
+
+def _remember_device(memory: StandingMemory, view: StandingView, mine: Eni | None) -> StandingMemory:
+    """Since when EC2 has shown the ENI attached here without its device, or being detached."""
+    bound = mine.attachment if mine is not None else None
+    status = bound.status if bound is not None and bound.instance_id == view.me else None
+    is_attached = status is AttachmentStatus.ATTACHED
+    if status is not AttachmentStatus.DETACHING:
+        memory = replace(memory, detaching_since=None)
+    elif memory.detaching_since is None:
+        memory = replace(memory, detaching_since=view.asked_at)
+    if is_attached and view.device is False:
+        since = view.asked_at if memory.missing_since is None else memory.missing_since
+        return replace(memory, missing_since=since)
+    return replace(memory, missing_since=None, vain=0 if is_attached and view.device else memory.vain)
+
+
+def _remember_unused(memory: StandingMemory, view: StandingView, mine: Eni | None) -> StandingMemory:
+    """Since when each thing has been of no use: seen so in every answer of EC2 since."""
+    before, now = memory.unused_since or {}, set(_unused(view, mine))
+    return replace(memory, unused_since={write: before.get(write, view.asked_at) for write in sorted(now, key=repr)})
+
+
+def _unused(view: StandingView, mine: Eni | None) -> list[Write]:
+    """Addresses that no Elastic IP needs any more; a second ENI of this node; the free ENIs of instances that ended."""
+    unused: list[Write] = list(view.spares)
+    for eni in view.standing or ():
+        if eni.attachment is not None or eni.id in view.in_use or (mine is not None and eni.id == mine.id):
+            continue
+        owner = view.instances.get(eni.standing_for) if view.instances is not None else None
+        is_unknown = view.instances is None
+        ended = not is_unknown and (owner is None or owner.state is InstanceState.TERMINATED)
+        if eni.standing_for == view.me or (view.holds and ended):
+            unused.append(Delete(eni.id))
+    return unused

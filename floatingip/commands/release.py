@@ -1,0 +1,190 @@
+"""
+Give the floating addresses' interfaces back: detach and delete our ENIs.  Elastic IPs stay allocated.
+
+It shows first what it would do, asks, refuses what is not ours and while an observer still answers (which would
+attach them again), and can be repeated: what is gone already is fine.  An observer that it cannot reach shows by what
+it does: when one of the interfaces is attached again or made anew, release stops.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied, FloatingIPError, LookAgain
+from floatingip.core.model import AttachmentStatus, Eni, Target
+from floatingip.core.ports import Cloud
+from floatingip.edges.word import RESERVED
+from floatingip.runtime.look import read_in_full
+from floatingip.runtime.peers import ask_once
+
+LOOK_EVERY = 1.0
+"""Seconds between two questions whether a detach has ended."""
+
+FORCE_AFTER = 30.0
+"""Seconds in ``detaching`` until it is forced: nobody serves by this interface any more."""
+
+GIVE_UP_AFTER = 300.0
+"""Seconds for all detaches: EC2 was seen to take over 200."""
+
+COMES_BACK_WITHIN = 6.0
+"""Seconds after the end within which an observer that lives makes an interface anew: it has seen that its probes are
+lost, and asks EC2 every second."""
+
+SCALE = "`kubectl scale deployment floating-ip --replicas 0`"
+
+
+class ReleaseRefused(FloatingIPError):
+    """Releasing now, or going on with it, would be wrong: an observer lives."""
+
+    exit_code = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The interfaces that are going to be detached and deleted.
+
+    ``targets`` are those for which there is to be none at the end; none where only what is unused goes.
+    """
+
+    enis: tuple[Eni, ...]
+    targets: tuple[Target, ...] = ()
+
+    def lines(self) -> Iterable[str]:
+        """One line for each interface: what it is and what happens to it."""
+        for eni in self.enis:
+            addresses = ", ".join(map(str, filter(None, (eni.address, *eni.secondary, *eni.ipv6s))))
+            where = f"detach from {eni.attachment.instance_id}, " if eni.attachment is not None else ""
+            kept = "".join(f"; {allocation_id} stays allocated" for allocation_id in sorted(eni.elastic.values()))
+            yield f"{eni.id} ({addresses}): {where}delete{kept}"
+
+    def undone(self, shown: Iterable[Eni]) -> str:
+        """What somebody has done against this plan since it was made, of what EC2 shows of ours; or nothing."""
+        planned = {eni.id: eni.attachment.id if eni.attachment is not None else "" for eni in self.enis}
+        for eni in shown:
+            bound = eni.attachment
+            if eni.id not in planned:
+                if self.targets and (eni.standing_for or any(eni.carries(target) for target in self.targets)):
+                    return f"{eni.id} was made in the meantime"
+            elif bound is not None and bound.id != planned[eni.id]:
+                return f"{eni.id} was attached to {bound.instance_id} in the meantime"
+        return ""
+
+
+def plan(cloud: Cloud, name: str, targets: tuple[Target, ...], *, unused: bool) -> Plan:
+    """Our interfaces, standing ones and those that the settings name; or, as ``unused``, those that nothing uses: free
+    standing ones without a floating address, and addresses' own that the settings do not name.
+    """
+    ours = read_in_full(cloud.describe_enis(name))
+    used = {eni.id for eni in ours if any(eni.carries(target) for target in targets)}
+    if unused:
+        return Plan(tuple(e for e in ours if e.id not in used and (e.attachment is None or not e.standing_for)))
+    return Plan(tuple(eni for eni in ours if eni.id in used or eni.standing_for), targets)
+
+
+def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: str = "") -> tuple[str, ...]:
+    """Raise ``ReleaseRefused`` when an observer of ours still answers on a node that holds one of the interfaces;
+    return the nodes from which no answer came at all: whether an observer runs there is not known.
+
+    One that does not say whose it is, since it does not know who asks, is taken for ours: it is where our interface is.
+    """
+    holders = frozenset(eni.attachment.instance_id for eni in chosen.enis if eni.attachment is not None)
+    if not holders:
+        return ()
+    unknown = []
+    for instance in cloud.describe_instances(holders).values():
+        if instance.address is None or instance.state.announces_death:
+            continue
+        answer = ask_once(instance.address, port, me=me)
+        status = answer.status
+        if status == RESERVED or (status is not None and status.name == name):
+            raise ReleaseRefused(
+                f"the observer on {instance.id} ({instance.address}) still answers, and would attach them again",
+                f"first {SCALE}",
+            )
+        if status is None and not answer.refused:
+            unknown.append(f"{instance.id} ({instance.address}:{port})")
+    return tuple(sorted(unknown))
+
+
+def stay_gone(
+    cloud: Cloud,
+    chosen: Plan,
+    name: str,
+    *,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Watch for a while, after the release of what was attached.  Raises ``ReleaseRefused`` when it is there again."""
+    until = now() + COMES_BACK_WITHIN
+    while now() < until:
+        sleep(LOOK_EVERY)
+        try:
+            _refuse_undone(chosen, cloud.describe_enis(name))
+        except CloudUnavailable:
+            # It is asked again; what was released is no less released.
+            continue
+
+
+def _refuse_undone(chosen: Plan, shown: Iterable[Eni]) -> None:
+    undone = chosen.undone(shown)
+    if undone:
+        raise ReleaseRefused(f"{undone}: an observer still runs", f"{SCALE}, then run release again")
+
+
+def carry_out(
+    cloud: Cloud,
+    chosen: Plan,
+    name: str,
+    say: Callable[[str], None],
+    *,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Detach and delete.  Raises ``CloudError`` when something is still there at the end, naming it, and
+    ``ReleaseRefused`` when somebody attaches it again or makes it anew.
+    """
+    left = {eni.id for eni in chosen.enis}
+    began, forced = now(), set[str]()
+    asked: set[str] = set()
+    trouble: dict[str, str] = {}
+    while left:
+        try:
+            shown = {eni.id: eni for eni in read_in_full(cloud.describe_enis(name))}
+        except CloudUnavailable as error:
+            if now() - began > GIVE_UP_AFTER:
+                raise
+            say(f"{error}; trying again")
+            sleep(LOOK_EVERY)
+            continue
+        _refuse_undone(chosen, shown.values())
+        for eni_id in sorted(left):
+            eni = shown.get(eni_id)
+            try:
+                if eni is None:
+                    left.discard(eni_id)
+                elif eni.attachment is None:
+                    cloud.delete_eni(eni_id)
+                    say(f"{eni_id}: deleted")
+                    left.discard(eni_id)
+                elif eni.attachment.id not in asked and eni.attachment.status is not AttachmentStatus.DETACHING:
+                    cloud.detach_eni(eni.attachment.id, force=False)
+                    asked.add(eni.attachment.id)
+                    say(f"{eni_id}: detaching from {eni.attachment.instance_id}")
+                elif now() - began > FORCE_AFTER and eni.attachment.id not in forced:
+                    cloud.detach_eni(eni.attachment.id, force=True)
+                    forced.add(eni.attachment.id)
+                    say(f"{eni_id}: still detaching, forced")
+            except LookAgain:
+                # Somebody else got there first, or EC2 is not there yet: the next look shows.
+                continue
+            except Denied:
+                raise
+            except CloudError as error:
+                trouble[eni_id] = str(error)
+        if left and now() - began > GIVE_UP_AFTER:
+            reasons = "; ".join(f"{eni_id}: {trouble.get(eni_id, 'still detaching')}" for eni_id in sorted(left))
+            raise CloudError(f"not released after {GIVE_UP_AFTER:g} s: {reasons}", "run release again")
+        if left:
+            sleep(LOOK_EVERY)

@@ -1,0 +1,1 @@
+"""What is known and decided at one moment: no I/O, no clock, no chance."""

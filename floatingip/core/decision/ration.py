@@ -1,0 +1,124 @@
+"""
+Ration the moves that a misconfiguration could repeat for ever, where every observer sees it: in a tag of the ENI, or of
+the standing ENIs.
+
+Pure.  The tag's value lists the last moves, oldest first, as ``RULE@UNIXTIME/ATTACHMENT``, the attachment being the
+one that was taken the address from (the end of its id is enough).  A closed security group, ``nft`` missing
+everywhere or a broken service make the next move wait longer and longer, across restarts and observers.  Five minutes
+of a healthy address clear it.
+
+What is recorded of the judged attachment from ``since`` (Unix seconds) on is the move that is being made now.  An
+attachment of an ENI that moves ends with the move, so there it is all that is recorded of it; standing ENIs stay
+attached.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf
+
+from floatingip.core.model import Carry, Target
+
+TAG = "floatingip/moves"
+
+FIRST_WAIT = 60.0
+"""Seconds between the first rationed move and the second; each further one doubles it."""
+
+LONGEST_WAIT = 3600.0
+"""Seconds.  Doubling ends here, so that a deployment mended after a bad week is not locked for another one."""
+
+CONVICTION_WINDOW = 600.0
+"""Seconds.  Two takeovers from silent holders within it are bad luck; the third is rationed."""
+
+CLEARED_BY_UP = 300.0
+"""Seconds of UP, seen by a standby, after which the count starts anew."""
+
+KEPT = 8
+"""Moves kept in the tag: a value has at most 256 characters."""
+
+_ID_END = 9
+_MOVE = re.compile(rf"(R\d{{1,2}})@(\d{{1,11}})/([\w-]{{1,{_ID_END}}})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One recorded move away from an attachment; ``wall`` is in Unix seconds."""
+
+    rule: str
+    wall: int
+    attachment: str
+
+    @property
+    def convicted(self) -> bool:
+        """The holder was silent: rationed only when it happens often."""
+        return self.rule == "R3"
+
+
+def key(target: Target, carry: Carry) -> str:
+    """The tag's key: a standing ENI may have several addresses."""
+    return TAG if carry is Carry.ENI else f"{TAG}/{target}"
+
+
+def parse(value: str) -> tuple[Move, ...]:
+    """The moves in a tag's value; what somebody else may have written there is passed over."""
+    found = (_MOVE.fullmatch(item) for item in value.split())
+    return tuple(Move(match[1], int(match[2]), match[3]) for match in found if match is not None)
+
+
+def render(moves: tuple[Move, ...]) -> str:
+    """The tag's value for ``moves``: the last ones of them."""
+    return " ".join(f"{move.rule}@{move.wall}/{move.attachment}" for move in moves[-KEPT:])
+
+
+def record(value: str, rule: str, wall: float, attachment_id: str) -> str:
+    """The tag's value with one more move."""
+    return render((*parse(value), Move(rule, int(wall), attachment_id[-_ID_END:])))
+
+
+def merged(values: Iterable[str]) -> str:
+    """One value of those that several ENIs have: each move once, the oldest first."""
+    moves = {move for value in values for move in parse(value)}
+    return render(tuple(sorted(moves, key=lambda move: (move.wall, move.attachment))))
+
+
+def recorded(value: str, attachment_id: str, since: float = -inf) -> bool:
+    """The move away from this attachment is in the tag, whoever wrote it."""
+    return any(move.attachment == attachment_id[-_ID_END:] and move.wall >= since for move in parse(value))
+
+
+def is_rationed(value: str, rule: str, wall: float, attachment_id: str, since: float = -inf) -> bool:
+    """A move by this rule counts: always, but for R3, which does from the third within ten minutes."""
+    if rule != "R3":
+        return True
+    others = _others(value, attachment_id, since)
+    recent = [move for move in others if move.convicted and wall - move.wall < CONVICTION_WINDOW]
+    return len(recent) >= 2
+
+
+def wait(value: str, wall: float, attachment_id: str, since: float = -inf) -> float:
+    """Seconds until the next rationed move may happen; 0 when it may now."""
+    moves = _others(value, attachment_id, since)
+    rationed = [move for index, move in enumerate(moves) if not move.convicted or _is_third(moves[: index + 1])]
+    if not rationed:
+        return 0.0
+    pause = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (len(rationed) - 1))
+    # A move that seems to lie in the future was recorded by a clock that was fast.
+    return min(pause, max(0.0, moves[-1].wall + pause - wall))
+
+
+def last_at(value: str) -> float:
+    """When the last recorded move was made, in Unix seconds; minus infinity when there is none."""
+    return max((float(move.wall) for move in parse(value)), default=-inf)
+
+
+def _others(value: str, attachment_id: str, since: float) -> tuple[Move, ...]:
+    judged = attachment_id[-_ID_END:]
+    return tuple(move for move in parse(value) if move.attachment != judged or move.wall < since)
+
+
+def _is_third(moves: tuple[Move, ...]) -> bool:
+    last = moves[-1]
+    recent = [move for move in moves if move.convicted and last.wall - move.wall < CONVICTION_WINDOW]
+    return len(recent) >= 3

@@ -1,0 +1,67 @@
+"""
+Where NodePorts answer, and whether it is the holder that lacks them (R7).
+
+Pure.  What others see of a node is stronger than what it sees of itself: of a Service with `externalTrafficPolicy:
+Local`, kube-proxy sends what comes from the node itself to pods of the whole cluster (Kubernetes documentation,
+"Virtual IPs and service proxies").  So a node's own check counts only for what nobody else has asked there.
+"""
+
+from __future__ import annotations
+
+from floatingip.core.decision.view import View, sighting
+from floatingip.core.health import Health, HealthState
+from floatingip.core.model import Attachment
+from floatingip.core.settings import Settings
+
+CHECK_EVERY = 3.0
+"""Seconds between two checks of one NodePort at a node's primary address."""
+
+TOLD_WITHIN = 1.0
+"""Seconds from such a check's result until all observers have heard of it, at most."""
+
+HEARD_FOR = 10.0
+"""Seconds for which an observer's word on where NodePorts answer is believed."""
+
+
+def ports_on(view: View, instance_id: str) -> frozenset[int]:
+    """The NodePorts that answer on a node."""
+    words = {peer.instance_id: peer.served for peer in view.peers if view.now - peer.heard_at <= HEARD_FOR}
+    words[view.me] = view.served
+    by_others: dict[int, bool] = {}
+    for observer, word in words.items():
+        if observer != instance_id:
+            for port, answers in word.get(instance_id, {}).items():
+                by_others[port] = by_others.get(port, False) or answers
+    by_itself = words.get(instance_id, {}).get(instance_id, {})
+    return frozenset(port for port, answers in {**by_itself, **by_others}.items() if answers)
+
+
+def missed_here(view: View, holder: str) -> frozenset[int]:
+    """The NodePorts that answer on this node, and would do at the address if it were here.
+
+    One that has not answered at the address, though it does at its holder's own, says nothing: kube-proxy, or a
+    security group, keeps it from there on every node.
+    """
+    kept_off = {port for port in ports_on(view, holder) if port in view.services and not view.services[port].ever_up}
+    return (ports_on(view, view.me) & view.services.keys()) - kept_off
+
+
+def are_missing(view: View, settings: Settings, attachment: Attachment) -> bool:
+    """No NodePort answers at the address, which itself answers; and one did, or does on this node."""
+    if view.health.state is not HealthState.UP or view.health.in_doubt or view.health.changed_at is None:
+        return False
+    if not view.services or not all(_is_lost(view, settings, service) for service in view.services.values()):
+        return False
+    seen_as = sighting(attachment.id, view.target, settings.carry)
+    if any(any(peer.served.get(seen_as, {}).values()) for peer in view.peers if view.now - peer.heard_at <= HEARD_FOR):
+        return False
+    return any(service.fell for service in view.services.values()) or bool(missed_here(view, attachment.instance_id))
+
+
+def _is_lost(view: View, settings: Settings, service: Health) -> bool:
+    """It has been lost since the address answers, and for so long that what is known of the nodes is newer."""
+    if service.state is not HealthState.DOWN or service.first_lost_at is None or view.health.changed_at is None:
+        return False
+    interval = settings.service_interval
+    judged = max((settings.service_fall - 1) * interval, max(CHECK_EVERY, interval) + TOLD_WITHIN)
+    return view.now - max(service.first_lost_at, view.health.changed_at) >= judged + settings.service_timeout

@@ -1,0 +1,101 @@
+"""
+Judge an address by its probes, with rise and fall.
+
+Pure: a :class:`Health` and one probe's result give the next :class:`Health`.  A health belongs to one attachment:
+what was seen of an earlier holder says nothing of this one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from floatingip.core.model import ProbeOutcome, ProbeResult
+
+STALL = 0.3
+"""Seconds.  A loss that becomes known this much later than its timeout was not waited for: the observer was stalled."""
+
+
+STRAY_LOSSES = 3
+"""Losses in a row that are no longer taken for stray ones."""
+
+
+class HealthState(StrEnum):
+    """``INIT`` until enough probes agree for the first time; it is neither good nor bad."""
+
+    INIT = "INIT"
+    UP = "UP"
+    DOWN = "DOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the probes under one attachment say.
+
+    ``streak`` counts the last results that agree with each other; ``first_lost_at`` and
+    ``last_lost_at`` are when the first and the last of the lost ones were sent (None while probes are answered);
+    ``changed_at`` is when the state was reached, None in the first one; ``recovered_at`` is when a doubt that was more
+    than a stray loss ended: maybe since the address is somewhere else now; ``by_tcp``: the last answer came by TCP
+    alone.
+    """
+
+    attachment_id: str = ""
+    state: HealthState = HealthState.INIT
+    streak: int = 0
+    first_lost_at: float | None = None
+    last_lost_at: float | None = None
+    changed_at: float | None = None
+    ever_up: bool = False
+    recovered_at: float | None = None
+    by_tcp: bool = False
+
+    @property
+    def in_doubt(self) -> bool:
+        """The last probe was lost."""
+        return self.first_lost_at is not None
+
+    @property
+    def fell(self) -> bool:
+        """The address answered under this attachment, and does not any more."""
+        return self.state is HealthState.DOWN and self.ever_up
+
+
+def under(health: Health, attachment_id: str) -> Health:
+    """The health to go on with while ``attachment_id`` holds the address: a fresh one when that changed."""
+    return health if health.attachment_id == attachment_id else Health(attachment_id)
+
+
+def is_news(before: Health, after: Health) -> bool:
+    """A probe changed more than a count: whatever concerns a loss is news, one more answer is none."""
+    return before.in_doubt or after.in_doubt or before.state is not after.state or before.by_tcp is not after.by_tcp
+
+
+def observe(health: Health, result: ProbeResult, *, rise: int, fall: int, timeout: float) -> Health:
+    """The health after one more probe.
+
+    No evidence, and so without effect: a probe that this node could not send, and a loss that was noticed so late
+    that the observer itself must have been stalled.
+    """
+    stalled = result.known_at - result.sent_at > timeout + STALL
+    if result.outcome is ProbeOutcome.FAILED_HERE or (result.outcome is ProbeOutcome.LOST and stalled):
+        return health
+    if result.outcome is ProbeOutcome.ANSWERED:
+        streak = 1 if health.in_doubt else health.streak + 1
+        recovered = health.in_doubt and health.streak >= STRAY_LOSSES
+        after = replace(
+            health,
+            streak=streak,
+            first_lost_at=None,
+            last_lost_at=None,
+            recovered_at=result.known_at if recovered else health.recovered_at,
+            by_tcp=result.by_tcp,
+        )
+        if streak >= rise and health.state is not HealthState.UP:
+            after = replace(after, state=HealthState.UP, ever_up=True, changed_at=result.known_at)
+        return after
+    streak = health.streak + 1 if health.in_doubt else 1
+    first_lost_at = health.first_lost_at if health.in_doubt else result.sent_at
+    after = replace(health, streak=streak, first_lost_at=first_lost_at, last_lost_at=result.sent_at)
+    if streak >= fall and health.state is not HealthState.DOWN:
+        after = replace(after, state=HealthState.DOWN, changed_at=result.known_at)
+    return after

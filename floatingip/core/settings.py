@@ -1,0 +1,560 @@
+"""
+The settings: the ConfigMap, as a file and the environment, made into one frozen value.
+
+``FLOATING_IP`` comes from the environment; everything else from a YAML document of flat keys, every one of them
+optional.  All problems are found before anything is touched, and reported together, each with the setting, its value
+and where it came from.  Every setting is documented here, once: its unit, its default and the reason for the default.
+
+The document is read event by event, without YAML's aliases, tags and recursion, so what reading it costs is
+bounded by its size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from floatingip.core.errors import ConfigurationError
+from floatingip.core.model import Allocation, Carry, Target
+
+DEFAULT_PATH = Path("/etc/floatingip/settings.yaml")
+
+CONVICTION_SPAN = 1.1
+"""Seconds.  One lost SYN is sent again after one: fewer lost probes prove nothing."""
+
+LONGEST_STALL = 1.0
+"""Seconds.  A stall of a busy hypervisor loses all that is sent in it, so what convicts must be sent over a longer
+time."""
+
+KERNELS_TABLES = (253, 254, 255)
+"""Routing tables that are not for others: default, main and local."""
+
+FIRST_CNI_PRIORITY = 1024
+"""The VPC CNI's rules between 512 and this one are nobody's."""
+
+MOST_ADDRESSES = (FIRST_CNI_PRIORITY - 513) // 2
+"""Each address has two rules, and 513 is the lowest priority that the first one can have."""
+
+LARGEST_DOCUMENT = 1 << 16
+"""Bytes.  With all its comments the document has a tenth of that."""
+
+DEEPEST = 3
+"""Levels of nesting that are read, so as to show what stands where a list or a text belongs."""
+
+LONGEST_SHOWN = 150
+"""Characters of a value in a message."""
+
+MOST_PROBLEMS = 30
+"""Lines of the message; how many more there are is told."""
+
+VPC_IPV6 = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"))
+"""What a subnet can have: global unicast addresses, and unique local ones."""
+
+AWS_LOCAL_IPV6 = IPv6Network("fd00:ec2::/32")
+"""Where instances find IMDS, the resolver and the time: no subnet has these."""
+
+WILDCARDS = frozenset("*?\\")
+"""What EC2 takes for a pattern in the value of a filter ("Filtering", EC2 API Reference)."""
+
+MOST_GROUPS = 16
+"""Security groups of one interface, by the highest quota that AWS grants."""
+
+_SECURITY_GROUP = re.compile(r"sg-(?:[0-9a-f]{8}|[0-9a-f]{17})")
+
+_ALLOCATION = re.compile(r"eipalloc-(?:[0-9a-f]{8}|[0-9a-f]{17})")
+
+_NUMBER = re.compile(
+    r"[-+]?(?:0x[0-9a-fA-F]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+|\.(?i:inf|nan))"
+)
+"""Numbers that YAML 1.1 and 1.2 read alike.  Others (`011`, `1:30`, `1_000`) would be taken for another number than was
+meant, so they stay texts."""
+
+AUTO = "auto"
+"""The value of `service` for: the NodePorts of the pod's own namespace."""
+
+_SERVICE = re.compile(r"(?P<kind>tcp|http):(?P<port>[1-9][0-9]{0,4})(?P<path>/[!-~]*)?")
+
+Check = Callable[[Any], str]
+"""Says what a value should have been, or nothing when it is fine."""
+
+
+def _seconds(low: float, high: float) -> Check:
+    def check(value: Any) -> str:
+        sound = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+        return "" if sound else f"a number of seconds from {low:g} to {high:g}"
+
+    return check
+
+
+def _whole(low: int, high: int) -> Check:
+    def check(value: Any) -> str:
+        sound = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+        return "" if sound else f"a whole number from {low} to {high}"
+
+    return check
+
+
+def _mark(value: Any) -> str:
+    """Bits of the firewall mark: those of others on an EKS node are refused (the VPC CNI's 0x80, kube-proxy's
+    0xc000).
+    """
+    wanted = "a whole number with bits of its own, such as 0x40"
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 32:
+        return wanted
+    foreign = value & (0x80 | 0xC000)
+    return f"{wanted}; {foreign:#x} belongs to the VPC CNI or kube-proxy" if foreign else ""
+
+
+def _table(value: Any) -> str:
+    if _whole(100, (1 << 32) - 1)(value) or value in KERNELS_TABLES:
+        return "a number of a routing table from 100 (the VPC CNI's are below), but not the kernel's 253, 254 and 255"
+    return ""
+
+
+def _name(value: Any) -> str:
+    sound = isinstance(value, str) and 0 < len(value) <= 128 and value.isprintable() and value == value.strip()
+    if not sound or WILDCARDS.intersection(value):
+        return "a text of 1 to 128 printable characters without *, ? and \\, by which EC2 would find others' interfaces"
+    return ""
+
+
+def _carry(value: Any) -> str:
+    return "" if value in tuple(Carry) else "eni or address"
+
+
+def _service(value: Any) -> str:
+    sound = isinstance(value, str) and (value in ("", AUTO) or _SERVICE.fullmatch(value))
+    return "" if sound else f'{AUTO}, tcp:PORT or http:PORT/PATH, such as tcp:30007, or "" for none'
+
+
+def _groups(value: Any) -> str:
+    sound = isinstance(value, list) and all(isinstance(g, str) and _SECURITY_GROUP.fullmatch(g) for g in value)
+    if not sound or len(set(value)) < len(value) or len(value) > MOST_GROUPS:
+        return f"a list of up to {MOST_GROUPS} different ids of security groups, such as [sg-0123456789abcdef0]"
+    return ""
+
+
+def _setting(default: Any, check: Check) -> Any:
+    return dataclasses.field(default=default, metadata={"check": check})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user decides.  Field order is the order of the commented document in ``floating-ip.yaml``."""
+
+    floating_ips: tuple[Target, ...]
+    """What was reserved, from ``FLOATING_IP``: addresses and allocation ids, separated by commas.  It has no default:
+    it is the one thing only the user can know."""
+
+    name: str = _setting("", _name)
+    """Whose interfaces are ours: the value of their tag ``floatingip``.  Default: the EKS cluster's name, as the
+    instance's own tag ``kubernetes.io/cluster/NAME`` says, so that two clusters in one VPC never take each
+    other's.  A name, not a pattern: without ``*``, ``?`` and ``\\``."""
+
+    carry: Carry = _setting(Carry.ENI, _carry)  # noqa: RUF009  # it makes a field
+    """What moves at a failover.  ``eni``: an ENI with the address, detached and attached, which takes EC2 5 to 60 s.
+    ``address``: the address, between ENIs that each node has ahead of time, which takes 1 to 2 s.  Default: eni, as the
+    AWS sample did it, since a running deployment must not change it: scale to 0 and ``floatingip release`` first."""
+
+    port: int = _setting(9807, _whole(1, 29999))
+    """TCP port of the observers' read-only status on the node's primary address.  Default: 9807, which neither
+    Kubernetes, nor the VPC CNI, nor the node exporters use; below the NodePorts."""
+
+    probe_interval: float = _setting(0.25, _seconds(0.05, 10))
+    """Seconds between two probes of the floating address.  Default: 0.25, four packets a second."""
+
+    probe_fast_interval: float = _setting(0.1, _seconds(0.02, 10))
+    """Seconds between two probes once one was lost.  Default: 0.1, so that doubt does not last long."""
+
+    probe_timeout: float = _setting(0.15, _seconds(0.05, 10))
+    """Seconds until a probe without an answer counts as lost.  Default: 0.15, far above a zone's round trip of a
+    millisecond; a longer one would delay the verdict without making it surer."""
+
+    rise: int = _setting(2, _whole(1, 100))
+    """Answered probes in a row until the address counts as up.  Default: 2, so that one stray answer does not."""
+
+    fall: int = _setting(11, _whole(1, 100))
+    """Lost probes in a row until it counts as down.  Default: 11.  With the other defaults the first and the last of
+    them are sent 1.05 s apart, so that neither a stall of 900 ms nor such a one beside a probe that was lost by chance
+    convicts; and the verdict comes 1.2 s after the first one's start, so that a dead node is found within 1.5 s."""
+
+    service: str = _setting(AUTO, _service)
+    """What else must answer at the floating address: ``tcp:PORT`` or ``http:PORT/PATH``, such as tcp:30007; nothing; or
+    ``auto``: the TCP NodePorts of the Services in the pod's own namespace, four at most, each by a connection and
+    nothing more.  Default: auto, since that NodePorts answer at the address is what it is for; what answers nowhere
+    moves nothing."""
+
+    service_interval: float = _setting(1.0, _seconds(0.1, 60))
+    """Seconds between two checks of one NodePort.  Default: 1, a connection a second from each standby."""
+
+    service_timeout: float = _setting(1.0, _seconds(0.1, 60))
+    """Seconds until a check of the service without an answer counts as lost.  Default: 1."""
+
+    service_rise: int = _setting(2, _whole(1, 100))
+    """Checks of the service passed in a row until it counts as up.  Default: 2, as for the address."""
+
+    service_fall: int = _setting(5, _whole(1, 100))
+    """Checks of the service lost in a row until it counts as down.  Default: 5, since a pod that is replaced is away
+    for some seconds, on every node."""
+
+    settle: float = _setting(60.0, _seconds(5, 3600))
+    """Seconds that an address which never answered since it was attached is given, while nothing is heard of its
+    holder.  Default: 60, since a node that boots takes about that long."""
+
+    patience: float = _setting(30.0, _seconds(1, 3600))
+    """Seconds to wait while the address does not answer but its holder says that all is well.  Default: 30, longer than
+    most network trouble, since then a move helps only if the holder is wrong about itself."""
+
+    force_after: float = _setting(5.0, _seconds(3, 600))
+    """Seconds in ``detaching`` until the detach is forced, while nothing is heard of the holder; four times as long
+    while it is heard.  Default: 5, since a normal detach takes 2 to 3 s; the least is 3 for the same reason."""
+
+    ec2_timeout: float = _setting(20.0, _seconds(5, 120))
+    """Seconds that one answer of EC2 may take, where it is seen to take long: a question is given up after 5, or twice
+    what the last answer took, and asked anew.  Default: 20, since in accounts with many interfaces EC2 takes up to 10
+    for a page of them; a longer one would only put off what is done about a call that hangs."""
+
+    security_groups: tuple[str, ...] = _setting((), _groups)
+    """Security groups that our interfaces have and keep, as a list of ids.  Default: those of the creating worker's
+    primary interface, so that what reaches a worker reaches the floating address."""
+
+    device_index: int = _setting(1, _whole(1, 15))
+    """Lowest device index at which an ENI is attached; the next free one is taken.  Default: 1, behind the primary
+    one.  On an Outpost the index can be that which makes a local network interface (``EnableLniAtDeviceIndex``)."""
+
+    mark: int = _setting(0x70, _mark)
+    """Bits of the firewall mark that lead replies back to the interface they came by, with a value of them for each
+    floating address.  Default: 0x70, room for seven addresses (one alone uses 0x40), which neither the VPC CNI
+    (0x80), kube-proxy (0xc000), Calico (0xffff0000) nor Cilium (0x0f00) claims."""
+
+    table: int = _setting(840, _table)
+    """Number of the first address' routing table for the way back; each further address has the next one.  Default:
+    840, away from the VPC CNI's (device indexes) and networkd's."""
+
+    priority: int = _setting(900, _whole(513, 1022))
+    """Priority of the first address' rule ``from ADDRESS``; the mark's rule comes right behind, then the next
+    address' two.  Default: 900, in the gap that the VPC CNI leaves free from 513 to 1023."""
+
+    @property
+    def service_check(self) -> tuple[str, int, str] | None:
+        """The service's kind (tcp or http), port and path; None when none is checked."""
+        found = _SERVICE.fullmatch(self.service)
+        return (found["kind"], int(found["port"]), found["path"] or "/") if found else None
+
+    @property
+    def conviction_span(self) -> float:
+        """Seconds from the start of the first lost probe until the last one needed for a verdict is known to be
+        lost.
+        """
+        return lost_probes_span(self.fall, self.probe_interval, self.probe_fast_interval, self.probe_timeout)
+
+    def effective(self) -> dict[str, object]:
+        """All settings by name, for the log line at the start."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        lists = {key: ",".join(map(str, value)) for key, value in values.items() if isinstance(value, tuple)}
+        return values | lists | {"mark": f"{self.mark:#x}"}
+
+
+def lost_probes_span(fall: int, interval: float, fast_interval: float, timeout: float) -> float:
+    """Seconds from sending the first lost probe to the verdict: probing speeds up when the first one is known to be
+    lost.
+    """
+    sent = 0.0
+    for _ in range(fall - 1):
+        sent = min(sent + interval, max(sent + fast_interval, timeout))
+    return sent + timeout
+
+
+def mark_room(mask: int) -> int:
+    """How many addresses the mask has a value for."""
+    return (1 << mask.bit_count()) - 1
+
+
+def mark_values(mask: int) -> tuple[int, ...]:
+    """The values of the mask's bits but zero, beginning with the highest bit alone: as many as addresses can need."""
+    bits = [1 << bit for bit in range(32) if mask >> bit & 1][::-1]
+    numbers = range(1, min(mark_room(mask), MOST_ADDRESSES) + 1)
+    return tuple(sum(bit for place, bit in enumerate(bits) if number >> place & 1) for number in numbers)
+
+
+def load(environ: Mapping[str, str], path: Path) -> Settings:
+    """Read the settings, or raise one ``ConfigurationError`` whose message has a line for each problem."""
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    targets = _floating_ips(environ, problems)
+    document = _document(path, problems)
+    unknown = [key for key in document if key not in _FIELDS]
+    for key, value in document.items():
+        field = _FIELDS.get(key)
+        if field is None:
+            if key == unknown[0]:
+                names = _shortened(", ".join(map(_key, unknown)))
+                problems.append(f"{names}: unknown setting in {path}; known are {', '.join(_FIELDS)}")
+            continue
+        wanted = field.metadata["check"](value)
+        if wanted:
+            problems.append(f"{key}: {shown(value)} in {path} should be {wanted}")
+        else:
+            values[key] = _as(field.default, value)
+    settings = Settings(targets, **values)
+    problems.extend(_contradictions(settings))
+    if problems:
+        more = [f"and {len(problems) - MOST_PROBLEMS} problems more"] if len(problems) > MOST_PROBLEMS else []
+        raise ConfigurationError("\n".join(problems[:MOST_PROBLEMS] + more))
+    return settings
+
+
+def _as(default: Any, value: Any) -> Any:
+    """The value in its setting's type: YAML has whole numbers where seconds are meant, and lists."""
+    return type(default)(value) if isinstance(default, float | tuple | Carry) else value
+
+
+_FIELDS = {field.name: field for field in dataclasses.fields(Settings) if field.name != "floating_ips"}
+
+
+def _floating_ips(environ: Mapping[str, str], problems: list[str]) -> tuple[Target, ...]:
+    texts = [text.strip() for text in environ.get("FLOATING_IP", "").split(",")]
+    if not any(texts):
+        problems.append(
+            "FLOATING_IP: not set in the environment; export it before `envsubst < floating-ip.yaml | kubectl apply"
+            " -f -`, which puts it into the ConfigMap floating-ip"
+        )
+        return ()
+    targets: dict[Target, None] = {}
+    for text in texts:
+        target = _target(text)
+        if isinstance(target, str):
+            problems.append(f"FLOATING_IP: {shown(text)} in the environment {target}")
+        elif target in targets:
+            problems.append(f"FLOATING_IP: {shown(text)} stands twice in the environment; give it once")
+        else:
+            targets[target] = None
+    return tuple(targets)
+
+
+def _target(text: str) -> Target | str:
+    """What the text reserves, or why it cannot be that, and what to give instead."""
+    if _ALLOCATION.fullmatch(text):
+        return Allocation(text)
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return f"is neither an address nor an allocation id; {_instead_of(text)}"
+    if isinstance(address, IPv6Address) and (address.ipv4_mapped is not None or address.scope_id is not None):
+        return "is no address of a subnet; give one such as 2001:db8:0:1::100"
+    return address if _subnets_can_have(address) else "cannot be in a subnet; give one such as 10.0.0.100"
+
+
+def _subnets_can_have(address: IPv4Address | IPv6Address) -> bool:
+    """By what a VPC may be made of ("VPC CIDR blocks", VPC User Guide); its public IPv4 ranges may be anything else."""
+    if isinstance(address, IPv6Address):
+        return address not in AWS_LOCAL_IPV6 and any(address in network for network in VPC_IPV6)
+    return not (
+        address.is_multicast
+        or address.is_loopback
+        or address.is_link_local
+        or address.is_reserved
+        or address.packed[0] == 0
+    )
+
+
+def _instead_of(text: str) -> str:
+    """What to do about a text that is no address: what people have at hand instead of one."""
+    alone = re.match(
+        r"\[?(?P<ipv6>[0-9a-fA-F:]*:[0-9a-fA-F:.]*)\]|(?P<ipv4>[0-9]+(?:\.[0-9]+)+):[0-9]*|(?P<cidr>[0-9a-fA-F:.]+)/",
+        text,
+    )
+    if "$" in text:
+        return "apply the manifest by `envsubst < floating-ip.yaml | kubectl apply -f -`"
+    if text.strip("'\"") != text:
+        return "give it without quotes"
+    if re.search(r"[\s;|]", text):
+        return "separate several by commas: 10.0.0.100,10.0.0.101"
+    if alone and len(text) <= LONGEST_SHOWN:
+        return f"give the address alone, without brackets, port or prefix length: {next(filter(None, alone.groups()))}"
+    if text.lower().startswith("eipalloc-"):
+        return "an allocation id is eipalloc- and 8 or 17 digits of 0-9 and a-f"
+    if re.match(r"[a-z]+-[0-9a-f]+$", text):
+        return "of an Elastic IP give the allocation id, eipalloc-..., otherwise the address, such as 10.0.0.100"
+    if re.match(r"[A-Za-z][\w.-]*$", text):
+        return "names are not looked up; give the address, such as 10.0.0.100"
+    return "give one such as 10.0.0.100"
+
+
+def shown(value: object) -> str:
+    """A value for a message, not longer than a reader likes."""
+    return _shortened(repr(value))
+
+
+def _key(key: str) -> str:
+    return _shortened(key if key.isprintable() else repr(key))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}... ({len(text)} characters)"
+
+
+def _document(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        # SafeLoader(): its reader may refuse the first characters.
+        found = _settings_in(yaml.SafeLoader(_text(path)))
+    except OSError as error:
+        problems.append(f"{path}: {error.strerror}; is the ConfigMap floating-ip there, and mounted?")
+        return {}
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two for bytes, and escapes that are none
+        problems.append(f"{path}: not a YAML document: {_shortened(' '.join(str(error).split()))}")
+        return {}
+    if found is None:
+        problems.append(f"{path}: should hold lines of the form `setting: value`")
+        return {}
+    for key, places in found.items():
+        if len(places) > 1:
+            lines = ", ".join(str(line) for line, _ in places)
+            problems.append(f"{_key(key)}: stands in lines {_shortened(lines)} of {path}; keep one of them")
+    return {key: places[-1][1] for key, places in found.items()}
+
+
+def _text(path: Path) -> str:
+    """The document's text.  Raises OSError, and ValueError for what is no text of a sane size."""
+    kind = path.stat().st_mode
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(kind):
+        # A pipe that nobody writes into would be waited for, and a device need not end.
+        raise ValueError("it is no file, but a pipe or a device")
+    with path.open("rb") as file:
+        content = file.read(LARGEST_DOCUMENT + 1)
+    if len(content) > LARGEST_DOCUMENT:
+        raise ValueError(f"it has more than {LARGEST_DOCUMENT} bytes")
+    return content.decode("utf-8-sig")
+
+
+def _settings_in(loader: Any) -> dict[str, list[tuple[int, Any]]] | None:
+    """For each key the lines in which it stands, with their values; None when the document is no mapping of texts.
+
+    The loader is a ``yaml.SafeLoader``, most of which PyYAML's stubs leave untyped.  Raises YAMLError, ValueError and
+    OverflowError.
+    """
+    loader.get_event()
+    if loader.check_event(yaml.StreamEndEvent):
+        return {}
+    loader.get_event()
+    top = loader.get_event()
+    found: dict[str, list[tuple[int, Any]]] = {}
+    if isinstance(top, yaml.MappingStartEvent):
+        while not loader.check_event(yaml.MappingEndEvent):
+            event = loader.get_event()
+            key = _value(loader, event, 1)
+            if not isinstance(key, str):
+                return None
+            found.setdefault(key, []).append((event.start_mark.line + 1, _value(loader, loader.get_event(), 1)))
+        loader.get_event()
+    elif _value(loader, top, 1) is not None:
+        return None
+    loader.get_event()
+    if not loader.check_event(yaml.StreamEndEvent):
+        raise _refused("a second document", loader.peek_event())
+    return found
+
+
+def _value(loader: Any, event: Any, depth: int) -> Any:
+    """A text, a number, true, false or none, or a list or mapping of them."""
+    match event:
+        case yaml.ScalarEvent():
+            return _scalar(loader, event)
+        case yaml.SequenceStartEvent() if depth <= DEEPEST:
+            items = []
+            while not loader.check_event(yaml.SequenceEndEvent):
+                items.append(_value(loader, loader.get_event(), depth + 1))
+            loader.get_event()
+            return items
+        case yaml.MappingStartEvent() if depth <= DEEPEST:
+            pairs = {}
+            while not loader.check_event(yaml.MappingEndEvent):
+                key = _value(loader, loader.get_event(), depth + 1)
+                pairs[key if isinstance(key, str) else repr(key)] = _value(loader, loader.get_event(), depth + 1)
+            loader.get_event()
+            return pairs
+        case yaml.AliasEvent():
+            raise _refused(f"*{event.anchor} stands for another value: write that itself", event)
+        case _:
+            raise _refused("lists within lists", event)
+
+
+def _scalar(loader: Any, event: Any) -> Any:
+    if event.tag not in (None, "!"):
+        raise _refused(f"the tag {event.tag}", event)
+    tag = loader.resolve(yaml.ScalarNode, event.value, event.implicit)
+    kind = tag.removeprefix("tag:yaml.org,2002:")
+    if kind == "timestamp":
+        raise _refused(f"{event.value} is a date, in quotes it is a text", event)
+    if kind == "merge":
+        raise _refused(event.value, event)
+    # A long number would take long to read, and be none that any setting has.
+    if kind in ("int", "float") and (len(event.value) > LONGEST_SHOWN or not _NUMBER.fullmatch(event.value)):
+        return event.value
+    if kind in ("int", "float", "bool", "null"):
+        return loader.construct_object(yaml.ScalarNode(tag, event.value))
+    return event.value
+
+
+def _refused(what: str, event: Any) -> yaml.YAMLError:
+    return yaml.YAMLError(f"line {event.start_mark.line + 1}: {_shortened(what)}; give one `setting: value` a line")
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """What each setting allows, but all of them together do not."""
+    if settings.probe_fast_interval > settings.probe_interval:
+        yield (
+            f"probe_fast_interval: {settings.probe_fast_interval:g} s is longer than probe_interval,"
+            f" {settings.probe_interval:g} s; make it shorter, or the same"
+        )
+    if settings.conviction_span <= CONVICTION_SPAN:
+        yield (
+            f"fall: {settings.fall} lost probes in {settings.conviction_span:g} s would convict a holder for a"
+            f" short stall; raise fall, probe_interval or probe_timeout until they span more than {CONVICTION_SPAN:g} s"
+        )
+    check = settings.service_check
+    if check is not None and check[1] > 65535:
+        yield f"service: {settings.service} has a port above 65535; give the NodePort, such as tcp:30007"
+    if check is not None and check[0] == "tcp" and check[2] != "/":
+        yield f"service: {settings.service} has a path, which TCP knows none; give http:{check[1]}{check[2]}"
+    sent_within = settings.conviction_span - settings.probe_timeout
+    if sent_within <= LONGEST_STALL and settings.conviction_span > CONVICTION_SPAN:
+        yield (
+            f"fall: {settings.fall} lost probes sent within {sent_within:g} s would convict a"
+            f" holder for a stall; raise fall or probe_fast_interval until they are sent over more than"
+            f" {LONGEST_STALL:g} s"
+        )
+    if settings.settle <= settings.conviction_span:
+        yield (
+            f"settle: {settings.settle:g} s is no longer than the {settings.conviction_span:g} s that losing"
+            f" {settings.fall} probes takes; raise settle"
+        )
+    count = len(settings.floating_ips)
+    if count > mark_room(settings.mark):
+        yield (
+            f"mark: {settings.mark:#x} has values for {mark_room(settings.mark)} addresses, but FLOATING_IP has"
+            f" {count}; give it more bits, such as 0x7f"
+        )
+    if settings.priority + 2 * count > FIRST_CNI_PRIORITY:
+        yield (
+            f"priority: {settings.priority} leaves no room for the rules of {count} addresses below"
+            f" {FIRST_CNI_PRIORITY}, where the VPC CNI's begin; lower it"
+        )
+    tables = range(settings.table, settings.table + count)
+    if tables and (set(KERNELS_TABLES) & set(tables) or tables[-1] >= 1 << 32):
+        yield (
+            f"table: {settings.table} and the next ones, for {count} addresses, reach a table of the kernel's own or"
+            " the end of the numbers; give a lower or higher one, such as 840"
+        )

@@ -1,0 +1,199 @@
+"""
+What can be written to EC2, as values: the decision names one of them, the writer (writer.py) makes it.
+
+EC2's verbs stay EC2's.  Each is safe to make again: EC2 refuses what is no longer as it was judged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+
+from floatingip.core.model import Address, Eni
+
+FORGOTTEN_AFTER = 10.0
+"""Seconds after which an ENI that was created but is still not shown must have been deleted: Describes lag less."""
+
+GONE_AFTER = 2.0
+"""The same between the first two answers that lack an ENI that was first shown longer ago than Describes lag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create the ENI for the target, or the standing one.  EC2 makes one for each ``generation``, whoever asks and how
+    often.
+    """
+
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Attach the free ENI to this node."""
+
+    eni_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """Detach exactly this attachment."""
+
+    attachment_id: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete a free ENI."""
+
+    eni_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Give the ENI the address as a secondary one; ``reassign``: away from the ENI that has it, which IPv6 cannot."""
+
+    eni_id: str
+    address: Address
+    reassign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AssignAny:
+    """Give the ENI one more private address, of EC2's choice, for an Elastic IP."""
+
+    eni_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unassign:
+    """Take the address from exactly this ENI."""
+
+    eni_id: str
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """Write what the observers must remember together."""
+
+    eni_id: str
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Associate:
+    """Associate the Elastic IP with this private address of our ENI."""
+
+    allocation_id: str
+    eni_id: str
+    address: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class SetGroups:
+    """Give the ENI the security groups that it should have."""
+
+    eni_id: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAfterTermination:
+    """Let the ENI outlive the instance it is attached to."""
+
+    eni_id: str
+    attachment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSource:
+    """Switch the ENI's source/destination check on."""
+
+    eni_id: str
+
+
+Write = (
+    Create
+    | Attach
+    | Detach
+    | Delete
+    | Assign
+    | AssignAny
+    | Unassign
+    | Tag
+    | Associate
+    | SetGroups
+    | KeepAfterTermination
+    | CheckSource
+)
+
+
+def aim(write: Write) -> object:
+    """What a write is for: two with the same aim are the same one made again, though the time in it is another one."""
+    match write:
+        case Create():
+            return Create
+        case Tag(eni_id, key):
+            return Tag, eni_id, key
+        case _:
+            return write
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The client token by which an ENI is created, in which generation.
+
+    A generation is spent once EC2 has said that it made an ENI by it which no answer shows any more: it would say so
+    for ever.  Only EC2's yes counts, the first one: a refusal made nothing, and after a timeout the same token is safe
+    to use again, whatever became of the call.  So is the generation of an ENI that was shown long ago and then is not:
+    every answer tells that, whatever becomes of the calls.  ``accepted_at`` is when EC2 first said yes, ``shown_since``
+    and ``shown_at`` when the first and the last answer were asked for that showed an ENI, and ``lacked_since`` the
+    first one after them that did not.
+    """
+
+    generation: int = 0
+    accepted_at: float | None = None
+    shown_since: float | None = None
+    shown_at: float = float("-inf")
+    lacked_since: float | None = None
+
+    def accepted(self, write: Write | None, at: float) -> Token:
+        """After EC2 has accepted this write, if it was one."""
+        is_first = self.accepted_at is None and at > self.shown_at
+        return replace(self, accepted_at=at) if is_first and write == Create(self.generation) else self
+
+    def shown(self, asked_at: float) -> Token:
+        """After an answer that shows the ENI: should it be deleted, its own token is given its time first."""
+        since = asked_at if self.shown_since is None else self.shown_since
+        return replace(self, accepted_at=None, shown_since=since, shown_at=asked_at, lacked_since=None)
+
+    def lacked(self, asked_at: float) -> Token:
+        """After an answer that does not show the ENI."""
+        return self if self.lacked_since is not None else replace(self, lacked_since=asked_at)
+
+    def creation(self, asked_at: float) -> Create:
+        """What creates the ENI that an answer to a question of that time does not show."""
+        spent = self.accepted_at is not None and asked_at - self.accepted_at > FORGOTTEN_AFTER
+        return Create(self.generation + 1 if spent or self._is_gone(asked_at) else self.generation)
+
+    def _is_gone(self, asked_at: float) -> bool:
+        if self.shown_since is None or self.lacked_since is None:
+            return False
+        return self.lacked_since - self.shown_since > FORGOTTEN_AFTER and asked_at - self.lacked_since >= GONE_AFTER
+
+    def used(self, creation: Create) -> Token:
+        """After this creation was begun."""
+        return self if creation.generation == self.generation else Token(creation.generation, shown_at=self.shown_at)
+
+
+def mended(eni: Eni, groups: tuple[str, ...]) -> Write | None:
+    """What of an attached ENI of ours somebody changed, or EC2 does not do by itself: its groups, its source check, its
+    survival.
+    """
+    if eni.delete_on_termination and eni.attachment is not None:
+        return KeepAfterTermination(eni.id, eni.attachment.id)
+    if groups and sorted(eni.security_groups) != sorted(groups):
+        return SetGroups(eni.id, groups)
+    return None if eni.source_check else CheckSource(eni.id)

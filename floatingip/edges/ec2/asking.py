@@ -1,0 +1,175 @@
+"""
+Ask what may hang: nobody waits for longer than a question is worth, and what hangs does not pile up.
+
+A part of ``ec2``.  A socket's timeout ends a silence, but not an answer that comes one byte a second, nor a name server
+that does not answer, nor what an SDK does before it sends anything.  So each attempt has a thread of its own, whoever
+asked goes on without it, and its connection is ended.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TypeVar, cast
+
+from floatingip.core.errors import CloudUnavailable
+
+AGAIN_AFTER = 2.0
+"""Seconds without an answer after which a question that changes nothing is asked a second time, beside the first."""
+
+GIVEN_UP_AFTER = 5.0
+"""Seconds without an answer after which a question is given up: EC2 mostly answers in well under one."""
+
+MOST_BESIDE = 3
+"""Attempts of one question at the same time: the oldest, since EC2 may be slow, and the newest, since the others may
+have met a connection that is dead."""
+
+MOST_UNDER_WAY = 24
+"""Attempts at the same time, those that were given up and still hang included: more of them would only add to that."""
+
+T = TypeVar("T")
+
+
+class _Attempt(threading.Thread):
+    """One try to get an answer."""
+
+    def __init__(self, call: Callable[[], object], ended: Callable[[_Attempt], None]) -> None:
+        super().__init__(name="ask", daemon=True)
+        self._call = call
+        self._ended = ended
+        self._lock = threading.Lock()
+        self.is_cut_off = False
+        self._interrupts: list[Callable[[], None]] = []
+        self.began_at = time.monotonic()
+        self.seconds = 0.0
+        self.answer: object = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Ask, and tell."""
+        try:
+            self.answer = self._call()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits for the answer
+            self.error = error
+        self.seconds = time.monotonic() - self.began_at
+        self._ended(self)
+
+    def interrupt_by(self, interrupt: Callable[[], None]) -> None:
+        """See :func:`interrupt_by`."""
+        with self._lock:
+            if self.is_cut_off:
+                raise CloudUnavailable("given up before it was sent")
+            self._interrupts.append(interrupt)
+
+    def cut_off(self) -> None:
+        """Nobody waits for it any more: end it, and let nothing be sent that was not sent yet."""
+        with self._lock:
+            self.is_cut_off = True
+            for interrupt in self._interrupts:
+                interrupt()
+
+    def result(self) -> object:
+        """The answer, or what was raised instead."""
+        if self.error is not None:
+            raise self.error
+        return self.answer
+
+
+def interrupt_by(interrupt: Callable[[], None]) -> None:
+    """What the attempt in this thread, if it is one, does next may hang until ``interrupt`` is called.
+
+    Raises ``CloudUnavailable`` when the attempt was given up already.
+    """
+    attempt = threading.current_thread()
+    if isinstance(attempt, _Attempt):
+        attempt.interrupt_by(interrupt)
+
+
+@dataclass
+class _Pace:
+    """How long answers of one kind take: ``seconds`` is what the last one did; ``late`` is an attempt that goes on,
+    though its question was given up, to find out.
+    """
+
+    seconds: float = 0.0
+    late: _Attempt | None = None
+
+
+class Asking:
+    """Asks; its methods may be called from any thread.
+
+    ``longest``: seconds that an answer may take, where it is seen to take that long.
+    """
+
+    def __init__(
+        self, longest: float, given_up_after: float = GIVEN_UP_AFTER, again_after: float = AGAIN_AFTER
+    ) -> None:
+        self._longest = max(longest, given_up_after)
+        self._given_up_after = given_up_after
+        self._again_after = again_after
+        self._paces: dict[str, _Pace] = {}
+        self._under_way: set[_Attempt] = set()
+        self._lock = threading.Lock()
+
+    def ask(self, what: str, call: Callable[[], T], *, repeatable: bool) -> T:
+        """What ``call`` returns or raises; ``CloudUnavailable`` when it takes too long.
+
+        That is five seconds, or twice as long as the last answer of this kind took, up to ``longest``.  What is
+        ``repeatable`` is asked anew meanwhile, beside the first attempt; the first answer counts.
+        """
+        pace = self._paces.setdefault(what, _Pace())
+        patience = min(self._longest, max(self._given_up_after, 2 * pace.seconds))
+        again_after = max(self._again_after, 1.5 * pace.seconds) if repeatable else patience
+        told: SimpleQueue[_Attempt] = SimpleQueue()
+        attempts = [self._begin(what, call, told, pace)]
+        again_at, give_up_at = attempts[0].began_at + again_after, attempts[0].began_at + patience
+        while (now := time.monotonic()) < give_up_at:
+            try:
+                first = told.get(timeout=max(0.0, min(give_up_at, again_at) - now))
+            except Empty:
+                if again_at < give_up_at:
+                    again_at += again_after
+                    if len(attempts) == MOST_BESIDE:
+                        attempts.pop(1).cut_off()
+                    with suppress(CloudUnavailable):  # then those that are under way have to do
+                        attempts.append(self._begin(what, call, told, pace))
+                continue
+            for attempt in attempts:
+                if attempt is not first:
+                    attempt.cut_off()
+            return cast(T, first.result())
+        self._leave(attempts, pace)
+        raise CloudUnavailable(f"{what}: no answer within {patience:g} s")
+
+    def _begin(self, what: str, call: Callable[[], object], told: SimpleQueue[_Attempt], pace: _Pace) -> _Attempt:
+        def ended(attempt: _Attempt) -> None:
+            with self._lock:
+                self._under_way.discard(attempt)
+            if attempt.error is None:
+                pace.seconds = attempt.seconds
+            # What comes of a connection that we ended ourselves says nothing of EC2.
+            if not attempt.is_cut_off:
+                told.put(attempt)
+
+        with self._lock:
+            now = time.monotonic()
+            for old in self._under_way:
+                if now - old.began_at > self._longest:
+                    old.cut_off()
+            if len(self._under_way) >= MOST_UNDER_WAY:
+                raise CloudUnavailable(f"{what}: not asked, since {len(self._under_way)} earlier calls still hang")
+            attempt = _Attempt(call, ended)
+            self._under_way.add(attempt)
+        attempt.start()
+        return attempt
+
+    def _leave(self, attempts: list[_Attempt], pace: _Pace) -> None:
+        """Wait no more; one of these goes on, should EC2 only be slower than it was."""
+        if pace.late is None or not pace.late.is_alive():
+            pace.late = attempts.pop(0)
+        for attempt in attempts:
+            attempt.cut_off()

@@ -1,0 +1,99 @@
+"""
+Keep the credentials for AWS: found whenever there are some, renewed beside the questions that need them, ahead of need.
+
+A part of ``ec2``.  An SDK looks for credentials once, and renews them inside of whatever call comes next, with timeouts
+of its own: pods that start before their role never get any, and an STS that hangs holds up EC2's answers while the
+credentials are still good.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from floatingip.core.errors import CloudUnavailable
+from floatingip.edges.ec2.asking import Asking
+
+AHEAD = 900.0
+"""Seconds before their end at which credentials are renewed, as the SDK does it."""
+
+AGAIN_AFTER, RENEWED_AGAIN_AFTER = 2.0, 30.0
+"""Seconds between two tries to get credentials, without any and while those there are still good."""
+
+WAITED_FOR = 4.0
+"""Seconds for which a question waits for credentials: a little less than it has, so that it can tell what it lacks."""
+
+BESIDE_AFTER, GIVEN_UP_AFTER = 4.0, 20.0
+"""Seconds after which a try that hangs gets another one beside it, and after which both are given up."""
+
+Keys_co = TypeVar("Keys_co", covariant=True)
+
+
+class Found(Protocol[Keys_co]):
+    """Credentials that were found."""
+
+    @property
+    def keys(self) -> Keys_co:
+        """What requests are signed with."""
+
+    def lasts(self, seconds: float) -> bool:
+        """Whether they are still good after so many seconds."""
+
+
+class Keeper(Generic[Keys_co]):
+    """Has credentials, as far as there are some; its methods may be called from any thread.
+
+    ``find`` gets new ones, may block, and raises ``CloudUnavailable`` with the cause and a hint; ``found`` are those
+    that need no search.
+    """
+
+    def __init__(self, find: Callable[[], Found[Keys_co]], found: Found[Keys_co] | None = None) -> None:
+        self._find = find
+        self._asking = Asking(GIVEN_UP_AFTER, GIVEN_UP_AFTER, BESIDE_AFTER)
+        self._news = threading.Condition()
+        self._found = found
+        self._finding = False
+        self._failure = CloudUnavailable("no AWS credentials yet: what gives them out does not answer")
+        self._tried_at = float("-inf")
+
+    def keys(self) -> Keys_co:
+        """Those there are; without good ones it waits for a try to get some.  Raises ``CloudUnavailable``."""
+        with self._news:
+            if not self._finding and (self._found is None or not self._found.lasts(AHEAD)):
+                self._begin()
+            if self._good() is None:
+                self._news.wait_for(lambda: not self._finding, WAITED_FOR)
+            good = self._good()
+            if good is None:
+                raise self._failure
+            return good.keys
+
+    def refused(self) -> None:
+        """AWS does not accept these: look for others, unless that has just been done."""
+        with self._news:
+            if time.monotonic() - self._tried_at >= AGAIN_AFTER:
+                self._found = None
+
+    def _good(self) -> Found[Keys_co] | None:
+        return self._found if self._found is not None and self._found.lasts(0) else None
+
+    def _begin(self) -> None:
+        now = time.monotonic()
+        if now - self._tried_at < (AGAIN_AFTER if self._good() is None else RENEWED_AGAIN_AFTER):
+            return
+        self._tried_at = now
+        self._finding = True
+        threading.Thread(target=self._renew, name="credentials", daemon=True).start()
+
+    def _renew(self) -> None:
+        found, failure = None, self._failure
+        try:
+            found = self._asking.ask("AWS credentials", self._find, repeatable=True)
+        except CloudUnavailable as error:
+            failure = error
+        with self._news:
+            self._found, self._failure = found or self._found, failure
+            self._finding = False
+            self._news.notify_all()

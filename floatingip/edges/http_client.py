@@ -1,0 +1,337 @@
+"""
+HTTP as we ask it ourselves: one question, one answer, and one budget for both that no other side can overdraw.
+
+Those who answer may be strangers, broken, or slow on purpose.  So the seconds are for everything from connecting to the
+last byte, not for each read: one byte a second holds nobody.  Bytes, header lines and JSON's nesting are limited, and
+whatever goes wrong is a :class:`NoAnswer`, which never quotes what was sent or came: that may be a secret.
+
+Not on `http.client`, which believes a Content-Length (and allocates it), waits for ever through 1xx answers, may take a
+cut body for a whole one, and takes five times as much of the CPU: peers are asked twice a second.  No redirects, no
+proxies, no names: an address is asked, and nobody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+import select
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from floatingip.core.model import Address
+
+MOST_BYTES = 65536
+"""Bytes that the body of an answer may have, unless the asker says otherwise."""
+
+MOST_HEADER_BYTES = 16384
+"""Bytes of the status line and the headers, with those of any 1xx answers before."""
+
+MOST_HEADER_LINES = 64
+"""Lines of these."""
+
+_STATUS = re.compile(rb"HTTP/1\.([01]) (\d{3})(?: .*)?")
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*")
+_LENGTH = re.compile(rb"\d{1,18}")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
+_SENDABLE = re.compile(r"[!-~]+(?: [!-~]+)*")
+"""What can stand in a request line or header: printable ASCII, with blanks inside only."""
+
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+"""A JSON string, or the begin of one: tried at every quote of an endless one, it would take minutes."""
+
+_BRACKET = re.compile(r"[\[\]{}]")
+
+
+class NoAnswer(OSError):
+    """There was no answer that is one; the message says why, in our own words."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the other side itself refused the connection: it is there, but nobody listens."""
+        return isinstance(self.__cause__, ConnectionRefusedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer of whatever status."""
+
+    status: int
+    body: bytes
+
+
+class Connection:
+    """A connection to one server, made when it is needed and kept open.  For one thread at a time."""
+
+    def __init__(
+        self,
+        host: Address | str,
+        port: int,
+        *,
+        seconds: float,
+        source: Address | None = None,
+        tls: ssl.SSLContext | None = None,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
+        """Nothing is done yet, nor refused: a ``host`` that is no address is a `NoAnswer` of `get`.
+
+        ``seconds`` are for each question with its whole answer, ``most_bytes`` for a body as it comes, chunk sizes
+        included; ``source`` is the address of this node to ask from.
+        """
+        self._host = str(host)
+        self._port = port
+        self._seconds = seconds
+        self._source = source
+        self._tls = tls
+        self._most_bytes = most_bytes
+        self._socket: socket.socket | None = None
+
+    def close(self) -> None:
+        """Hang up; the next question connects again."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def get(
+        self,
+        target: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        method: str = "GET",
+        seconds: float | None = None,
+    ) -> Response:
+        """Ask once; ``seconds`` are fewer than usual.  Raises NoAnswer for whatever goes wrong, and nothing else."""
+        deadline = time.monotonic() + (self._seconds if seconds is None else seconds)
+        try:
+            request = self._request(method, target, headers or {})
+            if self._is_alive():
+                # A server that was started again, or was tired of waiting, hangs up: that is not its answer.
+                with contextlib.suppress(_HungUp):
+                    return self._ask(request, deadline)
+            self._connect(deadline)
+            return self._ask(request, deadline)
+        except NoAnswer:
+            self.close()
+            raise
+        except (OSError, ValueError) as error:
+            self.close()
+            raise NoAnswer(_cause(error)) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _request(self, method: str, target: str, headers: Mapping[str, str]) -> bytes:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        words = {"Host": f"{host}:{self._port}", "Accept-Encoding": "identity", **headers}
+        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in words.items())]
+        if " " in target or not all(map(_SENDABLE.fullmatch, lines)):
+            raise NoAnswer("the question has characters that cannot be sent")
+        return "\r\n".join([*lines, "\r\n"]).encode("ascii")
+
+    def _is_alive(self) -> bool:
+        """Whether there is a connection on which nothing came uninvited, neither an end nor another answer."""
+        if self._socket is None:
+            return False
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        if poll.poll(0):
+            self.close()
+        return self._socket is not None
+
+    def _connect(self, deadline: float) -> None:
+        self.close()
+        if "%" in self._host or not 0 < self._port < 65536:  # a scope may be looked up, as names are
+            raise NoAnswer("there is no such address or port")
+        family = socket.AF_INET if ip_address(self._host).version == 4 else socket.AF_INET6
+        plain = self._socket = socket.socket(family, socket.SOCK_STREAM)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._source is not None:
+            plain.bind((str(self._source), 0))
+        plain.settimeout(_left(deadline))
+        plain.connect((self._host, self._port))
+        if self._tls is not None:
+            plain.settimeout(_left(deadline))  # holds for the handshake as a whole
+            self._socket = self._tls.wrap_socket(plain, server_hostname=self._host)
+
+    def _ask(self, request: bytes, deadline: float) -> Response:
+        assert self._socket is not None
+        incoming = _Incoming(self._socket, deadline)
+        try:
+            self._socket.settimeout(_left(deadline))
+            self._socket.sendall(request)
+            status, headers = incoming.head()
+        except (ConnectionError, ssl.SSLEOFError) as error:
+            self.close()
+            if incoming.began:
+                raise
+            raise _HungUp("the connection was closed without an answer") from error
+        body, keeps = incoming.body(status, headers, self._most_bytes)
+        if not keeps:
+            self.close()
+        return Response(status, body)
+
+
+class _HungUp(NoAnswer):
+    """The other side has closed the connection before the first byte of an answer."""
+
+
+class _Incoming:
+    """What comes on a connection, read within the budget."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+        self._buffer = bytearray()
+        self._budget = MOST_HEADER_BYTES
+        self.began = False
+
+    def head(self) -> tuple[int, dict[bytes, bytes]]:
+        """The status and the headers, by lower-case names, of the first answer that is not 1xx."""
+        status, headers, lines = 0, dict[bytes, bytes](), 0
+        while status < 200:
+            if not (found := _STATUS.fullmatch(self._line())):
+                raise NoAnswer("what came is no HTTP")
+            status = int(found[2])
+            headers = {b"connection": b"close"} if found[1] == b"0" else {}
+            while line := self._line():
+                lines += 1
+                if lines > MOST_HEADER_LINES:
+                    raise NoAnswer(f"more than {MOST_HEADER_LINES} header lines")
+                if not (field := _HEADER.fullmatch(line)):
+                    raise NoAnswer("what came is no HTTP")
+                name, value = field[1].lower(), field[2]
+                if headers.setdefault(name, value) != value and name in (b"content-length", b"transfer-encoding"):
+                    raise NoAnswer("what came is no HTTP")
+        return status, headers
+
+    def body(self, status: int, headers: Mapping[bytes, bytes], most_bytes: int) -> tuple[bytes, bool]:
+        """The body, and whether the connection can be kept after it."""
+        self._budget = most_bytes
+        coding, length = headers.get(b"transfer-encoding"), headers.get(b"content-length")
+        if coding is not None and coding.lower() != b"chunked":
+            raise NoAnswer("what came is coded in a way that nobody asked for")
+        if status in (204, 304):
+            body = b""
+        elif coding is not None:
+            body = self._chunks()
+        elif length is None:
+            return self._rest(), False
+        elif _LENGTH.fullmatch(length):
+            body = self._exactly(int(length))
+        else:
+            raise NoAnswer("what came is no HTTP")
+        return body, not self._buffer and headers.get(b"connection", b"").lower() != b"close"
+
+    def _chunks(self) -> bytes:
+        chunks = []
+        while True:
+            if not (found := _CHUNK.fullmatch(self._line())):
+                raise NoAnswer("what came is no HTTP")
+            if (size := int(found[1], 16)) == 0:
+                break
+            chunks.append(self._exactly(size))
+            if self._line():
+                raise NoAnswer("what came is no HTTP")
+        while self._line():
+            pass  # trailers say nothing that we ask for
+        return b"".join(chunks)
+
+    def _line(self) -> bytes:
+        begin = 0
+        while (end := self._buffer.find(b"\n", begin)) < 0:
+            if len(self._buffer) > self._budget:
+                raise NoAnswer("the answer is too long")
+            begin = len(self._buffer)
+            self._receive()
+        return self._take(end + 1).removesuffix(b"\n").removesuffix(b"\r")
+
+    def _exactly(self, size: int) -> bytes:
+        if size > self._budget:
+            raise NoAnswer("the answer is too long")
+        while len(self._buffer) < size:
+            self._receive()
+        return self._take(size)
+
+    def _rest(self) -> bytes:
+        while self._more():
+            if len(self._buffer) > self._budget:
+                break
+        return self._take(len(self._buffer))
+
+    def _take(self, size: int) -> bytes:
+        if size > self._budget:
+            raise NoAnswer("the answer is too long")
+        self._budget -= size
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+    def _receive(self) -> None:
+        if not self._more():
+            # Before the first byte this is a connection that was closed meanwhile, see `Connection.get`.
+            raise NoAnswer("the answer was cut off") if self.began else ConnectionResetError
+
+    def _more(self) -> bool:
+        self._connection.settimeout(_left(self._deadline))
+        came = self._connection.recv(16384)
+        self._buffer += came
+        self.began = self.began or bool(came)
+        return bool(came)
+
+
+def _cause(error: Exception) -> str:
+    match error:
+        case ssl.SSLCertVerificationError(verify_message=message):
+            return f"the certificate does not hold: {message}"
+        case TimeoutError():
+            return "no answer in time"
+        case ssl.SSLError(reason=reason):
+            return f"no TLS ({reason})"
+        case OSError(errno=int(number)):
+            return f"no connection ({os.strerror(number)})"
+        case _:
+            return "there is no such address or port"
+
+
+def _left(deadline: float) -> float:
+    """Seconds until the deadline.  Raises TimeoutError after it."""
+    if (left := deadline - time.monotonic()) <= 0:
+        raise TimeoutError
+    return left
+
+
+def read_json(body: bytes, *, depth: int) -> object:
+    """What the JSON in ``body`` says, nested at most ``depth`` deep.
+
+    Raises ValueError for whatever is none, and also for what Python would take but others cannot use: NaN, infinite
+    and endless numbers, text that is no Unicode.
+    """
+    text = body.decode("utf-8")
+    level = 0
+    # Counted before it is read: Python's reader recurses, and threads have small stacks.
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        level += 1 if bracket in "[{" else -1
+        if level > depth:
+            raise ValueError(f"nested more than {depth} deep")
+    found: object = json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_integer)
+    if "\\u" in text:  # the only way to half a surrogate pair, which nothing can print
+        json.dumps(found, ensure_ascii=False).encode("utf-8")
+    return found
+
+
+def _number(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError("a number that is none")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20:  # 64 bits have no more
+        raise ValueError("a number of too many digits")
+    return int(text)

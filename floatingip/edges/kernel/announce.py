@@ -1,0 +1,50 @@
+"""
+Tell the neighbours on a link which MAC an address has: a gratuitous ARP, or an unsolicited neighbour advertisement.
+
+An ENI keeps its MAC when it moves, so that the VPC has nothing to learn from it; neighbours that cached that the
+address was gone do.  Best effort: what is lost is asked for by ARP or NDP anyway.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from ipaddress import IPv4Address, IPv6Address
+
+from floatingip.core.model import Address
+
+_BROADCAST = b"\xff" * 6
+_ETHERTYPE_ARP = 0x0806
+_ARP_HEAD = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)  # Ethernet, IPv4, their lengths, a request (RFC 5227, 1.1)
+_NEIGHBOUR_ADVERTISEMENT = 136
+_OVERRIDE = 0x20000000  # replace what is cached (RFC 4861, 4.4)
+_TARGET_LINK_ADDRESS = 2
+_ALL_NODES = "ff02::1"
+_ONLY_LINK_LOCAL_HOPS = 255  # or it is not believed (RFC 4861, 7.1.2)
+
+
+def announce(address: Address, link_index: int, mac: str) -> None:
+    """Announce the address, which the link already has, once.  Raises OSError when the kernel refuses."""
+    if isinstance(address, IPv4Address):
+        _gratuitous_arp(address, socket.if_indextoname(link_index), bytes.fromhex(mac.replace(":", "")))
+    else:
+        _unsolicited_advertisement(address, link_index, bytes.fromhex(mac.replace(":", "")))
+
+
+def _gratuitous_arp(address: IPv4Address, link: str, mac: bytes) -> None:
+    """An ARP request of the address for itself."""
+    about = mac + address.packed + bytes(6) + address.packed
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+        sender.bind((link, _ETHERTYPE_ARP))
+        sender.send(_BROADCAST + mac + struct.pack("!H", _ETHERTYPE_ARP) + _ARP_HEAD + about)
+
+
+def _unsolicited_advertisement(address: IPv6Address, link_index: int, mac: bytes) -> None:
+    """A neighbour advertisement to all nodes; the kernel adds the checksum."""
+    head = struct.pack("!BBHI", _NEIGHBOUR_ADVERTISEMENT, 0, 0, _OVERRIDE)
+    option = struct.pack("!BB", _TARGET_LINK_ADDRESS, 1) + mac
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sender:
+        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, _ONLY_LINK_LOCAL_HOPS)
+        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, link_index)
+        sender.bind((str(address), 0))
+        sender.sendto(head + address.packed + option, (_ALL_NODES, 0, 0, link_index))

@@ -1,0 +1,94 @@
+"""
+Ask the kernel which way a packet would take, before it is sent: whatever has a say in that is in the answer.
+
+Addresses on any link in any prefix, routes of every type and table, rules of others with their priorities, and for
+what comes in the reverse path filter: nothing is inferred from lists of them.  What it leaves out is what looks at
+packets only (nft's and iptables' rules, tc, security groups): that shows a packet alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from floatingip.core.model import Address
+from floatingip.edges.kernel.netlink import Netlink, attribute
+
+UNICAST, LOCAL = 1, 2
+"""Types of ways (linux/rtnetlink.h): to others, and to this node itself."""
+
+FAR: Mapping[int, Address] = {4: IPv4Address("192.0.2.1"), 6: IPv6Address("3fff::1")}
+"""By IP version, somebody beyond the VPC: of the ranges for documentation, so nobody's and behind the default route."""
+
+_TYPES = {6: "blackhole", 7: "unreachable", 8: "prohibit"}
+_ERRORS = {
+    errno.EINVAL: "it is dropped (blackhole)",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.EACCES: "prohibited",
+    errno.ENETUNREACH: "there is no route",
+    errno.EXDEV: "the reverse path filter drops it (rp_filter)",
+}
+
+# linux/rtnetlink.h, netconf.h
+_RTM_GETROUTE, _RTM_GETNETCONF = 26, 82
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF, _RTA_PREFSRC, _RTA_MARK = 1, 2, 3, 4, 7, 16
+_NETCONF = struct.Struct("=Bxxx")
+_NETCONFA_IFINDEX, _NETCONFA_FORWARDING = 1, 2
+_EVERY_LINK = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The kernel's answer: a type, UNICAST or LOCAL or another; the link by which it leaves, 0 for none; the source
+    that the packet would get.  ``refusal`` is why there is no way, in words.
+    """
+
+    kind: int
+    link_index: int = 0
+    source: Address | None = None
+    refusal: str = ""
+
+
+def way(netlink: Netlink, to: Address, *, source: Address | None = None, mark: int = 0, by: int = 0) -> Way:
+    """Which way a packet would take to an address: one of this node's own, or one that comes in ``by`` a link.
+
+    Raises OSError when the kernel does not tell.
+    """
+    content = _ROUTE.pack(_family(to), to.max_prefixlen, to.max_prefixlen if source else 0, 0, 0, 0, 0, 0, 0)
+    content += attribute(_RTA_DST, to.packed)
+    content += attribute(_RTA_SRC, source.packed) if source else b""
+    content += attribute(_RTA_MARK, mark) if mark else b""
+    content += attribute(_RTA_IIF, by) if by else b""
+    try:
+        answer = netlink.get(_RTM_GETROUTE, content, _ROUTE.size)
+    except OSError as error:
+        if error.errno not in _ERRORS:
+            raise
+        return Way(0, refusal=_ERRORS[error.errno])
+    kind = _ROUTE.unpack_from(answer.content)[7]
+    preferred = answer.attributes.get(_RTA_PREFSRC)
+    return Way(
+        kind,
+        answer.number(_RTA_OIF) or 0,
+        ip_address(preferred) if preferred else None,
+        _TYPES.get(kind, "") or ("" if kind in (UNICAST, LOCAL) else f"a route of type {kind}"),
+    )
+
+
+def forwards(netlink: Netlink, version: int) -> bool:
+    """Whether this node forwards packets of that IP version: net.ipv4.ip_forward, or net.ipv6.conf.all.forwarding.
+
+    Raises OSError.
+    """
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    question = _NETCONF.pack(family) + attribute(_NETCONFA_IFINDEX, _EVERY_LINK)
+    return bool(netlink.get(_RTM_GETNETCONF, question, _NETCONF.size).number(_NETCONFA_FORWARDING))
+
+
+def _family(address: Address) -> int:
+    return int(socket.AF_INET if address.version == 4 else socket.AF_INET6)

@@ -1,0 +1,1 @@
+"""The Kubernetes API server, and what this pod may ask of it."""

@@ -1,0 +1,114 @@
+"""
+Ask the Kubernetes API server about this pod's namespace, with the pod's own service account.
+
+EKS has clusters whose CA certificate lacks the key identifiers of RFC 5280, which Python from 3.13 on demands
+by default (kubernetes-client/python#2394).
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from floatingip.edges.http_client import Connection, NoAnswer, Response
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where Kubernetes mounts the pod's token and the CA of the API server."""
+
+LONGEST = 5.0
+"""Seconds for any question, from the connection to the last byte."""
+
+MOST_BYTES = 2**21
+"""Bytes of an answer: etcd takes documents of 1.5 MiB at most, and a list of 250 Services has half of one."""
+
+DEEPEST = 100
+"""Levels of an answer; the managed fields of a document have a dozen."""
+
+
+class Unanswered(Exception):
+    """The API server has not answered; the message says why, in our own words: the library's may quote the token."""
+
+
+class ApiServer:
+    """The API server.  Any thread may ask: one connection is kept, and who finds it in use makes one for itself."""
+
+    def __init__(self, environment: Mapping[str, str], directory: Path = SERVICE_ACCOUNT) -> None:
+        """`environment` has KUBERNETES_SERVICE_HOST and _PORT by Kubernetes, POD_NAME and POD_NAMESPACE by the
+        manifest; `directory` has `token` and `ca.crt`.
+        """
+        self._environment = environment
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._kept: tuple[bytes, Connection] | None = None
+
+    def variable(self, name: str) -> str:
+        """What the environment says.  Raises ``Unanswered`` when it says nothing."""
+        try:
+            return self._environment[name]
+        except KeyError:
+            raise Unanswered(f"{name} is not set; apply the manifest of this version") from None
+
+    def get(self, resource: str, *, seconds: float) -> Response:
+        """What there is under this path, already quoted, of the pod's namespace, within so many seconds.
+
+        Raises ``Unanswered``.
+        """
+        host, port = self.variable("KUBERNETES_SERVICE_HOST"), self.variable("KUBERNETES_SERVICE_PORT")
+        path = f"/api/v1/namespaces/{quote(self.variable('POD_NAMESPACE'), safe='')}/{resource}"
+        if not port.isdecimal():
+            raise Unanswered("KUBERNETES_SERVICE_PORT is no number")
+        try:
+            # Both are read each time: Kubernetes renews them, the token after most of an hour.
+            token = (self._directory / "token").read_text(encoding="ascii").strip()
+            authority = (self._directory / "ca.crt").read_bytes()
+            connection = self._take(authority) or self._connection(host, int(port))
+            try:
+                headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+                return connection.get(path, headers, seconds=seconds)
+            finally:
+                self._keep(authority, connection)
+        except (OSError, ValueError) as error:
+            raise Unanswered(_reason(error)) from None
+
+    def _take(self, authority: bytes) -> Connection | None:
+        """The kept connection, if nobody uses it and its server is one that this authority vouches for."""
+        with self._lock:
+            kept, self._kept = self._kept, None
+        if kept is None:
+            return None
+        trusted, connection = kept
+        if trusted == authority:
+            return connection
+        connection.close()
+        return None
+
+    def _connection(self, host: str, port: int) -> Connection:
+        trust = ssl.create_default_context(cafile=str(self._directory / "ca.crt"))
+        trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return Connection(host, port, seconds=LONGEST, tls=trust, most_bytes=MOST_BYTES)
+
+    def _keep(self, authority: bytes, connection: Connection) -> None:
+        with self._lock:
+            if self._kept is None:
+                self._kept = (authority, connection)
+                return
+        connection.close()
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case NoAnswer():
+            return f"nothing from the API server: {error}"
+        case FileNotFoundError(filename=name):
+            return f"there is no {name}; mount the service account's token (automountServiceAccountToken: true)"
+        case UnicodeDecodeError():
+            return "the service account's token is none"
+        case ssl.SSLError():
+            return "the service account's CA certificate is none"
+        case OSError():
+            return f"the service account cannot be read ({error.strerror})"
+        case _:
+            return "the service account cannot be used"

@@ -1,0 +1,91 @@
+"""
+Which NodePorts there are: the API server lists the Services of this pod's namespace.
+
+Only those that have any are asked for (`spec.type` is one of the fields that Services can be selected by), and their
+TCP ports taken: whether anybody listens to UDP or SCTP cannot be told without speaking the service's own protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from floatingip.core.errors import ServicesUnknown
+from floatingip.core.model import NodePort
+from floatingip.edges.http_client import read_json
+from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, ApiServer, Unanswered
+
+MOST_SERVICES = 250
+"""Services that are asked for; few namespaces have a dozen with NodePorts, and one Service has 2 kB."""
+
+_WITH_NODE_PORTS = quote("spec.type!=ClusterIP,spec.type!=ExternalName", safe="")
+_VERSIONS = {"IPv4": 4, "IPv6": 6}
+_DENIED_HINT = "apply the Role of the current floating-ip.yaml, or set `service`"
+
+
+class PodsServices:
+    """`ports.Services` by the API server."""
+
+    def __init__(self, api_server: ApiServer) -> None:
+        self._api_server = api_server
+
+    def node_ports(self) -> tuple[NodePort, ...]:
+        """List them once; see `ports.Services`."""
+        try:
+            namespace = self._api_server.variable("POD_NAMESPACE")
+            query = f"fieldSelector={_WITH_NODE_PORTS}&limit={MOST_SERVICES}"
+            answer = self._api_server.get(f"services?{query}", seconds=LONGEST)
+        except Unanswered as error:
+            raise ServicesUnknown(str(error)) from error
+        if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise ServicesUnknown(
+                f"{answer.status} from the API server: this pod may not list the Services of {namespace}", _DENIED_HINT
+            )
+        if answer.status != HTTPStatus.OK:
+            raise ServicesUnknown(f"{answer.status} from the API server for the Services of {namespace}")
+        try:
+            return _read(read_json(answer.body, depth=DEEPEST))
+        except (ValueError, TypeError, LookupError):
+            raise ServicesUnknown(f"what came for the Services of {namespace} is no list of them") from None
+
+
+def _read(answer: object) -> tuple[NodePort, ...]:
+    """What the list says.  Raises ValueError, TypeError or LookupError when it is none."""
+    listing = _object(answer)
+    if listing["kind"] != "ServiceList":
+        raise ValueError("something else")
+    # An empty list of Go's is null.
+    items = listing["items"] or []
+    found = {each.port: each for item in _list(items) for each in _node_ports(_object(item))}
+    return tuple(found[port] for port in sorted(found))
+
+
+def _node_ports(service: Mapping[str, Any]) -> Iterator[NodePort]:
+    spec, name = _object(service["spec"]), _object(service["metadata"])["name"]
+    if not isinstance(name, str):
+        raise TypeError("name")
+    if spec["type"] not in ("NodePort", "LoadBalancer"):
+        return
+    families = _list(spec.get("ipFamilies", ["IPv4"]))
+    versions = frozenset(_VERSIONS[family] for family in families)
+    for port in map(_object, _list(spec["ports"])):
+        number = port.get("nodePort", 0)
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= 65535:
+            raise ValueError("port")
+        # A LoadBalancer may have none (`allocateLoadBalancerNodePorts`).
+        if number and port.get("protocol", "TCP") == "TCP":
+            yield NodePort(number, service=name, versions=versions)
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("no object")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("no list")
+    return value

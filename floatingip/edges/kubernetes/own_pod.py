@@ -1,0 +1,90 @@
+"""What Kubernetes has in mind for this pod, by getting it, which the Role allows.  What follows is in pod.py."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from http import HTTPStatus
+from urllib.parse import quote
+
+from floatingip.core.model import OwnPod
+from floatingip.edges.http_client import Response, read_json
+from floatingip.edges.kubernetes.api_server import DEEPEST, ApiServer, Unanswered
+
+TIMEOUT = 1.0
+"""Seconds for all of it, from the connection to the last byte: the pod's grace period may be running."""
+
+
+class PodsOrders:
+    """`ports.Orders` by the API server."""
+
+    def __init__(self, api_server: ApiServer) -> None:
+        self._api_server = api_server
+
+    def own_pod(self) -> OwnPod:
+        """Ask once, within about a second; never raises: see `OwnPod`."""
+        asked_at = time.monotonic()
+        try:
+            name = self._api_server.variable("POD_NAME")
+            answer = self._api_server.get(f"pods/{quote(name, safe='')}", seconds=TIMEOUT)
+            who = f"{self._api_server.variable('POD_NAMESPACE')}/{name}"
+        except Unanswered as error:
+            return OwnPod(asked_at, problem=str(error))
+        return _understand(answer, OwnPod(asked_at, answered=True), name, who)
+
+
+def _understand(answer: Response, told: OwnPod, name: str, who: str) -> OwnPod:
+    if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return replace(told, problem=f"{answer.status} for {who}: the role must allow to get pods")
+    try:
+        if answer.status == HTTPStatus.OK:
+            return _read(read_json(answer.body, depth=DEEPEST), name, told)
+        if answer.status == HTTPStatus.NOT_FOUND and _is_gone(read_json(answer.body, depth=DEEPEST)):
+            return replace(told, gone=True)
+    except (ValueError, TypeError, LookupError):
+        return replace(told, problem=f"what came for {who} is no pod")
+    return replace(told, problem=f"{answer.status} for {who}")
+
+
+def _is_gone(status: object) -> bool:
+    """Whether the API server itself says so: something on the way to it may answer 404, too."""
+    status = _object(status)
+    return (status.get("kind"), status.get("reason")) == ("Status", "NotFound")
+
+
+def _read(pod: object, name: str, told: OwnPod) -> OwnPod:
+    """What the document says.  Raises ValueError, TypeError or LookupError when it is not that of this pod."""
+    pod = _object(pod)
+    metadata = _object(pod["metadata"])
+    if (pod["kind"], metadata["name"]) != ("Pod", name):
+        raise ValueError("something else")
+    conditions = _object(pod["status"]).get("conditions", [])
+    if not isinstance(conditions, list):
+        raise TypeError("conditions")
+    states: dict[object, str] = {}
+    disruption = ""
+    for condition in map(_object, conditions):
+        status, reason = condition["status"], condition.get("reason", "")
+        if not isinstance(status, str) or not isinstance(reason, str):
+            raise TypeError("condition")
+        states[condition["type"]] = status
+        if (condition["type"], status) == ("DisruptionTarget", "True"):
+            disruption = reason or "DisruptionTarget"
+    return replace(
+        told,
+        deleted=metadata.get("deletionTimestamp") is not None,
+        disruption=disruption,
+        ready=_says(states.get("Ready")),
+        containers_ready=_says(states.get("ContainersReady")),
+    )
+
+
+def _says(status: str | None) -> bool | None:
+    """A condition that nobody can tell (`Unknown`) is not met."""
+    return None if status is None else status == "True"
+
+
+def _object(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError("no object")
+    return value

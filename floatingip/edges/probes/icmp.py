@@ -1,0 +1,216 @@
+"""
+Ask an address whether it answers, by ICMP echo.
+
+Probes overlap, since they are sent more often than they time out.  A reply that has reached the socket counts, however
+late this process looks at it: a stalled observer must not take its own stall for the holder's death.
+
+The only module that knows icmplib, which makes the socket and the requests.  Replies are read here, because its
+`receive` waits for one request at a time, measures by the wall clock and drops what it reads after its timeout.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import secrets
+import select
+import socket
+import struct
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from icmplib import ICMPRequest, ICMPv4Socket, ICMPv6Socket
+from icmplib.exceptions import ICMPLibError
+
+from floatingip.core.model import Address, ProbeOutcome, ProbeResult
+
+TIMEOUT = 0.5
+"""Seconds after which a probe counts as lost."""
+
+PAYLOAD = b"floatingip"
+"""What each request carries: without it icmplib makes up random bytes anew, which is a quarter of a probe's time."""
+
+_SO_ATTACH_FILTER = 26
+
+_LAYOUT = {4: (0, 3), 6: (129, 1)}
+"""By IP version: the types of an echo reply and of destination unreachable."""
+
+_MESSAGE = struct.Struct("!BBHHH")
+"""The head of an ICMP message: type, code, checksum, identifier, sequence."""
+
+
+@dataclass(slots=True)
+class _Probe:
+    sequence: int
+    sent_at: float
+    result: ProbeResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """What one packet says of the probe `sequence`."""
+
+    sequence: int
+    outcome: ProbeOutcome
+    detail: str = ""
+
+
+class IcmpProber:
+    """`ports.Prober` by ICMP echo, for which it needs CAP_NET_RAW.
+
+    ANSWERED is an echo reply of the address.  FAILED_HERE is what this node's own kernel refuses: no route, a firewall
+    of its own (EPERM), full buffers, no permission; and an unreachable that it sent to itself because the next hop,
+    which on a standby is the gateway, does not answer ARP or NDP.  The kernel takes 3 s to give up on that, so within
+    shorter timeouts such probes are mostly LOST.  LOST is silence, and an unreachable that anybody else sent.
+    """
+
+    def __init__(self, address: Address, timeout: float = TIMEOUT) -> None:
+        """`timeout`: seconds from the sending of a probe until it counts as lost."""
+        self.address = address
+        self.timeout = timeout
+        self._text = str(address)
+        self._socket: ICMPv4Socket | ICMPv6Socket | None = None
+        self._id = secrets.randbits(16)
+        self._sequence = 0
+        self._probes: deque[_Probe] = deque()
+
+    def close(self) -> None:
+        """Close the socket and forget the probes under way; the next `send` opens it again."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._probes.clear()
+
+    def send(self) -> None:
+        """Send one echo request; see `ports.Prober`."""
+        self._sequence = (self._sequence + 1) % 0x10000
+        probe = _Probe(self._sequence, time.monotonic())
+        self._probes.append(probe)
+        try:
+            if self._socket is None:
+                self._socket = self._open()
+            self._socket.send(ICMPRequest(self._text, self._id, probe.sequence, payload=PAYLOAD))
+        except (ICMPLibError, OSError) as error:
+            probe.result = ProbeResult(probe.sent_at, time.monotonic(), ProbeOutcome.FAILED_HERE, _why(error))
+
+    def collect(self) -> list[ProbeResult]:
+        """What is known of the probes; see `ports.Prober`."""
+        now = time.monotonic()
+        # Read first, then judge, and judge by the time before the reading: what had arrived by then was read.
+        self._read()
+        for probe in self._probes:
+            if probe.result is None and probe.sent_at + self.timeout <= now:
+                probe.result = ProbeResult(probe.sent_at, time.monotonic(), ProbeOutcome.LOST, "no answer")
+        results = []
+        while self._probes and (result := self._probes[0].result):
+            results.append(result)
+            self._probes.popleft()
+        return results
+
+    def due_at(self) -> float:
+        """When the oldest probe is over; see `ports.Prober`."""
+        if not self._probes:
+            return math.inf
+        oldest = self._probes[0]
+        return oldest.sent_at + (self.timeout if oldest.result is None else 0.0)
+
+    def files(self) -> list[tuple[int, int]]:
+        """The one socket; see `ports.Prober`."""
+        return [] if self._socket is None else [(self._socket.sock.fileno(), select.POLLIN)]
+
+    def _open(self) -> ICMPv4Socket | ICMPv6Socket:
+        made = ICMPv4Socket() if self.address.version == 4 else ICMPv6Socket()
+        made.blocking = False
+        _let_in_only(made.sock, _filter(self.address.version, self._id))
+        return made
+
+    def _read(self) -> None:
+        """Read all that has arrived; what belongs to no probe under way (late, doubled, somebody else's) is dropped."""
+        if self._socket is None:
+            return
+        while True:
+            try:
+                packet, source = self._socket.sock.recvfrom(2048)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # an error that waited in the socket: reading has cleared it, and it names no probe
+            arrival = self._parse(packet, source[0].partition("%")[0])
+            if arrival is None:
+                continue
+            for probe in self._probes:
+                if probe.sequence == arrival.sequence and probe.result is None:
+                    probe.result = ProbeResult(probe.sent_at, time.monotonic(), arrival.outcome, arrival.detail)
+
+    def _parse(self, packet: bytes, source: str) -> _Arrival | None:
+        version = self.address.version
+        reply, unreachable = _LAYOUT[version]
+        # A raw IPv4 socket gives the IP header too, an IPv6 one does not.
+        message = packet[_header(packet) :] if version == 4 else packet
+        try:
+            kind, code, _, identifier, sequence = _MESSAGE.unpack_from(message)
+            if kind == reply:
+                if identifier == self._id and source == self._text:
+                    return _Arrival(sequence, ProbeOutcome.ANSWERED)
+                return None
+            if kind == unreachable:
+                quoted = message[_MESSAGE.size :]
+                _, _, _, identifier, sequence = _MESSAGE.unpack_from(quoted, _header(quoted) if version == 4 else 40)
+                if identifier == self._id:
+                    sender = quoted[12:16] if version == 4 else quoted[8:24]
+                    here = socket.inet_pton(socket.AF_INET if version == 4 else socket.AF_INET6, source) == sender
+                    outcome = ProbeOutcome.FAILED_HERE if here else ProbeOutcome.LOST
+                    return _Arrival(sequence, outcome, f"unreachable (code {code}), says {source}")
+        except (struct.error, IndexError):
+            return None  # cut short: nothing that anybody sent in answer to a probe
+        return None
+
+
+def _filter(version: int, identifier: int) -> bytes:
+    """A socket filter (linux/filter.h) for echo replies with this identifier, and unreachables about such requests.
+
+    A raw socket gets a copy of every ICMP packet of the node: without it each prober would wake for each one's replies.
+    """
+    reply, unreachable = _LAYOUT[version]
+    if version == 4:
+        begins = (0xB1, 0, 0, 0)  # X = the length of the IP header
+        quoted = [(0x50, 0, 0, 8), (0x54, 0, 0, 0xF), (0x64, 0, 0, 2), (0x0C, 0, 0, 0), (0x07, 0, 0, 0)]  # X += that
+        identifier_at = 12
+    else:
+        begins = (0x01, 0, 0, 0)  # X = 0: here a packet begins with its ICMP header
+        quoted, identifier_at = [], 52
+    steps = [
+        begins,
+        (0x50, 0, 0, 0),  # A = the type
+        (0x15, 0, 2, reply),
+        (0x48, 0, 0, 4),  # A = the identifier
+        (0x05, 0, 0, 2 + len(quoted)),
+        (0x15, 0, 3 + len(quoted), unreachable),
+        *quoted,
+        (0x48, 0, 0, identifier_at),  # A = that of the request that is quoted
+        (0x15, 0, 1, identifier),
+        (0x06, 0, 0, 0xFFFF),  # let it in
+        (0x06, 0, 0, 0),
+    ]
+    return b"".join(struct.pack("=HBBI", *step) for step in steps)
+
+
+def _let_in_only(raw: socket.socket, program: bytes) -> None:
+    """Attach the filter; the kernel copies it."""
+    code = ctypes.create_string_buffer(program, len(program))
+    raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(program) // 8, ctypes.addressof(code)))
+
+
+def _header(packet: bytes) -> int:
+    """The length of an IPv4 header, with its options."""
+    return (packet[0] & 0x0F) * 4
+
+
+def _why(error: Exception) -> str:
+    """The kernel's reason: icmplib keeps only its text, and calls every EPERM a broadcast."""
+    cause = error if isinstance(error, OSError) else error.__context__
+    if isinstance(cause, OSError) and cause.errno:
+        return os.strerror(cause.errno)
+    return str(error)

@@ -1,0 +1,79 @@
+"""
+Ask whether an address can be reached: by ICMP echo and, from a lost one on, by TCP as well.
+
+A security group may close ICMP while the address serves all the same.  Any answer to a TCP connection shows that the
+address is alive, also a refusal: the kernel of whoever has the address gives it, whatever its observer does meanwhile.
+So an address counts as lost only where both are silent, and what is closed for pings alone moves nothing (R4).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+from floatingip.core.model import ProbeOutcome, ProbeResult
+from floatingip.core.ports import Prober
+
+
+@dataclass(slots=True)
+class _Pair:
+    """An echo, and the knock that was sent with it, if one was; and what came of each, once that is known."""
+
+    knocked: bool
+    echo: ProbeResult | None = None
+    knock: ProbeResult | None = None
+
+    def result(self) -> ProbeResult | None:
+        """What is known of the two together; None while that is not decided."""
+        if not self.knocked or (self.echo is not None and self.echo.outcome is ProbeOutcome.ANSWERED):
+            return self.echo
+        if self.knock is not None and self.knock.outcome is ProbeOutcome.ANSWERED:
+            return replace(self.knock, by_tcp=True)
+        if self.echo is None or self.knock is None:
+            return None
+        # What this node could not even send says nothing of the address, by whichever way.
+        return self.knock if self.knock.outcome is ProbeOutcome.FAILED_HERE else self.echo
+
+
+class ReachProber:
+    """`ports.Prober` by ``echo``, with a ``knock`` beside each echo from a lost one on until one is answered."""
+
+    def __init__(self, echo: Prober, knock: Prober) -> None:
+        self._echo = echo
+        self._knock = knock
+        self._knocking = False
+        self._untold: deque[_Pair] = deque()
+        self._echoes: deque[_Pair] = deque()
+        self._knocks: deque[_Pair] = deque()
+
+    def send(self) -> None:
+        """Send one echo, and knock if that is due; see `ports.Prober`."""
+        pair = _Pair(self._knocking)
+        self._untold.append(pair)
+        self._echoes.append(pair)
+        self._echo.send()
+        if pair.knocked:
+            self._knocks.append(pair)
+            self._knock.send()
+
+    def collect(self) -> list[ProbeResult]:
+        """What is known of the probes; see `ports.Prober`."""
+        for result in self._echo.collect():
+            self._echoes.popleft().echo = result
+            if result.outcome is not ProbeOutcome.FAILED_HERE:
+                self._knocking = result.outcome is ProbeOutcome.LOST
+        for result in self._knock.collect():
+            self._knocks.popleft().knock = result
+        results: list[ProbeResult] = []
+        while self._untold and (told := self._untold[0].result()):
+            results.append(told)
+            self._untold.popleft()
+        return results
+
+    def due_at(self) -> float:
+        """When either is due; see `ports.Prober`."""
+        return min(self._echo.due_at(), self._knock.due_at())
+
+    def files(self) -> list[tuple[int, int]]:
+        """The sockets of both; see `ports.Prober`."""
+        return [*self._echo.files(), *self._knock.files()]

@@ -1,0 +1,262 @@
+"""
+Ask a service whether it answers, by a TCP connection or an HTTP GET.
+
+Works as the ICMP prober does: probes overlap, none has a thread, and an answer that has reached a socket counts,
+however late this process looks at it.  That is why the GET is made here, on sockets that never block, and not by
+`requests`: that would take a thread for each probe under way, and hide in its exceptions what the kernel said.  All
+that is wanted of HTTP is the status of one answer, so there is no redirect, no proxy and no name to resolve.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import re
+import select
+import socket
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from floatingip.core.model import Address, ProbeOutcome, ProbeResult
+
+MOST_HEARD = 65536
+"""Bytes that are read of what a service says; one that says more is cut off."""
+
+_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY})
+
+_STATUS = re.compile(rb"(?:HTTP/1\.\d 1\d\d.*?\r\n\r\n)*HTTP/1\.\d ([2-9]\d\d)[ \r\n]", re.DOTALL)
+"""The status of an answer, behind provisional ones."""
+
+_RECVERR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}
+"""By IP version: IP_RECVERR (linux/in.h) and IPV6_RECVERR (linux/in6.h)."""
+
+_SENDER = {4: slice(20, 24), 6: slice(24, 40)}
+"""By IP version: where an ICMP message's sender is in what RECVERR tells: in a sockaddr, behind the 16 bytes of
+`struct sock_extended_err` (linux/errqueue.h).
+"""
+
+
+@dataclass(slots=True)
+class _Probe:
+    """A connection, from before it stands until the other side has ended it or the time is over.
+
+    `source` is this side's address; `result` is often known long before the end.
+    """
+
+    sent_at: float
+    deadline: float
+    socket: socket.socket | None = None
+    source: str = ""
+    established: bool = False
+    heard: bytearray = field(default_factory=bytearray)
+    result: ProbeResult | None = None
+
+    def told(self, outcome: ProbeOutcome, detail: str = "") -> None:
+        """What came of the probe, unless that was known before."""
+        if self.result is None:
+            self.result = ProbeResult(self.sent_at, time.monotonic(), outcome, detail)
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+
+class TcpProber:
+    """`ports.Prober` by TCP connections, which this side ends as soon as they stand.
+
+    ANSWERED is a connection that stands.  LOST is a refusal, a reset, silence, and an unreachable that anybody else
+    sent.  FAILED_HERE is what this node's own kernel refuses: no route, no free port, no file descriptor; and an
+    unreachable that it sent to itself: at once by a firewall of its own that rejects, after 3 s for a next hop that
+    does not answer ARP or NDP.  A firewall of its own that drops looks like silence, since TCP tries again.
+
+    The kernel repeats a lost SYN after a second (RFC 6298): with a longer `timeout` one lost packet loses no probe.
+    """
+
+    def __init__(self, address: Address, port: int, timeout: float) -> None:
+        """`timeout`: seconds from the sending of a probe until it counts as lost."""
+        self.address = address
+        self.port = port
+        self.timeout = timeout
+        self._probes: deque[_Probe] = deque()
+        self._open: list[_Probe] = []
+
+    def close(self) -> None:
+        """Close all connections and forget the probes under way; the next `send` begins anew."""
+        for probe in self._open:
+            probe.close()
+        self._open.clear()
+        self._probes.clear()
+
+    def send(self) -> None:
+        """Begin one connection; see `ports.Prober`."""
+        now = time.monotonic()
+        probe = _Probe(now, now + self.timeout)
+        self._probes.append(probe)
+        try:
+            self._begin(probe)
+        except OSError as error:
+            probe.told(ProbeOutcome.FAILED_HERE, _text(error.errno))
+            probe.close()
+        else:
+            self._open.append(probe)
+
+    def collect(self) -> list[ProbeResult]:
+        """What is known of the probes; see `ports.Prober`."""
+        now = time.monotonic()
+        # Read first, then judge, and judge by the time before the reading: what had arrived by then was read.
+        for probe in self._open:
+            self._advance(probe, now)
+            if probe.deadline <= now:
+                probe.told(ProbeOutcome.LOST, "no answer" if probe.established else "no connection")
+                probe.close()
+        self._open = [probe for probe in self._open if probe.socket is not None]
+        results = []
+        while self._probes and (result := self._probes[0].result):
+            results.append(result)
+            self._probes.popleft()
+        return results
+
+    def due_at(self) -> float:
+        """When the first of the connections is over; see `ports.Prober`."""
+        if self._probes and self._probes[0].result is not None:
+            return self._probes[0].sent_at
+        return min((probe.deadline for probe in self._open), default=math.inf)
+
+    def files(self) -> list[tuple[int, int]]:
+        """A socket for each connection; see `ports.Prober`."""
+        events = ((probe.socket, select.POLLIN if probe.established else select.POLLOUT) for probe in self._open)
+        return [(connection.fileno(), awaited) for connection, awaited in events if connection is not None]
+
+    def _begin(self, probe: _Probe) -> None:
+        """Raises OSError when this node cannot even try."""
+        version = self.address.version
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        probe.socket = connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        connection.setsockopt(*_RECVERR[version], 1)
+        with contextlib.suppress(BlockingIOError):
+            connection.connect((str(self.address), self.port))
+        probe.source = connection.getsockname()[0]
+
+    def _advance(self, probe: _Probe, now: float) -> None:
+        """Go on as far as that is possible at once."""
+        connection = probe.socket
+        if connection is None:
+            return
+        try:
+            if not probe.established and self._stands(probe, connection):
+                probe.established = True
+                if probe.deadline <= now:
+                    # It may have stood for long while this process was stalled: the other side's turn comes only now.
+                    probe.deadline = now + self.timeout
+                self._judge(probe)
+                self._greet(connection)
+            if probe.established:
+                self._listen(probe, connection)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._failed(probe, error)
+            probe.close()
+
+    def _failed(self, probe: _Probe, error: OSError) -> None:
+        """The other side has refused the connection or broken it off, or the kernel has given it up."""
+        probe.told(ProbeOutcome.LOST, _text(error.errno))
+
+    def _stands(self, probe: _Probe, connection: socket.socket) -> bool:
+        """Whether the connection stands by now.  Raises OSError when it failed."""
+        # To connect again tells what became of the first time.
+        error = connection.connect_ex((str(self.address), self.port))
+        # An ICMP message is told of beside: the kernel goes on trying when it comes while the socket is in use.
+        if (message := self._message(connection)) is not None:
+            number, sender = message
+            outcome = ProbeOutcome.FAILED_HERE if sender == probe.source else ProbeOutcome.LOST
+            probe.told(outcome, f"{_text(number)}, says {sender}")
+            probe.close()
+            return False
+        if error and error not in _UNDER_WAY:
+            raise OSError(error, _text(error))
+        if not error:
+            # From now on such a message is as passing as TCP takes it for.
+            connection.setsockopt(*_RECVERR[self.address.version], 0)
+        return not error
+
+    def _message(self, connection: socket.socket) -> tuple[int, str] | None:
+        """The error that an ICMP message stands for, and who sent it; None when none came."""
+        version = self.address.version
+        try:
+            _, notes, _, _ = connection.recvmsg(0, 512, socket.MSG_ERRQUEUE)
+        except OSError:
+            return None
+        for level, kind, note in notes:
+            if (level, kind) == _RECVERR[version]:
+                return int.from_bytes(note[:4], sys.byteorder), str(ip_address(note[_SENDER[version]]))
+        return None
+
+    def _greet(self, connection: socket.socket) -> None:
+        """What this side has to say once the connection stands: that this was all.  Raises OSError."""
+        connection.shutdown(socket.SHUT_WR)
+
+    def _listen(self, probe: _Probe, connection: socket.socket) -> None:
+        """Read to the end, since to close with something unread is to reset.  Raises OSError."""
+        while len(probe.heard) < MOST_HEARD and (chunk := connection.recv(MOST_HEARD)):
+            probe.heard += chunk
+            self._judge(probe)
+        probe.told(ProbeOutcome.LOST, "ended without an answer")
+        probe.close()
+
+    def _judge(self, probe: _Probe) -> None:
+        """What the connection shows so far; here, that it stands."""
+        probe.told(ProbeOutcome.ANSWERED)
+
+
+class KnockProber(TcpProber):
+    """`ports.Prober` by TCP connections to a port where perhaps nobody listens.
+
+    ANSWERED is a connection that stands, and a refusal by the address itself: a reset.  All else is as by
+    :class:`TcpProber`.
+    """
+
+    def _failed(self, probe: _Probe, error: OSError) -> None:
+        if error.errno == errno.ECONNREFUSED:
+            probe.told(ProbeOutcome.ANSWERED, _text(error.errno))
+        super()._failed(probe, error)
+
+
+class HttpProber(TcpProber):
+    """`ports.Prober` by a GET of `http://ADDRESS:PORT/PATH`, each on a connection of its own.
+
+    ANSWERED is a status of 2xx or 3xx, as for the kubelet; a redirect is not followed.  LOST is any other, and as by
+    :class:`TcpProber`; so is FAILED_HERE.
+    """
+
+    def __init__(self, address: Address, port: int, path: str, timeout: float) -> None:
+        """`path` is sent as it is, and begins with a slash; ``ValueError`` if it could not be one.
+
+        `timeout`: seconds from the sending of a probe until it counts as lost, for connection and answer together.
+        """
+        if not re.fullmatch(r"/[!-~]*", path):
+            raise ValueError(f"{path!r} is no path of a URL: a slash, then ASCII without spaces")
+        super().__init__(address, port, timeout)
+        host = f"[{address}]" if address.version == 6 else str(address)
+        # HTTP/1.1, since some proxies (Envoy) refuse 1.0.
+        lines = (f"GET {path} HTTP/1.1", f"Host: {host}:{port}", "User-Agent: floatingip", "Connection: close")
+        self._request = "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+
+    def _greet(self, connection: socket.socket) -> None:
+        connection.sendall(self._request)  # which an empty send buffer always has room for
+
+    def _judge(self, probe: _Probe) -> None:
+        if probe.result is None and (status := _STATUS.match(probe.heard)):
+            good = status[1][0] in b"23"
+            probe.told(ProbeOutcome.ANSWERED if good else ProbeOutcome.LOST, f"HTTP status {status[1].decode()}")
+
+
+def _text(number: int | None) -> str:
+    return os.strerror(number or 0)

@@ -1,0 +1,106 @@
+"""
+What the agent tells people: log lines in logfmt, one for each decision, to standard output; and metrics for Prometheus.
+
+A line is ``time=… level=… event=… key=value … msg="…"``: read by eye, by ``grep`` and by every log collector.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from datetime import UTC, datetime
+from typing import TextIO
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from floatingip.core.decision.decide import State
+from floatingip.core.health import HealthState
+
+_BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@+,")
+
+
+class Log:
+    """Writes whole lines to one stream, from any thread."""
+
+    def __init__(self, stream: TextIO = sys.stdout) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._always: dict[str, object] = {}
+
+    def about(self, **fields: object) -> Log:
+        """The same log, with these fields in every line."""
+        narrowed = Log(self._stream)
+        narrowed._lock = self._lock
+        narrowed._always = {**self._always, **fields}
+        return narrowed
+
+    def info(self, event: str, msg: str = "", /, **fields: object) -> None:
+        """Something happened as it should."""
+        self._write("info", event, msg, fields)
+
+    def warning(self, event: str, msg: str = "", /, **fields: object) -> None:
+        """Something that the agent copes with, but that somebody should know."""
+        self._write("warning", event, msg, fields)
+
+    def error(self, event: str, msg: str = "", /, **fields: object) -> None:
+        """Something that only a person can mend."""
+        self._write("error", event, msg, fields)
+
+    def _write(self, level: str, event: str, msg: str, fields: dict[str, object]) -> None:
+        time = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+        pairs = {
+            "time": time,
+            "level": level,
+            "event": event,
+            **self._always,
+            **fields,
+            **({"msg": msg} if msg else {}),
+        }
+        line = " ".join(f"{key}={quoted(value)}" for key, value in pairs.items())
+        with self._lock:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+
+def quoted(value: object) -> str:
+    """A logfmt value: bare where nothing in it needs quotes; seconds with milliseconds."""
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    if text and _BARE.issuperset(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    one_line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in escaped)
+    return f'"{one_line}"'
+
+
+class Metrics:
+    """What Prometheus may scrape; every metric but the last has the label ``address``."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"floatingip_{name}", text, labels, registry=self._registry)
+
+        self._holder = gauge("holder", "1 where this node holds the address.", "address")
+        self._up = gauge(
+            "up",
+            "1 where this node's probes of the address are answered, 0 where not, -1 unknown, as on the holder.",
+            "address",
+        )
+        self._ready = gauge("ready", "1 where this node serves the address, or could take it over.", "address")
+        self._short = gauge("survivors_short", "1 while the other nodes lack ENI slots for what this node holds.")
+
+    def show(self, address: str, state: State, health: HealthState, not_ready: str) -> None:
+        """The present state of one address on this node."""
+        up = {HealthState.UP: 1, HealthState.DOWN: 0, HealthState.INIT: -1}[health]
+        self._holder.labels(address).set(state is State.HOLDER)
+        self._up.labels(address).set(up)
+        self._ready.labels(address).set(not not_ready)
+
+    def short(self, is_short: bool) -> None:
+        """Whether the loss of this node would leave an address without a slot."""
+        self._short.set(is_short)
+
+    def text(self) -> str:
+        """In Prometheus' text format."""
+        return generate_latest(self._registry).decode()

@@ -1,0 +1,219 @@
+"""
+What an observer says of itself: JSON both ways, and what that makes of the word on an attachment.
+
+What comes from elsewhere is a word, or it is silence: an answer of any other form, length or depth says nothing of the
+node.  A word names its instance; that it comes from there is for the asker to see to, who asks at the address that EC2
+shows for that instance.  To whoever is no peer an observer tells only whether it is ready, which is a word too: there
+is somebody, who vouches for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from floatingip.core.model import Address, Attachment, Served, Sight, Word, WordState
+from floatingip.edges.http_client import read_json
+
+LONGEST = 131_072
+"""Bytes of a word: four times what 127 addresses need, more than which the firewall's mark has no values for."""
+
+MOST = 256
+"""Entries of each kind in a word."""
+
+PEERS_AT_MOST = 16
+"""Observers that are asked, and told to each other; a Deployment has two to a handful."""
+
+DEEPEST = 3
+"""Levels of a word: the status, what it holds, how it holds that."""
+
+NAME_LONGEST = 128
+"""Characters of a cluster's name (EKS allows 100), an id, an attachment with an address, an address."""
+
+SENTENCE_LONGEST = 300
+"""Characters of a problem; what is longer is cut."""
+
+_INSTANCE_ID = re.compile(r"i-[0-9a-f]{1,32}")
+_PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How a node holds one floating address: by which attachment, why it does not carry it, or nothing, and why it asks
+    to be relieved, or nothing; ``written_off``: only since Kubernetes has given its node up.
+    """
+
+    attachment: str
+    problem: str = ""
+    leaving: str = ""
+    written_off: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What an observer says of itself.
+
+    ``holds`` are the addresses that its node holds, by the settings' text; ``sees_up`` are the attachments under
+    which its own probes are answered; ``free_slots`` is how many ENIs it could take over, None while it does not
+    know; ``served`` is where it asked for NodePorts lately, and whether they answered; ``leaving``: its node is about
+    to end; ``claiming`` are addresses that EC2 has accepted for it but does not show there yet; ``peers`` are the
+    instances of those who asked it lately, whose addresses are for EC2 to say; ``sights`` are about the asker, by
+    address; ``ending``: this observer is about to end.
+    """
+
+    name: str
+    instance_id: str
+    holds: Mapping[str, Held] = field(default_factory=dict)
+    sees_up: tuple[str, ...] = ()
+    free_slots: int | None = None
+    served: Served = field(default_factory=dict)
+    leaving: bool = False
+    claiming: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+    sights: Mapping[str, Sight] = field(default_factory=dict)
+    ending: bool = False
+
+
+RESERVED = Status("", "")
+"""What an observer says that does not know the asker: it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one question: ``status`` is None when there was no answer, ``refused`` where the node itself said
+    that no observer is there.
+    """
+
+    asked_at: float
+    known_at: float
+    status: Status | None
+    refused: bool = False
+
+
+def is_instance_id(text: str) -> bool:
+    """Whether EC2 could call an instance so."""
+    return _INSTANCE_ID.fullmatch(text) is not None
+
+
+def to_peer(status: Status, peers: Mapping[str, Address], sights: Mapping[str, Sight]) -> str:
+    """The word, as a peer is told it; ``peers`` are primary addresses by instance id."""
+    return json.dumps({**asdict(status), "peers": {peer: str(at) for peer, at in peers.items()}, "sights": {**sights}})
+
+
+def to_stranger(*, ready: bool) -> str:
+    """The word, as anybody else is told it."""
+    return json.dumps({"ready": ready})
+
+
+def parse(body: bytes) -> Status | None:
+    """The word that an answer's body is; None when it is none."""
+    try:
+        document = _entries(read_json(body, depth=DEEPEST))
+        if document.keys() == {"ready"}:
+            return RESERVED
+        return _status(document)
+    except (ValueError, KeyError):
+        return None
+
+
+def word_on(answer: Answer | None, name: str, target: str, attachment: Attachment | None, *, unreachable: bool) -> Word:
+    """The holder's word on one attachment, with ``since`` still open.
+
+    It counts only with our name, its instance id and the attachment that is judged.  ``unreachable``: EC2 shows no
+    address where the holder could be asked.
+    """
+    status = answer.status if answer is not None else None
+    if attachment is None or (answer is None and not unreachable):
+        return Word(WordState.UNASKED)
+    if status is None:
+        return Word(WordState.SILENT, refused=answer is not None and answer.refused)
+    held = status.holds.get(target)
+    sight = status.sights.get(target, Sight.UNTRIED)
+    if (status.name, status.instance_id) != (name, attachment.instance_id) or held is None:
+        return Word(WordState.OTHER, sight=sight)
+    if held.attachment != attachment.id:
+        return Word(WordState.OTHER, sight=sight)
+    if held.leaving:
+        return Word(WordState.LEAVING, sight=sight, detail=held.leaving, written_off=held.written_off)
+    state = WordState.UNSOUND if held.problem else WordState.SOUND
+    return Word(state, sight=sight, detail=held.problem, ending=status.ending)
+
+
+def _status(document: Mapping[str, Any]) -> Status:
+    return Status(
+        name=_text(document["name"]),
+        instance_id=_instance_id(document["instance_id"]),
+        holds={target: _held(held) for target, held in _entries(document["holds"]).items()},
+        sees_up=_texts(document["sees_up"], _text),
+        free_slots=None if document["free_slots"] is None else _count(document["free_slots"]),
+        served={place: _ports(ports) for place, ports in _entries(document.get("served", {})).items()},
+        leaving=_flag(document.get("leaving", False)),
+        claiming=_texts(document.get("claiming", []), _text),
+        peers=tuple(filter(is_instance_id, _entries(document["peers"])))[:PEERS_AT_MOST],
+        sights={target: Sight(_text(sight)) for target, sight in _entries(document["sights"]).items()},
+        ending=_flag(document.get("ending", False)),
+    )
+
+
+def _held(value: object) -> Held:
+    held = _entries(value)
+    return Held(
+        _text(held["attachment"]),
+        _sentence(held["problem"]),
+        _sentence(held.get("leaving", "")),
+        _flag(held.get("written_off", False)),
+    )
+
+
+def _text(value: object, longest: int = NAME_LONGEST) -> str:
+    if not isinstance(value, str) or len(value) > longest:
+        raise ValueError(f"no text of at most {longest} characters")
+    return value
+
+
+def _sentence(value: object) -> str:
+    return _text(value, LONGEST)[:SENTENCE_LONGEST]
+
+
+def _instance_id(value: object) -> str:
+    text = _text(value)
+    if not is_instance_id(text):
+        raise ValueError("no instance id")
+    return text
+
+
+def _texts(value: object, one: Callable[[object], str]) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > MOST:
+        raise ValueError(f"no list of at most {MOST}")
+    return tuple(map(one, value))
+
+
+def _entries(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict) or len(value) > MOST:
+        raise ValueError(f"no object of at most {MOST} entries")
+    return {_text(key): entry for key, entry in value.items()}
+
+
+def _ports(value: object) -> Mapping[int, bool]:
+    return {_port(number): _flag(answers) for number, answers in _entries(value).items()}
+
+
+def _port(text: str) -> int:
+    if _PORT.fullmatch(text) is None:
+        raise ValueError("no port")
+    return int(text)
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
+        raise ValueError("no number of slots")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if value is True or value is False:
+        return value
+    raise ValueError("neither true nor false")

@@ -1,0 +1,234 @@
+"""
+One look at EC2: what is asked for all floating addresses together, in as few calls as can be, at the same time.
+
+Whoever is about to convict a holder waits for two answers: where the address is, and what became of the instance.
+Hence the instances that matter as far as is known are asked about while the ENIs are.  Any call may hang, so a look
+belongs in a thread of its own.
+
+What could not be read of one interface spoils nothing but what depends on it; above all it never makes an address one
+that nobody has, or an interface a free one.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from floatingip.core.errors import CloudUnavailable
+from floatingip.core.model import (
+    OWNER_TAG,
+    Allocation,
+    AllocationFacts,
+    Carry,
+    Eni,
+    Instance,
+    InstanceState,
+    Subnet,
+    Target,
+)
+from floatingip.core.ports import Cloud
+from floatingip.core.settings import Settings
+
+CLUSTER_TAG_PREFIX = "kubernetes.io/cluster/"
+CLUSTER_TAG = "eks:cluster-name"
+"""Tags by which an EKS worker's instance names its cluster: as the rest of the first one's key, or the second one's
+value."""
+
+
+RETRY_AFTER = (0.1, 0.3)
+"""Seconds, at random between these, after which a call that EC2 refused for the moment is made once more: the calls of
+one look are made side by side, and one that is throttled must not spoil what the others learned.
+"""
+
+REFUSED_WITHIN = 1.0
+"""Seconds within which a call must have failed for that: what hangs is given up by whoever asks again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """
+    What is to be found out.
+
+    ``asked_at`` is now, on the monotonic clock: no answer is older.  ``me`` is this node's instance and ``name``
+    whose ENIs are ours, or nothing while that is unknown.  ``known`` are instances that EC2 has described before;
+    ``judged`` are those to be described anew, with whatever holders are found.
+    """
+
+    asked_at: float
+    me: str
+    name: str
+    known: frozenset[str] = frozenset()
+    judged: frozenset[str] = frozenset()
+    need_subnets: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    What EC2 answered.
+
+    ``enis`` by target, whoever's they are; ``standing`` are all standing ones of ours, ``ours`` the ids of all of ours,
+    ``orphans`` of those that no target has, and ``mixed`` names those of the other way to carry.  ``subnets`` is None
+    when they were not asked for; ``allocations`` are those of which more had to be known.  Of the targets in
+    ``unknown`` nothing was learned, for the reason there; ``unread`` are ours that could not be read; ``undescribed``
+    says why not all instances were described that should have been, or nothing.
+    """
+
+    asked_at: float
+    enis: Mapping[Target, Eni]
+    standing: tuple[Eni, ...]
+    ours: frozenset[str]
+    orphans: frozenset[str]
+    mixed: str
+    instances: Mapping[str, Instance]
+    subnets: tuple[Subnet, ...] | None
+    allocations: Mapping[Target, AllocationFacts | None]
+    unknown: Mapping[Target, str] = field(default_factory=dict)
+    unread: tuple[Eni, ...] = ()
+    undescribed: str = ""
+
+
+def look(cloud: Cloud, settings: Settings, question: Question) -> Seen:
+    """Ask EC2; raises CloudError for the first call that fails, unless that only leaves instances undescribed: where
+    the address is can be known without them.
+    """
+    me, known = question.me, question.known
+    foreseen = question.judged | (frozenset((me,)) - known)
+    described = _begin(lambda: cloud.describe_instances(foreseen)) if foreseen else None
+    name = question.name
+    if not name and described is not None:
+        mine = described.result().get(me)
+        if mine is None or mine.state is InstanceState.UNREAD:
+            raise CloudUnavailable(f"DescribeInstances: {me}, this node's instance, is not shown, or cannot be read")
+        name = cluster_name(mine.tags)
+    subnets = _begin(cloud.describe_subnets) if question.need_subnets else None
+    shown = _patiently(lambda: cloud.describe_enis(name)) if name else ()
+    ours, unread = tuple(eni for eni in shown if not eni.unread), tuple(eni for eni in shown if eni.unread)
+    unknown = {
+        target: f"{eni.id or 'an interface of ours'} cannot be read: {eni.unread}"
+        for eni in unread
+        for target in settings.floating_ips
+        if eni.carries(target) or not eni.tags
+    }
+    standing = tuple(eni for eni in ours if eni.standing_for)
+    usable = standing if settings.carry is Carry.ADDRESS else tuple(eni for eni in ours if not eni.standing_for)
+    enis = _by_target(cloud, settings, usable, unknown)
+    allocations: dict[Target, AllocationFacts | None] = {
+        target: _patiently(functools.partial(cloud.describe_allocation, target.id))
+        for target in settings.floating_ips
+        if isinstance(target, Allocation)
+        and target not in unknown
+        and (target not in enis or target.id not in enis[target].elastic.values())
+    }
+    holders = frozenset(eni.attachment.instance_id for eni in enis.values() if eni.attachment is not None) - {""}
+    ended = frozenset(eni.standing_for for eni in standing if eni.attachment is None)
+    wanted = holders | ended | {me}
+    lacking = wanted - foreseen
+    if not (question.judged or ended):
+        lacking -= known
+    instances: dict[str, Instance] = {}
+    undescribed = ""
+    try:
+        if described is not None:
+            instances.update(described.result())
+        if lacking:
+            instances.update(_patiently(lambda: cloud.describe_instances(lacking)))
+    except CloudUnavailable as error:
+        undescribed = str(error)
+    return Seen(
+        asked_at=question.asked_at,
+        enis=enis,
+        standing=standing,
+        ours=frozenset(eni.id for eni in shown),
+        orphans=frozenset(eni.id for eni in ours if not eni.standing_for and eni not in enis.values()),
+        mixed=", ".join(sorted(eni.id for eni in ours if eni not in usable)),
+        instances=instances,
+        subnets=_all_known(settings, subnets.result()) if subnets is not None else None,
+        allocations=allocations,
+        unknown=unknown,
+        unread=unread,
+        undescribed=undescribed,
+    )
+
+
+def read_in_full(enis: Iterable[Eni]) -> tuple[Eni, ...]:
+    """The same, or ``CloudUnavailable`` that names those that could not be read: for whoever needs all of them."""
+    enis = tuple(enis)
+    for eni in enis:
+        if eni.unread:
+            raise CloudUnavailable(
+                f"DescribeNetworkInterfaces: {eni.id or 'an interface'} cannot be read: {eni.unread}"
+            )
+    return enis
+
+
+def _all_known(settings: Settings, subnets: tuple[Subnet, ...]) -> tuple[Subnet, ...]:
+    """Those that can be read.  Raises ``CloudUnavailable`` when one of the others may be where an address belongs."""
+    read = tuple(subnet for subnet in subnets if not subnet.unread)
+    addresses = [target for target in settings.floating_ips if not isinstance(target, Allocation)]
+    if len(read) < len(subnets) and not all(any(s.network_of(address) for s in read) for address in addresses):
+        unread = ", ".join(f"{s.id or 'a subnet'}: {s.unread}" for s in subnets if s.unread)
+        raise CloudUnavailable(f"DescribeSubnets: cannot be read: {unread}")
+    return read
+
+
+def cluster_name(tags: Mapping[str, str]) -> str:
+    """The EKS cluster that an instance's tags name, or nothing."""
+    names = [tag.removeprefix(CLUSTER_TAG_PREFIX) for tag in tags if tag.startswith(CLUSTER_TAG_PREFIX)]
+    return names[0] if names else tags.get(CLUSTER_TAG, "")
+
+
+def _by_target(
+    cloud: Cloud, settings: Settings, usable: tuple[Eni, ...], unknown: dict[Target, str]
+) -> dict[Target, Eni]:
+    """The ENI that carries each target: one of the usable ones, or else whoever's it is.  Adds to ``unknown``."""
+    # Should an allocation have two, all observers choose the same one.
+    ranked = sorted(usable, key=lambda eni: (not eni.elastic, eni.attachment is None, eni.id), reverse=True)
+    enis = {target: eni for target in settings.floating_ips for eni in ranked if eni.carries(target)}
+    absent = [target for target in settings.floating_ips if target not in enis and target not in unknown]
+    addresses = frozenset(target for target in absent if not isinstance(target, Allocation))
+    if addresses:
+        # What has a missing address is not ours, or ours with a tag that is not shown yet.
+        for eni in _patiently(lambda: cloud.find_occupants(addresses)):
+            has = {target for target in addresses if eni.occupies(target)}
+            enis.update(dict.fromkeys(has, eni))
+            if eni.unread and (not has or OWNER_TAG in eni.tags):
+                # It has one of them, or EC2 would not show it; whose it is, and that alone, has to be sure.
+                said = f"{eni.id or 'the interface that has it'} cannot be read: {eni.unread}"
+                unknown.update(dict.fromkeys(has or addresses, said))
+    return {target: eni for target, eni in enis.items() if target not in unknown}
+
+
+T = TypeVar("T")
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """Ask, and once more soon when EC2 refuses that at once for the moment, as it does when it throttles."""
+    began = time.monotonic()
+    try:
+        return ask()
+    except CloudUnavailable:
+        if time.monotonic() - began > REFUSED_WITHIN:
+            raise
+    time.sleep(random.uniform(*RETRY_AFTER))
+    return ask()
+
+
+def _begin(ask: Callable[[], T]) -> Future[T]:
+    """Begin to ask, in a thread that cannot hold up the end of the process, as an executor's would."""
+    answer: Future[T] = Future()
+
+    def job() -> None:
+        try:
+            answer.set_result(_patiently(ask))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits for the answer
+            answer.set_exception(error)
+
+    threading.Thread(target=job, name="look-beside", daemon=True).start()
+    return answer

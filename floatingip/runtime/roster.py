@@ -1,0 +1,215 @@
+"""
+Who is a peer: whom EC2 has shown as one, and nobody else.
+
+An observer that asks tells its instance id.  It is believed when EC2 shows that instance, alive, with the question's
+source as its primary address, and in our cluster.  EC2 is asked about an instance that a peer tells of, too: nothing is
+believed about anybody's address that EC2 does not say.  It is asked at a bounded rate however many come: at most one
+claim of each source is waiting, and a source that was refused is not asked about again for a while.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from floatingip.core.model import Address, Instance
+from floatingip.edges.word import PEERS_AT_MOST, is_instance_id
+from floatingip.runtime.look import cluster_name
+
+ASKER_KEPT = 60.0
+"""Seconds for which an asker is told to others as a peer."""
+
+WAITING_AT_MOST = 16
+"""Claims, and as many instances known by hearsay, that wait for EC2's answer at a time."""
+
+CONFIRMED_FOR = 300.0
+"""Seconds after which EC2 is asked anew about a peer: its address may be a pod's by then."""
+
+REFUSED_FOR = 60.0
+"""Seconds for which a source, or an instance known by hearsay, that EC2 did not show is not asked about again."""
+
+REFUSED_AT_MOST = 256
+"""Refusals that are remembered."""
+
+QUESTION_EVERY = 5.0
+"""Seconds for one question to EC2, in the long run, and after a failure."""
+
+QUESTIONS_AT_ONCE = 4
+"""Questions that may follow each other at once: a new observer does not wait because of what came just before."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    """What EC2 said of one: its primary address, as of when it was asked."""
+
+    address: Address
+    asked_at: float
+
+
+class Roster:
+    """The peers of the observer on instance ``me``.
+
+    ``waiting`` is called, from whatever thread makes the claim, when there is a new one to ask EC2 about.
+    """
+
+    def __init__(self, me: str, waiting: Callable[[], None]) -> None:
+        self._me = me
+        self._waiting = waiting
+        self._lock = threading.Lock()
+        self._cluster: str | None = None
+        self._peers: dict[str, _Peer] = {}
+        self._addresses: frozenset[str] = frozenset()
+        self._asked_us_at: dict[str, float] = {}
+        self._claims: dict[str, str] = {}
+        self._hearsay: set[str] = set()
+        self._refused: dict[str, float] = {}
+        self._asking = False
+        self._credit, self._credited_at = float(QUESTIONS_AT_ONCE), float("-inf")
+        self._not_before = float("-inf")
+
+    # For the server's thread.
+
+    def is_peer(self, instance_id: str, source: str, now: float) -> bool:
+        """Whether a question from this source is this instance's; where that is not known yet, EC2 is going to be
+        asked.
+        """
+        if not is_instance_id(instance_id) or instance_id == self._me:
+            return False
+        with self._lock:
+            peer = self._peers.get(instance_id)
+            if peer is not None:
+                if str(peer.address) == source:
+                    self._asked_us_at[instance_id] = now
+                return str(peer.address) == source
+            refused = self._refused.get(source, now) > now
+            is_new = not refused and source not in self._claims and len(self._claims) < WAITING_AT_MOST
+            if is_new:
+                self._claims[source] = instance_id
+        if is_new:
+            self._waiting()
+        return False
+
+    def has(self, source: str) -> bool:
+        """Whether this is a peer's primary address; cheap, as it is asked for every connection."""
+        return source in self._addresses
+
+    def askers(self, now: float) -> dict[str, Address]:
+        """The peers that asked lately: primary addresses by instance id."""
+        with self._lock:
+            recent = now - ASKER_KEPT
+            return {i: peer.address for i, peer in self._peers.items() if self._asked_us_at.get(i, recent) > recent}
+
+    # For the deciding thread.
+
+    def follow(self, known: Iterable[str], now: float) -> dict[str, Address]:
+        """The peers among those who asked lately and those ``known`` from elsewhere; primary addresses by instance id.
+
+        The others are forgotten; who is known from elsewhere and not a peer yet is going to be asked about.
+        """
+        asked = self.askers(now)
+        with self._lock:
+            heard_of = {instance_id for instance_id in known if is_instance_id(instance_id)} - {self._me}
+            for instance_id in self._peers.keys() - asked.keys() - heard_of:
+                self._drop(instance_id)
+            unknown = (i for i in sorted(heard_of - self._peers.keys()) if self._refused.get(i, now) <= now)
+            self._hearsay = set(list(unknown)[:WAITING_AT_MOST])
+            return {instance_id: peer.address for instance_id, peer in self._peers.items()}
+
+    def question(self, now: float) -> frozenset[str]:
+        """The instances to ask EC2 about now, or nothing; one question at a time: ``answered`` or ``unanswered`` ends
+        it.
+        """
+        with self._lock:
+            ids = {*self._claims.values(), *self._hearsay}
+            ids.update(i for i, peer in self._peers.items() if now - peer.asked_at > CONFIRMED_FOR)
+            earned = (now - self._credited_at) / QUESTION_EVERY
+            self._credit, self._credited_at = min(self._credit + earned, float(QUESTIONS_AT_ONCE)), now
+            if not ids or self._asking or now < self._not_before or self._credit < 1.0:
+                return frozenset()
+            self._asking = True
+            self._credit -= 1.0
+            return frozenset(ids | {self._me} if self._cluster is None else ids)
+
+    def answered(self, asked: frozenset[str], asked_at: float, instances: Mapping[str, Instance]) -> None:
+        """EC2's answer to ``question``: who is not in it does not exist."""
+        self.shown(asked_at, instances)
+        with self._lock:
+            self._asking = False
+            if self._cluster is None:
+                return
+            for source, instance_id in [(s, i) for s, i in self._claims.items() if i in asked]:
+                del self._claims[source]
+                instance = self._one_of_us(instances.get(instance_id))
+                if instance is None or str(instance.address) != source:
+                    self._refuse(source, asked_at)
+                    continue
+                self._make_room()
+                if self._confirm(instance, asked_at):
+                    self._asked_us_at[instance_id] = asked_at
+                else:
+                    self._refuse(source, asked_at)
+            for instance_id in self._hearsay & asked:
+                instance = self._one_of_us(instances.get(instance_id))
+                if instance is None or not self._confirm(instance, asked_at):
+                    self._refuse(instance_id, asked_at)
+            self._hearsay -= asked
+            for instance_id in asked & self._peers.keys() - instances.keys():
+                self._drop(instance_id)
+
+    def unanswered(self, now: float) -> None:
+        """EC2 did not answer ``question``: all stays as it is, and is asked anew after a while."""
+        with self._lock:
+            self._asking = False
+            self._not_before = now + QUESTION_EVERY
+
+    def shown(self, asked_at: float, instances: Mapping[str, Instance]) -> None:
+        """Any answer of EC2: whose instance has ended is no peer."""
+        with self._lock:
+            if self._me in instances:
+                self._cluster = cluster_name(instances[self._me].tags)
+            for instance_id in self._peers.keys() & instances.keys():
+                if self._peers[instance_id].asked_at > asked_at:
+                    continue
+                instance = self._one_of_us(instances[instance_id])
+                if instance is None or not self._confirm(instance, asked_at):
+                    self._drop(instance_id)
+
+    # With the lock.
+
+    def _one_of_us(self, instance: Instance | None) -> Instance | None:
+        """The instance, if it lives and is of our cluster.
+
+        Where ours names none, since the settings' `name` was set by hand, there is nothing to compare.
+        """
+        if instance is None or instance.address is None or instance.state.announces_death:
+            return None
+        return instance if not self._cluster or cluster_name(instance.tags) == self._cluster else None
+
+    def _confirm(self, instance: Instance, asked_at: float) -> bool:
+        """Have it as a peer, if there is room."""
+        if instance.address is None or (instance.id not in self._peers and len(self._peers) >= PEERS_AT_MOST):
+            return False
+        self._peers[instance.id] = _Peer(instance.address, asked_at)
+        self._changed()
+        return True
+
+    def _make_room(self) -> None:
+        """Who asks counts more than who is only told of."""
+        told_of = self._peers.keys() - self._asked_us_at.keys()
+        if len(self._peers) >= PEERS_AT_MOST and told_of:
+            self._drop(min(told_of))
+
+    def _drop(self, instance_id: str) -> None:
+        del self._peers[instance_id]
+        self._asked_us_at.pop(instance_id, None)
+        self._changed()
+
+    def _changed(self) -> None:
+        self._addresses = frozenset(str(peer.address) for peer in self._peers.values())
+
+    def _refuse(self, who: str, now: float) -> None:
+        self._refused = {one: until for one, until in self._refused.items() if until > now}
+        if len(self._refused) >= REFUSED_AT_MOST:
+            del self._refused[min(self._refused, key=self._refused.__getitem__)]
+        self._refused[who] = now + REFUSED_FOR

@@ -1,0 +1,49 @@
+"""
+Whether a floating address works between two nodes: its holder fetches the asker's status from that very address.
+
+An asker in doubt is told what came of the last check; one that is old is made anew meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from floatingip.core.model import Address, Sight
+from floatingip.runtime.peers import reaches
+
+CHECKED = 5.0
+"""Seconds after which a check is made anew for an asker in doubt."""
+
+KEPT = 15.0
+"""Seconds for which a check answers questions at all."""
+
+CHECKS_AT_MOST = 64
+"""Checks under way at a time."""
+
+
+class Sights:
+    """The checks made from this node, of the observers that listen on ``port``."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._found: dict[tuple[Address, str], tuple[Sight, float]] = {}
+        self._checking: set[tuple[Address, str]] = set()
+        self._lock = threading.Lock()
+
+    def of(self, asker: str, source: Address) -> Sight:
+        """What is known of the observer at this address as seen from the floating address ``source``."""
+        key, now = (source, asker), time.monotonic()
+        with self._lock:
+            self._found = {checked: found for checked, found in self._found.items() if now - found[1] <= KEPT}
+            sight, at = self._found.get(key, (Sight.UNTRIED, float("-inf")))
+            if now - at > CHECKED and key not in self._checking and len(self._checking) < CHECKS_AT_MOST:
+                self._checking.add(key)
+                threading.Thread(target=self._check, args=key, name="sight", daemon=True).start()
+        return sight
+
+    def _check(self, source: Address, asker: str) -> None:
+        sight = Sight.SEEN if reaches(asker, self._port, source) else Sight.UNSEEN
+        with self._lock:
+            self._found[source, asker] = (sight, time.monotonic())
+            self._checking.discard((source, asker))

@@ -1,0 +1,227 @@
+"""
+The observer's HTTP server: few questions, each on a budget, whoever asks and however.
+
+One thread serves all connections.  A request has a number of bytes and of lines, and so many seconds in all, not for
+each read; the same seconds are for its answer.  Anybody has a few connections, and all of those who are not known have
+their number together; the known ones, the kubelet and the peers, have places of their own that nobody else can take.
+What is too much is closed at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from floatingip.core.model import Address
+
+REQUEST_LONGEST = 8192
+"""Bytes of a request with its headers: twice what a peer needs that doubts 127 addresses."""
+
+LINES_AT_MOST = 64
+"""Lines of a request."""
+
+EXCHANGE_WITHIN = 3.0
+"""Seconds for a request, from the connection or its first byte on, and again until its answer is taken."""
+
+IDLE_AT_MOST = 30.0
+"""Seconds for which one who is known may keep a connection without a question."""
+
+CONNECTIONS_EACH = 4
+"""Connections of one address, if it is not known."""
+
+CONNECTIONS_OF_KNOWN = 16
+"""The same of one that is known."""
+
+STRANGERS_AT_MOST = 256
+"""Connections of all that are not known."""
+
+PLACE_RESTS = 0.2
+"""Seconds for which a stranger's place stays taken after its end: so no address gets more than some twenty answers a
+second.
+"""
+
+BACKLOG = 4096
+"""Connections that the kernel keeps until they are accepted; it has no more by default (net.core.somaxconn)."""
+
+ACCEPTED_AT_ONCE = 256
+"""Connections that are accepted before those that stand have their turn."""
+
+ACCEPT_AGAIN = 0.1
+"""Seconds until the next try when the kernel has no file or memory for a connection."""
+
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: the connection is reset, and leaves nothing behind in this node's kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    target: str
+    is_get: bool
+    keeps: bool
+
+
+class StatusServer:
+    """Answers GET requests on the node's primary address.  Raises OSError when the port cannot be had.
+
+    ``answer`` gives status and text for a target and the address that asks, ``is_known`` says who has a place of its
+    own; both are called from the server's thread, and may not block.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        port: int,
+        answer: Callable[[str, str], tuple[HTTPStatus, str]],
+        is_known: Callable[[str], bool],
+    ) -> None:
+        self._answer = answer
+        self._is_known = is_known
+        self._open: Counter[str] = Counter()
+        self._strangers = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener = socket.create_server((str(address), port), backlog=BACKLOG)
+        self._listener.setblocking(False)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="status", daemon=True)
+
+    def start(self) -> None:
+        """Serve from a daemon thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop answering, on open connections too: from here on, this node's word is silent.  Idempotent."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+    def _run(self) -> None:
+        self._loop.add_reader(self._listener, self._accept)
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._end())
+        self._loop.close()
+
+    async def _end(self) -> None:
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Connections.
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                connection, (source, *_) = self._listener.accept()
+            except (BlockingIOError, ConnectionError):
+                return
+            except OSError:
+                # It would be called again at once, for nothing.
+                self._loop.remove_reader(self._listener)
+                self._loop.call_later(ACCEPT_AGAIN, self._loop.add_reader, self._listener, self._accept)
+                return
+            known = self._is_known(source)
+            if not self._has_room(source, known=known):
+                _reset(connection)
+                continue
+            self._open[source] += 1
+            self._strangers += not known
+            task = self._loop.create_task(self._serve(connection, source, known=known))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _has_room(self, source: str, *, known: bool) -> bool:
+        if known:
+            return self._open[source] < CONNECTIONS_OF_KNOWN
+        return self._open[source] < CONNECTIONS_EACH and self._strangers < STRANGERS_AT_MOST
+
+    async def _serve(self, connection: socket.socket, source: str, *, known: bool) -> None:
+        try:
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            goes_on = await self._exchange(connection, source, EXCHANGE_WITHIN, known=known)
+            while goes_on:
+                goes_on = await self._exchange(connection, source, IDLE_AT_MOST, known=known)
+        except (OSError, TimeoutError):
+            # Hung up, or too slow.
+            _reset(connection)
+        finally:
+            connection.close()
+            if known:
+                self._leave(source, known=True)
+            else:
+                self._loop.call_later(PLACE_RESTS, self._leave, source)
+
+    def _leave(self, source: str, *, known: bool = False) -> None:
+        self._strangers -= not known
+        self._open[source] -= 1
+        if not self._open[source]:
+            del self._open[source]
+
+    async def _exchange(self, connection: socket.socket, source: str, begins_within: float, *, known: bool) -> bool:
+        """One request and its answer; whether another one may follow."""
+        async with asyncio.timeout(begins_within):
+            received = await self._loop.sock_recv(connection, REQUEST_LONGEST)
+        async with asyncio.timeout(EXCHANGE_WITHIN):
+            while b"\r\n\r\n" not in received:
+                more = b""
+                if received and len(received) < REQUEST_LONGEST:
+                    more = await self._loop.sock_recv(connection, REQUEST_LONGEST - len(received))
+                if not more:
+                    break
+                received += more
+        if not received:
+            return False
+        request = _parse(received)
+        keeps = known and request is not None and request.keeps
+        if request is None:
+            status, text = HTTPStatus.BAD_REQUEST, "no request, or too long"
+        elif not request.is_get:
+            status, text = HTTPStatus.METHOD_NOT_ALLOWED, "only GET"
+        else:
+            status, text = self._answer(request.target, source)
+        async with asyncio.timeout(EXCHANGE_WITHIN):
+            await self._loop.sock_sendall(connection, _response(status, text, keeps=keeps))
+        return keeps
+
+
+def _parse(received: bytes) -> _Request | None:
+    """The one request that was received; None when it is none, has more lines, or is not the only one."""
+    head, end, rest = received.partition(b"\r\n\r\n")
+    line, *fields = head.decode("latin-1").split("\r\n")
+    words = line.split(" ")
+    if not end or rest or len(words) != len(("method", "target", "version")) or len(fields) >= LINES_AT_MOST:
+        return None
+    method, target, version = words
+    closes = any(name.lower() == "connection" and "close" in value.lower() for name, _, value in map(_field, fields))
+    is_get = method == "GET"
+    return _Request(target, is_get, keeps=is_get and version == "HTTP/1.1" and not closes)
+
+
+def _field(line: str) -> tuple[str, str, str]:
+    return line.partition(":")
+
+
+def _response(status: HTTPStatus, text: str, *, keeps: bool) -> bytes:
+    body = text.encode(errors="replace")
+    kind = "application/json" if text.startswith("{") else "text/plain"
+    lines = (
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        f"Content-Type: {kind}",
+        f"Content-Length: {len(body)}",
+        *(() if keeps else ("Connection: close",)),
+    )
+    return "\r\n".join((*lines, "", "")).encode() + body
+
+
+def _reset(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # then there is none any more
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    connection.close()

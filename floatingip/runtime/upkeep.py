@@ -1,0 +1,136 @@
+"""
+The standing ENI of this node in one subnet: what is known of it, what is decided (standing.py), and done about it.
+
+Belongs to the deciding thread, as a :class:`~floatingip.runtime.watch.Watch` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from floatingip.agent.backoff import Chance
+from floatingip.agent.shared import Shared
+from floatingip.agent.standing import Standing, StandingMemory, StandingView, keep
+from floatingip.core.decision.decide import spares
+from floatingip.core.model import STANDING_TAG, Allocation, Eni, Instance, Subnet, Target
+from floatingip.core.ports import Cloud
+from floatingip.core.settings import Settings
+from floatingip.core.writes import Detach, Unassign
+from floatingip.edges.telemetry import Log
+from floatingip.runtime.writer import Making, Writer
+
+
+class Upkeep:
+    """The standing ENI in ``subnet``."""
+
+    def __init__(
+        self,
+        subnet: Subnet,
+        settings: Settings,
+        shared: Shared,
+        cloud: Cloud,
+        post: Callable[[Callable[[], None]], None],
+        log: Log,
+        *,
+        now: float,
+        chance: Chance,
+    ) -> None:
+        self.subnet = subnet
+        self._settings = settings
+        self._shared = shared
+        self._log = log
+        self.writer = Writer(cloud, shared.me.instance_id, post, log, shared.is_full, chance)
+        self._memory = StandingMemory()
+        self._asked_at = float("-inf")
+        self._standing: tuple[Eni, ...] | None = None
+        self._instances: Mapping[str, Instance] | None = {}
+        self._served: frozenset[Target] = frozenset()
+        self.now = Standing(now, problem="EC2 has not answered yet")
+
+    def looked(
+        self,
+        asked_at: float,
+        standing: Iterable[Eni],
+        instances: Mapping[str, Instance] | None,
+        served: frozenset[Target],
+    ) -> None:
+        """EC2 answered: all standing ENIs of ours, the instances asked about, None where it did not describe them, and
+        the targets that have an ENI.
+        """
+        self._asked_at = asked_at
+        self._standing = tuple(eni for eni in standing if eni.subnet_id == self.subnet.id)
+        self._instances = instances
+        self._served = served
+
+    def step(self, *, now: float, holds: bool, device: bool | None) -> None:
+        """Decide once, tell, act; ``holds``: this node has a floating address; ``device``: the ENI's device is there,
+        None while nobody has looked.
+        """
+        shared, before = self._shared, self.now
+        mine = next((eni for eni in self._standing or () if eni.standing_for == shared.me.instance_id), None)
+        view = StandingView(
+            now=now,
+            me=shared.me.instance_id,
+            asked_at=self._asked_at,
+            standing=self._standing if shared.name and not shared.mixed else None,
+            instances=self._instances,
+            in_use=frozenset(eni.id for eni in self._standing or () if self._is_used(eni)),
+            spares=self._spares(),
+            holds=holds,
+            groups=shared.groups_of(mine),
+            bound=self._bound(now),
+            device=device,
+            writing=self.writer.writing,
+            wrote_at=self.writer.wrote_at,
+            accepted=self.writer.accepted,
+            retry_at=self.writer.retry_at,
+        )
+        self._memory, self.now = keep(self._memory, view)
+        if self.now.eni is None and self.writer.final is not None:
+            self.now = replace(self.now, problem=str(self.writer.final))
+        shared.standings[self.subnet.id] = self.now
+        if (self.now.eni is None) != (before.eni is None):
+            shared.slots_change(now)
+        if self.now.problem != before.problem:
+            self._log.info("standing", self.now.problem or "the standing ENI is attached", eni=self._id())
+        if isinstance(self.now.write, Detach) and not self.now.write.force:
+            self._log.error("no-device", f"{self.now.problem}: detaching it, to try again", eni=self._id())
+        if self.now.write is not None:
+            me = shared.me.instance_id
+            what = f"standing {me} {self.subnet.id}"
+            tags = shared.tags(f"standing {me}") | {STANDING_TAG: me}
+            token = shared.token(what, self._memory.token.generation)
+            self.writer.begin(self.now.write, Making(None, self.subnet, tags, token, shared.taken(self._settings)))
+
+    def _id(self) -> str:
+        return self.now.eni.id if self.now.eni is not None else "none"
+
+    def _is_used(self, eni: Eni) -> bool:
+        """It has a floating address, of whatever kind."""
+        return any(eni.carries(target) for target in self._settings.floating_ips)
+
+    def _spares(self) -> tuple[Unassign, ...]:
+        """Addresses of this node's that wait for an Elastic IP, while each has one."""
+        missing = {target for target in self._settings.floating_ips if _is_elastic(target)} - self._served
+        mine = self.now.eni
+        return (
+            tuple(Unassign(mine.id, address) for address in spares(mine, self._settings))
+            if mine and not missing
+            else ()
+        )
+
+    def _bound(self, now: float) -> str:
+        """Why this node can have no ENI here, or nothing."""
+        shared = self._shared
+        if self.subnet.zone != shared.me.zone:
+            return f"{self.subnet.id} is in zone {self.subnet.zone}, this node is in zone {shared.me.zone}"
+        if self.subnet.outpost != shared.outpost():
+            return f"{self.subnet.id} is on {self.subnet.outpost or 'no Outpost'}, unlike this node"
+        if now < shared.full_until:
+            return f"{shared.me.instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
+        return ""
+
+
+def _is_elastic(target: Target) -> bool:
+    return isinstance(target, Allocation)

@@ -1,0 +1,724 @@
+"""
+One floating address on this node: what is known of it, what is decided, and what is done about it.
+
+A :class:`Watch` belongs to the deciding thread (runner.py).  What it starts in other threads comes back by ``post``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+
+from floatingip.agent.backoff import Chance
+from floatingip.agent.move import Move
+from floatingip.agent.shared import Shared
+from floatingip.agent.standing import Standing
+from floatingip.agent.trouble import SAID_AGAIN, Trouble
+from floatingip.core import health as probing
+from floatingip.core.decision.decide import LOOK_IN_PEACE, Decision, Reason, State, decide
+from floatingip.core.decision.view import Memory, View, attachment_of, sighting
+from floatingip.core.errors import CloudError
+from floatingip.core.health import Health, HealthState
+from floatingip.core.model import (
+    ALLOCATION_TAG,
+    Address,
+    Allocation,
+    AllocationFacts,
+    Attachment,
+    Carry,
+    Eni,
+    Extent,
+    Interface,
+    NodePort,
+    Owner,
+    Peer,
+    Plumbing,
+    PlumbingReport,
+    PlumbingState,
+    ProbeOutcome,
+    ProbeResult,
+    Subnet,
+    Target,
+    Word,
+)
+from floatingip.core.ports import Cloud, Prober
+from floatingip.core.settings import Settings, mark_values
+from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write
+from floatingip.edges.telemetry import Log
+from floatingip.edges.word import Answer, Held, word_on
+from floatingip.runtime.threads import ProbeLoop, Probes, Wanted
+from floatingip.runtime.writer import Making, Writer
+
+CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE, Reason.NOT_SERVED_HERE})
+"""Reasons for which EC2 need not be asked at a certain time."""
+
+LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
+"""Reasons that only a person can mend: told as errors, and again while they last."""
+
+NOT_READY_FOR = 30.0
+"""Seconds for which a node must have been unable to serve or take over until that is warned of: at its start it is."""
+
+PEACE_JITTER = 5.0
+"""Seconds by which a question to EC2 in peace is put off at random, so that the agents do not ask all at once."""
+
+NEEDED = {
+    Carry.ENI: frozenset({"ec2:AttachNetworkInterface", "ec2:DetachNetworkInterface"}),
+    Carry.ADDRESS: frozenset({"ec2:AssignPrivateIpAddresses", "ec2:UnassignIpv6Addresses"}),
+}
+"""Permissions without which no takeover is possible."""
+
+LACKED_BY_IMDS = 3
+"""Answers of IMDS, a second apart, that must lack the address that was shown before it counts as lost (R10)."""
+
+IMDS_LATE = 30.0
+"""Seconds after which IMDS shows surely what EC2 has given to this node."""
+
+UNSENT_FOR = 5.0
+"""Seconds for which no probe could be sent, after which this node counts as blind: a full buffer is over by then."""
+
+ROUTER_V6 = IPv6Address("fe80:ec2::1")
+"""The VPC router, on every link."""
+
+
+class Watch:
+    """The ``index``-th of the settings' targets, on this node."""
+
+    def __init__(
+        self,
+        target: Target,
+        index: int,
+        settings: Settings,
+        shared: Shared,
+        cloud: Cloud,
+        prober: Callable[[Address], Prober],
+        probe_loop: ProbeLoop,
+        post: Callable[[Callable[[], None]], None],
+        post_probe: Callable[[Callable[[], bool]], None],
+        log: Log,
+        service: Callable[[NodePort, Address], Prober] | None = None,
+        *,
+        now: float,
+        chance: Chance,
+    ) -> None:
+        self.target = target
+        self._index = index
+        self._settings = settings
+        self._shared = shared
+        self._make_prober = prober
+        self._probe_loop = probe_loop
+        self._make_service_prober = service
+        self._post_probe = post_probe
+        self._log = log
+        self._writer = Writer(cloud, shared.me.instance_id, post, log, shared.is_full, chance)
+
+        self.now = now
+        self._chance = chance
+        self.memory = Memory()
+        self.decision = Decision(State.START, Reason.EC2_SILENT, "R9", look_at=self.now)
+        self.owner: Owner | None = None
+        self.report: PlumbingReport | None = None
+        self.health = Health()
+        self.services: dict[int, Health] = {}
+        self.word = Word()
+        self.records: Mapping[str, str] = {}
+        self.allocation: AllocationFacts | None = None
+        self.allocation_known = False
+        self._interface: Interface | None = None
+        self._move: Move | None = None
+        self._probes: list[Probes] = []
+        self._probed_address: Address | None = None
+        self._service_probes: dict[NodePort, Probes] = {}
+        self._service_answered_at: dict[int, float] = {}
+        self._health_since = self.now
+        self._word_of = ""
+        self._carried_since: float | None = None
+        self._was_found = False
+        self._was_shown = False
+        self._shown_by_imds: bool | None = None
+        self._lacked_by_imds = 0
+        self._lacked_since: float | None = None
+        self._lost_by_imds_at: float | None = None
+        self._jitter = 0.0
+        self._said_at = float("-inf")
+        self._unready = Trouble(NOT_READY_FOR)
+        self._unsent = ""
+        self._unsent_since: float | None = None
+        self._blind = ""
+        self._said_blind_at = float("-inf")
+
+    @property
+    def final(self) -> CloudError | None:
+        """What EC2 refused, and waiting does not mend."""
+        return self._writer.final
+
+    def fail(self, error: CloudError) -> None:
+        """EC2 refused what all addresses need."""
+        self._writer.final = error
+
+    # What is known.
+
+    def attachment(self) -> Attachment | None:
+        """The ENI's present attachment, as far as EC2 told."""
+        return attachment_of(self.owner) if self.owner is not None else None
+
+    def holder(self) -> str:
+        """The instance that EC2 showed last as the holder, or nothing."""
+        attachment = self.attachment()
+        return attachment.instance_id if attachment is not None else ""
+
+    def address(self) -> Address | None:
+        """What a node carries and others probe: for an Elastic IP its ENI's private address, never the allocation."""
+        if not isinstance(self.target, Allocation):
+            return self.target
+        return self.owner.eni.address_of(self.target) if self.owner is not None and self.owner.eni is not None else None
+
+    def is_known(self) -> bool:
+        """All that an obstacle depends on has been told by EC2."""
+        is_told = not isinstance(self.target, Allocation) or self.allocation_known
+        return self.owner is not None and self._shared.subnets is not None and is_told
+
+    def is_here(self) -> bool:
+        """The link with the ENI's MAC is on this node, and the address with it."""
+        return self.report is not None and self.report.carries
+
+    def has_device(self) -> bool | None:
+        """The link by which this node would carry the address is there; None while nobody has looked."""
+        if self.report is None or self.report.extent is Extent.NOTHING:
+            return None
+        return self.report.state is not PlumbingState.NO_LINK
+
+    def is_plumbed_ahead(self) -> bool:
+        """All that can be there before the address is there."""
+        return self.report is not None and self.report.state is PlumbingState.SOUND
+
+    def burdens(self) -> bool:
+        """The ENI is on this node, or about to be."""
+        claimed = isinstance(self._writer.accepted, Attach | Assign | Associate) and self._asked_before_write()
+        claiming = claimed or (self._writer.writing and self.decision.state is State.CLAIMING)
+        return claiming or self.holder() == self._shared.me.instance_id
+
+    def _asked_before_write(self) -> bool:
+        return self.owner is None or self.owner.asked_at <= self._writer.wrote_at
+
+    def is_calm(self) -> bool:
+        """It is held and answers, as far as this node can tell, and nothing is under way."""
+        return self.decision.reason in CALM and not self.health.in_doubt
+
+    def is_judging(self) -> bool:
+        """The holder's instance matters too: the address does not answer, or nobody here could tell, or its observer is
+        quiet.
+        """
+        troubled = self.health.in_doubt or self.word.is_quiet or self.memory.dead_answers > 0
+        return self.decision.state in (State.DOUBT, State.STANDBY) and (troubled or bool(self._blind))
+
+    def blind(self) -> str:
+        """Why this node cannot tell whether the address answers, though it should, or nothing."""
+        if self.report is None or self.is_here():
+            return ""
+        if self.report.blind:
+            return self.report.blind
+        if self._unsent_since is None or self.now - self._unsent_since < UNSENT_FOR:
+            return ""
+        remedy = "does a firewall or a policy of this node drop what goes to it?"
+        return f"{self._probed_address} cannot be probed from here: {self._unsent}; {remedy}"
+
+    def subnet(self) -> Subnet | None:
+        """Where the ENI is, or would be created: for an Elastic IP in this node's own subnet."""
+        subnets = self._shared.subnets or ()
+        if self.owner is not None and self.owner.eni is not None:
+            return next((s for s in subnets if s.id == self.owner.eni.subnet_id), None)
+        if isinstance(self.target, Allocation):
+            return next((s for s in subnets if s.id == self._shared.me.subnet_id), None)
+        return next((s for s in subnets if s.network_of(self.target) is not None), None)
+
+    def obstacle(self) -> str:
+        """Why this node could not carry the address at all, or not now, or nothing."""
+        shared, me = self._shared, self._shared.me
+        if shared.subnets is None:
+            return "its subnet is not known yet"
+        if impossible := self.impossible():
+            return impossible
+        if self.holder() == me.instance_id:
+            return ""
+        if NEEDED[shared.carry].intersection(shared.denied):
+            return self._denial()
+        if shared.carry is Carry.ADDRESS:
+            if self.owner is not None and self.owner.eni is None and self.allocation and self.allocation.eni_id:
+                return f"EC2 is about to show {self.target} on {self.allocation.eni_id}"
+            standing = self.standing()
+            if standing is None or standing.eni is None:
+                return standing.problem if standing is not None else "its standing ENI is not known yet"
+            if standing.problem:
+                return standing.problem
+            return "EC2 gives its standing ENI no more addresses" if self.now < shared.full_until else ""
+        if shared.free_slots() == 0 or self.now < shared.full_until:
+            return f"{me.instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
+        return ""
+
+    def standing(self) -> Standing | None:
+        """The standing ENI of this node in the address' subnet, as far as it is there."""
+        subnet = self.subnet()
+        return self._shared.standings.get(subnet.id) if subnet is not None else None
+
+    def impossible(self) -> str:
+        """What waiting does not change: why the address can never be on this node, or nothing."""
+        shared, me, subnet = self._shared, self._shared.me, self.subnet()
+        if isinstance(self.target, Allocation) and (unusable := self._unusable(self.target)):
+            return unusable
+        if subnet is None:
+            public = isinstance(self.target, IPv4Address) and self.target.is_global
+            other = ", or to the allocation id (eipalloc-...) if this is an Elastic IP" if public else ""
+            return f"no subnet of {me.vpc_id} contains {self.target}; set FLOATING_IP to an address of one{other}"
+        network = None if isinstance(self.target, Allocation) else subnet.network_of(self.target)
+        if network is not None and self.target in (*(network[index] for index in range(4)), network[-1]):
+            return (
+                f"AWS keeps {self.target} in {subnet.id}, as the first four and the last of {network}; choose another"
+            )
+        if subnet.zone != me.zone:
+            return (
+                f"{self.target} is in {subnet.id} of zone {subnet.zone}, this node is in zone {me.zone}, and an ENI"
+                f" cannot leave its zone; run on nodes of {subnet.zone} only"
+            )
+        if subnet.outpost != shared.outpost():
+            where = f"on Outpost {subnet.outpost}" if subnet.outpost else f"in {subnet.zone}, not on an Outpost"
+            return f"{self.target} is {where}, this node is not; run on nodes of there only"
+        return ""
+
+    def _unusable(self, target: Allocation) -> str:
+        """Why an Elastic IP cannot be used here, or nothing."""
+        shared, facts = self._shared, self.allocation
+        zone = shared.me.zone
+        eni = self.owner.eni if self.owner is not None else None
+        if eni is not None and target.id in eni.elastic.values():
+            return ""
+        if not self.allocation_known:
+            return f"{target} is not known yet"
+        if facts is None:
+            return f"there is no allocation {target} in {shared.me.region}; allocate it, or correct FLOATING_IP"
+        # A zone's border group is its name without the zone's letter (`us-west-2-lax-1a`, `us-west-2a`).
+        group = zone.rstrip("abcdefghijklmnopqrstuvwxyz")
+        if facts.border_group and facts.border_group not in (group, zone):
+            return (
+                f"{target} belongs to the network border group {facts.border_group}, this node's zone {zone} to"
+                f" {group};"
+                f" allocate one with --network-border-group {group}"
+            )
+        if facts.eni_id and facts.eni_id not in shared.ours and (eni is None or facts.eni_id != eni.id):
+            return f"{target} is associated with {facts.eni_id}, which is not ours; disassociate it there first"
+        return ""
+
+    def plumbing(self) -> Plumbing | None:
+        """What this node would need to carry the address, as far as that is known."""
+        settings, subnet, address = self._settings, self.subnet(), self.address()
+        if address is None:
+            return None
+        eni, network = self._bound_eni(), subnet.network_of(address) if subnet is not None else None
+        if self.owner is None and self._interface is not None:
+            mac, network = self._interface.mac, self._interface.network
+        elif eni is not None:
+            mac = eni.mac
+        else:
+            return None
+        if network is None:
+            return None
+        return Plumbing(
+            address=address,
+            mac=mac,
+            # The VPC router has the subnet's first address behind its own, and one link-local address for IPv6.
+            gateway=network[1] if isinstance(address, IPv4Address) else ROUTER_V6,
+            primary_mac=self._shared.me.mac,
+            table=settings.table + self._index,
+            priority=settings.priority + 2 * self._index,
+            mark=mark_values(settings.mark)[self._index],
+            mark_mask=settings.mark,
+        )
+
+    def own_eni(self) -> Eni | None:
+        """The ENI by which this node would carry the address: this address' own, or the node's."""
+        if self._shared.carry is Carry.ADDRESS:
+            standing = self.standing()
+            return standing.eni if standing is not None else None
+        return self.owner.eni if self.owner is not None else None
+
+    def _bound_eni(self) -> Eni | None:
+        """The ENI by which this node carries the address, or did: also while it is being detached."""
+        if self._shared.carry is Carry.ADDRESS:
+            standing = self.standing()
+            return standing.bound if standing is not None else None
+        return self.own_eni()
+
+    def mac_at_risk(self) -> str:
+        """The MAC of the interface on which the address is here, but could be taken away silently; or nothing."""
+        if self._shared.carry is Carry.ENI or not self.is_here():
+            return ""
+        if self.owner is None and self._interface is not None:
+            return self._interface.mac
+        eni = self._bound_eni()
+        return eni.mac if eni is not None else ""
+
+    # News, told by the deciding thread.
+
+    def looked(self, owner: Owner, now: float, records: Mapping[str, str] | None = None) -> None:
+        """EC2 answered; ``records`` are the ration's tags for this target on the standing ENIs."""
+        held_by, self.owner = self.holder(), owner
+        if self.holder() != held_by and self._shared.me.instance_id in (self.holder(), held_by):
+            self._shared.slots_change(now)
+        self.records = records or {}
+        self._jitter = self._chance(0.0, PEACE_JITTER)
+        if self._move is not None and self._move.source != "none" and self.attachment() is None:
+            self._move.reach("detach", now)
+        attachment = self.attachment()
+        attachment_id = attachment.id if attachment is not None else ""
+        if attachment_id != self.health.attachment_id:
+            self.health = probing.under(self.health, attachment_id)
+            self._forget_answers()
+            self._health_since = now
+        self._follow_address()
+
+    def hear(self, answer: Answer | None, now: float) -> None:
+        """The holder's observer was asked; ``answer`` is the last that came of it."""
+        attachment, holder = self.attachment(), self._shared.instances.get(self.holder())
+        unreachable = holder is not None and holder.address is None
+        word = word_on(answer, self._shared.name, str(self.target), attachment, unreachable=unreachable)
+        judged = attachment.id if attachment is not None else ""
+        same = word.state is self.word.state and word.ending is self.word.ending and judged == self._word_of
+        self.word = replace(word, since=self.word.since if same else now)
+        self._word_of = judged
+
+    def found_allocation(self, facts: AllocationFacts | None) -> None:
+        """EC2 told of the Elastic IP, or that there is none such."""
+        self.allocation, self.allocation_known = facts, True
+
+    def expect_at(self, interface: Interface) -> None:
+        """IMDS shows the address on a link of this node: where it can be found while EC2 has not answered yet."""
+        if self.owner is None:
+            self._interface = interface
+
+    def found_interface(self, interface: Interface) -> None:
+        """IMDS shows the address on a link of this node: enough to plumb it while EC2 cannot be asked (R9)."""
+        self._interface = interface
+        self._shown_by_imds = self._was_shown = True
+
+    def found_addresses(self, mac: str, addresses: frozenset[Address], asked_at: float) -> bool:
+        """IMDS says what the interface with this MAC has; return whether that is news."""
+        address, before = self.address(), (self._shown_by_imds, self._lost_by_imds_at)
+        if address is None or mac != self.mac_at_risk() or self._carried_since is None:
+            return False
+        if asked_at < self._carried_since:
+            return False
+        if address in addresses:
+            self._forget_imds()
+            self._shown_by_imds = self._was_shown = True
+            return (self._shown_by_imds, self._lost_by_imds_at) != before
+        self._shown_by_imds = False
+        self._lacked_by_imds += 1
+        since = self._lacked_since = asked_at if self._lacked_since is None else self._lacked_since
+        if self._lacked_by_imds >= LACKED_BY_IMDS:
+            if self._was_shown:
+                self._lost_by_imds_at = asked_at
+            elif self._was_found or asked_at - since >= IMDS_LATE:
+                # IMDS may not know of it yet: it speaks of no later time than this, so what EC2 said since counts more.
+                self._lost_by_imds_at = max(since, asked_at - IMDS_LATE)
+        return (self._shown_by_imds, self._lost_by_imds_at) != before
+
+    def _forget_imds(self) -> None:
+        """What IMDS said of the address is over."""
+        self._shown_by_imds, self._lacked_by_imds = None, 0
+        self._lacked_since = self._lost_by_imds_at = None
+
+    def reconciled(self, report: PlumbingReport, now: float) -> None:
+        """The kernel was looked after."""
+        if report.carries and not self.is_here():
+            # It came anew: what was asked before is about the last time.  IMDS shows later what EC2 has just given to
+            # this node, but not what was on the link before this process, or what only IMDS told of.
+            self._carried_since = now
+            self._was_found = self.owner is None or "address" not in report.repaired
+            self._was_shown = False
+            self._forget_imds()
+        elif not report.carries:
+            self._carried_since = None
+        problem_before = self.report.problem if self.report is not None else ""
+        kept_off_before = self.report.kept_off if self.report is not None else ""
+        self.report = report
+        if report.removed:
+            self._log.info("unplumbed", "the address is not here any more", removed=",".join(report.removed))
+        if report.repaired:
+            self._log.info("plumbed", "brought the kernel to what it should be", repaired=",".join(report.repaired))
+        if report.problem and report.problem != problem_before:
+            self._log.error("plumbing", report.problem)
+        if report.kept_off and report.kept_off != kept_off_before:
+            self._log.error("nodeports", report.kept_off)
+        if self._move is not None and self.is_here():
+            self._move.reach("attach", now)
+
+    def _follow_address(self) -> None:
+        """Probe the address that is carried now; an Elastic IP's ENI may be another one than before."""
+        address = self.address()
+        if address is None or address == self._probed_address:
+            return
+        for probes in self._probes:
+            probes.stop()
+        self._probed_address = address
+        follow, settings, prober = self._probe_loop.follow, self._settings, self._make_prober(address)
+        found = self._posting(self._probed)
+        self._probes = [follow(prober, settings.probe_interval, settings.probe_fast_interval, found)]
+        for node_port in list(self._service_probes):
+            self._forget_service(node_port)
+
+    def _follow_services(self) -> None:
+        """Check the NodePorts at the address that are to be checked now."""
+        address, make = self._probed_address, self._make_service_prober
+        if address is None or make is None:
+            return
+        wanted = [each for each in self._shared.node_ports if address.version in each.versions]
+        for gone in [each for each in self._service_probes if each not in wanted]:
+            self._forget_service(gone)
+        for node_port in wanted:
+            if node_port not in self._service_probes:
+                interval = self._settings.service_interval
+                found = self._posting(functools.partial(self._probed_service, node_port.port))
+                self._service_probes[node_port] = self._probe_loop.follow(
+                    make(node_port, address), interval, interval, found
+                )
+                self.services[node_port.port] = Health(self.health.attachment_id)
+
+    def _forget_service(self, node_port: NodePort) -> None:
+        self._service_probes.pop(node_port).stop()
+        self.services.pop(node_port.port, None)
+        self._service_answered_at.pop(node_port.port, None)
+
+    def _forget_answers(self) -> None:
+        """What NodePorts answered at the address so far says nothing of now, but that they did under its attachment."""
+        attachment_id = self.health.attachment_id
+        self.services = {
+            port: Health(attachment_id, ever_up=service.ever_up and service.attachment_id == attachment_id)
+            for port, service in self.services.items()
+        }
+        self._service_answered_at.clear()
+
+    def _posting(self, probed: Callable[[ProbeResult], bool]) -> Callable[[ProbeResult], None]:
+        return lambda result: self._post_probe(lambda: probed(result))
+
+    def _probed_service(self, port: int, result: ProbeResult) -> bool:
+        """Return whether that is news."""
+        settings, before = self._settings, self.services.get(port)
+        if before is None or result.sent_at < self._health_since:
+            return False
+        if result.outcome is ProbeOutcome.ANSWERED:
+            self._service_answered_at[port] = result.sent_at
+        rise, fall, timeout = settings.service_rise, settings.service_fall, settings.service_timeout
+        after = self.services[port] = probing.observe(before, result, rise=rise, fall=fall, timeout=timeout)
+        return after.state is not before.state or after.in_doubt is not before.in_doubt
+
+    def _probed(self, result: ProbeResult) -> bool:
+        """Return whether that is news."""
+        settings, before = self._settings, self.health
+        if result.outcome is not ProbeOutcome.FAILED_HERE:
+            self._unsent_since = None
+        elif self._unsent_since is None:
+            self._unsent, self._unsent_since = result.detail, result.sent_at
+        if result.sent_at >= self._health_since:
+            rise, fall, timeout = settings.rise, settings.fall, settings.probe_timeout
+            self.health = probing.observe(before, result, rise=rise, fall=fall, timeout=timeout)
+        return probing.is_news(before, self.health)
+
+    # Deciding and acting.
+
+    def step(self, peers: tuple[Peer, ...], burden: int, *, now: float, wall: float) -> None:
+        """Decide once, tell, act."""
+        self.now = now
+        self._follow_sight()
+        before = self.decision
+        self.memory, self.decision = decide(self.memory, self._view(peers, burden, wall), self._settings)
+        if self.decision.state is State.HOLDER and self.is_here():
+            # It does not probe any more: what was lost before the address came says nothing of now.
+            self.health = Health(self.health.attachment_id)
+            self._forget_answers()
+        self._tell(before, self.decision)
+        self._follow_services()
+        # Not before it is known that they would leave this node: one that hears itself sees the address UP for ever.
+        probing = self.report is not None and not self.is_here() and not self.report.blind
+        for probes in (*self._probes, *self._service_probes.values()):
+            probes.switch(on=probing)
+        if self.decision.write is not None:
+            self._begin_write(self.decision, self.decision.write)
+
+    def _follow_sight(self) -> None:
+        """What was seen before this node went blind is no evidence of later: neither for it nor for its peers."""
+        before, self._blind = self._blind, self.blind()
+        if self._blind and not before:
+            self.health = Health(self.health.attachment_id, ever_up=self.health.ever_up)
+            self._forget_answers()
+            self._health_since = self.now
+        if self._blind and (self._blind != before or self.now - self._said_blind_at >= SAID_AGAIN):
+            self._said_blind_at = self.now
+            self._log.error("blind", self._blind)
+        elif before and not self._blind and not self.is_here():
+            self._log.info("blind", f"{self._probed_address} can be probed from here again")
+
+    def look_due(self) -> float:
+        """When EC2 should be asked next."""
+        look_at, owner = self.decision.look_at, self.owner
+        in_peace = owner is not None and look_at >= owner.asked_at + LOOK_IN_PEACE
+        return look_at + (self._jitter if in_peace and self.decision.reason in CALM else 0.0)
+
+    def wanted(self) -> Wanted | None:
+        """What the kernel should be like for this address."""
+        plumbing = self.plumbing()
+        return Wanted(plumbing, self.decision.extent) if plumbing is not None else None
+
+    def _view(self, peers: tuple[Peer, ...], burden: int, wall: float) -> View:
+        return View(
+            now=self.now,
+            wall=wall,
+            target=self.target,
+            me=self._shared.me.instance_id,
+            name=self._shared.name,
+            owner=self.owner,
+            health=self.health,
+            word=self.word,
+            peers=peers,
+            plumbing=self.report,
+            obstacle=self.obstacle(),
+            leaving=self._shared.leaving,
+            services=dict(self.services),
+            served=self._shared.served,
+            groups=self._shared.groups_of(self.own_eni()),
+            burden=burden,
+            writing=self._writer.writing,
+            wrote_at=self._writer.wrote_at,
+            accepted=self._writer.accepted,
+            retry_at=self._writer.retry_at,
+            taken_at=self._writer.taken_at,
+            taken=self._writer.taken,
+            mixed=self._shared.mixed,
+            witness_at=self._shared.witness_at,
+            ready_at=self._shared.ready_at,
+            mine=self.own_eni() if self._shared.carry is Carry.ADDRESS else None,
+            records=self.records,
+            carried_since=self._carried_since,
+            shown_by_imds=self._shown_by_imds,
+            lost_by_imds_at=self._lost_by_imds_at,
+        )
+
+    def _begin_write(self, decision: Decision, write: Write) -> None:
+        takes = isinstance(write, Attach | Detach | Assign | Unassign)
+        if self._move is None and takes and decision.rule not in ("R13", "R14"):
+            self._begin_move(decision)
+        # An ENI of an address of its own has no token: EC2 itself sees to it that there is no second one with it.
+        is_allocation = isinstance(self.target, Allocation)
+        token = self._shared.token(str(self.target), self.memory.token.generation) if is_allocation else ""
+        making = Making(self.target, self.subnet(), self._tags(), token, self._shared.taken(self._settings))
+        self._writer.begin(write, making)
+
+    def _begin_move(self, decision: Decision) -> None:
+        attachment = self.attachment()
+        source = attachment.instance_id if attachment is not None else "none"
+        takes = attachment is not None
+        lost_at = self.health.first_lost_at if takes else None
+        self._move = Move(decision.rule, source, self.now if lost_at is None else lost_at)
+        self._move.reach("detect", self.now)
+        self._log.info(
+            "takeover" if takes else "claim",
+            decision.sentence,
+            rule=decision.rule,
+            attachment=attachment.id if attachment is not None else "none",
+            source=source,
+            detect=self.now - self._move.began_at,
+        )
+
+    def _tags(self) -> Mapping[str, str]:
+        tags = self._shared.tags(str(self.target))
+        return tags | ({ALLOCATION_TAG: self.target.id} if isinstance(self.target, Allocation) else {})
+
+    # Telling.
+
+    def held(self) -> Held | None:
+        """How this node holds the address; None when it does not."""
+        if self.decision.state is not State.HOLDER:
+            return None
+        leaving = self.decision.leaving
+        return Held(
+            self.decision.attachment_id, self._problem_here(), leaving, bool(leaving) and self._shared.written_off
+        )
+
+    def _problem_here(self) -> str:
+        """As the holder: why the address is not carried, or nothing."""
+        return "" if self.decision.reason is Reason.HELD_HERE else self.decision.sentence
+
+    def sees_up(self) -> str:
+        """Under what this node's probes are answered, or nothing."""
+        if self.health.state is not HealthState.UP:
+            return ""
+        return sighting(self.health.attachment_id, self.target, self._shared.carry)
+
+    def served(self, now: float) -> Mapping[int, bool]:
+        """The NodePorts that this node has just seen answer at the address."""
+        since = now - 2 * self._settings.service_interval - self._settings.service_timeout
+        return {port: True for port, at in self._service_answered_at.items() if at >= since}
+
+    def not_ready(self) -> str:
+        """Why this node could neither serve the address nor take it over, or nothing."""
+        decision, shared = self.decision, self._shared
+        if decision.reason is Reason.EC2_SILENT and shared.unanswered:
+            return f"{decision.sentence}: {shared.unanswered}"
+        if decision.state in (State.START, State.REFUSED) or decision.reason is Reason.UNREACHED:
+            return decision.sentence
+        if decision.state is State.HOLDER:
+            kept_off = self.report.kept_off if self.report is not None and shared.wants_node_ports else ""
+            return self._problem_here() or kept_off
+        denial = self._denial() if shared.denied else ""
+        return self.obstacle() or self._blind or self._unsound() or denial
+
+    def _unsound(self) -> str:
+        """Why this node would not carry the address if it got it now, or nothing."""
+        if self.report is not None and self.report.state is PlumbingState.UNSOUND:
+            return f"this node could not carry the address: {self.report.problem}"
+        before = self.memory.unsound_here
+        return (
+            f"this node held the address, but did not carry it: {before}; mend that, and restart it" if before else ""
+        )
+
+    def _denial(self) -> str:
+        return f"IAM denies {', '.join(self._shared.denied)}; allow it to this pod's role"
+
+    def _tell(self, before: Decision, now: Decision) -> None:
+        """One line for each new decision, and one for each finished move."""
+        if (now.state, now.reason, now.rule, now.attachment_id) != (
+            before.state,
+            before.reason,
+            before.rule,
+            before.attachment_id,
+        ):
+            attachment = now.attachment_id or "none"
+            self._log.info(
+                "decision", now.sentence, state=now.state, rule=now.rule, reason=now.reason.name, attachment=attachment
+            )
+            self._said_at = float("-inf")
+        if now.reason in LOUD and self.now - self._said_at >= SAID_AGAIN:
+            self._said_at = self.now
+            self._log.error(now.reason.name.lower().replace("_", "-"), now.sentence)
+        unready = self.not_ready()
+        if self._unready.is_due("" if now.reason in LOUD else unready, self.now):
+            self._log.warning("not-ready", unready)
+        self._tell_move(now)
+
+    def _tell_move(self, now: Decision) -> None:
+        move, me = self._move, self._shared.me.instance_id
+        if move is None:
+            return
+        if now.reason is Reason.HELD_HERE:
+            move.reach("plumb", self.now)
+            self._log.info("failover", rule=move.rule, source=move.source, to=me, **move.durations())
+            self._move = None
+        elif now.state in (State.STANDBY, State.REFUSED) and now.reason is not Reason.TAKEN:
+            holder = self.holder()
+            if holder in ("", me):
+                self._log.warning("not-moved", now.sentence, rule=move.rule, source=move.source)
+            elif holder == move.source:
+                self._log.info("not-moved", f"{holder} has kept the address", rule=move.rule, source=move.source)
+            else:
+                self._log.info("lost-race", f"{holder} has the address now", rule=move.rule, source=move.source)
+            self._move = None

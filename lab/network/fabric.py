@@ -1,0 +1,529 @@
+"""
+The VPC: one namespace that routes between ports, one port per ENI.
+
+What it does as EC2's network does it, because failover depends on it:
+
+- It answers ARP and NDP itself (neighbours.py), so that no guest answers for another ENI's address: with the MAC of the
+  ENI that owns the address now, with the router's own MAC for the gateway, and not at all for what nobody owns.
+- Frames follow the MAC: one to the router's goes to the ENI that owns the address, by a /32 or /128 route; one to an
+  ENI's MAC goes to that ENI, or nowhere if the address is another's by now.  (The old owner could do nothing good with
+  it: what it answers fails the source check.)  So whoever has a stale neighbour entry loses what it sends by it.
+- An announcement is heard by all others if the ENI that makes it owns the address, and `carry_announcements` is on.
+- Source/destination check: what an ENI sends with a source address that it does not own is dropped, and counted.  What
+  is of the link alone (NDP) passes, and ends here.
+- Silence for what nobody owns: an error sent back at once would flatter every failure detection.
+- An Elastic IP is a 1:1 translation on the way from and to the outside; everything here sees the private address only.
+
+Names in namespace `vpc`: `p1`, `p2`, ... are ENIs' ports, `router` leads outside, where `void` swallows the IPv4
+packets to what nobody owns (all others end in a blackhole route).
+"""
+
+import itertools
+import json
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, ip_address, ip_network
+from typing import Any, Self
+
+from lab.network.neighbours import Neighbours
+from lab.network.netns import Namespace
+
+VPC_CIDR = "10.0.0.0/16"
+SUBNET_PREFIX = 24
+GATEWAY = "10.0.0.1"
+EC2_ADDRESS = "192.0.2.2"
+CLIENT_IN_ADDRESS = "10.0.0.200"
+CLIENT_OUT_ADDRESS = "198.51.100.10"
+OUTSIDE_CIDR = "198.51.100.0/24"
+OUTSIDE_GATEWAY = "198.51.100.1"
+
+VPC_IPV6_CIDR = "2001:db8::/56"
+SUBNET_IPV6_PREFIX = 64
+IPV6_GATEWAY = "fe80:ec2::1"
+"""The VPC router's link-local address on every link, beside one made from its MAC (VPC user guide)."""
+CLIENT_IN_IPV6 = "2001:db8:0:1::200"
+CLIENT_OUT_IPV6 = "2001:db8:ffff::10"
+
+ROUTER_MAC = "02:00:00:00:ff:01"
+"""The VPC router's, on every port."""
+
+MTU = 9001
+"""Bytes; what EC2 gives to a primary interface."""
+BARE_MTU = 1500
+"""Bytes; what a hot-plugged interface has until somebody copies the primary's."""
+
+EVERYTHING = "0.0.0.0/0"
+
+# A partition is one of both families.  NDP stays, as ARP does: it is not in 2000::/3, which is all of global unicast.
+_IPV6_TWIN = {EVERYTHING: "2000::/3", VPC_CIDR: VPC_IPV6_CIDR}
+
+_TABLE = """
+table {family} fabric {{
+    set owned {{ type ifname . {address}; }}
+    set ends {{ type ether_addr . ifname; }}
+    set blocked {{ type ifname . {address}; flags interval; }}
+    set icmp_closed {{ type {address}; }}
+    set dropped {{ type ifname . {address}; size 4096; flags dynamic; }}
+    chain ingress {{
+        type filter hook prerouting priority raw; policy accept;
+        {unchecked}
+        iifname "p*" iifname . {family} saddr != @owned add @dropped {{ iifname . {family} saddr counter }} drop
+        iifname . {family} daddr @blocked drop
+        {family} daddr @icmp_closed {icmp} type echo-request drop
+    }}
+    chain stale {{
+        type filter hook forward priority filter; policy accept;
+        iifname "p*" ether daddr != {router_mac} ether daddr . oifname != @ends drop
+    }}
+    chain egress {{
+        type filter hook postrouting priority filter; policy accept;
+        oifname . {family} saddr @blocked drop
+    }}
+    chain own_errors {{
+        type filter hook output priority filter; policy accept;
+        {icmp} type {too_big} accept
+        {icmp} type {{ destination-unreachable, time-exceeded, parameter-problem, {redirect} }} drop
+    }}
+}}
+"""
+_IPV4_TABLE = _TABLE.format(
+    family="ip",
+    address="ipv4_addr",
+    router_mac=ROUTER_MAC,
+    unchecked="",
+    icmp="icmp",
+    too_big="destination-unreachable icmp code frag-needed",
+    redirect="redirect",
+)
+_IPV6_TABLE = _TABLE.format(
+    family="ip6",
+    address="ipv6_addr",
+    router_mac=ROUTER_MAC,
+    # The unspecified address: duplicate address detection, and multicast listener reports before there is an address.
+    unchecked='iifname "p*" ip6 saddr { ::, fe80::/10 } ip6 daddr { fe80::/10, ff02::/16 } accept',
+    icmp="icmpv6",
+    too_big="packet-too-big",
+    redirect="nd-redirect",
+)
+# The kernel drops frames to a MAC that is not the port's own, before it looks any further.
+_EVERY_MAC = """
+table netdev every-mac-{port} {{
+    chain ingress {{
+        type filter hook ingress device {port} priority 0; policy accept;
+        meta pkttype other meta pkttype set host
+    }}
+}}
+"""
+# Without conntrack, which would go on translating a connection, and answer a new one, by an association that is gone.
+_ELASTIC_IPS = """
+table ip elastic-ips {
+    map inbound { type ipv4_addr : ipv4_addr; }
+    map outbound { type ipv4_addr : ipv4_addr; }
+    chain enter {
+        type filter hook prerouting priority raw - 1; policy accept;
+        iifname "router" ip daddr set ip daddr map @inbound
+    }
+    chain leave {
+        type filter hook postrouting priority filter + 1; policy accept;
+        oifname "router" ip saddr set ip saddr map @outbound
+    }
+}
+"""
+
+
+@dataclass
+class _Port:
+    """Where an ENI is plugged in.  It outlives its link after a power cut: for EC2 the ENI is attached still."""
+
+    name: str
+    mac: str
+    namespace: Namespace
+    addresses: set[str] = field(default_factory=set)
+    blocked: set[str] = field(default_factory=set)
+    powered: bool = True
+    silent: bool = False
+
+
+class Fabric:
+    """
+    The VPC and its two clients; a context manager that makes them and removes all that it made.
+
+    Addresses are written as text, without a prefix length, of either family.  All methods may be called from any
+    thread.
+
+    carry_announcements: whether guests hear announcements; can be changed at any time.
+    """
+
+    def __init__(self) -> None:
+        self.vpc = Namespace("vpc")
+        self.client_in = Namespace("client-in")
+        self.client_out = Namespace("client-out")
+        self.carry_announcements = True
+        self._neighbours: Neighbours | None = None
+        self._ports: dict[str, _Port] = {}
+        self._owners: dict[str, _Port] = {}
+        self._eni_of_port: dict[str, str] = {}
+        self._associations: dict[str, str] = {}
+        self._numbers = itertools.count(1)
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the namespaces of the VPC and the clients, with all ports.  Idempotent."""
+        with self._lock:
+            if self._neighbours is not None:
+                self._neighbours.close()
+                self._neighbours = None
+            self._ports.clear()
+            self._owners.clear()
+            for namespace in (self.client_in, self.client_out, self.vpc):
+                namespace.delete()
+
+    def _build(self) -> None:
+        for namespace in (self.vpc, self.client_in, self.client_out):
+            namespace.create()
+            # No link is up yet: each takes over what `default` says.
+            namespace.sysctl({"ipv6/conf/default/accept_dad": 0, "ipv6/conf/default/accept_ra": 0})
+        self.vpc.sysctl(
+            {
+                "ipv4/ip_forward": 1,
+                "ipv4/conf/all/rp_filter": 0,
+                "ipv4/conf/default/rp_filter": 0,
+                "ipv4/conf/all/send_redirects": 0,
+                "ipv4/conf/default/send_redirects": 0,
+                "ipv6/conf/all/forwarding": 1,
+            }
+        )
+        self.vpc.ip(
+            f"address add {EC2_ADDRESS}/32 dev lo",
+            # A device without ARP whose other end stays down swallows everything; a blackhole route would do that too,
+            # but proxy ARP answers only for what is routed to a device.
+            f"link add void mtu {MTU} type veth peer name void-end",
+            "link set void arp off up",
+            f"route add {OUTSIDE_CIDR} dev void",
+            "route add blackhole default",
+            "route add blackhole ::/0",
+        )
+        self.vpc.nft(_IPV4_TABLE + _IPV6_TABLE + _ELASTIC_IPS)
+        self._neighbours = Neighbours(self.vpc, self._mac_for, self._audience)
+        self.plug(
+            "eni-client-in",
+            "02:00:00:00:00:c8",
+            [CLIENT_IN_ADDRESS, CLIENT_IN_IPV6],
+            self.client_in,
+            "eth0",
+            up=True,
+        )
+        self.client_in.ip(
+            f"address add {CLIENT_IN_ADDRESS}/{SUBNET_PREFIX} dev eth0",
+            f"address add {CLIENT_IN_IPV6}/{SUBNET_IPV6_PREFIX} dev eth0",
+            f"route add default via {GATEWAY}",
+            f"route add default via {IPV6_GATEWAY} dev eth0",
+        )
+        self.vpc.ip(
+            f"link add router mtu {BARE_MTU} type veth peer name eth0 mtu {BARE_MTU} netns {self.client_out.name}",
+            f"address add {IPV6_GATEWAY}/64 dev router",
+            "link set router up",
+            f"route add {CLIENT_OUT_ADDRESS} dev router",
+            f"route add {CLIENT_OUT_IPV6} dev router",
+        )
+        # Outside of the VPC the router answers for everything.  The delay would be up to 0.8 s; it cannot be changed
+        # for all devices, save in the first namespace.
+        self.vpc.sysctl({"ipv4/conf/router/proxy_arp": 1, "ipv4/neigh/router/proxy_delay": 0})
+        self.client_out.ip(
+            f"address add {CLIENT_OUT_ADDRESS}/24 dev eth0",
+            f"address add {CLIENT_OUT_IPV6}/128 dev eth0",
+            "link set eth0 up",
+            f"route add default via {OUTSIDE_GATEWAY}",
+            f"route add default via {IPV6_GATEWAY} dev eth0",
+        )
+
+    # -- ENIs
+
+    def plug(
+        self, eni_id: str, mac: str, addresses: Sequence[str], namespace: Namespace, ifname: str, *, up: bool = False
+    ) -> None:
+        """
+        Make the ENI appear in `namespace` as `ifname`: up with EC2's MTU, or as a hot plug leaves it, DOWN and bare.
+
+        The link is born in its namespace with its name and MAC, so whoever listens there sees one event.
+
+        Raises ValueError if the ENI is plugged in somewhere, CommandFailed if the link cannot be made.
+        """
+        with self._lock:
+            if eni_id in self._ports:
+                raise ValueError(f"{eni_id} is plugged into {self._ports[eni_id].namespace.name} already")
+            port = _Port(f"p{next(self._numbers)}", mac, namespace)
+            guest_mtu = MTU if up else BARE_MTU
+            self.vpc.ip(
+                f"link add {port.name} mtu {MTU} address {ROUTER_MAC} type veth"
+                f" peer name {ifname} address {mac} mtu {guest_mtu} netns {namespace.name}",
+                f"address add {IPV6_GATEWAY}/64 dev {port.name}",
+                f"link set {port.name} up",
+            )
+            self._ports[eni_id] = port
+            self._eni_of_port[port.name] = eni_id
+            routes, owned = self._led(port, addresses)
+            if routes:
+                self.vpc.ip(*routes)
+            # At once, here and in `unplug`: each transaction takes the kernel 15 ms, which are none of EC2's.
+            self.vpc.nft(_EVERY_MAC.format(port=port.name) + _end("add", port) + owned)
+            if up:
+                namespace.ip(f"link set {ifname} up")
+
+    def unplug(self, eni_id: str) -> None:
+        """Take the ENI's link away, and its addresses off the VPC.  Idempotent, also after a power cut."""
+        with self._lock:
+            port = self._ports.get(eni_id)
+            if port is None:
+                return
+            silenced = self._cut(port)
+            blocked = _elements("delete", "blocked", port.name, port.blocked)
+            _, owned = self._led(None, port.addresses)
+            self.vpc.nft(silenced + blocked + owned + _end("delete", port))
+            del self._ports[eni_id]
+
+    def assign(self, eni_id: str, address: str) -> None:
+        """
+        Let `address` lead to the ENI from now on, and no longer to another one.
+
+        An ENI that is not plugged in has no port to lead to: then the address only leaves where it was.
+        """
+        with self._lock:
+            self._lead(self._ports.get(eni_id), [address])
+
+    def unassign(self, eni_id: str, address: str) -> None:
+        """Let nobody own `address`, if it was this ENI's.  Idempotent."""
+        with self._lock:
+            port = self._ports.get(eni_id)
+            if port is not None and self._owners.get(_canonical(address)) is port:
+                self._lead(None, [address])
+
+    def plugged(self, namespace: Namespace) -> list[str]:
+        """The ENIs that are plugged into `namespace`, oldest first."""
+        with self._lock:
+            return [eni_id for eni_id, port in self._ports.items() if port.namespace is namespace]
+
+    def source_check_drops(self) -> dict[tuple[str, str], int]:
+        """Packets that the source/destination check has dropped so far, by ENI and foreign source address."""
+        drops = {}
+        for family in ("ip", "ip6"):
+            listing = json.loads(self.vpc.run(["nft", "-j", "list", "set", family, "fabric", "dropped"]))
+            described: dict[str, Any] = next(item["set"] for item in listing["nftables"] if "set" in item)
+            for element in described.get("elem", []):
+                port, source = element["elem"]["val"]["concat"]
+                drops[self._eni_of_port[port], source] = int(element["elem"]["counter"]["packets"])
+        return drops
+
+    # -- Elastic IPs
+
+    def associate(self, public: str, private: str) -> None:
+        """
+        Let the outside reach `private` as `public`, and see it as that; both moved away from their earlier partners.
+
+        Acts at once, on connections under way too.  As behind an internet gateway, the outside no longer gets answers
+        from `private` by its own name.  ICMP errors about a translated packet are not translated inside: the outside
+        ignores them.
+        """
+        with self._lock:
+            kept = {one: other for one, other in self._associations.items() if private != other}
+            self._translate(kept | {public: private})
+
+    def disassociate(self, public: str) -> None:
+        """Let nobody answer at `public`.  Idempotent."""
+        with self._lock:
+            self._translate({one: other for one, other in self._associations.items() if public != one})
+
+    def _translate(self, associations: dict[str, str]) -> None:
+        elements = "".join(
+            f"add element ip elastic-ips inbound {{ {public} : {private} }}\n"
+            f"add element ip elastic-ips outbound {{ {private} : {public} }}\n"
+            for public, private in associations.items()
+        )
+        self.vpc.nft(f"flush map ip elastic-ips inbound\nflush map ip elastic-ips outbound\n{elements}")
+        self._associations = associations
+
+    # -- failures
+
+    def silence(self, eni_ids: Collection[str]) -> None:
+        """
+        Drop everything to and from these ENIs, ARP and NDP too, with the carrier left on, as when a kernel hangs.
+
+        Idempotent; an ENI that is not plugged in (EC2 may detach at any time) is passed over, here and below.
+        """
+        with self._lock:
+            for eni_id in eni_ids:
+                port = self._ports.get(eni_id)
+                if port is not None and port.powered and not port.silent:
+                    self.vpc.nft(
+                        f"table netdev silence-{port.name} {{\n"
+                        f"chain ingress {{ type filter hook ingress device {port.name} priority -500; policy drop; }}\n"
+                        f"chain egress {{ type filter hook egress device {port.name} priority -500; policy drop; }}\n"
+                        "}\n"
+                    )
+                    port.silent = True
+
+    def unsilence(self, eni_ids: Collection[str]) -> None:
+        """Undo `silence`.  Idempotent."""
+        with self._lock:
+            for eni_id in eni_ids:
+                port = self._ports.get(eni_id)
+                if port is not None and port.silent:
+                    self.vpc.nft(f"delete table netdev silence-{port.name}")
+                    port.silent = False
+
+    def cut(self, eni_ids: Collection[str]) -> None:
+        """Cut these ENIs' power: the links go, the addresses stay assigned and lead nowhere.  Idempotent."""
+        with self._lock:
+            for port in [self._ports[eni_id] for eni_id in eni_ids if eni_id in self._ports]:
+                self._apply(self._cut(port))
+
+    def block(self, eni_id: str, addresses: Collection[str]) -> None:
+        """
+        Drop everything between the ENI and `addresses` (addresses or networks that do not overlap), both ways.
+
+        [EVERYTHING] partitions it from all, [EC2_ADDRESS] from EC2 only, [VPC_CIDR] from its peers only; the networks
+        among these stand for their IPv6 counterparts too.
+        """
+        wanted = {*addresses, *(_IPV6_TWIN[address] for address in addresses if address in _IPV6_TWIN)}
+        with self._lock:
+            port = self._ports[eni_id]
+            self._apply(_elements("add", "blocked", port.name, wanted - port.blocked))
+            port.blocked |= wanted
+
+    def unblock(self, eni_id: str) -> None:
+        """Undo every `block` of the ENI.  Idempotent."""
+        with self._lock:
+            port = self._ports.get(eni_id)
+            if port is not None:
+                self._apply(_elements("delete", "blocked", port.name, port.blocked))
+                port.blocked.clear()
+
+    def close_icmp(self, address: str) -> None:
+        """Let no ping reach `address`, as a security group without ICMP does.  Idempotent."""
+        self.vpc.nft(f"add element {_family(address)} fabric icmp_closed {{ {address} }}")
+
+    def open_icmp(self, address: str) -> None:
+        """Undo `close_icmp`.  Raises CommandFailed if it was not closed."""
+        self.vpc.nft(f"delete element {_family(address)} fabric icmp_closed {{ {address} }}")
+
+    def lose(self, percent: int, spared_ports: Collection[int] = ()) -> None:
+        """
+        From now on lose so many of a hundred packets that a guest sends, but for TCP from and to the spared ports: what
+        clients measure can be kept apart from what observers suffer.  Replaces what was lost before; 0 is none.
+        """
+        ports = ", ".join(map(str, spared_ports))
+        spared = f"tcp dport {{ {ports} }} accept\ntcp sport {{ {ports} }} accept\n" if ports else ""
+        chain = (
+            "table inet loss { chain ingress {\n"
+            "type filter hook prerouting priority raw - 10; policy accept;\n"
+            f'{spared}iifname "p*" numgen random mod 100 <= {percent - 1} drop\n'
+            "}\n}\n"
+        )
+        self.vpc.nft("add table inet loss\ndelete table inet loss\n" + (chain if percent else ""))
+
+    # -- parts
+
+    def _lead(self, port: _Port | None, addresses: Collection[str]) -> None:
+        """Take these addresses off whoever owns them, and lead them to `port`, or nowhere."""
+        # At once, or a move of many addresses would take longer than EC2 does.
+        routes, elements = self._led(port, addresses)
+        if routes:
+            self.vpc.ip(*routes)
+        self._apply(elements)
+
+    def _led(self, port: _Port | None, addresses: Collection[str]) -> tuple[list[str], str]:
+        """Note that, and give the commands for `ip` and `nft` that it takes."""
+        routes, elements = [], []
+        for address in sorted(_canonical(address) for address in addresses):
+            old = self._owners.get(address)
+            if old is port:
+                continue
+            if old is not None:
+                old.addresses.remove(address)
+                elements.append(_element("delete", "owned", old.name, address))
+                if old.powered:
+                    routes += [f"route delete {address} dev {old.name}", f"neigh delete {address} dev {old.name}"]
+            if port is None:
+                del self._owners[address]
+                continue
+            self._owners[address] = port
+            port.addresses.add(address)
+            elements.append(_element("add", "owned", port.name, address))
+            if port.powered:
+                routes.append(f"neigh replace {address} lladdr {port.mac} nud permanent dev {port.name}")
+                routes.append(f"route replace {address} dev {port.name}")
+        return routes, "".join(elements)
+
+    def _mac_for(self, port: str, address: str) -> str | None:
+        """What the port is told that asks for `address`; without the lock, which is held for long."""
+        if _is_gateway(address):
+            return ROUTER_MAC
+        owner = self._owners.get(address)
+        return None if owner is None or owner.name == port else owner.mac
+
+    def _audience(self, port: str, mac: str, address: str) -> list[str]:
+        """The ports that hear that `port` announces `address` with `mac`."""
+        owner = self._owners.get(address)
+        if not self.carry_announcements or owner is None or (owner.name, owner.mac) != (port, mac):
+            return []
+        return [other.name for other in list(self._ports.values()) if other is not owner]
+
+    def _cut(self, port: _Port) -> str:
+        """Delete the link, and give what is to be deleted by nft after it: what was silent must not be heard again."""
+        script = ""
+        if port.powered:
+            self.vpc.ip(f"link delete {port.name}")
+            script += f"delete table netdev every-mac-{port.name}\n"
+            port.powered = False
+        if port.silent:
+            script += f"delete table netdev silence-{port.name}\n"
+            port.silent = False
+        return script
+
+    def _apply(self, script: str) -> None:
+        if script:
+            self.vpc.nft(script)
+
+
+def _elements(verb: str, set_name: str, port: str, addresses: Collection[str]) -> str:
+    return "".join(_element(verb, set_name, port, address) for address in sorted(addresses))
+
+
+def _element(verb: str, set_name: str, port: str, address: str) -> str:
+    return f'{verb} element {_family(address)} fabric {set_name} {{ "{port}" . {address} }}\n'
+
+
+def _end(verb: str, port: _Port) -> str:
+    """Where frames to the ENI's MAC may leave the VPC."""
+    return "".join(
+        f'{verb} element {family} fabric ends {{ {port.mac} . "{port.name}" }}\n' for family in ("ip", "ip6")
+    )
+
+
+def _is_gateway(address: str) -> bool:
+    """Whether it is the first address of an IPv4 subnet; what IPv6 has instead the kernel answers for."""
+    if _family(address) == "ip6":
+        return False
+    return IPv4Address(address) == ip_network(f"{address}/{SUBNET_PREFIX}", strict=False)[1]
+
+
+def _family(address: str) -> str:
+    """nft's name for the family of an address or network."""
+    return "ip6" if ":" in address else "ip"
+
+
+def _canonical(address: str) -> str:
+    """The one way to write an address: of IPv6 there are many."""
+    return str(ip_address(address))

@@ -1,0 +1,1 @@
+"""A whole VPC in which something is broken, and the judgement of what came of it."""

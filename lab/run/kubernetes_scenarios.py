@@ -1,0 +1,228 @@
+"""
+What Kubernetes itself does to the product, or what befalls Kubernetes; ALL are these and the lab's other scenarios.
+
+Some need the real one: the small one says so (NotModelled).
+"""
+
+import time
+from collections import ChainMap
+from collections.abc import Callable
+from dataclasses import replace
+
+from lab.ec2 import Profile
+from lab.kubernetes.cluster import OBSERVERS, Part
+from lab.run import nemesis
+from lab.run.checker import Expectation
+from lab.run.region import Machine, Region
+from lab.run.scenario import Nemesis, Scenario, nothing_moves, relieved
+from lab.run.scenarios import SCENARIOS
+
+NOT_READY_AFTER = 40.0
+"""Seconds from a kubelet's last word until its node is not ready."""
+
+WRITTEN_OFF = 100.0
+"""Seconds for which a kubelet is silent: its node is not ready, and its pods have been evicted, well before."""
+
+OUTLASTS_PROBES = 30.0
+"""Seconds for which a part is away that the product should not miss: longer than its own patience."""
+
+SERVED_AGAIN = 5.0
+"""Seconds, beside EC2's, from Kubernetes' word that a node is not ready until a standby serves."""
+
+WITHIN = 90.0
+"""Seconds for what Kubernetes has to do in the course of a scenario."""
+
+RESTARTED = 2.0
+"""Seconds after which the end of a container has become known."""
+
+SLOW_POD_TAKES = 45
+SLOW_POD = """
+apiVersion: v1
+kind: Pod
+metadata:
+  name: slow
+  labels:
+    app: slow
+spec:
+  nodeName: {node}
+  terminationGracePeriodSeconds: 60
+  containers:
+    - name: netexec
+      image: registry.k8s.io/e2e-test-images/agnhost:2.53
+      args: ["netexec", "--http-port=8081", "--udp-port=-1", "--delay-shutdown={seconds}"]
+"""
+
+
+def away(part: Part, seconds: float, *, hung: bool = False) -> Nemesis:
+    """A part of the holder's node, or of the control plane, is killed or hangs, and is back after so long."""
+
+    def strike(region: Region, machine: Machine) -> None:
+        cluster = region.cluster
+        node = machine.name if part in {Part.KUBELET, Part.CONTAINERD, Part.KUBE_PROXY, Part.VPC_CNI} else None
+        stop, again = (cluster.hang, cluster.resume) if hung else (cluster.kill, cluster.start)
+        stop(part, node)
+        time.sleep(seconds)
+        again(part, node)
+
+    return strike
+
+
+def kill_observers(*, holder: bool, standbys: bool) -> Nemesis:
+    """SIGKILL to these observers."""
+
+    def strike(region: Region, machine: Machine) -> None:
+        machines = [*([machine] if holder else []), *(region.standbys() if standbys else [])]
+        for one in machines:
+            nemesis.kill_observer(region, one)
+
+    return strike
+
+
+def scale_to_none(region: Region, _machine: Machine) -> None:
+    """`kubectl scale` to 0, and back."""
+    region.cluster.scale(OBSERVERS, 0)
+    _until(lambda: not region.cluster.pods(), "there are observers still")
+    region.cluster.scale(OBSERVERS, 2)
+    region.cluster.wait_ready(WITHIN)
+
+
+def drain_observer(region: Region, machine: Machine) -> None:
+    """`kubectl drain` of the observer alone: the service's pod stays."""
+    region.cluster.drain(machine.name, OBSERVERS)
+
+
+def without_registry(region: Region, _machine: Machine) -> None:
+    """An observer dies while the registry is away, and is back all the same.  Raises TimeoutError if it is not."""
+    region.cluster.kill(Part.REGISTRY)
+    try:
+        nemesis.kill_observer(region, region.standbys()[0])
+        time.sleep(RESTARTED)
+        region.cluster.wait_ready(OUTLASTS_PROBES)
+    finally:
+        region.cluster.start(Part.REGISTRY)
+
+
+def drain(region: Region, machine: Machine) -> None:
+    """`kubectl drain`: the service's pod is evicted at the same moment as the observer, and ends sooner."""
+    region.cluster.drain(machine.name)
+
+
+def delete_node(region: Region, machine: Machine) -> None:
+    """`kubectl delete node`, by hand or by an autoscaler: its pods are deleted, and the machine runs on."""
+    region.cluster.delete_node(machine.name)
+
+
+def terminate_beside_slow_pod(region: Region, machine: Machine) -> None:
+    """TerminateInstances, on a node with another pod, which takes its time to end and holds the shutdown up."""
+    region.cluster.apply(SLOW_POD.format(node=machine.name, seconds=SLOW_POD_TAKES))
+    _until(lambda: any(pod.is_ready for pod in region.cluster.pods("slow")), "the slow pod is not ready")
+    machine.graceful = float(SLOW_POD_TAKES)
+    nemesis.terminate(region, machine)
+
+
+def _until(condition: Callable[[], bool], problem: str) -> None:
+    deadline = time.monotonic() + WITHIN
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {WITHIN:g} s {problem}")
+        time.sleep(0.1)
+
+
+def _served_elsewhere(bare: Expectation, profile: Profile) -> Expectation:
+    """The holder's service is gone, whoever it was that ended it."""
+    ec2 = profile.detach + profile.attach + profile.device if bare.carry == "eni" else profile.assign
+    return replace(bare, max_outage_s=SERVED_AGAIN + ec2, min_moves=1, max_moves=1)
+
+
+def _drained(bare: Expectation, profile: Profile) -> Expectation:
+    """The service's pod has ended before the address has moved, however fast it does."""
+    expected = relieved(bare, profile)
+    return replace(expected, max_outage_s=(expected.max_outage_s or 0.0) + profile.assign)
+
+
+CLUSTER = (
+    Scenario(
+        "observer-killed",
+        "the holder's observer is killed",
+        kill_observers(holder=True, standbys=False),
+        nothing_moves,
+        lasts=8.0,
+        agent_exits=1,
+    ),
+    Scenario(
+        "standby-killed",
+        "the standby's observer is killed",
+        kill_observers(holder=False, standbys=True),
+        nothing_moves,
+        lasts=8.0,
+        agent_exits=1,
+    ),
+    Scenario(
+        "observers-killed",
+        "all observers are killed at once",
+        kill_observers(holder=True, standbys=True),
+        nothing_moves,
+        lasts=10.0,
+        agent_exits=2,
+    ),
+    Scenario("scale-to-none", "from two replicas to none and back", scale_to_none, nothing_moves, lasts=8.0),
+    Scenario("kubelet-restarted", "the holder's kubelet is killed and started", away(Part.KUBELET, 5.0), nothing_moves),
+    Scenario(
+        "kubelet-hung",
+        "the holder's kubelet hangs until its node has been written off",
+        away(Part.KUBELET, WRITTEN_OFF, hung=True),
+        _served_elsewhere,
+        strikes_for=WRITTEN_OFF,
+    ),
+    Scenario(
+        "containerd-restarted",
+        "the holder's containerd is killed, and started after 10 s",
+        away(Part.CONTAINERD, 10.0),
+        nothing_moves,
+        strikes_for=10.0,
+        lasts=10.0,
+    ),
+    Scenario("cni-restarted", "the holder's ipamd is killed and started", away(Part.VPC_CNI, 5.0), nothing_moves),
+    Scenario(
+        "api-hung",
+        "the API server hangs for 30 s",
+        away(Part.API_SERVER, OUTLASTS_PROBES, hung=True),
+        nothing_moves,
+        strikes_for=OUTLASTS_PROBES,
+        lasts=10.0,
+    ),
+    Scenario(
+        "api-restarted",
+        "the API server is gone for 10 s, and comes back with an empty watch cache",
+        away(Part.API_SERVER, 10.0),
+        nothing_moves,
+        strikes_for=10.0,
+        lasts=10.0,
+    ),
+    Scenario(
+        "registry-gone",
+        "an observer dies while the registry is away",
+        without_registry,
+        nothing_moves,
+        strikes_for=OUTLASTS_PROBES,
+        lasts=8.0,
+        agent_exits=1,
+    ),
+    Scenario("node-deleted", "the holder's Node object is deleted", delete_node, _served_elsewhere, lasts=60.0),
+    Scenario(
+        "terminated-slowly",
+        "the holder's instance is terminated, and another pod takes 45 s to end",
+        terminate_beside_slow_pod,
+        _served_elsewhere,
+        lasts=60.0,
+    ),
+    Scenario("drain", "the holder is drained, its service's pod as well", drain, _drained),
+    Scenario(
+        "observer-drained",
+        "the observer is drained from the holder, the service stays",
+        drain_observer,
+        relieved,
+    ),
+)
+
+ALL = ChainMap({scenario.name: scenario for scenario in CLUSTER}, SCENARIOS)
