@@ -280,40 +280,54 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
         decision = replace(decision, extent=_extent(memory, view))
         if decision.extent is Extent.AHEAD and view.plumbing is not None and view.plumbing.carries:
             memory = replace(memory, dropped_at=view.now, claimed_at=None)
+    look_at = _look_at(memory, view, decision)
     if decision.write is not None:
         if _may_write(memory, view, decision.write):
             memory = _wrote(memory, view, decision)
             decision = replace(decision, obliged=decision.obliged or _fences(decision))
         else:
             decision = replace(decision, write=None)
-    return memory, replace(decision, look_at=_look_at(memory, view, decision))
+    return memory, replace(decision, look_at=look_at)
 
 
 def _look_at(memory: Memory, view: View, decision: Decision) -> float:
     """When EC2 is to be asked: at once after a write, else no sooner than the pace allows, whatever a rule would like.
 
-    An answer that is wanted for a write is of no use before that may be made again.
+    An answer that is wanted for a write is of no use before that may be made again, and once there is one, what EC2
+    refused is made without another.
     """
     if view.owner is None or (memory.asked_at <= view.wrote_at and not view.writing):
         return view.now
-    pause = pace.pause(view.now - memory.changed_at)
+    pause, write = _pause(memory, view), decision.write
     if decision.reason is Reason.STALE:
-        retry_at = max(view.retry_at.get(kind, -inf) for kind in (Assign, Unassign))
+        retry_at = max(view.retry_at.get(kind, -inf) for kind in (Assign, Detach, Unassign))
         return max(decision.look_at, retry_at, memory.last_write_at + pause)
+    if write is not None and not view.writing and view.retry_at.get(type(write), -inf) > -inf:
+        return max(decision.look_at, _write_at(memory, view, write) + REPEAT_AFTER)
     return max(decision.look_at, view.owner.asked_at + pause)
+
+
+def _pause(memory: Memory, view: View) -> float:
+    """Seconds that the pace leaves between two questions."""
+    return pace.pause(view.now - memory.changed_at, view.owner.calls if view.owner is not None else 1)
 
 
 def _may_write(memory: Memory, view: View, write: Write) -> bool:
     """R8: never on top of another write, nor on an answer that is older than the last one, nor the same again at
     once.
     """
-    if view.writing or memory.asked_at <= view.wrote_at or view.now < view.retry_at.get(type(write), -inf):
-        return False
+    return not view.writing and memory.asked_at > view.wrote_at and view.now >= _write_at(memory, view, write)
+
+
+def _write_at(memory: Memory, view: View, write: Write) -> float:
+    """From when on a write may be made that was made before, or one of its kind refused."""
+    retry_at, last = view.retry_at.get(type(write), -inf), memory.last_write
+    if last is None or aim(write) != aim(last):
+        return retry_at
     # What EC2 accepted of an address it shows later than all else; what it refused may be made again.
     is_on_its_way = write == view.accepted and isinstance(write, Assign | AssignAny | Associate)
-    repeat_after = max(CLAIM_SHOWN if is_on_its_way else REPEAT_AFTER, pace.pause(view.now - memory.changed_at))
-    last = memory.last_write
-    return last is None or aim(write) != aim(last) or view.now - memory.last_write_at >= repeat_after
+    shown_after = CLAIM_SHOWN if is_on_its_way else REPEAT_AFTER
+    return max(retry_at, memory.last_write_at + max(shown_after, _pause(memory, view)))
 
 
 def _fences(decision: Decision) -> bool:
