@@ -717,7 +717,7 @@ def _has_settled(memory: Memory, view: View, settings: Settings, eni: Eni, attac
     move, another one would not help either; and where nobody ever was, one is tried.
     """
     unseen_for = view.now - max(memory.attachment_since, view.word.since)
-    last_move, reached = ration.last_at(moves(view, settings.carry, eni)), _reached_wall(memory, eni)
+    last_move, reached = _last_move(memory, view, settings, eni, attachment), _reached_wall(memory, eni)
     if reached <= last_move:
         return last_move == -inf and unseen_for >= settings.settle
     heard_at = max((p.heard_at for p in view.peers if p.instance_id == attachment.instance_id), default=-inf)
@@ -770,7 +770,7 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
         healthy_for = view.now - (since if health.changed_at is None else max(health.changed_at, since))
         clear = _clearance(view, settings, eni) if healthy_for >= ration.CLEARED_BY_UP else None
         if clear is None and healthy_for >= REACHED_FOR:
-            clear = _reaching(view, settings, eni)
+            clear = _reaching(memory, view, settings, eni, attachment)
         reason, rule = (Reason.PING_BLOCKED, "R4") if health.by_tcp else (Reason.ANSWERS, "R10")
         return Decision(State.STANDBY, reason, rule, peace, detail=who, write=clear)
     asked_since_loss = health.first_lost_at is not None and owner.asked_at >= health.first_lost_at
@@ -782,7 +782,7 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
     if health.state is HealthState.UP:
         return Decision(State.DOUBT, Reason.PROBE_LOST, "R3", look_at, detail=f"asking EC2 and {who}")
     unheard_for = view.now - max(memory.attachment_since, word.since)
-    unreached = _reached_wall(memory, eni) <= ration.last_at(moves(view, settings.carry, eni))
+    unreached = _reached_wall(memory, eni) <= _last_move(memory, view, settings, eni, attachment)
     if word.state is WordState.SILENT and unheard_for >= UNREACHED_TOLD and unreached:
         detail = _unreached(view, settings, owner, eni, attachment)
         return Decision(State.DOUBT, Reason.UNREACHED, "R6", look_at, detail=detail)
@@ -801,9 +801,9 @@ def _unreached(view: View, settings: Settings, owner: Owner, eni: Eni, attachmen
     )
 
 
-def _reaching(view: View, settings: Settings, eni: Eni) -> Tag | None:
+def _reaching(memory: Memory, view: View, settings: Settings, eni: Eni, attachment: Attachment) -> Tag | None:
     """What tells observers that have just begun that workers do reach each other, unless the tag tells it already."""
-    last_move = ration.last_at(moves(view, settings.carry, eni))
+    last_move = _last_move(memory, view, settings, eni, attachment)
     if eni.tags.get(REACHED_TAG) and _reached_wall(Memory(), eni) > last_move:
         return None
     return Tag(eni.id, REACHED_TAG, str(int(max(view.wall, last_move + 1.0))))
@@ -913,7 +913,15 @@ def _moving(source: Eni, mine: Eni, target: Target) -> Write:
 
 def _move_since(view: View, settings: Settings) -> float:
     """From when on what is recorded of the judged attachment is this move."""
-    return float("-inf") if settings.carry is Carry.ENI else view.wall - SAME_MOVE
+    return -inf if settings.carry is Carry.ENI else view.wall - SAME_MOVE
+
+
+def _last_move(memory: Memory, view: View, settings: Settings, eni: Eni, attachment: Attachment) -> float:
+    """When the last move before this one was recorded, in Unix seconds, minus infinity for never: as long as the judged
+    attachment has the address, none away from it has succeeded.
+    """
+    tried_since = min(_move_since(view, settings), view.wall - (view.now - memory.attachment_since))
+    return ration.last_at(moves(view, settings.carry, eni), attachment.id, tried_since)
 
 
 def _may_have_fenced(memory: Memory, view: View) -> bool:
