@@ -116,7 +116,8 @@ DEVICE_FOR = 22.0
 """Seconds for which EC2 may show the ENI attached while its device is not there; a slow one takes 20 s (R14)."""
 
 LEFT_TO_OTHERS = 5.0
-"""Seconds for which a node leaves the ENI to others from which it has just detached it for want of its device (R14)."""
+"""Seconds for which a node leaves the ENI to others that is about to end, or has just detached it from itself for want
+of its device (R14)."""
 
 TAKEN_AFTER = 20.0
 """Seconds for which EC2 must refuse the address while it shows nobody who has it, until that is believed: a lost race
@@ -467,7 +468,7 @@ def _free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decis
     before = _ranked_before(memory, view, settings)
     free_since = view.now if memory.free_since is None else memory.free_since
     turn_at = free_since + RANK_STEP * len(before)
-    if memory.gave_up and before:
+    if before and (memory.gave_up or view.leaving):
         turn_at = max(turn_at, free_since + LEFT_TO_OTHERS)
     tags = owner.eni.tags if owner.eni is not None else {}
     ordered = orders.successor(tags.get(orders.key(view.target, settings.carry), ""), view.wall)
@@ -533,9 +534,11 @@ def _ranked_before(memory: Memory, view: View, settings: Settings, judged: str =
     """The living observers that come first: whose node stays, where a NodePort answers, with fewer addresses, then by
     instance id; whoever had the address last may be about to end.
 
-    Where EC2 cannot tell the first of two claims, whoever was there a moment ago is waited for, too.
+    Where EC2 cannot tell the first of two claims, whoever was there a moment ago is waited for, too; and by a node that
+    is about to end.
     """
-    heard = PEER_HEARD if settings.carry is Carry.ENI or not judged else PEER_EXISTS
+    is_told = settings.carry is Carry.ENI or not judged
+    heard = PEER_HEARD if is_told and not view.leaving else PEER_EXISTS
 
     def rank(instance_id: str, burden: int, *, leaving: bool) -> tuple[bool, bool, bool, int, str]:
         is_unserved = not served.ports_on(view, instance_id)
