@@ -53,8 +53,8 @@ class Expectation:
     clients); without `served` no client is needed; `allowed_leftovers` are the `what` of leftovers that belong to the
     scenario.
     `max_moves_a_cause` bounds the takeovers by one rule, `max_calls_a_minute` what one instance asks of EC2 in any
-    minute: Describes of all kinds together, and writes each by itself.  Where a `refusal_excuses`, a failover that does
-    not happen is none that was promised: at the blow no other node's observer was ready.
+    minute since the blow: Describes of all kinds together, and writes each by itself.  Where a `refusal_excuses`, a
+    failover that does not happen is none that was promised: at the blow no other node's observer was ready.
     `attacked` is the way in which a pod attacks the observers (attacker.py): it must have, and their processes must not
     have grown by it.
     """
@@ -495,7 +495,8 @@ def _calls_bounded(run: Run, expectation: Expectation) -> Iterator[str]:
     if most is None:
         return
     asked: dict[tuple[str, str], list[float]] = {}
-    for event in run.calls:
+    # What it takes to deploy is another matter.
+    for event in (call for call in run.calls if run.struck is None or float(call["began"]) >= run.struck):
         action = str(event["action"])
         kind = "Describes" if action.startswith("Describe") else action
         asked.setdefault((str(event["caller"]), kind), []).append(float(event["began"]))

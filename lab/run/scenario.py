@@ -34,9 +34,6 @@ NOTICE = 2.5
 FORCE_AFTER = 5.0
 """Seconds, the setting's default."""
 
-LONG = 45.0
-"""Seconds of watching with which a scenario takes a minute in all."""
-
 SERVED_AGAIN = 5.0
 """Seconds that a failover may take beyond detection and EC2's own time, whatever went before."""
 
@@ -102,9 +99,9 @@ class Scenario:
     attack: str = ""
 
     @property
-    def is_long(self) -> bool:
-        """Whether it lasts for more than a minute, deployment and end included."""
-        return self.strikes_for + self.lasts > LONG
+    def takes(self) -> float:
+        """Seconds, about, beside the time for the deployment and for what follows from the blow."""
+        return self.watched_for + self.strikes_for + self.lasts
 
 
 def nothing_moves(bare: Expectation, _: Profile) -> Expectation:

@@ -480,6 +480,10 @@ def test_asking_ec2_too_often_is_a_fault() -> None:
     assert f"11 AssignPrivateIpAddresses within a minute by {A}" in faults(
         [*attempts(), *FIRST, *others, call(110.5, "AssignPrivateIpAddresses", caller=A)], quiet
     )
+    struck = {"source": "nemesis", "event": "blow", "target": "worker-a", "t": 100.5}
+    assert (
+        faults([*attempts(), *FIRST, *others, struck, call(110.5, "AssignPrivateIpAddresses", caller=A)], quiet) == ""
+    )
 
 
 def pod(t: float, node: str, detail: str) -> Event:

@@ -117,7 +117,8 @@ DEVICE_FOR = 22.0
 """Seconds for which EC2 may show the ENI attached while its device is not there; a slow one takes 20 s (R14)."""
 
 LEFT_TO_OTHERS = 5.0
-"""Seconds for which a node leaves the ENI to others from which it has just detached it for want of its device (R14)."""
+"""Seconds for which a node leaves the ENI to others that is about to end, or has just detached it from itself for want
+of its device (R14)."""
 
 TAKEN_AFTER = 20.0
 """Seconds for which EC2 must refuse the address while it shows nobody who has it, until that is believed: a lost race
@@ -281,40 +282,54 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
         decision = replace(decision, extent=_extent(memory, view))
         if decision.extent is Extent.AHEAD and view.plumbing is not None and view.plumbing.carries:
             memory = replace(memory, dropped_at=view.now, claimed_at=None)
+    look_at = _look_at(memory, view, decision)
     if decision.write is not None:
         if _may_write(memory, view, decision.write):
             memory = _wrote(memory, view, decision)
             decision = replace(decision, obliged=decision.obliged or _fences(decision))
         else:
             decision = replace(decision, write=None)
-    return memory, replace(decision, look_at=_look_at(memory, view, decision))
+    return memory, replace(decision, look_at=look_at)
 
 
 def _look_at(memory: Memory, view: View, decision: Decision) -> float:
     """When EC2 is to be asked: at once after a write, else no sooner than the pace allows, whatever a rule would like.
 
-    An answer that is wanted for a write is of no use before that may be made again.
+    An answer that is wanted for a write is of no use before that may be made again, and once there is one, what EC2
+    refused is made without another.
     """
     if view.owner is None or (memory.asked_at <= view.wrote_at and not view.writing):
         return view.now
-    pause = pace.pause(view.now - memory.changed_at)
+    pause, write = _pause(memory, view), decision.write
     if decision.reason is Reason.STALE:
-        retry_at = max(view.retry_at.get(kind, -inf) for kind in (Assign, Unassign))
+        retry_at = max(view.retry_at.get(kind, -inf) for kind in (Assign, Detach, Unassign))
         return max(decision.look_at, retry_at, memory.last_write_at + pause)
+    if write is not None and not view.writing and view.retry_at.get(type(write), -inf) > -inf:
+        return max(decision.look_at, _write_at(memory, view, write) + REPEAT_AFTER)
     return max(decision.look_at, view.owner.asked_at + pause)
+
+
+def _pause(memory: Memory, view: View) -> float:
+    """Seconds that the pace leaves between two questions."""
+    return pace.pause(view.now - memory.changed_at, view.owner.calls if view.owner is not None else 1)
 
 
 def _may_write(memory: Memory, view: View, write: Write) -> bool:
     """R8: never on top of another write, nor on an answer that is older than the last one, nor the same again at
     once.
     """
-    if view.writing or memory.asked_at <= view.wrote_at or view.now < view.retry_at.get(type(write), -inf):
-        return False
+    return not view.writing and memory.asked_at > view.wrote_at and view.now >= _write_at(memory, view, write)
+
+
+def _write_at(memory: Memory, view: View, write: Write) -> float:
+    """From when on a write may be made that was made before, or one of its kind refused."""
+    retry_at, last = view.retry_at.get(type(write), -inf), memory.last_write
+    if last is None or aim(write) != aim(last):
+        return retry_at
     # What EC2 accepted of an address it shows later than all else; what it refused may be made again.
     is_on_its_way = write == view.accepted and isinstance(write, Assign | AssignAny | Associate)
-    repeat_after = max(CLAIM_SHOWN if is_on_its_way else REPEAT_AFTER, pace.pause(view.now - memory.changed_at))
-    last = memory.last_write
-    return last is None or aim(write) != aim(last) or view.now - memory.last_write_at >= repeat_after
+    shown_after = CLAIM_SHOWN if is_on_its_way else REPEAT_AFTER
+    return max(retry_at, memory.last_write_at + max(shown_after, _pause(memory, view)))
 
 
 def _fences(decision: Decision) -> bool:
@@ -454,7 +469,7 @@ def _free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decis
     before = _ranked_before(memory, view, settings)
     free_since = view.now if memory.free_since is None else memory.free_since
     turn_at = free_since + RANK_STEP * len(before)
-    if memory.gave_up and before:
+    if before and (memory.gave_up or view.leaving):
         turn_at = max(turn_at, free_since + LEFT_TO_OTHERS)
     tags = owner.eni.tags if owner.eni is not None else {}
     ordered = orders.successor(tags.get(orders.key(view.target, settings.carry), ""), view.wall)
@@ -520,9 +535,11 @@ def _ranked_before(memory: Memory, view: View, settings: Settings, judged: str =
     """The living observers that come first: whose node stays, where a NodePort answers, with fewer addresses, then by
     instance id; whoever had the address last may be about to end.
 
-    Where EC2 cannot tell the first of two claims, whoever was there a moment ago is waited for, too.
+    Where EC2 cannot tell the first of two claims, whoever was there a moment ago is waited for, too; and by a node that
+    is about to end.
     """
-    heard = PEER_HEARD if settings.carry is Carry.ENI or not judged else PEER_EXISTS
+    is_told = settings.carry is Carry.ENI or not judged
+    heard = PEER_HEARD if is_told and not view.leaving else PEER_EXISTS
 
     def rank(instance_id: str, burden: int, *, leaving: bool) -> tuple[bool, bool, bool, int, str]:
         is_unserved = not served.ports_on(view, instance_id)
@@ -704,7 +721,7 @@ def _has_settled(memory: Memory, view: View, settings: Settings, eni: Eni, attac
     move, another one would not help either; and where nobody ever was, one is tried.
     """
     unseen_for = view.now - max(memory.attachment_since, view.word.since)
-    last_move, reached = ration.last_at(moves(view, settings.carry, eni)), _reached_wall(memory, eni)
+    last_move, reached = _last_move(memory, view, settings, eni, attachment), _reached_wall(memory, eni)
     if reached <= last_move:
         return last_move == -inf and unseen_for >= settings.settle
     heard_at = max((p.heard_at for p in view.peers if p.instance_id == attachment.instance_id), default=-inf)
@@ -757,7 +774,7 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
         healthy_for = view.now - (since if health.changed_at is None else max(health.changed_at, since))
         clear = _clearance(view, settings, eni) if healthy_for >= ration.CLEARED_BY_UP else None
         if clear is None and healthy_for >= REACHED_FOR:
-            clear = _reaching(view, settings, eni)
+            clear = _reaching(memory, view, settings, eni, attachment)
         reason, rule = (Reason.PING_BLOCKED, "R4") if health.by_tcp else (Reason.ANSWERS, "R10")
         return Decision(State.STANDBY, reason, rule, peace, detail=who, write=clear)
     asked_since_loss = health.first_lost_at is not None and owner.asked_at >= health.first_lost_at
@@ -769,7 +786,7 @@ def _watch(memory: Memory, view: View, settings: Settings, owner: Owner, eni: En
     if health.state is HealthState.UP:
         return Decision(State.DOUBT, Reason.PROBE_LOST, "R3", look_at, detail=f"asking EC2 and {who}")
     unheard_for = view.now - max(memory.attachment_since, word.since)
-    unreached = _reached_wall(memory, eni) <= ration.last_at(moves(view, settings.carry, eni))
+    unreached = _reached_wall(memory, eni) <= _last_move(memory, view, settings, eni, attachment)
     if word.state is WordState.SILENT and unheard_for >= UNREACHED_TOLD and unreached:
         detail = _unreached(view, settings, owner, eni, attachment)
         return Decision(State.DOUBT, Reason.UNREACHED, "R6", look_at, detail=detail)
@@ -788,9 +805,9 @@ def _unreached(view: View, settings: Settings, owner: Owner, eni: Eni, attachmen
     )
 
 
-def _reaching(view: View, settings: Settings, eni: Eni) -> Tag | None:
+def _reaching(memory: Memory, view: View, settings: Settings, eni: Eni, attachment: Attachment) -> Tag | None:
     """What tells observers that have just begun that workers do reach each other, unless the tag tells it already."""
-    last_move = ration.last_at(moves(view, settings.carry, eni))
+    last_move = _last_move(memory, view, settings, eni, attachment)
     if eni.tags.get(REACHED_TAG) and _reached_wall(Memory(), eni) > last_move:
         return None
     return Tag(eni.id, REACHED_TAG, str(int(max(view.wall, last_move + 1.0))))
@@ -900,7 +917,15 @@ def _moving(source: Eni, mine: Eni, target: Target) -> Write:
 
 def _move_since(view: View, settings: Settings) -> float:
     """From when on what is recorded of the judged attachment is this move."""
-    return float("-inf") if settings.carry is Carry.ENI else view.wall - SAME_MOVE
+    return -inf if settings.carry is Carry.ENI else view.wall - SAME_MOVE
+
+
+def _last_move(memory: Memory, view: View, settings: Settings, eni: Eni, attachment: Attachment) -> float:
+    """When the last move before this one was recorded, in Unix seconds, minus infinity for never: as long as the judged
+    attachment has the address, none away from it has succeeded.
+    """
+    tried_since = min(_move_since(view, settings), view.wall - (view.now - memory.attachment_since))
+    return ration.last_at(moves(view, settings.carry, eni), attachment.id, tried_since)
 
 
 def _may_have_fenced(memory: Memory, view: View) -> bool:
