@@ -14,8 +14,8 @@ from http import HTTPStatus
 from urllib.parse import urlencode
 
 from floatingip.core.model import Address, Peer
+from floatingip.core.word import LONGEST, SENTENCE_LONGEST, Answer, Status, parse
 from floatingip.edges.http_client import Connection, NoAnswer
-from floatingip.edges.word import LONGEST, SENTENCE_LONGEST, Answer, Status, parse
 
 ASK_EVERY = 0.5
 """Seconds between two questions to one observer."""
