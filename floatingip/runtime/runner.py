@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import random
 import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -59,6 +58,7 @@ from floatingip.core.ports import Cloud, Host, Metadata, Orders, Prober, Service
 from floatingip.core.settings import AUTO, Settings
 from floatingip.core.snapshot import LIVE_WITHIN, Snapshot
 from floatingip.core.word import Status
+from floatingip.edges import background
 from floatingip.edges.telemetry import Log, Metrics
 from floatingip.runtime.desk import Desk
 from floatingip.runtime.look import Question, Seen, cluster_name, look
@@ -506,7 +506,7 @@ class Agent:
             else:
                 self._inbox.put(lambda: self._peers_shown(asked, asked_at, instances))
 
-        threading.Thread(target=job, name="peers", daemon=True).start()
+        background.start("peers", job)
 
     def _peers_shown(self, asked: frozenset[str], asked_at: float, instances: Mapping[str, Instance]) -> None:
         self._roster.answered(asked, asked_at, instances)
@@ -536,9 +536,9 @@ class Agent:
                 self._hand_over()(lambda: self._looked(seen))
 
         self._looking = True
-        threading.Thread(target=job, name="look", daemon=True).start()
+        background.start("look", job)
         if silent:
-            threading.Thread(target=self._ask_where_it_is, name="look-metadata", daemon=True).start()
+            background.start("look-metadata", self._ask_where_it_is)
 
     def _ask_where_it_is(self) -> None:
         """While EC2 has never answered: what is on a link of this node must not be carried on when IMDS lacks it, and a
@@ -763,7 +763,7 @@ class Agent:
 
         self._listing = True
         self._list_at = self._alive_at + LIST_EVERY
-        threading.Thread(target=job, name="services", daemon=True).start()
+        background.start("services", job)
 
     def _services_unknown(self, problem: str) -> None:
         """What is checked goes on being checked."""
@@ -810,7 +810,7 @@ class Agent:
             post(self._rehearsed)
 
         self._rehearsing = True
-        threading.Thread(target=job, name="rehearsal", daemon=True).start()
+        background.start("rehearsal", job)
 
     def _parts(self, mine: Instance, subnet: Subnet, asked_at: float) -> Mapping[Part, Callable[[], _News]]:
         """What each part of a rehearsal asks, in a thread of its own, and what the deciding one makes of the answer."""

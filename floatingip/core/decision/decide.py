@@ -25,6 +25,7 @@ from math import inf
 from floatingip.core import pace
 from floatingip.core.decision import order as orders
 from floatingip.core.decision import ration, served
+from floatingip.core.decision.gate import may_write
 from floatingip.core.decision.view import PEER_HEARD, Memory, View, attachment_of, is_down, moves, remember, sighting
 from floatingip.core.health import HealthState
 from floatingip.core.model import (
@@ -52,7 +53,6 @@ from floatingip.core.writes import (
     Tag,
     Unassign,
     Write,
-    aim,
     mended,
 )
 
@@ -282,7 +282,8 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
         if decision.extent is Extent.AHEAD and view.plumbing is not None and view.plumbing.carries:
             memory = replace(memory, dropped_at=view.now, claimed_at=None)
     if decision.write is not None:
-        if _may_write(memory, view, decision.write):
+        repeat_after = _repeat_after(memory, view, decision.write)
+        if may_write(decision.write, memory, view, asked_at=memory.asked_at, repeat_after=repeat_after):
             memory = _wrote(memory, view, decision)
             decision = replace(decision, obliged=decision.obliged or _fences(decision))
         else:
@@ -304,17 +305,12 @@ def _look_at(memory: Memory, view: View, decision: Decision) -> float:
     return max(decision.look_at, view.owner.asked_at + pause)
 
 
-def _may_write(memory: Memory, view: View, write: Write) -> bool:
-    """R8: never on top of another write, nor on an answer that is older than the last one, nor the same again at
-    once.
+def _repeat_after(memory: Memory, view: View, write: Write) -> float:
+    """Seconds until the same write is made again: what EC2 accepted of an address it shows later than all else; what it
+    refused may be made again sooner.
     """
-    if view.writing or memory.asked_at <= view.wrote_at or view.now < view.retry_at.get(type(write), -inf):
-        return False
-    # What EC2 accepted of an address it shows later than all else; what it refused may be made again.
     is_on_its_way = write == view.accepted and isinstance(write, Assign | AssignAny | Associate)
-    repeat_after = max(CLAIM_SHOWN if is_on_its_way else REPEAT_AFTER, pace.pause(view.now - memory.changed_at))
-    last = memory.last_write
-    return last is None or aim(write) != aim(last) or view.now - memory.last_write_at >= repeat_after
+    return max(CLAIM_SHOWN if is_on_its_way else REPEAT_AFTER, pace.pause(view.now - memory.changed_at))
 
 
 def _fences(decision: Decision) -> bool:
