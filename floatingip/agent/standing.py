@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from floatingip.core import pace
+from floatingip.core.decision.gate import may_write
 from floatingip.core.model import Attachment, AttachmentStatus, Eni, Instance, InstanceState
-from floatingip.core.writes import Attach, Create, Delete, Detach, Token, Unassign, Write, aim, mended
+from floatingip.core.writes import Attach, Create, Delete, Detach, Token, Unassign, Write, mended
 
 LOOK_SOON = pace.QUICK
 """Seconds between two questions to EC2 while the ENI is on its way, as far as the pace (pace.py) allows them."""
@@ -123,14 +124,8 @@ def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, St
     standing = replace(standing, bound=memory.bound, look_at=max(standing.look_at, view.asked_at + pause))
     if standing.write is None:
         return memory, standing
-    same = memory.last_write is not None and aim(standing.write) == aim(memory.last_write)
-    repeated = same and view.now - memory.last_write_at < max(REPEAT_AFTER, pause)
-    if (
-        view.writing
-        or view.asked_at <= view.wrote_at
-        or view.now < view.retry_at.get(type(standing.write), float("-inf"))
-        or repeated
-    ):
+    repeat_after = max(REPEAT_AFTER, pause)
+    if not may_write(standing.write, memory, view, asked_at=view.asked_at, repeat_after=repeat_after):
         return memory, replace(standing, write=None)
     memory = replace(memory, last_write=standing.write, last_write_at=view.now)
     if isinstance(standing.write, Create):

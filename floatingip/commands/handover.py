@@ -16,7 +16,7 @@ from floatingip.core.decision import order
 from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, FloatingIPError
 from floatingip.core.model import Address, Attachment, AttachmentStatus, Carry, Eni, Target
 from floatingip.core.ports import Cloud
-from floatingip.edges.word import PEERS_AT_MOST, RESERVED, Answer, Status, is_instance_id
+from floatingip.core.word import PEERS_AT_MOST, RESERVED, Answer, Status, is_instance_id
 from floatingip.runtime.look import cluster_name, read_in_full
 from floatingip.runtime.peers import ask, ask_once, not_ready
 

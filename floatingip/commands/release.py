@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, FloatingIPError, LookAgain
 from floatingip.core.model import AttachmentStatus, Eni, Target
 from floatingip.core.ports import Cloud
-from floatingip.edges.word import RESERVED, Status
+from floatingip.core.word import RESERVED, Status
 from floatingip.runtime.look import read_in_full
 from floatingip.runtime.peers import ask_once
 

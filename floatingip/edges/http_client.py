@@ -2,8 +2,8 @@
 HTTP as we ask it ourselves: one question, one answer, and one budget for both that no other side can overdraw.
 
 Those who answer may be strangers, broken, or slow on purpose.  So the seconds are for everything from connecting to the
-last byte, not for each read: one byte a second holds nobody.  Bytes, header lines and JSON's nesting are limited, and
-whatever goes wrong is a :class:`NoAnswer`, which never quotes what was sent or came: that may be a secret.
+last byte, not for each read: one byte a second holds nobody.  Bytes and header lines are limited, and whatever goes
+wrong is a :class:`NoAnswer`, which never quotes what was sent or came: that may be a secret.
 
 Not on `http.client`, which believes a Content-Length (and allocates it), waits for ever through 1xx answers, may take a
 cut body for a whole one, and takes five times as much of the CPU: peers are asked twice a second.  No redirects, no
@@ -13,8 +13,6 @@ proxies, no names: an address is asked, and nobody else.
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import os
 import re
 import select
@@ -42,11 +40,6 @@ _LENGTH = re.compile(rb"\d{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 _SENDABLE = re.compile(r"[!-~]+(?: [!-~]+)*")
 """What can stand in a request line or header: printable ASCII, with blanks inside only."""
-
-_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-"""A JSON string, or the begin of one: tried at every quote of an endless one, it would take minutes."""
-
-_BRACKET = re.compile(r"[\[\]{}]")
 
 
 class NoAnswer(OSError):
@@ -304,34 +297,3 @@ def _left(deadline: float) -> float:
     if (left := deadline - time.monotonic()) <= 0:
         raise TimeoutError
     return left
-
-
-def read_json(body: bytes, *, depth: int) -> object:
-    """What the JSON in ``body`` says, nested at most ``depth`` deep.
-
-    Raises ValueError for whatever is none, and also for what Python would take but others cannot use: NaN, infinite
-    and endless numbers, text that is no Unicode.
-    """
-    text = body.decode("utf-8")
-    level = 0
-    # Counted before it is read: Python's reader recurses, and threads have small stacks.
-    for bracket in _BRACKET.findall(_STRING.sub("", text)):
-        level += 1 if bracket in "[{" else -1
-        if level > depth:
-            raise ValueError(f"nested more than {depth} deep")
-    found: object = json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_integer)
-    if "\\u" in text:  # the only way to half a surrogate pair, which nothing can print
-        json.dumps(found, ensure_ascii=False).encode("utf-8")
-    return found
-
-
-def _number(text: str) -> float:
-    if not math.isfinite(number := float(text)):
-        raise ValueError("a number that is none")
-    return number
-
-
-def _integer(text: str) -> int:
-    if len(text) > 20:  # 64 bits have no more
-        raise ValueError("a number of too many digits")
-    return int(text)

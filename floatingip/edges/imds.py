@@ -18,9 +18,10 @@ from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeVar
 
+from floatingip.core.bounded_json import read_json
 from floatingip.core.errors import MetadataError
 from floatingip.core.model import Address, Identity, Interface, Notice
-from floatingip.edges.http_client import Connection, NoAnswer, Response, read_json
+from floatingip.edges.http_client import Connection, NoAnswer, Response
 
 ADDRESS = IPv4Address("169.254.169.254")
 PORT = 80

@@ -13,8 +13,8 @@ from typing import TextIO
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from floatingip.core.decision.decide import State
 from floatingip.core.health import HealthState
+from floatingip.core.snapshot import Snapshot
 
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@+,")
 
@@ -90,17 +90,12 @@ class Metrics:
         self._ready = gauge("ready", "1 where this node serves the address, or could take it over.", "address")
         self._short = gauge("survivors_short", "1 while the other nodes lack ENI slots for what this node holds.")
 
-    def show(self, address: str, state: State, health: HealthState, not_ready: str) -> None:
-        """The present state of one address on this node."""
-        up = {HealthState.UP: 1, HealthState.DOWN: 0, HealthState.INIT: -1}[health]
-        self._holder.labels(address).set(state is State.HOLDER)
-        self._up.labels(address).set(up)
-        self._ready.labels(address).set(not not_ready)
-
-    def short(self, is_short: bool) -> None:
-        """Whether the loss of this node would leave an address without a slot."""
-        self._short.set(is_short)
-
-    def text(self) -> str:
-        """In Prometheus' text format."""
+    def text(self, snapshot: Snapshot) -> str:
+        """What was published last, in Prometheus' text format."""
+        for each in snapshot.addresses:
+            up = {HealthState.UP: 1, HealthState.DOWN: 0, HealthState.INIT: -1}[each.health]
+            self._holder.labels(each.target).set(each.is_holder)
+            self._up.labels(each.target).set(up)
+            self._ready.labels(each.target).set(not each.not_ready)
+        self._short.set(snapshot.are_others_short)
         return generate_latest(self._registry).decode()

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
+from floatingip.core import word
 from floatingip.core.model import Address, Sight
-from floatingip.edges import word
-from floatingip.edges.word import Status
+from floatingip.core.snapshot import Snapshot
 from floatingip.runtime.roster import Roster
 from floatingip.runtime.sight import Sights
 
@@ -27,41 +26,23 @@ METRICS_KEPT = 1.0
 """Seconds for which the metrics are told again: nobody can have them gathered more often."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What the deciding thread has to tell at one moment; nothing of it ever changes.
-
-    ``status`` is without peers and sights; ``sources`` are the addresses on this node by which it carries floating
-    ones, by these ones' text; ``not_ready`` is why it could neither serve some address nor take it over, or nothing;
-    ``note`` is what else somebody should know, though it is ready.
-    """
-
-    status: Status
-    sources: Mapping[str, Address] = field(default_factory=dict)
-    not_ready: str = ""
-    note: str = ""
-
-
 class Desk:
     """The answers of the observer at ``address``, all by one thread.
 
-    ``told`` is what there is to tell now; ``not_live`` says why the observer does not live, or nothing; ``metrics`` are
-    for Prometheus; ``look`` passes on that EC2 has news.
+    ``published`` gives the newest snapshot, ``metrics`` its view for Prometheus; ``look`` passes on that EC2 has news.
     """
 
     def __init__(
         self,
         address: Address,
-        told: Callable[[], Told],
-        not_live: Callable[[], str],
-        metrics: Callable[[], str],
+        published: Callable[[], Snapshot],
+        metrics: Callable[[Snapshot], str],
         look: Callable[[], None],
         roster: Roster,
         sights: Sights,
     ) -> None:
         self._me = str(address)
-        self._told = told
-        self._not_live = not_live
+        self._published = published
         self._metrics = metrics
         self._look = look
         self._roster = roster
@@ -74,7 +55,7 @@ class Desk:
         """
         if source == self._me or self._roster.has(source):
             return True
-        return ip_address(source) in self._told().sources.values()
+        return ip_address(source) in self._published().sources().values()
 
     def answer(self, target: str, source: str) -> tuple[HTTPStatus, str]:
         """The answer to a GET of ``target`` from this address."""
@@ -85,10 +66,10 @@ class Desk:
             return HTTPStatus.BAD_REQUEST, "no such question"
         match url.path:
             case "/livez":
-                return self._health(self._not_live(), "not live", "", source)
+                return self._health(self._published().not_live(time.monotonic()), "not live", "", source)
             case "/readyz":
-                told = self._told()
-                return self._health(told.not_ready, "not ready", told.note, source)
+                published = self._published()
+                return self._health(published.not_ready(), "not ready", published.note, source)
             case "/metrics":
                 return HTTPStatus.OK, self._scrape()
             case "/v1/word":
@@ -107,22 +88,23 @@ class Desk:
     def _scrape(self) -> str:
         now = time.monotonic()
         if now - self._gathered_at > METRICS_KEPT:
-            self._gathered, self._gathered_at = self._metrics(), now
+            self._gathered, self._gathered_at = self._metrics(self._published()), now
         return self._gathered
 
     def _word(self, query: Mapping[str, list[str]], source: str) -> str:
-        told, now = self._told(), time.monotonic()
+        published, now = self._published(), time.monotonic()
         asker = query.get("asker", [""])[0]
         is_peer = self._roster.is_peer(asker, source, now)
         if not is_peer and source != self._me:
-            return word.to_stranger(ready=not told.not_ready)
+            return word.to_stranger(ready=not published.not_ready())
         if "look" in query:
             self._look()
         peers = {other: address for other, address in self._roster.askers(now).items() if other != asker}
         doubted = query.get("doubt", []) if is_peer else []
-        sights = {target: self._sight(told, target, source) for target in doubted if target in told.status.holds}
-        return word.to_peer(told.status, peers, sights)
+        holds = published.status.holds
+        sights = {target: self._sight(published, target, source) for target in doubted if target in holds}
+        return word.to_peer(published.status, peers, sights)
 
-    def _sight(self, told: Told, target: str, asker: str) -> Sight:
-        source = told.sources.get(target)
+    def _sight(self, published: Snapshot, target: str, asker: str) -> Sight:
+        source = published.sources().get(target)
         return self._sights.of(asker, source) if source is not None else Sight.UNTRIED

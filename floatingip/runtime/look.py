@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import random
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -34,6 +33,7 @@ from floatingip.core.model import (
 )
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
+from floatingip.edges import background
 
 CLUSTER_TAG_PREFIX = "kubernetes.io/cluster/"
 CLUSTER_TAG = "eks:cluster-name"
@@ -129,7 +129,7 @@ class _Asking:
             except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits for the answer
                 answer.set_exception(error)
 
-        threading.Thread(target=job, name="look-beside", daemon=True).start()
+        background.start("look-beside", job)
         return answer
 
 

@@ -14,8 +14,9 @@ from http import HTTPStatus
 from urllib.parse import urlencode
 
 from floatingip.core.model import Address, Peer
+from floatingip.core.word import LONGEST, SENTENCE_LONGEST, Answer, Status, parse
+from floatingip.edges import background
 from floatingip.edges.http_client import Connection, NoAnswer
-from floatingip.edges.word import LONGEST, SENTENCE_LONGEST, Answer, Status, parse
 
 ASK_EVERY = 0.5
 """Seconds between two questions to one observer."""
@@ -91,7 +92,7 @@ class Asker:
 
     def start(self) -> None:
         """Begin to ask."""
-        threading.Thread(target=self._run, name="asker", daemon=True).start()
+        background.start("asker", self._run)
 
     def stop(self) -> None:
         """Ask no more; an answer under way is not told."""

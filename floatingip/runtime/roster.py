@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from floatingip.core.model import Address, Instance
-from floatingip.edges.word import PEERS_AT_MOST, is_instance_id
+from floatingip.core.word import PEERS_AT_MOST, is_instance_id
 from floatingip.runtime.look import cluster_name
 
 ASKER_KEPT = 60.0

@@ -12,10 +12,9 @@ from __future__ import annotations
 import functools
 import random
 import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from queue import Empty, SimpleQueue
 
@@ -36,7 +35,6 @@ from floatingip.core.errors import (
     MetadataError,
     ServicesUnknown,
 )
-from floatingip.core.health import HealthState
 from floatingip.core.model import (
     OWNER_TAG,
     Address,
@@ -58,9 +56,11 @@ from floatingip.core.model import (
 )
 from floatingip.core.ports import Cloud, Host, Metadata, Orders, Prober, Services
 from floatingip.core.settings import AUTO, Settings
+from floatingip.core.snapshot import LIVE_WITHIN, Snapshot
+from floatingip.core.word import Status
+from floatingip.edges import background
 from floatingip.edges.telemetry import Log, Metrics
-from floatingip.edges.word import Status
-from floatingip.runtime.desk import Desk, Told
+from floatingip.runtime.desk import Desk
 from floatingip.runtime.look import Question, Seen, cluster_name, look
 from floatingip.runtime.peers import Peers
 from floatingip.runtime.roster import Roster
@@ -122,9 +122,6 @@ LOOKS_ON_REQUEST_EVERY = 5.0
 BACKOFF_DENIED = 60.0
 """Seconds to wait in peace after IAM denied what is asked for."""
 
-LIVE_WITHIN = 10.0
-"""Seconds within which the deciding thread must have come by, or the agent is not alive."""
-
 LIST_EVERY = 60.0
 """Seconds between two questions which NodePorts there are."""
 
@@ -179,7 +176,6 @@ class Agent:
         self._me = me
         self._edges = edges
         self._log = log
-        self._metrics = Metrics()
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._alive_at = self._started_at = time.monotonic()
         self._stop_at: float | None = None
@@ -224,8 +220,8 @@ class Agent:
         self._orphans: frozenset[str] = frozenset()
         self._roster = Roster(me.instance_id, lambda: self._inbox.put(self._ask_about_peers))
         self._peers = Peers(me.instance_id, settings.port, self._hand_over_word)
-        self._told = Told(Status(self._shared.name, me.instance_id), not_ready="starting")
-        self._shown: tuple[tuple[str, State, HealthState, str], ...] = ()
+        self._are_others_short = False
+        self._published = Snapshot(self._alive_at, Status(self._shared.name, me.instance_id), starting=True)
         self._server: StatusServer | None = None
         self._shared.node_ports = _named(settings)
         self._shared.wants_node_ports = bool(settings.service)
@@ -377,6 +373,7 @@ class Agent:
         """Wait for news, take all there is, decide for every address that has any, act; return whether it was time."""
         self._take_news()
         now = self._alive_at = time.monotonic()
+        self._published = replace(self._published, alive_at=now)
         self._follow_causes()
         doubted = frozenset(str(target) for target, watch in self._watches.items() if watch.health.in_doubt)
         tick = now >= self._tick_due()
@@ -394,9 +391,11 @@ class Agent:
             self._step_upkeeps()
         if self._stale:
             self._decide()
-            self._told = self._to_tell()
-            if self._told.not_ready or self._ready_since is None:
-                self._ready_since = None if self._told.not_ready else now
+            self._published = self._snapshot()
+            if self._published.not_ready():
+                self._ready_since = None
+            elif self._ready_since is None:
+                self._ready_since = now
         if not self._looking and time.monotonic() >= self._look_due():
             self._begin_look()
         return tick
@@ -507,7 +506,7 @@ class Agent:
             else:
                 self._inbox.put(lambda: self._peers_shown(asked, asked_at, instances))
 
-        threading.Thread(target=job, name="peers", daemon=True).start()
+        background.start("peers", job)
 
     def _peers_shown(self, asked: frozenset[str], asked_at: float, instances: Mapping[str, Instance]) -> None:
         self._roster.answered(asked, asked_at, instances)
@@ -537,9 +536,9 @@ class Agent:
                 self._hand_over()(lambda: self._looked(seen))
 
         self._looking = True
-        threading.Thread(target=job, name="look", daemon=True).start()
+        background.start("look", job)
         if silent:
-            threading.Thread(target=self._ask_where_it_is, name="look-metadata", daemon=True).start()
+            background.start("look-metadata", self._ask_where_it_is)
 
     def _ask_where_it_is(self) -> None:
         """While EC2 has never answered: what is on a link of this node must not be carried on when IMDS lacks it, and a
@@ -681,7 +680,7 @@ class Agent:
 
     def _macs_at_risk(self) -> frozenset[str]:
         """Called from the thread that asks IMDS."""
-        return frozenset(filter(None, (watch.mac_at_risk() for watch in list(self._watches.values()))))
+        return self._published.macs_at_risk()
 
     def _post_addresses(self, mac: str, addresses: frozenset[Address] | None, asked_at: float) -> None:
         def found() -> None:
@@ -765,7 +764,7 @@ class Agent:
 
         self._listing = True
         self._list_at = self._alive_at + LIST_EVERY
-        threading.Thread(target=job, name="services", daemon=True).start()
+        background.start("services", job)
 
     def _services_unknown(self, problem: str) -> None:
         """What is checked goes on being checked."""
@@ -812,7 +811,7 @@ class Agent:
             post(self._rehearsed)
 
         self._rehearsing = True
-        threading.Thread(target=job, name="rehearsal", daemon=True).start()
+        background.start("rehearsal", job)
 
     def _parts(self, mine: Instance, subnet: Subnet, asked_at: float) -> Mapping[Part, Callable[[], _News]]:
         """What each part of a rehearsal asks, in a thread of its own, and what the deciding one makes of the answer."""
@@ -899,7 +898,10 @@ class Agent:
             self._log.warning("alone", LONELY)
         if was_lonely and slots:
             self._log.info("alone", "another observer answers again")
-        self._metrics.short(bool(short) or (self._lonely.is_told and bool(held)))
+        are_short = bool(short) or (self._lonely.is_told and bool(held))
+        if are_short != self._are_others_short:
+            self._are_others_short = are_short
+            self._published = self._snapshot()
 
     def _is_heard(self, heard_at: float) -> bool:
         return self._alive_at - heard_at < LIVE_WITHIN
@@ -910,9 +912,8 @@ class Agent:
         settings, me = self._settings, self._me
         desk = Desk(
             me.address,
-            lambda: self._told,
-            self._not_live,
-            self._scrape,
+            lambda: self._published,
+            Metrics().text,
             self._look_soon,
             self._roster,
             Sights(settings.port),
@@ -926,8 +927,8 @@ class Agent:
         server.start()
         return server
 
-    def _to_tell(self) -> Told:
-        """What this observer says of itself; the server's thread gets it as a whole."""
+    def _snapshot(self) -> Snapshot:
+        """What is published now."""
         watches, now = self._watches.values(), time.monotonic()
         status = Status(
             name=self._shared.name,
@@ -940,27 +941,16 @@ class Agent:
             claiming=tuple(str(watch.target) for watch in watches if watch.decision.reason is Reason.ASSIGNING),
             ending=self._stop_at is not None,
         )
-        self._shown = tuple((str(w.target), w.decision.state, w.health.state, w.not_ready()) for w in watches)
-        return Told(
+        notes = [LONELY] if self._lonely.is_told else []
+        if self._pod_problem:
+            notes.append(f"{_UNKNOWN}: {self._pod_problem}")
+        return Snapshot(
+            self._alive_at,
             status,
-            {str(watch.target): address for watch in watches if (address := watch.address()) is not None},
-            "; ".join(f"{target}: {reason}" for target, _, _, reason in self._shown if reason),
-            "; ".join(
-                filter(
-                    None,
-                    (
-                        LONELY if self._lonely.is_told else "",
-                        f"{_UNKNOWN}: {self._pod_problem}" if self._pod_problem else "",
-                    ),
-                )
-            ),
+            tuple(watch.snapshot() for watch in watches),
+            note="; ".join(notes),
+            are_others_short=self._are_others_short,
         )
-
-    def _scrape(self) -> str:
-        """The metrics of this moment; called from the server's thread."""
-        for shown in self._shown:
-            self._metrics.show(*shown)
-        return self._metrics.text()
 
     def _look_soon(self) -> None:
         """A peer says that EC2 has news; called from the server's thread."""
@@ -971,7 +961,3 @@ class Agent:
             self._look_asked_at = self._alive_at
             self._look_wanted_at = self._alive_at
             self._judge_all()
-
-    def _not_live(self) -> str:
-        silent_for = time.monotonic() - self._alive_at
-        return f"the deciding thread was last seen {silent_for:.0f} s ago" if silent_for > LIVE_WITHIN else ""

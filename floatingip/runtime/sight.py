@@ -6,10 +6,12 @@ An asker in doubt is told what came of the last check; one that is old is made a
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 
 from floatingip.core.model import Address, Sight
+from floatingip.edges import background
 from floatingip.runtime.peers import reaches
 
 CHECKED = 5.0
@@ -39,7 +41,7 @@ class Sights:
             sight, at = self._found.get(key, (Sight.UNTRIED, float("-inf")))
             if now - at > CHECKED and key not in self._checking and len(self._checking) < CHECKS_AT_MOST:
                 self._checking.add(key)
-                threading.Thread(target=self._check, args=key, name="sight", daemon=True).start()
+                background.start("sight", functools.partial(self._check, *key))
         return sight
 
     def _check(self, source: Address, asker: str) -> None:

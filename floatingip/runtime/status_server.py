@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from floatingip.core.model import Address
+from floatingip.edges import background
 
 REQUEST_LONGEST = 8192
 """Bytes of a request with its headers: twice what a peer needs that doubts 127 addresses."""
@@ -89,15 +90,15 @@ class StatusServer:
         self._listener = socket.create_server((str(address), port), backlog=BACKLOG)
         self._listener.setblocking(False)
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="status", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Serve from a daemon thread."""
-        self._thread.start()
+        self._thread = background.start("status", self._run)
 
     def stop(self) -> None:
         """Stop answering, on open connections too: from here on, this node's word is silent.  Idempotent."""
-        if self._thread.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
 

@@ -29,6 +29,7 @@ from floatingip.core.model import (
     Target,
 )
 from floatingip.core.ports import Host, Metadata, Orders, Prober
+from floatingip.edges import background
 
 HOST_CHECK = 15.0
 """Seconds after which the next address' plumbing is checked without any event: at each one, of netlink or nft, all of
@@ -124,7 +125,7 @@ class HostKeeper:
 
     def start(self) -> None:
         """Begin; nothing is touched before ``want``."""
-        threading.Thread(target=self._run, name="host", daemon=True).start()
+        background.start("host", self._run)
         self._host.watch(self._wake.set)
 
     def want(self, target: Target, wanted: Wanted | None) -> None:
@@ -338,7 +339,7 @@ class ProbeLoop:
 
     def start(self) -> None:
         """Begin."""
-        threading.Thread(target=self._run, name="probe", daemon=True).start()
+        background.start("probe", self._run)
 
     def follow(
         self, prober: Prober, interval: float, fast_interval: float, probed: Callable[[ProbeResult], None]
@@ -416,7 +417,7 @@ class MetadataLoop:
 
     def start(self) -> None:
         """Begin to ask."""
-        threading.Thread(target=self._run, name="imds", daemon=True).start()
+        background.start("imds", self._run)
 
     def complain(self, error: MetadataError) -> None:
         """Tell of an error of IMDS, unless that was told already; for any thread."""
@@ -464,7 +465,7 @@ class PodLoop:
 
     def start(self) -> None:
         """Begin to ask."""
-        threading.Thread(target=self._run, name="pod", daemon=True).start()
+        background.start("pod", self._run)
 
     def ask(self, *, every: float) -> None:
         """From now on ask every so many seconds, and at once when that is more often; for the deciding thread."""

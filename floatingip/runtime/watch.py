@@ -45,9 +45,10 @@ from floatingip.core.model import (
 )
 from floatingip.core.ports import Cloud, Prober
 from floatingip.core.settings import Settings, mark_values
+from floatingip.core.snapshot import AddressSnapshot
+from floatingip.core.word import Answer, Held, word_on
 from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write
 from floatingip.edges.telemetry import Log
-from floatingip.edges.word import Answer, Held, word_on
 from floatingip.runtime.threads import ProbeLoop, Probes, Wanted
 from floatingip.runtime.writer import Making, Writer
 
@@ -634,6 +635,17 @@ class Watch:
         return tags | ({ALLOCATION_TAG: self.target.id} if isinstance(self.target, Allocation) else {})
 
     # Telling.
+
+    def snapshot(self) -> AddressSnapshot:
+        """What others may know."""
+        return AddressSnapshot(
+            target=str(self.target),
+            is_holder=self.decision.state is State.HOLDER,
+            health=self.health.state,
+            source=self.address(),
+            not_ready=self.not_ready(),
+            mac_at_risk=self.mac_at_risk(),
+        )
 
     def held(self) -> Held | None:
         """How this node holds the address; None when it does not."""

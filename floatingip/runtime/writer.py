@@ -7,7 +7,6 @@ No write is made again here: what failed changes the view, and the decision is m
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -33,6 +32,7 @@ from floatingip.core.writes import (
     Unassign,
     Write,
 )
+from floatingip.edges import background
 from floatingip.edges.telemetry import Log
 
 
@@ -100,7 +100,7 @@ class Writer:
                 self._post(lambda: self._succeeded(write, seconds))
 
         self.writing, self.accepted = True, None
-        threading.Thread(target=job, name="write", daemon=True).start()
+        background.start("write", job)
 
     def _perform(self, write: Write, making: Making) -> None:
         cloud = self._cloud

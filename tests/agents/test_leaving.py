@@ -254,12 +254,12 @@ def test_a_holder_of_whose_pod_nothing_is_known_says_so_at_the_start_and_stays_r
         holder = world.run(machine)
         machine.pod = OwnPod(0.0, answered=True, problem="403: the role must allow to get pods")
         wait(lambda: machine.serves and bool(holder.logged(event="kubernetes")), 5, "it is told")
-        wait(lambda: "role" in holder.agent._told.note, 5, "whoever asks whether it is ready is told, too")
-        wait(lambda: not holder.agent._told.not_ready, 5, "it is ready nevertheless")
+        wait(lambda: "role" in holder.agent._published.note, 5, "whoever asks whether it is ready is told, too")
+        wait(lambda: not holder.agent._published.not_ready(), 5, "it is ready nevertheless")
         holds_for(lambda: len(holder.logged(event="kubernetes")) == 1, 1, "it is told once")
         machine.pod = LIVING
         wait(lambda: len(holder.logged(event="kubernetes")) == 2, 5, "and that it is known again")
-        wait(lambda: not holder.agent._told.note, 5, "there is nothing to remark")
+        wait(lambda: not holder.agent._published.note, 5, "there is nothing to remark")
 
 
 # Written off.

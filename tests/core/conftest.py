@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from floatingip.edges.word import Status
+from floatingip.core.word import Status
 from tests.core.observers import HOLDER, PATIENCE, SOUND, Observer, Start, free_port
 
 

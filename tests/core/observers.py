@@ -2,13 +2,16 @@
 
 import queue
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
+from floatingip.core.health import HealthState
 from floatingip.core.model import Address, Instance, InstanceState
-from floatingip.edges.word import Held, Status
-from floatingip.runtime.desk import Desk, Told
+from floatingip.core.snapshot import AddressSnapshot, Snapshot
+from floatingip.core.word import Held, Status
+from floatingip.runtime.desk import Desk
 from floatingip.runtime.roster import Roster
 from floatingip.runtime.sight import Sights
 from floatingip.runtime.status_server import StatusServer
@@ -59,7 +62,7 @@ class Observer:
     sources: Mapping[str, Address] = field(
         default_factory=lambda: {TARGET: FLOATING, OTHER_TARGET: OTHER_FLOATING},
     )
-    not_live: str = ""
+    stalled_for: float = 0.0
     not_ready: str = ""
     note: str = ""
     looks: int = 0
@@ -71,8 +74,7 @@ class Observer:
         self.meet(**{peer.removeprefix("i-"): str(address) for peer, address in self.peers.items()})
         self.desk = Desk(
             IPv4Address(self.address),
-            lambda: Told(self.status, self.sources, self.not_ready, self.note),
-            lambda: self.not_live,
+            self._publish,
             self._gather,
             self._look,
             self.roster,
@@ -92,7 +94,21 @@ class Observer:
     def _look(self) -> None:
         self.looks += 1
 
-    def _gather(self) -> str:
+    def _publish(self) -> Snapshot:
+        shown = {TARGET: "", **self.sources}
+        addresses = tuple(
+            AddressSnapshot(
+                target,
+                is_holder=target in self.status.holds,
+                health=HealthState.INIT,
+                source=self.sources.get(target),
+                not_ready=self.not_ready if target == TARGET else "",
+            )
+            for target in shown
+        )
+        return Snapshot(time.monotonic() - self.stalled_for, self.status, addresses, note=self.note)
+
+    def _gather(self, snapshot: Snapshot) -> str:
         self.gathered += 1
         return f"floatingip_holder {self.gathered}.0\n"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from floatingip.edges.word import Held, Status
+from floatingip.core.word import Held, Status
 from tests.core.observers import (
     ASKER,
     FLOATING,
@@ -22,7 +22,8 @@ from tests.core.observers import (
     Start,
 )
 
-SECRET = "10.0.0.100: eni-0123 is full"
+FULL = "eni-0123 is full"
+SECRET = f"{TARGET}: {FULL}"
 
 
 def word(observer: Observer, asker: str, source: str, more: str = "") -> dict[str, Any]:
@@ -60,20 +61,28 @@ def test_anybody_else_is_told_whether_it_is_ready_and_nothing_more(observer: Obs
     """No name, no attachment, no address; and cannot have EC2 looked at, nor a connection made."""
     told = word(observer, asker, source, f"&look=soon&doubt={TARGET}")
     assert told == {"ready": True}
-    observer.not_ready = SECRET
+    observer.not_ready = FULL
     assert word(observer, asker, source) == {"ready": False}
     assert observer.looks == 0
     assert {*observer.roster.askers(0.0)} <= {"i-b", "i-c"}
 
 
-@pytest.mark.parametrize(("path", "what"), [("/livez", "not_live"), ("/readyz", "not_ready")])
-def test_the_reason_is_told_to_the_kubelet_and_to_peers(observer: Observer, path: str, what: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "what", "value", "reason"),
+    [
+        ("/livez", "stalled_for", 60.0, "the deciding thread was last seen 60 s ago"),
+        ("/readyz", "not_ready", FULL, SECRET),
+    ],
+)
+def test_the_reason_is_told_to_the_kubelet_and_to_peers(
+    observer: Observer, path: str, what: str, value: object, reason: str
+) -> None:
     """To others only that there is one; each check is its own."""
     for source in (HOLDER, ASKER, STRANGER):
         assert observer.desk.answer(path, source) == (HTTPStatus.OK, "ok")
-    setattr(observer, what, SECRET)
+    setattr(observer, what, value)
     for source in (HOLDER, ASKER):
-        assert observer.desk.answer(path, source) == (HTTPStatus.SERVICE_UNAVAILABLE, SECRET)
+        assert observer.desk.answer(path, source) == (HTTPStatus.SERVICE_UNAVAILABLE, reason)
     assert observer.desk.answer(path, STRANGER)[0] is HTTPStatus.SERVICE_UNAVAILABLE
     assert observer.desk.answer(path, STRANGER)[1] in ("not live", "not ready")
     other = {"/livez": "/readyz", "/readyz": "/livez"}[path]
@@ -87,7 +96,7 @@ def test_a_note_goes_with_the_readiness_and_changes_nothing_of_it(observer: Obse
     assert observer.desk.answer("/readyz", STRANGER) == (HTTPStatus.OK, "ok")
     assert observer.desk.answer("/livez", HOLDER) == (HTTPStatus.OK, "ok")
     observer.not_ready = "full"
-    assert observer.desk.answer("/readyz", HOLDER) == (HTTPStatus.SERVICE_UNAVAILABLE, f"full; {SECRET}")
+    assert observer.desk.answer("/readyz", HOLDER) == (HTTPStatus.SERVICE_UNAVAILABLE, f"{TARGET}: full; {SECRET}")
 
 
 def test_who_asks_is_told_to_the_others(observer: Observer) -> None:
@@ -186,6 +195,6 @@ def test_what_else_should_be_known_is_told_beside_that_it_is_ready(observer: Obs
         assert observer.desk.answer("/readyz", source) == (HTTPStatus.OK, "ok; no other observer answers")
         assert observer.desk.answer("/livez", source) == (HTTPStatus.OK, "ok")
     assert observer.desk.answer("/readyz", STRANGER) == (HTTPStatus.OK, "ok")
-    observer.not_ready = SECRET
+    observer.not_ready = FULL
     assert observer.desk.answer("/readyz", HOLDER)[1] == f"{SECRET}; no other observer answers"
     assert observer.desk.answer("/readyz", STRANGER)[1] == "not ready"

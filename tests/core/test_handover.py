@@ -24,9 +24,9 @@ from floatingip.core.decision import order
 from floatingip.core.decision.order import ANYBODY, Order
 from floatingip.core.errors import CloudError, ConfigurationError
 from floatingip.core.model import OWNER_TAG, STANDING_TAG, Carry, Eni
-from floatingip.edges.word import Held, Status
+from floatingip.core.word import Held, Status
 from floatingip.runtime import status_server
-from tests.core.observers import ASKER, Start
+from tests.core.observers import ASKER, TARGET, Start
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
 
 NAME, ADDRESS = "cluster", IPv4Address("127.0.0.100")
@@ -308,7 +308,7 @@ def test_where_a_standby_is_ready_there_is_nothing_to_say(vpc: Vpc) -> None:
         ({"status": {"free_slots": 0}}, "its standing ENI is not there"),
         ({"status": {"name": "other"}}, "is not one of cluster"),
         ({"status": {"instance_id": "i-c"}}, "is not one of cluster"),
-        ({"not_ready": "nft is missing"}, "its observer is not ready: nft is missing"),
+        ({"not_ready": "nft is missing"}, f"its observer is not ready: {TARGET}: nft is missing"),
     ],
     ids=lambda told: str(next(iter(told))) if isinstance(told, dict) else "",
 )

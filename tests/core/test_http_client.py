@@ -8,7 +8,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.edges.http_client import MOST_HEADER_BYTES, MOST_HEADER_LINES, Connection, NoAnswer, Response, read_json
+from floatingip.core.bounded_json import read_json
+from floatingip.edges.http_client import MOST_HEADER_BYTES, MOST_HEADER_LINES, Connection, NoAnswer, Response
 from tests.core.strangers import Stranger, saying, stranger
 
 OK = b"HTTP/1.1 200 OK\r\n"

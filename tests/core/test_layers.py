@@ -13,15 +13,17 @@ MODULES = sorted(path for path in PRODUCT.rglob("*.py") if path.name != "__init_
 
 HOUSE = """
 core              model errors
-core              health pace writes ports settings
-core/decision     ration order
+core              health pace writes ports settings bounded_json
+core              word
+core              snapshot
+core/decision     ration order gate
 core/decision     view
 core/decision     served
 core/decision     decide
 agent             backoff trouble move standing pod
 agent             shared
-edges             http_client telemetry
-edges             word imds
+edges             http_client background telemetry
+edges             imds
 edges/ec2         asking
 edges/ec2         credentials
 edges/ec2         cloud
@@ -149,7 +151,7 @@ def test_what_decides_does_no_io_and_reads_no_clock(path: Path) -> None:
 
 def test_the_decisions_import_nothing_but_plain_python() -> None:
     """The strictest part: everything that one decision rests on is in these files."""
-    plain = {"collections", "dataclasses", "enum", "hashlib", "ipaddress", "math", "re", "typing"}
+    plain = {"collections", "json", "dataclasses", "enum", "hashlib", "ipaddress", "math", "re", "typing"}
     for path in DECIDING:
         if module(path) != "core/settings":
             assert top_levels(path) <= plain | {"__future__", "floatingip"}, path
@@ -174,12 +176,13 @@ def test_the_product_never_imports_the_lab_or_the_tests() -> None:
 
 
 def test_the_edges_do_not_know_each_other() -> None:
-    """Each knows the core, its own parts and how HTTP is spoken; the runtime and the commands join them."""
+    """Each knows the core, its own parts and what all may use; the runtime and the commands join them."""
+    common = {"edges/http_client", "edges/background"}
     for path in MODULES:
         if module(path).startswith("edges/"):
             folder = module(path).rpartition("/")[0]
             own = {other for other in map(module, MODULES) if folder != "edges" and other.startswith(f"{folder}/")}
-            others = {name for name in ours(path) if name.startswith("edges/")} - own - {"edges/http_client"}
+            others = {name for name in ours(path) if name.startswith("edges/")} - own - common
             assert not others, path
 
 
@@ -190,6 +193,12 @@ def test_the_lab_imports_downwards_too() -> None:
         above = {f"lab.{name}" for name in LAB[number + 1 :]}
         for path in (lab / folder).rglob("*.py"):
             assert not {".".join(name.split(".")[:2]) for name in imports(path)} & above, path
+
+
+def test_threads_are_started_in_one_place() -> None:
+    """As daemons: one that hangs must not hold up the end of the process."""
+    starting = {module(path) for path in MODULES if "Thread(" in path.read_text(encoding="utf-8")}
+    assert starting == {"edges/background"}
 
 
 def test_only_the_command_line_prints_or_exits() -> None:

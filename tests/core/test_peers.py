@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import pytest
 
 from floatingip.core.model import Attachment, AttachmentStatus, Sight, Word, WordState
-from floatingip.edges.word import RESERVED, Held, Status, to_peer, word_on
+from floatingip.core.word import RESERVED, Held, Status, to_peer, word_on
 from floatingip.runtime import peers as module
 from floatingip.runtime import sight
 from floatingip.runtime.peers import HEARD_KEPT, Peers, ask

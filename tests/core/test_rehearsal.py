@@ -135,14 +135,14 @@ def test_a_node_that_hears_of_no_other_observer_says_so_and_again_while_it_lasts
         return node.log.getvalue()[before:]
 
     assert at(0.0) + at(runner.SHORT_FOR - 1.0) == ""
-    assert node.agent._to_tell().note == ""
+    assert node.agent._snapshot().note == ""
     assert "level=warning event=alone" in at(runner.SHORT_FOR + 1.0)
-    assert node.agent._to_tell().note == "no other observer answers: nobody would take over"
+    assert node.agent._snapshot().note == "no other observer answers: nobody would take over"
     assert at(runner.SHORT_FOR + 60.0) == ""
     assert "nobody would take over" in at(runner.SHORT_FOR + 602.0)
     silent_since = 1e6 + runner.SHORT_FOR + 610.0
     assert "event=alone" in at(runner.SHORT_FOR + 611.0, Peer("i-c", silent_since))
-    assert node.agent._to_tell().note == ""
+    assert node.agent._snapshot().note == ""
     assert at(runner.SHORT_FOR + 650.0, Peer("i-c", silent_since)) == ""
     assert "level=warning event=alone" in at(runner.SHORT_FOR + 690.0, Peer("i-c", silent_since))
 
@@ -150,8 +150,7 @@ def test_a_node_that_hears_of_no_other_observer_says_so_and_again_while_it_lasts
 def test_that_ec2_does_not_answer_is_told_with_the_last_failure(node: Node) -> None:
     """Where the log names it, readiness does, too; until an answer comes."""
     node.agent._look_failed(CloudUnavailable("DescribeNetworkInterfaces: RequestLimitExceeded"), {})
-    assert (
-        "EC2 has not answered yet: DescribeNetworkInterfaces: RequestLimitExceeded" in node.agent._to_tell().not_ready
-    )
+    told = node.agent._snapshot().not_ready()
+    assert "EC2 has not answered yet: DescribeNetworkInterfaces: RequestLimitExceeded" in told
     node.agent._look_failed(Denied("ec2:DescribeInstances"), {})
-    assert "EC2 has not answered yet: IAM denies ec2:DescribeInstances" in node.agent._to_tell().not_ready
+    assert "EC2 has not answered yet: IAM denies ec2:DescribeInstances" in node.agent._snapshot().not_ready()

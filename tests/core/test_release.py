@@ -29,7 +29,7 @@ from floatingip.core.model import (
     Eni,
     Target,
 )
-from floatingip.edges.word import Held, Status
+from floatingip.core.word import Held, Status
 from tests.core.observers import Observer, free_port
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from floatingip.core.model import Instance, InstanceState
-from floatingip.edges.word import PEERS_AT_MOST
+from floatingip.core.word import PEERS_AT_MOST
 from floatingip.runtime.roster import (
     ASKER_KEPT,
     CONFIRMED_FOR,

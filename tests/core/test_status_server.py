@@ -87,8 +87,8 @@ def test_each_path_is_answered_in_its_own_kind(port: int, start: Start) -> None:
     assert fetch(port, "/livez") == (200, "text/plain", "ok")
     assert fetch(port, "/metrics") == (200, "text/plain", "floatingip_holder 1.0\n")
     assert fetch(port, "/nothing")[0] == 404
-    observer.not_live = "the deciding thread was last seen 12 s ago"
-    assert fetch(port, "/livez") == (503, "text/plain", observer.not_live)
+    observer.stalled_for = 12.0
+    assert fetch(port, "/livez") == (503, "text/plain", "the deciding thread was last seen 12 s ago")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "HEAD", "get"])
@@ -199,7 +199,7 @@ def test_an_answer_that_is_not_taken_is_given_up(
     """Its place is free again."""
     monkeypatch.setattr(status_server, "EXCHANGE_WITHIN", 0.3)
     observer = start()
-    monkeypatch.setattr(observer.desk, "_metrics", lambda: "x" * 30_000_000)
+    monkeypatch.setattr(observer.desk, "_metrics", lambda _: "x" * 30_000_000)
     with connect(port) as deaf:
         deaf.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
         until(lambda: observer.server._open[STRANGER] == 1)
@@ -286,7 +286,7 @@ def test_a_defect_in_an_answer_ends_nothing_but_its_connection(
     observer = start()
     gather = observer.desk._metrics
 
-    def defect() -> str:
+    def defect(_: object) -> str:
         raise RuntimeError("dictionary changed size during iteration")
 
     monkeypatch.setattr(observer.desk, "_metrics", defect)

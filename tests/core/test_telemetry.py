@@ -12,8 +12,9 @@ from ipaddress import IPv4Address
 import pytest
 
 from floatingip.agent.trouble import SAID_AGAIN, Trouble
-from floatingip.core.decision.decide import State
 from floatingip.core.health import HealthState
+from floatingip.core.snapshot import AddressSnapshot, Snapshot
+from floatingip.core.word import Status
 from floatingip.edges.telemetry import Log, Metrics, quoted
 from lab.history import parse_logfmt
 
@@ -175,19 +176,27 @@ def test_what_must_be_told_at_once_is() -> None:
 # Metrics.
 
 
-def samples(metrics: Metrics) -> dict[str, float]:
+def published(*addresses: AddressSnapshot, short: bool = False) -> Snapshot:
+    """What the deciding thread has to say."""
+    return Snapshot(0.0, Status("lab", "i-a"), addresses, are_others_short=short)
+
+
+def samples(metrics: Metrics, snapshot: Snapshot) -> dict[str, float]:
     """What Prometheus would read."""
-    lines = (line for line in metrics.text().splitlines() if not line.startswith("#"))
+    lines = (line for line in metrics.text(snapshot).splitlines() if not line.startswith("#"))
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
 def test_each_address_has_its_own_metrics() -> None:
     """One that is sick does not hide among the others."""
-    metrics = Metrics()
-    metrics.show("10.0.0.100", State.HOLDER, HealthState.INIT, "")
-    metrics.show("eipalloc-1", State.STANDBY, HealthState.UP, "")
-    metrics.show("10.0.0.101", State.DOUBT, HealthState.DOWN, "no free ENI slot")
-    shown = samples(metrics)
+    shown = samples(
+        Metrics(),
+        published(
+            AddressSnapshot("10.0.0.100", is_holder=True, health=HealthState.INIT),
+            AddressSnapshot("eipalloc-1", is_holder=False, health=HealthState.UP),
+            AddressSnapshot("10.0.0.101", is_holder=False, health=HealthState.DOWN, not_ready="no free ENI slot"),
+        ),
+    )
     for name, values in {"holder": (1, 0, 0), "up": (-1, 1, 0), "ready": (1, 1, 0)}.items():
         addresses = ("10.0.0.100", "eipalloc-1", "10.0.0.101")
         assert tuple(shown[f'floatingip_{name}{{address="{address}"}}'] for address in addresses) == values
@@ -196,12 +205,11 @@ def test_each_address_has_its_own_metrics() -> None:
 def test_the_metrics_follow_the_present() -> None:
     """A former holder is none any more, and an alarm ends."""
     metrics = Metrics()
-    metrics.show("10.0.0.100", State.HOLDER, HealthState.INIT, "nft is missing")
-    metrics.short(True)
-    metrics.show("10.0.0.100", State.STANDBY, HealthState.UP, "")
-    assert samples(metrics)["floatingip_survivors_short"] == 1
-    metrics.short(False)
-    assert samples(metrics) == {
+    before = AddressSnapshot("10.0.0.100", is_holder=True, health=HealthState.INIT, not_ready="nft is missing")
+    after = AddressSnapshot("10.0.0.100", is_holder=False, health=HealthState.UP)
+    samples(metrics, published(before, short=True))
+    assert samples(metrics, published(after, short=True))["floatingip_survivors_short"] == 1
+    assert samples(metrics, published(after)) == {
         'floatingip_holder{address="10.0.0.100"}': 0,
         'floatingip_up{address="10.0.0.100"}': 1,
         'floatingip_ready{address="10.0.0.100"}': 1,
@@ -212,5 +220,5 @@ def test_the_metrics_follow_the_present() -> None:
 def test_two_agents_in_one_process_have_metrics_of_their_own() -> None:
     """Nothing is kept in the library's global registry."""
     first, second = Metrics(), Metrics()
-    first.short(True)
-    assert samples(second)["floatingip_survivors_short"] == 0
+    samples(first, published(short=True))
+    assert samples(second, published())["floatingip_survivors_short"] == 0

@@ -43,9 +43,9 @@ from floatingip.core.model import (
     WordState,
 )
 from floatingip.core.settings import Settings
+from floatingip.core.word import Answer, Held, Status
 from floatingip.core.writes import SetGroups
 from floatingip.edges.telemetry import Log
-from floatingip.edges.word import Answer, Held, Status
 from floatingip.runtime.threads import ProbeLoop
 from floatingip.runtime.watch import IMDS_LATE, NOT_READY_FOR, UNSENT_FOR, Watch
 from tests.fakes.ec2 import FakeCloud, FakeEc2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from floatingip.core.model import Sight
-from floatingip.edges.word import (
+from floatingip.core.word import (
     LONGEST,
     MOST,
     PEERS_AT_MOST,

@@ -25,6 +25,7 @@ from math import inf
 from floatingip.core import pace
 from floatingip.core.decision import order as orders
 from floatingip.core.decision import ration, served
+from floatingip.core.decision.gate import may_write, write_at
 from floatingip.core.decision.view import PEER_HEARD, Memory, View, attachment_of, is_down, moves, remember, sighting
 from floatingip.core.health import HealthState
 from floatingip.core.model import (
@@ -52,7 +53,6 @@ from floatingip.core.writes import (
     Tag,
     Unassign,
     Write,
-    aim,
     mended,
 )
 
@@ -284,7 +284,8 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
             memory = replace(memory, dropped_at=view.now, claimed_at=None)
     look_at = _look_at(memory, view, decision)
     if decision.write is not None:
-        if _may_write(memory, view, decision.write):
+        repeat_after = _repeat_after(memory, view, decision.write)
+        if may_write(decision.write, memory, view, asked_at=memory.asked_at, repeat_after=repeat_after):
             memory = _wrote(memory, view, decision)
             decision = replace(decision, obliged=decision.obliged or _fences(decision))
         else:
@@ -305,7 +306,8 @@ def _look_at(memory: Memory, view: View, decision: Decision) -> float:
         retry_at = max(view.retry_at.get(kind, -inf) for kind in (Assign, Detach, Unassign))
         return max(decision.look_at, retry_at, memory.last_write_at + pause)
     if write is not None and not view.writing and view.retry_at.get(type(write), -inf) > -inf:
-        return max(decision.look_at, _write_at(memory, view, write) + REPEAT_AFTER)
+        made_at = write_at(write, memory, view, repeat_after=_repeat_after(memory, view, write))
+        return max(decision.look_at, made_at + REPEAT_AFTER)
     return max(decision.look_at, view.owner.asked_at + pause)
 
 
@@ -314,22 +316,12 @@ def _pause(memory: Memory, view: View) -> float:
     return pace.pause(view.now - memory.changed_at, view.owner.calls if view.owner is not None else 1)
 
 
-def _may_write(memory: Memory, view: View, write: Write) -> bool:
-    """R8: never on top of another write, nor on an answer that is older than the last one, nor the same again at
-    once.
+def _repeat_after(memory: Memory, view: View, write: Write) -> float:
+    """Seconds until the same write is made again: what EC2 accepted of an address it shows later than all else; what it
+    refused may be made again sooner.
     """
-    return not view.writing and memory.asked_at > view.wrote_at and view.now >= _write_at(memory, view, write)
-
-
-def _write_at(memory: Memory, view: View, write: Write) -> float:
-    """From when on a write may be made that was made before, or one of its kind refused."""
-    retry_at, last = view.retry_at.get(type(write), -inf), memory.last_write
-    if last is None or aim(write) != aim(last):
-        return retry_at
-    # What EC2 accepted of an address it shows later than all else; what it refused may be made again.
     is_on_its_way = write == view.accepted and isinstance(write, Assign | AssignAny | Associate)
-    shown_after = CLAIM_SHOWN if is_on_its_way else REPEAT_AFTER
-    return max(retry_at, memory.last_write_at + max(shown_after, _pause(memory, view)))
+    return max(CLAIM_SHOWN if is_on_its_way else REPEAT_AFTER, _pause(memory, view))
 
 
 def _fences(decision: Decision) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from floatingip.core.errors import CloudUnavailable
+from floatingip.edges import background
 from floatingip.edges.ec2.asking import Asking
 
 AHEAD = 900.0
@@ -85,7 +86,7 @@ class Keeper(Generic[Keys_co]):
             return
         self._tried_at = now
         self._finding = True
-        threading.Thread(target=self._renew, name="credentials", daemon=True).start()
+        background.start("credentials", self._renew)
 
     def _renew(self) -> None:
         found, failure = None, self._failure

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import re
 import select
 import socket
 import struct
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +32,7 @@ from ipaddress import ip_address
 
 from floatingip.core.errors import HostError
 from floatingip.core.model import Address, Extent, Plumbing, PlumbingReport, PlumbingState
+from floatingip.edges import background
 from floatingip.edges.kernel.announce import announce
 from floatingip.edges.kernel.marks import PREFIX, Known, Marks, table_name, wanted_marks
 from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, attributes
@@ -296,10 +297,7 @@ class KernelHost:
         with _mapped("watch"):
             sockets = _listen()
             self._marks.follow(wake)
-            watching = threading.Thread(
-                target=_watch, args=(sockets, self._marks.touched, wake), name="host-watch", daemon=True
-            )
-            watching.start()
+            background.start("host-watch", functools.partial(_watch, sockets, self._marks.touched, wake))
 
     # What is missing, and how to add it.
 
@@ -714,7 +712,7 @@ def _listen() -> tuple[socket.socket, socket.socket]:
 
 def _watch(
     sockets: tuple[socket.socket, socket.socket],
-    touched: Callable[[Iterable[str] | None], None],
+    touched: Callable[[Collection[str] | None], None],
     wake: Callable[[], None],
 ) -> None:
     """Never ends: sockets that fail are replaced by new ones."""
@@ -732,7 +730,7 @@ def _watch(
 
 def _pass_on(
     sockets: tuple[socket.socket, socket.socket],
-    touched: Callable[[Iterable[str] | None], None],
+    touched: Callable[[Collection[str] | None], None],
     wake: Callable[[], None],
 ) -> None:
     links, tables = sockets

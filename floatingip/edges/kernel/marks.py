@@ -28,6 +28,7 @@ from typing import Any
 
 from floatingip.core.errors import HostError
 from floatingip.core.model import Address, Plumbing
+from floatingip.edges import background
 
 NFT_SECONDS = 5.0
 """How long one nft may take before it is killed; it usually takes 5 ms."""
@@ -188,7 +189,7 @@ class Marks:
 
     def _begin(self) -> None:
         """Raises RuntimeError when there can be no more threads."""
-        threading.Thread(target=self._work, name="nft", daemon=True).start()
+        background.start("nft", self._work)
         self._works = True
 
     def node_ports_at(self, version: int) -> frozenset[str] | None:

@@ -12,9 +12,9 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+from floatingip.core.bounded_json import read_json
 from floatingip.core.errors import ServicesUnknown
 from floatingip.core.model import NodePort
-from floatingip.edges.http_client import read_json
 from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, ApiServer, Unanswered
 
 MOST_SERVICES = 250

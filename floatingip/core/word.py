@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from floatingip.core.bounded_json import read_json
 from floatingip.core.model import Address, Attachment, Served, Sight, Word, WordState
-from floatingip.edges.http_client import read_json
 
 LONGEST = 131_072
 """Bytes of a word: four times what 127 addresses need, more than which the firewall's mark has no values for."""
