@@ -11,6 +11,7 @@ from floatingip.model import Carry
 from lab import nemesis
 from lab.checker import Expectation
 from lab.ec2 import Guest, Profile
+from lab.kubernetes.cluster import DOCUMENTED, Setup
 from lab.region import FLOATING_IP, SHUTDOWN_TAKES, Machine, Region
 
 DETECTION = 2.0
@@ -71,6 +72,7 @@ class Scenario:
     agent_exits: how many containers may end by themselves.
     environment: what every pod has in addition to the manifest's.
     settings: what is set otherwise than by default.
+    setup: the cluster's.
     addresses: the floating ones, unless the run has others.
     prepare: is done before anything is deployed.
     begin: what goes wrong some time before the strike, which is no part of what is measured.
@@ -92,6 +94,7 @@ class Scenario:
     agent_exits: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
+    setup: Setup = DOCUMENTED
     clients: tuple[str, ...] = ("out", "in")
     addresses: tuple[str, ...] = (FLOATING_IP,)
     prepare: Callable[[Region], None] | None = None
