@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clocks test-long check lab bench image test-image kubernetes kubernetes-tools test-kubernetes test-kubernetes-all base lock system
+.PHONY: help demo test test-clocks test-long check lab bench image test-image kubernetes kubernetes-tools test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
 
 # An ordinary user's PATH often lacks the directories of nft and ip.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -32,7 +32,7 @@ SOURCES := floatingip lab bench tests find-available-ips.py
 STAMP := .venv/.installed
 
 help: ## List these targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 26
 
 demo: system $(STAMP) ## Watch a failover: two workers, one floating IP, a power cut
 	@.venv/bin/python -m lab demo $(ARGS)
@@ -93,6 +93,12 @@ test-kubernetes-all: system kubernetes ## Test on the real Kubernetes all that i
 	.venv/bin/python -m lab.kubernetes.real.host .venv/bin/python -m pytest --basetemp=.pytest_tmp/kubernetes \
 		tests/kubernetes $(ARGS)
 	.venv/bin/python -m pytest --basetemp=.pytest_tmp/host tests/kubernetes/test_host.py
+
+test-kubernetes-versions: system kubernetes ## Show the manifests to the API servers of all versions that EKS supports
+	@if [[ -z "$${KUBERNETES_BINARIES:-}" ]]; then .venv/bin/python -m lab.kubernetes.build versions; fi
+	mkdir -p .pytest_tmp
+	.venv/bin/python -m lab.sandbox .venv/bin/python -m pytest --basetemp=.pytest_tmp/versions $(ARGS) \
+		tests/kubernetes/test_versions.py
 
 lab: system $(STAMP) ## List the scenarios; run one with .venv/bin/python -m lab run NAME
 	@.venv/bin/python -m lab list

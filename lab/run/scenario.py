@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from floatingip.core.model import Carry
 from lab.ec2 import Guest, Profile
+from lab.kubernetes.cluster import DOCUMENTED, Setup
 from lab.run import nemesis
 from lab.run.checker import Expectation
 from lab.run.region import FLOATING_IP, SHUTDOWN_TAKES, Machine, Region
@@ -68,6 +69,7 @@ class Scenario:
     agent_exits: how many containers may end by themselves.
     environment: what every pod has in addition to the manifest's.
     settings: what is set otherwise than by default.
+    setup: the cluster's.
     addresses: the floating ones, unless the run has others.
     prepare: is done before anything is deployed.
     begin: what goes wrong some time before the strike, which is no part of what is measured.
@@ -89,6 +91,7 @@ class Scenario:
     agent_exits: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
+    setup: Setup = DOCUMENTED
     clients: tuple[str, ...] = ("out", "in")
     addresses: tuple[str, ...] = (FLOATING_IP,)
     prepare: Callable[[Region], None] | None = None

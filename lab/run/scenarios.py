@@ -299,6 +299,7 @@ def run(
             environment=scenario.environment,
             settings={"carry": carry, **scenario.settings},
             kubernetes=kubernetes,
+            setup=scenario.setup,
         ) as region:
             if scenario.prepare is not None:
                 scenario.prepare(region)
