@@ -20,7 +20,6 @@ from lab.ec2 import Guest
 from lab.ec2.transport import Effect
 from lab.fabric import VPC_CIDR
 from lab.history import Event
-from lab.kubernetes.cluster import API_ADDRESS
 from lab.region import Machine, Region
 from lab.scenario import Nemesis
 from lab.worker import BACKEND_PORT
@@ -122,7 +121,7 @@ def cut_off_standby(seconds: float) -> Nemesis:
 
     def strike(region: Region, _machine: Machine) -> None:
         interface = region.standbys()[0].worker.eni_id
-        region.fabric.block(interface, [VPC_CIDR, API_ADDRESS])
+        region.fabric.block(interface, [VPC_CIDR])
         time.sleep(seconds)
         region.fabric.unblock(interface)
 

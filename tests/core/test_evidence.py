@@ -144,6 +144,27 @@ def test_an_attachment_that_is_young_is_given_its_time() -> None:
     assert at(observer, 58.0).reason is Reason.NEVER_ANSWERED
 
 
+@pytest.mark.parametrize(
+    ("reached", "moves", "convicts"),
+    [(-2, "", True), (-4, "", False), (-2, f"R3@{WALL - 1}/a0", False)],
+    ids=["since it came", "before it came", "before the last move"],
+)
+def test_a_young_attachment_that_has_answered_somebody_is_not_waited_for(
+    reached: int, moves: str, convicts: bool
+) -> None:
+    """It was UP for another observer, or for this one before it was restarted: the tag tells."""
+    observer = young(age=3.0, reached=str(WALL + reached), moves=moves)
+    observer.see(0.5, "probe:LLLLL")
+    assert (at(observer, 2.0).reason is Reason.NEVER_ANSWERED) == convicts
+
+
+def test_one_lost_probe_convicts_nobody_that_an_observer_has_just_begun_to_watch() -> None:
+    """However long the attachment has had: its network may have stood still for a moment."""
+    observer = young(age=HOUR, reached=str(WALL - 60))
+    observer.see(0.5, "probe:L")
+    assert at(observer, 1.0).reason is Reason.SETTLING
+
+
 def test_a_young_attachment_whose_observer_was_heard_and_fell_silent_is_not_waited_for() -> None:
     """The node came up, and died before the address answered."""
     observer = young(age=3.0, reached=str(WALL - 60))
