@@ -817,11 +817,12 @@ def _unreached(view: View, settings: Settings, owner: Owner, eni: Eni, attachmen
 
 def _reaching(memory: Memory, view: View, settings: Settings, eni: Eni, attachment: Attachment) -> Tag | None:
     """What tells observers that have just begun that workers do reach each other, unless the tag tells it already."""
-    last_move = _last_move(memory, view, settings, eni, attachment)
     came_at = -inf if attachment.since_wall is None else _came_at(settings, attachment)
-    if _reached_wall(Memory(), eni) > max(last_move, came_at):
+    before = max(_last_move(memory, view, settings, eni, attachment), came_at)
+    if _reached_wall(Memory(), eni) > before:
         return None
-    return Tag(eni.id, REACHED_TAG, str(int(max(view.wall, last_move + 1.0))))
+    # This node's clock may be behind those that the others' times are from.
+    return Tag(eni.id, REACHED_TAG, str(int(max(view.wall, before + 1.0))))
 
 
 def _clearance(view: View, settings: Settings, eni: Eni) -> Tag | None:

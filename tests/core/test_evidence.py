@@ -245,6 +245,18 @@ def test_that_workers_reach_each_other_is_remembered_for_those_that_begin() -> N
         assert (isinstance(write, Tag) and write.key == REACHED_TAG) == told, now
 
 
+def test_a_clock_that_is_behind_writes_no_tag_that_is_of_before() -> None:
+    """It would be written again and again."""
+    observer = Observer()
+    bound = Attachment("a1", "i-a", 1, AttachmentStatus.ATTACHED, since_wall=WALL + 100.5)
+    observer.view = replace(observer.view, owner=Owner(0.0, eni(bound, reached="")))
+    observer.see(0.0, "word:sound probe:AA")
+    observer.view = replace(observer.view, owner=Owner(40.0, eni(bound, reached="")))
+    write = observer.see(40.0, "word:sound probe:AA").write
+    assert isinstance(write, Tag)
+    assert float(write.value) > WALL + 100.5
+
+
 # No verdict, and no leave of the ration, is read from an answer that is older than a second.
 
 
