@@ -17,6 +17,7 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing
 from floatingip.agent.trouble import SAID_AGAIN, Trouble
 from floatingip.core import health as probing
+from floatingip.core.decision import served
 from floatingip.core.decision.decide import LOOK_IN_PEACE, Decision, Reason, State, decide
 from floatingip.core.decision.view import Memory, View, attachment_of, sighting
 from floatingip.core.errors import CloudError
@@ -60,6 +61,11 @@ LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
 
 NOT_READY_FOR = 30.0
 """Seconds for which a node must have been unable to serve or take over until that is warned of: at its start it is."""
+
+ASTRAY_FOR = 10.0
+"""Seconds for which NodePorts must not have answered at the address, though they do at its holder's own, until that is
+warned of: what is known of the nodes is a few seconds old.
+"""
 
 PEACE_JITTER = 5.0
 """Seconds by which a question to EC2 in peace is put off at random, so that the agents do not ask all at once."""
@@ -143,7 +149,7 @@ class Watch:
         self._lost_by_imds_at: float | None = None
         self._jitter = 0.0
         self._said_at = float("-inf")
-        self._unready = Trouble(NOT_READY_FOR)
+        self._unready, self._astray = Trouble(NOT_READY_FOR), Trouble(ASTRAY_FOR)
         self._unsent = ""
         self._unsent_since: float | None = None
         self._blind = ""
@@ -532,12 +538,14 @@ class Watch:
         self.now = now
         self._follow_sight()
         before = self.decision
-        self.memory, self.decision = decide(self.memory, self._view(peers, burden, wall), self._settings)
+        view = self._view(peers, burden, wall)
+        self.memory, self.decision = decide(self.memory, view, self._settings)
         if self.decision.state is State.HOLDER and self.is_here():
             # It does not probe any more: what was lost before the address came says nothing of now.
             self.health = Health(self.health.attachment_id)
             self._forget_answers()
         self._tell(before, self.decision)
+        self._tell_astray(view)
         self._follow_services()
         # Not before it is known that they would leave this node: one that hears itself sees the address UP for ever.
         probing = self.report is not None and not self.is_here() and not self.report.blind
@@ -716,6 +724,18 @@ class Watch:
         if self._unready.is_due("" if now.reason in LOUD else unready, self.now):
             self._log.warning("not-ready", unready)
         self._tell_move(now)
+
+    def _tell_astray(self, view: View) -> None:
+        """The proof that packets go astray is a packet; what leads them there, this node cannot see."""
+        holder = self.holder()
+        ports = ", ".join(map(str, sorted(served.astray(view, holder))))
+        astray = (
+            f"NodePorts that answer at {holder}'s own address, but not at {self._probed_address}: {ports}; there,"
+            " what drops or diverts what comes in by the other interface: others' chains in nft or iptables, tc, a"
+            " firewall, kube-proxy's nodePortAddresses; or does that one's security group not admit them?"
+        )
+        if self._astray.is_due(astray if ports else "", self.now):
+            self._log.warning("astray", astray)
 
     def _tell_move(self, now: Decision) -> None:
         move, me = self._move, self._shared.me.instance_id

@@ -24,6 +24,7 @@ from lab.run.scenario import (
     served_again,
     served_again_after,
     served_again_or_refused,
+    service_moves,
 )
 from lab.run.sequences import (
     ELSEWHERE,
@@ -54,6 +55,9 @@ from lab.run.sequences import (
 )
 
 FLOATING_IPV6 = "2001:db8:0:1::100"
+
+WELL_FOR = 10.0
+"""Seconds for which all is well before observers are restarted: what they know by then, those that follow know too."""
 
 _BOOTS_IN = 25.0
 """Seconds, about, from the end of a rebooting machine until its pods are ready."""
@@ -172,6 +176,7 @@ HARDSHIPS = (
         kill_observers_twice,
         served_again,
         agent_exits=4,
+        watched_for=WELL_FOR,
         strikes_for=15.0,
     ),
     Scenario(
@@ -180,6 +185,7 @@ HARDSHIPS = (
         roll_out,
         served_again,
         strikes_for=8.0,
+        watched_for=WELL_FOR,
     ),
     *(
         Scenario(
@@ -245,6 +251,14 @@ HARDSHIPS = (
         put_elsewhere("10.0.0.97", 28, then=nemesis.nothing, after=0.0),
         nothing_moves,
         lasts=OUTLASTS_PATIENCE,
+    ),
+    Scenario(
+        "forward-dropped",
+        "a host firewall of the holder's drops what comes in by the address' link and is for a pod",
+        nemesis.drop_forwarded,
+        service_moves,
+        lasts=8.0,
+        watched_for=nemesis.SERVED_BEFORE,
     ),
     Scenario(
         "throttled",

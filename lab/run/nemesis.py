@@ -173,6 +173,15 @@ def remove_address(region: Region, machine: Machine) -> None:
     machine.worker.namespace.ip(f"address delete {address}/{length} dev {_floating_link(region, machine)}")
 
 
+def drop_forwarded(region: Region, machine: Machine) -> None:
+    """A host firewall drops what comes in by the floating address' link and is for a pod."""
+    machine.worker.namespace.nft(
+        "table inet firewall { chain forward { type filter hook forward priority 10;\n"
+        f'iifname "{_floating_link(region, machine)}" drop\n'
+        "}\n}\n"
+    )
+
+
 def detach_eni(region: Region, machine: Machine) -> None:
     """DetachNetworkInterface by hand."""
     eni = next(e["eni"] for e in reversed(region.attachments()) if e["instance"] == machine.instance.instance_id)

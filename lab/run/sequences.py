@@ -18,7 +18,7 @@ from floatingip.core.model import Carry
 from lab.ec2 import Guest
 from lab.ec2.transport import Effect
 from lab.history import Event
-from lab.kubernetes.cluster import API_ADDRESS, Kind
+from lab.kubernetes.cluster import Kind
 from lab.network.fabric import VPC_CIDR
 from lab.network.worker import BACKEND_PORT
 from lab.run import nemesis
@@ -154,7 +154,7 @@ def cut_off_standby(seconds: float) -> Nemesis:
 
     def strike(region: Region, _machine: Machine) -> None:
         interface = region.standbys()[0].worker.eni_id
-        region.fabric.block(interface, [VPC_CIDR, API_ADDRESS])
+        region.fabric.block(interface, [VPC_CIDR])
         time.sleep(seconds)
         region.fabric.unblock(interface)
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
@@ -448,10 +449,20 @@ def test_what_an_attachment_may_lack_spoils_nothing(server: Server, cloud: Ec2Cl
 
 
 def test_a_time_that_is_none_spoils_nothing(server: Server, cloud: Ec2Cloud) -> None:
-    """Nobody needs it, and the SDK would refuse the whole answer for it."""
+    """It only spares a wait, and the SDK would refuse the whole answer for it."""
     server.replies[""] = interfaces(interface(attachment=attachment(attachTime="yesterday")))
     (eni,) = cloud.describe_enis("lab")
     assert eni.unread == ""
+    assert eni.attachment is not None
+    assert eni.attachment.since_wall is None
+
+
+def test_since_when_an_interface_is_attached_is_read(server: Server, cloud: Ec2Cloud) -> None:
+    """What EC2 writes is in UTC."""
+    server.replies[""] = interfaces(interface())
+    (eni,) = cloud.describe_enis("lab")
+    assert eni.attachment is not None
+    assert eni.attachment.since_wall == datetime(2026, 11, 23, tzinfo=UTC).timestamp()
 
 
 def test_an_index_that_is_no_number_means_that_nothing_is_known(server: Server, cloud: Ec2Cloud) -> None:

@@ -144,6 +144,27 @@ def test_an_attachment_that_is_young_is_given_its_time() -> None:
     assert at(observer, 58.0).reason is Reason.NEVER_ANSWERED
 
 
+@pytest.mark.parametrize(
+    ("reached", "moves", "convicts"),
+    [(-2, "", True), (-4, "", False), (-2, f"R3@{WALL - 1}/a0", False)],
+    ids=["since it came", "before it came", "before the last move"],
+)
+def test_a_young_attachment_that_has_answered_somebody_is_not_waited_for(
+    reached: int, moves: str, convicts: bool
+) -> None:
+    """It was UP for another observer, or for this one before it was restarted: the tag tells."""
+    observer = young(age=3.0, reached=str(WALL + reached), moves=moves)
+    observer.see(0.5, "probe:LLLLL")
+    assert (at(observer, 2.0).reason is Reason.NEVER_ANSWERED) == convicts
+
+
+def test_one_lost_probe_convicts_nobody_that_an_observer_has_just_begun_to_watch() -> None:
+    """However long the attachment has had: its network may have stood still for a moment."""
+    observer = young(age=HOUR, reached=str(WALL - 60))
+    observer.see(0.5, "probe:L")
+    assert at(observer, 1.0).reason is Reason.SETTLING
+
+
 def test_a_young_attachment_whose_observer_was_heard_and_fell_silent_is_not_waited_for() -> None:
     """The node came up, and died before the address answered."""
     observer = young(age=3.0, reached=str(WALL - 60))
@@ -222,6 +243,18 @@ def test_that_workers_reach_each_other_is_remembered_for_those_that_begin() -> N
         observer.view = replace(observer.view, owner=Owner(now, eni(bound, moves=moves, reached=reached)))
         write = observer.see(now, "word:sound probe:AA").write
         assert (isinstance(write, Tag) and write.key == REACHED_TAG) == told, now
+
+
+def test_a_clock_that_is_behind_writes_no_tag_that_is_of_before() -> None:
+    """It would be written again and again."""
+    observer = Observer()
+    bound = Attachment("a1", "i-a", 1, AttachmentStatus.ATTACHED, since_wall=WALL + 100.5)
+    observer.view = replace(observer.view, owner=Owner(0.0, eni(bound, reached="")))
+    observer.see(0.0, "word:sound probe:AA")
+    observer.view = replace(observer.view, owner=Owner(40.0, eni(bound, reached="")))
+    write = observer.see(40.0, "word:sound probe:AA").write
+    assert isinstance(write, Tag)
+    assert float(write.value) > WALL + 100.5
 
 
 # No verdict, and no leave of the ration, is read from an answer that is older than a second.

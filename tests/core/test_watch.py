@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
+import floatingip.runtime.watch as watching
 from floatingip.agent.move import Move
 from floatingip.agent.shared import FULL_FOR, Shared
 from floatingip.agent.standing import Standing
@@ -1097,6 +1098,33 @@ def test_what_was_lost_before_the_address_came_is_nothing_of_the_holders(node: M
     assert made.step() == "HELD_HERE"
     assert (made.watch.health, made.watch.services) == (Health("a1"), {30007: Health("a1")})
     assert made.watch.is_calm()
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "own", "told"),
+    [
+        (HealthState.UP, HealthState.DOWN, True, 1),
+        (HealthState.UP, HealthState.UP, True, 0),
+        (HealthState.UP, HealthState.DOWN, False, 0),
+        (HealthState.DOWN, HealthState.DOWN, True, 0),
+    ],
+    ids=["astray", "well", "nowhere", "down"],
+)
+def test_packets_that_go_astray_on_the_holder_are_told(
+    node: Make, monkeypatch: pytest.MonkeyPatch, address: HealthState, port: HealthState, own: bool, told: int
+) -> None:
+    """Once, with where to look: its NodePort answers at the node's own address, and not at the floating one."""
+    monkeypatch.setattr(watching, "ASTRAY_FOR", 0.0)
+    made = node()
+    made.looked(eni(holder=OTHER))
+    made.watch.reconciled(PlumbingReport(PlumbingState.NO_LINK), time.monotonic())
+    made.watch.health = Health("a1", address, 9)
+    made.watch.services = {30007: Health("a1", port, 9)}
+    made.shared.served = {OTHER: {30007: own}}
+    made.step()
+    made.step()
+    assert made.log.getvalue().count("level=warning event=astray") == told
+    assert ("but not at 10.0.0.100: 30007" in made.log.getvalue()) == bool(told)
 
 
 @pytest.mark.parametrize(

@@ -506,6 +506,13 @@ def test_attaching_takes_time_and_the_device_comes_later(start: Callable[[Profil
     assert changes[2]["t"] - changes[1]["t"] >= SOON.device
 
 
+def test_an_attachment_shows_when_it_was_made(lab: Lab) -> None:
+    """An observer that has just begun knows by that how old it is."""
+    eni = lab.create()
+    lab.attach(eni, lab.a.instance_id)
+    assert abs(time.time() - lab.show(eni)["Attachment"]["AttachTime"].timestamp()) < 60
+
+
 def test_of_two_racing_attaches_exactly_one_wins(lab: Lab) -> None:
     """Twenty races of two instances for one ENI, over HTTP, at the same moment."""
     eni = lab.create()

@@ -93,12 +93,13 @@ UNREACHED_TOLD = 10.0
 
 REACHED_TAG = "floatingip/reached"
 """The tag in which observers remember together, for those that have just begun, when one of them saw the address UP
-last, as Unix seconds: that workers reach each other at all.  It is written anew only when there was a move since."""
+last, as Unix seconds: that workers reach each other at all, and that the address did answer where it is.  It is written
+anew only when there was a move since."""
 
 LONGEST_TIME = 11
 """Digits of a time in a tag, at most."""
 
-REACHED_FOR = 30.0
+REACHED_FOR = 5.0
 """Seconds of UP after which that is written."""
 
 LOOK_IN_PEACE = 60.0
@@ -694,7 +695,8 @@ def _charge(
         return _Charge("R5", Reason.HOLDER_UNSOUND, word.detail)
     if memory.unvouched_since is not None and view.now - memory.unvouched_since >= settings.patience:
         return _Charge("R4", Reason.HOLDER_WRONG, who)
-    if silent and health.in_doubt and not health.ever_up and _has_settled(memory, view, settings, eni, attachment):
+    is_lost = health.state is HealthState.DOWN and health.in_doubt and not health.ever_up
+    if silent and is_lost and _has_settled(memory, view, settings, eni, attachment):
         return _Charge("R6", Reason.NEVER_ANSWERED, who)
     if served.are_missing(view, settings, attachment):
         return _Charge("R7", Reason.SERVICE_DOWN, who)
@@ -716,6 +718,8 @@ def _has_settled(memory: Memory, view: View, settings: Settings, eni: Eni, attac
     last_move, reached = _last_move(memory, view, settings, eni, attachment), _reached_wall(memory, eni)
     if reached <= last_move:
         return last_move == -inf and unseen_for >= settings.settle
+    if _reached_wall(Memory(), eni) > max(last_move, _came_at(settings, attachment)):
+        return True
     heard_at = max((p.heard_at for p in view.peers if p.instance_id == attachment.instance_id), default=-inf)
     if heard_at >= memory.attachment_since and not view.word.refused:
         return True
@@ -730,6 +734,13 @@ def _reached_wall(memory: Memory, eni: Eni) -> float:
     told = eni.tags.get(REACHED_TAG, "")
     tagged = float(told) if told.isascii() and told.isdigit() and len(told) <= LONGEST_TIME else -inf
     return max(tagged, -inf if memory.reached_wall is None else memory.reached_wall)
+
+
+def _came_at(settings: Settings, attachment: Attachment) -> float:
+    """From when on, in Unix seconds, what the ENI's tag says is of this attachment; a standing one's outlasts moves."""
+    if settings.carry is Carry.ADDRESS:
+        return -inf
+    return inf if attachment.since_wall is None else attachment.since_wall
 
 
 def _in_doubt(owner: Owner) -> float:
@@ -799,10 +810,12 @@ def _unreached(view: View, settings: Settings, owner: Owner, eni: Eni, attachmen
 
 def _reaching(memory: Memory, view: View, settings: Settings, eni: Eni, attachment: Attachment) -> Tag | None:
     """What tells observers that have just begun that workers do reach each other, unless the tag tells it already."""
-    last_move = _last_move(memory, view, settings, eni, attachment)
-    if eni.tags.get(REACHED_TAG) and _reached_wall(Memory(), eni) > last_move:
+    came_at = -inf if attachment.since_wall is None else _came_at(settings, attachment)
+    before = max(_last_move(memory, view, settings, eni, attachment), came_at)
+    if _reached_wall(Memory(), eni) > before:
         return None
-    return Tag(eni.id, REACHED_TAG, str(int(max(view.wall, last_move + 1.0))))
+    # This node's clock may be behind those that the others' times are from.
+    return Tag(eni.id, REACHED_TAG, str(int(max(view.wall, before + 1.0))))
 
 
 def _clearance(view: View, settings: Settings, eni: Eni) -> Tag | None:

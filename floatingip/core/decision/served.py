@@ -46,6 +46,13 @@ def missed_here(view: View, holder: str) -> frozenset[int]:
     return (ports_on(view, view.me) & view.services.keys()) - kept_off
 
 
+def astray(view: View, holder: str) -> frozenset[int]:
+    """The NodePorts that answer at the holder's own address, and not at the floating one, though that answers."""
+    if view.health.state is not HealthState.UP or view.health.in_doubt:
+        return frozenset()
+    return ports_on(view, holder) & {port for port, each in view.services.items() if each.state is HealthState.DOWN}
+
+
 def are_missing(view: View, settings: Settings, attachment: Attachment) -> bool:
     """No NodePort answers at the address, which itself answers; and one did, or does on this node."""
     if view.health.state is not HealthState.UP or view.health.in_doubt or view.health.changed_at is None:

@@ -194,7 +194,7 @@ def _session(region: str, longest: float) -> botocore.session.Session:
         max_pool_connections=8,
     )
     session.set_default_client_config(config)
-    # Nobody needs a time that EC2 tells, so none that cannot be read spoils an answer.
+    # Times are left as EC2 wrote them, so that none that cannot be read spoils an answer.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
     session.register("creating-client-class", _make_endable)
     return session
@@ -728,6 +728,13 @@ def _one_line(value: object) -> str:
     return " ".join(str(value).split())
 
 
+def _wall(shown: object) -> float | None:
+    """A time in Unix seconds; None where there is none, or it cannot be read.  Our client leaves it as EC2 wrote it."""
+    with suppress(ValueError, OverflowError):
+        return datetime.fromisoformat(str(shown)).timestamp()
+    return None
+
+
 def _eni(item: NetworkInterfaceTypeDef) -> Eni:
     """As much of it as can be read; ``unread`` says what else there is."""
     unread: list[str] = []
@@ -750,7 +757,7 @@ def _eni(item: NetworkInterfaceTypeDef) -> Eni:
                 instance_id=shown.get("InstanceId", ""),
                 device_index=shown.get("DeviceIndex", 0),
                 status=status,
-                since_wall=made_at.timestamp() if isinstance(made_at := shown.get("AttachTime"), datetime) else None,
+                since_wall=_wall(shown.get("AttachTime")),
             )
     # In an IPv6-only subnet there is none.
     primary = read("address", IPv4Address, item["PrivateIpAddress"]) if item.get("PrivateIpAddress") else None
