@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clocks test-long check lab bench image test-image kubernetes kubernetes-tools test-kubernetes test-kubernetes-all base lock system
+.PHONY: help demo test test-clocks test-long check lab bench image test-image kubernetes kubernetes-tools test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
 
 # An ordinary user's PATH often lacks the directories of nft and ip.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -21,52 +21,50 @@ ARGS :=
 ENGINE := podman
 IMAGE := localhost/floatingip
 
+# Tests run beside each other in this many processes, each in a sandbox of its own.  They wait more than they compute; but
+# many are about time, and with more of them than this two cores would not have it for them.
+WORKERS := 3
+SANDBOX := .venv/bin/python -m lab.sandbox
+# $(call tests,PYTEST'S ARGUMENTS,THE SANDBOX'S): what fails beside others is tried again alone, which is told, and has to
+# pass then: a machine that was busy with something else is no fault of the code.
+define tests
+tests() {
+	local code=0 python="$(SANDBOX) $(2) .venv/bin/python" arguments=(--basetemp=.pytest_tmp $(1))
+	.venv/bin/python -m pytest --dist worksteal --tx "$(WORKERS)*popen//python=$$python" "$${arguments[@]}" || code=$$?
+	# pytest's 1: tests have failed.
+	(( code == 1 )) || return "$$code"
+	echo "Trying again, one after the other, what has failed." >&2
+	$$python -m pytest "$${arguments[@]}" --basetemp=.pytest_tmp/again --dist no --last-failed
+}
+tests
+endef
+
 SOURCES := floatingip lab bench tests find-available-ips.py
 STAMP := .venv/.installed
 
 help: ## List these targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 26
 
 demo: system $(STAMP) ## Watch a failover: two workers, one floating IP, a power cut
 	@.venv/bin/python -m lab demo $(ARGS)
 
 test: system $(STAMP) ## Run all tests (ARGS='-k health' for some)
-	@run() { .venv/bin/python -m lab.sandbox .venv/bin/python -m pytest --basetemp=".pytest_tmp/$$1" "$${@:2}"; }
-	mkdir -p .pytest_tmp
-	if [[ -n "$(ARGS)" ]]; then
-		run some $(ARGS)
-		exit
-	fi
-	failed=0
-	# Most tests mostly wait, so several lanes run beside each other; more at a time than this, and they wait for the machine.
-	beside() {
-		local lane; local -A running=()
-		for lane in "$$@"; do "$$lane" >".pytest_tmp/$$lane.log" 2>&1 & running[$$lane]=$$!; done
-		for lane in "$$@"; do
-			wait "$${running[$$lane]}" || failed=1
-			cat ".pytest_tmp/$$lane.log"
-		done
-	}
-	others() { run others --ignore=tests/lab --ignore=tests/agents --ignore=tests/kubernetes; }
-	agents() { run agents tests/agents; }
-	kubernetes() { run kubernetes tests/kubernetes; }
-	eni() { run eni tests/lab/test_scenarios.py -m 'eni and not long'; }
-	address() { run address tests/lab/test_scenarios.py -m 'not eni and not long'; }
-	lab() { run lab tests/lab --ignore=tests/lab/test_scenarios.py; }
-	beside others agents kubernetes
-	beside eni address lab
-	exit "$$failed"
+	@$(call tests,$(ARGS))
 
 test-clocks: system $(STAMP) ## Test what reads clocks on a machine that has just booted, and on one that is ten years old
-	@mkdir -p .pytest_tmp
-	for uptime in 5 300000000; do
-		.venv/bin/python -m lab.sandbox --uptime "$$uptime" .venv/bin/python -m pytest -q --basetemp=.pytest_tmp/clocks \
-			tests/core tests/contract "tests/lab/test_scenarios.py::test_scenario_is_survived[power-cut-address]"
+	@for uptime in 5 300000000; do
+		$(call tests,-q tests/core tests/contract \
+			"tests/lab/test_scenarios.py::test_scenario_is_survived[power-cut-address]",--uptime $$uptime)
 	done
 
-test-long: system $(STAMP) ## Run the scenarios that take minutes
-	@mkdir -p .pytest_tmp
-	.venv/bin/python -m lab.sandbox .venv/bin/python -m pytest --basetemp=.pytest_tmp/long -m long $(ARGS) tests/lab/test_scenarios.py
+test-long: system $(STAMP) ## Run all other scenarios, both ways to carry
+	@code=0
+	# The longest come first, and are given out one at a time, so that the last one does not keep the others waiting.
+	($(call tests,--dist load --maxschedchunk 1 -m 'long and not alone' $(ARGS) tests/lab/test_scenarios.py)) || code=$$?
+	# pytest's 5: there is none such.
+	$(SANDBOX) .venv/bin/python -m pytest --basetemp=.pytest_tmp -m 'long and alone' $(ARGS) tests/lab/test_scenarios.py \
+		|| (( $$? == 5 )) || code=1
+	exit "$$code"
 
 check: $(STAMP) ## Lint, formatting and types; the Dockerfile, scripts and workflows
 	@.venv/bin/ruff check $(SOURCES)
@@ -106,6 +104,12 @@ test-kubernetes-all: system kubernetes ## Test on the real Kubernetes all that i
 	.venv/bin/python -m lab.kubernetes.real.host .venv/bin/python -m pytest --basetemp=.pytest_tmp/kubernetes \
 		tests/kubernetes $(ARGS)
 	.venv/bin/python -m pytest --basetemp=.pytest_tmp/host tests/kubernetes/test_host.py
+
+test-kubernetes-versions: system kubernetes ## Show the manifests to the API servers of all versions that EKS supports
+	@if [[ -z "$${KUBERNETES_BINARIES:-}" ]]; then .venv/bin/python -m lab.kubernetes.build versions; fi
+	mkdir -p .pytest_tmp
+	.venv/bin/python -m lab.sandbox .venv/bin/python -m pytest --basetemp=.pytest_tmp/versions $(ARGS) \
+		tests/kubernetes/test_versions.py
 
 lab: system $(STAMP) ## List the scenarios; run one with .venv/bin/python -m lab run NAME
 	@.venv/bin/python -m lab list

@@ -49,7 +49,8 @@ class StandingView:
     described, None when it did not; ``spares`` are those addresses
     of this node's that nothing needs; ``in_use`` are ENIs that have a floating address; ``holds``: this node has one;
     ``bound`` says why this node can have no ENI here (another zone, IAM, no slot), or nothing; ``device`` is whether
-    the ENI's device is on this node, None while nobody has looked; ``accepted`` is the last write if EC2 accepted it.
+    the ENI's device is on this node, None while nobody has looked; ``accepted`` is the last write if EC2 accepted it;
+    ``calls`` is how many calls it took to ask EC2.
     """
 
     now: float
@@ -67,6 +68,7 @@ class StandingView:
     wrote_at: float = float("-inf")
     accepted: Write | None = None
     retry_at: Mapping[type[Write], float] = field(default_factory=dict)
+    calls: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, St
     situation = (mine, view.bound, view.device, view.holds)
     if situation != memory.situation:
         memory = replace(memory, situation=situation, changed_at=view.now)
-    pause = pace.pause(view.now - memory.changed_at)
+    pause = pace.pause(view.now - memory.changed_at, view.calls)
     standing = _judge(memory, view, mine)
     if mine is not None and _is_here(mine, view.me):
         memory = replace(memory, bound=mine)

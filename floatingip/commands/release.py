@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, FloatingIPError, LookAgain
 from floatingip.core.model import AttachmentStatus, Eni, Target
 from floatingip.core.ports import Cloud
-from floatingip.core.word import RESERVED
+from floatingip.core.word import RESERVED, Status
 from floatingip.runtime.look import read_in_full
 from floatingip.runtime.peers import ask_once
 
@@ -84,28 +84,45 @@ def plan(cloud: Cloud, name: str, targets: tuple[Target, ...], *, unused: bool) 
 
 
 def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: str = "") -> tuple[str, ...]:
-    """Raise ``ReleaseRefused`` when an observer of ours still answers on a node that holds one of the interfaces;
-    return the nodes from which no answer came at all: whether an observer runs there is not known.
+    """Raise ``ReleaseRefused`` when an observer of ours still answers on a node that holds one of the interfaces, and
+    needs it; return the nodes from which no answer came at all: whether an observer runs there is not known.
 
-    One that does not say whose it is, since it does not know who asks, is taken for ours: it is where our interface is.
+    It needs all but, where only what is unused goes, those by which it holds no address: its settings do not name them
+    either.  One that does not say whose it is, since it does not know who asks, is taken for ours: it is where our
+    interface is.
     """
-    holders = frozenset(eni.attachment.instance_id for eni in chosen.enis if eni.attachment is not None)
-    if not holders:
+    held: dict[str, list[Eni]] = {}
+    for eni in chosen.enis:
+        if eni.attachment is not None:
+            held.setdefault(eni.attachment.instance_id, []).append(eni)
+    if not held:
         return ()
     unknown = []
-    for instance in cloud.describe_instances(holders).values():
+    for instance in cloud.describe_instances(frozenset(held)).values():
         if instance.address is None or instance.state.announces_death:
             continue
         answer = ask_once(instance.address, port, me=me)
-        status = answer.status
-        if status == RESERVED or (status is not None and status.name == name):
+        status, where = answer.status, f"{instance.id} ({instance.address})"
+        if status == RESERVED and not chosen.targets:
             raise ReleaseRefused(
-                f"the observer on {instance.id} ({instance.address}) still answers, and would attach them again",
-                f"first {SCALE}",
+                f"the observer on {where} tells only the others what it holds",
+                "run release on a worker with an observer",
             )
+        if status == RESERVED or (status is not None and status.name == name):
+            needed = [eni for eni in held[instance.id] if chosen.targets or _is_held(eni, status)]
+            if needed:
+                ids = ", ".join(eni.id for eni in needed)
+                raise ReleaseRefused(
+                    f"the observer on {where} still answers, and would attach {ids} again", f"first {SCALE}"
+                )
         if status is None and not answer.refused:
             unknown.append(f"{instance.id} ({instance.address}:{port})")
     return tuple(sorted(unknown))
+
+
+def _is_held(eni: Eni, status: Status) -> bool:
+    """The observer holds an address by it."""
+    return any(str(address) in status.holds for address in (eni.address, *eni.ipv6s, *eni.elastic.values()))
 
 
 def stay_gone(

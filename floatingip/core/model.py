@@ -323,12 +323,13 @@ class Owner:
     """What EC2 said last of the floating address.
 
     ``asked_at`` is when the question was asked: an answer speaks of no later time.  ``eni`` is None when no ENI has the
-    address; ``instances`` are those that were asked about with it, which may be none.
+    address; ``instances`` are those that were asked about with it, which may be none; ``calls`` is how many it took.
     """
 
     asked_at: float
     eni: Eni | None
     instances: Mapping[str, Instance] = field(default_factory=dict)
+    calls: int = 1
 
 
 class WordState(StrEnum):

@@ -77,7 +77,7 @@ class Seen:
     ``orphans`` of those that no target has, and ``mixed`` names those of the other way to carry.  ``subnets`` is None
     when they were not asked for; ``allocations`` are those of which more had to be known.  Of the targets in
     ``unknown`` nothing was learned, for the reason there; ``unread`` are ours that could not be read; ``undescribed``
-    says why not all instances were described that should have been, or nothing.
+    says why not all instances were described that should have been, or nothing; ``calls`` is how many calls it took.
     """
 
     asked_at: float
@@ -92,23 +92,62 @@ class Seen:
     unknown: Mapping[Target, str] = field(default_factory=dict)
     unread: tuple[Eni, ...] = ()
     undescribed: str = ""
+    calls: int = 1
+
+
+T = TypeVar("T")
+
+
+class _Asking:
+    """The calls of one look; each is made once more soon when EC2 refuses it at once for the moment, as it does when it
+    throttles.  ``calls`` has one entry for each that was made.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[None] = []
+
+    def patiently(self, ask: Callable[[], T]) -> T:
+        """Ask, and wait for the answer."""
+        began = time.monotonic()
+        self.calls.append(None)
+        try:
+            return ask()
+        except CloudUnavailable:
+            if time.monotonic() - began > REFUSED_WITHIN:
+                raise
+        time.sleep(random.uniform(*RETRY_AFTER))
+        self.calls.append(None)
+        return ask()
+
+    def begin(self, ask: Callable[[], T]) -> Future[T]:
+        """Begin to ask, in a thread that cannot hold up the end of the process, as an executor's would."""
+        answer: Future[T] = Future()
+
+        def job() -> None:
+            try:
+                answer.set_result(self.patiently(ask))
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits for the answer
+                answer.set_exception(error)
+
+        background.start("look-beside", job)
+        return answer
 
 
 def look(cloud: Cloud, settings: Settings, question: Question) -> Seen:
     """Ask EC2; raises CloudError for the first call that fails, unless that only leaves instances undescribed: where
     the address is can be known without them.
     """
-    me, known = question.me, question.known
+    me, known, asking = question.me, question.known, _Asking()
     foreseen = question.judged | (frozenset((me,)) - known)
-    described = _begin(lambda: cloud.describe_instances(foreseen)) if foreseen else None
+    described = asking.begin(lambda: cloud.describe_instances(foreseen)) if foreseen else None
     name = question.name
     if not name and described is not None:
         mine = described.result().get(me)
         if mine is None or mine.state is InstanceState.UNREAD:
             raise CloudUnavailable(f"DescribeInstances: {me}, this node's instance, is not shown, or cannot be read")
         name = cluster_name(mine.tags)
-    subnets = _begin(cloud.describe_subnets) if question.need_subnets else None
-    shown = _patiently(lambda: cloud.describe_enis(name)) if name else ()
+    subnets = asking.begin(cloud.describe_subnets) if question.need_subnets else None
+    shown = asking.patiently(lambda: cloud.describe_enis(name)) if name else ()
     ours, unread = tuple(eni for eni in shown if not eni.unread), tuple(eni for eni in shown if eni.unread)
     unknown = {
         target: f"{eni.id or 'an interface of ours'} cannot be read: {eni.unread}"
@@ -118,9 +157,9 @@ def look(cloud: Cloud, settings: Settings, question: Question) -> Seen:
     }
     standing = tuple(eni for eni in ours if eni.standing_for)
     usable = standing if settings.carry is Carry.ADDRESS else tuple(eni for eni in ours if not eni.standing_for)
-    enis = _by_target(cloud, settings, usable, unknown)
+    enis = _by_target(cloud, asking, settings, usable, unknown)
     allocations: dict[Target, AllocationFacts | None] = {
-        target: _patiently(functools.partial(cloud.describe_allocation, target.id))
+        target: asking.patiently(functools.partial(cloud.describe_allocation, target.id))
         for target in settings.floating_ips
         if isinstance(target, Allocation)
         and target not in unknown
@@ -138,7 +177,7 @@ def look(cloud: Cloud, settings: Settings, question: Question) -> Seen:
         if described is not None:
             instances.update(described.result())
         if lacking:
-            instances.update(_patiently(lambda: cloud.describe_instances(lacking)))
+            instances.update(asking.patiently(lambda: cloud.describe_instances(lacking)))
     except CloudUnavailable as error:
         undescribed = str(error)
     return Seen(
@@ -154,6 +193,7 @@ def look(cloud: Cloud, settings: Settings, question: Question) -> Seen:
         unknown=unknown,
         unread=unread,
         undescribed=undescribed,
+        calls=len(asking.calls),
     )
 
 
@@ -185,7 +225,7 @@ def cluster_name(tags: Mapping[str, str]) -> str:
 
 
 def _by_target(
-    cloud: Cloud, settings: Settings, usable: tuple[Eni, ...], unknown: dict[Target, str]
+    cloud: Cloud, asking: _Asking, settings: Settings, usable: tuple[Eni, ...], unknown: dict[Target, str]
 ) -> dict[Target, Eni]:
     """The ENI that carries each target: one of the usable ones, or else whoever's it is.  Adds to ``unknown``."""
     # Should an allocation have two, all observers choose the same one.
@@ -195,7 +235,7 @@ def _by_target(
     addresses = frozenset(target for target in absent if not isinstance(target, Allocation))
     if addresses:
         # What has a missing address is not ours, or ours with a tag that is not shown yet.
-        for eni in _patiently(lambda: cloud.find_occupants(addresses)):
+        for eni in asking.patiently(lambda: cloud.find_occupants(addresses)):
             has = {target for target in addresses if eni.occupies(target)}
             enis.update(dict.fromkeys(has, eni))
             if eni.unread and (not has or OWNER_TAG in eni.tags):
@@ -203,32 +243,3 @@ def _by_target(
                 said = f"{eni.id or 'the interface that has it'} cannot be read: {eni.unread}"
                 unknown.update(dict.fromkeys(has or addresses, said))
     return {target: eni for target, eni in enis.items() if target not in unknown}
-
-
-T = TypeVar("T")
-
-
-def _patiently(ask: Callable[[], T]) -> T:
-    """Ask, and once more soon when EC2 refuses that at once for the moment, as it does when it throttles."""
-    began = time.monotonic()
-    try:
-        return ask()
-    except CloudUnavailable:
-        if time.monotonic() - began > REFUSED_WITHIN:
-            raise
-    time.sleep(random.uniform(*RETRY_AFTER))
-    return ask()
-
-
-def _begin(ask: Callable[[], T]) -> Future[T]:
-    """Begin to ask, in a thread that cannot hold up the end of the process, as an executor's would."""
-    answer: Future[T] = Future()
-
-    def job() -> None:
-        try:
-            answer.set_result(_patiently(ask))
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits for the answer
-            answer.set_exception(error)
-
-    background.start("look-beside", job)
-    return answer

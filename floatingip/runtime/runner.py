@@ -602,7 +602,8 @@ class Agent:
                 watch.found_allocation(seen.allocations[target])
             key = ration.key(target, self._settings.carry)
             records = {eni.id: eni.tags[key] for eni in seen.standing if eni.tags.get(key)}
-            watch.looked(Owner(seen.asked_at, seen.enis.get(target), seen.instances), time.monotonic(), records)
+            owner = Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls)
+            watch.looked(owner, time.monotonic(), records)
         self._keep_up(seen)
 
     def _keep_up(self, seen: Seen) -> None:
@@ -626,7 +627,7 @@ class Agent:
             return
         for upkeep in self._upkeeps.values():
             instances = None if seen.undescribed else seen.instances
-            upkeep.looked(seen.asked_at, seen.standing, instances, frozenset(seen.enis))
+            upkeep.looked(seen.asked_at, seen.standing, instances, frozenset(seen.enis), seen.calls)
         self._step_upkeeps()
 
     def _step_upkeeps(self) -> None:

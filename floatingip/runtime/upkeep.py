@@ -46,6 +46,7 @@ class Upkeep:
         self._standing: tuple[Eni, ...] | None = None
         self._instances: Mapping[str, Instance] | None = {}
         self._served: frozenset[Target] = frozenset()
+        self._calls = 1
         self.now = Standing(now, problem="EC2 has not answered yet")
 
     def looked(
@@ -54,14 +55,16 @@ class Upkeep:
         standing: Iterable[Eni],
         instances: Mapping[str, Instance] | None,
         served: frozenset[Target],
+        calls: int = 1,
     ) -> None:
-        """EC2 answered: all standing ENIs of ours, the instances asked about, None where it did not describe them, and
-        the targets that have an ENI.
+        """EC2 answered, in so many calls: all standing ENIs of ours, the instances asked about, None where it did not
+        describe them, and the targets that have an ENI.
         """
         self._asked_at = asked_at
         self._standing = tuple(eni for eni in standing if eni.subnet_id == self.subnet.id)
         self._instances = instances
         self._served = served
+        self._calls = calls
 
     def step(self, *, now: float, holds: bool, device: bool | None) -> None:
         """Decide once, tell, act; ``holds``: this node has a floating address; ``device``: the ENI's device is there,
@@ -85,6 +88,7 @@ class Upkeep:
             wrote_at=self.writer.wrote_at,
             accepted=self.writer.accepted,
             retry_at=self.writer.retry_at,
+            calls=self._calls,
         )
         self._memory, self.now = keep(self._memory, view)
         if self.now.eni is None and self.writer.final is not None:

@@ -1,7 +1,8 @@
 """
 Build the real Kubernetes, and what it stands on, from the Go modules pinned below `go/`.
 
-    python -m lab.kubernetes.build        what is not built yet, into build/kubernetes
+    python -m lab.kubernetes.build              what is not built yet, into build/kubernetes
+    python -m lab.kubernetes.build versions     API server and kubectl of the other versions, into folders below that
 
 One module for each family, since their dependencies disagree.  A family is built anew when something in its folder has
 changed, or the Go that builds it; Go's own cache makes even that quick.  `binaries` finds what was built, or the folder
@@ -30,7 +31,8 @@ VARIABLE = "KUBERNETES_BINARIES"
 @dataclass(frozen=True)
 class Family:
     """
-    The binaries that one Go module gives: by name, the package of each ("." for the module's own).
+    The binaries that one Go module gives: by their place below build/kubernetes, the package of each ("." for the
+    module's own).
 
     tags: Go's build tags.  versions: the variables that have the version of the module `of`.
     """
@@ -59,6 +61,7 @@ class Family:
         return found[1] if found else ""
 
 
+_VERSIONS = ("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion")
 _KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubectl")
 FAMILIES = (
     Family("pause", "", {"pause": "."}),
@@ -79,7 +82,7 @@ FAMILIES = (
         "k8s.io/kubernetes",
         {name: f"k8s.io/kubernetes/cmd/{name}" for name in _KUBERNETES}
         | {"agnhost": "k8s.io/kubernetes/test/images/agnhost"},
-        versions=("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion"),
+        versions=_VERSIONS,
     ),
     Family(
         "vpc-cni",
@@ -92,17 +95,32 @@ FAMILIES = (
     ),
 )
 
+OTHER_VERSIONS = tuple(
+    Family(
+        f"kubernetes-{minor}",
+        "k8s.io/kubernetes",
+        {f"{minor}/{name}": f"k8s.io/kubernetes/cmd/{name}" for name in ("kube-apiserver", "kubectl")},
+        versions=_VERSIONS,
+    )
+    for minor in ("1.34", "1.36", "1.37")
+)
+"""What EKS supports beside the version that the documents name: of these the API server alone."""
+
 
 def version() -> str:
     """Kubernetes' version, as v1.35.4."""
     return next(family.version for family in FAMILIES if family.name == "kubernetes")
 
 
-def binaries() -> Path:
-    """The folder with all binaries.  Raises SystemExit with one line that says what is missing, and what to do."""
+def binaries(families: Sequence[Family] = FAMILIES) -> Path:
+    """
+    The folder with all of their binaries.
+
+    Raises SystemExit with one line that says what is missing, and what to do.
+    """
     named = os.environ.get(VARIABLE)
     folder = Path(named) if named else BUILT
-    missing = [name for family in FAMILIES for name in family.binaries if not os.access(folder / name, os.X_OK)]
+    missing = [name for family in families for name in family.binaries if not os.access(folder / name, os.X_OK)]
     if not missing:
         return folder.absolute()
     if named:
@@ -134,7 +152,9 @@ def build(families: Sequence[Family] = FAMILIES) -> None:
 
 def _build(family: Family) -> None:
     for name, package in family.binaries.items():
-        new = BUILT / f".{name}.new"
+        place = BUILT / name
+        place.parent.mkdir(exist_ok=True)
+        new = place.with_name(f".{place.name}.new")
         done = subprocess.run(
             ["go", "build", *family.flags, "-o", str(new), package],
             cwd=family.folder,
@@ -144,7 +164,7 @@ def _build(family: Family) -> None:
         if done.returncode:
             raise SystemExit(f"{name}: go build failed, see above")
         # Never half a binary under its name, nor a new one in the place of one that runs.
-        new.replace(BUILT / name)
+        new.replace(place)
 
 
 def _is_built(family: Family, go: str) -> bool:
@@ -171,4 +191,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    build()
+    build(OTHER_VERSIONS if sys.argv[1:] == ["versions"] else FAMILIES)

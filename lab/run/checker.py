@@ -22,7 +22,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from lab.run import ownership
+from lab.run import attacker, ownership
 
 Event = Mapping[str, Any]
 
@@ -32,6 +32,9 @@ MOST_MEMORY = 128 * 1024
 
 MORE_THREADS, MORE_FILES = 8, 32
 """What one may have for a failover beyond what it has in peace, whoever attacks: for questions to EC2, above all."""
+
+LEAST = {"flood": {"connects": attacker.CONNECTS}}
+"""What an attack must have done of each means, or it was none."""
 
 DECIDED = ("takeover", "claim")
 """The agents' events that begin a move: with a detach first, or without."""
@@ -50,8 +53,8 @@ class Expectation:
     clients); without `served` no client is needed; `allowed_leftovers` are the `what` of leftovers that belong to the
     scenario.
     `max_moves_a_cause` bounds the takeovers by one rule, `max_calls_a_minute` what one instance asks of EC2 in any
-    minute: Describes of all kinds together, and writes each by itself.  Where a `refusal_excuses`, a failover that does
-    not happen is none that was promised: at the blow no other node's observer was ready.
+    minute since the blow: Describes of all kinds together, and writes each by itself.  Where a `refusal_excuses`, a
+    failover that does not happen is none that was promised: at the blow no other node's observer was ready.
     `attacked` is the way in which a pod attacks the observers (attacker.py): it must have, and their processes must not
     have grown by it.
     """
@@ -492,7 +495,8 @@ def _calls_bounded(run: Run, expectation: Expectation) -> Iterator[str]:
     if most is None:
         return
     asked: dict[tuple[str, str], list[float]] = {}
-    for event in run.calls:
+    # What it takes to deploy is another matter.
+    for event in (call for call in run.calls if run.struck is None or float(call["began"]) >= run.struck):
         action = str(event["action"])
         kind = "Describes" if action.startswith("Describe") else action
         asked.setdefault((str(event["caller"]), kind), []).append(float(event["began"]))
@@ -536,8 +540,13 @@ def _agents_live(run: Run, expectation: Expectation) -> Iterator[str]:
 def _attacked(run: Run, expectation: Expectation) -> Iterator[str]:
     """An attack that did not take place shows nothing."""
     if expectation.attacked:
-        if not any(event["kind"] == expectation.attacked and event["did"] for event in run.attacks):
+        done = [event["did"] for event in run.attacks if event["kind"] == expectation.attacked and event["did"]]
+        if not done:
             yield f"nobody attacked by {expectation.attacked}"
+        for did in done:
+            for means, least in LEAST.get(expectation.attacked, {}).items():
+                if did.get(means, 0) < least:
+                    yield f"only {did.get(means, 0)} {means} of at least {least}"
         if not run.usages:
             yield "no observer's memory was measured"
 

@@ -26,7 +26,8 @@ AHEAD = 2.0
 """Seconds for which it has attacked when the nemesis strikes."""
 
 SAMPLED_EVERY = 0.1
-ENDS_WITHIN = 10.0
+ENDS_WITHIN = 180.0
+"""Seconds for what it has to finish: a flood's connects, on a machine that does other things as well."""
 
 Usage = Mapping[str, int]
 
@@ -60,13 +61,13 @@ class Attack:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._sampler.join()
         self._process.terminate()
         try:
             said, _stderr = self._process.communicate(timeout=ENDS_WITHIN)
         finally:
             self._process.kill()
+            self._over.set()
+            self._sampler.join()
         event = {"source": "lab", "event": "attack", "kind": self._kind}
         self._region.history.record({**event, "did": json.loads(said or "{}")})
         for node, before in self._before.items():

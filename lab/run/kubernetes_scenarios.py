@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lab.ec2 import Profile
-from lab.kubernetes.cluster import OBSERVERS, Part
+from lab.kubernetes.cluster import OBSERVERS, Part, Setup
 from lab.run import nemesis
 from lab.run.checker import Expectation
 from lab.run.region import Machine, Region
-from lab.run.scenario import Nemesis, Scenario, nothing_moves, relieved
+from lab.run.scenario import DETECTION, Nemesis, Scenario, nothing_moves, one_failover, relieved, served_again_after
 from lab.run.scenarios import SCENARIOS
 
 NOT_READY_AFTER = 40.0
@@ -32,25 +32,13 @@ SERVED_AGAIN = 5.0
 WITHIN = 90.0
 """Seconds for what Kubernetes has to do in the course of a scenario."""
 
+LEASE_RENEWED = 10.0
+"""Seconds between two of a kubelet's words."""
+
+WITHOUT_ROLE = Setup(has_role=False)
+
 RESTARTED = 2.0
 """Seconds after which the end of a container has become known."""
-
-SLOW_POD_TAKES = 45
-SLOW_POD = """
-apiVersion: v1
-kind: Pod
-metadata:
-  name: slow
-  labels:
-    app: slow
-spec:
-  nodeName: {node}
-  terminationGracePeriodSeconds: 60
-  containers:
-    - name: netexec
-      image: registry.k8s.io/e2e-test-images/agnhost:2.53
-      args: ["netexec", "--http-port=8081", "--udp-port=-1", "--delay-shutdown={seconds}"]
-"""
 
 
 def away(part: Part, seconds: float, *, hung: bool = False) -> Nemesis:
@@ -110,14 +98,17 @@ def drain(region: Region, machine: Machine) -> None:
 def delete_node(region: Region, machine: Machine) -> None:
     """`kubectl delete node`, by hand or by an autoscaler: its pods are deleted, and the machine runs on."""
     region.cluster.delete_node(machine.name)
+    # A pod that the API server has no more gets a second to end, and no other one comes to that node.
+    machine.ending = True
 
 
-def terminate_beside_slow_pod(region: Region, machine: Machine) -> None:
-    """TerminateInstances, on a node with another pod, which takes its time to end and holds the shutdown up."""
-    region.cluster.apply(SLOW_POD.format(node=machine.name, seconds=SLOW_POD_TAKES))
-    _until(lambda: any(pod.is_ready for pod in region.cluster.pods("slow")), "the slow pod is not ready")
-    machine.graceful = float(SLOW_POD_TAKES)
-    nemesis.terminate(region, machine)
+def kill_for_good(part: Part) -> Nemesis:
+    """A part of the holder's node is killed, and nobody starts it again."""
+
+    def strike(region: Region, machine: Machine) -> None:
+        region.cluster.kill(part, machine.name)
+
+    return strike
 
 
 def _until(condition: Callable[[], bool], problem: str) -> None:
@@ -132,6 +123,17 @@ def _served_elsewhere(bare: Expectation, profile: Profile) -> Expectation:
     """The holder's service is gone, whoever it was that ended it."""
     ec2 = profile.detach + profile.attach + profile.device if bare.carry == "eni" else profile.assign
     return replace(bare, max_outage_s=SERVED_AGAIN + ec2, min_moves=1, max_moves=1)
+
+
+def _sent_to_the_dead(bare: Expectation, profile: Profile) -> Expectation:
+    """With policy Cluster, kube-proxy sends every second connection to the dead node's pod until that is not ready."""
+    expected = served_again_after(NOT_READY_AFTER + LEASE_RENEWED)(bare, profile)
+    return replace(expected, max_detection_s=DETECTION)
+
+
+def _abandoned(bare: Expectation, _: Profile) -> Expectation:
+    """Nobody is told of the drain: the address stays where no pod of the service is."""
+    return replace(bare, max_moves=0, served=False)
 
 
 def _drained(bare: Expectation, profile: Profile) -> Expectation:
@@ -175,6 +177,20 @@ CLUSTER = (
         strikes_for=WRITTEN_OFF,
     ),
     Scenario(
+        "kubelet-killed",
+        "the holder's kubelet is killed",
+        kill_for_good(Part.KUBELET),
+        _served_elsewhere,
+        lasts=WRITTEN_OFF,
+    ),
+    Scenario(
+        "containerd-killed",
+        "the holder's containerd is killed",
+        kill_for_good(Part.CONTAINERD),
+        _served_elsewhere,
+        lasts=WRITTEN_OFF,
+    ),
+    Scenario(
         "containerd-restarted",
         "the holder's containerd is killed, and started after 10 s",
         away(Part.CONTAINERD, 10.0),
@@ -209,19 +225,49 @@ CLUSTER = (
         agent_exits=1,
     ),
     Scenario("node-deleted", "the holder's Node object is deleted", delete_node, _served_elsewhere, lasts=60.0),
-    Scenario(
-        "terminated-slowly",
-        "the holder's instance is terminated, and another pod takes 45 s to end",
-        terminate_beside_slow_pod,
-        _served_elsewhere,
-        lasts=60.0,
-    ),
     Scenario("drain", "the holder is drained, its service's pod as well", drain, _drained),
     Scenario(
         "observer-drained",
         "the observer is drained from the holder, the service stays",
         drain_observer,
         relieved,
+    ),
+    Scenario(
+        "policy-cluster",
+        "the holder loses power, and its pods are not the only ones that the NodePort leads to",
+        nemesis.cut_power,
+        _sent_to_the_dead,
+        setup=Setup(policy="Cluster"),
+    ),
+    Scenario(
+        "proxy-nftables",
+        "the holder loses power, where kube-proxy is in nftables mode",
+        nemesis.cut_power,
+        one_failover,
+        setup=Setup(proxy={"mode": "nftables", "nodePortAddresses": ["0.0.0.0/0"]}),
+    ),
+    Scenario(
+        "cni-by-default",
+        "the holder loses power, where the VPC CNI may attach as many interfaces as it likes",
+        nemesis.cut_power,
+        one_failover,
+        setup=Setup(cni={}),
+    ),
+    Scenario(
+        "without-role",
+        "the holder loses power, and no observer has its Role",
+        nemesis.cut_power,
+        one_failover,
+        setup=WITHOUT_ROLE,
+    ),
+    Scenario(
+        "without-role-drained",
+        "the holder is drained, and no observer has its Role",
+        drain,
+        _abandoned,
+        setup=WITHOUT_ROLE,
+        clients=(),
+        lasts=15.0,
     ),
 )
 

@@ -17,8 +17,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -31,7 +31,16 @@ from lab.ec2 import Ec2, Guest, Instance, Profile
 from lab.ec2.imds import Imds
 from lab.ec2.policy import POLICY, enforce
 from lab.history import Event, History
-from lab.kubernetes.cluster import API_ADDRESS, API_PORT, SAMPLE, Cluster, ClusterFailed, Kind
+from lab.kubernetes.cluster import (
+    API_ADDRESS,
+    API_PORT,
+    DOCUMENTED,
+    SAMPLE,
+    Cluster,
+    Kind,
+    NotModelled,
+    Setup,
+)
 from lab.kubernetes.real.cluster import Cluster as RealCluster
 from lab.kubernetes.small.apiserver import ApiServer
 from lab.kubernetes.small.image import given
@@ -100,7 +109,7 @@ class Machine:
     up (EKS' AL2023 from Kubernetes 1.34 on); None for a machine whose kubelet is just killed.  A real kubelet always
     ends its pods first.
     serves: whether its backend is an endpoint of the sample service.
-    ending: while it shuts down, its observers may have ended, and nobody is left to clean up.
+    ending: its observers are about to end for good, or have, and nobody is left to clean up.
     """
 
     worker: Worker
@@ -123,8 +132,8 @@ class Region:
 
     `addresses` are the floating ones, of any kind (ELASTIC_IP for one that is allocated here).  `settings` replace
     those of floating-ip.yaml, `carry` among them; `environment` is added to that of every pod; `instance_type` is one
-    with enough room by default.  `cni` and `proxy_mode` are those of a real Kubernetes.  A context manager that makes
-    everything and removes what it made.
+    with enough room by default.  `setup` is the cluster's.  A context manager that makes everything and removes what it
+    made.
     """
 
     def __init__(
@@ -139,8 +148,7 @@ class Region:
         settings: Mapping[str, object] | None = None,
         instance_type: str | None = None,
         kubernetes: Kind = Kind.SMALL,
-        cni: Mapping[str, str] | None = None,
-        proxy_mode: str = "iptables",
+        setup: Setup = DOCUMENTED,
     ) -> None:
         self.kubernetes = kubernetes
         self.profile = profile
@@ -149,8 +157,9 @@ class Region:
         self.floating: tuple[Floating, ...] = ()
         self.machines: dict[str, Machine] = {}
         self._names = [f"worker-{letter}" for letter in "abcdefgh"[:workers]]
+        self._backends = workers
         self._seed = seed
-        self._cni, self._proxy_mode = cni, proxy_mode
+        self._setup = setup
         self._environment = dict(environment or {})
         self.settings = dict(settings or {})
         self.carry = str(self.settings.get("carry", Carry.ENI))
@@ -190,7 +199,7 @@ class Region:
         self.cluster.apply(self.text("floating-ip.yaml"))
         if self.kubernetes is Kind.REAL:
             self.cluster.apply(self.text("sample-service.yaml"))
-            self.cluster.scale(SAMPLE, len(self.machines))
+            self.cluster.scale(SAMPLE, self._backends)
         try:
             if ready:
                 self.cluster.wait_ready(READY_WITHIN)
@@ -449,12 +458,32 @@ class Region:
         self._publish()
 
     def serve_from(self, *machines: Machine) -> None:
-        """The pods behind the service are on these machines, and on no others.  Raises ClusterFailed."""
-        if self.kubernetes is Kind.REAL:
-            raise ClusterFailed("only on the small Kubernetes can the lab say where the service's pods are")
+        """
+        The pods behind the service are on these machines, one on each, and on no others.
+
+        Raises TimeoutError when they do not get there.
+        """
+        self._backends = len(machines)
         for machine in self.machines.values():
             machine.serves = machine in machines
-        self._publish()
+        if self.kubernetes is Kind.SMALL:
+            self._publish()
+        elif self.cluster.pods(SAMPLE):
+            self._move_backends({machine.name for machine in machines})
+
+    def _move_backends(self, nodes: Set[str]) -> None:
+        for name in self.machines:
+            (self.cluster.uncordon if name in nodes else self.cluster.cordon)(name)
+        self.cluster.scale(SAMPLE, len(nodes))
+        for pod in self.cluster.pods(SAMPLE):
+            if pod.node not in nodes:
+                with suppress(LookupError):  # the scaling may have ended it
+                    self.cluster.delete_pod(pod.name)
+        deadline = time.monotonic() + READY_WITHIN
+        while self.cluster.endpoints(SAMPLE) != nodes:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"after {READY_WITHIN:g} s the service's pods are not where they should be")
+            time.sleep(0.05)
 
     def guest(self, instance_id: str) -> Guest:
         """How the machine is."""
@@ -487,6 +516,8 @@ class Region:
         self._publish()
 
     def _start_small(self) -> Cluster:
+        if self._setup.proxy or self._setup.cni is not None:
+            raise NotModelled("the small Kubernetes has neither kube-proxy's configuration nor the VPC CNI's")
         for machine in self.machines.values():
             machine.worker.start_backend(0)
         cluster = SmallCluster(
@@ -535,8 +566,7 @@ class Region:
                 environment=self._pods_environment,
                 credentials=self._cni_credentials,
                 labels=LABELS,
-                cni=self._cni,
-                proxy_mode=self._proxy_mode,
+                setup=self._setup,
             )
         )
 
@@ -623,6 +653,9 @@ class Region:
             text = done.stdout
         else:
             text = substitute(text, variables)
+        text = text.replace("externalTrafficPolicy: Local", f"externalTrafficPolicy: {self._setup.policy}")
+        if not self._setup.has_role:
+            text = "---\n".join(part for part in text.split("---\n") if "\nkind: RoleBinding\n" not in part)
         lines = "".join(f"    {key}: {json.dumps(value)}\n" for key, value in self.settings.items())
         return text.replace(SETTINGS, SETTINGS + lines)
 

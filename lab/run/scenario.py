@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from floatingip.core.model import Carry
 from lab.ec2 import Guest, Profile
+from lab.kubernetes.cluster import DOCUMENTED, Setup
 from lab.run import nemesis
 from lab.run.checker import Expectation
 from lab.run.region import FLOATING_IP, SHUTDOWN_TAKES, Machine, Region
@@ -33,9 +34,6 @@ NOTICE = 2.5
 
 FORCE_AFTER = 5.0
 """Seconds, the setting's default."""
-
-LONG = 45.0
-"""Seconds of watching with which a scenario takes a minute in all."""
 
 SERVED_AGAIN = 5.0
 """Seconds that a failover may take beyond detection and EC2's own time, whatever went before."""
@@ -71,6 +69,7 @@ class Scenario:
     agent_exits: how many containers may end by themselves.
     environment: what every pod has in addition to the manifest's.
     settings: what is set otherwise than by default.
+    setup: the cluster's.
     addresses: the floating ones, unless the run has others.
     prepare: is done before anything is deployed.
     begin: what goes wrong some time before the strike, which is no part of what is measured.
@@ -92,6 +91,7 @@ class Scenario:
     agent_exits: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
+    setup: Setup = DOCUMENTED
     clients: tuple[str, ...] = ("out", "in")
     addresses: tuple[str, ...] = (FLOATING_IP,)
     prepare: Callable[[Region], None] | None = None
@@ -102,9 +102,9 @@ class Scenario:
     attack: str = ""
 
     @property
-    def is_long(self) -> bool:
-        """Whether it lasts for more than a minute, deployment and end included."""
-        return self.strikes_for + self.lasts > LONG
+    def takes(self) -> float:
+        """Seconds, about, beside the time for the deployment and for what follows from the blow."""
+        return self.watched_for + self.strikes_for + self.lasts
 
 
 def nothing_moves(bare: Expectation, _: Profile) -> Expectation:

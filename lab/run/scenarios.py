@@ -299,6 +299,7 @@ def run(
             environment=scenario.environment,
             settings={"carry": carry, **scenario.settings},
             kubernetes=kubernetes,
+            setup=scenario.setup,
         ) as region:
             if scenario.prepare is not None:
                 scenario.prepare(region)
@@ -316,7 +317,8 @@ def play(region: Region, scenario: Scenario) -> Sequence[Expectation]:
     with Attack(region, scenario.attack) if scenario.attack else nullcontext():
         _strike(region, scenario)
         _wait_until_quiet(region, scenario.lasts, expectations, placed)
-    region.stop_clients()
+        # What an attacker has to finish costs the observers alone.
+        region.stop_clients()
     region.record_leftovers()
     enis = [frozenset(event["eni"] for event in region.attachments(floating)) for floating in region.floating]
     return [replace(one, enis=one.enis | seen) for one, seen in zip(expectations, enis, strict=True)]

@@ -18,7 +18,7 @@ from floatingip.core.model import Carry
 from lab.ec2 import Guest
 from lab.ec2.transport import Effect
 from lab.history import Event
-from lab.kubernetes.cluster import API_ADDRESS
+from lab.kubernetes.cluster import API_ADDRESS, Kind
 from lab.network.fabric import VPC_CIDR
 from lab.network.worker import BACKEND_PORT
 from lab.run import nemesis
@@ -42,6 +42,25 @@ ELSEWHERE = "kube-ipvs0"
 
 LATE = 4.5
 """Seconds that a late answer is behind: more than a holder takes to notice that it has lost the address."""
+
+SLOW = 10.0
+"""Seconds; what ends faster does so by itself."""
+
+SLOW_POD = """
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+  labels:
+    app: slow
+spec:
+  nodeName: {node}
+  terminationGracePeriodSeconds: {seconds}
+  containers:
+    - name: netexec
+      image: registry.k8s.io/e2e-test-images/agnhost:2.53
+      args: ["netexec", "--http-port=8081", "--udp-port=-1", "--delay-shutdown={seconds}"]
+"""
 
 STALL = 0.8
 """Seconds; an observer survives 0.9."""
@@ -70,6 +89,8 @@ def end(how: End, seconds: float, *, returns: bool = False) -> Nemesis:
 
     def strike(region: Region, machine: Machine) -> None:
         machine.graceful = seconds
+        if region.kubernetes is Kind.REAL and seconds > SLOW:
+            _add_slow_pod(region, machine, seconds)
         ids = [machine.instance.instance_id]
         _blow(region, machine)
         match how:
@@ -87,6 +108,17 @@ def end(how: End, seconds: float, *, returns: bool = False) -> Nemesis:
             region.cluster.wait_ready(RETURNS_WITHIN)
 
     return strike
+
+
+def _add_slow_pod(region: Region, machine: Machine, seconds: float) -> None:
+    """A pod that a real kubelet waits for."""
+    name = f"slow-{len(region.history.events())}"
+    region.cluster.apply(SLOW_POD.format(name=name, node=machine.name, seconds=f"{seconds:g}"))
+
+    def runs() -> bool:
+        return any(pod.name == name and pod.is_ready for pod in region.cluster.pods("slow"))
+
+    _wait(runs, STARTS_WITHIN, f"{name} does not run")
 
 
 def after_notice(notice: Nemesis, seconds: float) -> Nemesis:

@@ -1672,6 +1672,16 @@ def test_an_ordered_holder_serves_on_until_it_is_relieved() -> None:
     assert (decision.state, decision.extent, decision.leaving) == (State.HOLDER, Extent.ALL, "")
 
 
+def test_a_leaving_node_leaves_what_is_free_to_others() -> None:
+    """Whoever relieves it has detached the ENI, and may be slow to answer just then."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-b link:sound", leaving="drained")
+    observer.see(20.0, "peer:i-c", leaving="drained")
+    assert observer.see(23.0, "ec2:free link:none", leaving="drained").write is None
+    assert observer.see(27.9, "ec2:free", leaving="drained").write is None
+    assert observer.see(28.1, "ec2:free", leaving="drained").write == Attach(ENI)
+
+
 def test_a_leaving_node_relieves_nobody_but_judges_the_dead() -> None:
     """Two nodes of the same drain would hand the address to and fro; but it is better than nobody."""
     observer = Observer()

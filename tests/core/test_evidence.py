@@ -124,6 +124,20 @@ def test_an_observer_that_has_just_begun_convicts_a_holder_that_was_dead_before(
     assert isinstance(decision.write, Tag)
 
 
+def test_a_move_is_made_once_it_is_recorded() -> None:
+    """Its own record is not one of a move since which nobody was reached."""
+    observer = young(age=HOUR, reached=str(WALL - 60))
+    observer.see(0.5, "probe:LLLLL")
+    record = at(observer, 1.0).write
+    assert isinstance(record, Tag)
+    owner = observer.view.owner
+    assert owner is not None
+    assert owner.eni is not None
+    tagged = replace(owner.eni, tags={**owner.eni.tags, record.key: record.value})
+    observer.view = replace(observer.view, owner=replace(owner, eni=tagged))
+    assert at(observer, 2.0).write == Detach("a1")
+
+
 def test_an_attachment_that_is_young_is_given_its_time() -> None:
     """Its node may be plumbing it, or booting."""
     observer = young(age=3.0, reached=str(WALL - 60))

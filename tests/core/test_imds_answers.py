@@ -413,8 +413,11 @@ def test_a_notice_that_is_none_is_no_notice_and_hides_none(
 
 
 @pytest.mark.parametrize("said", [hangs, drips, hangs_up, answer(b"", 503), answer(b"", 302)])
-def test_a_notice_that_cannot_be_had_hides_none(service: tuple[Service, Imds], said: bytes) -> None:
+def test_a_notice_that_cannot_be_had_hides_none(
+    service: tuple[Service, Imds], said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each kind is asked for by itself."""
+    monkeypatch.setattr(imds, "POLL_TIMEOUT", 2.0)
     imds_, client = service
     imds_.bad = {SPOT: said, LIFECYCLE: answer(b"Terminated")}
     found = client.notice()

@@ -161,6 +161,7 @@ def test_a_call_that_is_throttled_spoils_nothing_of_what_the_others_learned(worl
     assert seen.enis[ADDRESS].id == world.eni.id
     assert seen.instances.keys() == {world.me, world.holder}
     assert seen.undescribed == ""
+    assert seen.calls == 4
 
 
 @pytest.mark.usefixtures("_retries_at_once")

@@ -10,6 +10,7 @@ import pytest
 from floatingip.agent.standing import StandingMemory, StandingView, keep
 from floatingip.core import pace
 from floatingip.core.decision.decision import State
+from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Eni
 from tests.core.deciders import SETTINGS, Observer
 from tests.core.movers import IPV6, Mover, standing
@@ -121,6 +122,36 @@ def test_an_instance_that_is_described_now_and_then_is_no_news() -> None:
     assert sum(at >= 130.0 for at in asked) <= 2 * LATER_MINUTES[0]
 
 
+@pytest.mark.parametrize("words", ["ec2:free", "ec2:a1@i-a/attached/terminated probe:L"], ids=["claim", "detach"])
+def test_ec2_is_asked_twice_at_most_for_each_write_that_it_refuses(words: str) -> None:
+    """What came of it, and whether it is still right before it is made again."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
+    began, now, seen = 9.0, 9.0, words
+    looks, writes = 0, 0
+    while now < began + 60:
+        decision = observer.see(now, seen)
+        looks += bool(seen)
+        if decision.write is not None:
+            writes += 1
+            retry_at = {**observer.view.retry_at, type(decision.write): now + min(2.0**writes, 15.0)}
+            observer.view = replace(observer.view, wrote_at=now, accepted=None, retry_at=retry_at)
+        now += 0.25
+        seen = words if now >= decision.look_at else ""
+    assert writes > 4
+    assert looks <= 2 * writes + 2
+
+
+def test_services_that_fall_at_an_address_that_does_not_answer_are_no_news() -> None:
+    """Each would begin the pace anew."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:AA", services={30007: Health("a1", HealthState.UP)})
+    observer.see(9.0, "ec2:a1@i-a probe:L")
+    changed_at = observer.memory.changed_at
+    observer.see(15.0, "ec2:a1@i-a probe:L", services={30007: Health("a1", HealthState.DOWN)})
+    assert observer.memory.changed_at == changed_at
+
+
 def test_a_dead_holder_that_cannot_be_relieved_costs_less_and_less() -> None:
     """IAM or EC2 refuses each Detach, for hours."""
     observer = Observer()
@@ -169,3 +200,13 @@ def test_the_pace_is_quick_at_first_and_slow_in_the_end() -> None:
         asked_at += pace.pause(asked_at)
         asked += 1
     assert asked <= 2 * 20 + 5
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 4])
+def test_a_question_that_takes_more_calls_is_asked_less_often(calls: int) -> None:
+    """It is calls that the account's limit counts."""
+    asked_at, asked = 0.0, 0
+    while asked_at < 60.0:
+        asked_at += pace.pause(asked_at, calls)
+        asked += 1
+    assert calls * asked <= FIRST_MINUTE[0]

@@ -29,7 +29,7 @@ from floatingip.core.model import (
     Eni,
     Target,
 )
-from floatingip.core.word import Status
+from floatingip.core.word import Held, Status
 from tests.core.observers import Observer, free_port
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
 
@@ -358,6 +358,36 @@ def test_an_observer_that_does_not_know_who_asks_is_reason_enough(vpc: Vpc, obse
     chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
     with pytest.raises(ReleaseRefused):
         refuse_while_observed(vpc.cloud, chosen, NAME, observe(Status("other", vpc.worker)))
+
+
+def test_an_observer_that_does_not_hold_what_is_unused_is_no_reason_to_refuse(vpc: Vpc, observe: Observe) -> None:
+    """It holds another address; the settings do not name this one any more."""
+    vpc.eni(OTHER)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=True)
+    assert refuse_while_observed(vpc.cloud, chosen, NAME, observe(_holding(vpc, ADDRESS)), POD) == ()
+
+
+def test_an_observer_whose_settings_name_what_seems_unused_is_reason_enough(vpc: Vpc, observe: Observe) -> None:
+    """Whoever releases has others; the observer would attach it again."""
+    orphan = vpc.eni(OTHER)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=True)
+    with pytest.raises(ReleaseRefused, match=orphan):
+        refuse_while_observed(vpc.cloud, chosen, NAME, observe(_holding(vpc, OTHER)), POD)
+
+
+def test_what_is_unused_is_not_released_where_an_observer_does_not_say_what_it_holds(
+    vpc: Vpc, observe: Observe
+) -> None:
+    """To strangers it does not; the remedy is to ask as somebody whom it tells."""
+    vpc.eni(OTHER)
+    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=True)
+    with pytest.raises(ReleaseRefused) as caught:
+        refuse_while_observed(vpc.cloud, chosen, NAME, observe(_holding(vpc, ADDRESS)))
+    assert "run release on a worker" in str(caught.value)
+
+
+def _holding(vpc: Vpc, address: IPv4Address) -> Status:
+    return Status(NAME, vpc.worker, holds={str(address): Held("eni-attach-1")})
 
 
 def test_where_nobody_answers_nothing_is_refused(vpc: Vpc, observe: Observe) -> None:

@@ -1,18 +1,20 @@
 """The lab on the real Kubernetes, and beside it the small one: `make test-kubernetes`."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from lab import sandbox
 from lab.ec2 import PROFILES, Guest
 from lab.history import History
-from lab.kubernetes.cluster import OBSERVERS, SAMPLE, Kind
+from lab.kubernetes.cluster import DOCUMENTED, OBSERVERS, SAMPLE, Kind, Setup
 from lab.kubernetes.real import host
 from lab.run.region import Region
 
-collect_ignore = [] if host.is_given() else ["test_scenarios.py", "test_real.py"]
+# Outside of the gate, it has a target of its own.
+collect_ignore = ["test_versions.py"]
+collect_ignore += [] if host.is_given() else ["test_scenarios.py", "test_real.py"]
 # It starts labs of its own, which a sandbox is no place for.
 collect_ignore += ["test_host.py"] if sandbox.inside() else []
 
@@ -39,14 +41,19 @@ class Stage:
         ec2: str = "instant",
         settings: Mapping[str, object] | None = None,
         environment: Mapping[str, str] | None = None,
-        cni: Mapping[str, str] | None = None,
+        setup: Setup = DOCUMENTED,
         instance_type: str | None = None,
+        prepare: Callable[[Region], None] | None = None,
+        ready: bool = True,
     ) -> Region:
-        """A region like that, as good as new."""
+        """
+        A region like that, as good as new.
+
+        prepare: done before anything is deployed.  ready: whether the deployment can get so.
+        """
         settings, environment = dict(settings or {}), dict(environment or {})
-        variables = tuple(settings.items()), tuple(environment.items()), tuple((cni or {}).items())
-        key = kubernetes, carry, workers, ec2, instance_type, *variables
-        if self._region is not None and self._key == key and self._is_well():
+        key = kubernetes, carry, workers, ec2, settings, environment, setup, instance_type
+        if self._region is not None and self._key == key and ready and prepare is None and self._is_well():
             self._restore()
             return self._region
         self.close()
@@ -59,12 +66,14 @@ class Stage:
             settings={"carry": carry, **settings},
             environment=environment,
             kubernetes=kubernetes,
-            cni=cni,
+            setup=setup,
             instance_type=instance_type,
         )
         region.__enter__()
         self._region = region
-        region.deploy()
+        if prepare is not None:
+            prepare(region)
+        region.deploy(ready=ready)
         return region
 
     def _is_well(self) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.kubernetes import build
-from lab.kubernetes.build import FAMILIES, Family
+from lab.kubernetes.build import FAMILIES, OTHER_VERSIONS, Family
 
 ROOT = Path(__file__).parents[2]
 MINOR = r"KUBERNETES_VERSION=(1\.\d+)"
@@ -29,17 +29,18 @@ def test_kubernetes_is_of_the_version_that_the_documents_create(document: str) -
     assert build.version().startswith(f"v{minor}.")
 
 
-def test_kubernetes_own_modules_are_of_the_same_version() -> None:
+@pytest.mark.parametrize("one", [family("kubernetes"), *OTHER_VERSIONS], ids=lambda one: one.version)
+def test_kubernetes_own_modules_are_of_the_same_version(one: Family) -> None:
     """Its go.mod requires them as v0.0.0: each needs a replacement, and none may be of another version."""
-    text = go_mod(family("kubernetes"))
+    text = go_mod(one)
     needed = set(re.findall(r"^\s*(k8s\.io/\S+) v0\.0\.0(?:\s|$)", text, re.M))
     replaced = dict(re.findall(r"^\s*(k8s\.io/\S+) => \1 (v0\.\S+)$", text, re.M))
     assert needed
     assert needed <= set(replaced)
-    assert set(replaced.values()) == {build.version().replace("v1.", "v0.", 1)}
+    assert set(replaced.values()) == {one.version.replace("v1.", "v0.", 1)}
 
 
-@pytest.mark.parametrize("one", FAMILIES, ids=[one.name for one in FAMILIES])
+@pytest.mark.parametrize("one", [*FAMILIES, *OTHER_VERSIONS], ids=lambda one: one.name)
 def test_what_is_built_is_pinned(one: Family) -> None:
     """Every package is a tool of its module's go.mod, or the module itself; its sums are there."""
     tools = set(re.findall(r"^\s*(?:tool )?([\w./-]+/[\w./-]+)$", go_mod(one), re.M))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.kubernetes.cluster import OBSERVERS, Kind
+from lab.kubernetes.cluster import OBSERVERS, Kind, Setup
 from lab.kubernetes.real.cluster import Cluster, KubectlFailed
 from lab.run.kubernetes_scenarios import ALL
 from lab.run.region import Region
@@ -107,7 +107,9 @@ def test_a_user_can_ask_for_a_handover_and_read_the_logs(region: Region, cluster
 
 def test_it_shares_a_worker_with_the_vpc_cni_as_the_documents_configure_it(stage: Stage) -> None:
     """eksctl-config.yaml's MAX_ENI and instance type, the CNI's default targets: it attaches an ENI of its own."""
-    region = stage.region(Kind.REAL, ec2="typical", carry="eni", cni={"MAX_ENI": "3"}, instance_type="m5.xlarge")
+    region = stage.region(
+        Kind.REAL, ec2="typical", carry="eni", setup=Setup(cni={"MAX_ENI": "3"}), instance_type="m5.xlarge"
+    )
     shown = region.administrator.describe_network_interfaces()["NetworkInterfaces"]
     assert sum("aws-K8S-" in interface["Description"] for interface in shown) >= len(region.machines)
     since = len(region.history.events())

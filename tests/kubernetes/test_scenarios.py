@@ -1,10 +1,9 @@
-"""Scenarios on the real Kubernetes, judged by the lab's checker within the same bounds as on the small one."""
-
-from pathlib import Path
+"""Scenarios on the real Kubernetes, judged by the lab's checker within the same bounds as on the small one beside."""
 
 import pytest
 
-from lab.kubernetes.cluster import Kind
+from lab.kubernetes import seen
+from lab.kubernetes.cluster import Kind, NotModelled
 from lab.run.hardships import HARDSHIPS
 from lab.run.kubernetes_scenarios import ALL
 from lab.run.scenarios import judge, play
@@ -25,52 +24,52 @@ ELSEWHERE = {"announcements-lost", "nft-missing", "icmp-closed", "link-flap", "r
 
 ELSEWHERE |= {name for name in ALL if name.startswith(("ec2-", "imds-", "hostile-"))}
 
-OF_NODES = {"terminate-1", "stop-1", "reboot-1", "reboot-and-back", "stop-and-start", "out-of-service"} | {
-    "young-observers", "rollout-power-cut",
+OF_NODES = {f"{how}-{seconds}" for how in ("terminate", "stop", "reboot") for seconds in (1, 45)} | {
+    "reboot-and-back", "stop-and-start", "out-of-service", "young-observers", "rollout-power-cut",
 }  # fmt: skip
 """Those of the hardships in which Kubernetes has a part, and which need nothing from before the deployment."""
 
 ELSEWHERE |= {scenario.name for scenario in HARDSHIPS} - OF_NODES
 
-NOT_YET = {
-    "kubelet-hung": "the holder does not see that Kubernetes has written off its node",
-    "node-deleted": "the holder does not see that its pods are deleted for good",
-    "terminated-slowly": "the holder does not see a shutdown that another pod holds up",
-    "registry-gone": "the image is pulled at each start",
-}
-"""What the product does not survive, and why."""
-
-RUNS = [(name, carry, True) for carry, names in MOST.items() for name in names]
-RUNS += [
+ON_REAL = [(name, carry, True) for carry, names in MOST.items() for name in names]
+ON_REAL += [
     (name, carry, False)
     for workers in (2, 3)
     for carry in MOST
     for name, scenario in ALL.items()
     if scenario.workers == workers and name not in ELSEWHERE and name not in MOST[carry]
 ]
+RUNS = [(name, carry, Kind.REAL, most) for name, carry, most in ON_REAL]
+RUNS += [(name, carry, Kind.SMALL, False) for name, carry, _ in ON_REAL]
+"""Scenario, way to carry, on which Kubernetes, and whether it is one of those that tell most."""
 
 
-def _param(name: str, carry: str, most: bool) -> object:
+def _param(name: str, carry: str, kind: Kind, most: bool) -> object:
     marks: list[pytest.MarkDecorator] = [pytest.mark.scenario, *([pytest.mark.most] if most else [])]
-    if name in NOT_YET:
-        marks.append(pytest.mark.xfail(reason=NOT_YET[name], raises=(AssertionError, TimeoutError), strict=True))
-    return pytest.param(name, carry, marks=marks, id=f"{name}-{carry}")
+    return pytest.param(name, carry, kind, marks=marks, id=f"{name}-{carry}-{kind}")
 
 
-@pytest.mark.parametrize(("name", "carry"), [_param(*run) for run in RUNS])
-def test_scenario_is_survived_on_the_real_kubernetes(stage: Stage, name: str, carry: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "carry", "kind"), [_param(*run) for run in RUNS])
+def test_scenario_is_survived_on_either_kubernetes(stage: Stage, name: str, carry: str, kind: Kind) -> None:
     """Outage, moves and leftovers are within the scenario's own bounds, and no agent has died."""
     scenario = ALL[name]
-    region = stage.region(
-        Kind.REAL,
-        carry=carry,
-        workers=scenario.workers,
-        ec2=EC2,
-        settings=scenario.settings,
-        environment=scenario.environment,
-    )
-    since = len(region.history.events())
-    expectations = play(region, scenario)
+    try:
+        region = stage.region(
+            kind,
+            carry=carry,
+            workers=scenario.workers,
+            ec2=EC2,
+            settings=scenario.settings,
+            environment=scenario.environment,
+            setup=scenario.setup,
+            prepare=scenario.prepare,
+            ready=scenario.gets_ready,
+        )
+        since = len(region.history.events())
+        expectations = play(region, scenario)
+    except NotModelled as error:
+        pytest.skip(str(error))
     verdict = judge(region.history.events(), expectations, since)
-    print(f"\n{name}, carry {carry}: outage {verdict.outage_s:.2f} s, {verdict.moves} moves")
+    outage = verdict.total_outage_s if scenario.clients else None
+    seen.keep(name, carry, kind, outage, ok=verdict.ok)
     assert verdict.ok, "\n".join(verdict.faults)

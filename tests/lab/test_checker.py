@@ -315,6 +315,15 @@ def test_an_attack_that_did_not_take_place_is_a_fault() -> None:
     assert "measured" in faults([*attempts(), *FIRST, ATTACK], attacked)
 
 
+def test_a_flood_of_too_few_connects_is_a_fault() -> None:
+    """The observers may not have been busy with it when it mattered."""
+    flood = {**ATTACK, "kind": "flood"}
+    attacked = replace(QUIET, attacked="flood")
+    assert faults([*attempts(), *FIRST, {**flood, "did": {"connects": 40_000}}, usage()], attacked) == ""
+    for did in ({"connects": 39_999}, {"slow": 200}):
+        assert "connects of at least 40000" in faults([*attempts(), *FIRST, {**flood, "did": did}, usage()], attacked)
+
+
 ENI_A, ENI_B = "eni-standing-a", "eni-standing-b"
 
 
@@ -470,6 +479,10 @@ def test_asking_ec2_too_often_is_a_fault() -> None:
     )
     assert f"11 AssignPrivateIpAddresses within a minute by {A}" in faults(
         [*attempts(), *FIRST, *others, call(110.5, "AssignPrivateIpAddresses", caller=A)], quiet
+    )
+    struck = {"source": "nemesis", "event": "blow", "target": "worker-a", "t": 100.5}
+    assert (
+        faults([*attempts(), *FIRST, *others, struck, call(110.5, "AssignPrivateIpAddresses", caller=A)], quiet) == ""
     )
 
 

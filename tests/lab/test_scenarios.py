@@ -42,17 +42,17 @@ the settings name is judged as those that are found.
 """
 
 BAD_ANSWERS = {name for name in SCENARIOS if name.startswith(("ec2-", "imds-"))} - BY_ADDRESS
-"""Each takes half a minute, so one of EC2's and one of IMDS' run with all other tests, and these by `make test-long`;
-tests/core/test_ec2_answers.py and test_imds_answers.py have all that there are.
+"""Each takes half a minute, so one of EC2's and one of IMDS' run with all other tests; tests/core/test_ec2_answers.py
+and test_imds_answers.py have all that there are.
 """
+
+ALONE = {"busy"}
+"""Nothing else is to run on the machine meanwhile."""
 
 SURVIVED = [
     ("prefix-routed-elsewhere", Carry.ADDRESS),
 ]
-"""
-Which of the hardships run with all other tests, and by which way to carry; those that take longer than a minute run by
-`make test-long`, both ways.
-"""
+"""Which of the hardships run with all other tests: each takes most of a minute."""
 
 RUNS = [
     (name, carry)
@@ -63,7 +63,12 @@ RUNS = [
     and (name in BOTH or (name in BY_ADDRESS) == (carry is Carry.ADDRESS))
 ]
 
-LONG = [(scenario.name, carry) for scenario in HARDSHIPS if scenario.is_long for carry in Carry]
+LONG = sorted(
+    ((name, carry) for name in SCENARIOS for carry in Carry if (name, carry) not in [*RUNS, *SURVIVED]),
+    key=lambda run: SCENARIOS[run[0]].takes,
+    reverse=True,
+)
+"""All others, by `make test-long`: the longest first, so that no lane is left with one of these in the end."""
 
 MIXED = [
     ("power-cut", Carry.ENI),
@@ -75,10 +80,13 @@ MIXED = [
 
 
 def each(runs: Sequence[tuple[str, Carry]]) -> pytest.MarkDecorator:
-    """Parameters for all of these; `make test` runs the two ways to carry beside each other."""
-    marks = {Carry.ENI: (pytest.mark.eni,), Carry.ADDRESS: ()}
+    """Parameters for all of these."""
     return pytest.mark.parametrize(
-        ("name", "carry"), [pytest.param(*run, marks=marks[run[1]], id=f"{run[0]}-{run[1]}") for run in runs]
+        ("name", "carry"),
+        [
+            pytest.param(name, carry, marks=[pytest.mark.alone] if name in ALONE else [], id=f"{name}-{carry}")
+            for name, carry in runs
+        ],
     )
 
 
@@ -104,16 +112,10 @@ def test_hardship_is_survived(in_sandbox: None, name: str, carry: Carry, tmp_pat
 
 @pytest.mark.long
 @each(LONG)
-def test_long_hardship_is_survived(in_sandbox: None, name: str, carry: Carry, tmp_path: Path) -> None:
-    """The same, with those that outlast long rules."""
-    survive(SCENARIOS[name], (), carry, tmp_path / "history.jsonl", PROFILES["typical"])
-
-
-@pytest.mark.long
-@each([(name, carry) for name in sorted(BAD_ANSWERS) for carry in Carry])
-def test_bad_answers_are_survived(in_sandbox: None, name: str, carry: Carry, tmp_path: Path) -> None:
-    """Of EC2 and IMDS, for ten seconds around a power cut: served within five seconds of their end."""
-    survive(SCENARIOS[name], [FLOATING_IP], carry, tmp_path / "history.jsonl")
+def test_long_scenario_is_survived(in_sandbox: None, name: str, carry: Carry, tmp_path: Path) -> None:
+    """The same, with all that is left; of the hardships, each outlasts the rule that it is about."""
+    ec2 = PROFILES["typical" if SCENARIOS[name] in HARDSHIPS else "instant"]
+    survive(SCENARIOS[name], (), carry, tmp_path / "history.jsonl", ec2)
 
 
 @each(MIXED)

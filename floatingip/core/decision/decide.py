@@ -27,7 +27,7 @@ from floatingip.core.decision.carrying import claim, extent
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.elsewhere import elsewhere
 from floatingip.core.decision.free import free
-from floatingip.core.decision.gate import may_write
+from floatingip.core.decision.gate import may_write, write_at
 from floatingip.core.decision.here import here
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.turns import remember_rivals
@@ -47,6 +47,7 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
         decision = replace(decision, extent=extent(memory, view))
         if decision.extent is Extent.AHEAD and view.plumbing is not None and view.plumbing.carries:
             memory = replace(memory, dropped_at=view.now, claimed_at=None)
+    look_at = _look_at(memory, view, decision)
     if decision.write is not None:
         repeat_after = _repeat_after(memory, view, decision.write)
         if may_write(decision.write, memory, view, asked_at=memory.asked_at, repeat_after=repeat_after):
@@ -54,21 +55,30 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
             decision = replace(decision, obliged=decision.obliged or _fences(decision))
         else:
             decision = replace(decision, write=None)
-    return memory, replace(decision, look_at=_look_at(memory, view, decision))
+    return memory, replace(decision, look_at=look_at)
 
 
 def _look_at(memory: Memory, view: View, decision: Decision) -> float:
     """When EC2 is to be asked: at once after a write, else no sooner than the pace allows, whatever a rule would like.
 
-    An answer that is wanted for a write is of no use before that may be made again.
+    An answer that is wanted for a write is of no use before that may be made again, and once there is one, what EC2
+    refused is made without another.
     """
     if view.owner is None or (memory.asked_at <= view.wrote_at and not view.writing):
         return view.now
-    pause = pace.pause(view.now - memory.changed_at)
+    pause, write = _pause(memory, view), decision.write
     if decision.reason is Reason.STALE:
-        retry_at = max(view.retry_at.get(kind, -inf) for kind in (Assign, Unassign))
+        retry_at = max(view.retry_at.get(kind, -inf) for kind in (Assign, Detach, Unassign))
         return max(decision.look_at, retry_at, memory.last_write_at + pause)
+    if write is not None and not view.writing and view.retry_at.get(type(write), -inf) > -inf:
+        made_at = write_at(write, memory, view, repeat_after=_repeat_after(memory, view, write))
+        return max(decision.look_at, made_at + timing.REPEAT_AFTER)
     return max(decision.look_at, view.owner.asked_at + pause)
+
+
+def _pause(memory: Memory, view: View) -> float:
+    """Seconds that the pace leaves between two questions."""
+    return pace.pause(view.now - memory.changed_at, view.owner.calls if view.owner is not None else 1)
 
 
 def _repeat_after(memory: Memory, view: View, write: Write) -> float:
@@ -76,7 +86,7 @@ def _repeat_after(memory: Memory, view: View, write: Write) -> float:
     refused may be made again sooner.
     """
     is_on_its_way = write == view.accepted and isinstance(write, Assign | AssignAny | Associate)
-    return max(timing.CLAIM_SHOWN if is_on_its_way else timing.REPEAT_AFTER, pace.pause(view.now - memory.changed_at))
+    return max(timing.CLAIM_SHOWN if is_on_its_way else timing.REPEAT_AFTER, _pause(memory, view))
 
 
 def _fences(decision: Decision) -> bool:

@@ -23,7 +23,6 @@ from floatingip.core.decision.turns import are_believed, ranked_before, rivals, 
 from floatingip.core.decision.view import Memory, View
 from floatingip.core.health import HealthState
 from floatingip.core.model import AttachmentStatus, Carry, Extent, Owner, WordState
-from floatingip.core.settings import Settings
 from floatingip.core.writes import Tag
 
 
@@ -90,7 +89,7 @@ def _watch(situation: Situation) -> Decision:
     if health.state is HealthState.UP:
         return Decision(State.DOUBT, Reason.PROBE_LOST, Rule.R3, look_at, detail=f"asking EC2 and {who}")
     unheard_for = view.now - max(memory.attachment_since, word.since)
-    unreached = reached_wall(memory, eni) <= ration.last_at(situation.recorded)
+    unreached = reached_wall(memory, eni) <= situation.last_move
     if word.state is WordState.SILENT and unheard_for >= timing.UNREACHED_TOLD and unreached:
         detail = _unreached(situation)
         return Decision(State.DOUBT, Reason.UNREACHED, Rule.R6, look_at, detail=detail)
@@ -120,7 +119,7 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
         if gap:
             look_at = view.now if needs_answer(view, owner) else doubtful.look_at
             return replace(doubtful, reason=Reason.NO_EVIDENCE, detail=gap, look_at=look_at)
-    recorded, since = situation.recorded, _move_since(view, settings)
+    recorded, since = situation.recorded, situation.move_since
     counts = charge.rationed and ration.is_rationed(recorded, charge.rule, view.wall, attachment.id, since)
     if counts and ration.wait(recorded, view.wall, attachment.id, since) > 0:
         barred = owner.asked_at + timing.LOOK_WHILE_BARRED
@@ -177,7 +176,7 @@ def _unreached(situation: Situation) -> str:
 def _reaching(situation: Situation) -> Tag | None:
     """What tells observers that have just begun that workers do reach each other, unless the tag tells it already."""
     view, eni = situation.view, situation.eni
-    last_move = ration.last_at(situation.recorded)
+    last_move = situation.last_move
     if eni.tags.get(REACHED_TAG) and reached_wall(Memory(), eni) > last_move:
         return None
     return Tag(eni.id, REACHED_TAG, str(int(max(view.wall, last_move + 1.0))))
@@ -208,11 +207,6 @@ def _in_peace(memory: Memory, view: View, owner: Owner) -> float:
         return peace
     pause = min(pace.SLOWEST, max(timing.QUIET_PAUSE, (owner.asked_at - word.since) / 2))
     return min(peace, max(owner.asked_at + pause, word.since + (0.0 if word.ending else timing.QUIET_FOR)))
-
-
-def _move_since(view: View, settings: Settings) -> float:
-    """From when on what is recorded of the judged attachment is this move."""
-    return float("-inf") if settings.carry is Carry.ENI else view.wall - timing.SAME_MOVE
 
 
 def _may_have_fenced(memory: Memory, view: View) -> bool:

@@ -41,7 +41,7 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
     before = ranked_before(memory, view, settings)
     free_since = view.now if memory.free_since is None else memory.free_since
     turn_at = free_since + timing.RANK_STEP * len(before)
-    if memory.gave_up and before:
+    if before and (memory.gave_up or view.leaving):
         turn_at = max(turn_at, free_since + timing.LEFT_TO_OTHERS)
     tags = owner.eni.tags if owner.eni is not None else {}
     ordered = orders.successor(tags.get(orders.key(view.target, settings.carry), ""), view.wall)

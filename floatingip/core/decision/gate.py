@@ -46,11 +46,19 @@ class Past(Protocol):
         """When it was decided."""
 
 
-def may_write(write: Write, past: Past, present: Present, *, asked_at: float, repeat_after: float) -> bool:
-    """Never on top of another write, nor on an answer that was asked for, at ``asked_at``, before the last one ended;
-    nor the same again within ``repeat_after`` seconds.
+def write_at(write: Write, past: Past, present: Present, *, repeat_after: float) -> float:
+    """From when on it may be made: none before its kind may be tried again, nor the same again within ``repeat_after``
+    seconds.
     """
-    if present.writing or asked_at <= present.wrote_at or present.now < present.retry_at.get(type(write), -inf):
-        return False
+    retry_at = present.retry_at.get(type(write), -inf)
     is_repeated = past.last_write is not None and aim(write) == aim(past.last_write)
-    return not is_repeated or present.now - past.last_write_at >= repeat_after
+    return max(retry_at, past.last_write_at + repeat_after) if is_repeated else retry_at
+
+
+def may_write(write: Write, past: Past, present: Present, *, asked_at: float, repeat_after: float) -> bool:
+    """Never on top of another write, nor on an answer that was asked for, at ``asked_at``, before the last one ended,
+    nor before its time.
+    """
+    if present.writing or asked_at <= present.wrote_at:
+        return False
+    return present.now >= write_at(write, past, present, repeat_after=repeat_after)

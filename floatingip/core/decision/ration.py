@@ -108,9 +108,9 @@ def wait(value: str, wall: float, attachment_id: str, since: float = -inf) -> fl
     return min(pause, max(0.0, moves[-1].wall + pause - wall))
 
 
-def last_at(value: str) -> float:
-    """When the last recorded move was made, in Unix seconds; minus infinity when there is none."""
-    return max((float(move.wall) for move in parse(value)), default=-inf)
+def last_at(value: str, attachment_id: str, since: float = -inf) -> float:
+    """When the last recorded move before this one was made, in Unix seconds; minus infinity when there is none."""
+    return max((float(move.wall) for move in _others(value, attachment_id, since)), default=-inf)
 
 
 def _others(value: str, attachment_id: str, since: float) -> tuple[Move, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
-from floatingip.core.decision import ration, served, timing
+from floatingip.core.decision import served, timing
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.evidence import reached_wall
 from floatingip.core.decision.situation import Situation
@@ -183,7 +183,7 @@ def _has_settled(situation: Situation) -> bool:
     """
     memory, view, settings = situation.memory, situation.view, situation.settings
     unseen_for = view.now - max(memory.attachment_since, view.word.since)
-    last_move, reached = ration.last_at(situation.recorded), reached_wall(memory, situation.eni)
+    last_move, reached = situation.last_move, reached_wall(memory, situation.eni)
     if reached <= last_move:
         return last_move == -inf and unseen_for >= settings.settle
     heard_at = max((p.heard_at for p in view.peers if p.instance_id == situation.who), default=-inf)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from floatingip.core.decision import order as orders
-from floatingip.core.decision import ration
+from floatingip.core.decision import ration, timing
 from floatingip.core.decision.view import Memory, View, moves
-from floatingip.core.model import Attachment, Eni, Instance, Owner, WordState
+from floatingip.core.model import Attachment, Carry, Eni, Instance, Owner, WordState
 from floatingip.core.settings import Settings
 
 
@@ -41,6 +42,20 @@ class Situation:
     def recorded(self) -> str:
         """The moves that the ration's tag tells of."""
         return moves(self.view, self.settings.carry, self.eni)
+
+    @property
+    def move_since(self) -> float:
+        """From when on what is recorded of the judged attachment is this move, in Unix seconds."""
+        return -inf if self.settings.carry is Carry.ENI else self.view.wall - timing.SAME_MOVE
+
+    @property
+    def last_move(self) -> float:
+        """When the last move before this one was recorded, in Unix seconds, minus infinity for never: as long as the
+        judged attachment has the address, none away from it has succeeded.
+        """
+        view = self.view
+        tried_since = min(self.move_since, view.wall - (view.now - self.memory.attachment_since))
+        return ration.last_at(self.recorded, self.attachment.id, tried_since)
 
     @property
     def ration_key(self) -> str:

@@ -66,7 +66,8 @@ DEVICE_FOR = 22.0
 """Seconds for which EC2 may show the ENI attached while its device is not there; a slow one takes 20 s (R14)."""
 
 LEFT_TO_OTHERS = 5.0
-"""Seconds for which a node leaves the ENI to others from which it has just detached it for want of its device (R14)."""
+"""Seconds for which a node leaves the ENI to others that is about to end, or has just detached it from itself for want
+of its device (R14)."""
 
 TAKEN_AFTER = 20.0
 """Seconds for which EC2 must refuse the address while it shows nobody who has it, until that is believed: a lost race

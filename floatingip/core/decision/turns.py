@@ -43,9 +43,11 @@ def ranked_before(memory: Memory, view: View, settings: Settings, judged: str = 
     """The living observers that come first: whose node stays, where a NodePort answers, with fewer addresses, then by
     instance id; whoever had the address last may be about to end.
 
-    Where EC2 cannot tell the first of two claims, whoever was there a moment ago is waited for, too.
+    Where EC2 cannot tell the first of two claims, whoever was there a moment ago is waited for, too; and by a node that
+    is about to end.
     """
-    heard = timing.PEER_HEARD if settings.carry is Carry.ENI or not judged else timing.PEER_EXISTS
+    is_told = settings.carry is Carry.ENI or not judged
+    heard = timing.PEER_HEARD if is_told and not view.leaving else timing.PEER_EXISTS
 
     def rank(instance_id: str, burden: int, *, leaving: bool) -> tuple[bool, bool, bool, int, str]:
         is_unserved = not served.ports_on(view, instance_id)

@@ -195,8 +195,13 @@ def _situation(memory: Memory, view: View) -> tuple[object, ...]:
         eni,
         # Not every answer describes the holder's instance: that it does not is no news.
         memory.dead_answers > 0,
-        (health.attachment_id, health.state, health.in_doubt),
-        tuple((port, service.state, service.in_doubt) for port, service in sorted(view.services.items())),
+        # While nobody has the address, or it does not answer, that its services do not is no news.
+        (health.state, health.in_doubt) if health.attachment_id else None,
+        tuple(
+            (port, service.state, service.in_doubt)
+            for port, service in sorted(view.services.items())
+            if not health.in_doubt
+        ),
         (view.word.state, view.word.sight, view.word.detail),
         (report.state, report.extent, report.problem) if report is not None else None,
         (view.obstacle, view.leaving, view.mixed, view.name, view.groups),

@@ -97,15 +97,14 @@ def _build(spec: Mapping[str, Any]) -> None:
     _mount("", "/", "", MS_REC | MS_SHARED)
 
 
-def _hand_on_control_groups() -> None:
-    """Version 2: only a group without processes of its own can hand its controllers on; so they go into a leaf."""
-    top = Path("/sys/fs/cgroup")
-    if not (top / "cgroup.controllers").exists():
+def _hand_on_controllers(group: Path) -> None:
+    """Version 2: only a group without processes of its own can hand on what it has; so they go into a leaf."""
+    if not (group / "cgroup.controllers").exists():
         return
-    (top / "system").mkdir(exist_ok=True)
-    (top / "system" / "cgroup.procs").write_text("0")
-    available = (top / "cgroup.controllers").read_text().split()
-    (top / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in available))
+    (group / "system").mkdir(exist_ok=True)
+    (group / "system" / "cgroup.procs").write_text("0")
+    available = (group / "cgroup.controllers").read_text().split()
+    (group / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in available))
 
 
 def main(spec: Mapping[str, Any]) -> int:
@@ -115,6 +114,9 @@ def main(spec: Mapping[str, Any]) -> int:
     with Path(spec["netns"]).open("rb") as namespace:
         _check(_libc.setns(namespace.fileno(), CLONE_NEWNET), "setns")
     _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID), "unshare")
+    # Now that these are the roots of the machine's own control groups.
+    for group in spec["groups"]:
+        _hand_on_controllers(Path(group))
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -132,7 +134,6 @@ def _become(spec: Mapping[str, Any], complete: int) -> None:
     name = spec["name"].encode()
     _check(_libc.sethostname(name, len(name)), "set the host name")
     _build(spec)
-    _hand_on_control_groups()
     os.write(complete, b".")
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)

@@ -24,7 +24,7 @@ from typing import Any, Self
 from lab.ec2 import Instance
 from lab.history import History, parse_logfmt
 from lab.kubernetes import build
-from lab.kubernetes.cluster import OBSERVERS, ClusterFailed, EvictionRefused, Part
+from lab.kubernetes.cluster import OBSERVERS, ClusterFailed, EvictionRefused, Part, Setup
 from lab.kubernetes.real import host
 from lab.kubernetes.real.node import PAUSE, Node, Worker
 from lab.kubernetes.real.parts import Part as Process
@@ -135,7 +135,7 @@ class Cluster:
     image: by what name the manifest wants the product's image, which is one of ECR's.
     environment: what every container of the product's image has, in addition.
     credentials: gives the AWS SDK's variables for a node's VPC CNI, by the node's name.
-    cni: the VPC CNI's settings, FEW_ADDRESSES by default.  proxy_mode: kube-proxy's.
+    setup: of the VPC CNI, FEW_ADDRESSES by default, and of kube-proxy.
     """
 
     def __init__(
@@ -148,8 +148,7 @@ class Cluster:
         environment: Mapping[str, str],
         credentials: Callable[[str], Mapping[str, str]],
         labels: Mapping[str, str],
-        cni: Mapping[str, str] | None = None,
-        proxy_mode: str = "iptables",
+        setup: Setup,
     ) -> None:
         self._history = history
         self._workers = workers
@@ -157,8 +156,8 @@ class Cluster:
         self._environment = environment
         self._credentials = credentials
         self._labels = labels
-        self._cni = FEW_ADDRESSES if cni is None else cni
-        self._proxy_mode = proxy_mode
+        self._cni = FEW_ADDRESSES if setup.cni is None else setup.cni
+        self._proxy = setup.proxy
         self._folder = Path(tempfile.mkdtemp(prefix="kubernetes-", dir=RUN))
         self._logs = Path(os.environ.get(LOGS, self._folder / "logs"))
         self.plane = ControlPlane(namespace, build.binaries(), self._folder / "plane", self._logs)
@@ -218,7 +217,7 @@ class Cluster:
                 labels={**self._labels, **own},
                 cni=self._cni,
                 credentials=self._credentials(worker.name),
-                proxy_mode=self._proxy_mode,
+                proxy=self._proxy,
             )
         with ThreadPoolExecutor() as pool:
             tasks = [pool.submit(node.boot) for node in self.nodes.values()]

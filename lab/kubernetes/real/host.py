@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -70,7 +70,7 @@ class Groups:
         groups = [Path(place, name) for place in self.places]
         for group in groups:
             group.mkdir(exist_ok=True)
-            _open(group)
+            _fill(group)
         return groups
 
     def freeze(self, name: str, *, frozen: bool) -> None:
@@ -161,10 +161,11 @@ def _groups() -> Iterator[Groups]:
     written = {"pid": os.getpid(), "started": _started(os.getpid()), "groups": groups.places}
     state.write_text(json.dumps(written), encoding="utf-8")
     try:
-        for place in groups.places:
-            _open(Path(place).parent)
-            Path(place).mkdir()
-            _open(Path(place))
+        for group in map(Path, groups.places):
+            _hand_on(group.parent)
+            group.mkdir()
+            _fill(group)
+            _hand_on(group)
         yield groups
     finally:
         for place in groups.places:
@@ -201,13 +202,27 @@ def _hierarchies() -> tuple[dict[str, tuple[str, str]], bool]:
     return one, False
 
 
-def _open(group: Path) -> None:
-    """Let groups below this one have processors, memory and whatever its own has."""
-    if (group / "cgroup.subtree_control").exists():
-        # A group of version 2 that has processes hands nothing on, and nothing is below it then.
-        with suppress(OSError):
-            available = (group / "cgroup.controllers").read_text().split()
-            (group / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in available))
+def _hand_on(group: Path) -> None:
+    """
+    Version 2: let groups below this one have what it has.
+
+    It can have no process then: a machine's own group hands on when its processes have moved into a leaf (boot.py).
+    Raises SystemExit where others' processes are in it, as in a container.
+    """
+    handed_on = group / "cgroup.subtree_control"
+    if not handed_on.exists():
+        return
+    available = (group / "cgroup.controllers").read_text().split()
+    try:
+        handed_on.write_text(" ".join(f"+{name}" for name in available))
+    except OSError as error:
+        raise SystemExit(
+            f"The real Kubernetes needs {group} to hand on its control groups: {error.strerror}"
+        ) from error
+
+
+def _fill(group: Path) -> None:
+    """Version 1: let a new group have the processors and memory of the one above it."""
     for name in ("cpuset.cpus", "cpuset.mems"):
         file = group / name
         if file.exists() and not (group / "cgroup.controllers").exists() and not file.read_text().strip():

@@ -120,6 +120,7 @@ class Node:
     A worker's machine; nothing exists before `boot()`.
 
     labels: the node's.  cni: variables of the VPC CNI, such as MAX_ENI.  credentials: the AWS SDK's variables for it.
+    proxy: kube-proxy's configuration, where it is not as EKS has it.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class Node:
         labels: Mapping[str, str],
         cni: Mapping[str, str],
         credentials: Mapping[str, str],
-        proxy_mode: str = "iptables",
+        proxy: Mapping[str, object],
     ) -> None:
         self.name = worker.name
         self.parts: dict[str, Part] = {}
@@ -151,7 +152,7 @@ class Node:
         self._labels = labels
         self._cni = cni
         self._credentials = credentials
-        self._proxy_mode = proxy_mode
+        self._proxy = proxy
         self._supply: subprocess.Popen[str] | None = None
         self._init = 0
 
@@ -349,11 +350,12 @@ class Node:
             "kind": "KubeProxyConfiguration",
             "clientConnection": {"kubeconfig": "/etc/kubernetes/kube-proxy.kubeconfig"},
             "hostnameOverride": self.name,
-            "mode": self._proxy_mode,
+            "mode": "iptables",
             "clusterCIDR": "",
             "oomScoreAdj": 0,
             # The table of connections is the machine's: its size is not for a worker to set.
             "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+            **self._proxy,
         }
         return {
             "/etc/hostname": f"{self.name}\n",

@@ -49,6 +49,13 @@ class ControlPlane:
 
     def start(self) -> None:
         """Until the API server is ready.  Raises PartFailed, CommandFailed."""
+        self.serve()
+        # They end where they may not read yet what the API server has just made for them.
+        for name in ("kube-controller-manager", "kube-scheduler"):
+            self.parts[name].start()
+
+    def serve(self) -> None:
+        """Start what answers, and no controllers; until the API server is ready.  Raises PartFailed, CommandFailed."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for address in (API_ADDRESS, REGISTRY_ADDRESS.partition(":")[0]):
             self._namespace.ip(f"address add {address}/32 dev lo")
@@ -67,9 +74,6 @@ class ControlPlane:
             if time.monotonic() > deadline:
                 raise PartFailed(f"the API server is not ready after {UP_WITHIN:g} s")
             time.sleep(0.1)
-        # They end where they may not read yet what the API server has just made for them.
-        for name in ("kube-controller-manager", "kube-scheduler"):
-            self.parts[name].start()
 
     def stop(self) -> None:
         """End all of it at once.  Idempotent."""
