@@ -24,7 +24,7 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
 from floatingip.core import pace
 from floatingip.core.decision import ration
-from floatingip.core.decision.decide import Reason, State
+from floatingip.core.decision.decision import Reason, State
 from floatingip.core.errors import (
     AddressTaken,
     CloudError,

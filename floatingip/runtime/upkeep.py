@@ -12,7 +12,7 @@ from dataclasses import replace
 from floatingip.agent.backoff import Chance
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing, StandingMemory, StandingView, keep
-from floatingip.core.decision.decide import spares
+from floatingip.core.decision.carrying import spares
 from floatingip.core.model import STANDING_TAG, Allocation, Eni, Instance, Subnet, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings

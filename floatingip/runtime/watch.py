@@ -18,7 +18,9 @@ from floatingip.agent.standing import Standing
 from floatingip.agent.trouble import SAID_AGAIN, Trouble
 from floatingip.core import health as probing
 from floatingip.core.decision import served
-from floatingip.core.decision.decide import LOOK_IN_PEACE, Decision, Reason, State, decide
+from floatingip.core.decision.decide import decide
+from floatingip.core.decision.decision import Decision, Reason, Rule, State
+from floatingip.core.decision.timing import LOOK_IN_PEACE
 from floatingip.core.decision.view import Memory, View, attachment_of, sighting
 from floatingip.core.errors import CloudError
 from floatingip.core.health import Health, HealthState
@@ -123,7 +125,7 @@ class Watch:
         self.now = now
         self._chance = chance
         self.memory = Memory()
-        self.decision = Decision(State.START, Reason.EC2_SILENT, "R9", look_at=self.now)
+        self.decision = Decision(State.START, Reason.EC2_SILENT, Rule.R9, look_at=self.now)
         self.owner: Owner | None = None
         self.report: PlumbingReport | None = None
         self.health = Health()

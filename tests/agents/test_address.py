@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from floatingip.agent import standing
-from floatingip.core.decision import decide, ration
+from floatingip.core.decision import ration, timing
 from floatingip.core.errors import AddressTaken, MetadataError
 from floatingip.core.model import STANDING_TAG, Address, Carry
 from floatingip.runtime import runner, threads
@@ -160,7 +160,7 @@ def test_standbys_convicting_one_dead_holder_after_the_other_move_it_once_each(m
     """A new node comes in the dead one's place each time."""
     # Or the ration would rightly end this.
     monkeypatch.setattr(ration, "CONVICTION_WINDOW", 0.0)
-    monkeypatch.setattr(decide, "NEW_OWNER", 0.5)
+    monkeypatch.setattr(timing, "NEW_OWNER", 0.5)
     rounds = 4
     with World(SLOW_ASSIGN, workers=3, carry=Carry.ADDRESS) as world:
         living = {process.machine: process for process in observers(world)}
@@ -179,11 +179,11 @@ def test_standbys_convicting_one_dead_holder_after_the_other_move_it_once_each(m
 def test_a_standby_asks_who_serves_the_address_when_it_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failover can be over between two looks in doubt; what a standby knows then is the dead holder's."""
     # All have been at peace for longer than it takes to confirm that the address is elsewhere.
-    monkeypatch.setattr(decide, "CONFIRM_AFTER", 0.1)
+    monkeypatch.setattr(timing, "CONFIRM_AFTER", 0.1)
     with World(workers=3, carry=Carry.ADDRESS) as world:
         processes = observers(world)
         for pause in ("LOOK_BEFORE_TAKING", "LOOK_WHILE_MOVING"):
-            monkeypatch.setattr(decide, pause, 30.0)
+            monkeypatch.setattr(timing, pause, 30.0)
         world.cut_power(processes[0])
         second = serves_at_last(world, world.machines[1:])
         third = next(process for process in processes[1:] if process.machine is not second)
@@ -192,7 +192,7 @@ def test_a_standby_asks_who_serves_the_address_when_it_answers_again(monkeypatch
 
 def test_a_second_failure_soon_after_the_first_is_noticed_as_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The third node has seen the address answer again before it asked EC2 who serves it now."""
-    monkeypatch.setattr(decide, "NEW_OWNER", 0.5)
+    monkeypatch.setattr(timing, "NEW_OWNER", 0.5)
     with World(workers=3, carry=Carry.ADDRESS) as world:
         processes = observers(world)
         world.cut_power(processes[0])
@@ -202,7 +202,7 @@ def test_a_second_failure_soon_after_the_first_is_noticed_as_soon(monkeypatch: p
         wait(lambda: third.watch().decision.reason.name == "ANSWERS", 3, "the third one sees it")
         world.cut_power(next(process for process in processes if process.machine is second))
         # That two of three fall silent may be the third one's own fault, until the first counts as gone.
-        serves_at_last(world, [third.machine], within=decide.PEER_EXISTS + 10)
+        serves_at_last(world, [third.machine], within=timing.PEER_EXISTS + 10)
 
 
 def test_the_claimer_of_an_orphan_deletes_it_when_nobody_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -534,7 +534,7 @@ def test_peace_costs_no_writes_and_one_describe_a_look(monkeypatch: pytest.Monke
         processes = observers(world)
         time.sleep(1)  # the ration's tag, the rehearsal
         before = len(world.calls())
-        monkeypatch.setattr(decide, "LOOK_IN_PEACE", 0.3)
+        monkeypatch.setattr(timing, "LOOK_IN_PEACE", 0.3)
         monkeypatch.setattr(standing, "LOOK_IN_PEACE", 0.3)
         monkeypatch.setattr(runner, "REHEARSE_EVERY", 600.0)
         for process in processes:

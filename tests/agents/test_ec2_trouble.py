@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from floatingip.core.decision import decide
+from floatingip.core.decision import timing
 from floatingip.core.errors import Denied
 from floatingip.runtime import runner, watch, writer
 from lab.ec2 import Guest
@@ -33,7 +33,7 @@ def tries_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def asks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """In peace, too, EC2 is asked several times a second."""
-    monkeypatch.setattr(decide, "LOOK_IN_PEACE", 0.2)
+    monkeypatch.setattr(timing, "LOOK_IN_PEACE", 0.2)
     monkeypatch.setattr(watch, "PEACE_JITTER", 0.0)
 
 

@@ -11,7 +11,7 @@ import pytest
 from floatingip.agent import pod as rules
 from floatingip.agent import standing
 from floatingip.commands import handover
-from floatingip.core.decision import decide, order
+from floatingip.core.decision import order, timing
 from floatingip.core.errors import CloudError, ConfigurationError
 from floatingip.core.model import Carry, Notice, OwnPod
 from floatingip.edges.ec2.cloud import Ec2Cloud
@@ -294,7 +294,7 @@ def test_a_written_off_holder_keeps_the_address_where_nobody_is_known_to_be_bett
 ) -> None:
     """All are written off when the control plane reaches no node; and it must be Kubernetes that calls one ready."""
     monkeypatch.setattr(rules, "READY_FOR", 0.5)
-    monkeypatch.setattr(decide, "READY_KNOWN", 0.5)
+    monkeypatch.setattr(timing, "READY_KNOWN", 0.5)
     with World(QUICK, carry=carry) as world:
         holder, standby = observers(world)
         standby.machine.pod = standbys

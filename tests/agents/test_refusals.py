@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from floatingip.core.decision import decide, ration
+from floatingip.core.decision import ration, timing
 from floatingip.core.errors import AddressTaken, LookAgain
 from floatingip.core.model import Carry
 from floatingip.edges.ec2.cloud import Ec2Cloud
@@ -62,7 +62,7 @@ def test_attach_ends_when_ec2_refuses_the_address_and_shows_nobody(
     carry: Carry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With exit code 5 and what EC2 said, and not without a back-off until then."""
-    monkeypatch.setattr(decide, "TAKEN_AFTER", 4.0)
+    monkeypatch.setattr(timing, "TAKEN_AFTER", 4.0)
     monkeypatch.setattr(Ec2Cloud, "create_eni", in_use(Ec2Cloud.create_eni, FLOATING_IP))
     monkeypatch.setattr(Ec2Cloud, "assign", in_use(Ec2Cloud.assign, FLOATING_IP))
     with World(carry=carry) as world:
@@ -86,7 +86,7 @@ def in_use(call: Callable[..., Any], address: object) -> Callable[..., Any]:
 
 def test_observers_refuse_a_foreign_eni_until_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """They say so once, go on looking, and take the address when it is free."""
-    monkeypatch.setattr(decide, "LOOK_IN_PEACE", 0.2)
+    monkeypatch.setattr(timing, "LOOK_IN_PEACE", 0.2)
     with World() as world:
         eni = untagged(world)["NetworkInterface"]["NetworkInterfaceId"]
         both = [world.run(machine) for machine in world.machines]
@@ -109,7 +109,7 @@ def break_nft(machine: Machine, *, answers: bool) -> None:
 @pytest.mark.parametrize("answers", [True, False], ids=["answering", "not answering"])
 def test_a_problem_of_every_node_moves_the_address_once_at_most(answers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The holder relieves itself once, as the next node might be better; from then on the ration holds it."""
-    monkeypatch.setattr(decide, "UNSOUND_FOR", 0.3)
+    monkeypatch.setattr(timing, "UNSOUND_FOR", 0.3)
     with World(workers=3, patience=1.0, settle=5.0) as world:
         observers = world.observers()
         for machine in world.machines:
@@ -121,7 +121,7 @@ def test_a_problem_of_every_node_moves_the_address_once_at_most(answers: bool, m
 
 def test_a_node_that_was_unsound_itself_does_not_take_the_address_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the ration is spent: of two broken nodes each has it once."""
-    monkeypatch.setattr(decide, "UNSOUND_FOR", 0.2)
+    monkeypatch.setattr(timing, "UNSOUND_FOR", 0.2)
     monkeypatch.setattr(ration, "FIRST_WAIT", 0.1)
     monkeypatch.setattr(ration, "LONGEST_WAIT", 0.1)
     with World() as world:
@@ -145,7 +145,7 @@ def test_a_node_that_cannot_see_the_address_moves_nothing_until_ec2_tells_of_an_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its own probes would be answered for ever: it sends none, is not ready, and says why; EC2's word is as good."""
-    monkeypatch.setattr(decide, "LOOK_IN_PEACE", 1.0)
+    monkeypatch.setattr(timing, "LOOK_IN_PEACE", 1.0)
     with World() as world:
         holder, standby = world.observers()
         standby.machine.blind = "10.0.0.100 is on kube-ipvs0"

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.core.decision import decide
+from floatingip.core.decision import timing
 from floatingip.core.model import Address
 from floatingip.runtime import runner, watch
 from lab.network.netns import Namespace
@@ -22,7 +22,7 @@ DESCRIBE, DETACH, ATTACH = "DescribeNetworkInterfaces", "DetachNetworkInterface"
 @pytest.fixture
 def spreads_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that has one address already takes the next one a moment later."""
-    monkeypatch.setattr(decide, "SPREAD_STEP", 0.1)
+    monkeypatch.setattr(timing, "SPREAD_STEP", 0.1)
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_peace_costs_one_question_whatever_the_number_of_addresses(count: int, m
         probe_fast_interval=0.5,
         probe_timeout=0.5,
     ) as world:
-        monkeypatch.setattr(decide, "LOOK_IN_PEACE", 0.5)
+        monkeypatch.setattr(timing, "LOOK_IN_PEACE", 0.5)
         monkeypatch.setattr(watch, "PEACE_JITTER", 0.0)
         holders_elsewhere(world, addresses)
         me = world.machines[0]

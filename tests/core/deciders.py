@@ -14,7 +14,9 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from floatingip.core import health as probing
-from floatingip.core.decision.decide import REACHED_TAG, Decision, Reason, State, decide
+from floatingip.core.decision.decide import decide
+from floatingip.core.decision.decision import Decision, Reason, Rule, State
+from floatingip.core.decision.evidence import REACHED_TAG
 from floatingip.core.decision.view import Memory, View
 from floatingip.core.health import Health
 from floatingip.core.model import (
@@ -224,7 +226,7 @@ class Node:
     pings: bool = True
     device: bool = True
     killed_before: type[Attach] | None = None
-    decision: Decision = field(default_factory=lambda: Decision(State.START, Reason.EC2_SILENT, "R9", 0.0))
+    decision: Decision = field(default_factory=lambda: Decision(State.START, Reason.EC2_SILENT, Rule.R9, 0.0))
 
     @property
     def id(self) -> str:

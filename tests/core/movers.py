@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from floatingip.core import health as probing
-from floatingip.core.decision.decide import REACHED_TAG, Decision, Reason, State
+from floatingip.core.decision.decision import Decision, Reason, Rule, State
+from floatingip.core.decision.evidence import REACHED_TAG
 from floatingip.core.decision.view import sighting
 from floatingip.core.model import (
     OWNER_TAG,
@@ -127,7 +128,7 @@ class Carrier:
     told: Peer = Peer("", float("-inf"))  # noqa: RUF009  # it is frozen
     probed_at: float = float("-inf")
     probes: list[tuple[float, bool]] = field(default_factory=list)
-    decision: Decision = field(default_factory=lambda: Decision(State.START, Reason.EC2_SILENT, "R9", 0.0))
+    decision: Decision = field(default_factory=lambda: Decision(State.START, Reason.EC2_SILENT, Rule.R9, 0.0))
 
     @property
     def id(self) -> str:
@@ -137,7 +138,7 @@ class Carrier:
     def restart(self) -> None:
         """A new process, that remembers nothing, on a kernel that stays as it is."""
         self.observer = Mover(me=self.id, target=self.observer.target)
-        self.decision = Decision(State.START, Reason.EC2_SILENT, "R9", 0.0, extent=Extent.AS_FOUND)
+        self.decision = Decision(State.START, Reason.EC2_SILENT, Rule.R9, 0.0, extent=Extent.AS_FOUND)
         self.carried_since = self.shown_by_imds = self.lacked_since = None
         self.probes.clear()
 

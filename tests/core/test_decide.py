@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 
 from floatingip.core.decision import order, ration
-from floatingip.core.decision.decide import LOOK_IN_PEACE, REPEAT_AFTER, Decision, Reason, State
+from floatingip.core.decision.decision import Decision, Reason, State
+from floatingip.core.decision.timing import LOOK_IN_PEACE, REPEAT_AFTER
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import (
     ALLOCATION_TAG,

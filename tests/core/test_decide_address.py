@@ -6,8 +6,9 @@ from ipaddress import IPv4Address
 import pytest
 
 from floatingip.core.decision import order
-from floatingip.core.decision.decide import CLAIM_SHOWN, LOOK_BEFORE_TAKING, Reason, State
+from floatingip.core.decision.decision import Reason, State
 from floatingip.core.decision.ration import CLEARED_BY_UP, TAG
+from floatingip.core.decision.timing import CLAIM_SHOWN, LOOK_BEFORE_TAKING
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import (
     OWNER_TAG,

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from floatingip.core.decision.decide import ALONE_FOR, CUT_OFF_FOR, REACHED_TAG, UNREACHED_TOLD, Decision, Reason
+from floatingip.core.decision.decision import Decision, Reason
+from floatingip.core.decision.evidence import REACHED_TAG
+from floatingip.core.decision.timing import ALONE_FOR, CUT_OFF_FOR, UNREACHED_TOLD
 from floatingip.core.model import Attachment, AttachmentStatus, Owner
 from floatingip.core.writes import Detach, Tag
 from tests.core.deciders import WALL, Observer, eni, instance, peer, shown

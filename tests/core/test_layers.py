@@ -16,9 +16,12 @@ core              model errors
 core              health pace writes ports settings bounded_json
 core              word
 core              snapshot
-core/decision     ration order gate
+core/decision     timing decision ration order gate
 core/decision     view
-core/decision     served
+core/decision     served carrying situation
+core/decision     turns evidence
+core/decision     free rules
+core/decision     here elsewhere
 core/decision     decide
 agent             backoff trouble move standing pod
 agent             shared

@@ -9,7 +9,7 @@ import pytest
 
 from floatingip.agent.standing import StandingMemory, StandingView, keep
 from floatingip.core import pace
-from floatingip.core.decision.decide import State
+from floatingip.core.decision.decision import State
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Eni
 from tests.core.deciders import SETTINGS, Observer

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from floatingip.core.decision.decide import Decision, Reason, State
+from floatingip.core.decision.decision import Decision, Reason, State
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import NodePort, Peer, Served
 from floatingip.runtime.serving import CHECKED_AT_MOST, chosen

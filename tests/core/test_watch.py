@@ -16,7 +16,7 @@ from floatingip.agent.move import Move
 from floatingip.agent.shared import FULL_FOR, Shared
 from floatingip.agent.standing import Standing
 from floatingip.agent.trouble import SAID_AGAIN
-from floatingip.core.decision.decide import Reason, State
+from floatingip.core.decision.decision import Reason, State
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import (
     ALLOCATION_TAG,

@@ -23,7 +23,8 @@ from enum import Enum, auto
 from itertools import count
 
 from floatingip.core import health as probing
-from floatingip.core.decision.decide import Decision, Reason, State, decide
+from floatingip.core.decision.decide import decide
+from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.view import Memory, View
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Attachment, AttachmentStatus, Owner, ProbeOutcome, ProbeResult, Word, WordState
@@ -118,7 +119,7 @@ class World:
         self._health = Health(ATTACHMENT.id)
         self._word = Word()
         self._memory = Memory()
-        self._decision = Decision(State.START, Reason.EC2_SILENT, "R9", look_at=0.0)
+        self._decision = Decision(State.START, Reason.EC2_SILENT, Rule.R9, look_at=0.0)
 
         self._answered_before_loss = self._next_loss()
         self._under_way: deque[ProbeResult] = deque()

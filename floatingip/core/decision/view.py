@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from floatingip.core.decision import ration
+from floatingip.core.decision import ration, timing
+from floatingip.core.decision.decision import Rule
 from floatingip.core.health import Health
 from floatingip.core.model import (
     OWNER_TAG,
@@ -27,9 +28,6 @@ from floatingip.core.model import (
     Word,
 )
 from floatingip.core.writes import Assign, AssignAny, Associate, Create, Token, Write
-
-PEER_HEARD = 2.0
-"""Seconds for which an observer's answer shows that this node reaches it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +126,7 @@ class Memory:
     link_seen: bool = False
     unsound_here: str = ""
     fenced: str = ""
-    fenced_rule: str = ""
+    fenced_rule: Rule = Rule.R1
     unrecorded: str = ""
     token: Token = field(default_factory=Token)
     reached_wall: float | None = None
@@ -298,7 +296,7 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, carry: Carry) -> 
 def _remember_reaching(memory: Memory, view: View) -> Memory:
     """When this node last reached anybody at all: the address, or another observer."""
     answers = view.health.ever_up and not view.health.in_doubt
-    heard = any(view.now - peer.heard_at <= PEER_HEARD for peer in view.peers)
+    heard = any(view.now - peer.heard_at <= timing.PEER_HEARD for peer in view.peers)
     return _with(memory, reached_wall=view.wall) if answers or heard else memory
 
 

@@ -1,0 +1,131 @@
+"""What comes of a decision: the state of this node, the rule that applied, the reason, and what is to be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+from floatingip.core.model import Extent
+from floatingip.core.writes import Write
+
+
+class State(StrEnum):
+    """What this node is to the address."""
+
+    START = "start"
+    REFUSED = "refused"
+    CLAIMING = "claiming"
+    HOLDER = "holder"
+    STANDBY = "standby"
+    DOUBT = "doubt"
+    TAKEOVER = "takeover"
+
+
+class Rule(StrEnum):
+    """The rules of docs/how-it-works.md, of which exactly one is named in each decision."""
+
+    R1 = "R1"
+    R2 = "R2"
+    R3 = "R3"
+    R4 = "R4"
+    R5 = "R5"
+    R6 = "R6"
+    R7 = "R7"
+    R8 = "R8"
+    R9 = "R9"
+    R10 = "R10"
+    R11 = "R11"
+    R12 = "R12"
+    R13 = "R13"
+    R14 = "R14"
+    A1 = "A1"
+    A2 = "A2"
+    A3 = "A3"
+    A4 = "A4"
+    A5 = "A5"
+
+
+class Reason(Enum):
+    """Why, as a sentence; the fields in braces are those of :class:`Decision`."""
+
+    EC2_SILENT = "EC2 has not answered yet"
+    NAME_UNKNOWN = "this instance has no tag kubernetes.io/cluster/NAME; set `name` in the ConfigMap"
+    MIXED = "{detail}: of the other way to carry; scale to 0, `floatingip release`, then apply again"
+    NOT_OURS = "{detail} has the address and is not ours: nothing is touched"
+    NO_SUBNET = "{detail}"
+    TAKEN = (
+        "EC2 refuses the address as taken, and shows nobody who has it (a shared subnet, a delegated prefix?): {detail}"
+    )
+    CREATE = "no ENI has the address: creating it"
+    FREE = "the ENI is attached to nobody: claiming it"
+    FREE_AFTER_FENCING = "the judged attachment is gone: claiming the ENI"
+    FREE_BUT_LATER = "the ENI is attached to nobody; {detail} may claim it first"
+    FREE_FOR_OTHERS = "the ENI is attached to nobody; this node has others already, and lets other nodes claim it first"
+    CANNOT_CLAIM = "this node cannot take the address: {detail}"
+    ATTACHING_HERE = "the ENI is being attached to this node"
+    ASSIGNING = "EC2 accepted the address for this node, and is about to move it"
+    PLUMBING = "the address is this node's: plumbing it"
+    CONFIRMING = "the address is on this node's link, and EC2 is asked whether that is so still"
+    HELD_HERE = "this node holds the address"
+    UNSOUND_HERE = "this node holds the address, but does not carry it: {detail}"
+    DETACHING_HERE = "the ENI is being detached from this node"
+    NO_DEVICE = "EC2 shows {detail} attached to this node, but its device does not come: detaching it, to try again"
+    LINK_GONE = "EC2 shows the ENI attached to this node, but the link is not there"
+    LOST = "IMDS does not show the address on this node any more"
+    SETTLING = "the address has not answered yet since it was attached to {detail}"
+    ANSWERS = "{detail} holds the address, and it answers"
+    PING_BLOCKED = (
+        "probe blocked: {detail} holds the address, which answers TCP but no ping; let its security group admit ICMP"
+    )
+    PROBE_LOST = "a probe was lost; {detail}"
+    PROBE_BLOCKED = (
+        "probe blocked: the address does not answer this node, but {detail} serves it and reaches this node from it"
+    )
+    NOT_VOUCHED = "the address does not answer, though {detail} answers: waiting"
+    NO_EVIDENCE = "the address does not answer, but this node may be the one that is cut off: {detail}"
+    HOLDER_UNSOUND = "the holder calls itself unsound: {detail}"
+    ALSO_UNSOUND = "the holder is unsound, but so was this node when it held the address last"
+    HOLDER_LEAVING = "the holder is leaving: {detail}"
+    WRITTEN_OFF = "the holder asks to be relieved: {detail}"
+    HANDOVER_ASKED = "a handover from {detail} was asked for"
+    SERVICE_DOWN = "the service does not answer at the address, though {detail} holds it"
+    NOT_SERVED_HERE = "the service does not answer at the address, but nor does it on this node"
+    LATER = "a takeover is due, but {detail} may do it first"
+    STALE = "a takeover is due: asking EC2 once more whose the address is"
+    UNREACHED = "nobody was reached: {detail}"
+    RATIONED = "a move is due but rationed, after {detail}"
+    DETACHING = "the ENI is being detached from {detail}"
+    DETACHING_TOO_LONG = "still detaching from {detail}: forcing it"
+    INSTANCE_ENDED = "EC2 says that the holder's instance is {detail}"
+    SILENT_HOLDER = "the address stopped answering, and {detail} is silent"
+    NEVER_ANSWERED = "the address never answered since it was attached, and {detail} is silent"
+    ATTACHING_TOO_LONG = "attaching for too long to {detail}, which is silent"
+    HOLDER_WRONG = "the address does not answer, though {detail} calls itself sound"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do now, and why.
+
+    ``look_at`` is when EC2 should be asked next.  ``extent`` is how much of the plumbing there should be, with ``ALL``
+    wherever the link is.  ``due``: nothing but those who come first keeps this node from taking over.  ``leaving`` is
+    why the holder asks to be relieved.  ``obliged``: this node is between fencing and claiming, so ending now would
+    strand the address.
+    """
+
+    state: State
+    reason: Reason
+    rule: Rule
+    look_at: float
+    detail: str = ""
+    write: Write | None = None
+    extent: Extent = Extent.ALL
+    attachment_id: str = ""
+    due: bool = False
+    leaving: str = ""
+    obliged: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """The reason in words."""
+        return self.reason.value.format(detail=self.detail)

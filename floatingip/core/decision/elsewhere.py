@@ -1,0 +1,218 @@
+"""
+Another node has the address: whether it is judged, and convicted.
+
+The ladder of rules.py says what the holder is charged with.  A charge is a takeover only if this node could take the
+address, has evidence that it is not cut off itself, is the first of those who could, and the ration allows a move.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv6Address
+from math import inf
+
+from floatingip.core import pace
+from floatingip.core.decision import ration, served, timing
+from floatingip.core.decision.carrying import is_claiming, taking
+from floatingip.core.decision.decision import Decision, Reason, Rule, State
+from floatingip.core.decision.evidence import REACHED_TAG, gap_in_evidence, needs_answer, reached_wall
+from floatingip.core.decision.free import free, is_fresh
+from floatingip.core.decision.rules import Charge, charge_against, r13_force
+from floatingip.core.decision.situation import Situation
+from floatingip.core.decision.turns import are_believed, ranked_before, rivals, served_before
+from floatingip.core.decision.view import Memory, View
+from floatingip.core.health import HealthState
+from floatingip.core.model import AttachmentStatus, Carry, Extent, Owner, WordState
+from floatingip.core.writes import Tag
+
+
+def elsewhere(situation: Situation) -> Decision:
+    """Another node holds the address: judge it, and take over only from the attachment that was judged."""
+    memory, owner, attachment = situation.memory, situation.owner, situation.attachment
+    decision = _judge(situation)
+    since = memory.away_since
+    if since is not None and owner.asked_at - since >= timing.CONFIRM_AFTER:
+        return replace(decision, extent=Extent.NOTHING, attachment_id=attachment.id)
+    confirm_at = (owner.asked_at if since is None else since) + timing.CONFIRM_AFTER
+    return replace(decision, look_at=min(decision.look_at, confirm_at), attachment_id=attachment.id)
+
+
+def _judge(situation: Situation) -> Decision:
+    memory, view, settings = situation.memory, situation.view, situation.settings
+    owner, attachment = situation.owner, situation.attachment
+    if settings.carry is Carry.ADDRESS and is_claiming(memory, view, owner):
+        return Decision(State.TAKEOVER, Reason.ASSIGNING, memory.fenced_rule, owner.asked_at + timing.LOOK_WHILE_MOVING)
+    if attachment.status is AttachmentStatus.DETACHING:
+        if settings.carry is Carry.ADDRESS:
+            return free(memory, view, settings, owner)
+        soon = owner.asked_at + timing.LOOK_WHILE_MOVING
+        forced = r13_force(situation, is_silent=situation.is_silent)
+        if forced is not None:
+            return replace(forced, look_at=soon, obliged=bool(memory.fenced))
+        state = State.TAKEOVER if memory.fenced else State.STANDBY
+        return Decision(
+            state, Reason.DETACHING, Rule.R11, soon, detail=attachment.instance_id, obliged=bool(memory.fenced)
+        )
+    charge = charge_against(situation)
+    if charge is None:
+        return _watch(situation)
+    return _convict(situation, charge)
+
+
+def _watch(situation: Situation) -> Decision:
+    """Nothing speaks for a move yet: say what is seen, and ask EC2 as soon as there is doubt."""
+    memory, view, owner = situation.memory, situation.view, situation.owner
+    eni, attachment = situation.eni, situation.attachment
+    who, word, health = attachment.instance_id, view.word, view.health
+    if not health.in_doubt:
+        peace = _in_peace(memory, view, owner)
+        if health.recovered_at is not None and owner.asked_at < health.recovered_at:
+            # Somebody else may have taken it over: the next failure would be the new holder's, and is judged by that.
+            peace = health.recovered_at
+        if attachment.status is AttachmentStatus.ATTACHING:
+            peace = min(peace, owner.asked_at + timing.LOOK_IN_DOUBT)
+        if health.state is not HealthState.UP:
+            return Decision(State.STANDBY, Reason.SETTLING, Rule.R6, peace, detail=who)
+        since = memory.attachment_since
+        healthy_for = view.now - (since if health.changed_at is None else max(health.changed_at, since))
+        clear = _clearance(situation) if healthy_for >= ration.CLEARED_BY_UP else None
+        if clear is None and healthy_for >= timing.REACHED_FOR:
+            clear = _reaching(situation)
+        reason, rule = (Reason.PING_BLOCKED, Rule.R4) if health.by_tcp else (Reason.ANSWERS, Rule.R10)
+        return Decision(State.STANDBY, reason, rule, peace, detail=who, write=clear)
+    asked_since_loss = health.first_lost_at is not None and owner.asked_at >= health.first_lost_at
+    look_at = _in_doubt(owner) if asked_since_loss else view.now
+    if health.fell and word.vouches:
+        return Decision(State.STANDBY, Reason.PROBE_BLOCKED, Rule.R4, _in_peace(memory, view, owner), detail=who)
+    if health.fell:
+        return Decision(State.DOUBT, Reason.NOT_VOUCHED, Rule.R4, look_at, detail=who)
+    if health.state is HealthState.UP:
+        return Decision(State.DOUBT, Reason.PROBE_LOST, Rule.R3, look_at, detail=f"asking EC2 and {who}")
+    unheard_for = view.now - max(memory.attachment_since, word.since)
+    unreached = reached_wall(memory, eni) <= situation.last_move
+    if word.state is WordState.SILENT and unheard_for >= timing.UNREACHED_TOLD and unreached:
+        detail = _unreached(situation)
+        return Decision(State.DOUBT, Reason.UNREACHED, Rule.R6, look_at, detail=detail)
+    return Decision(State.STANDBY, Reason.SETTLING, Rule.R6, look_at, detail=who)
+
+
+def _convict(situation: Situation, charge: Charge) -> Decision:
+    """Turn a charge into a takeover, unless this node cannot, has no evidence, is not the first, or must wait under the
+    ration (R12).
+    """
+    memory, view, settings = situation.memory, situation.view, situation.settings
+    owner, eni, attachment = situation.owner, situation.eni, situation.attachment
+    doubtful = Decision(State.DOUBT, charge.reason, charge.rule, _in_doubt(owner), detail=charge.detail)
+    if view.obstacle:
+        barred = owner.asked_at + timing.LOOK_WHILE_BARRED
+        return replace(doubtful, reason=Reason.CANNOT_CLAIM, detail=view.obstacle, look_at=barred)
+    if charge.reason is Reason.HOLDER_UNSOUND and memory.unsound_here:
+        return replace(
+            doubtful, state=State.STANDBY, reason=Reason.ALSO_UNSOUND, look_at=owner.asked_at + timing.LOOK_IN_PEACE
+        )
+    if charge.rule is Rule.R7 and not served.missed_here(view, attachment.instance_id):
+        return replace(
+            doubtful, state=State.STANDBY, reason=Reason.NOT_SERVED_HERE, look_at=owner.asked_at + timing.LOOK_IN_PEACE
+        )
+    if charge.rule in (Rule.R3, Rule.R4, Rule.R6):
+        gap = gap_in_evidence(situation)
+        if gap:
+            look_at = view.now if needs_answer(view, owner) else doubtful.look_at
+            return replace(doubtful, reason=Reason.NO_EVIDENCE, detail=gap, look_at=look_at)
+    recorded, since = situation.recorded, situation.move_since
+    counts = charge.rationed and ration.is_rationed(recorded, charge.rule, view.wall, attachment.id, since)
+    if counts and ration.wait(recorded, view.wall, attachment.id, since) > 0:
+        barred = owner.asked_at + timing.LOOK_WHILE_BARRED
+        return replace(doubtful, reason=Reason.RATIONED, detail=recorded, look_at=barred)
+    if settings.carry is Carry.ENI and charge.reason is not Reason.HANDOVER_ASKED:
+        # Whoever detaches the ENI claims it, so those on whose nodes a NodePort answers go first.
+        before = served_before(view, attachment.instance_id)
+        turn_at = (view.now if memory.due_since is None else memory.due_since) + timing.RANK_STEP * len(before)
+        if view.now < turn_at:
+            return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at, due=True)
+    # To wait, an older answer is enough; neither a verdict nor the ration's leave is read from one.
+    if not is_fresh(memory, view, owner, memory.due_since):
+        return replace(doubtful, reason=Reason.STALE, look_at=view.now, due=True)
+    if counts and not ration.recorded(recorded, attachment.id, since):
+        value = ration.record(recorded, charge.rule, view.wall, attachment.id)
+        keeper = eni if view.mine is None else view.mine
+        return replace(doubtful, due=True, write=Tag(keeper.id, situation.ration_key, value))
+    if settings.carry is Carry.ADDRESS:
+        if are_believed(memory, view):
+            soon = owner.asked_at + timing.LOOK_WHILE_MOVING
+            known = ", ".join(rivals(view, attachment))
+            return replace(doubtful, reason=Reason.LATER, detail=known, look_at=soon)
+        before = ranked_before(memory, view, settings, judged=attachment.instance_id)
+        due_since = view.now if memory.due_since is None else memory.due_since
+        turn_at = due_since + timing.TAKING_STEP * len(before)
+        if before and view.now < turn_at:
+            return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at, due=True)
+        if before and owner.asked_at < turn_at:
+            return replace(doubtful, reason=Reason.STALE, look_at=view.now, due=True)
+    return replace(
+        doubtful,
+        due=True,
+        state=State.TAKEOVER,
+        write=taking(view, settings, eni, attachment),
+        look_at=owner.asked_at + timing.LOOK_WHILE_MOVING,
+        obliged=memory.fenced == attachment.id and _may_have_fenced(memory, view),
+    )
+
+
+def _unreached(situation: Situation) -> str:
+    """What was never reached, and what most likely stands in the way."""
+    view, settings, owner = situation.view, situation.settings, situation.owner
+    eni, attachment = situation.eni, situation.attachment
+    address, holder = eni.address_of(view.target), owner.instances.get(attachment.instance_id)
+    at = f" ({holder.address}:{settings.port})" if holder is not None and holder.address is not None else ""
+    lives = f", though EC2 says it is {holder.state}" if holder is not None else ""
+    ping = "ICMPv6" if isinstance(address, IPv6Address) else "ICMP"
+    return (
+        f"neither {address} nor {attachment.instance_id}{at} ever answered{lives}: does the security group admit"
+        f" {ping} and TCP {settings.port} among the workers?"
+    )
+
+
+def _reaching(situation: Situation) -> Tag | None:
+    """What tells observers that have just begun that workers do reach each other, unless the tag tells it already."""
+    view, eni, came_at = situation.view, situation.eni, situation.came_at
+    before = max(situation.last_move, -inf if came_at is None else came_at)
+    if reached_wall(Memory(), eni) > before:
+        return None
+    # This node's clock may be behind those that the others' times are from.
+    return Tag(eni.id, REACHED_TAG, str(int(max(view.wall, before + 1.0))))
+
+
+def _clearance(situation: Situation) -> Tag | None:
+    """Five minutes of UP clear the ration, one tag after the other."""
+    view, settings, eni = situation.view, situation.settings, situation.eni
+    key = situation.ration_key
+    records = view.records if settings.carry is Carry.ADDRESS else {eni.id: eni.tags.get(ration.TAG, "")}
+    recorded = sorted(eni_id for eni_id, value in records.items() if value)
+    return Tag(recorded[0], key, "") if recorded else None
+
+
+def _in_doubt(owner: Owner) -> float:
+    """When to ask EC2 again while something may be wrong with the holder."""
+    return owner.asked_at + timing.LOOK_BEFORE_TAKING
+
+
+def _in_peace(memory: Memory, view: View, owner: Owner) -> float:
+    """When to ask EC2 again while the address answers, or the holder vouches for it: sooner where no observer tells how
+    the node is, and at once to confirm that it ends (R2).
+    """
+    peace, word = owner.asked_at + timing.LOOK_IN_PEACE, view.word
+    if memory.dead_answers:
+        return owner.asked_at + timing.LOOK_BEFORE_TAKING
+    if not word.is_quiet:
+        return peace
+    pause = min(pace.SLOWEST, max(timing.QUIET_PAUSE, (owner.asked_at - word.since) / 2))
+    return min(peace, max(owner.asked_at + pause, word.since + (0.0 if word.ending else timing.QUIET_FOR)))
+
+
+def _may_have_fenced(memory: Memory, view: View) -> bool:
+    """The fencing is under way, or no answer of EC2 is newer, or it went well and Describes lag."""
+    if view.writing or memory.asked_at <= view.wrote_at:
+        return True
+    retry_at = view.retry_at.get(type(memory.last_write), -inf) if memory.last_write is not None else -inf
+    return view.now >= retry_at and view.now - memory.last_write_at < timing.CONFIRM_AFTER

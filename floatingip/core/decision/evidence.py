@@ -1,0 +1,75 @@
+"""
+Whether it is this node that is cut off, and not the holder.
+
+A holder that does not answer is judged only by what was found out after the first lost probe: EC2 has answered, others
+in the VPC have, and none of these sees the address UP.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from floatingip.core.decision import timing
+from floatingip.core.decision.situation import Situation
+from floatingip.core.decision.view import Memory, View, sighting
+from floatingip.core.model import Eni, Owner
+
+REACHED_TAG = "floatingip/reached"
+"""The tag in which observers remember together, for those that have just begun, when one of them saw the address UP
+last, as Unix seconds: that workers reach each other at all, and that the address did answer where it is.  It is written
+anew only when there was a move since."""
+
+LONGEST_TIME = 11
+"""Digits of a time in a tag, at most."""
+
+
+def reached_wall(memory: Memory, eni: Eni) -> float:
+    """When anybody was reached last, by this observer's memory or the tag; minus infinity for never."""
+    told = eni.tags.get(REACHED_TAG, "")
+    tagged = float(told) if told.isascii() and told.isdigit() and len(told) <= LONGEST_TIME else -inf
+    return max(tagged, -inf if memory.reached_wall is None else memory.reached_wall)
+
+
+def gap_in_evidence(situation: Situation) -> str:
+    """Why this node's own network may be at fault, or nothing."""
+    memory, view, owner = situation.memory, situation.view, situation.owner
+    if needs_answer(view, owner):
+        return "EC2 has not answered since the first lost probe"
+    last_lost_at = view.health.last_lost_at
+    if last_lost_at is not None and memory.evidence_at is not None and last_lost_at < memory.evidence_at:
+        # Asked while this node was cut off, an answer may come with the end of that, and before the next probe's.
+        return "no probe was lost since EC2 answered"
+    doubted_at = view.now - timing.ANSWER_KEPT if view.health.first_lost_at is None else view.health.first_lost_at
+    others = [
+        peer
+        for peer in view.peers
+        if peer.instance_id != situation.who and doubted_at - peer.heard_at <= timing.PEER_EXISTS
+    ]
+    up = sighting(situation.attachment.id, view.target, situation.settings.carry)
+    answering = [peer for peer in others if peer.asked_at >= doubted_at]
+    seeing = [p.instance_id for p in answering if up in p.sees_up and view.now - p.heard_at <= timing.PEER_HEARD]
+    if seeing:
+        return f"{seeing[0]} sees the address UP"
+    return "" if answering else _gap_in_witnesses(view, doubted_at, are_others=bool(others))
+
+
+def _gap_in_witnesses(view: View, doubted_at: float, *, are_others: bool) -> str:
+    """The same where no other observer has answered since the doubt began: does the API server, from within the VPC?"""
+    witnessed = view.witness_at is not None and view.witness_at >= doubted_at
+    if witnessed and not are_others:
+        return ""
+    expected = view.witness_at is not None and doubted_at - view.witness_at <= timing.WITNESS_EXISTS
+    alone = witnessed or not (are_others or expected)
+    if view.now - doubted_at >= (timing.ALONE_FOR if alone else timing.CUT_OFF_FOR):
+        return ""
+    if are_others:
+        return "no other observer has answered since the first lost probe"
+    if expected:
+        return "the API server has not answered since the first lost probe"
+    return "there is nobody else in the VPC that could be asked"
+
+
+def needs_answer(view: View, owner: Owner) -> bool:
+    """What EC2 said last is too old to show that this node's own network is sound."""
+    lost_at = view.health.first_lost_at
+    return owner.asked_at < (view.now - timing.ANSWER_KEPT if lost_at is None else lost_at)

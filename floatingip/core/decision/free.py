@@ -1,0 +1,67 @@
+"""Nobody has the address: who claims it (R1)."""
+
+from __future__ import annotations
+
+from floatingip.core.decision import order as orders
+from floatingip.core.decision import timing
+from floatingip.core.decision.carrying import claim, is_claiming
+from floatingip.core.decision.decision import Decision, Reason, Rule, State
+from floatingip.core.decision.turns import are_believed, ranked_before, rivals
+from floatingip.core.decision.view import Memory, View, attachment_of
+from floatingip.core.model import Carry, Owner
+from floatingip.core.settings import Settings
+from floatingip.core.writes import Assign
+
+
+def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decision:
+    """R1: claim what nobody holds, the observers one after the other unless this one fenced it."""
+    soon = owner.asked_at + timing.LOOK_WHILE_MOVING
+    if settings.carry is Carry.ADDRESS and is_claiming(memory, view, owner):
+        return Decision(State.TAKEOVER, Reason.ASSIGNING, memory.fenced_rule, soon)
+    if view.obstacle:
+        return Decision(
+            State.STANDBY, Reason.CANNOT_CLAIM, Rule.R1, owner.asked_at + timing.LOOK_IN_DOUBT, detail=view.obstacle
+        )
+    write = claim(memory, view, settings, owner)
+    if isinstance(write, Assign) and write.reassign and not is_fresh(memory, view, owner, memory.free_since):
+        return Decision(State.CLAIMING, Reason.STALE, Rule.R1, view.now)
+    if memory.fenced:
+        return Decision(
+            State.TAKEOVER,
+            Reason.FREE_AFTER_FENCING,
+            memory.fenced_rule,
+            soon,
+            write=write,
+            attachment_id="" if settings.carry is Carry.ADDRESS else memory.fenced,
+            obliged=True,
+        )
+    if are_believed(memory, view):
+        known = ", ".join(rivals(view, attachment_of(owner)))
+        return Decision(State.CLAIMING, Reason.FREE_BUT_LATER, Rule.R1, soon, detail=known)
+    before = ranked_before(memory, view, settings)
+    free_since = view.now if memory.free_since is None else memory.free_since
+    turn_at = free_since + timing.RANK_STEP * len(before)
+    if before and (memory.gave_up or view.leaving):
+        turn_at = max(turn_at, free_since + timing.LEFT_TO_OTHERS)
+    tags = owner.eni.tags if owner.eni is not None else {}
+    ordered = orders.successor(tags.get(orders.key(view.target, settings.carry), ""), view.wall)
+    if ordered not in ("", view.me) and view.now < free_since + timing.LEFT_TO_SUCCESSOR:
+        until = free_since + timing.LEFT_TO_SUCCESSOR
+        return Decision(State.CLAIMING, Reason.FREE_BUT_LATER, Rule.R5, until, detail=ordered)
+    spread_at = free_since + timing.SPREAD_STEP * min(view.burden, timing.MOST_SPREAD)
+    if view.now < spread_at and not memory.last_holder:
+        return Decision(State.CLAIMING, Reason.FREE_FOR_OTHERS, Rule.R1, spread_at)
+    if before and owner.asked_at < turn_at:
+        return Decision(
+            State.CLAIMING, Reason.FREE_BUT_LATER, Rule.R1, max(turn_at, view.now), detail=", ".join(before)
+        )
+    return Decision(State.CLAIMING, Reason.FREE, Rule.R1, soon, write=write)
+
+
+def is_fresh(memory: Memory, view: View, owner: Owner, since: float | None) -> bool:
+    """A1: the answer speaks of a moment ago; or, where EC2 takes longer than that, it has just come and was asked for
+    ``since`` a move was due.
+    """
+    if view.now - owner.asked_at <= timing.FRESH_ANSWER:
+        return True
+    return since is not None and owner.asked_at >= since and view.now - memory.answered_at <= timing.FRESH_ANSWER

@@ -1,0 +1,97 @@
+"""The address is this node's: whether it carries it, and whether it still has it (R10, R14)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from floatingip.core.decision import ration, timing
+from floatingip.core.decision.carrying import is_confirmed
+from floatingip.core.decision.decision import Decision, Reason, Rule, State
+from floatingip.core.decision.rules import r13_force
+from floatingip.core.decision.situation import Situation
+from floatingip.core.model import Allocation, AttachmentStatus, Carry, PlumbingState
+from floatingip.core.writes import Associate, Detach, Tag, Write, mended
+
+
+def here(situation: Situation) -> Decision:
+    """Carry the address that this node holds, and find out at once when it was taken away (R10)."""
+    memory, view, settings = situation.memory, situation.view, situation.settings
+    owner, eni, attachment = situation.owner, situation.eni, situation.attachment
+    soon = owner.asked_at + timing.LOOK_WHILE_MOVING
+    peace = owner.asked_at + timing.LOOK_IN_PEACE
+    if view.lost_by_imds_at is not None and view.lost_by_imds_at > owner.asked_at:
+        return Decision(State.STANDBY, Reason.LOST, Rule.R10, view.now)
+    if attachment.status is AttachmentStatus.DETACHING:
+        forced = r13_force(situation, is_silent=False)
+        if forced is not None:
+            return replace(forced, look_at=soon)
+        return Decision(State.HOLDER, Reason.DETACHING_HERE, Rule.R11, soon, attachment_id=attachment.id)
+    report = view.plumbing
+    if report is None or report.state is PlumbingState.NO_LINK:
+        return _without_device(situation)
+    if not report.carries:
+        later = owner.asked_at + timing.LOOK_IN_DOUBT
+        return Decision(State.CLAIMING, Reason.PLUMBING, Rule.A3, later, attachment_id=attachment.id)
+    if settings.carry is Carry.ADDRESS and not is_confirmed(memory, view, owner):
+        return Decision(State.CLAIMING, Reason.CONFIRMING, Rule.R10, soon, attachment_id=attachment.id)
+    write = _mend(situation)
+    if write is None and memory.unrecorded:
+        value = ration.record(situation.recorded, memory.fenced_rule, view.wall, memory.unrecorded)
+        write = Tag(eni.id, situation.ration_key, value)
+    if attachment.status is AttachmentStatus.ATTACHING:
+        peace = owner.asked_at + timing.LOOK_IN_DOUBT
+    if view.shown_by_imds is False:
+        peace = owner.asked_at + timing.LOOK_IN_DOUBT
+    unsound = report.state is PlumbingState.UNSOUND
+    return Decision(
+        State.HOLDER,
+        Reason.UNSOUND_HERE if unsound else Reason.HELD_HERE,
+        Rule.R5 if unsound else Rule.R10,
+        peace,
+        detail=report.problem,
+        write=write,
+        attachment_id=attachment.id,
+        leaving=view.leaving,
+    )
+
+
+def _mend(situation: Situation) -> Write | None:
+    """What this address' own ENI lacks; a standing one is mended by itself (standing.py)."""
+    view, eni = situation.view, situation.eni
+    if situation.settings.carry is Carry.ADDRESS:
+        return None
+    if isinstance(view.target, Allocation) and view.target.id not in eni.elastic.values():
+        # In an IPv6-only subnet it has none that could be associated.
+        return Associate(view.target.id, eni.id, eni.address) if eni.address is not None else None
+    return mended(eni, view.groups)
+
+
+def _without_device(situation: Situation) -> Decision:
+    """The ENI is this node's, but its device is not there: not yet, not any more, or it never comes (R14)."""
+    memory, view, settings = situation.memory, situation.view, situation.settings
+    owner, eni, attachment = situation.owner, situation.eni, situation.attachment
+    later, lost_at = owner.asked_at + timing.LOOK_IN_DOUBT, memory.link_lost_at
+    is_late = memory.attached_at is not None and owner.asked_at - memory.attached_at >= timing.DEVICE_FOR
+    if attachment.status is AttachmentStatus.ATTACHING or view.plumbing is None or (lost_at is None and not is_late):
+        return Decision(State.CLAIMING, Reason.ATTACHING_HERE, Rule.R1, later, attachment_id=attachment.id)
+    if lost_at is not None and owner.asked_at < lost_at:
+        return Decision(State.HOLDER, Reason.LINK_GONE, Rule.R10, view.now, attachment_id=attachment.id)
+    is_gone_for_good = is_late and (lost_at is None or owner.asked_at - lost_at >= timing.DEVICE_FOR)
+    if settings.carry is Carry.ADDRESS or not is_gone_for_good:
+        return Decision(State.HOLDER, Reason.LINK_GONE, Rule.R10, later, attachment_id=attachment.id)
+    decision = Decision(
+        State.HOLDER,
+        Reason.NO_DEVICE,
+        Rule.R14,
+        later,
+        detail=eni.id,
+        attachment_id=attachment.id,
+        leaving=view.leaving,
+    )
+    recorded = situation.recorded
+    if ration.wait(recorded, view.wall, attachment.id) > 0:
+        return replace(decision, look_at=owner.asked_at + timing.LOOK_WHILE_BARRED)
+    if not ration.recorded(recorded, attachment.id):
+        value = ration.record(recorded, Rule.R14, view.wall, attachment.id)
+        return replace(decision, write=Tag(eni.id, situation.ration_key, value))
+    return replace(decision, write=Detach(attachment.id))

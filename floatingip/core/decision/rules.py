@@ -1,0 +1,201 @@
+"""
+The ladder: what speaks for a move away from the node that holds the address, one function for each rule.
+
+The first that finds something is what the holder is charged with; whether it is convicted is for elsewhere.py.  What
+each rule says, and why, is in docs/how-it-works.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+from floatingip.core.decision import served, timing
+from floatingip.core.decision.decision import Decision, Reason, Rule, State
+from floatingip.core.decision.evidence import reached_wall
+from floatingip.core.decision.situation import Situation
+from floatingip.core.decision.view import Memory, View, is_down
+from floatingip.core.health import HealthState
+from floatingip.core.model import AttachmentStatus, Carry, WordState
+from floatingip.core.writes import Detach
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What speaks for a move away from the judged attachment; ``rationed``: R12 counts it."""
+
+    rule: Rule
+    reason: Reason
+    detail: str
+    rationed: bool = True
+
+
+def r2_the_instance_ended(situation: Situation) -> Charge | None:
+    """EC2 says so twice, or once and a probe was lost."""
+    memory, holder = situation.memory, situation.holder
+    if memory.dead_answers >= 2 or (memory.dead_answers and situation.view.health.in_doubt):
+        return Charge(Rule.R2, Reason.INSTANCE_ENDED, holder.state if holder else "gone", rationed=False)
+    return None
+
+
+def r3_attaching_for_too_long(situation: Situation) -> Charge | None:
+    """Whoever began it is silent."""
+    since = max(situation.memory.attachment_since, situation.view.word.since)
+    if situation.is_silent and situation.view.now - since > timing.ATTACHING_FOR:
+        return Charge(Rule.R3, Reason.ATTACHING_TOO_LONG, situation.who)
+    return None
+
+
+def r5_a_handover_was_ordered(situation: Situation) -> Charge | None:
+    """To this node, or to any."""
+    if situation.order is not None and _may_relieve(situation):
+        return Charge(Rule.R5, Reason.HANDOVER_ASKED, situation.who, rationed=False)
+    return None
+
+
+def r5_the_holder_is_leaving(situation: Situation) -> Charge | None:
+    """Its node is about to end."""
+    word = situation.view.word
+    if word.state is WordState.LEAVING and not word.written_off and _may_relieve(situation):
+        return Charge(Rule.R5, Reason.HOLDER_LEAVING, word.detail, rationed=False)
+    return None
+
+
+def r5_the_holder_is_written_off(situation: Situation) -> Charge | None:
+    """By Kubernetes, which calls this node's observer Ready."""
+    word = situation.view.word
+    if word.state is WordState.LEAVING and word.written_off and _may_relieve(situation) and _is_ready(situation.view):
+        return Charge(Rule.R5, Reason.WRITTEN_OFF, word.detail)
+    return None
+
+
+def r3_down_and_silent(situation: Situation) -> Charge | None:
+    """The address fell, and the holder's observer says nothing."""
+    if is_down(situation.view.health) and situation.is_silent:
+        return Charge(Rule.R3, Reason.SILENT_HOLDER, situation.who)
+    return None
+
+
+def r5_the_holder_is_unsound(situation: Situation) -> Charge | None:
+    """By its own word, and for a while."""
+    view = situation.view
+    if view.word.state is WordState.UNSOUND and view.now - view.word.since >= timing.UNSOUND_FOR:
+        return Charge(Rule.R5, Reason.HOLDER_UNSOUND, view.word.detail)
+    return None
+
+
+def r4_down_though_it_calls_itself_sound(situation: Situation) -> Charge | None:
+    """The holder does not reach this node from the address either."""
+    since = situation.memory.unvouched_since
+    if since is not None and situation.view.now - since >= situation.settings.patience:
+        return Charge(Rule.R4, Reason.HOLDER_WRONG, situation.who)
+    return None
+
+
+def r6_never_answered(situation: Situation) -> Charge | None:
+    """Under this attachment, and the holder's observer says nothing."""
+    health = situation.view.health
+    is_lost = health.state is HealthState.DOWN and health.in_doubt and not health.ever_up
+    if situation.is_silent and is_lost and _has_settled(situation):
+        return Charge(Rule.R6, Reason.NEVER_ANSWERED, situation.who)
+    return None
+
+
+def r7_the_service_is_down(situation: Situation) -> Charge | None:
+    """No NodePort answers at the address, though one does elsewhere."""
+    if served.are_missing(situation.view, situation.settings, situation.attachment):
+        return Charge(Rule.R7, Reason.SERVICE_DOWN, situation.who)
+    return None
+
+
+ASKED_FOR = (r5_a_handover_was_ordered, r5_the_holder_is_leaving, r5_the_holder_is_written_off)
+"""What the holder or a person asks for: heard also of an owner that is too new to be judged (A3)."""
+
+FOUND = (
+    r3_down_and_silent,
+    r5_the_holder_is_unsound,
+    r4_down_though_it_calls_itself_sound,
+    r6_never_answered,
+    r7_the_service_is_down,
+)
+"""What this node finds out by itself."""
+
+
+def charge_against(situation: Situation) -> Charge | None:
+    """What the holder is charged with; None when nothing speaks for a move."""
+    if (ended := r2_the_instance_ended(situation)) is not None:
+        return ended
+    if situation.attachment.status is AttachmentStatus.ATTACHING:
+        return r3_attaching_for_too_long(situation)
+    asked_for = _first(ASKED_FOR, situation)
+    if asked_for is not None or _a3_is_too_new(situation):
+        return asked_for
+    return _first(FOUND, situation)
+
+
+def r13_force(situation: Situation, *, is_silent: bool) -> Decision | None:
+    """R13: force a detach that takes too long, whoever began it."""
+    memory, view, settings, attachment = situation.memory, situation.view, situation.settings, situation.attachment
+    if memory.detaching_since is None:
+        return None
+    limit = settings.force_after * (1 if is_silent else timing.PATIENT_FORCE)
+    if view.now - memory.detaching_since < limit:
+        return None
+    forced = Detach(attachment.id, force=True)
+    if memory.last_write == forced and view.now - memory.last_write_at < settings.force_after:
+        return None
+    return Decision(
+        State.TAKEOVER,
+        Reason.DETACHING_TOO_LONG,
+        Rule.R13,
+        view.now,
+        detail=attachment.instance_id,
+        write=forced,
+        attachment_id=attachment.id,
+    )
+
+
+def _first(rules: tuple[Callable[[Situation], Charge | None], ...], situation: Situation) -> Charge | None:
+    return next((found for rule in rules if (found := rule(situation)) is not None), None)
+
+
+def _a3_is_too_new(situation: Situation) -> bool:
+    """A3: a standing ENI that has just got the address is given a moment."""
+    is_new = situation.view.now - situation.memory.moved_at < timing.NEW_OWNER
+    return situation.settings.carry is Carry.ADDRESS and is_new
+
+
+def _may_relieve(situation: Situation) -> bool:
+    """No order names another node, and this one is not about to end itself."""
+    order = situation.order
+    return not situation.view.leaving and (order is None or order.names(situation.view.me))
+
+
+def _is_ready(view: View) -> bool:
+    """Kubernetes itself calls this node's observer Ready: where it serves nobody better, moving would not help (R5)."""
+    return view.ready_at is not None and view.now - view.ready_at <= timing.READY_KNOWN
+
+
+def _has_settled(situation: Situation) -> bool:
+    """R6: the address had time to answer, or its node fell silent before it did.
+
+    An attachment that is older than this observer had that time before.  But where nobody was reached since the last
+    move, another one would not help either; and where nobody ever was, one is tried.
+    """
+    memory, view, settings = situation.memory, situation.view, situation.settings
+    unseen_for = view.now - max(memory.attachment_since, view.word.since)
+    last_move, reached = situation.last_move, reached_wall(memory, situation.eni)
+    if reached <= last_move:
+        return last_move == -inf and unseen_for >= settings.settle
+    came_at = situation.came_at
+    if came_at is not None and reached_wall(Memory(), situation.eni) > max(last_move, came_at):
+        return True
+    heard_at = max((p.heard_at for p in view.peers if p.instance_id == situation.who), default=-inf)
+    if heard_at >= memory.attachment_since and not view.word.refused:
+        return True
+    if view.now - memory.moved_at < settings.settle:
+        return False
+    since_wall = situation.attachment.since_wall
+    age = -inf if since_wall is None else view.wall - since_wall
+    return age >= settings.settle or unseen_for >= settings.settle

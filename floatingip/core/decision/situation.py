@@ -1,0 +1,76 @@
+"""The address is on somebody's ENI: all that a verdict on the holder, this node or another one, rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from floatingip.core.decision import order as orders
+from floatingip.core.decision import ration, timing
+from floatingip.core.decision.view import Memory, View, moves
+from floatingip.core.model import Attachment, Carry, Eni, Instance, Owner, WordState
+from floatingip.core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known and remembered, with EC2's answer taken apart: ``eni`` has the address, by ``attachment``."""
+
+    memory: Memory
+    view: View
+    settings: Settings
+    owner: Owner
+    eni: Eni
+    attachment: Attachment
+
+    @property
+    def who(self) -> str:
+        """The holder's instance."""
+        return self.attachment.instance_id
+
+    @property
+    def holder(self) -> Instance | None:
+        """What EC2 says of it, if it was asked."""
+        return self.owner.instances.get(self.who)
+
+    @property
+    def is_silent(self) -> bool:
+        """The holder's observer says nothing."""
+        return self.view.word.state is WordState.SILENT
+
+    @property
+    def recorded(self) -> str:
+        """The moves that the ration's tag tells of."""
+        return moves(self.view, self.settings.carry, self.eni)
+
+    @property
+    def move_since(self) -> float:
+        """From when on what is recorded of the judged attachment is this move, in Unix seconds."""
+        return -inf if self.settings.carry is Carry.ENI else self.view.wall - timing.SAME_MOVE
+
+    @property
+    def last_move(self) -> float:
+        """When the last move before this one was recorded, in Unix seconds, minus infinity for never: as long as the
+        judged attachment has the address, none away from it has succeeded.
+        """
+        view = self.view
+        tried_since = min(self.move_since, view.wall - (view.now - self.memory.attachment_since))
+        return ration.last_at(self.recorded, self.attachment.id, tried_since)
+
+    @property
+    def came_at(self) -> float | None:
+        """From when on, in Unix seconds, what a tag of the ENI says is of this attachment, None while that is unknown;
+        a standing ENI outlasts moves.
+        """
+        return -inf if self.settings.carry is Carry.ADDRESS else self.attachment.since_wall
+
+    @property
+    def ration_key(self) -> str:
+        """The ration's tag."""
+        return ration.key(self.view.target, self.settings.carry)
+
+    @property
+    def order(self) -> orders.Order | None:
+        """What somebody asked for, of this attachment."""
+        told = self.eni.tags.get(orders.key(self.view.target, self.settings.carry), "")
+        return orders.parse(told, self.attachment.id, self.view.wall)

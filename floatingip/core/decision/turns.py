@@ -1,0 +1,76 @@
+"""Who goes first, where several observers could take the address, and who may have it before EC2 shows that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from floatingip.core.decision import served, timing
+from floatingip.core.decision.view import Memory, View, attachment_of
+from floatingip.core.model import Attachment, Carry
+from floatingip.core.settings import Settings
+
+
+def remember_rivals(memory: Memory, view: View, settings: Settings) -> Memory:
+    """Since when another observer says that the address is its own, though EC2 shows it elsewhere."""
+    if settings.carry is Carry.ENI or view.owner is None:
+        return memory
+    if not rivals(view, attachment_of(view.owner)):
+        return memory if memory.rival_since is None else replace(memory, rival_since=None)
+    return memory if memory.rival_since is not None else replace(memory, rival_since=view.now)
+
+
+def are_believed(memory: Memory, view: View) -> bool:
+    """Rivals: EC2 may be late, but by then it would show them; a former holder that cannot ask it may go on for
+    long.
+    """
+    return memory.rival_since is not None and view.now - memory.rival_since < timing.CLAIM_SHOWN
+
+
+def rivals(view: View, judged: Attachment | None) -> list[str]:
+    """The observers that have the address by another attachment than the judged one, or that EC2 has promised it to:
+    EC2 may not have shown it when this node asked.
+    """
+    target, judged_id = str(view.target), judged.id if judged is not None else ""
+    return [
+        peer.instance_id
+        for peer in view.peers
+        if view.now - peer.heard_at <= timing.PEER_HEARD
+        and (target in peer.claiming or peer.holds.get(target, judged_id) != judged_id)
+    ]
+
+
+def ranked_before(memory: Memory, view: View, settings: Settings, judged: str = "") -> list[str]:
+    """The living observers that come first: whose node stays, where a NodePort answers, with fewer addresses, then by
+    instance id; whoever had the address last may be about to end.
+
+    Where EC2 cannot tell the first of two claims, whoever was there a moment ago is waited for, too; and by a node that
+    is about to end.
+    """
+    is_told = settings.carry is Carry.ENI or not judged
+    heard = timing.PEER_HEARD if is_told and not view.leaving else timing.PEER_EXISTS
+
+    def rank(instance_id: str, burden: int, *, leaving: bool) -> tuple[bool, bool, bool, int, str]:
+        is_unserved = not served.ports_on(view, instance_id)
+        return leaving, is_unserved, instance_id == memory.last_holder, burden, instance_id
+
+    mine = rank(view.me, view.burden, leaving=bool(view.leaving))
+    return sorted(
+        peer.instance_id
+        for peer in view.peers
+        if view.now - peer.heard_at <= heard
+        and peer.free_slots != 0
+        and peer.instance_id != judged
+        and rank(peer.instance_id, len(peer.holds.keys() - {str(view.target)}), leaving=peer.leaving) < mine
+    )
+
+
+def served_before(view: View, judged: str) -> list[str]:
+    """The living observers that could take over, and on whose nodes a NodePort answers, where none does on this one."""
+    if served.ports_on(view, view.me):
+        return []
+    able = (peer for peer in view.peers if view.now - peer.heard_at <= timing.PEER_HEARD and peer.free_slots != 0)
+    return sorted(
+        peer.instance_id
+        for peer in able
+        if peer.instance_id != judged and not peer.leaving and served.ports_on(view, peer.instance_id)
+    )
