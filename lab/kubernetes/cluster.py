@@ -122,6 +122,9 @@ class Cluster(Protocol):
     def taint(self, node: str) -> None:
         """Taint it out of service (NoExecute): its pods are deleted, whatever a budget says, and none gets there."""
 
+    def untaint(self, node: str) -> None:
+        """Take that taint off, if it is there."""
+
     def delete_node(self, node: str) -> None:
         """`kubectl delete node`.  Raises NotModelled."""
 

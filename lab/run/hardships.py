@@ -120,7 +120,7 @@ HARDSHIPS = (
         strikes_for=30.0 + _BOOTS_IN,
         lasts=8.0,
     ),
-    Scenario("out-of-service", "the holder's node is tainted out of service", taint, relieved, lasts=8.0),
+    Scenario("out-of-service", "the holder's node is tainted out of service", taint, ended_gracefully, lasts=8.0),
     Scenario(
         "spot-interrupted",
         "EC2 takes the holder's spot instance back, as announced",

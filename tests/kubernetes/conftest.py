@@ -90,6 +90,7 @@ class Stage:
         cluster = self._region.cluster
         for name in self._region.machines:
             cluster.uncordon(name)
+            cluster.untaint(name)
         cluster.scale(OBSERVERS, 2)
         wanted = set(self._region.machines)
         if self._region.kubernetes is Kind.REAL and {pod.node for pod in cluster.pods(SAMPLE)} != wanted:

@@ -1,6 +1,7 @@
 """What the real Kubernetes takes of the machine it gives back, whatever ends it.  As root, outside of a sandbox."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -81,14 +82,28 @@ def descendants(process: int) -> set[int]:
     return found
 
 
-def namespaces(processes: set[int] | None = None) -> set[str]:
-    """The network namespaces of these processes, or of all."""
+def now() -> float:
+    """As the kernel counts when a process was started: in ticks since the boot."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+
+
+def namespaces(processes: set[int]) -> set[str]:
+    """The network namespaces of these processes."""
     found = set()
-    for place in Path("/proc").glob("[0-9]*/ns/net"):
-        if processes is None or int(place.parts[2]) in processes:
-            with suppress(OSError):
-                found.add(str(place.readlink()))
+    for process in processes:
+        with suppress(OSError):
+            found.add(str(Path(f"/proc/{process}/ns/net").readlink()))
     return found
+
+
+def older(than: float) -> set[int]:
+    """
+    All processes that ran then.
+
+    The kernel gives a namespace's number to another one when it is gone: what was started later may be of another lab.
+    """
+    found = {int(place.name) for place in Path("/proc").glob("[0-9]*")}
+    return {process for process in found if (host._started(process) or than) < than}
 
 
 def gone(groups: list[Path]) -> None:
@@ -106,11 +121,12 @@ def test_ctrl_c_leaves_nothing_behind(lab: Lab, moment: float) -> None:
     groups = lab.begun()
     time.sleep(moment)
     ours = namespaces(descendants(lab.process.pid)) - {str(Path("/proc/self/ns/net").readlink())}
+    struck = now()
     lab.process.send_signal(signal.SIGINT)
     lab.process.wait(GONE_WITHIN)
     gone(groups)
     assert not list(host.STATE.glob(f"{groups[0].name}.json"))
-    assert not namespaces() & ours
+    assert not namespaces(older(struck)) & ours
     assert Path("/proc/self/mounts").read_text() == mounts
 
 
@@ -121,10 +137,11 @@ def test_what_a_killed_lab_leaves_the_next_one_removes(lab: Lab, moment: float) 
     groups = lab.begun()
     time.sleep(moment)
     ours = namespaces(descendants(lab.process.pid)) - {str(Path("/proc/self/ns/net").readlink())}
+    struck = now()
     lab.process.kill()
     lab.process.wait()
     deadline = time.monotonic() + GONE_WITHIN
-    while members(groups) or namespaces() & ours:
+    while members(groups) or namespaces(older(struck)) & ours:
         assert time.monotonic() < deadline, members(groups)
         time.sleep(0.05)
     host.clean_up()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.kubernetes import build
-from lab.kubernetes.build import FAMILIES, OTHER_VERSIONS
+from lab.kubernetes.build import FAMILIES, OTHER_VERSIONS, Family
 from lab.kubernetes.real.plane import ControlPlane
 from lab.network.netns import Namespace
 
@@ -21,28 +21,25 @@ ROOT = Path(__file__).parents[2]
 MANIFESTS = ("floating-ip.yaml", "sample-service.yaml")
 VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
 
-VERSIONS = {build.version(): ""}
-VERSIONS |= {family.version: family.name.removeprefix("kubernetes-") for family in OTHER_VERSIONS}
-"""Version -> the folder with its binaries, below that of all others."""
+KUBERNETES = [*(family for family in FAMILIES if family.name == "kubernetes"), *OTHER_VERSIONS]
 
 
-@pytest.fixture(params=sorted(VERSIONS), scope="module")
+@pytest.fixture(params=KUBERNETES, ids=lambda family: family.version, scope="module")
 def plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """The API server of one version, which has seen no manifest yet."""
-    folder = tmp_path_factory.mktemp(request.param)
-    built = build.binaries((*FAMILIES, *OTHER_VERSIONS))
+    family: Family = request.param
+    folder = tmp_path_factory.mktemp(family.name)
+    built = build.binaries((*FAMILIES, family))
     binaries = folder / "binaries"
     binaries.mkdir()
-    for name in ("registry", "etcd"):
-        (binaries / name).symlink_to(built / name)
-    for name in ("kube-apiserver", "kubectl"):
-        (binaries / name).symlink_to(built / VERSIONS[request.param] / name)
+    for place in ("registry", "etcd", *family.binaries):
+        (binaries / Path(place).name).symlink_to(built / place)
     namespace = Namespace("versions")
     namespace.create()
     plane = ControlPlane(namespace, binaries, folder / "plane", folder)
     try:
         plane.serve()
-        assert f"Server Version: {request.param}" in plane.kubectl("version").stdout
+        assert f"Server Version: {family.version}" in plane.kubectl("version").stdout
         yield plane
     finally:
         plane.stop()

@@ -46,6 +46,8 @@ DRAIN_WITHIN = 90.0
 FEW_ADDRESSES = {"MAX_ENI": "1", "MINIMUM_IP_TARGET": "3", "WARM_IP_TARGET": "1"}
 """The VPC CNI keeps to the primary ENI, with room for a few pods."""
 
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+
 _ON_NODES = {Part.KUBELET, Part.CONTAINERD, Part.KUBE_PROXY, Part.VPC_CNI}
 
 
@@ -299,7 +301,12 @@ class Cluster:
 
     def taint(self, node: str) -> None:
         """`kubectl taint`, as the documents of a node that is gone for good have it."""
-        self.kubectl("taint", "nodes", node, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
+        self.kubectl("taint", "nodes", node, f"{OUT_OF_SERVICE}=nodeshutdown:NoExecute")
+
+    def untaint(self, node: str) -> None:
+        """`kubectl taint` with a minus sign, if there is something to take off."""
+        if any(taint["key"] == OUT_OF_SERVICE for taint in self._object("node", node)["spec"].get("taints", [])):
+            self.kubectl("taint", "nodes", node, f"{OUT_OF_SERVICE}-")
 
     def delete_node(self, node: str) -> None:
         """`kubectl delete node`."""

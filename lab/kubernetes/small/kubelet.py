@@ -375,6 +375,11 @@ class Cluster:
             pod.disruption = BY_TAINT
             self.delete_pod(pod.name)
 
+    def untaint(self, node: str) -> None:
+        """Take the taint off: pods are scheduled there again."""
+        self._nodes[node].tainted = False
+        self._reconcile()
+
     def delete_node(self, node: str) -> None:
         """Raises NotModelled."""
         raise NotModelled(f"{node}: the small Kubernetes has no Node objects that could be deleted")
