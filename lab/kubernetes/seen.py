@@ -33,8 +33,10 @@ _DROPPED = "without a local endpoint kube-proxy drops, so each check takes its w
 
 WHY: Mapping[str, str] = {
     "drain": "the service's pod is evicted at the same moment as the observer, and ends before the address has moved",
+    "endpoint-moves": _DROPPED,
     "named-service-down": _DROPPED,
     "node-terminated": _SERVICE_ENDS,
+    "out-of-service": "the service's pod is deleted at the same moment as the observer; the small one's backends stay",
     "service-down": _DROPPED,
     "terminate-1": _SERVICE_ENDS,
     "terminate-45": _SERVICE_ENDS,
