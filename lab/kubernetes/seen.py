@@ -28,10 +28,20 @@ APART = 1.0
 FAULTY = "**"
 """What the outage of a run stands between whose verdict was not ok."""
 
+_SERVICE_ENDS = "kubelet ends the service's pod at the same moment as the observer, before the address has moved"
+_DROPPED = "without a local endpoint kube-proxy drops, so each check takes its whole timeout; the small one refuses"
+
 WHY: Mapping[str, str] = {
     "drain": "the service's pod is evicted at the same moment as the observer, and ends before the address has moved",
+    "endpoint-moves": _DROPPED,
+    "named-service-down": _DROPPED,
+    "node-terminated": _SERVICE_ENDS,
+    "out-of-service": "the service's pod is deleted at the same moment as the observer; the small one's backends stay",
+    "service-down": _DROPPED,
+    "terminate-1": _SERVICE_ENDS,
+    "terminate-45": _SERVICE_ENDS,
 }
-"""Why the real one's outages are other ones than the small one's."""
+"""Why the real one's outages are longer than the small one's, where they are by more than a second."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,9 @@ def _differ(real: Seen | None, small: Seen | None) -> bool:
 def _figure(one: Seen | None) -> str:
     if one is None:
         return "-"
-    figure = "ok" if one.outage_s is None else f"{one.outage_s:.1f} s"
+    if one.outage_s is None:
+        return "ok" if one.ok else f"{FAULTY}faulty{FAULTY}"
+    figure = f"{one.outage_s:.1f} s"
     return figure if one.ok else f"{FAULTY}{figure}{FAULTY}"
 
 

@@ -157,7 +157,7 @@ class Region:
         self.floating: tuple[Floating, ...] = ()
         self.machines: dict[str, Machine] = {}
         self._names = [f"worker-{letter}" for letter in "abcdefgh"[:workers]]
-        self._backends = workers
+        self._backends, self._is_deployed = workers, False
         self._seed = seed
         self._setup = setup
         self._environment = dict(environment or {})
@@ -200,6 +200,7 @@ class Region:
         if self.kubernetes is Kind.REAL:
             self.cluster.apply(self.text("sample-service.yaml"))
             self.cluster.scale(SAMPLE, self._backends)
+            self._is_deployed = True
         try:
             if ready:
                 self.cluster.wait_ready(READY_WITHIN)
@@ -468,7 +469,7 @@ class Region:
             machine.serves = machine in machines
         if self.kubernetes is Kind.SMALL:
             self._publish()
-        elif self.cluster.pods(SAMPLE):
+        elif self._is_deployed:
             self._move_backends({machine.name for machine in machines})
 
     def _move_backends(self, nodes: Set[str]) -> None:

@@ -29,6 +29,7 @@ def test_both_stand_side_by_side() -> None:
 def test_a_run_that_was_faulty_stands_out() -> None:
     """Its figure is in bold."""
     assert "| **0.5 s** |" in seen.table([run("cut", Kind.REAL, 0.5, ok=False)])
+    assert "| **faulty** |" in seen.table([run("cut", Kind.REAL, None, ok=False)])
 
 
 def test_a_difference_of_more_than_a_second_needs_a_reason() -> None:
