@@ -13,8 +13,10 @@ from pathlib import Path
 
 from floatingip import cli
 from floatingip.commands import handover, release
-from floatingip.core.decision.decide import Reason
+from floatingip.core.decision.decision import Reason
 from floatingip.core.errors import FloatingIPError
+from floatingip.core.snapshot import Snapshot
+from floatingip.core.word import RESERVED
 from floatingip.edges.telemetry import Metrics
 from floatingip.runtime import runner
 from floatingip.runtime.watch import LOUD
@@ -137,7 +139,7 @@ def commands() -> set[str]:
 
 def metrics() -> set[str]:
     """The names that Prometheus finds."""
-    return set(re.findall(r"^# HELP (\w+)", Metrics().text(), flags=re.MULTILINE))
+    return set(re.findall(r"^# HELP (\w+)", Metrics().text(Snapshot(0.0, RESERVED)), flags=re.MULTILINE))
 
 
 def test_each_reason_is_explained_by_its_sentence() -> None:
