@@ -112,6 +112,9 @@ class Addresses:
                 del self._moves[address]
             elif address in all_addresses(eni):
                 self._finish(move)
+        for address in all_addresses(eni):
+            if address != eni.private_ip_address:
+                self._record(address, eni, "unassigned")
 
     def assign_ipv4(self, call: ElasticNetworkInterfaces) -> ActionResult:
         """AssignPrivateIpAddresses: one call moves all of its addresses, or is refused."""

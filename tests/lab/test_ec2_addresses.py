@@ -609,6 +609,7 @@ def test_deleting_an_eni_lets_go_of_what_was_to_leave_or_come(start: Callable[[P
     lab.assign(lab.eni_b, ADDRESS, take=True)
     lab.client.delete_network_interface(NetworkInterfaceId=old)
     assert (lab.owners(ADDRESS), lab.owners("10.0.0.101")) == ([lab.eni_b], [])
+    assert ("10.0.0.101", "unassigned", old) in lab.moves()
     [shown] = lab.client.describe_addresses(AllocationIds=[allocation])["Addresses"]
     assert shown["NetworkInterfaceId"] == lab.eni_b
     lab.assign(doomed, ADDRESS, take=True)
