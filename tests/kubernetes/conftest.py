@@ -111,9 +111,9 @@ class Stage:
             self._history = None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    """The one of this session."""
+    """The one of these tests: others, that follow in the same process, make namespaces of the same names."""
     stage = Stage()
     try:
         yield stage

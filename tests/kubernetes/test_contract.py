@@ -18,7 +18,7 @@ NEVER = 120.0
 """Seconds after which something that must happen has not."""
 
 
-@pytest.fixture(params=KINDS, scope="session")
+@pytest.fixture(params=KINDS, scope="module")
 def kind(request: pytest.FixtureRequest) -> Kind:
     """First one, then the other: each is built once."""
     asked: Kind = request.param
