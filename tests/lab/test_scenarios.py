@@ -17,8 +17,12 @@ MIX = (FLOATING_IP, FLOATING_IPV6, ELASTIC_IP)
 """One address of each kind."""
 
 
-BOTH = {"kernel-hang", "node-terminated", "power-cut", "rolling-restart"}
-"""Where the two ways to carry the address differ most in what they do; tests/agents has more of both."""
+BOTH = {"kernel-hang", "node-terminated", "power-cut", "rolling-restart"} | {
+    name for name in SCENARIOS if name.startswith("hostile-")
+}
+"""Where the two ways to carry the address differ most in what they do, and what a stranger in the VPC must not be able
+to do in either; tests/agents has more of both.
+"""
 
 BY_ADDRESS = {
     "announcements-lost",
@@ -26,8 +30,6 @@ BY_ADDRESS = {
     "ec2-unreadable",
     "eviction",
     "handover",
-    "hostile-flood",
-    "hostile-words",
     "imds-drips",
     "partition",
     "service-down",
