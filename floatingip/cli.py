@@ -29,7 +29,7 @@ from floatingip.core.model import Address, Identity, NodePort
 from floatingip.core.ports import Cloud, Metadata, Prober
 from floatingip.core.settings import Settings
 from floatingip.edges.telemetry import Log
-from floatingip.runtime.runner import Agent, Edges
+from floatingip.runtime.loop import Edges, Loop
 
 IMDS_RETRY = 2.0
 """Seconds between two tries to learn from IMDS who this node is."""
@@ -135,9 +135,9 @@ def _outside(effective: Settings, options: argparse.Namespace) -> tuple[Cloud, s
     """EC2, whose interfaces are ours, the VPC, and this instance or nothing: a pod knows them by itself, from elsewhere
     they have to be named.
     """
+    from floatingip.agent.looks import cluster_name  # noqa: PLC0415
     from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client  # noqa: PLC0415 - as in _run
     from floatingip.edges.imds import Imds  # noqa: PLC0415
-    from floatingip.runtime.look import cluster_name  # noqa: PLC0415
 
     check_environment()
     region, vpc_id, name = options.region, options.vpc_id, effective.name
@@ -225,14 +225,14 @@ def _run(command: str, effective: Settings) -> int:
         service=_service_prober(effective),
         services=PodsServices(api_server),
     )
-    agent = Agent(effective, me, edges, log)
+    loop = Loop(effective, me, edges, log, observes=command == "observe")
     sys.setswitchinterval(THREADS_SWITCH_AFTER)
     # What is loaded by now, most of it EC2's service model, stays for good.  A full garbage collection would walk all
     # of it, which stops every thread for up to 80 ms: most likely while there is much to do, as in a takeover.
     gc.freeze()
     threading.excepthook = lambda failed: _die(log, failed)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: agent.stop())
-    return agent.attach() if command == "attach" else agent.observe()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: loop.stop())
+    return loop.run()
 
 
 def _service_prober(effective: Settings) -> Callable[[NodePort, Address], Prober] | None:

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from floatingip.agent.looks import cluster_name
 from floatingip.core.decision import order
 from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, FloatingIPError
 from floatingip.core.model import Address, Attachment, AttachmentStatus, Carry, Eni, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.word import PEERS_AT_MOST, RESERVED, Answer, Status, is_instance_id
-from floatingip.runtime.look import cluster_name, read_in_full
+from floatingip.runtime.look import read_in_full
 from floatingip.runtime.peers import ask, ask_once, not_ready
 
 VALID_FOR = 180.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -36,17 +37,18 @@ class Log:
 
     def info(self, event: str, msg: str = "", /, **fields: object) -> None:
         """Something happened as it should."""
-        self._write("info", event, msg, fields)
+        self.write("info", event, msg, fields)
 
     def warning(self, event: str, msg: str = "", /, **fields: object) -> None:
         """Something that the agent copes with, but that somebody should know."""
-        self._write("warning", event, msg, fields)
+        self.write("warning", event, msg, fields)
 
     def error(self, event: str, msg: str = "", /, **fields: object) -> None:
         """Something that only a person can mend."""
-        self._write("error", event, msg, fields)
+        self.write("error", event, msg, fields)
 
-    def _write(self, level: str, event: str, msg: str, fields: dict[str, object]) -> None:
+    def write(self, level: str, event: str, msg: str, fields: Mapping[str, object]) -> None:
+        """A line at this level."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
         pairs = {
             "time": time,

@@ -14,11 +14,11 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import TypeVar
 
+from floatingip.agent.looks import Question, Seen, cluster_name
 from floatingip.core.errors import CloudUnavailable
 from floatingip.core.model import (
     OWNER_TAG,
@@ -35,12 +35,6 @@ from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
 from floatingip.edges import background
 
-CLUSTER_TAG_PREFIX = "kubernetes.io/cluster/"
-CLUSTER_TAG = "eks:cluster-name"
-"""Tags by which an EKS worker's instance names its cluster: as the rest of the first one's key, or the second one's
-value."""
-
-
 RETRY_AFTER = (0.1, 0.3)
 """Seconds, at random between these, after which a call that EC2 refused for the moment is made once more: the calls of
 one look are made side by side, and one that is throttled must not spoil what the others learned.
@@ -50,55 +44,10 @@ REFUSED_WITHIN = 1.0
 """Seconds within which a call must have failed for that: what hangs is given up by whoever asks again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """
-    What is to be found out.
-
-    ``asked_at`` is now, on the monotonic clock: no answer is older.  ``me`` is this node's instance and ``name``
-    whose ENIs are ours, or nothing while that is unknown.  ``known`` are instances that EC2 has described before;
-    ``judged`` are those to be described anew, with whatever holders are found.
-    """
-
-    asked_at: float
-    me: str
-    name: str
-    known: frozenset[str] = frozenset()
-    judged: frozenset[str] = frozenset()
-    need_subnets: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """
-    What EC2 answered.
-
-    ``enis`` by target, whoever's they are; ``standing`` are all standing ones of ours, ``ours`` the ids of all of ours,
-    ``orphans`` of those that no target has, and ``mixed`` names those of the other way to carry.  ``subnets`` is None
-    when they were not asked for; ``allocations`` are those of which more had to be known.  Of the targets in
-    ``unknown`` nothing was learned, for the reason there; ``unread`` are ours that could not be read; ``undescribed``
-    says why not all instances were described that should have been, or nothing; ``calls`` is how many calls it took.
-    """
-
-    asked_at: float
-    enis: Mapping[Target, Eni]
-    standing: tuple[Eni, ...]
-    ours: frozenset[str]
-    orphans: frozenset[str]
-    mixed: str
-    instances: Mapping[str, Instance]
-    subnets: tuple[Subnet, ...] | None
-    allocations: Mapping[Target, AllocationFacts | None]
-    unknown: Mapping[Target, str] = field(default_factory=dict)
-    unread: tuple[Eni, ...] = ()
-    undescribed: str = ""
-    calls: int = 1
-
-
 T = TypeVar("T")
 
 
-class _Asking:
+class Asking:
     """The calls of one look; each is made once more soon when EC2 refuses it at once for the moment, as it does when it
     throttles.  ``calls`` has one entry for each that was made.
     """
@@ -133,11 +82,13 @@ class _Asking:
         return answer
 
 
-def look(cloud: Cloud, settings: Settings, question: Question) -> Seen:
-    """Ask EC2; raises CloudError for the first call that fails, unless that only leaves instances undescribed: where
-    the address is can be known without them.
+def look(cloud: Cloud, settings: Settings, question: Question, asking: Asking | None = None) -> Seen:
+    """Ask EC2, by ``asking`` where there should be no threads.
+
+    Raises CloudError for the first call that fails, unless that only leaves instances undescribed: where the address is
+    can be known without them.
     """
-    me, known, asking = question.me, question.known, _Asking()
+    me, known, asking = question.me, question.known, asking or Asking()
     foreseen = question.judged | (frozenset((me,)) - known)
     described = asking.begin(lambda: cloud.describe_instances(foreseen)) if foreseen else None
     name = question.name
@@ -218,14 +169,8 @@ def _all_known(settings: Settings, subnets: tuple[Subnet, ...]) -> tuple[Subnet,
     return read
 
 
-def cluster_name(tags: Mapping[str, str]) -> str:
-    """The EKS cluster that an instance's tags name, or nothing."""
-    names = [tag.removeprefix(CLUSTER_TAG_PREFIX) for tag in tags if tag.startswith(CLUSTER_TAG_PREFIX)]
-    return names[0] if names else tags.get(CLUSTER_TAG, "")
-
-
 def _by_target(
-    cloud: Cloud, asking: _Asking, settings: Settings, usable: tuple[Eni, ...], unknown: dict[Target, str]
+    cloud: Cloud, asking: Asking, settings: Settings, usable: tuple[Eni, ...], unknown: dict[Target, str]
 ) -> dict[Target, Eni]:
     """The ENI that carries each target: one of the usable ones, or else whoever's it is.  Adds to ``unknown``."""
     # Should an allocation have two, all observers choose the same one.

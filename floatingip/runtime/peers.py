@@ -7,13 +7,14 @@ for the holder to check how it sees this node from them (sight.py).
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from urllib.parse import urlencode
 
-from floatingip.core.model import Address, Peer
+from floatingip.core.model import Address
 from floatingip.core.word import LONGEST, SENTENCE_LONGEST, Answer, Status, parse
 from floatingip.edges import background
 from floatingip.edges.http_client import Connection, NoAnswer
@@ -23,9 +24,6 @@ ASK_EVERY = 0.5
 
 ASK_TIMEOUT = 0.5
 """Seconds for a question, from the connection to the last byte of the answer."""
-
-HEARD_KEPT = 60.0
-"""Seconds for which an observer that answered is asked on, whether or not anybody tells of it."""
 
 
 def ask(address: Address | str, port: int, *, me: str = "", look: bool = False) -> Status | None:
@@ -123,86 +121,29 @@ class Asker:
         return Answer(asked_at, time.monotonic(), status)
 
 
-class Peers:
-    """Asks the holders and the peers, and keeps what they said last.
+class Askers:
+    """Asks whoever is to be asked; ``heard`` gets each answer, from the asker's thread."""
 
-    Everything but ``post`` runs on one thread.  ``post`` hands an answer's reception to that thread; it tells
-    whether anything new was said.
-    """
-
-    def __init__(self, me: str, port: int, post: Callable[[Callable[[], bool]], None]) -> None:
+    def __init__(self, me: str, port: int, heard: Callable[[str, Answer], None]) -> None:
         self._me = me
         self._port = port
-        self._post = post
+        self._heard = heard
         self._askers: dict[str, tuple[Address, Asker]] = {}
-        self._answers: dict[str, Answer] = {}
-        self._heard: dict[str, Answer] = {}
 
-    def follow(self, holders: Mapping[str, Address], peers: Mapping[str, Address], doubted: frozenset[str]) -> None:
-        """Ask these from now on, and nobody else, at the addresses that EC2 shows; each once for all targets."""
-        wanted = {**peers, **holders}
-        wanted.pop(self._me, None)
+    def follow(self, wanted: Mapping[str, Address], doubted: frozenset[str]) -> None:
+        """Ask these from now on, and nobody else, at their primary addresses; each once for all floating addresses."""
         for instance_id, (address, asker) in list(self._askers.items()):
             if wanted.get(instance_id) != address:
                 asker.stop()
                 del self._askers[instance_id]
-                self._answers.pop(instance_id, None)
-                self._heard.pop(instance_id, None)
         for instance_id, address in wanted.items():
             if instance_id not in self._askers:
-                asker = Asker(address, self._port, self._me, self._receive(instance_id))
+                heard = functools.partial(self._heard, instance_id)
+                asker = Asker(address, self._port, self._me, heard)
                 self._askers[instance_id] = (address, asker)
                 asker.start()
             self._askers[instance_id][1].doubt(doubted)
 
-    def known(self, now: float) -> frozenset[str]:
-        """The instances of observers that a living one names, and of those that answered lately themselves."""
-        told = {peer for answer in self._answers.values() if answer.status is not None for peer in answer.status.peers}
-        return frozenset(told | {i for i, heard in self._heard.items() if now - heard.known_at < HEARD_KEPT})
-
-    def others(self, name: str) -> tuple[Peer, ...]:
-        """The other observers of ours that ever answered, and are still asked."""
-        found = []
-        for instance_id, heard in self._heard.items():
-            answer = self._answers.get(instance_id)
-            status = answer.status if answer is not None else None
-            if answer is not None and status is None:
-                found.append(Peer(instance_id, heard.known_at, asked_at=heard.asked_at))
-            elif status is not None and (status.name, status.instance_id) == (name, instance_id):
-                found.append(
-                    Peer(
-                        instance_id,
-                        heard.known_at,
-                        status.sees_up,
-                        status.free_slots,
-                        {target: held.attachment for target, held in status.holds.items()},
-                        status.served,
-                        status.leaving,
-                        status.claiming,
-                        heard.asked_at,
-                    )
-                )
-        return tuple(found)
-
-    def addresses(self) -> dict[str, Address]:
-        """The primary addresses of all who are asked, by instance id."""
-        return {instance_id: address for instance_id, (address, _) in self._askers.items()}
-
-    def answer(self, instance_id: str) -> Answer | None:
-        """What came of the last question to this node; None before the first."""
-        return self._answers.get(instance_id)
-
-    def _receive(self, instance_id: str) -> Callable[[Answer], None]:
-        def receive(answer: Answer) -> None:
-            self._post(lambda: self._take(instance_id, answer))
-
-        return receive
-
-    def _take(self, instance_id: str, answer: Answer) -> bool:
-        if instance_id not in self._askers:
-            return False
-        before = self._answers.get(instance_id)
-        self._answers[instance_id] = answer
-        if answer.status is not None and answer.status.instance_id == instance_id:
-            self._heard[instance_id] = answer
-        return before is None or (answer.status, answer.refused) != (before.status, before.refused)
+    def stop(self) -> None:
+        """Ask nobody any more."""
+        self.follow({}, frozenset())

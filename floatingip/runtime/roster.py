@@ -13,9 +13,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from floatingip.agent.looks import cluster_name
 from floatingip.core.model import Address, Instance
 from floatingip.core.word import PEERS_AT_MOST, is_instance_id
-from floatingip.runtime.look import cluster_name
 
 ASKER_KEPT = 60.0
 """Seconds for which an asker is told to others as a peer."""

@@ -1,27 +1,23 @@
-"""
-The standing ENI of this node in one subnet: what is known of it, what is decided (standing.py), and done about it.
-
-Belongs to the deciding thread, as a :class:`~floatingip.runtime.watch.Watch` does.
-"""
+"""The standing ENI of this node in one subnet, over time: what is known, decided (standing.py), and asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from floatingip.agent.backoff import Chance
+from floatingip.agent.effects import Making
+from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing, StandingMemory, StandingView, keep
+from floatingip.agent.writing import Writing
 from floatingip.core.decision.carrying import spares
 from floatingip.core.model import STANDING_TAG, Allocation, Eni, Instance, Subnet, Target
-from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Detach, Unassign
-from floatingip.edges.telemetry import Log
-from floatingip.runtime.writer import Making, Writer
 
 
-class Upkeep:
+class StandingEni:
     """The standing ENI in ``subnet``."""
 
     def __init__(
@@ -29,9 +25,7 @@ class Upkeep:
         subnet: Subnet,
         settings: Settings,
         shared: Shared,
-        cloud: Cloud,
-        post: Callable[[Callable[[], None]], None],
-        log: Log,
+        out: Outbox,
         *,
         now: float,
         chance: Chance,
@@ -39,8 +33,8 @@ class Upkeep:
         self.subnet = subnet
         self._settings = settings
         self._shared = shared
-        self._log = log
-        self.writer = Writer(cloud, shared.me.instance_id, post, log, shared.is_full, chance)
+        self._out = out
+        self.writing = Writing(subnet.id, out, shared.is_full, chance)
         self._memory = StandingMemory()
         self._asked_at = float("-inf")
         self._standing: tuple[Eni, ...] | None = None
@@ -84,28 +78,29 @@ class Upkeep:
             groups=shared.groups_of(mine),
             bound=self._bound(now),
             device=device,
-            writing=self.writer.writing,
-            wrote_at=self.writer.wrote_at,
-            accepted=self.writer.accepted,
-            retry_at=self.writer.retry_at,
+            writing=self.writing.writing,
+            wrote_at=self.writing.wrote_at,
+            accepted=self.writing.accepted,
+            retry_at=self.writing.retry_at,
             calls=self._calls,
         )
         self._memory, self.now = keep(self._memory, view)
-        if self.now.eni is None and self.writer.final is not None:
-            self.now = replace(self.now, problem=str(self.writer.final))
+        if self.now.eni is None and self.writing.final is not None:
+            self.now = replace(self.now, problem=str(self.writing.final))
         shared.standings[self.subnet.id] = self.now
         if (self.now.eni is None) != (before.eni is None):
             shared.slots_change(now)
         if self.now.problem != before.problem:
-            self._log.info("standing", self.now.problem or "the standing ENI is attached", eni=self._id())
+            self._out.info("standing", self.now.problem or "the standing ENI is attached", eni=self._id())
         if isinstance(self.now.write, Detach) and not self.now.write.force:
-            self._log.error("no-device", f"{self.now.problem}: detaching it, to try again", eni=self._id())
+            self._out.error("no-device", f"{self.now.problem}: detaching it, to try again", eni=self._id())
         if self.now.write is not None:
             me = shared.me.instance_id
             what = f"standing {me} {self.subnet.id}"
             tags = shared.tags(f"standing {me}") | {STANDING_TAG: me}
             token = shared.token(what, self._memory.token.generation)
-            self.writer.begin(self.now.write, Making(None, self.subnet, tags, token, shared.taken(self._settings)))
+            making = Making(None, self.subnet, tags, token, shared.taken(self._settings))
+            self.writing.begin(self.now.write, making, now)
 
     def _id(self) -> str:
         return self.now.eni.id if self.now.eni is not None else "none"

@@ -1,21 +1,20 @@
-"""
-One floating address on this node: what is known of it, what is decided, and what is done about it.
-
-A :class:`Watch` belongs to the deciding thread (runner.py).  What it starts in other threads comes back by ``post``.
-"""
+"""One floating address on this node: what is known of it over time, what is decided, and asked for."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from floatingip.agent.backoff import Chance
+from floatingip.agent.effects import Making, Probing, Wanted
+from floatingip.agent.events import Wrote
 from floatingip.agent.move import Move
+from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing
 from floatingip.agent.trouble import SAID_AGAIN, Trouble
+from floatingip.agent.writing import Writing
 from floatingip.core import health as probing
 from floatingip.core.decision import served
 from floatingip.core.decision.decide import decide
@@ -46,14 +45,10 @@ from floatingip.core.model import (
     Target,
     Word,
 )
-from floatingip.core.ports import Cloud, Prober
 from floatingip.core.settings import Settings, mark_values
 from floatingip.core.snapshot import AddressSnapshot
 from floatingip.core.word import Answer, Held, word_on
 from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write
-from floatingip.edges.telemetry import Log
-from floatingip.runtime.threads import ProbeLoop, Probes, Wanted
-from floatingip.runtime.writer import Making, Writer
 
 CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE, Reason.NOT_SERVED_HERE})
 """Reasons for which EC2 need not be asked at a certain time."""
@@ -91,7 +86,7 @@ ROUTER_V6 = IPv6Address("fe80:ec2::1")
 """The VPC router, on every link."""
 
 
-class Watch:
+class FloatingAddress:
     """The ``index``-th of the settings' targets, on this node."""
 
     def __init__(
@@ -100,13 +95,7 @@ class Watch:
         index: int,
         settings: Settings,
         shared: Shared,
-        cloud: Cloud,
-        prober: Callable[[Address], Prober],
-        probe_loop: ProbeLoop,
-        post: Callable[[Callable[[], None]], None],
-        post_probe: Callable[[Callable[[], bool]], None],
-        log: Log,
-        service: Callable[[NodePort, Address], Prober] | None = None,
+        out: Outbox,
         *,
         now: float,
         chance: Chance,
@@ -115,12 +104,8 @@ class Watch:
         self._index = index
         self._settings = settings
         self._shared = shared
-        self._make_prober = prober
-        self._probe_loop = probe_loop
-        self._make_service_prober = service
-        self._post_probe = post_probe
-        self._log = log
-        self._writer = Writer(cloud, shared.me.instance_id, post, log, shared.is_full, chance)
+        self._out = out
+        self._writing = Writing(str(target), out, shared.is_full, chance)
 
         self.now = now
         self._chance = chance
@@ -136,9 +121,9 @@ class Watch:
         self.allocation_known = False
         self._interface: Interface | None = None
         self._move: Move | None = None
-        self._probes: list[Probes] = []
         self._probed_address: Address | None = None
-        self._service_probes: dict[NodePort, Probes] = {}
+        self._node_ports: tuple[NodePort, ...] = ()
+        self._probes = False
         self._service_answered_at: dict[int, float] = {}
         self._health_since = self.now
         self._word_of = ""
@@ -160,11 +145,11 @@ class Watch:
     @property
     def final(self) -> CloudError | None:
         """What EC2 refused, and waiting does not mend."""
-        return self._writer.final
+        return self._writing.final
 
     def fail(self, error: CloudError) -> None:
         """EC2 refused what all addresses need."""
-        self._writer.final = error
+        self._writing.final = error
 
     # What is known.
 
@@ -204,12 +189,12 @@ class Watch:
 
     def burdens(self) -> bool:
         """The ENI is on this node, or about to be."""
-        claimed = isinstance(self._writer.accepted, Attach | Assign | Associate) and self._asked_before_write()
-        claiming = claimed or (self._writer.writing and self.decision.state is State.CLAIMING)
+        claimed = isinstance(self._writing.accepted, Attach | Assign | Associate) and self._asked_before_write()
+        claiming = claimed or (self._writing.writing and self.decision.state is State.CLAIMING)
         return claiming or self.holder() == self._shared.me.instance_id
 
     def _asked_before_write(self) -> bool:
-        return self.owner is None or self.owner.asked_at <= self._writer.wrote_at
+        return self.owner is None or self.owner.asked_at <= self._writing.wrote_at
 
     def is_calm(self) -> bool:
         """It is held and answers, as far as this node can tell, and nothing is under way."""
@@ -367,7 +352,11 @@ class Watch:
         eni = self._bound_eni()
         return eni.mac if eni is not None else ""
 
-    # News, told by the deciding thread.
+    # News.
+
+    def wrote(self, wrote: Wrote, now: float) -> None:
+        """A write was made, or was not."""
+        self._writing.wrote(wrote, now)
 
     def looked(self, owner: Owner, now: float, records: Mapping[str, str] | None = None) -> None:
         """EC2 answered; ``records`` are the ration's tags for this target on the standing ENIs."""
@@ -452,13 +441,13 @@ class Watch:
         kept_off_before = self.report.kept_off if self.report is not None else ""
         self.report = report
         if report.removed:
-            self._log.info("unplumbed", "the address is not here any more", removed=",".join(report.removed))
+            self._out.info("unplumbed", "the address is not here any more", removed=",".join(report.removed))
         if report.repaired:
-            self._log.info("plumbed", "brought the kernel to what it should be", repaired=",".join(report.repaired))
+            self._out.info("plumbed", "brought the kernel to what it should be", repaired=",".join(report.repaired))
         if report.problem and report.problem != problem_before:
-            self._log.error("plumbing", report.problem)
+            self._out.error("plumbing", report.problem)
         if report.kept_off and report.kept_off != kept_off_before:
-            self._log.error("nodeports", report.kept_off)
+            self._out.error("nodeports", report.kept_off)
         if self._move is not None and self.is_here():
             self._move.reach("attach", now)
 
@@ -467,36 +456,37 @@ class Watch:
         address = self.address()
         if address is None or address == self._probed_address:
             return
-        for probes in self._probes:
-            probes.stop()
         self._probed_address = address
-        follow, settings, prober = self._probe_loop.follow, self._settings, self._make_prober(address)
-        found = self._posting(self._probed)
-        self._probes = [follow(prober, settings.probe_interval, settings.probe_fast_interval, found)]
-        for node_port in list(self._service_probes):
-            self._forget_service(node_port)
+        for gone in self._node_ports:
+            self._forget_service(gone.port)
+        self._node_ports = ()
 
     def _follow_services(self) -> None:
         """Check the NodePorts at the address that are to be checked now."""
-        address, make = self._probed_address, self._make_service_prober
-        if address is None or make is None:
+        address = self._probed_address
+        if address is None:
             return
-        wanted = [each for each in self._shared.node_ports if address.version in each.versions]
-        for gone in [each for each in self._service_probes if each not in wanted]:
-            self._forget_service(gone)
-        for node_port in wanted:
-            if node_port not in self._service_probes:
-                interval = self._settings.service_interval
-                found = self._posting(functools.partial(self._probed_service, node_port.port))
-                self._service_probes[node_port] = self._probe_loop.follow(
-                    make(node_port, address), interval, interval, found
-                )
-                self.services[node_port.port] = Health(self.health.attachment_id)
+        wanted = tuple(each for each in self._shared.node_ports if address.version in each.versions)
+        for gone in self._node_ports:
+            if gone not in wanted:
+                self._forget_service(gone.port)
+        for new in wanted:
+            if new not in self._node_ports:
+                self.services[new.port] = Health(self.health.attachment_id)
+        self._node_ports = wanted
 
-    def _forget_service(self, node_port: NodePort) -> None:
-        self._service_probes.pop(node_port).stop()
-        self.services.pop(node_port.port, None)
-        self._service_answered_at.pop(node_port.port, None)
+    def _forget_service(self, port: int) -> None:
+        self.services.pop(port, None)
+        self._service_answered_at.pop(port, None)
+
+    def probings(self) -> frozenset[Probing]:
+        """What is to be probed for this address."""
+        address, settings, whose = self._probed_address, self._settings, str(self.target)
+        if address is None or not self._probes:
+            return frozenset()
+        pings = Probing(whose, address, settings.probe_interval, settings.probe_fast_interval)
+        every = settings.service_interval
+        return frozenset({pings, *(Probing(whose, address, every, every, each) for each in self._node_ports)})
 
     def _forget_answers(self) -> None:
         """What NodePorts answered at the address so far says nothing of now, but that they did under its attachment."""
@@ -507,8 +497,13 @@ class Watch:
         }
         self._service_answered_at.clear()
 
-    def _posting(self, probed: Callable[[ProbeResult], bool]) -> Callable[[ProbeResult], None]:
-        return lambda result: self._post_probe(lambda: probed(result))
+    def probed(self, probing: Probing, result: ProbeResult) -> bool:
+        """A probe was answered, or was not; return whether that is news."""
+        if probing.address != self._probed_address:
+            return False
+        if probing.node_port is None:
+            return self._probed(result)
+        return probing.node_port in self._node_ports and self._probed_service(probing.node_port.port, result)
 
     def _probed_service(self, port: int, result: ProbeResult) -> bool:
         """Return whether that is news."""
@@ -550,9 +545,7 @@ class Watch:
         self._tell_astray(view)
         self._follow_services()
         # Not before it is known that they would leave this node: one that hears itself sees the address UP for ever.
-        probing = self.report is not None and not self.is_here() and not self.report.blind
-        for probes in (*self._probes, *self._service_probes.values()):
-            probes.switch(on=probing)
+        self._probes = self.report is not None and not self.is_here() and not self.report.blind
         if self.decision.write is not None:
             self._begin_write(self.decision, self.decision.write)
 
@@ -565,9 +558,9 @@ class Watch:
             self._health_since = self.now
         if self._blind and (self._blind != before or self.now - self._said_blind_at >= SAID_AGAIN):
             self._said_blind_at = self.now
-            self._log.error("blind", self._blind)
+            self._out.error("blind", self._blind)
         elif before and not self._blind and not self.is_here():
-            self._log.info("blind", f"{self._probed_address} can be probed from here again")
+            self._out.info("blind", f"{self._probed_address} can be probed from here again")
 
     def look_due(self) -> float:
         """When EC2 should be asked next."""
@@ -598,12 +591,12 @@ class Watch:
             served=self._shared.served,
             groups=self._shared.groups_of(self.own_eni()),
             burden=burden,
-            writing=self._writer.writing,
-            wrote_at=self._writer.wrote_at,
-            accepted=self._writer.accepted,
-            retry_at=self._writer.retry_at,
-            taken_at=self._writer.taken_at,
-            taken=self._writer.taken,
+            writing=self._writing.writing,
+            wrote_at=self._writing.wrote_at,
+            accepted=self._writing.accepted,
+            retry_at=self._writing.retry_at,
+            taken_at=self._writing.taken_at,
+            taken=self._writing.taken,
             mixed=self._shared.mixed,
             witness_at=self._shared.witness_at,
             ready_at=self._shared.ready_at,
@@ -622,7 +615,7 @@ class Watch:
         is_allocation = isinstance(self.target, Allocation)
         token = self._shared.token(str(self.target), self.memory.token.generation) if is_allocation else ""
         making = Making(self.target, self.subnet(), self._tags(), token, self._shared.taken(self._settings))
-        self._writer.begin(write, making)
+        self._writing.begin(write, making, self.now)
 
     def _begin_move(self, decision: Decision) -> None:
         attachment = self.attachment()
@@ -631,7 +624,7 @@ class Watch:
         lost_at = self.health.first_lost_at if takes else None
         self._move = Move(decision.rule, source, self.now if lost_at is None else lost_at)
         self._move.reach("detect", self.now)
-        self._log.info(
+        self._out.info(
             "takeover" if takes else "claim",
             decision.sentence,
             rule=decision.rule,
@@ -715,16 +708,16 @@ class Watch:
             before.attachment_id,
         ):
             attachment = now.attachment_id or "none"
-            self._log.info(
+            self._out.info(
                 "decision", now.sentence, state=now.state, rule=now.rule, reason=now.reason.name, attachment=attachment
             )
             self._said_at = float("-inf")
         if now.reason in LOUD and self.now - self._said_at >= SAID_AGAIN:
             self._said_at = self.now
-            self._log.error(now.reason.name.lower().replace("_", "-"), now.sentence)
+            self._out.error(now.reason.name.lower().replace("_", "-"), now.sentence)
         unready = self.not_ready()
         if self._unready.is_due("" if now.reason in LOUD else unready, self.now):
-            self._log.warning("not-ready", unready)
+            self._out.warning("not-ready", unready)
         self._tell_move(now)
 
     def _tell_astray(self, view: View) -> None:
@@ -737,7 +730,7 @@ class Watch:
             " firewall, kube-proxy's nodePortAddresses; or does that one's security group not admit them?"
         )
         if self._astray.is_due(astray if ports else "", self.now):
-            self._log.warning("astray", astray)
+            self._out.warning("astray", astray)
 
     def _tell_move(self, now: Decision) -> None:
         move, me = self._move, self._shared.me.instance_id
@@ -745,14 +738,14 @@ class Watch:
             return
         if now.reason is Reason.HELD_HERE:
             move.reach("plumb", self.now)
-            self._log.info("failover", rule=move.rule, source=move.source, to=me, **move.durations())
+            self._out.info("failover", rule=move.rule, source=move.source, to=me, **move.durations())
             self._move = None
         elif now.state in (State.STANDBY, State.REFUSED) and now.reason is not Reason.TAKEN:
             holder = self.holder()
             if holder in ("", me):
-                self._log.warning("not-moved", now.sentence, rule=move.rule, source=move.source)
+                self._out.warning("not-moved", now.sentence, rule=move.rule, source=move.source)
             elif holder == move.source:
-                self._log.info("not-moved", f"{holder} has kept the address", rule=move.rule, source=move.source)
+                self._out.info("not-moved", f"{holder} has kept the address", rule=move.rule, source=move.source)
             else:
-                self._log.info("lost-race", f"{holder} has the address now", rule=move.rule, source=move.source)
+                self._out.info("lost-race", f"{holder} has the address now", rule=move.rule, source=move.source)
             self._move = None

@@ -1,0 +1,113 @@
+"""What ``attach`` waits for, and when it leaves the rest to ``observe``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from floatingip.agent.address import FloatingAddress
+from floatingip.agent.outbox import Outbox
+from floatingip.agent.shared import Shared
+from floatingip.agent.standing_eni import StandingEni
+from floatingip.core.decision.decision import Reason, State
+from floatingip.core.errors import AddressTaken, ConfigurationError, FloatingIPError
+from floatingip.core.model import AttachmentStatus, Carry, PlumbingState, Target
+
+ATTACH_GIVES_UP = 20.0
+"""Seconds without any answer of EC2 after which ``attach`` leaves the rest to ``observe``."""
+
+AHEAD_GIVES_UP = 60.0
+"""Seconds after which ``attach`` leaves it to ``observe`` to prepare this node for what another one holds."""
+
+ATTACH_AT_MOST = 120.0
+"""Seconds after which ``attach`` leaves whatever is not done to ``observe``: EC2 takes a minute for a move at most."""
+
+UNSOUND_ATTACH_ENDS = 5.0
+"""Seconds for which ``attach`` tries to plumb what it holds before it leaves that to ``observe``, which reports it."""
+
+
+class Attaching:
+    """Begun at ``started_at``, for all ``addresses``."""
+
+    def __init__(
+        self,
+        addresses: Collection[FloatingAddress],
+        standing: Mapping[str, StandingEni],
+        shared: Shared,
+        out: Outbox,
+        started_at: float,
+    ) -> None:
+        self._addresses = addresses
+        self._standing = standing
+        self._shared = shared
+        self._out = out
+        self._started_at = started_at
+        self._open = list(addresses)
+        self._unsound_since: dict[Target, float] = {}
+
+    def has_ended(self, now: float) -> bool:
+        """There is nothing more that ``attach`` could do."""
+        self._open = [each for each in self._open if not self._ended(each, now)]
+        return not self._open
+
+    def failure(self) -> FloatingIPError | None:
+        """What waiting cannot mend, when no address is left that could be served; what hinders only some is told."""
+        failures = [failure for each in self._addresses if (failure := self._hopeless(each)) is not None]
+        if len(failures) == len(self._addresses):
+            return failures[0]
+        for failure in failures:
+            self._out.error("attach", f"{failure}; the others are served")
+        return None
+
+    def _hopeless(self, address: FloatingAddress) -> FloatingIPError | None:
+        """What waiting cannot mend."""
+        decision = address.decision
+        if address.final is not None:
+            return address.final
+        refused = [each.writing.final for each in self._standing.values() if each.writing.final is not None]
+        if refused and address.attachment() is None:
+            return refused[0]
+        if decision.state is State.REFUSED:
+            hint = "free it there or choose another address"
+            return AddressTaken(f"{address.target}: {decision.sentence}", hint)
+        if decision.reason is Reason.NAME_UNKNOWN:
+            return ConfigurationError(decision.sentence)
+        if address.is_known() and decision.reason in (Reason.NO_SUBNET, Reason.CANNOT_CLAIM) and address.impossible():
+            return ConfigurationError(address.impossible())
+        return None
+
+    def _ended(self, address: FloatingAddress, now: float) -> bool:
+        decision, attachment, target = address.decision, address.attachment(), address.target
+        if self._hopeless(address) is not None or decision.reason is Reason.HELD_HERE:
+            return True
+        if address.owner is None and now - self._started_at > ATTACH_GIVES_UP:
+            said = f"{address.not_ready()}; the observer goes on trying"
+            self._out.warning("attach", said, address=target, seconds=ATTACH_GIVES_UP)
+            return True
+        if now - self._started_at > ATTACH_AT_MOST:
+            said = "not done yet; the observer goes on trying"
+            self._out.error("attach", said, address=target, problem=decision.sentence)
+            return True
+        unsound = address.report is not None and address.report.state is PlumbingState.UNSOUND
+        if decision.reason is Reason.UNSOUND_HERE or unsound:
+            since = self._unsound_since.setdefault(target, now)
+            if now - since > UNSOUND_ATTACH_ENDS:
+                said = "not plumbed; the observer goes on trying"
+                problem = address.report.problem if address.report is not None else ""
+                self._out.error("attach", said, address=target, problem=problem)
+                return True
+        held = (AttachmentStatus.ATTACHING, AttachmentStatus.ATTACHED)
+        me = self._shared.me.instance_id
+        if attachment is None or attachment.instance_id == me or attachment.status not in held:
+            return False
+        return self._is_ready_ahead(address, now)
+
+    def _is_ready_ahead(self, address: FloatingAddress, now: float) -> bool:
+        """All that a later takeover would need to find on this node is there, or does not come."""
+        if self._shared.carry is Carry.ENI:
+            return True
+        lacks = address.obstacle() or ("" if address.is_plumbed_ahead() else "it is not plumbed yet")
+        if lacks and now - self._started_at > AHEAD_GIVES_UP:
+            said = "this node could not take the address over; the observer goes on trying"
+            self._out.error("attach", said, address=address.target, problem=lacks)
+            return True
+        return not lacks

@@ -1,0 +1,120 @@
+"""When EC2 is asked where the addresses are, and what is said of its silence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from floatingip.agent.address import FloatingAddress
+from floatingip.agent.backoff import BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, Backoff, Chance
+from floatingip.agent.effects import Look
+from floatingip.agent.looks import Question
+from floatingip.agent.outbox import Outbox
+from floatingip.agent.shared import Shared
+from floatingip.agent.trouble import Trouble
+from floatingip.core import pace
+from floatingip.core.decision.decision import State
+from floatingip.core.errors import CloudError, Denied
+
+LOOKS_ON_REQUEST_EVERY = 5.0
+"""Seconds between two questions to EC2 that somebody else asked for: nobody may spend our rate of calls."""
+
+BACKOFF_DENIED = 60.0
+"""Seconds to wait in peace after IAM denied what is asked for."""
+
+
+class Looking:
+    """One question at a time, for all ``addresses``."""
+
+    def __init__(self, addresses: Collection[FloatingAddress], shared: Shared, out: Outbox, chance: Chance) -> None:
+        self._addresses = addresses
+        self._shared = shared
+        self._out = out
+        self._chance = chance
+        self._backoff = Backoff(BACKOFF_FIRST, chance)
+        self._complaint = Trouble()
+        self._looking = self._answered = False
+        self._again_at = self._again_in_peace_at = float("-inf")
+        self._asked_at = self._requested_at = float("-inf")
+        self._wanted_at: float | None = None
+
+    def due(self, also: Iterable[float], now: float) -> float:
+        """When the next question is to be asked, infinite while one is under way; ``also``: when others want one."""
+        if self._looking:
+            return float("inf")
+        dues = [*(each.look_due() for each in self._addresses), *also]
+        if self._wanted_at is not None:
+            dues.append(self._wanted_at)
+        changed_at = self._shared.slots_changed_at
+        if changed_at is not None:
+            dues.append(self._asked_at + pace.pause(now - changed_at))
+        return max(min(dues), self._again_at if self._is_troubled() else self._again_in_peace_at)
+
+    def _is_troubled(self) -> bool:
+        """Something may have to be done now."""
+        waiting = (State.START, State.REFUSED)
+        return any(not each.is_calm() and each.decision.state not in waiting for each in self._addresses)
+
+    def begin(self, now: float) -> None:
+        """Ask."""
+        shared = self._shared
+        me, known = shared.me.instance_id, frozenset(shared.instances)
+        judging = shared.slots_changed_at is not None or any(each.is_judging() for each in self._addresses)
+        judged = frozenset({me, *(each.holder() for each in self._addresses)} - {""}) if judging else frozenset()
+        self._asked_at, self._looking = now, True
+        question = Question(now, me, shared.name, known, judged, need_subnets=shared.subnets is None)
+        self._out.add(Look(question, metadata=not self._answered))
+
+    def request(self, now: float) -> bool:
+        """Somebody says that EC2 has news; return whether it is going to be asked for that."""
+        if now - self._requested_at <= LOOKS_ON_REQUEST_EVERY:
+            return False
+        self._requested_at = self._wanted_at = now
+        return True
+
+    def answered(self, asked_at: float, unread: str, undescribed: str, now: float) -> None:
+        """EC2 answered; ``unread`` is why some of it could not be read, ``undescribed`` why instances are missing."""
+        self._looking, self._answered = False, True
+        if unread:
+            # Of some of it nothing is known (R9): it is asked for again, but not all the time.
+            self._again_later(unread, now)
+        else:
+            self._backoff.reset()
+            self._again_at = self._again_in_peace_at = float("-inf")
+            if undescribed:
+                self._complain(undescribed, now)
+            else:
+                self._answers()
+        if self._wanted_at is not None and asked_at >= self._wanted_at:
+            self._wanted_at = None
+
+    def failed(self, error: CloudError, now: float) -> None:
+        """EC2 did not answer, or refused to."""
+        self._looking = False
+        if not isinstance(error, Denied):
+            self._again_later(str(error), now)
+            return
+        if self._complaint.is_due(str(error), now):
+            self._out.error("denied", str(error), action=error.action)
+        self._shared.unanswered = str(error)
+        self._put_off(BACKOFF_DENIED, now)
+
+    def _again_later(self, problem: str, now: float) -> None:
+        """EC2 did not answer, or not so that it could be read: say it once, and ask again after a growing pause."""
+        self._complain(problem, now)
+        self._put_off(BACKOFF_LAST, now)
+
+    def _complain(self, problem: str, now: float) -> None:
+        if self._complaint.is_due(problem, now):
+            self._out.warning("ec2", f"{problem}; trying again")
+        self._shared.unanswered = problem
+
+    def _answers(self) -> None:
+        if self._complaint.is_told:
+            self._out.info("ec2", "EC2 answers again")
+        self._complaint, self._shared.unanswered = Trouble(), ""
+
+    def _put_off(self, longest: float, now: float) -> None:
+        """For a pause that grows; what goes wrong meanwhile makes it a short one."""
+        pause = self._backoff.pause(longest)
+        self._again_in_peace_at = now + pause
+        self._again_at = now + min(pause, BACKOFF_MOVING * self._chance(0.8, 1.2))

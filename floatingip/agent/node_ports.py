@@ -1,0 +1,64 @@
+"""Which NodePorts are checked: those that the settings name, or those of the pod's namespace, asked for at times."""
+
+from __future__ import annotations
+
+from floatingip.agent.effects import ListNodePorts
+from floatingip.agent.outbox import Outbox
+from floatingip.agent.serving import Serving, chosen
+from floatingip.agent.shared import Shared
+from floatingip.core.model import NodePort
+from floatingip.core.settings import AUTO, Settings
+
+LIST_EVERY = 60.0
+"""Seconds between two questions which NodePorts there are."""
+
+
+class NodePorts:
+    """Keeps ``shared`` up to date about them; ``serving`` tells which ever answered."""
+
+    def __init__(self, settings: Settings, shared: Shared, serving: Serving, out: Outbox) -> None:
+        self._is_auto = settings.service == AUTO
+        self._shared = shared
+        self._serving = serving
+        self._out = out
+        self._asking = False
+        self._due = float("-inf")
+        self._problem = ""
+        self._unchecked: frozenset[str] = frozenset()
+        check = settings.service_check
+        named = NodePort(check[1], check[2] if check[0] == "http" else "") if check is not None else None
+        shared.node_ports = () if named is None else (named,)
+        shared.wants_node_ports = bool(settings.service)
+
+    def follow(self, now: float) -> None:
+        """Ask which there are, when it is time."""
+        if self._is_auto and not self._asking and now >= self._due:
+            self._asking, self._due = True, now + LIST_EVERY
+            self._out.add(ListNodePorts())
+
+    def unknown(self, problem: str) -> None:
+        """What is checked goes on being checked."""
+        self._asking = False
+        if problem != self._problem:
+            checked = ", ".join(str(each.port) for each in self._shared.node_ports) or "none"
+            self._out.warning("services", f"which NodePorts there are is not known: {problem}", checked=checked)
+        self._problem = problem
+
+    def listed(self, listed: tuple[NodePort, ...]) -> None:
+        """The API server told."""
+        shared = self._shared
+        self._asking, self._problem = False, ""
+        shared.wants_node_ports = bool(listed)
+        before = shared.node_ports
+        now = shared.node_ports = chosen(listed, {each.port for each in before}, self._serving.answered())
+        if now != before:
+            self._out.info("services", checked=",".join(map(_shown, now)) or "none")
+        unchecked = frozenset(map(_shown, listed)) - frozenset(map(_shown, now))
+        if unchecked - self._unchecked:
+            names = ", ".join(sorted(unchecked))
+            self._out.warning("services", f"more NodePorts than are checked at a time; not now: {names}")
+        self._unchecked |= unchecked
+
+
+def _shown(node_port: NodePort) -> str:
+    return f"{node_port.port}/{node_port.service}"

@@ -1,0 +1,71 @@
+"""The other observers: who of them is asked, and what they said last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from floatingip.core.model import Address, Peer
+from floatingip.core.word import Answer
+
+HEARD_KEPT = 60.0
+"""Seconds for which an observer that answered is asked on, whether or not anybody tells of it."""
+
+
+class Peers:
+    """The observers on the instances that hold an address, and all peers; ``addresses`` is where they are asked."""
+
+    def __init__(self) -> None:
+        self.addresses: Mapping[str, Address] = {}
+        self._answers: dict[str, Answer] = {}
+        self._heard: dict[str, Answer] = {}
+
+    def ask(self, addresses: Mapping[str, Address]) -> None:
+        """These are asked from now on; what those said who are not, or are elsewhere, is over."""
+        for instance_id, address in self.addresses.items():
+            if addresses.get(instance_id) != address:
+                self._answers.pop(instance_id, None)
+                self._heard.pop(instance_id, None)
+        self.addresses = addresses
+
+    def heard(self, instance_id: str, answer: Answer) -> bool:
+        """One answered, or did not; return whether anything new was said."""
+        if instance_id not in self.addresses:
+            return False
+        before = self._answers.get(instance_id)
+        self._answers[instance_id] = answer
+        if answer.status is not None and answer.status.instance_id == instance_id:
+            self._heard[instance_id] = answer
+        return before is None or (answer.status, answer.refused) != (before.status, before.refused)
+
+    def known(self, now: float) -> frozenset[str]:
+        """The instances of observers that a living one names, and of those that answered lately themselves."""
+        told = {peer for answer in self._answers.values() if answer.status is not None for peer in answer.status.peers}
+        return frozenset(told | {i for i, heard in self._heard.items() if now - heard.known_at < HEARD_KEPT})
+
+    def others(self, name: str) -> tuple[Peer, ...]:
+        """The other observers of ours that ever answered, and are still asked."""
+        found = []
+        for instance_id, heard in self._heard.items():
+            answer = self._answers.get(instance_id)
+            status = answer.status if answer is not None else None
+            if answer is not None and status is None:
+                found.append(Peer(instance_id, heard.known_at, asked_at=heard.asked_at))
+            elif status is not None and (status.name, status.instance_id) == (name, instance_id):
+                found.append(
+                    Peer(
+                        instance_id,
+                        heard.known_at,
+                        status.sees_up,
+                        status.free_slots,
+                        {target: held.attachment for target, held in status.holds.items()},
+                        status.served,
+                        status.leaving,
+                        status.claiming,
+                        heard.asked_at,
+                    )
+                )
+        return tuple(found)
+
+    def answer(self, instance_id: str) -> Answer | None:
+        """What came of the last question to this node; None before the first."""
+        return self._answers.get(instance_id)

@@ -1,0 +1,102 @@
+"""Before the failure: whether this node could take an address over, found out now and then, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from floatingip.agent.address import FloatingAddress
+from floatingip.agent.effects import Part, Rehearse
+from floatingip.agent.events import (
+    PermissionsRehearsed,
+    RehearsalFailed,
+    ReservationsRehearsed,
+    SlotsRehearsed,
+)
+from floatingip.agent.outbox import Outbox
+from floatingip.agent.shared import Shared
+from floatingip.core.errors import Denied
+from floatingip.core.model import OWNER_TAG, Allocation, Carry
+
+REHEARSE_EVERY = 600.0
+"""Seconds between two checks whether a takeover would be possible: free slots and permissions."""
+
+REHEARSE_AGAIN = 60.0
+"""Seconds until that is tried again which failed, or which IAM denied."""
+
+
+class Rehearsal:
+    """What a takeover of ``addresses`` by this node would need."""
+
+    def __init__(self, addresses: Sequence[FloatingAddress], shared: Shared, out: Outbox) -> None:
+        self._addresses = addresses
+        self._shared = shared
+        self._out = out
+        parts = tuple(Part) if shared.carry is Carry.ADDRESS else (Part.PERMISSIONS, Part.SLOTS)
+        self._due = dict.fromkeys(parts, float("-inf"))
+        self._failures: dict[Part, str] = {}
+        self._asking = False
+
+    def follow(self, now: float) -> None:
+        """Ask for it, when it is time, and enough is known."""
+        shared = self._shared
+        me = shared.instances.get(shared.me.instance_id)
+        subnet = next((each.subnet() for each in self._addresses if each.subnet() is not None), None)
+        due = tuple(part for part, at in self._due.items() if now >= at)
+        if self._asking or not due or me is None or subnet is None:
+            return
+        self._due.update(dict.fromkeys(due, now + REHEARSE_EVERY))
+        self._asking = True
+        found = [(eni, each.target) for each in self._addresses if (eni := each.own_eni()) is not None]
+        eni, target = found[0] if found else (None, self._addresses[0].target)
+        tags = {OWNER_TAG: shared.name}
+        self._out.add(Rehearse(due, eni, target, subnet, me, tags, shared.slots, now))
+
+    def ended(self) -> None:
+        """The next one may begin."""
+        self._asking = False
+
+    def found_slots(self, found: SlotsRehearsed) -> None:
+        """EC2 told of this instance, and of its type."""
+        shared = self._shared
+        self._failures.pop(Part.SLOTS, None)
+        shared.slots = found.slots
+        shared.describe(found.me, found.asked_at)
+        wanted = any(not each.burdens() for each in self._addresses)
+        if wanted and shared.carry is Carry.ENI and shared.free_slots() == 0:
+            self._out.warning("rehearsal", f"this node could take nothing over: all {found.slots} ENI slots are in use")
+
+    def found_permissions(self, found: PermissionsRehearsed, now: float) -> None:
+        """IAM told, by dry runs."""
+        denied = found.denied
+        self._failures.pop(Part.PERMISSIONS, None)
+        if denied and denied != self._shared.denied:
+            actions = ", ".join(denied)
+            self._out.error("rehearsal", f"a takeover would fail: IAM denies {actions}; allow it to this pod's role")
+        self._shared.denied = denied
+        if denied:
+            self._due[Part.PERMISSIONS] = now + REHEARSE_AGAIN
+
+    def found_reservations(self, found: ReservationsRehearsed) -> None:
+        """Once: while an address that moves is on no ENI, EC2 may hand it out to a pod."""
+        self._failures.pop(Part.RESERVATIONS, None)
+        self._due[Part.RESERVATIONS] = float("inf")
+        for target in (each.target for each in self._addresses):
+            network = None if isinstance(target, Allocation) else found.subnet.network_of(target)
+            if network is not None and not any(target in each for each in found.reserved):
+                advice = f"reserve it: `aws ec2 create-subnet-cidr-reservation --subnet-id {found.subnet.id}`"
+                self._out.warning("reservation", f"EC2 may hand {target} out to a pod while no node has it; {advice}")
+
+    def failed(self, failed: RehearsalFailed, now: float) -> None:
+        """A part that failed says nothing of the others, and is tried again soon."""
+        part, error = failed.part, failed.error
+        self._due[part] = now + REHEARSE_AGAIN
+        is_news = self._failures.get(part) != str(error)
+        self._failures[part] = str(error)
+        if not isinstance(error, Denied):
+            return
+        if part is not Part.RESERVATIONS:
+            self._shared.denied = (error.action,)
+        if is_news and part is Part.RESERVATIONS:
+            self._out.warning("reservation", f"not known whether the address is reserved: {error}")
+        elif is_news:
+            self._out.error("rehearsal", f"not known whether a takeover is possible: {error}")

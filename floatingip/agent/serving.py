@@ -1,0 +1,71 @@
+"""
+Where NodePorts answer, seen from here: on each worker that is known, this one included, at its primary address.
+
+What each observer sees it tells the others; what follows from all of it is for the core (served.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from floatingip.agent.effects import Probing
+from floatingip.core.decision.served import CHECK_EVERY
+from floatingip.core.model import Address, NodePort, ProbeOutcome, ProbeResult
+
+CHECKED_AT_MOST = 4
+"""NodePorts that are checked: each costs a connection a second from each standby, and those among the workers."""
+
+
+def chosen(listed: Sequence[NodePort], before: Collection[int], answered: Collection[int]) -> tuple[NodePort, ...]:
+    """Which to check of those that there are.
+
+    What has ever answered stays; what has not, though it was checked ``before``, gives way to what was not yet.
+    """
+    order = sorted(listed, key=lambda each: (each.port not in answered, each.port in before, each.port))
+    return tuple(sorted(order[:CHECKED_AT_MOST], key=lambda each: each.port))
+
+
+class Serving:
+    """Checks the NodePorts on the nodes that it is told of, each ``interval`` seconds, and waits for ``timeout``."""
+
+    def __init__(self, interval: float, timeout: float) -> None:
+        self._interval = max(CHECK_EVERY, interval)
+        self._believed_for = 2 * self._interval + timeout
+        self._probings: frozenset[Probing] = frozenset()
+        self._last: dict[Probing, tuple[float, bool]] = {}
+        self._passed: set[Probing] = set()
+
+    def follow(self, nodes: Mapping[str, Address], node_ports: Collection[NodePort]) -> None:
+        """Check these from now on, and nothing else; nodes are primary addresses by instance id."""
+        self._probings = frozenset(
+            Probing(instance_id, address, self._interval, self._interval, each)
+            for instance_id, address in nodes.items()
+            for each in node_ports
+            if address.version in each.versions
+        )
+        self._last = {probing: last for probing, last in self._last.items() if probing in self._probings}
+        self._passed &= self._probings
+
+    def probings(self) -> frozenset[Probing]:
+        """What is to be probed for that."""
+        return self._probings
+
+    def probed(self, probing: Probing, result: ProbeResult) -> None:
+        """A check was answered, or was not."""
+        if probing in self._probings and result.outcome is not ProbeOutcome.FAILED_HERE:
+            passed = result.outcome is ProbeOutcome.ANSWERED
+            self._last[probing] = (result.sent_at, passed)
+            if passed:
+                self._passed.add(probing)
+
+    def told(self, now: float) -> dict[str, dict[int, bool]]:
+        """What the last checks found, by instance id and port, as far as they are not too old."""
+        told: dict[str, dict[int, bool]] = {}
+        for probing, (sent_at, passed) in self._last.items():
+            if probing.node_port is not None and now - sent_at <= self._believed_for:
+                told.setdefault(probing.whose, {})[probing.node_port.port] = passed
+        return told
+
+    def answered(self) -> frozenset[int]:
+        """The NodePorts that answered anywhere, since they are checked."""
+        return frozenset(each.node_port.port for each in self._passed if each.node_port is not None)

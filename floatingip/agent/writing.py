@@ -1,0 +1,113 @@
+"""
+One EC2 write at a time, and what came of it.
+
+There is a :class:`Writing` for each floating address, and one for each standing ENI.  No write is made again here: what
+failed changes the view, and the decision is made anew (R8, R9).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+
+from floatingip.agent.backoff import BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, Backoff, Chance
+from floatingip.agent.effects import Making, Perform
+from floatingip.agent.events import Wrote
+from floatingip.agent.outbox import Outbox
+from floatingip.agent.trouble import Trouble
+from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
+from floatingip.core.writes import Assign, AssignAny, Associate, Create, Write
+
+
+class Writing:
+    """What ``writer`` writes.
+
+    ``writing``: a write is under way; ``wrote_at`` is when the last one ended, ``accepted`` that one if EC2 accepted
+    it; before ``retry_at`` none of that kind should be made; ``taken_at`` is when EC2 last refused a claim since
+    something has the address, and ``taken`` what it said; ``final`` is a refusal that waiting does not mend; ``full``:
+    called when there is no room on this instance.
+
+    Each kind of write has a back-off of its own, so that one that succeeds again and again does not hurry another one
+    that is refused again and again.
+    """
+
+    def __init__(self, writer: str, out: Outbox, full: Callable[[float], None], chance: Chance) -> None:
+        self._writer = writer
+        self._out = out
+        self._full = full
+        self._backoffs: defaultdict[type[Write], Backoff] = defaultdict(lambda: Backoff(BACKOFF_FIRST, chance))
+        self._refused: set[type[Write]] = set()
+        self._complaint = Trouble()
+        self._began_at = float("-inf")
+        self.writing = False
+        self.wrote_at = self.taken_at = float("-inf")
+        self.retry_at: Mapping[type[Write], float] = {}
+        self.taken = ""
+        self.accepted: Write | None = None
+        self.final: CloudError | None = None
+
+    def begin(self, write: Write, making: Making, now: float) -> None:
+        """Ask for the write."""
+        self.writing, self.accepted, self._began_at = True, None, now
+        self._out.add(Perform(self._writer, write, making))
+
+    def wrote(self, wrote: Wrote, now: float) -> None:
+        """It was made, or was not."""
+        self.writing, self.wrote_at = False, now
+        if wrote.error is None:
+            self._succeeded(wrote.write)
+        else:
+            self._failed(wrote.write, wrote.error)
+
+    def _succeeded(self, write: Write) -> None:
+        self.accepted = write
+        self._backoffs.pop(type(write), None)
+        self._retry(write, float("-inf"))
+        self._refused.discard(type(write))
+        self._complaint = Trouble()
+        self.final = None
+        self._out.info("write", "EC2 accepted", write=str(write), seconds=self.wrote_at - self._began_at)
+
+    def _failed(self, write: Write, error: CloudError) -> None:
+        now = self.wrote_at
+        backoff, is_again = self._backoffs[type(write)], type(write) in self._refused
+        self._refused.add(type(write))
+        if isinstance(error, LookAgain | AddressTaken) and isinstance(write, Create | Assign | AssignAny | Associate):
+            # The next look shows who has it: another observer, which is fine, or somebody else, which is refused; if
+            # nobody, it is taken by what this account cannot see.
+            self.taken_at, self.taken = now, str(error)
+        match error:
+            case TokenSpent():
+                # As good as created: when no look shows the interface for a while, the next token is used.
+                self.accepted, self.taken_at = write, float("-inf")
+                self._complain(write, error)
+            case LookAgain() if not is_again and not isinstance(write, Create):
+                # A lost race, most likely: the next look shows it.
+                self._out.info("write", f"{error}; looking again", write=str(write))
+            case LookAgain() | AddressTaken():
+                self._retry(write, now + backoff.pause(BACKOFF_LAST))
+                self._complain(write, error)
+            case Denied():
+                self._retry(write, now + backoff.pause(BACKOFF_LAST))
+                self.final = error
+                if self._complaint.is_due(str(error), now):
+                    self._out.error("denied", str(error), action=error.action)
+            case NoFreeSlot():
+                self._full(now)
+                self._out.error("write", str(error), write=str(write))
+            case CloudUnavailable():
+                self._retry(write, now + backoff.pause(BACKOFF_MOVING))
+                self._complain(write, error)
+            case _:
+                self.final = error
+                self._retry(write, now + backoff.pause(BACKOFF_LAST))
+                self._complain(write, error)
+
+    def _retry(self, write: Write, at: float) -> None:
+        """The next write of this kind should not be made before."""
+        self.retry_at = {**self.retry_at, type(write): at}
+
+    def _complain(self, write: Write, error: CloudError) -> None:
+        """What goes wrong is said once, and now and then while it lasts, not with each retry."""
+        if self._complaint.is_due(str(error), self.wrote_at):
+            self._out.error("write", f"{error}; looking again", write=str(write))

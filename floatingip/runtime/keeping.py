@@ -1,0 +1,248 @@
+"""Keeps the kernel as the agent wants it, from a thread of its own: a slow nft never delays a decision."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from floatingip.agent.effects import Wanted
+from floatingip.core.errors import HostError
+from floatingip.core.model import Extent, Plumbing, PlumbingReport, PlumbingState, Target
+from floatingip.core.ports import Host
+from floatingip.edges import background
+
+HOST_CHECK = 15.0
+"""Seconds after which the next address' plumbing is checked without any event: at each one, of netlink or nft, all of
+them are, so this is for what events do not tell.  A check costs 1 ms, and nft 5 ms of another thread.
+"""
+
+HOST_RETRY = 1.0
+"""Seconds until what could not be repaired is tried again."""
+
+ANNOUNCED_FOR = 5.0
+"""Seconds for which an address that came is announced; MetalLB does it as long."""
+
+ANNOUNCE_EVERY = 0.2
+"""Seconds between two announcements: EC2 moves the address a moment after it accepted the call, and drops what is
+announced too early.
+"""
+
+SETTLE_EVENTS = 0.02
+"""Seconds left between two checks, so that a burst of netlink events costs one or two of them."""
+
+STORM_SHARE = 0.1
+"""The share of its time for which the keeper works on events that do not end."""
+
+STORM_BURST = 1.0
+"""Seconds of work on events in a row until that share counts: a move is a burst of them, and must not be delayed."""
+
+
+@dataclass
+class _Kept:
+    """One address' wanted state, what was found last, and whether there may be a route for its probes."""
+
+    wanted: Wanted
+    report: PlumbingReport | None = None
+    routed: bool = True
+    announced_until: float = float("-inf")
+
+
+class _Allowance:
+    """How long to rest after work: hardly at all after a burst of it, for most of the time in a storm."""
+
+    def __init__(self) -> None:
+        self._left = STORM_BURST
+        self._at = time.monotonic()
+
+    def rest(self, worked: float) -> float:
+        """Seconds to rest after so many of work."""
+        now = time.monotonic()
+        self._left = min(STORM_BURST, self._left + (now - self._at) * STORM_SHARE) - worked
+        self._at = now
+        return min(HOST_RETRY, max(SETTLE_EVENTS, -self._left / STORM_SHARE))
+
+
+class Keeper:
+    """Keeps the kernel as it should be for every address, in turns; ``reconciled`` is told what changed.
+
+    A node that does not carry the address gets the route for its probes, and nothing else is left where there is no
+    link.
+    """
+
+    def __init__(self, host: Host, reconciled: Callable[[Target, PlumbingReport], None]) -> None:
+        self._host = host
+        self._reconciled = reconciled
+        self._wanted: dict[Target, Wanted] = {}
+        self._kept: dict[Target, _Kept] = {}
+        self._announce_anew: set[Target] = set()
+        self._checked: list[Target] = []
+        self._check_at = self._announce_at = float("-inf")
+
+    def want(self, target: Target, wanted: Wanted) -> None:
+        """From now on, keep the kernel like this for the target."""
+        self._wanted[target] = wanted
+
+    def announce(self, target: Target) -> None:
+        """Tell the neighbours for some seconds which MAC the address has now, if it is here."""
+        self._announce_anew.add(target)
+
+    def due(self, now: float) -> float:
+        """When the next turn is to be taken, though nothing has changed."""
+        announcing = self._announce_anew or any(kept.announced_until > now for kept in self._kept.values())
+        return min(self._check_at, self._announce_at) if announcing else self._check_at
+
+    def turn(self, now: float, *, changed: bool) -> None:
+        """See to it; ``changed``: to all of it, since something is wanted, or the kernel has told of something."""
+        if changed or now >= self._check_at:
+            for target, wanted in self._due(everything=changed):
+                self._keep(target, wanted)
+            troubled = any(kept.report is not None and kept.report.problem for kept in self._kept.values())
+            self._check_at = now + (HOST_RETRY if troubled else HOST_CHECK)
+        if now >= self._announce_at:
+            self._announce_at = now + ANNOUNCE_EVERY
+            self._announce(now)
+
+    def end(self) -> None:
+        """Leave no probe route behind; a holder's plumbing stays, and goes on serving."""
+        for target, kept in self._kept.items():
+            self._unroute(target, kept.wanted.plumbing)
+
+    def _due(self, *, everything: bool) -> list[tuple[Target, Wanted]]:
+        """All, those first that changed; or the next one, with those that have a problem."""
+        wanted = list(self._wanted.items())
+        if everything:
+            return sorted(wanted, key=lambda item: item[0] in self._kept and self._kept[item[0]].wanted == item[1])
+        if not self._checked:
+            self._checked = [target for target, _ in wanted]
+        following = self._checked.pop(0) if self._checked else None
+        kept = self._kept
+        return [(t, w) for t, w in wanted if t == following or (t in kept and (r := kept[t].report) and r.problem)]
+
+    def _announce(self, now: float) -> None:
+        while self._announce_anew:
+            kept = self._kept.get(self._announce_anew.pop())
+            if kept is not None:
+                kept.announced_until = now + ANNOUNCED_FOR
+        for kept in self._kept.values():
+            if now < kept.announced_until and kept.report is not None and kept.report.carries:
+                self._host.announce(kept.wanted.plumbing)
+
+    def _keep(self, target: Target, wanted: Wanted) -> None:
+        kept = self._kept.get(target)
+        if kept is None or kept.wanted != wanted:
+            if kept is not None and kept.wanted.plumbing != wanted.plumbing:
+                self._clear(kept.wanted.plumbing)
+            kept = self._kept[target] = _Kept(wanted)
+        report = self._reconcile(kept)
+        if report != kept.report or report.repaired or report.removed:
+            kept.report = report
+            if report.carries and {"address", "link-up"}.intersection(report.repaired):
+                self._announce_anew.add(target)
+            self._reconciled(target, report)
+
+    def _reconcile(self, kept: _Kept) -> PlumbingReport:
+        """What was found."""
+        plumbing, extent = kept.wanted.plumbing, kept.wanted.extent
+        report = PlumbingReport(PlumbingState.NO_LINK, extent=extent)
+        try:
+            if extent is not Extent.NOTHING:
+                report = self._host.plumb(plumbing, extent)
+            if report.carries:
+                if kept.routed:
+                    self._host.unroute_probes(plumbing)
+                kept.routed = False
+                return report
+            kept.routed = True
+            if report.state is PlumbingState.NO_LINK:
+                report = self._unplumb(plumbing, report)
+            self._host.route_probes(plumbing)
+        except HostError as error:
+            report = replace(report, problem=report.problem or str(error))
+        return report if report.carries else self._see(plumbing, report)
+
+    def _see(self, plumbing: Plumbing, report: PlumbingReport) -> PlumbingReport:
+        """Whether its probes would leave this node, however well they could be routed."""
+        try:
+            return replace(report, blind=self._host.blind(plumbing))
+        except HostError as error:
+            return replace(report, problem=report.problem or str(error))
+
+    def _unplumb(self, plumbing: Plumbing, report: PlumbingReport) -> PlumbingReport:
+        """Remove what a link that is gone has left; the probes' route does not depend on it."""
+        try:
+            return replace(report, removed=self._host.unplumb(plumbing))
+        except HostError as error:
+            return replace(report, problem=str(error))
+
+    def _clear(self, plumbing: Plumbing) -> None:
+        """Remove what an earlier wanted state put there: the address, or its numbers, are others now."""
+        with contextlib.suppress(HostError):  # what is left of it is tried again by whoever wants that address
+            self._host.unplumb(plumbing)
+            self._host.unroute_probes(plumbing)
+
+    def _unroute(self, target: Target, plumbing: Plumbing) -> None:
+        try:
+            self._host.unroute_probes(plumbing)
+        except HostError as error:
+            self._reconciled(target, PlumbingReport(PlumbingState.NO_LINK, problem=str(error)))
+
+
+class HostKeeper:
+    """A `Keeper` in a thread of its own: it takes its turn at once on the kernel's events, and now and then anyway.
+
+    What the agent decides never waits for a storm of events.
+    """
+
+    def __init__(self, host: Host, reconciled: Callable[[Target, PlumbingReport], None]) -> None:
+        self._host = host
+        self._keeper = Keeper(host, reconciled)
+        self._wake = threading.Event()
+        self._ordered = threading.Event()
+        self._allowance = _Allowance()
+        self._ending = False
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Begin; nothing is touched before ``want``."""
+        background.start("host", self._run)
+        self._host.watch(self._wake.set)
+
+    def want(self, target: Target, wanted: Wanted) -> None:
+        """See `Keeper`."""
+        self._keeper.want(target, wanted)
+        self._order()
+
+    def announce(self, target: Target) -> None:
+        """See `Keeper`."""
+        self._keeper.announce(target)
+        self._order()
+
+    def end(self, within: float) -> None:
+        """Stop keeping, and wait for that so many seconds."""
+        self._ending = True
+        self._order()
+        self._ended.wait(within)
+
+    def _order(self) -> None:
+        self._wake.set()
+        self._ordered.set()
+
+    def _run(self) -> None:
+        while not self._ending:
+            now = time.monotonic()
+            self._wake.wait(max(0.0, self._keeper.due(now) - now))
+            # Cleared only when it was seen: an event that comes just after the wait was over is for the next turn.
+            self._ordered.clear()
+            changed = self._wake.is_set()
+            if changed:
+                self._wake.clear()
+            began_at = time.monotonic()
+            self._keeper.turn(began_at, changed=changed)
+            rest = self._allowance.rest(time.monotonic() - began_at)
+            time.sleep(SETTLE_EVENTS)
+            self._ordered.wait(rest - SETTLE_EVENTS)
+        self._keeper.end()
+        self._ended.set()

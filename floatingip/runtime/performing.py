@@ -1,0 +1,127 @@
+"""What the agent asks of EC2 and the API server once, as jobs: each may block, and tells by events what came of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+
+from floatingip.agent.effects import Look, Making, Part, Perform, Rehearse
+from floatingip.agent.events import (
+    Event,
+    Looked,
+    LookFailed,
+    NodePortsListed,
+    NodePortsUnknown,
+    PermissionsRehearsed,
+    RehearsalEnded,
+    RehearsalFailed,
+    ReservationsRehearsed,
+    SlotsRehearsed,
+    Wrote,
+)
+from floatingip.core.errors import CloudError, LookAgain, ServicesUnknown
+from floatingip.core.model import Carry, Interface, Target
+from floatingip.core.ports import Cloud, Services
+from floatingip.core.settings import Settings
+from floatingip.core.writes import (
+    Assign,
+    AssignAny,
+    Associate,
+    Attach,
+    CheckSource,
+    Create,
+    Delete,
+    Detach,
+    KeepAfterTermination,
+    SetGroups,
+    Tag,
+    Unassign,
+    Write,
+)
+from floatingip.runtime.look import Asking, look
+
+Shown = Callable[[], Mapping[Target, Interface]]
+"""Asks IMDS where our addresses are."""
+
+
+def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, asking: Asking | None = None) -> Event:
+    """What EC2 answered; where it did not, and never has before, what IMDS shows of our addresses."""
+    try:
+        return Looked(look(cloud, settings, asked.question, asking))
+    except CloudError as error:
+        return LookFailed(error, shown() if asked.metadata else {})
+
+
+def wrote(cloud: Cloud, me: str, asked: Perform) -> Event:
+    """What came of a write for the instance ``me``."""
+    try:
+        _make(cloud, me, asked.write, asked.making)
+    except CloudError as error:
+        return Wrote(asked.writer, asked.write, error)
+    return Wrote(asked.writer, asked.write)
+
+
+def _make(cloud: Cloud, me: str, write: Write, making: Making) -> None:
+    match write:
+        case Create():
+            if making.subnet is None:
+                raise LookAgain(f"the subnet of {making.target} is not known")
+            cloud.create_eni(making.target, making.subnet, making.tags, making.token)
+        case Attach(eni_id):
+            cloud.attach_eni(eni_id, me, making.taken)
+        case Detach(attachment_id, force):
+            cloud.detach_eni(attachment_id, force=force)
+        case Delete(eni_id):
+            cloud.delete_eni(eni_id)
+        case Assign(eni_id, address, reassign):
+            cloud.assign(eni_id, address, reassign=reassign)
+        case AssignAny(eni_id):
+            cloud.assign_any(eni_id)
+        case Unassign(eni_id, address):
+            cloud.unassign(eni_id, address)
+        case Tag(eni_id, key, value):
+            cloud.tag_eni(eni_id, {key: value})
+        case Associate(allocation_id, eni_id, private):
+            cloud.associate(allocation_id, eni_id, private)
+        case SetGroups(eni_id, groups):
+            cloud.set_security_groups(eni_id, groups)
+        case KeepAfterTermination(eni_id, attachment_id):
+            cloud.keep_after_termination(eni_id, attachment_id)
+        case CheckSource(eni_id):
+            cloud.check_source(eni_id)
+
+
+def rehearsed(cloud: Cloud, carry: Carry, asked: Rehearse) -> Iterator[Event]:
+    """What each part found out, and that this was all."""
+    parts: Mapping[Part, Callable[[], Event]] = {
+        Part.SLOTS: functools.partial(_slots, cloud, asked),
+        Part.PERMISSIONS: functools.partial(_permissions, cloud, carry, asked),
+        Part.RESERVATIONS: functools.partial(_reservations, cloud, asked),
+    }
+    for part in asked.parts:
+        try:
+            yield parts[part]()
+        except CloudError as error:
+            yield RehearsalFailed(part, error)
+    yield RehearsalEnded()
+
+
+def _slots(cloud: Cloud, asked: Rehearse) -> Event:
+    slots = asked.slots or cloud.describe_slots(asked.me.type)
+    return SlotsRehearsed(slots, cloud.describe_instances(frozenset((asked.me.id,))), asked.asked_at)
+
+
+def _permissions(cloud: Cloud, carry: Carry, asked: Rehearse) -> Event:
+    return PermissionsRehearsed(cloud.rehearse(asked.eni, asked.subnet, asked.me.id, asked.tags, asked.target, carry))
+
+
+def _reservations(cloud: Cloud, asked: Rehearse) -> Event:
+    return ReservationsRehearsed(asked.subnet, cloud.describe_reservations(asked.subnet.id))
+
+
+def listed(services: Services) -> Event:
+    """Which NodePorts there are."""
+    try:
+        return NodePortsListed(services.node_ports())
+    except ServicesUnknown as error:
+        return NodePortsUnknown(str(error))

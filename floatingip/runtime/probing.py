@@ -1,0 +1,113 @@
+"""Sends and collects the probes of all addresses and NodePorts, from one thread."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import select
+import socket
+import time
+from collections.abc import Callable
+
+from floatingip.agent.effects import Probing
+from floatingip.agent.events import Probed
+from floatingip.core.model import ProbeOutcome
+from floatingip.core.ports import Prober
+from floatingip.edges import background
+
+
+class Probes:
+    """Those of one ``probing``; ``told`` gets what came of each."""
+
+    def __init__(self, probing: Probing, prober: Prober, told: Callable[[Probed], None]) -> None:
+        self.prober = prober
+        self._probing = probing
+        self._told = told
+        self._calm = True
+        self._sent_at: float | None = None
+
+    def due_at(self) -> float:
+        """When the next probe is to be sent."""
+        if self._sent_at is None:
+            return -math.inf
+        probing = self._probing
+        return next_in_peace(self._sent_at, probing.interval) if self._calm else self._sent_at + probing.fast_interval
+
+    def send(self, now: float) -> None:
+        """Send one."""
+        self._sent_at = now
+        self.prober.send()
+
+    def collect(self) -> None:
+        """Tell what came of them, in the order of sending."""
+        for result in self.prober.collect():
+            # The pace is set by the result itself, not by what the agent makes of it: that may not have heard of it
+            # yet, and then the next probe would be sent too late.  A failure of this node changes no pace.
+            if result.outcome is not ProbeOutcome.FAILED_HERE:
+                self._calm = result.outcome is ProbeOutcome.ANSWERED
+            self._told(Probed(self._probing, result))
+
+
+def next_in_peace(sent_at: float, interval: float) -> float:
+    """When the probe after the one of `sent_at` is to be sent: ``interval`` seconds later, or up to a quarter less.
+
+    So that those of many addresses are soon sent several at once, which saves most of what they cost: waking up costs
+    ten times what sending does.
+    """
+    step = interval / 4
+    return (sent_at + interval) // step * step
+
+
+class ProbeLoop:
+    """Probes by what ``prober`` makes; ``told`` gets what came of each probe, in the loop's thread."""
+
+    def __init__(self, prober: Callable[[Probing], Prober], told: Callable[[Probed], None]) -> None:
+        self._prober = prober
+        self._told = told
+        self._followed: dict[Probing, Probes] = {}
+        self._ear, self._bell = socket.socketpair()
+        self._ear.setblocking(False)
+        self._bell.setblocking(False)
+
+    def start(self) -> None:
+        """Begin."""
+        background.start("probe", self._run)
+
+    def follow(self, probings: frozenset[Probing]) -> None:
+        """Probe these from now on, and nothing else; for the deciding thread."""
+        followed = self._followed
+        self._followed = {
+            probing: followed.get(probing) or Probes(probing, self._prober(probing), self._told) for probing in probings
+        }
+        with contextlib.suppress(BlockingIOError):  # then it is about to wake up anyway
+            self._bell.send(b"!")
+
+    def _run(self) -> None:
+        while True:
+            now = time.monotonic()
+            followed = self._followed.values()
+            for probes in followed:
+                if probes.due_at() <= now:
+                    probes.send(now)
+            self._wait(tuple(followed))
+
+    def _wait(self, followed: tuple[Probes, ...]) -> None:
+        """Until the next probe is due, and collect all that is known until then."""
+        poll = select.poll()
+        poll.register(self._ear, select.POLLIN)
+        until, awaited = math.inf, dict[int, Probes]()
+        for probes in followed:
+            collect_at = probes.prober.due_at()
+            until = min(until, probes.due_at(), collect_at)
+            if collect_at < math.inf:
+                for file, events in probes.prober.files():
+                    poll.register(file, events)
+                    awaited[file] = probes
+        ready = poll.poll(None if until == math.inf else max(0.0, until - time.monotonic()) * 1000)
+        called = {awaited[file] for file, _ in ready if file in awaited}
+        now = time.monotonic()
+        for probes in followed:
+            if probes in called or probes.prober.due_at() <= now:
+                probes.collect()
+        if self._ear.fileno() in (file for file, _ in ready):
+            self._ear.recv(4096)
