@@ -29,7 +29,8 @@ from floatingip.core.model import Address, Identity, NodePort
 from floatingip.core.ports import Cloud, Metadata, Prober
 from floatingip.core.settings import Settings
 from floatingip.edges.telemetry import Log
-from floatingip.runtime.loop import Edges, Loop
+from floatingip.runtime.doing import Edges
+from floatingip.runtime.loop import Loop
 
 IMDS_RETRY = 2.0
 """Seconds between two tries to learn from IMDS who this node is."""

@@ -36,7 +36,6 @@ from floatingip.agent.events import (
     Looked,
     LookFailed,
     LookWanted,
-    MetadataAnswers,
     MetadataTroubled,
     NodePortsListed,
     NodePortsUnknown,
@@ -63,7 +62,7 @@ from floatingip.agent.rehearsal import Rehearsal
 from floatingip.agent.serving import Serving
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing_eni import StandingEni
-from floatingip.agent.trouble import Trouble
+from floatingip.agent.trouble import Complaints, Trouble
 from floatingip.core.decision import ration
 from floatingip.core.decision.decision import Reason, State
 from floatingip.core.errors import Denied, FloatingIPError
@@ -81,6 +80,9 @@ CALM_TICK = 1.0
 POD_EVERY, POD_IN_DOUBT, POD_AWAITED = 2.0, 0.5, 0.25
 """Seconds between two questions to the API server about the own pod: in peace, while an address is in doubt, and when
 the next answer decides something."""
+
+METADATA_CALM = 12.0
+"""Seconds without an error after which IMDS counts as well: it was asked for notices twice."""
 
 SHORT_FOR = 30.0
 """Seconds for which the others must have lacked room before that is told: an observer that starts has none at first."""
@@ -131,6 +133,7 @@ class Agent:
         self._pod = pod.PodMemory()
         self._pod_problem = self._notice = ""
         self._ready_since: float | None = None
+        self._metadata = Complaints(METADATA_CALM)
         self._lonely, self._short = Trouble(SHORT_FOR), Trouble(SHORT_FOR)
         self._are_others_short = False
         self._orphans: frozenset[str] = frozenset()
@@ -193,9 +196,8 @@ class Agent:
                 self._notice = f"{notice.kind}: {notice.detail}" if notice is not None else ""
                 self._judge_all()
             case MetadataTroubled(problem):
-                self._out.warning("imds", problem)
-            case MetadataAnswers():
-                self._out.info("imds", "IMDS answers again")
+                if self._metadata.is_news(problem, now):
+                    self._out.warning("imds", problem)
             case PodShown(own):
                 self._judge_doubted(all_of_them=self._pod_shown(own))
             case NodePortsListed(node_ports):
@@ -327,6 +329,8 @@ class Agent:
         self._follow_causes()
         self._follow_pod()
         self._follow_peers(tick=tick)
+        if self._metadata.are_over(now):
+            self._out.info("imds", "IMDS answers again")
         if tick:
             self._ticked_at = now
             self._judge_all()

@@ -120,11 +120,6 @@ class MetadataTroubled:
 
 
 @dataclass(frozen=True, slots=True)
-class MetadataAnswers:
-    """It has answered for a while."""
-
-
-@dataclass(frozen=True, slots=True)
 class PodShown:
     """What the API server says of the observer's own pod."""
 
@@ -205,7 +200,6 @@ Event = (
     | AddressesShown
     | Noticed
     | MetadataTroubled
-    | MetadataAnswers
     | PodShown
     | NodePortsListed
     | NodePortsUnknown

@@ -25,3 +25,26 @@ class Trouble:
             return False
         self._due_at, self.is_told = now + SAID_AGAIN, True
         return True
+
+
+class Complaints:
+    """What goes wrong in more than one way: each is told once, until none has come for ``calm`` seconds."""
+
+    def __init__(self, calm: float) -> None:
+        self._calm = calm
+        self._told: set[str] = set()
+        self._last_at = float("-inf")
+
+    def is_news(self, problem: str, now: float) -> bool:
+        """Whether to tell of this now."""
+        self._last_at = now
+        is_news = problem not in self._told
+        self._told.add(problem)
+        return is_news
+
+    def are_over(self, now: float) -> bool:
+        """Whether to tell now that all is well again; what goes wrong later is told anew."""
+        if not self._told or now - self._last_at < self._calm:
+            return False
+        self._told.clear()
+        return True

@@ -17,16 +17,12 @@ METADATA_EVERY = 1.0
 NOTICE_EVERY = 5.0
 """Seconds between two questions to IMDS for notices; the shortest of them, spot's, comes two minutes ahead."""
 
-METADATA_CALM = 12.0
-"""Seconds without an error after which IMDS counts as well: it was asked for notices twice."""
-
 
 class MetadataLoop:
     """Asks IMDS, every second what addresses the interfaces with ``macs()`` have, and now and then for notices.
 
     ``found`` gets each answer, by MAC and with the time it was asked at: None for an interface that IMDS does not show.
-    Errors are no answers, and none keeps another question from being asked.  Each is told once by ``failed``, and by
-    ``recovered`` that there have been none for a while; after that, what fails is told anew.
+    Errors are no answers: ``failed`` gets them, and none keeps another question from being asked.
     """
 
     def __init__(
@@ -35,55 +31,38 @@ class MetadataLoop:
         macs: Callable[[], frozenset[str]],
         found: Callable[[str, frozenset[Address] | None, float], None],
         noticed: Callable[[Notice | None], None],
-        failed: Callable[[MetadataError], None],
-        recovered: Callable[[], None],
+        failed: Callable[[str], None],
     ) -> None:
         self._metadata = metadata
         self._macs = macs
         self._found = found
         self._noticed = noticed
         self._failed = failed
-        self._recovered = recovered
-        self._told: set[str] = set()
-        self._failed_at = float("-inf")
+        self._notice_at = float("-inf")
 
     def start(self) -> None:
         """Begin to ask."""
         background.start("imds", self._run)
 
-    def complain(self, error: MetadataError) -> None:
-        """Tell of an error of IMDS, unless that was told already; for any thread."""
-        self._failed_at = time.monotonic()
-        if str(error) not in self._told:
-            self._told.add(str(error))
-            self._failed(error)
+    def ask(self, now: float) -> None:
+        """Ask what is to be asked now."""
+        for mac in self._macs():
+            try:
+                self._found(mac, self._metadata.addresses_of(mac), now)
+            except MetadataError as error:
+                self._failed(str(error))
+        if now >= self._notice_at:
+            self._notice_at = now + NOTICE_EVERY
+            try:
+                self._noticed(self._metadata.notice())
+            except MetadataError as error:
+                self._failed(str(error))
 
     def _run(self) -> None:
-        notice_at = float("-inf")
         while True:
             began = time.monotonic()
-            for mac in self._macs():
-                self._ask_addresses(mac)
-            if began >= notice_at:
-                notice_at = began + NOTICE_EVERY
-                self._ask_notice()
-            if self._told and time.monotonic() - self._failed_at >= METADATA_CALM:
-                self._told.clear()
-                self._recovered()
+            self.ask(began)
             time.sleep(max(0.0, began + METADATA_EVERY - time.monotonic()))
-
-    def _ask_addresses(self, mac: str) -> None:
-        asked_at = time.monotonic()
-        try:
-            self._found(mac, self._metadata.addresses_of(mac), asked_at)
-        except MetadataError as error:
-            self.complain(error)
-
-    def _ask_notice(self) -> None:
-        try:
-            self._noticed(self._metadata.notice())
-        except MetadataError as error:
-            self.complain(error)
 
 
 class PodLoop:

@@ -1,0 +1,191 @@
+"""
+What the agent asks for, done: here is said what each effect means; how it is done beside the deciding thread is for a
+:class:`Crew`, with threads on a node (loop.py), in simulated time in a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from floatingip.agent.effects import (
+    Announce,
+    AskPeers,
+    AskPod,
+    Described,
+    Effect,
+    End,
+    Keep,
+    ListNodePorts,
+    Look,
+    Perform,
+    Probe,
+    Probing,
+    Publish,
+    Rehearse,
+    Tell,
+    Wanted,
+)
+from floatingip.agent.events import Asking, Event, MetadataTroubled, PeersJudged, ShownByMetadata
+from floatingip.core.errors import CloudError, MetadataError
+from floatingip.core.model import Address, Allocation, Identity, Interface, NodePort, Target
+from floatingip.core.ports import Cloud, Host, Metadata, Orders, Prober, Services
+from floatingip.core.settings import Settings
+from floatingip.core.snapshot import Snapshot
+from floatingip.core.word import Status
+from floatingip.runtime import performing
+from floatingip.runtime.roster import Roster
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """The world, as an agent needs it; ``prober`` makes one for an address, ``service`` one for a NodePort there;
+    ``services`` tells which of these there are.
+    """
+
+    cloud: Cloud
+    host: Host
+    prober: Callable[[Address], Prober]
+    metadata: Metadata
+    orders: Orders
+    service: Callable[[NodePort, Address], Prober] | None = None
+    services: Services | None = None
+
+
+class Crew(Protocol):
+    """Does what takes time, and posts what comes of it; none of its methods blocks."""
+
+    def now(self) -> float:
+        """Seconds, on the clock by which the agent is told the time."""
+
+    def post(self, event: Event) -> None:
+        """Bring the event to the agent; from any thread."""
+
+    def begin(self, name: str, job: Callable[[], None]) -> None:
+        """Do this once, beside everything else: it may block."""
+
+    def probe(self, probings: frozenset[Probing]) -> None:
+        """Probe these, and nothing else, from now on."""
+
+    def keep(self, target: Target, wanted: Wanted) -> None:
+        """Keep the kernel like this from now on."""
+
+    def announce(self, target: Target) -> None:
+        """Tell the neighbours, for a while, where the target is now."""
+
+    def ask_peers(self, addresses: Mapping[str, Address], doubted: frozenset[str]) -> None:
+        """Ask these observers, and nobody else, from now on; primary addresses by instance id."""
+
+    def ask_pod(self, every: float) -> None:
+        """Ask the API server about the own pod each ``every`` seconds."""
+
+    def tell(self, line: Tell) -> None:
+        """Write a line to the log."""
+
+
+class Doer:
+    """Does what the agent on the node ``me`` asks for.  ``published`` is what others may know, ``end`` how it ended."""
+
+    def __init__(self, settings: Settings, me: Identity, edges: Edges, crew: Crew) -> None:
+        self._settings = settings
+        self._me = me
+        self._edges = edges
+        self._crew = crew
+        self.published = Snapshot(crew.now(), Status(settings.name, me.instance_id), starting=True)
+        self.end: End | None = None
+        self.roster = Roster(me.instance_id, self._ask_about_peers)
+        self._asked_for = AskPeers({}, frozenset(), frozenset())
+        self._asking: Mapping[str, Address] = {}
+
+    def macs_at_risk(self) -> frozenset[str]:
+        """Of the interfaces that IMDS is to be asked about; from any thread."""
+        return self.published.macs_at_risk()
+
+    def do(self, effect: Effect) -> None:
+        """Do it, or begin to."""
+        crew, cloud, services = self._crew, self._edges.cloud, self._edges.services
+        match effect:
+            case Tell():
+                crew.tell(effect)
+            case Publish(snapshot):
+                self.published = snapshot
+            case Probe(probings):
+                crew.probe(probings)
+            case Keep(target, wanted):
+                crew.keep(target, wanted)
+            case Announce(target):
+                crew.announce(target)
+            case AskPod(every):
+                crew.ask_pod(every)
+            case AskPeers():
+                self._ask_peers(effect)
+            case Described(asked_at, instances):
+                self.roster.shown(asked_at, instances)
+            case Look():
+                self._look(effect)
+            case Perform():
+                me = self._me.instance_id
+                crew.begin("write", lambda: crew.post(performing.wrote(cloud, me, effect)))
+            case Rehearse():
+                crew.begin("rehearsal", lambda: self._rehearse(effect))
+            case ListNodePorts() if services is not None:
+                crew.begin("services", lambda: crew.post(performing.listed(services)))
+            case End():
+                self.end = effect
+
+    def _look(self, asked: Look) -> None:
+        crew, cloud, settings = self._crew, self._edges.cloud, self._settings
+        crew.begin("look", lambda: crew.post(performing.looked(cloud, settings, asked, self._shown_by_metadata)))
+        if asked.metadata:
+            # What is on a link of this node must not be carried on when IMDS lacks it, and a question to EC2 may hang
+            # for as long as it takes somebody else to get the address.
+            crew.begin("look-metadata", lambda: crew.post(ShownByMetadata(self._shown_by_metadata())))
+
+    def _shown_by_metadata(self) -> Mapping[Target, Interface]:
+        """The links with our addresses, as IMDS shows them."""
+        found: dict[Target, Interface] = {}
+        for target in self._settings.floating_ips:
+            if isinstance(target, Allocation):
+                continue
+            try:
+                interface = self._edges.metadata.interface_with(target)
+            except MetadataError as error:
+                self._crew.post(MetadataTroubled(str(error)))
+                break
+            if interface is not None:
+                found[target] = interface
+        return found
+
+    def _rehearse(self, asked: Rehearse) -> None:
+        for event in performing.rehearsed(self._edges.cloud, self._settings.carry, asked):
+            self._crew.post(event)
+
+    # The other observers: who is a peer, EC2 says (roster.py).
+
+    def _ask_peers(self, asked: AskPeers) -> None:
+        wanted = {**self.roster.follow(asked.known, self._crew.now()), **asked.holders}
+        wanted.pop(self._me.instance_id, None)
+        if wanted != self._asking:
+            self._asking = wanted
+            # Before any of them can have answered.
+            self._crew.post(Asking(wanted))
+        self._crew.ask_peers(wanted, asked.doubted)
+        self._ask_about_peers()
+
+    def _ask_about_peers(self) -> None:
+        """Ask EC2 who those are that call themselves peers, as far as it is to be asked now; from any thread."""
+        asked_at = self._crew.now()
+        asked = self.roster.question(asked_at)
+        if asked:
+            self._crew.begin("peers", lambda: self._judge_peers(asked, asked_at))
+
+    def _judge_peers(self, asked: frozenset[str], asked_at: float) -> None:
+        try:
+            instances = self._edges.cloud.describe_instances(asked)
+        except CloudError:
+            # That EC2 does not answer is told by who looks at the addresses.
+            self.roster.unanswered(self._crew.now())
+        else:
+            self.roster.answered(asked, asked_at, instances)
+            self._crew.post(PeersJudged())
