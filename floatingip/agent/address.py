@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
+from floatingip.agent import obstacles
 from floatingip.agent.backoff import Chance
 from floatingip.agent.effects import Making, Probing, Wanted
 from floatingip.agent.events import Wrote
@@ -258,50 +259,13 @@ class FloatingAddress:
 
     def impossible(self) -> str:
         """What waiting does not change: why the address can never be on this node, or nothing."""
-        shared, me, subnet = self._shared, self._shared.me, self.subnet()
-        if isinstance(self.target, Allocation) and (unusable := self._unusable(self.target)):
-            return unusable
-        if subnet is None:
-            public = isinstance(self.target, IPv4Address) and self.target.is_global
-            other = ", or to the allocation id (eipalloc-...) if this is an Elastic IP" if public else ""
-            return f"no subnet of {me.vpc_id} contains {self.target}; set FLOATING_IP to an address of one{other}"
-        network = None if isinstance(self.target, Allocation) else subnet.network_of(self.target)
-        if network is not None and self.target in (*(network[index] for index in range(4)), network[-1]):
-            return (
-                f"AWS keeps {self.target} in {subnet.id}, as the first four and the last of {network}; choose another"
-            )
-        if subnet.zone != me.zone:
-            return (
-                f"{self.target} is in {subnet.id} of zone {subnet.zone}, this node is in zone {me.zone}, and an ENI"
-                f" cannot leave its zone; run on nodes of {subnet.zone} only"
-            )
-        if subnet.outpost != shared.outpost():
-            where = f"on Outpost {subnet.outpost}" if subnet.outpost else f"in {subnet.zone}, not on an Outpost"
-            return f"{self.target} is {where}, this node is not; run on nodes of there only"
-        return ""
-
-    def _unusable(self, target: Allocation) -> str:
-        """Why an Elastic IP cannot be used here, or nothing."""
-        shared, facts = self._shared, self.allocation
-        zone = shared.me.zone
         eni = self.owner.eni if self.owner is not None else None
-        if eni is not None and target.id in eni.elastic.values():
-            return ""
-        if not self.allocation_known:
-            return f"{target} is not known yet"
-        if facts is None:
-            return f"there is no allocation {target} in {shared.me.region}; allocate it, or correct FLOATING_IP"
-        # A zone's border group is its name without the zone's letter (`us-west-2-lax-1a`, `us-west-2a`).
-        group = zone.rstrip("abcdefghijklmnopqrstuvwxyz")
-        if facts.border_group and facts.border_group not in (group, zone):
-            return (
-                f"{target} belongs to the network border group {facts.border_group}, this node's zone {zone} to"
-                f" {group};"
-                f" allocate one with --network-border-group {group}"
-            )
-        if facts.eni_id and facts.eni_id not in shared.ours and (eni is None or facts.eni_id != eni.id):
-            return f"{target} is associated with {facts.eni_id}, which is not ours; disassociate it there first"
-        return ""
+        if isinstance(self.target, Allocation) and not (eni is not None and self.target.id in eni.elastic.values()):
+            if not self.allocation_known:
+                return f"{self.target} is not known yet"
+            if unusable := obstacles.unusable(self.target, self.allocation, eni, self._shared):
+                return unusable
+        return obstacles.misplaced(self.target, self.subnet(), self._shared)
 
     def plumbing(self) -> Plumbing | None:
         """What this node would need to carry the address, as far as that is known."""

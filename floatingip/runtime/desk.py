@@ -17,7 +17,6 @@ from floatingip.core import word
 from floatingip.core.model import Address, Sight
 from floatingip.core.snapshot import Snapshot
 from floatingip.runtime.roster import Roster
-from floatingip.runtime.sight import Sights
 
 FIELDS_AT_MOST = word.MOST
 """Parameters of a question: the asker, and the addresses that it doubts."""
@@ -29,7 +28,8 @@ METRICS_KEPT = 1.0
 class Desk:
     """The answers of the observer at ``address``, all by one thread.
 
-    ``published`` gives the newest snapshot, ``metrics`` its view for Prometheus; ``look`` passes on that EC2 has news.
+    ``published`` gives the newest snapshot, ``metrics`` its view for Prometheus; ``look`` passes on that EC2 has news;
+    ``sight`` tells how an observer's address is seen from a floating one (sight.py); ``now`` is the clock.
     """
 
     def __init__(
@@ -39,14 +39,16 @@ class Desk:
         metrics: Callable[[Snapshot], str],
         look: Callable[[], None],
         roster: Roster,
-        sights: Sights,
+        sight: Callable[[str, Address], Sight],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._me = str(address)
         self._published = published
         self._metrics = metrics
         self._look = look
         self._roster = roster
-        self._sights = sights
+        self._sight_of = sight
+        self._now = now
         self._gathered, self._gathered_at = "", float("-inf")
 
     def knows(self, source: str) -> bool:
@@ -66,7 +68,7 @@ class Desk:
             return HTTPStatus.BAD_REQUEST, "no such question"
         match url.path:
             case "/livez":
-                return self._health(self._published().not_live(time.monotonic()), "not live", "", source)
+                return self._health(self._published().not_live(self._now()), "not live", "", source)
             case "/readyz":
                 published = self._published()
                 return self._health(published.not_ready(), "not ready", published.note, source)
@@ -86,13 +88,13 @@ class Desk:
         return HTTPStatus.SERVICE_UNAVAILABLE, f"{wrong}; {note}" if note else wrong
 
     def _scrape(self) -> str:
-        now = time.monotonic()
+        now = self._now()
         if now - self._gathered_at > METRICS_KEPT:
             self._gathered, self._gathered_at = self._metrics(self._published()), now
         return self._gathered
 
     def _word(self, query: Mapping[str, list[str]], source: str) -> str:
-        published, now = self._published(), time.monotonic()
+        published, now = self._published(), self._now()
         asker = query.get("asker", [""])[0]
         is_peer = self._roster.is_peer(asker, source, now)
         if not is_peer and source != self._me:
@@ -107,4 +109,4 @@ class Desk:
 
     def _sight(self, published: Snapshot, target: str, asker: str) -> Sight:
         source = published.sources().get(target)
-        return self._sights.of(asker, source) if source is not None else Sight.UNTRIED
+        return self._sight_of(asker, source) if source is not None else Sight.UNTRIED

@@ -35,6 +35,7 @@ from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
 from floatingip.runtime import performing
+from floatingip.runtime.look import Asking as Calls
 from floatingip.runtime.roster import Roster
 
 
@@ -85,13 +86,26 @@ class Crew(Protocol):
 
 
 class Doer:
-    """Does what the agent on the node ``me`` asks for.  ``published`` is what others may know, ``end`` how it ended."""
+    """
+    Does what the agent on the node ``me`` asks for.
 
-    def __init__(self, settings: Settings, me: Identity, edges: Edges, crew: Crew) -> None:
+    ``published`` is what others may know, ``end`` how the agent ended, None while it goes on.  ``asking`` makes what
+    the calls of one look are made by.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        me: Identity,
+        edges: Edges,
+        crew: Crew,
+        asking: Callable[[], Calls] = Calls,
+    ) -> None:
         self._settings = settings
         self._me = me
         self._edges = edges
         self._crew = crew
+        self._new_asking = asking
         self.published = Snapshot(crew.now(), Status(settings.name, me.instance_id), starting=True)
         self.end: End | None = None
         self.roster = Roster(me.instance_id, self._ask_about_peers)
@@ -136,7 +150,8 @@ class Doer:
 
     def _look(self, asked: Look) -> None:
         crew, cloud, settings = self._crew, self._edges.cloud, self._settings
-        crew.begin("look", lambda: crew.post(performing.looked(cloud, settings, asked, self._shown_by_metadata)))
+        asking, shown = self._new_asking(), self._shown_by_metadata
+        crew.begin("look", lambda: crew.post(performing.looked(cloud, settings, asked, shown, asking)))
         if asked.metadata:
             # What is on a link of this node must not be carried on when IMDS lacks it, and a question to EC2 may hang
             # for as long as it takes somebody else to get the address.

@@ -116,7 +116,7 @@ class Loop:
             Metrics().text,
             lambda: self.post(LookWanted()),
             self._doer.roster,
-            Sights(port),
+            Sights(port).of,
         )
         try:
             server = StatusServer(address, port, desk.answer, desk.knows)

@@ -44,7 +44,7 @@ Shown = Callable[[], Mapping[Target, Interface]]
 """Asks IMDS where our addresses are."""
 
 
-def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, asking: Asking | None = None) -> Event:
+def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, asking: Asking) -> Event:
     """What EC2 answered; where it did not, and never has before, what IMDS shows of our addresses."""
     try:
         return Looked(look(cloud, settings, asked.question, asking))

@@ -149,7 +149,7 @@ class Roster:
                     self._asked_us_at[instance_id] = asked_at
                 else:
                     self._refuse(source, asked_at)
-            for instance_id in self._hearsay & asked:
+            for instance_id in sorted(self._hearsay & asked):
                 instance = self._one_of_us(instances.get(instance_id))
                 if instance is None or not self._confirm(instance, asked_at):
                     self._refuse(instance_id, asked_at)

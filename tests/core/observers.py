@@ -78,7 +78,7 @@ class Observer:
             self._gather,
             self._look,
             self.roster,
-            Sights(self.port),
+            Sights(self.port).of,
         )
         self.server = StatusServer(IPv4Address(self.address), self.port, self.desk.answer, self.desk.knows)
         self.server.start()

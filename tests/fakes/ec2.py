@@ -166,6 +166,10 @@ class FakeEc2:
         """Let the guest hang: it lets go of no device until Force."""
         self._hung.add(instance_id)
 
+    def thaw(self, instance_id: str) -> None:
+        """It goes on; what was asked of it meanwhile it has missed."""
+        self._hung.discard(instance_id)
+
     def terminate(self, instance_id: str) -> None:
         """Begin to terminate the instance."""
         self._turn(instance_id, InstanceState.SHUTTING_DOWN)
@@ -178,6 +182,10 @@ class FakeEc2:
             self.now, _, action = heapq.heappop(self._due)
             action()
         self.now = max(self.now, until)
+
+    def due(self) -> float:
+        """When something happens next, infinite if nothing will."""
+        return self._due[0][0] if self._due else float("inf")
 
     def as_of(self, time: float) -> State:
         """What EC2 knew at that time, at most MEMORY ago."""

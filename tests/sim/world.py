@@ -30,7 +30,7 @@ from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Attachment, AttachmentStatus, Owner, ProbeOutcome, ProbeResult, Word, WordState
 from floatingip.core.settings import Settings
 from floatingip.runtime.peers import ASK_EVERY, ASK_TIMEOUT
-from floatingip.runtime.threads import next_in_peace
+from floatingip.runtime.probing import next_in_peace
 from tests.core.deciders import ADDRESS, NAME, WALL, eni, instance
 
 SETTINGS = Settings((ADDRESS,))

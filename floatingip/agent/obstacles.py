@@ -1,0 +1,54 @@
+"""What waiting does not change: why an address can never be on this node, in sentences; empty where nothing is."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from floatingip.agent.shared import Shared
+from floatingip.core.model import Address, Allocation, AllocationFacts, Eni, Network, Subnet, Target
+
+KEPT_BY_AWS = 4
+"""The first addresses of a subnet's network, and the last one, are nobody's."""
+
+
+def misplaced(target: Target, subnet: Subnet | None, shared: Shared) -> str:
+    """Why this node is not where the address is, or could be."""
+    me = shared.me
+    if subnet is None:
+        public = isinstance(target, IPv4Address) and target.is_global
+        other = ", or to the allocation id (eipalloc-...) if this is an Elastic IP" if public else ""
+        return f"no subnet of {me.vpc_id} contains {target}; set FLOATING_IP to an address of one{other}"
+    network = None if isinstance(target, Allocation) else subnet.network_of(target)
+    if not isinstance(target, Allocation) and network is not None and _is_kept_by_aws(target, network):
+        return f"AWS keeps {target} in {subnet.id}, as the first four and the last of {network}; choose another"
+    if subnet.zone != me.zone:
+        return (
+            f"{target} is in {subnet.id} of zone {subnet.zone}, this node is in zone {me.zone}, and an ENI"
+            f" cannot leave its zone; run on nodes of {subnet.zone} only"
+        )
+    if subnet.outpost != shared.outpost():
+        where = f"on Outpost {subnet.outpost}" if subnet.outpost else f"in {subnet.zone}, not on an Outpost"
+        return f"{target} is {where}, this node is not; run on nodes of there only"
+    return ""
+
+
+def _is_kept_by_aws(address: Address, network: Network) -> bool:
+    place = int(address) - int(network.network_address)
+    return place < KEPT_BY_AWS or place == network.num_addresses - 1
+
+
+def unusable(target: Allocation, facts: AllocationFacts | None, eni: Eni | None, shared: Shared) -> str:
+    """Why an Elastic IP cannot be used here; ``facts`` is None where EC2 has none such, ``eni`` is ours for it."""
+    zone = shared.me.zone
+    if facts is None:
+        return f"there is no allocation {target} in {shared.me.region}; allocate it, or correct FLOATING_IP"
+    # A zone's border group is its name without the zone's letter (`us-west-2-lax-1a`, `us-west-2a`).
+    group = zone.rstrip("abcdefghijklmnopqrstuvwxyz")
+    if facts.border_group and facts.border_group not in (group, zone):
+        return (
+            f"{target} belongs to the network border group {facts.border_group}, this node's zone {zone} to {group};"
+            f" allocate one with --network-border-group {group}"
+        )
+    if facts.eni_id and facts.eni_id not in shared.ours and (eni is None or facts.eni_id != eni.id):
+        return f"{target} is associated with {facts.eni_id}, which is not ours; disassociate it there first"
+    return ""

@@ -1,0 +1,58 @@
+"""
+Whole agents in simulated time.
+
+    python -m tests.sim --seeds 0..999     play these histories, on all cores; exit code 1 if any has a fault
+    python -m tests.sim --trace 7          tell one of them
+"""
+
+import argparse
+import multiprocessing
+import sys
+import time
+
+from tests.sim.history import Outcome, play
+
+
+def main() -> int:
+    """Play; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim", description="Play histories of whole agents.")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--seeds", type=_seeds, metavar="A..B", help="from A to B")
+    what.add_argument("--trace", type=int, metavar="SEED", help="tell the history of one")
+    options = parser.parse_args()
+    if options.trace is not None:
+        return _tell(play(options.trace))
+    return _play(options.seeds)
+
+
+def _seeds(text: str) -> range:
+    first, _, last = text.partition("..")
+    if not (first.isdecimal() and (last or first).isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text} is not like 0..999")
+    return range(int(first), int(last or first) + 1)
+
+
+def _tell(outcome: Outcome) -> int:
+    print("\n".join(outcome.lines))
+    for fault in outcome.faults:
+        print(f"fault: {fault}")
+    return 1 if outcome.faults else 0
+
+
+def _play(seeds: range) -> int:
+    began, faulty, longest = time.monotonic(), 0, 0.0
+    with multiprocessing.Pool() as pool:
+        for outcome in pool.imap_unordered(play, seeds, chunksize=8):
+            longest = max(longest, outcome.outage)
+            for fault in outcome.faults:
+                print(f"seed {outcome.seed}: {fault}")
+            faulty += bool(outcome.faults)
+    seconds = time.monotonic() - began
+    print(f"{len(seeds)} histories in {seconds:.0f} s: {faulty} with faults; the longest outage was {longest:.2f} s")
+    if faulty:
+        print("tell one: python -m tests.sim --trace SEED")
+    return 1 if faulty else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

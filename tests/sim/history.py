@@ -1,0 +1,148 @@
+"""
+A history of whole agents by its seed: a fleet comes up, a holder loses power, and whoever is left serves again.
+
+The seed draws how many workers and addresses there are, how the addresses are carried, how long EC2 takes, when each
+observer starts and when the blow falls.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from floatingip.core.decision.view import sighting
+from floatingip.core.model import Address, Carry
+from tests.sim.fleet import INSTANT, TYPICAL, Fleet
+
+ADDRESSES: tuple[Address, ...] = (
+    IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100"), IPv4Address("10.0.0.101"),
+)  # fmt: skip
+FREE_SLOTS = 2
+"""ENIs that a worker of a fleet has room for, beside its primary one."""
+
+UP_WITHIN = 60.0
+"""Seconds for a fleet to come up, all addresses served and seen by the others."""
+
+SETTLED_FOR = 5.0
+"""Seconds that a history goes on when all is served again."""
+
+DETECTION, MARGIN = 1.5, 5.0
+"""Seconds: what may pass until a death is known, and beyond that and what EC2 takes."""
+
+REMOVED_WITHIN = 5.0
+"""Seconds for which a living worker that lost an address may still have it configured."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a seed: its ``lines``, the longest ``outage`` in seconds, and what should not have been."""
+
+    seed: int
+    lines: tuple[str, ...]
+    outage: float
+    faults: tuple[str, ...]
+
+
+class History:
+    """One seed's."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        draw = random.Random(f"history {seed}")
+        self._draw = draw
+        carry = draw.choice(tuple(Carry))
+        workers = draw.randint(2, 5)
+        most = len(ADDRESSES) if carry is Carry.ADDRESS else min(len(ADDRESSES), FREE_SLOTS * (workers - 1))
+        self._addresses = ADDRESSES[: draw.randint(1, most)]
+        self._profile = draw.choice((INSTANT, TYPICAL))
+        self._carry = carry
+        self._faults: list[str] = []
+        self._doubled_since: dict[Address, float] = {}
+        self.fleet = Fleet(seed, workers=workers, targets=self._addresses, profile=self._profile, carry=carry)
+
+    def play(self) -> Outcome:
+        """Let it happen."""
+        fleet, draw = self.fleet, self._draw
+        served = ", ".join(map(str, self._addresses))
+        fleet.tell("", f"{len(fleet.workers)} workers, carry: {self._carry}, {served}")
+        for worker in fleet.workers:
+            fleet.after(draw.uniform(0.0, 5.0), worker.start)
+        if not self._until(self._is_at_peace, UP_WITHIN):
+            self._faults.append(f"not at peace within {UP_WITHIN:g} s")
+        self._watch(draw.uniform(0.0, 3.0))
+        victims = sorted({holder.name for address in self._addresses if (holder := fleet.serving(address))})
+        outage = 0.0
+        if victims:
+            name, blow = draw.choice(victims), fleet.now
+            next(worker for worker in fleet.workers if worker.name == name).cut_power()
+            if self._until(self._is_served, self._bound()):
+                outage = fleet.now - blow
+                self._watch(SETTLED_FOR)
+            else:
+                self._faults.append(f"not served again within {self._bound():.1f} s")
+        self._look_for_leaks()
+        return Outcome(self._seed, tuple(fleet.lines), outage, tuple(self._faults))
+
+    def _bound(self) -> float:
+        """Seconds until all must be served again, if there is somebody healthy and EC2 answers."""
+        delays = self._profile.delays
+        if self._carry is Carry.ENI:
+            ec2 = delays.detach + delays.attach + self._profile.device
+        else:
+            ec2 = delays.unassign + delays.assign
+        return DETECTION + ec2 + MARGIN
+
+    def _is_served(self) -> bool:
+        return all(self.fleet.serving(address) is not None for address in self._addresses)
+
+    def _is_at_peace(self) -> bool:
+        """All is served, and every worker that has not an address itself sees that it answers where EC2 has it now."""
+        seen = {address: self._sighting(address) for address in self._addresses}
+        for worker in self.fleet.workers:
+            if worker.observer is None:
+                return False
+            word = worker.observer.published.status
+            if not all(str(address) in word.holds or seen[address] in word.sees_up for address in self._addresses):
+                return False
+        return True
+
+    def _sighting(self, address: Address) -> str:
+        for eni in self.fleet.ec2.occupants(self.fleet.ec2.state, frozenset({address})):
+            if eni.attachment is not None:
+                return sighting(eni.attachment.id, address, self._carry)
+        return "nobody has it"
+
+    def _until(self, condition: Callable[[], bool], within: float) -> bool:
+        deadline = self.fleet.now + within
+        while not condition():
+            if self.fleet.now >= deadline:
+                return False
+            self._watch(0.05)
+        return True
+
+    def _watch(self, seconds: float) -> None:
+        """Let time pass, and see that no two workers go on having the same address."""
+        fleet, until = self.fleet, self.fleet.now + seconds
+        while fleet.now < until:
+            fleet.run(min(until, fleet.now + 0.25))
+            for address in self._addresses:
+                having = [worker for worker in fleet.workers if worker.is_on and address in worker.plumbed]
+                if len(having) < 2:
+                    self._doubled_since.pop(address, None)
+                elif fleet.now - self._doubled_since.setdefault(address, fleet.now) > REMOVED_WITHIN:
+                    names = ", ".join(worker.name for worker in having)
+                    self._faults.append(f"{address} is configured on {names} at {fleet.now:.3f}")
+                    self._doubled_since[address] = float("inf")
+
+    def _look_for_leaks(self) -> None:
+        enis = [eni for eni in self.fleet.ec2.state.enis.values() if eni.tags]
+        most = len(self._addresses) if self._carry is Carry.ENI else len(self.fleet.workers)
+        if len(enis) > most:
+            self._faults.append(f"{len(enis)} interfaces of ours, where {most} would do")
+
+
+def play(seed: int) -> Outcome:
+    """One history."""
+    return History(seed).play()
