@@ -10,11 +10,12 @@ from floatingip.agent import obstacles
 from floatingip.agent.backoff import Chance
 from floatingip.agent.effects import Making, Probing, Wanted
 from floatingip.agent.events import Wrote
-from floatingip.agent.move import Move
+from floatingip.agent.moves import Moves
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
+from floatingip.agent.shown_by_imds import ShownByImds
 from floatingip.agent.standing import Standing
-from floatingip.agent.trouble import SAID_AGAIN, Trouble
+from floatingip.agent.trouble import Trouble
 from floatingip.agent.writing import Writing
 from floatingip.core import health as probing
 from floatingip.core.decision import served
@@ -74,12 +75,6 @@ NEEDED = {
 }
 """Permissions without which no takeover is possible."""
 
-LACKED_BY_IMDS = 3
-"""Answers of IMDS, a second apart, that must lack the address that was shown before it counts as lost (R10)."""
-
-IMDS_LATE = 30.0
-"""Seconds after which IMDS shows surely what EC2 has given to this node."""
-
 UNSENT_FOR = 5.0
 """Seconds for which no probe could be sent, after which this node counts as blind: a full buffer is over by then."""
 
@@ -121,27 +116,20 @@ class FloatingAddress:
         self.allocation: AllocationFacts | None = None
         self.allocation_known = False
         self._interface: Interface | None = None
-        self._move: Move | None = None
+        self._moves = Moves(shared.me.instance_id, out)
         self._probed_address: Address | None = None
         self._node_ports: tuple[NodePort, ...] = ()
         self._probes = False
         self._service_answered_at: dict[int, float] = {}
         self._health_since = self.now
         self._word_of = ""
-        self._carried_since: float | None = None
-        self._was_found = False
-        self._was_shown = False
-        self._shown_by_imds: bool | None = None
-        self._lacked_by_imds = 0
-        self._lacked_since: float | None = None
-        self._lost_by_imds_at: float | None = None
+        self._imds = ShownByImds()
         self._jitter = 0.0
-        self._said_at = float("-inf")
+        self._loud, self._blindness = Trouble(), Trouble()
         self._unready, self._astray = Trouble(NOT_READY_FOR), Trouble(ASTRAY_FOR)
         self._unsent = ""
         self._unsent_since: float | None = None
         self._blind = ""
-        self._said_blind_at = float("-inf")
 
     @property
     def final(self) -> CloudError | None:
@@ -329,9 +317,9 @@ class FloatingAddress:
             self._shared.slots_change(now)
         self.records = records or {}
         self._jitter = self._chance(0.0, PEACE_JITTER)
-        if self._move is not None and self._move.source != "none" and self.attachment() is None:
-            self._move.reach("detach", now)
         attachment = self.attachment()
+        if attachment is None:
+            self._moves.detached(now)
         attachment_id = attachment.id if attachment is not None else ""
         if attachment_id != self.health.attachment_id:
             self.health = probing.under(self.health, attachment_id)
@@ -361,46 +349,21 @@ class FloatingAddress:
     def found_interface(self, interface: Interface) -> None:
         """IMDS shows the address on a link of this node: enough to plumb it while EC2 cannot be asked (R9)."""
         self._interface = interface
-        self._shown_by_imds = self._was_shown = True
+        self._imds.found()
 
     def found_addresses(self, mac: str, addresses: frozenset[Address], asked_at: float) -> bool:
         """IMDS says what the interface with this MAC has; return whether that is news."""
-        address, before = self.address(), (self._shown_by_imds, self._lost_by_imds_at)
-        if address is None or mac != self.mac_at_risk() or self._carried_since is None:
-            return False
-        if asked_at < self._carried_since:
-            return False
-        if address in addresses:
-            self._forget_imds()
-            self._shown_by_imds = self._was_shown = True
-            return (self._shown_by_imds, self._lost_by_imds_at) != before
-        self._shown_by_imds = False
-        self._lacked_by_imds += 1
-        since = self._lacked_since = asked_at if self._lacked_since is None else self._lacked_since
-        if self._lacked_by_imds >= LACKED_BY_IMDS:
-            if self._was_shown:
-                self._lost_by_imds_at = asked_at
-            elif self._was_found or asked_at - since >= IMDS_LATE:
-                # IMDS may not know of it yet: it speaks of no later time than this, so what EC2 said since counts more.
-                self._lost_by_imds_at = max(since, asked_at - IMDS_LATE)
-        return (self._shown_by_imds, self._lost_by_imds_at) != before
-
-    def _forget_imds(self) -> None:
-        """What IMDS said of the address is over."""
-        self._shown_by_imds, self._lacked_by_imds = None, 0
-        self._lacked_since = self._lost_by_imds_at = None
+        address = self.address()
+        return address is not None and mac == self.mac_at_risk() and self._imds.told(address in addresses, asked_at)
 
     def reconciled(self, report: PlumbingReport, now: float) -> None:
         """The kernel was looked after."""
         if report.carries and not self.is_here():
-            # It came anew: what was asked before is about the last time.  IMDS shows later what EC2 has just given to
-            # this node, but not what was on the link before this process, or what only IMDS told of.
-            self._carried_since = now
-            self._was_found = self.owner is None or "address" not in report.repaired
-            self._was_shown = False
-            self._forget_imds()
+            # IMDS shows later what EC2 has just given to this node, but not what was on the link before this process,
+            # or what only IMDS told of.
+            self._imds.carried(now, at_once=self.owner is None or "address" not in report.repaired)
         elif not report.carries:
-            self._carried_since = None
+            self._imds.dropped()
         problem_before = self.report.problem if self.report is not None else ""
         kept_off_before = self.report.kept_off if self.report is not None else ""
         self.report = report
@@ -412,8 +375,8 @@ class FloatingAddress:
             self._out.error("plumbing", report.problem)
         if report.kept_off and report.kept_off != kept_off_before:
             self._out.error("nodeports", report.kept_off)
-        if self._move is not None and self.is_here():
-            self._move.reach("attach", now)
+        if self.is_here():
+            self._moves.attached(now)
 
     def _follow_address(self) -> None:
         """Probe the address that is carried now; an Elastic IP's ENI may be another one than before."""
@@ -520,8 +483,7 @@ class FloatingAddress:
             self.health = Health(self.health.attachment_id, ever_up=self.health.ever_up)
             self._forget_answers()
             self._health_since = self.now
-        if self._blind and (self._blind != before or self.now - self._said_blind_at >= SAID_AGAIN):
-            self._said_blind_at = self.now
+        if self._blindness.is_due(self._blind, self.now):
             self._out.error("blind", self._blind)
         elif before and not self._blind and not self.is_here():
             self._out.info("blind", f"{self._probed_address} can be probed from here again")
@@ -566,36 +528,20 @@ class FloatingAddress:
             ready_at=self._shared.ready_at,
             mine=self.own_eni() if self._shared.carry is Carry.ADDRESS else None,
             records=self.records,
-            carried_since=self._carried_since,
-            shown_by_imds=self._shown_by_imds,
-            lost_by_imds_at=self._lost_by_imds_at,
+            carried_since=self._imds.carried_since,
+            shown_by_imds=self._imds.shown,
+            lost_by_imds_at=self._imds.lost_at,
         )
 
     def _begin_write(self, decision: Decision, write: Write) -> None:
         takes = isinstance(write, Attach | Detach | Assign | Unassign)
-        if self._move is None and takes and decision.rule not in ("R13", "R14"):
-            self._begin_move(decision)
+        if takes and decision.rule not in ("R13", "R14"):
+            self._moves.begin(decision, self.attachment(), self.health.first_lost_at, self.now)
         # An ENI of an address of its own has no token: EC2 itself sees to it that there is no second one with it.
         is_allocation = isinstance(self.target, Allocation)
         token = self._shared.token(str(self.target), self.memory.token.generation) if is_allocation else ""
         making = Making(self.target, self.subnet(), self._tags(), token, self._shared.taken(self._settings))
         self._writing.begin(write, making, self.now)
-
-    def _begin_move(self, decision: Decision) -> None:
-        attachment = self.attachment()
-        source = attachment.instance_id if attachment is not None else "none"
-        takes = attachment is not None
-        lost_at = self.health.first_lost_at if takes else None
-        self._move = Move(decision.rule, source, self.now if lost_at is None else lost_at)
-        self._move.reach("detect", self.now)
-        self._out.info(
-            "takeover" if takes else "claim",
-            decision.sentence,
-            rule=decision.rule,
-            attachment=attachment.id if attachment is not None else "none",
-            source=source,
-            detect=self.now - self._move.began_at,
-        )
 
     def _tags(self) -> Mapping[str, str]:
         tags = self._shared.tags(str(self.target))
@@ -675,14 +621,12 @@ class FloatingAddress:
             self._out.info(
                 "decision", now.sentence, state=now.state, rule=now.rule, reason=now.reason.name, attachment=attachment
             )
-            self._said_at = float("-inf")
-        if now.reason in LOUD and self.now - self._said_at >= SAID_AGAIN:
-            self._said_at = self.now
+        if self._loud.is_due(now.sentence if now.reason in LOUD else "", self.now):
             self._out.error(now.reason.name.lower().replace("_", "-"), now.sentence)
         unready = self.not_ready()
         if self._unready.is_due("" if now.reason in LOUD else unready, self.now):
             self._out.warning("not-ready", unready)
-        self._tell_move(now)
+        self._moves.follow(now, self.holder(), self.now)
 
     def _tell_astray(self, view: View) -> None:
         """The proof that packets go astray is a packet; what leads them there, this node cannot see."""
@@ -695,21 +639,3 @@ class FloatingAddress:
         )
         if self._astray.is_due(astray if ports else "", self.now):
             self._out.warning("astray", astray)
-
-    def _tell_move(self, now: Decision) -> None:
-        move, me = self._move, self._shared.me.instance_id
-        if move is None:
-            return
-        if now.reason is Reason.HELD_HERE:
-            move.reach("plumb", self.now)
-            self._out.info("failover", rule=move.rule, source=move.source, to=me, **move.durations())
-            self._move = None
-        elif now.state in (State.STANDBY, State.REFUSED) and now.reason is not Reason.TAKEN:
-            holder = self.holder()
-            if holder in ("", me):
-                self._out.warning("not-moved", now.sentence, rule=move.rule, source=move.source)
-            elif holder == move.source:
-                self._out.info("not-moved", f"{holder} has kept the address", rule=move.rule, source=move.source)
-            else:
-                self._out.info("lost-race", f"{holder} has the address now", rule=move.rule, source=move.source)
-            self._move = None

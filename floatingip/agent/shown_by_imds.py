@@ -1,0 +1,64 @@
+"""What IMDS says of an address that is configured on this node: R10's second witness, beside EC2."""
+
+from __future__ import annotations
+
+LACKED_BY_IMDS = 3
+"""Answers of IMDS, a second apart, that must lack the address that was shown before it counts as lost (R10)."""
+
+IMDS_LATE = 30.0
+"""Seconds after which IMDS shows surely what EC2 has given to this node."""
+
+
+class ShownByImds:
+    """
+    Of one address; what was asked before it was configured here says nothing of now.
+
+    ``carried_since`` is when it was, None while it is not; ``shown``: IMDS has it, or has it no more, None while it
+    said neither; ``lost_at``: of that time IMDS says for sure that this node has it no more, None while it does not.
+    """
+
+    def __init__(self) -> None:
+        self.carried_since: float | None = None
+        self.shown: bool | None = None
+        self.lost_at: float | None = None
+        self._at_once = self._was_shown = False
+        self._lacked = 0
+        self._lacked_since: float | None = None
+
+    def carried(self, now: float, *, at_once: bool) -> None:
+        """It was configured here anew; ``at_once``: IMDS should show it from the first answer on."""
+        self.carried_since, self._at_once, self._was_shown = now, at_once, False
+        self._forget()
+
+    def dropped(self) -> None:
+        """It is not configured here."""
+        self.carried_since = None
+
+    def found(self) -> None:
+        """IMDS shows it, though EC2 has told nothing."""
+        self.shown = self._was_shown = True
+
+    def told(self, is_shown: bool, asked_at: float) -> bool:
+        """IMDS was asked about the interface; return whether that is news."""
+        before = self.shown, self.lost_at
+        if self.carried_since is None or asked_at < self.carried_since:
+            return False
+        if is_shown:
+            self._forget()
+            self.shown = self._was_shown = True
+            return (self.shown, self.lost_at) != before
+        self.shown = False
+        self._lacked += 1
+        since = self._lacked_since = asked_at if self._lacked_since is None else self._lacked_since
+        if self._lacked >= LACKED_BY_IMDS:
+            if self._was_shown:
+                self.lost_at = asked_at
+            elif self._at_once or asked_at - since >= IMDS_LATE:
+                # IMDS may not know of it yet: it speaks of no later time than this, so what EC2 said since counts more.
+                self.lost_at = max(since, asked_at - IMDS_LATE)
+        return (self.shown, self.lost_at) != before
+
+    def _forget(self) -> None:
+        """What IMDS said of the address is over."""
+        self.shown, self._lacked = None, 0
+        self._lacked_since = self.lost_at = None
