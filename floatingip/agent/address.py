@@ -7,6 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from floatingip.agent import obstacles
+from floatingip.agent.answers import Answers
 from floatingip.agent.backoff import Chance
 from floatingip.agent.effects import Making, Probing, Wanted
 from floatingip.agent.events import Wrote
@@ -17,7 +18,6 @@ from floatingip.agent.shown_by_imds import ShownByImds
 from floatingip.agent.standing import Standing
 from floatingip.agent.trouble import Trouble
 from floatingip.agent.writing import Writing
-from floatingip.core import health as probing
 from floatingip.core.decision import served
 from floatingip.core.decision.decide import decide
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
@@ -35,13 +35,11 @@ from floatingip.core.model import (
     Eni,
     Extent,
     Interface,
-    NodePort,
     Owner,
     Peer,
     Plumbing,
     PlumbingReport,
     PlumbingState,
-    ProbeOutcome,
     ProbeResult,
     Subnet,
     Target,
@@ -75,9 +73,6 @@ NEEDED = {
 }
 """Permissions without which no takeover is possible."""
 
-UNSENT_FOR = 5.0
-"""Seconds for which no probe could be sent, after which this node counts as blind: a full buffer is over by then."""
-
 ROUTER_V6 = IPv6Address("fe80:ec2::1")
 """The VPC router, on every link."""
 
@@ -109,27 +104,24 @@ class FloatingAddress:
         self.decision = Decision(State.START, Reason.EC2_SILENT, Rule.R9, look_at=self.now)
         self.owner: Owner | None = None
         self.report: PlumbingReport | None = None
-        self.health = Health()
-        self.services: dict[int, Health] = {}
+        self.answers = Answers(str(target), settings, now)
         self.word = Word()
         self.records: Mapping[str, str] = {}
         self.allocation: AllocationFacts | None = None
         self.allocation_known = False
         self._interface: Interface | None = None
         self._moves = Moves(shared.me.instance_id, out)
-        self._probed_address: Address | None = None
-        self._node_ports: tuple[NodePort, ...] = ()
-        self._probes = False
-        self._service_answered_at: dict[int, float] = {}
-        self._health_since = self.now
         self._word_of = ""
         self._imds = ShownByImds()
         self._jitter = 0.0
         self._loud, self._blindness = Trouble(), Trouble()
         self._unready, self._astray = Trouble(NOT_READY_FOR), Trouble(ASTRAY_FOR)
-        self._unsent = ""
-        self._unsent_since: float | None = None
         self._blind = ""
+
+    @property
+    def health(self) -> Health:
+        """Whether the address answers this node."""
+        return self.answers.health
 
     @property
     def final(self) -> CloudError | None:
@@ -202,10 +194,7 @@ class FloatingAddress:
             return ""
         if self.report.blind:
             return self.report.blind
-        if self._unsent_since is None or self.now - self._unsent_since < UNSENT_FOR:
-            return ""
-        remedy = "does a firewall or a policy of this node drop what goes to it?"
-        return f"{self._probed_address} cannot be probed from here: {self._unsent}; {remedy}"
+        return self.answers.unsent(self.now)
 
     def subnet(self) -> Subnet | None:
         """Where the ENI is, or would be created: for an Elastic IP in this node's own subnet."""
@@ -321,11 +310,8 @@ class FloatingAddress:
         if attachment is None:
             self._moves.detached(now)
         attachment_id = attachment.id if attachment is not None else ""
-        if attachment_id != self.health.attachment_id:
-            self.health = probing.under(self.health, attachment_id)
-            self._forget_answers()
-            self._health_since = now
-        self._follow_address()
+        self.answers.are_under(attachment_id, now)
+        self.answers.probe(self.address())
 
     def hear(self, answer: Answer | None, now: float) -> None:
         """The holder's observer was asked; ``answer`` is the last that came of it."""
@@ -378,82 +364,13 @@ class FloatingAddress:
         if self.is_here():
             self._moves.attached(now)
 
-    def _follow_address(self) -> None:
-        """Probe the address that is carried now; an Elastic IP's ENI may be another one than before."""
-        address = self.address()
-        if address is None or address == self._probed_address:
-            return
-        self._probed_address = address
-        for gone in self._node_ports:
-            self._forget_service(gone.port)
-        self._node_ports = ()
-
-    def _follow_services(self) -> None:
-        """Check the NodePorts at the address that are to be checked now."""
-        address = self._probed_address
-        if address is None:
-            return
-        wanted = tuple(each for each in self._shared.node_ports if address.version in each.versions)
-        for gone in self._node_ports:
-            if gone not in wanted:
-                self._forget_service(gone.port)
-        for new in wanted:
-            if new not in self._node_ports:
-                self.services[new.port] = Health(self.health.attachment_id)
-        self._node_ports = wanted
-
-    def _forget_service(self, port: int) -> None:
-        self.services.pop(port, None)
-        self._service_answered_at.pop(port, None)
-
     def probings(self) -> frozenset[Probing]:
         """What is to be probed for this address."""
-        address, settings, whose = self._probed_address, self._settings, str(self.target)
-        if address is None or not self._probes:
-            return frozenset()
-        pings = Probing(whose, address, settings.probe_interval, settings.probe_fast_interval)
-        every = settings.service_interval
-        return frozenset({pings, *(Probing(whose, address, every, every, each) for each in self._node_ports)})
-
-    def _forget_answers(self) -> None:
-        """What NodePorts answered at the address so far says nothing of now, but that they did under its attachment."""
-        attachment_id = self.health.attachment_id
-        self.services = {
-            port: Health(attachment_id, ever_up=service.ever_up and service.attachment_id == attachment_id)
-            for port, service in self.services.items()
-        }
-        self._service_answered_at.clear()
+        return self.answers.probings()
 
     def probed(self, probing: Probing, result: ProbeResult) -> bool:
         """A probe was answered, or was not; return whether that is news."""
-        if probing.address != self._probed_address:
-            return False
-        if probing.node_port is None:
-            return self._probed(result)
-        return probing.node_port in self._node_ports and self._probed_service(probing.node_port.port, result)
-
-    def _probed_service(self, port: int, result: ProbeResult) -> bool:
-        """Return whether that is news."""
-        settings, before = self._settings, self.services.get(port)
-        if before is None or result.sent_at < self._health_since:
-            return False
-        if result.outcome is ProbeOutcome.ANSWERED:
-            self._service_answered_at[port] = result.sent_at
-        rise, fall, timeout = settings.service_rise, settings.service_fall, settings.service_timeout
-        after = self.services[port] = probing.observe(before, result, rise=rise, fall=fall, timeout=timeout)
-        return after.state is not before.state or after.in_doubt is not before.in_doubt
-
-    def _probed(self, result: ProbeResult) -> bool:
-        """Return whether that is news."""
-        settings, before = self._settings, self.health
-        if result.outcome is not ProbeOutcome.FAILED_HERE:
-            self._unsent_since = None
-        elif self._unsent_since is None:
-            self._unsent, self._unsent_since = result.detail, result.sent_at
-        if result.sent_at >= self._health_since:
-            rise, fall, timeout = settings.rise, settings.fall, settings.probe_timeout
-            self.health = probing.observe(before, result, rise=rise, fall=fall, timeout=timeout)
-        return probing.is_news(before, self.health)
+        return self.answers.probed(probing, result)
 
     # Deciding and acting.
 
@@ -466,13 +383,12 @@ class FloatingAddress:
         self.memory, self.decision = decide(self.memory, view, self._settings)
         if self.decision.state is State.HOLDER and self.is_here():
             # It does not probe any more: what was lost before the address came says nothing of now.
-            self.health = Health(self.health.attachment_id)
-            self._forget_answers()
+            self.answers.begin_anew()
         self._tell(before, self.decision)
         self._tell_astray(view)
-        self._follow_services()
+        self.answers.check(self._shared.node_ports)
         # Not before it is known that they would leave this node: one that hears itself sees the address UP for ever.
-        self._probes = self.report is not None and not self.is_here() and not self.report.blind
+        self.answers.on = self.report is not None and not self.is_here() and not self.report.blind
         if self.decision.write is not None:
             self._begin_write(self.decision, self.decision.write)
 
@@ -480,13 +396,11 @@ class FloatingAddress:
         """What was seen before this node went blind is no evidence of later: neither for it nor for its peers."""
         before, self._blind = self._blind, self.blind()
         if self._blind and not before:
-            self.health = Health(self.health.attachment_id, ever_up=self.health.ever_up)
-            self._forget_answers()
-            self._health_since = self.now
+            self.answers.forget(self.now)
         if self._blindness.is_due(self._blind, self.now):
             self._out.error("blind", self._blind)
         elif before and not self._blind and not self.is_here():
-            self._out.info("blind", f"{self._probed_address} can be probed from here again")
+            self._out.info("blind", f"{self.answers.address} can be probed from here again")
 
     def look_due(self) -> float:
         """When EC2 should be asked next."""
@@ -513,7 +427,7 @@ class FloatingAddress:
             plumbing=self.report,
             obstacle=self.obstacle(),
             leaving=self._shared.leaving,
-            services=dict(self.services),
+            services=dict(self.answers.services),
             served=self._shared.served,
             groups=self._shared.groups_of(self.own_eni()),
             burden=burden,
@@ -581,8 +495,7 @@ class FloatingAddress:
 
     def served(self, now: float) -> Mapping[int, bool]:
         """The NodePorts that this node has just seen answer at the address."""
-        since = now - 2 * self._settings.service_interval - self._settings.service_timeout
-        return {port: True for port, at in self._service_answered_at.items() if at >= since}
+        return self.answers.served(now)
 
     def not_ready(self) -> str:
         """Why this node could neither serve the address nor take it over, or nothing."""
@@ -633,7 +546,7 @@ class FloatingAddress:
         holder = self.holder()
         ports = ", ".join(map(str, sorted(served.astray(view, holder))))
         astray = (
-            f"NodePorts that answer at {holder}'s own address, but not at {self._probed_address}: {ports}; there,"
+            f"NodePorts that answer at {holder}'s own address, but not at {self.answers.address}: {ports}; there,"
             " what drops or diverts what comes in by the other interface: others' chains in nft or iptables, tc, a"
             " firewall, kube-proxy's nodePortAddresses; or does that one's security group not admit them?"
         )

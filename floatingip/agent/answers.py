@@ -1,0 +1,141 @@
+"""Whether a floating address, and the NodePorts there, answer this node: what is probed, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from floatingip.agent.effects import Probing
+from floatingip.core import health as probing_health
+from floatingip.core.health import Health
+from floatingip.core.model import Address, NodePort, ProbeOutcome, ProbeResult
+from floatingip.core.settings import Settings
+
+UNSENT_FOR = 5.0
+"""Seconds for which no probe could be sent, after which this node counts as blind: a full buffer is over by then."""
+
+
+class Answers:
+    """
+    Of ``whose``, a floating address; what was asked before its present attachment says nothing of now.
+
+    ``address`` is what is probed, None before that is known; ``on``: it is; ``health`` is of the address, ``services``
+    that of the NodePorts there, by port.
+    """
+
+    def __init__(self, whose: str, settings: Settings, now: float) -> None:
+        self._whose = whose
+        self._settings = settings
+        self.address: Address | None = None
+        self.on = False
+        self.health = Health()
+        self.services: dict[int, Health] = {}
+        self._node_ports: tuple[NodePort, ...] = ()
+        self._answered_at: dict[int, float] = {}
+        self._since = now
+        self._unsent = ""
+        self._unsent_since: float | None = None
+
+    # What is probed.
+
+    def probe(self, address: Address | None) -> None:
+        """Probe this from now on, if it is known: an Elastic IP's ENI may be another one than before."""
+        if address is None or address == self.address:
+            return
+        self.address = address
+        self.check(())
+
+    def check(self, node_ports: Sequence[NodePort]) -> None:
+        """Check these NodePorts at the address, as far as they can be there, and no others."""
+        address = self.address
+        if address is None:
+            return
+        wanted = tuple(each for each in node_ports if address.version in each.versions)
+        for gone in self._node_ports:
+            if gone not in wanted:
+                self.services.pop(gone.port, None)
+                self._answered_at.pop(gone.port, None)
+        for new in wanted:
+            if new not in self._node_ports:
+                self.services[new.port] = Health(self.health.attachment_id)
+        self._node_ports = wanted
+
+    def probings(self) -> frozenset[Probing]:
+        """What is to be probed for that."""
+        address, settings, whose = self.address, self._settings, self._whose
+        if address is None or not self.on:
+            return frozenset()
+        pings = Probing(whose, address, settings.probe_interval, settings.probe_fast_interval)
+        every = settings.service_interval
+        return frozenset({pings, *(Probing(whose, address, every, every, each) for each in self._node_ports)})
+
+    # What came of it.
+
+    def probed(self, probing: Probing, result: ProbeResult) -> bool:
+        """A probe was answered, or was not; return whether that is news."""
+        if probing.address != self.address:
+            return False
+        if probing.node_port is None:
+            return self._pinged(result)
+        return probing.node_port in self._node_ports and self._checked(probing.node_port.port, result)
+
+    def _pinged(self, result: ProbeResult) -> bool:
+        settings, before = self._settings, self.health
+        if result.outcome is not ProbeOutcome.FAILED_HERE:
+            self._unsent_since = None
+        elif self._unsent_since is None:
+            self._unsent, self._unsent_since = result.detail, result.sent_at
+        if result.sent_at >= self._since:
+            rise, fall, timeout = settings.rise, settings.fall, settings.probe_timeout
+            self.health = probing_health.observe(before, result, rise=rise, fall=fall, timeout=timeout)
+        return probing_health.is_news(before, self.health)
+
+    def _checked(self, port: int, result: ProbeResult) -> bool:
+        settings, before = self._settings, self.services.get(port)
+        if before is None or result.sent_at < self._since:
+            return False
+        if result.outcome is ProbeOutcome.ANSWERED:
+            self._answered_at[port] = result.sent_at
+        rise, fall, timeout = settings.service_rise, settings.service_fall, settings.service_timeout
+        after = self.services[port] = probing_health.observe(before, result, rise=rise, fall=fall, timeout=timeout)
+        return after.state is not before.state or after.in_doubt is not before.in_doubt
+
+    def unsent(self, now: float) -> str:
+        """Why no probe has left this node for a while, or nothing."""
+        if self._unsent_since is None or now - self._unsent_since < UNSENT_FOR:
+            return ""
+        remedy = "does a firewall or a policy of this node drop what goes to it?"
+        return f"{self.address} cannot be probed from here: {self._unsent}; {remedy}"
+
+    def served(self, now: float) -> Mapping[int, bool]:
+        """The NodePorts that have just answered at the address."""
+        since = now - 2 * self._settings.service_interval - self._settings.service_timeout
+        return {port: True for port, at in self._answered_at.items() if at >= since}
+
+    # What is no evidence any more.
+
+    def are_under(self, attachment_id: str, now: float) -> None:
+        """EC2 shows the address under this attachment, or under none."""
+        if attachment_id != self.health.attachment_id:
+            self.health = probing_health.under(self.health, attachment_id)
+            self._forget_services()
+            self._since = now
+
+    def begin_anew(self) -> None:
+        """The address is on this node, which does not probe it: what was lost before it came says nothing of later."""
+        self.health = Health(self.health.attachment_id)
+        self._forget_services()
+
+    def forget(self, now: float) -> None:
+        """The node has gone blind: what it saw before is no evidence of later, but that the address did answer."""
+        self.health = Health(self.health.attachment_id, ever_up=self.health.ever_up)
+        self._forget_services()
+        self._since = now
+
+    def _forget_services(self) -> None:
+        """What NodePorts answered so far says nothing of now, but that they did under this attachment."""
+        attachment_id = self.health.attachment_id
+        self.services = {
+            port: Health(attachment_id, ever_up=service.ever_up and service.attachment_id == attachment_id)
+            for port, service in self.services.items()
+        }
+        self._answered_at.clear()
