@@ -16,7 +16,7 @@ from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.shown_by_imds import ShownByImds
 from floatingip.agent.standing import Standing
-from floatingip.agent.trouble import Trouble
+from floatingip.agent.telling import Telling
 from floatingip.agent.writing import Writing
 from floatingip.core.decision import served
 from floatingip.core.decision.decide import decide
@@ -53,17 +53,6 @@ from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, 
 CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE, Reason.NOT_SERVED_HERE})
 """Reasons for which EC2 need not be asked at a certain time."""
 
-LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
-"""Reasons that only a person can mend: told as errors, and again while they last."""
-
-NOT_READY_FOR = 30.0
-"""Seconds for which a node must have been unable to serve or take over until that is warned of: at its start it is."""
-
-ASTRAY_FOR = 10.0
-"""Seconds for which NodePorts must not have answered at the address, though they do at its holder's own, until that is
-warned of: what is known of the nodes is a few seconds old.
-"""
-
 PEACE_JITTER = 5.0
 """Seconds by which a question to EC2 in peace is put off at random, so that the agents do not ask all at once."""
 
@@ -95,7 +84,6 @@ class FloatingAddress:
         self._index = index
         self._settings = settings
         self._shared = shared
-        self._out = out
         self._writing = Writing(str(target), out, shared.is_full, chance)
 
         self.now = now
@@ -110,12 +98,11 @@ class FloatingAddress:
         self.allocation: AllocationFacts | None = None
         self.allocation_known = False
         self._interface: Interface | None = None
+        self._telling = Telling(out)
         self._moves = Moves(shared.me.instance_id, out)
         self._word_of = ""
         self._imds = ShownByImds()
         self._jitter = 0.0
-        self._loud, self._blindness = Trouble(), Trouble()
-        self._unready, self._astray = Trouble(NOT_READY_FOR), Trouble(ASTRAY_FOR)
         self._blind = ""
 
     @property
@@ -350,17 +337,8 @@ class FloatingAddress:
             self._imds.carried(now, at_once=self.owner is None or "address" not in report.repaired)
         elif not report.carries:
             self._imds.dropped()
-        problem_before = self.report.problem if self.report is not None else ""
-        kept_off_before = self.report.kept_off if self.report is not None else ""
+        self._telling.reconciled(self.report, report)
         self.report = report
-        if report.removed:
-            self._out.info("unplumbed", "the address is not here any more", removed=",".join(report.removed))
-        if report.repaired:
-            self._out.info("plumbed", "brought the kernel to what it should be", repaired=",".join(report.repaired))
-        if report.problem and report.problem != problem_before:
-            self._out.error("plumbing", report.problem)
-        if report.kept_off and report.kept_off != kept_off_before:
-            self._out.error("nodeports", report.kept_off)
         if self.is_here():
             self._moves.attached(now)
 
@@ -384,8 +362,9 @@ class FloatingAddress:
         if self.decision.state is State.HOLDER and self.is_here():
             # It does not probe any more: what was lost before the address came says nothing of now.
             self.answers.begin_anew()
-        self._tell(before, self.decision)
-        self._tell_astray(view)
+        self._telling.decided(before, self.decision, self.not_ready(), now)
+        self._moves.follow(self.decision, self.holder(), now)
+        self._telling.astray(sorted(served.astray(view, self.holder())), self.holder(), self.answers.address, now)
         self.answers.check(self._shared.node_ports)
         # Not before it is known that they would leave this node: one that hears itself sees the address UP for ever.
         self.answers.on = self.report is not None and not self.is_here() and not self.report.blind
@@ -397,10 +376,9 @@ class FloatingAddress:
         before, self._blind = self._blind, self.blind()
         if self._blind and not before:
             self.answers.forget(self.now)
-        if self._blindness.is_due(self._blind, self.now):
-            self._out.error("blind", self._blind)
-        elif before and not self._blind and not self.is_here():
-            self._out.info("blind", f"{self.answers.address} can be probed from here again")
+        self._telling.blind(self._blind, self.now)
+        if before and not self._blind and not self.is_here():
+            self._telling.sees_again(self.answers.address)
 
     def look_due(self) -> float:
         """When EC2 should be asked next."""
@@ -521,34 +499,3 @@ class FloatingAddress:
 
     def _denial(self) -> str:
         return f"IAM denies {', '.join(self._shared.denied)}; allow it to this pod's role"
-
-    def _tell(self, before: Decision, now: Decision) -> None:
-        """One line for each new decision, and one for each finished move."""
-        if (now.state, now.reason, now.rule, now.attachment_id) != (
-            before.state,
-            before.reason,
-            before.rule,
-            before.attachment_id,
-        ):
-            attachment = now.attachment_id or "none"
-            self._out.info(
-                "decision", now.sentence, state=now.state, rule=now.rule, reason=now.reason.name, attachment=attachment
-            )
-        if self._loud.is_due(now.sentence if now.reason in LOUD else "", self.now):
-            self._out.error(now.reason.name.lower().replace("_", "-"), now.sentence)
-        unready = self.not_ready()
-        if self._unready.is_due("" if now.reason in LOUD else unready, self.now):
-            self._out.warning("not-ready", unready)
-        self._moves.follow(now, self.holder(), self.now)
-
-    def _tell_astray(self, view: View) -> None:
-        """The proof that packets go astray is a packet; what leads them there, this node cannot see."""
-        holder = self.holder()
-        ports = ", ".join(map(str, sorted(served.astray(view, holder))))
-        astray = (
-            f"NodePorts that answer at {holder}'s own address, but not at {self.answers.address}: {ports}; there,"
-            " what drops or diverts what comes in by the other interface: others' chains in nft or iptables, tc, a"
-            " firewall, kube-proxy's nodePortAddresses; or does that one's security group not admit them?"
-        )
-        if self._astray.is_due(astray if ports else "", self.now):
-            self._out.warning("astray", astray)

@@ -1,0 +1,87 @@
+"""What the log is told of one address: each decision once, and again and again what only a person can mend."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from floatingip.agent.outbox import Outbox
+from floatingip.agent.trouble import Trouble
+from floatingip.core.decision.decision import Decision, Reason
+from floatingip.core.model import Address, PlumbingReport
+
+LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
+"""Reasons that only a person can mend: told as errors, and again while they last."""
+
+NOT_READY_FOR = 30.0
+"""Seconds for which a node must have been unable to serve or take over until that is warned of: at its start it is."""
+
+ASTRAY_FOR = 10.0
+"""Seconds for which NodePorts must not have answered at the address, though they do at its holder's own, until that is
+warned of: what is known of the nodes is a few seconds old.
+"""
+
+
+class Telling:
+    """Each method is told all there is, again and again, and says what of it is worth a line."""
+
+    def __init__(self, out: Outbox) -> None:
+        self._out = out
+        self._loud, self._blind = Trouble(), Trouble()
+        self._unready, self._astray = Trouble(NOT_READY_FOR), Trouble(ASTRAY_FOR)
+
+    def decided(self, before: Decision, after: Decision, not_ready: str, now: float) -> None:
+        """One decision followed another; ``not_ready`` is why this node could neither serve nor take over."""
+        if _is_another(before, after):
+            self._out.info(
+                "decision",
+                after.sentence,
+                state=after.state,
+                rule=after.rule,
+                reason=after.reason.name,
+                attachment=after.attachment_id or "none",
+            )
+        is_loud = after.reason in LOUD
+        if self._loud.is_due(after.sentence if is_loud else "", now):
+            self._out.error(after.reason.name.lower().replace("_", "-"), after.sentence)
+        if self._unready.is_due("" if is_loud else not_ready, now):
+            self._out.warning("not-ready", not_ready)
+
+    def reconciled(self, before: PlumbingReport | None, after: PlumbingReport) -> None:
+        """The kernel was looked after."""
+        if after.removed:
+            self._out.info("unplumbed", "the address is not here any more", removed=",".join(after.removed))
+        if after.repaired:
+            repaired = ",".join(after.repaired)
+            self._out.info("plumbed", "brought the kernel to what it should be", repaired=repaired)
+        if after.problem and (before is None or after.problem != before.problem):
+            self._out.error("plumbing", after.problem)
+        if after.kept_off and (before is None or after.kept_off != before.kept_off):
+            self._out.error("nodeports", after.kept_off)
+
+    def blind(self, why: str, now: float) -> None:
+        """Why this node cannot probe the address, or nothing."""
+        if self._blind.is_due(why, now):
+            self._out.error("blind", why)
+
+    def sees_again(self, address: Address | None) -> None:
+        """It can."""
+        self._out.info("blind", f"{address} can be probed from here again")
+
+    def astray(self, ports: Collection[int], holder: str, address: Address | None, now: float) -> None:
+        """The proof that packets go astray is a packet; what leads them there, this node cannot see."""
+        astray = (
+            f"NodePorts that answer at {holder}'s own address, but not at {address}: {', '.join(map(str, ports))};"
+            " there, what drops or diverts what comes in by the other interface: others' chains in nft or iptables, tc,"
+            " a firewall, kube-proxy's nodePortAddresses; or does that one's security group not admit them?"
+        )
+        if self._astray.is_due(astray if ports else "", now):
+            self._out.warning("astray", astray)
+
+
+def _is_another(before: Decision, after: Decision) -> bool:
+    return (after.state, after.reason, after.rule, after.attachment_id) != (
+        before.state,
+        before.reason,
+        before.rule,
+        before.attachment_id,
+    )
