@@ -1,24 +1,26 @@
 """What an agent finds out before the failure, each part by itself and what failed soon again; and when it ends."""
 
-import io
-import time
+import random
 from ipaddress import IPv4Address
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
+from floatingip.agent import agent as module
+from floatingip.agent import attaching, rehearsal
+from floatingip.agent.agent import Agent
+from floatingip.agent.attaching import Attaching
+from floatingip.agent.effects import Rehearse
+from floatingip.agent.events import LookFailed, SlotsRehearsed
 from floatingip.core.errors import CloudUnavailable, Denied
 from floatingip.core.model import Carry, Identity, Owner, Peer
 from floatingip.core.settings import Settings
-from floatingip.edges.telemetry import Log
-from floatingip.runtime import runner
-from floatingip.runtime.runner import Agent, Edges
+from floatingip.runtime import performing
+from tests.core.told import Told
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 ADDRESS = IPv4Address("10.0.0.100")
 SLOTS, RESERVATIONS, PERMISSIONS = "describe_slots", "describe_reservations", "rehearse"
-PATIENCE = 5.0
-"""Seconds until something that should happen at once counts as not happening."""
 
 
 class Failing(FakeCloud):
@@ -44,27 +46,30 @@ class Node:
         identity = Identity(me, "us-west-2", subnet.zone, "vpc-1", subnet.id, "02:00:00:00:00:0a", own, ("sg-1",))
         self.cloud = Failing(ec2, ("sg-1",))
         self.cloud.failing = {}
-        self.log = io.StringIO()
-        nothing = cast("Any", None)
-        edges = Edges(self.cloud, nothing, nothing, nothing, nothing)
-        self.agent = Agent(Settings((ADDRESS,), name="lab", carry=Carry.ADDRESS), identity, edges, Log(self.log))
+        settings, chance = Settings((ADDRESS,), name="lab", carry=Carry.ADDRESS), random.Random(1).uniform
+        self.now = 100.0
+        self.agent = Agent(settings, identity, observes=True, started_at=self.now, chance=chance)
+        self.told = Told(self.agent._out)
         self.agent._shared.instances.update(self.cloud.describe_instances(frozenset({me})))
         self.agent._shared.subnets = (subnet,)
 
     def rehearse(self, **failing: Exception) -> str:
-        """Rehearse what is due; what was logged."""
+        """A minute later, rehearse what is due; what was logged."""
+        before = len(self.told.log)
+        self.now += rehearsal.REHEARSE_AGAIN
+        self.agent._now = self.now
+        self.agent._rehearsal.follow(self.now)
         self.cloud.failing = dict(failing)
-        before = len(self.log.getvalue())
-        self.agent._rehearse_when_due()
-        while self.agent._rehearsing:
-            self.agent._inbox.get(timeout=PATIENCE)()
-        return self.log.getvalue()[before:]
+        for asked in self.told.take():
+            if isinstance(asked, Rehearse):
+                for event in performing.rehearsed(self.cloud, Carry.ADDRESS, asked):
+                    self.agent._take(event)
+        self.cloud.failing = {}
+        return self.told.log[before:]
 
 
 @pytest.fixture(name="node")
-def _node(monkeypatch: pytest.MonkeyPatch) -> Node:
-    """A worker whose failed parts are due again at once."""
-    monkeypatch.setattr(runner, "BACKOFF_DENIED", 0.0)
+def _node() -> Node:
     return Node()
 
 
@@ -87,8 +92,8 @@ def test_each_part_fails_by_itself_and_is_tried_again(node: Node, part: str, err
     assert [text.count("IAM denies") for text in said] == ([1, 0] if isinstance(error, Denied) else [0, 0])
     node.rehearse()
     assert node.agent._shared.slots is not None
-    assert "hand 10.0.0.100 out" in node.log.getvalue()
-    assert node.agent._rehearsal_failures == {}
+    assert "hand 10.0.0.100 out" in node.told.log
+    assert node.agent._rehearsal._failures == {}
 
 
 def test_what_was_found_is_not_asked_again_at_once(node: Node) -> None:
@@ -101,21 +106,20 @@ def test_what_was_found_is_not_asked_again_at_once(node: Node) -> None:
 
 def test_an_answer_from_before_a_takeover_does_not_count_the_slots(node: Node) -> None:
     """The rehearsal asked before the ENI was attached."""
-    node.agent._shared.slots_change(time.monotonic())
-    node.agent._found_slots(3, dict(node.agent._shared.instances), node.agent._shared.slots_changed_at or 0.0)
+    node.agent._shared.slots_change(node.now)
+    node.agent._take(SlotsRehearsed(3, dict(node.agent._shared.instances), node.now))
     assert node.agent._shared.slots_changed_at is not None
 
 
-def test_attach_leaves_to_observe_what_does_not_come_in_two_minutes(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_attach_leaves_to_observe_what_does_not_come_in_two_minutes(node: Node) -> None:
     """Whatever it is: the pod's other container goes on, and is not kept waiting for ever."""
-    watch = node.agent._watches[ADDRESS]
-    watch.owner = Owner(time.monotonic(), None)
-    assert not node.agent._attach_ended(watch)
-    monkeypatch.setattr(node.agent, "_started_at", time.monotonic() - runner.ATTACH_AT_MOST - 1.0)
-    assert node.agent._attach_ended(watch)
-    assert "level=error event=attach" in node.log.getvalue()
+    address = node.agent._addresses[ADDRESS]
+    address.owner = Owner(node.now, None)
+    attach = Attaching([address], {}, node.agent._shared, node.told.out, node.now)
+    assert not attach.has_ended(node.now + attaching.ATTACH_AT_MOST)
+    assert attach.has_ended(node.now + attaching.ATTACH_AT_MOST + 1.0)
+    assert attach.failure() is None
+    assert "level=error event=attach" in node.told.log
 
 
 # Who else is there.
@@ -130,27 +134,27 @@ def test_a_node_that_hears_of_no_other_observer_says_so_and_again_while_it_lasts
 
     def at(seconds: float, *peers: Peer) -> str:
         heard[:] = peers
-        node.agent._alive_at, before = 1e6 + seconds, len(node.log.getvalue())
+        node.agent._now, before = 1e6 + seconds, len(node.told.log)
         node.agent._warn_when_short()
-        return node.log.getvalue()[before:]
+        return node.told.log[before:]
 
-    assert at(0.0) + at(runner.SHORT_FOR - 1.0) == ""
+    assert at(0.0) + at(module.SHORT_FOR - 1.0) == ""
     assert node.agent._snapshot().note == ""
-    assert "level=warning event=alone" in at(runner.SHORT_FOR + 1.0)
+    assert "level=warning event=alone" in at(module.SHORT_FOR + 1.0)
     assert node.agent._snapshot().note == "no other observer answers: nobody would take over"
-    assert at(runner.SHORT_FOR + 60.0) == ""
-    assert "nobody would take over" in at(runner.SHORT_FOR + 602.0)
-    silent_since = 1e6 + runner.SHORT_FOR + 610.0
-    assert "event=alone" in at(runner.SHORT_FOR + 611.0, Peer("i-c", silent_since))
+    assert at(module.SHORT_FOR + 60.0) == ""
+    assert "nobody would take over" in at(module.SHORT_FOR + 602.0)
+    silent_since = 1e6 + module.SHORT_FOR + 610.0
+    assert "event=alone" in at(module.SHORT_FOR + 611.0, Peer("i-c", silent_since))
     assert node.agent._snapshot().note == ""
-    assert at(runner.SHORT_FOR + 650.0, Peer("i-c", silent_since)) == ""
-    assert "level=warning event=alone" in at(runner.SHORT_FOR + 690.0, Peer("i-c", silent_since))
+    assert at(module.SHORT_FOR + 650.0, Peer("i-c", silent_since)) == ""
+    assert "level=warning event=alone" in at(module.SHORT_FOR + 690.0, Peer("i-c", silent_since))
 
 
 def test_that_ec2_does_not_answer_is_told_with_the_last_failure(node: Node) -> None:
     """Where the log names it, readiness does, too; until an answer comes."""
-    node.agent._look_failed(CloudUnavailable("DescribeNetworkInterfaces: RequestLimitExceeded"), {})
+    node.agent._take(LookFailed(CloudUnavailable("DescribeNetworkInterfaces: RequestLimitExceeded"), {}))
     told = node.agent._snapshot().not_ready()
     assert "EC2 has not answered yet: DescribeNetworkInterfaces: RequestLimitExceeded" in told
-    node.agent._look_failed(Denied("ec2:DescribeInstances"), {})
+    node.agent._take(LookFailed(Denied("ec2:DescribeInstances"), {}))
     assert "EC2 has not answered yet: IAM denies ec2:DescribeInstances" in node.agent._snapshot().not_ready()

@@ -1,14 +1,17 @@
 """What an agent makes of the NodePorts that there are: which it checks, what it tells of them, and to whom."""
 
-import io
-import math
-import time
-from dataclasses import replace
+import random
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, cast
 
 import pytest
 
+from floatingip.agent.address import FloatingAddress
+from floatingip.agent.agent import Agent
+from floatingip.agent.effects import ListNodePorts
+from floatingip.agent.events import SlotsRehearsed
+from floatingip.agent.node_ports import LIST_EVERY
+from floatingip.agent.serving import Serving
 from floatingip.core.errors import ServicesUnknown
 from floatingip.core.health import Health
 from floatingip.core.model import (
@@ -27,141 +30,121 @@ from floatingip.core.model import (
     ProbeResult,
 )
 from floatingip.core.settings import Settings
-from floatingip.edges.telemetry import Log
-from floatingip.runtime.runner import LIST_EVERY, Agent, Edges
-from floatingip.runtime.serving import Serving
-from floatingip.runtime.threads import ProbeLoop
-from floatingip.runtime.watch import Watch
+from floatingip.runtime import performing
+from tests.core.told import Told
 
 ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::64")
 OWN, OTHER = IPv4Address("10.0.0.10"), IPv4Address("10.0.0.11")
 ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
 ME = Identity("i-a", "us-west-2", "us-west-2a", "vpc-1", "subnet-1", "02:00:00:00:00:0a", OWN, ("sg-1",))
 WEB, API = NodePort(30007, service="web"), NodePort(30008, service="api")
-PATIENCE = 5.0
-"""Seconds until something that should happen at once counts as not happening."""
 
 
-class Silence:
-    """A prober of which nothing comes but what the test says."""
-
-    def send(self) -> None:
-        """See `ports.Prober`."""
-
-    def collect(self) -> list[ProbeResult]:
-        """See `ports.Prober`."""
-        return []
-
-    def due_at(self) -> float:
-        """See `ports.Prober`."""
-        return math.inf
-
-    def files(self) -> list[tuple[int, int]]:
-        """See `ports.Prober`."""
-        return []
+def told(checks: Serving, instance_id: str, port: int, outcome: ProbeOutcome, at: float) -> None:
+    """That came of the last check of the NodePort on that node."""
+    for probing in checks.probings():
+        if (probing.whose, probing.node_port and probing.node_port.port) == (instance_id, port):
+            checks.probed(probing, ProbeResult(at, at, outcome))
 
 
-class Loop(ProbeLoop):
-    """Probes nothing by itself."""
-
-    def tell(self, number: int, outcome: ProbeOutcome, ago: float = 0.0) -> None:
-        """That came of the `number`-th prober's last probe."""
-        now = time.monotonic()
-        self._followed[number]._probed(ProbeResult(now - ago, now - ago, outcome))
-
-    @property
-    def count(self) -> int:
-        """How many are probed by."""
-        return len(self._followed)
-
-
-def serving() -> tuple[Serving, Loop, list[tuple[int, Address]]]:
-    """One that checks nothing yet, what it probes by, and what it was asked to make probers for."""
-    loop, made = Loop(), list[tuple[int, Address]]()
-
-    def prober(node_port: NodePort, address: Address) -> Silence:
-        made.append((node_port.port, address))
-        return Silence()
-
-    return Serving(prober, loop, 1.0, 1.0), loop, made
+def places(checks: Serving) -> list[tuple[str, Address, int]]:
+    """What is checked."""
+    return sorted((each.whose, each.address, each.node_port.port) for each in checks.probings() if each.node_port)
 
 
 def test_each_node_port_is_checked_on_each_node_and_told_as_it_was_last() -> None:
     """What was not asked yet is not told: nobody lacks anything by silence."""
-    checks, loop, made = serving()
+    checks = Serving(1.0, 1.0)
     checks.follow({"i-a": OWN, "i-b": OTHER}, (WEB, API))
-    assert sorted(made) == sorted((port, address) for port in (30007, 30008) for address in (OWN, OTHER))
-    assert checks.told(time.monotonic()) == {}
-    loop.tell(0, ANSWERED)
-    loop.tell(1, LOST)
-    assert checks.told(time.monotonic()) == {"i-a": {30007: True, 30008: False}}
-    loop.tell(0, LOST)
-    assert checks.told(time.monotonic())["i-a"][30007] is False
+    assert places(checks) == [("i-a", OWN, 30007), ("i-a", OWN, 30008), ("i-b", OTHER, 30007), ("i-b", OTHER, 30008)]
+    assert checks.told(100.0) == {}
+    told(checks, "i-a", 30007, ANSWERED, 100.0)
+    told(checks, "i-a", 30008, LOST, 100.0)
+    assert checks.told(100.0) == {"i-a": {30007: True, 30008: False}}
+    told(checks, "i-a", 30007, LOST, 101.0)
+    assert checks.told(101.0)["i-a"][30007] is False
     assert checks.answered() == {30007}, "it did, once"
 
 
 def test_what_this_node_could_not_ask_is_no_answer() -> None:
     """And what was found long ago is none any more."""
-    checks, loop, _ = serving()
+    checks = Serving(1.0, 1.0)
     checks.follow({"i-b": OTHER}, (WEB,))
-    loop.tell(0, FAILED_HERE)
-    assert checks.told(time.monotonic()) == {}
-    loop.tell(0, ANSWERED, ago=8.0)
-    assert checks.told(time.monotonic()) == {}
+    told(checks, "i-b", 30007, FAILED_HERE, 100.0)
+    assert checks.told(100.0) == {}
+    told(checks, "i-b", 30007, ANSWERED, 100.0)
+    assert checks.told(107.0) == {"i-b": {30007: True}}
+    assert checks.told(108.0) == {}
 
 
 def test_what_is_gone_is_not_checked_any_more() -> None:
-    """A node, a NodePort, or a node that has another address now."""
-    checks, loop, made = serving()
+    """A node, a NodePort, or a node that has another address now; and what was found there is over."""
+    checks = Serving(1.0, 1.0)
     checks.follow({"i-a": OWN, "i-b": OTHER}, (WEB, API))
+    told(checks, "i-a", 30007, ANSWERED, 100.0)
     checks.follow({"i-a": OWN}, (WEB,))
-    assert loop.count == 1
+    assert (places(checks), checks.told(100.0)) == ([("i-a", OWN, 30007)], {"i-a": {30007: True}})
     checks.follow({"i-a": OTHER}, (WEB,))
-    assert (loop.count, made[-1]) == (1, (30007, OTHER))
+    assert (places(checks), checks.told(100.0), checks.answered()) == ([("i-a", OTHER, 30007)], {}, frozenset())
 
 
 def test_a_service_of_ipv6_alone_is_not_asked_at_an_ipv4_address() -> None:
     """Nobody would answer."""
-    checks, loop, _ = serving()
+    checks = Serving(1.0, 1.0)
     checks.follow({"i-a": OWN}, (NodePort(30007, versions=frozenset((6,))),))
-    assert loop.count == 0
+    assert places(checks) == []
 
 
 # The agent.
+
+
+@dataclass
+class Services:
+    """`ports.Services`: what the API server tells."""
+
+    answer: tuple[NodePort, ...] | ServicesUnknown
+
+    def node_ports(self) -> tuple[NodePort, ...]:
+        """See `ports.Services`."""
+        if isinstance(self.answer, ServicesUnknown):
+            raise self.answer
+        return self.answer
 
 
 class Node:
     """A worker whose agent lists Services when it is told to; nothing of it runs by itself."""
 
     def __init__(self, service: str = "auto", target: Address = ADDRESS) -> None:
-        self.answers: list[tuple[NodePort, ...] | ServicesUnknown] = []
-        self.log = io.StringIO()
-        nothing = cast("Any", None)
-        edges = Edges(nothing, nothing, lambda _: Silence(), nothing, nothing, lambda *_: Silence(), self)
-        self.agent = Agent(Settings((target,), name="lab", service=service), ME, edges, Log(self.log))
-
-    def node_ports(self) -> tuple[NodePort, ...]:
-        """See `ports.Services`."""
-        answer = self.answers.pop(0)
-        if isinstance(answer, ServicesUnknown):
-            raise answer
-        return answer
+        self.now = 100.0
+        settings, chance = Settings((target,), name="lab", service=service), random.Random(1).uniform
+        self.agent = Agent(settings, ME, observes=True, started_at=self.now, chance=chance)
+        self.told = Told(self.agent._out)
 
     def list_services(self, answer: tuple[NodePort, ...] | ServicesUnknown) -> str:
         """A minute later; what was logged."""
-        self.answers = [answer]
-        before = len(self.log.getvalue())
-        self.agent._alive_at += LIST_EVERY + 1.0
-        self.agent._list_services_when_due()
-        while self.agent._listing:
-            self.agent._inbox.get(timeout=PATIENCE)()
-        return self.log.getvalue()[before:]
+        before = len(self.told.log)
+        self.now += LIST_EVERY
+        self.agent._node_ports.follow(self.now)
+        assert ListNodePorts() in self.told.take()
+        self.agent._take(performing.listed(Services(answer)))
+        return self.told.log[before:]
 
     @property
-    def watch(self) -> Watch:
-        """Of its one address."""
-        (watch,) = self.agent._watches.values()
-        return watch
+    def watch(self) -> FloatingAddress:
+        """Its one address."""
+        (address,) = self.agent._addresses.values()
+        return address
+
+    def probed(self, port: int) -> None:
+        """A NodePort was checked at the address, and answered."""
+        for probing in self.watch.probings():
+            if probing.node_port is not None and probing.node_port.port == port:
+                self.watch.probed(probing, ProbeResult(self.now, self.now, ANSWERED))
+
+    def step(self) -> None:
+        """Decide once, a tenth of a second later."""
+        self.now += 0.1
+        self.watch.step((), 0, now=self.now, wall=self.now)
 
     @property
     def checked(self) -> list[int]:
@@ -205,8 +188,8 @@ def test_more_than_a_few_are_named_once() -> None:
 def test_what_the_settings_name_is_checked_and_nothing_else(service: str, checked: list[int]) -> None:
     """Nothing is asked for then."""
     node = Node(service)
-    node.agent._list_services_when_due()
-    assert (node.agent._listing, node.checked) == (False, checked)
+    node.agent._node_ports.follow(node.now)
+    assert (node.told.take(), node.checked) == ((), checked)
 
 
 def carried(node: Node, *, here: bool, kept_off: str = "") -> None:
@@ -217,10 +200,10 @@ def carried(node: Node, *, here: bool, kept_off: str = "") -> None:
     ipv6s = (IPV6,) if node.watch.target == IPV6 else ()
     tags, mac = {"floatingip": "lab"}, "02:00:00:00:00:64"
     shown = Eni("eni-1", mac, address, "subnet-1", ME.zone, attachment, tags, ipv6s=ipv6s, security_groups=("sg-1",))
-    node.watch.looked(Owner(time.monotonic(), shown), time.monotonic())
+    node.watch.looked(Owner(node.now, shown), node.now)
     state = PlumbingState.SOUND if here else PlumbingState.NO_LINK
-    node.watch.reconciled(PlumbingReport(state, kept_off=kept_off), time.monotonic())
-    node.watch.step((), 0, now=time.monotonic(), wall=time.time())
+    node.watch.reconciled(PlumbingReport(state, kept_off=kept_off), node.now)
+    node.step()
 
 
 def test_the_node_ports_are_checked_at_the_address_while_it_is_elsewhere() -> None:
@@ -228,13 +211,13 @@ def test_the_node_ports_are_checked_at_the_address_while_it_is_elsewhere() -> No
     node = Node()
     node.list_services((WEB, API))
     carried(node, here=False)
-    assert node.watch.services == {30007: Health("a1"), 30008: Health("a1")}
-    assert all(probes._on for probes in node.watch._service_probes.values())
+    assert node.watch.answers.services == {30007: Health("a1"), 30008: Health("a1")}
+    assert {each.node_port for each in node.watch.probings()} == {None, WEB, API}
     carried(node, here=True)
-    assert not any(probes._on for probes in node.watch._service_probes.values())
+    assert not node.watch.probings()
     node.list_services((API,))
-    node.watch.step((), 0, now=time.monotonic(), wall=time.time())
-    assert list(node.watch.services) == [30008]
+    node.step()
+    assert list(node.watch.answers.services) == [30008]
 
 
 def test_a_node_that_cannot_see_the_address_forgets_what_node_ports_answered_there() -> None:
@@ -242,15 +225,15 @@ def test_a_node_that_cannot_see_the_address_forgets_what_node_ports_answered_the
     node = Node()
     node.list_services((WEB,))
     carried(node, here=False)
-    now = time.monotonic()
-    for sent_at in (now, now + 0.1):
-        node.watch._probed_service(30007, ProbeResult(sent_at, sent_at, ANSWERED))
+    for _ in range(2):
+        node.now += 0.1
+        node.probed(30007)
     seen, blind = node.watch.report, "it is on kube-ipvs0"
     assert seen is not None
-    node.watch.reconciled(replace(seen, blind=blind), time.monotonic())
-    node.watch.step((), 0, now=time.monotonic(), wall=time.time())
-    assert not any(probes._on for probes in node.watch._service_probes.values())
-    assert (node.watch.services, node.watch.served(time.monotonic())) == ({30007: Health("a1", ever_up=True)}, {})
+    node.watch.reconciled(replace(seen, blind=blind), node.now)
+    node.step()
+    assert not node.watch.probings()
+    assert (node.watch.answers.services, node.watch.served(node.now)) == ({30007: Health("a1", ever_up=True)}, {})
 
 
 def test_an_ipv6_address_is_asked_for_services_of_ipv6_alone() -> None:
@@ -258,7 +241,7 @@ def test_an_ipv6_address_is_asked_for_services_of_ipv6_alone() -> None:
     node = Node(target=IPV6)
     node.list_services((NodePort(30007, versions=frozenset((4,))), NodePort(30008, versions=frozenset((4, 6)))))
     carried(node, here=False)
-    assert list(node.watch.services) == [30008]
+    assert list(node.watch.answers.services) == [30008]
 
 
 def test_what_answers_at_the_address_is_told_while_it_is_so() -> None:
@@ -266,12 +249,11 @@ def test_what_answers_at_the_address_is_told_while_it_is_so() -> None:
     node = Node()
     node.list_services((WEB,))
     carried(node, here=False)
-    now = time.monotonic()
-    node.watch._probed_service(30007, ProbeResult(now, now, ANSWERED))
-    node.watch._probed_service(30008, ProbeResult(now, now, ANSWERED))
-    assert node.watch.served(time.monotonic()) == {30007: True}
-    node.watch._service_answered_at[30007] = now - 5.0
-    assert node.watch.served(time.monotonic()) == {}
+    node.probed(30007)
+    node.probed(30008)
+    assert node.watch.served(node.now) == {30007: True}
+    node.now += 5.0
+    assert node.watch.served(node.now) == {}
 
 
 KEPT_OFF = "kube-proxy (nftables mode) serves NodePorts at 10.0.0.10, not at 10.0.0.100"
@@ -282,7 +264,7 @@ def test_a_holder_that_kube_proxy_keeps_node_ports_from_is_not_ready_and_says_so
     node = Node()
     carried(node, here=True, kept_off=KEPT_OFF)
     carried(node, here=True, kept_off=KEPT_OFF)
-    assert node.log.getvalue().count("level=error event=nodeports") == 1
+    assert node.told.log.count("level=error event=nodeports") == 1
     assert node.watch.not_ready() == KEPT_OFF
     held = node.watch.held()
     assert held is not None
@@ -309,5 +291,5 @@ def test_a_holder_of_all_there_is_has_nothing_to_take_over(here: bool, told: boo
     carried(node, here=here)
     shared = node.agent._shared
     shared.instances[ME.instance_id] = Instance(ME.instance_id, InstanceState.RUNNING, OWN, ME.zone, frozenset((0, 1)))
-    node.agent._found_slots(2, {}, time.monotonic())
-    assert ("this node could take nothing over" in node.log.getvalue()) is told
+    node.agent._take(SlotsRehearsed(2, {}, node.now))
+    assert ("this node could take nothing over" in node.told.log) is told

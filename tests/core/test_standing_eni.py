@@ -1,26 +1,21 @@
 """A node's standing ENI on the model EC2: what is written for it, and what the rest of the agent learns of it."""
 
-import io
-import queue
 import random
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
 
 from floatingip.agent.shared import Shared
+from floatingip.agent.standing_eni import StandingEni
 from floatingip.core.model import OWNER_TAG, STANDING_TAG, Allocation, Carry, Eni, Identity, Target
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Unassign
-from floatingip.edges.telemetry import Log
-from floatingip.runtime.upkeep import Upkeep
+from floatingip.runtime import performing
+from tests.core.told import Told
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 NAME, ADDRESS, ELASTIC = "cluster", IPv4Address("10.0.0.100"), Allocation("eipalloc-0123abcd")
-PATIENCE = 5.0
-"""Seconds until something that should happen at once counts as not happening."""
 
 
 class Node:
@@ -36,33 +31,25 @@ class Node:
         self.shared = Shared(identity, NAME, ("sg-1",), Carry.ADDRESS, subnets=(self.subnet,))
         self.cloud = FakeCloud(self.ec2, ("sg-1",))
         self.device: bool | None = True
-        self.inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self.log = io.StringIO()
+        self.told = Told()
+        self.now = 100.0
         self.start()
 
     def start(self) -> None:
         """A new process."""
-        self.upkeep = Upkeep(
-            self.subnet,
-            self.settings,
-            self.shared,
-            self.cloud,
-            self.inbox.put,
-            Log(self.log),
-            now=time.monotonic(),
-            chance=random.uniform,
-        )
+        chance = random.Random(1).uniform
+        self.standing = StandingEni(self.subnet, self.settings, self.shared, self.told.out, now=self.now, chance=chance)
 
     def look(self, *, holds: bool = False, served: frozenset[Target] = frozenset({ELASTIC})) -> None:
-        """EC2 is asked, and what was decided is done."""
-        asked_at = time.monotonic()
+        """A second later EC2 is asked, and what was decided is done."""
+        self.now += 1.0
         self.shared.instances.update(self.cloud.describe_instances(frozenset({self.me})))
         standing = tuple(eni for eni in self.cloud.describe_enis(NAME) if eni.standing_for)
         instances = self.cloud.describe_instances(frozenset(eni.standing_for for eni in standing))
-        self.upkeep.looked(asked_at, standing, instances, served)
-        self.upkeep.step(now=time.monotonic(), holds=holds, device=self.device)
-        if self.upkeep.writer.writing:
-            self.inbox.get(timeout=PATIENCE)()
+        self.standing.looked(self.now, standing, instances, served)
+        self.standing.step(now=self.now, holds=holds, device=self.device)
+        for asked in self.told.performs():
+            self.standing.writing.wrote(performing.wrote(self.cloud, self.me, asked), self.now)
 
     def ours(self) -> list[Eni]:
         """All standing ENIs."""
@@ -91,7 +78,7 @@ def test_the_standing_eni_is_tagged_from_the_first_moment_and_attached(node: Nod
     assert eni.attachment.instance_id == node.me
     assert not eni.delete_on_termination
     assert node.shared.standings[node.subnet.id].eni == eni
-    assert "the standing ENI is attached" in node.log.getvalue()
+    assert "the standing ENI is attached" in node.told.log
 
 
 def test_a_new_process_finds_it_again(node: Node) -> None:
@@ -99,7 +86,7 @@ def test_a_new_process_finds_it_again(node: Node) -> None:
     for _ in range(3):
         node.start()
         node.look()
-        assert node.upkeep.now.eni == node.ours()[0]
+        assert node.standing.now.eni == node.ours()[0]
     assert len(node.ours()) == 1
 
 
@@ -117,7 +104,7 @@ def test_a_node_of_another_zone_says_so_and_makes_none() -> None:
     node.shared.me = replace(node.shared.me, zone="us-west-2-lax-1b")
     node.look()
     assert node.ours() == []
-    assert node.upkeep.now.problem == (
+    assert node.standing.now.problem == (
         f"{node.subnet.id} is in zone us-west-2-lax-1a, this node is in zone us-west-2-lax-1b"
     )
 
@@ -141,8 +128,8 @@ def test_a_full_instance_is_not_tried_again_at_once() -> None:
     node.look()
     node.look()
     assert node.cloud.calls.count("AttachNetworkInterface") == 2 + 1
-    assert "no free ENI slot" in node.upkeep.now.problem
-    assert "MAX_ENI" in node.upkeep.now.problem
+    assert "no free ENI slot" in node.standing.now.problem
+    assert "MAX_ENI" in node.standing.now.problem
 
 
 def test_a_spare_address_is_one_that_neither_is_floating_nor_has_an_elastic_ip(node: Node) -> None:
@@ -152,9 +139,9 @@ def test_a_spare_address_is_one_that_neither_is_floating_nor_has_an_elastic_ip(n
     node.cloud.assign_any(eni.id)
     spare = node.ours()[0].secondary[1]
     node.look()
-    assert node.upkeep._spares() == (Unassign(eni.id, spare),)
+    assert node.standing._spares() == (Unassign(eni.id, spare),)
     node.look(served=frozenset())
-    assert node.upkeep._spares() == ()
+    assert node.standing._spares() == ()
 
 
 @pytest.mark.parametrize("is_set", [False, True], ids=["by default", "by the settings"])

@@ -1,15 +1,13 @@
 """One EC2 write at a time: what was accepted, what came of the rest, and when it is time for the next one."""
 
-import io
-import queue
 import random
-import time
-from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
 from floatingip.agent.backoff import BACKOFF_FIRST, BACKOFF_LAST
+from floatingip.agent.effects import Making
+from floatingip.agent.writing import Writing
 from floatingip.core import writes
 from floatingip.core.errors import (
     AddressTaken,
@@ -22,13 +20,11 @@ from floatingip.core.errors import (
 )
 from floatingip.core.model import STANDING_TAG, Eni, Target
 from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Create, Delete, Detach, Tag, Unassign, Write
-from floatingip.edges.telemetry import Log
-from floatingip.runtime.writer import Making, Writer
+from floatingip.runtime import performing
+from tests.core.told import Told
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100")
-PATIENCE = 5.0
-"""Seconds until something that should happen at once counts as not happening."""
 
 
 class Failing(FakeCloud):
@@ -43,7 +39,7 @@ class Failing(FakeCloud):
 
 
 class Desk:
-    """A writer for a worker of a small VPC, and what it posted and said."""
+    """What a worker of a small VPC writes; each write takes a tenth of a second."""
 
     def __init__(self) -> None:
         self.ec2 = FakeEc2()
@@ -51,19 +47,23 @@ class Desk:
         self.me = self.ec2.add_instance("10.0.0.10", self.subnet)
         self.cloud = Failing(self.ec2, ("sg-1",))
         self.eni = self.cloud.create_eni(None, self.subnet, {STANDING_TAG: self.me}, "standing")
-        self.inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self.log = io.StringIO()
+        self.told = Told()
+        self.now = 100.0
         self.full_at: list[float] = []
-        self.writer = Writer(self.cloud, self.me, self.inbox.put, Log(self.log), self.full_at.append, random.uniform)
+        self.writer = Writing("10.0.0.100", self.told.out, self.full_at.append, random.Random(1).uniform)
 
     def write(self, write: Write, target: Target | None = ADDRESS, error: CloudError | None = None) -> None:
         """Make the write, and take what came of it."""
-        self.cloud.error = error
-        self.writer.begin(write, Making(target, self.subnet, {STANDING_TAG: self.me}, "token", frozenset({0, 1})))
+        making = Making(target, self.subnet, {STANDING_TAG: self.me}, "token", frozenset({0, 1}))
+        self.writer.begin(write, making, self.now)
         under_way = [self.writer.writing]
-        self.inbox.get(timeout=PATIENCE)()
-        assert [*under_way, self.writer.writing] == [True, False]
+        (asked,) = self.told.performs()
+        self.cloud.error = error
+        wrote = performing.wrote(self.cloud, self.me, asked)
         self.cloud.error = None
+        self.now += 0.1
+        self.writer.wrote(wrote, self.now)
+        assert [*under_way, self.writer.writing] == [True, False]
 
     def waits(self, write: Write) -> float:
         """Seconds after the last write until the next one of that kind should be made."""
@@ -128,10 +128,10 @@ def test_what_is_created_for_no_target_has_some_address_and_its_tags(desk: Desk)
 def test_the_last_write_that_ec2_accepted_is_remembered_until_the_next_one_begins(desk: Desk) -> None:
     """A write that fails is not one that was accepted, and neither is the one before it any more."""
     claim = Assign(desk.eni.id, ADDRESS, reassign=True)
-    before = time.monotonic()
     desk.write(claim)
     assert desk.writer.accepted == claim
-    assert before <= desk.writer.wrote_at <= time.monotonic()
+    assert desk.writer.wrote_at == desk.now
+    assert "seconds=0.100" in desk.told.log
     for error in (CloudUnavailable("throttled"), LookAgain("moved"), Denied("ec2:AssignPrivateIpAddresses")):
         desk.write(claim, error=error)
         assert desk.writer.accepted is None
@@ -139,9 +139,8 @@ def test_the_last_write_that_ec2_accepted_is_remembered_until_the_next_one_begin
 
 def test_a_failed_write_counts_as_written(desk: Desk) -> None:
     """Nobody knows what came of a timeout: EC2 is asked before the next one."""
-    before = time.monotonic()
     desk.write(Assign(desk.eni.id, ADDRESS), error=CloudUnavailable("no answer"))
-    assert desk.writer.wrote_at >= before
+    assert desk.writer.wrote_at == desk.now
 
 
 @pytest.mark.parametrize(
@@ -203,7 +202,7 @@ def test_what_is_refused_again_is_told_as_an_error_once(desk: Desk) -> None:
     """And not at all loudly when it was only a lost race."""
     for _ in range(5):
         desk.write(Attach(desk.eni.id), error=LookAgain("in use"))
-    levels = [line.split()[1] for line in desk.log.getvalue().splitlines()]
+    levels = [line.split()[1] for line in desk.told.log.splitlines()]
     assert levels == ["level=info", "level=error"]
 
 
@@ -238,11 +237,11 @@ def test_what_does_not_change_is_said_once(desk: Desk) -> None:
     claim, told = Assign(desk.eni.id, ADDRESS), CloudUnavailable("throttled")
     for error in (told, told, None, told):
         desk.write(claim, error=error)
-    assert desk.log.getvalue().count("throttled") == 2
+    assert desk.told.log.count("throttled") == 2
     denied = Denied("ec2:AssignPrivateIpAddresses")
     for _ in range(3):
         desk.write(claim, error=denied)
-    assert desk.log.getvalue().count("IAM denies") == 1
+    assert desk.told.log.count("IAM denies") == 1
 
 
 def test_a_success_ends_what_was_final(desk: Desk) -> None:

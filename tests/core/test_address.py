@@ -1,22 +1,22 @@
 """One address on one node: what stands in its way, what it would need, and what is asked of EC2 for it."""
 
-import io
-import math
-import queue
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
-import floatingip.runtime.watch as watching
-from floatingip.agent.move import Move
+from floatingip.agent import telling
+from floatingip.agent.address import FloatingAddress
+from floatingip.agent.answers import UNSENT_FOR
+from floatingip.agent.effects import Probing
 from floatingip.agent.shared import FULL_FOR, Shared
+from floatingip.agent.shown_by_imds import IMDS_LATE
 from floatingip.agent.standing import Standing
+from floatingip.agent.telling import NOT_READY_FOR
 from floatingip.agent.trouble import SAID_AGAIN
-from floatingip.core.decision.decision import Reason, State
+from floatingip.core.decision.decision import Reason, Rule, State
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import (
     ALLOCATION_TAG,
@@ -46,9 +46,8 @@ from floatingip.core.model import (
 from floatingip.core.settings import Settings
 from floatingip.core.word import Answer, Held, Status
 from floatingip.core.writes import SetGroups
-from floatingip.edges.telemetry import Log
-from floatingip.runtime.threads import ProbeLoop
-from floatingip.runtime.watch import IMDS_LATE, NOT_READY_FOR, UNSENT_FOR, Watch
+from floatingip.runtime import performing
+from tests.core.told import Told
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 NAME, ME, OTHER = "cluster", "i-b", "i-a"
@@ -58,78 +57,61 @@ OUTPOST = "arn:aws:outposts:us-west-2:1:outpost/op-1"
 SUBNET = Subnet("subnet-1", (ip_network("10.0.0.0/24"), ip_network("2001:db8:0:1::/64")), ZONE)
 IDENTITY = Identity(ME, "us-west-2", ZONE, "vpc-1", SUBNET.id, "02:00:00:00:00:0b", IPv4Address("10.0.0.11"), ("sg-1",))
 MAC = "02:00:00:00:00:64"
-PATIENCE = 5.0
-"""Seconds until something that should happen at once counts as not happening."""
+WALL = 1_764_000_000.0
 
 
-class Silence:
-    """A prober that nobody answers."""
+class Clock:
+    """Goes on by a millisecond whenever it is asked."""
 
-    def send(self) -> None:
-        """Send nothing."""
+    def __init__(self) -> None:
+        self._now = 1000.0
 
-    def collect(self) -> list[ProbeResult]:
-        """Nothing came of it."""
-        return []
+    def __call__(self) -> float:
+        """Seconds."""
+        self._now += 0.001
+        return self._now
 
-    def due_at(self) -> float:
-        """Nothing will."""
-        return math.inf
+    def go_on(self, seconds: float) -> None:
+        """So much time passes."""
+        self._now += seconds
 
-    def files(self) -> list[tuple[int, int]]:
-        """Nothing to wait for."""
-        return []
+
+now = Clock()
 
 
 @dataclass
 class Node:
-    """A node with one watch, and what it was told."""
+    """A node with one floating address, and what it was told."""
 
     target: Target = ADDRESS
     index: int = 0
     settings: Settings = field(default_factory=lambda: Settings((ADDRESS,)))
     shared: Shared = field(default_factory=lambda: Shared(IDENTITY, NAME, ("sg-1",)))
     cloud: FakeCloud = field(default_factory=lambda: FakeCloud(FakeEc2()))
-    probed: list[Address] = field(default_factory=list)
-    inbox: "queue.SimpleQueue[Callable[[], object]]" = field(default_factory=queue.SimpleQueue)
-    log: io.StringIO = field(default_factory=io.StringIO)
-    probe_loop: ProbeLoop = field(default_factory=ProbeLoop)
+    told: Told = field(default_factory=Told)
 
     def __post_init__(self) -> None:
         if self.shared.subnets is None:
             self.shared.subnets = (SUBNET,)
         self.shared.instances.setdefault(ME, instance(ME))
-        self.watch = Watch(
-            self.target,
-            self.index,
-            self.settings,
-            self.shared,
-            self.cloud,
-            self._prober,
-            self.probe_loop,
-            self.inbox.put,
-            self.inbox.put,
-            Log(self.log),
-            now=time.monotonic(),
-            chance=random.uniform,
+        chance = random.Random(1).uniform
+        self.address = FloatingAddress(
+            self.target, self.index, self.settings, self.shared, self.told.out, now=now(), chance=chance
         )
-
-    def _prober(self, address: Address) -> Silence:
-        self.probed.append(address)
-        return Silence()
 
     def looked(self, shown: Eni | None, at: float | None = None) -> None:
         """EC2 showed this."""
-        self.watch.looked(Owner(time.monotonic() if at is None else at, shown), time.monotonic())
+        self.address.looked(Owner(now() if at is None else at, shown), now())
 
     def step(self, burden: int = 0) -> str:
         """Decide once; the reason."""
-        self.watch.step((), burden, now=time.monotonic(), wall=time.time())
-        return self.watch.decision.reason.name
+        self.address.step((), burden, now=now(), wall=WALL)
+        return self.address.decision.reason.name
 
     def receive(self) -> None:
         """What a write came to."""
-        self.inbox.get(timeout=PATIENCE)()
+        (asked,) = self.told.performs()
+        self.address.wrote(performing.wrote(self.cloud, self.shared.me.instance_id, asked), now())
 
 
 Make = Callable[..., Node]
@@ -174,18 +156,18 @@ def test_nothing_stands_in_the_way_of_an_address_of_this_nodes_subnet(node: Make
     """Of each kind, and of its ENI."""
     for target in (ADDRESS, IPV6, ELASTIC):
         made = node(target)
-        made.watch.found_allocation(facts())
-        assert made.watch.obstacle() == ""
+        made.address.found_allocation(facts())
+        assert made.address.obstacle() == ""
         made.looked(eni(target, OTHER))
-        assert made.watch.obstacle() == ""
+        assert made.address.obstacle() == ""
 
 
 def test_before_the_subnets_are_known_that_is_the_obstacle(node: Make) -> None:
     """And no reason to give up."""
     made = node()
     made.shared.subnets = None
-    assert made.watch.obstacle() == "its subnet is not known yet"
-    assert not made.watch.is_known()
+    assert made.address.obstacle() == "its subnet is not known yet"
+    assert not made.address.is_known()
 
 
 @pytest.mark.parametrize("target", [ADDRESS, IPV6, ELASTIC], ids=["IPv4", "IPv6", "Elastic IP"])
@@ -194,32 +176,32 @@ def test_another_zone_is_told_with_both_zones(node: Make, target: Target) -> Non
     made = node(target)
     elsewhere = replace(SUBNET, zone=OTHER_ZONE)
     made.shared.subnets = (elsewhere,)
-    made.watch.found_allocation(facts())
+    made.address.found_allocation(facts())
     made.looked(eni(target, zone=OTHER_ZONE))
-    assert made.watch.obstacle() == (
+    assert made.address.obstacle() == (
         f"{target} is in subnet-1 of zone {OTHER_ZONE}, this node is in zone {ZONE}, and an ENI cannot leave its zone;"
         f" run on nodes of {OTHER_ZONE} only"
     )
-    assert made.watch.impossible() == made.watch.obstacle()
+    assert made.address.impossible() == made.address.obstacle()
 
 
 def test_an_address_without_a_subnet_is_told_with_the_vpc(node: Make) -> None:
     """A typing mistake, or the wrong VPC."""
     made = node(IPv4Address("10.9.9.9"))
-    assert made.watch.obstacle() == ("no subnet of vpc-1 contains 10.9.9.9; set FLOATING_IP to an address of one")
-    assert made.watch.impossible() == made.watch.obstacle()
+    assert made.address.obstacle() == ("no subnet of vpc-1 contains 10.9.9.9; set FLOATING_IP to an address of one")
+    assert made.address.impossible() == made.address.obstacle()
 
 
 @pytest.mark.parametrize("address", ["10.0.0.0", "10.0.0.1", "10.0.0.3", "10.0.0.255", "2001:db8:0:1::2"])
 def test_an_address_that_aws_keeps_is_told(node: Make, address: str) -> None:
     """EC2 would refuse the interface again and again, as if the parameter were wrong and nothing else."""
-    told = node(ip_address(address)).watch.impossible()
+    told = node(ip_address(address)).address.impossible()
     assert told.startswith(f"AWS keeps {address} in subnet-1, as the first four and the last of ")
 
 
 def test_a_public_address_without_a_subnet_may_be_an_elastic_ip(node: Make) -> None:
     """What the console shows of one is its public address; a VPC may have public ranges, so only here it is told."""
-    assert node(IPv4Address("52.94.76.1")).watch.impossible() == (
+    assert node(IPv4Address("52.94.76.1")).address.impossible() == (
         "no subnet of vpc-1 contains 52.94.76.1; set FLOATING_IP to an address of one, or to the allocation id"
         " (eipalloc-...) if this is an Elastic IP"
     )
@@ -231,23 +213,23 @@ def test_the_subnet_is_found_among_all_and_by_either_family(node: Make) -> None:
     for target in (IPv4Address("10.0.1.7"), IPv6Address("2001:db8:0:2::7")):
         made = node(target)
         made.shared.subnets = (SUBNET, other)
-        assert made.watch.subnet() == other
-        assert made.watch.obstacle() == ""
+        assert made.address.subnet() == other
+        assert made.address.obstacle() == ""
 
 
 def test_an_outposts_address_is_refused_on_a_node_elsewhere(node: Make) -> None:
     """In the same zone, even."""
     made = node()
     made.shared.subnets = (replace(SUBNET, outpost=OUTPOST),)
-    assert made.watch.obstacle() == f"{ADDRESS} is on Outpost {OUTPOST}, this node is not; run on nodes of there only"
-    assert made.watch.impossible()
+    assert made.address.obstacle() == f"{ADDRESS} is on Outpost {OUTPOST}, this node is not; run on nodes of there only"
+    assert made.address.impossible()
 
 
 def test_a_zones_address_is_refused_on_an_outposts_node(node: Make) -> None:
     """The other way round."""
     made = node()
     made.shared.instances[ME] = instance(ME, outpost=OUTPOST)
-    assert made.watch.obstacle() == (
+    assert made.address.obstacle() == (
         f"{ADDRESS} is in {ZONE}, not on an Outpost, this node is not; run on nodes of there only"
     )
 
@@ -257,27 +239,27 @@ def test_a_node_of_the_same_outpost_may_have_the_address(node: Make) -> None:
     made = node()
     made.shared.subnets = (replace(SUBNET, outpost=OUTPOST),)
     made.shared.instances[ME] = instance(ME, outpost=OUTPOST)
-    assert made.watch.obstacle() == ""
+    assert made.address.obstacle() == ""
 
 
 def test_an_allocation_that_does_not_exist_is_told_with_the_region(node: Make) -> None:
     """Released, or of another Region or account."""
     made = node(ELASTIC)
-    made.watch.found_allocation(None)
-    assert made.watch.obstacle() == (
+    made.address.found_allocation(None)
+    assert made.address.obstacle() == (
         "there is no allocation eipalloc-0123abcd in us-west-2; allocate it, or correct FLOATING_IP"
     )
-    assert made.watch.impossible() == made.watch.obstacle()
+    assert made.address.impossible() == made.address.obstacle()
 
 
 def test_an_allocation_that_ec2_has_not_told_of_is_waited_for(node: Make) -> None:
     """Not known is not missing."""
     made = node(ELASTIC)
     made.looked(None)
-    assert made.watch.obstacle() == "eipalloc-0123abcd is not known yet"
-    assert not made.watch.is_known()
-    made.watch.found_allocation(facts())
-    assert made.watch.is_known()
+    assert made.address.obstacle() == "eipalloc-0123abcd is not known yet"
+    assert not made.address.is_known()
+    made.address.found_allocation(facts())
+    assert made.address.is_known()
 
 
 @pytest.mark.parametrize(
@@ -296,7 +278,7 @@ def test_an_allocation_of_another_border_group_is_told_with_both(node: Make, zon
     """A Local Zone has its own; of a customer-owned IP none is told."""
     made = node(ELASTIC, shared=Shared(replace(IDENTITY, zone=zone), NAME, ()))
     made.shared.subnets = (replace(SUBNET, zone=zone),)
-    made.watch.found_allocation(facts(border_group=group))
+    made.address.found_allocation(facts(border_group=group))
     wanted = zone.rstrip("abcdefghijklmnopqrstuvwxyz")
     told = (
         ""
@@ -306,7 +288,7 @@ def test_an_allocation_of_another_border_group_is_told_with_both(node: Make, zon
             f" allocate one with --network-border-group {wanted}"
         )
     )
-    assert made.watch.obstacle() == told
+    assert made.address.obstacle() == told
 
 
 def test_an_allocation_that_something_else_has_is_told_with_it(node: Make) -> None:
@@ -314,22 +296,22 @@ def test_an_allocation_that_something_else_has_is_told_with_it(node: Make) -> No
     told = "eipalloc-0123abcd is associated with eni-9, which is not ours; disassociate it there first"
     for shown in (None, eni(ELASTIC), eni(ELASTIC, OTHER)):
         made = node(ELASTIC)
-        made.watch.found_allocation(facts("eni-9"))
+        made.address.found_allocation(facts("eni-9"))
         made.looked(shown)
-        assert made.watch.obstacle() == told
-        assert made.watch.impossible() == told
+        assert made.address.obstacle() == told
+        assert made.address.impossible() == told
 
 
 def test_an_allocation_that_our_own_eni_has_is_no_obstacle(node: Make) -> None:
     """By DescribeAddresses, or by the ENI itself, whichever shows it first."""
     made = node(ELASTIC)
-    made.watch.found_allocation(facts("eni-1"))
+    made.address.found_allocation(facts("eni-1"))
     made.looked(eni(ELASTIC, OTHER))
-    assert made.watch.obstacle() == ""
+    assert made.address.obstacle() == ""
     made = node(ELASTIC)
-    made.watch.found_allocation(facts("eni-9"))
+    made.address.found_allocation(facts("eni-9"))
     made.looked(eni(ELASTIC, OTHER, elastic={IPv4Address("10.0.0.50"): ELASTIC.id}))
-    assert made.watch.obstacle() == ""
+    assert made.address.obstacle() == ""
 
 
 def test_a_node_without_a_free_slot_says_so(node: Make) -> None:
@@ -337,10 +319,10 @@ def test_a_node_without_a_free_slot_says_so(node: Make) -> None:
     made = node()
     made.shared.instances[ME] = instance(ME, 1, 2)
     made.shared.slots = 3
-    assert made.watch.obstacle() == "i-b has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
-    assert made.watch.impossible() == ""
+    assert made.address.obstacle() == "i-b has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
+    assert made.address.impossible() == ""
     made.shared.slots = 4
-    assert made.watch.obstacle() == ""
+    assert made.address.obstacle() == ""
 
 
 def test_while_its_slots_are_unknown_a_node_tries(node: Make) -> None:
@@ -348,17 +330,17 @@ def test_while_its_slots_are_unknown_a_node_tries(node: Make) -> None:
     made = node()
     made.shared.instances[ME] = instance(ME, *range(1, 15))
     assert made.shared.free_slots() is None
-    assert made.watch.obstacle() == ""
+    assert made.address.obstacle() == ""
 
 
 def test_denied_permissions_are_an_obstacle_that_names_them(node: Make) -> None:
     """A dry run found them, before a failover did."""
     made = node()
     made.shared.denied = ("ec2:AttachNetworkInterface", "ec2:DetachNetworkInterface")
-    assert made.watch.obstacle() == (
+    assert made.address.obstacle() == (
         "IAM denies ec2:AttachNetworkInterface, ec2:DetachNetworkInterface; allow it to this pod's role"
     )
-    assert made.watch.impossible() == ""
+    assert made.address.impossible() == ""
 
 
 @pytest.mark.parametrize("action", ["ec2:CreateTags", "ec2:CreateNetworkInterface"])
@@ -368,8 +350,8 @@ def test_a_permission_that_a_takeover_does_not_need_keeps_nobody_from_it(node: M
     made.looked(eni(holder=OTHER))
     made.shared.denied = (action,)
     made.step()
-    assert made.watch.obstacle() == ""
-    assert action in made.watch.not_ready()
+    assert made.address.obstacle() == ""
+    assert action in made.address.not_ready()
 
 
 def test_for_the_holder_neither_slots_nor_permissions_are_an_obstacle(node: Make) -> None:
@@ -379,7 +361,7 @@ def test_for_the_holder_neither_slots_nor_permissions_are_an_obstacle(node: Make
     made.shared.slots = 3
     made.shared.denied = ("ec2:AttachNetworkInterface",)
     made.looked(eni(holder=ME))
-    assert made.watch.obstacle() == ""
+    assert made.address.obstacle() == ""
 
 
 def test_a_standby_with_an_obstacle_is_not_ready_and_says_why(node: Make) -> None:
@@ -387,10 +369,10 @@ def test_a_standby_with_an_obstacle_is_not_ready_and_says_why(node: Make) -> Non
     made = node()
     made.looked(eni(holder=OTHER))
     made.step()
-    assert made.watch.not_ready() == ""
+    assert made.address.not_ready() == ""
     made.shared.denied = ("ec2:AttachNetworkInterface",)
     made.step()
-    assert "ec2:AttachNetworkInterface" in made.watch.not_ready()
+    assert "ec2:AttachNetworkInterface" in made.address.not_ready()
 
 
 # What a node would need to carry the address.
@@ -405,7 +387,7 @@ def test_each_address_has_a_table_two_priorities_and_a_mark_of_its_own(
     """By its place in FLOATING_IP, so that they are the same on every node, whatever the device index."""
     made = node(index=index, settings=Settings((ADDRESS, IPV6, ELASTIC)))
     made.looked(eni(holder=ME))
-    plumbing = made.watch.plumbing()
+    plumbing = made.address.plumbing()
     assert plumbing is not None
     assert (plumbing.table, plumbing.priority, plumbing.mark, plumbing.mark_mask) == (table, priority, mark, 0x70)
 
@@ -414,7 +396,7 @@ def test_an_ipv4_address_leaves_by_its_subnets_router(node: Make) -> None:
     """The first address behind the subnet's own; the MAC is the ENI's, the MTU the primary's."""
     made = node()
     made.looked(eni(holder=ME))
-    plumbing = made.watch.plumbing()
+    plumbing = made.address.plumbing()
     assert plumbing is not None
     assert (plumbing.address, plumbing.mac, plumbing.gateway) == (ADDRESS, MAC, IPv4Address("10.0.0.1"))
     assert plumbing.primary_mac == IDENTITY.mac
@@ -424,7 +406,7 @@ def test_an_ipv6_address_leaves_by_the_vpcs_router(node: Make) -> None:
     """The IPv4 address that EC2 gave the same ENI is not carried."""
     made = node(IPV6)
     made.looked(eni(IPV6, ME))
-    plumbing = made.watch.plumbing()
+    plumbing = made.address.plumbing()
     assert plumbing is not None
     assert (plumbing.address, plumbing.gateway) == (IPV6, IPv6Address("fe80:ec2::1"))
 
@@ -432,9 +414,9 @@ def test_an_ipv6_address_leaves_by_the_vpcs_router(node: Make) -> None:
 def test_for_an_elastic_ip_the_private_address_is_carried(node: Make) -> None:
     """The node never sees the public one."""
     made = node(ELASTIC)
-    assert made.watch.plumbing() is None
+    assert made.address.plumbing() is None
     made.looked(eni(ELASTIC, ME))
-    plumbing = made.watch.plumbing()
+    plumbing = made.address.plumbing()
     assert plumbing is not None
     assert plumbing.address == IPv4Address("10.0.0.50")
 
@@ -442,13 +424,13 @@ def test_for_an_elastic_ip_the_private_address_is_carried(node: Make) -> None:
 def test_while_ec2_is_silent_imds_tells_what_to_carry(node: Make) -> None:
     """R9: a restart during an outage of EC2; its word counts only until EC2's does."""
     made = node()
-    assert made.watch.plumbing() is None
-    made.watch.found_interface(Interface("02:00:00:00:00:99", ip_network("10.0.0.0/24")))
-    plumbing = made.watch.plumbing()
+    assert made.address.plumbing() is None
+    made.address.found_interface(Interface("02:00:00:00:00:99", ip_network("10.0.0.0/24")))
+    plumbing = made.address.plumbing()
     assert plumbing is not None
     assert (plumbing.mac, plumbing.gateway) == ("02:00:00:00:00:99", IPv4Address("10.0.0.1"))
     made.looked(eni(holder=ME))
-    plumbing = made.watch.plumbing()
+    plumbing = made.address.plumbing()
     assert plumbing is not None
     assert plumbing.mac == MAC
 
@@ -482,7 +464,7 @@ def _mover(node: Make) -> Callable[..., Node]:
         shared = Shared(IDENTITY, NAME, ("sg-1",), Carry.ADDRESS)
         shared.standings[SUBNET.id] = standing or Standing(0.0, eni=own(), bound=own())
         made = node(target, shared=shared, settings=Settings((ADDRESS, IPV6, ELASTIC), carry=Carry.ADDRESS))
-        made.watch.found_allocation(facts())
+        made.address.found_allocation(facts())
         return made
 
     return mover
@@ -496,34 +478,34 @@ AHEAD = PlumbingReport(PlumbingState.SOUND, extent=Extent.AHEAD)
 def test_a_node_without_its_standing_eni_says_why_it_cannot_take_the_address(mover: Make) -> None:
     """That is all that it needs: slots are a matter of the standing ENI, once."""
     made = mover(standing=Standing(0.0, problem="its standing ENI eni-b is being attached"))
-    assert made.watch.obstacle() == "its standing ENI eni-b is being attached"
-    assert made.watch.impossible() == ""
+    assert made.address.obstacle() == "its standing ENI eni-b is being attached"
+    assert made.address.impossible() == ""
     assert made.shared.free_slots() == 0
     made.shared.standings.clear()
-    assert made.watch.obstacle() == "its standing ENI is not known yet"
+    assert made.address.obstacle() == "its standing ENI is not known yet"
     made.shared.standings[SUBNET.id] = Standing(0.0, eni=own())
     made.shared.instances[ME] = instance(ME, 1, 2)
     made.shared.slots = 3
-    assert made.watch.obstacle() == ""
+    assert made.address.obstacle() == ""
     assert made.shared.free_slots() is None
 
 
 def test_a_standing_eni_that_takes_no_more_addresses_is_an_obstacle_for_a_while(mover: Make) -> None:
     """EC2 said so; whoever has the address already has it."""
     made = mover()
-    made.shared.is_full(made.watch.now)
-    assert made.watch.obstacle() == "EC2 gives its standing ENI no more addresses"
+    made.shared.is_full(made.address.now)
+    assert made.address.obstacle() == "EC2 gives its standing ENI no more addresses"
     made.looked(own(ADDRESS))
-    assert made.watch.obstacle() == ""
+    assert made.address.obstacle() == ""
 
 
 def test_only_permissions_that_a_move_needs_keep_a_node_from_it(mover: Make) -> None:
     """The standing ENI is attached already."""
     made = mover()
     made.shared.denied = ("ec2:AttachNetworkInterface",)
-    assert made.watch.obstacle() == ""
+    assert made.address.obstacle() == ""
     made.shared.denied = ("ec2:AssignPrivateIpAddresses",)
-    assert "ec2:AssignPrivateIpAddresses" in made.watch.obstacle()
+    assert "ec2:AssignPrivateIpAddresses" in made.address.obstacle()
 
 
 @pytest.mark.parametrize("holder", [own, others], ids=["here", "elsewhere"])
@@ -531,7 +513,7 @@ def test_the_address_is_plumbed_on_the_own_standing_eni(mover: Make, holder: Cal
     """Ahead of the address, too; never on the link of the ENI that has it now."""
     made = mover()
     made.looked(holder(ADDRESS))
-    plumbing = made.watch.plumbing()
+    plumbing = made.address.plumbing()
     assert plumbing is not None
     assert (plumbing.address, plumbing.mac) == (ADDRESS, OWN_MAC)
 
@@ -540,27 +522,27 @@ def test_before_the_own_standing_eni_is_there_nothing_can_be_plumbed(mover: Make
     """EC2 has answered: what IMDS shows of another link counts no more."""
     made = mover(standing=Standing(0.0, problem="its standing ENI is being created"))
     made.looked(others(ADDRESS))
-    assert made.watch.plumbing() is None
+    assert made.address.plumbing() is None
 
 
 def test_an_elastic_ip_is_carried_by_the_private_address_that_it_is_associated_with(mover: Make) -> None:
     """Not by the primary one of whatever ENI has it."""
     made = mover(ELASTIC)
-    assert made.watch.plumbing() is None
+    assert made.address.plumbing() is None
     private = IPv4Address("10.0.0.70")
     made.looked(others(private, elastic={private: ELASTIC.id}))
-    plumbing = made.watch.plumbing()
+    plumbing = made.address.plumbing()
     assert plumbing is not None
     assert (plumbing.address, plumbing.mac) == (private, OWN_MAC)
-    assert made.probed == [private]
+    assert made.address.answers.address == private
 
 
 def test_what_is_seen_up_is_told_with_the_address(mover: Make) -> None:
     """An attachment of a standing ENI may have several."""
     made = mover()
     made.looked(others(ADDRESS))
-    made.watch.health = replace(made.watch.health, state=HealthState.UP)
-    assert made.watch.sees_up() == f"at-a/{ADDRESS}"
+    made.address.answers.health = replace(made.address.health, state=HealthState.UP)
+    assert made.address.sees_up() == f"at-a/{ADDRESS}"
 
 
 def test_an_address_that_was_just_assigned_is_a_burden_before_ec2_shows_it(mover: Make) -> None:
@@ -568,16 +550,16 @@ def test_an_address_that_was_just_assigned_is_a_burden_before_ec2_shows_it(mover
     made = mover()
     made.looked(None)
     assert made.step() == Reason.FREE.name
-    assert made.watch.burdens()
+    assert made.address.burdens()
 
 
 def lacking(made: Node, *answers: frozenset[Address], since: float | None = None) -> float | None:
     """What the watch believes after these answers of IMDS, a second apart, and since when: counted from the first."""
-    first = time.monotonic() if since is None else since
+    first = now() if since is None else since
     for at, addresses in enumerate(answers):
-        made.watch.found_addresses(OWN_MAC, addresses, first + at)
-    lost_at = made.watch._view((), 0, time.time()).lost_by_imds_at
-    return None if lost_at is None else round(lost_at - first, 3)
+        made.address.found_addresses(OWN_MAC, addresses, first + at)
+    lost_at = made.address._view((), 0, WALL).lost_by_imds_at
+    return None if lost_at is None else round(lost_at - first, 2)
 
 
 HAS, LACKS = frozenset({ADDRESS, IPv4Address("10.0.0.61")}), frozenset({IPv4Address("10.0.0.61")})
@@ -586,7 +568,7 @@ HAS, LACKS = frozenset({ADDRESS, IPv4Address("10.0.0.61")}), frozenset({IPv4Addr
 def holding(made: Node) -> Node:
     """The address is on this node's link."""
     made.looked(own(ADDRESS))
-    made.watch.reconciled(CARRIED, time.monotonic())
+    made.address.reconciled(CARRIED, now())
     return made
 
 
@@ -601,17 +583,17 @@ def test_three_answers_of_imds_without_the_address_mean_that_it_is_lost(mover: M
 def test_what_was_found_on_the_link_is_lost_without_having_been_shown(mover: Make) -> None:
     """As of the first answer that lacks it: what EC2 has said since counts more."""
     made = mover()
-    made.watch.reconciled(FOUND, time.monotonic())
+    made.address.reconciled(FOUND, now())
     assert lacking(made, LACKS, LACKS) is None
     assert lacking(made, LACKS, LACKS, LACKS) == 0.0
     made = mover()
-    made.watch.reconciled(FOUND, time.monotonic())
+    made.address.reconciled(FOUND, now())
     assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
 
 
 def test_what_imds_never_shows_is_lost_when_that_lasts_for_long(mover: Make) -> None:
     """And speaks of a time that long ago."""
-    made, first = holding(mover()), time.monotonic()
+    made, first = holding(mover()), now()
     for after in (0.0, 1.0, IMDS_LATE - 1.0):
         assert lacking(made, LACKS, since=first + after) is None
     assert lacking(made, LACKS, since=first + IMDS_LATE + 5.0) == -IMDS_LATE
@@ -621,8 +603,8 @@ def test_the_address_on_a_standing_eni_that_is_being_detached_can_be_lost(mover:
     """Its plumbing is known, and IMDS is asked, until it has gone."""
     made = holding(mover())
     made.shared.standings[SUBNET.id] = Standing(0.0, bound=own(), problem="its standing ENI is being detached")
-    assert made.watch.plumbing() is not None
-    assert made.watch.mac_at_risk() == OWN_MAC
+    assert made.address.plumbing() is not None
+    assert made.address.mac_at_risk() == OWN_MAC
     assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
 
 
@@ -630,18 +612,18 @@ def test_an_address_that_comes_anew_has_not_been_shown_by_imds_yet(mover: Make) 
     """What IMDS showed the last time is no promise."""
     made = holding(mover())
     assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
-    made.watch.reconciled(AHEAD, time.monotonic())
-    made.watch.reconciled(CARRIED, time.monotonic())
+    made.address.reconciled(AHEAD, now())
+    made.address.reconciled(CARRIED, now())
     assert lacking(made, LACKS, LACKS, LACKS) is None
 
 
 def test_what_imds_was_asked_before_the_address_came_says_nothing_of_it(mover: Make) -> None:
     """The answer may be slow: neither that it is shown now, nor that it is lost."""
-    before = time.monotonic() - 10
+    before = now() - 10
     assert lacking(holding(mover()), HAS, since=before) is None
     assert lacking(holding(mover()), HAS, LACKS, LACKS, LACKS, since=before) is None
     made = holding(mover())
-    made.watch.found_addresses(OWN_MAC, HAS, before)
+    made.address.found_addresses(OWN_MAC, HAS, before)
     assert lacking(made, LACKS, LACKS, LACKS) is None
 
 
@@ -649,15 +631,15 @@ def test_imds_is_asked_only_about_an_address_that_could_be_taken_silently(mover:
     """Where it is here; with an ENI that moves, its link tells."""
     made = mover()
     made.looked(own(ADDRESS))
-    assert made.watch.mac_at_risk() == ""
-    made.watch.reconciled(CARRIED, time.monotonic())
-    assert made.watch.mac_at_risk() == OWN_MAC
-    made.watch.reconciled(AHEAD, time.monotonic())
-    assert made.watch.mac_at_risk() == ""
+    assert made.address.mac_at_risk() == ""
+    made.address.reconciled(CARRIED, now())
+    assert made.address.mac_at_risk() == OWN_MAC
+    made.address.reconciled(AHEAD, now())
+    assert made.address.mac_at_risk() == ""
     other = node()
     other.looked(eni(holder=ME))
-    other.watch.reconciled(CARRIED, time.monotonic())
-    assert other.watch.mac_at_risk() == ""
+    other.address.reconciled(CARRIED, now())
+    assert other.address.mac_at_risk() == ""
 
 
 def test_what_imds_says_of_another_interface_means_nothing(mover: Make) -> None:
@@ -665,68 +647,71 @@ def test_what_imds_says_of_another_interface_means_nothing(mover: Make) -> None:
     made = holding(mover())
     lacking(made, HAS)
     for at in range(3):
-        made.watch.found_addresses(IDENTITY.mac, LACKS, time.monotonic() + at)
-    assert made.watch._view((), 0, time.time()).lost_by_imds_at is None
+        made.address.found_addresses(IDENTITY.mac, LACKS, now() + at)
+    assert made.address._view((), 0, WALL).lost_by_imds_at is None
 
 
 def test_a_holder_that_started_while_ec2_is_silent_can_still_lose_the_address(mover: Make) -> None:
     """IMDS told it what to carry, and is asked whether that is so still: nobody else can tell."""
     made = mover()
     made.shared.standings.clear()
-    made.watch.found_interface(Interface(OWN_MAC, ip_network("10.0.0.0/24")))
-    made.watch.reconciled(CARRIED, time.monotonic())
-    assert made.watch.mac_at_risk() == OWN_MAC
+    made.address.found_interface(Interface(OWN_MAC, ip_network("10.0.0.0/24")))
+    made.address.reconciled(CARRIED, now())
+    assert made.address.mac_at_risk() == OWN_MAC
     assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
 
 
 # What is probed.
 
 
+def probed(made: Node) -> set[Address]:
+    """Where probes go, once it is known that they would leave the node."""
+    made.address.reconciled(PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING), now())
+    made.step()
+    return {probing.address for probing in made.address.probings()}
+
+
 def test_an_elastic_ip_is_probed_at_its_enis_private_address_never_at_the_allocation(node: Make) -> None:
     """And not before there is one."""
     made = node(ELASTIC)
     made.looked(None)
-    assert made.probed == []
+    assert probed(made) == set()
     made.looked(eni(ELASTIC, OTHER))
-    made.looked(eni(ELASTIC, OTHER))
-    assert made.probed == [IPv4Address("10.0.0.50")]
+    assert probed(made) == {IPv4Address("10.0.0.50")}
 
 
 def test_another_eni_of_the_elastic_ip_is_probed_instead(node: Make) -> None:
     """Somebody deleted the first one; it is not probed any more."""
     made = node(ELASTIC)
     made.looked(eni(ELASTIC, OTHER))
-    (first,) = made.watch._probes
+    assert probed(made) == {IPv4Address("10.0.0.50")}
+    (before,) = made.address.probings()
     made.looked(eni(ELASTIC, OTHER, id="eni-2", address=IPv4Address("10.0.0.51")))
-    assert made.probed == [IPv4Address("10.0.0.50"), IPv4Address("10.0.0.51")]
-    (second,) = made.watch._probes
-    assert made.probe_loop._followed == (second,)
-    assert first is not second
+    assert probed(made) == {IPv4Address("10.0.0.51")}
+    assert not made.address.probed(before, ProbeResult(now(), now(), ProbeOutcome.ANSWERED)), "that is no news any more"
+    assert made.address.health == Health("a1")
 
 
 def test_an_ipv6_address_is_probed_itself(node: Make) -> None:
     """Not the IPv4 address of its ENI."""
     made = node(IPV6)
     made.looked(eni(IPV6, OTHER))
-    assert made.probed == [IPV6]
+    assert probed(made) == {IPV6}
 
 
 # The holder's word.
 
 
-def test_since_is_when_the_word_became_what_it_is(node: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_since_is_when_the_word_became_what_it_is(node: Make) -> None:
     """Three seconds of unsound are counted from the first such answer; another attachment begins anew."""
     made = node()
-    clock = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
 
     def word(problem: str, attachment: str, at: float) -> tuple[WordState, float]:
-        clock[0] = at
         bound = Attachment(attachment, OTHER, 1, AttachmentStatus.ATTACHED)
-        made.watch.owner = Owner(at, eni(attachment=bound))
+        made.address.owner = Owner(at, eni(attachment=bound))
         status = Status(NAME, OTHER, holds={str(ADDRESS): Held(attachment, problem)})
-        made.watch.hear(Answer(at, at, status), time.monotonic())
-        return made.watch.word.state, made.watch.word.since
+        made.address.hear(Answer(at, at, status), at)
+        return made.address.word.state, made.address.word.since
 
     assert word("", "a1", 100.0) == (WordState.SOUND, 100.0)
     assert word("", "a1", 105.0) == (WordState.SOUND, 100.0)
@@ -742,8 +727,8 @@ def test_a_holder_without_an_address_is_silent(node: Make) -> None:
     states = []
     for address in ("10.0.0.10", None):
         made.shared.instances[OTHER] = instance(OTHER, address=address)
-        made.watch.hear(None, time.monotonic())
-        states.append(made.watch.word.state)
+        made.address.hear(None, now())
+        states.append(made.address.word.state)
     assert states == [WordState.UNASKED, WordState.SILENT]
 
 
@@ -766,7 +751,7 @@ class Vpc:
         chosen = Settings((target,), **settings)  # type: ignore[arg-type]  # the test names settings
         made = self._node(target, shared=shared, settings=chosen, cloud=FakeCloud(self.ec2, ("sg-1",)))
         shared.instances.update(made.cloud.describe_instances(frozenset(self.ids)))
-        made.watch.found_allocation(facts())
+        made.address.found_allocation(facts())
         return made
 
     def ours(self, name: str = NAME) -> tuple[Eni, ...]:
@@ -837,9 +822,7 @@ def test_an_eni_is_attached_from_the_lowest_device_index_of_the_settings(vpc: Vp
         assert attachment.device_index == index
 
 
-def test_a_full_instance_is_an_obstacle_for_all_addresses_for_a_while(
-    vpc: Vpc, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_instance_is_an_obstacle_for_all_addresses_for_a_while(vpc: Vpc) -> None:
     """EC2 said so for one of them; the pod's other addresses need not ask."""
     made = vpc.node(0)
     vpc.create(made)
@@ -851,14 +834,13 @@ def test_a_full_instance_is_an_obstacle_for_all_addresses_for_a_while(
     made.receive()
     made.looked(vpc.ours()[0])
     assert made.step() == "CANNOT_CLAIM"
-    assert "no free ENI slot" in made.watch.obstacle()
+    assert "no free ENI slot" in made.address.obstacle()
     second = vpc._node(IPV6, shared=made.shared)
     second.step()
-    assert "no free ENI slot" in second.watch.obstacle()
-    later = time.monotonic() + FULL_FOR + 1
-    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert "no free ENI slot" in second.address.obstacle()
+    now.go_on(FULL_FOR + 1)
     second.step()
-    assert second.watch.obstacle() == ""
+    assert second.address.obstacle() == ""
 
 
 def test_an_eni_that_is_about_to_be_here_is_a_burden_already(vpc: Vpc) -> None:
@@ -866,12 +848,12 @@ def test_an_eni_that_is_about_to_be_here_is_a_burden_already(vpc: Vpc) -> None:
     made = vpc.node(0)
     vpc.create(made)
     made.looked(vpc.ours()[0])
-    assert not made.watch.burdens()
+    assert not made.address.burdens()
     assert made.step() == "FREE"
-    assert made.watch.burdens(), "the attach is under way"
+    assert made.address.burdens(), "the attach is under way"
     made.receive()
     made.looked(vpc.ours()[0])
-    assert made.watch.burdens(), "EC2 shows it here"
+    assert made.address.burdens(), "EC2 shows it here"
 
 
 def test_an_eni_that_was_just_attached_is_a_burden_before_ec2_shows_it(vpc: Vpc) -> None:
@@ -882,26 +864,26 @@ def test_an_eni_that_was_just_attached_is_a_burden_before_ec2_shows_it(vpc: Vpc)
     made.step()
     made.receive()
     made.step()
-    assert made.watch.burdens()
+    assert made.address.burdens()
 
 
 def test_an_unplumbed_report_is_told_with_what_was_removed(node: Make) -> None:
     """One line, with the address it is about in the agent's log."""
     made = node()
-    made.watch.reconciled(PlumbingReport(PlumbingState.NO_LINK, removed=("marks", "rule")), time.monotonic())
-    assert "event=unplumbed removed=marks,rule" in made.log.getvalue()
+    made.address.reconciled(PlumbingReport(PlumbingState.NO_LINK, removed=("marks", "rule")), now())
+    assert "event=unplumbed removed=marks,rule" in made.told.log
 
 
 def test_the_holder_tells_its_problem_and_nothing_when_it_is_well(vpc: Vpc) -> None:
     """That sentence is what the others judge it by."""
     made = vpc.node(0)
     made.looked(eni(holder=vpc.ids[0]))
-    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND), time.monotonic())
+    made.address.reconciled(PlumbingReport(PlumbingState.SOUND), now())
     assert made.step() == Reason.HELD_HERE.name
-    assert made.watch.held() == Held("a1")
-    made.watch.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="marks: nft is missing"), time.monotonic())
+    assert made.address.held() == Held("a1")
+    made.address.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="marks: nft is missing"), now())
     assert made.step() == Reason.UNSOUND_HERE.name
-    held = made.watch.held()
+    held = made.address.held()
     assert held is not None
     assert "nft is missing" in held.problem
 
@@ -918,20 +900,21 @@ def standby(node: Make, report: PlumbingReport | None) -> Node:
     made = node()
     made.looked(eni(holder=OTHER))
     if report is not None:
-        made.watch.reconciled(report, time.monotonic())
+        made.address.reconciled(report, now())
     made.step()
     return made
 
 
 def probes(made: Node) -> bool:
     """Whether probes are sent."""
-    return any(probes.due_at() < math.inf for probes in made.watch._probes)
+    return bool(made.address.probings())
 
 
 def results(made: Node, outcome: ProbeOutcome, *, at: float, detail: str = "") -> None:
     """Two probes with this outcome, which is enough for UP."""
     for sent_at in (at, at + 0.1):
-        made.watch._probed(ProbeResult(sent_at, sent_at + 0.01, outcome, detail))
+        probing = Probing(str(made.target), ADDRESS, 0.5, 0.1)
+        made.address.probed(probing, ProbeResult(sent_at, sent_at + 0.01, outcome, detail))
 
 
 @pytest.mark.parametrize(("report", "expected"), [(None, False), (BLIND, False), (SEEING, True)])
@@ -945,62 +928,61 @@ def test_nothing_is_probed_before_it_is_known_that_it_would_leave(
 def test_a_node_that_goes_blind_says_so_and_forgets_what_it_saw(node: Make) -> None:
     """Else it would tell the others for ever that it sees the address UP, and hold their takeover up."""
     made = standby(node, SEEING)
-    results(made, ProbeOutcome.ANSWERED, at=time.monotonic())
-    assert made.watch.sees_up()
-    assert made.watch.not_ready() == ""
-    made.watch.reconciled(BLIND, time.monotonic())
+    results(made, ProbeOutcome.ANSWERED, at=now())
+    assert made.address.sees_up()
+    assert made.address.not_ready() == ""
+    made.address.reconciled(BLIND, now())
     made.step()
-    results(made, ProbeOutcome.ANSWERED, at=made.watch.now - 1.0)
-    assert (made.watch.health.state, made.watch.sees_up(), probes(made)) == (HealthState.INIT, "", False)
-    assert made.watch.not_ready() == ELSEWHERE
-    made.watch.reconciled(SEEING, time.monotonic())
+    results(made, ProbeOutcome.ANSWERED, at=made.address.now - 1.0)
+    assert (made.address.health.state, made.address.sees_up(), probes(made)) == (HealthState.INIT, "", False)
+    assert made.address.not_ready() == ELSEWHERE
+    made.address.reconciled(SEEING, now())
     made.step()
-    assert (made.watch.not_ready(), probes(made)) == ("", True)
-    assert "10.0.0.100 can be probed from here again" in made.log.getvalue()
+    assert (made.address.not_ready(), probes(made)) == ("", True)
+    assert "10.0.0.100 can be probed from here again" in made.told.log
 
 
 def test_a_blind_node_is_told_as_an_error_and_again_while_it_lasts(node: Make) -> None:
     """Not with each decision."""
     made = standby(node, BLIND)
     for seconds in (0.0, 0.0, SAID_AGAIN):
-        made.watch._said_blind_at -= seconds
+        now.go_on(seconds)
         made.step()
-    assert made.log.getvalue().count("level=error event=blind") == 2
+    assert made.told.log.count("level=error event=blind") == 2
 
 
 def test_a_holder_is_never_blind(node: Make) -> None:
     """It has the address itself, wherever else it is."""
     made = standby(node, BLIND)
-    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND), time.monotonic())
+    made.address.reconciled(PlumbingReport(PlumbingState.SOUND), now())
     made.looked(eni(holder=ME))
     made.step()
-    assert made.watch.blind() == ""
+    assert made.address.blind() == ""
 
 
 def test_probes_that_cannot_be_sent_for_long_make_a_node_blind(node: Make) -> None:
     """Whatever the cause; one that is over by then does not, nor does one long ago."""
     made = standby(node, SEEING)
-    now = time.monotonic()
-    results(made, ProbeOutcome.ANSWERED, at=now)
-    results(made, ProbeOutcome.FAILED_HERE, at=now - 0.9 * UNSENT_FOR, detail="Operation not permitted")
+    results(made, ProbeOutcome.ANSWERED, at=now())
+    results(made, ProbeOutcome.FAILED_HERE, at=now() - 0.9 * UNSENT_FOR, detail="Operation not permitted")
     made.step()
-    assert made.watch.not_ready() == ""
-    assert made.watch.sees_up()
-    results(made, ProbeOutcome.ANSWERED, at=now)
-    results(made, ProbeOutcome.FAILED_HERE, at=now - 1.1 * UNSENT_FOR, detail="Operation not permitted")
+    assert made.address.not_ready() == ""
+    assert made.address.sees_up()
+    results(made, ProbeOutcome.ANSWERED, at=now())
+    results(made, ProbeOutcome.FAILED_HERE, at=now() - 1.1 * UNSENT_FOR, detail="Operation not permitted")
     made.step()
-    assert made.watch.not_ready().startswith("10.0.0.100 cannot be probed from here: Operation not permitted; ")
-    assert (made.watch.sees_up(), probes(made)) == ("", True)
-    results(made, ProbeOutcome.ANSWERED, at=time.monotonic())
+    assert made.address.not_ready().startswith("10.0.0.100 cannot be probed from here: Operation not permitted; ")
+    assert (made.address.sees_up(), probes(made)) == ("", True)
+    results(made, ProbeOutcome.ANSWERED, at=now())
     made.step()
-    assert made.watch.not_ready() == ""
+    assert made.address.not_ready() == ""
 
 
 def test_a_standby_is_not_ready_while_what_is_plumbed_ahead_is_not_sound(node: Make) -> None:
     """It would not carry the address any better than that."""
     said = "forwarding: net.ipv4.ip_forward is 0"
     report = PlumbingReport(PlumbingState.UNSOUND, problem=said, extent=Extent.AHEAD)
-    assert standby(node, report).watch.not_ready() == f"this node could not carry the address: {said}"
+    assert standby(node, report).address.not_ready() == f"this node could not carry the address: {said}"
 
 
 # This instance's slots: an answer says nothing of what changed after it was asked for.
@@ -1009,13 +991,13 @@ def test_a_standby_is_not_ready_while_what_is_plumbed_ahead_is_not_sound(node: M
 def test_slots_are_known_again_by_an_answer_to_a_later_question() -> None:
     """A look that overlaps a takeover shows the slots from before it."""
     shared = Shared(IDENTITY, NAME, ("sg-1",), slots=3)
-    asked_before = time.monotonic()
+    asked_before = now()
     shared.describe({ME: instance(ME, 0)}, asked_before)
-    shared.slots_change(time.monotonic())
+    shared.slots_change(now())
     shared.describe({ME: instance(ME, 0)}, asked_before)
-    shared.describe({OTHER: instance(OTHER, 0)}, time.monotonic())
+    shared.describe({OTHER: instance(OTHER, 0)}, now())
     seen_before = shared.slots_changed_at
-    shared.describe({ME: instance(ME, 0, 1)}, time.monotonic())
+    shared.describe({ME: instance(ME, 0, 1)}, now())
     assert [seen is None for seen in (seen_before, shared.slots_changed_at)] == [False, True]
     assert shared.free_slots() == 1
 
@@ -1023,9 +1005,9 @@ def test_slots_are_known_again_by_an_answer_to_a_later_question() -> None:
 def test_an_old_answer_does_not_undo_what_a_newer_one_showed() -> None:
     """The rehearsal's, which was asked for before the takeover and came after it."""
     shared = Shared(IDENTITY, NAME, ("sg-1",), slots=3)
-    asked_before = time.monotonic()
-    shared.slots_change(time.monotonic())
-    shared.describe({ME: instance(ME, 0, 1)}, time.monotonic())
+    asked_before = now()
+    shared.slots_change(now())
+    shared.describe({ME: instance(ME, 0, 1)}, now())
     shared.describe({ME: instance(ME, 0)}, asked_before)
     assert shared.free_slots() == 1
 
@@ -1050,21 +1032,18 @@ def test_a_detached_attachment_is_none_wherever_it_is_asked_for(node: Make) -> N
     shown = eni(holder=OTHER)
     assert shown.attachment is not None
     made.looked(replace(shown, attachment=replace(shown.attachment, status=AttachmentStatus.DETACHED)))
-    assert made.watch.attachment() is None
-    assert made.watch.holder() == ""
+    assert made.address.attachment() is None
+    assert made.address.holder() == ""
     assert made.step() == "FREE"
 
 
-def test_what_only_a_person_can_mend_is_told_as_an_error_and_again_while_it_lasts(
-    node: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_only_a_person_can_mend_is_told_as_an_error_and_again_while_it_lasts(node: Make) -> None:
     """Not with each decision."""
     made = node()
-    for seconds in (0.0, 0.0, SAID_AGAIN):
-        made.watch._said_at -= seconds
-        made.watch._tell(made.watch.decision, replace(made.watch.decision, reason=Reason.TAKEN, detail="in use"))
-        made.watch.decision = replace(made.watch.decision, reason=Reason.TAKEN, detail="in use")
-    assert made.log.getvalue().count("level=error event=taken") == 2
+    taken = replace(made.address.decision, reason=Reason.TAKEN, detail="in use")
+    for at in (0.0, 1.0, 2.0, SAID_AGAIN):
+        made.address._telling.decided(taken, taken, "", at)
+    assert made.told.log.count("level=error event=taken") == 2
 
 
 # An ENI that somebody else made, as the original sample did.
@@ -1079,10 +1058,10 @@ def test_an_adopted_eni_keeps_its_security_groups_until_the_settings_name_others
     made = node(shared=Shared(IDENTITY, NAME, ("sg-1",), groups_are_set=is_set))
     shown = eni(holder=ME, security_groups=("sg-9",))
     made.looked(replace(shown, tags={**shown.tags, **({"Name": name} if name else {})}))
-    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND), time.monotonic())
+    made.address.reconciled(PlumbingReport(PlumbingState.SOUND), now())
     assert made.step() == "HELD_HERE"
     is_ours = name.startswith("floatingip ")
-    assert made.watch.decision.write == (SetGroups("eni-1", ("sg-1",)) if is_set or is_ours else None)
+    assert made.address.decision.write == (SetGroups("eni-1", ("sg-1",)) if is_set or is_ours else None)
 
 
 # What is told of a holder, of a move that came to nothing, and of a node that could not serve.
@@ -1092,12 +1071,12 @@ def test_what_was_lost_before_the_address_came_is_nothing_of_the_holders(node: M
     """It does not probe any more: whether the address answers is not known here, and is no doubt."""
     made = node()
     made.looked(eni(holder=ME))
-    made.watch.health = Health("a1", HealthState.DOWN, 11, 1.0, 2.0)
-    made.watch.services = {30007: Health("a1", HealthState.DOWN, 11, 1.0, 2.0)}
-    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND), time.monotonic())
+    made.address.answers.health = Health("a1", HealthState.DOWN, 11, 1.0, 2.0)
+    made.address.answers.services = {30007: Health("a1", HealthState.DOWN, 11, 1.0, 2.0)}
+    made.address.reconciled(PlumbingReport(PlumbingState.SOUND), now())
     assert made.step() == "HELD_HERE"
-    assert (made.watch.health, made.watch.services) == (Health("a1"), {30007: Health("a1")})
-    assert made.watch.is_calm()
+    assert (made.address.health, made.address.answers.services) == (Health("a1"), {30007: Health("a1")})
+    assert made.address.is_calm()
 
 
 @pytest.mark.parametrize(
@@ -1114,17 +1093,17 @@ def test_packets_that_go_astray_on_the_holder_are_told(
     node: Make, monkeypatch: pytest.MonkeyPatch, address: HealthState, port: HealthState, own: bool, told: int
 ) -> None:
     """Once, with where to look: its NodePort answers at the node's own address, and not at the floating one."""
-    monkeypatch.setattr(watching, "ASTRAY_FOR", 0.0)
+    monkeypatch.setattr(telling, "ASTRAY_FOR", 0.0)
     made = node()
     made.looked(eni(holder=OTHER))
-    made.watch.reconciled(PlumbingReport(PlumbingState.NO_LINK), time.monotonic())
-    made.watch.health = Health("a1", address, 9)
-    made.watch.services = {30007: Health("a1", port, 9)}
+    made.address.reconciled(PlumbingReport(PlumbingState.NO_LINK), now())
+    made.address.answers.health = Health("a1", address, 9)
+    made.address.answers.services = {30007: Health("a1", port, 9)}
     made.shared.served = {OTHER: {30007: own}}
     made.step()
     made.step()
-    assert made.log.getvalue().count("level=warning event=astray") == told
-    assert ("but not at 10.0.0.100: 30007" in made.log.getvalue()) == bool(told)
+    assert made.told.log.count("level=warning event=astray") == told
+    assert ("but not at 10.0.0.100: 30007" in made.told.log) == bool(told)
 
 
 @pytest.mark.parametrize(
@@ -1141,11 +1120,13 @@ def test_a_move_that_came_to_nothing_is_told_with_its_cause(
 ) -> None:
     """A race is lost to somebody; where nobody could take the address, that is what is said."""
     made = node()
-    made.watch._move = Move("R3", OTHER, 0.0)
+    judged = Attachment("a1", OTHER, 1, AttachmentStatus.ATTACHED)
+    made.address._moves.begin(replace(made.address.decision, rule=Rule.R3), judged, None, now())
+    before = len(made.told.log)
     made.shared.slots = 1
     made.looked(eni(holder=holder))
     made.step()
-    (line,) = [line for line in made.log.getvalue().splitlines() if "rule=R3" in line]
+    (line,) = [line for line in made.told.log[before:].splitlines() if "rule=R3" in line]
     assert f"level={level} event={event} " in line
     assert said in line
 
@@ -1155,47 +1136,46 @@ def test_a_node_that_lost_the_address_for_being_unsound_is_not_ready(node: Make,
     """With the cause: it would be of no use as a holder again."""
     made = node(settings=Settings((ADDRESS,), carry=carry))
     made.looked(eni(holder=ME))
-    made.watch.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing"), time.monotonic())
+    made.address.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing"), now())
     for _ in range(2):
         made.step()
     made.looked(eni(holder=OTHER, attachment=Attachment("a2", OTHER, 1, AttachmentStatus.ATTACHED)))
-    made.watch.reconciled(PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING), time.monotonic())
+    made.address.reconciled(PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING), now())
     made.step()
-    assert made.watch.decision.state is State.STANDBY
-    assert "nft is missing" in made.watch.not_ready()
+    assert made.address.decision.state is State.STANDBY
+    assert "nft is missing" in made.address.not_ready()
     made.looked(eni(holder=ME, attachment=Attachment("a3", ME, 1, AttachmentStatus.ATTACHED)))
-    made.watch.reconciled(PlumbingReport(PlumbingState.SOUND), time.monotonic())
+    made.address.reconciled(PlumbingReport(PlumbingState.SOUND), now())
     made.step()
-    assert made.watch.not_ready() == ""
+    assert made.address.not_ready() == ""
 
 
 def test_a_standby_that_is_plumbed_ahead_but_unsound_is_not_ready(mover: Make) -> None:
     """Before the failure, not after it."""
     made = mover()
     made.looked(others(ADDRESS))
-    made.watch.reconciled(
-        PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing", extent=Extent.AHEAD), time.monotonic()
-    )
+    made.address.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing", extent=Extent.AHEAD), now())
     made.step()
-    assert made.watch.not_ready() == "this node could not carry the address: nft is missing"
+    assert made.address.not_ready() == "this node could not carry the address: nft is missing"
 
 
 def test_while_ec2_gives_no_answer_its_last_failure_is_why_the_node_is_not_ready(node: Make) -> None:
     """As far as it is known."""
     made = node()
     made.step()
-    assert made.watch.not_ready() == "EC2 has not answered yet"
+    assert made.address.not_ready() == "EC2 has not answered yet"
     made.shared.unanswered = "IAM denies ec2:DescribeNetworkInterfaces"
-    assert made.watch.not_ready() == "EC2 has not answered yet: IAM denies ec2:DescribeNetworkInterfaces"
+    assert made.address.not_ready() == "EC2 has not answered yet: IAM denies ec2:DescribeNetworkInterfaces"
 
 
 def test_that_nobody_was_reached_makes_the_node_not_ready(node: Make) -> None:
     """And what keeps a node from being ready is warned of once it lasts, and every ten minutes."""
     made = node()
-    unreached = replace(made.watch.decision, state=State.DOUBT, reason=Reason.UNREACHED, detail="neither this nor that")
-    made.watch.decision = unreached
-    assert made.watch.not_ready() == "nobody was reached: neither this nor that"
+    unreached = replace(
+        made.address.decision, state=State.DOUBT, reason=Reason.UNREACHED, detail="neither this nor that"
+    )
+    made.address.decision = unreached
+    assert made.address.not_ready() == "nobody was reached: neither this nor that"
     for seconds in (0.0, 1.0, NOT_READY_FOR, NOT_READY_FOR + SAID_AGAIN - 1.0, NOT_READY_FOR + SAID_AGAIN + 1.0):
-        made.watch.now = 1e6 + seconds
-        made.watch._tell(unreached, unreached)
-    assert made.log.getvalue().count('level=warning event=not-ready msg="nobody was reached: neither this nor') == 2
+        made.address._telling.decided(unreached, unreached, made.address.not_ready(), 1e6 + seconds)
+    assert made.told.log.count('level=warning event=not-ready msg="nobody was reached: neither this nor') == 2
