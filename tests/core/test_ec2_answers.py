@@ -18,13 +18,14 @@ from typing import Any
 
 import pytest
 
+from floatingip.agent.looks import Question
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
 from floatingip.core.model import AttachmentStatus, Carry, Eni, Instance, InstanceState, Subnet
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2 import cloud as ec2
 from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.cloud import MOST_PAGES, Ec2Cloud
-from floatingip.runtime.look import Question, look
+from floatingip.runtime.look import look
 
 ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:6::100")
 OTHER = IPv4Address("10.0.0.101")

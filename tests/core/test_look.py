@@ -6,11 +6,12 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from floatingip.agent.looks import Question
 from floatingip.core.errors import CloudUnavailable, Denied
 from floatingip.core.model import OWNER_TAG, STANDING_TAG, Carry, Eni, Instance
 from floatingip.core.settings import Settings
 from floatingip.runtime import look as looking
-from floatingip.runtime.look import Question, look
+from floatingip.runtime.look import look
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 NAME, ADDRESS = "cluster", IPv4Address("10.0.0.100")

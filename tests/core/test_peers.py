@@ -3,17 +3,18 @@
 import queue
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
-from floatingip.core.model import Attachment, AttachmentStatus, Sight, Word, WordState
-from floatingip.core.word import RESERVED, Held, Status, to_peer, word_on
+from floatingip.agent.peers import HEARD_KEPT, Peers
+from floatingip.core.model import Address, Attachment, AttachmentStatus, Sight, Word, WordState
+from floatingip.core.word import RESERVED, Answer, Held, Status, to_peer, word_on
 from floatingip.runtime import peers as module
 from floatingip.runtime import sight
-from floatingip.runtime.peers import HEARD_KEPT, Peers, ask
+from floatingip.runtime.peers import Askers, ask
 from tests.core.observers import ASKER, HOLDER, OTHER_TARGET, PATIENCE, SOUND, TARGET, THIRD, UNSOUND, Observer, Start
 from tests.core.strangers import saying, stranger
 
@@ -33,25 +34,30 @@ def _meet(start: Start) -> Start:
 
 
 class Asking:
-    """The asking side of i-b: what its threads post is received when the test lets time pass."""
+    """The asking side of i-b: what its threads hear is received when the test lets time pass."""
 
     def __init__(self, port: int) -> None:
-        self._inbox: queue.SimpleQueue[Callable[[], bool]] = queue.SimpleQueue()
-        self.peers = Peers("i-b", port, self._inbox.put)
+        self._inbox: queue.SimpleQueue[tuple[str, Answer]] = queue.SimpleQueue()
+        self._askers = Askers("i-b", port, lambda *heard: self._inbox.put(heard))
+        self.peers = Peers()
 
     def follow(self, holder: str = "i-a", address: str = HOLDER, *, doubt: bool = False, **peers: str) -> None:
         """Follow a holder at an address, and those peers (``c="127.0.0.4"`` for i-c)."""
         known = {f"i-{name}": ip_address(place) for name, place in peers.items()}
         holders = {holder: ip_address(address)} if holder else {}
-        self.peers.follow(holders, known, frozenset({TARGET} if doubt else ()))
+        self._ask({**known, **holders}, frozenset({TARGET} if doubt else ()))
 
     def end(self) -> None:
         """Follow nobody."""
-        self.peers.follow({}, {}, frozenset())
+        self._ask({}, frozenset())
+
+    def _ask(self, addresses: Mapping[str, Address], doubted: frozenset[str]) -> None:
+        self.peers.ask(addresses)
+        self._askers.follow(addresses, doubted)
 
     def receive(self) -> bool:
         """Receive the next answer, and tell whether it says anything new."""
-        return self._inbox.get(timeout=PATIENCE)()
+        return self.peers.heard(*self._inbox.get(timeout=PATIENCE))
 
     def word(self, *, holder: str = "i-a", target: str = TARGET, attachment: str = "a1") -> Word:
         """The holder's word on an address."""
@@ -258,7 +264,7 @@ def test_those_of_whom_the_holder_tells_are_known(asking: Asking, meet: Start) -
     asking.follow()
     asking.until(lambda: "i-c" in asking.peers.known(time.monotonic()))
     assert asking.peers.known(time.monotonic()) == {"i-a", "i-c"}
-    assert asking.peers.addresses() == {"i-a": ip_address(HOLDER)}
+    assert asking.peers.addresses == {"i-a": ip_address(HOLDER)}
 
 
 def test_who_answered_lately_is_known_whether_or_not_anybody_tells_of_it(asking: Asking, meet: Start) -> None:
@@ -318,12 +324,6 @@ def test_who_is_not_followed_any_more_says_nothing(asking: Asking, meet: Start) 
     assert asking.state() is WordState.SOUND
     asking.end()
     assert asking.state() is WordState.UNASKED
-
-
-def test_this_node_never_asks_itself(asking: Asking) -> None:
-    """Neither as holder nor because somebody tells of it."""
-    asking.follow("i-b", HOLDER, b=HOLDER)
-    assert asking.peers.addresses() == {}
 
 
 def test_a_peer_tells_how_many_more_enis_its_node_could_take(asking: Asking, meet: Start) -> None:

@@ -3,14 +3,16 @@
 import math
 import queue
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
 
 import pytest
 
+from floatingip.agent.effects import Probing
+from floatingip.agent.events import Probed
 from floatingip.core.model import ProbeOutcome, ProbeResult
-from floatingip.runtime.threads import ProbeLoop, Probes, next_in_peace
+from floatingip.runtime.probing import ProbeLoop, Probes, next_in_peace
 
 ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
 
@@ -74,14 +76,38 @@ class Script:
             return False
 
 
-@pytest.fixture(name="loop")
-def _loop() -> Iterator[ProbeLoop]:
-    """A loop that runs."""
-    made = ProbeLoop()
-    made.start()
-    yield made
-    for probes in made._followed:
-        probes.stop()
+def probing(whose: str = "10.0.0.100", interval: float = INTERVAL, fast_interval: float = FAST_INTERVAL) -> Probing:
+    """Probes of the address, at this pace."""
+    return Probing(whose, IPv4Address("10.0.0.100"), interval, fast_interval)
+
+
+class Running:
+    """A loop that runs: what it probes by, by whose they are, and what it told."""
+
+    def __init__(self) -> None:
+        self.probers: dict[str, Script] = {}
+        self.told: queue.SimpleQueue[tuple[str, ProbeOutcome]] = queue.SimpleQueue()
+        self.loop = ProbeLoop(lambda probing: self.probers[probing.whose], self._tell)
+        self.loop.start()
+
+    def _tell(self, probed: Probed) -> None:
+        self.told.put((probed.probing.whose, probed.result.outcome))
+
+    def follow(self, *probings: Probing, **probers: Script) -> None:
+        """Probe these, and nothing else."""
+        self.probers.update(probers)
+        self.loop.follow(frozenset(probings))
+
+    def next(self) -> tuple[str, ProbeOutcome]:
+        """What is told next."""
+        return self.told.get(timeout=PATIENCE)
+
+
+@pytest.fixture(name="running")
+def _running() -> Iterator[Running]:
+    running = Running()
+    yield running
+    running.follow()
 
 
 def pace(probes: Probes) -> float:
@@ -98,42 +124,31 @@ def wait(holds: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def test_nothing_is_sent_until_it_is_on(loop: ProbeLoop) -> None:
-    """A node that carries the address would only hear itself."""
-    prober, other, results = Script(ANSWERED), Script(ANSWERED), queue.SimpleQueue[ProbeResult]()
-    probes = loop.follow(prober, INTERVAL, FAST_INTERVAL, results.put)
-    loop.follow(other, INTERVAL, FAST_INTERVAL, results.put).switch(on=True)
-    assert results.get(timeout=PATIENCE).outcome is ANSWERED
-    assert prober.sent.empty()
-    probes.switch(on=True)
-    assert results.get(timeout=PATIENCE).outcome is ANSWERED
-    assert (prober.sent.qsize(), other.sent.qsize()) == (1, 1)
+def test_what_is_to_be_probed_is_and_nothing_else(running: Running) -> None:
+    """Whoever is not followed any more is sent nothing; whoever still is goes on as it was."""
+    running.follow(probing("a"), a=Script(ANSWERED))
+    assert running.next() == ("a", ANSWERED)
+    running.follow(probing("a"), probing("b"), b=Script(ANSWERED))
+    assert running.next() == ("b", ANSWERED)
+    assert [running.probers[whose].sent.qsize() for whose in "ab"] == [1, 1]
 
 
 def test_the_first_probe_is_due_at_once_however_young_the_machine_is() -> None:
     """A clock that began a moment ago is nearer to zero than the interval is long: that is not when one was sent."""
-    probes = ProbeLoop().follow(Script(), math.inf, math.inf, lambda result: None)
-    assert probes.due_at() == math.inf
-    probes.switch(on=True)
-    assert probes.due_at() < time.monotonic()
+    assert Probes(probing(), Script(), lambda probed: None).due_at() < time.monotonic()
 
 
-def test_nothing_more_is_sent_once_it_is_off_or_stopped(loop: ProbeLoop) -> None:
-    """But what is under way is still told, and another one goes on."""
-    for end in (lambda probes: probes.switch(on=False), Probes.stop):
-        prober, results = Script(ANSWERED), queue.SimpleQueue[ProbeResult]()
-        probes = loop.follow(prober, 0.001, 0.001, results.put)
-        probes.switch(on=True)
-        results.get(timeout=PATIENCE)
-        end(probes)
-        witness = loop.follow(Script(*[ANSWERED] * 9), 0.001, 0.001, results.put)
-        witness.switch(on=True)
-        results.get(timeout=PATIENCE)
-        sent = prober.sent.qsize()
-        for _ in range(8):
-            results.get(timeout=PATIENCE)
-        assert prober.sent.qsize() == sent
-        witness.stop()
+def test_nothing_more_is_sent_once_it_is_not_followed(running: Running) -> None:
+    """And another one goes on."""
+    running.follow(probing("a", 0.001, 0.001), a=Script(*[ANSWERED] * 9))
+    running.next()
+    witness = probing("b", 0.001, 0.001)
+    running.follow(witness, b=Script(*[ANSWERED] * 20))
+    while running.next() != ("b", ANSWERED):
+        pass
+    sent = running.probers["a"].sent.qsize()
+    assert [running.next() for _ in range(8)] == [("b", ANSWERED)] * 8
+    assert running.probers["a"].sent.qsize() == sent
 
 
 @pytest.mark.parametrize(
@@ -149,54 +164,45 @@ def test_nothing_more_is_sent_once_it_is_off_or_stopped(loop: ProbeLoop) -> None
 def test_probing_speeds_up_from_a_loss_to_an_answer(outcomes: list[ProbeOutcome], calm: bool) -> None:
     """Before anybody has heard of it: the deciding thread may be late; a failure of this node changes no pace."""
     told: list[float] = []
-    loop = ProbeLoop()
-    probes = loop.follow(Script(*outcomes), INTERVAL, FAST_INTERVAL, lambda result: told.append(pace(probes)))
-    probes.switch(on=True)
+    probes = Probes(probing(), Script(*outcomes), lambda probed: told.append(pace(probes)))
     for _ in outcomes:
-        probes.send()
+        probes.send(time.monotonic())
         probes.collect()
     assert (told[-1] == pytest.approx(FAST_INTERVAL)) != calm
 
 
-def test_the_loop_follows_the_pace(loop: ProbeLoop) -> None:
+def test_the_loop_follows_the_pace(running: Running) -> None:
     """The next probe after a loss comes after the short interval, though the long one is hours."""
-    prober, results = Script(LOST, LOST, ANSWERED), queue.SimpleQueue[ProbeResult]()
-    loop.follow(prober, 10000.0, 0.01, results.put).switch(on=True)
-    assert [results.get(timeout=PATIENCE).outcome for _ in range(3)] == [LOST, LOST, ANSWERED]
-    assert prober.sent.qsize() == 3
+    running.follow(probing("a", 10000.0, 0.01), a=Script(LOST, LOST, ANSWERED))
+    assert [running.next() for _ in range(3)] == [("a", LOST), ("a", LOST), ("a", ANSWERED)]
+    assert running.probers["a"].sent.qsize() == 3
 
 
-def test_an_answer_is_told_when_it_comes_and_silence_when_it_is_over(loop: ProbeLoop) -> None:
+def test_an_answer_is_told_when_it_comes_and_silence_when_it_is_over(running: Running) -> None:
     """Nobody waits for another address: neither for its answer nor for its timeout."""
-    silent, slow, quick = Script(None, timeout=0.05), Script(None), Script(ANSWERED)
-    results = queue.SimpleQueue[tuple[Script, ProbeOutcome]]()
-
-    def tell(prober: Script) -> Callable[[ProbeResult], None]:
-        return lambda result: results.put((prober, result.outcome))
-
-    for prober in (silent, slow, quick):
-        loop.follow(prober, INTERVAL, INTERVAL, tell(prober)).switch(on=True)
-    assert results.get(timeout=PATIENCE) == (quick, ANSWERED)
-    assert results.get(timeout=PATIENCE) == (silent, LOST)
-    slow.come()
-    assert results.get(timeout=PATIENCE) == (slow, ANSWERED)
+    probers = {"silent": Script(None, timeout=0.05), "slow": Script(None), "quick": Script(ANSWERED)}
+    running.follow(*map(probing, probers), **probers)
+    assert running.next() == ("quick", ANSWERED)
+    assert running.next() == ("silent", LOST)
+    probers["slow"].come()
+    assert running.next() == ("slow", ANSWERED)
 
 
-def test_a_loop_with_nothing_to_do_does_not_spin(loop: ProbeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_with_nothing_to_do_does_not_spin(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits for what comes, and is woken by what is new."""
     turns: list[float] = []
-    wait_once, told = loop._wait, threading.Event()
+    wait_once = running.loop._wait
 
-    def counted() -> None:
+    def counted(followed: tuple[Probes, ...]) -> None:
         turns.append(time.monotonic())
-        wait_once()
+        wait_once(followed)
 
-    monkeypatch.setattr(loop, "_wait", counted)
+    monkeypatch.setattr(running.loop, "_wait", counted)
     prober = Script(None)
-    loop.follow(prober, INTERVAL, INTERVAL, lambda result: told.set()).switch(on=True)
+    running.follow(probing("a"), a=prober)
     wait(lambda: prober.sent.qsize() == 1)
     prober.come()
-    assert told.wait(PATIENCE)
+    assert running.next() == ("a", ANSWERED)
     time.sleep(0.05)
     assert len(turns) < 10
 

@@ -1,31 +1,25 @@
-"""The threads around the deciding one: the kernel is kept as it should be, neighbours are told, IMDS is asked."""
+"""The kernel is kept as the agent wants it, by a thread of its own, and the neighbours are told."""
 
 import queue
-import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.agent.backoff import Backoff
-from floatingip.core.errors import HostError, MetadataError
+from floatingip.agent.effects import Wanted
+from floatingip.core.errors import HostError
 from floatingip.core.model import (
     Address,
     Extent,
-    Identity,
-    Interface,
-    Notice,
-    OwnPod,
     Plumbing,
     PlumbingReport,
     PlumbingState,
     Target,
 )
-from floatingip.runtime import threads
-from floatingip.runtime.threads import HostKeeper, MetadataLoop, PodLoop, Wanted
+from floatingip.runtime import keeping
+from floatingip.runtime.keeping import HostKeeper
 
 ONE, TWO, THREE = (IPv4Address(f"10.0.0.{last}") for last in (100, 101, 102))
 MAC, OTHER_MAC = "02:00:00:00:00:64", "02:00:00:00:00:65"
@@ -103,12 +97,9 @@ class Kernel:
 @pytest.fixture(name="quick")
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """All pauses are short, but for the checks that no event asks for."""
-    monkeypatch.setattr(threads, "SETTLE_EVENTS", 0.001)
-    monkeypatch.setattr(threads, "ANNOUNCE_EVERY", 0.005)
-    monkeypatch.setattr(threads, "ANNOUNCED_FOR", 0.05)
-    monkeypatch.setattr(threads, "METADATA_EVERY", 0.001)
-    monkeypatch.setattr(threads, "NOTICE_EVERY", 0.005)
-    monkeypatch.setattr(threads, "METADATA_CALM", 0.05)
+    monkeypatch.setattr(keeping, "SETTLE_EVENTS", 0.001)
+    monkeypatch.setattr(keeping, "ANNOUNCE_EVERY", 0.005)
+    monkeypatch.setattr(keeping, "ANNOUNCED_FOR", 0.05)
 
 
 @pytest.fixture(name="kernel")
@@ -239,13 +230,13 @@ def test_an_event_just_after_a_wait_was_over_is_not_forgotten(
         def wait(self, timeout: float | None = None) -> bool:
             """Whether it was set in time."""
             in_time = super().wait(timeout)
-            if not in_time and kernel.carried == {ONE, TWO} and threads.HOST_CHECK < PATIENCE:
-                monkeypatch.setattr(threads, "HOST_CHECK", 100 * PATIENCE)
+            if not in_time and kernel.carried == {ONE, TWO} and keeping.HOST_CHECK < PATIENCE:
+                monkeypatch.setattr(keeping, "HOST_CHECK", 100 * PATIENCE)
                 kernel.carried.clear()
                 self.set()
             return in_time
 
-    monkeypatch.setattr(threads, "HOST_CHECK", 0.01)
+    monkeypatch.setattr(keeping, "HOST_CHECK", 0.01)
     keeper = HostKeeper(kernel, lambda target, report: reports.put((target, report)))
     keeper._wake = Late()
     for address in (ONE, TWO):
@@ -297,12 +288,12 @@ def test_at_the_end_no_probe_route_is_left(kernel: Kernel, quick: None) -> None:
 
 def test_work_in_a_storm_is_followed_by_rest_and_after_a_calm_it_is_not() -> None:
     """A burst of it, as a move is, is not delayed; nor is anything for more than a second."""
-    allowance = threads._Allowance()
-    assert allowance.rest(threads.STORM_BURST / 2) == threads.SETTLE_EVENTS
-    assert allowance.rest(threads.STORM_BURST / 2 + 0.01) == pytest.approx(0.01 / threads.STORM_SHARE, rel=0.5)
-    assert allowance.rest(threads.STORM_BURST) == threads.HOST_RETRY
+    allowance = keeping._Allowance()
+    assert allowance.rest(keeping.STORM_BURST / 2) == keeping.SETTLE_EVENTS
+    assert allowance.rest(keeping.STORM_BURST / 2 + 0.01) == pytest.approx(0.01 / keeping.STORM_SHARE, rel=0.5)
+    assert allowance.rest(keeping.STORM_BURST) == keeping.HOST_RETRY
     allowance._at -= 1000
-    assert allowance.rest(threads.STORM_BURST / 2) == threads.SETTLE_EVENTS
+    assert allowance.rest(keeping.STORM_BURST / 2) == keeping.SETTLE_EVENTS
 
 
 def due(keeper: HostKeeper, *, everything: bool) -> list[Target]:
@@ -373,191 +364,3 @@ def test_an_address_that_is_not_here_is_never_announced(keeper: HostKeeper, kern
     keeper.want(THREE, Wanted(plumbing(THREE), Extent.ALL))
     assert ("announce", ONE) not in kernel.until("announce", THREE)
     assert ("announce", ONE) not in kernel.until("announce", THREE)
-
-
-# IMDS.
-
-
-@dataclass
-class Imds:
-    """An IMDS that says what the test says."""
-
-    addresses: dict[str, frozenset[Address]] = field(default_factory=dict)
-    told: Notice | None = None
-    failing: dict[str, str] = field(default_factory=dict)
-    over: threading.Event = field(default_factory=threading.Event)
-    asked: "queue.SimpleQueue[str]" = field(default_factory=queue.SimpleQueue)
-
-    def identity(self) -> Identity:
-        """See `ports.Metadata`."""
-        raise NotImplementedError
-
-    def interface_with(self, address: Address) -> Interface | None:
-        """See `ports.Metadata`."""
-        raise NotImplementedError
-
-    def addresses_of(self, mac: str) -> frozenset[Address] | None:
-        """See `ports.Metadata`."""
-        self._ask(mac)
-        if mac in self.failing:
-            raise MetadataError(self.failing[mac])
-        return self.addresses.get(mac)
-
-    def notice(self) -> Notice | None:
-        """See `ports.Metadata`."""
-        self._ask("notice")
-        return self.told
-
-    def _ask(self, what: str) -> None:
-        self.asked.put(what)
-        if self.over.is_set():
-            threading.Event().wait()  # the loop has no end, and is a daemon
-
-
-@dataclass
-class Asked:
-    """What a loop of questions to an IMDS found."""
-
-    imds: Imds = field(default_factory=lambda: Imds({MAC: frozenset({ONE})}))
-    macs: frozenset[str] = frozenset({MAC})
-    found: "queue.SimpleQueue[tuple[str, frozenset[Address] | None, float]]" = field(default_factory=queue.SimpleQueue)
-    noticed: "queue.SimpleQueue[Notice | None]" = field(default_factory=queue.SimpleQueue)
-    failed: "queue.SimpleQueue[MetadataError]" = field(default_factory=queue.SimpleQueue)
-    recovered: "queue.SimpleQueue[float]" = field(default_factory=queue.SimpleQueue)
-
-    def start(self) -> None:
-        """Begin."""
-        loop = MetadataLoop(
-            self.imds,
-            lambda: self.macs,
-            lambda *found: self.found.put(found),
-            self.noticed.put,
-            self.failed.put,
-            lambda: self.recovered.put(time.monotonic()),
-        )
-        loop.start()
-
-
-@pytest.fixture(name="asked")
-def _asked(quick: None) -> Iterator[Asked]:
-    asked = Asked()
-    yield asked
-    asked.imds.over.set()
-
-
-def test_the_addresses_of_an_interface_at_risk_are_asked_for_again_and_again(asked: Asked) -> None:
-    """With the time of the question: an answer speaks of no later one."""
-    before = time.monotonic()
-    asked.start()
-    first, second = (asked.found.get(timeout=PATIENCE) for _ in range(2))
-    assert first[:2] == second[:2] == (MAC, frozenset({ONE}))
-    assert before <= first[2] < second[2] <= time.monotonic()
-
-
-def test_an_interface_that_imds_does_not_show_is_an_answer(asked: Asked) -> None:
-    """Not an error: it has no addresses."""
-    asked.macs = frozenset({"02:00:00:00:00:99"})
-    asked.start()
-    assert asked.found.get(timeout=PATIENCE)[1] is None
-
-
-def test_a_notice_is_told_and_so_is_its_end(asked: Asked) -> None:
-    """A rebalance recommendation may be withdrawn."""
-    asked.imds.told = Notice("spot", "terminate at 12:00")
-    asked.start()
-    assert asked.noticed.get(timeout=PATIENCE) == asked.imds.told
-    asked.imds.told = None
-    while asked.noticed.get(timeout=PATIENCE) is not None:
-        pass
-
-
-def test_without_anything_at_risk_imds_is_only_asked_for_notices(asked: Asked) -> None:
-    """With an ENI that moves, its link tells."""
-    asked.macs = frozenset()
-    asked.start()
-    assert {asked.imds.asked.get(timeout=PATIENCE) for _ in range(3)} == {"notice"}
-
-
-def test_an_imds_that_does_not_answer_is_no_answer_and_told_once(asked: Asked) -> None:
-    """Until it has answered for a while, which is told once too; a single good answer in between changes nothing."""
-    asked.imds.failing[MAC] = "no answer"
-    asked.start()
-    for _ in range(6):
-        asked.imds.asked.get(timeout=PATIENCE)
-    assert asked.found.empty()
-    assert asked.failed.qsize() == 1
-    assert asked.recovered.empty()
-    asked.imds.failing.clear()
-    recovered_at = asked.recovered.get(timeout=PATIENCE)
-    while asked.found.get(timeout=PATIENCE)[2] < recovered_at + 0.2:
-        pass
-    assert asked.failed.qsize() == 1
-    assert asked.recovered.empty()
-    asked.imds.failing[MAC] = "no answer"
-    for _ in range(2):  # the first one and this
-        asked.failed.get(timeout=PATIENCE)
-
-
-def test_another_error_is_another_thing_to_tell(asked: Asked) -> None:
-    """As soon as there is one, and each of them once."""
-    asked.imds.failing[MAC] = "no answer"
-    asked.start()
-    assert str(asked.failed.get(timeout=PATIENCE)) == "no answer"
-    asked.imds.failing[MAC] = "no token"
-    assert str(asked.failed.get(timeout=PATIENCE)) == "no token"
-    asked.imds.failing[MAC] = "no answer"
-    for _ in range(4):
-        asked.imds.asked.get(timeout=PATIENCE)
-    assert asked.failed.empty()
-
-
-def test_a_question_that_fails_keeps_no_other_one_from_being_asked(asked: Asked) -> None:
-    """An interface that cannot be read hides no notice, and no other interface."""
-    asked.macs = frozenset({MAC, OTHER_MAC})
-    asked.imds.addresses[OTHER_MAC] = frozenset({ONE})
-    asked.imds.failing[MAC] = "no answer"
-    asked.start()
-    assert asked.found.get(timeout=PATIENCE)[0] == OTHER_MAC
-    asked.noticed.get(timeout=PATIENCE)
-    assert asked.failed.qsize() == 1
-
-
-# Backoff.
-
-
-def test_pauses_grow_up_to_the_longest_and_begin_anew() -> None:
-    """With some chance in each, so that agents do not retry together."""
-    backoff = Backoff(0.5, random.uniform)
-    for expected in (0.5, 1.0, 2.0, 4.0, 5.0, 5.0):
-        assert 0.8 * expected <= backoff.pause(5.0) <= 1.2 * expected
-    backoff.reset()
-    assert backoff.pause(5.0) <= 0.6
-
-
-# The own pod.
-
-
-class Pod:
-    """`ports.Orders`: counts the questions."""
-
-    def __init__(self) -> None:
-        self.at: list[float] = []
-
-    def own_pod(self) -> OwnPod:
-        """See `ports.Orders`."""
-        self.at.append(time.monotonic())
-        return OwnPod(self.at[-1], answered=True)
-
-
-def test_the_own_pod_is_asked_about_at_once_when_that_is_to_be_more_often() -> None:
-    """Whatever was waited for until then; and to be asked less often begins nothing."""
-    orders, found = Pod(), queue.SimpleQueue[OwnPod]()
-    loop = PodLoop(orders, found.put)
-    loop.start()
-    found.get(timeout=5)
-    loop.ask(every=1000.0)
-    with pytest.raises(queue.Empty):
-        found.get(timeout=0.2)
-    loop.ask(every=500.0)
-    found.get(timeout=5)
-    assert len(orders.at) == 2

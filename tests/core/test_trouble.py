@@ -1,0 +1,36 @@
+"""When to say that something goes wrong, and how long to wait until it is tried again."""
+
+import random
+
+from floatingip.agent.backoff import Backoff
+from floatingip.agent.trouble import SAID_AGAIN, Complaints, Trouble
+
+
+def test_what_goes_wrong_is_told_once_it_lasts_and_again_every_ten_minutes() -> None:
+    """Not what is over before; another trouble begins anew."""
+    trouble = Trouble(30.0)
+    assert [trouble.is_due("no room", at) for at in (0.0, 29.0, 30.0, 31.0, 30.0 + SAID_AGAIN)] == [
+        False, False, True, False, True,
+    ]  # fmt: skip
+    assert not trouble.is_due("", 1000.0)
+    assert [trouble.is_due("no room", at) for at in (1000.0, 1030.0)] == [False, True]
+
+
+def test_each_of_several_complaints_is_told_once_until_all_has_been_well_for_a_while() -> None:
+    """One good answer in between changes nothing; that all is well is told once, too, and only after trouble."""
+    complaints = Complaints(12.0)
+    assert not complaints.are_over(1000.0)
+    assert [complaints.is_news(said, 1000.0) for said in ("no answer", "no token", "no answer")] == [True, True, False]
+    assert not complaints.are_over(1011.0)
+    assert not complaints.is_news("no token", 1011.0)
+    assert [complaints.are_over(at) for at in (1022.0, 1023.0, 1024.0)] == [False, True, False]
+    assert complaints.is_news("no answer", 1025.0)
+
+
+def test_pauses_grow_up_to_the_longest_and_begin_anew() -> None:
+    """With some chance in each, so that agents do not retry together."""
+    backoff = Backoff(0.5, random.uniform)
+    for expected in (0.5, 1.0, 2.0, 4.0, 5.0, 5.0):
+        assert 0.8 * expected <= backoff.pause(5.0) <= 1.2 * expected
+    backoff.reset()
+    assert backoff.pause(5.0) <= 0.6
