@@ -130,7 +130,7 @@ class Loop:
         events: list[Event] = []
         while self._end is None:
             for effect in self.agent.handle(events, time.monotonic(), time.time()):
-                self._do(effect)
+                self.do(effect)
             if self._end is None:
                 events = self._news()
         if self._end.error is not None:
@@ -160,7 +160,8 @@ class Loop:
 
     # What the agent asks for.
 
-    def _do(self, effect: Effect) -> None:
+    def do(self, effect: Effect) -> None:
+        """Do what the agent asks for, or begin it; for the deciding thread."""
         match effect:
             case Tell(level, event, message, fields):
                 self._log.write(level, event, message, fields)
