@@ -98,7 +98,7 @@ _UNKNOWN = "not known whether Kubernetes ends this pod, or has written its node 
 
 class Agent:
     """Of the node ``me``; ``observes``: it keeps the addresses on live workers until SIGTERM, rather than only put them
-    somewhere; ``now`` is on the monotonic clock.
+    somewhere; ``now`` is on a clock that never jumps.
     """
 
     def __init__(self, settings: Settings, me: Identity, *, observes: bool, started_at: float, chance: Chance) -> None:

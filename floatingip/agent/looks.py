@@ -18,7 +18,7 @@ class Question:
     """
     What is to be found out.
 
-    ``asked_at`` is now, on the monotonic clock: no answer is older.  ``me`` is this node's instance and ``name``
+    ``asked_at`` is now: no answer is older.  ``me`` is this node's instance and ``name``
     whose ENIs are ours, or nothing while that is unknown.  ``known`` are instances that EC2 has described before;
     ``judged`` are those to be described anew, with whatever holders are found.
     """

@@ -14,7 +14,7 @@ Terms:
 - **fencing**: taking the address from the judged attachment before it is claimed: by detaching it, or from its ENI.
 - **word**: what the holder's observer says of itself when it is asked.
 
-Times are seconds: ``*_at`` on the agent's monotonic clock unless the name says ``wall``.
+Times are seconds: ``*_at`` on the agent's own clock, which never jumps, unless the name says ``wall``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-The edges of the agent as Protocols: what the runner needs from EC2, the kernel, the probes and IMDS.
+The edges of the agent as Protocols: what the runtime needs from EC2, the kernel, the probes and IMDS.
 
-Every method may block; the runner never calls two slow ones from the same thread.  Each has one implementation for
+Every method may block; the runtime never calls two slow ones from the same thread.  Each has one implementation for
 production (``ec2``, ``host``, ``probe``, ``imds``) and may have a verified fake in the tests.
 """
 
@@ -192,7 +192,7 @@ class Prober(Protocol):
         """
 
     def due_at(self) -> float:
-        """The monotonic time at which ``collect`` should be called at the latest; infinite with nothing under way."""
+        """The time at which ``collect`` should be called at the latest; infinite with nothing under way."""
 
     def files(self) -> Iterable[tuple[int, int]]:
         """What calls for ``collect`` sooner: file descriptors, each with the events of `select.poll` to wait for."""

@@ -1,5 +1,5 @@
 """
-What can be written to EC2, as values: the decision names one of them, the writer (writer.py) makes it.
+What can be written to EC2, as values: the decision names one of them, the runtime (performing.py) makes it.
 
 EC2's verbs stay EC2's.  Each is safe to make again: EC2 refuses what is no longer as it was judged.
 """

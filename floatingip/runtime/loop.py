@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 
 from floatingip.agent.agent import Agent
-from floatingip.agent.effects import Probing, Tell, Wanted
+from floatingip.agent.effects import Effect, Probing, Tell, Wanted
 from floatingip.agent.events import (
     AddressesShown,
     Event,
@@ -85,7 +85,7 @@ class Loop:
         doer, events = self._doer, list[Event]()
         while doer.end is None:
             for effect in self.agent.handle(events, self.now(), time.time()):
-                doer.do(effect)
+                self.do(effect)
             events = self._news() if doer.end is None else []
         if doer.end.error is not None:
             raise doer.end.error
@@ -93,6 +93,10 @@ class Loop:
             self._host.end(ENDS_WITHIN)
             self._log.info("stopped")
         return doer.end.code
+
+    def do(self, effect: Effect) -> None:
+        """Do what the agent asks for, or begin to."""
+        self._doer.do(effect)
 
     def stop(self) -> None:
         """End soon; may be called from a signal handler."""

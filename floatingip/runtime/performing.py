@@ -52,7 +52,7 @@ def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, asking: 
         return LookFailed(error, shown() if asked.metadata else {})
 
 
-def wrote(cloud: Cloud, me: str, asked: Perform) -> Event:
+def wrote(cloud: Cloud, me: str, asked: Perform) -> Wrote:
     """What came of a write for the instance ``me``."""
     try:
         _make(cloud, me, asked.write, asked.making)

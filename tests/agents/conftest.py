@@ -7,7 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from floatingip.runtime import peers, runner
+from floatingip.agent import agent
+from floatingip.runtime import peers
 from lab import sandbox
 from lab.network.netns import Namespace
 from tests.agents.world import GATEWAY, WORKERS, Killed
@@ -59,4 +60,4 @@ def _killed_in_silence() -> None:
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Observers learn of each other, and of the time, within a tenth of a second, so that peace is soon reached."""
     monkeypatch.setattr(peers, "ASK_EVERY", 0.1)
-    monkeypatch.setattr(runner, "TICK", 0.05)
+    monkeypatch.setattr(agent, "TICK", 0.05)

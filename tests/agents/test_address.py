@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from floatingip.agent import standing
+from floatingip.agent import rehearsal, standing
+from floatingip.agent.address import PEACE_JITTER
 from floatingip.core.decision import ration, timing
 from floatingip.core.errors import AddressTaken, MetadataError
 from floatingip.core.model import STANDING_TAG, Address, Carry
-from floatingip.runtime import runner, threads
-from floatingip.runtime.watch import PEACE_JITTER
+from floatingip.runtime import questions
 from lab.ec2 import Guest
 from lab.network.netns import Namespace
 from lab.run import ownership
@@ -32,7 +32,7 @@ SLOW_ASSIGN = replace(INSTANT, assign=0.4)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Standing ENIs are there a moment after the start; IMDS is asked often."""
     monkeypatch.setattr(standing, "LOOK_SOON", 0.05)
-    monkeypatch.setattr(threads, "METADATA_EVERY", 0.1)
+    monkeypatch.setattr(questions, "METADATA_EVERY", 0.1)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def observers(world: World, address: Address = FLOATING_IP) -> list[Process]:
 
 def is_ready(process: Process) -> bool:
     """It could serve the address, or take it over."""
-    return all(not watch.not_ready() for watch in process.agent._watches.values())
+    return all(not each.not_ready() for each in process.agent._addresses.values())
 
 
 def serves_at_last(
@@ -134,7 +134,7 @@ def race_from_nothing(world: World) -> None:
     """All start at once; until each knows who has got the address, and then for a while."""
     processes = [world.run(machine) for machine in world.machines]
     holder = serves_at_last(world, world.machines)
-    wait(lambda: all(p.watch().attachment() for p in processes), 10, "all know of the holder")
+    wait(lambda: all(p.address().attachment() for p in processes), 10, "all know of the holder")
     holds_for(lambda: world.serving() is holder, 0.5, "one holder")
     assert all(process.runs for process in processes)
     for process in processes:
@@ -187,7 +187,7 @@ def test_a_standby_asks_who_serves_the_address_when_it_answers_again(monkeypatch
         world.cut_power(processes[0])
         second = serves_at_last(world, world.machines[1:])
         third = next(process for process in processes[1:] if process.machine is not second)
-        wait(lambda: third.watch().holder() == second.id, PEACE_JITTER + 5, "the third one knows the new holder")
+        wait(lambda: third.address().holder() == second.id, PEACE_JITTER + 5, "the third one knows the new holder")
 
 
 def test_a_second_failure_soon_after_the_first_is_noticed_as_soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,7 @@ def test_a_second_failure_soon_after_the_first_is_noticed_as_soon(monkeypatch: p
         second = serves_at_last(world, world.machines[1:])
         third = next(process for process in processes[1:] if process.machine is not second)
         holds_for(lambda: world.serving() is second, 2, "the second one serves")
-        wait(lambda: third.watch().decision.reason.name == "ANSWERS", 3, "the third one sees it")
+        wait(lambda: third.address().decision.reason.name == "ANSWERS", 3, "the third one sees it")
         world.cut_power(next(process for process in processes if process.machine is second))
         # That two of three fall silent may be the third one's own fault, until the first counts as gone.
         serves_at_last(world, [third.machine], within=timing.PEER_EXISTS + 10)
@@ -356,7 +356,7 @@ def test_one_late_answer_of_ec2_does_not_give_back_what_was_dropped() -> None:
     """It would say that it holds the address, stop probing, and ask again after a minute."""
     with World(carry=Carry.ADDRESS) as world:
         holder, standby = observers(world)
-        wait(lambda: holder.watch()._shown_by_imds is True, 5, "IMDS has shown the address")
+        wait(lambda: holder.address()._imds.shown is True, 5, "IMDS has shown the address")
         stale = world.ec2.faults.stale(60.0, ["DescribeNetworkInterfaces"], holder.machine.id)
         [eni] = standing_enis(world)[standby.machine.id]
         world.lab.assign_private_ip_addresses(
@@ -366,9 +366,9 @@ def test_one_late_answer_of_ec2_does_not_give_back_what_was_dropped() -> None:
         hits = stale.hits
         wait(lambda: stale.hits > hits, 10, "a late answer calls it this node's")
         stale.end()
-        standby.agent._look_wanted_at = time.monotonic()
+        standby.look()
         serves_at_last(world, [standby.machine])
-        wait(lambda: holder.watch().decision.reason.name == "ANSWERS", 10, "it is a standby that probes")
+        wait(lambda: holder.address().decision.reason.name == "ANSWERS", 10, "it is a standby that probes")
         assert FLOATING_IP not in holder.machine.plumbed
 
 
@@ -377,7 +377,7 @@ def test_a_holder_that_can_ask_nobody_at_all_keeps_the_address(monkeypatch: pyte
     """EC2's outage, its peers' and IMDS' together are no evidence that somebody else has it."""
     with World(workers=1, carry=Carry.ADDRESS) as world:
         [holder] = observers(world)
-        wait(lambda: holder.watch()._shown_by_imds is True, 5, "IMDS has shown the address")
+        wait(lambda: holder.address()._imds.shown is True, 5, "IMDS has shown the address")
 
         def fails(*_: object) -> None:
             raise MetadataError("IMDS does not answer")
@@ -502,7 +502,7 @@ def test_a_standby_that_attaches_is_ready_for_its_first_takeover() -> None:
         process = world.run(second, "attach")
         assert process.ended(10)
         assert process.code == 0
-        report = process.watch().report
+        report = process.address().report
         assert report is not None
         assert (report.extent.value, report.state.value) == ("ahead", "sound")
         assert FLOATING_IP not in second.plumbed
@@ -536,8 +536,8 @@ def test_peace_costs_no_writes_and_one_describe_a_look(monkeypatch: pytest.Monke
         before = len(world.calls())
         monkeypatch.setattr(timing, "LOOK_IN_PEACE", 0.3)
         monkeypatch.setattr(standing, "LOOK_IN_PEACE", 0.3)
-        monkeypatch.setattr(runner, "REHEARSE_EVERY", 600.0)
+        monkeypatch.setattr(rehearsal, "REHEARSE_EVERY", 600.0)
         for process in processes:
-            process.agent._look_wanted_at = time.monotonic()
+            process.look()
         holds_for(lambda: world.serving() is processes[0].machine, 2, "peace")
         assert {call["action"] for call in world.calls()[before:]} == {"DescribeNetworkInterfaces"}

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
+from floatingip.agent import address, attaching, looking, writing
 from floatingip.core.decision import timing
 from floatingip.core.errors import Denied
-from floatingip.runtime import runner, watch, writer
 from lab.ec2 import Guest
 from lab.ec2.transport import Effect
 from tests.agents.world import World, holds_for, wait
@@ -19,22 +19,22 @@ CREATE, ATTACH, DETACH = "CreateNetworkInterface", "AttachNetworkInterface", "De
 @pytest.fixture
 def gives_up_early(monkeypatch: pytest.MonkeyPatch) -> float:
     """Init containers wait less long for EC2."""
-    monkeypatch.setattr(runner, "ATTACH_GIVES_UP", 2.0)
-    return runner.ATTACH_GIVES_UP
+    monkeypatch.setattr(attaching, "ATTACH_GIVES_UP", 2.0)
+    return attaching.ATTACH_GIVES_UP
 
 
 @pytest.fixture
 def tries_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Denied agents ask more often than once a minute."""
-    monkeypatch.setattr(runner, "BACKOFF_DENIED", 0.2)
-    monkeypatch.setattr(writer, "BACKOFF_LAST", 0.2)
+    monkeypatch.setattr(looking, "BACKOFF_DENIED", 0.2)
+    monkeypatch.setattr(writing, "BACKOFF_LAST", 0.2)
 
 
 @pytest.fixture
 def asks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """In peace, too, EC2 is asked several times a second."""
     monkeypatch.setattr(timing, "LOOK_IN_PEACE", 0.2)
-    monkeypatch.setattr(watch, "PEACE_JITTER", 0.0)
+    monkeypatch.setattr(address, "PEACE_JITTER", 0.0)
 
 
 def test_a_hanging_describe_does_not_delay_a_probe() -> None:

@@ -115,7 +115,7 @@ def test_sigterm_on_the_eve_of_a_takeover_begins_none() -> None:
         observers: list[Process] = []
 
         def stop_at_doubt(event: str) -> None:
-            if event == "decision" and observers and "DOWN" in str(observers[1].watch().health.state):
+            if event == "decision" and observers and "DOWN" in str(observers[1].address().health.state):
                 observers[1].delete()
 
         observers += world.observers(on_line=stop_at_doubt)

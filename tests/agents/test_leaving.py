@@ -3,19 +3,19 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
 
+from floatingip.agent import agent as agents
+from floatingip.agent import ending, standing
 from floatingip.agent import pod as rules
-from floatingip.agent import standing
 from floatingip.commands import handover
 from floatingip.core.decision import order, timing
 from floatingip.core.errors import CloudError, ConfigurationError
 from floatingip.core.model import Carry, Notice, OwnPod
 from floatingip.edges.ec2.cloud import Ec2Cloud
-from floatingip.runtime import runner, threads
+from floatingip.runtime import questions
 from tests.agents import world as worlds
 from tests.agents.test_address import is_ready, stays
 from tests.agents.world import FLOATING_IP, INSTANT, LIVING, FakeOrders, Process, World, holds_for, wait
@@ -31,9 +31,9 @@ DRAIN = "EvictionByEvictionAPI"
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Standing ENIs are there a moment after the start; notices are seen soon."""
     monkeypatch.setattr(standing, "LOOK_SOON", 0.05)
-    monkeypatch.setattr(threads, "METADATA_EVERY", 0.1)
-    monkeypatch.setattr(threads, "NOTICE_EVERY", 0.1)
-    monkeypatch.setattr(runner, "POD_EVERY", 0.1)
+    monkeypatch.setattr(questions, "METADATA_EVERY", 0.1)
+    monkeypatch.setattr(questions, "NOTICE_EVERY", 0.1)
+    monkeypatch.setattr(agents, "POD_EVERY", 0.1)
 
 
 def observers(world: World) -> list[Process]:
@@ -138,7 +138,7 @@ def test_an_evicted_holder_that_nobody_relieves_ends_all_the_same(
     carry: Carry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After its time; what it has plumbed goes on serving, as long as the node does."""
-    monkeypatch.setattr(runner, "EVICTED_AT_MOST", 1.5)
+    monkeypatch.setattr(ending, "EVICTED_AT_MOST", 1.5)
     with World(QUICK, workers=1, carry=carry) as world:
         [holder] = observers(world)
         holder.delete(DRAIN)
@@ -150,7 +150,7 @@ def test_an_evicted_holder_that_nobody_relieves_ends_all_the_same(
 
 def test_an_evicted_holder_stays_ten_seconds_at_most() -> None:
     """Which is less than the manifest's grace period, and more than EC2 takes for an address."""
-    assert runner.EVICTED_AT_MOST == 10.0
+    assert ending.EVICTED_AT_MOST == 10.0
 
 
 @BOTH
@@ -450,7 +450,7 @@ def let_look(*processes: Process) -> Callable[[float], None]:
 
     def sleep(seconds: float) -> None:
         for process in processes:
-            process.agent._inbox.put(partial(setattr, process.agent, "_look_wanted_at", time.monotonic()))
+            process.look()
         time.sleep(seconds)
 
     return sleep

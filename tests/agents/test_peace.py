@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from floatingip.agent import agent as agents
 from floatingip.core.model import Carry
-from floatingip.runtime import runner
 from tests.agents.test_leaving import SPOT, holders, observers
 from tests.agents.world import Process, World, wait
 
@@ -30,6 +30,6 @@ def test_what_ends_the_peace_is_judged_though_no_time_has_come(
     """The standby takes over, and no tick told it to look."""
     with World(carry=carry) as world:
         holder, standby = observers(world)
-        monkeypatch.setattr(runner, "CALM_TICK", NEVER)
+        monkeypatch.setattr(agents, "CALM_TICK", NEVER)
         end(world, holder)
         wait(lambda: holders(world)[-1] == standby.machine.id, 10, "the standby takes over")

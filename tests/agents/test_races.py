@@ -21,7 +21,7 @@ def settle(world: World, processes: Sequence[Process], when: str) -> None:
 
     def settled() -> bool:
         serving = [machine for machine in world.machines if machine.serves]
-        return len(serving) == 1 and all(process.watch().decision.attachment_id for process in processes)
+        return len(serving) == 1 and all(process.address().decision.attachment_id for process in processes)
 
     wait(settled, 10, lambda: f"one holder after {when}; {[str(process) for process in processes]}")
 

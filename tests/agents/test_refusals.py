@@ -156,6 +156,6 @@ def test_a_node_that_cannot_see_the_address_moves_nothing_until_ec2_tells_of_an_
         world.cut_power(holder)
         holds_for(lambda: len(world.attachments()) == 1, 4, "no move")
         assert len(standby.machine.sent) <= sent + 1
-        assert standby.watch().not_ready() == "10.0.0.100 is on kube-ipvs0"
+        assert standby.address().not_ready() == "10.0.0.100 is on kube-ipvs0"
         world.lab.terminate_instances(InstanceIds=[holder.machine.id])
         wait(lambda: world.holder() == standby.machine.id, 30, "it takes over")

@@ -8,9 +8,11 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from floatingip.agent import address as addresses_of
+from floatingip.agent import agent as agents
+from floatingip.agent import attaching, rehearsal
 from floatingip.core.decision import timing
 from floatingip.core.model import Address
-from floatingip.runtime import runner, watch
 from lab.network.netns import Namespace
 from tests.agents.world import FLOATING_IP, Machine, Process, World, holds_for, wait
 
@@ -28,7 +30,7 @@ def spreads_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def rehearses_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Free slots and permissions are checked several times a second."""
-    monkeypatch.setattr(runner, "REHEARSE_EVERY", 0.3)
+    monkeypatch.setattr(rehearsal, "REHEARSE_EVERY", 0.3)
 
 
 def all_on_the_first(world: World, addresses: Sequence[Address]) -> list[Process]:
@@ -112,17 +114,17 @@ def test_an_address_that_somebody_else_has_does_not_stop_another() -> None:
         holder = world.run(world.machines[0])
         wait(lambda: world.machines[0].serves, 5, "the other address is placed")
         standby = world.run(world.machines[1])
-        wait(lambda: standby.watch().decision.reason.name == "ANSWERS", 5, "the standby sees it")
+        wait(lambda: standby.address().decision.reason.name == "ANSWERS", 5, "the standby sees it")
         world.cut_power(holder)
         wait(lambda: world.machines[1].serves, 3, "the other address has moved")
-        assert all(process.watch(SECOND).decision.state.value == "refused" for process in (holder, standby))
+        assert all(process.address(SECOND).decision.state.value == "refused" for process in (holder, standby))
         assert all(eni not in str(call["params"]) for call in world.writes())
 
 
 def test_attach_gives_up_on_all_unsound_addresses_at_once(spreads_soon: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one has had its time when the first one has; each is said once."""
     addresses = FLOATING_IP, SECOND
-    monkeypatch.setattr(runner, "UNSOUND_ATTACH_ENDS", 1.0)
+    monkeypatch.setattr(attaching, "UNSOUND_ATTACH_ENDS", 1.0)
     with World(workers=1, floating_ips=addresses) as world:
         [machine] = world.machines
         machine.problem = "rule: still missing"
@@ -153,7 +155,7 @@ def test_the_only_survivor_leaves_nothing_to_others() -> None:
 @pytest.mark.usefixtures("spreads_soon", "rehearses_often")
 def test_a_holder_warns_while_the_others_lack_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, with the numbers, in its log and its metrics, before anything has failed; until there are slots again."""
-    monkeypatch.setattr(runner, "SHORT_FOR", 0.5)
+    monkeypatch.setattr(agents, "SHORT_FOR", 0.5)
     addresses = FLOATING_IP, SECOND
     with World(floating_ips=addresses) as world:
         [blocking] = occupy(world, world.machines[1], 1)
@@ -182,7 +184,7 @@ def test_a_standby_without_a_free_slot_says_so_before_the_failure() -> None:
         assert not fetch(standby, "/livez").startswith("503 ")
         assert not fetch(holder, "/readyz").startswith("503 ")
         world.cut_power(holder)
-        wait(lambda: standby.watch().decision.reason.name == "CANNOT_CLAIM", 5, "it knows that the holder is dead")
+        wait(lambda: standby.address().decision.reason.name == "CANNOT_CLAIM", 5, "it knows that the holder is dead")
         holds_for(lambda: not world.calls(DETACH, standby.machine.id), 0.5, "the holder keeps its ENI")
 
 
@@ -211,13 +213,13 @@ def test_peace_costs_one_question_whatever_the_number_of_addresses(count: int, m
         probe_timeout=0.5,
     ) as world:
         monkeypatch.setattr(timing, "LOOK_IN_PEACE", 0.5)
-        monkeypatch.setattr(watch, "PEACE_JITTER", 0.0)
+        monkeypatch.setattr(addresses_of, "PEACE_JITTER", 0.0)
         holders_elsewhere(world, addresses)
         me = world.machines[0]
         agent = world.run(me).agent
 
         def at_peace() -> bool:
-            decided = {watch.decision.reason.name for watch in agent._watches.values()}
+            decided = {each.decision.reason.name for each in agent._addresses.values()}
             return decided == {"ANSWERS"} and agent._shared.slots is not None
 
         wait(at_peace, 15, "all addresses are seen UP")

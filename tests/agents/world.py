@@ -25,6 +25,10 @@ from unittest.mock import patch
 
 from mypy_boto3_ec2 import EC2Client
 
+from floatingip.agent.address import FloatingAddress
+from floatingip.agent.agent import Agent
+from floatingip.agent.effects import Effect, Probe, Probing
+from floatingip.agent.events import LookWanted
 from floatingip.core.model import (
     Address,
     AllocationFacts,
@@ -49,8 +53,8 @@ from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2.cloud import Ec2Cloud, client
 from floatingip.edges.telemetry import Log
-from floatingip.runtime.runner import Agent, Edges
-from floatingip.runtime.watch import Watch
+from floatingip.runtime.doing import Edges
+from floatingip.runtime.loop import Loop
 from lab.ec2 import PROFILES, Ec2, Guest, Instance, Profile
 from lab.ec2.server import REGION, SUBNET_CIDR, SUBNET_IPV6_CIDR
 from lab.history import Event, History, parse_logfmt
@@ -192,7 +196,7 @@ class Machine:
     def plug(self, link: Link) -> None:
         """A device appears, bare."""
         self.links = (*self.links, link)
-        self._wake()
+        self.wake()
 
     def unplug(self, mac: str) -> None:
         """A device goes; what was on it goes too."""
@@ -214,9 +218,10 @@ class Machine:
     def strip(self, mac: str) -> None:
         """What was configured on a device is gone."""
         self.plumbed = {address: link for address, link in self.plumbed.items() if link != mac}
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """The kernel tells its watchers of something."""
         for wake in list(self.watchers):
             wake()
 
@@ -489,6 +494,27 @@ class Lines(io.StringIO):
         return len(text)
 
 
+class MortalLoop(Loop):
+    """A `Loop` of a process: a dead one does nothing of what the agent asks for."""
+
+    def __init__(self, life: Life, settings: Settings, me: Identity, edges: Edges, log: Log, *, observes: bool) -> None:
+        super().__init__(settings, me, edges, log, observes=observes)
+        self._life = life
+
+    def do(self, effect: Effect) -> None:
+        """See `Loop`."""
+        self._life.check()
+        super().do(effect)
+
+    def wake(self) -> None:
+        """Have the threads come by that would wait for ever: those that decide, ask, answer and probe."""
+        self.stop()
+        self._askers.stop()
+        if self._server is not None:
+            self._server.stop()
+        super().do(Probe(frozenset((Probing("", FLOATING_IP, 1.0, 1.0),))))
+
+
 class Process:
     """One agent, from its start to its end."""
 
@@ -511,12 +537,22 @@ class Process:
 
     def __str__(self) -> str:
         heard = [peer.instance_id for peer in self.agent._peers.others("lab")]
-        seen = [f"{target} {watch.decision}, {watch.health}" for target, watch in self.agent._watches.items()]
+        seen = [f"{target} {each.decision}, {each.health}" for target, each in self.agent._addresses.items()]
         return f"{self.machine.id}: {'; '.join(seen)}, heard of {heard}"
 
-    def watch(self, target: Target = FLOATING_IP) -> Watch:
+    @property
+    def agent(self) -> Agent:
+        """What decides in it."""
+        return self._loop.agent
+
+    def address(self, target: Target = FLOATING_IP) -> FloatingAddress:
         """What the agent knows and decides of one address."""
-        return self.agent._watches[target]
+        return self.agent._addresses[target]
+
+    def look(self) -> None:
+        """Ask EC2 again now, as after a minute of peace."""
+        self.agent._looking._requested_at = -math.inf
+        self._loop.post(LookWanted())
 
     def start(self) -> Self:
         """Begin: a thread has the network namespace of the one that starts it."""
@@ -525,13 +561,15 @@ class Process:
 
     def _start(self) -> None:
         self.machine.pod = LIVING
-        self.agent = Agent(self._settings, self.machine.identity(), self._edges, Log(self.lines))
+        observes = self._command == "observe"
+        me, log = self.machine.identity(), Log(self.lines)
+        self._loop = MortalLoop(self.life, self._settings, me, self._edges, log, observes=observes)
         self._thread = threading.Thread(target=self._run, name=f"agent-{self.machine.id}", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """SIGTERM, whyever."""
-        self.agent.stop()
+        self._loop.stop()
 
     def delete(self, disruption: str = "") -> None:
         """Somebody deletes the pod, maybe since its node is to be emptied: SIGTERM follows."""
@@ -555,24 +593,15 @@ class Process:
     def kill(self) -> None:
         """SIGKILL: nothing of it happens any more, and its sockets are closed."""
         self.life.over = True
-        agent = self.agent
-        # The rest ends the threads that wait for something, which with a real process the kernel does.
-        agent._inbox.put(die)
-        for watch in agent._watches.values():
-            for probes in watch._probes:
-                probes.switch(on=True)
-        agent._host._wake.set()
-        agent._pod_loop._wake.set()
-        for _, asker in list(agent._peers._askers.values()):
-            asker.stop()
-        if agent._server is not None:
-            agent._server.stop()
+        # With a real process the kernel ends the threads that wait for something.
+        self._loop.wake()
+        self.machine.wake()
         if self._thread is not threading.current_thread():
             self._thread.join(5)
 
     def _run(self) -> None:
         try:
-            self.code = self.agent.attach() if self._command == "attach" else self.agent.observe()
+            self.code = self._loop.run()
         except Exception as error:  # noqa: BLE001  # whatever it is, the test that looks at it says what it should be
             self.error = error
 
@@ -653,10 +682,10 @@ class World:
             agent = process.agent
             if agent._shared.slots is None:
                 return False
-            for watch in agent._watches.values():
-                address = watch.address()
+            for each in agent._addresses.values():
+                address = each.address()
                 carried = address is not None and process.machine.carries(address)
-                if watch.decision.reason.name != ("HELD_HERE" if carried else "ANSWERS"):
+                if each.decision.reason.name != ("HELD_HERE" if carried else "ANSWERS"):
                     return False
             known = {peer.instance_id for peer in agent._peers.others("lab")}
             others = {other.machine.id for other in processes} - {process.machine.id}

@@ -19,7 +19,7 @@ from floatingip.core.model import (
     Target,
 )
 from floatingip.runtime import keeping
-from floatingip.runtime.keeping import HostKeeper
+from floatingip.runtime.keeping import HostKeeper, Keeper
 
 ONE, TWO, THREE = (IPv4Address(f"10.0.0.{last}") for last in (100, 101, 102))
 MAC, OTHER_MAC = "02:00:00:00:00:64", "02:00:00:00:00:65"
@@ -296,14 +296,14 @@ def test_work_in_a_storm_is_followed_by_rest_and_after_a_calm_it_is_not() -> Non
     assert allowance.rest(keeping.STORM_BURST / 2) == keeping.SETTLE_EVENTS
 
 
-def due(keeper: HostKeeper, *, everything: bool) -> list[Target]:
+def due(keeper: Keeper, *, everything: bool) -> list[Target]:
     """The addresses that are looked at now."""
     return [target for target, _ in keeper._due(everything=everything)]
 
 
-def waiting(*addresses: Address) -> HostKeeper:
+def waiting(*addresses: Address) -> Keeper:
     """A keeper that was never started, with some wanted addresses that it has looked at."""
-    keeper = HostKeeper(Kernel(), lambda target, report: None)
+    keeper = Keeper(Kernel(), lambda target, report: None)
     for address in addresses:
         keeper.want(address, Wanted(plumbing(address), Extent.ALL))
         keeper._keep(address, keeper._wanted[address])

@@ -23,8 +23,13 @@ core/decision     turns evidence
 core/decision     free rules
 core/decision     here elsewhere
 core/decision     decide
-agent             backoff trouble move standing pod
-agent             shared
+agent             backoff trouble standing pod looks peers shown_by_imds
+agent             shared effects
+agent             outbox events serving obstacles answers
+agent             moves telling writing node_ports
+agent             address standing_eni
+agent             attaching ending looking rehearsal
+agent             agent
 edges             http_client background telemetry
 edges             imds
 edges/ec2         asking
@@ -36,11 +41,10 @@ edges/kernel      host
 edges/kubernetes  api_server
 edges/kubernetes  own_pod node_ports
 edges/probes      icmp tcp reach
-runtime           threads look peers status_server
-runtime           roster sight serving writer
-runtime           desk watch
-runtime           upkeep
-runtime           runner
+runtime           keeping look peers probing questions status_server
+runtime           performing roster sight
+runtime           desk doing
+runtime           loop
 commands          handover release
 .                 cli
 .                 __main__
@@ -142,8 +146,8 @@ def test_imports_go_down_only(path: Path) -> None:
 
 
 DECIDING = [path for path in MODULES if module(path).startswith(("core/", "agent/"))]
-BESIDE = [PRODUCT / "runtime" / "watch.py", PRODUCT / "runtime" / "upkeep.py"]
-"""These act on what was decided, too, but by the same clock as their caller."""
+BESIDE = [PRODUCT / "runtime" / "doing.py", PRODUCT / "runtime" / "performing.py"]
+"""These do what was decided, by their caller's clock."""
 
 
 @pytest.mark.parametrize("path", DECIDING + BESIDE, ids=module)

@@ -51,7 +51,7 @@ time.sleep(60)
 """
 BYTECODE = """
 import pathlib, sys
-import floatingip.cli, floatingip.runtime.runner, floatingip.edges.ec2.cloud, floatingip.edges.kernel.host
+import floatingip.cli, floatingip.runtime.loop, floatingip.edges.ec2.cloud, floatingip.edges.kernel.host
 specs = [module.__spec__ for module in sys.modules.values() if getattr(module, "__spec__", None)]
 print(*(spec.origin for spec in specs if spec.cached and not pathlib.Path(spec.cached).exists()))
 """

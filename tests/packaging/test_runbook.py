@@ -12,14 +12,14 @@ from functools import cache
 from pathlib import Path
 
 from floatingip import cli
+from floatingip.agent import agent
+from floatingip.agent.telling import LOUD
 from floatingip.commands import handover, release
 from floatingip.core.decision.decision import Reason
 from floatingip.core.errors import FloatingIPError
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import RESERVED
 from floatingip.edges.telemetry import Metrics
-from floatingip.runtime import runner
-from floatingip.runtime.watch import LOUD
 
 ROOT = Path(__file__).parents[2]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
@@ -31,8 +31,10 @@ LEVELS = ("debug", "info", "warning", "error")
 OTHERS_TOOLS = ("kubectl ", "curl ")
 
 READINESS = {
-    "runtime/watch.py": {"blind", "obstacle", "impossible", "_unusable", "_unsound", "_denial"},
-    "runtime/upkeep.py": {"_bound"},
+    "agent/address.py": {"blind", "obstacle", "impossible", "_unsound", "_denial"},
+    "agent/answers.py": {"unsent"},
+    "agent/obstacles.py": {"misplaced", "unusable"},
+    "agent/standing_eni.py": {"_bound"},
     "agent/standing.py": {"keep", "_judge", "_without_device"},
     "edges/kernel/host.py": {"blind", "_missing", "_astray", "_refusal", "_foreign_rule", "_kept_off"},
 }
@@ -94,7 +96,9 @@ def logged() -> dict[str, set[str]]:
         for node in ast.walk(parsed(path)):
             match node:
                 case ast.Call(
-                    func=ast.Attribute(value=ast.Name(id="log") | ast.Attribute(attr="_log"), attr=level),
+                    func=ast.Attribute(
+                        value=ast.Name(id="log" | "out") | ast.Attribute(attr="_log" | "_out"), attr=level
+                    ),
                     args=[event, *_],
                 ) if level in LEVELS:
                     for name in names(event):
@@ -173,7 +177,7 @@ def test_each_metric_is_explained() -> None:
 
 def test_whatever_keeps_a_node_from_being_ready_is_explained() -> None:
     """By the very words of `/readyz`, but for reasons, which have a table of their own."""
-    said = {runner.LONELY, runner._UNKNOWN}
+    said = {agent.LONELY, agent._UNKNOWN}
     for path, functions in READINESS.items():
         found = [node for node in ast.walk(parsed(ROOT / "floatingip" / path)) if isinstance(node, ast.FunctionDef)]
         assert functions <= {function.name for function in found}

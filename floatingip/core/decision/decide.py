@@ -1,7 +1,7 @@
 """
 Decide who should hold a floating address, and what to do about it.
 
-Pure: no I/O, no clock.  The runner passes in what it remembers, what it observed and the time, and gets back the next
+Pure: no I/O, no clock.  The agent passes in what it remembers, what it observed and the time, and gets back the next
 memory and a :class:`Decision`: the state, the one EC2 write to make now if any, how much of its plumbing the node
 should have, when to ask EC2 again, and the reason.  The same input always gives the same output.
 
