@@ -115,7 +115,7 @@ def names(event: ast.expr) -> Iterator[str]:
             yield from names(body)
             yield from names(other)
         case _:
-            assert ast.unparse(event) == "now.reason.name.lower().replace('_', '-')"
+            assert ast.unparse(event) == "after.reason.name.lower().replace('_', '-')"
             yield from (reason.name.lower().replace("_", "-") for reason in LOUD)
 
 
