@@ -48,8 +48,8 @@ class Expectation:
 
     Detection counts from the nemesis' blow, where it tells of one (the death after all that led to it), else from its
     beginning.  `max_overhead_s` bounds the outage beyond detection and EC2's own time; `max_gap_s` is how long the
-    client itself may have stood still; `enis` are the interfaces of the address, `carried` is what nodes have on their
-    links where addresses move, and `clients` those that ask it (none given: whatever shows the address, and all
+    client itself may have stood still; `enis` are the interfaces of the address, `carried` is what its holder has on
+    the link when all begins, and `clients` those that ask it (none given: whatever shows the address, and all
     clients); without `served` no client is needed; `allowed_leftovers` are the `what` of leftovers that belong to the
     scenario.
     `max_moves_a_cause` bounds the takeovers by one rule, `max_calls_a_minute` what one instance asks of EC2 in any
@@ -243,7 +243,7 @@ class Run:
             outage for client, attempts in self.attempts.items() for outage in _outages(client, attempts)
         )
         if about.carry == "address":
-            self.attachments = _attachments(ownership.of_address(self._events, about.carried or about.address))
+            self.attachments = _attachments(ownership.of_address(self._events, about.address))
         else:
             shown = (event["eni"] for event in self._of("ec2", "attachment") if event["address"] == about.address)
             self.attachments = _attachments(ownership.of_enis(self._events, about.enis or frozenset(shown)))

@@ -333,14 +333,15 @@ def judge(events: Sequence[Event], expectations: Sequence[Expectation], since: i
 
 
 def _standing(events: Sequence[Event]) -> list[Event]:
-    """EC2's events about the attachments that are not over yet, and about where each address is."""
+    """EC2's events about the attachments that are not over yet, about where each address is, and each Elastic IP."""
     told = [event for event in events if event["source"] == "ec2"]
     over = {event["attachment"] for event in told if event["event"] == "attachment" and event["status"] == "detached"}
     placed = {
         event["address"]: event for event in told if event["event"] == "address" and event["status"] == "assigned"
     }
     attached = [event for event in told if event["event"] == "attachment" and event["attachment"] not in over]
-    return [*attached, *placed.values()]
+    associated = [event for event in told if event["event"] == "association" and event["status"] == "associated"]
+    return [*attached, *placed.values(), *associated]
 
 
 def _expectations(region: Region, scenario: Scenario) -> list[Expectation]:
