@@ -1609,12 +1609,19 @@ def test_a_leaving_holder_is_relieved_at_its_word() -> None:
 OFF = Word(WordState.LEAVING, 30.0, detail="Kubernetes has written this node off", written_off=True)
 
 
-@pytest.mark.parametrize(("ready_at", "moves"), [(None, False), (19.0, False), (20.0, True), (30.0, True)])
-def test_a_written_off_holder_is_relieved_by_who_is_ready_to_kubernetes(ready_at: float | None, *, moves: bool) -> None:
-    """Ten seconds ago at most: where all are written off, or nothing is known, nobody is better."""
+@pytest.mark.parametrize(
+    ("now", "ready_at", "moves"),
+    [(36.0, None, False), (36.0, 29.9, False), (36.0, 30.0, True), (36.0, 36.0, True), (40.1, 30.0, False)],
+)
+def test_a_written_off_holder_is_relieved_by_who_is_ready_to_kubernetes(
+    now: float, ready_at: float | None, *, moves: bool
+) -> None:
+    """Asked since the holder said so, ten seconds ago at most: where all are written off nobody is better, and who was
+    ready before may be so no more.
+    """
     observer = Observer()
     observer.see(0.0, "ec2:a1@i-a word:sound probe:AA")
-    decision = observer.see(30.0, "ec2:a1@i-a", word=OFF, ready_at=ready_at)
+    decision = observer.see(now, "ec2:a1@i-a", word=OFF, ready_at=ready_at)
     assert (observer.memory.last_write is not None) is moves
     assert (decision.reason is Reason.WRITTEN_OFF) is moves
 

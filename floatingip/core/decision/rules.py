@@ -173,8 +173,13 @@ def _may_relieve(situation: Situation) -> bool:
 
 
 def _is_ready(view: View) -> bool:
-    """Kubernetes itself calls this node's observer Ready: where it serves nobody better, moving would not help (R5)."""
-    return view.ready_at is not None and view.now - view.ready_at <= timing.READY_KNOWN
+    """
+    Kubernetes itself calls this node's observer Ready: where it serves nobody better, moving would not help (R5).
+
+    Only an answer counts that was asked for since the holder's word came: once the API server was away for a while,
+    Kubernetes writes all nodes off within a second, one after the other.
+    """
+    return view.ready_at is not None and max(view.word.since, view.now - timing.READY_KNOWN) <= view.ready_at
 
 
 def _has_settled(situation: Situation) -> bool:
