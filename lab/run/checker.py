@@ -55,6 +55,7 @@ class Expectation:
     `max_moves_a_cause` bounds the takeovers by one rule, `max_calls_a_minute` what one instance asks of EC2 in any
     minute since the blow: Describes of all kinds together, and writes each by itself.  Where a `refusal_excuses`, a
     failover that does not happen is none that was promised: at the blow no other node's observer was ready.
+    What the clients asked before `measured_since` (Unix time) does not count: what the scenario needed was being made.
     `attacked` is the way in which a pod attacks the observers (attacker.py): it must have, and their processes must not
     have grown by it.
     """
@@ -79,6 +80,7 @@ class Expectation:
     refusal_excuses: bool = False
     allowed_leftovers: frozenset[str] = frozenset()
     attacked: str = ""
+    measured_since: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,7 @@ class Run:
     def __init__(self, history: Sequence[Event], about: Expectation) -> None:
         self._events = sorted(history, key=lambda event: float(event["t"]))
         self._address = about.address
-        attempts = self._of("client", "attempt")
+        attempts = [e for e in self._of("client", "attempt") if float(e["started"]) >= about.measured_since]
         self.attempts = _attempts([e for e in attempts if not about.clients or e["client"] in about.clients])
         self.outages = tuple(
             outage for client, attempts in self.attempts.items() for outage in _outages(client, attempts)

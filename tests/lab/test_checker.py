@@ -153,6 +153,13 @@ def test_the_client_that_fared_worse_counts() -> None:
     assert verdict.outage_s == pytest.approx(1.0, abs=0.021)
 
 
+def test_what_was_lost_while_a_scenario_was_made_does_not_count() -> None:
+    """The clients measure from when it was."""
+    history = attempts((3.0, 5.0))
+    assert "an outage" in faults(history, replace(QUIET, carry="address"))
+    assert "an outage" not in faults(history, replace(QUIET, carry="address", measured_since=6.0))
+
+
 def test_an_outage_that_does_not_end_is_a_fault() -> None:
     """Also where no bound was given."""
     bare = Expectation(scenario="x", ec2="instant", address=ADDRESS)
