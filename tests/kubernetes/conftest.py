@@ -85,6 +85,8 @@ class Stage:
         if any(fabric.is_silent(fabric.plugged(machine.worker.namespace)) for machine in machines):
             return False
         try:
+            # A holder without an observer, as after a cordon, is what no deployment begins with.
+            self._region.cluster.pod_on(self._region.holder().name)
             return all(self._region.cluster.conditions(name)["Ready"] == "True" for name in self._region.machines)
         except LookupError:
             return False
