@@ -125,8 +125,11 @@ def binaries(families: Sequence[Family] = FAMILIES) -> Path:
         return folder.absolute()
     if named:
         raise SystemExit(f"{VARIABLE}={named} lacks {', '.join(missing)}")
+    total = sum(len(family.binaries) for family in families)
+    which = "" if len(missing) == total else f" ({', '.join(missing)})"
+    go = "" if shutil.which("go") else ", 1.21 or newer, which is not here (https://go.dev/dl)"
     raise SystemExit(
-        f"The real Kubernetes is not built ({', '.join(missing)}): run `make kubernetes`, which needs Go, "
+        f"The real Kubernetes is not built{which}: run `make kubernetes`, which needs Go{go}; "
         f"or name a folder that has the binaries, with {VARIABLE}=DIR"
     )
 

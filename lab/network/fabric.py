@@ -374,6 +374,11 @@ class Fabric:
                     )
                     port.silent = True
 
+    def is_silent(self, eni_ids: Collection[str]) -> bool:
+        """Whether nothing is heard of one of these ENIs."""
+        with self._lock:
+            return any(self._ports[eni_id].silent for eni_id in eni_ids if eni_id in self._ports)
+
     def unsilence(self, eni_ids: Collection[str]) -> None:
         """Undo `silence`.  Idempotent."""
         with self._lock:

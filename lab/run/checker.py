@@ -48,13 +48,14 @@ class Expectation:
 
     Detection counts from the nemesis' blow, where it tells of one (the death after all that led to it), else from its
     beginning.  `max_overhead_s` bounds the outage beyond detection and EC2's own time; `max_gap_s` is how long the
-    client itself may have stood still; `enis` are the interfaces of the address, `carried` is what nodes have on their
-    links where addresses move, and `clients` those that ask it (none given: whatever shows the address, and all
+    client itself may have stood still; `enis` are the interfaces of the address, `carried` is what its holder has on
+    the link when all begins, and `clients` those that ask it (none given: whatever shows the address, and all
     clients); without `served` no client is needed; `allowed_leftovers` are the `what` of leftovers that belong to the
     scenario.
     `max_moves_a_cause` bounds the takeovers by one rule, `max_calls_a_minute` what one instance asks of EC2 in any
     minute since the blow: Describes of all kinds together, and writes each by itself.  Where a `refusal_excuses`, a
     failover that does not happen is none that was promised: at the blow no other node's observer was ready.
+    What the clients asked before `measured_since` (Unix time) does not count: what the scenario needed was being made.
     `attacked` is the way in which a pod attacks the observers (attacker.py): it must have, and their processes must not
     have grown by it.
     """
@@ -79,6 +80,7 @@ class Expectation:
     refusal_excuses: bool = False
     allowed_leftovers: frozenset[str] = frozenset()
     attacked: str = ""
+    measured_since: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -237,13 +239,13 @@ class Run:
     def __init__(self, history: Sequence[Event], about: Expectation) -> None:
         self._events = sorted(history, key=lambda event: float(event["t"]))
         self._address = about.address
-        attempts = self._of("client", "attempt")
+        attempts = [e for e in self._of("client", "attempt") if float(e["started"]) >= about.measured_since]
         self.attempts = _attempts([e for e in attempts if not about.clients or e["client"] in about.clients])
         self.outages = tuple(
             outage for client, attempts in self.attempts.items() for outage in _outages(client, attempts)
         )
         if about.carry == "address":
-            self.attachments = _attachments(ownership.of_address(self._events, about.carried or about.address))
+            self.attachments = _attachments(ownership.of_address(self._events, about.address))
         else:
             shown = (event["eni"] for event in self._of("ec2", "attachment") if event["address"] == about.address)
             self.attachments = _attachments(ownership.of_enis(self._events, about.enis or frozenset(shown)))

@@ -59,6 +59,12 @@ FLOATING_IPV6 = "2001:db8:0:1::100"
 WELL_FOR = 10.0
 """Seconds for which all is well before observers are restarted: what they know by then, those that follow know too."""
 
+STEADY_FOR = 4.0
+"""Seconds for which all is well before a kubelet is to end a pod at once.  It first waits for a look at the pod's
+containers that is newer than what it did to the pod last; such looks are a second apart (GetNewerThan, in its pod
+workers).  So a pod that has only just got ready hears of its end up to two seconds late, other pods of the node do not.
+"""
+
 _BOOTS_IN = 25.0
 """Seconds, about, from the end of a rebooting machine until its pods are ready."""
 
@@ -94,6 +100,7 @@ def _ends() -> list[Scenario]:
             f"{said}: its kubelet ends the pods first, which takes {seconds} s",
             end(how, float(seconds)),
             ended_gracefully,
+            watched_for=STEADY_FOR,
             # What must not happen later: a second move, when the observer's silence has been noticed.
             lasts=12.0 if seconds == 1 else 30.0,
         )
@@ -109,6 +116,7 @@ HARDSHIPS = (
         "the holder reboots, and comes back with its interfaces",
         end(End.REBOOT, 1.0, returns=True),
         ended_gracefully,
+        watched_for=STEADY_FOR,
         strikes_for=_BOOTS_IN,
         lasts=8.0,
     ),
@@ -117,10 +125,18 @@ HARDSHIPS = (
         "the holder's instance is stopped, and started again",
         end(End.STOP, 1.0, returns=True),
         ended_gracefully,
+        watched_for=STEADY_FOR,
         strikes_for=30.0 + _BOOTS_IN,
         lasts=8.0,
     ),
-    Scenario("out-of-service", "the holder's node is tainted out of service", taint, ended_gracefully, lasts=8.0),
+    Scenario(
+        "out-of-service",
+        "the holder's node is tainted out of service",
+        taint,
+        ended_gracefully,
+        watched_for=STEADY_FOR,
+        lasts=8.0,
+    ),
     Scenario(
         "spot-interrupted",
         "EC2 takes the holder's spot instance back, as announced",

@@ -14,8 +14,17 @@ from lab.kubernetes.cluster import OBSERVERS, Part, Setup
 from lab.run import nemesis
 from lab.run.checker import Expectation
 from lab.run.region import Machine, Region
-from lab.run.scenario import DETECTION, Nemesis, Scenario, nothing_moves, one_failover, relieved, served_again_after
-from lab.run.scenarios import SCENARIOS
+from lab.run.scenario import (
+    DETECTION,
+    Nemesis,
+    Scenario,
+    nothing_moves,
+    one_failover,
+    relieved,
+    served_again_after,
+    service_moves,
+)
+from lab.run.scenarios import SCENARIOS, SERVICE_WATCHED_FOR
 
 NOT_READY_AFTER = 40.0
 """Seconds from a kubelet's last word until its node is not ready."""
@@ -23,8 +32,19 @@ NOT_READY_AFTER = 40.0
 WRITTEN_OFF = 100.0
 """Seconds for which a kubelet is silent: its node is not ready, and its pods have been evicted, well before."""
 
-OUTLASTS_PROBES = 30.0
-"""Seconds for which a part is away that the product should not miss: longer than its own patience."""
+API_AWAY = 20.0
+"""Seconds for which the API server hangs: longer than the product believes its last answers, and so short that
+Kubernetes writes no node off afterwards, though a kubelet's last word may have been ten seconds old.
+"""
+
+API_LONG_AWAY = 60.0
+"""Seconds after which Kubernetes writes all nodes off at once, until their kubelets are heard again."""
+
+HEARD_AGAIN = 15.0
+"""Seconds in which they are."""
+
+REGISTRY_AWAY = 30.0
+"""Seconds in which an observer must be back without the registry."""
 
 SERVED_AGAIN = 5.0
 """Seconds, beside EC2's, from Kubernetes' word that a node is not ready until a standby serves."""
@@ -80,14 +100,17 @@ def drain_observer(region: Region, machine: Machine) -> None:
 
 
 def without_registry(region: Region, _machine: Machine) -> None:
-    """An observer dies while the registry is away, and is back all the same.  Raises TimeoutError if it is not."""
-    region.cluster.kill(Part.REGISTRY)
+    """An observer dies while the registry is away, and is back all the same.  Raises TimeoutError if it is not.
+
+    One that was killed would have lost its images.
+    """
+    region.cluster.hang(Part.REGISTRY)
     try:
         nemesis.kill_observer(region, region.standbys()[0])
         time.sleep(RESTARTED)
-        region.cluster.wait_ready(OUTLASTS_PROBES)
+        region.cluster.wait_ready(REGISTRY_AWAY)
     finally:
-        region.cluster.start(Part.REGISTRY)
+        region.cluster.resume(Part.REGISTRY)
 
 
 def drain(region: Region, machine: Machine) -> None:
@@ -129,6 +152,11 @@ def _sent_to_the_dead(bare: Expectation, profile: Profile) -> Expectation:
     """With policy Cluster, kube-proxy sends every second connection to the dead node's pod until that is not ready."""
     expected = served_again_after(NOT_READY_AFTER + LEASE_RENEWED)(bare, profile)
     return replace(expected, max_detection_s=DETECTION)
+
+
+def _all_written_off(bare: Expectation, _: Profile) -> Expectation:
+    """Kubernetes sends nobody anything then; another node is no better."""
+    return replace(bare, max_outage_s=HEARD_AGAIN, max_moves=0)
 
 
 def _abandoned(bare: Expectation, _: Profile) -> Expectation:
@@ -185,9 +213,12 @@ CLUSTER = (
     ),
     Scenario(
         "containerd-killed",
-        "the holder's containerd is killed",
+        "the holder's containerd is killed: nobody reads what the service writes of each request, and so it hangs",
         kill_for_good(Part.CONTAINERD),
-        _served_elsewhere,
+        service_moves,
+        # It is connected to all the same: the kernel does that.
+        settings={"service": "http:30007/hostname"},
+        watched_for=SERVICE_WATCHED_FOR,
         lasts=WRITTEN_OFF,
     ),
     Scenario(
@@ -201,11 +232,19 @@ CLUSTER = (
     Scenario("cni-restarted", "the holder's ipamd is killed and started", away(Part.VPC_CNI, 5.0), nothing_moves),
     Scenario(
         "api-hung",
-        "the API server hangs for 30 s",
-        away(Part.API_SERVER, OUTLASTS_PROBES, hung=True),
+        "the API server hangs for 20 s",
+        away(Part.API_SERVER, API_AWAY, hung=True),
         nothing_moves,
-        strikes_for=OUTLASTS_PROBES,
+        strikes_for=API_AWAY,
         lasts=10.0,
+    ),
+    Scenario(
+        "api-long-hung",
+        "the API server hangs for a minute; when it is back Kubernetes writes all nodes off at once",
+        away(Part.API_SERVER, API_LONG_AWAY, hung=True),
+        _all_written_off,
+        strikes_for=API_LONG_AWAY,
+        lasts=20.0,
     ),
     Scenario(
         "api-restarted",
@@ -220,7 +259,7 @@ CLUSTER = (
         "an observer dies while the registry is away",
         without_registry,
         nothing_moves,
-        strikes_for=OUTLASTS_PROBES,
+        strikes_for=REGISTRY_AWAY,
         lasts=8.0,
         agent_exits=1,
     ),

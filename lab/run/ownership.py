@@ -17,31 +17,53 @@ def of_enis(events: Iterable[Event], enis: frozenset[str]) -> list[Event]:
     return [e for e in events if e["source"] == "ec2" and e["event"] == "attachment" and e["eni"] in enis]
 
 
-def of_address(events: Iterable[Mapping[str, Any]], address: str) -> list[dict[str, Any]]:
-    """The same for an address that moves: `attachment` names one stay of it on one ENI, `asked` is when EC2 was
-    asked.
+def of_address(events: Iterable[Mapping[str, Any]], target: str) -> list[dict[str, Any]]:
+    """
+    The same for an address that moves: `attachment` names one stay of it on one ENI, `asked` is when EC2 was asked.
+
+    An Elastic IP (its allocation's id) is wherever a private address is that it was ever associated with: when that has
+    gone with its ENI, EC2 chooses another one.
     """
     told: list[dict[str, Any]] = []
-    asked: dict[str, float] = {}
-    owner, stays = "", 0
+    asked: dict[tuple[str, str], float] = {}
+    owners: dict[str, tuple[str, str]] = {}
+    stays = 0
+    events = list(events)
+    carried = set(carried_for(events, target))
     for event in events:
-        if event["source"] != "ec2" or event["event"] != "address" or event["address"] != address:
+        if event["source"] != "ec2" or event["event"] != "address" or event["address"] not in carried:
             continue
-        eni, at = event["eni"], event["t"]
+        address, eni, at = event["address"], event["eni"], event["t"]
+        owner, name = owners.get(address, ("", ""))
         stay = {"t": at, "source": "ec2", "event": "attachment", "eni": eni, "address": address}
         match event["status"]:
             case "assigning":
-                asked[eni] = at
+                asked[address, eni] = at
             case "assigned" if eni != owner:
-                owner, stays = eni, stays + 1
+                stays += 1
                 name = f"{eni}/{stays}"
-                asked_at = asked.pop(eni, at)
+                owners[address] = eni, name
+                asked_at = asked.pop((address, eni), at)
                 told.append(
                     {**stay, "attachment": name, "instance": event["instance"], "status": "attached", "asked": asked_at}
                 )
             case "unassigned" if eni == owner:
-                told.append(
-                    {**stay, "attachment": f"{eni}/{stays}", "instance": event["instance"], "status": "detached"}
-                )
-                owner = ""
+                told.append({**stay, "attachment": name, "instance": event["instance"], "status": "detached"})
+                del owners[address]
     return told
+
+
+def carried_for(events: Iterable[Mapping[str, Any]], target: str) -> list[str]:
+    """The addresses that holders have had on their links for this floating one, the latest last: an Elastic IP's are
+    private, those it was associated with.
+    """
+    if not target.startswith("eipalloc-"):
+        return [target]
+    return [
+        event["address"]
+        for event in events
+        if event["source"] == "ec2"
+        and event["event"] == "association"
+        and event["allocation"] == target
+        and event["status"] == "associated"
+    ]

@@ -90,13 +90,12 @@ class Floating:
     """One floating address: as FLOATING_IP has it, and as clients reach it from inside and from outside of the VPC.
 
     ``enis`` are the ids of the interfaces that were made for it, as far as they were seen, ``deleted`` those of them
-    that somebody has deleted; ``private`` is an Elastic IP's private address, once it was seen.
+    that somebody has deleted.
     """
 
     target: str
     hosts: Mapping[str, str]
     enis: set[str]
-    private: str = ""
     deleted: set[str] = field(default_factory=set)
 
 
@@ -280,7 +279,7 @@ class Region:
         """EC2's events about who has had the (first) floating address so far (ownership.py)."""
         floating = floating or self.floating[0]
         if self.carry == Carry.ADDRESS:
-            return ownership.of_address(self.history.events(), self.carried(floating))
+            return ownership.of_address(self.history.events(), floating.target)
         return ownership.of_enis(self.history.events(), frozenset(self._enis(floating)))
 
     def _enis(self, floating: Floating) -> set[str]:
@@ -297,13 +296,8 @@ class Region:
         return floating.enis
 
     def carried(self, floating: Floating) -> str:
-        """The address that its holder has on the link: an Elastic IP's is private."""
-        if not floating.target.startswith("eipalloc-"):
-            return floating.target
-        if not floating.private or self.carry == Carry.ENI:
-            shown = self.ec2.client().describe_addresses(AllocationIds=[floating.target])["Addresses"][0]
-            floating.private = shown.get("PrivateIpAddress", floating.private)
-        return floating.private
+        """The address that its holder has on the link; an Elastic IP that was never associated has none: ""."""
+        return next(reversed(ownership.carried_for(self.history.events(), floating.target)), "")
 
     def by_instance(self, instance_id: str) -> Machine:
         """The machine of an instance.  Raises LookupError."""

@@ -315,13 +315,16 @@ def play(region: Region, scenario: Scenario) -> Sequence[Expectation]:
     expectations = _expectations(region, scenario)
     placed = [_placements(region, floating) for floating in region.floating]
     with Attack(region, scenario.attack) if scenario.attack else nullcontext():
-        _strike(region, scenario)
+        measured_since = _strike(region, scenario)
         _wait_until_quiet(region, scenario.lasts, expectations, placed)
         # What an attacker has to finish costs the observers alone.
         region.stop_clients()
     region.record_leftovers()
     enis = [frozenset(event["eni"] for event in region.attachments(floating)) for floating in region.floating]
-    return [replace(one, enis=one.enis | seen) for one, seen in zip(expectations, enis, strict=True)]
+    return [
+        replace(one, enis=one.enis | seen, measured_since=measured_since)
+        for one, seen in zip(expectations, enis, strict=True)
+    ]
 
 
 def judge(events: Sequence[Event], expectations: Sequence[Expectation], since: int = 0) -> Verdict:
@@ -333,14 +336,15 @@ def judge(events: Sequence[Event], expectations: Sequence[Expectation], since: i
 
 
 def _standing(events: Sequence[Event]) -> list[Event]:
-    """EC2's events about the attachments that are not over yet, and about where each address is."""
+    """EC2's events about the attachments that are not over yet, about where each address is, and each Elastic IP."""
     told = [event for event in events if event["source"] == "ec2"]
     over = {event["attachment"] for event in told if event["event"] == "attachment" and event["status"] == "detached"}
     placed = {
         event["address"]: event for event in told if event["event"] == "address" and event["status"] == "assigned"
     }
     attached = [event for event in told if event["event"] == "attachment" and event["attachment"] not in over]
-    return [*attached, *placed.values()]
+    associated = [event for event in told if event["event"] == "association" and event["status"] == "associated"]
+    return [*attached, *placed.values(), *associated]
 
 
 def _expectations(region: Region, scenario: Scenario) -> list[Expectation]:
@@ -369,13 +373,16 @@ def named(name: str, ec2: str) -> tuple[Scenario, Profile]:
     return SCENARIOS[name], PROFILES[ec2]
 
 
-def _strike(region: Region, scenario: Scenario) -> None:
+def _strike(region: Region, scenario: Scenario) -> float:
+    """The answer is since when the clients measure: from the start, unless something went wrong before."""
     holder = region.holder()
     scenario.begin(region, holder)
+    measured_since = 0.0 if scenario.begin is nemesis.nothing else time.time()
     event = {"source": "nemesis", "name": scenario.name, "target": holder.name}
     region.history.record({**event, "event": "begin", "title": scenario.title})
     scenario.strike(region, holder)
     region.history.record({**event, "event": "end"})
+    return measured_since
 
 
 def _wait_until_watched(region: Region, scenario: Scenario) -> None:

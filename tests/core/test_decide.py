@@ -1619,6 +1619,16 @@ def test_a_written_off_holder_is_relieved_by_who_is_ready_to_kubernetes(ready_at
     assert (decision.reason is Reason.WRITTEN_OFF) is moves
 
 
+def test_a_written_off_holder_is_left_alone_just_after_the_api_server_was_away() -> None:
+    """All nodes are written off then until their kubelets are heard again; this one is only not the first."""
+    observer = Observer()
+    observer.see(0.0, "ec2:a1@i-a word:sound probe:AA", ready_at=0.0)
+    observer.see(20.0, "ec2:a1@i-a", ready_at=0.0)
+    for now in (21.0, 28.0, 35.0):
+        assert observer.see(now, "ec2:a1@i-a", word=OFF, ready_at=now).reason is not Reason.WRITTEN_OFF
+    assert observer.see(35.1, "ec2:a1@i-a", word=OFF, ready_at=35.0).reason is Reason.WRITTEN_OFF
+
+
 def test_moves_from_written_off_holders_are_rationed() -> None:
     """Recorded before the move, and a second one within a minute waits: it may be Kubernetes that is wrong."""
     observer = Observer()
@@ -1627,7 +1637,7 @@ def test_moves_from_written_off_holders_are_rationed() -> None:
     assert shown(decision).startswith("doubt WRITTEN_OFF R5 tag:R5@")
     moved = f"tag:R5@{WALL + 30}/a1"
     assert shown(observer.see(31.1, f"ec2:a1@i-a {moved}", ready_at=31.0)) == "takeover WRITTEN_OFF R5 detach:a1"
-    observer.see(60.0, f"ec2:a2@i-c word:sound probe:AA {moved}")
+    observer.see(60.0, f"ec2:a2@i-c word:sound probe:AA {moved}", ready_at=60.0)
     assert shown(observer.see(70.0, f"ec2:a2@i-c {moved}", word=OFF, ready_at=70.0)) == "doubt RATIONED R5"
 
 

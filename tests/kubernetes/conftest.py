@@ -8,7 +8,7 @@ import pytest
 from lab import sandbox
 from lab.ec2 import PROFILES, Guest
 from lab.history import History
-from lab.kubernetes.cluster import DOCUMENTED, OBSERVERS, SAMPLE, Kind, Setup
+from lab.kubernetes.cluster import DOCUMENTED, OBSERVERS, SAMPLE, ClusterFailed, Kind, Setup
 from lab.kubernetes.real import host
 from lab.run.region import Region
 
@@ -53,8 +53,8 @@ class Stage:
         """
         settings, environment = dict(settings or {}), dict(environment or {})
         key = kubernetes, carry, workers, ec2, settings, environment, setup, instance_type
-        if self._region is not None and self._key == key and ready and prepare is None and self._is_well():
-            self._restore()
+        can_serve = self._key == key and ready and prepare is None
+        if self._region is not None and can_serve and self._is_well() and self._is_restored():
             return self._region
         self.close()
         self._key = key
@@ -78,12 +78,25 @@ class Stage:
 
     def _is_well(self) -> bool:
         assert self._region
-        if any(machine.guest is not Guest.RUNNING for machine in self._region.machines.values()):
+        fabric, machines = self._region.fabric, self._region.machines.values()
+        if any(machine.guest is not Guest.RUNNING for machine in machines):
+            return False
+        # Kubernetes learns of these only after a while.
+        if any(fabric.is_silent(fabric.plugged(machine.worker.namespace)) for machine in machines):
             return False
         try:
+            # A holder without an observer, as after a cordon, is what no deployment begins with.
+            self._region.cluster.pod_on(self._region.holder().name)
             return all(self._region.cluster.conditions(name)["Ready"] == "True" for name in self._region.machines)
         except LookupError:
             return False
+
+    def _is_restored(self) -> bool:
+        try:
+            self._restore()
+        except (ClusterFailed, TimeoutError):
+            return False
+        return True
 
     def _restore(self) -> None:
         assert self._region

@@ -29,6 +29,13 @@ def test_kubernetes_is_of_the_version_that_the_documents_create(document: str) -
     assert build.version().startswith(f"v{minor}.")
 
 
+def test_the_guide_names_the_versions_whose_api_servers_are_shown_the_manifests() -> None:
+    """From the oldest to the newest."""
+    minors = sorted(int(one.version.split(".")[1]) for one in (family("kubernetes"), *OTHER_VERSIONS))
+    guide = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    assert f"on Kubernetes 1.{minors[0]} to 1.{minors[-1]}" in guide
+
+
 @pytest.mark.parametrize("one", [family("kubernetes"), *OTHER_VERSIONS], ids=lambda one: one.version)
 def test_kubernetes_own_modules_are_of_the_same_version(one: Family) -> None:
     """Its go.mod requires them as v0.0.0: each needs a replacement, and none may be of another version."""
@@ -68,6 +75,22 @@ def test_nothing_is_built_without_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(SystemExit, match=rf"^Kubernetes is built by Go, .*{build.VARIABLE}=DIR$"):
         build.build()
+
+
+def test_who_lacks_the_binaries_reads_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line: what is not built, unless that is all of it, and whether Go is there to build it."""
+    monkeypatch.delenv(build.VARIABLE, raising=False)
+    monkeypatch.setattr(build, "BUILT", tmp_path)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(SystemExit, match=r"^The real Kubernetes is not built: .*, which is not here .*=DIR$"):
+        build.binaries()
+    (tmp_path / "go").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    names = [name for one in FAMILIES for name in one.binaries]
+    for name in names[1:]:
+        (tmp_path / name).touch(mode=0o755)
+    with pytest.raises(SystemExit, match=rf"^The real Kubernetes is not built \({names[0]}\): .*needs Go; .*=DIR$"):
+        build.binaries()
 
 
 def test_a_family_is_built_anew_when_its_folder_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,6 +153,13 @@ def test_the_client_that_fared_worse_counts() -> None:
     assert verdict.outage_s == pytest.approx(1.0, abs=0.021)
 
 
+def test_what_was_lost_while_a_scenario_was_made_does_not_count() -> None:
+    """The clients measure from when it was."""
+    history = attempts((3.0, 5.0))
+    assert "an outage" in faults(history, replace(QUIET, carry="address"))
+    assert "an outage" not in faults(history, replace(QUIET, carry="address", measured_since=6.0))
+
+
 def test_an_outage_that_does_not_end_is_a_fault() -> None:
     """Also where no bound was given."""
     bare = Expectation(scenario="x", ec2="instant", address=ADDRESS)
@@ -417,13 +424,39 @@ def test_an_address_that_nobody_has_at_the_end_is_a_fault() -> None:
     assert "nobody holds" in faults([*attempts(), *fenced], replace(QUIET, carry="address"))
 
 
+ALLOCATION = "eipalloc-1"
+ELASTIC = replace(AMONG_ENIS, address=ALLOCATION)
+
+
+def associated(t: float, eni: str, private: str, allocation: str = ALLOCATION) -> Event:
+    """An Elastic IP leads to this private address from now on."""
+    return {
+        "t": t, "source": "ec2", "event": "association", "allocation": allocation, "eni": eni, "address": private,
+        "status": "associated",
+    }  # fmt: skip
+
+
 def test_an_elastic_ip_is_where_its_private_address_is() -> None:
     """That is what moves, and what its clients' public address is not."""
-    history = [{**e, "address": "10.0.0.55"} if e["event"] == "address" else e for e in MOVED]
-    elastic = replace(AMONG_ENIS, address="203.0.113.9", carried="10.0.0.55")
-    verdict = check([*attempts((CUT, 12.7)), *history], elastic)
+    history = [associated(0.5, ENI_A, "10.0.0.100"), *MOVED]
+    verdict = check([*attempts((CUT, 12.7)), *history], ELASTIC)
     assert (verdict.faults, verdict.moves, verdict.holder) == ((), 1, B)
-    assert "nobody holds" in faults([*attempts((CUT, 12.7)), *MOVED], elastic)
+    another = associated(0.5, ENI_A, "10.0.0.100", "eipalloc-2")
+    assert "nobody holds" in faults([*attempts((CUT, 12.7)), another, *MOVED], ELASTIC)
+
+
+def test_an_elastic_ip_whose_private_address_went_with_its_eni_is_at_the_next_one() -> None:
+    """EC2 chooses another address: that it is on another ENI is one move, and nobody had both."""
+    made_anew = [
+        address(CUT + 0.2, ENI_A, "unassigned"),
+        address(CUT + 0.4, ENI_B, "assigning", of="10.0.0.7"),
+        address(CUT + 1.6, ENI_B, "assigned", of="10.0.0.7"),
+        associated(CUT + 1.7, ENI_B, "10.0.0.7"),
+    ]
+    history = [associated(0.5, ENI_A, "10.0.0.100"), *CARRIED, *made_anew]
+    expected = replace(ELASTIC, max_detection_s=None, max_overhead_s=None)
+    verdict = check([*attempts((CUT, CUT + 1.8)), *history], expected)
+    assert (verdict.faults, verdict.moves, verdict.holder) == ((), 1, B)
 
 
 def test_addresses_of_one_standing_eni_are_judged_one_by_one() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lab.run.ownership import of_address, of_enis
+from lab.run.ownership import carried_for, of_address, of_enis
 
 ADDRESS, OTHER = "10.0.0.100", "10.0.0.101"
 INSTANCES = {"eni-a": "i-aaaa", "eni-b": "i-bbbb"}
@@ -90,6 +90,16 @@ def test_a_claim_that_nobody_was_seen_to_ask_for_was_asked_for_when_it_came() ->
     """As with an ENI that is created with the address."""
     (event,) = of_address([moved(2.0, "eni-a", "assigned")], ADDRESS)
     assert event["asked"] == 2.0
+
+
+def test_an_elastic_ip_is_carried_as_what_it_was_associated_with_last() -> None:
+    """Any other address is carried as itself."""
+    told = {"source": "ec2", "event": "association", "allocation": "eipalloc-1", "status": "associated"}
+    others = [{**told, "allocation": "eipalloc-2"}, {**told, "status": "disassociated"}, {**told, "event": "address"}]
+    first, second = {**told, "address": "10.0.0.5"}, {**told, "address": "10.0.0.6"}
+    history = [first, *({**other, "address": "10.0.0.9"} for other in others), second]
+    assert carried_for(history, "eipalloc-1") == ["10.0.0.5", "10.0.0.6"]
+    assert carried_for(history, ADDRESS) == [ADDRESS]
 
 
 def test_attachments_are_told_as_they_are() -> None:

@@ -15,7 +15,7 @@ from floatingip.core.decision import served, timing
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.evidence import reached_wall
 from floatingip.core.decision.situation import Situation
-from floatingip.core.decision.view import Memory, View, is_down
+from floatingip.core.decision.view import Memory, is_down
 from floatingip.core.health import HealthState
 from floatingip.core.model import AttachmentStatus, Carry, WordState
 from floatingip.core.writes import Detach
@@ -65,7 +65,7 @@ def r5_the_holder_is_leaving(situation: Situation) -> Charge | None:
 def r5_the_holder_is_written_off(situation: Situation) -> Charge | None:
     """By Kubernetes, which calls this node's observer Ready."""
     word = situation.view.word
-    if word.state is WordState.LEAVING and word.written_off and _may_relieve(situation) and _is_ready(situation.view):
+    if word.state is WordState.LEAVING and word.written_off and _may_relieve(situation) and _is_ready(situation):
         return Charge(Rule.R5, Reason.WRITTEN_OFF, word.detail)
     return None
 
@@ -172,9 +172,14 @@ def _may_relieve(situation: Situation) -> bool:
     return not situation.view.leaving and (order is None or order.names(situation.view.me))
 
 
-def _is_ready(view: View) -> bool:
-    """Kubernetes itself calls this node's observer Ready: where it serves nobody better, moving would not help (R5)."""
-    return view.ready_at is not None and view.now - view.ready_at <= timing.READY_KNOWN
+def _is_ready(situation: Situation) -> bool:
+    """
+    Kubernetes itself calls this node's observer Ready: where it serves nobody better, moving would not help (R5).
+
+    It has for a while: when the API server was away Kubernetes writes all nodes off, one after the other, until their
+    kubelets are heard again, and this node may be the next one.
+    """
+    return situation.view.now - situation.memory.unready_at > timing.READY_FOR
 
 
 def _has_settled(situation: Situation) -> bool:

@@ -94,6 +94,8 @@ class Memory:
     nevertheless; ``gave_up``: this node has just detached the ENI from itself, since the device did not come;
     ``unsound_here`` is why this node did not carry the address when it held it last, or nothing.
 
+    ``unready_at`` is when the Kubernetes API server last had not called this observer's pod Ready lately (R5).
+
     ``here_since`` is when the first of the answers in a row was asked for that show the address here, ``claimed_at``
     when EC2 accepted this node's claim of what it carries, and ``dropped_at`` when it let go of it last (R10).
     """
@@ -115,6 +117,7 @@ class Memory:
     dropped_at: float | None = None
     foreign_since: float | None = None
     unvouched_since: float | None = None
+    unready_at: float = float("-inf")
     due_since: float | None = None
     rival_since: float | None = None
     detaching_since: float | None = None
@@ -170,6 +173,7 @@ def remember(memory: Memory, view: View, carry: Carry) -> Memory:
     """Fold in what is new: an answer of EC2 counts once, and the node's own link is followed."""
     memory = _remember_link(memory, view)
     memory = _remember_vouching(memory, view)
+    memory = _remember_readiness(memory, view)
     memory = _remember_reaching(memory, view)
     memory = _with(memory, token=memory.token.accepted(view.accepted, view.wrote_at))
     if isinstance(view.accepted, Assign | Associate) and (
@@ -305,6 +309,12 @@ def _remember_vouching(memory: Memory, view: View) -> Memory:
     if view.word.vouches or not is_down(view.health):
         return _with(memory, unvouched_since=None)
     return memory if memory.unvouched_since is not None else _with(memory, unvouched_since=view.now)
+
+
+def _remember_readiness(memory: Memory, view: View) -> Memory:
+    """Until when Kubernetes was not known to call this observer Ready (R5)."""
+    is_ready = view.ready_at is not None and view.now - view.ready_at <= timing.READY_KNOWN
+    return memory if is_ready else _with(memory, unready_at=view.now)
 
 
 def _remember_tags(memory: Memory, view: View, owner: Owner, carry: Carry) -> Memory:
