@@ -1,0 +1,250 @@
+"""An agent as a value over time: what happened goes in, what is to be done comes out, and nothing else matters."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv4Address, ip_network
+
+import pytest
+
+from floatingip.agent.agent import CALM_TICK, SIGTERM_CODE, Agent
+from floatingip.agent.effects import (
+    Announce,
+    AskPeers,
+    AskPod,
+    Effect,
+    End,
+    Keep,
+    ListNodePorts,
+    Look,
+    Perform,
+    Probe,
+    Publish,
+    Rehearse,
+)
+from floatingip.agent.ending import ENDS_UNTOLD, EVICTED_AT_MOST
+from floatingip.agent.events import Event, Looked, LookFailed, PodShown, Reconciled, Terminated, Wrote
+from floatingip.agent.looks import Seen
+from floatingip.core.errors import AddressTaken, Denied
+from floatingip.core.model import (
+    OWNER_TAG,
+    Attachment,
+    AttachmentStatus,
+    Eni,
+    Extent,
+    Identity,
+    Instance,
+    InstanceState,
+    OwnPod,
+    PlumbingReport,
+    PlumbingState,
+    Subnet,
+)
+from floatingip.core.settings import Settings
+from floatingip.core.writes import Attach, Create
+from tests.core.told import Told
+
+ADDRESS, ME, OTHER, NAME = IPv4Address("10.0.0.100"), "i-b", "i-a", "lab"
+ZONE, MAC, WALL = "us-west-2a", "02:00:00:00:00:64", 1_764_000_000.0
+SUBNET = Subnet("subnet-1", (ip_network("10.0.0.0/24"),), ZONE)
+IDENTITY = Identity(ME, "us-west-2", ZONE, "vpc-1", SUBNET.id, "02:00:00:00:00:0b", IPv4Address("10.0.0.11"), ("sg-1",))
+CARRIED = PlumbingReport(PlumbingState.SOUND, extent=Extent.ALL)
+CHURN = (Probe, Keep, Announce, AskPod, Perform, Rehearse, ListNodePorts)
+"""What is asked for only when something has changed, or rarely."""
+
+
+class Node:
+    """A worker, the time there, and what its agent asked for."""
+
+    def __init__(self, *, observes: bool = True, seed: int = 1) -> None:
+        self.now = 100.0
+        settings, chance = Settings((ADDRESS,), name=NAME, service=""), random.Random(seed).uniform
+        self.agent = Agent(settings, IDENTITY, observes=observes, started_at=self.now, chance=chance)
+        self.told = Told()
+
+    def handle(self, *events: Event, after: float = 0.0) -> tuple[Effect, ...]:
+        """So many seconds later, this has happened; what is asked for because of it."""
+        self.now += after
+        effects = self.agent.handle(events, self.now, WALL + self.now)
+        self.told.add(effects)
+        return effects
+
+    def looked(self, holder: str = "", **tags: str) -> tuple[Effect, ...]:
+        """EC2 shows our ENI at this instance, or free; other ``tags``: it is not ours."""
+        attachment = Attachment("a1", holder, 1, AttachmentStatus.ATTACHED) if holder else None
+        shown = Eni(
+            "eni-1", MAC, ADDRESS, SUBNET.id, ZONE, attachment, tags or {OWNER_TAG: NAME}, security_groups=("sg-1",)
+        )
+        instances = {
+            each: Instance(each, InstanceState.RUNNING, IPv4Address(f"10.0.0.{last}"), ZONE, frozenset({0}))
+            for each, last in ((ME, 11), (OTHER, 10))
+        }
+        seen = Seen(self.now, {ADDRESS: shown}, (), frozenset({"eni-1"}), frozenset(), "", instances, (SUBNET,), {})
+        return self.handle(Looked(seen), after=0.1)
+
+    def hold(self) -> None:
+        """It has the address, and carries it."""
+        self.looked(ME)
+        self.handle(Reconciled(ADDRESS, CARRIED), after=0.1)
+
+    def ends(self, within: float) -> End | None:
+        """How it ends by then, if it does."""
+        until = self.now + within
+        while self.now < until:
+            self.now = min(until, max(self.now, self.agent.due()))
+            for effect in self.handle():
+                if isinstance(effect, End):
+                    return effect
+            self.now += 0.01
+        return None
+
+
+def kinds(effects: Iterable[Effect]) -> list[type[Effect]]:
+    """What was asked for, without the log."""
+    return [type(effect) for effect in effects if not hasattr(effect, "level")]
+
+
+def test_the_same_events_at_the_same_times_have_the_same_effects() -> None:
+    """No clock is read, and chance comes from outside: what an agent did can be done again."""
+    told = []
+    for _ in range(2):
+        node = Node(seed=7)
+        node.handle()
+        node.hold()
+        for _ in range(20):
+            node.handle(after=0.3)
+        node.handle(Terminated(), after=0.1)
+        told.append(node.told.effects)
+    assert told[0] == told[1]
+    assert len(told[0]) > 20
+
+
+def test_an_agent_looks_at_once_and_then_waits() -> None:
+    """Before it is due there is nothing to do; it says when that is."""
+    node = Node()
+    assert Look in kinds(node.handle())
+    assert node.agent.due() > node.now
+    assert node.handle(after=0.001) == ()
+
+
+def test_in_peace_nothing_is_asked_for_twice() -> None:
+    """A tick a second: the peers are asked on, EC2 once a minute, and whoever wants to know is told."""
+    node = Node()
+    node.handle()
+    node.hold()
+    node.handle(after=CALM_TICK)
+    effects = [effect for _ in range(30) for effect in node.handle(after=CALM_TICK)]
+    assert not [effect for effect in effects if isinstance(effect, CHURN)]
+    assert kinds(effects).count(AskPeers) == kinds(effects).count(Publish) == 30
+    assert kinds(effects).count(Look) <= 1
+
+
+def test_what_came_of_a_write_reaches_who_asked_for_it() -> None:
+    """The ENI is created, and no second time; then EC2 is asked at once."""
+    node = Node()
+    node.handle()
+    node.looked()
+    (asked,) = (effect for effect in node.told.effects if isinstance(effect, Perform))
+    assert asked.write == Attach("eni-1")
+    effects = node.handle(Wrote(asked.writer, asked.write), after=0.1)
+    assert Look in kinds(effects)
+    assert Perform not in kinds(effects)
+
+
+# The end.
+
+
+def test_a_holder_whose_pod_is_made_anew_ends_at_once() -> None:
+    """Its plumbing stays, and goes on serving."""
+    node = Node()
+    node.handle()
+    node.hold()
+    node.handle(Terminated(), after=1.0)
+    assert node.ends(0.5) is None, "not before it is known why"
+    node.handle(PodShown(OwnPod(node.now, answered=True, deleted=True)), after=0.01)
+    assert node.told.effects[-1] == End(0)
+
+
+def test_a_holder_that_is_not_told_why_ends_after_a_second() -> None:
+    """Kubernetes would not wait for ever; it is said that this is not known."""
+    node = Node()
+    node.handle()
+    node.hold()
+    node.handle(Terminated(), after=1.0)
+    assert node.ends(ENDS_UNTOLD - 0.1) is None
+    assert node.ends(0.4) == End(0)
+    assert "not known whether this pod's node ends" in node.told.log
+
+
+def test_a_holder_whose_node_ends_stays_until_it_is_relieved() -> None:
+    """Or as long as the grace period allows."""
+    node = Node()
+    node.handle()
+    node.hold()
+    node.handle(Terminated(), after=1.0)
+    evicted = OwnPod(node.now, answered=True, deleted=True, disruption="EvictionByEvictionAPI")
+    node.handle(PodShown(evicted), after=0.01)
+    assert "level=warning event=leaving" in node.told.log
+    assert node.ends(EVICTED_AT_MOST - 1.0) is None
+    node.looked(OTHER)
+    assert End(0) not in node.told.effects
+    node.handle(Reconciled(ADDRESS, PlumbingReport(PlumbingState.NO_LINK)), after=0.01)
+    assert node.told.effects[-1] == End(0)
+
+
+def test_a_standby_ends_at_once() -> None:
+    """Nothing depends on it."""
+    node = Node()
+    node.handle()
+    node.looked(OTHER)
+    assert End(0) in node.handle(Terminated(), after=1.0)
+
+
+# Attach.
+
+
+def test_attach_ends_when_the_address_is_carried_here() -> None:
+    """And not before."""
+    node = Node(observes=False)
+    node.handle()
+    assert End(0) not in node.looked(ME)
+    assert End(0) in node.handle(Reconciled(ADDRESS, CARRIED), after=0.1)
+
+
+def test_attach_ends_by_sigterm_with_its_code() -> None:
+    """It was not done."""
+    node = Node(observes=False)
+    node.handle()
+    assert End(SIGTERM_CODE) in node.handle(Terminated(), after=0.1)
+    assert SIGTERM_CODE == 143
+
+
+@pytest.mark.parametrize("observes", [True, False])
+def test_what_waiting_does_not_mend_ends_attach_and_not_the_observer(observes: bool) -> None:
+    """An address that is somebody else's; the observer waits for it to become free."""
+    node = Node(observes=observes)
+    node.handle()
+    ends = [effect for effect in node.looked(OTHER, owner="somebody") if isinstance(effect, End)]
+    assert len(ends) == (0 if observes else 1)
+    assert all(isinstance(end.error, AddressTaken) for end in ends)
+
+
+def test_a_look_that_iam_denies_ends_attach_with_the_action() -> None:
+    """Nothing can be known without it."""
+    node = Node(observes=False)
+    node.handle()
+    denied = Denied("ec2:DescribeNetworkInterfaces")
+    assert End(0, denied) in node.handle(LookFailed(denied, {}), after=0.1)
+    assert "level=error event=denied" in node.told.log
+
+
+def test_a_token_of_ours_is_not_spent_by_what_was_refused() -> None:
+    """The ENI is created by the same write again."""
+    node = Node()
+    node.handle()
+    seen = Seen(node.now, {}, (), frozenset(), frozenset(), "", {}, (SUBNET,), {})
+    for _ in range(2):
+        node.handle(Looked(replace(seen, asked_at=node.now)), after=20.0)
+        asked = [effect for effect in node.told.effects if isinstance(effect, Perform)][-1]
+        assert asked.write == Create()
+        node.handle(Wrote(asked.writer, asked.write, Denied("ec2:CreateNetworkInterface")), after=0.1)

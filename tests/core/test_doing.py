@@ -1,0 +1,133 @@
+"""What effects mean, whoever keeps the time: who is asked for its word, and what becomes of jobs that fail."""
+
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address
+from typing import Any, cast
+
+from floatingip.agent.effects import AskPeers, Look, Probing, Publish, Tell, Wanted
+from floatingip.agent.events import Asking, Event, Looked, LookFailed, PeersJudged, ShownByMetadata
+from floatingip.agent.looks import Question
+from floatingip.core.errors import MetadataError
+from floatingip.core.model import Address, Identity, Interface, Target
+from floatingip.core.settings import Settings
+from floatingip.core.snapshot import Snapshot
+from floatingip.core.word import Status
+from floatingip.runtime.doing import Doer, Edges
+from tests.fakes.ec2 import FakeCloud, FakeEc2
+
+ADDRESS, OWN, OTHER = IPv4Address("10.0.0.100"), IPv4Address("10.0.0.10"), IPv4Address("10.0.0.11")
+TAGS = {"kubernetes.io/cluster/lab": "owned"}
+
+
+class Crew:
+    """Does each job when the test says so, and keeps what was posted, and who is asked."""
+
+    def __init__(self) -> None:
+        self.posted: list[Event] = []
+        self.jobs: list[tuple[str, Callable[[], None]]] = []
+        self.asked: Mapping[str, Address] = {}
+
+    def work(self) -> list[str]:
+        """Do all jobs; their names."""
+        jobs, self.jobs = self.jobs, []
+        for _, job in jobs:
+            job()
+        return [name for name, _ in jobs]
+
+    def now(self) -> float:
+        """See `Crew`."""
+        return 100.0
+
+    def post(self, event: Event) -> None:
+        """See `Crew`."""
+        self.posted.append(event)
+
+    def begin(self, name: str, job: Callable[[], None]) -> None:
+        """See `Crew`."""
+        self.jobs.append((name, job))
+
+    def probe(self, probings: frozenset[Probing]) -> None:
+        """See `Crew`."""
+
+    def keep(self, target: Target, wanted: Wanted) -> None:
+        """See `Crew`."""
+
+    def announce(self, target: Target) -> None:
+        """See `Crew`."""
+
+    def ask_peers(self, addresses: Mapping[str, Address], doubted: frozenset[str]) -> None:
+        """See `Crew`."""
+        self.asked = addresses
+
+    def ask_pod(self, every: float) -> None:
+        """See `Crew`."""
+
+    def tell(self, line: Tell) -> None:
+        """See `Crew`."""
+
+
+class Node:
+    """A worker of a small VPC with another one; IMDS gives the answer that the test sets."""
+
+    def __init__(self) -> None:
+        ec2 = FakeEc2()
+        subnet = ec2.add_subnet("10.0.0.0/24")
+        self.me, self.other = (ec2.add_instance(str(address), subnet, tags=TAGS) for address in (OWN, OTHER))
+        self.identity = Identity(self.me, "us-west-2", subnet.zone, "vpc-1", subnet.id, "02:", OWN, ("sg-1",))
+        self.cloud, self.crew = FakeCloud(ec2, ("sg-1",)), Crew()
+        self.interface: Interface | MetadataError | None = None
+        nothing = cast("Any", None)
+        edges = Edges(self.cloud, nothing, nothing, cast("Any", self), nothing)
+        self.doer = Doer(Settings((ADDRESS,), name="lab"), self.identity, edges, self.crew)
+
+    def interface_with(self, address: Address) -> Interface | None:
+        """See `ports.Metadata`."""
+        if isinstance(self.interface, MetadataError):
+            raise self.interface
+        return self.interface
+
+
+def test_who_is_named_is_asked_once_ec2_has_shown_it() -> None:
+    """Whatever an observer tells of: EC2 says where a peer is."""
+    node = Node()
+    named = AskPeers({}, frozenset({node.other, "i-0000"}), frozenset())
+    node.doer.do(named)
+    assert (node.crew.asked, node.crew.posted) == ({}, [])
+    assert node.crew.work() == ["peers"]
+    assert node.crew.posted == [PeersJudged()]
+    node.doer.do(named)
+    assert node.crew.asked == {node.other: OTHER}
+    assert node.crew.posted[1:] == [Asking({node.other: OTHER})]
+
+
+def test_this_node_never_asks_itself() -> None:
+    """Neither as a holder nor because somebody tells of it."""
+    node = Node()
+    node.doer.do(AskPeers({node.me: OWN}, frozenset({node.me}), frozenset()))
+    assert (node.crew.asked, node.crew.work()) == ({}, [])
+
+
+def test_while_ec2_has_never_answered_imds_is_asked_meanwhile() -> None:
+    """And again when EC2 failed: what it shows then is enough to go on carrying."""
+    node = Node()
+    node.interface = Interface("02:00:00:00:00:64", node.cloud.describe_subnets()[0].networks[0])
+    node.cloud.reachable = False
+    node.doer.do(Look(Question(100.0, node.me, "lab"), metadata=True))
+    assert node.crew.work() == ["look", "look-metadata"]
+    failed, shown = node.crew.posted
+    assert isinstance(failed, LookFailed)
+    assert failed.interfaces == {ADDRESS: node.interface}
+    assert shown == ShownByMetadata({ADDRESS: node.interface})
+    node.cloud.reachable = True
+    node.doer.do(Look(Question(101.0, node.me, "lab"), metadata=False))
+    assert node.crew.work() == ["look"]
+    assert isinstance(node.crew.posted[-1], Looked)
+
+
+def test_what_was_published_last_is_what_others_may_know() -> None:
+    """From the first moment, when that is nothing yet."""
+    node = Node()
+    assert node.doer.published.starting
+    snapshot = Snapshot(101.0, Status("lab", node.me))
+    node.doer.do(Publish(snapshot))
+    assert node.doer.published is snapshot
