@@ -27,8 +27,9 @@ agent             backoff trouble move standing pod
 agent             shared
 edges             http_client background telemetry
 edges             imds
-edges/ec2         asking
-edges/ec2         credentials
+edges/ec2         asking meaning
+edges/ec2         credentials shown
+edges/ec2         sdk
 edges/ec2         cloud
 edges/kernel      netlink announce marks
 edges/kernel      path
@@ -72,10 +73,10 @@ IMPURE = {
 """What a module that does no I/O and reads no clock has no use for."""
 
 HOMES = {
-    "boto3": {"edges/ec2/cloud"},
-    "botocore": {"edges/ec2/cloud"},
+    "boto3": {"edges/ec2/sdk"},
+    "botocore": {"edges/ec2/sdk", "edges/ec2/meaning"},
     "icmplib": {"edges/probes/icmp"},
-    "mypy_boto3_ec2": {"edges/ec2/cloud"},
+    "mypy_boto3_ec2": {"edges/ec2/cloud", "edges/ec2/sdk", "edges/ec2/shown"},
     "prometheus_client": {"edges/telemetry"},
     "subprocess": {"edges/kernel/marks"},
     "urllib3": set(),
