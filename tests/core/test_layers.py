@@ -31,8 +31,9 @@ edges/ec2         asking meaning
 edges/ec2         credentials shown
 edges/ec2         sdk
 edges/ec2         cloud
-edges/kernel      netlink announce marks
-edges/kernel      path
+edges/kernel      netlink announce nft
+edges/kernel      path mark_table kube_proxy
+edges/kernel      marks changes
 edges/kernel      host
 edges/kubernetes  api_server
 edges/kubernetes  own_pod node_ports
@@ -78,7 +79,7 @@ HOMES = {
     "icmplib": {"edges/probes/icmp"},
     "mypy_boto3_ec2": {"edges/ec2/cloud", "edges/ec2/sdk", "edges/ec2/shown"},
     "prometheus_client": {"edges/telemetry"},
-    "subprocess": {"edges/kernel/marks"},
+    "subprocess": {"edges/kernel/nft"},
     "urllib3": set(),
     "yaml": {"edges/configmap"},
 }
