@@ -23,11 +23,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from floatingip import __version__
-from floatingip.core import settings
 from floatingip.core.errors import ConfigurationError, FloatingIPError, MetadataError
 from floatingip.core.model import Address, Identity, NodePort
 from floatingip.core.ports import Cloud, Metadata, Prober
-from floatingip.core.settings import Settings
+from floatingip.core.settings import Settings, shown
+from floatingip.edges import configmap
 from floatingip.edges.telemetry import Log
 from floatingip.runtime.doing import Edges
 from floatingip.runtime.loop import Loop
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        effective = settings.load(os.environ, options.settings)
+        effective = configmap.load(os.environ, options.settings)
         if options.command == "release":
             return _release(effective, options)
         if options.command == "handover":
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--settings",
             type=Path,
-            default=settings.DEFAULT_PATH,
+            default=configmap.DEFAULT_PATH,
             metavar="FILE",
             help="the ConfigMap's settings (default: %(default)s); FLOATING_IP comes from the environment",
         )
@@ -110,7 +110,7 @@ def _like(pattern: str, what: str) -> Callable[[str], str]:
 
     def taken(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise argparse.ArgumentTypeError(f"{settings.shown(text)} is not {what}")
+            raise argparse.ArgumentTypeError(f"{shown(text)} is not {what}")
         return text
 
     return taken

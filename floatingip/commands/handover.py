@@ -9,7 +9,7 @@ that can be reached is asked to look at once.  The order is taken back at the en
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from floatingip.agent.looks import cluster_name
@@ -38,6 +38,9 @@ TOLD_EVERY = 10.0
 
 INTRODUCED_WITHIN = 3.0
 """Seconds for which an observer may take to find out from EC2 who asks."""
+
+NO_ROOM = {Carry.ENI: "it has no free ENI slot", Carry.ADDRESS: "its standing ENI is not there"}
+"""What a worker lacks whose observer says that it has no slot for an address."""
 
 
 class HandoverRefused(FloatingIPError):
@@ -72,10 +75,9 @@ def plan(
     nobody: there is nothing to hand over.
     """
     enis = read_in_full(cloud.describe_enis(name))
-    usable = [eni for eni in enis if bool(eni.standing_for) == (carry is Carry.ADDRESS)]
     moves = []
     for target in targets:
-        eni = next((eni for eni in usable if eni.carries(target)), None)
+        eni = next(_carriers(enis, target, carry), None)
         if eni is None or eni.attachment is None or eni.attachment.status is not AttachmentStatus.ATTACHED:
             raise ConfigurationError(f"{target}: no node holds it now; nothing to hand over")
         if eni.attachment.instance_id != to:
@@ -246,8 +248,12 @@ def _shown(cloud: Cloud, name: str) -> tuple[Eni, ...] | None:
 
 def _attachment(enis: Iterable[Eni], target: Target, carry: Carry) -> Attachment | None:
     """Where the target is now; None where it is nowhere."""
-    usable = (eni for eni in enis if bool(eni.standing_for) == (carry is Carry.ADDRESS))
-    return next((eni.attachment for eni in usable if eni.carries(target) and eni.attachment is not None), None)
+    return next((eni.attachment for eni in _carriers(enis, target, carry) if eni.attachment is not None), None)
+
+
+def _carriers(enis: Iterable[Eni], target: Target, carry: Carry) -> Iterator[Eni]:
+    """Those that have the target, and are of the kind by which this deployment carries it."""
+    return (eni for eni in enis if bool(eni.standing_for) == (carry is Carry.ADDRESS) and eni.carries(target))
 
 
 class _Waiting:
@@ -335,7 +341,7 @@ class _Observers:
             if status.leaving:
                 return "its node is about to end"
             if status.free_slots == 0:
-                return "it has no free ENI slot" if carry is Carry.ENI else "its standing ENI is not there"
+                return NO_ROOM[carry]
         reason = not_ready(address, self._port)
         return f"its observer is not ready: {reason}" if reason else ""
 

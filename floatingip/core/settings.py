@@ -1,33 +1,19 @@
 """
-The settings: the ConfigMap, as a file and the environment, made into one frozen value.
+The settings: one frozen value, what each of them may be, and what all of them together may not.
 
-``FLOATING_IP`` comes from the environment; everything else from a YAML document of flat keys, every one of them
-optional.  All problems are found before anything is touched, and reported together, each with the setting, its value
-and where it came from.  Every setting is documented here, once: its unit, its default and the reason for the default.
-
-The document is read event by event, without YAML's aliases, tags and recursion, so what reading it costs is
-bounded by its size.
+Every setting is documented here, once: its unit, its default and the reason for the default.  Each but
+``floating_ips`` is optional.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import errno
-import os
 import re
-import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from floatingip.core.errors import ConfigurationError
-from floatingip.core.model import Allocation, Carry, Target
-
-DEFAULT_PATH = Path("/etc/floatingip/settings.yaml")
+from floatingip.core.model import Carry, Target
 
 CONVICTION_SPAN = 1.1
 """Seconds.  One lost SYN is sent again after one: fewer lost probes prove nothing."""
@@ -45,23 +31,8 @@ FIRST_CNI_PRIORITY = 1024
 MOST_ADDRESSES = (FIRST_CNI_PRIORITY - 513) // 2
 """Each address has two rules, and 513 is the lowest priority that the first one can have."""
 
-LARGEST_DOCUMENT = 1 << 16
-"""Bytes.  With all its comments the document has a tenth of that."""
-
-DEEPEST = 3
-"""Levels of nesting that are read, so as to show what stands where a list or a text belongs."""
-
 LONGEST_SHOWN = 150
 """Characters of a value in a message."""
-
-MOST_PROBLEMS = 30
-"""Lines of the message; how many more there are is told."""
-
-VPC_IPV6 = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"))
-"""What a subnet can have: global unicast addresses, and unique local ones."""
-
-AWS_LOCAL_IPV6 = IPv6Network("fd00:ec2::/32")
-"""Where instances find IMDS, the resolver and the time: no subnet has these."""
 
 WILDCARDS = frozenset("*?\\")
 """What EC2 takes for a pattern in the value of a filter ("Filtering", EC2 API Reference)."""
@@ -70,14 +41,6 @@ MOST_GROUPS = 16
 """Security groups of one interface, by the highest quota that AWS grants."""
 
 _SECURITY_GROUP = re.compile(r"sg-(?:[0-9a-f]{8}|[0-9a-f]{17})")
-
-_ALLOCATION = re.compile(r"eipalloc-(?:[0-9a-f]{8}|[0-9a-f]{17})")
-
-_NUMBER = re.compile(
-    r"[-+]?(?:0x[0-9a-fA-F]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+|\.(?i:inf|nan))"
-)
-"""Numbers that YAML 1.1 and 1.2 read alike.  Others (`011`, `1:30`, `1_000`) would be taken for another number than was
-meant, so they stay texts."""
 
 AUTO = "auto"
 """The value of `service` for: the NodePorts of the pod's own namespace."""
@@ -287,232 +250,21 @@ def mark_values(mask: int) -> tuple[int, ...]:
     return tuple(sum(bit for place, bit in enumerate(bits) if number >> place & 1) for number in numbers)
 
 
-def load(environ: Mapping[str, str], path: Path) -> Settings:
-    """Read the settings, or raise one ``ConfigurationError`` whose message has a line for each problem."""
-    problems: list[str] = []
-    values: dict[str, Any] = {}
-    targets = _floating_ips(environ, problems)
-    document = _document(path, problems)
-    unknown = [key for key in document if key not in _FIELDS]
-    for key, value in document.items():
-        field = _FIELDS.get(key)
-        if field is None:
-            if key == unknown[0]:
-                names = _shortened(", ".join(map(_key, unknown)))
-                problems.append(f"{names}: unknown setting in {path}; known are {', '.join(_FIELDS)}")
-            continue
-        wanted = field.metadata["check"](value)
-        if wanted:
-            problems.append(f"{key}: {shown(value)} in {path} should be {wanted}")
-        else:
-            values[key] = _as(field.default, value)
-    settings = Settings(targets, **values)
-    problems.extend(_contradictions(settings))
-    if problems:
-        more = [f"and {len(problems) - MOST_PROBLEMS} problems more"] if len(problems) > MOST_PROBLEMS else []
-        raise ConfigurationError("\n".join(problems[:MOST_PROBLEMS] + more))
-    return settings
-
-
-def _as(default: Any, value: Any) -> Any:
-    """The value in its setting's type: YAML has whole numbers where seconds are meant, and lists."""
-    return type(default)(value) if isinstance(default, float | tuple | Carry) else value
-
-
-_FIELDS = {field.name: field for field in dataclasses.fields(Settings) if field.name != "floating_ips"}
-
-
-def _floating_ips(environ: Mapping[str, str], problems: list[str]) -> tuple[Target, ...]:
-    texts = [text.strip() for text in environ.get("FLOATING_IP", "").split(",")]
-    if not any(texts):
-        problems.append(
-            "FLOATING_IP: not set in the environment; export it before `envsubst < floating-ip.yaml | kubectl apply"
-            " -f -`, which puts it into the ConfigMap floating-ip"
-        )
-        return ()
-    targets: dict[Target, None] = {}
-    for text in texts:
-        target = _target(text)
-        if isinstance(target, str):
-            problems.append(f"FLOATING_IP: {shown(text)} in the environment {target}")
-        elif target in targets:
-            problems.append(f"FLOATING_IP: {shown(text)} stands twice in the environment; give it once")
-        else:
-            targets[target] = None
-    return tuple(targets)
-
-
-def _target(text: str) -> Target | str:
-    """What the text reserves, or why it cannot be that, and what to give instead."""
-    if _ALLOCATION.fullmatch(text):
-        return Allocation(text)
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return f"is neither an address nor an allocation id; {_instead_of(text)}"
-    if isinstance(address, IPv6Address) and (address.ipv4_mapped is not None or address.scope_id is not None):
-        return "is no address of a subnet; give one such as 2001:db8:0:1::100"
-    return address if _subnets_can_have(address) else "cannot be in a subnet; give one such as 10.0.0.100"
-
-
-def _subnets_can_have(address: IPv4Address | IPv6Address) -> bool:
-    """By what a VPC may be made of ("VPC CIDR blocks", VPC User Guide); its public IPv4 ranges may be anything else."""
-    if isinstance(address, IPv6Address):
-        return address not in AWS_LOCAL_IPV6 and any(address in network for network in VPC_IPV6)
-    return not (
-        address.is_multicast
-        or address.is_loopback
-        or address.is_link_local
-        or address.is_reserved
-        or address.packed[0] == 0
-    )
-
-
-def _instead_of(text: str) -> str:
-    """What to do about a text that is no address: what people have at hand instead of one."""
-    alone = re.match(
-        r"\[?(?P<ipv6>[0-9a-fA-F:]*:[0-9a-fA-F:.]*)\]|(?P<ipv4>[0-9]+(?:\.[0-9]+)+):[0-9]*|(?P<cidr>[0-9a-fA-F:.]+)/",
-        text,
-    )
-    if "$" in text:
-        return "apply the manifest by `envsubst < floating-ip.yaml | kubectl apply -f -`"
-    if text.strip("'\"") != text:
-        return "give it without quotes"
-    if re.search(r"[\s;|]", text):
-        return "separate several by commas: 10.0.0.100,10.0.0.101"
-    if alone and len(text) <= LONGEST_SHOWN:
-        return f"give the address alone, without brackets, port or prefix length: {next(filter(None, alone.groups()))}"
-    if text.lower().startswith("eipalloc-"):
-        return "an allocation id is eipalloc- and 8 or 17 digits of 0-9 and a-f"
-    if re.match(r"[a-z]+-[0-9a-f]+$", text):
-        return "of an Elastic IP give the allocation id, eipalloc-..., otherwise the address, such as 10.0.0.100"
-    if re.match(r"[A-Za-z][\w.-]*$", text):
-        return "names are not looked up; give the address, such as 10.0.0.100"
-    return "give one such as 10.0.0.100"
+FIELDS = {field.name: field for field in dataclasses.fields(Settings) if field.name != "floating_ips"}
+"""The settings that the document may have, each with its check."""
 
 
 def shown(value: object) -> str:
     """A value for a message, not longer than a reader likes."""
-    return _shortened(repr(value))
+    return shortened(repr(value))
 
 
-def _key(key: str) -> str:
-    return _shortened(key if key.isprintable() else repr(key))
-
-
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """A text for a message, with its length where it is cut off."""
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}... ({len(text)} characters)"
 
 
-def _document(path: Path, problems: list[str]) -> dict[str, Any]:
-    try:
-        # SafeLoader(): its reader may refuse the first characters.
-        found = _settings_in(yaml.SafeLoader(_text(path)))
-    except OSError as error:
-        problems.append(f"{path}: {error.strerror}; is the ConfigMap floating-ip there, and mounted?")
-        return {}
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two for bytes, and escapes that are none
-        problems.append(f"{path}: not a YAML document: {_shortened(' '.join(str(error).split()))}")
-        return {}
-    if found is None:
-        problems.append(f"{path}: should hold lines of the form `setting: value`")
-        return {}
-    for key, places in found.items():
-        if len(places) > 1:
-            lines = ", ".join(str(line) for line, _ in places)
-            problems.append(f"{_key(key)}: stands in lines {_shortened(lines)} of {path}; keep one of them")
-    return {key: places[-1][1] for key, places in found.items()}
-
-
-def _text(path: Path) -> str:
-    """The document's text.  Raises OSError, and ValueError for what is no text of a sane size."""
-    kind = path.stat().st_mode
-    if stat.S_ISDIR(kind):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(kind):
-        # A pipe that nobody writes into would be waited for, and a device need not end.
-        raise ValueError("it is no file, but a pipe or a device")
-    with path.open("rb") as file:
-        content = file.read(LARGEST_DOCUMENT + 1)
-    if len(content) > LARGEST_DOCUMENT:
-        raise ValueError(f"it has more than {LARGEST_DOCUMENT} bytes")
-    return content.decode("utf-8-sig")
-
-
-def _settings_in(loader: Any) -> dict[str, list[tuple[int, Any]]] | None:
-    """For each key the lines in which it stands, with their values; None when the document is no mapping of texts.
-
-    The loader is a ``yaml.SafeLoader``, most of which PyYAML's stubs leave untyped.  Raises YAMLError, ValueError and
-    OverflowError.
-    """
-    loader.get_event()
-    if loader.check_event(yaml.StreamEndEvent):
-        return {}
-    loader.get_event()
-    top = loader.get_event()
-    found: dict[str, list[tuple[int, Any]]] = {}
-    if isinstance(top, yaml.MappingStartEvent):
-        while not loader.check_event(yaml.MappingEndEvent):
-            event = loader.get_event()
-            key = _value(loader, event, 1)
-            if not isinstance(key, str):
-                return None
-            found.setdefault(key, []).append((event.start_mark.line + 1, _value(loader, loader.get_event(), 1)))
-        loader.get_event()
-    elif _value(loader, top, 1) is not None:
-        return None
-    loader.get_event()
-    if not loader.check_event(yaml.StreamEndEvent):
-        raise _refused("a second document", loader.peek_event())
-    return found
-
-
-def _value(loader: Any, event: Any, depth: int) -> Any:
-    """A text, a number, true, false or none, or a list or mapping of them."""
-    match event:
-        case yaml.ScalarEvent():
-            return _scalar(loader, event)
-        case yaml.SequenceStartEvent() if depth <= DEEPEST:
-            items = []
-            while not loader.check_event(yaml.SequenceEndEvent):
-                items.append(_value(loader, loader.get_event(), depth + 1))
-            loader.get_event()
-            return items
-        case yaml.MappingStartEvent() if depth <= DEEPEST:
-            pairs = {}
-            while not loader.check_event(yaml.MappingEndEvent):
-                key = _value(loader, loader.get_event(), depth + 1)
-                pairs[key if isinstance(key, str) else repr(key)] = _value(loader, loader.get_event(), depth + 1)
-            loader.get_event()
-            return pairs
-        case yaml.AliasEvent():
-            raise _refused(f"*{event.anchor} stands for another value: write that itself", event)
-        case _:
-            raise _refused("lists within lists", event)
-
-
-def _scalar(loader: Any, event: Any) -> Any:
-    if event.tag not in (None, "!"):
-        raise _refused(f"the tag {event.tag}", event)
-    tag = loader.resolve(yaml.ScalarNode, event.value, event.implicit)
-    kind = tag.removeprefix("tag:yaml.org,2002:")
-    if kind == "timestamp":
-        raise _refused(f"{event.value} is a date, in quotes it is a text", event)
-    if kind == "merge":
-        raise _refused(event.value, event)
-    # A long number would take long to read, and be none that any setting has.
-    if kind in ("int", "float") and (len(event.value) > LONGEST_SHOWN or not _NUMBER.fullmatch(event.value)):
-        return event.value
-    if kind in ("int", "float", "bool", "null"):
-        return loader.construct_object(yaml.ScalarNode(tag, event.value))
-    return event.value
-
-
-def _refused(what: str, event: Any) -> yaml.YAMLError:
-    return yaml.YAMLError(f"line {event.start_mark.line + 1}: {_shortened(what)}; give one `setting: value` a line")
-
-
-def _contradictions(settings: Settings) -> Iterator[str]:
+def contradictions(settings: Settings) -> Iterator[str]:
     """What each setting allows, but all of them together do not."""
     if settings.probe_fast_interval > settings.probe_interval:
         yield (

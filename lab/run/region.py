@@ -26,7 +26,7 @@ from typing import Self
 
 from floatingip.core.model import Allocation, Carry
 from floatingip.core.settings import Settings
-from floatingip.edges.kernel.marks import table_name
+from floatingip.edges.kernel.mark_table import table_name
 from lab.ec2 import Ec2, Guest, Instance, Profile
 from lab.ec2.imds import Imds
 from lab.ec2.policy import POLICY, enforce

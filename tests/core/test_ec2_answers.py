@@ -25,6 +25,7 @@ from floatingip.core.settings import Settings
 from floatingip.edges.ec2 import cloud as ec2
 from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.cloud import MOST_PAGES, Ec2Cloud
+from floatingip.edges.ec2.meaning import NOT_ACCEPTED
 from floatingip.runtime.look import look
 
 ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:6::100")
@@ -315,7 +316,7 @@ def test_an_error_of_ec2s_keeps_its_meaning(
     assert type(caught.value) is kind
 
 
-@pytest.mark.parametrize("code", sorted(ec2._NOT_ACCEPTED))
+@pytest.mark.parametrize("code", sorted(NOT_ACCEPTED))
 def test_credentials_that_aws_does_not_accept_are_not_told_as_a_mistake_of_ours(
     server: Server, cloud: Ec2Cloud, code: str
 ) -> None:

@@ -15,12 +15,11 @@ from floatingip.core.model import Allocation, Carry
 from floatingip.core.settings import (
     CONVICTION_SPAN,
     MOST_ADDRESSES,
-    MOST_PROBLEMS,
     Settings,
-    load,
     lost_probes_span,
     mark_values,
 )
+from floatingip.edges.configmap import MOST_PROBLEMS, load
 
 MANIFEST = Path(__file__).parents[2] / "floating-ip.yaml"
 

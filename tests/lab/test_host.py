@@ -24,9 +24,9 @@ import pytest
 from floatingip.agent.effects import Wanted
 from floatingip.core.errors import HostError
 from floatingip.core.model import Extent, Plumbing, PlumbingReport, PlumbingState
-from floatingip.edges.kernel import host, marks, netlink
+from floatingip.edges.kernel import changes, marks, netlink
 from floatingip.edges.kernel.host import KernelHost
-from floatingip.edges.kernel.marks import table_name
+from floatingip.edges.kernel.mark_table import table_name
 from floatingip.edges.kernel.netlink import Netlink
 from floatingip.runtime import keeping
 from floatingip.runtime.keeping import HostKeeper
@@ -734,7 +734,7 @@ SCRIPTS += [
 def nft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     """Make an nft that does what a script says; the pauses around it are short."""
     monkeypatch.setattr(marks, "PATIENCE", 0.5)
-    monkeypatch.setattr(marks, "NFT_SECONDS", 0.2)
+    monkeypatch.setattr("floatingip.edges.kernel.nft.NFT_SECONDS", 0.2)
     monkeypatch.setattr(marks, "ASKED_AGAIN_AFTER", 0.05)
 
     def make(script: str) -> str:
@@ -846,7 +846,7 @@ def test_one_hanging_nft_delays_no_address(
     node: Node, nft: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody waits for it twice."""
-    monkeypatch.setattr(marks, "NFT_SECONDS", 5.0)
+    monkeypatch.setattr("floatingip.edges.kernel.nft.NFT_SECONDS", 5.0)
     node.host = KernelHost(nft("sleep 1000"))
     node.plumb()
     began = time.monotonic()
@@ -995,15 +995,15 @@ def test_watch_goes_on_after_an_overrun(node: Node) -> None:
 
 def test_watch_goes_on_when_its_sockets_fail(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are opened anew, and what may have been missed meanwhile is a reason to look."""
-    monkeypatch.setattr(host, "WATCH_AGAIN", 0.05)
+    monkeypatch.setattr(changes, "WATCH_AGAIN", 0.05)
     heard: list[socket.socket] = []
-    listen, woken = host._listen, threading.Event()
+    listen, woken = changes.listen, threading.Event()
 
     def listen_and_tell() -> tuple[socket.socket, socket.socket]:
         heard.extend(sockets := listen())
         return sockets
 
-    monkeypatch.setattr(host, "_listen", listen_and_tell)
+    monkeypatch.setattr(changes, "listen", listen_and_tell)
     node.namespace.call(lambda: node.host.watch(woken.set))
     settle(woken)
     replacement = socket.socket()

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from floatingip.core import settings
+from floatingip.edges import configmap
 from lab.kubernetes.small.manifest import (
     ConfigMapKey,
     FieldRef,
@@ -183,7 +184,7 @@ def test_the_settings_are_comments_that_show_every_default(tmp_path: Path) -> No
     file.write_text(re.sub(r"^# (?=[a-z0-9_]+: )", "", text, flags=re.MULTILINE))
     environment = {"FLOATING_IP": "10.0.0.100"}
     defaults = settings.Settings((IPv4Address("10.0.0.100"),))
-    assert settings.load(environment, file) == replace(defaults, name="my-cluster")
+    assert configmap.load(environment, file) == replace(defaults, name="my-cluster")
     shown = list(yaml.safe_load(file.read_text()))
     assert shown == [field.name for field in fields(settings.Settings)][1:], "in the order of their documentation"
 

@@ -16,7 +16,7 @@ from floatingip.agent.effects import Wanted
 from floatingip.core.model import Address, Extent, Plumbing, PlumbingReport, PlumbingState, ProbeOutcome, Target
 from floatingip.core.settings import Settings, mark_values
 from floatingip.edges.kernel.host import KernelHost
-from floatingip.edges.kernel.marks import table_name
+from floatingip.edges.kernel.mark_table import table_name
 from floatingip.edges.probes.icmp import IcmpProber
 from floatingip.runtime.keeping import HostKeeper
 from lab.network.fabric import GATEWAY, IPV6_GATEWAY, Fabric

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import floatingip
-from floatingip.edges.ec2 import cloud as ec2
+from floatingip.edges.ec2 import meaning as ec2
 
 ROOT = Path(__file__).parents[2]
 ERRORS = (ROOT / "docs" / "ec2-errors.md").read_text(encoding="utf-8")
@@ -32,9 +32,9 @@ def rows(heading: str) -> list[Row]:
 
 
 def handled() -> Iterator[str]:
-    """The codes that `floatingip/edges/ec2/cloud.py` knows: those of its tables, and those that it compares with."""
-    yield from ec2._MEANING
-    yield from ec2._DENIALS
+    """The codes that `floatingip/edges/ec2/meaning.py` knows: those of its tables, and those that it compares with."""
+    yield from ec2.MEANING
+    yield from ec2.DENIALS
     for node in ast.walk(ast.parse(Path(ec2.__file__).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and node.left.id == "code":
             yield from (str(other.value) for other in node.comparators if isinstance(other, ast.Constant))
@@ -66,7 +66,7 @@ def test_every_error_code_that_is_handled_is_documented() -> None:
 
 def test_the_other_codes_are_those_without_a_meaning_of_their_own() -> None:
     """But for the one whose meaning depends on its message."""
-    assert {row.code for row in OTHERS} & {*ec2._MEANING, *ec2._DENIALS} == set()
+    assert {row.code for row in OTHERS} & {*ec2.MEANING, *ec2.DENIALS} == set()
 
 
 @pytest.mark.parametrize("row", [*OWN, *OTHERS], ids=lambda row: row.code)

@@ -13,6 +13,7 @@ import yaml
 import floatingip
 from floatingip.agent.ending import OBLIGED_AT_MOST
 from floatingip.core import settings
+from floatingip.edges import configmap
 from floatingip.runtime.loop import ENDS_WITHIN
 
 ROOT = Path(__file__).parents[2]
@@ -227,7 +228,7 @@ def test_whatever_the_pod_refers_to_is_there(manifest: dict[str, Object], pod: O
     for container in pod["initContainers"] + pod["containers"]:
         [mount] = container["volumeMounts"]
         assert mount["name"] == volume["name"]
-        assert Path(mount["mountPath"], item["path"]) == settings.DEFAULT_PATH
+        assert Path(mount["mountPath"], item["path"]) == configmap.DEFAULT_PATH
         [reference] = [e["valueFrom"]["configMapKeyRef"] for e in container["env"] if e["name"] == "FLOATING_IP"]
         assert reference == {"name": config_map["metadata"]["name"], "key": "FLOATING_IP"}
     assert config_map["data"]["FLOATING_IP"] == "10.0.0.100"

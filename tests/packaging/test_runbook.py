@@ -36,7 +36,8 @@ READINESS = {
     "agent/obstacles.py": {"misplaced", "unusable"},
     "agent/standing_eni.py": {"_bound"},
     "agent/standing.py": {"keep", "_judge", "_without_device"},
-    "edges/kernel/host.py": {"blind", "_missing", "_astray", "_refusal", "_foreign_rule", "_kept_off"},
+    "edges/kernel/host.py": {"blind", "_missing", "_astray", "_refusal", "_foreign_rule"},
+    "edges/kernel/kube_proxy.py": {"kept_off"},
 }
 """The functions that say why a node could neither serve an address nor take it over."""
 

@@ -4,7 +4,7 @@ The node's kernel networking: make an ENI's link carry the floating address, wit
 A second ENI does not work by itself.  The reply of a NodePort connection gets its source address back only after it
 was routed, so it would leave by the primary ENI with the floating address as its source, and the VPC's source check
 drops it.  Hence conntrack remembers in a mark which connections came in by the ENI, nft puts that mark on their
-replies (marks.py), and a rule sends marked packets to a routing table of the ENI's own.
+replies (mark_table.py), and a rule sends marked packets to a routing table of the ENI's own.
 
 What is ours in the kernel: routes and rules of our protocol, the nft tables of our name, and the floating address on
 the ENI's link.  Nothing else is ever replaced or removed: where somebody else's is in the way, it is named.
@@ -18,13 +18,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
-import re
-import select
 import socket
 import struct
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,8 +29,11 @@ from ipaddress import ip_address
 from floatingip.core.errors import HostError
 from floatingip.core.model import Address, Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.edges import background
+from floatingip.edges.kernel import changes
 from floatingip.edges.kernel.announce import announce
-from floatingip.edges.kernel.marks import PREFIX, Known, Marks, table_name, wanted_marks
+from floatingip.edges.kernel.kube_proxy import kept_off
+from floatingip.edges.kernel.mark_table import table_name, wanted_marks
+from floatingip.edges.kernel.marks import Known, Marks
 from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, attributes
 from floatingip.edges.kernel.path import FAR, LOCAL, UNICAST, Way, forwards, way
 
@@ -81,21 +80,6 @@ _TAKE_IT_OFF = "take it off there (kube-proxy in ipvs mode puts the externalIPs 
 _ASIDE = "is there a rule of others before ours (`priority`)?"
 
 _SILENT = "still missing, though the kernel reported no error"
-
-_NETLINK_NETFILTER = 12
-_SOL_NETLINK = 270
-_NETLINK_ADD_MEMBERSHIP = 1
-_NFNLGRP_NFTABLES = 7
-# linux/rtnetlink.h: link, IPv4 address, route, rule; IPv6 address, route, rule; IPv4 and IPv6 netconf, which tell of
-# rp_filter and forwarding.
-_ROUTE_GROUPS = (1, 5, 7, 8, 9, 11, 19, 24, 25)
-_OUR_TABLES = re.compile(PREFIX.encode() + rb"[0-9a-f]+")
-
-WATCH_AGAIN = 1.0
-"""Seconds until events are listened for anew, when that failed."""
-
-WATCH_REST = 0.02
-"""Seconds for which events are gathered: a storm of them wakes whoever listens fifty times a second at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,20 +182,10 @@ class KernelHost:
         if astray:
             return PlumbingReport(PlumbingState.UNSOUND, repaired, f"path: {astray}", removed, extent)
         problem = f"marks: {marks.problem}" if marks.problem else foreign_rule
-        kept_off = self._kept_off(plumbing.address) if extent is Extent.ALL else ""
-        return PlumbingReport(_STATES[marks.known], repaired, problem, removed, extent, kept_off=kept_off)
-
-    def _kept_off(self, address: Address) -> str:
-        """Why no NodePort can answer at the address, though it is here, or nothing."""
-        served = self._marks.node_ports_at(address.version)
-        if served is None or str(address) in served:
-            return ""
-        elsewhere = ", ".join(sorted(served)) or "no address"
-        everywhere = "0.0.0.0/0" if address.version == 4 else "::/0"
-        return (
-            f"kube-proxy (nftables mode) serves NodePorts at {elsewhere}, not at {address};"
-            f" set its nodePortAddresses to [{everywhere}]"
-        )
+        address, unserved = plumbing.address, ""
+        if extent is Extent.ALL:
+            unserved = kept_off(address, self._marks.node_ports_at(address.version))
+        return PlumbingReport(_STATES[marks.known], repaired, problem, removed, extent, kept_off=unserved)
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
         """Remove marks, rule, route and address, as far as they are there; see `ports.Host`.
@@ -295,9 +269,9 @@ class KernelHost:
         Whoever has returned from here misses nothing.  `wake` must not raise, and should be quick.  Raises HostError.
         """
         with _mapped("watch"):
-            sockets = _listen()
+            sockets = changes.listen()
             self._marks.follow(wake)
-            background.start("host-watch", functools.partial(_watch, sockets, self._marks.touched, wake))
+            background.start("host-watch", partial(changes.follow, sockets, self._marks.touched, wake))
 
     # What is missing, and how to add it.
 
@@ -696,70 +670,6 @@ def _describe(messages: list[Message]) -> str:
 
 def _family(address: Address) -> int:
     return int(socket.AF_INET if address.version == 4 else socket.AF_INET6)
-
-
-def _listen() -> tuple[socket.socket, socket.socket]:
-    """Sockets that hear of changes: of rtnetlink's things, and of nft's tables.  Raises OSError."""
-    with contextlib.ExitStack() as opened:
-        links = opened.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE))
-        links.bind((0, sum(1 << (group - 1) for group in _ROUTE_GROUPS)))
-        tables = opened.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER))
-        tables.bind((0, 0))
-        tables.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
-        opened.pop_all()
-    return links, tables
-
-
-def _watch(
-    sockets: tuple[socket.socket, socket.socket],
-    touched: Callable[[Collection[str] | None], None],
-    wake: Callable[[], None],
-) -> None:
-    """Never ends: sockets that fail are replaced by new ones."""
-    while True:
-        with contextlib.suppress(OSError):
-            _pass_on(sockets, touched, wake)
-        for failed in sockets:
-            failed.close()
-        time.sleep(WATCH_AGAIN)
-        with contextlib.suppress(OSError):
-            sockets = _listen()
-        touched(None)
-        wake()
-
-
-def _pass_on(
-    sockets: tuple[socket.socket, socket.socket],
-    touched: Callable[[Collection[str] | None], None],
-    wake: Callable[[], None],
-) -> None:
-    links, tables = sockets
-    poll = select.poll()
-    for watched in sockets:
-        poll.register(watched, select.POLLIN)
-    while True:
-        poll.poll()
-        # What they say does not matter, but whether nft's speak of one of our tables: so neither do those cut short.
-        for _ in _read_events(links, 1):
-            continue
-        for said in _read_events(tables, 1 << 16):
-            touched(None if said is None else {name.decode() for name in _OUR_TABLES.findall(said)})
-        wake()
-        time.sleep(WATCH_REST)
-
-
-def _read_events(watched: socket.socket, size: int) -> Iterator[bytes | None]:
-    """What waits, but not for ever; None for what was lost or cut short."""
-    for _ in range(1000):
-        try:
-            said, _, flags, _ = watched.recvmsg(size, 0, socket.MSG_DONTWAIT)
-            yield None if flags & socket.MSG_TRUNC else said
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-            yield None
 
 
 @contextmanager

@@ -1,0 +1,164 @@
+"""
+What EC2's refusals, and whatever else the SDK raises, mean for us: the one place that knows EC2's error codes.
+
+A part of ``ec2``.  Whatever comes in EC2's place is no answer: what cannot be read proves neither that something is
+there nor that it is not, and after a write not that it was done.  See docs/ec2-errors.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import botocore.exceptions
+
+from floatingip.core.errors import (
+    AddressTaken,
+    CloudError,
+    CloudUnavailable,
+    Denied,
+    FloatingIPError,
+    LookAgain,
+    NoFreeSlot,
+    TokenSpent,
+)
+
+EXCERPT = 60
+"""Bytes that are told of an answer that is not EC2's."""
+
+MOST_TOLD = 200
+"""Characters that are told of what a library says, which may quote a whole answer."""
+
+ROLE_HINT = "give the pod a role (IRSA, Pod Identity or the node's)"
+
+
+class NoSuchEni(LookAgain):
+    """The interface is gone, or not visible yet."""
+
+
+class IndexTaken(CloudError):
+    """The device index is in use on this instance: the next one may be free."""
+
+
+MEANING: Mapping[str, type[CloudError]] = {
+    "InvalidNetworkInterface.InUse": LookAgain,
+    "InvalidNetworkInterfaceID.NotFound": NoSuchEni,
+    "InvalidAttachmentID.NotFound": LookAgain,
+    "InvalidInstanceID.NotFound": LookAgain,
+    "InvalidIPAddress.InUse": LookAgain,
+    "IncorrectState": LookAgain,
+    "IncorrectInstanceState": LookAgain,
+    "IdempotentParameterMismatch": TokenSpent,
+    "Resource.AlreadyAssigned": LookAgain,
+    "Resource.AlreadyAssociated": AddressTaken,
+    "InvalidIPAddress.AlreadyAssociated": AddressTaken,
+    "AttachmentLimitExceeded": NoFreeSlot,
+    "PrivateIpAddressLimitExceeded": NoFreeSlot,
+    "RequestLimitExceeded": CloudUnavailable,
+    "Throttling": CloudUnavailable,
+    "ThrottlingException": CloudUnavailable,
+    "InternalError": CloudUnavailable,
+    "InternalFailure": CloudUnavailable,
+    "ServiceUnavailable": CloudUnavailable,
+    "Unavailable": CloudUnavailable,
+    "AuthFailure": CloudUnavailable,
+    "ExpiredToken": CloudUnavailable,
+    "ExpiredTokenException": CloudUnavailable,
+    "IncompleteSignature": CloudUnavailable,
+    "InvalidClientTokenId": CloudUnavailable,
+    "MissingAuthenticationToken": CloudUnavailable,
+    "RequestExpired": CloudUnavailable,
+    "SignatureDoesNotMatch": CloudUnavailable,
+    "UnrecognizedClientException": CloudUnavailable,
+}
+
+NOT_ACCEPTED = {
+    "AuthFailure": "",
+    "ExpiredToken": "",
+    "ExpiredTokenException": "",
+    "IncompleteSignature": "",
+    "InvalidClientTokenId": "",
+    "MissingAuthenticationToken": "",
+    "RequestExpired": "is the node's clock right?",
+    "SignatureDoesNotMatch": "is the node's clock right?",
+    "UnrecognizedClientException": "",
+}
+
+# EC2 has one code for all that is wrong with an address that is to be taken from an ENI, or given to one.
+MOVED_MEANWHILE = {**MEANING, "InvalidParameterValue": LookAgain}
+
+DENIALS = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
+
+
+class _NotEc2sError(Exception):
+    """Something else answered in EC2's place: a proxy, a load balancer, a captive page."""
+
+
+_ROOT = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?<(\w+)[\s/>]")
+
+
+def refuse_what_is_not_ec2s(operation_model: Any, response_dict: Mapping[str, Any], **_: object) -> None:
+    """Called with each answer before the SDK reads it: it takes any well-formed page for one without any fields."""
+    status, body = response_dict["status_code"], response_dict["body"] or b""
+    root = _ROOT.match(body)
+    name = root[1].decode() if root else ""
+    if status < 300:
+        # The SDK does not even look at a body of which it needs nothing, such as the half of one.
+        is_whole = body.rstrip().endswith(f"</{name}>".encode())
+        is_ec2s = name == f"{operation_model.name}Response" and is_whole and b"<return>false</return>" not in body
+    else:
+        is_ec2s = name in ("Response", "ErrorResponse") and b"<Code>" in body
+    if not is_ec2s:
+        said = body[:EXCERPT].decode("utf-8", "replace")
+        raise _NotEc2sError(f"HTTP {status} with {said!r}" if said else f"HTTP {status} with nothing")
+
+
+@contextmanager
+def meaning(action: str, codes: Mapping[str, type[CloudError]] = MEANING) -> Iterator[None]:
+    """Map whatever is raised while EC2 is called, and its answer read, to what it means for us.
+
+    Anything may be: the SDK passes on what its HTTP library, its parsers and its credentials' sources raise.
+    """
+    try:
+        yield
+    except FloatingIPError:
+        raise
+    except botocore.exceptions.ClientError as error:
+        raise _cloud_error(action, error, codes) from error
+    except botocore.exceptions.NoCredentialsError as error:
+        raise CloudUnavailable(f"{action}: no AWS credentials", ROLE_HINT) from error
+    except (botocore.exceptions.BotoCoreError, OSError) as error:
+        raise CloudUnavailable(f"{action}: {one_line(error)}") from error
+    except _NotEc2sError as error:
+        hint = "something answers in EC2's place; is there a proxy (HTTPS_PROXY), or an endpoint that is not EC2's?"
+        raise CloudUnavailable(f"{action}: {error}", hint) from error
+    except Exception as error:
+        said = f"{type(error).__name__}: {one_line(error)}"
+        raise CloudUnavailable(f"{action}: the answer cannot be read: {said[:MOST_TOLD]}") from error
+
+
+def _cloud_error(
+    action: str, error: botocore.exceptions.ClientError, codes: Mapping[str, type[CloudError]]
+) -> CloudError:
+    told = error.response.get("Error", {})
+    code, message = told.get("Code") or "", one_line(told.get("Message") or "")
+    if code in DENIALS:
+        named = re.search(r"perform:? ([a-z0-9-]+:[A-Za-z0-9]+)", message)
+        return Denied(named[1] if named else f"ec2:{action}")
+    if code in NOT_ACCEPTED:
+        hint = NOT_ACCEPTED[code] or "AWS does not accept the credentials of this pod's role; others are looked for"
+        return CloudUnavailable(f"{action}: {code}: {message}", hint)
+    if not code or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+        return CloudUnavailable(f"{action}: {code}: {message}")
+    if code == "InvalidParameterValue" and "attached at device index" in message:
+        return IndexTaken(f"{action}: {message}")
+    if code == "InvalidParameterValue" and re.search(r"currently in use|already in use", message):
+        return LookAgain(f"{action}: {code}: {message}")
+    kind = codes.get(code, CloudError)
+    return kind(f"{action}: {code}: {message}")
+
+
+def one_line(value: object) -> str:
+    return " ".join(str(value).split())

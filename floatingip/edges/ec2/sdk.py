@@ -1,0 +1,220 @@
+"""
+The client of EC2: boto3 with our timeouts, connections that can be ended, and credentials that are kept.
+
+A part of ``ec2``, and the only module that imports boto3.  No call is repeated by the SDK: after a timeout nobody knows
+whether a write happened, so the caller looks again instead of sending it a second time.  The SDK's own retries can
+repeat an attach that had succeeded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+import botocore.awsrequest
+import botocore.config
+import botocore.credentials
+import botocore.exceptions
+import botocore.session
+import botocore.utils
+
+from floatingip.core.errors import CloudUnavailable, ConfigurationError
+from floatingip.edges.ec2.asking import interrupt_by
+from floatingip.edges.ec2.credentials import Keeper
+from floatingip.edges.ec2.meaning import NOT_ACCEPTED, ROLE_HINT, one_line
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+
+CONNECT_TIMEOUT = 2.0
+"""Seconds.  What answers at all does so in well under one."""
+
+LONGEST = 20.0
+"""Seconds that one answer may take where it is seen to take that long, unless the settings say otherwise."""
+
+ENDPOINTS = ("AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL")
+
+TOLD = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", *ENDPOINTS, "AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS")
+"""Variables that the SDK reads while a client is made, and that hold no secret."""
+
+
+def check_environment() -> None:
+    """Raise ``ConfigurationError`` for what the SDK could never work with, whoever and wherever this node is."""
+    for key in ENDPOINTS:
+        url = os.environ.get(key, "")
+        if url and not (re.match(r"https?://", url) and botocore.utils.is_valid_endpoint_url(url)):
+            raise ConfigurationError(f"{key}: {url!r} in the environment is no URL", f"correct it, or unset {key}")
+    with _configuring():
+        botocore.session.Session().get_scoped_config()
+
+
+def client(region: str, longest: float = LONGEST) -> EC2Client:
+    """A client of the Region's EC2 endpoint with the credentials of the pod or, without any, of the instance, whenever
+    there are some.  An answer may take ``longest`` seconds where it is seen to take that long.
+
+    Raises ``ConfigurationError`` for what the environment says and the SDK cannot use.
+    """
+    check_environment()
+    keeper = Keeper(lambda: _find_credentials(region), _credentials_of_environment())
+    with _configuring():
+        session = _session(region, longest)
+        session.register_component("credential_provider", _Provider(keeper))
+        made = boto3.session.Session(botocore_session=session).client("ec2")
+
+    def answered(**call: Any) -> None:
+        if call["parsed"].get("Error", {}).get("Code") in NOT_ACCEPTED:
+            keeper.refused()
+
+    made.meta.events.register("after-call.ec2", answered)
+    return made
+
+
+@contextmanager
+def _configuring() -> Iterator[None]:
+    """Map what the SDK raises for its own configuration: nothing has been asked yet."""
+    try:
+        yield
+    except (botocore.exceptions.BotoCoreError, ValueError, OSError) as error:
+        named = ", ".join(f"{key}={os.environ[key]}" for key in TOLD if os.environ.get(key)) or "~/.aws/config"
+        raise ConfigurationError(f"the AWS SDK cannot be set up: {one_line(error)}", f"correct {named}") from error
+
+
+def _session(region: str, longest: float) -> botocore.session.Session:
+    """The SDK, with our timeouts for all that it asks, and connections that can be ended."""
+    session = botocore.session.Session()
+    session.set_config_variable("region", region)
+    config = botocore.config.Config(
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=longest,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        tcp_keepalive=True,
+        max_pool_connections=8,
+    )
+    session.set_default_client_config(config)
+    # Times are left as EC2 wrote them, so that none that cannot be read spoils an answer.
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
+    session.register("creating-client-class", _make_endable)
+    return session
+
+
+def _make_endable(**made: Any) -> None:
+    made["base_classes"].insert(0, _EndableClient)
+
+
+class _Endable:
+    """A connection that ends when the attempt that uses it is given up."""
+
+    sock: socket.socket | None
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]  # a mixin
+        # A connection that is used again was made by another attempt.
+        interrupt_by(partial(_end, self.sock))
+
+    def request(self, *arguments: Any, **named: Any) -> None:
+        if self.sock is not None:
+            interrupt_by(partial(_end, self.sock))
+        super().request(*arguments, **named)  # type: ignore[misc]  # a mixin
+
+
+def _end(connected: socket.socket | None) -> None:
+    if connected is not None:
+        with suppress(OSError):  # it has ended
+            # Not the one of an SSLSocket, which would take away what another thread reads from.
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+
+class _HttpConnection(_Endable, botocore.awsrequest.AWSHTTPConnection):  # type: ignore[misc]  # a mixin, as theirs
+    pass
+
+
+class _HttpsConnection(_Endable, botocore.awsrequest.AWSHTTPSConnection):  # type: ignore[misc]  # a mixin, as theirs
+    pass
+
+
+class _HttpPool(botocore.awsrequest.AWSHTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+
+class _HttpsPool(botocore.awsrequest.AWSHTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
+
+
+class _EndableClient:
+    """Any client of the SDK, with such connections: it has no setting for that."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        pools = cast(Any, self)._endpoint.http_session._pool_classes_by_scheme
+        pools.update({"http": _HttpPool, "https": _HttpsPool})
+
+
+@dataclass(frozen=True, slots=True)
+class _Provider:
+    """Gives the SDK what a keeper has, instead of what it would look for once."""
+
+    keeper: Keeper[botocore.credentials.ReadOnlyCredentials]
+
+    def load_credentials(self) -> _Provider:
+        """It is the credentials, too."""
+        return self
+
+    def get_frozen_credentials(self) -> botocore.credentials.ReadOnlyCredentials:
+        """For one request."""
+        return self.keeper.keys()
+
+    def get_deferred_property(self, _name: str) -> Callable[[], None]:
+        """The account, which EC2's endpoint has no use for."""
+        return lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class _Credentials:
+    """What the SDK found."""
+
+    keys: botocore.credentials.ReadOnlyCredentials
+    source: botocore.credentials.Credentials
+
+    def lasts(self, seconds: float) -> bool:
+        """Those of a user last for ever."""
+        ends = isinstance(self.source, botocore.credentials.RefreshableCredentials)
+        return not ends or not cast(Any, self.source).refresh_needed(refresh_in=seconds)
+
+
+def _credentials_of_environment() -> _Credentials | None:
+    """Those that are spelled out there, if all of them are."""
+    with suppress(
+        botocore.exceptions.BotoCoreError, ValueError
+    ):  # whoever needs them looks again, and says what is wrong
+        found = botocore.credentials.EnvProvider().load()
+        return _Credentials(found.get_frozen_credentials(), found) if found is not None else None
+    return None
+
+
+def _find_credentials(region: str) -> _Credentials:
+    """Look wherever the SDK does, anew: it remembers what it did not find."""
+    try:
+        found = _session(region, LONGEST).get_credentials()
+        if found is not None:
+            return _Credentials(found.get_frozen_credentials(), found)
+    except Exception as error:
+        raise CloudUnavailable(f"no AWS credentials: {one_line(error)}", _credentials_hint(error)) from error
+    raise CloudUnavailable("no AWS credentials", ROLE_HINT)
+
+
+def _credentials_hint(error: Exception) -> str:
+    role = os.environ.get("AWS_ROLE_ARN")
+    if isinstance(error, botocore.exceptions.ClientError):
+        return f"let the role {role or 'of this pod'} trust this pod's service account and cluster"
+    if role:
+        return f"can {role} be assumed, and is {os.environ.get('AWS_WEB_IDENTITY_TOKEN_FILE')} there?"
+    if os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
+        return "does the EKS Pod Identity Agent run on this node?"
+    return ROLE_HINT

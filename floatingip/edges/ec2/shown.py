@@ -1,0 +1,134 @@
+"""
+What EC2 shows, as the model has it: as much of it as can be read.
+
+A part of ``ec2``.  What cannot be read is neither absent nor free: ``unread`` says what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from floatingip.core.model import Attachment, AttachmentStatus, Eni, Instance, InstanceState, Network, Subnet
+from floatingip.edges.ec2.meaning import EXCERPT, one_line
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef, NetworkInterfaceTypeDef, SubnetTypeDef
+
+T = TypeVar("T")
+
+
+def _wall(shown: object) -> float | None:
+    """A time in Unix seconds; None where there is none, or it cannot be read.  Our client leaves it as EC2 wrote it."""
+    with suppress(ValueError, OverflowError):
+        return datetime.fromisoformat(str(shown)).timestamp()
+    return None
+
+
+def read_eni(item: NetworkInterfaceTypeDef) -> Eni:
+    """As much of it as can be read; ``unread`` says what else there is."""
+    unread: list[str] = []
+
+    def read(what: str, convert: Callable[[Any], T], value: object) -> T | None:
+        try:
+            return convert(value)
+        except (KeyError, TypeError, ValueError):
+            unread.append(f"{what} {one_line(value)[:EXCERPT]!r}")
+            return None
+
+    unread.extend(f"no {key}" for key in ("NetworkInterfaceId", "MacAddress", "SubnetId") if not item.get(key))
+    shown, bound = item.get("Attachment") or {}, None
+    if shown:
+        status = read("attachment's status", AttachmentStatus, shown.get("Status"))
+        if status is not None and read("attachment's id", lambda attachment: attachment["AttachmentId"], shown):
+            bound = Attachment(
+                id=shown["AttachmentId"],
+                # An interface of a managed service shows an attachment without an instance of ours.
+                instance_id=shown.get("InstanceId", ""),
+                device_index=shown.get("DeviceIndex", 0),
+                status=status,
+                since_wall=_wall(shown.get("AttachTime")),
+            )
+    # In an IPv6-only subnet there is none.
+    primary = read("address", IPv4Address, item["PrivateIpAddress"]) if item.get("PrivateIpAddress") else None
+    others = [
+        read("address", IPv4Address, entry.get("PrivateIpAddress"))
+        for entry in item.get("PrivateIpAddresses", [])
+        if not entry.get("Primary", False)
+    ]
+    ipv6s = [read("address", IPv6Address, entry.get("Ipv6Address")) for entry in item.get("Ipv6Addresses", [])]
+    return Eni(
+        id=item.get("NetworkInterfaceId", ""),
+        mac=item.get("MacAddress", "").lower(),
+        address=primary,
+        subnet_id=item.get("SubnetId", ""),
+        zone=item.get("AvailabilityZone", ""),
+        attachment=bound,
+        tags=_tags(item.get("TagSet", [])),
+        secondary=tuple(address for address in others if address is not None),
+        ipv6s=tuple(address for address in ipv6s if address is not None),
+        elastic=_elastic(item, primary),
+        security_groups=tuple(sorted(group.get("GroupId", "") for group in item.get("Groups", []))),
+        source_check=item.get("SourceDestCheck", True),
+        delete_on_termination=bool(shown.get("DeleteOnTermination", False)),
+        unread=", ".join(unread),
+    )
+
+
+def _tags(items: Iterable[Any]) -> dict[str, str]:
+    return {tag["Key"]: tag.get("Value", "") for tag in items if "Key" in tag}
+
+
+def _elastic(item: NetworkInterfaceTypeDef, primary: IPv4Address | None) -> dict[IPv4Address, str]:
+    """Allocation ids by private address: that of the primary one stands beside the addresses, too."""
+    found: dict[IPv4Address, Any] = {}
+    for entry in item.get("PrivateIpAddresses", []):
+        with suppress(ValueError):  # what it is cannot be read, and that has been noted
+            found[IPv4Address(entry.get("PrivateIpAddress"))] = entry.get("Association", {})
+    if primary is not None:
+        found[primary] = found.get(primary) or item.get("Association", {})
+    return {address: shown["AllocationId"] for address, shown in found.items() if "AllocationId" in shown}
+
+
+def read_subnet(item: SubnetTypeDef) -> Subnet:
+    """A network that cannot be read is none of those that are known."""
+    blocks = [item.get("CidrBlock"), *(b.get("Ipv6CidrBlock") for b in item.get("Ipv6CidrBlockAssociationSet", []))]
+    networks: list[Network] = []
+    unread = "" if item.get("SubnetId") and item.get("AvailabilityZone") else "no id, or no zone"
+    for block in filter(None, blocks):
+        try:
+            networks.append(ip_network(block))
+        except ValueError:
+            unread = f"network {one_line(block)[:EXCERPT]!r}"
+    return Subnet(
+        item.get("SubnetId", ""),
+        tuple(networks),
+        item.get("AvailabilityZone", ""),
+        item.get("OutpostArn", ""),
+        unread=unread,
+    )
+
+
+def read_instance(item: InstanceTypeDef) -> Instance:
+    """As much of it as can be read; a state that is none of EC2's says nothing."""
+    state, address = item.get("State", {}).get("Name"), None
+    with suppress(ValueError):  # then nobody can be asked there
+        address = ip_address(item["PrivateIpAddress"]) if item.get("PrivateIpAddress") else None
+    return Instance(
+        id=item.get("InstanceId", ""),
+        state=InstanceState(state) if state in tuple(InstanceState) else InstanceState.UNREAD,
+        address=address,
+        zone=item.get("Placement", {}).get("AvailabilityZone", ""),
+        device_indexes=frozenset(
+            interface["Attachment"]["DeviceIndex"]
+            for interface in item.get("NetworkInterfaces", [])
+            if "DeviceIndex" in interface.get("Attachment", {})
+            and interface["Attachment"].get("NetworkCardIndex", 0) == 0
+        ),
+        tags=_tags(item.get("Tags", [])),
+        type=item.get("InstanceType", ""),
+        outpost=item.get("OutpostArn", ""),
+    )

@@ -1,0 +1,96 @@
+"""
+What the kernel tells of changes: of links, addresses, routes, rules and their settings, and of nft's tables.
+
+What is said does not matter, only that something was; but of nft's tables, whose name is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+import select
+import socket
+import time
+from collections.abc import Callable, Collection, Iterator
+
+from floatingip.edges.kernel.mark_table import PREFIX
+
+_NETLINK_NETFILTER = 12
+_SOL_NETLINK = 270
+_NETLINK_ADD_MEMBERSHIP = 1
+_NFNLGRP_NFTABLES = 7
+# linux/rtnetlink.h: link, IPv4 address, route, rule; IPv6 address, route, rule; IPv4 and IPv6 netconf, which tell of
+# rp_filter and forwarding.
+_ROUTE_GROUPS = (1, 5, 7, 8, 9, 11, 19, 24, 25)
+_OUR_TABLES = re.compile(PREFIX.encode() + rb"[0-9a-f]+")
+
+WATCH_AGAIN = 1.0
+"""Seconds until events are listened for anew, when that failed."""
+
+WATCH_REST = 0.02
+"""Seconds for which events are gathered: a storm of them wakes whoever listens fifty times a second at most."""
+
+
+def listen() -> tuple[socket.socket, socket.socket]:
+    """Sockets that hear of changes: of rtnetlink's things, and of nft's tables.  Raises OSError."""
+    with contextlib.ExitStack() as opened:
+        links = opened.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE))
+        links.bind((0, sum(1 << (group - 1) for group in _ROUTE_GROUPS)))
+        tables = opened.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER))
+        tables.bind((0, 0))
+        tables.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
+        opened.pop_all()
+    return links, tables
+
+
+def follow(
+    sockets: tuple[socket.socket, socket.socket],
+    touched: Callable[[Collection[str] | None], None],
+    wake: Callable[[], None],
+) -> None:
+    """Never ends: sockets that fail are replaced by new ones."""
+    while True:
+        with contextlib.suppress(OSError):
+            _pass_on(sockets, touched, wake)
+        for failed in sockets:
+            failed.close()
+        time.sleep(WATCH_AGAIN)
+        with contextlib.suppress(OSError):
+            sockets = listen()
+        touched(None)
+        wake()
+
+
+def _pass_on(
+    sockets: tuple[socket.socket, socket.socket],
+    touched: Callable[[Collection[str] | None], None],
+    wake: Callable[[], None],
+) -> None:
+    links, tables = sockets
+    poll = select.poll()
+    for watched in sockets:
+        poll.register(watched, select.POLLIN)
+    while True:
+        poll.poll()
+        # What they say does not matter, but whether nft's speak of one of our tables: so neither do those cut short.
+        for _ in _read_events(links, 1):
+            continue
+        for said in _read_events(tables, 1 << 16):
+            touched(None if said is None else {name.decode() for name in _OUR_TABLES.findall(said)})
+        wake()
+        time.sleep(WATCH_REST)
+
+
+def _read_events(watched: socket.socket, size: int) -> Iterator[bytes | None]:
+    """What waits, but not for ever; None for what was lost or cut short."""
+    for _ in range(1000):
+        try:
+            said, _, flags, _ = watched.recvmsg(size, 0, socket.MSG_DONTWAIT)
+            yield None if flags & socket.MSG_TRUNC else said
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            yield None

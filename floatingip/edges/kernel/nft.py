@@ -1,0 +1,199 @@
+"""
+nft, the command: one run of it, within a deadline, and what it lists.
+
+This and what our tables say (mark_table.py) is all there is of nft's language, which is JSON.  An nft that does not end
+is killed, but never waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from typing import Any
+
+from floatingip.core.errors import HostError
+
+NFT_SECONDS = 5.0
+"""How long one nft may take before it is killed; it usually takes 5 ms."""
+
+NFT_BYTES = 1 << 20
+"""How much of what nft prints is read before it is killed; our table is 3 kB."""
+
+KILLED_AT_MOST = 3
+"""How many killed nfts may be stuck in the kernel until no other one is started."""
+
+# By vfork all threads of this process would stand still until nft begins to run: for seconds on a node whose kernel is
+# busy with a big ruleset.  Python's documentation names this switch, which its type stubs call final.
+subprocess._USE_VFORK = False  # type: ignore[misc]
+
+Listing = list[Any]
+"""What nft lists of one table, or of one set, without handles."""
+
+
+class NftMissing(HostError):
+    """There is no nft command."""
+
+
+class NftSilent(HostError):
+    """nft did not come to an answer."""
+
+
+class Nft:
+    """The command: one at a time."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+        self._killed: list[subprocess.Popen[bytes]] = []
+
+    def bring_about(self, name: str, wanted: Listing | None) -> tuple[bool, str]:
+        """Whether the table had to be changed, and what nft answered if it is not as wanted all the same.
+
+        Raises HostError when nft does not tell how the table is.
+        """
+        try:
+            there = self.list_table(name)
+        except NftMissing:
+            if wanted is None:
+                return False, ""
+            raise
+        if there == wanted:
+            return False, ""
+        table = {"table": {"family": "inet", "name": name}}
+        # One transaction, so that no packet meets half of it.  Replacing takes the kernel 15 ms, adding 1 ms.
+        commands = [{"add": table}, {"delete": table}] if there is not None else []
+        commands += [{"add": entry} for entry in wanted or ()]
+        try:
+            self._run("-f", "-", script=json.dumps({"nftables": commands}))
+        except NftSilent:
+            raise
+        except HostError as error:
+            return False, str(error)
+        if self.list_table(name) != wanted:
+            return False, "still not as they should be, though nft reported no error"
+        return True, ""
+
+    def list_table(self, name: str) -> Listing | None:
+        """A table of family inet; None when there is none.  Raises HostError."""
+        return _read(self._run("list", "table", "inet", name))
+
+    def list_set(self, family: str, table: str, name: str) -> Listing | None:
+        """A set; None when there is none.  Raises HostError."""
+        return _read(self._run("list", "set", family, table, name))
+
+    def _run(self, *arguments: str, script: str = "") -> str | None:
+        """What nft prints; None when what it is asked for is not there.  Raises HostError with nft's first line."""
+        self._killed = [process for process in self._killed if process.poll() is None]
+        if len(self._killed) >= KILLED_AT_MOST:
+            raise NftSilent(f"nft: {KILLED_AT_MOST} of them were killed, and have not ended yet")
+        try:
+            process = subprocess.Popen(
+                [self._command, "-j", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        except FileNotFoundError as error:
+            raise NftMissing(f"{self._command}: command not found", "the image must contain nftables") from error
+        except OSError as error:
+            raise HostError(f"{self._command}: {error.strerror or error}") from error
+        try:
+            output, errors, code = _finish(process, script.encode())
+        except OSError as error:
+            raise HostError(f"nft: {error.strerror or error}") from error
+        finally:
+            self._let_go(process)
+        if code == 0:
+            return output
+        if code < 0:
+            raise NftSilent(f"nft: ended by signal {-code}")
+        line = (errors.strip().splitlines() or [f"exit code {code}"])[0][:200]
+        if not script and os.strerror(errno.ENOENT) in line:
+            return None
+        raise HostError(f"nft: {line}")
+
+    def _let_go(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill it with all that it has started, if it goes on, but never wait for it: the kernel may not let it end."""
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            self._killed.append(process)
+
+
+def _finish(process: subprocess.Popen[bytes], script: bytes) -> tuple[str, str, int]:
+    """What it prints on both ways, and its exit code; of too much only the beginning, which is no JSON."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    deadline = time.monotonic() + NFT_SECONDS
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(script)  # less than a pipe holds
+    process.stdin.close()
+    printed = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    output, errors = printed.values()
+    poll, awaited = select.poll(), set(printed)
+    for file in awaited:
+        poll.register(file, select.POLLIN)
+    while awaited:
+        if time.monotonic() >= deadline:
+            raise NftSilent(f"nft: no answer within {NFT_SECONDS:g} s")
+        for file, _ in poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            chunk = os.read(file, 65536)
+            printed[file] += chunk
+            if not chunk:
+                poll.unregister(file)
+                awaited.remove(file)
+            if len(printed[file]) > NFT_BYTES:
+                return output.decode(errors="replace"), "", 0
+    try:
+        code = process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired as error:
+        raise NftSilent(f"nft: no answer within {NFT_SECONDS:g} s") from error
+    return output.decode(errors="replace"), errors.decode(errors="replace"), code
+
+
+def _read(answer: str | None) -> Listing | None:
+    """A table as nft lists it, without handles and with links as indexes; None when there is none.
+
+    What is no such listing is none of a table that anybody wants.  nft 1.0.6 prints what is in memory for a table's
+    flags, which may be no JSON.
+    """
+    if answer is None:
+        return None
+    try:
+        listing = json.loads(answer)
+    except (ValueError, RecursionError):
+        return []
+    entries = listing.get("nftables") if isinstance(listing, dict) else None
+    if not isinstance(entries, list):
+        return []
+    shown = [entry for entry in entries if not (isinstance(entry, dict) and "metainfo" in entry)]
+    for entry in shown:
+        for thing in entry.values() if isinstance(entry, dict) else ():
+            if isinstance(thing, dict):
+                thing.pop("handle", None)
+                expressions = thing.get("expr")
+                for expression in expressions if isinstance(expressions, list) else ():
+                    _name_to_index(expression)
+    return shown
+
+
+def _name_to_index(expression: Any) -> None:
+    """nft shows `iif` by the link's name of the moment, or by its index, as a string, when the link is gone."""
+    match = expression.get("match") if isinstance(expression, dict) else None
+    if isinstance(match, dict) and match.get("left") == {"meta": {"key": "iif"}}:
+        shown = str(match.get("right"))
+        with contextlib.suppress(OSError, ValueError):  # then it is not as wanted
+            match["right"] = int(shown) if shown.isdecimal() else socket.if_nametoindex(shown)
