@@ -17,8 +17,10 @@ core              health pace writes ports settings bounded_json
 core              word
 core              snapshot
 core/decision     timing decision ration order gate
-core/decision     view
-core/decision     served carrying situation
+core/decision     view carrying room
+core/decision     carry_eni carry_address
+core/decision     carry
+core/decision     remember served situation
 core/decision     turns evidence
 core/decision     free rules
 core/decision     here elsewhere
@@ -217,3 +219,36 @@ def test_every_module_says_what_it_is_for() -> None:
     """The docstring is the map of the house, and a folder's is its sign."""
     for path in PRODUCT.rglob("*.py"):
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+CHOOSES = {"core/decision/carry", "core/decision/carry_eni", "core/decision/carry_address"}
+STILL_ASK = {
+    "agent/shared",
+    "commands/handover",
+    "core/decision/order",
+    "core/decision/ration",
+    "core/decision/view",
+    "core/settings",
+    "edges/ec2/cloud",
+    "runtime/look",
+    "runtime/runner",
+    "runtime/watch",
+}
+"""Those that ask themselves how an address is carried: of the decisions, only functions that the others here call."""
+
+
+def asks_how_to_carry(node: ast.AST) -> bool:
+    """Whether it names one of the two ways, or compares a setting with anything."""
+    if isinstance(node, ast.Compare):
+        return any(isinstance(each, ast.Attribute) and each.attr == "carry" for each in ast.walk(node))
+    return isinstance(node, ast.Attribute) and ast.unparse(node) in {"Carry.ENI", "Carry.ADDRESS"}
+
+
+def test_nothing_but_the_two_ways_asks_how_an_address_is_carried() -> None:
+    """Everything else asks what it wants to know, and each way's module tells its story."""
+    asking = {
+        module(path)
+        for path in MODULES
+        if any(map(asks_how_to_carry, ast.walk(ast.parse(path.read_text(encoding="utf-8")))))
+    }
+    assert asking - CHOOSES == STILL_ASK

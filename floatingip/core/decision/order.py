@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from floatingip.core.model import Carry, Target
 
+TAG = "floatingip/to"
+
 ANYBODY = "*"
 """Any standby may take the address."""
 
@@ -34,7 +36,7 @@ class Order:
 
 def key(target: Target, carry: Carry) -> str:
     """The tag's key: a standing ENI may have several addresses."""
-    return "floatingip/to" if carry is Carry.ENI else f"floatingip/to/{target}"
+    return TAG if carry is Carry.ENI else f"{TAG}/{target}"
 
 
 def render(attachment_id: str, to: str, deadline: float) -> str:
