@@ -78,11 +78,11 @@ class ByAddress:
         # Nor is this detach ever made, for the same reason.
         return Detach(attachment.id) if view.mine is None else _moving(eni, view.mine, view.target)
 
-    def mend(self, view: View, eni: Eni) -> Write | None:  # noqa: ARG002  # one of the two ways
+    def mend(self, view: View, eni: Eni) -> Write | None:
         """A standing ENI is mended by itself (standing.py)."""
         return None
 
-    def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:  # noqa: ARG002  # one of the two ways
+    def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:
         """A3 and R10: all where the address is, or is about to be; ahead of it elsewhere, once that is sure."""
         owner, lost_at = view.owner, view.lost_by_imds_at
         if owner is None:
@@ -100,7 +100,7 @@ class ByAddress:
         sure = since is not None and owner.asked_at - since >= timing.CONFIRM_AFTER
         return Extent.AHEAD if sure else Extent.AS_FOUND
 
-    def fenced(self, memory: Memory) -> str:  # noqa: ARG002  # one of the two ways
+    def fenced(self, memory: Memory) -> str:
         """The ENI that it was unassigned from stays attached."""
         return ""
 
@@ -108,11 +108,11 @@ class ByAddress:
         """A standing ENI may have several addresses."""
         return f"{name}/{target}"
 
-    def records(self, view: View, eni: Eni) -> Mapping[str, str]:  # noqa: ARG002  # one of the two ways
+    def records(self, view: View, eni: Eni) -> Mapping[str, str]:
         """Each taker writes to its own standing ENI."""
         return view.records
 
-    def recorded(self, view: View, eni: Eni) -> str:  # noqa: ARG002  # one of the two ways
+    def recorded(self, view: View, eni: Eni) -> str:
         """Those of all standing ENIs, each once."""
         return ration.merged(view.records.values())
 
@@ -120,7 +120,7 @@ class ByAddress:
         """The last few seconds: a standing ENI's attachment stays, and may have been taken the address from before."""
         return wall - timing.SAME_MOVE
 
-    def came_at(self, attachment: Attachment) -> float | None:  # noqa: ARG002  # one of the two ways
+    def came_at(self, attachment: Attachment) -> float | None:
         """Always: a standing ENI outlasts moves."""
         return -inf
 
@@ -128,11 +128,11 @@ class ByAddress:
         """Standing ones."""
         return tuple(eni for eni in enis if eni.standing_for)
 
-    def own(self, owner: Owner | None, standing: Eni | None) -> Eni | None:  # noqa: ARG002  # one of the two ways
+    def own(self, owner: Owner | None, standing: Eni | None) -> Eni | None:
         """Its standing one, whichever has the address."""
         return standing
 
-    def room(self, slots: int | None, problems: Iterable[str]) -> int | None:  # noqa: ARG002  # one of the two ways
+    def room(self, slots: int | None, problems: Iterable[str]) -> int | None:
         """0 while its standing ENI, or that one's device, is not there; how many more addresses that takes is not
         told.
         """

@@ -41,23 +41,23 @@ class ByEni:
         """Attached to another node: while it is to none, the device here tells."""
         return attachment is not None and attachment.instance_id != me
 
-    def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:  # noqa: ARG002  # one of the two ways
+    def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
         """An attachment is shown from its first moment."""
         return False
 
-    def is_confirmed(self, memory: Memory, view: View, owner: Owner) -> bool:  # noqa: ARG002  # one of the two ways
+    def is_confirmed(self, memory: Memory, view: View, owner: Owner) -> bool:
         """The device is here, and goes with the ENI."""
         return True
 
-    def is_new(self, moved_for: float) -> bool:  # noqa: ARG002  # one of the two ways
+    def is_new(self, moved_for: float) -> bool:
         """A new attachment is judged like any other: while EC2 attaches it, by its own rule (R3)."""
         return False
 
-    def claim(self, memory: Memory, view: View, settings: Settings, owner: Owner) -> Write:  # noqa: ARG002  # one of the two ways
+    def claim(self, memory: Memory, view: View, settings: Settings, owner: Owner) -> Write:
         """Attach it; where there is none, all observers make the same one, by the same client token."""
         return Attach(owner.eni.id) if owner.eni is not None else memory.token.creation(owner.asked_at)
 
-    def take(self, view: View, eni: Eni, attachment: Attachment) -> Write:  # noqa: ARG002  # one of the two ways
+    def take(self, view: View, eni: Eni, attachment: Attachment) -> Write:
         """R8: detach what was judged."""
         return Detach(attachment.id)
 
@@ -68,7 +68,7 @@ class ByEni:
             return Associate(view.target.id, eni.id, eni.address) if eni.address is not None else None
         return mended(eni, view.groups)
 
-    def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:  # noqa: ARG002  # one of the two ways
+    def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:
         """All wherever the device is, unless EC2 says surely that the address is not here."""
         return decided
 
@@ -76,7 +76,7 @@ class ByEni:
         """The one that was detached."""
         return memory.fenced
 
-    def of_one(self, name: str, target: Target) -> str:  # noqa: ARG002  # one of the two ways
+    def of_one(self, name: str, target: Target) -> str:
         """An ENI has one address, so its tags and its attachment are that one's."""
         return name
 
@@ -84,11 +84,11 @@ class ByEni:
         """The tag moves with the ENI."""
         return {eni.id: self.recorded(view, eni)}
 
-    def recorded(self, view: View, eni: Eni) -> str:  # noqa: ARG002  # one of the two ways
+    def recorded(self, view: View, eni: Eni) -> str:
         """As the tag has it."""
         return eni.tags.get(ration.TAG, "")
 
-    def move_since(self, wall: float) -> float:  # noqa: ARG002  # one of the two ways
+    def move_since(self, wall: float) -> float:
         """All that is recorded of an attachment: it ends with the move."""
         return -inf
 
@@ -100,11 +100,11 @@ class ByEni:
         """All but standing ones."""
         return tuple(eni for eni in enis if not eni.standing_for)
 
-    def own(self, owner: Owner | None, standing: Eni | None) -> Eni | None:  # noqa: ARG002  # one of the two ways
+    def own(self, owner: Owner | None, standing: Eni | None) -> Eni | None:
         """The one that has the address, wherever it is."""
         return owner.eni if owner is not None else None
 
-    def room(self, slots: int | None, problems: Iterable[str]) -> int | None:  # noqa: ARG002  # one of the two ways
+    def room(self, slots: int | None, problems: Iterable[str]) -> int | None:
         """Its free slots."""
         return slots
 
