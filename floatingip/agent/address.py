@@ -19,10 +19,12 @@ from floatingip.agent.standing import Standing
 from floatingip.agent.telling import Telling
 from floatingip.agent.writing import Writing
 from floatingip.core.decision import served
+from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decide import decide
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
+from floatingip.core.decision.room import Room
 from floatingip.core.decision.timing import LOOK_IN_PEACE
-from floatingip.core.decision.view import Memory, View, attachment_of, sighting
+from floatingip.core.decision.view import Memory, View, attachment_of
 from floatingip.core.errors import CloudError
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import (
@@ -31,7 +33,6 @@ from floatingip.core.model import (
     Allocation,
     AllocationFacts,
     Attachment,
-    Carry,
     Eni,
     Extent,
     Interface,
@@ -56,12 +57,6 @@ CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE, Reason.
 PEACE_JITTER = 5.0
 """Seconds by which a question to EC2 in peace is put off at random, so that the agents do not ask all at once."""
 
-NEEDED = {
-    Carry.ENI: frozenset({"ec2:AttachNetworkInterface", "ec2:DetachNetworkInterface"}),
-    Carry.ADDRESS: frozenset({"ec2:AssignPrivateIpAddresses", "ec2:UnassignIpv6Addresses"}),
-}
-"""Permissions without which no takeover is possible."""
-
 ROUTER_V6 = IPv6Address("fe80:ec2::1")
 """The VPC router, on every link."""
 
@@ -84,6 +79,7 @@ class FloatingAddress:
         self._index = index
         self._settings = settings
         self._shared = shared
+        self._way = way_to(shared.carry)
         self._writing = Writing(str(target), out, shared.is_full, chance)
 
         self.now = now
@@ -201,20 +197,21 @@ class FloatingAddress:
             return impossible
         if self.holder() == me.instance_id:
             return ""
-        if NEEDED[shared.carry].intersection(shared.denied):
+        if self._way.needed.intersection(shared.denied):
             return self._denial()
-        if shared.carry is Carry.ADDRESS:
-            if self.owner is not None and self.owner.eni is None and self.allocation and self.allocation.eni_id:
-                return f"EC2 is about to show {self.target} on {self.allocation.eni_id}"
-            standing = self.standing()
-            if standing is None or standing.eni is None:
-                return standing.problem if standing is not None else "its standing ENI is not known yet"
-            if standing.problem:
-                return standing.problem
-            return "EC2 gives its standing ENI no more addresses" if self.now < shared.full_until else ""
-        if shared.free_slots() == 0 or self.now < shared.full_until:
-            return f"{me.instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
-        return ""
+        promised = ""
+        if self.owner is not None and self.owner.eni is None and self.allocation and self.allocation.eni_id:
+            promised = f"EC2 is about to show {self.target} on {self.allocation.eni_id}"
+        standing = self.standing()
+        room = Room(
+            me.instance_id,
+            free_slots=shared.free_slots(),
+            is_full=self.now < shared.full_until,
+            standing=standing.eni if standing is not None else None,
+            problem=standing.problem if standing is not None else "its standing ENI is not known yet",
+            promised=promised,
+        )
+        return self._way.obstacle(room)
 
     def standing(self) -> Standing | None:
         """The standing ENI of this node in the address' subnet, as far as it is there."""
@@ -259,21 +256,17 @@ class FloatingAddress:
 
     def own_eni(self) -> Eni | None:
         """The ENI by which this node would carry the address: this address' own, or the node's."""
-        if self._shared.carry is Carry.ADDRESS:
-            standing = self.standing()
-            return standing.eni if standing is not None else None
-        return self.owner.eni if self.owner is not None else None
+        standing = self.standing()
+        return self._way.own(self.owner, standing.eni if standing is not None else None)
 
     def _bound_eni(self) -> Eni | None:
         """The ENI by which this node carries the address, or did: also while it is being detached."""
-        if self._shared.carry is Carry.ADDRESS:
-            standing = self.standing()
-            return standing.bound if standing is not None else None
-        return self.own_eni()
+        standing = self.standing()
+        return self._way.own(self.owner, standing.bound if standing is not None else None)
 
     def mac_at_risk(self) -> str:
         """The MAC of the interface on which the address is here, but could be taken away silently; or nothing."""
-        if self._shared.carry is Carry.ENI or not self.is_here():
+        if not self._way.vanishes_silently or not self.is_here():
             return ""
         if self.owner is None and self._interface is not None:
             return self._interface.mac
@@ -392,6 +385,7 @@ class FloatingAddress:
         return Wanted(plumbing, self.decision.extent) if plumbing is not None else None
 
     def _view(self, peers: tuple[Peer, ...], burden: int, wall: float) -> View:
+        standing = self.standing()
         return View(
             now=self.now,
             wall=wall,
@@ -418,7 +412,7 @@ class FloatingAddress:
             mixed=self._shared.mixed,
             witness_at=self._shared.witness_at,
             ready_at=self._shared.ready_at,
-            mine=self.own_eni() if self._shared.carry is Carry.ADDRESS else None,
+            mine=standing.eni if standing is not None else None,
             records=self.records,
             carried_since=self._imds.carried_since,
             shown_by_imds=self._imds.shown,
@@ -469,7 +463,7 @@ class FloatingAddress:
         """Under what this node's probes are answered, or nothing."""
         if self.health.state is not HealthState.UP:
             return ""
-        return sighting(self.health.attachment_id, self.target, self._shared.carry)
+        return self._way.of_one(self.health.attachment_id, self.target)
 
     def served(self, now: float) -> Mapping[int, bool]:
         """The NodePorts that this node has just seen answer at the address."""

@@ -64,9 +64,10 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.standing_eni import StandingEni
 from floatingip.agent.trouble import Complaints, Trouble
 from floatingip.core.decision import ration
+from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
 from floatingip.core.errors import Denied, FloatingIPError
-from floatingip.core.model import Address, Carry, Identity, Owner, OwnPod, Target
+from floatingip.core.model import Address, Identity, Owner, OwnPod, Target
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import LIVE_WITHIN, Snapshot
 from floatingip.core.word import Status
@@ -105,6 +106,7 @@ class Agent:
         self._settings = settings
         self._me = me
         self._observes = observes
+        self._way = way_to(settings.carry)
         self._chance = chance
         self._out = Outbox()
         self._now = started_at
@@ -263,7 +265,7 @@ class Agent:
                 continue
             if target in seen.allocations:
                 address.found_allocation(seen.allocations[target])
-            key = ration.key(target, self._settings.carry)
+            key = self._way.of_one(ration.TAG, target)
             records = {eni.id: eni.tags[key] for eni in seen.standing if eni.tags.get(key)}
             address.looked(Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls), now, records)
         self._keep_standing(seen)
@@ -280,7 +282,7 @@ class Agent:
 
     def _keep_standing(self, seen: Seen) -> None:
         """Where addresses move, this node needs a standing ENI in every subnet that has one."""
-        if self._settings.carry is Carry.ENI:
+        if not self._way.has_standing_enis:
             return
         for subnet in filter(None, (address.subnet() for address in self._addresses.values())):
             if subnet.id not in self._standing:

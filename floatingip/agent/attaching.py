@@ -8,9 +8,10 @@ from floatingip.agent.address import FloatingAddress
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing_eni import StandingEni
+from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
 from floatingip.core.errors import AddressTaken, ConfigurationError, FloatingIPError
-from floatingip.core.model import AttachmentStatus, Carry, PlumbingState, Target
+from floatingip.core.model import AttachmentStatus, PlumbingState, Target
 
 ATTACH_GIVES_UP = 20.0
 """Seconds without any answer of EC2 after which ``attach`` leaves the rest to ``observe``."""
@@ -103,7 +104,7 @@ class Attaching:
 
     def _is_ready_ahead(self, address: FloatingAddress, now: float) -> bool:
         """All that a later takeover would need to find on this node is there, or does not come."""
-        if self._shared.carry is Carry.ENI:
+        if not way_to(self._shared.carry).has_standing_enis:
             return True
         lacks = address.obstacle() or ("" if address.is_plumbed_ahead() else "it is not plumbed yet")
         if lacks and now - self._started_at > AHEAD_GIVES_UP:

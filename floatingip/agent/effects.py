@@ -143,7 +143,8 @@ class Rehearse:
     """
     Find out whether a takeover by this node would be possible; ``slots`` is how many ENIs it may have, if known.
 
-    ``eni`` is what would be moved, if that is known, for ``target``; ``tags`` are what an ENI of ours has.
+    ``eni`` is what would be moved, if that is known, for ``target``; ``tags`` are what an ENI of ours has, and
+    ``needed`` the IAM actions without which there is no takeover.
     """
 
     parts: tuple[Part, ...]
@@ -153,6 +154,7 @@ class Rehearse:
     me: Instance
     tags: Mapping[str, str]
     slots: int | None
+    needed: frozenset[str]
     asked_at: float
 
 

@@ -14,8 +14,9 @@ from floatingip.agent.events import (
 )
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
+from floatingip.core.decision.carry import way_to
 from floatingip.core.errors import Denied
-from floatingip.core.model import OWNER_TAG, Allocation, Carry
+from floatingip.core.model import OWNER_TAG, Allocation
 
 REHEARSE_EVERY = 600.0
 """Seconds between two checks whether a takeover would be possible: free slots and permissions."""
@@ -31,7 +32,8 @@ class Rehearsal:
         self._addresses = addresses
         self._shared = shared
         self._out = out
-        parts = tuple(Part) if shared.carry is Carry.ADDRESS else (Part.PERMISSIONS, Part.SLOTS)
+        self._way = way_to(shared.carry)
+        parts = tuple(Part) if self._way.has_standing_enis else (Part.PERMISSIONS, Part.SLOTS)
         self._due = dict.fromkeys(parts, float("-inf"))
         self._failures: dict[Part, str] = {}
         self._asking = False
@@ -49,7 +51,7 @@ class Rehearsal:
         found = [(eni, each.target) for each in self._addresses if (eni := each.own_eni()) is not None]
         eni, target = found[0] if found else (None, self._addresses[0].target)
         tags = {OWNER_TAG: shared.name}
-        self._out.add(Rehearse(due, eni, target, subnet, me, tags, shared.slots, now))
+        self._out.add(Rehearse(due, eni, target, subnet, me, tags, shared.slots, self._way.needed, now))
 
     def ended(self) -> None:
         """The next one may begin."""
@@ -62,7 +64,7 @@ class Rehearsal:
         shared.slots = found.slots
         shared.describe(found.me, found.asked_at)
         wanted = any(not each.burdens() for each in self._addresses)
-        if wanted and shared.carry is Carry.ENI and shared.free_slots() == 0:
+        if wanted and not self._way.has_standing_enis and shared.free_slots() == 0:
             self._out.warning("rehearsal", f"this node could take nothing over: all {found.slots} ENI slots are in use")
 
     def found_permissions(self, found: PermissionsRehearsed, now: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from floatingip.agent.standing import Standing
+from floatingip.core.decision.carry import way_to
 from floatingip.core.model import (
     NAME_BEGINS,
     OWNER_TAG,
@@ -45,7 +46,7 @@ class Shared:
     me: Identity
     name: str
     groups: tuple[str, ...]
-    carry: Carry = Carry.ENI
+    carry: Carry
     groups_are_set: bool = False
     instances: dict[str, Instance] = field(default_factory=dict)
     subnets: tuple[Subnet, ...] | None = None
@@ -70,10 +71,9 @@ class Shared:
         """ENIs that this instance has room for, as far as is known; where only addresses move, 0 while its standing ENI
         or that one's device is not there, and then None: room for addresses is not told.
         """
-        if self.carry is Carry.ADDRESS:
-            return 0 if any(standing.problem for standing in self.standings.values()) else None
         mine = self.instances.get(self.me.instance_id)
-        return None if self.slots is None or mine is None else max(0, self.slots - len(mine.device_indexes))
+        slots = None if self.slots is None or mine is None else max(0, self.slots - len(mine.device_indexes))
+        return way_to(self.carry).room(slots, (standing.problem for standing in self.standings.values()))
 
     def slots_change(self, now: float) -> None:
         """An ENI comes to this instance, or goes."""

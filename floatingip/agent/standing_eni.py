@@ -11,7 +11,7 @@ from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing, StandingMemory, StandingView, keep
 from floatingip.agent.writing import Writing
-from floatingip.core.decision.carrying import spares
+from floatingip.core.decision.carry_address import spares
 from floatingip.core.model import STANDING_TAG, Allocation, Eni, Instance, Subnet, Target
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Detach, Unassign

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from floatingip.agent.looks import cluster_name
 from floatingip.core.decision import order
+from floatingip.core.decision.carry import way_to
 from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, FloatingIPError
 from floatingip.core.model import Address, Attachment, AttachmentStatus, Carry, Eni, Target
 from floatingip.core.ports import Cloud
@@ -38,9 +39,6 @@ TOLD_EVERY = 10.0
 
 INTRODUCED_WITHIN = 3.0
 """Seconds for which an observer may take to find out from EC2 who asks."""
-
-NO_ROOM = {Carry.ENI: "it has no free ENI slot", Carry.ADDRESS: "its standing ENI is not there"}
-"""What a worker lacks whose observer says that it has no slot for an address."""
 
 
 class HandoverRefused(FloatingIPError):
@@ -183,7 +181,10 @@ def carry_out(
     observers = _Observers(cloud, port, me, now, sleep)
     observers.find(frozenset(move.source for move in moves))
     for move in moves:
-        cloud.tag_eni(move.eni.id, {order.key(move.target, carry): order.render(move.attachment, move.to, deadline)})
+        cloud.tag_eni(
+            move.eni.id,
+            {way_to(carry).of_one(order.TAG, move.target): order.render(move.attachment, move.to, deadline)},
+        )
         say(f"{move.target}: asked {move.source} to hand it over to {'any standby' if move.to == '*' else move.to}")
     observers.look()
     look_at = now()
@@ -216,7 +217,7 @@ def carry_out(
                 del left[target]
     finally:
         for move in moves:
-            cloud.tag_eni(move.eni.id, {order.key(move.target, carry): ""})
+            cloud.tag_eni(move.eni.id, {way_to(carry).of_one(order.TAG, move.target): ""})
 
 
 def _listen(
@@ -253,7 +254,7 @@ def _attachment(enis: Iterable[Eni], target: Target, carry: Carry) -> Attachment
 
 def _carriers(enis: Iterable[Eni], target: Target, carry: Carry) -> Iterator[Eni]:
     """Those that have the target, and are of the kind by which this deployment carries it."""
-    return (eni for eni in enis if bool(eni.standing_for) == (carry is Carry.ADDRESS) and eni.carries(target))
+    return (eni for eni in way_to(carry).usable(enis) if eni.carries(target))
 
 
 class _Waiting:
@@ -341,7 +342,7 @@ class _Observers:
             if status.leaving:
                 return "its node is about to end"
             if status.free_slots == 0:
-                return NO_ROOM[carry]
+                return way_to(carry).lacks_room
         reason = not_ready(address, self._port)
         return f"its observer is not ready: {reason}" if reason else ""
 

@@ -14,7 +14,6 @@ from typing import Protocol
 from floatingip.core.model import (
     Address,
     AllocationFacts,
-    Carry,
     Eni,
     Extent,
     Identity,
@@ -117,12 +116,12 @@ class Cloud(Protocol):
         """Switch the ENI's source/destination check on."""
 
     def rehearse(
-        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, carry: Carry
+        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, needed: frozenset[str]
     ) -> tuple[str, ...]:
         """The IAM actions of a takeover that are denied, by dry runs of each: nothing is changed.
 
         ``tags`` are those that our ENIs have, since a policy may depend on them; ``eni`` is one that this node would
-        take ``target`` by.
+        take ``target`` by; ``needed`` are the actions without which there is no takeover.
         """
 
 

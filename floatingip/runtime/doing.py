@@ -173,7 +173,7 @@ class Doer:
         return found
 
     def _rehearse(self, asked: Rehearse) -> None:
-        for event in performing.rehearsed(self._edges.cloud, self._settings.carry, asked):
+        for event in performing.rehearsed(self._edges.cloud, asked):
             self._crew.post(event)
 
     # The other observers: who is a peer, EC2 says (roster.py).

@@ -19,12 +19,12 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from floatingip.agent.looks import Question, Seen, cluster_name
+from floatingip.core.decision.carry import way_to
 from floatingip.core.errors import CloudUnavailable
 from floatingip.core.model import (
     OWNER_TAG,
     Allocation,
     AllocationFacts,
-    Carry,
     Eni,
     Instance,
     InstanceState,
@@ -107,7 +107,7 @@ def look(cloud: Cloud, settings: Settings, question: Question, asking: Asking | 
         if eni.carries(target) or not eni.tags
     }
     standing = tuple(eni for eni in ours if eni.standing_for)
-    usable = standing if settings.carry is Carry.ADDRESS else tuple(eni for eni in ours if not eni.standing_for)
+    usable = way_to(settings.carry).usable(ours)
     enis = _by_target(cloud, asking, settings, usable, unknown)
     allocations: dict[Target, AllocationFacts | None] = {
         target: asking.patiently(functools.partial(cloud.describe_allocation, target.id))

@@ -20,7 +20,7 @@ from floatingip.agent.events import (
     Wrote,
 )
 from floatingip.core.errors import CloudError, LookAgain, ServicesUnknown
-from floatingip.core.model import Carry, Interface, Target
+from floatingip.core.model import Interface, Target
 from floatingip.core.ports import Cloud, Services
 from floatingip.core.settings import Settings
 from floatingip.core.writes import (
@@ -91,11 +91,11 @@ def _make(cloud: Cloud, me: str, write: Write, making: Making) -> None:
             cloud.check_source(eni_id)
 
 
-def rehearsed(cloud: Cloud, carry: Carry, asked: Rehearse) -> Iterator[Event]:
+def rehearsed(cloud: Cloud, asked: Rehearse) -> Iterator[Event]:
     """What each part found out, and that this was all."""
     parts: Mapping[Part, Callable[[], Event]] = {
         Part.SLOTS: functools.partial(_slots, cloud, asked),
-        Part.PERMISSIONS: functools.partial(_permissions, cloud, carry, asked),
+        Part.PERMISSIONS: functools.partial(_permissions, cloud, asked),
         Part.RESERVATIONS: functools.partial(_reservations, cloud, asked),
     }
     for part in asked.parts:
@@ -111,8 +111,10 @@ def _slots(cloud: Cloud, asked: Rehearse) -> Event:
     return SlotsRehearsed(slots, cloud.describe_instances(frozenset((asked.me.id,))), asked.asked_at)
 
 
-def _permissions(cloud: Cloud, carry: Carry, asked: Rehearse) -> Event:
-    return PermissionsRehearsed(cloud.rehearse(asked.eni, asked.subnet, asked.me.id, asked.tags, asked.target, carry))
+def _permissions(cloud: Cloud, asked: Rehearse) -> Event:
+    return PermissionsRehearsed(
+        cloud.rehearse(asked.eni, asked.subnet, asked.me.id, asked.tags, asked.target, asked.needed)
+    )
 
 
 def _reservations(cloud: Cloud, asked: Rehearse) -> Event:

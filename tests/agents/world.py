@@ -32,7 +32,6 @@ from floatingip.agent.events import LookWanted
 from floatingip.core.model import (
     Address,
     AllocationFacts,
-    Carry,
     Eni,
     Extent,
     Identity,
@@ -470,10 +469,10 @@ class MortalCloud:
         self._mortal(self._cloud.check_source, eni_id)
 
     def rehearse(
-        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, carry: Carry
+        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, needed: frozenset[str]
     ) -> tuple[str, ...]:
         """See `ports.Cloud`."""
-        return self._mortal(self._cloud.rehearse, eni, subnet, me, tags, target, carry)
+        return self._mortal(self._cloud.rehearse, eni, subnet, me, tags, target, needed)
 
 
 class Lines(io.StringIO):

@@ -12,6 +12,7 @@ from typing import Protocol
 import pytest
 
 from floatingip.core import ports
+from floatingip.core.decision.carry import way_to
 from floatingip.core.errors import AddressTaken, CloudError, Denied, LookAgain, NoFreeSlot
 from floatingip.core.model import (
     ALLOCATION_TAG,
@@ -722,9 +723,9 @@ def test_a_denied_move_is_named_by_the_rehearsal_and_the_call(
     """For the target that needs it; nothing is changed by either."""
     eni = standing(world, cloud, here)
     target = FLOATING_IPV6 if "Ipv6" in action else FLOATING
-    assert cloud.rehearse(eni, here, eni.standing_for, TAGS, target, Carry.ADDRESS) == ()
+    assert cloud.rehearse(eni, here, eni.standing_for, TAGS, target, way_to(Carry.ADDRESS).needed) == ()
     world.deny(action)
-    assert cloud.rehearse(eni, here, eni.standing_for, TAGS, target, Carry.ADDRESS) == (f"ec2:{action}",)
+    assert cloud.rehearse(eni, here, eni.standing_for, TAGS, target, way_to(Carry.ADDRESS).needed) == (f"ec2:{action}",)
     calls: dict[str, Callable[[], object]] = {
         "AssignPrivateIpAddresses": lambda: cloud.assign(eni.id, FLOATING, reassign=True),
         "UnassignIpv6Addresses": lambda: cloud.unassign(eni.id, FLOATING_IPV6),
@@ -745,9 +746,11 @@ def test_what_iam_denies_is_named_by_the_rehearsal_and_the_call(
     attachment_id = cloud.attach_eni(eni.id, worker, frozenset())
     world.settle()
     before = show(cloud, eni)
-    assert cloud.rehearse(before, here, worker, {"floatingip": "lab"}, FLOATING, Carry.ENI) == ()
+    assert cloud.rehearse(before, here, worker, {"floatingip": "lab"}, FLOATING, way_to(Carry.ENI).needed) == ()
     world.deny(action)
-    assert cloud.rehearse(before, here, worker, {"floatingip": "lab"}, FLOATING, Carry.ENI) == (f"ec2:{action}",)
+    assert cloud.rehearse(before, here, worker, {"floatingip": "lab"}, FLOATING, way_to(Carry.ENI).needed) == (
+        f"ec2:{action}",
+    )
     calls: dict[str, Callable[[], object]] = {
         "CreateNetworkInterface": lambda: create(cloud, here, IPv4Address("10.0.0.101")),
         "AttachNetworkInterface": lambda: cloud.attach_eni(eni.id, worker, frozenset()),

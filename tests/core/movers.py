@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from floatingip.core import health as probing
+from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.evidence import REACHED_TAG
-from floatingip.core.decision.view import sighting
 from floatingip.core.model import (
     OWNER_TAG,
     STANDING_TAG,
@@ -303,7 +303,7 @@ class Plane:
     def _sees_up(self, carrier: Carrier) -> tuple[str, ...]:
         health = carrier.observer.view.health
         is_up = health.state is probing.HealthState.UP
-        return (sighting(health.attachment_id, self.target, Carry.ADDRESS),) if is_up else ()
+        return (way_to(Carry.ADDRESS).of_one(health.attachment_id, self.target),) if is_up else ()
 
     def _told(self, carrier: Carrier) -> Peer:
         decision, target = carrier.decision, str(self.target)

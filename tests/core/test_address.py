@@ -86,7 +86,7 @@ class Node:
     target: Target = ADDRESS
     index: int = 0
     settings: Settings = field(default_factory=lambda: Settings((ADDRESS,)))
-    shared: Shared = field(default_factory=lambda: Shared(IDENTITY, NAME, ("sg-1",)))
+    shared: Shared = field(default_factory=lambda: Shared(IDENTITY, NAME, ("sg-1",), Carry.ENI))
     cloud: FakeCloud = field(default_factory=lambda: FakeCloud(FakeEc2()))
     told: Told = field(default_factory=Told)
 
@@ -276,7 +276,7 @@ def test_an_allocation_that_ec2_has_not_told_of_is_waited_for(node: Make) -> Non
 )
 def test_an_allocation_of_another_border_group_is_told_with_both(node: Make, zone: str, group: str, fits: bool) -> None:
     """A Local Zone has its own; of a customer-owned IP none is told."""
-    made = node(ELASTIC, shared=Shared(replace(IDENTITY, zone=zone), NAME, ()))
+    made = node(ELASTIC, shared=Shared(replace(IDENTITY, zone=zone), NAME, (), Carry.ENI))
     made.shared.subnets = (replace(SUBNET, zone=zone),)
     made.address.found_allocation(facts(border_group=group))
     wanted = zone.rstrip("abcdefghijklmnopqrstuvwxyz")
@@ -747,7 +747,7 @@ class Vpc:
     def node(self, number: int, target: Target = ADDRESS, name: str = NAME, **settings: object) -> Node:
         """A worker that knows its VPC."""
         me = replace(IDENTITY, instance_id=self.ids[number], subnet_id=self.subnet.id)
-        shared = Shared(me, name, ("sg-1",), subnets=(self.subnet,))
+        shared = Shared(me, name, ("sg-1",), Carry.ENI, subnets=(self.subnet,))
         chosen = Settings((target,), **settings)  # type: ignore[arg-type]  # the test names settings
         made = self._node(target, shared=shared, settings=chosen, cloud=FakeCloud(self.ec2, ("sg-1",)))
         shared.instances.update(made.cloud.describe_instances(frozenset(self.ids)))
@@ -990,7 +990,7 @@ def test_a_standby_is_not_ready_while_what_is_plumbed_ahead_is_not_sound(node: M
 
 def test_slots_are_known_again_by_an_answer_to_a_later_question() -> None:
     """A look that overlaps a takeover shows the slots from before it."""
-    shared = Shared(IDENTITY, NAME, ("sg-1",), slots=3)
+    shared = Shared(IDENTITY, NAME, ("sg-1",), Carry.ENI, slots=3)
     asked_before = now()
     shared.describe({ME: instance(ME, 0)}, asked_before)
     shared.slots_change(now())
@@ -1004,7 +1004,7 @@ def test_slots_are_known_again_by_an_answer_to_a_later_question() -> None:
 
 def test_an_old_answer_does_not_undo_what_a_newer_one_showed() -> None:
     """The rehearsal's, which was asked for before the takeover and came after it."""
-    shared = Shared(IDENTITY, NAME, ("sg-1",), slots=3)
+    shared = Shared(IDENTITY, NAME, ("sg-1",), Carry.ENI, slots=3)
     asked_before = now()
     shared.slots_change(now())
     shared.describe({ME: instance(ME, 0, 1)}, now())
@@ -1055,7 +1055,7 @@ def test_an_adopted_eni_keeps_its_security_groups_until_the_settings_name_others
     node: Make, name: str, is_set: bool
 ) -> None:
     """One of our own making has this node's at any rate."""
-    made = node(shared=Shared(IDENTITY, NAME, ("sg-1",), groups_are_set=is_set))
+    made = node(shared=Shared(IDENTITY, NAME, ("sg-1",), Carry.ENI, groups_are_set=is_set))
     shown = eni(holder=ME, security_groups=("sg-9",))
     made.looked(replace(shown, tags={**shown.tags, **({"Name": name} if name else {})}))
     made.address.reconciled(PlumbingReport(PlumbingState.SOUND), now())

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from floatingip.core.decision import order, ration
+from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Decision, Reason, State
 from floatingip.core.decision.timing import LOOK_IN_PEACE, REPEAT_AFTER
 from floatingip.core.health import Health, HealthState
@@ -1661,7 +1662,10 @@ def ordered(now: float, to: str, holder: str = "i-a") -> Owner:
     """The ENI, attached by a1, with an order for a handover that is valid for a minute."""
     shown_eni = eni(Attachment("a1", holder, 1, AttachmentStatus.ATTACHED))
     assert shown_eni.address is not None
-    tags = {**shown_eni.tags, order.key(shown_eni.address, Carry.ENI): order.render("a1", to, WALL + now + 60)}
+    tags = {
+        **shown_eni.tags,
+        way_to(Carry.ENI).of_one(order.TAG, shown_eni.address): order.render("a1", to, WALL + now + 60),
+    }
     return Owner(now, replace(shown_eni, tags=tags))
 
 

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from floatingip.core.decision import order
+from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
 from floatingip.core.decision.ration import CLEARED_BY_UP, TAG
 from floatingip.core.decision.timing import CLAIM_SHOWN, LOOK_BEFORE_TAKING
@@ -540,7 +541,9 @@ def ordered(now: float, to: str, deadline: float, holder: str = "i-a") -> Owner:
     """The standing ENI of the holder with the order for a handover; the deadline is on the observer's own clock."""
     tag = order.render(f"at-{holder[2:]}", to, WALL + deadline)
     shown_eni = standing(holder, ADDRESS)
-    return Owner(now, replace(shown_eni, tags={**shown_eni.tags, order.key(ADDRESS, Carry.ADDRESS): tag}))
+    return Owner(
+        now, replace(shown_eni, tags={**shown_eni.tags, way_to(Carry.ADDRESS).of_one(order.TAG, ADDRESS): tag})
+    )
 
 
 @pytest.mark.parametrize(("to", "takes"), [("*", True), ("i-b", True), ("i-c", False)])

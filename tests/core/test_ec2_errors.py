@@ -11,6 +11,7 @@ import botocore.exceptions
 import pytest
 from botocore.stub import ANY, Stubber
 
+from floatingip.core.decision.carry import way_to
 from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
 from floatingip.core.model import (
     Address,
@@ -601,7 +602,7 @@ def test_a_rehearsal_names_what_is_denied_and_changes_nothing(endpoint: Endpoint
     endpoint.ended.callback(events.unregister, "provide-client-params.ec2", unique_id="sent")
     attachment = Attachment("a1", "i-0a", 1, AttachmentStatus.ATTACHED)
     eni = Eni("eni-1", "02:00:00:00:00:64", ADDRESS, "subnet-1", "us-west-2-lax-1a", attachment)
-    denied = endpoint.cloud.rehearse(eni, SUBNET, "i-0b", {"floatingip": "lab"}, ADDRESS, Carry.ENI)
+    denied = endpoint.cloud.rehearse(eni, SUBNET, "i-0b", {"floatingip": "lab"}, ADDRESS, way_to(Carry.ENI).needed)
     assert denied == ("ec2:AttachNetworkInterface", "ec2:CreateTags")
     assert sent == [True] * len(DRY_RUNS)
 
@@ -626,7 +627,9 @@ def test_a_rehearsal_of_a_move_asks_for_what_changes_nothing(
         endpoint.refuses(method, "DryRunOperation")
     endpoint.stub.add_client_error(moving, "UnauthorizedOperation", "Not authorized.", 403, expected_params=expected)
     eni = Eni("eni-1", "02:00:00:00:00:64", IPv4Address("10.0.0.7"), "subnet-1", "us-west-2-lax-1a")
-    (denied,) = endpoint.cloud.rehearse(eni, SUBNET, "i-0b", {"floatingip": "lab"}, target, Carry.ADDRESS)
+    (denied,) = endpoint.cloud.rehearse(
+        eni, SUBNET, "i-0b", {"floatingip": "lab"}, target, way_to(Carry.ADDRESS).needed
+    )
     assert denied == f"ec2:{CALLS[moving][0]}"
 
 
@@ -634,7 +637,7 @@ def test_a_rehearsal_of_a_move_asks_for_what_changes_nothing(
 def test_a_rehearsal_without_an_eni_asks_for_its_creation_only(endpoint: Endpoint, carry: Carry) -> None:
     """The others need one."""
     endpoint.refuses("create_network_interface", "DryRunOperation")
-    assert endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}, ADDRESS, carry) == ()
+    assert endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}, ADDRESS, way_to(carry).needed) == ()
 
 
 @pytest.mark.parametrize("carry", Carry)
@@ -642,7 +645,7 @@ def test_a_rehearsal_that_ec2_does_not_answer_says_nothing(endpoint: Endpoint, c
     """Neither that all is allowed, nor that something is denied."""
     endpoint.refuses("create_network_interface", "RequestLimitExceeded", status=503)
     with pytest.raises(CloudUnavailable):
-        endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}, ADDRESS, carry)
+        endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}, ADDRESS, way_to(carry).needed)
 
 
 def test_an_interface_of_a_managed_service_can_be_read(endpoint: Endpoint) -> None:

@@ -21,6 +21,7 @@ from floatingip.commands.handover import (
     plan,
 )
 from floatingip.core.decision import order
+from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.order import ANYBODY, Order
 from floatingip.core.errors import CloudError, ConfigurationError
 from floatingip.core.model import OWNER_TAG, STANDING_TAG, Carry, Eni
@@ -93,7 +94,7 @@ class Vpc:
         """What stands in the first holder's tag."""
         eni = self.ec2.state.enis[self.enis[0]]
         assert eni.attachment is not None
-        tag = eni.tags.get(order.key(ADDRESS, Carry.ADDRESS), "")
+        tag = eni.tags.get(way_to(Carry.ADDRESS).of_one(order.TAG, ADDRESS), "")
         return order.parse(tag, eni.attachment.id, WALL + self.ec2.now)
 
 

@@ -17,8 +17,10 @@ core              health pace writes ports settings bounded_json
 core              word targets
 core              snapshot
 core/decision     timing decision ration order gate
-core/decision     view
-core/decision     served carrying situation
+core/decision     view room
+core/decision     carry_eni carry_address
+core/decision     carry
+core/decision     remember served situation
 core/decision     turns evidence
 core/decision     free rules
 core/decision     here elsewhere
@@ -222,3 +224,24 @@ def test_every_module_says_what_it_is_for() -> None:
     """The docstring is the map of the house, and a folder's is its sign."""
     for path in PRODUCT.rglob("*.py"):
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+CHOOSE = {"core/decision/carry", "core/decision/carry_eni", "core/decision/carry_address", "core/settings"}
+"""The two ways, where one of them is chosen, and the setting that does it."""
+
+
+def asks_how_to_carry(node: ast.AST) -> bool:
+    """Whether it names one of the two ways, or compares a setting with anything."""
+    if isinstance(node, ast.Compare):
+        return any(isinstance(each, ast.Attribute) and each.attr == "carry" for each in ast.walk(node))
+    return isinstance(node, ast.Attribute) and ast.unparse(node) in {"Carry.ENI", "Carry.ADDRESS"}
+
+
+def test_nothing_but_the_two_ways_asks_how_an_address_is_carried() -> None:
+    """Everything else asks what it wants to know, and each way's module tells its story."""
+    asking = {
+        module(path)
+        for path in MODULES
+        if any(map(asks_how_to_carry, ast.walk(ast.parse(path.read_text(encoding="utf-8")))))
+    }
+    assert asking <= CHOOSE

@@ -4,7 +4,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from floatingip.core.decision.order import ANYBODY, Order, key, parse, render, successor
+from floatingip.core.decision.carry import way_to
+from floatingip.core.decision.order import ANYBODY, TAG, Order, parse, render, successor
 from floatingip.core.model import Allocation, Carry
 
 ATTACHMENT = "eni-attach-0123456789abcdef0"
@@ -58,8 +59,8 @@ def test_an_order_names_anybody_or_one() -> None:
 def test_each_address_of_a_standing_eni_has_an_order_of_its_own() -> None:
     """An ENI that moves has one address, and needs no more than one tag."""
     targets = (IPv4Address("10.0.0.100"), IPv6Address("2001:db8::64"), Allocation("eipalloc-0123abcd"))
-    assert {key(target, Carry.ENI) for target in targets} == {"floatingip/to"}
-    assert [key(target, Carry.ADDRESS) for target in targets] == [
+    assert {way_to(Carry.ENI).of_one(TAG, target) for target in targets} == {"floatingip/to"}
+    assert [way_to(Carry.ADDRESS).of_one(TAG, target) for target in targets] == [
         "floatingip/to/10.0.0.100",
         "floatingip/to/2001:db8::64",
         "floatingip/to/eipalloc-0123abcd",

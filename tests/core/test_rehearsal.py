@@ -62,7 +62,7 @@ class Node:
         self.cloud.failing = dict(failing)
         for asked in self.told.take():
             if isinstance(asked, Rehearse):
-                for event in performing.rehearsed(self.cloud, Carry.ADDRESS, asked):
+                for event in performing.rehearsed(self.cloud, asked):
                     self.agent._take(event)
         self.cloud.failing = {}
         return self.told.log[before:]

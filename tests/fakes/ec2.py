@@ -30,7 +30,6 @@ from floatingip.core.model import (
     AllocationFacts,
     Attachment,
     AttachmentStatus,
-    Carry,
     Eni,
     Instance,
     InstanceState,
@@ -574,13 +573,13 @@ class FakeCloud:
         self._ec2.modify(eni_id, lambda eni: replace(eni, source_check=True))
 
     def rehearse(
-        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, carry: Carry
+        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, needed: frozenset[str]
     ) -> tuple[str, ...]:
         """See :class:`floatingip.core.ports.Cloud`."""
         actions = ["CreateNetworkInterface"]
         if eni is not None:
             actions += ["AttachNetworkInterface", "CreateTags"]
-            if carry is Carry.ENI:
+            if "ec2:DetachNetworkInterface" in needed:
                 actions.append("DetachNetworkInterface")
             elif not isinstance(target, IPv6Address):
                 actions.append("AssignPrivateIpAddresses")

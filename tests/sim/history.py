@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from floatingip.core.decision.view import sighting
+from floatingip.core.decision.carry import way_to
 from floatingip.core.model import Address, Carry
 from tests.sim.fleet import INSTANT, TYPICAL, Fleet
 
@@ -111,7 +111,7 @@ class History:
     def _sighting(self, address: Address) -> str:
         for eni in self.fleet.ec2.occupants(self.fleet.ec2.state, frozenset({address})):
             if eni.attachment is not None:
-                return sighting(eni.attachment.id, address, self._carry)
+                return way_to(self._carry).of_one(eni.attachment.id, address)
         return "nobody has it"
 
     def _until(self, condition: Callable[[], bool], within: float) -> bool:

@@ -10,7 +10,7 @@ again, so a crash, a lost answer or a lost race between any two steps leaves a v
 
 Nobody has the address (free.py), this node has it (here.py), or another one (elsewhere.py), which is judged by the
 ladder of rules.py.  The two ways to carry it differ above all in how it is claimed, how it is taken from the judged
-holder, and what a node has of its plumbing (carrying.py).
+holder, and what a node has of its plumbing (carry.py).
 
 The rules R1 to R14 and A1 to A5 are those of docs/how-it-works.md; each is named where it is decided.  Terms: see
 model.py.
@@ -23,30 +23,31 @@ from math import inf
 
 from floatingip.core import pace
 from floatingip.core.decision import timing
-from floatingip.core.decision.carrying import claim, extent
+from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.elsewhere import elsewhere
 from floatingip.core.decision.free import free
 from floatingip.core.decision.gate import may_write, write_at
 from floatingip.core.decision.here import here
+from floatingip.core.decision.remember import remember
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.turns import remember_rivals
-from floatingip.core.decision.view import Memory, View, attachment_of, remember
-from floatingip.core.model import OWNER_TAG, Carry, Extent, Owner
+from floatingip.core.decision.view import Memory, View, attachment_of
+from floatingip.core.model import OWNER_TAG, Extent
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Assign, AssignAny, Associate, Create, Detach, Unassign, Write
 
 
 def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Decision]:
     """The next memory, and what to do about the view."""
-    memory = remember_rivals(remember(memory, view, settings.carry), view, settings)
+    way = way_to(settings.carry)
+    memory = remember_rivals(remember(memory, view, way), view, settings)
     decision = _judge(memory, view, settings)
     if decision.due != (memory.due_since is not None):
         memory = replace(memory, due_since=view.now if decision.due else None)
-    if settings.carry is Carry.ADDRESS:
-        decision = replace(decision, extent=extent(memory, view))
-        if decision.extent is Extent.AHEAD and view.plumbing is not None and view.plumbing.carries:
-            memory = replace(memory, dropped_at=view.now, claimed_at=None)
+    decision = replace(decision, extent=way.extent(memory, view, decision.extent))
+    if decision.extent is Extent.AHEAD and view.plumbing is not None and view.plumbing.carries:
+        memory = replace(memory, dropped_at=view.now, claimed_at=None)
     look_at = _look_at(memory, view, decision)
     if decision.write is not None:
         repeat_after = _repeat_after(memory, view, decision.write)
@@ -114,7 +115,7 @@ def _wrote(memory: Memory, view: View, decision: Decision) -> Memory:
 
 
 def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
-    owner = view.owner
+    owner, way = view.owner, way_to(settings.carry)
     if owner is None:
         return Decision(State.START, Reason.EC2_SILENT, Rule.R9, look_at=view.now)
     peace = owner.asked_at + timing.LOOK_IN_PEACE
@@ -126,14 +127,13 @@ def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
         )
     if owner.eni is None:
         if view.obstacle:
-            return Decision(
-                State.STANDBY, Reason.NO_SUBNET, Rule.R1, look_at=_barred(owner, settings), detail=view.obstacle
-            )
+            barred = owner.asked_at + way.barred_pause
+            return Decision(State.STANDBY, Reason.NO_SUBNET, Rule.R1, look_at=barred, detail=view.obstacle)
         later = owner.asked_at + timing.LOOK_IN_DOUBT
-        write = claim(memory, view, settings, owner)
+        write = way.claim(memory, view, settings, owner)
         if memory.taken_since is not None and view.now - memory.taken_since >= timing.TAKEN_AFTER:
             return Decision(State.REFUSED, Reason.TAKEN, Rule.R1, later, detail=view.taken, write=write)
-        if settings.carry is Carry.ENI:
+        if not way.is_free(owner):
             return Decision(State.CLAIMING, Reason.CREATE, Rule.R1, later, write=write)
         return free(memory, view, settings, owner)
     if owner.eni.tags.get(OWNER_TAG) != view.name or not owner.eni.carries(view.target):
@@ -150,8 +150,3 @@ def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
     if attachment.instance_id == view.me:
         return here(Situation(memory, view, settings, owner, owner.eni, attachment))
     return elsewhere(Situation(memory, view, settings, owner, owner.eni, attachment))
-
-
-def _barred(owner: Owner, settings: Settings) -> float:
-    """What bars a claim: a subnet stays as it is, a standing ENI is on its way."""
-    return owner.asked_at + (timing.LOOK_IN_PEACE if settings.carry is Carry.ENI else timing.LOOK_IN_DOUBT)

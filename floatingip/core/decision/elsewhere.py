@@ -13,7 +13,6 @@ from math import inf
 
 from floatingip.core import pace
 from floatingip.core.decision import ration, served, timing
-from floatingip.core.decision.carrying import is_claiming, taking
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.evidence import REACHED_TAG, gap_in_evidence, needs_answer, reached_wall
 from floatingip.core.decision.free import free, is_fresh
@@ -22,7 +21,7 @@ from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.turns import are_believed, ranked_before, rivals, served_before
 from floatingip.core.decision.view import Memory, View
 from floatingip.core.health import HealthState
-from floatingip.core.model import AttachmentStatus, Carry, Extent, Owner, WordState
+from floatingip.core.model import AttachmentStatus, Extent, Owner, WordState
 from floatingip.core.writes import Tag
 
 
@@ -40,10 +39,11 @@ def elsewhere(situation: Situation) -> Decision:
 def _judge(situation: Situation) -> Decision:
     memory, view, settings = situation.memory, situation.view, situation.settings
     owner, attachment = situation.owner, situation.attachment
-    if settings.carry is Carry.ADDRESS and is_claiming(memory, view, owner):
+    way = situation.way
+    if way.is_claiming(memory, view, owner):
         return Decision(State.TAKEOVER, Reason.ASSIGNING, memory.fenced_rule, owner.asked_at + timing.LOOK_WHILE_MOVING)
     if attachment.status is AttachmentStatus.DETACHING:
-        if settings.carry is Carry.ADDRESS:
+        if way.is_free(owner):
             return free(memory, view, settings, owner)
         soon = owner.asked_at + timing.LOOK_WHILE_MOVING
         forced = r13_force(situation, is_silent=situation.is_silent)
@@ -124,7 +124,7 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
     if counts and ration.wait(recorded, view.wall, attachment.id, since) > 0:
         barred = owner.asked_at + timing.LOOK_WHILE_BARRED
         return replace(doubtful, reason=Reason.RATIONED, detail=recorded, look_at=barred)
-    if settings.carry is Carry.ENI and charge.reason is not Reason.HANDOVER_ASKED:
+    if situation.way.first_wins and charge.reason is not Reason.HANDOVER_ASKED:
         # Whoever detaches the ENI claims it, so those on whose nodes a NodePort answers go first.
         before = served_before(view, attachment.instance_id)
         turn_at = (view.now if memory.due_since is None else memory.due_since) + timing.RANK_STEP * len(before)
@@ -137,7 +137,7 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
         value = ration.record(recorded, charge.rule, view.wall, attachment.id)
         keeper = eni if view.mine is None else view.mine
         return replace(doubtful, due=True, write=Tag(keeper.id, situation.ration_key, value))
-    if settings.carry is Carry.ADDRESS:
+    if not situation.way.first_wins:
         if are_believed(memory, view):
             soon = owner.asked_at + timing.LOOK_WHILE_MOVING
             known = ", ".join(rivals(view, attachment))
@@ -153,7 +153,7 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
         doubtful,
         due=True,
         state=State.TAKEOVER,
-        write=taking(view, settings, eni, attachment),
+        write=situation.way.take(view, eni, attachment),
         look_at=owner.asked_at + timing.LOOK_WHILE_MOVING,
         obliged=memory.fenced == attachment.id and _may_have_fenced(memory, view),
     )
@@ -185,9 +185,7 @@ def _reaching(situation: Situation) -> Tag | None:
 
 def _clearance(situation: Situation) -> Tag | None:
     """Five minutes of UP clear the ration, one tag after the other."""
-    view, settings, eni = situation.view, situation.settings, situation.eni
-    key = situation.ration_key
-    records = view.records if settings.carry is Carry.ADDRESS else {eni.id: eni.tags.get(ration.TAG, "")}
+    key, records = situation.ration_key, situation.way.records(situation.view, situation.eni)
     recorded = sorted(eni_id for eni_id, value in records.items() if value)
     return Tag(recorded[0], key, "") if recorded else None
 

@@ -11,7 +11,7 @@ from math import inf
 
 from floatingip.core.decision import timing
 from floatingip.core.decision.situation import Situation
-from floatingip.core.decision.view import Memory, View, sighting
+from floatingip.core.decision.view import Memory, View
 from floatingip.core.model import Eni, Owner
 
 REACHED_TAG = "floatingip/reached"
@@ -45,7 +45,7 @@ def gap_in_evidence(situation: Situation) -> str:
         for peer in view.peers
         if peer.instance_id != situation.who and doubted_at - peer.heard_at <= timing.PEER_EXISTS
     ]
-    up = sighting(situation.attachment.id, view.target, situation.settings.carry)
+    up = situation.way.of_one(situation.attachment.id, view.target)
     answering = [peer for peer in others if peer.asked_at >= doubted_at]
     seeing = [p.instance_id for p in answering if up in p.sees_up and view.now - p.heard_at <= timing.PEER_HEARD]
     if seeing:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from floatingip.core.decision import order as orders
 from floatingip.core.decision import timing
-from floatingip.core.decision.carrying import claim, is_claiming
+from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.turns import are_believed, ranked_before, rivals
 from floatingip.core.decision.view import Memory, View, attachment_of
-from floatingip.core.model import Carry, Owner
+from floatingip.core.model import Owner
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Assign
 
 
 def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decision:
     """R1: claim what nobody holds, the observers one after the other unless this one fenced it."""
-    soon = owner.asked_at + timing.LOOK_WHILE_MOVING
-    if settings.carry is Carry.ADDRESS and is_claiming(memory, view, owner):
+    way, soon = way_to(settings.carry), owner.asked_at + timing.LOOK_WHILE_MOVING
+    if way.is_claiming(memory, view, owner):
         return Decision(State.TAKEOVER, Reason.ASSIGNING, memory.fenced_rule, soon)
     if view.obstacle:
         return Decision(
             State.STANDBY, Reason.CANNOT_CLAIM, Rule.R1, owner.asked_at + timing.LOOK_IN_DOUBT, detail=view.obstacle
         )
-    write = claim(memory, view, settings, owner)
+    write = way.claim(memory, view, settings, owner)
     if isinstance(write, Assign) and write.reassign and not is_fresh(memory, view, owner, memory.free_since):
         return Decision(State.CLAIMING, Reason.STALE, Rule.R1, view.now)
     if memory.fenced:
@@ -32,7 +32,7 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
             memory.fenced_rule,
             soon,
             write=write,
-            attachment_id="" if settings.carry is Carry.ADDRESS else memory.fenced,
+            attachment_id=way.fenced(memory),
             obliged=True,
         )
     if are_believed(memory, view):
@@ -44,7 +44,7 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
     if before and (memory.gave_up or view.leaving):
         turn_at = max(turn_at, free_since + timing.LEFT_TO_OTHERS)
     tags = owner.eni.tags if owner.eni is not None else {}
-    ordered = orders.successor(tags.get(orders.key(view.target, settings.carry), ""), view.wall)
+    ordered = orders.successor(tags.get(way.of_one(orders.TAG, view.target), ""), view.wall)
     if ordered not in ("", view.me) and view.now < free_since + timing.LEFT_TO_SUCCESSOR:
         until = free_since + timing.LEFT_TO_SUCCESSOR
         return Decision(State.CLAIMING, Reason.FREE_BUT_LATER, Rule.R5, until, detail=ordered)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from floatingip.core.decision import ration, timing
-from floatingip.core.decision.carrying import is_confirmed
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.rules import r13_force
 from floatingip.core.decision.situation import Situation
-from floatingip.core.model import Allocation, AttachmentStatus, Carry, PlumbingState
-from floatingip.core.writes import Associate, Detach, Tag, Write, mended
+from floatingip.core.model import AttachmentStatus, PlumbingState
+from floatingip.core.writes import Detach, Tag
 
 
 def here(situation: Situation) -> Decision:
     """Carry the address that this node holds, and find out at once when it was taken away (R10)."""
-    memory, view, settings = situation.memory, situation.view, situation.settings
+    memory, view = situation.memory, situation.view
     owner, eni, attachment = situation.owner, situation.eni, situation.attachment
     soon = owner.asked_at + timing.LOOK_WHILE_MOVING
     peace = owner.asked_at + timing.LOOK_IN_PEACE
@@ -32,9 +31,9 @@ def here(situation: Situation) -> Decision:
     if not report.carries:
         later = owner.asked_at + timing.LOOK_IN_DOUBT
         return Decision(State.CLAIMING, Reason.PLUMBING, Rule.A3, later, attachment_id=attachment.id)
-    if settings.carry is Carry.ADDRESS and not is_confirmed(memory, view, owner):
+    if not situation.way.is_confirmed(memory, view, owner):
         return Decision(State.CLAIMING, Reason.CONFIRMING, Rule.R10, soon, attachment_id=attachment.id)
-    write = _mend(situation)
+    write = situation.way.mend(view, eni)
     if write is None and memory.unrecorded:
         value = ration.record(situation.recorded, memory.fenced_rule, view.wall, memory.unrecorded)
         write = Tag(eni.id, situation.ration_key, value)
@@ -55,20 +54,9 @@ def here(situation: Situation) -> Decision:
     )
 
 
-def _mend(situation: Situation) -> Write | None:
-    """What this address' own ENI lacks; a standing one is mended by itself (standing.py)."""
-    view, eni = situation.view, situation.eni
-    if situation.settings.carry is Carry.ADDRESS:
-        return None
-    if isinstance(view.target, Allocation) and view.target.id not in eni.elastic.values():
-        # In an IPv6-only subnet it has none that could be associated.
-        return Associate(view.target.id, eni.id, eni.address) if eni.address is not None else None
-    return mended(eni, view.groups)
-
-
 def _without_device(situation: Situation) -> Decision:
     """The ENI is this node's, but its device is not there: not yet, not any more, or it never comes (R14)."""
-    memory, view, settings = situation.memory, situation.view, situation.settings
+    memory, view = situation.memory, situation.view
     owner, eni, attachment = situation.owner, situation.eni, situation.attachment
     later, lost_at = owner.asked_at + timing.LOOK_IN_DOUBT, memory.link_lost_at
     is_late = memory.attached_at is not None and owner.asked_at - memory.attached_at >= timing.DEVICE_FOR
@@ -77,7 +65,7 @@ def _without_device(situation: Situation) -> Decision:
     if lost_at is not None and owner.asked_at < lost_at:
         return Decision(State.HOLDER, Reason.LINK_GONE, Rule.R10, view.now, attachment_id=attachment.id)
     is_gone_for_good = is_late and (lost_at is None or owner.asked_at - lost_at >= timing.DEVICE_FOR)
-    if settings.carry is Carry.ADDRESS or not is_gone_for_good:
+    if not (situation.way.detaches_without_device and is_gone_for_good):
         return Decision(State.HOLDER, Reason.LINK_GONE, Rule.R10, later, attachment_id=attachment.id)
     decision = Decision(
         State.HOLDER,

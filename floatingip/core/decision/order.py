@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from floatingip.core.model import Carry, Target
+TAG = "floatingip/to"
 
 ANYBODY = "*"
 """Any standby may take the address."""
@@ -30,11 +30,6 @@ class Order:
     def names(self, instance_id: str) -> bool:
         """May this instance take the address over?"""
         return self.to in (ANYBODY, instance_id)
-
-
-def key(target: Target, carry: Carry) -> str:
-    """The tag's key: a standing ENI may have several addresses."""
-    return "floatingip/to" if carry is Carry.ENI else f"floatingip/to/{target}"
 
 
 def render(attachment_id: str, to: str, deadline: float) -> str:

@@ -19,8 +19,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 
-from floatingip.core.model import Carry, Target
-
 TAG = "floatingip/moves"
 
 FIRST_WAIT = 60.0
@@ -54,11 +52,6 @@ class Move:
     def convicted(self) -> bool:
         """The holder was silent: rationed only when it happens often."""
         return self.rule == "R3"
-
-
-def key(target: Target, carry: Carry) -> str:
-    """The tag's key: a standing ENI may have several addresses."""
-    return TAG if carry is Carry.ENI else f"{TAG}/{target}"
 
 
 def parse(value: str) -> tuple[Move, ...]:

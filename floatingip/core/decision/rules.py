@@ -17,7 +17,7 @@ from floatingip.core.decision.evidence import reached_wall
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import Memory, is_down
 from floatingip.core.health import HealthState
-from floatingip.core.model import AttachmentStatus, Carry, WordState
+from floatingip.core.model import AttachmentStatus, WordState
 from floatingip.core.writes import Detach
 
 
@@ -162,8 +162,7 @@ def _first(rules: tuple[Callable[[Situation], Charge | None], ...], situation: S
 
 def _a3_is_too_new(situation: Situation) -> bool:
     """A3: a standing ENI that has just got the address is given a moment."""
-    is_new = situation.view.now - situation.memory.moved_at < timing.NEW_OWNER
-    return situation.settings.carry is Carry.ADDRESS and is_new
+    return situation.way.is_new(situation.view.now - situation.memory.moved_at)
 
 
 def _may_relieve(situation: Situation) -> bool:

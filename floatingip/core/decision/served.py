@@ -8,7 +8,8 @@ Local`, kube-proxy sends what comes from the node itself to pods of the whole cl
 
 from __future__ import annotations
 
-from floatingip.core.decision.view import View, sighting
+from floatingip.core.decision.carry import way_to
+from floatingip.core.decision.view import View
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Attachment
 from floatingip.core.settings import Settings
@@ -59,7 +60,7 @@ def are_missing(view: View, settings: Settings, attachment: Attachment) -> bool:
         return False
     if not view.services or not all(_is_lost(view, settings, service) for service in view.services.values()):
         return False
-    seen_as = sighting(attachment.id, view.target, settings.carry)
+    seen_as = way_to(settings.carry).of_one(attachment.id, view.target)
     if any(any(peer.served.get(seen_as, {}).values()) for peer in view.peers if view.now - peer.heard_at <= HEARD_FOR):
         return False
     return any(service.fell for service in view.services.values()) or bool(missed_here(view, attachment.instance_id))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 
 from floatingip.core.decision import order as orders
-from floatingip.core.decision import ration, timing
-from floatingip.core.decision.view import Memory, View, moves
-from floatingip.core.model import Attachment, Carry, Eni, Instance, Owner, WordState
+from floatingip.core.decision import ration
+from floatingip.core.decision.carry import Way, way_to
+from floatingip.core.decision.view import Memory, View
+from floatingip.core.model import Attachment, Eni, Instance, Owner, WordState
 from floatingip.core.settings import Settings
 
 
@@ -22,6 +22,11 @@ class Situation:
     owner: Owner
     eni: Eni
     attachment: Attachment
+
+    @property
+    def way(self) -> Way:
+        """How the address is carried."""
+        return way_to(self.settings.carry)
 
     @property
     def who(self) -> str:
@@ -41,12 +46,12 @@ class Situation:
     @property
     def recorded(self) -> str:
         """The moves that the ration's tag tells of."""
-        return moves(self.view, self.settings.carry, self.eni)
+        return self.way.recorded(self.view, self.eni)
 
     @property
     def move_since(self) -> float:
         """From when on what is recorded of the judged attachment is this move, in Unix seconds."""
-        return -inf if self.settings.carry is Carry.ENI else self.view.wall - timing.SAME_MOVE
+        return self.way.move_since(self.view.wall)
 
     @property
     def last_move(self) -> float:
@@ -62,15 +67,15 @@ class Situation:
         """From when on, in Unix seconds, what a tag of the ENI says is of this attachment, None while that is unknown;
         a standing ENI outlasts moves.
         """
-        return -inf if self.settings.carry is Carry.ADDRESS else self.attachment.since_wall
+        return self.way.came_at(self.attachment)
 
     @property
     def ration_key(self) -> str:
         """The ration's tag."""
-        return ration.key(self.view.target, self.settings.carry)
+        return self.way.of_one(ration.TAG, self.view.target)
 
     @property
     def order(self) -> orders.Order | None:
         """What somebody asked for, of this attachment."""
-        told = self.eni.tags.get(orders.key(self.view.target, self.settings.carry), "")
+        told = self.eni.tags.get(self.way.of_one(orders.TAG, self.view.target), "")
         return orders.parse(told, self.attachment.id, self.view.wall)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from floatingip.core.decision import served, timing
+from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.view import Memory, View, attachment_of
-from floatingip.core.model import Attachment, Carry
+from floatingip.core.model import Attachment
 from floatingip.core.settings import Settings
 
 
 def remember_rivals(memory: Memory, view: View, settings: Settings) -> Memory:
     """Since when another observer says that the address is its own, though EC2 shows it elsewhere."""
-    if settings.carry is Carry.ENI or view.owner is None:
+    if way_to(settings.carry).first_wins or view.owner is None:
         return memory
     if not rivals(view, attachment_of(view.owner)):
         return memory if memory.rival_since is None else replace(memory, rival_since=None)
@@ -46,7 +47,7 @@ def ranked_before(memory: Memory, view: View, settings: Settings, judged: str = 
     Where EC2 cannot tell the first of two claims, whoever was there a moment ago is waited for, too; and by a node that
     is about to end.
     """
-    is_told = settings.carry is Carry.ENI or not judged
+    is_told = way_to(settings.carry).first_wins or not judged
     heard = timing.PEER_HEARD if is_told and not view.leaving else timing.PEER_EXISTS
 
     def rank(instance_id: str, burden: int, *, leaving: bool) -> tuple[bool, bool, bool, int, str]:

@@ -18,7 +18,6 @@ from floatingip.core.model import (
     OWNER_TAG,
     Address,
     AllocationFacts,
-    Carry,
     Eni,
     Instance,
     Network,
@@ -324,7 +323,7 @@ class Ec2Cloud:
         )
 
     def rehearse(
-        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, carry: Carry
+        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, needed: frozenset[str]
     ) -> tuple[str, ...]:
         """See `ports.Cloud`.
 
@@ -343,12 +342,12 @@ class Ec2Cloud:
             )
             calls["CreateTags"] = partial(ec2.create_tags, Resources=[eni.id], Tags=listed, DryRun=True)
             # A policy that depends on the ENI's tags denies a detach of what does not exist.
-            if carry is Carry.ENI and eni.attachment is not None:
+            if "ec2:DetachNetworkInterface" in needed and eni.attachment is not None:
                 calls["DetachNetworkInterface"] = partial(
                     ec2.detach_network_interface, AttachmentId=eni.attachment.id, DryRun=True
                 )
         rehearsed: list[Callable[[], object]] = [partial(self._write, action, call) for action, call in calls.items()]
-        if eni is not None and carry is Carry.ADDRESS:
+        if eni is not None and "ec2:AssignPrivateIpAddresses" in needed:
             rehearsed.extend(self._move(eni, target))
         return _denied(rehearsed)
 

@@ -1,0 +1,170 @@
+"""
+To carry an address by a standing ENI (`carry: address`, A1 to A5).
+
+Each node has an ENI ahead of time, attached and plumbed but for the address, which moves alone: one call gives it to
+another node's ENI.  So attachments outlast moves, and may have several addresses; EC2 has no call that names the old
+owner, so a taker asks EC2 a moment before, and those who could take it go one after the other.  The link stays when the
+address goes, so a node asks EC2, and IMDS, whether what is configured here is its own still (R10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address
+from math import inf
+
+from floatingip.core.decision import ration, timing
+from floatingip.core.decision.room import Room
+from floatingip.core.decision.view import Memory, View, attachment_of
+from floatingip.core.model import OWNER_TAG, Allocation, Attachment, AttachmentStatus, Eni, Extent, Owner, Target
+from floatingip.core.settings import Settings
+from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Detach, Unassign, Write
+
+
+class ByAddress:
+    """See :class:`~floatingip.core.decision.carry.Way`."""
+
+    needed = frozenset({"ec2:AssignPrivateIpAddresses", "ec2:UnassignIpv6Addresses"})
+    lacks_room = "its standing ENI is not there"
+    first_wins = False
+    has_standing_enis = True
+    vanishes_silently = True
+    detaches_without_device = False
+    barred_pause = timing.LOOK_IN_DOUBT  # A standing ENI is on its way.
+
+    def is_free(self, owner: Owner) -> bool:
+        """Also while no ENI has it, or one that is being detached: what is assigned needs nothing of that one."""
+        attachment = attachment_of(owner)
+        return attachment is None or attachment.status is AttachmentStatus.DETACHING
+
+    def is_away(self, attachment: Attachment | None, me: str) -> bool:
+        """Anything but here."""
+        return attachment is None or attachment.instance_id != me
+
+    def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
+        """EC2 accepted the address for this node's ENI, and may be about to show it: unless it shows a rival."""
+        attachment, claim = attachment_of(owner), view.accepted
+        if not isinstance(claim, Assign | Associate) or view.mine is None or claim.eni_id != view.mine.id:
+            return False
+        rival = attachment is not None and attachment.id != memory.fenced
+        return not rival and view.now - view.wrote_at < timing.CLAIM_SHOWN
+
+    def is_confirmed(self, memory: Memory, view: View, owner: Owner) -> bool:
+        """EC2 says that what is configured here is ours, asked since then, or since it accepted this node's claim."""
+        if view.carried_since is None or owner.asked_at >= view.carried_since:
+            return True
+        return memory.claimed_at is not None and owner.asked_at >= memory.claimed_at
+
+    def is_new(self, moved_for: float) -> bool:
+        """It may still be putting the address on its link."""
+        return moved_for < timing.NEW_OWNER
+
+    def claim(self, memory: Memory, view: View, settings: Settings, owner: Owner) -> Write:
+        """A2, A5: EC2 refuses all but the first who assign without reassignment."""
+        eni, mine, target = owner.eni, view.mine, view.target
+        if mine is None:
+            # Never made: what keeps a node from claiming without a standing ENI is its obstacle.
+            return Attach(eni.id) if eni is not None else memory.token.creation(owner.asked_at)
+        if eni is not None:
+            return _moving(eni, mine, target)
+        if not isinstance(target, Allocation):
+            return Assign(mine.id, target)
+        spare = spares(mine, settings)
+        return Associate(target.id, mine.id, spare[0]) if spare else AssignAny(mine.id)
+
+    def take(self, view: View, eni: Eni, attachment: Attachment) -> Write:
+        """A1: move it from the ENI that EC2 has just shown with it."""
+        # Nor is this detach ever made, for the same reason.
+        return Detach(attachment.id) if view.mine is None else _moving(eni, view.mine, view.target)
+
+    def mend(self, view: View, eni: Eni) -> Write | None:
+        """A standing ENI is mended by itself (standing.py)."""
+        return None
+
+    def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:
+        """A3 and R10: all where the address is, or is about to be; ahead of it elsewhere, once that is sure."""
+        owner, lost_at = view.owner, view.lost_by_imds_at
+        if owner is None:
+            return Extent.ALL if view.shown_by_imds else Extent.AHEAD if lost_at is not None else Extent.AS_FOUND
+        if lost_at is not None and lost_at > owner.asked_at:
+            return Extent.AHEAD
+        attachment, eni = attachment_of(owner), owner.eni
+        ours = eni is not None and eni.tags.get(OWNER_TAG) == view.name and bool(eni.standing_for)
+        here = ours and attachment is not None and attachment.instance_id == view.me
+        if self.is_claiming(memory, view, owner):
+            return Extent.ALL
+        if here:
+            return Extent.ALL if _may_carry(memory, owner) else Extent.AHEAD
+        since = memory.away_since
+        sure = since is not None and owner.asked_at - since >= timing.CONFIRM_AFTER
+        return Extent.AHEAD if sure else Extent.AS_FOUND
+
+    def fenced(self, memory: Memory) -> str:
+        """The ENI that it was unassigned from stays attached."""
+        return ""
+
+    def of_one(self, name: str, target: Target) -> str:
+        """A standing ENI may have several addresses."""
+        return f"{name}/{target}"
+
+    def records(self, view: View, eni: Eni) -> Mapping[str, str]:
+        """Each taker writes to its own standing ENI."""
+        return view.records
+
+    def recorded(self, view: View, eni: Eni) -> str:
+        """Those of all standing ENIs, each once."""
+        return ration.merged(view.records.values())
+
+    def move_since(self, wall: float) -> float:
+        """The last few seconds: a standing ENI's attachment stays, and may have been taken the address from before."""
+        return wall - timing.SAME_MOVE
+
+    def came_at(self, attachment: Attachment) -> float | None:
+        """Always: a standing ENI outlasts moves."""
+        return -inf
+
+    def usable(self, enis: Iterable[Eni]) -> tuple[Eni, ...]:
+        """Standing ones."""
+        return tuple(eni for eni in enis if eni.standing_for)
+
+    def own(self, owner: Owner | None, standing: Eni | None) -> Eni | None:
+        """Its standing one, whichever has the address."""
+        return standing
+
+    def room(self, slots: int | None, problems: Iterable[str]) -> int | None:
+        """0 while its standing ENI, or that one's device, is not there; how many more addresses that takes is not
+        told.
+        """
+        return 0 if any(problems) else None
+
+    def obstacle(self, room: Room) -> str:
+        """An address that is about to be elsewhere, or no standing ENI that takes more."""
+        if room.promised:
+            return room.promised
+        if room.standing is None or room.problem:
+            return room.problem
+        return "EC2 gives its standing ENI no more addresses" if room.is_full else ""
+
+
+def _may_carry(memory: Memory, owner: Owner) -> bool:
+    """R10: what this node let go of it takes up again by its own claim, or when EC2 says twice, asked since then, that
+    it is here: one answer alone may be a late one.
+    """
+    dropped_at, since = memory.dropped_at, memory.here_since
+    if dropped_at is None:
+        return True
+    return since is not None and since > dropped_at and owner.asked_at - since >= timing.CONFIRM_AFTER
+
+
+def _moving(source: Eni, mine: Eni, target: Target) -> Write:
+    """One call for IPv4; EC2 has no reassignment for IPv6, so there the fence comes first, and then the claim (A5)."""
+    address = source.address_of(target)
+    assert address is not None, "it carries the target"
+    if isinstance(target, IPv6Address):
+        return Unassign(source.id, address)
+    return Assign(mine.id, address, reassign=True)
+
+
+def spares(eni: Eni, settings: Settings) -> list[IPv4Address]:
+    """The secondary addresses of a standing ENI that wait for an Elastic IP."""
+    return sorted(set(eni.secondary) - set(eni.elastic) - set(settings.floating_ips))

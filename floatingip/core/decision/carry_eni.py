@@ -1,0 +1,115 @@
+"""
+To carry an address by an ENI of its own (`carry: eni`).
+
+The address is on an ENI that was made for it, and moves with it: detached from the judged node, attached to another
+one.  The attachment's id is the fencing token: a detach names the attachment that was judged, so EC2 refuses all but
+the first, and an attachment ends with its move.  Nothing waits on a node ahead of time but a free slot; what is
+configured there goes with the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import inf
+
+from floatingip.core.decision import ration, timing
+from floatingip.core.decision.room import Room
+from floatingip.core.decision.view import Memory, View, attachment_of
+from floatingip.core.model import Allocation, Attachment, Eni, Extent, Owner, Target
+from floatingip.core.settings import Settings
+from floatingip.core.writes import Associate, Attach, Detach, Write, mended
+
+
+class ByEni:
+    """See :class:`~floatingip.core.decision.carry.Way`."""
+
+    needed = frozenset({"ec2:AttachNetworkInterface", "ec2:DetachNetworkInterface"})
+    lacks_room = "it has no free ENI slot"
+    first_wins = True
+    has_standing_enis = False
+    vanishes_silently = False
+    detaches_without_device = True
+    barred_pause = timing.LOOK_IN_PEACE  # A subnet stays as it is.
+
+    def is_free(self, owner: Owner) -> bool:
+        """An ENI that is attached to nobody; one that is not there is made first, and one that is being detached has to
+        be waited for, or forced (R11, R13).
+        """
+        return owner.eni is not None and attachment_of(owner) is None
+
+    def is_away(self, attachment: Attachment | None, me: str) -> bool:
+        """Attached to another node: while it is to none, the device here tells."""
+        return attachment is not None and attachment.instance_id != me
+
+    def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
+        """An attachment is shown from its first moment."""
+        return False
+
+    def is_confirmed(self, memory: Memory, view: View, owner: Owner) -> bool:
+        """The device is here, and goes with the ENI."""
+        return True
+
+    def is_new(self, moved_for: float) -> bool:
+        """A new attachment is judged like any other: while EC2 attaches it, by its own rule (R3)."""
+        return False
+
+    def claim(self, memory: Memory, view: View, settings: Settings, owner: Owner) -> Write:
+        """Attach it; where there is none, all observers make the same one, by the same client token."""
+        return Attach(owner.eni.id) if owner.eni is not None else memory.token.creation(owner.asked_at)
+
+    def take(self, view: View, eni: Eni, attachment: Attachment) -> Write:
+        """R8: detach what was judged."""
+        return Detach(attachment.id)
+
+    def mend(self, view: View, eni: Eni) -> Write | None:
+        """The Elastic IP that somebody took off it, its security groups and checks."""
+        if isinstance(view.target, Allocation) and view.target.id not in eni.elastic.values():
+            # In an IPv6-only subnet it has none that could be associated.
+            return Associate(view.target.id, eni.id, eni.address) if eni.address is not None else None
+        return mended(eni, view.groups)
+
+    def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:
+        """All wherever the device is, unless EC2 says surely that the address is not here."""
+        return decided
+
+    def fenced(self, memory: Memory) -> str:
+        """The one that was detached."""
+        return memory.fenced
+
+    def of_one(self, name: str, target: Target) -> str:
+        """An ENI has one address, so its tags and its attachment are that one's."""
+        return name
+
+    def records(self, view: View, eni: Eni) -> Mapping[str, str]:  # one of the two ways
+        """The tag moves with the ENI."""
+        return {eni.id: self.recorded(view, eni)}
+
+    def recorded(self, view: View, eni: Eni) -> str:
+        """As the tag has it."""
+        return eni.tags.get(ration.TAG, "")
+
+    def move_since(self, wall: float) -> float:
+        """All that is recorded of an attachment: it ends with the move."""
+        return -inf
+
+    def came_at(self, attachment: Attachment) -> float | None:
+        """Since EC2 made the attachment."""
+        return attachment.since_wall
+
+    def usable(self, enis: Iterable[Eni]) -> tuple[Eni, ...]:
+        """All but standing ones."""
+        return tuple(eni for eni in enis if not eni.standing_for)
+
+    def own(self, owner: Owner | None, standing: Eni | None) -> Eni | None:
+        """The one that has the address, wherever it is."""
+        return owner.eni if owner is not None else None
+
+    def room(self, slots: int | None, problems: Iterable[str]) -> int | None:
+        """Its free slots."""
+        return slots
+
+    def obstacle(self, room: Room) -> str:
+        """No free slot."""
+        if room.free_slots == 0 or room.is_full:
+            return f"{room.me} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
+        return ""
