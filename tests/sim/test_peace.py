@@ -1,7 +1,6 @@
 """Peace: what it costs, and its end, which is news, since in it an observer judges once a second by time alone."""
 
 from collections import Counter
-from collections.abc import Callable
 from ipaddress import IPv4Address
 
 import pytest
@@ -14,27 +13,25 @@ from tests.sim.worker import Worker
 NEVER = 1e6
 
 
-def lose_power(holder: Worker) -> None:
-    """A probe is lost."""
-    holder.cut_power()
-
-
-def announce_the_end(holder: Worker) -> None:
-    """The holder's word is another one."""
-    holder.notice = Notice("spot instance-action", "terminate soon")
-
-
 @pytest.mark.parametrize("carry", Carry)
-@pytest.mark.parametrize("end", [lose_power, announce_the_end])
-def test_what_ends_the_peace_is_judged_though_no_time_has_come(
-    carry: Carry, end: Callable[[Worker], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lost_probe_is_judged_though_no_time_has_come(carry: Carry, monkeypatch: pytest.MonkeyPatch) -> None:
     """The standby takes over, and no tick told it to look."""
     fleet = Fleet(1, profile=INSTANT, carry=carry)
     holder, standby = fleet.observers()
     monkeypatch.setattr(agent, "CALM_TICK", NEVER)
-    end(holder.worker)
-    fleet.wait(lambda: fleet.at(ADDRESS) is standby.worker, 10, "the standby takes over")
+    holder.worker.cut_power()
+    fleet.wait(lambda: fleet.at(ADDRESS) is standby.worker, 2.0, "the standby takes over")
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_another_word_is_judged_though_no_time_has_come(carry: Carry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The holder's node is announced to end."""
+    fleet = Fleet(1, profile=INSTANT, carry=carry)
+    holder, standby = fleet.observers()
+    monkeypatch.setattr(agent, "CALM_TICK", NEVER)
+    holder.worker.notice = Notice("spot instance-action", "terminate soon")
+    fleet.wait(lambda: holder.published.status.leaving, 7.0, "the holder says so")
+    fleet.wait(lambda: fleet.at(ADDRESS) is standby.worker, 1.0, "the standby takes over")
 
 
 @pytest.mark.parametrize("carry", Carry)
