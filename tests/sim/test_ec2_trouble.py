@@ -6,7 +6,7 @@ import pytest
 
 from floatingip.core.errors import Denied
 from floatingip.core.model import Carry
-from tests.sim.fleet import ADDRESS, INSTANT, TYPICAL, Fleet
+from tests.sim.fleet import INSTANT, TYPICAL, Fleet
 from tests.sim.line import Happening, fails, hangs
 
 OUTAGES = pytest.mark.parametrize("outage", [fails, hangs])
@@ -201,18 +201,3 @@ def test_a_denied_describe_keeps_a_working_address(carry: Carry) -> None:
     assert len(fleet.calls("describe_enis")) >= asked + 4
     for each in observers:
         assert [line.fields["action"] for line in each.logged("denied")] == ["ec2:DescribeNetworkInterfaces"]
-
-
-@BOTH
-def test_late_describes_move_an_address_once(carry: Carry) -> None:
-    """Each answer of EC2 is of three seconds ago: nobody takes what it has not seen arrive for what has not come."""
-    fleet = Fleet(1, workers=3, profile=TYPICAL, carry=carry)
-    holder, *standbys = fleet.observers()
-    fleet.run(fleet.now + 10)
-    for worker in fleet.workers:
-        worker.cloud.lag = 3.0
-    holder.worker.cut_power()
-    fleet.wait(lambda: fleet.serving() in [each.worker for each in standbys], 40, "a standby has the address")
-    winner = fleet.serving()
-    fleet.holds_for(lambda: fleet.serving() is winner, 40, "it keeps it")
-    assert len(fleet.stays(ADDRESS)) == 2

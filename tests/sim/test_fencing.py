@@ -100,6 +100,31 @@ def test_a_restarted_observer_claims_what_it_left_free() -> None:
     fleet.wait(lambda: fleet.serving() is standby.worker, 3, "the new container has the address")
 
 
+@pytest.mark.parametrize("carry", Carry)
+def test_a_machine_that_hung_does_not_answer_for_the_address_when_it_goes_on(carry: Carry) -> None:
+    """It lets go of no device, so it takes force; what it missed it learns at once."""
+    fleet = Fleet(1, profile=INSTANT, carry=carry)
+    holder, standby = fleet.observers()
+    holder.worker.hang()
+    fleet.wait(lambda: fleet.serving() is standby.worker, 20, "the standby serves")
+    fleet.run(fleet.now + 30)
+    holder.worker.thaw()
+    fleet.wait(lambda: fleet.carrying() == [standby.worker], 5, "the former holder lets go")
+    fleet.holds_for(lambda: fleet.carrying() == [standby.worker], 30, "and does not take it back")
+    assert len(fleet.stays()) == 2
+
+
+def test_an_observer_that_stands_still_moves_nothing_when_it_goes_on() -> None:
+    """What it lost meanwhile is no evidence; nor is its silence, while its node is well."""
+    fleet = Fleet(1, profile=INSTANT)
+    for observer in fleet.observers():
+        observer.worker.pause()
+        fleet.run(fleet.now + 20)
+        observer.worker.resume()
+        fleet.holds_for(lambda: fleet.serving() is fleet.workers[0], 20, "the holder serves")
+    assert len(fleet.stays()) == 1
+
+
 # SIGTERM.
 
 

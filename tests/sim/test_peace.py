@@ -14,11 +14,17 @@ NEVER = 1e6
 
 
 @pytest.mark.parametrize("carry", Carry)
-def test_a_lost_probe_is_judged_though_no_time_has_come(carry: Carry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The standby takes over, and no tick told it to look."""
-    fleet = Fleet(1, profile=INSTANT, carry=carry)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_lost_probe_is_judged_though_no_time_has_come(
+    seed: int, carry: Carry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as it is known to be lost: no tick told the standby to look, and the holder's word is the same."""
+    fleet = Fleet(seed, profile=INSTANT, carry=carry)
     holder, standby = fleet.observers()
     monkeypatch.setattr(agent, "CALM_TICK", NEVER)
+    holder.worker.is_mute = True
+    known_within = fleet.settings.probe_interval + fleet.settings.probe_timeout + 0.01
+    fleet.wait(lambda: standby.reason(ADDRESS) == "PROBE_LOST", known_within, "it is judged")
     holder.worker.cut_power()
     fleet.wait(lambda: fleet.at(ADDRESS) is standby.worker, 2.0, "the standby takes over")
 
