@@ -114,17 +114,6 @@ def test_a_machine_that_hung_does_not_answer_for_the_address_when_it_goes_on(car
     assert len(fleet.stays()) == 2
 
 
-def test_an_observer_that_stands_still_moves_nothing_when_it_goes_on() -> None:
-    """What it lost meanwhile is no evidence; nor is its silence, while its node is well."""
-    fleet = Fleet(1, profile=INSTANT)
-    for observer in fleet.observers():
-        observer.worker.pause()
-        fleet.run(fleet.now + 20)
-        observer.worker.resume()
-        fleet.holds_for(lambda: fleet.serving() is fleet.workers[0], 20, "the holder serves")
-    assert len(fleet.stays()) == 1
-
-
 # SIGTERM.
 
 
