@@ -45,12 +45,12 @@ REPEAT_AFTER = 3.0
 class StandingView:
     """What is known at one moment.
 
-    ``standing`` are all standing ENIs of ours in the subnet, None before EC2 answered; ``instances`` are those that EC2
-    described, None when it did not; ``spares`` are those addresses
-    of this node's that nothing needs; ``in_use`` are ENIs that have a floating address; ``holds``: this node has one;
-    ``bound`` says why this node can have no ENI here (another zone, IAM, no slot), or nothing; ``device`` is whether
-    the ENI's device is on this node, None while nobody has looked; ``accepted`` is the last write if EC2 accepted it;
-    ``calls`` is how many calls it took to ask EC2.
+    ``standing`` are all standing ENIs of ours in the subnet, None before EC2 answered, or while nothing may be done
+    about them: whose they are is not known, or the other way to carry is in use; ``instances`` are those that EC2
+    described, None when it did not; ``spares`` are those addresses of this node's that nothing needs; ``in_use`` are
+    ENIs that have a floating address; ``holds``: this node has one; ``bound`` says why this node can have no ENI here
+    (another zone, IAM, no slot), or nothing; ``device`` is whether the ENI's device is on this node, None while nobody
+    has looked; ``accepted`` is the last write if EC2 accepted it; ``calls`` is how many calls it took to ask EC2.
     """
 
     now: float
@@ -109,7 +109,7 @@ class Standing:
 def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, Standing]:
     """The next memory, and what to do about the view."""
     if view.standing is None:
-        return memory, Standing(view.now, problem="EC2 has not answered yet")
+        return memory, Standing(view.asked_at + LOOK_IN_PEACE, problem="EC2 has not answered yet")
     mine = _mine(view)
     token = memory.token.accepted(view.accepted, view.wrote_at)
     memory = replace(memory, token=token.lacked(view.asked_at) if mine is None else token.shown(view.asked_at))

@@ -73,10 +73,16 @@ class Keeper:
 
 
 def test_nothing_is_done_before_ec2_has_answered() -> None:
-    """It may be there since the node's last start."""
-    decided = Keeper().see(0.0, standing=None)
-    assert (decided.write, decided.eni, decided.look_at) == (None, None, 0.0)
+    """It may be there since the node's last start, so EC2 is asked at once."""
+    decided = Keeper().see(0.0, asked_at=float("-inf"), standing=None)
+    assert (decided.write, decided.eni) == (None, None)
+    assert decided.look_at <= 0.0
     assert decided.problem == "EC2 has not answered yet"
+
+
+def test_ec2_that_has_answered_is_not_asked_at_once_again_for_what_is_not_to_be_kept() -> None:
+    """As where the other way to carry is in use: the addresses say when to look."""
+    assert Keeper().see(1.5, asked_at=1.0, standing=None).look_at == 1.0 + LOOK_IN_PEACE
 
 
 def test_a_node_without_a_standing_eni_creates_it_attaches_it_and_has_it() -> None:

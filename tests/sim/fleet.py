@@ -12,16 +12,17 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address
 from itertools import count
 from typing import Any
 
-from floatingip.core.model import Address, Eni, Target
+from floatingip.core.model import Address, Allocation, Carry, Eni, Target
 from floatingip.core.settings import Settings
-from tests.fakes.ec2 import Delays, FakeEc2
-from tests.sim.worker import Worker
+from tests.fakes.ec2 import INSTANCE_TYPE, Delays, FakeCloud, FakeEc2
+from tests.sim.line import WRITES, Call, Happening, Trouble, nothing
+from tests.sim.worker import GROUP, Observer, Worker
 
 ADDRESS = IPv4Address("10.0.0.100")
 NAME = "cluster"
@@ -56,6 +57,8 @@ class Fleet:
 
     ``lines`` is the history of what happens, told so far.  ``cut`` are pairs of workers' names between which nothing
     passes, ``loss`` is the share of probes and questions that are lost.
+
+    ``recorded`` are all calls to EC2, ``troubles`` what happens at some of them; ``cloud`` is EC2 as a test reaches it.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Fleet:
         workers: int = 2,
         targets: tuple[Target, ...] = (ADDRESS,),
         profile: Profile = TYPICAL,
+        instance_type: str = INSTANCE_TYPE,
         **settings: Any,
     ) -> None:
         self.now = 0.0
@@ -73,13 +77,24 @@ class Fleet:
         self.settings = Settings(targets, name=NAME, **settings)
         self.ec2 = FakeEc2(profile.delays)
         self.subnet = self.ec2.add_subnet("10.0.0.0/24", "2001:db8:0:1::/64")
+        self.cloud = FakeCloud(self.ec2, (GROUP,))
+        self.recorded: list[Call] = []
+        self.troubles: list[Trouble] = []
         self.lines: list[str] = []
+        self._stays: dict[Address, list[tuple[str, str]]] = {}
+        self._present: dict[Address, str] = {}
         self.cut: set[frozenset[str]] = set()
         self.loss = 0.0
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._number = count()
-        self.workers = [Worker(self, name, f"10.0.0.{10 + n}") for n, name in enumerate("abcde"[:workers])]
+        self.workers = [
+            Worker(self, name, f"10.0.0.{10 + n}", instance_type) for n, name in enumerate("abcde"[:workers])
+        ]
         self._shown = self.ec2.state
+
+    def retarget(self, *targets: Target) -> None:
+        """The observers that start from now on serve these."""
+        self.settings = replace(self.settings, floating_ips=targets)
 
     # Time.
 
@@ -88,21 +103,42 @@ class Fleet:
         """Unix time."""
         return WALL + self.now
 
-    def after(self, delay: float, action: Callable[[], None]) -> None:
+    def after(self, delay: float, action: Callable[[], object]) -> None:
         """Do this so many seconds later."""
         heapq.heappush(self._heap, (self.now + delay, next(self._number), action))
 
     def run(self, until: float) -> None:
         """Let all happen that is due by then."""
-        while (at := min(self.ec2.due(), self._heap[0][0] if self._heap else until + 1)) <= until:
-            self.now = at
-            self.ec2.advance(at)
+        while self._pass_to_next(until):
+            pass
+
+    def wait(self, condition: Callable[[], bool], within: float, what: str = "") -> None:
+        """Let time pass until this is so.  Raises AssertionError, with the history, when it does not come true."""
+        deadline = self.now + within
+        while not condition():
+            assert self._pass_to_next(deadline) or condition(), "\n".join([*self.lines, f"not in {within:g} s: {what}"])
+
+    def holds_for(self, condition: Callable[[], bool], seconds: float, what: str = "") -> None:
+        """Let time pass, in which this must be so.  Raises AssertionError, with the history, as soon as it is not."""
+        until, going = self.now + seconds, True
+        while going:
+            assert condition(), "\n".join([*self.lines, f"no more: {what}"])
+            going = self._pass_to_next(until)
+
+    def _pass_to_next(self, until: float) -> bool:
+        """Let happen what is due next, if it is by then; else it is then, and the answer is no."""
+        at = min(self.ec2.due(), self._heap[0][0] if self._heap else until + 1)
+        if at > until:
+            self.now = until
+            self.ec2.advance(until)
+            return False
+        self.now = at
+        self.ec2.advance(at)
+        self._follow_ec2()
+        while self._heap and self._heap[0][0] <= at:
+            heapq.heappop(self._heap)[2]()
             self._follow_ec2()
-            while self._heap and self._heap[0][0] <= at:
-                heapq.heappop(self._heap)[2]()
-                self._follow_ec2()
-        self.now = until
-        self.ec2.advance(until)
+        return True
 
     def tell(self, who: str, what: str) -> None:
         """Add a line to the history."""
@@ -126,6 +162,20 @@ class Fleet:
             if got is not None and got != lost:
                 self.after(self.profile.device, partial(self._plug, eni_id, *got))
             self._tell_of(was, is_now)
+        self._follow_stays()
+
+    def _follow_stays(self) -> None:
+        for address in self._probed_addresses():
+            at = next(
+                (eni.attachment for eni in self.ec2.state.enis.values() if eni.attachment and eni.occupies(address)),
+                None,
+            )
+            if at is not None and at.id != self._present.get(address):
+                self._stays.setdefault(address, []).append((at.id, self.worker(at.instance_id).name))
+            self._present[address] = at.id if at is not None else ""
+
+    def _probed_addresses(self) -> list[Address]:
+        return [target for target in self.settings.floating_ips if not isinstance(target, Allocation)]
 
     def _plug(self, eni_id: str, instance_id: str, mac: str) -> None:
         if _device(self.ec2.state.enis.get(eni_id)) == (instance_id, mac):
@@ -143,6 +193,86 @@ class Fleet:
         at = eni.attachment
         where = f"{at.status} at {self.worker(at.instance_id).name}" if at is not None else "free"
         return " ".join([where, *(f"with {address}" for address in (*eni.secondary, *eni.ipv6s))])
+
+    def stays(self, address: Address = ADDRESS) -> list[str]:
+        """The workers that EC2 led an address to, in order; one that lost it between is named twice."""
+        return [name for _, name in self._stays.get(address, [])]
+
+    def attachments(self, address: Address = ADDRESS) -> list[str]:
+        """By which it did so."""
+        return [attachment_id for attachment_id, _ in self._stays.get(address, [])]
+
+    def enis(self, address: Address = ADDRESS) -> list[Eni]:
+        """All ENIs with the address."""
+        return list(self.ec2.occupants(self.ec2.state, frozenset({address})))
+
+    def eni(self, address: Address = ADDRESS) -> Eni:
+        """The only one."""
+        (eni,) = self.enis(address)
+        return eni
+
+    def standing(self, worker: Worker) -> list[Eni]:
+        """The standing ENIs of a worker."""
+        return [eni for eni in self.ec2.state.enis.values() if eni.standing_for == worker.id]
+
+    def calls(self, name: str = "", by: Worker | None = None) -> list[Call]:
+        """The observers' calls to EC2 so far, but for dry runs."""
+        return [
+            call
+            for call in self.recorded
+            if call.name == (name or call.name) and (by is None or call.by == by.name) and call.name != "rehearse"
+        ]
+
+    def writes(self, by: Worker | None = None) -> list[Call]:
+        """Those that could change something."""
+        return [call for call in self.calls(by=by) if call.name in WRITES]
+
+    def at_calls(
+        self,
+        *names: str,
+        before: Happening = nothing,
+        after: Happening = nothing,
+        by: Worker | None = None,
+        spared: int = 0,
+        most: float = float("inf"),
+    ) -> Trouble:
+        """Have something happen at each call with one of these names, all where there are none; see `Trouble`."""
+        trouble = Trouble(frozenset(names), before, after, by.name if by is not None else "", spared, most)
+        self.troubles.append(trouble)
+        return trouble
+
+    # Observers.
+
+    def observers(self) -> list[Observer]:
+        """An observer on each worker, all at peace; the first one holds the addresses."""
+        first, *others = self.workers
+        addresses = self._probed_addresses()
+        observers = [first.start()]
+        self.wait(lambda: all(map(first.carries, addresses)), 60, "the first observer holds the addresses")
+        observers += [worker.start() for worker in others]
+        self.wait_for_peace()
+        return observers
+
+    def wait_for_peace(self) -> None:
+        """Until all observers see each address answer or hold it, have rehearsed a takeover, and ask each other."""
+        self.wait(self._is_peace, 60, "peace")
+        self.run(self.now + 2.0)
+
+    def _is_peace(self) -> bool:
+        observers = [worker.observer for worker in self.workers if worker.observer is not None]
+        return all(self._is_at_peace(observer, observers) for observer in observers)
+
+    def _is_at_peace(self, observer: Observer, all_of_them: list[Observer]) -> bool:
+        others = {other.worker.id for other in all_of_them} - {observer.worker.id}
+        published = observer.published
+        # Where only addresses move, room is not told.
+        has_rehearsed = published.status.free_slots is not None or self.settings.carry is Carry.ADDRESS
+        if not has_rehearsed or published.not_ready() or not observer.asks >= others:
+            return False
+        return all(
+            observer.reason(target) == ("HELD_HERE" if str(target) in published.status.holds else "ANSWERS")
+            for target in self.settings.floating_ips
+        )
 
     # The network.
 
@@ -163,12 +293,12 @@ class Fleet:
         return worker if worker is not None and worker.carries(address) else None
 
     def carrying(self, address: Address = ADDRESS) -> list[Worker]:
-        """The workers that have it configured, whomever EC2 leads it to."""
-        return [worker for worker in self.workers if address in worker.plumbed]
+        """The workers with power that have it configured, whomever EC2 leads it to."""
+        return [worker for worker in self.workers if worker.is_on and address in worker.plumbed]
 
     def passes(self, a: Worker, b: Worker) -> bool:
         """Whether what the one sends reaches the other, and its answer comes back."""
-        if not (a.is_on and b.is_on) or frozenset({a.name, b.name}) in self.cut:
+        if not (a.runs and b.runs) or frozenset({a.name, b.name}) in self.cut:
             return False
         return not self.loss or self.chance.random() >= self.loss
 

@@ -128,7 +128,7 @@ class History:
         while fleet.now < until:
             fleet.run(min(until, fleet.now + 0.25))
             for address in self._addresses:
-                having = [worker for worker in fleet.workers if worker.is_on and address in worker.plumbed]
+                having = fleet.carrying(address)
                 if len(having) < 2:
                     self._doubled_since.pop(address, None)
                 elif fleet.now - self._doubled_since.setdefault(address, fleet.now) > REMOVED_WITHIN:

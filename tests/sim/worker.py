@@ -8,11 +8,11 @@ from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from ipaddress import IPv4Address, ip_address
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlencode
 
 from floatingip.agent.agent import Agent
-from floatingip.agent.effects import Probing, Tell, Wanted
+from floatingip.agent.effects import End, Probing, Tell, Wanted
 from floatingip.agent.events import (
     AddressesShown,
     Event,
@@ -24,7 +24,7 @@ from floatingip.agent.events import (
     Reconciled,
     Terminated,
 )
-from floatingip.core.errors import CloudError
+from floatingip.core.errors import CloudError, MetadataError
 from floatingip.core.model import (
     Address,
     Eni,
@@ -41,6 +41,7 @@ from floatingip.core.model import (
     Sight,
     Target,
 )
+from floatingip.core.ports import Cloud
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Answer, parse
 from floatingip.edges.telemetry import quoted
@@ -52,6 +53,7 @@ from floatingip.runtime.peers import ASK_EVERY, ASK_TIMEOUT
 from floatingip.runtime.probing import Probes
 from floatingip.runtime.questions import METADATA_EVERY, MetadataLoop
 from tests.fakes.ec2 import REGION, ZONE, FakeCloud
+from tests.sim.line import Hung, Killed, Line
 
 if TYPE_CHECKING:
     from tests.sim.fleet import Fleet
@@ -66,6 +68,9 @@ ROUND_TRIP = 0.001
 KERNEL_TAKES = 0.02
 """Seconds until it is seen to what is wanted of the kernel, or has changed there."""
 
+EC2_GIVEN_UP = 5.0
+"""Seconds after which an observer waits no more for a call that hangs."""
+
 LIVING = OwnPod(0.0, answered=True, ready=True, containers_ready=True)
 """A pod that is well."""
 
@@ -74,20 +79,32 @@ class Worker:
     """
     An instance; its devices by MAC, and which of them carries each address.
 
-    ``is_on``: its kernel runs; ``pod`` is what the API server says of its observer's pod, ``notice`` what IMDS
-    announces; ``cloud`` is EC2 as it is reached from here.
+    ``is_on``: it has power; ``is_hung``: nothing runs, for now.  ``is_mute``: its floating addresses reach nobody, and
+    nobody reaches them; ``drops_pings``: but for pings all is well.
+
+    ``problem`` is why the kernel does not do as it is told, and ``answers_unsound`` whether floating addresses answer
+    nevertheless; ``blind`` is why no probe would leave.
+
+    ``pod`` is what the API server says of its observer's pod, None where it does not answer at all; ``notice`` is what
+    IMDS announces, ``imds_lacks`` what it never shows, ``is_imds_silent``: it answers nothing.  ``cloud`` is EC2 as it
+    is reached from here.
     """
 
-    def __init__(self, fleet: Fleet, name: str, address: str) -> None:
+    def __init__(self, fleet: Fleet, name: str, address: str, instance_type: str) -> None:
         self.fleet = fleet
         self.name = name
         self.address = IPv4Address(address)
-        self.id = fleet.ec2.add_instance(address, fleet.subnet, tags=TAGS)
+        self.id = fleet.ec2.add_instance(address, fleet.subnet, instance_type=instance_type, tags=TAGS)
         self.cloud = FakeCloud(fleet.ec2, (GROUP,))
         self.is_on = True
+        self.is_hung = self.is_mute = self.drops_pings = False
+        self.problem = self.blind = ""
+        self.answers_unsound = False
+        self.imds_lacks: frozenset[Address] = frozenset()
+        self.is_imds_silent = False
         self.devices: set[str] = set()
         self.plumbed: dict[Address, str] = {}
-        self.pod: OwnPod = LIVING
+        self.pod: OwnPod | None = LIVING
         self.notice: Notice | None = None
         self.observer: Observer | None = None
 
@@ -105,7 +122,13 @@ class Worker:
     def carries(self, address: Address) -> bool:
         """What EC2 leads here for this address is answered."""
         macs = {eni.mac for eni in self.enis() if eni.occupies(address)}
-        return self.is_on and self.plumbed.get(address) in macs
+        answers = self.plumbed.get(address) in macs or (self.answers_unsound and bool(self.problem and macs))
+        return self.runs and not self.is_mute and answers
+
+    @property
+    def runs(self) -> bool:
+        """Its kernel does anything at all."""
+        return self.is_on and not self.is_hung
 
     def plug(self, mac: str) -> None:
         """A device appears."""
@@ -125,38 +148,109 @@ class Worker:
 
     # What befalls it.
 
-    def start(self) -> None:
-        """Start an observer."""
-        self.observer = Observer(self)
-        self.fleet.tell(self.name, "an observer starts")
-        self.observer.begin_to_observe()
+    def start(self, *, observes: bool = True) -> Observer:
+        """Start an observer, in a new pod; or ``attach``, where it does not observe."""
+        self.pod = LIVING
+        self.observer = Observer(self, observes=observes)
+        self.fleet.tell(self.name, "an observer starts" if observes else "attach starts")
+        self.observer.start()
+        return self.observer
+
+    def attach(self) -> Observer:
+        """Start the init container."""
+        return self.start(observes=False)
+
+    def delete(self, disruption: str = "") -> None:
+        """Somebody deletes the pod, maybe since its node is to be emptied: SIGTERM follows."""
+        self.pod = replace(LIVING, deleted=True, disruption=disruption)
+        if self.observer is not None:
+            self.observer.stop()
+
+    def pause(self) -> None:
+        """SIGSTOP: the observer does nothing, for now; the kernel goes on."""
+        if self.observer is not None:
+            self.observer.is_paused = True
+
+    def resume(self) -> None:
+        """SIGCONT: what it has missed comes now."""
+        if self.observer is not None:
+            self.observer.resume()
+
+    def hang(self) -> None:
+        """The machine stands still, and lets go of no device."""
+        self.fleet.tell(self.name, "hangs")
+        self.is_hung = True
+        self.fleet.ec2.hang(self.id)
+        self.pause()
+
+    def thaw(self) -> None:
+        """It goes on."""
+        self.fleet.tell(self.name, "goes on")
+        self.is_hung = False
+        self.fleet.ec2.thaw(self.id)
+        self.resume()
+        self._changed()
+
+    def cut_off(self) -> None:
+        """Neither EC2 nor another worker is reached any more, nor reaches it; IMDS is."""
+        self.fleet.tell(self.name, "is cut off")
+        self.cloud.reachable = False
+        self.fleet.cut |= {frozenset({self.name, other.name}) for other in self.fleet.workers if other is not self}
+
+    def break_kernel(self, problem: str, *, answers: bool) -> None:
+        """What was configured is gone, and cannot be anew; whether floating addresses answer all the same."""
+        self.problem, self.answers_unsound, self.plumbed = problem, answers, {}
+        self._changed()
+
+    def turn_blind(self, why: str) -> None:
+        """Probes of floating addresses would not leave any more."""
+        self.blind = why
+        self._changed()
 
     def kill(self) -> None:
         """SIGKILL: the observer is no more; what it configured stays."""
         if self.observer is not None:
             self.fleet.tell(self.name, "the observer is killed")
-            self.observer.is_alive, self.observer = False, None
+            self._end_observer()
 
     def cut_power(self) -> None:
         """The machine is off; EC2 calls the instance running."""
         self.fleet.tell(self.name, "loses power")
         self.is_on = False
+        self._end_observer()
+
+    def boot(self) -> None:
+        """It has power again, with the devices that EC2 has attached, bare, and without an observer yet."""
+        self.fleet.tell(self.name, "boots")
+        self.is_on, self.devices, self.plumbed = True, {eni.mac for eni in self.enis()}, {}
+
+    def _end_observer(self) -> None:
         if self.observer is not None:
             self.observer.is_alive, self.observer = False, None
 
 
 class Observer:
-    """An observer on a worker; it is the crew of its doer, in simulated time."""
+    """
+    An observer on a worker, or ``attach`` there; it is the crew of its doer, in simulated time.
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    ``lines`` is what it has logged, ``probes_sent`` when.
+    """
+
+    def __init__(self, worker: Worker, *, observes: bool) -> None:
+        self.worker = worker
         self._fleet = fleet = worker.fleet
         self.is_alive = True
+        self.is_paused = False
+        self.observes = observes
+        self.lines: list[Tell] = []
+        self.probes_sent: list[float] = []
+        self._missed: list[Callable[[], None]] = []
         self.agent = Agent(
-            fleet.settings, worker.identity(), observes=True, started_at=fleet.now, chance=fleet.chance.uniform
+            fleet.settings, worker.identity(), observes=observes, started_at=fleet.now, chance=fleet.chance.uniform
         )
         kernel = Kernel(worker)
-        edges = Edges(worker.cloud, kernel, self._no_prober, kernel, kernel)
+        self._line = Line(self)
+        edges = Edges(cast(Cloud, self._line), kernel, self._no_prober, kernel, kernel)
         self._doer = Doer(fleet.settings, worker.identity(), edges, self, Inline)
         self._desk = Desk(
             worker.address,
@@ -176,6 +270,7 @@ class Observer:
         self._asked: dict[str, Address] = {}
         self._doubted: frozenset[str] = frozenset()
         self._pod_every = 0.0
+        self._pod_questions = 0
         self._imds = MetadataLoop(
             kernel,
             self._doer.macs_at_risk,
@@ -184,10 +279,48 @@ class Observer:
             lambda problem: self.post(MetadataTroubled(problem)),
         )
 
-    def begin_to_observe(self) -> None:
+    def start(self) -> None:
         """Begin."""
         self._turn_by(0.0)
         self._ask_metadata()
+
+    @property
+    def end(self) -> End | None:
+        """How it ended, None unless it did by itself."""
+        return self._doer.end
+
+    @property
+    def asks(self) -> frozenset[str]:
+        """The instances whose observers it asks."""
+        return frozenset(self._asked)
+
+    def logged(self, event: str = "", **fields: str) -> list[Tell]:
+        """The lines so far of this event that have these fields."""
+        wanted = fields.items()
+        return [
+            line
+            for line in self.lines
+            if event in ("", line.event) and all(str(line.fields.get(key)) == value for key, value in wanted)
+        ]
+
+    def reason(self, address: Target) -> str:
+        """Of its last decision about an address."""
+        return self._last_decision(address).get("reason", "")
+
+    def judged(self, address: Target) -> str:
+        """The attachment that its last decision about an address was about."""
+        return self._last_decision(address).get("attachment", "")
+
+    def _last_decision(self, address: Target) -> Mapping[str, str]:
+        decisions = self.logged("decision", address=str(address))
+        return {key: str(value) for key, value in decisions[-1].fields.items()} if decisions else {}
+
+    def resume(self) -> None:
+        """Do what was missed, and go on."""
+        self.is_paused = False
+        missed, self._missed = self._missed, []
+        for action in missed:
+            self._later(0.0, action)
 
     @property
     def published(self) -> Snapshot:
@@ -200,7 +333,13 @@ class Observer:
 
     def _later(self, delay: float, action: Callable[[], None]) -> None:
         """Do this then, if this observer still lives."""
-        self._fleet.after(delay, lambda: action() if self.is_alive else None)
+        self._fleet.after(delay, partial(self._do_if_alive, action))
+
+    def _do_if_alive(self, action: Callable[[], None]) -> None:
+        if self.is_paused:
+            self._missed.append(action)
+        elif self.is_alive:
+            action()
 
     # The agent's turns.
 
@@ -218,8 +357,10 @@ class Observer:
         for effect in self.agent.handle(events, self._fleet.now, self._fleet.wall):
             self._doer.do(effect)
         if self._doer.end is not None:
-            self._fleet.tell(self._worker.name, "the observer ends")
+            self._fleet.tell(self.worker.name, "the observer ends")
             self.is_alive = False
+            if self.worker.observer is self:
+                self.worker.observer = None
         self._turn_by(max(0.0, self.agent.due() - self._fleet.now))
 
     # As the doer's crew.
@@ -246,8 +387,20 @@ class Observer:
 
     def _do(self, job: Callable[[], None], half: float) -> None:
         self._delay = half
-        job()
+        try:
+            job()
+        except Hung:
+            hanging, self._line.gives_up = self._line.gives_up, None
+            self._later(EC2_GIVEN_UP, partial(self._give_up, job, hanging))
+        except Killed:
+            pass
         self._delay = 0.0
+
+    def _give_up(self, job: Callable[[], None], hanging: str | None) -> None:
+        """Let the job come to its end without the answer."""
+        self._line.gives_up = hanging
+        self._do(job, 0.0)
+        self._line.gives_up = None
 
     def probe(self, probings: frozenset[Probing]) -> None:
         """See `Crew`."""
@@ -256,7 +409,7 @@ class Observer:
         for probing in sorted(probings, key=str):
             probes = before.get(probing)
             if probes is None:
-                probes = Probes(probing, Probe(self._worker, probing), self.post)
+                probes = Probes(probing, Probe(self.worker, probing, self.probes_sent), self.post)
                 self._later(0.0, partial(self._probe, probing, probes))
             self._probes[probing] = probes
 
@@ -306,14 +459,15 @@ class Observer:
 
     def _question(self, instance_id: str) -> None:
         fleet, asked_at, peer = self._fleet, self._fleet.now, self._fleet.worker(instance_id)
-        if not fleet.passes(self._worker, peer):
+        is_paused = peer.observer is not None and peer.observer.is_paused
+        if is_paused or not fleet.passes(self.worker, peer):
             self._later(ASK_TIMEOUT, lambda: self._heard(instance_id, Answer(asked_at, fleet.now, None)))
             return
-        query = urlencode({"asker": self._worker.id, "doubt": sorted(self._doubted)}, doseq=True)
-        if peer.observer is None:
+        query = urlencode({"asker": self.worker.id, "doubt": sorted(self._doubted)}, doseq=True)
+        if peer.observer is None or not peer.observer.observes:
             answer = Answer(asked_at, asked_at + ROUND_TRIP, None, refused=True)
         else:
-            code, body = peer.observer.answer(f"/v1/word?{query}", str(self._worker.address))
+            code, body = peer.observer.answer(f"/v1/word?{query}", str(self.worker.address))
             assert code is HTTPStatus.OK, body
             answer = Answer(asked_at, asked_at + ROUND_TRIP, parse(body.encode()))
         self._later(ROUND_TRIP, lambda: self._heard(instance_id, answer))
@@ -329,17 +483,20 @@ class Observer:
         """See `Crew`."""
         before, self._pod_every = self._pod_every, every
         if not before or every < before:
-            self._ask_pod(every)
+            self._pod_questions += 1
+            self._ask_pod(self._pod_questions)
 
-    def _ask_pod(self, every: float) -> None:
-        if every == self._pod_every:
-            self.post(PodShown(replace(self._worker.pod, asked_at=self._fleet.now)))
-            self._later(every, partial(self._ask_pod, every))
+    def _ask_pod(self, questions: int) -> None:
+        if questions == self._pod_questions:
+            if self.worker.pod is not None:
+                self.post(PodShown(replace(self.worker.pod, asked_at=self._fleet.now)))
+            self._later(self._pod_every, partial(self._ask_pod, questions))
 
     def tell(self, line: Tell) -> None:
         """See `Crew`."""
+        self.lines.append(line)
         fields = " ".join(f"{key}={quoted(value)}" for key, value in line.fields.items() if key != "address")
-        self._fleet.tell(self._worker.name, f"{line.event}: {line.message} {fields}".rstrip())
+        self._fleet.tell(self.worker.name, f"{line.event}: {line.message} {fields}".rstrip())
 
     def _ask_metadata(self) -> None:
         self._imds.ask(self._fleet.now)
@@ -349,7 +506,7 @@ class Observer:
         """The holder's check, from the floating address, whether it reaches the asker."""
         fleet, there = self._fleet, ip_address(asker)
         peer = next((worker for worker in fleet.workers if worker.address == there), None)
-        seen = peer is not None and fleet.serving(source) is self._worker and fleet.passes(self._worker, peer)
+        seen = peer is not None and fleet.serving(source) is self.worker and fleet.passes(self.worker, peer)
         return Sight.SEEN if seen else Sight.UNSEEN
 
     def _no_prober(self, address: Address) -> Probe:
@@ -377,24 +534,27 @@ class Inline(Asking):
 class Probe:
     """`ports.Prober`: it is answered if the worker that EC2 leads the address to carries it."""
 
-    def __init__(self, worker: Worker, probing: Probing) -> None:
+    def __init__(self, worker: Worker, probing: Probing, sent: list[float]) -> None:
         self._worker = worker
         self._address = probing.address
         self._timeout = worker.fleet.settings.probe_timeout
         self._under_way: list[ProbeResult] = []
+        self._sent = sent
 
     def send(self) -> None:
         """See `ports.Prober`."""
         fleet, now = self._worker.fleet, self._worker.fleet.now
         there = fleet.serving(self._address)
-        if there is not None and fleet.passes(self._worker, there):
+        self._sent.append(now)
+        if there is not None and not there.drops_pings and fleet.passes(self._worker, there):
             self._under_way.append(ProbeResult(now, now + ROUND_TRIP, ProbeOutcome.ANSWERED))
         else:
             self._under_way.append(ProbeResult(now, now + self._timeout, ProbeOutcome.LOST))
 
     def collect(self) -> list[ProbeResult]:
         """See `ports.Prober`."""
-        known = [result for result in self._under_way if result.known_at <= self._worker.fleet.now]
+        now = self._worker.fleet.now
+        known = [replace(result, known_at=now) for result in self._under_way if result.known_at <= now]
         self._under_way = self._under_way[len(known) :]
         return known
 
@@ -421,6 +581,8 @@ class Kernel:
         is_there = plumbed.get(address) == mac
         if extent is Extent.AS_FOUND:
             extent = Extent.ALL if is_there else Extent.AHEAD
+        if self._worker.problem:
+            return PlumbingReport(PlumbingState.UNSOUND, problem=self._worker.problem, extent=extent)
         if extent is Extent.AHEAD:
             removed = ("address",) if plumbed.pop(address, None) is not None else ()
             return PlumbingReport(PlumbingState.SOUND, removed=removed, extent=extent)
@@ -442,7 +604,7 @@ class Kernel:
 
     def blind(self, plumbing: Plumbing) -> str:
         """See `ports.Host`."""
-        return ""
+        return self._worker.blind
 
     def watch(self, wake: Callable[[], None]) -> None:
         """See `ports.Host`: the worker tells its observer itself."""
@@ -455,20 +617,29 @@ class Kernel:
         """See `ports.Metadata`."""
         network = self._worker.fleet.subnet.network_of(address)
         assert network is not None, "the subnet has addresses of both kinds"
+        self._answer()
         found = (Interface(eni.mac, network) for eni in self._worker.enis() if eni.occupies(address))
         return next(found, None)
 
     def addresses_of(self, mac: str) -> frozenset[Address] | None:
         """See `ports.Metadata`."""
+        self._answer()
         for eni in self._worker.enis():
             if eni.mac == mac:
-                return frozenset(filter(None, (eni.address, *eni.secondary, *eni.ipv6s)))
+                shown = frozenset[Address](filter(None, (eni.address, *eni.secondary, *eni.ipv6s)))
+                return shown - self._worker.imds_lacks
         return None
+
+    def _answer(self) -> None:
+        if self._worker.is_imds_silent:
+            raise MetadataError("IMDS does not answer")
 
     def notice(self) -> Notice | None:
         """See `ports.Metadata`."""
+        self._answer()
         return self._worker.notice
 
     def own_pod(self) -> OwnPod:
         """See `ports.Orders`."""
+        assert self._worker.pod is not None, "the crew asks, and waits for no answer"
         return replace(self._worker.pod, asked_at=self._worker.fleet.now)

@@ -1,0 +1,132 @@
+"""The line from an observer to EC2: each call on it is recorded, and a test may have something happen there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied
+
+if TYPE_CHECKING:
+    from tests.sim.worker import Observer
+
+WRITES = frozenset({
+    "create_eni", "attach_eni", "detach_eni", "delete_eni", "assign", "assign_any", "unassign", "associate",
+    "tag_eni", "set_security_groups", "keep_after_termination", "check_source",
+})  # fmt: skip
+"""The calls of `ports.Cloud` that change something."""
+
+
+@dataclass
+class Call:
+    """A call of `ports.Cloud`: when, by which worker's observer, and how EC2 refused it, if it did."""
+
+    at: float
+    by: str
+    name: str
+    args: tuple[object, ...]
+    error: CloudError | None = None
+
+
+class Killed(BaseException):
+    """Ends what an observer was doing that is no more."""
+
+
+class Hung(BaseException):
+    """EC2 does not answer the call."""
+
+
+def nothing(call: Call) -> None:
+    """A `Happening` that is none."""
+
+
+def fails(call: Call) -> None:
+    """EC2 fails, or throttles; or, after the call, its answer is lost."""
+    raise CloudUnavailable(f"{call.name}: RequestLimitExceeded")
+
+
+def is_denied(call: Call) -> None:
+    """IAM does not allow it."""
+    raise Denied(f"ec2:{call.name}")
+
+
+def hangs(call: Call) -> None:
+    """No answer comes, until whoever asked gives up."""
+    raise Hung
+
+
+Happening = Callable[[Call], None]
+
+
+@dataclass
+class Trouble:
+    """
+    What happens at each call with one of these names, all where there are none: ``before`` it is made, and ``after``.
+
+    Of ``by``, unless that is empty.  So many calls are spared first; after so many ``hits`` it is over.
+    """
+
+    names: frozenset[str]
+    before: Happening = nothing
+    after: Happening = nothing
+    by: str = ""
+    spared: int = 0
+    most: float = float("inf")
+    hits: int = 0
+
+    def end(self) -> None:
+        """From now on all is well."""
+        self.most = self.hits
+
+    def strikes(self, call: Call) -> bool:
+        """Whether it happens to this call, which counts."""
+        if (self.names and call.name not in self.names) or self.by not in ("", call.by) or self.hits >= self.most:
+            return False
+        if self.spared:
+            self.spared -= 1
+            return False
+        self.hits += 1
+        return True
+
+
+class Line:
+    """
+    `ports.Cloud` of an observer.
+
+    ``gives_up``: the name of the call that it has waited for in vain; no other is waited for any more.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self.gives_up: str | None = None
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return partial(self._make, name, getattr(self._observer.worker.cloud, name))
+
+    def _make(self, name: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        observer, fleet = self._observer, self._observer.worker.fleet
+        if name == self.gives_up:
+            raise CloudUnavailable(f"{name}: no answer in time")
+        call = Call(fleet.now, observer.worker.name, name, args)
+        fleet.recorded.append(call)
+        troubles = [trouble for trouble in fleet.troubles if trouble.strikes(call)]
+        try:
+            for trouble in troubles:
+                trouble.before(call)
+            if not observer.is_alive:
+                raise Killed
+            answer = make(*args, **options)
+            for trouble in troubles:
+                trouble.after(call)
+        except CloudError as error:
+            call.error = error
+            raise
+        except Hung:
+            call.error = CloudUnavailable(f"{name}: no answer in time")
+            if self.gives_up is None:
+                self.gives_up = name
+                raise
+            raise call.error from None
+        return answer
