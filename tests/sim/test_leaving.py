@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from floatingip.core.decision import order
+from floatingip.core.decision.carry import way_to
 from floatingip.core.model import Carry, Notice, OwnPod
 from tests.fakes.ec2 import Delays
 from tests.sim.fleet import ADDRESS, INSTANT, WALL, Fleet
@@ -325,7 +326,7 @@ def ask(fleet: Fleet, to: str, *, valid_for: float = 180.0) -> None:
     eni = fleet.eni()
     assert eni.attachment is not None
     value = order.render(eni.attachment.id, to, WALL + fleet.now + valid_for)
-    fleet.cloud.tag_eni(eni.id, {order.key(ADDRESS, fleet.settings.carry): value})
+    fleet.cloud.tag_eni(eni.id, {way_to(fleet.settings.carry).of_one(order.TAG, ADDRESS): value})
 
 
 @BOTH
