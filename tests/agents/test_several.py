@@ -10,10 +10,9 @@ import pytest
 
 from floatingip.agent import address as addresses_of
 from floatingip.agent import agent as agents
-from floatingip.agent import attaching, rehearsal
+from floatingip.agent import rehearsal
 from floatingip.core.decision import timing
 from floatingip.core.model import Address
-from lab.network.netns import Namespace
 from tests.agents.world import FLOATING_IP, Machine, Process, World, holds_for, wait
 
 SECOND, THIRD = IPv4Address("10.0.0.101"), IPv4Address("10.0.0.102")
@@ -79,77 +78,6 @@ def fetch(process: Process, path: str) -> str:
                 return f"{error.code} {error.read().decode()}"
 
     return process.machine.namespace.call(ask)
-
-
-@pytest.mark.parametrize("addresses", [(FLOATING_IP, SECOND), (FLOATING_IP, SECOND, THIRD)], ids=len)
-def test_addresses_spread_over_the_workers_at_first_placement(addresses: tuple[IPv4Address, ...]) -> None:
-    """With as many workers as addresses that start at once, each gets one."""
-    with World(workers=len(addresses), floating_ips=addresses) as world:
-        for machine in world.machines:
-            world.run(machine)
-        wait(lambda: all(map(world.serving, addresses)), 15, "all addresses are carried")
-        assert {sum(map(machine.carries, addresses)) for machine in world.machines} == {1}
-
-
-def test_an_address_whose_detach_hangs_does_not_delay_another(spreads_soon: None) -> None:
-    """EC2 does not answer the first detach for three seconds; the other address has moved long before."""
-    addresses = FLOATING_IP, SECOND
-    with World(floating_ips=addresses) as world:
-        holder, _ = all_on_the_first(world, addresses)
-        survivor = world.machines[1]
-        hanging = world.ec2.faults.hang({DETACH}, count=1)
-        world.cut_power(holder)
-        wait(lambda: any(map(survivor.carries, addresses)), 1.5, "one address has moved")
-        assert hanging.hits == 1
-        assert not all(map(survivor.carries, addresses)), "the other one cannot have moved yet"
-        wait(lambda: all(map(survivor.carries, addresses)), 8, "the other address has moved too")
-        assert all(len(world.attachments(address)) == 2 for address in addresses)
-
-
-def test_an_address_that_somebody_else_has_does_not_stop_another() -> None:
-    """It is refused by both nodes, and the other one is placed and moved as ever."""
-    with World(floating_ips=(SECOND, FLOATING_IP)) as world:
-        foreign = world.lab.create_network_interface(SubnetId=world.ec2.subnet_id, PrivateIpAddress=str(SECOND))
-        eni = foreign["NetworkInterface"]["NetworkInterfaceId"]
-        holder = world.run(world.machines[0])
-        wait(lambda: world.machines[0].serves, 5, "the other address is placed")
-        standby = world.run(world.machines[1])
-        wait(lambda: standby.address().decision.reason.name == "ANSWERS", 5, "the standby sees it")
-        world.cut_power(holder)
-        wait(lambda: world.machines[1].serves, 3, "the other address has moved")
-        assert all(process.address(SECOND).decision.state.value == "refused" for process in (holder, standby))
-        assert all(eni not in str(call["params"]) for call in world.writes())
-
-
-def test_attach_gives_up_on_all_unsound_addresses_at_once(spreads_soon: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second one has had its time when the first one has; each is said once."""
-    addresses = FLOATING_IP, SECOND
-    monkeypatch.setattr(attaching, "UNSOUND_ATTACH_ENDS", 1.0)
-    with World(workers=1, floating_ips=addresses) as world:
-        [machine] = world.machines
-        machine.problem = "rule: still missing"
-        for index, address in enumerate(addresses, start=1):
-            attach(world, machine, address, index)
-        process = world.run(machine, "attach")
-        assert process.ended(within=1.8)
-        assert (process.code, process.error) == (0, None)
-        said = process.logged(event="attach", problem=machine.problem)
-        assert {line["address"] for line in said} == set(map(str, addresses))
-        assert len(said) == 2
-
-
-def test_the_only_survivor_leaves_nothing_to_others() -> None:
-    """It has an address of its own already, but nobody else could claim those of the node that was terminated."""
-    addresses = FLOATING_IP, SECOND
-    with World(floating_ips=addresses) as world:
-        for machine, address in zip(world.machines, addresses, strict=True):
-            attach(world, machine, address)
-        processes = [world.run(machine) for machine in world.machines]
-        world.wait_for_peace(processes)
-        lost, survivor = processes[0], world.machines[1]
-        world.lab.terminate_instances(InstanceIds=[lost.machine.id])
-        lost.kill()
-        wait(lambda: survivor.carries(FLOATING_IP), 1.5, "the survivor has both addresses")
 
 
 @pytest.mark.usefixtures("spreads_soon", "rehearses_often")
