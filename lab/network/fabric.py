@@ -24,10 +24,11 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address, ip_network
-from typing import Any, Self
+from typing import Any
 
 from lab.network.neighbours import Neighbours
 from lab.network.netns import Namespace
+from lab.resource import Resource
 
 VPC_CIDR = "10.0.0.0/16"
 SUBNET_PREFIX = 24
@@ -145,7 +146,7 @@ class _Port:
     silent: bool = False
 
 
-class Fabric:
+class Fabric(Resource):
     """
     The VPC and its two clients; a context manager that makes them and removes all that it made.
 
@@ -167,17 +168,6 @@ class Fabric:
         self._associations: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
-
-    def __enter__(self) -> Self:
-        try:
-            self._build()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Remove the namespaces of the VPC and the clients, with all ports.  Idempotent."""

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from lab.ec2 import Instance
 from lab.history import History, parse_logfmt
@@ -30,6 +30,7 @@ from lab.kubernetes.real.node import PAUSE, Node, Worker
 from lab.kubernetes.real.parts import Part as Process
 from lab.kubernetes.real.plane import ECR, UPSTREAM, ControlPlane
 from lab.network.netns import Namespace
+from lab.resource import Resource
 
 AGNHOST = "e2e-test-images/agnhost:2.53"
 LOGS = "FLOATINGIP_LAB_LOGS"
@@ -129,7 +130,7 @@ class Pod:
         return [status for kind in kinds for status in self.object["status"].get(kind, [])]
 
 
-class Cluster:
+class Cluster(Resource):
     """
     A context manager: the cluster is there, with all nodes Ready, when it is entered, and gone when it is left.
 
@@ -175,17 +176,6 @@ class Cluster:
         self._watching: subprocess.Popen[str] | None = None
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """End everything at once.  Idempotent."""
         self._closing.set()
@@ -199,7 +189,7 @@ class Cluster:
         self.plane.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _start(self) -> None:
+    def _build(self) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
         self.plane.start()
         groups = host.given()
