@@ -14,7 +14,8 @@ import pytest
 from lab.history import Event, History, parse_logfmt
 from lab.kubernetes.cluster import EvictionRefused
 from lab.kubernetes.small.kubelet import POD, Backoff, Cluster, Pod
-from lab.kubernetes.small.manifest import Container, DisruptionBudget, Manifest, load
+from lab.kubernetes.small.manifest import load
+from lab.kubernetes.small.objects import Container, DisruptionBudget, Manifest
 from lab.network.netns import Namespace
 
 ROOT = Path(__file__).parents[2]

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lab.kubernetes.small.manifest import Manifest, Service
+from lab.kubernetes.small.objects import Manifest, Service
 
 NAMESPACE = "default"
 _POD = re.compile(r"/api/v1/namespaces/([^/]+)/pods/([^/]+)")

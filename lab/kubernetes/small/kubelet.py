@@ -36,7 +36,8 @@ from lab.kubernetes.cluster import OBSERVERS, EvictionRefused, NotModelled, Part
 from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
 from lab.kubernetes.small.image import WARDEN, Image
 from lab.kubernetes.small.lifecycle import Lifecycle
-from lab.kubernetes.small.manifest import ConfigMapKey, Container, Deployment, HttpProbe, Manifest, Service, parse
+from lab.kubernetes.small.manifest import parse
+from lab.kubernetes.small.objects import ConfigMapKey, Container, Deployment, HttpProbe, Manifest, Service
 
 ROOT = Path(__file__).parents[3]
 POD = Path(__file__).with_name("pod.py")
