@@ -10,8 +10,7 @@ in the books, as the API server does for the first minutes.
 Every change of a pod is an event of the history ("pod"), every end of a container as well ("exit", with its reason:
 completed, stopped, unhealthy, exited, node-lost), and every line that a container writes ("log", source "agent").
 
-Each pod, each container and each probe has a daemon thread.  What they share is guarded by the Cluster's one lock,
-which is never held while something waits.
+Each pod, each container and each probe has a daemon thread.  What they share is in the books (pods.py).
 """
 
 import random
@@ -159,9 +158,7 @@ class Cluster:
     def pod_object(self, name: str) -> Mapping[str, Any]:
         """The pod as the API has it.  Raises LookupError."""
         with self._books.lock:
-            if name not in self._books.pods:
-                raise LookupError(f"no pod {name}")
-            return self._books.pods[name].as_object(NAMESPACE)
+            return self._books.pod(name).as_object(NAMESPACE)
 
     def delete_pod(self, name: str, grace: float | None = None) -> None:
         """
@@ -169,10 +166,7 @@ class Cluster:
 
         Raises LookupError if there is no such pod.
         """
-        with self._books.lock:
-            if name not in self._books.pods:
-                raise LookupError(f"no pod {name}")
-            pod = self._books.pods[name]
+        pod = self._books.pod(name)
         self._end(pod, pod.deployment.pod.grace if grace is None else grace)
         self._reconcile()
 
@@ -183,9 +177,7 @@ class Cluster:
         Raises EvictionRefused if one does not, LookupError if there is no such pod.
         """
         with self._books.lock:
-            if name not in self._books.pods:
-                raise LookupError(f"no pod {name}")
-            pod = self._books.pods[name]
+            pod = self._books.pod(name)
             # As in the real one, a budget does not protect what serves nobody yet, or no more.
             if not pod.stopping.is_set() and pod.phase not in {"Pending", "Init"}:
                 self._check_budgets(pod)
@@ -304,18 +296,11 @@ class Cluster:
     def kill_container(self, pod: str, container: str) -> None:
         """SIGKILL to a container's process.  Raises LookupError if it does not run."""
         with self._books.lock:
-            running = self._books.pods[pod].running if pod in self._books.pods else {}
-            if container not in running:
-                raise LookupError(f"{container} of {pod} does not run")
-            running[container].kill()
+            self._books.process(pod, container).kill()
 
     def container_process(self, pod: str, container: str) -> int:
         """The id of a container's first process: the only child of its warden.  Raises LookupError if there is none."""
-        with self._books.lock:
-            running = self._books.pods[pod].running if pod in self._books.pods else {}
-            if container not in running:
-                raise LookupError(f"{container} of {pod} does not run")
-            warden = running[container].pid
+        warden = self._books.process(pod, container).pid
         try:
             return int(Path(f"/proc/{warden}/task/{warden}/children").read_text(encoding="utf-8").split()[0])
         except (OSError, IndexError) as error:

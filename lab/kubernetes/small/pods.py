@@ -127,6 +127,21 @@ class Books:
         self.pods: dict[str, Pod] = {}
         self._history = history
 
+    def pod(self, name: str) -> Pod:
+        """The pod of that name.  Raises LookupError."""
+        with self.lock:
+            if name not in self.pods:
+                raise LookupError(f"no pod {name}")
+            return self.pods[name]
+
+    def process(self, pod: str, container: str) -> subprocess.Popen[str]:
+        """The process of a container, which is its warden (pod.py).  Raises LookupError if it does not run."""
+        with self.lock:
+            running = self.pods[pod].running if pod in self.pods else {}
+            if container not in running:
+                raise LookupError(f"{container} of {pod} does not run")
+            return running[container]
+
     def enter(self, pod: Pod, phase: str, detail: str = "") -> None:
         """Change a pod's phase; one that is being deleted stays Terminating until it is gone."""
         with self.lock:
