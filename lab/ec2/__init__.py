@@ -1,8 +1,10 @@
 """
 The lab's EC2 endpoint: moto for wire format and storage, the ENI rules it lacks, a transport that can misbehave.
 
-profiles.py says how long things take, rules.py what is allowed and what happens when (with addresses.py for private
-addresses and elastic.py for public ones), transport.py how calls arrive or fail to, server.py puts them together.
+profiles.py says how long things take.  What is allowed and what happens when is in elastic.py (public addresses),
+attachments.py, addresses.py (private ones), interfaces.py and instances.py, each resting on those before it; world.py
+has all of them, and routing.py lets moto ask them.  transport.py says how calls arrive or fail to, server.py puts
+everything together.
 """
 
 import os
@@ -10,8 +12,9 @@ import os
 # Without this moto loads some hundred machine images that nobody here asks for; it reads the variable when imported.
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 
+from lab.ec2.attachments import Interface
+from lab.ec2.devices import Devices, NoDevices
 from lab.ec2.profiles import PROFILES, Guest, Profile
-from lab.ec2.rules import Devices, Interface, NoDevices
 from lab.ec2.server import Ec2, Instance
 from lab.ec2.transport import Faults
 

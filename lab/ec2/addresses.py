@@ -16,14 +16,11 @@ None of the four calls has a dry run [BOTO].
 Source of the rules and error codes: aws-facts.md, section 1, unless a line says otherwise.
 """
 
-from __future__ import annotations
-
 import itertools
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Any
+from ipaddress import IPv6Address, ip_address
+from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.exceptions import EC2ClientError
@@ -32,10 +29,10 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.subnets import Subnet
 from moto.ec2.responses.elastic_network_interfaces import ElasticNetworkInterfaces
 
-if TYPE_CHECKING:
-    from lab.ec2.rules import World
-
-Network = IPv4Network | IPv6Network
+from lab.ec2.account import Account
+from lab.ec2.attachments import Attachments
+from lab.ec2.elastic import ElasticIps
+from lab.ec2.eni import Network, all_addresses, networks
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +44,12 @@ class _Move:
 
 
 class Addresses:
-    """The private addresses of one world.  All of it runs under the world's lock."""
+    """The private addresses of one account.  All of it runs under the endpoint's lock."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, account: Account, elastic: ElasticIps, attachments: Attachments) -> None:
+        self._account = account
+        self._elastic = elastic
+        self._attachments = attachments
         self._moves: dict[str, _Move] = {}
 
     def require_free(self, subnet: Subnet, ipv4_addresses: Iterable[str], ipv6_addresses: Iterable[str] = ()) -> None:
@@ -82,7 +81,7 @@ class Addresses:
             raise EC2ClientError("InvalidParameterValue", f"The subnet '{subnet.id}' has no IPv6 CIDR block.")
         taken, found = self._taken(subnet), list[str]()
         while len(found) < count:
-            address = str(cidrs[0][self._world.rng.randrange(cidrs[0].num_addresses)])
+            address = str(cidrs[0][self._account.rng.randrange(cidrs[0].num_addresses)])
             if address not in {*taken, *found} and _why_unusable(address, cidrs) is None:
                 found.append(address)
         return found
@@ -99,11 +98,11 @@ class Addresses:
 
     def dns_name(self, address: str) -> str:
         """The private DNS name of an IPv4 address."""
-        return f"ip-{address.replace('.', '-')}.{self._world.region}.compute.internal"
+        return f"ip-{address.replace('.', '-')}.{self._account.region}.compute.internal"
 
     def owner(self, address: str) -> NetworkInterface | None:
         """The ENI that has the address at this moment."""
-        return next((eni for eni in self._world.backend.enis.values() if address in all_addresses(eni)), None)
+        return next((eni for eni in self._account.backend.enis.values() if address in all_addresses(eni)), None)
 
     def forget(self, eni: NetworkInterface) -> None:
         """The ENI is being deleted: what was to leave it has left, and nothing is to come to it any more."""
@@ -118,7 +117,7 @@ class Addresses:
 
     def assign_ipv4(self, call: ElasticNetworkInterfaces) -> ActionResult:
         """AssignPrivateIpAddresses: one call moves all of its addresses, or is refused."""
-        eni = self._world.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
+        eni = self._account.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
         asked = call._get_param("PrivateIpAddresses", [])
         count = call._get_int_param("SecondaryPrivateIpAddressCount", 0)
         _require_either("privateIpAddresses", asked, "secondaryPrivateIpAddressCount", count)
@@ -134,7 +133,7 @@ class Addresses:
 
     def assign_ipv6(self, call: ElasticNetworkInterfaces) -> ActionResult:
         """AssignIpv6Addresses: what another ENI has is refused until it has left there."""
-        eni = self._world.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
+        eni = self._account.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
         asked = [canonical(address) for address in call._get_param("Ipv6Addresses", [])]
         count = call._get_int_param("Ipv6AddressCount", 0)
         _require_either("ipv6Addresses", asked, "ipv6AddressCount", count)
@@ -161,10 +160,10 @@ class Addresses:
         for address in addresses:
             if self._heir(address) is not eni:
                 self._record(address, eni, "assigning")
-                self._begin(_Move(address, eni), self._world.profile.assign)
+                self._begin(_Move(address, eni), self._account.profile.assign)
 
     def _unassign(self, call: ElasticNetworkInterfaces, addresses: Sequence[str]) -> None:
-        eni = self._world.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
+        eni = self._account.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
         for address in addresses:
             # unverified: the code for a primary address.
             if self._heir(address) is not eni or address == eni.private_ip_address:
@@ -173,11 +172,11 @@ class Addresses:
                     f"Some of the specified addresses are not assigned to interface {eni.id}: [{address}]",
                 )
         for address in addresses:
-            self._begin(_Move(address, None), self._world.profile.unassign)
+            self._begin(_Move(address, None), self._account.profile.unassign)
 
     def _begin(self, move: _Move, delay: float) -> None:
         self._moves[move.address] = move
-        self._world.after(delay, lambda: self._finish(move))
+        self._account.after(delay, lambda: self._finish(move))
 
     def _finish(self, move: _Move) -> None:
         if self._moves.get(move.address) is not move:
@@ -188,22 +187,22 @@ class Addresses:
             self._record(address, old, "unassigned")
             _remove(old, address)
             self._announce(old)
-            if self._world.is_in_guest(old):
-                self._world.devices.unassign(old.id, address)
+            if self._attachments.is_in_guest(old):
+                self._account.devices.unassign(old.id, address)
         if new is None:
-            self._world.elastic.forget(address)
+            self._elastic.forget(address)
         elif new is not old:
             self.add(new, [address])
-            self._world.elastic.follow(address, new)
+            self._elastic.follow(address, new)
             self._announce(new)
-            if self._world.is_in_guest(new):
-                self._world.devices.assign(new.id, address)
+            if self._attachments.is_in_guest(new):
+                self._account.devices.assign(new.id, address)
         if new is not None:
             self._record(address, new, "assigned")
 
     def _announce(self, eni: NetworkInterface) -> None:
         if eni.instance is not None:
-            self._world.note_interfaces(eni.instance)
+            self._attachments.note(eni.instance)
 
     def _heir(self, address: str) -> NetworkInterface | None:
         """The ENI that will have the address when everything that was accepted has happened."""
@@ -243,40 +242,19 @@ class Addresses:
             )
 
     def _taken(self, subnet: Subnet) -> set[str]:
-        enis = (eni for eni in self._world.backend.enis.values() if eni.subnet.id == subnet.id)
+        enis = (eni for eni in self._account.backend.enis.values() if eni.subnet.id == subnet.id)
         return {*self._moves, *(address for eni in enis for address in all_addresses(eni))}
 
     def _record(self, address: str, eni: NetworkInterface, status: str) -> None:
-        allocation = self._world.elastic.at(address)
-        self._world.record(
-            {
-                "t": time.time(),
-                "source": "ec2",
-                "event": "address",
-                "address": address,
-                "eni": eni.id,
-                "instance": eni.instance.id if eni.instance else "",
-                "status": status,
-                **({"allocation": allocation.id} if allocation else {}),
-            }
+        allocation = self._elastic.at(address)
+        self._account.tell(
+            "address",
+            address=address,
+            eni=eni.id,
+            instance=eni.instance.id if eni.instance else "",
+            status=status,
+            **({"allocation": allocation.id} if allocation else {}),
         )
-
-
-def ipv4_addresses(eni: NetworkInterface) -> list[str]:
-    """All private IPv4 addresses of the ENI, the primary one first."""
-    return [item["PrivateIpAddress"] for item in eni.private_ip_addresses]
-
-
-def all_addresses(eni: NetworkInterface) -> list[str]:
-    """All private addresses of the ENI: the primary one, the other IPv4 ones, and the IPv6 ones."""
-    return [*ipv4_addresses(eni), *eni.ipv6_addresses]
-
-
-def networks(subnet: Subnet, version: int) -> list[Network]:
-    """The CIDR blocks of the subnet for this version of IP."""
-    if version == 4:
-        return [IPv4Network(subnet.cidr_block)]
-    return [IPv6Network(item["ipv6CidrBlock"]) for item in subnet.ipv6_cidr_block_association_set]
 
 
 def canonical(address: str) -> str:

@@ -8,13 +8,10 @@ the former ENI until then.
 Source: AssociateAddress and AllocateAddress [BOTO], where reassociation is the default; aws-facts.md, section 1.
 """
 
-from __future__ import annotations
-
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.exceptions import EC2ClientError, InvalidAllocationIdError, InvalidAssociationIdError
@@ -24,10 +21,8 @@ from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.responses.elastic_ip_addresses import ElasticIPAddresses
 from moto.ec2.utils import add_tag_specification, random_eip_association_id
 
+from lab.ec2.account import Account
 from lab.ec2.filters import Values, select
-
-if TYPE_CHECKING:
-    from lab.ec2.rules import World
 
 PUBLIC_CIDR = IPv4Network("203.0.113.0/24")
 """Where AllocateAddress takes its addresses from: TEST-NET-3 (RFC 5737)."""
@@ -54,11 +49,11 @@ class Allocation:
 
 
 class ElasticIps:
-    """The allocations of one world, by id.  All of it runs under the world's lock."""
+    """The allocations of one account, by id.  All of it runs under the endpoint's lock."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, account: Account) -> None:
         self.allocations: dict[str, Allocation] = {}
-        self._world = world
+        self._account = account
         self._routed: set[str] = set()
 
     def add(
@@ -73,7 +68,7 @@ class ElasticIps:
         address = address or next(str(host) for host in PUBLIC_CIDR.hosts() if str(host) not in taken)
         if address in taken:
             raise EC2ClientError("InvalidAddress.NotFound", f"Address '{address}' is not available.")
-        stored = self._world.backend.allocate_address("vpc", address=address, tags=tags)
+        stored = self._account.backend.allocate_address("vpc", address=address, tags=tags)
         allocation = Allocation(str(stored.allocation_id), address, border_group, pool)
         self.allocations[allocation.id] = allocation
         return allocation
@@ -95,7 +90,7 @@ class ElasticIps:
         if allocation is None:
             return None
         assert allocation.association is not None, "it was found by it"
-        owned, owner = ("CustomerOwnedIp", self._world.account) if allocation.pool else ("PublicIp", "amazon")
+        owned, owner = ("CustomerOwnedIp", self._account.id) if allocation.pool else ("PublicIp", "amazon")
         return {
             "AllocationId": allocation.id,
             "AssociationId": allocation.association.id,
@@ -124,7 +119,7 @@ class ElasticIps:
         call.error_on_dryrun()
         allocation = self.add(
             call._get_param("Address"),
-            call._get_param("NetworkBorderGroup") or self._world.region,
+            call._get_param("NetworkBorderGroup") or self._account.region,
             call._get_param("CustomerOwnedIpv4Pool"),
             add_tag_specification(call._get_param("TagSpecifications", [])),
         )
@@ -138,7 +133,7 @@ class ElasticIps:
         found = select(
             [
                 stored
-                for stored in self._world.backend.addresses
+                for stored in self._account.backend.addresses
                 if (not wanted or self._of(stored) in wanted) and (not public_ips or stored.public_ip in public_ips)
             ],
             call._filters_from_querystring(),
@@ -153,7 +148,7 @@ class ElasticIps:
         unverified: the code for another network border group; [BOTO] says only that it is an error.
         """
         allocation = self._allocation(call._get_param("AllocationId"))
-        eni = self._world.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
+        eni = self._account.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
         call.error_on_dryrun()
         private_address = str(call._get_param("PrivateIpAddress") or eni.private_ip_address)
         if private_address not in {item["PrivateIpAddress"] for item in eni.private_ip_addresses}:
@@ -201,7 +196,7 @@ class ElasticIps:
         if allocation.association is not None:
             raise EC2ClientError("InvalidIPAddress.InUse", f"Address {allocation.address} is in use.")
         del self.allocations[allocation.id]
-        self._world.backend.release_address(allocation_id=allocation.id)
+        self._account.backend.release_address(allocation_id=allocation.id)
         return EmptyResult()
 
     def _change(self, allocation: Allocation, association: Association | None) -> None:
@@ -212,7 +207,7 @@ class ElasticIps:
         self.allocations[allocation.id] = allocation
         if association is not None:
             self._record(allocation, association, "associated")
-        self._world.after(self._world.profile.associate, lambda: self._route(allocation))
+        self._account.after(self._account.profile.associate, lambda: self._route(allocation))
 
     def _route(self, allocation: Allocation) -> None:
         now = self.allocations.get(allocation.id)
@@ -220,24 +215,20 @@ class ElasticIps:
             return  # a later change counts; that the private address has moved is none
         if allocation.association is not None:
             self._routed.add(allocation.address)
-            self._world.devices.associate(allocation.address, allocation.association.private_address)
+            self._account.devices.associate(allocation.address, allocation.association.private_address)
         elif allocation.address in self._routed:
             self._routed.remove(allocation.address)
-            self._world.devices.disassociate(allocation.address)
+            self._account.devices.disassociate(allocation.address)
 
     def _record(self, allocation: Allocation, association: Association, status: str) -> None:
-        self._world.record(
-            {
-                "t": time.time(),
-                "source": "ec2",
-                "event": "association",
-                "allocation": allocation.id,
-                "association": association.id,
-                "eni": association.eni_id,
-                "address": association.private_address,
-                "public": allocation.address,
-                "status": status,
-            }
+        self._account.tell(
+            "association",
+            allocation=allocation.id,
+            association=association.id,
+            eni=association.eni_id,
+            address=association.private_address,
+            public=allocation.address,
+            status=status,
         )
 
     def _allocation(self, allocation_id: str) -> Allocation:
@@ -258,7 +249,7 @@ class ElasticIps:
         allocation = self._of(stored)
         shown: dict[str, Any] = {"Domain": "vpc", "Tags": stored.get_tags(), **_owned(allocation)}
         if allocation.association is not None:
-            eni = self._world.backend.enis[allocation.association.eni_id]
+            eni = self._account.backend.enis[allocation.association.eni_id]
             shown |= {
                 "AssociationId": allocation.association.id,
                 "NetworkInterfaceId": eni.id,
@@ -284,10 +275,10 @@ class ElasticIps:
         }
 
     def _border_groups(self) -> set[str]:
-        return {border_group(zone.name) for zone in RegionsAndZonesBackend.zones[self._world.region]}
+        return {border_group(zone.name) for zone in RegionsAndZonesBackend.zones[self._account.region]}
 
     def _has_gateway(self, vpc_id: str) -> bool:
-        gateways: Iterable[Any] = self._world.backend.internet_gateways.values()
+        gateways: Iterable[Any] = self._account.backend.internet_gateways.values()
         return any(gateway.vpc is not None and gateway.vpc.id == vpc_id for gateway in gateways)
 
 

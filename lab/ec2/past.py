@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lab.ec2.rules import World
+from lab.ec2.world import World
 
 State = tuple[dict[str, Any], ...]
 
 
 class Past:
     """
-    The states of one world; all of it runs under the world's lock.
+    The states of one world; all of it runs under the endpoint's lock.
 
     `wanted` says for how many seconds back states must be known, None for not at all.
     """

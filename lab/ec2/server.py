@@ -12,40 +12,35 @@ Each Ec2 has its own AWS account, hence its own VPC, even where several live in 
 from __future__ import annotations
 
 import hashlib
-import heapq
 import itertools
-import logging
 import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from wsgiref.types import WSGIApplication
 
 import boto3
 from botocore.config import Config
+from moto.ec2.models import ec2_backends
 from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend, Zone
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from lab.ec2.account import Account, Record
+from lab.ec2.attachments import Interface
+from lab.ec2.devices import Devices
 from lab.ec2.elastic import border_group
+from lab.ec2.eni import outpost_of, place_on_outpost
 from lab.ec2.past import Past
 from lab.ec2.profiles import Guest, Profile
-from lab.ec2.rules import (
-    Devices,
-    Interface,
-    Record,
-    World,
-    install,
-    outpost_of,
-    place_on_outpost,
-    uninstall,
-)
+from lab.ec2.routing import install, uninstall
+from lab.ec2.scheduler import Scheduler
 from lab.ec2.transport import Faults, Transport
+from lab.ec2.world import World
 
 if TYPE_CHECKING:  # types alone, and a third of a second to import
     from mypy_boto3_ec2 import EC2Client
@@ -63,7 +58,6 @@ COIP_POOL = "ipv4pool-coip-00000000000000001"
 INSTANCE_TYPE = "m5.large"
 CREDENTIALS_LIFE = timedelta(hours=6)
 
-logger = logging.getLogger(__name__)
 _accounts = itertools.count(210_000_000_001)
 
 
@@ -85,66 +79,6 @@ class Instance:
     account: str
     ipv6: str | None = None
     outpost_arn: str | None = None
-
-
-class Scheduler:
-    """
-    What EC2 does later: a heap of actions, performed in order of time by one thread under the lock.  `changed` is
-    called under the lock after each.
-
-    An action that raises is a defect of the lab.  It is logged, and `stop` raises the first such exception.
-    """
-
-    def __init__(self, lock: AbstractContextManager[object], changed: Callable[[], None]) -> None:
-        self._lock = lock
-        self._changed = changed
-        self._wake = threading.Condition()
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-        self._stopped = False
-        self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="ec2-scheduler", daemon=True)
-        self._thread.start()
-
-    def after(self, delay: float, action: Callable[[], None]) -> None:
-        """Perform the action `delay` seconds later; with zero at once, in the calling thread, which holds the lock."""
-        if delay <= 0:
-            action()
-            return
-        with self._wake:
-            heapq.heappush(self._due, (time.monotonic() + delay, next(self._order), action))
-            self._wake.notify()
-
-    def stop(self) -> None:
-        """Forget what is still to come; raises the first exception that an action raised."""
-        with self._wake:
-            self._stopped = True
-            self._wake.notify()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        while (action := self._next()) is not None:
-            try:
-                with self._lock:
-                    action()
-                    self._changed()
-            except Exception as error:  # raised by stop(); the world must go on until then
-                logger.exception("a transition failed")
-                self._failure = self._failure or error
-
-    def _next(self) -> Callable[[], None] | None:
-        """Wait for the next action; None after `stop`."""
-        with self._wake:
-            while not self._stopped:
-                if not self._due:
-                    self._wake.wait()
-                elif (wait := self._due[0][0] - time.monotonic()) > 0:
-                    self._wake.wait(wait)
-                else:
-                    return heapq.heappop(self._due)[2]
-        return None
 
 
 class _QuietHandler(MotoRequestHandler):
@@ -179,14 +113,18 @@ class Ec2:
         self._callers: dict[str, str] = {}
         self._lock = threading.RLock()
         self._scheduler = Scheduler(self._lock, self._remember)
+        self._backend = ec2_backends[self.account][REGION]
         self._world = World(
-            account=self.account,
-            region=REGION,
-            profile=profile,
-            devices=devices,
-            record=record,
-            after=self._scheduler.after,
-            rng=random.Random(f"world {seed}"),
+            Account(
+                id=self.account,
+                region=REGION,
+                backend=self._backend,
+                profile=profile,
+                devices=devices,
+                record=record,
+                after=self._scheduler.after,
+                rng=random.Random(f"world {seed}"),
+            )
         )
         self._past = Past(self._world, self.faults.staleness)
         install(self._world)
@@ -212,7 +150,7 @@ class Ec2:
         zones = RegionsAndZonesBackend.zones[REGION]
         known = {zone.name for zone in zones}
         zones.extend(Zone(name, REGION, id_, "local-zone") for name, id_ in LOCAL_ZONES.items() if name not in known)
-        backend = self._world.backend
+        backend = self._backend
         vpc = backend.create_vpc(VPC_CIDR)
         vpc.associate_vpc_cidr_block(VPC_CIDR, amazon_provided_ipv6_cidr_block=True)["cidr_block"] = VPC_IPV6_CIDR
         self.vpc_id: str = vpc.id
@@ -225,7 +163,7 @@ class Ec2:
         in.  Raises EC2ClientError when it overlaps another.
         """
         with self._lock:
-            subnet = self._world.backend.create_subnet(self.vpc_id, cidr, ipv6_cidr, availability_zone=zone)
+            subnet = self._backend.create_subnet(self.vpc_id, cidr, ipv6_cidr, availability_zone=zone)
             # moto takes a zone's first subnet for the default one, which gives every instance a public address.
             subnet.default_for_az = subnet.map_public_ip_on_launch = False
             place_on_outpost(subnet, outpost_arn)
@@ -235,9 +173,9 @@ class Ec2:
     def add_interfaces(self, count: int, subnet_id: str) -> None:
         """Let other people's ENIs take the lowest free addresses of a subnet, quicker than by calls."""
         with self._lock:
-            subnet = self._world.backend.get_subnet(subnet_id)
+            subnet = self._backend.get_subnet(subnet_id)
             for address in self._world.addresses.free_ipv4(subnet, count):
-                self._world.adopt(self._world.backend.create_network_interface(subnet, address))
+                self._world.interfaces.adopt(self._backend.create_network_interface(subnet, address))
             self._remember()
 
     def allocate(self, public_ip: str, border_group: str = BORDER_GROUP, *, customer_owned: bool = False) -> str:
@@ -272,7 +210,7 @@ class Ec2:
         Raises EC2ClientError when an address is taken or not of the subnet.
         """
         with self._lock:
-            backend = self._world.backend
+            backend = self._backend
             subnet = backend.get_subnet(subnet_id or self.subnet_id)
             secondary_ipv4s = [other for other in secondary_addresses if ":" not in other]
             ipv6s = [*([ipv6] if ipv6 else []), *(other for other in secondary_addresses if ":" in other)]
@@ -302,9 +240,9 @@ class Ec2:
             eni = instance.nics[0]
             outpost_arn = outpost_of(subnet)
             place_on_outpost(instance, outpost_arn)
-            self._world.adopt(eni, secondary_ipv4s, ipv6s)
+            self._world.interfaces.adopt(eni, secondary_ipv4s, ipv6s)
             eni.add_tags({"kubernetes.io/cluster/lab": "owned"})
-            self._world.note_interfaces(instance)
+            self._world.attachments.note(instance)
             self._remember()
             self._callers[_access_key_id(instance.id)] = instance.id
             return Instance(
@@ -328,12 +266,12 @@ class Ec2:
     def booted(self, instance_id: str) -> None:
         """The guest of this instance has started again, and is to see its ENIs."""
         with self._lock:
-            self._world.booted(self._world.backend.get_instance(instance_id))
+            self._world.attachments.booted(self._backend.get_instance(instance_id))
 
     def hang_detaches(self) -> None:
         """From now on every detach stays `detaching` until somebody uses Force, whatever the guest does."""
         with self._lock:
-            self._world.profile = replace(self._world.profile, stuck=frozenset(Guest))
+            self._world.attachments.stuck = frozenset(Guest)
 
     def credentials(self, instance_id: str) -> dict[str, str]:
         """What the IMDS of this instance hands out, as its JSON names it; calls signed with it are the instance's."""
@@ -347,7 +285,7 @@ class Ec2:
     def interfaces(self, instance_id: str, lag: float = 0.0) -> tuple[Interface, ...]:
         """The attached ENIs of the instance as they were `lag` seconds ago."""
         with self._lock:
-            return self._world.interfaces(instance_id, time.monotonic() - lag)
+            return self._world.attachments.interfaces(instance_id, time.monotonic() - lag)
 
     def client(self, caller: str = "lab", timeout: float = 10.0) -> EC2Client:
         """

@@ -22,9 +22,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from lab.ec2.account import Record
 from lab.ec2.past import Past
 from lab.ec2.profiles import Profile
-from lab.ec2.rules import Record
 
 
 class Effect(StrEnum):

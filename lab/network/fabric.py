@@ -24,10 +24,13 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address, ip_network
-from typing import Any, Self
+from typing import Any
 
+from lab.network import tables
 from lab.network.neighbours import Neighbours
 from lab.network.netns import Namespace
+from lab.network.tables import ROUTER_MAC
+from lab.resource import Resource
 
 VPC_CIDR = "10.0.0.0/16"
 SUBNET_PREFIX = 24
@@ -45,9 +48,6 @@ IPV6_GATEWAY = "fe80:ec2::1"
 CLIENT_IN_IPV6 = "2001:db8:0:1::200"
 CLIENT_OUT_IPV6 = "2001:db8:ffff::10"
 
-ROUTER_MAC = "02:00:00:00:ff:01"
-"""The VPC router's, on every port."""
-
 MTU = 9001
 """Bytes; what EC2 gives to a primary interface."""
 BARE_MTU = 1500
@@ -57,79 +57,6 @@ EVERYTHING = "0.0.0.0/0"
 
 # A partition is one of both families.  NDP stays, as ARP does: it is not in 2000::/3, which is all of global unicast.
 _IPV6_TWIN = {EVERYTHING: "2000::/3", VPC_CIDR: VPC_IPV6_CIDR}
-
-_TABLE = """
-table {family} fabric {{
-    set owned {{ type ifname . {address}; }}
-    set ends {{ type ether_addr . ifname; }}
-    set blocked {{ type ifname . {address}; flags interval; }}
-    set icmp_closed {{ type {address}; }}
-    set dropped {{ type ifname . {address}; size 4096; flags dynamic; }}
-    chain ingress {{
-        type filter hook prerouting priority raw; policy accept;
-        {unchecked}
-        iifname "p*" iifname . {family} saddr != @owned add @dropped {{ iifname . {family} saddr counter }} drop
-        iifname . {family} daddr @blocked drop
-        {family} daddr @icmp_closed {icmp} type echo-request drop
-    }}
-    chain stale {{
-        type filter hook forward priority filter; policy accept;
-        iifname "p*" ether daddr != {router_mac} ether daddr . oifname != @ends drop
-    }}
-    chain egress {{
-        type filter hook postrouting priority filter; policy accept;
-        oifname . {family} saddr @blocked drop
-    }}
-    chain own_errors {{
-        type filter hook output priority filter; policy accept;
-        {icmp} type {too_big} accept
-        {icmp} type {{ destination-unreachable, time-exceeded, parameter-problem, {redirect} }} drop
-    }}
-}}
-"""
-_IPV4_TABLE = _TABLE.format(
-    family="ip",
-    address="ipv4_addr",
-    router_mac=ROUTER_MAC,
-    unchecked="",
-    icmp="icmp",
-    too_big="destination-unreachable icmp code frag-needed",
-    redirect="redirect",
-)
-_IPV6_TABLE = _TABLE.format(
-    family="ip6",
-    address="ipv6_addr",
-    router_mac=ROUTER_MAC,
-    # The unspecified address: duplicate address detection, and multicast listener reports before there is an address.
-    unchecked='iifname "p*" ip6 saddr { ::, fe80::/10 } ip6 daddr { fe80::/10, ff02::/16 } accept',
-    icmp="icmpv6",
-    too_big="packet-too-big",
-    redirect="nd-redirect",
-)
-# The kernel drops frames to a MAC that is not the port's own, before it looks any further.
-_EVERY_MAC = """
-table netdev every-mac-{port} {{
-    chain ingress {{
-        type filter hook ingress device {port} priority 0; policy accept;
-        meta pkttype other meta pkttype set host
-    }}
-}}
-"""
-# Without conntrack, which would go on translating a connection, and answer a new one, by an association that is gone.
-_ELASTIC_IPS = """
-table ip elastic-ips {
-    map inbound { type ipv4_addr : ipv4_addr; }
-    map outbound { type ipv4_addr : ipv4_addr; }
-    chain enter {
-        type filter hook prerouting priority raw - 1; policy accept;
-        iifname "router" ip daddr set ip daddr map @inbound
-    }
-    chain leave {
-        type filter hook postrouting priority filter + 1; policy accept;
-        oifname "router" ip saddr set ip saddr map @outbound
-    }
-}
-"""
 
 
 @dataclass
@@ -145,7 +72,7 @@ class _Port:
     silent: bool = False
 
 
-class Fabric:
+class Fabric(Resource):
     """
     The VPC and its two clients; a context manager that makes them and removes all that it made.
 
@@ -167,17 +94,6 @@ class Fabric:
         self._associations: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
-
-    def __enter__(self) -> Self:
-        try:
-            self._build()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Remove the namespaces of the VPC and the clients, with all ports.  Idempotent."""
@@ -215,7 +131,7 @@ class Fabric:
             "route add blackhole default",
             "route add blackhole ::/0",
         )
-        self.vpc.nft(_IPV4_TABLE + _IPV6_TABLE + _ELASTIC_IPS)
+        self.vpc.nft(tables.VPC)
         self._neighbours = Neighbours(self.vpc, self._mac_for, self._audience)
         self.plug(
             "eni-client-in",
@@ -278,7 +194,7 @@ class Fabric:
             if routes:
                 self.vpc.ip(*routes)
             # At once, here and in `unplug`: each transaction takes the kernel 15 ms, which are none of EC2's.
-            self.vpc.nft(_EVERY_MAC.format(port=port.name) + _end("add", port) + owned)
+            self.vpc.nft(tables.every_mac(port.name) + tables.end("add", port.name, port.mac) + owned)
             if up:
                 namespace.ip(f"link set {ifname} up")
 
@@ -289,9 +205,9 @@ class Fabric:
             if port is None:
                 return
             silenced = self._cut(port)
-            blocked = _elements("delete", "blocked", port.name, port.blocked)
+            blocked = tables.elements("delete", "blocked", port.name, port.blocked)
             _, owned = self._led(None, port.addresses)
-            self.vpc.nft(silenced + blocked + owned + _end("delete", port))
+            self.vpc.nft(silenced + blocked + owned + tables.end("delete", port.name, port.mac))
             del self._ports[eni_id]
 
     def assign(self, eni_id: str, address: str) -> None:
@@ -346,12 +262,7 @@ class Fabric:
             self._translate({one: other for one, other in self._associations.items() if public != one})
 
     def _translate(self, associations: dict[str, str]) -> None:
-        elements = "".join(
-            f"add element ip elastic-ips inbound {{ {public} : {private} }}\n"
-            f"add element ip elastic-ips outbound {{ {private} : {public} }}\n"
-            for public, private in associations.items()
-        )
-        self.vpc.nft(f"flush map ip elastic-ips inbound\nflush map ip elastic-ips outbound\n{elements}")
+        self.vpc.nft(tables.translation(associations))
         self._associations = associations
 
     # -- failures
@@ -366,12 +277,7 @@ class Fabric:
             for eni_id in eni_ids:
                 port = self._ports.get(eni_id)
                 if port is not None and port.powered and not port.silent:
-                    self.vpc.nft(
-                        f"table netdev silence-{port.name} {{\n"
-                        f"chain ingress {{ type filter hook ingress device {port.name} priority -500; policy drop; }}\n"
-                        f"chain egress {{ type filter hook egress device {port.name} priority -500; policy drop; }}\n"
-                        "}\n"
-                    )
+                    self.vpc.nft(tables.silence(port.name))
                     port.silent = True
 
     def is_silent(self, eni_ids: Collection[str]) -> bool:
@@ -404,7 +310,7 @@ class Fabric:
         wanted = {*addresses, *(_IPV6_TWIN[address] for address in addresses if address in _IPV6_TWIN)}
         with self._lock:
             port = self._ports[eni_id]
-            self._apply(_elements("add", "blocked", port.name, wanted - port.blocked))
+            self._apply(tables.elements("add", "blocked", port.name, wanted - port.blocked))
             port.blocked |= wanted
 
     def unblock(self, eni_id: str) -> None:
@@ -412,31 +318,23 @@ class Fabric:
         with self._lock:
             port = self._ports.get(eni_id)
             if port is not None:
-                self._apply(_elements("delete", "blocked", port.name, port.blocked))
+                self._apply(tables.elements("delete", "blocked", port.name, port.blocked))
                 port.blocked.clear()
 
     def close_icmp(self, address: str) -> None:
         """Let no ping reach `address`, as a security group without ICMP does.  Idempotent."""
-        self.vpc.nft(f"add element {_family(address)} fabric icmp_closed {{ {address} }}")
+        self.vpc.nft(f"add element {tables.family(address)} fabric icmp_closed {{ {address} }}")
 
     def open_icmp(self, address: str) -> None:
         """Undo `close_icmp`.  Raises CommandFailed if it was not closed."""
-        self.vpc.nft(f"delete element {_family(address)} fabric icmp_closed {{ {address} }}")
+        self.vpc.nft(f"delete element {tables.family(address)} fabric icmp_closed {{ {address} }}")
 
     def lose(self, percent: int, spared_ports: Collection[int] = ()) -> None:
         """
         From now on lose so many of a hundred packets that a guest sends, but for TCP from and to the spared ports: what
         clients measure can be kept apart from what observers suffer.  Replaces what was lost before; 0 is none.
         """
-        ports = ", ".join(map(str, spared_ports))
-        spared = f"tcp dport {{ {ports} }} accept\ntcp sport {{ {ports} }} accept\n" if ports else ""
-        chain = (
-            "table inet loss { chain ingress {\n"
-            "type filter hook prerouting priority raw - 10; policy accept;\n"
-            f'{spared}iifname "p*" numgen random mod 100 <= {percent - 1} drop\n'
-            "}\n}\n"
-        )
-        self.vpc.nft("add table inet loss\ndelete table inet loss\n" + (chain if percent else ""))
+        self.vpc.nft(tables.loss(percent, spared_ports))
 
     # -- parts
 
@@ -457,7 +355,7 @@ class Fabric:
                 continue
             if old is not None:
                 old.addresses.remove(address)
-                elements.append(_element("delete", "owned", old.name, address))
+                elements.append(tables.element("delete", "owned", old.name, address))
                 if old.powered:
                     routes += [f"route delete {address} dev {old.name}", f"neigh delete {address} dev {old.name}"]
             if port is None:
@@ -465,7 +363,7 @@ class Fabric:
                 continue
             self._owners[address] = port
             port.addresses.add(address)
-            elements.append(_element("add", "owned", port.name, address))
+            elements.append(tables.element("add", "owned", port.name, address))
             if port.powered:
                 routes.append(f"neigh replace {address} lladdr {port.mac} nud permanent dev {port.name}")
                 routes.append(f"route replace {address} dev {port.name}")
@@ -502,31 +400,11 @@ class Fabric:
             self.vpc.nft(script)
 
 
-def _elements(verb: str, set_name: str, port: str, addresses: Collection[str]) -> str:
-    return "".join(_element(verb, set_name, port, address) for address in sorted(addresses))
-
-
-def _element(verb: str, set_name: str, port: str, address: str) -> str:
-    return f'{verb} element {_family(address)} fabric {set_name} {{ "{port}" . {address} }}\n'
-
-
-def _end(verb: str, port: _Port) -> str:
-    """Where frames to the ENI's MAC may leave the VPC."""
-    return "".join(
-        f'{verb} element {family} fabric ends {{ {port.mac} . "{port.name}" }}\n' for family in ("ip", "ip6")
-    )
-
-
 def _is_gateway(address: str) -> bool:
     """Whether it is the first address of an IPv4 subnet; what IPv6 has instead the kernel answers for."""
-    if _family(address) == "ip6":
+    if tables.family(address) == "ip6":
         return False
     return IPv4Address(address) == ip_network(f"{address}/{SUBNET_PREFIX}", strict=False)[1]
-
-
-def _family(address: str) -> str:
-    """nft's name for the family of an address or network."""
-    return "ip6" if ":" in address else "ip"
 
 
 def _canonical(address: str) -> str:

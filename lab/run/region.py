@@ -22,7 +22,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Self
 
 from floatingip.core.model import Allocation, Carry
 from floatingip.core.settings import Settings
@@ -49,6 +48,7 @@ from lab.kubernetes.small.kubelet import Cluster as SmallCluster
 from lab.kubernetes.small.manifest import Manifest, parse, substitute
 from lab.network.fabric import EC2_ADDRESS, Fabric
 from lab.network.worker import BACKEND_PORT, IMDS_ADDRESS, PODS, Worker
+from lab.resource import Resource
 from lab.run import ownership
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +125,7 @@ class Machine:
         return self.worker.name
 
 
-class Region:
+class Region(Resource):
     """
     Workers `worker-a`, `worker-b`, ..., with a sample service behind a NodePort on each, and EC2 as `profile` has it.
 
@@ -171,17 +171,6 @@ class Region:
         self._powering: list[threading.Thread] = []
         self._resources = ExitStack()
         self._service = self._manifest("sample-service.yaml", "").services["sample-service"]
-
-    def __enter__(self) -> Self:
-        try:
-            self._build()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the clients and pods, and remove everything.  Idempotent."""

@@ -13,6 +13,7 @@ from floatingip.agent import agent as agents
 from floatingip.agent import rehearsal
 from floatingip.core.decision import timing
 from floatingip.core.model import Address
+from lab.network.netns import Namespace
 from tests.agents.world import FLOATING_IP, Machine, Process, World, holds_for, wait
 
 SECOND, THIRD = IPv4Address("10.0.0.101"), IPv4Address("10.0.0.102")

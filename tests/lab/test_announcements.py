@@ -13,8 +13,9 @@ from ipaddress import ip_address
 import pytest
 
 from floatingip.edges.kernel.announce import announce
-from lab.network.fabric import CLIENT_IN_ADDRESS, GATEWAY, IPV6_GATEWAY, ROUTER_MAC, Fabric
+from lab.network.fabric import CLIENT_IN_ADDRESS, GATEWAY, IPV6_GATEWAY, Fabric
 from lab.network.netns import Namespace
+from lab.network.tables import ROUTER_MAC
 from lab.network.worker import Worker
 from tests.lab import test_fabric, test_ipv6
 from tests.lab.test_fabric import neighbour

@@ -24,7 +24,8 @@ from lab.history import Event, History
 from lab.kubernetes.cluster import EvictionRefused
 from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
 from lab.kubernetes.small.kubelet import Cluster
-from lab.kubernetes.small.manifest import Container, Manifest, load
+from lab.kubernetes.small.manifest import load
+from lab.kubernetes.small.objects import Container, Manifest
 from lab.network.netns import Namespace
 from lab.run import nemesis
 from lab.run.region import Machine, Region

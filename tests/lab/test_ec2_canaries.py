@@ -1,5 +1,5 @@
 """
-moto alone still lacks each rule that lab/ec2 adds (rules.py, addresses.py, elastic.py, filters.py).
+moto alone still lacks each rule that lab/ec2 adds (world.py has them all, and filters.py).
 
 A canary that dies says: this moto has learnt the rule, so that part of the layer may go.  All canaries are asked once,
 in one fresh process that never imports the lab (this file, run as a program), against moto's own server.

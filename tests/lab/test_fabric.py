@@ -15,11 +15,11 @@ from lab.network.fabric import (
     EVERYTHING,
     GATEWAY,
     MTU,
-    ROUTER_MAC,
     VPC_CIDR,
     Fabric,
 )
 from lab.network.netns import Namespace
+from lab.network.tables import ROUTER_MAC
 from lab.network.worker import Worker
 from tests.lab.conftest import Answer
 

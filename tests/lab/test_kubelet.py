@@ -13,8 +13,11 @@ import pytest
 
 from lab.history import Event, History, parse_logfmt
 from lab.kubernetes.cluster import EvictionRefused
-from lab.kubernetes.small.kubelet import POD, Backoff, Cluster, Pod
-from lab.kubernetes.small.manifest import Container, DisruptionBudget, Manifest, load
+from lab.kubernetes.small.containers import POD, Backoff
+from lab.kubernetes.small.kubelet import Cluster
+from lab.kubernetes.small.manifest import load
+from lab.kubernetes.small.objects import Container, DisruptionBudget, Manifest
+from lab.kubernetes.small.pods import Pod
 from lab.network.netns import Namespace
 
 ROOT = Path(__file__).parents[2]

@@ -11,16 +11,9 @@ import yaml
 
 from floatingip.core import settings
 from floatingip.edges import configmap
-from lab.kubernetes.small.manifest import (
-    ConfigMapKey,
-    FieldRef,
-    ManifestError,
-    RoleBinding,
-    Rule,
-    load,
-    parse,
-    substitute,
-)
+from lab.kubernetes.small.fields import ManifestError
+from lab.kubernetes.small.manifest import load, parse, substitute
+from lab.kubernetes.small.objects import ConfigMapKey, FieldRef, RoleBinding, Rule
 
 ROOT = Path(__file__).parents[2]
 FLOATING_IP, SAMPLE = ROOT / "floating-ip.yaml", ROOT / "sample-service.yaml"

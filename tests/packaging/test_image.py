@@ -19,7 +19,8 @@ from lab.history import Event, History
 from lab.kubernetes.small import image as lab_image
 from lab.kubernetes.small.image import Image
 from lab.kubernetes.small.kubelet import Cluster
-from lab.kubernetes.small.manifest import Manifest, load
+from lab.kubernetes.small.manifest import load
+from lab.kubernetes.small.objects import Manifest
 from lab.network.netns import Namespace
 from lab.run.scenarios import SCENARIOS, run
 

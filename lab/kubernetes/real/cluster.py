@@ -16,10 +16,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from lab.ec2 import Instance
 from lab.history import History, parse_logfmt
@@ -29,7 +28,9 @@ from lab.kubernetes.real import host
 from lab.kubernetes.real.node import PAUSE, Node, Worker
 from lab.kubernetes.real.parts import Part as Process
 from lab.kubernetes.real.plane import ECR, UPSTREAM, ControlPlane
+from lab.kubernetes.real.pod import Pod
 from lab.network.netns import Namespace
+from lab.resource import Resource
 
 AGNHOST = "e2e-test-images/agnhost:2.53"
 LOGS = "FLOATINGIP_LAB_LOGS"
@@ -55,81 +56,7 @@ class KubectlFailed(ClusterFailed):
     """`kubectl` failed; the message has its command and what it said."""
 
 
-@dataclass(frozen=True)
-class Pod:
-    """A pod as the API server last told it."""
-
-    object: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        return str(self.object["metadata"]["name"])
-
-    @property
-    def app(self) -> str:
-        """Its label `app`."""
-        return str(self.object["metadata"].get("labels", {}).get("app", ""))
-
-    @property
-    def node(self) -> str | None:
-        """Where it is, or is going to be."""
-        found: str | None = self.object["spec"].get("nodeName")
-        return found
-
-    @property
-    def is_ending(self) -> bool:
-        """Has it been deleted?"""
-        return "deletionTimestamp" in self.object["metadata"]
-
-    @property
-    def is_ready(self) -> bool:
-        """Running, with every container ready."""
-        return not self.is_ending and self.condition("Ready") == "True"
-
-    @property
-    def has_ended(self) -> bool:
-        """Have its containers, for good?"""
-        return self.object["status"].get("phase") in {"Succeeded", "Failed"}
-
-    @property
-    def phase(self) -> str:
-        """What `kubectl get pods` shows, or nearly so."""
-        if self.is_ending:
-            return "Terminating"
-        for status in self._statuses("initContainerStatuses", "containerStatuses"):
-            waiting = status.get("state", {}).get("waiting", {}).get("reason")
-            if waiting not in {None, "PodInitializing", "ContainerCreating"}:
-                return str(waiting)
-        if self.node and self.condition("Initialized") == "False":
-            return "Init"
-        return str(self.object["status"].get("phase", "Pending"))
-
-    def condition(self, kind: str) -> str:
-        """A condition's status; empty where there is none."""
-        conditions = self.object["status"].get("conditions", [])
-        return next((str(one["status"]) for one in conditions if one["type"] == kind), "")
-
-    def container_id(self, container: str) -> str | None:
-        """The runtime's name for a container that runs."""
-        for status in self._statuses("containerStatuses", "initContainerStatuses"):
-            if status["name"] == container and "running" in status.get("state", {}):
-                return str(status["containerID"]).removeprefix("containerd://")
-        return None
-
-    def ends(self) -> dict[str, tuple[str, int]]:
-        """What ended: the runtime's name of each container that did -> its name here, and its exit code."""
-        found = {}
-        for status in self._statuses("initContainerStatuses", "containerStatuses"):
-            for state in ("state", "lastState"):
-                if ended := status.get(state, {}).get("terminated"):
-                    found[str(ended.get("containerID"))] = (str(status["name"]), int(ended["exitCode"]))
-        return found
-
-    def _statuses(self, *kinds: str) -> list[Mapping[str, Any]]:
-        return [status for kind in kinds for status in self.object["status"].get(kind, [])]
-
-
-class Cluster:
+class Cluster(Resource):
     """
     A context manager: the cluster is there, with all nodes Ready, when it is entered, and gone when it is left.
 
@@ -175,17 +102,6 @@ class Cluster:
         self._watching: subprocess.Popen[str] | None = None
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """End everything at once.  Idempotent."""
         self._closing.set()
@@ -199,7 +115,7 @@ class Cluster:
         self.plane.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _start(self) -> None:
+    def _build(self) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
         self.plane.start()
         groups = host.given()

@@ -29,7 +29,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lab.kubernetes.small.manifest import Manifest, Service
+from lab.kubernetes.small.objects import Manifest, Service
+from lab.kubernetes.small.pods import Pod
 
 NAMESPACE = "default"
 _POD = re.compile(r"/api/v1/namespaces/([^/]+)/pods/([^/]+)")
@@ -40,17 +41,7 @@ _HANDSHAKE = 5.0
 """Seconds until a client that does not speak is given up: from a worker without power no end is ever heard."""
 
 
-class Pod(Protocol):
-    """What a pod can say of itself; lab.kubernetes.small.kubelet.Pod has it."""
-
-    @property
-    def name(self) -> str: ...
-
-    def as_object(self, namespace: str) -> dict[str, Any]:
-        """The API object, as JSON has it."""
-
-
-class Books(Protocol):
+class Asked(Protocol):
     """What the server asks the cluster; lab.kubernetes.small.kubelet.Cluster has it."""
 
     @property
@@ -74,7 +65,7 @@ class ApiServer:
     asked: the requests so far, as (service account or nothing, method and path, status).
     """
 
-    def __init__(self, sock: socket.socket, books: Books) -> None:
+    def __init__(self, sock: socket.socket, books: Asked) -> None:
         self.down = False
         self.asked: list[tuple[str, str, int]] = []
         self._books = books

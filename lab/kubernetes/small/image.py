@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lab import sandbox
-from lab.kubernetes.small.manifest import SecurityContext
+from lab.kubernetes.small.objects import SecurityContext
 
 SECCOMP = Path("/usr/share/containers/seccomp.json")
 """What `RuntimeDefault` stands for: the profile of podman, which differs from containerd's in little."""

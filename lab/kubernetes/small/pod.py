@@ -1,7 +1,7 @@
 """
 Start one container: PID 1 of its own PID namespace, with the file system and the rights that the manifest gives it.
 
-Run by kubelet.py in the worker's network namespace, as a script (no package, no site: it starts in some 30 ms):
+Run by containers.py in the worker's network namespace, as a script (no package, no site: it starts in some 30 ms):
 `python -I -S pod.py SPEC COMMAND...`, SPEC being JSON with `files` (directory -> file name -> text) and `capabilities`.
 
 - The directories of the ConfigMap and the service account are mounted read-only, also where the host has none.

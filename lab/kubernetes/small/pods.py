@@ -1,0 +1,155 @@
+"""What the small Kubernetes has in its books: pods and nodes, which its parts share under one lock."""
+
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from lab.history import History
+from lab.kubernetes.small.objects import Deployment, Manifest
+
+BY_EVICTION, BY_TAINT, BY_KUBELET = "EvictionByEvictionAPI", "DeletionByTaintManager", "TerminationByKubelet"
+_DISRUPTIONS = {
+    BY_EVICTION: "Eviction API: evicting",
+    BY_TAINT: "Taint manager: deleting due to NoExecute taint",
+    BY_KUBELET: "Pod was terminated in response to imminent node shutdown.",
+}
+"""Reasons of the condition `DisruptionTarget`, and what is said with each."""
+
+
+class Worker(Protocol):
+    """What the kubelet needs of a node."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def address(self) -> str:
+        """The primary address: where probes of hostNetwork pods go."""
+
+    def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+        """Start `command` in the node's network namespace; the process id is the command's own."""
+
+
+@dataclass
+class Pod:
+    """
+    One pod; `phase` is what `kubectl get pods` would show.
+
+    `disruption` is the reason of the condition `DisruptionTarget`, if there is to be one; `deletion` is when the grace
+    period of a deleted pod ends (seconds since 1970), None for one that nobody deleted; `lost`: its node is not ready,
+    so neither is it, whatever it does.
+    """
+
+    name: str
+    deployment: Deployment
+    node: str | None = None
+    phase: str = "Pending"
+    ready: frozenset[str] = frozenset()
+    running: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    gone: threading.Event = field(default_factory=threading.Event)
+    disruption: str = ""
+    lost: bool = False
+    deletion: float | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Running, with every container ready, on a node that is."""
+        return not self.lost and self.phase == "Running" and len(self.ready) == len(self.deployment.pod.containers)
+
+    @property
+    def is_ending(self) -> bool:
+        """Has it been deleted?"""
+        return self.stopping.is_set()
+
+    def as_object(self, namespace: str) -> dict[str, Any]:
+        """The API object, as far as the lab has it."""
+        metadata = {"name": self.name, "namespace": namespace, "labels": dict(self.deployment.labels)}
+        if self.deletion is not None:
+            metadata["deletionTimestamp"] = datetime.fromtimestamp(self.deletion, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        # kubelet writes both; the control plane, when it writes a node off, changes the first one only.
+        conditions = [{"type": kind, "status": str(self.is_ready)} for kind in ("Ready", "ContainersReady")]
+        # The kubelet shows its own reason only once all containers have ended (status manager, mergePodStatus): a pod
+        # that is being ended because of a shutdown sees neither a condition nor a deletion.
+        if self.disruption and (self.disruption != BY_KUBELET or self.gone.is_set()):
+            message = _DISRUPTIONS[self.disruption]
+            conditions.append(
+                {"type": "DisruptionTarget", "status": "True", "reason": self.disruption, "message": message}
+            )
+        spec = {"serviceAccountName": self.deployment.pod.account, **({"nodeName": self.node} if self.node else {})}
+        phase = {"Pending": "Pending", "Init": "Pending", "Succeeded": "Succeeded"}.get(self.phase, "Running")
+        status = {"phase": phase, "conditions": conditions}
+        return {"kind": "Pod", "apiVersion": "v1", "metadata": metadata, "spec": spec, "status": status}
+
+
+@dataclass
+class Node:
+    """
+    A worker and its kubelet, which acts while it is `awake`; nothing is scheduled on one that is cordoned, tainted, not
+    ready or `ending`.
+
+    `ready` is what the cluster makes of the kubelet's silence; `ending`: it has said that its machine shuts down.
+    """
+
+    worker: Worker
+    labels: Mapping[str, str]
+    cordoned: bool = False
+    tainted: bool = False
+    ready: bool = True
+    ending: bool = False
+    dead: threading.Event = field(default_factory=threading.Event)
+    awake: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def name(self) -> str:
+        """The worker's."""
+        return self.worker.name
+
+    @property
+    def speaks(self) -> bool:
+        """Does its kubelet run?"""
+        return self.awake.is_set() and not self.dead.is_set()
+
+
+class Books:
+    """
+    What was applied last, and the pods that there are, by name; each change of a pod's phase is told to the history.
+
+    lock: guards all of it, and is never held while something waits.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.lock = threading.RLock()
+        self.manifest = Manifest()
+        self.pods: dict[str, Pod] = {}
+        self._history = history
+
+    def pod(self, name: str) -> Pod:
+        """The pod of that name.  Raises LookupError."""
+        with self.lock:
+            if name not in self.pods:
+                raise LookupError(f"no pod {name}")
+            return self.pods[name]
+
+    def process(self, pod: str, container: str) -> subprocess.Popen[str]:
+        """The process of a container, which is its warden (pod.py).  Raises LookupError if it does not run."""
+        with self.lock:
+            running = self.pods[pod].running if pod in self.pods else {}
+            if container not in running:
+                raise LookupError(f"{container} of {pod} does not run")
+            return running[container]
+
+    def enter(self, pod: Pod, phase: str, detail: str = "") -> None:
+        """Change a pod's phase; one that is being deleted stays Terminating until it is gone."""
+        with self.lock:
+            if pod.stopping.is_set() and phase not in {"Terminating", "Succeeded", "Gone"}:
+                return
+            pod.phase = phase
+            self.record("pod", pod, phase=phase, detail=detail)
+
+    def record(self, event: str, pod: Pod, **more: object) -> None:
+        """Tell the history what has happened to a pod."""
+        self._history.record({"source": "kubelet", "event": event, "pod": pod.name, "node": pod.node, **more})
