@@ -18,12 +18,12 @@ from floatingip.agent.shown_by_imds import ShownByImds
 from floatingip.agent.standing import Standing
 from floatingip.agent.telling import Telling
 from floatingip.agent.writing import Writing
+from floatingip.core import timing
 from floatingip.core.decision import served
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decide import decide
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.room import Room
-from floatingip.core.decision.timing import LOOK_IN_PEACE
 from floatingip.core.decision.view import Memory, View, attachment_of
 from floatingip.core.errors import CloudError
 from floatingip.core.health import Health, HealthState
@@ -48,14 +48,12 @@ from floatingip.core.model import (
 )
 from floatingip.core.settings import Settings, mark_values
 from floatingip.core.snapshot import AddressSnapshot
+from floatingip.core.timing import LOOK_IN_PEACE
 from floatingip.core.word import Answer, Held, word_on
 from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write
 
 CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE, Reason.NOT_SERVED_HERE})
 """Reasons for which EC2 need not be asked at a certain time."""
-
-PEACE_JITTER = 5.0
-"""Seconds by which a question to EC2 in peace is put off at random, so that the agents do not ask all at once."""
 
 ROUTER_V6 = IPv6Address("fe80:ec2::1")
 """The VPC router, on every link."""
@@ -285,7 +283,7 @@ class FloatingAddress:
         if self.holder() != held_by and self._shared.me.instance_id in (self.holder(), held_by):
             self._shared.slots_change(now)
         self.records = records or {}
-        self._jitter = self._chance(0.0, PEACE_JITTER)
+        self._jitter = self._chance(0.0, timing.PEACE_JITTER)
         attachment = self.attachment()
         if attachment is None:
             self._moves.detached(now)

@@ -63,30 +63,15 @@ from floatingip.agent.serving import Serving
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing_eni import StandingEni
 from floatingip.agent.trouble import Complaints, Trouble
+from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
 from floatingip.core.errors import Denied, FloatingIPError
 from floatingip.core.model import Address, Identity, Owner, OwnPod, Target
 from floatingip.core.settings import Settings
-from floatingip.core.snapshot import LIVE_WITHIN, Snapshot
+from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
-
-TICK = 0.25
-"""Seconds after which a view is judged again even when nothing happened: time itself decides some rules."""
-
-CALM_TICK = 1.0
-"""The same for an address that is held and answers: whatever ends that is news, and is judged at once."""
-
-POD_EVERY, POD_IN_DOUBT, POD_AWAITED = 2.0, 0.5, 0.25
-"""Seconds between two questions to the API server about the own pod: in peace, while an address is in doubt, and when
-the next answer decides something."""
-
-METADATA_CALM = 12.0
-"""Seconds without an error after which IMDS counts as well: it was asked for notices twice."""
-
-SHORT_FOR = 30.0
-"""Seconds for which the others must have lacked room before that is told: an observer that starts has none at first."""
 
 SIGTERM_CODE = 128 + 15
 """The exit code of a process that SIGTERM ended before it was done."""
@@ -135,8 +120,8 @@ class Agent:
         self._pod = pod.PodMemory()
         self._pod_problem = self._notice = ""
         self._ready_since: float | None = None
-        self._metadata = Complaints(METADATA_CALM)
-        self._lonely, self._short = Trouble(SHORT_FOR), Trouble(SHORT_FOR)
+        self._metadata = Complaints(timing.METADATA_CALM)
+        self._lonely, self._short = Trouble(timing.SHORT_FOR), Trouble(timing.SHORT_FOR)
         self._are_others_short = False
         self._orphans: frozenset[str] = frozenset()
         self._probings: frozenset[Probing] = frozenset()
@@ -353,7 +338,7 @@ class Agent:
     def _tick_due(self) -> float:
         """When all is judged whatever the news."""
         calm = self._stop_at is None and all(address.is_calm() for address in self._addresses.values())
-        return self._ticked_at + (CALM_TICK if calm else TICK)
+        return self._ticked_at + (timing.CALM_TICK if calm else timing.TICK)
 
     def _look_due(self) -> float:
         return self._looking.due((standing.now.look_at for standing in self._standing.values()), self._now)
@@ -377,7 +362,7 @@ class Agent:
         """Ask the API server more often when it matters more."""
         awaited = self._stop_at is not None or pod.is_suspect(self._pod)
         in_doubt = any(address.health.in_doubt for address in self._addresses.values())
-        every = POD_AWAITED if awaited else POD_IN_DOUBT if in_doubt else POD_EVERY
+        every = timing.POD_AWAITED if awaited else timing.POD_IN_DOUBT if in_doubt else timing.POD_EVERY
         if self._observes and every != self._pod_asked_every:
             self._pod_asked_every = every
             self._out.add(AskPod(every))
@@ -432,7 +417,7 @@ class Agent:
         now = self._now
         held = sum(address.decision.state is State.HOLDER for address in self._addresses.values())
         others = self._peers.others(self._shared.name)
-        slots = [peer.free_slots for peer in others if now - peer.heard_at < LIVE_WITHIN]
+        slots = [peer.free_slots for peer in others if now - peer.heard_at < timing.LIVE_WITHIN]
         known = [free for free in slots if free is not None]
         short = ""
         if held and slots and len(known) == len(slots) and sum(known) < held:

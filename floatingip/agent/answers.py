@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from floatingip.agent.effects import Probing
 from floatingip.core import health as probing_health
+from floatingip.core import timing
 from floatingip.core.health import Health
 from floatingip.core.model import Address, NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
-
-UNSENT_FOR = 5.0
-"""Seconds for which no probe could be sent, after which this node counts as blind: a full buffer is over by then."""
 
 
 class Answers:
@@ -101,7 +99,7 @@ class Answers:
 
     def unsent(self, now: float) -> str:
         """Why no probe has left this node for a while, or nothing."""
-        if self._unsent_since is None or now - self._unsent_since < UNSENT_FOR:
+        if self._unsent_since is None or now - self._unsent_since < timing.UNSENT_FOR:
             return ""
         remedy = "does a firewall or a policy of this node drop what goes to it?"
         return f"{self.address} cannot be probed from here: {self._unsent}; {remedy}"

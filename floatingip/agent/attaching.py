@@ -8,22 +8,11 @@ from floatingip.agent.address import FloatingAddress
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing_eni import StandingEni
+from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
 from floatingip.core.errors import AddressTaken, ConfigurationError, FloatingIPError
 from floatingip.core.model import AttachmentStatus, PlumbingState, Target
-
-ATTACH_GIVES_UP = 20.0
-"""Seconds without any answer of EC2 after which ``attach`` leaves the rest to ``observe``."""
-
-AHEAD_GIVES_UP = 60.0
-"""Seconds after which ``attach`` leaves it to ``observe`` to prepare this node for what another one holds."""
-
-ATTACH_AT_MOST = 120.0
-"""Seconds after which ``attach`` leaves whatever is not done to ``observe``: EC2 takes a minute for a move at most."""
-
-UNSOUND_ATTACH_ENDS = 5.0
-"""Seconds for which ``attach`` tries to plumb what it holds before it leaves that to ``observe``, which reports it."""
 
 
 class Attaching:
@@ -80,18 +69,18 @@ class Attaching:
         decision, attachment, target = address.decision, address.attachment(), address.target
         if self._hopeless(address) is not None or decision.reason is Reason.HELD_HERE:
             return True
-        if address.owner is None and now - self._started_at > ATTACH_GIVES_UP:
+        if address.owner is None and now - self._started_at > timing.ATTACH_GIVES_UP:
             said = f"{address.not_ready()}; the observer goes on trying"
-            self._out.warning("attach", said, address=target, seconds=ATTACH_GIVES_UP)
+            self._out.warning("attach", said, address=target, seconds=timing.ATTACH_GIVES_UP)
             return True
-        if now - self._started_at > ATTACH_AT_MOST:
+        if now - self._started_at > timing.ATTACH_AT_MOST:
             said = "not done yet; the observer goes on trying"
             self._out.error("attach", said, address=target, problem=decision.sentence)
             return True
         unsound = address.report is not None and address.report.state is PlumbingState.UNSOUND
         if decision.reason is Reason.UNSOUND_HERE or unsound:
             since = self._unsound_since.setdefault(target, now)
-            if now - since > UNSOUND_ATTACH_ENDS:
+            if now - since > timing.UNSOUND_ATTACH_ENDS:
                 said = "not plumbed; the observer goes on trying"
                 problem = address.report.problem if address.report is not None else ""
                 self._out.error("attach", said, address=target, problem=problem)
@@ -107,7 +96,7 @@ class Attaching:
         if not way_to(self._shared.carry).has_standing_enis:
             return True
         lacks = address.obstacle() or ("" if address.is_plumbed_ahead() else "it is not plumbed yet")
-        if lacks and now - self._started_at > AHEAD_GIVES_UP:
+        if lacks and now - self._started_at > timing.AHEAD_GIVES_UP:
             said = "this node could not take the address over; the observer goes on trying"
             self._out.error("attach", said, address=address.target, problem=lacks)
             return True

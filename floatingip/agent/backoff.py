@@ -7,9 +7,6 @@ from collections.abc import Callable
 Chance = Callable[[float, float], float]
 """Draws a number between the two."""
 
-BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING = 0.5, 15.0, 2.0
-"""Seconds to wait after EC2 failed: at first, at most, and at most while something is wrong that EC2 did not refuse."""
-
 
 class Backoff:
     """Growing pauses, the first of ``first`` seconds, with jitter: agents that failed together do not retry

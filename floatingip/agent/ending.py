@@ -13,22 +13,13 @@ from floatingip.agent import pod
 from floatingip.agent.address import FloatingAddress
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.pod import PodMemory
+from floatingip.core import timing
 from floatingip.core.decision.decision import State
-
-OBLIGED_AT_MOST = 12.0
-"""Seconds for which SIGTERM may be put off between a detach and its attach; the manifest's grace period is longer."""
-
-EVICTED_AT_MOST = 10.0
-"""Seconds for which a holder whose node ends stays until it is relieved; the manifest's grace period is longer."""
-
-ENDS_UNTOLD, ENDS_HALF_TOLD = 1.0, 3.0
-"""Seconds after SIGTERM after which a holder ends that does not know why: the API server has told nothing, or too
-little."""
 
 
 def is_obliged(addresses: Collection[FloatingAddress], since: float) -> bool:
     """SIGTERM came ``since`` seconds ago, between a detach and its attach."""
-    return since <= OBLIGED_AT_MOST and any(each.decision.obliged for each in addresses)
+    return since <= timing.OBLIGED_AT_MOST and any(each.decision.obliged for each in addresses)
 
 
 def may_end(
@@ -37,14 +28,14 @@ def may_end(
     """Whether an observer may end that SIGTERM reached at ``stop_at``; ``off``: Kubernetes has written its node off."""
     since = now - stop_at
     if any(each.decision.obliged for each in addresses):
-        return since > OBLIGED_AT_MOST
+        return since > timing.OBLIGED_AT_MOST
     if not any(each.decision.state is State.HOLDER or each.is_here() for each in addresses):
         return True
     if pod.is_replaced(memory, stop_at):
         return True
     if pod.leaving(memory, stop_at) or off:
-        return since > EVICTED_AT_MOST
-    at_most = ENDS_HALF_TOLD if pod.has_told(memory, stop_at) else ENDS_UNTOLD
+        return since > timing.EVICTED_AT_MOST
+    at_most = timing.ENDS_HALF_TOLD if pod.has_told(memory, stop_at) else timing.ENDS_UNTOLD
     if since <= at_most and not pod.is_refused(memory, stop_at):
         return False
     latest = memory.latest

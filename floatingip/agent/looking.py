@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from floatingip.agent.address import FloatingAddress
-from floatingip.agent.backoff import BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, Backoff, Chance
+from floatingip.agent.backoff import Backoff, Chance
 from floatingip.agent.effects import Look
 from floatingip.agent.looks import Question
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
-from floatingip.core import pace
+from floatingip.core import pace, timing
 from floatingip.core.decision.decision import State
 from floatingip.core.errors import CloudError, Denied
-
-LOOKS_ON_REQUEST_EVERY = 5.0
-"""Seconds between two questions to EC2 that somebody else asked for: nobody may spend our rate of calls."""
-
-BACKOFF_DENIED = 60.0
-"""Seconds to wait in peace after IAM denied what is asked for."""
 
 
 class Looking:
@@ -30,7 +24,7 @@ class Looking:
         self._shared = shared
         self._out = out
         self._chance = chance
-        self._backoff = Backoff(BACKOFF_FIRST, chance)
+        self._backoff = Backoff(timing.BACKOFF_FIRST, chance)
         self._complaint = Trouble()
         self._looking = self._answered = False
         self._again_at = self._again_in_peace_at = float("-inf")
@@ -66,7 +60,7 @@ class Looking:
 
     def request(self, now: float) -> bool:
         """Somebody says that EC2 has news; return whether it is going to be asked for that."""
-        if now - self._requested_at <= LOOKS_ON_REQUEST_EVERY:
+        if now - self._requested_at <= timing.LOOKS_ON_REQUEST_EVERY:
             return False
         self._requested_at = self._wanted_at = now
         return True
@@ -96,12 +90,12 @@ class Looking:
         if self._complaint.is_due(str(error), now):
             self._out.error("denied", str(error), action=error.action)
         self._shared.unanswered = str(error)
-        self._put_off(BACKOFF_DENIED, now)
+        self._put_off(timing.BACKOFF_DENIED, now)
 
     def _again_later(self, problem: str, now: float) -> None:
         """EC2 did not answer, or not so that it could be read: say it once, and ask again after a growing pause."""
         self._complain(problem, now)
-        self._put_off(BACKOFF_LAST, now)
+        self._put_off(timing.BACKOFF_LAST, now)
 
     def _complain(self, problem: str, now: float) -> None:
         if self._complaint.is_due(problem, now):
@@ -117,4 +111,4 @@ class Looking:
         """For a pause that grows; what goes wrong meanwhile makes it a short one."""
         pause = self._backoff.pause(longest)
         self._again_in_peace_at = now + pause
-        self._again_at = now + min(pause, BACKOFF_MOVING * self._chance(0.8, 1.2))
+        self._again_at = now + min(pause, timing.BACKOFF_MOVING * self._chance(0.8, 1.2))

@@ -6,11 +6,9 @@ from floatingip.agent.effects import ListNodePorts
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.serving import Serving, chosen
 from floatingip.agent.shared import Shared
+from floatingip.core import timing
 from floatingip.core.model import NodePort
 from floatingip.core.settings import AUTO, Settings
-
-LIST_EVERY = 60.0
-"""Seconds between two questions which NodePorts there are."""
 
 
 class NodePorts:
@@ -33,7 +31,7 @@ class NodePorts:
     def follow(self, now: float) -> None:
         """Ask which there are, when it is time."""
         if self._is_auto and not self._asking and now >= self._due:
-            self._asking, self._due = True, now + LIST_EVERY
+            self._asking, self._due = True, now + timing.LIST_EVERY
             self._out.add(ListNodePorts())
 
     def unknown(self, problem: str) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from floatingip.core import timing
 from floatingip.core.model import Address, Peer
 from floatingip.core.word import Answer
-
-HEARD_KEPT = 60.0
-"""Seconds for which an observer that answered is asked on, whether or not anybody tells of it."""
 
 
 class Peers:
@@ -40,7 +38,7 @@ class Peers:
     def known(self, now: float) -> frozenset[str]:
         """The instances of observers that a living one names, and of those that answered lately themselves."""
         told = {peer for answer in self._answers.values() if answer.status is not None for peer in answer.status.peers}
-        return frozenset(told | {i for i, heard in self._heard.items() if now - heard.known_at < HEARD_KEPT})
+        return frozenset(told | {i for i, heard in self._heard.items() if now - heard.known_at < timing.HEARD_KEPT})
 
     def others(self, name: str) -> tuple[Peer, ...]:
         """The other observers of ours that ever answered, and are still asked."""

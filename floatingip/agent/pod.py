@@ -17,17 +17,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from floatingip.core import timing
 from floatingip.core.model import OwnPod
 
 SIGNS = 2
 """Answers in a row that must say the same before it is believed, or told."""
-
-FRESH = 10.0
-"""Seconds for which an answer speaks of now."""
-
-READY_FOR = 15.0
-"""Seconds for which this observer must have been ready by its own account before Kubernetes is wrong to call it not
-Ready: kubelet's readiness probe needs a few."""
 
 BY_SCHEDULER = "PreemptionByScheduler"
 """The one disruption that says nothing of the node: another pod takes this one's place on it."""
@@ -94,11 +88,11 @@ def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str
     has been ready by its own account, None while it is not.
     """
     pod = memory.known
-    if pod is None or memory.against < SIGNS or now - pod.asked_at > FRESH:
+    if pod is None or memory.against < SIGNS or now - pod.asked_at > timing.POD_FRESH:
         return ""
     if pod.gone:
         return "Kubernetes has written this node off: it has this observer's pod no more"
-    if ready_since is None or now - ready_since <= READY_FOR:
+    if ready_since is None or now - ready_since <= timing.POD_READY_FOR:
         return ""
     return "Kubernetes has written this node off: to it this observer's pod is not Ready"
 

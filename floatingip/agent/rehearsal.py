@@ -14,15 +14,10 @@ from floatingip.agent.events import (
 )
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
+from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.errors import Denied
 from floatingip.core.model import OWNER_TAG, Allocation
-
-REHEARSE_EVERY = 600.0
-"""Seconds between two checks whether a takeover would be possible: free slots and permissions."""
-
-REHEARSE_AGAIN = 60.0
-"""Seconds until that is tried again which failed, or which IAM denied."""
 
 
 class Rehearsal:
@@ -46,7 +41,7 @@ class Rehearsal:
         due = tuple(part for part, at in self._due.items() if now >= at)
         if self._asking or not due or me is None or subnet is None:
             return
-        self._due.update(dict.fromkeys(due, now + REHEARSE_EVERY))
+        self._due.update(dict.fromkeys(due, now + timing.REHEARSE_EVERY))
         self._asking = True
         found = [(eni, each.target) for each in self._addresses if (eni := each.own_eni()) is not None]
         eni, target = found[0] if found else (None, self._addresses[0].target)
@@ -76,7 +71,7 @@ class Rehearsal:
             self._out.error("rehearsal", f"a takeover would fail: IAM denies {actions}; allow it to this pod's role")
         self._shared.denied = denied
         if denied:
-            self._due[Part.PERMISSIONS] = now + REHEARSE_AGAIN
+            self._due[Part.PERMISSIONS] = now + timing.REHEARSE_AGAIN
 
     def found_reservations(self, found: ReservationsRehearsed) -> None:
         """Once: while an address that moves is on no ENI, EC2 may hand it out to a pod."""
@@ -91,7 +86,7 @@ class Rehearsal:
     def failed(self, failed: RehearsalFailed, now: float) -> None:
         """A part that failed says nothing of the others, and is tried again soon."""
         part, error = failed.part, failed.error
-        self._due[part] = now + REHEARSE_AGAIN
+        self._due[part] = now + timing.REHEARSE_AGAIN
         is_news = self._failures.get(part) != str(error)
         self._failures[part] = str(error)
         if not isinstance(error, Denied):

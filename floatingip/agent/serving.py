@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from floatingip.agent.effects import Probing
-from floatingip.core.decision.served import CHECK_EVERY
+from floatingip.core import timing
 from floatingip.core.model import Address, NodePort, ProbeOutcome, ProbeResult
 
 CHECKED_AT_MOST = 4
@@ -29,7 +29,7 @@ class Serving:
     """Checks the NodePorts on the nodes that it is told of, each ``interval`` seconds, and waits for ``timeout``."""
 
     def __init__(self, interval: float, timeout: float) -> None:
-        self._interval = max(CHECK_EVERY, interval)
+        self._interval = max(timing.SERVED_CHECK_EVERY, interval)
         self._believed_for = 2 * self._interval + timeout
         self._probings: frozenset[Probing] = frozenset()
         self._last: dict[Probing, tuple[float, bool]] = {}

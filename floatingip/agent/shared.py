@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from floatingip.agent.standing import Standing
+from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.model import (
     NAME_BEGINS,
@@ -21,9 +22,6 @@ from floatingip.core.model import (
     Subnet,
 )
 from floatingip.core.settings import Settings
-
-FULL_FOR = 15.0
-"""Seconds for which an instance that EC2 called full is not tried again."""
 
 
 @dataclass
@@ -106,7 +104,7 @@ class Shared:
 
     def is_full(self, now: float) -> None:
         """EC2 said that this instance has no room."""
-        self.full_until = now + FULL_FOR
+        self.full_until = now + timing.FULL_FOR
 
     def taken(self, settings: Settings) -> frozenset[int]:
         """Device indexes of this instance that a new attachment must not use."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from floatingip.core import timing
+
 LACKED_BY_IMDS = 3
 """Answers of IMDS, a second apart, that must lack the address that was shown before it counts as lost (R10)."""
-
-IMDS_LATE = 30.0
-"""Seconds after which IMDS shows surely what EC2 has given to this node."""
 
 
 class ShownByImds:
@@ -53,9 +52,9 @@ class ShownByImds:
         if self._lacked >= LACKED_BY_IMDS:
             if self._was_shown:
                 self.lost_at = asked_at
-            elif self._at_once or asked_at - since >= IMDS_LATE:
+            elif self._at_once or asked_at - since >= timing.IMDS_LATE:
                 # IMDS may not know of it yet: it speaks of no later time than this, so what EC2 said since counts more.
-                self.lost_at = max(since, asked_at - IMDS_LATE)
+                self.lost_at = max(since, asked_at - timing.IMDS_LATE)
         return (self.shown, self.lost_at) != before
 
     def _forget(self) -> None:

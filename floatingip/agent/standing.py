@@ -12,33 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from floatingip.core import pace
+from floatingip.core import pace, timing
 from floatingip.core.decision.gate import may_write
 from floatingip.core.model import Attachment, AttachmentStatus, Eni, Instance, InstanceState
 from floatingip.core.writes import Attach, Create, Delete, Detach, Token, Unassign, Write, mended
-
-LOOK_SOON = pace.QUICK
-"""Seconds between two questions to EC2 while the ENI is on its way, as far as the pace (pace.py) allows them."""
-
-LOOK_IN_PEACE = 66.0
-"""Seconds, longer than those of the addresses, which look for all: what they see is enough."""
-
-DEVICE_FOR = 22.0
-"""Seconds for which the ENI may be attached while its device is not there; a slow one takes 20 s.  Each further try is
-given twice as long.
-"""
-
-FORCE_AFTER = 20.0
-"""Seconds after which a detach is forced, whoever began it: a guest that never got the device cannot let go of it."""
-
-DEVICE_FOR_AT_MOST = 3600.0
-"""Seconds.  Doubling ends here."""
-
-UNUSED_FOR = 30.0
-"""Seconds for which an address or an ENI must have been of no use to anybody before it is given back."""
-
-REPEAT_AFTER = 3.0
-"""Seconds until the same write is made again: Describes lag, so the last one's effect may not be visible yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +86,7 @@ class Standing:
 def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, Standing]:
     """The next memory, and what to do about the view."""
     if view.standing is None:
-        return memory, Standing(view.asked_at + LOOK_IN_PEACE, problem="EC2 has not answered yet")
+        return memory, Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem="EC2 has not answered yet")
     mine = _mine(view)
     token = memory.token.accepted(view.accepted, view.wrote_at)
     memory = replace(memory, token=token.lacked(view.asked_at) if mine is None else token.shown(view.asked_at))
@@ -124,7 +101,7 @@ def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, St
     standing = replace(standing, bound=memory.bound, look_at=max(standing.look_at, view.asked_at + pause))
     if standing.write is None:
         return memory, standing
-    repeat_after = max(REPEAT_AFTER, pause)
+    repeat_after = max(timing.STANDING_REPEAT_AFTER, pause)
     if not may_write(standing.write, memory, view, asked_at=view.asked_at, repeat_after=repeat_after):
         return memory, replace(standing, write=None)
     memory = replace(memory, last_write=standing.write, last_write_at=view.now)
@@ -146,23 +123,23 @@ def _is_here(eni: Eni, me: str) -> bool:
 
 
 def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Standing:
-    soon = view.asked_at + LOOK_SOON
+    soon = view.asked_at + timing.STANDING_LOOK_SOON
     if mine is None:
         if view.bound:
-            return Standing(view.asked_at + LOOK_IN_PEACE, problem=view.bound)
+            return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=view.bound)
         creation = memory.token.creation(view.asked_at)
         return Standing(soon, problem="its standing ENI is being created", write=creation)
     attachment = mine.attachment
     if attachment is None or attachment.status is AttachmentStatus.DETACHED:
         if view.bound:
-            return Standing(view.asked_at + LOOK_IN_PEACE, problem=view.bound)
+            return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=view.bound)
         return Standing(soon, problem=f"its standing ENI {mine.id} is being attached", write=Attach(mine.id))
     if attachment.instance_id != view.me:
         problem = f"its standing ENI {mine.id} is attached to {attachment.instance_id}; detach it there"
-        return Standing(view.asked_at + LOOK_IN_PEACE, problem=problem)
+        return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=problem)
     if attachment.status is AttachmentStatus.DETACHING:
         since = memory.detaching_since
-        is_late = since is not None and view.asked_at - since >= FORCE_AFTER
+        is_late = since is not None and view.asked_at - since >= timing.STANDING_FORCE_AFTER
         forced = Detach(attachment.id, force=True) if is_late else None
         return Standing(soon, problem=f"its standing ENI {mine.id} is being detached", write=forced)
     if attachment.status is AttachmentStatus.ATTACHING:
@@ -170,20 +147,20 @@ def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Stan
     if not view.device:
         return _without_device(memory, view, mine, attachment)
     unused = memory.unused_since or {}
-    gone = [write for write, since in unused.items() if view.asked_at - since >= UNUSED_FOR]
+    gone = [write for write, since in unused.items() if view.asked_at - since >= timing.STANDING_UNUSED_FOR]
     write = mended(mine, view.groups) or (gone[0] if gone else None)
-    return Standing(view.asked_at + LOOK_IN_PEACE, eni=mine, write=write)
+    return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, eni=mine, write=write)
 
 
 def _without_device(memory: StandingMemory, view: StandingView, mine: Eni, attachment: Attachment) -> Standing:
     """EC2 shows it attached, but this node lacks its device: given up after a while, unless it has a floating address,
     which whoever takes that over comes first for.
     """
-    limit = min(DEVICE_FOR_AT_MOST, DEVICE_FOR * 2.0**memory.vain)
+    limit = min(timing.STANDING_DEVICE_FOR_AT_MOST, timing.STANDING_DEVICE_FOR * 2.0**memory.vain)
     is_late = memory.missing_since is not None and view.asked_at - memory.missing_since >= limit
     detach = Detach(attachment.id) if is_late and mine.id not in view.in_use else None
     problem = f"the device of its standing ENI {mine.id} is not there yet, though EC2 shows it attached"
-    return Standing(view.asked_at + LOOK_SOON, eni=mine, problem=problem, write=detach)
+    return Standing(view.asked_at + timing.STANDING_LOOK_SOON, eni=mine, problem=problem, write=detach)
 
 
 def _remember_device(memory: StandingMemory, view: StandingView, mine: Eni | None) -> StandingMemory:

@@ -6,19 +6,12 @@ from collections.abc import Collection
 
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.trouble import Trouble
+from floatingip.core import timing
 from floatingip.core.decision.decision import Decision, Reason
 from floatingip.core.model import Address, PlumbingReport
 
 LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
 """Reasons that only a person can mend: told as errors, and again while they last."""
-
-NOT_READY_FOR = 30.0
-"""Seconds for which a node must have been unable to serve or take over until that is warned of: at its start it is."""
-
-ASTRAY_FOR = 10.0
-"""Seconds for which NodePorts must not have answered at the address, though they do at its holder's own, until that is
-warned of: what is known of the nodes is a few seconds old.
-"""
 
 
 class Telling:
@@ -27,7 +20,7 @@ class Telling:
     def __init__(self, out: Outbox) -> None:
         self._out = out
         self._loud, self._blind = Trouble(), Trouble()
-        self._unready, self._astray = Trouble(NOT_READY_FOR), Trouble(ASTRAY_FOR)
+        self._unready, self._astray = Trouble(timing.NOT_READY_FOR), Trouble(timing.ASTRAY_FOR)
 
     def decided(self, before: Decision, after: Decision, not_ready: str, now: float) -> None:
         """One decision followed another; ``not_ready`` is why this node could neither serve nor take over."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-SAID_AGAIN = 600.0
-"""Seconds after which what goes on is said again."""
+from floatingip.core import timing
 
 
 class Trouble:
@@ -23,7 +22,7 @@ class Trouble:
             self._text, self._due_at, self.is_told = text, now + self._at_first, False
         if not text or now < self._due_at:
             return False
-        self._due_at, self.is_told = now + SAID_AGAIN, True
+        self._due_at, self.is_told = now + timing.SAID_AGAIN, True
         return True
 
 

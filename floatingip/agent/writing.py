@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
-from floatingip.agent.backoff import BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING, Backoff, Chance
+from floatingip.agent.backoff import Backoff, Chance
 from floatingip.agent.effects import Making, Perform
 from floatingip.agent.events import Wrote
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.trouble import Trouble
+from floatingip.core import timing
 from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
 from floatingip.core.writes import Assign, AssignAny, Associate, Create, Write
 
@@ -35,7 +36,7 @@ class Writing:
         self._writer = writer
         self._out = out
         self._full = full
-        self._backoffs: defaultdict[type[Write], Backoff] = defaultdict(lambda: Backoff(BACKOFF_FIRST, chance))
+        self._backoffs: defaultdict[type[Write], Backoff] = defaultdict(lambda: Backoff(timing.BACKOFF_FIRST, chance))
         self._refused: set[type[Write]] = set()
         self._complaint = Trouble()
         self._began_at = float("-inf")
@@ -85,10 +86,10 @@ class Writing:
                 # A lost race, most likely: the next look shows it.
                 self._out.info("write", f"{error}; looking again", write=str(write))
             case LookAgain() | AddressTaken():
-                self._retry(write, now + backoff.pause(BACKOFF_LAST))
+                self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self._complain(write, error)
             case Denied():
-                self._retry(write, now + backoff.pause(BACKOFF_LAST))
+                self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self.final = error
                 if self._complaint.is_due(str(error), now):
                     self._out.error("denied", str(error), action=error.action)
@@ -96,11 +97,11 @@ class Writing:
                 self._full(now)
                 self._out.error("write", str(error), write=str(write))
             case CloudUnavailable():
-                self._retry(write, now + backoff.pause(BACKOFF_MOVING))
+                self._retry(write, now + backoff.pause(timing.BACKOFF_MOVING))
                 self._complain(write, error)
             case _:
                 self.final = error
-                self._retry(write, now + backoff.pause(BACKOFF_LAST))
+                self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self._complain(write, error)
 
     def _retry(self, write: Write, at: float) -> None:

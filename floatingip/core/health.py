@@ -10,11 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from floatingip.core import timing
 from floatingip.core.model import ProbeOutcome, ProbeResult
-
-STALL = 0.3
-"""Seconds.  A loss that becomes known this much later than its timeout was not waited for: the observer was stalled."""
-
 
 STRAY_LOSSES = 3
 """Losses in a row that are no longer taken for stray ones."""
@@ -76,7 +73,7 @@ def observe(health: Health, result: ProbeResult, *, rise: int, fall: int, timeou
     No evidence, and so without effect: a probe that this node could not send, and a loss that was noticed so late
     that the observer itself must have been stalled.
     """
-    stalled = result.known_at - result.sent_at > timeout + STALL
+    stalled = result.known_at - result.sent_at > timeout + timing.STALL
     if result.outcome is ProbeOutcome.FAILED_HERE or (result.outcome is ProbeOutcome.LOST and stalled):
         return health
     if result.outcome is ProbeOutcome.ANSWERED:

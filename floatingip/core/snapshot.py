@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from floatingip.core import timing
 from floatingip.core.health import HealthState
 from floatingip.core.model import Address
 from floatingip.core.word import Status
-
-LIVE_WITHIN = 10.0
-"""Seconds within which the deciding thread must have come by, or the agent is not alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Snapshot:
     def not_live(self, now: float) -> str:
         """Why this observer does not live; empty when it does."""
         silent_for = now - self.alive_at
-        return f"the deciding thread was last seen {silent_for:.0f} s ago" if silent_for > LIVE_WITHIN else ""
+        return f"the deciding thread was last seen {silent_for:.0f} s ago" if silent_for > timing.LIVE_WITHIN else ""
 
     def not_ready(self) -> str:
         """Why it could neither serve some address nor take it over; empty when it could."""

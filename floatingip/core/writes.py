@@ -9,13 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
+from floatingip.core import timing
 from floatingip.core.model import Address, Eni
-
-FORGOTTEN_AFTER = 10.0
-"""Seconds after which an ENI that was created but is still not shown must have been deleted: Describes lag less."""
-
-GONE_AFTER = 2.0
-"""The same between the first two answers that lack an ENI that was first shown longer ago than Describes lag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +170,16 @@ class Token:
 
     def creation(self, asked_at: float) -> Create:
         """What creates the ENI that an answer to a question of that time does not show."""
-        spent = self.accepted_at is not None and asked_at - self.accepted_at > FORGOTTEN_AFTER
+        spent = self.accepted_at is not None and asked_at - self.accepted_at > timing.FORGOTTEN_AFTER
         return Create(self.generation + 1 if spent or self._is_gone(asked_at) else self.generation)
 
     def _is_gone(self, asked_at: float) -> bool:
         if self.shown_since is None or self.lacked_since is None:
             return False
-        return self.lacked_since - self.shown_since > FORGOTTEN_AFTER and asked_at - self.lacked_since >= GONE_AFTER
+        return (
+            self.lacked_since - self.shown_since > timing.FORGOTTEN_AFTER
+            and asked_at - self.lacked_since >= timing.GONE_AFTER
+        )
 
     def used(self, creation: Create) -> Token:
         """After this creation was begun."""

@@ -9,26 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from floatingip.agent.effects import Wanted
+from floatingip.core import timing
 from floatingip.core.errors import HostError
 from floatingip.core.model import Extent, Plumbing, PlumbingReport, PlumbingState, Target
 from floatingip.core.ports import Host
 from floatingip.edges import background
-
-HOST_CHECK = 15.0
-"""Seconds after which the next address' plumbing is checked without any event: at each one, of netlink or nft, all of
-them are, so this is for what events do not tell.  A check costs 1 ms, and nft 5 ms of another thread.
-"""
-
-HOST_RETRY = 1.0
-"""Seconds until what could not be repaired is tried again."""
-
-ANNOUNCED_FOR = 5.0
-"""Seconds for which an address that came is announced; MetalLB does it as long."""
-
-ANNOUNCE_EVERY = 0.2
-"""Seconds between two announcements: EC2 moves the address a moment after it accepted the call, and drops what is
-announced too early.
-"""
 
 SETTLE_EVENTS = 0.02
 """Seconds left between two checks, so that a burst of netlink events costs one or two of them."""
@@ -62,7 +47,7 @@ class _Allowance:
         now = time.monotonic()
         self._left = min(STORM_BURST, self._left + (now - self._at) * STORM_SHARE) - worked
         self._at = now
-        return min(HOST_RETRY, max(SETTLE_EVENTS, -self._left / STORM_SHARE))
+        return min(timing.HOST_RETRY, max(SETTLE_EVENTS, -self._left / STORM_SHARE))
 
 
 class Keeper:
@@ -100,9 +85,9 @@ class Keeper:
             for target, wanted in self._due(everything=changed):
                 self._keep(target, wanted)
             troubled = any(kept.report is not None and kept.report.problem for kept in self._kept.values())
-            self._check_at = now + (HOST_RETRY if troubled else HOST_CHECK)
+            self._check_at = now + (timing.HOST_RETRY if troubled else timing.HOST_CHECK)
         if now >= self._announce_at:
-            self._announce_at = now + ANNOUNCE_EVERY
+            self._announce_at = now + timing.ANNOUNCE_EVERY
             self._announce(now)
 
     def end(self) -> None:
@@ -125,7 +110,7 @@ class Keeper:
         while self._announce_anew:
             kept = self._kept.get(self._announce_anew.pop())
             if kept is not None:
-                kept.announced_until = now + ANNOUNCED_FOR
+                kept.announced_until = now + timing.ANNOUNCED_FOR
         for kept in self._kept.values():
             if now < kept.announced_until and kept.report is not None and kept.report.carries:
                 self._host.announce(kept.wanted.plumbing)

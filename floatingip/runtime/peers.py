@@ -14,16 +14,11 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from urllib.parse import urlencode
 
+from floatingip.core import timing
 from floatingip.core.model import Address
 from floatingip.core.word import LONGEST, SENTENCE_LONGEST, Answer, Status, parse
 from floatingip.edges import background
 from floatingip.edges.http_client import Connection, NoAnswer
-
-ASK_EVERY = 0.5
-"""Seconds between two questions to one observer."""
-
-ASK_TIMEOUT = 0.5
-"""Seconds for a question, from the connection to the last byte of the answer."""
 
 
 def ask(address: Address | str, port: int, *, me: str = "", look: bool = False) -> Status | None:
@@ -34,7 +29,7 @@ def ask(address: Address | str, port: int, *, me: str = "", look: bool = False) 
 def ask_once(address: Address | str, port: int, *, me: str = "", look: bool = False) -> Answer:
     """The same, with what tells a node on which no observer is from one that cannot be reached."""
     asked_at = time.monotonic()
-    connection = Connection(address, port, seconds=2 * ASK_TIMEOUT, most_bytes=LONGEST)
+    connection = Connection(address, port, seconds=2 * timing.ASK_TIMEOUT, most_bytes=LONGEST)
     try:
         status = _question(connection, {"asker": me, **({"look": "soon"} if look else {})})
     except NoAnswer as error:
@@ -46,7 +41,7 @@ def ask_once(address: Address | str, port: int, *, me: str = "", look: bool = Fa
 
 def not_ready(address: Address | str, port: int) -> str:
     """Why one observer calls itself not ready, in its own words as far as it tells them to who asks; or nothing."""
-    connection = Connection(address, port, seconds=2 * ASK_TIMEOUT)
+    connection = Connection(address, port, seconds=2 * timing.ASK_TIMEOUT)
     try:
         response = connection.get("/readyz")
     except NoAnswer as error:
@@ -58,7 +53,7 @@ def not_ready(address: Address | str, port: int) -> str:
 
 def reaches(address: Address | str, port: int, source: Address) -> bool:
     """Whether an observer answers at all when it is asked from this address of ours."""
-    connection = Connection(address, port, seconds=2 * ASK_TIMEOUT, source=source)
+    connection = Connection(address, port, seconds=2 * timing.ASK_TIMEOUT, source=source)
     try:
         connection.get("/livez")
     except NoAnswer:
@@ -81,7 +76,7 @@ class Asker:
     """
 
     def __init__(self, address: Address, port: int, me: str, heard: Callable[[Answer], None]) -> None:
-        self._connection = Connection(address, port, seconds=ASK_TIMEOUT, most_bytes=LONGEST)
+        self._connection = Connection(address, port, seconds=timing.ASK_TIMEOUT, most_bytes=LONGEST)
         self._me = me
         self._heard = heard
         self._doubted: frozenset[str] = frozenset()
@@ -108,7 +103,7 @@ class Asker:
             answer = self._ask()
             if not self._stopped:
                 self._heard(answer)
-            self._hurry.wait(max(0.0, answer.asked_at + ASK_EVERY - time.monotonic()))
+            self._hurry.wait(max(0.0, answer.asked_at + timing.ASK_EVERY - time.monotonic()))
             self._hurry.clear()
         self._connection.close()
 

@@ -6,16 +6,11 @@ import threading
 import time
 from collections.abc import Callable
 
+from floatingip.core import timing
 from floatingip.core.errors import MetadataError
 from floatingip.core.model import Address, Notice, OwnPod
 from floatingip.core.ports import Metadata, Orders
 from floatingip.edges import background
-
-METADATA_EVERY = 1.0
-"""Seconds between two questions to IMDS whether the address is still here."""
-
-NOTICE_EVERY = 5.0
-"""Seconds between two questions to IMDS for notices; the shortest of them, spot's, comes two minutes ahead."""
 
 
 class MetadataLoop:
@@ -52,7 +47,7 @@ class MetadataLoop:
             except MetadataError as error:
                 self._failed(str(error))
         if now >= self._notice_at:
-            self._notice_at = now + NOTICE_EVERY
+            self._notice_at = now + timing.NOTICE_EVERY
             try:
                 self._noticed(self._metadata.notice())
             except MetadataError as error:
@@ -62,7 +57,7 @@ class MetadataLoop:
         while True:
             began = time.monotonic()
             self.ask(began)
-            time.sleep(max(0.0, began + METADATA_EVERY - time.monotonic()))
+            time.sleep(max(0.0, began + timing.METADATA_EVERY - time.monotonic()))
 
 
 class PodLoop:

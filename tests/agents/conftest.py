@@ -7,8 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from floatingip.agent import agent
-from floatingip.runtime import peers
+from floatingip.core import timing
 from lab import sandbox
 from lab.network.netns import Namespace
 from tests.agents.world import GATEWAY, WORKERS, Killed
@@ -59,5 +58,5 @@ def _killed_in_silence() -> None:
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Observers learn of each other, and of the time, within a tenth of a second, so that peace is soon reached."""
-    monkeypatch.setattr(peers, "ASK_EVERY", 0.1)
-    monkeypatch.setattr(agent, "TICK", 0.05)
+    monkeypatch.setattr(timing, "ASK_EVERY", 0.1)
+    monkeypatch.setattr(timing, "TICK", 0.05)

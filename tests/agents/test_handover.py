@@ -7,14 +7,12 @@ from typing import Any
 
 import pytest
 
-from floatingip.agent import agent as agents
-from floatingip.agent import standing
 from floatingip.commands import handover
+from floatingip.core import timing
 from floatingip.core.decision import order
 from floatingip.core.errors import CloudError, ConfigurationError
 from floatingip.core.model import Address, Carry, Notice
 from floatingip.edges.ec2.cloud import Ec2Cloud
-from floatingip.runtime import questions
 from lab.run import ownership
 from tests.agents import world as worlds
 from tests.agents.world import FLOATING_IP, INSTANT, Process, World, holds_for, wait
@@ -29,10 +27,10 @@ DRAIN = "EvictionByEvictionAPI"
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Standing ENIs are there a moment after the start; notices are seen soon."""
-    monkeypatch.setattr(standing, "LOOK_SOON", 0.05)
-    monkeypatch.setattr(questions, "METADATA_EVERY", 0.1)
-    monkeypatch.setattr(questions, "NOTICE_EVERY", 0.1)
-    monkeypatch.setattr(agents, "POD_EVERY", 0.1)
+    monkeypatch.setattr(timing, "STANDING_LOOK_SOON", 0.05)
+    monkeypatch.setattr(timing, "METADATA_EVERY", 0.1)
+    monkeypatch.setattr(timing, "NOTICE_EVERY", 0.1)
+    monkeypatch.setattr(timing, "POD_EVERY", 0.1)
 
 
 def is_ready(process: Process) -> bool:

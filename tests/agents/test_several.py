@@ -8,10 +8,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.agent import address as addresses_of
-from floatingip.agent import agent as agents
-from floatingip.agent import rehearsal
-from floatingip.core.decision import timing
+from floatingip.core import timing
 from floatingip.core.model import Address
 from lab.network.netns import Namespace
 from tests.agents.world import FLOATING_IP, Machine, Process, World, holds_for, wait
@@ -30,7 +27,7 @@ def spreads_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def rehearses_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Free slots and permissions are checked several times a second."""
-    monkeypatch.setattr(rehearsal, "REHEARSE_EVERY", 0.3)
+    monkeypatch.setattr(timing, "REHEARSE_EVERY", 0.3)
 
 
 def all_on_the_first(world: World, addresses: Sequence[Address]) -> list[Process]:
@@ -84,7 +81,7 @@ def fetch(process: Process, path: str) -> str:
 @pytest.mark.usefixtures("spreads_soon", "rehearses_often")
 def test_a_holder_warns_while_the_others_lack_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, with the numbers, in its log and its metrics, before anything has failed; until there are slots again."""
-    monkeypatch.setattr(agents, "SHORT_FOR", 0.5)
+    monkeypatch.setattr(timing, "SHORT_FOR", 0.5)
     addresses = FLOATING_IP, SECOND
     with World(floating_ips=addresses) as world:
         [blocking] = occupy(world, world.machines[1], 1)
@@ -142,7 +139,7 @@ def test_peace_costs_one_question_whatever_the_number_of_addresses(count: int, m
         probe_timeout=0.5,
     ) as world:
         monkeypatch.setattr(timing, "LOOK_IN_PEACE", 0.5)
-        monkeypatch.setattr(addresses_of, "PEACE_JITTER", 0.0)
+        monkeypatch.setattr(timing, "PEACE_JITTER", 0.0)
         holders_elsewhere(world, addresses)
         me = world.machines[0]
         agent = world.run(me).agent

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from floatingip.core import health as probing
+from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.evidence import REACHED_TAG
@@ -39,7 +40,6 @@ from floatingip.core.model import (
 )
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Assign, Tag, Unassign, Write
-from floatingip.runtime.peers import ASK_EVERY
 from tests.core.deciders import ADDRESS, NAME, REACHED, ZONE, Observer, instance
 
 IPV6, ELASTIC = IPv6Address("2001:db8:0:1::100"), Allocation("eipalloc-0123abcd")
@@ -237,7 +237,7 @@ class Plane:
     def _step(self, carrier: Carrier) -> None:
         view = carrier.observer.view
         is_alone = self.now < carrier.alone_until
-        if self.now - carrier.told.heard_at >= self.chance.uniform(0.0, ASK_EVERY) and not is_alone:
+        if self.now - carrier.told.heard_at >= self.chance.uniform(0.0, timing.ASK_EVERY) and not is_alone:
             carrier.told = self._told(carrier)
         changes: dict[str, object] = {}
         shown_eni = view.owner.eni if view.owner is not None else None

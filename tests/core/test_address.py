@@ -7,15 +7,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
-from floatingip.agent import telling
 from floatingip.agent.address import FloatingAddress
-from floatingip.agent.answers import UNSENT_FOR
 from floatingip.agent.effects import Probing
-from floatingip.agent.shared import FULL_FOR, Shared
-from floatingip.agent.shown_by_imds import IMDS_LATE
+from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing
-from floatingip.agent.telling import NOT_READY_FOR
-from floatingip.agent.trouble import SAID_AGAIN
+from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, Rule, State
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import (
@@ -594,9 +590,9 @@ def test_what_was_found_on_the_link_is_lost_without_having_been_shown(mover: Mak
 def test_what_imds_never_shows_is_lost_when_that_lasts_for_long(mover: Make) -> None:
     """And speaks of a time that long ago."""
     made, first = holding(mover()), now()
-    for after in (0.0, 1.0, IMDS_LATE - 1.0):
+    for after in (0.0, 1.0, timing.IMDS_LATE - 1.0):
         assert lacking(made, LACKS, since=first + after) is None
-    assert lacking(made, LACKS, since=first + IMDS_LATE + 5.0) == -IMDS_LATE
+    assert lacking(made, LACKS, since=first + timing.IMDS_LATE + 5.0) == -timing.IMDS_LATE
 
 
 def test_the_address_on_a_standing_eni_that_is_being_detached_can_be_lost(mover: Make) -> None:
@@ -838,7 +834,7 @@ def test_a_full_instance_is_an_obstacle_for_all_addresses_for_a_while(vpc: Vpc) 
     second = vpc._node(IPV6, shared=made.shared)
     second.step()
     assert "no free ENI slot" in second.address.obstacle()
-    now.go_on(FULL_FOR + 1)
+    now.go_on(timing.FULL_FOR + 1)
     second.step()
     assert second.address.obstacle() == ""
 
@@ -945,7 +941,7 @@ def test_a_node_that_goes_blind_says_so_and_forgets_what_it_saw(node: Make) -> N
 def test_a_blind_node_is_told_as_an_error_and_again_while_it_lasts(node: Make) -> None:
     """Not with each decision."""
     made = standby(node, BLIND)
-    for seconds in (0.0, 0.0, SAID_AGAIN):
+    for seconds in (0.0, 0.0, timing.SAID_AGAIN):
         now.go_on(seconds)
         made.step()
     assert made.told.log.count("level=error event=blind") == 2
@@ -964,12 +960,12 @@ def test_probes_that_cannot_be_sent_for_long_make_a_node_blind(node: Make) -> No
     """Whatever the cause; one that is over by then does not, nor does one long ago."""
     made = standby(node, SEEING)
     results(made, ProbeOutcome.ANSWERED, at=now())
-    results(made, ProbeOutcome.FAILED_HERE, at=now() - 0.9 * UNSENT_FOR, detail="Operation not permitted")
+    results(made, ProbeOutcome.FAILED_HERE, at=now() - 0.9 * timing.UNSENT_FOR, detail="Operation not permitted")
     made.step()
     assert made.address.not_ready() == ""
     assert made.address.sees_up()
     results(made, ProbeOutcome.ANSWERED, at=now())
-    results(made, ProbeOutcome.FAILED_HERE, at=now() - 1.1 * UNSENT_FOR, detail="Operation not permitted")
+    results(made, ProbeOutcome.FAILED_HERE, at=now() - 1.1 * timing.UNSENT_FOR, detail="Operation not permitted")
     made.step()
     assert made.address.not_ready().startswith("10.0.0.100 cannot be probed from here: Operation not permitted; ")
     assert (made.address.sees_up(), probes(made)) == ("", True)
@@ -1041,7 +1037,7 @@ def test_what_only_a_person_can_mend_is_told_as_an_error_and_again_while_it_last
     """Not with each decision."""
     made = node()
     taken = replace(made.address.decision, reason=Reason.TAKEN, detail="in use")
-    for at in (0.0, 1.0, 2.0, SAID_AGAIN):
+    for at in (0.0, 1.0, 2.0, timing.SAID_AGAIN):
         made.address._telling.decided(taken, taken, "", at)
     assert made.told.log.count("level=error event=taken") == 2
 
@@ -1093,7 +1089,7 @@ def test_packets_that_go_astray_on_the_holder_are_told(
     node: Make, monkeypatch: pytest.MonkeyPatch, address: HealthState, port: HealthState, own: bool, told: int
 ) -> None:
     """Once, with where to look: its NodePort answers at the node's own address, and not at the floating one."""
-    monkeypatch.setattr(telling, "ASTRAY_FOR", 0.0)
+    monkeypatch.setattr(timing, "ASTRAY_FOR", 0.0)
     made = node()
     made.looked(eni(holder=OTHER))
     made.address.reconciled(PlumbingReport(PlumbingState.NO_LINK), now())
@@ -1176,6 +1172,12 @@ def test_that_nobody_was_reached_makes_the_node_not_ready(node: Make) -> None:
     )
     made.address.decision = unreached
     assert made.address.not_ready() == "nobody was reached: neither this nor that"
-    for seconds in (0.0, 1.0, NOT_READY_FOR, NOT_READY_FOR + SAID_AGAIN - 1.0, NOT_READY_FOR + SAID_AGAIN + 1.0):
+    for seconds in (
+        0.0,
+        1.0,
+        timing.NOT_READY_FOR,
+        timing.NOT_READY_FOR + timing.SAID_AGAIN - 1.0,
+        timing.NOT_READY_FOR + timing.SAID_AGAIN + 1.0,
+    ):
         made.address._telling.decided(unreached, unreached, made.address.not_ready(), 1e6 + seconds)
     assert made.told.log.count('level=warning event=not-ready msg="nobody was reached: neither this nor') == 2

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, ip_network
 
 import pytest
 
-from floatingip.agent.agent import CALM_TICK, SIGTERM_CODE, Agent
+from floatingip.agent.agent import SIGTERM_CODE, Agent
 from floatingip.agent.effects import (
     Announce,
     AskPeers,
@@ -22,9 +22,9 @@ from floatingip.agent.effects import (
     Publish,
     Rehearse,
 )
-from floatingip.agent.ending import ENDS_UNTOLD, EVICTED_AT_MOST
 from floatingip.agent.events import Event, Looked, LookFailed, PodShown, Reconciled, Terminated, Wrote
 from floatingip.agent.looks import Seen
+from floatingip.core import timing
 from floatingip.core.errors import AddressTaken, Denied
 from floatingip.core.model import (
     OWNER_TAG,
@@ -132,8 +132,8 @@ def test_in_peace_nothing_is_asked_for_twice() -> None:
     node = Node()
     node.handle()
     node.hold()
-    node.handle(after=CALM_TICK)
-    effects = [effect for _ in range(30) for effect in node.handle(after=CALM_TICK)]
+    node.handle(after=timing.CALM_TICK)
+    effects = [effect for _ in range(30) for effect in node.handle(after=timing.CALM_TICK)]
     assert not [effect for effect in effects if isinstance(effect, CHURN)]
     assert kinds(effects).count(AskPeers) == kinds(effects).count(Publish) == 30
     assert kinds(effects).count(Look) <= 1
@@ -171,7 +171,7 @@ def test_a_holder_that_is_not_told_why_ends_after_a_second() -> None:
     node.handle()
     node.hold()
     node.handle(Terminated(), after=1.0)
-    assert node.ends(ENDS_UNTOLD - 0.1) is None
+    assert node.ends(timing.ENDS_UNTOLD - 0.1) is None
     assert node.ends(0.4) == End(0)
     assert "not known whether this pod's node ends" in node.told.log
 
@@ -185,7 +185,7 @@ def test_a_holder_whose_node_ends_stays_until_it_is_relieved() -> None:
     evicted = OwnPod(node.now, answered=True, deleted=True, disruption="EvictionByEvictionAPI")
     node.handle(PodShown(evicted), after=0.01)
     assert "level=warning event=leaving" in node.told.log
-    assert node.ends(EVICTED_AT_MOST - 1.0) is None
+    assert node.ends(timing.EVICTED_AT_MOST - 1.0) is None
     node.looked(OTHER)
     assert End(0) not in node.told.effects
     node.handle(Reconciled(ADDRESS, PlumbingReport(PlumbingState.NO_LINK)), after=0.01)

@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
+from floatingip.core import timing
 from floatingip.core.decision import order, ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Decision, Reason, State
-from floatingip.core.decision.timing import LOOK_IN_PEACE, REPEAT_AFTER
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import (
     ALLOCATION_TAG,
@@ -25,8 +25,8 @@ from floatingip.core.model import (
     Word,
     WordState,
 )
+from floatingip.core.timing import LOOK_IN_PEACE, REPEAT_AFTER
 from floatingip.core.writes import (
-    FORGOTTEN_AFTER,
     Associate,
     Attach,
     CheckSource,
@@ -1347,9 +1347,9 @@ def test_an_eni_that_was_deleted_meanwhile_is_created_by_the_next_generation_of_
     """The old token's answer would be the deleted one for ever; each generation gets its time to be shown."""
     observer = Observer()
     observer.see(0.0, "ec2:absent")
-    assert observer.see(FORGOTTEN_AFTER + 0.1, "ec2:absent").write == Create(1)
-    assert observer.see(FORGOTTEN_AFTER + 5.0, "ec2:absent").write == Create(1)
-    assert observer.see(2 * FORGOTTEN_AFTER + 0.2, "ec2:absent").write == Create(2)
+    assert observer.see(timing.FORGOTTEN_AFTER + 0.1, "ec2:absent").write == Create(1)
+    assert observer.see(timing.FORGOTTEN_AFTER + 5.0, "ec2:absent").write == Create(1)
+    assert observer.see(2 * timing.FORGOTTEN_AFTER + 0.2, "ec2:absent").write == Create(2)
 
 
 def test_an_eni_that_was_shown_is_created_anew_soon_when_it_is_deleted() -> None:
@@ -1397,7 +1397,7 @@ def test_a_creation_that_failed_in_between_does_not_give_a_spent_token_more_time
     for now in (3.0, 6.0, 9.0):
         observer.see(now, "ec2:absent")
         observer.see(now + 0.1, accepted=None, retry_at={Create: now + 2.0})
-    assert observer.see(FORGOTTEN_AFTER + 1.5, "ec2:absent").write == Create(1)
+    assert observer.see(timing.FORGOTTEN_AFTER + 1.5, "ec2:absent").write == Create(1)
 
 
 # What the holder mends of its ENI, whoever or whatever changed it.

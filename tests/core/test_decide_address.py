@@ -5,11 +5,11 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from floatingip.core import timing
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
-from floatingip.core.decision.ration import CLEARED_BY_UP, TAG
-from floatingip.core.decision.timing import CLAIM_SHOWN, LOOK_BEFORE_TAKING
+from floatingip.core.decision.ration import TAG
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import (
     OWNER_TAG,
@@ -23,6 +23,7 @@ from floatingip.core.model import (
     Target,
 )
 from floatingip.core.pace import SLOWEST
+from floatingip.core.timing import CLAIM_SHOWN, LOOK_BEFORE_TAKING
 from floatingip.core.writes import Assign, AssignAny, Associate, Tag
 from tests.core.deciders import ADDRESS, WALL, ZONE, peer, replay, shown
 from tests.core.movers import ELASTIC, IPV6, PRIVATE, Mover, plane, standing
@@ -642,11 +643,11 @@ def test_five_minutes_of_up_clear_one_record_after_the_other() -> None:
     mover = Mover()
     mover.see(0.0, "ec2:i-a word:sound probe:AA")
     records = {"eni-a": "R4@1/at-c", "eni-c": "R4@2/at-a"}
-    for now, eni_id in ((CLEARED_BY_UP + 1, "eni-a"), (CLEARED_BY_UP + 2, "eni-c")):
+    for now, eni_id in ((timing.CLEARED_BY_UP + 1, "eni-a"), (timing.CLEARED_BY_UP + 2, "eni-c")):
         decision = mover.see(now, "ec2:i-a probe:A", records=records)
         assert decision.write == Tag(eni_id, f"{TAG}/{ADDRESS}", "")
         del records[eni_id]
-    assert mover.see(CLEARED_BY_UP + 3, "ec2:i-a probe:A", records=records).write is None
+    assert mover.see(timing.CLEARED_BY_UP + 3, "ec2:i-a probe:A", records=records).write is None
 
 
 def test_the_holder_mends_nothing_of_its_standing_eni_for_an_address() -> None:

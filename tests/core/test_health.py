@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from floatingip.core.health import STALL, Health, HealthState, is_news, observe, under
+from floatingip.core import timing
+from floatingip.core.health import Health, HealthState, is_news, observe, under
 from floatingip.core.model import ProbeOutcome, ProbeResult
 
 RISE, FALL, TIMEOUT, INTERVAL = 2, 5, 0.5, 0.25
@@ -130,12 +131,12 @@ def test_a_probe_that_could_not_be_sent_says_nothing(probing: Probing) -> None:
 def test_losses_noticed_by_a_stalled_observer_say_nothing(probing: Probing) -> None:
     """A paused virtual machine wakes up with every probe overdue."""
     before = probing.see("AA")
-    assert probing.see("LLLLLLLLLL", late=STALL + 0.01) == before
+    assert probing.see("LLLLLLLLLL", late=timing.STALL + 0.01) == before
 
 
 def test_a_loss_noticed_a_little_late_counts(probing: Probing) -> None:
     """A busy node is no stalled one."""
-    assert probing.see("AA" + "L" * FALL, late=STALL - 0.01).fell
+    assert probing.see("AA" + "L" * FALL, late=timing.STALL - 0.01).fell
 
 
 def test_an_answer_read_after_a_stall_counts(probing: Probing) -> None:

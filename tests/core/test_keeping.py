@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from floatingip.agent.effects import Wanted
+from floatingip.core import timing
 from floatingip.core.errors import HostError
 from floatingip.core.model import (
     Address,
@@ -98,8 +99,8 @@ class Kernel:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """All pauses are short, but for the checks that no event asks for."""
     monkeypatch.setattr(keeping, "SETTLE_EVENTS", 0.001)
-    monkeypatch.setattr(keeping, "ANNOUNCE_EVERY", 0.005)
-    monkeypatch.setattr(keeping, "ANNOUNCED_FOR", 0.05)
+    monkeypatch.setattr(timing, "ANNOUNCE_EVERY", 0.005)
+    monkeypatch.setattr(timing, "ANNOUNCED_FOR", 0.05)
 
 
 @pytest.fixture(name="kernel")
@@ -230,13 +231,13 @@ def test_an_event_just_after_a_wait_was_over_is_not_forgotten(
         def wait(self, timeout: float | None = None) -> bool:
             """Whether it was set in time."""
             in_time = super().wait(timeout)
-            if not in_time and kernel.carried == {ONE, TWO} and keeping.HOST_CHECK < PATIENCE:
-                monkeypatch.setattr(keeping, "HOST_CHECK", 100 * PATIENCE)
+            if not in_time and kernel.carried == {ONE, TWO} and timing.HOST_CHECK < PATIENCE:
+                monkeypatch.setattr(timing, "HOST_CHECK", 100 * PATIENCE)
                 kernel.carried.clear()
                 self.set()
             return in_time
 
-    monkeypatch.setattr(keeping, "HOST_CHECK", 0.01)
+    monkeypatch.setattr(timing, "HOST_CHECK", 0.01)
     keeper = HostKeeper(kernel, lambda target, report: reports.put((target, report)))
     keeper._wake = Late()
     for address in (ONE, TWO):
@@ -291,7 +292,7 @@ def test_work_in_a_storm_is_followed_by_rest_and_after_a_calm_it_is_not() -> Non
     allowance = keeping._Allowance()
     assert allowance.rest(keeping.STORM_BURST / 2) == keeping.SETTLE_EVENTS
     assert allowance.rest(keeping.STORM_BURST / 2 + 0.01) == pytest.approx(0.01 / keeping.STORM_SHARE, rel=0.5)
-    assert allowance.rest(keeping.STORM_BURST) == keeping.HOST_RETRY
+    assert allowance.rest(keeping.STORM_BURST) == timing.HOST_RETRY
     allowance._at -= 1000
     assert allowance.rest(keeping.STORM_BURST / 2) == keeping.SETTLE_EVENTS
 

@@ -13,11 +13,12 @@ PRODUCT = ROOT / "floatingip"
 MODULES = sorted(path for path in PRODUCT.rglob("*.py") if path.name != "__init__.py")
 
 HOUSE = """
-core              model errors
-core              health pace writes ports settings bounded_json
+core              model errors pace
+core              timing
+core              health writes ports settings bounded_json
 core              word targets
 core              snapshot
-core/decision     timing decision ration order gate
+core/decision     decision ration order gate
 core/decision     view room
 core/decision     carry_eni carry_address
 core/decision     carry

@@ -9,10 +9,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from floatingip.agent.peers import HEARD_KEPT, Peers
+from floatingip.agent.peers import Peers
+from floatingip.core import timing
 from floatingip.core.model import Address, Attachment, AttachmentStatus, Sight, Word, WordState
 from floatingip.core.word import RESERVED, Answer, Held, Status, to_peer, word_on
-from floatingip.runtime import peers as module
 from floatingip.runtime import sight
 from floatingip.runtime.peers import Askers, ask
 from tests.core.observers import ASKER, HOLDER, OTHER_TARGET, PATIENCE, SOUND, TARGET, THIRD, UNSOUND, Observer, Start
@@ -77,7 +77,7 @@ class Asking:
 @pytest.fixture(name="asking")
 def _asking(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asking]:
     """Ask much more often than twice a second."""
-    monkeypatch.setattr(module, "ASK_EVERY", 0.02)
+    monkeypatch.setattr(timing, "ASK_EVERY", 0.02)
     asking = Asking(port)
     yield asking
     asking.end()
@@ -144,7 +144,7 @@ def test_a_node_that_accepts_and_says_nothing_is_silent(
     asking: Asking, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hung process: the kernel still shakes hands."""
-    monkeypatch.setattr(module, "ASK_TIMEOUT", 0.05)
+    monkeypatch.setattr(timing, "ASK_TIMEOUT", 0.05)
     with socket.create_server((HOLDER, port)):
         asking.follow()
         asking.receive()
@@ -184,7 +184,7 @@ def test_an_answer_that_is_no_word_is_silence(answer: bytes) -> None:
 
 def test_an_answer_that_drips_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time is for all of it, not for each byte."""
-    monkeypatch.setattr(module, "ASK_TIMEOUT", 0.1)
+    monkeypatch.setattr(timing, "ASK_TIMEOUT", 0.1)
     with stranger(lambda connection, _: server.drip(connection, http(WORD))) as server:
         began = time.monotonic()
         assert ask("127.0.0.1", server.port) is None
@@ -273,8 +273,8 @@ def test_who_answered_lately_is_known_whether_or_not_anybody_tells_of_it(asking:
     asking.follow()
     asking.until(lambda: asking.state() is WordState.SOUND)
     heard = time.monotonic()
-    assert asking.peers.known(heard + HEARD_KEPT / 2) == {"i-a"}
-    assert asking.peers.known(heard + HEARD_KEPT + 1.0) == frozenset()
+    assert asking.peers.known(heard + timing.HEARD_KEPT / 2) == {"i-a"}
+    assert asking.peers.known(heard + timing.HEARD_KEPT + 1.0) == frozenset()
 
 
 def test_who_speaks_for_another_instance_is_no_peer(asking: Asking, meet: Start) -> None:

@@ -9,9 +9,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from floatingip.core import timing
 from floatingip.core.errors import MetadataError
 from floatingip.core.model import Address, Identity, Interface, Notice, OwnPod
-from floatingip.runtime import questions
 from floatingip.runtime.questions import MetadataLoop, PodLoop
 
 ONE = IPv4Address("10.0.0.100")
@@ -80,8 +80,8 @@ class Asked:
 
 @pytest.fixture(name="asked")
 def _asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
-    monkeypatch.setattr(questions, "METADATA_EVERY", 0.001)
-    monkeypatch.setattr(questions, "NOTICE_EVERY", 0.005)
+    monkeypatch.setattr(timing, "METADATA_EVERY", 0.001)
+    monkeypatch.setattr(timing, "NOTICE_EVERY", 0.005)
     asked = Asked()
     yield asked
     asked.imds.over.set()

@@ -2,18 +2,8 @@
 
 import pytest
 
-from floatingip.core.decision.ration import (
-    FIRST_WAIT,
-    KEPT,
-    LONGEST_WAIT,
-    Move,
-    is_rationed,
-    parse,
-    record,
-    recorded,
-    render,
-    wait,
-)
+from floatingip.core import timing
+from floatingip.core.decision.ration import KEPT, Move, is_rationed, parse, record, recorded, render, wait
 
 NOW = 1_764_000_000
 TAG_LIMIT = 256
@@ -72,7 +62,7 @@ def test_foreign_text_in_the_tag_is_passed_over(foreign: str) -> None:
 
 def test_moves_between_foreign_text_still_count() -> None:
     """Only what is no move is passed over."""
-    assert wait(f"hello {tag(('R4', 0))} there", NOW, NEW) == FIRST_WAIT
+    assert wait(f"hello {tag(('R4', 0))} there", NOW, NEW) == timing.RATION_FIRST_WAIT
 
 
 def test_a_full_tag_fits_what_ec2_takes() -> None:
@@ -144,9 +134,9 @@ def test_each_rationed_move_doubles_the_wait_for_the_next(moves: tuple[tuple[str
 def test_the_wait_is_capped_at_an_hour() -> None:
     """A deployment that is mended after a bad week is not locked for another one."""
     value = tag(*(("R4", 0),) * KEPT)
-    assert wait(value, NOW, NEW) == LONGEST_WAIT
+    assert wait(value, NOW, NEW) == timing.RATION_LONGEST_WAIT
 
 
 def test_a_clock_that_was_fast_does_not_lock_the_address() -> None:
     """A move that seems to lie in the future holds the next one up for its pause and no longer."""
-    assert wait(tag(("R4", -86400)), NOW, NEW) <= FIRST_WAIT
+    assert wait(tag(("R4", -86400)), NOW, NEW) <= timing.RATION_FIRST_WAIT

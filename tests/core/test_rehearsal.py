@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from floatingip.agent import agent as module
-from floatingip.agent import attaching, rehearsal
 from floatingip.agent.agent import Agent
 from floatingip.agent.attaching import Attaching
 from floatingip.agent.effects import Rehearse
 from floatingip.agent.events import LookFailed, SlotsRehearsed
+from floatingip.core import timing
 from floatingip.core.errors import CloudUnavailable, Denied
 from floatingip.core.model import Carry, Identity, Owner, Peer
 from floatingip.core.settings import Settings
@@ -56,7 +55,7 @@ class Node:
     def rehearse(self, **failing: Exception) -> str:
         """A minute later, rehearse what is due; what was logged."""
         before = len(self.told.log)
-        self.now += rehearsal.REHEARSE_AGAIN
+        self.now += timing.REHEARSE_AGAIN
         self.agent._now = self.now
         self.agent._rehearsal.follow(self.now)
         self.cloud.failing = dict(failing)
@@ -116,8 +115,8 @@ def test_attach_leaves_to_observe_what_does_not_come_in_two_minutes(node: Node) 
     address = node.agent._addresses[ADDRESS]
     address.owner = Owner(node.now, None)
     attach = Attaching([address], {}, node.agent._shared, node.told.out, node.now)
-    assert not attach.has_ended(node.now + attaching.ATTACH_AT_MOST)
-    assert attach.has_ended(node.now + attaching.ATTACH_AT_MOST + 1.0)
+    assert not attach.has_ended(node.now + timing.ATTACH_AT_MOST)
+    assert attach.has_ended(node.now + timing.ATTACH_AT_MOST + 1.0)
     assert attach.failure() is None
     assert "level=error event=attach" in node.told.log
 
@@ -138,17 +137,17 @@ def test_a_node_that_hears_of_no_other_observer_says_so_and_again_while_it_lasts
         node.agent._warn_when_short()
         return node.told.log[before:]
 
-    assert at(0.0) + at(module.SHORT_FOR - 1.0) == ""
+    assert at(0.0) + at(timing.SHORT_FOR - 1.0) == ""
     assert node.agent._snapshot().note == ""
-    assert "level=warning event=alone" in at(module.SHORT_FOR + 1.0)
+    assert "level=warning event=alone" in at(timing.SHORT_FOR + 1.0)
     assert node.agent._snapshot().note == "no other observer answers: nobody would take over"
-    assert at(module.SHORT_FOR + 60.0) == ""
-    assert "nobody would take over" in at(module.SHORT_FOR + 602.0)
-    silent_since = 1e6 + module.SHORT_FOR + 610.0
-    assert "event=alone" in at(module.SHORT_FOR + 611.0, Peer("i-c", silent_since))
+    assert at(timing.SHORT_FOR + 60.0) == ""
+    assert "nobody would take over" in at(timing.SHORT_FOR + 602.0)
+    silent_since = 1e6 + timing.SHORT_FOR + 610.0
+    assert "event=alone" in at(timing.SHORT_FOR + 611.0, Peer("i-c", silent_since))
     assert node.agent._snapshot().note == ""
-    assert at(module.SHORT_FOR + 650.0, Peer("i-c", silent_since)) == ""
-    assert "level=warning event=alone" in at(module.SHORT_FOR + 690.0, Peer("i-c", silent_since))
+    assert at(timing.SHORT_FOR + 650.0, Peer("i-c", silent_since)) == ""
+    assert "level=warning event=alone" in at(timing.SHORT_FOR + 690.0, Peer("i-c", silent_since))
 
 
 def test_that_ec2_does_not_answer_is_told_with_the_last_failure(node: Node) -> None:

@@ -10,8 +10,8 @@ from floatingip.agent.address import FloatingAddress
 from floatingip.agent.agent import Agent
 from floatingip.agent.effects import ListNodePorts
 from floatingip.agent.events import SlotsRehearsed
-from floatingip.agent.node_ports import LIST_EVERY
 from floatingip.agent.serving import Serving
+from floatingip.core import timing
 from floatingip.core.errors import ServicesUnknown
 from floatingip.core.health import Health
 from floatingip.core.model import (
@@ -123,7 +123,7 @@ class Node:
     def list_services(self, answer: tuple[NodePort, ...] | ServicesUnknown) -> str:
         """A minute later; what was logged."""
         before = len(self.told.log)
-        self.now += LIST_EVERY
+        self.now += timing.LIST_EVERY
         self.agent._node_ports.follow(self.now)
         assert ListNodePorts() in self.told.take()
         self.agent._take(performing.listed(Services(answer)))

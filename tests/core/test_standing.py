@@ -9,19 +9,10 @@ from types import MappingProxyType
 
 import pytest
 
-from floatingip.agent.standing import (
-    LOOK_IN_PEACE,
-    LOOK_SOON,
-    REPEAT_AFTER,
-    UNUSED_FOR,
-    Standing,
-    StandingMemory,
-    StandingView,
-    keep,
-)
+from floatingip.agent.standing import Standing, StandingMemory, StandingView, keep
+from floatingip.core import timing
 from floatingip.core.model import Attachment, AttachmentStatus, Eni, Instance
 from floatingip.core.writes import (
-    FORGOTTEN_AFTER,
     Attach,
     CheckSource,
     Create,
@@ -82,20 +73,20 @@ def test_nothing_is_done_before_ec2_has_answered() -> None:
 
 def test_ec2_that_has_answered_is_not_asked_at_once_again_for_what_is_not_to_be_kept() -> None:
     """As where the other way to carry is in use: the addresses say when to look."""
-    assert Keeper().see(1.5, asked_at=1.0, standing=None).look_at == 1.0 + LOOK_IN_PEACE
+    assert Keeper().see(1.5, asked_at=1.0, standing=None).look_at == 1.0 + timing.STANDING_LOOK_IN_PEACE
 
 
 def test_a_node_without_a_standing_eni_creates_it_attaches_it_and_has_it() -> None:
     """Each step when EC2 shows the last one; until then, and not later, it says what is missing."""
     keeper = Keeper()
     created = keeper.see(0.0)
-    assert (created.write, created.eni, created.look_at) == (Create(0), None, LOOK_SOON)
+    assert (created.write, created.eni, created.look_at) == (Create(0), None, timing.STANDING_LOOK_SOON)
     attached = keeper.see(0.5, FREE)
     assert (attached.write, attached.eni) == (Attach("eni-b"), None)
     waiting = keeper.see(1.0, standing("i-b", status=AttachmentStatus.ATTACHING))
-    assert (waiting.write, waiting.eni, waiting.look_at) == (None, None, 1.0 + LOOK_SOON)
+    assert (waiting.write, waiting.eni, waiting.look_at) == (None, None, 1.0 + timing.STANDING_LOOK_SOON)
     there = keeper.see(4.0, MINE)
-    assert there == Standing(4.0 + LOOK_IN_PEACE, eni=MINE, bound=MINE)
+    assert there == Standing(4.0 + timing.STANDING_LOOK_IN_PEACE, eni=MINE, bound=MINE)
     assert all(decided.problem for decided in (created, attached, waiting))
 
 
@@ -123,26 +114,26 @@ def test_of_two_the_attached_one_counts_and_the_free_one_is_given_back() -> None
     """They were made by two generations of a token, since a Describe lagged for very long."""
     second = replace(FREE, id="eni-0")
     keeper = Keeper()
-    assert keeper.see(0.0, second, MINE) == Standing(LOOK_IN_PEACE, eni=MINE, bound=MINE)
-    assert keeper.see(UNUSED_FOR, second, MINE).write == Delete("eni-0")
+    assert keeper.see(0.0, second, MINE) == Standing(timing.STANDING_LOOK_IN_PEACE, eni=MINE, bound=MINE)
+    assert keeper.see(timing.STANDING_UNUSED_FOR, second, MINE).write == Delete("eni-0")
 
 
 def test_the_same_generation_is_created_again_while_it_may_only_not_be_shown_yet() -> None:
     """EC2 makes one interface of a token; but not with every look."""
     keeper = Keeper()
     assert keeper.see(0.0).write == Create(0)
-    assert keeper.see(REPEAT_AFTER - 0.1).write is None
-    assert keeper.see(REPEAT_AFTER).write == Create(0)
-    assert keeper.see(FORGOTTEN_AFTER).write == Create(0)
+    assert keeper.see(timing.STANDING_REPEAT_AFTER - 0.1).write is None
+    assert keeper.see(timing.STANDING_REPEAT_AFTER).write == Create(0)
+    assert keeper.see(timing.FORGOTTEN_AFTER).write == Create(0)
 
 
 def test_one_that_was_deleted_meanwhile_is_created_by_the_next_generation_of_the_token() -> None:
     """The old token's answer would be the deleted one for ever."""
     keeper = Keeper()
     keeper.see(0.0)
-    assert keeper.see(FORGOTTEN_AFTER + 0.1).write == Create(1)
-    assert keeper.see(2 * FORGOTTEN_AFTER).write == Create(1)
-    assert keeper.see(2 * FORGOTTEN_AFTER + 2 * REPEAT_AFTER).write == Create(2)
+    assert keeper.see(timing.FORGOTTEN_AFTER + 0.1).write == Create(1)
+    assert keeper.see(2 * timing.FORGOTTEN_AFTER).write == Create(1)
+    assert keeper.see(2 * timing.FORGOTTEN_AFTER + 2 * timing.STANDING_REPEAT_AFTER).write == Create(2)
 
 
 def test_a_creation_that_failed_burns_no_token() -> None:
@@ -159,7 +150,7 @@ def test_one_that_was_shown_starts_the_wait_anew_when_it_is_deleted() -> None:
     keeper.see(0.0)
     keeper.see(5.0, MINE)
     assert keeper.see(3600.0).write == Create(0)
-    assert keeper.see(3600.0 + FORGOTTEN_AFTER + 0.1).write == Create(1)
+    assert keeper.see(3600.0 + timing.FORGOTTEN_AFTER + 0.1).write == Create(1)
 
 
 def test_nothing_is_written_on_top_of_another_write_or_on_an_answer_that_is_older() -> None:
@@ -255,7 +246,7 @@ def test_what_was_attached_here_is_looked_after_until_another_one_is() -> None:
 def test_nobodys_standing_eni_is_deleted_while_ec2_does_not_describe_its_instance() -> None:
     """It throttled that: not to be described is not to be gone."""
     keeper, orphan = Keeper(), standing("i-a", status=None)
-    for now in (0.0, UNUSED_FOR, 2 * UNUSED_FOR):
+    for now in (0.0, timing.STANDING_UNUSED_FOR, 2 * timing.STANDING_UNUSED_FOR):
         assert keeper.see(now, MINE, orphan, instances=None, holds=True).write is None
 
 
@@ -301,14 +292,16 @@ def test_an_ended_instances_standing_eni_is_deleted_by_a_holder(instances: dict[
     """Whoever took over cleans up (A4), once."""
     keeper = Keeper()
     assert keeper.see(0.0, MINE, ORPHAN, instances=instances, holds=True).write is None
-    assert keeper.see(UNUSED_FOR, MINE, ORPHAN, instances=instances, holds=True).write == Delete("eni-a")
+    assert keeper.see(timing.STANDING_UNUSED_FOR, MINE, ORPHAN, instances=instances, holds=True).write == Delete(
+        "eni-a"
+    )
 
 
 @pytest.mark.parametrize("state", ["pending", "running", "shutting-down", "stopping", "stopped"])
 def test_an_instance_that_may_come_back_keeps_its_standing_eni(state: str) -> None:
     """A stopped one finds it again, and one that starts has just created it."""
     keeper = Keeper()
-    for now in (0.0, UNUSED_FOR, 3600.0):
+    for now in (0.0, timing.STANDING_UNUSED_FOR, 3600.0):
         decided = keeper.see(now, MINE, ORPHAN, instances={"i-a": instance("i-a", state)}, holds=True)
         assert decided.write is None
 
@@ -316,7 +309,7 @@ def test_an_instance_that_may_come_back_keeps_its_standing_eni(state: str) -> No
 def test_a_standby_deletes_nobodys_eni() -> None:
     """One of them all is enough."""
     keeper = Keeper()
-    for now in (0.0, UNUSED_FOR, 3600.0):
+    for now in (0.0, timing.STANDING_UNUSED_FOR, 3600.0):
         assert keeper.see(now, MINE, ORPHAN, holds=False).write is None
 
 
@@ -328,7 +321,7 @@ def test_a_standby_deletes_nobodys_eni() -> None:
 def test_an_eni_in_use_is_not_deleted(shown: Eni, in_use: frozenset[str]) -> None:
     """It keeps the address from being handed out to a pod, until somebody takes it over."""
     keeper = Keeper()
-    for now in (0.0, UNUSED_FOR, 3600.0):
+    for now in (0.0, timing.STANDING_UNUSED_FOR, 3600.0):
         assert keeper.see(now, MINE, shown, in_use=in_use, holds=True).write is None
 
 
@@ -344,5 +337,5 @@ def test_a_node_without_a_standing_eni_gives_nothing_back() -> None:
     """It has more urgent things to do."""
     keeper = Keeper()
     second = replace(standing("i-a", status=None), address=IPv4Address("10.0.0.9"))
-    for now in (0.0, UNUSED_FOR, 3600.0):
+    for now in (0.0, timing.STANDING_UNUSED_FOR, 3600.0):
         assert not isinstance(keeper.see(now, second, holds=True).write, Delete)

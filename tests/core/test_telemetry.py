@@ -11,7 +11,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.agent.trouble import SAID_AGAIN, Trouble
+from floatingip.agent.trouble import Trouble
+from floatingip.core import timing
 from floatingip.core.health import HealthState
 from floatingip.core.snapshot import AddressSnapshot, Snapshot
 from floatingip.core.word import Status
@@ -157,7 +158,10 @@ def test_a_trouble_is_told_once_it_lasts_and_again_while_it_does() -> None:
     trouble = Trouble(30.0)
     assert [trouble.is_due("alone", now) for now in (0.0, 29.0, 31.0, 32.0)] == [False, False, True, False]
     assert trouble.is_told
-    assert [trouble.is_due("alone", 31.0 + now) for now in (SAID_AGAIN - 1.0, SAID_AGAIN, SAID_AGAIN + 1.0)] == [
+    assert [
+        trouble.is_due("alone", 31.0 + now)
+        for now in (timing.SAID_AGAIN - 1.0, timing.SAID_AGAIN, timing.SAID_AGAIN + 1.0)
+    ] == [
         False,
         True,
         False,

@@ -3,13 +3,14 @@
 import random
 
 from floatingip.agent.backoff import Backoff
-from floatingip.agent.trouble import SAID_AGAIN, Complaints, Trouble
+from floatingip.agent.trouble import Complaints, Trouble
+from floatingip.core import timing
 
 
 def test_what_goes_wrong_is_told_once_it_lasts_and_again_every_ten_minutes() -> None:
     """Not what is over before; another trouble begins anew."""
     trouble = Trouble(30.0)
-    assert [trouble.is_due("no room", at) for at in (0.0, 29.0, 30.0, 31.0, 30.0 + SAID_AGAIN)] == [
+    assert [trouble.is_due("no room", at) for at in (0.0, 29.0, 30.0, 31.0, 30.0 + timing.SAID_AGAIN)] == [
         False, False, True, False, True,
     ]  # fmt: skip
     assert not trouble.is_due("", 1000.0)

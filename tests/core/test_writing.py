@@ -5,10 +5,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from floatingip.agent.backoff import BACKOFF_FIRST, BACKOFF_LAST
 from floatingip.agent.effects import Making
 from floatingip.agent.writing import Writing
-from floatingip.core import writes
+from floatingip.core import timing, writes
 from floatingip.core.errors import (
     AddressTaken,
     CloudError,
@@ -146,14 +145,14 @@ def test_a_failed_write_counts_as_written(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("error", "write", "pause", "is_final"),
     [
-        (CloudUnavailable("throttled"), Assign("eni-1", ADDRESS), BACKOFF_FIRST, False),
+        (CloudUnavailable("throttled"), Assign("eni-1", ADDRESS), timing.BACKOFF_FIRST, False),
         (LookAgain("moved"), Assign("eni-1", ADDRESS), 0.0, False),
-        (LookAgain("in use"), Create(), BACKOFF_FIRST, False),
+        (LookAgain("in use"), Create(), timing.BACKOFF_FIRST, False),
         (TokenSpent("spent"), Create(), 0.0, False),
-        (AddressTaken("associated"), Associate("eipalloc-1", "eni-1", ADDRESS), BACKOFF_FIRST, False),
+        (AddressTaken("associated"), Associate("eipalloc-1", "eni-1", ADDRESS), timing.BACKOFF_FIRST, False),
         (NoFreeSlot("full"), Assign("eni-1", ADDRESS), 0.0, False),
-        (Denied("ec2:AttachNetworkInterface"), Attach("eni-1"), BACKOFF_FIRST, True),
-        (CloudError("bad input"), Attach("eni-1"), BACKOFF_FIRST, True),
+        (Denied("ec2:AttachNetworkInterface"), Attach("eni-1"), timing.BACKOFF_FIRST, True),
+        (CloudError("bad input"), Attach("eni-1"), timing.BACKOFF_FIRST, True),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
@@ -173,8 +172,8 @@ def test_failures_in_a_row_wait_longer_and_longer_until_one_succeeds(desk: Desk)
     for error in (CloudUnavailable("throttled"), CloudUnavailable("throttled"), None, CloudUnavailable("throttled")):
         desk.write(Assign(desk.eni.id, ADDRESS), error=error)
         waits.append(desk.waits(Assign(desk.eni.id, ADDRESS)))
-    assert waits[1] > 1.2 * BACKOFF_FIRST
-    assert waits[3] <= 1.2 * BACKOFF_FIRST
+    assert waits[1] > 1.2 * timing.BACKOFF_FIRST
+    assert waits[3] <= 1.2 * timing.BACKOFF_FIRST
 
 
 def test_what_is_refused_again_and_again_waits_longer_and_longer(desk: Desk) -> None:
@@ -185,7 +184,7 @@ def test_what_is_refused_again_and_again_waits_longer_and_longer(desk: Desk) -> 
         waits.append(desk.waits(Assign(desk.eni.id, ADDRESS)))
         desk.write(Tag(desk.eni.id, "floatingip/moves", "R4@1/a"))
     assert waits[0] == 0.0
-    assert 0.8 * BACKOFF_FIRST <= waits[1] <= 1.2 * BACKOFF_FIRST
+    assert 0.8 * timing.BACKOFF_FIRST <= waits[1] <= 1.2 * timing.BACKOFF_FIRST
     assert waits[7] > 10.0
 
 
@@ -194,7 +193,7 @@ def test_what_is_denied_is_tried_again_within_a_quarter_of_a_minute(desk: Desk) 
     claim = Assign(desk.eni.id, ADDRESS)
     for _ in range(8):
         desk.write(claim, error=Denied("ec2:AssignPrivateIpAddresses"))
-    assert 10.0 < desk.waits(claim) <= 1.2 * BACKOFF_LAST
+    assert 10.0 < desk.waits(claim) <= 1.2 * timing.BACKOFF_LAST
     assert desk.waits(Detach("eni-attach-1")) == 0.0
 
 

@@ -22,13 +22,13 @@ from queue import SimpleQueue
 import pytest
 
 from floatingip.agent.effects import Wanted
+from floatingip.core import timing
 from floatingip.core.errors import HostError
 from floatingip.core.model import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.edges.kernel import changes, marks, netlink
 from floatingip.edges.kernel.host import KernelHost
 from floatingip.edges.kernel.mark_table import table_name
 from floatingip.edges.kernel.netlink import Netlink
-from floatingip.runtime import keeping
 from floatingip.runtime.keeping import HostKeeper
 from lab.network.netns import Namespace
 
@@ -252,16 +252,16 @@ def test_an_address_is_announced_to_the_neighbours_when_it_comes(
     node: Node, ears: socket.socket, plumbing: Plumbing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not ahead of it; then several times, since EC2 leads it here a moment later; after some seconds no more."""
-    monkeypatch.setattr(keeping, "ANNOUNCED_FOR", 1.0)
+    monkeypatch.setattr(timing, "ANNOUNCED_FOR", 1.0)
     reports: SimpleQueue[PlumbingReport] = SimpleQueue()
     keeper = HostKeeper(KernelHost(), lambda _, report: reports.put(report))
     node.namespace.call(keeper.start)
     try:
         keeper.want(plumbing.address, Wanted(plumbing, Extent.AHEAD))
         assert not reports.get(timeout=10).carries
-        time.sleep(2 * keeping.ANNOUNCE_EVERY)
+        time.sleep(2 * timing.ANNOUNCE_EVERY)
         keeper.announce(plumbing.address)
-        time.sleep(2 * keeping.ANNOUNCE_EVERY)
+        time.sleep(2 * timing.ANNOUNCE_EVERY)
         assert announcements(ears, plumbing) == 0
         keeper.want(plumbing.address, Wanted(plumbing, Extent.ALL))
         while not reports.get(timeout=10).carries:
@@ -274,7 +274,7 @@ def test_an_address_is_announced_to_the_neighbours_when_it_comes(
             heard, quiet_since = heard + new, time.monotonic() if new else quiet_since
         assert heard >= 3
         keeper.announce(plumbing.address)
-        time.sleep(2 * keeping.ANNOUNCE_EVERY)
+        time.sleep(2 * timing.ANNOUNCE_EVERY)
         assert announcements(ears, plumbing) > 0, "a move that found the address there is announced too"
     finally:
         keeper.end(within=5)
@@ -289,7 +289,7 @@ def test_an_address_that_comes_in_a_busy_moment_is_announced_at_once(node: Node,
     try:
         reports.get(timeout=10)
         keeper.want(IPV4.address, Wanted(IPV4, Extent.ALL))
-        deadline = time.monotonic() + keeping.HOST_CHECK / 2
+        deadline = time.monotonic() + timing.HOST_CHECK / 2
         while not announcements(ears, IPV4):
             assert time.monotonic() < deadline
     finally:
@@ -1057,7 +1057,7 @@ def test_a_standby_gets_back_at_once_whatever_somebody_flushes(node: Node, plumb
     keeper = HostKeeper(node.host, lambda *_: None)
     keeper.want(plumbing.address, Wanted(plumbing, extent))
     node.namespace.call(keeper.start)
-    version, deadline = plumbing.address.version, time.monotonic() + keeping.HOST_CHECK / 2
+    version, deadline = plumbing.address.version, time.monotonic() + timing.HOST_CHECK / 2
     try:
         for damage in (f"ip -{version} route flush proto 102", f"ip -{version} route del {plumbing.address}"):
             while not node.namespace.show(f"-{version} route show {plumbing.address}"):

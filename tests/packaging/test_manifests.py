@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 import floatingip
-from floatingip.agent.ending import OBLIGED_AT_MOST
-from floatingip.core import settings
+from floatingip.core import settings, timing
 from floatingip.edges import configmap
 from floatingip.runtime.loop import ENDS_WITHIN
 
@@ -169,7 +168,7 @@ def test_probes_ask_the_port_that_the_settings_have_by_default(pod: Object) -> N
 
 def test_the_grace_period_outlasts_the_end_of_an_observer(pod: Object) -> None:
     """SIGKILL between a detach and its attach would strand the address."""
-    longest = EVICTED_HOLDER_STAYS + OBLIGED_AT_MOST + ENDS_WITHIN
+    longest = EVICTED_HOLDER_STAYS + timing.OBLIGED_AT_MOST + ENDS_WITHIN
     assert pod["terminationGracePeriodSeconds"] > longest
 
 

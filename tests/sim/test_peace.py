@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.agent import agent, rehearsal
+from floatingip.core import timing
 from floatingip.core.model import OWNER_TAG, Carry, Notice
 from tests.sim.fleet import ADDRESS, INSTANT, NAME, TYPICAL, Fleet
 from tests.sim.worker import Worker
@@ -21,7 +21,7 @@ def test_a_lost_probe_is_judged_though_no_time_has_come(
     """As soon as it is known to be lost: no tick told the standby to look, and the holder's word is the same."""
     fleet = Fleet(seed, profile=INSTANT, carry=carry)
     holder, standby = fleet.observers()
-    monkeypatch.setattr(agent, "CALM_TICK", NEVER)
+    monkeypatch.setattr(timing, "CALM_TICK", NEVER)
     holder.worker.is_mute = True
     known_within = fleet.settings.probe_interval + fleet.settings.probe_timeout + 0.01
     fleet.wait(lambda: standby.reason(ADDRESS) == "PROBE_LOST", known_within, "it is judged")
@@ -34,7 +34,7 @@ def test_another_word_is_judged_though_no_time_has_come(carry: Carry, monkeypatc
     """The holder's node is announced to end."""
     fleet = Fleet(1, profile=INSTANT, carry=carry)
     holder, standby = fleet.observers()
-    monkeypatch.setattr(agent, "CALM_TICK", NEVER)
+    monkeypatch.setattr(timing, "CALM_TICK", NEVER)
     holder.worker.notice = Notice("spot instance-action", "terminate soon")
     fleet.wait(lambda: holder.published.status.leaving, 7.0, "the holder says so")
     fleet.wait(lambda: fleet.at(ADDRESS) is standby.worker, 1.0, "the standby takes over")
@@ -46,7 +46,7 @@ def test_peace_costs_no_writes_and_one_describe_a_minute(carry: Carry, monkeypat
     fleet = Fleet(1, workers=3, profile=TYPICAL, carry=carry)
     fleet.observers()
     fleet.run(fleet.now + 60)  # the ration's tag, the rehearsal, what is asked less and less after a change
-    monkeypatch.setattr(rehearsal, "REHEARSE_EVERY", NEVER)
+    monkeypatch.setattr(timing, "REHEARSE_EVERY", NEVER)
     before = len(fleet.calls())
     fleet.holds_for(lambda: fleet.serving() is fleet.workers[0], 180, "peace")
     asked = Counter((call.by, call.name) for call in fleet.calls()[before:])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from floatingip.core.decision import ration, timing
+from floatingip.core import timing
 from floatingip.core.model import Carry
 from tests.fakes.ec2 import Delays
 from tests.sim.fleet import ADDRESS, INSTANT, Fleet
@@ -94,7 +94,7 @@ def test_standbys_convicting_one_dead_holder_after_the_other_leave_exactly_one_h
 ) -> None:
     """Each time a new node comes in the dead one's place; the slower standby evicts nobody, and all go on observing."""
     # Or the ration would rightly end this.
-    monkeypatch.setattr(ration, "CONVICTION_WINDOW", 0.0)
+    monkeypatch.setattr(timing, "CONVICTION_WINDOW", 0.0)
     rounds = 30
     fleet = Fleet(1, workers=3, profile=SLOW_ASSIGN, carry=carry)
     fleet.observers()

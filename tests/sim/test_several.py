@@ -4,7 +4,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from floatingip.agent import rehearsal
+from floatingip.core import timing
 from floatingip.core.model import OWNER_TAG, Address, Allocation, Carry
 from tests.sim.fleet import ADDRESS, INSTANT, NAME, TYPICAL, Fleet
 from tests.sim.line import hangs
@@ -105,7 +105,7 @@ def test_the_only_survivor_leaves_nothing_to_others() -> None:
 
 def test_a_holder_warns_while_the_others_lack_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, with the numbers, before anything has failed; until there are slots again."""
-    monkeypatch.setattr(rehearsal, "REHEARSE_EVERY", 30.0)
+    monkeypatch.setattr(timing, "REHEARSE_EVERY", 30.0)
     fleet = Fleet(1, targets=BOTH, profile=INSTANT)
     [blocking] = occupy(fleet, fleet.workers[1], 1)
     holder, _ = fleet.observers()

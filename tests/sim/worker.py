@@ -24,6 +24,7 @@ from floatingip.agent.events import (
     Reconciled,
     Terminated,
 )
+from floatingip.core import timing
 from floatingip.core.errors import CloudError, MetadataError
 from floatingip.core.model import (
     Address,
@@ -49,9 +50,8 @@ from floatingip.runtime.desk import Desk
 from floatingip.runtime.doing import Doer, Edges
 from floatingip.runtime.keeping import Keeper
 from floatingip.runtime.look import Asking
-from floatingip.runtime.peers import ASK_EVERY, ASK_TIMEOUT
 from floatingip.runtime.probing import Probes
-from floatingip.runtime.questions import METADATA_EVERY, MetadataLoop
+from floatingip.runtime.questions import MetadataLoop
 from tests.fakes.ec2 import REGION, ZONE, FakeCloud
 from tests.sim.line import Hung, Killed, Line
 
@@ -455,13 +455,13 @@ class Observer:
     def _ask(self, instance_id: str, address: Address) -> None:
         if self._asked.get(instance_id) == address:
             self._question(instance_id)
-            self._later(ASK_EVERY, partial(self._ask, instance_id, address))
+            self._later(timing.ASK_EVERY, partial(self._ask, instance_id, address))
 
     def _question(self, instance_id: str) -> None:
         fleet, asked_at, peer = self._fleet, self._fleet.now, self._fleet.worker(instance_id)
         is_paused = peer.observer is not None and peer.observer.is_paused
         if is_paused or not fleet.passes(self.worker, peer):
-            self._later(ASK_TIMEOUT, lambda: self._heard(instance_id, Answer(asked_at, fleet.now, None)))
+            self._later(timing.ASK_TIMEOUT, lambda: self._heard(instance_id, Answer(asked_at, fleet.now, None)))
             return
         query = urlencode({"asker": self.worker.id, "doubt": sorted(self._doubted)}, doseq=True)
         if peer.observer is None or not peer.observer.observes:
@@ -500,7 +500,7 @@ class Observer:
 
     def _ask_metadata(self) -> None:
         self._imds.ask(self._fleet.now)
-        self._later(METADATA_EVERY, self._ask_metadata)
+        self._later(timing.METADATA_EVERY, self._ask_metadata)
 
     def _sight(self, asker: str, source: Address) -> Sight:
         """The holder's check, from the floating address, whether it reaches the asker."""

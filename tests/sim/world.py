@@ -23,13 +23,13 @@ from enum import Enum, auto
 from itertools import count
 
 from floatingip.core import health as probing
+from floatingip.core import timing
 from floatingip.core.decision.decide import decide
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.view import Memory, View
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Attachment, AttachmentStatus, Owner, ProbeOutcome, ProbeResult, Word, WordState
 from floatingip.core.settings import Settings
-from floatingip.runtime.peers import ASK_EVERY, ASK_TIMEOUT
 from floatingip.runtime.probing import next_in_peace
 from tests.core.deciders import ADDRESS, NAME, WALL, eni, instance
 
@@ -128,7 +128,7 @@ class World:
         self._wakes = {self._probe: 0, self._ask: 0, self._look: 0}
         self._end = 0.0
         self._wake(self._probe, self._chance.uniform(0.0, settings.probe_interval))
-        self._wake(self._ask, self._chance.uniform(0.0, ASK_EVERY))
+        self._wake(self._ask, self._chance.uniform(0.0, timing.ASK_EVERY))
         self._decide()
 
     def run(self, seconds: float) -> None:
@@ -240,7 +240,7 @@ class World:
     def _ask(self) -> None:
         self._asked_at, self._asking, self._hurried = self.now, True, False
         if self._is_lost(self.now, Stalled.HOLDER, Stalled.NETWORK):
-            self._at(self.now + ASK_TIMEOUT, lambda: self._heard(WordState.SILENT))
+            self._at(self.now + timing.ASK_TIMEOUT, lambda: self._heard(WordState.SILENT))
         else:
             self._at(self.now + ROUND_TRIP, lambda: self._heard(WordState.SOUND))
 
@@ -248,9 +248,9 @@ class World:
         self._asking = False
         self._word = Word(state, self._word.since if state is self._word.state else self.now)
         self._decide_in_doubt()
-        ask_at = self.now if self._hurried else max(self.now, self._asked_at + ASK_EVERY)
+        ask_at = self.now if self._hurried else max(self.now, self._asked_at + timing.ASK_EVERY)
         if self._in_peace():
-            ask_at += self._times(ask_at, ASK_EVERY) * ASK_EVERY
+            ask_at += self._times(ask_at, timing.ASK_EVERY) * timing.ASK_EVERY
         self._wake(self._ask, ask_at)
 
     # The looks at EC2: runner.Runner.

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from math import inf
 
-from floatingip.core.decision import ration, timing
+from floatingip.core import timing
+from floatingip.core.decision import ration
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import Memory, View, attachment_of
 from floatingip.core.model import OWNER_TAG, Allocation, Attachment, AttachmentStatus, Eni, Extent, Owner, Target

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from math import inf
 
-from floatingip.core.decision import ration, timing
+from floatingip.core import timing
+from floatingip.core.decision import ration
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import Memory, View, attachment_of
 from floatingip.core.model import Allocation, Attachment, Eni, Extent, Owner, Target

@@ -21,8 +21,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from floatingip.core import pace
-from floatingip.core.decision import timing
+from floatingip.core import pace, timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.elsewhere import elsewhere

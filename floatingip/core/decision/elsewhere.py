@@ -11,8 +11,8 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 from math import inf
 
-from floatingip.core import pace
-from floatingip.core.decision import ration, served, timing
+from floatingip.core import pace, timing
+from floatingip.core.decision import ration, served
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.evidence import REACHED_TAG, gap_in_evidence, needs_answer, reached_wall
 from floatingip.core.decision.free import free, is_fresh
@@ -75,7 +75,7 @@ def _watch(situation: Situation) -> Decision:
             return Decision(State.STANDBY, Reason.SETTLING, Rule.R6, peace, detail=who)
         since = memory.attachment_since
         healthy_for = view.now - (since if health.changed_at is None else max(health.changed_at, since))
-        clear = _clearance(situation) if healthy_for >= ration.CLEARED_BY_UP else None
+        clear = _clearance(situation) if healthy_for >= timing.CLEARED_BY_UP else None
         if clear is None and healthy_for >= timing.REACHED_FOR:
             clear = _reaching(situation)
         reason, rule = (Reason.PING_BLOCKED, Rule.R4) if health.by_tcp else (Reason.ANSWERS, Rule.R10)

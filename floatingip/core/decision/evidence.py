@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import inf
 
-from floatingip.core.decision import timing
+from floatingip.core import timing
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import Memory, View
 from floatingip.core.model import Eni, Owner

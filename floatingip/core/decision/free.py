@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from floatingip.core import timing
 from floatingip.core.decision import order as orders
-from floatingip.core.decision import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.turns import are_believed, ranked_before, rivals

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from floatingip.core.decision import ration, timing
+from floatingip.core import timing
+from floatingip.core.decision import ration
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.rules import r13_force
 from floatingip.core.decision.situation import Situation

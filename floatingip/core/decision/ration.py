@@ -19,19 +19,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 
+from floatingip.core import timing
+
 TAG = "floatingip/moves"
-
-FIRST_WAIT = 60.0
-"""Seconds between the first rationed move and the second; each further one doubles it."""
-
-LONGEST_WAIT = 3600.0
-"""Seconds.  Doubling ends here, so that a deployment mended after a bad week is not locked for another one."""
-
-CONVICTION_WINDOW = 600.0
-"""Seconds.  Two takeovers from silent holders within it are bad luck; the third is rationed."""
-
-CLEARED_BY_UP = 300.0
-"""Seconds of UP, seen by a standby, after which the count starts anew."""
 
 KEPT = 8
 """Moves kept in the tag: a value has at most 256 characters."""
@@ -86,7 +76,7 @@ def is_rationed(value: str, rule: str, wall: float, attachment_id: str, since: f
     if rule != "R3":
         return True
     others = _others(value, attachment_id, since)
-    recent = [move for move in others if move.convicted and wall - move.wall < CONVICTION_WINDOW]
+    recent = [move for move in others if move.convicted and wall - move.wall < timing.CONVICTION_WINDOW]
     return len(recent) >= 2
 
 
@@ -96,7 +86,7 @@ def wait(value: str, wall: float, attachment_id: str, since: float = -inf) -> fl
     rationed = [move for index, move in enumerate(moves) if not move.convicted or _is_third(moves[: index + 1])]
     if not rationed:
         return 0.0
-    pause = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (len(rationed) - 1))
+    pause = min(timing.RATION_LONGEST_WAIT, timing.RATION_FIRST_WAIT * 2.0 ** (len(rationed) - 1))
     # A move that seems to lie in the future was recorded by a clock that was fast.
     return min(pause, max(0.0, moves[-1].wall + pause - wall))
 
@@ -113,5 +103,5 @@ def _others(value: str, attachment_id: str, since: float) -> tuple[Move, ...]:
 
 def _is_third(moves: tuple[Move, ...]) -> bool:
     last = moves[-1]
-    recent = [move for move in moves if move.convicted and last.wall - move.wall < CONVICTION_WINDOW]
+    recent = [move for move in moves if move.convicted and last.wall - move.wall < timing.CONVICTION_WINDOW]
     return len(recent) >= 3

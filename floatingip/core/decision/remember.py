@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from floatingip.core.decision import ration, timing
+from floatingip.core import timing
+from floatingip.core.decision import ration
 from floatingip.core.decision.carry import Way
 from floatingip.core.decision.view import Memory, View, attachment_of, is_down
 from floatingip.core.model import OWNER_TAG, AttachmentStatus, Owner, PlumbingState

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
-from floatingip.core.decision import served, timing
+from floatingip.core import timing
+from floatingip.core.decision import served
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.evidence import reached_wall
 from floatingip.core.decision.situation import Situation

@@ -8,25 +8,22 @@ Local`, kube-proxy sends what comes from the node itself to pods of the whole cl
 
 from __future__ import annotations
 
+from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.view import View
 from floatingip.core.health import Health, HealthState
-from floatingip.core.model import Attachment
+from floatingip.core.model import Attachment, Peer
 from floatingip.core.settings import Settings
 
-CHECK_EVERY = 3.0
-"""Seconds between two checks of one NodePort at a node's primary address."""
 
-TOLD_WITHIN = 1.0
-"""Seconds from such a check's result until all observers have heard of it, at most."""
-
-HEARD_FOR = 10.0
-"""Seconds for which an observer's word on where NodePorts answer is believed."""
+def _counts(view: View, peer: Peer) -> bool:
+    """What it was heard to say is not too old."""
+    return view.now - peer.heard_at <= timing.SERVED_HEARD_FOR
 
 
 def ports_on(view: View, instance_id: str) -> frozenset[int]:
     """The NodePorts that answer on a node."""
-    words = {peer.instance_id: peer.served for peer in view.peers if view.now - peer.heard_at <= HEARD_FOR}
+    words = {peer.instance_id: peer.served for peer in view.peers if _counts(view, peer)}
     words[view.me] = view.served
     by_others: dict[int, bool] = {}
     for observer, word in words.items():
@@ -61,7 +58,7 @@ def are_missing(view: View, settings: Settings, attachment: Attachment) -> bool:
     if not view.services or not all(_is_lost(view, settings, service) for service in view.services.values()):
         return False
     seen_as = way_to(settings.carry).of_one(attachment.id, view.target)
-    if any(any(peer.served.get(seen_as, {}).values()) for peer in view.peers if view.now - peer.heard_at <= HEARD_FOR):
+    if any(any(peer.served.get(seen_as, {}).values()) for peer in view.peers if _counts(view, peer)):
         return False
     return any(service.fell for service in view.services.values()) or bool(missed_here(view, attachment.instance_id))
 
@@ -71,5 +68,7 @@ def _is_lost(view: View, settings: Settings, service: Health) -> bool:
     if service.state is not HealthState.DOWN or service.first_lost_at is None or view.health.changed_at is None:
         return False
     interval = settings.service_interval
-    judged = max((settings.service_fall - 1) * interval, max(CHECK_EVERY, interval) + TOLD_WITHIN)
+    judged = max(
+        (settings.service_fall - 1) * interval, max(timing.SERVED_CHECK_EVERY, interval) + timing.SERVED_TOLD_WITHIN
+    )
     return view.now - max(service.first_lost_at, view.health.changed_at) >= judged + settings.service_timeout

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from floatingip.core.decision import served, timing
+from floatingip.core import timing
+from floatingip.core.decision import served
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.view import Memory, View, attachment_of
 from floatingip.core.model import Attachment

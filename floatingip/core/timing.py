@@ -1,0 +1,307 @@
+"""
+How long everything waits, and for what: all seconds of the agent on one page.
+
+Each of these is a compromise between an outage and a move that was not needed; those of the pace at which EC2 is asked
+are in pace.py, those that a user may choose in settings.py.
+"""
+
+from __future__ import annotations
+
+from floatingip.core import pace
+
+PEER_HEARD = 2.0
+"""Seconds for which an observer's answer shows that this node reaches it."""
+
+SPREAD_STEP = 2.0
+"""Seconds that a node waits with a free ENI for each address it has already, so that the others get some (at most
+three)."""
+
+MOST_SPREAD = 3
+"""Addresses here for which that is waited."""
+
+RANK_STEP = 2.0
+"""Seconds that each living observer before this one in rank gets to claim a free ENI (R1)."""
+
+TAKING_STEP = 4.0
+"""The same for taking an address from the judged standing ENI, where EC2 cannot tell the first of two: longer than an
+observer pauses whose call EC2 has just failed.
+"""
+
+LEFT_TO_SUCCESSOR = 10.0
+"""Seconds for which a free ENI is left to the node that an order names."""
+
+PEER_EXISTS = 10.0
+"""Seconds after which a peer that was not heard of is taken for gone, and not waited for."""
+
+WITNESS_EXISTS = 30.0
+"""The same for the Kubernetes API server."""
+
+ALONE_FOR = 4.0
+"""Seconds of lost probes that convict where nobody within the VPC can be asked, or only the API server answers, but
+none of the other observers: longer than most trouble of a network, and short enough to be worth a takeover."""
+
+CUT_OFF_FOR = 10.0
+"""Seconds of lost probes that convict where all fell silent at once who answered before: most likely it is this node
+that is cut off."""
+
+UNREACHED_TOLD = 10.0
+"""Seconds after which it is told that neither the address nor its holder's observer ever answered this node."""
+
+REACHED_FOR = 5.0
+"""Seconds of UP after which that is written."""
+
+LOOK_IN_PEACE = 60.0
+LOOK_IN_DOUBT = 1.0
+LOOK_WHILE_BARRED = 10.0
+LOOK_WHILE_MOVING = pace.QUICKEST
+"""Seconds between two questions to EC2, as far as the pace (pace.py) allows them; one follows each write at once."""
+
+CONFIRM_AFTER = 2.0
+"""Seconds between the two answers that must name another owner before the address is dropped here (R10)."""
+
+UNSOUND_FOR = 3.0
+"""Seconds for which a holder must call itself unsound before it is relieved (R5): a flushed rule is back within one."""
+
+DEVICE_FOR = 22.0
+"""Seconds for which EC2 may show the ENI attached while its device is not there; a slow one takes 20 s (R14)."""
+
+LEFT_TO_OTHERS = 5.0
+"""Seconds for which a node leaves the ENI to others that is about to end, or has just detached it from itself for want
+of its device (R14)."""
+
+TAKEN_AFTER = 20.0
+"""Seconds for which EC2 must refuse the address while it shows nobody who has it, until that is believed: a lost race
+is shown sooner.
+"""
+
+ATTACHING_FOR = 60.0
+"""Seconds in ``attaching`` with a silent word after which an attachment is judged as a dead holder's (R11)."""
+
+PATIENT_FORCE = 4
+"""While the holder's word is heard, a detach is given this many times ``force_after`` (R13)."""
+
+ANSWER_KEPT = 5.0
+"""Seconds for which an answer of EC2 shows that this node's own network is sound, where no probe was lost since."""
+
+REPEAT_AFTER = 1.0
+"""Seconds until the same EC2 write is made again: Describes lag, so the last one's effect may not be visible yet."""
+
+CLAIM_SHOWN = 8.0
+"""Seconds within which Describes show an address on the ENI that EC2 accepted it for; after them it is claimed anew."""
+
+NEW_OWNER = 5.0
+"""Seconds for which a standing ENI that has just got the address is not judged (A3)."""
+
+FRESH_ANSWER = 1.0
+"""Seconds for which an answer of EC2 allows to take an address from the standing ENI that it shows (A1): since it was
+asked for or, where EC2 is slow, since it came."""
+
+LOOK_BEFORE_TAKING = 0.5
+"""Seconds between two questions in doubt: so the answer is fresh when it is needed."""
+
+SAME_MOVE = 10.0
+"""Seconds for which a record in the ration is of the move that is being made: a standing ENI's attachment stays."""
+
+QUIET_FOR = 2.0
+"""Seconds of a silent word after which EC2 is asked what became of the holder, though its address answers: a node that
+shuts down ends its pods first."""
+
+QUIET_PAUSE = 1.0
+"""Seconds between two such questions, at least: half as long as the silence lasts, up to the slowest pace."""
+
+READY_KNOWN = 10.0
+"""Seconds for which it counts that the Kubernetes API server called this observer's pod Ready (R5)."""
+
+READY_FOR = 15.0
+"""Seconds for which that must have been so all the time: kubelets tell of themselves every ten."""
+
+# The agent.
+
+TICK = 0.25
+"""Seconds after which a view is judged again even when nothing happened: time itself decides some rules."""
+
+CALM_TICK = 1.0
+"""The same for an address that is held and answers: whatever ends that is news, and is judged at once."""
+
+POD_EVERY, POD_IN_DOUBT, POD_AWAITED = 2.0, 0.5, 0.25
+"""Seconds between two questions to the API server about the own pod: in peace, while an address is in doubt, and when
+the next answer decides something."""
+
+METADATA_CALM = 12.0
+"""Seconds without an error after which IMDS counts as well: it was asked for notices twice."""
+
+SHORT_FOR = 30.0
+"""Seconds for which the others must have lacked room before that is told: an observer that starts has none at first."""
+
+# Asking EC2.
+
+PEACE_JITTER = 5.0
+"""Seconds by which a question to EC2 in peace is put off at random, so that the agents do not ask all at once."""
+
+LOOKS_ON_REQUEST_EVERY = 5.0
+"""Seconds between two questions to EC2 that somebody else asked for: nobody may spend our rate of calls."""
+
+BACKOFF_DENIED = 60.0
+"""Seconds to wait in peace after IAM denied what is asked for."""
+
+BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING = 0.5, 15.0, 2.0
+"""Seconds to wait after EC2 failed: at first, at most, and at most while something is wrong that EC2 did not refuse."""
+
+FORGOTTEN_AFTER = 10.0
+"""Seconds after which an ENI that was created but is still not shown must have been deleted: Describes lag less."""
+
+GONE_AFTER = 2.0
+"""The same between the first two answers that lack an ENI that was first shown longer ago than Describes lag."""
+
+FULL_FOR = 15.0
+"""Seconds for which an instance that EC2 called full is not tried again."""
+
+# What is probed, and what others say.
+
+STALL = 0.3
+"""Seconds.  A loss that becomes known this much later than its timeout was not waited for: the observer was stalled."""
+
+UNSENT_FOR = 5.0
+"""Seconds for which no probe could be sent, after which this node counts as blind: a full buffer is over by then."""
+
+HEARD_KEPT = 60.0
+"""Seconds for which an observer that answered is asked on, whether or not anybody tells of it."""
+
+ASK_EVERY = 0.5
+"""Seconds between two questions to one observer."""
+
+ASK_TIMEOUT = 0.5
+"""Seconds for a question, from the connection to the last byte of the answer."""
+
+SERVED_CHECK_EVERY = 3.0
+"""Seconds between two checks of one NodePort at a node's primary address."""
+
+SERVED_TOLD_WITHIN = 1.0
+"""Seconds from such a check's result until all observers have heard of it, at most."""
+
+SERVED_HEARD_FOR = 10.0
+"""Seconds for which an observer's word on where NodePorts answer is believed."""
+
+LIST_EVERY = 60.0
+"""Seconds between two questions which NodePorts there are."""
+
+# IMDS and Kubernetes.
+
+IMDS_LATE = 30.0
+"""Seconds after which IMDS shows surely what EC2 has given to this node."""
+
+METADATA_EVERY = 1.0
+"""Seconds between two questions to IMDS whether the address is still here."""
+
+NOTICE_EVERY = 5.0
+"""Seconds between two questions to IMDS for notices; the shortest of them, spot's, comes two minutes ahead."""
+
+POD_FRESH = 10.0
+"""Seconds for which an answer speaks of now."""
+
+POD_READY_FOR = 15.0
+"""Seconds for which this observer must have been ready by its own account before Kubernetes is wrong to call it not
+Ready: kubelet's readiness probe needs a few."""
+
+# The ration of moves.
+
+RATION_FIRST_WAIT = 60.0
+"""Seconds between the first rationed move and the second; each further one doubles it."""
+
+RATION_LONGEST_WAIT = 3600.0
+"""Seconds.  Doubling ends here, so that a deployment mended after a bad week is not locked for another one."""
+
+CONVICTION_WINDOW = 600.0
+"""Seconds.  Two takeovers from silent holders within it are bad luck; the third is rationed."""
+
+CLEARED_BY_UP = 300.0
+"""Seconds of UP, seen by a standby, after which the count starts anew."""
+
+# Standing ENIs, and what is tried before the failure.
+
+STANDING_LOOK_SOON = pace.QUICK
+"""Seconds between two questions to EC2 while the ENI is on its way, as far as the pace (pace.py) allows them."""
+
+STANDING_LOOK_IN_PEACE = 66.0
+"""Seconds, longer than those of the addresses, which look for all: what they see is enough."""
+
+STANDING_DEVICE_FOR = 22.0
+"""Seconds for which the ENI may be attached while its device is not there; a slow one takes 20 s.  Each further try is
+given twice as long.
+"""
+
+STANDING_FORCE_AFTER = 20.0
+"""Seconds after which a detach is forced, whoever began it: a guest that never got the device cannot let go of it."""
+
+STANDING_DEVICE_FOR_AT_MOST = 3600.0
+"""Seconds.  Doubling ends here."""
+
+STANDING_UNUSED_FOR = 30.0
+"""Seconds for which an address or an ENI must have been of no use to anybody before it is given back."""
+
+STANDING_REPEAT_AFTER = 3.0
+"""Seconds until the same write is made again: Describes lag, so the last one's effect may not be visible yet."""
+
+REHEARSE_EVERY = 600.0
+"""Seconds between two checks whether a takeover would be possible: free slots and permissions."""
+
+REHEARSE_AGAIN = 60.0
+"""Seconds until that is tried again which failed, or which IAM denied."""
+
+# The kernel.
+
+HOST_CHECK = 15.0
+"""Seconds after which the next address' plumbing is checked without any event: at each one, of netlink or nft, all of
+them are, so this is for what events do not tell.  A check costs 1 ms, and nft 5 ms of another thread.
+"""
+
+HOST_RETRY = 1.0
+"""Seconds until what could not be repaired is tried again."""
+
+ANNOUNCED_FOR = 5.0
+"""Seconds for which an address that came is announced; MetalLB does it as long."""
+
+ANNOUNCE_EVERY = 0.2
+"""Seconds between two announcements: EC2 moves the address a moment after it accepted the call, and drops what is
+announced too early.
+"""
+
+# The beginning and the end.
+
+ATTACH_GIVES_UP = 20.0
+"""Seconds without any answer of EC2 after which ``attach`` leaves the rest to ``observe``."""
+
+AHEAD_GIVES_UP = 60.0
+"""Seconds after which ``attach`` leaves it to ``observe`` to prepare this node for what another one holds."""
+
+ATTACH_AT_MOST = 120.0
+"""Seconds after which ``attach`` leaves whatever is not done to ``observe``: EC2 takes a minute for a move at most."""
+
+UNSOUND_ATTACH_ENDS = 5.0
+"""Seconds for which ``attach`` tries to plumb what it holds before it leaves that to ``observe``, which reports it."""
+
+OBLIGED_AT_MOST = 12.0
+"""Seconds for which SIGTERM may be put off between a detach and its attach; the manifest's grace period is longer."""
+
+EVICTED_AT_MOST = 10.0
+"""Seconds for which a holder whose node ends stays until it is relieved; the manifest's grace period is longer."""
+
+ENDS_UNTOLD, ENDS_HALF_TOLD = 1.0, 3.0
+"""Seconds after SIGTERM after which a holder ends that does not know why: the API server has told nothing, or too
+little."""
+
+# Telling.
+
+NOT_READY_FOR = 30.0
+"""Seconds for which a node must have been unable to serve or take over until that is warned of: at its start it is."""
+
+ASTRAY_FOR = 10.0
+"""Seconds for which NodePorts must not have answered at the address, though they do at its holder's own, until that is
+warned of: what is known of the nodes is a few seconds old.
+"""
+
+SAID_AGAIN = 600.0
+"""Seconds after which what goes on is said again."""
+
+LIVE_WITHIN = 10.0
+"""Seconds within which the deciding thread must have come by, or the agent is not alive."""
