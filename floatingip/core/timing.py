@@ -112,7 +112,7 @@ QUIET_PAUSE = 1.0
 READY_KNOWN = 10.0
 """Seconds for which it counts that the Kubernetes API server called this observer's pod Ready (R5)."""
 
-READY_FOR = 15.0
+CALLED_READY_FOR = 15.0
 """Seconds for which that must have been so all the time: kubelets tell of themselves every ten."""
 
 # The agent.

@@ -20,7 +20,7 @@ FLOATING_IP = (ROOT / "floating-ip.yaml").read_text(encoding="utf-8")
 SAMPLE_SERVICE = (ROOT / "sample-service.yaml").read_text(encoding="utf-8")
 ECR = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
 VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
-SUPPORTED = ("1.33", "1.34", "1.35", "1.36")
+SUPPORTED = ("1.34", "1.35", "1.36", "1.37")
 """The versions of Kubernetes that EKS has and that docs/install.md names."""
 
 EVICTED_HOLDER_STAYS = 10

@@ -179,7 +179,7 @@ def _is_ready(situation: Situation) -> bool:
     It has for a while: when the API server was away Kubernetes writes all nodes off, one after the other, until their
     kubelets are heard again, and this node may be the next one.
     """
-    return situation.view.now - situation.memory.unready_at > timing.READY_FOR
+    return situation.view.now - situation.memory.unready_at > timing.CALLED_READY_FOR
 
 
 def _has_settled(situation: Situation) -> bool:
