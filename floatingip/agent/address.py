@@ -152,7 +152,8 @@ class FloatingAddress:
     def burdens(self) -> bool:
         """The ENI is on this node, or about to be."""
         claimed = isinstance(self._writing.accepted, Attach | Assign | Associate) and self._asked_before_write()
-        claiming = claimed or (self._writing.writing and self.decision.state is State.CLAIMING)
+        is_promised = self.decision.reason is Reason.ASSIGNING
+        claiming = claimed or is_promised or (self._writing.writing and self.decision.state is State.CLAIMING)
         return claiming or self.holder() == self._shared.me.instance_id
 
     def _asked_before_write(self) -> bool:

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from floatingip.core import timing
 from floatingip.core.errors import AddressTaken, LookAgain
 from floatingip.core.model import OWNER_TAG, Carry, Eni
 from tests.sim.fleet import ADDRESS, INSTANT, NAME, Fleet
-from tests.sim.line import Call
+from tests.sim.line import Call, is_denied
 from tests.sim.worker import Worker
 
 
@@ -136,6 +137,16 @@ def test_an_address_that_does_not_answer_while_its_holder_is_well_is_moved_after
     fleet.wait(lambda: standby.reason(ADDRESS) == "NOT_VOUCHED", 5, "the address stops answering")
     is_kept(fleet, fleet.settings.patience - 1)
     fleet.wait(lambda: fleet.serving() is standby.worker, 10, "the standby takes over")
+
+
+def test_a_move_that_ec2_refuses_for_a_while_is_not_held_back_by_its_own_record() -> None:
+    """What the ration tells of this very move is no earlier one, however long it takes until EC2 allows it."""
+    fleet = Fleet(1, profile=INSTANT, carry=Carry.ADDRESS)
+    holder, standby = fleet.observers()
+    holder.worker.is_mute = True
+    denied = fleet.at_calls("assign", before=is_denied, by=standby.worker, most=6)
+    fleet.wait(lambda: denied.hits == 6, fleet.settings.patience + 40, "six refusals")
+    fleet.wait(lambda: fleet.serving() is standby.worker, 1.2 * timing.BACKOFF_LAST + 2.0, "the standby takes over")
 
 
 def test_a_node_that_cannot_see_the_address_moves_nothing_until_ec2_tells_of_an_end() -> None:

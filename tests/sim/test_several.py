@@ -30,11 +30,12 @@ def occupy(fleet: Fleet, worker: Worker, count: int) -> list[str]:
     return attachments
 
 
+@pytest.mark.parametrize("carry", Carry)
 @pytest.mark.parametrize("addresses", [BOTH, (*BOTH, THIRD)], ids=len)
-def test_addresses_spread_over_the_workers_at_first_placement(addresses: tuple[IPv4Address, ...]) -> None:
-    """With as many workers as addresses that start at once, each gets one."""
+def test_addresses_spread_over_the_workers_at_first_placement(addresses: tuple[IPv4Address, ...], carry: Carry) -> None:
+    """With as many workers as addresses that start at once, each gets one; also if it can carry none for a while."""
     for seed in range(5):
-        fleet = Fleet(seed, workers=len(addresses), targets=addresses, profile=TYPICAL)
+        fleet = Fleet(seed, workers=len(addresses), targets=addresses, profile=TYPICAL, carry=carry)
         for worker in fleet.workers:
             worker.start()
         fleet.wait(lambda fleet=fleet: all(map(fleet.serving, addresses)), 30, "all are carried")  # type: ignore[misc]  # bound early

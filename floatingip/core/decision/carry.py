@@ -84,8 +84,10 @@ class Way(Protocol):
     def recorded(self, view: View, eni: Eni) -> str:
         """The moves that these tell of together."""
 
-    def move_since(self, wall: float) -> float:
-        """From when on what is recorded of the judged attachment is this move, in Unix seconds."""
+    def move_since(self, wall: float, due_for: float) -> float:
+        """From when on what is recorded of the judged attachment is this move, in Unix seconds: it has been due for so
+        many seconds.
+        """
 
     def came_at(self, attachment: Attachment) -> float | None:
         """From when on, in Unix seconds, what a tag of the ENI says is of this attachment; None while unknown."""

@@ -116,9 +116,11 @@ class ByAddress:
         """Those of all standing ENIs, each once."""
         return ration.merged(view.records.values())
 
-    def move_since(self, wall: float) -> float:
-        """The last few seconds: a standing ENI's attachment stays, and may have been taken the address from before."""
-        return wall - timing.SAME_MOVE
+    def move_since(self, wall: float, due_for: float) -> float:
+        """The last few seconds, or since it was due: a standing ENI's attachment stays, and may have been taken the
+        address from before.  A record's time is cut to a second.
+        """
+        return wall - max(timing.SAME_MOVE, due_for + 1.0)
 
     def came_at(self, attachment: Attachment) -> float | None:
         """Always: a standing ENI outlasts moves."""

@@ -89,7 +89,7 @@ class ByEni:
         """As the tag has it."""
         return eni.tags.get(ration.TAG, "")
 
-    def move_since(self, wall: float) -> float:
+    def move_since(self, wall: float, due_for: float) -> float:
         """All that is recorded of an attachment: it ends with the move."""
         return -inf
 

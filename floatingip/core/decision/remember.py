@@ -111,7 +111,9 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
     elif since is None or (dropped_at is not None and since <= dropped_at):
         memory = _with(memory, here_since=owner.asked_at)
     if attachment is None:
-        free_since = view.now if memory.free_since is None and way.is_free(owner) else memory.free_since
+        # Whoever cannot claim it yet begins to wait for the others when it can: so may they.
+        can_claim = way.is_free(owner) and not view.obstacle
+        free_since = (view.now if memory.free_since is None else memory.free_since) if can_claim else None
         return _with(
             memory, attachment_id="", attached_at=None, dead_answers=0, detaching_since=None, free_since=free_since
         )

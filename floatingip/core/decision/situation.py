@@ -50,8 +50,11 @@ class Situation:
 
     @property
     def move_since(self) -> float:
-        """From when on what is recorded of the judged attachment is this move, in Unix seconds."""
-        return self.way.move_since(self.view.wall)
+        """From when on what is recorded of the judged attachment is this move, in Unix seconds: however long EC2 has
+        refused it, what was written since it was due is no earlier one.
+        """
+        due_since, view = self.memory.due_since, self.view
+        return self.way.move_since(view.wall, 0.0 if due_since is None else view.now - due_since)
 
     @property
     def last_move(self) -> float:
