@@ -22,14 +22,15 @@ from floatingip.agent.effects import (
     Publish,
     Rehearse,
 )
-from floatingip.agent.events import Event, Looked, LookFailed, PodShown, Reconciled, Terminated, Wrote
+from floatingip.agent.events import Event, Looked, LookFailed, MetadataTroubled, PodShown, Reconciled, Terminated, Wrote
 from floatingip.agent.looks import Seen
 from floatingip.core import timing
-from floatingip.core.errors import AddressTaken, Denied
+from floatingip.core.errors import AddressTaken, CloudUnavailable, Denied
 from floatingip.core.model import (
     OWNER_TAG,
     Attachment,
     AttachmentStatus,
+    Carry,
     Eni,
     Extent,
     Identity,
@@ -41,6 +42,7 @@ from floatingip.core.model import (
     Subnet,
 )
 from floatingip.core.settings import Settings
+from floatingip.core.snapshot import Snapshot
 from floatingip.core.writes import Attach, Create
 from tests.core.told import Told
 
@@ -56,9 +58,9 @@ CHURN = (Probe, Keep, Announce, AskPod, Perform, Rehearse, ListNodePorts)
 class Node:
     """A worker, the time there, and what its agent asked for."""
 
-    def __init__(self, *, observes: bool = True, seed: int = 1) -> None:
+    def __init__(self, *, observes: bool = True, seed: int = 1, carry: Carry = Carry.ENI) -> None:
         self.now = 100.0
-        settings, chance = Settings((ADDRESS,), name=NAME, service=""), random.Random(seed).uniform
+        settings, chance = Settings((ADDRESS,), name=NAME, service="", carry=carry), random.Random(seed).uniform
         self.agent = Agent(settings, IDENTITY, observes=observes, started_at=self.now, chance=chance)
         self.told = Told()
 
@@ -81,6 +83,11 @@ class Node:
         }
         seen = Seen(self.now, {ADDRESS: shown}, (), frozenset({"eni-1"}), frozenset(), "", instances, (SUBNET,), {})
         return self.handle(Looked(seen), after=0.1)
+
+    @property
+    def published(self) -> Snapshot:
+        """What others may know."""
+        return [effect for effect in self.told.effects if isinstance(effect, Publish)][-1].snapshot
 
     def hold(self) -> None:
         """It has the address, and carries it."""
@@ -151,6 +158,46 @@ def test_what_came_of_a_write_reaches_who_asked_for_it() -> None:
     assert Perform not in kinds(effects)
 
 
+def test_what_came_of_a_standing_eni_s_write_reaches_that_one() -> None:
+    """Where addresses move, the ENI that waits for them is created first, once."""
+    node = Node(carry=Carry.ADDRESS)
+    node.handle()
+    node.looked(OTHER)
+    (asked,) = (effect for effect in node.told.effects if isinstance(effect, Perform))
+    assert (asked.writer, asked.write) == (SUBNET.id, Create())
+    node.handle(Wrote(asked.writer, asked.write), after=0.1)
+    assert "event=write" in node.told.log
+    node.looked(OTHER)
+    assert sum(isinstance(effect, Perform) for effect in node.told.effects) == 1
+
+
+def test_an_observer_that_may_not_look_goes_on_and_is_not_ready() -> None:
+    """It says which action IAM denies, once, and works as soon as that is allowed."""
+    node = Node()
+    node.handle()
+    denied = Denied("ec2:DescribeNetworkInterfaces")
+    for _ in range(3):
+        effects = node.handle(LookFailed(denied, {}), after=20.0)
+        assert End not in kinds(effects)
+        assert "ec2:DescribeNetworkInterfaces" in node.published.not_ready()
+    assert node.told.log.count("level=error event=denied") == 1
+    node.looked(OTHER)
+    assert node.published.not_ready() == ""
+
+
+def test_each_complaint_of_imds_is_told_once_and_its_end_too() -> None:
+    """When none has come for a while."""
+    node = Node()
+    node.handle()
+    for _ in range(3):
+        node.handle(MetadataTroubled("no answer"), after=1.0)
+    node.handle(after=timing.METADATA_CALM - 1.0)
+    assert node.told.log.count("event=imds") == 1
+    node.handle(after=2.0)
+    node.handle(after=timing.METADATA_CALM)
+    assert node.told.log.count("IMDS answers again") == 1
+
+
 # The end.
 
 
@@ -200,7 +247,52 @@ def test_a_standby_ends_at_once() -> None:
     assert End(0) in node.handle(Terminated(), after=1.0)
 
 
+@pytest.mark.parametrize(("told", "after"), [(True, timing.ENDS_HALF_TOLD), (False, timing.ENDS_UNTOLD)])
+def test_a_holder_ends_later_when_the_api_server_has_told_at_least_of_its_pod(told: bool, after: float) -> None:
+    """One more answer may tell why."""
+    node = Node()
+    node.handle()
+    node.hold()
+    node.handle(Terminated(), after=1.0)
+    if told:
+        node.handle(PodShown(OwnPod(node.now, answered=True, ready=True)), after=0.0)
+    assert node.ends(after - 0.1) is None
+    assert node.ends(0.4) == End(0)
+
+
 # Attach.
+
+
+def test_attach_leaves_to_observe_what_ec2_does_not_answer_for_long() -> None:
+    """The pod's other container goes on trying."""
+    node = Node(observes=False)
+    node.handle()
+    node.handle(LookFailed(CloudUnavailable("no answer"), {}), after=1.0)
+    assert node.ends(timing.ATTACH_GIVES_UP - 2.0) is None
+    assert node.ends(2.0) == End(0)
+    assert "level=warning event=attach" in node.told.log
+
+
+def test_attach_leaves_to_observe_what_cannot_be_plumbed() -> None:
+    """Which reports it."""
+    node = Node(observes=False)
+    node.handle()
+    node.looked(ME)
+    unsound = PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing")
+    node.handle(Reconciled(ADDRESS, unsound), after=0.1)
+    assert node.ends(timing.UNSOUND_ATTACH_ENDS - 0.5) is None
+    assert node.ends(1.0) == End(0)
+    assert 'problem="nft is missing"' in node.told.log
+
+
+def test_attach_leaves_to_observe_to_prepare_this_node_for_what_another_one_holds() -> None:
+    """After a minute: the pod must not wait for a standing ENI that does not come."""
+    node = Node(observes=False, carry=Carry.ADDRESS)
+    node.handle()
+    node.looked(OTHER)
+    assert node.ends(timing.AHEAD_GIVES_UP - 1.0) is None
+    assert node.ends(2.0) == End(0)
+    assert "this node could not take the address over" in node.told.log
 
 
 def test_attach_ends_when_the_address_is_carried_here() -> None:

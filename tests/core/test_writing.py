@@ -1,6 +1,7 @@
 """One EC2 write at a time: what was accepted, what came of the rest, and when it is time for the next one."""
 
 import random
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -100,6 +101,11 @@ def test_each_write_is_the_call_that_it_names(desk: Desk) -> None:
     assert desk.shown().tags["floatingip/moves"] == "R4@1/a"
     desk.write(writes.SetGroups(eni_id, ("sg-2",)))
     assert desk.shown().security_groups == ("sg-2",)
+    desk.ec2.modify(eni_id, lambda eni: replace(eni, source_check=False, delete_on_termination=True))
+    desk.write(writes.CheckSource(eni_id))
+    assert desk.shown().source_check
+    desk.write(writes.KeepAfterTermination(eni_id, attachment.id))
+    assert not desk.shown().delete_on_termination
     desk.write(Detach(attachment.id))
     desk.write(Delete(eni_id))
     assert eni_id not in desk.ec2.state.enis
