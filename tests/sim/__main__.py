@@ -3,14 +3,16 @@ Whole agents in simulated time.
 
     python -m tests.sim --seeds 0..999     play these histories, on all cores; exit code 1 if any has a fault
     python -m tests.sim --trace 7          tell one of them
+    python -m tests.sim --seeds 0..999 --nemesis     the same with one misfortune after the other, not one power cut
 """
 
 import argparse
 import multiprocessing
 import sys
 import time
+from collections.abc import Callable
 
-from tests.sim.history import Outcome, play
+from tests.sim.history import Outcome, play, suffer
 
 
 def main() -> int:
@@ -19,10 +21,10 @@ def main() -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--seeds", type=_seeds, metavar="A..B", help="from A to B")
     what.add_argument("--trace", type=int, metavar="SEED", help="tell the history of one")
+    parser.add_argument("--nemesis", action="store_true", help="with one misfortune after the other, not one power cut")
     options = parser.parse_args()
-    if options.trace is not None:
-        return _tell(play(options.trace))
-    return _play(options.seeds)
+    one = suffer if options.nemesis else play
+    return _tell(one(options.trace)) if options.trace is not None else _play(one, options.seeds)
 
 
 def _seeds(text: str) -> range:
@@ -39,10 +41,10 @@ def _tell(outcome: Outcome) -> int:
     return 1 if outcome.faults else 0
 
 
-def _play(seeds: range) -> int:
+def _play(one: Callable[[int], Outcome], seeds: range) -> int:
     began, faulty, longest = time.monotonic(), 0, 0.0
     with multiprocessing.Pool() as pool:
-        for outcome in pool.imap_unordered(play, seeds, chunksize=8):
+        for outcome in pool.imap_unordered(one, seeds, chunksize=8):
             longest = max(longest, outcome.outage)
             for fault in outcome.faults:
                 print(f"seed {outcome.seed}: {fault}")

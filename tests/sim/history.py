@@ -1,8 +1,8 @@
 """
-A history of whole agents by its seed: a fleet comes up, a holder loses power, and whoever is left serves again.
+A history of whole agents by its seed: a fleet comes up, something befalls it, and in the end all is served again.
 
 The seed draws how many workers and addresses there are, how the addresses are carried, how long EC2 takes, when each
-observer starts and when the blow falls.
+observer starts, and what happens when: a holder loses power, or one misfortune after the other (nemesis.py).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from ipaddress import IPv4Address, IPv6Address
 from floatingip.core.decision.carry import way_to
 from floatingip.core.model import Address, Carry
 from tests.sim.fleet import INSTANT, TYPICAL, Fleet
+from tests.sim.nemesis import strike
+from tests.sim.worker import Worker
 
 ADDRESSES: tuple[Address, ...] = (
     IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100"), IPv4Address("10.0.0.101"),
@@ -32,7 +34,16 @@ DETECTION, MARGIN = 1.5, 5.0
 """Seconds: what may pass until a death is known, and beyond that and what EC2 takes."""
 
 REMOVED_WITHIN = 5.0
-"""Seconds for which a living worker that lost an address may still have it configured."""
+"""Seconds for which a worker that lost an address, and can know it, may still have it configured."""
+
+MOST_MISFORTUNES, STRUCK_WITHIN = 4, 40.0
+"""How many befall a fleet at most, and the seconds within which they begin."""
+
+SERVED_WITHIN = 30.0
+"""Seconds after the last misfortune within which all must be served again: EC2 may be asked again after 15 s only."""
+
+CALM_FOR = 60.0
+"""Seconds after that in which nothing may move any more."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,7 @@ class History:
         self._doubled_since: dict[Address, float] = {}
         self.fleet = Fleet(seed, workers=workers, targets=self._addresses, profile=self._profile, carry=carry)
 
-    def play(self) -> Outcome:
+    def play(self, *, nemesis: bool = False) -> Outcome:
         """Let it happen."""
         fleet, draw = self.fleet, self._draw
         served = ", ".join(map(str, self._addresses))
@@ -72,18 +83,43 @@ class History:
         if not self._until(self._is_at_peace, UP_WITHIN):
             self._faults.append(f"not at peace within {UP_WITHIN:g} s")
         self._watch(draw.uniform(0.0, 3.0))
+        outage = self._strike() if nemesis else self._cut_power()
+        self._look_for_leaks()
+        return Outcome(self._seed, tuple(fleet.lines), outage, tuple(self._faults))
+
+    def _strike(self) -> float:
+        """Misfortunes; how long after the last of them it took until all was served."""
+        fleet = self.fleet
+        over_at = strike(fleet, self._draw, most=MOST_MISFORTUNES, within=STRUCK_WITHIN)
+        self._watch(over_at + 0.01 - fleet.now)
+        if not self._until(self._is_served, SERVED_WITHIN):
+            self._faults.append(f"not served again {SERVED_WITHIN:g} s after all was over")
+            return SERVED_WITHIN
+        took = fleet.now - over_at
+        self._watch(SETTLED_FOR)
+        moves = self._moves()
+        self._watch(CALM_FOR)
+        if self._moves() != moves or not self._is_served():
+            self._faults.append("something moved though nothing happened any more")
+        return took
+
+    def _moves(self) -> list[int]:
+        return [len(self.fleet.stays(address)) for address in self._addresses]
+
+    def _cut_power(self) -> float:
+        """A holder loses power; how long it took until all was served again."""
+        fleet = self.fleet
         victims = sorted({holder.name for address in self._addresses if (holder := fleet.serving(address))})
         outage = 0.0
         if victims:
-            name, blow = draw.choice(victims), fleet.now
+            name, blow = self._draw.choice(victims), fleet.now
             next(worker for worker in fleet.workers if worker.name == name).cut_power()
             if self._until(self._is_served, self._bound()):
                 outage = fleet.now - blow
                 self._watch(SETTLED_FOR)
             else:
                 self._faults.append(f"not served again within {self._bound():.1f} s")
-        self._look_for_leaks()
-        return Outcome(self._seed, tuple(fleet.lines), outage, tuple(self._faults))
+        return outage
 
     def _bound(self) -> float:
         """Seconds until all must be served again, if there is somebody healthy and EC2 answers."""
@@ -128,7 +164,7 @@ class History:
         while fleet.now < until:
             fleet.run(min(until, fleet.now + 0.25))
             for address in self._addresses:
-                having = fleet.carrying(address)
+                having = [worker for worker in fleet.carrying(address) if _can_know(worker)]
                 if len(having) < 2:
                     self._doubled_since.pop(address, None)
                 elif fleet.now - self._doubled_since.setdefault(address, fleet.now) > REMOVED_WITHIN:
@@ -143,6 +179,17 @@ class History:
             self._faults.append(f"{len(enis)} interfaces of ours, where {most} would do")
 
 
+def _can_know(worker: Worker) -> bool:
+    """Somebody there could find out that the address is elsewhere now, and remove it."""
+    is_told = worker.cloud.reachable or not worker.is_imds_silent
+    return worker.runs and is_told and worker.observer is not None and not worker.observer.is_paused
+
+
 def play(seed: int) -> Outcome:
-    """One history."""
+    """One history with a power cut."""
     return History(seed).play()
+
+
+def suffer(seed: int) -> Outcome:
+    """One history with misfortunes."""
+    return History(seed).play(nemesis=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.sim.history import History, play
+from tests.sim.history import History, play, suffer
 
 SEEDS = 60
 """Few enough for each run of the tests."""
@@ -20,6 +20,13 @@ def test_whatever_the_fleet_it_serves_again_after_a_power_cut(seed: int) -> None
     assert not outcome.faults, "\n".join(outcome.lines)
     assert outcome.outage > 0
     assert any(" takeover: " in line for line in outcome.lines)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_whatever_went_before_all_is_served_in_the_end(seed: int) -> None:
+    """Partitions, losses, deaths and outages, several at a time; then all is well, and nothing moves any more."""
+    outcome = suffer(seed)
+    assert not outcome.faults, "\n".join(outcome.lines)
 
 
 def test_a_seed_is_one_history() -> None:
