@@ -48,7 +48,7 @@ from floatingip.core.model import (
 )
 from floatingip.core.settings import Settings, mark_values
 from floatingip.core.snapshot import AddressSnapshot
-from floatingip.core.timing import LOOK_IN_PEACE
+from floatingip.core.timing import LOOK_IN_PEACE, LOOK_UNWITNESSED
 from floatingip.core.word import Answer, Held, word_on
 from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write
 
@@ -375,8 +375,14 @@ class FloatingAddress:
     def look_due(self) -> float:
         """When EC2 should be asked next."""
         look_at, owner = self.decision.look_at, self.owner
+        if owner is not None and self.lacks_witness():
+            return min(look_at, owner.asked_at + LOOK_UNWITNESSED)
         in_peace = owner is not None and look_at >= owner.asked_at + LOOK_IN_PEACE
         return look_at + (self._jitter if in_peace and self.decision.reason in CALM else 0.0)
+
+    def lacks_witness(self) -> bool:
+        """It is here, and could be taken away silently, and IMDS does not tell: EC2 alone could (R10)."""
+        return bool(self.mac_at_risk()) and self._imds.is_silent(self.now)
 
     def wanted(self) -> Wanted | None:
         """What the kernel should be like for this address."""

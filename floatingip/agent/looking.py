@@ -46,7 +46,10 @@ class Looking:
     def _is_troubled(self) -> bool:
         """Something may have to be done now."""
         waiting = (State.START, State.REFUSED)
-        return any(not each.is_calm() and each.decision.state not in waiting for each in self._addresses)
+        return any(
+            each.lacks_witness() or (not each.is_calm() and each.decision.state not in waiting)
+            for each in self._addresses
+        )
 
     def begin(self, now: float) -> None:
         """Ask."""

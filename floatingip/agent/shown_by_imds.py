@@ -20,6 +20,7 @@ class ShownByImds:
         self.carried_since: float | None = None
         self.shown: bool | None = None
         self.lost_at: float | None = None
+        self._answered_at = float("-inf")
         self._at_once = self._was_shown = False
         self._lacked = 0
         self._lacked_since: float | None = None
@@ -40,6 +41,7 @@ class ShownByImds:
     def told(self, is_shown: bool, asked_at: float) -> bool:
         """IMDS was asked about the interface; return whether that is news."""
         before = self.shown, self.lost_at
+        self._answered_at = max(self._answered_at, asked_at)
         if self.carried_since is None or asked_at < self.carried_since:
             return False
         if is_shown:
@@ -56,6 +58,11 @@ class ShownByImds:
                 # IMDS may not know of it yet: it speaks of no later time than this, so what EC2 said since counts more.
                 self.lost_at = max(since, asked_at - timing.IMDS_LATE)
         return (self.shown, self.lost_at) != before
+
+    def is_silent(self, now: float) -> bool:
+        """IMDS has told nothing for a while of the address that is configured here."""
+        since = self.carried_since
+        return since is not None and now - max(since, self._answered_at) > timing.IMDS_SILENT_FOR
 
     def _forget(self) -> None:
         """What IMDS said of the address is over."""

@@ -190,6 +190,12 @@ LIST_EVERY = 60.0
 IMDS_LATE = 30.0
 """Seconds after which IMDS shows surely what EC2 has given to this node."""
 
+IMDS_SILENT_FOR = 4.0
+"""Seconds without an answer of IMDS on an address that is here, after which EC2 is asked instead."""
+
+LOOK_UNWITNESSED = 4.0
+"""Seconds between two such questions to EC2."""
+
 METADATA_EVERY = 1.0
 """Seconds between two questions to IMDS whether the address is still here."""
 

@@ -33,8 +33,9 @@ SETTLED_FOR = 5.0
 DETECTION, MARGIN = 1.5, 5.0
 """Seconds: what may pass until a death is known, and beyond that and what EC2 takes."""
 
-REMOVED_WITHIN = 5.0
-"""Seconds for which a worker that lost an address, and can know it, may still have it configured."""
+REMOVED_WITHIN = 8.0
+"""Seconds for which a worker that lost an address, and can know it, may still have it configured: where IMDS is silent,
+EC2 is asked after four seconds, and has to say it twice."""
 
 MOST_MISFORTUNES, STRUCK_WITHIN = 4, 40.0
 """How many befall a fleet at most, and the seconds within which they begin."""

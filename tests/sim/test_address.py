@@ -153,6 +153,22 @@ def test_one_late_answer_of_ec2_does_not_give_back_what_was_dropped() -> None:
     assert holder.reason(ADDRESS) == "ANSWERS", "it is a standby that probes"
 
 
+def test_a_holder_to_which_imds_is_silent_finds_out_from_ec2() -> None:
+    """In peace it would ask once a minute: as long as nobody else tells, that is too late to let go."""
+    fleet = fleet_of(2)
+    holder, standby = fleet.observers()
+    fleet.run(fleet.now + 20)
+    asked = len(fleet.calls("describe_enis", by=holder.worker))
+    fleet.wait(lambda: len(fleet.calls("describe_enis", by=holder.worker)) > asked, 70, "a question in peace")
+    holder.worker.is_imds_silent = True
+    fleet.cut.add(frozenset({"a", "b"}))
+    serves(fleet, standby.worker, 20)
+    fleet.wait(lambda: ADDRESS not in holder.worker.plumbed, 8.0, "the former holder drops the address")
+    asked = len(fleet.calls("describe_enis", by=holder.worker))
+    fleet.run(fleet.now + 60)
+    assert len(fleet.calls("describe_enis", by=holder.worker)) - asked <= 60
+
+
 def test_a_holder_that_can_ask_nobody_at_all_keeps_the_address() -> None:
     """EC2's outage, its peers' and IMDS' together are no evidence that somebody else has it."""
     fleet = fleet_of(1)
