@@ -97,6 +97,7 @@ class History:
             self._faults.append(f"not served again {SERVED_WITHIN:g} s after all was over")
             return SERVED_WITHIN
         took = fleet.now - over_at
+        self._until(self._is_settled, CALM_FOR)
         self._watch(SETTLED_FOR)
         moves = self._moves()
         self._watch(CALM_FOR)
@@ -133,6 +134,11 @@ class History:
 
     def _is_served(self) -> bool:
         return all(self.fleet.serving(address) is not None for address in self._addresses)
+
+    def _is_settled(self) -> bool:
+        """No move is on its way: a detach that hangs has to be forced."""
+        enis = [eni for address in self._addresses for eni in self.fleet.enis(address)]
+        return all(eni.attachment is not None and eni.attachment.status == "attached" for eni in enis)
 
     def _is_at_peace(self) -> bool:
         """All is served, and every worker that has not an address itself sees that it answers where EC2 has it now."""
