@@ -43,8 +43,12 @@ def said(connection: socket.socket) -> bytes:
 
 
 def exchange(port: int, request: bytes, source: str = STRANGER) -> bytes:
-    """What is answered to these bytes, which may be cut off on their way."""
-    with connect(port, source) as connection:
+    """What is answered to these bytes, which may be cut off on their way, or refused before `connect` returns."""
+    try:
+        connection = connect(port, source)
+    except ConnectionResetError:
+        return b""
+    with connection:
         with suppress(ConnectionError):
             connection.sendall(request)
         return said(connection)
