@@ -4,8 +4,10 @@ Run the command line, with SIGTERM caught before the imports that take long.
 As PID 1 a process without a handler loses the signal altogether, also while it imports.
 """
 
+import contextlib
 import os
 import signal
+import sys
 
 
 def _end(number: int, frame: object) -> None:
@@ -18,4 +20,10 @@ signal.signal(signal.SIGTERM, _end)
 
 from floatingip.cli import main  # noqa: E402 - the handler has to be there first
 
-raise SystemExit(main())
+code = main()
+# Python's own end takes away what threads stand on that are in the middle of a call; a crash there would be the exit
+# code.  `attach` was once seen to end by SIGSEGV, most likely so.
+for stream in (sys.stdout, sys.stderr):
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        stream.flush()
+os._exit(code)
