@@ -114,7 +114,7 @@ class Agent:
         self._peers = Peers()
         self._stale: set[Target] = set(self._addresses)
         self._doubted: frozenset[str] = frozenset()
-        self._ticked_at = float("-inf")
+        self._ticked_at = self._due_at = float("-inf")
         self._stop_at: float | None = None
         self._ended = False
         self._pod = pod.PodMemory()
@@ -133,15 +133,17 @@ class Agent:
 
     def due(self) -> float:
         """When ``handle`` is to be called, whether or not anything has happened by then."""
-        return min(self._tick_due(), self._look_due())
+        return self._due_at
 
     def handle(self, events: Iterable[Event], now: float, wall: float) -> tuple[Effect, ...]:
         """Take what happened, decide if any of it matters or it is time, and say what is to be done, in this order."""
         self._now = now
         for event in events:
             self._take(event)
-        if not self._ended and (self._stale or now >= self.due()):
+        if not self._ended and (self._stale or now >= self._due_at):
             self._step(wall)
+            # What is no news changes nothing of this: most of what comes is one more probe that was answered.
+            self._due_at = min(self._tick_due(), self._look_due())
         return self._out.empty()
 
     # What happened.
