@@ -152,7 +152,7 @@ class History:
         return True
 
     def _sighting(self, address: Address) -> str:
-        for eni in self.fleet.ec2.occupants(self.fleet.ec2.state, frozenset({address})):
+        for eni in self.fleet.enis(address):
             if eni.attachment is not None:
                 return way_to(self._carry).of_one(eni.attachment.id, address)
         return "nobody has it"
