@@ -41,7 +41,10 @@ edges/ec2         credentials shown
 edges/ec2         sdk
 edges/ec2         cloud
 edges/kernel      netlink announce nft
-edges/kernel      path mark_table kube_proxy
+edges/kernel      path mark_table kube_proxy links
+edges/kernel      addresses
+edges/kernel      routes
+edges/kernel      rules probe_route
 edges/kernel      marks changes
 edges/kernel      host
 edges/kubernetes  api_server

@@ -14,7 +14,10 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from floatingip.core.errors import HostError
 
 ANSWER_WITHIN = 2.0
 """Seconds within which the kernel must have answered a request: it usually takes less than a millisecond."""
@@ -160,6 +163,30 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
             raise struct.error(f"an attribute of {length} bytes in {len(data)}")
         yield kind & 0x3FFF, data[4:length]
         data = data[_aligned(length) :]
+
+
+@contextmanager
+def mapped(what: str = "") -> Iterator[None]:
+    """Turn what netlink and the system raise, and what cannot be read of an answer, into a HostError of one line."""
+    prefix = f"{what}: " if what else ""
+    try:
+        yield
+    except OSError as error:
+        raise HostError(f"{prefix}{error.strerror or error}") from error
+    except (struct.error, LookupError, ValueError) as error:
+        raise HostError(f"{prefix}netlink: an answer that cannot be read ({error})") from error
+    except RuntimeError as error:  # no thread can be started
+        raise HostError(f"{prefix}{error}") from error
+
+
+@contextmanager
+def tolerated(code: int) -> Iterator[None]:
+    """What is to be removed may be gone already."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != code:
+            raise
 
 
 def _aligned(length: int) -> int:

@@ -1,0 +1,122 @@
+"""Links: found by their MAC, read, and set."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+
+from floatingip.edges.kernel.netlink import Message, Netlink, attribute, attributes
+
+IPV4_FORWARDING, IPV4_RP_FILTER = 1, 8
+"""A link's own settings of IPv4 (linux/ip.h)."""
+
+# linux/rtnetlink.h, if_link.h
+_RTM_GETLINK, _RTM_SETLINK = 18, 19
+_LINK = struct.Struct("=BxHiII")  # family, type, index, flags, which flags change
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_AF_SPEC, _IFLA_EXT_MASK = 1, 3, 4, 26, 29
+_IFLA_INET_CONF = 1
+_IFLA_INET6_CONF, _DEVCONF_DISABLE_IPV6 = 2, 27  # counted from 1, as IPv4's are
+_SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS
+_IFF_UP = 0x1
+_IFF_LOWER_UP = 0x10000
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link as the kernel shows it.  ``rp_filter`` and ``forwarding`` are IPv4's and its own settings, None without
+    IPv4; ``ipv6_off`` is its ``disable_ipv6``.
+    """
+
+    index: int
+    name: str
+    mac: str
+    mtu: int
+    up: bool
+    carrier: bool
+    rp_filter: int | None
+    forwarding: int | None
+    ipv6_off: bool
+
+
+def find(netlink: Netlink, mac: str, indexes: MutableMapping[str, int]) -> Link | None:
+    """The link with this MAC: of several the oldest, since VLANs and the like borrow the MAC of the link below.
+
+    A node has a link for every pod, so ``indexes`` remembers where it was found.  Raises OSError, struct.error,
+    ValueError.
+    """
+    wanted, head = bytes.fromhex(mac.replace(":", "")), _LINK.size
+    brief = attribute(_IFLA_EXT_MASK, _SKIP_STATISTICS)
+    if (index := indexes.get(mac)) is not None:
+        try:
+            found = [netlink.get(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + brief, head)]
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+        else:
+            if found[0].attributes.get(_IFLA_ADDRESS) == wanted:
+                return _read(found[0])
+    found = netlink.dump(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + brief, head)
+    links = [_read(message) for message in found if message.attributes.get(_IFLA_ADDRESS) == wanted]
+    if not links:
+        indexes.pop(mac, None)
+        return None
+    link = min(links, key=lambda link: link.index)
+    indexes[mac] = link.index
+    return link
+
+
+def name_of(index: int) -> str:
+    """A link's name of the moment."""
+    with contextlib.suppress(OSError):
+        return socket.if_indextoname(index)
+    return f"link {index}"
+
+
+def set_up(netlink: Netlink, link: Link) -> None:
+    """Bring it up.  Raises OSError."""
+    _set(netlink, link, flags=_IFF_UP)
+
+
+def set_mtu(netlink: Netlink, link: Link, mtu: int) -> None:
+    """Raises OSError."""
+    _set(netlink, link, attribute(_IFLA_MTU, mtu))
+
+
+def configure(netlink: Netlink, link: Link, setting: int, value: int) -> None:
+    """Set one of its IPv4 settings by netlink, which needs no writable /proc/sys.  Raises OSError."""
+    conf = attribute(_IFLA_INET_CONF, attribute(setting, value))
+    _set(netlink, link, attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET, conf)))
+
+
+def _set(netlink: Netlink, link: Link, wish: bytes = b"", *, flags: int = 0) -> None:
+    netlink.change(_RTM_SETLINK, _LINK.pack(socket.AF_UNSPEC, 0, link.index, flags, flags) + wish)
+
+
+def _read(message: Message) -> Link:
+    _, _, index, flags, _ = _LINK.unpack_from(message.content)
+    families = dict(attributes(message.attributes.get(_IFLA_AF_SPEC, b"")))
+    conf = dict(attributes(families.get(socket.AF_INET, b""))).get(_IFLA_INET_CONF, b"")
+    conf6 = dict(attributes(families.get(socket.AF_INET6, b""))).get(_IFLA_INET6_CONF, b"")
+    return Link(
+        index=index,
+        name=message.attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace"),
+        mac=message.attributes.get(_IFLA_ADDRESS, b"").hex(":"),
+        mtu=message.number(_IFLA_MTU) or 0,
+        up=bool(flags & _IFF_UP),
+        carrier=bool(flags & _IFF_LOWER_UP),
+        rp_filter=_setting(conf, IPV4_RP_FILTER),
+        forwarding=_setting(conf, IPV4_FORWARDING),
+        ipv6_off=bool(_setting(conf6, _DEVCONF_DISABLE_IPV6)),
+    )
+
+
+def _setting(conf: bytes, number: int) -> int | None:
+    """One of a link's settings, None where the kernel shows none."""
+    if len(conf) < 4 * number:
+        return None
+    (value,) = struct.unpack_from("=I", conf, 4 * (number - 1))
+    return int(value)

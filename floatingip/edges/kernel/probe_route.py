@@ -1,0 +1,74 @@
+"""The way of a standby's probes: to the floating address by the primary link, as everybody else's packets go there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from floatingip.core.errors import HostError
+from floatingip.core.model import Address, Plumbing
+from floatingip.edges.kernel import addresses, routes
+from floatingip.edges.kernel.links import Link, name_of
+from floatingip.edges.kernel.netlink import Netlink
+from floatingip.edges.kernel.path import LOCAL, UNICAST, way
+
+_TAKE_IT_OFF = "take it off there (kube-proxy in ipvs mode puts the externalIPs of Services on every node's kube-ipvs0)"
+
+
+def put(netlink: Netlink, plumbing: Plumbing, primary: Callable[[], Link | None]) -> None:
+    """Route the address by the primary link's gateway.
+
+    That gateway is the one of the link's default route, so that it is right in every subnet; without a default route
+    it is the plumbing's.  Where the address is this node's own nothing is done: the local table would win.  Raises
+    OSError, struct.error, ValueError, HostError.
+    """
+    address = plumbing.address
+    if any(carried.packed == address.packed for carried in addresses.of_family(netlink, address)):
+        return
+    link = primary()
+    if link is None:
+        raise HostError(f"no link has the primary MAC {plumbing.primary_mac}")
+    main = routes.in_table(netlink, address, routes.MAIN)
+    defaults = [route for message in main if routes.prefix(message) == 0 and (route := routes.read(message))]
+    gateways = [route.gateway for route in defaults if route.link_index == link.index]
+    gateway = next((gateway for gateway in gateways if gateway), str(plumbing.gateway))
+    wanted = routes.Route(str(address), address.max_prefixlen, gateway, link.index)
+    there = routes.to(address, main)
+    if others := routes.foreign(there):
+        shown = routes.described(others)
+        raise HostError(f"the main table has a route of others to {address} ({shown})", "remove that route")
+    if [routes.read(message) for message in there] == [wanted]:
+        return
+    for message in there:
+        routes.delete(netlink, message)
+    routes.add(netlink, address, routes.MAIN, wanted, flags=routes.ONLINK)
+    if wanted not in [routes.read(message) for message in routes.in_table(netlink, address, routes.MAIN)]:
+        raise HostError(f"{address} via {gateway} is still missing, though the kernel reported no error")
+
+
+def remove(netlink: Netlink, address: Address) -> None:
+    """Remove what `put` made.  Raises OSError, struct.error."""
+    for message in routes.ours(routes.to(address, routes.in_table(netlink, address, routes.MAIN))):
+        routes.delete(netlink, message)
+
+
+def blind(netlink: Netlink, address: Address, primary: Link) -> str:
+    """Why a probe of the address would not leave this node by its primary link, or nothing.
+
+    Raises OSError, struct.error, ValueError.
+    """
+    # Asked first, as an IPv6 address has no route for a moment, in which its prefix' is all that can be seen.
+    for carried in addresses.of_family(netlink, address):
+        if carried.packed == address.packed:
+            where = f"{address}/{carried.prefix} is on {name_of(carried.link_index)} of this node"
+            return f"{where}, so {address} cannot be probed from here: {_TAKE_IT_OFF}"
+    taken = way(netlink, address)
+    if taken.kind == UNICAST and taken.source is not None:
+        # A connection is routed once more, with the source that it got: rules may look at that.
+        taken = way(netlink, address, source=taken.source)
+    if taken.kind == UNICAST and taken.link_index == primary.index:
+        return ""
+    if taken.kind == LOCAL:
+        where = f"a local route on {name_of(taken.link_index)} of this node takes it in"
+    else:
+        where = taken.refusal or f"probes would leave by {name_of(taken.link_index)}, not by {primary.name}"
+    return f"{address} cannot be probed from here: {where}; remove that route or rule of others"

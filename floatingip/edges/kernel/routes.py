@@ -1,0 +1,150 @@
+"""Routes: ours in a table, those of others, and what is said of these."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from floatingip.core.model import Address, Plumbing
+from floatingip.edges.kernel.addresses import family
+from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, tolerated
+
+PROTOCOL = 102
+"""The origin (rtm_protocol) of our routes and rules: none of /etc/iproute2/rt_protos, so nobody else claims them."""
+
+MAIN = 254
+"""The main table (RT_TABLE_MAIN)."""
+
+ONLINK = 0x4
+"""The flag of a route whose gateway need not be reachable by another one (RTNH_F_ONLINK)."""
+
+# linux/rtnetlink.h
+_RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
+# family, lengths of destination and source, tos, table, protocol, scope, type, flags
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
+_RTN_UNICAST = 1
+_RTNH_F_DEAD = 0x1
+_SCOPE_LINK = 253
+_PROTOCOLS = {1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A unicast route: everything about it that decides where a packet goes.  ``destination`` is None for the
+    default.
+    """
+
+    destination: str | None
+    prefix: int
+    gateway: str | None
+    link_index: int
+
+
+def wanted(plumbing: Plumbing, link_index: int) -> set[Route]:
+    """Of the floating address' own table: the gateway, and everything by it."""
+    gateway = str(plumbing.gateway)
+    return {
+        Route(gateway, plumbing.gateway.max_prefixlen, None, link_index),
+        Route(None, 0, gateway, link_index),
+    }
+
+
+def in_table(netlink: Netlink, address: Address, table: int) -> list[Message]:
+    """All of one table, in the address' family.  Raises OSError, struct.error."""
+    question = _ROUTE.pack(family(address), 0, 0, 0, 0, 0, 0, 0, 0) + attribute(_RTA_TABLE, table)
+    try:
+        messages = netlink.dump(_RTM_GETROUTE, question, _ROUTE.size)
+    except FileNotFoundError:  # there is no such table
+        return []
+    return [message for message in messages if message.number(_RTA_TABLE) == table]
+
+
+def read(message: Message) -> Route | None:
+    """None for what is no plain unicast route by one link, or a dead one.  Raises struct.error, ValueError."""
+    _, _, _, _, _, _, _, kind, flags = _ROUTE.unpack_from(message.content)
+    link_index = message.number(_RTA_OIF)
+    if kind != _RTN_UNICAST or flags & _RTNH_F_DEAD or link_index is None:
+        return None
+    return Route(_shown(message, _RTA_DST), prefix(message), _shown(message, _RTA_GATEWAY), link_index)
+
+
+def put(netlink: Netlink, plumbing: Plumbing, there: Iterable[Message], routes: set[Route]) -> None:
+    """Have these in the plumbing's table and no others of what is ``there``.  Raises OSError."""
+    kept: set[Route] = set()
+    for message in there:
+        route = read(message)
+        if route in routes and route is not None:
+            kept.add(route)
+        else:
+            delete(netlink, message)
+    # The gateway's own route first: the default needs it.
+    for route in sorted(routes - kept, key=lambda route: route.gateway is not None):
+        add(netlink, plumbing.address, plumbing.table, route)
+
+
+def add(netlink: Netlink, address: Address, table: int, route: Route, flags: int = 0) -> None:
+    """Raises OSError."""
+    scope = 0 if route.gateway else _SCOPE_LINK
+    content = _ROUTE.pack(family(address), route.prefix, 0, 0, 0, PROTOCOL, scope, _RTN_UNICAST, flags)
+    content += attribute(_RTA_TABLE, table) + attribute(_RTA_OIF, route.link_index)
+    for kind, value in ((_RTA_DST, route.destination), (_RTA_GATEWAY, route.gateway)):
+        content += attribute(kind, ip_address(value).packed) if value else b""
+    netlink.change(_RTM_NEWROUTE, content, ADD)
+
+
+def delete(netlink: Netlink, message: Message) -> None:
+    """Delete exactly what was shown, also when it is gone already.  Raises OSError."""
+    with tolerated(errno.ESRCH):
+        netlink.change(_RTM_DELROUTE, message.content)
+
+
+def prefix(message: Message) -> int:
+    """The length of a route's destination."""
+    return message.content[1]
+
+
+def to(address: Address, messages: Iterable[Message]) -> list[Message]:
+    """The routes to exactly this address."""
+    return [
+        message
+        for message in messages
+        if prefix(message) == address.max_prefixlen and message.attributes.get(_RTA_DST) == address.packed
+    ]
+
+
+def ours(messages: Iterable[Message]) -> list[Message]:
+    """Those of our protocol."""
+    return [message for message in messages if _protocol(message) == PROTOCOL]
+
+
+def foreign(messages: Iterable[Message]) -> list[Message]:
+    """Those of others."""
+    return [message for message in messages if _protocol(message) != PROTOCOL]
+
+
+def refusal(plumbing: Plumbing, messages: Iterable[Message]) -> str:
+    """What to say of a table with routes of others, or nothing."""
+    if not (others := foreign(messages)):
+        return ""
+    return f"table {plumbing.table} has routes of others ({described(others)}); set `table` to a free one"
+
+
+def described(messages: list[Message]) -> str:
+    """Routes in words, the first of them only: a table may be long."""
+    first, protocol = messages[0], _protocol(messages[0])
+    destination = f"{_shown(first, _RTA_DST)}/{prefix(first)}" if prefix(first) else "default"
+    more = f", and {len(messages) - 1} more" if len(messages) > 1 else ""
+    return f"{destination} proto {_PROTOCOLS.get(protocol, protocol)}{more}"
+
+
+def _shown(message: Message, kind: int) -> str | None:
+    value = message.attributes.get(kind)
+    return str(ip_address(value)) if value is not None else None
+
+
+def _protocol(message: Message) -> int:
+    return int(_ROUTE.unpack_from(message.content)[5])

@@ -1,0 +1,98 @@
+"""Rules: those that lead replies of the floating address to its own table, and what others have at their priorities."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Iterable
+
+from floatingip.core.model import Extent, Plumbing
+from floatingip.edges.kernel.addresses import family
+from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, attributes, tolerated
+from floatingip.edges.kernel.routes import PROTOCOL
+
+# linux/rtnetlink.h, fib_rules.h
+_RTM_NEWRULE, _RTM_DELRULE, _RTM_GETRULE = 32, 33, 34
+_RULE = struct.Struct("=BBBBBxxBI")  # family, lengths of destination and source, tos, table, action, flags
+_FRA_SRC, _FRA_PRIORITY, _FRA_FWMARK, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE, _FRA_FWMASK, _FRA_PROTOCOL = (
+    2, 6, 10, 14, 15, 16, 21,
+)  # fmt: skip
+_FR_ACT_TO_TBL = 1
+
+Says = frozenset[tuple[str | int, bytes | int]]
+"""All that a rule selects and does, whoever made it."""
+
+
+def at_our_priorities(netlink: Netlink, plumbing: Plumbing) -> dict[Says, tuple[bytes, bool]]:
+    """What each says, the message that deletes it, and whether it is ours.  Raises OSError, struct.error."""
+    question = _RULE.pack(family(plumbing.address), 0, 0, 0, 0, 0, 0)
+    rules: dict[Says, tuple[bytes, bool]] = {}
+    for message in netlink.dump(_RTM_GETRULE, question, _RULE.size):
+        if message.number(_FRA_PRIORITY) in (plumbing.priority, plumbing.priority + 1):
+            is_ours = message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
+            says = _says(message)
+            if is_ours or says not in rules:
+                rules[says] = message.content, is_ours
+    return rules
+
+
+def wanted(plumbing: Plumbing, extent: Extent) -> dict[Says, bytes]:
+    """What each says, and the message that adds it."""
+    first, second = plumbing.priority, plumbing.priority + 1
+    mark = attribute(_FRA_FWMARK, plumbing.mark) + attribute(_FRA_FWMASK, plumbing.mark_mask)
+    rules = [_message(plumbing, second, mark)]
+    if extent is Extent.ALL:
+        source = attribute(_FRA_SRC, plumbing.address.packed)
+        rules.append(_message(plumbing, first, source, plumbing.address.max_prefixlen))
+    return {_says(Message(message, dict(attributes(message[_RULE.size :])))): message for message in rules}
+
+
+def foreign(netlink: Netlink, plumbing: Plumbing) -> str:
+    """What to tell of a rule of somebody else's at one of our priorities, or nothing.  Raises OSError, struct.error."""
+    for says, (_, is_ours) in at_our_priorities(netlink, plumbing).items():
+        if not is_ours and says not in wanted(plumbing, Extent.ALL):
+            at = f"{plumbing.priority} or {plumbing.priority + 1}"
+            return f"rule: there is a rule of others at priority {at}; set `priority` to free ones"
+    return ""
+
+
+def put(netlink: Netlink, surplus: Iterable[bytes], lacking: Iterable[bytes]) -> None:
+    """Delete those and add these.  Raises OSError."""
+    for message in surplus:
+        _delete(netlink, message)
+    for message in lacking:
+        netlink.change(_RTM_NEWRULE, message, ADD)
+
+
+def remove(netlink: Netlink, plumbing: Plumbing) -> bool:
+    """Delete all of ours; whether there were any.  Raises OSError, struct.error."""
+    ours = [message for message, is_ours in at_our_priorities(netlink, plumbing).values() if is_ours]
+    for message in ours:
+        _delete(netlink, message)
+    return bool(ours)
+
+
+def _delete(netlink: Netlink, message: bytes) -> None:
+    with tolerated(errno.ENOENT):
+        netlink.change(_RTM_DELRULE, message)
+
+
+def _message(plumbing: Plumbing, priority: int, selector: bytes, source_length: int = 0) -> bytes:
+    head = _RULE.pack(family(plumbing.address), 0, source_length, 0, 0, _FR_ACT_TO_TBL, 0)
+    at = attribute(_FRA_PRIORITY, priority) + attribute(_FRA_TABLE, plumbing.table)
+    return head + at + attribute(_FRA_PROTOCOL, bytes([PROTOCOL])) + selector
+
+
+def _says(message: Message) -> Says:
+    family_, destination, source, tos, _, action, flags = _RULE.unpack_from(message.content)
+    head = {
+        "family": family_,
+        "destination": destination,
+        "source": source,
+        "tos": tos,
+        "action": action,
+        "flags": flags,
+    }
+    idle = {_FRA_PROTOCOL: message.attributes.get(_FRA_PROTOCOL), _FRA_SUPPRESS_PREFIXLEN: b"\xff\xff\xff\xff"}
+    says = {kind: value for kind, value in message.attributes.items() if idle.get(kind) != value}
+    return frozenset({*head.items(), *says.items()})
