@@ -137,6 +137,9 @@ def test_a_node_whose_kubelet_is_silent_loses_its_endpoints_and_then_its_pods(re
         assert 28 < silent < 60
         until(lambda: machine.name not in region.cluster.endpoints(SAMPLE), 10)
         assert not [one for one in region.cluster.pods() if one.name == pod.name and one.is_ready]
+        # The control plane answers for the first one, the kubelet that is silent for the second.
+        states = {one["type"]: one["status"] for one in region.cluster.pod_object(pod.name)["status"]["conditions"]}
+        assert (states["Ready"], states["ContainersReady"]) == ("False", "True")
         evicted = until(lambda: "deletionTimestamp" in region.cluster.pod_object(pod.name)["metadata"])
         assert 20 < evicted < 45
     finally:

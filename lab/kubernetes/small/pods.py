@@ -57,8 +57,13 @@ class Pod:
 
     @property
     def is_ready(self) -> bool:
-        """Running, with every container ready, on a node that is."""
-        return not self.lost and self.phase == "Running" and len(self.ready) == len(self.deployment.pod.containers)
+        """Its containers are, and so is its node."""
+        return not self.lost and self.are_containers_ready
+
+    @property
+    def are_containers_ready(self) -> bool:
+        """Running, with every container ready, as its kubelet said last."""
+        return self.phase == "Running" and len(self.ready) == len(self.deployment.pod.containers)
 
     @property
     def is_ending(self) -> bool:
@@ -71,7 +76,8 @@ class Pod:
         if self.deletion is not None:
             metadata["deletionTimestamp"] = datetime.fromtimestamp(self.deletion, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         # kubelet writes both; the control plane, when it writes a node off, changes the first one only.
-        conditions = [{"type": kind, "status": str(self.is_ready)} for kind in ("Ready", "ContainersReady")]
+        ready = {"Ready": self.is_ready, "ContainersReady": self.are_containers_ready}
+        conditions = [{"type": kind, "status": str(status)} for kind, status in ready.items()]
         # The kubelet shows its own reason only once all containers have ended (status manager, mergePodStatus): a pod
         # that is being ended because of a shutdown sees neither a condition nor a deletion.
         if self.disruption and (self.disruption != BY_KUBELET or self.gone.is_set()):
