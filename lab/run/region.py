@@ -42,9 +42,9 @@ from lab.kubernetes.cluster import (
 )
 from lab.kubernetes.real.cluster import Cluster as RealCluster
 from lab.kubernetes.small.apiserver import ApiServer
+from lab.kubernetes.small.cluster import Cluster as SmallCluster
 from lab.kubernetes.small.image import given
 from lab.kubernetes.small.kubelet import SHUTDOWN_HEARD
-from lab.kubernetes.small.kubelet import Cluster as SmallCluster
 from lab.kubernetes.small.manifest import Manifest, parse, substitute
 from lab.network.fabric import EC2_ADDRESS, Fabric
 from lab.network.worker import BACKEND_PORT, IMDS_ADDRESS, PODS, Worker

@@ -23,7 +23,7 @@ from lab.ec2 import PROFILES
 from lab.history import Event, History
 from lab.kubernetes.cluster import EvictionRefused
 from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
-from lab.kubernetes.small.kubelet import Cluster
+from lab.kubernetes.small.cluster import Cluster
 from lab.kubernetes.small.manifest import load
 from lab.kubernetes.small.objects import Container, Manifest
 from lab.network.netns import Namespace

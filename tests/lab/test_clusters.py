@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from lab.ec2 import PROFILES
 from lab.history import Event, History
-from lab.kubernetes.small.kubelet import Cluster
+from lab.kubernetes.small.cluster import Cluster
 from lab.run import nemesis
 from lab.run.region import FLOATING_IP, READY_WITHIN, Floating, Machine, Region
 from tests.lab.test_region import within

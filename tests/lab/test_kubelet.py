@@ -13,8 +13,8 @@ import pytest
 
 from lab.history import Event, History, parse_logfmt
 from lab.kubernetes.cluster import EvictionRefused
+from lab.kubernetes.small.cluster import Cluster
 from lab.kubernetes.small.containers import POD, Backoff
-from lab.kubernetes.small.kubelet import Cluster
 from lab.kubernetes.small.manifest import load
 from lab.kubernetes.small.objects import Container, DisruptionBudget, Manifest
 from lab.kubernetes.small.pods import Pod

@@ -8,7 +8,7 @@ import pytest
 
 from lab.ec2 import PROFILES
 from lab.history import History
-from lab.kubernetes.small.kubelet import Cluster
+from lab.kubernetes.small.cluster import Cluster
 from lab.run.region import Region
 
 PATIENCE = 60.0

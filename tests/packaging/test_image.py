@@ -17,8 +17,8 @@ import floatingip
 from lab.ec2 import PROFILES
 from lab.history import Event, History
 from lab.kubernetes.small import image as lab_image
+from lab.kubernetes.small.cluster import Cluster
 from lab.kubernetes.small.image import Image
-from lab.kubernetes.small.kubelet import Cluster
 from lab.kubernetes.small.manifest import load
 from lab.kubernetes.small.objects import Manifest
 from lab.network.netns import Namespace

@@ -42,7 +42,7 @@ _HANDSHAKE = 5.0
 
 
 class Asked(Protocol):
-    """What the server asks the cluster; lab.kubernetes.small.kubelet.Cluster has it."""
+    """What the server asks the cluster; lab.kubernetes.small.cluster.Cluster has it."""
 
     @property
     def manifest(self) -> Manifest:

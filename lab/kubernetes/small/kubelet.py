@@ -1,297 +1,64 @@
 """
-A small Kubernetes: one scheduler for the lab, one kubelet per worker; it runs the Deployments of a manifest.
+The kubelets of the small Kubernetes: each runs the pods that are placed on its node, and ends them; it hangs or dies.
 
-Just what our manifests use, as a real cluster does it: node selector, anti-affinity, cordon, init containers to
-completion, restarts with back-off, liveness and readiness by HTTP, SIGTERM and grace, replacement by the Deployment,
-eviction within a PodDisruptionBudget.  With an API server (apiserver.py) the pods find it, and may ask what they may.
-Without an image (image.py) `command_for` says what a container runs instead.  A node that was killed keeps its pods
-in the books, as the API server does for the first minutes.
-
-Every change of a pod is an event of the history ("pod"), every end of a container as well ("exit", with its reason:
-completed, stopped, unhealthy, exited, node-lost), and every line that a container writes ("log", source "agent").
-
-Each pod, each container and each probe has a daemon thread.  What they share is in the books (pods.py).
+A node that was killed keeps its pods in the books, as the API server does for the first minutes.
 """
 
-import random
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from lab.history import History
-from lab.kubernetes.cluster import OBSERVERS, EvictionRefused, NotModelled, Part
-from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
 from lab.kubernetes.small.containers import Containers
-from lab.kubernetes.small.image import Image
-from lab.kubernetes.small.lifecycle import Lifecycle
-from lab.kubernetes.small.manifest import parse
-from lab.kubernetes.small.objects import Container, Deployment, Manifest, Service
-from lab.kubernetes.small.pods import BY_EVICTION, BY_KUBELET, BY_TAINT, Books, Node, Pod, Worker
+from lab.kubernetes.small.pods import BY_KUBELET, Books, Node, Pod
 from lab.kubernetes.small.processes import send, with_descendants
-
-POLL = 0.01
-"""How often a wait looks again, in seconds."""
-REFUSED_AGAIN = 5.0
-"""Seconds after which `kubectl drain` tries a refused eviction again."""
-DRAINED_WITHIN = 60.0
-"""Seconds after which a drain whose evictions are refused is given up."""
-_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
-"""The characters of a pod's random suffix: Kubernetes' own, which cannot spell words."""
 
 SHUTDOWN_HEARD = 0.2
 """Seconds from the announcement of a shutdown until the kubelet sends SIGTERM (seen with kubelet 1.36)."""
 
 
-def image_command(container: Container) -> list[str]:
-    """What the image's entry point would run."""
-    return [sys.executable, "-m", "floatingip", *container.args]
-
-
-class Cluster:
-    """
-    The scheduler and all kubelets.
-
-    `reaches` says whether a worker reaches the API server, `readiness` is told when a node becomes ready or not ready,
-    and `pace` divides the times of the controller that judges this (lifecycle.py).
-    `labels` are the nodes' (beside kubernetes.io/hostname), `extra_env` is added to every container, `backoff` is the
-    first delay in seconds of a restart, `seed` makes the pods' names repeatable.  They run from `image`, if any.
-    `services` are there beside those of the manifest.
-    """
+class Kubelets:
+    """All of them.  `nodes` are by name; `changed` is called when a pod is gone, or could run somewhere."""
 
     def __init__(
-        self,
-        workers: Iterable[Worker],
-        history: History,
-        *,
-        command_for: Callable[[Container], list[str]] = image_command,
-        image: Image | None = None,
-        extra_env: Mapping[str, str] | None = None,
-        labels: Mapping[str, Mapping[str, str]] | None = None,
-        backoff: float = 10.0,
-        seed: int = 0,
-        reaches: Callable[[str], bool] = lambda _: True,
-        readiness: Callable[[str, bool], None] = lambda _node, _ready: None,
-        pace: float = 1.0,
-        services: Mapping[str, Service] | None = None,
+        self, nodes: Mapping[str, Node], books: Books, containers: Containers, changed: Callable[[], None]
     ) -> None:
-        self._history = history
-        self._books = Books(history)
-        self._containers = Containers(
-            self._books,
-            history,
-            command_for=command_for,
-            image=image,
-            extra_env=dict(extra_env or {}),
-            backoff=backoff,
-        )
-        self._random = random.Random(seed)
-        self._services = dict(services or {})
-        self._replicas: dict[str, int] = {}
-        self._nodes: dict[str, Node] = {}
-        for worker in workers:
-            own = (labels or {}).get(worker.name, {})
-            node = Node(worker, {**own, "kubernetes.io/hostname": worker.name})
-            node.awake.set()
-            self._nodes[worker.name] = node
-        self._readiness = readiness
-        self._lifecycle = Lifecycle(
-            nodes=self._nodes.values,
-            reaches=lambda node: reaches(node.worker.name),
-            serves=lambda: self._containers.api is None or not self._containers.api.down,
-            judged=self._judged,
-            overdue=self._evict_from,
-            pace=pace,
-        )
+        self._nodes = nodes
+        self._books = books
+        self._containers = containers
+        self._changed = changed
 
-    def close(self) -> None:
-        """End what runs beside the pods.  Idempotent."""
-        self._lifecycle.stop()
+    # A pod.
 
-    def use(self, api: ApiServer) -> None:
-        """Give the containers that start from now on the way to this API server, and their tokens."""
-        self._containers.api = api
+    def run(self, pod: Pod, node: Node) -> None:
+        """Begin the life of a pod, in its own thread."""
+        threading.Thread(target=self._run, args=(pod, node), name=pod.name, daemon=True).start()
 
-    @property
-    def manifest(self) -> Manifest:
-        """What was applied last."""
-        return self._books.manifest
-
-    @property
-    def services(self) -> Mapping[str, Service]:
-        """Those that there are, by name."""
-        return {**self._services, **self._books.manifest.services}
-
-    # What `kubectl` can do.
-
-    def apply(self, manifest: Manifest | str) -> None:
-        """
-        Run the manifest's Deployments; existing pods keep what they were started with.
-
-        Raises ManifestError for a text that it does not understand, ValueError if a container would have other rights
-        in a real cluster than here.
-        """
-        manifest = parse(manifest) if isinstance(manifest, str) else manifest
-        for deployment in manifest.deployments.values():
-            _check_rights(deployment)
+    def end(self, pod: Pod, grace: float) -> None:
+        """Begin to end a pod (idempotent)."""
         with self._books.lock:
-            self._books.manifest = manifest
-            for name, deployment in manifest.deployments.items():
-                self._replicas[name] = deployment.replicas
-        self._reconcile()
+            if pod.stopping.is_set():
+                return
+            pod.stopping.set()
+            if pod.disruption != BY_KUBELET:
+                pod.deletion = time.time() + grace
+            self._books.enter(pod, "Terminating")
+        if pod.node is None or self._nodes[pod.node].dead.is_set():
+            self.forget(pod)
+        else:
+            node = self._nodes[pod.node]
+            threading.Thread(target=self._kill, args=(pod, node, grace), name=f"{pod.name}/end", daemon=True).start()
 
-    def pods(self, app: str = OBSERVERS) -> list[Pod]:
-        """The pods with this label `app`, oldest first."""
+    def forget(self, pod: Pod) -> None:
+        """The pod has ended; one that nobody deleted stays in the books."""
         with self._books.lock:
-            return [pod for pod in self._books.pods.values() if pod.deployment.labels.get("app") == app]
-
-    def pod_on(self, node: str, app: str = OBSERVERS) -> Pod:
-        """The pod on that node that is not being deleted.  Raises LookupError."""
-        for pod in self.pods(app):
-            if pod.node == node and not pod.is_ending:
-                return pod
-        raise LookupError(f"no pod of {app} on {node}")
-
-    def pod_object(self, name: str) -> Mapping[str, Any]:
-        """The pod as the API has it.  Raises LookupError."""
-        with self._books.lock:
-            return self._books.pod(name).as_object(NAMESPACE)
-
-    def delete_pod(self, name: str, grace: float | None = None) -> None:
-        """
-        Begin to end a pod: SIGTERM, after the grace period (seconds) SIGKILL.  The Deployment replaces it at once.
-
-        Raises LookupError if there is no such pod.
-        """
-        pod = self._books.pod(name)
-        self._end(pod, pod.deployment.pod.grace if grace is None else grace)
-        self._reconcile()
-
-    def evict(self, name: str) -> None:
-        """
-        Delete a pod as a drain does: the condition `DisruptionTarget` first, and only if every budget allows it.
-
-        Raises EvictionRefused if one does not, LookupError if there is no such pod.
-        """
-        with self._books.lock:
-            pod = self._books.pod(name)
-            # As in the real one, a budget does not protect what serves nobody yet, or no more.
-            if not pod.stopping.is_set() and pod.phase not in {"Pending", "Init"}:
-                self._check_budgets(pod)
-            pod.disruption = BY_EVICTION
-            self._books.record("evicted", pod)
-            self.delete_pod(name)
-
-    def _check_budgets(self, pod: Pod) -> None:
-        for budget in self._books.manifest.budgets.values():
-            if not pod.is_ready and not budget.protects_unready:
-                continue
-            if budget.selector.items() <= pod.deployment.labels.items():
-                selected = [
-                    deployment
-                    for deployment in self._books.manifest.deployments.values()
-                    if budget.selector.items() <= deployment.labels.items()
-                ]
-                healthy = sum(mate.is_ready for one in selected for mate in self._living(one.name))
-                desired = budget.desired(sum(self._replicas[one.name] for one in selected))
-                if healthy - pod.is_ready < desired:
-                    raise EvictionRefused(
-                        f"{pod.name}: {budget.name} needs {desired} healthy pods, there are {healthy}"
-                    )
-
-    def drain(self, node: str, app: str | None = None) -> None:
-        """
-        `kubectl drain`: cordon, then evict each pod, again and again while a budget does not allow it.
-
-        Raises TimeoutError if a budget allows it never.
-        """
-        self.cordon(node)
-        deadline = time.monotonic() + DRAINED_WITHIN
-        for pod in self.pods(app or OBSERVERS):
-            while pod.node == node and not pod.is_ending:
-                try:
-                    self.evict(pod.name)
-                except EvictionRefused as error:
-                    if time.monotonic() > deadline:
-                        raise TimeoutError(str(error)) from error
-                    time.sleep(REFUSED_AGAIN)
-
-    def cordon(self, node: str) -> None:
-        """Schedule nothing new on that node."""
-        self._nodes[node].cordoned = True
-
-    def uncordon(self, node: str) -> None:
-        """Schedule on that node again."""
-        self._nodes[node].cordoned = False
-        self._reconcile()
-
-    def taint(self, node: str) -> None:
-        """Taint the node NoExecute: the taint manager deletes its pods, and nothing new is scheduled there."""
-        self._nodes[node].tainted = True
-        for pod in [pod for pod in self.pods() if pod.node == node and not pod.stopping.is_set()]:
-            pod.disruption = BY_TAINT
-            self.delete_pod(pod.name)
-
-    def untaint(self, node: str) -> None:
-        """Take the taint off: pods are scheduled there again."""
-        self._nodes[node].tainted = False
-        self._reconcile()
-
-    def delete_node(self, node: str) -> None:
-        """Raises NotModelled."""
-        raise NotModelled(f"{node}: the small Kubernetes has no Node objects that could be deleted")
-
-    def scale(self, deployment: str, replicas: int) -> None:
-        """Have that many pods; the youngest go first."""
-        with self._books.lock:
-            self._replicas[deployment] = replicas
-            surplus = self._living(deployment)[replicas:]
-        for pod in surplus:
-            self._end(pod, pod.deployment.pod.grace)
-        self._reconcile()
-
-    def restart(self, deployment: str, timeout: float = 60.0) -> None:
-        """
-        A rolling restart, one pod after the other: maxSurge 0, maxUnavailable 1.
-
-        Raises ValueError if the Deployment wants another strategy, TimeoutError if a pod is not ready in time.
-        """
-        wanted = self._books.manifest.deployments[deployment]
-        if (wanted.max_surge, wanted.max_unavailable) != (0, 1):
-            raise ValueError(f"{deployment}: the lab only knows maxSurge 0 with maxUnavailable 1")
-        for pod in self._living(deployment):
-            self.delete_pod(pod.name)
-            self.wait_ready(timeout)
-
-    def wait_ready(self, timeout: float) -> None:
-        """Wait until every replica that was asked for is ready.  Raises TimeoutError with the pods' phases."""
-
-        def ready() -> bool:
-            return all(
-                sum(pod.is_ready for pod in self._living(name)) == count for name, count in self._replicas.items()
-            )
-
-        if not _wait_for(ready, timeout):
-            phases = ", ".join(f"{pod.name} on {pod.node}: {pod.phase}" for pod in self.pods())
-            raise TimeoutError(f"not ready after {timeout} s: {phases}")
-
-    def stop_all(self, grace: float | None = None) -> None:
-        """End every pod and wait for it; nothing is replaced."""
-        with self._books.lock:
-            self._replicas = dict.fromkeys(self._replicas, 0)
-            for node in self._nodes.values():
-                node.awake.set()
-            pods = list(self._books.pods.values())
-        for pod in pods:
-            self._end(pod, pod.deployment.pod.grace if grace is None else grace)
-        for pod in pods:
-            pod.gone.wait()
-        self.close()
-
-    # What befalls it.
+            if pod.deletion is None and pod.disruption == BY_KUBELET:
+                self._books.enter(pod, "Succeeded")
+            elif self._books.pods.pop(pod.name, None):
+                self._books.enter(pod, "Gone")
+            pod.gone.set()
+        self._changed()
 
     def kill_container(self, pod: str, container: str) -> None:
         """SIGKILL to a container's process.  Raises LookupError if it does not run."""
@@ -306,30 +73,7 @@ class Cluster:
         except (OSError, IndexError) as error:
             raise LookupError(f"{container} of {pod} does not run") from error
 
-    def hang(self, part: Part, node: str | None = None) -> None:
-        """A kubelet stops where it stands: what runs, runs on, and nothing is started, ended or probed any more."""
-        self._kubelet(part, node).awake.clear()
-
-    def resume(self, part: Part, node: str | None = None) -> None:
-        """It goes on."""
-        self._kubelet(part, node).awake.set()
-
-    kill, start = hang, resume
-    """A kubelet that is started again takes over what runs: nobody can tell it from one that hung."""
-
-    def _kubelet(self, part: Part, node: str | None) -> Node:
-        if part is not Part.KUBELET or node is None:
-            raise NotModelled(f"the small Kubernetes has no {part} that could fail")
-        return self._nodes[node]
-
-    def conditions(self, node: str) -> Mapping[str, str]:
-        """A node's conditions."""
-        found = self._nodes[node]
-        return {"Ready": "Unknown" if not found.ready else "False" if found.ending else "True"}
-
-    def endpoints(self, service: str) -> set[str]:  # noqa: ARG002 - behind every service each node has one
-        """The nodes with ready endpoints of a service."""
-        return {name for name, node in self._nodes.items() if node.ready and not node.ending}
+    # A node.
 
     def shut_node_down(self, name: str) -> None:
         """
@@ -340,56 +84,14 @@ class Cluster:
         node.ending = True
         if node.dead.wait(SHUTDOWN_HEARD):
             return
-        pods = [pod for pod in self.pods() if pod.node == name and not pod.stopping.is_set()]
+        with self._books.lock:
+            on_it = [pod for pod in self._books.pods.values() if pod.node == name]
+        pods = [pod for pod in on_it if not pod.stopping.is_set()]
         for pod in pods:
             pod.disruption = BY_KUBELET
-            self._end(pod, pod.deployment.pod.grace)
+            self.end(pod, pod.deployment.pod.grace)
         for pod in pods:
             pod.gone.wait(pod.deployment.pod.grace)
-
-    def boot_node(self, name: str) -> None:
-        """The machine runs again: its kubelet starts its pods anew, if they had not ended, and takes new ones."""
-        with self._books.lock:
-            old = self._nodes[name]
-            node = self._nodes[name] = Node(old.worker, old.labels, old.cordoned, old.tainted, old.ready)
-            node.awake.set()
-            pods = [pod for pod in self._books.pods.values() if pod.node == name and not pod.gone.is_set()]
-        for pod in pods:
-            if pod.stopping.is_set():
-                self._forget(pod)
-            else:
-                threading.Thread(target=self._run_pod, args=(pod, node), name=pod.name, daemon=True).start()
-        self._lifecycle.heard(node)
-        self._reconcile()
-
-    # The controllers.
-
-    def _judged(self, node: Node, *, ready: bool) -> None:
-        """Tell of a node that has become ready, or has ceased to be; its pods with it."""
-        with self._books.lock:
-            node.ready = ready
-            self._history.record(
-                {
-                    "source": "kubelet",
-                    "event": "node",
-                    "node": node.worker.name,
-                    "status": "Ready" if ready else "NotReady",
-                }
-            )
-            for pod in self._books.pods.values():
-                if pod.node == node.worker.name and pod.lost is ready:
-                    pod.lost = not ready
-                    if pod.phase == "Running":
-                        self._books.enter(pod, "Running", "ready" if pod.is_ready else "not ready")
-        self._readiness(node.worker.name, ready)
-        self._reconcile()
-
-    def _evict_from(self, node: Node, lost_for: float) -> None:
-        """Delete the pods that do not tolerate any longer that their node is not ready."""
-        for pod in [pod for pod in self.pods() if pod.node == node.worker.name and not pod.is_ending]:
-            if lost_for >= pod.deployment.pod.tolerates:
-                pod.disruption = BY_TAINT
-                self.delete_pod(pod.name)
 
     def kill_node(self, name: str) -> None:
         """The node's processes are gone, its kubelet too: no SIGTERM, no restart, no replacement."""
@@ -419,77 +121,10 @@ class Cluster:
                 send(process, signal.SIGCONT)
         self._nodes[name].awake.set()
 
-    # The scheduler.
-
-    def _living(self, deployment: str) -> list[Pod]:
-        with self._books.lock:
-            return [
-                pod
-                for pod in self._books.pods.values()
-                if pod.deployment.name == deployment and not pod.stopping.is_set()
-            ]
-
-    def _reconcile(self) -> None:
-        """Make the pods that are missing, and place those that fit somewhere."""
-        with self._books.lock:
-            for name, deployment in self._books.manifest.deployments.items():
-                for _ in range(self._replicas[name] - len(self._living(name))):
-                    suffix = "".join(self._random.choices(_SUFFIX, k=5))
-                    pod = Pod(f"{name}-{suffix}", deployment)
-                    self._books.pods[pod.name] = pod
-                    self._books.enter(pod, "Pending")
-            for pod in self._books.pods.values():
-                if pod.node is None and not pod.stopping.is_set() and (node := self._place(pod)):
-                    pod.node = node.worker.name
-                    threading.Thread(target=self._run_pod, args=(pod, node), name=pod.name, daemon=True).start()
-
-    def _place(self, pod: Pod) -> Node | None:
-        """The fitting node with the fewest pods of the same Deployment."""
-
-        def mates(node: Node) -> list[Pod]:
-            # A terminating pod still counts: its processes are still there.
-            return [pod for pod in self._books.pods.values() if pod.node == node.worker.name and not pod.gone.is_set()]
-
-        def fits(node: Node) -> bool:
-            exclusive = pod.deployment.pod.exclusive
-            return (
-                not node.cordoned
-                and not node.tainted
-                and not node.ending
-                and node.ready
-                and not node.dead.is_set()
-                and pod.deployment.pod.node_selector.items() <= node.labels.items()
-                and not (
-                    exclusive is not None
-                    and any(exclusive.items() <= other.deployment.labels.items() for other in mates(node))
-                )
-            )
-
-        fitting = [node for node in self._nodes.values() if fits(node)]
-        return min(fitting, key=lambda node: len(mates(node)), default=None)
-
-    # One node's kubelet.
-
-    def _run_pod(self, pod: Pod, node: Node) -> None:
-        """The life of a pod, in its own thread."""
+    def _run(self, pod: Pod, node: Node) -> None:
         self._containers.run(pod, node)
         if not node.dead.is_set():
-            self._forget(pod)
-
-    def _end(self, pod: Pod, grace: float) -> None:
-        """Begin to end a pod (idempotent)."""
-        with self._books.lock:
-            if pod.stopping.is_set():
-                return
-            pod.stopping.set()
-            if pod.disruption != BY_KUBELET:
-                pod.deletion = time.time() + grace
-            self._books.enter(pod, "Terminating")
-        if pod.node is None or self._nodes[pod.node].dead.is_set():
-            self._forget(pod)
-        else:
-            node = self._nodes[pod.node]
-            threading.Thread(target=self._kill, args=(pod, node, grace), name=f"{pod.name}/end", daemon=True).start()
+            self.forget(pod)
 
     def _kill(self, pod: Pod, node: Node, grace: float) -> None:
         """The kubelet ends a pod: SIGTERM as soon as it can, and after the grace period what is left."""
@@ -502,17 +137,7 @@ class Cluster:
                 for process in pod.running.values():
                     process.kill()
             if pod.node and self._nodes[pod.node].dead.is_set():
-                self._forget(pod)
-
-    def _forget(self, pod: Pod) -> None:
-        """The pod has ended; one that nobody deleted stays in the books."""
-        with self._books.lock:
-            if pod.deletion is None and pod.disruption == BY_KUBELET:
-                self._books.enter(pod, "Succeeded")
-            elif self._books.pods.pop(pod.name, None):
-                self._books.enter(pod, "Gone")
-            pod.gone.set()
-        self._reconcile()
+                self.forget(pod)
 
     def _processes(self, node: str) -> set[int]:
         roots = {
@@ -523,27 +148,3 @@ class Cluster:
             if process.poll() is None
         }
         return with_descendants(roots)
-
-
-def _check_rights(deployment: Deployment) -> None:
-    """Refuse what pod.py does not do: a pod network, another user, more capabilities, a writable root."""
-    if not deployment.pod.host_network:
-        raise ValueError(f"{deployment.name}: the lab only runs pods with hostNetwork")
-    for container in deployment.pod.init_containers + deployment.pod.containers:
-        rights = container.security
-        if not (
-            rights.user == 0 and rights.drop == ("ALL",) and rights.read_only_root and not rights.privilege_escalation
-        ):
-            raise ValueError(
-                f"{deployment.name}, {container.name}: the lab runs every container as user 0, with all capabilities "
-                "dropped but those added, a read-only root and no privilege escalation: ask for the same"
-            )
-
-
-def _wait_for(condition: Callable[[], bool], timeout: float) -> bool:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL)
-    return True
