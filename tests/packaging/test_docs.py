@@ -11,6 +11,7 @@ import pytest
 
 import floatingip
 from floatingip.edges.ec2 import meaning as ec2
+from lab.pages import settings
 
 ROOT = Path(__file__).parents[2]
 ERRORS = (ROOT / "docs" / "ec2-errors.md").read_text(encoding="utf-8")
@@ -56,6 +57,8 @@ def source(test: str) -> str:
     return functions_of(path)[name]
 
 
+DOCUMENTS = [path for folder in (ROOT, ROOT / "docs", ROOT / "docs" / "adr") for path in sorted(folder.glob("*.md"))]
+
 OWN, OTHERS = rows("Codes with a meaning of their own"), rows("All others")
 
 
@@ -84,13 +87,41 @@ def test_every_test_that_the_documents_name_exists() -> None:
             assert source(test) if "::" in test else (ROOT / test).exists()
 
 
-def test_every_document_is_linked_from_the_readme_or_the_guide() -> None:
+def links(document: Path) -> list[tuple[Path, str]]:
+    """The files that a document links to, each with the heading that it names."""
+    found = re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
+    parts = [target.partition("#") for target in found if "://" not in target]
+    return [((document.parent / file).resolve() if file else document, heading) for file, _, heading in parts]
+
+
+def headings(document: Path) -> set[str]:
+    """As they stand in links: GitHub takes lower case, without punctuation, and a dash for each space."""
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(document: Path) -> None:
+    """To a file that is there, and to a heading that it has."""
+    for target, heading in links(document):
+        assert target.exists(), target
+        assert not heading or heading in headings(target), f"{target}#{heading}"
+
+
+def test_every_document_can_be_reached_from_the_readme() -> None:
     """What nobody links to nobody finds."""
-    linked = set()
-    for document in (ROOT / "README.md", ROOT / "docs" / "install.md"):
-        targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
-        linked |= {(document.parent / target).resolve() for target in targets if "://" not in target}
-    assert {path.resolve() for path in (ROOT / "docs").glob("*.md")} <= linked
+    reached, ahead = set[Path](), [ROOT / "README.md"]
+    while ahead:
+        document = ahead.pop()
+        reached.add(document)
+        ahead += [target for target, _ in links(document) if target.suffix == ".md" and target not in reached]
+    assert set(DOCUMENTS) <= reached
+
+
+def test_the_settings_page_is_what_its_command_writes() -> None:
+    """The settings are documented once, where they are defined."""
+    assert settings.PAGE.read_text(encoding="utf-8") == settings.page()
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/install.md", "docs/image.md", "floating-ip.yaml"])
