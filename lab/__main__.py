@@ -4,6 +4,7 @@ The lab's command line.
     python -m lab list                    the scenarios
     python -m lab run SCENARIO            one of them, judged; exit code 1 when the checker finds a fault
     python -m lab demo                    a power cut, live
+    python -m lab report HISTORY          a page about a run, from what `run --history HISTORY` wrote
 
 It runs in namespaces of its own (sandbox.py): nothing outside of these is touched.
 """
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.command == "list":
         return _list()
+    if options.command == "report":
+        return _report(options)
     if not sandbox.inside():
         command = [sys.executable, "-m", "lab", *arguments]
         if options.kubernetes == Kind.REAL:
@@ -65,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--quiet", action="store_true", help="no timeline, only the table")
     demo = commands.add_parser("demo", help="a power cut, live")
     demo.add_argument("--seed", type=int, default=0, help="as for `run`")
+    report = commands.add_parser("report", help="write a page about a run: who had the address, and what clients got")
+    report.add_argument("history", type=Path, metavar="HISTORY", help="what `run --history` wrote")
+    report.add_argument("--output", type=Path, metavar="FILE", help="the page (default: HISTORY with the suffix .html)")
     for command in (run, demo):
         command.add_argument(
             "--kubernetes",
@@ -81,6 +87,20 @@ def _list() -> int:
     width = max(map(len, ALL))
     for scenario in ALL.values():
         print(f"{scenario.name:{width}}  {scenario.title}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from lab.pages import report  # noqa: PLC0415 - as above
+
+    output = options.output or options.history.with_suffix(".html")
+    try:
+        events = [json.loads(line) for line in options.history.read_text(encoding="utf-8").splitlines()]
+        output.write_text(report.html(events), encoding="utf-8")
+    except (OSError, ValueError, LookupError) as error:
+        print(f"lab: {options.history}: {error}", file=sys.stderr)
+        return 1
+    print(output)
     return 0
 
 

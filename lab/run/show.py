@@ -9,9 +9,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -85,10 +85,10 @@ class Timeline:
                 self._count(event)
             elif event["source"] == "agent" and event["fields"].get("event") == "node":
                 self._names[event["fields"]["instance"]] = event["node"]
-            elif (words := _words(event)) is not None:
+            elif (said := words(event)) is not None:
                 if event["source"] == "nemesis" and event["event"] == "begin":
                     self._struck = event["t"]
-                self._print(event["t"], event["source"], words)
+                self._print(event["t"], event["source"], said)
 
     def _print(self, at: float, source: str, words: str) -> None:
         since = at - (self._began if self._struck is None else self._struck)
@@ -163,7 +163,7 @@ def table(verdicts: Sequence[Verdict]) -> None:
             console.print(f"[red]{verdict.scenario}: {escape(fault)}[/]")
 
 
-def _words(event: Event) -> str | None:
+def words(event: Mapping[str, Any]) -> str | None:
     """What an event means, in words; None for one that a timeline leaves out."""
     match event["source"], event["event"]:
         case "nemesis", "begin":
