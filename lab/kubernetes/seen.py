@@ -29,19 +29,24 @@ FAULTY = "**"
 """What the outage of a run stands between whose verdict was not ok."""
 
 _SERVICE_ENDS = "kubelet ends the service's pod at the same moment as the observer, before the address has moved"
+_ASKED = "an observer asks how Kubernetes sees its pod every 2 s, on either one"
 _DROPPED = "without a local endpoint kube-proxy drops, so each check takes its whole timeout; the small one refuses"
 
 WHY: Mapping[str, str] = {
     "drain": "the service's pod is evicted at the same moment as the observer, and ends before the address has moved",
     "endpoint-moves": _DROPPED,
+    "kubelet-hung": _ASKED,
+    "kubelet-killed": _ASKED,
     "named-service-down": _DROPPED,
     "node-terminated": _SERVICE_ENDS,
     "out-of-service": "the service's pod is deleted at the same moment as the observer; the small one's backends stay",
+    "policy-cluster": "until the dead node is not ready, 40 s after a lease that was then 0 to 10 s old, in either one",
+    "rollout-power-cut": "the power goes once the standby's pod is Running; the small one's observer only begins then",
     "service-down": _DROPPED,
     "terminate-1": _SERVICE_ENDS,
     "terminate-45": _SERVICE_ENDS,
 }
-"""Why the real one's outages are longer than the small one's, where they are by more than a second."""
+"""Why the outages of the two differ, where they do by more than a second."""
 
 
 @dataclass(frozen=True)
