@@ -22,7 +22,7 @@ from bench.cells import DRY
 from lab import sandbox
 from lab.ec2 import PROFILES
 from lab.history import Event, History
-from lab.run.checker import logged_at
+from lab.run.account import logged_at
 from lab.run.region import Machine, Region
 
 INSTANCE_TYPE = "m5.24xlarge"

@@ -30,8 +30,9 @@ from lab import sandbox
 from lab.ec2 import PROFILES, Profile
 from lab.history import Event, History, parse_logfmt
 from lab.run import nemesis
-from lab.run.checker import Expectation, Run, logged_at
+from lab.run.account import Run, logged_at
 from lab.run.region import ROOT, Machine, Region
+from lab.run.verdict import Expectation
 
 PACKAGE = "keepalived"
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from lab.ec2 import Profile
 from lab.run import nemesis
-from lab.run.checker import Expectation
 from lab.run.region import ELASTIC_IP
 from lab.run.scenario import (
     FORCE_AFTER,
@@ -53,6 +52,7 @@ from lab.run.sequences import (
     take_ec2_down,
     throttle,
 )
+from lab.run.verdict import Expectation
 
 FLOATING_IPV6 = "2001:db8:0:1::100"
 

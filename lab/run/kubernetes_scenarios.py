@@ -12,7 +12,6 @@ from dataclasses import replace
 from lab.ec2 import Profile
 from lab.kubernetes.cluster import OBSERVERS, Part, Setup
 from lab.run import nemesis
-from lab.run.checker import Expectation
 from lab.run.region import Machine, Region
 from lab.run.scenario import (
     DETECTION,
@@ -25,6 +24,7 @@ from lab.run.scenario import (
     service_moves,
 )
 from lab.run.scenarios import SCENARIOS, SERVICE_WATCHED_FOR
+from lab.run.verdict import Expectation
 
 NOT_READY_AFTER = 40.0
 """Seconds from a kubelet's last word until its node is not ready."""

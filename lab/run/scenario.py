@@ -11,8 +11,8 @@ from floatingip.core.model import Carry
 from lab.ec2 import Guest, Profile
 from lab.kubernetes.cluster import DOCUMENTED, Setup
 from lab.run import nemesis
-from lab.run.checker import Expectation
 from lab.run.region import FLOATING_IP, SHUTDOWN_TAKES, Machine, Region
+from lab.run.verdict import Expectation
 
 DETECTION = 2.0
 """Seconds from the nemesis to the logged takeover, at most, with the default settings."""

@@ -18,7 +18,7 @@ from lab.ec2.transport import Effect
 from lab.history import Event, History
 from lab.kubernetes.cluster import Kind
 from lab.run import nemesis
-from lab.run.checker import Expectation, Verdict, check, together
+from lab.run.checker import check
 from lab.run.hardships import HARDSHIPS
 from lab.run.hostile import Attack
 from lab.run.region import Floating, Machine, Region, client_name
@@ -40,6 +40,7 @@ from lab.run.scenario import (
     service_moves,
     unserved,
 )
+from lab.run.verdict import Expectation, Verdict, together
 
 WITHOUT_NFT = "/usr/bin:/bin"
 """A PATH on which there is everything but nft, which Debian keeps in /usr/sbin."""

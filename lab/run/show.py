@@ -21,8 +21,8 @@ from rich.text import Text
 
 from lab.ec2 import Profile
 from lab.history import Event
-from lab.run.checker import Verdict
 from lab.run.scenario import Scenario
+from lab.run.verdict import Verdict
 
 STRIP = 60
 """Slices of time that the clients' line shows."""

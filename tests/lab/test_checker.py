@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from lab.run.checker import Event, Expectation, check
+from lab.run.account import Event
+from lab.run.checker import check
+from lab.run.verdict import Expectation
 
 ADDRESS = "10.0.0.100"
 A, B = "i-aaaa", "i-bbbb"

@@ -17,7 +17,8 @@ import pytest
 
 from lab.history import Event
 from lab.network.netns import Namespace
-from lab.run.checker import Expectation, check
+from lab.run.checker import check
+from lab.run.verdict import Expectation
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nworker-a\n"
 HOST, HOST_IPV6, PORT = "10.9.0.1", "2001:db8:9::1", 30007

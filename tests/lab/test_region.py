@@ -19,9 +19,10 @@ from lab.history import History
 from lab.network.fabric import CLIENT_IN_ADDRESS, Fabric
 from lab.network.worker import Worker
 from lab.run import nemesis, region, scenarios
-from lab.run.checker import Expectation, Run
+from lab.run.account import Run
 from lab.run.region import FLOATING_IP, Machine, Region
 from lab.run.scenario import INSTANT, Nemesis, Scenario
+from lab.run.verdict import Expectation
 from tests.lab.conftest import Answer
 from tests.lab.test_fabric import hold
 
