@@ -2,7 +2,7 @@
 The command line: the only module that prints for people or exits.
 
 ``floatingip attach`` is the init container, ``floatingip observe`` the observer; ``floatingip handover`` moves
-addresses on request, ``floatingip release`` cleans up.
+addresses on request, ``floatingip pause`` and ``resume`` keep them where they are, ``floatingip release`` cleans up.
 Exit codes: 0 done, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken by something else, 6 the
 node's kernel, 7 IMDS, 8 a release or handover that would be wrong now, 70 a defect, 143 ended by SIGTERM before it was
 done.
@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from floatingip import __version__
@@ -38,6 +39,9 @@ IMDS_RETRY = 2.0
 IMDS_DEADLINE = 30.0
 """Seconds after which that is given up: Kubernetes starts the container again, later and later."""
 
+PAUSE_MINUTES = 30
+"""Minutes of a pause, unless the user says otherwise."""
+
 THREADS_SWITCH_AFTER = 0.0005
 """Seconds until a thread that computes lets another one go on (`sys.setswitchinterval`).  Plumbing is some forty short
 system calls: by Python's default each may wait 5 ms for the thread that reads EC2's answer.
@@ -53,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _release(effective, options)
         if options.command == "handover":
             return _hand_over(effective, options)
+        if options.command in ("pause", "resume"):
+            return _pause(effective, options)
         return _run(options.command, effective)
     except FloatingIPError as error:
         for line in str(error).splitlines():
@@ -66,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (
         ("handover", "move the addresses to another node now, and wait until they are there"),
+        ("pause", "keep the addresses where they are for a while, whatever happens to their nodes"),
+        ("resume", "end a pause now"),
         ("release", "detach and delete our interfaces; Elastic IPs stay allocated (scale the Deployment to 0 first)"),
         ("attach", "put the address on a node, this one or another, and end (the init container)"),
         ("observe", "keep the address on a live node until SIGTERM (the observer)"),
@@ -91,7 +99,15 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--unused", action="store_true", help="those of our interfaces that nothing uses, while observers run"
             )
-        if name in ("release", "handover"):
+        if name == "pause":
+            command.add_argument(
+                "--minutes",
+                type=_minutes,
+                default=PAUSE_MINUTES,
+                metavar="N",
+                help="how long, a day at most (default: %(default)s); then it is over by itself",
+            )
+        if name in ("release", "handover", "pause", "resume"):
             region = _like(r"[a-z]+(-[a-z]+)+-[0-9]+", "a Region, such as us-west-2")
             vpc = _like(r"vpc-([0-9a-f]{8}|[0-9a-f]{17})", "a VPC's id, such as vpc-0123456789abcdef0")
             command.add_argument(
@@ -129,6 +145,30 @@ def _hand_over(effective: Settings, options: argparse.Namespace) -> int:
     if unknown := handover.check(cloud, moves, name, effective.carry, effective.port, me):
         print(unknown)
     handover.carry_out(cloud, moves, name, effective.carry, effective.port, me, print)
+    return 0
+
+
+def _minutes(text: str) -> int:
+    from floatingip.core.decision import pause  # noqa: PLC0415 - as in _run
+
+    longest = int(pause.LONGEST) // 60
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= longest):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number of minutes from 1 to {longest}")
+    return int(text)
+
+
+def _pause(effective: Settings, options: argparse.Namespace) -> int:
+    from floatingip.commands import pause  # noqa: PLC0415 - as in _run
+
+    cloud, name, _, _ = _outside(effective, options)
+    addresses = ", ".join(map(str, effective.floating_ips))
+    if options.command == "resume":
+        was_paused = pause.end(cloud, name, effective.floating_ips, effective.carry)
+        print(f"{addresses}: {'moves again when a holder fails' if was_paused else 'not paused'}")
+        return 0
+    ends_at = pause.begin(cloud, name, effective.floating_ips, effective.carry, options.minutes * 60.0)
+    until = datetime.fromtimestamp(ends_at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    print(f"{addresses}: stays on its node until {until}, but for a handover that is asked for")
     return 0
 
 

@@ -18,7 +18,7 @@ core              timing
 core              health writes ports settings bounded_json
 core              word targets
 core              snapshot
-core/decision     decision ration order gate
+core/decision     decision ration order pause gate
 core/decision     view room
 core/decision     carry_eni carry_address
 core/decision     carry
@@ -54,7 +54,7 @@ runtime           keeping look peers probing questions status_server
 runtime           performing roster sight
 runtime           desk doing
 runtime           loop
-commands          handover release
+commands          handover release pause
 .                 cli
 .                 __main__
 """

@@ -36,7 +36,10 @@ READINESS = {
     "agent/obstacles.py": {"misplaced", "unusable"},
     "agent/standing_eni.py": {"_bound"},
     "agent/standing.py": {"keep", "_judge", "_without_device"},
-    "edges/kernel/host.py": {"blind", "_missing", "_astray", "_refusal", "_foreign_rule"},
+    "edges/kernel/host.py": {"blind", "_missing", "_astray"},
+    "edges/kernel/probe_route.py": {"blind"},
+    "edges/kernel/routes.py": {"refusal"},
+    "edges/kernel/rules.py": {"foreign"},
     "edges/kernel/kube_proxy.py": {"kept_off"},
 }
 """The functions that say why a node could neither serve an address nor take it over."""
@@ -168,7 +171,7 @@ def test_each_exit_code_is_explained_for_each_command() -> None:
     codes = section("Exit codes")
     assert {int(code) for code, *_ in rows(codes)} == exit_codes()
     [head] = re.findall(r"^\| code \| (.*) \| do \|$", codes, flags=re.MULTILINE)
-    assert {cell.strip("`") for cell in head.split(" | ")} == commands()
+    assert set(re.findall(r"`(\w+)`", head)) == commands()
 
 
 def test_each_metric_is_explained() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv6Address
-from math import inf
+from math import ceil, inf
 
 from floatingip.core import pace, timing
 from floatingip.core.decision import ration, served
@@ -106,6 +106,10 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
     if view.obstacle:
         barred = owner.asked_at + timing.LOOK_WHILE_BARRED
         return replace(doubtful, reason=Reason.CANNOT_CLAIM, detail=view.obstacle, look_at=barred)
+    if situation.paused_for > 0 and charge.reason is not Reason.HANDOVER_ASKED:
+        over_at = min(owner.asked_at + timing.LOOK_WHILE_BARRED, view.now + situation.paused_for)
+        minutes = f"{ceil(situation.paused_for / 60)} min"
+        return replace(doubtful, reason=Reason.PAUSED, detail=minutes, look_at=over_at)
     if charge.reason is Reason.HOLDER_UNSOUND and memory.unsound_here:
         return replace(
             doubtful, state=State.STANDBY, reason=Reason.ALSO_UNSOUND, look_at=owner.asked_at + timing.LOOK_IN_PEACE

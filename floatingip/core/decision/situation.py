@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from floatingip.core.decision import order as orders
-from floatingip.core.decision import ration
+from floatingip.core.decision import pause, ration
 from floatingip.core.decision.carry import Way, way_to
 from floatingip.core.decision.view import Memory, View
 from floatingip.core.model import Attachment, Eni, Instance, Owner, WordState
@@ -82,3 +82,8 @@ class Situation:
         """What somebody asked for, of this attachment."""
         told = self.eni.tags.get(self.way.of_one(orders.TAG, self.view.target), "")
         return orders.parse(told, self.attachment.id, self.view.wall)
+
+    @property
+    def paused_for(self) -> float:
+        """Seconds until moves that nobody asked for are allowed again; not above 0 where they are."""
+        return pause.ends_at(self.eni.tags, self.view.wall) - self.view.wall

@@ -1,0 +1,56 @@
+"""
+Keep the addresses where they are during maintenance, and let them move again: a tag on our interfaces (pause.py).
+
+Whoever judges a holder asks EC2 at that moment, so a pause holds from the next charge on; it ends by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from floatingip.core.decision import pause
+from floatingip.core.decision.carry import way_to
+from floatingip.core.errors import ConfigurationError
+from floatingip.core.model import Carry, Eni, Target
+from floatingip.core.ports import Cloud
+from floatingip.runtime.look import read_in_full
+
+
+def begin(
+    cloud: Cloud,
+    name: str,
+    targets: Iterable[Target],
+    carry: Carry,
+    seconds: float,
+    wall: Callable[[], float] = time.time,
+) -> float:
+    """Pause for so many seconds from now; when it ends, in Unix seconds.
+
+    A pause that is there already is replaced, be it longer or shorter.  Raises ConfigurationError where an address has
+    no interface, CloudError.
+    """
+    ends_at = int(wall() + seconds)
+    for eni in _interfaces(cloud, name, targets, carry):
+        cloud.tag_eni(eni.id, {pause.TAG: str(ends_at)})
+    return ends_at
+
+
+def end(
+    cloud: Cloud, name: str, targets: Iterable[Target], carry: Carry, wall: Callable[[], float] = time.time
+) -> bool:
+    """End it; whether there was one.  Raises ConfigurationError, CloudError."""
+    paused = [eni for eni in _interfaces(cloud, name, targets, carry) if eni.tags.get(pause.TAG)]
+    for eni in paused:
+        cloud.tag_eni(eni.id, {pause.TAG: ""})
+    return any(pause.ends_at(eni.tags, wall()) > 0 for eni in paused)
+
+
+def _interfaces(cloud: Cloud, name: str, targets: Iterable[Target], carry: Carry) -> list[Eni]:
+    """All of this deployment's: an address that moves between standing interfaces finds the pause on each."""
+    enis = way_to(carry).usable(read_in_full(cloud.describe_enis(name)))
+    targets = tuple(targets)
+    for target in targets:
+        if not any(eni.carries(target) for eni in enis):
+            raise ConfigurationError(f"{target}: no interface of {name} has it; nothing to pause")
+    return [eni for eni in enis if eni.standing_for or any(eni.carries(target) for target in targets)]
