@@ -38,6 +38,10 @@ class CloudUnavailable(CloudError):
     """EC2 did not answer, throttled or failed internally: nothing is known, try again later."""
 
 
+class Throttled(CloudUnavailable):
+    """EC2 did nothing, and says so: too many calls of this account ("Request throttling", EC2 API Reference)."""
+
+
 class Denied(CloudError):
     """IAM does not allow a call; ``action`` is the missing permission, such as ``ec2:AttachNetworkInterface``."""
 

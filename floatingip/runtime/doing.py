@@ -139,8 +139,8 @@ class Doer:
             case Look():
                 self._look(effect)
             case Perform():
-                me = self._me.instance_id
-                crew.begin("write", lambda: crew.post(performing.wrote(cloud, me, effect)))
+                me, asking = self._me.instance_id, self._new_asking()
+                crew.begin("write", lambda: crew.post(performing.wrote(cloud, me, effect, asking)))
             case Rehearse():
                 crew.begin("rehearsal", lambda: self._rehearse(effect))
             case ListNodePorts() if services is not None:

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from floatingip.agent.looks import Question, Seen, cluster_name
 from floatingip.core.decision.carry import way_to
-from floatingip.core.errors import CloudUnavailable
+from floatingip.core.errors import CloudUnavailable, Throttled
 from floatingip.core.model import (
     OWNER_TAG,
     Allocation,
@@ -43,13 +43,15 @@ one look are made side by side, and one that is throttled must not spoil what th
 REFUSED_WITHIN = 1.0
 """Seconds within which a call must have failed for that: what hangs is given up by whoever asks again."""
 
+THROTTLED_WITHIN = 0.5
+"""Seconds within which a write must have been throttled to be made once more: what it was decided on gets old."""
 
 T = TypeVar("T")
 
 
 class Asking:
-    """The calls of one look; each is made once more soon when EC2 refuses it at once for the moment, as it does when it
-    throttles.  ``calls`` has one entry for each that was made.
+    """The calls of one look, or a write; each is made once more soon when EC2 refuses it at once for the moment, as it
+    does when it throttles.  ``calls`` has one entry for each question that was put.
     """
 
     def __init__(self) -> None:
@@ -67,6 +69,19 @@ class Asking:
         time.sleep(random.uniform(*RETRY_AFTER))
         self.calls.append(None)
         return ask()
+
+    def insist(self, write: Callable[[], None]) -> None:
+        """Make a write, and once more only if EC2 throttled it: of no other failure is it known that nothing was done
+        (R8).  Where every second call is throttled a look ends with one that was not, and so the write after it is.
+        """
+        began = time.monotonic()
+        try:
+            return write()
+        except Throttled:
+            if time.monotonic() - began > THROTTLED_WITHIN:
+                raise
+        time.sleep(random.uniform(*RETRY_AFTER))
+        return write()
 
     def begin(self, ask: Callable[[], T]) -> Future[T]:
         """Begin to ask, in a thread that cannot hold up the end of the process, as an executor's would."""

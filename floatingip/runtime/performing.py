@@ -52,10 +52,10 @@ def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, asking: 
         return LookFailed(error, shown() if asked.metadata else {})
 
 
-def wrote(cloud: Cloud, me: str, asked: Perform) -> Wrote:
+def wrote(cloud: Cloud, me: str, asked: Perform, asking: Asking) -> Wrote:
     """What came of a write for the instance ``me``."""
     try:
-        _make(cloud, me, asked.write, asked.making)
+        asking.insist(functools.partial(_make, cloud, me, asked.write, asked.making))
     except CloudError as error:
         return Wrote(asked.writer, asked.write, error)
     return Wrote(asked.writer, asked.write)

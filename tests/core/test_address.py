@@ -43,6 +43,7 @@ from floatingip.core.settings import Settings
 from floatingip.core.word import Answer, Held, Status
 from floatingip.core.writes import SetGroups
 from floatingip.runtime import performing
+from floatingip.runtime.look import Asking
 from tests.core.told import Told
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
@@ -107,7 +108,7 @@ class Node:
     def receive(self) -> None:
         """What a write came to."""
         (asked,) = self.told.performs()
-        self.address.wrote(performing.wrote(self.cloud, self.shared.me.instance_id, asked), now())
+        self.address.wrote(performing.wrote(self.cloud, self.shared.me.instance_id, asked, Asking()), now())
 
 
 Make = Callable[..., Node]

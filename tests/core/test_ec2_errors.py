@@ -12,7 +12,16 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from floatingip.core.decision.carry import way_to
-from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
+from floatingip.core.errors import (
+    AddressTaken,
+    CloudError,
+    CloudUnavailable,
+    Denied,
+    LookAgain,
+    NoFreeSlot,
+    Throttled,
+    TokenSpent,
+)
 from floatingip.core.model import (
     Address,
     Allocation,
@@ -185,7 +194,8 @@ def test_throttling_and_internal_failures_mean_that_nothing_is_known(
 ) -> None:
     """On every call."""
     endpoint.refuses(method, code, status=status)
-    assert type(endpoint.error_of(method)) is CloudUnavailable
+    expected = Throttled if code.startswith(("RequestLimit", "Throttling")) else CloudUnavailable
+    assert type(endpoint.error_of(method)) is expected
 
 
 @every_call

@@ -2,16 +2,17 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 import pytest
 
 from floatingip.agent.looks import Question
-from floatingip.core.errors import CloudUnavailable, Denied
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, Throttled
 from floatingip.core.model import OWNER_TAG, STANDING_TAG, Carry, Eni, Instance
 from floatingip.core.settings import Settings
 from floatingip.runtime import look as looking
-from floatingip.runtime.look import look
+from floatingip.runtime.look import Asking, look
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 NAME, ADDRESS = "cluster", IPv4Address("10.0.0.100")
@@ -187,3 +188,50 @@ def test_a_call_that_hung_is_not_made_again(world: World, monkeypatch: pytest.Mo
     monkeypatch.setattr(looking, "REFUSED_WITHIN", -1.0)
     with pytest.raises(CloudUnavailable):
         look(ThrottledCloud(world.ec2, enis="LA"), SETTINGS, world.question(known="me holder"))
+
+
+@dataclass
+class Refusing:
+    """A write that fails by these, one after the other, and then is made."""
+
+    errors: list[CloudError]
+    calls: int = 0
+
+    def __call__(self) -> None:
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+
+
+@pytest.mark.usefixtures("_retries_at_once")
+def test_a_write_that_was_throttled_is_made_once_more() -> None:
+    """Where every second call is throttled, every write after a look would be, without end."""
+    write = Refusing([Throttled("RequestLimitExceeded")])
+    Asking().insist(write)
+    assert write.calls == 2
+
+
+@pytest.mark.usefixtures("_retries_at_once")
+@pytest.mark.parametrize(
+    ("errors", "calls"),
+    [
+        ([Throttled("once"), Throttled("twice")], 2),
+        ([CloudUnavailable("InternalError")], 1),
+        ([LookAgain("IncorrectState")], 1),
+    ],
+)
+def test_no_other_write_is_made_blindly_again(errors: list[CloudError], calls: int) -> None:
+    """R8: it may have been made; nor is a throttled account asked a third time."""
+    write = Refusing(errors)
+    with pytest.raises(CloudError):
+        Asking().insist(write)
+    assert write.calls == calls
+
+
+def test_a_write_that_was_throttled_late_is_judged_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was decided on is old by then."""
+    monkeypatch.setattr(looking, "THROTTLED_WITHIN", -1.0)
+    write = Refusing([Throttled("RequestLimitExceeded")])
+    with pytest.raises(Throttled):
+        Asking().insist(write)
+    assert write.calls == 1

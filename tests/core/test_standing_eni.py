@@ -12,6 +12,7 @@ from floatingip.core.model import OWNER_TAG, STANDING_TAG, Allocation, Carry, En
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Unassign
 from floatingip.runtime import performing
+from floatingip.runtime.look import Asking
 from tests.core.told import Told
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
@@ -49,7 +50,7 @@ class Node:
         self.standing.looked(self.now, standing, instances, served)
         self.standing.step(now=self.now, holds=holds, device=self.device)
         for asked in self.told.performs():
-            self.standing.writing.wrote(performing.wrote(self.cloud, self.me, asked), self.now)
+            self.standing.writing.wrote(performing.wrote(self.cloud, self.me, asked, Asking()), self.now)
 
     def ours(self) -> list[Eni]:
         """All standing ENIs."""

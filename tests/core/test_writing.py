@@ -21,6 +21,7 @@ from floatingip.core.errors import (
 from floatingip.core.model import STANDING_TAG, Eni, Target
 from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Create, Delete, Detach, Tag, Unassign, Write
 from floatingip.runtime import performing
+from floatingip.runtime.look import Asking
 from tests.core.told import Told
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
@@ -59,7 +60,7 @@ class Desk:
         under_way = [self.writer.writing]
         (asked,) = self.told.performs()
         self.cloud.error = error
-        wrote = performing.wrote(self.cloud, self.me, asked)
+        wrote = performing.wrote(self.cloud, self.me, asked, Asking())
         self.cloud.error = None
         self.now += 0.1
         self.writer.wrote(wrote, self.now)

@@ -521,6 +521,10 @@ class Inline(Asking):
         self.calls.append(None)
         return ask()
 
+    def insist(self, write: Callable[[], None]) -> None:
+        """Write."""
+        write()
+
     def begin(self, ask: Callable[[], T]) -> Future[T]:
         """Ask at once."""
         answer: Future[T] = Future()

@@ -22,6 +22,7 @@ from floatingip.core.errors import (
     FloatingIPError,
     LookAgain,
     NoFreeSlot,
+    Throttled,
     TokenSpent,
 )
 
@@ -56,9 +57,9 @@ MEANING: Mapping[str, type[CloudError]] = {
     "InvalidIPAddress.AlreadyAssociated": AddressTaken,
     "AttachmentLimitExceeded": NoFreeSlot,
     "PrivateIpAddressLimitExceeded": NoFreeSlot,
-    "RequestLimitExceeded": CloudUnavailable,
-    "Throttling": CloudUnavailable,
-    "ThrottlingException": CloudUnavailable,
+    "RequestLimitExceeded": Throttled,
+    "Throttling": Throttled,
+    "ThrottlingException": Throttled,
     "InternalError": CloudUnavailable,
     "InternalFailure": CloudUnavailable,
     "ServiceUnavailable": CloudUnavailable,
@@ -150,7 +151,9 @@ def _cloud_error(
     if code in NOT_ACCEPTED:
         hint = NOT_ACCEPTED[code] or "AWS does not accept the credentials of this pod's role; others are looked for"
         return CloudUnavailable(f"{action}: {code}: {message}", hint)
-    if not code or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+    failed = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
+    # EC2 throttles by 503, and has done nothing then; what else fails on its side may have been done.
+    if not code or (failed and codes.get(code) is not Throttled):
         return CloudUnavailable(f"{action}: {code}: {message}")
     if code == "InvalidParameterValue" and "attached at device index" in message:
         return IndexTaken(f"{action}: {message}")
