@@ -37,6 +37,9 @@ RETURNS_WITHIN = 120.0
 STARTS_WITHIN = 40.0
 """Seconds that a container may take until it runs again: its back-off is 10 s."""
 
+HELD_WITHIN = 20.0
+"""Seconds for which nobody may have the address, while EC2 moves it."""
+
 ELSEWHERE = "kube-ipvs0"
 """The link on which kube-proxy in ipvs mode keeps the addresses that it serves."""
 
@@ -314,7 +317,19 @@ def stick(region: Region, machine: Machine) -> None:
         time.sleep(1.0)
         region.fabric.open_icmp(region.carried(region.floating[0]))
     time.sleep(28.0)
-    die(region, region.holder())
+    die(region, _next_holder(region))
+
+
+def _next_holder(region: Region) -> Machine:
+    """Who has the address, or gets it next.  Raises LookupError when nobody does."""
+    deadline = time.monotonic() + HELD_WITHIN
+    while True:
+        try:
+            return region.holder()
+        except LookupError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def delete_eni(region: Region, machine: Machine) -> None:
