@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from floatingip.agent.looks import Question
-from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, Throttled
 from floatingip.core.model import AttachmentStatus, Carry, Eni, Instance, InstanceState, Subnet
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2 import cloud as ec2
@@ -298,7 +298,7 @@ def test_an_answer_without_its_list_is_not_an_empty_one(server: Server, cloud: E
         ("RequestExpired", 400, CloudUnavailable),
         ("SignatureDoesNotMatch", 403, CloudUnavailable),
         ("UnrecognizedClientException", 400, CloudUnavailable),
-        ("RequestLimitExceeded", 503, CloudUnavailable),
+        ("RequestLimitExceeded", 503, Throttled),
         ("UnauthorizedOperation", 403, Denied),
         ("OptInRequired", 401, CloudError),
         ("AttachmentLimitExceeded", 400, NoFreeSlot),
