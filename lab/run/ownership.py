@@ -27,29 +27,40 @@ def of_address(events: Iterable[Mapping[str, Any]], target: str) -> list[dict[st
     told: list[dict[str, Any]] = []
     asked: dict[tuple[str, str], float] = {}
     owners: dict[str, tuple[str, str]] = {}
-    stays = 0
+    stays: dict[str, dict[str, Any]] = {}
+    # One that an Elastic IP is not associated with leads nobody anywhere, whoever has it.
+    leading = {target}
     events = list(events)
     carried = set(carried_for(events, target))
-    for event in events:
-        if event["source"] != "ec2" or event["event"] != "address" or event["address"] not in carried:
-            continue
-        address, eni, at = event["address"], event["eni"], event["t"]
-        owner, name = owners.get(address, ("", ""))
-        stay = {"t": at, "source": "ec2", "event": "attachment", "eni": eni, "address": address}
-        match event["status"]:
-            case "assigning":
+    for event in (event for event in events if event["source"] == "ec2" and event.get("address") in carried):
+        address, eni, at = event["address"], event.get("eni", ""), event["t"]
+        owner = owners.get(address, ("", ""))
+        match event["event"], event["status"]:
+            case "address", "assigning":
                 asked[address, eni] = at
-            case "assigned" if eni != owner:
-                stays += 1
-                name = f"{eni}/{stays}"
-                owners[address] = eni, name
-                asked_at = asked.pop((address, eni), at)
-                told.append(
-                    {**stay, "attachment": name, "instance": event["instance"], "status": "attached", "asked": asked_at}
-                )
-            case "unassigned" if eni == owner:
-                told.append({**stay, "attachment": name, "instance": event["instance"], "status": "detached"})
+            case "address", "assigned" if eni != owner[0]:
+                owners[address] = eni, event["instance"]
+            case "address", "unassigned" if eni == owner[0]:
                 del owners[address]
+            case "association", "associated" if event["allocation"] == target:
+                leading.add(address)
+            case "association", "disassociated" if event["allocation"] == target:
+                leading.discard(address)
+            case _:
+                continue
+        here, stay = owners.get(address) if address in leading else None, stays.get(address)
+        if stay is not None and (here is None or here[0] != stay["eni"]):
+            del stays[address]
+            if here is None:
+                told.append({**stay, "t": at, "status": "detached"})
+            stay = None
+        if here is not None and stay is None:
+            eni, instance = here
+            asked_at = asked.pop((address, eni), at)
+            name = f"{eni}/{sum(one['status'] == 'attached' for one in told) + 1}"
+            stays[address] = {"source": "ec2", "event": "attachment", "eni": eni, "address": address,
+                              "attachment": name, "instance": instance}  # fmt: skip
+            told.append({**stays[address], "t": at, "status": "attached", "asked": asked_at})
     return told
 
 

@@ -102,6 +102,37 @@ def test_an_elastic_ip_is_carried_as_what_it_was_associated_with_last() -> None:
     assert carried_for(history, ADDRESS) == [ADDRESS]
 
 
+def associated(t: float, address: str, status: str = "associated") -> Event:
+    """EC2's record of what an Elastic IP leads to."""
+    return {"t": t, "source": "ec2", "event": "association", "allocation": "eipalloc-1", "address": address,
+            "eni": "eni-a", "status": status}  # fmt: skip
+
+
+def test_an_elastic_ips_stay_begins_when_it_leads_there() -> None:
+    """Two nodes may have made themselves an address for it, of which it gets one; the other one's has its day later."""
+    events = [
+        moved(1.0, "eni-a", "assigned", ADDRESS),
+        moved(1.1, "eni-b", "assigned", OTHER),
+        associated(2.0, ADDRESS),
+        moved(5.0, "eni-a", "unassigned", ADDRESS),
+        associated(5.0, ADDRESS, "disassociated"),
+        associated(6.0, OTHER),
+    ]
+    stays = [(e["t"], e["eni"], e["status"]) for e in of_address(events, "eipalloc-1")]
+    assert stays == [(2.0, "eni-a", "attached"), (5.0, "eni-a", "detached"), (6.0, "eni-b", "attached")]
+
+
+def test_an_elastic_ip_rides_along_with_its_address() -> None:
+    """Its private address moves, and the association with it."""
+    events = [
+        *CLAIMED,
+        associated(3.0, ADDRESS),
+        *TAKEN,
+    ]
+    stays = [(e["t"], e["eni"], e["status"]) for e in of_address(events, "eipalloc-1")]
+    assert stays == [(3.0, "eni-a", "attached"), (11.2, "eni-a", "detached"), (11.2, "eni-b", "attached")]
+
+
 def test_attachments_are_told_as_they_are() -> None:
     """Those of the ENIs that are asked about, and nothing else."""
     mine = {"source": "ec2", "event": "attachment", "eni": "eni-a", "t": 1.0}
