@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clocks test-long check lab bench image test-image kubernetes kubernetes-tools test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
+.PHONY: help demo test test-fast test-clocks test-long check lab bench image test-image kubernetes kubernetes-tools test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
 
 # An ordinary user's PATH often lacks the directories of nft and ip.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -49,7 +49,11 @@ demo: system $(STAMP) ## Watch a failover: two workers, one floating IP, a power
 	@.venv/bin/python -m lab demo $(ARGS)
 
 test: system $(STAMP) ## Run all tests (ARGS='-k health' for some)
-	@$(call tests,$(ARGS))
+	@echo "All tests, $(WORKERS) at a time: ten minutes or so on two cores. Ctrl-C ends all of them, and leaves nothing."
+	$(call tests,$(ARGS))
+
+test-fast: $(STAMP) ## Run those without a kernel or a clock, in a minute
+	@.venv/bin/python -m pytest --basetemp=.pytest_tmp -q -n 2 $(ARGS) tests/core tests/contract
 
 test-clocks: system $(STAMP) ## Test what reads clocks on a machine that has just booted, and on one that is ten years old
 	@for uptime in 5 300000000; do
