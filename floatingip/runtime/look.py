@@ -43,8 +43,13 @@ one look are made side by side, and one that is throttled must not spoil what th
 REFUSED_WITHIN = 1.0
 """Seconds within which a call must have failed for that: what hangs is given up by whoever asks again."""
 
+WRITES_AGAIN_AFTER = ((0.03, 0.1), (0.2, 0.4))
+"""Seconds, at random between these, after which a write that EC2 throttled is made a second and a third time.  The
+first is short, so that no question comes between: where every second call is throttled, the write would be again.
+"""
+
 THROTTLED_WITHIN = 0.5
-"""Seconds within which a write must have been throttled to be made once more: what it was decided on gets old."""
+"""Seconds within which a try must have been throttled for that: what the write was decided on gets old."""
 
 T = TypeVar("T")
 
@@ -71,16 +76,17 @@ class Asking:
         return ask()
 
     def insist(self, write: Callable[[], None]) -> None:
-        """Make a write, and once more only if EC2 throttled it: of no other failure is it known that nothing was done
+        """Make a write, and again only while EC2 throttles it: of no other failure is it known that nothing was done
         (R8).  Where every second call is throttled a look ends with one that was not, and so the write after it is.
         """
-        began = time.monotonic()
-        try:
-            return write()
-        except Throttled:
-            if time.monotonic() - began > THROTTLED_WITHIN:
-                raise
-        time.sleep(random.uniform(*RETRY_AFTER))
+        for pause in WRITES_AGAIN_AFTER:
+            began = time.monotonic()
+            try:
+                return write()
+            except Throttled:
+                if time.monotonic() - began > THROTTLED_WITHIN:
+                    raise
+            time.sleep(random.uniform(*pause))
         return write()
 
     def begin(self, ask: Callable[[], T]) -> Future[T]:
