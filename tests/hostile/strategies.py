@@ -35,7 +35,7 @@ awkward = st.sampled_from(
         "i-a",
         "10.0.0.100",
         "99999999999",
-        "x" * 100_000,
+        "x" * 2000,
     ]
 )
 """Texts that once meant something to somebody who should have read them as a text."""
