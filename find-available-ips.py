@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     Network = IPv4Network | IPv6Network
 
 VERSIONS = {"IPV4": 4, "IPV6": 6}
+MOST_PAGES = 100  # of a subnet's reservations: there is no quota of so many
 IPV6_LIMIT = 10  # an IPv6 subnet has 2^64 addresses: nobody wants them all
 
 # Answers of EC2 that asking again does not change: "Client error codes for any action", EC2 API Reference.
@@ -93,7 +94,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise Failure with exit code 2."""
-        raise Failure(f"{message} (see --help)", 2)
+        raise Failure(f"{' '.join(message.split())} (see --help)", 2)
 
 
 def count(text: str) -> int:
@@ -217,9 +218,12 @@ def held_by_interfaces(ec2: EC2Client, subnet_id: str) -> Iterator[Network]:
 def reserved(ec2: EC2Client, subnet: Subnet, wanted: Network) -> Iterator[Network]:
     """Yield the CIDR reservations of the subnet, but not the explicit one that was asked for."""
     request: GetSubnetCidrReservationsRequestTypeDef = {"SubnetId": subnet.subnet_id}
-    while True:  # botocore has no paginator for this call
+    for _ in range(MOST_PAGES):  # botocore has no paginator for this call
         page = ec2.get_subnet_cidr_reservations(**request)
-        for reservation in page.get("SubnetIpv4CidrReservations", []) + page.get("SubnetIpv6CidrReservations", []):
+        kinds = [page[kind] for kind in ("SubnetIpv4CidrReservations", "SubnetIpv6CidrReservations") if kind in page]
+        if not kinds:  # a proxy's page, say: that is not to have none
+            raise ValueError("no list of reservations")
+        for reservation in (each for kind in kinds for each in kind):
             cidr = ip_network(reservation["Cidr"])
             meant = reservation["ReservationType"] == "explicit" and wanted != subnet.block and contains(cidr, wanted)
             if not meant:
@@ -227,6 +231,7 @@ def reserved(ec2: EC2Client, subnet: Subnet, wanted: Network) -> Iterator[Networ
         if not (token := page.get("NextToken")):
             return
         request["NextToken"] = token
+    raise Failure(f"EC2's answer about the reservations of {subnet.subnet_id} has no end", 1)
 
 
 def free(wanted: Network, taken: Iterable[Network]) -> Iterator[Address]:

@@ -44,6 +44,13 @@ Target = IPv4Address | IPv6Address | Allocation
 Network = IPv4Network | IPv6Network
 
 
+def subnets_network(network: Network) -> Network:
+    """The same.  Raises ValueError for one without room for the VPC's router, which is at its second address."""
+    if network.num_addresses < 4:
+        raise ValueError(f"{network} is no network of a subnet")
+    return network
+
+
 OWNER_TAG = "floatingip"
 """The tag that makes an ENI ours: its value is the settings' ``name``."""
 

@@ -66,7 +66,8 @@ def _subnets_can_have(address: IPv4Address | IPv6Address) -> bool:
 
 def _instead_of(text: str) -> str:
     """What to do about a text that is no address: what people have at hand instead of one."""
-    alone = re.match(
+    # With every further colon one that is long would take longer, up to minutes.
+    alone = len(text) <= LONGEST_SHOWN and re.match(
         r"\[?(?P<ipv6>[0-9a-fA-F:]*:[0-9a-fA-F:.]*)\]|(?P<ipv4>[0-9]+(?:\.[0-9]+)+):[0-9]*|(?P<cidr>[0-9a-fA-F:.]+)/",
         text,
     )
@@ -76,7 +77,7 @@ def _instead_of(text: str) -> str:
         return "give it without quotes"
     if re.search(r"[\s;|]", text):
         return "separate several by commas: 10.0.0.100,10.0.0.101"
-    if alone and len(text) <= LONGEST_SHOWN:
+    if alone:
         return f"give the address alone, without brackets, port or prefix length: {next(filter(None, alone.groups()))}"
     if text.lower().startswith("eipalloc-"):
         return "an allocation id is eipalloc- and 8 or 17 digits of 0-9 and a-f"

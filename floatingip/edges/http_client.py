@@ -35,7 +35,7 @@ MOST_HEADER_LINES = 64
 """Lines of these."""
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) (\d{3})(?: .*)?")
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*")
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
 _LENGTH = re.compile(rb"\d{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 _SENDABLE = re.compile(r"[!-~]+(?: [!-~]+)*")
@@ -198,7 +198,7 @@ class _Incoming:
                     raise NoAnswer(f"more than {MOST_HEADER_LINES} header lines")
                 if not (field := _HEADER.fullmatch(line)):
                     raise NoAnswer("what came is no HTTP")
-                name, value = field[1].lower(), field[2]
+                name, value = field[1].lower(), field[2].strip(b" \t")
                 if headers.setdefault(name, value) != value and name in (b"content-length", b"transfer-encoding"):
                     raise NoAnswer("what came is no HTTP")
         return status, headers

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from floatingip.core.bounded_json import read_json
 from floatingip.core.errors import MetadataError
-from floatingip.core.model import Address, Identity, Interface, Notice
+from floatingip.core.model import Address, Identity, Interface, Notice, subnets_network
 from floatingip.edges.http_client import Connection, NoAnswer, Response
 
 ADDRESS = IPv4Address("169.254.169.254")
@@ -211,7 +211,7 @@ class Imds:
         path = f"{_INTERFACES}/{mac}/{kind}"
         network = IPv4Network if address.version == 4 else IPv6Network
         try:
-            blocks = [network(word) for word in self._need(path, deadline).split()]
+            blocks = [subnets_network(network(word)) for word in self._need(path, deadline).split()]
         except ValueError as error:
             raise _unreadable(path) from error
         for block in blocks:

@@ -204,8 +204,9 @@ def _by_target(
         for eni in asking.patiently(lambda: cloud.find_occupants(addresses)):
             has = {target for target in addresses if eni.occupies(target)}
             enis.update(dict.fromkeys(has, eni))
-            if eni.unread and (not has or OWNER_TAG in eni.tags):
+            if not has or (eni.unread and OWNER_TAG in eni.tags):
                 # It has one of them, or EC2 would not show it; whose it is, and that alone, has to be sure.
-                said = f"{eni.id or 'the interface that has it'} cannot be read: {eni.unread}"
+                unread = eni.unread or "no address that it is shown for"
+                said = f"{eni.id or 'the interface that has it'} cannot be read: {unread}"
                 unknown.update(dict.fromkeys(has or addresses, said))
     return {target: eni for target, eni in enis.items() if target not in unknown}

@@ -378,6 +378,8 @@ UNREADABLE: Mapping[str, str] = {
     "an attachment with an empty status": interface(attachment=attachment(status="")),
     "an attachment without a status": interface(attachment=attachment("status")),
     "an attachment without an id": interface(attachment=attachment("attachmentId")),
+    "an attachment with an empty id": interface(attachment=attachment(attachmentId="")),
+    "an empty attachment": interface(attachment=""),
     "an address that is none": interface(privateIpAddress="10.0.0"),
     "an address of the other family": interface(privateIpAddress="2001:db8::1"),
     "a secondary address that is none": interface(
@@ -413,6 +415,30 @@ def test_an_eni_that_cannot_be_read_is_neither_absent_nor_free(server: Server, c
         assert seen.enis[OTHER].id == "eni-2"
         assert "cannot be read" in seen.unknown[ADDRESS]
     assert [eni.unread != "" for eni in seen.unread] == [True]
+
+
+def test_an_eni_of_ours_without_its_tag_is_not_somebody_elses(server: Server, cloud: Ec2Cloud) -> None:
+    """EC2 shows it for that tag; a holder would drop the address, and a standby refuse it."""
+    named = "<item><key>Name</key><value>floatingip lab</value></item>"
+    server.replies[""] = interfaces(interface(tagSet=named), SECOND)
+    seen = seen_of(cloud, ADDRESS, OTHER)
+    assert seen.unknown == {ADDRESS: "eni-1 cannot be read: no tag floatingip"}
+    assert set(seen.enis) == {OTHER}
+
+
+def test_an_occupant_without_the_address_is_not_nobody(server: Server, cloud: Ec2Cloud) -> None:
+    """EC2 shows it for that address: another interface would be created for it."""
+    server.replies[""] = interfaces(interface("privateIpAddress", privateIpAddressesSet=""))
+    assert set(seen_of(cloud, ADDRESS).unknown) == {ADDRESS}
+
+
+@pytest.mark.parametrize("field", ["networkInterfaceId", "macAddress", "availabilityZone", "privateIpAddress"])
+def test_a_field_that_stands_twice_means_that_nothing_is_known(server: Server, cloud: Ec2Cloud, field: str) -> None:
+    """The SDK leaves both as they came, which whoever expects a text would be ended by."""
+    twice = interface(field) + 2 * f"<{field}>x</{field}>"
+    server.replies[""] = interfaces(twice)
+    with pytest.raises(CloudUnavailable, match=f"the answer cannot be read: ValueError: {field} stands twice"):
+        cloud.describe_enis("lab")
 
 
 @pytest.mark.parametrize("what", UNREADABLE)
@@ -609,6 +635,14 @@ def test_what_an_instance_may_lack_spoils_nothing(server: Server, cloud: Ec2Clou
     assert not getattr(found, lacks)
 
 
+@pytest.mark.parametrize("empty", ["", "<instancesSet/>"])
+def test_a_reservation_that_shows_no_instance_ends_none(server: Server, cloud: Ec2Cloud, empty: str) -> None:
+    """The free standing ENI of an instance that is gone is deleted."""
+    shown = f"<reservationSet><item>{empty}</item></reservationSet>"
+    server.replies[""] = answer("DescribeInstances", shown)
+    assert cloud.describe_instances(frozenset({"i-0a"}))["i-0a"].state is InstanceState.UNREAD
+
+
 @pytest.mark.parametrize("shown", [instances(), instances("<instanceId>i-0b</instanceId>")])
 def test_a_node_whose_own_instance_is_not_shown_does_not_miss_its_cluster(
     server: Server, cloud: Ec2Cloud, shown: bytes
@@ -635,6 +669,7 @@ HOME = f"<subnetId>subnet-1</subnetId>{ZONE}<cidrBlock>10.0.0.0/24</cidrBlock>"
         "",
         f"<subnetId>subnet-2</subnetId>{ZONE}<cidrBlock>10.0.1.0</cidrBlock><x/>".replace("10.0.1.0", "ten"),
         f"<subnetId>subnet-2</subnetId>{ZONE}<cidrBlock>10.0.1.7/24</cidrBlock>",
+        f"<subnetId>subnet-2</subnetId>{ZONE}<cidrBlock>10.0.1.100/32</cidrBlock>",
         "<subnetId>subnet-2</subnetId><cidrBlock>10.0.1.0/24</cidrBlock>",
         f"{ZONE}<cidrBlock>10.0.1.0/24</cidrBlock>",
         f"<subnetId>subnet-2</subnetId>{ZONE}<ipv6CidrBlockAssociationSet><item><ipv6CidrBlock>x</ipv6CidrBlock></item>"

@@ -303,7 +303,14 @@ def test_what_is_no_identity_is_none(service: tuple[Service, Imds], path: str, s
                 answer(block),
                 unreadable(f"{INTERFACES}/{SECOND}/subnet-ipv4-cidr-block"),
             )
-            for block in (b"10.0.0.0/99", b"10.0.0.7/24", b"<html>", b"2001:db8::/64", b"10.0.0.0/24/24")
+            for block in (
+                b"10.0.0.100/32",
+                b"10.0.0.0/99",
+                b"10.0.0.7/24",
+                b"<html>",
+                b"2001:db8::/64",
+                b"10.0.0.0/24/24",
+            )
         ),
         *(
             (

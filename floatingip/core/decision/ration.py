@@ -75,14 +75,14 @@ def is_rationed(value: str, rule: str, wall: float, attachment_id: str, since: f
     """A move by this rule counts: always, but for R3, which does from the third within ten minutes."""
     if rule != "R3":
         return True
-    others = _others(value, attachment_id, since)
+    others = _others(value, attachment_id, since, wall)
     recent = [move for move in others if move.convicted and wall - move.wall < timing.CONVICTION_WINDOW]
     return len(recent) >= 2
 
 
 def wait(value: str, wall: float, attachment_id: str, since: float = -inf) -> float:
     """Seconds until the next rationed move may happen; 0 when it may now."""
-    moves = _others(value, attachment_id, since)
+    moves = _others(value, attachment_id, since, wall)
     rationed = [move for index, move in enumerate(moves) if not move.convicted or _is_third(moves[: index + 1])]
     if not rationed:
         return 0.0
@@ -91,14 +91,21 @@ def wait(value: str, wall: float, attachment_id: str, since: float = -inf) -> fl
     return min(pause, max(0.0, moves[-1].wall + pause - wall))
 
 
-def last_at(value: str, attachment_id: str, since: float = -inf) -> float:
+def last_at(value: str, attachment_id: str, since: float = -inf, *, wall: float) -> float:
     """When the last recorded move before this one was made, in Unix seconds; minus infinity when there is none."""
-    return max((float(move.wall) for move in _others(value, attachment_id, since)), default=-inf)
+    return max((float(move.wall) for move in _others(value, attachment_id, since, wall)), default=-inf)
 
 
-def _others(value: str, attachment_id: str, since: float) -> tuple[Move, ...]:
-    judged = attachment_id[-_ID_END:]
-    return tuple(move for move in parse(value) if move.attachment != judged or move.wall < since)
+def _others(value: str, attachment_id: str, since: float, wall: float) -> tuple[Move, ...]:
+    """What was recorded but for the move that is being made.
+
+    No clock is as fast as the longest wait: what lies further ahead was written by a stranger, or by a clock that has
+    jumped, and would be waited for until then.
+    """
+    judged, latest = attachment_id[-_ID_END:], wall + timing.RATION_LONGEST_WAIT
+    return tuple(
+        move for move in parse(value) if (move.attachment != judged or move.wall < since) and move.wall <= latest
+    )
 
 
 def _is_third(moves: tuple[Move, ...]) -> bool:

@@ -63,7 +63,7 @@ class Situation:
         """
         view = self.view
         tried_since = min(self.move_since, view.wall - (view.now - self.memory.attachment_since))
-        return ration.last_at(self.recorded, self.attachment.id, tried_since)
+        return ration.last_at(self.recorded, self.attachment.id, tried_since, wall=view.wall)
 
     @property
     def came_at(self) -> float | None:

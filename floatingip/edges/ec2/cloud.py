@@ -32,13 +32,14 @@ from floatingip.edges.ec2.meaning import (
     NoSuchEni,
     meaning,
     refuse_what_is_not_ec2s,
+    refuse_what_stands_twice,
 )
 from floatingip.edges.ec2.sdk import check_environment, client
-from floatingip.edges.ec2.shown import read_eni, read_instance, read_subnet
+from floatingip.edges.ec2.shown import read_eni, read_instance, read_ours, read_subnet
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, NetworkInterfaceTypeDef
 
 __all__ = ["Ec2Cloud", "check_environment", "client"]  # whoever has the calls needs their client, too
 
@@ -66,6 +67,7 @@ class Ec2Cloud:
         self._groups = list(security_groups)
         self._asking = asking or Asking(cast(Any, ec2.meta.config).read_timeout)
         ec2.meta.events.register("before-parse.ec2", refuse_what_is_not_ec2s, "floatingip")
+        ec2.meta.events.register("after-call.ec2", refuse_what_stands_twice, "floatingip-twice")
 
     def _ask(self, action: str, call: Callable[[], T], read: Callable[[T], U]) -> U:
         """What ``read`` makes of EC2's answer to a question that changes nothing."""
@@ -97,7 +99,8 @@ class Ec2Cloud:
 
     def describe_enis(self, name: str) -> tuple[Eni, ...]:
         """See `ports.Cloud`.  A filter's value is a pattern to EC2, a name is not."""
-        return tuple(eni for eni in self._enis({f"tag:{OWNER_TAG}": [name]}) if eni.tags.get(OWNER_TAG, name) == name)
+        found = self._enis({f"tag:{OWNER_TAG}": [name]}, read_ours)
+        return tuple(eni for eni in found if eni.tags.get(OWNER_TAG, name) == name)
 
     def find_occupants(self, addresses: frozenset[Address]) -> tuple[Eni, ...]:
         """See `ports.Cloud`: one question for each family, since EC2 has a filter for each."""
@@ -108,7 +111,9 @@ class Ec2Cloud:
                 found.extend(self._enis({name: values}))
         return tuple(found)
 
-    def _enis(self, filters: Mapping[str, list[str]]) -> tuple[Eni, ...]:
+    def _enis(
+        self, filters: Mapping[str, list[str]], read: Callable[[NetworkInterfaceTypeDef], Eni] = read_eni
+    ) -> tuple[Eni, ...]:
         asked: list[FilterTypeDef] = [{"Name": "vpc-id", "Values": [self._vpc_id]}]
         asked.extend({"Name": name, "Values": values} for name, values in filters.items())
         items = self._pages(
@@ -118,7 +123,7 @@ class Ec2Cloud:
             Filters=asked,
             MaxResults=PAGE,
         )
-        return tuple(map(read_eni, items))
+        return tuple(map(read, items))
 
     def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
         """See `ports.Cloud`.  A filter, unlike the parameter, is no error when there is none."""
@@ -155,7 +160,8 @@ class Ec2Cloud:
 
     def _instances(self, filters: list[FilterTypeDef]) -> list[InstanceTypeDef]:
         items = self._pages("DescribeInstances", self._ec2.describe_instances, "Reservations", Filters=filters)
-        return [item for reservation in items for item in reservation.get("Instances", [])]
+        # A reservation is of instances: one that shows none has some that cannot be read.
+        return [item for reservation in items for item in reservation.get("Instances") or [{}]]
 
     def describe_subnets(self) -> tuple[Subnet, ...]:
         """See `ports.Cloud`."""

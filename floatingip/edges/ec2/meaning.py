@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import botocore.exceptions
 
@@ -114,6 +115,19 @@ def refuse_what_is_not_ec2s(operation_model: Any, response_dict: Mapping[str, An
     if not is_ec2s:
         said = body[:EXCERPT].decode("utf-8", "replace")
         raise _NotEc2sError(f"HTTP {status} with {said!r}" if said else f"HTTP {status} with nothing")
+
+
+def refuse_what_stands_twice(parsed: Mapping[str, Any], **_: object) -> None:
+    """Called with each answer after the SDK read it: a field that stands twice it leaves as XML, where text belongs."""
+    waiting: list[object] = [parsed]
+    while waiting:
+        match value := waiting.pop():
+            case Mapping():
+                waiting.extend(value.values())
+            case list():
+                waiting.extend(value)
+            case Element(tag=tag):
+                raise ValueError(f"{tag.rpartition('}')[2]} stands twice")
 
 
 @contextmanager

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from floatingip.core.model import Attachment, AttachmentStatus, Eni, Instance, InstanceState, Network, Subnet
+from floatingip.core.model import (
+    OWNER_TAG,
+    Attachment,
+    AttachmentStatus,
+    Eni,
+    Instance,
+    InstanceState,
+    Network,
+    Subnet,
+    subnets_network,
+)
 from floatingip.edges.ec2.meaning import EXCERPT, one_line
 
 if TYPE_CHECKING:
@@ -41,11 +52,12 @@ def read_eni(item: NetworkInterfaceTypeDef) -> Eni:
 
     unread.extend(f"no {key}" for key in ("NetworkInterfaceId", "MacAddress", "SubnetId") if not item.get(key))
     shown, bound = item.get("Attachment") or {}, None
-    if shown:
+    if "Attachment" in item:  # a free one has none, not even an empty one
         status = read("attachment's status", AttachmentStatus, shown.get("Status"))
-        if status is not None and read("attachment's id", lambda attachment: attachment["AttachmentId"], shown):
+        attachment_id = read("attachment's id", _said, shown.get("AttachmentId"))
+        if status is not None and attachment_id is not None:
             bound = Attachment(
-                id=shown["AttachmentId"],
+                id=attachment_id,
                 # An interface of a managed service shows an attachment without an instance of ours.
                 instance_id=shown.get("InstanceId", ""),
                 device_index=shown.get("DeviceIndex", 0),
@@ -78,6 +90,21 @@ def read_eni(item: NetworkInterfaceTypeDef) -> Eni:
     )
 
 
+def _said(text: str | None) -> str:
+    """The text.  Raises ValueError where there is none, or an empty one."""
+    if not text:
+        raise ValueError("nothing")
+    return text
+
+
+def read_ours(item: NetworkInterfaceTypeDef) -> Eni:
+    """One that EC2 shows for its tag, which it therefore has: whose it is cannot be read where the tag is not shown."""
+    eni = read_eni(item)
+    if OWNER_TAG in eni.tags:
+        return eni
+    return replace(eni, unread=", ".join(filter(None, (eni.unread, f"no tag {OWNER_TAG}"))))
+
+
 def _tags(items: Iterable[Any]) -> dict[str, str]:
     return {tag["Key"]: tag.get("Value", "") for tag in items if "Key" in tag}
 
@@ -100,7 +127,7 @@ def read_subnet(item: SubnetTypeDef) -> Subnet:
     unread = "" if item.get("SubnetId") and item.get("AvailabilityZone") else "no id, or no zone"
     for block in filter(None, blocks):
         try:
-            networks.append(ip_network(block))
+            networks.append(subnets_network(ip_network(block)))
         except ValueError:
             unread = f"network {one_line(block)[:EXCERPT]!r}"
     return Subnet(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from floatingip.core.model import Address
 from floatingip.edges.kernel.nft import Nft
 
+SHOWN_AT_MOST = 8
+"""Addresses that a message names: a set may have thousands."""
+
 
 def node_ports_at(nft: Nft, version: int) -> frozenset[str] | None:
     """The addresses of an IP version at which kube-proxy in nftables mode serves NodePorts; None: at all, or it is in
@@ -26,7 +29,8 @@ def kept_off(address: Address, served: frozenset[str] | None) -> str:
     """Why no NodePort can answer at the address, though it is here; "" where one can."""
     if served is None or str(address) in served:
         return ""
-    elsewhere = ", ".join(sorted(served)) or "no address"
+    more = f" and {len(served) - SHOWN_AT_MOST} more" if len(served) > SHOWN_AT_MOST else ""
+    elsewhere = ", ".join(sorted(served)[:SHOWN_AT_MOST]) + more or "no address"
     everywhere = "0.0.0.0/0" if address.version == 4 else "::/0"
     return (
         f"kube-proxy (nftables mode) serves NodePorts at {elsewhere}, not at {address};"

@@ -29,8 +29,9 @@ MOST_HEARD = 65536
 
 _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY})
 
-_STATUS = re.compile(rb"(?:HTTP/1\.\d 1\d\d.*?\r\n\r\n)*HTTP/1\.\d ([2-9]\d\d)[ \r\n]", re.DOTALL)
-"""The status of an answer, behind provisional ones."""
+_STATUS = re.compile(rb"(?>HTTP/1\.\d 1\d\d.*?\r\n\r\n)*+HTTP/1\.\d ([2-9]\d\d)[ \r\n]", re.DOTALL)
+"""The status of an answer, behind provisional ones, of which each ends where it can first: the ways in which many could
+be told apart would have no end."""
 
 _RECVERR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}
 """By IP version: IP_RECVERR (linux/in.h) and IPV6_RECVERR (linux/in6.h)."""
