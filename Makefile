@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-clocks test-long check lab bench image test-image kubernetes kubernetes-tools test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
+.PHONY: help demo test test-fast test-clocks test-long check lab bench image test-image kubernetes kubernetes-tools test-monitoring promtool test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
 
 # An ordinary user's PATH often lacks the directories of nft and ip.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -69,6 +69,23 @@ test-long: system $(STAMP) ## Run all other scenarios, both ways to carry
 	$(SANDBOX) .venv/bin/python -m pytest --basetemp=.pytest_tmp -m 'long and alone' $(ARGS) tests/lab/test_scenarios.py \
 		|| (( $$? == 5 )) || code=1
 	exit "$$code"
+
+test-monitoring: $(STAMP) promtool ## Test metrics, alerts and dashboard by promtool, which Debian's archive has
+	@mkdir -p .pytest_tmp
+	.venv/bin/python -m pytest --basetemp=.pytest_tmp/monitoring $(ARGS) tests/packaging/test_monitoring.py tests/sim/test_alerts.py
+
+# Of Debian's package, 100 MB with a server, this one program is taken; nothing is installed, and no service starts.
+promtool:
+	@! PATH="$$PWD/.promtool:$$PATH" command -v promtool >/dev/null || exit 0
+	if ! command -v apt-get >/dev/null; then
+		echo "promtool is missing: install Prometheus" >&2
+		exit 1
+	fi
+	(( EUID )) || apt-get -qq update
+	mkdir -p .promtool
+	trap 'rm -f .promtool/*.deb' EXIT
+	(cd .promtool && apt-get -qq -o APT::Sandbox::User=root download prometheus)
+	dpkg-deb --fsys-tarfile .promtool/*.deb | tar --extract --strip-components 3 --directory .promtool ./usr/bin/promtool
 
 check: $(STAMP) ## Lint, formatting and types; the Dockerfile, scripts and workflows
 	@.venv/bin/ruff check $(SOURCES)

@@ -29,6 +29,7 @@ from floatingip.core.model import Address, Identity, NodePort
 from floatingip.core.ports import Cloud, Metadata, Prober
 from floatingip.core.settings import Settings, shown
 from floatingip.edges import configmap
+from floatingip.edges.tally import Tally
 from floatingip.edges.telemetry import Log
 from floatingip.runtime.doing import Edges
 from floatingip.runtime.loop import Loop
@@ -255,16 +256,17 @@ def _run(command: str, effective: Settings) -> int:
     me = _identity(metadata, log)
     log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=os.environ.get("NODE_NAME", ""))
     api_server = ApiServer(os.environ)
+    tally = Tally()
+    groups = effective.security_groups or me.security_groups
     edges = Edges(
-        cloud=Ec2Cloud(
-            client(me.region, effective.ec2_timeout), me.vpc_id, effective.security_groups or me.security_groups
-        ),
+        cloud=Ec2Cloud(client(me.region, effective.ec2_timeout), me.vpc_id, groups, tally=tally),
         host=KernelHost(),
         prober=prober,
         metadata=metadata,
         orders=PodsOrders(api_server),
         service=_service_prober(effective),
         services=PodsServices(api_server),
+        tally=tally,
     )
     loop = Loop(effective, me, edges, log, observes=command == "observe")
     sys.setswitchinterval(THREADS_SWITCH_AFTER)

@@ -19,13 +19,14 @@ from floatingip.agent.standing import Standing
 from floatingip.agent.telling import Telling
 from floatingip.agent.writing import Writing
 from floatingip.core import timing
-from floatingip.core.decision import served
+from floatingip.core.decision import ration, served
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decide import decide
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import Memory, View, attachment_of
 from floatingip.core.errors import CloudError
+from floatingip.core.figures import AddressFigures, Lack
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import (
     ALLOCATION_TAG,
@@ -93,11 +94,12 @@ class FloatingAddress:
         self.allocation_known = False
         self._interface: Interface | None = None
         self._telling = Telling(out)
-        self._moves = Moves(shared.me.instance_id, out)
+        self._moves = Moves(str(target), shared.me.instance_id, out)
         self._word_of = ""
         self._imds = ShownByImds()
         self._jitter = 0.0
         self._blind = ""
+        self._began_at = now
 
     @property
     def health(self) -> Health:
@@ -355,7 +357,7 @@ class FloatingAddress:
             # It does not probe any more: what was lost before the address came says nothing of now.
             self.answers.begin_anew()
         self._telling.decided(before, self.decision, self.not_ready(), now)
-        self._moves.follow(self.decision, self.holder(), now)
+        self._moves.follow(self.decision, self.holder(), now, wall)
         self._telling.astray(sorted(served.astray(view, self.holder())), self.holder(), self.answers.address, now)
         self.answers.check(self._shared.node_ports)
         # Not before it is known that they would leave this node: one that hears itself sees the address UP for ever.
@@ -442,13 +444,25 @@ class FloatingAddress:
 
     def snapshot(self) -> AddressSnapshot:
         """What others may know."""
+        lack, not_ready = self._lacks()
         return AddressSnapshot(
             target=str(self.target),
             is_holder=self.decision.state is State.HOLDER,
             health=self.health.state,
             source=self.address(),
-            not_ready=self.not_ready(),
+            not_ready=not_ready,
             mac_at_risk=self.mac_at_risk(),
+            figures=self._figures(lack),
+        )
+
+    def _figures(self, lack: str) -> AddressFigures:
+        eni = self.owner.eni if self.owner is not None else None
+        moves = eni.tags.get(self._way.of_one(ration.TAG, self.target), "") if eni is not None else ""
+        return AddressFigures(
+            state=self.decision.state,
+            lack=lack,
+            asked_at=self.owner.asked_at if self.owner is not None else self._began_at,
+            records=(moves, *self.records.values()),
         )
 
     def held(self) -> Held | None:
@@ -476,16 +490,33 @@ class FloatingAddress:
 
     def not_ready(self) -> str:
         """Why this node could neither serve the address nor take it over, or nothing."""
+        return self._lacks()[1]
+
+    def _lacks(self) -> tuple[str, str]:
+        """The same, by its name, and in words."""
         decision, shared = self.decision, self._shared
+        reason = decision.reason.name
         if decision.reason is Reason.EC2_SILENT and shared.unanswered:
-            return f"{decision.sentence}: {shared.unanswered}"
+            return reason, f"{decision.sentence}: {shared.unanswered}"
         if decision.state in (State.START, State.REFUSED) or decision.reason is Reason.UNREACHED:
-            return decision.sentence
+            return reason, decision.sentence
+        kept_off = self.report.kept_off if self.report is not None and shared.wants_node_ports else ""
         if decision.state is State.HOLDER:
-            kept_off = self.report.kept_off if self.report is not None and shared.wants_node_ports else ""
-            return self._problem_here() or kept_off
+            found = ((reason, self._problem_here()), (Lack.KEPT_OFF, kept_off))
+            return next((lack for lack in found if lack[1]), ("", ""))
+        if obstacle := self.obstacle():
+            return self._kind(obstacle), obstacle
         denial = self._denial() if shared.denied else ""
-        return self.obstacle() or self._blind or self._unsound() or denial
+        lacks = ((Lack.BLIND, self._blind), (Lack.UNSOUND, self._unsound()), (Lack.DENIED, denial))
+        return next((lack for lack in lacks if lack[1]), ("", ""))
+
+    def _kind(self, obstacle: str) -> Lack:
+        """What keeps this node from carrying the address, by its name."""
+        if self._shared.subnets is None:
+            return Lack.SUBNET_UNKNOWN
+        if obstacle == self.impossible():
+            return Lack.IMPOSSIBLE
+        return Lack.DENIED if self._shared.denied and obstacle == self._denial() else Lack.NO_ROOM
 
     def _unsound(self) -> str:
         """Why this node would not carry the address if it got it now, or nothing."""

@@ -68,6 +68,7 @@ from floatingip.core.decision import ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
 from floatingip.core.errors import Denied, FloatingIPError
+from floatingip.core.figures import Figures
 from floatingip.core.model import Address, Identity, Owner, OwnPod, Target
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
@@ -483,4 +484,9 @@ class Agent:
             tuple(each.snapshot() for each in addresses),
             note="; ".join(notes),
             are_others_short=self._are_others_short,
+            figures=Figures(
+                heard_at=self._peers.heard_at(),
+                imds_up=not self._metadata.go_on,
+                denied=frozenset(filter(None, (*shared.denied, self._looking.denied))),
+            ),
         )

@@ -180,6 +180,29 @@ class Tell:
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
+class Result(StrEnum):
+    """What came of a move to this node: it is here, the source has kept it, another node got it, or nobody did."""
+
+    MOVED = "moved"
+    KEPT = "kept"
+    LOST_RACE = "lost-race"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """
+    A move of the floating address ``address`` to this node has ended, at this Unix time: whoever counts moves should
+    know.  ``rule`` began it; of one that succeeded, ``seconds`` has the duration of each phase, by name.
+    """
+
+    address: str
+    rule: str
+    result: Result
+    wall: float
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class End:
     """The process has done what it was started for, with this exit code, or cannot do it: ``error`` says why."""
@@ -201,5 +224,6 @@ Effect = (
     | ListNodePorts
     | Publish
     | Tell
+    | Moved
     | End
 )

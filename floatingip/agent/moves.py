@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from floatingip.agent.effects import Moved, Result
 from floatingip.agent.outbox import Outbox
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.model import Attachment
@@ -25,21 +27,22 @@ class Move:
         """The phase ends now, unless it did before."""
         self.reached.setdefault(phase, at)
 
-    def durations(self) -> dict[str, float]:
-        """Seconds of each phase that took place, in order, and of all together."""
+    def phases(self) -> dict[str, float]:
+        """Seconds of each phase that took place, in order."""
         previous = self.began_at
         spans: dict[str, float] = {}
         for phase in ("detect", "detach", "attach", "plumb"):
             if phase in self.reached:
                 spans[phase] = self.reached[phase] - previous
                 previous = self.reached[phase]
-        return {"duration": previous - self.began_at, **spans}
+        return spans
 
 
 class Moves:
-    """Of one address, to the instance ``me``."""
+    """Of the address ``target``, to the instance ``me``."""
 
-    def __init__(self, me: str, out: Outbox) -> None:
+    def __init__(self, target: str, me: str, out: Outbox) -> None:
+        self._target = target
         self._me = me
         self._out = out
         self._move: Move | None = None
@@ -71,20 +74,28 @@ class Moves:
         if self._move is not None:
             self._move.reach("attach", now)
 
-    def follow(self, decision: Decision, holder: str, now: float) -> None:
+    def follow(self, decision: Decision, holder: str, now: float, wall: float) -> None:
         """Tell what came of the move, once that is decided; ``holder`` is the instance that EC2 showed last."""
         move = self._move
         if move is None:
             return
         if decision.reason is Reason.HELD_HERE:
             move.reach("plumb", now)
-            self._out.info("failover", rule=move.rule, source=move.source, to=self._me, **move.durations())
-            self._move = None
+            phases = move.phases()
+            duration = sum(phases.values())
+            self._out.info("failover", rule=move.rule, source=move.source, to=self._me, duration=duration, **phases)
+            self._end(move, Result.MOVED, wall, phases)
         elif decision.state in (State.STANDBY, State.REFUSED) and decision.reason is not Reason.TAKEN:
             if holder in ("", self._me):
                 self._out.warning("not-moved", decision.sentence, rule=move.rule, source=move.source)
+                self._end(move, Result.FAILED, wall)
             elif holder == move.source:
                 self._out.info("not-moved", f"{holder} has kept the address", rule=move.rule, source=move.source)
+                self._end(move, Result.KEPT, wall)
             else:
                 self._out.info("lost-race", f"{holder} has the address now", rule=move.rule, source=move.source)
-            self._move = None
+                self._end(move, Result.LOST_RACE, wall)
+
+    def _end(self, move: Move, result: Result, wall: float, seconds: Mapping[str, float] | None = None) -> None:
+        self._out.add(Moved(self._target, move.rule, result, wall, seconds or {}))
+        self._move = None

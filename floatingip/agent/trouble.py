@@ -41,6 +41,11 @@ class Complaints:
         self._told.add(problem)
         return is_news
 
+    @property
+    def go_on(self) -> bool:
+        """Something has gone wrong, and not all is well again."""
+        return bool(self._told)
+
     def are_over(self, now: float) -> bool:
         """Whether to tell now that all is well again; what goes wrong later is told anew."""
         if not self._told or now - self._last_at < self._calm:

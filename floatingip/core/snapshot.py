@@ -7,9 +7,10 @@ The word, readiness, liveness and metrics are views of it, so that no reader see
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from floatingip.core import timing
+from floatingip.core.figures import AddressFigures, Figures
 from floatingip.core.health import HealthState
 from floatingip.core.model import Address
 from floatingip.core.word import Status
@@ -21,7 +22,8 @@ class AddressSnapshot:
 
     ``target`` is the settings' text, ``source`` the address on this node by which it would be carried, None while that
     is unknown; ``not_ready`` is why this node could neither serve it nor take it over, empty where it could;
-    ``mac_at_risk`` is of the interface on which it is here but could be taken away silently, empty where there is none.
+    ``mac_at_risk`` is of the interface on which it is here but could be taken away silently, empty where there is none;
+    ``figures`` are for the metrics.
     """
 
     target: str
@@ -30,6 +32,7 @@ class AddressSnapshot:
     source: Address | None = None
     not_ready: str = ""
     mac_at_risk: str = ""
+    figures: AddressFigures = field(default_factory=AddressFigures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Snapshot:
 
     ``status`` is the word without peers and sights; ``starting`` before the first decision; ``note`` is what else
     somebody should know, though this observer is ready; ``are_others_short``: should this node be lost, an address that
-    it holds would have no place.
+    it holds would have no place; ``figures`` are for the metrics.
     """
 
     alive_at: float
@@ -47,6 +50,7 @@ class Snapshot:
     starting: bool = False
     note: str = ""
     are_others_short: bool = False
+    figures: Figures = field(default_factory=Figures)
 
     def not_live(self, now: float) -> str:
         """Why this observer does not live; empty when it does."""

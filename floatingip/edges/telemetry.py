@@ -1,5 +1,5 @@
 """
-What the agent tells people: log lines in logfmt, one for each decision, to standard output; and metrics for Prometheus.
+What the agent tells people: log lines in logfmt, one for each decision, to standard output.
 
 A line is ``time=… level=… event=… key=value … msg="…"``: read by eye, by ``grep`` and by every log collector.
 """
@@ -11,11 +11,6 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TextIO
-
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-
-from floatingip.core.health import HealthState
-from floatingip.core.snapshot import Snapshot
 
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@+,")
 
@@ -72,32 +67,3 @@ def quoted(value: object) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     one_line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in escaped)
     return f'"{one_line}"'
-
-
-class Metrics:
-    """What Prometheus may scrape; every metric but the last has the label ``address``."""
-
-    def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"floatingip_{name}", text, labels, registry=self._registry)
-
-        self._holder = gauge("holder", "1 where this node holds the address.", "address")
-        self._up = gauge(
-            "up",
-            "1 where this node's probes of the address are answered, 0 where not, -1 unknown, as on the holder.",
-            "address",
-        )
-        self._ready = gauge("ready", "1 where this node serves the address, or could take it over.", "address")
-        self._short = gauge("survivors_short", "1 while the other nodes lack ENI slots for what this node holds.")
-
-    def text(self, snapshot: Snapshot) -> str:
-        """What was published last, in Prometheus' text format."""
-        for each in snapshot.addresses:
-            up = {HealthState.UP: 1, HealthState.DOWN: 0, HealthState.INIT: -1}[each.health]
-            self._holder.labels(each.target).set(each.is_holder)
-            self._up.labels(each.target).set(up)
-            self._ready.labels(each.target).set(not each.not_ready)
-        self._short.set(snapshot.are_others_short)
-        return generate_latest(self._registry).decode()

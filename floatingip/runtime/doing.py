@@ -6,7 +6,7 @@ What the agent asks for, done: here is said what each effect means; how it is do
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from floatingip.agent.effects import (
@@ -19,21 +19,33 @@ from floatingip.agent.effects import (
     Keep,
     ListNodePorts,
     Look,
+    Moved,
     Perform,
     Probe,
     Probing,
     Publish,
     Rehearse,
+    Result,
     Tell,
     Wanted,
 )
-from floatingip.agent.events import Asking, Event, MetadataTroubled, PeersJudged, ShownByMetadata
+from floatingip.agent.events import Asking, Event, MetadataTroubled, PeersJudged, Probed, Reconciled, ShownByMetadata
 from floatingip.core.errors import CloudError, MetadataError
-from floatingip.core.model import Address, Allocation, Identity, Interface, NodePort, Target
+from floatingip.core.model import (
+    Address,
+    Allocation,
+    Identity,
+    Interface,
+    NodePort,
+    PlumbingReport,
+    ProbeOutcome,
+    Target,
+)
 from floatingip.core.ports import Cloud, Host, Metadata, Orders, Prober, Services
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
+from floatingip.edges.tally import Tally
 from floatingip.runtime import performing
 from floatingip.runtime.look import Asking as Calls
 from floatingip.runtime.roster import Roster
@@ -42,7 +54,7 @@ from floatingip.runtime.roster import Roster
 @dataclass(frozen=True, slots=True)
 class Edges:
     """The world, as an agent needs it; ``prober`` makes one for an address, ``service`` one for a NodePort there;
-    ``services`` tells which of these there are.
+    ``services`` tells which of these there are; ``tally`` counts what is done here, and by the edges.
     """
 
     cloud: Cloud
@@ -52,6 +64,7 @@ class Edges:
     orders: Orders
     service: Callable[[NodePort, Address], Prober] | None = None
     services: Services | None = None
+    tally: Tally = field(default_factory=Tally)
 
 
 class Crew(Protocol):
@@ -124,6 +137,8 @@ class Doer:
                 crew.tell(effect)
             case Publish(snapshot):
                 self.published = snapshot
+            case Moved():
+                self._count(effect)
             case Probe(probings):
                 crew.probe(probings)
             case Keep(target, wanted):
@@ -147,6 +162,31 @@ class Doer:
                 crew.begin("services", lambda: crew.post(performing.listed(services)))
             case End():
                 self.end = effect
+
+    # What is counted on its way to the agent, or from it.
+
+    def probed(self, probed: Probed) -> None:
+        """Bring this to the agent, from any thread."""
+        probing, result = probed.probing, probed.result
+        if probing.node_port is None:
+            is_answered = result.outcome is ProbeOutcome.ANSWERED
+            round_trip = result.known_at - result.sent_at if is_answered else None
+            self._edges.tally.probed(probing.whose, result.outcome, round_trip)
+        self._crew.post(probed)
+
+    def reconciled(self, target: Target, report: PlumbingReport) -> None:
+        """Bring this to the agent, from any thread."""
+        for what in report.repaired:
+            self._edges.tally.repaired(what)
+        self._crew.post(Reconciled(target, report))
+
+    def _count(self, moved: Moved) -> None:
+        tally = self._edges.tally
+        tally.moved(moved.address, moved.rule, moved.result)
+        if moved.result is Result.MOVED:
+            tally.came(moved.address, moved.wall, moved.seconds)
+
+    # EC2, and IMDS.
 
     def _look(self, asked: Look) -> None:
         crew, cloud, settings = self._crew, self._edges.cloud, self._settings

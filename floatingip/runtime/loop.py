@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 
+from floatingip import __version__
 from floatingip.agent.agent import Agent
 from floatingip.agent.effects import Effect, Probing, Tell, Wanted
 from floatingip.agent.events import (
@@ -22,7 +23,6 @@ from floatingip.agent.events import (
     MetadataTroubled,
     Noticed,
     PodShown,
-    Reconciled,
     Terminated,
 )
 from floatingip.core.errors import HostError
@@ -30,7 +30,7 @@ from floatingip.core.model import Address, Identity, Target
 from floatingip.core.ports import Prober
 from floatingip.core.settings import Settings
 from floatingip.edges import background
-from floatingip.edges.telemetry import Log, Metrics
+from floatingip.edges.telemetry import Log
 from floatingip.runtime.desk import Desk
 from floatingip.runtime.doing import Doer, Edges
 from floatingip.runtime.keeping import HostKeeper
@@ -57,8 +57,8 @@ class Loop:
         self.agent = Agent(settings, me, observes=observes, started_at=self.now(), chance=random.uniform)
         self._doer = Doer(settings, me, edges, self)
         self._server: StatusServer | None = None
-        self._probes = ProbeLoop(self._prober, self.post)
-        self._host = HostKeeper(edges.host, lambda target, report: self.post(Reconciled(target, report)))
+        self._probes = ProbeLoop(self._prober, self._doer.probed)
+        self._host = HostKeeper(edges.host, self._doer.reconciled)
         self._askers = Askers(me.instance_id, settings.port, lambda *heard: self.post(Heard(*heard)))
         self._imds = MetadataLoop(
             edges.metadata,
@@ -113,11 +113,14 @@ class Loop:
             return events
 
     def _serve(self) -> StatusServer:
+        # Only now, and here: `attach` has no use for what takes most of the time to load.
+        from floatingip.edges.prometheus import Metrics  # noqa: PLC0415
+
         port, address = self._settings.port, self._me.address
         desk = Desk(
             address,
             lambda: self._doer.published,
-            Metrics().text,
+            Metrics(self._edges.tally, __version__).text,
             lambda: self.post(LookWanted()),
             self._doer.roster,
             Sights(port).of,

@@ -8,11 +8,12 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 import pytest
 
 from floatingip.agent.address import FloatingAddress
-from floatingip.agent.effects import Probing
+from floatingip.agent.effects import Moved, Probing, Result
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, Rule, State
+from floatingip.core.figures import Lack
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import (
     ALLOCATION_TAG,
@@ -1104,16 +1105,16 @@ def test_packets_that_go_astray_on_the_holder_are_told(
 
 
 @pytest.mark.parametrize(
-    ("holder", "level", "event", "said"),
+    ("holder", "level", "event", "said", "result"),
     [
-        ("i-c", "info", "lost-race", "i-c has the address now"),
-        (OTHER, "info", "not-moved", f"{OTHER} has kept the address"),
-        ("", "warning", "not-moved", f"this node cannot take the address: {ME} has no free ENI slot"),
+        ("i-c", "info", "lost-race", "i-c has the address now", Result.LOST_RACE),
+        (OTHER, "info", "not-moved", f"{OTHER} has kept the address", Result.KEPT),
+        ("", "warning", "not-moved", f"this node cannot take the address: {ME} has no free ENI slot", Result.FAILED),
     ],
     ids=["another", "the same", "nobody"],
 )
 def test_a_move_that_came_to_nothing_is_told_with_its_cause(
-    node: Make, holder: str, level: str, event: str, said: str
+    node: Make, holder: str, level: str, event: str, said: str, result: Result
 ) -> None:
     """A race is lost to somebody; where nobody could take the address, that is what is said."""
     made = node()
@@ -1126,6 +1127,46 @@ def test_a_move_that_came_to_nothing_is_told_with_its_cause(
     (line,) = [line for line in made.told.log[before:].splitlines() if "rule=R3" in line]
     assert f"level={level} event={event} " in line
     assert said in line
+    [moved] = [effect for effect in made.told.effects if isinstance(effect, Moved)]
+    assert (moved.address, moved.rule, moved.result) == (str(ADDRESS), "R3", result)
+
+
+def test_why_a_node_is_not_ready_has_a_name(node: Make) -> None:
+    """One of few, for those who count; the very words are for people."""
+    made = node()
+    shared, address = made.shared, made.address
+
+    def lack() -> str:
+        snapshot = address.snapshot()
+        assert bool(snapshot.figures.lack) is bool(snapshot.not_ready)
+        return snapshot.figures.lack
+
+    made.step()
+    assert lack() == "EC2_SILENT"
+    made.looked(eni(holder=OTHER))
+    address.reconciled(PlumbingReport(PlumbingState.NO_LINK), now())
+    made.step()
+    assert lack() == ""
+    shared.denied = ("ec2:CreateTags",)
+    assert lack() == Lack.DENIED
+    address.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing", extent=Extent.AHEAD), now())
+    assert lack() == Lack.UNSOUND
+    address.reconciled(PlumbingReport(PlumbingState.NO_LINK, blind="a rule of others"), now())
+    made.step()
+    assert lack() == Lack.BLIND
+    shared.slots = 1
+    assert lack() == Lack.NO_ROOM
+    shared.denied = ("ec2:AttachNetworkInterface",)
+    assert lack() == Lack.DENIED
+    subnets, shared.subnets = shared.subnets, ()
+    assert lack() == Lack.IMPOSSIBLE
+    shared.subnets = None
+    assert lack() == Lack.SUBNET_UNKNOWN
+    shared.subnets = subnets
+    made.looked(eni(holder=ME))
+    address.reconciled(PlumbingReport(PlumbingState.SOUND, kept_off="nodePortAddresses"), now())
+    made.step()
+    assert lack() == Lack.KEPT_OFF
 
 
 @pytest.mark.parametrize("carry", list(Carry))

@@ -1,17 +1,38 @@
 """What effects mean, whoever keeps the time: who is asked for its word, and what becomes of jobs that fail."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any, cast
 
-from floatingip.agent.effects import AskPeers, Look, Probing, Publish, Tell, Wanted
-from floatingip.agent.events import Asking, Event, Looked, LookFailed, PeersJudged, ShownByMetadata
+from floatingip.agent.effects import AskPeers, Look, Moved, Probing, Publish, Result, Tell, Wanted
+from floatingip.agent.events import (
+    Asking,
+    Event,
+    Looked,
+    LookFailed,
+    PeersJudged,
+    Probed,
+    Reconciled,
+    ShownByMetadata,
+)
 from floatingip.agent.looks import Question
 from floatingip.core.errors import MetadataError
-from floatingip.core.model import Address, Identity, Interface, Target
+from floatingip.core.model import (
+    Address,
+    Identity,
+    Interface,
+    NodePort,
+    PlumbingReport,
+    PlumbingState,
+    ProbeOutcome,
+    ProbeResult,
+    Target,
+)
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
+from floatingip.edges.tally import Tally
 from floatingip.runtime.doing import Doer, Edges
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
@@ -77,7 +98,8 @@ class Node:
         self.cloud, self.crew = FakeCloud(ec2, ("sg-1",)), Crew()
         self.interface: Interface | MetadataError | None = None
         nothing = cast("Any", None)
-        edges = Edges(self.cloud, nothing, nothing, cast("Any", self), nothing)
+        self.tally = Tally()
+        edges = Edges(self.cloud, nothing, nothing, cast("Any", self), nothing, tally=self.tally)
         self.doer = Doer(Settings((ADDRESS,), name="lab"), self.identity, edges, self.crew)
 
     def interface_with(self, address: Address) -> Interface | None:
@@ -131,3 +153,24 @@ def test_what_was_published_last_is_what_others_may_know() -> None:
     snapshot = Snapshot(101.0, Status("lab", node.me))
     node.doer.do(Publish(snapshot))
     assert node.doer.published is snapshot
+
+
+def test_what_comes_of_probes_and_moves_is_counted() -> None:
+    """Probes of the address alone, on their way to the agent; a move as it ends."""
+    node, text = Node(), str(ADDRESS)
+    ping = Probing(text, ADDRESS, 1.0, 1.0)
+    answered, lost = ProbeResult(1.0, 1.25, ProbeOutcome.ANSWERED), ProbeResult(1.0, 2.0, ProbeOutcome.LOST)
+    probed = [Probed(ping, answered), Probed(ping, lost), Probed(replace(ping, node_port=NodePort(30007)), lost)]
+    for each in probed:
+        node.doer.probed(each)
+    report = PlumbingReport(PlumbingState.SOUND, ("marks", "rule"))
+    node.doer.reconciled(ADDRESS, report)
+    node.doer.do(Moved(text, "R3", Result.MOVED, 1.7e9, {"detect": 1.5}))
+    node.doer.do(Moved(text, "R3", Result.KEPT, 1.8e9))
+    assert node.crew.posted == [*probed, Reconciled(ADDRESS, report)]
+    counts = node.tally.read()
+    assert counts.probes == {(text, "answered"): 1, (text, "lost"): 1}
+    assert counts.round_trips[text].total == 0.25
+    assert counts.repairs == {"marks": 1, "rule": 1}
+    assert counts.moves == {(text, "R3", "moved"): 1, (text, "R3", "kept"): 1}
+    assert (counts.moved_at, counts.durations.total) == ({text: 1.7e9}, 1.5)

@@ -36,6 +36,7 @@ from floatingip.core.model import (
 )
 from floatingip.edges.ec2 import cloud as ec2
 from floatingip.edges.ec2.cloud import HIGHEST_DEVICE_INDEX, PAGE, Ec2Cloud
+from floatingip.edges.tally import Tally
 
 ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100")
 SUBNET = Subnet("subnet-1", (ip_network("10.0.0.0/24"), ip_network("2001:db8:0:1::/64")), "us-west-2-lax-1a")
@@ -83,7 +84,8 @@ class Endpoint:
     def __init__(self, client: Any) -> None:
         self.client = client
         self.stub = Stubber(client)
-        self.cloud = Ec2Cloud(client, "vpc-1", ("sg-1",))
+        self.tally = Tally()
+        self.cloud = Ec2Cloud(client, "vpc-1", ("sg-1",), tally=self.tally)
         self.ended = ExitStack()
 
     def refuses(self, method: str, code: str, message: str = "It cannot be.", status: int = 400) -> None:
@@ -707,3 +709,24 @@ def test_the_sdk_repeats_nothing() -> None:
     """A repeated attach may answer "already attached" to our own success."""
     config: Any = ec2.client("us-west-2").meta.config
     assert config.retries["total_max_attempts"] == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "counted"),
+    [
+        ("RequestLimitExceeded", "RequestLimitExceeded"),
+        ("UnauthorizedOperation", "UnauthorizedOperation"),
+        ("DryRunOperation", "DryRunOperation"),
+        ("Made.Up", "other"),
+    ],
+)
+def test_each_call_is_counted_by_what_ec2_answered(endpoint: Endpoint, code: str, counted: str) -> None:
+    """By a code that is known here: whoever answers in EC2's place cannot make names without end."""
+    endpoint.stub.add_response("create_tags", {})
+    endpoint.cloud.tag_eni("eni-1", {})
+    endpoint.refuses("create_tags", code)
+    endpoint.error_of("create_tags")
+    endpoint.fails(OSError("unreachable"))
+    endpoint.error_of("create_tags")
+    calls = endpoint.tally.read().calls
+    assert calls == {("CreateTags", "ok"): 1, ("CreateTags", counted): 1, ("CreateTags", "none"): 1}

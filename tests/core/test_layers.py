@@ -17,6 +17,7 @@ core              model errors pace
 core              timing
 core              health writes ports settings bounded_json
 core              word targets
+core              figures
 core              snapshot
 core/decision     decision ration order pause gate
 core/decision     view room
@@ -34,8 +35,8 @@ agent             moves telling writing node_ports
 agent             address standing_eni
 agent             attaching ending looking rehearsal
 agent             agent
-edges             http_client background telemetry configmap
-edges             imds
+edges             http_client background telemetry tally configmap
+edges             imds prometheus
 edges/ec2         asking meaning
 edges/ec2         credentials shown
 edges/ec2         sdk
@@ -89,7 +90,7 @@ HOMES = {
     "botocore": {"edges/ec2/sdk", "edges/ec2/meaning"},
     "icmplib": {"edges/probes/icmp"},
     "mypy_boto3_ec2": {"edges/ec2/cloud", "edges/ec2/sdk", "edges/ec2/shown"},
-    "prometheus_client": {"edges/telemetry"},
+    "prometheus_client": {"edges/prometheus"},
     "subprocess": {"edges/kernel/nft"},
     "urllib3": set(),
     "yaml": {"edges/configmap"},
@@ -192,7 +193,7 @@ def test_the_product_never_imports_the_lab_or_the_tests() -> None:
 
 def test_the_edges_do_not_know_each_other() -> None:
     """Each knows the core, its own parts and what all may use; the runtime and the commands join them."""
-    common = {"edges/http_client", "edges/background"}
+    common = {"edges/http_client", "edges/background", "edges/tally"}
     for path in MODULES:
         if module(path).startswith("edges/"):
             folder = module(path).rpartition("/")[0]

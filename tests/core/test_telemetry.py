@@ -1,4 +1,4 @@
-"""Log lines: one line an event, read back by any logfmt reader.  Metrics, as Prometheus reads them."""
+"""Log lines: one line an event, read back by any logfmt reader."""
 
 import io
 import re
@@ -13,10 +13,7 @@ import pytest
 
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
-from floatingip.core.health import HealthState
-from floatingip.core.snapshot import AddressSnapshot, Snapshot
-from floatingip.core.word import Status
-from floatingip.edges.telemetry import Log, Metrics, quoted
+from floatingip.edges.telemetry import Log, quoted
 from lab.history import parse_logfmt
 
 
@@ -175,54 +172,3 @@ def test_what_must_be_told_at_once_is() -> None:
     """Where nothing has to last first."""
     trouble = Trouble()
     assert [trouble.is_due(text, 0.0) for text in ("a", "a", "b", "")] == [True, False, True, False]
-
-
-# Metrics.
-
-
-def published(*addresses: AddressSnapshot, short: bool = False) -> Snapshot:
-    """What the deciding thread has to say."""
-    return Snapshot(0.0, Status("lab", "i-a"), addresses, are_others_short=short)
-
-
-def samples(metrics: Metrics, snapshot: Snapshot) -> dict[str, float]:
-    """What Prometheus would read."""
-    lines = (line for line in metrics.text(snapshot).splitlines() if not line.startswith("#"))
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
-
-
-def test_each_address_has_its_own_metrics() -> None:
-    """One that is sick does not hide among the others."""
-    shown = samples(
-        Metrics(),
-        published(
-            AddressSnapshot("10.0.0.100", is_holder=True, health=HealthState.INIT),
-            AddressSnapshot("eipalloc-1", is_holder=False, health=HealthState.UP),
-            AddressSnapshot("10.0.0.101", is_holder=False, health=HealthState.DOWN, not_ready="no free ENI slot"),
-        ),
-    )
-    for name, values in {"holder": (1, 0, 0), "up": (-1, 1, 0), "ready": (1, 1, 0)}.items():
-        addresses = ("10.0.0.100", "eipalloc-1", "10.0.0.101")
-        assert tuple(shown[f'floatingip_{name}{{address="{address}"}}'] for address in addresses) == values
-
-
-def test_the_metrics_follow_the_present() -> None:
-    """A former holder is none any more, and an alarm ends."""
-    metrics = Metrics()
-    before = AddressSnapshot("10.0.0.100", is_holder=True, health=HealthState.INIT, not_ready="nft is missing")
-    after = AddressSnapshot("10.0.0.100", is_holder=False, health=HealthState.UP)
-    samples(metrics, published(before, short=True))
-    assert samples(metrics, published(after, short=True))["floatingip_survivors_short"] == 1
-    assert samples(metrics, published(after)) == {
-        'floatingip_holder{address="10.0.0.100"}': 0,
-        'floatingip_up{address="10.0.0.100"}': 1,
-        'floatingip_ready{address="10.0.0.100"}': 1,
-        "floatingip_survivors_short": 0,
-    }
-
-
-def test_two_agents_in_one_process_have_metrics_of_their_own() -> None:
-    """Nothing is kept in the library's global registry."""
-    first, second = Metrics(), Metrics()
-    samples(first, published(short=True))
-    assert samples(second, published())["floatingip_survivors_short"] == 0

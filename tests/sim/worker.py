@@ -21,7 +21,6 @@ from floatingip.agent.events import (
     MetadataTroubled,
     Noticed,
     PodShown,
-    Reconciled,
     Terminated,
 )
 from floatingip.core import timing
@@ -45,6 +44,7 @@ from floatingip.core.model import (
 from floatingip.core.ports import Cloud
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Answer, parse
+from floatingip.edges.prometheus import Metrics
 from floatingip.edges.telemetry import quoted
 from floatingip.runtime.desk import Desk
 from floatingip.runtime.doing import Doer, Edges
@@ -251,11 +251,12 @@ class Observer:
         kernel = Kernel(worker)
         self._line = Line(self)
         edges = Edges(cast(Cloud, self._line), kernel, self._no_prober, kernel, kernel)
+        self._tally = edges.tally
         self._doer = Doer(fleet.settings, worker.identity(), edges, self, Inline)
         self._desk = Desk(
             worker.address,
             lambda: self._doer.published,
-            lambda _snapshot: "",
+            self._metrics,
             partial(self.post, LookWanted()),
             self._doer.roster,
             self._sight,
@@ -265,7 +266,7 @@ class Observer:
         self._turn_at = float("inf")
         self._delay = 0.0
         self._probes: dict[Probing, Probes] = {}
-        self._keeper = Keeper(kernel, lambda target, report: self.post(Reconciled(target, report)))
+        self._keeper = Keeper(kernel, self._doer.reconciled)
         self._is_kernel_due = False
         self._asked: dict[str, Address] = {}
         self._doubted: frozenset[str] = frozenset()
@@ -409,7 +410,7 @@ class Observer:
         for probing in sorted(probings, key=str):
             probes = before.get(probing)
             if probes is None:
-                probes = Probes(probing, Probe(self.worker, probing, self.probes_sent), self.post)
+                probes = Probes(probing, Probe(self.worker, probing, self.probes_sent), self._doer.probed)
                 self._later(0.0, partial(self._probe, probing, probes))
             self._probes[probing] = probes
 
@@ -478,6 +479,9 @@ class Observer:
     def answer(self, target: str, source: str) -> tuple[HTTPStatus, str]:
         """What its port answers."""
         return self._desk.answer(target, source)
+
+    def _metrics(self, snapshot: Snapshot) -> str:
+        return Metrics(self._tally, "0.0.0", self.now, lambda: self._fleet.wall).text(snapshot)
 
     def ask_pod(self, every: float) -> None:
         """See `Crew`."""

@@ -30,12 +30,14 @@ from floatingip.edges.ec2.meaning import (
     MOVED_MEANWHILE,
     IndexTaken,
     NoSuchEni,
+    code_of,
     meaning,
     refuse_what_is_not_ec2s,
     refuse_what_stands_twice,
 )
 from floatingip.edges.ec2.sdk import check_environment, client
 from floatingip.edges.ec2.shown import read_eni, read_instance, read_ours, read_subnet
+from floatingip.edges.tally import Tally
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -57,27 +59,43 @@ U = TypeVar("U")
 
 
 class Ec2Cloud:
-    """EC2 as one VPC shows it; new interfaces get ``security_groups``."""
+    """EC2 as one VPC shows it; new interfaces get ``security_groups``, and ``tally`` counts the calls."""
 
     def __init__(
-        self, ec2: EC2Client, vpc_id: str, security_groups: tuple[str, ...], asking: Asking | None = None
+        self,
+        ec2: EC2Client,
+        vpc_id: str,
+        security_groups: tuple[str, ...],
+        asking: Asking | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._ec2 = ec2
         self._vpc_id = vpc_id
         self._groups = list(security_groups)
         self._asking = asking or Asking(cast(Any, ec2.meta.config).read_timeout)
+        self._tally = tally or Tally()
         ec2.meta.events.register("before-parse.ec2", refuse_what_is_not_ec2s, "floatingip")
         ec2.meta.events.register("after-call.ec2", refuse_what_stands_twice, "floatingip-twice")
 
     def _ask(self, action: str, call: Callable[[], T], read: Callable[[T], U]) -> U:
         """What ``read`` makes of EC2's answer to a question that changes nothing."""
         with meaning(action):
-            return read(self._asking.ask(action, call, repeatable=True))
+            return read(self._asking.ask(action, partial(self._count, action, call), repeatable=True))
 
     def _write(self, action: str, call: Callable[[], T], codes: Mapping[str, type[CloudError]] | None = None) -> T:
         """EC2's answer to a call that changes something: it is made once."""
         with meaning(action, codes or MEANING):
-            return self._asking.ask(action, call, repeatable=False)
+            return self._asking.ask(action, partial(self._count, action, call), repeatable=False)
+
+    def _count(self, action: str, call: Callable[[], T]) -> T:
+        """EC2's answer to one attempt."""
+        try:
+            answer = call()
+        except BaseException as error:
+            self._tally.called(action, code_of(error))
+            raise
+        self._tally.called(action, "ok")
+        return answer
 
     def _pages(self, action: str, call: Callable[..., Mapping[str, Any]], key: str, **asked: Any) -> list[Any]:
         """What all of EC2's answers have under ``key``; each of them is a question by itself."""

@@ -91,6 +91,9 @@ NOT_ACCEPTED = {
 # EC2 has one code for all that is wrong with an address that is to be taken from an ENI, or given to one.
 MOVED_MEANWHILE = {**MEANING, "InvalidParameterValue": LookAgain}
 
+COUNTED = frozenset({"DryRunOperation", "InvalidParameterValue"})
+"""What else is expected of EC2: a dry run that would succeed, and what the message alone explains."""
+
 DENIALS = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
 
 
@@ -175,6 +178,16 @@ def _cloud_error(
         return LookAgain(f"{action}: {code}: {message}")
     kind = codes.get(code, CloudError)
     return kind(f"{action}: {code}: {message}")
+
+
+def code_of(error: BaseException) -> str:
+    """What is counted of what was raised: EC2's code as far as it is one that is known here, so that nobody else can
+    make names; ``none`` where EC2 did not answer.
+    """
+    if not isinstance(error, botocore.exceptions.ClientError):
+        return "none"
+    code = error.response.get("Error", {}).get("Code") or ""
+    return code if code in MEANING or code in DENIALS or code in COUNTED else "other"
 
 
 def one_line(value: object) -> str:

@@ -1,0 +1,235 @@
+"""
+What Prometheus may scrape: a view of the agent's snapshot and of what was counted, made anew for each scrape.
+
+Anybody may read it, so no label tells of more than health: no names, instances or interfaces, no addresses but the
+floating ones, and nothing that somebody else may choose; docs/metrics.md says what each metric means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from prometheus_client import ProcessCollector, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from floatingip.core import timing
+from floatingip.core.decision import ration
+from floatingip.core.decision.decision import Rule, State
+from floatingip.core.health import HealthState
+from floatingip.core.model import ProbeOutcome
+from floatingip.core.snapshot import AddressSnapshot, Snapshot
+from floatingip.edges.tally import Counts, Spread, Tally
+
+MOVED = "moved"
+"""The result of a move that succeeded."""
+
+MOVING_RULES = (Rule.R1, Rule.R2, Rule.R3, Rule.R4, Rule.R5, Rule.R6, Rule.R7)
+"""Those by which addresses move: told from the start, as an increase is only seen from a number that was there."""
+
+ACTIONS = frozenset({
+    "AssignIpv6Addresses", "AssignPrivateIpAddresses", "AssociateAddress", "AttachNetworkInterface",
+    "CreateNetworkInterface", "CreateTags", "DeleteNetworkInterface", "DescribeAddresses", "DescribeInstanceTypes",
+    "DescribeInstances", "DescribeNetworkInterfaces", "DescribeSubnets", "DetachNetworkInterface",
+    "GetSubnetCidrReservations", "ModifyNetworkInterfaceAttribute", "UnassignIpv6Addresses",
+    "UnassignPrivateIpAddresses",
+})  # fmt: skip
+"""What EC2 is asked to do.  Any other that is called denied, maybe by what is not EC2, is not told by its name."""
+
+Labels = TypeVar("Labels", bound=tuple[str, ...])
+
+
+def handle(instance_id: str) -> str:
+    """What an observer is called here: the same by all, and nothing that leads to its instance."""
+    return hashlib.sha256(instance_id.encode()).hexdigest()[:8]
+
+
+class Metrics:
+    """Tells of what ``tally`` counts, and of a snapshot; ``version`` is the product's, ``now`` the snapshots' clock and
+    ``wall`` is Unix time.
+    """
+
+    def __init__(
+        self,
+        tally: Tally,
+        version: str,
+        now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._tally = tally
+        self._version = version
+        self._now = now
+        self._wall = wall
+        self._process = ProcessCollector(registry=None)
+
+    def text(self, snapshot: Snapshot) -> str:
+        """All of it, in Prometheus' text format."""
+        now, counts = self._now(), self._tally.read()
+        families = [
+            *_of_addresses(snapshot.addresses, now, self._wall()),
+            *_of_node(snapshot, now),
+            *_of_moves(snapshot.addresses, counts),
+            *_of_work(counts),
+            _gauge("build_info", "1, of this version.", ("version",), {(self._version,): 1}),
+            *self._process.collect(),
+        ]
+        return generate_latest(_Families(families)).decode()
+
+
+class _Families(Collector):
+    """What was collected already."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _of_addresses(addresses: Iterable[AddressSnapshot], now: float, wall: float) -> Iterator[Metric]:
+    shown = {(each.target,): each for each in addresses}
+
+    def gauge(name: str, text: str, value: Callable[[AddressSnapshot], float]) -> Metric:
+        return _gauge(name, text, ("address",), {labels: value(each) for labels, each in shown.items()})
+
+    up = {HealthState.UP: 1, HealthState.DOWN: 0, HealthState.INIT: -1}
+    yield gauge("holder", "1 where this node holds the address.", lambda each: each.is_holder)
+    yield gauge(
+        "up",
+        "1 where this node's probes of the address are answered, 0 where not, -1 where it does not apply, as on the"
+        " holder, or is not known yet.",
+        lambda each: up[each.health],
+    )
+    ready = "1 where this node serves the address, or could take it over."
+    yield gauge("ready", ready, lambda each: not each.not_ready)
+    yield _gauge(
+        "not_ready",
+        "1 for the reason for which this node could neither serve the address nor take it over.",
+        ("address", "reason"),
+        {(target, each.figures.lack): 1 for (target,), each in shown.items() if each.figures.lack},
+    )
+    yield _gauge(
+        "state",
+        "1 for what this node is to the address, 0 for all else.",
+        ("address", "state"),
+        {(target, state.value): each.figures.state == state for (target,), each in shown.items() for state in State},
+    )
+    yield gauge(
+        "ec2_answer_age_seconds",
+        "Seconds since EC2 was asked for the answer that says who has the address; without any, since the start.",
+        lambda each: now - each.figures.asked_at,
+    )
+    yield gauge(
+        "ration_wait_seconds",
+        "Seconds until the next rationed move of the address may be made.",
+        lambda each: ration.wait(ration.merged(each.figures.records), wall, ""),
+    )
+
+
+def _of_node(snapshot: Snapshot, now: float) -> Iterator[Metric]:
+    status, figures = snapshot.status, snapshot.figures
+    ages = {(handle(instance_id),): now - at for instance_id, at in figures.heard_at.items()}
+    slots = {(): status.free_slots} if status.free_slots is not None else {}
+    denied = {_action(name) for name in figures.denied}
+
+    yield _gauge(
+        "survivors_short",
+        "1 while the other nodes lack ENI slots for what this node holds.",
+        (),
+        {(): snapshot.are_others_short},
+    )
+    yield _gauge("free_slots", "ENIs that this node has room for; absent while that is not known.", (), slots)
+    yield _gauge("leaving", "1 while this node is about to end, or is written off.", (), {(): status.leaving})
+    living = sum(age < timing.LIVE_WITHIN for age in ages.values())
+    yield _gauge("peers", "Other observers that have answered this one lately.", (), {(): living})
+    yield _gauge("peer_word_age_seconds", "Seconds since another observer answered this one last.", ("peer",), ages)
+    yield _gauge("observer_info", "1, of what peers call this observer.", ("peer",), {(handle(status.instance_id),): 1})
+    yield _gauge("imds_up", "1 while the instance's metadata service answers well.", (), {(): figures.imds_up})
+    yield _gauge(
+        "denied",
+        "1 for each EC2 action that IAM denies, as the last rehearsal or question has shown.",
+        ("action",),
+        {(action,): 1 for action in denied},
+    )
+
+
+def _of_moves(addresses: Iterable[AddressSnapshot], counts: Counts) -> Iterator[Metric]:
+    moves = {(each.target, rule.value, MOVED): 0 for each in addresses for rule in MOVING_RULES}
+    yield _counter(
+        "moves",
+        "Moves to this node that were begun, by the rule, and by what came of them.",
+        ("address", "rule", "result"),
+        {**moves, **counts.moves},
+    )
+    yield _gauge(
+        "last_move_timestamp_seconds",
+        "Unix time at which the address came to this node last; absent where it has not since the start.",
+        ("address",),
+        {(address,): at for address, at in counts.moved_at.items()},
+    )
+    yield _histogram(
+        "move_phase_seconds",
+        "Seconds of each phase of the moves that brought an address here.",
+        ("phase",),
+        {(phase,): spread for phase, spread in counts.phases.items()},
+    )
+    yield _histogram(
+        "move_duration_seconds",
+        "Seconds of the moves that brought an address here, all phases.",
+        (),
+        {(): counts.durations},
+    )
+
+
+def _of_work(counts: Counts) -> Iterator[Metric]:
+    addresses = {address for address, _ in counts.probes}
+    probes = {(address, outcome.value): 0 for address in addresses for outcome in ProbeOutcome}
+    yield _counter(
+        "probes", "Probes of the address, by what came of them.", ("address", "outcome"), {**probes, **counts.probes}
+    )
+    yield _histogram(
+        "probe_round_trip_seconds",
+        "Seconds until a probe of the address was answered.",
+        ("address",),
+        {(address,): spread for address, spread in counts.round_trips.items()},
+    )
+    yield _counter("ec2_calls", "Calls of EC2's API, by what it answered.", ("action", "code"), counts.calls)
+    yield _counter(
+        "repairs",
+        "What was missing in the node's kernel and was put there, also when an address came.",
+        ("what",),
+        {(what,): number for what, number in counts.repairs.items()},
+    )
+
+
+def _action(name: str) -> str:
+    action = name.removeprefix("ec2:")
+    return action if action in ACTIONS else "other"
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...], values: Mapping[Labels, float]) -> Metric:
+    family = GaugeMetricFamily(f"floatingip_{name}", text, labels=labels)
+    for of, value in values.items():
+        family.add_metric(of, value)
+    return family
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...], values: Mapping[Labels, int]) -> Metric:
+    family = CounterMetricFamily(f"floatingip_{name}", text, labels=labels)
+    for of, value in values.items():
+        family.add_metric(of, value)
+    return family
+
+
+def _histogram(name: str, text: str, labels: tuple[str, ...], values: Mapping[Labels, Spread]) -> Metric:
+    family = HistogramMetricFamily(f"floatingip_{name}", text, labels=labels)
+    for of, spread in values.items():
+        total, buckets = 0, list[tuple[str, float]]()
+        for bound, count in zip([*map(repr, spread.bounds), "+Inf"], spread.counts, strict=True):
+            total += count
+            buckets.append((bound, total))
+        family.add_metric(of, buckets, spread.total)
+    return family

@@ -1,0 +1,103 @@
+"""
+How often things were done, what came of them and how long they took, since the process began.
+
+Counted where they are done, from any thread; read by whoever tells of it (prometheus.py).
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+ROUND_TRIPS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+"""Seconds by which round trips are told apart: 0.1 ms within a zone, up to what is no answer any more."""
+
+PHASES = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0)
+"""The same for moves and their phases: from those that are ours to those in which EC2 takes its time."""
+
+
+@dataclass
+class Spread:
+    """Durations in seconds: how many were up to each of the ``bounds``, but not to the one before; the last are longer
+    than all of these.  ``total`` is their sum.
+    """
+
+    bounds: tuple[float, ...]
+    counts: list[int] = field(default_factory=list)
+    total: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = self.counts or [0] * (len(self.bounds) + 1)
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+
+@dataclass
+class Counts:
+    """All that was counted.
+
+    ``probes`` by address and outcome, ``round_trips`` by address; ``moves`` by address, rule and result, ``moved_at``
+    the Unix times at which an address came to this node last; ``phases`` by name, and ``durations`` of all phases of a
+    move; ``repairs`` by what was missing in the kernel; ``calls`` to EC2 by action and code.
+    """
+
+    probes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    round_trips: dict[str, Spread] = field(default_factory=dict)
+    moves: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    moved_at: dict[str, float] = field(default_factory=dict)
+    phases: dict[str, Spread] = field(default_factory=dict)
+    durations: Spread = field(default_factory=lambda: Spread(PHASES))
+    repairs: Counter[str] = field(default_factory=Counter)
+    calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class Tally:
+    """Counts; each method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._counts = Counts()
+        self._lock = threading.Lock()
+
+    def read(self) -> Counts:
+        """All that was counted so far; it does not change any more."""
+        with self._lock:
+            return deepcopy(self._counts)
+
+    def probed(self, address: str, outcome: str, round_trip: float | None) -> None:
+        """A probe of the address came to an end; ``round_trip`` in seconds if it was answered."""
+        counts = self._counts
+        with self._lock:
+            counts.probes[address, outcome] += 1
+            if round_trip is not None:
+                counts.round_trips.setdefault(address, Spread(ROUND_TRIPS)).add(round_trip)
+
+    def moved(self, address: str, rule: str, result: str) -> None:
+        """A move to this node was begun by this rule, and ended with this result."""
+        with self._lock:
+            self._counts.moves[address, rule, result] += 1
+
+    def came(self, address: str, wall: float, seconds: Mapping[str, float]) -> None:
+        """The address came to this node at this Unix time, after so many ``seconds`` of each phase."""
+        counts = self._counts
+        with self._lock:
+            counts.moved_at[address] = wall
+            counts.durations.add(sum(seconds.values()))
+            for phase, took in seconds.items():
+                counts.phases.setdefault(phase, Spread(PHASES)).add(took)
+
+    def repaired(self, what: str) -> None:
+        """Something was missing in the kernel, and was put there."""
+        with self._lock:
+            self._counts.repairs[what] += 1
+
+    def called(self, action: str, code: str) -> None:
+        """EC2 was called once; ``code`` is what it answered, in one word."""
+        with self._lock:
+            self._counts.calls[action, code] += 1

@@ -1,0 +1,154 @@
+"""Metrics, as Prometheus reads them: of the present, of what was counted, and of nothing else."""
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from floatingip.core.figures import AddressFigures, Figures, Lack
+from floatingip.core.health import HealthState
+from floatingip.core.snapshot import AddressSnapshot, Snapshot
+from floatingip.core.word import Status
+from floatingip.edges.ec2 import cloud
+from floatingip.edges.prometheus import ACTIONS, Metrics, handle
+from floatingip.edges.tally import Tally
+
+ADDRESS = "10.0.0.100"
+STANDBY = AddressSnapshot(ADDRESS, is_holder=False, health=HealthState.UP)
+NOW, WALL = 1000.0, 1_764_000_000.0
+
+
+def published(*addresses: AddressSnapshot, short: bool = False, figures: Figures | None = None) -> Snapshot:
+    """What the deciding thread has to say."""
+    return Snapshot(0.0, Status("lab", "i-a"), addresses, are_others_short=short, figures=figures or Figures())
+
+
+def text(snapshot: Snapshot, tally: Tally | None = None) -> str:
+    """What is answered to a scrape."""
+    return Metrics(tally or Tally(), "1.2.3", lambda: NOW, lambda: WALL).text(snapshot)
+
+
+def samples(snapshot: Snapshot, tally: Tally | None = None) -> Mapping[tuple[str, ...], float]:
+    """What Prometheus reads: values by name and labels' values."""
+    return {
+        (sample.name.removeprefix("floatingip_"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text(snapshot, tally))
+        for sample in family.samples
+    }
+
+
+def test_each_address_has_its_own_metrics() -> None:
+    """One that is sick does not hide among the others."""
+    shown = samples(
+        published(
+            AddressSnapshot(ADDRESS, is_holder=True, health=HealthState.INIT),
+            AddressSnapshot("eipalloc-1", is_holder=False, health=HealthState.UP),
+            AddressSnapshot("10.0.0.101", is_holder=False, health=HealthState.DOWN, not_ready="no free ENI slot"),
+        ),
+    )
+    for name, values in {"holder": (1, 0, 0), "up": (-1, 1, 0), "ready": (1, 1, 0)}.items():
+        assert tuple(shown[name, address] for address in (ADDRESS, "eipalloc-1", "10.0.0.101")) == values
+
+
+def test_the_metrics_follow_the_present() -> None:
+    """A former holder is none any more, an alarm ends, and so does the series of what is no more."""
+    metrics = Metrics(Tally(), "1.2.3", lambda: NOW)
+    ill = AddressFigures("holder", "UNSOUND_HERE")
+    before = AddressSnapshot(ADDRESS, is_holder=True, health=HealthState.INIT, not_ready="nft is missing", figures=ill)
+    assert 'floatingip_not_ready{address="10.0.0.100",reason="UNSOUND_HERE"} 1.0' in metrics.text(
+        published(
+            before, short=True, figures=Figures({"i-b": 0.0}, imds_up=False, denied=frozenset({"ec2:CreateTags"}))
+        )
+    )
+    after = metrics.text(published(STANDBY))
+    shown = set(after.splitlines())
+    assert {f"floatingip_{said}" for said in ("survivors_short 0.0", "imds_up 1.0", "peers 0.0")} <= shown
+    assert {
+        f'floatingip_{name}{{address="{ADDRESS}"}} {value}' for name, value in (("holder", 0.0), ("up", 1.0))
+    } <= shown
+    assert not any(gone in after for gone in ("not_ready{", "denied{", "word_age_seconds{"))
+
+
+def test_one_state_is_true() -> None:
+    """Of all that there are: each has its series from the start."""
+    figures = AddressFigures("doubt")
+    shown = samples(published(AddressSnapshot(ADDRESS, is_holder=False, health=HealthState.UP, figures=figures)))
+    states = {labels[2]: value for labels, value in shown.items() if labels[0] == "state"}
+    assert (states.pop("doubt"), set(states.values()), len(states)) == (1, {0}, 6)
+
+
+def test_ages_are_of_the_scrape() -> None:
+    """Not of the snapshot: what stands still grows old."""
+    figures = AddressFigures("standby", asked_at=NOW - 70.0, records=(f"R4@{WALL - 20:.0f}/a1", ""))
+    shown = samples(
+        published(
+            AddressSnapshot(ADDRESS, is_holder=False, health=HealthState.UP, figures=figures),
+            figures=Figures({"i-b": NOW - 0.5, "i-c": NOW - 100.0}),
+        )
+    )
+    assert (shown["ec2_answer_age_seconds", ADDRESS], shown["ration_wait_seconds", ADDRESS]) == (70.0, 40.0)
+    assert (shown["peers",], shown["peer_word_age_seconds", handle("i-c")]) == (1, 100.0)
+
+
+def test_what_was_counted_is_told() -> None:
+    """By what it was about; a move's rules are there before the first one."""
+    tally = Tally()
+    tally.probed(ADDRESS, "answered", 0.0004)
+    tally.probed(ADDRESS, "answered", 5.0)
+    tally.probed(ADDRESS, "lost", None)
+    tally.moved(ADDRESS, "R3", "moved")
+    tally.moved(ADDRESS, "R6", "lost-race")
+    tally.came(ADDRESS, WALL, {"detect": 1.25, "attach": 2.5})
+    tally.called("CreateTags", "ok")
+    tally.repaired("marks")
+    shown = samples(published(STANDBY), tally)
+    assert [shown["probes_total", ADDRESS, outcome] for outcome in ("answered", "lost", "failed-here")] == [2, 1, 0]
+    buckets = [shown["probe_round_trip_seconds_bucket", ADDRESS, le] for le in ("0.00025", "0.0005", "1.0", "+Inf")]
+    assert buckets == [0, 1, 1, 2]
+    assert shown["moves_total", ADDRESS, "moved", "R2"] == 0
+    assert shown["moves_total", ADDRESS, "moved", "R3"] == shown["moves_total", ADDRESS, "lost-race", "R6"] == 1
+    assert shown["last_move_timestamp_seconds", ADDRESS] == WALL
+    assert (shown["move_phase_seconds_sum", "detect"], shown["move_duration_seconds_sum",]) == (1.25, 3.75)
+    assert (shown["ec2_calls_total", "CreateTags", "ok"], shown["repairs_total", "marks"]) == (1, 1)
+    assert shown["build_info", "1.2.3"] == 1
+    assert shown["process_open_fds",] > 0
+
+
+def test_what_was_read_does_not_change_any_more() -> None:
+    """Whatever is counted while it is told."""
+    tally = Tally()
+    tally.probed(ADDRESS, "answered", 0.0004)
+    read = tally.read()
+    tally.probed(ADDRESS, "answered", 0.0004)
+    assert (read.probes[ADDRESS, "answered"], sum(read.round_trips[ADDRESS].counts)) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["i-0123456789abcdef0", "192.0.2.10", "hostile"])
+def test_a_stranger_learns_nothing_of_other_nodes(name: str) -> None:
+    """Nor may anybody choose a label, who answers in EC2's place for example."""
+    figures = Figures({name: 0.0}, denied=frozenset({f"{name}:{name}", f"ec2:{name}"}))
+    told = text(Snapshot(0.0, Status("lab", name), (STANDBY,), figures=figures))
+    assert name not in told
+    assert f'peer="{handle(name)}"' in told
+    assert told.count("floatingip_denied{") == told.count('action="other"') == 1
+
+
+def test_the_actions_that_are_told_are_those_that_ec2_is_asked_for() -> None:
+    """By the source: each is named where the call is made."""
+    names = ast.walk(ast.parse(Path(cloud.__file__).read_text(encoding="utf-8")))
+    actions = {
+        str(node.args[0].value)
+        for node in names
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("_ask", "_write", "_pages")
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert actions == ACTIONS
+
+
+def test_reasons_are_told_by_names_alone() -> None:
+    """Those in words may name anything."""
+    assert all(lack == lack.name for lack in Lack)

@@ -1,0 +1,187 @@
+"""
+Each alert of docs/monitoring/alerts.yaml: its cause is planted among whole agents, and by what these tell Prometheus
+promtool says that it fires, with no other but those that follow from the same, and ends with its cause.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from floatingip.core.decision import order
+from floatingip.core.decision.carry import way_to
+from floatingip.core.model import Carry, Notice
+from tests.sim.fleet import ADDRESS, WALL, Fleet
+from tests.sim.line import fails
+from tests.sim.prometheus import Prometheus, needs_promtool
+
+
+class Story:
+    """A fleet at peace, and Prometheus, which has watched it for three minutes; some get into ``trouble``."""
+
+    def __init__(self, **options: Any) -> None:
+        self.fleet = Fleet(1, **options)
+        self.fleet.observers()
+        self.holder, self.standby, *_ = self.fleet.workers
+        self.prometheus = Prometheus(self.fleet)
+        self.goes_on(3)
+
+    def goes_on(self, minutes: float, *firing: str) -> None:
+        """So long; at the end these fire, named without what all begin with, and no others."""
+        self.prometheus.watch(60 * minutes)
+        self.prometheus.expect(*(f"FloatingIP{name}" for name in firing))
+
+    def holder_dies(self) -> None:
+        """And comes back, when the standby has the address."""
+        dead = self.fleet.serving()
+        assert dead is not None
+        dead.cut_power()
+        self.goes_on(3)
+        dead.boot()
+        dead.start()
+        self.goes_on(3)
+
+    def hand_over(self) -> None:
+        """Somebody asks for that."""
+        fleet, eni = self.fleet, self.fleet.eni()
+        assert eni.attachment is not None
+        asked = order.render(eni.attachment.id, order.ANYBODY, WALL + fleet.now + 60)
+        fleet.cloud.tag_eni(eni.id, {way_to(fleet.settings.carry).of_one(order.TAG, ADDRESS): asked})
+
+
+Tell = Callable[..., Story]
+
+
+@pytest.fixture(name="tell")
+def _tell(tmp_path: Path) -> Iterator[Tell]:
+    """A story, which is judged at its end."""
+    told: list[Story] = []
+
+    def tell(**options: Any) -> Story:
+        told.append(Story(**options))
+        return told[-1]
+
+    yield tell
+    for story in told:
+        story.prometheus.judge(tmp_path)
+
+
+pytestmark = needs_promtool
+
+
+def test_nobody_holds_it(tell: Tell) -> None:
+    """The holder has died, and IAM does not let the only standby attach its interface."""
+    story = tell()
+    story.standby.cloud.denied.add("AttachNetworkInterface")
+    story.holder.cut_power()
+    story.goes_on(2, "NoHolder", "Down")
+    story.standby.cloud.denied.clear()
+    story.goes_on(2)
+
+
+def test_two_hold_it(tell: Tell) -> None:
+    """The former holder reaches nothing that could tell it that it is none any more; Prometheus reaches it."""
+    story = tell(carry=Carry.ADDRESS)
+    story.holder.is_imds_silent = True
+    story.holder.cut_off()
+    story.goes_on(2, "TwoHolders")
+    story.holder.is_imds_silent = False
+    story.goes_on(1)
+
+
+def test_it_answers_nobody(tell: Tell) -> None:
+    """Though its holder serves it, and says so: nothing moves."""
+    story = tell()
+    story.holder.drops_pings = True
+    story.goes_on(2, "Down")
+    story.holder.drops_pings = False
+    story.goes_on(1)
+
+
+def test_its_holder_does_not_serve_it(tell: Tell) -> None:
+    """Nor could the standby, which has tried."""
+    story = tell()
+    for worker in story.fleet.workers:
+        worker.break_kernel("nft is missing", answers=True)
+    story.goes_on(4, "HolderNotReady")
+    story.goes_on(4, "HolderNotReady", "NoStandby")
+
+
+def test_there_is_no_standby(tell: Tell) -> None:
+    """Its observer is gone."""
+    story = tell()
+    story.standby.kill()
+    story.goes_on(4)
+    story.goes_on(2, "NoStandby", "SurvivorsShort")
+    story.standby.start()
+    story.goes_on(1)
+
+
+def test_one_of_the_standbys_is_not_ready(tell: Tell) -> None:
+    """Once that has lasted: the other one is."""
+    story = tell(workers=3)
+    story.standby.turn_blind("a route leads elsewhere")
+    story.goes_on(9)
+    story.goes_on(2, "StandbyNotReady")
+    story.standby.turn_blind("")
+    story.goes_on(1)
+
+
+def test_iam_denies_what_a_takeover_needs(tell: Tell) -> None:
+    """As the next rehearsal shows; so nobody relieves a holder that is leaving either."""
+    story = tell()
+    story.standby.cloud.denied.add("AttachNetworkInterface")
+    story.goes_on(9, "Denied")
+    story.goes_on(13, "Denied", "NoStandby", "StandbyNotReady")
+    story.holder.notice = Notice("spot", "terminate")
+    story.goes_on(3, "Denied", "NoStandby", "StandbyNotReady", "LeavingHolder")
+    story.standby.cloud.denied.clear()
+    story.goes_on(3)
+
+
+def test_it_moves_often(tell: Tell) -> None:
+    """One holder dies after the other."""
+    story = tell()
+    story.holder_dies()
+    story.holder_dies()
+    dead = story.fleet.serving()
+    assert dead is not None
+    dead.cut_power()
+    story.goes_on(4, "MovesOften")
+
+
+def test_what_was_asked_for_is_no_alarm(tell: Tell) -> None:
+    """However often."""
+    story = tell()
+    for _ in range(4):
+        story.hand_over()
+        story.goes_on(4)
+
+
+def test_ec2_does_not_answer(tell: Tell) -> None:
+    """For longer than it is ever left in peace."""
+    story = tell()
+    trouble = story.fleet.at_calls(before=fails)
+    story.goes_on(2)
+    story.goes_on(4, "EC2AnswersOld")
+    trouble.end()
+    story.goes_on(2)
+
+
+def test_imds_does_not_answer(tell: Tell) -> None:
+    """On a standby, which would not notice the end of its node."""
+    story = tell()
+    story.standby.is_imds_silent = True
+    story.goes_on(6, "MetadataDown")
+    story.standby.is_imds_silent = False
+    story.goes_on(1)
+
+
+def test_nothing_is_scraped(tell: Tell) -> None:
+    """All is well, but who would know?"""
+    story = tell()
+    story.prometheus.unreached.update(story.fleet.workers)
+    story.goes_on(6, "NotScraped")
+    story.prometheus.unreached.clear()
+    story.goes_on(1)
