@@ -192,7 +192,7 @@ def _agreed(premise: str) -> bool:
 
 
 def _run(command: str, effective: Settings) -> int:
-    log = Log()
+    log = Log(style=effective.log)
     log.info("settings", command=command, version=__version__, **effective.effective())
     # Only now: these take most of the start-up's time, and bad settings are told without them.
     from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client  # noqa: PLC0415

@@ -45,6 +45,9 @@ _SECURITY_GROUP = re.compile(r"sg-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 AUTO = "auto"
 """The value of `service` for: the NodePorts of the pod's own namespace."""
 
+LOGFMT, JSON = "logfmt", "json"
+"""The values of `log`."""
+
 _SERVICE = re.compile(r"(?P<kind>tcp|http):(?P<port>[1-9][0-9]{0,4})(?P<path>/[!-~]*)?")
 
 Check = Callable[[Any], str]
@@ -98,6 +101,10 @@ def _carry(value: Any) -> str:
 def _service(value: Any) -> str:
     sound = isinstance(value, str) and (value in ("", AUTO) or _SERVICE.fullmatch(value))
     return "" if sound else f'{AUTO}, tcp:PORT or http:PORT/PATH, such as tcp:30007, or "" for none'
+
+
+def _log(value: Any) -> str:
+    return "" if value in (LOGFMT, JSON) else f"{LOGFMT} or {JSON}"
 
 
 def _groups(value: Any) -> str:
@@ -207,6 +214,10 @@ class Settings:
     priority: int = _setting(900, _whole(513, 1022))
     """Priority of the first address' rule ``from ADDRESS``; the mark's rule comes right behind, then the next
     address' two.  Default: 900, in the gap that the VPC CNI leaves free from 513 to 1023."""
+
+    log: str = _setting(LOGFMT, _log)
+    """How lines of the log are written: ``logfmt``, ``key=value`` for eyes and grep; or ``json``, one object a line
+    with the same keys, and numbers as numbers.  Default: logfmt."""
 
     @property
     def service_check(self) -> tuple[str, int, str] | None:
