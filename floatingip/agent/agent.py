@@ -122,6 +122,7 @@ class Agent:
         self._ready_since: float | None = None
         self._metadata = Complaints(timing.METADATA_CALM)
         self._lonely, self._short = Trouble(timing.SHORT_FOR), Trouble(timing.SHORT_FOR)
+        self._unheard, self._ending = Trouble(), Trouble()
         self._are_others_short = False
         self._orphans: frozenset[str] = frozenset()
         self._probings: frozenset[Probing] = frozenset()
@@ -193,7 +194,7 @@ class Agent:
                 self._node_ports.listed(node_ports)
                 self._judge_all()
             case NodePortsUnknown(problem):
-                self._node_ports.unknown(problem)
+                self._node_ports.unknown(problem, now)
             case LookWanted():
                 if self._looking.request(now):
                     self._judge_all()
@@ -301,7 +302,7 @@ class Agent:
         self._pod = pod.learn(before, own, self._stop_at)
         shared.witness_at, shared.ready_at = self._pod.witness_at, pod.ready_at(self._pod)
         problem = self._pod.problem
-        if problem and problem != self._pod_problem:
+        if self._unheard.is_due(problem, self._now):
             self._out.warning("kubernetes", f"{_UNKNOWN}: {problem}")
         elif self._pod_problem and not problem:
             self._out.info("kubernetes", "the API server tells of this pod again")
@@ -352,10 +353,12 @@ class Agent:
         off = self._written_off()
         why = "; ".join([*ends, off] if off else ends)
         if (why, bool(off and not ends)) != (shared.leaving, shared.written_off):
-            if why != shared.leaving:
-                self._out.warning("leaving", why) if why else self._out.info("leaving", "no longer")
+            if shared.leaving and not why:
+                self._out.info("leaving", "no longer")
             shared.leaving, shared.written_off = why, bool(off and not ends)
             self._judge_all()
+        if self._ending.is_due(why, self._now):
+            self._out.warning("leaving", why)
 
     def _written_off(self) -> str:
         return pod.written_off(self._pod, self._now, self._ready_since)
