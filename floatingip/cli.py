@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from floatingip import __version__
@@ -85,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="NODE",
                 help="instance id, primary address or private DNS name (default: any standby)",
             )
+            command.add_argument(
+                "--check", action="store_true", help="say whether that would work now, change nothing, and end"
+            )
         if name == "release":
             command.add_argument("--yes", action="store_true", help="do not ask")
             command.add_argument("--dry-run", action="store_true", help="show what would be done, and end")
@@ -118,6 +122,7 @@ def _like(pattern: str, what: str) -> Callable[[str], str]:
 
 def _hand_over(effective: Settings, options: argparse.Namespace) -> int:
     from floatingip.commands import handover  # noqa: PLC0415 - as in _run
+    from floatingip.commands.progress import Progress  # noqa: PLC0415 - as in _run
     from floatingip.core.decision import order  # noqa: PLC0415 - as in _run
 
     cloud, name, _, me = _outside(effective, options)
@@ -126,9 +131,14 @@ def _hand_over(effective: Settings, options: argparse.Namespace) -> int:
     if not moves:
         print(f"nothing to hand over: {to} has it all")
         return 0
+    if options.check:
+        unknown = handover.check(cloud, moves, name, effective.carry, effective.port, me, say=print)
+        print(f"not known whether a handover would work now: {unknown}" if unknown else "a handover would work now")
+        return 0
     if unknown := handover.check(cloud, moves, name, effective.carry, effective.port, me):
         print(unknown)
-    handover.carry_out(cloud, moves, name, effective.carry, effective.port, me, print)
+    with closing(Progress()) as progress:
+        handover.carry_out(cloud, moves, name, effective.carry, effective.port, me, progress.say, wait=progress.wait)
     return 0
 
 
@@ -162,6 +172,7 @@ def _outside(effective: Settings, options: argparse.Namespace) -> tuple[Cloud, s
 
 def _release(effective: Settings, options: argparse.Namespace) -> int:
     from floatingip.commands import release  # noqa: PLC0415 - as in _run
+    from floatingip.commands.progress import Progress  # noqa: PLC0415 - as in _run
 
     cloud, name, vpc_id, me = _outside(effective, options)
     chosen = release.plan(cloud, name, effective.floating_ips, unused=options.unused)
@@ -180,9 +191,10 @@ def _release(effective: Settings, options: argparse.Namespace) -> int:
     if not options.yes and not _agreed("no observer runs there any more, " if unknown else ""):
         print("nothing was done", file=sys.stderr)
         return 1
-    release.carry_out(cloud, chosen, name, print)
-    if any(eni.attachment is not None for eni in chosen.enis):
-        release.stay_gone(cloud, chosen, name)
+    with closing(Progress()) as progress:
+        release.carry_out(cloud, chosen, name, progress.say, wait=progress.wait)
+        if any(eni.attachment is not None for eni in chosen.enis):
+            release.stay_gone(cloud, chosen, name, wait=progress.wait)
     return 0
 
 

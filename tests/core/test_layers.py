@@ -51,6 +51,7 @@ runtime           keeping look peers probing questions status_server
 runtime           performing roster sight
 runtime           desk doing
 runtime           loop
+commands          observers progress
 commands          handover release
 .                 cli
 .                 __main__
