@@ -21,6 +21,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from floatingip import __version__
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _release(effective, options)
         if options.command == "handover":
             return _hand_over(effective, options)
-        return _run(options.command, effective)
+        return _run(options.command, effective, options.settings)
     except FloatingIPError as error:
         for line in str(error).splitlines():
             print(f"floatingip {options.command}: {line}", file=sys.stderr)
@@ -203,7 +204,7 @@ def _agreed(premise: str) -> bool:
     return sys.stdin.isatty() and input(f"{premise}detach and delete these? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _run(command: str, effective: Settings) -> int:
+def _run(command: str, effective: Settings, path: Path) -> int:
     log = Log(style=effective.log)
     log.info("settings", command=command, version=__version__, **effective.effective())
     # Only now: these take most of the start-up's time, and bad settings are told without them.
@@ -237,6 +238,7 @@ def _run(command: str, effective: Settings) -> int:
         orders=PodsOrders(api_server),
         service=_service_prober(effective),
         services=PodsServices(api_server),
+        settings=partial(configmap.Watched(path).changed, os.environ),
     )
     loop = Loop(effective, me, edges, log, observes=command == "observe")
     sys.setswitchinterval(THREADS_SWITCH_AFTER)

@@ -101,6 +101,11 @@ class FloatingAddress:
         self._jitter = 0.0
         self._blind = ""
 
+    def configure(self, settings: Settings) -> None:
+        """Decide by these settings from now on, which differ only in what may change at any moment."""
+        self._settings = settings
+        self.answers.configure(settings)
+
     @property
     def health(self) -> Health:
         """Whether the address answers this node."""

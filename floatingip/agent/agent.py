@@ -15,6 +15,7 @@ from floatingip.agent import ending, pod
 from floatingip.agent.address import FloatingAddress
 from floatingip.agent.attaching import Attaching
 from floatingip.agent.backoff import Chance
+from floatingip.agent.configured import Configured
 from floatingip.agent.effects import (
     Announce,
     AskPeers,
@@ -48,6 +49,7 @@ from floatingip.agent.events import (
     RehearsalEnded,
     RehearsalFailed,
     ReservationsRehearsed,
+    SettingsFound,
     ShownByMetadata,
     SlotsRehearsed,
     Terminated,
@@ -94,6 +96,7 @@ class Agent:
         self._way = way_to(settings.carry)
         self._chance = chance
         self._out = Outbox()
+        self._configured = Configured(settings, self._out)
         self._now = started_at
         groups = settings.security_groups
         self._shared = Shared(me, settings.name, groups or me.security_groups, settings.carry, bool(groups))
@@ -198,6 +201,11 @@ class Agent:
             case LookWanted():
                 if self._looking.request(now):
                     self._judge_all()
+            case SettingsFound():
+                self._configured.found(event)
+                for address in self._addresses.values():
+                    address.configure(self._configured.settings)
+                self._judge_all()
             case Terminated():
                 self._stop_at = now
                 self._judge_all()
@@ -333,6 +341,7 @@ class Agent:
             self._looking.begin(now)
         if tick and self._observes:
             self._warn_when_short()
+            self._configured.follow(now)
             self._rehearsal.follow(now)
             self._node_ports.follow(now)
         self._publish()
@@ -480,6 +489,8 @@ class Agent:
         notes = [LONELY] if self._lonely.is_told else []
         if self._pod_problem:
             notes.append(f"{_UNKNOWN}: {self._pod_problem}")
+        if self._configured.note:
+            notes.append(self._configured.note)
         return Snapshot(
             now,
             status,

@@ -265,6 +265,29 @@ FIELDS = {field.name: field for field in dataclasses.fields(Settings) if field.n
 """The settings that the document may have, each with its check."""
 
 
+LIVE = (
+    "probe_interval",
+    "probe_fast_interval",
+    "rise",
+    "fall",
+    "service_rise",
+    "service_fall",
+    "settle",
+    "patience",
+    "force_after",
+)
+"""The settings that may change while an agent runs: each decision reads them anew, and what was made by them does not
+outlive it.
+"""
+
+
+def differences(one: Settings, other: Settings) -> dict[str, tuple[object, object]]:
+    """The settings, as the user calls them, in which these two differ, with both values."""
+    ours, theirs = one.effective(), other.effective()
+    names = {"floating_ips": "FLOATING_IP"}
+    return {names.get(key, key): (ours[key], theirs[key]) for key in ours if ours[key] != theirs[key]}
+
+
 def shown(value: object) -> str:
     """A value for a message, not longer than a reader likes."""
     return shortened(repr(value))

@@ -42,7 +42,8 @@ from floatingip.runtime.roster import Roster
 @dataclass(frozen=True, slots=True)
 class Edges:
     """The world, as an agent needs it; ``prober`` makes one for an address, ``service`` one for a NodePort there;
-    ``services`` tells which of these there are.
+    ``services`` tells which of these there are; ``settings`` tells those of the ConfigMap when they have changed, and
+    raises ``ConfigurationError`` for what a start would refuse.
     """
 
     cloud: Cloud
@@ -52,6 +53,7 @@ class Edges:
     orders: Orders
     service: Callable[[NodePort, Address], Prober] | None = None
     services: Services | None = None
+    settings: Callable[[], Settings | None] | None = None
 
 
 class Crew(Protocol):

@@ -30,7 +30,7 @@ core/decision     decide
 agent             backoff trouble standing pod looks peers shown_by_imds
 agent             shared effects
 agent             outbox events serving obstacles answers
-agent             moves telling writing node_ports
+agent             moves telling writing node_ports configured
 agent             address standing_eni
 agent             attaching ending looking rehearsal
 agent             agent
