@@ -20,7 +20,9 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from floatingip import __version__
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _hand_over(effective, options)
         if options.command in ("pause", "resume"):
             return _pause(effective, options)
-        return _run(options.command, effective)
+        return _run(options.command, effective, options.settings)
     except FloatingIPError as error:
         for line in str(error).splitlines():
             print(f"floatingip {options.command}: {line}", file=sys.stderr)
@@ -93,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
                 type=_like(r"[0-9A-Za-z][0-9A-Za-z.-]*", "an instance id, a primary address or a private DNS name"),
                 metavar="NODE",
                 help="instance id, primary address or private DNS name (default: any standby)",
+            )
+            command.add_argument(
+                "--check", action="store_true", help="say whether that would work now, change nothing, and end"
             )
         if name == "release":
             command.add_argument("--yes", action="store_true", help="do not ask")
@@ -135,6 +140,7 @@ def _like(pattern: str, what: str) -> Callable[[str], str]:
 
 def _hand_over(effective: Settings, options: argparse.Namespace) -> int:
     from floatingip.commands import handover  # noqa: PLC0415 - as in _run
+    from floatingip.commands.progress import Progress  # noqa: PLC0415 - as in _run
     from floatingip.core.decision import order  # noqa: PLC0415 - as in _run
 
     cloud, name, _, me = _outside(effective, options)
@@ -143,9 +149,14 @@ def _hand_over(effective: Settings, options: argparse.Namespace) -> int:
     if not moves:
         print(f"nothing to hand over: {to} has it all")
         return 0
+    if options.check:
+        unknown = handover.check(cloud, moves, name, effective.carry, effective.port, me, say=print)
+        print(f"not known whether a handover would work now: {unknown}" if unknown else "a handover would work now")
+        return 0
     if unknown := handover.check(cloud, moves, name, effective.carry, effective.port, me):
         print(unknown)
-    handover.carry_out(cloud, moves, name, effective.carry, effective.port, me, print)
+    with closing(Progress()) as progress:
+        handover.carry_out(cloud, moves, name, effective.carry, effective.port, me, progress.say, wait=progress.wait)
     return 0
 
 
@@ -203,6 +214,7 @@ def _outside(effective: Settings, options: argparse.Namespace) -> tuple[Cloud, s
 
 def _release(effective: Settings, options: argparse.Namespace) -> int:
     from floatingip.commands import release  # noqa: PLC0415 - as in _run
+    from floatingip.commands.progress import Progress  # noqa: PLC0415 - as in _run
 
     cloud, name, vpc_id, me = _outside(effective, options)
     chosen = release.plan(cloud, name, effective.floating_ips, unused=options.unused)
@@ -221,9 +233,10 @@ def _release(effective: Settings, options: argparse.Namespace) -> int:
     if not options.yes and not _agreed("no observer runs there any more, " if unknown else ""):
         print("nothing was done", file=sys.stderr)
         return 1
-    release.carry_out(cloud, chosen, name, print)
-    if any(eni.attachment is not None for eni in chosen.enis):
-        release.stay_gone(cloud, chosen, name)
+    with closing(Progress()) as progress:
+        release.carry_out(cloud, chosen, name, progress.say, wait=progress.wait)
+        if any(eni.attachment is not None for eni in chosen.enis):
+            release.stay_gone(cloud, chosen, name, wait=progress.wait)
     return 0
 
 
@@ -232,8 +245,8 @@ def _agreed(premise: str) -> bool:
     return sys.stdin.isatty() and input(f"{premise}detach and delete these? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _run(command: str, effective: Settings) -> int:
-    log = Log()
+def _run(command: str, effective: Settings, path: Path) -> int:
+    log = Log(style=effective.log)
     log.info("settings", command=command, version=__version__, **effective.effective())
     # Only now: these take most of the start-up's time, and bad settings are told without them.
     from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client  # noqa: PLC0415
@@ -267,6 +280,7 @@ def _run(command: str, effective: Settings) -> int:
         service=_service_prober(effective),
         services=PodsServices(api_server),
         tally=tally,
+        settings=partial(configmap.Watched(path).changed, os.environ),
     )
     loop = Loop(effective, me, edges, log, observes=command == "observe")
     sys.setswitchinterval(THREADS_SWITCH_AFTER)

@@ -94,12 +94,23 @@ class FloatingAddress:
         self.allocation_known = False
         self._interface: Interface | None = None
         self._telling = Telling(out)
-        self._moves = Moves(str(target), shared.me.instance_id, out)
+        self._moves = Moves(
+            str(target),
+            shared.me.instance_id,
+            out,
+            lambda attachment_id: self._way.of_one(attachment_id, target),
+            shared.node_of,
+        )
         self._word_of = ""
         self._imds = ShownByImds()
         self._jitter = 0.0
         self._blind = ""
         self._began_at = now
+
+    def configure(self, settings: Settings) -> None:
+        """Decide by these settings from now on, which differ only in what may change at any moment."""
+        self._settings = settings
+        self.answers.configure(settings)
 
     @property
     def health(self) -> Health:
@@ -288,8 +299,7 @@ class FloatingAddress:
         self.records = records or {}
         self._jitter = self._chance(0.0, timing.PEACE_JITTER)
         attachment = self.attachment()
-        if attachment is None:
-            self._moves.detached(now)
+        self._moves.shown(attachment, now)
         attachment_id = attachment.id if attachment is not None else ""
         self.answers.are_under(attachment_id, now)
         self.answers.probe(self.address())
@@ -331,7 +341,7 @@ class FloatingAddress:
             self._imds.carried(now, at_once=self.owner is None or "address" not in report.repaired)
         elif not report.carries:
             self._imds.dropped()
-        self._telling.reconciled(self.report, report)
+        self._telling.reconciled(report, self._moves.loss, now)
         self.report = report
         if self.is_here():
             self._moves.attached(now)
@@ -356,7 +366,9 @@ class FloatingAddress:
         if self.decision.state is State.HOLDER and self.is_here():
             # It does not probe any more: what was lost before the address came says nothing of now.
             self.answers.begin_anew()
-        self._telling.decided(before, self.decision, self.not_ready(), now)
+        self._telling.decided(before, self.decision, self.not_ready(), self._moves.loss, now)
+        if self.report is not None:
+            self._telling.kernel(self.report, now)
         self._moves.follow(self.decision, self.holder(), now, wall)
         self._telling.astray(sorted(served.astray(view, self.holder())), self.holder(), self.answers.address, now)
         self.answers.check(self._shared.node_ports)
@@ -434,7 +446,8 @@ class FloatingAddress:
         is_allocation = isinstance(self.target, Allocation)
         token = self._shared.token(str(self.target), self.memory.token.generation) if is_allocation else ""
         making = Making(self.target, self.subnet(), self._tags(), token, self._shared.taken(self._settings))
-        self._writing.begin(write, making, self.now)
+        about = {"failover": self._moves.failover} if takes else {}
+        self._writing.begin(write, making, self.now, **about)
 
     def _tags(self) -> Mapping[str, str]:
         tags = self._shared.tags(str(self.target))

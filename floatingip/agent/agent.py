@@ -15,6 +15,7 @@ from floatingip.agent import ending, pod
 from floatingip.agent.address import FloatingAddress
 from floatingip.agent.attaching import Attaching
 from floatingip.agent.backoff import Chance
+from floatingip.agent.configured import Configured
 from floatingip.agent.effects import (
     Announce,
     AskPeers,
@@ -48,6 +49,7 @@ from floatingip.agent.events import (
     RehearsalEnded,
     RehearsalFailed,
     ReservationsRehearsed,
+    SettingsFound,
     ShownByMetadata,
     SlotsRehearsed,
     Terminated,
@@ -95,6 +97,7 @@ class Agent:
         self._way = way_to(settings.carry)
         self._chance = chance
         self._out = Outbox()
+        self._configured = Configured(settings, self._out)
         self._now = started_at
         groups = settings.security_groups
         self._shared = Shared(me, settings.name, groups or me.security_groups, settings.carry, bool(groups))
@@ -123,6 +126,7 @@ class Agent:
         self._ready_since: float | None = None
         self._metadata = Complaints(timing.METADATA_CALM)
         self._lonely, self._short = Trouble(timing.SHORT_FOR), Trouble(timing.SHORT_FOR)
+        self._unheard, self._ending = Trouble(), Trouble()
         self._are_others_short = False
         self._orphans: frozenset[str] = frozenset()
         self._probings: frozenset[Probing] = frozenset()
@@ -194,10 +198,15 @@ class Agent:
                 self._node_ports.listed(node_ports)
                 self._judge_all()
             case NodePortsUnknown(problem):
-                self._node_ports.unknown(problem)
+                self._node_ports.unknown(problem, now)
             case LookWanted():
                 if self._looking.request(now):
                     self._judge_all()
+            case SettingsFound():
+                self._configured.found(event)
+                for address in self._addresses.values():
+                    address.configure(self._configured.settings)
+                self._judge_all()
             case Terminated():
                 self._stop_at = now
                 self._judge_all()
@@ -302,7 +311,7 @@ class Agent:
         self._pod = pod.learn(before, own, self._stop_at)
         shared.witness_at, shared.ready_at = self._pod.witness_at, pod.ready_at(self._pod)
         problem = self._pod.problem
-        if problem and problem != self._pod_problem:
+        if self._unheard.is_due(problem, self._now):
             self._out.warning("kubernetes", f"{_UNKNOWN}: {problem}")
         elif self._pod_problem and not problem:
             self._out.info("kubernetes", "the API server tells of this pod again")
@@ -333,6 +342,7 @@ class Agent:
             self._looking.begin(now)
         if tick and self._observes:
             self._warn_when_short()
+            self._configured.follow(now)
             self._rehearsal.follow(now)
             self._node_ports.follow(now)
         self._publish()
@@ -353,10 +363,12 @@ class Agent:
         off = self._written_off()
         why = "; ".join([*ends, off] if off else ends)
         if (why, bool(off and not ends)) != (shared.leaving, shared.written_off):
-            if why != shared.leaving:
-                self._out.warning("leaving", why) if why else self._out.info("leaving", "no longer")
+            if shared.leaving and not why:
+                self._out.info("leaving", "no longer")
             shared.leaving, shared.written_off = why, bool(off and not ends)
             self._judge_all()
+        if self._ending.is_due(why, self._now):
+            self._out.warning("leaving", why)
 
     def _written_off(self) -> str:
         return pod.written_off(self._pod, self._now, self._ready_since)
@@ -478,6 +490,8 @@ class Agent:
         notes = [LONELY] if self._lonely.is_told else []
         if self._pod_problem:
             notes.append(f"{_UNKNOWN}: {self._pod_problem}")
+        if self._configured.note:
+            notes.append(self._configured.note)
         return Snapshot(
             now,
             status,

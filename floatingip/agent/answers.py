@@ -66,6 +66,10 @@ class Answers:
         every = settings.service_interval
         return frozenset({pings, *(Probing(whose, address, every, every, each) for each in self._node_ports)})
 
+    def configure(self, settings: Settings) -> None:
+        """Go by these settings from now on."""
+        self._settings = settings
+
     # What came of it.
 
     def probed(self, probing: Probing, result: ProbeResult) -> bool:

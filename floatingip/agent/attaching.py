@@ -75,7 +75,7 @@ class Attaching:
             return True
         if now - self._started_at > timing.ATTACH_AT_MOST:
             said = "not done yet; the observer goes on trying"
-            self._out.error("attach", said, address=target, problem=decision.sentence)
+            self._out.warning("attach", said, address=target, problem=decision.sentence)
             return True
         unsound = address.report is not None and address.report.state is PlumbingState.UNSOUND
         if decision.reason is Reason.UNSOUND_HERE or unsound:
@@ -83,7 +83,7 @@ class Attaching:
             if now - since > timing.UNSOUND_ATTACH_ENDS:
                 said = "not plumbed; the observer goes on trying"
                 problem = address.report.problem if address.report is not None else ""
-                self._out.error("attach", said, address=target, problem=problem)
+                self._out.warning("attach", said, address=target, problem=problem)
                 return True
         held = (AttachmentStatus.ATTACHING, AttachmentStatus.ATTACHED)
         me = self._shared.me.instance_id
@@ -98,6 +98,6 @@ class Attaching:
         lacks = address.obstacle() or ("" if address.is_plumbed_ahead() else "it is not plumbed yet")
         if lacks and now - self._started_at > timing.AHEAD_GIVES_UP:
             said = "this node could not take the address over; the observer goes on trying"
-            self._out.error("attach", said, address=address.target, problem=lacks)
+            self._out.warning("attach", said, address=address.target, problem=lacks)
             return True
         return not lacks

@@ -25,6 +25,7 @@ from floatingip.core.model import (
     Subnet,
     Target,
 )
+from floatingip.core.settings import Settings
 from floatingip.core.word import Answer
 from floatingip.core.writes import Write
 
@@ -183,6 +184,16 @@ class LookWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsFound:
+    """The ConfigMap has changed, and holds these settings now; None where a start would refuse them: ``problem`` says
+    why, in a line for each.
+    """
+
+    settings: Settings | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Terminated:
     """SIGTERM came."""
 
@@ -209,5 +220,6 @@ Event = (
     | RehearsalFailed
     | RehearsalEnded
     | LookWanted
+    | SettingsFound
     | Terminated
 )

@@ -1,8 +1,13 @@
-"""One change of holder at a time, as the log tells it: why it begins, what came of it, and how long each phase took."""
+"""
+One change of holder at a time, as the log tells it: why it begins, what came of it, and how long each phase took.
+
+A failover has an id that is the same in the logs of all nodes without any of them telling it to another one: the
+attachment that the address leaves, which whoever takes it judged, and whoever loses it had.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from floatingip.agent.effects import Moved, Result
@@ -20,6 +25,7 @@ class Move:
 
     rule: Rule
     source: str
+    failover: str
     began_at: float
     reached: dict[str, float] = field(default_factory=dict)
 
@@ -39,13 +45,41 @@ class Move:
 
 
 class Moves:
-    """Of the address ``target``, to the instance ``me``."""
+    """Of the address ``target``, to the instance ``me`` and from it.
 
-    def __init__(self, target: str, me: str, out: Outbox) -> None:
+    ``one`` makes of an attachment's id what is this address' own alone; ``node`` gives the name of an instance's node,
+    if it is known.
+    """
+
+    def __init__(
+        self, target: str, me: str, out: Outbox, one: Callable[[str], str], node: Callable[[str], str]
+    ) -> None:
         self._target = target
         self._me = me
         self._out = out
+        self._one = one
+        self._node = node
         self._move: Move | None = None
+        self._left = self._own = NOBODY
+
+    @property
+    def failover(self) -> str:
+        """The id of whatever takes the address away from where EC2 showed it last."""
+        return self._left
+
+    @property
+    def loss(self) -> str:
+        """The id of the failover by which this node loses the address, or lost it."""
+        return self._own
+
+    def shown(self, attachment: Attachment | None, now: float) -> None:
+        """EC2 says where it is; nowhere, it has left where it was."""
+        if attachment is None:
+            self._detached(now)
+            return
+        self._left = self._one(attachment.id)
+        if attachment.instance_id == self._me:
+            self._own = self._left
 
     def begin(self, decision: Decision, judged: Attachment | None, lost_at: float | None, now: float) -> None:
         """Take it, from whoever ``judged`` is, if anybody; ``lost_at`` is when the first probe was lost, if any was."""
@@ -53,19 +87,21 @@ class Moves:
             return
         source = judged.instance_id if judged is not None else NOBODY
         began_at = now if judged is None or lost_at is None else lost_at
-        self._move = Move(decision.rule, source, began_at)
+        self._move = Move(decision.rule, source, self._left, began_at)
         self._move.reach("detect", now)
-        self._out.info(
-            "claim" if judged is None else "takeover",
-            decision.sentence,
-            rule=decision.rule,
-            attachment=judged.id if judged is not None else NOBODY,
-            source=source,
-            detect=now - began_at,
-        )
+        about: dict[str, object] = {
+            "rule": decision.rule,
+            "attachment": judged.id if judged is not None else NOBODY,
+            **self._named("source", source),
+            "detect": now - began_at,
+            "failover": self._left,
+        }
+        if judged is None:
+            self._out.info("claim", decision.sentence, **about)
+        else:
+            self._out.warning("takeover", decision.sentence, **about)
 
-    def detached(self, now: float) -> None:
-        """EC2 says that nobody has it any more."""
+    def _detached(self, now: float) -> None:
         if self._move is not None and self._move.source != NOBODY:
             self._move.reach("detach", now)
 
@@ -82,20 +118,27 @@ class Moves:
         if decision.reason is Reason.HELD_HERE:
             move.reach("plumb", now)
             phases = move.phases()
-            duration = sum(phases.values())
-            self._out.info("failover", rule=move.rule, source=move.source, to=self._me, duration=duration, **phases)
+            ends = self._named("source", move.source) | self._named("to", self._me)
+            times = {"duration": sum(phases.values()), **phases}
+            self._out.info("failover", rule=move.rule, **ends, **times, failover=move.failover)
             self._end(move, Result.MOVED, wall, phases)
         elif decision.state in (State.STANDBY, State.REFUSED) and decision.reason is not Reason.TAKEN:
+            about = {"rule": move.rule, **self._named("source", move.source), "failover": move.failover}
             if holder in ("", self._me):
-                self._out.warning("not-moved", decision.sentence, rule=move.rule, source=move.source)
+                self._out.warning("not-moved", decision.sentence, **about)
                 self._end(move, Result.FAILED, wall)
             elif holder == move.source:
-                self._out.info("not-moved", f"{holder} has kept the address", rule=move.rule, source=move.source)
+                self._out.info("not-moved", f"{holder} has kept the address", **about)
                 self._end(move, Result.KEPT, wall)
             else:
-                self._out.info("lost-race", f"{holder} has the address now", rule=move.rule, source=move.source)
+                self._out.info("lost-race", f"{holder} has the address now", **about)
                 self._end(move, Result.LOST_RACE, wall)
 
     def _end(self, move: Move, result: Result, wall: float, seconds: Mapping[str, float] | None = None) -> None:
         self._out.add(Moved(self._target, move.rule, result, wall, seconds or {}))
         self._move = None
+
+    def _named(self, field_name: str, instance_id: str) -> dict[str, str]:
+        """As ``source`` the instance's id, and as ``source_node`` its node's name, if that is known."""
+        node = self._node(instance_id)
+        return {field_name: instance_id, **({f"{field_name}_node": node} if node else {})}

@@ -6,6 +6,7 @@ from floatingip.agent.effects import ListNodePorts
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.serving import Serving, chosen
 from floatingip.agent.shared import Shared
+from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.model import NodePort
 from floatingip.core.settings import AUTO, Settings
@@ -21,7 +22,7 @@ class NodePorts:
         self._out = out
         self._asking = False
         self._due = float("-inf")
-        self._problem = ""
+        self._complaint = Trouble()
         self._unchecked: frozenset[str] = frozenset()
         check = settings.service_check
         named = NodePort(check[1], check[2] if check[0] == "http" else "") if check is not None else None
@@ -34,18 +35,17 @@ class NodePorts:
             self._asking, self._due = True, now + timing.LIST_EVERY
             self._out.add(ListNodePorts())
 
-    def unknown(self, problem: str) -> None:
+    def unknown(self, problem: str, now: float) -> None:
         """What is checked goes on being checked."""
         self._asking = False
-        if problem != self._problem:
+        if self._complaint.is_due(problem, now):
             checked = ", ".join(str(each.port) for each in self._shared.node_ports) or "none"
             self._out.warning("services", f"which NodePorts there are is not known: {problem}", checked=checked)
-        self._problem = problem
 
     def listed(self, listed: tuple[NodePort, ...]) -> None:
         """The API server told."""
         shared = self._shared
-        self._asking, self._problem = False, ""
+        self._asking, self._complaint = False, Trouble()
         shared.wants_node_ports = bool(listed)
         before = shared.node_ports
         now = shared.node_ports = chosen(listed, {each.port for each in before}, self._serving.answered())

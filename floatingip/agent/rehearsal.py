@@ -14,6 +14,7 @@ from floatingip.agent.events import (
 )
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
+from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.errors import Denied
@@ -30,7 +31,8 @@ class Rehearsal:
         self._way = way_to(shared.carry)
         parts = tuple(Part) if self._way.has_standing_enis else (Part.PERMISSIONS, Part.SLOTS)
         self._due = dict.fromkeys(parts, float("-inf"))
-        self._failures: dict[Part, str] = {}
+        self._failures: dict[Part, Trouble] = {}
+        self._denied = Trouble()
         self._asking = False
 
     def follow(self, now: float) -> None:
@@ -64,10 +66,9 @@ class Rehearsal:
 
     def found_permissions(self, found: PermissionsRehearsed, now: float) -> None:
         """IAM told, by dry runs."""
-        denied = found.denied
+        denied, actions = found.denied, ", ".join(found.denied)
         self._failures.pop(Part.PERMISSIONS, None)
-        if denied and denied != self._shared.denied:
-            actions = ", ".join(denied)
+        if self._denied.is_due(actions, now):
             self._out.error("rehearsal", f"a takeover would fail: IAM denies {actions}; allow it to this pod's role")
         self._shared.denied = denied
         if denied:
@@ -87,13 +88,12 @@ class Rehearsal:
         """A part that failed says nothing of the others, and is tried again soon."""
         part, error = failed.part, failed.error
         self._due[part] = now + timing.REHEARSE_AGAIN
-        is_news = self._failures.get(part) != str(error)
-        self._failures[part] = str(error)
         if not isinstance(error, Denied):
             return
         if part is not Part.RESERVATIONS:
             self._shared.denied = (error.action,)
-        if is_news and part is Part.RESERVATIONS:
+        is_due = self._failures.setdefault(part, Trouble()).is_due(str(error), now)
+        if is_due and part is Part.RESERVATIONS:
             self._out.warning("reservation", f"not known whether the address is reserved: {error}")
-        elif is_news:
+        elif is_due:
             self._out.error("rehearsal", f"not known whether a takeover is possible: {error}")

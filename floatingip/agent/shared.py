@@ -134,6 +134,11 @@ class Shared:
         said = "\0".join((self.me.vpc_id, self.name, what, str(generation)))
         return hashlib.sha256(said.encode()).hexdigest()
 
+    def node_of(self, instance_id: str) -> str:
+        """The name of this instance's node; empty while it is not known."""
+        instance = self.instances.get(instance_id)
+        return instance.node if instance is not None else ""
+
     def outpost(self) -> str:
         """The ARN of the Outpost that this node is on, or nothing."""
         mine = self.instances.get(self.me.instance_id)

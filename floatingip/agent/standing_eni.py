@@ -93,7 +93,7 @@ class StandingEni:
         if self.now.problem != before.problem:
             self._out.info("standing", self.now.problem or "the standing ENI is attached", eni=self._id())
         if isinstance(self.now.write, Detach) and not self.now.write.force:
-            self._out.error("no-device", f"{self.now.problem}: detaching it, to try again", eni=self._id())
+            self._out.warning("no-device", f"{self.now.problem}: detaching it, to try again", eni=self._id())
         if self.now.write is not None:
             me = shared.me.instance_id
             what = f"standing {me} {self.subnet.id}"

@@ -7,11 +7,16 @@ from collections.abc import Collection
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
-from floatingip.core.decision.decision import Decision, Reason
+from floatingip.core.decision.decision import Decision, Reason, State
 from floatingip.core.model import Address, PlumbingReport
 
 LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
-"""Reasons that only a person can mend: told as errors, and again while they last."""
+"""Reasons that have an event of their own, told again while they last: only a person can mend the first, and may have
+to mend the other one.
+"""
+
+BARRED = frozenset({Reason.CANNOT_CLAIM, Reason.RATIONED})
+"""Reasons for which a takeover that is due does not happen: warned of, and again while they last."""
 
 
 class Telling:
@@ -19,37 +24,51 @@ class Telling:
 
     def __init__(self, out: Outbox) -> None:
         self._out = out
-        self._loud, self._blind = Trouble(), Trouble()
+        self._loud, self._blind, self._barred = Trouble(), Trouble(), Trouble()
+        self._plumbing, self._node_ports = Trouble(), Trouble()
         self._unready, self._astray = Trouble(timing.NOT_READY_FOR), Trouble(timing.ASTRAY_FOR)
 
-    def decided(self, before: Decision, after: Decision, not_ready: str, now: float) -> None:
-        """One decision followed another; ``not_ready`` is why this node could neither serve nor take over."""
-        if _is_another(before, after):
-            self._out.info(
-                "decision",
-                after.sentence,
-                state=after.state,
-                rule=after.rule,
-                reason=after.reason.name,
-                attachment=after.attachment_id or "none",
-            )
+    def decided(self, before: Decision, after: Decision, not_ready: str, loss: str, now: float) -> None:
+        """One decision followed another; ``not_ready`` is why this node could neither serve nor take over, and ``loss``
+        the id of the failover by which it would lose the address.
+        """
+        about = {
+            "state": after.state,
+            "rule": after.rule,
+            "reason": after.reason.name,
+            "attachment": after.attachment_id or "none",
+            **({"failover": loss} if _is_loss(before, after) else {}),
+        }
+        is_barred, is_another = after.state is State.DOUBT and after.reason in BARRED, _is_another(before, after)
+        if self._barred.is_due(after.sentence if is_barred else "", now) or (is_barred and is_another):
+            self._out.warning("decision", after.sentence, **about)
+        elif is_another:
+            self._out.info("decision", after.sentence, **about)
         is_loud = after.reason in LOUD
         if self._loud.is_due(after.sentence if is_loud else "", now):
-            self._out.error(after.reason.name.lower().replace("_", "-"), after.sentence)
+            if after.reason is Reason.TAKEN:
+                self._out.error("taken", after.sentence)
+            else:
+                self._out.warning("no-device", after.sentence)
         if self._unready.is_due("" if is_loud else not_ready, now):
             self._out.warning("not-ready", not_ready)
 
-    def reconciled(self, before: PlumbingReport | None, after: PlumbingReport) -> None:
-        """The kernel was looked after."""
-        if after.removed:
-            self._out.info("unplumbed", "the address is not here any more", removed=",".join(after.removed))
-        if after.repaired:
-            repaired = ",".join(after.repaired)
+    def reconciled(self, report: PlumbingReport, loss: str, now: float) -> None:
+        """The kernel was looked after; ``loss`` is the id of the failover by which this node lost the address."""
+        if report.removed:
+            removed = ",".join(report.removed)
+            self._out.info("unplumbed", "the address is not here any more", removed=removed, failover=loss)
+        if report.repaired:
+            repaired = ",".join(report.repaired)
             self._out.info("plumbed", "brought the kernel to what it should be", repaired=repaired)
-        if after.problem and (before is None or after.problem != before.problem):
-            self._out.error("plumbing", after.problem)
-        if after.kept_off and (before is None or after.kept_off != before.kept_off):
-            self._out.error("nodeports", after.kept_off)
+        self.kernel(report, now)
+
+    def kernel(self, report: PlumbingReport, now: float) -> None:
+        """What is wrong there, by the last report."""
+        if self._plumbing.is_due(report.problem, now):
+            self._out.error("plumbing", report.problem)
+        if self._node_ports.is_due(report.kept_off, now):
+            self._out.error("nodeports", report.kept_off)
 
     def blind(self, why: str, now: float) -> None:
         """Why this node cannot probe the address, or nothing."""
@@ -69,6 +88,12 @@ class Telling:
         )
         if self._astray.is_due(astray if ports else "", now):
             self._out.warning("astray", astray)
+
+
+def _is_loss(before: Decision, after: Decision) -> bool:
+    """The address was this node's, and is being taken away."""
+    gone = after.attachment_id != before.attachment_id or after.reason is Reason.DETACHING_HERE
+    return before.state is State.HOLDER and gone
 
 
 def _is_another(before: Decision, after: Decision) -> bool:

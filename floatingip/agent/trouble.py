@@ -27,19 +27,19 @@ class Trouble:
 
 
 class Complaints:
-    """What goes wrong in more than one way: each is told once, until none has come for ``calm`` seconds."""
+    """What goes wrong in more than one way: each is told at once, and every ten minutes while it goes on, until none
+    has come for ``calm`` seconds.
+    """
 
     def __init__(self, calm: float) -> None:
         self._calm = calm
-        self._told: set[str] = set()
+        self._told: dict[str, Trouble] = {}
         self._last_at = float("-inf")
 
     def is_news(self, problem: str, now: float) -> bool:
         """Whether to tell of this now."""
         self._last_at = now
-        is_news = problem not in self._told
-        self._told.add(problem)
-        return is_news
+        return self._told.setdefault(problem, Trouble()).is_due(problem, now)
 
     @property
     def go_on(self) -> bool:

@@ -40,6 +40,7 @@ class Writing:
         self._refused: set[type[Write]] = set()
         self._complaint = Trouble()
         self._began_at = float("-inf")
+        self._about: dict[str, object] = {}
         self.writing = False
         self.wrote_at = self.taken_at = float("-inf")
         self.retry_at: Mapping[type[Write], float] = {}
@@ -47,9 +48,10 @@ class Writing:
         self.accepted: Write | None = None
         self.final: CloudError | None = None
 
-    def begin(self, write: Write, making: Making, now: float) -> None:
-        """Ask for the write."""
+    def begin(self, write: Write, making: Making, now: float, **about: object) -> None:
+        """Ask for the write; what is told of it has the fields ``about``."""
         self.writing, self.accepted, self._began_at = True, None, now
+        self._about = {"write": str(write), **about}
         self._out.add(Perform(self._writer, write, making))
 
     def wrote(self, wrote: Wrote, now: float) -> None:
@@ -67,7 +69,7 @@ class Writing:
         self._refused.discard(type(write))
         self._complaint = Trouble()
         self.final = None
-        self._out.info("write", "EC2 accepted", write=str(write), seconds=self.wrote_at - self._began_at)
+        self._out.info("write", "EC2 accepted", **self._about, seconds=self.wrote_at - self._began_at)
 
     def _failed(self, write: Write, error: CloudError) -> None:
         now = self.wrote_at
@@ -81,13 +83,13 @@ class Writing:
             case TokenSpent():
                 # As good as created: when no look shows the interface for a while, the next token is used.
                 self.accepted, self.taken_at = write, float("-inf")
-                self._complain(write, error)
+                self._complain(error)
             case LookAgain() if not is_again and not isinstance(write, Create):
                 # A lost race, most likely: the next look shows it.
-                self._out.info("write", f"{error}; looking again", write=str(write))
+                self._out.info("write", f"{error}; looking again", **self._about)
             case LookAgain() | AddressTaken():
                 self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
-                self._complain(write, error)
+                self._complain(error)
             case Denied():
                 self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self.final = error
@@ -95,20 +97,21 @@ class Writing:
                     self._out.error("denied", str(error), action=error.action)
             case NoFreeSlot():
                 self._full(now)
-                self._out.error("write", str(error), write=str(write))
+                self._out.warning("write", str(error), **self._about)
             case CloudUnavailable():
                 self._retry(write, now + backoff.pause(timing.BACKOFF_MOVING))
-                self._complain(write, error)
+                self._complain(error)
             case _:
                 self.final = error
                 self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
-                self._complain(write, error)
+                if self._complaint.is_due(str(error), now):
+                    self._out.error("write", f"{error}; looking again", **self._about)
 
     def _retry(self, write: Write, at: float) -> None:
         """The next write of this kind should not be made before."""
         self.retry_at = {**self.retry_at, type(write): at}
 
-    def _complain(self, write: Write, error: CloudError) -> None:
-        """What goes wrong is said once, and now and then while it lasts, not with each retry."""
+    def _complain(self, error: CloudError) -> None:
+        """What may pass by itself is said once, and now and then while it lasts, not with each retry."""
         if self._complaint.is_due(str(error), self.wrote_at):
-            self._out.error("write", f"{error}; looking again", write=str(write))
+            self._out.warning("write", f"{error}; looking again", **self._about)

@@ -12,15 +12,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from floatingip.agent.looks import cluster_name
+from floatingip.commands.observers import Observers
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, FloatingIPError
-from floatingip.core.model import Address, Attachment, AttachmentStatus, Carry, Eni, Target
+from floatingip.core.model import Attachment, AttachmentStatus, Carry, Eni, Target
 from floatingip.core.ports import Cloud
-from floatingip.core.word import PEERS_AT_MOST, RESERVED, Answer, Status, is_instance_id
+from floatingip.core.word import RESERVED, is_instance_id
 from floatingip.runtime.look import read_in_full
-from floatingip.runtime.peers import ask, ask_once, not_ready
 
 VALID_FOR = 180.0
 """Seconds for which an order is obeyed: observers in peace look once a minute, and EC2 takes up to one for a move."""
@@ -33,12 +32,6 @@ LISTEN_EVERY = 0.1
 
 GAP_TOLD_WITHIN = 5.0
 """Seconds for which the observers' words on a move that EC2 shows are waited for."""
-
-TOLD_EVERY = 10.0
-"""Seconds after which what is waited for is told again."""
-
-INTRODUCED_WITHIN = 3.0
-"""Seconds for which an observer may take to find out from EC2 who asks."""
 
 
 class HandoverRefused(FloatingIPError):
@@ -105,16 +98,21 @@ def check(
     port: int,
     me: str,
     *,
+    say: Callable[[str], None] | None = None,
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """Raise ``HandoverRefused`` when nobody would take the addresses over; return why that is not known, or nothing.
 
     Where no observer can be reached at all, as from outside of the VPC, silence says nothing of the one that matters.
+    With ``say`` it tells who holds what, and of each other node whether it would take it.
     """
-    observers = _Observers(cloud, port, me, now, sleep)
+    observers = Observers(cloud, port, me, now, sleep)
     observers.find(frozenset(move.source for move in moves), frozenset(move.to for move in moves) - {order.ANYBODY})
     statuses = [answer.status for answer in observers.answers.values() if answer.status is not None]
+    if say is not None:
+        for line in _found(observers, moves, name, carry):
+            say(line)
     for move in moves:
         if move.to != order.ANYBODY:
             if not statuses and observers.is_silent(move.to):
@@ -132,6 +130,17 @@ def check(
                 "nothing was ordered",
             )
     return ""
+
+
+def _found(observers: Observers, moves: tuple[Handover, ...], name: str, carry: Carry) -> Iterator[str]:
+    """A line for each address, and for each node that could take one."""
+    for move in moves:
+        yield f"{move.target}: {observers.nodes.get(move.source, move.source)} holds it"
+    holders = {move.source for move in moves}
+    for instance_id in sorted({*observers.answers, *(move.to for move in moves)} - {order.ANYBODY}):
+        if instance_id not in holders or len(holders) > 1:
+            told = observers.problem(instance_id, name, carry) or "would take it"
+            yield f"{observers.nodes.get(instance_id, instance_id)}: {told}"
 
 
 class Gap:
@@ -164,6 +173,7 @@ def carry_out(
     me: str,
     say: Callable[[str], None],
     *,
+    wait: Callable[[str], None] = lambda _: None,
     now: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
@@ -171,14 +181,14 @@ def carry_out(
     """Order, wait, take the orders back.  Raises ``CloudError`` when an address has not moved in time.
 
     ``me`` is the instance that this runs on: observers tell who holds what to peers only.  Without one they look at EC2
-    by themselves, up to a minute later.
+    by themselves, up to a minute later.  ``say`` gets what happens, and ``wait``, again and again, what is waited for.
     """
     began, deadline = now(), wall() + VALID_FOR
     left = {move.target: move for move in moves}
     gaps = {move.target: Gap() for move in moves}
     moved_at: dict[Target, float] = {}
-    waiting = _Waiting(moves, say, now)
-    observers = _Observers(cloud, port, me, now, sleep)
+    shown = {move.target: f"{AttachmentStatus.ATTACHED} to {move.source}" for move in moves}
+    observers = Observers(cloud, port, me, now, sleep)
     observers.find(frozenset(move.source for move in moves))
     for move in moves:
         cloud.tag_eni(
@@ -192,13 +202,14 @@ def carry_out(
         while left:
             if wall() > deadline:
                 names = ", ".join(str(target) for target in left)
-                shown = "; ".join(waiting.shown[target] for target in left)
-                raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s: {shown}", "see the observers' logs")
+                where = "; ".join(shown[target] for target in left)
+                raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s: {where}", "see the observers' logs")
             _listen(observers, left, gaps, now)
             if now() < look_at:
                 sleep(LISTEN_EVERY)
                 continue
             look_at = now() + LOOK_EVERY
+            wait(_waited_for(left, shown, now() - began, deadline - wall()))
             enis = _shown(cloud, name)
             if enis is None:
                 continue
@@ -207,7 +218,9 @@ def carry_out(
                 if attachment is not None and attachment.status is AttachmentStatus.ATTACHED:
                     holder = attachment.instance_id
                 if holder in ("", left[target].source):
-                    waiting.see(target, attachment, deadline - wall())
+                    if shown[target] != (where := _where(attachment)):
+                        shown[target] = where
+                        say(f"{target}: {where}")
                     continue
                 gap, since = gaps[target].seconds(), moved_at.setdefault(target, now())
                 if gap is None and observers.addresses and now() - since < GAP_TOLD_WITHIN:
@@ -221,7 +234,7 @@ def carry_out(
 
 
 def _listen(
-    observers: _Observers,
+    observers: Observers,
     left: Mapping[Target, Handover],
     gaps: Mapping[Target, Gap],
     now: Callable[[], float],
@@ -257,102 +270,15 @@ def _carriers(enis: Iterable[Eni], target: Target, carry: Carry) -> Iterator[Eni
     return (eni for eni in way_to(carry).usable(enis) if eni.carries(target))
 
 
-class _Waiting:
-    """Tells what is waited for: when EC2 shows something new, and now and then while it does not."""
-
-    def __init__(self, moves: tuple[Handover, ...], say: Callable[[str], None], now: Callable[[], float]) -> None:
-        self._say = say
-        self._now = now
-        self._told_at = dict.fromkeys((move.target for move in moves), now())
-        self.shown = {move.target: f"{AttachmentStatus.ATTACHED} to {move.source}" for move in moves}
-
-    def see(self, target: Target, attachment: Attachment | None, left: float) -> None:
-        """EC2 shows the target there, or nowhere, ``left`` seconds before the end."""
-        at = "from" if attachment is not None and attachment.status is AttachmentStatus.DETACHING else "to"
-        shown = f"{attachment.status} {at} {attachment.instance_id}" if attachment is not None else "on no instance"
-        if shown == self.shown[target] and self._now() - self._told_at[target] < TOLD_EVERY:
-            return
-        self.shown[target], self._told_at[target] = shown, self._now()
-        self._say(f"{target}: {shown}; waiting for up to {left:.0f} s more")
+def _where(attachment: Attachment | None) -> str:
+    """Where EC2 shows an address, in words."""
+    if attachment is None:
+        return "on no instance"
+    at = "from" if attachment.status is AttachmentStatus.DETACHING else "to"
+    return f"{attachment.status} {at} {attachment.instance_id}"
 
 
-class _Observers:
-    """Those that tell what they hold: the holders', and of those that they name the ones that EC2 shows in the same
-    cluster.
-
-    ``addresses`` are theirs; ``answers`` is what came of the first question to each who was asked, them or not.
-    """
-
-    def __init__(
-        self, cloud: Cloud, port: int, me: str, now: Callable[[], float], sleep: Callable[[float], None]
-    ) -> None:
-        self._cloud = cloud
-        self._port = port
-        self._me = me
-        self._now = now
-        self._sleep = sleep
-        self._asked_at: dict[str, Address] = {}
-        self.addresses: dict[str, Address] = {}
-        self.answers: dict[str, Answer] = {}
-
-    def find(self, holders: frozenset[str], named: frozenset[str] = frozenset()) -> None:
-        """Go from the holders, this node's own and the ones that are named, to those whom these name."""
-        clusters, tried, waiting = set[str](), set[str](), holders | named | ({self._me} - {""})
-        while waiting and len(tried) < PEERS_AT_MOST:
-            asked = frozenset(sorted(waiting)[: PEERS_AT_MOST - len(tried)])
-            tried |= asked
-            waiting = waiting - tried
-            shown = self._cloud.describe_instances(asked).values()
-            clusters.update(cluster_name(instance.tags) for instance in shown if instance.id in holders)
-            for instance in shown:
-                ours = cluster_name(instance.tags) in clusters
-                if not ours or instance.address is None or instance.state.announces_death:
-                    continue
-                self._asked_at[instance.id] = instance.address
-                answer = self.answers[instance.id] = self._introduce_to(instance.id)
-                if answer.status is not None and answer.status.instance_id == instance.id:
-                    self.addresses[instance.id] = instance.address
-                    waiting |= set(answer.status.peers) - tried
-
-    def look(self) -> None:
-        """Have them ask EC2 soon."""
-        for address in self.addresses.values():
-            ask(address, self._port, me=self._me, look=True)
-
-    def ask(self, instance_id: str) -> Status | None:
-        """What one says of itself now; nothing where it is silent, or does not know who asks."""
-        status = self._ask(instance_id).status
-        return status if status is not None and status.instance_id == instance_id else None
-
-    def is_silent(self, instance_id: str) -> bool:
-        """The node was asked, and not even said that no observer is there."""
-        answer = self.answers.get(instance_id)
-        return answer is not None and answer.status is None and not answer.refused
-
-    def problem(self, instance_id: str, name: str, carry: Carry) -> str:
-        """Why the observer there would not take an address over, or nothing."""
-        if instance_id not in self.answers:
-            return "it is no living worker of the holder's cluster"
-        address, status = self._asked_at[instance_id], self.answers[instance_id].status
-        if status is None:
-            return f"no observer answers at {address}:{self._port}"
-        if status != RESERVED:
-            if (status.name, status.instance_id) != (name, instance_id):
-                return f"the observer at {address}:{self._port} is not one of {name}"
-            if status.leaving:
-                return "its node is about to end"
-            if status.free_slots == 0:
-                return way_to(carry).lacks_room
-        reason = not_ready(address, self._port)
-        return f"its observer is not ready: {reason}" if reason else ""
-
-    def _ask(self, instance_id: str) -> Answer:
-        return ask_once(self._asked_at[instance_id], self._port, me=self._me)
-
-    def _introduce_to(self, instance_id: str) -> Answer:
-        """The first word of one, which may have to find out who asks."""
-        until, answer = self._now() + INTRODUCED_WITHIN, self._ask(instance_id)
-        while self._me and answer.status == RESERVED and self._now() < until:
-            self._sleep(LISTEN_EVERY)
-            answer = self._ask(instance_id)
-        return answer
+def _waited_for(left: Iterable[Target], shown: Mapping[Target, str], waited: float, at_most: float) -> str:
+    """What is not handed over yet."""
+    where = ", ".join(f"{target} ({shown[target]})" for target in left)
+    return f"waiting for {where}: {waited:.0f} s so far, up to {at_most:.0f} s more"

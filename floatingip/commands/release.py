@@ -130,12 +130,14 @@ def stay_gone(
     chosen: Plan,
     name: str,
     *,
+    wait: Callable[[str], None] = lambda _: None,
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Watch for a while, after the release of what was attached.  Raises ``ReleaseRefused`` when it is there again."""
     until = now() + COMES_BACK_WITHIN
     while now() < until:
+        wait(f"watching for {until - now():.0f} s more whether an observer makes or attaches one again")
         sleep(LOOK_EVERY)
         try:
             _refuse_undone(chosen, cloud.describe_enis(name))
@@ -156,11 +158,13 @@ def carry_out(
     name: str,
     say: Callable[[str], None],
     *,
+    wait: Callable[[str], None] = lambda _: None,
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Detach and delete.  Raises ``CloudError`` when something is still there at the end, naming it, and
-    ``ReleaseRefused`` when somebody attaches it again or makes it anew.
+    ``ReleaseRefused`` when somebody attaches it again or makes it anew.  ``say`` gets each step, and ``wait``, again
+    and again, what is waited for.
     """
     left = {eni.id for eni in chosen.enis}
     began, forced = now(), set[str]()
@@ -204,4 +208,7 @@ def carry_out(
             reasons = "; ".join(f"{eni_id}: {trouble.get(eni_id, 'still detaching')}" for eni_id in sorted(left))
             raise CloudError(f"not released after {GIVE_UP_AFTER:g} s: {reasons}", "run release again")
         if left:
+            waited = now() - began
+            until = "" if forced else f", forced after {FORCE_AFTER:g} s"
+            wait(f"waiting for {', '.join(sorted(left))} to be detached: {waited:.0f} s so far{until}")
             sleep(LOOK_EVERY)

@@ -196,7 +196,9 @@ class AllocationFacts:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """An instance as DescribeInstances shows it; ``address`` is its primary private IPv4 address."""
+    """An instance as DescribeInstances shows it; ``address`` is its primary private IPv4 address, ``node`` its private
+    DNS name, by which EKS calls its node.
+    """
 
     id: str
     state: InstanceState
@@ -206,6 +208,7 @@ class Instance:
     tags: Mapping[str, str] = field(default_factory=dict)
     type: str = ""
     outpost: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,9 @@ _SECURITY_GROUP = re.compile(r"sg-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 AUTO = "auto"
 """The value of `service` for: the NodePorts of the pod's own namespace."""
 
+LOGFMT, JSON = "logfmt", "json"
+"""The values of `log`."""
+
 _SERVICE = re.compile(r"(?P<kind>tcp|http):(?P<port>[1-9][0-9]{0,4})(?P<path>/[!-~]*)?")
 
 Check = Callable[[Any], str]
@@ -98,6 +101,10 @@ def _carry(value: Any) -> str:
 def _service(value: Any) -> str:
     sound = isinstance(value, str) and (value in ("", AUTO) or _SERVICE.fullmatch(value))
     return "" if sound else f'{AUTO}, tcp:PORT or http:PORT/PATH, such as tcp:30007, or "" for none'
+
+
+def _log(value: Any) -> str:
+    return "" if value in (LOGFMT, JSON) else f"{LOGFMT} or {JSON}"
 
 
 def _groups(value: Any) -> str:
@@ -208,6 +215,10 @@ class Settings:
     """Priority of the first address' rule ``from ADDRESS``; the mark's rule comes right behind, then the next
     address' two.  Default: 900, in the gap that the VPC CNI leaves free from 513 to 1023."""
 
+    log: str = _setting(LOGFMT, _log)
+    """How lines of the log are written: ``logfmt``, ``key=value`` for eyes and grep; or ``json``, one object a line
+    with the same keys, and numbers as numbers.  Default: logfmt."""
+
     @property
     def service_check(self) -> tuple[str, int, str] | None:
         """The service's kind (tcp or http), port and path; None when none is checked."""
@@ -252,6 +263,29 @@ def mark_values(mask: int) -> tuple[int, ...]:
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings) if field.name != "floating_ips"}
 """The settings that the document may have, each with its check."""
+
+
+LIVE = (
+    "probe_interval",
+    "probe_fast_interval",
+    "rise",
+    "fall",
+    "service_rise",
+    "service_fall",
+    "settle",
+    "patience",
+    "force_after",
+)
+"""The settings that may change while an agent runs: each decision reads them anew, and what was made by them does not
+outlive it.
+"""
+
+
+def differences(one: Settings, other: Settings) -> dict[str, tuple[object, object]]:
+    """The settings, as the user calls them, in which these two differ, with both values."""
+    ours, theirs = one.effective(), other.effective()
+    names = {"floating_ips": "FLOATING_IP"}
+    return {names.get(key, key): (ours[key], theirs[key]) for key in ours if ours[key] != theirs[key]}
 
 
 def shown(value: object) -> str:

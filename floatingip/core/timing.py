@@ -182,6 +182,9 @@ SERVED_TOLD_WITHIN = 1.0
 SERVED_HEARD_FOR = 10.0
 """Seconds for which an observer's word on where NodePorts answer is believed."""
 
+SETTINGS_EVERY = 10.0
+"""Seconds between two looks whether the ConfigMap's files have changed, which kubelet sees to once a minute."""
+
 LIST_EVERY = 60.0
 """Seconds between two questions which NodePorts there are."""
 

@@ -15,6 +15,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,36 @@ def load(environ: Mapping[str, str], path: Path) -> Settings:
         more = [f"and {len(problems) - MOST_PROBLEMS} problems more"] if len(problems) > MOST_PROBLEMS else []
         raise ConfigurationError("\n".join(problems[:MOST_PROBLEMS] + more))
     return settings
+
+
+class Watched:
+    """The ConfigMap, as kubelet brings it up to date while a container runs: its file of settings and, beside it, one
+    with what FLOATING_IP is now, since the environment never changes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._targets = path.with_name("FLOATING_IP")
+        self._seen: object = None
+
+    def changed(self, environ: Mapping[str, str]) -> Settings | None:
+        """As `load`, but None while both files are those that were read last."""
+        now = [_identity(path) for path in (self._path, self._targets)]
+        if now == self._seen:
+            return None
+        self._seen = now
+        with suppress(OSError, ValueError):  # an older manifest mounts no such file: not known whether it has changed
+            environ = {**environ, "FLOATING_IP": _text(self._targets)}
+        return load(environ, self._path)
+
+
+def _identity(path: Path) -> object:
+    """What tells a file from the one that takes its place."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _as(default: Any, value: Any) -> Any:

@@ -1,31 +1,37 @@
 """
-What the agent tells people: log lines in logfmt, one for each decision, to standard output.
+What the agent tells people: log lines, one for each decision, to standard output.
 
-A line is ``time=… level=… event=… key=value … msg="…"``: read by eye, by ``grep`` and by every log collector.
+A line is ``time=… level=… event=… key=value … msg="…"``: read by eye, by ``grep`` and by every log collector.  Or, as
+the setting `log` wants it, the same as one JSON object, with numbers as numbers.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TextIO
+
+from floatingip.core.settings import JSON, LOGFMT
 
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@+,")
 
 
 class Log:
-    """Writes whole lines to one stream, from any thread."""
+    """Writes whole lines to one stream, from any thread; ``style`` is a value of the setting `log`."""
 
-    def __init__(self, stream: TextIO = sys.stdout) -> None:
+    def __init__(self, stream: TextIO = sys.stdout, style: str = LOGFMT) -> None:
         self._stream = stream
+        self._style = style
         self._lock = threading.Lock()
         self._always: dict[str, object] = {}
 
     def about(self, **fields: object) -> Log:
         """The same log, with these fields in every line."""
-        narrowed = Log(self._stream)
+        narrowed = Log(self._stream, self._style)
         narrowed._lock = self._lock
         narrowed._always = {**self._always, **fields}
         return narrowed
@@ -53,7 +59,7 @@ class Log:
             **fields,
             **({"msg": msg} if msg else {}),
         }
-        line = " ".join(f"{key}={quoted(value)}" for key, value in pairs.items())
+        line = _LINES[self._style](pairs)
         with self._lock:
             self._stream.write(line + "\n")
             self._stream.flush()
@@ -67,3 +73,22 @@ def quoted(value: object) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     one_line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in escaped)
     return f'"{one_line}"'
+
+
+def _logfmt(pairs: Mapping[str, object]) -> str:
+    return " ".join(f"{key}={quoted(value)}" for key, value in pairs.items())
+
+
+def _json(pairs: Mapping[str, object]) -> str:
+    return json.dumps({key: _plain(value) for key, value in pairs.items()})
+
+
+def _plain(value: object) -> object:
+    """A JSON value: numbers stay numbers, seconds with milliseconds; all else is its text."""
+    if isinstance(value, float):
+        return round(value, 3) if isfinite(value) else str(value)
+    return value if isinstance(value, int) or value is None else str(value)
+
+
+_LINES: Mapping[str, Callable[[Mapping[str, object]], str]] = {LOGFMT: _logfmt, JSON: _json}
+"""How a line is written in each style."""

@@ -54,7 +54,8 @@ from floatingip.runtime.roster import Roster
 @dataclass(frozen=True, slots=True)
 class Edges:
     """The world, as an agent needs it; ``prober`` makes one for an address, ``service`` one for a NodePort there;
-    ``services`` tells which of these there are; ``tally`` counts what is done here, and by the edges.
+    ``services`` tells which of these there are; ``tally`` counts what is done here, and by the edges; ``settings``
+    tells the ConfigMap's when they have changed, and raises ``ConfigurationError`` for what a start would refuse.
     """
 
     cloud: Cloud
@@ -65,6 +66,7 @@ class Edges:
     service: Callable[[NodePort, Address], Prober] | None = None
     services: Services | None = None
     tally: Tally = field(default_factory=Tally)
+    settings: Callable[[], Settings | None] | None = None
 
 
 class Crew(Protocol):

@@ -23,6 +23,7 @@ from floatingip.agent.events import (
     MetadataTroubled,
     Noticed,
     PodShown,
+    SettingsFound,
     Terminated,
 )
 from floatingip.core.errors import HostError
@@ -36,7 +37,7 @@ from floatingip.runtime.doing import Doer, Edges
 from floatingip.runtime.keeping import HostKeeper
 from floatingip.runtime.peers import Askers
 from floatingip.runtime.probing import ProbeLoop
-from floatingip.runtime.questions import MetadataLoop, PodLoop
+from floatingip.runtime.questions import MetadataLoop, PodLoop, SettingsLoop
 from floatingip.runtime.sight import Sights
 from floatingip.runtime.status_server import StatusServer
 
@@ -80,6 +81,8 @@ class Loop:
         if self._observes:
             self._server = self._serve()
             self._imds.start()
+            if self._edges.settings is not None:
+                SettingsLoop(self._edges.settings, lambda *found: self.post(SettingsFound(*found))).start()
         self._probes.start()
         self._host.start()
         doer, events = self._doer, list[Event]()

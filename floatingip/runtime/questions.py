@@ -1,4 +1,4 @@
-"""Asks IMDS and the API server again and again, each from a thread of its own."""
+"""Asks IMDS, the API server and the ConfigMap's files again and again, each from a thread of its own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 
 from floatingip.core import timing
-from floatingip.core.errors import MetadataError
+from floatingip.core.errors import ConfigurationError, MetadataError
 from floatingip.core.model import Address, Notice, OwnPod
 from floatingip.core.ports import Metadata, Orders
+from floatingip.core.settings import Settings
 from floatingip.edges import background
 
 
@@ -84,3 +85,32 @@ class PodLoop:
             began = time.monotonic()
             self._found(self._orders.own_pod())
             self._wake.wait(max(0.0, began + self._every - time.monotonic()))
+
+
+class SettingsLoop:
+    """Looks now and then whether the settings have changed; ``found`` gets what they are then, or None and why a start
+    would refuse them.
+    """
+
+    def __init__(self, changed: Callable[[], Settings | None], found: Callable[[Settings | None, str], None]) -> None:
+        self._changed = changed
+        self._found = found
+
+    def start(self) -> None:
+        """Begin to look."""
+        background.start("settings", self._run)
+
+    def look(self) -> None:
+        """Look once."""
+        try:
+            settings = self._changed()
+        except ConfigurationError as error:
+            self._found(None, str(error))
+        else:
+            if settings is not None:
+                self._found(settings, "")
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(timing.SETTINGS_EVERY)
+            self.look()

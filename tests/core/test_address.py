@@ -1040,7 +1040,7 @@ def test_what_only_a_person_can_mend_is_told_as_an_error_and_again_while_it_last
     made = node()
     taken = replace(made.address.decision, reason=Reason.TAKEN, detail="in use")
     for at in (0.0, 1.0, 2.0, timing.SAID_AGAIN):
-        made.address._telling.decided(taken, taken, "", at)
+        made.address._telling.decided(taken, taken, "", "none", at)
     assert made.told.log.count("level=error event=taken") == 2
 
 
@@ -1206,6 +1206,28 @@ def test_while_ec2_gives_no_answer_its_last_failure_is_why_the_node_is_not_ready
     assert made.address.not_ready() == "EC2 has not answered yet: IAM denies ec2:DescribeNetworkInterfaces"
 
 
+@pytest.mark.parametrize(
+    ("state", "reason", "level"),
+    [
+        (State.DOUBT, Reason.CANNOT_CLAIM, "warning"),
+        (State.DOUBT, Reason.RATIONED, "warning"),
+        (State.STANDBY, Reason.CANNOT_CLAIM, "info"),
+        (State.DOUBT, Reason.PROBE_LOST, "info"),
+    ],
+)
+def test_a_takeover_that_is_due_but_does_not_happen_is_warned_of(
+    node: Make, state: State, reason: Reason, level: str
+) -> None:
+    """Once, and again while it lasts; that this node could take nothing while nothing is due is another matter."""
+    made = node()
+    before = made.address.decision
+    barred = replace(before, state=state, reason=reason, detail="no slot")
+    for last, seconds in ((before, 0.0), (barred, 1.0), (barred, timing.SAID_AGAIN)):
+        made.address._telling.decided(last, barred, "", "none", 1e6 + seconds)
+    lines = [line for line in made.told.log.splitlines() if "event=decision" in line]
+    assert [f"level={level} " in line for line in lines] == [True] * (2 if level == "warning" else 1)
+
+
 def test_that_nobody_was_reached_makes_the_node_not_ready(node: Make) -> None:
     """And what keeps a node from being ready is warned of once it lasts, and every ten minutes."""
     made = node()
@@ -1221,5 +1243,5 @@ def test_that_nobody_was_reached_makes_the_node_not_ready(node: Make) -> None:
         timing.NOT_READY_FOR + timing.SAID_AGAIN - 1.0,
         timing.NOT_READY_FOR + timing.SAID_AGAIN + 1.0,
     ):
-        made.address._telling.decided(unreached, unreached, made.address.not_ready(), 1e6 + seconds)
+        made.address._telling.decided(unreached, unreached, made.address.not_ready(), "none", 1e6 + seconds)
     assert made.told.log.count('level=warning event=not-ready msg="nobody was reached: neither this nor') == 2

@@ -17,12 +17,26 @@ from floatingip.agent.effects import (
     Keep,
     ListNodePorts,
     Look,
+    Part,
     Perform,
     Probe,
     Publish,
     Rehearse,
 )
-from floatingip.agent.events import Event, Looked, LookFailed, MetadataTroubled, PodShown, Reconciled, Terminated, Wrote
+from floatingip.agent.events import (
+    Event,
+    Looked,
+    LookFailed,
+    MetadataTroubled,
+    NodePortsUnknown,
+    Noticed,
+    PermissionsRehearsed,
+    PodShown,
+    Reconciled,
+    RehearsalFailed,
+    Terminated,
+    Wrote,
+)
 from floatingip.agent.looks import Seen
 from floatingip.core import timing
 from floatingip.core.errors import AddressTaken, CloudUnavailable, Denied
@@ -36,6 +50,7 @@ from floatingip.core.model import (
     Identity,
     Instance,
     InstanceState,
+    Notice,
     OwnPod,
     PlumbingReport,
     PlumbingState,
@@ -340,3 +355,35 @@ def test_a_token_of_ours_is_not_spent_by_what_was_refused() -> None:
         asked = [effect for effect in node.told.effects if isinstance(effect, Perform)][-1]
         assert asked.write == Create()
         node.handle(Wrote(asked.writer, asked.write, Denied("ec2:CreateNetworkInterface")), after=0.1)
+
+
+UNSOUND = PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing")
+UNSERVED = replace(CARRIED, kept_off="kube-proxy does not serve it")
+DENIED = Denied("ec2:AttachNetworkInterface")
+
+
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        (MetadataTroubled("IMDS does not answer"), "imds"),
+        (PodShown(OwnPod(0.0, problem="the role must allow to get pods")), "kubernetes"),
+        (NodePortsUnknown("may not list the Services"), "services"),
+        (Noticed(Notice("spot", "terminate")), "leaving"),
+        (Reconciled(ADDRESS, UNSOUND), "plumbing"),
+        (Reconciled(ADDRESS, UNSERVED), "nodeports"),
+        (PermissionsRehearsed(("ec2:AttachNetworkInterface",)), "rehearsal"),
+        (RehearsalFailed(Part.SLOTS, DENIED), "rehearsal"),
+        (RehearsalFailed(Part.RESERVATIONS, DENIED), "reservation"),
+        (LookFailed(DENIED, {}), "denied"),
+        (LookFailed(CloudUnavailable("throttled"), {}), "ec2"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_what_lasts_is_told_soon_and_again_every_ten_minutes(event: Event, name: str) -> None:
+    """However often it is found out meanwhile; some of it only when it is found out twice."""
+    node, told = Node(), []
+    node.hold()
+    for after in (1.0, 1.0, timing.SAID_AGAIN - 10.0, 20.0):
+        node.handle(event, after=after)
+        told.append(node.told.log.count(f"event={name} "))
+    assert told[1:] == [1, 1, 2]

@@ -254,6 +254,14 @@ def test_a_handover_to_a_node_that_is_not_there_ends_with_2(vpc: Vpc) -> None:
     assert line.startswith("floatingip handover: --to i-0123456789abcdef0: no instance of this VPC has that id")
 
 
+def test_a_handover_is_checked_before_it_is_ordered(vpc: Vpc) -> None:
+    """By the exit code that it would end with."""
+    done = vpc.command("handover", "--check")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line == f"floatingip handover: {ADDRESS}: no node holds it now; nothing to hand over"
+
+
 def test_a_denied_release_ends_with_4_and_names_the_permission(vpc: Vpc) -> None:
     """In one line."""
     vpc.ec2.faults.deny({"DeleteNetworkInterface"})

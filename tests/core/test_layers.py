@@ -31,7 +31,7 @@ core/decision     decide
 agent             backoff trouble standing pod looks peers shown_by_imds
 agent             shared effects
 agent             outbox events serving obstacles answers
-agent             moves telling writing node_ports
+agent             moves telling writing node_ports configured
 agent             address standing_eni
 agent             attaching ending looking rehearsal
 agent             agent
@@ -55,6 +55,7 @@ runtime           keeping look peers probing questions status_server
 runtime           performing roster sight
 runtime           desk doing
 runtime           loop
+commands          observers progress
 commands          handover release pause
 .                 cli
 .                 __main__

@@ -46,6 +46,7 @@ DEFAULTS = {
     "mark": 0x70,
     "table": 840,
     "priority": 900,
+    "log": "logfmt",
 }
 
 Load = Callable[..., Settings]

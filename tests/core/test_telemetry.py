@@ -1,6 +1,7 @@
 """Log lines: one line an event, read back by any logfmt reader."""
 
 import io
+import json
 import re
 import threading
 import time
@@ -145,6 +146,34 @@ def test_a_log_about_something_names_it_in_every_line(log: Log, stream: io.Strin
         ("write", "eipalloc-1", "R3"),
         ("stopped", None, None),
     ]
+
+
+# As JSON.
+
+
+def test_a_json_line_has_the_same_keys_and_numbers_as_numbers(stream: io.StringIO) -> None:
+    """In the same order; seconds with milliseconds, all that is neither number nor truth as its text."""
+    log = Log(stream, "json").about(address=IPv4Address("10.0.0.100"))
+    log.warning("takeover", 'i-a is "silent"', rule=Rule.R3, detect=1.23456, port=9807, ready=True, to=None)
+    line = json.loads(stream.getvalue())
+    assert line.pop("time").endswith("Z")
+    assert list(line.items()) == [
+        ("level", "warning"), ("event", "takeover"), ("address", "10.0.0.100"), ("rule", "R3"), ("detect", 1.235),
+        ("port", 9807), ("ready", True), ("to", None), ("msg", 'i-a is "silent"'),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["two\nlines", "\u2028", "\x85", "\x1b[2J", "Größe", float("inf"), float("nan")])
+def test_a_json_line_is_one_line_of_strict_json_whatever_a_value_contains(stream: io.StringIO, value: object) -> None:
+    """A collector that stumbles loses the line, or more."""
+    Log(stream, "json").info("event", field=value)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    (line,) = stream.getvalue().splitlines()
+    assert line.isprintable()
+    assert json.loads(line, parse_constant=refuse)["field"] == str(value)
 
 
 # What goes on being wrong.

@@ -204,12 +204,30 @@ def test_what_is_denied_is_tried_again_within_a_quarter_of_a_minute(desk: Desk) 
     assert desk.waits(Detach("eni-attach-1")) == 0.0
 
 
-def test_what_is_refused_again_is_told_as_an_error_once(desk: Desk) -> None:
+def test_what_is_refused_again_is_warned_of_once(desk: Desk) -> None:
     """And not at all loudly when it was only a lost race."""
     for _ in range(5):
         desk.write(Attach(desk.eni.id), error=LookAgain("in use"))
     levels = [line.split()[1] for line in desk.told.log.splitlines()]
-    assert levels == ["level=info", "level=error"]
+    assert levels == ["level=info", "level=warning"]
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [
+        (CloudUnavailable("throttled"), "warning"),
+        (NoFreeSlot("AttachmentLimitExceeded"), "warning"),
+        (TokenSpent("IdempotentParameterMismatch"), "warning"),
+        (CloudError("InvalidParameterValue"), "error"),
+        (Denied("ec2:AttachNetworkInterface"), "error"),
+    ],
+    ids=lambda given: type(given).__name__ if isinstance(given, Exception) else "",
+)
+def test_only_what_somebody_must_mend_is_an_error(desk: Desk, error: CloudError, level: str) -> None:
+    """What passes by itself, or moves to another node, is a warning."""
+    desk.write(Attach(desk.eni.id), error=error)
+    (line,) = desk.told.log.splitlines()
+    assert f"level={level} " in line
 
 
 def test_a_claim_that_is_refused_as_taken_is_remembered_with_what_ec2_said(desk: Desk) -> None:

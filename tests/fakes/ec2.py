@@ -147,6 +147,7 @@ class FakeEc2:
             tags=tags or {},
             type=instance_type,
             outpost=subnet.outpost,
+            node=f"ip-{address.replace('.', '-')}.{REGION}.compute.internal",
         )
         primary = self._new_eni(subnet, IPv4Address(address))
         attachment = Attachment(self._id("eni-attach"), instance_id, 0, AttachmentStatus.ATTACHED)

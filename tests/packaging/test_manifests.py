@@ -221,9 +221,10 @@ def test_whatever_the_pod_refers_to_is_there(manifest: dict[str, Object], pod: O
     assert pod["serviceAccountName"] == manifest["ServiceAccount"]["metadata"]["name"]
     config_map = manifest["ConfigMap"]
     [volume] = pod["volumes"]
-    [item] = volume["configMap"]["items"]
+    item, targets = volume["configMap"]["items"]
     assert volume["configMap"]["name"] == config_map["metadata"]["name"]
-    assert item["key"] in config_map["data"]
+    assert {item["key"], targets["key"]} == set(config_map["data"])
+    assert targets["path"] == "FLOATING_IP", "where the product looks whether it has changed"
     for container in pod["initContainers"] + pod["containers"]:
         [mount] = container["volumeMounts"]
         assert mount["name"] == volume["name"]

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from floatingip import cli
 from floatingip.agent import agent
-from floatingip.agent.telling import LOUD
 from floatingip.commands import handover, release
 from floatingip.core.decision.decision import Reason
 from floatingip.core.errors import FloatingIPError
@@ -112,7 +111,7 @@ def logged() -> dict[str, set[str]]:
 
 
 def names(event: ast.expr) -> Iterator[str]:
-    """Those that a log's first argument may give: constants, or the reasons that are told loudly."""
+    """Those that a log's first argument may give."""
     match event:
         case ast.Constant(value=str(name)):
             yield name
@@ -120,8 +119,7 @@ def names(event: ast.expr) -> Iterator[str]:
             yield from names(body)
             yield from names(other)
         case _:
-            assert ast.unparse(event) == "after.reason.name.lower().replace('_', '-')"
-            yield from (reason.name.lower().replace("_", "-") for reason in LOUD)
+            raise AssertionError(f"{ast.unparse(event)} is no event's name")
 
 
 def exit_codes() -> set[int]:

@@ -158,4 +158,5 @@ def read_instance(item: InstanceTypeDef) -> Instance:
         tags=_tags(item.get("Tags", [])),
         type=item.get("InstanceType", ""),
         outpost=item.get("OutpostArn", ""),
+        node=item.get("PrivateDnsName", ""),
     )

@@ -1,0 +1,51 @@
+"""What the ConfigMap says after the start: taken up where that is safe, and otherwise told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from floatingip.agent.events import SettingsFound
+from floatingip.agent.outbox import Outbox
+from floatingip.agent.trouble import Trouble
+from floatingip.core.settings import LIVE, Settings, contradictions, differences
+
+RESTART = "`kubectl rollout restart deployment floating-ip`"
+
+
+class Configured:
+    """``settings`` are those in use; ``note`` is what somebody should know of the others, or nothing."""
+
+    def __init__(self, settings: Settings, out: Outbox) -> None:
+        self.settings = settings
+        self.note = ""
+        self._out = out
+        self._trouble = Trouble()
+
+    def found(self, found: SettingsFound) -> None:
+        """The ConfigMap says this now."""
+        if found.settings is None:
+            problem = "; ".join(found.problem.splitlines())
+            self.note = f"the ConfigMap's new settings are refused, those in use stay: {problem}"
+            return
+        self._take_up(found.settings)
+        left = differences(self.settings, found.settings)
+        told = ", ".join(f"{name} ({new}, in use is {old})" for name, (old, new) in left.items())
+        self.note = f"the ConfigMap has other settings than are in use: {told}; {RESTART} takes them up" if left else ""
+
+    def follow(self, now: float) -> None:
+        """Tell what is left."""
+        was_told = self._trouble.is_told
+        if self._trouble.is_due(self.note, now):
+            self._out.warning("settings", self.note)
+        if was_told and not self.note:
+            self._out.info("settings", "the ConfigMap's settings are in use")
+
+    def _take_up(self, found: Settings) -> None:
+        """Those that may change at any moment, unless they contradict what stays."""
+        taken = replace(self.settings, **{name: getattr(found, name) for name in LIVE})
+        changed = differences(self.settings, taken)
+        if changed and not any(contradictions(taken)):
+            self.settings = taken
+            self._out.info(
+                "settings", "taken up from the ConfigMap", **{name: new for name, (_, new) in changed.items()}
+            )

@@ -1,0 +1,110 @@
+"""Whom a command can ask: the observers of the nodes that hold addresses, and those that these name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from floatingip.agent.looks import cluster_name
+from floatingip.core.decision.carry import way_to
+from floatingip.core.model import Address, Carry
+from floatingip.core.ports import Cloud
+from floatingip.core.word import PEERS_AT_MOST, RESERVED, Answer, Status
+from floatingip.runtime.peers import ask, ask_once, not_ready
+
+ASKED_EVERY = 0.1
+"""Seconds until an observer that does not know yet who asks is asked again."""
+
+INTRODUCED_WITHIN = 3.0
+"""Seconds for which an observer may take to find out from EC2 who asks."""
+
+
+class Observers:
+    """Those that tell what they hold: the holders', and of those that they name the ones that EC2 shows in the same
+    cluster.
+
+    ``addresses`` are theirs; ``answers`` is what came of the first question to each who was asked, them or not;
+    ``nodes`` are names of their instances for people.
+    """
+
+    def __init__(
+        self, cloud: Cloud, port: int, me: str, now: Callable[[], float], sleep: Callable[[float], None]
+    ) -> None:
+        self._cloud = cloud
+        self._port = port
+        self._me = me
+        self._now = now
+        self._sleep = sleep
+        self._asked_at: dict[str, Address] = {}
+        self.addresses: dict[str, Address] = {}
+        self.answers: dict[str, Answer] = {}
+        self.nodes: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
+
+    def find(self, holders: frozenset[str], named: frozenset[str] = frozenset()) -> None:
+        """Go from the holders, this node's own and the ones that are named, to those whom these name."""
+        clusters, tried, waiting = set[str](), set[str](), holders | named | ({self._me} - {""})
+        while waiting and len(tried) < PEERS_AT_MOST:
+            asked = frozenset(sorted(waiting)[: PEERS_AT_MOST - len(tried)])
+            tried |= asked
+            waiting = waiting - tried
+            shown = self._cloud.describe_instances(asked).values()
+            clusters.update(cluster_name(instance.tags) for instance in shown if instance.id in holders)
+            for instance in shown:
+                also = ", ".join(filter(None, (instance.node, str(instance.address or ""))))
+                self.nodes[instance.id] = f"{instance.id} ({also})" if also else instance.id
+                ours = cluster_name(instance.tags) in clusters
+                if not ours or instance.address is None or instance.state.announces_death:
+                    continue
+                self._asked_at[instance.id] = instance.address
+                answer = self.answers[instance.id] = self._introduce_to(instance.id)
+                if answer.status is not None and answer.status.instance_id == instance.id:
+                    self.addresses[instance.id] = instance.address
+                    waiting |= set(answer.status.peers) - tried
+
+    def look(self) -> None:
+        """Have them ask EC2 soon."""
+        for address in self.addresses.values():
+            ask(address, self._port, me=self._me, look=True)
+
+    def ask(self, instance_id: str) -> Status | None:
+        """What one says of itself now; nothing where it is silent, or does not know who asks."""
+        status = self._ask(instance_id).status
+        return status if status is not None and status.instance_id == instance_id else None
+
+    def is_silent(self, instance_id: str) -> bool:
+        """The node was asked, and not even said that no observer is there."""
+        answer = self.answers.get(instance_id)
+        return answer is not None and answer.status is None and not answer.refused
+
+    def problem(self, instance_id: str, name: str, carry: Carry) -> str:
+        """Why the observer there would not take an address over, or nothing; found out once."""
+        if instance_id not in self._problems:
+            self._problems[instance_id] = self._find_problem(instance_id, name, carry)
+        return self._problems[instance_id]
+
+    def _find_problem(self, instance_id: str, name: str, carry: Carry) -> str:
+        if instance_id not in self.answers:
+            return "it is no living worker of the holder's cluster"
+        address, status = self._asked_at[instance_id], self.answers[instance_id].status
+        if status is None:
+            return f"no observer answers at {address}:{self._port}"
+        if status != RESERVED:
+            if (status.name, status.instance_id) != (name, instance_id):
+                return f"the observer at {address}:{self._port} is not one of {name}"
+            if status.leaving:
+                return "its node is about to end"
+            if status.free_slots == 0:
+                return way_to(carry).lacks_room
+        reason = not_ready(address, self._port)
+        return f"its observer is not ready: {reason}" if reason else ""
+
+    def _ask(self, instance_id: str) -> Answer:
+        return ask_once(self._asked_at[instance_id], self._port, me=self._me)
+
+    def _introduce_to(self, instance_id: str) -> Answer:
+        """The first word of one, which may have to find out who asks."""
+        until, answer = self._now() + INTRODUCED_WITHIN, self._ask(instance_id)
+        while self._me and answer.status == RESERVED and self._now() < until:
+            self._sleep(ASKED_EVERY)
+            answer = self._ask(instance_id)
+        return answer

@@ -1,0 +1,51 @@
+"""What long work comes to, and what it waits for: on a terminal a live line, elsewhere a line now and then."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+TOLD_EVERY = 10.0
+"""Seconds without any line after which what is waited for is told, where it cannot be shown all the time."""
+
+_ERASE = "\r\x1b[K"
+"""Takes the live line off a terminal."""
+
+
+class Progress:
+    """Tells people on ``stream``; ``now`` is the clock."""
+
+    def __init__(self, stream: TextIO = sys.stdout, now: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._now = now
+        self._is_live = stream.isatty()
+        self._is_shown = False
+        self._told_at = now()
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self.close()
+        self._told_at = self._now()
+        self._write(f"{line}\n")
+
+    def wait(self, text: str) -> None:
+        """What is waited for now, and for how long so far."""
+        if self._is_live:
+            # A line that wraps could not be taken off again.
+            self._write(_ERASE + text[: shutil.get_terminal_size().columns - 1])
+            self._is_shown = True
+        elif self._now() - self._told_at >= TOLD_EVERY:
+            self.say(text)
+
+    def close(self) -> None:
+        """Nothing is waited for any more."""
+        if self._is_shown:
+            self._write(_ERASE)
+            self._is_shown = False
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
