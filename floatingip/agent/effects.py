@@ -13,6 +13,7 @@ from enum import Enum, StrEnum, auto
 from floatingip.agent.looks import Question
 from floatingip.core.errors import FloatingIPError
 from floatingip.core.model import Address, Eni, Extent, Instance, NodePort, Plumbing, Subnet, Target
+from floatingip.core.news import News
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.writes import Write
 
@@ -181,6 +182,13 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
+class TellKubernetes:
+    """Let the API server know, some time; of roles the last one counts.  Nothing depends on it."""
+
+    news: News
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """The process has done what it was started for, with this exit code, or cannot do it: ``error`` says why."""
 
@@ -201,5 +209,6 @@ Effect = (
     | ListNodePorts
     | Publish
     | Tell
+    | TellKubernetes
     | End
 )

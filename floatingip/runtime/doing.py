@@ -25,12 +25,14 @@ from floatingip.agent.effects import (
     Publish,
     Rehearse,
     Tell,
+    TellKubernetes,
     Wanted,
 )
 from floatingip.agent.events import Asking, Event, MetadataTroubled, PeersJudged, ShownByMetadata
 from floatingip.core.errors import CloudError, MetadataError
 from floatingip.core.model import Address, Allocation, Identity, Interface, NodePort, Target
-from floatingip.core.ports import Cloud, Host, Metadata, Orders, Prober, Services
+from floatingip.core.news import News
+from floatingip.core.ports import Board, Cloud, Host, Metadata, Orders, Prober, Services
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
@@ -42,7 +44,7 @@ from floatingip.runtime.roster import Roster
 @dataclass(frozen=True, slots=True)
 class Edges:
     """The world, as an agent needs it; ``prober`` makes one for an address, ``service`` one for a NodePort there;
-    ``services`` tells which of these there are.
+    ``services`` tells which of these there are; ``board`` is where the news go, None: nowhere.
     """
 
     cloud: Cloud
@@ -52,6 +54,7 @@ class Edges:
     orders: Orders
     service: Callable[[NodePort, Address], Prober] | None = None
     services: Services | None = None
+    board: Board | None = None
 
 
 class Crew(Protocol):
@@ -83,6 +86,9 @@ class Crew(Protocol):
 
     def tell(self, line: Tell) -> None:
         """Write a line to the log."""
+
+    def report(self, news: News) -> None:
+        """Tell the API server the news, some time; it may never hear of them."""
 
 
 class Doer:
@@ -122,6 +128,8 @@ class Doer:
         match effect:
             case Tell():
                 crew.tell(effect)
+            case TellKubernetes(news):
+                crew.report(news)
             case Publish(snapshot):
                 self.published = snapshot
             case Probe(probings):

@@ -1038,7 +1038,7 @@ def test_what_only_a_person_can_mend_is_told_as_an_error_and_again_while_it_last
     made = node()
     taken = replace(made.address.decision, reason=Reason.TAKEN, detail="in use")
     for at in (0.0, 1.0, 2.0, timing.SAID_AGAIN):
-        made.address._telling.decided(taken, taken, "", at)
+        made.address._telling.decided(taken, taken, "", at, WALL)
     assert made.told.log.count("level=error event=taken") == 2
 
 
@@ -1179,5 +1179,5 @@ def test_that_nobody_was_reached_makes_the_node_not_ready(node: Make) -> None:
         timing.NOT_READY_FOR + timing.SAID_AGAIN - 1.0,
         timing.NOT_READY_FOR + timing.SAID_AGAIN + 1.0,
     ):
-        made.address._telling.decided(unreached, unreached, made.address.not_ready(), 1e6 + seconds)
+        made.address._telling.decided(unreached, unreached, made.address.not_ready(), 1e6 + seconds, WALL)
     assert made.told.log.count('level=warning event=not-ready msg="nobody was reached: neither this nor') == 2

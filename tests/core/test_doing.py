@@ -9,6 +9,7 @@ from floatingip.agent.events import Asking, Event, Looked, LookFailed, PeersJudg
 from floatingip.agent.looks import Question
 from floatingip.core.errors import MetadataError
 from floatingip.core.model import Address, Identity, Interface, Target
+from floatingip.core.news import News
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
@@ -63,6 +64,9 @@ class Crew:
         """See `Crew`."""
 
     def tell(self, line: Tell) -> None:
+        """See `Crew`."""
+
+    def report(self, news: News) -> None:
         """See `Crew`."""
 
 
