@@ -17,7 +17,7 @@ _NOBODY = "-"
 
 def since(text: str, now: float) -> float:
     """Unix seconds of a time, or of a span before ``now``.  Raises ValueError for anything else."""
-    if span := re.fullmatch(r"(\d{1,6})([mhdw])", text):
+    if span := re.fullmatch(r"([0-9]{1,6})([mhdw])", text):
         return now - int(span[1]) * _UNITS[span[2]]
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -29,7 +29,7 @@ BYTES_AT_MOST = 131072
 TEXT_AT_MOST = 1000
 """Characters of any text in an entry."""
 
-_KEY = re.compile(r"\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{1,64}")
+_KEY = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9a-f]{1,64}")
 
 
 def key(move: Move, stamp: str) -> str:
