@@ -59,13 +59,12 @@ def until_told(cluster: Cluster, namespace: str, *words: str) -> str:
 
 
 def test_a_second_apply_changes_nothing(region: Region, cluster: Cluster) -> None:
-    """`kubectl diff` is empty, though there is a history by now, and that is left alone by either kind of apply."""
+    """`kubectl diff` is empty, though there is a history by now, and that is left alone."""
     before, text = cluster.config_map(history.NAME), region.text("floating-ip.yaml")
     assert history.read(before)
     assert cluster.kubectl("diff", "-f", "-", stdin=text) == ""
     cluster.apply(text)
     assert cluster.kubectl("diff", "-f", "-", stdin=text) == ""
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
     assert cluster.config_map(history.NAME) == before
 
 

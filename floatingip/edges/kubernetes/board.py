@@ -29,7 +29,8 @@ NOTE_BYTES = 1024
 _MANAGER = "fieldManager=floatingip"
 _HISTORY = f"configmaps/{history.NAME}"
 _ROLE = "apply the Role floating-ip-news of the current floating-ip.yaml"
-_SPENT = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+_PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
+"""What says nothing against the same request a while later."""
 
 
 class PodsBoard:
@@ -127,7 +128,7 @@ def _expect(answer: Response, what: str) -> None:
                 f"apply the ConfigMap {history.NAME} of the current floating-ip.yaml" if what == "the history" else ""
             )
             raise KubernetesError(said, hint, refused=True)
-    is_refusal = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _SPENT
+    is_refusal = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PASSING
     raise KubernetesError(said, refused=is_refusal)
 
 
