@@ -2,10 +2,11 @@
 The command line: the only module that prints for people or exits.
 
 ``floatingip attach`` is the init container, ``floatingip observe`` the observer; ``floatingip handover`` moves
-addresses on request, ``floatingip pause`` and ``resume`` keep them where they are, ``floatingip release`` cleans up.
+addresses on request, ``floatingip pause`` and ``resume`` keep them where they are, ``floatingip release`` cleans up,
+``floatingip history`` tells which moves there were.
 Exit codes: 0 done, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken by something else, 6 the
-node's kernel, 7 IMDS, 8 a release or handover that would be wrong now, 70 a defect, 143 ended by SIGTERM before it was
-done.
+node's kernel, 7 IMDS, 8 a release or handover that would be wrong now, 9 the Kubernetes API server, 70 a defect, 143
+ended by SIGTERM before it was done.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = _parser().parse_args(arguments)
     try:
+        if options.command == "history":
+            return _history(options)
         effective = configmap.load(os.environ, options.settings)
         if options.command == "release":
             return _release(effective, options)
@@ -124,7 +127,34 @@ def _parser() -> argparse.ArgumentParser:
                 help="default: AWS_REGION, or this instance's",
             )
             command.add_argument("--vpc-id", type=vpc, metavar="VPC", help="default: this instance's")
+    text = "tell which moves there were in the last weeks, the newest last (from a pod of ours)"
+    command = commands.add_parser("history", help=text, description=text)
+    command.add_argument("--json", action="store_true", help="as JSON")
+    command.add_argument("--address", default="", metavar="ADDRESS", help="of this floating address or allocation only")
+    command.add_argument(
+        "--since", type=_since, default=0.0, metavar="WHEN", help="90m, 12h, 3d, 2w, or a time in UTC: 2026-11-28T03:00"
+    )
     return parser
+
+
+def _since(text: str) -> float:
+    from floatingip.commands import history  # noqa: PLC0415 - as in _run
+
+    try:
+        return history.since(text, time.time())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is neither a span, such as 12h, nor a time") from None
+
+
+def _history(options: argparse.Namespace) -> int:
+    from floatingip.commands import history  # noqa: PLC0415 - as in _run
+    from floatingip.edges.kubernetes.api_server import ApiServer  # noqa: PLC0415
+    from floatingip.edges.kubernetes.board import PodsBoard  # noqa: PLC0415
+
+    kept = PodsBoard(ApiServer(os.environ), "").moves()
+    moves = [move for move in kept if options.address in ("", move.address) and move.ended_at >= options.since]
+    print(history.document(moves) if options.json else history.table(moves))
+    return 0
 
 
 def _like(pattern: str, what: str) -> Callable[[str], str]:
@@ -253,6 +283,7 @@ def _run(command: str, effective: Settings, path: Path) -> int:
     from floatingip.edges.imds import Imds  # noqa: PLC0415
     from floatingip.edges.kernel.host import KernelHost  # noqa: PLC0415
     from floatingip.edges.kubernetes.api_server import ApiServer  # noqa: PLC0415
+    from floatingip.edges.kubernetes.board import PodsBoard  # noqa: PLC0415
     from floatingip.edges.kubernetes.node_ports import PodsServices  # noqa: PLC0415
     from floatingip.edges.kubernetes.own_pod import PodsOrders  # noqa: PLC0415
     from floatingip.edges.probes.icmp import IcmpProber  # noqa: PLC0415
@@ -281,6 +312,7 @@ def _run(command: str, effective: Settings, path: Path) -> int:
         services=PodsServices(api_server),
         tally=tally,
         settings=partial(configmap.Watched(path).changed, os.environ),
+        board=PodsBoard(api_server, os.environ.get("NODE_NAME", "")),
     )
     loop = Loop(effective, me, edges, log, observes=command == "observe")
     sys.setswitchinterval(THREADS_SWITCH_AFTER)

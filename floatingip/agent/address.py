@@ -93,7 +93,7 @@ class FloatingAddress:
         self.allocation: AllocationFacts | None = None
         self.allocation_known = False
         self._interface: Interface | None = None
-        self._telling = Telling(out)
+        self._telling = Telling(str(target), out)
         self._moves = Moves(
             str(target),
             shared.me.instance_id,
@@ -175,6 +175,10 @@ class FloatingAddress:
     def is_calm(self) -> bool:
         """It is held and answers, as far as this node can tell, and nothing is under way."""
         return self.decision.reason in CALM and not self.health.in_doubt
+
+    def is_moving_here(self) -> bool:
+        """A move to this node has begun, and not come to its end."""
+        return self._moves.is_under_way
 
     def is_judging(self) -> bool:
         """The holder's instance matters too: the address does not answer, or nobody here could tell, or its observer is
@@ -366,7 +370,7 @@ class FloatingAddress:
         if self.decision.state is State.HOLDER and self.is_here():
             # It does not probe any more: what was lost before the address came says nothing of now.
             self.answers.begin_anew()
-        self._telling.decided(before, self.decision, self.not_ready(), self._moves.loss, now)
+        self._telling.decided(before, self.decision, self.not_ready(), self._moves.loss, now, wall)
         if self.report is not None:
             self._telling.kernel(self.report, now)
         self._moves.follow(self.decision, self.holder(), now, wall)

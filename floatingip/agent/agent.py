@@ -15,6 +15,7 @@ from floatingip.agent import ending, pod
 from floatingip.agent.address import FloatingAddress
 from floatingip.agent.attaching import Attaching
 from floatingip.agent.backoff import Chance
+from floatingip.agent.bulletin import Bulletin
 from floatingip.agent.configured import Configured
 from floatingip.agent.effects import (
     Announce,
@@ -38,6 +39,7 @@ from floatingip.agent.events import (
     LookFailed,
     LookWanted,
     MetadataTroubled,
+    NewsTold,
     NodePortsListed,
     NodePortsUnknown,
     Noticed,
@@ -72,6 +74,7 @@ from floatingip.core.decision.decision import Reason, State
 from floatingip.core.errors import Denied, FloatingIPError
 from floatingip.core.figures import Figures
 from floatingip.core.model import Address, Identity, Owner, OwnPod, Target
+from floatingip.core.news import Role
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
@@ -115,6 +118,7 @@ class Agent:
         self._attaching = Attaching(addresses, self._standing, self._shared, self._out, started_at)
         self._serving = Serving(settings.service_interval, settings.service_timeout)
         self._node_ports = NodePorts(settings, self._shared, self._serving, self._out)
+        self._bulletin = Bulletin(self._out, shows_role=observes)
         self._peers = Peers()
         self._stale: set[Target] = set(self._addresses)
         self._doubted: frozenset[str] = frozenset()
@@ -199,6 +203,8 @@ class Agent:
                 self._judge_all()
             case NodePortsUnknown(problem):
                 self._node_ports.unknown(problem, now)
+            case NewsTold():
+                self._bulletin.told(event)
             case LookWanted():
                 if self._looking.request(now):
                     self._judge_all()
@@ -346,6 +352,8 @@ class Agent:
             self._rehearsal.follow(now)
             self._node_ports.follow(now)
         self._publish()
+        moving = any(address.is_moving_here() for address in self._addresses.values())
+        self._bulletin.follow(self._role(), now, moving=moving)
         self._end_when_done()
 
     def _tick_due(self) -> float:
@@ -472,6 +480,11 @@ class Agent:
         elif self._ready_since is None:
             self._ready_since = self._now
         self._out.add(Publish(self._published))
+
+    def _role(self) -> Role | None:
+        """What this node is; None while that is not known."""
+        states = {address.decision.state for address in self._addresses.values()}
+        return Role.HOLDER if State.HOLDER in states else None if State.START in states else Role.STANDBY
 
     def _snapshot(self) -> Snapshot:
         """What others may know now."""

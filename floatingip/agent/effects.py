@@ -13,6 +13,7 @@ from enum import Enum, StrEnum, auto
 from floatingip.agent.looks import Question
 from floatingip.core.errors import FloatingIPError
 from floatingip.core.model import Address, Eni, Extent, Instance, NodePort, Plumbing, Subnet, Target
+from floatingip.core.news import Move, News
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.writes import Write
 
@@ -180,27 +181,18 @@ class Tell:
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
-class Result(StrEnum):
-    """What came of a move to this node: it is here, the source has kept it, another node got it, or nobody did."""
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A move to this node has ended: whoever counts moves should know."""
 
-    MOVED = "moved"
-    KEPT = "kept"
-    LOST_RACE = "lost-race"
-    FAILED = "failed"
+    move: Move
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """
-    A move of the floating address ``address`` to this node has ended, at this Unix time: whoever counts moves should
-    know.  ``rule`` began it; of one that succeeded, ``seconds`` has the duration of each phase, by name.
-    """
+class TellKubernetes:
+    """Let the API server know, some time; of roles the last one counts.  Nothing depends on it."""
 
-    address: str
-    rule: str
-    result: Result
-    wall: float
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    news: News
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,5 +217,6 @@ Effect = (
     | Publish
     | Tell
     | Moved
+    | TellKubernetes
     | End
 )

@@ -25,6 +25,7 @@ from floatingip.core.model import (
     Subnet,
     Target,
 )
+from floatingip.core.news import News
 from floatingip.core.settings import Settings
 from floatingip.core.word import Answer
 from floatingip.core.writes import Write
@@ -142,6 +143,19 @@ class NodePortsUnknown:
 
 
 @dataclass(frozen=True, slots=True)
+class NewsTold:
+    """News of this kind arrived at the API server, or not: ``problem``; ``refused``: since it does not want them.
+
+    ``dropped`` is how many of any kind were lost since the last that arrived.
+    """
+
+    kind: type[News]
+    problem: str = ""
+    refused: bool = False
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SlotsRehearsed:
     """How many ENIs this instance may have, and those that it has."""
 
@@ -214,6 +228,7 @@ Event = (
     | PodShown
     | NodePortsListed
     | NodePortsUnknown
+    | NewsTold
     | SlotsRehearsed
     | PermissionsRehearsed
     | ReservationsRehearsed

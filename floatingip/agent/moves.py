@@ -1,5 +1,6 @@
 """
-One change of holder at a time, as the log tells it: why it begins, what came of it, and how long each phase took.
+One change of holder at a time, as the log and Kubernetes tell it: why it begins, what came of it, and how long each
+phase took.
 
 A failover has an id that is the same in the logs of all nodes without any of them telling it to another one: the
 attachment that the address leaves, which whoever takes it judged, and whoever loses it had.
@@ -7,16 +8,25 @@ attachment that the address leaves, which whoever takes it judged, and whoever l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from floatingip.agent.effects import Moved, Result
+from floatingip.agent.effects import Moved
 from floatingip.agent.outbox import Outbox
+from floatingip.core import news
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.model import Attachment
+from floatingip.core.news import Remark, Result
 
 NOBODY = "none"
 """What is told as the source of a move of what nobody had."""
+
+WHY_AT_MOST = 300
+"""Characters of the sentence that a move is remembered with."""
+
+PLANNED = frozenset({Reason.FREE, Reason.CREATE, Reason.HOLDER_LEAVING, Reason.HANDOVER_ASKED})
+"""Reasons of moves that nobody has to look into."""
 
 
 @dataclass
@@ -24,6 +34,8 @@ class Move:
     """When each phase of a move to this node was reached, for the one line that sums it up."""
 
     rule: Rule
+    reason: Reason
+    why: str
     source: str
     failover: str
     began_at: float
@@ -33,28 +45,28 @@ class Move:
         """The phase ends now, unless it did before."""
         self.reached.setdefault(phase, at)
 
-    def phases(self) -> dict[str, float]:
-        """Seconds of each phase that took place, in order."""
+    def durations(self) -> dict[str, float]:
+        """Seconds of all phases together, and of each that took place, in order."""
         previous = self.began_at
         spans: dict[str, float] = {}
         for phase in ("detect", "detach", "attach", "plumb"):
             if phase in self.reached:
                 spans[phase] = self.reached[phase] - previous
                 previous = self.reached[phase]
-        return spans
+        return {"duration": previous - self.began_at, **spans}
 
 
 class Moves:
-    """Of the address ``target``, to the instance ``me`` and from it.
+    """Of one ``address``, to the instance ``me`` and from it.
 
     ``one`` makes of an attachment's id what is this address' own alone; ``node`` gives the name of an instance's node,
     if it is known.
     """
 
     def __init__(
-        self, target: str, me: str, out: Outbox, one: Callable[[str], str], node: Callable[[str], str]
+        self, address: str, me: str, out: Outbox, one: Callable[[str], str], node: Callable[[str], str]
     ) -> None:
-        self._target = target
+        self._address = address
         self._me = me
         self._out = out
         self._one = one
@@ -72,6 +84,11 @@ class Moves:
         """The id of the failover by which this node loses the address, or lost it."""
         return self._own
 
+    @property
+    def is_under_way(self) -> bool:
+        """Something is written to EC2 because of it, or its end is awaited."""
+        return self._move is not None
+
     def shown(self, attachment: Attachment | None, now: float) -> None:
         """EC2 says where it is; nowhere, it has left where it was."""
         if attachment is None:
@@ -87,7 +104,7 @@ class Moves:
             return
         source = judged.instance_id if judged is not None else NOBODY
         began_at = now if judged is None or lost_at is None else lost_at
-        self._move = Move(decision.rule, source, self._left, began_at)
+        self._move = Move(decision.rule, decision.reason, decision.sentence, source, self._left, began_at)
         self._move.reach("detect", now)
         about: dict[str, object] = {
             "rule": decision.rule,
@@ -101,10 +118,6 @@ class Moves:
         else:
             self._out.warning("takeover", decision.sentence, **about)
 
-    def _detached(self, now: float) -> None:
-        if self._move is not None and self._move.source != NOBODY:
-            self._move.reach("detach", now)
-
     def attached(self, now: float) -> None:
         """It is on this node."""
         if self._move is not None:
@@ -117,26 +130,58 @@ class Moves:
             return
         if decision.reason is Reason.HELD_HERE:
             move.reach("plumb", now)
-            phases = move.phases()
             ends = self._named("source", move.source) | self._named("to", self._me)
-            times = {"duration": sum(phases.values()), **phases}
-            self._out.info("failover", rule=move.rule, **ends, **times, failover=move.failover)
-            self._end(move, Result.MOVED, wall, phases)
+            self._out.info("failover", rule=move.rule, **ends, **move.durations(), failover=move.failover)
+            self._end(move, Result.MOVED, move.why, wall)
         elif decision.state in (State.STANDBY, State.REFUSED) and decision.reason is not Reason.TAKEN:
             about = {"rule": move.rule, **self._named("source", move.source), "failover": move.failover}
             if holder in ("", self._me):
                 self._out.warning("not-moved", decision.sentence, **about)
-                self._end(move, Result.FAILED, wall)
+                self._end(move, Result.FAILED, decision.sentence, wall)
             elif holder == move.source:
                 self._out.info("not-moved", f"{holder} has kept the address", **about)
-                self._end(move, Result.KEPT, wall)
+                self._end(move, Result.KEPT, move.why, wall)
             else:
                 self._out.info("lost-race", f"{holder} has the address now", **about)
-                self._end(move, Result.LOST_RACE, wall)
+                self._end(move, Result.LOST_RACE, move.why, wall)
 
-    def _end(self, move: Move, result: Result, wall: float, seconds: Mapping[str, float] | None = None) -> None:
-        self._out.add(Moved(self._target, move.rule, result, wall, seconds or {}))
+    def _detached(self, now: float) -> None:
+        if self._move is not None and self._move.source != NOBODY:
+            self._move.reach("detach", now)
+
+    def _end(self, move: Move, result: Result, why: str, wall: float) -> None:
+        """Have it counted, kept in the history, and shown by Kubernetes."""
         self._move = None
+        ended = self._ended(move, result, why[:WHY_AT_MOST], wall)
+        self._out.add(Moved(ended))
+        if result is Result.LOST_RACE:
+            # Whoever has it remembers that.
+            return
+        self._out.tell_kubernetes(ended)
+        if result is Result.MOVED:
+            where = f"from {ended.source} to {self._me}" if ended.source else f"to {self._me}, from nobody"
+            note = f"{self._address} moved {where} by {move.rule} in {ended.seconds['duration']:.1f} s: {ended.why}"
+            self._out.tell_kubernetes(Remark(ended.id, wall, move.reason not in PLANNED, "Moved", "Move", note))
+        elif result is Result.FAILED:
+            note = f"{self._address} did not move to {self._me} by {move.rule}: {ended.why}"
+            self._out.tell_kubernetes(Remark(note, wall, True, "NotMoved", "Move", note))
+
+    def _ended(self, move: Move, result: Result, why: str, wall: float) -> news.Move:
+        said = "\0".join((self._address, self._me, f"{wall:.3f}"))
+        return news.Move(
+            id=hashlib.sha256(said.encode()).hexdigest()[:12],
+            ended_at=wall,
+            address=self._address,
+            rule=move.rule,
+            why=why,
+            source="" if move.source == NOBODY else move.source,
+            to=self._me,
+            result=result,
+            seconds={phase: round(seconds, 3) for phase, seconds in move.durations().items()},
+            source_node=self._node(move.source),
+            to_node=self._node(self._me),
+            failover=move.failover,
+        )
 
     def _named(self, field_name: str, instance_id: str) -> dict[str, str]:
         """As ``source`` the instance's id, and as ``source_node`` its node's name, if that is known."""

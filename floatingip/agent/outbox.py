@@ -1,20 +1,24 @@
-"""The effects that parts of the agent ask for, in their order, until the agent hands them over."""
+"""The effects that parts of the agent ask for, in their order, until it hands them over; and its news, which wait."""
 
 from __future__ import annotations
 
 from floatingip.agent.effects import Effect, Level, Tell
+from floatingip.core.news import News
 
 
 class Outbox:
     """Collects effects.  Lines of the log have ``fields`` in common, as of all that is told of one address."""
 
-    def __init__(self, effects: list[Effect] | None = None, fields: dict[str, object] | None = None) -> None:
-        self._effects: list[Effect] = [] if effects is None else effects
-        self._fields = fields or {}
+    def __init__(self) -> None:
+        self._effects: list[Effect] = []
+        self._news: list[News] = []
+        self._fields: dict[str, object] = {}
 
     def about(self, **fields: object) -> Outbox:
         """The same, with these fields in every line."""
-        return Outbox(self._effects, {**self._fields, **fields})
+        narrowed = Outbox()
+        narrowed._effects, narrowed._news, narrowed._fields = self._effects, self._news, {**self._fields, **fields}
+        return narrowed
 
     def add(self, effect: Effect) -> None:
         """Ask for this."""
@@ -25,6 +29,16 @@ class Outbox:
         effects = tuple(self._effects)
         self._effects.clear()
         return effects
+
+    def tell_kubernetes(self, news: News) -> None:
+        """Something that people may look for in Kubernetes; when it is told is for the bulletin to say."""
+        self._news.append(news)
+
+    def take_news(self) -> tuple[News, ...]:
+        """All of these since the last time."""
+        news = tuple(self._news)
+        self._news.clear()
+        return news
 
     def info(self, event: str, message: str = "", /, **fields: object) -> None:
         """Something happened as it should."""

@@ -1,4 +1,6 @@
-"""What the log is told of one address: each decision once, and again and again what only a person can mend."""
+"""What the log is told of one address: each decision once, and again and again what only a person can mend, which
+Kubernetes shows, too.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.decision.decision import Decision, Reason, State
 from floatingip.core.model import Address, PlumbingReport
+from floatingip.core.news import Remark
 
 LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
 """Reasons that have an event of their own, told again while they last: only a person can mend the first, and may have
@@ -22,13 +25,14 @@ BARRED = frozenset({Reason.CANNOT_CLAIM, Reason.RATIONED})
 class Telling:
     """Each method is told all there is, again and again, and says what of it is worth a line."""
 
-    def __init__(self, out: Outbox) -> None:
+    def __init__(self, address: str, out: Outbox) -> None:
+        self._address = address
         self._out = out
         self._loud, self._blind, self._barred = Trouble(), Trouble(), Trouble()
         self._plumbing, self._node_ports = Trouble(), Trouble()
         self._unready, self._astray = Trouble(timing.NOT_READY_FOR), Trouble(timing.ASTRAY_FOR)
 
-    def decided(self, before: Decision, after: Decision, not_ready: str, loss: str, now: float) -> None:
+    def decided(self, before: Decision, after: Decision, not_ready: str, loss: str, now: float, wall: float) -> None:
         """One decision followed another; ``not_ready`` is why this node could neither serve nor take over, and ``loss``
         the id of the failover by which it would lose the address.
         """
@@ -50,8 +54,16 @@ class Telling:
                 self._out.error("taken", after.sentence)
             else:
                 self._out.warning("no-device", after.sentence)
+            self._warn_kubernetes(after, after.sentence, wall)
         if self._unready.is_due("" if is_loud else not_ready, now):
             self._out.warning("not-ready", not_ready)
+            self._warn_kubernetes(after, not_ready, wall)
+
+    def _warn_kubernetes(self, decision: Decision, why: str, wall: float) -> None:
+        note = f"{self._address}: {why}"
+        holds = decision.state is State.HOLDER
+        reason, action = ("CannotServe", "Serve") if holds else ("CannotTakeOver", "TakeOver")
+        self._out.tell_kubernetes(Remark(f"{reason} {note}", wall, True, reason, action, note))
 
     def reconciled(self, report: PlumbingReport, loss: str, now: float) -> None:
         """The kernel was looked after; ``loss`` is the id of the failover by which this node lost the address."""

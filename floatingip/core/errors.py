@@ -76,6 +76,16 @@ class ServicesUnknown(FloatingIPError):
     """The API server did not tell which Services there are: nothing is known of them, try again later."""
 
 
+class KubernetesError(FloatingIPError):
+    """The API server did not take, or tell, what it was asked; ``refused``: it answered, and trying again is vain."""
+
+    exit_code = 9
+
+    def __init__(self, message: str, hint: str = "", *, refused: bool = False) -> None:
+        super().__init__(message, hint)
+        self.refused = refused
+
+
 class HostError(FloatingIPError):
     """The node's kernel or tools refused what is needed (netlink, nft)."""
 

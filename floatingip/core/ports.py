@@ -29,6 +29,7 @@ from floatingip.core.model import (
     Subnet,
     Target,
 )
+from floatingip.core.news import News
 
 
 class Cloud(Protocol):
@@ -228,3 +229,10 @@ class Services(Protocol):
 
     def node_ports(self) -> tuple[NodePort, ...]:
         """Their TCP NodePorts, in order; asked once, within some seconds.  Raises ``ServicesUnknown``."""
+
+
+class Board(Protocol):
+    """Where people find what Kubernetes shows of this observer; for one thread at a time."""
+
+    def put_up(self, news: News) -> None:
+        """Have this shown, within some seconds; the same news may be put up again.  Raises ``KubernetesError``."""

@@ -312,5 +312,14 @@ warned of: what is known of the nodes is a few seconds old.
 SAID_AGAIN = 600.0
 """Seconds after which what goes on is said again."""
 
+NEWS_WAIT = 30.0
+"""Seconds for which what Kubernetes is told waits for the end of a move to this node, which it must not hold up."""
+
+NEWS_AGAIN = 3660.0
+"""Seconds after which Kubernetes is told the same again: it forgets an Event after an hour."""
+
+STANDBY_FOR = 2.0
+"""Seconds for which a node must have held no address until its pod's label says so."""
+
 LIVE_WITHIN = 10.0
 """Seconds within which the deciding thread must have come by, or the agent is not alive."""

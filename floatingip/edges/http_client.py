@@ -97,12 +97,16 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         *,
         method: str = "GET",
+        body: bytes = b"",
         seconds: float | None = None,
     ) -> Response:
-        """Ask once; ``seconds`` are fewer than usual.  Raises NoAnswer for whatever goes wrong, and nothing else."""
+        """Ask once; ``seconds`` are fewer than usual.  Raises NoAnswer for whatever goes wrong, and nothing else.
+
+        What is asked must be right to be asked twice: a kept connection may end just when it is used.
+        """
         deadline = time.monotonic() + (self._seconds if seconds is None else seconds)
         try:
-            request = self._request(method, target, headers or {})
+            request = self._request(method, target, headers or {}, body)
             if self._is_alive():
                 # A server that was started again, or was tired of waiting, hangs up: that is not its answer.
                 with contextlib.suppress(_HungUp):
@@ -119,13 +123,15 @@ class Connection:
             self.close()
             raise
 
-    def _request(self, method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    def _request(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
         host = f"[{self._host}]" if ":" in self._host else self._host
         words = {"Host": f"{host}:{self._port}", "Accept-Encoding": "identity", **headers}
+        if body:
+            words["Content-Length"] = str(len(body))
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in words.items())]
         if " " in target or not all(map(_SENDABLE.fullmatch, lines)):
             raise NoAnswer("the question has characters that cannot be sent")
-        return "\r\n".join([*lines, "\r\n"]).encode("ascii")
+        return "\r\n".join([*lines, "\r\n"]).encode("ascii") + body
 
     def _is_alive(self) -> bool:
         """Whether there is a connection on which nothing came uninvited, neither an end nor another answer."""

@@ -84,12 +84,16 @@ class Tally:
             self._counts.moves[address, rule, result] += 1
 
     def came(self, address: str, wall: float, seconds: Mapping[str, float]) -> None:
-        """The address came to this node at this Unix time, after so many ``seconds`` of each phase."""
+        """The address came to this node at this Unix time, after so many ``seconds`` of each phase, and in all
+        (``duration``).
+        """
         counts = self._counts
         with self._lock:
             counts.moved_at[address] = wall
-            counts.durations.add(sum(seconds.values()))
             for phase, took in seconds.items():
+                if phase == "duration":
+                    counts.durations.add(took)
+                    continue
                 counts.phases.setdefault(phase, Spread(PHASES)).add(took)
 
     def repaired(self, what: str) -> None:

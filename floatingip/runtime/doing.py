@@ -25,8 +25,8 @@ from floatingip.agent.effects import (
     Probing,
     Publish,
     Rehearse,
-    Result,
     Tell,
+    TellKubernetes,
     Wanted,
 )
 from floatingip.agent.events import Asking, Event, MetadataTroubled, PeersJudged, Probed, Reconciled, ShownByMetadata
@@ -41,7 +41,8 @@ from floatingip.core.model import (
     ProbeOutcome,
     Target,
 )
-from floatingip.core.ports import Cloud, Host, Metadata, Orders, Prober, Services
+from floatingip.core.news import Move, News, Result
+from floatingip.core.ports import Board, Cloud, Host, Metadata, Orders, Prober, Services
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
@@ -55,7 +56,8 @@ from floatingip.runtime.roster import Roster
 class Edges:
     """The world, as an agent needs it; ``prober`` makes one for an address, ``service`` one for a NodePort there;
     ``services`` tells which of these there are; ``tally`` counts what is done here, and by the edges; ``settings``
-    tells the ConfigMap's when they have changed, and raises ``ConfigurationError`` for what a start would refuse.
+    tells the ConfigMap's when they have changed, and raises ``ConfigurationError`` for what a start would refuse;
+    ``board`` is where the news go, None: nowhere.
     """
 
     cloud: Cloud
@@ -67,6 +69,7 @@ class Edges:
     services: Services | None = None
     tally: Tally = field(default_factory=Tally)
     settings: Callable[[], Settings | None] | None = None
+    board: Board | None = None
 
 
 class Crew(Protocol):
@@ -98,6 +101,9 @@ class Crew(Protocol):
 
     def tell(self, line: Tell) -> None:
         """Write a line to the log."""
+
+    def report(self, news: News) -> None:
+        """Tell the API server the news, some time; it may never hear of them."""
 
 
 class Doer:
@@ -137,10 +143,12 @@ class Doer:
         match effect:
             case Tell():
                 crew.tell(effect)
+            case TellKubernetes(news):
+                crew.report(news)
             case Publish(snapshot):
                 self.published = snapshot
             case Moved():
-                self._count(effect)
+                self._count(effect.move)
             case Probe(probings):
                 crew.probe(probings)
             case Keep(target, wanted):
@@ -182,11 +190,11 @@ class Doer:
             self._edges.tally.repaired(what)
         self._crew.post(Reconciled(target, report))
 
-    def _count(self, moved: Moved) -> None:
+    def _count(self, move: Move) -> None:
         tally = self._edges.tally
-        tally.moved(moved.address, moved.rule, moved.result)
-        if moved.result is Result.MOVED:
-            tally.came(moved.address, moved.wall, moved.seconds)
+        tally.moved(move.address, move.rule, move.result)
+        if move.result is Result.MOVED:
+            tally.came(move.address, move.ended_at, move.seconds)
 
     # EC2, and IMDS.
 

@@ -28,6 +28,7 @@ from floatingip.agent.events import (
 )
 from floatingip.core.errors import HostError
 from floatingip.core.model import Address, Identity, Target
+from floatingip.core.news import News
 from floatingip.core.ports import Prober
 from floatingip.core.settings import Settings
 from floatingip.edges import background
@@ -38,11 +39,15 @@ from floatingip.runtime.keeping import HostKeeper
 from floatingip.runtime.peers import Askers
 from floatingip.runtime.probing import ProbeLoop
 from floatingip.runtime.questions import MetadataLoop, PodLoop, SettingsLoop
+from floatingip.runtime.reporting import Reporter
 from floatingip.runtime.sight import Sights
 from floatingip.runtime.status_server import StatusServer
 
 ENDS_WITHIN = 0.5
 """Seconds for the kernel's last change at the end."""
+
+REPORTS_WITHIN = 1.0
+"""Seconds that `attach` gives an API server that answers for the moves that it made: nobody else tells of them."""
 
 
 class Loop:
@@ -69,6 +74,7 @@ class Loop:
             lambda problem: self.post(MetadataTroubled(problem)),
         )
         self._pod = PodLoop(edges.orders, lambda own: self.post(PodShown(own)))
+        self._reporter = Reporter(edges.board, self.post) if edges.board is not None else None
 
     def run(self) -> int:
         """
@@ -95,6 +101,8 @@ class Loop:
         if self._observes:
             self._host.end(ENDS_WITHIN)
             self._log.info("stopped")
+        elif self._reporter is not None and doer.end.code == 0:
+            self._reporter.end(REPORTS_WITHIN)
         return doer.end.code
 
     def do(self, effect: Effect) -> None:
@@ -180,3 +188,8 @@ class Loop:
     def tell(self, line: Tell) -> None:
         """See `Crew`."""
         self._log.write(line.level, line.event, line.message, line.fields)
+
+    def report(self, news: News) -> None:
+        """See `Crew`."""
+        if self._reporter is not None:
+            self._reporter.tell(news)

@@ -140,6 +140,12 @@ class Cluster(Protocol):
     def pod_object(self, name: str) -> Mapping[str, Any]:
         """The pod as the API has it, or had it a moment ago.  Raises LookupError."""
 
+    def pod_events(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """The Events about a pod that its containers, and others, have made, as events.k8s.io/v1 has them."""
+
+    def config_map(self, name: str) -> Mapping[str, str]:
+        """A ConfigMap's data.  Raises LookupError."""
+
     def endpoints(self, service: str) -> set[str]:
         """The nodes with ready endpoints of a service."""
 

@@ -48,7 +48,7 @@ from floatingip.core.model import (
     Target,
 )
 from floatingip.core.model import Instance as ShownInstance
-from floatingip.core.ports import Cloud
+from floatingip.core.ports import Board, Cloud
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2.cloud import Ec2Cloud, client
 from floatingip.edges.telemetry import Log
@@ -147,6 +147,7 @@ class Machine:
 
     notice: what IMDS announces to it.
     pod: what the API server says of its pod; None: nothing, since it does not answer.
+    board: what takes its news; None: nothing does.
     announced: the addresses that it told its neighbours of, at each time.
     """
 
@@ -162,6 +163,7 @@ class Machine:
     answers_unsound: bool = False
     notice: Notice | None = None
     pod: OwnPod | None = LIVING
+    board: Board | None = None
     announced: list[tuple[float, Address]] = field(default_factory=list)
     watchers: list[Callable[[], None]] = field(default_factory=list)
     sent: list[float] = field(default_factory=list)
@@ -232,6 +234,7 @@ class Machine:
             prober=lambda address: FakeProber(self, life, address, settings.probe_timeout),
             metadata=FakeMetadata(self, life),
             orders=FakeOrders(self, life),
+            board=self.board,
         )
 
 

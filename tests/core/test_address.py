@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 import pytest
 
 from floatingip.agent.address import FloatingAddress
-from floatingip.agent.effects import Moved, Probing, Result
+from floatingip.agent.effects import Moved, Probing
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
@@ -40,6 +40,7 @@ from floatingip.core.model import (
     Target,
     WordState,
 )
+from floatingip.core.news import Result
 from floatingip.core.settings import Settings
 from floatingip.core.word import Answer, Held, Status
 from floatingip.core.writes import SetGroups
@@ -1040,7 +1041,7 @@ def test_what_only_a_person_can_mend_is_told_as_an_error_and_again_while_it_last
     made = node()
     taken = replace(made.address.decision, reason=Reason.TAKEN, detail="in use")
     for at in (0.0, 1.0, 2.0, timing.SAID_AGAIN):
-        made.address._telling.decided(taken, taken, "", "none", at)
+        made.address._telling.decided(taken, taken, "", "none", at, WALL)
     assert made.told.log.count("level=error event=taken") == 2
 
 
@@ -1128,7 +1129,7 @@ def test_a_move_that_came_to_nothing_is_told_with_its_cause(
     assert f"level={level} event={event} " in line
     assert said in line
     [moved] = [effect for effect in made.told.effects if isinstance(effect, Moved)]
-    assert (moved.address, moved.rule, moved.result) == (str(ADDRESS), "R3", result)
+    assert (moved.move.address, moved.move.rule, moved.move.result) == (str(ADDRESS), "R3", result)
 
 
 def test_why_a_node_is_not_ready_has_a_name(node: Make) -> None:
@@ -1223,7 +1224,7 @@ def test_a_takeover_that_is_due_but_does_not_happen_is_warned_of(
     before = made.address.decision
     barred = replace(before, state=state, reason=reason, detail="no slot")
     for last, seconds in ((before, 0.0), (barred, 1.0), (barred, timing.SAID_AGAIN)):
-        made.address._telling.decided(last, barred, "", "none", 1e6 + seconds)
+        made.address._telling.decided(last, barred, "", "none", 1e6 + seconds, WALL)
     lines = [line for line in made.told.log.splitlines() if "event=decision" in line]
     assert [f"level={level} " in line for line in lines] == [True] * (2 if level == "warning" else 1)
 
@@ -1243,5 +1244,5 @@ def test_that_nobody_was_reached_makes_the_node_not_ready(node: Make) -> None:
         timing.NOT_READY_FOR + timing.SAID_AGAIN - 1.0,
         timing.NOT_READY_FOR + timing.SAID_AGAIN + 1.0,
     ):
-        made.address._telling.decided(unreached, unreached, made.address.not_ready(), "none", 1e6 + seconds)
+        made.address._telling.decided(unreached, unreached, made.address.not_ready(), "none", 1e6 + seconds, WALL)
     assert made.told.log.count('level=warning event=not-ready msg="nobody was reached: neither this nor') == 2

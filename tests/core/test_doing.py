@@ -5,7 +5,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any, cast
 
-from floatingip.agent.effects import AskPeers, Look, Moved, Probing, Publish, Result, Tell, Wanted
+from floatingip.agent.effects import AskPeers, Look, Moved, Probing, Publish, Tell, Wanted
 from floatingip.agent.events import (
     Asking,
     Event,
@@ -29,6 +29,7 @@ from floatingip.core.model import (
     ProbeResult,
     Target,
 )
+from floatingip.core.news import Move, News, Result
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
@@ -84,6 +85,9 @@ class Crew:
         """See `Crew`."""
 
     def tell(self, line: Tell) -> None:
+        """See `Crew`."""
+
+    def report(self, news: News) -> None:
         """See `Crew`."""
 
 
@@ -165,8 +169,9 @@ def test_what_comes_of_probes_and_moves_is_counted() -> None:
         node.doer.probed(each)
     report = PlumbingReport(PlumbingState.SOUND, ("marks", "rule"))
     node.doer.reconciled(ADDRESS, report)
-    node.doer.do(Moved(text, "R3", Result.MOVED, 1.7e9, {"detect": 1.5}))
-    node.doer.do(Moved(text, "R3", Result.KEPT, 1.8e9))
+    moved = Move("1", 1.7e9, text, "R3", "", "i-a", "i-b", Result.MOVED, {"duration": 1.5, "detect": 1.5})
+    node.doer.do(Moved(moved))
+    node.doer.do(Moved(replace(moved, ended_at=1.8e9, result=Result.KEPT)))
     assert node.crew.posted == [*probed, Reconciled(ADDRESS, report)]
     counts = node.tally.read()
     assert counts.probes == {(text, "answered"): 1, (text, "lost"): 1}

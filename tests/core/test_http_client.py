@@ -193,6 +193,19 @@ def test_the_question_is_as_told() -> None:
     assert {b"Host: 127.0.0.1:%d" % server.port, b"TTL: 60"} <= set(lines)
 
 
+def test_what_is_told_follows_the_question() -> None:
+    """With its length, so that the next question begins after it."""
+    with stranger(saying(OK + b"Content-Length: 0\r\n\r\n")) as server:
+        connection = Connection("127.0.0.1", server.port, seconds=2)
+        connection.get("/", {"Content-Type": "application/json"}, method="PATCH", body=b'{"a": 1}')
+        connection.get("/next")
+        connection.close()
+        first, second = server.heard
+    assert {b"Content-Length: 8", b"Content-Type: application/json"} <= set(first.split(b"\r\n"))
+    assert second.startswith(b'{"a": 1}GET /next HTTP/1.1\r\n')
+    assert b"Content-Length" not in second
+
+
 def test_a_connection_is_kept() -> None:
     """One for many questions."""
     with stranger(saying(OK + b"Content-Length: 2\r\n\r\nhi")) as server:

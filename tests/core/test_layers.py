@@ -15,8 +15,8 @@ MODULES = sorted(path for path in PRODUCT.rglob("*.py") if path.name != "__init_
 HOUSE = """
 core              model errors pace
 core              timing
-core              health writes ports settings bounded_json
-core              word targets
+core              health news writes settings bounded_json
+core              word targets ports history
 core              figures
 core              snapshot
 core/decision     decision ration order pause gate
@@ -31,7 +31,7 @@ core/decision     decide
 agent             backoff trouble standing pod looks peers shown_by_imds
 agent             shared effects
 agent             outbox events serving obstacles answers
-agent             moves telling writing node_ports configured
+agent             moves telling writing node_ports configured bulletin
 agent             address standing_eni
 agent             attaching ending looking rehearsal
 agent             agent
@@ -49,14 +49,14 @@ edges/kernel      rules probe_route
 edges/kernel      marks changes
 edges/kernel      host
 edges/kubernetes  api_server
-edges/kubernetes  own_pod node_ports
+edges/kubernetes  own_pod node_ports board
 edges/probes      icmp tcp reach
 runtime           keeping look peers probing questions status_server
-runtime           performing roster sight
+runtime           performing reporting roster sight
 runtime           desk doing
 runtime           loop
 commands          observers progress
-commands          handover release pause
+commands          handover history release pause
 .                 cli
 .                 __main__
 """

@@ -8,6 +8,7 @@ from http.client import HTTPConnection
 
 import pytest
 
+from floatingip.core import history
 from lab.kubernetes.cluster import OBSERVERS, Kind, Setup
 from lab.kubernetes.real.cluster import Cluster, KubectlFailed
 from lab.run.kubernetes_scenarios import ALL, WITHOUT_ROLE
@@ -58,8 +59,27 @@ def until_told(cluster: Cluster, namespace: str, *words: str) -> str:
 
 
 def test_a_second_apply_changes_nothing(region: Region, cluster: Cluster) -> None:
-    """`kubectl diff` is empty."""
-    assert cluster.kubectl("diff", "-f", "-", stdin=region.text("floating-ip.yaml")) == ""
+    """`kubectl diff` is empty, though there is a history by now, and that is left alone."""
+    before, text = cluster.config_map(history.NAME), region.text("floating-ip.yaml")
+    assert history.read(before)
+    assert cluster.kubectl("diff", "-f", "-", stdin=text) == ""
+    cluster.apply(text)
+    assert cluster.kubectl("diff", "-f", "-", stdin=text) == ""
+    assert cluster.config_map(history.NAME) == before
+
+
+def test_a_user_finds_what_kubernetes_is_told(region: Region, cluster: Cluster) -> None:
+    """By the commands of docs/history.md."""
+    labelled = cluster.kubectl("get", "pods", "--selector", "app=floating-ip", "-L", "floatingip/role")
+    assert sorted(line.split()[-1] for line in labelled.splitlines()[1:]) == ["holder", "standby"]
+    python, pod = "/opt/floatingip/.venv/bin/python", cluster.pod_on(region.holder().name).name
+    told = cluster.kubectl("exec", pod, "-c", "observer", "--", python, "-m", "floatingip", "history", "--since", "3d")
+    assert told.startswith("WHEN (UTC)")
+    assert len(told.splitlines()) == 1 + len(cluster.config_map(history.NAME))
+    selected = "involvedObject.kind=Pod,reportingComponent=floatingip/observer"
+    assert "moved to" in cluster.kubectl("get", "events", "--field-selector", selected)
+    mover = next(move.to_node for move in history.read(cluster.config_map(history.NAME)))
+    assert "floatingip/observer" in cluster.kubectl("describe", "pod", cluster.pod_on(mover).name)
 
 
 def test_it_can_be_deployed_in_another_namespace(region: Region, cluster: Cluster, elsewhere: str) -> None:
@@ -88,10 +108,25 @@ def test_a_quota_that_is_full_is_named(region: Region, cluster: Cluster, elsewhe
 
 
 def test_the_role_allows_what_the_observer_asks_and_no_more(cluster: Cluster) -> None:
-    """Reading the pods of its namespace."""
+    """Reading the pods of its namespace, and writing what is for people."""
     account = "--as=system:serviceaccount:default:floating-ip"
-    assert cluster.kubectl("auth", "can-i", "get", "pods", account).strip() == "yes"
-    for verb, resource in (("delete", "pods"), ("list", "secrets"), ("get", "nodes"), ("update", "pods")):
+    for allowed in (
+        ("get", "pods"),
+        ("patch", "pods", "--subresource=status"),
+        ("create", "events.events.k8s.io"),
+        ("patch", f"configmap/{history.NAME}"),
+    ):
+        assert cluster.kubectl("auth", "can-i", *allowed, account).strip() == "yes"
+    for verb, resource in (
+        ("delete", "pods"),
+        ("list", "secrets"),
+        ("get", "nodes"),
+        ("update", "pods"),
+        ("patch", "pods"),
+        ("patch", "configmap/floating-ip"),
+        ("get", "configmaps"),
+        ("patch", "events.events.k8s.io"),
+    ):
         with pytest.raises(KubectlFailed):
             cluster.kubectl("auth", "can-i", verb, resource, account)
 

@@ -22,10 +22,11 @@ from floatingip.edges.kubernetes.own_pod import PodsOrders
 from lab.ec2 import PROFILES
 from lab.history import Event, History
 from lab.kubernetes.cluster import EvictionRefused
-from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
+from lab.kubernetes.small.apiserver import ApiServer
 from lab.kubernetes.small.cluster import Cluster
 from lab.kubernetes.small.manifest import load
 from lab.kubernetes.small.objects import Container, Manifest
+from lab.kubernetes.small.resources import NAMESPACE
 from lab.network.netns import Namespace
 from lab.run import nemesis
 from lab.run.region import Machine, Region
@@ -123,6 +124,7 @@ def test_a_pods_own_account_may_read_it(lab: Lab) -> None:
     status, body = lab.ask(lab.api.mounted(NAME)["token"], pod_path(lab))
     assert status == 200
     assert (body["kind"], body["metadata"]["name"], body["metadata"]["namespace"]) == ("Pod", pod.name, "default")
+    assert body["metadata"]["labels"] == {"app": NAME}
     assert body["spec"] == {"serviceAccountName": NAME}
     not_ready = [{"type": kind, "status": "False"} for kind in ("Ready", "ContainersReady")]
     assert body["status"] == {"phase": "Pending", "conditions": not_ready}

@@ -80,6 +80,7 @@ def test_both_containers_have_the_same_two_capabilities_and_variables() -> None:
             "FLOATING_IP": ConfigMapKey("floating-ip", "FLOATING_IP"),
             "NODE_NAME": FieldRef("spec.nodeName"),
             "POD_NAME": FieldRef("metadata.name"),
+            "POD_UID": FieldRef("metadata.uid"),
             "POD_NAMESPACE": FieldRef("metadata.namespace"),
         }
     )
@@ -92,18 +93,24 @@ def test_the_observers_may_read_pods_list_services_and_nothing_else() -> None:
     """That is what the questions about the own pod and the NodePorts need: the role, its binding, and the token."""
     manifest = load(FLOATING_IP, VARIABLES)
     pods, services = Rule(("",), ("pods",), ("get",)), Rule(("",), ("services",), ("list",))
-    assert manifest.roles == {"floating-ip": (pods, services)}
-    assert manifest.role_bindings == {"floating-ip": RoleBinding("floating-ip", "floating-ip", ("floating-ip",))}
+    assert manifest.roles["floating-ip"] == (pods, services)
+    assert manifest.role_bindings == {
+        name: RoleBinding(name, name, ("floating-ip",)) for name in ("floating-ip", "floating-ip-news")
+    }
     pod = manifest.deployments["floating-ip"].pod
     assert (pod.account, pod.token) == ("floating-ip", True)
     assert manifest.may(pod.account, "get", "", "pods")
+    assert manifest.may(pod.account, "patch", "", "configmaps", "floating-ip-history")
     for account, verb, group, resource in (
         ("default", "get", "", "pods"),
         (pod.account, "list", "", "pods"),
         (pod.account, "get", "", "secrets"),
         (pod.account, "get", "apps", "pods"),
+        (pod.account, "patch", "", "pods"),
+        (pod.account, "patch", "", "configmaps"),
     ):
         assert not manifest.may(account, verb, group, resource)
+    assert not manifest.may(pod.account, "patch", "", "configmaps", "floating-ip")
 
 
 def test_a_budget_and_a_priority_keep_the_observers() -> None:
@@ -147,7 +154,7 @@ value: 5
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("verbs: [get]", "verbs: [get], resourceNames: [x]"), r"Role.rules\[0\].resourceNames: not known"),
+        (("verbs: [get]", "verbs: [get], nonResourceURLs: [x]"), r"Role.rules\[0\].nonResourceURLs: not known"),
         (("name: r}\nsub", "name: s}\nsub"), "RoleBinding b: there is no Role s"),
         (("kind: Role,", "kind: ClusterRole,"), "RoleBinding b.roleRef.kind: 'ClusterRole'"),
         (("name: a}]", "name: x}]"), "RoleBinding b: there is no ServiceAccount x"),

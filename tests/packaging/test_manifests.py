@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import floatingip
-from floatingip.core import settings, timing
+from floatingip.core import history, settings, timing
 from floatingip.edges import configmap
 from floatingip.runtime.loop import ENDS_WITHIN
 
@@ -37,10 +37,13 @@ def envsubst(*arguments: str, stdin: str = "") -> str:
 
 
 def objects(text: str) -> dict[str, Object]:
-    """The objects of a manifest, by kind; each of our kinds is there once."""
-    found = [document for document in yaml.safe_load_all(text) if document is not None]
-    by_kind = {document["kind"]: document for document in found}
-    assert len(by_kind) == len(found)
+    """The objects of a manifest by kind, and those after the first of a kind by their names, too."""
+    by_kind: dict[str, Object] = {}
+    for document in yaml.safe_load_all(text):
+        kind, name = document["kind"], document["metadata"]["name"]
+        key = kind if kind not in by_kind else f"{kind} {name}"
+        assert key not in by_kind
+        by_kind[key] = document
     return by_kind
 
 
@@ -207,6 +210,28 @@ def test_the_service_account_may_get_pods_and_list_services_and_nothing_else(
     binding = manifest["RoleBinding"]
     assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", manifest["Role"]["metadata"]["name"])
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": pod["serviceAccountName"]}]
+
+
+def test_what_is_for_people_alone_has_a_role_of_its_own(manifest: dict[str, Object], pod: Object) -> None:
+    """Which can be taken away.  It may change nothing of what a pod runs, nor any ConfigMap but the history."""
+    role, binding = manifest["Role floating-ip-news"], manifest["RoleBinding floating-ip-news"]
+    assert role["rules"] == [
+        {"apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"]},
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": [history.NAME],
+            "verbs": ["get", "patch"],
+        },
+    ]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": pod["serviceAccountName"]}]
+
+
+def test_applying_the_manifest_again_leaves_the_history_alone(manifest: dict[str, Object]) -> None:
+    """`kubectl apply` changes what it is told of: so it is told of no data, not even of none."""
+    assert set(manifest[f"ConfigMap {history.NAME}"]) == {"apiVersion", "kind", "metadata"}
 
 
 def test_memory_is_limited_and_cpu_is_not(pod: Object) -> None:

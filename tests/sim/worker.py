@@ -41,6 +41,7 @@ from floatingip.core.model import (
     Sight,
     Target,
 )
+from floatingip.core.news import News
 from floatingip.core.ports import Cloud
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Answer, parse
@@ -233,7 +234,7 @@ class Observer:
     """
     An observer on a worker, or ``attach`` there; it is the crew of its doer, in simulated time.
 
-    ``lines`` is what it has logged, ``probes_sent`` when.
+    ``lines`` is what it has logged, ``news`` what it has told Kubernetes; ``probes_sent`` is when.
     """
 
     def __init__(self, worker: Worker, *, observes: bool) -> None:
@@ -243,6 +244,7 @@ class Observer:
         self.is_paused = False
         self.observes = observes
         self.lines: list[Tell] = []
+        self.news: list[News] = []
         self.probes_sent: list[float] = []
         self._missed: list[Callable[[], None]] = []
         self.agent = Agent(
@@ -501,6 +503,10 @@ class Observer:
         self.lines.append(line)
         fields = " ".join(f"{key}={quoted(value)}" for key, value in line.fields.items() if key != "address")
         self._fleet.tell(self.worker.name, f"{line.event}: {line.message} {fields}".rstrip())
+
+    def report(self, news: News) -> None:
+        """See `Crew`."""
+        self.news.append(news)
 
     def _ask_metadata(self) -> None:
         self._imds.ask(self._fleet.now)

@@ -1,1 +1,1 @@
-"""The Kubernetes API server, and what this pod may ask of it."""
+"""The Kubernetes API server, and what this pod may ask of it, and tell it."""

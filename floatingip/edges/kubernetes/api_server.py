@@ -1,5 +1,5 @@
 """
-Ask the Kubernetes API server about this pod's namespace, with the pod's own service account.
+Ask the Kubernetes API server about this pod's namespace, and tell it, with the pod's own service account.
 
 EKS has clusters whose CA certificate lacks the key identifiers of RFC 5280, which Python from 3.13 on demands
 by default (kubernetes-client/python#2394).
@@ -7,6 +7,7 @@ by default (kubernetes-client/python#2394).
 
 from __future__ import annotations
 
+import json
 import ssl
 import threading
 from collections.abc import Mapping
@@ -32,6 +33,10 @@ class Unanswered(Exception):
     """The API server has not answered; the message says why, in our own words: the library's may quote the token."""
 
 
+class Unset(Unanswered):
+    """The environment lacks what the question takes: it cannot even be asked."""
+
+
 class ApiServer:
     """The API server.  Any thread may ask: one connection is kept, and who finds it in use makes one for itself."""
 
@@ -45,19 +50,32 @@ class ApiServer:
         self._kept: tuple[bytes, Connection] | None = None
 
     def variable(self, name: str) -> str:
-        """What the environment says.  Raises ``Unanswered`` when it says nothing."""
+        """What the environment says.  Raises ``Unset`` when it says nothing."""
         try:
             return self._environment[name]
         except KeyError:
-            raise Unanswered(f"{name} is not set; apply the manifest of this version") from None
+            raise Unset(f"{name} is not set; apply the manifest of this version") from None
 
     def get(self, resource: str, *, seconds: float) -> Response:
         """What there is under this path, already quoted, of the pod's namespace, within so many seconds.
 
         Raises ``Unanswered``.
         """
+        return self._ask("GET", "", resource, {}, b"", seconds)
+
+    def send(self, method: str, resource: str, document: Mapping[str, object], *, group: str = "") -> Response:
+        """What comes of a PATCH, which is merged, or of a POST; ``group`` is the API group and version, by default the
+        core's.  Raises ``Unanswered``: then it may have been done, and must be right to be done twice.
+        """
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        return self._ask(method, group, resource, {"Content-Type": kind}, json.dumps(document).encode(), LONGEST)
+
+    def _ask(
+        self, method: str, group: str, resource: str, headers: Mapping[str, str], body: bytes, seconds: float
+    ) -> Response:
         host, port = self.variable("KUBERNETES_SERVICE_HOST"), self.variable("KUBERNETES_SERVICE_PORT")
-        path = f"/api/v1/namespaces/{quote(self.variable('POD_NAMESPACE'), safe='')}/{resource}"
+        place = f"apis/{group}" if group else "api/v1"
+        path = f"/{place}/namespaces/{quote(self.variable('POD_NAMESPACE'), safe='')}/{resource}"
         if not port.isdecimal():
             raise Unanswered("KUBERNETES_SERVICE_PORT is no number")
         try:
@@ -66,8 +84,8 @@ class ApiServer:
             authority = (self._directory / "ca.crt").read_bytes()
             connection = self._take(authority) or self._connection(host, int(port))
             try:
-                headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-                return connection.get(path, headers, seconds=seconds)
+                headers = {**headers, "Authorization": f"Bearer {token}", "Accept": "application/json"}
+                return connection.get(path, headers, method=method, body=body, seconds=seconds)
             finally:
                 self._keep(authority, connection)
         except (OSError, ValueError) as error:

@@ -267,6 +267,16 @@ class Cluster(Resource):
                     return self._gone[name]
             raise
 
+    def pod_events(self, name: str) -> list[Mapping[str, Any]]:
+        """The Events about a pod."""
+        listed = json.loads(self.kubectl("get", "events.v1.events.k8s.io", "-o", "json"))["items"]
+        return [event for event in listed if event["regarding"].get("name") == name]
+
+    def config_map(self, name: str) -> Mapping[str, str]:
+        """A ConfigMap's data.  Raises LookupError."""
+        data: Mapping[str, str] = self._object("configmap", name).get("data", {})
+        return data
+
     def endpoints(self, service: str) -> set[str]:
         """The nodes with ready endpoints of a service."""
         listed = self.kubectl("get", "endpointslices", "-l", f"kubernetes.io/service-name={service}", "-o", "json")

@@ -1,6 +1,5 @@
 """
-The Kubernetes API server, as far as a pod asks it: GET of a pod, and of the Services, by HTTPS, authenticated and
-authorised.
+The Kubernetes API server, as far as a pod asks it, and tells it (resources.py), by HTTPS, authenticated and authorised.
 
 Its CA is a root that was made at the start, like EKS' own: without the key identifiers of RFC 5280.  A pod gets the CA
 and a token of its service account; the token is who it is (401 without), the manifest's Roles and RoleBindings are what
@@ -10,18 +9,16 @@ it may (403), and the answer is the pod as the cluster's books have it.
 import datetime
 import ipaddress
 import json
-import re
 import secrets
 import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography import x509
@@ -29,31 +26,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lab.kubernetes.small.objects import Manifest, Service
-from lab.kubernetes.small.pods import Pod
+from lab.kubernetes.small.resources import NAMESPACE, ROUTES, Asked, Refused, read_document
 
-NAMESPACE = "default"
-_POD = re.compile(r"/api/v1/namespaces/([^/]+)/pods/([^/]+)")
-_SERVICES = re.compile(r"/api/v1/namespaces/([^/]+)/services")
-_NO_CLUSTER_IPS = "spec.type!=ClusterIP,spec.type!=ExternalName"
-"""The one field selector that is known: all of the lab's Services have NodePorts."""
 _HANDSHAKE = 5.0
 """Seconds until a client that does not speak is given up: from a worker without power no end is ever heard."""
-
-
-class Asked(Protocol):
-    """What the server asks the cluster; lab.kubernetes.small.cluster.Cluster has it."""
-
-    @property
-    def manifest(self) -> Manifest:
-        """What was applied last."""
-
-    @property
-    def services(self) -> Mapping[str, Service]:
-        """Those that there are, by name."""
-
-    def pods(self) -> Sequence[Pod]:
-        """All pods that there are."""
 
 
 class ApiServer:
@@ -94,65 +70,41 @@ class ApiServer:
         self._accounts[f"Bearer {token}"] = account
         return {"token": token, "ca.crt": self.ca, "namespace": NAMESPACE}
 
-    def answer(self, path: str, authorization: str) -> tuple[HTTPStatus, dict[str, Any]]:
-        """What a GET gets: the pod, or the Status that says why not."""
-        status, body = self._answer(path, account := self._accounts.get(authorization, ""))
-        self.asked.append((account, f"GET {path}", status))
+    def answer(
+        self, method: str, path: str, authorization: str, kind: str = "", content: bytes = b""
+    ) -> tuple[HTTPStatus, dict[str, Any]]:
+        """What a request gets: what it is about, or the Status that says why not; `kind` is the content's type."""
+        account = self._accounts.get(authorization, "")
+        status, body = self._answer(method, path, account, kind, content)
+        self.asked.append((account, f"{method} {path}", status))
         return status, body
 
-    def _answer(self, path: str, account: str) -> tuple[HTTPStatus, dict[str, Any]]:
+    def _answer(
+        self, method: str, path: str, account: str, kind: str, content: bytes
+    ) -> tuple[HTTPStatus, dict[str, Any]]:
         if not account:
             return _refusal(HTTPStatus.UNAUTHORIZED, "Unauthorized")
         url = urlsplit(path)
-        if found := _SERVICES.fullmatch(url.path):
-            return self._list_services(found[1], account, parse_qs(url.query))
-        found = _POD.fullmatch(path)
-        if not found:
+        for route in ROUTES:
+            if route.method == method and (found := route.path.fullmatch(url.path)):
+                namespace, name = found.groups()
+                break
+        else:
             return _refusal(HTTPStatus.NOT_FOUND, "the server could not find the requested resource")
-        namespace, name = found.groups()
-        if namespace != NAMESPACE or not self._books.manifest.may(account, "get", "", "pods"):
-            user = f"system:serviceaccount:{NAMESPACE}:{account}"
-            message = f'User "{user}" cannot get resource "pods" in API group "" in the namespace "{namespace}"'
-            return _refusal(HTTPStatus.FORBIDDEN, f'pods "{name}" is forbidden: {message}')
-        for pod in self._books.pods():
-            if pod.name == name:
-                return HTTPStatus.OK, pod.as_object(namespace)
-        return _refusal(HTTPStatus.NOT_FOUND, f'pods "{name}" not found')
-
-    def _list_services(
-        self, namespace: str, account: str, query: Mapping[str, Sequence[str]]
-    ) -> tuple[HTTPStatus, dict[str, Any]]:
-        if namespace != NAMESPACE or not self._books.manifest.may(account, "list", "", "services"):
-            user = f"system:serviceaccount:{NAMESPACE}:{account}"
-            message = f'User "{user}" cannot list resource "services" in API group "" in the namespace "{namespace}"'
-            return _refusal(HTTPStatus.FORBIDDEN, f"services is forbidden: {message}")
-        if query.get("fieldSelector", [_NO_CLUSTER_IPS]) != [_NO_CLUSTER_IPS]:
-            return _refusal(HTTPStatus.BAD_REQUEST, "field label not supported")
-        items = [_service(service) for service in self._books.services.values()]
-        return HTTPStatus.OK, {"kind": "ServiceList", "apiVersion": "v1", "metadata": {}, "items": items}
+        if namespace != NAMESPACE or not self._books.manifest.may(
+            account, route.verb, route.group, route.resource, name
+        ):
+            return _refusal(HTTPStatus.FORBIDDEN, route.forbidden(account, namespace, name))
+        try:
+            document = read_document(kind, content, merges=method == "PATCH") if content else {}
+            return route.answer(self._books, name, parse_qs(url.query), document)
+        except Refused as refused:
+            return _refusal(refused.status, str(refused), refused.reason)
 
 
-def _service(service: Service) -> dict[str, Any]:
-    """The API object; the lab's kube-proxy serves both families."""
-    ports = [
-        {"protocol": "TCP", "port": port.port, "targetPort": port.target_port, "nodePort": port.node_port}
-        for port in service.ports
-    ]
-    spec = {
-        "type": "NodePort",
-        "externalTrafficPolicy": "Local" if service.local else "Cluster",
-        "ipFamilies": ["IPv4", "IPv6"],
-        "ipFamilyPolicy": "RequireDualStack",
-        "selector": dict(service.selector),
-        "ports": ports,
-    }
-    metadata = {"name": service.name, "namespace": NAMESPACE}
-    return {"metadata": metadata, "spec": spec, "status": {"loadBalancer": {}}}
-
-
-def _refusal(code: HTTPStatus, message: str) -> tuple[HTTPStatus, dict[str, Any]]:
+def _refusal(code: HTTPStatus, message: str, reason: str = "") -> tuple[HTTPStatus, dict[str, Any]]:
     status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message}
-    return code, {**status, "reason": code.phrase.replace(" ", ""), "code": code.value}
+    return code, {**status, "reason": reason or code.phrase.replace(" ", ""), "code": code.value}
 
 
 def certify(host: str) -> tuple[str, ssl.SSLContext]:
@@ -220,16 +172,21 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
+        """Answer whatever it is."""
+        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.server.api.down:
             self.close_connection = True
             return
-        status, answer = self.server.api.answer(self.path, self.headers.get("Authorization", ""))
+        authorization, kind = self.headers.get("Authorization", ""), self.headers.get("Content-Type", "")
+        status, answer = self.server.api.answer(self.command, self.path, authorization, kind, content)
         content = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    do_PATCH = do_POST = do_GET
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: whoever wants to know looks at `asked`."""

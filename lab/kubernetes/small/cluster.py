@@ -20,7 +20,7 @@ from typing import Any
 
 from lab.history import History
 from lab.kubernetes.cluster import OBSERVERS, EvictionRefused, NotModelled, Part
-from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
+from lab.kubernetes.small.apiserver import ApiServer
 from lab.kubernetes.small.containers import Containers
 from lab.kubernetes.small.image import Image
 from lab.kubernetes.small.kubelet import Kubelets
@@ -28,6 +28,7 @@ from lab.kubernetes.small.lifecycle import Lifecycle
 from lab.kubernetes.small.manifest import parse
 from lab.kubernetes.small.objects import Container, Deployment, Manifest, Service
 from lab.kubernetes.small.pods import BY_EVICTION, BY_TAINT, Books, Node, Pod, Worker
+from lab.kubernetes.small.resources import NAMESPACE
 from lab.kubernetes.small.scheduler import check_budgets, living, place
 
 POLL = 0.01
@@ -116,6 +117,11 @@ class Cluster:
         return self._books.manifest
 
     @property
+    def books(self) -> Books:
+        """What the API server answers from."""
+        return self._books
+
+    @property
     def services(self) -> Mapping[str, Service]:
         """Those that there are, by name."""
         return {**self._services, **self._books.manifest.services}
@@ -154,6 +160,15 @@ class Cluster:
         """The pod as the API has it.  Raises LookupError."""
         with self._books.lock:
             return self._books.pod(name).as_object(NAMESPACE)
+
+    def pod_events(self, name: str) -> list[Mapping[str, Any]]:
+        """The Events about a pod, as events.k8s.io/v1 has them."""
+        with self._books.lock:
+            return [event for event in self._books.events.values() if event["regarding"]["name"] == name]
+
+    def config_map(self, name: str) -> Mapping[str, str]:
+        """A ConfigMap's data.  Raises LookupError."""
+        return self._books.config_map(name)
 
     def delete_pod(self, name: str, grace: float | None = None) -> None:
         """

@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from lab.history import History, parse_logfmt
-from lab.kubernetes.small.apiserver import NAMESPACE, ApiServer
+from lab.kubernetes.small.apiserver import ApiServer
 from lab.kubernetes.small.image import WARDEN, Image
 from lab.kubernetes.small.objects import ConfigMapKey, Container, HttpProbe
 from lab.kubernetes.small.pods import Books, Node, Pod
+from lab.kubernetes.small.resources import NAMESPACE
 
 ROOT = Path(__file__).parents[3]
 POD = Path(__file__).with_name("pod.py")
@@ -208,6 +209,7 @@ class Containers:
                 environment[name] = {
                     "metadata.name": pod.name,
                     "metadata.namespace": NAMESPACE,
+                    "metadata.uid": pod.uid,
                     "spec.nodeName": node.worker.name,
                 }[value.path]
         return environment | (self.api.environment if self.api else {}) | self._extra_env

@@ -135,15 +135,19 @@ class Service:
 
 @dataclass(frozen=True)
 class Rule:
-    """What a Role allows: these verbs on these resources of these API groups (of the core one: "")."""
+    """What a Role allows: these verbs on these resources of these API groups (of the core one: ""); where there are
+    `names`, on those of these names only.
+    """
 
     groups: tuple[str, ...]
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
-    def allows(self, verb: str, group: str, resource: str) -> bool:
-        """Is this request among them?"""
-        return verb in self.verbs and group in self.groups and resource in self.resources
+    def allows(self, verb: str, group: str, resource: str, name: str = "") -> bool:
+        """Is this request among them?  One that lists, or creates, has no name."""
+        is_named = not self.names or name in self.names
+        return verb in self.verbs and group in self.groups and resource in self.resources and is_named
 
 
 @dataclass(frozen=True)
@@ -190,13 +194,13 @@ class Manifest:
     budgets: Mapping[str, DisruptionBudget] = field(default_factory=dict)
     priority_classes: frozenset[str] = frozenset()
 
-    def may(self, account: str, verb: str, group: str, resource: str) -> bool:
+    def may(self, account: str, verb: str, group: str, resource: str, name: str = "") -> bool:
         """Whether some RoleBinding gives the service account a Role that allows this."""
         return any(
-            rule.allows(verb, group, resource)
+            rule.allows(verb, group, resource, name)
             for binding in self.role_bindings.values()
             if account in binding.accounts
-            for rule in self.roles[binding.role]
+            for rule in self.roles.get(binding.role, ())
         )
 
 

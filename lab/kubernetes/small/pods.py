@@ -2,6 +2,7 @@
 
 import subprocess
 import threading
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -40,7 +41,7 @@ class Pod:
 
     `disruption` is the reason of the condition `DisruptionTarget`, if there is to be one; `deletion` is when the grace
     period of a deleted pod ends (seconds since 1970), None for one that nobody deleted; `lost`: its node is not ready,
-    so neither is it, whatever it does.
+    so neither is it, whatever it does; `labels` are those that were put on it since it was made.
     """
 
     name: str
@@ -54,6 +55,8 @@ class Pod:
     disruption: str = ""
     lost: bool = False
     deletion: float | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    uid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
     def is_ready(self) -> bool:
@@ -72,7 +75,8 @@ class Pod:
 
     def as_object(self, namespace: str) -> dict[str, Any]:
         """The API object, as far as the lab has it."""
-        metadata = {"name": self.name, "namespace": namespace, "labels": dict(self.deployment.labels)}
+        labels = {**self.deployment.labels, **self.labels}
+        metadata = {"name": self.name, "namespace": namespace, "uid": self.uid, "labels": labels}
         if self.deletion is not None:
             metadata["deletionTimestamp"] = datetime.fromtimestamp(self.deletion, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         # kubelet writes both; the control plane, when it writes a node off, changes the first one only.
@@ -124,6 +128,7 @@ class Books:
     """
     What was applied last, and the pods that there are, by name; each change of a pod's phase is told to the history.
 
+    written: what pods have written into ConfigMaps, which another `apply` leaves alone; events: Events, by name.
     lock: guards all of it, and is never held while something waits.
     """
 
@@ -131,6 +136,8 @@ class Books:
         self.lock = threading.RLock()
         self.manifest = Manifest()
         self.pods: dict[str, Pod] = {}
+        self.written: dict[str, dict[str, str]] = {}
+        self.events: dict[str, dict[str, Any]] = {}
         self._history = history
 
     def pod(self, name: str) -> Pod:
@@ -139,6 +146,11 @@ class Books:
             if name not in self.pods:
                 raise LookupError(f"no pod {name}")
             return self.pods[name]
+
+    def config_map(self, name: str) -> dict[str, str]:
+        """A ConfigMap's data.  Raises LookupError."""
+        with self.lock:
+            return {**self.manifest.config_maps[name].data, **self.written.get(name, {})}
 
     def process(self, pod: str, container: str) -> subprocess.Popen[str]:
         """The process of a container, which is its warden (pod.py).  Raises LookupError if it does not run."""

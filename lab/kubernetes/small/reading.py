@@ -154,7 +154,7 @@ def _variable(fields: Fields) -> tuple[str, str | ConfigMapKey | FieldRef]:
             if "fieldRef" in source:
                 with source.child("fieldRef") as field:
                     path = field.text("fieldPath")
-                    if path not in ("metadata.name", "metadata.namespace", "spec.nodeName"):
+                    if path not in ("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName"):
                         raise ManifestError(f"{field.path}.fieldPath: {path!r} is not known to the lab")
                     return name, FieldRef(path)
             with source.child("configMapKeyRef") as key:
@@ -221,7 +221,8 @@ def service(fields: Fields) -> Service:
 
 def rule(fields: Fields) -> Rule:
     with fields:
-        return Rule(fields.texts("apiGroups"), fields.texts("resources"), fields.texts("verbs"))
+        groups, resources, verbs = fields.texts("apiGroups"), fields.texts("resources"), fields.texts("verbs")
+        return Rule(groups, resources, verbs, fields.texts("resourceNames"))
 
 
 def role_binding(fields: Fields) -> RoleBinding:

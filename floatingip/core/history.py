@@ -1,0 +1,128 @@
+"""
+The history of moves, as a ConfigMap keeps it: one key for each move, so that two who write never meet.
+
+Its keys begin with the time, so that their order is the moves'.  What cannot be read is passed over: whoever may edit
+the ConfigMap may have done so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from floatingip.core.bounded_json import read_json
+from floatingip.core.news import Move, Result
+
+NAME = "floating-ip-history"
+"""The ConfigMap's."""
+
+MOVES_AT_MOST = 200
+"""Moves that are kept; the oldest go first."""
+
+BYTES_AT_MOST = 131072
+"""Bytes of all of them: an eighth of what a ConfigMap may have."""
+
+TEXT_AT_MOST = 1000
+"""Characters of any text in an entry."""
+
+_KEY = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9a-f]{1,64}")
+
+
+def key(move: Move, stamp: str) -> str:
+    """The move's key; ``stamp`` is when it ended (UTC) as in 20261128T101500.123Z."""
+    return f"{stamp}-{move.id}"
+
+
+def document(move: Move, when: str) -> dict[str, object]:
+    """The move as JSON; ``when`` is when it ended, for people."""
+    return {
+        "id": move.id,
+        "when": when,
+        "ended_at": round(move.ended_at, 3),
+        "address": move.address,
+        "rule": move.rule,
+        "why": move.why,
+        "from": {"instance": move.source, "node": move.source_node},
+        "to": {"instance": move.to, "node": move.to_node},
+        "seconds": dict(move.seconds),
+        "result": move.result,
+        "failover": move.failover,
+    }
+
+
+def entry(move: Move, when: str) -> str:
+    """The move as its key's value."""
+    return json.dumps(document(move, when))
+
+
+def read(data: Mapping[str, object]) -> tuple[Move, ...]:
+    """All moves that can be read, the oldest first; nodes are named by what other moves say of their instances."""
+    moves = [move for name in sorted(data) if _KEY.fullmatch(name) and (move := _read(data[name]))]
+    names = {move.to: move.to_node for move in moves if move.to_node}
+    return tuple(named(move, names) for move in moves)
+
+
+def named(move: Move, names: Mapping[str, str]) -> Move:
+    """The move with the names of its nodes, as far as they are known by their instances."""
+    source_node, to_node = move.source_node or names.get(move.source, ""), move.to_node or names.get(move.to, "")
+    return replace(move, source_node=source_node, to_node=to_node)
+
+
+def surplus(data: Mapping[str, object], name: str, value: str) -> tuple[str, ...]:
+    """The keys that have to go, the oldest first, so that this one has room; those of others stay."""
+    sizes = {each: len(each) + len(str(data[each]).encode()) for each in data if _KEY.fullmatch(each)}
+    sizes[name] = len(name) + len(value.encode())
+    kept, left = sorted(sizes), sum(sizes.values())
+    gone = []
+    while len(kept) > MOVES_AT_MOST or left > BYTES_AT_MOST:
+        gone.append(kept.pop(0))
+        left -= sizes[gone[-1]]
+    return tuple(each for each in gone if each != name)
+
+
+def _read(value: object) -> Move | None:
+    try:
+        return _move(read_json(str(value).encode(), depth=4))
+    except (ValueError, TypeError, LookupError):
+        return None
+
+
+def _move(document: object) -> Move:
+    """Raises ValueError, TypeError or LookupError when it is none."""
+    found, source, to = _object(document), _object(_object(document)["from"]), _object(_object(document)["to"])
+    return Move(
+        _text(found["id"]),
+        _number(found["ended_at"]),
+        _text(found["address"]),
+        _text(found["rule"]),
+        _text(found["why"]),
+        _text(source["instance"]),
+        _text(to["instance"]),
+        Result(_text(found["result"])),
+        {_text(phase): _number(seconds) for phase, seconds in _object(found["seconds"]).items()},
+        _text(source["node"]),
+        _text(to["node"]),
+        _text(found.get("failover", "")),
+    )
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("no object")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or len(value) > TEXT_AT_MOST or not value.isprintable():
+        raise TypeError("no text")
+    return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise TypeError("no number")
+    return float(value)

@@ -1,0 +1,136 @@
+"""
+Puts news where people look in Kubernetes: the pod's label, Events about it, and the history of moves in a ConfigMap.
+
+All of it is right to be written twice: a label is a state, an Event's and a move's names are their own.  So what was
+written without an answer is written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from urllib.parse import quote
+
+from floatingip.core import history
+from floatingip.core.bounded_json import read_json
+from floatingip.core.errors import KubernetesError
+from floatingip.core.news import Move, News, Remark, Role
+from floatingip.edges.http_client import Response
+from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, ApiServer, Unanswered, Unset
+
+LABEL = "floatingip/role"
+"""Of the pod."""
+
+NOTE_BYTES = 1024
+"""What Kubernetes takes of an Event's text."""
+
+_MANAGER = "fieldManager=floatingip"
+_HISTORY = f"configmaps/{history.NAME}"
+_ROLE = "apply the Role floating-ip-news of the current floating-ip.yaml"
+_PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
+"""What says nothing against the same request a while later."""
+
+
+class PodsBoard:
+    """`ports.Board` by the API server, for the pod that the environment names."""
+
+    def __init__(self, api_server: ApiServer, node: str) -> None:
+        """``node`` is the name of the pod's node, or nothing."""
+        self._api_server = api_server
+        self._node = node
+
+    def put_up(self, news: News) -> None:
+        """See `ports.Board`."""
+        try:
+            match news:
+                case Role():
+                    self._label(news)
+                case Remark():
+                    self._publish(news)
+                case Move():
+                    self._record(news)
+        except Unanswered as error:
+            raise KubernetesError(str(error), refused=isinstance(error, Unset)) from error
+
+    def moves(self) -> tuple[Move, ...]:
+        """The history, the oldest first.  Raises ``KubernetesError``."""
+        try:
+            return history.read(self._kept())
+        except Unanswered as error:
+            raise KubernetesError(str(error), refused=isinstance(error, Unset)) from error
+
+    def _label(self, role: Role) -> None:
+        # By the subresource, which can change nothing of what a pod runs: the Role need not allow more.
+        pod = quote(self._api_server.variable("POD_NAME"), safe="")
+        document = {"metadata": {"labels": {LABEL: role.value}}}
+        _expect(self._api_server.send("PATCH", f"pods/{pod}/status?{_MANAGER}", document), "this pod's label")
+
+    def _publish(self, remark: Remark) -> None:
+        variable = self._api_server.variable
+        namespace, pod, uid = variable("POD_NAMESPACE"), variable("POD_NAME"), variable("POD_UID")
+        digest = hashlib.sha256(f"{uid}\0{remark.key}".encode()).hexdigest()[:16]
+        document = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": f"{pod}.{digest}", "namespace": namespace},
+            "eventTime": _time(remark.at, "microseconds"),
+            "type": "Warning" if remark.is_warning else "Normal",
+            "reason": remark.reason,
+            "action": remark.action,
+            "note": remark.note.encode()[:NOTE_BYTES].decode(errors="ignore"),
+            "regarding": {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": pod, "uid": uid},
+            "reportingController": "floatingip/observer",
+            "reportingInstance": pod[:128],
+        }
+        answer = self._api_server.send("POST", f"events?{_MANAGER}", document, group="events.k8s.io/v1")
+        # One that is there already says the same.
+        if answer.status != HTTPStatus.CONFLICT:
+            _expect(answer, "an Event")
+
+    def _record(self, move: Move) -> None:
+        kept = self._kept()
+        nodes = {each.to: each.to_node for each in history.read(kept)}
+        move = history.named(move, nodes | {move.to: self._node})
+        name = history.key(move, _time(move.ended_at, "milliseconds").translate({ord("-"): None, ord(":"): None}))
+        value = history.entry(move, _time(move.ended_at, "seconds"))
+        data: dict[str, str | None] = {name: value, **dict.fromkeys(history.surplus(kept, name, value))}
+        # Each key is its writer's own, and whoever else removes the oldest removes the same: nobody has to be waited
+        # for, nor asked again.
+        _expect(self._api_server.send("PATCH", f"{_HISTORY}?{_MANAGER}", {"data": data}), "the history")
+
+    def _kept(self) -> Mapping[str, object]:
+        """The ConfigMap's data.  Raises ``Unanswered`` or ``KubernetesError``."""
+        answer = self._api_server.get(_HISTORY, seconds=LONGEST)
+        _expect(answer, "the history")
+        try:
+            document = read_json(answer.body, depth=DEEPEST)
+            data = document.get("data") if isinstance(document, dict) and document["kind"] == "ConfigMap" else ()
+            if data is None or isinstance(data, dict):
+                return data or {}
+        except (ValueError, LookupError):
+            pass
+        raise KubernetesError("what came for the history is no ConfigMap")
+
+
+def _expect(answer: Response, what: str) -> None:
+    """Raises ``KubernetesError`` unless the API server did what it was asked."""
+    status = answer.status
+    if status in (HTTPStatus.OK, HTTPStatus.CREATED):
+        return
+    said = f"{status} from the API server for {what}"
+    match status:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            raise KubernetesError(said, _ROLE, refused=True)
+        case HTTPStatus.NOT_FOUND:
+            hint = (
+                f"apply the ConfigMap {history.NAME} of the current floating-ip.yaml" if what == "the history" else ""
+            )
+            raise KubernetesError(said, hint, refused=True)
+    is_refusal = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PASSING
+    raise KubernetesError(said, refused=is_refusal)
+
+
+def _time(unix: float, precision: str) -> str:
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec=precision).replace("+00:00", "Z")

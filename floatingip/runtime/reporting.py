@@ -1,0 +1,114 @@
+"""Tells the API server the news, one after the other, from a thread of its own: nobody ever waits for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from floatingip.agent.events import NewsTold
+from floatingip.core.errors import KubernetesError
+from floatingip.core.news import Move, News, Remark, Role
+from floatingip.core.ports import Board
+from floatingip.edges import background
+
+NEWS_AT_MOST = 64
+"""News that wait for an API server that does not answer; the oldest go first."""
+
+AGAIN_FIRST, AGAIN_AT_MOST = 5.0, 60.0
+"""Seconds until an API server that did not answer is told again, at first and in the end."""
+
+REFUSED_AGAIN = 600.0
+"""Seconds until a role is told again that was refused: the Role may have been applied meanwhile."""
+
+
+class Reporter:
+    """Puts news on the ``board``; ``told`` hears of each whether it is there, in the reporter's thread.
+
+    A role that is not up there is outdated by the next; all others are kept in order.  What is refused is not tried
+    again, but for the role.
+    """
+
+    def __init__(
+        self, board: Board, told: Callable[[NewsTold], None], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._board = board
+        self._told = told
+        self._now = now
+        self._changed = threading.Condition()
+        self._role: Role | None = None
+        self._role_at = float("-inf")
+        self._news: deque[Move | Remark] = deque()
+        self._dropped = 0
+        self._failures = 0
+        self._not_before = float("-inf")
+        self._is_busy = self._is_started = False
+
+    def tell(self, news: News) -> None:
+        """Tell this soon; never waits."""
+        with self._changed:
+            if isinstance(news, Role):
+                self._role, self._role_at = news, float("-inf")
+            else:
+                if len(self._news) >= NEWS_AT_MOST:
+                    self._news.popleft()
+                    self._dropped += 1
+                self._news.append(news)
+            self._changed.notify_all()
+            if not self._is_started:
+                self._is_started = True
+                background.start("reporter", self._run)
+
+    def end(self, within: float) -> None:
+        """Wait until all is told, so many seconds at most, and not at all for an API server that does not answer."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._failures or not (self._is_busy or self._news), timeout=within)
+
+    def _run(self) -> None:
+        while True:
+            self._report(self._next())
+
+    def _next(self) -> News:
+        """What is to be told now, as soon as there is anything."""
+        with self._changed:
+            while True:
+                now = self._now()
+                due_at = self._due_at()
+                if due_at <= now:
+                    self._is_busy = True
+                    return self._news[0] if self._role is None or self._role_at > now else self._role
+                self._changed.wait(None if due_at == float("inf") else due_at - now)
+
+    def _due_at(self) -> float:
+        role_at = self._role_at if self._role is not None else float("inf")
+        return max(self._not_before, float("-inf") if self._news else role_at)
+
+    def _report(self, news: News) -> None:
+        problem, refused = "", False
+        try:
+            self._board.put_up(news)
+        except KubernetesError as error:
+            problem, refused = str(error), error.refused
+        with self._changed:
+            self._is_busy = False
+            dropped = 0
+            if problem and not refused:
+                pause = min(AGAIN_AT_MOST, AGAIN_FIRST * 2**self._failures)
+                self._failures, self._not_before = self._failures + 1, self._now() + pause
+            else:
+                self._failures = 0
+                self._settle(news, refused=refused)
+                if not problem:
+                    dropped, self._dropped = self._dropped, 0
+            self._changed.notify_all()
+        self._told(NewsTold(type(news), problem, refused, dropped))
+
+    def _settle(self, news: News, *, refused: bool) -> None:
+        """It is told, or will never be; meanwhile it may have been outdated, or dropped."""
+        if isinstance(news, Role):
+            if news is self._role:
+                self._role_at = self._now() + REFUSED_AGAIN
+                self._role = self._role if refused else None
+        elif self._news and self._news[0] is news:
+            self._news.popleft()
