@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from floatingip import __version__
@@ -212,8 +213,8 @@ def _run(command: str, effective: Settings) -> int:
 
     check_environment()
     metadata = Imds()
-    me = _identity(metadata, log)
-    log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=os.environ.get("NODE_NAME", ""))
+    me = replace(_identity(metadata, log), node=os.environ.get("NODE_NAME", ""))
+    log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=me.node)
     api_server = ApiServer(os.environ)
     edges = Edges(
         cloud=Ec2Cloud(

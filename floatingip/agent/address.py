@@ -47,7 +47,6 @@ from floatingip.core.model import (
     Word,
 )
 from floatingip.core.settings import Settings, mark_values
-from floatingip.core.snapshot import AddressSnapshot
 from floatingip.core.timing import LOOK_IN_PEACE, LOOK_UNWITNESSED
 from floatingip.core.word import Answer, Held, word_on
 from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write
@@ -84,6 +83,7 @@ class FloatingAddress:
         self._chance = chance
         self.memory = Memory()
         self.decision = Decision(State.START, Reason.EC2_SILENT, Rule.R9, look_at=self.now)
+        self.view: View | None = None
         self.owner: Owner | None = None
         self.report: PlumbingReport | None = None
         self.answers = Answers(str(target), settings, now)
@@ -93,7 +93,7 @@ class FloatingAddress:
         self.allocation_known = False
         self._interface: Interface | None = None
         self._telling = Telling(out)
-        self._moves = Moves(shared.me.instance_id, out)
+        self.moves = Moves(shared.me.instance_id, out)
         self._word_of = ""
         self._imds = ShownByImds()
         self._jitter = 0.0
@@ -287,7 +287,7 @@ class FloatingAddress:
         self._jitter = self._chance(0.0, timing.PEACE_JITTER)
         attachment = self.attachment()
         if attachment is None:
-            self._moves.detached(now)
+            self.moves.detached(now)
         attachment_id = attachment.id if attachment is not None else ""
         self.answers.are_under(attachment_id, now)
         self.answers.probe(self.address())
@@ -332,7 +332,7 @@ class FloatingAddress:
         self._telling.reconciled(self.report, report)
         self.report = report
         if self.is_here():
-            self._moves.attached(now)
+            self.moves.attached(now)
 
     def probings(self) -> frozenset[Probing]:
         """What is to be probed for this address."""
@@ -349,13 +349,13 @@ class FloatingAddress:
         self.now = now
         self._follow_sight()
         before = self.decision
-        view = self._view(peers, burden, wall)
+        view = self.view = self._view(peers, burden, wall)
         self.memory, self.decision = decide(self.memory, view, self._settings)
         if self.decision.state is State.HOLDER and self.is_here():
             # It does not probe any more: what was lost before the address came says nothing of now.
             self.answers.begin_anew()
         self._telling.decided(before, self.decision, self.not_ready(), now)
-        self._moves.follow(self.decision, self.holder(), now)
+        self.moves.follow(self.decision, self.holder(), now, wall)
         self._telling.astray(sorted(served.astray(view, self.holder())), self.holder(), self.answers.address, now)
         self.answers.check(self._shared.node_ports)
         # Not before it is known that they would leave this node: one that hears itself sees the address UP for ever.
@@ -427,7 +427,7 @@ class FloatingAddress:
     def _begin_write(self, decision: Decision, write: Write) -> None:
         takes = isinstance(write, Attach | Detach | Assign | Unassign)
         if takes and decision.rule not in ("R13", "R14"):
-            self._moves.begin(decision, self.attachment(), self.health.first_lost_at, self.now)
+            self.moves.begin(decision, self.attachment(), self.health.first_lost_at, self.now)
         # An ENI of an address of its own has no token: EC2 itself sees to it that there is no second one with it.
         is_allocation = isinstance(self.target, Allocation)
         token = self._shared.token(str(self.target), self.memory.token.generation) if is_allocation else ""
@@ -439,17 +439,6 @@ class FloatingAddress:
         return tags | ({ALLOCATION_TAG: self.target.id} if isinstance(self.target, Allocation) else {})
 
     # Telling.
-
-    def snapshot(self) -> AddressSnapshot:
-        """What others may know."""
-        return AddressSnapshot(
-            target=str(self.target),
-            is_holder=self.decision.state is State.HOLDER,
-            health=self.health.state,
-            source=self.address(),
-            not_ready=self.not_ready(),
-            mac_at_risk=self.mac_at_risk(),
-        )
 
     def held(self) -> Held | None:
         """How this node holds the address; None when it does not."""

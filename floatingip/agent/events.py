@@ -25,6 +25,7 @@ from floatingip.core.model import (
     Subnet,
     Target,
 )
+from floatingip.core.report import Report
 from floatingip.core.word import Answer
 from floatingip.core.writes import Write
 
@@ -55,6 +56,14 @@ class Heard:
 
     instance_id: str
     answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What the observer on an instance reported of itself, for people to read."""
+
+    instance_id: str
+    report: Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +201,7 @@ Event = (
     | Asking
     | PeersJudged
     | Heard
+    | Reported
     | Looked
     | LookFailed
     | ShownByMetadata

@@ -17,7 +17,9 @@ from floatingip.core.errors import CloudError, Denied
 
 
 class Looking:
-    """One question at a time, for all ``addresses``."""
+    """One question at a time, for all ``addresses``; ``answered_at`` is when the last one was asked that was answered,
+    None before.
+    """
 
     def __init__(self, addresses: Collection[FloatingAddress], shared: Shared, out: Outbox, chance: Chance) -> None:
         self._addresses = addresses
@@ -30,6 +32,7 @@ class Looking:
         self._again_at = self._again_in_peace_at = float("-inf")
         self._asked_at = self._requested_at = float("-inf")
         self._wanted_at: float | None = None
+        self.answered_at: float | None = None
 
     def due(self, also: Iterable[float], now: float) -> float:
         """When the next question is to be asked, infinite while one is under way; ``also``: when others want one."""
@@ -70,7 +73,7 @@ class Looking:
 
     def answered(self, asked_at: float, unread: str, undescribed: str, now: float) -> None:
         """EC2 answered; ``unread`` is why some of it could not be read, ``undescribed`` why instances are missing."""
-        self._looking, self._answered = False, True
+        self._looking, self._answered, self.answered_at = False, True, asked_at
         if unread:
             # Of some of it nothing is known (R9): it is asked for again, but not all the time.
             self._again_later(unread, now)

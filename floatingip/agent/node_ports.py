@@ -12,7 +12,9 @@ from floatingip.core.settings import AUTO, Settings
 
 
 class NodePorts:
-    """Keeps ``shared`` up to date about them; ``serving`` tells which ever answered."""
+    """Keeps ``shared`` up to date about them; ``serving`` tells which ever answered; ``problem`` is why it is not known
+    which there are, or nothing.
+    """
 
     def __init__(self, settings: Settings, shared: Shared, serving: Serving, out: Outbox) -> None:
         self._is_auto = settings.service == AUTO
@@ -21,7 +23,7 @@ class NodePorts:
         self._out = out
         self._asking = False
         self._due = float("-inf")
-        self._problem = ""
+        self.problem = ""
         self._unchecked: frozenset[str] = frozenset()
         check = settings.service_check
         named = NodePort(check[1], check[2] if check[0] == "http" else "") if check is not None else None
@@ -37,15 +39,15 @@ class NodePorts:
     def unknown(self, problem: str) -> None:
         """What is checked goes on being checked."""
         self._asking = False
-        if problem != self._problem:
+        if problem != self.problem:
             checked = ", ".join(str(each.port) for each in self._shared.node_ports) or "none"
             self._out.warning("services", f"which NodePorts there are is not known: {problem}", checked=checked)
-        self._problem = problem
+        self.problem = problem
 
     def listed(self, listed: tuple[NodePort, ...]) -> None:
         """The API server told."""
         shared = self._shared
-        self._asking, self._problem = False, ""
+        self._asking, self.problem = False, ""
         shared.wants_node_ports = bool(listed)
         before = shared.node_ports
         now = shared.node_ports = chosen(listed, {each.port for each in before}, self._serving.answered())

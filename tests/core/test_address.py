@@ -1117,7 +1117,7 @@ def test_a_move_that_came_to_nothing_is_told_with_its_cause(
     """A race is lost to somebody; where nobody could take the address, that is what is said."""
     made = node()
     judged = Attachment("a1", OTHER, 1, AttachmentStatus.ATTACHED)
-    made.address._moves.begin(replace(made.address.decision, rule=Rule.R3), judged, None, now())
+    made.address.moves.begin(replace(made.address.decision, rule=Rule.R3), judged, None, now())
     before = len(made.told.log)
     made.shared.slots = 1
     made.looked(eni(holder=holder))

@@ -16,8 +16,11 @@ HOUSE = """
 core              model errors pace
 core              timing
 core              health writes ports settings bounded_json
-core              word targets
+core              word targets report
 core              snapshot
+core              status
+core              overview
+core              page
 core/decision     decision ration order gate
 core/decision     view room
 core/decision     carry_eni carry_address
@@ -27,12 +30,12 @@ core/decision     turns evidence
 core/decision     free rules
 core/decision     here elsewhere
 core/decision     decide
-agent             backoff trouble standing pod looks peers shown_by_imds
+agent             backoff trouble standing pod looks peers shown_by_imds recent
 agent             shared effects
 agent             outbox events serving obstacles answers
 agent             moves telling writing node_ports
 agent             address standing_eni
-agent             attaching ending looking rehearsal
+agent             attaching ending looking rehearsal showing
 agent             agent
 edges             http_client background telemetry configmap
 edges             imds
