@@ -8,7 +8,7 @@ page are two ways to look at the same picture.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from floatingip.core.report import AddressReport, Health, Move, Order, PeerReport, Report, Result
@@ -23,6 +23,11 @@ HAPPENED = (Result.DONE, Result.SEEN)
 """Moves that came to be."""
 
 SILENT = "its observer does not answer"
+UNTOLD = "no observer told anything: whether the address answers, and who could take it over, is not known"
+EC2_ALONE = (
+    "EC2's view only: from here no observer is asked, so whether the address answers, and who could take it over, is"
+    " not known"
+)
 NO_EC2 = "EC2 does not answer: nothing could be moved now"
 
 
@@ -37,14 +42,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ec2View:
-    """What EC2 itself answered just now: what it says of each address, or why it did not answer (``problem``).
-
-    ``names`` are private DNS names, or what else names an instance, as far as they are known.
+    """What EC2 itself answered just now: what it says of each address, or why it did not answer (``problem``);
+    ``is_late``: it was not given time enough to be sure of that.
     """
 
     problem: str = ""
+    is_late: bool = False
     addresses: tuple[AddressReport, ...] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,7 @@ def overview(
     if ec2 is not None and ec2.problem:
         unknown.insert(0, f"what EC2 says now: {ec2.problem}")
     if not reports:
-        unknown.insert(0, "what observers see: none told anything")
+        unknown.insert(0, UNTOLD if silent else EC2_ALONE)
     verdict = max((picture.verdict for picture in pictures), key=_WORST.index, default=Verdict.UNKNOWN)
     carry = next((report.carry for report in reports), "")
     observers = tuple(map(cast.observer, cast.instances))
@@ -164,8 +168,7 @@ class _Cast:
     def node(self, instance: str) -> str:
         """Its name, or nothing."""
         report, peer = self.told.get(instance), self.peers.get(instance)
-        known = (report.node if report is not None else "", peer.node if peer is not None else "")
-        return next(filter(None, known), self.ec2.names.get(instance, ""))
+        return (report.node if report is not None else "") or (peer.node if peer is not None else "")
 
     def observer(self, instance: str) -> Observer:
         """The one there."""
@@ -201,9 +204,9 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     }
     shown = next((each for each in cast.ec2.addresses if each.address == target), None)
     everybody = [*([shown] if shown is not None else []), *sorted(views.values(), key=_age)]
-    holder = next((instance for instance, each in views.items() if each.health is Health.UNPROBED), "")
-    if not holder:
-        holder = next((each.holder for each in everybody[:1]), "")
+    holding = [instance for instance, each in sorted(views.items()) if each.health is Health.UNPROBED]
+    holder = (shown.holder if shown is not None else "") or next(iter(holding), "")
+    holder = holder or next((each.holder for each in everybody), "")
     own, best = views.get(holder), next(iter(everybody), AddressReport(target))
     others = [each for instance, each in views.items() if instance != holder]
     standbys = tuple(cast.standby(target, each, views.get(each)) for each in cast.instances if each != holder)
@@ -231,7 +234,8 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     )
     if not everybody:
         return replace(picture, findings=("nobody could say anything of it",))
-    worst, findings = _judge(picture, own, cast)
+    wrong = next((each.problem for each in (own, shown) if each is not None and each.problem), "")
+    worst, findings = _judge(picture, wrong, [each for each in holding if each != holder], cast)
     return replace(picture, verdict=worst, findings=findings)
 
 
@@ -266,10 +270,11 @@ def _moves(views: Iterable[AddressReport]) -> tuple[Move, ...]:
     return tuple(sorted((*made, *seen), key=lambda move: move.at)[-MOVES_AT_MOST:])
 
 
-def _judge(picture: Picture, own: AddressReport | None, cast: _Cast) -> tuple[Verdict, tuple[str, ...]]:
-    """How well it is, and what is wrong, the worst first."""
+def _judge(picture: Picture, problem: str, rivals: Sequence[str], cast: _Cast) -> tuple[Verdict, tuple[str, ...]]:
+    """How well it is, and what is wrong, the worst first; ``problem`` is the holder's, ``rivals`` are those that say
+    that they hold it, too.
+    """
     down, degraded = list[str](), list[str]()
-    problem = own.problem if own is not None else ""
     if not picture.holder:
         down.append(f"no node holds it: {picture.sentence}" if picture.sentence else "no node holds it")
     elif picture.health is Health.DOWN:
@@ -280,6 +285,9 @@ def _judge(picture: Picture, own: AddressReport | None, cast: _Cast) -> tuple[Ve
         down.append(f"no NodePort answers there: {', '.join(sorted(picture.node_ports))}")
     blind = [each for each in picture.standbys if each.health is Health.DOWN and picture.health is Health.UP]
     degraded += [f"{each.node or each.instance} gets no answer of it" for each in blind]
+    degraded += [f"{cast.node(each) or each} says that it holds it, too" for each in rivals]
+    if cast.silent and not cast.told:
+        degraded.append(UNTOLD)
     if cast.told:
         if picture.holder in cast.silent:
             degraded.append(f"its holder: {cast.silent[picture.holder]}")
@@ -289,7 +297,7 @@ def _judge(picture: Picture, own: AddressReport | None, cast: _Cast) -> tuple[Ve
         leaving = {instance: report.leaving for instance, report in cast.told.items() if report.leaving}
         if picture.holder in leaving:
             degraded.append(f"its holder is leaving: {leaving[picture.holder]}")
-        if cast.ec2.problem or all(report.ec2_problem for report in cast.told.values()):
+        if (cast.ec2.problem and not cast.ec2.is_late) or all(report.ec2_problem for report in cast.told.values()):
             degraded.append(NO_EC2)
     verdict = Verdict.DOWN if down else Verdict.DEGRADED if degraded else Verdict.HEALTHY
     return verdict, (*down, *degraded)

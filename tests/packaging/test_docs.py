@@ -3,16 +3,20 @@
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 import floatingip
+from floatingip.commands.status import EXIT_CODES
+from floatingip.core.overview import Observer, Overview, Picture, Standby
+from floatingip.core.report import AddressReport, Move, Order, PeerReport, Report
 from floatingip.edges.ec2 import meaning as ec2
 
 ROOT = Path(__file__).parents[2]
+STATUS = re.sub(r"```.*?```", "", (ROOT / "docs" / "status.md").read_text(encoding="utf-8"), flags=re.DOTALL)
 ERRORS = (ROOT / "docs" / "ec2-errors.md").read_text(encoding="utf-8")
 
 
@@ -91,6 +95,19 @@ def test_every_document_is_linked_from_the_readme_or_the_guide() -> None:
         targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
         linked |= {(document.parent / target).resolve() for target in targets if "://" not in target}
     assert {path.resolve() for path in (ROOT / "docs").glob("*.md")} <= linked
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Report, AddressReport, PeerReport, Move, Order, Overview, Picture, Standby, Observer],
+    ids=lambda kind: kind.__name__,
+)
+def test_each_field_of_a_status_is_documented(kind: type) -> None:
+    """The document is a promise; and the exit codes are those of the verdicts."""
+    marked = set(re.findall(r"`([^`]+)`", STATUS))
+    assert {field.name for field in fields(kind)} <= marked
+    codes = {verdict: int(code) for code, verdict in re.findall(r"^\| (\d+) \| (\w+) \|", STATUS, flags=re.MULTILINE)}
+    assert codes == {str(verdict): code for verdict, code in EXIT_CODES.items()}
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/install.md", "docs/image.md", "floating-ip.yaml"])
