@@ -22,6 +22,9 @@ MOVES_AT_MOST = 8
 HAPPENED = (Result.DONE, Result.SEEN)
 """Moves that came to be."""
 
+ACTIVE = ("takeover", "claiming", "doubt")
+"""States of a node that is about to take an address, or may have to."""
+
 SILENT = "its observer does not answer"
 UNTOLD = "no observer told anything: whether the address answers, and who could take it over, is not known"
 EC2_ALONE = (
@@ -69,8 +72,8 @@ class Standby:
 class Picture:
     """One address: as a report's, but of all observers together.
 
-    ``health`` is UP where any standby sees it so, and UNPROBED where there is none to see it; ``findings`` say what is
-    wrong, the worst first.
+    ``health`` is UP where any standby sees it so, and UNPROBED where there is none to see it; ``sentence`` is the last
+    decision that tells most, with whose it is; ``findings`` say what is wrong, the worst first.
     """
 
     address: str
@@ -208,6 +211,9 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     holder = (shown.holder if shown is not None else "") or next(iter(holding), "")
     holder = holder or next((each.holder for each in everybody), "")
     own, best = views.get(holder), next(iter(everybody), AddressReport(target))
+    # Who is about to do something tells most, and who holds it least.
+    tellers = sorted(views.items(), key=lambda told: (told[0] == holder, told[1].state not in ACTIVE, _age(told[1])))
+    sentences = [f"{cast.node(instance) or instance}: {each.sentence}" for instance, each in tellers if each.sentence]
     others = [each for instance, each in views.items() if instance != holder]
     standbys = tuple(cast.standby(target, each, views.get(each)) for each in cast.instances if each != holder)
     since = next((each for each in everybody if each.holder == holder and each.since is not None), None)
@@ -225,7 +231,7 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
         round_trip=max((each.round_trip for each in others if each.round_trip is not None), default=None),
         node_ports=_node_ports(others),
         answer_age=best.answer_age,
-        sentence=(own or best).sentence,
+        sentence=next(iter(sentences), best.sentence),
         standbys=standbys,
         order=next((each.order for each in everybody if each.order is not None), None),
         moves=moves,

@@ -36,7 +36,7 @@ _STYLE = """
 --good:#3fb950;--fair:#d29922;--bad:#f85149;--detect:#ab7df8;--detach:#db6d28;--attach:#4493f8;--plumb:#3fb950}}
 *{box-sizing:border-box}
 body{margin:0 auto;padding:1rem;max-width:75rem;background:var(--back);color:var(--text);
-font:15px/1.45 system-ui,sans-serif;overflow-wrap:anywhere}
+font:15px/1.45 system-ui,sans-serif;overflow-wrap:break-word}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.2rem;margin:0 0 .5rem}h3{font-size:1rem;margin:1rem 0 .25rem}
 section{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:1rem;margin:1rem 0}
 p{margin:.25rem 0}ul,ol{margin:.25rem 0;padding-left:1.25rem}
@@ -45,14 +45,19 @@ p{margin:.25rem 0}ul,ol{margin:.25rem 0;padding-left:1.25rem}
 .verdict{font-size:.9rem;border:1px solid;border-radius:1rem;padding:.1rem .6rem;margin-left:.5rem;white-space:nowrap}
 table{border-collapse:collapse;width:100%}caption{text-align:left;padding-bottom:.25rem}
 th,td{text-align:left;vertical-align:top;padding:.35rem .75rem .35rem 0;border-top:1px solid var(--line)}
-th{font-weight:600}
+th{font-weight:600}tbody th{overflow-wrap:anywhere}
+td small{white-space:nowrap}
+@media(max-width:40rem){thead{position:absolute;clip-path:inset(50%)}th,td{border:0;padding:0;min-width:0}
+tbody tr{display:grid;grid-template-columns:auto auto 1fr;gap:.1rem 1rem;border-top:1px solid var(--line)}
+tbody tr{padding:.35rem 0}tbody th{grid-column:1/-1}}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem .75rem;margin:.75rem 0 0}
 dt{color:var(--quiet)}dd{margin:0}
 svg{display:block;width:100%;height:3.5rem;background:var(--back);border:1px solid var(--line);border-radius:.25rem}
 .answered{fill:var(--good)}.lost{fill:var(--bad)}
 ol.moves{list-style:none;padding:0}ol.moves li{margin:.5rem 0}ol.moves svg{height:.9rem}
 .detect{fill:var(--detect)}.detach{fill:var(--detach)}.attach{fill:var(--attach)}.plumb{fill:var(--plumb)}
-.key svg{display:inline-block;width:.8rem;height:.8rem;border:0;vertical-align:-.1rem}.key span{white-space:nowrap}
+.key svg{display:inline-block;width:.8rem;height:.8rem;border:0;vertical-align:-.1rem}
+.key span{white-space:nowrap;margin-right:.5rem}
 """
 
 

@@ -63,9 +63,9 @@ def test_one_observer_alone_tells_of_the_others_what_they_told_it() -> None:
     ("reports", "finding"),
     [
         ((holding(not_ready="nft is missing"), watching(health=HealthState.DOWN)), "its holder: nft is missing"),
-        ((holding(), watching(health=HealthState.DOWN)), "it does not answer: this node holds the address"),
+        ((holding(), watching(health=HealthState.DOWN, sentence="lost")), "it does not answer: worker-b: lost"),
         ((holding(), watching(node_ports={30007: HealthState.DOWN})), "no NodePort answers there: 30007"),
-        ((watching(holder="", sentence="being moved"),), "no node holds it: being moved"),
+        ((watching(holder="", sentence="being moved"),), "no node holds it: worker-b: being moved"),
         ((holding(not_ready="nft is missing"),), "its holder: nft is missing"),
     ],
 )
