@@ -15,6 +15,7 @@ import pytest
 
 from floatingip import __version__, cli
 from floatingip.core.model import OWNER_TAG
+from floatingip.core.overview import overview
 from floatingip.edges.imds import Imds
 from floatingip.edges.telemetry import Log
 from lab.ec2 import PROFILES, Ec2, NoDevices
@@ -299,6 +300,18 @@ def test_status_on_what_is_no_worker_says_what_to_give(run: Run) -> None:
     done = run("status", document="name: cluster\nport: 9\n")
     assert (done.returncode, done.stdout) == (7, "")
     assert "outside of a worker give --region and --vpc-id" in done.stderr
+
+
+def test_what_is_watched_is_one_document_a_line_or_a_table_below_the_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """For whoever reads a pipe; a terminal is cleared before each."""
+    seen = overview(0.0, "cluster", (ADDRESS,), ())
+    for _ in range(2):
+        cli._print(seen, as_json=True, watched=True)
+    assert [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()] == ["cluster", "cluster"]
+    cli._print(seen, as_json=False, watched=True)
+    text = capsys.readouterr().out
+    assert text.startswith("cluster: unknown, 1970-01-01 00:00:00 UTC\n")
+    assert text.endswith("\n\n")
 
 
 @pytest.mark.parametrize("value", ["0", "often", "nan", "1e9", "-3"])
