@@ -19,6 +19,10 @@ RUN python3 -m venv /tmp/pip \
 RUN find .venv/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d ! -name ec2 ! -name sts \
         -exec rm -r {} +
 COPY floatingip/ floatingip/
+# The short name, for `kubectl exec … -- floatingip status`, from wherever it is called.
+RUN mkdir bin \
+    && printf '#!/bin/sh\nPYTHONPATH=/opt/floatingip exec /opt/floatingip/.venv/bin/python -m floatingip "$@"\n' > bin/floatingip \
+    && chmod 755 bin/floatingip
 # A read-only root keeps Python from caching what it compiles: without this every start would take a second longer.
 # The file's time is not part of such a .pyc, so that the same sources give the same image.
 RUN find .venv -name __pycache__ -exec rm -r {} + \
@@ -43,7 +47,7 @@ COPY --from=packages /opt/floatingip/ /opt/floatingip/
 WORKDIR /opt/floatingip
 
 # PID 1 gets SIGTERM itself (exec form), and a log line is written when it is said.
-ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+ENV PATH=/opt/floatingip/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     LANG=C.UTF-8 \
     PYTHONUNBUFFERED=1
 ENTRYPOINT ["/opt/floatingip/.venv/bin/python", "-m", "floatingip"]

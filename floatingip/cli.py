@@ -1,20 +1,25 @@
 """
 The command line: the only module that prints for people or exits.
 
-``floatingip attach`` is the init container, ``floatingip observe`` the observer; ``floatingip handover`` moves
-addresses on request, ``floatingip pause`` and ``resume`` keep them where they are, ``floatingip release`` cleans up,
-``floatingip history`` tells which moves there were.
+``floatingip attach`` is the init container, ``floatingip observe`` the observer; ``floatingip status`` shows who has
+the addresses, ``floatingip handover`` moves them on request, ``floatingip pause`` and ``resume`` keep them where they
+are, ``floatingip release`` cleans up, ``floatingip history`` tells which moves there were.
 Exit codes: 0 done, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken by something else, 6 the
 node's kernel, 7 IMDS, 8 a release or handover that would be wrong now, 9 the Kubernetes API server, 70 a defect, 143
-ended by SIGTERM before it was done.
+ended by SIGTERM before it was done.  Of `status`: 0 all is well, 10 an address is served but not safe, 11 one is down,
+12 that is not known of one.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import gc
+import json
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -23,12 +28,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from floatingip import __version__
 from floatingip.core.errors import ConfigurationError, FloatingIPError, MetadataError
 from floatingip.core.model import Address, Identity, NodePort
+from floatingip.core.overview import Overview
 from floatingip.core.ports import Cloud, Metadata, Prober
 from floatingip.core.settings import Settings, shown
 from floatingip.edges import configmap
@@ -36,6 +42,12 @@ from floatingip.edges.tally import Tally
 from floatingip.edges.telemetry import Log
 from floatingip.runtime.doing import Edges
 from floatingip.runtime.loop import Loop
+
+WATCH_EVERY = 2.0
+"""Seconds between two looks of `status --watch`."""
+
+CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+"""Has a terminal begin anew."""
 
 IMDS_RETRY = 2.0
 """Seconds between two tries to learn from IMDS who this node is."""
@@ -65,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _hand_over(effective, options)
         if options.command in ("pause", "resume"):
             return _pause(effective, options)
+        if options.command == "status":
+            return _status(effective, options)
         return _run(options.command, effective, options.settings)
     except FloatingIPError as error:
         for line in str(error).splitlines():
@@ -77,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (
+        ("status", "show who has the addresses, whether they are well, and who could take them over"),
         ("handover", "move the addresses to another node now, and wait until they are there"),
         ("pause", "keep the addresses where they are for a while, whatever happens to their nodes"),
         ("resume", "end a pause now"),
@@ -116,7 +131,17 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="N",
                 help="how long, a day at most (default: %(default)s); then it is over by itself",
             )
-        if name in ("release", "handover", "pause", "resume"):
+        if name == "status":
+            command.add_argument("--json", action="store_true", help="as JSON (docs/status.md)")
+            command.add_argument(
+                "--watch",
+                type=_seconds,
+                nargs="?",
+                const=WATCH_EVERY,
+                metavar="SECONDS",
+                help=f"again and again, after so many seconds (default: {WATCH_EVERY:g})",
+            )
+        if name in ("release", "handover", "pause", "resume", "status"):
             region = _like(r"[a-z]+(-[a-z]+)+-[0-9]+", "a Region, such as us-west-2")
             vpc = _like(r"vpc-([0-9a-f]{8}|[0-9a-f]{17})", "a VPC's id, such as vpc-0123456789abcdef0")
             command.add_argument(
@@ -166,6 +191,59 @@ def _like(pattern: str, what: str) -> Callable[[str], str]:
         return text
 
     return taken
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1.0 <= seconds <= 3600.0:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no number of seconds from 1 to 3600")
+    return seconds
+
+
+def _status(effective: Settings, options: argparse.Namespace) -> int:
+    from floatingip.commands import status  # noqa: PLC0415 - as in _run
+    from floatingip.edges.imds import Imds  # noqa: PLC0415 - as in _run
+
+    @cache
+    def made(region: str, vpc_id: str) -> Cloud:
+        # It is made in a thread of its own: what it loads takes longer than the observers' answers.
+        from floatingip.edges.ec2.cloud import Ec2Cloud, client  # noqa: PLC0415 - as in _run
+
+        return Ec2Cloud(client(region, effective.ec2_timeout), vpc_id, ())
+
+    where: status.Here | None = None
+    if options.region and options.vpc_id and effective.name:
+        cloud: Callable[[], Cloud] = partial(made, options.region, options.vpc_id)
+    else:
+        where, cloud = status.inside(
+            Imds().identity, lambda me: made(options.region or me.region, options.vpc_id or me.vpc_id)
+        )
+    code = 0
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        while True:
+            seen = status.look(effective, where, cloud)
+            code = status.EXIT_CODES[seen.verdict]
+            _print(seen, as_json=options.json, watched=bool(options.watch))
+            if not options.watch:
+                break
+            time.sleep(options.watch)
+    return code
+
+
+def _print(seen: Overview, *, as_json: bool, watched: bool) -> None:
+    """On a terminal, within its width; what is watched, in the place of what was there."""
+    from floatingip.core import table  # noqa: PLC0415 - as in _run
+
+    if as_json:
+        print(json.dumps(dataclasses.asdict(seen), indent=None if watched else 2), flush=True)
+        return
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else None
+    end = "\n\n" if watched and not is_terminal else "\n"
+    print(CLEAR if watched and is_terminal else "", "\n".join(table.lines(seen, width)), sep="", end=end, flush=True)
 
 
 def _hand_over(effective: Settings, options: argparse.Namespace) -> int:
@@ -297,8 +375,8 @@ def _run(command: str, effective: Settings, path: Path) -> int:
 
     check_environment()
     metadata = Imds()
-    me = _identity(metadata, log)
-    log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=os.environ.get("NODE_NAME", ""))
+    me = dataclasses.replace(_identity(metadata, log), node=os.environ.get("NODE_NAME", ""))
+    log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=me.node)
     api_server = ApiServer(os.environ)
     tally = Tally()
     groups = effective.security_groups or me.security_groups

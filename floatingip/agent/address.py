@@ -48,7 +48,6 @@ from floatingip.core.model import (
     Word,
 )
 from floatingip.core.settings import Settings, mark_values
-from floatingip.core.snapshot import AddressSnapshot
 from floatingip.core.timing import LOOK_IN_PEACE, LOOK_UNWITNESSED
 from floatingip.core.word import Answer, Held, word_on
 from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write
@@ -85,6 +84,7 @@ class FloatingAddress:
         self._chance = chance
         self.memory = Memory()
         self.decision = Decision(State.START, Reason.EC2_SILENT, Rule.R9, look_at=self.now)
+        self.view: View | None = None
         self.owner: Owner | None = None
         self.report: PlumbingReport | None = None
         self.answers = Answers(str(target), settings, now)
@@ -94,7 +94,7 @@ class FloatingAddress:
         self.allocation_known = False
         self._interface: Interface | None = None
         self._telling = Telling(str(target), out)
-        self._moves = Moves(
+        self.moves = Moves(
             str(target),
             shared.me.instance_id,
             out,
@@ -178,7 +178,7 @@ class FloatingAddress:
 
     def is_moving_here(self) -> bool:
         """A move to this node has begun, and not come to its end."""
-        return self._moves.is_under_way
+        return self.moves.is_under_way
 
     def is_judging(self) -> bool:
         """The holder's instance matters too: the address does not answer, or nobody here could tell, or its observer is
@@ -303,7 +303,7 @@ class FloatingAddress:
         self.records = records or {}
         self._jitter = self._chance(0.0, timing.PEACE_JITTER)
         attachment = self.attachment()
-        self._moves.shown(attachment, now)
+        self.moves.shown(attachment, now)
         attachment_id = attachment.id if attachment is not None else ""
         self.answers.are_under(attachment_id, now)
         self.answers.probe(self.address())
@@ -345,10 +345,10 @@ class FloatingAddress:
             self._imds.carried(now, at_once=self.owner is None or "address" not in report.repaired)
         elif not report.carries:
             self._imds.dropped()
-        self._telling.reconciled(report, self._moves.loss, now)
+        self._telling.reconciled(report, self.moves.loss, now)
         self.report = report
         if self.is_here():
-            self._moves.attached(now)
+            self.moves.attached(now)
 
     def probings(self) -> frozenset[Probing]:
         """What is to be probed for this address."""
@@ -365,15 +365,15 @@ class FloatingAddress:
         self.now = now
         self._follow_sight()
         before = self.decision
-        view = self._view(peers, burden, wall)
+        view = self.view = self._view(peers, burden, wall)
         self.memory, self.decision = decide(self.memory, view, self._settings)
         if self.decision.state is State.HOLDER and self.is_here():
             # It does not probe any more: what was lost before the address came says nothing of now.
             self.answers.begin_anew()
-        self._telling.decided(before, self.decision, self.not_ready(), self._moves.loss, now, wall)
+        self._telling.decided(before, self.decision, self.not_ready(), self.moves.loss, now, wall)
         if self.report is not None:
             self._telling.kernel(self.report, now)
-        self._moves.follow(self.decision, self.holder(), now, wall)
+        self.moves.follow(self.decision, self.holder(), now, wall)
         self._telling.astray(sorted(served.astray(view, self.holder())), self.holder(), self.answers.address, now)
         self.answers.check(self._shared.node_ports)
         # Not before it is known that they would leave this node: one that hears itself sees the address UP for ever.
@@ -445,12 +445,12 @@ class FloatingAddress:
     def _begin_write(self, decision: Decision, write: Write) -> None:
         takes = isinstance(write, Attach | Detach | Assign | Unassign)
         if takes and decision.rule not in ("R13", "R14"):
-            self._moves.begin(decision, self.attachment(), self.health.first_lost_at, self.now)
+            self.moves.begin(decision, self.attachment(), self.health.first_lost_at, self.now)
         # An ENI of an address of its own has no token: EC2 itself sees to it that there is no second one with it.
         is_allocation = isinstance(self.target, Allocation)
         token = self._shared.token(str(self.target), self.memory.token.generation) if is_allocation else ""
         making = Making(self.target, self.subnet(), self._tags(), token, self._shared.taken(self._settings))
-        about = {"failover": self._moves.failover} if takes else {}
+        about = {"failover": self.moves.failover} if takes else {}
         self._writing.begin(write, making, self.now, **about)
 
     def _tags(self) -> Mapping[str, str]:
@@ -459,25 +459,13 @@ class FloatingAddress:
 
     # Telling.
 
-    def snapshot(self) -> AddressSnapshot:
-        """What others may know."""
-        lack, not_ready = self._lacks()
-        return AddressSnapshot(
-            target=str(self.target),
-            is_holder=self.decision.state is State.HOLDER,
-            health=self.health.state,
-            source=self.address(),
-            not_ready=not_ready,
-            mac_at_risk=self.mac_at_risk(),
-            figures=self._figures(lack),
-        )
-
-    def _figures(self, lack: str) -> AddressFigures:
+    def figures(self) -> AddressFigures:
+        """What there is of it to count."""
         eni = self.owner.eni if self.owner is not None else None
         moves = eni.tags.get(self._way.of_one(ration.TAG, self.target), "") if eni is not None else ""
         return AddressFigures(
             state=self.decision.state,
-            lack=lack,
+            lack=self._lacks()[0],
             asked_at=self.owner.asked_at if self.owner is not None else self._began_at,
             records=(moves, *self.records.values()),
         )

@@ -50,6 +50,7 @@ from floatingip.agent.events import (
     Reconciled,
     RehearsalEnded,
     RehearsalFailed,
+    Reported,
     ReservationsRehearsed,
     SettingsFound,
     ShownByMetadata,
@@ -65,6 +66,7 @@ from floatingip.agent.peers import Peers
 from floatingip.agent.rehearsal import Rehearsal
 from floatingip.agent.serving import Serving
 from floatingip.agent.shared import Shared
+from floatingip.agent.showing import shown
 from floatingip.agent.standing_eni import StandingEni
 from floatingip.agent.trouble import Complaints, Trouble
 from floatingip.core import timing
@@ -101,7 +103,7 @@ class Agent:
         self._chance = chance
         self._out = Outbox()
         self._configured = Configured(settings, self._out)
-        self._now = started_at
+        self._now, self._wall = started_at, 0.0
         groups = settings.security_groups
         self._shared = Shared(me, settings.name, groups or me.security_groups, settings.carry, bool(groups))
         self._addresses = {
@@ -126,7 +128,7 @@ class Agent:
         self._stop_at: float | None = None
         self._ended = False
         self._pod = pod.PodMemory()
-        self._pod_problem = self._notice = ""
+        self._pod_problem = self._metadata_problem = self._notice = ""
         self._ready_since: float | None = None
         self._metadata = Complaints(timing.METADATA_CALM)
         self._lonely, self._short = Trouble(timing.SHORT_FOR), Trouble(timing.SHORT_FOR)
@@ -146,7 +148,7 @@ class Agent:
 
     def handle(self, events: Iterable[Event], now: float, wall: float) -> tuple[Effect, ...]:
         """Take what happened, decide if any of it matters or it is time, and say what is to be done, in this order."""
-        self._now = now
+        self._now, self._wall = now, wall
         for event in events:
             self._take(event)
         if not self._ended and (self._stale or now >= self._due_at):
@@ -169,6 +171,8 @@ class Agent:
             case Heard(instance_id, answer):
                 # What others say matters at once when it is new, and whatever they say for what is in doubt.
                 self._judge_doubted(all_of_them=self._peers.heard(instance_id, answer))
+            case Reported(instance_id, report):
+                self._peers.reported(instance_id, report)
             case Asking(addresses):
                 self._peers.ask(addresses)
             case PeersJudged():
@@ -194,6 +198,7 @@ class Agent:
                 self._notice = f"{notice.kind}: {notice.detail}" if notice is not None else ""
                 self._judge_all()
             case MetadataTroubled(problem):
+                self._metadata_problem = problem
                 if self._metadata.is_news(problem, now):
                     self._out.warning("imds", problem)
             case PodShown(own):
@@ -335,6 +340,7 @@ class Agent:
         self._follow_pod()
         self._follow_peers(tick=tick)
         if self._metadata.are_over(now):
+            self._metadata_problem = ""
             self._out.info("imds", "IMDS answers again")
         if tick:
             self._ticked_at = now
@@ -501,14 +507,20 @@ class Agent:
             ending=self._stop_at is not None,
         )
         notes = [LONELY] if self._lonely.is_told else []
+        unknown = []
         if self._pod_problem:
-            notes.append(f"{_UNKNOWN}: {self._pod_problem}")
+            unknown.append(f"{_UNKNOWN}: {self._pod_problem}")
+        notes += unknown
         if self._configured.note:
             notes.append(self._configured.note)
+        if self._node_ports.problem:
+            unknown.append(f"which NodePorts there are is not known: {self._node_ports.problem}")
+        if self._metadata_problem:
+            unknown.append(self._metadata_problem)
         return Snapshot(
             now,
             status,
-            tuple(each.snapshot() for each in addresses),
+            tuple(shown(each, self._settings, self._wall) for each in addresses),
             note="; ".join(notes),
             are_others_short=self._are_others_short,
             figures=Figures(
@@ -516,4 +528,13 @@ class Agent:
                 imds_up=not self._metadata.go_on,
                 denied=frozenset(filter(None, (*shared.denied, self._looking.denied))),
             ),
+            wall=self._wall,
+            carry=self._settings.carry,
+            node=self._me.node,
+            address=self._me.address,
+            leaving=shared.leaving,
+            answered_at=self._looking.answered_at,
+            unanswered=shared.unanswered,
+            unknown=tuple(unknown),
+            peers=self._peers.shown(),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from floatingip.agent.effects import Probing
+from floatingip.agent.recent import RecentProbes
 from floatingip.core import health as probing_health
 from floatingip.core import timing
 from floatingip.core.health import Health
@@ -17,7 +18,7 @@ class Answers:
     Of ``whose``, a floating address; what was asked before its present attachment says nothing of now.
 
     ``address`` is what is probed, None before that is known; ``on``: it is; ``health`` is of the address, ``services``
-    that of the NodePorts there, by port.
+    that of the NodePorts there, by port; ``recent`` is for people.
     """
 
     def __init__(self, whose: str, settings: Settings, now: float) -> None:
@@ -27,6 +28,7 @@ class Answers:
         self.on = False
         self.health = Health()
         self.services: dict[int, Health] = {}
+        self.recent = RecentProbes()
         self._node_ports: tuple[NodePort, ...] = ()
         self._answered_at: dict[int, float] = {}
         self._since = now
@@ -86,6 +88,7 @@ class Answers:
             self._unsent_since = None
         elif self._unsent_since is None:
             self._unsent, self._unsent_since = result.detail, result.sent_at
+        self.recent.add(result)
         if result.sent_at >= self._since:
             rise, fall, timeout = settings.rise, settings.fall, settings.probe_timeout
             self.health = probing_health.observe(before, result, rise=rise, fall=fall, timeout=timeout)

@@ -26,6 +26,7 @@ from floatingip.core.model import (
     Target,
 )
 from floatingip.core.news import News
+from floatingip.core.report import Report
 from floatingip.core.settings import Settings
 from floatingip.core.word import Answer
 from floatingip.core.writes import Write
@@ -57,6 +58,14 @@ class Heard:
 
     instance_id: str
     answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What the observer on an instance reported of itself, for people to read."""
+
+    instance_id: str
+    report: Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +226,7 @@ Event = (
     | Asking
     | PeersJudged
     | Heard
+    | Reported
     | Looked
     | LookFailed
     | ShownByMetadata

@@ -17,8 +17,8 @@ from floatingip.core.errors import CloudError, Denied
 
 
 class Looking:
-    """One question at a time, for all ``addresses``; ``denied`` is the IAM action for want of which EC2 refused the
-    last one.
+    """One question at a time, for all ``addresses``; ``answered_at`` is when the last one was asked that was answered,
+    None before; ``denied`` is the IAM action for want of which EC2 refused the last one.
     """
 
     def __init__(self, addresses: Collection[FloatingAddress], shared: Shared, out: Outbox, chance: Chance) -> None:
@@ -33,6 +33,7 @@ class Looking:
         self._asked_at = self._requested_at = float("-inf")
         self._wanted_at: float | None = None
         self.denied = ""
+        self.answered_at: float | None = None
 
     def due(self, also: Iterable[float], now: float) -> float:
         """When the next question is to be asked, infinite while one is under way; ``also``: when others want one."""
@@ -73,7 +74,7 @@ class Looking:
 
     def answered(self, asked_at: float, unread: str, undescribed: str, now: float) -> None:
         """EC2 answered; ``unread`` is why some of it could not be read, ``undescribed`` why instances are missing."""
-        self._looking, self._answered, self.denied = False, True, ""
+        self._looking, self._answered, self.denied, self.answered_at = False, True, "", asked_at
         if unread:
             # Of some of it nothing is known (R9): it is asked for again, but not all the time.
             self._again_later(unread, now)

@@ -1,6 +1,6 @@
 """
-One change of holder at a time, as the log and Kubernetes tell it: why it begins, what came of it, and how long each
-phase took.
+Changes of holder: one to this node at a time, as the log and Kubernetes tell it (why it begins, what came of it, and
+how long each phase took), and the last ones as people are shown them, whoever made them.
 
 A failover has an id that is the same in the logs of all nodes without any of them telling it to another one: the
 attachment that the address leaves, which whoever takes it judged, and whoever loses it had.
@@ -9,12 +9,13 @@ attachment that the address leaves, which whoever takes it judged, and whoever l
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from floatingip.agent.effects import Moved
 from floatingip.agent.outbox import Outbox
-from floatingip.core import news
+from floatingip.core import news, report
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.model import Attachment
 from floatingip.core.news import Remark, Result
@@ -25,8 +26,18 @@ NOBODY = "none"
 WHY_AT_MOST = 300
 """Characters of the sentence that a move is remembered with."""
 
+KEPT = 8
+"""Moves that people are shown."""
+
 PLANNED = frozenset({Reason.FREE, Reason.CREATE, Reason.HOLDER_LEAVING, Reason.HANDOVER_ASKED})
 """Reasons of moves that nobody has to look into."""
+
+SHOWN = {
+    Result.MOVED: report.Result.DONE,
+    Result.KEPT: report.Result.NOT_MOVED,
+    Result.FAILED: report.Result.NOT_MOVED,
+    Result.LOST_RACE: report.Result.LOST_RACE,
+}
 
 
 @dataclass
@@ -61,6 +72,9 @@ class Moves:
 
     ``one`` makes of an attachment's id what is this address' own alone; ``node`` gives the name of an instance's node,
     if it is known.
+
+    ``last`` are the last ones; the present holder has been seen since ``since_wall`` (Unix seconds), None while there
+    is none, and may have had the address for longer where it ``was_first``.
     """
 
     def __init__(
@@ -73,6 +87,10 @@ class Moves:
         self._node = node
         self._move: Move | None = None
         self._left = self._own = NOBODY
+        self._holder = self._holder_before = ""
+        self.last: deque[report.Move] = deque(maxlen=KEPT)
+        self.since_wall: float | None = None
+        self.was_first = False
 
     @property
     def failover(self) -> str:
@@ -125,6 +143,7 @@ class Moves:
 
     def follow(self, decision: Decision, holder: str, now: float, wall: float) -> None:
         """Tell what came of the move, once that is decided; ``holder`` is the instance that EC2 showed last."""
+        self._see(holder, wall)
         move = self._move
         if move is None:
             return
@@ -132,26 +151,28 @@ class Moves:
             move.reach("plumb", now)
             ends = self._named("source", move.source) | self._named("to", self._me)
             self._out.info("failover", rule=move.rule, **ends, **move.durations(), failover=move.failover)
-            self._end(move, Result.MOVED, move.why, wall)
+            self._end(move, Result.MOVED, move.why, now, wall)
         elif decision.state in (State.STANDBY, State.REFUSED) and decision.reason is not Reason.TAKEN:
             about = {"rule": move.rule, **self._named("source", move.source), "failover": move.failover}
             if holder in ("", self._me):
                 self._out.warning("not-moved", decision.sentence, **about)
-                self._end(move, Result.FAILED, decision.sentence, wall)
+                self._end(move, Result.FAILED, decision.sentence, now, wall)
             elif holder == move.source:
                 self._out.info("not-moved", f"{holder} has kept the address", **about)
-                self._end(move, Result.KEPT, move.why, wall)
+                self._end(move, Result.KEPT, move.why, now, wall)
             else:
                 self._out.info("lost-race", f"{holder} has the address now", **about)
-                self._end(move, Result.LOST_RACE, move.why, wall)
+                self._end(move, Result.LOST_RACE, move.why, now, wall)
 
     def _detached(self, now: float) -> None:
         if self._move is not None and self._move.source != NOBODY:
             self._move.reach("detach", now)
 
-    def _end(self, move: Move, result: Result, why: str, wall: float) -> None:
-        """Have it counted, kept in the history, and shown by Kubernetes."""
+    def _end(self, move: Move, result: Result, why: str, now: float, wall: float) -> None:
+        """Have it counted, kept in the history, and shown by Kubernetes and to people."""
         self._move = None
+        began = wall - (now - move.began_at)
+        self.last.append(report.Move(began, move.rule, move.source, self._me, SHOWN[result], move.durations()))
         ended = self._ended(move, result, why[:WHY_AT_MOST], wall)
         self._out.add(Moved(ended))
         if result is Result.LOST_RACE:
@@ -182,6 +203,19 @@ class Moves:
             to_node=self._node(self._me),
             failover=move.failover,
         )
+
+    def _see(self, holder: str, wall: float) -> None:
+        """Who has it now; this node's own move is told by its end."""
+        if holder == self._holder:
+            return
+        before, self._holder = self._holder_before, holder
+        if not holder:
+            self.since_wall = None
+            return
+        self._holder_before, self.since_wall, self.was_first = holder, wall, not before
+        is_own = self._move is not None and holder == self._me
+        if before not in ("", holder) and not is_own:
+            self.last.append(report.Move(wall, "", before, holder, report.Result.SEEN))
 
     def _named(self, field_name: str, instance_id: str) -> dict[str, str]:
         """As ``source`` the instance's id, and as ``source_node`` its node's name, if that is known."""

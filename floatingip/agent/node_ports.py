@@ -13,7 +13,9 @@ from floatingip.core.settings import AUTO, Settings
 
 
 class NodePorts:
-    """Keeps ``shared`` up to date about them; ``serving`` tells which ever answered."""
+    """Keeps ``shared`` up to date about them; ``serving`` tells which ever answered; ``problem`` is why it is not known
+    which there are, or nothing.
+    """
 
     def __init__(self, settings: Settings, shared: Shared, serving: Serving, out: Outbox) -> None:
         self._is_auto = settings.service == AUTO
@@ -23,6 +25,7 @@ class NodePorts:
         self._asking = False
         self._due = float("-inf")
         self._complaint = Trouble()
+        self.problem = ""
         self._unchecked: frozenset[str] = frozenset()
         check = settings.service_check
         named = NodePort(check[1], check[2] if check[0] == "http" else "") if check is not None else None
@@ -41,11 +44,12 @@ class NodePorts:
         if self._complaint.is_due(problem, now):
             checked = ", ".join(str(each.port) for each in self._shared.node_ports) or "none"
             self._out.warning("services", f"which NodePorts there are is not known: {problem}", checked=checked)
+        self.problem = problem
 
     def listed(self, listed: tuple[NodePort, ...]) -> None:
         """The API server told."""
         shared = self._shared
-        self._asking, self._complaint = False, Trouble()
+        self._asking, self._complaint, self.problem = False, Trouble(), ""
         shared.wants_node_ports = bool(listed)
         before = shared.node_ports
         now = shared.node_ports = chosen(listed, {each.port for each in before}, self._serving.answered())

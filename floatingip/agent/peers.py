@@ -1,4 +1,7 @@
-"""The other observers: who of them is asked, and what they said last."""
+"""The other observers: who of them is asked, and what they said last.
+
+What they report of themselves beside their word is for people: nothing is decided by it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Mapping
 
 from floatingip.core import timing
 from floatingip.core.model import Address, Peer
+from floatingip.core.report import Report
+from floatingip.core.snapshot import PeerSnapshot
 from floatingip.core.word import Answer
 
 
@@ -16,6 +21,7 @@ class Peers:
         self.addresses: Mapping[str, Address] = {}
         self._answers: dict[str, Answer] = {}
         self._heard: dict[str, Answer] = {}
+        self._reports: dict[str, Report] = {}
 
     def ask(self, addresses: Mapping[str, Address]) -> None:
         """These are asked from now on; what those said who are not, or are elsewhere, is over."""
@@ -23,6 +29,7 @@ class Peers:
             if addresses.get(instance_id) != address:
                 self._answers.pop(instance_id, None)
                 self._heard.pop(instance_id, None)
+                self._reports.pop(instance_id, None)
         self.addresses = addresses
 
     def heard(self, instance_id: str, answer: Answer) -> bool:
@@ -34,6 +41,26 @@ class Peers:
         if answer.status is not None and answer.status.instance_id == instance_id:
             self._heard[instance_id] = answer
         return before is None or (answer.status, answer.refused) != (before.status, before.refused)
+
+    def reported(self, instance_id: str, report: Report) -> None:
+        """One told more of itself."""
+        if instance_id in self.addresses and report.instance == instance_id:
+            self._reports[instance_id] = report
+
+    def shown(self) -> tuple[PeerSnapshot, ...]:
+        """All that are asked, whether or not they ever answered."""
+        return tuple(self._shown(instance_id, address) for instance_id, address in self.addresses.items())
+
+    def _shown(self, instance_id: str, address: Address) -> PeerSnapshot:
+        heard, answer = self._heard.get(instance_id), self._answers.get(instance_id)
+        return PeerSnapshot(
+            instance_id,
+            address,
+            heard.known_at if heard is not None else None,
+            answer is not None and answer.status is None,
+            heard.status if heard is not None else None,
+            self._reports.get(instance_id),
+        )
 
     def known(self, now: float) -> frozenset[str]:
         """The instances of observers that a living one names, and of those that answered lately themselves."""

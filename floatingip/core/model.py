@@ -230,7 +230,9 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this node is, by IMDS.  ``address`` and ``mac`` are the primary interface's."""
+    """Who this node is, by IMDS.  ``address`` and ``mac`` are the primary interface's; ``node`` is Kubernetes' name for
+    it, which IMDS does not know, or nothing.
+    """
 
     instance_id: str
     region: str
@@ -240,6 +242,7 @@ class Identity:
     mac: str
     address: IPv4Address
     security_groups: tuple[str, ...]
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """
 What the deciding thread publishes: all that anybody else may know of this observer, of one moment and never changed.
 
-The word, readiness, liveness and metrics are views of it, so that no reader sees a decision half made.
+The word, readiness, liveness, metrics, status and page are views of it, so that no reader sees a decision half made.
 """
 
 from __future__ import annotations
@@ -12,8 +12,19 @@ from dataclasses import dataclass, field
 from floatingip.core import timing
 from floatingip.core.figures import AddressFigures, Figures
 from floatingip.core.health import HealthState
-from floatingip.core.model import Address
+from floatingip.core.model import Address, WordState
+from floatingip.core.report import Move, Order, Report
 from floatingip.core.word import Status
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSpan:
+    """What came of the probes of a few seconds from ``began_at`` on; ``slowest`` is the longest round-trip."""
+
+    began_at: float
+    answered: int = 0
+    lost: int = 0
+    slowest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +33,14 @@ class AddressSnapshot:
 
     ``target`` is the settings' text, ``source`` the address on this node by which it would be carried, None while that
     is unknown; ``not_ready`` is why this node could neither serve it nor take it over, empty where it could;
-    ``mac_at_risk`` is of the interface on which it is here but could be taken away silently, empty where there is none;
-    ``figures`` are for the metrics.
+    ``mac_at_risk`` is of the interface on which it is here but could be taken away silently, empty where there is none.
+
+    ``state``, ``rule``, ``reason`` and ``sentence`` are the last decision's.  ``holder`` is the instance that EC2
+    showed last, in an answer to a question of ``asked_at``; it has had the address since ``since_wall`` (Unix seconds),
+    or longer, where that is only when it was seen first (``since_at_least``).  ``blind`` is why this node cannot probe
+    it; ``round_trip`` that of the last probe that was answered, in seconds; ``probes`` are those of the last minutes,
+    ``moves`` the last ones, oldest first.  A rationed move could be from ``rationed_until_wall`` on; ``figures`` are
+    for the metrics.
     """
 
     target: str
@@ -33,6 +50,36 @@ class AddressSnapshot:
     not_ready: str = ""
     mac_at_risk: str = ""
     figures: AddressFigures = field(default_factory=AddressFigures)
+    state: str = ""
+    rule: str = ""
+    reason: str = ""
+    sentence: str = ""
+    holder: str = ""
+    asked_at: float | None = None
+    since_wall: float | None = None
+    since_at_least: bool = False
+    blind: str = ""
+    round_trip: float | None = None
+    probes: tuple[ProbeSpan, ...] = ()
+    node_ports: Mapping[int, HealthState] = field(default_factory=dict)
+    word: WordState = WordState.UNASKED
+    order: Order | None = None
+    moves: tuple[Move, ...] = ()
+    rationed_until_wall: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSnapshot:
+    """Another observer: where it is asked, when it answered last, None for never, and whether the last question got no
+    answer (``is_silent``); ``status`` is its last word, ``report`` what it told last of itself, without its own peers.
+    """
+
+    instance_id: str
+    address: Address
+    heard_at: float | None = None
+    is_silent: bool = False
+    status: Status | None = None
+    report: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +89,11 @@ class Snapshot:
     ``status`` is the word without peers and sights; ``starting`` before the first decision; ``note`` is what else
     somebody should know, though this observer is ready; ``are_others_short``: should this node be lost, an address that
     it holds would have no place; ``figures`` are for the metrics.
+
+    ``wall`` is ``alive_at`` in Unix seconds.  ``node`` is this node's name, ``address`` its primary one;
+    ``leaving`` why it is about to end, or nothing.  ``answered_at`` is when the last question was asked that EC2 has
+    answered, ``unanswered`` why it has not answered since, or nothing; ``unknown`` are sentences on what else could not
+    be learned.
     """
 
     alive_at: float
@@ -51,6 +103,15 @@ class Snapshot:
     note: str = ""
     are_others_short: bool = False
     figures: Figures = field(default_factory=Figures)
+    wall: float = 0.0
+    carry: str = ""
+    node: str = ""
+    address: Address | None = None
+    leaving: str = ""
+    answered_at: float | None = None
+    unanswered: str = ""
+    unknown: tuple[str, ...] = ()
+    peers: tuple[PeerSnapshot, ...] = ()
 
     def not_live(self, now: float) -> str:
         """Why this observer does not live; empty when it does."""

@@ -173,6 +173,12 @@ ASK_EVERY = 0.5
 ASK_TIMEOUT = 0.5
 """Seconds for a question, from the connection to the last byte of the answer."""
 
+REPORT_EVERY = 10.0
+"""Seconds between two questions to one observer for its whole report, which people read; in doubt there is none."""
+
+REPORT_TIMEOUT = 0.25
+"""Seconds for such a question: the next one for its word waits for it."""
+
 SERVED_CHECK_EVERY = 3.0
 """Seconds between two checks of one NodePort at a node's primary address."""
 

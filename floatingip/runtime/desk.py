@@ -1,5 +1,6 @@
 """
 What is answered to whom: peers and this node itself are told all, anybody else only whether this observer is well.
+The node's own address and loopback are this node itself, and who comes by `kubectl port-forward`.
 
 Nothing can be commanded here: whoever may move the address is who IAM says.  A question tells who asks, so the askers
 are the peers, once EC2 has confirmed them (roster.py).
@@ -13,13 +14,16 @@ from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
-from floatingip.core import word
+from floatingip.core import page, status, word
 from floatingip.core.model import Address, Sight
 from floatingip.core.snapshot import Snapshot
 from floatingip.runtime.roster import Roster
 
 FIELDS_AT_MOST = word.MOST
 """Parameters of a question: the asker, and the addresses that it doubts."""
+
+LOOPBACK = "127.0.0.1"
+"""Where `kubectl port-forward` connects to, and from."""
 
 METRICS_KEPT = 1.0
 """Seconds for which the metrics are told again: nobody can have them gathered more often."""
@@ -55,7 +59,7 @@ class Desk:
         """Whether a connection from there is this node's own, the kubelet's above all, a peer's, or a floating
         address': by these, holders check how this node sees them.
         """
-        if source == self._me or self._roster.has(source):
+        if self._is_friend(source):
             return True
         return ip_address(source) in self._published().sources().values()
 
@@ -76,11 +80,26 @@ class Desk:
                 return HTTPStatus.OK, self._scrape()
             case "/v1/word":
                 return HTTPStatus.OK, self._word(query, source)
-        return HTTPStatus.NOT_FOUND, "see /v1/word, /livez, /readyz, /metrics"
+            case "/v1/status" if self._may_read(query, source):
+                return HTTPStatus.OK, status.to_json(status.of(self._published(), self._now()))
+            case "/v1/status":
+                return HTTPStatus.FORBIDDEN, word.to_stranger(ready=not self._published().not_ready())
+            case "/" if self._is_friend(source):
+                return HTTPStatus.OK, page.render(self._published(), self._now())
+            case "/":
+                return HTTPStatus.FORBIDDEN, "not ready" if self._published().not_ready() else "ok"
+        return HTTPStatus.NOT_FOUND, "see /, /v1/status, /v1/word, /livez, /readyz, /metrics"
+
+    def _is_friend(self, source: str) -> bool:
+        return source in (self._me, LOOPBACK) or self._roster.has(source)
+
+    def _may_read(self, query: Mapping[str, list[str]], source: str) -> bool:
+        """A peer that is not known yet says who it is, and EC2 is asked."""
+        return self._is_friend(source) or self._roster.is_peer(query.get("asker", [""])[0], source, self._now())
 
     def _health(self, wrong: str, in_short: str, note: str, source: str) -> tuple[HTTPStatus, str]:
         """The reason names addresses and interfaces, so it is not for everybody; nor is the note."""
-        friend = source == self._me or self._roster.has(source)
+        friend = self._is_friend(source)
         if not wrong:
             return HTTPStatus.OK, f"ok; {note}" if note and friend else "ok"
         if not friend:

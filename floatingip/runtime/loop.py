@@ -23,6 +23,7 @@ from floatingip.agent.events import (
     MetadataTroubled,
     Noticed,
     PodShown,
+    Reported,
     SettingsFound,
     Terminated,
 )
@@ -33,7 +34,7 @@ from floatingip.core.ports import Prober
 from floatingip.core.settings import Settings
 from floatingip.edges import background
 from floatingip.edges.telemetry import Log
-from floatingip.runtime.desk import Desk
+from floatingip.runtime.desk import LOOPBACK, Desk
 from floatingip.runtime.doing import Doer, Edges
 from floatingip.runtime.keeping import HostKeeper
 from floatingip.runtime.peers import Askers
@@ -65,7 +66,12 @@ class Loop:
         self._server: StatusServer | None = None
         self._probes = ProbeLoop(self._prober, self._doer.probed)
         self._host = HostKeeper(edges.host, self._doer.reconciled)
-        self._askers = Askers(me.instance_id, settings.port, lambda *heard: self.post(Heard(*heard)))
+        self._askers = Askers(
+            me.instance_id,
+            settings.port,
+            lambda *heard: self.post(Heard(*heard)),
+            lambda *told: self.post(Reported(*told)),
+        )
         self._imds = MetadataLoop(
             edges.metadata,
             self._doer.macs_at_risk,
@@ -137,10 +143,12 @@ class Loop:
             Sights(port).of,
         )
         try:
-            server = StatusServer(address, port, desk.answer, desk.knows)
+            server = StatusServer(address, port, desk.answer, desk.knows, also=LOOPBACK)
         except OSError as error:
             said = f"cannot listen on {address}:{port}: {error.strerror}"
             raise HostError(said, "set `port` to a free one") from error
+        if server.unheard:
+            self._log.warning("loopback", f"{server.unheard}; `kubectl port-forward` finds nobody", port=port)
         server.start()
         return server
 

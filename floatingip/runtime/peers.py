@@ -2,7 +2,8 @@
 What the other observers say: each is asked twice a second over HTTP, at the primary address that EC2 shows for it.
 
 The question tells who asks, so that whoever is asked asks back (roster.py); and which floating addresses do not answer,
-for the holder to check how it sees this node from them (sight.py).
+for the holder to check how it sees this node from them (sight.py).  While none is in doubt each is asked now and then
+for its report, too, for people to read.
 """
 
 from __future__ import annotations
@@ -11,14 +12,19 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlencode
 
-from floatingip.core import timing
+from floatingip.core import status, timing
 from floatingip.core.model import Address
-from floatingip.core.word import LONGEST, SENTENCE_LONGEST, Answer, Status, parse
+from floatingip.core.report import Report
+from floatingip.core.word import LONGEST, RESERVED, SENTENCE_LONGEST, Answer, Status, parse
 from floatingip.edges import background
 from floatingip.edges.http_client import Connection, NoAnswer
+
+NOT_TOLD = "it tells only peers, and has not learned from EC2 that this node is one"
+"""Why an observer reports nothing to who asks."""
 
 
 def ask(address: Address | str, port: int, *, me: str = "", look: bool = False) -> Status | None:
@@ -31,12 +37,29 @@ def ask_once(address: Address | str, port: int, *, me: str = "", look: bool = Fa
     asked_at = time.monotonic()
     connection = Connection(address, port, seconds=2 * timing.ASK_TIMEOUT, most_bytes=LONGEST)
     try:
-        status = _question(connection, {"asker": me, **({"look": "soon"} if look else {})})
+        said = _question(connection, {"asker": me, **({"look": "soon"} if look else {})})
     except NoAnswer as error:
         return Answer(asked_at, time.monotonic(), None, refused=error.refused)
     finally:
         connection.close()
-    return Answer(asked_at, time.monotonic(), status)
+    return Answer(asked_at, time.monotonic(), said)
+
+
+def report_of(address: Address | str, port: int, *, me: str = "", seconds: float) -> tuple[Report | None, str]:
+    """What one observer reports when the instance ``me`` asks it once, within ``seconds``, or why it does not."""
+    connection = Connection(address, port, seconds=seconds, most_bytes=status.LONGEST)
+    try:
+        response = connection.get(f"/v1/status?{urlencode({'asker': me})}")
+    except NoAnswer as error:
+        return None, str(error)
+    finally:
+        connection.close()
+    if response.status == HTTPStatus.FORBIDDEN:
+        return None, NOT_TOLD
+    if response.status != HTTPStatus.OK:
+        return None, f"it answers {response.status}: is it of an older version?"
+    report = status.parse(response.body)
+    return report, "" if report is not None else "what it answers is no report"
 
 
 def not_ready(address: Address | str, port: int) -> str:
@@ -72,13 +95,23 @@ def _question(connection: Connection, query: Mapping[str, str | list[str]]) -> S
 class Asker:
     """Asks one observer for its word, again and again, from a daemon thread of its own.
 
-    ``heard`` is called from that thread with each answer.
+    ``heard`` is called from that thread with each answer, ``reported`` with each report.
     """
 
-    def __init__(self, address: Address, port: int, me: str, heard: Callable[[Answer], None]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        port: int,
+        me: str,
+        heard: Callable[[Answer], None],
+        reported: Callable[[Report], None],
+    ) -> None:
         self._connection = Connection(address, port, seconds=timing.ASK_TIMEOUT, most_bytes=LONGEST)
+        self._place = address, port
         self._me = me
         self._heard = heard
+        self._reported = reported
+        self._report_at = float("-inf")
         self._doubted: frozenset[str] = frozenset()
         self._hurry = threading.Event()
         self._stopped = False
@@ -103,26 +136,39 @@ class Asker:
             answer = self._ask()
             if not self._stopped:
                 self._heard(answer)
+            if answer.status not in (None, RESERVED) and answer.asked_at >= self._report_at and not self._doubted:
+                self._report_at = answer.asked_at + timing.REPORT_EVERY
+                self._ask_for_report()
             self._hurry.wait(max(0.0, answer.asked_at + timing.ASK_EVERY - time.monotonic()))
             self._hurry.clear()
         self._connection.close()
 
+    def _ask_for_report(self) -> None:
+        address, port = self._place
+        report, _ = report_of(address, port, me=self._me, seconds=timing.REPORT_TIMEOUT)
+        if report is not None and not self._stopped:
+            # Of those whom it knows this node hears itself.
+            self._reported(replace(report, peers=()))
+
     def _ask(self) -> Answer:
         asked_at = time.monotonic()
         try:
-            status = _question(self._connection, {"asker": self._me, "doubt": sorted(self._doubted)})
+            said = _question(self._connection, {"asker": self._me, "doubt": sorted(self._doubted)})
         except NoAnswer as error:
             return Answer(asked_at, time.monotonic(), None, refused=error.refused)
-        return Answer(asked_at, time.monotonic(), status)
+        return Answer(asked_at, time.monotonic(), said)
 
 
 class Askers:
-    """Asks whoever is to be asked; ``heard`` gets each answer, from the asker's thread."""
+    """Asks whoever is to be asked; ``heard`` gets each answer, ``reported`` each report, from the asker's thread."""
 
-    def __init__(self, me: str, port: int, heard: Callable[[str, Answer], None]) -> None:
+    def __init__(
+        self, me: str, port: int, heard: Callable[[str, Answer], None], reported: Callable[[str, Report], None]
+    ) -> None:
         self._me = me
         self._port = port
         self._heard = heard
+        self._reported = reported
         self._askers: dict[str, tuple[Address, Asker]] = {}
 
     def follow(self, wanted: Mapping[str, Address], doubted: frozenset[str]) -> None:
@@ -134,8 +180,10 @@ class Askers:
         for instance_id, address in wanted.items():
             if instance_id not in self._askers:
                 heard = functools.partial(self._heard, instance_id)
-                asker = Asker(address, self._port, self._me, heard)
+                reported = functools.partial(self._reported, instance_id)
+                asker = Asker(address, self._port, self._me, heard, reported)
                 self._askers[instance_id] = (address, asker)
+                asker.doubt(doubted)
                 asker.start()
             self._askers[instance_id][1].doubt(doubted)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 import threading
@@ -57,6 +58,15 @@ ACCEPTED_AT_ONCE = 256
 ACCEPT_AGAIN = 0.1
 """Seconds until the next try when the kernel has no file or memory for a connection."""
 
+OF_A_PAGE = (
+    "Content-Type: text/html; charset=utf-8",
+    "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Cache-Control: no-store",
+    "Referrer-Policy: no-referrer",
+)
+"""Headers of a page for people, which has nothing but its own styles: no script, nothing from elsewhere."""
+
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: the connection is reset, and leaves nothing behind in this node's kernel."""
 
@@ -72,7 +82,8 @@ class StatusServer:
     """Answers GET requests on the node's primary address.  Raises OSError when the port cannot be had.
 
     ``answer`` gives status and text for a target and the address that asks, ``is_known`` says who has a place of its
-    own; both are called from the server's thread, and may not block.
+    own; both are called from the server's thread, and may not block.  ``also`` is another address to answer at, if it
+    can be had there: ``unheard`` says why not, or nothing.
     """
 
     def __init__(
@@ -81,14 +92,22 @@ class StatusServer:
         port: int,
         answer: Callable[[str, str], tuple[HTTPStatus, str]],
         is_known: Callable[[str], bool],
+        also: str = "",
     ) -> None:
         self._answer = answer
         self._is_known = is_known
         self._open: Counter[str] = Counter()
         self._strangers = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listener = socket.create_server((str(address), port), backlog=BACKLOG)
-        self._listener.setblocking(False)
+        self._listeners = [socket.create_server((str(address), port), backlog=BACKLOG)]
+        self.unheard = ""
+        if also:
+            try:
+                self._listeners.append(socket.create_server((also, port), backlog=BACKLOG))
+            except OSError as error:
+                self.unheard = f"cannot listen on {also}:{port}: {os.strerror(error.errno or 0)}"
+        for listener in self._listeners:
+            listener.setblocking(False)
         self._loop = asyncio.new_event_loop()
         self._thread: threading.Thread | None = None
 
@@ -103,30 +122,32 @@ class StatusServer:
             self._thread.join()
 
     def _run(self) -> None:
-        self._loop.add_reader(self._listener, self._accept)
+        for listener in self._listeners:
+            self._loop.add_reader(listener, self._accept, listener)
         self._loop.run_forever()
         self._loop.run_until_complete(self._end())
         self._loop.close()
 
     async def _end(self) -> None:
-        self._loop.remove_reader(self._listener)
-        self._listener.close()
+        for listener in self._listeners:
+            self._loop.remove_reader(listener)
+            listener.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # Connections.
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTED_AT_ONCE):
             try:
-                connection, (source, *_) = self._listener.accept()
+                connection, (source, *_) = listener.accept()
             except (BlockingIOError, ConnectionError):
                 return
             except OSError:
                 # It would be called again at once, for nothing.
-                self._loop.remove_reader(self._listener)
-                self._loop.call_later(ACCEPT_AGAIN, self._loop.add_reader, self._listener, self._accept)
+                self._loop.remove_reader(listener)
+                self._loop.call_later(ACCEPT_AGAIN, self._loop.add_reader, listener, self._accept, listener)
                 return
             known = self._is_known(source)
             if not self._has_room(source, known=known):
@@ -215,7 +236,8 @@ def _response(status: HTTPStatus, text: str, *, keeps: bool) -> bytes:
     kind = "application/json" if text.startswith("{") else "text/plain"
     lines = (
         f"HTTP/1.1 {status.value} {status.phrase}",
-        f"Content-Type: {kind}",
+        *(OF_A_PAGE if text.startswith("<!doctype html>") else (f"Content-Type: {kind}",)),
+        "X-Content-Type-Options: nosniff",
         f"Content-Length: {len(body)}",
         *(() if keeps else ("Connection: close",)),
     )

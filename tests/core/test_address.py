@@ -1120,7 +1120,7 @@ def test_a_move_that_came_to_nothing_is_told_with_its_cause(
     """A race is lost to somebody; where nobody could take the address, that is what is said."""
     made = node()
     judged = Attachment("a1", OTHER, 1, AttachmentStatus.ATTACHED)
-    made.address._moves.begin(replace(made.address.decision, rule=Rule.R3), judged, None, now())
+    made.address.moves.begin(replace(made.address.decision, rule=Rule.R3), judged, None, now())
     before = len(made.told.log)
     made.shared.slots = 1
     made.looked(eni(holder=holder))
@@ -1138,9 +1138,9 @@ def test_why_a_node_is_not_ready_has_a_name(node: Make) -> None:
     shared, address = made.shared, made.address
 
     def lack() -> str:
-        snapshot = address.snapshot()
-        assert bool(snapshot.figures.lack) is bool(snapshot.not_ready)
-        return snapshot.figures.lack
+        found = address.figures().lack
+        assert bool(found) is bool(address.not_ready())
+        return found
 
     made.step()
     assert lack() == "EC2_SILENT"

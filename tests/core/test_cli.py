@@ -1,6 +1,7 @@
 """The command line in a process of its own: exit codes, what is told where, and what bad settings do not even load."""
 
 import io
+import json
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from floatingip import __version__, cli
 from floatingip.core.model import OWNER_TAG
+from floatingip.core.overview import overview
 from floatingip.edges.imds import Imds
 from floatingip.edges.telemetry import Log
 from lab.ec2 import PROFILES, Ec2, NoDevices
@@ -269,6 +271,63 @@ def test_a_denied_release_ends_with_4_and_names_the_permission(vpc: Vpc) -> None
     assert done.returncode == 4
     (line,) = done.stderr.splitlines()
     assert line.startswith("floatingip release: IAM denies ec2:DeleteNetworkInterface; allow ")
+
+
+# Status, from a workstation; tests/lab/test_status.py has it on workers.
+
+
+def test_status_from_elsewhere_is_ec2s_view_and_its_exit_code_says_how_that_is(vpc: Vpc) -> None:
+    """An interface that is attached to nobody serves nobody."""
+    done = vpc.command("status")
+    assert (done.returncode, done.stderr) == (11, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("cluster: DOWN, 20")
+    assert lines[3].split() == [ADDRESS, "holder", "nobody", "-", "-", "not", "probed", "-", "-"]
+    assert f"  wrong       no node holds it: EC2 says: {vpc.eni} is attached to nobody" in lines
+    assert lines[-1].startswith("not learned: EC2's view only: ")
+
+
+def test_status_as_json_is_one_document_without_a_terminals_width(vpc: Vpc) -> None:
+    """For programs; its names are those of docs/status.md."""
+    done = vpc.command("status", "--json")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["verdict"], document["name"]) == (11, "down", "cluster")
+    assert [each["address"] for each in document["addresses"]] == [ADDRESS]
+
+
+def test_status_that_ec2_denies_to_a_workstation_names_the_permission(vpc: Vpc) -> None:
+    """There is nothing else to show."""
+    vpc.ec2.faults.deny({"DescribeNetworkInterfaces"})
+    done = vpc.command("status")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("floatingip status: IAM denies ec2:DescribeNetworkInterfaces; allow ")
+
+
+def test_status_on_what_is_no_worker_says_what_to_give(run: Run) -> None:
+    """Neither IMDS nor an observer is there."""
+    done = run("status", document="name: cluster\nport: 9\n")
+    assert (done.returncode, done.stdout) == (7, "")
+    assert "outside of a worker give --region and --vpc-id" in done.stderr
+
+
+def test_what_is_watched_is_one_document_a_line_or_a_table_below_the_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """For whoever reads a pipe; a terminal is cleared before each."""
+    seen = overview(0.0, "cluster", (ADDRESS,), ())
+    for _ in range(2):
+        cli._print(seen, as_json=True, watched=True)
+    assert [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()] == ["cluster", "cluster"]
+    cli._print(seen, as_json=False, watched=True)
+    text = capsys.readouterr().out
+    assert text.startswith("cluster: unknown, 1970-01-01 00:00:00 UTC\n")
+    assert text.endswith("\n\n")
+
+
+@pytest.mark.parametrize("value", ["0", "often", "nan", "1e9", "-3"])
+def test_status_is_not_watched_all_the_time(run: Run, value: str) -> None:
+    """Each look asks everybody."""
+    done = run("status", f"--watch={value}", document="name: cluster\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"argument --watch: {value!r} is no number of seconds from 1 to 3600" in done.stderr
 
 
 def test_an_imds_that_does_not_answer_is_told_once_for_each_cause(monkeypatch: pytest.MonkeyPatch) -> None:

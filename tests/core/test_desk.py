@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from floatingip.core.word import Held, Status
+from floatingip.runtime.desk import LOOPBACK
 from tests.core.observers import (
     ASKER,
     FLOATING,
@@ -113,7 +114,7 @@ def test_a_peer_has_ec2_looked_at(observer: Observer) -> None:
     assert observer.looks == 1
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/word/", "/metrics/", "/v1/handover", "/../etc/passwd", "", "*"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/word/", "/metrics/", "/v1/handover", "/../etc/passwd", "", "*"])
 def test_an_unknown_path_is_not_found(observer: Observer, path: str) -> None:
     """And the answer says which ones there are."""
     status, text = observer.desk.answer(path, STRANGER)
@@ -138,6 +139,31 @@ def test_those_who_are_known_have_places_of_their_own(observer: Observer) -> Non
     """The kubelet, the peers, and the floating addresses: by these, holders check how this node sees them."""
     assert all(map(observer.desk.knows, (HOLDER, ASKER, THIRD, str(FLOATING))))
     assert not observer.desk.knows(STRANGER)
+
+
+# The whole report, and the page.
+
+
+@pytest.mark.parametrize("path", ["/v1/status", "/v1/status?asker=i-b", "/"])
+def test_this_node_loopback_and_peers_may_read_everything(observer: Observer, path: str) -> None:
+    """`kubectl port-forward` comes from loopback."""
+    for source in (HOLDER, LOOPBACK, THIRD):
+        status, text = observer.desk.answer(path, source)
+        assert (status, "i-a" in text) == (HTTPStatus.OK, True)
+
+
+@pytest.mark.parametrize("path", ["/v1/status", "/v1/status?asker=i-b", "/v1/status?asker=i-a", "/"])
+def test_strangers_may_not_and_are_told_its_health_alone(observer: Observer, path: str) -> None:
+    """As with the word: no name, no address, no reason."""
+    observer.not_ready = FULL
+    status, text = observer.desk.answer(path, STRANGER)
+    assert (status, text) == (HTTPStatus.FORBIDDEN, "not ready" if path == "/" else '{"ready": false}')
+
+
+def test_a_peer_that_ec2_has_not_shown_yet_is_asked_about(observer: Observer) -> None:
+    """So that `floatingip status` on a new node is told a moment later."""
+    assert observer.desk.answer("/v1/status?asker=i-d", STRANGER)[0] is HTTPStatus.FORBIDDEN
+    assert observer.claims.get(timeout=1.0) is None
 
 
 # Sight: what is asked for, and for whom.

@@ -12,6 +12,7 @@ import pytest
 from floatingip.agent.peers import Peers
 from floatingip.core import timing
 from floatingip.core.model import Address, Attachment, AttachmentStatus, Sight, Word, WordState
+from floatingip.core.report import Report
 from floatingip.core.word import RESERVED, Answer, Held, Status, to_peer, word_on
 from floatingip.runtime import sight
 from floatingip.runtime.peers import Askers, ask
@@ -38,7 +39,8 @@ class Asking:
 
     def __init__(self, port: int) -> None:
         self._inbox: queue.SimpleQueue[tuple[str, Answer]] = queue.SimpleQueue()
-        self._askers = Askers("i-b", port, lambda *heard: self._inbox.put(heard))
+        self.reports: queue.SimpleQueue[tuple[str, Report]] = queue.SimpleQueue()
+        self._askers = Askers("i-b", port, lambda *heard: self._inbox.put(heard), lambda *told: self.reports.put(told))
         self.peers = Peers()
 
     def follow(self, holder: str = "i-a", address: str = HOLDER, *, doubt: bool = False, **peers: str) -> None:
@@ -353,3 +355,39 @@ def test_one_question_from_elsewhere_is_answered_too(port: int, start: Start) ->
 def test_one_question_to_nobody_has_no_answer(port: int) -> None:
     """A node without an observer."""
     assert ask(HOLDER, port) is None
+
+
+# Reports, for people.
+
+
+def test_a_peer_is_asked_for_its_report_as_well(asking: Asking, meet: Start) -> None:
+    """Now and then, and without what it knows of others."""
+    server = meet()
+    server.not_ready = "no free slot"
+    asking.follow()
+    instance_id, report = asking.reports.get(timeout=PATIENCE)
+    assert (instance_id, report.instance, report.peers) == ("i-a", "i-a", ())
+    assert [each.problem for each in report.addresses if each.address == TARGET] == ["no free slot"]
+    asking.peers.reported(instance_id, report)
+    assert [each.report for each in asking.peers.shown()] == [report]
+    assert asking.reports.empty()
+
+
+def test_nobody_is_asked_for_a_report_while_an_address_is_in_doubt(asking: Asking, meet: Start) -> None:
+    """The next word is what counts."""
+    meet()
+    asking.follow(doubt=True)
+    for _ in range(5):
+        asking.receive()
+    assert asking.reports.empty()
+
+
+def test_a_report_of_somebody_else_is_not_taken_for_a_peers(asking: Asking) -> None:
+    """Nor one of whom nobody asks any more."""
+    asking.peers.ask({"i-a": ip_address(HOLDER)})
+    asking.peers.reported("i-a", Report(0.0, "i-d"))
+    asking.peers.reported("i-d", Report(0.0, "i-d"))
+    assert [each.report for each in asking.peers.shown()] == [None]
+    asking.peers.reported("i-a", Report(0.0, "i-a"))
+    asking.peers.ask({"i-a": ip_address(THIRD)})
+    assert [each.report for each in asking.peers.shown()] == [None]

@@ -100,7 +100,7 @@ def test_what_was_counted_is_told() -> None:
     tally.probed(ADDRESS, "lost", None)
     tally.moved(ADDRESS, "R3", "moved")
     tally.moved(ADDRESS, "R6", "lost-race")
-    tally.came(ADDRESS, WALL, {"detect": 1.25, "attach": 2.5})
+    tally.came(ADDRESS, WALL, {"duration": 3.75, "detect": 1.25, "attach": 2.5})
     tally.called("CreateTags", "ok")
     tally.repaired("marks")
     shown = samples(published(STANDBY), tally)

@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from floatingip.runtime import status_server
-from floatingip.runtime.status_server import CONNECTIONS_EACH, REQUEST_LONGEST, STRANGERS_AT_MOST
+from floatingip.runtime.status_server import CONNECTIONS_EACH, REQUEST_LONGEST, STRANGERS_AT_MOST, StatusServer
 from tests.core.observers import ASKER, HOLDER, PATIENCE, STRANGER, THIRD, Start
 
 
@@ -90,9 +91,36 @@ def test_each_path_is_answered_in_its_own_kind(port: int, start: Start) -> None:
     assert fetch(port, "/v1/word")[:2] == (200, "application/json")
     assert fetch(port, "/livez") == (200, "text/plain", "ok")
     assert fetch(port, "/metrics") == (200, "text/plain", "floatingip_holder 1.0\n")
+    assert fetch(port, "/v1/status")[:2] == (200, "application/json")
+    assert fetch(port, "/")[:2] == (200, "text/html; charset=utf-8")
+    assert fetch(port, "/", source=STRANGER) == (403, "text/plain", "ok")
     assert fetch(port, "/nothing")[0] == 404
     observer.stalled_for = 12.0
     assert fetch(port, "/livez") == (503, "text/plain", "the deciding thread was last seen 12 s ago")
+
+
+def test_the_page_may_load_nothing_and_run_nothing(port: int, start: Start) -> None:
+    """Should anything ever get into it that was not escaped."""
+    start()
+    answer = exchange(port, b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", HOLDER)
+    [policy] = [line for line in answer.split(b"\r\n") if line.startswith(b"Content-Security-Policy: ")]
+    assert b"default-src 'none'" in policy
+    assert b"script-src" not in policy
+
+
+def test_it_answers_at_a_second_address_where_it_can(port: int, start: Start) -> None:
+    """`kubectl port-forward` reaches loopback only; where somebody else has the port there, that is told, no more."""
+    desk = start().desk
+    server = StatusServer(IPv4Address(THIRD), port, desk.answer, desk.knows, also=ASKER)
+    server.start()
+    try:
+        assert fetch(port, "/livez", host=THIRD)[0] == fetch(port, "/livez", host=ASKER)[0] == 200
+        taken = StatusServer(IPv4Address(STRANGER), port, desk.answer, desk.knows, also=ASKER)
+        assert taken.unheard == f"cannot listen on {ASKER}:{port}: Address already in use"
+        taken.start()
+        taken.stop()
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "HEAD", "get"])

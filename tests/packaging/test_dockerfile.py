@@ -98,6 +98,24 @@ def test_the_entry_point_is_the_package(image: Path) -> None:
     assert (done.returncode, done.stdout.split()[:1]) == (0, ["floatingip"]), done.stderr
 
 
+def test_the_product_has_a_short_name_on_the_path(image: Path) -> None:
+    """`kubectl exec … -- floatingip status` needs no path, whatever directory it starts in; all arguments arrive."""
+    [making] = [rest for rest in of("RUN") if "> bin/floatingip" in rest]
+    subprocess.run(["sh", "-c", making], cwd=image, check=True)
+    script = image / "bin" / "floatingip"
+    text = script.read_text(encoding="utf-8").replace("/opt/floatingip/.venv/bin/python", sys.executable)
+    script.write_text(text.replace("/opt/floatingip", str(image)), encoding="utf-8")
+    [directory] = set(of("WORKDIR"))
+    assert f"PATH={directory}/bin:" in of("ENV")[0]
+    environment = {"PATH": f"{script.parent}:/usr/bin:/bin"}
+    for arguments, code, said in ((["--version"], 0, "floatingip "), (["status", "a b"], 2, "usage: floatingip")):
+        done = subprocess.run(
+            ["floatingip", *arguments], cwd="/", env=environment, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, (done.stdout or done.stderr)[: len(said)]) == (code, said)
+    assert "unrecognized arguments: a b" in done.stderr
+
+
 def test_every_module_finds_what_it_imports(image: Path) -> None:
     """In what was copied and among the pinned requirements; not in the lab or what the developers have."""
     command = [sys.executable, "-c", IMPORT_ALL]

@@ -3,17 +3,21 @@
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 import floatingip
+from floatingip.commands.status import EXIT_CODES
+from floatingip.core.overview import Observer, Overview, Picture, Standby
+from floatingip.core.report import AddressReport, Move, Order, PeerReport, Report
 from floatingip.edges.ec2 import meaning as ec2
 from lab.pages import settings
 
 ROOT = Path(__file__).parents[2]
+STATUS = re.sub(r"```.*?```", "", (ROOT / "docs" / "status.md").read_text(encoding="utf-8"), flags=re.DOTALL)
 ERRORS = (ROOT / "docs" / "ec2-errors.md").read_text(encoding="utf-8")
 
 
@@ -122,6 +126,19 @@ def test_every_document_can_be_reached_from_the_readme() -> None:
 def test_the_settings_page_is_what_its_command_writes() -> None:
     """The settings are documented once, where they are defined."""
     assert settings.PAGE.read_text(encoding="utf-8") == settings.page()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Report, AddressReport, PeerReport, Move, Order, Overview, Picture, Standby, Observer],
+    ids=lambda kind: kind.__name__,
+)
+def test_each_field_of_a_status_is_documented(kind: type) -> None:
+    """The document is a promise; and the exit codes are those of the verdicts."""
+    marked = set(re.findall(r"`([^`]+)`", STATUS))
+    assert {field.name for field in fields(kind)} <= marked
+    codes = {verdict: int(code) for code, verdict in re.findall(r"^\| (\d+) \| (\w+) \|", STATUS, flags=re.MULTILINE)}
+    assert codes == {str(verdict): code for verdict, code in EXIT_CODES.items()}
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/install.md", "docs/image.md", "floating-ip.yaml"])

@@ -226,6 +226,11 @@ def test_the_product_starts(node: Node, capsys: pytest.CaptureFixture[str]) -> N
         print(f"\nimage: {node.image.size / 1e6:.0f} MB; container start to end of --version: {min(took):.2f} s")
 
 
+def test_it_has_a_short_name(node: Node) -> None:
+    """On the PATH that `kubectl exec` has, from any directory."""
+    assert node.output("/bin/sh", "-c", "cd / && exec floatingip --version") == f"floatingip {floatingip.__version__}"
+
+
 def test_labels_say_what_it_is_and_was_made_of(image: Image) -> None:
     """The annotations of the OCI's image specification that its builder knows."""
     labels = {key.removeprefix("org.opencontainers.image."): value for key, value in image.labels.items()}

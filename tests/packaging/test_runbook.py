@@ -13,7 +13,7 @@ from pathlib import Path
 
 from floatingip import cli
 from floatingip.agent import agent
-from floatingip.commands import handover, release
+from floatingip.commands import handover, release, status
 from floatingip.core.decision.decision import Reason
 from floatingip.core.errors import FloatingIPError
 from floatingip.core.snapshot import Snapshot
@@ -135,7 +135,7 @@ def exit_codes() -> set[int]:
                 | ast.Call(func=ast.Attribute(attr="_exit"), args=[ast.Constant(value=int(code))])
             ):
                 codes.add(code)
-    return codes | {128 + signal.SIGTERM}
+    return codes | {128 + signal.SIGTERM} | set(status.EXIT_CODES.values())
 
 
 def commands() -> set[str]:

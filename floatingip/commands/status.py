@@ -1,0 +1,272 @@
+"""
+Who has the addresses, are they well, and who could take them over: asked of all observers and of EC2 at once.
+
+This node's observer names the others, and so does EC2, where that one is silent.  Everybody is asked beside everybody
+else and has a few seconds, so that there is an answer in less than five of them, whoever is silent: with what was not
+learned.  Nothing is changed by it.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as Late
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Address
+from math import isfinite
+from typing import TypeVar
+
+from floatingip.agent.looks import cluster_name
+from floatingip.core.decision import order as orders
+from floatingip.core.decision import ration
+from floatingip.core.decision.carry import way_to
+from floatingip.core.decision.view import attachment_of
+from floatingip.core.errors import CloudUnavailable, FloatingIPError, MetadataError
+from floatingip.core.model import Address, Carry, Eni, Identity, Instance, Owner, Target
+from floatingip.core.overview import Ec2View, Overview, Verdict, overview
+from floatingip.core.ports import Cloud
+from floatingip.core.report import AddressReport, Order, Report
+from floatingip.core.settings import Settings
+from floatingip.core.status import RECENT
+from floatingip.core.word import PEERS_AT_MOST
+from floatingip.edges import background
+from floatingip.runtime.peers import NOT_TOLD, report_of
+
+EXIT_CODES = {Verdict.HEALTHY: 0, Verdict.DEGRADED: 10, Verdict.DOWN: 11, Verdict.UNKNOWN: 12}
+"""By how well the worst address is."""
+
+ANSWERED_WITHIN = 2.0
+"""Seconds for an observer's report."""
+
+EC2_WITHIN = 2.5
+"""Seconds for all questions to EC2, from the first one on."""
+
+OUTSIDE = "outside of a worker give --region and --vpc-id, and set `name` in the settings"
+"""What to do where this is no worker."""
+
+DONE_WITHIN = 4.0
+"""Seconds for everything."""
+
+IMDS_WITHIN = 1.0
+"""Seconds for what IMDS tells of this node."""
+
+LATE = 0.1
+"""Seconds for which an observer's answer may come late from its thread."""
+
+ANYWHERE = ("192.0.2.1", 9)
+"""An address outside of every VPC, for the way that leads there."""
+
+ASKED_AGAIN = 0.3
+"""Seconds after which an observer is asked again that has yet to learn from EC2 who asks."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Where this runs: the worker's instance, or nothing where IMDS does not tell, and its primary address."""
+
+    instance: str
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What EC2 answered, and where the observers could be that it knows of: primary addresses by instance id."""
+
+    view: Ec2View
+    addresses: Mapping[str, Address]
+
+
+def inside(identity: Callable[[], Identity], cloud: Callable[[Identity], Cloud]) -> tuple[Here, Callable[[], Cloud]]:
+    """Where this runs, on a worker, and what makes EC2; without IMDS that is the address by which this node reaches
+    others, and what makes EC2 raises why.  Raises MetadataError where there is none.
+    """
+    try:
+        me = _result(_begin(identity), IMDS_WITHIN, MetadataError("IMDS does not answer"))
+    except MetadataError as error:
+        problem = error
+    else:
+        return Here(me.instance_id, me.address), lambda: cloud(me)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outwards:
+            outwards.connect(ANYWHERE)  # sends nothing
+            address = IPv4Address(outwards.getsockname()[0])
+    except OSError:
+        raise MetadataError(str(problem), OUTSIDE) from problem
+
+    def unknown() -> Cloud:
+        raise MetadataError(f"which EC2 is to be asked is not known: {problem}")
+
+    return Here("", address), unknown
+
+
+def look(
+    settings: Settings,
+    here: Here | None,
+    cloud: Callable[[], Cloud],
+    wall: Callable[[], float] = time.time,
+    now: Callable[[], float] = time.monotonic,
+) -> Overview:
+    """The overview of now; ``here`` is None where no observer can be asked, and ``cloud`` makes what EC2 is asked by.
+
+    Raises MetadataError where neither IMDS nor an observer of this node tells which node this is, and CloudError where
+    EC2 alone could be asked, and does not answer.
+    """
+    began, port = now(), settings.port
+    me = here.instance if here is not None else ""
+    asked = _begin(lambda: _ask_ec2(cloud(), settings, me, wall()))
+    told = _Told(port, now, began + DONE_WITHIN)
+    if here is not None:
+        own, why = report_of(here.address, port, me=me, seconds=ANSWERED_WITHIN)
+        if own is None and not me:
+            said = f"IMDS tells no instance, and at {here.address}:{port} no observer answers: {why}"
+            raise MetadataError(said, OUTSIDE)
+        me = own.instance if own is not None else me
+        told.learn(me, own, why)
+        told.ask(me, {peer.instance: peer.address for peer in own.peers} if own is not None else {})
+        shown = _shown(asked, max(0.0, began + EC2_WITHIN - now()))
+        told.ask(me, {instance: str(address) for instance, address in shown.addresses.items()})
+    else:
+        shown = _result(asked, settings.ec2_timeout, CloudUnavailable(f"no answer within {settings.ec2_timeout:g} s"))
+    name = settings.name or next((report.name for report in told.reports.values()), "")
+    targets = [str(target) for target in settings.floating_ips]
+    return overview(wall(), name, targets, list(told.reports.values()), told.silent, shown.view)
+
+
+def _begin(ask: Callable[[], T]) -> Future[T]:
+    """Begin to ask, in a thread that cannot hold up the end of the process."""
+    answer: Future[T] = Future()
+
+    def job() -> None:
+        try:
+            answer.set_result(ask())
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits for the answer
+            answer.set_exception(error)
+
+    background.start("status-beside", job)
+    return answer
+
+
+def _result(asked: Future[T], seconds: float, late: FloatingIPError) -> T:
+    """What was answered.  Raises ``late`` where it was not in time, or what was raised."""
+    try:
+        return asked.result(timeout=seconds)
+    except Late:
+        raise late from None
+
+
+# The observers.
+
+
+class _Told:
+    """What the observers tell until ``until``: their ``reports``, and of the ``silent`` why there is none."""
+
+    def __init__(self, port: int, now: Callable[[], float], until: float) -> None:
+        self._port = port
+        self._now = now
+        self._until = until
+        self.reports: dict[str, Report] = {}
+        self.silent: dict[str, str] = {}
+
+    def learn(self, instance: str, report: Report | None, why: str) -> None:
+        """One was asked."""
+        if report is not None and report.instance == instance:
+            self.reports[instance] = report
+        else:
+            self.silent[instance] = why or "another one answers in its place"
+
+    def ask(self, me: str, addresses: Mapping[str, str]) -> None:
+        """Ask those at these primary addresses who were not asked yet, all at once."""
+        unasked = sorted(addresses.keys() - self.reports.keys() - self.silent.keys())[:PEERS_AT_MOST]
+        within = min(self._until - self._now(), ANSWERED_WITHIN)
+        begun = {each: _begin(partial(self._patiently, addresses[each], me, within)) for each in unasked}
+        until = self._now() + within + LATE
+        for each, asked in begun.items():
+            try:
+                report, why = asked.result(timeout=max(0.0, until - self._now()))
+            except Late:
+                report, why = None, "no answer in time"
+            self.learn(each, report, why)
+
+    def _patiently(self, address: str, me: str, seconds: float) -> tuple[Report | None, str]:
+        """One may have to learn from EC2 first who asks."""
+        until = self._now() + seconds
+        while True:
+            report, why = report_of(address, self._port, me=me, seconds=until - self._now())
+            if why != NOT_TOLD or self._now() + ASKED_AGAIN > until:
+                return report, why
+            time.sleep(ASKED_AGAIN)
+
+
+# EC2.
+
+
+class _Late(CloudUnavailable):
+    """It was asked for seconds only, the first one of which may have been ours: the SDK takes long to load."""
+
+
+def _shown(asked: Future[Shown], seconds: float) -> Shown:
+    try:
+        return _result(asked, seconds, _Late(f"no answer within {EC2_WITHIN:g} s"))
+    except _Late as error:
+        return Shown(Ec2View(str(error), is_late=True), {})
+    except FloatingIPError as error:
+        return Shown(Ec2View(str(error)), {})
+
+
+def _ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float) -> Shown:
+    """Where EC2 shows the addresses, and the instances that have to do with them.  Raises CloudError."""
+    name = settings.name
+    if not name and me:
+        mine = cloud.describe_instances(frozenset((me,))).get(me)
+        name = cluster_name(mine.tags) if mine is not None else ""
+    if not name:
+        return Shown(Ec2View("whose interfaces are meant is not known; set `name` in the settings"), {})
+    enis = way_to(settings.carry).usable(eni for eni in cloud.describe_enis(name) if not eni.unread)
+    bound = {eni.attachment.instance_id for eni in enis if eni.attachment is not None}
+    ids = frozenset({*bound, *(eni.standing_for for eni in enis)} - {""})
+    instances = cloud.describe_instances(ids) if ids else {}
+    seen = tuple(_address(target, enis, instances, settings.carry, wall) for target in settings.floating_ips)
+    living = (each for each in instances.values() if not each.state.announces_death)
+    return Shown(Ec2View(addresses=seen), {each.id: each.address for each in living if each.address is not None})
+
+
+def _address(
+    target: Target, enis: Sequence[Eni], instances: Mapping[str, Instance], carry: Carry, wall: float
+) -> AddressReport:
+    """One address, as EC2 alone shows it."""
+    way = way_to(carry)
+    carriers = sorted((eni for eni in enis if eni.carries(target)), key=lambda eni: (eni.attachment is None, eni.id))
+    eni = next(iter(carriers), None)
+    attachment = attachment_of(Owner(0.0, eni)) if eni is not None else None
+    if eni is None or attachment is None:
+        said = f"{eni.id} is attached to nobody" if eni is not None else "no interface of ours has the address"
+        return AddressReport(str(target), answer_age=0.0, sentence=f"EC2 says: {said}")
+    holder = instances.get(attachment.instance_id)
+    dead = holder is not None and holder.state.announces_death
+    came_at = way.came_at(attachment)
+    asked = orders.parse(eni.tags.get(way.of_one(orders.TAG, target), ""), attachment.id, wall)
+    recorded = _recorded(way.of_one(ration.TAG, target), eni, enis)
+    wait = ration.wait(recorded, wall, attachment.id, way.move_since(wall, 0.0))
+    return AddressReport(
+        address=str(target),
+        holder=attachment.instance_id,
+        since=came_at if came_at is not None and isfinite(came_at) else None,
+        answer_age=0.0,
+        state=attachment.status,
+        sentence=f"EC2 says: {attachment.status} to {attachment.instance_id}"
+        + (f", which is {holder.state}" if holder is not None else ""),
+        problem=f"EC2 says that its instance is {holder.state}" if holder is not None and dead else "",
+        order=Order(asked.to, float(asked.deadline)) if asked is not None else None,
+        moves_in_ten_minutes=sum(wall - move.wall <= RECENT for move in ration.parse(recorded)),
+        rationed_until=wall + wait if wait > 0 else None,
+    )
+
+
+def _recorded(key: str, eni: Eni, enis: Iterable[Eni]) -> str:
+    """The ration's tag: where addresses move each taker has written to its own standing ENI."""
+    return ration.merged(each.tags.get(key, "") for each in enis if each is eni or each.standing_for)

@@ -1,0 +1,309 @@
+"""
+One picture of all addresses, made of what several observers report and of EC2's own answer; how good it looks.
+
+Pure.  Of whom nothing is heard nothing is assumed: such an observer could not take over.  `floatingip status` and the
+page are two ways to look at the same picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from floatingip.core.report import AddressReport, Health, Move, Order, PeerReport, Report, Result
+from floatingip.core.status import RECENT
+
+SAME_MOVE = 120.0
+"""Seconds within which two observers tell of one move: EC2 takes a minute for one at most, and clocks differ."""
+
+MOVES_AT_MOST = 8
+
+HAPPENED = (Result.DONE, Result.SEEN)
+"""Moves that came to be."""
+
+ACTIVE = ("takeover", "claiming", "doubt")
+"""States of a node that is about to take an address, or may have to."""
+
+SILENT = "its observer does not answer"
+UNTOLD = "no observer told anything: whether the address answers, and who could take it over, is not known"
+EC2_ALONE = (
+    "EC2's view only: from here no observer is asked, so whether the address answers, and who could take it over, is"
+    " not known"
+)
+NO_EC2 = "EC2 does not answer: nothing could be moved now"
+
+
+class Verdict(StrEnum):
+    """How well an address is.  ``DEGRADED``: it is served, but not safe; ``UNKNOWN``: nobody could say."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNKNOWN = "unknown"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Ec2View:
+    """What EC2 itself answered just now: what it says of each address, or why it did not answer (``problem``);
+    ``is_late``: it was not given time enough to be sure of that.
+    """
+
+    problem: str = ""
+    is_late: bool = False
+    addresses: tuple[AddressReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """A node that does not hold an address: how it sees that, and why it could not take it over, or nothing;
+    ``can_take_over`` is None where that is not known.
+    """
+
+    instance: str
+    node: str
+    health: Health
+    round_trip: float | None
+    can_take_over: bool | None
+    why_not: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One address: as a report's, but of all observers together.
+
+    ``health`` is UP where any standby sees it so, and UNPROBED where there is none to see it; ``sentence`` is the last
+    decision that tells most, with whose it is; ``findings`` say what is wrong, the worst first.
+    """
+
+    address: str
+    verdict: Verdict
+    findings: tuple[str, ...]
+    holder: str
+    node: str
+    since: float | None
+    since_at_least: bool
+    health: Health
+    round_trip: float | None
+    node_ports: Mapping[str, bool | None]
+    answer_age: float | None
+    sentence: str
+    standbys: tuple[Standby, ...]
+    order: Order | None
+    moves: tuple[Move, ...]
+    moves_in_ten_minutes: int
+    rationed_until: float | None
+
+    @property
+    def last_move(self) -> Move | None:
+        """The last one that came to be, as far as anybody saw."""
+        return next((move for move in reversed(self.moves) if move.result in HAPPENED), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """One observer; ``problem`` is why it told nothing, or nothing."""
+
+    instance: str
+    node: str
+    address: str
+    problem: str
+    leaving: str
+    answer_age: float | None
+    ec2_problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All of it, at ``time`` (Unix seconds); ``unknown`` are sentences: what could not be learned."""
+
+    time: float
+    name: str
+    carry: str
+    verdict: Verdict
+    addresses: tuple[Picture, ...]
+    observers: tuple[Observer, ...]
+    unknown: tuple[str, ...]
+
+
+_WORST = tuple(Verdict)
+
+
+def overview(
+    time: float,
+    name: str,
+    targets: Sequence[str],
+    reports: Sequence[Report],
+    silent: Mapping[str, str] | None = None,
+    ec2: Ec2View | None = None,
+) -> Overview:
+    """The picture of ``targets``: ``silent`` are instances whose observers were asked and told nothing, with why;
+    ``ec2`` is None where it was not asked.
+    """
+    cast = _Cast(reports, silent or {}, ec2)
+    pictures = tuple(_picture(target, time, cast) for target in targets)
+    unknown = [f"{cast.node(each.instance) or each.instance}: {what}" for each in reports for what in each.unknown]
+    if ec2 is not None and ec2.problem:
+        unknown.insert(0, f"what EC2 says now: {ec2.problem}")
+    if not reports:
+        unknown.insert(0, UNTOLD if silent else EC2_ALONE)
+    verdict = max((picture.verdict for picture in pictures), key=_WORST.index, default=Verdict.UNKNOWN)
+    carry = next((report.carry for report in reports), "")
+    observers = tuple(map(cast.observer, cast.instances))
+    return Overview(time, name, carry, verdict, pictures, observers, tuple(unknown))
+
+
+class _Cast:
+    """Who told what, who is known by hearsay, who told nothing and why, and what EC2 said."""
+
+    def __init__(self, reports: Sequence[Report], silent: Mapping[str, str], ec2: Ec2View | None) -> None:
+        self.told = {report.instance: report for report in reports}
+        self.peers: dict[str, PeerReport] = {}
+        for peer in (peer for report in reports for peer in report.peers):
+            before = self.peers.get(peer.instance)
+            if before is None or _heard(peer) < _heard(before):
+                self.peers[peer.instance] = peer
+        silenced = {instance: SILENT for instance, peer in self.peers.items() if peer.silent}
+        self.silent = {i: why for i, why in {**silenced, **silent}.items() if i not in self.told}
+        self.ec2 = ec2 or Ec2View()
+        self.instances = sorted({*self.told, *self.peers, *self.silent})
+
+    def node(self, instance: str) -> str:
+        """Its name, or nothing."""
+        report, peer = self.told.get(instance), self.peers.get(instance)
+        return (report.node if report is not None else "") or (peer.node if peer is not None else "")
+
+    def observer(self, instance: str) -> Observer:
+        """The one there."""
+        report, peer, node = self.told.get(instance), self.peers.get(instance), self.node(instance)
+        if report is not None:
+            return Observer(
+                instance, node, report.node_address, "", report.leaving, report.answer_age, report.ec2_problem
+            )
+        problem = self.silent.get(instance, "it was not asked")
+        return Observer(instance, node, peer.address if peer is not None else "", problem, "", None, "")
+
+    def standby(self, target: str, instance: str, seen: AddressReport | None) -> Standby:
+        """The node there, as one that does not hold the address; ``seen`` is how it sees that."""
+        report, peer, node = self.told.get(instance), self.peers.get(instance), self.node(instance)
+        if report is not None:
+            why = "its observer is starting" if report.starting else ""
+            why = why or (seen.why_not if seen is not None else "its settings do not name this address")
+            health, round_trip = (seen.health, seen.round_trip) if seen is not None else (Health.UNKNOWN, None)
+            return Standby(instance, node, health, round_trip, not why, why)
+        why = self.silent.get(instance, "")
+        if not why and peer is not None:
+            why = "its node is about to end" if peer.leaving else peer.why_not.get(target, "")
+        return Standby(instance, node, Health.UNKNOWN, None, False if why else None, why or "it was not asked")
+
+
+def _heard(peer: PeerReport) -> float:
+    return float("inf") if peer.heard_age is None else peer.heard_age
+
+
+def _picture(target: str, time: float, cast: _Cast) -> Picture:
+    views = {
+        instance: each for instance, report in cast.told.items() for each in report.addresses if each.address == target
+    }
+    shown = next((each for each in cast.ec2.addresses if each.address == target), None)
+    everybody = [*([shown] if shown is not None else []), *sorted(views.values(), key=_age)]
+    holding = [instance for instance, each in sorted(views.items()) if each.health is Health.UNPROBED]
+    holder = (shown.holder if shown is not None else "") or next(iter(holding), "")
+    holder = holder or next((each.holder for each in everybody), "")
+    own, best = views.get(holder), next(iter(everybody), AddressReport(target))
+    # Who is about to do something tells most, and who holds it least.
+    tellers = sorted(views.items(), key=lambda told: (told[0] == holder, told[1].state not in ACTIVE, _age(told[1])))
+    sentences = [f"{cast.node(instance) or instance}: {each.sentence}" for instance, each in tellers if each.sentence]
+    others = [each for instance, each in views.items() if instance != holder]
+    standbys = tuple(cast.standby(target, each, views.get(each)) for each in cast.instances if each != holder)
+    since = next((each for each in everybody if each.holder == holder and each.since is not None), None)
+    moves = _moves(views.values())
+    count = sum(move.result in HAPPENED and time - move.at <= RECENT for move in moves)
+    picture = Picture(
+        address=target,
+        verdict=Verdict.UNKNOWN,
+        findings=(),
+        holder=holder,
+        node=cast.node(holder),
+        since=since.since if since is not None else None,
+        since_at_least=since is not None and since.since_at_least,
+        health=_health([each.health for each in others]),
+        round_trip=max((each.round_trip for each in others if each.round_trip is not None), default=None),
+        node_ports=_node_ports(others),
+        answer_age=best.answer_age,
+        sentence=next(iter(sentences), best.sentence),
+        standbys=standbys,
+        order=next((each.order for each in everybody if each.order is not None), None),
+        moves=moves,
+        moves_in_ten_minutes=max(count, *(each.moves_in_ten_minutes for each in everybody), 0),
+        rationed_until=max((each.rationed_until for each in everybody if each.rationed_until), default=None),
+    )
+    if not everybody:
+        return replace(picture, findings=("nobody could say anything of it",))
+    wrong = next((each.problem for each in (own, shown) if each is not None and each.problem), "")
+    worst, findings = _judge(picture, wrong, [each for each in holding if each != holder], cast)
+    return replace(picture, verdict=worst, findings=findings)
+
+
+def _age(each: AddressReport) -> float:
+    return float("inf") if each.answer_age is None else each.answer_age
+
+
+def _health(seen: Collection[Health]) -> Health:
+    for health in (Health.UP, Health.DOWN, Health.UNKNOWN):
+        if health in seen:
+            return health
+    return Health.UNPROBED
+
+
+def _node_ports(others: Iterable[AddressReport]) -> dict[str, bool | None]:
+    """Whether they answer anybody at the address."""
+    found: dict[str, bool | None] = {}
+    for port, answers in ((port, answers) for each in others for port, answers in each.node_ports.items()):
+        found[port] = True if answers or found.get(port) else found.get(port) if answers is None else False
+    return found
+
+
+def _moves(views: Iterable[AddressReport]) -> tuple[Move, ...]:
+    """All that anybody tells of, each once: whoever made one knows more than who saw it."""
+    told = sorted((move for each in views for move in each.moves), key=lambda move: move.at)
+    made = [move for move in told if move.result is not Result.SEEN]
+    seen: list[Move] = []
+    for move in (move for move in told if move.result is Result.SEEN):
+        known = [*(each for each in made if each.result is Result.DONE), *seen]
+        if not any(each.to == move.to and abs(each.at - move.at) < SAME_MOVE for each in known):
+            seen.append(move)
+    return tuple(sorted((*made, *seen), key=lambda move: move.at)[-MOVES_AT_MOST:])
+
+
+def _judge(picture: Picture, problem: str, rivals: Sequence[str], cast: _Cast) -> tuple[Verdict, tuple[str, ...]]:
+    """How well it is, and what is wrong, the worst first; ``problem`` is the holder's, ``rivals`` are those that say
+    that they hold it, too.
+    """
+    down, degraded = list[str](), list[str]()
+    if not picture.holder:
+        down.append(f"no node holds it: {picture.sentence}" if picture.sentence else "no node holds it")
+    elif picture.health is Health.DOWN:
+        down.append(f"it does not answer: {picture.sentence}")
+    if problem:
+        (degraded if picture.health is Health.UP else down).append(f"its holder: {problem}")
+    if picture.node_ports and not any(answers is not False for answers in picture.node_ports.values()):
+        down.append(f"no NodePort answers there: {', '.join(sorted(picture.node_ports))}")
+    blind = [each for each in picture.standbys if each.health is Health.DOWN and picture.health is Health.UP]
+    degraded += [f"{each.node or each.instance} gets no answer of it" for each in blind]
+    degraded += [f"{cast.node(each) or each} says that it holds it, too" for each in rivals]
+    if cast.silent and not cast.told:
+        degraded.append(UNTOLD)
+    if cast.told:
+        if picture.holder in cast.silent:
+            degraded.append(f"its holder: {cast.silent[picture.holder]}")
+        if not any(each.can_take_over for each in picture.standbys):
+            degraded.append("no standby could take it over")
+        degraded += [f"{cast.node(i) or i}: {cast.silent[i]}" for i in cast.silent if i != picture.holder]
+        leaving = {instance: report.leaving for instance, report in cast.told.items() if report.leaving}
+        if picture.holder in leaving:
+            degraded.append(f"its holder is leaving: {leaving[picture.holder]}")
+        if (cast.ec2.problem and not cast.ec2.is_late) or all(report.ec2_problem for report in cast.told.values()):
+            degraded.append(NO_EC2)
+    verdict = Verdict.DOWN if down else Verdict.DEGRADED if degraded else Verdict.HEALTHY
+    return verdict, (*down, *degraded)

@@ -1,0 +1,228 @@
+"""
+The page for people at `/`: a snapshot as HTML that needs nothing else.
+
+No script, nothing from elsewhere, and every text escaped, since it may be a peer's or EC2's.  It reloads itself,
+follows the reader's choice of light or dark, and is for widths from 400 pixels on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from html import escape
+
+from floatingip.core.overview import Overview, Picture, Standby, overview
+from floatingip.core.report import Health, Move
+from floatingip.core.snapshot import ProbeSpan, Snapshot
+from floatingip.core.status import of
+from floatingip.core.table import details, moved, remarks
+from floatingip.core.wording import clock, milliseconds, printable, span
+
+RELOADS_EVERY = 5
+"""Seconds."""
+
+SHOWN_FOR = 300.0
+"""Seconds of probes."""
+
+PHASES = ("detect", "detach", "attach", "plumb")
+
+WIDE, HIGH = 600, 60
+"""Of the drawings, in their own units: they are as wide as there is room."""
+
+_STYLE = """
+:root{color-scheme:light dark;--back:#fff;--card:#f6f8fa;--line:#d0d7de;--text:#1f2328;--quiet:#59636e;--good:#1a7f37;
+--fair:#9a6700;--bad:#cf222e;--detect:#8250df;--detach:#bc4c00;--attach:#0969da;--plumb:#1a7f37}
+@media(prefers-color-scheme:dark){:root{--back:#0d1117;--card:#151b23;--line:#3d444d;--text:#f0f6fc;--quiet:#9198a1;
+--good:#3fb950;--fair:#d29922;--bad:#f85149;--detect:#ab7df8;--detach:#db6d28;--attach:#4493f8;--plumb:#3fb950}}
+*{box-sizing:border-box}
+body{margin:0 auto;padding:1rem;max-width:75rem;background:var(--back);color:var(--text);
+font:15px/1.45 system-ui,sans-serif;overflow-wrap:break-word}
+h1{font-size:1.5rem;margin:0}h2{font-size:1.2rem;margin:0 0 .5rem}h3{font-size:1rem;margin:1rem 0 .25rem}
+section{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:1rem;margin:1rem 0}
+p{margin:.25rem 0}ul,ol{margin:.25rem 0;padding-left:1.25rem}
+.quiet,caption,small{color:var(--quiet)}small{display:block;font-size:.85em}
+.healthy,.up,.yes{color:var(--good)}.degraded,.unknown{color:var(--fair)}.down,.no{color:var(--bad)}
+.verdict{font-size:.9rem;border:1px solid;border-radius:1rem;padding:.1rem .6rem;margin-left:.5rem;white-space:nowrap}
+table{border-collapse:collapse;width:100%}caption{text-align:left;padding-bottom:.25rem}
+th,td{text-align:left;vertical-align:top;padding:.35rem .75rem .35rem 0;border-top:1px solid var(--line)}
+th{font-weight:600}tbody th{overflow-wrap:anywhere}
+td small{white-space:nowrap}
+@media(max-width:40rem){thead{position:absolute;clip-path:inset(50%)}th,td{border:0;padding:0;min-width:0}
+tbody tr{display:grid;grid-template-columns:auto auto 1fr;gap:.1rem 1rem;border-top:1px solid var(--line)}
+tbody tr{padding:.35rem 0}tbody th{grid-column:1/-1}}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem .75rem;margin:.75rem 0 0}
+dt{color:var(--quiet)}dd{margin:0}
+svg{display:block;width:100%;height:3.5rem;background:var(--back);border:1px solid var(--line);border-radius:.25rem}
+.answered{fill:var(--good)}.lost{fill:var(--bad)}
+ol.moves{list-style:none;padding:0}ol.moves li{margin:.5rem 0}ol.moves svg{height:.9rem}
+.detect{fill:var(--detect)}.detach{fill:var(--detach)}.attach{fill:var(--attach)}.plumb{fill:var(--plumb)}
+.key svg{display:inline-block;width:.8rem;height:.8rem;border:0;vertical-align:-.1rem}
+.key span{white-space:nowrap;margin-right:.5rem}
+"""
+
+
+def render(snapshot: Snapshot, now: float) -> str:
+    """The page at ``now``, on the observer's clock: all that it knows, and what its peers told it last."""
+    own = of(snapshot, now)
+    told = [each.report for each in snapshot.peers if each.report is not None and not each.is_silent]
+    shown = overview(own.time, own.name, [each.address for each in own.addresses], [own, *told])
+    probes = {each.target: each.probes for each in snapshot.addresses}
+    title = f"{shown.verdict}: {shown.name or 'floatingip'}"
+    parts = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width,initial-scale=1">',
+        f'<meta http-equiv="refresh" content="{RELOADS_EVERY}"><title>{_text(title)}</title>',
+        f"<style>{_STYLE}</style></head>",
+        f"<body><header><h1>{_text(shown.name or 'floatingip')} {_verdict(shown.verdict)}</h1>",
+        f'<p class="quiet">As the observer on {_node(own.node, own.instance)} sees it, {_text(clock(own.time))}; ',
+        f"this page reloads itself every {RELOADS_EVERY} s.</p></header><main>",
+        *(part for each in shown.addresses for part in _address(each, shown, probes.get(each.address, ()), now)),
+        *_observers(shown),
+        "</main></body></html>",
+    )
+    return "".join(parts)
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))
+
+
+def _verdict(verdict: str) -> str:
+    return f'<span class="verdict {verdict}">{verdict}</span>'
+
+
+def _node(node: str, instance: str) -> str:
+    return f"{_text(node)} ({_text(instance)})" if node else _text(instance)
+
+
+def _list(items: Iterable[str]) -> str:
+    return "<ul>" + "".join(f"<li>{_text(item)}</li>" for item in items) + "</ul>"
+
+
+def _address(each: Picture, shown: Overview, probes: tuple[ProbeSpan, ...], now: float) -> Iterator[str]:
+    yield f"<section><h2>{_text(each.address)} {_verdict(each.verdict)}</h2>"
+    if each.findings:
+        yield _list(each.findings)
+    yield f"<table><caption>Who holds {_text(each.address)}, and who could</caption><thead><tr>"
+    yield "".join(f'<th scope="col">{head}</th>' for head in ("Node", "Role", "Answers", "Can take over"))
+    yield "</tr></thead><tbody>"
+    since = "" if each.since is None else f"since {span(shown.time - each.since)}{' or longer' * each.since_at_least}"
+    if each.holder:
+        yield _row(each.node, each.holder, "holder", since, _seen(each.health, each.round_trip), "–")
+    else:
+        yield _row("", "nobody", "holder", since, _seen(each.health, each.round_trip), "–")
+    for standby in each.standbys:
+        seen = _seen(standby.health, standby.round_trip)
+        yield _row(standby.node, standby.instance, "standby", "", seen, _able(standby))
+    yield "</tbody></table><dl>"
+    told = ((name, text) for name, text in details(each, shown) if name not in ("wrong", "last move"))
+    yield "".join(f"<dt>{_text(name)}</dt><dd>{_text(text)}</dd>" for name, text in told)
+    yield "</dl>"
+    yield from _probes(probes, now)
+    yield from _moves(each, shown)
+    yield "</section>"
+
+
+def _row(node: str, instance: str, role: str, since: str, seen: str, able: str) -> str:
+    name = f"{_text(node)}<small>{_text(instance)}</small>" if node else _text(instance)
+    what = f"{role}<small>{_text(since)}</small>" if since else role
+    return f'<tr><th scope="row">{name}</th><td>{what}</td><td>{seen}</td><td>{able}</td></tr>'
+
+
+def _seen(health: Health, round_trip: float | None) -> str:
+    trip = f"<small>{milliseconds(round_trip)}</small>" if round_trip is not None else ""
+    said = "not probed" if health is Health.UNPROBED else str(health)
+    return f'<span class="{health}">{said}</span>{trip}'
+
+
+def _able(standby: Standby) -> str:
+    if standby.can_take_over:
+        return '<span class="yes">yes</span>'
+    kind, said = ("unknown", "unknown") if standby.can_take_over is None else ("no", "no")
+    return f'<span class="{kind}">{said}</span>: {_text(standby.why_not)}'
+
+
+def _probes(probes: tuple[ProbeSpan, ...], now: float) -> Iterator[str]:
+    """A bar for each span: how long the slowest answer took, and, from above, which part was lost."""
+    recent = [each for each in probes if now - each.began_at <= SHOWN_FOR]
+    yield f"<h3>Probes of the last {span(SHOWN_FOR)}, from this node</h3>"
+    if not recent:
+        yield '<p class="quiet">None: a node does not probe what it holds.</p>'
+        return
+    answered, lost = sum(each.answered for each in recent), sum(each.lost for each in recent)
+    slowest = max(each.slowest for each in recent)
+    said = f"{answered} answered, {lost} lost; the slowest answer took {milliseconds(slowest)}"
+    bars: dict[str, list[str]] = {"answered": [], "lost": []}
+    for each in recent:
+        x = (1 - (now - each.began_at) / SHOWN_FOR) * WIDE
+        tall = each.slowest / slowest * HIGH * 0.9 if slowest else 0.0
+        cut = each.lost / (each.answered + each.lost) * HIGH
+        if tall:
+            bars["answered"].append(f"M{x:.1f} {HIGH}v-{tall:.1f}h3.4v{tall:.1f}z")
+        if cut:
+            bars["lost"].append(f"M{x:.1f} 0v{cut:.1f}h3.4v-{cut:.1f}z")
+    yield _drawn(said, "".join(f'<path class="{kind}" d="{"".join(drawn)}"/>' for kind, drawn in bars.items() if drawn))
+    yield f'<p class="quiet">{_text(said)}.</p>'
+
+
+def _drawn(said: str, drawn: str) -> str:
+    """A drawing as wide as there is room; ``said`` is the same in words."""
+    shape = f'viewBox="0 0 {WIDE} {HIGH}" preserveAspectRatio="none"'
+    return f'<svg {shape} role="img" aria-label="{_text(said)}">{drawn}</svg>'
+
+
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    phase: str
+    seconds: float
+    x: float
+    width: float
+
+
+def _moves(each: Picture, shown: Overview) -> Iterator[str]:
+    """The last first; all bars in one scale."""
+    yield "<h3>Last moves</h3>"
+    if not each.moves:
+        yield '<p class="quiet">None that any observer saw since it started.</p>'
+        return
+    longest = max((move.seconds.get("duration", 0.0) for move in each.moves), default=0.0)
+    yield '<ol class="moves">'
+    for move in reversed(each.moves):
+        yield f"<li>{_text(moved(move, shown))}"
+        yield from _timeline(move, longest)
+        yield "</li>"
+    yield "</ol>"
+
+
+def _timeline(move: Move, longest: float) -> Iterator[str]:
+    if not longest or not move.seconds.get("duration"):
+        return
+    bars, x = list[_Bar](), 0.0
+    for phase in PHASES:
+        seconds = max(0.0, move.seconds.get(phase, 0.0))
+        if phase in move.seconds:
+            bars.append(_Bar(phase, seconds, x, seconds / longest * WIDE))
+            x += seconds / longest * WIDE
+    drawn = "".join(f'<rect class="{b.phase}" x="{b.x:.1f}" width="{b.width:.1f}" height="{HIGH}"/>' for b in bars)
+    said = ", ".join(f"{bar.phase} {bar.seconds:.1f} s" for bar in bars)
+    yield _drawn(said, drawn)
+    key = (
+        f'<span><svg viewBox="0 0 1 1" aria-hidden="true"><rect class="{bar.phase}" width="1" height="1"/></svg>'
+        f" {bar.phase} {bar.seconds:.1f} s</span>"
+        for bar in bars
+    )
+    yield f'<p class="key quiet">{" ".join(key)}</p>'
+
+
+def _observers(shown: Overview) -> Iterator[str]:
+    yield "<section><h2>Observers</h2><table><caption>What each told last</caption><thead><tr>"
+    yield "".join(f'<th scope="col">{head}</th>' for head in ("Node", "EC2 answered it", "Remarks"))
+    yield "</tr></thead><tbody>"
+    for each in shown.observers:
+        name = f"{_text(each.node)}<small>{_text(each.instance)}</small>" if each.node else _text(each.instance)
+        age = f"{span(each.answer_age)} ago" if each.answer_age is not None else "–"
+        yield f'<tr><th scope="row">{name}</th><td>{age}</td><td>{_text("; ".join(remarks(each)) or "–")}</td></tr>'
+    yield "</tbody></table>"
+    if shown.unknown:
+        yield f"<h3>Not learned</h3>{_list(shown.unknown)}"
+    yield "</section>"

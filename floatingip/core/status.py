@@ -1,0 +1,271 @@
+"""
+`/v1/status`: an observer's snapshot as a report (report.py), and that as JSON, both ways.
+
+What comes from elsewhere is a report, or it is none: an answer of any other form, length or depth says nothing.  It
+names its instance; that it comes from there is for the asker to see to.  What is longer than it may be is cut when it
+is told, so that no report is refused for its length.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from math import isfinite
+from typing import Any, TypeVar
+
+from floatingip import __version__
+from floatingip.core.bounded_json import read_json
+from floatingip.core.health import HealthState
+from floatingip.core.report import AddressReport, Health, Move, Order, PeerReport, Report, Result
+from floatingip.core.snapshot import AddressSnapshot, PeerSnapshot, Snapshot
+from floatingip.core.word import NAME_LONGEST, PEERS_AT_MOST, SENTENCE_LONGEST, is_instance_id
+
+LONGEST = 1_048_576
+"""Bytes of a report: more than 127 addresses and 16 peers take; what could be longer goes without its details."""
+
+ADDRESSES_AT_MOST = 256
+MOVES_AT_MOST = 8
+FEW = 16
+"""Entries of what there are but a few of: NodePorts, phases, sentences."""
+
+WHY_LONGEST = 200
+"""Characters of a reason that is told for somebody else."""
+
+DEEPEST = 6
+"""Levels of a report: itself, its addresses, one, its moves, one, the seconds of it."""
+
+RECENT = 600.0
+"""Seconds in which moves are counted."""
+
+T = TypeVar("T")
+
+_HEALTH = {HealthState.UP: Health.UP, HealthState.DOWN: Health.DOWN, HealthState.INIT: Health.UNKNOWN}
+_ANSWERS = {HealthState.UP: True, HealthState.DOWN: False, HealthState.INIT: None}
+
+
+def of(snapshot: Snapshot, now: float) -> Report:
+    """What the observer reports at ``now``, on its own clock."""
+    wall = snapshot.wall + now - snapshot.alive_at
+    unknown = [problem for problem in (snapshot.not_live(now), *snapshot.unknown) if problem]
+    return Report(
+        time=round(wall, 3),
+        instance=snapshot.status.instance_id,
+        version=__version__,
+        name=snapshot.status.name,
+        carry=snapshot.carry,
+        node=snapshot.node,
+        node_address=str(snapshot.address or ""),
+        starting=snapshot.starting,
+        leaving=_cut(snapshot.leaving),
+        free_slots=snapshot.status.free_slots,
+        answer_age=_age(snapshot.answered_at, now),
+        ec2_problem=_cut(snapshot.unanswered),
+        unknown=tuple(map(_cut, unknown[:FEW])),
+        addresses=tuple(_address(each, snapshot, now, wall) for each in snapshot.addresses[:ADDRESSES_AT_MOST]),
+        peers=tuple(_peer(each, now) for each in snapshot.peers[:PEERS_AT_MOST]),
+    )
+
+
+def _address(each: AddressSnapshot, snapshot: Snapshot, now: float, wall: float) -> AddressReport:
+    leaving = f"its node is about to end: {snapshot.leaving}" if snapshot.leaving else ""
+    health = Health.UNPROBED if each.is_holder else Health.UNKNOWN if each.blind else _HEALTH[each.health]
+    recent = [m for m in each.moves if m.result in (Result.DONE, Result.SEEN) and wall - m.at <= RECENT]
+    return AddressReport(
+        address=each.target,
+        holder=each.holder,
+        since=_rounded(each.since_wall),
+        since_at_least=each.since_at_least,
+        answer_age=_age(each.asked_at, now),
+        state=each.state,
+        rule=each.rule,
+        reason=each.reason,
+        sentence=_cut(each.sentence),
+        health=health,
+        round_trip=_rounded(each.round_trip, 6) if health is Health.UP else None,
+        node_ports={str(port): _ANSWERS[state] for port, state in each.node_ports.items()},
+        word="" if each.is_holder else each.word,
+        problem=_cut(each.not_ready) if each.is_holder else "",
+        why_not="" if each.is_holder else _cut(each.not_ready or leaving),
+        order=each.order,
+        moves=tuple(map(_move, each.moves[-MOVES_AT_MOST:])),
+        moves_in_ten_minutes=len(recent),
+        rationed_until=_rounded(each.rationed_until_wall) if each.rationed_until_wall > wall else None,
+    )
+
+
+def _move(move: Move) -> Move:
+    seconds = {phase: round(span, 3) for phase, span in move.seconds.items()}
+    return replace(move, at=round(move.at, 3), seconds=seconds)
+
+
+def _peer(each: PeerSnapshot, now: float) -> PeerReport:
+    status, report = each.status, each.report
+    reasons = {a.address: a.why_not[:WHY_LONGEST] for a in report.addresses if a.why_not} if report is not None else {}
+    return PeerReport(
+        instance=each.instance_id,
+        node=report.node if report is not None else "",
+        address=str(each.address),
+        heard_age=_age(each.heard_at, now),
+        silent=each.is_silent,
+        leaving=status is not None and status.leaving,
+        free_slots=status.free_slots if status is not None else None,
+        why_not=reasons,
+    )
+
+
+def _age(at: float | None, now: float) -> float | None:
+    return None if at is None else round(max(0.0, now - at), 1)
+
+
+def _rounded(seconds: float | None, digits: int = 3) -> float | None:
+    return None if seconds is None else round(seconds, digits)
+
+
+def _cut(sentence: str) -> str:
+    return sentence[:SENTENCE_LONGEST]
+
+
+# JSON.
+
+
+def to_json(report: Report) -> str:
+    """The report, as whoever may know it is told."""
+    text = json.dumps(asdict(report))
+    if len(text) <= LONGEST:
+        return text
+    addresses = tuple(replace(each, moves=each.moves[-1:]) for each in report.addresses)
+    peers = tuple(replace(each, why_not={}) for each in report.peers)
+    return json.dumps(asdict(replace(report, addresses=addresses, peers=peers)))
+
+
+def parse(body: bytes) -> Report | None:
+    """The report that an answer's body is; None when it is none."""
+    try:
+        return _report(_object(read_json(body, depth=DEEPEST)))
+    except (ValueError, KeyError):
+        return None
+
+
+def _report(told: Mapping[str, Any]) -> Report:
+    instance = _text(told["instance"])
+    if not is_instance_id(instance):
+        raise ValueError("no instance id")
+    return Report(
+        time=_number(told["time"]),
+        instance=instance,
+        version=_text(told["version"]),
+        name=_text(told["name"]),
+        carry=_text(told["carry"]),
+        node=_text(told["node"], SENTENCE_LONGEST),
+        node_address=_text(told["node_address"]),
+        starting=_flag(told["starting"]),
+        leaving=_sentence(told["leaving"]),
+        free_slots=_maybe(_count, told["free_slots"]),
+        answer_age=_maybe(_number, told["answer_age"]),
+        ec2_problem=_sentence(told["ec2_problem"]),
+        unknown=_list(told["unknown"], _sentence, FEW),
+        addresses=_list(told["addresses"], _read_address, ADDRESSES_AT_MOST),
+        peers=_list(told["peers"], _read_peer, PEERS_AT_MOST),
+    )
+
+
+def _read_address(value: object) -> AddressReport:
+    told = _object(value)
+    return AddressReport(
+        address=_text(told["address"]),
+        holder=_text(told["holder"]),
+        since=_maybe(_number, told["since"]),
+        since_at_least=_flag(told["since_at_least"]),
+        answer_age=_maybe(_number, told["answer_age"]),
+        state=_text(told["state"]),
+        rule=_text(told["rule"]),
+        reason=_text(told["reason"]),
+        sentence=_sentence(told["sentence"]),
+        health=Health(_text(told["health"])),
+        round_trip=_maybe(_number, told["round_trip"]),
+        node_ports={port: _maybe(_flag, answers) for port, answers in _object(told["node_ports"], FEW).items()},
+        word=_text(told["word"]),
+        problem=_sentence(told["problem"]),
+        why_not=_sentence(told["why_not"]),
+        order=_maybe(_read_order, told["order"]),
+        moves=_list(told["moves"], _read_move, MOVES_AT_MOST),
+        moves_in_ten_minutes=_count(told["moves_in_ten_minutes"]),
+        rationed_until=_maybe(_number, told["rationed_until"]),
+    )
+
+
+def _read_order(value: object) -> Order:
+    told = _object(value)
+    return Order(_text(told["to"]), _number(told["until"]))
+
+
+def _read_move(value: object) -> Move:
+    told = _object(value)
+    seconds = {phase: _number(span) for phase, span in _object(told["seconds"], FEW).items()}
+    return Move(
+        at=_number(told["at"]),
+        rule=_text(told["rule"]),
+        source=_text(told["source"]),
+        to=_text(told["to"]),
+        result=Result(_text(told["result"])),
+        seconds=seconds,
+    )
+
+
+def _read_peer(value: object) -> PeerReport:
+    told = _object(value)
+    return PeerReport(
+        instance=_text(told["instance"]),
+        node=_text(told["node"], SENTENCE_LONGEST),
+        address=_text(told["address"]),
+        heard_age=_maybe(_number, told["heard_age"]),
+        silent=_flag(told["silent"]),
+        leaving=_flag(told["leaving"]),
+        free_slots=_maybe(_count, told["free_slots"]),
+        why_not={address: _sentence(why) for address, why in _object(told["why_not"]).items()},
+    )
+
+
+def _maybe(one: Callable[[object], T], value: object) -> T | None:
+    return None if value is None else one(value)
+
+
+def _object(value: object, most: int = ADDRESSES_AT_MOST) -> Mapping[str, Any]:
+    if not isinstance(value, dict) or len(value) > most:
+        raise ValueError(f"no object of at most {most} entries")
+    return {_text(key): entry for key, entry in value.items()}
+
+
+def _list(value: object, one: Callable[[object], T], most: int) -> tuple[T, ...]:
+    if not isinstance(value, list) or len(value) > most:
+        raise ValueError(f"no list of at most {most}")
+    return tuple(map(one, value))
+
+
+def _text(value: object, longest: int = NAME_LONGEST) -> str:
+    if not isinstance(value, str) or len(value) > longest:
+        raise ValueError(f"no text of at most {longest} characters")
+    return value
+
+
+def _sentence(value: object) -> str:
+    return _text(value, SENTENCE_LONGEST)
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+        raise ValueError("no number")
+    return float(value)
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= ADDRESSES_AT_MOST:
+        raise ValueError("no number of things")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if value is True or value is False:
+        return value
+    raise ValueError("neither true nor false")

@@ -1,0 +1,160 @@
+"""An overview as text: one table of all addresses with their holders and standbys, then what is to be said of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from floatingip.core.overview import Observer, Overview, Picture, Standby, Verdict
+from floatingip.core.report import Health, Move
+from floatingip.core.wording import clock, milliseconds, printable, span
+
+HEAD = ("ADDRESS", "ROLE", "NODE", "INSTANCE", "SINCE", "HEALTH", "RTT", "CAN TAKE OVER")
+
+NARROWEST_LAST = 16
+"""Characters that the last column needs, or there is a line for each cell."""
+
+_GAP = "  "
+
+
+def lines(shown: Overview, width: int | None = None) -> Iterator[str]:
+    """Its lines, none of them longer than ``width``; None: as long as they are."""
+    carry = f", carry: {shown.carry}" if shown.carry else ""
+    yield from _hanging("", f"{shown.name or 'floatingip'}: {_loud(shown.verdict)}{carry}, {clock(shown.time)}", width)
+    yield ""
+    rows = [row for each in shown.addresses for row in _rows(each, shown)]
+    yield from _table([HEAD, *rows], width)
+    for each in shown.addresses:
+        yield ""
+        yield from _hanging("", f"{each.address}: {_loud(each.verdict)}", width)
+        for name, text in details(each, shown):
+            yield from _hanging(f"  {name:<12}", text, width)
+    said = [(each, what) for each in shown.observers for what in remarks(each)]
+    if said or shown.unknown:
+        yield ""
+    for observer, what in said:
+        yield from _hanging("", f"{_name(observer.node, observer.instance)}: {what}", width)
+    for what in shown.unknown:
+        yield from _hanging("not learned: ", what, width)
+
+
+def _loud(verdict: Verdict) -> str:
+    return verdict.upper() if verdict is Verdict.DOWN else str(verdict)
+
+
+def _rows(each: Picture, shown: Overview) -> Iterator[tuple[str, ...]]:
+    since = span(shown.time - each.since) if each.since is not None else "-"
+    since = f"over {since}" if each.since_at_least and each.since is not None else since
+    if each.holder:
+        yield _row(each, "holder", each.node, each.holder, since, each.health, each.round_trip, "-")
+    else:
+        yield _row(each, "holder", "nobody", "-", "-", each.health, each.round_trip, "-")
+    for standby in each.standbys:
+        role, able = "standby", _able(standby)
+        yield _row(each, role, standby.node, standby.instance, "-", standby.health, standby.round_trip, able)
+
+
+def _row(each: Picture, role: str, node: str, instance: str, since: str, health: Health, rtt: float | None, able: str
+         ) -> tuple[str, ...]:  # fmt: skip
+    trip = milliseconds(rtt) if rtt is not None else "-"
+    return tuple(map(printable, (each.address, role, node or "-", instance, since, _HEALTH[health], trip, able)))
+
+
+_HEALTH = {Health.UP: "up", Health.DOWN: "DOWN", Health.UNKNOWN: "unknown", Health.UNPROBED: "not probed"}
+
+
+def _able(standby: Standby) -> str:
+    if standby.can_take_over is None:
+        return f"unknown: {standby.why_not}"
+    return "yes" if standby.can_take_over else f"NO: {standby.why_not}"
+
+
+def details(each: Picture, shown: Overview) -> Iterator[tuple[str, str]]:
+    """What is to be said of an address, by name."""
+    for finding in each.findings:
+        yield "wrong", finding
+    if each.sentence:
+        yield "state", each.sentence
+    if each.node_ports:
+        said = {True: "answers", False: "does NOT answer", None: "unknown"}
+        yield "NodePorts", ", ".join(f"{port} {said[answers]}" for port, answers in sorted(each.node_ports.items()))
+    move = each.last_move
+    yield "last move", moved(move, shown) if move is not None else "none that anybody saw since it started"
+    wait = each.rationed_until - shown.time if each.rationed_until is not None else 0.0
+    rationed = f"not before {span(wait)} from now" if wait > 0 else "could be at once"
+    yield "moves", f"{each.moves_in_ten_minutes} in the last ten minutes; the next rationed one {rationed}"
+    yield "EC2", f"answered {span(each.answer_age)} ago" if each.answer_age is not None else "has not answered yet"
+    if each.order is not None:
+        to = "any standby" if each.order.to == "*" else called(shown, each.order.to)
+        yield "order", f"to be handed over to {to}, for {span(each.order.until - shown.time)} more"
+
+
+def moved(move: Move, shown: Overview) -> str:
+    """One move in words."""
+    source = "nobody" if move.source == "none" else called(shown, move.source)
+    rule = f", {move.rule}" if move.rule else ""
+    told = f"{span(shown.time - move.at)} ago ({clock(move.at)}){rule}, from {source} to {called(shown, move.to)}"
+    phases = [f"{phase} {seconds:.1f}" for phase, seconds in move.seconds.items() if phase != "duration"]
+    total = move.seconds.get("duration")
+    return f"{told}, {total:.1f} s: {', '.join(phases)}" if total is not None else told
+
+
+def called(shown: Overview, instance: str) -> str:
+    """A node by its name, if that is known, or else its instance."""
+    node = next((each.node for each in shown.observers if each.instance == instance), "")
+    return node or instance
+
+
+def remarks(observer: Observer) -> Iterator[str]:
+    """What is to be said of an observer."""
+    if observer.problem:
+        yield f"told nothing: {observer.problem}"
+    if observer.leaving:
+        yield f"is leaving: {observer.leaving}"
+    if observer.ec2_problem:
+        yield f"EC2 does not answer it: {observer.ec2_problem}"
+
+
+def _name(node: str, instance: str) -> str:
+    return f"{node} ({instance})" if node else instance
+
+
+# Layout.
+
+
+def _table(rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
+    """Columns as wide as they need to be; the last one is wrapped."""
+    *sizes, _ = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    before = sum(sizes) + len(_GAP) * len(sizes)
+    if width is not None and before + NARROWEST_LAST > width:
+        yield from _stacked(rows, width)
+        return
+    for row in rows:
+        cells = [cell.ljust(size) for cell, size in zip(row, sizes, strict=False)]
+        yield from _hanging("".join(f"{cell}{_GAP}" for cell in cells), row[-1], width)
+
+
+def _stacked(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """For a terminal too narrow for the columns: the cells of a row one after the other."""
+    head, *members = rows
+    for address, role, node, *rest in members:
+        yield from _hanging("", f"{address} {role} {node}", width)
+        for name, cell in zip(head[3:], rest, strict=True):
+            if cell != "-":
+                yield from _hanging(f"  {name.lower()}: ", cell, width)
+
+
+def _hanging(begin: str, text: str, width: int | None) -> Iterator[str]:
+    """The text behind its begin, and its further lines below it."""
+    words, room = printable(text).split(" "), max(1, width - len(begin)) if width is not None else None
+    line = ""
+    for word in words:
+        longer = f"{line} {word}" if line else word
+        if room is not None and line and len(longer) > room:
+            yield f"{begin}{line}".rstrip()
+            begin, line = " " * len(begin), word
+        else:
+            line = longer
+        while room is not None and len(line) > room:
+            yield f"{begin}{line[:room]}"
+            begin, line = " " * len(begin), line[room:]
+    yield f"{begin}{line}".rstrip()

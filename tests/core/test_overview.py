@@ -1,0 +1,170 @@
+"""One picture of several reports: who holds what, how well it is, and what is wrong."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+import pytest
+
+from floatingip.core.health import HealthState
+from floatingip.core.overview import EC2_ALONE, NO_EC2, UNTOLD, Ec2View, Overview, Picture, Verdict, overview
+from floatingip.core.report import AddressReport, Health, Order, Report, Result
+from floatingip.core.snapshot import PeerSnapshot
+from floatingip.core.status import of
+from tests.core.snapshots import HELD, NOW, SEEN, TAKEN, TARGET, WALL, WATCHED, A, B, C, holder, standby
+
+HOLDS, WATCHES = of(holder(), NOW), of(standby(), NOW)
+SHOWN = AddressReport(TARGET, holder=A, since=WALL - 112.0, answer_age=0.0)
+
+
+def seen(*reports: Report, silent: Mapping[str, str] | None = None, ec2: Ec2View | None = None) -> Overview:
+    """The overview of what these told."""
+    return overview(WALL, "prod", (TARGET,), reports, silent, ec2)
+
+
+def picture(*reports: Report, silent: Mapping[str, str] | None = None, ec2: Ec2View | None = None) -> Picture:
+    """Of the one address."""
+    (found,) = seen(*reports, silent=silent, ec2=ec2).addresses
+    return found
+
+
+def watching(**changes: object) -> Report:
+    """The standby's report, with these differences in what it says of the address."""
+    return of(standby(replace(WATCHED, **changes)), NOW)  # type: ignore[arg-type]  # the test names fields
+
+
+def holding(**changes: object) -> Report:
+    """The same of the holder's."""
+    return of(holder(addresses=(replace(HELD, **changes),)), NOW)  # type: ignore[arg-type]  # the test names fields
+
+
+def test_a_holder_and_a_standby_that_sees_it_are_healthy() -> None:
+    """All is told by its best witness: the health by the standby, the move by who made it."""
+    shown = picture(HOLDS, WATCHES)
+    assert (shown.verdict, shown.findings) == (Verdict.HEALTHY, ())
+    assert (shown.holder, shown.node, shown.health, shown.round_trip) == (A, "worker-a", Health.UP, 0.0004)
+    assert [(each.instance, each.node, each.can_take_over) for each in shown.standbys] == [(B, "worker-b", True)]
+    assert [(move.result, move.rule) for move in shown.moves] == [(Result.DONE, "R3")]
+    assert (shown.moves_in_ten_minutes, shown.last_move) == (1, HOLDS.addresses[0].moves[0])
+
+
+def test_one_observer_alone_tells_of_the_others_what_they_told_it() -> None:
+    """As on the page: the standby is known from its word, and from what it reported."""
+    shown = picture(HOLDS)
+    assert [(each.node, each.can_take_over) for each in shown.standbys] == [("worker-b", None)]
+    why = of(standby(replace(WATCHED, not_ready="no free slot")), NOW)
+    peer = replace(holder().peers[0], report=why)
+    shown = picture(of(holder(peers=(peer,)), NOW))
+    assert [(each.can_take_over, each.why_not) for each in shown.standbys] == [(False, "no free slot")]
+    assert shown.verdict is Verdict.DEGRADED
+
+
+@pytest.mark.parametrize(
+    ("reports", "finding"),
+    [
+        ((holding(not_ready="nft is missing"), watching(health=HealthState.DOWN)), "its holder: nft is missing"),
+        ((holding(), watching(health=HealthState.DOWN, sentence="lost")), "it does not answer: worker-b: lost"),
+        ((holding(), watching(node_ports={30007: HealthState.DOWN})), "no NodePort answers there: 30007"),
+        ((watching(holder="", sentence="being moved"),), "no node holds it: worker-b: being moved"),
+        ((holding(not_ready="nft is missing"),), "its holder: nft is missing"),
+    ],
+)
+def test_what_does_not_answer_is_down(reports: tuple[Report, ...], finding: str) -> None:
+    """Whatever else is wrong."""
+    shown = picture(*reports)
+    assert shown.verdict is Verdict.DOWN
+    assert finding in shown.findings
+
+
+@pytest.mark.parametrize(
+    ("reports", "finding"),
+    [
+        ((holding(), watching(not_ready="no free slot")), "no standby could take it over"),
+        ((holding(not_ready="kube-proxy"), watching()), "its holder: kube-proxy"),
+        ((of(holder(leaving="spot"), NOW), watching()), "its holder is leaving: spot"),
+        ((of(holder(unanswered="throttled"), NOW), of(standby(unanswered="throttled"), NOW)), NO_EC2),
+        ((watching(),), f"{A}: the way is closed"),
+    ],
+)
+def test_what_is_served_but_not_safe_is_degraded(reports: tuple[Report, ...], finding: str) -> None:
+    """With why."""
+    silent = {A: "the way is closed"} if len(reports) == 1 else {}
+    shown = picture(*reports, silent=silent)
+    assert shown.verdict is Verdict.DEGRADED
+    assert finding in [each.replace("its holder: the", f"{A}: the") for each in shown.findings]
+
+
+def test_ec2_that_answers_one_of_them_is_there() -> None:
+    """A throttled call is no outage."""
+    assert picture(of(holder(unanswered="throttled"), NOW), WATCHES).verdict is Verdict.HEALTHY
+
+
+def test_ec2s_own_answer_counts_more_than_what_anybody_remembers() -> None:
+    """Observers ask once a minute; who goes on holding what is another one's now is told."""
+    shown = picture(HOLDS, WATCHES, ec2=Ec2View(addresses=(replace(SHOWN, holder=B),)))
+    assert (shown.holder, shown.verdict) == (B, Verdict.DEGRADED)
+    assert "worker-a says that it holds it, too" in shown.findings
+
+
+def test_ec2_alone_is_a_view_that_says_so() -> None:
+    """From a workstation; a holder whose instance has ended serves nobody."""
+    shown = seen(ec2=Ec2View(addresses=(SHOWN,)))
+    assert (shown.verdict, shown.unknown) == (Verdict.HEALTHY, (EC2_ALONE,))
+    ended = replace(SHOWN, problem="EC2 says that its instance is stopped")
+    assert picture(ec2=Ec2View(addresses=(ended,))).verdict is Verdict.DOWN
+
+
+def test_without_ec2_the_agents_view_remains_and_what_was_not_learned_is_said() -> None:
+    """An error counts; that it was only slow does not."""
+    shown = seen(HOLDS, WATCHES, ec2=Ec2View("503"))
+    assert (shown.verdict, shown.addresses[0].findings) == (Verdict.DEGRADED, (NO_EC2,))
+    assert shown.unknown == ("what EC2 says now: 503",)
+    assert seen(HOLDS, WATCHES, ec2=Ec2View("slow", is_late=True)).verdict is Verdict.HEALTHY
+
+
+def test_without_anybody_nothing_is_known() -> None:
+    """Which is neither well nor down."""
+    shown = seen(silent={A: "refused"}, ec2=Ec2View("503"))
+    assert (shown.verdict, shown.unknown[0]) == (Verdict.UNKNOWN, UNTOLD)
+    assert [(each.instance, each.problem) for each in shown.observers] == [(A, "refused")]
+
+
+def test_a_silent_peer_could_not_take_over() -> None:
+    """Though it said so before."""
+    quiet = PeerSnapshot(B, IPv4Address("10.0.0.11"), NOW - 60.0, True, None, WATCHES)
+    shown = picture(of(holder(peers=(quiet,)), NOW))
+    assert [each.can_take_over for each in shown.standbys] == [False]
+    assert "worker-b: its observer does not answer" in shown.findings
+
+
+def test_one_that_gets_no_answer_while_another_one_does_is_named() -> None:
+    """It may be the one that is cut off."""
+    other = replace(of(standby(replace(WATCHED, health=HealthState.DOWN)), NOW), instance=C, node="worker-c")
+    shown = picture(HOLDS, WATCHES, other)
+    assert (shown.health, shown.verdict) == (Health.UP, Verdict.DEGRADED)
+    assert "worker-c gets no answer of it" in shown.findings
+
+
+def test_a_move_that_several_tell_of_is_one() -> None:
+    """Seen by two, made by a third, whose clock is a bit wrong; another one that nobody made known is kept."""
+    early = replace(SEEN, at=WALL - 500.0, source=C, to=B)
+    made = holding(moves=(replace(TAKEN, at=SEEN.at - 30.0),))
+    watched = watching(moves=(early, SEEN))
+    third = replace(watching(moves=(replace(early, at=early.at + 20.0), SEEN)), instance=C)
+    shown = picture(made, watched, third)
+    assert [(move.result, move.to) for move in shown.moves] == [(Result.SEEN, B), (Result.DONE, A)]
+    assert shown.moves_in_ten_minutes == 2
+
+
+def test_an_order_and_the_ration_are_those_of_whoever_knows() -> None:
+    """The longest wait, as that is what holds."""
+    ordered = watching(order=Order("*", WALL + 60.0), rationed_until_wall=WALL + 90.0)
+    shown = picture(HOLDS, ordered)
+    assert (shown.order, shown.rationed_until) == (Order("*", WALL + 60.0), WALL + 90.0)
+
+
+def test_the_worst_address_is_the_verdict() -> None:
+    """One that is down does not hide among others."""
+    shown = overview(WALL, "prod", (TARGET, "10.0.0.9"), (HOLDS, WATCHES))
+    assert [each.verdict for each in shown.addresses] == [Verdict.HEALTHY, Verdict.UNKNOWN]
+    assert shown.verdict is Verdict.UNKNOWN
