@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from floatingip import __version__
 from floatingip.core.errors import ConfigurationError, FloatingIPError, MetadataError
@@ -31,6 +33,9 @@ from floatingip.edges import configmap
 from floatingip.edges.telemetry import Log
 from floatingip.runtime.doing import Edges
 from floatingip.runtime.loop import Loop
+
+if TYPE_CHECKING:
+    from floatingip.commands.doctor.finding import Finding
 
 IMDS_RETRY = 2.0
 """Seconds between two tries to learn from IMDS who this node is."""
@@ -53,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _release(effective, options)
         if options.command == "handover":
             return _hand_over(effective, options)
+        if options.command == "doctor":
+            return _examine(effective, options)
         return _run(options.command, effective)
     except FloatingIPError as error:
         for line in str(error).splitlines():
@@ -67,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (
         ("handover", "move the addresses to another node now, and wait until they are there"),
         ("release", "detach and delete our interfaces; Elastic IPs stay allocated (scale the Deployment to 0 first)"),
+        ("doctor", "check all that a failover needs, and say what is wrong, why it matters and what to do"),
         ("attach", "put the address on a node, this one or another, and end (the init container)"),
         ("observe", "keep the address on a live node until SIGTERM (the observer)"),
     ):
@@ -91,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--unused", action="store_true", help="those of our interfaces that nothing uses, while observers run"
             )
-        if name in ("release", "handover"):
+        if name == "doctor":
+            command.add_argument("--json", action="store_true", help="for programs: see docs/doctor.md")
+        if name in ("release", "handover", "doctor"):
             region = _like(r"[a-z]+(-[a-z]+)+-[0-9]+", "a Region, such as us-west-2")
             vpc = _like(r"vpc-([0-9a-f]{8}|[0-9a-f]{17})", "a VPC's id, such as vpc-0123456789abcdef0")
             command.add_argument(
@@ -184,6 +194,25 @@ def _release(effective: Settings, options: argparse.Namespace) -> int:
     if any(eni.attachment is not None for eni in chosen.enis):
         release.stay_gone(cloud, chosen, name)
     return 0
+
+
+def _examine(effective: Settings, options: argparse.Namespace) -> int:
+    from floatingip.commands.doctor.examine import examine  # noqa: PLC0415 - as in _run
+    from floatingip.commands.doctor.facts import Facts  # noqa: PLC0415 - as in _run
+    from floatingip.commands.doctor.finding import failed  # noqa: PLC0415 - as in _run
+
+    facts = Facts(effective, os.environ, _service_prober(effective), options.region, options.vpc_id)
+    findings = examine(facts)
+    _show(findings, as_json=options.json)
+    return 1 if failed(findings) else 0
+
+
+def _show(findings: Sequence[Finding], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([finding.as_fields() for finding in findings], indent=2))
+        return
+    for finding in findings:
+        print(finding.line())
 
 
 def _agreed(premise: str) -> bool:

@@ -38,6 +38,10 @@ class CloudUnavailable(CloudError):
     """EC2 did not answer, throttled or failed internally: nothing is known, try again later."""
 
 
+class NoCredentials(CloudUnavailable):
+    """There are no credentials for AWS, or AWS does not accept those there are."""
+
+
 class Denied(CloudError):
     """IAM does not allow a call; ``action`` is the missing permission, such as ``ec2:AttachNetworkInterface``."""
 

@@ -16,7 +16,7 @@ HOUSE = """
 core              model errors pace
 core              timing
 core              health writes ports settings bounded_json
-core              word targets
+core              word targets groups
 core              snapshot
 core/decision     decision ration order gate
 core/decision     view room
@@ -39,11 +39,12 @@ edges             imds
 edges/ec2         asking meaning
 edges/ec2         credentials shown
 edges/ec2         sdk
-edges/ec2         cloud
+edges/ec2         cloud inspection
 edges/kernel      netlink announce nft
 edges/kernel      path mark_table kube_proxy
 edges/kernel      marks changes
 edges/kernel      host
+edges/kernel      inspection
 edges/kubernetes  api_server
 edges/kubernetes  own_pod node_ports
 edges/probes      icmp tcp reach
@@ -52,6 +53,10 @@ runtime           performing roster sight
 runtime           desk doing
 runtime           loop
 commands          handover release
+commands/doctor   finding once
+commands/doctor   aws vpc fleet node kubernetes
+commands/doctor   facts
+commands/doctor   examine
 .                 cli
 .                 __main__
 """
@@ -85,7 +90,7 @@ HOMES = {
     "boto3": {"edges/ec2/sdk"},
     "botocore": {"edges/ec2/sdk", "edges/ec2/meaning"},
     "icmplib": {"edges/probes/icmp"},
-    "mypy_boto3_ec2": {"edges/ec2/cloud", "edges/ec2/sdk", "edges/ec2/shown"},
+    "mypy_boto3_ec2": {"edges/ec2/cloud", "edges/ec2/inspection", "edges/ec2/sdk", "edges/ec2/shown"},
     "prometheus_client": {"edges/telemetry"},
     "subprocess": {"edges/kernel/nft"},
     "urllib3": set(),

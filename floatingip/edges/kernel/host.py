@@ -256,6 +256,12 @@ class KernelHost:
                 where = taken.refusal or f"probes would leave by {_name(taken.link_index)}, not by {primary.name}"
             return f"{address} cannot be probed from here: {where}; remove that route or rule of others"
 
+    def in_the_way(self, plumbing: Plumbing) -> tuple[str, ...]:
+        """What others have at our table and priorities, in sentences; nothing is changed.  Raises HostError."""
+        with _mapped():
+            table = _refusal(plumbing, self._routes(plumbing.address, plumbing.table))
+        return tuple(filter(None, (table, self._foreign_rule(plumbing))))
+
     def unroute_probes(self, plumbing: Plumbing) -> None:
         """Remove the route that `route_probes` made; see `ports.Host`."""
         address = plumbing.address

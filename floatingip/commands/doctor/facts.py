@@ -1,0 +1,402 @@
+"""
+What the checks rest on, each asked for once and beside the others: who this node is, what EC2 shows, who else answers.
+
+Whatever can hang is given up by the edges' own timeouts, which together are shorter than the doctor waits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
+
+from floatingip.agent.address import FloatingAddress
+from floatingip.agent.agent import Agent
+from floatingip.agent.effects import Keep
+from floatingip.agent.events import Looked
+from floatingip.agent.looks import Question, Seen, cluster_name
+from floatingip.agent.outbox import Outbox
+from floatingip.agent.shared import Shared
+from floatingip.commands.doctor.fleet import Met, Reached
+from floatingip.commands.doctor.once import once
+from floatingip.core.errors import FloatingIPError
+from floatingip.core.groups import Worker
+from floatingip.core.model import (
+    Address,
+    Allocation,
+    Attachment,
+    Eni,
+    Identity,
+    Instance,
+    Network,
+    NodePort,
+    Owner,
+    OwnPod,
+    Plumbing,
+    ProbeOutcome,
+    ProbeResult,
+    Sight,
+    Target,
+)
+from floatingip.core.ports import Cloud, Prober
+from floatingip.core.settings import Settings
+from floatingip.core.word import PEERS_AT_MOST, RESERVED, Answer
+from floatingip.edges import background
+from floatingip.edges.ec2.cloud import Ec2Cloud, client
+from floatingip.edges.ec2.inspection import PATIENCE, Inspection
+from floatingip.edges.imds import Imds
+from floatingip.edges.kubernetes.api_server import ApiServer
+from floatingip.edges.kubernetes.node_ports import PodsServices
+from floatingip.edges.kubernetes.own_pod import PodsOrders
+from floatingip.edges.probes.icmp import IcmpProber
+from floatingip.edges.probes.tcp import KnockProber
+from floatingip.runtime.look import look
+from floatingip.runtime.peers import ask_once
+
+TRIES = 3
+"""Probes of one thing: a lost packet is no closed group."""
+
+PROBE_TIMEOUT = 0.7
+"""Seconds for one of them."""
+
+INTRODUCED_WITHIN = 2.0
+"""Seconds for which an observer may take to find out from EC2 who asks."""
+
+SIGHT_WITHIN = 1.6
+"""Seconds for which a holder may take to find out whether it reaches this node's observer."""
+
+PAUSE = 0.2
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class NotKnown(Exception):
+    """Something that a check rests on is not known; the message says what, and ``remedy`` what to do."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class Facts:
+    """Of one run of the doctor, for all its threads; ``region`` and ``vpc_id`` where this is no worker."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        service: Callable[[NodePort, Address], Prober] | None,
+        region: str | None = None,
+        vpc_id: str | None = None,
+    ) -> None:
+        self.settings = settings
+        self.environment = environment
+        self.api_server = ApiServer(environment)
+        self._service = service
+        self._region = region
+        self._vpc_id = vpc_id
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What was reserved."""
+        return self.settings.floating_ips
+
+    # Who this node is.
+
+    @once
+    def identified(self) -> tuple[Identity, float]:
+        """IMDS' answer, and the seconds that it took.  Raises ``MetadataError``."""
+        began = time.monotonic()
+        return Imds().identity(), time.monotonic() - began
+
+    @once
+    def me(self) -> Identity:
+        """The same for all who only need it.  Raises ``NotKnown``."""
+        try:
+            return self.identified[0]
+        except FloatingIPError:
+            raise NotKnown("who this node is", "see imds") from None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """The user has said which VPC is meant, and IMDS does not tell that this is a worker."""
+        if not (self._region and self._vpc_id):
+            return False
+        try:
+            return self.me is None
+        except NotKnown:
+            return True
+
+    # What EC2 shows.
+
+    @once
+    def ec2(self) -> tuple[Cloud, Inspection]:
+        """As the agent asks it, and as the doctor alone does: with one client, which takes long to make."""
+        region, vpc_id = self._where()
+        groups = self.settings.security_groups or (() if self.is_elsewhere else self.me.security_groups)
+        made = client(region, PATIENCE)
+        return Ec2Cloud(made, vpc_id, groups), Inspection(made, region, vpc_id)
+
+    @property
+    def cloud(self) -> Cloud:
+        """EC2, as the agent asks it."""
+        return self.ec2[0]
+
+    @property
+    def inspection(self) -> Inspection:
+        """EC2, as the doctor alone asks it."""
+        return self.ec2[1]
+
+    def _where(self) -> tuple[str, str]:
+        if self._region and self._vpc_id:
+            return self._region, self._vpc_id
+        return self._region or self.me.region, self._vpc_id or self.me.vpc_id
+
+    @once
+    def seen(self) -> Seen:
+        """One look, as the agent makes it."""
+        me = "" if self.is_elsewhere else self.me.instance_id
+        known = frozenset((me,)) if not me else frozenset()
+        judged = frozenset((me,)) if me else frozenset()
+        question = Question(time.monotonic(), me, self.settings.name, known, judged, need_subnets=True)
+        return look(self.cloud, self.settings, question)
+
+    @once
+    def shared(self) -> Shared:
+        """What the agent would know of this node by now."""
+        settings, me, seen = self.settings, self.me, self.seen
+        groups = settings.security_groups
+        shared = Shared(me, settings.name, groups or me.security_groups, settings.carry, bool(groups))
+        shared.describe(seen.instances, seen.asked_at)
+        shared.subnets, shared.ours, shared.mixed = seen.subnets, seen.ours, seen.mixed
+        if not shared.name and me.instance_id in shared.instances:
+            shared.name = cluster_name(shared.instances[me.instance_id].tags)
+        return shared
+
+    @once
+    def name(self) -> str:
+        """Whose interfaces are ours.  Raises ``NotKnown``."""
+        name = self.settings.name or self.shared.name
+        if not name:
+            raise NotKnown("which cluster this is", "set `name` in the settings")
+        return name
+
+    @once
+    def addresses(self) -> tuple[FloatingAddress, ...]:
+        """The floating addresses as the agent on this node would know them by now."""
+        seen, shared, made = self.seen, self.shared, list[FloatingAddress]()
+        for index, target in enumerate(self.targets):
+            address = FloatingAddress(
+                target, index, self.settings, shared, Outbox(), now=seen.asked_at, chance=lambda low, _high: low
+            )
+            if target in seen.allocations:
+                address.found_allocation(seen.allocations[target])
+            owner = Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls)
+            address.looked(owner, seen.asked_at, {})
+            made.append(address)
+        return tuple(made)
+
+    @once
+    def plumbings(self) -> tuple[Plumbing, ...]:
+        """What an agent here would want of the kernel, as far as EC2 shows interfaces for that; nothing of it is
+        done.
+        """
+        seen = self.seen
+        agent = Agent(self.settings, self.me, observes=True, started_at=seen.asked_at, chance=lambda low, _high: low)
+        effects = agent.handle([Looked(seen)], seen.asked_at, time.time())
+        return tuple(effect.wanted.plumbing for effect in effects if isinstance(effect, Keep))
+
+    @once
+    def ours(self) -> tuple[Eni, ...]:
+        """Our interfaces: those that have an address, and the standing ones."""
+        owned = [eni for eni in self.seen.enis.values() if eni.id in self.seen.ours]
+        return tuple({eni.id: eni for eni in (*owned, *self.seen.standing)}.values())
+
+    @once
+    def here(self) -> tuple[Eni, ...]:
+        """Those of them that are attached to this node."""
+        return tuple(eni for eni in self.ours if _instance(eni.attachment) == self.me.instance_id)
+
+    def holder(self, target: Target) -> str:
+        """The instance that EC2 shows with the address, or nothing."""
+        eni = self.seen.enis.get(target)
+        return _instance(eni.attachment) if eni is not None and eni.id in self.seen.ours else ""
+
+    @once
+    def holders(self) -> frozenset[str]:
+        """Instances that EC2 shows with an address."""
+        return frozenset(map(self.holder, self.targets)) - {""}
+
+    @once
+    def slots(self) -> int:
+        """ENIs that this instance may have.  Raises ``CloudError``."""
+        return self.cloud.describe_slots(self.instance.type)
+
+    @property
+    def instance(self) -> Instance:
+        """As EC2 shows this node.  Raises ``NotKnown``."""
+        if (mine := self.shared.instances.get(self.me.instance_id)) is None:
+            raise NotKnown("this instance, which EC2 does not show", "does AWS_REGION name another Region?")
+        return mine
+
+    @once
+    def reserved(self) -> Mapping[str, tuple[Network, ...]]:
+        """Ranges by subnet, of those where the addresses belong.  Raises ``CloudError``."""
+        subnets = {subnet.id for address in self.addresses if (subnet := address.subnet()) is not None}
+        return {subnet_id: self.cloud.describe_reservations(subnet_id) for subnet_id in sorted(subnets)}
+
+    @once
+    def clock(self) -> tuple[float, float]:
+        """See `Inspection.clock`.  Raises ``CloudError``."""
+        return self.inspection.clock()
+
+    @property
+    def carried(self) -> tuple[Address, ...]:
+        """What a node carries for the targets, as far as it is known without EC2."""
+        return tuple(target for target in self.targets if not isinstance(target, Allocation))
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The IP versions among them; an Elastic IP has an IPv4 address."""
+        return tuple(sorted({address.version for address in self.carried})) or (4,)
+
+    # Who else answers.
+
+    @once
+    def workers(self) -> tuple[Worker, ...]:
+        """All of the cluster that live, by EC2's tags."""
+        mine = self.seen.instances.get(self.me.instance_id)
+        cluster = cluster_name(mine.tags) if mine is not None else ""
+        found = self.inspection.workers(cluster or self.name)
+        return tuple(each for each in found if not each.instance.state.announces_death)
+
+    @once
+    def others(self) -> tuple[Worker, ...]:
+        """Those but this node in its zone, and whoever holds an address."""
+        me = self.me
+        near = [each for each in self.workers if each.instance.zone == me.zone or each.instance.id in self.holders]
+        return tuple(each for each in near if each.instance.id != me.instance_id and each.instance.address is not None)
+
+    @once
+    def observer(self) -> Answer:
+        """What this node's own observer says of itself, if one runs."""
+        return ask_once(self.me.address, self.settings.port, me=self.me.instance_id)
+
+    @once
+    def met(self) -> tuple[Met, ...]:
+        """The others, each asked beside the rest."""
+        return tuple(beside(self._meet, sorted(self.others, key=self._expected)[:PEERS_AT_MOST]))
+
+    def _expected(self, worker: Worker) -> tuple[bool, str]:
+        """Those first who hold an address."""
+        return worker.instance.id not in self.holders, worker.instance.id
+
+    def _meet(self, worker: Worker) -> Met:
+        address, port, me = worker.instance.address, self.settings.port, self.me.instance_id
+        assert address is not None, "the others have addresses"
+        until = time.monotonic() + INTRODUCED_WITHIN
+        answer = ask_once(address, port, me=me)
+        while answer.status == RESERVED and time.monotonic() < until:
+            time.sleep(PAUSE)
+            answer = ask_once(address, port, me=me)
+        status = answer.status
+        if status is None and not answer.refused:
+            again = ask_once(address, port, me=me)
+            answer, status = again, again.status
+        holds = worker.instance.id in self.holders
+        return Met(worker, status, answer.refused, pings(address), holds)
+
+    @once
+    def reached(self) -> tuple[Reached, ...]:
+        """The floating addresses that other nodes hold."""
+        addresses = {str(met.worker.instance.id): met.worker.instance.address for met in self.met}
+        held: list[tuple[Address, str, Address, str]] = []
+        for target in self.targets:
+            eni, holder = self.seen.enis.get(target), self.holder(target)
+            address = eni.address_of(target) if eni is not None else None
+            at = addresses.get(holder)
+            if address is not None and at is not None:
+                held.append((address, holder, at, str(target)))
+        return tuple(beside(lambda each: self._reach(*each), held))
+
+    def _reach(self, address: Address, holder: str, at: Address, text: str) -> Reached:
+        pinged = pings(address)
+        knocked = tried(KnockProber(address, self.settings.port, PROBE_TIMEOUT)) is ProbeOutcome.ANSWERED
+        until, sight = time.monotonic() + SIGHT_WITHIN, Sight.UNTRIED
+        while self.observer.status is not None and sight is Sight.UNTRIED and time.monotonic() < until:
+            status = ask_once(at, self.settings.port, me=self.me.instance_id, doubted=(text,)).status
+            if status is None or status == RESERVED:
+                break
+            sight = status.sights.get(text, Sight.UNTRIED)
+            time.sleep(PAUSE)
+        return Reached(address, holder, pinged, knocked, sight)
+
+    # What Kubernetes tells.
+
+    @once
+    def own_pod(self) -> OwnPod:
+        """Of the pod that the doctor runs in."""
+        return PodsOrders(self.api_server).own_pod()
+
+    @once
+    def node_ports(self) -> tuple[NodePort, ...]:
+        """Those that should answer.  Raises ``ServicesUnknown``."""
+        if not self.settings.service:
+            return ()
+        if (check := self.settings.service_check) is not None:
+            kind, port, path = check
+            return (NodePort(port, path if kind == "http" else ""),)
+        return PodsServices(self.api_server).node_ports()
+
+    def serves(self, node_port: NodePort, address: Address) -> bool:
+        """Whether a NodePort answers at an address."""
+        if self._service is None or address.version not in node_port.versions:
+            return False
+        return tried(self._service(node_port, address)) is ProbeOutcome.ANSWERED
+
+
+def _instance(attachment: Attachment | None) -> str:
+    return attachment.instance_id if attachment is not None else ""
+
+
+def pings(address: Address) -> bool | None:
+    """Whether the address answers a ping; None where this node could send none."""
+    outcome = tried(IcmpProber(address, PROBE_TIMEOUT))
+    return None if outcome is ProbeOutcome.FAILED_HERE else outcome is ProbeOutcome.ANSWERED
+
+
+def tried(prober: Prober) -> ProbeOutcome:
+    """What comes of a few probes, one after the other: an answer if there is any."""
+    outcome = ProbeOutcome.LOST
+    for _ in range(TRIES):
+        prober.send()
+        results: Sequence[ProbeResult] = ()
+        while not results:
+            due = prober.due_at()
+            time.sleep(0.01 if math.isfinite(due) else 0.05)
+            results = prober.collect()
+        outcome = results[0].outcome
+        if outcome is ProbeOutcome.ANSWERED:
+            break
+    return outcome
+
+
+def beside(job: Callable[[T], U], items: Iterable[T]) -> list[U]:
+    """The job done for each, all at the same time."""
+
+    def begin(item: T) -> Future[U]:
+        answer: Future[U] = Future()
+
+        def work() -> None:
+            try:
+                answer.set_result(job(item))
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits
+                answer.set_exception(error)
+
+        background.start("doctor-beside", work)
+        return answer
+
+    return [answer.result() for answer in [begin(item) for item in items]]
