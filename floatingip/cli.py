@@ -2,15 +2,16 @@
 The command line: the only module that prints for people or exits.
 
 ``floatingip attach`` is the init container, ``floatingip observe`` the observer; ``floatingip handover`` moves
-addresses on request, ``floatingip release`` cleans up.
-Exit codes: 0 done, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken by something else, 6 the
-node's kernel, 7 IMDS, 8 a release or handover that would be wrong now, 70 a defect, 143 ended by SIGTERM before it was
-done.
+addresses on request, ``floatingip release`` cleans up, ``floatingip doctor`` says what is wrong.
+Exit codes: 0 done, 1 the doctor found something, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken by
+something else, 6 the node's kernel, 7 IMDS, 8 a release or handover that would be wrong now, 70 a defect, 143 ended by
+SIGTERM before it was done.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import json
 import os
@@ -22,7 +23,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from floatingip import __version__
 from floatingip.core.errors import ConfigurationError, FloatingIPError, MetadataError
@@ -33,9 +33,6 @@ from floatingip.edges import configmap
 from floatingip.edges.telemetry import Log
 from floatingip.runtime.doing import Edges
 from floatingip.runtime.loop import Loop
-
-if TYPE_CHECKING:
-    from floatingip.commands.doctor.finding import Finding
 
 IMDS_RETRY = 2.0
 """Seconds between two tries to learn from IMDS who this node is."""
@@ -53,18 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = _parser().parse_args(arguments)
     try:
+        if options.command == "doctor":
+            return _examine(options)
         effective = configmap.load(os.environ, options.settings)
         if options.command == "release":
             return _release(effective, options)
         if options.command == "handover":
             return _hand_over(effective, options)
-        if options.command == "doctor":
-            return _examine(effective, options)
-        return _run(options.command, effective)
+        return _attach(effective) if options.command == "attach" else _run(options.command, effective)
     except FloatingIPError as error:
-        for line in str(error).splitlines():
-            print(f"floatingip {options.command}: {line}", file=sys.stderr)
+        _tell(options.command, error)
         return error.exit_code
+
+
+def _tell(command: str, error: FloatingIPError) -> None:
+    for line in str(error).splitlines():
+        print(f"floatingip {command}: {line}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,6 +102,13 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name == "doctor":
             command.add_argument("--json", action="store_true", help="for programs: see docs/doctor.md")
+            command.add_argument(
+                "--within",
+                type=_seconds,
+                default=9.0,
+                metavar="SECONDS",
+                help="after which what has not come is not known (default: %(default)g)",
+            )
         if name in ("release", "handover", "doctor"):
             region = _like(r"[a-z]+(-[a-z]+)+-[0-9]+", "a Region, such as us-west-2")
             vpc = _like(r"vpc-([0-9a-f]{8}|[0-9a-f]{17})", "a VPC's id, such as vpc-0123456789abcdef0")
@@ -124,6 +132,12 @@ def _like(pattern: str, what: str) -> Callable[[str], str]:
         return text
 
     return taken
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[1-9][0-9]{0,2}(\.[0-9]{1,3})?", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number of seconds from 1 to 999")
+    return float(text)
 
 
 def _hand_over(effective: Settings, options: argparse.Namespace) -> int:
@@ -196,28 +210,55 @@ def _release(effective: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def _examine(effective: Settings, options: argparse.Namespace) -> int:
-    from floatingip.commands.doctor.examine import examine  # noqa: PLC0415 - as in _run
-    from floatingip.commands.doctor.facts import Facts  # noqa: PLC0415 - as in _run
-    from floatingip.commands.doctor.finding import failed  # noqa: PLC0415 - as in _run
+def _examine(options: argparse.Namespace) -> int:
+    from floatingip.commands.doctor.finding import SETTINGS, failed  # noqa: PLC0415 - as in _run
 
-    facts = Facts(effective, os.environ, _service_prober(effective), options.region, options.vpc_id)
-    findings = examine(facts)
-    _show(findings, as_json=options.json)
-    return 1 if failed(findings) else 0
+    try:
+        effective = configmap.load(os.environ, options.settings)
+    except ConfigurationError as error:
+        findings = [SETTINGS.fail(line) for line in str(error).splitlines()]
+    else:
+        from floatingip.commands.doctor.examine import examine  # noqa: PLC0415 - as in _run
+        from floatingip.commands.doctor.facts import Facts  # noqa: PLC0415 - as in _run
 
-
-def _show(findings: Sequence[Finding], *, as_json: bool) -> None:
-    if as_json:
+        facts = Facts(effective, os.environ, _service_prober(effective), options.region, options.vpc_id)
+        findings = examine(facts, within=options.within)
+    if options.json:
         print(json.dumps([finding.as_fields() for finding in findings], indent=2))
-        return
-    for finding in findings:
-        print(finding.line())
+    else:
+        print("\n".join(finding.line() for finding in findings))
+    return 1 if failed(findings) else 0
 
 
 def _agreed(premise: str) -> bool:
     """Asks; without a terminal nobody can answer, so that is a no."""
     return sys.stdin.isatty() and input(f"{premise}detach and delete these? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _attach(effective: Settings) -> int:
+    try:
+        return _run("attach", effective)
+    except FloatingIPError as error:
+        # At once: what follows takes some seconds, in which the container may be ended.
+        _tell("attach", error)
+        code = error.exit_code
+        signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(code))
+        threading.excepthook = threading.__excepthook__
+        _tell_what_fails(effective)
+        return code
+
+
+def _tell_what_fails(effective: Settings) -> None:
+    """What the doctor finds wrong of that on which ``attach`` depends."""
+    from floatingip.commands.doctor.examine import FOR_ATTACH, FOR_ATTACH_WITHIN, examine  # noqa: PLC0415
+    from floatingip.commands.doctor.facts import Facts  # noqa: PLC0415 - as in _run
+    from floatingip.commands.doctor.finding import failed  # noqa: PLC0415 - as in _run
+    from floatingip.edges.ec2.cloud import check_environment  # noqa: PLC0415 - as in _run
+
+    with contextlib.suppress(ConfigurationError):  # which has been told
+        check_environment()
+        for finding in failed(examine(Facts(effective, os.environ, None), FOR_ATTACH, within=FOR_ATTACH_WITHIN)):
+            print(f"floatingip attach: doctor: {finding.line()}", file=sys.stderr, flush=True)
 
 
 def _run(command: str, effective: Settings) -> int:

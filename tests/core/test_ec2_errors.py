@@ -12,7 +12,16 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from floatingip.core.decision.carry import way_to
-from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
+from floatingip.core.errors import (
+    AddressTaken,
+    CloudError,
+    CloudUnavailable,
+    Denied,
+    LookAgain,
+    NoCredentials,
+    NoFreeSlot,
+    TokenSpent,
+)
 from floatingip.core.model import (
     Address,
     Allocation,
@@ -264,7 +273,7 @@ def test_missing_credentials_say_what_to_do(endpoint: Endpoint) -> None:
     """The usual mistake on a new cluster."""
     endpoint.fails(botocore.exceptions.NoCredentialsError())
     error = endpoint.error_of("describe_network_interfaces")
-    assert type(error) is CloudUnavailable
+    assert type(error) is NoCredentials
     assert "no AWS credentials; give the pod a role" in str(error)
 
 

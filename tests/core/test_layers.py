@@ -55,6 +55,7 @@ runtime           loop
 commands          handover release
 commands/doctor   finding once
 commands/doctor   aws vpc fleet node kubernetes
+commands/doctor   trying
 commands/doctor   facts
 commands/doctor   examine
 .                 cli

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from floatingip.commands.doctor.finding import CLOCK, CREDENTIALS, EC2, IMDS, PERMISSIONS, Finding
-from floatingip.core.errors import CloudError, Denied, MetadataError, NoCredentials
+from floatingip.core.errors import CloudError, ConfigurationError, Denied, MetadataError, NoCredentials
 from floatingip.core.model import Eni, Identity
 
 SLOW_IMDS = 0.5
@@ -38,7 +38,7 @@ def credentials(found: str | CloudError) -> Iterator[Finding]:
             yield CREDENTIALS.unknown(f"whose they are, as STS does not tell: {found}")
 
 
-def ec2(took: float | CloudError) -> Iterator[Finding]:
+def ec2(took: float | CloudError | ConfigurationError) -> Iterator[Finding]:
     """It answers, and soon."""
     match took:
         case float():

@@ -19,6 +19,7 @@ from floatingip.core.decision.carry import way_to
 from floatingip.core.errors import (
     CloudError,
     CloudUnavailable,
+    ConfigurationError,
     Denied,
     FloatingIPError,
     HostError,
@@ -35,14 +36,20 @@ from floatingip.edges.kernel.kube_proxy import kept_off
 from floatingip.edges.kubernetes.node_ports import PodsServices
 from floatingip.runtime.peers import not_ready
 
-WITHIN = 9.0
-"""Seconds for all of it; EC2 and IMDS are given up after five each."""
+FOR_ATTACH = (
+    finding.IMDS, finding.CREDENTIALS, finding.PERMISSIONS, finding.CLOCK, finding.PLACE, finding.OWNER, finding.SLOTS,
+    finding.CAPABILITIES, finding.NFT, finding.FORWARDING, finding.ROUTING, finding.KUBE_PROXY,
+)  # fmt: skip
+"""What `attach` depends on, none of which takes long."""
+
+FOR_ATTACH_WITHIN = 5.0
+"""Seconds for these."""
 
 Look = Callable[[Facts], Iterable[Finding]]
 
 
-def examine(facts: Facts, checks: Collection[Check] = finding.CHECKS, within: float = WITHIN) -> list[Finding]:
-    """What these checks find, in their order; never raises."""
+def examine(facts: Facts, checks: Collection[Check] = finding.CHECKS, *, within: float) -> list[Finding]:
+    """What these checks find within so many seconds, in their order; never raises."""
     told: SimpleQueue[tuple[str, list[Finding]]] = SimpleQueue()
     deadline, found = time.monotonic() + within, dict[str, list[Finding]]()
     asked = [check for check in checks if check.name in LOOKS]
@@ -108,8 +115,8 @@ def _credentials(facts: Facts) -> Iterator[Finding]:
 
 def _ec2(facts: Facts) -> Iterator[Finding]:
     try:
-        took: float | CloudError = facts.clock[1]
-    except CloudError as error:
+        took: float | CloudError | ConfigurationError = facts.clock[1]
+    except (CloudError, ConfigurationError) as error:
         took = error
     yield from aws.ec2(took)
 
@@ -141,7 +148,7 @@ def _permissions(facts: Facts) -> Iterator[Finding]:
 
 def _place(facts: Facts) -> Iterator[Finding]:
     for address in facts.addresses:
-        yield from vpc.place(address)
+        yield from vpc.place(address.target, address.impossible(), address.subnet())
 
 
 def _reservation(facts: Facts) -> Iterator[Finding]:
@@ -182,11 +189,11 @@ def _workers(facts: Facts) -> Iterator[Finding]:
 
 
 def _port(facts: Facts) -> Iterator[Finding]:
-    yield from fleet.port(facts.met, facts.reached, facts.settings.port)
+    yield from fleet.port(*facts.answers, facts.settings.port)
 
 
 def _icmp(facts: Facts) -> Iterator[Finding]:
-    yield from fleet.icmp(facts.met, facts.reached, facts.settings.port)
+    yield from fleet.icmp(*facts.answers, facts.settings.port)
 
 
 def _rules(facts: Facts) -> Iterator[Finding]:

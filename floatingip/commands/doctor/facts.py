@@ -6,11 +6,8 @@ Whatever can hang is given up by the edges' own timeouts, which together are sho
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from typing import TypeVar
+from collections.abc import Callable, Mapping
 
 from floatingip.agent.address import FloatingAddress
 from floatingip.agent.agent import Agent
@@ -21,6 +18,7 @@ from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.commands.doctor.fleet import Met, Reached
 from floatingip.commands.doctor.once import once
+from floatingip.commands.doctor.trying import begin, beside, meet, reach, tried
 from floatingip.core.errors import FloatingIPError
 from floatingip.core.groups import Worker
 from floatingip.core.model import (
@@ -36,41 +34,19 @@ from floatingip.core.model import (
     OwnPod,
     Plumbing,
     ProbeOutcome,
-    ProbeResult,
-    Sight,
     Target,
 )
 from floatingip.core.ports import Cloud, Prober
 from floatingip.core.settings import Settings
-from floatingip.core.word import PEERS_AT_MOST, RESERVED, Answer
-from floatingip.edges import background
+from floatingip.core.word import PEERS_AT_MOST, Answer
 from floatingip.edges.ec2.cloud import Ec2Cloud, client
 from floatingip.edges.ec2.inspection import PATIENCE, Inspection
 from floatingip.edges.imds import Imds
 from floatingip.edges.kubernetes.api_server import ApiServer
 from floatingip.edges.kubernetes.node_ports import PodsServices
 from floatingip.edges.kubernetes.own_pod import PodsOrders
-from floatingip.edges.probes.icmp import IcmpProber
-from floatingip.edges.probes.tcp import KnockProber
 from floatingip.runtime.look import look
 from floatingip.runtime.peers import ask_once
-
-TRIES = 3
-"""Probes of one thing: a lost packet is no closed group."""
-
-PROBE_TIMEOUT = 0.7
-"""Seconds for one of them."""
-
-INTRODUCED_WITHIN = 2.0
-"""Seconds for which an observer may take to find out from EC2 who asks."""
-
-SIGHT_WITHIN = 1.6
-"""Seconds for which a holder may take to find out whether it reaches this node's observer."""
-
-PAUSE = 0.2
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 class NotKnown(Exception):
@@ -287,52 +263,31 @@ class Facts:
 
     @once
     def met(self) -> tuple[Met, ...]:
-        """The others, each asked beside the rest."""
-        return tuple(beside(self._meet, sorted(self.others, key=self._expected)[:PEERS_AT_MOST]))
-
-    def _expected(self, worker: Worker) -> tuple[bool, str]:
-        """Those first who hold an address."""
-        return worker.instance.id not in self.holders, worker.instance.id
-
-    def _meet(self, worker: Worker) -> Met:
-        address, port, me = worker.instance.address, self.settings.port, self.me.instance_id
-        assert address is not None, "the others have addresses"
-        until = time.monotonic() + INTRODUCED_WITHIN
-        answer = ask_once(address, port, me=me)
-        while answer.status == RESERVED and time.monotonic() < until:
-            time.sleep(PAUSE)
-            answer = ask_once(address, port, me=me)
-        status = answer.status
-        if status is None and not answer.refused:
-            again = ask_once(address, port, me=me)
-            answer, status = again, again.status
-        holds = worker.instance.id in self.holders
-        return Met(worker, status, answer.refused, pings(address), holds)
+        """The others, those first who hold an address."""
+        ranked = sorted(self.others, key=lambda each: (each.instance.id not in self.holders, each.instance.id))
+        port, me, holders = self.settings.port, self.me.instance_id, self.holders
+        return tuple(
+            beside(lambda each: meet(each, port, me, holds=each.instance.id in holders), ranked[:PEERS_AT_MOST])
+        )
 
     @once
     def reached(self) -> tuple[Reached, ...]:
         """The floating addresses that other nodes hold."""
-        addresses = {str(met.worker.instance.id): met.worker.instance.address for met in self.met}
-        held: list[tuple[Address, str, Address, str]] = []
+        holders = {each.instance.id: each for each in self.others}
+        port, me = self.settings.port, self.me.instance_id if self.observer.status is not None else ""
+        held: list[tuple[Address, str, Worker]] = []
         for target in self.targets:
-            eni, holder = self.seen.enis.get(target), self.holder(target)
+            eni, holder = self.seen.enis.get(target), holders.get(self.holder(target))
             address = eni.address_of(target) if eni is not None else None
-            at = addresses.get(holder)
-            if address is not None and at is not None:
-                held.append((address, holder, at, str(target)))
-        return tuple(beside(lambda each: self._reach(*each), held))
+            if address is not None and holder is not None:
+                held.append((address, str(target), holder))
+        return tuple(beside(lambda each: reach(*each, port, me), held))
 
-    def _reach(self, address: Address, holder: str, at: Address, text: str) -> Reached:
-        pinged = pings(address)
-        knocked = tried(KnockProber(address, self.settings.port, PROBE_TIMEOUT)) is ProbeOutcome.ANSWERED
-        until, sight = time.monotonic() + SIGHT_WITHIN, Sight.UNTRIED
-        while self.observer.status is not None and sight is Sight.UNTRIED and time.monotonic() < until:
-            status = ask_once(at, self.settings.port, me=self.me.instance_id, doubted=(text,)).status
-            if status is None or status == RESERVED:
-                break
-            sight = status.sights.get(text, Sight.UNTRIED)
-            time.sleep(PAUSE)
-        return Reached(address, holder, pinged, knocked, sight)
+    @once
+    def answers(self) -> tuple[tuple[Met, ...], tuple[Reached, ...]]:
+        """Both, at the same time."""
+        reached = begin(lambda facts: facts.reached, self)
+        return self.met, reached.result()
 
     # What Kubernetes tells.
 
@@ -360,43 +315,3 @@ class Facts:
 
 def _instance(attachment: Attachment | None) -> str:
     return attachment.instance_id if attachment is not None else ""
-
-
-def pings(address: Address) -> bool | None:
-    """Whether the address answers a ping; None where this node could send none."""
-    outcome = tried(IcmpProber(address, PROBE_TIMEOUT))
-    return None if outcome is ProbeOutcome.FAILED_HERE else outcome is ProbeOutcome.ANSWERED
-
-
-def tried(prober: Prober) -> ProbeOutcome:
-    """What comes of a few probes, one after the other: an answer if there is any."""
-    outcome = ProbeOutcome.LOST
-    for _ in range(TRIES):
-        prober.send()
-        results: Sequence[ProbeResult] = ()
-        while not results:
-            due = prober.due_at()
-            time.sleep(0.01 if math.isfinite(due) else 0.05)
-            results = prober.collect()
-        outcome = results[0].outcome
-        if outcome is ProbeOutcome.ANSWERED:
-            break
-    return outcome
-
-
-def beside(job: Callable[[T], U], items: Iterable[T]) -> list[U]:
-    """The job done for each, all at the same time."""
-
-    def begin(item: T) -> Future[U]:
-        answer: Future[U] = Future()
-
-        def work() -> None:
-            try:
-                answer.set_result(job(item))
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits
-                answer.set_exception(error)
-
-        background.start("doctor-beside", work)
-        return answer
-
-    return [answer.result() for answer in [begin(item) for item in items]]

@@ -167,8 +167,7 @@ def observer(status: Status | None, reason: str, *, is_refused: bool) -> Iterato
     if status is None or status == RESERVED:
         yield OBSERVER.ok("none runs on this node") if is_refused else OBSERVER.warn("it does not answer")
     elif reason:
-        what, _, remedy = reason.partition("; ")
-        yield OBSERVER.fail(f"not ready: {what}", remedy)
+        yield OBSERVER.fail(f"not ready: {reason}")
     else:
         yield OBSERVER.ok(f"ready; holds {', '.join(status.holds) or 'nothing'}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from floatingip.agent.address import FloatingAddress
 from floatingip.commands.doctor.finding import NO_MANAGE, OWNER, PLACE, RESERVATION, SLOTS, SOURCE_CHECK, Check, Finding
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason
@@ -17,12 +16,12 @@ def failing(check: Check, sentence: str) -> Finding:
     return check.fail(what, remedy)
 
 
-def place(address: FloatingAddress) -> Iterator[Finding]:
-    """Subnet, zone, Outpost, and an Elastic IP's border group."""
-    if sentence := address.impossible():
-        yield failing(PLACE, sentence)
-    elif (subnet := address.subnet()) is not None:
-        yield PLACE.ok(f"{address.target}: {subnet.id} in {subnet.zone}, as this node")
+def place(target: Target, impossible: str, subnet: Subnet | None) -> Iterator[Finding]:
+    """Subnet, zone, Outpost, and an Elastic IP's border group; ``impossible`` is the agent's sentence on these."""
+    if impossible:
+        yield failing(PLACE, impossible)
+    elif subnet is not None:
+        yield PLACE.ok(f"{target}: {subnet.id} in {subnet.zone}, as this node")
 
 
 def owner(target: Target, eni: Eni | None, name: str, mixed: str) -> Iterator[Finding]:
