@@ -184,5 +184,6 @@ def test_attach_to_a_foreign_eni_exits_with_5_and_names_it(run: Run, world: Worl
     eni = world.lab.create_network_interface(SubnetId=world.ec2.subnet_id, PrivateIpAddress=str(FLOATING_IP))
     container = run("attach")
     assert container.exit_code(within=15) == 5
-    assert eni["NetworkInterface"]["NetworkInterfaceId"] in container.output.splitlines()[-1]
+    told = next(line for line in container.output.splitlines() if line.startswith("floatingip attach: "))
+    assert eni["NetworkInterface"]["NetworkInterfaceId"] in told
     assert world.writes() == []
