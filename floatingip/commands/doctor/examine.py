@@ -37,10 +37,10 @@ from floatingip.edges.kubernetes.node_ports import PodsServices
 from floatingip.runtime.peers import not_ready
 
 FOR_ATTACH = (
-    finding.IMDS, finding.CREDENTIALS, finding.PERMISSIONS, finding.CLOCK, finding.PLACE, finding.OWNER, finding.SLOTS,
+    finding.IMDS, finding.CREDENTIALS, finding.CLOCK, finding.PLACE, finding.OWNER, finding.SLOTS,
     finding.CAPABILITIES, finding.NFT, finding.FORWARDING, finding.ROUTING, finding.KUBE_PROXY,
 )  # fmt: skip
-"""What `attach` depends on, none of which takes long."""
+"""What `attach` depends on, none of which takes long; what IAM denies its own error names."""
 
 FOR_ATTACH_WITHIN = 5.0
 """Seconds for these."""
