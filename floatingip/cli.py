@@ -2,12 +2,13 @@
 The command line: the only module that prints for people or exits.
 
 ``floatingip attach`` is the init container, ``floatingip observe`` the observer; ``floatingip status`` shows who has
-the addresses, ``floatingip handover`` moves them on request, ``floatingip pause`` and ``resume`` keep them where they
-are, ``floatingip release`` cleans up, ``floatingip history`` tells which moves there were.
-Exit codes: 0 done, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken by something else, 6 the
-node's kernel, 7 IMDS, 8 a release or handover that would be wrong now, 9 the Kubernetes API server, 70 a defect, 143
-ended by SIGTERM before it was done.  Of `status`: 0 all is well, 10 an address is served but not safe, 11 one is down,
-12 that is not known of one.
+the addresses, ``floatingip doctor`` says what is wrong, ``floatingip handover`` moves addresses on request,
+``floatingip pause`` and ``resume`` keep them where they are, ``floatingip release`` cleans up, ``floatingip history``
+tells which moves there were.
+Exit codes: 0 done, 1 the doctor found something, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken by
+something else, 6 the node's kernel, 7 IMDS, 8 a release or handover that would be wrong now, 9 the Kubernetes API
+server, 70 a defect, 143 ended by SIGTERM before it was done.  Of `status`: 0 all is well, 10 an address is served but
+not safe, 11 one is down, 12 that is not known of one.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "history":
             return _history(options)
+        if options.command == "doctor":
+            return _examine(options)
         effective = configmap.load(os.environ, options.settings)
         if options.command == "release":
             return _release(effective, options)
@@ -79,11 +82,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _pause(effective, options)
         if options.command == "status":
             return _status(effective, options)
+        if options.command == "attach":
+            return _attach(effective, options.settings)
         return _run(options.command, effective, options.settings)
     except FloatingIPError as error:
-        for line in str(error).splitlines():
-            print(f"floatingip {options.command}: {line}", file=sys.stderr)
+        _tell(options.command, error)
         return error.exit_code
+
+
+def _tell(command: str, error: FloatingIPError) -> None:
+    for line in str(error).splitlines():
+        print(f"floatingip {command}: {line}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         ("pause", "keep the addresses where they are for a while, whatever happens to their nodes"),
         ("resume", "end a pause now"),
         ("release", "detach and delete our interfaces; Elastic IPs stay allocated (scale the Deployment to 0 first)"),
+        ("doctor", "check all that a failover needs, and say what is wrong, why it matters and what to do"),
         ("attach", "put the address on a node, this one or another, and end (the init container)"),
         ("observe", "keep the address on a live node until SIGTERM (the observer)"),
     ):
@@ -141,7 +151,16 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="SECONDS",
                 help=f"again and again, after so many seconds (default: {WATCH_EVERY:g})",
             )
-        if name in ("release", "handover", "pause", "resume", "status"):
+        if name == "doctor":
+            command.add_argument("--json", action="store_true", help="for programs: see docs/doctor.md")
+            command.add_argument(
+                "--within",
+                type=_seconds,
+                default=9.0,
+                metavar="SECONDS",
+                help="after which what has not come is not known (default: %(default)g)",
+            )
+        if name in ("release", "handover", "pause", "resume", "status", "doctor"):
             region = _like(r"[a-z]+(-[a-z]+)+-[0-9]+", "a Region, such as us-west-2")
             vpc = _like(r"vpc-([0-9a-f]{8}|[0-9a-f]{17})", "a VPC's id, such as vpc-0123456789abcdef0")
             command.add_argument(
@@ -348,9 +367,55 @@ def _release(effective: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
+def _examine(options: argparse.Namespace) -> int:
+    from floatingip.commands.doctor.finding import SETTINGS, failed  # noqa: PLC0415 - as in _run
+
+    try:
+        effective = configmap.load(os.environ, options.settings)
+    except ConfigurationError as error:
+        findings = [SETTINGS.fail(line) for line in str(error).splitlines()]
+    else:
+        from floatingip.commands.doctor.examine import examine  # noqa: PLC0415 - as in _run
+        from floatingip.commands.doctor.facts import Facts  # noqa: PLC0415 - as in _run
+
+        facts = Facts(effective, os.environ, _service_prober(effective), options.region, options.vpc_id)
+        findings = examine(facts, within=options.within)
+    if options.json:
+        print(json.dumps([finding.as_fields() for finding in findings], indent=2))
+    else:
+        print("\n".join(finding.line() for finding in findings))
+    return 1 if failed(findings) else 0
+
+
 def _agreed(premise: str) -> bool:
     """Asks; without a terminal nobody can answer, so that is a no."""
     return sys.stdin.isatty() and input(f"{premise}detach and delete these? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _attach(effective: Settings, path: Path) -> int:
+    try:
+        return _run("attach", effective, path)
+    except FloatingIPError as error:
+        # At once: what follows takes some seconds, in which the container may be ended.
+        _tell("attach", error)
+        code = error.exit_code
+        signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(code))
+        threading.excepthook = threading.__excepthook__
+        _tell_what_fails(effective)
+        return code
+
+
+def _tell_what_fails(effective: Settings) -> None:
+    """What the doctor finds wrong of that on which ``attach`` depends."""
+    from floatingip.commands.doctor.examine import FOR_ATTACH, FOR_ATTACH_WITHIN, examine  # noqa: PLC0415
+    from floatingip.commands.doctor.facts import Facts  # noqa: PLC0415 - as in _run
+    from floatingip.commands.doctor.finding import failed  # noqa: PLC0415 - as in _run
+    from floatingip.edges.ec2.cloud import check_environment  # noqa: PLC0415 - as in _run
+
+    with contextlib.suppress(ConfigurationError):  # which has been told
+        check_environment()
+        for finding in failed(examine(Facts(effective, os.environ, None), FOR_ATTACH, within=FOR_ATTACH_WITHIN)):
+            print(f"floatingip attach: doctor: {finding.line()}", file=sys.stderr, flush=True)
 
 
 def _run(command: str, effective: Settings, path: Path) -> int:

@@ -11,6 +11,7 @@ from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.model import (
     NAME_BEGINS,
+    NO_MANAGE_TAG,
     OWNER_TAG,
     Carry,
     Eni,
@@ -123,7 +124,7 @@ class Shared:
             "Name": f"{NAME_BEGINS}{self.name} {what}",
             OWNER_TAG: self.name,
             # The VPC CNI leaves an interface alone only if this tag is there from the first moment.
-            "node.k8s.amazonaws.com/no_manage": "true",
+            NO_MANAGE_TAG: "true",
         }
 
     def token(self, what: str, generation: int) -> str:

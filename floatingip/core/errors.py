@@ -42,6 +42,10 @@ class Throttled(CloudUnavailable):
     """EC2 did nothing, and says so: too many calls of this account ("Request throttling", EC2 API Reference)."""
 
 
+class NoCredentials(CloudUnavailable):
+    """There are no credentials for AWS, or AWS does not accept those there are."""
+
+
 class Denied(CloudError):
     """IAM does not allow a call; ``action`` is the missing permission, such as ``ec2:AttachNetworkInterface``."""
 

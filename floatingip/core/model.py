@@ -58,6 +58,9 @@ ALLOCATION_TAG = "floatingip/allocation"
 """The tag of an ENI that is there for an Elastic IP: its value is the allocation id."""
 
 
+NO_MANAGE_TAG = "node.k8s.amazonaws.com/no_manage"
+"""The tag by which the VPC CNI leaves an interface alone: its value is `true`."""
+
 NAME_BEGINS = "floatingip "
 """How the tag ``Name`` begins that an ENI has from the first moment if it is of our own making."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -32,12 +32,16 @@ def ask(address: Address | str, port: int, *, me: str = "", look: bool = False) 
     return ask_once(address, port, me=me, look=look).status
 
 
-def ask_once(address: Address | str, port: int, *, me: str = "", look: bool = False) -> Answer:
-    """The same, with what tells a node on which no observer is from one that cannot be reached."""
+def ask_once(
+    address: Address | str, port: int, *, me: str = "", look: bool = False, doubted: Sequence[str] = ()
+) -> Answer:
+    """The same, with what tells a node on which no observer is from one that cannot be reached; a holder of the
+    ``doubted`` floating addresses is to see whether it reaches this node's observer from them.
+    """
     asked_at = time.monotonic()
     connection = Connection(address, port, seconds=2 * timing.ASK_TIMEOUT, most_bytes=LONGEST)
     try:
-        said = _question(connection, {"asker": me, **({"look": "soon"} if look else {})})
+        said = _question(connection, {"asker": me, "doubt": [*doubted], **({"look": "soon"} if look else {})})
     except NoAnswer as error:
         return Answer(asked_at, time.monotonic(), None, refused=error.refused)
     finally:

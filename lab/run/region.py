@@ -316,6 +316,7 @@ class Region(Resource):
             command = [sys.executable, "-m", "floatingip", *arguments, "--settings", str(settings)]
             environment = {
                 "AWS_ENDPOINT_URL_EC2": self.ec2.endpoint_url,
+                "AWS_ENDPOINT_URL_STS": self.ec2.endpoint_url,
                 "FLOATING_IP": ",".join(floating.target for floating in self.floating),
                 **self._environment,
             }
@@ -556,7 +557,8 @@ class Region(Resource):
 
     @property
     def _pods_environment(self) -> dict[str, str]:
-        return {"AWS_ENDPOINT_URL_EC2": self.ec2.endpoint_url, **self._environment}
+        ours = {"AWS_ENDPOINT_URL_EC2": self.ec2.endpoint_url, "AWS_ENDPOINT_URL_STS": self.ec2.endpoint_url}
+        return {**ours, **self._environment}
 
     def _cni_credentials(self, node: str) -> dict[str, str]:
         """The VPC CNI has a role of its own, which allows what it needs: here, everything."""

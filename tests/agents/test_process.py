@@ -172,8 +172,10 @@ def test_a_denied_attach_exits_with_4_and_names_the_action(run: Run, world: Worl
     world.ec2.faults.deny({"CreateNetworkInterface"})
     container = run("attach")
     assert container.exit_code(within=15) == 4
-    last = container.output.splitlines()[-1]
-    assert last.startswith("floatingip attach: IAM denies ec2:CreateNetworkInterface; allow ")
+    told = [line for line in container.output.splitlines() if line.startswith("floatingip attach: ")]
+    # What the doctor finds comes behind it.
+    assert told[0].startswith("floatingip attach: IAM denies ec2:CreateNetworkInterface; allow ")
+    assert all(line.startswith("floatingip attach: doctor: fail") for line in told[1:])
     assert "Traceback" not in container.output
 
 
@@ -182,5 +184,6 @@ def test_attach_to_a_foreign_eni_exits_with_5_and_names_it(run: Run, world: Worl
     eni = world.lab.create_network_interface(SubnetId=world.ec2.subnet_id, PrivateIpAddress=str(FLOATING_IP))
     container = run("attach")
     assert container.exit_code(within=15) == 5
-    assert eni["NetworkInterface"]["NetworkInterfaceId"] in container.output.splitlines()[-1]
+    told = next(line for line in container.output.splitlines() if line.startswith("floatingip attach: "))
+    assert eni["NetworkInterface"]["NetworkInterfaceId"] in told
     assert world.writes() == []

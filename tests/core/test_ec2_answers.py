@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from floatingip.agent.looks import Question
-from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, Throttled
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoCredentials, NoFreeSlot, Throttled
 from floatingip.core.model import AttachmentStatus, Carry, Eni, Instance, InstanceState, Subnet
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2 import cloud as ec2
@@ -289,15 +289,15 @@ def test_an_answer_without_its_list_is_not_an_empty_one(server: Server, cloud: E
 @pytest.mark.parametrize(
     ("code", "status", "kind"),
     [
-        ("AuthFailure", 401, CloudUnavailable),
-        ("ExpiredToken", 400, CloudUnavailable),
-        ("ExpiredTokenException", 400, CloudUnavailable),
-        ("IncompleteSignature", 400, CloudUnavailable),
-        ("InvalidClientTokenId", 403, CloudUnavailable),
-        ("MissingAuthenticationToken", 403, CloudUnavailable),
-        ("RequestExpired", 400, CloudUnavailable),
-        ("SignatureDoesNotMatch", 403, CloudUnavailable),
-        ("UnrecognizedClientException", 400, CloudUnavailable),
+        ("AuthFailure", 401, NoCredentials),
+        ("ExpiredToken", 400, NoCredentials),
+        ("ExpiredTokenException", 400, NoCredentials),
+        ("IncompleteSignature", 400, NoCredentials),
+        ("InvalidClientTokenId", 403, NoCredentials),
+        ("MissingAuthenticationToken", 403, NoCredentials),
+        ("RequestExpired", 400, NoCredentials),
+        ("SignatureDoesNotMatch", 403, NoCredentials),
+        ("UnrecognizedClientException", 400, NoCredentials),
         ("RequestLimitExceeded", 503, Throttled),
         ("UnauthorizedOperation", 403, Denied),
         ("OptInRequired", 401, CloudError),

@@ -18,6 +18,7 @@ from floatingip.core.errors import (
     CloudUnavailable,
     Denied,
     LookAgain,
+    NoCredentials,
     NoFreeSlot,
     Throttled,
     TokenSpent,
@@ -276,7 +277,7 @@ def test_missing_credentials_say_what_to_do(endpoint: Endpoint) -> None:
     """The usual mistake on a new cluster."""
     endpoint.fails(botocore.exceptions.NoCredentialsError())
     error = endpoint.error_of("describe_network_interfaces")
-    assert type(error) is CloudUnavailable
+    assert type(error) is NoCredentials
     assert "no AWS credentials; give the pod a role" in str(error)
 
 

@@ -390,5 +390,5 @@ def test_a_stranger_is_told_at_least_whether_the_named_observer_is_ready(vpc: Vp
     assert "no observer tells who else is there" in vpc.check()
     observed.observers[1].not_ready = "nft is missing"
     # The loopback from which it is asked here is that node itself, which is told why.
-    with pytest.raises(HandoverRefused, match="its observer is not ready: 10.0.0.100: nft is missing"):
+    with pytest.raises(HandoverRefused, match=r"its observer is not ready: 10\.0\.0\.100: nft is missing"):
         vpc.check(vpc.workers[1])

@@ -16,7 +16,7 @@ HOUSE = """
 core              model errors pace
 core              timing
 core              health news writes settings bounded_json
-core              word targets ports history report
+core              word targets ports history report groups
 core              figures
 core              snapshot
 core              status
@@ -44,7 +44,7 @@ edges             imds prometheus
 edges/ec2         asking meaning
 edges/ec2         credentials shown
 edges/ec2         sdk
-edges/ec2         cloud
+edges/ec2         cloud inspection
 edges/kernel      netlink announce nft
 edges/kernel      path mark_table kube_proxy links
 edges/kernel      addresses
@@ -52,6 +52,7 @@ edges/kernel      routes
 edges/kernel      rules probe_route
 edges/kernel      marks changes
 edges/kernel      host
+edges/kernel      inspection
 edges/kubernetes  api_server
 edges/kubernetes  own_pod node_ports board
 edges/probes      icmp tcp reach
@@ -61,6 +62,11 @@ runtime           desk doing
 runtime           loop
 commands          observers progress
 commands          handover history release pause status
+commands/doctor   finding once
+commands/doctor   aws vpc fleet node kubernetes
+commands/doctor   trying
+commands/doctor   facts
+commands/doctor   examine
 .                 cli
 .                 __main__
 """
@@ -94,7 +100,7 @@ HOMES = {
     "boto3": {"edges/ec2/sdk"},
     "botocore": {"edges/ec2/sdk", "edges/ec2/meaning"},
     "icmplib": {"edges/probes/icmp"},
-    "mypy_boto3_ec2": {"edges/ec2/cloud", "edges/ec2/sdk", "edges/ec2/shown"},
+    "mypy_boto3_ec2": {"edges/ec2/cloud", "edges/ec2/inspection", "edges/ec2/sdk", "edges/ec2/shown"},
     "prometheus_client": {"edges/prometheus"},
     "subprocess": {"edges/kernel/nft"},
     "urllib3": set(),

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from floatingip.core.errors import CloudUnavailable
+from floatingip.core.errors import CloudUnavailable, NoCredentials
 from floatingip.edges import background
 from floatingip.edges.ec2.asking import Asking
 
@@ -56,7 +56,7 @@ class Keeper(Generic[Keys_co]):
         self._news = threading.Condition()
         self._found = found
         self._finding = False
-        self._failure = CloudUnavailable("no AWS credentials yet: what gives them out does not answer")
+        self._failure: CloudUnavailable = NoCredentials("no AWS credentials yet: what gives them out does not answer")
         self._tried_at = float("-inf")
 
     def keys(self) -> Keys_co:

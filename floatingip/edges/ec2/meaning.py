@@ -22,6 +22,7 @@ from floatingip.core.errors import (
     Denied,
     FloatingIPError,
     LookAgain,
+    NoCredentials,
     NoFreeSlot,
     Throttled,
     TokenSpent,
@@ -146,7 +147,7 @@ def meaning(action: str, codes: Mapping[str, type[CloudError]] = MEANING) -> Ite
     except botocore.exceptions.ClientError as error:
         raise _cloud_error(action, error, codes) from error
     except botocore.exceptions.NoCredentialsError as error:
-        raise CloudUnavailable(f"{action}: no AWS credentials", ROLE_HINT) from error
+        raise NoCredentials(f"{action}: no AWS credentials", ROLE_HINT) from error
     except (botocore.exceptions.BotoCoreError, OSError) as error:
         raise CloudUnavailable(f"{action}: {one_line(error)}") from error
     except _NotEc2sError as error:
@@ -167,7 +168,7 @@ def _cloud_error(
         return Denied(named[1] if named else f"ec2:{action}")
     if code in NOT_ACCEPTED:
         hint = NOT_ACCEPTED[code] or "AWS does not accept the credentials of this pod's role; others are looked for"
-        return CloudUnavailable(f"{action}: {code}: {message}", hint)
+        return NoCredentials(f"{action}: {code}: {message}", hint)
     failed = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
     # EC2 throttles by 503, and has done nothing then; what else fails on its side may have been done.
     if not code or (failed and codes.get(code) is not Throttled):

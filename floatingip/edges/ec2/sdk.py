@@ -25,10 +25,10 @@ import botocore.exceptions
 import botocore.session
 import botocore.utils
 
-from floatingip.core.errors import CloudUnavailable, ConfigurationError
+from floatingip.core.errors import ConfigurationError, NoCredentials
 from floatingip.edges.ec2.asking import interrupt_by
 from floatingip.edges.ec2.credentials import Keeper
-from floatingip.edges.ec2.meaning import NOT_ACCEPTED, ROLE_HINT, one_line
+from floatingip.edges.ec2.meaning import NOT_ACCEPTED, ROLE_HINT, meaning, one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -64,9 +64,7 @@ def client(region: str, longest: float = LONGEST) -> EC2Client:
     check_environment()
     keeper = Keeper(lambda: _find_credentials(region), _credentials_of_environment())
     with _configuring():
-        session = _session(region, longest)
-        session.register_component("credential_provider", _Provider(keeper))
-        made = boto3.session.Session(botocore_session=session).client("ec2")
+        made = _signing(region, longest, keeper).client("ec2")
 
     def answered(**call: Any) -> None:
         if call["parsed"].get("Error", {}).get("Code") in NOT_ACCEPTED:
@@ -74,6 +72,25 @@ def client(region: str, longest: float = LONGEST) -> EC2Client:
 
     made.meta.events.register("after-call.ec2", answered)
     return made
+
+
+def identity(region: str, longest: float) -> str:
+    """Whose credentials `client` would use: the caller's ARN, by STS, which needs no permission for that.
+
+    Raises ``CloudError``.
+    """
+    keeper = Keeper(lambda: _find_credentials(region), _credentials_of_environment())
+    with meaning("GetCallerIdentity"):
+        with _configuring():
+            sts = _signing(region, longest, keeper).client("sts")
+        return str(cast(Any, sts).get_caller_identity()["Arn"])
+
+
+def _signing(region: str, longest: float, keeper: Keeper[Any]) -> boto3.session.Session:
+    """The SDK, with what a keeper has as its credentials."""
+    session = _session(region, longest)
+    session.register_component("credential_provider", _Provider(keeper))
+    return boto3.session.Session(botocore_session=session)
 
 
 @contextmanager
@@ -205,8 +222,8 @@ def _find_credentials(region: str) -> _Credentials:
         if found is not None:
             return _Credentials(found.get_frozen_credentials(), found)
     except Exception as error:
-        raise CloudUnavailable(f"no AWS credentials: {one_line(error)}", _credentials_hint(error)) from error
-    raise CloudUnavailable("no AWS credentials", ROLE_HINT)
+        raise NoCredentials(f"no AWS credentials: {one_line(error)}", _credentials_hint(error)) from error
+    raise NoCredentials("no AWS credentials", ROLE_HINT)
 
 
 def _credentials_hint(error: Exception) -> str:

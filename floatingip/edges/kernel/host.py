@@ -169,6 +169,12 @@ class KernelHost:
                 )
             return probe_route.blind(self._netlink, plumbing.address, primary)
 
+    def in_the_way(self, plumbing: Plumbing) -> tuple[str, ...]:
+        """What others have at our table and priorities, in sentences; nothing is changed.  Raises HostError."""
+        with mapped():
+            table = routes.refusal(plumbing, routes.in_table(self._netlink, plumbing.address, plumbing.table))
+            return tuple(filter(None, (table, rules.foreign(self._netlink, plumbing))))
+
     def unroute_probes(self, plumbing: Plumbing) -> None:
         """Remove the route that `route_probes` made; see `ports.Host`."""
         with mapped("probe route"):

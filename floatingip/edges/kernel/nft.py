@@ -87,6 +87,10 @@ class Nft:
         """A set; None when there is none.  Raises HostError."""
         return _read(self._run("list", "set", family, table, name))
 
+    def list_ruleset(self) -> Listing | None:
+        """All that everybody has, up to the largest answer that is read.  Raises HostError."""
+        return _read(self._run("list", "ruleset"))
+
     def _run(self, *arguments: str, script: str = "") -> str | None:
         """What nft prints; None when what it is asked for is not there.  Raises HostError with nft's first line."""
         self._killed = [process for process in self._killed if process.poll() is None]

@@ -1,0 +1,72 @@
+"""What AWS' answers say: IMDS, credentials, permissions, and how long they took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from floatingip.commands.doctor.finding import CLOCK, CREDENTIALS, EC2, IMDS, PERMISSIONS, Finding
+from floatingip.core.errors import CloudError, ConfigurationError, Denied, MetadataError, NoCredentials
+from floatingip.core.model import Eni, Identity
+
+SLOW_IMDS = 0.5
+"""Seconds for the nine values that say who this node is: IMDS is on the same host."""
+
+SLOW_EC2 = 2.0
+"""Seconds for one answer: a failover has some ten of them."""
+
+CLOCK_MAY_DIFFER, CLOCK_REFUSED = 5.0, 240.0
+"""Seconds: what comes of the network's and EC2's own, and nearly what AWS refuses (300)."""
+
+
+def imds(found: Identity | MetadataError, took: float) -> Iterator[Finding]:
+    """Version 2 answers, with all that says who this node is."""
+    if isinstance(found, MetadataError):
+        yield IMDS.fail(found.args[0], found.hint)
+        return
+    said = f"{found.instance_id} in {found.zone}, {found.address}, told within {took * 1000:.0f} ms"
+    yield IMDS.ok(said) if took < SLOW_IMDS else IMDS.warn(said, "see what else on this node asks IMDS so much")
+
+
+def credentials(found: str | CloudError) -> Iterator[Finding]:
+    """Whose they are: STS tells anybody that."""
+    match found:
+        case str():
+            yield CREDENTIALS.ok(found)
+        case NoCredentials():
+            yield CREDENTIALS.fail(found.args[0], found.hint)
+        case _:
+            yield CREDENTIALS.unknown(f"whose they are, as STS does not tell: {found}")
+
+
+def ec2(took: float | CloudError | ConfigurationError) -> Iterator[Finding]:
+    """It answers, and soon."""
+    match took:
+        case float():
+            said = f"answered within {took * 1000:.0f} ms"
+            yield EC2.ok(said) if took < SLOW_EC2 else EC2.warn(said)
+        case NoCredentials():
+            yield EC2.unknown("there are no credentials for it")
+        case Denied():
+            yield EC2.ok(f"answers, by a denial of {took.action}")
+        case _:
+            yield EC2.fail(took.args[0], took.hint)
+
+
+def clock(ahead: float) -> Iterator[Finding]:
+    """Ahead of EC2's or behind it, by seconds."""
+    if abs(ahead) < CLOCK_MAY_DIFFER:
+        yield CLOCK.ok("as EC2's, within some seconds")
+        return
+    said = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} EC2's"
+    yield CLOCK.fail(said) if abs(ahead) > CLOCK_REFUSED else CLOCK.warn(said)
+
+
+def permissions(denied: Sequence[str], eni: Eni | None) -> Iterator[Finding]:
+    """By dry runs; ``eni`` is the interface of ours that they were tried with."""
+    for action in sorted(set(denied)):
+        error = Denied(action)
+        yield PERMISSIONS.fail(error.args[0], f"{error.hint}, as docs/iam-policy.json does")
+    if not denied and eni is not None:
+        yield PERMISSIONS.ok(f"nothing is denied, by dry runs with {eni.id}")
+    elif not denied:
+        yield PERMISSIONS.ok("nothing is denied of what can be tried before there is an interface of ours")

@@ -1,0 +1,353 @@
+"""
+Run the checks, all of them beside each other, and give what they found within a bounded time.
+
+Each looks at what it needs (facts.py) and lets its judge say what that means; what does not come in time is not known.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
+from functools import partial
+from queue import Empty, SimpleQueue
+
+from floatingip.commands.doctor import aws, finding, fleet, kubernetes, node, vpc
+from floatingip.commands.doctor.facts import Facts, NotKnown
+from floatingip.commands.doctor.finding import Check, Finding
+from floatingip.core.decision.carry import way_to
+from floatingip.core.errors import (
+    CloudError,
+    CloudUnavailable,
+    ConfigurationError,
+    Denied,
+    FloatingIPError,
+    HostError,
+    MetadataError,
+    NoCredentials,
+    ServicesUnknown,
+)
+from floatingip.core.groups import End
+from floatingip.core.model import OWNER_TAG, Address
+from floatingip.edges import background
+from floatingip.edges.kernel.host import KernelHost
+from floatingip.edges.kernel.inspection import IPVS_LINK, KernelInspection, chains_on, lacking, rp_filter
+from floatingip.edges.kernel.kube_proxy import kept_off
+from floatingip.edges.kubernetes.node_ports import PodsServices
+from floatingip.runtime.peers import not_ready
+
+FOR_ATTACH = (
+    finding.IMDS, finding.CREDENTIALS, finding.CLOCK, finding.PLACE, finding.OWNER, finding.SLOTS,
+    finding.CAPABILITIES, finding.NFT, finding.FORWARDING, finding.ROUTING, finding.KUBE_PROXY,
+)  # fmt: skip
+"""What `attach` depends on, none of which takes long; what IAM denies its own error names."""
+
+FOR_ATTACH_WITHIN = 5.0
+"""Seconds for these."""
+
+Look = Callable[[Facts], Iterable[Finding]]
+
+
+def examine(facts: Facts, checks: Collection[Check] = finding.CHECKS, *, within: float) -> list[Finding]:
+    """What these checks find within so many seconds, in their order; never raises."""
+    told: SimpleQueue[tuple[str, list[Finding]]] = SimpleQueue()
+    deadline, found = time.monotonic() + within, dict[str, list[Finding]]()
+    asked = [check for check in checks if check.name in LOOKS]
+    for check in asked:
+        background.start(f"doctor-{check.name}", partial(_tell, told, check, facts))
+    while len(found) < len(asked):
+        try:
+            name, findings = told.get(timeout=max(0.0, deadline - time.monotonic()))
+        except Empty:
+            break
+        found[name] = findings
+    late = f"no answer within {within:g} s"
+    return [each for check in asked for each in found.get(check.name, [check.unknown(late)])]
+
+
+def _tell(told: SimpleQueue[tuple[str, list[Finding]]], check: Check, facts: Facts) -> None:
+    told.put((check.name, _found(check, facts)))
+
+
+def _found(check: Check, facts: Facts) -> list[Finding]:
+    try:
+        return list(LOOKS[check.name](facts))
+    except NotKnown as error:
+        return [check.unknown(str(error), error.remedy)]
+    except NoCredentials:
+        return [check.unknown("there are no credentials for EC2", "see credentials")]
+    except CloudUnavailable as error:
+        return [check.unknown(f"EC2 did not answer ({error.args[0]})", "see ec2")]
+    except FloatingIPError as error:
+        return [check.unknown(error.args[0], error.hint)]
+    except OSError as error:
+        return [check.unknown(str(error))]
+    except Exception as error:  # noqa: BLE001 - one check that fails must not hide the others
+        return [check.unknown(f"a defect of the doctor's: {type(error).__name__}: {error}")]
+
+
+# What each looks at.
+
+
+def _settings(facts: Facts) -> Iterator[Finding]:
+    yield finding.SETTINGS.ok(f"FLOATING_IP={','.join(map(str, facts.targets))}, carry: {facts.settings.carry}")
+
+
+def _imds(facts: Facts) -> Iterator[Finding]:
+    try:
+        found, took = facts.identified
+    except MetadataError as error:
+        if facts.is_elsewhere:
+            yield finding.IMDS.unknown("this is no worker")
+            return
+        yield from aws.imds(error, 0.0)
+    else:
+        yield from aws.imds(found, took)
+
+
+def _credentials(facts: Facts) -> Iterator[Finding]:
+    try:
+        found: str | CloudError = facts.inspection.caller()
+    except CloudError as error:
+        found = error
+    yield from aws.credentials(found)
+
+
+def _ec2(facts: Facts) -> Iterator[Finding]:
+    try:
+        took: float | CloudError | ConfigurationError = facts.clock[1]
+    except (CloudError, ConfigurationError) as error:
+        took = error
+    yield from aws.ec2(took)
+
+
+def _clock(facts: Facts) -> Iterator[Finding]:
+    yield from aws.clock(facts.clock[0])
+
+
+def _permissions(facts: Facts) -> Iterator[Finding]:
+    denied = list[str]()
+    try:
+        _ = facts.seen if facts.is_elsewhere else (facts.slots, facts.reserved)
+    except Denied as error:
+        denied.append(error.action)
+    try:
+        eni, target = next(iter(facts.ours), None), facts.targets[0]
+    except Denied:
+        # All that could be tried rests on a look.
+        yield from aws.permissions(denied, None)
+        return
+    denied += facts.inspection.denied(eni, target)
+    if not facts.is_elsewhere:
+        subnet = next((each.subnet() for each in facts.addresses if each.subnet() is not None), None)
+        if subnet is not None:
+            tags, needed = {OWNER_TAG: facts.name}, way_to(facts.settings.carry).needed
+            denied += facts.cloud.rehearse(eni, subnet, facts.me.instance_id, tags, target, needed)
+    yield from aws.permissions(denied, eni)
+
+
+def _place(facts: Facts) -> Iterator[Finding]:
+    for address in facts.addresses:
+        yield from vpc.place(address.target, address.impossible(), address.subnet())
+
+
+def _reservation(facts: Facts) -> Iterator[Finding]:
+    stays = not way_to(facts.settings.carry).has_standing_enis
+    for address in facts.addresses:
+        subnet = address.subnet()
+        if subnet is not None:
+            kept = stays and address.target in facts.seen.enis
+            yield from vpc.reservation(address.target, subnet, facts.reserved[subnet.id], is_kept=kept)
+
+
+def _owner(facts: Facts) -> Iterator[Finding]:
+    seen, name = facts.seen, facts.name
+    for target in facts.targets:
+        if target in seen.unknown:
+            yield finding.OWNER.unknown(seen.unknown[target])
+        else:
+            yield from vpc.owner(target, seen.enis.get(target), name, seen.mixed)
+
+
+def _slots(facts: Facts) -> Iterator[Finding]:
+    me, settings = facts.instance, facts.settings
+    used, count = len(me.device_indexes), len(facts.targets)
+    yield from vpc.slots(settings.carry, me.id, facts.slots, used, facts.here, count)
+
+
+def _source_check(facts: Facts) -> Iterator[Finding]:
+    yield from vpc.source_check(facts.ours)
+
+
+def _no_manage(facts: Facts) -> Iterator[Finding]:
+    yield from vpc.no_manage(facts.ours)
+
+
+def _workers(facts: Facts) -> Iterator[Finding]:
+    is_deployed = bool(facts.holders) or facts.observer.status is not None
+    yield from fleet.workers(facts.met, facts.me.zone, is_deployed=is_deployed)
+
+
+def _port(facts: Facts) -> Iterator[Finding]:
+    yield from fleet.port(*facts.answers, facts.settings.port)
+
+
+def _icmp(facts: Facts) -> Iterator[Finding]:
+    yield from fleet.icmp(*facts.answers, facts.settings.port)
+
+
+def _rules(facts: Facts) -> Iterator[Finding]:
+    me = facts.me
+    groups = {each.instance.id: each.groups for each in facts.workers}
+    mine = fleet.Carried(me.instance_id, End(me.address, groups.get(me.instance_id, frozenset(me.security_groups))))
+    others = [
+        fleet.Carried(each.instance.id, End(each.instance.address, each.groups))
+        for each in facts.others
+        if each.instance.address is not None
+    ]
+    for target in facts.targets:
+        eni = facts.seen.enis.get(target)
+        address = eni.address_of(target) if eni is not None else None
+        if eni is not None and address is not None and eni not in facts.here:
+            others.append(fleet.Carried(str(target), End(address, frozenset(eni.security_groups))))
+    wanted = frozenset().union(*(each.end.groups for each in (mine, *others)))
+    try:
+        found = facts.inspection.rules(wanted)
+    except CloudError as error:
+        yield from fleet.rules(error, mine, others, facts.settings.port)
+        return
+    try:
+        node_ports = facts.node_ports
+    except ServicesUnknown:
+        node_ports = ()
+    yield from fleet.rules(found, mine, others, facts.settings.port, node_ports)
+
+
+def _observer(facts: Facts) -> Iterator[Finding]:
+    answer = facts.observer
+    reason = not_ready(facts.me.address, facts.settings.port) if answer.status is not None else ""
+    yield from fleet.observer(answer.status, reason, is_refused=answer.refused)
+
+
+def _capabilities(_facts: Facts) -> Iterator[Finding]:
+    yield from node.capabilities(lacking())
+
+
+def _nft(_facts: Facts) -> Iterator[Finding]:
+    trouble = None
+    with closing(KernelInspection()) as kernel:
+        try:
+            kernel.try_nft()
+        except HostError as error:
+            trouble = error
+    yield from node.nft(trouble)
+
+
+def _forwarding(facts: Facts) -> Iterator[Finding]:
+    with closing(KernelInspection()) as kernel:
+        yield from node.forwarding({version: kernel.forwards(version) for version in facts.versions})
+
+
+def _rp_filter(facts: Facts) -> Iterator[Finding]:
+    with closing(KernelInspection()) as kernel:
+        there = kernel.links()
+    names = [there[eni.mac][1] for eni in facts.here if eni.mac in there]
+    yield from node.rp_filter({name: rp_filter(name) for name in ("all", *names)})
+
+
+def _links(facts: Facts) -> Iterator[Finding]:
+    ours = {plumbing.address for plumbing in facts.plumbings}
+    with closing(KernelInspection()) as kernel:
+        there = kernel.links()
+        found = {}
+        for eni in facts.here:
+            if eni.mac in there:
+                index, name = there[eni.mac]
+                found[name] = tuple(kernel.of_others(index, ours))
+    yield from node.links(found)
+
+
+def _routing(facts: Facts) -> Iterator[Finding]:
+    problems: list[str] = []
+    with closing(KernelHost()) as host:
+        for plumbing in facts.plumbings:
+            problems += host.in_the_way(plumbing)
+            held = any(eni.occupies(plumbing.address) for eni in facts.here)
+            if not held and (blind := host.blind(plumbing)):
+                problems.append(blind)
+    yield from node.routing(problems)
+
+
+def _marks(facts: Facts) -> Iterator[Finding]:
+    bits = facts.settings.mark
+    with closing(KernelInspection()) as kernel:
+        users = [*kernel.rules_on(bits), *chains_on(kernel.ruleset(), bits)]
+    yield from node.marks(users, bits)
+
+
+def _kube_proxy(facts: Facts) -> Iterator[Finding]:
+    with closing(KernelInspection()) as kernel:
+        served = {version: kernel.node_ports_at(version) for version in facts.versions}
+        has_ipvs = kernel.has_link(IPVS_LINK)
+    said = [text for address in facts.carried if (text := kept_off(address, served[address.version]))]
+    yield from node.kube_proxy(said, next(iter(served.values()), None), has_ipvs=has_ipvs)
+
+
+def _api_server(facts: Facts) -> Iterator[Finding]:
+    yield from kubernetes.api_server(facts.own_pod)
+
+
+def _role(facts: Facts) -> Iterator[Finding]:
+    trouble = None
+    if facts.own_pod.answered:
+        try:
+            PodsServices(facts.api_server).node_ports()
+        except ServicesUnknown as error:
+            trouble = error
+    yield from kubernetes.role(facts.own_pod, trouble)
+
+
+def _node_port(facts: Facts) -> Iterator[Finding]:
+    asked = facts.node_ports
+    at: dict[str, Address] = {"this node": facts.me.address}
+    held_here = set[Address]()
+    for target in facts.targets:
+        eni = facts.seen.enis.get(target)
+        address = eni.address_of(target) if eni is not None and facts.holder(target) else None
+        if address is not None:
+            at[str(target)] = address
+            if facts.holder(target) == facts.me.instance_id:
+                held_here.add(address)
+    yield from fleet.node_port(asked, at, held_here, facts.serves)
+
+
+LOOKS: dict[str, Look] = {
+    "settings": _settings,
+    "imds": _imds,
+    "credentials": _credentials,
+    "ec2": _ec2,
+    "permissions": _permissions,
+    "clock": _clock,
+    "place": _place,
+    "reservation": _reservation,
+    "owner": _owner,
+    "slots": _slots,
+    "source-check": _source_check,
+    "no-manage": _no_manage,
+    "workers": _workers,
+    "port": _port,
+    "icmp": _icmp,
+    "rules": _rules,
+    "observer": _observer,
+    "capabilities": _capabilities,
+    "nft": _nft,
+    "forwarding": _forwarding,
+    "rp-filter": _rp_filter,
+    "links": _links,
+    "routing": _routing,
+    "marks": _marks,
+    "kube-proxy": _kube_proxy,
+    "api-server": _api_server,
+    "role": _role,
+    "node-port": _node_port,
+}

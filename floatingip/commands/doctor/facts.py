@@ -1,0 +1,317 @@
+"""
+What the checks rest on, each asked for once and beside the others: who this node is, what EC2 shows, who else answers.
+
+Whatever can hang is given up by the edges' own timeouts, which together are shorter than the doctor waits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from floatingip.agent.address import FloatingAddress
+from floatingip.agent.agent import Agent
+from floatingip.agent.effects import Keep
+from floatingip.agent.events import Looked
+from floatingip.agent.looks import Question, Seen, cluster_name
+from floatingip.agent.outbox import Outbox
+from floatingip.agent.shared import Shared
+from floatingip.commands.doctor.fleet import Met, Reached
+from floatingip.commands.doctor.once import once
+from floatingip.commands.doctor.trying import begin, beside, meet, reach, tried
+from floatingip.core.errors import FloatingIPError
+from floatingip.core.groups import Worker
+from floatingip.core.model import (
+    Address,
+    Allocation,
+    Attachment,
+    Eni,
+    Identity,
+    Instance,
+    Network,
+    NodePort,
+    Owner,
+    OwnPod,
+    Plumbing,
+    ProbeOutcome,
+    Target,
+)
+from floatingip.core.ports import Cloud, Prober
+from floatingip.core.settings import Settings
+from floatingip.core.word import PEERS_AT_MOST, Answer
+from floatingip.edges.ec2.cloud import Ec2Cloud, client
+from floatingip.edges.ec2.inspection import PATIENCE, Inspection
+from floatingip.edges.imds import Imds
+from floatingip.edges.kubernetes.api_server import ApiServer
+from floatingip.edges.kubernetes.node_ports import PodsServices
+from floatingip.edges.kubernetes.own_pod import PodsOrders
+from floatingip.runtime.look import look
+from floatingip.runtime.peers import ask_once
+
+
+class NotKnown(Exception):
+    """Something that a check rests on is not known; the message says what, and ``remedy`` what to do."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class Facts:
+    """Of one run of the doctor, for all its threads; ``region`` and ``vpc_id`` where this is no worker."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        service: Callable[[NodePort, Address], Prober] | None,
+        region: str | None = None,
+        vpc_id: str | None = None,
+    ) -> None:
+        self.settings = settings
+        self.environment = environment
+        self.api_server = ApiServer(environment)
+        self._service = service
+        self._region = region
+        self._vpc_id = vpc_id
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What was reserved."""
+        return self.settings.floating_ips
+
+    # Who this node is.
+
+    @once
+    def identified(self) -> tuple[Identity, float]:
+        """IMDS' answer, and the seconds that it took.  Raises ``MetadataError``."""
+        began = time.monotonic()
+        return Imds().identity(), time.monotonic() - began
+
+    @once
+    def me(self) -> Identity:
+        """The same for all who only need it.  Raises ``NotKnown``."""
+        try:
+            return self.identified[0]
+        except FloatingIPError:
+            raise NotKnown("who this node is", "see imds") from None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """The user has said which VPC is meant, and IMDS does not tell that this is a worker."""
+        if not (self._region and self._vpc_id):
+            return False
+        try:
+            return self.me is None
+        except NotKnown:
+            return True
+
+    # What EC2 shows.
+
+    @once
+    def ec2(self) -> tuple[Cloud, Inspection]:
+        """As the agent asks it, and as the doctor alone does: with one client, which takes long to make."""
+        region, vpc_id = self._where()
+        groups = self.settings.security_groups or (() if self.is_elsewhere else self.me.security_groups)
+        made = client(region, PATIENCE)
+        return Ec2Cloud(made, vpc_id, groups), Inspection(made, region, vpc_id)
+
+    @property
+    def cloud(self) -> Cloud:
+        """EC2, as the agent asks it."""
+        return self.ec2[0]
+
+    @property
+    def inspection(self) -> Inspection:
+        """EC2, as the doctor alone asks it."""
+        return self.ec2[1]
+
+    def _where(self) -> tuple[str, str]:
+        if self._region and self._vpc_id:
+            return self._region, self._vpc_id
+        return self._region or self.me.region, self._vpc_id or self.me.vpc_id
+
+    @once
+    def seen(self) -> Seen:
+        """One look, as the agent makes it."""
+        me = "" if self.is_elsewhere else self.me.instance_id
+        known = frozenset((me,)) if not me else frozenset()
+        judged = frozenset((me,)) if me else frozenset()
+        question = Question(time.monotonic(), me, self.settings.name, known, judged, need_subnets=True)
+        return look(self.cloud, self.settings, question)
+
+    @once
+    def shared(self) -> Shared:
+        """What the agent would know of this node by now."""
+        settings, me, seen = self.settings, self.me, self.seen
+        groups = settings.security_groups
+        shared = Shared(me, settings.name, groups or me.security_groups, settings.carry, bool(groups))
+        shared.describe(seen.instances, seen.asked_at)
+        shared.subnets, shared.ours, shared.mixed = seen.subnets, seen.ours, seen.mixed
+        if not shared.name and me.instance_id in shared.instances:
+            shared.name = cluster_name(shared.instances[me.instance_id].tags)
+        return shared
+
+    @once
+    def name(self) -> str:
+        """Whose interfaces are ours.  Raises ``NotKnown``."""
+        name = self.settings.name or self.shared.name
+        if not name:
+            raise NotKnown("which cluster this is", "set `name` in the settings")
+        return name
+
+    @once
+    def addresses(self) -> tuple[FloatingAddress, ...]:
+        """The floating addresses as the agent on this node would know them by now."""
+        seen, shared, made = self.seen, self.shared, list[FloatingAddress]()
+        for index, target in enumerate(self.targets):
+            address = FloatingAddress(
+                target, index, self.settings, shared, Outbox(), now=seen.asked_at, chance=lambda low, _high: low
+            )
+            if target in seen.allocations:
+                address.found_allocation(seen.allocations[target])
+            owner = Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls)
+            address.looked(owner, seen.asked_at, {})
+            made.append(address)
+        return tuple(made)
+
+    @once
+    def plumbings(self) -> tuple[Plumbing, ...]:
+        """What an agent here would want of the kernel, as far as EC2 shows interfaces for that; nothing of it is
+        done.
+        """
+        seen = self.seen
+        agent = Agent(self.settings, self.me, observes=True, started_at=seen.asked_at, chance=lambda low, _high: low)
+        effects = agent.handle([Looked(seen)], seen.asked_at, time.time())
+        return tuple(effect.wanted.plumbing for effect in effects if isinstance(effect, Keep))
+
+    @once
+    def ours(self) -> tuple[Eni, ...]:
+        """Our interfaces: those that have an address, and the standing ones."""
+        owned = [eni for eni in self.seen.enis.values() if eni.id in self.seen.ours]
+        return tuple({eni.id: eni for eni in (*owned, *self.seen.standing)}.values())
+
+    @once
+    def here(self) -> tuple[Eni, ...]:
+        """Those of them that are attached to this node."""
+        return tuple(eni for eni in self.ours if _instance(eni.attachment) == self.me.instance_id)
+
+    def holder(self, target: Target) -> str:
+        """The instance that EC2 shows with the address, or nothing."""
+        eni = self.seen.enis.get(target)
+        return _instance(eni.attachment) if eni is not None and eni.id in self.seen.ours else ""
+
+    @once
+    def holders(self) -> frozenset[str]:
+        """Instances that EC2 shows with an address."""
+        return frozenset(map(self.holder, self.targets)) - {""}
+
+    @once
+    def slots(self) -> int:
+        """ENIs that this instance may have.  Raises ``CloudError``."""
+        return self.cloud.describe_slots(self.instance.type)
+
+    @property
+    def instance(self) -> Instance:
+        """As EC2 shows this node.  Raises ``NotKnown``."""
+        if (mine := self.shared.instances.get(self.me.instance_id)) is None:
+            raise NotKnown("this instance, which EC2 does not show", "does AWS_REGION name another Region?")
+        return mine
+
+    @once
+    def reserved(self) -> Mapping[str, tuple[Network, ...]]:
+        """Ranges by subnet, of those where the addresses belong.  Raises ``CloudError``."""
+        subnets = {subnet.id for address in self.addresses if (subnet := address.subnet()) is not None}
+        return {subnet_id: self.cloud.describe_reservations(subnet_id) for subnet_id in sorted(subnets)}
+
+    @once
+    def clock(self) -> tuple[float, float]:
+        """See `Inspection.clock`.  Raises ``CloudError``."""
+        return self.inspection.clock()
+
+    @property
+    def carried(self) -> tuple[Address, ...]:
+        """What a node carries for the targets, as far as it is known without EC2."""
+        return tuple(target for target in self.targets if not isinstance(target, Allocation))
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The IP versions among them; an Elastic IP has an IPv4 address."""
+        return tuple(sorted({address.version for address in self.carried})) or (4,)
+
+    # Who else answers.
+
+    @once
+    def workers(self) -> tuple[Worker, ...]:
+        """All of the cluster that live, by EC2's tags."""
+        mine = self.seen.instances.get(self.me.instance_id)
+        cluster = cluster_name(mine.tags) if mine is not None else ""
+        found = self.inspection.workers(cluster or self.name)
+        return tuple(each for each in found if not each.instance.state.announces_death)
+
+    @once
+    def others(self) -> tuple[Worker, ...]:
+        """Those but this node in its zone, and whoever holds an address."""
+        me = self.me
+        near = [each for each in self.workers if each.instance.zone == me.zone or each.instance.id in self.holders]
+        return tuple(each for each in near if each.instance.id != me.instance_id and each.instance.address is not None)
+
+    @once
+    def observer(self) -> Answer:
+        """What this node's own observer says of itself, if one runs."""
+        return ask_once(self.me.address, self.settings.port, me=self.me.instance_id)
+
+    @once
+    def met(self) -> tuple[Met, ...]:
+        """The others, those first who hold an address."""
+        ranked = sorted(self.others, key=lambda each: (each.instance.id not in self.holders, each.instance.id))
+        port, me, holders = self.settings.port, self.me.instance_id, self.holders
+        return tuple(
+            beside(lambda each: meet(each, port, me, holds=each.instance.id in holders), ranked[:PEERS_AT_MOST])
+        )
+
+    @once
+    def reached(self) -> tuple[Reached, ...]:
+        """The floating addresses that other nodes hold."""
+        holders = {each.instance.id: each for each in self.others}
+        port, me = self.settings.port, self.me.instance_id if self.observer.status is not None else ""
+        held: list[tuple[Address, str, Worker]] = []
+        for target in self.targets:
+            eni, holder = self.seen.enis.get(target), holders.get(self.holder(target))
+            address = eni.address_of(target) if eni is not None else None
+            if address is not None and holder is not None:
+                held.append((address, str(target), holder))
+        return tuple(beside(lambda each: reach(*each, port, me), held))
+
+    @once
+    def answers(self) -> tuple[tuple[Met, ...], tuple[Reached, ...]]:
+        """Both, at the same time."""
+        reached = begin(lambda facts: facts.reached, self)
+        return self.met, reached.result()
+
+    # What Kubernetes tells.
+
+    @once
+    def own_pod(self) -> OwnPod:
+        """Of the pod that the doctor runs in."""
+        return PodsOrders(self.api_server).own_pod()
+
+    @once
+    def node_ports(self) -> tuple[NodePort, ...]:
+        """Those that should answer.  Raises ``ServicesUnknown``."""
+        if not self.settings.service:
+            return ()
+        if (check := self.settings.service_check) is not None:
+            kind, port, path = check
+            return (NodePort(port, path if kind == "http" else ""),)
+        return PodsServices(self.api_server).node_ports()
+
+    def serves(self, node_port: NodePort, address: Address) -> bool:
+        """Whether a NodePort answers at an address."""
+        if self._service is None or address.version not in node_port.versions:
+            return False
+        return tried(self._service(node_port, address)) is ProbeOutcome.ANSWERED
+
+
+def _instance(attachment: Attachment | None) -> str:
+    return attachment.instance_id if attachment is not None else ""

@@ -1,0 +1,195 @@
+"""Who else answers: other workers, their observers, the floating addresses, NodePorts; by packets and by rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from floatingip.agent.agent import LONELY
+from floatingip.commands.doctor.finding import ICMP, NODE_PORT, OBSERVER, PORT, RULES, WORKERS, Finding
+from floatingip.core.decision.decision import Reason
+from floatingip.core.errors import CloudError, Denied
+from floatingip.core.groups import End, Rule, Worker, admitted
+from floatingip.core.model import Address, NodePort, Sight
+from floatingip.core.word import RESERVED, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Another worker of the cluster in this node's zone, as it answers this node.
+
+    ``refused``: it says itself that no observer listens; ``pinged`` is None where this node can send no pings;
+    ``holds``: EC2 shows a floating address there.
+    """
+
+    worker: Worker
+    status: Status | None = None
+    refused: bool = False
+    pinged: bool | None = True
+    holds: bool = False
+
+    @property
+    def named(self) -> str:
+        """For people."""
+        return f"{self.worker.instance.id} ({self.worker.instance.address})"
+
+    @property
+    def admits(self) -> bool:
+        """Something came back from the observers' port."""
+        return self.status is not None or self.refused
+
+    @property
+    def observes(self) -> bool:
+        """An observer runs there, or must."""
+        return self.holds or self.status is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A floating address that another node holds, as it answers this node; ``sight``: how the holder reaches this
+    node's observer from it; UNTRIED where none runs here, or the holder did not tell.
+    """
+
+    address: Address
+    holder: str
+    pinged: bool | None = True
+    knocked: bool = True
+    sight: Sight = Sight.UNTRIED
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """An address that a node carries, with the security groups of the interface by which it does."""
+
+    name: str
+    end: End
+
+
+def workers(met: Sequence[Met], zone: str, *, is_deployed: bool) -> Iterator[Finding]:
+    """Somebody to take over; ``is_deployed``: an observer runs here, or somebody holds an address."""
+    observing = [each.named for each in met if each.status is not None]
+    if observing:
+        yield WORKERS.ok(f"other observers answer: {', '.join(observing)}")
+    elif not met:
+        yield WORKERS.fail(f"no other worker of the cluster runs in {zone}, by EC2's tags")
+    elif is_deployed:
+        yield WORKERS.fail(f"{LONELY}, though EC2 shows {', '.join(each.named for each in met)}")
+    else:
+        yield WORKERS.warn(f"no observer runs yet; EC2 shows {', '.join(each.named for each in met)}")
+
+
+def port(met: Sequence[Met], reached: Iterable[Reached], number: int) -> Iterator[Finding]:
+    """The observers' port, to each of the others and back."""
+    remedy = f"let the workers' security group admit TCP {number} from itself"
+    admitting = [each.named for each in met if each.admits]
+    for each in met:
+        if each.admits:
+            continue
+        said = f"{each.named} answers {'pings, but ' if each.pinged else ''}nothing on TCP {number}"
+        yield PORT.fail(said, remedy) if each.observes or not admitting else PORT.warn(said, remedy)
+    for there in reached:
+        if there.sight is Sight.UNSEEN:
+            said = f"{there.holder} does not reach TCP {number} of this node from {there.address}"
+            yield PORT.fail(said, remedy)
+        elif there.sight is Sight.SEEN:
+            yield PORT.ok(f"{there.holder} reaches this node's observer from {there.address}")
+    if admitting:
+        yield PORT.ok(f"TCP {number} is open at {', '.join(admitting)}")
+    elif not met:
+        yield PORT.unknown("there is nobody to try")
+
+
+def icmp(met: Sequence[Met], reached: Sequence[Reached], number: int) -> Iterator[Finding]:
+    """Pings, to each of the others and to the addresses that they hold."""
+    if any(each.pinged is None for each in met) or any(each.pinged is None for each in reached):
+        yield ICMP.unknown("this node can send no pings")
+        return
+    answering = [each.named for each in met if each.pinged]
+    for each in met:
+        if each.pinged:
+            continue
+        said = f"{each.named} answers {f'TCP {number}, but no' if each.admits else 'no'} ping"
+        yield ICMP.fail(said) if each.observes or not answering else ICMP.warn(said)
+    for there in reached:
+        if there.pinged:
+            answering.append(str(there.address))
+        elif there.knocked:
+            what, _, remedy = Reason.PING_BLOCKED.value.format(detail=there.holder).partition("; ")
+            yield ICMP.fail(f"{there.address}: {what}", remedy)
+        else:
+            said = f"{there.address}, which {there.holder} holds, answers neither pings nor TCP {number}"
+            yield ICMP.fail(said, f"let the workers' security group admit ICMP and TCP port {number} among the workers")
+    if answering:
+        yield ICMP.ok(f"pings are answered by {', '.join(answering)}")
+    elif not met:
+        yield ICMP.unknown("there is nobody to try")
+
+
+def rules(
+    found: Sequence[Rule] | CloudError,
+    me: Carried,
+    others: Sequence[Carried],
+    number: int,
+    node_ports: Iterable[NodePort] = (),
+) -> Iterator[Finding]:
+    """The same by EC2's rules, and clients to the NodePorts."""
+    if isinstance(found, CloudError):
+        # The pods need this permission for nothing else, so their policy does not have it.
+        denied = isinstance(found, Denied)
+        said = f"not known by rules ({found.args[0]}), but by packets: see icmp and port"
+        yield RULES.ok(said) if denied else RULES.warn(said)
+        return
+    closed = []
+    for other in others:
+        for source, to in ((me, other), (other, me)):
+            for protocol, at, what in (("icmp", None, "ICMP"), ("tcp", number, f"TCP {number}")):
+                if not admitted(found, source.end, to.end, protocol, at):
+                    closed.append(f"{what} from {source.name} to {to.name}")
+    for said in closed:
+        yield RULES.fail(f"EC2's rules admit no {said}")
+    for each in node_ports:
+        if not any(_lets_in(rule, each.port) for rule in found if rule.group in me.end.groups):
+            yield RULES.warn(
+                f"no rule of {', '.join(sorted(me.end.groups))} admits TCP {each.port} from anybody",
+                f"let clients in to TCP {each.port}",
+            )
+    if not closed:
+        yield RULES.ok("EC2's rules admit ICMP and the observers' port among the workers")
+
+
+def _lets_in(rule: Rule, number: int) -> bool:
+    tcp = rule.protocol in ("tcp", "6") and rule.first <= number <= rule.last
+    return not rule.is_egress and (tcp or rule.protocol == "-1")
+
+
+def observer(status: Status | None, reason: str, *, is_refused: bool) -> Iterator[Finding]:
+    """What this node's own says at /readyz."""
+    if status is None or status == RESERVED:
+        yield OBSERVER.ok("none runs on this node") if is_refused else OBSERVER.warn("it does not answer")
+    elif reason:
+        yield OBSERVER.fail(f"not ready: {reason}")
+    else:
+        yield OBSERVER.ok(f"ready; holds {', '.join(status.holds) or 'nothing'}")
+
+
+def node_port(
+    asked: Collection[NodePort],
+    at: Mapping[str, Address],
+    held_here: Collection[Address],
+    serves: Callable[[NodePort, Address], bool],
+) -> Iterator[Finding]:
+    """Each, at these named addresses: this node's own and the floating ones; ``held_here`` are those of the latter that
+    this node has.
+    """
+    if not asked:
+        yield NODE_PORT.ok("none is to be checked")
+    for each in asked:
+        text = f"{each.port}{f' ({each.service})' if each.service else ''}"
+        open_at = [name for name, address in at.items() if serves(each, address)]
+        closed = [name for name in at if name not in open_at]
+        if not closed:
+            yield NODE_PORT.ok(f"{text} answers at {', '.join(open_at)}")
+        elif any(at[name] in held_here for name in closed) or not open_at:
+            yield NODE_PORT.fail(f"{text} does not answer at {', '.join(closed)}")
+        else:
+            yield NODE_PORT.warn(f"{text} answers at {', '.join(open_at)}, but not at {', '.join(closed)}")

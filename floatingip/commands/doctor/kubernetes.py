@@ -1,0 +1,32 @@
+"""What the Kubernetes API server answers this pod."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from floatingip.commands.doctor.finding import API_SERVER, ROLE, Finding
+from floatingip.core.errors import ServicesUnknown
+from floatingip.core.model import OwnPod
+
+
+def api_server(own: OwnPod) -> Iterator[Finding]:
+    """It answers, whatever it says."""
+    if own.answered:
+        yield API_SERVER.ok("it answers, by this pod's token")
+    elif "is not set" in own.problem:
+        yield API_SERVER.unknown(f"this is no pod of the manifest ({own.problem.partition(';')[0]})")
+    else:
+        what, _, remedy = own.problem.partition("; ")
+        yield API_SERVER.fail(what, remedy)
+
+
+def role(own: OwnPod, services: ServicesUnknown | None) -> Iterator[Finding]:
+    """To get the own pod and to list the namespace's Services, by doing so; ``services`` is why that failed."""
+    if not own.answered:
+        yield ROLE.unknown("the API server has not answered")
+        return
+    yield ROLE.fail(own.problem) if own.problem else ROLE.ok("this pod may be read")
+    if services is not None:
+        yield ROLE.fail(services.args[0], services.hint)
+    else:
+        yield ROLE.ok("the Services of its namespace may be listed")

@@ -1,0 +1,103 @@
+"""What this node's kernel says, and what others have made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from floatingip.commands.doctor.finding import (
+    CAPABILITIES,
+    FORWARDING,
+    KUBE_PROXY,
+    LINKS,
+    MARKS,
+    NFT,
+    ROUTING,
+    RP_FILTER,
+    Finding,
+)
+from floatingip.core.errors import HostError
+
+STRICT = 1
+"""rp_filter: the source must be reachable by the link itself.  The kernel uses the larger of a link's and `all`."""
+
+
+def capabilities(lacking: Sequence[str]) -> Iterator[Finding]:
+    """Of this process, which the observer's container has as well."""
+    yield CAPABILITIES.fail(f"this process lacks {', '.join(lacking)}") if lacking else CAPABILITIES.ok("all there")
+
+
+def nft(trouble: HostError | None) -> Iterator[Finding]:
+    """The command is there, and the kernel answers it."""
+    if trouble is None:
+        yield NFT.ok("nft lists tables")
+    else:
+        yield NFT.fail(trouble.args[0], trouble.hint)
+
+
+def forwarding(by_version: Mapping[int, bool]) -> Iterator[Finding]:
+    """For each IP version among the addresses."""
+    names = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+    for version, forwards in by_version.items():
+        if forwards:
+            yield FORWARDING.ok(f"{names[version]} is 1")
+        else:
+            yield FORWARDING.fail(f"{names[version]} is 0", f"set {names[version]}=1 on the node")
+
+
+def rp_filter(values: Mapping[str, int | None]) -> Iterator[Finding]:
+    """``values`` are those of `all`, and of the links of our interfaces."""
+    everywhere = values.get("all") or 0
+    strict = [name for name, own in values.items() if name != "all" and max(own or 0, everywhere) == STRICT]
+    said = ", ".join(f"{name}: {value}" for name, value in values.items())
+    if strict:
+        yield RP_FILTER.warn(f"strict on {', '.join(strict)} ({said})")
+    else:
+        yield RP_FILTER.ok(said)
+
+
+def links(found: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    """What others have put on our links, by link."""
+    for name, things in found.items():
+        if things:
+            yield LINKS.warn(f"others have put on {name}: {', '.join(things)}")
+        else:
+            yield LINKS.ok(f"nobody else has configured {name}")
+    if not found:
+        yield LINKS.ok("no interface of ours is on this node yet")
+
+
+def routing(problems: Sequence[str]) -> Iterator[Finding]:
+    """What is in the way of our routes, rules and probes, in sentences."""
+    for problem in problems:
+        what, _, remedy = problem.rpartition("; ")
+        yield ROUTING.fail(what or remedy, remedy if what else "")
+    if not problems:
+        yield ROUTING.ok("our tables and priorities are free, and probes leave by the primary link")
+
+
+def marks(users: Sequence[str], bits: int) -> Iterator[Finding]:
+    """Who else uses our bits."""
+    if users:
+        yield MARKS.warn(f"{bits:#x} is used by others, too: {', '.join(users)}")
+    else:
+        yield MARKS.ok(f"nobody else uses {bits:#x}, as far as nft and the rules tell")
+
+
+def kube_proxy(kept_off: Collection[str], served: frozenset[str] | None, *, has_ipvs: bool) -> Iterator[Finding]:
+    """``served`` are the addresses that nftables mode keeps to, None in another mode; ``kept_off`` says which of ours
+    it does not serve, in sentences.
+    """
+    for sentence in kept_off:
+        what, _, remedy = sentence.partition("; ")
+        yield KUBE_PROXY.fail(what, remedy)
+    if kept_off:
+        return
+    if has_ipvs:
+        yield KUBE_PROXY.warn(
+            "ipvs mode: NodePorts are served at the addresses of the last sync, so at a new one up to 30 s late",
+            "set `ipvs.syncPeriod: 2s`; better: iptables mode",
+        )
+    elif served is not None:
+        yield KUBE_PROXY.ok("nftables mode, which serves NodePorts at our addresses")
+    else:
+        yield KUBE_PROXY.ok("neither ipvs mode nor nftables mode with nodePortAddresses: it serves any address")

@@ -1,0 +1,109 @@
+"""Try who answers: a few packets to each, all at the same time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from floatingip.commands.doctor.fleet import Met, Reached
+from floatingip.core.groups import Worker
+from floatingip.core.model import Address, ProbeOutcome, Sight
+from floatingip.core.ports import Prober
+from floatingip.core.word import RESERVED, Answer
+from floatingip.edges import background
+from floatingip.edges.probes.icmp import IcmpProber
+from floatingip.edges.probes.tcp import KnockProber
+from floatingip.runtime.peers import ask_once
+
+TRIES = 3
+"""Probes of one thing: a lost packet is no closed group."""
+
+APART = 0.1
+"""Seconds between two of them."""
+
+TIMEOUT = 0.7
+"""Seconds until one of them counts as lost."""
+
+INTRODUCED_WITHIN = 2.0
+"""Seconds for which an observer may take to find out from EC2 who asks, or a holder whether it reaches who asks."""
+
+PAUSE = 0.2
+"""Seconds between two questions meanwhile."""
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+def beside(job: Callable[[T], U], items: Iterable[T]) -> list[U]:
+    """The job done for each, all at the same time."""
+    return [answer.result() for answer in [begin(job, item) for item in items]]
+
+
+def begin(job: Callable[[T], U], item: T) -> Future[U]:
+    """What it will have come to, done beside whoever asks for it."""
+    answer: Future[U] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(job(item))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits
+            answer.set_exception(error)
+
+    background.start("doctor-beside", work)
+    return answer
+
+
+def meet(worker: Worker, port: int, me: str, *, holds: bool) -> Met:
+    """Ask the observer of another worker, as the instance ``me``, and ping it at its primary address."""
+    address = worker.instance.address
+    assert address is not None, "who has none is not met"
+    pinged = begin(pings, address)
+    answer = _introduced(address, port, me)
+    if answer.status is None and not answer.refused:
+        answer = _introduced(address, port, me)
+    return Met(worker, answer.status, answer.refused, pinged.result(), holds)
+
+
+def _introduced(address: Address, port: int, me: str) -> Answer:
+    """The word of an observer, which may have to find out who asks."""
+    until, answer = time.monotonic() + INTRODUCED_WITHIN, ask_once(address, port, me=me)
+    while answer.status == RESERVED and time.monotonic() < until:
+        time.sleep(PAUSE)
+        answer = ask_once(address, port, me=me)
+    return answer
+
+
+def reach(address: Address, target: str, holder: Worker, port: int, me: str) -> Reached:
+    """Ping a floating address that another worker holds, knock at it, and have its holder look whether it reaches this
+    node's observer from there, where one runs: as the instance ``me``, or nobody.
+    """
+    pinged = begin(pings, address)
+    knocked = begin(tried, KnockProber(address, port, TIMEOUT))
+    at, sight, until = holder.instance.address, Sight.UNTRIED, time.monotonic() + INTRODUCED_WITHIN
+    while me and at is not None and sight is Sight.UNTRIED and time.monotonic() < until:
+        status = ask_once(at, port, me=me, doubted=(target,)).status
+        if status is None:
+            break
+        sight = status.sights.get(target, Sight.UNTRIED)
+        time.sleep(PAUSE)
+    return Reached(address, holder.instance.id, pinged.result(), knocked.result() is ProbeOutcome.ANSWERED, sight)
+
+
+def pings(address: Address) -> bool | None:
+    """Whether the address answers a ping; None where this node could send none."""
+    outcome = tried(IcmpProber(address, TIMEOUT))
+    return None if outcome is ProbeOutcome.FAILED_HERE else outcome is ProbeOutcome.ANSWERED
+
+
+def tried(prober: Prober) -> ProbeOutcome:
+    """What comes of a few probes: an answer, if there is any."""
+    sent, next_at, outcomes = 0, time.monotonic(), list[ProbeOutcome]()
+    while len(outcomes) < TRIES and ProbeOutcome.ANSWERED not in outcomes:
+        if sent < TRIES and time.monotonic() >= next_at:
+            prober.send()
+            sent, next_at = sent + 1, next_at + APART
+        time.sleep(0.01)
+        outcomes += [result.outcome for result in prober.collect()]
+    return ProbeOutcome.ANSWERED if ProbeOutcome.ANSWERED in outcomes else outcomes[-1]

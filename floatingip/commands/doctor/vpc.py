@@ -1,0 +1,80 @@
+"""What EC2 shows of the floating addresses and of the interfaces that carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from floatingip.commands.doctor.finding import NO_MANAGE, OWNER, PLACE, RESERVATION, SLOTS, SOURCE_CHECK, Check, Finding
+from floatingip.core.decision.carry import way_to
+from floatingip.core.decision.decision import Reason
+from floatingip.core.model import NO_MANAGE_TAG, OWNER_TAG, Carry, Eni, Network, Subnet, Target
+
+
+def failing(check: Check, sentence: str) -> Finding:
+    """A sentence of the agent's, which ends with what to do."""
+    what, _, remedy = sentence.partition("; ")
+    return check.fail(what, remedy)
+
+
+def place(target: Target, impossible: str, subnet: Subnet | None) -> Iterator[Finding]:
+    """Subnet, zone, Outpost, and an Elastic IP's border group; ``impossible`` is the agent's sentence on these."""
+    if impossible:
+        yield failing(PLACE, impossible)
+    elif subnet is not None:
+        yield PLACE.ok(f"{target}: {subnet.id} in {subnet.zone}, as this node")
+
+
+def owner(target: Target, eni: Eni | None, name: str, mixed: str) -> Iterator[Finding]:
+    """Ours, somebody else's, or nobody's."""
+    if mixed:
+        yield failing(OWNER, Reason.MIXED.value.format(detail=mixed))
+    elif eni is None:
+        yield OWNER.ok(f"{target}: free, no interface has it")
+    elif eni.tags.get(OWNER_TAG) != name or not eni.carries(target):
+        detail = f"{eni.id} (tag {OWNER_TAG}={eni.tags.get(OWNER_TAG, '')})"
+        yield OWNER.fail(f"{target}: {Reason.NOT_OURS.value.format(detail=detail)}")
+    elif eni.attachment is None:
+        yield OWNER.ok(f"{target}: on our {eni.id}, which no instance has")
+    else:
+        yield OWNER.ok(f"{target}: {eni.attachment.status} to {eni.attachment.instance_id} by our {eni.id}")
+
+
+def slots(carry: Carry, me: str, total: int, used: int, here: Collection[Eni], count: int) -> Iterator[Finding]:
+    """``used`` of this instance's ``total``; ``here`` are interfaces of ours on it, for ``count`` addresses."""
+    free = max(0, total - used)
+    said = f"{free} of {total} ENI slots are free"
+    served = len(here) >= (1 if way_to(carry).has_standing_enis else count)
+    if free or served:
+        yield SLOTS.ok(f"{said}{', and all that is needed is here' if served else ''}")
+    else:
+        yield SLOTS.fail(f"all {total} ENI slots of {me} are in use")
+
+
+def reservation(target: Target, subnet: Subnet, reserved: Iterable[Network], *, is_kept: bool) -> Iterator[Finding]:
+    """``is_kept``: an interface has the address and takes it along."""
+    network = subnet.network_of(target) if hasattr(target, "packed") else None  # type: ignore[arg-type]
+    if network is None:
+        return
+    if any(target in each for each in reserved):
+        yield RESERVATION.ok(f"{target} is reserved in {subnet.id}")
+    elif is_kept:
+        yield RESERVATION.ok(f"{target} stays on its interface, wherever that is attached")
+    else:
+        yield RESERVATION.warn(
+            f"{target} is not reserved in {subnet.id}", f"{RESERVATION.remedy} --subnet-id {subnet.id}"
+        )
+
+
+def source_check(enis: Iterable[Eni]) -> Iterator[Finding]:
+    """Of our interfaces."""
+    off = [eni.id for eni in enis if not eni.source_check]
+    yield SOURCE_CHECK.warn(f"off on {', '.join(off)}") if off else SOURCE_CHECK.ok("on")
+
+
+def no_manage(enis: Collection[Eni]) -> Iterator[Finding]:
+    """What the VPC CNI may take for its own."""
+    bare = [eni.id for eni in enis if eni.tags.get(NO_MANAGE_TAG) != "true"]
+    if bare:
+        yield NO_MANAGE.fail(f"{', '.join(bare)}: no tag {NO_MANAGE_TAG}=true")
+    else:
+        yield NO_MANAGE.ok("the VPC CNI leaves our interfaces alone" if enis else "there are no interfaces of ours yet")

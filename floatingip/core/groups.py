@@ -1,0 +1,69 @@
+"""What security groups admit, as far as their rules tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from floatingip.core.model import Address, Instance, Network
+
+ANY = "-1"
+"""A rule's protocol, or an end of its range, that stands for all."""
+
+_NUMBERS = {"icmp": "1", "tcp": "6", "icmpv6": "58"}
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """An instance with the security groups of its primary interface."""
+
+    instance: Instance
+    groups: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of a security group: what it lets in, or out, from or to a network or the members of a group; neither
+    where it names a prefix list.
+    """
+
+    group: str
+    is_egress: bool
+    protocol: str
+    first: int
+    last: int
+    network: Network | None = None
+    other_group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One side of a connection."""
+
+    address: Address
+    groups: frozenset[str]
+
+
+def admitted(rules: Iterable[Rule], source: End, to: End, protocol: str, port: int | None = None) -> bool:
+    """Whether what ``source`` sends gets out of its groups and into those of ``to``; ``protocol`` is icmp or tcp.
+
+    An answer needs no rule.  What a prefix list allows is not seen.
+    """
+    rules = tuple(rules)
+    out = any(_fits(rule, to, protocol, port) for rule in rules if rule.is_egress and rule.group in source.groups)
+    return out and any(
+        _fits(rule, source, protocol, port) for rule in rules if not rule.is_egress and rule.group in to.groups
+    )
+
+
+def _fits(rule: Rule, other: End, protocol: str, port: int | None) -> bool:
+    if rule.protocol != ANY:
+        if rule.protocol not in (protocol, _NUMBERS[protocol]):
+            return False
+        # Of ICMP it is the type: 8 is an echo request.
+        wanted = port if port is not None else 8
+        if rule.first not in (-1, wanted) and not rule.first <= wanted <= rule.last:
+            return False
+    if rule.network is not None:
+        return other.address in rule.network
+    return rule.other_group in other.groups

@@ -1,0 +1,134 @@
+"""
+What only the doctor asks of EC2: whose credentials these are, which workers there are, what their groups admit, and
+each permission by a dry run.
+
+A part of ``ec2``.  Nothing is changed by it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from functools import partial
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from floatingip.agent.looks import CLUSTER_TAG, CLUSTER_TAG_PREFIX
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied
+from floatingip.core.groups import Rule, Worker
+from floatingip.core.model import Allocation, Eni, Target
+from floatingip.edges.ec2.asking import Asking
+from floatingip.edges.ec2.meaning import meaning
+from floatingip.edges.ec2.sdk import identity
+from floatingip.edges.ec2.shown import read_instance
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+
+PATIENCE = 5.0
+"""Seconds for any one answer."""
+
+T = TypeVar("T")
+
+
+class Inspection:
+    """EC2 in one Region and VPC."""
+
+    def __init__(self, ec2: EC2Client, region: str, vpc_id: str) -> None:
+        self._ec2 = ec2
+        self._region = region
+        self._vpc_id = vpc_id
+        self._asking = Asking(PATIENCE)
+
+    def _ask(self, action: str, call: Callable[[], T]) -> T:
+        with meaning(action):
+            return self._asking.ask(action, call, repeatable=True)
+
+    def caller(self) -> str:
+        """The ARN of whoever asks.  Raises ``CloudError``."""
+        return self._ask("GetCallerIdentity", lambda: identity(self._region, PATIENCE))
+
+    def workers(self, cluster: str) -> tuple[Worker, ...]:
+        """The cluster's instances in this VPC, as far as one page has them.  Raises ``CloudError``."""
+        found: dict[str, Worker] = {}
+        names = {"tag-key": f"{CLUSTER_TAG_PREFIX}{cluster}", f"tag:{CLUSTER_TAG}": cluster}
+        for name, value in names.items():
+            filters: list[Any] = [{"Name": "vpc-id", "Values": [self._vpc_id]}, {"Name": name, "Values": [value]}]
+            answer = self._ask("DescribeInstances", partial(self._ec2.describe_instances, Filters=filters))
+            with meaning("DescribeInstances"):
+                for item in (each for reservation in answer["Reservations"] for each in reservation["Instances"]):
+                    groups = frozenset(group["GroupId"] for group in item.get("SecurityGroups", []))
+                    worker = Worker(read_instance(item), groups)
+                    found[worker.instance.id] = worker
+        return tuple(found[instance_id] for instance_id in sorted(found))
+
+    def clock(self) -> tuple[float, float]:
+        """By how many seconds this node's clock is ahead of EC2's, which has whole ones; and how long that answer took.
+
+        Raises ``CloudError``.
+        """
+        began, wall = time.monotonic(), time.time()
+        filters: list[Any] = [{"Name": "vpc-id", "Values": [self._vpc_id]}]
+        answer = self._ask("DescribeSubnets", partial(self._ec2.describe_subnets, Filters=filters))
+        took = time.monotonic() - began
+        with meaning("DescribeSubnets"):
+            date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
+            # The header's second has begun when it was written, half way through.
+            return wall + took / 2 - (parsedate_to_datetime(date).timestamp() + 0.5), took
+
+    def rules(self, groups: frozenset[str]) -> tuple[Rule, ...]:
+        """What these security groups admit.  Raises ``CloudError``."""
+        filters: list[Any] = [{"Name": "group-id", "Values": sorted(groups)}]
+        answer = self._ask(
+            "DescribeSecurityGroupRules", lambda: self._ec2.describe_security_group_rules(Filters=filters)
+        )
+        with meaning("DescribeSecurityGroupRules"):
+            return tuple(map(_rule, answer["SecurityGroupRules"]))
+
+    def denied(self, eni: Eni | None, target: Target) -> tuple[str, ...]:
+        """What of docs/iam-policy.json is denied, but for what a rehearsal tries (cloud.py) and what the doctor asks
+        anyway.
+
+        ``eni`` is one of ours: a policy that depends on its tags can be tried with it alone.  Raises
+        ``CloudUnavailable``.
+        """
+        ec2 = self._ec2
+        calls: dict[str, Callable[..., object]] = {"DescribeAddresses": ec2.describe_addresses}
+        if eni is not None:
+            calls["DeleteNetworkInterface"] = partial(ec2.delete_network_interface, NetworkInterfaceId=eni.id)
+            calls["ModifyNetworkInterfaceAttribute"] = partial(
+                ec2.modify_network_interface_attribute, NetworkInterfaceId=eni.id, SourceDestCheck={"Value": True}
+            )
+            if eni.attachment is not None:
+                calls["DetachNetworkInterface"] = partial(ec2.detach_network_interface, AttachmentId=eni.attachment.id)
+            if isinstance(target, Allocation):
+                calls["AssociateAddress"] = partial(
+                    ec2.associate_address, AllocationId=target.id, NetworkInterfaceId=eni.id
+                )
+        return tuple(action for name, call in calls.items() if (action := self._denial(name, call)))
+
+    def _denial(self, action: str, call: Callable[..., object]) -> str:
+        """The action if it is denied, or nothing.  Raises ``CloudUnavailable``."""
+        try:
+            self._ask(action, partial(call, DryRun=True))
+        except Denied as error:
+            return error.action
+        except CloudUnavailable:
+            raise
+        except CloudError:
+            return ""  # a dry run that would succeed is an error, too
+        return ""
+
+
+def _rule(item: Mapping[str, Any]) -> Rule:
+    network = item.get("CidrIpv4") or item.get("CidrIpv6")
+    return Rule(
+        group=item["GroupId"],
+        is_egress=bool(item.get("IsEgress")),
+        protocol=str(item["IpProtocol"]),
+        first=int(item.get("FromPort", -1)),
+        last=int(item.get("ToPort", -1)),
+        network=ip_network(network, strict=False) if network else None,
+        other_group=item.get("ReferencedGroupInfo", {}).get("GroupId", ""),
+    )

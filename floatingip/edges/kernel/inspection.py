@@ -1,0 +1,155 @@
+"""
+What only the doctor asks of the kernel: what others have on our links, before our rules, and on our bits.
+
+A part of ``kernel``.  Nothing is changed by it.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from floatingip.core.model import Address
+from floatingip.edges.kernel import kube_proxy
+from floatingip.edges.kernel.mark_table import PREFIX
+from floatingip.edges.kernel.netlink import Message, Netlink
+from floatingip.edges.kernel.nft import Nft
+from floatingip.edges.kernel.path import forwards
+from floatingip.edges.kernel.routes import PROTOCOL
+
+CAPABILITIES: Mapping[str, int] = {"NET_ADMIN": 12, "NET_RAW": 13}
+"""The bits of those that are needed (linux/capability.h)."""
+
+IPVS_LINK = "kube-ipvs0"
+"""What kube-proxy in ipvs mode puts Services' addresses on."""
+
+# linux/rtnetlink.h, if_link.h, if_addr.h, fib_rules.h
+_RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE, _RTM_GETRULE = 18, 22, 26, 34
+_LINK, _ADDRESS = struct.Struct("=BxHiII"), struct.Struct("=BBBBI")
+_ROUTE, _RULE = struct.Struct("=BBBBBBBBI"), struct.Struct("=BBBBBxxBI")
+_IFLA_ADDRESS, _IFLA_IFNAME = 1, 3
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_RTA_DST, _RTA_OIF, _RTA_TABLE = 1, 4, 15
+_FRA_PRIORITY, _FRA_FWMARK, _FRA_FWMASK, _FRA_PROTOCOL = 6, 10, 16, 21
+_KERNELS = 2
+_MANAGERS = {3: "boot", 4: "static, as systemd-networkd's", 9: "ra", 16: "dhcp"}
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+
+def lacking() -> tuple[str, ...]:
+    """The capabilities that this process needs and has not.  Raises OSError."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    effective = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
+    return tuple(name for name, bit in CAPABILITIES.items() if not effective >> bit & 1)
+
+
+def rp_filter(link: str) -> int | None:
+    """That of a link, or of `all`; None where it cannot be read."""
+    with suppress(OSError, ValueError):
+        return int(Path(f"/proc/sys/net/ipv4/conf/{link}/rp_filter").read_text(encoding="ascii"))
+    return None
+
+
+class KernelInspection:
+    """One network namespace, that of the calling thread; for one thread."""
+
+    def __init__(self, nft: str = "nft") -> None:
+        self._netlink = Netlink()
+        self._nft = Nft(nft)
+
+    def close(self) -> None:
+        """Close the netlink socket."""
+        self._netlink.close()
+
+    def forwards(self, version: int) -> bool:
+        """Whether this node forwards packets of that IP version.  Raises OSError."""
+        return forwards(self._netlink, version)
+
+    def links(self) -> Mapping[str, tuple[int, str]]:
+        """Index and name by MAC; of several with one MAC the oldest.  Raises OSError."""
+        found: dict[str, tuple[int, str]] = {}
+        for message in self._netlink.dump(_RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0), _LINK.size):
+            index = _LINK.unpack_from(message.content)[2]
+            mac = message.attributes.get(_IFLA_ADDRESS, b"").hex(":")
+            name = message.attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
+            found[mac] = min(found.get(mac, (index, name)), (index, name))
+        return found
+
+    def has_link(self, name: str) -> bool:
+        """Whether there is a link of this name."""
+        with suppress(OSError):
+            return socket.if_nametoindex(name) > 0
+        return False
+
+    def of_others(self, index: int, ours: Collection[Address]) -> Iterator[str]:
+        """Addresses and routes on a link that neither we nor the kernel have put there.  Raises OSError."""
+        for family in _FAMILIES:
+            for message in self._netlink.dump(_RTM_GETADDR, _ADDRESS.pack(family, 0, 0, 0, index), _ADDRESS.size):
+                raw = message.attributes.get(_IFA_LOCAL, message.attributes.get(_IFA_ADDRESS))
+                address = ip_address(raw) if raw else None
+                at = _ADDRESS.unpack_from(message.content)[4]
+                if at == index and address is not None and address not in ours and not address.is_link_local:
+                    yield f"the address {address}"
+            for message in self._netlink.dump(_RTM_GETROUTE, _ROUTE.pack(family, *(0,) * 8), _ROUTE.size):
+                protocol = _ROUTE.unpack_from(message.content)[5]
+                if message.number(_RTA_OIF) == index and protocol not in (PROTOCOL, _KERNELS):
+                    yield f"a route to {_destination(message)} ({_MANAGERS.get(protocol, f'protocol {protocol}')})"
+
+    def rules_on(self, bits: int) -> Iterator[str]:
+        """Others' rules that look at any of these bits of the firewall mark.  Raises OSError."""
+        for family in _FAMILIES:
+            for message in self._netlink.dump(_RTM_GETRULE, _RULE.pack(family, *(0,) * 6), _RULE.size):
+                mask = message.number(_FRA_FWMASK)
+                is_ours = message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
+                if message.number(_FRA_FWMARK) is not None and mask is not None and mask & bits and not is_ours:
+                    yield f"a rule at priority {message.number(_FRA_PRIORITY) or 0} looks at {mask & bits:#x}"
+
+    # nft.
+
+    def ruleset(self) -> list[Any]:
+        """All that nft lists.  Raises HostError, also when it is not to be had."""
+        return self._nft.list_ruleset() or []
+
+    def try_nft(self) -> None:
+        """Raises HostError when nft cannot be used."""
+        self._nft.list_table(f"{PREFIX}doctor")
+
+    def node_ports_at(self, version: int) -> frozenset[str] | None:
+        """See `kube_proxy.node_ports_at`.  Raises HostError."""
+        return kube_proxy.node_ports_at(self._nft, version)
+
+
+def _destination(message: Message) -> str:
+    length = _ROUTE.unpack_from(message.content)[1]
+    raw = message.attributes.get(_RTA_DST)
+    return f"{ip_address(raw)}/{length}" if raw else "default"
+
+
+def chains_on(ruleset: list[Any], bits: int) -> tuple[str, ...]:
+    """Others' chains that set any of these bits of a packet's or a connection's mark."""
+    found = set[str]()
+    for entry in ruleset:
+        rule = entry.get("rule") if isinstance(entry, dict) else None
+        if not isinstance(rule, dict) or str(rule.get("table", "")).startswith(PREFIX):
+            continue
+        expressions = rule.get("expr")
+        for expression in expressions if isinstance(expressions, list) else ():
+            if _set(expression) & bits:
+                found.add(f"nft's chain {rule.get('family')} {rule.get('table')} {rule.get('chain')}")
+    return tuple(sorted(found))
+
+
+def _set(expression: Any) -> int:
+    """The bits that a statement sets in a mark, as far as they are numbers."""
+    mangle = expression.get("mangle") if isinstance(expression, dict) else None
+    if not isinstance(mangle, dict) or mangle.get("key") not in ({"meta": {"key": "mark"}}, {"ct": {"key": "mark"}}):
+        return 0
+    value = mangle.get("value")
+    if isinstance(value, dict) and isinstance(value.get("|"), list):
+        return sum(part for part in value["|"] if isinstance(part, int))
+    return value if isinstance(value, int) else 0
