@@ -21,6 +21,7 @@ from lab.run import nemesis
 from lab.run.checker import Expectation, Verdict, check, together
 from lab.run.hardships import HARDSHIPS
 from lab.run.hostile import Attack
+from lab.run.ordeals import ORDEALS
 from lab.run.region import Floating, Machine, Region, client_name
 from lab.run.scenario import (
     OUTLASTS_PATIENCE,
@@ -268,6 +269,7 @@ SCENARIOS = {
             )
         ),
         *HARDSHIPS,
+        *ORDEALS,
     )
 }
 
