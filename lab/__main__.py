@@ -4,6 +4,8 @@ The lab's command line.
     python -m lab list                    the scenarios
     python -m lab run SCENARIO            one of them, judged; exit code 1 when the checker finds a fault
     python -m lab demo                    a power cut, live
+    python -m lab torture --minutes M     one misfortune after the other, and some at a time; exit code 1 on a fault
+    python -m lab soak --failovers N      one failover after the other, and what is left of them; exit code 1 on a leak
 
 It runs in namespaces of its own (sandbox.py): nothing outside of these is touched.
 """
@@ -11,6 +13,7 @@ It runs in namespaces of its own (sandbox.py): nothing outside of these is touch
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     elif options.image is not None and image.given() is None:
         raise SystemExit("lab: an image can only be mounted outside of a sandbox")
     try:
-        return _demo(options) if options.command == "demo" else _run(options)
+        return {"demo": _demo, "run": _run, "torture": _torture, "soak": _soak}[options.command](options)
     except (TimeoutError, ClusterFailed) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
@@ -65,6 +68,22 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--quiet", action="store_true", help="no timeline, only the table")
     demo = commands.add_parser("demo", help="a power cut, live")
     demo.add_argument("--seed", type=int, default=0, help="as for `run`")
+    torture = commands.add_parser("torture", help="one misfortune after the other, and some at a time")
+    torture.add_argument("--minutes", type=float, default=10.0, help="no round begins later (default: %(default)g)")
+    torture.add_argument("--seed", type=int, default=0, help="which misfortunes, in which order (default: %(default)s)")
+    torture.add_argument("--first", type=int, default=1, metavar="ROUND", help="begin with this one of the seed's")
+    torture.add_argument("--rounds", type=int, metavar="N", help="end after so many")
+    torture.add_argument("--workers", type=int, choices=range(3, 6), default=3, help="(default: %(default)s)")
+    soak = commands.add_parser("soak", help="one failover after the other, and what is left of them")
+    until = soak.add_mutually_exclusive_group(required=True)
+    until.add_argument("--minutes", type=float, help="no failover begins later")
+    until.add_argument("--failovers", type=int, help="how many")
+    soak.add_argument("--seed", type=int, default=0, help="as for `run`")
+    for command in (torture, soak):
+        command.add_argument("--carry", choices=("eni", "address"), default="eni", help="as for `run`")
+        command.add_argument("--ec2", choices=("instant", "typical", "slow"), default="typical", help="as for `run`")
+        command.add_argument("--report", type=Path, metavar="FILE", help="write what came of it there, in Markdown")
+        command.add_argument("--history", type=Path, metavar="FILE", help="as for `run`")
     for command in (run, demo):
         command.add_argument(
             "--kubernetes",
@@ -111,6 +130,53 @@ def _run(options: argparse.Namespace) -> int:
         )
     show.table([verdict])
     return 0 if verdict.ok else 1
+
+
+def _torture(options: argparse.Namespace) -> int:
+    from lab.ec2 import PROFILES  # noqa: PLC0415 - as above
+    from lab.run import report, show  # noqa: PLC0415 - as above
+    from lab.run.kubernetes_scenarios import ALL  # noqa: PLC0415 - as above
+    from lab.run.torture import Torture  # noqa: PLC0415 - as above
+
+    torture = Torture(
+        profile=PROFILES[options.ec2],
+        minutes=options.minutes,
+        seed=options.seed,
+        carry=options.carry,
+        first=options.first,
+        rounds=options.rounds,
+        workers=options.workers,
+    )
+    began = time.monotonic()
+    outcomes = torture.run(show.outcome, options.history)
+    return _report(
+        options,
+        report.torture(torture, outcomes, time.monotonic() - began, ALL),
+        all(one.ok or one.undecided for one in outcomes),
+    )
+
+
+def _soak(options: argparse.Namespace) -> int:
+    from lab.ec2 import PROFILES  # noqa: PLC0415 - as above
+    from lab.run import report, show  # noqa: PLC0415 - as above
+    from lab.run.soak import Soak  # noqa: PLC0415 - as above
+
+    soak = Soak(
+        profile=PROFILES[options.ec2],
+        minutes=options.minutes,
+        failovers=options.failovers,
+        seed=options.seed,
+        carry=options.carry,
+    )
+    found = soak.run(show.outcome, options.history)
+    return _report(options, report.soak(soak, found), found.ok)
+
+
+def _report(options: argparse.Namespace, text: str, ok: bool) -> int:
+    if options.report is not None:
+        options.report.write_text(text, encoding="utf-8")
+    print(text)
+    return 0 if ok else 1
 
 
 def _demo(options: argparse.Namespace) -> int:

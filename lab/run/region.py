@@ -133,6 +133,8 @@ class Region(Resource):
     those of floating-ip.yaml, `carry` among them; `environment` is added to that of every pod; `instance_type` is one
     with enough room by default.  `setup` is the cluster's.  A context manager that makes everything and removes what it
     made.
+
+    boot_takes: seconds from the power button until a kubelet runs; can be changed at any time.
     """
 
     def __init__(
@@ -152,6 +154,7 @@ class Region(Resource):
         self.kubernetes = kubernetes
         self.profile = profile
         self.history = history
+        self.boot_takes = BOOT_TAKES
         self._asked = tuple(addresses)
         self.floating: tuple[Floating, ...] = ()
         self.machines: dict[str, Machine] = {}
@@ -268,8 +271,8 @@ class Region(Resource):
         """EC2's events about who has had the (first) floating address so far (ownership.py)."""
         floating = floating or self.floating[0]
         if self.carry == Carry.ADDRESS:
-            return ownership.of_address(self.history.events(), floating.target)
-        return ownership.of_enis(self.history.events(), frozenset(self._enis(floating)))
+            return ownership.of_address(self.history.events("ec2"), floating.target)
+        return ownership.of_enis(self.history.events("ec2"), frozenset(self._enis(floating)))
 
     def _enis(self, floating: Floating) -> set[str]:
         """The interfaces of a floating address, by EC2's own filters; remembered, since one may be gone later."""
@@ -286,7 +289,7 @@ class Region(Resource):
 
     def carried(self, floating: Floating) -> str:
         """The address that its holder has on the link; an Elastic IP that was never associated has none: ""."""
-        return next(reversed(ownership.carried_for(self.history.events(), floating.target)), "")
+        return next(reversed(ownership.carried_for(self.history.events("ec2"), floating.target)), "")
 
     def by_instance(self, instance_id: str) -> Machine:
         """The machine of an instance.  Raises LookupError."""
@@ -302,11 +305,7 @@ class Region(Resource):
 
     def logged(self, **fields: str) -> list[Event]:
         """The agents' log lines with these fields."""
-        return [
-            event
-            for event in self.history.events()
-            if event["source"] == "agent" and fields.items() <= event["fields"].items()
-        ]
+        return [event for event in self.history.events("agent") if fields.items() <= event["fields"].items()]
 
     def command(self, machine: Machine, *arguments: str) -> str:
         """What a command of the product prints on a worker, as in its pod there.  Raises CommandFailed."""
@@ -324,6 +323,11 @@ class Region(Resource):
 
     def record_leftovers(self) -> None:
         """Record what a living worker that does not hold a floating address still has of it."""
+        for what in self.leftovers():
+            self.history.record({"source": "lab", "event": "leftover", "what": what})
+
+    def leftovers(self) -> Iterator[str]:
+        """What that is now, in words."""
         for index, floating in enumerate(self.floating):
             address = self.carried(floating)
             try:
@@ -334,7 +338,7 @@ class Region(Resource):
                 if machine.name == holder or machine.guest is not Guest.RUNNING or machine.ending:
                     continue
                 for what in self._traces(machine, index, address):
-                    self.history.record({"source": "lab", "event": "leftover", "what": f"{what} on {machine.name}"})
+                    yield f"{what} on {machine.name}"
 
     def _traces(self, machine: Machine, index: int, address: str) -> Iterator[str]:
         namespace = machine.worker.namespace
@@ -422,7 +426,7 @@ class Region(Resource):
 
     def _boot(self, machine: Machine) -> None:
         """Everything is as after the first boot, but for the ENIs that EC2 has attached: their links are bare."""
-        if self._closing.wait(BOOT_TAKES):
+        if self._closing.wait(self.boot_takes):
             return
         machine.imds.stop()
         machine.worker.boot()
@@ -481,6 +485,11 @@ class Region(Resource):
         self.fabric.cut(self.fabric.plugged(machine.worker.namespace))
         self.cluster.kill_node(machine.name)
         machine.worker.power_off()
+
+    def power_on(self, machine: Machine) -> None:
+        """The power is back after `power_off`; returns when the kubelet runs."""
+        machine.ending = True
+        self._boot(machine)
 
     # Building.
 
