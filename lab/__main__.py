@@ -82,7 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     for command in (torture, soak):
         command.add_argument("--carry", choices=("eni", "address"), default="eni", help="as for `run`")
         command.add_argument("--ec2", choices=("instant", "typical", "slow"), default="typical", help="as for `run`")
-        command.add_argument("--report", type=Path, metavar="FILE", help="write what came of it there, in Markdown")
+        command.add_argument(
+            "--report",
+            type=Path,
+            metavar="FILE",
+            help="write what came of it there, in Markdown, as the section of this way to carry",
+        )
         command.add_argument("--history", type=Path, metavar="FILE", help="as for `run`")
     for command in (run, demo):
         command.add_argument(
@@ -173,8 +178,11 @@ def _soak(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace, text: str, ok: bool) -> int:
+    from lab.run import report  # noqa: PLC0415 - as above
+
     if options.report is not None:
-        options.report.write_text(text, encoding="utf-8")
+        written = options.report.read_text(encoding="utf-8") if options.report.exists() else ""
+        options.report.write_text(report.put(written, f"`carry: {options.carry}`", text), encoding="utf-8")
     print(text)
     return 0 if ok else 1
 

@@ -17,7 +17,7 @@ from floatingip.core.model import Carry
 from lab.ec2 import Profile
 from lab.kubernetes.cluster import OBSERVERS
 from lab.run.checker import Expectation
-from lab.run.region import READY_WITHIN, Machine, Region
+from lab.run.region import FLOATING_IP, READY_WITHIN, Machine, Region
 from lab.run.scenario import (
     DETECTION,
     Nemesis,
@@ -50,6 +50,9 @@ SETTLE = 60.0
 
 MOVED_WITHIN = 120.0
 
+OTHER_IP = "10.0.0.101"
+"""The floating address of another cluster."""
+
 
 def three_observers(region: Region, _machine: Machine) -> None:
     """Each of three workers has an observer, and they know each other."""
@@ -57,6 +60,12 @@ def three_observers(region: Region, _machine: Machine) -> None:
         region.cluster.scale(OBSERVERS, len(region.machines))
         region.cluster.wait_ready(READY_WITHIN)
         time.sleep(HEARD_FOR)
+
+
+def found_another_cluster(region: Region) -> None:
+    """Half of the machines are another cluster's, which has the last of the addresses."""
+    machines = list(region.machines.values())
+    region.add_cluster("other", machines[len(machines) // 2 :], region.floating[-1:])
 
 
 def leave_writes_unanswered(region: Region, machine: Machine) -> None:
@@ -222,6 +231,18 @@ ORDEALS = (
         _moved_by_hand,
         hits_machine=False,
         hits_link=True,
+        lasts=12.0,
+    ),
+    Scenario(
+        "two-clusters",
+        "a node loses power that holds the address of one of two clusters in a subnet",
+        die,
+        served_again,
+        workers=4,
+        addresses=(FLOATING_IP, OTHER_IP),
+        prepare=found_another_cluster,
+        is_watched=False,
+        watched_for=HEARD_FOR,
         lasts=12.0,
     ),
 )

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -66,6 +67,9 @@ FEW, MANY = "m5.large", "m5.xlarge"
 """Instance types with two and three ENI slots beside the primary one."""
 FEW_ADDRESSES = 2
 
+CLUSTER = "lab"
+"""The region's own cluster, by the tag of its instances."""
+
 LABELS = {"floatingip": "true"}
 """The workers'."""
 
@@ -90,13 +94,14 @@ class Floating:
     """One floating address: as FLOATING_IP has it, and as clients reach it from inside and from outside of the VPC.
 
     ``enis`` are the ids of the interfaces that were made for it, as far as they were seen, ``deleted`` those of them
-    that somebody has deleted.
+    that somebody has deleted; ``cluster`` is the one that carries it.
     """
 
     target: str
     hosts: Mapping[str, str]
     enis: set[str]
     deleted: set[str] = field(default_factory=set)
+    cluster: str = CLUSTER
 
 
 @dataclass
@@ -109,6 +114,7 @@ class Machine:
     ends its pods first.
     serves: whether its backend is an endpoint of the sample service.
     ending: its observers are about to end for good, or have, and nobody is left to clean up.
+    cluster: the one that it is a worker of.
     """
 
     worker: Worker
@@ -118,6 +124,7 @@ class Machine:
     graceful: float | None = None
     serves: bool = True
     ending: bool = False
+    cluster: str = CLUSTER
 
     @property
     def name(self) -> str:
@@ -255,6 +262,35 @@ class Region(Resource):
         """The sample service's."""
         return self._service.ports[0].node_port
 
+    def add_cluster(self, name: str, machines: Sequence[Machine], floating: Sequence[Floating]) -> None:
+        """
+        Another cluster in the same VPC, of some of the machines, with a deployment of its own for some of the floating
+        addresses; returns when that is ready.  Before `deploy` only.
+
+        Raises NotModelled on the real Kubernetes, TimeoutError.
+        """
+        if self.kubernetes is Kind.REAL:
+            raise NotModelled("only the small Kubernetes can be there twice")
+        ids = [machine.instance.instance_id for machine in machines]
+        self.administrator.delete_tags(Resources=ids, Tags=[{"Key": f"kubernetes.io/cluster/{CLUSTER}"}])
+        self.administrator.create_tags(Resources=ids, Tags=[{"Key": f"kubernetes.io/cluster/{name}", "Value": "owned"}])
+        for machine in machines:
+            machine.cluster = name
+            self.cluster.cordon(machine.name)
+        for one in floating:
+            one.cluster = name
+        cluster = SmallCluster(
+            [machine.worker for machine in machines],
+            self.history,
+            image=given(),
+            extra_env=self._pods_environment,
+            labels={machine.name: LABELS for machine in machines},
+            seed=self._seed,
+        )
+        self._resources.callback(cluster.stop_all, grace=1.0)
+        cluster.apply(self.text("floating-ip.yaml", ",".join(one.target for one in floating)))
+        cluster.wait_ready(READY_WITHIN)
+
     # What can be seen.
 
     def holder(self, floating: Floating | None = None) -> Machine:
@@ -328,7 +364,10 @@ class Region(Resource):
 
     def leftovers(self) -> Iterator[str]:
         """What that is now, in words."""
-        for index, floating in enumerate(self.floating):
+        numbers: Counter[str] = Counter()
+        for floating in self.floating:
+            index = numbers[floating.cluster]
+            numbers[floating.cluster] += 1
             address = self.carried(floating)
             try:
                 holder = self.holder(floating).name
@@ -336,6 +375,8 @@ class Region(Resource):
                 holder = ""
             for machine in self.machines.values():
                 if machine.name == holder or machine.guest is not Guest.RUNNING or machine.ending:
+                    continue
+                if machine.cluster != floating.cluster:
                     continue
                 for what in self._traces(machine, index, address):
                     yield f"{what} on {machine.name}"
@@ -637,7 +678,7 @@ class Region(Resource):
     def text(self, name: str, floating_ip: str | None = None) -> str:
         """`envsubst < name`, with this region's settings."""
         if floating_ip is None:
-            floating_ip = ",".join(floating.target for floating in self.floating)
+            floating_ip = ",".join(floating.target for floating in self.floating if floating.cluster == CLUSTER)
         variables = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": floating_ip}
         text = (ROOT / name).read_text(encoding="utf-8")
         if self.kubernetes is Kind.REAL:

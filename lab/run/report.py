@@ -1,5 +1,6 @@
 """What a torture or a soak showed, in Markdown.  Pure."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,7 +26,8 @@ def torture(asked: Torture, outcomes: Sequence[Outcome], took_s: float, titles: 
         f"`{command}`: {_minutes(took_s)}, EC2 `{asked.profile.name}`, {asked.workers} workers.",
         "",
         f"{len(outcomes)} rounds, {sum(len(outcome.round.names) for outcome in outcomes)} misfortunes,"
-        f" {sum(outcome.moves for outcome in outcomes)} moves, **{_count(len(faulty), 'fault')}**.",
+        f" {sum(outcome.moves for outcome in outcomes)} moves, **{_count(len(faulty), 'fault')}**,"
+        f" {len(undecided) or 'none'} undecided.",
         "",
         "| misfortune | rounds | moves | outage: median | longest |",
         "|---|--:|--:|--:|--:|",
@@ -34,16 +36,17 @@ def torture(asked: Torture, outcomes: Sequence[Outcome], took_s: float, titles: 
     for outcome in outcomes:
         kinds[outcome.round.names[-1]].append(outcome)
     for name, found in sorted(kinds.items()):
-        outages = [outcome.outage_s for outcome in found]
+        outages = [outcome.outage_s for outcome in found if not outcome.undecided]
+        times = f"{median(outages):.2f} s | {max(outages):.2f} s" if outages else "- | -"
         with_others = sorted({other for outcome in found for other in outcome.round.names[:-1]})
         beside = f"; beside it: {', '.join(f'`{other}`' for other in with_others)}" if with_others else ""
         lines.append(
-            f"| `{name}`: {titles[name].title}{beside} | {len(found)} | {sum(one.moves for one in found)} |"
-            f" {median(outages):.2f} s | {max(outages):.2f} s |"
+            f"| `{name}`: {titles[name].title}{beside} | {len(found)} | {sum(one.moves for one in found)} | {times} |"
         )
-    lines += ["", *_faults(asked, faulty)]
+    if faulty:
+        lines += ["", *_faults(asked, faulty)]
     if undecided:
-        lines += ["", "Late while the machine itself stood still, which says nothing of the product:", ""]
+        lines += ["", "Undecided: late, while the machine itself stood still for half a second or more:", ""]
         lines += _faults(asked, undecided)
     return "\n".join(lines).rstrip() + "\n"
 
@@ -96,6 +99,19 @@ def _unit(what: str, count: int) -> str:
 
 def _allowed(what: str) -> str:
     return _unit(what, TOLERATED.get(what, 0)) if what in TOLERATED else "0"
+
+
+def put(document: str, heading: str, section: str) -> str:
+    """The document with this section under its heading: in place of the one that was there, or at the end."""
+    parts = re.split(r"(?m)^(?=## )", document)
+    kept = [part.rstrip() for part in parts if part.strip()]
+    fresh = f"## {heading}\n\n{section.rstrip()}"
+    places = [index for index, part in enumerate(kept) if part.splitlines()[0] == f"## {heading}"]
+    if places:
+        kept[places[0]] = fresh
+    else:
+        kept.append(fresh)
+    return "\n\n".join(kept) + "\n"
 
 
 def _faults(asked: Torture, faulty: Sequence[Outcome]) -> list[str]:

@@ -180,11 +180,20 @@ def test_a_report_names_faults_with_what_it_takes_to_see_them_again() -> None:
         90.0,
         ALL,
     )
-    assert "3 rounds, 4 misfortunes, 3 moves, **1 fault**" in told
+    assert "3 rounds, 4 misfortunes, 3 moves, **1 fault**, none undecided" in told
     assert "| `power-cut`: the holder loses power | 2 | 2 | 2.00 s | 3.00 s |" in told
     assert "1970-01-01 00:00:00Z, round 7, loss + handover" in told
     assert "python -m lab torture --minutes 30 --seed 5 --carry eni --ec2 instant --first 7" in told
     assert "two holders" in told
+
+
+def test_a_report_takes_the_place_of_the_one_before() -> None:
+    """One document has both ways to carry; what stands above them stays."""
+    first = report.put("# Torture\n\nWhat it is.\n", "`carry: eni`", "old\n")
+    both = report.put(first, "`carry: address`", "other\n")
+    assert report.put(both, "`carry: eni`", "new\n") == (
+        "# Torture\n\nWhat it is.\n\n## `carry: eni`\n\nnew\n\n## `carry: address`\n\nother\n"
+    )
 
 
 # Short ones.
