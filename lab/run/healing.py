@@ -13,7 +13,7 @@ from contextlib import suppress
 from floatingip.core.decision import ration
 from lab.ec2 import Guest
 from lab.history import Event
-from lab.kubernetes.cluster import OBSERVERS
+from lab.kubernetes.cluster import OBSERVERS, Pod
 from lab.network.netns import CommandFailed
 from lab.run import nemesis
 from lab.run.region import Machine, Region
@@ -82,9 +82,14 @@ class Watch:
 
     def is_well(self) -> bool:
         """The same, with every pod ready."""
-        pods = self._region.cluster.pods()
+        pods = living(self._region)
         ready = sum(pod.is_ready for pod in pods)
         return ready == len(pods) == len(self._region.machines) and self.is_served() and self.is_watched()
+
+
+def living(region: Region) -> list[Pod]:
+    """The observers' pods, save those that ended with their node's shutdown: they stay in the books."""
+    return [pod for pod in region.cluster.pods() if pod.phase != "Succeeded"]
 
 
 class Healer:
@@ -154,7 +159,7 @@ class Healer:
             time.sleep(0.1)
 
     def _what_ails(self) -> str:
-        pods = self._region.cluster.pods()
+        pods = living(self._region)
         ready = ", ".join(f"{pod.node}: {pod.phase}" for pod in pods if not pod.is_ready)
         if ready or len(pods) != len(self._region.machines):
             return f"{len(pods)} pods are there, and not ready: {ready or 'none'}"

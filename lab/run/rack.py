@@ -9,13 +9,16 @@ What is promised at all times:
 - calm: no more moves than the misfortunes of a round account for, and none while all is undone;
 - nothing left behind, on any node or in EC2.
 
-Times mean nothing on a machine that stands still itself: a round in which it did is told apart, see Outcome.
+Times mean nothing on a machine that has no processor for those who must be in time: such a round is told apart, see
+Outcome.
 """
 
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from botocore.exceptions import ClientError
 
@@ -25,8 +28,9 @@ from lab.network.netns import CommandFailed
 from lab.run.checker import Expectation, Verdict
 from lab.run.compose import STRIKES, Round
 from lab.run.healing import Healer, Watch
+from lab.run.hostile import observers
 from lab.run.kubernetes_scenarios import ALL
-from lab.run.region import Region
+from lab.run.region import Machine, Region
 from lab.run.scenario import DETECTION, SERVED_AGAIN, Scenario, ec2_takes
 from lab.run.scenarios import judge
 
@@ -34,13 +38,18 @@ STOOD_STILL = 1.0
 """Seconds for which a client may stand still: what it did not ask meanwhile it cannot say, which is no fault."""
 
 BUSY = 0.5
-"""Seconds for which the lab itself has stood still when times say nothing: it is EC2 and what answers the clients."""
+"""Seconds without processor when times say nothing: for the lab itself, which is EC2 and what answers the clients, or,
+within a second, for a thread of an observer that had something to do.
+"""
 
-BEAT = 0.05
-"""Seconds between two looks at that."""
+BEAT, SECOND = 0.05, 1.0
+"""Seconds between two looks at the lab, and at the observers."""
+
+MOVES_WITHIN = 15.0
+"""Seconds in which a planned move has been made, beyond what a failover may take: IMDS is asked every five."""
 
 IN_TIME = ("an outage of", "detection took", "moves, at", "itself stood still", "is unfinished")
-"""How those faults read that a machine which stands still makes."""
+"""How those faults read that a busy machine makes."""
 
 CLEAN_WITHIN = 30.0
 """Seconds after which nothing may be left behind: a node that let go of the address asks EC2 and IMDS before."""
@@ -50,24 +59,51 @@ Broken = (TimeoutError, LookupError, CommandFailed, ClientError, ClusterFailed)
 
 
 class Pulse:
-    """Notices when this process, and so most likely the machine, stands still."""
+    """Notices for how long this process stands still, or an observer waits for a processor."""
 
-    def __init__(self) -> None:
+    def __init__(self, region: Region) -> None:
+        self._region = region
         self._longest = 0.0
-        threading.Thread(target=self._beat, name="pulse", daemon=True).start()
+        self._over = threading.Event()
+        self._waited: dict[tuple[int, str], float] = {}
+        for look in (self._beat, self._sample):
+            threading.Thread(target=look, name="pulse", daemon=True).start()
 
     def _beat(self) -> None:
         last = time.monotonic()
-        while True:
-            time.sleep(BEAT)
+        while not self._over.wait(BEAT):
             now = time.monotonic()
             self._longest = max(self._longest, now - last - BEAT)
             last = now
 
+    def _sample(self) -> None:
+        while not self._over.wait(SECOND):
+            waited = {
+                (process, thread): seconds
+                for process in observers(self._region).values()
+                for thread, seconds in waiting(process).items()
+            }
+            more = (seconds - self._waited.get(key, 0.0) for key, seconds in waited.items())
+            self._longest = max(self._longest, *more, 0.0)
+            self._waited = waited
+
+    def stop(self) -> None:
+        """End looking."""
+        self._over.set()
+
     def take(self) -> float:
-        """The longest standstill since this was asked last, in seconds."""
+        """The longest since this was asked last, in seconds."""
         longest, self._longest = self._longest, 0.0
         return longest
+
+
+def waiting(process: int) -> dict[str, float]:
+    """For how many seconds each thread of a process has waited for a processor so far; nothing if it has ended."""
+    found: dict[str, float] = {}
+    with suppress(OSError):
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            found[thread.name] = int((thread / "schedstat").read_text(encoding="utf-8").split()[1]) / 1e9
+    return found
 
 
 @dataclass(frozen=True)
@@ -78,7 +114,7 @@ class Outcome:
     at: when it began, in Unix seconds.
     source, holder: the nodes that had the address before and after it.
     faults: what was wrong, in words.
-    stood_still_s: for how long, at most, the lab itself did.
+    starved_s: for how long, at most, the lab or an observer had no processor.
     """
 
     round: Round
@@ -88,7 +124,7 @@ class Outcome:
     source: str
     holder: str
     faults: tuple[str, ...]
-    stood_still_s: float = 0.0
+    starved_s: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -99,7 +135,7 @@ class Outcome:
     def undecided(self) -> bool:
         """What was wrong is about time, and the machine did not have it."""
         in_time = all(any(words in fault for words in IN_TIME) for fault in self.faults)
-        return bool(self.faults) and in_time and self.stood_still_s > BUSY
+        return bool(self.faults) and in_time and self.starved_s > BUSY
 
 
 class Rack:
@@ -109,7 +145,7 @@ class Rack:
         self.region = region
         self._watch = watch
         self.healer = Healer(region, watch)
-        self._pulse = Pulse()
+        self.pulse = Pulse(region)
         self._judged = 0
         self._enis = _interfaces(region)
         self.is_broken = False
@@ -118,7 +154,7 @@ class Rack:
         """One round: strike, see it served again, undo all, wait until all is well, judge."""
         region, at = self.region, time.time()
         began = self._judged or len(region.history)
-        self._pulse.take()
+        self.pulse.take()
         scenarios = [ALL[name] for name in each.names]
         source = region.holder()
         bare = self._bare(each)
@@ -126,7 +162,7 @@ class Rack:
         faults = list(self._strike(each, scenarios))
         last_fault = max(time.time(), self._watch.last_killed_at)
         by = last_fault + max(DETECTION + ec2_takes(bare, region.profile) + SERVED_AGAIN, expected.max_outage_s or 0.0)
-        self._wait_until_served(by, max(scenario.lasts for scenario in scenarios))
+        self._wait_until_served(by, max(scenario.lasts for scenario in scenarios), source, expected.min_moves)
         try:
             self.healer.heal()
             self.healer.wait()
@@ -148,7 +184,7 @@ class Rack:
             source=source.name,
             holder=self._name(verdict),
             faults=tuple(dict.fromkeys(faults)),
-            stood_still_s=self._pulse.take(),
+            starved_s=self.pulse.take(),
         )
 
     def _name(self, verdict: Verdict) -> str:
@@ -193,11 +229,19 @@ class Rack:
             thread.join()
         yield from failed
 
-    def _wait_until_served(self, by: float, lasts: float) -> None:
-        """As long as the scenarios want to be watched, and until clients are served, or should have been."""
+    def _wait_until_served(self, by: float, lasts: float, source: Machine, moves: int) -> None:
+        """As long as the scenarios want to be watched, and until clients are served by whom they should be."""
         began = time.time()
         while time.time() - began < lasts or (not self._watch.is_served() and time.time() < by):
             time.sleep(0.1)
+        while moves and not self._has_moved(source) and time.time() < by + MOVES_WITHIN:
+            time.sleep(0.1)
+
+    def _has_moved(self, source: Machine) -> bool:
+        try:
+            return self.region.holder() is not source
+        except LookupError:
+            return False
 
     def _record_leftovers(self) -> None:
         """What is still there when all has been well for a while."""

@@ -46,7 +46,7 @@ def torture(asked: Torture, outcomes: Sequence[Outcome], took_s: float, titles: 
     if faulty:
         lines += ["", *_faults(asked, faulty)]
     if undecided:
-        lines += ["", "Undecided: late, while the machine itself stood still for half a second or more:", ""]
+        lines += ["", "Undecided: late, while the lab or an observer had no processor for half a second or more:", ""]
         lines += _faults(asked, undecided)
     return "\n".join(lines).rstrip() + "\n"
 
@@ -88,7 +88,7 @@ def soak(asked: Soak, found: Soaked) -> str:
     lines += [f"| EC2: {what} | {found.before.ec2[what]} | {count} | 0 |" for what, count in found.after.ec2.items()]
     lines += ["", *(f"- {leak}" for leak in found.leaks)]
     for one in (*faulty, *undecided):
-        busy = " (the machine itself stood still)" if one.undecided else ""
+        busy = " (undecided: the machine was busy)" if one.undecided else ""
         lines += [f"- failover {one.round.number}, {one.round}{busy}: {fault}" for fault in one.faults]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -77,5 +77,8 @@ def racked(profile: Profile, workers: int, seed: int, carry: str, record_to: Pat
         region.measure(*PLACES)
         three_observers(region, region.holder())
         rack = Rack(region, watch)
-        rack.healer.wait()
-        yield rack
+        try:
+            rack.healer.wait()
+            yield rack
+        finally:
+            rack.pulse.stop()

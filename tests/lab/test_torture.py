@@ -99,12 +99,12 @@ def test_what_several_may_show_is_added_up() -> None:
     assert (calm.max_moves, calm.max_outage_s) == (0, 0.0)
 
 
-def test_only_what_is_about_time_is_excused_by_a_machine_that_stood_still() -> None:
+def test_only_what_is_about_time_is_excused_by_a_busy_machine() -> None:
     """Two holders are two holders on any machine."""
     late, unsafe = "an outage of 9.00 s, at most 8 s is allowed", "two holders: x (i-a) began before y (i-b)"
-    busy = replace(outcome(faults=(late,)), stood_still_s=2.0)
+    busy = replace(outcome(faults=(late,)), starved_s=2.0)
     assert busy.undecided
-    assert not replace(busy, stood_still_s=0.1).undecided
+    assert not replace(busy, starved_s=0.1).undecided
     assert not replace(busy, faults=(late, unsafe)).undecided
     assert not replace(busy, faults=()).undecided
 
