@@ -166,10 +166,12 @@ class Rack:
         try:
             self.healer.heal()
             self.healer.wait()
+            self._record_leftovers()
+            # Looking for them takes a while: what goes wrong meanwhile is this round's.
+            self.healer.wait()
         except Broken as error:
             faults.append(str(error))
             self.is_broken = True
-        self._record_leftovers()
         self._judged = len(region.history)
         told = region.history.events()
         enis = frozenset(event["eni"] for event in region.attachments())
