@@ -64,7 +64,7 @@ test-clocks: system $(STAMP) ## Test what reads clocks on a machine that has jus
 test-long: system $(STAMP) ## Run all other scenarios, both ways to carry
 	@code=0
 	# The longest come first, and are given out one at a time, so that the last one does not keep the others waiting.
-	($(call tests,--dist load --maxschedchunk 1 -m 'long and not alone' $(ARGS) tests/lab/test_scenarios.py)) || code=$$?
+	($(call tests,--dist load --maxschedchunk 1 -m 'long and not alone' $(ARGS) tests/lab/test_scenarios.py tests/lab/test_torture.py)) || code=$$?
 	# pytest's 5: there is none such.
 	$(SANDBOX) .venv/bin/python -m pytest --basetemp=.pytest_tmp -m 'long and alone' $(ARGS) tests/lab/test_scenarios.py \
 		|| (( $$? == 5 )) || code=1

@@ -5,6 +5,8 @@ The lab's command line.
     python -m lab run SCENARIO            one of them, judged; exit code 1 when the checker finds a fault
     python -m lab demo                    a power cut, live
     python -m lab report HISTORY          a page about a run, from what `run --history HISTORY` wrote
+    python -m lab torture --minutes M     one misfortune after the other, and some at a time; exit code 1 on a fault
+    python -m lab soak --failovers N      one failover after the other, and what is left of them; exit code 1 on a leak
 
 It runs in namespaces of its own (sandbox.py): nothing outside of these is touched.
 """
@@ -12,6 +14,7 @@ It runs in namespaces of its own (sandbox.py): nothing outside of these is touch
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.command == "list":
         return _list()
     if options.command == "report":
-        return _report(options)
+        return _picture(options)
     if not sandbox.inside():
         command = [sys.executable, "-m", "lab", *arguments]
         if options.kubernetes == Kind.REAL:
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     elif options.image is not None and image.given() is None:
         raise SystemExit("lab: an image can only be mounted outside of a sandbox")
     try:
-        return _demo(options) if options.command == "demo" else _run(options)
+        return {"demo": _demo, "run": _run, "torture": _torture, "soak": _soak}[options.command](options)
     except (TimeoutError, ClusterFailed) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
@@ -71,6 +74,27 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write a page about a run: who had the address, and what clients got")
     report.add_argument("history", type=Path, metavar="HISTORY", help="what `run --history` wrote")
     report.add_argument("--output", type=Path, metavar="FILE", help="the page (default: HISTORY with the suffix .html)")
+    torture = commands.add_parser("torture", help="one misfortune after the other, and some at a time")
+    torture.add_argument("--minutes", type=float, default=10.0, help="no round begins later (default: %(default)g)")
+    torture.add_argument("--seed", type=int, default=0, help="which misfortunes, in which order (default: %(default)s)")
+    torture.add_argument("--first", type=int, default=1, metavar="ROUND", help="begin with this one of the seed's")
+    torture.add_argument("--rounds", type=int, metavar="N", help="end after so many")
+    torture.add_argument("--workers", type=int, choices=range(3, 6), default=3, help="(default: %(default)s)")
+    soak = commands.add_parser("soak", help="one failover after the other, and what is left of them")
+    until = soak.add_mutually_exclusive_group(required=True)
+    until.add_argument("--minutes", type=float, help="no failover begins later")
+    until.add_argument("--failovers", type=int, help="how many")
+    soak.add_argument("--seed", type=int, default=0, help="as for `run`")
+    for command in (torture, soak):
+        command.add_argument("--carry", choices=("eni", "address"), default="eni", help="as for `run`")
+        command.add_argument("--ec2", choices=("instant", "typical", "slow"), default="typical", help="as for `run`")
+        command.add_argument(
+            "--report",
+            type=Path,
+            metavar="FILE",
+            help="write what came of it there, in Markdown, as the section of this way to carry",
+        )
+        command.add_argument("--history", type=Path, metavar="FILE", help="as for `run`")
     for command in (run, demo):
         command.add_argument(
             "--kubernetes",
@@ -90,7 +114,7 @@ def _list() -> int:
     return 0
 
 
-def _report(options: argparse.Namespace) -> int:
+def _picture(options: argparse.Namespace) -> int:
     from lab.pages import report  # noqa: PLC0415 - as above
 
     output = options.output or options.history.with_suffix(".html")
@@ -131,6 +155,56 @@ def _run(options: argparse.Namespace) -> int:
         )
     show.table([verdict])
     return 0 if verdict.ok else 1
+
+
+def _torture(options: argparse.Namespace) -> int:
+    from lab.ec2 import PROFILES  # noqa: PLC0415 - as above
+    from lab.run import report, show  # noqa: PLC0415 - as above
+    from lab.run.kubernetes_scenarios import ALL  # noqa: PLC0415 - as above
+    from lab.run.torture import Torture  # noqa: PLC0415 - as above
+
+    torture = Torture(
+        profile=PROFILES[options.ec2],
+        minutes=options.minutes,
+        seed=options.seed,
+        carry=options.carry,
+        first=options.first,
+        rounds=options.rounds,
+        workers=options.workers,
+    )
+    began = time.monotonic()
+    outcomes = torture.run(show.outcome, options.history)
+    return _report(
+        options,
+        report.torture(torture, outcomes, time.monotonic() - began, ALL),
+        all(one.ok or one.undecided for one in outcomes),
+    )
+
+
+def _soak(options: argparse.Namespace) -> int:
+    from lab.ec2 import PROFILES  # noqa: PLC0415 - as above
+    from lab.run import report, show  # noqa: PLC0415 - as above
+    from lab.run.soak import Soak  # noqa: PLC0415 - as above
+
+    soak = Soak(
+        profile=PROFILES[options.ec2],
+        minutes=options.minutes,
+        failovers=options.failovers,
+        seed=options.seed,
+        carry=options.carry,
+    )
+    found = soak.run(show.outcome, options.history)
+    return _report(options, report.soak(soak, found), found.ok)
+
+
+def _report(options: argparse.Namespace, text: str, ok: bool) -> int:
+    from lab.run import report  # noqa: PLC0415 - as above
+
+    if options.report is not None:
+        written = options.report.read_text(encoding="utf-8") if options.report.exists() else ""
+        options.report.write_text(report.put(written, f"`carry: {options.carry}`", text), encoding="utf-8")
+    print(text)
+    return 0 if ok else 1
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -273,6 +273,11 @@ class Ec2:
         with self._lock:
             self._world.attachments.stuck = frozenset(Guest)
 
+    def let_detaches_end(self) -> None:
+        """Undo that: a detach that hangs already goes on hanging."""
+        with self._lock:
+            self._world.attachments.stuck = self.profile.stuck
+
     def credentials(self, instance_id: str) -> dict[str, str]:
         """What the IMDS of this instance hands out, as its JSON names it; calls signed with it are the instance's."""
         return {

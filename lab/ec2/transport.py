@@ -156,12 +156,18 @@ class Faults:
                 default=None,
             )
 
-    def clear(self) -> None:
-        """End all faults."""
+    def begun(self) -> frozenset[Fault]:
+        """Those that are on now."""
         with self._lock:
-            faults, self._faults = self._faults, []
+            return frozenset(fault for fault in self._faults if not fault.ended.is_set())
+
+    def clear(self, but: Collection[Fault] = ()) -> None:
+        """End all faults, save these."""
+        with self._lock:
+            faults, self._faults = self._faults, [fault for fault in self._faults if fault in but]
         for fault in faults:
-            fault.end()
+            if fault not in but:
+                fault.end()
 
     def strike(self, action: str, caller: str) -> Fault | None:
         """The fault that hits this call, which counts as a hit; None for a call that goes well."""

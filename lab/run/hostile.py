@@ -46,7 +46,7 @@ class Attack:
         self._kind = kind
         self._over = threading.Event()
         self._most: dict[str, Usage] = {}
-        self._before = {node: _usage(process) for node, process in _observers(region).items()}
+        self._before = {node: usage(process) for node, process in observers(region).items()}
         self._sampler = threading.Thread(target=self._sample, name="usage", daemon=True)
 
     def __enter__(self) -> Self:
@@ -92,12 +92,12 @@ class Attack:
 
     def _sample(self) -> None:
         while not self._over.wait(SAMPLED_EVERY):
-            for node, process in _observers(self._region).items():
+            for node, process in observers(self._region).items():
                 most = self._most.get(node, {})
-                self._most[node] = {**most, **{w: max(used, most.get(w, 0)) for w, used in _usage(process).items()}}
+                self._most[node] = {**most, **{w: max(used, most.get(w, 0)) for w, used in usage(process).items()}}
 
 
-def _observers(region: Region) -> dict[str, int]:
+def observers(region: Region) -> dict[str, int]:
     """The observers' process ids by node, seen from the lab."""
     found = {}
     for pod in region.cluster.pods():
@@ -107,7 +107,7 @@ def _observers(region: Region) -> dict[str, int]:
     return found
 
 
-def _usage(process: int) -> Usage:
+def usage(process: int) -> Usage:
     """Memory in kB, threads and files of a process; nothing of one that has ended."""
     directory = Path(f"/proc/{process}")
     try:

@@ -143,6 +143,13 @@ def hang_kernel(region: Region, machine: Machine) -> None:
     region.cluster.freeze_node(machine.name)
 
 
+def thaw_kernel(region: Region, machine: Machine) -> None:
+    """A kernel that hung goes on as if nothing had happened."""
+    machine.guest = Guest.RUNNING
+    region.fabric.unsilence(region.fabric.plugged(machine.worker.namespace))
+    region.cluster.thaw_node(machine.name)
+
+
 def flap_link(region: Region, machine: Machine) -> None:
     """The ENI's link goes down and up: the kernel forgets its routes."""
     link = _floating_link(region, machine)

@@ -9,6 +9,7 @@ The lab as a whole: VPC, EC2, workers with their IMDS and pods, and the cluster 
 It stands between EC2 and the machines: what EC2 attaches appears in a worker, what a worker suffers EC2 gets to see.
 """
 
+import gc
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -66,6 +68,9 @@ FEW, MANY = "m5.large", "m5.xlarge"
 """Instance types with two and three ENI slots beside the primary one."""
 FEW_ADDRESSES = 2
 
+CLUSTER = "lab"
+"""The region's own cluster, by the tag of its instances."""
+
 LABELS = {"floatingip": "true"}
 """The workers'."""
 
@@ -90,13 +95,14 @@ class Floating:
     """One floating address: as FLOATING_IP has it, and as clients reach it from inside and from outside of the VPC.
 
     ``enis`` are the ids of the interfaces that were made for it, as far as they were seen, ``deleted`` those of them
-    that somebody has deleted.
+    that somebody has deleted; ``cluster`` is the one that carries it.
     """
 
     target: str
     hosts: Mapping[str, str]
     enis: set[str]
     deleted: set[str] = field(default_factory=set)
+    cluster: str = CLUSTER
 
 
 @dataclass
@@ -109,6 +115,7 @@ class Machine:
     ends its pods first.
     serves: whether its backend is an endpoint of the sample service.
     ending: its observers are about to end for good, or have, and nobody is left to clean up.
+    cluster: the one that it is a worker of.
     """
 
     worker: Worker
@@ -118,6 +125,7 @@ class Machine:
     graceful: float | None = None
     serves: bool = True
     ending: bool = False
+    cluster: str = CLUSTER
 
     @property
     def name(self) -> str:
@@ -133,6 +141,8 @@ class Region(Resource):
     those of floating-ip.yaml, `carry` among them; `environment` is added to that of every pod; `instance_type` is one
     with enough room by default.  `setup` is the cluster's.  A context manager that makes everything and removes what it
     made.
+
+    boot_takes: seconds from the power button until a kubelet runs; can be changed at any time.
     """
 
     def __init__(
@@ -152,6 +162,7 @@ class Region(Resource):
         self.kubernetes = kubernetes
         self.profile = profile
         self.history = history
+        self.boot_takes = BOOT_TAKES
         self._asked = tuple(addresses)
         self.floating: tuple[Floating, ...] = ()
         self.machines: dict[str, Machine] = {}
@@ -177,6 +188,7 @@ class Region(Resource):
         self.stop_clients()
         self._closing.set()
         self._resources.close()
+        gc.unfreeze()
 
     # What the user does.
 
@@ -217,6 +229,10 @@ class Region(Resource):
 
     def measure(self, *places: str) -> None:
         """Start clients `in` and `out` of the VPC that ask the NodePort over each floating address all the time."""
+        # What was made for all this need not be looked through again: collecting it takes the lab, which is also what
+        # answers the clients, most of a second.
+        gc.collect()
+        gc.freeze()
         namespaces = {"in": self.fabric.client_in, "out": self.fabric.client_out}
         for floating in self.floating:
             for place in places:
@@ -252,6 +268,35 @@ class Region(Resource):
         """The sample service's."""
         return self._service.ports[0].node_port
 
+    def add_cluster(self, name: str, machines: Sequence[Machine], floating: Sequence[Floating]) -> None:
+        """
+        Another cluster in the same VPC, of some of the machines, with a deployment of its own for some of the floating
+        addresses; returns when that is ready.  Before `deploy` only.
+
+        Raises NotModelled on the real Kubernetes, TimeoutError.
+        """
+        if self.kubernetes is Kind.REAL:
+            raise NotModelled("only the small Kubernetes can be there twice")
+        ids = [machine.instance.instance_id for machine in machines]
+        self.administrator.delete_tags(Resources=ids, Tags=[{"Key": f"kubernetes.io/cluster/{CLUSTER}"}])
+        self.administrator.create_tags(Resources=ids, Tags=[{"Key": f"kubernetes.io/cluster/{name}", "Value": "owned"}])
+        for machine in machines:
+            machine.cluster = name
+            self.cluster.cordon(machine.name)
+        for one in floating:
+            one.cluster = name
+        cluster = SmallCluster(
+            [machine.worker for machine in machines],
+            self.history,
+            image=given(),
+            extra_env=self._pods_environment,
+            labels={machine.name: LABELS for machine in machines},
+            seed=self._seed,
+        )
+        self._resources.callback(cluster.stop_all, grace=1.0)
+        cluster.apply(self.text("floating-ip.yaml", ",".join(one.target for one in floating)))
+        cluster.wait_ready(READY_WITHIN)
+
     # What can be seen.
 
     def holder(self, floating: Floating | None = None) -> Machine:
@@ -268,8 +313,8 @@ class Region(Resource):
         """EC2's events about who has had the (first) floating address so far (ownership.py)."""
         floating = floating or self.floating[0]
         if self.carry == Carry.ADDRESS:
-            return ownership.of_address(self.history.events(), floating.target)
-        return ownership.of_enis(self.history.events(), frozenset(self._enis(floating)))
+            return ownership.of_address(self.history.events("ec2"), floating.target)
+        return ownership.of_enis(self.history.events("ec2"), frozenset(self._enis(floating)))
 
     def _enis(self, floating: Floating) -> set[str]:
         """The interfaces of a floating address, by EC2's own filters; remembered, since one may be gone later."""
@@ -286,7 +331,7 @@ class Region(Resource):
 
     def carried(self, floating: Floating) -> str:
         """The address that its holder has on the link; an Elastic IP that was never associated has none: ""."""
-        return next(reversed(ownership.carried_for(self.history.events(), floating.target)), "")
+        return next(reversed(ownership.carried_for(self.history.events("ec2"), floating.target)), "")
 
     def by_instance(self, instance_id: str) -> Machine:
         """The machine of an instance.  Raises LookupError."""
@@ -302,11 +347,7 @@ class Region(Resource):
 
     def logged(self, **fields: str) -> list[Event]:
         """The agents' log lines with these fields."""
-        return [
-            event
-            for event in self.history.events()
-            if event["source"] == "agent" and fields.items() <= event["fields"].items()
-        ]
+        return [event for event in self.history.events("agent") if fields.items() <= event["fields"].items()]
 
     def command(self, machine: Machine, *arguments: str) -> str:
         """What a command of the product prints on a worker, as in its pod there.  Raises CommandFailed."""
@@ -325,7 +366,15 @@ class Region(Resource):
 
     def record_leftovers(self) -> None:
         """Record what a living worker that does not hold a floating address still has of it."""
-        for index, floating in enumerate(self.floating):
+        for what in self.leftovers():
+            self.history.record({"source": "lab", "event": "leftover", "what": what})
+
+    def leftovers(self) -> Iterator[str]:
+        """What that is now, in words."""
+        numbers: Counter[str] = Counter()
+        for floating in self.floating:
+            index = numbers[floating.cluster]
+            numbers[floating.cluster] += 1
             address = self.carried(floating)
             try:
                 holder = self.holder(floating).name
@@ -334,8 +383,10 @@ class Region(Resource):
             for machine in self.machines.values():
                 if machine.name == holder or machine.guest is not Guest.RUNNING or machine.ending:
                     continue
+                if machine.cluster != floating.cluster:
+                    continue
                 for what in self._traces(machine, index, address):
-                    self.history.record({"source": "lab", "event": "leftover", "what": f"{what} on {machine.name}"})
+                    yield f"{what} on {machine.name}"
 
     def _traces(self, machine: Machine, index: int, address: str) -> Iterator[str]:
         namespace = machine.worker.namespace
@@ -423,7 +474,7 @@ class Region(Resource):
 
     def _boot(self, machine: Machine) -> None:
         """Everything is as after the first boot, but for the ENIs that EC2 has attached: their links are bare."""
-        if self._closing.wait(BOOT_TAKES):
+        if self._closing.wait(self.boot_takes):
             return
         machine.imds.stop()
         machine.worker.boot()
@@ -482,6 +533,11 @@ class Region(Resource):
         self.fabric.cut(self.fabric.plugged(machine.worker.namespace))
         self.cluster.kill_node(machine.name)
         machine.worker.power_off()
+
+    def power_on(self, machine: Machine) -> None:
+        """The power is back after `power_off`; returns when the kubelet runs."""
+        machine.ending = True
+        self._boot(machine)
 
     # Building.
 
@@ -630,7 +686,7 @@ class Region(Resource):
     def text(self, name: str, floating_ip: str | None = None) -> str:
         """`envsubst < name`, with this region's settings."""
         if floating_ip is None:
-            floating_ip = ",".join(floating.target for floating in self.floating)
+            floating_ip = ",".join(floating.target for floating in self.floating if floating.cluster == CLUSTER)
         variables = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": floating_ip}
         text = (ROOT / name).read_text(encoding="utf-8")
         if self.kubernetes is Kind.REAL:

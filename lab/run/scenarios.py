@@ -21,6 +21,7 @@ from lab.run import nemesis
 from lab.run.checker import check
 from lab.run.hardships import HARDSHIPS
 from lab.run.hostile import Attack
+from lab.run.ordeals import ORDEALS
 from lab.run.region import Floating, Machine, Region, client_name
 from lab.run.scenario import (
     OUTLASTS_PATIENCE,
@@ -269,6 +270,7 @@ SCENARIOS = {
             )
         ),
         *HARDSHIPS,
+        *ORDEALS,
     )
 }
 

@@ -15,7 +15,6 @@ from ipaddress import ip_address
 from botocore.exceptions import ClientError
 
 from floatingip.core.model import Carry
-from lab.ec2 import Guest
 from lab.ec2.transport import Effect
 from lab.history import Event
 from lab.kubernetes.cluster import Kind
@@ -371,9 +370,7 @@ def hang(seconds: float) -> Nemesis:
         _blow(region, machine)
         nemesis.hang_kernel(region, machine)
         time.sleep(seconds)
-        machine.guest = Guest.RUNNING
-        region.fabric.unsilence(region.fabric.plugged(machine.worker.namespace))
-        region.cluster.thaw_node(machine.name)
+        nemesis.thaw_kernel(region, machine)
 
     return strike
 

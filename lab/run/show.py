@@ -21,6 +21,7 @@ from rich.text import Text
 
 from lab.ec2 import Profile
 from lab.history import Event
+from lab.run.rack import Outcome
 from lab.run.scenario import Scenario
 from lab.run.verdict import Verdict
 
@@ -161,6 +162,21 @@ def table(verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
         for fault in verdict.faults:
             console.print(f"[red]{verdict.scenario}: {escape(fault)}[/]")
+
+
+def outcome(of: Outcome) -> None:
+    """One line for a round of torture, and one for each of its faults."""
+    moved = of.source if of.source == of.holder and not of.moves else f"{of.source} -> {of.holder}"
+    result = "[green]ok[/]" if of.ok else "[yellow]undecided[/]" if of.undecided else "[red]faulty[/]"
+    console.print(
+        f"{_clock(of.at)}  {of.round.number:3}  {of.round!s:40}  {moved:20}  outage {of.outage_s:6.2f} s  {result}"
+    )
+    for fault in of.faults:
+        console.print(f"[red]{' ' * 15}{escape(fault)}[/]")
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))
 
 
 def words(event: Mapping[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ import pytest
 from floatingip.core.model import Carry
 from lab.ec2 import PROFILES, Profile
 from lab.run.hardships import HARDSHIPS
+from lab.run.ordeals import ORDEALS
 from lab.run.region import ELASTIC_IP, FLOATING_IP
 from lab.run.scenario import Scenario
 from lab.run.scenarios import SCENARIOS, run
@@ -16,6 +17,9 @@ from tests.lab.test_ipv6 import FLOATING as FLOATING_IPV6
 MIX = (FLOATING_IP, FLOATING_IPV6, ELASTIC_IP)
 """One address of each kind."""
 
+
+HARD = (*HARDSHIPS, *ORDEALS)
+"""What goes wrong for long, or at several places."""
 
 BOTH = {"kernel-hang", "node-terminated", "power-cut", "rolling-restart"} | {
     name for name in SCENARIOS if name.startswith("hostile-")
@@ -60,7 +64,7 @@ RUNS = [
     (name, carry)
     for name, scenario in SCENARIOS.items()
     for carry in Carry
-    if scenario not in HARDSHIPS
+    if scenario not in HARD
     and name not in SLOW | BAD_ANSWERS
     and (name in BOTH or (name in BY_ADDRESS) == (carry is Carry.ADDRESS))
 ]
@@ -116,7 +120,7 @@ def test_hardship_is_survived(in_sandbox: None, name: str, carry: Carry, tmp_pat
 @each(LONG)
 def test_long_scenario_is_survived(in_sandbox: None, name: str, carry: Carry, tmp_path: Path) -> None:
     """The same, with all that is left; of the hardships, each outlasts the rule that it is about."""
-    ec2 = PROFILES["typical" if SCENARIOS[name] in HARDSHIPS else "instant"]
+    ec2 = PROFILES["typical" if SCENARIOS[name] in HARD else "instant"]
     survive(SCENARIOS[name], (), carry, tmp_path / "history.jsonl", ec2)
 
 

@@ -1,0 +1,95 @@
+"""
+One failover after the other, and what is left of them: memory, threads, files, rules, routes, addresses, interfaces.
+
+The holder loses power, and gets it back when another one serves.  One worker is spared that: when it holds the address
+its kernel hangs, and goes on later, so that its observer lives through all of them, as holder, deposed and standby.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from lab.ec2 import Profile
+from lab.run import census
+from lab.run.census import Census
+from lab.run.compose import Round
+from lab.run.rack import Outcome
+from lab.run.torture import WORKERS, racked
+
+SPARED = "worker-a"
+"""Whose observer lives as long as the soak."""
+
+POWER_CUT, HANG = "power-cut", "kernel-hang"
+
+BOOT_TAKES = 1.0
+"""Seconds from the power button until the kubelet runs: this is not about how long a machine is away."""
+
+SETTLED_AFTER = 10.0
+"""Seconds of calm after which is counted: what is asked, and told to EC2, after a move is done by then."""
+
+
+@dataclass(frozen=True)
+class Soaked:
+    """What came of it: the failovers, and what there was after the first and after the last."""
+
+    failovers: tuple[Outcome, ...]
+    took_s: float
+    before: Census
+    after: Census
+
+    @property
+    def leaks(self) -> tuple[str, ...]:
+        """What there is too much of, in words."""
+        return census.leaks(self.before, self.after)
+
+    @property
+    def ok(self) -> bool:
+        """Nothing leaked, and no failover was faulty."""
+        return not self.leaks and all(one.ok or one.undecided for one in self.failovers)
+
+
+@dataclass
+class Soak:
+    """What is asked for: failovers until the minutes are over, or so many; the first one, a warm-up, counts as well."""
+
+    profile: Profile
+    minutes: float | None
+    failovers: int | None
+    seed: int
+    carry: str
+
+    def run(self, tell: Callable[[Outcome], None], record_to: Path | None = None) -> Soaked:
+        """
+        Soak until that, or until somebody interrupts; tell of each failover when it is judged.
+
+        Raises TimeoutError when it cannot even begin, LookupError when nobody can be counted at the end.
+        """
+        done: list[Outcome] = []
+        began = time.monotonic()
+        with racked(self.profile, WORKERS, self.seed, self.carry, record_to) as rack:
+            region = rack.region
+            region.boot_takes = BOOT_TAKES
+            before: Census | None = None
+            try:
+                for number in count(1):
+                    name = HANG if region.holder().name == SPARED else POWER_CUT
+                    done.append(rack.suffer(Round(number, (name,), 0.0)))
+                    tell(done[-1])
+                    if before is None:
+                        time.sleep(SETTLED_AFTER)
+                        before = census.take(region)
+                    if rack.is_broken or self._is_enough(number, time.monotonic() - began):
+                        break
+            except KeyboardInterrupt:
+                pass  # what was judged is told
+            if before is None:
+                raise TimeoutError("interrupted before the first failover: there is nothing to compare with")
+            time.sleep(SETTLED_AFTER)
+            return Soaked(tuple(done), time.monotonic() - began, before, census.take(region))
+
+    def _is_enough(self, failovers: int, took_s: float) -> bool:
+        if self.failovers is not None:
+            return failovers >= self.failovers
+        return took_s >= (self.minutes or 0.0) * 60.0
