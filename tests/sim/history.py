@@ -84,6 +84,7 @@ class History:
         self._watch(draw.uniform(0.0, 3.0))
         outage = self._strike() if nemesis else self._cut_power()
         self._look_for_leaks()
+        self._look_for_room()
         return Outcome(self._seed, tuple(fleet.lines), outage, tuple(self._faults), len(self.strokes) if nemesis else 0)
 
     def _strike(self) -> float:
@@ -95,9 +96,12 @@ class History:
             self._faults.append(f"not served again {SERVED_WITHIN:g} s after all was over")
             return SERVED_WITHIN
         took = fleet.now - over_at
-        self._until(self._is_settled, CALM_FOR)
+        if not self._until(self._is_settled, CALM_FOR):
+            self._faults.append("a detach or an attach does not come to an end")
         self._watch(SETTLED_FOR)
         moves = self._moves()
+        if self._hasty:
+            return took
         self._watch(CALM_FOR)
         if self._moves() != moves or not self._is_served():
             self._faults.append("something moved though nothing happened any more")
@@ -112,11 +116,15 @@ class History:
         victims = sorted({holder.name for address in self._addresses if (holder := fleet.serving(address))})
         outage = 0.0
         if victims:
+            before = self._moves()
             name, blow = self._draw.choice(victims), fleet.now
             next(worker for worker in fleet.workers if worker.name == name).cut_power()
             if self._until(self._is_served, self._bound()):
                 outage = fleet.now - blow
                 self._watch(SETTLED_FOR)
+                for address, times, now in zip(self._addresses, before, self._moves(), strict=True):
+                    if now - times > 1:
+                        self._faults.append(f"{address} moved {now - times} times for one death")
             else:
                 self._faults.append(f"not served again within {self._bound():.1f} s")
         return outage
@@ -179,6 +187,15 @@ class History:
         if len(enis) > most:
             self._faults.append(f"{len(enis)} interfaces of ours, where {most} would do")
 
+    def _look_for_room(self) -> None:
+        """Where addresses move, each worker with an observer has an interface for them."""
+        if self._carry is Carry.ENI:
+            return
+        for worker in self.fleet.workers:
+            attached = [eni for eni in self.fleet.standing(worker) if eni.attachment is not None]
+            if worker.observer is not None and not attached:
+                self._faults.append(f"{worker.name} has no standing interface")
+
 
 def play(seed: int, *, hasty: bool = False) -> Outcome:
     """One history with a power cut; ``hasty``: its first fault ends it."""
@@ -188,7 +205,7 @@ def play(seed: int, *, hasty: bool = False) -> Outcome:
 def suffer(seed: int, spared: Collection[int] = (), *, only: Collection[str] = (), hasty: bool = False) -> Outcome:
     """One history with misfortunes, but for those with these numbers, and of those ``only`` that are named, if any are.
 
-    ``hasty``: its first fault ends it.
+    ``hasty``: its first fault ends it, and it does not stay to see that all is calm.
     """
     history = History(seed, only=only, hasty=hasty)
     history.strokes = tuple(stroke for number, stroke in enumerate(history.strokes) if number not in spared)

@@ -17,7 +17,7 @@ from floatingip.agent.effects import Tell
 from floatingip.core.decision.carry import way_to
 from floatingip.core.model import OWNER_TAG, Address, Attachment, Eni
 from tests.sim.fleet import Fleet
-from tests.sim.line import Call
+from tests.sim.line import WRITES, Call
 from tests.sim.worker import LIVING, PROBES, QUESTIONS, Worker
 
 REMOVED_WITHIN = 8.0
@@ -47,6 +47,12 @@ CALLS_A_MINUTE = 200
 RATIONED_APART = 55.0
 """Seconds between two rationed moves of one address: R12 says 60, and a record's time is cut to a second."""
 
+TAGGED_A_MINUTE = 8
+"""Times that one observer may write the same tag within a minute, with EC2's consent."""
+
+PATIENCE = 25.0
+"""Seconds for which a holder that calls itself sound keeps an address that reaches nobody (R4: 30)."""
+
 RATIONED = ("R4", "R6", "R7")
 
 
@@ -65,10 +71,14 @@ class Invariants:
         self._unheard_at: dict[tuple[str, str], float] = {}
         self._heard_at: dict[tuple[str, str], float] = {}
         self._unwell_at: dict[str, float] = {}
+        self._unsound_at: dict[str, float] = {}
         self._absent_at: dict[tuple[str, Address], float] = {}
         self._unseen_at: dict[tuple[str, Address], float] = {}
         self._lagged_at = self._imds_lagged_at = self._group_at = -float("inf")
         self._calls: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._muted_at: dict[str, float] = {}
+        self._made: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
+        self._tagged: defaultdict[tuple[object, ...], deque[float]] = defaultdict(deque)
         self._rationed: dict[Address, float] = {}
         self._wall_jumped = False
         fleet.called, fleet.told, fleet.dropped = self._called, self._told, self._dropped
@@ -90,8 +100,13 @@ class Invariants:
             else:
                 self._unheard_at[a.name, b.name] = now
         for worker in fleet.workers:
-            if not _is_well(worker):
+            if worker.is_mute or not _is_well(worker):
                 self._unwell_at[worker.name] = now
+            observer = worker.observer
+            if not _is_well(worker) or observer is None or observer.is_paused:
+                self._unsound_at[worker.name] = now
+            if not worker.is_mute:
+                self._muted_at[worker.name] = now
             if worker.cloud.lag:
                 self._lagged_at = now
             if worker.imds_lag:
@@ -131,6 +146,7 @@ class Invariants:
 
     def _called(self, call: Call) -> None:
         self._count(call)
+        self._r8(call)
         match call.name, call.args:
             case "detach_eni", (str(attachment_id), *_):
                 self._detaches(call.by, attachment_id)
@@ -150,6 +166,24 @@ class Invariants:
         if len(calls) == CALLS_A_MINUTE:
             self._fault(f"{call.by} has called EC2 {CALLS_A_MINUTE} times within a minute")
 
+    def _r8(self, call: Call) -> None:
+        """No write is made again before EC2 was asked; the same tag is not written again and again."""
+        made, worker, now = self._made[call.by], self._worker(call.by), self._fleet.now
+        if call.name == "describe_enis":
+            made.clear()
+        elif call.name in WRITES:
+            what = (worker.observer, call.name, *map(repr, call.args))
+            if what in made:
+                self._fault(f"{call.by} makes a call again without a look in between: {call.name} {call.args}")
+            made.add(what)
+        if call.name == "tag_eni" and worker.observer is not None:
+            tagged = self._tagged[worker.observer, call.args[0], *_keys(call.args[1])]
+            tagged.append(now)
+            while tagged[0] < now - 60.0:
+                tagged.popleft()
+            if len(tagged) == TAGGED_A_MINUTE and not worker.fleet.troubles:
+                self._fault(f"{call.by} writes a tag again and again: {call.args[1]}")
+
     def _detaches(self, by: str, attachment_id: str) -> None:
         eni = next((eni for eni in self._fleet.ec2.state.enis.values() if _is_by(eni.attachment, attachment_id)), None)
         taker = self._worker(by)
@@ -166,6 +200,11 @@ class Invariants:
         fleet, taker, holder = self._fleet, self._worker(by), self._fleet.at(address)
         if holder is None or holder is taker or self._is_late():
             return
+        if holder.is_mute and self._since(self._muted_at.get(holder.name)) < PATIENCE:
+            sound_for = self._since(self._unsound_at.get(holder.name))
+            asks_for = self._since(self._unheard_at.get((by, holder.name)))
+            if min(sound_for, asks_for) > SEEN_FOR:
+                self._fault(f"{by} takes {address} from {holder.name} without patience")
         if self._since(self._unwell_at.get(holder.name)) < WELL_FOR:
             return
         serves_for = self._since(self._absent_at.get((holder.name, address)))
@@ -225,9 +264,14 @@ def _is_by(attachment: Attachment | None, attachment_id: str) -> bool:
     return attachment is not None and attachment.id == attachment_id
 
 
+def _keys(tags: object) -> tuple[str, ...]:
+    assert isinstance(tags, dict), "the tags that are written"
+    return tuple(tags)
+
+
 def _is_well(worker: Worker) -> bool:
-    """Nothing is wrong with it that it, or EC2, or Kubernetes would tell."""
-    is_sound = not (worker.is_mute or worker.drops_pings or worker.problem or worker.notice)
+    """Nothing is wrong with it that it, or EC2, or Kubernetes would tell; it may be mute all the same."""
+    is_sound = not (worker.drops_pings or worker.problem or worker.notice)
     is_written_off = worker.pod is not None and worker.pod != LIVING
     return worker.runs and is_sound and not is_written_off and not worker.is_terminated
 
