@@ -29,11 +29,11 @@ class HealthState(StrEnum):
 class Health:
     """What the probes under one attachment say.
 
-    ``streak`` counts the last results that agree with each other; ``first_lost_at`` and
-    ``last_lost_at`` are when the first and the last of the lost ones were sent (None while probes are answered);
-    ``changed_at`` is when the state was reached, None in the first one; ``recovered_at`` is when a doubt that was more
-    than a stray loss ended: maybe since the address is somewhere else now; ``by_tcp``: the last answer came by TCP
-    alone.
+    ``streak`` counts the last results that agree with each other, until they could change the state no more;
+    ``first_lost_at`` and ``last_lost_at`` are when the first and the last of the lost ones were sent (None while probes
+    are answered); ``changed_at`` is when the state was reached, None in the first one; ``recovered_at`` is when a doubt
+    that was more than a stray loss ended: maybe since the address is somewhere else now; ``by_tcp``: the last answer
+    came by TCP alone.
     """
 
     attachment_id: str = ""
@@ -77,6 +77,8 @@ def observe(health: Health, result: ProbeResult, *, rise: int, fall: int, timeou
     if result.outcome is ProbeOutcome.FAILED_HERE or (result.outcome is ProbeOutcome.LOST and stalled):
         return health
     if result.outcome is ProbeOutcome.ANSWERED:
+        if health.state is HealthState.UP and not health.in_doubt and health.by_tcp is result.by_tcp:
+            return health  # One more answer changes nothing.
         streak = 1 if health.in_doubt else health.streak + 1
         recovered = health.in_doubt and health.streak >= STRAY_LOSSES
         after = replace(

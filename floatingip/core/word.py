@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from floatingip.core.bounded_json import read_json
@@ -100,7 +100,9 @@ def is_instance_id(text: str) -> bool:
 
 def to_peer(status: Status, peers: Mapping[str, Address], sights: Mapping[str, Sight]) -> str:
     """The word, as a peer is told it; ``peers`` are primary addresses by instance id."""
-    return json.dumps({**asdict(status), "peers": {peer: str(at) for peer, at in peers.items()}, "sights": {**sights}})
+    told = {each.name: getattr(status, each.name) for each in fields(status)}
+    told |= {"peers": {peer: str(at) for peer, at in peers.items()}, "sights": {**sights}}
+    return json.dumps(told, default=asdict)
 
 
 def to_stranger(*, ready: bool) -> str:

@@ -299,3 +299,15 @@ def test_a_ration_that_says_wait_is_believed_though_it_is_old() -> None:
     observer.see(10.0, "word:unsound")
     decision = observer.see(20.0, "word:unsound")
     assert decision.reason is Reason.RATIONED
+
+
+@pytest.mark.parametrize("who", ["peer:i-c", "api:ready"])
+def test_an_answer_that_comes_with_the_end_of_a_partition_is_no_evidence_before_the_next_probe(who: str) -> None:
+    """It answers a question asked since the first loss; but the next probe may be answered, too."""
+    observer = fell(Observer(), "peer:i-c" if who.startswith("peer") else "", since="api:silent")
+    for tenth in range(1, 13):
+        assert lost(observer, 10.1 + tenth / 10).write is None
+    decision = observer.see(11.35, f"ec2:a1@i-a/attached/running {who}")
+    assert shown(decision) == "doubt NO_EVIDENCE R3"
+    assert "no probe was lost since" in decision.sentence
+    assert lost(observer, 11.45, who).write == Detach("a1")

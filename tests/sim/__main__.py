@@ -4,15 +4,18 @@ Whole agents in simulated time.
     python -m tests.sim --seeds 0..999     play these histories, on all cores; exit code 1 if any has a fault
     python -m tests.sim --trace 7          tell one of them
     python -m tests.sim --seeds 0..999 --nemesis     the same with one misfortune after the other, not one power cut
+    python -m tests.sim --shrink 7         tell one with misfortunes that has a fault, without those that it can spare
 """
 
 import argparse
+import gc
 import multiprocessing
 import sys
 import time
 from collections.abc import Callable
 
 from tests.sim.history import Outcome, play, suffer
+from tests.sim.shrink import shrink
 
 
 def main() -> int:
@@ -21,8 +24,11 @@ def main() -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--seeds", type=_seeds, metavar="A..B", help="from A to B")
     what.add_argument("--trace", type=int, metavar="SEED", help="tell the history of one")
+    what.add_argument("--shrink", type=int, metavar="SEED", help="tell what is left of one that has a fault")
     parser.add_argument("--nemesis", action="store_true", help="with one misfortune after the other, not one power cut")
     options = parser.parse_args()
+    if options.shrink is not None:
+        return _tell(shrink(options.shrink))
     one = suffer if options.nemesis else play
     return _tell(one(options.trace)) if options.trace is not None else _play(one, options.seeds)
 
@@ -41,9 +47,15 @@ def _tell(outcome: Outcome) -> int:
     return 1 if outcome.faults else 0
 
 
+def _collect_less_often() -> None:
+    """A history makes many small things, hardly any of which are garbage in circles."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
+
+
 def _play(one: Callable[[int], Outcome], seeds: range) -> int:
     began, faulty, longest = time.monotonic(), 0, 0.0
-    with multiprocessing.Pool() as pool:
+    with multiprocessing.Pool(initializer=_collect_less_often) as pool:
         for outcome in pool.imap_unordered(one, seeds, chunksize=8):
             longest = max(longest, outcome.outage)
             for fault in outcome.faults:
@@ -52,7 +64,7 @@ def _play(one: Callable[[int], Outcome], seeds: range) -> int:
     seconds = time.monotonic() - began
     print(f"{len(seeds)} histories in {seconds:.0f} s: {faulty} with faults; the longest outage was {longest:.2f} s")
     if faulty:
-        print("tell one: python -m tests.sim --trace SEED")
+        print("tell one: python -m tests.sim --trace SEED [--nemesis], or --shrink SEED")
     return 1 if faulty else 0
 
 

@@ -18,6 +18,7 @@ from ipaddress import IPv4Address
 from itertools import count
 from typing import Any
 
+from floatingip.agent.effects import Tell
 from floatingip.core.model import Address, Allocation, Carry, Eni, Target
 from floatingip.core.settings import Settings
 from tests.fakes.ec2 import INSTANCE_TYPE, Delays, FakeCloud, FakeEc2
@@ -56,7 +57,10 @@ class Fleet:
     A VPC with so many ``workers``, called a, b, ...; ``settings`` are those of the agents.
 
     ``lines`` is the history of what happens, told so far.  ``cut`` are pairs of workers' names between which nothing
-    passes, ``loss`` is the share of probes and questions that are lost.
+    passes; ``lost`` are probes or questions, the name of who sends them, and of whom they do not reach; ``loss`` is the
+    share of both that are lost, and ``delay`` is how many seconds longer all of them take.  ``called``, ``told`` and
+    ``dropped`` are called at each call to EC2, before it is made, at each line of a log, and when an observer takes an
+    address off its worker: (worker, address).
 
     ``recorded`` are all calls to EC2, ``troubles`` what happens at some of them; ``cloud`` is EC2 as a test reaches it.
     """
@@ -84,7 +88,11 @@ class Fleet:
         self._stays: dict[Address, list[tuple[str, str]]] = {}
         self._present: dict[Address, str] = {}
         self.cut: set[frozenset[str]] = set()
-        self.loss = 0.0
+        self.lost: set[tuple[str, str, str]] = set()
+        self.loss = self.delay = 0.0
+        self.called: Callable[[Call], object] = nothing
+        self.told: Callable[[Worker, Tell], object] = lambda worker, line: None
+        self.dropped: Callable[[Worker, Address], object] = lambda worker, address: None
         self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._number = count()
         self.workers = [
@@ -296,9 +304,14 @@ class Fleet:
         """The workers with power that have it configured, whomever EC2 leads it to."""
         return [worker for worker in self.workers if worker.is_on and address in worker.plumbed]
 
-    def passes(self, a: Worker, b: Worker) -> bool:
-        """Whether what the one sends reaches the other, and its answer comes back."""
-        if not (a.runs and b.runs) or frozenset({a.name, b.name}) in self.cut:
+    def is_open(self, a: Worker, b: Worker, what: str) -> bool:
+        """Whether what the one sends reaches the other, and its answer comes back, unless chance loses it."""
+        is_cut = bool(self.cut) and frozenset({a.name, b.name}) in self.cut
+        return a.runs and b.runs and not is_cut and (what, a.name, b.name) not in self.lost
+
+    def passes(self, a: Worker, b: Worker, what: str) -> bool:
+        """Whether this time it does."""
+        if not self.is_open(a, b, what):
             return False
         return not self.loss or self.chance.random() >= self.loss
 

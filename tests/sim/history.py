@@ -8,15 +8,15 @@ observer starts, and what happens when: a holder loses power, or one misfortune 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from floatingip.core.decision.carry import way_to
-from floatingip.core.model import Address, Carry
+from floatingip.core.model import OWNER_TAG, Address, Carry
 from tests.sim.fleet import INSTANT, TYPICAL, Fleet
-from tests.sim.nemesis import strike
-from tests.sim.worker import Worker
+from tests.sim.invariants import Invariants, foreign
+from tests.sim.nemesis import plan, strike
 
 ADDRESSES: tuple[Address, ...] = (
     IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100"), IPv4Address("10.0.0.101"),
@@ -33,13 +33,6 @@ SETTLED_FOR = 5.0
 DETECTION, MARGIN = 1.5, 5.0
 """Seconds: what may pass until a death is known, and beyond that and what EC2 takes."""
 
-REMOVED_WITHIN = 8.0
-"""Seconds for which a worker that lost an address, and can know it, may still have it configured: where IMDS is silent,
-EC2 is asked after four seconds, and has to say it twice."""
-
-MOST_MISFORTUNES, STRUCK_WITHIN = 4, 40.0
-"""How many befall a fleet at most, and the seconds within which they begin."""
-
 SERVED_WITHIN = 30.0
 """Seconds after the last misfortune within which all must be served again: EC2 may be asked again after 15 s only."""
 
@@ -49,19 +42,23 @@ CALM_FOR = 60.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a seed: its ``lines``, the longest ``outage`` in seconds, and what should not have been."""
+    """What came of a seed: its ``lines``, the longest ``outage`` in seconds, what should not have been, and how many
+    misfortunes befell it.
+    """
 
     seed: int
     lines: tuple[str, ...]
     outage: float
     faults: tuple[str, ...]
+    strokes: int = 0
 
 
 class History:
-    """One seed's."""
+    """One seed's; ``strokes`` are its misfortunes, if it is to have any."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, only: Collection[str] = (), hasty: bool = False) -> None:
         self._seed = seed
+        self._hasty = hasty
         draw = random.Random(f"history {seed}")
         self._draw = draw
         carry = draw.choice(tuple(Carry))
@@ -70,9 +67,10 @@ class History:
         self._addresses = ADDRESSES[: draw.randint(1, most)]
         self._profile = draw.choice((INSTANT, TYPICAL))
         self._carry = carry
-        self._faults: list[str] = []
-        self._doubled_since: dict[Address, float] = {}
         self.fleet = Fleet(seed, workers=workers, targets=self._addresses, profile=self._profile, carry=carry)
+        self.strokes = plan(random.Random(f"nemesis {seed}"), only)
+        self._invariants = Invariants(self.fleet, self._addresses, foreign(self.fleet))
+        self._faults = self._invariants.faults
 
     def play(self, *, nemesis: bool = False) -> Outcome:
         """Let it happen."""
@@ -86,20 +84,24 @@ class History:
         self._watch(draw.uniform(0.0, 3.0))
         outage = self._strike() if nemesis else self._cut_power()
         self._look_for_leaks()
-        return Outcome(self._seed, tuple(fleet.lines), outage, tuple(self._faults))
+        self._look_for_room()
+        return Outcome(self._seed, tuple(fleet.lines), outage, tuple(self._faults), len(self.strokes) if nemesis else 0)
 
     def _strike(self) -> float:
         """Misfortunes; how long after the last of them it took until all was served."""
         fleet = self.fleet
-        over_at = strike(fleet, self._draw, most=MOST_MISFORTUNES, within=STRUCK_WITHIN)
+        over_at = strike(fleet, self.strokes)
         self._watch(over_at + 0.01 - fleet.now)
         if not self._until(self._is_served, SERVED_WITHIN):
             self._faults.append(f"not served again {SERVED_WITHIN:g} s after all was over")
             return SERVED_WITHIN
         took = fleet.now - over_at
-        self._until(self._is_settled, CALM_FOR)
+        if not self._until(self._is_settled, CALM_FOR):
+            self._faults.append("a detach or an attach does not come to an end")
         self._watch(SETTLED_FOR)
         moves = self._moves()
+        if self._hasty:
+            return took
         self._watch(CALM_FOR)
         if self._moves() != moves or not self._is_served():
             self._faults.append("something moved though nothing happened any more")
@@ -114,11 +116,15 @@ class History:
         victims = sorted({holder.name for address in self._addresses if (holder := fleet.serving(address))})
         outage = 0.0
         if victims:
+            before = self._moves()
             name, blow = self._draw.choice(victims), fleet.now
             next(worker for worker in fleet.workers if worker.name == name).cut_power()
             if self._until(self._is_served, self._bound()):
                 outage = fleet.now - blow
                 self._watch(SETTLED_FOR)
+                for address, times, now in zip(self._addresses, before, self._moves(), strict=True):
+                    if now - times > 1:
+                        self._faults.append(f"{address} moved {now - times} times for one death")
             else:
                 self._faults.append(f"not served again within {self._bound():.1f} s")
         return outage
@@ -160,43 +166,47 @@ class History:
     def _until(self, condition: Callable[[], bool], within: float) -> bool:
         deadline = self.fleet.now + within
         while not condition():
-            if self.fleet.now >= deadline:
+            if self.fleet.now >= deadline or (self._hasty and self._faults):
                 return False
             self._watch(0.05)
         return True
 
     def _watch(self, seconds: float) -> None:
-        """Let time pass, and see that no two workers go on having the same address."""
+        """Let time pass, and see that all is as it must be at every moment."""
         fleet, until = self.fleet, self.fleet.now + seconds
-        while fleet.now < until:
+        while fleet.now < until and not (self._hasty and self._faults):
             fleet.run(min(until, fleet.now + 0.25))
-            for address in self._addresses:
-                having = [worker for worker in fleet.carrying(address) if _can_know(worker)]
-                if len(having) < 2:
-                    self._doubled_since.pop(address, None)
-                elif fleet.now - self._doubled_since.setdefault(address, fleet.now) > REMOVED_WITHIN:
-                    names = ", ".join(worker.name for worker in having)
-                    self._faults.append(f"{address} is configured on {names} at {fleet.now:.3f}")
-                    self._doubled_since[address] = float("inf")
+            self._invariants.look()
 
     def _look_for_leaks(self) -> None:
-        enis = [eni for eni in self.fleet.ec2.state.enis.values() if eni.tags]
-        most = len(self._addresses) if self._carry is Carry.ENI else len(self.fleet.workers)
+        fleet = self.fleet
+        enis = [eni for eni in self.fleet.ec2.state.enis.values() if eni.tags.get(OWNER_TAG) == fleet.settings.name]
+        most = len(self._addresses) if self._carry is Carry.ENI else len(fleet.workers)
+        # While it is called somebody else's, its node makes another one.
+        most += sum(stroke.what.leaves_one for stroke in self.strokes)
         if len(enis) > most:
             self._faults.append(f"{len(enis)} interfaces of ours, where {most} would do")
 
-
-def _can_know(worker: Worker) -> bool:
-    """Somebody there could find out that the address is elsewhere now, and remove it."""
-    is_told = worker.cloud.reachable or not worker.is_imds_silent
-    return worker.runs and is_told and worker.observer is not None and not worker.observer.is_paused
-
-
-def play(seed: int) -> Outcome:
-    """One history with a power cut."""
-    return History(seed).play()
+    def _look_for_room(self) -> None:
+        """Where addresses move, each worker with an observer has an interface for them."""
+        if self._carry is Carry.ENI:
+            return
+        for worker in self.fleet.workers:
+            attached = [eni for eni in self.fleet.standing(worker) if eni.attachment is not None]
+            if worker.observer is not None and not attached:
+                self._faults.append(f"{worker.name} has no standing interface")
 
 
-def suffer(seed: int) -> Outcome:
-    """One history with misfortunes."""
-    return History(seed).play(nemesis=True)
+def play(seed: int, *, hasty: bool = False) -> Outcome:
+    """One history with a power cut; ``hasty``: its first fault ends it."""
+    return History(seed, hasty=hasty).play()
+
+
+def suffer(seed: int, spared: Collection[int] = (), *, only: Collection[str] = (), hasty: bool = False) -> Outcome:
+    """One history with misfortunes, but for those with these numbers, and of those ``only`` that are named, if any are.
+
+    ``hasty``: its first fault ends it, and it does not stay to see that all is calm.
+    """
+    history = History(seed, only=only, hasty=hasty)
+    history.strokes = tuple(stroke for number, stroke in enumerate(history.strokes) if number not in spared)
+    return history.play(nemesis=True)

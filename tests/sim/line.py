@@ -111,6 +111,7 @@ class Line:
             raise CloudUnavailable(f"{name}: no answer in time")
         call = Call(fleet.now, observer.worker.name, name, args)
         fleet.recorded.append(call)
+        fleet.called(call)
         troubles = [trouble for trouble in fleet.troubles if trouble.strikes(call)]
         try:
             for trouble in troubles:

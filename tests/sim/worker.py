@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -44,7 +44,7 @@ from floatingip.core.model import (
 from floatingip.core.news import News
 from floatingip.core.ports import Cloud
 from floatingip.core.snapshot import Snapshot
-from floatingip.core.word import Answer, parse
+from floatingip.core.word import Answer, Status, parse
 from floatingip.edges.prometheus import Metrics
 from floatingip.edges.telemetry import quoted
 from floatingip.runtime.desk import Desk
@@ -72,6 +72,9 @@ KERNEL_TAKES = 0.02
 EC2_GIVEN_UP = 5.0
 """Seconds after which an observer waits no more for a call that hangs."""
 
+PROBES, QUESTIONS = "probes", "questions"
+"""What goes from one worker to another."""
+
 LIVING = OwnPod(0.0, answered=True, ready=True, containers_ready=True)
 """A pod that is well."""
 
@@ -87,8 +90,9 @@ class Worker:
     nevertheless; ``blind`` is why no probe would leave.
 
     ``pod`` is what the API server says of its observer's pod, None where it does not answer at all; ``notice`` is what
-    IMDS announces, ``imds_lacks`` what it never shows, ``is_imds_silent``: it answers nothing.  ``cloud`` is EC2 as it
-    is reached from here.
+    IMDS announces, ``imds_lacks`` what it never shows, ``is_imds_silent``: it answers nothing; what it shows of
+    addresses is ``imds_lag`` seconds old.  Its wall clock is ``wall_ahead`` seconds fast.  ``cloud`` is EC2 as it is
+    reached from here.
     """
 
     def __init__(self, fleet: Fleet, name: str, address: str, instance_type: str) -> None:
@@ -103,15 +107,17 @@ class Worker:
         self.answers_unsound = False
         self.imds_lacks: frozenset[Address] = frozenset()
         self.is_imds_silent = False
+        self.imds_lag = self.wall_ahead = 0.0
         self.devices: set[str] = set()
         self.plumbed: dict[Address, str] = {}
         self.pod: OwnPod | None = LIVING
         self.notice: Notice | None = None
         self.observer: Observer | None = None
 
-    def enis(self) -> list[Eni]:
-        """What EC2 has attached here."""
-        enis = self.fleet.ec2.state.enis.values()
+    def enis(self, lag: float = 0.0) -> list[Eni]:
+        """What EC2 has attached here, or had so many seconds ago."""
+        ec2 = self.fleet.ec2
+        enis = (ec2.as_of(self.fleet.now - lag) if lag else ec2.state).enis.values()
         return [eni for eni in enis if eni.attachment is not None and eni.attachment.instance_id == self.id]
 
     def identity(self) -> Identity:
@@ -174,7 +180,7 @@ class Worker:
 
     def resume(self) -> None:
         """SIGCONT: what it has missed comes now."""
-        if self.observer is not None:
+        if self.observer is not None and not self.is_hung:
             self.observer.resume()
 
     def hang(self) -> None:
@@ -203,6 +209,11 @@ class Worker:
         self.problem, self.answers_unsound, self.plumbed = problem, answers, {}
         self._changed()
 
+    def mend_kernel(self) -> None:
+        """It does as it is told again."""
+        self.problem, self.answers_unsound = "", False
+        self._changed()
+
     def turn_blind(self, why: str) -> None:
         """Probes of floating addresses would not leave any more."""
         self.blind = why
@@ -225,6 +236,19 @@ class Worker:
         self.fleet.tell(self.name, "boots")
         self.is_on, self.devices, self.plumbed = True, {eni.mac for eni in self.enis()}, {}
 
+    @property
+    def is_terminated(self) -> bool:
+        """EC2 has ended the instance, or is about to."""
+        return self.fleet.ec2.state.instances[self.id].state.announces_death
+
+    def terminate(self, grace: float) -> None:
+        """EC2 ends the instance; its kubelet shuts down in so many seconds, unless that is none."""
+        self.fleet.tell(self.name, f"is terminated, with {grace:g} s for its end")
+        self.fleet.ec2.terminate(self.id)
+        if grace and self.observer is not None:
+            self.observer.stop()
+        self.fleet.after(grace, self.cut_power)
+
     def _end_observer(self) -> None:
         if self.observer is not None:
             self.observer.is_alive, self.observer = False, None
@@ -234,7 +258,8 @@ class Observer:
     """
     An observer on a worker, or ``attach`` there; it is the crew of its doer, in simulated time.
 
-    ``lines`` is what it has logged, ``news`` what it has told Kubernetes; ``probes_sent`` is when.
+    ``lines`` is what it has logged, ``news`` what it has told Kubernetes; ``probes_sent`` is when; ``heard_at`` is when
+    an observer of ours last told it what it tells peers, by instance.
     """
 
     def __init__(self, worker: Worker, *, observes: bool) -> None:
@@ -246,6 +271,7 @@ class Observer:
         self.lines: list[Tell] = []
         self.news: list[News] = []
         self.probes_sent: list[float] = []
+        self.heard_at: dict[str, float] = {}
         self._missed: list[Callable[[], None]] = []
         self.agent = Agent(
             fleet.settings, worker.identity(), observes=observes, started_at=fleet.now, chance=fleet.chance.uniform
@@ -357,7 +383,7 @@ class Observer:
             return
         self._turn_at = float("inf")
         events, self._inbox = self._inbox, []
-        for effect in self.agent.handle(events, self._fleet.now, self._fleet.wall):
+        for effect in self.agent.handle(events, self._fleet.now, self._fleet.wall + self.worker.wall_ahead):
             self._doer.do(effect)
         if self._doer.end is not None:
             self._fleet.tell(self.worker.name, "the observer ends")
@@ -463,19 +489,22 @@ class Observer:
     def _question(self, instance_id: str) -> None:
         fleet, asked_at, peer = self._fleet, self._fleet.now, self._fleet.worker(instance_id)
         is_paused = peer.observer is not None and peer.observer.is_paused
-        if is_paused or not fleet.passes(self.worker, peer):
+        takes = ROUND_TRIP + fleet.delay
+        if is_paused or takes > timing.ASK_TIMEOUT or not fleet.passes(self.worker, peer, QUESTIONS):
             self._later(timing.ASK_TIMEOUT, lambda: self._heard(instance_id, Answer(asked_at, fleet.now, None)))
             return
         query = urlencode({"asker": self.worker.id, "doubt": sorted(self._doubted)}, doseq=True)
         if peer.observer is None or not peer.observer.observes:
-            answer = Answer(asked_at, asked_at + ROUND_TRIP, None, refused=True)
+            answer = Answer(asked_at, asked_at + takes, None, refused=True)
         else:
             code, body = peer.observer.answer(f"/v1/word?{query}", str(self.worker.address))
             assert code is HTTPStatus.OK, body
-            answer = Answer(asked_at, asked_at + ROUND_TRIP, parse(body.encode()))
-        self._later(ROUND_TRIP, lambda: self._heard(instance_id, answer))
+            answer = Answer(asked_at, asked_at + takes, _parsed(body))
+        self._later(takes, lambda: self._heard(instance_id, answer))
 
     def _heard(self, instance_id: str, answer: Answer) -> None:
+        if answer.status is not None and answer.status.instance_id == instance_id:
+            self.heard_at[instance_id] = self._fleet.now
         self.post(Heard(instance_id, answer))
 
     def answer(self, target: str, source: str) -> tuple[HTTPStatus, str]:
@@ -501,6 +530,7 @@ class Observer:
     def tell(self, line: Tell) -> None:
         """See `Crew`."""
         self.lines.append(line)
+        self._fleet.told(self.worker, line)
         fields = " ".join(f"{key}={quoted(value)}" for key, value in line.fields.items() if key != "address")
         self._fleet.tell(self.worker.name, f"{line.event}: {line.message} {fields}".rstrip())
 
@@ -516,11 +546,17 @@ class Observer:
         """The holder's check, from the floating address, whether it reaches the asker."""
         fleet, there = self._fleet, ip_address(asker)
         peer = next((worker for worker in fleet.workers if worker.address == there), None)
-        seen = peer is not None and fleet.serving(source) is self.worker and fleet.passes(self.worker, peer)
+        seen = peer is not None and fleet.serving(source) is self.worker and fleet.passes(self.worker, peer, QUESTIONS)
         return Sight.SEEN if seen else Sight.UNSEEN
 
     def _no_prober(self, address: Address) -> Probe:
         raise AssertionError(f"{address} is probed by the crew")
+
+
+@lru_cache(maxsize=256)
+def _parsed(body: str) -> Status | None:
+    """The word that a body is: mostly the same one as before."""
+    return parse(body.encode())
 
 
 class Inline(Asking):
@@ -560,8 +596,10 @@ class Probe:
         fleet, now = self._worker.fleet, self._worker.fleet.now
         there = fleet.serving(self._address)
         self._sent.append(now)
-        if there is not None and not there.drops_pings and fleet.passes(self._worker, there):
-            self._under_way.append(ProbeResult(now, now + ROUND_TRIP, ProbeOutcome.ANSWERED))
+        takes = ROUND_TRIP + fleet.delay
+        reached = there is not None and not there.drops_pings and fleet.passes(self._worker, there, PROBES)
+        if reached and takes < self._timeout:
+            self._under_way.append(ProbeResult(now, now + takes, ProbeOutcome.ANSWERED))
         else:
             self._under_way.append(ProbeResult(now, now + self._timeout, ProbeOutcome.LOST))
 
@@ -598,14 +636,20 @@ class Kernel:
         if self._worker.problem:
             return PlumbingReport(PlumbingState.UNSOUND, problem=self._worker.problem, extent=extent)
         if extent is Extent.AHEAD:
-            removed = ("address",) if plumbed.pop(address, None) is not None else ()
+            removed = self._drop(address)
             return PlumbingReport(PlumbingState.SOUND, removed=removed, extent=extent)
         plumbed[address] = mac
         return PlumbingReport(PlumbingState.SOUND, () if is_there else ("address",), extent=extent)
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
         """See `ports.Host`."""
-        return () if self._worker.plumbed.pop(plumbing.address, None) is None else ("address",)
+        return self._drop(plumbing.address)
+
+    def _drop(self, address: Address) -> tuple[str, ...]:
+        if self._worker.plumbed.pop(address, None) is None:
+            return ()
+        self._worker.fleet.dropped(self._worker, address)
+        return ("address",)
 
     def announce(self, plumbing: Plumbing) -> None:
         """See `ports.Host`."""
@@ -638,7 +682,7 @@ class Kernel:
     def addresses_of(self, mac: str) -> frozenset[Address] | None:
         """See `ports.Metadata`."""
         self._answer()
-        for eni in self._worker.enis():
+        for eni in self._worker.enis(self._worker.imds_lag):
             if eni.mac == mac:
                 shown = frozenset[Address](filter(None, (eni.address, *eni.secondary, *eni.ipv6s)))
                 return shown - self._worker.imds_lacks

@@ -35,9 +35,7 @@ def gap_in_evidence(situation: Situation) -> str:
     memory, view, owner = situation.memory, situation.view, situation.owner
     if needs_answer(view, owner):
         return "EC2 has not answered since the first lost probe"
-    last_lost_at = view.health.last_lost_at
-    if last_lost_at is not None and memory.evidence_at is not None and last_lost_at < memory.evidence_at:
-        # Asked while this node was cut off, an answer may come with the end of that, and before the next probe's.
+    if _came_before_the_next_probe(memory.evidence_at, view):
         return "no probe was lost since EC2 answered"
     doubted_at = view.now - timing.ANSWER_KEPT if view.health.first_lost_at is None else view.health.first_lost_at
     others = [
@@ -50,12 +48,22 @@ def gap_in_evidence(situation: Situation) -> str:
     seeing = [p.instance_id for p in answering if up in p.sees_up and view.now - p.heard_at <= timing.PEER_HEARD]
     if seeing:
         return f"{seeing[0]} sees the address UP"
-    return "" if answering else _gap_in_witnesses(view, doubted_at, are_others=bool(others))
+    if answering and _came_before_the_next_probe(memory.heard_at, view):
+        return "no probe was lost since another observer answered"
+    return "" if answering else _gap_in_witnesses(memory, view, doubted_at, are_others=bool(others))
 
 
-def _gap_in_witnesses(view: View, doubted_at: float, *, are_others: bool) -> str:
+def _came_before_the_next_probe(first_at: float | None, view: View) -> bool:
+    """Asked while this node was cut off, a first answer may come with the end of that, and before the next probe's."""
+    last_lost_at = view.health.last_lost_at
+    return last_lost_at is not None and first_at is not None and last_lost_at < first_at
+
+
+def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_others: bool) -> str:
     """The same where no other observer has answered since the doubt began: does the API server, from within the VPC?"""
     witnessed = view.witness_at is not None and view.witness_at >= doubted_at
+    if witnessed and _came_before_the_next_probe(memory.witnessed_at, view):
+        return "no probe was lost since the API server answered"
     if witnessed and not are_others:
         return ""
     expected = view.witness_at is not None and doubted_at - view.witness_at <= timing.WITNESS_EXISTS

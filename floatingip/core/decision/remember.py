@@ -12,7 +12,7 @@ from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.carry import Way
 from floatingip.core.decision.view import Memory, View, attachment_of, is_down
-from floatingip.core.model import OWNER_TAG, AttachmentStatus, Owner, PlumbingState
+from floatingip.core.model import OWNER_TAG, AttachmentStatus, Owner, Peer, PlumbingState
 from floatingip.core.writes import Assign, AssignAny, Associate, Create
 
 
@@ -85,13 +85,26 @@ def _remember_refusals(memory: Memory, view: View) -> Memory:
 
 
 def _remember_evidence(memory: Memory, view: View) -> Memory:
-    """When the first answer came that was asked for after the first lost probe, known or not."""
+    """When the first answers came that were asked for after the first lost probe, known or not: of EC2, of another
+    observer, of the API server.
+    """
     lost_at = view.health.first_lost_at
     if lost_at is None:
-        return _with(memory, evidence_at=None)
+        return _with(memory, evidence_at=None, heard_at=None, witnessed_at=None)
     if memory.evidence_at is None and memory.asked_at >= lost_at:
-        return _with(memory, evidence_at=memory.answered_at)
+        memory = _with(memory, evidence_at=memory.answered_at)
+    if memory.heard_at is None and any(peer.asked_at >= lost_at for peer in _others(view)):
+        memory = _with(memory, heard_at=view.now)
+    if memory.witnessed_at is None and view.witness_at is not None and view.witness_at >= lost_at:
+        memory = _with(memory, witnessed_at=view.now)
     return memory
+
+
+def _others(view: View) -> list[Peer]:
+    """The other observers, but for the holder's."""
+    attachment = attachment_of(view.owner) if view.owner is not None else None
+    holder = attachment.instance_id if attachment is not None else ""
+    return [peer for peer in view.peers if peer.instance_id != holder]
 
 
 def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memory:

@@ -84,6 +84,9 @@ class View:
 class Memory:
     """What one decision leaves to the next; None and infinities stand for what has not happened.
 
+    ``evidence_at``, ``heard_at`` and ``witnessed_at`` are when EC2, another observer and the API server first answered
+    a question that was asked since the first lost probe.
+
     ``situation`` is all of the last view but its times, and ``changed_at`` is since when it has been the same;
     ``attached_at`` is when EC2 was asked that first showed the present attachment as attached, ``nobody_since`` the
     same of the answers in a row that show nobody, and ``taken_since`` since when EC2 has refused all claims
@@ -101,6 +104,8 @@ class Memory:
     asked_at: float = float("-inf")
     answered_at: float = float("-inf")
     evidence_at: float | None = None
+    heard_at: float | None = None
+    witnessed_at: float | None = None
     attachment_id: str = ""
     attachment_since: float = float("inf")
     attached_at: float | None = None

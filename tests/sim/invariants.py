@@ -1,0 +1,304 @@
+"""
+What must be so at every moment of a history, whatever befalls the fleet.
+
+- An address that two workers have configured, one of whom can know better, has not been for long.
+- What is taken from a worker is taken for a cause: it does not answer whoever takes it, nor does it serve the others.
+- An attachment is detached only by an observer that judged it, and nothing of another owner is touched.
+- What is configured where EC2 has the address stays there.
+- No observer asks EC2, nor writes to it, more than so many times a minute; moves that are rationed keep their distance.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+
+from floatingip.agent.effects import Tell
+from floatingip.core.decision.carry import way_to
+from floatingip.core.model import OWNER_TAG, Address, Attachment, Eni
+from tests.sim.fleet import Fleet
+from tests.sim.line import WRITES, Call
+from tests.sim.worker import LIVING, PROBES, QUESTIONS, Worker
+
+REMOVED_WITHIN = 8.0
+"""Seconds for which a worker that lost an address, and can know it, may still have it configured: where IMDS is silent,
+EC2 is asked after four seconds, and has to say it twice."""
+
+WELL_FOR = 2.0
+"""Seconds for which a worker must have answered whoever takes an address from it, for that to be a fault."""
+
+SEEN_FOR = 5.0
+"""The same of another observer that sees the address UP, and is heard by whoever takes it."""
+
+TOGETHER, ALONE_FOR, EXISTS_FOR = 0.3, 3.9, 10.0
+"""Seconds within which all that an observer reaches must fall silent for it to be cut off itself, most likely; those
+for which it must then wait, if the holder serves on; and those for which who fell silent still counts (`timing`)."""
+
+HERS_FOR, HERS_FOR_IMDS = 12.0, 45.0
+"""Seconds for which EC2 must have had an address at a worker for its removal there to be a fault; and where IMDS is
+late: IMDS counts thirty seconds after the address came."""
+
+EC2_LAGS = 6.0
+"""Seconds for which Describes may show what was."""
+
+CALLS_A_MINUTE = 200
+"""Calls to EC2 by one observer within a minute, however much changes."""
+
+RATIONED_APART = 55.0
+"""Seconds between two rationed moves of one address: R12 says 60, and a record's time is cut to a second."""
+
+TAGGED_A_MINUTE = 8
+"""Times that one observer may write the same tag within a minute, with EC2's consent."""
+
+PATIENCE = 25.0
+"""Seconds for which a holder that calls itself sound keeps an address that reaches nobody (R4: 30)."""
+
+RATIONED = ("R4", "R6", "R7")
+
+
+class Invariants:
+    """Of a fleet with these addresses; ``faults`` are those so far."""
+
+    def __init__(self, fleet: Fleet, addresses: Iterable[Address], bystanders: Iterable[Eni]) -> None:
+        self._fleet = fleet
+        self._addresses = tuple(addresses)
+        self._way = way_to(fleet.settings.carry)
+        self._bystanders = tuple(bystanders)
+        self.faults: list[str] = []
+        self._doubled_since: dict[Address, float] = {}
+        self._pairs = [(a, b) for a in fleet.workers for b in fleet.workers if a is not b]
+        # When it was last otherwise: that one hears the other, that a worker is well, that it has the address.
+        self._unheard_at: dict[tuple[str, str], float] = {}
+        self._heard_at: dict[tuple[str, str], float] = {}
+        self._unwell_at: dict[str, float] = {}
+        self._unsound_at: dict[str, float] = {}
+        self._absent_at: dict[tuple[str, Address], float] = {}
+        self._unseen_at: dict[tuple[str, Address], float] = {}
+        self._lagged_at = self._imds_lagged_at = self._disturbed_at = -float("inf")
+        self._calls: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._muted_at: dict[str, float] = {}
+        self._made: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
+        self._tagged: defaultdict[tuple[object, ...], deque[float]] = defaultdict(deque)
+        self._rationed: dict[Address, tuple[str, float]] = {}
+        self._wall_jumped = False
+        fleet.called, fleet.told, fleet.dropped = self._called, self._told, self._dropped
+
+    def _fault(self, what: str) -> None:
+        self.faults.append(f"{what} at {self._fleet.now:.3f}")
+        self._fleet.tell("", f"FAULT: {what}")
+
+    # What is so, looked at again and again.
+
+    def look(self) -> None:
+        """Note what is so now."""
+        fleet, now = self._fleet, self._fleet.now
+        calm = not fleet.loss and not fleet.delay
+        if not calm:
+            self._disturbed_at = now
+        for a, b in self._pairs:
+            listens = a.observer is not None and not a.observer.is_paused
+            if calm and listens and fleet.is_open(a, b, PROBES) and fleet.is_open(a, b, QUESTIONS):
+                self._heard_at[a.name, b.name] = now
+            else:
+                self._unheard_at[a.name, b.name] = now
+        for worker in fleet.workers:
+            if worker.is_mute or not _is_well(worker):
+                self._unwell_at[worker.name] = now
+            observer = worker.observer
+            if not _is_well(worker) or observer is None or observer.is_paused:
+                self._unsound_at[worker.name] = now
+            if not worker.is_mute:
+                self._muted_at[worker.name] = now
+            if worker.cloud.lag:
+                self._lagged_at = now
+            if worker.imds_lag:
+                self._imds_lagged_at = now
+            self._wall_jumped |= bool(worker.wall_ahead)
+        for address in self._addresses:
+            at, serving = fleet.at(address), fleet.serving(address)
+            sighting = self._sighting(address)
+            for worker in fleet.workers:
+                if worker is not at or worker is not serving:
+                    self._absent_at[worker.name, address] = now
+                observer = worker.observer
+                sees = observer is not None and sighting in observer.published.status.sees_up
+                if not sees:
+                    self._unseen_at[worker.name, address] = now
+            self._look_for_doubles(address)
+
+    def _look_for_doubles(self, address: Address) -> None:
+        fleet = self._fleet
+        having = [worker for worker in fleet.carrying(address) if _can_know(worker)]
+        if len(having) < 2:
+            self._doubled_since.pop(address, None)
+        elif fleet.now - self._doubled_since.setdefault(address, fleet.now) > REMOVED_WITHIN:
+            self._fault(f"{address} is configured on {', '.join(worker.name for worker in having)}")
+            self._doubled_since[address] = float("inf")
+
+    def _sighting(self, address: Address) -> str:
+        for eni in self._fleet.enis(address):
+            if eni.attachment is not None:
+                return self._way.of_one(eni.attachment.id, address)
+        return "nobody has it"
+
+    def _since(self, last_otherwise: float | None) -> float:
+        return self._fleet.now - (-float("inf") if last_otherwise is None else last_otherwise)
+
+    # What somebody does.
+
+    def _called(self, call: Call) -> None:
+        self._count(call)
+        self._r8(call)
+        match call.name, call.args:
+            case "detach_eni", (str(attachment_id), *_):
+                self._detaches(call.by, attachment_id)
+            case "assign" | "unassign", (_, address, *_):
+                for each in self._addresses:
+                    if each == address:
+                        self._takes(call.by, each)
+        touched = {eni.id for eni in self._bystanders}
+        if call.name != "rehearse" and touched.intersection(arg for arg in call.args if isinstance(arg, str)):
+            self._fault(f"{call.by} touches what is not ours: {call.name} {call.args}")
+
+    def _count(self, call: Call) -> None:
+        calls, now = self._calls[call.by], self._fleet.now
+        calls.append(now)
+        while calls[0] < now - 60.0:
+            calls.popleft()
+        if len(calls) == CALLS_A_MINUTE:
+            self._fault(f"{call.by} has called EC2 {CALLS_A_MINUTE} times within a minute")
+
+    def _r8(self, call: Call) -> None:
+        """No write is made again before EC2 was asked; a tag is not written again and again, which two addresses on one
+        interface may each do once.
+        """
+        made, worker, now = self._made[call.by], self._worker(call.by), self._fleet.now
+        if call.name == "describe_enis":
+            made.clear()
+        elif call.name in WRITES - {"tag_eni"}:
+            what = (worker.observer, call.name, *map(repr, call.args))
+            if what in made:
+                self._fault(f"{call.by} makes a call again without a look in between: {call.name} {call.args}")
+            made.add(what)
+        if call.name == "tag_eni" and worker.observer is not None:
+            tagged = self._tagged[worker.observer, call.args[0], *_keys(call.args[1])]
+            tagged.append(now)
+            while tagged[0] < now - 60.0:
+                tagged.popleft()
+            if len(tagged) == TAGGED_A_MINUTE and not worker.fleet.troubles:
+                self._fault(f"{call.by} writes a tag again and again: {call.args[1]}")
+
+    def _detaches(self, by: str, attachment_id: str) -> None:
+        eni = next((eni for eni in self._fleet.ec2.state.enis.values() if _is_by(eni.attachment, attachment_id)), None)
+        taker = self._worker(by)
+        if eni is None or eni.attachment is None or eni.attachment.instance_id == taker.id:
+            return
+        if eni.attachment.status == "detaching" or eni.standing_for:
+            return
+        for address in self._addresses:
+            if eni.occupies(address):
+                self._takes(by, address)
+
+    def _takes(self, by: str, address: Address) -> None:
+        """An address from whoever EC2 has it at."""
+        fleet, taker, holder = self._fleet, self._worker(by), self._fleet.at(address)
+        if holder is None or holder is taker or self._is_late():
+            return
+        if holder.is_mute and self._since(self._muted_at.get(holder.name)) < PATIENCE:
+            sound_for = self._since(self._unsound_at.get(holder.name))
+            asks_for = self._since(self._unheard_at.get((by, holder.name)))
+            if min(sound_for, asks_for) > SEEN_FOR:
+                self._fault(f"{by} takes {address} from {holder.name} without patience")
+        if not _is_well(holder) or self._since(self._unwell_at.get(holder.name)) < WELL_FOR:
+            return
+        serves_for = self._since(self._absent_at.get((holder.name, address)))
+        hears_for = self._since(self._unheard_at.get((by, holder.name)))
+        if serves_for > WELL_FOR and hears_for > WELL_FOR:
+            self._fault(f"{by} takes {address} from {holder.name}, which answers it")
+            return
+        if serves_for < SEEN_FOR:
+            return
+        for other in fleet.workers:
+            sees_for = self._since(self._unseen_at.get((other.name, address)))
+            heard_for = self._since(self._unheard_at.get((by, other.name)))
+            reaches_for = self._since(self._unheard_at.get((other.name, holder.name)))
+            is_witness = min(sees_for, heard_for, reaches_for) > SEEN_FOR
+            if other not in (taker, holder) and is_witness and self._knows(taker, other):
+                self._fault(f"{by} takes {address} from {holder.name}, which {other.name} sees answer")
+                return
+        lost_at = self._heard_at.get((by, holder.name), -float("inf"))
+        if self._since(self._disturbed_at) < EXISTS_FOR:
+            return
+        asked = [each for each in fleet.workers if each not in (taker, holder) and self._knows(taker, each)]
+        others = [self._heard_at.get((by, each.name)) for each in asked]
+        known = [at for at in others if at is not None and lost_at - EXISTS_FOR < at]
+        at_once = known and all(abs(at - lost_at) <= TOGETHER for at in known)
+        if at_once and fleet.now - lost_at < ALONE_FOR:
+            self._fault(f"{by} takes {address} from {holder.name}, though all fell silent at once")
+
+    def _is_late(self) -> bool:
+        """EC2 shows what was, or did a moment ago: a verdict may be about that."""
+        return self._since(self._lagged_at) < EC2_LAGS
+
+    def _knows(self, taker: Worker, other: Worker) -> bool:
+        """It has been heard of as a peer lately."""
+        heard_at = taker.observer.heard_at.get(other.id) if taker.observer is not None else None
+        return heard_at is not None and self._fleet.now - heard_at < EXISTS_FOR
+
+    def _worker(self, name: str) -> Worker:
+        return next(worker for worker in self._fleet.workers if worker.name == name)
+
+    def _told(self, worker: Worker, line: Tell) -> None:
+        rule = str(line.fields.get("rule", ""))
+        if line.event != "takeover" or (rule not in RATIONED and "writ" not in line.message) or self._wall_jumped:
+            return
+        address = line.fields["address"]
+        assert not isinstance(address, str), "the agent tells targets as they are"
+        for each in self._addresses:
+            if each != address:
+                continue
+            judged, before = self._rationed.get(each, ("", -float("inf")))
+            if judged == line.fields["attachment"]:
+                continue  # The same move, by whoever else, or at last: what counts is when it was recorded.
+            self._rationed[each] = str(line.fields["attachment"]), self._fleet.now
+            if self._fleet.now - before < RATIONED_APART:
+                self._fault(f"{worker.name} takes {each} by {rule} {self._fleet.now - before:.1f} s after such a move")
+
+    def _dropped(self, worker: Worker, address: Address) -> None:
+        needed = HERS_FOR_IMDS if self._since(self._imds_lagged_at) < HERS_FOR_IMDS else HERS_FOR
+        ours = all(eni.tags.get(OWNER_TAG) == self._fleet.settings.name for eni in self._fleet.enis(address))
+        if ours and self._since(self._absent_at.get((worker.name, address))) > needed and not self._is_late():
+            self._fault(f"{worker.name} drops {address}, which EC2 leads there")
+
+
+def _is_by(attachment: Attachment | None, attachment_id: str) -> bool:
+    return attachment is not None and attachment.id == attachment_id
+
+
+def _keys(tags: object) -> tuple[str, ...]:
+    assert isinstance(tags, dict), "the tags that are written"
+    return tuple(tags)
+
+
+def _is_well(worker: Worker) -> bool:
+    """Nothing is wrong with it that it, or EC2, or Kubernetes would tell; it may be mute all the same."""
+    is_sound = not (worker.drops_pings or worker.problem or worker.notice)
+    is_written_off = worker.pod is not None and worker.pod != LIVING
+    return worker.runs and is_sound and not is_written_off and not worker.is_terminated
+
+
+def _can_know(worker: Worker) -> bool:
+    """Somebody there could find out that the address is elsewhere now, and remove it."""
+    is_told = worker.cloud.reachable or not (worker.is_imds_silent or worker.imds_lag)
+    return (
+        worker.runs and is_told and worker.observer is not None and not worker.observer.is_paused and not worker.problem
+    )
+
+
+def foreign(fleet: Fleet) -> list[Eni]:
+    """Interfaces in the same subnet that are none of ours: a free one, and another deployment's."""
+    made = [
+        fleet.ec2.create(None, fleet.subnet, (), tags, f"bystander {number}")
+        for number, tags in enumerate(({}, {OWNER_TAG: "another"}))
+    ]
+    return [fleet.ec2.state.enis[eni.id] for eni in made]

@@ -1,0 +1,490 @@
+"""What can befall a fleet: each misfortune lasts for a while and is over then, but for a machine that is terminated."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import permutations
+
+from floatingip.core.errors import CloudError
+from floatingip.core.model import OWNER_TAG, Eni
+from floatingip.core.timing import LOOK_IN_PEACE, PEACE_JITTER
+from tests.sim.fleet import Fleet
+from tests.sim.line import Call, Happening, Killed, Trouble, fails, hangs
+from tests.sim.worker import LIVING, PROBES, QUESTIONS, Worker
+
+End = Callable[[], object]
+"""Ends a misfortune."""
+
+MOVING = ("create_eni", "attach_eni", "detach_eni", "assign", "unassign", "tag_eni")
+"""The calls to EC2 that a move is made of."""
+
+
+@dataclass(frozen=True)
+class Misfortune:
+    """``begin`` lets it begin; it lasts for so many seconds at least and at most, and is told as ``what``; ``noticed``
+    is how many seconds later its end is noticed, at most; ``leaves_one``: an interface may be too many after it.
+    """
+
+    what: str
+    begin: Callable[[Fleet, random.Random], End]
+    shortest: float = 0.5
+    longest: float = 30.0
+    noticed: float = 0.0
+    leaves_one: bool = False
+
+
+def _some(fleet: Fleet, draw: random.Random) -> Worker:
+    return draw.choice([worker for worker in fleet.workers if not worker.is_terminated])
+
+
+def _some_or_all(fleet: Fleet, draw: random.Random) -> list[Worker]:
+    return draw.choice(([_some(fleet, draw)], fleet.workers))
+
+
+def _over(*ends: End) -> End:
+    def end() -> None:
+        for each in ends:
+            each()
+
+    return end
+
+
+# The network.
+
+
+def _partition(fleet: Fleet, draw: random.Random) -> End:
+    pair = frozenset(worker.name for worker in draw.sample(fleet.workers, 2))
+    fleet.tell("", f"nothing passes between {' and '.join(sorted(pair))}")
+    fleet.cut |= {pair}
+    return lambda: fleet.cut.discard(pair)
+
+
+def _part_of_it_lost(fleet: Fleet, draw: random.Random) -> End:
+    """Only probes or only questions, in one direction or both."""
+    a, b = (worker.name for worker in draw.sample(fleet.workers, 2))
+    what = draw.choice((PROBES, QUESTIONS))
+    lost = {(what, a, b), *draw.choice(([], [(what, b, a)]))}
+    for _, asker, asked in sorted(lost):
+        fleet.tell("", f"{what} of {asker} to {asked} are lost")
+    fleet.lost |= lost
+
+    def end() -> None:
+        fleet.lost -= lost
+
+    return end
+
+
+def _closed_group(fleet: Fleet, draw: random.Random) -> End:
+    lost = {
+        (what, a.name, b.name) for a, b in permutations(fleet.workers, 2) for what in (PROBES, QUESTIONS)
+    }  # fmt: skip
+    fleet.lost |= lost
+
+    def end() -> None:
+        fleet.lost -= lost
+
+    return end
+
+
+def _cut_off(fleet: Fleet, draw: random.Random) -> End:
+    """From the other workers, and mostly from EC2 too."""
+    worker = _some(fleet, draw)
+    worker.cut_off()
+    worker.cloud.reachable = draw.random() < 0.4
+    pairs = {frozenset({worker.name, other.name}) for other in fleet.workers if other is not worker}
+    if draw.random() < 0.5:
+        worker.pod = None
+
+    def end() -> None:
+        worker.cloud.reachable = True
+        worker.pod = LIVING if worker.pod is None else worker.pod
+        fleet.cut -= pairs
+
+    return end
+
+
+def _loss(fleet: Fleet, draw: random.Random) -> End:
+    fleet.loss = draw.choice((0.05, 0.2))
+
+    def end() -> None:
+        fleet.loss = 0.0
+
+    return end
+
+
+def _delay(fleet: Fleet, draw: random.Random) -> End:
+    fleet.delay = draw.choice((0.05, 0.2, 0.45))
+
+    def end() -> None:
+        fleet.delay = 0.0
+
+    return end
+
+
+# EC2.
+
+
+def _without_ec2(fleet: Fleet, draw: random.Random) -> End:
+    workers = _some_or_all(fleet, draw)
+    for worker in workers:
+        worker.cloud.reachable = False
+
+    def end() -> None:
+        for worker in workers:
+            worker.cloud.reachable = True
+
+    return end
+
+
+def _sometimes(fleet: Fleet, share: float, what: Happening) -> Happening:
+    def maybe(call: Call) -> None:
+        if fleet.chance.random() < share:
+            what(call)
+
+    return maybe
+
+
+def _throttled(fleet: Fleet, draw: random.Random) -> End:
+    return fleet.at_calls(before=_sometimes(fleet, draw.choice((0.2, 0.5)), fails)).end
+
+
+def _lost_answers(fleet: Fleet, draw: random.Random) -> End:
+    return fleet.at_calls(*MOVING, after=_sometimes(fleet, draw.choice((0.3, 1.0)), fails)).end
+
+
+def _hanging_calls(fleet: Fleet, draw: random.Random) -> End:
+    return fleet.at_calls(before=_sometimes(fleet, draw.choice((0.1, 0.3)), hangs)).end
+
+
+def _late_describes(fleet: Fleet, draw: random.Random) -> End:
+    lag = draw.uniform(0.5, 5.0)
+    for worker in fleet.workers:
+        worker.cloud.lag = lag
+
+    def end() -> None:
+        for worker in fleet.workers:
+            worker.cloud.lag = 0.0
+
+    return end
+
+
+def _slow_answers(fleet: Fleet, draw: random.Random) -> End:
+    before = fleet.profile
+    fleet.profile = replace(before, answer=draw.choice(((0.3, 1.0), (0.5, 4.0))))
+
+    def end() -> None:
+        fleet.profile = replace(fleet.profile, answer=before.answer)
+
+    return end
+
+
+def _stuck_detaches(fleet: Fleet, draw: random.Random) -> End:
+    worker = _some(fleet, draw)
+    fleet.tell(worker.name, "lets go of no device")
+    fleet.ec2.hang(worker.id)
+    return lambda: fleet.ec2.thaw(worker.id) if not worker.is_hung else None
+
+
+# Observers and machines.
+
+
+def _revive(worker: Worker) -> None:
+    if worker.is_on and worker.observer is None:
+        worker.start()
+        if worker.is_hung:
+            worker.pause()
+
+
+def _killed(fleet: Fleet, draw: random.Random) -> End:
+    worker = _some(fleet, draw)
+    worker.kill()
+    return lambda: _revive(worker)
+
+
+def _killed_again_and_again(fleet: Fleet, draw: random.Random) -> End:
+    """By chance, every few seconds, some of them, and they start at once."""
+    ended: list[bool] = []
+
+    def kill() -> None:
+        if not ended:
+            worker = fleet.chance.choice(fleet.workers)
+            worker.kill()
+            fleet.after(fleet.chance.uniform(0.0, 1.0), lambda: _revive(worker))
+            fleet.after(fleet.chance.expovariate(1 / 3), kill)
+
+    kill()
+    return lambda: ended.append(True)
+
+
+def _killed_at_a_write(fleet: Fleet, draw: random.Random) -> End:
+    """As EC2 takes a call that moves something; the answer is for nobody."""
+    troubles: list[Trouble] = []
+
+    def kill(call: Call) -> None:
+        worker = next(worker for worker in fleet.workers if worker.name == call.by)
+        worker.kill()
+        fleet.after(1.0, lambda: _revive(worker))
+        raise Killed
+
+    troubles.append(fleet.at_calls(*MOVING, after=kill, most=draw.choice((1, 3))))
+    return troubles[0].end
+
+
+def _paused(fleet: Fleet, draw: random.Random) -> End:
+    worker = _some(fleet, draw)
+    worker.pause()
+    return worker.resume
+
+
+def _stalls(fleet: Fleet, draw: random.Random) -> End:
+    """Pauses of less than a second, one after the other."""
+    worker, ended = _some(fleet, draw), list[bool]()
+
+    def stall() -> None:
+        if not ended:
+            worker.pause()
+            fleet.after(fleet.chance.uniform(0.1, 0.9), worker.resume)
+            fleet.after(fleet.chance.uniform(1.2, 3.0), stall)
+
+    stall()
+    return _over(lambda: ended.append(True), worker.resume)
+
+
+def _hung(fleet: Fleet, draw: random.Random) -> End:
+    worker = _some(fleet, draw)
+    worker.hang()
+    return worker.thaw
+
+
+def _powerless(fleet: Fleet, draw: random.Random) -> End:
+    worker = _some(fleet, draw)
+    worker.cut_power()
+
+    def boot() -> None:
+        if not worker.is_on and not worker.is_terminated:
+            worker.boot()
+            worker.start()
+
+    return boot
+
+
+def _terminated(fleet: Fleet, draw: random.Random) -> End:
+    """For good, unless it is the last but one; its node's end is graceful, or is not."""
+    living = [worker for worker in fleet.workers if not worker.is_terminated]
+    grace = draw.choice((0.0, 3.0, 12.0, 18.0))
+    if len(living) > 2:
+        draw.choice(living).terminate(min(grace, fleet.profile.delays.release))
+    return lambda: None
+
+
+def _mute(fleet: Fleet, draw: random.Random) -> End:
+    worker = _some(fleet, draw)
+    fleet.tell(worker.name, "its floating addresses reach nobody")
+    worker.is_mute = True
+
+    def end() -> None:
+        worker.is_mute = False
+
+    return end
+
+
+def _broken_kernel(fleet: Fleet, draw: random.Random) -> End:
+    workers = _some_or_all(fleet, draw)
+    for worker in workers:
+        worker.break_kernel("nft: not found", answers=draw.random() < 0.5)
+    return _over(*(worker.mend_kernel for worker in workers))
+
+
+def _wall_clock_jumps(fleet: Fleet, draw: random.Random) -> End:
+    worker = _some(fleet, draw)
+    worker.wall_ahead = draw.choice((-86_400.0, -60.0, 60.0, 86_400.0))
+    fleet.tell(worker.name, f"its wall clock jumps by {worker.wall_ahead:g} s")
+
+    def end() -> None:
+        worker.wall_ahead = 0.0
+
+    return end
+
+
+# IMDS and Kubernetes.
+
+
+def _silent_imds(fleet: Fleet, draw: random.Random) -> End:
+    worker = _some(fleet, draw)
+    worker.is_imds_silent = True
+
+    def end() -> None:
+        worker.is_imds_silent = False
+
+    return end
+
+
+def _late_imds(fleet: Fleet, draw: random.Random) -> End:
+    lag = draw.uniform(1.0, 20.0)
+    for worker in fleet.workers:
+        worker.imds_lag = lag
+
+    def end() -> None:
+        for worker in fleet.workers:
+            worker.imds_lag = 0.0
+
+    return end
+
+
+def _silent_api_server(fleet: Fleet, draw: random.Random) -> End:
+    for worker in fleet.workers:
+        worker.pod = None
+
+    def end() -> None:
+        for worker in fleet.workers:
+            worker.pod = LIVING
+
+    return end
+
+
+def _written_off(fleet: Fleet, draw: random.Random) -> End:
+    workers = _some_or_all(fleet, draw)
+    fleet.tell("", f"Kubernetes writes off {', '.join(worker.name for worker in workers)}")
+    for worker in workers:
+        worker.pod = replace(LIVING, ready=False)
+
+    def end() -> None:
+        for worker in workers:
+            worker.pod = LIVING
+
+    return end
+
+
+def _holder_written_off(fleet: Fleet, draw: random.Random) -> End:
+    """Whoever holds an address is, while the others are not: so moving helps nobody."""
+    ended: list[bool] = []
+
+    def write_off() -> None:
+        if not ended:
+            for worker in fleet.workers:
+                holds = any(map(worker.carries, worker.plumbed))
+                worker.pod = replace(LIVING, ready=False) if holds else LIVING
+            fleet.after(0.5, write_off)
+
+    def end() -> None:
+        ended.append(True)
+        for worker in fleet.workers:
+            worker.pod = LIVING
+
+    fleet.after(0.0, write_off)
+    return end
+
+
+# Operators.
+
+
+def _operated(fleet: Fleet, draw: random.Random, act: Callable[[Eni], object]) -> End:
+    """Somebody does this to an interface of ours, as far as EC2 lets them."""
+    ours = [eni for eni in fleet.ec2.state.enis.values() if eni.tags.get(OWNER_TAG) == fleet.settings.name]
+    if ours:
+        eni = draw.choice(ours)
+        with suppress(CloudError):
+            act(eni)
+    return lambda: None
+
+
+def _detached_by_hand(fleet: Fleet, draw: random.Random) -> End:
+    force = draw.random() < 0.5
+
+    def detach(eni: Eni) -> None:
+        if eni.attachment is not None:
+            fleet.ec2.detach(eni.attachment.id, force=force)
+
+    return _operated(fleet, draw, detach)
+
+
+def _moved_by_hand(fleet: Fleet, draw: random.Random) -> End:
+    there = _some(fleet, draw)
+
+    def move(eni: Eni) -> None:
+        if not eni.standing_for:
+            if eni.attachment is not None:
+                fleet.ec2.detach(eni.attachment.id, force=True)
+            fleet.after(fleet.profile.delays.force_detach + 0.1, lambda: attach(eni))
+            return
+        standing = fleet.standing(there)
+        if standing and standing[0].id != eni.id:
+            for address in eni.secondary:
+                fleet.ec2.assign(standing[0].id, address, reassign=True)
+            for ipv6 in eni.ipv6s:
+                fleet.ec2.unassign(eni.id, ipv6)
+
+    def attach(eni: Eni) -> None:
+        with suppress(CloudError):
+            fleet.cloud.attach_eni(eni.id, there.id, frozenset())
+
+    return _operated(fleet, draw, move)
+
+
+def _deleted_by_hand(fleet: Fleet, draw: random.Random) -> End:
+    def delete(eni: Eni) -> None:
+        if eni.attachment is not None:
+            fleet.ec2.detach(eni.attachment.id, force=True)
+        fleet.after(fleet.profile.delays.force_detach + 0.1, lambda: go_on(eni))
+
+    def go_on(eni: Eni) -> None:
+        with suppress(CloudError):
+            fleet.ec2.delete(eni.id)
+
+    return _operated(fleet, draw, delete)
+
+
+def _retagged(fleet: Fleet, draw: random.Random) -> End:
+    retagged: list[str] = []
+
+    def retag(eni: Eni) -> None:
+        retagged.append(eni.id)
+        fleet.cloud.tag_eni(eni.id, {OWNER_TAG: "somebody-else"})
+
+    def end() -> None:
+        for eni_id in retagged:
+            with suppress(CloudError):
+                fleet.cloud.tag_eni(eni_id, {OWNER_TAG: fleet.settings.name})
+
+    _operated(fleet, draw, retag)
+    return end
+
+
+MISFORTUNES = (
+    Misfortune("two workers are parted", _partition),
+    Misfortune("something is lost between two workers", _part_of_it_lost),
+    Misfortune("the security group is closed", _closed_group, longest=15.0),
+    Misfortune("a worker is cut off", _cut_off),
+    Misfortune("packets are lost", _loss),
+    Misfortune("packets are late", _delay),
+    Misfortune("EC2 is not reached", _without_ec2),
+    Misfortune("EC2 throttles", _throttled),
+    Misfortune("answers to writes are lost", _lost_answers, longest=10.0),
+    Misfortune("calls to EC2 hang", _hanging_calls),
+    Misfortune("Describes are late", _late_describes),
+    Misfortune("EC2 is slow", _slow_answers),
+    Misfortune("detaches are stuck", _stuck_detaches),
+    Misfortune("an observer is killed", _killed, longest=10.0),
+    Misfortune("observers are killed again and again", _killed_again_and_again),
+    Misfortune("an observer is killed at its next write", _killed_at_a_write),
+    Misfortune("an observer stands still", _paused, longest=10.0),
+    Misfortune("an observer stalls", _stalls),
+    Misfortune("a machine hangs", _hung),
+    Misfortune("a machine is without power", _powerless, shortest=5.0),
+    Misfortune("a machine is terminated", _terminated, shortest=20.0),
+    Misfortune("a worker is mute", _mute),
+    Misfortune("the kernel does not do as it is told", _broken_kernel),
+    Misfortune("a wall clock jumps", _wall_clock_jumps),
+    Misfortune("IMDS is silent", _silent_imds),
+    Misfortune("IMDS is late", _late_imds),
+    Misfortune("the API server is silent", _silent_api_server),
+    Misfortune("nodes are written off", _written_off),
+    Misfortune("whoever holds it is written off", _holder_written_off, shortest=40.0, longest=90.0),
+    Misfortune("somebody detaches an interface", _detached_by_hand),
+    Misfortune("somebody moves an address", _moved_by_hand),
+    Misfortune("somebody deletes an interface", _deleted_by_hand),
+    Misfortune("somebody retags an interface", _retagged, noticed=LOOK_IN_PEACE + PEACE_JITTER, leaves_one=True),
+)

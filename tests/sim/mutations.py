@@ -1,0 +1,249 @@
+"""
+Faults that somebody could write, each put into the product to see that a history finds it.
+
+    python -m tests.sim.mutations --seeds 0..99 "no evidence is needed"     play these until one has a fault
+
+A mutation is an edit of one module's source, made when that is imported: so this module is imported before any of the
+product's, in a process of its own.  One whose text is not in the source any more is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import CodeType, ModuleType
+
+DECISION = "floatingip.core.decision"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """``old`` is ``new`` in this module; it was ``caught_at`` this seed of histories with a power cut, or with the
+    ``misfortunes`` that are named.
+    """
+
+    name: str
+    module: str
+    old: str
+    new: str
+    caught_at: int
+    misfortunes: tuple[str, ...] = ()
+
+    @property
+    def row(self) -> str:
+        """As docs/simulation.md tells it."""
+        return f"| {self.name} | {', '.join(self.misfortunes) or 'a power cut'} | {self.caught_at} |"
+
+
+MUTATIONS = (
+    Mutation(
+        "no fencing token: whatever is attached is detached",
+        "floatingip.runtime.performing",
+        "cloud.detach_eni(attachment_id, force=force)",
+        "[cloud.detach_eni(a.id, force=force) for eni in cloud.describe_enis('cluster') if (a := eni.attachment)]",
+        2,
+    ),
+    Mutation(
+        "no evidence is needed",
+        f"{DECISION}.evidence",
+        "    if needs_answer(view, owner):\n        return",
+        '    return ""\n    if needs_answer(view, owner):\n        return',
+        0,
+        ("a worker is cut off", "the security group is closed"),
+    ),
+    Mutation(
+        "a peer's word from before the doubt is evidence",
+        f"{DECISION}.evidence",
+        "if peer.asked_at >= doubted_at]",
+        "if view.now - peer.heard_at <= timing.PEER_HEARD]",
+        0,
+        ("a worker is cut off", "the security group is closed"),
+    ),
+    Mutation(
+        "the end of a partition convicts",
+        f"{DECISION}.evidence",
+        "first_at is not None and last_lost_at < first_at",
+        "first_at is not None and False",
+        187,
+        ("the security group is closed",),
+    ),
+    Mutation(
+        "the ranks of those who could take over are ignored",
+        f"{DECISION}.turns",
+        "    is_told = way_to",
+        "    return []\n    is_told = way_to",
+        26,
+    ),
+    Mutation(
+        "no detach is ever forced",
+        f"{DECISION}.rules",
+        "if memory.detaching_since is None:",
+        "if True:",
+        11,
+        ("a machine hangs", "detaches are stuck", "somebody detaches an interface"),
+    ),
+    Mutation(
+        "a record of the ration is never found again",
+        f"{DECISION}.ration",
+        "return any(move.attachment == attachment_id[-_ID_END:] and move.wall >= since for move in parse(value))",
+        "return False",
+        19,
+        ("a machine is without power",),
+    ),
+    Mutation(
+        "the ration never counts",
+        f"{DECISION}.ration",
+        "    if not rationed:\n        return 0.0",
+        "    return 0.0",
+        11,
+        ("whoever holds it is written off",),
+    ),
+    Mutation(
+        "no patience with a holder that calls itself sound",
+        f"{DECISION}.rules",
+        "since >= situation.settings.patience:",
+        "since >= 0.0:",
+        13,
+        ("a worker is mute",),
+    ),
+    Mutation(
+        "what IMDS lacks is carried on",
+        "floatingip.agent.shown_by_imds",
+        "LACKED_BY_IMDS = 3",
+        "LACKED_BY_IMDS = 10**9",
+        32,
+        ("a worker is cut off",),
+    ),
+    Mutation(
+        "the generation of a token never advances",
+        "floatingip.core.writes",
+        "return Create(self.generation + 1 if spent or self._is_gone(asked_at) else self.generation)",
+        "return Create(self.generation)",
+        1,
+        ("somebody deletes an interface",),
+    ),
+    Mutation(
+        "an error of EC2 is taken for `nobody has it`",
+        "floatingip.runtime.performing",
+        "    except CloudError as error:\n        return LookFailed(",
+        "    except CloudError as error:\n"
+        "        from floatingip.agent.looks import Seen\n"
+        "        at = asked.question.asked_at\n"
+        "        return Looked(Seen(at, {}, (), frozenset(), frozenset(), '', {}, None, {}))\n"
+        "        return LookFailed(",
+        1,
+        ("EC2 is not reached", "IMDS is silent"),
+    ),
+    Mutation(
+        "an IPv6 address is claimed without a fence",
+        f"{DECISION}.carry_address",
+        "    if isinstance(target, IPv6Address):\n        return Unassign",
+        "    if False:\n        return Unassign",
+        9,
+    ),
+    Mutation(
+        "what failed is sent again at once",
+        "floatingip.runtime.performing",
+        "    except CloudError as error:\n        return Wrote(",
+        "    except CloudError as error:\n"
+        "        try:\n            _make(cloud, me, asked.write, asked.making)\n"
+        "        except CloudError:\n            pass\n"
+        "        return Wrote(",
+        11,
+        ("answers to writes are lost", "a machine is without power"),
+    ),
+    Mutation(
+        "an error of IMDS is taken for `it has no addresses`",
+        "floatingip.runtime.questions",
+        "                self._failed(str(error))\n        if now",
+        "                self._found(mac, frozenset(), now)\n        if now",
+        1,
+        ("IMDS is silent",),
+    ),
+    Mutation(
+        "whoever comes first by its id takes the address back",
+        f"{DECISION}.rules",
+        "    asked_for = _first(ASKED_FOR, situation)",
+        "    if situation.view.me < situation.who:\n"
+        "        return Charge(Rule.R5, Reason.HOLDER_LEAVING, '', rationed=False)\n"
+        "    asked_for = _first(ASKED_FOR, situation)",
+        19,
+    ),
+)
+
+
+class _Edited(importlib.machinery.SourceFileLoader):
+    """Loads a module whose source is another one."""
+
+    def __init__(self, mutation: Mutation, path: str) -> None:
+        super().__init__(mutation.module, path)
+        self._mutation = mutation
+
+    def get_code(self, fullname: str) -> CodeType:
+        path, mutation = self.get_filename(fullname), self._mutation
+        source = self.get_data(path).decode()
+        if source.count(mutation.old) != 1:
+            raise ValueError(f"{mutation.name}: {mutation.module} has {source.count(mutation.old)} of: {mutation.old}")
+        code: CodeType = self.source_to_code(source.replace(mutation.old, mutation.new).encode(), path)
+        return code
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, mutation: Mutation) -> None:
+        self._mutation = mutation
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._mutation.module:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(fullname)
+        spec.loader = _Edited(self._mutation, spec.origin)
+        return spec
+
+
+def apply(mutation: Mutation) -> None:
+    """From now on the product has this fault, in this process."""
+    early = sorted(name for name in sys.modules if name.split(".")[0] == "floatingip")
+    assert not early, f"imported already: {early}"
+    sys.meta_path.insert(0, _Finder(mutation))
+
+
+def caught(mutation: Mutation, seeds: Iterable[int]) -> tuple[int, str] | None:
+    """The first of these seeds whose history has a fault, and which; None if none has.  The mutation is applied."""
+    from tests.sim.history import play, suffer  # noqa: PLC0415 - the product is imported by it, with the fault put in
+
+    for seed in seeds:
+        try:
+            only = mutation.misfortunes
+            faults = (suffer(seed, only=only, hasty=True) if only else play(seed, hasty=True)).faults
+        except (AssertionError, ValueError, LookupError, TypeError) as error:
+            faults = (f"{type(error).__name__}: {error}",)
+        if faults:
+            return seed, faults[0]
+    return None
+
+
+def main() -> int:
+    """Play histories until one has a fault; 0 if one had."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim.mutations", description="Play with a fault put in.")
+    parser.add_argument("--seeds", metavar="A..B", help="from A to B, by default the one that caught it, and 20 more")
+    parser.add_argument("name", choices=[mutation.name for mutation in MUTATIONS])
+    options = parser.parse_args()
+    mutation = next(mutation for mutation in MUTATIONS if mutation.name == options.name)
+    first, _, last = (options.seeds or f"{mutation.caught_at}..{mutation.caught_at + 20}").partition("..")
+    apply(mutation)
+    found = caught(mutation, range(int(first), int(last or first) + 1))
+    print(f"{mutation.name}: {f'caught at {found[0]}: {found[1]}' if found else f'not caught in {first}..{last}'}")
+    return 0 if found else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""Partitions: what their end brings, and in which order, convicts nobody."""
+
+import pytest
+
+from floatingip.core.model import Carry
+from tests.sim.fleet import INSTANT, Fleet
+from tests.sim.worker import QUESTIONS, Worker
+
+
+@pytest.mark.parametrize("carry", list(Carry))
+def test_nothing_moves_when_a_peer_answers_again_before_the_holder_does(
+    carry: Carry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All workers are parted for three seconds, EC2 and the API server are not.  It ends as one standby asks the other:
+    the answer is one to a question asked since the first lost probe, but no probe was lost since.
+    """
+    fleet = Fleet(1, workers=3, profile=INSTANT, carry=carry)
+    holder, *standbys = fleet.observers()
+    parted_at, names = fleet.now, {standby.worker.name for standby in standbys}
+    parted = True
+
+    def is_open(a: Worker, b: Worker, what: str) -> bool:
+        nonlocal parted
+        parted = parted and not (what == QUESTIONS and fleet.now > parted_at + 3.0 and {a.name, b.name} == names)
+        return not parted
+
+    monkeypatch.setattr(fleet, "is_open", is_open)
+    fleet.holds_for(lambda: fleet.stays() == [holder.worker.name], 5.0, "the address stays")
+    assert not parted
