@@ -66,10 +66,15 @@ class Story:
 
 
 def story(events: Sequence[Event]) -> Story:
-    """What a history tells of its first floating address.  Raises LookupError when nothing befell it."""
+    """What a history tells of its first floating address.  Raises LookupError when nothing befell it, or no client asked
+    for it.
+    """
     struck = struck_at(events)
     names = node_names(events)
-    target = next(e["client"] for e in events if e["event"] == "attempt").partition(" ")[2]
+    client = next((str(event["client"]) for event in events if event["event"] == "attempt"), "")
+    if not client:
+        raise LookupError("no client asked for the address in this history")
+    target = client.partition(" ")[2]
     last = max((mark.at for marks in _marks(events, names, struck).values() for mark in marks), default=0.0)
     outages = _outages(events, struck)
     until = max(SHORTEST, last, *(span.end for span in outages)) + AFTER
