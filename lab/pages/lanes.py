@@ -66,8 +66,8 @@ class Story:
 
 
 def story(events: Sequence[Event]) -> Story:
-    """What a history tells of its first floating address.  Raises LookupError when nothing befell it, or no client asked
-    for it.
+    """What a history tells of its first floating address.  Raises LookupError when nothing befell it, or no client
+    asked for it.
     """
     struck = struck_at(events)
     names = node_names(events)

@@ -129,6 +129,8 @@ SCENARIOS = {
             "the ENI is detached by hand",
             nemesis.detach_eni,
             back_again,
+            # A detach takes seconds in which nothing is wrong yet.
+            lasts=6.0,
             hits_machine=False,
             hits_link=True,
         ),
