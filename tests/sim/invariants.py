@@ -74,12 +74,12 @@ class Invariants:
         self._unsound_at: dict[str, float] = {}
         self._absent_at: dict[tuple[str, Address], float] = {}
         self._unseen_at: dict[tuple[str, Address], float] = {}
-        self._lagged_at = self._imds_lagged_at = self._group_at = -float("inf")
+        self._lagged_at = self._imds_lagged_at = self._disturbed_at = -float("inf")
         self._calls: defaultdict[str, deque[float]] = defaultdict(deque)
         self._muted_at: dict[str, float] = {}
         self._made: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
         self._tagged: defaultdict[tuple[object, ...], deque[float]] = defaultdict(deque)
-        self._rationed: dict[Address, float] = {}
+        self._rationed: dict[Address, tuple[str, float]] = {}
         self._wall_jumped = False
         fleet.called, fleet.told, fleet.dropped = self._called, self._told, self._dropped
 
@@ -93,6 +93,8 @@ class Invariants:
         """Note what is so now."""
         fleet, now = self._fleet, self._fleet.now
         calm = not fleet.loss and not fleet.delay
+        if not calm:
+            self._disturbed_at = now
         for a, b in self._pairs:
             listens = a.observer is not None and not a.observer.is_paused
             if calm and listens and fleet.is_open(a, b, PROBES) and fleet.is_open(a, b, QUESTIONS):
@@ -167,11 +169,13 @@ class Invariants:
             self._fault(f"{call.by} has called EC2 {CALLS_A_MINUTE} times within a minute")
 
     def _r8(self, call: Call) -> None:
-        """No write is made again before EC2 was asked; the same tag is not written again and again."""
+        """No write is made again before EC2 was asked; a tag is not written again and again, which two addresses on one
+        interface may each do once.
+        """
         made, worker, now = self._made[call.by], self._worker(call.by), self._fleet.now
         if call.name == "describe_enis":
             made.clear()
-        elif call.name in WRITES:
+        elif call.name in WRITES - {"tag_eni"}:
             what = (worker.observer, call.name, *map(repr, call.args))
             if what in made:
                 self._fault(f"{call.by} makes a call again without a look in between: {call.name} {call.args}")
@@ -205,7 +209,7 @@ class Invariants:
             asks_for = self._since(self._unheard_at.get((by, holder.name)))
             if min(sound_for, asks_for) > SEEN_FOR:
                 self._fault(f"{by} takes {address} from {holder.name} without patience")
-        if self._since(self._unwell_at.get(holder.name)) < WELL_FOR:
+        if not _is_well(holder) or self._since(self._unwell_at.get(holder.name)) < WELL_FOR:
             return
         serves_for = self._since(self._absent_at.get((holder.name, address)))
         hears_for = self._since(self._unheard_at.get((by, holder.name)))
@@ -219,11 +223,13 @@ class Invariants:
             heard_for = self._since(self._unheard_at.get((by, other.name)))
             reaches_for = self._since(self._unheard_at.get((other.name, holder.name)))
             is_witness = min(sees_for, heard_for, reaches_for) > SEEN_FOR
-            if other not in (taker, holder) and is_witness and self._asks(taker, other):
+            if other not in (taker, holder) and is_witness and self._knows(taker, other):
                 self._fault(f"{by} takes {address} from {holder.name}, which {other.name} sees answer")
                 return
         lost_at = self._heard_at.get((by, holder.name), -float("inf"))
-        asked = [each for each in fleet.workers if each not in (taker, holder) and self._asks(taker, each)]
+        if self._since(self._disturbed_at) < EXISTS_FOR:
+            return
+        asked = [each for each in fleet.workers if each not in (taker, holder) and self._knows(taker, each)]
         others = [self._heard_at.get((by, each.name)) for each in asked]
         known = [at for at in others if at is not None and lost_at - EXISTS_FOR < at]
         at_once = known and all(abs(at - lost_at) <= TOGETHER for at in known)
@@ -234,8 +240,10 @@ class Invariants:
         """EC2 shows what was, or did a moment ago: a verdict may be about that."""
         return self._since(self._lagged_at) < EC2_LAGS
 
-    def _asks(self, taker: Worker, other: Worker) -> bool:
-        return taker.observer is not None and other.id in taker.observer.asks
+    def _knows(self, taker: Worker, other: Worker) -> bool:
+        """It has been heard of as a peer lately."""
+        heard_at = taker.observer.heard_at.get(other.id) if taker.observer is not None else None
+        return heard_at is not None and self._fleet.now - heard_at < EXISTS_FOR
 
     def _worker(self, name: str) -> Worker:
         return next(worker for worker in self._fleet.workers if worker.name == name)
@@ -249,14 +257,17 @@ class Invariants:
         for each in self._addresses:
             if each != address:
                 continue
-            before = self._rationed.get(each, -float("inf"))
-            self._rationed[each] = self._fleet.now
+            judged, before = self._rationed.get(each, ("", -float("inf")))
+            if judged == line.fields["attachment"]:
+                continue  # The same move, by whoever else, or at last: what counts is when it was recorded.
+            self._rationed[each] = str(line.fields["attachment"]), self._fleet.now
             if self._fleet.now - before < RATIONED_APART:
                 self._fault(f"{worker.name} takes {each} by {rule} {self._fleet.now - before:.1f} s after such a move")
 
     def _dropped(self, worker: Worker, address: Address) -> None:
         needed = HERS_FOR_IMDS if self._since(self._imds_lagged_at) < HERS_FOR_IMDS else HERS_FOR
-        if self._since(self._absent_at.get((worker.name, address))) > needed and not self._is_late():
+        ours = all(eni.tags.get(OWNER_TAG) == self._fleet.settings.name for eni in self._fleet.enis(address))
+        if ours and self._since(self._absent_at.get((worker.name, address))) > needed and not self._is_late():
             self._fault(f"{worker.name} drops {address}, which EC2 leads there")
 
 

@@ -257,7 +257,8 @@ class Observer:
     """
     An observer on a worker, or ``attach`` there; it is the crew of its doer, in simulated time.
 
-    ``lines`` is what it has logged, ``probes_sent`` when.
+    ``lines`` is what it has logged, ``probes_sent`` when; ``heard_at`` is when an observer of ours last told it what it
+    tells peers, by instance.
     """
 
     def __init__(self, worker: Worker, *, observes: bool) -> None:
@@ -268,6 +269,7 @@ class Observer:
         self.observes = observes
         self.lines: list[Tell] = []
         self.probes_sent: list[float] = []
+        self.heard_at: dict[str, float] = {}
         self._missed: list[Callable[[], None]] = []
         self.agent = Agent(
             fleet.settings, worker.identity(), observes=observes, started_at=fleet.now, chance=fleet.chance.uniform
@@ -498,6 +500,8 @@ class Observer:
         self._later(takes, lambda: self._heard(instance_id, answer))
 
     def _heard(self, instance_id: str, answer: Answer) -> None:
+        if answer.status is not None and answer.status.instance_id == instance_id:
+            self.heard_at[instance_id] = self._fleet.now
         self.post(Heard(instance_id, answer))
 
     def answer(self, target: str, source: str) -> tuple[HTTPStatus, str]:
