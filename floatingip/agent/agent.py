@@ -10,6 +10,7 @@ times always have the same effects, under threads (runtime) and in simulated tim
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil
 
 from floatingip.agent import ending, pod
 from floatingip.agent.address import FloatingAddress
@@ -70,7 +71,7 @@ from floatingip.agent.showing import shown
 from floatingip.agent.standing_eni import StandingEni
 from floatingip.agent.trouble import Complaints, Trouble
 from floatingip.core import timing
-from floatingip.core.decision import ration
+from floatingip.core.decision import pause, ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
 from floatingip.core.errors import Denied, FloatingIPError
@@ -492,6 +493,12 @@ class Agent:
         states = {address.decision.state for address in self._addresses.values()}
         return Role.HOLDER if State.HOLDER in states else None if State.START in states else Role.STANDBY
 
+    def _pause_left(self) -> float:
+        """Seconds until moves that nobody asked for are allowed again, of the address that waits longest."""
+        owners = (each.owner for each in self._addresses.values())
+        enis = [owner.eni for owner in owners if owner is not None and owner.eni is not None]
+        return max((pause.ends_at(eni.tags, self._wall) - self._wall for eni in enis), default=0.0)
+
     def _snapshot(self) -> Snapshot:
         """What others may know now."""
         addresses, now, shared = self._addresses.values(), self._now, self._shared
@@ -510,6 +517,8 @@ class Agent:
         unknown = []
         if self._pod_problem:
             unknown.append(f"{_UNKNOWN}: {self._pod_problem}")
+        if (pause_left := self._pause_left()) > 0:
+            unknown.append(f"nothing is to move for {ceil(pause_left / 60)} min: `floatingip resume` ends the pause")
         notes += unknown
         if self._configured.note:
             notes.append(self._configured.note)

@@ -9,7 +9,7 @@ import pytest
 from floatingip.agent.effects import Probing
 from floatingip.agent.events import Asking, Heard, LookFailed, MetadataTroubled, Probed, Reported
 from floatingip.agent.recent import SPAN, SPANS, RecentProbes
-from floatingip.core.decision import order, ration
+from floatingip.core.decision import order, pause, ration
 from floatingip.core.errors import CloudUnavailable
 from floatingip.core.model import OWNER_TAG, Carry, ProbeOutcome, ProbeResult
 from floatingip.core.report import Report, Result
@@ -76,6 +76,19 @@ def test_an_order_and_the_ration_are_shown_by_what_the_tags_say(carry: Carry) ->
     assert address.order is not None
     assert (address.order.to, address.order.until) == (ME, int(wall + 60))
     assert address.rationed_until_wall == pytest.approx(wall + 60, abs=2.0)
+
+
+def test_a_pause_is_told_by_all_while_it_lasts() -> None:
+    """Also by those who ask whether this observer is ready, which it is."""
+    node = Node()
+    node.looked(OTHER, **{OWNER_TAG: NAME, pause.TAG: str(int(WALL + node.now + 90))})
+    shown(node)
+    told = "nothing is to move for 2 min: `floatingip resume` ends the pause"
+    assert told in node.published.note
+    assert told in node.published.unknown
+    node.looked(OTHER, **{OWNER_TAG: NAME, pause.TAG: ""})
+    shown(node)
+    assert "resume" not in node.published.note
 
 
 def test_what_could_not_be_learned_is_shown() -> None:
