@@ -199,8 +199,6 @@ class Moves:
             to=self._me,
             result=result,
             seconds={phase: round(seconds, 3) for phase, seconds in move.durations().items()},
-            source_node=self._node(move.source),
-            to_node=self._node(self._me),
             failover=move.failover,
         )
 

@@ -6,6 +6,7 @@ from lab.kubernetes import seen
 from lab.kubernetes.cluster import Kind, NotModelled
 from lab.run.hardships import HARDSHIPS
 from lab.run.kubernetes_scenarios import ALL
+from lab.run.ordeals import ORDEALS
 from lab.run.scenarios import judge, play
 from tests.kubernetes.conftest import Stage
 
@@ -29,7 +30,7 @@ OF_NODES = {f"{how}-{seconds}" for how in ("terminate", "stop", "reboot") for se
 }  # fmt: skip
 """Those of the hardships in which Kubernetes has a part, and which need nothing from before the deployment."""
 
-ELSEWHERE |= {scenario.name for scenario in HARDSHIPS} - OF_NODES
+ELSEWHERE |= {scenario.name for scenario in (*HARDSHIPS, *ORDEALS)} - OF_NODES
 
 ON_REAL = [(name, carry, True) for carry, names in MOST.items() for name in names]
 ON_REAL += [
