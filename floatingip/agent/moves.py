@@ -38,6 +38,7 @@ SHOWN = {
     Result.FAILED: report.Result.NOT_MOVED,
     Result.LOST_RACE: report.Result.LOST_RACE,
 }
+"""What came of a move, as people are shown it."""
 
 
 @dataclass

@@ -22,7 +22,7 @@ SHORTEST = 4.0
 """Seconds after the blow that are shown at least."""
 
 NEAR = 64
-"""Pixels that a mark's word needs: a nearer one goes below the line."""
+"""Pixels that a mark's word needs: nearer to the right edge it is left out."""
 
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
