@@ -17,7 +17,7 @@ from typing import Any
 from floatingip.core.model import Address
 from floatingip.edges.kernel import kube_proxy
 from floatingip.edges.kernel.mark_table import PREFIX
-from floatingip.edges.kernel.netlink import Message, Netlink
+from floatingip.edges.kernel.netlink import Message, Netlink, mapped
 from floatingip.edges.kernel.nft import Nft
 from floatingip.edges.kernel.path import forwards
 from floatingip.edges.kernel.routes import PROTOCOL
@@ -67,18 +67,20 @@ class KernelInspection:
         self._netlink.close()
 
     def forwards(self, version: int) -> bool:
-        """Whether this node forwards packets of that IP version.  Raises OSError."""
-        return forwards(self._netlink, version)
+        """Whether this node forwards packets of that IP version.  Raises HostError."""
+        with mapped():
+            return forwards(self._netlink, version)
 
     def links(self) -> Mapping[str, tuple[int, str]]:
-        """Index and name by MAC; of several with one MAC the oldest.  Raises OSError."""
-        found: dict[str, tuple[int, str]] = {}
-        for message in self._netlink.dump(_RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0), _LINK.size):
-            index = _LINK.unpack_from(message.content)[2]
-            mac = message.attributes.get(_IFLA_ADDRESS, b"").hex(":")
-            name = message.attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
-            found[mac] = min(found.get(mac, (index, name)), (index, name))
-        return found
+        """Index and name by MAC; of several with one MAC the oldest.  Raises HostError."""
+        with mapped():
+            found: dict[str, tuple[int, str]] = {}
+            for message in self._netlink.dump(_RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0), _LINK.size):
+                index = _LINK.unpack_from(message.content)[2]
+                mac = message.attributes.get(_IFLA_ADDRESS, b"").hex(":")
+                name = message.attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
+                found[mac] = min(found.get(mac, (index, name)), (index, name))
+            return found
 
     def has_link(self, name: str) -> bool:
         """Whether there is a link of this name."""
@@ -87,27 +89,29 @@ class KernelInspection:
         return False
 
     def of_others(self, index: int, ours: Collection[Address]) -> Iterator[str]:
-        """Addresses and routes on a link that neither we nor the kernel have put there.  Raises OSError."""
-        for family in _FAMILIES:
-            for message in self._netlink.dump(_RTM_GETADDR, _ADDRESS.pack(family, 0, 0, 0, index), _ADDRESS.size):
-                raw = message.attributes.get(_IFA_LOCAL, message.attributes.get(_IFA_ADDRESS))
-                address = ip_address(raw) if raw else None
-                at = _ADDRESS.unpack_from(message.content)[4]
-                if at == index and address is not None and address not in ours and not address.is_link_local:
-                    yield f"the address {address}"
-            for message in self._netlink.dump(_RTM_GETROUTE, _ROUTE.pack(family, *(0,) * 8), _ROUTE.size):
-                protocol = _ROUTE.unpack_from(message.content)[5]
-                if message.number(_RTA_OIF) == index and protocol not in (PROTOCOL, _KERNELS):
-                    yield f"a route to {_destination(message)} ({_MANAGERS.get(protocol, f'protocol {protocol}')})"
+        """Addresses and routes on a link that neither we nor the kernel have put there.  Raises HostError."""
+        with mapped():
+            for family in _FAMILIES:
+                for message in self._netlink.dump(_RTM_GETADDR, _ADDRESS.pack(family, 0, 0, 0, index), _ADDRESS.size):
+                    raw = message.attributes.get(_IFA_LOCAL, message.attributes.get(_IFA_ADDRESS))
+                    address = ip_address(raw) if raw else None
+                    at = _ADDRESS.unpack_from(message.content)[4]
+                    if at == index and address is not None and address not in ours and not address.is_link_local:
+                        yield f"the address {address}"
+                for message in self._netlink.dump(_RTM_GETROUTE, _ROUTE.pack(family, *(0,) * 8), _ROUTE.size):
+                    protocol = _ROUTE.unpack_from(message.content)[5]
+                    if message.number(_RTA_OIF) == index and protocol not in (PROTOCOL, _KERNELS):
+                        yield f"a route to {_destination(message)} ({_MANAGERS.get(protocol, f'protocol {protocol}')})"
 
     def rules_on(self, bits: int) -> Iterator[str]:
-        """Others' rules that look at any of these bits of the firewall mark.  Raises OSError."""
-        for family in _FAMILIES:
-            for message in self._netlink.dump(_RTM_GETRULE, _RULE.pack(family, *(0,) * 6), _RULE.size):
-                mask = message.number(_FRA_FWMASK)
-                is_ours = message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
-                if message.number(_FRA_FWMARK) is not None and mask is not None and mask & bits and not is_ours:
-                    yield f"a rule at priority {message.number(_FRA_PRIORITY) or 0} looks at {mask & bits:#x}"
+        """Others' rules that look at any of these bits of the firewall mark.  Raises HostError."""
+        with mapped():
+            for family in _FAMILIES:
+                for message in self._netlink.dump(_RTM_GETRULE, _RULE.pack(family, *(0,) * 6), _RULE.size):
+                    mask = message.number(_FRA_FWMASK)
+                    is_ours = message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
+                    if message.number(_FRA_FWMARK) is not None and mask is not None and mask & bits and not is_ours:
+                        yield f"a rule at priority {message.number(_FRA_PRIORITY) or 0} looks at {mask & bits:#x}"
 
     # nft.
 
