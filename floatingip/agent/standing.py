@@ -82,12 +82,18 @@ class Standing:
     problem: str = ""
     write: Write | None = None
 
+    @property
+    def gives_its_device_up(self) -> bool:
+        """The ENI is detached, to try again: its device does not come."""
+        attachment = self.eni.attachment if self.eni is not None else None
+        return attachment is not None and self.write == Detach(attachment.id)
+
 
 def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, Standing]:
     """The next memory, and what to do about the view."""
     if view.standing is None:
         return memory, Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem="EC2 has not answered yet")
-    mine = _mine(view)
+    mine = _mine(memory, view)
     token = memory.token.accepted(view.accepted, view.wrote_at)
     memory = replace(memory, token=token.lacked(view.asked_at) if mine is None else token.shown(view.asked_at))
     memory = _remember_device(_remember_unused(memory, view, mine), view, mine)
@@ -107,15 +113,19 @@ def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, St
     memory = replace(memory, last_write=standing.write, last_write_at=view.now)
     if isinstance(standing.write, Create):
         memory = replace(memory, token=memory.token.used(standing.write))
-    if isinstance(standing.write, Detach) and not standing.write.force:
+    if standing.gives_its_device_up:
         memory = replace(memory, vain=memory.vain + 1)
     return memory, standing
 
 
-def _mine(view: StandingView) -> Eni | None:
-    """That of this node: the attached one, should there be several."""
-    mine = [eni for eni in view.standing or () if eni.standing_for == view.me]
-    return min(mine, key=lambda eni: (not _is_here(eni, view.me), eni.id), default=None)
+def _mine(memory: StandingMemory, view: StandingView) -> Eni | None:
+    """That of this node; should there be several, one that is attached, has a floating address, and was it before."""
+    before = memory.bound.id if memory.bound is not None else ""
+
+    def rank(eni: Eni) -> tuple[object, ...]:
+        return not _is_here(eni, view.me), eni.id not in view.in_use, eni.id != before, eni.id
+
+    return min((eni for eni in view.standing or () if eni.standing_for == view.me), key=rank, default=None)
 
 
 def _is_here(eni: Eni, me: str) -> bool:
@@ -185,10 +195,17 @@ def _remember_unused(memory: StandingMemory, view: StandingView, mine: Eni | Non
 
 
 def _unused(view: StandingView, mine: Eni | None) -> list[Write]:
-    """Addresses that no Elastic IP needs any more; a second ENI of this node; the free ENIs of instances that ended."""
+    """Addresses that no Elastic IP needs any more; a second ENI of this node, which is detached first, as one that an
+    operator took and gave back may be attached; the free ENIs of instances that ended.
+    """
     unused: list[Write] = list(view.spares)
     for eni in view.standing or ():
-        if eni.attachment is not None or eni.id in view.in_use or (mine is not None and eni.id == mine.id):
+        if eni.id in view.in_use or (mine is not None and eni.id == mine.id):
+            continue
+        if eni.attachment is not None:
+            is_second = eni.standing_for == view.me and _is_here(eni, view.me)
+            if is_second and eni.attachment.status is AttachmentStatus.ATTACHED:
+                unused.append(Detach(eni.attachment.id))
             continue
         owner = view.instances.get(eni.standing_for) if view.instances is not None else None
         is_unknown = view.instances is None

@@ -14,7 +14,7 @@ from floatingip.agent.writing import Writing
 from floatingip.core.decision.carry_address import spares
 from floatingip.core.model import STANDING_TAG, Allocation, Eni, Instance, Subnet, Target
 from floatingip.core.settings import Settings
-from floatingip.core.writes import Detach, Unassign
+from floatingip.core.writes import Unassign
 
 
 class StandingEni:
@@ -92,7 +92,7 @@ class StandingEni:
             shared.slots_change(now)
         if self.now.problem != before.problem:
             self._out.info("standing", self.now.problem or "the standing ENI is attached", eni=self._id())
-        if isinstance(self.now.write, Detach) and not self.now.write.force:
+        if self.now.gives_its_device_up:
             self._out.warning("no-device", f"{self.now.problem}: detaching it, to try again", eni=self._id())
         if self.now.write is not None:
             me = shared.me.instance_id

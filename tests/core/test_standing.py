@@ -118,6 +118,31 @@ def test_of_two_the_attached_one_counts_and_the_free_one_is_given_back() -> None
     assert keeper.see(timing.STANDING_UNUSED_FOR, second, MINE).write == Delete("eni-0")
 
 
+def test_a_second_one_that_is_attached_too_is_detached_before_it_is_given_back() -> None:
+    """An operator took its tags, so that another one was made, and gave them back."""
+    keeper = Keeper()
+    keeper.see(0.0, MINE)
+    second = replace(standing("i-b"), id="eni-0", attachment=Attachment("at-0", ME, 2, AttachmentStatus.ATTACHED))
+    assert keeper.see(1.0, second, MINE).eni == MINE
+    later = 1.0 + timing.STANDING_UNUSED_FOR
+    assert keeper.see(later, second, MINE).write == Detach("at-0")
+    assert keeper.memory.vain == 0
+    free = replace(second, attachment=None)
+    assert keeper.see(later + 1.0, free, MINE).write is None
+    assert keeper.see(later + 1.0 + timing.STANDING_UNUSED_FOR, free, MINE).write == Delete("eni-0")
+
+
+def test_of_two_that_are_attached_the_one_with_a_floating_address_counts() -> None:
+    """Whatever their ids, and whichever it was before."""
+    keeper = Keeper()
+    second = replace(standing("i-b"), id="eni-0", attachment=Attachment("at-0", ME, 2, AttachmentStatus.ATTACHED))
+    keeper.see(0.0, second)
+    assert keeper.see(1.0, second, MINE, in_use=frozenset({MINE.id})).eni == MINE
+    assert keeper.see(1.0 + timing.STANDING_UNUSED_FOR, second, MINE, in_use=frozenset({MINE.id})).write == Detach(
+        "at-0"
+    )
+
+
 def test_the_same_generation_is_created_again_while_it_may_only_not_be_shown_yet() -> None:
     """EC2 makes one interface of a token; but not with every look."""
     keeper = Keeper()
