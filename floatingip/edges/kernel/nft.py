@@ -15,7 +15,9 @@ import select
 import signal
 import socket
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from floatingip.core.errors import HostError
@@ -29,9 +31,7 @@ NFT_BYTES = 1 << 20
 KILLED_AT_MOST = 3
 """How many killed nfts may be stuck in the kernel until no other one is started."""
 
-# By vfork all threads of this process would stand still until nft begins to run: for seconds on a node whose kernel is
-# busy with a big ruleset.  Python's documentation names this switch, which its type stubs call final.
-subprocess._USE_VFORK = False  # type: ignore[misc]
+_starting = threading.Lock()
 
 Listing = list[Any]
 """What nft lists of one table, or of one set, without handles."""
@@ -97,15 +97,16 @@ class Nft:
         if len(self._killed) >= KILLED_AT_MOST:
             raise NftSilent(f"nft: {KILLED_AT_MOST} of them were killed, and have not ended yet")
         try:
-            process = subprocess.Popen(
-                [self._command, "-j", *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                start_new_session=True,
-                env={**os.environ, "LC_ALL": "C"},
-            )
+            with _by_fork():
+                process = subprocess.Popen(
+                    [self._command, "-j", *arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    bufsize=0,
+                    start_new_session=True,
+                    env={**os.environ, "LC_ALL": "C"},
+                )
         except FileNotFoundError as error:
             raise NftMissing(f"{self._command}: command not found", "the image must contain nftables") from error
         except OSError as error:
@@ -134,6 +135,22 @@ class Nft:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             self._killed.append(process)
+
+
+@contextlib.contextmanager
+def _by_fork() -> Iterator[None]:
+    """By vfork all threads of this process would stand still until nft begins to run: for seconds on a node whose
+    kernel is busy with a big ruleset.
+
+    Others, who start programs from a large process, keep vfork, which copies no page tables.
+    """
+    # Python's documentation names this switch, which its type stubs call final.
+    with _starting:
+        subprocess._USE_VFORK = False  # type: ignore[misc]
+        try:
+            yield
+        finally:
+            subprocess._USE_VFORK = True  # type: ignore[misc]
 
 
 def _finish(process: subprocess.Popen[bytes], script: bytes) -> tuple[str, str, int]:
