@@ -9,6 +9,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast test-clocks test-long check lab bench image test-image kubernetes kubernetes-tools test-monitoring promtool test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
 
+# Agents start by the hundred in the tests: what they are made of is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 # An ordinary user's PATH often lacks the directories of nft and ip.
 export PATH := $(PATH):/usr/sbin:/sbin
 
