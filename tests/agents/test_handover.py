@@ -131,9 +131,9 @@ def test_a_handover_moves_the_address_and_reports_the_gap(carry: Carry) -> None:
 
 @BOTH
 def test_a_handover_to_one_node_is_left_to_it_by_the_others(carry: Carry) -> None:
-    """Named by its primary address; the second standby sees the order, and does nothing."""
+    """Named by its primary address; the second standby sees the order, and moves nothing."""
     with World(QUICK, workers=3, carry=carry) as world:
-        holder, other, named = observers(world)
+        holder, _, named = observers(world)
         cloud = Ec2Cloud(worlds._client("lab"), world.ec2.vpc_id, ())
         to = handover.instance_named(cloud, named.machine.instance.address)
         assert to == named.machine.id
@@ -142,7 +142,9 @@ def test_a_handover_to_one_node_is_left_to_it_by_the_others(carry: Carry) -> Non
         wait(lambda: named.machine.serves, 5, "the named node serves")
         holds_for(lambda: named.machine.serves, 1, "it stays there")
         assert holders(world) == [holder.machine.id, named.machine.id]
-        assert other.machine.id not in {call["caller"] for call in world.writes()[before:]}
+        # What it may note meanwhile, in a tag, is that it reached the address.
+        moved = {call["caller"] for call in world.writes()[before:] if call["action"] != "CreateTags"}
+        assert moved == {named.machine.id}
         assert handover.plan(cloud, NAME, world.settings.floating_ips, carry, to) == (), "it has it already"
 
 
