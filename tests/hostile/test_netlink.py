@@ -124,7 +124,7 @@ def _all_of_routes(kernel: OddKernel) -> object:
         [routes.read(message) for message in there],
         routes.to(LOOPBACK, there),
         routes.refusal(PLUMBING, there),
-        routes.described(there),
+        there and routes.described(there),
     ]
 
 
