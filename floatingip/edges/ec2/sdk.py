@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
@@ -22,6 +22,7 @@ import botocore.awsrequest
 import botocore.config
 import botocore.credentials
 import botocore.exceptions
+import botocore.loaders
 import botocore.session
 import botocore.utils
 
@@ -106,6 +107,7 @@ def _configuring() -> Iterator[None]:
 def _session(region: str, longest: float) -> botocore.session.Session:
     """The SDK, with our timeouts for all that it asks, and connections that can be ended."""
     session = botocore.session.Session()
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     session.set_config_variable("region", region)
     config = botocore.config.Config(
         connect_timeout=CONNECT_TIMEOUT,
@@ -119,6 +121,12 @@ def _session(region: str, longest: float) -> botocore.session.Session:
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
     session.register("creating-client-class", _make_endable)
     return session
+
+
+@cache
+def _loader(path: str | None) -> botocore.loaders.Loader:
+    """What reads the SDK's models, which take most of the time that a client takes to be made, and keeps them."""
+    return botocore.loaders.create_loader(path)
 
 
 def _make_endable(**made: Any) -> None:
