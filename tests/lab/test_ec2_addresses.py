@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from mypy_boto3_ec2 import EC2Client
 
 from lab.ec2 import PROFILES, Ec2, Instance, NoDevices, Profile
+from tests.lab.endpoint import refusal, soon, started
 
 INSTANT = PROFILES["instant"]
 DELAYED = Profile("delayed", assign=0.8, unassign=0.6, device=0.2, release=0.1, shutdown=0.1)
@@ -136,34 +137,10 @@ class Lab:
         return [(event["address"], event["status"], event["eni"]) for event in events]
 
 
-def refused(call: Callable[..., object], *args: Any, **kwargs: Any) -> str:
-    """The code of the error that the call must end with."""
-    with pytest.raises(ClientError) as caught:
-        call(*args, **kwargs)
-    return caught.value.response["Error"]["Code"]
-
-
-def soon(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds, five seconds at most."""
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, "did not come true in time"
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def start() -> Iterator[Callable[[Profile], Lab]]:
     """Start a lab with a profile."""
-    started: list[Ec2] = []
-
-    def start(profile: Profile) -> Lab:
-        machines, events = Machines(), list[dict[str, Any]]()
-        started.append(Ec2(profile, machines, events.append, seed=1))
-        return Lab(started[-1], machines, events)
-
-    yield start
-    for ec2 in started:
-        ec2.stop()
+    yield from started(Machines, Lab)
 
 
 @pytest.fixture
@@ -208,7 +185,7 @@ def test_an_unassigned_address_is_nowhere_and_free(lab: Lab) -> None:
 def test_an_address_of_another_eni_moves_only_by_reassignment(lab: Lab) -> None:
     """Refused without; with it the address leaves the one before the other has it."""
     lab.assign(lab.eni_a, ADDRESS)
-    assert refused(lab.assign, lab.eni_b, ADDRESS) == "Resource.AlreadyAssigned"
+    assert refusal(lab.assign, lab.eni_b, ADDRESS) == "Resource.AlreadyAssigned"
     assert lab.owners(ADDRESS) == [lab.eni_a]
     lab.assign(lab.eni_b, ADDRESS, take=True)
     assert lab.owners(ADDRESS) == [lab.eni_b]
@@ -241,7 +218,7 @@ def test_assigning_what_the_eni_has_changes_nothing(lab: Lab) -> None:
 @pytest.mark.parametrize("address", ["10.0.1.100", "192.0.2.1", "10.0.0.3", "10.0.0.255", IPV6, "nonsense"])
 def test_an_address_outside_the_subnet_or_kept_by_aws_is_refused(lab: Lab, address: str, take: bool) -> None:
     """And none of those that were asked for together with it is assigned."""
-    assert refused(lab.assign, lab.eni_a, ADDRESS, address, take=take) == "InvalidParameterValue"
+    assert refusal(lab.assign, lab.eni_a, ADDRESS, address, take=take) == "InvalidParameterValue"
     assert lab.secondaries(lab.eni_a) == []
 
 
@@ -249,20 +226,20 @@ def test_nobody_takes_the_primary_address_of_another_eni(lab: Lab) -> None:
     """Of an attached ENI and of a free one, whatever is allowed."""
     lab.eni(PrivateIpAddress=ADDRESS)
     for address in "10.0.0.11", ADDRESS:
-        assert refused(lab.assign, lab.eni_a, address) == "Resource.AlreadyAssigned"
-        assert refused(lab.assign, lab.eni_a, address, take=True) == "InvalidParameterValue"
+        assert refusal(lab.assign, lab.eni_a, address) == "Resource.AlreadyAssigned"
+        assert refusal(lab.assign, lab.eni_a, address, take=True) == "InvalidParameterValue"
 
 
 def test_an_instance_type_limits_the_addresses_of_an_attached_eni(lab: Lab) -> None:
     """A t3.nano's ENI has two of each family, one of them primary; a free-standing ENI has no limit."""
     small = lab.ec2.run_instance("worker-c", "10.0.0.12", instance_type="t3.nano")
     eni, free = lab.eni(small.instance_id), lab.eni()
-    assert refused(lab.choose, eni, 2) == "PrivateIpAddressLimitExceeded"
+    assert refusal(lab.choose, eni, 2) == "PrivateIpAddressLimitExceeded"
     lab.assign(eni, ADDRESS)
-    assert refused(lab.assign, eni, "10.0.0.101") == "PrivateIpAddressLimitExceeded"
+    assert refusal(lab.assign, eni, "10.0.0.101") == "PrivateIpAddressLimitExceeded"
     lab.assign(eni, ADDRESS)
     lab.assign_ipv6(eni, IPV6, "2001:db8:0:1::101")
-    assert refused(lab.assign_ipv6, eni, "2001:db8:0:1::102") == "PrivateIpAddressLimitExceeded"
+    assert refusal(lab.assign_ipv6, eni, "2001:db8:0:1::102") == "PrivateIpAddressLimitExceeded"
     assert len(lab.choose(free, 20)) == 20
 
 
@@ -272,7 +249,7 @@ def test_addresses_on_their_way_count_for_the_limit(start: Callable[[Profile], L
     small = lab.ec2.run_instance("worker-c", "10.0.0.12", instance_type="t3.nano")
     eni = lab.eni(small.instance_id)
     lab.assign(eni, ADDRESS)
-    assert refused(lab.assign, eni, "10.0.0.101") == "PrivateIpAddressLimitExceeded"
+    assert refusal(lab.assign, eni, "10.0.0.101") == "PrivateIpAddressLimitExceeded"
 
 
 def test_ec2_chooses_free_addresses(lab: Lab) -> None:
@@ -291,8 +268,8 @@ def test_ec2_chooses_free_addresses(lab: Lab) -> None:
         (lab.client.assign_ipv6_addresses, {"Ipv6Addresses": [IPV6], "Ipv6AddressCount": 1}),
     ]
     for call, params in both:
-        assert refused(call, NetworkInterfaceId=lab.eni_a, **params) == "InvalidParameterCombination"
-        assert refused(call, NetworkInterfaceId=lab.eni_a) == "MissingParameter"
+        assert refusal(call, NetworkInterfaceId=lab.eni_a, **params) == "InvalidParameterCombination"
+        assert refusal(call, NetworkInterfaceId=lab.eni_a) == "MissingParameter"
 
 
 def test_a_secondary_address_is_taken_for_everybody_else(start: Callable[[Profile], Lab]) -> None:
@@ -302,12 +279,12 @@ def test_a_secondary_address_is_taken_for_everybody_else(start: Callable[[Profil
     lab.assign_ipv6(lab.eni_a, IPV6)
     [chosen] = lab.choose(lab.eni_a)
     for _ in "pending", "there":
-        assert refused(lab.eni, PrivateIpAddress=ADDRESS) == "InvalidIPAddress.InUse"
-        assert refused(lab.eni, Ipv6Addresses=[{"Ipv6Address": IPV6}]) == "InvalidIPAddress.InUse"
+        assert refusal(lab.eni, PrivateIpAddress=ADDRESS) == "InvalidIPAddress.InUse"
+        assert refusal(lab.eni, Ipv6Addresses=[{"Ipv6Address": IPV6}]) == "InvalidIPAddress.InUse"
         with pytest.raises(Exception, match=ADDRESS):
             lab.ec2.run_instance("worker-c", ADDRESS)
         assert lab.choose(lab.eni_b) != [chosen]
-        assert refused(lab.assign, lab.eni_b, ADDRESS) == "Resource.AlreadyAssigned"
+        assert refusal(lab.assign, lab.eni_b, ADDRESS) == "Resource.AlreadyAssigned"
         soon(lambda: set(lab.secondaries(lab.eni_a)) == {ADDRESS, IPV6, chosen})
 
 
@@ -316,9 +293,9 @@ def test_what_the_eni_has_not_cannot_be_unassigned(lab: Lab, address: str) -> No
     """Nobody's, and somebody else's; nor can what it has been asked for together with it, or its primary address."""
     lab.assign(lab.eni_b, ADDRESS)
     lab.assign(lab.eni_a, "10.0.0.101")
-    assert refused(lab.unassign, lab.eni_a, "10.0.0.101", address) == "InvalidParameterValue"
-    assert refused(lab.unassign, lab.eni_a, lab.show(lab.eni_a)["PrivateIpAddress"]) == "InvalidParameterValue"
-    assert refused(lab.unassign_ipv6, lab.eni_a, IPV6) == "InvalidParameterValue"
+    assert refusal(lab.unassign, lab.eni_a, "10.0.0.101", address) == "InvalidParameterValue"
+    assert refusal(lab.unassign, lab.eni_a, lab.show(lab.eni_a)["PrivateIpAddress"]) == "InvalidParameterValue"
+    assert refusal(lab.unassign_ipv6, lab.eni_a, IPV6) == "InvalidParameterValue"
     assert lab.secondaries(lab.eni_a) == ["10.0.0.101"]
 
 
@@ -326,7 +303,7 @@ def test_an_ipv6_address_moves_in_two_calls(lab: Lab) -> None:
     """Refused while another ENI has it, however it is spelt; then free."""
     assert lab.assign_ipv6(lab.eni_a, "2001:DB8:0:1:0::100") == [IPV6]
     assert lab.machines.leads[IPV6] == lab.eni_a
-    assert refused(lab.assign_ipv6, lab.eni_b, IPV6) == "Resource.AlreadyAssigned"
+    assert refusal(lab.assign_ipv6, lab.eni_b, IPV6) == "Resource.AlreadyAssigned"
     assert lab.unassign_ipv6(lab.eni_a, "2001:DB8:0:1:0::100") == [IPV6]
     assert IPV6 not in lab.machines.leads
     assert lab.assign_ipv6(lab.eni_b, IPV6) == [IPV6]
@@ -346,7 +323,7 @@ def test_an_ipv6_address_moves_in_two_calls(lab: Lab) -> None:
 @pytest.mark.parametrize("address", ["2001:db8:0:2::100", "2001:db8:0:1::3", ADDRESS, "nonsense"])
 def test_a_foreign_ipv6_address_is_refused(lab: Lab, address: str) -> None:
     """Outside of the subnet, kept by AWS, of the other family, or none."""
-    assert refused(lab.assign_ipv6, lab.eni_a, address) == "InvalidParameterValue"
+    assert refusal(lab.assign_ipv6, lab.eni_a, address) == "InvalidParameterValue"
 
 
 def test_unassigned_ipv6_is_taken_until_it_has_left(start: Callable[[Profile], Lab]) -> None:
@@ -357,8 +334,8 @@ def test_unassigned_ipv6_is_taken_until_it_has_left(start: Callable[[Profile], L
     lab.unassign_ipv6(lab.eni_a, IPV6)
     assert lab.owners(IPV6) == [lab.eni_a]
     assert lab.machines.leads[IPV6] == lab.eni_a
-    assert refused(lab.assign_ipv6, lab.eni_b, IPV6) == "Resource.AlreadyAssigned"
-    assert refused(lab.unassign_ipv6, lab.eni_a, IPV6) == "InvalidParameterValue"
+    assert refusal(lab.assign_ipv6, lab.eni_b, IPV6) == "Resource.AlreadyAssigned"
+    assert refusal(lab.unassign_ipv6, lab.eni_a, IPV6) == "InvalidParameterValue"
     soon(lambda: lab.owners(IPV6) == [])
     assert time.monotonic() - began >= DELAYED.unassign
     lab.assign_ipv6(lab.eni_b, IPV6)
@@ -459,7 +436,7 @@ def test_of_two_moves_under_way_the_last_one_counts(start: Callable[[Profile], L
     lab.assign(lab.eni_b, ADDRESS, take=True)
     lab.assign(third, ADDRESS, take=True)
     lab.await_owner(ADDRESS, third)
-    assert refused(lab.unassign, lab.eni_b, ADDRESS) == "InvalidParameterValue"
+    assert refusal(lab.unassign, lab.eni_b, ADDRESS) == "InvalidParameterValue"
     lab.assign(lab.eni_a, ADDRESS, take=True)
     lab.assign(third, ADDRESS, take=True)
     lab.await_assigned(third)
@@ -476,12 +453,12 @@ def test_a_claim_under_way_excludes_others_without_reassignment(start: Callable[
     """From the moment that EC2 accepted the first; what was promised to another cannot be unassigned from the owner."""
     lab = start(DELAYED)
     lab.assign(lab.eni_a, ADDRESS)
-    assert refused(lab.assign, lab.eni_b, ADDRESS) == "Resource.AlreadyAssigned"
+    assert refusal(lab.assign, lab.eni_b, ADDRESS) == "Resource.AlreadyAssigned"
     lab.assign(lab.eni_a, ADDRESS)
     lab.await_owner(ADDRESS, lab.eni_a)
     lab.assign(lab.eni_b, ADDRESS, take=True)
-    assert refused(lab.assign, lab.eni_a, ADDRESS) == "Resource.AlreadyAssigned"
-    assert refused(lab.unassign, lab.eni_a, ADDRESS) == "InvalidParameterValue"
+    assert refusal(lab.assign, lab.eni_a, ADDRESS) == "Resource.AlreadyAssigned"
+    assert refusal(lab.unassign, lab.eni_a, ADDRESS) == "InvalidParameterValue"
     lab.await_owner(ADDRESS, lab.eni_b)
 
 
@@ -584,7 +561,7 @@ def test_a_dead_holders_eni_keeps_its_address_until_it_is_taken(start: Callable[
     soon(lambda: "Attachment" not in lab.show(lab.eni_a))
     assert lab.owners(ADDRESS) == [lab.eni_a]
     assert ADDRESS not in lab.machines.leads
-    assert refused(lab.assign, lab.eni_b, ADDRESS) == "Resource.AlreadyAssigned"
+    assert refusal(lab.assign, lab.eni_b, ADDRESS) == "Resource.AlreadyAssigned"
     lab.assign(lab.eni_b, ADDRESS, take=True)
     assert lab.owners(ADDRESS) == [lab.eni_b]
     # The unplugging took it from the dead one, so there is nothing to unassign.
@@ -647,13 +624,13 @@ def test_an_eni_that_does_not_exist_is_named(lab: Lab) -> None:
     """By each of the four calls, whatever else is wrong with it."""
     calls: list[Callable[..., object]] = [lab.assign, lab.unassign, lab.assign_ipv6, lab.unassign_ipv6]
     for call in calls:
-        assert refused(call, NOWHERE, "nonsense") == "InvalidNetworkInterfaceID.NotFound"
+        assert refusal(call, NOWHERE, "nonsense") == "InvalidNetworkInterfaceID.NotFound"
 
 
 def test_iam_can_refuse_a_move_and_every_call_is_recorded(lab: Lab) -> None:
     """By name; what was refused has no effect."""
     with lab.ec2.faults.deny(["AssignPrivateIpAddresses"]):
-        assert refused(lab.assign, lab.eni_a, ADDRESS) == "UnauthorizedOperation"
+        assert refusal(lab.assign, lab.eni_a, ADDRESS) == "UnauthorizedOperation"
     assert lab.owners(ADDRESS) == []
     lab.assign(lab.eni_a, ADDRESS)
     lab.unassign(lab.eni_a, ADDRESS)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 from mypy_boto3_ec2 import EC2Client
 
 from lab.ec2 import PROFILES, Ec2, NoDevices, Profile
+from tests.lab.endpoint import refusal, soon, started
 
 PUBLIC = "203.0.113.100"
 INSTANT = PROFILES["instant"]
@@ -65,34 +65,10 @@ class Lab:
         return [event["status"] for event in self.events if event["event"] == "association"]
 
 
-def refused(call: Callable[..., object], *args: Any, **kwargs: Any) -> str:
-    """The code of the error that the call must end with."""
-    with pytest.raises(ClientError) as caught:
-        call(*args, **kwargs)
-    return caught.value.response["Error"]["Code"]
-
-
-def soon(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds, five seconds at most."""
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, "did not come true in time"
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def start() -> Iterator[Callable[[Profile], Lab]]:
     """Start a lab with a profile."""
-    started: list[Ec2] = []
-
-    def start(profile: Profile) -> Lab:
-        gateway, events = Gateway(), list[dict[str, Any]]()
-        started.append(Ec2(profile, gateway, events.append, seed=1))
-        return Lab(started[-1], gateway, events)
-
-    yield start
-    for ec2 in started:
-        ec2.stop()
+    yield from started(Gateway, Lab)
 
 
 @pytest.fixture
@@ -115,8 +91,8 @@ def test_an_allocation_shows_its_address_and_border_group(lab: Lab) -> None:
     assert lab.address(made["AllocationId"])["NetworkBorderGroup"] == "us-west-2"
     assert made["PublicIp"].startswith("203.0.113.")
     ghost = "eipalloc-00000000000000000"
-    assert refused(lab.address, ghost) == "InvalidAllocationID.NotFound"
-    assert refused(lab.associate, lab.eni(), ghost) == "InvalidAllocationID.NotFound"
+    assert refusal(lab.address, ghost) == "InvalidAllocationID.NotFound"
+    assert refusal(lab.associate, lab.eni(), ghost) == "InvalidAllocationID.NotFound"
     filters = [{"Name": "allocation-id", "Values": [ghost, lab.allocation]}]
     found = lab.client.describe_addresses(Filters=filters)["Addresses"]  # type: ignore[arg-type]  # a plain dict
     assert [item["AllocationId"] for item in found] == [lab.allocation]
@@ -166,7 +142,7 @@ def test_an_association_moves_by_default_and_stays_when_moving_is_forbidden(lab:
     """The old ENI no longer shows it; a second Elastic IP takes the place of the first in the same way."""
     old, new = lab.eni(), lab.eni()
     first = lab.associate(old)
-    assert refused(lab.associate, new, AllowReassociation=False) == "Resource.AlreadyAssociated"
+    assert refusal(lab.associate, new, AllowReassociation=False) == "Resource.AlreadyAssociated"
     assert lab.address()["NetworkInterfaceId"] == old
     second = lab.associate(new)
     assert first != second
@@ -175,7 +151,7 @@ def test_an_association_moves_by_default_and_stays_when_moving_is_forbidden(lab:
     assert lab.gateway.routed == {PUBLIC: lab.show(new)["PrivateIpAddress"]}
 
     spare = lab.ec2.allocate("203.0.113.101")
-    assert refused(lab.associate, new, spare, AllowReassociation=False) == "Resource.AlreadyAssociated"
+    assert refusal(lab.associate, new, spare, AllowReassociation=False) == "Resource.AlreadyAssociated"
     lab.associate(new, spare)
     assert "AssociationId" not in lab.address()
     assert lab.gateway.routed == {"203.0.113.101": lab.show(new)["PrivateIpAddress"]}
@@ -189,7 +165,7 @@ def test_a_disassociated_address_leads_nowhere(lab: Lab) -> None:
     assert "AssociationId" not in lab.address()
     assert "Association" not in lab.show(eni)
     assert lab.gateway.routed == {}
-    assert refused(lab.client.disassociate_address, AssociationId=association) == "InvalidAssociationID.NotFound"
+    assert refusal(lab.client.disassociate_address, AssociationId=association) == "InvalidAssociationID.NotFound"
     assert lab.statuses() == ["associated", "disassociated"]
 
 
@@ -197,14 +173,14 @@ def test_deleting_the_eni_ends_the_association(lab: Lab) -> None:
     """The Elastic IP stays allocated, and can be associated again; it cannot be released while it is."""
     eni = lab.eni()
     lab.associate(eni)
-    assert refused(lab.client.release_address, AllocationId=lab.allocation) == "InvalidIPAddress.InUse"
+    assert refusal(lab.client.release_address, AllocationId=lab.allocation) == "InvalidIPAddress.InUse"
     lab.client.delete_network_interface(NetworkInterfaceId=eni)
     assert "AssociationId" not in lab.address()
     assert lab.gateway.routed == {}
     lab.associate(lab.eni())
     lab.client.disassociate_address(AssociationId=lab.address()["AssociationId"])
     lab.client.release_address(AllocationId=lab.allocation)
-    assert refused(lab.address) == "InvalidAllocationID.NotFound"
+    assert refusal(lab.address) == "InvalidAllocationID.NotFound"
 
 
 def test_a_secondary_private_address_has_an_association_of_its_own(lab: Lab) -> None:
@@ -223,13 +199,13 @@ def test_a_secondary_private_address_has_an_association_of_its_own(lab: Lab) -> 
         association,
     ]
     assert lab.gateway.routed == {PUBLIC: "10.0.0.101"}
-    assert refused(lab.associate, eni, PrivateIpAddress="10.0.0.102") == "InvalidParameterValue"
+    assert refusal(lab.associate, eni, PrivateIpAddress="10.0.0.102") == "InvalidParameterValue"
 
 
 def test_another_network_border_group_is_refused(lab: Lab) -> None:
     """An address of the Region in the Local Zone, and a border group that no zone has."""
-    assert refused(lab.associate, lab.eni(), lab.ec2.allocate("203.0.113.101", "us-west-2")) == "InvalidParameterValue"
-    assert refused(lab.client.allocate_address, NetworkBorderGroup="us-west-2-nowhere-1") == "InvalidParameterValue"
+    assert refusal(lab.associate, lab.eni(), lab.ec2.allocate("203.0.113.101", "us-west-2")) == "InvalidParameterValue"
+    assert refusal(lab.client.allocate_address, NetworkBorderGroup="us-west-2-nowhere-1") == "InvalidParameterValue"
 
 
 def test_without_an_internet_gateway_only_customer_owned_ips_work(lab: Lab) -> None:
@@ -240,7 +216,7 @@ def test_without_an_internet_gateway_only_customer_owned_ips_work(lab: Lab) -> N
     )["InternetGateways"]
     lab.client.detach_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"], VpcId=lab.ec2.vpc_id)
     eni = lab.eni()
-    assert refused(lab.associate, eni) == "Gateway.NotAttached"
+    assert refusal(lab.associate, eni) == "Gateway.NotAttached"
     lab.associate(eni, owned)
     shown = lab.address(owned)
     assert shown["CustomerOwnedIp"] == "198.18.0.100"

@@ -13,6 +13,7 @@ from mypy_boto3_ec2 import EC2Client
 from mypy_boto3_ec2.type_defs import NetworkInterfaceTypeDef
 
 from lab.ec2 import PROFILES, Ec2, Guest, Profile
+from tests.lab.endpoint import refused, soon, started
 
 SOON = Profile("soon", attach=0.5, device=0.5, detach=1.0, force_detach=1.0, associate=0.2, release=0.2, shutdown=2.0)
 """Long enough for a busy machine to ask in between."""
@@ -115,35 +116,10 @@ class Lab:
         return self.client.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
 
 
-def soon(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    """Wait until the condition holds, at most so long."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not come true in time"
-        time.sleep(0.01)
-
-
-def refused(call: Callable[..., object], *args: Any, **kwargs: Any) -> tuple[str, str]:
-    """The code and message of the error that the call must end with."""
-    with pytest.raises(ClientError) as caught:
-        call(*args, **kwargs)
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
-
-
 @pytest.fixture
 def start() -> Iterator[Callable[[Profile], Lab]]:
     """Start a lab with a profile."""
-    started: list[Ec2] = []
-
-    def start(profile: Profile) -> Lab:
-        machines, events = Machines(), list[dict[str, Any]]()
-        started.append(Ec2(profile, machines, events.append, seed=1))
-        return Lab(started[-1], machines, events)
-
-    yield start
-    for ec2 in started:
-        ec2.stop()
+    yield from started(Machines, Lab)
 
 
 @pytest.fixture
