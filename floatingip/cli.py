@@ -34,9 +34,11 @@ from pathlib import Path
 
 from floatingip import __version__
 from floatingip.core.errors import ConfigurationError, FloatingIPError, MetadataError
-from floatingip.core.model import Address, Identity, NodePort
+from floatingip.core.model import Address
+from floatingip.core.node import Identity
 from floatingip.core.overview import Overview
 from floatingip.core.ports import Cloud, Metadata, Prober
+from floatingip.core.probe import NodePort
 from floatingip.core.settings import Settings, shown
 from floatingip.edges import configmap
 from floatingip.edges.tally import Tally

@@ -25,28 +25,15 @@ from floatingip.core.decision.decide import decide
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import Memory, View, attachment_of
+from floatingip.core.ec2 import ALLOCATION_TAG, AllocationFacts, Attachment, Eni, Owner, Subnet
 from floatingip.core.errors import CloudError
 from floatingip.core.figures import AddressFigures, Lack
 from floatingip.core.health import Health, HealthState
-from floatingip.core.model import (
-    ALLOCATION_TAG,
-    Address,
-    Allocation,
-    AllocationFacts,
-    Attachment,
-    Eni,
-    Extent,
-    Interface,
-    Owner,
-    Peer,
-    Plumbing,
-    PlumbingReport,
-    PlumbingState,
-    ProbeResult,
-    Subnet,
-    Target,
-    Word,
-)
+from floatingip.core.model import Address, Allocation, Target
+from floatingip.core.node import Interface
+from floatingip.core.peer import Peer, Word
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
+from floatingip.core.probe import ProbeResult
 from floatingip.core.settings import Settings, mark_values
 from floatingip.core.timing import LOOK_IN_PEACE, LOOK_UNWITNESSED
 from floatingip.core.word import Answer, Held, word_on

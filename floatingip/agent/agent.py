@@ -74,10 +74,12 @@ from floatingip.core import timing
 from floatingip.core.decision import pause, ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
+from floatingip.core.ec2 import Owner
 from floatingip.core.errors import Denied, FloatingIPError
 from floatingip.core.figures import Figures
-from floatingip.core.model import Address, Identity, Owner, OwnPod, Target
+from floatingip.core.model import Address, Target
 from floatingip.core.news import Role
+from floatingip.core.node import Identity, OwnPod
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status

@@ -9,7 +9,8 @@ from floatingip.agent.recent import RecentProbes
 from floatingip.core import health as probing_health
 from floatingip.core import timing
 from floatingip.core.health import Health
-from floatingip.core.model import Address, NodePort, ProbeOutcome, ProbeResult
+from floatingip.core.model import Address
+from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 
 

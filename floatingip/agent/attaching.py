@@ -11,8 +11,10 @@ from floatingip.agent.standing_eni import StandingEni
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
+from floatingip.core.ec2 import AttachmentStatus
 from floatingip.core.errors import AddressTaken, ConfigurationError, FloatingIPError
-from floatingip.core.model import AttachmentStatus, PlumbingState, Target
+from floatingip.core.model import Target
+from floatingip.core.plumbing import PlumbingState
 
 
 class Attaching:

@@ -11,21 +11,13 @@ from dataclasses import dataclass
 
 from floatingip.agent.effects import Part, Probing
 from floatingip.agent.looks import Seen
+from floatingip.core.ec2 import Instance, Subnet
 from floatingip.core.errors import CloudError
-from floatingip.core.model import (
-    Address,
-    Instance,
-    Interface,
-    Network,
-    NodePort,
-    Notice,
-    OwnPod,
-    PlumbingReport,
-    ProbeResult,
-    Subnet,
-    Target,
-)
+from floatingip.core.model import Address, Network, Target
 from floatingip.core.news import News
+from floatingip.core.node import Interface, Notice, OwnPod
+from floatingip.core.plumbing import PlumbingReport
+from floatingip.core.probe import NodePort, ProbeResult
 from floatingip.core.report import Report
 from floatingip.core.settings import Settings
 from floatingip.core.word import Answer

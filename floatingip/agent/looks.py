@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from floatingip.core.model import AllocationFacts, Eni, Instance, Subnet, Target
+from floatingip.core.ec2 import AllocationFacts, Eni, Instance, Subnet
+from floatingip.core.model import Target
 
 CLUSTER_TAG_PREFIX = "kubernetes.io/cluster/"
 CLUSTER_TAG = "eks:cluster-name"

@@ -17,7 +17,7 @@ from floatingip.agent.effects import Moved
 from floatingip.agent.outbox import Outbox
 from floatingip.core import news, report
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
-from floatingip.core.model import Attachment
+from floatingip.core.ec2 import Attachment
 from floatingip.core.news import Remark, Result
 
 NOBODY = "none"

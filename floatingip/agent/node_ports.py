@@ -8,7 +8,7 @@ from floatingip.agent.serving import Serving, chosen
 from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
-from floatingip.core.model import NodePort
+from floatingip.core.probe import NodePort
 from floatingip.core.settings import AUTO, Settings
 
 

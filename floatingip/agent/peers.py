@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from floatingip.core import timing
-from floatingip.core.model import Address, Peer
+from floatingip.core.model import Address
+from floatingip.core.peer import Peer
 from floatingip.core.report import Report
 from floatingip.core.snapshot import PeerSnapshot
 from floatingip.core.word import Answer

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from floatingip.core import timing
-from floatingip.core.model import OwnPod
+from floatingip.core.node import OwnPod
 
 SIGNS = 2
 """Answers in a row that must say the same before it is believed, or told."""

@@ -17,8 +17,9 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.errors import Denied
-from floatingip.core.model import OWNER_TAG, Allocation
+from floatingip.core.model import Allocation
 
 
 class Rehearsal:

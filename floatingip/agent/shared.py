@@ -9,19 +9,10 @@ from dataclasses import dataclass, field, replace
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
-from floatingip.core.model import (
-    NAME_BEGINS,
-    NO_MANAGE_TAG,
-    OWNER_TAG,
-    Carry,
-    Eni,
-    Identity,
-    Instance,
-    InstanceState,
-    NodePort,
-    Served,
-    Subnet,
-)
+from floatingip.core.ec2 import NAME_BEGINS, NO_MANAGE_TAG, OWNER_TAG, Eni, Instance, InstanceState, Subnet
+from floatingip.core.model import Carry
+from floatingip.core.node import Identity
+from floatingip.core.probe import NodePort, Served
 from floatingip.core.settings import Settings
 
 

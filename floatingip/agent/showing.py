@@ -9,7 +9,7 @@ from floatingip.core.decision import ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import State
 from floatingip.core.decision.situation import Situation
-from floatingip.core.model import Attachment
+from floatingip.core.ec2 import Attachment
 from floatingip.core.report import Order
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import AddressSnapshot

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from floatingip.core import pace, timing
 from floatingip.core.decision.gate import may_write
-from floatingip.core.model import Attachment, AttachmentStatus, Eni, Instance, InstanceState
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni, Instance, InstanceState
 from floatingip.core.writes import Attach, Create, Delete, Detach, Token, Unassign, Write, mended
 
 

@@ -12,7 +12,8 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing, StandingMemory, StandingView, keep
 from floatingip.agent.writing import Writing
 from floatingip.core.decision.carry_address import spares
-from floatingip.core.model import STANDING_TAG, Allocation, Eni, Instance, Subnet, Target
+from floatingip.core.ec2 import STANDING_TAG, Eni, Instance, Subnet
+from floatingip.core.model import Allocation, Target
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Detach, Unassign
 

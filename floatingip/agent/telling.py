@@ -10,8 +10,9 @@ from floatingip.agent.outbox import Outbox
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.decision.decision import Decision, Reason, State
-from floatingip.core.model import Address, PlumbingReport
+from floatingip.core.model import Address
 from floatingip.core.news import Remark
+from floatingip.core.plumbing import PlumbingReport
 
 LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
 """Reasons that have an event of their own, told again while they last: only a person can mend the first, and may have

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from floatingip.commands.observers import Observers
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
 from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, FloatingIPError
-from floatingip.core.model import Attachment, AttachmentStatus, Carry, Eni, Target
+from floatingip.core.model import Carry, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.word import RESERVED, is_instance_id
 from floatingip.runtime.look import read_in_full

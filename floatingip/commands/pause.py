@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 
 from floatingip.core.decision import pause
 from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import Eni
 from floatingip.core.errors import ConfigurationError
-from floatingip.core.model import Carry, Eni, Target
+from floatingip.core.model import Carry, Target
 from floatingip.core.ports import Cloud
 from floatingip.runtime.look import read_in_full
 

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from floatingip.core.ec2 import AttachmentStatus, Eni
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, FloatingIPError, LookAgain
-from floatingip.core.model import AttachmentStatus, Eni, Target
+from floatingip.core.model import Target
 from floatingip.core.ports import Cloud
 from floatingip.core.word import RESERVED, Status
 from floatingip.runtime.look import read_in_full

@@ -24,8 +24,10 @@ from floatingip.core.decision import order as orders
 from floatingip.core.decision import ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.view import attachment_of
+from floatingip.core.ec2 import Eni, Instance, Owner
 from floatingip.core.errors import CloudUnavailable, FloatingIPError, MetadataError
-from floatingip.core.model import Address, Carry, Eni, Identity, Instance, Owner, Target
+from floatingip.core.model import Address, Carry, Target
+from floatingip.core.node import Identity
 from floatingip.core.overview import Ec2View, Overview, Verdict, overview
 from floatingip.core.ports import Cloud
 from floatingip.core.report import AddressReport, Order, Report

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from floatingip.core import timing
-from floatingip.core.model import ProbeOutcome, ProbeResult
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 
 STRAY_LOSSES = 3
 """Losses in a row that are no longer taken for stray ones."""

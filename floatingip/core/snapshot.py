@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from floatingip.core import timing
 from floatingip.core.figures import AddressFigures, Figures
 from floatingip.core.health import HealthState
-from floatingip.core.model import Address, WordState
+from floatingip.core.model import Address
+from floatingip.core.peer import WordState
 from floatingip.core.report import Move, Order, Report
 from floatingip.core.word import Status
 

@@ -16,7 +16,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from floatingip.core.bounded_json import read_json
-from floatingip.core.model import Address, Attachment, Served, Sight, Word, WordState
+from floatingip.core.ec2 import Attachment
+from floatingip.core.model import Address
+from floatingip.core.peer import Sight, Word, WordState
+from floatingip.core.probe import Served
 
 LONGEST = 131_072
 """Bytes of a word: four times what 127 addresses need, more than which the firewall's mark has no values for."""

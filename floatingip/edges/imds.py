@@ -20,7 +20,8 @@ from typing import TypeVar
 
 from floatingip.core.bounded_json import read_json
 from floatingip.core.errors import MetadataError
-from floatingip.core.model import Address, Identity, Interface, Notice, subnets_network
+from floatingip.core.model import Address, subnets_network
+from floatingip.core.node import Identity, Interface, Notice
 from floatingip.edges.http_client import Connection, NoAnswer, Response
 
 ADDRESS = IPv4Address("169.254.169.254")

@@ -20,7 +20,7 @@ from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.decision import Rule, State
 from floatingip.core.health import HealthState
-from floatingip.core.model import ProbeOutcome
+from floatingip.core.probe import ProbeOutcome
 from floatingip.core.snapshot import AddressSnapshot, Snapshot
 from floatingip.edges.tally import Counts, Spread, Tally
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from floatingip.agent.effects import Wanted
 from floatingip.core import timing
 from floatingip.core.errors import HostError
-from floatingip.core.model import Extent, Plumbing, PlumbingReport, PlumbingState, Target
+from floatingip.core.model import Target
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.core.ports import Host
 from floatingip.edges import background
 

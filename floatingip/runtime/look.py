@@ -20,17 +20,9 @@ from typing import TypeVar
 
 from floatingip.agent.looks import Question, Seen, cluster_name
 from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import OWNER_TAG, AllocationFacts, Eni, Instance, InstanceState, Subnet
 from floatingip.core.errors import CloudUnavailable, Throttled
-from floatingip.core.model import (
-    OWNER_TAG,
-    Allocation,
-    AllocationFacts,
-    Eni,
-    Instance,
-    InstanceState,
-    Subnet,
-    Target,
-)
+from floatingip.core.model import Allocation, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
 from floatingip.edges import background

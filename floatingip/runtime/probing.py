@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from floatingip.agent.effects import Probing
 from floatingip.agent.events import Probed
-from floatingip.core.model import ProbeOutcome
 from floatingip.core.ports import Prober
+from floatingip.core.probe import ProbeOutcome
 from floatingip.edges import background
 
 

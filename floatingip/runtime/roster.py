@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from floatingip.agent.looks import cluster_name
-from floatingip.core.model import Address, Instance
+from floatingip.core.ec2 import Instance
+from floatingip.core.model import Address
 from floatingip.core.word import PEERS_AT_MOST, is_instance_id
 
 ASKER_KEPT = 60.0

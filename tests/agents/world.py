@@ -29,26 +29,13 @@ from floatingip.agent.address import FloatingAddress
 from floatingip.agent.agent import Agent
 from floatingip.agent.effects import Effect, Probe, Probing
 from floatingip.agent.events import LookWanted
-from floatingip.core.model import (
-    Address,
-    AllocationFacts,
-    Eni,
-    Extent,
-    Identity,
-    Interface,
-    Network,
-    Notice,
-    OwnPod,
-    Plumbing,
-    PlumbingReport,
-    PlumbingState,
-    ProbeOutcome,
-    ProbeResult,
-    Subnet,
-    Target,
-)
-from floatingip.core.model import Instance as ShownInstance
+from floatingip.core.ec2 import AllocationFacts, Eni, Subnet
+from floatingip.core.ec2 import Instance as ShownInstance
+from floatingip.core.model import Address, Network, Target
+from floatingip.core.node import Identity, Interface, Notice, OwnPod
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.core.ports import Board, Cloud
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2.cloud import Ec2Cloud, client
 from floatingip.edges.telemetry import Log

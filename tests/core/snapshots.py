@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from floatingip.core.health import HealthState
-from floatingip.core.model import WordState
+from floatingip.core.peer import WordState
 from floatingip.core.report import Move, Order, Result
 from floatingip.core.snapshot import AddressSnapshot, PeerSnapshot, ProbeSpan, Snapshot
 from floatingip.core.status import of

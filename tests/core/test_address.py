@@ -13,34 +13,27 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, Rule, State
-from floatingip.core.figures import Lack
-from floatingip.core.health import Health, HealthState
-from floatingip.core.model import (
+from floatingip.core.ec2 import (
     ALLOCATION_TAG,
     OWNER_TAG,
     STANDING_TAG,
-    Address,
-    Allocation,
     AllocationFacts,
     Attachment,
     AttachmentStatus,
-    Carry,
     Eni,
-    Extent,
-    Identity,
     Instance,
     InstanceState,
-    Interface,
     Owner,
-    PlumbingReport,
-    PlumbingState,
-    ProbeOutcome,
-    ProbeResult,
     Subnet,
-    Target,
-    WordState,
 )
+from floatingip.core.figures import Lack
+from floatingip.core.health import Health, HealthState
+from floatingip.core.model import Address, Allocation, Carry, Target
 from floatingip.core.news import Result
+from floatingip.core.node import Identity, Interface
+from floatingip.core.peer import WordState
+from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.core.word import Answer, Held, Status
 from floatingip.core.writes import SetGroups

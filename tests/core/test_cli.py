@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from floatingip import __version__, cli
-from floatingip.core.model import OWNER_TAG
+from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.overview import overview
 from floatingip.edges.imds import Imds
 from floatingip.edges.telemetry import Log

@@ -18,18 +18,11 @@ from floatingip.agent.events import (
 )
 from floatingip.agent.looks import Question
 from floatingip.core.errors import MetadataError
-from floatingip.core.model import (
-    Address,
-    Identity,
-    Interface,
-    NodePort,
-    PlumbingReport,
-    PlumbingState,
-    ProbeOutcome,
-    ProbeResult,
-    Target,
-)
+from floatingip.core.model import Address, Target
 from floatingip.core.news import Move, News, Result
+from floatingip.core.node import Identity, Interface
+from floatingip.core.plumbing import PlumbingReport, PlumbingState
+from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status

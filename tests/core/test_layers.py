@@ -14,7 +14,8 @@ MODULES = sorted(path for path in PRODUCT.rglob("*.py") if path.name != "__init_
 
 HOUSE = """
 core              model errors pace
-core              timing
+core              timing ec2 plumbing node probe
+core              peer
 core              health news writes settings bounded_json
 core              word targets ports history report groups
 core              figures

@@ -11,8 +11,11 @@ from floatingip.agent.attaching import Attaching
 from floatingip.agent.effects import Rehearse
 from floatingip.agent.events import LookFailed, SlotsRehearsed
 from floatingip.core import timing
+from floatingip.core.ec2 import Owner
 from floatingip.core.errors import CloudUnavailable, Denied
-from floatingip.core.model import Carry, Identity, Owner, Peer
+from floatingip.core.model import Carry
+from floatingip.core.node import Identity
+from floatingip.core.peer import Peer
 from floatingip.core.settings import Settings
 from floatingip.runtime import performing
 from tests.core.told import Told

@@ -12,23 +12,13 @@ from floatingip.agent.effects import ListNodePorts
 from floatingip.agent.events import SlotsRehearsed
 from floatingip.agent.serving import Serving
 from floatingip.core import timing
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni, Instance, InstanceState, Owner
 from floatingip.core.errors import ServicesUnknown
 from floatingip.core.health import Health
-from floatingip.core.model import (
-    Address,
-    Attachment,
-    AttachmentStatus,
-    Eni,
-    Identity,
-    Instance,
-    InstanceState,
-    NodePort,
-    Owner,
-    PlumbingReport,
-    PlumbingState,
-    ProbeOutcome,
-    ProbeResult,
-)
+from floatingip.core.model import Address
+from floatingip.core.node import Identity
+from floatingip.core.plumbing import PlumbingReport, PlumbingState
+from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.runtime import performing
 from tests.core.told import Told

@@ -10,8 +10,10 @@ from floatingip.agent.effects import Probing
 from floatingip.agent.events import Asking, Heard, LookFailed, MetadataTroubled, Probed, Reported
 from floatingip.agent.recent import SPAN, SPANS, RecentProbes
 from floatingip.core.decision import order, pause, ration
+from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.errors import CloudUnavailable
-from floatingip.core.model import OWNER_TAG, Carry, ProbeOutcome, ProbeResult
+from floatingip.core.model import Carry
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.report import Report, Result
 from floatingip.core.snapshot import AddressSnapshot, ProbeSpan
 from floatingip.core.word import Answer, Status

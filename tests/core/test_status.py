@@ -8,7 +8,7 @@ import pytest
 
 from floatingip.core import status
 from floatingip.core.health import HealthState
-from floatingip.core.model import WordState
+from floatingip.core.peer import WordState
 from floatingip.core.report import Health, Order, Report, Result
 from floatingip.core.snapshot import PeerSnapshot
 from floatingip.core.status import LONGEST, of, parse, to_json

@@ -19,24 +19,14 @@ from floatingip.agent.shared import Shared
 from floatingip.commands.doctor.fleet import Met, Reached
 from floatingip.commands.doctor.once import once
 from floatingip.commands.doctor.trying import begin, beside, meet, reach, tried
+from floatingip.core.ec2 import Attachment, Eni, Instance, Owner
 from floatingip.core.errors import FloatingIPError
 from floatingip.core.groups import Worker
-from floatingip.core.model import (
-    Address,
-    Allocation,
-    Attachment,
-    Eni,
-    Identity,
-    Instance,
-    Network,
-    NodePort,
-    Owner,
-    OwnPod,
-    Plumbing,
-    ProbeOutcome,
-    Target,
-)
+from floatingip.core.model import Address, Allocation, Network, Target
+from floatingip.core.node import Identity, OwnPod
+from floatingip.core.plumbing import Plumbing
 from floatingip.core.ports import Cloud, Prober
+from floatingip.core.probe import NodePort, ProbeOutcome
 from floatingip.core.settings import Settings
 from floatingip.core.word import PEERS_AT_MOST, Answer
 from floatingip.edges.ec2.cloud import Ec2Cloud, client

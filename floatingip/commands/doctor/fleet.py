@@ -10,7 +10,9 @@ from floatingip.commands.doctor.finding import ICMP, NODE_PORT, OBSERVER, PORT, 
 from floatingip.core.decision.decision import Reason
 from floatingip.core.errors import CloudError, Denied
 from floatingip.core.groups import End, Rule, Worker, admitted
-from floatingip.core.model import Address, NodePort, Sight
+from floatingip.core.model import Address
+from floatingip.core.peer import Sight
+from floatingip.core.probe import NodePort
 from floatingip.core.word import RESERVED, Status
 
 

@@ -9,8 +9,10 @@ from typing import TypeVar
 
 from floatingip.commands.doctor.fleet import Met, Reached
 from floatingip.core.groups import Worker
-from floatingip.core.model import Address, ProbeOutcome, Sight
+from floatingip.core.model import Address
+from floatingip.core.peer import Sight
 from floatingip.core.ports import Prober
+from floatingip.core.probe import ProbeOutcome
 from floatingip.core.word import RESERVED, Answer
 from floatingip.edges import background
 from floatingip.edges.probes.icmp import IcmpProber

@@ -14,7 +14,9 @@ from floatingip.core.decision.carry_address import ByAddress
 from floatingip.core.decision.carry_eni import ByEni
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import Memory, View
-from floatingip.core.model import Attachment, Carry, Eni, Extent, Owner, Target
+from floatingip.core.ec2 import Attachment, Eni, Owner
+from floatingip.core.model import Carry, Target
+from floatingip.core.plumbing import Extent
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Write
 

@@ -17,7 +17,9 @@ from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import Memory, View, attachment_of
-from floatingip.core.model import OWNER_TAG, Allocation, Attachment, AttachmentStatus, Eni, Extent, Owner, Target
+from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Owner
+from floatingip.core.model import Allocation, Target
+from floatingip.core.plumbing import Extent
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Detach, Unassign, Write
 

@@ -16,7 +16,9 @@ from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import Memory, View, attachment_of
-from floatingip.core.model import Allocation, Attachment, Eni, Extent, Owner, Target
+from floatingip.core.ec2 import Attachment, Eni, Owner
+from floatingip.core.model import Allocation, Target
+from floatingip.core.plumbing import Extent
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Associate, Attach, Detach, Write, mended
 

@@ -12,7 +12,7 @@ from math import inf
 from floatingip.core import timing
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import Memory, View
-from floatingip.core.model import Eni, Owner
+from floatingip.core.ec2 import Eni, Owner
 
 REACHED_TAG = "floatingip/reached"
 """The tag in which observers remember together, for those that have just begun, when one of them saw the address UP

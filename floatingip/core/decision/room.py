@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from floatingip.core.model import Eni
+from floatingip.core.ec2 import Eni
 
 
 @dataclass(frozen=True, slots=True)

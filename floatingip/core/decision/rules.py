@@ -17,8 +17,9 @@ from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.evidence import reached_wall
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import Memory, is_down
+from floatingip.core.ec2 import AttachmentStatus
 from floatingip.core.health import HealthState
-from floatingip.core.model import AttachmentStatus, WordState
+from floatingip.core.peer import WordState
 from floatingip.core.writes import Detach
 
 

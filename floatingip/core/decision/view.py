@@ -11,18 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from floatingip.core.decision.decision import Rule
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni, Owner
 from floatingip.core.health import Health
-from floatingip.core.model import (
-    Attachment,
-    AttachmentStatus,
-    Eni,
-    Owner,
-    Peer,
-    PlumbingReport,
-    Served,
-    Target,
-    Word,
-)
+from floatingip.core.model import Target
+from floatingip.core.peer import Peer, Word
+from floatingip.core.plumbing import PlumbingReport
+from floatingip.core.probe import Served
 from floatingip.core.writes import Token, Write
 
 

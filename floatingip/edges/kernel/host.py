@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from floatingip.core.errors import HostError
-from floatingip.core.model import Address, Extent, Plumbing, PlumbingReport, PlumbingState
+from floatingip.core.model import Address
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.edges import background
 from floatingip.edges.kernel import addresses, changes, links, probe_route, routes, rules
 from floatingip.edges.kernel.announce import announce

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from floatingip.core.errors import HostError
-from floatingip.core.model import Address, Plumbing
+from floatingip.core.model import Address
+from floatingip.core.plumbing import Plumbing
 from floatingip.edges.kernel import addresses, routes
 from floatingip.edges.kernel.links import Link, name_of
 from floatingip.edges.kernel.netlink import Netlink

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from floatingip.core.model import Address, Plumbing
+from floatingip.core.model import Address
+from floatingip.core.plumbing import Plumbing
 from floatingip.edges.kernel.addresses import family
 from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, tolerated
 

@@ -6,7 +6,7 @@ import errno
 import struct
 from collections.abc import Iterable
 
-from floatingip.core.model import Extent, Plumbing
+from floatingip.core.plumbing import Extent, Plumbing
 from floatingip.edges.kernel.addresses import family
 from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, attributes, tolerated
 from floatingip.edges.kernel.routes import PROTOCOL

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 
-from floatingip.core.model import ProbeOutcome, ProbeResult
 from floatingip.core.ports import Prober
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 
 
 @dataclass(slots=True)

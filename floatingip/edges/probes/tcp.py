@@ -22,7 +22,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from floatingip.core.model import Address, ProbeOutcome, ProbeResult
+from floatingip.core.model import Address
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 
 MOST_HEARD = 65536
 """Bytes that are read of what a service says; one that says more is cut off."""
