@@ -1,6 +1,5 @@
 """The runbook knows all that the product says, and nothing else."""
 
-import argparse
 import ast
 import re
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from floatingip import cli
 from floatingip.agent import agent
-from floatingip.commands import handover, release, status
+from floatingip.commands import handover, process, release, status
 from floatingip.core.decision.decision import Reason
 from floatingip.core.errors import FloatingIPError
 from floatingip.core.snapshot import Snapshot
@@ -128,20 +127,20 @@ def exit_codes() -> set[int]:
     for kind in kinds:
         kinds += kind.__subclasses__()
     codes = {kind.exit_code for kind in kinds}
-    for node in ast.walk(parsed(Path(cli.__file__))):
+    sources = [parsed(path) for path in (ROOT / "floatingip" / "commands").rglob("*.py")]
+    for node in (node for source in sources for node in ast.walk(source)):
         match node:
             case (
                 ast.Return(value=ast.Constant(value=int(code)))
                 | ast.Call(func=ast.Attribute(attr="_exit"), args=[ast.Constant(value=int(code))])
             ):
                 codes.add(code)
-    return codes | {128 + signal.SIGTERM} | set(status.EXIT_CODES.values())
+    return codes | {process.DEFECT, 128 + signal.SIGTERM} | set(status.EXIT_CODES.values())
 
 
 def commands() -> set[str]:
     """Those of the command line."""
-    [choices] = [a.choices for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)]
-    return set(choices)
+    return set(cli.COMMANDS)
 
 
 def metrics() -> set[str]:
