@@ -19,7 +19,7 @@ from floatingip.agent.standing import Standing
 from floatingip.agent.telling import Telling
 from floatingip.agent.writing import Writing
 from floatingip.core import timing
-from floatingip.core.decision import ration, served
+from floatingip.core.decision import served
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decide import decide
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
@@ -27,7 +27,6 @@ from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import Memory, View, attachment_of
 from floatingip.core.ec2 import ALLOCATION_TAG, AllocationFacts, Attachment, Eni, Owner, Subnet
 from floatingip.core.errors import CloudError
-from floatingip.core.figures import AddressFigures, Lack
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.node import Interface
@@ -35,6 +34,7 @@ from floatingip.core.peer import Peer, Word
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.core.probe import ProbeResult
 from floatingip.core.settings import Settings, mark_values
+from floatingip.core.snapshot import Lack
 from floatingip.core.timing import LOOK_IN_PEACE, LOOK_UNWITNESSED
 from floatingip.core.word import Answer, Held, word_on
 from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write
@@ -92,7 +92,6 @@ class FloatingAddress:
         self._imds = ShownByImds()
         self._jitter = 0.0
         self._blind = ""
-        self._began_at = now
 
     def configure(self, settings: Settings) -> None:
         """Decide by these settings from now on, which differ only in what may change at any moment."""
@@ -446,17 +445,6 @@ class FloatingAddress:
 
     # Telling.
 
-    def figures(self) -> AddressFigures:
-        """What there is of it to count."""
-        eni = self.owner.eni if self.owner is not None else None
-        moves = eni.tags.get(self._way.of_one(ration.TAG, self.target), "") if eni is not None else ""
-        return AddressFigures(
-            state=self.decision.state,
-            lack=self._lacks()[0],
-            asked_at=self.owner.asked_at if self.owner is not None else self._began_at,
-            records=(moves, *self.records.values()),
-        )
-
     def held(self) -> Held | None:
         """How this node holds the address; None when it does not."""
         if self.decision.state is not State.HOLDER:
@@ -483,6 +471,10 @@ class FloatingAddress:
     def not_ready(self) -> str:
         """Why this node could neither serve the address nor take it over, or nothing."""
         return self._lacks()[1]
+
+    def lack(self) -> str:
+        """The same, by the name of a decision's reason or of a `Lack`."""
+        return self._lacks()[0]
 
     def _lacks(self) -> tuple[str, str]:
         """The same, by its name, and in words."""

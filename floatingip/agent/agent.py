@@ -76,7 +76,6 @@ from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
 from floatingip.core.ec2 import Owner
 from floatingip.core.errors import Denied, FloatingIPError
-from floatingip.core.figures import Figures
 from floatingip.core.model import Address, Target
 from floatingip.core.news import Role
 from floatingip.core.node import Identity, OwnPod
@@ -106,7 +105,8 @@ class Agent:
         self._chance = chance
         self._out = Outbox()
         self._configured = Configured(settings, self._out)
-        self._now, self._wall = started_at, 0.0
+        self._began_at = self._now = started_at
+        self._wall = 0.0
         groups = settings.security_groups
         self._shared = Shared(me, settings.name, groups or me.security_groups, settings.carry, bool(groups))
         self._addresses = {
@@ -141,7 +141,6 @@ class Agent:
         self._probings: frozenset[Probing] = frozenset()
         self._kept: dict[Target, Wanted] = {}
         self._pod_asked_every: float | None = None
-        self._published = Snapshot(started_at, Status(self._shared.name, me.instance_id), starting=True)
 
     # Time.
 
@@ -483,12 +482,12 @@ class Agent:
         self._out.add(End(code, error))
 
     def _publish(self) -> None:
-        self._published = self._snapshot()
-        if self._published.not_ready():
+        snapshot = self._snapshot()
+        if snapshot.not_ready():
             self._ready_since = None
         elif self._ready_since is None:
             self._ready_since = self._now
-        self._out.add(Publish(self._published))
+        self._out.add(Publish(snapshot))
 
     def _role(self) -> Role | None:
         """What this node is; None while that is not known."""
@@ -534,12 +533,10 @@ class Agent:
             tuple(shown(each, self._settings, self._wall) for each in addresses),
             note="; ".join(notes),
             are_others_short=self._are_others_short,
-            figures=Figures(
-                heard_at=self._peers.heard_at(),
-                imds_up=not self._metadata.go_on,
-                denied=frozenset(filter(None, (*shared.denied, self._looking.denied))),
-            ),
+            is_imds_well=not self._metadata.go_on,
+            denied=frozenset(filter(None, (*shared.denied, self._looking.denied))),
             wall=self._wall,
+            began_at=self._began_at,
             carry=self._settings.carry,
             node=self._me.node,
             address=self._me.address,

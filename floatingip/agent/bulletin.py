@@ -13,7 +13,8 @@ from floatingip.agent.effects import TellKubernetes
 from floatingip.agent.events import NewsTold
 from floatingip.agent.outbox import Outbox
 from floatingip.core import timing
-from floatingip.core.news import Move, News, Remark, Result, Role
+from floatingip.core.move import Move, Result
+from floatingip.core.news import News, Remark, Role
 
 REMARKS_AN_HOUR = 30
 """Events of one observer that Kubernetes gets within an hour, at most."""

@@ -14,7 +14,8 @@ from floatingip.agent.looks import Question
 from floatingip.core.ec2 import Eni, Instance, Subnet
 from floatingip.core.errors import FloatingIPError
 from floatingip.core.model import Address, Target
-from floatingip.core.news import Move, News
+from floatingip.core.move import Move
+from floatingip.core.news import News
 from floatingip.core.plumbing import Extent, Plumbing
 from floatingip.core.probe import NodePort
 from floatingip.core.snapshot import Snapshot

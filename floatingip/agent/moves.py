@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 
 from floatingip.agent.effects import Moved
 from floatingip.agent.outbox import Outbox
-from floatingip.core import news, report
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.ec2 import Attachment
-from floatingip.core.news import Remark, Result
+from floatingip.core.move import Move, Result
+from floatingip.core.news import Remark
 
 NOBODY = "none"
 """What is told as the source of a move of what nobody had."""
@@ -32,18 +32,10 @@ KEPT = 8
 PLANNED = frozenset({Reason.FREE, Reason.CREATE, Reason.HOLDER_LEAVING, Reason.HANDOVER_ASKED})
 """Reasons of moves that nobody has to look into."""
 
-SHOWN = {
-    Result.MOVED: report.Result.DONE,
-    Result.KEPT: report.Result.NOT_MOVED,
-    Result.FAILED: report.Result.NOT_MOVED,
-    Result.LOST_RACE: report.Result.LOST_RACE,
-}
-"""What came of a move, as people are shown it."""
-
 
 @dataclass
-class Move:
-    """When each phase of a move to this node was reached, for the one line that sums it up."""
+class _UnderWay:
+    """A move to this node that has begun, and when each of its phases was reached."""
 
     rule: Rule
     reason: Reason
@@ -86,10 +78,10 @@ class Moves:
         self._out = out
         self._one = one
         self._node = node
-        self._move: Move | None = None
+        self._move: _UnderWay | None = None
         self._left = self._own = NOBODY
         self._holder = self._holder_before = ""
-        self.last: deque[report.Move] = deque(maxlen=KEPT)
+        self.last: deque[Move] = deque(maxlen=KEPT)
         self.since_wall: float | None = None
         self.was_first = False
 
@@ -123,7 +115,7 @@ class Moves:
             return
         source = judged.instance_id if judged is not None else NOBODY
         began_at = now if judged is None or lost_at is None else lost_at
-        self._move = Move(decision.rule, decision.reason, decision.sentence, source, self._left, began_at)
+        self._move = _UnderWay(decision.rule, decision.reason, decision.sentence, source, self._left, began_at)
         self._move.reach("detect", now)
         about: dict[str, object] = {
             "rule": decision.rule,
@@ -169,12 +161,11 @@ class Moves:
         if self._move is not None and self._move.source != NOBODY:
             self._move.reach("detach", now)
 
-    def _end(self, move: Move, result: Result, why: str, now: float, wall: float) -> None:
+    def _end(self, move: _UnderWay, result: Result, why: str, now: float, wall: float) -> None:
         """Have it counted, kept in the history, and shown by Kubernetes and to people."""
         self._move = None
-        began = wall - (now - move.began_at)
-        self.last.append(report.Move(began, move.rule, move.source, self._me, SHOWN[result], move.durations()))
-        ended = self._ended(move, result, why[:WHY_AT_MOST], wall)
+        ended = self._ended(move, result, why[:WHY_AT_MOST], now, wall)
+        self.last.append(ended)
         self._out.add(Moved(ended))
         if result is Result.LOST_RACE:
             # Whoever has it remembers that.
@@ -188,10 +179,11 @@ class Moves:
             note = f"{self._address} did not move to {self._me} by {move.rule}: {ended.why}"
             self._out.tell_kubernetes(Remark(note, wall, True, "NotMoved", "Move", note))
 
-    def _ended(self, move: Move, result: Result, why: str, wall: float) -> news.Move:
+    def _ended(self, move: _UnderWay, result: Result, why: str, now: float, wall: float) -> Move:
         said = "\0".join((self._address, self._me, f"{wall:.3f}"))
-        return news.Move(
+        return Move(
             id=hashlib.sha256(said.encode()).hexdigest()[:12],
+            began_at=wall - (now - move.began_at),
             ended_at=wall,
             address=self._address,
             rule=move.rule,
@@ -214,7 +206,7 @@ class Moves:
         self._holder_before, self.since_wall, self.was_first = holder, wall, not before
         is_own = self._move is not None and holder == self._me
         if before not in ("", holder) and not is_own:
-            self.last.append(report.Move(wall, "", before, holder, report.Result.SEEN))
+            self.last.append(Move("", wall, wall, self._address, "", "", before, holder, Result.SEEN))
 
     def _named(self, field_name: str, instance_id: str) -> dict[str, str]:
         """As ``source`` the instance's id, and as ``source_node`` its node's name, if that is known."""

@@ -92,10 +92,6 @@ class Peers:
                 )
         return tuple(found)
 
-    def heard_at(self) -> dict[str, float]:
-        """When the last word was known of each that is asked and ever gave one."""
-        return {instance_id: heard.known_at for instance_id, heard in self._heard.items()}
-
     def answer(self, instance_id: str) -> Answer | None:
         """What came of the last question to this node; None before the first."""
         return self._answers.get(instance_id)

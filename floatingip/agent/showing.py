@@ -28,7 +28,7 @@ def shown(address: FloatingAddress, settings: Settings, wall: float) -> AddressS
         source=address.address(),
         not_ready=address.not_ready(),
         mac_at_risk=address.mac_at_risk(),
-        figures=address.figures(),
+        lack=address.lack(),
         state=decision.state,
         rule=decision.rule,
         reason=decision.reason.name,

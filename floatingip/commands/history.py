@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from floatingip.core import history
-from floatingip.core.news import Move
+from floatingip.core.move import Move
 from floatingip.core.settings import shown
 from floatingip.edges.kubernetes.api_server import ApiServer
 from floatingip.edges.kubernetes.board import PodsBoard

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, partial
 from ipaddress import IPv4Address
 from math import isfinite
@@ -37,7 +37,7 @@ from floatingip.core.ec2 import Eni, Instance, Owner
 from floatingip.core.errors import CloudUnavailable, FloatingIPError, MetadataError
 from floatingip.core.model import Address, Carry, Target
 from floatingip.core.node import Identity
-from floatingip.core.overview import Ec2View, Overview, Verdict, overview
+from floatingip.core.overview import Ec2View, Overview, Verdict, document, overview
 from floatingip.core.ports import Cloud
 from floatingip.core.report import AddressReport, Order, Report
 from floatingip.core.settings import Settings
@@ -128,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
 def show(seen: Overview, *, as_json: bool, watched: bool) -> None:
     """On a terminal, within its width; what is watched, in the place of what was there."""
     if as_json:
-        print(json.dumps(asdict(seen), indent=None if watched else 2), flush=True)
+        print(json.dumps(document(seen), indent=None if watched else 2), flush=True)
         return
     is_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if is_terminal else None

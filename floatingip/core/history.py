@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from floatingip.core.bounded_json import read_json
-from floatingip.core.news import Move, Result
+from floatingip.core.move import Move, Result
 
 NAME = "floating-ip-history"
 """The ConfigMap's."""
@@ -94,16 +94,19 @@ def _read(value: object) -> Move | None:
 def _move(document: object) -> Move:
     """Raises ValueError, TypeError or LookupError when it is none."""
     found, source, to = _object(document), _object(_object(document)["from"]), _object(_object(document)["to"])
+    seconds = {_text(phase): _number(span) for phase, span in _object(found["seconds"]).items()}
+    ended_at = _number(found["ended_at"])
     return Move(
         _text(found["id"]),
-        _number(found["ended_at"]),
+        ended_at - seconds.get("duration", 0.0),
+        ended_at,
         _text(found["address"]),
         _text(found["rule"]),
         _text(found["why"]),
         _text(source["instance"]),
         _text(to["instance"]),
         Result(_text(found["result"])),
-        {_text(phase): _number(seconds) for phase, seconds in _object(found["seconds"]).items()},
+        seconds,
         _text(source["node"]),
         _text(to["node"]),
         _text(found.get("failover", "")),

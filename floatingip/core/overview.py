@@ -8,19 +8,17 @@ page are two ways to look at the same picture.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
-from floatingip.core.report import AddressReport, Health, Move, Order, PeerReport, Report, Result
-from floatingip.core.status import RECENT
+from floatingip.core.move import Move, Result
+from floatingip.core.report import AddressReport, Health, Order, PeerReport, Report
+from floatingip.core.status import RECENT, move_document
 
 SAME_MOVE = 120.0
 """Seconds within which two observers tell of one move: EC2 takes a minute for one at most, and clocks differ."""
 
 MOVES_AT_MOST = 8
-
-HAPPENED = (Result.DONE, Result.SEEN)
-"""Moves that came to be."""
 
 ACTIVE = ("takeover", "claiming", "doubt")
 """States of a node that is about to take an address, or may have to."""
@@ -97,7 +95,7 @@ class Picture:
     @property
     def last_move(self) -> Move | None:
         """The last one that came to be, as far as anybody saw."""
-        return next((move for move in reversed(self.moves) if move.result in HAPPENED), None)
+        return next((move for move in reversed(self.moves) if move.happened), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +125,12 @@ class Overview:
 
 
 _WORST = tuple(Verdict)
+
+
+def document(seen: Overview) -> dict[str, object]:
+    """The same for JSON, as docs/status.md has it."""
+    addresses = [{**asdict(each), "moves": [move_document(move) for move in each.moves]} for each in seen.addresses]
+    return {**asdict(seen), "addresses": addresses}
 
 
 def overview(
@@ -218,7 +222,7 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     standbys = tuple(cast.standby(target, each, views.get(each)) for each in cast.instances if each != holder)
     since = next((each for each in everybody if each.holder == holder and each.since is not None), None)
     moves = _moves(views.values())
-    count = sum(move.result in HAPPENED and time - move.at <= RECENT for move in moves)
+    count = sum(move.happened and time - move.began_at <= RECENT for move in moves)
     picture = Picture(
         address=target,
         verdict=Verdict.UNKNOWN,
@@ -266,14 +270,14 @@ def _node_ports(others: Iterable[AddressReport]) -> dict[str, bool | None]:
 
 def _moves(views: Iterable[AddressReport]) -> tuple[Move, ...]:
     """All that anybody tells of, each once: whoever made one knows more than who saw it."""
-    told = sorted((move for each in views for move in each.moves), key=lambda move: move.at)
+    told = sorted((move for each in views for move in each.moves), key=lambda move: move.began_at)
     made = [move for move in told if move.result is not Result.SEEN]
     seen: list[Move] = []
     for move in (move for move in told if move.result is Result.SEEN):
-        known = [*(each for each in made if each.result is Result.DONE), *seen]
-        if not any(each.to == move.to and abs(each.at - move.at) < SAME_MOVE for each in known):
+        known = [*(each for each in made if each.result is Result.MOVED), *seen]
+        if not any(each.to == move.to and abs(each.began_at - move.began_at) < SAME_MOVE for each in known):
             seen.append(move)
-    return tuple(sorted((*made, *seen), key=lambda move: move.at)[-MOVES_AT_MOST:])
+    return tuple(sorted((*made, *seen), key=lambda move: move.began_at)[-MOVES_AT_MOST:])
 
 
 def _judge(picture: Picture, problem: str, rivals: Sequence[str], cast: _Cast) -> tuple[Verdict, tuple[str, ...]]:

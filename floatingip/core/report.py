@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from floatingip.core.move import Move
+
 
 class Health(StrEnum):
     """Whether an address answers an observer's probes.
@@ -23,29 +25,6 @@ class Health(StrEnum):
     DOWN = "down"
     UNKNOWN = "unknown"
     UNPROBED = "unprobed"
-
-
-class Result(StrEnum):
-    """What came of a move.  ``SEEN``: another node has got the address, as EC2 showed; that one knows more."""
-
-    DONE = "done"
-    NOT_MOVED = "not-moved"
-    LOST_RACE = "lost-race"
-    SEEN = "seen"
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A change of holder, or a try: when it began, by which rule ("" where another node made it), from which instance
-    to which, and how many seconds each phase took.
-    """
-
-    at: float
-    rule: str
-    source: str
-    to: str
-    result: Result
-    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from floatingip.agent.events import NewsTold
 from floatingip.core.errors import KubernetesError
-from floatingip.core.news import Move, News, Remark, Role
+from floatingip.core.move import Move
+from floatingip.core.news import News, Remark, Role
 from floatingip.core.ports import Board
 from floatingip.edges import background
 

@@ -26,15 +26,15 @@ from floatingip.core.ec2 import (
     Owner,
     Subnet,
 )
-from floatingip.core.figures import Lack
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Address, Allocation, Carry, Target
-from floatingip.core.news import Result
+from floatingip.core.move import Result
 from floatingip.core.node import Identity, Interface
 from floatingip.core.peer import WordState
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
+from floatingip.core.snapshot import Lack
 from floatingip.core.word import Answer, Held, Status
 from floatingip.core.writes import SetGroups
 from floatingip.runtime import performing
@@ -1131,7 +1131,7 @@ def test_why_a_node_is_not_ready_has_a_name(node: Make) -> None:
     shared, address = made.shared, made.address
 
     def lack() -> str:
-        found = address.figures().lack
+        found = address.lack()
         assert bool(found) is bool(address.not_ready())
         return found
 

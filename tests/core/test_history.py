@@ -8,11 +8,12 @@ import pytest
 
 from floatingip.commands import history as command
 from floatingip.core import history
-from floatingip.core.news import Move, Result
+from floatingip.core.move import Move, Result
 
 WHEN = 1_764_324_900.25
 MOVE = Move(
     "0a1b2c",
+    WHEN - 4.25,
     WHEN,
     "10.0.0.100",
     "R3",

@@ -18,9 +18,9 @@ HOUSE = """
 core              model errors pace
 core              timing ec2 plumbing node probe
 core              peer
-core              health news writes settings bounded_json
+core              health move writes settings bounded_json
+core              news
 core              word targets ports history report groups
-core              figures
 core              snapshot
 core              status
 core              wording overview

@@ -16,7 +16,8 @@ from urllib.parse import quote
 from floatingip.core import history
 from floatingip.core.bounded_json import read_json
 from floatingip.core.errors import KubernetesError
-from floatingip.core.news import Move, News, Remark, Role
+from floatingip.core.move import Move
+from floatingip.core.news import News, Remark, Role
 from floatingip.edges.http_client import Response
 from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, ApiServer, Unanswered, Unset
 
