@@ -60,7 +60,7 @@ class Looking:
         shared = self._shared
         me, known = shared.me.instance_id, frozenset(shared.instances)
         judging = shared.slots_changed_at is not None or any(each.is_judging() for each in self._addresses)
-        judged = frozenset({me, *(each.holder() for each in self._addresses)} - {""}) if judging else frozenset()
+        judged = frozenset({me, *(each.where.holder() for each in self._addresses)} - {""}) if judging else frozenset()
         self._asked_at, self._looking = now, True
         question = Question(now, me, shared.name, known, judged, need_subnets=shared.subnets is None)
         self._out.add(Look(question, metadata=not self._answered))

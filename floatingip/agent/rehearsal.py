@@ -40,13 +40,13 @@ class Rehearsal:
         """Ask for it, when it is time, and enough is known."""
         shared = self._shared
         me = shared.instances.get(shared.me.instance_id)
-        subnet = next((each.subnet() for each in self._addresses if each.subnet() is not None), None)
+        subnet = next((each.where.subnet() for each in self._addresses if each.where.subnet() is not None), None)
         due = tuple(part for part, at in self._due.items() if now >= at)
         if self._asking or not due or me is None or subnet is None:
             return
         self._due.update(dict.fromkeys(due, now + timing.REHEARSE_EVERY))
         self._asking = True
-        found = [(eni, each.target) for each in self._addresses if (eni := each.own_eni()) is not None]
+        found = [(eni, each.target) for each in self._addresses if (eni := each.where.own_eni()) is not None]
         eni, target = found[0] if found else (None, self._addresses[0].target)
         tags = {OWNER_TAG: shared.name}
         self._out.add(Rehearse(due, eni, target, subnet, me, tags, shared.slots, self._way.needed, now))

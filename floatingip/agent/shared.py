@@ -25,9 +25,10 @@ class Shared:
     ``slots`` is how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry
     runs showed denied; ``slots_changed_at`` is when this instance's slots last changed, None once an answer to a later
     question has shown them, and ``described_at`` when that was asked which is known of them; ``standings`` are this
-    node's standing ENIs by subnet; ``ours`` are all ENIs of ours; ``mixed`` are interfaces of the other way to carry;
-    ``unanswered`` is why EC2 last gave no answer, or none that could be read, nothing once it has;
-    ``leaving`` is why this node is about to end, and ``written_off``: only since Kubernetes has given it up;
+    node's standing ENIs by subnet; ``ours`` are all ENIs of ours, ``orphans`` those of them that FLOATING_IP does not
+    name; ``mixed`` are interfaces of the other way to carry; ``unanswered`` is why EC2 last gave no answer that could
+    be read, empty once it has; ``leaving`` is why this node is about to end, empty while it is not, and
+    ``written_off``: only since Kubernetes has given it up;
     ``witness_at`` and ``ready_at`` are when the API server answered last, and called the own pod Ready;
     ``node_ports`` are those that are checked, and ``served`` is on which nodes they answered lately, asked from here;
     ``wants_node_ports``: as far as is known, there are some that should answer at the address.
@@ -41,6 +42,7 @@ class Shared:
     instances: dict[str, Instance] = field(default_factory=dict)
     subnets: tuple[Subnet, ...] | None = None
     slots: int | None = None
+    orphans: frozenset[str] = frozenset()
     denied: tuple[str, ...] = ()
     full_until: float = float("-inf")
     slots_changed_at: float | None = None
@@ -130,6 +132,10 @@ class Shared:
         """The name of this instance's node; empty while it is not known."""
         instance = self.instances.get(instance_id)
         return instance.node if instance is not None else ""
+
+    def denial(self) -> str:
+        """What IAM denies that a takeover needs, in words; empty where it denies nothing."""
+        return f"IAM denies {', '.join(self.denied)}; allow it to this pod's role" if self.denied else ""
 
     def outpost(self) -> str:
         """The ARN of the Outpost that this node is on, or nothing."""

@@ -526,7 +526,7 @@ class Process:
 
     def __str__(self) -> str:
         heard = [peer.instance_id for peer in self.agent._peers.others("lab")]
-        seen = [f"{target} {each.decision}, {each.health}" for target, each in self.agent._addresses.items()]
+        seen = [f"{target} {each.decision}, {each.seeing.health}" for target, each in self.agent._addresses.items()]
         return f"{self.machine.id}: {'; '.join(seen)}, heard of {heard}"
 
     @property
@@ -672,7 +672,7 @@ class World:
             if agent._shared.slots is None:
                 return False
             for each in agent._addresses.values():
-                address = each.address()
+                address = each.where.address()
                 carried = address is not None and process.machine.carries(address)
                 if each.decision.reason.name != ("HELD_HERE" if carried else "ANSWERS"):
                     return False

@@ -38,9 +38,13 @@ core/decision     decide
 agent             backoff trouble standing pod looks peers shown_by_imds recent
 agent             shared effects
 agent             outbox events serving obstacles answers
+agent             whereabouts seeing
+agent             readiness
 agent             moves telling writing node_ports configured bulletin
 agent             address standing_eni
-agent             attaching ending looking rehearsal showing
+agent             attaching ending looking rehearsal showing company standings
+agent             metadata leaving
+agent             publishing
 agent             agent
 edges             http_client background telemetry tally configmap
 edges             imds prometheus

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from floatingip import cli
-from floatingip.agent import agent
+from floatingip.agent import company, leaving
 from floatingip.commands import handover, process, release, status
 from floatingip.core.decision.decision import Reason
 from floatingip.core.errors import FloatingIPError
@@ -30,7 +30,9 @@ LEVELS = ("debug", "info", "warning", "error")
 OTHERS_TOOLS = ("kubectl ", "curl ")
 
 READINESS = {
-    "agent/address.py": {"blind", "obstacle", "impossible", "_unsound", "_denial"},
+    "agent/whereabouts.py": {"obstacle", "no_room", "impossible"},
+    "agent/readiness.py": {"_unsound"},
+    "agent/shared.py": {"denial"},
     "agent/answers.py": {"unsent"},
     "agent/obstacles.py": {"misplaced", "unusable"},
     "agent/standing_eni.py": {"_bound"},
@@ -180,7 +182,7 @@ def test_the_metrics_that_it_names_exist() -> None:
 
 def test_whatever_keeps_a_node_from_being_ready_is_explained() -> None:
     """By the very words of `/readyz`, but for reasons, which have a table of their own."""
-    said = {agent.LONELY, agent._UNKNOWN}
+    said = {company.LONELY, leaving.UNKNOWN}
     for path, functions in READINESS.items():
         found = [node for node in ast.walk(parsed(ROOT / "floatingip" / path)) if isinstance(node, ast.FunctionDef)]
         assert functions <= {function.name for function in found}

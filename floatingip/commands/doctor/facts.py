@@ -9,13 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from floatingip.agent.address import FloatingAddress
 from floatingip.agent.agent import Agent
 from floatingip.agent.effects import Keep
 from floatingip.agent.events import Looked
 from floatingip.agent.looks import Question, Seen, cluster_name
-from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
+from floatingip.agent.whereabouts import Whereabouts
 from floatingip.commands.doctor.fleet import Met, Reached
 from floatingip.commands.doctor.once import once
 from floatingip.commands.doctor.trying import begin, beside, meet, reach, tried
@@ -151,17 +150,15 @@ class Facts:
         return name
 
     @once
-    def addresses(self) -> tuple[FloatingAddress, ...]:
+    def addresses(self) -> tuple[Whereabouts, ...]:
         """The floating addresses as the agent on this node would know them by now."""
-        seen, shared, made = self.seen, self.shared, list[FloatingAddress]()
+        seen, shared, made = self.seen, self.shared, list[Whereabouts]()
         for index, target in enumerate(self.targets):
-            address = FloatingAddress(
-                target, index, self.settings, shared, Outbox(), now=seen.asked_at, chance=lambda low, _high: low
-            )
+            address = Whereabouts(target, index, self.settings, shared)
             if target in seen.allocations:
                 address.found_allocation(seen.allocations[target])
             owner = Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls)
-            address.looked(owner, seen.asked_at, {})
+            address.looked(owner, {})
             made.append(address)
         return tuple(made)
 

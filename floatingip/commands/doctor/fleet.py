@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from floatingip.agent.agent import LONELY
+from floatingip.agent.company import LONELY
 from floatingip.commands.doctor.finding import ICMP, NODE_PORT, OBSERVER, PORT, RULES, WORKERS, Finding
 from floatingip.core.decision.decision import Reason
 from floatingip.core.errors import CloudError, Denied
