@@ -106,7 +106,7 @@ class Answers:
         return after.state is not before.state or after.in_doubt is not before.in_doubt
 
     def unsent(self, now: float) -> str:
-        """Why no probe has left this node for a while, or nothing."""
+        """Why no probe has left this node for a while; empty where one has."""
         if self._unsent_since is None or now - self._unsent_since < timing.UNSENT_FOR:
             return ""
         remedy = "does a firewall or a policy of this node drop what goes to it?"

@@ -110,7 +110,7 @@ class AddressesShown:
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """IMDS announces this to the instance, or nothing."""
+    """What IMDS announces to the instance, None where it announces nothing."""
 
     notice: Notice | None
 

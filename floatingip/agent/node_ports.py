@@ -14,7 +14,7 @@ from floatingip.core.settings import AUTO, Settings
 
 class NodePorts:
     """Keeps ``shared`` up to date about them; ``serving`` tells which ever answered; ``problem`` is why it is not known
-    which there are, or nothing.
+    which there are, empty where it is.
     """
 
     def __init__(self, settings: Settings, shared: Shared, serving: Serving, out: Outbox) -> None:

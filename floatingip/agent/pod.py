@@ -84,8 +84,8 @@ def ready_at(memory: PodMemory) -> float | None:
 
 
 def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str:
-    """Why Kubernetes has given this node up, though it is well, or nothing; ``ready_since`` is since when the observer
-    has been ready by its own account, None while it is not.
+    """Why Kubernetes has given this node up, though it is well; empty where it has not.  ``ready_since`` is since when
+    the observer has been ready by its own account, None while it is not.
     """
     pod = memory.known
     if pod is None or memory.against < SIGNS or now - pod.asked_at > timing.POD_FRESH:
@@ -98,7 +98,7 @@ def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str
 
 
 def leaving(memory: PodMemory, stop_at: float | None) -> str:
-    """Why this pod's node is about to end, or nothing."""
+    """Why this pod's node is about to end; empty where nothing says so."""
     pod = memory.known
     if pod is None:
         return ""

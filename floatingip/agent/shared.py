@@ -20,18 +20,17 @@ from floatingip.core.settings import Settings
 class Shared:
     """About this node, its VPC and the other instances.
 
-    ``name`` is whose ENIs are ours, or nothing while that is unknown; ``groups`` are the security groups of ENIs that
-    this node makes, ``groups_are_set``: by the settings, not its own; ``subnets`` is None until EC2 told them;
-    ``slots`` is how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry
-    runs showed denied; ``slots_changed_at`` is when this instance's slots last changed, None once an answer to a later
-    question has shown them, and ``described_at`` when that was asked which is known of them; ``standings`` are this
-    node's standing ENIs by subnet; ``ours`` are all ENIs of ours, ``orphans`` those of them that FLOATING_IP does not
-    name; ``mixed`` are interfaces of the other way to carry; ``unanswered`` is why EC2 last gave no answer that could
-    be read, empty once it has; ``leaving`` is why this node is about to end, empty while it is not, and
-    ``written_off``: only since Kubernetes has given it up;
-    ``witness_at`` and ``ready_at`` are when the API server answered last, and called the own pod Ready;
-    ``node_ports`` are those that are checked, and ``served`` is on which nodes they answered lately, asked from here;
-    ``wants_node_ports``: as far as is known, there are some that should answer at the address.
+    ``name`` is whose ENIs are ours, empty while that is unknown; ``groups`` are the security groups of ENIs that this
+    node makes, ``groups_are_set``: by the settings, not its own; ``subnets`` is None until EC2 told them; ``slots`` is
+    how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry runs showed
+    denied; ``slots_changed_at`` is when this instance's slots last changed, None once an answer to a later question has
+    shown them, and ``described_at`` when that was asked which is known of them; ``standings`` are this node's standing
+    ENIs by subnet; ``ours`` are all ENIs of ours, ``orphans`` those of them that FLOATING_IP does not name; ``mixed``
+    are interfaces of the other way to carry; ``unanswered`` is why EC2 last gave no answer that could be read, empty
+    once it has; ``leaving`` is why this node is about to end, empty while it is not, and ``written_off``: only since
+    Kubernetes has given it up; ``witness_at`` and ``ready_at`` are when the API server answered last, and called the
+    own pod Ready; ``node_ports`` are those that are checked, and ``served`` is on which nodes they answered lately,
+    asked from here; ``wants_node_ports``: as far as is known, there are some that should answer at the address.
     """
 
     me: Identity
@@ -138,6 +137,6 @@ class Shared:
         return f"IAM denies {', '.join(self.denied)}; allow it to this pod's role" if self.denied else ""
 
     def outpost(self) -> str:
-        """The ARN of the Outpost that this node is on, or nothing."""
+        """The ARN of the Outpost that this node is on, empty where it is on none."""
         mine = self.instances.get(self.me.instance_id)
         return mine.outpost if mine is not None else ""

@@ -121,7 +121,7 @@ class StandingEni:
         )
 
     def _bound(self, now: float) -> str:
-        """Why this node can have no ENI here, or nothing."""
+        """Why this node can have no ENI here; empty where it can."""
         shared = self._shared
         if self.subnet.zone != shared.me.zone:
             return f"{self.subnet.id} is in zone {self.subnet.zone}, this node is in zone {shared.me.zone}"

@@ -84,7 +84,7 @@ class Telling:
             self._out.error("nodeports", report.kept_off)
 
     def blind(self, why: str, now: float) -> None:
-        """Why this node cannot probe the address, or nothing."""
+        """``why`` this node cannot probe the address, empty where it can."""
         if self._blind.is_due(why, now):
             self._out.error("blind", why)
 

@@ -144,7 +144,8 @@ def check(
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Raise ``HandoverRefused`` when nobody would take the addresses over; return why that is not known, or nothing.
+    """Raise ``HandoverRefused`` when nobody would take the addresses over; return why that is not known, empty where
+    somebody would.
 
     Where no observer can be reached at all, as from outside of the VPC, silence says nothing of the one that matters.
     With ``say`` it tells who holds what, and of each other node whether it would take it.

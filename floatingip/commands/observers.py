@@ -67,7 +67,7 @@ class Observers:
             ask(address, self._port, me=self._me, look=True)
 
     def ask(self, instance_id: str) -> Status | None:
-        """What one says of itself now; nothing where it is silent, or does not know who asks."""
+        """What one says of itself now; None where it is silent, or does not know who asks."""
         status = self._ask(instance_id).status
         return status if status is not None and status.instance_id == instance_id else None
 
@@ -77,7 +77,7 @@ class Observers:
         return answer is not None and answer.status is None and not answer.refused
 
     def problem(self, instance_id: str, name: str, carry: Carry) -> str:
-        """Why the observer there would not take an address over, or nothing; found out once."""
+        """Why the observer there would not take an address over, empty where it would; found out once."""
         if instance_id not in self._problems:
             self._problems[instance_id] = self._find_problem(instance_id, name, carry)
         return self._problems[instance_id]

@@ -112,7 +112,7 @@ class Plan:
             yield f"{eni.id} ({addresses}): {where}delete{kept}"
 
     def undone(self, shown: Iterable[Eni]) -> str:
-        """What somebody has done against this plan since it was made, of what EC2 shows of ours; or nothing."""
+        """What somebody has done against this plan since it was made, by what EC2 shows of ours; empty for nothing."""
         planned = {eni.id: eni.attachment.id if eni.attachment is not None else "" for eni in self.enis}
         for eni in shown:
             bound = eni.attachment

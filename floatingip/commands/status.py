@@ -138,7 +138,7 @@ def show(seen: Overview, *, as_json: bool, watched: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Where this runs: the worker's instance, or nothing where IMDS does not tell, and its primary address."""
+    """Where this runs: the worker's instance, empty where IMDS does not tell, and its primary address."""
 
     instance: str
     address: Address

@@ -89,7 +89,7 @@ class Eni:
 
     @property
     def standing_for(self) -> str:
-        """The instance whose standing ENI this is, or nothing when it is none."""
+        """The instance whose standing ENI this is, empty when it is none."""
         return self.tags.get(STANDING_TAG, "")
 
     @property
@@ -129,7 +129,7 @@ class Eni:
 
 @dataclass(frozen=True, slots=True)
 class AllocationFacts:
-    """An Elastic IP as DescribeAddresses shows it; ``eni_id`` is what it is associated with, or nothing."""
+    """An Elastic IP as DescribeAddresses shows it; ``eni_id`` is the ENI that it is associated with, empty for none."""
 
     id: str
     public_address: str
@@ -156,8 +156,8 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
-    """A subnet of the worker's VPC, with all of its networks; ``outpost`` is the ARN of the Outpost it is on, or
-    nothing; ``unread`` says what of EC2's answer could not be read.
+    """A subnet of the worker's VPC, with all of its networks; ``outpost`` is the ARN of the Outpost it is on, empty in
+    a zone; ``unread`` says what of EC2's answer could not be read.
     """
 
     id: str

@@ -11,7 +11,7 @@ from floatingip.core.model import Network
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who this node is, by IMDS.  ``address`` and ``mac`` are the primary interface's; ``node`` is Kubernetes' name for
-    it, which IMDS does not know, or nothing.
+    it, which IMDS does not know: empty while that is not known.
     """
 
     instance_id: str
@@ -46,9 +46,9 @@ class OwnPod:
     """What came of one question to the Kubernetes API server about the pod that this observer runs in.
 
     ``answered``: the API server did, with whatever status, so this node reaches it.  ``problem`` says why nothing of
-    the pod is known, or nothing; then the rest says nothing.  ``gone``: there is no such pod (any more).  ``deleted``:
-    somebody has deleted it, and its grace period runs.  ``disruption`` is the reason of its condition
-    `DisruptionTarget`, or nothing.
+    the pod is known, and then the rest says nothing either: empty where it is known.  ``gone``: there is no such pod
+    (any more).  ``deleted``: somebody has deleted it, and its grace period runs.  ``disruption`` is the reason of its
+    condition `DisruptionTarget`, empty where it has none.
 
     ``ready`` is what the condition `Ready` says, which kubelet writes, and the control plane when it gives the node up;
     ``containers_ready`` is `ContainersReady`, which kubelet alone writes.  None where there is no such condition.

@@ -54,7 +54,7 @@ class Ec2View:
 
 @dataclass(frozen=True, slots=True)
 class Standby:
-    """A node that does not hold an address: how it sees that, and why it could not take it over, or nothing;
+    """A node that does not hold an address: how it sees that, and why it could not take it over, empty where it could;
     ``can_take_over`` is None where that is not known.
     """
 
@@ -100,7 +100,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """One observer; ``problem`` is why it told nothing, or nothing."""
+    """One observer; ``problem`` is why it told nothing, empty where it told."""
 
     instance: str
     node: str
@@ -173,7 +173,7 @@ class _Cast:
         self.instances = sorted({*self.told, *self.peers, *self.silent})
 
     def node(self, instance: str) -> str:
-        """Its name, or nothing."""
+        """Its name, empty while nobody knows it."""
         report, peer = self.told.get(instance), self.peers.get(instance)
         return (report.node if report is not None else "") or (peer.node if peer is not None else "")
 

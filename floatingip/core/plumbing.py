@@ -58,8 +58,8 @@ class PlumbingReport:
 
     ``repaired`` names what had been missing, ``removed`` what had been too much, ``problem`` what the user should know
     to be wrong, even if it is sound; ``extent`` is what was asked for; ``kept_off`` is why no NodePort can answer at
-    the address, whatever is plumbed, or nothing; ``blind`` is why the address cannot be probed from here, where it is
-    not carried.
+    the address, whatever is plumbed, empty where one can; ``blind`` is why the address cannot be probed from here,
+    where it is not carried.
     """
 
     state: PlumbingState

@@ -145,7 +145,7 @@ class Host(Protocol):
         """
 
     def blind(self, plumbing: Plumbing) -> str:
-        """Why a probe of the floating address would not leave this node by its primary link, or nothing.
+        """Why a probe of the floating address would not leave this node by its primary link; empty where it would.
 
         So it would hear this node itself, whatever carries the address here, or nobody.  Raises ``HostError``.
         """

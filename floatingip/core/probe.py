@@ -33,7 +33,7 @@ class NodePort:
     """A port by which every node leads to a service.
 
     ``path`` is what is asked for there by HTTP; without one, a TCP connection that stands is an answer.  ``service`` is
-    the Service's name, or nothing where the settings name the port; ``versions`` are the IP versions that it serves.
+    the Service's name, empty where the settings name the port; ``versions`` are the IP versions that it serves.
     """
 
     port: int

@@ -39,11 +39,11 @@ class Order:
 class AddressReport:
     """One floating address as an observer sees it.
 
-    ``address`` is the settings' text; ``holder`` the instance that EC2 showed last, or nothing, and ``since`` when it
-    got the address, None where it has none, ``since_at_least``: or earlier; ``answer_age`` is how old EC2's last answer
-    is.  ``state``, ``rule``, ``reason`` and ``sentence`` are the last decision's.  ``round_trip`` is that of the last
-    probe that was answered; ``node_ports`` tells whether they answer there, None while that is not known; ``word`` is
-    what the holder's observer says of itself.  ``problem`` is why this node, which holds it, does not serve it, and
+    ``address`` is the settings' text; ``holder`` the instance that EC2 showed last, empty for none, and ``since`` when
+    it got the address, None where it has none, ``since_at_least``: or earlier; ``answer_age`` is how old EC2's last
+    answer is.  ``state``, ``rule``, ``reason`` and ``sentence`` are the last decision's.  ``round_trip`` is that of the
+    last probe that was answered; ``node_ports`` tells whether they answer there, None while that is not known; ``word``
+    is what the holder's observer says of itself.  ``problem`` is why this node, which holds it, does not serve it, and
     ``why_not`` why this node, which does not, could not take it over: empty where all is well.  ``rationed_until`` is
     when the next rationed move could be, None for at once.
     """
@@ -91,9 +91,9 @@ class Report:
     """All that one observer reports, at ``time``.
 
     ``name`` is whose interfaces are its own; ``instance``, ``node`` and ``node_address`` say where it runs;
-    ``starting`` before its first decision; ``leaving`` is why its node is about to end, or nothing; ``answer_age`` is
-    how old EC2's last answer is, ``ec2_problem`` why it gave none since, or nothing; ``unknown`` are sentences: what it
-    could not learn, or somebody should know though it is ready.
+    ``starting`` before its first decision; ``leaving`` is why its node is about to end, empty while it is not;
+    ``answer_age`` is how old EC2's last answer is, ``ec2_problem`` why it gave none since, empty where it did;
+    ``unknown`` are sentences: what it could not learn, or somebody should know though it is ready.
     """
 
     time: float

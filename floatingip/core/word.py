@@ -45,8 +45,8 @@ _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How a node holds one floating address: by which attachment, why it does not carry it, or nothing, and why it asks
-    to be relieved, or nothing; ``written_off``: only since Kubernetes has given its node up.
+    """How a node holds one floating address: by which attachment, why it does not carry it, empty where it does, and
+    why it asks to be relieved, empty where it does not; ``written_off``: only since Kubernetes has given its node up.
     """
 
     attachment: str

@@ -178,7 +178,7 @@ class Imds:
         return None
 
     def _maintenance(self, text: str) -> str:
-        """What the first event says that is due within the hour, or nothing.
+        """What the first event says that is due within the hour, empty where none is.
 
         Raises ValueError when there is none such, and one cannot be read.
         """

@@ -118,9 +118,7 @@ class Roster:
             return {instance_id: peer.address for instance_id, peer in self._peers.items()}
 
     def question(self, now: float) -> frozenset[str]:
-        """The instances to ask EC2 about now, or nothing; one question at a time: ``answered`` or ``unanswered`` ends
-        it.
-        """
+        """The instances to ask EC2 about now; one question at a time: ``answered`` or ``unanswered`` ends it."""
         with self._lock:
             ids = {*self._claims.values(), *self._hearsay}
             ids.update(i for i, peer in self._peers.items() if now - peer.asked_at > CONFIRMED_FOR)

@@ -83,7 +83,7 @@ class StatusServer:
 
     ``answer`` gives status and text for a target and the address that asks, ``is_known`` says who has a place of its
     own; both are called from the server's thread, and may not block.  ``also`` is another address to answer at, if it
-    can be had there: ``unheard`` says why not, or nothing.
+    can be had there: ``unheard`` says why not, empty where it can.
     """
 
     def __init__(

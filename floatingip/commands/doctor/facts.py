@@ -184,7 +184,7 @@ class Facts:
         return tuple(eni for eni in self.ours if _instance(eni.attachment) == self.me.instance_id)
 
     def holder(self, target: Target) -> str:
-        """The instance that EC2 shows with the address, or nothing."""
+        """The instance that EC2 shows with the address, empty where it shows none."""
         eni = self.seen.enis.get(target)
         return _instance(eni.attachment) if eni is not None and eni.id in self.seen.ours else ""
 

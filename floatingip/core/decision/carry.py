@@ -73,7 +73,7 @@ class Way(Protocol):
         """How much of its plumbing the node should have, where a decision says ``decided``."""
 
     def fenced(self, memory: Memory) -> str:
-        """The attachment that the claim after a fencing is told of, or nothing."""
+        """The attachment that the claim after a fencing is told of, empty where it needs none."""
 
     # What is told of it, in tags and among observers.
 
@@ -108,7 +108,7 @@ class Way(Protocol):
         """
 
     def obstacle(self, room: Room) -> str:
-        """Why this node has no room for the address, or nothing."""
+        """Why this node has no room for the address; empty where it has."""
 
 
 _WAYS: Mapping[Carry, Way] = {Carry.ENI: ByEni(), Carry.ADDRESS: ByAddress()}

@@ -31,7 +31,7 @@ def reached_wall(memory: Memory, eni: Eni) -> float:
 
 
 def gap_in_evidence(situation: Situation) -> str:
-    """Why this node's own network may be at fault, or nothing."""
+    """Why this node's own network may be at fault; empty where nothing speaks for that."""
     memory, view, owner = situation.memory, situation.view, situation.owner
     if needs_answer(view, owner):
         return "EC2 has not answered since the first lost probe"

@@ -110,7 +110,7 @@ class Inspection:
         return tuple(action for name, call in calls.items() if (action := self._denial(name, call)))
 
     def _denial(self, action: str, call: Callable[..., object]) -> str:
-        """The action if it is denied, or nothing.  Raises ``CloudUnavailable``."""
+        """The action if it is denied, empty if it is not.  Raises ``CloudUnavailable``."""
         try:
             self._ask(action, partial(call, DryRun=True))
         except Denied as error:

@@ -245,7 +245,7 @@ class KernelHost:
         return missing
 
     def _astray(self, plumbing: Plumbing, link: Link, extent: Extent) -> str:
-        """Why packets would not find their way in or back, though all of the plumbing is there, or nothing."""
+        """Why packets would not find their way in or back, though all plumbing is there; empty where they would."""
         far: Address = FAR[plumbing.address.version]
         ask = partial(way, self._netlink)
         with mapped("path"):

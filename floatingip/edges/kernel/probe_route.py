@@ -53,7 +53,7 @@ def remove(netlink: Netlink, address: Address) -> None:
 
 
 def blind(netlink: Netlink, address: Address, primary: Link) -> str:
-    """Why a probe of the address would not leave this node by its primary link, or nothing.
+    """Why a probe of the address would not leave this node by its primary link; empty where it would.
 
     Raises OSError, struct.error, ValueError.
     """

@@ -128,7 +128,7 @@ def foreign(messages: Iterable[Message]) -> list[Message]:
 
 
 def refusal(plumbing: Plumbing, messages: Iterable[Message]) -> str:
-    """What to say of a table with routes of others, or nothing."""
+    """What to say of a table with routes of others; empty where it has none."""
     if not (others := foreign(messages)):
         return ""
     return f"table {plumbing.table} has routes of others ({described(others)}); set `table` to a free one"

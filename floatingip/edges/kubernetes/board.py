@@ -38,7 +38,7 @@ class PodsBoard:
     """`ports.Board` by the API server, for the pod that the environment names."""
 
     def __init__(self, api_server: ApiServer, node: str) -> None:
-        """``node`` is the name of the pod's node, or nothing."""
+        """``node`` is the name of the pod's node, empty where it is not known."""
         self._api_server = api_server
         self._node = node
 
