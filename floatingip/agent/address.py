@@ -110,7 +110,7 @@ class FloatingAddress:
         return self.report is not None and self.report.state is PlumbingState.SOUND
 
     def burdens(self) -> bool:
-        """The ENI is on this node, or about to be."""
+        """Whether the address counts among those that this node has: it is here, or is about to be."""
         claimed = isinstance(self._writing.accepted, Attach | Assign | Associate) and self._asked_before_write()
         is_promised = self.decision.reason is Reason.ASSIGNING
         claiming = claimed or is_promised or (self._writing.writing and self.decision.state is State.CLAIMING)
@@ -120,7 +120,7 @@ class FloatingAddress:
         return self.where.owner is None or self.where.owner.asked_at <= self._writing.wrote_at
 
     def is_calm(self) -> bool:
-        """It is held and answers, as far as this node can tell, and nothing is under way."""
+        """The address has a holder and answers, as far as this node can tell, and nothing is under way."""
         return self.decision.reason in CALM and not self.seeing.health.in_doubt
 
     def is_moving_here(self) -> bool:
@@ -181,7 +181,7 @@ class FloatingAddress:
         return address is not None and mac == self.mac_at_risk() and self._imds.told(address in addresses, asked_at)
 
     def reconciled(self, report: PlumbingReport, now: float) -> None:
-        """The kernel was looked after."""
+        """The kernel was brought to what it should be, and read back."""
         if report.carries and not self.is_here():
             # IMDS shows later what EC2 has just given to this node, but not what was on the link before this process,
             # or what only IMDS told of.
@@ -316,7 +316,7 @@ class FloatingAddress:
         )
 
     def sees_up(self) -> str:
-        """Under what this node's probes are answered; empty while they are not."""
+        """The sighting by which peers learn that this node sees the address UP (view.py); empty while it does not."""
         if self.seeing.health.state is not HealthState.UP:
             return ""
         return self._way.of_one(self.seeing.health.attachment_id, self.target)

@@ -147,7 +147,7 @@ class Agent:
             self._take(event)
         if not self._ended and (self._stale or now >= self._due_at):
             self._step(wall)
-            # What is no news changes nothing of this: most of what comes is one more probe that was answered.
+            # Only after a decision: most events are one more answered probe, which changes nothing of it.
             self._due_at = min(self._tick_due(), self._look_due())
         return self._out.empty()
 
@@ -231,7 +231,7 @@ class Agent:
         self._stale.update(self._addresses)
 
     def _judge_doubted(self, *, all_of_them: bool) -> None:
-        """Those addresses that do not answer; or all, since there is news."""
+        """Judge those addresses anew whose last probe was lost; or all of them."""
         addresses = self._addresses.items()
         self._stale.update(target for target, address in addresses if all_of_them or address.seeing.health.in_doubt)
 
@@ -313,7 +313,7 @@ class Agent:
         self._end_when_done()
 
     def _tick_due(self) -> float:
-        """When all is judged whatever the news."""
+        """When all addresses are judged even without any news."""
         calm = self._leaving.stop_at is None and all(address.is_calm() for address in self._addresses.values())
         return self._ticked_at + (timing.CALM_TICK if calm else timing.TICK)
 
@@ -332,7 +332,7 @@ class Agent:
         for target in [target for target in self._addresses if target in self._stale]:
             address = self._addresses[target]
             address.hear(self._peers.answer(address.where.holder()), self._now)
-            # What one address begins counts for the next one at once: a node claims them one by one.
+            # What is begun for one address counts at once for the next: a node claims them one after the other.
             burden -= address.burdens()
             was_holder = address.decision.state is State.HOLDER
             address.step(others, burden, now=self._now, wall=wall)

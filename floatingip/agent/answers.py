@@ -16,7 +16,7 @@ from floatingip.core.settings import Settings
 
 class Answers:
     """
-    Of ``whose``, a floating address; what was asked before its present attachment says nothing of now.
+    Of ``whose``, a floating address; what was asked before it got its present attachment says nothing of now.
 
     ``address`` is what is probed, None before that is known; ``on``: it is; ``health`` is of the address, ``services``
     that of the NodePorts there, by port; ``recent`` is for people.
@@ -132,13 +132,13 @@ class Answers:
         self._forget_services()
 
     def forget(self, now: float) -> None:
-        """The node has gone blind: what it saw before is no evidence of later, but that the address did answer."""
+        """The node has gone blind: what it saw before is no evidence any more, but that the address once answered."""
         self.health = Health(self.health.attachment_id, ever_up=self.health.ever_up)
         self._forget_services()
         self._since = now
 
     def _forget_services(self) -> None:
-        """What NodePorts answered so far says nothing of now, but that they did under this attachment."""
+        """Forget what NodePorts answered, except whether they ever did under this attachment."""
         attachment_id = self.health.attachment_id
         self.services = {
             port: Health(attachment_id, ever_up=service.ever_up and service.attachment_id == attachment_id)

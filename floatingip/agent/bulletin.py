@@ -62,7 +62,7 @@ class Bulletin:
         self._waiting.clear()
 
     def _lasts(self, role: Role, now: float) -> bool:
-        """A holder that starts, or looks again, is a standby for a moment."""
+        """Only once it has lasted: a holder that has just started is taken for a standby for a moment."""
         return role is Role.HOLDER or now - self._standby_since >= timing.STANDBY_FOR
 
     def _is_new(self, news: News, now: float) -> bool:
@@ -90,7 +90,7 @@ class Bulletin:
         self._problems[what.kind] = what.problem
         lost = LOST[what.kind]
         if what.problem and not before and what.refused:
-            # Whoever takes the Role away wants it so.
+            # Whoever removes the permission from the Role does so on purpose.
             self._out.info("news", f"{lost}: {what.problem}")
         elif what.problem and not before:
             self._out.warning("news", f"{lost}: {what.problem}")

@@ -194,7 +194,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class TellKubernetes:
-    """Let the API server know, some time; of roles the last one counts.  Nothing depends on it."""
+    """Let the API server know, when that is possible; of several roles the last one counts.  Nothing depends on it."""
 
     news: News
 

@@ -93,7 +93,7 @@ class Wrote:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """The kernel was looked after for one address."""
+    """The kernel was brought to what it should be for one address, and read back."""
 
     target: Target
     report: PlumbingReport

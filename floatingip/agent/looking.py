@@ -48,7 +48,7 @@ class Looking:
         return max(min(dues), self._again_at if self._is_troubled() else self._again_in_peace_at)
 
     def _is_troubled(self) -> bool:
-        """Something may have to be done now."""
+        """Something may have to be done about an address now, so that EC2's answer is needed soon."""
         waiting = (State.START, State.REFUSED)
         return any(
             each.lacks_witness() or (not each.is_calm() and each.decision.state not in waiting)
@@ -116,7 +116,7 @@ class Looking:
         self._complaint, self._shared.unanswered = Trouble(), ""
 
     def _put_off(self, longest: float, now: float) -> None:
-        """For a pause that grows; what goes wrong meanwhile makes it a short one."""
+        """Ask again after a pause that grows with each failure; a short one, where an address may have to move."""
         pause = self._backoff.pause(longest)
         self._again_in_peace_at = now + pause
         self._again_at = now + min(pause, timing.BACKOFF_MOVING * self._chance(0.8, 1.2))

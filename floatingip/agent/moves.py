@@ -21,7 +21,7 @@ from floatingip.core.move import Move, Result
 from floatingip.core.news import Remark
 
 NOBODY = "none"
-"""What is told as the source of a move of what nobody had."""
+"""What the log is told as the source of a move, where nobody had the address."""
 
 WHY_AT_MOST = 300
 """Characters of the sentence that a move is remembered with."""
@@ -46,7 +46,7 @@ class _UnderWay:
     reached: dict[str, float] = field(default_factory=dict)
 
     def reach(self, phase: str, at: float) -> None:
-        """The phase ends now, unless it did before."""
+        """The phase ended ``at`` this time, unless it had ended before."""
         self.reached.setdefault(phase, at)
 
     def durations(self) -> dict[str, float]:
@@ -63,8 +63,8 @@ class _UnderWay:
 class Moves:
     """Of one ``address``, to the instance ``me`` and from it.
 
-    ``one`` makes of an attachment's id what is this address' own alone; ``node`` gives the name of an instance's node,
-    if it is known.
+    ``one`` makes of an attachment's id one that is this address' alone, since several addresses may share an
+    attachment; ``node`` gives the name of an instance's node, if it is known.
 
     ``last`` are the last ones; the present holder has been seen since ``since_wall`` (Unix seconds), None while there
     is none, and may have had the address for longer where it ``was_first``.
@@ -101,7 +101,7 @@ class Moves:
         return self._move is not None
 
     def shown(self, attachment: Attachment | None, now: float) -> None:
-        """EC2 says where it is; nowhere, it has left where it was."""
+        """EC2 says where the address is; None: nowhere, so it has left where it was."""
         if attachment is None:
             self._detached(now)
             return
@@ -168,7 +168,7 @@ class Moves:
         self.last.append(ended)
         self._out.add(Moved(ended))
         if result is Result.LOST_RACE:
-            # Whoever has it remembers that.
+            # The winner keeps its own move in the history.
             return
         self._out.tell_kubernetes(ended)
         if result is Result.MOVED:

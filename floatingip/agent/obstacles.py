@@ -1,4 +1,4 @@
-"""What waiting does not change: why an address can never be on this node, in sentences; empty where nothing is."""
+"""Why an address can never be on this node, however long one waits, in sentences; empty where it can."""
 
 from __future__ import annotations
 

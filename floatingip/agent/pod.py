@@ -61,7 +61,7 @@ def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
         known=pod,
         exists=True,
         against=memory.against + 1 if _is_against(pod) else 0,
-        # Who deletes the pod once its node shuts down does not stop that.
+        # It stays so if somebody deletes the pod later: its node shuts down all the same.
         unexplained=memory.unexplained + 1 if is_unexplained or memory.unexplained >= SIGNS else 0,
         failures=0,
         problem="",

@@ -1,4 +1,4 @@
-"""Before the failure: whether this node could take an address over, found out now and then, and told."""
+"""Find out now and then, and tell, whether this node could take an address over, should its holder fail."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Rehearsal:
         self._asking = False
 
     def found_slots(self, found: SlotsRehearsed) -> None:
-        """EC2 told of this instance, and of its type."""
+        """EC2 told how many ENIs this instance has, and may have."""
         shared = self._shared
         self._failures.pop(Part.SLOTS, None)
         shared.slots = found.slots
@@ -66,7 +66,7 @@ class Rehearsal:
             self._out.warning("rehearsal", f"this node could take nothing over: all {found.slots} ENI slots are in use")
 
     def found_permissions(self, found: PermissionsRehearsed, now: float) -> None:
-        """IAM told, by dry runs."""
+        """Dry runs showed what IAM denies."""
         denied, actions = found.denied, ", ".join(found.denied)
         self._failures.pop(Part.PERMISSIONS, None)
         if self._denied.is_due(actions, now):
@@ -76,7 +76,7 @@ class Rehearsal:
             self._due[Part.PERMISSIONS] = now + timing.REHEARSE_AGAIN
 
     def found_reservations(self, found: ReservationsRehearsed) -> None:
-        """Once: while an address that moves is on no ENI, EC2 may hand it out to a pod."""
+        """Tell, once, which addresses are not reserved: EC2 may hand one out to a pod while it is on no ENI."""
         self._failures.pop(Part.RESERVATIONS, None)
         self._due[Part.RESERVATIONS] = float("inf")
         for target in (each.target for each in self._addresses):

@@ -89,7 +89,7 @@ class Shared:
         return told
 
     def _told(self, instance: Instance) -> Instance:
-        """A living instance whose address was not shown, or could not be read, is where it was."""
+        """The instance; where EC2 did not tell its address, with the one that it had before."""
         before = self.instances.get(instance.id)
         if instance.address is not None or before is None or instance.state.announces_death:
             return instance

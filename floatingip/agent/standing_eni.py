@@ -111,7 +111,7 @@ class StandingEni:
         return any(eni.carries(target) for target in self._settings.floating_ips)
 
     def _spares(self) -> tuple[Unassign, ...]:
-        """Addresses of this node's that wait for an Elastic IP, while each has one."""
+        """Addresses that were made for Elastic IPs on this node's ENI, once no Elastic IP lacks one any more."""
         missing = {target for target in self._settings.floating_ips if _is_elastic(target)} - self._served
         mine = self.now.eni
         return (

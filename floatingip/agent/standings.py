@@ -50,7 +50,7 @@ class Standings:
                 self.by_subnet[subnet.id] = StandingEni(
                     subnet, self._settings, self._shared, self._out, now=now, chance=self._chance
                 )
-        # Its own could be one that cannot be read: not to be seen is not to be gone.
+        # An ENI that could not be read may be this node's own: it must not be taken for one that is gone.
         if any(eni.standing_for in ("", self._shared.me.instance_id) for eni in seen.unread):
             return
         for standing in self.by_subnet.values():

@@ -24,7 +24,7 @@ BARRED = frozenset({Reason.CANNOT_CLAIM, Reason.RATIONED})
 
 
 class Telling:
-    """Each method is told all there is, again and again, and says what of it is worth a line."""
+    """Each method is called again and again with how things are, and writes a line only when that is worth one."""
 
     def __init__(self, address: str, out: Outbox) -> None:
         self._address = address
@@ -89,11 +89,13 @@ class Telling:
             self._out.error("blind", why)
 
     def sees_again(self, address: Address | None) -> None:
-        """It can."""
+        """The address can be probed from here again."""
         self._out.info("blind", f"{address} can be probed from here again")
 
     def astray(self, ports: Collection[int], holder: str, address: Address | None, now: float) -> None:
-        """The proof that packets go astray is a packet; what leads them there, this node cannot see."""
+        """NodePorts answer at the holder's own address, but not at the floating one: on the holder something diverts
+        packets, and only from outside can that be seen.
+        """
         astray = (
             f"NodePorts that answer at {holder}'s own address, but not at {address}: {', '.join(map(str, ports))};"
             " there, what drops or diverts what comes in by the other interface: others' chains in nft or iptables, tc,"

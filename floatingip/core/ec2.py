@@ -20,7 +20,7 @@ NO_MANAGE_TAG = "node.k8s.amazonaws.com/no_manage"
 """The tag by which the VPC CNI leaves an interface alone: its value is `true`."""
 
 NAME_BEGINS = "floatingip "
-"""How the tag ``Name`` begins that an ENI has from the first moment if it is of our own making."""
+"""How the tag ``Name`` begins of an ENI that we made ourselves; one that somebody made for us lacks that."""
 
 STANDING_TAG = "floatingip/standing"
 """The tag of a standing ENI: its value is the instance that it belongs to."""
@@ -94,11 +94,11 @@ class Eni:
 
     @property
     def is_adopted(self) -> bool:
-        """Somebody else made it, and gave it to us by its tags."""
+        """Somebody else made it, and gave it to us by tagging it."""
         return not self.tags.get("Name", "").startswith(NAME_BEGINS)
 
     def occupies(self, address: Address) -> bool:
-        """Does it have the address at all, as whatever?"""
+        """Does it have the address at all: as its primary one, as another one, or as an IPv6 address?"""
         return address in (self.address, *self.secondary, *self.ipv6s)
 
     def carries(self, target: Target) -> bool:
@@ -176,7 +176,7 @@ class Owner:
     """What EC2 said last of the floating address.
 
     ``asked_at`` is when the question was asked: an answer speaks of no later time.  ``eni`` is None when no ENI has the
-    address; ``instances`` are those that were asked about with it, which may be none; ``calls`` is how many it took.
+    address; ``instances`` are those that EC2 was asked about as well, which may be none; ``calls`` is how many it took.
     """
 
     asked_at: float

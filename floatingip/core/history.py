@@ -1,5 +1,6 @@
 """
-The history of moves, as a ConfigMap keeps it: one key for each move, so that two who write never meet.
+The history of moves, as a ConfigMap keeps it: one key for each move, so that two observers never write the
+same one.
 
 Its keys begin with the time, so that their order is the moves'.  What cannot be read is passed over: whoever may edit
 the ConfigMap may have done so.
@@ -18,7 +19,7 @@ from floatingip.core.bounded_json import read_json
 from floatingip.core.move import Move, Result
 
 NAME = "floating-ip-history"
-"""The ConfigMap's."""
+"""The ConfigMap's name."""
 
 MOVES_AT_MOST = 200
 """Moves that are kept; the oldest go first."""

@@ -45,7 +45,9 @@ Network = IPv4Network | IPv6Network
 
 
 def subnets_network(network: Network) -> Network:
-    """The same.  Raises ValueError for one without room for the VPC's router, which is at its second address."""
+    """The network, if a subnet can have it.  Raises ValueError where it has no room for the VPC's router, which is at
+    its second address.
+    """
     if network.num_addresses < 4:
         raise ValueError(f"{network} is no network of a subnet")
     return network

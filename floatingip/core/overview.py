@@ -1,8 +1,8 @@
 """
 One picture of all addresses, made of what several observers report and of EC2's own answer; how good it looks.
 
-Pure.  Of whom nothing is heard nothing is assumed: such an observer could not take over.  `floatingip status` and the
-page are two ways to look at the same picture.
+Pure.  An observer that is not heard of is not counted on: it is shown as one that could not take over.  `floatingip
+status` and the page are two ways to look at the same picture.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class _Cast:
         return (report.node if report is not None else "") or (peer.node if peer is not None else "")
 
     def observer(self, instance: str) -> Observer:
-        """The one there."""
+        """The observer on this instance."""
         report, peer, node = self.told.get(instance), self.peers.get(instance), self.node(instance)
         if report is not None:
             return Observer(
@@ -215,7 +215,7 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     holder = (shown.holder if shown is not None else "") or next(iter(holding), "")
     holder = holder or next((each.holder for each in everybody), "")
     own, best = views.get(holder), next(iter(everybody), AddressReport(target))
-    # Who is about to do something tells most, and who holds it least.
+    # The sentence of a node that is about to act says most, the holder's least.
     tellers = sorted(views.items(), key=lambda told: (told[0] == holder, told[1].state not in ACTIVE, _age(told[1])))
     sentences = [f"{cast.node(instance) or instance}: {each.sentence}" for instance, each in tellers if each.sentence]
     others = [each for instance, each in views.items() if instance != holder]

@@ -35,8 +35,8 @@ class Sight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """The holder's word on the judged attachment; ``since`` is when it began to be in this state, infinite while that
-    is open: what has not begun has lasted no time; ``refused``: the node itself said that no observer is there, so the
+    """The holder's word on the judged attachment; ``since`` is when it began to be in this state, infinite before
+    that is known, so that it has lasted no time; ``refused``: the node itself said that no observer is there, so the
     node is alive; ``written_off``: it asks to be relieved for nothing but what Kubernetes thinks of its node;
     ``ending``: it is its observer's last.
     """
@@ -51,12 +51,12 @@ class Word:
 
     @property
     def vouches(self) -> bool:
-        """The holder serves, and reaches this node from the address; that it would rather not changes nothing."""
+        """The holder serves, and reaches this node from the address; whether it asks to be relieved does not matter."""
         return self.state in (WordState.SOUND, WordState.LEAVING) and self.sight is Sight.SEEN
 
     @property
     def is_quiet(self) -> bool:
-        """Nobody tells, or soon will, how the holder is."""
+        """The holder's observer does not say how its node is, or is about to end and will say no more."""
         return self.state is WordState.SILENT or self.ending
 
 

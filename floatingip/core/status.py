@@ -23,12 +23,12 @@ from floatingip.core.snapshot import AddressSnapshot, PeerSnapshot, Snapshot
 from floatingip.core.word import NAME_LONGEST, PEERS_AT_MOST, SENTENCE_LONGEST, is_instance_id
 
 LONGEST = 1_048_576
-"""Bytes of a report: more than 127 addresses and 16 peers take; what could be longer goes without its details."""
+"""Bytes of a report, more than 127 addresses and 16 peers need; a longer one is told without its details."""
 
 ADDRESSES_AT_MOST = 256
 MOVES_AT_MOST = 8
 FEW = 16
-"""Entries of what there are but a few of: NodePorts, phases, sentences."""
+"""Entries, at most, of lists that are short: NodePorts, phases, sentences."""
 
 WHY_LONGEST = 200
 """Characters of a reason that is told for somebody else."""
@@ -40,7 +40,7 @@ RECENT = 600.0
 """Seconds in which moves are counted."""
 
 NOBODY = "none"
-"""The source of a move of what nobody had."""
+"""The source of a move, where nobody had the address."""
 
 T = TypeVar("T")
 

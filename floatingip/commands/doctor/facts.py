@@ -79,7 +79,7 @@ class Facts:
 
     @once
     def me(self) -> Identity:
-        """The same for all who only need it.  Raises ``NotKnown``."""
+        """Who this node is, for checks that do not care how long IMDS took.  Raises ``NotKnown``."""
         try:
             return self.identified[0]
         except FloatingIPError:

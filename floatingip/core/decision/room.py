@@ -1,4 +1,4 @@
-"""Whether a node has room for an address that it does not have: what an obstacle to that is told from."""
+"""Whether a node has room for an address that it does not have yet, and if not, why."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from floatingip.core.settings import Settings
 
 
 def _counts(view: View, peer: Peer) -> bool:
-    """What it was heard to say is not too old."""
+    """The observer answered lately enough for what it said to count."""
     return view.now - peer.heard_at <= timing.SERVED_HEARD_FOR
 
 
