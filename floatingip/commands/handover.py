@@ -187,7 +187,7 @@ def _found(observers: Observers, moves: tuple[Handover, ...], name: str, carry: 
 
 
 class Gap:
-    """Between two observers' words that their node holds a target: seconds in which neither said so."""
+    """The seconds between the old holder's last word that it holds a target and the new holder's first."""
 
     def __init__(self) -> None:
         self._left_at: float | None = None
@@ -201,7 +201,7 @@ class Gap:
             self._taken_at = now
 
     def seconds(self) -> float | None:
-        """None while somebody has not been heard of."""
+        """None while one of the two has not been heard."""
         if self._left_at is None or self._taken_at is None:
             return None
         return max(0.0, self._taken_at - self._left_at)

@@ -25,7 +25,7 @@ from floatingip.edges import configmap
 from floatingip.runtime.look import read_in_full
 
 MINUTES = 30
-"""Of a pause, unless the user says otherwise."""
+"""Minutes that a pause lasts, unless the user says otherwise."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

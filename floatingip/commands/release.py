@@ -194,7 +194,7 @@ def stay_gone(
         try:
             _refuse_undone(chosen, cloud.describe_enis(name))
         except CloudUnavailable:
-            # It is asked again; what was released is no less released.
+            # EC2 is asked again: that it is silent now does not undo the release.
             continue
 
 

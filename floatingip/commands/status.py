@@ -48,7 +48,7 @@ from floatingip.edges.imds import Imds
 from floatingip.runtime.peers import NOT_TOLD, report_of
 
 EXIT_CODES = {Verdict.HEALTHY: 0, Verdict.DEGRADED: 10, Verdict.DOWN: 11, Verdict.UNKNOWN: 12}
-"""By how well the worst address is."""
+"""By the verdict on the address that is worst."""
 
 ANSWERED_WITHIN = 2.0
 """Seconds for an observer's report."""
@@ -63,10 +63,10 @@ IMDS_WITHIN = 1.0
 """Seconds for what IMDS tells of this node."""
 
 LATE = 0.1
-"""Seconds for which an observer's answer may come late from its thread."""
+"""Seconds that an answer may take from the thread that asked for it."""
 
 ANYWHERE = ("192.0.2.1", 9)
-"""An address outside of every VPC, for the way that leads there."""
+"""An address outside of every VPC: the kernel tells from which of its own this node would reach it."""
 
 ASKED_AGAIN = 0.3
 """Seconds after which an observer is asked again that has yet to learn from EC2 who asks."""
@@ -75,7 +75,7 @@ WATCH_EVERY = 2.0
 """Seconds between two looks of `--watch`."""
 
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
-"""Has a terminal begin anew."""
+"""Empties a terminal, and begins at its top."""
 
 T = TypeVar("T")
 
@@ -264,7 +264,7 @@ class _Told:
             self.learn(each, report, why)
 
     def _patiently(self, address: str, me: str, seconds: float) -> tuple[Report | None, str]:
-        """One may have to learn from EC2 first who asks."""
+        """Ask again for a while: an observer may have to learn from EC2 first who asks."""
         until = self._now() + seconds
         while True:
             report, why = report_of(address, self._port, me=me, seconds=until - self._now())
@@ -277,7 +277,7 @@ class _Told:
 
 
 class _Late(CloudUnavailable):
-    """It was asked for seconds only, the first one of which may have been ours: the SDK takes long to load."""
+    """EC2 had a few seconds only, of which loading the SDK takes the first: its lateness need not be its own."""
 
 
 def _shown(asked: Future[Shown], seconds: float) -> Shown:

@@ -1,6 +1,6 @@
 """
-The history of moves, as a ConfigMap keeps it: one key for each move, so that two observers never write the
-same one.
+The history of moves, as a ConfigMap keeps it: one key for each move, so that two observers never write
+the same one.
 
 Its keys begin with the time, so that their order is the moves'.  What cannot be read is passed over: whoever may edit
 the ConfigMap may have done so.

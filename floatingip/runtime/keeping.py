@@ -150,7 +150,9 @@ class Keeper:
         return report if report.carries else self._see(plumbing, report)
 
     def _see(self, plumbing: Plumbing, report: PlumbingReport) -> PlumbingReport:
-        """Whether its probes would leave this node, however well they could be routed."""
+        """The report, with why the address' probes would not leave this node, in spite of their route, if they would
+        not.
+        """
         try:
             return replace(report, blind=self._host.blind(plumbing))
         except HostError as error:

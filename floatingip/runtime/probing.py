@@ -17,7 +17,7 @@ from floatingip.edges import background
 
 
 class Probes:
-    """Those of one ``probing``; ``told`` gets what came of each."""
+    """The probes of one ``probing``; ``told`` gets what came of each."""
 
     def __init__(self, probing: Probing, prober: Prober, told: Callable[[Probed], None]) -> None:
         self.prober = prober

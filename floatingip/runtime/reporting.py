@@ -106,7 +106,7 @@ class Reporter:
         self._told(NewsTold(type(news), problem, refused, dropped))
 
     def _settle(self, news: News, *, refused: bool) -> None:
-        """It is told, or will never be; meanwhile it may have been outdated, or dropped."""
+        """Take it off the list: it was told, or never will be.  It may have been replaced meanwhile, or dropped."""
         if isinstance(news, Role):
             if news is self._role:
                 self._role_at = self._now() + REFUSED_AGAIN

@@ -194,7 +194,7 @@ class Roster:
         return True
 
     def _make_room(self) -> None:
-        """Who asks counts more than who is only told of."""
+        """Where there is no room, drop a peer that others only told of: one that asked this node itself counts more."""
         told_of = self._peers.keys() - self._asked_us_at.keys()
         if len(self._peers) >= PEERS_AT_MOST and told_of:
             self._drop(min(told_of))

@@ -145,7 +145,7 @@ class StatusServer:
             except (BlockingIOError, ConnectionError):
                 return
             except OSError:
-                # It would be called again at once, for nothing.
+                # Otherwise it would be called again at once, with nothing to do.
                 self._loop.remove_reader(listener)
                 self._loop.call_later(ACCEPT_AGAIN, self._loop.add_reader, listener, self._accept, listener)
                 return

@@ -135,7 +135,7 @@ def _permissions(facts: Facts) -> Iterator[Finding]:
     try:
         eni, target = next(iter(facts.ours), None), facts.targets[0]
     except Denied:
-        # All that could be tried rests on a look.
+        # Without a look at EC2 there is nothing that could be tried.
         yield from aws.permissions(denied, None)
         return
     denied += facts.inspection.denied(eni, target)

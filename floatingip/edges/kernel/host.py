@@ -42,7 +42,7 @@ _ASIDE = "is there a rule of others before ours (`priority`)?"
 
 @dataclass(frozen=True, slots=True)
 class _Defect:
-    """Something missing: how to repair it, by doing nothing if that is beyond us, and what to say if it stays."""
+    """Something missing: how to repair it, which may be by doing nothing, and what to say if it stays missing."""
 
     repair: Callable[[], object] = lambda: None
     problem: str = "still missing, though the kernel reported no error"
@@ -295,7 +295,7 @@ _STATES = {
 
 
 def _whither(taken: Way) -> str:
-    """Where a packet would go instead, in words."""
+    """Which way a packet would take instead, in words."""
     if taken.kind == LOCAL:
         return "it is this node's own"
     return taken.refusal or f"it would leave by {links.name_of(taken.link_index)}"

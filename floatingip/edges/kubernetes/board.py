@@ -22,7 +22,7 @@ from floatingip.edges.http_client import Response
 from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, ApiServer, Unanswered, Unset
 
 LABEL = "floatingip/role"
-"""Of the pod."""
+"""The pod's label that shows its node's role."""
 
 NOTE_BYTES = 1024
 """What Kubernetes takes of an Event's text."""

@@ -31,7 +31,7 @@ class _Pair:
             return replace(self.knock, by_tcp=True)
         if self.echo is None or self.knock is None:
             return None
-        # What this node could not even send says nothing of the address, by whichever way.
+        # A probe that this node could not even send says nothing of the address, be it an echo or a knock.
         return self.knock if self.knock.outcome is ProbeOutcome.FAILED_HERE else self.echo
 
 

@@ -205,7 +205,7 @@ class TcpProber:
         return None
 
     def _greet(self, connection: socket.socket) -> None:
-        """What this side has to say once the connection stands: that this was all.  Raises OSError."""
+        """Send what there is to send once the connection stands: here only that this was all.  Raises OSError."""
         connection.shutdown(socket.SHUT_WR)
 
     def _listen(self, probe: _Probe, connection: socket.socket) -> None:
