@@ -5,8 +5,8 @@ from __future__ import annotations
 import select
 import time
 
-from floatingip.core.model import ProbeResult
 from floatingip.core.ports import Prober
+from floatingip.core.probe import ProbeResult
 
 
 def collect(prober: Prober, until: float) -> list[ProbeResult]:

@@ -10,18 +10,15 @@ times always have the same effects, under threads (runtime) and in simulated tim
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import ceil
 
-from floatingip.agent import ending, pod
 from floatingip.agent.address import FloatingAddress
 from floatingip.agent.attaching import Attaching
 from floatingip.agent.backoff import Chance
 from floatingip.agent.bulletin import Bulletin
+from floatingip.agent.company import Company
 from floatingip.agent.configured import Configured
 from floatingip.agent.effects import (
     Announce,
-    AskPeers,
-    AskPod,
     Described,
     Effect,
     End,
@@ -59,36 +56,31 @@ from floatingip.agent.events import (
     Terminated,
     Wrote,
 )
+from floatingip.agent.leaving import Leaving
 from floatingip.agent.looking import Looking
 from floatingip.agent.looks import Seen, cluster_name
+from floatingip.agent.metadata import Metadata
 from floatingip.agent.node_ports import NodePorts
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.peers import Peers
+from floatingip.agent.publishing import Publishing
 from floatingip.agent.rehearsal import Rehearsal
 from floatingip.agent.serving import Serving
 from floatingip.agent.shared import Shared
-from floatingip.agent.showing import shown
-from floatingip.agent.standing_eni import StandingEni
-from floatingip.agent.trouble import Complaints, Trouble
+from floatingip.agent.standings import Standings
 from floatingip.core import timing
-from floatingip.core.decision import pause, ration
+from floatingip.core.decision import ration
 from floatingip.core.decision.carry import way_to
-from floatingip.core.decision.decision import Reason, State
+from floatingip.core.decision.decision import State
+from floatingip.core.ec2 import Owner
 from floatingip.core.errors import Denied, FloatingIPError
-from floatingip.core.figures import Figures
-from floatingip.core.model import Address, Identity, Owner, OwnPod, Target
+from floatingip.core.model import Address, Target
 from floatingip.core.news import Role
+from floatingip.core.node import Identity
 from floatingip.core.settings import Settings
-from floatingip.core.snapshot import Snapshot
-from floatingip.core.word import Status
 
 SIGTERM_CODE = 128 + 15
 """The exit code of a process that SIGTERM ended before it was done."""
-
-LONELY = "no other observer answers: nobody would take over"
-"""What is told of a node that hears of no other observer."""
-
-_UNKNOWN = "not known whether Kubernetes ends this pod, or has written its node off"
 
 
 class Agent:
@@ -98,10 +90,7 @@ class Agent:
 
     def __init__(self, settings: Settings, me: Identity, *, observes: bool, started_at: float, chance: Chance) -> None:
         self._settings = settings
-        self._me = me
         self._observes = observes
-        self._way = way_to(settings.carry)
-        self._chance = chance
         self._out = Outbox()
         self._configured = Configured(settings, self._out)
         self._now, self._wall = started_at, 0.0
@@ -114,32 +103,36 @@ class Agent:
             for index, target in enumerate(settings.floating_ips)
         }
         self._by_text = {str(target): address for target, address in self._addresses.items()}
-        self._standing: dict[str, StandingEni] = {}
         addresses = tuple(self._addresses.values())
+        self._standings = Standings(addresses, settings, self._shared, self._out, chance)
         self._looking = Looking(addresses, self._shared, self._out, chance)
         self._rehearsal = Rehearsal(addresses, self._shared, self._out)
-        self._attaching = Attaching(addresses, self._standing, self._shared, self._out, started_at)
+        self._attaching = Attaching(addresses, self._standings.by_subnet, self._shared, self._out, started_at)
         self._serving = Serving(settings.service_interval, settings.service_timeout)
         self._node_ports = NodePorts(settings, self._shared, self._serving, self._out)
         self._bulletin = Bulletin(self._out, shows_role=observes)
         self._peers = Peers()
+        self._company = Company(addresses, self._peers, self._shared, self._out)
+        self._leaving = Leaving(self._shared, self._out, observes=observes)
+        self._metadata = Metadata(self._out)
+        self._publishing = Publishing(
+            addresses,
+            settings,
+            self._shared,
+            self._peers,
+            company=self._company,
+            configured=self._configured,
+            leaving=self._leaving,
+            looking=self._looking,
+            metadata=self._metadata,
+            node_ports=self._node_ports,
+            began_at=started_at,
+        )
         self._stale: set[Target] = set(self._addresses)
-        self._doubted: frozenset[str] = frozenset()
         self._ticked_at = self._due_at = float("-inf")
-        self._stop_at: float | None = None
         self._ended = False
-        self._pod = pod.PodMemory()
-        self._pod_problem = self._metadata_problem = self._notice = ""
-        self._ready_since: float | None = None
-        self._metadata = Complaints(timing.METADATA_CALM)
-        self._lonely, self._short = Trouble(timing.SHORT_FOR), Trouble(timing.SHORT_FOR)
-        self._unheard, self._ending = Trouble(), Trouble()
-        self._are_others_short = False
-        self._orphans: frozenset[str] = frozenset()
         self._probings: frozenset[Probing] = frozenset()
         self._kept: dict[Target, Wanted] = {}
-        self._pod_asked_every: float | None = None
-        self._published = Snapshot(started_at, Status(self._shared.name, me.instance_id), starting=True)
 
     # Time.
 
@@ -154,7 +147,7 @@ class Agent:
             self._take(event)
         if not self._ended and (self._stale or now >= self._due_at):
             self._step(wall)
-            # What is no news changes nothing of this: most of what comes is one more probe that was answered.
+            # Only after a decision: most events are one more answered probe, which changes nothing of it.
             self._due_at = min(self._tick_due(), self._look_due())
         return self._out.empty()
 
@@ -177,14 +170,14 @@ class Agent:
             case Asking(addresses):
                 self._peers.ask(addresses)
             case PeersJudged():
-                self._ask_peers()
+                self._company.ask(now)
             case Looked(seen):
                 self._looked(seen)
             case LookFailed():
                 self._look_failed(event)
             case ShownByMetadata(interfaces):
                 for target, interface in interfaces.items():
-                    self._addresses[target].expect_at(interface)
+                    self._addresses[target].where.expect_at(interface)
                 self._judge_all()
             case Wrote():
                 self._wrote(event)
@@ -196,14 +189,12 @@ class Agent:
                     if address.found_addresses(mac, addresses_shown or frozenset(), asked_at):
                         self._stale.add(target)
             case Noticed(notice):
-                self._notice = f"{notice.kind}: {notice.detail}" if notice is not None else ""
+                self._leaving.noticed(notice)
                 self._judge_all()
             case MetadataTroubled(problem):
-                self._metadata_problem = problem
-                if self._metadata.is_news(problem, now):
-                    self._out.warning("imds", problem)
+                self._metadata.troubled(problem, now)
             case PodShown(own):
-                self._judge_doubted(all_of_them=self._pod_shown(own))
+                self._judge_doubted(all_of_them=self._leaving.shown(own, now))
             case NodePortsListed(node_ports):
                 self._node_ports.listed(node_ports)
                 self._judge_all()
@@ -220,7 +211,7 @@ class Agent:
                     address.configure(self._configured.settings)
                 self._judge_all()
             case Terminated():
-                self._stop_at = now
+                self._leaving.stop_at = now
                 self._judge_all()
             case SlotsRehearsed():
                 self._rehearsal.found_slots(event)
@@ -240,9 +231,9 @@ class Agent:
         self._stale.update(self._addresses)
 
     def _judge_doubted(self, *, all_of_them: bool) -> None:
-        """Those addresses that do not answer; or all, since there is news."""
+        """Judge those addresses anew whose last probe was lost; or all of them."""
         addresses = self._addresses.items()
-        self._stale.update(target for target, address in addresses if all_of_them or address.health.in_doubt)
+        self._stale.update(target for target, address in addresses if all_of_them or address.seeing.health.in_doubt)
 
     def _wrote(self, wrote: Wrote) -> None:
         address = self._by_text.get(wrote.writer)
@@ -250,7 +241,7 @@ class Agent:
             address.wrote(wrote, self._now)
             self._stale.add(address.target)
         else:
-            self._standing[wrote.writer].writing.wrote(wrote, self._now)
+            self._standings.wrote(wrote, self._now)
             self._judge_all()
 
     def _looked(self, seen: Seen) -> None:
@@ -260,24 +251,25 @@ class Agent:
         self._looking.answered(seen.asked_at, unread, seen.undescribed, now)
         self._out.add(Described(seen.asked_at, shared.describe(seen.instances, seen.asked_at)))
         shared.subnets = shared.subnets if seen.subnets is None else seen.subnets
-        if not shared.name and self._me.instance_id in shared.instances:
-            shared.name = cluster_name(shared.instances[self._me.instance_id].tags)
-        if seen.orphans - self._orphans:
+        me = shared.me.instance_id
+        if not shared.name and me in shared.instances:
+            shared.name = cluster_name(shared.instances[me].tags)
+        if seen.orphans - shared.orphans:
             left = ", ".join(sorted(seen.orphans))
             self._out.warning(
                 "orphans", f"ours, but not in FLOATING_IP: {left}; `floatingip release --unused` ends them"
             )
-        self._orphans = seen.orphans
-        shared.mixed, shared.ours = seen.mixed, seen.ours
+        shared.orphans, shared.mixed, shared.ours = seen.orphans, seen.mixed, seen.ours
+        way = way_to(self._settings.carry)
         for target, address in self._addresses.items():
             if target in seen.unknown:
                 continue
             if target in seen.allocations:
-                address.found_allocation(seen.allocations[target])
-            key = self._way.of_one(ration.TAG, target)
+                address.where.found_allocation(seen.allocations[target])
+            key = way.of_one(ration.TAG, target)
             records = {eni.id: eni.tags[key] for eni in seen.standing if eni.tags.get(key)}
             address.looked(Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls), now, records)
-        self._keep_standing(seen)
+        self._standings.looked(seen, now)
         self._judge_all()
 
     def _look_failed(self, failed: LookFailed) -> None:
@@ -289,72 +281,29 @@ class Agent:
                 address.fail(failed.error)
         self._judge_all()
 
-    def _keep_standing(self, seen: Seen) -> None:
-        """Where addresses move, this node needs a standing ENI in every subnet that has one."""
-        if not self._way.has_standing_enis:
-            return
-        for subnet in filter(None, (address.subnet() for address in self._addresses.values())):
-            if subnet.id not in self._standing:
-                self._standing[subnet.id] = StandingEni(
-                    subnet, self._settings, self._shared, self._out, now=self._now, chance=self._chance
-                )
-        # Its own could be one that cannot be read: not to be seen is not to be gone.
-        if any(eni.standing_for in ("", self._me.instance_id) for eni in seen.unread):
-            return
-        for standing in self._standing.values():
-            instances = None if seen.undescribed else seen.instances
-            standing.looked(seen.asked_at, seen.standing, instances, frozenset(seen.enis), seen.calls)
-        self._step_standing()
-
-    def _step_standing(self) -> None:
-        """Keep the standing ENIs, each of whose device is looked after by the addresses of its subnet."""
-        addresses = self._addresses.values()
-        holds = any(address.is_here() for address in addresses)
-        for standing in self._standing.values():
-            # An Elastic IP without an ENI has no address yet that could be looked after.
-            of_it = [each for each in addresses if each.subnet() == standing.subnet and each.address() is not None]
-            found = {address.has_device() for address in of_it}
-            device = True if True in found or not found else False if False in found else None
-            standing.step(now=self._now, holds=holds, device=device)
-
-    def _pod_shown(self, own: OwnPod) -> bool:
-        """The API server was asked; return whether that is news."""
-        before, shared = self._pod, self._shared
-        self._pod = pod.learn(before, own, self._stop_at)
-        shared.witness_at, shared.ready_at = self._pod.witness_at, pod.ready_at(self._pod)
-        problem = self._pod.problem
-        if self._unheard.is_due(problem, self._now):
-            self._out.warning("kubernetes", f"{_UNKNOWN}: {problem}")
-        elif self._pod_problem and not problem:
-            self._out.info("kubernetes", "the API server tells of this pod again")
-        is_news = problem != self._pod_problem or self._stop_at is not None or self._pod.against != before.against
-        self._pod_problem = problem
-        return is_news
-
     # What follows.
 
     def _step(self, wall: float) -> None:
         """Decide for every address that has any news, or for all when it is time, and ask for what follows."""
         now = self._now
         tick = now >= self._tick_due()
-        self._follow_causes()
-        self._follow_pod()
-        self._follow_peers(tick=tick)
-        if self._metadata.are_over(now):
-            self._metadata_problem = ""
-            self._out.info("imds", "IMDS answers again")
+        if self._leaving.follow(now):
+            self._judge_all()
+        self._leaving.ask(in_doubt=any(address.seeing.health.in_doubt for address in self._addresses.values()))
+        self._company.follow(now, tick=tick)
+        self._metadata.follow(now)
         if tick:
             self._ticked_at = now
             self._judge_all()
             self._serving.follow(self._nodes(), self._shared.node_ports)
             self._shared.served = self._serving.told(now)
-            self._step_standing()
+            self._standings.step(now)
         if self._stale:
             self._decide(wall)
         if now >= self._look_due():
             self._looking.begin(now)
         if tick and self._observes:
-            self._warn_when_short()
+            self._company.warn_when_short(now)
             self._configured.follow(now)
             self._rehearsal.follow(now)
             self._node_ports.follow(now)
@@ -364,58 +313,17 @@ class Agent:
         self._end_when_done()
 
     def _tick_due(self) -> float:
-        """When all is judged whatever the news."""
-        calm = self._stop_at is None and all(address.is_calm() for address in self._addresses.values())
+        """When all addresses are judged even without any news."""
+        calm = self._leaving.stop_at is None and all(address.is_calm() for address in self._addresses.values())
         return self._ticked_at + (timing.CALM_TICK if calm else timing.TICK)
 
     def _look_due(self) -> float:
-        return self._looking.due((standing.now.look_at for standing in self._standing.values()), self._now)
-
-    def _follow_causes(self) -> None:
-        """Ask to be relieved of what this node holds, and come last for the rest, as long as anything speaks for it."""
-        shared = self._shared
-        ends = [cause for cause in (pod.leaving(self._pod, self._stop_at), self._notice) if cause]
-        off = self._written_off()
-        why = "; ".join([*ends, off] if off else ends)
-        if (why, bool(off and not ends)) != (shared.leaving, shared.written_off):
-            if shared.leaving and not why:
-                self._out.info("leaving", "no longer")
-            shared.leaving, shared.written_off = why, bool(off and not ends)
-            self._judge_all()
-        if self._ending.is_due(why, self._now):
-            self._out.warning("leaving", why)
-
-    def _written_off(self) -> str:
-        return pod.written_off(self._pod, self._now, self._ready_since)
-
-    def _follow_pod(self) -> None:
-        """Ask the API server more often when it matters more."""
-        awaited = self._stop_at is not None or pod.is_suspect(self._pod)
-        in_doubt = any(address.health.in_doubt for address in self._addresses.values())
-        every = timing.POD_AWAITED if awaited else timing.POD_IN_DOUBT if in_doubt else timing.POD_EVERY
-        if self._observes and every != self._pod_asked_every:
-            self._pod_asked_every = every
-            self._out.add(AskPod(every))
-
-    def _follow_peers(self, *, tick: bool) -> None:
-        """Ask those who hold an address, and all others, at once when another address is in doubt."""
-        doubted = frozenset(str(target) for target, address in self._addresses.items() if address.health.in_doubt)
-        if not tick and doubted == self._doubted:
-            return
-        self._doubted = doubted
-        self._ask_peers()
-
-    def _ask_peers(self) -> None:
-        holders: dict[str, Address] = {}
-        for address in self._addresses.values():
-            instance = self._shared.instances.get(address.holder())
-            if instance is not None and instance.address is not None:
-                holders[instance.id] = instance.address
-        self._out.add(AskPeers(holders, self._peers.known(self._now), self._doubted))
+        return self._looking.due(self._standings.looks_due(), self._now)
 
     def _nodes(self) -> dict[str, Address]:
         """Where NodePorts are checked: primary addresses by instance id."""
-        return {**self._peers.addresses, self._me.instance_id: self._me.address}
+        me = self._shared.me
+        return {**self._peers.addresses, me.instance_id: me.address}
 
     def _decide(self, wall: float) -> None:
         """Judge every address of which there is news, or which was not judged for a while."""
@@ -423,8 +331,8 @@ class Agent:
         burden = sum(address.burdens() for address in self._addresses.values())
         for target in [target for target in self._addresses if target in self._stale]:
             address = self._addresses[target]
-            address.hear(self._peers.answer(address.holder()), self._now)
-            # What one address begins counts for the next one at once: a node claims them one by one.
+            address.hear(self._peers.answer(address.where.holder()), self._now)
+            # What is begun for one address counts at once for the next: a node claims them one after the other.
             burden -= address.burdens()
             was_holder = address.decision.state is State.HOLDER
             address.step(others, burden, now=self._now, wall=wall)
@@ -442,108 +350,24 @@ class Agent:
             self._probings = probings
             self._out.add(Probe(probings))
 
-    def _warn_when_short(self) -> None:
-        """Say loudly when the others could not take over all that this node holds, or there are none."""
-        now = self._now
-        held = sum(address.decision.state is State.HOLDER for address in self._addresses.values())
-        others = self._peers.others(self._shared.name)
-        slots = [peer.free_slots for peer in others if now - peer.heard_at < timing.LIVE_WITHIN]
-        known = [free for free in slots if free is not None]
-        short = ""
-        if held and slots and len(known) == len(slots) and sum(known) < held:
-            short = f"should this node be lost, the others have {sum(known)} free ENI slots for its {held} addresses"
-        if self._short.is_due(short, now):
-            self._out.warning("capacity", f"{short}; add nodes, or keep more slots free (the VPC CNI's MAX_ENI)")
-        was_lonely = self._lonely.is_told
-        if self._lonely.is_due("" if slots else LONELY, now):
-            self._out.warning("alone", LONELY)
-        if was_lonely and slots:
-            self._out.info("alone", "another observer answers again")
-        self._are_others_short = bool(short) or (self._lonely.is_told and bool(held))
-
     # The end, and telling.
 
     def _end_when_done(self) -> None:
-        if self._stop_at is not None and self._may_end(self._stop_at):
+        if self._leaving.may_end(self._addresses.values(), self._now):
             self._end(0 if self._observes else SIGTERM_CODE)
         elif not self._observes and self._attaching.has_ended(self._now):
             self._end(0, self._attaching.failure())
-
-    def _may_end(self, stop_at: float) -> bool:
-        addresses = self._addresses.values()
-        if not self._observes:
-            return not ending.is_obliged(addresses, self._now - stop_at)
-        off = bool(self._written_off())
-        return ending.may_end(addresses, self._pod, stop_at, self._now, self._out, off=off)
 
     def _end(self, code: int, error: FloatingIPError | None = None) -> None:
         self._ended = True
         self._out.add(End(code, error))
 
     def _publish(self) -> None:
-        self._published = self._snapshot()
-        if self._published.not_ready():
-            self._ready_since = None
-        elif self._ready_since is None:
-            self._ready_since = self._now
-        self._out.add(Publish(self._published))
+        snapshot = self._publishing.snapshot(self._now, self._wall)
+        self._leaving.is_ready(not snapshot.not_ready(), self._now)
+        self._out.add(Publish(snapshot))
 
     def _role(self) -> Role | None:
         """What this node is; None while that is not known."""
         states = {address.decision.state for address in self._addresses.values()}
         return Role.HOLDER if State.HOLDER in states else None if State.START in states else Role.STANDBY
-
-    def _pause_left(self) -> float:
-        """Seconds until moves that nobody asked for are allowed again, of the address that waits longest."""
-        owners = (each.owner for each in self._addresses.values())
-        enis = [owner.eni for owner in owners if owner is not None and owner.eni is not None]
-        return max((pause.ends_at(eni.tags, self._wall) - self._wall for eni in enis), default=0.0)
-
-    def _snapshot(self) -> Snapshot:
-        """What others may know now."""
-        addresses, now, shared = self._addresses.values(), self._now, self._shared
-        status = Status(
-            name=shared.name,
-            instance_id=self._me.instance_id,
-            holds={str(each.target): held for each in addresses if (held := each.held()) is not None},
-            sees_up=tuple(filter(None, (each.sees_up() for each in addresses))),
-            free_slots=shared.free_slots(),
-            served={**shared.served, **{up: each.served(now) for each in addresses if (up := each.sees_up())}},
-            leaving=bool(shared.leaving),
-            claiming=tuple(str(each.target) for each in addresses if each.decision.reason is Reason.ASSIGNING),
-            ending=self._stop_at is not None,
-        )
-        notes = [LONELY] if self._lonely.is_told else []
-        unknown = []
-        if self._pod_problem:
-            unknown.append(f"{_UNKNOWN}: {self._pod_problem}")
-        if (pause_left := self._pause_left()) > 0:
-            unknown.append(f"nothing is to move for {ceil(pause_left / 60)} min: `floatingip resume` ends the pause")
-        notes += unknown
-        if self._configured.note:
-            notes.append(self._configured.note)
-        if self._node_ports.problem:
-            unknown.append(f"which NodePorts there are is not known: {self._node_ports.problem}")
-        if self._metadata_problem:
-            unknown.append(self._metadata_problem)
-        return Snapshot(
-            now,
-            status,
-            tuple(shown(each, self._settings, self._wall) for each in addresses),
-            note="; ".join(notes),
-            are_others_short=self._are_others_short,
-            figures=Figures(
-                heard_at=self._peers.heard_at(),
-                imds_up=not self._metadata.go_on,
-                denied=frozenset(filter(None, (*shared.denied, self._looking.denied))),
-            ),
-            wall=self._wall,
-            carry=self._settings.carry,
-            node=self._me.node,
-            address=self._me.address,
-            leaving=shared.leaving,
-            answered_at=self._looking.answered_at,
-            unanswered=shared.unanswered,
-            unknown=tuple(unknown),
-            peers=self._peers.shown(),
-        )

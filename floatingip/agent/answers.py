@@ -9,13 +9,14 @@ from floatingip.agent.recent import RecentProbes
 from floatingip.core import health as probing_health
 from floatingip.core import timing
 from floatingip.core.health import Health
-from floatingip.core.model import Address, NodePort, ProbeOutcome, ProbeResult
+from floatingip.core.model import Address
+from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 
 
 class Answers:
     """
-    Of ``whose``, a floating address; what was asked before its present attachment says nothing of now.
+    Of ``whose``, a floating address; what was asked before it got its present attachment says nothing of now.
 
     ``address`` is what is probed, None before that is known; ``on``: it is; ``health`` is of the address, ``services``
     that of the NodePorts there, by port; ``recent`` is for people.
@@ -105,7 +106,7 @@ class Answers:
         return after.state is not before.state or after.in_doubt is not before.in_doubt
 
     def unsent(self, now: float) -> str:
-        """Why no probe has left this node for a while, or nothing."""
+        """Why no probe has left this node for a while; empty where one has."""
         if self._unsent_since is None or now - self._unsent_since < timing.UNSENT_FOR:
             return ""
         remedy = "does a firewall or a policy of this node drop what goes to it?"
@@ -131,13 +132,13 @@ class Answers:
         self._forget_services()
 
     def forget(self, now: float) -> None:
-        """The node has gone blind: what it saw before is no evidence of later, but that the address did answer."""
+        """The node has gone blind: what it saw before is no evidence any more, but that the address once answered."""
         self.health = Health(self.health.attachment_id, ever_up=self.health.ever_up)
         self._forget_services()
         self._since = now
 
     def _forget_services(self) -> None:
-        """What NodePorts answered so far says nothing of now, but that they did under this attachment."""
+        """Forget what NodePorts answered, except whether they ever did under this attachment."""
         attachment_id = self.health.attachment_id
         self.services = {
             port: Health(attachment_id, ever_up=service.ever_up and service.attachment_id == attachment_id)

@@ -11,8 +11,10 @@ from floatingip.agent.standing_eni import StandingEni
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
+from floatingip.core.ec2 import AttachmentStatus
 from floatingip.core.errors import AddressTaken, ConfigurationError, FloatingIPError
-from floatingip.core.model import AttachmentStatus, PlumbingState, Target
+from floatingip.core.model import Target
+from floatingip.core.plumbing import PlumbingState
 
 
 class Attaching:
@@ -54,22 +56,23 @@ class Attaching:
         if address.final is not None:
             return address.final
         refused = [each.writing.final for each in self._standing.values() if each.writing.final is not None]
-        if refused and address.attachment() is None:
+        if refused and address.where.attachment() is None:
             return refused[0]
         if decision.state is State.REFUSED:
             hint = "free it there or choose another address"
             return AddressTaken(f"{address.target}: {decision.sentence}", hint)
         if decision.reason is Reason.NAME_UNKNOWN:
             return ConfigurationError(decision.sentence)
-        if address.is_known() and decision.reason in (Reason.NO_SUBNET, Reason.CANNOT_CLAIM) and address.impossible():
-            return ConfigurationError(address.impossible())
+        cannot = decision.reason in (Reason.NO_SUBNET, Reason.CANNOT_CLAIM)
+        if cannot and address.where.is_known() and (impossible := address.where.impossible()):
+            return ConfigurationError(impossible)
         return None
 
     def _ended(self, address: FloatingAddress, now: float) -> bool:
-        decision, attachment, target = address.decision, address.attachment(), address.target
+        decision, attachment, target = address.decision, address.where.attachment(), address.target
         if self._hopeless(address) is not None or decision.reason is Reason.HELD_HERE:
             return True
-        if address.owner is None and now - self._started_at > timing.ATTACH_GIVES_UP:
+        if address.where.owner is None and now - self._started_at > timing.ATTACH_GIVES_UP:
             said = f"{address.not_ready()}; the observer goes on trying"
             self._out.warning("attach", said, address=target, seconds=timing.ATTACH_GIVES_UP)
             return True

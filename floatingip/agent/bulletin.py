@@ -13,7 +13,8 @@ from floatingip.agent.effects import TellKubernetes
 from floatingip.agent.events import NewsTold
 from floatingip.agent.outbox import Outbox
 from floatingip.core import timing
-from floatingip.core.news import Move, News, Remark, Result, Role
+from floatingip.core.move import Move, Result
+from floatingip.core.news import News, Remark, Role
 
 REMARKS_AN_HOUR = 30
 """Events of one observer that Kubernetes gets within an hour, at most."""
@@ -61,7 +62,7 @@ class Bulletin:
         self._waiting.clear()
 
     def _lasts(self, role: Role, now: float) -> bool:
-        """A holder that starts, or looks again, is a standby for a moment."""
+        """Only once it has lasted: a holder that has just started is taken for a standby for a moment."""
         return role is Role.HOLDER or now - self._standby_since >= timing.STANDBY_FOR
 
     def _is_new(self, news: News, now: float) -> bool:
@@ -89,7 +90,7 @@ class Bulletin:
         self._problems[what.kind] = what.problem
         lost = LOST[what.kind]
         if what.problem and not before and what.refused:
-            # Whoever takes the Role away wants it so.
+            # Whoever removes the permission from the Role does so on purpose.
             self._out.info("news", f"{lost}: {what.problem}")
         elif what.problem and not before:
             self._out.warning("news", f"{lost}: {what.problem}")

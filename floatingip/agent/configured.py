@@ -13,7 +13,9 @@ RESTART = "`kubectl rollout restart deployment floating-ip`"
 
 
 class Configured:
-    """``settings`` are those in use; ``note`` is what somebody should know of the others, or nothing."""
+    """``settings`` are those in use; ``note`` is what somebody should know of others that the ConfigMap has, empty
+    where it has none.
+    """
 
     def __init__(self, settings: Settings, out: Outbox) -> None:
         self.settings = settings

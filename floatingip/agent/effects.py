@@ -11,9 +11,13 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 
 from floatingip.agent.looks import Question
+from floatingip.core.ec2 import Eni, Instance, Subnet
 from floatingip.core.errors import FloatingIPError
-from floatingip.core.model import Address, Eni, Extent, Instance, NodePort, Plumbing, Subnet, Target
-from floatingip.core.news import Move, News
+from floatingip.core.model import Address, Target
+from floatingip.core.move import Move
+from floatingip.core.news import News
+from floatingip.core.plumbing import Extent, Plumbing
+from floatingip.core.probe import NodePort
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.writes import Write
 
@@ -190,7 +194,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class TellKubernetes:
-    """Let the API server know, some time; of roles the last one counts.  Nothing depends on it."""
+    """Let the API server know, when that is possible; of several roles the last one counts.  Nothing depends on it."""
 
     news: News
 

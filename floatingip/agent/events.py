@@ -11,21 +11,13 @@ from dataclasses import dataclass
 
 from floatingip.agent.effects import Part, Probing
 from floatingip.agent.looks import Seen
+from floatingip.core.ec2 import Instance, Subnet
 from floatingip.core.errors import CloudError
-from floatingip.core.model import (
-    Address,
-    Instance,
-    Interface,
-    Network,
-    NodePort,
-    Notice,
-    OwnPod,
-    PlumbingReport,
-    ProbeResult,
-    Subnet,
-    Target,
-)
+from floatingip.core.model import Address, Network, Target
 from floatingip.core.news import News
+from floatingip.core.node import Interface, Notice, OwnPod
+from floatingip.core.plumbing import PlumbingReport
+from floatingip.core.probe import NodePort, ProbeResult
 from floatingip.core.report import Report
 from floatingip.core.settings import Settings
 from floatingip.core.word import Answer
@@ -101,7 +93,7 @@ class Wrote:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """The kernel was looked after for one address."""
+    """The kernel was brought to what it should be for one address, and read back."""
 
     target: Target
     report: PlumbingReport
@@ -118,7 +110,7 @@ class AddressesShown:
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """IMDS announces this to the instance, or nothing."""
+    """What IMDS announces to the instance, None where it announces nothing."""
 
     notice: Notice | None
 

@@ -48,7 +48,7 @@ class Looking:
         return max(min(dues), self._again_at if self._is_troubled() else self._again_in_peace_at)
 
     def _is_troubled(self) -> bool:
-        """Something may have to be done now."""
+        """Something may have to be done about an address now, so that EC2's answer is needed soon."""
         waiting = (State.START, State.REFUSED)
         return any(
             each.lacks_witness() or (not each.is_calm() and each.decision.state not in waiting)
@@ -60,7 +60,7 @@ class Looking:
         shared = self._shared
         me, known = shared.me.instance_id, frozenset(shared.instances)
         judging = shared.slots_changed_at is not None or any(each.is_judging() for each in self._addresses)
-        judged = frozenset({me, *(each.holder() for each in self._addresses)} - {""}) if judging else frozenset()
+        judged = frozenset({me, *(each.where.holder() for each in self._addresses)} - {""}) if judging else frozenset()
         self._asked_at, self._looking = now, True
         question = Question(now, me, shared.name, known, judged, need_subnets=shared.subnets is None)
         self._out.add(Look(question, metadata=not self._answered))
@@ -116,7 +116,7 @@ class Looking:
         self._complaint, self._shared.unanswered = Trouble(), ""
 
     def _put_off(self, longest: float, now: float) -> None:
-        """For a pause that grows; what goes wrong meanwhile makes it a short one."""
+        """Ask again after a pause that grows with each failure; a short one, where an address may have to move."""
         pause = self._backoff.pause(longest)
         self._again_in_peace_at = now + pause
         self._again_at = now + min(pause, timing.BACKOFF_MOVING * self._chance(0.8, 1.2))

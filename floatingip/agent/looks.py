@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from floatingip.core.model import AllocationFacts, Eni, Instance, Subnet, Target
+from floatingip.core.ec2 import AllocationFacts, Eni, Instance, Subnet
+from floatingip.core.model import Target
 
 CLUSTER_TAG_PREFIX = "kubernetes.io/cluster/"
 CLUSTER_TAG = "eks:cluster-name"
@@ -18,9 +19,9 @@ class Question:
     """
     What is to be found out.
 
-    ``asked_at`` is now: no answer is older.  ``me`` is this node's instance and ``name``
-    whose ENIs are ours, or nothing while that is unknown.  ``known`` are instances that EC2 has described before;
-    ``judged`` are those to be described anew, with whatever holders are found.
+    ``asked_at`` is now: no answer is older.  ``me`` is this node's instance and ``name`` whose ENIs are ours, empty
+    while that is unknown.  ``known`` are instances that EC2 has described before; ``judged`` are those to be described
+    anew, with whatever holders are found.
     """
 
     asked_at: float
@@ -40,7 +41,8 @@ class Seen:
     ``orphans`` of those that no target has, and ``mixed`` names those of the other way to carry.  ``subnets`` is None
     when they were not asked for; ``allocations`` are those of which more had to be known.  Of the targets in
     ``unknown`` nothing was learned, for the reason there; ``unread`` are ours that could not be read; ``undescribed``
-    says why not all instances were described that should have been, or nothing; ``calls`` is how many calls it took.
+    says why not all instances were described that should have been, empty where all were; ``calls`` is how many calls
+    it took.
     """
 
     asked_at: float
@@ -59,6 +61,6 @@ class Seen:
 
 
 def cluster_name(tags: Mapping[str, str]) -> str:
-    """The EKS cluster that an instance's tags name, or nothing."""
+    """The EKS cluster that an instance's tags name, empty where they name none."""
     names = [tag.removeprefix(CLUSTER_TAG_PREFIX) for tag in tags if tag.startswith(CLUSTER_TAG_PREFIX)]
     return names[0] if names else tags.get(CLUSTER_TAG, "")

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 
 from floatingip.agent.effects import Moved
 from floatingip.agent.outbox import Outbox
-from floatingip.core import news, report
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
-from floatingip.core.model import Attachment
-from floatingip.core.news import Remark, Result
+from floatingip.core.ec2 import Attachment
+from floatingip.core.move import Move, Result
+from floatingip.core.news import Remark
 
 NOBODY = "none"
-"""What is told as the source of a move of what nobody had."""
+"""What the log is told as the source of a move, where nobody had the address."""
 
 WHY_AT_MOST = 300
 """Characters of the sentence that a move is remembered with."""
@@ -32,18 +32,10 @@ KEPT = 8
 PLANNED = frozenset({Reason.FREE, Reason.CREATE, Reason.HOLDER_LEAVING, Reason.HANDOVER_ASKED})
 """Reasons of moves that nobody has to look into."""
 
-SHOWN = {
-    Result.MOVED: report.Result.DONE,
-    Result.KEPT: report.Result.NOT_MOVED,
-    Result.FAILED: report.Result.NOT_MOVED,
-    Result.LOST_RACE: report.Result.LOST_RACE,
-}
-"""What came of a move, as people are shown it."""
-
 
 @dataclass
-class Move:
-    """When each phase of a move to this node was reached, for the one line that sums it up."""
+class _UnderWay:
+    """A move to this node that has begun, and when each of its phases was reached."""
 
     rule: Rule
     reason: Reason
@@ -54,7 +46,7 @@ class Move:
     reached: dict[str, float] = field(default_factory=dict)
 
     def reach(self, phase: str, at: float) -> None:
-        """The phase ends now, unless it did before."""
+        """The phase ended ``at`` this time, unless it had ended before."""
         self.reached.setdefault(phase, at)
 
     def durations(self) -> dict[str, float]:
@@ -71,8 +63,8 @@ class Move:
 class Moves:
     """Of one ``address``, to the instance ``me`` and from it.
 
-    ``one`` makes of an attachment's id what is this address' own alone; ``node`` gives the name of an instance's node,
-    if it is known.
+    ``one`` makes of an attachment's id one that is this address' alone, since several addresses may share an
+    attachment; ``node`` gives the name of an instance's node, if it is known.
 
     ``last`` are the last ones; the present holder has been seen since ``since_wall`` (Unix seconds), None while there
     is none, and may have had the address for longer where it ``was_first``.
@@ -86,10 +78,10 @@ class Moves:
         self._out = out
         self._one = one
         self._node = node
-        self._move: Move | None = None
+        self._move: _UnderWay | None = None
         self._left = self._own = NOBODY
         self._holder = self._holder_before = ""
-        self.last: deque[report.Move] = deque(maxlen=KEPT)
+        self.last: deque[Move] = deque(maxlen=KEPT)
         self.since_wall: float | None = None
         self.was_first = False
 
@@ -109,7 +101,7 @@ class Moves:
         return self._move is not None
 
     def shown(self, attachment: Attachment | None, now: float) -> None:
-        """EC2 says where it is; nowhere, it has left where it was."""
+        """EC2 says where the address is; None: nowhere, so it has left where it was."""
         if attachment is None:
             self._detached(now)
             return
@@ -123,7 +115,7 @@ class Moves:
             return
         source = judged.instance_id if judged is not None else NOBODY
         began_at = now if judged is None or lost_at is None else lost_at
-        self._move = Move(decision.rule, decision.reason, decision.sentence, source, self._left, began_at)
+        self._move = _UnderWay(decision.rule, decision.reason, decision.sentence, source, self._left, began_at)
         self._move.reach("detect", now)
         about: dict[str, object] = {
             "rule": decision.rule,
@@ -169,15 +161,14 @@ class Moves:
         if self._move is not None and self._move.source != NOBODY:
             self._move.reach("detach", now)
 
-    def _end(self, move: Move, result: Result, why: str, now: float, wall: float) -> None:
+    def _end(self, move: _UnderWay, result: Result, why: str, now: float, wall: float) -> None:
         """Have it counted, kept in the history, and shown by Kubernetes and to people."""
         self._move = None
-        began = wall - (now - move.began_at)
-        self.last.append(report.Move(began, move.rule, move.source, self._me, SHOWN[result], move.durations()))
-        ended = self._ended(move, result, why[:WHY_AT_MOST], wall)
+        ended = self._ended(move, result, why[:WHY_AT_MOST], now, wall)
+        self.last.append(ended)
         self._out.add(Moved(ended))
         if result is Result.LOST_RACE:
-            # Whoever has it remembers that.
+            # The winner keeps its own move in the history.
             return
         self._out.tell_kubernetes(ended)
         if result is Result.MOVED:
@@ -188,10 +179,11 @@ class Moves:
             note = f"{self._address} did not move to {self._me} by {move.rule}: {ended.why}"
             self._out.tell_kubernetes(Remark(note, wall, True, "NotMoved", "Move", note))
 
-    def _ended(self, move: Move, result: Result, why: str, wall: float) -> news.Move:
+    def _ended(self, move: _UnderWay, result: Result, why: str, now: float, wall: float) -> Move:
         said = "\0".join((self._address, self._me, f"{wall:.3f}"))
-        return news.Move(
+        return Move(
             id=hashlib.sha256(said.encode()).hexdigest()[:12],
+            began_at=wall - (now - move.began_at),
             ended_at=wall,
             address=self._address,
             rule=move.rule,
@@ -214,7 +206,7 @@ class Moves:
         self._holder_before, self.since_wall, self.was_first = holder, wall, not before
         is_own = self._move is not None and holder == self._me
         if before not in ("", holder) and not is_own:
-            self.last.append(report.Move(wall, "", before, holder, report.Result.SEEN))
+            self.last.append(Move("", wall, wall, self._address, "", "", before, holder, Result.SEEN))
 
     def _named(self, field_name: str, instance_id: str) -> dict[str, str]:
         """As ``source`` the instance's id, and as ``source_node`` its node's name, if that is known."""

@@ -8,13 +8,13 @@ from floatingip.agent.serving import Serving, chosen
 from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
-from floatingip.core.model import NodePort
+from floatingip.core.probe import NodePort
 from floatingip.core.settings import AUTO, Settings
 
 
 class NodePorts:
     """Keeps ``shared`` up to date about them; ``serving`` tells which ever answered; ``problem`` is why it is not known
-    which there are, or nothing.
+    which there are, empty where it is.
     """
 
     def __init__(self, settings: Settings, shared: Shared, serving: Serving, out: Outbox) -> None:

@@ -1,11 +1,12 @@
-"""What waiting does not change: why an address can never be on this node, in sentences; empty where nothing is."""
+"""Why an address can never be on this node, however long one waits, in sentences; empty where it can."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address
 
 from floatingip.agent.shared import Shared
-from floatingip.core.model import Address, Allocation, AllocationFacts, Eni, Network, Subnet, Target
+from floatingip.core.ec2 import AllocationFacts, Eni, Subnet
+from floatingip.core.model import Address, Allocation, Network, Target
 
 KEPT_BY_AWS = 4
 """The first addresses of a subnet's network, and the last one, are nobody's."""

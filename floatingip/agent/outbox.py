@@ -7,7 +7,7 @@ from floatingip.core.news import News
 
 
 class Outbox:
-    """Collects effects.  Lines of the log have ``fields`` in common, as of all that is told of one address."""
+    """Collects effects.  ``fields`` are in every line of the log: those of one address have its name, for example."""
 
     def __init__(self) -> None:
         self._effects: list[Effect] = []

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from floatingip.core import timing
-from floatingip.core.model import Address, Peer
+from floatingip.core.model import Address
+from floatingip.core.peer import Peer
 from floatingip.core.report import Report
 from floatingip.core.snapshot import PeerSnapshot
 from floatingip.core.word import Answer
@@ -24,7 +25,7 @@ class Peers:
         self._reports: dict[str, Report] = {}
 
     def ask(self, addresses: Mapping[str, Address]) -> None:
-        """These are asked from now on; what those said who are not, or are elsewhere, is over."""
+        """These are asked from now on; what the others said, or who was asked at another address, is forgotten."""
         for instance_id, address in self.addresses.items():
             if addresses.get(instance_id) != address:
                 self._answers.pop(instance_id, None)
@@ -63,7 +64,7 @@ class Peers:
         )
 
     def known(self, now: float) -> frozenset[str]:
-        """The instances of observers that a living one names, and of those that answered lately themselves."""
+        """The instances that answering observers name as their peers, and those that answered lately themselves."""
         told = {peer for answer in self._answers.values() if answer.status is not None for peer in answer.status.peers}
         return frozenset(told | {i for i, heard in self._heard.items() if now - heard.known_at < timing.HEARD_KEPT})
 
@@ -90,10 +91,6 @@ class Peers:
                     )
                 )
         return tuple(found)
-
-    def heard_at(self) -> dict[str, float]:
-        """When the last word was known of each that is asked and ever gave one."""
-        return {instance_id: heard.known_at for instance_id, heard in self._heard.items()}
 
     def answer(self, instance_id: str) -> Answer | None:
         """What came of the last question to this node; None before the first."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from floatingip.core import timing
-from floatingip.core.model import OwnPod
+from floatingip.core.node import OwnPod
 
 SIGNS = 2
 """Answers in a row that must say the same before it is believed, or told."""
@@ -61,7 +61,7 @@ def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
         known=pod,
         exists=True,
         against=memory.against + 1 if _is_against(pod) else 0,
-        # Who deletes the pod once its node shuts down does not stop that.
+        # It stays so if somebody deletes the pod later: its node shuts down all the same.
         unexplained=memory.unexplained + 1 if is_unexplained or memory.unexplained >= SIGNS else 0,
         failures=0,
         problem="",
@@ -84,8 +84,8 @@ def ready_at(memory: PodMemory) -> float | None:
 
 
 def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str:
-    """Why Kubernetes has given this node up, though it is well, or nothing; ``ready_since`` is since when the observer
-    has been ready by its own account, None while it is not.
+    """Why Kubernetes has given this node up, though it is well; empty where it has not.  ``ready_since`` is since when
+    the observer has been ready by its own account, None while it is not.
     """
     pod = memory.known
     if pod is None or memory.against < SIGNS or now - pod.asked_at > timing.POD_FRESH:
@@ -98,7 +98,7 @@ def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str
 
 
 def leaving(memory: PodMemory, stop_at: float | None) -> str:
-    """Why this pod's node is about to end, or nothing."""
+    """Why this pod's node is about to end; empty where nothing says so."""
     pod = memory.known
     if pod is None:
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from floatingip.core.model import ProbeOutcome, ProbeResult
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.snapshot import ProbeSpan
 
 SPAN = 2.0

@@ -1,4 +1,4 @@
-"""Before the failure: whether this node could take an address over, found out now and then, and told."""
+"""Find out now and then, and tell, whether this node could take an address over, should its holder fail."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.errors import Denied
-from floatingip.core.model import OWNER_TAG, Allocation
+from floatingip.core.model import Allocation
 
 
 class Rehearsal:
@@ -39,13 +40,13 @@ class Rehearsal:
         """Ask for it, when it is time, and enough is known."""
         shared = self._shared
         me = shared.instances.get(shared.me.instance_id)
-        subnet = next((each.subnet() for each in self._addresses if each.subnet() is not None), None)
+        subnet = next((each.where.subnet() for each in self._addresses if each.where.subnet() is not None), None)
         due = tuple(part for part, at in self._due.items() if now >= at)
         if self._asking or not due or me is None or subnet is None:
             return
         self._due.update(dict.fromkeys(due, now + timing.REHEARSE_EVERY))
         self._asking = True
-        found = [(eni, each.target) for each in self._addresses if (eni := each.own_eni()) is not None]
+        found = [(eni, each.target) for each in self._addresses if (eni := each.where.own_eni()) is not None]
         eni, target = found[0] if found else (None, self._addresses[0].target)
         tags = {OWNER_TAG: shared.name}
         self._out.add(Rehearse(due, eni, target, subnet, me, tags, shared.slots, self._way.needed, now))
@@ -55,7 +56,7 @@ class Rehearsal:
         self._asking = False
 
     def found_slots(self, found: SlotsRehearsed) -> None:
-        """EC2 told of this instance, and of its type."""
+        """EC2 told how many ENIs this instance has, and may have."""
         shared = self._shared
         self._failures.pop(Part.SLOTS, None)
         shared.slots = found.slots
@@ -65,7 +66,7 @@ class Rehearsal:
             self._out.warning("rehearsal", f"this node could take nothing over: all {found.slots} ENI slots are in use")
 
     def found_permissions(self, found: PermissionsRehearsed, now: float) -> None:
-        """IAM told, by dry runs."""
+        """Dry runs showed what IAM denies."""
         denied, actions = found.denied, ", ".join(found.denied)
         self._failures.pop(Part.PERMISSIONS, None)
         if self._denied.is_due(actions, now):
@@ -75,7 +76,7 @@ class Rehearsal:
             self._due[Part.PERMISSIONS] = now + timing.REHEARSE_AGAIN
 
     def found_reservations(self, found: ReservationsRehearsed) -> None:
-        """Once: while an address that moves is on no ENI, EC2 may hand it out to a pod."""
+        """Tell, once, which addresses are not reserved: EC2 may hand one out to a pod while it is on no ENI."""
         self._failures.pop(Part.RESERVATIONS, None)
         self._due[Part.RESERVATIONS] = float("inf")
         for target in (each.target for each in self._addresses):

@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from floatingip.agent.effects import Probing
 from floatingip.core import timing
-from floatingip.core.model import Address, NodePort, ProbeOutcome, ProbeResult
+from floatingip.core.model import Address
+from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 
 CHECKED_AT_MOST = 4
 """NodePorts that are checked: each costs a connection a second from each standby, and those among the workers."""

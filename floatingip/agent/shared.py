@@ -9,19 +9,10 @@ from dataclasses import dataclass, field, replace
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
-from floatingip.core.model import (
-    NAME_BEGINS,
-    NO_MANAGE_TAG,
-    OWNER_TAG,
-    Carry,
-    Eni,
-    Identity,
-    Instance,
-    InstanceState,
-    NodePort,
-    Served,
-    Subnet,
-)
+from floatingip.core.ec2 import NAME_BEGINS, NO_MANAGE_TAG, OWNER_TAG, Eni, Instance, InstanceState, Subnet
+from floatingip.core.model import Carry
+from floatingip.core.node import Identity
+from floatingip.core.probe import NodePort, Served
 from floatingip.core.settings import Settings
 
 
@@ -29,17 +20,17 @@ from floatingip.core.settings import Settings
 class Shared:
     """About this node, its VPC and the other instances.
 
-    ``name`` is whose ENIs are ours, or nothing while that is unknown; ``groups`` are the security groups of ENIs that
-    this node makes, ``groups_are_set``: by the settings, not its own; ``subnets`` is None until EC2 told them;
-    ``slots`` is how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry
-    runs showed denied; ``slots_changed_at`` is when this instance's slots last changed, None once an answer to a later
-    question has shown them, and ``described_at`` when that was asked which is known of them; ``standings`` are this
-    node's standing ENIs by subnet; ``ours`` are all ENIs of ours; ``mixed`` are interfaces of the other way to carry;
-    ``unanswered`` is why EC2 last gave no answer, or none that could be read, nothing once it has;
-    ``leaving`` is why this node is about to end, and ``written_off``: only since Kubernetes has given it up;
-    ``witness_at`` and ``ready_at`` are when the API server answered last, and called the own pod Ready;
-    ``node_ports`` are those that are checked, and ``served`` is on which nodes they answered lately, asked from here;
-    ``wants_node_ports``: as far as is known, there are some that should answer at the address.
+    ``name`` is whose ENIs are ours, empty while that is unknown; ``groups`` are the security groups of ENIs that this
+    node makes, ``groups_are_set``: by the settings, not its own; ``subnets`` is None until EC2 told them; ``slots`` is
+    how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry runs showed
+    denied; ``slots_changed_at`` is when this instance's slots last changed, None once an answer to a later question has
+    shown them, and ``described_at`` when that was asked which is known of them; ``standings`` are this node's standing
+    ENIs by subnet; ``ours`` are all ENIs of ours, ``orphans`` those of them that FLOATING_IP does not name; ``mixed``
+    are interfaces of the other way to carry; ``unanswered`` is why EC2 last gave no answer that could be read, empty
+    once it has; ``leaving`` is why this node is about to end, empty while it is not, and ``written_off``: only since
+    Kubernetes has given it up; ``witness_at`` and ``ready_at`` are when the API server answered last, and called the
+    own pod Ready; ``node_ports`` are those that are checked, and ``served`` is on which nodes they answered lately,
+    asked from here; ``wants_node_ports``: as far as is known, there are some that should answer at the address.
     """
 
     me: Identity
@@ -50,6 +41,7 @@ class Shared:
     instances: dict[str, Instance] = field(default_factory=dict)
     subnets: tuple[Subnet, ...] | None = None
     slots: int | None = None
+    orphans: frozenset[str] = frozenset()
     denied: tuple[str, ...] = ()
     full_until: float = float("-inf")
     slots_changed_at: float | None = None
@@ -97,7 +89,7 @@ class Shared:
         return told
 
     def _told(self, instance: Instance) -> Instance:
-        """A living instance whose address was not shown, or could not be read, is where it was."""
+        """The instance; where EC2 did not tell its address, with the one that it had before."""
         before = self.instances.get(instance.id)
         if instance.address is not None or before is None or instance.state.announces_death:
             return instance
@@ -140,7 +132,11 @@ class Shared:
         instance = self.instances.get(instance_id)
         return instance.node if instance is not None else ""
 
+    def denial(self) -> str:
+        """What IAM denies that a takeover needs, in words; empty where it denies nothing."""
+        return f"IAM denies {', '.join(self.denied)}; allow it to this pod's role" if self.denied else ""
+
     def outpost(self) -> str:
-        """The ARN of the Outpost that this node is on, or nothing."""
+        """The ARN of the Outpost that this node is on, empty where it is on none."""
         mine = self.instances.get(self.me.instance_id)
         return mine.outpost if mine is not None else ""

@@ -9,7 +9,7 @@ from floatingip.core.decision import ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import State
 from floatingip.core.decision.situation import Situation
-from floatingip.core.model import Attachment
+from floatingip.core.ec2 import Attachment
 from floatingip.core.report import Order
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import AddressSnapshot
@@ -17,18 +17,18 @@ from floatingip.core.snapshot import AddressSnapshot
 
 def shown(address: FloatingAddress, settings: Settings, wall: float) -> AddressSnapshot:
     """All of it at ``wall``, in Unix seconds."""
-    decision, owner, answers = address.decision, address.owner, address.answers
-    attachment = address.attachment()
+    decision, owner, answers = address.decision, address.where.owner, address.seeing.answers
+    attachment, lack = address.where.attachment(), address.shortcoming()
     since_wall, at_least = _since(address, settings, attachment)
     order, rationed_until = _orders(address, settings, attachment, wall)
     return AddressSnapshot(
         target=str(address.target),
         is_holder=decision.state is State.HOLDER,
-        health=address.health.state,
-        source=address.address(),
-        not_ready=address.not_ready(),
+        health=address.seeing.health.state,
+        source=address.where.address(),
+        not_ready=lack.words,
         mac_at_risk=address.mac_at_risk(),
-        figures=address.figures(),
+        lack=lack.name,
         state=decision.state,
         rule=decision.rule,
         reason=decision.reason.name,
@@ -41,7 +41,7 @@ def shown(address: FloatingAddress, settings: Settings, wall: float) -> AddressS
         round_trip=answers.recent.round_trip,
         probes=answers.recent.told(),
         node_ports={port: service.state for port, service in answers.services.items()},
-        word=address.word.state,
+        word=address.seeing.word.state,
         order=order,
         moves=tuple(address.moves.last),
         rationed_until_wall=rationed_until,
@@ -62,7 +62,7 @@ def _orders(
     address: FloatingAddress, settings: Settings, attachment: Attachment | None, wall: float
 ) -> tuple[Order | None, float]:
     """A handover that was asked for, and when the ration allows a move: by the same rules by which that is decided."""
-    view, owner = address.view, address.owner
+    view, owner = address.view, address.where.owner
     if view is None or owner is None or owner.eni is None:
         return None, wall
     if attachment is None:

@@ -10,7 +10,7 @@ LACKED_BY_IMDS = 3
 
 class ShownByImds:
     """
-    Of one address; what was asked before it was configured here says nothing of now.
+    Of one address; what IMDS was asked before the address was configured here says nothing of now.
 
     ``carried_since`` is when it was, None while it is not; ``shown``: IMDS has it, or has it no more, None while it
     said neither; ``lost_at``: of that time IMDS says for sure that this node has it no more, None while it does not.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from floatingip.core import pace, timing
 from floatingip.core.decision.gate import may_write
-from floatingip.core.model import Attachment, AttachmentStatus, Eni, Instance, InstanceState
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni, Instance, InstanceState
 from floatingip.core.writes import Attach, Create, Delete, Detach, Token, Unassign, Write, mended
 
 
@@ -26,8 +26,9 @@ class StandingView:
     about them: whose they are is not known, or the other way to carry is in use; ``instances`` are those that EC2
     described, None when it did not; ``spares`` are those addresses of this node's that nothing needs; ``in_use`` are
     ENIs that have a floating address; ``holds``: this node has one; ``bound`` says why this node can have no ENI here
-    (another zone, IAM, no slot), or nothing; ``device`` is whether the ENI's device is on this node, None while nobody
-    has looked; ``accepted`` is the last write if EC2 accepted it; ``calls`` is how many calls it took to ask EC2.
+    (another zone, IAM, no slot), empty where it can; ``device`` is whether the ENI's device is on this node, None while
+    nobody has looked; ``accepted`` is the last write if EC2 accepted it; ``calls`` is how many calls it took to ask
+    EC2.
     """
 
     now: float

@@ -12,7 +12,8 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing, StandingMemory, StandingView, keep
 from floatingip.agent.writing import Writing
 from floatingip.core.decision.carry_address import spares
-from floatingip.core.model import STANDING_TAG, Allocation, Eni, Instance, Subnet, Target
+from floatingip.core.ec2 import STANDING_TAG, Eni, Instance, Subnet
+from floatingip.core.model import Allocation, Target
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Unassign
 
@@ -110,7 +111,7 @@ class StandingEni:
         return any(eni.carries(target) for target in self._settings.floating_ips)
 
     def _spares(self) -> tuple[Unassign, ...]:
-        """Addresses of this node's that wait for an Elastic IP, while each has one."""
+        """Addresses that were made for Elastic IPs on this node's ENI, once no Elastic IP lacks one any more."""
         missing = {target for target in self._settings.floating_ips if _is_elastic(target)} - self._served
         mine = self.now.eni
         return (
@@ -120,7 +121,7 @@ class StandingEni:
         )
 
     def _bound(self, now: float) -> str:
-        """Why this node can have no ENI here, or nothing."""
+        """Why this node can have no ENI here; empty where it can."""
         shared = self._shared
         if self.subnet.zone != shared.me.zone:
             return f"{self.subnet.id} is in zone {self.subnet.zone}, this node is in zone {shared.me.zone}"

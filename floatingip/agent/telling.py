@@ -10,8 +10,9 @@ from floatingip.agent.outbox import Outbox
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.decision.decision import Decision, Reason, State
-from floatingip.core.model import Address, PlumbingReport
+from floatingip.core.model import Address
 from floatingip.core.news import Remark
+from floatingip.core.plumbing import PlumbingReport
 
 LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
 """Reasons that have an event of their own, told again while they last: only a person can mend the first, and may have
@@ -23,7 +24,7 @@ BARRED = frozenset({Reason.CANNOT_CLAIM, Reason.RATIONED})
 
 
 class Telling:
-    """Each method is told all there is, again and again, and says what of it is worth a line."""
+    """Each method is called again and again with how things are, and writes a line only when that is worth one."""
 
     def __init__(self, address: str, out: Outbox) -> None:
         self._address = address
@@ -83,16 +84,18 @@ class Telling:
             self._out.error("nodeports", report.kept_off)
 
     def blind(self, why: str, now: float) -> None:
-        """Why this node cannot probe the address, or nothing."""
+        """``why`` this node cannot probe the address, empty where it can."""
         if self._blind.is_due(why, now):
             self._out.error("blind", why)
 
     def sees_again(self, address: Address | None) -> None:
-        """It can."""
+        """The address can be probed from here again."""
         self._out.info("blind", f"{address} can be probed from here again")
 
     def astray(self, ports: Collection[int], holder: str, address: Address | None, now: float) -> None:
-        """The proof that packets go astray is a packet; what leads them there, this node cannot see."""
+        """NodePorts answer at the holder's own address, but not at the floating one: on the holder something diverts
+        packets, and only from outside can that be seen.
+        """
         astray = (
             f"NodePorts that answer at {holder}'s own address, but not at {address}: {', '.join(map(str, ports))};"
             " there, what drops or diverts what comes in by the other interface: others' chains in nft or iptables, tc,"

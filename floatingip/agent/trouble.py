@@ -17,7 +17,7 @@ class Trouble:
         self.is_told = False
 
     def is_due(self, text: str, now: float) -> bool:
-        """Whether it is to be said now; without a ``text`` there is no trouble, and another one begins anew."""
+        """Whether it is to be said now; an empty ``text`` is no trouble, and another text is another trouble."""
         if text != self._text:
             self._text, self._due_at, self.is_told = text, now + self._at_first, False
         if not text or now < self._due_at:

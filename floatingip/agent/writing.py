@@ -25,8 +25,8 @@ class Writing:
 
     ``writing``: a write is under way; ``wrote_at`` is when the last one ended, ``accepted`` that one if EC2 accepted
     it; before ``retry_at`` none of that kind should be made; ``taken_at`` is when EC2 last refused a claim since
-    something has the address, and ``taken`` what it said; ``final`` is a refusal that waiting does not mend; ``full``:
-    called when there is no room on this instance.
+    something has the address, and ``taken`` what it said; ``final`` is a refusal that waiting does not mend; ``full``
+    is called when EC2 says that this instance has no room.
 
     Each kind of write has a back-off of its own, so that one that succeeds again and again does not hurry another one
     that is refused again and again.

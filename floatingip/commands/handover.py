@@ -1,5 +1,6 @@
 """
-Move addresses on request: order a handover by a tag, wait until it is done, and report the gap.
+``floatingip handover``: move addresses on request.  It orders a handover by a tag, waits until it is done, and tells
+the gap.
 
 The order is written to the ENI that has the address (order.py): the standby that it names takes over, while the holder
 serves on, as when a node announces its end.  Observers see the tag when they ask EC2, at the latest after a minute; one
@@ -8,17 +9,24 @@ that can be reached is asked to look at once.  The order is taken back at the en
 
 from __future__ import annotations
 
+import argparse
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
+from floatingip.commands import arguments, deployment
 from floatingip.commands.observers import Observers
+from floatingip.commands.progress import Progress
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
 from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, FloatingIPError
-from floatingip.core.model import Attachment, AttachmentStatus, Carry, Eni, Target
+from floatingip.core.model import Carry, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.word import RESERVED, is_instance_id
+from floatingip.edges import configmap
 from floatingip.runtime.look import read_in_full
 
 VALID_FOR = 180.0
@@ -32,6 +40,40 @@ LISTEN_EVERY = 0.1
 
 GAP_TOLD_WITHIN = 5.0
 """Seconds for which the observers' words on a move that EC2 shows are waited for."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Whose addresses, where to, and whether in earnest."""
+    arguments.add_settings(parser)
+    parser.add_argument(
+        "--to",
+        type=arguments.like(r"[0-9A-Za-z][0-9A-Za-z.-]*", "an instance id, a primary address or a private DNS name"),
+        metavar="NODE",
+        help="instance id, primary address or private DNS name (default: any standby)",
+    )
+    parser.add_argument("--check", action="store_true", help="say whether that would work now, change nothing, and end")
+    arguments.add_place(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Hand over, or check whether that would work; the exit code.  Raises FloatingIPError."""
+    settings = configmap.load(os.environ, options.settings)
+    ours = deployment.find(settings, options)
+    cloud, name, carry = ours.cloud, ours.name, settings.carry
+    to = instance_named(cloud, options.to) if options.to else order.ANYBODY
+    moves = plan(cloud, name, settings.floating_ips, carry, to)
+    if not moves:
+        print(f"nothing to hand over: {to} has it all")
+        return 0
+    if options.check:
+        unknown = check(cloud, moves, name, carry, settings.port, ours.me, say=print)
+        print(f"not known whether a handover would work now: {unknown}" if unknown else "a handover would work now")
+        return 0
+    if unknown := check(cloud, moves, name, carry, settings.port, ours.me):
+        print(unknown)
+    with closing(Progress()) as progress:
+        carry_out(cloud, moves, name, carry, settings.port, ours.me, progress.say, wait=progress.wait)
+    return 0
 
 
 class HandoverRefused(FloatingIPError):
@@ -102,7 +144,8 @@ def check(
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Raise ``HandoverRefused`` when nobody would take the addresses over; return why that is not known, or nothing.
+    """Raise ``HandoverRefused`` when nobody would take the addresses over; return why that is not known, empty where
+    somebody would.
 
     Where no observer can be reached at all, as from outside of the VPC, silence says nothing of the one that matters.
     With ``say`` it tells who holds what, and of each other node whether it would take it.
@@ -144,7 +187,7 @@ def _found(observers: Observers, moves: tuple[Handover, ...], name: str, carry: 
 
 
 class Gap:
-    """Between two observers' words that their node holds a target: seconds in which neither said so."""
+    """The seconds between the old holder's last word that it holds a target and the new holder's first."""
 
     def __init__(self) -> None:
         self._left_at: float | None = None
@@ -158,7 +201,7 @@ class Gap:
             self._taken_at = now
 
     def seconds(self) -> float | None:
-        """None while somebody has not been heard of."""
+        """None while one of the two has not been heard."""
         if self._left_at is None or self._taken_at is None:
             return None
         return max(0.0, self._taken_at - self._left_at)

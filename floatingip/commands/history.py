@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import re
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from floatingip.core import history
-from floatingip.core.news import Move
+from floatingip.core.move import Move
+from floatingip.core.settings import shown
+from floatingip.edges.kubernetes.api_server import ApiServer
+from floatingip.edges.kubernetes.board import PodsBoard
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
 _HEADS = ("WHEN (UTC)", "ADDRESS", "FROM", "TO", "RULE", "RESULT", "SECONDS", "WHY")
 _NOBODY = "-"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which moves, and how."""
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--address", default="", metavar="ADDRESS", help="of this floating address or allocation only")
+    parser.add_argument(
+        "--since", type=_since, default=0.0, metavar="WHEN", help="90m, 12h, 3d, 2w, or a time in UTC: 2026-11-28T03:00"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Tell them; the exit code.  Raises KubernetesError."""
+    kept = PodsBoard(ApiServer(os.environ), "").moves()
+    moves = [move for move in kept if options.address in ("", move.address) and move.ended_at >= options.since]
+    print(document(moves) if options.json else table(moves))
+    return 0
+
+
+def _since(text: str) -> float:
+    try:
+        return since(text, time.time())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is neither a span, such as 12h, nor a time") from None
 
 
 def since(text: str, now: float) -> float:

@@ -41,7 +41,9 @@ class Observers:
         self._problems: dict[str, str] = {}
 
     def find(self, holders: frozenset[str], named: frozenset[str] = frozenset()) -> None:
-        """Go from the holders, this node's own and the ones that are named, to those whom these name."""
+        """Ask the observers of the holders, of this node and of the ``named`` instances, then those whom they name as
+        peers.
+        """
         clusters, tried, waiting = set[str](), set[str](), holders | named | ({self._me} - {""})
         while waiting and len(tried) < PEERS_AT_MOST:
             asked = frozenset(sorted(waiting)[: PEERS_AT_MOST - len(tried)])
@@ -67,17 +69,17 @@ class Observers:
             ask(address, self._port, me=self._me, look=True)
 
     def ask(self, instance_id: str) -> Status | None:
-        """What one says of itself now; nothing where it is silent, or does not know who asks."""
+        """What one says of itself now; None where it is silent, or does not know who asks."""
         status = self._ask(instance_id).status
         return status if status is not None and status.instance_id == instance_id else None
 
     def is_silent(self, instance_id: str) -> bool:
-        """The node was asked, and not even said that no observer is there."""
+        """The node was asked, and nothing came back, not even that its port is closed."""
         answer = self.answers.get(instance_id)
         return answer is not None and answer.status is None and not answer.refused
 
     def problem(self, instance_id: str, name: str, carry: Carry) -> str:
-        """Why the observer there would not take an address over, or nothing; found out once."""
+        """Why the observer there would not take an address over, empty where it would; found out once."""
         if instance_id not in self._problems:
             self._problems[instance_id] = self._find_problem(instance_id, name, carry)
         return self._problems[instance_id]
@@ -102,7 +104,7 @@ class Observers:
         return ask_once(self._asked_at[instance_id], self._port, me=self._me)
 
     def _introduce_to(self, instance_id: str) -> Answer:
-        """The first word of one, which may have to find out who asks."""
+        """An observer's first word: it may have to find out from EC2 first who asks."""
         until, answer = self._now() + INTRODUCED_WITHIN, self._ask(instance_id)
         while self._me and answer.status == RESERVED and self._now() < until:
             self._sleep(ASKED_EVERY)

@@ -1,20 +1,62 @@
 """
-Keep the addresses where they are during maintenance, and let them move again: a tag on our interfaces (pause.py).
+``floatingip pause``: keep the addresses where they are during maintenance, and let them move again: a tag on our
+interfaces (core/decision/pause.py).
 
 Whoever judges a holder asks EC2 at that moment, so a pause holds from the next charge on; it ends by itself.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 
+from floatingip.commands import arguments, deployment
 from floatingip.core.decision import pause
 from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import Eni
 from floatingip.core.errors import ConfigurationError
-from floatingip.core.model import Carry, Eni, Target
+from floatingip.core.model import Carry, Target
 from floatingip.core.ports import Cloud
+from floatingip.core.settings import shown
+from floatingip.edges import configmap
 from floatingip.runtime.look import read_in_full
+
+MINUTES = 30
+"""Minutes that a pause lasts, unless the user says otherwise."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """For how long, and whose addresses."""
+    arguments.add_settings(parser)
+    parser.add_argument(
+        "--minutes",
+        type=_minutes,
+        default=MINUTES,
+        metavar="N",
+        help="how long, a day at most (default: %(default)s); then it is over by itself",
+    )
+    arguments.add_place(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Begin a pause; the exit code.  Raises FloatingIPError."""
+    settings = configmap.load(os.environ, options.settings)
+    ours = deployment.find(settings, options)
+    ends_at = begin(ours.cloud, ours.name, settings.floating_ips, settings.carry, options.minutes * 60.0)
+    until = datetime.fromtimestamp(ends_at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    addresses = ", ".join(map(str, settings.floating_ips))
+    print(f"{addresses}: stays on its node until {until}, but for a handover that is asked for")
+    return 0
+
+
+def _minutes(text: str) -> int:
+    longest = int(pause.LONGEST) // 60
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= longest):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number of minutes from 1 to {longest}")
+    return int(text)
 
 
 def begin(

@@ -1,4 +1,4 @@
-"""What long work comes to, and what it waits for: on a terminal a live line, elsewhere a line now and then."""
+"""Shows how long work goes on and what it waits for: on a terminal by a live line, elsewhere by a line now and then."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """
-Give the floating addresses' interfaces back: detach and delete our ENIs.  Elastic IPs stay allocated.
+``floatingip release``: give the floating addresses' interfaces back: detach and delete our ENIs.  Elastic IPs stay
+allocated.
 
 It shows first what it would do, asks, refuses what is not ours and while an observer still answers (which would
 attach them again), and can be repeated: what is gone already is fine.  An observer that it cannot reach shows by what
@@ -8,14 +9,22 @@ it does: when one of the interfaces is attached again or made anew, release stop
 
 from __future__ import annotations
 
+import argparse
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 
+from floatingip.commands import arguments, deployment
+from floatingip.commands.progress import Progress
+from floatingip.core.ec2 import AttachmentStatus, Eni
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, FloatingIPError, LookAgain
-from floatingip.core.model import AttachmentStatus, Eni, Target
+from floatingip.core.model import Target
 from floatingip.core.ports import Cloud
 from floatingip.core.word import RESERVED, Status
+from floatingip.edges import configmap
 from floatingip.runtime.look import read_in_full
 from floatingip.runtime.peers import ask_once
 
@@ -33,6 +42,49 @@ COMES_BACK_WITHIN = 6.0
 lost, and asks EC2 every second."""
 
 SCALE = "`kubectl scale deployment floating-ip --replicas 0`"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which interfaces, and whether to ask."""
+    arguments.add_settings(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and end")
+    parser.add_argument(
+        "--unused", action="store_true", help="those of our interfaces that nothing uses, while observers run"
+    )
+    arguments.add_place(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show, ask, release; the exit code.  Raises FloatingIPError."""
+    settings = configmap.load(os.environ, options.settings)
+    ours = deployment.find(settings, options)
+    chosen = plan(ours.cloud, ours.name, settings.floating_ips, unused=options.unused)
+    if not chosen.enis:
+        print(f"nothing to release: no such interface of {ours.name} in {ours.vpc_id}")
+        return 0
+    print("\n".join(chosen.lines()))
+    if options.dry_run:
+        return 0
+    unknown = refuse_while_observed(ours.cloud, chosen, ours.name, settings.port, ours.me)
+    if unknown:
+        print(
+            f"not known whether an observer runs on {', '.join(unknown)}: no answer; one that runs would attach them"
+            f" again; {SCALE} first, if that is not done"
+        )
+    if not options.yes and not _agreed("no observer runs there any more, " if unknown else ""):
+        print("nothing was done", file=sys.stderr)
+        return 1
+    with closing(Progress()) as progress:
+        carry_out(ours.cloud, chosen, ours.name, progress.say, wait=progress.wait)
+        if any(eni.attachment is not None for eni in chosen.enis):
+            stay_gone(ours.cloud, chosen, ours.name, wait=progress.wait)
+    return 0
+
+
+def _agreed(premise: str) -> bool:
+    """Asks; without a terminal nobody can answer, so that is a no."""
+    return sys.stdin.isatty() and input(f"{premise}detach and delete these? [y/N] ").strip().lower() in ("y", "yes")
 
 
 class ReleaseRefused(FloatingIPError):
@@ -60,7 +112,7 @@ class Plan:
             yield f"{eni.id} ({addresses}): {where}delete{kept}"
 
     def undone(self, shown: Iterable[Eni]) -> str:
-        """What somebody has done against this plan since it was made, of what EC2 shows of ours; or nothing."""
+        """What somebody has done against this plan since it was made, by what EC2 shows of ours; empty for nothing."""
         planned = {eni.id: eni.attachment.id if eni.attachment is not None else "" for eni in self.enis}
         for eni in shown:
             bound = eni.attachment
@@ -142,7 +194,7 @@ def stay_gone(
         try:
             _refuse_undone(chosen, cloud.describe_enis(name))
         except CloudUnavailable:
-            # It is asked again; what was released is no less released.
+            # EC2 is asked again: that it is silent now does not undo the release.
             continue
 
 

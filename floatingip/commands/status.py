@@ -1,5 +1,6 @@
 """
-Who has the addresses, are they well, and who could take them over: asked of all observers and of EC2 at once.
+``floatingip status``: who has the addresses, are they well, and who could take them over: asked of all observers and of
+EC2 at once.
 
 This node's observer names the others, and so does EC2, where that one is silent.  Everybody is asked beside everybody
 else and has a few seconds, so that there is an answer in less than five of them, whoever is silent: with what was not
@@ -8,44 +9,52 @@ learned.  Nothing is changed by it.
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import json
+import os
+import shutil
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from ipaddress import IPv4Address
 from math import isfinite
 from typing import TypeVar
 
 from floatingip.agent.looks import cluster_name
+from floatingip.commands import arguments
+from floatingip.core import table
 from floatingip.core.decision import order as orders
 from floatingip.core.decision import ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.view import attachment_of
+from floatingip.core.ec2 import Eni, Instance, Owner
 from floatingip.core.errors import CloudUnavailable, FloatingIPError, MetadataError
-from floatingip.core.model import Address, Carry, Eni, Identity, Instance, Owner, Target
-from floatingip.core.overview import Ec2View, Overview, Verdict, overview
+from floatingip.core.model import Address, Carry, Target
+from floatingip.core.node import Identity
+from floatingip.core.overview import Ec2View, Overview, Verdict, document, overview
 from floatingip.core.ports import Cloud
 from floatingip.core.report import AddressReport, Order, Report
 from floatingip.core.settings import Settings
 from floatingip.core.status import RECENT
 from floatingip.core.word import PEERS_AT_MOST
-from floatingip.edges import background
+from floatingip.edges import background, configmap
+from floatingip.edges.imds import Imds
 from floatingip.runtime.peers import NOT_TOLD, report_of
 
 EXIT_CODES = {Verdict.HEALTHY: 0, Verdict.DEGRADED: 10, Verdict.DOWN: 11, Verdict.UNKNOWN: 12}
-"""By how well the worst address is."""
+"""By the verdict on the address that is worst."""
 
 ANSWERED_WITHIN = 2.0
 """Seconds for an observer's report."""
 
 EC2_WITHIN = 2.5
 """Seconds for all questions to EC2, from the first one on."""
-
-OUTSIDE = "outside of a worker give --region and --vpc-id, and set `name` in the settings"
-"""What to do where this is no worker."""
 
 DONE_WITHIN = 4.0
 """Seconds for everything."""
@@ -54,20 +63,82 @@ IMDS_WITHIN = 1.0
 """Seconds for what IMDS tells of this node."""
 
 LATE = 0.1
-"""Seconds for which an observer's answer may come late from its thread."""
+"""Seconds that an answer may take from the thread that asked for it."""
 
 ANYWHERE = ("192.0.2.1", 9)
-"""An address outside of every VPC, for the way that leads there."""
+"""An address outside of every VPC: the kernel tells from which of its own this node would reach it."""
 
 ASKED_AGAIN = 0.3
 """Seconds after which an observer is asked again that has yet to learn from EC2 who asks."""
 
+WATCH_EVERY = 2.0
+"""Seconds between two looks of `--watch`."""
+
+CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+"""Empties a terminal, and begins at its top."""
+
 T = TypeVar("T")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Whose addresses, and how they are shown."""
+    arguments.add_settings(parser)
+    parser.add_argument("--json", action="store_true", help="as JSON (docs/status.md)")
+    parser.add_argument(
+        "--watch",
+        type=arguments.seconds,
+        nargs="?",
+        const=WATCH_EVERY,
+        metavar="SECONDS",
+        help=f"again and again, after so many seconds (default: {WATCH_EVERY:g})",
+    )
+    arguments.add_place(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show it, once or again and again; the exit code.  Raises FloatingIPError."""
+    settings = configmap.load(os.environ, options.settings)
+
+    @cache
+    def made(region: str, vpc_id: str) -> Cloud:
+        # It is made in a thread of its own: what it loads takes longer than the observers' answers.
+        from floatingip.edges.ec2.cloud import Ec2Cloud, client  # noqa: PLC0415
+
+        return Ec2Cloud(client(region, settings.ec2_timeout), vpc_id, ())
+
+    where: Here | None = None
+    if options.region and options.vpc_id and settings.name:
+        cloud: Callable[[], Cloud] = partial(made, options.region, options.vpc_id)
+    else:
+        where, cloud = inside(
+            Imds().identity, lambda me: made(options.region or me.region, options.vpc_id or me.vpc_id)
+        )
+    code = 0
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        while True:
+            seen = look(settings, where, cloud)
+            code = EXIT_CODES[seen.verdict]
+            show(seen, as_json=options.json, watched=bool(options.watch))
+            if not options.watch:
+                break
+            time.sleep(options.watch)
+    return code
+
+
+def show(seen: Overview, *, as_json: bool, watched: bool) -> None:
+    """On a terminal, within its width; what is watched, in the place of what was there."""
+    if as_json:
+        print(json.dumps(document(seen), indent=None if watched else 2), flush=True)
+        return
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else None
+    end = "\n\n" if watched and not is_terminal else "\n"
+    print(CLEAR if watched and is_terminal else "", "\n".join(table.lines(seen, width)), sep="", end=end, flush=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Where this runs: the worker's instance, or nothing where IMDS does not tell, and its primary address."""
+    """Where this runs: the worker's instance, empty where IMDS does not tell, and its primary address."""
 
     instance: str
     address: Address
@@ -96,7 +167,7 @@ def inside(identity: Callable[[], Identity], cloud: Callable[[Identity], Cloud])
             outwards.connect(ANYWHERE)  # sends nothing
             address = IPv4Address(outwards.getsockname()[0])
     except OSError:
-        raise MetadataError(str(problem), OUTSIDE) from problem
+        raise MetadataError(str(problem), arguments.ELSEWHERE) from problem
 
     def unknown() -> Cloud:
         raise MetadataError(f"which EC2 is to be asked is not known: {problem}")
@@ -124,7 +195,7 @@ def look(
         own, why = report_of(here.address, port, me=me, seconds=ANSWERED_WITHIN)
         if own is None and not me:
             said = f"IMDS tells no instance, and at {here.address}:{port} no observer answers: {why}"
-            raise MetadataError(said, OUTSIDE)
+            raise MetadataError(said, arguments.ELSEWHERE)
         me = own.instance if own is not None else me
         told.learn(me, own, why)
         told.ask(me, {peer.instance: peer.address for peer in own.peers} if own is not None else {})
@@ -193,7 +264,7 @@ class _Told:
             self.learn(each, report, why)
 
     def _patiently(self, address: str, me: str, seconds: float) -> tuple[Report | None, str]:
-        """One may have to learn from EC2 first who asks."""
+        """Ask again for a while: an observer may have to learn from EC2 first who asks."""
         until = self._now() + seconds
         while True:
             report, why = report_of(address, self._port, me=me, seconds=until - self._now())
@@ -206,7 +277,7 @@ class _Told:
 
 
 class _Late(CloudUnavailable):
-    """It was asked for seconds only, the first one of which may have been ours: the SDK takes long to load."""
+    """EC2 had a few seconds only, of which loading the SDK takes the first: its lateness need not be its own."""
 
 
 def _shown(asked: Future[Shown], seconds: float) -> Shown:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from floatingip.core.model import Address, Instance, Network
+from floatingip.core.ec2 import Instance
+from floatingip.core.model import Address, Network
 
 ANY = "-1"
 """A rule's protocol, or an end of its range, that stands for all."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from floatingip.core import timing
-from floatingip.core.model import ProbeOutcome, ProbeResult
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 
 STRAY_LOSSES = 3
 """Losses in a row that are no longer taken for stray ones."""
@@ -63,7 +63,7 @@ def under(health: Health, attachment_id: str) -> Health:
 
 
 def is_news(before: Health, after: Health) -> bool:
-    """A probe changed more than a count: whatever concerns a loss is news, one more answer is none."""
+    """Something changed that decisions go by: every loss is news, one more answered probe is none."""
     return before.in_doubt or after.in_doubt or before.state is not after.state or before.by_tcp is not after.by_tcp
 
 

@@ -1,5 +1,6 @@
 """
-The history of moves, as a ConfigMap keeps it: one key for each move, so that two who write never meet.
+The history of moves, as a ConfigMap keeps it: one key for each move, so that two observers never write
+the same one.
 
 Its keys begin with the time, so that their order is the moves'.  What cannot be read is passed over: whoever may edit
 the ConfigMap may have done so.
@@ -15,10 +16,10 @@ from dataclasses import replace
 from typing import Any
 
 from floatingip.core.bounded_json import read_json
-from floatingip.core.news import Move, Result
+from floatingip.core.move import Move, Result
 
 NAME = "floating-ip-history"
-"""The ConfigMap's."""
+"""The ConfigMap's name."""
 
 MOVES_AT_MOST = 200
 """Moves that are kept; the oldest go first."""
@@ -94,16 +95,19 @@ def _read(value: object) -> Move | None:
 def _move(document: object) -> Move:
     """Raises ValueError, TypeError or LookupError when it is none."""
     found, source, to = _object(document), _object(_object(document)["from"]), _object(_object(document)["to"])
+    seconds = {_text(phase): _number(span) for phase, span in _object(found["seconds"]).items()}
+    ended_at = _number(found["ended_at"])
     return Move(
         _text(found["id"]),
-        _number(found["ended_at"]),
+        ended_at - seconds.get("duration", 0.0),
+        ended_at,
         _text(found["address"]),
         _text(found["rule"]),
         _text(found["why"]),
         _text(source["instance"]),
         _text(to["instance"]),
         Result(_text(found["result"])),
-        {_text(phase): _number(seconds) for phase, seconds in _object(found["seconds"]).items()},
+        seconds,
         _text(source["node"]),
         _text(to["node"]),
         _text(found.get("failover", "")),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+from floatingip.core.move import Move
 
 
 class Role(StrEnum):
@@ -12,41 +13,6 @@ class Role(StrEnum):
 
     HOLDER = "holder"
     STANDBY = "standby"
-
-
-class Result(StrEnum):
-    """What came of a move: the address is on the node that took it, was left to whoever had it, got by a third one, or
-    is on none.
-    """
-
-    MOVED = "moved"
-    KEPT = "kept"
-    LOST_RACE = "lost-race"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """
-    One change of holder, as the node made or tried it that wanted the address.
-
-    ``ended_at`` is in Unix seconds; ``source`` and ``to`` are instance ids, ``source`` empty for what nobody had; the
-    nodes' names are empty while they are not known; ``why`` is the sentence that it began with; ``seconds`` are those
-    of each phase by its name, in order, and of all together (``duration``); ``failover`` is its id in all nodes' logs.
-    """
-
-    id: str
-    ended_at: float
-    address: str
-    rule: str
-    why: str
-    source: str
-    to: str
-    result: Result
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    source_node: str = ""
-    to_node: str = ""
-    failover: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,24 @@
 """
 One picture of all addresses, made of what several observers report and of EC2's own answer; how good it looks.
 
-Pure.  Of whom nothing is heard nothing is assumed: such an observer could not take over.  `floatingip status` and the
-page are two ways to look at the same picture.
+Pure.  An observer that is not heard of is not counted on: it is shown as one that could not take over.  `floatingip
+status` and the page are two ways to look at the same picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
-from floatingip.core.report import AddressReport, Health, Move, Order, PeerReport, Report, Result
-from floatingip.core.status import RECENT
+from floatingip.core.move import Move, Result
+from floatingip.core.report import AddressReport, Health, Order, PeerReport, Report
+from floatingip.core.status import RECENT, move_document
 
 SAME_MOVE = 120.0
 """Seconds within which two observers tell of one move: EC2 takes a minute for one at most, and clocks differ."""
 
 MOVES_AT_MOST = 8
-
-HAPPENED = (Result.DONE, Result.SEEN)
-"""Moves that came to be."""
 
 ACTIVE = ("takeover", "claiming", "doubt")
 """States of a node that is about to take an address, or may have to."""
@@ -56,7 +54,7 @@ class Ec2View:
 
 @dataclass(frozen=True, slots=True)
 class Standby:
-    """A node that does not hold an address: how it sees that, and why it could not take it over, or nothing;
+    """A node that does not hold an address: how it sees that, and why it could not take it over, empty where it could;
     ``can_take_over`` is None where that is not known.
     """
 
@@ -97,12 +95,12 @@ class Picture:
     @property
     def last_move(self) -> Move | None:
         """The last one that came to be, as far as anybody saw."""
-        return next((move for move in reversed(self.moves) if move.result in HAPPENED), None)
+        return next((move for move in reversed(self.moves) if move.happened), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """One observer; ``problem`` is why it told nothing, or nothing."""
+    """One observer; ``problem`` is why it told nothing, empty where it told."""
 
     instance: str
     node: str
@@ -127,6 +125,12 @@ class Overview:
 
 
 _WORST = tuple(Verdict)
+
+
+def document(seen: Overview) -> dict[str, object]:
+    """The same for JSON, as docs/status.md has it."""
+    addresses = [{**asdict(each), "moves": [move_document(move) for move in each.moves]} for each in seen.addresses]
+    return {**asdict(seen), "addresses": addresses}
 
 
 def overview(
@@ -169,12 +173,12 @@ class _Cast:
         self.instances = sorted({*self.told, *self.peers, *self.silent})
 
     def node(self, instance: str) -> str:
-        """Its name, or nothing."""
+        """Its name, empty while nobody knows it."""
         report, peer = self.told.get(instance), self.peers.get(instance)
         return (report.node if report is not None else "") or (peer.node if peer is not None else "")
 
     def observer(self, instance: str) -> Observer:
-        """The one there."""
+        """The observer on this instance."""
         report, peer, node = self.told.get(instance), self.peers.get(instance), self.node(instance)
         if report is not None:
             return Observer(
@@ -211,14 +215,14 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     holder = (shown.holder if shown is not None else "") or next(iter(holding), "")
     holder = holder or next((each.holder for each in everybody), "")
     own, best = views.get(holder), next(iter(everybody), AddressReport(target))
-    # Who is about to do something tells most, and who holds it least.
+    # The sentence of a node that is about to act says most, the holder's least.
     tellers = sorted(views.items(), key=lambda told: (told[0] == holder, told[1].state not in ACTIVE, _age(told[1])))
     sentences = [f"{cast.node(instance) or instance}: {each.sentence}" for instance, each in tellers if each.sentence]
     others = [each for instance, each in views.items() if instance != holder]
     standbys = tuple(cast.standby(target, each, views.get(each)) for each in cast.instances if each != holder)
     since = next((each for each in everybody if each.holder == holder and each.since is not None), None)
     moves = _moves(views.values())
-    count = sum(move.result in HAPPENED and time - move.at <= RECENT for move in moves)
+    count = sum(move.happened and time - move.began_at <= RECENT for move in moves)
     picture = Picture(
         address=target,
         verdict=Verdict.UNKNOWN,
@@ -266,14 +270,14 @@ def _node_ports(others: Iterable[AddressReport]) -> dict[str, bool | None]:
 
 def _moves(views: Iterable[AddressReport]) -> tuple[Move, ...]:
     """All that anybody tells of, each once: whoever made one knows more than who saw it."""
-    told = sorted((move for each in views for move in each.moves), key=lambda move: move.at)
+    told = sorted((move for each in views for move in each.moves), key=lambda move: move.began_at)
     made = [move for move in told if move.result is not Result.SEEN]
     seen: list[Move] = []
     for move in (move for move in told if move.result is Result.SEEN):
-        known = [*(each for each in made if each.result is Result.DONE), *seen]
-        if not any(each.to == move.to and abs(each.at - move.at) < SAME_MOVE for each in known):
+        known = [*(each for each in made if each.result is Result.MOVED), *seen]
+        if not any(each.to == move.to and abs(each.began_at - move.began_at) < SAME_MOVE for each in known):
             seen.append(move)
-    return tuple(sorted((*made, *seen), key=lambda move: move.at)[-MOVES_AT_MOST:])
+    return tuple(sorted((*made, *seen), key=lambda move: move.began_at)[-MOVES_AT_MOST:])
 
 
 def _judge(picture: Picture, problem: str, rivals: Sequence[str], cast: _Cast) -> tuple[Verdict, tuple[str, ...]]:

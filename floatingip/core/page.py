@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 
+from floatingip.core.move import Move
 from floatingip.core.overview import Overview, Picture, Standby, overview
-from floatingip.core.report import Health, Move
+from floatingip.core.report import Health
 from floatingip.core.snapshot import ProbeSpan, Snapshot
 from floatingip.core.status import of
 from floatingip.core.table import details, moved, remarks

@@ -11,25 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address
 from typing import Protocol
 
-from floatingip.core.model import (
-    Address,
-    AllocationFacts,
-    Eni,
-    Extent,
-    Identity,
-    Instance,
-    Interface,
-    Network,
-    NodePort,
-    Notice,
-    OwnPod,
-    Plumbing,
-    PlumbingReport,
-    ProbeResult,
-    Subnet,
-    Target,
-)
+from floatingip.core.ec2 import AllocationFacts, Eni, Instance, Subnet
+from floatingip.core.model import Address, Network, Target
 from floatingip.core.news import News
+from floatingip.core.node import Identity, Interface, Notice, OwnPod
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport
+from floatingip.core.probe import NodePort, ProbeResult
 
 
 class Cloud(Protocol):
@@ -158,7 +145,7 @@ class Host(Protocol):
         """
 
     def blind(self, plumbing: Plumbing) -> str:
-        """Why a probe of the floating address would not leave this node by its primary link, or nothing.
+        """Why a probe of the floating address would not leave this node by its primary link; empty where it would.
 
         So it would hear this node itself, whatever carries the address here, or nobody.  Raises ``HostError``.
         """

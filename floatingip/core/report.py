@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from floatingip.core.move import Move
+
 
 class Health(StrEnum):
     """Whether an address answers an observer's probes.
@@ -25,29 +27,6 @@ class Health(StrEnum):
     UNPROBED = "unprobed"
 
 
-class Result(StrEnum):
-    """What came of a move.  ``SEEN``: another node has got the address, as EC2 showed; that one knows more."""
-
-    DONE = "done"
-    NOT_MOVED = "not-moved"
-    LOST_RACE = "lost-race"
-    SEEN = "seen"
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A change of holder, or a try: when it began, by which rule ("" where another node made it), from which instance
-    to which, and how many seconds each phase took.
-    """
-
-    at: float
-    rule: str
-    source: str
-    to: str
-    result: Result
-    seconds: Mapping[str, float] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True)
 class Order:
     """A handover that was asked for: to which instance, or ``*`` for any, and until when."""
@@ -60,11 +39,11 @@ class Order:
 class AddressReport:
     """One floating address as an observer sees it.
 
-    ``address`` is the settings' text; ``holder`` the instance that EC2 showed last, or nothing, and ``since`` when it
-    got the address, None where it has none, ``since_at_least``: or earlier; ``answer_age`` is how old EC2's last answer
-    is.  ``state``, ``rule``, ``reason`` and ``sentence`` are the last decision's.  ``round_trip`` is that of the last
-    probe that was answered; ``node_ports`` tells whether they answer there, None while that is not known; ``word`` is
-    what the holder's observer says of itself.  ``problem`` is why this node, which holds it, does not serve it, and
+    ``address`` is the settings' text; ``holder`` the instance that EC2 showed last, empty for none, and ``since`` when
+    it got the address, None where it has none, ``since_at_least``: or earlier; ``answer_age`` is how old EC2's last
+    answer is.  ``state``, ``rule``, ``reason`` and ``sentence`` are the last decision's.  ``round_trip`` is that of the
+    last probe that was answered; ``node_ports`` tells whether they answer there, None while that is not known; ``word``
+    is what the holder's observer says of itself.  ``problem`` is why this node, which holds it, does not serve it, and
     ``why_not`` why this node, which does not, could not take it over: empty where all is well.  ``rationed_until`` is
     when the next rationed move could be, None for at once.
     """
@@ -112,9 +91,9 @@ class Report:
     """All that one observer reports, at ``time``.
 
     ``name`` is whose interfaces are its own; ``instance``, ``node`` and ``node_address`` say where it runs;
-    ``starting`` before its first decision; ``leaving`` is why its node is about to end, or nothing; ``answer_age`` is
-    how old EC2's last answer is, ``ec2_problem`` why it gave none since, or nothing; ``unknown`` are sentences: what it
-    could not learn, or somebody should know though it is ready.
+    ``starting`` before its first decision; ``leaving`` is why its node is about to end, empty while it is not;
+    ``answer_age`` is how old EC2's last answer is, ``ec2_problem`` why it gave none since, empty where it did;
+    ``unknown`` are sentences: what it could not learn, or somebody should know though it is ready.
     """
 
     time: float

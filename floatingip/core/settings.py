@@ -51,7 +51,7 @@ LOGFMT, JSON = "logfmt", "json"
 _SERVICE = re.compile(r"(?P<kind>tcp|http):(?P<port>[1-9][0-9]{0,4})(?P<path>/[!-~]*)?")
 
 Check = Callable[[Any], str]
-"""Says what a value should have been, or nothing when it is fine."""
+"""Says what a value should have been: an empty text where it is fine."""
 
 
 def _seconds(low: float, high: float) -> Check:

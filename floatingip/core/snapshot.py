@@ -8,13 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from floatingip.core import timing
-from floatingip.core.figures import AddressFigures, Figures
 from floatingip.core.health import HealthState
-from floatingip.core.model import Address, WordState
-from floatingip.core.report import Move, Order, Report
+from floatingip.core.model import Address
+from floatingip.core.move import Move
+from floatingip.core.peer import WordState
+from floatingip.core.report import Order, Report
 from floatingip.core.word import Status
+
+
+class Lack(StrEnum):
+    """Why a node could neither serve an address nor take it over, where that is no decision's reason."""
+
+    SUBNET_UNKNOWN = "SUBNET_UNKNOWN"
+    IMPOSSIBLE = "IMPOSSIBLE"
+    DENIED = "DENIED"
+    NO_ROOM = "NO_ROOM"
+    BLIND = "BLIND"
+    UNSOUND = "UNSOUND"
+    KEPT_OFF = "KEPT_OFF"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +46,15 @@ class AddressSnapshot:
     """One floating address on this node.
 
     ``target`` is the settings' text, ``source`` the address on this node by which it would be carried, None while that
-    is unknown; ``not_ready`` is why this node could neither serve it nor take it over, empty where it could;
+    is unknown; ``not_ready`` is why this node could neither serve it nor take it over, in words, and ``lack`` the same
+    by the name of a decision's reason or of a `Lack`: both are empty where it could;
     ``mac_at_risk`` is of the interface on which it is here but could be taken away silently, empty where there is none.
 
     ``state``, ``rule``, ``reason`` and ``sentence`` are the last decision's.  ``holder`` is the instance that EC2
     showed last, in an answer to a question of ``asked_at``; it has had the address since ``since_wall`` (Unix seconds),
     or longer, where that is only when it was seen first (``since_at_least``).  ``blind`` is why this node cannot probe
     it; ``round_trip`` that of the last probe that was answered, in seconds; ``probes`` are those of the last minutes,
-    ``moves`` the last ones, oldest first.  A rationed move could be from ``rationed_until_wall`` on; ``figures`` are
-    for the metrics.
+    ``moves`` the last ones, oldest first.  A rationed move could be from ``rationed_until_wall`` on.
     """
 
     target: str
@@ -49,7 +63,7 @@ class AddressSnapshot:
     source: Address | None = None
     not_ready: str = ""
     mac_at_risk: str = ""
-    figures: AddressFigures = field(default_factory=AddressFigures)
+    lack: str = ""
     state: str = ""
     rule: str = ""
     reason: str = ""
@@ -88,12 +102,13 @@ class Snapshot:
 
     ``status`` is the word without peers and sights; ``starting`` before the first decision; ``note`` is what else
     somebody should know, though this observer is ready; ``are_others_short``: should this node be lost, an address that
-    it holds would have no place; ``figures`` are for the metrics.
+    it holds would have no place; ``is_imds_well``: nothing has been wrong with IMDS lately; ``denied`` are the IAM
+    actions that the last rehearsal, or the last question, showed denied.
 
-    ``wall`` is ``alive_at`` in Unix seconds.  ``node`` is this node's name, ``address`` its primary one;
-    ``leaving`` why it is about to end, or nothing.  ``answered_at`` is when the last question was asked that EC2 has
-    answered, ``unanswered`` why it has not answered since, or nothing; ``unknown`` are sentences on what else could not
-    be learned.
+    ``began_at`` is when this process began, and ``wall`` is ``alive_at`` in Unix seconds.  ``node`` is this node's
+    name, ``address`` its primary one; ``leaving`` why it is about to end, empty while it is not.  ``answered_at`` is
+    when the last question was asked that EC2 has answered, ``unanswered`` why it has not answered since, empty where it
+    has; ``unknown`` are sentences on what else could not be learned.
     """
 
     alive_at: float
@@ -102,8 +117,10 @@ class Snapshot:
     starting: bool = False
     note: str = ""
     are_others_short: bool = False
-    figures: Figures = field(default_factory=Figures)
+    is_imds_well: bool = True
+    denied: frozenset[str] = frozenset()
     wall: float = 0.0
+    began_at: float = 0.0
     carry: str = ""
     node: str = ""
     address: Address | None = None

@@ -17,17 +17,18 @@ from typing import Any, TypeVar
 from floatingip import __version__
 from floatingip.core.bounded_json import read_json
 from floatingip.core.health import HealthState
-from floatingip.core.report import AddressReport, Health, Move, Order, PeerReport, Report, Result
+from floatingip.core.move import Move, Result
+from floatingip.core.report import AddressReport, Health, Order, PeerReport, Report
 from floatingip.core.snapshot import AddressSnapshot, PeerSnapshot, Snapshot
 from floatingip.core.word import NAME_LONGEST, PEERS_AT_MOST, SENTENCE_LONGEST, is_instance_id
 
 LONGEST = 1_048_576
-"""Bytes of a report: more than 127 addresses and 16 peers take; what could be longer goes without its details."""
+"""Bytes of a report, more than 127 addresses and 16 peers need; a longer one is told without its details."""
 
 ADDRESSES_AT_MOST = 256
 MOVES_AT_MOST = 8
 FEW = 16
-"""Entries of what there are but a few of: NodePorts, phases, sentences."""
+"""Entries, at most, of lists that are short: NodePorts, phases, sentences."""
 
 WHY_LONGEST = 200
 """Characters of a reason that is told for somebody else."""
@@ -38,9 +39,20 @@ DEEPEST = 6
 RECENT = 600.0
 """Seconds in which moves are counted."""
 
+NOBODY = "none"
+"""The source of a move, where nobody had the address."""
+
 T = TypeVar("T")
 
 _HEALTH = {HealthState.UP: Health.UP, HealthState.DOWN: Health.DOWN, HealthState.INIT: Health.UNKNOWN}
+_RESULTS = {
+    Result.MOVED: "done",
+    Result.SEEN: "seen",
+    Result.LOST_RACE: "lost-race",
+    Result.KEPT: "not-moved",
+    Result.FAILED: "not-moved",
+}
+_RESULTS_READ = {told: result for result, told in _RESULTS.items()}
 _ANSWERS = {HealthState.UP: True, HealthState.DOWN: False, HealthState.INIT: None}
 
 
@@ -70,7 +82,7 @@ def of(snapshot: Snapshot, now: float) -> Report:
 def _address(each: AddressSnapshot, snapshot: Snapshot, now: float, wall: float) -> AddressReport:
     leaving = f"its node is about to end: {snapshot.leaving}" if snapshot.leaving else ""
     health = Health.UNPROBED if each.is_holder else Health.UNKNOWN if each.blind else _HEALTH[each.health]
-    recent = [m for m in each.moves if m.result in (Result.DONE, Result.SEEN) and wall - m.at <= RECENT]
+    recent = [move for move in each.moves if move.happened and wall - move.began_at <= RECENT]
     return AddressReport(
         address=each.target,
         holder=each.holder,
@@ -88,15 +100,10 @@ def _address(each: AddressSnapshot, snapshot: Snapshot, now: float, wall: float)
         problem=_cut(each.not_ready) if each.is_holder else "",
         why_not="" if each.is_holder else _cut(each.not_ready or leaving),
         order=each.order,
-        moves=tuple(map(_move, each.moves[-MOVES_AT_MOST:])),
+        moves=each.moves[-MOVES_AT_MOST:],
         moves_in_ten_minutes=len(recent),
         rationed_until=_rounded(each.rationed_until_wall) if each.rationed_until_wall > wall else None,
     )
-
-
-def _move(move: Move) -> Move:
-    seconds = {phase: round(span, 3) for phase, span in move.seconds.items()}
-    return replace(move, at=round(move.at, 3), seconds=seconds)
 
 
 def _peer(each: PeerSnapshot, now: float) -> PeerReport:
@@ -131,12 +138,29 @@ def _cut(sentence: str) -> str:
 
 def to_json(report: Report) -> str:
     """The report, as whoever may know it is told."""
-    text = json.dumps(asdict(report))
+    text = json.dumps(_document(report))
     if len(text) <= LONGEST:
         return text
     addresses = tuple(replace(each, moves=each.moves[-1:]) for each in report.addresses)
     peers = tuple(replace(each, why_not={}) for each in report.peers)
-    return json.dumps(asdict(replace(report, addresses=addresses, peers=peers)))
+    return json.dumps(_document(replace(report, addresses=addresses, peers=peers)))
+
+
+def _document(report: Report) -> dict[str, object]:
+    addresses = [{**asdict(each), "moves": [move_document(move) for move in each.moves]} for each in report.addresses]
+    return {**asdict(report), "addresses": addresses}
+
+
+def move_document(move: Move) -> dict[str, object]:
+    """A move, as a report tells it."""
+    return {
+        "at": round(move.began_at, 3),
+        "rule": move.rule,
+        "source": move.source or NOBODY,
+        "to": move.to,
+        "result": _RESULTS[move.result],
+        "seconds": {phase: round(span, 3) for phase, span in move.seconds.items()},
+    }
 
 
 def parse(body: bytes) -> Report | None:
@@ -172,8 +196,9 @@ def _report(told: Mapping[str, Any]) -> Report:
 
 def _read_address(value: object) -> AddressReport:
     told = _object(value)
+    address = _text(told["address"])
     return AddressReport(
-        address=_text(told["address"]),
+        address=address,
         holder=_text(told["holder"]),
         since=_maybe(_number, told["since"]),
         since_at_least=_flag(told["since_at_least"]),
@@ -189,7 +214,7 @@ def _read_address(value: object) -> AddressReport:
         problem=_sentence(told["problem"]),
         why_not=_sentence(told["why_not"]),
         order=_maybe(_read_order, told["order"]),
-        moves=_list(told["moves"], _read_move, MOVES_AT_MOST),
+        moves=_list(told["moves"], lambda move: _read_move(address, move), MOVES_AT_MOST),
         moves_in_ten_minutes=_count(told["moves_in_ten_minutes"]),
         rationed_until=_maybe(_number, told["rationed_until"]),
     )
@@ -200,15 +225,20 @@ def _read_order(value: object) -> Order:
     return Order(_text(told["to"]), _number(told["until"]))
 
 
-def _read_move(value: object) -> Move:
+def _read_move(address: str, value: object) -> Move:
     told = _object(value)
     seconds = {phase: _number(span) for phase, span in _object(told["seconds"], FEW).items()}
+    began_at, source = _number(told["at"]), _text(told["source"])
     return Move(
-        at=_number(told["at"]),
+        id="",
+        began_at=began_at,
+        ended_at=began_at + seconds.get("duration", 0.0),
+        address=address,
         rule=_text(told["rule"]),
-        source=_text(told["source"]),
+        why="",
+        source="" if source == NOBODY else source,
         to=_text(told["to"]),
-        result=Result(_text(told["result"])),
+        result=_RESULTS_READ[_text(told["result"])],
         seconds=seconds,
     )
 

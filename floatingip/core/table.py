@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from floatingip.core.move import Move
 from floatingip.core.overview import Observer, Overview, Picture, Standby, Verdict
-from floatingip.core.report import Health, Move
+from floatingip.core.report import Health
 from floatingip.core.wording import clock, milliseconds, printable, span
 
 HEAD = ("ADDRESS", "ROLE", "NODE", "INSTANCE", "SINCE", "HEALTH", "RTT", "CAN TAKE OVER")
@@ -90,9 +91,10 @@ def details(each: Picture, shown: Overview) -> Iterator[tuple[str, str]]:
 
 def moved(move: Move, shown: Overview) -> str:
     """One move in words."""
-    source = "nobody" if move.source == "none" else called(shown, move.source)
+    source = called(shown, move.source) if move.source else "nobody"
     rule = f", {move.rule}" if move.rule else ""
-    told = f"{span(shown.time - move.at)} ago ({clock(move.at)}){rule}, from {source} to {called(shown, move.to)}"
+    at = f"{span(shown.time - move.began_at)} ago ({clock(move.began_at)})"
+    told = f"{at}{rule}, from {source} to {called(shown, move.to)}"
     phases = [f"{phase} {seconds:.1f}" for phase, seconds in move.seconds.items() if phase != "duration"]
     total = move.seconds.get("duration")
     return f"{told}, {total:.1f} s: {', '.join(phases)}" if total is not None else told

@@ -17,7 +17,7 @@ SPREAD_STEP = 2.0
 three)."""
 
 MOST_SPREAD = 3
-"""Addresses here for which that is waited."""
+"""So many addresses of a node count for that, at most."""
 
 RANK_STEP = 2.0
 """Seconds that each living observer before this one in rank gets to claim a free ENI (R1)."""
@@ -48,7 +48,7 @@ UNREACHED_TOLD = 10.0
 """Seconds after which it is told that neither the address nor its holder's observer ever answered this node."""
 
 REACHED_FOR = 5.0
-"""Seconds of UP after which that is written."""
+"""Seconds of UP after which it is written to a tag that the address was reached (evidence.py)."""
 
 LOOK_IN_PEACE = 60.0
 LOOK_IN_DOUBT = 1.0
@@ -203,7 +203,7 @@ IMDS_SILENT_FOR = 4.0
 """Seconds without an answer of IMDS on an address that is here, after which EC2 is asked instead."""
 
 LOOK_UNWITNESSED = 4.0
-"""Seconds between two such questions to EC2."""
+"""Seconds between two questions to EC2 while IMDS does not tell."""
 
 METADATA_EVERY = 1.0
 """Seconds between two questions to IMDS whether the address is still here."""
@@ -212,7 +212,7 @@ NOTICE_EVERY = 5.0
 """Seconds between two questions to IMDS for notices; the shortest of them, spot's, comes two minutes ahead."""
 
 POD_FRESH = 10.0
-"""Seconds for which an answer speaks of now."""
+"""Seconds for which an answer of the API server on the own pod is believed."""
 
 POD_READY_FOR = 15.0
 """Seconds for which this observer must have been ready by its own account before Kubernetes is wrong to call it not
@@ -316,7 +316,7 @@ warned of: what is known of the nodes is a few seconds old.
 """
 
 SAID_AGAIN = 600.0
-"""Seconds after which what goes on is said again."""
+"""Seconds after which trouble that lasts is told again."""
 
 NEWS_WAIT = 30.0
 """Seconds for which what Kubernetes is told waits for the end of a move to this node, which it must not hold up."""

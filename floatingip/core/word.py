@@ -16,7 +16,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from floatingip.core.bounded_json import read_json
-from floatingip.core.model import Address, Attachment, Served, Sight, Word, WordState
+from floatingip.core.ec2 import Attachment
+from floatingip.core.model import Address
+from floatingip.core.peer import Sight, Word, WordState
+from floatingip.core.probe import Served
 
 LONGEST = 131_072
 """Bytes of a word: four times what 127 addresses need, more than which the firewall's mark has no values for."""
@@ -42,8 +45,8 @@ _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How a node holds one floating address: by which attachment, why it does not carry it, or nothing, and why it asks
-    to be relieved, or nothing; ``written_off``: only since Kubernetes has given its node up.
+    """How a node holds one floating address: by which attachment, why it does not carry it, empty where it does, and
+    why it asks to be relieved, empty where it does not; ``written_off``: only since Kubernetes has given its node up.
     """
 
     attachment: str

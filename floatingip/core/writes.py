@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from floatingip.core import timing
-from floatingip.core.model import Address, Eni
+from floatingip.core.ec2 import Eni
+from floatingip.core.model import Address
 
 
 @dataclass(frozen=True, slots=True)

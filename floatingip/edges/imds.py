@@ -20,7 +20,8 @@ from typing import TypeVar
 
 from floatingip.core.bounded_json import read_json
 from floatingip.core.errors import MetadataError
-from floatingip.core.model import Address, Identity, Interface, Notice, subnets_network
+from floatingip.core.model import Address, subnets_network
+from floatingip.core.node import Identity, Interface, Notice
 from floatingip.edges.http_client import Connection, NoAnswer, Response
 
 ADDRESS = IPv4Address("169.254.169.254")
@@ -177,7 +178,7 @@ class Imds:
         return None
 
     def _maintenance(self, text: str) -> str:
-        """What the first event says that is due within the hour, or nothing.
+        """What the first event says that is due within the hour, empty where none is.
 
         Raises ValueError when there is none such, and one cannot be read.
         """

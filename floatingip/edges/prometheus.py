@@ -17,10 +17,9 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from floatingip.core import timing
-from floatingip.core.decision import ration
 from floatingip.core.decision.decision import Rule, State
 from floatingip.core.health import HealthState
-from floatingip.core.model import ProbeOutcome
+from floatingip.core.probe import ProbeOutcome
 from floatingip.core.snapshot import AddressSnapshot, Snapshot
 from floatingip.edges.tally import Counts, Spread, Tally
 
@@ -69,7 +68,7 @@ class Metrics:
         """All of it, in Prometheus' text format."""
         now, counts = self._now(), self._tally.read()
         families = [
-            *_of_addresses(snapshot.addresses, now, self._wall()),
+            *_of_addresses(snapshot, now, self._wall()),
             *_of_node(snapshot, now),
             *_of_moves(snapshot.addresses, counts),
             *_of_work(counts),
@@ -89,8 +88,8 @@ class _Families(Collector):
         return self._families
 
 
-def _of_addresses(addresses: Iterable[AddressSnapshot], now: float, wall: float) -> Iterator[Metric]:
-    shown = {(each.target,): each for each in addresses}
+def _of_addresses(snapshot: Snapshot, now: float, wall: float) -> Iterator[Metric]:
+    shown = {(each.target,): each for each in snapshot.addresses}
 
     def gauge(name: str, text: str, value: Callable[[AddressSnapshot], float]) -> Metric:
         return _gauge(name, text, ("address",), {labels: value(each) for labels, each in shown.items()})
@@ -109,31 +108,31 @@ def _of_addresses(addresses: Iterable[AddressSnapshot], now: float, wall: float)
         "not_ready",
         "1 for the reason for which this node could neither serve the address nor take it over.",
         ("address", "reason"),
-        {(target, each.figures.lack): 1 for (target,), each in shown.items() if each.figures.lack},
+        {(target, each.lack): 1 for (target,), each in shown.items() if each.lack},
     )
     yield _gauge(
         "state",
         "1 for what this node is to the address, 0 for all else.",
         ("address", "state"),
-        {(target, state.value): each.figures.state == state for (target,), each in shown.items() for state in State},
+        {(target, state.value): each.state == state for (target,), each in shown.items() for state in State},
     )
     yield gauge(
         "ec2_answer_age_seconds",
         "Seconds since EC2 was asked for the answer that says who has the address; without any, since the start.",
-        lambda each: now - each.figures.asked_at,
+        lambda each: now - (snapshot.began_at if each.asked_at is None else each.asked_at),
     )
     yield gauge(
         "ration_wait_seconds",
         "Seconds until the next rationed move of the address may be made.",
-        lambda each: ration.wait(ration.merged(each.figures.records), wall, ""),
+        lambda each: max(0.0, each.rationed_until_wall - wall),
     )
 
 
 def _of_node(snapshot: Snapshot, now: float) -> Iterator[Metric]:
-    status, figures = snapshot.status, snapshot.figures
-    ages = {(handle(instance_id),): now - at for instance_id, at in figures.heard_at.items()}
+    status = snapshot.status
+    ages = {(handle(each.instance_id),): now - each.heard_at for each in snapshot.peers if each.heard_at is not None}
     slots = {(): status.free_slots} if status.free_slots is not None else {}
-    denied = {_action(name) for name in figures.denied}
+    denied = {_action(name) for name in snapshot.denied}
 
     yield _gauge(
         "survivors_short",
@@ -147,7 +146,7 @@ def _of_node(snapshot: Snapshot, now: float) -> Iterator[Metric]:
     yield _gauge("peers", "Other observers that have answered this one lately.", (), {(): living})
     yield _gauge("peer_word_age_seconds", "Seconds since another observer answered this one last.", ("peer",), ages)
     yield _gauge("observer_info", "1, of what peers call this observer.", ("peer",), {(handle(status.instance_id),): 1})
-    yield _gauge("imds_up", "1 while the instance's metadata service answers well.", (), {(): figures.imds_up})
+    yield _gauge("imds_up", "1 while the instance's metadata service answers well.", (), {(): snapshot.is_imds_well})
     yield _gauge(
         "denied",
         "1 for each EC2 action that IAM denies, as the last rehearsal or question has shown.",

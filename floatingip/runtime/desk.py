@@ -15,7 +15,8 @@ from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
 from floatingip.core import page, status, word
-from floatingip.core.model import Address, Sight
+from floatingip.core.model import Address
+from floatingip.core.peer import Sight
 from floatingip.core.snapshot import Snapshot
 from floatingip.runtime.roster import Roster
 

@@ -31,18 +31,13 @@ from floatingip.agent.effects import (
 )
 from floatingip.agent.events import Asking, Event, MetadataTroubled, PeersJudged, Probed, Reconciled, ShownByMetadata
 from floatingip.core.errors import CloudError, MetadataError
-from floatingip.core.model import (
-    Address,
-    Allocation,
-    Identity,
-    Interface,
-    NodePort,
-    PlumbingReport,
-    ProbeOutcome,
-    Target,
-)
-from floatingip.core.news import Move, News, Result
+from floatingip.core.model import Address, Allocation, Target
+from floatingip.core.move import Move, Result
+from floatingip.core.news import News
+from floatingip.core.node import Identity, Interface
+from floatingip.core.plumbing import PlumbingReport
 from floatingip.core.ports import Board, Cloud, Host, Metadata, Orders, Prober, Services
+from floatingip.core.probe import NodePort, ProbeOutcome
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status

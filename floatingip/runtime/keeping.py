@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from floatingip.agent.effects import Wanted
 from floatingip.core import timing
 from floatingip.core.errors import HostError
-from floatingip.core.model import Extent, Plumbing, PlumbingReport, PlumbingState, Target
+from floatingip.core.model import Target
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.core.ports import Host
 from floatingip.edges import background
 
@@ -149,7 +150,9 @@ class Keeper:
         return report if report.carries else self._see(plumbing, report)
 
     def _see(self, plumbing: Plumbing, report: PlumbingReport) -> PlumbingReport:
-        """Whether its probes would leave this node, however well they could be routed."""
+        """The report, with why the address' probes would not leave this node, in spite of their route, if they would
+        not.
+        """
         try:
             return replace(report, blind=self._host.blind(plumbing))
         except HostError as error:

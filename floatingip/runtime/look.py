@@ -20,17 +20,9 @@ from typing import TypeVar
 
 from floatingip.agent.looks import Question, Seen, cluster_name
 from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import OWNER_TAG, AllocationFacts, Eni, Instance, InstanceState, Subnet
 from floatingip.core.errors import CloudUnavailable, Throttled
-from floatingip.core.model import (
-    OWNER_TAG,
-    Allocation,
-    AllocationFacts,
-    Eni,
-    Instance,
-    InstanceState,
-    Subnet,
-    Target,
-)
+from floatingip.core.model import Allocation, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
 from floatingip.edges import background
@@ -170,7 +162,7 @@ def look(cloud: Cloud, settings: Settings, question: Question, asking: Asking | 
 
 
 def read_in_full(enis: Iterable[Eni]) -> tuple[Eni, ...]:
-    """The same, or ``CloudUnavailable`` that names those that could not be read: for whoever needs all of them."""
+    """The same ENIs, for whoever needs all.  Raises ``CloudUnavailable``, which names those that could not be read."""
     enis = tuple(enis)
     for eni in enis:
         if eni.unread:
@@ -205,7 +197,7 @@ def _by_target(
             has = {target for target in addresses if eni.occupies(target)}
             enis.update(dict.fromkeys(has, eni))
             if not has or (eni.unread and OWNER_TAG in eni.tags):
-                # It has one of them, or EC2 would not show it; whose it is, and that alone, has to be sure.
+                # EC2 shows it only since it has one of the addresses; that alone matters here, and whose it is.
                 unread = eni.unread or "no address that it is shown for"
                 said = f"{eni.id or 'the interface that has it'} cannot be read: {unread}"
                 unknown.update(dict.fromkeys(has or addresses, said))

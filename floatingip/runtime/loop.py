@@ -28,8 +28,9 @@ from floatingip.agent.events import (
     Terminated,
 )
 from floatingip.core.errors import HostError
-from floatingip.core.model import Address, Identity, Target
+from floatingip.core.model import Address, Target
 from floatingip.core.news import News
+from floatingip.core.node import Identity
 from floatingip.core.ports import Prober
 from floatingip.core.settings import Settings
 from floatingip.edges import background

@@ -67,7 +67,9 @@ def report_of(address: Address | str, port: int, *, me: str = "", seconds: float
 
 
 def not_ready(address: Address | str, port: int) -> str:
-    """Why one observer calls itself not ready, in its own words as far as it tells them to who asks; or nothing."""
+    """Why one observer calls itself not ready, in its own words as far as it tells them to who asks; empty where it is
+    ready.
+    """
     connection = Connection(address, port, seconds=2 * timing.ASK_TIMEOUT)
     try:
         response = connection.get("/readyz")

@@ -20,7 +20,8 @@ from floatingip.agent.events import (
     Wrote,
 )
 from floatingip.core.errors import CloudError, LookAgain, ServicesUnknown
-from floatingip.core.model import Interface, Target
+from floatingip.core.model import Target
+from floatingip.core.node import Interface
 from floatingip.core.ports import Cloud, Services
 from floatingip.core.settings import Settings
 from floatingip.core.writes import (

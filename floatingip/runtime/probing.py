@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 from floatingip.agent.effects import Probing
 from floatingip.agent.events import Probed
-from floatingip.core.model import ProbeOutcome
 from floatingip.core.ports import Prober
+from floatingip.core.probe import ProbeOutcome
 from floatingip.edges import background
 
 
 class Probes:
-    """Those of one ``probing``; ``told`` gets what came of each."""
+    """The probes of one ``probing``; ``told`` gets what came of each."""
 
     def __init__(self, probing: Probing, prober: Prober, told: Callable[[Probed], None]) -> None:
         self.prober = prober

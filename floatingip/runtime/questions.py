@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from floatingip.core import timing
 from floatingip.core.errors import ConfigurationError, MetadataError
-from floatingip.core.model import Address, Notice, OwnPod
+from floatingip.core.model import Address
+from floatingip.core.node import Notice, OwnPod
 from floatingip.core.ports import Metadata, Orders
 from floatingip.core.settings import Settings
 from floatingip.edges import background

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from floatingip.agent.events import NewsTold
 from floatingip.core.errors import KubernetesError
-from floatingip.core.news import Move, News, Remark, Role
+from floatingip.core.move import Move
+from floatingip.core.news import News, Remark, Role
 from floatingip.core.ports import Board
 from floatingip.edges import background
 
@@ -105,7 +106,7 @@ class Reporter:
         self._told(NewsTold(type(news), problem, refused, dropped))
 
     def _settle(self, news: News, *, refused: bool) -> None:
-        """It is told, or will never be; meanwhile it may have been outdated, or dropped."""
+        """Take it off the list: it was told, or never will be.  It may have been replaced meanwhile, or dropped."""
         if isinstance(news, Role):
             if news is self._role:
                 self._role_at = self._now() + REFUSED_AGAIN

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from floatingip.agent.looks import cluster_name
-from floatingip.core.model import Address, Instance
+from floatingip.core.ec2 import Instance
+from floatingip.core.model import Address
 from floatingip.core.word import PEERS_AT_MOST, is_instance_id
 
 ASKER_KEPT = 60.0
@@ -117,9 +118,7 @@ class Roster:
             return {instance_id: peer.address for instance_id, peer in self._peers.items()}
 
     def question(self, now: float) -> frozenset[str]:
-        """The instances to ask EC2 about now, or nothing; one question at a time: ``answered`` or ``unanswered`` ends
-        it.
-        """
+        """The instances to ask EC2 about now; one question at a time: ``answered`` or ``unanswered`` ends it."""
         with self._lock:
             ids = {*self._claims.values(), *self._hearsay}
             ids.update(i for i, peer in self._peers.items() if now - peer.asked_at > CONFIRMED_FOR)
@@ -195,7 +194,7 @@ class Roster:
         return True
 
     def _make_room(self) -> None:
-        """Who asks counts more than who is only told of."""
+        """Where there is no room, drop a peer that others only told of: one that asked this node itself counts more."""
         told_of = self._peers.keys() - self._asked_us_at.keys()
         if len(self._peers) >= PEERS_AT_MOST and told_of:
             self._drop(min(told_of))

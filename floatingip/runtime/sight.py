@@ -10,7 +10,8 @@ import functools
 import threading
 import time
 
-from floatingip.core.model import Address, Sight
+from floatingip.core.model import Address
+from floatingip.core.peer import Sight
 from floatingip.edges import background
 from floatingip.runtime.peers import reaches
 

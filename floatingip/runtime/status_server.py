@@ -83,7 +83,7 @@ class StatusServer:
 
     ``answer`` gives status and text for a target and the address that asks, ``is_known`` says who has a place of its
     own; both are called from the server's thread, and may not block.  ``also`` is another address to answer at, if it
-    can be had there: ``unheard`` says why not, or nothing.
+    can be had there: ``unheard`` says why not, empty where it can.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class StatusServer:
             except (BlockingIOError, ConnectionError):
                 return
             except OSError:
-                # It would be called again at once, for nothing.
+                # Otherwise it would be called again at once, with nothing to do.
                 self._loop.remove_reader(listener)
                 self._loop.call_later(ACCEPT_AGAIN, self._loop.add_reader, listener, self._accept, listener)
                 return

@@ -8,8 +8,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from floatingip.core.model import Extent, Plumbing, PlumbingState, ProbeOutcome
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingState
 from floatingip.core.ports import Host, Prober
+from floatingip.core.probe import ProbeOutcome
 from floatingip.edges.kernel import marks
 from floatingip.edges.kernel.host import KernelHost
 from floatingip.edges.probes.icmp import IcmpProber

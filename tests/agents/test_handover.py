@@ -11,7 +11,8 @@ from floatingip.commands import handover
 from floatingip.core import timing
 from floatingip.core.decision import order
 from floatingip.core.errors import CloudError, ConfigurationError
-from floatingip.core.model import Address, Carry, Notice
+from floatingip.core.model import Address, Carry
+from floatingip.core.node import Notice
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from lab.run import ownership
 from tests.agents import world as worlds

@@ -3,7 +3,8 @@
 import threading
 import time
 
-from floatingip.core.news import Move, News, Role
+from floatingip.core.move import Move
+from floatingip.core.news import News, Role
 from floatingip.runtime.loop import REPORTS_WITHIN
 from tests.agents.world import World, wait
 

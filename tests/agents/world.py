@@ -29,26 +29,13 @@ from floatingip.agent.address import FloatingAddress
 from floatingip.agent.agent import Agent
 from floatingip.agent.effects import Effect, Probe, Probing
 from floatingip.agent.events import LookWanted
-from floatingip.core.model import (
-    Address,
-    AllocationFacts,
-    Eni,
-    Extent,
-    Identity,
-    Interface,
-    Network,
-    Notice,
-    OwnPod,
-    Plumbing,
-    PlumbingReport,
-    PlumbingState,
-    ProbeOutcome,
-    ProbeResult,
-    Subnet,
-    Target,
-)
-from floatingip.core.model import Instance as ShownInstance
+from floatingip.core.ec2 import AllocationFacts, Eni, Subnet
+from floatingip.core.ec2 import Instance as ShownInstance
+from floatingip.core.model import Address, Network, Target
+from floatingip.core.node import Identity, Interface, Notice, OwnPod
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.core.ports import Board, Cloud
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2.cloud import Ec2Cloud, client
 from floatingip.edges.telemetry import Log
@@ -539,7 +526,7 @@ class Process:
 
     def __str__(self) -> str:
         heard = [peer.instance_id for peer in self.agent._peers.others("lab")]
-        seen = [f"{target} {each.decision}, {each.health}" for target, each in self.agent._addresses.items()]
+        seen = [f"{target} {each.decision}, {each.seeing.health}" for target, each in self.agent._addresses.items()]
         return f"{self.machine.id}: {'; '.join(seen)}, heard of {heard}"
 
     @property
@@ -685,7 +672,7 @@ class World:
             if agent._shared.slots is None:
                 return False
             for each in agent._addresses.values():
-                address = each.address()
+                address = each.where.address()
                 carried = address is not None and process.machine.carries(address)
                 if each.decision.reason.name != ("HELD_HERE" if carried else "ANSWERS"):
                     return False

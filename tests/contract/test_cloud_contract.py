@@ -13,23 +13,20 @@ import pytest
 
 from floatingip.core import ports
 from floatingip.core.decision.carry import way_to
-from floatingip.core.errors import AddressTaken, CloudError, Denied, LookAgain, NoFreeSlot
-from floatingip.core.model import (
+from floatingip.core.ec2 import (
     ALLOCATION_TAG,
     OWNER_TAG,
     STANDING_TAG,
-    Address,
-    Allocation,
     AllocationFacts,
     Attachment,
     AttachmentStatus,
-    Carry,
     Eni,
     Instance,
     InstanceState,
     Subnet,
-    Target,
 )
+from floatingip.core.errors import AddressTaken, CloudError, Denied, LookAgain, NoFreeSlot
+from floatingip.core.model import Address, Allocation, Carry, Target
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from lab.ec2 import PROFILES, Ec2, Guest, NoDevices
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2

@@ -4,8 +4,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Eni, InstanceState
 from floatingip.core.errors import CloudUnavailable, LookAgain
-from floatingip.core.model import OWNER_TAG, Allocation, AttachmentStatus, Eni, InstanceState
+from floatingip.core.model import Allocation
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
 
 ADDRESS = IPv4Address("10.0.0.100")

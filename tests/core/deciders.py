@@ -18,24 +18,11 @@ from floatingip.core.decision.decide import decide
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.evidence import REACHED_TAG
 from floatingip.core.decision.view import Memory, View
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni, Instance, InstanceState, Owner
 from floatingip.core.health import Health
-from floatingip.core.model import (
-    Attachment,
-    AttachmentStatus,
-    Eni,
-    Extent,
-    Instance,
-    InstanceState,
-    Owner,
-    Peer,
-    PlumbingReport,
-    PlumbingState,
-    ProbeOutcome,
-    ProbeResult,
-    Sight,
-    Word,
-    WordState,
-)
+from floatingip.core.peer import Peer, Sight, Word, WordState
+from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.core.writes import (
     Assign,

@@ -18,26 +18,11 @@ from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.evidence import REACHED_TAG
-from floatingip.core.model import (
-    OWNER_TAG,
-    STANDING_TAG,
-    Allocation,
-    Attachment,
-    AttachmentStatus,
-    Carry,
-    Eni,
-    Extent,
-    Owner,
-    Peer,
-    PlumbingReport,
-    PlumbingState,
-    ProbeOutcome,
-    ProbeResult,
-    Sight,
-    Target,
-    Word,
-    WordState,
-)
+from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Attachment, AttachmentStatus, Eni, Owner
+from floatingip.core.model import Allocation, Carry, Target
+from floatingip.core.peer import Peer, Sight, Word, WordState
+from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Assign, Tag, Unassign, Write
 from tests.core.deciders import ADDRESS, NAME, REACHED, ZONE, Observer, instance

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
+from floatingip.core.ec2 import Instance, InstanceState
 from floatingip.core.health import HealthState
-from floatingip.core.model import Address, Instance, InstanceState
+from floatingip.core.model import Address
 from floatingip.core.snapshot import AddressSnapshot, Snapshot
 from floatingip.core.word import Held, Status
 from floatingip.runtime.desk import Desk

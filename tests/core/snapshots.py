@@ -4,8 +4,9 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from floatingip.core.health import HealthState
-from floatingip.core.model import WordState
-from floatingip.core.report import Move, Order, Result
+from floatingip.core.move import Move, Result
+from floatingip.core.peer import WordState
+from floatingip.core.report import Order
 from floatingip.core.snapshot import AddressSnapshot, PeerSnapshot, ProbeSpan, Snapshot
 from floatingip.core.status import of
 from floatingip.core.word import Held, Status
@@ -13,8 +14,9 @@ from floatingip.core.word import Held, Status
 NOW, WALL = 1000.0, 1_764_324_000.0
 TARGET, OTHER_TARGET = "10.0.0.100", "10.0.0.101"
 A, B, C = "i-0a", "i-0b", "i-0c"
-TAKEN = Move(WALL - 120.0, "R3", B, A, Result.DONE, {"duration": 8.0, "detect": 1.25, "detach": 2.5, "attach": 4.25})
-SEEN = Move(WALL - 110.0, "", B, A, Result.SEEN)
+PHASES = {"duration": 8.0, "detect": 1.25, "detach": 2.5, "attach": 4.25}
+TAKEN = Move("1a", WALL - 120.0, WALL - 112.0, TARGET, "R3", f"{B} is silent", B, A, Result.MOVED, PHASES)
+SEEN = Move("", WALL - 110.0, WALL - 110.0, TARGET, "", "", B, A, Result.SEEN)
 
 HELD = AddressSnapshot(
     TARGET,

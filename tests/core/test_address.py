@@ -13,35 +13,28 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, Rule, State
-from floatingip.core.figures import Lack
-from floatingip.core.health import Health, HealthState
-from floatingip.core.model import (
+from floatingip.core.ec2 import (
     ALLOCATION_TAG,
     OWNER_TAG,
     STANDING_TAG,
-    Address,
-    Allocation,
     AllocationFacts,
     Attachment,
     AttachmentStatus,
-    Carry,
     Eni,
-    Extent,
-    Identity,
     Instance,
     InstanceState,
-    Interface,
     Owner,
-    PlumbingReport,
-    PlumbingState,
-    ProbeOutcome,
-    ProbeResult,
     Subnet,
-    Target,
-    WordState,
 )
-from floatingip.core.news import Result
+from floatingip.core.health import Health, HealthState
+from floatingip.core.model import Address, Allocation, Carry, Target
+from floatingip.core.move import Result
+from floatingip.core.node import Identity, Interface
+from floatingip.core.peer import WordState
+from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
+from floatingip.core.snapshot import Lack
 from floatingip.core.word import Answer, Held, Status
 from floatingip.core.writes import SetGroups
 from floatingip.runtime import performing
@@ -155,7 +148,7 @@ def test_nothing_stands_in_the_way_of_an_address_of_this_nodes_subnet(node: Make
     """Of each kind, and of its ENI."""
     for target in (ADDRESS, IPV6, ELASTIC):
         made = node(target)
-        made.address.found_allocation(facts())
+        made.address.where.found_allocation(facts())
         assert made.address.obstacle() == ""
         made.looked(eni(target, OTHER))
         assert made.address.obstacle() == ""
@@ -166,7 +159,7 @@ def test_before_the_subnets_are_known_that_is_the_obstacle(node: Make) -> None:
     made = node()
     made.shared.subnets = None
     assert made.address.obstacle() == "its subnet is not known yet"
-    assert not made.address.is_known()
+    assert not made.address.where.is_known()
 
 
 @pytest.mark.parametrize("target", [ADDRESS, IPV6, ELASTIC], ids=["IPv4", "IPv6", "Elastic IP"])
@@ -175,32 +168,32 @@ def test_another_zone_is_told_with_both_zones(node: Make, target: Target) -> Non
     made = node(target)
     elsewhere = replace(SUBNET, zone=OTHER_ZONE)
     made.shared.subnets = (elsewhere,)
-    made.address.found_allocation(facts())
+    made.address.where.found_allocation(facts())
     made.looked(eni(target, zone=OTHER_ZONE))
     assert made.address.obstacle() == (
         f"{target} is in subnet-1 of zone {OTHER_ZONE}, this node is in zone {ZONE}, and an ENI cannot leave its zone;"
         f" run on nodes of {OTHER_ZONE} only"
     )
-    assert made.address.impossible() == made.address.obstacle()
+    assert made.address.where.impossible() == made.address.obstacle()
 
 
 def test_an_address_without_a_subnet_is_told_with_the_vpc(node: Make) -> None:
     """A typing mistake, or the wrong VPC."""
     made = node(IPv4Address("10.9.9.9"))
     assert made.address.obstacle() == ("no subnet of vpc-1 contains 10.9.9.9; set FLOATING_IP to an address of one")
-    assert made.address.impossible() == made.address.obstacle()
+    assert made.address.where.impossible() == made.address.obstacle()
 
 
 @pytest.mark.parametrize("address", ["10.0.0.0", "10.0.0.1", "10.0.0.3", "10.0.0.255", "2001:db8:0:1::2"])
 def test_an_address_that_aws_keeps_is_told(node: Make, address: str) -> None:
     """EC2 would refuse the interface again and again, as if the parameter were wrong and nothing else."""
-    told = node(ip_address(address)).address.impossible()
+    told = node(ip_address(address)).address.where.impossible()
     assert told.startswith(f"AWS keeps {address} in subnet-1, as the first four and the last of ")
 
 
 def test_a_public_address_without_a_subnet_may_be_an_elastic_ip(node: Make) -> None:
     """What the console shows of one is its public address; a VPC may have public ranges, so only here it is told."""
-    assert node(IPv4Address("52.94.76.1")).address.impossible() == (
+    assert node(IPv4Address("52.94.76.1")).address.where.impossible() == (
         "no subnet of vpc-1 contains 52.94.76.1; set FLOATING_IP to an address of one, or to the allocation id"
         " (eipalloc-...) if this is an Elastic IP"
     )
@@ -212,7 +205,7 @@ def test_the_subnet_is_found_among_all_and_by_either_family(node: Make) -> None:
     for target in (IPv4Address("10.0.1.7"), IPv6Address("2001:db8:0:2::7")):
         made = node(target)
         made.shared.subnets = (SUBNET, other)
-        assert made.address.subnet() == other
+        assert made.address.where.subnet() == other
         assert made.address.obstacle() == ""
 
 
@@ -221,7 +214,7 @@ def test_an_outposts_address_is_refused_on_a_node_elsewhere(node: Make) -> None:
     made = node()
     made.shared.subnets = (replace(SUBNET, outpost=OUTPOST),)
     assert made.address.obstacle() == f"{ADDRESS} is on Outpost {OUTPOST}, this node is not; run on nodes of there only"
-    assert made.address.impossible()
+    assert made.address.where.impossible()
 
 
 def test_a_zones_address_is_refused_on_an_outposts_node(node: Make) -> None:
@@ -244,11 +237,11 @@ def test_a_node_of_the_same_outpost_may_have_the_address(node: Make) -> None:
 def test_an_allocation_that_does_not_exist_is_told_with_the_region(node: Make) -> None:
     """Released, or of another Region or account."""
     made = node(ELASTIC)
-    made.address.found_allocation(None)
+    made.address.where.found_allocation(None)
     assert made.address.obstacle() == (
         "there is no allocation eipalloc-0123abcd in us-west-2; allocate it, or correct FLOATING_IP"
     )
-    assert made.address.impossible() == made.address.obstacle()
+    assert made.address.where.impossible() == made.address.obstacle()
 
 
 def test_an_allocation_that_ec2_has_not_told_of_is_waited_for(node: Make) -> None:
@@ -256,9 +249,9 @@ def test_an_allocation_that_ec2_has_not_told_of_is_waited_for(node: Make) -> Non
     made = node(ELASTIC)
     made.looked(None)
     assert made.address.obstacle() == "eipalloc-0123abcd is not known yet"
-    assert not made.address.is_known()
-    made.address.found_allocation(facts())
-    assert made.address.is_known()
+    assert not made.address.where.is_known()
+    made.address.where.found_allocation(facts())
+    assert made.address.where.is_known()
 
 
 @pytest.mark.parametrize(
@@ -277,7 +270,7 @@ def test_an_allocation_of_another_border_group_is_told_with_both(node: Make, zon
     """A Local Zone has its own; of a customer-owned IP none is told."""
     made = node(ELASTIC, shared=Shared(replace(IDENTITY, zone=zone), NAME, (), Carry.ENI))
     made.shared.subnets = (replace(SUBNET, zone=zone),)
-    made.address.found_allocation(facts(border_group=group))
+    made.address.where.found_allocation(facts(border_group=group))
     wanted = zone.rstrip("abcdefghijklmnopqrstuvwxyz")
     told = (
         ""
@@ -295,20 +288,20 @@ def test_an_allocation_that_something_else_has_is_told_with_it(node: Make) -> No
     told = "eipalloc-0123abcd is associated with eni-9, which is not ours; disassociate it there first"
     for shown in (None, eni(ELASTIC), eni(ELASTIC, OTHER)):
         made = node(ELASTIC)
-        made.address.found_allocation(facts("eni-9"))
+        made.address.where.found_allocation(facts("eni-9"))
         made.looked(shown)
         assert made.address.obstacle() == told
-        assert made.address.impossible() == told
+        assert made.address.where.impossible() == told
 
 
 def test_an_allocation_that_our_own_eni_has_is_no_obstacle(node: Make) -> None:
     """By DescribeAddresses, or by the ENI itself, whichever shows it first."""
     made = node(ELASTIC)
-    made.address.found_allocation(facts("eni-1"))
+    made.address.where.found_allocation(facts("eni-1"))
     made.looked(eni(ELASTIC, OTHER))
     assert made.address.obstacle() == ""
     made = node(ELASTIC)
-    made.address.found_allocation(facts("eni-9"))
+    made.address.where.found_allocation(facts("eni-9"))
     made.looked(eni(ELASTIC, OTHER, elastic={IPv4Address("10.0.0.50"): ELASTIC.id}))
     assert made.address.obstacle() == ""
 
@@ -319,7 +312,7 @@ def test_a_node_without_a_free_slot_says_so(node: Make) -> None:
     made.shared.instances[ME] = instance(ME, 1, 2)
     made.shared.slots = 3
     assert made.address.obstacle() == "i-b has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
-    assert made.address.impossible() == ""
+    assert made.address.where.impossible() == ""
     made.shared.slots = 4
     assert made.address.obstacle() == ""
 
@@ -339,7 +332,7 @@ def test_denied_permissions_are_an_obstacle_that_names_them(node: Make) -> None:
     assert made.address.obstacle() == (
         "IAM denies ec2:AttachNetworkInterface, ec2:DetachNetworkInterface; allow it to this pod's role"
     )
-    assert made.address.impossible() == ""
+    assert made.address.where.impossible() == ""
 
 
 @pytest.mark.parametrize("action", ["ec2:CreateTags", "ec2:CreateNetworkInterface"])
@@ -386,7 +379,7 @@ def test_each_address_has_a_table_two_priorities_and_a_mark_of_its_own(
     """By its place in FLOATING_IP, so that they are the same on every node, whatever the device index."""
     made = node(index=index, settings=Settings((ADDRESS, IPV6, ELASTIC)))
     made.looked(eni(holder=ME))
-    plumbing = made.address.plumbing()
+    plumbing = made.address.where.plumbing()
     assert plumbing is not None
     assert (plumbing.table, plumbing.priority, plumbing.mark, plumbing.mark_mask) == (table, priority, mark, 0x70)
 
@@ -395,7 +388,7 @@ def test_an_ipv4_address_leaves_by_its_subnets_router(node: Make) -> None:
     """The first address behind the subnet's own; the MAC is the ENI's, the MTU the primary's."""
     made = node()
     made.looked(eni(holder=ME))
-    plumbing = made.address.plumbing()
+    plumbing = made.address.where.plumbing()
     assert plumbing is not None
     assert (plumbing.address, plumbing.mac, plumbing.gateway) == (ADDRESS, MAC, IPv4Address("10.0.0.1"))
     assert plumbing.primary_mac == IDENTITY.mac
@@ -405,7 +398,7 @@ def test_an_ipv6_address_leaves_by_the_vpcs_router(node: Make) -> None:
     """The IPv4 address that EC2 gave the same ENI is not carried."""
     made = node(IPV6)
     made.looked(eni(IPV6, ME))
-    plumbing = made.address.plumbing()
+    plumbing = made.address.where.plumbing()
     assert plumbing is not None
     assert (plumbing.address, plumbing.gateway) == (IPV6, IPv6Address("fe80:ec2::1"))
 
@@ -413,9 +406,9 @@ def test_an_ipv6_address_leaves_by_the_vpcs_router(node: Make) -> None:
 def test_for_an_elastic_ip_the_private_address_is_carried(node: Make) -> None:
     """The node never sees the public one."""
     made = node(ELASTIC)
-    assert made.address.plumbing() is None
+    assert made.address.where.plumbing() is None
     made.looked(eni(ELASTIC, ME))
-    plumbing = made.address.plumbing()
+    plumbing = made.address.where.plumbing()
     assert plumbing is not None
     assert plumbing.address == IPv4Address("10.0.0.50")
 
@@ -423,13 +416,13 @@ def test_for_an_elastic_ip_the_private_address_is_carried(node: Make) -> None:
 def test_while_ec2_is_silent_imds_tells_what_to_carry(node: Make) -> None:
     """R9: a restart during an outage of EC2; its word counts only until EC2's does."""
     made = node()
-    assert made.address.plumbing() is None
+    assert made.address.where.plumbing() is None
     made.address.found_interface(Interface("02:00:00:00:00:99", ip_network("10.0.0.0/24")))
-    plumbing = made.address.plumbing()
+    plumbing = made.address.where.plumbing()
     assert plumbing is not None
     assert (plumbing.mac, plumbing.gateway) == ("02:00:00:00:00:99", IPv4Address("10.0.0.1"))
     made.looked(eni(holder=ME))
-    plumbing = made.address.plumbing()
+    plumbing = made.address.where.plumbing()
     assert plumbing is not None
     assert plumbing.mac == MAC
 
@@ -463,7 +456,7 @@ def _mover(node: Make) -> Callable[..., Node]:
         shared = Shared(IDENTITY, NAME, ("sg-1",), Carry.ADDRESS)
         shared.standings[SUBNET.id] = standing or Standing(0.0, eni=own(), bound=own())
         made = node(target, shared=shared, settings=Settings((ADDRESS, IPV6, ELASTIC), carry=Carry.ADDRESS))
-        made.address.found_allocation(facts())
+        made.address.where.found_allocation(facts())
         return made
 
     return mover
@@ -478,7 +471,7 @@ def test_a_node_without_its_standing_eni_says_why_it_cannot_take_the_address(mov
     """That is all that it needs: slots are a matter of the standing ENI, once."""
     made = mover(standing=Standing(0.0, problem="its standing ENI eni-b is being attached"))
     assert made.address.obstacle() == "its standing ENI eni-b is being attached"
-    assert made.address.impossible() == ""
+    assert made.address.where.impossible() == ""
     assert made.shared.free_slots() == 0
     made.shared.standings.clear()
     assert made.address.obstacle() == "its standing ENI is not known yet"
@@ -512,7 +505,7 @@ def test_the_address_is_plumbed_on_the_own_standing_eni(mover: Make, holder: Cal
     """Ahead of the address, too; never on the link of the ENI that has it now."""
     made = mover()
     made.looked(holder(ADDRESS))
-    plumbing = made.address.plumbing()
+    plumbing = made.address.where.plumbing()
     assert plumbing is not None
     assert (plumbing.address, plumbing.mac) == (ADDRESS, OWN_MAC)
 
@@ -521,26 +514,26 @@ def test_before_the_own_standing_eni_is_there_nothing_can_be_plumbed(mover: Make
     """EC2 has answered: what IMDS shows of another link counts no more."""
     made = mover(standing=Standing(0.0, problem="its standing ENI is being created"))
     made.looked(others(ADDRESS))
-    assert made.address.plumbing() is None
+    assert made.address.where.plumbing() is None
 
 
 def test_an_elastic_ip_is_carried_by_the_private_address_that_it_is_associated_with(mover: Make) -> None:
     """Not by the primary one of whatever ENI has it."""
     made = mover(ELASTIC)
-    assert made.address.plumbing() is None
+    assert made.address.where.plumbing() is None
     private = IPv4Address("10.0.0.70")
     made.looked(others(private, elastic={private: ELASTIC.id}))
-    plumbing = made.address.plumbing()
+    plumbing = made.address.where.plumbing()
     assert plumbing is not None
     assert (plumbing.address, plumbing.mac) == (private, OWN_MAC)
-    assert made.address.answers.address == private
+    assert made.address.seeing.answers.address == private
 
 
 def test_what_is_seen_up_is_told_with_the_address(mover: Make) -> None:
     """An attachment of a standing ENI may have several."""
     made = mover()
     made.looked(others(ADDRESS))
-    made.address.answers.health = replace(made.address.health, state=HealthState.UP)
+    made.address.seeing.answers.health = replace(made.address.seeing.health, state=HealthState.UP)
     assert made.address.sees_up() == f"at-a/{ADDRESS}"
 
 
@@ -602,7 +595,7 @@ def test_the_address_on_a_standing_eni_that_is_being_detached_can_be_lost(mover:
     """Its plumbing is known, and IMDS is asked, until it has gone."""
     made = holding(mover())
     made.shared.standings[SUBNET.id] = Standing(0.0, bound=own(), problem="its standing ENI is being detached")
-    assert made.address.plumbing() is not None
+    assert made.address.where.plumbing() is not None
     assert made.address.mac_at_risk() == OWN_MAC
     assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
 
@@ -688,7 +681,7 @@ def test_another_eni_of_the_elastic_ip_is_probed_instead(node: Make) -> None:
     made.looked(eni(ELASTIC, OTHER, id="eni-2", address=IPv4Address("10.0.0.51")))
     assert probed(made) == {IPv4Address("10.0.0.51")}
     assert not made.address.probed(before, ProbeResult(now(), now(), ProbeOutcome.ANSWERED)), "that is no news any more"
-    assert made.address.health == Health("a1")
+    assert made.address.seeing.health == Health("a1")
 
 
 def test_an_ipv6_address_is_probed_itself(node: Make) -> None:
@@ -707,10 +700,10 @@ def test_since_is_when_the_word_became_what_it_is(node: Make) -> None:
 
     def word(problem: str, attachment: str, at: float) -> tuple[WordState, float]:
         bound = Attachment(attachment, OTHER, 1, AttachmentStatus.ATTACHED)
-        made.address.owner = Owner(at, eni(attachment=bound))
+        made.address.where.owner = Owner(at, eni(attachment=bound))
         status = Status(NAME, OTHER, holds={str(ADDRESS): Held(attachment, problem)})
         made.address.hear(Answer(at, at, status), at)
-        return made.address.word.state, made.address.word.since
+        return made.address.seeing.word.state, made.address.seeing.word.since
 
     assert word("", "a1", 100.0) == (WordState.SOUND, 100.0)
     assert word("", "a1", 105.0) == (WordState.SOUND, 100.0)
@@ -727,7 +720,7 @@ def test_a_holder_without_an_address_is_silent(node: Make) -> None:
     for address in ("10.0.0.10", None):
         made.shared.instances[OTHER] = instance(OTHER, address=address)
         made.address.hear(None, now())
-        states.append(made.address.word.state)
+        states.append(made.address.seeing.word.state)
     assert states == [WordState.UNASKED, WordState.SILENT]
 
 
@@ -750,7 +743,7 @@ class Vpc:
         chosen = Settings((target,), **settings)  # type: ignore[arg-type]  # the test names settings
         made = self._node(target, shared=shared, settings=chosen, cloud=FakeCloud(self.ec2, ("sg-1",)))
         shared.instances.update(made.cloud.describe_instances(frozenset(self.ids)))
-        made.address.found_allocation(facts())
+        made.address.where.found_allocation(facts())
         return made
 
     def ours(self, name: str = NAME) -> tuple[Eni, ...]:
@@ -933,7 +926,7 @@ def test_a_node_that_goes_blind_says_so_and_forgets_what_it_saw(node: Make) -> N
     made.address.reconciled(BLIND, now())
     made.step()
     results(made, ProbeOutcome.ANSWERED, at=made.address.now - 1.0)
-    assert (made.address.health.state, made.address.sees_up(), probes(made)) == (HealthState.INIT, "", False)
+    assert (made.address.seeing.health.state, made.address.sees_up(), probes(made)) == (HealthState.INIT, "", False)
     assert made.address.not_ready() == ELSEWHERE
     made.address.reconciled(SEEING, now())
     made.step()
@@ -1031,8 +1024,8 @@ def test_a_detached_attachment_is_none_wherever_it_is_asked_for(node: Make) -> N
     shown = eni(holder=OTHER)
     assert shown.attachment is not None
     made.looked(replace(shown, attachment=replace(shown.attachment, status=AttachmentStatus.DETACHED)))
-    assert made.address.attachment() is None
-    assert made.address.holder() == ""
+    assert made.address.where.attachment() is None
+    assert made.address.where.holder() == ""
     assert made.step() == "FREE"
 
 
@@ -1070,11 +1063,11 @@ def test_what_was_lost_before_the_address_came_is_nothing_of_the_holders(node: M
     """It does not probe any more: whether the address answers is not known here, and is no doubt."""
     made = node()
     made.looked(eni(holder=ME))
-    made.address.answers.health = Health("a1", HealthState.DOWN, 11, 1.0, 2.0)
-    made.address.answers.services = {30007: Health("a1", HealthState.DOWN, 11, 1.0, 2.0)}
+    made.address.seeing.answers.health = Health("a1", HealthState.DOWN, 11, 1.0, 2.0)
+    made.address.seeing.answers.services = {30007: Health("a1", HealthState.DOWN, 11, 1.0, 2.0)}
     made.address.reconciled(PlumbingReport(PlumbingState.SOUND), now())
     assert made.step() == "HELD_HERE"
-    assert (made.address.health, made.address.answers.services) == (Health("a1"), {30007: Health("a1")})
+    assert (made.address.seeing.health, made.address.seeing.answers.services) == (Health("a1"), {30007: Health("a1")})
     assert made.address.is_calm()
 
 
@@ -1096,8 +1089,8 @@ def test_packets_that_go_astray_on_the_holder_are_told(
     made = node()
     made.looked(eni(holder=OTHER))
     made.address.reconciled(PlumbingReport(PlumbingState.NO_LINK), now())
-    made.address.answers.health = Health("a1", address, 9)
-    made.address.answers.services = {30007: Health("a1", port, 9)}
+    made.address.seeing.answers.health = Health("a1", address, 9)
+    made.address.seeing.answers.services = {30007: Health("a1", port, 9)}
     made.shared.served = {OTHER: {30007: own}}
     made.step()
     made.step()
@@ -1138,7 +1131,7 @@ def test_why_a_node_is_not_ready_has_a_name(node: Make) -> None:
     shared, address = made.shared, made.address
 
     def lack() -> str:
-        found = address.figures().lack
+        found = address.shortcoming().name
         assert bool(found) is bool(address.not_ready())
         return found
 

@@ -39,23 +39,11 @@ from floatingip.agent.events import (
 )
 from floatingip.agent.looks import Seen
 from floatingip.core import timing
+from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Instance, InstanceState, Subnet
 from floatingip.core.errors import AddressTaken, CloudUnavailable, Denied
-from floatingip.core.model import (
-    OWNER_TAG,
-    Attachment,
-    AttachmentStatus,
-    Carry,
-    Eni,
-    Extent,
-    Identity,
-    Instance,
-    InstanceState,
-    Notice,
-    OwnPod,
-    PlumbingReport,
-    PlumbingState,
-    Subnet,
-)
+from floatingip.core.model import Carry
+from floatingip.core.node import Identity, Notice, OwnPod
+from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.writes import Attach, Create

@@ -8,10 +8,11 @@ from floatingip.agent.bulletin import REMARKS_AN_HOUR, WAITING_AT_MOST, Bulletin
 from floatingip.agent.effects import TellKubernetes
 from floatingip.agent.events import NewsTold
 from floatingip.core import timing
-from floatingip.core.news import Move, News, Remark, Result, Role
+from floatingip.core.move import Move, Result
+from floatingip.core.news import News, Remark, Role
 from tests.core.told import Told
 
-MOVE = Move("1a", 1_764_000_000.0, "10.0.0.100", "R3", "it is silent", "i-a", "i-b", Result.MOVED)
+MOVE = Move("1a", 1_763_999_996.0, 1_764_000_000.0, "10.0.0.100", "R3", "it is silent", "i-a", "i-b", Result.MOVED)
 REMARK = Remark("why", 1_764_000_000.0, True, "CannotTakeOver", "TakeOver", "why")
 
 

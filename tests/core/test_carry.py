@@ -6,7 +6,8 @@ import pytest
 
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.room import Room
-from floatingip.core.model import STANDING_TAG, Carry, Eni, Owner
+from floatingip.core.ec2 import STANDING_TAG, Eni, Owner
+from floatingip.core.model import Carry
 
 ADDRESS = IPv4Address("10.0.0.100")
 OWN = Eni("eni-own", "02:00:00:00:00:01", ADDRESS, "subnet-1", "zone-a")

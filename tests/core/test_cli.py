@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from floatingip import __version__, cli
-from floatingip.core.model import OWNER_TAG
+from floatingip import __version__
+from floatingip.cli import COMMANDS, Command, main
+from floatingip.commands import attach, handover, history, observe, pause, process, release, resume, status
+from floatingip.commands.doctor import command as doctor
+from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.overview import overview
 from floatingip.edges.imds import Imds
 from floatingip.edges.telemetry import Log
@@ -34,6 +37,16 @@ print(*sorted({"boto3", "botocore", "icmplib"} & {name.partition(".")[0] for nam
 raise SystemExit(code)
 """
 """Runs the command line, and prints which of the heavy libraries were loaded."""
+
+HELPED = """
+import sys
+from floatingip.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(*sorted(name for name in sys.modules if name.startswith("floatingip.commands")), file=sys.stderr)
+"""
+"""Runs the command line, and says on standard error which modules of commands were loaded."""
 
 
 @pytest.fixture(name="run")
@@ -130,13 +143,38 @@ def test_bad_settings_load_no_cloud_and_no_kernel_library(run: Run) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_help_names_all_commands(run: Run) -> None:
+def test_help_names_all_commands_and_loads_none(run: Run) -> None:
     """With what each is for."""
-    done = run("--help")
+    done = run("--help", code=HELPED)
     assert done.returncode == 0
-    assert "attach" in done.stdout
-    assert "observe" in done.stdout
-    assert "release" in done.stdout
+    said = " ".join(done.stdout.split())
+    for name, (_, text) in COMMANDS.items():
+        assert f"{name} {text}" in said
+    assert done.stderr.split() == ["floatingip.commands", "floatingip.commands.complaint"]
+
+
+MODULES: Mapping[str, Command] = {
+    "status": status,
+    "handover": handover,
+    "pause": pause,
+    "resume": resume,
+    "release": release,
+    "doctor": doctor,
+    "attach": attach,
+    "observe": observe,
+    "history": history,
+}
+"""Of each command its module, held by mypy to what that must have."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_its_module_and_says_its_arguments(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is loaded by its name, once the command is named."""
+    assert sys.modules[f"floatingip.commands.{COMMANDS[command][0]}"] is MODULES[command]
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert ("--json" if command == "history" else "--settings FILE") in capsys.readouterr().out
 
 
 # Releasing, from a workstation, against the lab's EC2.
@@ -314,9 +352,9 @@ def test_what_is_watched_is_one_document_a_line_or_a_table_below_the_other(capsy
     """For whoever reads a pipe; a terminal is cleared before each."""
     seen = overview(0.0, "cluster", (ADDRESS,), ())
     for _ in range(2):
-        cli._print(seen, as_json=True, watched=True)
+        status.show(seen, as_json=True, watched=True)
     assert [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()] == ["cluster", "cluster"]
-    cli._print(seen, as_json=False, watched=True)
+    status.show(seen, as_json=False, watched=True)
     text = capsys.readouterr().out
     assert text.startswith("cluster: unknown, 1970-01-01 00:00:00 UTC\n")
     assert text.endswith("\n\n")
@@ -332,7 +370,7 @@ def test_status_is_not_watched_all_the_time(run: Run, value: str) -> None:
 
 def test_an_imds_that_does_not_answer_is_told_once_for_each_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not with each try; and once that it answers again."""
-    monkeypatch.setattr(cli, "IMDS_RETRY", 0.01)
+    monkeypatch.setattr(process, "IMDS_RETRY", 0.01)
     written, over = io.StringIO(), b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
     asked: list[bytes] = []
 
@@ -350,7 +388,7 @@ def test_an_imds_that_does_not_answer_is_told_once_for_each_cause(monkeypatch: p
 
     with stranger(speak) as server:
         metadata = Imds(IPv4Address("127.0.0.1"), server.port)
-        assert cli._identity(metadata, Log(written)).instance_id == "i-0a"
+        assert process.identity(metadata, Log(written)).instance_id == "i-0a"
         metadata.close()
     told = [line.partition("event=")[2] for line in written.getvalue().splitlines()]
     assert told == [

@@ -10,7 +10,7 @@ from floatingip.agent.effects import Probe
 from floatingip.agent.events import Reconciled, SettingsFound
 from floatingip.core import timing
 from floatingip.core.errors import ConfigurationError
-from floatingip.core.model import Extent, PlumbingReport, PlumbingState
+from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.settings import Settings
 from floatingip.edges.configmap import Watched, load
 from floatingip.runtime.questions import SettingsLoop

@@ -11,20 +11,11 @@ from floatingip.core import timing
 from floatingip.core.decision import order, ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Decision, Reason, State
+from floatingip.core.ec2 import ALLOCATION_TAG, Attachment, AttachmentStatus, Owner
 from floatingip.core.health import Health, HealthState
-from floatingip.core.model import (
-    ALLOCATION_TAG,
-    Allocation,
-    Attachment,
-    AttachmentStatus,
-    Carry,
-    Extent,
-    Owner,
-    Sight,
-    Target,
-    Word,
-    WordState,
-)
+from floatingip.core.model import Allocation, Carry, Target
+from floatingip.core.peer import Sight, Word, WordState
+from floatingip.core.plumbing import Extent
 from floatingip.core.timing import LOOK_IN_PEACE, REPEAT_AFTER
 from floatingip.core.writes import (
     Associate,

@@ -10,19 +10,12 @@ from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
 from floatingip.core.decision.ration import TAG
+from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Owner
 from floatingip.core.health import Health, HealthState
-from floatingip.core.model import (
-    OWNER_TAG,
-    Attachment,
-    AttachmentStatus,
-    Carry,
-    Eni,
-    Extent,
-    Owner,
-    Peer,
-    Target,
-)
+from floatingip.core.model import Carry, Target
 from floatingip.core.pace import SLOWEST
+from floatingip.core.peer import Peer
+from floatingip.core.plumbing import Extent
 from floatingip.core.timing import CLAIM_SHOWN, LOOK_BEFORE_TAKING
 from floatingip.core.writes import Assign, AssignAny, Associate, Tag
 from tests.core.deciders import ADDRESS, WALL, ZONE, peer, replay, shown

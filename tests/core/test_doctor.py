@@ -16,6 +16,16 @@ from floatingip.commands.doctor.examine import FOR_ATTACH, LOOKS
 from floatingip.commands.doctor.finding import CHECKS, NOT_KNOWN, Finding, Verdict, failed
 from floatingip.commands.doctor.fleet import Carried, Met, Reached
 from floatingip.commands.doctor.once import once
+from floatingip.core.ec2 import (
+    NO_MANAGE_TAG,
+    OWNER_TAG,
+    Attachment,
+    AttachmentStatus,
+    Eni,
+    Instance,
+    InstanceState,
+    Subnet,
+)
 from floatingip.core.errors import (
     CloudUnavailable,
     ConfigurationError,
@@ -26,21 +36,10 @@ from floatingip.core.errors import (
     ServicesUnknown,
 )
 from floatingip.core.groups import End, Rule, Worker
-from floatingip.core.model import (
-    NO_MANAGE_TAG,
-    OWNER_TAG,
-    Attachment,
-    AttachmentStatus,
-    Carry,
-    Eni,
-    Identity,
-    Instance,
-    InstanceState,
-    NodePort,
-    OwnPod,
-    Sight,
-    Subnet,
-)
+from floatingip.core.model import Carry
+from floatingip.core.node import Identity, OwnPod
+from floatingip.core.peer import Sight
+from floatingip.core.probe import NodePort
 from floatingip.core.word import RESERVED, Held, Status
 from floatingip.edges.kernel.inspection import chains_on
 

@@ -18,18 +18,12 @@ from floatingip.agent.events import (
 )
 from floatingip.agent.looks import Question
 from floatingip.core.errors import MetadataError
-from floatingip.core.model import (
-    Address,
-    Identity,
-    Interface,
-    NodePort,
-    PlumbingReport,
-    PlumbingState,
-    ProbeOutcome,
-    ProbeResult,
-    Target,
-)
-from floatingip.core.news import Move, News, Result
+from floatingip.core.model import Address, Target
+from floatingip.core.move import Move, Result
+from floatingip.core.news import News
+from floatingip.core.node import Identity, Interface
+from floatingip.core.plumbing import PlumbingReport, PlumbingState
+from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
@@ -169,7 +163,7 @@ def test_what_comes_of_probes_and_moves_is_counted() -> None:
         node.doer.probed(each)
     report = PlumbingReport(PlumbingState.SOUND, ("marks", "rule"))
     node.doer.reconciled(ADDRESS, report)
-    moved = Move("1", 1.7e9, text, "R3", "", "i-a", "i-b", Result.MOVED, {"duration": 1.5, "detect": 1.5})
+    moved = Move("1", 1.7e9 - 1.5, 1.7e9, text, "R3", "", "i-a", "i-b", Result.MOVED, {"duration": 1.5, "detect": 1.5})
     node.doer.do(Moved(moved))
     node.doer.do(Moved(replace(moved, ended_at=1.8e9, result=Result.KEPT)))
     assert node.crew.posted == [*probed, Reconciled(ADDRESS, report)]

@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from floatingip.agent.looks import Question
+from floatingip.core.ec2 import AttachmentStatus, Eni, Instance, InstanceState, Subnet
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoCredentials, NoFreeSlot, Throttled
-from floatingip.core.model import AttachmentStatus, Carry, Eni, Instance, InstanceState, Subnet
+from floatingip.core.model import Carry
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2 import cloud as ec2
 from floatingip.edges.ec2.asking import Asking

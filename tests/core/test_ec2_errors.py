@@ -12,6 +12,7 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import AllocationFacts, Attachment, AttachmentStatus, Eni, InstanceState, Subnet
 from floatingip.core.errors import (
     AddressTaken,
     CloudError,
@@ -23,18 +24,7 @@ from floatingip.core.errors import (
     Throttled,
     TokenSpent,
 )
-from floatingip.core.model import (
-    Address,
-    Allocation,
-    AllocationFacts,
-    Attachment,
-    AttachmentStatus,
-    Carry,
-    Eni,
-    InstanceState,
-    Subnet,
-    Target,
-)
+from floatingip.core.model import Address, Allocation, Carry, Target
 from floatingip.edges.ec2 import cloud as ec2
 from floatingip.edges.ec2.cloud import HIGHEST_DEVICE_INDEX, PAGE, Ec2Cloud
 from floatingip.edges.tally import Tally

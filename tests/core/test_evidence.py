@@ -6,7 +6,7 @@ import pytest
 
 from floatingip.core.decision.decision import Decision, Reason
 from floatingip.core.decision.evidence import REACHED_TAG
-from floatingip.core.model import Attachment, AttachmentStatus, Owner
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Owner
 from floatingip.core.timing import ALONE_FOR, CUT_OFF_FOR, UNREACHED_TOLD
 from floatingip.core.writes import Detach, Tag
 from tests.core.deciders import WALL, Observer, eni, instance, peer, shown

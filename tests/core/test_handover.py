@@ -22,8 +22,9 @@ from floatingip.commands.handover import (
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.order import ANYBODY, Order
+from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Eni
 from floatingip.core.errors import CloudError, ConfigurationError
-from floatingip.core.model import OWNER_TAG, STANDING_TAG, Carry, Eni
+from floatingip.core.model import Carry
 from floatingip.core.word import Held, Status
 from floatingip.runtime import status_server
 from tests.core.observers import ASKER, TARGET, Start

@@ -6,7 +6,7 @@ import pytest
 
 from floatingip.core import timing
 from floatingip.core.health import Health, HealthState, is_news, observe, under
-from floatingip.core.model import ProbeOutcome, ProbeResult
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 
 RISE, FALL, TIMEOUT, INTERVAL = 2, 5, 0.5, 0.25
 

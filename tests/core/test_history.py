@@ -8,11 +8,12 @@ import pytest
 
 from floatingip.commands import history as command
 from floatingip.core import history
-from floatingip.core.news import Move, Result
+from floatingip.core.move import Move, Result
 
 WHEN = 1_764_324_900.25
 MOVE = Move(
     "0a1b2c",
+    WHEN - 4.25,
     WHEN,
     "10.0.0.100",
     "R3",
@@ -39,6 +40,24 @@ def test_what_is_kept_is_read_again() -> None:
     first, second = replace(MOVE, id="1", source="", result=Result.FAILED), replace(MOVE, id="2", source_node="node-a")
     data = kept(first, second)
     assert history.read(dict(reversed(data.items()))) == (first, second)
+
+
+def test_an_entry_is_what_the_document_says_and_one_without_what_came_later_is_read() -> None:
+    """A ConfigMap may have been written by any version."""
+    entry = {
+        "id": "0a1b2c",
+        "when": "2025-11-28T10:15:00Z",
+        "ended_at": WHEN,
+        "address": "10.0.0.100",
+        "rule": "R3",
+        "why": "the address stopped answering, and i-a is silent",
+        "from": {"instance": "i-a", "node": ""},
+        "to": {"instance": "i-b", "node": "node-b"},
+        "seconds": {"duration": 4.25, "detect": 1.25, "attach": 3.0},
+        "result": "moved",
+    }
+    assert history.document(MOVE, "2025-11-28T10:15:00Z") == {**entry, "failover": ""}
+    assert history.read({KEY: json.dumps(entry)}) == (MOVE,)
 
 
 def test_a_node_is_named_by_the_move_that_it_made_itself() -> None:

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 import pytest
 
 from floatingip.core.errors import MetadataError
-from floatingip.core.model import Identity, Interface, Notice
+from floatingip.core.node import Identity, Interface, Notice
 from floatingip.edges.imds import DEADLINE, TOKEN_SECONDS, Imds
 
 HERE = IPv4Address("127.0.0.1")

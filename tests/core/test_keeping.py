@@ -11,14 +11,8 @@ import pytest
 from floatingip.agent.effects import Wanted
 from floatingip.core import timing
 from floatingip.core.errors import HostError
-from floatingip.core.model import (
-    Address,
-    Extent,
-    Plumbing,
-    PlumbingReport,
-    PlumbingState,
-    Target,
-)
+from floatingip.core.model import Address, Target
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.runtime import keeping
 from floatingip.runtime.keeping import HostKeeper, Keeper
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from floatingip.core.errors import ServicesUnknown
-from floatingip.core.model import OwnPod
+from floatingip.core.node import OwnPod
 from floatingip.edges.kubernetes import own_pod
 from floatingip.edges.kubernetes.api_server import MOST_BYTES, ApiServer
 from floatingip.edges.kubernetes.node_ports import PodsServices

@@ -8,8 +8,9 @@ from ipaddress import IPv4Address
 import pytest
 
 from floatingip.agent.looks import Question
+from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Eni, Instance
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, Throttled
-from floatingip.core.model import OWNER_TAG, STANDING_TAG, Carry, Eni, Instance
+from floatingip.core.model import Carry
 from floatingip.core.settings import Settings
 from floatingip.runtime import look as looking
 from floatingip.runtime.look import Asking, look

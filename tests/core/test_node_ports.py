@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from floatingip.core.errors import ServicesUnknown
-from floatingip.core.model import NodePort
+from floatingip.core.probe import NodePort
 from floatingip.edges.kubernetes.api_server import MOST_BYTES, ApiServer
 from floatingip.edges.kubernetes.node_ports import PodsServices
 from lab.kubernetes.small.apiserver import certify

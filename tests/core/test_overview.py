@@ -7,8 +7,9 @@ from ipaddress import IPv4Address
 import pytest
 
 from floatingip.core.health import HealthState
+from floatingip.core.move import Result
 from floatingip.core.overview import EC2_ALONE, NO_EC2, UNTOLD, Ec2View, Overview, Picture, Verdict, overview
-from floatingip.core.report import AddressReport, Health, Order, Report, Result
+from floatingip.core.report import AddressReport, Health, Order, Report
 from floatingip.core.snapshot import PeerSnapshot
 from floatingip.core.status import of
 from tests.core.snapshots import HELD, NOW, SEEN, TAKEN, TARGET, WALL, WATCHED, A, B, C, holder, standby
@@ -44,7 +45,7 @@ def test_a_holder_and_a_standby_that_sees_it_are_healthy() -> None:
     assert (shown.verdict, shown.findings) == (Verdict.HEALTHY, ())
     assert (shown.holder, shown.node, shown.health, shown.round_trip) == (A, "worker-a", Health.UP, 0.0004)
     assert [(each.instance, each.node, each.can_take_over) for each in shown.standbys] == [(B, "worker-b", True)]
-    assert [(move.result, move.rule) for move in shown.moves] == [(Result.DONE, "R3")]
+    assert [(move.result, move.rule) for move in shown.moves] == [(Result.MOVED, "R3")]
     assert (shown.moves_in_ten_minutes, shown.last_move) == (1, HOLDS.addresses[0].moves[0])
 
 
@@ -147,12 +148,12 @@ def test_one_that_gets_no_answer_while_another_one_does_is_named() -> None:
 
 def test_a_move_that_several_tell_of_is_one() -> None:
     """Seen by two, made by a third, whose clock is a bit wrong; another one that nobody made known is kept."""
-    early = replace(SEEN, at=WALL - 500.0, source=C, to=B)
-    made = holding(moves=(replace(TAKEN, at=SEEN.at - 30.0),))
+    early = replace(SEEN, began_at=WALL - 500.0, source=C, to=B)
+    made = holding(moves=(replace(TAKEN, began_at=SEEN.began_at - 30.0),))
     watched = watching(moves=(early, SEEN))
-    third = replace(watching(moves=(replace(early, at=early.at + 20.0), SEEN)), instance=C)
+    third = replace(watching(moves=(replace(early, began_at=early.began_at + 20.0), SEEN)), instance=C)
     shown = picture(made, watched, third)
-    assert [(move.result, move.to) for move in shown.moves] == [(Result.SEEN, B), (Result.DONE, A)]
+    assert [(move.result, move.to) for move in shown.moves] == [(Result.SEEN, B), (Result.MOVED, A)]
     assert shown.moves_in_ten_minutes == 2
 
 

@@ -10,8 +10,8 @@ import pytest
 from floatingip.agent.standing import StandingMemory, StandingView, keep
 from floatingip.core import pace
 from floatingip.core.decision.decision import State
+from floatingip.core.ec2 import Eni
 from floatingip.core.health import Health, HealthState
-from floatingip.core.model import Eni
 from tests.core.deciders import SETTINGS, Observer
 from tests.core.movers import IPV6, Mover, standing
 

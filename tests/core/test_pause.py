@@ -8,8 +8,9 @@ import pytest
 from floatingip.commands.pause import begin, end
 from floatingip.core.decision import order, pause
 from floatingip.core.decision.decision import Decision
+from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG
 from floatingip.core.errors import ConfigurationError
-from floatingip.core.model import OWNER_TAG, STANDING_TAG, Carry
+from floatingip.core.model import Carry
 from floatingip.core.writes import Detach
 from tests.core.deciders import WALL, Observer, shown
 from tests.core.test_decide import fallen

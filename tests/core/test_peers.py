@@ -11,7 +11,9 @@ import pytest
 
 from floatingip.agent.peers import Peers
 from floatingip.core import timing
-from floatingip.core.model import Address, Attachment, AttachmentStatus, Sight, Word, WordState
+from floatingip.core.ec2 import Attachment, AttachmentStatus
+from floatingip.core.model import Address
+from floatingip.core.peer import Sight, Word, WordState
 from floatingip.core.report import Report
 from floatingip.core.word import RESERVED, Answer, Held, Status, to_peer, word_on
 from floatingip.runtime import sight

@@ -8,7 +8,7 @@ import pytest
 
 from floatingip.agent import pod as rules
 from floatingip.agent.pod import PodMemory, is_refused, is_replaced, learn, leaving, ready_at, written_off
-from floatingip.core.model import OwnPod
+from floatingip.core.node import OwnPod
 
 STOP = 10.0
 """When SIGTERM comes."""

@@ -11,7 +11,7 @@ import pytest
 
 from floatingip.agent.effects import Probing
 from floatingip.agent.events import Probed
-from floatingip.core.model import ProbeOutcome, ProbeResult
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.runtime.probing import ProbeLoop, Probes, next_in_peace
 
 ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE

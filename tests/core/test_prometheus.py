@@ -2,14 +2,15 @@
 
 import ast
 from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from floatingip.core.figures import AddressFigures, Figures, Lack
 from floatingip.core.health import HealthState
-from floatingip.core.snapshot import AddressSnapshot, Snapshot
+from floatingip.core.snapshot import AddressSnapshot, Lack, PeerSnapshot, Snapshot
 from floatingip.core.word import Status
 from floatingip.edges.ec2 import cloud
 from floatingip.edges.prometheus import ACTIONS, Metrics, handle
@@ -20,9 +21,14 @@ STANDBY = AddressSnapshot(ADDRESS, is_holder=False, health=HealthState.UP)
 NOW, WALL = 1000.0, 1_764_000_000.0
 
 
-def published(*addresses: AddressSnapshot, short: bool = False, figures: Figures | None = None) -> Snapshot:
+def published(*addresses: AddressSnapshot) -> Snapshot:
     """What the deciding thread has to say."""
-    return Snapshot(0.0, Status("lab", "i-a"), addresses, are_others_short=short, figures=figures or Figures())
+    return Snapshot(0.0, Status("lab", "i-a"), addresses)
+
+
+def peer(instance_id: str, heard_at: float | None) -> PeerSnapshot:
+    """Another observer, by when it answered last."""
+    return PeerSnapshot(instance_id, IPv4Address("10.0.0.11"), heard_at)
 
 
 def text(snapshot: Snapshot, tally: Tally | None = None) -> str:
@@ -55,13 +61,17 @@ def test_each_address_has_its_own_metrics() -> None:
 def test_the_metrics_follow_the_present() -> None:
     """A former holder is none any more, an alarm ends, and so does the series of what is no more."""
     metrics = Metrics(Tally(), "1.2.3", lambda: NOW)
-    ill = AddressFigures("holder", "UNSOUND_HERE")
-    before = AddressSnapshot(ADDRESS, is_holder=True, health=HealthState.INIT, not_ready="nft is missing", figures=ill)
-    assert 'floatingip_not_ready{address="10.0.0.100",reason="UNSOUND_HERE"} 1.0' in metrics.text(
-        published(
-            before, short=True, figures=Figures({"i-b": 0.0}, imds_up=False, denied=frozenset({"ec2:CreateTags"}))
-        )
+    ill = AddressSnapshot(
+        ADDRESS, is_holder=True, health=HealthState.INIT, not_ready="nft is missing", lack="UNSOUND_HERE"
     )
+    before = replace(
+        published(ill),
+        are_others_short=True,
+        is_imds_well=False,
+        denied=frozenset({"ec2:CreateTags"}),
+        peers=(peer("i-b", 0.0),),
+    )
+    assert 'floatingip_not_ready{address="10.0.0.100",reason="UNSOUND_HERE"} 1.0' in metrics.text(before)
     after = metrics.text(published(STANDBY))
     shown = set(after.splitlines())
     assert {f"floatingip_{said}" for said in ("survivors_short 0.0", "imds_up 1.0", "peers 0.0")} <= shown
@@ -73,21 +83,18 @@ def test_the_metrics_follow_the_present() -> None:
 
 def test_one_state_is_true() -> None:
     """Of all that there are: each has its series from the start."""
-    figures = AddressFigures("doubt")
-    shown = samples(published(AddressSnapshot(ADDRESS, is_holder=False, health=HealthState.UP, figures=figures)))
+    shown = samples(published(replace(STANDBY, state="doubt")))
     states = {labels[2]: value for labels, value in shown.items() if labels[0] == "state"}
     assert (states.pop("doubt"), set(states.values()), len(states)) == (1, {0}, 6)
 
 
 def test_ages_are_of_the_scrape() -> None:
     """Not of the snapshot: what stands still grows old."""
-    figures = AddressFigures("standby", asked_at=NOW - 70.0, records=(f"R4@{WALL - 20:.0f}/a1", ""))
-    shown = samples(
-        published(
-            AddressSnapshot(ADDRESS, is_holder=False, health=HealthState.UP, figures=figures),
-            figures=Figures({"i-b": NOW - 0.5, "i-c": NOW - 100.0}),
-        )
-    )
+    asked = replace(STANDBY, asked_at=NOW - 70.0, rationed_until_wall=WALL + 40.0)
+    unasked = replace(STANDBY, target="eipalloc-1", rationed_until_wall=WALL - 40.0)
+    peers = (peer("i-b", NOW - 0.5), peer("i-c", NOW - 100.0), peer("i-d", None))
+    shown = samples(replace(published(asked, unasked), began_at=NOW - 5.0, peers=peers))
+    assert (shown["ec2_answer_age_seconds", "eipalloc-1"], shown["ration_wait_seconds", "eipalloc-1"]) == (5.0, 0.0)
     assert (shown["ec2_answer_age_seconds", ADDRESS], shown["ration_wait_seconds", ADDRESS]) == (70.0, 40.0)
     assert (shown["peers",], shown["peer_word_age_seconds", handle("i-c")]) == (1, 100.0)
 
@@ -128,8 +135,8 @@ def test_what_was_read_does_not_change_any_more() -> None:
 @pytest.mark.parametrize("name", ["i-0123456789abcdef0", "192.0.2.10", "hostile"])
 def test_a_stranger_learns_nothing_of_other_nodes(name: str) -> None:
     """Nor may anybody choose a label, who answers in EC2's place for example."""
-    figures = Figures({name: 0.0}, denied=frozenset({f"{name}:{name}", f"ec2:{name}"}))
-    told = text(Snapshot(0.0, Status("lab", name), (STANDBY,), figures=figures))
+    denied = frozenset({f"{name}:{name}", f"ec2:{name}"})
+    told = text(Snapshot(0.0, Status("lab", name), (STANDBY,), denied=denied, peers=(peer(name, 0.0),)))
     assert name not in told
     assert f'peer="{handle(name)}"' in told
     assert told.count("floatingip_denied{") == told.count('action="other"') == 1

@@ -11,7 +11,8 @@ import pytest
 
 from floatingip.core import timing
 from floatingip.core.errors import MetadataError
-from floatingip.core.model import Address, Identity, Interface, Notice, OwnPod
+from floatingip.core.model import Address
+from floatingip.core.node import Identity, Interface, Notice, OwnPod
 from floatingip.runtime.questions import MetadataLoop, PodLoop
 
 ONE = IPv4Address("10.0.0.100")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from floatingip.core.model import ProbeOutcome, ProbeResult
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.edges.probes.reach import ReachProber
 
 ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE

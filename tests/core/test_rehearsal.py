@@ -11,9 +11,13 @@ from floatingip.agent.attaching import Attaching
 from floatingip.agent.effects import Rehearse
 from floatingip.agent.events import LookFailed, SlotsRehearsed
 from floatingip.core import timing
+from floatingip.core.ec2 import Owner
 from floatingip.core.errors import CloudUnavailable, Denied
-from floatingip.core.model import Carry, Identity, Owner, Peer
+from floatingip.core.model import Carry
+from floatingip.core.node import Identity
+from floatingip.core.peer import Peer
 from floatingip.core.settings import Settings
+from floatingip.core.snapshot import Snapshot
 from floatingip.runtime import performing
 from tests.core.told import Told
 from tests.fakes.ec2 import FakeCloud, FakeEc2
@@ -113,7 +117,7 @@ def test_an_answer_from_before_a_takeover_does_not_count_the_slots(node: Node) -
 def test_attach_leaves_to_observe_what_does_not_come_in_two_minutes(node: Node) -> None:
     """Whatever it is: the pod's other container goes on, and is not kept waiting for ever."""
     address = node.agent._addresses[ADDRESS]
-    address.owner = Owner(node.now, None)
+    address.where.owner = Owner(node.now, None)
     attach = Attaching([address], {}, node.agent._shared, node.told.out, node.now)
     assert not attach.has_ended(node.now + timing.ATTACH_AT_MOST)
     assert attach.has_ended(node.now + timing.ATTACH_AT_MOST + 1.0)
@@ -122,6 +126,11 @@ def test_attach_leaves_to_observe_what_does_not_come_in_two_minutes(node: Node) 
 
 
 # Who else is there.
+
+
+def snapshot(node: Node) -> Snapshot:
+    """What the agent would publish now."""
+    return node.agent._publishing.snapshot(node.agent._now, 0.0)
 
 
 def test_a_node_that_hears_of_no_other_observer_says_so_and_again_while_it_lasts(
@@ -134,18 +143,18 @@ def test_a_node_that_hears_of_no_other_observer_says_so_and_again_while_it_lasts
     def at(seconds: float, *peers: Peer) -> str:
         heard[:] = peers
         node.agent._now, before = 1e6 + seconds, len(node.told.log)
-        node.agent._warn_when_short()
+        node.agent._company.warn_when_short(node.agent._now)
         return node.told.log[before:]
 
     assert at(0.0) + at(timing.SHORT_FOR - 1.0) == ""
-    assert node.agent._snapshot().note == ""
+    assert snapshot(node).note == ""
     assert "level=warning event=alone" in at(timing.SHORT_FOR + 1.0)
-    assert node.agent._snapshot().note == "no other observer answers: nobody would take over"
+    assert snapshot(node).note == "no other observer answers: nobody would take over"
     assert at(timing.SHORT_FOR + 60.0) == ""
     assert "nobody would take over" in at(timing.SHORT_FOR + 602.0)
     silent_since = 1e6 + timing.SHORT_FOR + 610.0
     assert "event=alone" in at(timing.SHORT_FOR + 611.0, Peer("i-c", silent_since))
-    assert node.agent._snapshot().note == ""
+    assert snapshot(node).note == ""
     assert at(timing.SHORT_FOR + 650.0, Peer("i-c", silent_since)) == ""
     assert "level=warning event=alone" in at(timing.SHORT_FOR + 690.0, Peer("i-c", silent_since))
 
@@ -153,7 +162,7 @@ def test_a_node_that_hears_of_no_other_observer_says_so_and_again_while_it_lasts
 def test_that_ec2_does_not_answer_is_told_with_the_last_failure(node: Node) -> None:
     """Where the log names it, readiness does, too; until an answer comes."""
     node.agent._take(LookFailed(CloudUnavailable("DescribeNetworkInterfaces: RequestLimitExceeded"), {}))
-    told = node.agent._snapshot().not_ready()
+    told = snapshot(node).not_ready()
     assert "EC2 has not answered yet: DescribeNetworkInterfaces: RequestLimitExceeded" in told
     node.agent._take(LookFailed(Denied("ec2:DescribeInstances"), {}))
-    assert "EC2 has not answered yet: IAM denies ec2:DescribeInstances" in node.agent._snapshot().not_ready()
+    assert "EC2 has not answered yet: IAM denies ec2:DescribeInstances" in snapshot(node).not_ready()

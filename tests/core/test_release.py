@@ -19,16 +19,9 @@ from floatingip.commands.release import (
     refuse_while_observed,
     stay_gone,
 )
+from floatingip.core.ec2 import ALLOCATION_TAG, OWNER_TAG, STANDING_TAG, AttachmentStatus, Eni
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied
-from floatingip.core.model import (
-    ALLOCATION_TAG,
-    OWNER_TAG,
-    STANDING_TAG,
-    Allocation,
-    AttachmentStatus,
-    Eni,
-    Target,
-)
+from floatingip.core.model import Allocation, Target
 from floatingip.core.word import Held, Status
 from tests.core.observers import Observer, free_port
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2

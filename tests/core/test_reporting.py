@@ -10,11 +10,12 @@ import pytest
 
 from floatingip.agent.events import NewsTold
 from floatingip.core.errors import KubernetesError
-from floatingip.core.news import Move, News, Remark, Result, Role
+from floatingip.core.move import Move, Result
+from floatingip.core.news import News, Remark, Role
 from floatingip.runtime import reporting
 from floatingip.runtime.reporting import NEWS_AT_MOST, Reporter
 
-MOVE = Move("1a", 1_764_000_000.0, "10.0.0.100", "R3", "it is silent", "i-a", "i-b", Result.MOVED)
+MOVE = Move("1a", 1_763_999_996.0, 1_764_000_000.0, "10.0.0.100", "R3", "it is silent", "i-a", "i-b", Result.MOVED)
 REMARK = Remark("why", 1_764_000_000.0, True, "CannotTakeOver", "TakeOver", "why")
 SILENT, REFUSED = KubernetesError("no answer in time"), KubernetesError("403", refused=True)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from floatingip.core.model import Instance, InstanceState
+from floatingip.core.ec2 import Instance, InstanceState
 from floatingip.core.word import PEERS_AT_MOST
 from floatingip.runtime.roster import (
     ASKER_KEPT,

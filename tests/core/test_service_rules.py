@@ -8,7 +8,8 @@ import pytest
 from floatingip.agent.serving import CHECKED_AT_MOST, chosen
 from floatingip.core.decision.decision import Decision, Reason, State
 from floatingip.core.health import Health, HealthState
-from floatingip.core.model import NodePort, Peer, Served
+from floatingip.core.peer import Peer
+from floatingip.core.probe import NodePort, Served
 from tests.core.deciders import SETTINGS, WALL, Observer, peer, shown
 from tests.core.movers import Mover
 

@@ -12,23 +12,13 @@ from floatingip.agent.effects import ListNodePorts
 from floatingip.agent.events import SlotsRehearsed
 from floatingip.agent.serving import Serving
 from floatingip.core import timing
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni, Instance, InstanceState, Owner
 from floatingip.core.errors import ServicesUnknown
 from floatingip.core.health import Health
-from floatingip.core.model import (
-    Address,
-    Attachment,
-    AttachmentStatus,
-    Eni,
-    Identity,
-    Instance,
-    InstanceState,
-    NodePort,
-    Owner,
-    PlumbingReport,
-    PlumbingState,
-    ProbeOutcome,
-    ProbeResult,
-)
+from floatingip.core.model import Address
+from floatingip.core.node import Identity
+from floatingip.core.plumbing import PlumbingReport, PlumbingState
+from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.runtime import performing
 from tests.core.told import Told
@@ -211,13 +201,13 @@ def test_the_node_ports_are_checked_at_the_address_while_it_is_elsewhere() -> No
     node = Node()
     node.list_services((WEB, API))
     carried(node, here=False)
-    assert node.watch.answers.services == {30007: Health("a1"), 30008: Health("a1")}
+    assert node.watch.seeing.answers.services == {30007: Health("a1"), 30008: Health("a1")}
     assert {each.node_port for each in node.watch.probings()} == {None, WEB, API}
     carried(node, here=True)
     assert not node.watch.probings()
     node.list_services((API,))
     node.step()
-    assert list(node.watch.answers.services) == [30008]
+    assert list(node.watch.seeing.answers.services) == [30008]
 
 
 def test_a_node_that_cannot_see_the_address_forgets_what_node_ports_answered_there() -> None:
@@ -233,7 +223,10 @@ def test_a_node_that_cannot_see_the_address_forgets_what_node_ports_answered_the
     node.watch.reconciled(replace(seen, blind=blind), node.now)
     node.step()
     assert not node.watch.probings()
-    assert (node.watch.answers.services, node.watch.served(node.now)) == ({30007: Health("a1", ever_up=True)}, {})
+    assert (node.watch.seeing.answers.services, node.watch.served(node.now)) == (
+        {30007: Health("a1", ever_up=True)},
+        {},
+    )
 
 
 def test_an_ipv6_address_is_asked_for_services_of_ipv6_alone() -> None:
@@ -241,7 +234,7 @@ def test_an_ipv6_address_is_asked_for_services_of_ipv6_alone() -> None:
     node = Node(target=IPV6)
     node.list_services((NodePort(30007, versions=frozenset((4,))), NodePort(30008, versions=frozenset((4, 6)))))
     carried(node, here=False)
-    assert list(node.watch.answers.services) == [30008]
+    assert list(node.watch.seeing.answers.services) == [30008]
 
 
 def test_what_answers_at_the_address_is_told_while_it_is_so() -> None:

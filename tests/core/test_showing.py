@@ -10,9 +10,12 @@ from floatingip.agent.effects import Probing
 from floatingip.agent.events import Asking, Heard, LookFailed, MetadataTroubled, Probed, Reported
 from floatingip.agent.recent import SPAN, SPANS, RecentProbes
 from floatingip.core.decision import order, pause, ration
+from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.errors import CloudUnavailable
-from floatingip.core.model import OWNER_TAG, Carry, ProbeOutcome, ProbeResult
-from floatingip.core.report import Report, Result
+from floatingip.core.model import Carry
+from floatingip.core.move import Result
+from floatingip.core.probe import ProbeOutcome, ProbeResult
+from floatingip.core.report import Report
 from floatingip.core.snapshot import AddressSnapshot, ProbeSpan
 from floatingip.core.word import Answer, Status
 from tests.core.test_agent import ADDRESS, ME, NAME, OTHER, WALL, Node
@@ -56,8 +59,8 @@ def test_an_own_move_is_shown_with_its_phases_once() -> None:
     began = WALL + node.now
     node.hold()
     (move,) = shown(node).moves
-    assert (move.rule, move.source, move.to, move.result) == ("R1", "none", ME, Result.DONE)
-    assert move.at == pytest.approx(began, abs=0.5)
+    assert (move.rule, move.source, move.to, move.result) == ("R1", "", ME, Result.MOVED)
+    assert move.began_at == pytest.approx(began, abs=0.5)
     assert {"duration", "attach", "plumb"} <= move.seconds.keys()
 
 

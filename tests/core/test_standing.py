@@ -11,7 +11,7 @@ import pytest
 
 from floatingip.agent.standing import Standing, StandingMemory, StandingView, keep
 from floatingip.core import timing
-from floatingip.core.model import Attachment, AttachmentStatus, Eni, Instance
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni, Instance
 from floatingip.core.writes import (
     Attach,
     CheckSource,

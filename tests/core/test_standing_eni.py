@@ -8,7 +8,9 @@ import pytest
 
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing_eni import StandingEni
-from floatingip.core.model import OWNER_TAG, STANDING_TAG, Allocation, Carry, Eni, Identity, Target
+from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Eni
+from floatingip.core.model import Allocation, Carry, Target
+from floatingip.core.node import Identity
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Unassign
 from floatingip.runtime import performing

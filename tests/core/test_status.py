@@ -8,10 +8,11 @@ import pytest
 
 from floatingip.core import status
 from floatingip.core.health import HealthState
-from floatingip.core.model import WordState
-from floatingip.core.report import Health, Order, Report, Result
+from floatingip.core.move import Result
+from floatingip.core.peer import WordState
+from floatingip.core.report import Health, Order, Report
 from floatingip.core.snapshot import PeerSnapshot
-from floatingip.core.status import LONGEST, of, parse, to_json
+from floatingip.core.status import LONGEST, move_document, of, parse, to_json
 from floatingip.core.word import SENTENCE_LONGEST
 from tests.core.snapshots import HELD, NOW, SEEN, TAKEN, TARGET, WALL, WATCHED, A, B, full, holder, standby
 
@@ -71,7 +72,7 @@ def test_one_that_cannot_probe_knows_nothing_of_the_address() -> None:
 
 def test_only_moves_that_came_to_be_within_ten_minutes_count() -> None:
     """A race that was lost moved nothing."""
-    moves = (replace(TAKEN, at=WALL - 601.0), replace(TAKEN, result=Result.LOST_RACE), SEEN)
+    moves = (replace(TAKEN, began_at=WALL - 601.0), replace(TAKEN, result=Result.LOST_RACE), SEEN)
     assert of(standby(replace(WATCHED, moves=moves)), NOW).addresses[0].moves_in_ten_minutes == 1
 
 
@@ -84,7 +85,21 @@ def test_a_report_arrives_as_it_was_told() -> None:
     """With all that it can have."""
     report = of(full(), NOW)
     assert report.addresses[1].order == Order("*", WALL + 60.0)
-    assert parse(to_json(report).encode()) == report
+    moves = tuple(replace(TAKEN, source="" if result is Result.FAILED else B, result=result) for result in Result)
+    report = replace(report, addresses=(replace(report.addresses[0], moves=moves), *report.addresses[1:]))
+    read = parse(to_json(report).encode())
+    assert read is not None
+    assert to_json(read) == to_json(report)
+    assert [move.happened for move in read.addresses[0].moves] == [move.happened for move in moves]
+
+
+def test_a_move_is_told_as_the_document_has_it() -> None:
+    """By what programs may rely on, whatever else is known of it."""
+    told = move_document(replace(TAKEN, source="", result=Result.KEPT))
+    seconds = {"duration": 8.0, "detect": 1.25, "detach": 2.5, "attach": 4.25}
+    assert told == {
+        "at": WALL - 120.0, "rule": "R3", "source": "none", "to": A, "result": "not-moved", "seconds": seconds
+    }  # fmt: skip
 
 
 def test_a_starting_observer_reports_that() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from floatingip.commands import status
 from floatingip.core.decision import order, ration
+from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.errors import CloudError, MetadataError
-from floatingip.core.model import OWNER_TAG, Identity
+from floatingip.core.node import Identity
 from floatingip.core.overview import Overview, Verdict
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings

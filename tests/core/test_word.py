@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from floatingip.core.model import Sight
+from floatingip.core.peer import Sight
 from floatingip.core.word import (
     LONGEST,
     MOST,

@@ -9,6 +9,7 @@ import pytest
 from floatingip.agent.effects import Making
 from floatingip.agent.writing import Writing
 from floatingip.core import timing, writes
+from floatingip.core.ec2 import STANDING_TAG, Eni
 from floatingip.core.errors import (
     AddressTaken,
     CloudError,
@@ -18,7 +19,7 @@ from floatingip.core.errors import (
     NoFreeSlot,
     TokenSpent,
 )
-from floatingip.core.model import STANDING_TAG, Eni, Target
+from floatingip.core.model import Target
 from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Create, Delete, Detach, Tag, Unassign, Write
 from floatingip.runtime import performing
 from floatingip.runtime.look import Asking

@@ -23,20 +23,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
 
-from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
-from floatingip.core.model import (
+from floatingip.core.ec2 import (
     OWNER_TAG,
-    Address,
     AllocationFacts,
     Attachment,
     AttachmentStatus,
     Eni,
     Instance,
     InstanceState,
-    Network,
     Subnet,
-    Target,
 )
+from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
+from floatingip.core.model import Address, Network, Target
 
 REGION, ZONE = "us-west-2", "us-west-2-lax-1a"
 INSTANCE_TYPE = "m5.large"

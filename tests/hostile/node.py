@@ -16,30 +16,23 @@ from floatingip.agent.agent import Agent
 from floatingip.agent.effects import Effect, End, Look, Perform, Probe, Probing, Publish, Tell
 from floatingip.agent.events import Asking, Event, Heard, Looked, LookFailed, PodShown, Probed, Reconciled, Wrote
 from floatingip.core.decision.evidence import REACHED_TAG
-from floatingip.core.errors import CloudError
-from floatingip.core.model import (
+from floatingip.core.ec2 import (
     OWNER_TAG,
     STANDING_TAG,
-    Address,
-    Allocation,
     AllocationFacts,
     Attachment,
     AttachmentStatus,
-    Carry,
     Eni,
-    Extent,
-    Identity,
     Instance,
     InstanceState,
-    OwnPod,
-    PlumbingReport,
-    PlumbingState,
-    ProbeOutcome,
-    ProbeResult,
     Subnet,
-    Target,
 )
+from floatingip.core.errors import CloudError
+from floatingip.core.model import Address, Allocation, Carry, Target
+from floatingip.core.node import Identity, OwnPod
+from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.ports import Cloud
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Answer, Held, Status

@@ -27,27 +27,23 @@ from floatingip.agent.events import (
     Terminated,
 )
 from floatingip.core.decision.evidence import REACHED_TAG
-from floatingip.core.errors import AddressTaken, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
-from floatingip.core.model import (
+from floatingip.core.ec2 import (
     ALLOCATION_TAG,
     OWNER_TAG,
     STANDING_TAG,
     AllocationFacts,
     Attachment,
     AttachmentStatus,
-    Carry,
-    Extent,
     Instance,
     InstanceState,
-    NodePort,
-    Notice,
-    OwnPod,
-    PlumbingReport,
-    PlumbingState,
-    ProbeOutcome,
-    Sight,
     Subnet,
 )
+from floatingip.core.errors import AddressTaken, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
+from floatingip.core.model import Carry
+from floatingip.core.node import Notice, OwnPod
+from floatingip.core.peer import Sight
+from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
+from floatingip.core.probe import NodePort, ProbeOutcome
 from floatingip.core.word import RESERVED, Answer, Held, Status
 from floatingip.core.writes import Assign, Attach, Detach, Unassign, Write
 from tests.hostile.node import (

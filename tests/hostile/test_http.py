@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floatingip.core.model import ProbeOutcome
+from floatingip.core.probe import ProbeOutcome
 from floatingip.edges.http_client import MOST_HEADER_BYTES, Connection, NoAnswer, Response
 from floatingip.edges.probes.tcp import HttpProber
 from tests.hostile.cheap import cheap

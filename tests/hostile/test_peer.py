@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from floatingip.core import word
 from floatingip.core.bounded_json import read_json
-from floatingip.core.model import Attachment, AttachmentStatus, Sight, WordState
+from floatingip.core.ec2 import Attachment, AttachmentStatus
+from floatingip.core.peer import Sight, WordState
 from floatingip.core.word import RESERVED, Answer, Held, Status, parse, to_peer, word_on
 from tests.hostile.cheap import cheap
 from tests.hostile.strategies import as_json, documents, mutations, several, texts, values

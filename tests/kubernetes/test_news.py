@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from floatingip.core import history
-from floatingip.core.news import Move, Result, Role
+from floatingip.core.move import Move, Result
+from floatingip.core.news import Role
 from floatingip.edges.kubernetes.board import LABEL
 from lab.kubernetes.cluster import Kind
 from lab.run import nemesis

@@ -17,7 +17,8 @@ import pytest
 
 from floatingip.core import history
 from floatingip.core.errors import KubernetesError
-from floatingip.core.news import Move, News, Remark, Result, Role
+from floatingip.core.move import Move, Result
+from floatingip.core.news import News, Remark, Role
 from floatingip.edges.kubernetes.api_server import ApiServer
 from floatingip.edges.kubernetes.board import LABEL, PodsBoard
 from lab.kubernetes import build
@@ -80,7 +81,16 @@ POD = {
     "spec": {"serviceAccountName": "floating-ip", "containers": [{"name": "observer", "image": "floatingip:0"}]},
 }
 MOVE = Move(
-    "0a1b2c", 1_764_324_900.25, "10.0.0.100", "R3", "it is silent", "i-a", "i-b", Result.MOVED, {"duration": 4.0}
+    "0a1b2c",
+    1_764_324_896.25,
+    1_764_324_900.25,
+    "10.0.0.100",
+    "R3",
+    "it is silent",
+    "i-a",
+    "i-b",
+    Result.MOVED,
+    {"duration": 4.0},
 )
 REMARK = Remark("0a1b2c", 1_764_324_900.25, True, "Moved", "Move", "m" * 2000)
 NEWS: tuple[News, ...] = (Role.HOLDER, REMARK, MOVE, Role.STANDBY, REMARK)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from floatingip.core.model import Notice
+from floatingip.core.node import Notice
 from floatingip.edges.imds import Imds
 from floatingip.edges.kubernetes.api_server import ApiServer as Asked
 from floatingip.edges.kubernetes.own_pod import PodsOrders

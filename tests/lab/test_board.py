@@ -12,7 +12,8 @@ import pytest
 from floatingip import cli
 from floatingip.core import history
 from floatingip.core.errors import KubernetesError
-from floatingip.core.news import Move, News, Remark, Result, Role
+from floatingip.core.move import Move, Result
+from floatingip.core.news import News, Remark, Role
 from floatingip.edges.kubernetes import api_server
 from floatingip.edges.kubernetes.api_server import ApiServer as Asked
 from floatingip.edges.kubernetes.board import LABEL, PodsBoard
@@ -28,6 +29,7 @@ VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING
 NAME, NEWS = "floating-ip", "floating-ip-news"
 MOVE = Move(
     "0a1b2c",
+    1_764_324_896.0,
     1_764_324_900.25,
     "10.0.0.100",
     "R3",

@@ -24,7 +24,7 @@ import pytest
 from floatingip.agent.effects import Wanted
 from floatingip.core import timing
 from floatingip.core.errors import HostError
-from floatingip.core.model import Extent, Plumbing, PlumbingReport, PlumbingState
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.edges.kernel import changes, marks, netlink
 from floatingip.edges.kernel.host import KernelHost
 from floatingip.edges.kernel.mark_table import table_name

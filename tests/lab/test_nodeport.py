@@ -13,7 +13,9 @@ from ipaddress import ip_address
 import pytest
 
 from floatingip.agent.effects import Wanted
-from floatingip.core.model import Address, Extent, Plumbing, PlumbingReport, PlumbingState, ProbeOutcome, Target
+from floatingip.core.model import Address, Target
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
+from floatingip.core.probe import ProbeOutcome
 from floatingip.core.settings import Settings, mark_values
 from floatingip.edges.kernel.host import KernelHost
 from floatingip.edges.kernel.mark_table import table_name

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from floatingip.core.model import Extent, Plumbing
+from floatingip.core.plumbing import Extent, Plumbing
 from tests.lab.test_host import BOTH, IPV4, IPV6, SOUND, UNSOUND, Node, ip, node
 
 __all__ = ["node"]

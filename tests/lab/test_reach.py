@@ -5,7 +5,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from floatingip.core.model import Address, ProbeOutcome, ProbeResult
+from floatingip.core.model import Address
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.edges.probes.icmp import IcmpProber
 from floatingip.edges.probes.reach import ReachProber
 from floatingip.edges.probes.tcp import KnockProber

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from floatingip.core.model import Address, ProbeOutcome, ProbeResult
+from floatingip.core.model import Address
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.edges.probes.tcp import HttpProber, TcpProber
 from lab.network.netns import Namespace
 from tests.waiting import collect

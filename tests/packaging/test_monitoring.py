@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from floatingip.core.figures import AddressFigures, Figures, Lack
 from floatingip.core.health import HealthState
-from floatingip.core.snapshot import AddressSnapshot, Snapshot
+from floatingip.core.snapshot import AddressSnapshot, Lack, PeerSnapshot, Snapshot
 from floatingip.core.word import Status
 from floatingip.edges.prometheus import Metrics
 from floatingip.edges.tally import Tally
@@ -48,10 +48,10 @@ def text() -> str:
     tally.came("10.0.0.100", 1.7e9, {"detect": 1.0})
     tally.called("CreateTags", "ok")
     tally.repaired("marks")
-    figures = AddressFigures("standby", Lack.BLIND)
-    address = AddressSnapshot("10.0.0.100", is_holder=False, health=HealthState.UP, figures=figures)
-    known = Figures({"i-b": 0.0}, denied=frozenset({"ec2:CreateTags"}))
-    return Metrics(tally, "1.2.3").text(Snapshot(0.0, Status("lab", "i-a", free_slots=1), (address,), figures=known))
+    address = AddressSnapshot("10.0.0.100", is_holder=False, health=HealthState.UP, state="standby", lack=Lack.BLIND)
+    peer = PeerSnapshot("i-b", IPv4Address("10.0.0.11"), heard_at=0.0)
+    status, denied = Status("lab", "i-a", free_slots=1), frozenset({"ec2:CreateTags"})
+    return Metrics(tally, "1.2.3").text(Snapshot(0.0, status, (address,), denied=denied, peers=(peer,)))
 
 
 def exposed() -> dict[str, Kind]:

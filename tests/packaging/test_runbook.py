@@ -1,6 +1,5 @@
 """The runbook knows all that the product says, and nothing else."""
 
-import argparse
 import ast
 import re
 import signal
@@ -12,8 +11,8 @@ from functools import cache
 from pathlib import Path
 
 from floatingip import cli
-from floatingip.agent import agent
-from floatingip.commands import handover, release, status
+from floatingip.agent import company, leaving
+from floatingip.commands import handover, process, release, status
 from floatingip.core.decision.decision import Reason
 from floatingip.core.errors import FloatingIPError
 from floatingip.core.snapshot import Snapshot
@@ -31,7 +30,9 @@ LEVELS = ("debug", "info", "warning", "error")
 OTHERS_TOOLS = ("kubectl ", "curl ")
 
 READINESS = {
-    "agent/address.py": {"blind", "obstacle", "impossible", "_unsound", "_denial"},
+    "agent/whereabouts.py": {"obstacle", "no_room", "impossible"},
+    "agent/readiness.py": {"_unsound"},
+    "agent/shared.py": {"denial"},
     "agent/answers.py": {"unsent"},
     "agent/obstacles.py": {"misplaced", "unusable"},
     "agent/standing_eni.py": {"_bound"},
@@ -128,20 +129,20 @@ def exit_codes() -> set[int]:
     for kind in kinds:
         kinds += kind.__subclasses__()
     codes = {kind.exit_code for kind in kinds}
-    for node in ast.walk(parsed(Path(cli.__file__))):
+    sources = [parsed(path) for path in (ROOT / "floatingip" / "commands").rglob("*.py")]
+    for node in (node for source in sources for node in ast.walk(source)):
         match node:
             case (
                 ast.Return(value=ast.Constant(value=int(code)))
                 | ast.Call(func=ast.Attribute(attr="_exit"), args=[ast.Constant(value=int(code))])
             ):
                 codes.add(code)
-    return codes | {128 + signal.SIGTERM} | set(status.EXIT_CODES.values())
+    return codes | {process.DEFECT, 128 + signal.SIGTERM} | set(status.EXIT_CODES.values())
 
 
 def commands() -> set[str]:
     """Those of the command line."""
-    [choices] = [a.choices for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)]
-    return set(choices)
+    return set(cli.COMMANDS)
 
 
 def metrics() -> set[str]:
@@ -181,7 +182,7 @@ def test_the_metrics_that_it_names_exist() -> None:
 
 def test_whatever_keeps_a_node_from_being_ready_is_explained() -> None:
     """By the very words of `/readyz`, but for reasons, which have a table of their own."""
-    said = {agent.LONELY, agent._UNKNOWN}
+    said = {company.LONELY, leaving.UNKNOWN}
     for path, functions in READINESS.items():
         found = [node for node in ast.walk(parsed(ROOT / "floatingip" / path)) if isinstance(node, ast.FunctionDef)]
         assert functions <= {function.name for function in found}

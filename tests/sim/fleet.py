@@ -19,7 +19,8 @@ from itertools import count
 from typing import Any
 
 from floatingip.agent.effects import Tell
-from floatingip.core.model import Address, Allocation, Carry, Eni, Target
+from floatingip.core.ec2 import Eni
+from floatingip.core.model import Address, Allocation, Carry, Target
 from floatingip.core.settings import Settings
 from tests.fakes.ec2 import INSTANCE_TYPE, Delays, FakeCloud, FakeEc2
 from tests.sim.line import WRITES, Call, Happening, Trouble, nothing

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from floatingip.core.decision.carry import way_to
-from floatingip.core.model import OWNER_TAG, Address, Carry
+from floatingip.core.ec2 import OWNER_TAG
+from floatingip.core.model import Address, Carry
 from tests.sim.fleet import INSTANT, TYPICAL, Fleet
 from tests.sim.invariants import Invariants, foreign
 from tests.sim.nemesis import plan, strike

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 
 from floatingip.agent.effects import Tell
 from floatingip.core.decision.carry import way_to
-from floatingip.core.model import OWNER_TAG, Address, Attachment, Eni
+from floatingip.core.ec2 import OWNER_TAG, Attachment, Eni
+from floatingip.core.model import Address
 from tests.sim.fleet import Fleet
 from tests.sim.line import WRITES, Call
 from tests.sim.worker import LIVING, PROBES, QUESTIONS, Worker

@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import permutations
 
+from floatingip.core.ec2 import OWNER_TAG, Eni
 from floatingip.core.errors import CloudError
-from floatingip.core.model import OWNER_TAG, Eni
 from floatingip.core.timing import LOOK_IN_PEACE, PEACE_JITTER
 from tests.sim.fleet import Fleet
 from tests.sim.line import Call, Happening, Killed, Trouble, fails, hangs

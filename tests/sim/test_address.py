@@ -5,7 +5,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from floatingip.core.model import Address, AttachmentStatus, Carry
+from floatingip.core.ec2 import AttachmentStatus
+from floatingip.core.model import Address, Carry
 from tests.fakes.ec2 import Delays
 from tests.sim.fleet import ADDRESS, INSTANT, NAME, TYPICAL, Fleet
 from tests.sim.line import Call, Happening, fails

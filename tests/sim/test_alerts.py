@@ -11,7 +11,8 @@ import pytest
 
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
-from floatingip.core.model import Carry, Notice
+from floatingip.core.model import Carry
+from floatingip.core.node import Notice
 from tests.sim.fleet import ADDRESS, WALL, Fleet
 from tests.sim.line import fails
 from tests.sim.prometheus import Prometheus, needs_promtool

@@ -5,7 +5,8 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from floatingip.agent.effects import Level
-from floatingip.core.model import Allocation, Carry, Notice, Target
+from floatingip.core.model import Allocation, Carry, Target
+from floatingip.core.node import Notice
 from tests.sim.fleet import ADDRESS, Fleet
 from tests.sim.line import Call
 from tests.sim.worker import Observer

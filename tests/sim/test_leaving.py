@@ -6,7 +6,8 @@ import pytest
 
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
-from floatingip.core.model import Carry, Notice, OwnPod
+from floatingip.core.model import Carry
+from floatingip.core.node import Notice, OwnPod
 from tests.fakes.ec2 import Delays
 from tests.sim.fleet import ADDRESS, INSTANT, WALL, Fleet
 from tests.sim.worker import LIVING, Observer, Worker

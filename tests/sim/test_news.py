@@ -4,7 +4,8 @@ import pytest
 
 from floatingip.core import timing
 from floatingip.core.model import Carry
-from floatingip.core.news import Move, Remark, Result, Role
+from floatingip.core.move import Move, Result
+from floatingip.core.news import Remark, Role
 from tests.sim.fleet import ADDRESS, Fleet
 from tests.sim.worker import Observer
 

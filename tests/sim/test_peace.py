@@ -6,7 +6,9 @@ from ipaddress import IPv4Address
 import pytest
 
 from floatingip.core import timing
-from floatingip.core.model import OWNER_TAG, Carry, Notice
+from floatingip.core.ec2 import OWNER_TAG
+from floatingip.core.model import Carry
+from floatingip.core.node import Notice
 from tests.sim.fleet import ADDRESS, INSTANT, NAME, TYPICAL, Fleet
 from tests.sim.worker import Worker
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from floatingip.core import timing
+from floatingip.core.ec2 import OWNER_TAG, Eni
 from floatingip.core.errors import AddressTaken, LookAgain
-from floatingip.core.model import OWNER_TAG, Carry, Eni
+from floatingip.core.model import Carry
 from tests.sim.fleet import ADDRESS, INSTANT, NAME, Fleet
 from tests.sim.line import Call, is_denied
 from tests.sim.worker import Worker

@@ -5,7 +5,8 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from floatingip.core import timing
-from floatingip.core.model import OWNER_TAG, Address, Allocation, Carry
+from floatingip.core.ec2 import OWNER_TAG
+from floatingip.core.model import Address, Allocation, Carry
 from tests.sim.fleet import ADDRESS, INSTANT, NAME, TYPICAL, Fleet
 from tests.sim.line import hangs
 from tests.sim.worker import Worker

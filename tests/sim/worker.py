@@ -24,25 +24,15 @@ from floatingip.agent.events import (
     Terminated,
 )
 from floatingip.core import timing
+from floatingip.core.ec2 import Eni
 from floatingip.core.errors import CloudError, MetadataError
-from floatingip.core.model import (
-    Address,
-    Eni,
-    Extent,
-    Identity,
-    Interface,
-    Notice,
-    OwnPod,
-    Plumbing,
-    PlumbingReport,
-    PlumbingState,
-    ProbeOutcome,
-    ProbeResult,
-    Sight,
-    Target,
-)
+from floatingip.core.model import Address, Target
 from floatingip.core.news import News
+from floatingip.core.node import Identity, Interface, Notice, OwnPod
+from floatingip.core.peer import Sight
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.core.ports import Cloud
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Answer, Status, parse
 from floatingip.edges.prometheus import Metrics

@@ -27,8 +27,10 @@ from floatingip.core import timing
 from floatingip.core.decision.decide import decide
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.view import Memory, View
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Owner
 from floatingip.core.health import Health, HealthState
-from floatingip.core.model import Attachment, AttachmentStatus, Owner, ProbeOutcome, ProbeResult, Word, WordState
+from floatingip.core.peer import Word, WordState
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.runtime.probing import next_in_peace
 from tests.core.deciders import ADDRESS, NAME, WALL, eni, instance

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from floatingip.commands.doctor.finding import CLOCK, CREDENTIALS, EC2, IMDS, PERMISSIONS, Finding
+from floatingip.core.ec2 import Eni
 from floatingip.core.errors import CloudError, ConfigurationError, Denied, MetadataError, NoCredentials
-from floatingip.core.model import Eni, Identity
+from floatingip.core.node import Identity
 
 SLOW_IMDS = 0.5
 """Seconds for the nine values that say who this node is: IMDS is on the same host."""

@@ -16,6 +16,7 @@ from floatingip.commands.doctor import aws, finding, fleet, kubernetes, node, vp
 from floatingip.commands.doctor.facts import Facts, NotKnown
 from floatingip.commands.doctor.finding import Check, Finding
 from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.errors import (
     CloudError,
     CloudUnavailable,
@@ -28,7 +29,7 @@ from floatingip.core.errors import (
     ServicesUnknown,
 )
 from floatingip.core.groups import End
-from floatingip.core.model import OWNER_TAG, Address
+from floatingip.core.model import Address
 from floatingip.edges import background
 from floatingip.edges.kernel.host import KernelHost
 from floatingip.edges.kernel.inspection import IPVS_LINK, KernelInspection, chains_on, lacking, rp_filter
@@ -134,7 +135,7 @@ def _permissions(facts: Facts) -> Iterator[Finding]:
     try:
         eni, target = next(iter(facts.ours), None), facts.targets[0]
     except Denied:
-        # All that could be tried rests on a look.
+        # Without a look at EC2 there is nothing that could be tried.
         yield from aws.permissions(denied, None)
         return
     denied += facts.inspection.denied(eni, target)

@@ -9,34 +9,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from floatingip.agent.address import FloatingAddress
 from floatingip.agent.agent import Agent
 from floatingip.agent.effects import Keep
 from floatingip.agent.events import Looked
 from floatingip.agent.looks import Question, Seen, cluster_name
-from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
+from floatingip.agent.whereabouts import Whereabouts
 from floatingip.commands.doctor.fleet import Met, Reached
 from floatingip.commands.doctor.once import once
 from floatingip.commands.doctor.trying import begin, beside, meet, reach, tried
+from floatingip.core.ec2 import Attachment, Eni, Instance, Owner
 from floatingip.core.errors import FloatingIPError
 from floatingip.core.groups import Worker
-from floatingip.core.model import (
-    Address,
-    Allocation,
-    Attachment,
-    Eni,
-    Identity,
-    Instance,
-    Network,
-    NodePort,
-    Owner,
-    OwnPod,
-    Plumbing,
-    ProbeOutcome,
-    Target,
-)
+from floatingip.core.model import Address, Allocation, Network, Target
+from floatingip.core.node import Identity, OwnPod
+from floatingip.core.plumbing import Plumbing
 from floatingip.core.ports import Cloud, Prober
+from floatingip.core.probe import NodePort, ProbeOutcome
 from floatingip.core.settings import Settings
 from floatingip.core.word import PEERS_AT_MOST, Answer
 from floatingip.edges.ec2.cloud import Ec2Cloud, client
@@ -90,7 +79,7 @@ class Facts:
 
     @once
     def me(self) -> Identity:
-        """The same for all who only need it.  Raises ``NotKnown``."""
+        """Who this node is, for checks that do not care how long IMDS took.  Raises ``NotKnown``."""
         try:
             return self.identified[0]
         except FloatingIPError:
@@ -161,17 +150,15 @@ class Facts:
         return name
 
     @once
-    def addresses(self) -> tuple[FloatingAddress, ...]:
+    def addresses(self) -> tuple[Whereabouts, ...]:
         """The floating addresses as the agent on this node would know them by now."""
-        seen, shared, made = self.seen, self.shared, list[FloatingAddress]()
+        seen, shared, made = self.seen, self.shared, list[Whereabouts]()
         for index, target in enumerate(self.targets):
-            address = FloatingAddress(
-                target, index, self.settings, shared, Outbox(), now=seen.asked_at, chance=lambda low, _high: low
-            )
+            address = Whereabouts(target, index, self.settings, shared)
             if target in seen.allocations:
                 address.found_allocation(seen.allocations[target])
             owner = Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls)
-            address.looked(owner, seen.asked_at, {})
+            address.looked(owner, {})
             made.append(address)
         return tuple(made)
 
@@ -197,7 +184,7 @@ class Facts:
         return tuple(eni for eni in self.ours if _instance(eni.attachment) == self.me.instance_id)
 
     def holder(self, target: Target) -> str:
-        """The instance that EC2 shows with the address, or nothing."""
+        """The instance that EC2 shows with the address, empty where it shows none."""
         eni = self.seen.enis.get(target)
         return _instance(eni.attachment) if eni is not None and eni.id in self.seen.ours else ""
 

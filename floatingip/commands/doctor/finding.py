@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 NOT_KNOWN = "not known: "
-"""How it begins what is so where that could not be found out."""
+"""How a finding begins that says what could not be found out."""
 
 
 class Verdict(StrEnum):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from floatingip.agent.agent import LONELY
+from floatingip.agent.company import LONELY
 from floatingip.commands.doctor.finding import ICMP, NODE_PORT, OBSERVER, PORT, RULES, WORKERS, Finding
 from floatingip.core.decision.decision import Reason
 from floatingip.core.errors import CloudError, Denied
 from floatingip.core.groups import End, Rule, Worker, admitted
-from floatingip.core.model import Address, NodePort, Sight
+from floatingip.core.model import Address
+from floatingip.core.peer import Sight
+from floatingip.core.probe import NodePort
 from floatingip.core.word import RESERVED, Status
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from floatingip.commands.doctor.finding import API_SERVER, ROLE, Finding
 from floatingip.core.errors import ServicesUnknown
-from floatingip.core.model import OwnPod
+from floatingip.core.node import OwnPod
 
 
 def api_server(own: OwnPod) -> Iterator[Finding]:

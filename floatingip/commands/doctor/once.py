@@ -13,7 +13,7 @@ _lock = threading.Lock()
 
 
 class once(Generic[T]):
-    """The value of a method without arguments, for any thread; what it raises is raised for all who ask."""
+    """Decorates a method without arguments: it runs once, and every thread gets its value, or what it raised."""
 
     def __init__(self, question: Callable[[Any], T]) -> None:
         self.__doc__ = question.__doc__

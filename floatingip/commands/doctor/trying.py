@@ -9,8 +9,10 @@ from typing import TypeVar
 
 from floatingip.commands.doctor.fleet import Met, Reached
 from floatingip.core.groups import Worker
-from floatingip.core.model import Address, ProbeOutcome, Sight
+from floatingip.core.model import Address
+from floatingip.core.peer import Sight
 from floatingip.core.ports import Prober
+from floatingip.core.probe import ProbeOutcome
 from floatingip.core.word import RESERVED, Answer
 from floatingip.edges import background
 from floatingip.edges.probes.icmp import IcmpProber
@@ -42,7 +44,7 @@ def beside(job: Callable[[T], U], items: Iterable[T]) -> list[U]:
 
 
 def begin(job: Callable[[T], U], item: T) -> Future[U]:
-    """What it will have come to, done beside whoever asks for it."""
+    """Begin the job in a thread of its own; what it comes to can be waited for."""
     answer: Future[U] = Future()
 
     def work() -> None:
@@ -98,7 +100,7 @@ def pings(address: Address) -> bool | None:
 
 
 def tried(prober: Prober) -> ProbeOutcome:
-    """What comes of a few probes: an answer, if there is any."""
+    """Probe a few times: ANSWERED if any probe was, or else what came of the last one."""
     sent, next_at, outcomes = 0, time.monotonic(), list[ProbeOutcome]()
     while len(outcomes) < TRIES and ProbeOutcome.ANSWERED not in outcomes:
         if sent < TRIES and time.monotonic() >= next_at:

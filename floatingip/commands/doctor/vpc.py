@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from floatingip.commands.doctor.finding import NO_MANAGE, OWNER, PLACE, RESERVATION, SLOTS, SOURCE_CHECK, Check, Finding
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason
-from floatingip.core.model import NO_MANAGE_TAG, OWNER_TAG, Carry, Eni, Network, Subnet, Target
+from floatingip.core.ec2 import NO_MANAGE_TAG, OWNER_TAG, Eni, Subnet
+from floatingip.core.model import Carry, Network, Target
 
 
 def failing(check: Check, sentence: str) -> Finding:

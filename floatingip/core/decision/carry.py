@@ -14,7 +14,9 @@ from floatingip.core.decision.carry_address import ByAddress
 from floatingip.core.decision.carry_eni import ByEni
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import Memory, View
-from floatingip.core.model import Attachment, Carry, Eni, Extent, Owner, Target
+from floatingip.core.ec2 import Attachment, Eni, Owner
+from floatingip.core.model import Carry, Target
+from floatingip.core.plumbing import Extent
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Write
 
@@ -71,7 +73,7 @@ class Way(Protocol):
         """How much of its plumbing the node should have, where a decision says ``decided``."""
 
     def fenced(self, memory: Memory) -> str:
-        """The attachment that the claim after a fencing is told of, or nothing."""
+        """The attachment that the claim after a fencing is told of, empty where it needs none."""
 
     # What is told of it, in tags and among observers.
 
@@ -106,7 +108,7 @@ class Way(Protocol):
         """
 
     def obstacle(self, room: Room) -> str:
-        """Why this node has no room for the address, or nothing."""
+        """Why this node has no room for the address; empty where it has."""
 
 
 _WAYS: Mapping[Carry, Way] = {Carry.ENI: ByEni(), Carry.ADDRESS: ByAddress()}

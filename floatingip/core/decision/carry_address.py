@@ -17,7 +17,9 @@ from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import Memory, View, attachment_of
-from floatingip.core.model import OWNER_TAG, Allocation, Attachment, AttachmentStatus, Eni, Extent, Owner, Target
+from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Owner
+from floatingip.core.model import Allocation, Target
+from floatingip.core.plumbing import Extent
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Detach, Unassign, Write
 
@@ -39,7 +41,7 @@ class ByAddress:
         return attachment is None or attachment.status is AttachmentStatus.DETACHING
 
     def is_away(self, attachment: Attachment | None, me: str) -> bool:
-        """Anything but here."""
+        """Any answer that does not show it on this node."""
         return attachment is None or attachment.instance_id != me
 
     def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
@@ -123,15 +125,15 @@ class ByAddress:
         return wall - max(timing.SAME_MOVE, due_for + 1.0)
 
     def came_at(self, attachment: Attachment) -> float | None:
-        """Always: a standing ENI outlasts moves."""
+        """Minus infinity: a standing ENI outlasts moves, so its tags are never of another attachment."""
         return -inf
 
     def usable(self, enis: Iterable[Eni]) -> tuple[Eni, ...]:
-        """Standing ones."""
+        """The standing ENIs."""
         return tuple(eni for eni in enis if eni.standing_for)
 
     def own(self, owner: Owner | None, standing: Eni | None) -> Eni | None:
-        """Its standing one, whichever has the address."""
+        """The node's standing ENI, wherever the address is."""
         return standing
 
     def room(self, slots: int | None, problems: Iterable[str]) -> int | None:
@@ -141,7 +143,7 @@ class ByAddress:
         return 0 if any(problems) else None
 
     def obstacle(self, room: Room) -> str:
-        """An address that is about to be elsewhere, or no standing ENI that takes more."""
+        """EC2 is about to show the address elsewhere, or this node's standing ENI is not there, or takes no more."""
         if room.promised:
             return room.promised
         if room.standing is None or room.problem:

@@ -16,7 +16,9 @@ from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import Memory, View, attachment_of
-from floatingip.core.model import Allocation, Attachment, Eni, Extent, Owner, Target
+from floatingip.core.ec2 import Attachment, Eni, Owner
+from floatingip.core.model import Allocation, Target
+from floatingip.core.plumbing import Extent
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Associate, Attach, Detach, Write, mended
 
@@ -86,7 +88,7 @@ class ByEni:
         return {eni.id: self.recorded(view, eni)}
 
     def recorded(self, view: View, eni: Eni) -> str:
-        """As the tag has it."""
+        """As the ENI's tag has it."""
         return eni.tags.get(ration.TAG, "")
 
     def move_since(self, wall: float, due_for: float) -> float:
@@ -98,7 +100,7 @@ class ByEni:
         return attachment.since_wall
 
     def usable(self, enis: Iterable[Eni]) -> tuple[Eni, ...]:
-        """All but standing ones."""
+        """All but the standing ENIs."""
         return tuple(eni for eni in enis if not eni.standing_for)
 
     def own(self, owner: Owner | None, standing: Eni | None) -> Eni | None:
@@ -106,11 +108,11 @@ class ByEni:
         return owner.eni if owner is not None else None
 
     def room(self, slots: int | None, problems: Iterable[str]) -> int | None:
-        """Its free slots."""
+        """The free ENI slots of this instance."""
         return slots
 
     def obstacle(self, room: Room) -> str:
-        """No free slot."""
+        """No ENI slot of this instance is free."""
         if room.free_slots == 0 or room.is_full:
             return f"{room.me} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
         return ""

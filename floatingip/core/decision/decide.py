@@ -32,7 +32,8 @@ from floatingip.core.decision.remember import remember
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.turns import remember_rivals
 from floatingip.core.decision.view import Memory, View, attachment_of
-from floatingip.core.model import OWNER_TAG, Extent
+from floatingip.core.ec2 import OWNER_TAG
+from floatingip.core.plumbing import Extent
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Assign, AssignAny, Associate, Create, Detach, Unassign, Write
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from floatingip.core.model import Extent
+from floatingip.core.plumbing import Extent
 from floatingip.core.writes import Write
 
 

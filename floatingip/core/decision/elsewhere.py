@@ -20,8 +20,10 @@ from floatingip.core.decision.rules import Charge, charge_against, r13_force
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.turns import are_believed, ranked_before, rivals, served_before
 from floatingip.core.decision.view import Memory, View
+from floatingip.core.ec2 import AttachmentStatus, Owner
 from floatingip.core.health import HealthState
-from floatingip.core.model import AttachmentStatus, Extent, Owner, WordState
+from floatingip.core.peer import WordState
+from floatingip.core.plumbing import Extent
 from floatingip.core.writes import Tag
 
 

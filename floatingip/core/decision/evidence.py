@@ -12,7 +12,7 @@ from math import inf
 from floatingip.core import timing
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import Memory, View
-from floatingip.core.model import Eni, Owner
+from floatingip.core.ec2 import Eni, Owner
 
 REACHED_TAG = "floatingip/reached"
 """The tag in which observers remember together, for those that have just begun, when one of them saw the address UP
@@ -31,7 +31,7 @@ def reached_wall(memory: Memory, eni: Eni) -> float:
 
 
 def gap_in_evidence(situation: Situation) -> str:
-    """Why this node's own network may be at fault, or nothing."""
+    """Why this node's own network may be at fault; empty where nothing speaks for that."""
     memory, view, owner = situation.memory, situation.view, situation.owner
     if needs_answer(view, owner):
         return "EC2 has not answered since the first lost probe"

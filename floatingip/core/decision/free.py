@@ -8,7 +8,7 @@ from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.turns import are_believed, ranked_before, rivals
 from floatingip.core.decision.view import Memory, View, attachment_of
-from floatingip.core.model import Owner
+from floatingip.core.ec2 import Owner
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Assign
 

@@ -9,7 +9,8 @@ from floatingip.core.decision import ration
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.rules import r13_force
 from floatingip.core.decision.situation import Situation
-from floatingip.core.model import AttachmentStatus, PlumbingState
+from floatingip.core.ec2 import AttachmentStatus
+from floatingip.core.plumbing import PlumbingState
 from floatingip.core.writes import Detach, Tag
 
 

@@ -46,6 +46,6 @@ def parse(value: str, attachment_id: str, wall: float) -> Order | None:
 
 
 def successor(value: str, wall: float) -> str:
-    """The instance that an order names which is not over yet, whatever it is to be taken from; or nothing."""
+    """The instance that an order names which is not over yet, whatever it is to be taken from; empty without one."""
     found = _ORDER.fullmatch(value)
     return "" if found is None or found[2] == ANYBODY or int(found[3]) < wall else found[2]

@@ -12,7 +12,9 @@ from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.carry import Way
 from floatingip.core.decision.view import Memory, View, attachment_of, is_down
-from floatingip.core.model import OWNER_TAG, AttachmentStatus, Owner, Peer, PlumbingState
+from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Owner
+from floatingip.core.peer import Peer
+from floatingip.core.plumbing import PlumbingState
 from floatingip.core.writes import Assign, AssignAny, Associate, Create
 
 

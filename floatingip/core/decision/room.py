@@ -1,10 +1,10 @@
-"""Whether a node has room for an address that it does not have: what an obstacle to that is told from."""
+"""Whether a node has room for an address that it does not have yet, and if not, why."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from floatingip.core.model import Eni
+from floatingip.core.ec2 import Eni
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.evidence import reached_wall
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import Memory, is_down
+from floatingip.core.ec2 import AttachmentStatus
 from floatingip.core.health import HealthState
-from floatingip.core.model import AttachmentStatus, WordState
+from floatingip.core.peer import WordState
 from floatingip.core.writes import Detach
 
 
@@ -33,7 +34,7 @@ class Charge:
 
 
 def r2_the_instance_ended(situation: Situation) -> Charge | None:
-    """EC2 says so twice, or once and a probe was lost."""
+    """R2: EC2 says so twice, or once while the last probe was lost."""
     memory, holder = situation.memory, situation.holder
     if memory.dead_answers >= 2 or (memory.dead_answers and situation.view.health.in_doubt):
         return Charge(Rule.R2, Reason.INSTANCE_ENDED, holder.state if holder else "gone", rationed=False)

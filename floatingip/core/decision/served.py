@@ -11,13 +11,14 @@ from __future__ import annotations
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.view import View
+from floatingip.core.ec2 import Attachment
 from floatingip.core.health import Health, HealthState
-from floatingip.core.model import Attachment, Peer
+from floatingip.core.peer import Peer
 from floatingip.core.settings import Settings
 
 
 def _counts(view: View, peer: Peer) -> bool:
-    """What it was heard to say is not too old."""
+    """The observer answered lately enough for what it said to count."""
     return view.now - peer.heard_at <= timing.SERVED_HEARD_FOR
 
 

@@ -8,7 +8,8 @@ from floatingip.core.decision import order as orders
 from floatingip.core.decision import pause, ration
 from floatingip.core.decision.carry import Way, way_to
 from floatingip.core.decision.view import Memory, View
-from floatingip.core.model import Attachment, Eni, Instance, Owner, WordState
+from floatingip.core.ec2 import Attachment, Eni, Instance, Owner
+from floatingip.core.peer import WordState
 from floatingip.core.settings import Settings
 
 

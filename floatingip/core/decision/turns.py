@@ -8,7 +8,7 @@ from floatingip.core import timing
 from floatingip.core.decision import served
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.view import Memory, View, attachment_of
-from floatingip.core.model import Attachment
+from floatingip.core.ec2 import Attachment
 from floatingip.core.settings import Settings
 
 

@@ -11,18 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from floatingip.core.decision.decision import Rule
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni, Owner
 from floatingip.core.health import Health
-from floatingip.core.model import (
-    Attachment,
-    AttachmentStatus,
-    Eni,
-    Owner,
-    Peer,
-    PlumbingReport,
-    Served,
-    Target,
-    Word,
-)
+from floatingip.core.model import Target
+from floatingip.core.peer import Peer, Word
+from floatingip.core.plumbing import PlumbingReport
+from floatingip.core.probe import Served
 from floatingip.core.writes import Token, Write
 
 
@@ -32,15 +26,15 @@ class View:
 
     ``target`` is what is kept; ``groups`` are the security groups that its ENI should have; ``burden`` is how many
     other floating addresses this node has or is about to have; ``peers`` are all other observers but for this node's;
-    ``obstacle`` says why this node could not carry the address at all (another zone, no subnet, full), or nothing;
-    ``leaving`` why this node is about to end, or nothing; ``services`` is the health of the checked NodePorts at the
-    address, and ``served`` where else this node asked for them lately;
-    ``wrote_at`` is when the last own EC2 write ended and ``writing`` that one is under way; ``accepted`` is the last
-    one if EC2 accepted it; before ``retry_at`` no write of that kind is made, since the last such one failed;
-    ``taken_at`` is when EC2 last refused a claim since something has the address, and ``taken`` what it said; ``mixed``
-    names interfaces of ours that belong to the other way to carry, or nothing; ``witness_at`` is when the last question
-    was asked that the Kubernetes API server answered, None when it never answered one; ``ready_at`` is the
-    same where the answer, and none since, calls this observer's pod Ready.
+    ``obstacle`` says why this node could not carry the address at all (another zone, no subnet, full), and ``leaving``
+    why this node is about to end: empty where it could, and is not; ``services`` is the health of the checked NodePorts
+    at the address, and ``served`` where else this node asked for them lately; ``wrote_at`` is when the last own EC2
+    write ended and ``writing`` that one is under way; ``accepted`` is the last one if EC2 accepted it; before
+    ``retry_at`` no write of that kind is made, since the last such one failed; ``taken_at`` is when EC2 last refused a
+    claim since something has the address, and ``taken`` what it said; ``mixed`` names interfaces of ours that belong to
+    the other way to carry, empty for none; ``witness_at`` is when the last question was asked that the Kubernetes API
+    server answered, None when it never answered one; ``ready_at`` is the same where the answer, and none since, calls
+    this observer's pod Ready.
 
     With ``carry: address``: ``mine`` is this node's standing ENI, once it is attached; ``records`` are the ration's
     tags for the target, by ENI; ``carried_since`` is since when the address has been on this node's link, None while
@@ -91,7 +85,7 @@ class Memory:
     ``attached_at`` is when EC2 was asked that first showed the present attachment as attached, ``nobody_since`` the
     same of the answers in a row that show nobody, and ``taken_since`` since when EC2 has refused all claims
     nevertheless; ``gave_up``: this node has just detached the ENI from itself, since the device did not come;
-    ``unsound_here`` is why this node did not carry the address when it held it last, or nothing.
+    ``unsound_here`` is why this node did not carry the address when it held it last, empty where it did.
 
     ``unready_at`` is when the Kubernetes API server last had not called this observer's pod Ready lately (R5).
 

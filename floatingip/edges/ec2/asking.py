@@ -66,7 +66,7 @@ class _Attempt(threading.Thread):
             self._interrupts.append(interrupt)
 
     def cut_off(self) -> None:
-        """Nobody waits for it any more: end it, and let nothing be sent that was not sent yet."""
+        """Give the attempt up: end what it waits for, and let it send nothing more."""
         with self._lock:
             self.is_cut_off = True
             for interrupt in self._interrupts:
@@ -168,7 +168,7 @@ class Asking:
         return attempt
 
     def _leave(self, attempts: list[_Attempt], pace: _Pace) -> None:
-        """Wait no more; one of these goes on, should EC2 only be slower than it was."""
+        """Give the question up; one attempt goes on, to find out whether EC2 is only slower than it was."""
         if pace.late is None or not pace.late.is_alive():
             pace.late = attempts.pop(0)
         for attempt in attempts:

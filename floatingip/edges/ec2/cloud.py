@@ -13,17 +13,9 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from floatingip.core.ec2 import OWNER_TAG, AllocationFacts, Eni, Instance, Subnet
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, NoFreeSlot
-from floatingip.core.model import (
-    OWNER_TAG,
-    Address,
-    AllocationFacts,
-    Eni,
-    Instance,
-    Network,
-    Subnet,
-    Target,
-)
+from floatingip.core.model import Address, Network, Target
 from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.meaning import (
     MEANING,

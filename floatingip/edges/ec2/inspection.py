@@ -15,9 +15,10 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from floatingip.agent.looks import CLUSTER_TAG, CLUSTER_TAG_PREFIX
+from floatingip.core.ec2 import Eni
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied
 from floatingip.core.groups import Rule, Worker
-from floatingip.core.model import Allocation, Eni, Target
+from floatingip.core.model import Allocation, Target
 from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.meaning import meaning
 from floatingip.edges.ec2.sdk import identity
@@ -109,7 +110,7 @@ class Inspection:
         return tuple(action for name, call in calls.items() if (action := self._denial(name, call)))
 
     def _denial(self, action: str, call: Callable[..., object]) -> str:
-        """The action if it is denied, or nothing.  Raises ``CloudUnavailable``."""
+        """The action if it is denied, empty if it is not.  Raises ``CloudUnavailable``."""
         try:
             self._ask(action, partial(call, DryRun=True))
         except Denied as error:

@@ -13,17 +13,8 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from floatingip.core.model import (
-    OWNER_TAG,
-    Attachment,
-    AttachmentStatus,
-    Eni,
-    Instance,
-    InstanceState,
-    Network,
-    Subnet,
-    subnets_network,
-)
+from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Instance, InstanceState, Subnet
+from floatingip.core.model import Network, subnets_network
 from floatingip.edges.ec2.meaning import EXCERPT, one_line
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from floatingip.core.errors import HostError
-from floatingip.core.model import Address, Extent, Plumbing, PlumbingReport, PlumbingState
+from floatingip.core.model import Address
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.edges import background
 from floatingip.edges.kernel import addresses, changes, links, probe_route, routes, rules
 from floatingip.edges.kernel.announce import announce
@@ -41,7 +42,7 @@ _ASIDE = "is there a rule of others before ours (`priority`)?"
 
 @dataclass(frozen=True, slots=True)
 class _Defect:
-    """Something missing: how to repair it, by doing nothing if that is beyond us, and what to say if it stays."""
+    """Something missing: how to repair it, which may be by doing nothing, and what to say if it stays missing."""
 
     repair: Callable[[], object] = lambda: None
     problem: str = "still missing, though the kernel reported no error"
@@ -244,7 +245,7 @@ class KernelHost:
         return missing
 
     def _astray(self, plumbing: Plumbing, link: Link, extent: Extent) -> str:
-        """Why packets would not find their way in or back, though all of the plumbing is there, or nothing."""
+        """Why packets would not find their way in or back, though all plumbing is there; empty where they would."""
         far: Address = FAR[plumbing.address.version]
         ask = partial(way, self._netlink)
         with mapped("path"):
@@ -294,7 +295,7 @@ _STATES = {
 
 
 def _whither(taken: Way) -> str:
-    """Where a packet would go instead, in words."""
+    """Which way a packet would take instead, in words."""
     if taken.kind == LOCAL:
         return "it is this node's own"
     return taken.refusal or f"it would leave by {links.name_of(taken.link_index)}"

@@ -70,7 +70,7 @@ def find(netlink: Netlink, mac: str, indexes: MutableMapping[str, int]) -> Link 
 
 
 def name_of(index: int) -> str:
-    """A link's name of the moment."""
+    """The name that the link has now: names change."""
     with contextlib.suppress(OSError):
         return socket.if_indextoname(index)
     return f"link {index}"

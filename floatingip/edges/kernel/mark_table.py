@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from floatingip.core.model import Address, Plumbing
+from floatingip.core.model import Address
+from floatingip.core.plumbing import Plumbing
 from floatingip.edges.kernel.nft import Listing
 
 PREFIX = "floatingip_"

@@ -231,7 +231,7 @@ class Marks:
         try:
             found = kube_proxy.node_ports_at(self._nft, version)
         except HostError:
-            found = self._node_ports_at.get(version)  # still the best that is known
+            found = self._node_ports_at.get(version)  # an old answer is still the best that is known
         with self._told:
             is_news = self._node_ports_at.get(version) != found
             self._node_ports_at[version] = found

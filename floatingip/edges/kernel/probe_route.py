@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from floatingip.core.errors import HostError
-from floatingip.core.model import Address, Plumbing
+from floatingip.core.model import Address
+from floatingip.core.plumbing import Plumbing
 from floatingip.edges.kernel import addresses, routes
 from floatingip.edges.kernel.links import Link, name_of
 from floatingip.edges.kernel.netlink import Netlink
@@ -52,7 +53,7 @@ def remove(netlink: Netlink, address: Address) -> None:
 
 
 def blind(netlink: Netlink, address: Address, primary: Link) -> str:
-    """Why a probe of the address would not leave this node by its primary link, or nothing.
+    """Why a probe of the address would not leave this node by its primary link; empty where it would.
 
     Raises OSError, struct.error, ValueError.
     """

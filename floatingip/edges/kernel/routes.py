@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from floatingip.core.model import Address, Plumbing
+from floatingip.core.model import Address
+from floatingip.core.plumbing import Plumbing
 from floatingip.edges.kernel.addresses import family
 from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, tolerated
 
@@ -127,7 +128,7 @@ def foreign(messages: Iterable[Message]) -> list[Message]:
 
 
 def refusal(plumbing: Plumbing, messages: Iterable[Message]) -> str:
-    """What to say of a table with routes of others, or nothing."""
+    """What to say of a table with routes of others; empty where it has none."""
     if not (others := foreign(messages)):
         return ""
     return f"table {plumbing.table} has routes of others ({described(others)}); set `table` to a free one"

@@ -6,7 +6,7 @@ import errno
 import struct
 from collections.abc import Iterable
 
-from floatingip.core.model import Extent, Plumbing
+from floatingip.core.plumbing import Extent, Plumbing
 from floatingip.edges.kernel.addresses import family
 from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, attributes, tolerated
 from floatingip.edges.kernel.routes import PROTOCOL
@@ -48,7 +48,9 @@ def wanted(plumbing: Plumbing, extent: Extent) -> dict[Says, bytes]:
 
 
 def foreign(netlink: Netlink, plumbing: Plumbing) -> str:
-    """What to tell of a rule of somebody else's at one of our priorities, or nothing.  Raises OSError, struct.error."""
+    """What to tell of a rule of somebody else's at one of our priorities; empty where there is none.  Raises OSError,
+    struct.error.
+    """
     for says, (_, is_ours) in at_our_priorities(netlink, plumbing).items():
         if not is_ours and says not in wanted(plumbing, Extent.ALL):
             at = f"{plumbing.priority} or {plumbing.priority + 1}"

@@ -16,12 +16,13 @@ from urllib.parse import quote
 from floatingip.core import history
 from floatingip.core.bounded_json import read_json
 from floatingip.core.errors import KubernetesError
-from floatingip.core.news import Move, News, Remark, Role
+from floatingip.core.move import Move
+from floatingip.core.news import News, Remark, Role
 from floatingip.edges.http_client import Response
 from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, ApiServer, Unanswered, Unset
 
 LABEL = "floatingip/role"
-"""Of the pod."""
+"""The pod's label that shows its node's role."""
 
 NOTE_BYTES = 1024
 """What Kubernetes takes of an Event's text."""
@@ -37,7 +38,7 @@ class PodsBoard:
     """`ports.Board` by the API server, for the pod that the environment names."""
 
     def __init__(self, api_server: ApiServer, node: str) -> None:
-        """``node`` is the name of the pod's node, or nothing."""
+        """``node`` is the name of the pod's node, empty where it is not known."""
         self._api_server = api_server
         self._node = node
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from floatingip.core.bounded_json import read_json
 from floatingip.core.errors import ServicesUnknown
-from floatingip.core.model import NodePort
+from floatingip.core.probe import NodePort
 from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, ApiServer, Unanswered
 
 MOST_SERVICES = 250

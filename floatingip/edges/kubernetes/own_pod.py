@@ -8,7 +8,7 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from floatingip.core.bounded_json import read_json
-from floatingip.core.model import OwnPod
+from floatingip.core.node import OwnPod
 from floatingip.edges.http_client import Response
 from floatingip.edges.kubernetes.api_server import DEEPEST, ApiServer, Unanswered
 

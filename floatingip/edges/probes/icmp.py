@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from icmplib import ICMPRequest, ICMPv4Socket, ICMPv6Socket
 from icmplib.exceptions import ICMPLibError
 
-from floatingip.core.model import Address, ProbeOutcome, ProbeResult
+from floatingip.core.model import Address
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 
 TIMEOUT = 0.5
 """Seconds after which a probe counts as lost."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 
-from floatingip.core.model import ProbeOutcome, ProbeResult
 from floatingip.core.ports import Prober
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class _Pair:
             return replace(self.knock, by_tcp=True)
         if self.echo is None or self.knock is None:
             return None
-        # What this node could not even send says nothing of the address, by whichever way.
+        # A probe that this node could not even send says nothing of the address, be it an echo or a knock.
         return self.knock if self.knock.outcome is ProbeOutcome.FAILED_HERE else self.echo
 
 

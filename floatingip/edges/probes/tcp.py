@@ -19,10 +19,14 @@ import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from floatingip.core.model import Address, ProbeOutcome, ProbeResult
+from floatingip.core.model import Address
+from floatingip.core.ports import Prober
+from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
+from floatingip.core.settings import Settings
 
 MOST_HEARD = 65536
 """Bytes that are read of what a service says; one that says more is cut off."""
@@ -201,7 +205,7 @@ class TcpProber:
         return None
 
     def _greet(self, connection: socket.socket) -> None:
-        """What this side has to say once the connection stands: that this was all.  Raises OSError."""
+        """Send what there is to send once the connection stands: here only that this was all.  Raises OSError."""
         connection.shutdown(socket.SHUT_WR)
 
     def _listen(self, probe: _Probe, connection: socket.socket) -> None:
@@ -257,6 +261,17 @@ class HttpProber(TcpProber):
         if probe.result is None and (status := _STATUS.match(probe.heard)):
             good = status[1][0] in b"23"
             probe.told(ProbeOutcome.ANSWERED if good else ProbeOutcome.LOST, f"HTTP status {status[1].decode()}")
+
+
+def service_prober(settings: Settings) -> Callable[[NodePort, Address], Prober] | None:
+    """What checks a NodePort at an address; None where the settings want none checked."""
+
+    def prober(node_port: NodePort, address: Address) -> Prober:
+        if node_port.path:
+            return HttpProber(address, node_port.port, node_port.path, settings.service_timeout)
+        return TcpProber(address, node_port.port, settings.service_timeout)
+
+    return prober if settings.service else None
 
 
 def _text(number: int | None) -> str:

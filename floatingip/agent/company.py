@@ -1,0 +1,73 @@
+"""Who else is there: which observers are asked, and whether they could take over what this node holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from floatingip.agent.address import FloatingAddress
+from floatingip.agent.effects import AskPeers
+from floatingip.agent.outbox import Outbox
+from floatingip.agent.peers import Peers
+from floatingip.agent.shared import Shared
+from floatingip.agent.trouble import Trouble
+from floatingip.core import timing
+from floatingip.core.decision.decision import State
+from floatingip.core.model import Address
+
+LONELY = "no other observer answers: nobody would take over"
+"""What is told of a node that hears of no other observer."""
+
+
+class Company:
+    """Of the node with these ``addresses``; ``peers`` is what the others said.
+
+    ``is_short``: should this node be lost, an address that it holds would have no place.
+    """
+
+    def __init__(self, addresses: Collection[FloatingAddress], peers: Peers, shared: Shared, out: Outbox) -> None:
+        self.is_short = False
+        self._addresses = addresses
+        self._peers = peers
+        self._shared = shared
+        self._out = out
+        self._doubted: frozenset[str] = frozenset()
+        self._lonely, self._short = Trouble(timing.SHORT_FOR), Trouble(timing.SHORT_FOR)
+
+    @property
+    def is_lonely(self) -> bool:
+        """No other observer has answered for a while."""
+        return self._lonely.is_told
+
+    def follow(self, now: float, *, tick: bool) -> None:
+        """Ask who is to be asked: at each ``tick``, and at once when another address is in doubt."""
+        doubted = frozenset(str(each.target) for each in self._addresses if each.seeing.health.in_doubt)
+        if tick or doubted != self._doubted:
+            self._doubted = doubted
+            self.ask(now)
+
+    def ask(self, now: float) -> None:
+        """Ask those who hold an address, and all others."""
+        holders: dict[str, Address] = {}
+        for address in self._addresses:
+            instance = self._shared.instances.get(address.where.holder())
+            if instance is not None and instance.address is not None:
+                holders[instance.id] = instance.address
+        self._out.add(AskPeers(holders, self._peers.known(now), self._doubted))
+
+    def warn_when_short(self, now: float) -> None:
+        """Say loudly when the others could not take over all that this node holds, or there are none."""
+        held = sum(address.decision.state is State.HOLDER for address in self._addresses)
+        others = self._peers.others(self._shared.name)
+        slots = [peer.free_slots for peer in others if now - peer.heard_at < timing.LIVE_WITHIN]
+        known = [free for free in slots if free is not None]
+        short = ""
+        if held and slots and len(known) == len(slots) and sum(known) < held:
+            short = f"should this node be lost, the others have {sum(known)} free ENI slots for its {held} addresses"
+        if self._short.is_due(short, now):
+            self._out.warning("capacity", f"{short}; add nodes, or keep more slots free (the VPC CNI's MAX_ENI)")
+        was_lonely = self._lonely.is_told
+        if self._lonely.is_due("" if slots else LONELY, now):
+            self._out.warning("alone", LONELY)
+        if was_lonely and slots:
+            self._out.info("alone", "another observer answers again")
+        self.is_short = bool(short) or (self._lonely.is_told and bool(held))

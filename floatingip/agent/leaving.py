@@ -1,0 +1,100 @@
+"""
+Whether this node is about to end: what AWS announces, SIGTERM, and what Kubernetes says of the observer's own pod.
+
+While it is, the node asks to be relieved of what it holds, and comes last for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from floatingip.agent import ending, pod
+from floatingip.agent.address import FloatingAddress
+from floatingip.agent.effects import AskPod
+from floatingip.agent.outbox import Outbox
+from floatingip.agent.shared import Shared
+from floatingip.agent.trouble import Trouble
+from floatingip.core import timing
+from floatingip.core.node import Notice, OwnPod
+
+UNKNOWN = "not known whether Kubernetes ends this pod, or has written its node off"
+"""What is told while the API server does not tell of the pod."""
+
+
+class Leaving:
+    """``stop_at`` is when SIGTERM came, None before; ``problem`` is why nothing is known of the own pod, empty while
+    something is.
+    """
+
+    def __init__(self, shared: Shared, out: Outbox, *, observes: bool) -> None:
+        self.stop_at: float | None = None
+        self.problem = ""
+        self._shared = shared
+        self._out = out
+        self._observes = observes
+        self._pod = pod.PodMemory()
+        self._asked_every: float | None = None
+        self._notice = ""
+        self._ready_since: float | None = None
+        self._unheard, self._told = Trouble(), Trouble()
+
+    # What happened.
+
+    def noticed(self, notice: Notice | None) -> None:
+        """AWS announces the end of this node, or does so no more."""
+        self._notice = f"{notice.kind}: {notice.detail}" if notice is not None else ""
+
+    def shown(self, own: OwnPod, now: float) -> bool:
+        """The API server was asked about the own pod; return whether that is news."""
+        before, shared = self._pod, self._shared
+        self._pod = pod.learn(before, own, self.stop_at)
+        shared.witness_at, shared.ready_at = self._pod.witness_at, pod.ready_at(self._pod)
+        problem = self._pod.problem
+        if self._unheard.is_due(problem, now):
+            self._out.warning("kubernetes", f"{UNKNOWN}: {problem}")
+        elif self.problem and not problem:
+            self._out.info("kubernetes", "the API server tells of this pod again")
+        is_news = problem != self.problem or self.stop_at is not None or self._pod.against != before.against
+        self.problem = problem
+        return is_news
+
+    def is_ready(self, ready: bool, now: float) -> None:
+        """By its own account the observer is ready, or is not."""
+        self._ready_since = None if not ready else now if self._ready_since is None else self._ready_since
+
+    # What follows.
+
+    def follow(self, now: float) -> bool:
+        """Ask to be relieved as long as anything speaks for it; return whether that has changed."""
+        shared = self._shared
+        ends = [cause for cause in (pod.leaving(self._pod, self.stop_at), self._notice) if cause]
+        off = self._written_off(now)
+        why = "; ".join([*ends, off] if off else ends)
+        has_changed = (why, bool(off and not ends)) != (shared.leaving, shared.written_off)
+        if has_changed:
+            if shared.leaving and not why:
+                self._out.info("leaving", "no longer")
+            shared.leaving, shared.written_off = why, bool(off and not ends)
+        if self._told.is_due(why, now):
+            self._out.warning("leaving", why)
+        return has_changed
+
+    def ask(self, *, in_doubt: bool) -> None:
+        """Ask the API server more often when it matters more; ``in_doubt``: an address may not answer."""
+        awaited = self.stop_at is not None or pod.is_suspect(self._pod)
+        every = timing.POD_AWAITED if awaited else timing.POD_IN_DOUBT if in_doubt else timing.POD_EVERY
+        if self._observes and every != self._asked_every:
+            self._asked_every = every
+            self._out.add(AskPod(every))
+
+    def may_end(self, addresses: Collection[FloatingAddress], now: float) -> bool:
+        """SIGTERM came, and nothing is left that only this process can finish."""
+        if self.stop_at is None:
+            return False
+        if not self._observes:
+            return not ending.is_obliged(addresses, now - self.stop_at)
+        off = bool(self._written_off(now))
+        return ending.may_end(addresses, self._pod, self.stop_at, now, self._out, off=off)
+
+    def _written_off(self, now: float) -> str:
+        return pod.written_off(self._pod, now, self._ready_since)

@@ -1,0 +1,33 @@
+"""What goes wrong with IMDS, and when that is over."""
+
+from __future__ import annotations
+
+from floatingip.agent.outbox import Outbox
+from floatingip.agent.trouble import Complaints
+from floatingip.core import timing
+
+
+class Metadata:
+    """``problem`` is what went wrong last, empty once nothing has for a while."""
+
+    def __init__(self, out: Outbox) -> None:
+        self.problem = ""
+        self._out = out
+        self._complaints = Complaints(timing.METADATA_CALM)
+
+    @property
+    def is_well(self) -> bool:
+        """Nothing has been wrong lately."""
+        return not self._complaints.go_on
+
+    def troubled(self, problem: str, now: float) -> None:
+        """It went wrong in this way."""
+        self.problem = problem
+        if self._complaints.is_news(problem, now):
+            self._out.warning("imds", problem)
+
+    def follow(self, now: float) -> None:
+        """Tell when it is over."""
+        if self._complaints.are_over(now):
+            self.problem = ""
+            self._out.info("imds", "IMDS answers again")

@@ -1,0 +1,113 @@
+"""What an agent publishes of itself: the one snapshot that word, readiness, metrics, status and page are views of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from math import ceil
+
+from floatingip.agent.address import FloatingAddress
+from floatingip.agent.company import LONELY, Company
+from floatingip.agent.configured import Configured
+from floatingip.agent.leaving import UNKNOWN, Leaving
+from floatingip.agent.looking import Looking
+from floatingip.agent.metadata import Metadata
+from floatingip.agent.node_ports import NodePorts
+from floatingip.agent.peers import Peers
+from floatingip.agent.shared import Shared
+from floatingip.agent.showing import shown
+from floatingip.core.decision import pause
+from floatingip.core.decision.decision import Reason
+from floatingip.core.settings import Settings
+from floatingip.core.snapshot import Snapshot
+from floatingip.core.word import Status
+
+
+class Publishing:
+    """Reads the parts of the agent that began at ``began_at``, and changes none."""
+
+    def __init__(
+        self,
+        addresses: Collection[FloatingAddress],
+        settings: Settings,
+        shared: Shared,
+        peers: Peers,
+        *,
+        company: Company,
+        configured: Configured,
+        leaving: Leaving,
+        looking: Looking,
+        metadata: Metadata,
+        node_ports: NodePorts,
+        began_at: float,
+    ) -> None:
+        self._addresses = addresses
+        self._settings = settings
+        self._shared = shared
+        self._peers = peers
+        self._company = company
+        self._configured = configured
+        self._leaving = leaving
+        self._looking = looking
+        self._metadata = metadata
+        self._node_ports = node_ports
+        self._began_at = began_at
+
+    def snapshot(self, now: float, wall: float) -> Snapshot:
+        """What others may know now."""
+        shared, me = self._shared, self._shared.me
+        to_mind = tuple(self._to_mind(wall))
+        lonely = (LONELY,) if self._company.is_lonely else ()
+        return Snapshot(
+            now,
+            self._status(now),
+            tuple(shown(each, self._settings, wall) for each in self._addresses),
+            note="; ".join(filter(None, (*lonely, *to_mind, self._configured.note))),
+            are_others_short=self._company.is_short,
+            is_imds_well=self._metadata.is_well,
+            denied=frozenset(filter(None, (*shared.denied, self._looking.denied))),
+            wall=wall,
+            began_at=self._began_at,
+            carry=self._settings.carry,
+            node=me.node,
+            address=me.address,
+            leaving=shared.leaving,
+            answered_at=self._looking.answered_at,
+            unanswered=shared.unanswered,
+            unknown=(*to_mind, *self._unknown()),
+            peers=self._peers.shown(),
+        )
+
+    def _status(self, now: float) -> Status:
+        """The word."""
+        addresses, shared = self._addresses, self._shared
+        return Status(
+            name=shared.name,
+            instance_id=shared.me.instance_id,
+            holds={str(each.target): held for each in addresses if (held := each.held()) is not None},
+            sees_up=tuple(filter(None, (each.sees_up() for each in addresses))),
+            free_slots=shared.free_slots(),
+            served={**shared.served, **{up: each.served(now) for each in addresses if (up := each.sees_up())}},
+            leaving=bool(shared.leaving),
+            claiming=tuple(str(each.target) for each in addresses if each.decision.reason is Reason.ASSIGNING),
+            ending=self._leaving.stop_at is not None,
+        )
+
+    def _to_mind(self, wall: float) -> Iterator[str]:
+        """What somebody should know though this node is ready."""
+        if self._leaving.problem:
+            yield f"{UNKNOWN}: {self._leaving.problem}"
+        if (pause_left := self._pause_left(wall)) > 0:
+            yield f"nothing is to move for {ceil(pause_left / 60)} min: `floatingip resume` ends the pause"
+
+    def _unknown(self) -> Iterator[str]:
+        """What else could not be learned."""
+        if self._node_ports.problem:
+            yield f"which NodePorts there are is not known: {self._node_ports.problem}"
+        if self._metadata.problem:
+            yield self._metadata.problem
+
+    def _pause_left(self, wall: float) -> float:
+        """Seconds until moves that nobody asked for are allowed again, of the address that waits longest."""
+        owners = (each.where.owner for each in self._addresses)
+        enis = [owner.eni for owner in owners if owner is not None and owner.eni is not None]
+        return max((pause.ends_at(eni.tags, wall) - wall for eni in enis), default=0.0)

@@ -1,0 +1,74 @@
+"""Why a node could neither serve a floating address nor take it over: in words for people, and by a name for those who
+count.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from floatingip.agent.shared import Shared
+from floatingip.agent.whereabouts import Whereabouts
+from floatingip.core.decision.decision import Decision, Reason, State
+from floatingip.core.plumbing import PlumbingReport, PlumbingState
+from floatingip.core.snapshot import Lack
+
+
+class Shortcoming(NamedTuple):
+    """``name`` is that of a decision's reason or of a `Lack`; both are empty where nothing is wanting."""
+
+    name: str = ""
+    words: str = ""
+
+
+def shortcoming(
+    decision: Decision,
+    where: Whereabouts,
+    report: PlumbingReport | None,
+    shared: Shared,
+    *,
+    blind: str,
+    unsound_before: str,
+    now: float,
+) -> Shortcoming:
+    """What is wanting most; ``blind`` is why this node cannot probe the address, and ``unsound_before`` why it did not
+    carry it when it held it last: empty where it can, and did.
+    """
+    name = decision.reason.name
+    if decision.reason is Reason.EC2_SILENT and shared.unanswered:
+        return Shortcoming(name, f"{decision.sentence}: {shared.unanswered}")
+    if decision.state in (State.START, State.REFUSED) or decision.reason is Reason.UNREACHED:
+        return Shortcoming(name, decision.sentence)
+    if decision.state is State.HOLDER:
+        kept_off = report.kept_off if report is not None and shared.wants_node_ports else ""
+        found = [Shortcoming(name, problem_here(decision)), Shortcoming(Lack.KEPT_OFF, kept_off)]
+    else:
+        found = [
+            _hindrance(where, shared, now),
+            Shortcoming(Lack.BLIND, blind),
+            Shortcoming(Lack.UNSOUND, _unsound(report, unsound_before)),
+            Shortcoming(Lack.DENIED, shared.denial()),
+        ]
+    return next((each for each in found if each.words), Shortcoming())
+
+
+def problem_here(decision: Decision) -> str:
+    """As the holder: why the address is not carried; empty where it is."""
+    return "" if decision.reason is Reason.HELD_HERE else decision.sentence
+
+
+def _hindrance(where: Whereabouts, shared: Shared, now: float) -> Shortcoming:
+    obstacle = where.obstacle(now)
+    if not obstacle:
+        return Shortcoming()
+    if shared.subnets is None:
+        return Shortcoming(Lack.SUBNET_UNKNOWN, obstacle)
+    if obstacle == where.impossible():
+        return Shortcoming(Lack.IMPOSSIBLE, obstacle)
+    return Shortcoming(Lack.DENIED if obstacle == shared.denial() else Lack.NO_ROOM, obstacle)
+
+
+def _unsound(report: PlumbingReport | None, before: str) -> str:
+    """Why this node would not carry the address if it got it now; empty where it would."""
+    if report is not None and report.state is PlumbingState.UNSOUND:
+        return f"this node could not carry the address: {report.problem}"
+    return f"this node held the address, but did not carry it: {before}; mend that, and restart it" if before else ""

@@ -1,0 +1,58 @@
+"""What this node sees and hears of one floating address: its own probes, and the word of the holder's observer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from floatingip.agent.answers import Answers
+from floatingip.agent.shared import Shared
+from floatingip.core.ec2 import Attachment
+from floatingip.core.health import Health
+from floatingip.core.model import Target
+from floatingip.core.peer import Word
+from floatingip.core.plumbing import PlumbingReport
+from floatingip.core.settings import Settings
+from floatingip.core.word import Answer, word_on
+
+
+class Seeing:
+    """``answers`` are those of the address, ``word`` is the holder's on its attachment, ``blind`` is why this node
+    cannot tell whether the address answers, though it should: empty where it can.
+    """
+
+    def __init__(self, target: Target, settings: Settings, shared: Shared, now: float) -> None:
+        self.answers = Answers(str(target), settings, now)
+        self.word = Word()
+        self.blind = ""
+        self._target = str(target)
+        self._shared = shared
+        self._word_of = ""
+
+    @property
+    def health(self) -> Health:
+        """Whether the address answers this node."""
+        return self.answers.health
+
+    def hear(self, answer: Answer | None, attachment: Attachment | None, now: float) -> None:
+        """The holder's observer was asked about its ``attachment``; ``answer`` is the last that came of it."""
+        holder = self._shared.instances.get(attachment.instance_id) if attachment is not None else None
+        unreachable = holder is not None and holder.address is None
+        word = word_on(answer, self._shared.name, self._target, attachment, unreachable=unreachable)
+        judged = attachment.id if attachment is not None else ""
+        same = word.state is self.word.state and word.ending is self.word.ending and judged == self._word_of
+        self.word = replace(word, since=self.word.since if same else now)
+        self._word_of = judged
+
+    def look(self, report: PlumbingReport | None, now: float) -> None:
+        """By what the kernel has, and what became of the probes: can this node see?  What was seen before it went blind
+        is no evidence of later: neither for it nor for its peers.
+        """
+        before, self.blind = self.blind, self.why_blind(report, now)
+        if self.blind and not before:
+            self.answers.forget(now)
+
+    def why_blind(self, report: PlumbingReport | None, now: float) -> str:
+        """Why this node cannot tell whether the address answers, though it should; empty where it can."""
+        if report is None or report.carries:
+            return ""
+        return report.blind or self.answers.unsent(now)

@@ -1,0 +1,71 @@
+"""Where addresses move between standing ENIs: this node's, one in every subnet that has an address."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from floatingip.agent.address import FloatingAddress
+from floatingip.agent.backoff import Chance
+from floatingip.agent.events import Wrote
+from floatingip.agent.looks import Seen
+from floatingip.agent.outbox import Outbox
+from floatingip.agent.shared import Shared
+from floatingip.agent.standing_eni import StandingEni
+from floatingip.core.decision.carry import way_to
+from floatingip.core.settings import Settings
+
+
+class Standings:
+    """``by_subnet`` are those ENIs, by the subnet's id: none where each address has an ENI of its own."""
+
+    def __init__(
+        self,
+        addresses: Collection[FloatingAddress],
+        settings: Settings,
+        shared: Shared,
+        out: Outbox,
+        chance: Chance,
+    ) -> None:
+        self.by_subnet: dict[str, StandingEni] = {}
+        self._addresses = addresses
+        self._settings = settings
+        self._shared = shared
+        self._out = out
+        self._chance = chance
+
+    def looks_due(self) -> Iterable[float]:
+        """When each wants EC2 to be asked."""
+        return (standing.now.look_at for standing in self.by_subnet.values())
+
+    def wrote(self, wrote: Wrote, now: float) -> None:
+        """A write for one was made, or was not."""
+        self.by_subnet[wrote.writer].writing.wrote(wrote, now)
+
+    def looked(self, seen: Seen, now: float) -> None:
+        """EC2 told of everything."""
+        if not way_to(self._shared.carry).has_standing_enis:
+            return
+        for subnet in filter(None, (address.where.subnet() for address in self._addresses)):
+            if subnet.id not in self.by_subnet:
+                self.by_subnet[subnet.id] = StandingEni(
+                    subnet, self._settings, self._shared, self._out, now=now, chance=self._chance
+                )
+        # An ENI that could not be read may be this node's own: it must not be taken for one that is gone.
+        if any(eni.standing_for in ("", self._shared.me.instance_id) for eni in seen.unread):
+            return
+        for standing in self.by_subnet.values():
+            instances = None if seen.undescribed else seen.instances
+            standing.looked(seen.asked_at, seen.standing, instances, frozenset(seen.enis), seen.calls)
+        self.step(now)
+
+    def step(self, now: float) -> None:
+        """Keep them; the device of each is looked after by the addresses of its subnet."""
+        if not self.by_subnet:
+            return
+        holds = any(address.is_here() for address in self._addresses)
+        for standing in self.by_subnet.values():
+            here = (each for each in self._addresses if each.where.subnet() == standing.subnet)
+            # An Elastic IP without an ENI has no address yet that could be looked after.
+            found = {each.has_device() for each in here if each.where.address() is not None}
+            device = True if True in found or not found else False if False in found else None
+            standing.step(now=now, holds=holds, device=device)

@@ -1,0 +1,177 @@
+"""Where one floating address is and could be, and by what this node would carry it: what EC2 and IMDS tell of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+
+from floatingip.agent import obstacles
+from floatingip.agent.shared import Shared
+from floatingip.agent.standing import Standing
+from floatingip.core.decision.carry import way_to
+from floatingip.core.decision.room import Room
+from floatingip.core.decision.view import attachment_of
+from floatingip.core.ec2 import AllocationFacts, Attachment, Eni, Owner, Subnet
+from floatingip.core.model import Address, Allocation, Target
+from floatingip.core.node import Interface
+from floatingip.core.plumbing import Plumbing
+from floatingip.core.settings import Settings, mark_values
+
+ROUTER_V6 = IPv6Address("fe80:ec2::1")
+"""The VPC router, on every link."""
+
+
+class Whereabouts:
+    """Of the ``index``-th of the settings' targets.
+
+    ``owner`` is what EC2 said last of who has it, None before it said anything; ``records`` are the ration's tags for
+    this target on the standing ENIs, by ENI; ``allocation`` is what EC2 tells of an Elastic IP, None where there is
+    none such, once ``allocation_known``.
+    """
+
+    def __init__(self, target: Target, index: int, settings: Settings, shared: Shared) -> None:
+        self.target = target
+        self._index = index
+        self._settings = settings
+        self._shared = shared
+        self._way = way_to(shared.carry)
+        self.owner: Owner | None = None
+        self.records: Mapping[str, str] = {}
+        self.allocation: AllocationFacts | None = None
+        self.allocation_known = False
+        self._interface: Interface | None = None
+
+    # What is told.
+
+    def looked(self, owner: Owner, records: Mapping[str, str]) -> None:
+        """EC2 answered."""
+        self.owner, self.records = owner, records
+
+    def found_allocation(self, facts: AllocationFacts | None) -> None:
+        """EC2 told of the Elastic IP, or that there is none such."""
+        self.allocation, self.allocation_known = facts, True
+
+    def expect_at(self, interface: Interface) -> None:
+        """IMDS shows the address on a link of this node: where it can be found while EC2 has not answered yet."""
+        if self.owner is None:
+            self._interface = interface
+
+    def found_interface(self, interface: Interface) -> None:
+        """IMDS shows the address on a link of this node: enough to plumb it while EC2 cannot be asked (R9)."""
+        self._interface = interface
+
+    # What follows.
+
+    def attachment(self) -> Attachment | None:
+        """The ENI's present attachment, as far as EC2 told."""
+        return attachment_of(self.owner) if self.owner is not None else None
+
+    def holder(self) -> str:
+        """The instance that EC2 showed last as the holder, empty where it showed none."""
+        attachment = self.attachment()
+        return attachment.instance_id if attachment is not None else ""
+
+    def address(self) -> Address | None:
+        """What a node carries and others probe: for an Elastic IP its ENI's private address, never the allocation."""
+        if not isinstance(self.target, Allocation):
+            return self.target
+        return self.owner.eni.address_of(self.target) if self.owner is not None and self.owner.eni is not None else None
+
+    def is_known(self) -> bool:
+        """All that an obstacle depends on has been told by EC2."""
+        is_told = not isinstance(self.target, Allocation) or self.allocation_known
+        return self.owner is not None and self._shared.subnets is not None and is_told
+
+    def subnet(self) -> Subnet | None:
+        """Where the ENI is, or would be created: for an Elastic IP in this node's own subnet."""
+        subnets = self._shared.subnets or ()
+        if self.owner is not None and self.owner.eni is not None:
+            return next((s for s in subnets if s.id == self.owner.eni.subnet_id), None)
+        if isinstance(self.target, Allocation):
+            return next((s for s in subnets if s.id == self._shared.me.subnet_id), None)
+        return next((s for s in subnets if s.network_of(self.target) is not None), None)
+
+    def obstacle(self, now: float) -> str:
+        """Why this node could not carry the address at all, or not now; empty where it could."""
+        if self._shared.subnets is None:
+            return "its subnet is not known yet"
+        return self.impossible() or self.no_room(now)
+
+    def no_room(self, now: float) -> str:
+        """Why this node could not take the address now, though it could be here; empty where it could."""
+        shared, me = self._shared, self._shared.me
+        if self.holder() == me.instance_id:
+            return ""
+        if self._way.needed.intersection(shared.denied):
+            return shared.denial()
+        promised = ""
+        if self.owner is not None and self.owner.eni is None and self.allocation and self.allocation.eni_id:
+            promised = f"EC2 is about to show {self.target} on {self.allocation.eni_id}"
+        standing = self.standing()
+        room = Room(
+            me.instance_id,
+            free_slots=shared.free_slots(),
+            is_full=now < shared.full_until,
+            standing=standing.eni if standing is not None else None,
+            problem=standing.problem if standing is not None else "its standing ENI is not known yet",
+            promised=promised,
+        )
+        return self._way.obstacle(room)
+
+    def standing(self) -> Standing | None:
+        """The standing ENI of this node in the address' subnet, as far as it is there."""
+        subnet = self.subnet()
+        return self._shared.standings.get(subnet.id) if subnet is not None else None
+
+    def impossible(self) -> str:
+        """What waiting does not change: why the address can never be on this node; empty where it can."""
+        eni = self.owner.eni if self.owner is not None else None
+        if isinstance(self.target, Allocation) and not (eni is not None and self.target.id in eni.elastic.values()):
+            if not self.allocation_known:
+                return f"{self.target} is not known yet"
+            if unusable := obstacles.unusable(self.target, self.allocation, eni, self._shared):
+                return unusable
+        return obstacles.misplaced(self.target, self.subnet(), self._shared)
+
+    def plumbing(self) -> Plumbing | None:
+        """What this node would need to carry the address, as far as that is known."""
+        settings, subnet, address = self._settings, self.subnet(), self.address()
+        if address is None:
+            return None
+        eni, network = self.bound_eni(), subnet.network_of(address) if subnet is not None else None
+        if self.owner is None and self._interface is not None:
+            mac, network = self._interface.mac, self._interface.network
+        elif eni is not None:
+            mac = eni.mac
+        else:
+            return None
+        if network is None:
+            return None
+        return Plumbing(
+            address=address,
+            mac=mac,
+            # The VPC router has the subnet's first address behind its own, and one link-local address for IPv6.
+            gateway=network[1] if isinstance(address, IPv4Address) else ROUTER_V6,
+            primary_mac=self._shared.me.mac,
+            table=settings.table + self._index,
+            priority=settings.priority + 2 * self._index,
+            mark=mark_values(settings.mark)[self._index],
+            mark_mask=settings.mark,
+        )
+
+    def own_eni(self) -> Eni | None:
+        """The ENI by which this node would carry the address: this address' own, or the node's."""
+        standing = self.standing()
+        return self._way.own(self.owner, standing.eni if standing is not None else None)
+
+    def bound_eni(self) -> Eni | None:
+        """The ENI by which this node carries the address, or did: also while it is being detached."""
+        standing = self.standing()
+        return self._way.own(self.owner, standing.bound if standing is not None else None)
+
+    def mac(self) -> str:
+        """The MAC of the interface by which this node carries the address, or did; empty where none is known."""
+        if self.owner is None and self._interface is not None:
+            return self._interface.mac
+        eni = self.bound_eni()
+        return eni.mac if eni is not None else ""

@@ -1,0 +1,62 @@
+"""Arguments that several commands have, and the forms that an argument may have."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from floatingip.core.settings import shown
+from floatingip.edges import configmap
+
+ELSEWHERE = "outside of a worker give --region and --vpc-id, and set `name` in the settings"
+"""What to do where IMDS does not tell which node this is."""
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Where the settings are."""
+    parser.add_argument(
+        "--settings",
+        type=Path,
+        default=configmap.DEFAULT_PATH,
+        metavar="FILE",
+        help="the ConfigMap's settings (default: %(default)s); FLOATING_IP comes from the environment",
+    )
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """The Region and the VPC, which a worker knows by itself."""
+    region = like(r"[a-z]+(-[a-z]+)+-[0-9]+", "a Region, such as us-west-2")
+    vpc = like(r"vpc-([0-9a-f]{8}|[0-9a-f]{17})", "a VPC's id, such as vpc-0123456789abcdef0")
+    parser.add_argument(
+        "--region",
+        type=region,
+        default=os.environ.get("AWS_REGION") or None,
+        metavar="REGION",
+        help="default: AWS_REGION, or this instance's",
+    )
+    parser.add_argument("--vpc-id", type=vpc, metavar="VPC", help="default: this instance's")
+
+
+def like(pattern: str, what: str) -> Callable[[str], str]:
+    """Takes an argument of this form only: what ends up in a filter of EC2's would be a pattern there."""
+
+    def taken(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise argparse.ArgumentTypeError(f"{shown(text)} is not {what}")
+        return text
+
+    return taken
+
+
+def seconds(text: str) -> float:
+    """A number of seconds, an hour at most."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 1.0 <= number <= 3600.0:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no number of seconds from 1 to 3600")
+    return number

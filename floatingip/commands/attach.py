@@ -1,0 +1,49 @@
+"""``floatingip attach``: put the addresses on a node, this one or another, and end (the init container)."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import threading
+
+from floatingip.commands import arguments, process
+from floatingip.commands.complaint import complain
+from floatingip.core.errors import ConfigurationError, FloatingIPError
+from floatingip.core.settings import Settings
+from floatingip.edges import configmap
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the settings are."""
+    arguments.add_settings(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Attach; the exit code.  Where that fails it tells why, and what the doctor finds.  Raises ConfigurationError."""
+    settings = configmap.load(os.environ, options.settings)
+    try:
+        return process.run("attach", settings, options.settings)
+    except FloatingIPError as error:
+        # At once: what follows takes some seconds, in which the container may be ended.
+        complain("attach", error)
+        code = error.exit_code
+        signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(code))
+        threading.excepthook = threading.__excepthook__
+        _tell_what_fails(settings)
+        return code
+
+
+def _tell_what_fails(settings: Settings) -> None:
+    """What the doctor finds wrong of that on which ``attach`` depends."""
+    # Only here: an `attach` that works does not wait for the doctor to be loaded.
+    from floatingip.commands.doctor.examine import FOR_ATTACH, FOR_ATTACH_WITHIN, examine  # noqa: PLC0415
+    from floatingip.commands.doctor.facts import Facts  # noqa: PLC0415
+    from floatingip.commands.doctor.finding import failed  # noqa: PLC0415
+    from floatingip.edges.ec2.cloud import check_environment  # noqa: PLC0415
+
+    with contextlib.suppress(ConfigurationError):  # which has been told
+        check_environment()
+        for finding in failed(examine(Facts(settings, os.environ, None), FOR_ATTACH, within=FOR_ATTACH_WITHIN)):
+            complain("attach", f"doctor: {finding.line()}")

@@ -1,0 +1,47 @@
+"""``floatingip doctor``: have all examined, and say what was found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+from floatingip.commands import arguments
+from floatingip.commands.doctor.finding import SETTINGS, failed
+from floatingip.core.errors import ConfigurationError
+from floatingip.edges import configmap
+from floatingip.edges.probes.tcp import service_prober
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of which node or VPC, for whom, and how long."""
+    arguments.add_settings(parser)
+    parser.add_argument("--json", action="store_true", help="for programs: see docs/doctor.md")
+    parser.add_argument(
+        "--within",
+        type=arguments.seconds,
+        default=9.0,
+        metavar="SECONDS",
+        help="after which what has not come is not known (default: %(default)g)",
+    )
+    arguments.add_place(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Examine, and tell; the exit code."""
+    try:
+        settings = configmap.load(os.environ, options.settings)
+    except ConfigurationError as error:
+        findings = [SETTINGS.fail(line) for line in str(error).splitlines()]
+    else:
+        # Only now: these load what is to be asked, and bad settings are told without it.
+        from floatingip.commands.doctor.examine import examine  # noqa: PLC0415
+        from floatingip.commands.doctor.facts import Facts  # noqa: PLC0415
+
+        facts = Facts(settings, os.environ, service_prober(settings), options.region, options.vpc_id)
+        findings = examine(facts, within=options.within)
+    if options.json:
+        print(json.dumps([finding.as_fields() for finding in findings], indent=2))
+    else:
+        print("\n".join(finding.line() for finding in findings))
+    return 1 if failed(findings) else 0

@@ -1,0 +1,19 @@
+"""``floatingip observe``: keep the addresses on live nodes until SIGTERM (the observer)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from floatingip.commands import arguments, process
+from floatingip.edges import configmap
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the settings are."""
+    arguments.add_settings(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Observe; the exit code.  Raises FloatingIPError."""
+    return process.run("observe", configmap.load(os.environ, options.settings), options.settings)

@@ -1,0 +1,120 @@
+"""The agent of this node as a process, for ``attach`` and ``observe``: made of its parts, and run to its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from functools import partial
+from pathlib import Path
+
+from floatingip import __version__
+from floatingip.core.errors import MetadataError
+from floatingip.core.model import Address
+from floatingip.core.node import Identity
+from floatingip.core.ports import Metadata, Prober
+from floatingip.core.settings import Settings
+from floatingip.edges import configmap
+from floatingip.edges.tally import Tally
+from floatingip.edges.telemetry import Log
+
+IMDS_RETRY = 2.0
+"""Seconds between two tries to learn from IMDS who this node is."""
+
+IMDS_DEADLINE = 30.0
+"""Seconds after which that is given up: Kubernetes starts the container again, later and later."""
+
+THREADS_SWITCH_AFTER = 0.0005
+"""Seconds until a thread that computes lets another one go on (`sys.setswitchinterval`).  Plumbing is some forty short
+system calls: by Python's default each may wait 5 ms for the thread that reads EC2's answer.
+"""
+
+DEFECT = 70
+"""The exit code of a process in which a thread ended by a defect."""
+
+
+def run(command: str, settings: Settings, path: Path) -> int:
+    """Be the agent, as ``command``; ``path`` is where the settings are, for changes of them.  The exit code.
+
+    Raises FloatingIPError.
+    """
+    log = Log(style=settings.log)
+    log.info("settings", command=command, version=__version__, **settings.effective())
+    # Only now: these take most of the start-up's time, and bad settings are told without them.
+    from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client  # noqa: PLC0415
+    from floatingip.edges.imds import Imds  # noqa: PLC0415
+    from floatingip.edges.kernel.host import KernelHost  # noqa: PLC0415
+    from floatingip.edges.kubernetes.api_server import ApiServer  # noqa: PLC0415
+    from floatingip.edges.kubernetes.board import PodsBoard  # noqa: PLC0415
+    from floatingip.edges.kubernetes.node_ports import PodsServices  # noqa: PLC0415
+    from floatingip.edges.kubernetes.own_pod import PodsOrders  # noqa: PLC0415
+    from floatingip.edges.probes.icmp import IcmpProber  # noqa: PLC0415
+    from floatingip.edges.probes.reach import ReachProber  # noqa: PLC0415
+    from floatingip.edges.probes.tcp import KnockProber, service_prober  # noqa: PLC0415
+    from floatingip.runtime.doing import Edges  # noqa: PLC0415
+    from floatingip.runtime.loop import Loop  # noqa: PLC0415
+
+    def prober(address: Address) -> Prober:
+        # The port is the observers', which workers must admit from each other anyway.
+        timeout = settings.probe_timeout
+        return ReachProber(IcmpProber(address, timeout), KnockProber(address, settings.port, timeout))
+
+    check_environment()
+    metadata = Imds()
+    me = dataclasses.replace(identity(metadata, log), node=os.environ.get("NODE_NAME", ""))
+    log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=me.node)
+    api_server = ApiServer(os.environ)
+    tally = Tally()
+    groups = settings.security_groups or me.security_groups
+    edges = Edges(
+        cloud=Ec2Cloud(client(me.region, settings.ec2_timeout), me.vpc_id, groups, tally=tally),
+        host=KernelHost(),
+        prober=prober,
+        metadata=metadata,
+        orders=PodsOrders(api_server),
+        service=service_prober(settings),
+        services=PodsServices(api_server),
+        tally=tally,
+        settings=partial(configmap.Watched(path).changed, os.environ),
+        board=PodsBoard(api_server, os.environ.get("NODE_NAME", "")),
+    )
+    loop = Loop(settings, me, edges, log, observes=command == "observe")
+    sys.setswitchinterval(THREADS_SWITCH_AFTER)
+    # What is loaded by now, most of it EC2's service model, stays for good.  A full garbage collection would walk all
+    # of it, which stops every thread for up to 80 ms: most likely while there is much to do, as in a takeover.
+    gc.freeze()
+    threading.excepthook = lambda failed: _die(log, failed)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: loop.stop())
+    return loop.run()
+
+
+def _die(log: Log, failed: threading.ExceptHookArgs) -> None:
+    """A thread that ended by a defect would leave the agent blind: better to end and be started again."""
+    trace = "".join(traceback.format_exception(failed.exc_type, failed.exc_value, failed.exc_traceback))
+    log.error("defect", trace, thread=failed.thread.name if failed.thread else "")
+    os._exit(DEFECT)
+
+
+def identity(metadata: Metadata, log: Log) -> Identity:
+    """Who this node is, asked until IMDS says so.  Raises MetadataError where it has not for a while."""
+    deadline, told = time.monotonic() + IMDS_DEADLINE, set[str]()
+    while True:
+        try:
+            me = metadata.identity()
+        except MetadataError as error:
+            if time.monotonic() > deadline:
+                raise
+            if str(error) not in told:
+                # PLE1205 takes telemetry.Log for logging's: here the second argument is the message.
+                log.warning("imds", str(error), retry_in=IMDS_RETRY)
+            told.add(str(error))
+            time.sleep(IMDS_RETRY)
+        else:
+            if told:
+                log.info("imds", "IMDS answers again")
+            return me

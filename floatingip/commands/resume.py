@@ -1,0 +1,25 @@
+"""``floatingip resume``: end a pause now."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from floatingip.commands import arguments, deployment, pause
+from floatingip.edges import configmap
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Whose addresses."""
+    arguments.add_settings(parser)
+    arguments.add_place(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """End it; the exit code.  Raises FloatingIPError."""
+    settings = configmap.load(os.environ, options.settings)
+    ours = deployment.find(settings, options)
+    was_paused = pause.end(ours.cloud, ours.name, settings.floating_ips, settings.carry)
+    addresses = ", ".join(map(str, settings.floating_ips))
+    print(f"{addresses}: {'moves again when a holder fails' if was_paused else 'not paused'}")
+    return 0

@@ -1,0 +1,185 @@
+"""What EC2 says of interfaces, instances, subnets and Elastic IPs, and the tags by which interfaces are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
+
+from floatingip.core.model import Address, Allocation, Network, Target
+
+OWNER_TAG = "floatingip"
+"""The tag that makes an ENI ours: its value is the settings' ``name``."""
+
+ALLOCATION_TAG = "floatingip/allocation"
+"""The tag of an ENI that is there for an Elastic IP: its value is the allocation id."""
+
+
+NO_MANAGE_TAG = "node.k8s.amazonaws.com/no_manage"
+"""The tag by which the VPC CNI leaves an interface alone: its value is `true`."""
+
+NAME_BEGINS = "floatingip "
+"""How the tag ``Name`` begins of an ENI that we made ourselves; one that somebody made for us lacks that."""
+
+STANDING_TAG = "floatingip/standing"
+"""The tag of a standing ENI: its value is the instance that it belongs to."""
+
+
+class AttachmentStatus(StrEnum):
+    """EC2's ``Attachment.Status``; ``NetworkInterface.Status`` is no evidence of an attachment's state."""
+
+    ATTACHING = "attaching"
+    ATTACHED = "attached"
+    DETACHING = "detaching"
+    DETACHED = "detached"
+
+
+class InstanceState(StrEnum):
+    """EC2's ``Instance.State.Name``; ``UNREAD`` for a word that is none of these."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SHUTTING_DOWN = "shutting-down"
+    TERMINATED = "terminated"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    UNREAD = "unread"
+
+    @property
+    def announces_death(self) -> bool:
+        """EC2 itself says that this instance serves nobody any more, or soon will not."""
+        return self not in (InstanceState.PENDING, InstanceState.RUNNING, InstanceState.UNREAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One binding of an ENI to an instance; ``since_wall`` is when EC2 made it, in Unix seconds, None if not known."""
+
+    id: str
+    instance_id: str
+    device_index: int
+    status: AttachmentStatus
+    since_wall: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Eni:
+    """An ENI as DescribeNetworkInterfaces shows it; ``attachment`` is None when it is free.
+
+    ``address`` is its primary private IPv4 address, None in an IPv6-only subnet, ``secondary`` are the others;
+    ``elastic`` are the allocation ids of the Elastic IPs that are associated with it, by private address.  ``unread``
+    says what of EC2's answer could not be read: then nothing may be concluded from what is not there.
+    """
+
+    id: str
+    mac: str
+    address: IPv4Address | None
+    subnet_id: str
+    zone: str
+    attachment: Attachment | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    secondary: tuple[IPv4Address, ...] = ()
+    ipv6s: tuple[IPv6Address, ...] = ()
+    elastic: Mapping[IPv4Address, str] = field(default_factory=dict)
+    security_groups: tuple[str, ...] = ()
+    source_check: bool = True
+    delete_on_termination: bool = False
+    unread: str = ""
+
+    @property
+    def standing_for(self) -> str:
+        """The instance whose standing ENI this is, empty when it is none."""
+        return self.tags.get(STANDING_TAG, "")
+
+    @property
+    def is_adopted(self) -> bool:
+        """Somebody else made it, and gave it to us by tagging it."""
+        return not self.tags.get("Name", "").startswith(NAME_BEGINS)
+
+    def occupies(self, address: Address) -> bool:
+        """Does it have the address at all: as its primary one, as another one, or as an IPv6 address?"""
+        return address in (self.address, *self.secondary, *self.ipv6s)
+
+    def carries(self, target: Target) -> bool:
+        """Does it have the target now, or, as an ENI of its own, is it there for it?
+
+        A standing ENI has it as a secondary address, or as the Elastic IP of one; another ENI as its primary address,
+        an IPv6 address, or by its tag for an allocation.
+        """
+        match target:
+            case IPv4Address():
+                return target in self.secondary if self.standing_for else target == self.address
+            case IPv6Address():
+                return target in self.ipv6s
+            case Allocation() if self.standing_for:
+                return target.id in self.elastic.values()
+            case Allocation():
+                return self.tags.get(ALLOCATION_TAG) == target.id
+
+    def address_of(self, target: Target) -> Address | None:
+        """The address by which a node carries the target that this ENI carries: for an Elastic IP a private one, which
+        it lacks in an IPv6-only subnet.
+        """
+        if not isinstance(target, Allocation):
+            return target
+        private = (address for address, allocation_id in self.elastic.items() if allocation_id == target.id)
+        return next(private, self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationFacts:
+    """An Elastic IP as DescribeAddresses shows it; ``eni_id`` is the ENI that it is associated with, empty for none."""
+
+    id: str
+    public_address: str
+    border_group: str
+    eni_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An instance as DescribeInstances shows it; ``address`` is its primary private IPv4 address, ``node`` its private
+    DNS name, by which EKS calls its node.
+    """
+
+    id: str
+    state: InstanceState
+    address: Address | None
+    zone: str
+    device_indexes: frozenset[int]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    type: str = ""
+    outpost: str = ""
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """A subnet of the worker's VPC, with all of its networks; ``outpost`` is the ARN of the Outpost it is on, empty in
+    a zone; ``unread`` says what of EC2's answer could not be read.
+    """
+
+    id: str
+    networks: tuple[Network, ...]
+    zone: str
+    outpost: str = ""
+    unread: str = ""
+
+    def network_of(self, address: Address) -> Network | None:
+        """Its network that contains the address, or None."""
+        return next((network for network in self.networks if address in network), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What EC2 said last of the floating address.
+
+    ``asked_at`` is when the question was asked: an answer speaks of no later time.  ``eni`` is None when no ENI has the
+    address; ``instances`` are those that EC2 was asked about as well, which may be none; ``calls`` is how many it took.
+    """
+
+    asked_at: float
+    eni: Eni | None
+    instances: Mapping[str, Instance] = field(default_factory=dict)
+    calls: int = 1

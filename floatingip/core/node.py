@@ -1,0 +1,64 @@
+"""What a node learns of itself: who it is and what AWS announces, by IMDS, and of its own pod, by Kubernetes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from floatingip.core.model import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this node is, by IMDS.  ``address`` and ``mac`` are the primary interface's; ``node`` is Kubernetes' name for
+    it, which IMDS does not know: empty while that is not known.
+    """
+
+    instance_id: str
+    region: str
+    zone: str
+    vpc_id: str
+    subnet_id: str
+    mac: str
+    address: IPv4Address
+    security_groups: tuple[str, ...]
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One of this node's interfaces as IMDS shows it, with its subnet's addresses."""
+
+    mac: str
+    network: Network
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """AWS announces the end of this node: ``kind`` names the announcement, ``detail`` what it says."""
+
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPod:
+    """What came of one question to the Kubernetes API server about the pod that this observer runs in.
+
+    ``answered``: the API server did, with whatever status, so this node reaches it.  ``problem`` says why nothing of
+    the pod is known, and then the rest says nothing either: empty where it is known.  ``gone``: there is no such pod
+    (any more).  ``deleted``: somebody has deleted it, and its grace period runs.  ``disruption`` is the reason of its
+    condition `DisruptionTarget`, empty where it has none.
+
+    ``ready`` is what the condition `Ready` says, which kubelet writes, and the control plane when it gives the node up;
+    ``containers_ready`` is `ContainersReady`, which kubelet alone writes.  None where there is no such condition.
+    """
+
+    asked_at: float
+    answered: bool = False
+    problem: str = ""
+    gone: bool = False
+    deleted: bool = False
+    disruption: str = ""
+    ready: bool | None = None
+    containers_ready: bool | None = None
