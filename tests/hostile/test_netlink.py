@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from floatingip.core.errors import HostError
-from floatingip.core.model import Plumbing
+from floatingip.core.plumbing import Plumbing
 from floatingip.edges.kernel import addresses, links, netlink, path, probe_route, routes, rules
 from floatingip.edges.kernel.inspection import KernelInspection
 from floatingip.edges.kernel.links import Link

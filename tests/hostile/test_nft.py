@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from floatingip.core.errors import HostError
-from floatingip.core.model import Plumbing
+from floatingip.core.plumbing import Plumbing
 from floatingip.edges.kernel import kube_proxy
 from floatingip.edges.kernel.inspection import chains_on
 from floatingip.edges.kernel.mark_table import table_name, wanted_marks
