@@ -162,6 +162,7 @@ system:
 		nft nftables
 		envsubst gettext-base
 		ip iproute2
+		jq jq
 		unshare util-linux
 	END
 	(( $${#missing[@]} )) || exit 0
