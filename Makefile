@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-clocks test-long check lab bench image test-image kubernetes kubernetes-tools test-monitoring promtool test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
+.PHONY: help demo test test-fast test-clocks test-long test-guide check lab bench image test-image kubernetes kubernetes-tools test-monitoring promtool test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
 
 # An ordinary user's PATH often lacks the directories of nft and ip.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -69,6 +69,9 @@ test-long: system $(STAMP) ## Run all other scenarios, both ways to carry
 	$(SANDBOX) .venv/bin/python -m pytest --basetemp=.pytest_tmp -m 'long and alone' $(ARGS) tests/lab/test_scenarios.py \
 		|| (( $$? == 5 )) || code=1
 	exit "$$code"
+
+test-guide: system $(STAMP) ## Walk docs/install.md with the real AWS CLI and the real kubectl, as far as they are there
+	@$(SANDBOX) .venv/bin/python -m pytest --basetemp=.pytest_tmp -m long $(ARGS) tests/guide
 
 test-monitoring: $(STAMP) promtool ## Test metrics, alerts and dashboard by promtool, which Debian's archive has
 	@mkdir -p .pytest_tmp

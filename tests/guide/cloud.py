@@ -62,8 +62,8 @@ class Cloud:
         self._opting = 0
         self.subnets = {
             LOCAL_ZONE: self.ec2.subnet_id,
-            ZONES[0]: self.ec2.add_subnet("10.0.1.0/24", ZONES[0], ipv6_cidr=_next_ipv6(1)),
-            ZONES[1]: self.ec2.add_subnet("10.0.2.0/24", ZONES[1], ipv6_cidr=_next_ipv6(2)),
+            ZONES[0]: self.ec2.add_subnet("10.0.2.0/24", ZONES[0], ipv6_cidr=_next_ipv6(2)),
+            ZONES[1]: self.ec2.add_subnet("10.0.1.0/24", ZONES[1], ipv6_cidr=_next_ipv6(1)),
             OUTPOST_ARN: self.ec2.add_subnet("10.0.3.0/24", ZONES[0], outpost_arn=OUTPOST_ARN),
         }
         self._session = requests.Session()

@@ -83,7 +83,7 @@ class Cluster:
         self.cloud.clusters[name] = cluster
 
     def add_group(self, place: str, labels: dict[str, str]) -> None:
-        """Two workers at this place, and one of no use in another zone, which is shown before them."""
+        """Two workers at this place, and one of no use in another zone, which kubectl shows first in a Region."""
         self._add_worker(ZONES[1], 9, labels)
         self._add_worker(place, 10, labels)
         self._add_worker(place, 11, labels)

@@ -30,7 +30,8 @@ class Kubectl:
     def __call__(self, call: Call) -> str:
         """Do what the command line says.  Raises Refused."""
         kubeconfig = Path(call.environment["HOME"], ".kube", "config")
-        if not kubeconfig.exists() or self.cluster.name not in json.loads(kubeconfig.read_text())["current-context"]:
+        known = yaml.safe_load(kubeconfig.read_text()) if kubeconfig.exists() else {"current-context": ""}
+        if self.cluster.name not in known["current-context"]:
             raise Refused("The connection to the server localhost:8080 was refused")
         verb, *rest = call.words
         method = getattr(self, f"_{verb}", None)
@@ -42,7 +43,8 @@ class Kubectl:
     def _get(self, words: list[str], _call: Call) -> str:
         [kind], options = parse(words, takes=["--selector", "--output", "--label-columns"], positional=1)
         if kind == "nodes":
-            found = [node.as_object() for node in self.cluster.nodes.values() if _fits(node, options)]
+            nodes = sorted(self.cluster.nodes.values(), key=lambda node: node.name)
+            found = [node.as_object() for node in nodes if _fits(node, options)]
         elif kind == "pods" and options.get("--selector") == PODS:
             self.cluster.holder()
             found = []

@@ -7,6 +7,7 @@ it is used, each command has to be one that its program knows, and succeed; and 
 
 import copy
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.kubernetes.real.plane import ControlPlane
 from tests.guide.aws import aws
 from tests.guide.cloud import LOCAL_ZONE, ZONES, Cloud, EksCluster
 from tests.guide.cluster import Cluster
@@ -22,6 +24,7 @@ from tests.guide.desk import Desk, Program
 from tests.guide.eksctl import Eksctl
 from tests.guide.kubectl import Kubectl
 from tests.guide.page import WAYS, Block, blocks, way
+from tests.guide.real_kubectl import Both, api_server, why_not
 from tests.guide.shell import run, workplace
 from tests.guide.tools import Curl, Docker, make_environment, pip, sleep, substitute
 
@@ -50,15 +53,18 @@ class World:
         return run(chosen, workplace(self.folder / "floatingip"), self.folder / "blocks", environment)
 
 
+REAL_AWS = shutil.which("aws")
+
+
 @contextmanager
-def world(folder: Path) -> Iterator[World]:
-    """An empty account."""
+def world(folder: Path, real_aws: str | None = None, plane: ControlPlane | None = None) -> Iterator[World]:
+    """An empty account, asked by the AWS CLI at that path and by kubectl before that API server, if any."""
     cloud = Cloud()
     cluster = Cluster(cloud)
     programs: dict[str, Program] = {
         "aws": aws,
         "eksctl": Eksctl(cluster),
-        "kubectl": Kubectl(cluster),
+        "kubectl": Kubectl(cluster) if plane is None else Both(plane, cluster),
         "docker": Docker(cluster),
         "curl": Curl(cluster),
         "envsubst": substitute,
@@ -69,6 +75,8 @@ def world(folder: Path) -> Iterator[World]:
     (folder / "home").mkdir()
     (folder / "programs").mkdir()
     desk = Desk(folder / "programs", programs)
+    if real_aws is not None:
+        (desk.folder / "aws").write_text(f'#!/bin/sh\nexec {real_aws} "$@"\n', encoding="utf-8")
     try:
         yield World(cluster, desk, folder)
     finally:
@@ -98,6 +106,33 @@ def test_the_guide_can_be_walked(name: str, tmp_path: Path) -> None:
             assert_served_where_it_was(found.cluster)
         else:
             assert found.cluster.left() == before
+
+
+@pytest.mark.long
+@pytest.mark.skipif(REAL_AWS is None, reason="there is no AWS CLI")
+@pytest.mark.parametrize("name", WAYS)
+def test_the_real_aws_cli_takes_what_ours_takes(name: str, tmp_path: Path) -> None:
+    """The commands are not what we think that it knows, but what it knows."""
+    with world(tmp_path, REAL_AWS) as found:
+        prepare(name, found)
+        done = found.read(way(name))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert not [call for call in found.desk.calls if call.startswith("aws ")]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+@pytest.mark.parametrize("name", ["region", "existing"])
+def test_the_real_kubectl_takes_what_ours_takes(name: str, tmp_path: Path) -> None:
+    """Before a real API server, from which the clean-up takes all that was applied."""
+    with api_server(tmp_path) as plane:
+        kinds = "deployments,services,configmaps,roles,poddisruptionbudgets,priorityclasses"
+        before = plane.kubectl("get", kinds, "--output", "name").stdout
+        with world(tmp_path, plane=plane) as found:
+            prepare(name, found)
+            done = found.read(way(name))
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert plane.kubectl("get", kinds, "--output", "name").stdout == before
 
 
 def assert_served_where_it_was(cluster: Cluster) -> None:
