@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-clocks test-long check lab bench image test-image kubernetes kubernetes-tools test-monitoring promtool test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
+.PHONY: help demo test test-fast test-clocks test-long test-guide check lab bench image test-image kubernetes kubernetes-tools test-monitoring promtool test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
 
 # Agents start by the hundred in the tests: what they are made of is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
@@ -72,6 +72,9 @@ test-long: system $(STAMP) ## Run all other scenarios, both ways to carry
 	$(SANDBOX) .venv/bin/python -m pytest --basetemp=.pytest_tmp -m 'long and alone' $(ARGS) tests/lab/test_scenarios.py \
 		|| (( $$? == 5 )) || code=1
 	exit "$$code"
+
+test-guide: system $(STAMP) ## Walk docs/install.md with the real AWS CLI and the real kubectl, as far as they are there
+	@$(SANDBOX) .venv/bin/python -m pytest --basetemp=.pytest_tmp -m long $(ARGS) tests/guide
 
 test-monitoring: $(STAMP) promtool ## Test metrics, alerts and dashboard by promtool, which Debian's archive has
 	@mkdir -p .pytest_tmp
@@ -165,6 +168,7 @@ system:
 		nft nftables
 		envsubst gettext-base
 		ip iproute2
+		jq jq
 		unshare util-linux
 	END
 	(( $${#missing[@]} )) || exit 0
