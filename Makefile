@@ -42,6 +42,10 @@ tests() {
 tests
 endef
 
+# What the lab starts, and the package that has it; the guide, which some tests walk, needs one more.
+TOOLS := nft:nftables envsubst:gettext-base ip:iproute2 unshare:util-linux
+test test-guide: TOOLS += jq:jq
+
 SOURCES := floatingip lab bench tests find-available-ips.py
 STAMP := .venv/.installed
 
@@ -162,15 +166,9 @@ lock: ## Pin the requirements anew, from requirements*.in
 
 system:
 	@missing=()
-	while read -r command package; do
-		command -v "$$command" >/dev/null || missing+=("$$package")
-	done <<-END
-		nft nftables
-		envsubst gettext-base
-		ip iproute2
-		jq jq
-		unshare util-linux
-	END
+	for tool in $(TOOLS); do
+		command -v "$${tool%:*}" >/dev/null || missing+=("$${tool#*:}")
+	done
 	(( $${#missing[@]} )) || exit 0
 	if (( EUID )) || ! command -v apt-get >/dev/null; then
 		echo "missing system packages: install $${missing[*]} (as root: apt-get install $${missing[*]})" >&2
