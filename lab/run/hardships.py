@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from lab.ec2 import Profile
 from lab.run import nemesis
-from lab.run.region import ELASTIC_IP
+from lab.run.floating import ELASTIC_IP
 from lab.run.scenario import (
     FORCE_AFTER,
     OUTLASTS_PATIENCE,

@@ -16,7 +16,9 @@ from botocore.exceptions import ClientError
 from floatingip.core.model import Carry
 from lab.ec2 import Profile
 from lab.kubernetes.cluster import OBSERVERS
-from lab.run.region import FLOATING_IP, READY_WITHIN, Machine, Region
+from lab.run.floating import FLOATING_IP
+from lab.run.machine import Machine
+from lab.run.region import READY_WITHIN, Region
 from lab.run.scenario import (
     DETECTION,
     Nemesis,

@@ -17,12 +17,14 @@ from lab.ec2.imds import Trouble
 from lab.ec2.transport import Effect
 from lab.history import Event, History
 from lab.kubernetes.cluster import Kind
-from lab.run import nemesis
+from lab.run import leftovers, nemesis
 from lab.run.checker import check
+from lab.run.floating import Floating, client_name
 from lab.run.hardships import HARDSHIPS
 from lab.run.hostile import Attack
+from lab.run.machine import Machine
 from lab.run.ordeals import ORDEALS
-from lab.run.region import Floating, Machine, Region, client_name
+from lab.run.region import Region
 from lab.run.scenario import (
     OUTLASTS_PATIENCE,
     SERVED_AGAIN,
@@ -80,7 +82,7 @@ def _kill_the_claimer(region: Region, machine: Machine) -> None:
         detached = event["source"] == "ec2" and event.get("action") in FENCING
         if detached and event["error"] is None and not killed:
             killed.append(event["caller"])
-            nemesis.kill_observer(region, region.by_instance(event["caller"]))
+            nemesis.kill_observer(region, region.machines.by_instance(event["caller"]))
 
     killed: list[str] = []
     region.history.subscribe(between)
@@ -209,7 +211,7 @@ SCENARIOS = {
             workers=3,
             lasts=15.0,
             clients=(),
-            prepare=Region.serve_from,
+            prepare=lambda region: region.backends.serve_from(),
         ),
         Scenario(
             "service-gone-everywhere",
@@ -315,7 +317,7 @@ def run(
 
 def play(region: Region, scenario: Scenario) -> Sequence[Expectation]:
     """Run a scenario on a region whose deployment is ready; the answer is what must be seen of each address."""
-    region.measure(*scenario.clients)
+    region.clients.measure(*scenario.clients)
     _wait_until_watched(region, scenario)
     expectations = _expectations(region, scenario)
     placed = [_placements(region, floating) for floating in region.floating]
@@ -323,8 +325,8 @@ def play(region: Region, scenario: Scenario) -> Sequence[Expectation]:
         measured_since = _strike(region, scenario)
         _wait_until_quiet(region, scenario.lasts, expectations, placed)
         # What an attacker has to finish costs the observers alone.
-        region.stop_clients()
-    region.record_leftovers()
+        region.clients.stop()
+    leftovers.record(region)
     enis = [frozenset(event["eni"] for event in region.attachments(floating)) for floating in region.floating]
     return [
         replace(one, enis=one.enis | seen, measured_since=measured_since)
@@ -401,7 +403,7 @@ def _wait_until_watched(region: Region, scenario: Scenario) -> None:
     while time.monotonic() < deadline:
         attempts = [event for event in region.history.events()[began:] if event["event"] == "attempt"]
         answered = {event["client"] for event in attempts if event["ok"]}
-        if (_is_watched(region) or not scenario.is_watched) and answered == region.measuring():
+        if (_is_watched(region) or not scenario.is_watched) and answered == region.clients.names:
             time.sleep(scenario.watched_for)
             return
         time.sleep(0.05)

@@ -21,7 +21,8 @@ from lab.kubernetes.cluster import Kind
 from lab.network.fabric import VPC_CIDR
 from lab.network.worker import BACKEND_PORT
 from lab.run import nemesis
-from lab.run.region import Machine, Region
+from lab.run.machine import Machine
+from lab.run.region import Region
 from lab.run.scenario import Nemesis
 
 OBSERVER = "observer"
@@ -379,7 +380,7 @@ def lose(percent: int, then: Nemesis = nemesis.nothing, after: float = 0.0) -> N
     """So many of a hundred packets of the observers are lost; the clients' are not."""
 
     def strike(region: Region, machine: Machine) -> None:
-        region.fabric.lose(percent, [region.node_port, BACKEND_PORT])
+        region.fabric.lose(percent, [region.backends.node_port, BACKEND_PORT])
         time.sleep(after)
         then(region, machine)
 

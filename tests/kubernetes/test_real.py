@@ -12,7 +12,8 @@ from floatingip.core import history
 from lab.kubernetes.cluster import OBSERVERS, Kind, Setup
 from lab.kubernetes.real.cluster import Cluster, KubectlFailed
 from lab.run.kubernetes_scenarios import ALL, WITHOUT_ROLE
-from lab.run.region import Machine, Region
+from lab.run.machine import Machine
+from lab.run.region import Region
 from lab.run.scenarios import judge, play
 from tests.kubernetes.conftest import Stage
 
