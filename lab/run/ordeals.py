@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from floatingip.core.model import Carry
 from lab.ec2 import Profile
 from lab.kubernetes.cluster import OBSERVERS
+from lab.run.blow import die
 from lab.run.floating import FLOATING_IP
 from lab.run.machine import Machine
 from lab.run.region import READY_WITHIN, Region
@@ -28,7 +29,7 @@ from lab.run.scenario import (
     served_again,
     served_again_after,
 )
-from lab.run.sequences import OBSERVER, die
+from lab.run.sequences import OBSERVER
 from lab.run.verdict import Expectation
 
 WRITES = (

@@ -31,9 +31,9 @@ from lab.run.hostile import observers
 from lab.run.kubernetes_scenarios import ALL
 from lab.run.leftovers import leftovers
 from lab.run.machine import Machine
+from lab.run.play import judge
 from lab.run.region import Region
 from lab.run.scenario import DETECTION, SERVED_AGAIN, Scenario, ec2_takes
-from lab.run.scenarios import judge
 from lab.run.verdict import Expectation, Verdict
 
 STOOD_STILL = 1.0

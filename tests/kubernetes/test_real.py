@@ -13,8 +13,8 @@ from lab.kubernetes.cluster import OBSERVERS, Kind, Setup
 from lab.kubernetes.real.cluster import Cluster, KubectlFailed
 from lab.run.kubernetes_scenarios import ALL, WITHOUT_ROLE
 from lab.run.machine import Machine
+from lab.run.play import judge, play
 from lab.run.region import Region
-from lab.run.scenarios import judge, play
 from tests.kubernetes.conftest import Stage
 
 WITHIN = 120.0

@@ -18,7 +18,7 @@ from lab.ec2 import PROFILES, Guest
 from lab.history import History
 from lab.network.fabric import CLIENT_IN_ADDRESS, Fabric
 from lab.network.worker import Worker
-from lab.run import nemesis, power, region, scenarios
+from lab.run import nemesis, play, power, region, scenarios
 from lab.run.account import Run
 from lab.run.floating import FLOATING_IP
 from lab.run.leftovers import record
@@ -286,7 +286,7 @@ def test_power_cut_from_the_command_line(tmp_path: Path) -> None:
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Adds the scenario `broken`, and waits less long for an end that will not come."""
-    monkeypatch.setattr(scenarios, "LONGEST", 4.0)
+    monkeypatch.setattr(play, "LONGEST", 4.0)
 
     def add(strike: Nemesis, **more: Any) -> None:
         power_cut = scenarios.SCENARIOS["power-cut"]
