@@ -48,6 +48,7 @@ def run(
     with History(record_to) as history:
         if watch is not None:
             history.subscribe(watch)
+        _tell(history, f"a VPC with {scenario.workers} workers is being made")
         with Region(
             profile,
             history,
@@ -61,6 +62,7 @@ def run(
         ) as region:
             if scenario.prepare is not None:
                 scenario.prepare(region)
+            _tell(history, "the product is being deployed")
             region.deploy(ready=scenario.gets_ready)
             expectations = play(region, scenario)
         return judge(history.events(), expectations)
@@ -69,11 +71,13 @@ def run(
 def play(region: Region, scenario: Scenario) -> Sequence[Expectation]:
     """Run a scenario on a region whose deployment is ready; the answer is what must be seen of each address."""
     region.clients.measure(*scenario.clients)
+    _tell(region.history, "clients measure, and standbys get to know the address")
     _wait_until_watched(region, scenario)
     expectations = _expectations(region, scenario)
     placed = [_placements(region, floating) for floating in region.floating]
     with Attack(region, scenario.attack) if scenario.attack else nullcontext():
         measured_since = _strike(region, scenario)
+        _tell(region.history, "waiting until all is quiet again")
         _wait_until_quiet(region, scenario.lasts, expectations, placed)
         # What an attacker has to finish costs the observers alone.
         region.clients.stop()
@@ -83,6 +87,11 @@ def play(region: Region, scenario: Scenario) -> Sequence[Expectation]:
         replace(one, enis=one.enis | seen, measured_since=measured_since)
         for one, seen in zip(expectations, enis, strict=True)
     ]
+
+
+def _tell(history: History, what: str) -> None:
+    """Say what takes its time from now on."""
+    history.record({"source": "lab", "event": "step", "what": what})
 
 
 def judge(events: Sequence[Event], expectations: Sequence[Expectation], since: int = 0) -> Verdict:

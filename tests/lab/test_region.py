@@ -278,6 +278,7 @@ def test_power_cut_from_the_command_line(tmp_path: Path) -> None:
     assert 0.5 < verdict["outage_s"] <= INSTANT
     calls = [event for event in map(json.loads, history.open()) if event["event"] == "call"]
     assert [call["action"] for call in calls if call["error"] is None].count("DetachNetworkInterface") == 1
+    assert "the product is being deployed" in done.stdout
     assert "the holder loses power" in done.stdout
     assert "takeover" in done.stdout
     assert f"{verdict['outage_s']:.2f} s" in done.stdout
