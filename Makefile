@@ -28,16 +28,19 @@ IMAGE := localhost/floatingip
 # many are about time, and with more of them than this two cores would not have it for them.
 WORKERS := 3
 SANDBOX := .venv/bin/python -m lab.sandbox
+END_WITH_SHELL := setpriv --pdeathsig TERM
 # $(call tests,PYTEST'S ARGUMENTS,THE SANDBOX'S): what fails beside others is tried again alone, which is told, and has to
-# pass then: a machine that was busy with something else is no fault of the code.
+# pass then: a machine that was busy with something else is no fault of the code.  Whoever ends make by SIGTERM ends this
+# shell, and setpriv what the shell has started; what a lane leaves then is in .pytest_tmp.
 define tests
 tests() {
 	local code=0 python="$(SANDBOX) $(2) .venv/bin/python" arguments=(--basetemp=.pytest_tmp $(1))
-	.venv/bin/python -m pytest --dist worksteal --tx "$(WORKERS)*popen//python=$$python" "$${arguments[@]}" || code=$$?
+	local -x TMPDIR="$$PWD/.pytest_tmp"
+	$(END_WITH_SHELL) .venv/bin/python -m pytest -p tests.lanes --dist worksteal --tx "$(WORKERS)*popen//python=$$python" "$${arguments[@]}" || code=$$?
 	# pytest's 1: tests have failed.
 	(( code == 1 )) || return "$$code"
 	echo "Trying again, one after the other, what has failed." >&2
-	$$python -m pytest "$${arguments[@]}" --basetemp=.pytest_tmp/again --dist no --last-failed
+	$(END_WITH_SHELL) $$python -m pytest "$${arguments[@]}" --basetemp=.pytest_tmp/again --dist no --last-failed
 }
 tests
 endef
@@ -69,11 +72,12 @@ test-clocks: system $(STAMP) ## Test what reads clocks on a machine that has jus
 	done
 
 test-long: system $(STAMP) ## Run all other scenarios, both ways to carry
-	@code=0
+	@echo "All other scenarios, $(WORKERS) at a time, and then those that need the machine for themselves: hours."
+	code=0
 	# The longest come first, and are given out one at a time, so that the last one does not keep the others waiting.
 	($(call tests,--dist load --maxschedchunk 1 -m 'long and not alone' $(ARGS) tests/lab/test_scenarios.py tests/lab/test_torture.py)) || code=$$?
 	# pytest's 5: there is none such.
-	$(SANDBOX) .venv/bin/python -m pytest --basetemp=.pytest_tmp -m 'long and alone' $(ARGS) tests/lab/test_scenarios.py \
+	$(END_WITH_SHELL) $(SANDBOX) .venv/bin/python -m pytest --basetemp=.pytest_tmp -m 'long and alone' $(ARGS) tests/lab/test_scenarios.py \
 		|| (( $$? == 5 )) || code=1
 	exit "$$code"
 

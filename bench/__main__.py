@@ -18,7 +18,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from rich.console import Console
 
 from bench import report, results
 from bench.cells import RUN_WITHIN, Cell, Failover, cells
+from floatingip.commands.progress import Progress
 
 RUNS, QUICK_RUNS = 20, 3
 PEACE, QUICK_PEACE = 120.0, 20.0
@@ -38,6 +41,12 @@ DOCUMENT = results.ROOT / "docs" / "benchmarks.md"
 
 PLAIN_WIDTH = 140
 """Columns where there is no terminal to ask."""
+
+TOLD_EVERY = 60.0
+"""Seconds between two lines about what is measured, where there is no terminal."""
+
+LOOK = 0.5
+"""Seconds between two looks at a run."""
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
@@ -62,8 +71,8 @@ def main(arguments: Sequence[str]) -> int:
         results.forget(chosen, directory)
     runs = options.runs or (QUICK_RUNS if options.quick else RUNS)
     found = []
-    for cell in chosen:
-        complete(cell, runs, directory)
+    for number, cell in enumerate(chosen, 1):
+        complete(cell, runs, directory, f"cell {number} of {len(chosen)}")
         found += [file for file in [results.read(cell, directory)] if file is not None]
     for table in report.tables(found):
         console.print(table)
@@ -82,12 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def complete(cell: Cell, runs: int, directory: Path) -> None:
-    """Make the runs of a cell that are missing, one after the other."""
+def complete(cell: Cell, runs: int, directory: Path, place: str) -> None:
+    """Make the runs of a cell that are missing, one after the other; ``place`` is the cell's among those to measure."""
     code = results.version()
     seeds = results.missing(results.read(cell, directory), cell, runs, code)
-    for seed in seeds:
-        run = once(cell, seed)
+    progress, began = Progress(sys.stdout, every=TOLD_EVERY), time.monotonic()
+    for number, seed in enumerate(seeds, 1):
+        with closing(progress):
+            run = once(cell, seed, waiting(progress, f"{place}, {cell.name}: run {number} of {len(seeds)}", began))
         if results.version() != code:
             raise SystemExit("bench: the code has changed meanwhile: what was measured belongs to neither")
         results.add(cell, run, code, directory)
@@ -99,38 +110,59 @@ def complete(cell: Cell, runs: int, directory: Path) -> None:
         )
 
 
-def once(cell: Cell, seed: int) -> dict[str, Any]:
-    """One run: what came of it, or why nothing did; with the machine's load before it, of which latency depends."""
+def waiting(progress: Progress, what: str, began: float) -> Callable[[], None]:
+    """What is called again and again while a run lasts, and shows it; the cell's runs began at ``began``."""
+    since = time.monotonic()
+
+    def wait() -> None:
+        now = time.monotonic()
+        progress.wait(f"{what}, {now - since:.0f} s so far, {(now - began) / 60:.0f} min for all of the cell's")
+
+    return wait
+
+
+def once(cell: Cell, seed: int, wait: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """
+    One run: what came of it, or why nothing did; with the machine's load before it, of which latency depends.
+
+    ``wait`` is called every half second as long as it lasts.
+    """
     about: dict[str, Any] = {"seed": seed, "load": round(os.getloadavg()[0], 2)}
     with tempfile.TemporaryDirectory() as directory:
         history = Path(directory) / "history.jsonl"
-        run = {**about, **_run(cell, seed, Path(directory) / "result.json", history)}
+        run = {**about, **_run(cell, seed, Path(directory) / "result.json", history, wait)}
         if run["verdict"] != "ok" and history.exists():
             FAILED_DIRECTORY.mkdir(parents=True, exist_ok=True)
             shutil.copy(history, FAILED_DIRECTORY / f"{cell.name}-{seed}.jsonl")
     return run
 
 
-def _run(cell: Cell, seed: int, result: Path, history: Path) -> dict[str, Any]:
+def _run(cell: Cell, seed: int, result: Path, history: Path, wait: Callable[[], None]) -> dict[str, Any]:
     command = cell.command(seed, result)
     if isinstance(cell, Failover):
         command += ["--history", str(history)]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=results.ROOT,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=RUN_WITHIN,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return {"verdict": "failed", "faults": [f"no end within {RUN_WITHIN:g} s"]}
-    if not result.exists():
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return {"verdict": "failed", "faults": [last]}
+    deadline = time.monotonic() + RUN_WITHIN
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        with subprocess.Popen(command, cwd=results.ROOT, stdout=subprocess.DEVNULL, stderr=said) as process:
+            try:
+                while not _has_ended(process):
+                    wait()
+                    if time.monotonic() > deadline:
+                        return {"verdict": "failed", "faults": [f"no end within {RUN_WITHIN:g} s"]}
+            finally:
+                process.kill()
+        if not result.exists():
+            said.seek(0)
+            last = (said.read().strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+            return {"verdict": "failed", "faults": [last]}
     return {"verdict": "ok", **cell.outcome(json.loads(result.read_text(encoding="utf-8")))}
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has, within half a second."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(LOOK)
+    return process.returncode is not None
 
 
 if __name__ == "__main__":

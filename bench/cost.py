@@ -23,7 +23,8 @@ from lab import sandbox
 from lab.ec2 import PROFILES
 from lab.history import Event, History
 from lab.run.account import logged_at
-from lab.run.region import Machine, Region
+from lab.run.machine import Machine
+from lab.run.region import Region
 
 INSTANCE_TYPE = "m5.24xlarge"
 """The most slots on one network card, 14 beside the primary one, and 50 IPv4 addresses on each."""

@@ -31,7 +31,9 @@ from lab.ec2 import PROFILES, Profile
 from lab.history import Event, History, parse_logfmt
 from lab.run import nemesis
 from lab.run.account import Run, logged_at
-from lab.run.region import ROOT, Machine, Region
+from lab.run.machine import Machine
+from lab.run.manifests import ROOT
+from lab.run.region import Region
 from lab.run.verdict import Expectation
 
 PACKAGE = "keepalived"
@@ -156,8 +158,8 @@ def run(failure: str, profile: Profile, seed: int, record_to: Path | None = None
         pair.start()
         await_(lambda: bool(region.logged(event="assigned")), "keepalived made no master")
         time.sleep(profile.assign)
-        region.measure("out", "in")
-        await_(lambda: answered_by(region, 0.0) == region.measuring(), "the master did not answer")
+        region.clients.measure("out", "in")
+        await_(lambda: answered_by(region, 0.0) == region.clients.names, "the master did not answer")
         time.sleep(WATCHED_FOR)
         master = next(iter(region.machines.values()))
         history.record({"source": "nemesis", "event": "begin", "name": failure, "target": master.name})
@@ -168,9 +170,9 @@ def run(failure: str, profile: Profile, seed: int, record_to: Path | None = None
             pair.freeze(master)
         struck = time.time()
         # An attempt that is under way may still be answered by the master.
-        await_(lambda: answered_by(region, struck + profile.assign + ADVERT) == region.measuring(), "no answer")
+        await_(lambda: answered_by(region, struck + profile.assign + ADVERT) == region.clients.names, "no answer")
         time.sleep(QUIET)
-        region.stop_clients()
+        region.clients.stop()
         return outcome(history, struck)
 
 

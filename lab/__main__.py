@@ -130,7 +130,7 @@ def _picture(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from lab.ec2 import PROFILES  # noqa: PLC0415 - as above
-    from lab.run import scenarios, show  # noqa: PLC0415 - as above
+    from lab.run import play, show  # noqa: PLC0415 - as above
     from lab.run.kubernetes_scenarios import ALL  # noqa: PLC0415 - as above
 
     if options.scenario not in ALL:
@@ -139,7 +139,7 @@ def _run(options: argparse.Namespace) -> int:
     scenario, profile = ALL[options.scenario], PROFILES[options.ec2]
     addresses = options.ip.split(",") if options.ip else scenario.addresses
     with show.Timeline(live=not options.quiet) as timeline:
-        verdict = scenarios.run(
+        verdict = play.run(
             scenario,
             profile,
             options.seed,
@@ -208,14 +208,12 @@ def _report(options: argparse.Namespace, text: str, ok: bool) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from lab.run import scenarios, show  # noqa: PLC0415 - as above
+    from lab.run import play, scenarios, show  # noqa: PLC0415 - as above
 
     scenario, profile = scenarios.named("power-cut", "typical")
     show.introduce(scenario, profile)
     with show.Timeline(live=True) as timeline:
-        verdict = scenarios.run(
-            scenario, profile, options.seed, kubernetes=Kind(options.kubernetes), watch=timeline.show
-        )
+        verdict = play.run(scenario, profile, options.seed, kubernetes=Kind(options.kubernetes), watch=timeline.show)
     show.table([verdict])
     return 0 if verdict.ok else 1
 

@@ -9,18 +9,23 @@ from collections.abc import Callable
 from typing import TextIO
 
 TOLD_EVERY = 10.0
-"""Seconds without any line after which what is waited for is told, where it cannot be shown all the time."""
+"""Seconds without any line after which what is waited for is told, where it cannot be shown all the time, unless it is
+known to take long.
+"""
 
 _ERASE = "\r\x1b[K"
 """Takes the live line off a terminal."""
 
 
 class Progress:
-    """Tells people on ``stream``; ``now`` is the clock."""
+    """Tells people on ``stream``, where it is no terminal every so many seconds; ``now`` is the clock."""
 
-    def __init__(self, stream: TextIO = sys.stdout, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: TextIO = sys.stdout, now: Callable[[], float] = time.monotonic, every: float = TOLD_EVERY
+    ) -> None:
         self._stream = stream
         self._now = now
+        self._every = every
         self._is_live = stream.isatty()
         self._is_shown = False
         self._told_at = now()
@@ -37,7 +42,7 @@ class Progress:
             # A line that wraps could not be taken off again.
             self._write(_ERASE + text[: shutil.get_terminal_size().columns - 1])
             self._is_shown = True
-        elif self._now() - self._told_at >= TOLD_EVERY:
+        elif self._now() - self._told_at >= self._every:
             self.say(text)
 
     def close(self) -> None:

@@ -8,8 +8,7 @@ kube-proxy in iptables mode), since the product has to live with these:
   0x80) to the main table; connections that enter by eth0 for a local address carry 0x80, restored on what their pods
   reply; what starts here and goes out of the VPC gets the primary address as source, by whatever link it leaves.
   All this is IPv4's: for IPv6 there is rule 512, and no mark and no translation.
-- kube-proxy: a NodePort is served on every local address, also those added later; mark 0x4000 means masquerade.  Each
-  family has its own rules, with the endpoints of that family.
+- kube-proxy: kube_proxy.py.
 - rp_filter: strict for every new link, loose on eth0 (the CNI sees to that), and `all` off: each link's own counts.
 - A node has its IPv6 address as a /128, as DHCPv6 gives it on EC2, without the prefix that EC2 advertises beside it:
   all of its IPv6 goes by the router.
@@ -23,12 +22,12 @@ import functools
 import socket
 import subprocess
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from lab.network.fabric import GATEWAY, IPV6_GATEWAY, SUBNET_PREFIX, VPC_CIDR, Fabric
+from lab.network.kube_proxy import NodePort, TrafficPolicy, kube_proxy_rules
 from lab.network.netns import BACKLOG, CommandFailed, Namespace
 
 IMDS_ADDRESS = "169.254.169.254"
@@ -38,9 +37,6 @@ PODS = 4
 How many pod addresses a worker has of each family: 10.0.0.20 to .23 and 2001:db8:0:1::20 to ::23 for the first, .30 and
 ::30 for the second, ...
 """
-
-TrafficPolicy = Literal["Cluster", "Local"]
-"""A Service's externalTrafficPolicy."""
 
 _POD_GATEWAY = "169.254.1.1"
 _POD_IPV6_GATEWAY = "fe80::1"
@@ -67,15 +63,6 @@ table ip aws-cni {{
     }}
 }}
 """
-
-
-@dataclass(frozen=True)
-class _NodePort:
-    """A Service as kube-proxy sees it: its endpoints (address, port), and which of them one from outside may reach."""
-
-    number: int
-    endpoints: tuple[tuple[str, int], ...]
-    policy: TrafficPolicy
 
 
 class Worker:
@@ -107,7 +94,7 @@ class Worker:
         self.namespace = Namespace(name)
         self._fabric = fabric
         self._pods: dict[int, Namespace] = {}
-        self._node_ports: dict[int, _NodePort] = {}
+        self._node_ports: dict[int, NodePort] = {}
         self._processes: list[subprocess.Popen[str]] = []
         self._renamings: list[threading.Timer] = []
         self._backends = _Backends(name)
@@ -266,9 +253,9 @@ class Worker:
         Replaces what the port was before.  Each family is served by its own endpoints.  Without any, it is refused;
         with policy Local and none on this worker, it is dropped, except for what comes from the worker itself.
         """
-        self._node_ports[node_port] = _NodePort(node_port, tuple(endpoints), policy)
+        self._node_ports[node_port] = NodePort(node_port, tuple(endpoints), policy)
         local = {self.address, *self.pod_addresses, self.ipv6_address, *self.pod_ipv6_addresses}
-        self.namespace.nft("".join(_kube_proxy_rules(self._node_ports, local, family) for family in ("ip", "ip6")))
+        self.namespace.nft("".join(kube_proxy_rules(self._node_ports, local, family) for family in ("ip", "ip6")))
 
     def flush_rules(self, *, priorities: Collection[int] = (), nft_tables: Collection[str] = ()) -> None:
         """
@@ -280,76 +267,6 @@ class Worker:
             delete(*(f"rule delete priority {priority}" for priority in rules))
         # "add" first makes "delete" succeed for a table that is not there.
         self.namespace.nft("".join(f"add table {table}\ndelete table {table}\n" for table in nft_tables))
-
-
-def _kube_proxy_rules(node_ports: Mapping[int, _NodePort], local: Collection[str], family: Literal["ip", "ip6"]) -> str:
-    """
-    The nft script that replaces kube-proxy's table of one family by one for these NodePorts.
-
-    `local` are this node's addresses.
-    """
-    dispatch, chains, unserved = [], [], []
-    for number, service in node_ports.items():
-        every = [endpoint for endpoint in service.endpoints if (":" in endpoint[0]) is (family == "ip6")]
-        near = [endpoint for endpoint in every if endpoint[0] in local]
-        for index, (address, port) in enumerate(every):
-            chains.append(
-                _chain(
-                    f"endpoint-{number}-{index}",
-                    # Hairpin: an endpoint that reaches itself must not see its own address as the client's.
-                    f"{family} saddr {address} meta mark set meta mark or 0x4000",
-                    f"meta l4proto tcp dnat to {f'[{address}]' if family == 'ip6' else address}:{port}",
-                )
-            )
-        chains.append(_chain(f"all-{number}", *_spread(number, every, every)))
-        chains.append(_chain(f"near-{number}", *_spread(number, every, near)))
-        if service.policy == "Cluster":
-            external = ["meta mark set meta mark or 0x4000", f"goto all-{number}"]
-        else:
-            external = [
-                f"fib saddr type local meta mark set meta mark or 0x4000 goto all-{number}",
-                f"goto near-{number}",
-            ]
-        chains.append(_chain(f"external-{number}", *external))
-        dispatch.append(f"tcp dport {number} goto external-{number}")
-        if not every:
-            # The original rejects by an ICMP error.  Here that comes back so early that the client's kernel, still
-            # inside of connect(), passes an IPv6 one over; to the client a reset means the same.
-            unserved.append(f"ct state new fib daddr type local tcp dport {number} reject with tcp reset")
-        elif service.policy == "Local" and not near:
-            unserved.append(f"ct state new fib daddr type local tcp dport {number} drop")
-    table = f"{family} kube-proxy"
-    lines = [
-        f"add table {table}",
-        f"delete table {table}",
-        f"table {table} {{",
-        *chains,
-        _chain("nodeports", *dispatch),
-        _chain("prerouting", "type nat hook prerouting priority dstnat", "fib daddr type local goto nodeports"),
-        _chain("output", "type nat hook output priority -100", "fib daddr type local goto nodeports"),
-        _chain(
-            "postrouting",
-            "type nat hook postrouting priority srcnat",
-            "meta mark and 0x4000 != 0x4000 return",
-            "meta mark set meta mark xor 0x4000",
-            "masquerade fully-random",
-        ),
-        _chain("input", "type filter hook input priority filter", *unserved),
-        "}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _chain(name: str, *rules: str) -> str:
-    return "\n".join([f"chain {name} {{", *(f"{rule};" for rule in rules), "}"])
-
-
-def _spread(number: int, every: Sequence[tuple[str, int]], chosen: Sequence[tuple[str, int]]) -> list[str]:
-    """The rule that spreads connections evenly over the chosen ones of all endpoints; none for none."""
-    if not chosen:
-        return []
-    targets = ", ".join(f"{i} : goto endpoint-{number}-{every.index(endpoint)}" for i, endpoint in enumerate(chosen))
-    return [f"numgen random mod {len(chosen)} vmap {{ {targets} }}"]
 
 
 class _Backends:

@@ -8,7 +8,10 @@ from dataclasses import replace
 
 from lab.ec2 import Profile
 from lab.run import nemesis
-from lab.run.region import ELASTIC_IP
+from lab.run.blow import die
+from lab.run.ec2_trouble import answer_stale, delete_eni, describe_late, refuse_claims, stick, take_ec2_down, throttle
+from lab.run.endings import End, after_notice, end
+from lab.run.floating import ELASTIC_IP
 from lab.run.scenario import (
     FORCE_AFTER,
     OUTLASTS_PATIENCE,
@@ -27,30 +30,19 @@ from lab.run.scenario import (
 )
 from lab.run.sequences import (
     ELSEWHERE,
-    End,
-    after_notice,
-    answer_stale,
     close_group,
     close_icmp_and,
     compute,
     cut_off_standby,
-    delete_eni,
-    describe_late,
-    die,
-    end,
     hang,
     kill_observers_twice,
     lose,
     partition,
     put_elsewhere,
-    refuse_claims,
     roll_out,
     stall,
     stall_again_and_again,
-    stick,
     taint,
-    take_ec2_down,
-    throttle,
 )
 from lab.run.verdict import Expectation
 

@@ -16,7 +16,8 @@ from lab.history import Event
 from lab.kubernetes.cluster import OBSERVERS, Pod
 from lab.network.netns import CommandFailed
 from lab.run import nemesis
-from lab.run.region import Machine, Region
+from lab.run.machine import Machine
+from lab.run.region import Region
 
 WELL_WITHIN = 150.0
 """Seconds after healing until all must be well: a pod of a node that was written off, and all of its rules besides."""
@@ -66,7 +67,7 @@ class Watch:
     def is_served(self) -> bool:
         """Every client has been, for a while."""
         now = time.time()
-        fresh = all(now - self._answered.get(name, 0.0) < ANSWERS_WITHIN for name in self._region.measuring())
+        fresh = all(now - self._answered.get(name, 0.0) < ANSWERS_WITHIN for name in self._region.clients.names)
         return fresh and now - self._failed_at > SERVED_FOR + ANSWERS_WITHIN
 
     def is_watched(self) -> bool:
@@ -113,7 +114,7 @@ class Healer:
         with ThreadPoolExecutor(len(region.machines)) as pool:
             for done in [pool.submit(self._mend, machine) for machine in region.machines.values()]:
                 done.result()
-        region.serve_from(*region.machines.values())
+        region.backends.serve_from(*region.machines.values())
         region.cluster.scale(OBSERVERS, len(region.machines))
         self._restart(self._watch.killed)
         self._watch.killed.clear()
@@ -131,7 +132,7 @@ class Healer:
         if machine.guest is Guest.HUNG:
             nemesis.thaw_kernel(region, machine)
         if machine.guest is Guest.OFF and not machine.ending:
-            region.power_on(machine)
+            region.power.on(machine)
         region.cluster.untaint(machine.name)
         region.cluster.uncordon(machine.name)
 

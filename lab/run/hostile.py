@@ -15,7 +15,8 @@ from typing import Self
 
 from floatingip.core.model import Carry
 from lab.kubernetes.cluster import ClusterFailed, Kind
-from lab.run.region import Machine, Region
+from lab.run.machine import Machine
+from lab.run.region import Region
 
 SCRIPT = Path(__file__).with_name("attacker.py")
 PORT = 9807

@@ -12,7 +12,8 @@ from dataclasses import replace
 from lab.ec2 import Profile
 from lab.kubernetes.cluster import OBSERVERS, Part, Setup
 from lab.run import nemesis
-from lab.run.region import Machine, Region
+from lab.run.machine import Machine
+from lab.run.region import Region
 from lab.run.scenario import (
     DETECTION,
     Nemesis,

@@ -14,7 +14,8 @@ from floatingip.core.settings import Settings
 from lab.ec2 import Guest, imds
 from lab.ec2.transport import Effect
 from lab.kubernetes.cluster import OBSERVERS, SAMPLE, Kind
-from lab.run.region import Machine, Region
+from lab.run.machine import Machine
+from lab.run.region import Region
 
 SCALED_WITHIN = 60.0
 """Seconds that a third replica may take until it is ready."""
@@ -115,7 +116,7 @@ def terminate(region: Region, machine: Machine) -> None:
 
 def cut_power(region: Region, machine: Machine) -> None:
     """Processes, links and carrier are gone at once; EC2 says `running` all the same."""
-    region.power_off(machine)
+    region.power.off(machine)
 
 
 def cut_power_unheard(region: Region, machine: Machine) -> None:
@@ -214,7 +215,7 @@ def partition(region: Region, machine: Machine) -> None:
 def stop_service(region: Region, machine: Machine) -> None:
     """The NodePort answers nobody any more on this worker; the worker itself is well."""
     if region.kubernetes is Kind.SMALL:
-        machine.worker.expose(region.node_port, [], "Local")
+        machine.worker.expose(region.backends.node_port, [], "Local")
     else:
         region.cluster.cordon(machine.name)
         region.cluster.delete_pod(region.cluster.pod_on(machine.name, SAMPLE).name)
@@ -222,18 +223,20 @@ def stop_service(region: Region, machine: Machine) -> None:
 
 def serve_from_holder(region: Region, machine: Machine) -> None:
     """The service has one pod, where the address is; for long enough to be known by all."""
-    region.serve_from(machine)
+    region.backends.serve_from(machine)
     time.sleep(SERVED_BEFORE)
 
 
 def serve_from_standby(region: Region, machine: Machine) -> None:
     """The service has one pod, on another node that has an observer."""
-    region.serve_from(next(each for each in region.standbys() if _is_observed(region, each) and each is not machine))
+    region.backends.serve_from(
+        next(each for each in region.standbys() if _is_observed(region, each) and each is not machine)
+    )
 
 
 def serve_from_nowhere(region: Region, _machine: Machine) -> None:
     """The service has no pod that is ready."""
-    region.serve_from()
+    region.backends.serve_from()
 
 
 def _is_observed(region: Region, machine: Machine) -> bool:

@@ -16,7 +16,10 @@ from botocore.exceptions import ClientError
 from floatingip.core.model import Carry
 from lab.ec2 import Profile
 from lab.kubernetes.cluster import OBSERVERS
-from lab.run.region import FLOATING_IP, READY_WITHIN, Machine, Region
+from lab.run.blow import die
+from lab.run.floating import FLOATING_IP
+from lab.run.machine import Machine
+from lab.run.region import READY_WITHIN, Region
 from lab.run.scenario import (
     DETECTION,
     Nemesis,
@@ -26,7 +29,7 @@ from lab.run.scenario import (
     served_again,
     served_again_after,
 )
-from lab.run.sequences import OBSERVER, die
+from lab.run.sequences import OBSERVER
 from lab.run.verdict import Expectation
 
 WRITES = (

@@ -29,9 +29,11 @@ from lab.run.compose import STRIKES, Round
 from lab.run.healing import Healer, Watch
 from lab.run.hostile import observers
 from lab.run.kubernetes_scenarios import ALL
-from lab.run.region import Machine, Region
+from lab.run.leftovers import leftovers
+from lab.run.machine import Machine
+from lab.run.play import judge
+from lab.run.region import Region
 from lab.run.scenario import DETECTION, SERVED_AGAIN, Scenario, ec2_takes
-from lab.run.scenarios import judge
 from lab.run.verdict import Expectation, Verdict
 
 STOOD_STILL = 1.0
@@ -190,7 +192,7 @@ class Rack:
         )
 
     def _name(self, verdict: Verdict) -> str:
-        return self.region.by_instance(verdict.holder).name if verdict.holder else "nobody"
+        return self.region.machines.by_instance(verdict.holder).name if verdict.holder else "nobody"
 
     def _bare(self, each: Round) -> Expectation:
         region = self.region
@@ -201,7 +203,7 @@ class Rack:
             address=floating.target,
             carry=region.carry,
             carried=region.carried(floating),
-            clients=frozenset(region.measuring()),
+            clients=frozenset(region.clients.names),
             max_gap_s=STOOD_STILL,
         )
 
@@ -254,7 +256,7 @@ class Rack:
             self.region.history.record({"source": "lab", "event": "leftover", "what": what})
 
     def _left(self) -> Iterator[str]:
-        yield from self.region.leftovers()
+        yield from leftovers(self.region)
         now = _interfaces(self.region)
         if now != self._enis:
             yield f"{now} interfaces in EC2, {self._enis} before"

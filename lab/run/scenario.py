@@ -11,7 +11,10 @@ from floatingip.core.model import Carry
 from lab.ec2 import Guest, Profile
 from lab.kubernetes.cluster import DOCUMENTED, Setup
 from lab.run import nemesis
-from lab.run.region import FLOATING_IP, SHUTDOWN_TAKES, Machine, Region
+from lab.run.floating import FLOATING_IP
+from lab.run.machine import Machine
+from lab.run.power import SHUTDOWN_TAKES
+from lab.run.region import Region
 from lab.run.verdict import Expectation
 
 DETECTION = 2.0

@@ -1,6 +1,6 @@
 """
-What a person sees of a run: a timeline, line by line as things happen, the clients' luck below it, and a table at the
-end.
+What a person sees of a run: a timeline, line by line as things happen, what is waited for and the clients' luck below
+it, and a table at the end.
 
 Reads nothing but the history's events, and changes nothing.
 """
@@ -64,6 +64,7 @@ class Timeline:
         self._lock = threading.Lock()
         self._slices: deque[tuple[int, int, int]] = deque(maxlen=STRIP)
         self._answer = ""
+        self._step = ("", self._began)
         self._luck: dict[str, tuple[float, bool | None]] = {}
         self._live = Live(console=console, refresh_per_second=8, get_renderable=self._clients, transient=True)
 
@@ -87,6 +88,8 @@ class Timeline:
             elif event["source"] == "agent" and event["fields"].get("event") == "node":
                 self._names[event["fields"]["instance"]] = event["node"]
             elif (said := words(event)) is not None:
+                if event["event"] == "step":
+                    self._step = (said, event["t"])
                 if event["source"] == "nemesis" and event["event"] == "begin":
                     self._struck = event["t"]
                 self._print(event["t"], event["source"], said)
@@ -122,7 +125,11 @@ class Timeline:
 
     def _clients(self) -> Text:
         with self._lock:
-            text = Text("           curl loop ")
+            said, since = self._step
+            text = Text(f"           {said}, {time.time() - since:.0f} s so far" if said else "")
+            if not self._slices:
+                return text
+            text.append("\n           curl loop ")
             for _, good, bad in sorted(self._slices):
                 text.append("█", "green" if not bad else "red" if not good else "yellow")
             text.append(f"  {self._answer}")
@@ -205,6 +212,8 @@ def words(event: Mapping[str, Any]) -> str | None:
             else:
                 said = " ".join(f"{k}={v}" for k, v in fields.items() if k not in ("time", "level", "event"))
             return f"{event['node']} {fields['event']}: {said}"
+        case "lab", "step":
+            return str(event["what"])
         case "lab", "leftover":
             return f"left behind: {event['what']}"
     return None

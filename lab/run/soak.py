@@ -70,7 +70,7 @@ class Soak:
         began = time.monotonic()
         with racked(self.profile, WORKERS, self.seed, self.carry, record_to) as rack:
             region = rack.region
-            region.boot_takes = BOOT_TAKES
+            region.power.boot_takes = BOOT_TAKES
             before: Census | None = None
             try:
                 for number in count(1):

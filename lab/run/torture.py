@@ -74,7 +74,7 @@ def racked(profile: Profile, workers: int, seed: int, carry: str, record_to: Pat
     ):
         watch = Watch(region)
         region.deploy()
-        region.measure(*PLACES)
+        region.clients.measure(*PLACES)
         three_observers(region, region.holder())
         rack = Rack(region, watch)
         try:

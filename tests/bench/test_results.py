@@ -1,6 +1,8 @@
 """The files of a bench: what is run again, what is kept, and what a run leaves behind that did not work."""
 
+import io
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from bench import __main__ as bench
 from bench import results
 from bench.__main__ import main, once
 from bench.cells import Failover, Peace
+from floatingip.commands.progress import Progress
 
 CELL = Failover("power-cut", "address", "typical")
 CODE = "0123456789ab"
@@ -131,6 +134,17 @@ def test_a_faulty_run_keeps_its_verdict() -> None:
     """The lab ends with 1 for a fault, and has written its verdict all the same."""
     script = 'import sys; open(sys.argv[1], \'w\').write(\'{"verdict": "faulty", "faults": []}\'); sys.exit(1)'
     assert once(Scripted(script), 1)["verdict"] == "faulty"
+
+
+def test_while_a_run_lasts_it_is_told_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And for how long so far; a run that does not end is given up."""
+    stream = io.StringIO()
+    monkeypatch.setattr(bench, "LOOK", 0.05)
+    monkeypatch.setattr(bench, "RUN_WITHIN", 0.5)
+    wait = bench.waiting(Progress(stream, every=0.0), "cell 1 of 2, x: run 1 of 3", time.monotonic())
+    run = once(Scripted("import time; time.sleep(60)"), 1, wait)
+    assert run["faults"] == ["no end within 0.5 s"]
+    assert stream.getvalue().startswith("cell 1 of 2, x: run 1 of 3, 0 s so far, ")
 
 
 def test_a_name_that_no_cell_has_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,6 +33,15 @@ def test_where_nobody_watches_only_what_lasts_is_told_and_now_and_then() -> None
     assert "\r" not in stream.getvalue()
 
 
+def test_what_takes_hours_is_told_less_often() -> None:
+    """A log of them has few lines."""
+    stream, clock = io.StringIO(), iter(range(1000))
+    progress = Progress(stream, lambda: float(next(clock)), every=60.0)
+    for second in range(240):
+        progress.wait(f"{second} s")
+    assert stream.getvalue().count("\n") == 4
+
+
 def test_on_a_terminal_a_live_line_shows_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """It gives way to lines that stay, is gone at the end, and never wraps."""
     monkeypatch.setenv("COLUMNS", "20")

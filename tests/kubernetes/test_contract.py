@@ -11,7 +11,8 @@ import pytest
 
 from lab.history import Event
 from lab.kubernetes.cluster import OBSERVERS, SAMPLE, EvictionRefused, Kind, Part
-from lab.run.region import Machine, Region
+from lab.run.machine import Machine
+from lab.run.region import Region
 from tests.kubernetes.conftest import KINDS, Stage
 
 NEVER = 120.0
@@ -154,7 +155,7 @@ def answer(region: Region, machine: Machine) -> str:
 
     def ask() -> str:
         try:
-            socket.create_connection((machine.worker.address, region.node_port), timeout=1).close()
+            socket.create_connection((machine.worker.address, region.backends.node_port), timeout=1).close()
         except (TimeoutError, ConnectionRefusedError) as error:
             return type(error).__name__
         return "answered"
@@ -180,7 +181,7 @@ def serve(region: Region, nodes: set[str]) -> None:
     if region.kubernetes is Kind.SMALL:
         for machine in region.machines.values():
             machine.serves = machine.name in nodes
-        region._publish()
+        region.backends.publish()
         return
     if not nodes:
         region.cluster.scale(SAMPLE, 0)

@@ -10,10 +10,12 @@ import pytest
 
 from floatingip.core import history
 from lab.kubernetes.cluster import OBSERVERS, Kind, Setup
-from lab.kubernetes.real.cluster import Cluster, KubectlFailed
+from lab.kubernetes.real.cluster import Cluster
+from lab.kubernetes.real.kubectl import KubectlFailed
 from lab.run.kubernetes_scenarios import ALL, WITHOUT_ROLE
-from lab.run.region import Machine, Region
-from lab.run.scenarios import judge, play
+from lab.run.machine import Machine
+from lab.run.play import judge, play
+from lab.run.region import Region
 from tests.kubernetes.conftest import Stage
 
 WITHIN = 120.0

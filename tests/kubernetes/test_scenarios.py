@@ -7,7 +7,7 @@ from lab.kubernetes.cluster import Kind, NotModelled
 from lab.run.hardships import HARDSHIPS
 from lab.run.kubernetes_scenarios import ALL
 from lab.run.ordeals import ORDEALS
-from lab.run.scenarios import judge, play
+from lab.run.play import judge, play
 from tests.kubernetes.conftest import Stage
 
 EC2 = "typical"

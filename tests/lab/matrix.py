@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 
 from lab.network.fabric import Fabric
-from lab.network.worker import TrafficPolicy, Worker
+from lab.network.kube_proxy import TrafficPolicy
+from lab.network.worker import Worker
 from tests.lab.conftest import Answer
 
 Workers = tuple[Worker, Worker]

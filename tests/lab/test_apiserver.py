@@ -29,7 +29,8 @@ from lab.kubernetes.small.objects import Container, Manifest
 from lab.kubernetes.small.resources import NAMESPACE
 from lab.network.netns import Namespace
 from lab.run import nemesis
-from lab.run.region import Machine, Region
+from lab.run.machine import Machine
+from lab.run.region import Region
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}

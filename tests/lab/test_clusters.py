@@ -11,7 +11,9 @@ from lab.ec2 import PROFILES
 from lab.history import Event, History
 from lab.kubernetes.small.cluster import Cluster
 from lab.run import nemesis
-from lab.run.region import FLOATING_IP, READY_WITHIN, Floating, Machine, Region
+from lab.run.floating import FLOATING_IP, Floating
+from lab.run.machine import Machine
+from lab.run.region import READY_WITHIN, Region
 from tests.lab.test_region import within
 
 NAMES = (
@@ -41,7 +43,7 @@ class Clusters:
         region.administrator.delete_tags(Resources=ids, Tags=[{"Key": "kubernetes.io/cluster/lab"}])
         region.administrator.create_tags(Resources=ids, Tags=[{"Key": "kubernetes.io/cluster/other", "Value": "owned"}])
         self.first, self.second = (self._cluster(machines) for machines in (self.lab, self.other))
-        region.cluster = self.first
+        region.use(self.first)
 
     def _cluster(self, machines: Sequence[Machine]) -> Cluster:
         endpoint = {"AWS_ENDPOINT_URL_EC2": self.region.ec2.endpoint_url}
@@ -51,7 +53,7 @@ class Clusters:
 
     def apply(self, cluster: Cluster, address: str) -> None:
         """`kubectl apply` with this floating address."""
-        cluster.apply(self.region._manifest("floating-ip.yaml", address))
+        cluster.apply(self.region.manifests.parsed("floating-ip.yaml", address))
 
     def writes(self, machines: Sequence[Machine]) -> list[Event]:
         """The calls of these machines that could change something, whether they did or not."""
@@ -84,8 +86,7 @@ class Clusters:
 def two_clusters(*addresses: str) -> Iterator[Clusters]:
     """Nothing is deployed yet."""
     with History() as history, ExitStack() as resources:
-        region = Region(PROFILES["instant"], history, workers=len(NAMES), seed=1, addresses=addresses)
-        region._names = list(NAMES)
+        region = Region(PROFILES["instant"], history, names=NAMES, seed=1, addresses=addresses)
         clusters = Clusters(resources.enter_context(region))
         resources.callback(clusters.second.stop_all, grace=1.0)
         yield clusters

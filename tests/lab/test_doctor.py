@@ -15,7 +15,9 @@ from lab.ec2.imds import Trouble
 from lab.history import History
 from lab.kubernetes.small.cluster import Cluster
 from lab.network.fabric import VPC_CIDR
-from lab.run.region import FLOATING_IP, Machine, Region
+from lab.run.floating import FLOATING_IP
+from lab.run.machine import Machine
+from lab.run.region import Region
 from lab.run.scenarios import WITHOUT_NFT
 
 PATIENCE = 60.0

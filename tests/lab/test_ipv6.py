@@ -19,8 +19,9 @@ from lab.network.fabric import (
     VPC_CIDR,
     Fabric,
 )
+from lab.network.kube_proxy import TrafficPolicy
 from lab.network.netns import Namespace
-from lab.network.worker import BACKEND_PORT, TrafficPolicy, Worker
+from lab.network.worker import BACKEND_PORT, Worker
 from tests.lab.matrix import ENI, MAC, NODE_PORT, POLICIES, Backends, Fetch, Workers, ask_all, every_one_answered
 from tests.lab.test_fabric import delivered
 

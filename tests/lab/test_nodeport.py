@@ -22,7 +22,8 @@ from floatingip.edges.kernel.mark_table import table_name
 from floatingip.edges.probes.icmp import IcmpProber
 from floatingip.runtime.keeping import HostKeeper
 from lab.network.fabric import GATEWAY, IPV6_GATEWAY, Fabric
-from lab.network.worker import BACKEND_PORT, TrafficPolicy, Worker
+from lab.network.kube_proxy import TrafficPolicy
+from lab.network.worker import BACKEND_PORT, Worker
 from tests.lab.matrix import (
     ENI,
     FLOATING,

@@ -18,9 +18,12 @@ from lab.ec2 import PROFILES, Guest
 from lab.history import History
 from lab.network.fabric import CLIENT_IN_ADDRESS, Fabric
 from lab.network.worker import Worker
-from lab.run import nemesis, region, scenarios
+from lab.run import nemesis, play, power, region, scenarios
 from lab.run.account import Run
-from lab.run.region import FLOATING_IP, Machine, Region
+from lab.run.floating import FLOATING_IP
+from lab.run.leftovers import record
+from lab.run.machine import Machine
+from lab.run.region import Region
 from lab.run.scenario import INSTANT, Nemesis, Scenario
 from lab.run.verdict import Expectation
 from tests.lab.conftest import Answer
@@ -62,7 +65,7 @@ def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_clients_see_a_cut_of_300_ms_as_300_ms(in_sandbox: None) -> None:
     """Neither more nor less, inside and outside of the VPC, with everything running that runs in a scenario."""
     with deployed() as region:
-        region.measure("in", "out")
+        region.clients.measure("in", "out")
         assert within(10, lambda: len(clients_answered(region)) == 2)
         eni = region.attachments()[-1]["eni"]
         before = time.time()
@@ -74,7 +77,7 @@ def test_clients_see_a_cut_of_300_ms_as_300_ms(in_sandbox: None) -> None:
         mended = time.time()
         # Attempts that began in the cut have failed by now, and later ones have succeeded.
         time.sleep(1.2)
-        region.stop_clients()
+        region.clients.stop()
         run = Run(region.history.events(), Expectation("cut", "instant", FLOATING_IP))
     assert sorted(outage.client for outage in run.outages) == [f"in {FLOATING_IP}", f"out {FLOATING_IP}"]
     for outage in run.outages:
@@ -151,7 +154,7 @@ def test_an_address_leads_to_the_machine_that_ec2_has_given_it(in_sandbox: None,
             assert answered_by(region, ping) == [index]
         client.unassign_private_ip_addresses(NetworkInterfaceId=enis[0], PrivateIpAddresses=[FLOATING_IP])
         assert answered_by(region, ping) == []
-        region.power_off(next(iter(region.machines.values())))
+        region.power.off(next(iter(region.machines.values())))
         client.assign_private_ip_addresses(NetworkInterfaceId=enis[0], PrivateIpAddresses=[FLOATING_IP])
         assert answered_by(region, ping) == []
 
@@ -185,7 +188,7 @@ def answered_by(region: Region, ping: Callable[..., bool]) -> list[int]:
 def leftovers(region: Region) -> set[str]:
     """What the lab finds left behind now."""
     seen = len(region.history.events())
-    region.record_leftovers()
+    record(region)
     return {event["what"] for event in region.history.events()[seen:] if event["event"] == "leftover"}
 
 
@@ -193,7 +196,7 @@ def test_a_rebooted_machine_has_its_interfaces_again_bare(
     in_sandbox: None, ping: Callable[..., bool], fetch: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The primary one works, IMDS and the service too; the other's link is there, DOWN, without address and rules."""
-    monkeypatch.setattr(region, "BOOT_TAKES", 1.0)
+    monkeypatch.setattr(power, "BOOT_TAKES", 1.0)
     with History() as history, Region(PROFILES["instant"], history, seed=1) as vpc:
         machine = next(iter(vpc.machines.values()))
         eni = holding(vpc, machine)
@@ -202,7 +205,7 @@ def test_a_rebooted_machine_has_its_interfaces_again_bare(
         began = time.monotonic()
         vpc.administrator.reboot_instances(InstanceIds=[machine.instance.instance_id])
         assert within(5, lambda: machine.guest is Guest.OFF)
-        assert time.monotonic() - began >= 0.5 + region.SHUTDOWN_TAKES
+        assert time.monotonic() - began >= 0.5 + power.SHUTDOWN_TAKES
         assert within(1, lambda: not ping(vpc.fabric.client_in, machine.worker.address, timeout=0.3))
         assert within(10, lambda: not machine.ending)
         assert ping(vpc.fabric.client_in, machine.worker.address)
@@ -211,7 +214,7 @@ def test_a_rebooted_machine_has_its_interfaces_again_bare(
         [link] = machine.worker.namespace.show("address show dev enp0s6")
         assert (link["operstate"], link["addr_info"]) == ("DOWN", [])
         assert 900 not in [rule["priority"] for rule in machine.worker.namespace.show("rule show")]
-        assert fetch(vpc.fabric.client_in, machine.worker.address, vpc.node_port).text.startswith(machine.name)
+        assert fetch(vpc.fabric.client_in, machine.worker.address, vpc.backends.node_port).text.startswith(machine.name)
 
 
 def test_backends_leave_a_node_that_shuts_down_before_its_network(
@@ -224,7 +227,7 @@ def test_backends_leave_a_node_that_shuts_down_before_its_network(
         vpc.administrator.terminate_instances(InstanceIds=[machine.instance.instance_id])
 
         def answers(one: Machine) -> bool:
-            return fetch(vpc.fabric.client_in, one.worker.address, vpc.node_port, timeout=0.3).error is None
+            return fetch(vpc.fabric.client_in, one.worker.address, vpc.backends.node_port, timeout=0.3).error is None
 
         assert within(3, lambda: not answers(machine))
         assert answers(other)
@@ -242,7 +245,7 @@ def test_teardown_leaves_nothing_behind(in_sandbox: None) -> None:
 def fail_amid_ruins(before: set[str]) -> None:
     """Deploy, break everything, raise."""
     with deployed() as region:
-        region.measure("in", "out")
+        region.clients.measure("in", "out")
         holder, [standby] = region.holder(), region.standbys()
         nemesis.hang_kernel(region, holder)
         nemesis.cut_power(region, standby)
@@ -275,6 +278,7 @@ def test_power_cut_from_the_command_line(tmp_path: Path) -> None:
     assert 0.5 < verdict["outage_s"] <= INSTANT
     calls = [event for event in map(json.loads, history.open()) if event["event"] == "call"]
     assert [call["action"] for call in calls if call["error"] is None].count("DetachNetworkInterface") == 1
+    assert "the product is being deployed" in done.stdout
     assert "the holder loses power" in done.stdout
     assert "takeover" in done.stdout
     assert f"{verdict['outage_s']:.2f} s" in done.stdout
@@ -283,7 +287,7 @@ def test_power_cut_from_the_command_line(tmp_path: Path) -> None:
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Adds the scenario `broken`, and waits less long for an end that will not come."""
-    monkeypatch.setattr(scenarios, "LONGEST", 4.0)
+    monkeypatch.setattr(play, "LONGEST", 4.0)
 
     def add(strike: Nemesis, **more: Any) -> None:
         power_cut = scenarios.SCENARIOS["power-cut"]

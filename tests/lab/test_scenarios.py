@@ -7,11 +7,12 @@ import pytest
 
 from floatingip.core.model import Carry
 from lab.ec2 import PROFILES, Profile
+from lab.run.floating import ELASTIC_IP, FLOATING_IP
 from lab.run.hardships import HARDSHIPS
 from lab.run.ordeals import ORDEALS
-from lab.run.region import ELASTIC_IP, FLOATING_IP
+from lab.run.play import run
 from lab.run.scenario import Scenario
-from lab.run.scenarios import SCENARIOS, run
+from lab.run.scenarios import SCENARIOS
 from tests.lab.test_ipv6 import FLOATING as FLOATING_IPV6
 
 MIX = (FLOATING_IP, FLOATING_IPV6, ELASTIC_IP)

@@ -17,7 +17,9 @@ from lab.ec2 import PROFILES
 from lab.ec2.server import REGION
 from lab.history import History
 from lab.run import nemesis
-from lab.run.region import FLOATING_IP, Machine, Region
+from lab.run.floating import FLOATING_IP
+from lab.run.machine import Machine
+from lab.run.region import Region
 
 ANSWERS_WITHIN = 5.0
 """Seconds, whoever is silent."""

@@ -10,8 +10,9 @@ import time
 import pytest
 
 from lab.network.fabric import CLIENT_IN_ADDRESS, CLIENT_OUT_ADDRESS, GATEWAY, Fabric
+from lab.network.kube_proxy import TrafficPolicy
 from lab.network.netns import Namespace
-from lab.network.worker import TrafficPolicy, Worker
+from lab.network.worker import Worker
 from tests.lab.matrix import (
     ENI,
     FLOATING,

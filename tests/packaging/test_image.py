@@ -22,7 +22,8 @@ from lab.kubernetes.small.image import Image
 from lab.kubernetes.small.manifest import load
 from lab.kubernetes.small.objects import Manifest
 from lab.network.netns import Namespace
-from lab.run.scenarios import SCENARIOS, run
+from lab.run.play import run
+from lab.run.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 NAME = "floating-ip"

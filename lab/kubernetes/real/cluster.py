@@ -1,34 +1,34 @@
 """
 The real Kubernetes as `lab.kubernetes.cluster.Cluster`: what a user types is what runs, by the real kubectl.
 
-What its pods do goes into the history as from the small one: a watch on the API server's pods gives their phases and
-their containers' ends; what containers write is read where the container runtime writes it, with its own times.
+What its pods do goes into the history as from the small one (watch.py, logs.py).
 """
 
 import json
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from lab.ec2 import Instance
-from lab.history import History, parse_logfmt
+from lab.history import History
 from lab.kubernetes import build
-from lab.kubernetes.cluster import OBSERVERS, ClusterFailed, EvictionRefused, Part, Setup
+from lab.kubernetes.cluster import OBSERVERS, Part, Setup
 from lab.kubernetes.real import host
+from lab.kubernetes.real.kubectl import Kubectl, KubectlFailed, translated
+from lab.kubernetes.real.logs import Logs
 from lab.kubernetes.real.node import PAUSE, Node, Worker
 from lab.kubernetes.real.parts import Part as Process
 from lab.kubernetes.real.plane import ECR, UPSTREAM, ControlPlane
 from lab.kubernetes.real.pod import Pod
+from lab.kubernetes.real.watch import Watch
 from lab.network.netns import Namespace
 from lab.resource import Resource
 
@@ -40,8 +40,6 @@ RUN = Path("/run")
 """In memory, and the sandbox's own."""
 NODES_WITHIN = 90.0
 """Seconds until all nodes are Ready."""
-READ_EVERY = 0.05
-"""Seconds between two looks into the containers' logs."""
 DRAIN_WITHIN = 90.0
 """Seconds after which a drain is given up."""
 FEW_ADDRESSES = {"MAX_ENI": "1", "MINIMUM_IP_TARGET": "3", "WARM_IP_TARGET": "1"}
@@ -50,10 +48,6 @@ FEW_ADDRESSES = {"MAX_ENI": "1", "MINIMUM_IP_TARGET": "3", "WARM_IP_TARGET": "1"
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 _ON_NODES = {Part.KUBELET, Part.CONTAINERD, Part.KUBE_PROXY, Part.VPC_CNI}
-
-
-class KubectlFailed(ClusterFailed):
-    """`kubectl` failed; the message has its command and what it said."""
 
 
 class Cluster(Resource):
@@ -79,7 +73,6 @@ class Cluster(Resource):
         labels: Mapping[str, str],
         setup: Setup,
     ) -> None:
-        self._history = history
         self._workers = workers
         self._image = image
         self._environment = environment
@@ -91,22 +84,17 @@ class Cluster(Resource):
         self._logs = Path(os.environ.get(LOGS, self._folder / "logs"))
         self.plane = ControlPlane(namespace, build.binaries(), self._folder / "plane", self._logs)
         self.nodes: dict[str, Node] = {}
-        self._pods: dict[str, Pod] = {}
-        self._gone: dict[str, Mapping[str, Any]] = {}
         self._deployments: set[str] = set()
-        self._told: dict[str, tuple[str, bool]] = {}
-        self._ended: set[str] = set()
-        self._read: dict[tuple[str, str], int] = {}
-        self._lock = threading.RLock()
         self._closing = threading.Event()
-        self._watching: subprocess.Popen[str] | None = None
+        self.kubectl = Kubectl(self.plane)
+        self._watch = Watch(self.kubectl, history, self._closing)
+        self._container_logs = Logs(self.nodes, history, self._closing)
         self._threads: list[threading.Thread] = []
 
     def close(self) -> None:
         """End everything at once.  Idempotent."""
         self._closing.set()
-        if self._watching is not None:
-            self._watching.kill()
+        self._watch.end()
         for thread in self._threads:
             thread.join()
         self._threads.clear()
@@ -145,20 +133,13 @@ class Cluster(Resource):
             tasks.append(pool.submit(self.plane.push, name, host.layout(), self._environment))
             for task in tasks:
                 task.result()
-        for name, target in (("watch", self._watch), ("logs", self._follow_logs)):
+        for name, target in (("watch", self._watch.follow), ("logs", self._container_logs.follow)):
             thread = threading.Thread(target=target, name=f"kubernetes-{name}", daemon=True)
             thread.start()
             self._threads.append(thread)
         self._await(lambda: all(self._is_ready(name) for name in self.nodes), NODES_WITHIN, "nodes are not Ready")
 
     # What `kubectl` does.
-
-    def kubectl(self, *arguments: str, stdin: str = "") -> str:
-        """What the real kubectl prints.  Raises KubectlFailed."""
-        done = self.plane.kubectl(*arguments, stdin=stdin)
-        if done.returncode:
-            raise KubectlFailed(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
-        return done.stdout
 
     def apply(self, manifest: str) -> None:
         """`kubectl apply -f -`.  Raises KubectlFailed."""
@@ -169,9 +150,7 @@ class Cluster(Resource):
 
     def pods(self, app: str = OBSERVERS) -> list[Pod]:
         """The pods with this label `app` that have not ended, oldest first."""
-        with self._lock:
-            found = [pod for pod in self._pods.values() if pod.app == app and not pod.has_ended]
-        return sorted(found, key=lambda pod: str(pod.object["metadata"]["creationTimestamp"]))
+        return self._watch.pods(app)
 
     def pod_on(self, node: str, app: str = OBSERVERS) -> Pod:
         """The one on that node that is not being deleted.  Raises LookupError."""
@@ -186,7 +165,7 @@ class Cluster(Resource):
         try:
             self.kubectl("delete", "pod", name, "--wait=false", *options)
         except KubectlFailed as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def evict(self, name: str) -> None:
         """The Eviction API, once.  Raises EvictionRefused, LookupError."""
@@ -195,7 +174,7 @@ class Cluster(Resource):
         try:
             self.kubectl("create", "--raw", place, "-f", "-", stdin=json.dumps(asked))
         except KubectlFailed as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def drain(self, node: str, app: str | None = None) -> None:
         """`kubectl drain`.  Raises TimeoutError when its time is over."""
@@ -221,7 +200,7 @@ class Cluster(Resource):
 
     def untaint(self, node: str) -> None:
         """`kubectl taint` with a minus sign, if there is something to take off."""
-        if any(taint["key"] == OUT_OF_SERVICE for taint in self._object("node", node)["spec"].get("taints", [])):
+        if any(taint["key"] == OUT_OF_SERVICE for taint in self.kubectl.object("node", node)["spec"].get("taints", [])):
             self.kubectl("taint", "nodes", node, f"{OUT_OF_SERVICE}-")
 
     def delete_node(self, node: str) -> None:
@@ -260,11 +239,10 @@ class Cluster(Resource):
     def pod_object(self, name: str) -> Mapping[str, Any]:
         """The pod as the API has it, or had it last.  Raises LookupError."""
         try:
-            return self._object("pod", name)
+            return self.kubectl.object("pod", name)
         except LookupError:
-            with self._lock:
-                if name in self._gone:
-                    return self._gone[name]
+            if (gone := self._watch.gone(name)) is not None:
+                return gone
             raise
 
     def pod_events(self, name: str) -> list[Mapping[str, Any]]:
@@ -274,7 +252,7 @@ class Cluster(Resource):
 
     def config_map(self, name: str) -> Mapping[str, str]:
         """A ConfigMap's data.  Raises LookupError."""
-        data: Mapping[str, str] = self._object("configmap", name).get("data", {})
+        data: Mapping[str, str] = self.kubectl.object("configmap", name).get("data", {})
         return data
 
     def endpoints(self, service: str) -> set[str]:
@@ -289,14 +267,7 @@ class Cluster(Resource):
 
     def conditions(self, node: str) -> Mapping[str, str]:
         """A node's conditions.  Raises LookupError."""
-        return {one["type"]: one["status"] for one in self._object("node", node)["status"].get("conditions", [])}
-
-    def _object(self, kind: str, name: str) -> Mapping[str, Any]:
-        try:
-            found: Mapping[str, Any] = json.loads(self.kubectl("get", kind, name, "-o", "json"))
-        except KubectlFailed as error:
-            raise _translated(error) from error
-        return found
+        return {one["type"]: one["status"] for one in self.kubectl.object("node", node)["status"].get("conditions", [])}
 
     # What befalls it.
 
@@ -306,8 +277,7 @@ class Cluster(Resource):
 
     def container_process(self, pod: str, container: str) -> int:
         """The id of a container's first process, as the lab sees it.  Raises LookupError if it does not run."""
-        with self._lock:
-            found = self._pods.get(pod)
+        found = self._watch.pod(pod)
         identity = found.container_id(container) if found else None
         if identity is not None:
             for groups in sorted(Path("/proc").glob("[0-9]*/cgroup"), key=lambda path: int(path.parent.name)):
@@ -358,96 +328,8 @@ class Cluster(Resource):
         """It starts with an empty disk: what its pods wrote is gone, and their images are pulled again."""
         node = self.nodes[name]
         node.close()
-        with self._lock:
-            self._read = {file: offset for file, offset in self._read.items() if file[0] != name}
+        self._container_logs.forget(name)
         node.boot()
-
-    # What is told of it.
-
-    def _watch(self) -> None:
-        """Follow the API server's pods, as long as there is one."""
-        while not self._closing.wait(0.1):
-            with suppress(KubectlFailed, ValueError):
-                listed = json.loads(self.kubectl("get", "--raw", "/api/v1/pods"))
-                self._take_all(listed["items"])
-                version = listed["metadata"]["resourceVersion"]
-                command = self.plane.kubectl_command("get", "--raw", f"/api/v1/pods?watch=1&resourceVersion={version}")
-                with subprocess.Popen(
-                    command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-                ) as watching:
-                    self._watching = watching
-                    if self._closing.is_set():
-                        watching.kill()
-                    for line in watching.stdout or ():
-                        event = json.loads(line)
-                        if event["type"] == "ERROR":
-                            break
-                        self._take(event["object"], gone=event["type"] == "DELETED")
-                    watching.kill()
-
-    def _take_all(self, objects: Sequence[Mapping[str, Any]]) -> None:
-        names = {item["metadata"]["name"] for item in objects}
-        for item in objects:
-            self._take(item, gone=False)
-        with self._lock:
-            lost = [pod for name, pod in self._pods.items() if name not in names]
-        for pod in lost:
-            self._take(pod.object, gone=True)
-
-    def _take(self, item: Mapping[str, Any], *, gone: bool) -> None:
-        pod = Pod(item)
-        with self._lock:
-            self._record_ends(pod)
-            if gone:
-                self._pods.pop(pod.name, None)
-                self._gone[pod.name] = item
-                if self._told.pop(pod.name, None):
-                    self._record("pod", pod, phase="Gone", detail="")
-                return
-            self._pods[pod.name] = pod
-            now = pod.phase, pod.is_ready
-            if self._told.get(pod.name) != now:
-                self._told[pod.name] = now
-                detail = ("ready" if pod.is_ready else "not ready") if pod.phase == "Running" else ""
-                self._record("pod", pod, phase=pod.phase, detail=detail)
-
-    def _record_ends(self, pod: Pod) -> None:
-        for identity, (container, code) in pod.ends().items():
-            if identity in self._ended:
-                continue
-            self._ended.add(identity)
-            if pod.is_ending or pod.condition("DisruptionTarget") == "True":
-                reason = "stopped"
-            else:
-                reason = "exited" if code else "completed"
-            self._record("exit", pod, container=container, code=code, reason=reason)
-
-    def _record(self, event: str, pod: Pod, **more: object) -> None:
-        self._history.record({"source": "kubelet", "event": event, "pod": pod.name, "node": pod.node, **more})
-
-    def _follow_logs(self) -> None:
-        """Record what the product's containers write."""
-        while not self._closing.wait(READ_EVERY):
-            for name, node in self.nodes.items():
-                with suppress(OSError):
-                    for file in node.path("var/log/pods").glob(f"default_{OBSERVERS}-*/*/*.log"):
-                        key = (name, "/".join(file.parts[-3:]))
-                        offset = self._read_log(file, self._read.get(key, 0), name)
-                        with self._lock:
-                            self._read[key] = offset
-
-    def _read_log(self, file: Path, offset: int, node: str) -> int:
-        with file.open("rb") as log:
-            log.seek(offset)
-            content = log.read()
-        lines = content[: content.rfind(b"\n") + 1]
-        pod, container = file.parts[-3].split("_")[1], file.parts[-2]
-        for line in lines.decode(errors="replace").splitlines():
-            # The runtime's format: time, stream, whether it is the whole line, and what was written.
-            at, _, _, text = [*line.split(" ", 3), "", "", ""][:4]
-            event = {"source": "agent", "event": "log", "t": _seconds(at), "pod": pod, "node": node}
-            self._history.record({**event, "container": container, "line": text, "fields": parse_logfmt(text)})
-        return offset + len(lines)
 
     def _is_ready(self, node: str) -> bool:
         with suppress(LookupError, KubectlFailed):
@@ -460,20 +342,3 @@ class Cluster(Resource):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"after {timeout:g} s {problem}")
             time.sleep(0.1)
-
-
-def _translated(error: KubectlFailed) -> Exception:
-    """What the API server's refusals are here."""
-    said = str(error)
-    if "NotFound" in said or "not found" in said:
-        return LookupError(said)
-    if "disruption budget" in said or "TooManyRequests" in said:
-        return EvictionRefused(said)
-    return error
-
-
-def _seconds(text: str) -> float:
-    """A time of the runtime's log, with nanoseconds, as seconds since 1970."""
-    whole, _, rest = text.partition(".")
-    fraction = rest.rstrip("Z").split("+")[0]
-    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")

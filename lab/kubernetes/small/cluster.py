@@ -26,9 +26,10 @@ from lab.kubernetes.small.image import Image
 from lab.kubernetes.small.kubelet import Kubelets
 from lab.kubernetes.small.lifecycle import Lifecycle
 from lab.kubernetes.small.manifest import parse
-from lab.kubernetes.small.objects import Container, Deployment, Manifest, Service
+from lab.kubernetes.small.objects import Container, Manifest, Service
 from lab.kubernetes.small.pods import BY_EVICTION, BY_TAINT, Books, Node, Pod, Worker
 from lab.kubernetes.small.resources import NAMESPACE
+from lab.kubernetes.small.rights import check_rights
 from lab.kubernetes.small.scheduler import check_budgets, living, place
 
 POLL = 0.01
@@ -137,7 +138,7 @@ class Cluster:
         """
         manifest = parse(manifest) if isinstance(manifest, str) else manifest
         for deployment in manifest.deployments.values():
-            _check_rights(deployment)
+            check_rights(deployment)
         with self._books.lock:
             self._books.manifest = manifest
             for name, deployment in manifest.deployments.items():
@@ -400,21 +401,6 @@ class Cluster:
                 ):
                     pod.node = node.worker.name
                     self._kubelets.run(pod, node)
-
-
-def _check_rights(deployment: Deployment) -> None:
-    """Refuse what pod.py does not do: a pod network, another user, more capabilities, a writable root."""
-    if not deployment.pod.host_network:
-        raise ValueError(f"{deployment.name}: the lab only runs pods with hostNetwork")
-    for container in deployment.pod.init_containers + deployment.pod.containers:
-        rights = container.security
-        if not (
-            rights.user == 0 and rights.drop == ("ALL",) and rights.read_only_root and not rights.privilege_escalation
-        ):
-            raise ValueError(
-                f"{deployment.name}, {container.name}: the lab runs every container as user 0, with all capabilities "
-                "dropped but those added, a read-only root and no privilege escalation: ask for the same"
-            )
 
 
 def _wait_for(condition: Callable[[], bool], timeout: float) -> bool:
