@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from html import escape
 
 from floatingip.core.overview import Overview, Picture, Standby, overview
-from floatingip.core.report import Health, Move, Report
+from floatingip.core.report import AddressReport, Health, Move, Report
 from floatingip.core.snapshot import PeerSnapshot, ProbeSpan, Snapshot
 from floatingip.core.status import of
 from floatingip.core.table import details, moved, remarks
@@ -75,7 +75,7 @@ def render(snapshot: Snapshot, now: float, *, reloads: bool = False) -> str:
     """The page at ``now``, on the observer's clock: all that it knows, and what its peers told it last."""
     own = of(snapshot, now)
     names = {each.target: each.up_as for each in snapshot.addresses if each.up_as}
-    told = [_now(each, names) for each in snapshot.peers if each.report is not None and not each.is_silent]
+    told = [_now(each, own, names) for each in snapshot.peers if each.report is not None and not each.is_silent]
     shown = overview(own.time, own.name, [each.address for each in own.addresses], [own, *filter(None, told)])
     probes = {each.target: each.probes for each in snapshot.addresses}
     title = f"{shown.verdict}: {shown.name or 'floatingip'}"
@@ -95,21 +95,38 @@ def render(snapshot: Snapshot, now: float, *, reloads: bool = False) -> str:
     return "".join(parts)
 
 
-def _now(peer: PeerSnapshot, names: Mapping[str, str]) -> Report | None:
-    """What a peer reported, but that it sees an address UP, where its word no longer says so: while an address is in
-    doubt that is newer.  ``names`` are what the word calls addresses.
+def _now(peer: PeerSnapshot, own: Report, names: Mapping[str, str]) -> Report | None:
+    """What a peer reported, as far as it still counts: it is up to ten seconds old, and older while an address is in
+    doubt.  ``names`` are what a word calls addresses that are seen UP.
     """
     report, word = peer.report, peer.status
-    if report is None or word is None:
-        return report
-    past = {target for target, name in names.items() if name not in word.sees_up}
-    addresses = (
-        replace(each, health=Health.UNKNOWN, round_trip=None, node_ports={})
-        if each.health is Health.UP and each.address in past
-        else each
-        for each in report.addresses
-    )
-    return replace(report, addresses=tuple(addresses))
+    if report is None:
+        return None
+    past = {target for target, name in names.items() if word is not None and name not in word.sees_up}
+    ages = {each.address: each.answer_age for each in own.addresses}
+    since = max(0.0, own.time - report.time)
+    told = (_older(each, since, ages.get(each.address)) for each in report.addresses)
+    addresses = tuple(_no_longer_up(each) if each.address in past else each for each in told)
+    return replace(report, answer_age=_aged(report.answer_age, since), addresses=addresses)
+
+
+def _aged(age: float | None, since: float) -> float | None:
+    return None if age is None else age + since
+
+
+def _older(each: AddressReport, since: float, own_age: float | None) -> AddressReport:
+    """What was decided before EC2 gave this node a newer answer is of the past."""
+    age = _aged(each.answer_age, since)
+    if own_age is not None and (age is None or own_age < age):
+        return replace(each, answer_age=age, state="", sentence="")
+    return replace(each, answer_age=age)
+
+
+def _no_longer_up(each: AddressReport) -> AddressReport:
+    """The word is newer than the report."""
+    if each.health is not Health.UP:
+        return each
+    return replace(each, health=Health.UNKNOWN, round_trip=None, node_ports={})
 
 
 def _text(text: str) -> str:

@@ -120,6 +120,17 @@ def test_what_a_peer_saw_before_an_outage_does_not_count() -> None:
         assert page(standby(lost, peers=(peer,))).text.startswith(said)
 
 
+def test_what_a_peer_was_about_to_do_before_ec2s_last_answer_does_not_count() -> None:
+    """Its report may be from the middle of a failover that this node has seen the end of."""
+    claiming = replace(WATCHED, holder="", state="claiming", sentence="it is free: claiming it", asked_at=NOW)
+    report = replace(of(standby(claiming), NOW), instance=C, time=of(standby(), NOW).time - 9.0)
+    peer = PeerSnapshot(C, IPv4Address("10.0.0.12"), NOW, False, Status("prod", C), report)
+    reader = page(standby(replace(WATCHED, asked_at=NOW - 4.0), peers=(peer,)))
+    assert "claiming" not in reader.text
+    assert "no node holds it" not in reader.text
+    assert "9 s ago" in reader.text
+
+
 def test_a_holders_page_has_no_probes_and_says_why() -> None:
     """It would hear itself."""
     assert "a node does not probe what it holds" in page(holder()).text
