@@ -51,7 +51,7 @@ def test_the_observers_page_before_during_and_after_a_failover(in_sandbox: None)
     titles = {}
     with History() as history, Region(PROFILES["typical"], history, workers=3) as region:
         for moment, chromium in read(region, PEACE):
-            assert audit(chromium) == [], moment
+            assert not (wrong := audit(chromium)), "\n".join((moment, *wrong))
             titles[moment], said = chromium.evaluate("[document.title, document.body.innerText]")
             assert_guarded(chromium)
         assert "R3, from" in said
