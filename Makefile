@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-clocks test-long test-guide check lab bench image test-image kubernetes kubernetes-tools test-monitoring promtool test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
+.PHONY: help demo test test-fast test-clocks test-long test-guide check lab bench image test-image kubernetes kubernetes-tools test-monitoring promtool test-page pictures browser test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
 
 # Agents start by the hundred in the tests: what they are made of is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
@@ -100,6 +100,45 @@ promtool:
 	trap 'rm -f .promtool/*.deb' EXIT
 	(cd .promtool && apt-get -qq -o APT::Sandbox::User=root download prometheus)
 	dpkg-deb --fsys-tarfile .promtool/*.deb | tar --extract --strip-components 3 --directory .promtool ./usr/bin/promtool
+
+# axe-core, which judges pages, and its one file's SHA-256.
+AXE := 4.14.1
+AXE_IS := 29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c
+
+test-page: system $(STAMP) browser ## Test the observer's page in Chromium, in a failover of the lab
+	@mkdir -p .pytest_tmp
+	$(SANDBOX) .venv/bin/python -m pytest --basetemp=.pytest_tmp/page $(ARGS) tests/lab/test_chromium.py
+
+pictures: NEEDED += pngquant
+pictures: system $(STAMP) browser ## Take the pictures of docs/status.md anew
+	@.venv/bin/python -m lab.pages.screenshots docs/page
+	pngquant --force --ext .png 32 docs/page/*.png
+
+NEEDED := chromium
+browser:
+	@missing=() axe=no
+	for program in $(NEEDED); do
+		command -v "$$program" >/dev/null || missing+=("$$program")
+	done
+	if ! sha256sum --check --status <<<"$(AXE_IS)  .axe/axe.min.js" 2>/dev/null; then
+		axe=yes
+		command -v npm >/dev/null || missing+=(npm)
+	fi
+	if (( $${#missing[@]} )); then
+		if (( EUID )) || ! command -v apt-get >/dev/null; then
+			echo "missing: install $${missing[*]} (as root: apt-get install $${missing[*]})" >&2
+			exit 1
+		fi
+		export DEBIAN_FRONTEND=noninteractive
+		apt-get -qq update
+		apt-get -qq install --yes --no-install-recommends "$${missing[@]}" >/dev/null
+	fi
+	[[ "$$axe" == yes ]] || exit 0
+	mkdir -p .axe
+	trap 'rm -f .axe/*.tgz' EXIT
+	npm pack --silent --pack-destination .axe axe-core@$(AXE) >/dev/null
+	tar --extract --strip-components 1 --directory .axe --file .axe/axe-core-$(AXE).tgz package/axe.min.js
+	sha256sum --check --quiet <<<"$(AXE_IS)  .axe/axe.min.js"
 
 check: $(STAMP) ## Lint, formatting and types; the Dockerfile, scripts and workflows
 	@.venv/bin/ruff check $(SOURCES)

@@ -38,6 +38,7 @@ def shown(address: FloatingAddress, settings: Settings, wall: float) -> AddressS
         since_wall=since_wall,
         since_at_least=at_least,
         blind=address.blind(),
+        up_as=way_to(settings.carry).of_one(attachment.id, address.target) if attachment is not None else "",
         round_trip=answers.recent.round_trip,
         probes=answers.recent.told(),
         node_ports={port: service.state for port, service in answers.services.items()},

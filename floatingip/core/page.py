@@ -1,26 +1,31 @@
 """
 The page for people at `/`: a snapshot as HTML that needs nothing else.
 
-No script, nothing from elsewhere, and every text escaped, since it may be a peer's or EC2's.  It reloads itself,
-follows the reader's choice of light or dark, and is for widths from 400 pixels on.
+No script, nothing from elsewhere, and every text escaped, since it may be a peer's or EC2's.  It reloads itself once it
+is asked to, follows the reader's choice of light or dark, and is for widths from 400 pixels on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 
 from floatingip.core.move import Move
 from floatingip.core.overview import Overview, Picture, Standby, overview
-from floatingip.core.report import Health
-from floatingip.core.snapshot import ProbeSpan, Snapshot
+from floatingip.core.report import AddressReport, Health, Report
+from floatingip.core.snapshot import PeerSnapshot, ProbeSpan, Snapshot
 from floatingip.core.status import of
 from floatingip.core.table import details, moved, remarks
 from floatingip.core.wording import clock, milliseconds, printable, span
 
 RELOADS_EVERY = 5
 """Seconds."""
+
+RELOADS = "reload"
+"""The query of the page that reloads itself.  That is the reader's choice: who has it read out would never get to its
+end otherwise.
+"""
 
 SHOWN_FOR = 300.0
 """Seconds of probes."""
@@ -29,6 +34,9 @@ PHASES = ("detect", "detach", "attach", "plumb")
 
 WIDE, HIGH = 600, 60
 """Of the drawings, in their own units: they are as wide as there is room."""
+
+LOWEST = HIGH / 10
+"""Of a span with answers: a single slow one must not make all others invisible."""
 
 _STYLE = """
 :root{color-scheme:light dark;--back:#fff;--card:#f6f8fa;--line:#d0d7de;--text:#1f2328;--quiet:#59636e;--good:#1a7f37;
@@ -40,48 +48,86 @@ body{margin:0 auto;padding:1rem;max-width:75rem;background:var(--back);color:var
 font:15px/1.45 system-ui,sans-serif;overflow-wrap:break-word}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.2rem;margin:0 0 .5rem}h3{font-size:1rem;margin:1rem 0 .25rem}
 section{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:1rem;margin:1rem 0}
-p{margin:.25rem 0}ul,ol{margin:.25rem 0;padding-left:1.25rem}
+p{margin:.25rem 0}a{color:inherit}ul,ol{margin:.25rem 0;padding-left:1.25rem}
 .quiet,caption,small{color:var(--quiet)}small{display:block;font-size:.85em}
 .healthy,.up,.yes{color:var(--good)}.degraded,.unknown{color:var(--fair)}.down,.no{color:var(--bad)}
 .verdict{font-size:.9rem;border:1px solid;border-radius:1rem;padding:.1rem .6rem;margin-left:.5rem;white-space:nowrap}
 table{border-collapse:collapse;width:100%}caption{text-align:left;padding-bottom:.25rem}
 th,td{text-align:left;vertical-align:top;padding:.35rem .75rem .35rem 0;border-top:1px solid var(--line)}
-th{font-weight:600}tbody th{overflow-wrap:anywhere}
+th{font-weight:600}tbody th{overflow-wrap:anywhere}th small{font-weight:400}
 td small{white-space:nowrap}
-@media(max-width:40rem){thead{position:absolute;clip-path:inset(50%)}th,td{border:0;padding:0;min-width:0}
-tbody tr{display:grid;grid-template-columns:auto auto 1fr;gap:.1rem 1rem;border-top:1px solid var(--line)}
-tbody tr{padding:.35rem 0}tbody th{grid-column:1/-1}}
+@media(max-width:40rem){thead{position:absolute;clip-path:inset(50%)}
+tbody tr{display:block;border-top:1px solid var(--line);padding:.35rem 0}th,td{display:block;border:0;padding:0}
+th small,td small{display:inline;margin-left:.5rem}
+td::before{color:var(--quiet);content:attr(data-head) ": ";content:attr(data-head) ": "/""}}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem .75rem;margin:.75rem 0 0}
 dt{color:var(--quiet)}dd{margin:0}
 svg{display:block;width:100%;height:3.5rem;background:var(--back);border:1px solid var(--line);border-radius:.25rem}
 .answered{fill:var(--good)}.lost{fill:var(--bad)}
 ol.moves{list-style:none;padding:0}ol.moves li{margin:.5rem 0}ol.moves svg{height:.9rem}
+.axis{display:flex;justify-content:space-between;margin:0}
 .detect{fill:var(--detect)}.detach{fill:var(--detach)}.attach{fill:var(--attach)}.plumb{fill:var(--plumb)}
 .key svg{display:inline-block;width:.8rem;height:.8rem;border:0;vertical-align:-.1rem}
 .key span{white-space:nowrap;margin-right:.5rem}
 """
 
 
-def render(snapshot: Snapshot, now: float) -> str:
+def render(snapshot: Snapshot, now: float, *, reloads: bool = False) -> str:
     """The page at ``now``, on the observer's clock: all that it knows, and what its peers told it last."""
     own = of(snapshot, now)
-    told = [each.report for each in snapshot.peers if each.report is not None and not each.is_silent]
-    shown = overview(own.time, own.name, [each.address for each in own.addresses], [own, *told])
+    names = {each.target: each.up_as for each in snapshot.addresses if each.up_as}
+    told = [_now(each, own, names) for each in snapshot.peers if each.report is not None and not each.is_silent]
+    shown = overview(own.time, own.name, [each.address for each in own.addresses], [own, *filter(None, told)])
     probes = {each.target: each.probes for each in snapshot.addresses}
     title = f"{shown.verdict}: {shown.name or 'floatingip'}"
     parts = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
-        f'<meta http-equiv="refresh" content="{RELOADS_EVERY}"><title>{_text(title)}</title>',
-        f"<style>{_STYLE}</style></head>",
+        f'<meta http-equiv="refresh" content="{RELOADS_EVERY}">' if reloads else "",
+        f"<title>{_text(title)}</title><style>{_STYLE}</style></head>",
         f"<body><header><h1>{_text(shown.name or 'floatingip')} {_verdict(shown.verdict)}</h1>",
-        f'<p class="quiet">As the observer on {_node(own.node, own.instance)} sees it, {_text(clock(own.time))}; ',
-        f"this page reloads itself every {RELOADS_EVERY} s.</p></header><main>",
+        f'<p class="quiet">As the observer on {_node(own.node, own.instance)} sees it, {_text(clock(own.time))}. ',
+        '<a href="?">Stop reloading</a>' if reloads else f'<a href="?{RELOADS}">Reload every {RELOADS_EVERY} s</a>',
+        "</p></header><main>",
         *(part for each in shown.addresses for part in _address(each, shown, probes.get(each.address, ()), now)),
         *_observers(shown),
         "</main></body></html>",
     )
     return "".join(parts)
+
+
+def _now(peer: PeerSnapshot, own: Report, names: Mapping[str, str]) -> Report | None:
+    """What a peer reported, as far as it still counts: it is up to ten seconds old, and older while an address is in
+    doubt.  ``names`` are what a word calls addresses that are seen UP.
+    """
+    report, word = peer.report, peer.status
+    if report is None:
+        return None
+    past = {target for target, name in names.items() if word is not None and name not in word.sees_up}
+    ages = {each.address: each.answer_age for each in own.addresses}
+    since = max(0.0, own.time - report.time)
+    told = (_older(each, since, ages.get(each.address)) for each in report.addresses)
+    addresses = tuple(_no_longer_up(each) if each.address in past else each for each in told)
+    return replace(report, answer_age=_aged(report.answer_age, since), addresses=addresses)
+
+
+def _aged(age: float | None, since: float) -> float | None:
+    return None if age is None else age + since
+
+
+def _older(each: AddressReport, since: float, own_age: float | None) -> AddressReport:
+    """What was decided before EC2 gave this node a newer answer is of the past."""
+    age = _aged(each.answer_age, since)
+    if own_age is not None and (age is None or own_age < age):
+        return replace(each, answer_age=age, state="", sentence="")
+    return replace(each, answer_age=age)
+
+
+def _no_longer_up(each: AddressReport) -> AddressReport:
+    """The word is newer than the report."""
+    if each.health is not Health.UP:
+        return each
+    return replace(each, health=Health.UNKNOWN, round_trip=None, node_ports={})
 
 
 def _text(text: str) -> str:
@@ -104,18 +150,9 @@ def _address(each: Picture, shown: Overview, probes: tuple[ProbeSpan, ...], now:
     yield f"<section><h2>{_text(each.address)} {_verdict(each.verdict)}</h2>"
     if each.findings:
         yield _list(each.findings)
-    yield f"<table><caption>Who holds {_text(each.address)}, and who could</caption><thead><tr>"
-    yield "".join(f'<th scope="col">{head}</th>' for head in ("Node", "Role", "Answers", "Can take over"))
-    yield "</tr></thead><tbody>"
-    since = "" if each.since is None else f"since {span(shown.time - each.since)}{' or longer' * each.since_at_least}"
-    if each.holder:
-        yield _row(each.node, each.holder, "holder", since, _seen(each.health, each.round_trip), "–")
-    else:
-        yield _row("", "nobody", "holder", since, _seen(each.health, each.round_trip), "–")
-    for standby in each.standbys:
-        seen = _seen(standby.health, standby.round_trip)
-        yield _row(standby.node, standby.instance, "standby", "", seen, _able(standby))
-    yield "</tbody></table><dl>"
+    heads = ("Node", "Role", "Answers", "Can take over")
+    yield from _table(f"Who holds {each.address}, and who could", heads, _nodes(each, shown))
+    yield "<dl>"
     told = ((name, text) for name, text in details(each, shown) if name not in ("wrong", "last move"))
     yield "".join(f"<dt>{_text(name)}</dt><dd>{_text(text)}</dd>" for name, text in told)
     yield "</dl>"
@@ -124,10 +161,29 @@ def _address(each: Picture, shown: Overview, probes: tuple[ProbeSpan, ...], now:
     yield "</section>"
 
 
-def _row(node: str, instance: str, role: str, since: str, seen: str, able: str) -> str:
-    name = f"{_text(node)}<small>{_text(instance)}</small>" if node else _text(instance)
-    what = f"{role}<small>{_text(since)}</small>" if since else role
-    return f'<tr><th scope="row">{name}</th><td>{what}</td><td>{seen}</td><td>{able}</td></tr>'
+def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Of rows whose cells are HTML.  Where it is narrow, each cell says by itself which column it is of."""
+    yield f"<table><caption>{_text(caption)}</caption><thead><tr>"
+    yield "".join(f'<th scope="col">{head}</th>' for head in heads)
+    yield "</tr></thead><tbody>"
+    for name, *cells in rows:
+        yield f'<tr><th scope="row">{name}</th>'
+        yield "".join(f'<td data-head="{head}">{cell}</td>' for head, cell in zip(heads[1:], cells, strict=True))
+        yield "</tr>"
+    yield "</tbody></table>"
+
+
+def _nodes(each: Picture, shown: Overview) -> Iterator[Sequence[str]]:
+    since = "" if each.since is None else f"since {span(shown.time - each.since)}{' or longer' * each.since_at_least}"
+    role = f"holder<small>{_text(since)}</small>" if since else "holder"
+    yield _name(each.node, each.holder or "nobody"), role, _seen(each.health, each.round_trip), "–"
+    for standby in each.standbys:
+        seen = _seen(standby.health, standby.round_trip)
+        yield _name(standby.node, standby.instance), "standby", seen, _able(standby)
+
+
+def _name(node: str, instance: str) -> str:
+    return f"{_text(node)}<small>{_text(instance)}</small>" if node else _text(instance)
 
 
 def _seen(health: Health, round_trip: float | None) -> str:
@@ -156,13 +212,14 @@ def _probes(probes: tuple[ProbeSpan, ...], now: float) -> Iterator[str]:
     bars: dict[str, list[str]] = {"answered": [], "lost": []}
     for each in recent:
         x = (1 - (now - each.began_at) / SHOWN_FOR) * WIDE
-        tall = each.slowest / slowest * HIGH * 0.9 if slowest else 0.0
+        tall = max(LOWEST, each.slowest / slowest * HIGH * 0.9) if each.answered and slowest else 0.0
         cut = each.lost / (each.answered + each.lost) * HIGH
         if tall:
             bars["answered"].append(f"M{x:.1f} {HIGH}v-{tall:.1f}h3.4v{tall:.1f}z")
         if cut:
             bars["lost"].append(f"M{x:.1f} 0v{cut:.1f}h3.4v-{cut:.1f}z")
     yield _drawn(said, "".join(f'<path class="{kind}" d="{"".join(drawn)}"/>' for kind, drawn in bars.items() if drawn))
+    yield f'<p class="axis quiet"><span>{span(SHOWN_FOR)} ago</span><span>now</span></p>'
     yield f'<p class="quiet">{_text(said)}.</p>'
 
 
@@ -216,14 +273,16 @@ def _timeline(move: Move, longest: float) -> Iterator[str]:
 
 
 def _observers(shown: Overview) -> Iterator[str]:
-    yield "<section><h2>Observers</h2><table><caption>What each told last</caption><thead><tr>"
-    yield "".join(f'<th scope="col">{head}</th>' for head in ("Node", "EC2 answered it", "Remarks"))
-    yield "</tr></thead><tbody>"
-    for each in shown.observers:
-        name = f"{_text(each.node)}<small>{_text(each.instance)}</small>" if each.node else _text(each.instance)
-        age = f"{span(each.answer_age)} ago" if each.answer_age is not None else "–"
-        yield f'<tr><th scope="row">{name}</th><td>{age}</td><td>{_text("; ".join(remarks(each)) or "–")}</td></tr>'
-    yield "</tbody></table>"
+    yield "<section><h2>Observers</h2>"
+    rows = (
+        (
+            _name(each.node, each.instance),
+            f"{span(each.answer_age)} ago" if each.answer_age is not None else "–",
+            _text("; ".join(remarks(each)) or "–"),
+        )
+        for each in shown.observers
+    )
+    yield from _table("What each told last", ("Node", "EC2 answered it", "Remarks"), rows)
     if shown.unknown:
         yield f"<h3>Not learned</h3>{_list(shown.unknown)}"
     yield "</section>"

@@ -53,8 +53,9 @@ class AddressSnapshot:
     ``state``, ``rule``, ``reason`` and ``sentence`` are the last decision's.  ``holder`` is the instance that EC2
     showed last, in an answer to a question of ``asked_at``; it has had the address since ``since_wall`` (Unix seconds),
     or longer, where that is only when it was seen first (``since_at_least``).  ``blind`` is why this node cannot probe
-    it; ``round_trip`` that of the last probe that was answered, in seconds; ``probes`` are those of the last minutes,
-    ``moves`` the last ones, oldest first.  A rationed move could be from ``rationed_until_wall`` on.
+    it; ``up_as`` what it is called in the word of whoever sees it UP, as ``holder`` has it; ``round_trip`` that of the
+    last probe that was answered, in seconds; ``probes`` are those of the last minutes, ``moves`` the last ones, oldest
+    first.  A rationed move could be from ``rationed_until_wall`` on.
     """
 
     target: str
@@ -73,6 +74,7 @@ class AddressSnapshot:
     since_wall: float | None = None
     since_at_least: bool = False
     blind: str = ""
+    up_as: str = ""
     round_trip: float | None = None
     probes: tuple[ProbeSpan, ...] = ()
     node_ports: Mapping[int, HealthState] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from floatingip.core.move import Move
+from floatingip.core.move import Move, Result
 from floatingip.core.overview import Observer, Overview, Picture, Standby, Verdict
 from floatingip.core.report import Health
 from floatingip.core.wording import clock, milliseconds, printable, span
@@ -97,7 +97,15 @@ def moved(move: Move, shown: Overview) -> str:
     told = f"{at}{rule}, from {source} to {called(shown, move.to)}"
     phases = [f"{phase} {seconds:.1f}" for phase, seconds in move.seconds.items() if phase != "duration"]
     total = move.seconds.get("duration")
-    return f"{told}, {total:.1f} s: {', '.join(phases)}" if total is not None else told
+    told = f"{told}, {total:.1f} s: {', '.join(phases)}" if total is not None else told
+    return f"{told}; {_IN_VAIN[move.result]}" if move.result in _IN_VAIN else told
+
+
+_IN_VAIN = {
+    Result.LOST_RACE: "in vain, another node was faster",
+    Result.KEPT: "in vain, it has not moved",
+    Result.FAILED: "in vain, it has not moved",
+}
 
 
 def called(shown: Overview, instance: str) -> str:

@@ -86,7 +86,7 @@ class Desk:
             case "/v1/status":
                 return HTTPStatus.FORBIDDEN, word.to_stranger(ready=not self._published().not_ready())
             case "/" if self._is_friend(source):
-                return HTTPStatus.OK, page.render(self._published(), self._now())
+                return HTTPStatus.OK, page.render(self._published(), self._now(), reloads=url.query == page.RELOADS)
             case "/":
                 return HTTPStatus.FORBIDDEN, "not ready" if self._published().not_ready() else "ok"
         return HTTPStatus.NOT_FOUND, "see /, /v1/status, /v1/word, /livez, /readyz, /metrics"

@@ -11,9 +11,10 @@ HEAD = """<!doctype html>
 <title>{title}</title><style>
 :root {{ color-scheme: light dark }}
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
-svg {{ width: 100%; height: auto }}
+.picture {{ overflow-x: auto }} svg {{ width: 100%; min-width: 44rem; height: auto }}
+th {{ text-align: left }} td:first-child {{ white-space: nowrap }}
 td {{ vertical-align: top; padding: .1rem .8rem .1rem 0; font-variant-numeric: tabular-nums }}
-</style></head><body><h1>{title}</h1>
+</style></head><body><main><h1>{title}</h1>
 """
 
 
@@ -31,8 +32,8 @@ def html(events: Sequence[lanes.Event]) -> str:
             rows.append(f"<tr><td>{event['t'] - struck:+.3f} s<td>{escape(event['source'])}<td>{escape(said)}")
     return (
         HEAD.format(title=escape(title[:1].upper() + title[1:]))
-        + lanes.svg(title, {"": told})
-        + "<h2>What happened</h2><table><tbody>"
+        + f'<div class="picture" role="group" aria-label="Picture" tabindex="0">{lanes.svg(title, {"": told})}</div>'
+        + "<h2>What happened</h2><table><thead><tr><th>When<th>Who<th>What</thead><tbody>"
         + "\n".join(rows)
-        + "</table></body></html>\n"
+        + "</table></main></body></html>\n"
     )

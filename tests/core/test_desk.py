@@ -152,12 +152,18 @@ def test_this_node_loopback_and_peers_may_read_everything(observer: Observer, pa
         assert (status, "i-a" in text) == (HTTPStatus.OK, True)
 
 
-@pytest.mark.parametrize("path", ["/v1/status", "/v1/status?asker=i-b", "/v1/status?asker=i-a", "/"])
+def test_the_page_reloads_itself_where_it_is_asked_to(observer: Observer) -> None:
+    """By a link of its own."""
+    pages = [observer.desk.answer(path, LOOPBACK)[1] for path in ("/", "/?", "/?reload")]
+    assert ['http-equiv="refresh"' in each for each in pages] == [False, False, True]
+
+
+@pytest.mark.parametrize("path", ["/v1/status", "/v1/status?asker=i-b", "/v1/status?asker=i-a", "/", "/?reload"])
 def test_strangers_may_not_and_are_told_its_health_alone(observer: Observer, path: str) -> None:
     """As with the word: no name, no address, no reason."""
     observer.not_ready = FULL
     status, text = observer.desk.answer(path, STRANGER)
-    assert (status, text) == (HTTPStatus.FORBIDDEN, "not ready" if path == "/" else '{"ready": false}')
+    assert (status, text) == (HTTPStatus.FORBIDDEN, "not ready" if path in ("/", "/?reload") else '{"ready": false}')
 
 
 def test_a_peer_that_ec2_has_not_shown_yet_is_asked_about(observer: Observer) -> None:

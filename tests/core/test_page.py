@@ -3,12 +3,16 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.core.page import PHASES, render
+from floatingip.core.health import HealthState
+from floatingip.core.move import Result
+from floatingip.core.page import PHASES, RELOADS, render
 from floatingip.core.snapshot import PeerSnapshot, ProbeSpan, Snapshot
 from floatingip.core.status import of
+from floatingip.core.word import Status
 from tests.core.snapshots import HELD, NOW, OTHER_TARGET, TAKEN, WATCHED, A, B, C, full, holder, standby
 
 EVIL = "</p><script>alert(1)</script>\"'><img src=x onerror=alert(1)>&\x1b\u202e"
@@ -85,6 +89,13 @@ def test_lost_probes_are_drawn_from_above() -> None:
     assert "13 answered, 35 lost; the slowest answer took 0.8 ms" in reader.text
 
 
+def test_one_slow_answer_makes_no_other_invisible() -> None:
+    """A tenth of the height is for each span with an answer."""
+    probes = (ProbeSpan(NOW - 10.0, 8, 0, 0.0004), ProbeSpan(NOW - 8.0, 1, 0, 0.2))
+    [path] = page(standby(replace(WATCHED, probes=probes))).named("path")
+    assert re.findall(r"v-(\d+\.\d)", path["d"] or "") == ["6.0", "54.0"]
+
+
 def test_a_move_is_a_bar_of_its_phases() -> None:
     """In the order in which they took place, and in one scale."""
     reader = page(holder())
@@ -92,6 +103,32 @@ def test_a_move_is_a_bar_of_its_phases() -> None:
     assert [bar["class"] for bar in bars] == ["detect", "detach", "attach"]
     assert sum(float(bar["width"] or 0) for bar in bars) == pytest.approx(600, abs=0.2)
     assert "R3, from worker-b to worker-a, 8.0 s" in reader.text
+
+
+def test_a_try_in_vain_is_told_as_one() -> None:
+    """Or it would read as one more move."""
+    address = replace(HELD, moves=(replace(TAKEN, result=Result.LOST_RACE),))
+    assert "attach 4.2; in vain, another node was faster" in page(holder(addresses=(address,))).text
+
+
+def test_what_a_peer_saw_before_an_outage_does_not_count() -> None:
+    """While an address is in doubt its word is newer than its report."""
+    lost = replace(WATCHED, health=HealthState.DOWN, up_as="a1")
+    for sees_up, said in ((), "down: prod"), (("a1",), "degraded: prod"):
+        report = replace(of(standby(), NOW), instance=C)
+        peer = PeerSnapshot(C, IPv4Address("10.0.0.12"), NOW, False, Status("prod", C, sees_up=sees_up), report)
+        assert page(standby(lost, peers=(peer,))).text.startswith(said)
+
+
+def test_what_a_peer_was_about_to_do_before_ec2s_last_answer_does_not_count() -> None:
+    """Its report may be from the middle of a failover that this node has seen the end of."""
+    claiming = replace(WATCHED, holder="", state="claiming", sentence="it is free: claiming it", asked_at=NOW)
+    report = replace(of(standby(claiming), NOW), instance=C, time=of(standby(), NOW).time - 9.0)
+    peer = PeerSnapshot(C, IPv4Address("10.0.0.12"), NOW, False, Status("prod", C), report)
+    reader = page(standby(replace(WATCHED, asked_at=NOW - 4.0), peers=(peer,)))
+    assert "claiming" not in reader.text
+    assert "no node holds it" not in reader.text
+    assert "9 s ago" in reader.text
 
 
 def test_a_holders_page_has_no_probes_and_says_why() -> None:
@@ -110,21 +147,29 @@ def test_nothing_that_others_say_becomes_markup() -> None:
     classes = {each for _, attributes in reader.elements for each in (attributes.get("class") or "").split()}
     assert classes <= {
         "verdict", "healthy", "degraded", "unknown", "down", "quiet", "up", "unprobed", "yes", "no", "answered", "lost",
-        "moves", "key", *PHASES,
+        "axis", "moves", "key", *PHASES,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("snapshot", [standby(), holder(), full(), evil(), replace(standby(), addresses=(), peers=())])
 def test_it_needs_nothing_else(snapshot: Snapshot) -> None:
-    """No script, no request but its own again: no address of anything to load."""
+    """No script, no address of anything to load."""
     text = render(snapshot, NOW)
     reader = Reader(text)
     assert reader.named("script") == []
-    assert not {"src", "href", "action", "style", "srcdoc"} & {name for _, attrs in reader.elements for name in attrs}
+    assert not {"src", "action", "style", "srcdoc"} & {name for _, attrs in reader.elements for name in attrs}
     [style] = re.findall(r"<style>(.*)</style>", text, flags=re.DOTALL)
     assert "url(" not in style
     assert "@import" not in style
-    assert {"http-equiv": "refresh", "content": "5"} in reader.named("meta")
+    assert {link["href"] for tag, link in reader.elements if "href" in link} == {f"?{RELOADS}"}
+
+
+def test_it_reloads_itself_once_it_is_asked_to() -> None:
+    """And says how to begin, and how to end it."""
+    still, reloading = Reader(render(standby(), NOW)), Reader(render(standby(), NOW, reloads=True))
+    refresh = {"http-equiv": "refresh", "content": "5"}
+    assert (refresh in still.named("meta"), refresh in reloading.named("meta")) == (False, True)
+    assert (still.named("a"), reloading.named("a")) == ([{"href": f"?{RELOADS}"}], [{"href": "?"}])
 
 
 def test_who_cannot_see_it_can_read_it() -> None:
