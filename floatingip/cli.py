@@ -156,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--within",
                 type=_seconds,
-                default=9.0,
+                default=4.0,
                 metavar="SECONDS",
                 help="after which what has not come is not known (default: %(default)g)",
             )

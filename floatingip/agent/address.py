@@ -16,7 +16,7 @@ from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.shown_by_imds import ShownByImds
 from floatingip.agent.standing import Standing
-from floatingip.agent.telling import Telling
+from floatingip.agent.telling import BLOCKED, Telling
 from floatingip.agent.writing import Writing
 from floatingip.core import timing
 from floatingip.core.decision import ration, served
@@ -25,7 +25,7 @@ from floatingip.core.decision.decide import decide
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import Memory, View, attachment_of
-from floatingip.core.errors import CloudError
+from floatingip.core.errors import CloudError, Denied
 from floatingip.core.figures import AddressFigures, Lack
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import (
@@ -497,6 +497,10 @@ class FloatingAddress:
         """Why this node could neither serve the address nor take it over, or nothing."""
         return self._lacks()[1]
 
+    def remark(self) -> str:
+        """What a person should see to, though this node is ready, or nothing."""
+        return self.decision.sentence if self.decision.reason in BLOCKED else ""
+
     def _lacks(self) -> tuple[str, str]:
         """The same, by its name, and in words."""
         decision, shared = self.decision, self._shared
@@ -533,4 +537,4 @@ class FloatingAddress:
         )
 
     def _denial(self) -> str:
-        return f"IAM denies {', '.join(self._shared.denied)}; allow it to this pod's role"
+        return str(Denied(*self._shared.denied))

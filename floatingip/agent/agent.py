@@ -85,8 +85,11 @@ from floatingip.core.word import Status
 SIGTERM_CODE = 128 + 15
 """The exit code of a process that SIGTERM ended before it was done."""
 
-LONELY = "no other observer answers: nobody would take over"
-"""What is told of a node that hears of no other observer."""
+LONELY = (
+    "no other observer answers on TCP {port}: nobody would take over; run two, on two nodes, and let the workers'"
+    " security group admit TCP {port} from itself"
+)
+"""What is told of a node that hears of no other observer, and what to do."""
 
 _UNKNOWN = "not known whether Kubernetes ends this pod, or has written its node off"
 
@@ -455,8 +458,9 @@ class Agent:
         if self._short.is_due(short, now):
             self._out.warning("capacity", f"{short}; add nodes, or keep more slots free (the VPC CNI's MAX_ENI)")
         was_lonely = self._lonely.is_told
-        if self._lonely.is_due("" if slots else LONELY, now):
-            self._out.warning("alone", LONELY)
+        lonely = LONELY.format(port=self._settings.port)
+        if self._lonely.is_due("" if slots else lonely, now):
+            self._out.warning("alone", lonely)
         if was_lonely and slots:
             self._out.info("alone", "another observer answers again")
         self._are_others_short = bool(short) or (self._lonely.is_told and bool(held))
@@ -513,19 +517,22 @@ class Agent:
             claiming=tuple(str(each.target) for each in addresses if each.decision.reason is Reason.ASSIGNING),
             ending=self._stop_at is not None,
         )
-        notes = [LONELY] if self._lonely.is_told else []
+        notes = [LONELY.format(port=self._settings.port)] if self._lonely.is_told else []
+        notes += [f"{each.target}: {remark}" for each in addresses if (remark := each.remark())]
+        if shared.unanswered and self._looking.answered_at is not None:
+            notes.append(f"EC2 does not answer as it should: {shared.unanswered}")
         unknown = []
         if self._pod_problem:
             unknown.append(f"{_UNKNOWN}: {self._pod_problem}")
         if (pause_left := self._pause_left()) > 0:
             unknown.append(f"nothing is to move for {ceil(pause_left / 60)} min: `floatingip resume` ends the pause")
-        notes += unknown
-        if self._configured.note:
-            notes.append(self._configured.note)
         if self._node_ports.problem:
             unknown.append(f"which NodePorts there are is not known: {self._node_ports.problem}")
         if self._metadata_problem:
             unknown.append(self._metadata_problem)
+        notes += unknown
+        if self._configured.note:
+            notes.append(self._configured.note)
         return Snapshot(
             now,
             status,

@@ -57,8 +57,7 @@ class Attaching:
         if refused and address.attachment() is None:
             return refused[0]
         if decision.state is State.REFUSED:
-            hint = "free it there or choose another address"
-            return AddressTaken(f"{address.target}: {decision.sentence}", hint)
+            return AddressTaken(f"{address.target}: {decision.sentence}")
         if decision.reason is Reason.NAME_UNKNOWN:
             return ConfigurationError(decision.sentence)
         if address.is_known() and decision.reason in (Reason.NO_SUBNET, Reason.CANNOT_CLAIM) and address.impossible():

@@ -17,7 +17,7 @@ from lab.ec2.imds import Trouble
 from lab.ec2.transport import Effect
 from lab.history import Event, History
 from lab.kubernetes.cluster import Kind
-from lab.run import nemesis
+from lab.run import asking, nemesis
 from lab.run.checker import check
 from lab.run.hardships import HARDSHIPS
 from lab.run.hostile import Attack
@@ -287,10 +287,14 @@ def run(
     kubernetes: Kind = Kind.SMALL,
     record_to: Path | None = None,
     watch: Callable[[Event], None] | None = None,
+    asks: bool = False,
 ) -> Verdict:
     """
     Run a scenario once for these floating addresses (none given: its own), and judge it.  ``watch`` is called with each
     event.
+
+    asks: what is judged is what `status` and `doctor` answer meanwhile (asking.py).  They need the processor that all
+    others need to be in time.
     """
     with History(record_to) as history:
         if watch is not None:
@@ -309,8 +313,10 @@ def run(
             if scenario.prepare is not None:
                 scenario.prepare(region)
             region.deploy(ready=scenario.gets_ready)
-            expectations = play(region, scenario)
-        return judge(history.events(), expectations)
+            with asking.Asking(region) if asks else nullcontext():
+                expectations = play(region, scenario)
+        verdict = judge(history.events(), expectations)
+        return replace(verdict, faults=tuple(asking.faults(history.events(), carry))) if asks else verdict
 
 
 def play(region: Region, scenario: Scenario) -> Sequence[Expectation]:

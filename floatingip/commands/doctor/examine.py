@@ -185,7 +185,7 @@ def _no_manage(facts: Facts) -> Iterator[Finding]:
 
 def _workers(facts: Facts) -> Iterator[Finding]:
     is_deployed = bool(facts.holders) or facts.observer.status is not None
-    yield from fleet.workers(facts.met, facts.me.zone, is_deployed=is_deployed)
+    yield from fleet.workers(facts.met, facts.me.zone, facts.settings.port, is_deployed=is_deployed)
 
 
 def _port(facts: Facts) -> Iterator[Finding]:
