@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from floatingip.commands.doctor import aws, fleet, kubernetes, node, vpc
-from floatingip.commands.doctor.examine import FOR_ATTACH, LOOKS
-from floatingip.commands.doctor.finding import CHECKS, NOT_KNOWN, Finding, Verdict, failed
+from floatingip.commands.doctor.examine import FOR_ATTACH, LOOKS, _late
+from floatingip.commands.doctor.finding import CHECKS, CLOCK, EC2, IMDS, NFT, NOT_KNOWN, Finding, Verdict, failed
 from floatingip.commands.doctor.fleet import Carried, Met, Reached
 from floatingip.commands.doctor.once import once
 from floatingip.core.errors import (
@@ -327,3 +327,12 @@ def test_a_time_that_is_none_is_refused(tmp_path: Path, seconds: str) -> None:
     done = run(tmp_path, "", "--within", seconds)
     assert done.returncode == 2
     assert "is no number of seconds from 1 to 3600" in done.stderr
+
+
+def test_what_hangs_is_blamed_for_what_rests_on_it() -> None:
+    """IMDS before EC2, which is not asked without it; where neither hangs, a check that is late is its own matter."""
+    by_imds = [_late(check, (IMDS, EC2, CLOCK), 4.0) for check in (IMDS, EC2, CLOCK)]
+    assert [(each.verdict, each.remedy) for each in by_imds[1:]] == [(Verdict.WARN, "see imds")] * 2
+    assert [each.verdict for each in (by_imds[0], _late(EC2, (EC2, CLOCK), 4.0))] == [Verdict.FAIL] * 2
+    assert _late(CLOCK, (EC2, CLOCK), 4.0).remedy == "see ec2"
+    assert _late(NFT, (NFT,), 4.0).remedy == NFT.remedy
