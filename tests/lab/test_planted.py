@@ -1,15 +1,12 @@
 """
 Planted faults: `floatingip doctor`, `/readyz` and the log name each, with the same cause and the same remedy.
 
-Each fault is one node's, or everybody's, and has nothing to do with the others; so a few regions have them all.
+Each fault is one node's, or everybody's, and has nothing to do with the others; so one region has them all.
 """
 
-import http.client
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import pytest
 
@@ -18,88 +15,12 @@ from lab.ec2 import PROFILES
 from lab.ec2.imds import ROLE, Imds, Trouble
 from lab.history import History
 from lab.kubernetes.cluster import OBSERVERS
-from lab.network.fabric import VPC_CIDR
 from lab.run.asking import in_pod
 from lab.run.region import FEW, FLOATING_IP, Machine, Region
-from lab.run.scenarios import WITHOUT_NFT
-
-PATIENCE = 120.0
-"""Seconds within which all three must have said so: what lasts for 30 s is warned of, and this machine may be busy."""
+from tests.lab.planted import PATIENCE, Fault, Planted, readyz
 
 FOREIGN, ELSEWHERE = "10.0.0.150", "10.0.9.100"
 """Addresses that somebody else has, and of a subnet in another zone."""
-
-GROUP = "security group admit"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What must be said on the node ``where``: by the doctor's ``check``, at `/readyz` and in the log."""
-
-    where: str
-    check: str
-    cause: str
-    remedy: str
-
-
-@dataclass
-class Planted:
-    """A region in trouble; ``at`` are its machines by what is wrong there."""
-
-    region: Region
-    at: dict[str, Machine]
-
-    def expect(self, fault: Fault) -> None:
-        """Wait until all three name the fault."""
-        deadline = time.monotonic() + PATIENCE
-        while lacking := self._lacking(fault):
-            if time.monotonic() > deadline:
-                pytest.fail("\n".join(lacking))
-            time.sleep(1.0)
-
-    def _lacking(self, fault: Fault) -> list[str]:
-        machine = self.at[fault.where]
-        logged = [e["fields"].get("msg", "") for e in self.region.logged() if e["node"] == machine.name]
-        # The doctor comes last: it costs most.
-        for name, said in (
-            ("/readyz", lambda: [readyz(machine, self.region)]),
-            ("the log", lambda: logged),
-            ("the doctor", lambda: doctor(self.region, machine, fault.check)),
-        ):
-            lines = said()
-            if not any(fault.cause in line and fault.remedy in line for line in lines):
-                return [f"{name} of {machine.name} lacks {fault.cause!r} with {fault.remedy!r}:", *lines]
-        return []
-
-
-def readyz(machine: Machine, region: Region) -> str:
-    """What its observer answers the kubelet."""
-
-    def ask() -> str:
-        connection = http.client.HTTPConnection(machine.worker.address, 9807, timeout=5)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().read().decode()
-        finally:
-            connection.close()
-
-    try:
-        return machine.worker.namespace.call(ask)
-    except OSError as error:
-        return f"{type(error).__name__}: {[pod.phase for pod in region.cluster.pods()]}"
-
-
-def doctor(region: Region, machine: Machine, check: str) -> list[str]:
-    """What a check says that fails there, with what to do."""
-    try:
-        process = in_pod(region, machine, "doctor", "--json", "--within=60")
-    except LookupError as error:
-        return [str(error)]
-    out, err = process.communicate(timeout=PATIENCE)
-    assert out, err
-    found = json.loads(out)
-    assert process.returncode == any(each["verdict"] == "fail" for each in found)
-    return [f"{e['what']} -> {e['remedy']}" for e in found if (e["check"], e["verdict"]) == (check, "fail")]
 
 
 # A region, each of whose nodes but one lacks something of its own.
@@ -183,59 +104,6 @@ def test_a_fault_of_one_node_or_of_an_address_is_named_everywhere(afflicted: Pla
     """By all who are asked there."""
     claim = CLAIM[Carry(afflicted.region.carry)]
     afflicted.expect(Fault(fault.where, fault.check, fault.cause.format(claim=claim), fault.remedy.format(claim=claim)))
-
-
-# Nodes that do not hear each other.
-
-
-@pytest.fixture(name="pair")
-def _pair(in_sandbox: None) -> Iterator[Region]:
-    with History() as history, Region(PROFILES["instant"], history) as region:
-        region.deploy()
-        yield region
-
-
-def close_port(machine: Machine) -> None:
-    """The workers' security group admits no TCP 9807 there from other workers."""
-    machine.worker.namespace.nft(
-        "table inet closed { chain in { type filter hook input priority 0;\n"
-        f"ip saddr {VPC_CIDR} ip saddr != {machine.worker.address} tcp dport 9807 drop\n"
-        "}\n}\n"
-    )
-
-
-def test_what_a_security_group_closes_is_named_everywhere(pair: Region) -> None:
-    """ICMP alone, then TCP 9807 as well, then TCP 9807 alone."""
-
-    def expect(check: str, cause: str, remedy: str) -> None:
-        Planted(pair, {"standby": pair.standbys()[0]}).expect(Fault("standby", check, cause, remedy))
-
-    pair.fabric.close_icmp(FLOATING_IP)
-    expect("icmp", "probe blocked: i-", f"let its {GROUP} ICMP")
-    for machine in pair.machines.values():
-        close_port(machine)
-    expect("icmp", "nobody was reached: ", f"{GROUP} ICMP and TCP 9807 among the workers")
-    pair.fabric.open_icmp(FLOATING_IP)
-    expect("workers", "no other observer answers on TCP 9807", f"{GROUP} TCP 9807 from itself")
-
-
-# Nodes that cannot carry it.
-
-
-@pytest.mark.parametrize("carry", list(Carry))
-def test_a_missing_nft_is_named_everywhere(in_sandbox: None, carry: Carry) -> None:
-    """By the holder; where addresses move, by a standby beforehand, too."""
-    settings = {"carry": str(carry)}
-    with (
-        History() as history,
-        Region(PROFILES["instant"], history, environment={"PATH": WITHOUT_NFT}, settings=settings) as region,
-    ):
-        region.deploy(ready=False)
-        planted = Planted(region, {"holder": region.holder()})
-        if carry is Carry.ADDRESS:
-            planted.at["standby"] = region.standbys()[0]
-        for where in planted.at:
-            planted.expect(Fault(where, "nft", "nft: command not found", "the image must contain nftables"))
 
 
 # What keeps `attach` from coming up: there is no observer, and its own last lines are the doctor's.
