@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab import sandbox
+from lab.history import Event
 from lab.kubernetes.cluster import ClusterFailed, Kind
 from lab.kubernetes.real import host
 from lab.kubernetes.small import image
@@ -69,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--json", type=Path, metavar="FILE", help="write the verdict there")
     run.add_argument("--history", type=Path, metavar="FILE", help="write all events there, one JSON object a line")
     run.add_argument("--quiet", action="store_true", help="no timeline, only the table")
+    run.add_argument(
+        "--asking",
+        action="store_true",
+        help="run `status` and `doctor` on every worker before, during and after, and judge what they say instead",
+    )
     demo = commands.add_parser("demo", help="a power cut, live")
     demo.add_argument("--seed", type=int, default=0, help="as for `run`")
     report = commands.add_parser("report", help="write a page about a run: who had the address, and what clients got")
@@ -136,9 +142,18 @@ def _run(options: argparse.Namespace) -> int:
     if options.scenario not in ALL:
         print(f"lab: no scenario {options.scenario!r}; see `python -m lab list`", file=sys.stderr)
         return 2
+    if options.asking and options.kubernetes == Kind.REAL:
+        print("lab: --asking needs the small Kubernetes", file=sys.stderr)
+        return 2
     scenario, profile = ALL[options.scenario], PROFILES[options.ec2]
     addresses = options.ip.split(",") if options.ip else scenario.addresses
+    events: list[Event] = []
     with show.Timeline(live=not options.quiet) as timeline:
+
+        def watch(event: Event) -> None:
+            timeline.show(event)
+            events.append(event)
+
         verdict = play.run(
             scenario,
             profile,
@@ -147,13 +162,16 @@ def _run(options: argparse.Namespace) -> int:
             carry=options.carry,
             kubernetes=Kind(options.kubernetes),
             record_to=options.history,
-            watch=timeline.show,
+            watch=watch,
+            asks=options.asking,
         )
     if options.json is not None:
         options.json.write_text(
             json.dumps({**verdict.to_dict(), "ip": ",".join(addresses), "seed": options.seed}, indent=2) + "\n"
         )
     show.table([verdict])
+    if options.asking:
+        show.answers(events)
     return 0 if verdict.ok else 1
 
 

@@ -13,7 +13,7 @@ from floatingip.agent.readiness import Shortcoming, problem_here, shortcoming
 from floatingip.agent.seeing import Seeing
 from floatingip.agent.shared import Shared
 from floatingip.agent.shown_by_imds import ShownByImds
-from floatingip.agent.telling import Telling
+from floatingip.agent.telling import BLOCKED, Telling
 from floatingip.agent.whereabouts import Whereabouts
 from floatingip.agent.writing import Writing
 from floatingip.core import timing
@@ -328,6 +328,10 @@ class FloatingAddress:
     def not_ready(self) -> str:
         """Why this node could neither serve the address nor take it over, in words; empty where it could."""
         return self.shortcoming().words
+
+    def remark(self) -> str:
+        """What a person should see to, though this node is ready; empty where there is nothing."""
+        return self.decision.sentence if self.decision.reason in BLOCKED else ""
 
     def shortcoming(self) -> Shortcoming:
         """The same, by its name too."""

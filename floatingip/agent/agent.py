@@ -112,7 +112,7 @@ class Agent:
         self._node_ports = NodePorts(settings, self._shared, self._serving, self._out)
         self._bulletin = Bulletin(self._out, shows_role=observes)
         self._peers = Peers()
-        self._company = Company(addresses, self._peers, self._shared, self._out)
+        self._company = Company(addresses, self._peers, settings.port, self._shared, self._out)
         self._leaving = Leaving(self._shared, self._out, observes=observes)
         self._metadata = Metadata(self._out)
         self._publishing = Publishing(

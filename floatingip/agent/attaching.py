@@ -59,8 +59,7 @@ class Attaching:
         if refused and address.where.attachment() is None:
             return refused[0]
         if decision.state is State.REFUSED:
-            hint = "free it there or choose another address"
-            return AddressTaken(f"{address.target}: {decision.sentence}", hint)
+            return AddressTaken(f"{address.target}: {decision.sentence}")
         if decision.reason is Reason.NAME_UNKNOWN:
             return ConfigurationError(decision.sentence)
         cannot = decision.reason in (Reason.NO_SUBNET, Reason.CANNOT_CLAIM)

@@ -14,18 +14,24 @@ from floatingip.core import timing
 from floatingip.core.decision.decision import State
 from floatingip.core.model import Address
 
-LONELY = "no other observer answers: nobody would take over"
-"""What is told of a node that hears of no other observer."""
+LONELY = (
+    "no other observer answers on TCP {port}: nobody would take over; run two, on two nodes, and let the workers'"
+    " security group admit TCP {port} from itself"
+)
+"""What is told of a node that hears of no other observer, and what to do."""
 
 
 class Company:
-    """Of the node with these ``addresses``; ``peers`` is what the others said.
+    """Of the node with these ``addresses``; ``peers`` is what the others said, whom it asks on TCP ``port``.
 
     ``is_short``: should this node be lost, an address that it holds would have no place.
     """
 
-    def __init__(self, addresses: Collection[FloatingAddress], peers: Peers, shared: Shared, out: Outbox) -> None:
+    def __init__(
+        self, addresses: Collection[FloatingAddress], peers: Peers, port: int, shared: Shared, out: Outbox
+    ) -> None:
         self.is_short = False
+        self._lonely_words = LONELY.format(port=port)
         self._addresses = addresses
         self._peers = peers
         self._shared = shared
@@ -34,9 +40,9 @@ class Company:
         self._lonely, self._short = Trouble(timing.SHORT_FOR), Trouble(timing.SHORT_FOR)
 
     @property
-    def is_lonely(self) -> bool:
-        """No other observer has answered for a while."""
-        return self._lonely.is_told
+    def loneliness(self) -> str:
+        """That no other observer has answered for a while, and what to do; empty while one does."""
+        return self._lonely_words if self._lonely.is_told else ""
 
     def follow(self, now: float, *, tick: bool) -> None:
         """Ask who is to be asked: at each ``tick``, and at once when another address is in doubt."""
@@ -66,8 +72,8 @@ class Company:
         if self._short.is_due(short, now):
             self._out.warning("capacity", f"{short}; add nodes, or keep more slots free (the VPC CNI's MAX_ENI)")
         was_lonely = self._lonely.is_told
-        if self._lonely.is_due("" if slots else LONELY, now):
-            self._out.warning("alone", LONELY)
+        if self._lonely.is_due("" if slots else self._lonely_words, now):
+            self._out.warning("alone", self._lonely_words)
         if was_lonely and slots:
             self._out.info("alone", "another observer answers again")
         self.is_short = bool(short) or (self._lonely.is_told and bool(held))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from math import ceil
 
 from floatingip.agent.address import FloatingAddress
-from floatingip.agent.company import LONELY, Company
+from floatingip.agent.company import Company
 from floatingip.agent.configured import Configured
 from floatingip.agent.leaving import UNKNOWN, Leaving
 from floatingip.agent.looking import Looking
@@ -55,13 +55,13 @@ class Publishing:
     def snapshot(self, now: float, wall: float) -> Snapshot:
         """What others may know now."""
         shared, me = self._shared, self._shared.me
-        to_mind = tuple(self._to_mind(wall))
-        lonely = (LONELY,) if self._company.is_lonely else ()
+        unknown = tuple(self._unknown(wall))
+        notes = (self._company.loneliness, *self._remarks(), *unknown, self._configured.note)
         return Snapshot(
             now,
             self._status(now),
             tuple(shown(each, self._settings, wall) for each in self._addresses),
-            note="; ".join(filter(None, (*lonely, *to_mind, self._configured.note))),
+            note="; ".join(filter(None, notes)),
             are_others_short=self._company.is_short,
             is_imds_well=self._metadata.is_well,
             denied=frozenset(filter(None, (*shared.denied, self._looking.denied))),
@@ -73,7 +73,7 @@ class Publishing:
             leaving=shared.leaving,
             answered_at=self._looking.answered_at,
             unanswered=shared.unanswered,
-            unknown=(*to_mind, *self._unknown()),
+            unknown=unknown,
             peers=self._peers.shown(),
         )
 
@@ -92,15 +92,20 @@ class Publishing:
             ending=self._leaving.stop_at is not None,
         )
 
-    def _to_mind(self, wall: float) -> Iterator[str]:
-        """What somebody should know though this node is ready."""
+    def _remarks(self) -> Iterator[str]:
+        """What a person should see to, though this node is ready."""
+        for each in self._addresses:
+            if remark := each.remark():
+                yield f"{each.target}: {remark}"
+        if self._shared.unanswered and self._looking.answered_at is not None:
+            yield f"EC2 does not answer as it should: {self._shared.unanswered}"
+
+    def _unknown(self, wall: float) -> Iterator[str]:
+        """What could not be learned, and that nothing moves meanwhile."""
         if self._leaving.problem:
             yield f"{UNKNOWN}: {self._leaving.problem}"
         if (pause_left := self._pause_left(wall)) > 0:
             yield f"nothing is to move for {ceil(pause_left / 60)} min: `floatingip resume` ends the pause"
-
-    def _unknown(self) -> Iterator[str]:
-        """What else could not be learned."""
         if self._node_ports.problem:
             yield f"which NodePorts there are is not known: {self._node_ports.problem}"
         if self._metadata.problem:

@@ -17,6 +17,7 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
+from floatingip.core.decision.room import lacks_slot
 from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.errors import Denied
 from floatingip.core.model import Allocation
@@ -63,14 +64,14 @@ class Rehearsal:
         shared.describe(found.me, found.asked_at)
         wanted = any(not each.burdens() for each in self._addresses)
         if wanted and not self._way.has_standing_enis and shared.free_slots() == 0:
-            self._out.warning("rehearsal", f"this node could take nothing over: all {found.slots} ENI slots are in use")
+            self._out.warning("rehearsal", f"this node could take nothing over: {lacks_slot(shared.me.instance_id)}")
 
     def found_permissions(self, found: PermissionsRehearsed, now: float) -> None:
         """Dry runs showed what IAM denies."""
         denied, actions = found.denied, ", ".join(found.denied)
         self._failures.pop(Part.PERMISSIONS, None)
         if self._denied.is_due(actions, now):
-            self._out.error("rehearsal", f"a takeover would fail: IAM denies {actions}; allow it to this pod's role")
+            self._out.error("rehearsal", f"a takeover would fail: {Denied(*denied)}")
         self._shared.denied = denied
         if denied:
             self._due[Part.PERMISSIONS] = now + timing.REHEARSE_AGAIN

@@ -10,6 +10,7 @@ from floatingip.agent.standing import Standing
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import NAME_BEGINS, NO_MANAGE_TAG, OWNER_TAG, Eni, Instance, InstanceState, Subnet
+from floatingip.core.errors import Denied
 from floatingip.core.model import Carry
 from floatingip.core.node import Identity
 from floatingip.core.probe import NodePort, Served
@@ -134,7 +135,7 @@ class Shared:
 
     def denial(self) -> str:
         """What IAM denies that a takeover needs, in words; empty where it denies nothing."""
-        return f"IAM denies {', '.join(self.denied)}; allow it to this pod's role" if self.denied else ""
+        return str(Denied(*self.denied)) if self.denied else ""
 
     def outpost(self) -> str:
         """The ARN of the Outpost that this node is on, empty where it is on none."""

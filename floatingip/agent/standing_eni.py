@@ -12,6 +12,7 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing, StandingMemory, StandingView, keep
 from floatingip.agent.writing import Writing
 from floatingip.core.decision.carry_address import spares
+from floatingip.core.decision.room import lacks_slot
 from floatingip.core.ec2 import STANDING_TAG, Eni, Instance, Subnet
 from floatingip.core.model import Allocation, Target
 from floatingip.core.settings import Settings
@@ -128,7 +129,7 @@ class StandingEni:
         if self.subnet.outpost != shared.outpost():
             return f"{self.subnet.id} is on {self.subnet.outpost or 'no Outpost'}, unlike this node"
         if now < shared.full_until:
-            return f"{shared.me.instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
+            return lacks_slot(shared.me.instance_id)
         return ""
 
 

@@ -22,6 +22,9 @@ to mend the other one.
 BARRED = frozenset({Reason.CANNOT_CLAIM, Reason.RATIONED})
 """Reasons for which a takeover that is due does not happen: warned of, and again while they last."""
 
+BLOCKED = frozenset({Reason.PING_BLOCKED, Reason.PROBE_BLOCKED})
+"""Reasons that move nothing, but will not pass by themselves: warned of likewise."""
+
 
 class Telling:
     """Each method is called again and again with how things are, and writes a line only when that is worth one."""
@@ -29,7 +32,7 @@ class Telling:
     def __init__(self, address: str, out: Outbox) -> None:
         self._address = address
         self._out = out
-        self._loud, self._blind, self._barred = Trouble(), Trouble(), Trouble()
+        self._loud, self._blind, self._warned = Trouble(), Trouble(), Trouble()
         self._plumbing, self._node_ports = Trouble(), Trouble()
         self._unready, self._astray = Trouble(timing.NOT_READY_FOR), Trouble(timing.ASTRAY_FOR)
 
@@ -44,8 +47,9 @@ class Telling:
             "attachment": after.attachment_id or "none",
             **({"failover": loss} if _is_loss(before, after) else {}),
         }
-        is_barred, is_another = after.state is State.DOUBT and after.reason in BARRED, _is_another(before, after)
-        if self._barred.is_due(after.sentence if is_barred else "", now) or (is_barred and is_another):
+        warns = after.reason in BLOCKED or (after.state is State.DOUBT and after.reason in BARRED)
+        is_another = _is_another(before, after)
+        if self._warned.is_due(after.sentence if warns else "", now) or (warns and is_another):
             self._out.warning("decision", after.sentence, **about)
         elif is_another:
             self._out.info("decision", after.sentence, **about)

@@ -47,13 +47,15 @@ class NoCredentials(CloudUnavailable):
 
 
 class Denied(CloudError):
-    """IAM does not allow a call; ``action`` is the missing permission, such as ``ec2:AttachNetworkInterface``."""
+    """IAM does not allow some calls, mostly one; ``action`` is the missing permission, such as
+    ``ec2:AttachNetworkInterface``, or several of them, separated by commas.
+    """
 
     exit_code = 4
 
-    def __init__(self, action: str) -> None:
-        super().__init__(f"IAM denies {action}", f"allow {action} to this pod's role")
-        self.action = action
+    def __init__(self, *actions: str) -> None:
+        self.action = ", ".join(actions)
+        super().__init__(f"IAM denies {self.action}", f"allow {self.action} to this pod's role")
 
 
 class LookAgain(CloudError):

@@ -15,7 +15,7 @@ from floatingip.core.model import Carry
 from lab.ec2 import Profile
 from lab.history import Event, History
 from lab.kubernetes.cluster import Kind
-from lab.run import leftovers, nemesis
+from lab.run import asking, leftovers, nemesis
 from lab.run.checker import check
 from lab.run.floating import Floating, client_name
 from lab.run.hostile import Attack
@@ -40,10 +40,14 @@ def run(
     kubernetes: Kind = Kind.SMALL,
     record_to: Path | None = None,
     watch: Callable[[Event], None] | None = None,
+    asks: bool = False,
 ) -> Verdict:
     """
     Run a scenario once for these floating addresses (none given: its own), and judge it.  ``watch`` is called with each
     event.
+
+    asks: what is judged is what `status` and `doctor` answer meanwhile (asking.py).  They need the processor that all
+    others need to be in time.
     """
     with History(record_to) as history:
         if watch is not None:
@@ -64,8 +68,10 @@ def run(
                 scenario.prepare(region)
             _tell(history, "the product is being deployed")
             region.deploy(ready=scenario.gets_ready)
-            expectations = play(region, scenario)
-        return judge(history.events(), expectations)
+            with asking.Asking(region) if asks else nullcontext():
+                expectations = play(region, scenario)
+        verdict = judge(history.events(), expectations)
+        return replace(verdict, faults=tuple(asking.faults(history.events(), carry))) if asks else verdict
 
 
 def play(region: Region, scenario: Scenario) -> Sequence[Expectation]:

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from lab.ec2 import Profile
 from lab.history import Event
+from lab.run import asking
 from lab.run.rack import Outcome
 from lab.run.scenario import Scenario
 from lab.run.verdict import Verdict
@@ -169,6 +170,16 @@ def table(verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
         for fault in verdict.faults:
             console.print(f"[red]{verdict.scenario}: {escape(fault)}[/]")
+
+
+def answers(events: Sequence[Mapping[str, Any]]) -> None:
+    """How often `status` and `doctor` answered (asking.py), and how long that took, their own start included."""
+    for command in asking.COMMANDS:
+        took = sorted(each["seconds"] for each in events if (each["source"], each["event"]) == ("asked", command))
+        if took:
+            console.print(
+                f"{command}: {len(took)} answers, {took[len(took) // 2]:.1f} s mostly, {took[-1]:.1f} s at most"
+            )
 
 
 def outcome(of: Outcome) -> None:

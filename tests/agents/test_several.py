@@ -103,7 +103,7 @@ def test_a_standby_without_a_free_slot_says_so_before_the_failure() -> None:
         holder, standby = world.observers()
         wait(lambda: bool(standby.logged(event="rehearsal")), 5, "the standby has found out")
         [said] = standby.logged(event="rehearsal")
-        assert (said["level"], "all 3 ENI slots are in use" in said["msg"]) == ("warning", True)
+        assert (said["level"], "has no free ENI slot; keep one free" in said["msg"]) == ("warning", True)
         wait(lambda: fetch(standby, "/readyz").startswith("503 "), 2, "it is not ready")
         assert "has no free ENI slot" in fetch(standby, "/readyz")
         assert f'floatingip_ready{{address="{FLOATING_IP}"}} 0.0' in fetch(standby, "/metrics")

@@ -330,7 +330,8 @@ def test_denied_permissions_are_an_obstacle_that_names_them(node: Make) -> None:
     made = node()
     made.shared.denied = ("ec2:AttachNetworkInterface", "ec2:DetachNetworkInterface")
     assert made.address.obstacle() == (
-        "IAM denies ec2:AttachNetworkInterface, ec2:DetachNetworkInterface; allow it to this pod's role"
+        "IAM denies ec2:AttachNetworkInterface, ec2:DetachNetworkInterface; allow ec2:AttachNetworkInterface,"
+        " ec2:DetachNetworkInterface to this pod's role"
     )
     assert made.address.where.impossible() == ""
 
@@ -486,7 +487,7 @@ def test_a_standing_eni_that_takes_no_more_addresses_is_an_obstacle_for_a_while(
     """EC2 said so; whoever has the address already has it."""
     made = mover()
     made.shared.is_full(made.address.now)
-    assert made.address.obstacle() == "EC2 gives its standing ENI no more addresses"
+    assert made.address.obstacle().startswith("EC2 gives its standing ENI no more addresses; run on")
     made.looked(own(ADDRESS))
     assert made.address.obstacle() == ""
 

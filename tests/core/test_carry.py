@@ -57,7 +57,10 @@ def test_an_eni_needs_a_slot(room: Room, obstacle: str) -> None:
         (Room("i-a", free_slots=0, standing=STANDING), ""),
         (Room("i-a", problem="not known yet"), "not known yet"),
         (Room("i-a", is_full=True, standing=STANDING, problem="no device"), "no device"),
-        (Room("i-a", is_full=True, standing=STANDING), "EC2 gives its standing ENI no more addresses"),
+        (
+            Room("i-a", is_full=True, standing=STANDING),
+            "EC2 gives its standing ENI no more addresses; run on a larger instance type, or have fewer addresses",
+        ),
         (Room("i-a", problem="not known yet", promised="about to be elsewhere"), "about to be elsewhere"),
     ],
 )

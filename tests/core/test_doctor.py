@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from floatingip.commands.doctor import aws, fleet, kubernetes, node, vpc
-from floatingip.commands.doctor.examine import FOR_ATTACH, LOOKS
-from floatingip.commands.doctor.finding import CHECKS, NOT_KNOWN, Finding, Verdict, failed
+from floatingip.commands.doctor.examine import FOR_ATTACH, LOOKS, _late
+from floatingip.commands.doctor.finding import CHECKS, CLOCK, EC2, IMDS, NFT, NOT_KNOWN, Finding, Verdict, failed
 from floatingip.commands.doctor.fleet import Carried, Met, Reached
 from floatingip.commands.doctor.once import once
 from floatingip.core.ec2 import (
@@ -113,9 +113,9 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     (vpc.owner(ADDRESS, eni({OWNER_TAG: "b"}), "lab", ""), "fail", "is not ours: nothing is touched -> free it there"),
     (vpc.owner(ADDRESS, eni(), "lab", "eni-2"), "fail", "eni-2: of the other way to carry -> scale to 0"),
     (vpc.slots(Carry.ENI, "i-a", 3, 2, (), 1), "ok", "1 of 3 ENI slots are free"),
-    (vpc.slots(Carry.ENI, "i-a", 3, 3, (), 1), "fail", "all 3 ENI slots of i-a are in use -> keep one free"),
+    (vpc.slots(Carry.ENI, "i-a", 3, 3, (), 1), "fail", "i-a has no free ENI slot -> keep one free"),
     (vpc.slots(Carry.ENI, "i-a", 3, 3, [eni()], 1), "ok", "all that is needed is here"),
-    (vpc.slots(Carry.ENI, "i-a", 3, 3, [eni()], 2), "fail", "in use"),
+    (vpc.slots(Carry.ENI, "i-a", 3, 3, [eni()], 2), "fail", "no free"),
     (vpc.slots(Carry.ADDRESS, "i-a", 3, 3, [eni()], 2), "ok", "all that is needed is here"),
     (vpc.reservation(ADDRESS, SUBNET, [IPv4Network("10.0.0.96/28")], is_kept=False), "ok", "is reserved in subnet-1"),
     (vpc.reservation(ADDRESS, SUBNET, [], is_kept=True), "ok", "stays on its interface"),
@@ -128,10 +128,10 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     (vpc.source_check([eni(source_check=False)]), "warn", "off on eni-1"),
     (vpc.no_manage([eni()]), "ok", "leaves our interfaces alone"),
     (vpc.no_manage([eni({OWNER_TAG: "lab"})]), "fail", "eni-1: no tag node.k8s.amazonaws.com/no_manage=true"),
-    (fleet.workers([Met(WORKER, STATUS)], ZONE, is_deployed=True), "ok", "i-b (10.0.0.11)"),
-    (fleet.workers([], ZONE, is_deployed=False), "fail", "in us-west-2a, by EC2's tags -> label two"),
-    (fleet.workers([Met(WORKER)], ZONE, is_deployed=False), "warn", "no observer runs yet"),
-    (fleet.workers([Met(WORKER)], ZONE, is_deployed=True), "fail", "nobody would take over"),
+    (fleet.workers([Met(WORKER, STATUS)], ZONE, PORT, is_deployed=True), "ok", "i-b (10.0.0.11)"),
+    (fleet.workers([], ZONE, PORT, is_deployed=False), "fail", "in us-west-2a, by EC2's tags -> label two"),
+    (fleet.workers([Met(WORKER)], ZONE, PORT, is_deployed=False), "warn", "no observer runs yet"),
+    (fleet.workers([Met(WORKER)], ZONE, PORT, is_deployed=True), "fail", "i-b (10.0.0.11) -> run two, on two nodes"),
     (fleet.port([Met(WORKER, STATUS)], [], PORT), "ok", "TCP 9807 is open at i-b"),
     (fleet.port([Met(WORKER, refused=True)], [], PORT), "ok", "open at i-b"),
     (
@@ -153,7 +153,11 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     ),
     (fleet.icmp([Met(WORKER, pinged=False), Met(WORKER, STATUS)], [], PORT), "warn", "answers no ping"),
     (fleet.icmp([], [Reached(ADDRESS, "i-b", pinged=False)], PORT), "fail", "probe blocked: i-b holds the address"),
-    (fleet.icmp([], [Reached(ADDRESS, "i-b", False, False)], PORT), "fail", "neither pings nor TCP 9807 -> let the"),
+    (
+        fleet.icmp([], [Reached(ADDRESS, "i-b", False, False)], PORT),
+        "fail",
+        "nor TCP 9807 -> look whether that instance lives; if it does, let the",
+    ),
     (fleet.icmp([Met(WORKER, pinged=None)], [], PORT), "warn", "this node can send no pings"),
     (fleet.rules(Denied("ec2:D"), carried("i-a", ME), [], PORT), "ok", "not known by rules (IAM denies ec2:D)"),
     (fleet.rules(CloudUnavailable("x"), carried("i-a", ME), [], PORT), "warn", "not known by rules (x)"),
@@ -322,3 +326,12 @@ def test_a_time_that_is_none_is_refused(tmp_path: Path, seconds: str) -> None:
     done = run(tmp_path, "", "--within", seconds)
     assert done.returncode == 2
     assert "is no number of seconds from 1 to 3600" in done.stderr
+
+
+def test_what_hangs_is_blamed_for_what_rests_on_it() -> None:
+    """IMDS before EC2, which is not asked without it; where neither hangs, a check that is late is its own matter."""
+    by_imds = [_late(check, (IMDS, EC2, CLOCK), 4.0) for check in (IMDS, EC2, CLOCK)]
+    assert [(each.verdict, each.remedy) for each in by_imds[1:]] == [(Verdict.WARN, "see imds")] * 2
+    assert [each.verdict for each in (by_imds[0], _late(EC2, (EC2, CLOCK), 4.0))] == [Verdict.FAIL] * 2
+    assert _late(CLOCK, (EC2, CLOCK), 4.0).remedy == "see ec2"
+    assert _late(NFT, (NFT,), 4.0).remedy == NFT.remedy

@@ -72,7 +72,7 @@ def parsed(path: Path) -> ast.Module:
 def texts(node: ast.AST) -> Iterator[str]:
     """The strings in a piece of code, as the runbook writes them: with … for what is put in."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value.replace("{detail}", "…")
+        yield re.sub(r"\{\w+\}", "…", node.value)
     elif isinstance(node, ast.JoinedStr):
         parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
         yield "".join(map(str, parts))
@@ -182,7 +182,7 @@ def test_the_metrics_that_it_names_exist() -> None:
 
 def test_whatever_keeps_a_node_from_being_ready_is_explained() -> None:
     """By the very words of `/readyz`, but for reasons, which have a table of their own."""
-    said = {company.LONELY, leaving.UNKNOWN}
+    said = {company.LONELY.format(port="…"), leaving.UNKNOWN}
     for path, functions in READINESS.items():
         found = [node for node in ast.walk(parsed(ROOT / "floatingip" / path)) if isinstance(node, ast.FunctionDef)]
         assert functions <= {function.name for function in found}

@@ -130,7 +130,7 @@ def test_a_standby_without_a_free_slot_says_so_before_the_failure() -> None:
     fleet.wait(lambda: bool(standby.logged("rehearsal")), 20, "the standby has found out")
     [said] = standby.logged("rehearsal")
     assert said.level == "warning"
-    assert "all 3 ENI slots are in use" in said.message
+    assert "has no free ENI slot; keep one free" in said.message
     fleet.wait(lambda: "has no free ENI slot" in standby.published.not_ready(), 2, "it is not ready")
     fleet.wait(lambda: not holder.published.not_ready(), 5, "the holder is")
     fleet.wait(lambda: standby.reason(ADDRESS) == "ANSWERS", 5, "it sees the address")

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--within",
         type=arguments.seconds,
-        default=9.0,
+        default=4.0,
         metavar="SECONDS",
         help="after which what has not come is not known (default: %(default)g)",
     )

@@ -62,8 +62,17 @@ def examine(facts: Facts, checks: Collection[Check] = finding.CHECKS, *, within:
         except Empty:
             break
         found[name] = findings
-    late = f"no answer within {within:g} s"
-    return [each for check in asked for each in found.get(check.name, [check.unknown(late)])]
+    missing = [check for check in asked if check.name not in found]
+    return [each for check in asked for each in found.get(check.name, [_late(check, missing, within)])]
+
+
+def _late(check: Check, missing: Collection[Check], within: float) -> Finding:
+    """What IMDS or EC2 itself keeps waiting for is its fault; all that rests on its answer is not known for that."""
+    said = f"no answer within {within:g} s"
+    silent = next((each for each in (finding.IMDS, finding.EC2) if each in missing), None)
+    if check is silent:
+        return check.fail(said)
+    return check.unknown(said, f"see {silent.name}" if silent is not None else "")
 
 
 def _tell(told: SimpleQueue[tuple[str, list[Finding]]], check: Check, facts: Facts) -> None:
@@ -186,7 +195,7 @@ def _no_manage(facts: Facts) -> Iterator[Finding]:
 
 def _workers(facts: Facts) -> Iterator[Finding]:
     is_deployed = bool(facts.holders) or facts.observer.status is not None
-    yield from fleet.workers(facts.met, facts.me.zone, is_deployed=is_deployed)
+    yield from fleet.workers(facts.met, facts.me.zone, facts.settings.port, is_deployed=is_deployed)
 
 
 def _port(facts: Facts) -> Iterator[Finding]:

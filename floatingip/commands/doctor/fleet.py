@@ -15,6 +15,9 @@ from floatingip.core.peer import Sight
 from floatingip.core.probe import NodePort
 from floatingip.core.word import RESERVED, Status
 
+ALIVE = "look whether that instance lives; if it does, "
+"""How a remedy begins where nothing at all is answered: no group closes more than a machine that is off."""
+
 
 @dataclass(frozen=True, slots=True)
 class Met:
@@ -67,15 +70,18 @@ class Carried:
     end: End
 
 
-def workers(met: Sequence[Met], zone: str, *, is_deployed: bool) -> Iterator[Finding]:
-    """Somebody to take over; ``is_deployed``: an observer runs here, or somebody holds an address."""
+def workers(met: Sequence[Met], zone: str, number: int, *, is_deployed: bool) -> Iterator[Finding]:
+    """Somebody to take over, who listens at the port ``number``; ``is_deployed``: an observer runs here, or somebody
+    holds an address.
+    """
     observing = [each.named for each in met if each.status is not None]
     if observing:
         yield WORKERS.ok(f"other observers answer: {', '.join(observing)}")
     elif not met:
         yield WORKERS.fail(f"no other worker of the cluster runs in {zone}, by EC2's tags")
     elif is_deployed:
-        yield WORKERS.fail(f"{LONELY}, though EC2 shows {', '.join(each.named for each in met)}")
+        what, _, remedy = LONELY.format(port=number).partition("; ")
+        yield WORKERS.fail(f"{what}, though EC2 shows {', '.join(each.named for each in met)}", remedy)
     else:
         yield WORKERS.warn(f"no observer runs yet; EC2 shows {', '.join(each.named for each in met)}")
 
@@ -88,7 +94,8 @@ def port(met: Sequence[Met], reached: Iterable[Reached], number: int) -> Iterato
         if each.admits:
             continue
         said = f"{each.named} answers {'pings, but ' if each.pinged else ''}nothing on TCP {number}"
-        yield PORT.fail(said, remedy) if each.observes or not admitting else PORT.warn(said, remedy)
+        then = remedy if each.pinged else f"{ALIVE}{remedy}"
+        yield PORT.fail(said, then) if each.observes or not admitting else PORT.warn(said, then)
     for there in reached:
         if there.sight is Sight.UNSEEN:
             said = f"{there.holder} does not reach TCP {number} of this node from {there.address}"
@@ -111,7 +118,8 @@ def icmp(met: Sequence[Met], reached: Sequence[Reached], number: int) -> Iterato
         if each.pinged:
             continue
         said = f"{each.named} answers {f'TCP {number}, but no' if each.admits else 'no'} ping"
-        yield ICMP.fail(said) if each.observes or not answering else ICMP.warn(said)
+        then = "" if each.admits else f"{ALIVE}{ICMP.remedy}"
+        yield ICMP.fail(said, then) if each.observes or not answering else ICMP.warn(said, then)
     for there in reached:
         if there.pinged:
             answering.append(str(there.address))
@@ -119,8 +127,8 @@ def icmp(met: Sequence[Met], reached: Sequence[Reached], number: int) -> Iterato
             what, _, remedy = Reason.PING_BLOCKED.value.format(detail=there.holder).partition("; ")
             yield ICMP.fail(f"{there.address}: {what}", remedy)
         else:
-            said = f"{there.address}, which {there.holder} holds, answers neither pings nor TCP {number}"
-            yield ICMP.fail(said, f"let the workers' security group admit ICMP and TCP port {number} among the workers")
+            said = f"nobody was reached: {there.address} at {there.holder} answers neither pings nor TCP {number}"
+            yield ICMP.fail(said, f"{ALIVE}let the security group admit ICMP and TCP {number} among the workers")
     if answering:
         yield ICMP.ok(f"pings are answered by {', '.join(answering)}")
     elif not met:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from floatingip.commands.doctor.finding import NO_MANAGE, OWNER, PLACE, RESERVATION, SLOTS, SOURCE_CHECK, Check, Finding
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason
+from floatingip.core.decision.room import lacks_slot
 from floatingip.core.ec2 import NO_MANAGE_TAG, OWNER_TAG, Eni, Subnet
 from floatingip.core.model import Carry, Network, Target
 
@@ -33,7 +34,7 @@ def owner(target: Target, eni: Eni | None, name: str, mixed: str) -> Iterator[Fi
         yield OWNER.ok(f"{target}: free, no interface has it")
     elif eni.tags.get(OWNER_TAG) != name or not eni.carries(target):
         detail = f"{eni.id} (tag {OWNER_TAG}={eni.tags.get(OWNER_TAG, '')})"
-        yield OWNER.fail(f"{target}: {Reason.NOT_OURS.value.format(detail=detail)}")
+        yield failing(OWNER, f"{target}: {Reason.NOT_OURS.value.format(detail=detail)}")
     elif eni.attachment is None:
         yield OWNER.ok(f"{target}: on our {eni.id}, which no instance has")
     else:
@@ -48,7 +49,7 @@ def slots(carry: Carry, me: str, total: int, used: int, here: Collection[Eni], c
     if free or served:
         yield SLOTS.ok(f"{said}{', and all that is needed is here' if served else ''}")
     else:
-        yield SLOTS.fail(f"all {total} ENI slots of {me} are in use")
+        yield failing(SLOTS, lacks_slot(me))
 
 
 def reservation(target: Target, subnet: Subnet, reserved: Iterable[Network], *, is_kept: bool) -> Iterator[Finding]:

@@ -148,7 +148,8 @@ class ByAddress:
             return room.promised
         if room.standing is None or room.problem:
             return room.problem
-        return "EC2 gives its standing ENI no more addresses" if room.is_full else ""
+        full = "EC2 gives its standing ENI no more addresses; run on a larger instance type, or have fewer addresses"
+        return full if room.is_full else ""
 
 
 def _may_carry(memory: Memory, owner: Owner) -> bool:

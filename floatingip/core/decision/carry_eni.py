@@ -14,7 +14,7 @@ from math import inf
 
 from floatingip.core import timing
 from floatingip.core.decision import ration
-from floatingip.core.decision.room import Room
+from floatingip.core.decision.room import Room, lacks_slot
 from floatingip.core.decision.view import Memory, View, attachment_of
 from floatingip.core.ec2 import Attachment, Eni, Owner
 from floatingip.core.model import Allocation, Target
@@ -114,5 +114,5 @@ class ByEni:
     def obstacle(self, room: Room) -> str:
         """No ENI slot of this instance is free."""
         if room.free_slots == 0 or room.is_full:
-            return f"{room.me} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
+            return lacks_slot(room.me)
         return ""

@@ -51,10 +51,11 @@ class Reason(Enum):
     EC2_SILENT = "EC2 has not answered yet"
     NAME_UNKNOWN = "this instance has no tag kubernetes.io/cluster/NAME; set `name` in the ConfigMap"
     MIXED = "{detail}: of the other way to carry; scale to 0, `floatingip release`, then apply again"
-    NOT_OURS = "{detail} has the address and is not ours: nothing is touched"
+    NOT_OURS = "{detail} has the address and is not ours: nothing is touched; free it there or choose another address"
     NO_SUBNET = "{detail}"
     TAKEN = (
-        "EC2 refuses the address as taken, and shows nobody who has it (a shared subnet, a delegated prefix?): {detail}"
+        "EC2 refuses the address as taken, and shows nobody who has it (a shared subnet, a delegated prefix?):"
+        " {detail}; free it there or choose another address"
     )
     CREATE = "no ENI has the address: creating it"
     FREE = "the ENI is attached to nobody: claiming it"
@@ -79,7 +80,8 @@ class Reason(Enum):
     )
     PROBE_LOST = "a probe was lost; {detail}"
     PROBE_BLOCKED = (
-        "probe blocked: the address does not answer this node, but {detail} serves it and reaches this node from it"
+        "probe blocked: the address does not answer this node, but {detail} serves it and reaches this node from it;"
+        " let its security group admit ICMP and the observers' TCP port"
     )
     NOT_VOUCHED = "the address does not answer, though {detail} answers: waiting"
     NO_EVIDENCE = "the address does not answer, but this node may be the one that is cut off: {detail}"

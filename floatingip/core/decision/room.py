@@ -22,3 +22,8 @@ class Room:
     standing: Eni | None = None
     problem: str = ""
     promised: str = ""
+
+
+def lacks_slot(instance_id: str) -> str:
+    """That this instance has no room for an interface, and what to do."""
+    return f"{instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"
