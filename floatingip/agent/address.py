@@ -60,7 +60,7 @@ ROUTER_V6 = IPv6Address("fe80:ec2::1")
 
 
 class FloatingAddress:
-    """The ``index``-th of the settings' targets, on this node."""
+    """The ``index``-th of the settings' targets, on this node; ``text`` is how the settings call it."""
 
     def __init__(
         self,
@@ -73,12 +73,13 @@ class FloatingAddress:
         now: float,
         chance: Chance,
     ) -> None:
-        self.target = target
+        self.target, self.text = target, str(target)
         self._index = index
+        self._mark = mark_values(settings.mark)[index]
         self._settings = settings
         self._shared = shared
         self._way = way_to(shared.carry)
-        self._writing = Writing(str(target), out, shared.is_full, chance)
+        self._writing = Writing(self.text, out, shared.is_full, chance)
 
         self.now = now
         self._chance = chance
@@ -87,15 +88,15 @@ class FloatingAddress:
         self.view: View | None = None
         self.owner: Owner | None = None
         self.report: PlumbingReport | None = None
-        self.answers = Answers(str(target), settings, now)
+        self.answers = Answers(self.text, settings, now)
         self.word = Word()
         self.records: Mapping[str, str] = {}
         self.allocation: AllocationFacts | None = None
         self.allocation_known = False
         self._interface: Interface | None = None
-        self._telling = Telling(str(target), out)
+        self._telling = Telling(self.text, out)
         self.moves = Moves(
-            str(target),
+            self.text,
             shared.me.instance_id,
             out,
             lambda attachment_id: self._way.of_one(attachment_id, target),
@@ -266,7 +267,7 @@ class FloatingAddress:
             primary_mac=self._shared.me.mac,
             table=settings.table + self._index,
             priority=settings.priority + 2 * self._index,
-            mark=mark_values(settings.mark)[self._index],
+            mark=self._mark,
             mark_mask=settings.mark,
         )
 
@@ -312,7 +313,7 @@ class FloatingAddress:
         """The holder's observer was asked; ``answer`` is the last that came of it."""
         attachment, holder = self.attachment(), self._shared.instances.get(self.holder())
         unreachable = holder is not None and holder.address is None
-        word = word_on(answer, self._shared.name, str(self.target), attachment, unreachable=unreachable)
+        word = word_on(answer, self._shared.name, self.text, attachment, unreachable=unreachable)
         judged = attachment.id if attachment is not None else ""
         same = word.state is self.word.state and word.ending is self.word.ending and judged == self._word_of
         self.word = replace(word, since=self.word.since if same else now)
@@ -448,13 +449,13 @@ class FloatingAddress:
             self.moves.begin(decision, self.attachment(), self.health.first_lost_at, self.now)
         # An ENI of an address of its own has no token: EC2 itself sees to it that there is no second one with it.
         is_allocation = isinstance(self.target, Allocation)
-        token = self._shared.token(str(self.target), self.memory.token.generation) if is_allocation else ""
+        token = self._shared.token(self.text, self.memory.token.generation) if is_allocation else ""
         making = Making(self.target, self.subnet(), self._tags(), token, self._shared.taken(self._settings))
         about = {"failover": self.moves.failover} if takes else {}
         self._writing.begin(write, making, self.now, **about)
 
     def _tags(self) -> Mapping[str, str]:
-        tags = self._shared.tags(str(self.target))
+        tags = self._shared.tags(self.text)
         return tags | ({ALLOCATION_TAG: self.target.id} if isinstance(self.target, Allocation) else {})
 
     # Telling.
@@ -509,7 +510,7 @@ class FloatingAddress:
         if decision.state is State.HOLDER:
             found = ((reason, self._problem_here()), (Lack.KEPT_OFF, kept_off))
             return next((lack for lack in found if lack[1]), ("", ""))
-        if obstacle := self.obstacle():
+        if obstacle := self.obstacle() if self.view is None else self.view.obstacle:
             return self._kind(obstacle), obstacle
         denial = self._denial() if shared.denied else ""
         lacks = ((Lack.BLIND, self._blind), (Lack.UNSOUND, self._unsound()), (Lack.DENIED, denial))

@@ -79,7 +79,7 @@ from floatingip.core.figures import Figures
 from floatingip.core.model import Address, Identity, Owner, OwnPod, Target
 from floatingip.core.news import Role
 from floatingip.core.settings import Settings
-from floatingip.core.snapshot import Snapshot
+from floatingip.core.snapshot import AddressSnapshot, Snapshot
 from floatingip.core.word import Status
 
 SIGTERM_CODE = 128 + 15
@@ -113,7 +113,7 @@ class Agent:
             )
             for index, target in enumerate(settings.floating_ips)
         }
-        self._by_text = {str(target): address for target, address in self._addresses.items()}
+        self._by_text = {address.text: address for address in self._addresses.values()}
         self._standing: dict[str, StandingEni] = {}
         addresses = tuple(self._addresses.values())
         self._looking = Looking(addresses, self._shared, self._out, chance)
@@ -139,6 +139,8 @@ class Agent:
         self._probings: frozenset[Probing] = frozenset()
         self._kept: dict[Target, Wanted] = {}
         self._pod_asked_every: float | None = None
+        self._shown: dict[Target, AddressSnapshot] = {}
+        self._unshown: set[Target] = set()
         self._published = Snapshot(started_at, Status(self._shared.name, me.instance_id), starting=True)
 
     # Time.
@@ -399,7 +401,7 @@ class Agent:
 
     def _follow_peers(self, *, tick: bool) -> None:
         """Ask those who hold an address, and all others, at once when another address is in doubt."""
-        doubted = frozenset(str(target) for target, address in self._addresses.items() if address.health.in_doubt)
+        doubted = frozenset(text for text, address in self._by_text.items() if address.health.in_doubt)
         if not tick and doubted == self._doubted:
             return
         self._doubted = doubted
@@ -435,6 +437,7 @@ class Agent:
                 self._out.add(Keep(target, wanted))
             if address.decision.state is State.HOLDER and not was_holder:
                 self._out.add(Announce(target))
+        self._unshown |= self._stale
         self._stale.clear()
         probings = frozenset[Probing]().union(*(each.probings() for each in self._addresses.values()))
         probings |= self._serving.probings()
@@ -480,6 +483,12 @@ class Agent:
         self._ended = True
         self._out.add(End(code, error))
 
+    def _show(self) -> None:
+        """Those of which there is news; of the others the same is told as before."""
+        for target in self._unshown | self._stale:
+            self._shown[target] = shown(self._addresses[target], self._settings, self._wall)
+        self._unshown.clear()
+
     def _publish(self) -> None:
         self._published = self._snapshot()
         if self._published.not_ready():
@@ -502,17 +511,20 @@ class Agent:
     def _snapshot(self) -> Snapshot:
         """What others may know now."""
         addresses, now, shared = self._addresses.values(), self._now, self._shared
+        self._show()
         status = Status(
             name=shared.name,
             instance_id=self._me.instance_id,
-            holds={str(each.target): held for each in addresses if (held := each.held()) is not None},
+            holds={each.text: held for each in addresses if (held := each.held()) is not None},
             sees_up=tuple(filter(None, (each.sees_up() for each in addresses))),
             free_slots=shared.free_slots(),
             served={**shared.served, **{up: each.served(now) for each in addresses if (up := each.sees_up())}},
             leaving=bool(shared.leaving),
-            claiming=tuple(str(each.target) for each in addresses if each.decision.reason is Reason.ASSIGNING),
+            claiming=tuple(each.text for each in addresses if each.decision.reason is Reason.ASSIGNING),
             ending=self._stop_at is not None,
         )
+        if status == self._published.status:
+            status = self._published.status  # What is the same need not be told anew.
         notes = [LONELY] if self._lonely.is_told else []
         unknown = []
         if self._pod_problem:
@@ -529,7 +541,7 @@ class Agent:
         return Snapshot(
             now,
             status,
-            tuple(shown(each, self._settings, self._wall) for each in addresses),
+            tuple(self._shown[target] for target in self._addresses),
             note="; ".join(notes),
             are_others_short=self._are_others_short,
             figures=Figures(

@@ -1138,22 +1138,20 @@ def test_why_a_node_is_not_ready_has_a_name(node: Make) -> None:
     shared, address = made.shared, made.address
 
     def lack() -> str:
+        made.step()
         found = address.figures().lack
         assert bool(found) is bool(address.not_ready())
         return found
 
-    made.step()
     assert lack() == "EC2_SILENT"
     made.looked(eni(holder=OTHER))
     address.reconciled(PlumbingReport(PlumbingState.NO_LINK), now())
-    made.step()
     assert lack() == ""
     shared.denied = ("ec2:CreateTags",)
     assert lack() == Lack.DENIED
     address.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing", extent=Extent.AHEAD), now())
     assert lack() == Lack.UNSOUND
     address.reconciled(PlumbingReport(PlumbingState.NO_LINK, blind="a rule of others"), now())
-    made.step()
     assert lack() == Lack.BLIND
     shared.slots = 1
     assert lack() == Lack.NO_ROOM
@@ -1166,7 +1164,6 @@ def test_why_a_node_is_not_ready_has_a_name(node: Make) -> None:
     shared.subnets = subnets
     made.looked(eni(holder=ME))
     address.reconciled(PlumbingReport(PlumbingState.SOUND, kept_off="nodePortAddresses"), now())
-    made.step()
     assert lack() == Lack.KEPT_OFF
 
 
