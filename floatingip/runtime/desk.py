@@ -9,7 +9,7 @@ are the peers, once EC2 has confirmed them (roster.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
@@ -18,6 +18,7 @@ from floatingip.core import page, status, word
 from floatingip.core.model import Address
 from floatingip.core.peer import Sight
 from floatingip.core.snapshot import Snapshot
+from floatingip.core.word import Status
 from floatingip.runtime.roster import Roster
 
 FIELDS_AT_MOST = word.MOST
@@ -28,6 +29,8 @@ LOOPBACK = "127.0.0.1"
 
 METRICS_KEPT = 1.0
 """Seconds for which the metrics are told again: nobody can have them gathered more often."""
+
+Told = tuple[Status, dict[str, Address], dict[str, Sight]]
 
 
 class Desk:
@@ -114,18 +117,25 @@ class Desk:
         return self._gathered
 
     def _word(self, query: Mapping[str, list[str]], source: str) -> str:
-        published, now = self._published(), self._now()
-        asker = query.get("asker", [""])[0]
-        is_peer = self._roster.is_peer(asker, source, now)
-        if not is_peer and source != self._me:
-            return word.to_stranger(ready=not published.not_ready())
+        told = self.told(query.get("asker", [""])[0], source, query.get("doubt", []))
+        if told is None:
+            return word.to_stranger(ready=not self._published().not_ready())
         if "look" in query:
             self._look()
+        return word.to_peer(*told)
+
+    def told(self, asker: str, source: str, doubted: Iterable[str]) -> Told | None:
+        """What a peer, or this node itself, is told: the word, the other peers' addresses, and how this asker is seen
+        from the addresses that it doubts.  None for anybody else.
+        """
+        published, now = self._published(), self._now()
+        is_peer = self._roster.is_peer(asker, source, now)
+        if not is_peer and source != self._me:
+            return None
         peers = {other: address for other, address in self._roster.askers(now).items() if other != asker}
-        doubted = query.get("doubt", []) if is_peer else []
         holds = published.status.holds
-        sights = {target: self._sight(published, target, source) for target in doubted if target in holds}
-        return word.to_peer(published.status, peers, sights)
+        asked = [target for target in doubted if target in holds] if is_peer else []
+        return published.status, peers, {target: self._sight(published, target, source) for target in asked}
 
     def _sight(self, published: Snapshot, target: str, asker: str) -> Sight:
         source = published.sources().get(target)

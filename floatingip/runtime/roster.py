@@ -42,10 +42,11 @@ QUESTIONS_AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True)
 class _Peer:
-    """What EC2 said of one: its primary address, as of when it was asked."""
+    """What EC2 said of one: its primary address, as of when it was asked; ``source`` is how connections show it."""
 
     address: Address
     asked_at: float
+    source: str
 
 
 class Roster:
@@ -80,9 +81,9 @@ class Roster:
         with self._lock:
             peer = self._peers.get(instance_id)
             if peer is not None:
-                if str(peer.address) == source:
+                if peer.source == source:
                     self._asked_us_at[instance_id] = now
-                return str(peer.address) == source
+                return peer.source == source
             refused = self._refused.get(source, now) > now
             is_new = not refused and source not in self._claims and len(self._claims) < WAITING_AT_MOST
             if is_new:
@@ -189,7 +190,7 @@ class Roster:
         """Have it as a peer, if there is room."""
         if instance.address is None or (instance.id not in self._peers and len(self._peers) >= PEERS_AT_MOST):
             return False
-        self._peers[instance.id] = _Peer(instance.address, asked_at)
+        self._peers[instance.id] = _Peer(instance.address, asked_at, str(instance.address))
         self._changed()
         return True
 
@@ -205,7 +206,7 @@ class Roster:
         self._changed()
 
     def _changed(self) -> None:
-        self._addresses = frozenset(str(peer.address) for peer in self._peers.values())
+        self._addresses = frozenset(peer.source for peer in self._peers.values())
 
     def _refuse(self, who: str, now: float) -> None:
         self._refused = {one: until for one, until in self._refused.items() if until > now}

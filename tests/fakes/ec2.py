@@ -174,6 +174,15 @@ class FakeEc2:
         self._after(self.delays.release, lambda: self._release(instance_id))
         self._after(self.delays.shutdown, lambda: self._turn(instance_id, InstanceState.TERMINATED))
 
+    def stop(self, instance_id: str) -> None:
+        """Begin to stop the instance: what is attached stays so."""
+        self._turn(instance_id, InstanceState.STOPPING)
+        self._after(self.delays.shutdown, lambda: self._stopped(instance_id))
+
+    def start(self, instance_id: str) -> None:
+        """It runs again."""
+        self._turn(instance_id, InstanceState.RUNNING)
+
     def advance(self, until: float) -> None:
         """Let time pass, and everything happen that is due until then."""
         while self._due and self._due[0][0] <= until:
@@ -348,6 +357,10 @@ class FakeEc2:
                 self._detached(eni.attachment.id)
                 if eni.delete_on_termination:
                     self._delete(eni.id)
+
+    def _stopped(self, instance_id: str) -> None:
+        if self.state.instances[instance_id].state is InstanceState.STOPPING:
+            self._turn(instance_id, InstanceState.STOPPED)
 
     def _turn(self, instance_id: str, state: InstanceState) -> None:
         instance = replace(self.state.instances[instance_id], state=state)

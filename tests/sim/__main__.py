@@ -26,11 +26,12 @@ def main() -> int:
     what.add_argument("--trace", type=int, metavar="SEED", help="tell the history of one")
     what.add_argument("--shrink", type=int, metavar="SEED", help="tell what is left of one that has a fault")
     parser.add_argument("--nemesis", action="store_true", help="with one misfortune after the other, not one power cut")
+    parser.add_argument("--jobs", type=int, metavar="N", help="so many processes; by default one for each core")
     options = parser.parse_args()
     if options.shrink is not None:
         return _tell(shrink(options.shrink))
     one = suffer if options.nemesis else play
-    return _tell(one(options.trace)) if options.trace is not None else _play(one, options.seeds)
+    return _tell(one(options.trace)) if options.trace is not None else _play(one, options.seeds, options.jobs)
 
 
 def _seeds(text: str) -> range:
@@ -53,9 +54,9 @@ def _collect_less_often() -> None:
     gc.set_threshold(100_000, 20, 50)
 
 
-def _play(one: Callable[[int], Outcome], seeds: range) -> int:
+def _play(one: Callable[[int], Outcome], seeds: range, jobs: int | None) -> int:
     began, faulty, longest = time.monotonic(), 0, 0.0
-    with multiprocessing.Pool(initializer=_collect_less_often) as pool:
+    with multiprocessing.Pool(jobs, initializer=_collect_less_often) as pool:
         for outcome in pool.imap_unordered(one, seeds, chunksize=8):
             longest = max(longest, outcome.outage)
             for fault in outcome.faults:

@@ -23,6 +23,7 @@ from floatingip.core.ec2 import Eni
 from floatingip.core.model import Address, Allocation, Carry, Target
 from floatingip.core.settings import Settings
 from tests.fakes.ec2 import INSTANCE_TYPE, Delays, FakeCloud, FakeEc2
+from tests.sim.layout import Layout
 from tests.sim.line import WRITES, Call, Happening, Trouble, nothing
 from tests.sim.worker import GROUP, Observer, Worker
 
@@ -86,8 +87,8 @@ class Fleet:
         self.recorded: list[Call] = []
         self.troubles: list[Trouble] = []
         self.lines: list[str] = []
-        self._stays: dict[Address, list[tuple[str, str]]] = {}
-        self._present: dict[Address, str] = {}
+        self._stays: dict[Target, list[tuple[str, str]]] = {}
+        self._present: dict[Target, str] = {}
         self.cut: set[frozenset[str]] = set()
         self.lost: set[tuple[str, str, str]] = set()
         self.loss = self.delay = 0.0
@@ -96,9 +97,11 @@ class Fleet:
         self.dropped: Callable[[Worker, Address], object] = lambda worker, address: None
         self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._number = count()
+        self._layout = Layout({})
         self.workers = [
             Worker(self, name, f"10.0.0.{10 + n}", instance_type) for n, name in enumerate("abcde"[:workers])
         ]
+        self._by_id = {worker.id: worker for worker in self.workers}
         self._shown = self.ec2.state
 
     def retarget(self, *targets: Target) -> None:
@@ -114,7 +117,11 @@ class Fleet:
 
     def after(self, delay: float, action: Callable[[], object]) -> None:
         """Do this so many seconds later."""
-        heapq.heappush(self._heap, (self.now + delay, next(self._number), action))
+        self.do_at(self.now + delay, action)
+
+    def do_at(self, time: float, action: Callable[[], object]) -> None:
+        """Do it then."""
+        heapq.heappush(self._heap, (time, next(self._number), action))
 
     def run(self, until: float) -> None:
         """Let all happen that is due by then."""
@@ -136,17 +143,19 @@ class Fleet:
 
     def _pass_to_next(self, until: float) -> bool:
         """Let happen what is due next, if it is by then; else it is then, and the answer is no."""
-        at = min(self.ec2.due(), self._heap[0][0] if self._heap else until + 1)
+        heap, ec2 = self._heap, self.ec2
+        at = min(ec2.due(), heap[0][0] if heap else until + 1)
         if at > until:
             self.now = until
-            self.ec2.advance(until)
+            ec2.advance(until)
             return False
         self.now = at
-        self.ec2.advance(at)
+        ec2.advance(at)
         self._follow_ec2()
-        while self._heap and self._heap[0][0] <= at:
-            heapq.heappop(self._heap)[2]()
-            self._follow_ec2()
+        while heap and heap[0][0] <= at:
+            heapq.heappop(heap)[2]()
+            if ec2.state is not self._shown:
+                self._follow_ec2()
         return True
 
     def tell(self, who: str, what: str) -> None:
@@ -154,6 +163,12 @@ class Fleet:
         self.lines.append(f"{self.now:9.3f}  {who:6}  {what}")
 
     # EC2.
+
+    def layout(self) -> Layout:
+        """Where EC2 has what now."""
+        if self._layout.enis is not self.ec2.state.enis:
+            self._layout = Layout(self.ec2.state.enis)
+        return self._layout
 
     def _follow_ec2(self) -> None:
         """Devices come and go by what EC2 has just done."""
@@ -174,14 +189,11 @@ class Fleet:
         self._follow_stays()
 
     def _follow_stays(self) -> None:
-        for address in self._probed_addresses():
-            at = next(
-                (eni.attachment for eni in self.ec2.state.enis.values() if eni.attachment and eni.occupies(address)),
-                None,
-            )
-            if at is not None and at.id != self._present.get(address):
-                self._stays.setdefault(address, []).append((at.id, self.worker(at.instance_id).name))
-            self._present[address] = at.id if at is not None else ""
+        for target in self.settings.floating_ips:
+            at = next((eni.attachment for eni in self.enis(target) if eni.attachment), None)
+            if at is not None and at.id != self._present.get(target):
+                self._stays.setdefault(target, []).append((at.id, self.worker(at.instance_id).name))
+            self._present[target] = at.id if at is not None else ""
 
     def _probed_addresses(self) -> list[Address]:
         return [target for target in self.settings.floating_ips if not isinstance(target, Allocation)]
@@ -203,17 +215,22 @@ class Fleet:
         where = f"{at.status} at {self.worker(at.instance_id).name}" if at is not None else "free"
         return " ".join([where, *(f"with {address}" for address in (*eni.secondary, *eni.ipv6s))])
 
-    def stays(self, address: Address = ADDRESS) -> list[str]:
+    def stays(self, address: Target = ADDRESS) -> list[str]:
         """The workers that EC2 led an address to, in order; one that lost it between is named twice."""
         return [name for _, name in self._stays.get(address, [])]
 
-    def attachments(self, address: Address = ADDRESS) -> list[str]:
+    def attachments(self, address: Target = ADDRESS) -> list[str]:
         """By which it did so."""
         return [attachment_id for attachment_id, _ in self._stays.get(address, [])]
 
-    def enis(self, address: Address = ADDRESS) -> list[Eni]:
+    def address_of(self, target: Target) -> Address | None:
+        """What the workers carry for it: an Elastic IP's private address, None while it is associated with none."""
+        return self.layout().private.get(target.id) if isinstance(target, Allocation) else target
+
+    def enis(self, target: Target = ADDRESS) -> list[Eni]:
         """All ENIs with the address."""
-        return list(self.ec2.occupants(self.ec2.state, frozenset({address})))
+        address = self.address_of(target)
+        return self.layout().having.get(address, []) if address is not None else []
 
     def eni(self, address: Address = ADDRESS) -> Eni:
         """The only one."""
@@ -287,19 +304,24 @@ class Fleet:
 
     def worker(self, instance_id: str) -> Worker:
         """The worker by its instance's id."""
-        return next(worker for worker in self.workers if worker.id == instance_id)
+        return self._by_id[instance_id]
 
-    def at(self, address: Address) -> Worker | None:
+    def at(self, address: Target) -> Worker | None:
         """The worker that EC2 leads an address to, whether or not anything answers there."""
-        for eni in self.ec2.occupants(self.ec2.state, frozenset({address})):
+        for eni in self.enis(address):
             if eni.attachment is not None:
                 return self.worker(eni.attachment.instance_id)
         return None
 
-    def serving(self, address: Address = ADDRESS) -> Worker | None:
+    def serving(self, target: Target = ADDRESS) -> Worker | None:
         """The worker that answers at a floating address."""
-        worker = self.at(address)
-        return worker if worker is not None and worker.carries(address) else None
+        worker, address = self.at(target), self.address_of(target)
+        return worker if worker is not None and address is not None and worker.carries(address) else None
+
+    def having(self, address: Address) -> Worker | None:
+        """The worker that answers at this address, be it a floating one or its own."""
+        own = next((worker for worker in self.workers if worker.address == address), None)
+        return self.serving(address) if own is None else own
 
     def carrying(self, address: Address = ADDRESS) -> list[Worker]:
         """The workers with power that have it configured, whomever EC2 leads it to."""

@@ -14,7 +14,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG
-from floatingip.core.model import Address, Carry
+from floatingip.core.model import Address, Allocation, Carry, Target
+from floatingip.core.settings import AUTO
 from tests.sim.fleet import INSTANT, TYPICAL, Fleet
 from tests.sim.invariants import Invariants, foreign
 from tests.sim.nemesis import plan, strike
@@ -24,6 +25,9 @@ ADDRESSES: tuple[Address, ...] = (
 )  # fmt: skip
 FREE_SLOTS = 2
 """ENIs that a worker of a fleet has room for, beside its primary one."""
+
+ELASTIC, SERVICE = 0.25, 0.25
+"""The shares of histories in which the last of the addresses is an Elastic IP, and in which a NodePort is checked."""
 
 UP_WITHIN = 60.0
 """Seconds for a fleet to come up, all addresses served and seen by the others."""
@@ -65,10 +69,18 @@ class History:
         carry = draw.choice(tuple(Carry))
         workers = draw.randint(2, 5)
         most = len(ADDRESSES) if carry is Carry.ADDRESS else min(len(ADDRESSES), FREE_SLOTS * (workers - 1))
-        self._addresses = ADDRESSES[: draw.randint(1, most)]
+        self._addresses: tuple[Target, ...] = ADDRESSES[: draw.randint(1, most)]
         self._profile = draw.choice((INSTANT, TYPICAL))
         self._carry = carry
-        self.fleet = Fleet(seed, workers=workers, targets=self._addresses, profile=self._profile, carry=carry)
+        more = random.Random(f"elastic {seed}")
+        is_elastic, service = more.random() < ELASTIC, "tcp:30080" if more.random() < SERVICE else AUTO
+        self.fleet = Fleet(
+            seed, workers=workers, targets=self._addresses, profile=self._profile, carry=carry, service=service
+        )
+        if is_elastic:
+            elastic = Allocation(self.fleet.ec2.allocate("203.0.113.100"))
+            self._addresses = (*self._addresses[:-1], elastic)
+            self.fleet.retarget(*self._addresses)
         self.strokes = plan(random.Random(f"nemesis {seed}"), only)
         self._invariants = Invariants(self.fleet, self._addresses, foreign(self.fleet))
         self._faults = self._invariants.faults
@@ -158,7 +170,7 @@ class History:
                 return False
         return True
 
-    def _sighting(self, address: Address) -> str:
+    def _sighting(self, address: Target) -> str:
         for eni in self.fleet.enis(address):
             if eni.attachment is not None:
                 return way_to(self._carry).of_one(eni.attachment.id, address)

@@ -14,9 +14,10 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 
 from floatingip.agent.effects import Tell
+from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG, Attachment, Eni
-from floatingip.core.model import Address
+from floatingip.core.model import Address, Allocation, Target
 from tests.sim.fleet import Fleet
 from tests.sim.line import WRITES, Call
 from tests.sim.worker import LIVING, PROBES, QUESTIONS, Worker
@@ -60,27 +61,27 @@ RATIONED = ("R4", "R6", "R7")
 class Invariants:
     """Of a fleet with these addresses; ``faults`` are those so far."""
 
-    def __init__(self, fleet: Fleet, addresses: Iterable[Address], bystanders: Iterable[Eni]) -> None:
+    def __init__(self, fleet: Fleet, addresses: Iterable[Target], bystanders: Iterable[Eni]) -> None:
         self._fleet = fleet
         self._addresses = tuple(addresses)
         self._way = way_to(fleet.settings.carry)
         self._bystanders = tuple(bystanders)
         self.faults: list[str] = []
-        self._doubled_since: dict[Address, float] = {}
+        self._doubled_since: dict[Target, float] = {}
         self._pairs = [(a, b) for a in fleet.workers for b in fleet.workers if a is not b]
         # When it was last otherwise: that one hears the other, that a worker is well, that it has the address.
         self._unheard_at: dict[tuple[str, str], float] = {}
         self._heard_at: dict[tuple[str, str], float] = {}
         self._unwell_at: dict[str, float] = {}
         self._unsound_at: dict[str, float] = {}
-        self._absent_at: dict[tuple[str, Address], float] = {}
-        self._unseen_at: dict[tuple[str, Address], float] = {}
+        self._absent_at: dict[tuple[str, Target], float] = {}
+        self._unseen_at: dict[tuple[str, Target], float] = {}
         self._lagged_at = self._imds_lagged_at = self._disturbed_at = -float("inf")
         self._calls: defaultdict[str, deque[float]] = defaultdict(deque)
         self._muted_at: dict[str, float] = {}
         self._made: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
         self._tagged: defaultdict[tuple[object, ...], deque[float]] = defaultdict(deque)
-        self._rationed: dict[Address, tuple[str, float]] = {}
+        self._rationed: dict[Target, tuple[str, float]] = {}
         self._wall_jumped = False
         fleet.called, fleet.told, fleet.dropped = self._called, self._told, self._dropped
 
@@ -103,10 +104,10 @@ class Invariants:
             else:
                 self._unheard_at[a.name, b.name] = now
         for worker in fleet.workers:
-            if worker.is_mute or not _is_well(worker):
+            observer, is_well = worker.observer, _is_well(worker)
+            if worker.is_mute or not is_well:
                 self._unwell_at[worker.name] = now
-            observer = worker.observer
-            if not _is_well(worker) or observer is None or observer.is_paused:
+            if not is_well or observer is None or observer.is_paused:
                 self._unsound_at[worker.name] = now
             if not worker.is_mute:
                 self._muted_at[worker.name] = now
@@ -127,16 +128,16 @@ class Invariants:
                     self._unseen_at[worker.name, address] = now
             self._look_for_doubles(address)
 
-    def _look_for_doubles(self, address: Address) -> None:
-        fleet = self._fleet
-        having = [worker for worker in fleet.carrying(address) if _can_know(worker)]
+    def _look_for_doubles(self, target: Target) -> None:
+        fleet, address = self._fleet, self._fleet.address_of(target)
+        having = [worker for worker in fleet.carrying(address) if _can_know(worker, target)] if address else []
         if len(having) < 2:
-            self._doubled_since.pop(address, None)
-        elif fleet.now - self._doubled_since.setdefault(address, fleet.now) > REMOVED_WITHIN:
-            self._fault(f"{address} is configured on {', '.join(worker.name for worker in having)}")
-            self._doubled_since[address] = float("inf")
+            self._doubled_since.pop(target, None)
+        elif fleet.now - self._doubled_since.setdefault(target, fleet.now) > REMOVED_WITHIN:
+            self._fault(f"{target} is configured on {', '.join(worker.name for worker in having)}")
+            self._doubled_since[target] = float("inf")
 
-    def _sighting(self, address: Address) -> str:
+    def _sighting(self, address: Target) -> str:
         for eni in self._fleet.enis(address):
             if eni.attachment is not None:
                 return self._way.of_one(eni.attachment.id, address)
@@ -155,7 +156,7 @@ class Invariants:
                 self._detaches(call.by, attachment_id)
             case "assign" | "unassign", (_, address, *_):
                 for each in self._addresses:
-                    if each == address:
+                    if self._fleet.address_of(each) == address:
                         self._takes(call.by, each)
         touched = {eni.id for eni in self._bystanders}
         if call.name != "rehearse" and touched.intersection(arg for arg in call.args if isinstance(arg, str)):
@@ -197,13 +198,13 @@ class Invariants:
         if eni.attachment.status == "detaching" or eni.standing_for:
             return
         for address in self._addresses:
-            if eni.occupies(address):
+            if eni.carries(address):
                 self._takes(by, address)
 
-    def _takes(self, by: str, address: Address) -> None:
+    def _takes(self, by: str, address: Target) -> None:
         """An address from whoever EC2 has it at."""
         fleet, taker, holder = self._fleet, self._worker(by), self._fleet.at(address)
-        if holder is None or holder is taker or self._is_late():
+        if holder is None or holder is taker or self._is_late() or self._is_ordered(address):
             return
         if holder.is_mute and self._since(self._muted_at.get(holder.name)) < PATIENCE:
             sound_for = self._since(self._unsound_at.get(holder.name))
@@ -237,6 +238,11 @@ class Invariants:
         if at_once and fleet.now - lost_at < ALONE_FOR:
             self._fault(f"{by} takes {address} from {holder.name}, though all fell silent at once")
 
+    def _is_ordered(self, address: Target) -> bool:
+        """Somebody has asked for a handover."""
+        key = self._way.of_one(order.TAG, address)
+        return any(eni.tags.get(key) for eni in self._fleet.enis(address))
+
     def _is_late(self) -> bool:
         """EC2 shows what was, or did a moment ago: a verdict may be about that."""
         return self._since(self._lagged_at) < EC2_LAGS
@@ -267,9 +273,12 @@ class Invariants:
 
     def _dropped(self, worker: Worker, address: Address) -> None:
         needed = HERS_FOR_IMDS if self._since(self._imds_lagged_at) < HERS_FOR_IMDS else HERS_FOR
-        ours = all(eni.tags.get(OWNER_TAG) == self._fleet.settings.name for eni in self._fleet.enis(address))
-        if ours and self._since(self._absent_at.get((worker.name, address))) > needed and not self._is_late():
-            self._fault(f"{worker.name} drops {address}, which EC2 leads there")
+        for target in self._addresses:
+            if self._fleet.address_of(target) != address:
+                continue
+            ours = all(eni.tags.get(OWNER_TAG) == self._fleet.settings.name for eni in self._fleet.enis(target))
+            if ours and self._since(self._absent_at.get((worker.name, target))) > needed and not self._is_late():
+                self._fault(f"{worker.name} drops {target}, which EC2 leads there")
 
 
 def _is_by(attachment: Attachment | None, attachment_id: str) -> bool:
@@ -283,17 +292,21 @@ def _keys(tags: object) -> tuple[str, ...]:
 
 def _is_well(worker: Worker) -> bool:
     """Nothing is wrong with it that it, or EC2, or Kubernetes would tell; it may be mute all the same."""
-    is_sound = not (worker.drops_pings or worker.problem or worker.notice)
+    is_sound = not (worker.problem or worker.notice or worker.hides_devices) and worker.serves
     is_written_off = worker.pod is not None and worker.pod != LIVING
-    return worker.runs and is_sound and not is_written_off and not worker.is_terminated
+    return worker.runs and is_sound and not is_written_off and not worker.is_ended
 
 
-def _can_know(worker: Worker) -> bool:
-    """Somebody there could find out that the address is elsewhere now, and remove it."""
-    is_told = worker.cloud.reachable or not (worker.is_imds_silent or worker.imds_lag)
-    return (
-        worker.runs and is_told and worker.observer is not None and not worker.observer.is_paused and not worker.problem
-    )
+def _can_know(worker: Worker, target: Target) -> bool:
+    """Somebody there could find out that the address is elsewhere now, and remove it; which one an Elastic IP leads to,
+    EC2 alone tells an observer that has just begun.
+    """
+    observer = worker.observer
+    if observer is None or observer.is_paused or not worker.runs or worker.problem:
+        return False
+    if isinstance(target, Allocation) and observer.published.answered_at is None:
+        return False
+    return worker.cloud.reachable or not (worker.is_imds_silent or worker.imds_lag)
 
 
 def foreign(fleet: Fleet) -> list[Eni]:

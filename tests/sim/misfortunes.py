@@ -8,9 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import permutations
 
+from floatingip.core.decision import order
+from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG, Eni
 from floatingip.core.errors import CloudError
-from floatingip.core.timing import LOOK_IN_PEACE, PEACE_JITTER
+from floatingip.core.model import Allocation
+from floatingip.core.node import Notice
+from floatingip.core.timing import LOOK_IN_PEACE, NOTICE_EVERY, PEACE_JITTER, REHEARSE_AGAIN
 from tests.sim.fleet import Fleet
 from tests.sim.line import Call, Happening, Killed, Trouble, fails, hangs
 from tests.sim.worker import LIVING, PROBES, QUESTIONS, Worker
@@ -20,6 +24,14 @@ End = Callable[[], object]
 
 MOVING = ("create_eni", "attach_eni", "detach_eni", "assign", "unassign", "tag_eni")
 """The calls to EC2 that a move is made of."""
+
+
+ACTIONS = (
+    "DescribeNetworkInterfaces", "DescribeInstances", "CreateNetworkInterface", "AttachNetworkInterface",
+    "DetachNetworkInterface", "AssignPrivateIpAddresses", "AssignIpv6Addresses", "UnassignIpv6Addresses",
+    "AssociateAddress", "CreateTags", "DeleteNetworkInterface",
+)  # fmt: skip
+"""What IAM may deny."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,7 @@ class Misfortune:
 
 
 def _some(fleet: Fleet, draw: random.Random) -> Worker:
-    return draw.choice([worker for worker in fleet.workers if not worker.is_terminated])
+    return draw.choice([worker for worker in fleet.workers if not worker.is_ended])
 
 
 def _some_or_all(fleet: Fleet, draw: random.Random) -> list[Worker]:
@@ -159,6 +171,20 @@ def _hanging_calls(fleet: Fleet, draw: random.Random) -> End:
     return fleet.at_calls(before=_sometimes(fleet, draw.choice((0.1, 0.3)), hangs)).end
 
 
+def _denied(fleet: Fleet, draw: random.Random) -> End:
+    """One action, to one observer or to all."""
+    action, workers = draw.choice(ACTIONS), _some_or_all(fleet, draw)
+    fleet.tell("", f"IAM denies {action} to {', '.join(worker.name for worker in workers)}")
+    for worker in workers:
+        worker.cloud.denied.add(action)
+
+    def end() -> None:
+        for worker in workers:
+            worker.cloud.denied.discard(action)
+
+    return end
+
+
 def _late_describes(fleet: Fleet, draw: random.Random) -> End:
     lag = draw.uniform(0.5, 5.0)
     for worker in fleet.workers:
@@ -264,7 +290,7 @@ def _powerless(fleet: Fleet, draw: random.Random) -> End:
     worker.cut_power()
 
     def boot() -> None:
-        if not worker.is_on and not worker.is_terminated:
+        if not worker.is_on and not worker.is_ended:
             worker.boot()
             worker.start()
 
@@ -273,11 +299,67 @@ def _powerless(fleet: Fleet, draw: random.Random) -> End:
 
 def _terminated(fleet: Fleet, draw: random.Random) -> End:
     """For good, unless it is the last but one; its node's end is graceful, or is not."""
-    living = [worker for worker in fleet.workers if not worker.is_terminated]
+    living = [worker for worker in fleet.workers if not worker.is_ended]
     grace = draw.choice((0.0, 3.0, 12.0, 18.0))
     if len(living) > 2:
         draw.choice(living).terminate(min(grace, fleet.profile.delays.release))
     return lambda: None
+
+
+def _stopped(fleet: Fleet, draw: random.Random) -> End:
+    """By EC2, unless it is the last; it is started again, with the interfaces that it has then."""
+    living = [worker for worker in fleet.workers if not worker.is_ended]
+    if len(living) < 2:
+        return lambda: None
+    worker = draw.choice(living)
+    worker.stop(draw.choice((0.0, 3.0, 12.0)))
+
+    def start() -> None:
+        fleet.ec2.start(worker.id)
+        worker.boot()
+        _revive(worker)
+
+    return start
+
+
+def _announced(fleet: Fleet, draw: random.Random) -> End:
+    """By IMDS; but nothing comes of it."""
+    worker = _some(fleet, draw)
+    worker.notice = Notice("spot", "terminate")
+
+    def end() -> None:
+        worker.notice = None
+
+    return end
+
+
+def _without_pings(fleet: Fleet, draw: random.Random) -> End:
+    worker = _some(fleet, draw)
+    worker.drops_pings = True
+
+    def end() -> None:
+        worker.drops_pings = False
+
+    return end
+
+
+def _without_node_ports(fleet: Fleet, draw: random.Random) -> End:
+    workers = _some_or_all(fleet, draw)
+    for worker in workers:
+        worker.serves = False
+
+    def end() -> None:
+        for worker in workers:
+            worker.serves = True
+
+    return end
+
+
+def _without_devices(fleet: Fleet, draw: random.Random) -> End:
+    workers = _some_or_all(fleet, draw)
+    for worker in workers:
+        worker.hides_devices = True
+    return _over(*(worker.show_devices for worker in workers))
 
 
 def _mute(fleet: Fleet, draw: random.Random) -> End:
@@ -424,6 +506,36 @@ def _moved_by_hand(fleet: Fleet, draw: random.Random) -> End:
     return _operated(fleet, draw, move)
 
 
+def _handed_over(fleet: Fleet, draw: random.Random) -> End:
+    """Somebody orders it, to one node or to any, and takes the order back."""
+    key, there = (
+        way_to(fleet.settings.carry).of_one(order.TAG, draw.choice(fleet.settings.floating_ips)),
+        _some(fleet, draw),
+    )
+    to = draw.choice((order.ANYBODY, there.id))
+    ordered: list[str] = []
+
+    def ask(eni: Eni) -> None:
+        if eni.attachment is not None:
+            ordered.append(eni.id)
+            fleet.cloud.tag_eni(eni.id, {key: order.render(eni.attachment.id, to, fleet.wall + 30.0)})
+
+    def end() -> None:
+        for eni_id in ordered:
+            with suppress(CloudError):
+                fleet.cloud.tag_eni(eni_id, {key: ""})
+
+    _operated(fleet, draw, ask)
+    return end
+
+
+def _disassociated_by_hand(fleet: Fleet, draw: random.Random) -> End:
+    for target in fleet.settings.floating_ips:
+        if isinstance(target, Allocation) and fleet.address_of(target) is not None:
+            fleet.ec2.disassociate(target.id)
+    return lambda: None
+
+
 def _deleted_by_hand(fleet: Fleet, draw: random.Random) -> End:
     def delete(eni: Eni) -> None:
         if eni.attachment is not None:
@@ -475,7 +587,7 @@ MISFORTUNES = (
     Misfortune("a machine hangs", _hung),
     Misfortune("a machine is without power", _powerless, shortest=5.0),
     Misfortune("a machine is terminated", _terminated, shortest=20.0),
-    Misfortune("a worker is mute", _mute),
+    Misfortune("a worker is mute", _mute, longest=60.0),
     Misfortune("the kernel does not do as it is told", _broken_kernel),
     Misfortune("a wall clock jumps", _wall_clock_jumps),
     Misfortune("IMDS is silent", _silent_imds),
@@ -486,5 +598,13 @@ MISFORTUNES = (
     Misfortune("somebody detaches an interface", _detached_by_hand),
     Misfortune("somebody moves an address", _moved_by_hand),
     Misfortune("somebody deletes an interface", _deleted_by_hand),
+    Misfortune("IAM denies something", _denied, shortest=5.0, longest=90.0, noticed=REHEARSE_AGAIN),
+    Misfortune("a machine is stopped and started", _stopped, shortest=20.0, longest=60.0),
+    Misfortune("the end of a machine is announced", _announced, noticed=NOTICE_EVERY),
+    Misfortune("pings are dropped", _without_pings),
+    Misfortune("NodePorts do not answer", _without_node_ports, shortest=10.0),
+    Misfortune("devices do not come", _without_devices, longest=60.0),
+    Misfortune("somebody orders a handover", _handed_over),
+    Misfortune("somebody disassociates an Elastic IP", _disassociated_by_hand, noticed=LOOK_IN_PEACE + PEACE_JITTER),
     Misfortune("somebody retags an interface", _retagged, noticed=LOOK_IN_PEACE + PEACE_JITTER, leaves_one=True),
 )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from http import HTTPStatus
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING, TypeVar, cast
-from urllib.parse import urlencode
 
 from floatingip.agent.agent import Agent
 from floatingip.agent.effects import End, Probing, Tell, Wanted
@@ -34,16 +34,17 @@ from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingS
 from floatingip.core.ports import Cloud
 from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.snapshot import Snapshot
-from floatingip.core.word import Answer, Status, parse
+from floatingip.core.word import Answer, Status, parse, to_peer, to_stranger
 from floatingip.edges.prometheus import Metrics
 from floatingip.edges.telemetry import quoted
-from floatingip.runtime.desk import Desk
+from floatingip.runtime.desk import Desk, Told
 from floatingip.runtime.doing import Doer, Edges
 from floatingip.runtime.keeping import Keeper
 from floatingip.runtime.look import Asking
 from floatingip.runtime.probing import Probes
 from floatingip.runtime.questions import MetadataLoop
 from tests.fakes.ec2 import REGION, ZONE, FakeCloud
+from tests.sim.layout import Layout
 from tests.sim.line import Hung, Killed, Line
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Worker:
     ``problem`` is why the kernel does not do as it is told, and ``answers_unsound`` whether floating addresses answer
     nevertheless; ``blind`` is why no probe would leave.
 
+    ``hides_devices``: those that come are not seen for now.  ``serves``: NodePorts answer there.
+
     ``pod`` is what the API server says of its observer's pod, None where it does not answer at all; ``notice`` is what
     IMDS announces, ``imds_lacks`` what it never shows, ``is_imds_silent``: it answers nothing; what it shows of
     addresses is ``imds_lag`` seconds old.  Its wall clock is ``wall_ahead`` seconds fast.  ``cloud`` is EC2 as it is
@@ -88,7 +91,7 @@ class Worker:
     def __init__(self, fleet: Fleet, name: str, address: str, instance_type: str) -> None:
         self.fleet = fleet
         self.name = name
-        self.address = IPv4Address(address)
+        self.address, self.source = IPv4Address(address), address
         self.id = fleet.ec2.add_instance(address, fleet.subnet, instance_type=instance_type, tags=TAGS)
         self.cloud = FakeCloud(fleet.ec2, (GROUP,))
         self.is_on = True
@@ -98,6 +101,7 @@ class Worker:
         self.imds_lacks: frozenset[Address] = frozenset()
         self.is_imds_silent = False
         self.imds_lag = self.wall_ahead = 0.0
+        self.hides_devices, self.serves = False, True
         self.devices: set[str] = set()
         self.plumbed: dict[Address, str] = {}
         self.pod: OwnPod | None = LIVING
@@ -106,9 +110,9 @@ class Worker:
 
     def enis(self, lag: float = 0.0) -> list[Eni]:
         """What EC2 has attached here, or had so many seconds ago."""
-        ec2 = self.fleet.ec2
-        enis = (ec2.as_of(self.fleet.now - lag) if lag else ec2.state).enis.values()
-        return [eni for eni in enis if eni.attachment is not None and eni.attachment.instance_id == self.id]
+        fleet = self.fleet
+        layout = Layout(fleet.ec2.as_of(fleet.now - lag).enis) if lag else fleet.layout()
+        return layout.attached.get(self.id, [])
 
     def identity(self) -> Identity:
         """As IMDS tells it."""
@@ -129,9 +133,16 @@ class Worker:
 
     def plug(self, mac: str) -> None:
         """A device appears."""
-        if self.is_on:
+        if self.is_on and not self.hides_devices:
             self.devices.add(mac)
             self._changed()
+
+    def show_devices(self) -> None:
+        """Those are seen now that came meanwhile."""
+        self.hides_devices = False
+        for eni in self.enis():
+            if eni.attachment is not None and eni.attachment.status != "attaching":
+                self.plug(eni.mac)
 
     def unplug(self, mac: str) -> None:
         """A device goes, and what was configured on it."""
@@ -227,14 +238,23 @@ class Worker:
         self.is_on, self.devices, self.plumbed = True, {eni.mac for eni in self.enis()}, {}
 
     @property
-    def is_terminated(self) -> bool:
-        """EC2 has ended the instance, or is about to."""
+    def is_ended(self) -> bool:
+        """EC2 has ended the instance or stopped it, or is about to."""
         return self.fleet.ec2.state.instances[self.id].state.announces_death
 
     def terminate(self, grace: float) -> None:
         """EC2 ends the instance; its kubelet shuts down in so many seconds, unless that is none."""
         self.fleet.tell(self.name, f"is terminated, with {grace:g} s for its end")
         self.fleet.ec2.terminate(self.id)
+        self._shut_down(grace)
+
+    def stop(self, grace: float) -> None:
+        """The same, but its interfaces stay attached, and it may be started again."""
+        self.fleet.tell(self.name, f"is stopped, with {grace:g} s for its end")
+        self.fleet.ec2.stop(self.id)
+        self._shut_down(grace)
+
+    def _shut_down(self, grace: float) -> None:
         if grace and self.observer is not None:
             self.observer.stop()
         self.fleet.after(grace, self.cut_power)
@@ -281,12 +301,14 @@ class Observer:
             self.now,
         )
         self._inbox: list[Event] = []
-        self._turn_at = float("inf")
+        self._is_acting = False
+        self._alarm_at = float("inf")
         self._delay = 0.0
         self._probes: dict[Probing, Probes] = {}
         self._keeper = Keeper(kernel, self._doer.reconciled)
         self._is_kernel_due = False
         self._asked: dict[str, Address] = {}
+        self._words: dict[str, tuple[Told | None, Status | None]] = {}
         self._doubted: frozenset[str] = frozenset()
         self._pod_every = 0.0
         self._pod_questions = 0
@@ -300,7 +322,7 @@ class Observer:
 
     def start(self) -> None:
         """Begin."""
-        self._turn_by(0.0)
+        self._later(0.0, self._turn)
         self._ask_metadata()
 
     @property
@@ -352,7 +374,10 @@ class Observer:
 
     def _later(self, delay: float, action: Callable[[], None]) -> None:
         """Do this then, if this observer still lives."""
-        self._fleet.after(delay, partial(self._do_if_alive, action))
+        self._at(self._fleet.now + delay, action)
+
+    def _at(self, time: float, action: Callable[[], None]) -> None:
+        self._fleet.do_at(time, partial(self._do_if_alive, action))
 
     def _do_if_alive(self, action: Callable[[], None]) -> None:
         if self.is_paused:
@@ -362,25 +387,37 @@ class Observer:
 
     # The agent's turns.
 
-    def _turn_by(self, delay: float) -> None:
-        at = self._fleet.now + delay
-        if at < self._turn_at:
-            self._turn_at = at
-            self._later(delay, partial(self._turn, at))
+    def _alarm(self, at: float) -> None:
+        """The agent wanted a turn by now; it may want one later only, since."""
+        if at == self._alarm_at:
+            self._alarm_at = float("inf")
+            if self.agent.due() <= self._fleet.now:
+                self._turn()
+            else:
+                self._set_alarm()
 
-    def _turn(self, at: float) -> None:
-        if at != self._turn_at:
-            return
-        self._turn_at = float("inf")
-        events, self._inbox = self._inbox, []
-        for effect in self.agent.handle(events, self._fleet.now, self._fleet.wall + self.worker.wall_ahead):
-            self._doer.do(effect)
+    def _set_alarm(self) -> None:
+        due = max(self._fleet.now, self.agent.due())
+        if due < self._alarm_at:
+            self._alarm_at = due
+            self._at(due, partial(self._alarm, due))
+
+    def _turn(self) -> None:
+        """Let the agent take what came, and do what it asks for; what that brings at once, it takes next."""
+        fleet, self._is_acting = self._fleet, True
+        is_first = True
+        while is_first or (self._inbox and self._doer.end is None):
+            is_first = False
+            events, self._inbox = self._inbox, []
+            for effect in self.agent.handle(events, fleet.now, fleet.wall + self.worker.wall_ahead):
+                self._doer.do(effect)
+        self._is_acting = False
         if self._doer.end is not None:
             self._fleet.tell(self.worker.name, "the observer ends")
             self.is_alive = False
             if self.worker.observer is self:
                 self.worker.observer = None
-        self._turn_by(max(0.0, self.agent.due() - self._fleet.now))
+        self._set_alarm()
 
     # As the doer's crew.
 
@@ -397,7 +434,8 @@ class Observer:
 
     def _receive(self, event: Event) -> None:
         self._inbox.append(event)
-        self._turn_by(0.0)
+        if not self._is_acting:
+            self._do_if_alive(self._turn)
 
     def begin(self, name: str, job: Callable[[], None]) -> None:
         """See `Crew`: EC2 does it half-way through the time that it takes."""
@@ -483,13 +521,10 @@ class Observer:
         if is_paused or takes > timing.ASK_TIMEOUT or not fleet.passes(self.worker, peer, QUESTIONS):
             self._later(timing.ASK_TIMEOUT, lambda: self._heard(instance_id, Answer(asked_at, fleet.now, None)))
             return
-        query = urlencode({"asker": self.worker.id, "doubt": sorted(self._doubted)}, doseq=True)
         if peer.observer is None or not peer.observer.observes:
             answer = Answer(asked_at, asked_at + takes, None, refused=True)
         else:
-            code, body = peer.observer.answer(f"/v1/word?{query}", str(self.worker.address))
-            assert code is HTTPStatus.OK, body
-            answer = Answer(asked_at, asked_at + takes, _parsed(body))
+            answer = Answer(asked_at, asked_at + takes, peer.observer.word(self.worker, sorted(self._doubted)))
         self._later(takes, lambda: self._heard(instance_id, answer))
 
     def _heard(self, instance_id: str, answer: Answer) -> None:
@@ -500,6 +535,16 @@ class Observer:
     def answer(self, target: str, source: str) -> tuple[HTTPStatus, str]:
         """What its port answers."""
         return self._desk.answer(target, source)
+
+    def word(self, asker: Worker, doubted: list[str]) -> Status | None:
+        """What another observer makes of its answer to the question for its word: mostly the same as before."""
+        told = self._desk.told(asker.id, asker.source, doubted)
+        before, parsed = self._words.get(asker.id, (None, None))
+        if told is None or told != before:
+            body = to_peer(*told) if told is not None else to_stranger(ready=not self.published.not_ready())
+            parsed = parse(body.encode())
+            self._words[asker.id] = told, parsed
+        return parsed
 
     def _metrics(self, snapshot: Snapshot) -> str:
         return Metrics(self._tally, "0.0.0", self.now, lambda: self._fleet.wall).text(snapshot)
@@ -543,12 +588,6 @@ class Observer:
         raise AssertionError(f"{address} is probed by the crew")
 
 
-@lru_cache(maxsize=256)
-def _parsed(body: str) -> Status | None:
-    """The word that a body is: mostly the same one as before."""
-    return parse(body.encode())
-
-
 class Inline(Asking):
     """The calls of one look, without threads: all of them at the same moment, and each of them once."""
 
@@ -572,22 +611,27 @@ class Inline(Asking):
 
 
 class Probe:
-    """`ports.Prober`: it is answered if the worker that EC2 leads the address to carries it."""
+    """`ports.Prober`: it is answered if the worker that EC2 leads the address to carries it, and by a NodePort, there
+    or at a worker's own address, if the worker serves it.
+    """
 
     def __init__(self, worker: Worker, probing: Probing, sent: list[float]) -> None:
         self._worker = worker
         self._address = probing.address
-        self._timeout = worker.fleet.settings.probe_timeout
-        self._under_way: list[ProbeResult] = []
+        self._is_node_port = probing.node_port is not None
+        settings = worker.fleet.settings
+        self._timeout = settings.service_timeout if self._is_node_port else settings.probe_timeout
+        self._under_way: deque[ProbeResult] = deque()
         self._sent = sent
 
     def send(self) -> None:
         """See `ports.Prober`."""
         fleet, now = self._worker.fleet, self._worker.fleet.now
-        there = fleet.serving(self._address)
+        there = fleet.having(self._address) if self._is_node_port else fleet.serving(self._address)
         self._sent.append(now)
         takes = ROUND_TRIP + fleet.delay
-        reached = there is not None and not there.drops_pings and fleet.passes(self._worker, there, PROBES)
+        answers = there is not None and (there.serves if self._is_node_port else not there.drops_pings)
+        reached = answers and there is not None and fleet.passes(self._worker, there, PROBES)
         if reached and takes < self._timeout:
             self._under_way.append(ProbeResult(now, now + takes, ProbeOutcome.ANSWERED))
         else:
@@ -596,8 +640,10 @@ class Probe:
     def collect(self) -> list[ProbeResult]:
         """See `ports.Prober`."""
         now = self._worker.fleet.now
-        known = [replace(result, known_at=now) for result in self._under_way if result.known_at <= now]
-        self._under_way = self._under_way[len(known) :]
+        known = []
+        while self._under_way and self._under_way[0].known_at <= now:
+            result = self._under_way.popleft()
+            known.append(result if result.known_at == now else replace(result, known_at=now))
         return known
 
     def due_at(self) -> float:

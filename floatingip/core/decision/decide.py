@@ -45,18 +45,18 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
     decision = _judge(memory, view, settings)
     if decision.due != (memory.due_since is not None):
         memory = replace(memory, due_since=view.now if decision.due else None)
-    decision = replace(decision, extent=way.extent(memory, view, decision.extent))
-    if decision.extent is Extent.AHEAD and view.plumbing is not None and view.plumbing.carries:
+    extent = way.extent(memory, view, decision.extent)
+    if extent is Extent.AHEAD and view.plumbing is not None and view.plumbing.carries:
         memory = replace(memory, dropped_at=view.now, claimed_at=None)
     look_at = _look_at(memory, view, decision)
-    if decision.write is not None:
-        repeat_after = _repeat_after(memory, view, decision.write)
-        if may_write(decision.write, memory, view, asked_at=memory.asked_at, repeat_after=repeat_after):
-            memory = _wrote(memory, view, decision)
-            decision = replace(decision, obliged=decision.obliged or _fences(decision))
+    write, obliged = decision.write, decision.obliged
+    if write is not None:
+        repeat_after = _repeat_after(memory, view, write)
+        if may_write(write, memory, view, asked_at=memory.asked_at, repeat_after=repeat_after):
+            memory, obliged = _wrote(memory, view, decision), obliged or _fences(decision)
         else:
-            decision = replace(decision, write=None)
-    return memory, replace(decision, look_at=look_at)
+            write = None
+    return memory, replace(decision, extent=extent, look_at=look_at, write=write, obliged=obliged)
 
 
 def _look_at(memory: Memory, view: View, decision: Decision) -> float:

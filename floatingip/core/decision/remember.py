@@ -20,9 +20,10 @@ from floatingip.core.writes import Assign, AssignAny, Associate, Create
 
 def _with(memory: Memory, **changes: object) -> Memory:
     """The memory with these changes: the same one where nothing changes, as mostly."""
-    if all(getattr(memory, name) == value for name, value in changes.items()):
-        return memory
-    return replace(memory, **changes)  # type: ignore[arg-type]  # the callers name fields of Memory
+    for name, value in changes.items():
+        if getattr(memory, name) != value:
+            return replace(memory, **changes)  # type: ignore[arg-type]  # the callers name fields of Memory
+    return memory
 
 
 def remember(memory: Memory, view: View, way: Way) -> Memory:

@@ -159,7 +159,10 @@ def r13_force(situation: Situation, *, is_silent: bool) -> Decision | None:
 
 
 def _first(rules: tuple[Callable[[Situation], Charge | None], ...], situation: Situation) -> Charge | None:
-    return next((found for rule in rules if (found := rule(situation)) is not None), None)
+    for rule in rules:
+        if (found := rule(situation)) is not None:
+            return found
+    return None
 
 
 def _a3_is_too_new(situation: Situation) -> bool:
