@@ -75,7 +75,8 @@ test-long: system $(STAMP) ## Run all other scenarios, both ways to carry
 	@echo "All other scenarios, $(WORKERS) at a time, and then those that need the machine for themselves: hours."
 	code=0
 	# The longest come first, and are given out one at a time, so that the last one does not keep the others waiting.
-	($(call tests,--dist load --maxschedchunk 1 -m 'long and not alone' $(ARGS) tests/lab/test_scenarios.py tests/lab/test_torture.py)) || code=$$?
+	($(call tests,--dist load --maxschedchunk 1 -m 'long and not alone' $(ARGS) tests/lab/test_scenarios.py tests/lab/test_torture.py \
+		tests/lab/test_asking.py tests/lab/test_planted.py)) || code=$$?
 	# pytest's 5: there is none such.
 	$(END_WITH_SHELL) $(SANDBOX) .venv/bin/python -m pytest --basetemp=.pytest_tmp -m 'long and alone' $(ARGS) tests/lab/test_scenarios.py \
 		|| (( $$? == 5 )) || code=1

@@ -97,16 +97,18 @@ def silence_api_server(region: Region, _machine: Machine) -> None:
 
 
 API_SILENT = Scenario("api-silent", "the API server answers nobody", silence_api_server, nothing_moves, lasts=6.0)
-ASKED = [
-    *(SCENARIOS[name] for name in ("power-cut", "partition", "standby-frozen", "ec2-hangs", "imds-hangs")),
-    API_SILENT,
-]
-"""One of each kind: the holder is gone, or cut off; a standby's observer stands still; EC2, IMDS or Kubernetes is
-silent.  All others: `python -m lab run NAME --asking`.
+LONG = ("power-cut", "partition", "standby-frozen", "imds-hangs")
+ASKED = [SCENARIOS["ec2-hangs"], API_SILENT]
+"""EC2 or Kubernetes is silent; and by `make test-long` one of each other kind: the holder is gone, or cut off; a
+standby's observer stands still; IMDS is silent.  All: `python -m lab run NAME --asking`.
 """
 
 
-@pytest.mark.parametrize("scenario", ASKED, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize(
+    "scenario",
+    [*ASKED, *(pytest.param(SCENARIOS[name], marks=pytest.mark.long) for name in LONG)],
+    ids=lambda scenario: scenario.name,
+)
 def test_status_and_doctor_answer_whatever_is_silent(in_sandbox: None, scenario: Scenario, tmp_path: Path) -> None:
     """On every worker, before, during and after."""
     history = tmp_path / "history.jsonl"

@@ -39,7 +39,9 @@ FAULTS = [
 CLAIM = {Carry.ENI: "AttachNetworkInterface", Carry.ADDRESS: "AssignPrivateIpAddresses"}
 
 
-@pytest.fixture(name="afflicted", scope="module", params=list(Carry))
+@pytest.fixture(
+    name="afflicted", scope="module", params=[Carry.ENI, pytest.param(Carry.ADDRESS, marks=pytest.mark.long)]
+)
 def _afflicted(in_sandbox: None, request: pytest.FixtureRequest) -> Iterator[Planted]:
     carry = request.param
     with ExitStack() as stack:
