@@ -117,6 +117,7 @@ def test_a_container_that_dies_again_is_restarted_later_and_later(region: Region
     assert 8 < took[1] < 20
 
 
+@pytest.mark.more
 def test_a_container_that_does_not_answer_is_not_ready_and_then_restarted(region: Region) -> None:
     """Three lost readiness probes, 2 s apart; three lost liveness probes, 10 s apart."""
     pod = region.cluster.pods()[0]
@@ -128,6 +129,7 @@ def test_a_container_that_does_not_answer_is_not_ready_and_then_restarted(region
     assert 10 < unready < 75
 
 
+@pytest.mark.more
 def test_a_node_whose_kubelet_is_silent_loses_its_endpoints_and_then_its_pods(region: Region) -> None:
     """Not ready 40 s after its last word, which is up to 10 s old; the pods deleted 30 s later; then all is well."""
     machine = region.holder()

@@ -40,7 +40,9 @@ CLAIM = {Carry.ENI: "AttachNetworkInterface", Carry.ADDRESS: "AssignPrivateIpAdd
 
 
 @pytest.fixture(
-    name="afflicted", scope="module", params=[Carry.ENI, pytest.param(Carry.ADDRESS, marks=pytest.mark.long)]
+    name="afflicted",
+    scope="module",
+    params=[pytest.param(Carry.ENI, marks=pytest.mark.more), pytest.param(Carry.ADDRESS, marks=pytest.mark.long)],
 )
 def _afflicted(in_sandbox: None, request: pytest.FixtureRequest) -> Iterator[Planted]:
     carry = request.param

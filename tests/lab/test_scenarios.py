@@ -1,6 +1,6 @@
 """Scenarios with an EC2 that takes no time: what remains is the product's own time, and its mistakes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -56,10 +56,32 @@ and test_imds_answers.py have all that there are.
 ALONE = {"busy"}
 """Nothing else is to run on the machine meanwhile."""
 
+FIRST = {
+    "claimer-killed",
+    "handover",
+    "hostile-words",
+    "link-flap",
+    "pod-delete",
+    "power-cut",
+    "rules-flushed",
+    "spot-notice",
+}
+"""Which scenarios run with all other tests: one of each kind, and of those that do not take long."""
+
 SURVIVED = [
     ("prefix-routed-elsewhere", Carry.ADDRESS),
 ]
-"""Which of the hardships run with all other tests: each takes most of a minute."""
+"""Which of the hardships `make test-more` has: each takes most of a minute."""
+
+MORE = {
+    ("ec2-drips", Carry.ENI),
+    ("ec2-slow", Carry.ADDRESS),
+    ("imds-in-trouble", Carry.ADDRESS),
+    ("terminate-1", Carry.ENI),
+    ("young-observers", Carry.ADDRESS),
+    ("claims-denied", Carry.ADDRESS),
+}
+"""Of those that take longer still one of each kind, which `make test-more` has as well."""
 
 RUNS = [
     (name, carry)
@@ -75,7 +97,9 @@ LONG = sorted(
     key=lambda run: SCENARIOS[run[0]].takes,
     reverse=True,
 )
-"""All others, by `make test-long`: the longest first, so that no lane is left with one of these in the end."""
+"""All others, by `make test-long`, some by `make test-more`: the longest first, so that no lane is left with one of
+these in the end.
+"""
 
 MIXED = [
     ("power-cut", Carry.ENI),
@@ -86,14 +110,18 @@ MIXED = [
 ]
 
 
-def each(runs: Sequence[tuple[str, Carry]]) -> pytest.MarkDecorator:
-    """Parameters for all of these."""
+def each(
+    runs: Sequence[tuple[str, Carry]], length: Callable[[str, Carry], str] = lambda _name, _carry: ""
+) -> pytest.MarkDecorator:
+    """Parameters for all of these; ``length`` names the mark of one that `make test` leaves out."""
+
+    def marks(name: str, carry: Carry) -> list[pytest.MarkDecorator]:
+        named = [length(name, carry), "alone" if name in ALONE else ""]
+        return [getattr(pytest.mark, mark) for mark in named if mark]
+
     return pytest.mark.parametrize(
         ("name", "carry"),
-        [
-            pytest.param(name, carry, marks=[pytest.mark.alone] if name in ALONE else [], id=f"{name}-{carry}")
-            for name, carry in runs
-        ],
+        [pytest.param(name, carry, marks=marks(name, carry), id=f"{name}-{carry}") for name, carry in runs],
     )
 
 
@@ -105,27 +133,27 @@ def survive(
     assert verdict.ok, "\n".join([*verdict.faults, f"outage {verdict.outage_s:.2f} s; see {history}"])
 
 
-@each(RUNS)
+@each(RUNS, lambda name, _: "" if name in FIRST else "more")
 def test_scenario_is_survived(in_sandbox: None, name: str, carry: Carry, tmp_path: Path) -> None:
     """Outage, moves and leftovers are within the scenario's own bounds, and no agent has died."""
     survive(SCENARIOS[name], [FLOATING_IP], carry, tmp_path / "history.jsonl")
 
 
+@pytest.mark.more
 @each(SURVIVED)
 def test_hardship_is_survived(in_sandbox: None, name: str, carry: Carry, tmp_path: Path) -> None:
     """With an EC2 that takes its time: what happens meanwhile is what these are about."""
     survive(SCENARIOS[name], (), carry, tmp_path / "history.jsonl", PROFILES["typical"])
 
 
-@pytest.mark.long
-@each(LONG)
+@each(LONG, lambda *run: "more" if run in MORE else "long")
 def test_long_scenario_is_survived(in_sandbox: None, name: str, carry: Carry, tmp_path: Path) -> None:
     """The same, with all that is left; of the hardships, each outlasts the rule that it is about."""
     ec2 = PROFILES["typical" if SCENARIOS[name] in HARD else "instant"]
     survive(SCENARIOS[name], (), carry, tmp_path / "history.jsonl", ec2)
 
 
-@each(MIXED)
+@each(MIXED, lambda *run: "" if run == ("power-cut", Carry.ADDRESS) else "more")
 def test_scenario_is_survived_with_an_address_of_each_kind(
     in_sandbox: None, name: str, carry: Carry, tmp_path: Path
 ) -> None:
