@@ -261,9 +261,11 @@ def _health(seen: Collection[Health]) -> Health:
 
 
 def _node_ports(others: Iterable[AddressReport]) -> dict[str, bool | None]:
-    """Whether they answer anybody at the address."""
+    """Whether they answer anybody at the address; whom it does not answer has heard them before that."""
     found: dict[str, bool | None] = {}
-    for port, answers in ((port, answers) for each in others for port, answers in each.node_ports.items()):
+    told = ((port, answers, each.health) for each in others for port, answers in each.node_ports.items())
+    for port, last, health in told:
+        answers = None if last and health is Health.DOWN else last
         found[port] = True if answers or found.get(port) else found.get(port) if answers is None else False
     return found
 

@@ -146,6 +146,14 @@ def test_one_that_gets_no_answer_while_another_one_does_is_named() -> None:
     assert "worker-c gets no answer of it" in shown.findings
 
 
+def test_a_node_port_has_not_answered_at_an_address_that_is_down() -> None:
+    """It was asked before that; that it did not answer then is still known."""
+    assert picture(HOLDS, WATCHES).node_ports == {"30007": True}
+    assert picture(HOLDS, watching(health=HealthState.DOWN)).node_ports == {"30007": None}
+    silent = watching(health=HealthState.DOWN, node_ports={30007: HealthState.DOWN})
+    assert picture(HOLDS, silent).node_ports == {"30007": False}
+
+
 def test_a_move_that_several_tell_of_is_one() -> None:
     """Seen by two, made by a third, whose clock is a bit wrong; another one that nobody made known is kept."""
     early = replace(SEEN, began_at=WALL - 500.0, source=C, to=B)
