@@ -245,6 +245,14 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     if not everybody:
         return replace(picture, findings=("nobody could say anything of it",))
     wrong = next((each.problem for each in (own, shown) if each is not None and each.problem), "")
+    if (
+        own is not None
+        and own.holder == holder
+        and own.health is not Health.UNPROBED
+        and picture.health is not Health.UP
+    ):
+        # EC2 has given it to that node, which knows that, and does not say yet that it is there.
+        wrong = wrong or own.sentence
     worst, findings = _judge(picture, wrong, [each for each in holding if each != holder], cast)
     return replace(picture, verdict=worst, findings=findings)
 

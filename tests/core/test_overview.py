@@ -68,6 +68,7 @@ def test_one_observer_alone_tells_of_the_others_what_they_told_it() -> None:
         ((holding(), watching(node_ports={30007: HealthState.DOWN})), "no NodePort answers there: 30007"),
         ((watching(holder="", sentence="being moved"),), "no node holds it: worker-b: being moved"),
         ((holding(not_ready="nft is missing"),), "its holder: nft is missing"),
+        ((watching(holder=B, sentence="being attached"),), "its holder: being attached"),
     ],
 )
 def test_what_does_not_answer_is_down(reports: tuple[Report, ...], finding: str) -> None:
