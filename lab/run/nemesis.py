@@ -14,6 +14,7 @@ from floatingip.core.settings import Settings
 from lab.ec2 import Guest, imds
 from lab.ec2.transport import Effect
 from lab.kubernetes.cluster import OBSERVERS, SAMPLE, Kind
+from lab.network.fabric import VPC_CIDR
 from lab.run.machine import Machine
 from lab.run.region import Region
 
@@ -205,6 +206,22 @@ def hand_over(region: Region, _machine: Machine) -> None:
 def close_icmp(region: Region, _machine: Machine) -> None:
     """A security group stops letting pings through to the floating address."""
     region.fabric.close_icmp(region.carried(region.floating[0]))
+
+
+def close_port(region: Region, _machine: Machine | None = None) -> None:
+    """The workers' security group stops letting them through to each other's observers."""
+    for each in region.machines.values():
+        each.worker.namespace.nft(
+            "table inet closed { chain in { type filter hook input priority 0;\n"
+            f"ip saddr {VPC_CIDR} ip saddr != {each.worker.address} tcp dport 9807 drop\n"
+            "}\n}\n"
+        )
+
+
+def open_port(region: Region) -> None:
+    """It lets them through again."""
+    for each in region.machines.values():
+        each.worker.namespace.nft("delete table inet closed\n")
 
 
 def partition(region: Region, machine: Machine) -> None:

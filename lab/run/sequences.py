@@ -40,12 +40,7 @@ def close_group(region: Region) -> None:
     """A security group lets nothing through among the workers: neither pings nor the observers' port."""
     for floating in region.floating:
         region.fabric.close_icmp(region.carried(floating))
-    for machine in region.machines.values():
-        machine.worker.namespace.nft(
-            "table inet closed { chain in { type filter hook input priority 0;\n"
-            f"ip saddr {VPC_CIDR} ip saddr != {machine.worker.address} tcp dport 9807 drop\n"
-            "}\n}\n"
-        )
+    nemesis.close_port(region)
 
 
 def cut_off_standby(seconds: float) -> Nemesis:

@@ -1,20 +1,17 @@
 """Planted faults, each named by `floatingip doctor` with its cause and its remedy, in the lab's VPC."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
 
 from lab.ec2 import PROFILES
 from lab.ec2.imds import Trouble
 from lab.history import History
-from lab.kubernetes.small.cluster import Cluster
-from lab.network.fabric import VPC_CIDR
+from lab.run import nemesis
+from lab.run.asking import in_pod
 from lab.run.floating import FLOATING_IP
 from lab.run.machine import Machine
 from lab.run.region import Region
@@ -39,21 +36,11 @@ def _region(in_sandbox: None) -> Iterator[Region]:
 
 def doctor(region: Region, machine: Machine, environment: Mapping[str, str] | None = None) -> Findings:
     """`kubectl exec POD -c observer -- floatingip doctor --json` on this machine, with more in its environment."""
-    assert isinstance(region.cluster, Cluster)
-    process = region.cluster.container_process(region.cluster.pod_on(machine.name).name, "observer")
-    pairs = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
-    inherited = dict(pair.decode().split("=", 1) for pair in pairs if b"=" in pair)
-    enter = ["nsenter", f"--target={process}", "--mount", "--net", "--pid"]
-    done = subprocess.run(
-        [*enter, sys.executable, "-m", "floatingip", "doctor", "--json", f"--within={PATIENCE}"],
-        env={**inherited, **(environment or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    found: Findings = json.loads(done.stdout)
-    assert done.returncode == any(each["verdict"] == "fail" for each in found)
+    process = in_pod(region, machine, "doctor", "--json", f"--within={PATIENCE}", environment=environment)
+    out, err = process.communicate()
+    assert out, err
+    found: Findings = json.loads(out)
+    assert process.returncode == any(each["verdict"] == "fail" for each in found)
     return found
 
 
@@ -83,15 +70,9 @@ def test_nothing_is_wrong_where_all_is_well(region: Region) -> None:
 @contextmanager
 def port_closed(region: Region, _standby: Machine) -> Iterator[None]:
     """The workers' security group admits no TCP 9807 among them."""
-    for machine in region.machines.values():
-        machine.worker.namespace.nft(
-            "table inet closed { chain in { type filter hook input priority 0;\n"
-            f"ip saddr {VPC_CIDR} ip saddr != {machine.worker.address} tcp dport 9807 drop\n"
-            "}\n}\n"
-        )
+    nemesis.close_port(region)
     yield
-    for machine in region.machines.values():
-        machine.worker.namespace.nft("delete table inet closed\n")
+    nemesis.open_port(region)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Planted faults that all nodes of a region have: the doctor, `/readyz` and the log name cause and remedy alike."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -8,9 +7,9 @@ import pytest
 from floatingip.core.model import Carry
 from lab.ec2 import PROFILES
 from lab.history import History
-from lab.network.fabric import VPC_CIDR
-from lab.run.floating import FLOATING_IP
+from lab.run import nemesis
 from lab.run.region import Region
+from lab.run.scenario import Nemesis
 from lab.run.scenarios import WITHOUT_NFT
 from tests.lab.planted import Fault, Planted
 
@@ -31,38 +30,22 @@ def test_a_missing_nft_is_named_everywhere(in_sandbox: None, carry: Carry) -> No
             planted.expect(Fault(where, "nft", "nft: command not found", "the image must contain nftables"))
 
 
-def close_icmp(region: Region) -> None:
-    """The security group admits no ping at the floating address."""
-    region.fabric.close_icmp(FLOATING_IP)
-
-
-def close_port(region: Region) -> None:
-    """It admits no TCP 9807 among the workers."""
-    for machine in region.machines.values():
-        machine.worker.namespace.nft(
-            "table inet closed { chain in { type filter hook input priority 0;\n"
-            f"ip saddr {VPC_CIDR} ip saddr != {machine.worker.address} tcp dport 9807 drop\n"
-            "}\n}\n"
-        )
-
-
 ICMP = Fault("standby", "icmp", "probe blocked", "security group admit ICMP")
 PORT = Fault("standby", "workers", "no other observer answers on TCP 9807", "security group admit TCP 9807 from itself")
 
 
 @pytest.mark.more
 @pytest.mark.parametrize(
-    ("closed", "fault"), [pytest.param(close_icmp, ICMP, id="icmp"), pytest.param(close_port, PORT, id="port")]
+    ("closed", "fault"),
+    [pytest.param(nemesis.close_icmp, ICMP, id="icmp"), pytest.param(nemesis.close_port, PORT, id="port")],
 )
-def test_a_closed_security_group_is_named_everywhere(
-    in_sandbox: None, closed: Callable[[Region], None], fault: Fault
-) -> None:
+def test_a_closed_security_group_is_named_everywhere(in_sandbox: None, closed: Nemesis, fault: Fault) -> None:
     """By a standby, while nothing moves."""
     with ExitStack() as stack:
         history = stack.enter_context(History())
         region = stack.enter_context(Region(PROFILES["instant"], history))
         region.deploy()
         holder = region.holder()
-        closed(region)
+        closed(region, holder)
         Planted(region, {"standby": region.standbys()[0]}).expect(fault)
         assert region.holder() is holder
