@@ -49,3 +49,17 @@ def test_a_closed_security_group_is_named_everywhere(in_sandbox: None, closed: N
         closed(region, holder)
         Planted(region, {"standby": region.standbys()[0]}).expect(fault)
         assert region.holder() is holder
+
+
+@pytest.mark.more
+def test_a_security_group_that_never_admitted_anything_is_named_everywhere(in_sandbox: None) -> None:
+    """By a standby, until it tries whether it is the holder that is dead."""
+    with ExitStack() as stack:
+        history = stack.enter_context(History())
+        region = stack.enter_context(Region(PROFILES["instant"], history))
+        nemesis.close_icmp(region, region.machines["worker-a"])
+        nemesis.close_port(region)
+        region.deploy(ready=False)
+        both = "security group admit ICMP and TCP 9807 among the workers"
+        standby = region.standbys()[0]
+        Planted(region, {"standby": standby}).expect(Fault("standby", "icmp", "nobody was reached: ", both))
