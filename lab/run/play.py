@@ -20,11 +20,8 @@ from lab.run.checker import check
 from lab.run.floating import Floating, client_name
 from lab.run.hostile import Attack
 from lab.run.region import Region
-from lab.run.scenario import Scenario, nothing_moves
+from lab.run.scenario import OUTLASTS_A_MOVE, Scenario, nothing_moves
 from lab.run.verdict import Expectation, Verdict, together
-
-QUIET = 2.0
-"""Seconds without a failed attempt or an open move after which a run is over."""
 
 LONGEST = 120.0
 """Seconds after which, once it has lasted as long as it must, a run is judged as it is."""
@@ -199,7 +196,7 @@ def _wait_until_quiet(
             trouble.append(changes[-1]["t"])
             moved = _placements(region, floating) - before
             settled = settled and changes[-1]["status"] == "attached" and moved >= expected.min_moves
-        if settled and time.time() - max(trouble) > QUIET and time.monotonic() - began > at_least:
+        if settled and time.time() - max(trouble) > OUTLASTS_A_MOVE and time.monotonic() - began > at_least:
             return
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from floatingip.core.model import Carry
+from floatingip.core.timing import NEW_OWNER
 from lab.ec2 import Guest, Profile
 from lab.kubernetes.cluster import DOCUMENTED, Setup
 from lab.run import nemesis
@@ -44,6 +45,11 @@ SERVED_AGAIN = 5.0
 CALLS_A_MINUTE = 50
 """Two a second for 20 s after something changed, then back-off up to 15 s."""
 
+OUTLASTS_A_MOVE = NEW_OWNER + DETECTION
+"""Seconds after a move within which it would have moved on: nobody judges a new owner before, and then it takes so long
+to find one dead that is not.
+"""
+
 OUTLASTS_PATIENCE = 45.0
 """Seconds; a holder that cannot be reached is given 30 by default."""
 
@@ -66,7 +72,7 @@ class Scenario:
 
     expect: adds the bounds that a profile allows to a bare expectation.
     strikes_for: seconds, about, that the nemesis takes itself.
-    lasts: seconds that are watched at least when it is done, for what must *not* happen.
+    lasts: seconds that are watched at least when it is done, and after what came of it, for what must *not* happen.
     hits_machine: whether all addresses of the holder are hit, not only the first one.
     hits_link: whether all are where they share an interface.
     agent_exits: how many containers may end by themselves.
@@ -88,7 +94,7 @@ class Scenario:
     expect: Callable[[Expectation, Profile], Expectation]
     workers: int = 2
     strikes_for: float = 0.0
-    lasts: float = 3.0
+    lasts: float = OUTLASTS_A_MOVE
     hits_machine: bool = True
     hits_link: bool = False
     agent_exits: int = 0
