@@ -92,8 +92,12 @@ APART = frozenset(
         ("imds-in-trouble", "imds-empty"),
         ("imds-in-trouble", "imds-hangs"),
         ("imds-in-trouble", "spot-notice"),  # which IMDS tells
-        ("imds-in-trouble", "reboot-and-back"),  # pods start by what IMDS says
+        ("imds-in-trouble", "handover"),  # the command asks it which node this is, as does a pod when it starts
+        ("imds-in-trouble", "late-describe"),
+        ("imds-in-trouble", "reboot-and-back"),
+        ("imds-in-trouble", "rollout-power-cut"),
         ("imds-in-trouble", "stop-and-start"),
+        ("imds-in-trouble", "young-observers"),
     }
 )
 """What cannot be on together, and why."""
