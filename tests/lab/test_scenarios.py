@@ -26,7 +26,7 @@ BOTH = {"kernel-hang", "node-terminated", "power-cut", "rolling-restart"} | {
     name for name in SCENARIOS if name.startswith("hostile-")
 }
 """Where the two ways to carry the address differ most in what they do, and what a stranger in the VPC must not be able
-to do in either; tests/agents has more of both.
+to do in either; tests/sim has more of both.
 """
 
 BY_ADDRESS = {
