@@ -58,19 +58,6 @@ def hold(worker: Worker, ifname: str) -> None:
     worker.namespace.ip6(f"rule add priority 900 from {FLOATING} lookup 100")
 
 
-@pytest.mark.parametrize("address", [UNOWNED, "2001:db8:0:2::1", "2001:db8:ffff::77", "2001:db8:eeee::1"])
-def test_what_nobody_owns_times_out(fabric: Fabric, fetch: Fetch, address: str) -> None:
-    """No error comes back: neither inside of the subnet nor of the VPC nor outside."""
-    answer = fetch(fabric.client_in, address, 80, timeout=0.6)
-    assert answer.error == "TimeoutError"
-    assert answer.seconds > 0.55
-
-
-def test_silence_does_not_end_in_an_error(fabric: Fabric, fetch: Fetch) -> None:
-    """A neighbour that does not answer becomes an error after three seconds; outside there is but the router."""
-    assert fetch(fabric.client_out, UNOWNED, 80, timeout=4).error == "TimeoutError"
-
-
 @pytest.mark.parametrize(("address", "hop_limit"), [(f"{IPV6_GATEWAY}%eth0", 64), (CLIENT_OUT_IPV6, 1)])
 def test_the_vpc_itself_sends_no_errors(fabric: Fabric, address: str, hop_limit: int) -> None:
     """Neither for a port of the router that nobody listens at, nor for a hop limit that is used up."""
@@ -86,21 +73,6 @@ def test_the_vpc_itself_sends_no_errors(fabric: Fabric, address: str, hop_limit:
         probe.send(b"")
         with pytest.raises(TimeoutError):
             probe.recv(1)
-
-
-def test_foreign_source_is_dropped_and_counted(fabric: Fabric, workers: Workers) -> None:
-    """As with IPv4; a way of writing the address that is not the usual one owns it as well."""
-    a, b = workers
-    a.namespace.ip(f"address add {UNOWNED}/128 dev lo")
-    assert delivered(a.namespace, a.ipv6_address, b.namespace, b.ipv6_address)
-    assert fabric.source_check_drops() == {}
-    for count in (1, 2):
-        assert not delivered(a.namespace, UNOWNED, b.namespace, b.ipv6_address)
-        assert fabric.source_check_drops() == {(a.eni_id, UNOWNED): count}
-    fabric.assign(a.eni_id, "2001:0DB8:0000:0001:0:0:0:0077")
-    assert delivered(a.namespace, UNOWNED, b.namespace, b.ipv6_address)
-    fabric.unassign(a.eni_id, UNOWNED)
-    assert not delivered(a.namespace, UNOWNED, b.namespace, b.ipv6_address)
 
 
 def resolved(namespace: Namespace, address: str, within: float = 0.3) -> bool:
