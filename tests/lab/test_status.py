@@ -89,10 +89,19 @@ def _fleet(
 
 
 def test_the_doctor_finds_nothing_where_all_is_well(fleet: Fleet) -> None:
-    """Nor is anything unknown, on the holder and on the standby, beside their observers."""
+    """
+    Nor is anything unknown, on the holder and on the standby, beside their observers.
+
+    But where addresses move, this one had better be reserved.
+    """
+    unreserved = {"reservation"} if fleet.region.carry == Carry.ADDRESS else set()
     for machine in fleet.region.machines.values():
         deadline = time.monotonic() + PATIENCE
-        while wrong := [each for each in findings(fleet.region, machine) if each["verdict"] != "ok"]:
+        while wrong := [
+            each
+            for each in findings(fleet.region, machine)
+            if each["verdict"] != "ok" and each["check"] not in unreserved
+        ]:
             assert time.monotonic() < deadline, wrong
 
 
@@ -130,12 +139,14 @@ def test_status_where_no_observer_runs_asks_the_others(fleet: Fleet) -> None:
     region = fleet.region
     holder, [standby] = region.holder(), region.standbys()
     region.cluster.freeze_node(standby.name)
-    told = fleet.until(standby, 10)
+    try:
+        told = fleet.until(standby, 10)
+    finally:
+        region.cluster.thaw_node(standby.name)
     [address] = told["addresses"]
     assert address["holder"] == holder.instance.instance_id
     [silent] = [each for each in told["observers"] if each["instance"] == standby.instance.instance_id]
     assert silent["problem"]
-    region.cluster.thaw_node(standby.name)
 
 
 def test_status_before_during_and_after_a_power_cut(fleet: Fleet) -> None:
