@@ -267,7 +267,7 @@ def test_an_address_in_use_is_refused(world: World, cloud: ports.Cloud, here: Su
     assert cloud.describe_enis(NAME) == ()
 
 
-@pytest.mark.parametrize("address", ["10.0.1.100", "10.0.0.3", "10.0.0.255"])
+@pytest.mark.parametrize("address", ["10.0.1.100", "192.0.2.1", "10.0.0.0", "10.0.0.3", "10.0.0.255"])
 def test_an_address_outside_of_the_subnet_is_bad_input(cloud: ports.Cloud, here: Subnet, address: str) -> None:
     """Also one that AWS keeps; that is no race, so it is not LookAgain."""
     with pytest.raises(CloudError) as caught:

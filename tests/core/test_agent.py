@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, ip_network
 
 import pytest
 
-from floatingip.agent.agent import SIGTERM_CODE, Agent
+from floatingip.agent.agent import Agent
 from floatingip.agent.effects import (
     Announce,
     AskPeers,
@@ -40,7 +40,7 @@ from floatingip.agent.events import (
 from floatingip.agent.looks import Seen
 from floatingip.core import timing
 from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Instance, InstanceState, Subnet
-from floatingip.core.errors import AddressTaken, CloudUnavailable, Denied
+from floatingip.core.errors import CloudUnavailable, Denied
 from floatingip.core.model import Carry
 from floatingip.core.node import Identity, Notice, OwnPod
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
@@ -174,20 +174,6 @@ def test_what_came_of_a_standing_eni_s_write_reaches_that_one() -> None:
     assert sum(isinstance(effect, Perform) for effect in node.told.effects) == 1
 
 
-def test_an_observer_that_may_not_look_goes_on_and_is_not_ready() -> None:
-    """It says which action IAM denies, once, and works as soon as that is allowed."""
-    node = Node()
-    node.handle()
-    denied = Denied("ec2:DescribeNetworkInterfaces")
-    for _ in range(3):
-        effects = node.handle(LookFailed(denied, {}), after=20.0)
-        assert End not in kinds(effects)
-        assert "ec2:DescribeNetworkInterfaces" in node.published.not_ready()
-    assert node.told.log.count("level=error event=denied") == 1
-    node.looked(OTHER)
-    assert node.published.not_ready() == ""
-
-
 def test_each_complaint_of_imds_is_told_once_and_its_end_too() -> None:
     """When none has come for a while."""
     node = Node()
@@ -201,53 +187,7 @@ def test_each_complaint_of_imds_is_told_once_and_its_end_too() -> None:
     assert node.told.log.count("IMDS answers again") == 1
 
 
-# The end.
-
-
-def test_a_holder_whose_pod_is_made_anew_ends_at_once() -> None:
-    """Its plumbing stays, and goes on serving."""
-    node = Node()
-    node.handle()
-    node.hold()
-    node.handle(Terminated(), after=1.0)
-    assert node.ends(0.5) is None, "not before it is known why"
-    node.handle(PodShown(OwnPod(node.now, answered=True, deleted=True)), after=0.01)
-    assert node.told.effects[-1] == End(0)
-
-
-def test_a_holder_that_is_not_told_why_ends_after_a_second() -> None:
-    """Kubernetes would not wait for ever; it is said that this is not known."""
-    node = Node()
-    node.handle()
-    node.hold()
-    node.handle(Terminated(), after=1.0)
-    assert node.ends(timing.ENDS_UNTOLD - 0.1) is None
-    assert node.ends(0.4) == End(0)
-    assert "not known whether this pod's node ends" in node.told.log
-
-
-def test_a_holder_whose_node_ends_stays_until_it_is_relieved() -> None:
-    """Or as long as the grace period allows."""
-    node = Node()
-    node.handle()
-    node.hold()
-    node.handle(Terminated(), after=1.0)
-    evicted = OwnPod(node.now, answered=True, deleted=True, disruption="EvictionByEvictionAPI")
-    node.handle(PodShown(evicted), after=0.01)
-    assert "level=warning event=leaving" in node.told.log
-    assert node.ends(timing.EVICTED_AT_MOST - 1.0) is None
-    node.looked(OTHER)
-    assert End(0) not in node.told.effects
-    node.handle(Reconciled(ADDRESS, PlumbingReport(PlumbingState.NO_LINK)), after=0.01)
-    assert node.told.effects[-1] == End(0)
-
-
-def test_a_standby_ends_at_once() -> None:
-    """Nothing depends on it."""
-    node = Node()
-    node.handle()
-    node.looked(OTHER)
-    assert End(0) in node.handle(Terminated(), after=1.0)
+# The end, and `attach`: what tests/sim does not show of them.
 
 
 @pytest.mark.parametrize(("told", "after"), [(True, timing.ENDS_HALF_TOLD), (False, timing.ENDS_UNTOLD)])
@@ -263,31 +203,6 @@ def test_a_holder_ends_later_when_the_api_server_has_told_at_least_of_its_pod(to
     assert node.ends(0.4) == End(0)
 
 
-# Attach.
-
-
-def test_attach_leaves_to_observe_what_ec2_does_not_answer_for_long() -> None:
-    """The pod's other container goes on trying."""
-    node = Node(observes=False)
-    node.handle()
-    node.handle(LookFailed(CloudUnavailable("no answer"), {}), after=1.0)
-    assert node.ends(timing.ATTACH_GIVES_UP - 2.0) is None
-    assert node.ends(2.0) == End(0)
-    assert "level=warning event=attach" in node.told.log
-
-
-def test_attach_leaves_to_observe_what_cannot_be_plumbed() -> None:
-    """Which reports it."""
-    node = Node(observes=False)
-    node.handle()
-    node.looked(ME)
-    unsound = PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing")
-    node.handle(Reconciled(ADDRESS, unsound), after=0.1)
-    assert node.ends(timing.UNSOUND_ATTACH_ENDS - 0.5) is None
-    assert node.ends(1.0) == End(0)
-    assert 'problem="nft is missing"' in node.told.log
-
-
 def test_attach_leaves_to_observe_to_prepare_this_node_for_what_another_one_holds() -> None:
     """After a minute: the pod must not wait for a standing ENI that does not come."""
     node = Node(observes=False, carry=Carry.ADDRESS)
@@ -296,41 +211,6 @@ def test_attach_leaves_to_observe_to_prepare_this_node_for_what_another_one_hold
     assert node.ends(timing.AHEAD_GIVES_UP - 1.0) is None
     assert node.ends(2.0) == End(0)
     assert "this node could not take the address over" in node.told.log
-
-
-def test_attach_ends_when_the_address_is_carried_here() -> None:
-    """And not before."""
-    node = Node(observes=False)
-    node.handle()
-    assert End(0) not in node.looked(ME)
-    assert End(0) in node.handle(Reconciled(ADDRESS, CARRIED), after=0.1)
-
-
-def test_attach_ends_by_sigterm_with_its_code() -> None:
-    """It was not done."""
-    node = Node(observes=False)
-    node.handle()
-    assert End(SIGTERM_CODE) in node.handle(Terminated(), after=0.1)
-    assert SIGTERM_CODE == 143
-
-
-@pytest.mark.parametrize("observes", [True, False])
-def test_what_waiting_does_not_mend_ends_attach_and_not_the_observer(observes: bool) -> None:
-    """An address that is somebody else's; the observer waits for it to become free."""
-    node = Node(observes=observes)
-    node.handle()
-    ends = [effect for effect in node.looked(OTHER, owner="somebody") if isinstance(effect, End)]
-    assert len(ends) == (0 if observes else 1)
-    assert all(isinstance(end.error, AddressTaken) for end in ends)
-
-
-def test_a_look_that_iam_denies_ends_attach_with_the_action() -> None:
-    """Nothing can be known without it."""
-    node = Node(observes=False)
-    node.handle()
-    denied = Denied("ec2:DescribeNetworkInterfaces")
-    assert End(0, denied) in node.handle(LookFailed(denied, {}), after=0.1)
-    assert "level=error event=denied" in node.told.log
 
 
 def test_a_token_of_ours_is_not_spent_by_what_was_refused() -> None:

@@ -12,14 +12,14 @@ from floatingip.core.decision.decision import Reason, State
 from floatingip.core.decision.ration import TAG
 from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Owner
 from floatingip.core.health import Health, HealthState
-from floatingip.core.model import Carry, Target
+from floatingip.core.model import Carry
 from floatingip.core.pace import SLOWEST
 from floatingip.core.peer import Peer
 from floatingip.core.plumbing import Extent
 from floatingip.core.timing import CLAIM_SHOWN, LOOK_BEFORE_TAKING
 from floatingip.core.writes import Assign, AssignAny, Associate, Tag
 from tests.core.deciders import ADDRESS, WALL, ZONE, peer, replay, shown
-from tests.core.movers import ELASTIC, IPV6, PRIVATE, Mover, plane, standing
+from tests.core.movers import ELASTIC, IPV6, PRIVATE, Mover, standing
 
 HERE = f"at-a/{ADDRESS}"
 """What an observer calls what it sees UP while i-a has the address."""
@@ -35,7 +35,8 @@ def fallen(mover: Mover, word: str = "word:silent") -> Mover:
 # A1, A2: one call, on what EC2 has just said.
 
 
-def test_a_dead_holders_address_is_moved_by_one_call() -> None:
+@pytest.mark.parametrize("began", [0.0, 0.5, 3e8])
+def test_a_dead_holders_address_is_moved_by_one_call(began: float) -> None:
     """As soon as EC2 was asked after the first lost probe; nobody is detached, and nothing is written twice."""
     replay(
         f"""
@@ -46,7 +47,7 @@ def test_a_dead_holders_address_is_moved_by_one_call() -> None:
         11.2  ec2:i-b                                -> claiming PLUMBING A3
         11.3  link:sound                             -> holder HELD_HERE R10 tag:R3@{WALL + 11}/at-a
         """,
-        Mover(),
+        Mover(began=began),
     )
 
 
@@ -688,85 +689,6 @@ def test_what_nobody_has_but_somebody_was_promised_is_not_claimed() -> None:
     assert (shown(decision), decision.detail) == ("claiming FREE_BUT_LATER R1", "i-z")
 
 
-# Several observers by their real decisions.
-
-SEEDS = 8
-targets = pytest.mark.parametrize("target", [ADDRESS, IPV6], ids=["IPv4", "IPv6"])
-
-
-def survivors_move_once(target: Target, takes: float, lag: float, *, seed: int) -> None:
-    """Three observers; the holder loses its power; one of the others has the address then, by one move."""
-    region = plane("i-a", "i-b", "i-c", seed=seed, target=target, takes=takes, lag=lag)
-    region.until(lambda: region.at_peace, 20)
-    assert len(region.moves) == 1, "one of three had it first"
-    region.run(6)
-    dead = region.carrier(region.owner)
-    dead.alive = False
-    region.until(lambda: region.serving not in ("", dead.id), 2 * takes + lag + 5)
-    region.run(15)
-    assert region.at_peace
-    assert len(region.moves) == 2, region.moves
-
-
-@targets
-@pytest.mark.parametrize(("takes", "lag"), [(0.0, 0.0), (0.0, 2.0), (1.2, 1.0), (1.8, 0.0), (3.0, 0.0), (7.0, 2.0)])
-def test_one_failure_is_one_move(target: Target, takes: float, lag: float) -> None:
-    """However long EC2 takes to show it: two standbys never steal from each other."""
-    for seed in range(SEEDS):
-        survivors_move_once(target, takes, lag, seed=seed)
-
-
-def claimer_is_replaced(target: Target, *, seed: int) -> None:
-    """Four observers; the holder loses its power, and whoever claims the address does so just then."""
-    region = plane("i-a", "i-b", "i-c", "i-d", seed=seed, target=target)
-    region.until(lambda: region.at_peace, 20)
-    region.run(6)
-    region.carrier(region.owner).alive = False
-    claims = len(region.moves)
-    region.until(lambda: len(region.moves) > claims, 20)
-    region.carrier(region.moves[-1].to).alive = False
-    region.until(lambda: region.at_peace, 120)
-
-
-@targets
-def test_a_claimer_that_dies_with_its_claim_is_replaced(target: Target) -> None:
-    """EC2 has accepted it, and nobody is there to carry the address."""
-    for seed in range(SEEDS):
-        claimer_is_replaced(target, seed=seed)
-
-
-def former_holder_gives_way(target: Target, *, seed: int) -> None:
-    """Two observers; the holder is cut off until the other one has the address, and comes back."""
-    region = plane("i-a", "i-b", seed=seed, target=target)
-    region.until(lambda: region.at_peace, 20)
-    region.run(6)
-    former = region.carrier(region.owner)
-    former.alive = False
-    region.until(lambda: region.serving not in ("", former.id), 20)
-    former.alive = True
-    region.run(10)
-    assert not former.has
-    assert len(region.moves) == 2
-
-
-@targets
-def test_a_holder_that_comes_back_gives_way(target: Target) -> None:
-    """It has the address in its kernel still: it drops it, and takes nothing back."""
-    for seed in range(SEEDS):
-        former_holder_gives_way(target, seed=seed)
-
-
-def test_a_healthy_region_asks_little_and_moves_nothing() -> None:
-    """A Describe a minute and observer, whatever the addresses."""
-    region = plane("i-a", "i-b", "i-c", lag=1.0)
-    region.until(lambda: region.at_peace, 20)
-    region.run(5)
-    calls, moves = region.calls, len(region.moves)
-    region.run(180)
-    assert region.calls - calls <= 3 * 4
-    assert len(region.moves) == moves
-
-
 def test_an_address_that_ec2_refuses_while_it_shows_nobody_is_taken() -> None:
     """It is said, and tried again; meanwhile nothing is plumbed for it."""
     mover = Mover()
@@ -775,14 +697,3 @@ def test_an_address_that_ec2_refuses_while_it_shows_nobody_is_taken() -> None:
         mover.view = replace(mover.view, accepted=None, taken_at=mover.view.wrote_at, taken="Address is in use.")
     assert shown(decision).startswith("refused TAKEN R1 assign:")
     assert decision.extent is Extent.AHEAD
-
-
-@pytest.mark.parametrize("began", [0.5, 3e8])
-def test_no_clock_is_too_young_or_too_old(began: float) -> None:
-    """One failure is one move, on a machine that has just booted and on one that runs for ten years."""
-    land = plane("i-a", "i-b", "i-c")
-    land.now = began
-    land.until(lambda: land.at_peace, 30)
-    land.carrier(land.serving).alive = False
-    assert land.until(lambda: bool(land.serving), 20) < 20
-    assert len(land.moves) == 2

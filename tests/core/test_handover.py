@@ -42,8 +42,11 @@ class Vpc:
     """Two workers with their standing ENIs; the first one has the address.
 
     ``then``: what happens at a time while a handover is waited for; ``said``: what that told, ``awaited``: what it told
-    that it waits for; ``port`` is the observers', ``me`` the instance that it is asked for on.
+    that it waits for; ``port`` is the observers', ``me`` the instance that it is asked for on.  To carry an ENI, the
+    address has one of its own instead.
     """
+
+    carry: Carry = Carry.ADDRESS
 
     ec2: FakeEc2 = field(default_factory=lambda: FakeEc2(Delays(assign=1.2)))
     then: dict[float, Callable[[], None]] = field(default_factory=dict)
@@ -56,8 +59,12 @@ class Vpc:
         self.subnet = self.ec2.add_subnet("127.0.0.0/24")
         self.cloud = FakeCloud(self.ec2)
         self.workers = [self.ec2.add_instance(f"127.0.0.{last}", self.subnet) for last in (11, 12)]
-        self.enis = [self._standing(worker) for worker in self.workers]
-        self.cloud.assign(self.enis[0], ADDRESS, reassign=False)
+        if self.carry is Carry.ADDRESS:
+            self.enis = [self._standing(worker) for worker in self.workers]
+            self.cloud.assign(self.enis[0], ADDRESS, reassign=False)
+        else:
+            self.enis = [self.cloud.create_eni(ADDRESS, self.subnet, {OWNER_TAG: NAME}, "one").id]
+            self.cloud.attach_eni(self.enis[0], self.workers[0], frozenset())
         self.ec2.advance(10.0)
 
     def _standing(self, worker: str) -> str:
@@ -67,7 +74,7 @@ class Vpc:
 
     def plan(self, to: str = ANYBODY) -> tuple[Handover, ...]:
         """What would be handed over."""
-        return plan(self.cloud, NAME, (ADDRESS,), Carry.ADDRESS, to)
+        return plan(self.cloud, NAME, (ADDRESS,), self.carry, to)
 
     def carry_out(self, to: str = ANYBODY) -> None:
         """Hand over, in EC2's own time."""
@@ -78,18 +85,29 @@ class Vpc:
             "wall": lambda: WALL + self.ec2.now,
             "sleep": self._sleep,
         }
-        carry_out(self.cloud, moves, NAME, Carry.ADDRESS, self.port, self.me, self.said.append, **by)  # type: ignore[arg-type]  # by name
+        carry_out(self.cloud, moves, NAME, self.carry, self.port, self.me, self.said.append, **by)  # type: ignore[arg-type]  # by name
 
     def check(self, to: str = ANYBODY) -> str:
         """Whether somebody would obey."""
         moves = self.plan(to)
         by = {"say": self.said.append, "now": lambda: self.ec2.now, "sleep": self._sleep}
-        return check(self.cloud, moves, NAME, Carry.ADDRESS, self.port, self.me, **by)  # type: ignore[arg-type]  # by name
+        return check(self.cloud, moves, NAME, self.carry, self.port, self.me, **by)  # type: ignore[arg-type]  # by name
 
     def _sleep(self, seconds: float) -> None:
         self.ec2.advance(self.ec2.now + seconds)
         for at in [at for at in self.then if at <= self.ec2.now]:
             self.then.pop(at)()
+
+    def move(self) -> None:
+        """The second worker takes over, as far as EC2 is concerned."""
+        if self.carry is Carry.ADDRESS:
+            self.cloud.assign(self.enis[1], ADDRESS, reassign=True)
+            return
+        bound = self.holder().attachment
+        assert bound is not None
+        self.cloud.detach_eni(bound.id, force=False)
+        self.ec2.advance(self.ec2.now + 5.0)
+        self.cloud.attach_eni(self.enis[0], self.workers[1], frozenset())
 
     def holder(self) -> Eni:
         """The ENI that has the address."""
@@ -100,7 +118,7 @@ class Vpc:
         """What stands in the first holder's tag."""
         eni = self.ec2.state.enis[self.enis[0]]
         assert eni.attachment is not None
-        tag = eni.tags.get(way_to(Carry.ADDRESS).of_one(order.TAG, ADDRESS), "")
+        tag = eni.tags.get(way_to(self.carry).of_one(order.TAG, ADDRESS), "")
         return order.parse(tag, eni.attachment.id, WALL + self.ec2.now)
 
 
@@ -125,13 +143,15 @@ def test_what_nobody_holds_cannot_be_handed_over(vpc: Vpc) -> None:
         plan(vpc.cloud, NAME, (ADDRESS,), Carry.ENI)
 
 
-def test_a_handover_is_ordered_waited_for_and_taken_back(vpc: Vpc) -> None:
+@pytest.mark.parametrize("carry", Carry)
+def test_a_handover_is_ordered_waited_for_and_taken_back(carry: Carry) -> None:
     """The order names the node, and is gone at the end; EC2 shows who has the address then."""
+    vpc = Vpc(carry=carry)
     seen: list[Order | None] = []
 
     def obey() -> None:
         seen.append(vpc.order())
-        vpc.cloud.assign(vpc.enis[1], ADDRESS, reassign=True)
+        vpc.move()
 
     vpc.then[12.0] = obey
     vpc.carry_out(vpc.workers[1])
@@ -139,15 +159,18 @@ def test_a_handover_is_ordered_waited_for_and_taken_back(vpc: Vpc) -> None:
     assert told is not None
     assert told.names(vpc.workers[1])
     assert not told.names(vpc.workers[0])
-    assert vpc.holder().id == vpc.enis[1]
+    assert vpc.holder().id == vpc.enis[-1]
     assert vpc.order() is None
+    assert vpc.plan(vpc.workers[1]) == (), "it has it already"
     assert vpc.said[0] == f"{ADDRESS}: asked {vpc.workers[0]} to hand it over to {vpc.workers[1]}"
     assert vpc.said[1].startswith(f"{ADDRESS}: {vpc.workers[1]} has it, ")
     assert vpc.said[1].endswith("no observer to ask for the gap")
 
 
-def test_a_handover_that_nobody_carries_out_ends_and_is_taken_back(vpc: Vpc) -> None:
+@pytest.mark.parametrize("carry", Carry)
+def test_a_handover_that_nobody_carries_out_ends_and_is_taken_back(carry: Carry) -> None:
     """With the time it was waited for; nothing has moved, and nothing will."""
+    vpc = Vpc(carry=carry)
     with pytest.raises(CloudError, match=f"not handed over within {VALID_FOR:g} s"):
         vpc.carry_out()
     assert vpc.holder().id == vpc.enis[0]
@@ -159,7 +182,7 @@ def test_an_outage_of_ec2_in_between_is_waited_for(vpc: Vpc) -> None:
 
     def end() -> None:
         vpc.cloud.reachable = True
-        vpc.cloud.assign(vpc.enis[1], ADDRESS, reassign=True)
+        vpc.move()
 
     def begin() -> None:
         vpc.cloud.reachable = False
@@ -239,7 +262,7 @@ class Observed:
 
     def obey(self) -> None:
         """The second one takes over."""
-        self._vpc.cloud.assign(self._vpc.enis[1], ADDRESS, reassign=True)
+        self._vpc.move()
         self.hold(1)
 
 
@@ -284,7 +307,7 @@ def test_a_move_that_ec2_shows_ends_the_wait_though_the_observers_say_nothing_of
     observed = Observed(vpc, start)
     observed.know("i-b")
     vpc.port, vpc.me = port, "i-b"
-    vpc.then[12.0] = lambda: vpc.cloud.assign(vpc.enis[1], ADDRESS, reassign=True)
+    vpc.then[12.0] = vpc.move
     vpc.carry_out()
     assert vpc.holder().id == vpc.enis[1]
     assert vpc.said[1].endswith("no observer to ask for the gap")

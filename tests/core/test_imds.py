@@ -205,13 +205,6 @@ def test_what_asking_again_cannot_help_fails_at_once(
     assert timer.time == 0
 
 
-def test_an_address_that_is_none_is_told(imds: Imds, service: Service) -> None:
-    """Nonsense ends as an error of this module, not as a ValueError somewhere."""
-    service.values[f"{INTERFACES}/{PRIMARY}/local-ipv4s"] = "<html>"
-    with pytest.raises(MetadataError, match=f"^IMDS shows a {INTERFACES}/{PRIMARY}/local-ipv4s that cannot be read$"):
-        imds.identity()
-
-
 def test_proxies_of_the_environment_are_not_used(imds: Imds, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy would say who *it* is."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -327,28 +320,6 @@ def test_the_most_urgent_notice_comes_first(poller: Imds, service: Service) -> N
     assert notice.kind == "spot"
 
 
-@pytest.mark.parametrize(
-    ("path", "text"),
-    [
-        (SPOT, "<html>"),
-        (SPOT, '{"action": false, "time": "2017-09-18T08:22:00Z"}'),
-        (SPOT, '["terminate"]'),
-        (MAINTENANCE, '{"State": "active"}'),
-        (MAINTENANCE, maintenance("soon")),
-        (MAINTENANCE, '[{"State": "active", "NotBefore": 1548061243}]'),
-        (MAINTENANCE, "7"),
-        (REBALANCE, "{}"),
-    ],
-)
-def test_what_cannot_be_read_is_told_and_hides_nothing(poller: Imds, service: Service, path: str, text: str) -> None:
-    """It moves nothing by itself; a notice of another kind counts all the same."""
-    service.values[path] = text
-    with pytest.raises(MetadataError, match=f"^IMDS shows a {path} that cannot be read$"):
-        poller.notice()
-    service.values[LIFECYCLE] = "Terminated"
-    assert poller.notice() == Notice("asg", "Terminated")
-
-
 def test_no_answer_is_no_notice_and_is_told_at_once(poller: Imds, service: Service, timer: Timer) -> None:
     """One try, without the retries that `identity` has."""
     service.failures = [503]
@@ -364,10 +335,3 @@ def test_a_token_that_has_ended_costs_no_poll(poller: Imds, service: Service) ->
     poller.notice()
     service.tokens += 1  # the service has forgotten ours
     assert poller.notice() == Notice("asg", "Terminated")
-
-
-def test_a_service_that_refuses_its_own_tokens_is_an_error(poller: Imds, service: Service) -> None:
-    """A fresh one is not renewed again, or it would be for ever."""
-    service.failures = [401, 401]
-    with pytest.raises(MetadataError, match=r"^IMDS refuses the token that it gave$"):
-        poller.notice()

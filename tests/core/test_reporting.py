@@ -135,3 +135,11 @@ def test_the_end_does_not_wait_for_who_does_not_answer(monkeypatch: pytest.Monke
     began = time.monotonic()
     board.reporter.end(60.0)
     assert time.monotonic() - began < 30
+
+
+def test_the_end_waits_for_who_hangs_no_longer_than_it_may(board: Board) -> None:
+    """`attach` has served the address by then."""
+    board.reporter.tell(MOVE)
+    board.tried.get(timeout=10)
+    board.reporter.end(0.1)
+    assert board.told.empty()

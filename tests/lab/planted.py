@@ -75,11 +75,17 @@ def readyz(machine: Machine, region: Region) -> str:
 def doctor(region: Region, machine: Machine, check: str) -> list[str]:
     """What a check says that fails there, with what to do."""
     try:
-        process = in_pod(region, machine, "doctor", "--json", "--within=60")
+        found = findings(region, machine)
     except LookupError as error:
         return [str(error)]
+    return [f"{e['what']} -> {e['remedy']}" for e in found if (e["check"], e["verdict"]) == (check, "fail")]
+
+
+def findings(region: Region, machine: Machine) -> list[dict[str, str]]:
+    """All that the doctor says in the pod there.  Raises LookupError where there is none."""
+    process = in_pod(region, machine, "doctor", "--json", "--within=60")
     out, err = process.communicate(timeout=PATIENCE)
     assert out, err
-    found = json.loads(out)
+    found: list[dict[str, str]] = json.loads(out)
     assert process.returncode == any(each["verdict"] == "fail" for each in found)
-    return [f"{e['what']} -> {e['remedy']}" for e in found if (e["check"], e["verdict"]) == (check, "fail")]
+    return found

@@ -98,15 +98,18 @@ def silence_api_server(region: Region, _machine: Machine) -> None:
 
 API_SILENT = Scenario("api-silent", "the API server answers nobody", silence_api_server, nothing_moves, lasts=6.0)
 LONG = ("power-cut", "partition", "standby-frozen", "imds-hangs")
-ASKED = [SCENARIOS["ec2-hangs"], API_SILENT]
-"""EC2 or Kubernetes is silent; and by `make test-long` one of each other kind: the holder is gone, or cut off; a
-standby's observer stands still; IMDS is silent.  All: `python -m lab run NAME --asking`.
+"""By `make test` EC2 is silent, by `make test-more` Kubernetes is; and by `make test-long` one of each other kind: the
+holder is gone, or cut off; a standby's observer stands still; IMDS is silent.  All: `python -m lab run NAME --asking`.
 """
 
 
 @pytest.mark.parametrize(
     "scenario",
-    [*ASKED, *(pytest.param(SCENARIOS[name], marks=pytest.mark.long) for name in LONG)],
+    [
+        SCENARIOS["ec2-hangs"],
+        pytest.param(API_SILENT, marks=pytest.mark.more),
+        *(pytest.param(SCENARIOS[name], marks=pytest.mark.long) for name in LONG),
+    ],
     ids=lambda scenario: scenario.name,
 )
 def test_status_and_doctor_answer_whatever_is_silent(in_sandbox: None, scenario: Scenario, tmp_path: Path) -> None:

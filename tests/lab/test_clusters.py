@@ -7,6 +7,8 @@ What tells them apart is the instances' tag `kubernetes.io/cluster/NAME`, and no
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
+import pytest
+
 from lab.ec2 import PROFILES
 from lab.history import Event, History
 from lab.kubernetes.small.cluster import Cluster
@@ -143,6 +145,7 @@ def test_two_clusters_never_touch_each_others_interfaces(in_sandbox: None) -> No
         assert owners == {"lab", "other"}
 
 
+@pytest.mark.more
 def test_an_address_that_another_cluster_has_is_refused(in_sandbox: None) -> None:
     """Configured twice by mistake: who came second ends with code 5, names the interface, and never writes."""
     with two_clusters(FLOATING_IP) as clusters:

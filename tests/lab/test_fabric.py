@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ Ping = Callable[..., bool]
 ENI = "eni-floating"
 MAC = "02:00:00:00:00:64"
 FLOATING = "10.0.0.100"
-UNOWNED = "10.0.0.77"
+UNOWNED, UNOWNED_IPV6 = "10.0.0.77", "2001:db8:0:1::77"
 PUBLIC = "203.0.113.100"
 
 
@@ -71,7 +72,13 @@ def hold(worker: Worker, ifname: str, address: str = FLOATING) -> None:
     )
 
 
-@pytest.mark.parametrize("address", [UNOWNED, "10.0.200.1", "198.51.100.77", "203.0.113.1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(UNOWNED, "10.0.200.1", "198.51.100.77", "203.0.113.1"),
+        *(UNOWNED_IPV6, "2001:db8:0:2::1", "2001:db8:ffff::77", "2001:db8:eeee::1"),
+    ],
+)
 def test_what_nobody_owns_times_out(fabric: Fabric, fetch: Fetch, address: str) -> None:
     """No error comes back, at once or later: neither inside of the subnet nor of the VPC nor outside."""
     answer = fetch(fabric.client_in, address, 80, timeout=0.6)
@@ -79,9 +86,10 @@ def test_what_nobody_owns_times_out(fabric: Fabric, fetch: Fetch, address: str) 
     assert answer.seconds > 0.55
 
 
-def test_outside_client_gets_no_error_for_what_nobody_owns(fabric: Fabric, fetch: Fetch) -> None:
+@pytest.mark.parametrize("address", [UNOWNED, UNOWNED_IPV6])
+def test_outside_client_gets_no_error_for_what_nobody_owns(fabric: Fabric, fetch: Fetch, address: str) -> None:
     """The router is as silent towards the outside; four seconds are beyond the kernel's own neighbour timeout."""
-    assert fetch(fabric.client_out, UNOWNED, 80, timeout=4).error == "TimeoutError"
+    assert fetch(fabric.client_out, address, 80, timeout=4).error == "TimeoutError"
 
 
 def test_closed_port_of_a_living_worker_is_refused_at_once(fabric: Fabric, workers: Workers, fetch: Fetch) -> None:
@@ -101,17 +109,23 @@ def test_the_vpc_itself_sends_no_errors(fabric: Fabric) -> None:
             probe.recv(1)
 
 
-def test_foreign_source_is_dropped_and_counted(fabric: Fabric, workers: Workers) -> None:
+@pytest.mark.parametrize(
+    ("unowned", "spelt"), [(UNOWNED, UNOWNED), (UNOWNED_IPV6, "2001:0DB8:0000:0001:0:0:0:0077")], ids=["IPv4", "IPv6"]
+)
+def test_foreign_source_is_dropped_and_counted(fabric: Fabric, workers: Workers, unowned: str, spelt: str) -> None:
     """What a guest sends with an address that is not its ENI's arrives nowhere, and the drop says who and what."""
     a, b = workers
-    a.namespace.ip(f"address add {UNOWNED}/32 dev lo")
-    assert delivered(a.namespace, a.address, b.namespace, b.address)
+    own, there = (each.ipv6_address if ":" in unowned else each.address for each in workers)
+    a.namespace.ip(f"address add {unowned}/{ip_address(unowned).max_prefixlen} dev lo")
+    assert delivered(a.namespace, own, b.namespace, there)
     assert fabric.source_check_drops() == {}
     for count in (1, 2):
-        assert not delivered(a.namespace, UNOWNED, b.namespace, b.address)
-        assert fabric.source_check_drops() == {(a.eni_id, UNOWNED): count}
-    fabric.assign(a.eni_id, UNOWNED)
-    assert delivered(a.namespace, UNOWNED, b.namespace, b.address)
+        assert not delivered(a.namespace, unowned, b.namespace, there)
+        assert fabric.source_check_drops() == {(a.eni_id, unowned): count}
+    fabric.assign(a.eni_id, spelt)
+    assert delivered(a.namespace, unowned, b.namespace, there)
+    fabric.unassign(a.eni_id, unowned)
+    assert not delivered(a.namespace, unowned, b.namespace, there)
 
 
 def test_outside_client_is_not_an_eni_and_passes(fabric: Fabric, workers: Workers, ping: Ping) -> None:

@@ -1,7 +1,7 @@
 """
 IPv6 in the lab: the same VPC and the same workers, with NDP, without the CNI's marks.
 
-`plumb` is the way back of a second ENI, written down as commands, apart from the product.
+What a second ENI needs there for NodePorts is shown with the product's own plumbing, by test_nodeport.py.
 """
 
 import socket
@@ -22,28 +22,13 @@ from lab.network.fabric import (
 from lab.network.kube_proxy import TrafficPolicy
 from lab.network.netns import Namespace
 from lab.network.worker import BACKEND_PORT, Worker
-from tests.lab.matrix import ENI, MAC, NODE_PORT, POLICIES, Backends, Fetch, Workers, ask_all, every_one_answered
+from tests.lab.matrix import ENI, MAC, NODE_PORT, Backends, Fetch, Workers
 from tests.lab.test_fabric import delivered
 
 Ping = Callable[..., bool]
 
 FLOATING = "2001:db8:0:1::100"
 UNOWNED = "2001:db8:0:1::77"
-TABLE = "ip6 plumbing"
-
-MARKS = """
-table ip6 plumbing {
-    chain prerouting {
-        type filter hook prerouting priority mangle;
-        iif ens6 ct direction original ct mark set ct mark or 0x40
-        ct direction reply ct mark and 0x40 == 0x40 meta mark set meta mark or 0x40
-    }
-    chain output {
-        type route hook output priority mangle;
-        ct direction reply ct mark and 0x40 == 0x40 meta mark set meta mark or 0x40
-    }
-}
-"""
 
 
 class Ipv6Backends(Backends):
@@ -62,14 +47,6 @@ def backends(workers: Workers) -> Ipv6Backends:
     return Ipv6Backends(*workers)
 
 
-@pytest.fixture
-def second_eni(fabric: Fabric, workers: Workers) -> str:
-    """The link of a hot-plugged ENI in worker-a, with the floating address on it and nothing but a `from` rule."""
-    fabric.plug(ENI, MAC, ["10.0.0.99", FLOATING], workers[0].namespace, "ens6")
-    hold(workers[0], "ens6")
-    return "ens6"
-
-
 def hold(worker: Worker, ifname: str) -> None:
     """Use a hot-plugged link for the floating address, as far as ICMP and the node's own sockets need it."""
     worker.namespace.ip(
@@ -79,25 +56,6 @@ def hold(worker: Worker, ifname: str) -> None:
         f"route add default via {IPV6_GATEWAY} dev {ifname} table 100",
     )
     worker.namespace.ip6(f"rule add priority 900 from {FLOATING} lookup 100")
-
-
-def plumb(worker: Worker) -> None:
-    """What `second_eni` lacks: marks on what entered by it, and a rule that leads marked replies back out by it."""
-    worker.namespace.ip6("rule add priority 901 fwmark 0x40/0x40 lookup 100")
-    worker.namespace.nft(MARKS)
-
-
-@pytest.mark.parametrize("address", [UNOWNED, "2001:db8:0:2::1", "2001:db8:ffff::77", "2001:db8:eeee::1"])
-def test_what_nobody_owns_times_out(fabric: Fabric, fetch: Fetch, address: str) -> None:
-    """No error comes back: neither inside of the subnet nor of the VPC nor outside."""
-    answer = fetch(fabric.client_in, address, 80, timeout=0.6)
-    assert answer.error == "TimeoutError"
-    assert answer.seconds > 0.55
-
-
-def test_silence_does_not_end_in_an_error(fabric: Fabric, fetch: Fetch) -> None:
-    """A neighbour that does not answer becomes an error after three seconds; outside there is but the router."""
-    assert fetch(fabric.client_out, UNOWNED, 80, timeout=4).error == "TimeoutError"
 
 
 @pytest.mark.parametrize(("address", "hop_limit"), [(f"{IPV6_GATEWAY}%eth0", 64), (CLIENT_OUT_IPV6, 1)])
@@ -115,21 +73,6 @@ def test_the_vpc_itself_sends_no_errors(fabric: Fabric, address: str, hop_limit:
         probe.send(b"")
         with pytest.raises(TimeoutError):
             probe.recv(1)
-
-
-def test_foreign_source_is_dropped_and_counted(fabric: Fabric, workers: Workers) -> None:
-    """As with IPv4; a way of writing the address that is not the usual one owns it as well."""
-    a, b = workers
-    a.namespace.ip(f"address add {UNOWNED}/128 dev lo")
-    assert delivered(a.namespace, a.ipv6_address, b.namespace, b.ipv6_address)
-    assert fabric.source_check_drops() == {}
-    for count in (1, 2):
-        assert not delivered(a.namespace, UNOWNED, b.namespace, b.ipv6_address)
-        assert fabric.source_check_drops() == {(a.eni_id, UNOWNED): count}
-    fabric.assign(a.eni_id, "2001:0DB8:0000:0001:0:0:0:0077")
-    assert delivered(a.namespace, UNOWNED, b.namespace, b.ipv6_address)
-    fabric.unassign(a.eni_id, UNOWNED)
-    assert not delivered(a.namespace, UNOWNED, b.namespace, b.ipv6_address)
 
 
 def resolved(namespace: Namespace, address: str, within: float = 0.3) -> bool:
@@ -250,44 +193,6 @@ def test_security_group_without_icmp_leaves_the_rest_alone(
     assert ping(fabric.client_in, a.ipv6_address)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_node_port_answers_on_the_primary_address(
-    fabric: Fabric, workers: Workers, backends: Ipv6Backends, fetch: Fetch, policy: TrafficPolicy
-) -> None:
-    """From inside and outside of the VPC, by local, remote and hostNetwork backends; nothing fails the source check."""
-    answers = ask_all(fabric, fetch, workers[0], backends, policy, workers[0].ipv6_address)
-    assert every_one_answered(answers), answers
-    assert len(answers) == (8 if policy == "Cluster" else 4)
-    assert fabric.source_check_drops() == {}
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-def test_node_port_on_a_second_eni_fails_without_marks(
-    fabric: Fabric, workers: Workers, backends: Ipv6Backends, fetch: Fetch, second_eni: str, policy: TrafficPolicy
-) -> None:
-    """Replies leave by the primary ENI and fail the source check; the node's own sockets answer all the same."""
-    a = workers[0]
-    answers = ask_all(fabric, fetch, a, backends, policy, FLOATING, timeout=0.3)
-    assert set(answers.values()) == {"TimeoutError"}, answers
-    drops = fabric.source_check_drops()
-    assert set(drops) == {(a.eni_id, FLOATING)}
-    assert drops[a.eni_id, FLOATING] >= len(answers)
-    assert fetch(fabric.client_in, FLOATING, BACKEND_PORT).text == f"worker-a/host {CLIENT_IN_IPV6}"
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-def test_node_port_on_a_second_eni_answers_with_marks(
-    fabric: Fabric, workers: Workers, backends: Ipv6Backends, fetch: Fetch, second_eni: str, policy: TrafficPolicy
-) -> None:
-    """The whole matrix answers without a drop, though the link has an IPv4 address too that nobody uses."""
-    a = workers[0]
-    plumb(a)
-    answers = ask_all(fabric, fetch, a, backends, policy, FLOATING)
-    assert every_one_answered(answers), answers
-    assert every_one_answered(ask_all(fabric, fetch, a, backends, policy, a.ipv6_address))
-    assert fabric.source_check_drops() == {}
-
-
 def test_policy_decides_what_client_address_a_backend_sees(
     fabric: Fabric, workers: Workers, backends: Ipv6Backends, fetch: Fetch
 ) -> None:
@@ -325,12 +230,3 @@ def test_pods_keep_their_address(fabric: Fabric, workers: Workers, backends: Ipv
     assert fetch(pod, *backends.remote[0]).text == f"worker-b/pod-0 {a.pod_ipv6_addresses[0]}"
     assert delivered(pod, a.pod_ipv6_addresses[0], fabric.client_out, CLIENT_OUT_IPV6)
     assert fabric.source_check_drops() == {}
-
-
-def test_flushing_rules_takes_those_of_ipv6_too(workers: Workers, second_eni: str) -> None:
-    """By the same priorities."""
-    a = workers[0]
-    plumb(a)
-    a.flush_rules(priorities=[900, 901], nft_tables=[TABLE])
-    assert {rule["priority"] for rule in a.namespace.show("-6 rule show")} == {0, 32766}
-    assert "table ip6 plumbing" not in a.namespace.run(["nft", "list", "tables"])

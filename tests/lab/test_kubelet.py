@@ -1,4 +1,8 @@
-"""The small Kubernetes: it runs `floating-ip.yaml` as a cluster would, with a small program in the image's place."""
+"""
+The small Kubernetes: it runs `floating-ip.yaml` as a cluster would, with a small program in the image's place.
+
+What it does as the real one does it is for tests/kubernetes.
+"""
 
 import subprocess
 import sys
@@ -90,6 +94,11 @@ class Lab:
     history: History
     switches: Path
 
+    def deploy(self, manifest: Manifest) -> None:
+        """`kubectl apply`, and wait until all is ready."""
+        self.cluster.apply(manifest)
+        self.cluster.wait_ready(10)
+
     def events(self, event: str, **wanted: object) -> list[Event]:
         """The events so far with these values."""
         return [
@@ -164,8 +173,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
 
 def test_each_node_gets_one_pod_whose_init_container_ran_first(lab: Lab, manifest: Manifest) -> None:
     """Anti-affinity, init container to completion, then the observer, ready when its probe says so."""
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
+    lab.deploy(manifest)
     assert sorted(str(pod.node) for pod in lab.cluster.pods()) == ["k-a", "k-b"]
     for pod in lab.cluster.pods():
         phases = [event["phase"] for event in lab.events("pod", pod=pod.name)]
@@ -178,8 +186,7 @@ def test_each_node_gets_one_pod_whose_init_container_ran_first(lab: Lab, manifes
 
 def test_a_container_has_what_the_manifest_gives_it_and_no_more(lab: Lab, manifest: Manifest) -> None:
     """PID 1, two capabilities (bits 12 and 13), the mounted settings, its variables; everything else read-only."""
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
+    lab.deploy(manifest)
     pod = lab.cluster.pod_on("k-a")
     [start] = lab.said("start", pod=pod.name)
     lines = len(manifest.config_maps[NAME].data["settings.yaml"].splitlines())
@@ -192,28 +199,10 @@ def test_a_container_has_what_the_manifest_gives_it_and_no_more(lab: Lab, manife
     assert [event["fields"] for event in lab.events("log", pod=pod.name, line="not logfmt: käse")] == [{}]
 
 
-def test_a_deleted_pod_gets_sigterm_and_is_replaced_on_its_node(lab: Lab, manifest: Manifest) -> None:
-    """The replacement waits until the old one is gone: the node has room for one."""
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
-    old = lab.cluster.pod_on("k-a")
-    lab.cluster.delete_pod(old.name)
-    lab.until(old.gone.is_set)
-    lab.cluster.wait_ready(10)
-    new = lab.cluster.pod_on("k-a")
-    assert new.name != old.name
-    [exit_] = lab.events("exit", pod=old.name, container="observer")
-    assert (exit_["reason"], exit_["code"]) == ("stopped", 0)
-    assert len(lab.said("sigterm", pod=old.name)) == 1
-    [gone] = lab.events("pod", pod=old.name, phase="Gone")
-    assert lab.events("pod", pod=new.name, phase="Init")[0]["t"] >= gone["t"]
-
-
 def test_a_pod_that_ignores_sigterm_is_killed_after_the_grace_period(lab: Lab, manifest: Manifest) -> None:
     """One second here; exit code 137 as in a real cluster."""
     (lab.switches / "stubborn").touch()
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
+    lab.deploy(manifest)
     old = lab.cluster.pod_on("k-a")
     began = time.monotonic()
     lab.cluster.delete_pod(old.name)
@@ -229,31 +218,10 @@ def disruption(pod: Pod) -> list[str]:
     return [condition["reason"] for condition in conditions if condition["type"] == "DisruptionTarget"]
 
 
-def test_an_evicted_pod_has_the_condition_before_sigterm(lab: Lab, manifest: Manifest) -> None:
-    """Then it ends like a deleted one, which has no such condition; the end of its grace period is told for both."""
-    (lab.switches / "stubborn").touch()
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
-    evicted = lab.cluster.pod_on("k-a")
-    assert "deletionTimestamp" not in evicted.as_object("default")["metadata"]
-    lab.cluster.evict(evicted.name)
-    lab.until(lambda: lab.said("sigterm", pod=evicted.name))
-    assert disruption(evicted) == ["EvictionByEvictionAPI"]
-    assert "deletionTimestamp" in evicted.as_object("default")["metadata"]
-    [told], [terminating] = lab.events("evicted"), lab.events("pod", pod=evicted.name, phase="Terminating")
-    assert told["t"] <= terminating["t"]
-    lab.until(evicted.gone.is_set)
-    lab.cluster.wait_ready(10)
-    deleted = lab.cluster.pod_on("k-b")
-    lab.cluster.delete_pod(deleted.name)
-    assert disruption(deleted) == []
-
-
 def test_a_tainted_node_loses_its_pods_and_gets_none(lab: Lab, manifest: Manifest) -> None:
     """They are deleted, with the taint manager's reason; a taint, unlike a drain, asks no budget."""
     (lab.switches / "stubborn").touch()
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
+    lab.deploy(manifest)
     pods = [lab.cluster.pod_on(node) for node in ("k-a", "k-b")]
     for node, pod in zip(("k-a", "k-b"), pods, strict=True):
         lab.cluster.taint(node)
@@ -266,8 +234,7 @@ def test_a_tainted_node_loses_its_pods_and_gets_none(lab: Lab, manifest: Manifes
 def test_a_pod_that_ends_with_its_node_sees_neither_deletion_nor_condition(lab: Lab, manifest: Manifest) -> None:
     """SIGTERM is all that it gets; the condition is there when it has ended, and its replacement waits for a node."""
     (lab.switches / "stubborn").touch()
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
+    lab.deploy(manifest)
     pod = lab.cluster.pod_on("k-a")
     shutdown = threading.Thread(target=lab.cluster.shut_node_down, args=("k-a",))
     shutdown.start()
@@ -285,8 +252,7 @@ def test_a_pod_that_ends_with_its_node_sees_neither_deletion_nor_condition(lab: 
 
 def test_a_node_that_boots_runs_a_pod_again(lab: Lab, manifest: Manifest) -> None:
     """After a power cut the one that it had, from its init container on; after a shutdown the one that waited."""
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
+    lab.deploy(manifest)
     cut, ended = lab.cluster.pod_on("k-a"), lab.cluster.pod_on("k-b")
     lab.cluster.kill_node("k-a")
     lab.until(lambda: lab.events("exit", pod=cut.name, reason="node-lost"))
@@ -305,8 +271,7 @@ def test_a_node_that_boots_runs_a_pod_again(lab: Lab, manifest: Manifest) -> Non
 
 def test_a_budget_lets_one_pod_go_at_a_time(lab: Lab, manifest: Manifest) -> None:
     """The second eviction is refused until the first pod's replacement is ready; deletion asks no budget."""
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
+    lab.deploy(manifest)
     first, second = lab.cluster.pods()
     lab.cluster.evict(first.name)
     with pytest.raises(EvictionRefused, match=rf"^{second.name}: floating-ip needs 1 healthy pods, there are 1$"):
@@ -333,8 +298,7 @@ def test_a_budget_counts_the_pods_that_it_selects(
     lab: Lab, manifest: Manifest, budget: DisruptionBudget, allowed: bool
 ) -> None:
     """Numbers and percentages, rounded up as Kubernetes does it; another application's budget says nothing."""
-    lab.cluster.apply(replace(manifest, budgets={"b": budget}))
-    lab.cluster.wait_ready(10)
+    lab.deploy(replace(manifest, budgets={"b": budget}))
     pod = lab.cluster.pod_on("k-a")
     if allowed:
         lab.cluster.evict(pod.name)
@@ -347,8 +311,7 @@ def test_a_budget_counts_the_pods_that_it_selects(
 def test_no_budget_protects_a_pod_that_serves_nobody(lab: Lab, manifest: Manifest) -> None:
     """One that is pending is in nobody's way; one that is being deleted goes anyway."""
     (lab.switches / "stubborn").touch()
-    lab.cluster.apply(replace(manifest, budgets={"b": DisruptionBudget("b", {"app": NAME}, max_unavailable=0)}))
-    lab.cluster.wait_ready(10)
+    lab.deploy(replace(manifest, budgets={"b": DisruptionBudget("b", {"app": NAME}, max_unavailable=0)}))
     pod = lab.cluster.pod_on("k-a")
     lab.cluster.delete_pod(pod.name)
     lab.cluster.evict(pod.name)
@@ -360,8 +323,7 @@ def test_no_budget_protects_a_pod_that_serves_nobody(lab: Lab, manifest: Manifes
 
 def test_a_cordoned_node_gets_no_new_pod(lab: Lab, manifest: Manifest) -> None:
     """The replacement stays Pending, since the other node is taken, until the node is uncordoned."""
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
+    lab.deploy(manifest)
     lab.cluster.cordon("k-a")
     old = lab.cluster.pod_on("k-a")
     lab.cluster.delete_pod(old.name)
@@ -374,8 +336,7 @@ def test_a_cordoned_node_gets_no_new_pod(lab: Lab, manifest: Manifest) -> None:
 
 def test_a_third_replica_waits_for_a_third_node_and_goes_first(lab: Lab, manifest: Manifest) -> None:
     """Scaling up and down again."""
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
+    lab.deploy(manifest)
     first = {pod.name for pod in lab.cluster.pods()}
     lab.cluster.scale(NAME, 3)
     assert [pod.phase for pod in lab.cluster.pods()] == ["Running", "Running", "Pending"]
@@ -404,23 +365,9 @@ def test_a_failing_init_container_is_retried_with_back_off(lab: Lab, manifest: M
     assert again - failed[1]["t"] >= 0.3
 
 
-def test_a_failing_liveness_probe_restarts_the_container(lab: Lab, manifest: Manifest) -> None:
-    """SIGTERM after three failures in a row, then a new run of the same pod."""
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
-    (lab.switches / "notlivez").touch()
-    lab.until(lambda: lab.events("exit", reason="unhealthy", node="k-a"))
-    (lab.switches / "notlivez").unlink()
-    lab.cluster.wait_ready(10)
-    pod = lab.cluster.pod_on("k-a")
-    assert len(lab.said("start", pod=pod.name)) >= 2
-    assert lab.said("sigterm", pod=pod.name)
-
-
 def test_readiness_follows_its_probe_without_a_restart(lab: Lab, manifest: Manifest) -> None:
     """Not ready after three failures, ready again after one success."""
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
+    lab.deploy(manifest)
     pod = lab.cluster.pod_on("k-a")
     (lab.switches / "notreadyz").touch()
     lab.until(lambda: not pod.is_ready)
@@ -431,8 +378,7 @@ def test_readiness_follows_its_probe_without_a_restart(lab: Lab, manifest: Manif
 
 def test_a_frozen_node_does_nothing_until_it_is_thawed(lab: Lab, manifest: Manifest) -> None:
     """No line, no probe, no restart; afterwards the same process goes on."""
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
+    lab.deploy(manifest)
     lab.cluster.freeze_node("k-a")
     time.sleep(0.1)
     before = len(lab.said("tick", node="k-a"))
@@ -449,8 +395,7 @@ def test_a_killed_node_loses_its_processes_and_nothing_replaces_them(
     lab: Lab, manifest: Manifest, frozen: bool
 ) -> None:
     """Whether it ran or hung; its pod stays in the books as it was."""
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
+    lab.deploy(manifest)
     pod = lab.cluster.pod_on("k-a")
     if frozen:
         lab.cluster.freeze_node("k-a")
@@ -464,8 +409,7 @@ def test_a_killed_node_loses_its_processes_and_nothing_replaces_them(
 
 def test_a_rolling_restart_never_takes_both_pods_at_once(lab: Lab, manifest: Manifest) -> None:
     """The second goes only when the first one's replacement is ready."""
-    lab.cluster.apply(manifest)
-    lab.cluster.wait_ready(10)
+    lab.deploy(manifest)
     lab.cluster.restart(NAME)
     first, second = lab.events("pod", phase="Terminating")
     ready = [event["t"] for event in lab.events("pod", detail="ready", node=first["node"])]

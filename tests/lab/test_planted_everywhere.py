@@ -14,7 +14,7 @@ from lab.run.scenarios import WITHOUT_NFT
 from tests.lab.planted import Fault, Planted
 
 
-@pytest.mark.parametrize("carry", list(Carry))
+@pytest.mark.parametrize("carry", [pytest.param(Carry.ENI, marks=pytest.mark.more), Carry.ADDRESS])
 def test_a_missing_nft_is_named_everywhere(in_sandbox: None, carry: Carry) -> None:
     """By the holder; where addresses move, by a standby beforehand, too."""
     settings = {"carry": str(carry)}

@@ -339,17 +339,15 @@ def test_agents_that_do_not_start_are_one_line(
     assert not file.exists()
 
 
-def test_unknown_scenario_is_one_line() -> None:
+def test_unknown_scenario_is_one_line(in_sandbox: None, capsys: pytest.CaptureFixture[str]) -> None:
     """A typing error is no traceback; exit code 2."""
-    done = lab("run", "power-cat")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "lab: no scenario 'power-cat'; see `python -m lab list`\n"
+    assert main(["run", "power-cat"]) == 2
+    assert capsys.readouterr() == ("", "lab: no scenario 'power-cat'; see `python -m lab list`\n")
 
 
-def test_list_names_the_scenarios_with_what_happens() -> None:
+def test_list_names_the_scenarios_with_what_happens(capsys: pytest.CaptureFixture[str]) -> None:
     """One line each."""
-    done = lab("list")
-    assert done.returncode == 0
-    listed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert main(["list"]) == 0
+    listed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert listed.keys() >= NINE
     assert listed["power-cut"] == "the holder loses power"

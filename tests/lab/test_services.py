@@ -22,9 +22,10 @@ print(connection.getresponse().read().decode())
 """
 
 
-@pytest.fixture(name="region")
+@pytest.fixture(name="region", scope="module")
 def _region(in_sandbox: None) -> Iterator[Region]:
     with History() as history, Region(PROFILES["instant"], history) as region:
+        region.deploy()
         yield region
 
 
@@ -38,24 +39,11 @@ def until(condition: Callable[[], object]) -> None:
 
 def test_the_node_ports_of_the_namespace_are_found_by_the_manifests_role(region: Region) -> None:
     """By each observer, at its start."""
-    region.deploy()
     until(lambda: len(region.logged(event="services", checked="30007/sample-service")) == 2)
-
-
-def test_without_the_role_nothing_is_checked_and_it_is_said(region: Region) -> None:
-    """And nobody is less ready for that."""
-    region.deploy()
-    assert isinstance(region.cluster, Cluster)
-    manifest = region.cluster.manifest
-    region.cluster.apply(replace(manifest, roles={name: rules[:1] for name, rules in manifest.roles.items()}))
-    region.cluster.restart("floating-ip")
-    until(lambda: len(region.logged(event="services", level="warning", checked="none")) == 2)
-    assert "may not list the Services" in region.logged(event="services", level="warning")[0]["fields"]["msg"]
 
 
 def test_kube_proxy_in_nftables_mode_is_told_of_by_attach_and_by_readiness(region: Region) -> None:
     """It serves NodePorts at the node's primary address, and not at the floating one."""
-    region.deploy()
     holder = region.holder()
     namespace, address = holder.worker.namespace, holder.worker.address
     namespace.nft(
@@ -70,3 +58,14 @@ def test_kube_proxy_in_nftables_mode_is_told_of_by_attach_and_by_readiness(regio
     )
     until(lambda: said in namespace.run(["python3", "-c", ASK, address]))
     assert region.holder() is holder
+    namespace.nft("delete table ip kube-proxy\n")
+
+
+def test_without_the_role_nothing_is_checked_and_it_is_said(region: Region) -> None:
+    """And nobody is less ready for that."""
+    assert isinstance(region.cluster, Cluster)
+    manifest = region.cluster.manifest
+    region.cluster.apply(replace(manifest, roles={name: rules[:1] for name, rules in manifest.roles.items()}))
+    region.cluster.restart("floating-ip")
+    until(lambda: len(region.logged(event="services", level="warning", checked="none")) == 2)
+    assert "may not list the Services" in region.logged(event="services", level="warning")[0]["fields"]["msg"]

@@ -1,4 +1,9 @@
-"""`floatingip status` on the workers of a region, before, during and after misfortunes: what it says, and how soon."""
+"""
+`floatingip status` on the workers of a region, before, during and after misfortunes: what it says, and how soon; and
+that `floatingip doctor` finds nothing where all is well.
+
+One region serves all tests, of which the last one takes it down.
+"""
 
 import json
 import subprocess
@@ -20,6 +25,7 @@ from lab.run import nemesis
 from lab.run.floating import FLOATING_IP
 from lab.run.machine import Machine
 from lab.run.region import Region
+from tests.lab.planted import PATIENCE, findings
 
 ANSWERS_WITHIN = 5.0
 """Seconds, whoever is silent."""
@@ -70,42 +76,33 @@ class Fleet:
         return found[1]
 
 
-@pytest.fixture(name="fleet", params=list(Carry))
-def _fleet(in_sandbox: None, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+@pytest.fixture(name="fleet", params=list(Carry), scope="module")
+def _fleet(
+    in_sandbox: None, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Fleet]:
     with ExitStack() as stack:
         history = stack.enter_context(History())
         settings = {"carry": str(request.param)}
         region = stack.enter_context(Region(PROFILES["instant"], history, seed=1, settings=settings))
         region.deploy()
-        yield Fleet(region, tmp_path)
+        yield Fleet(region, tmp_path_factory.mktemp("status"))
 
 
-def test_status_before_during_and_after_a_power_cut(fleet: Fleet) -> None:
-    """Each time the holder by both its names, who could take over and why not, and what moved by which rule."""
-    region = fleet.region
-    holder, [standby] = region.holder(), region.standbys()
-    for machine in (holder, standby):
-        told = fleet.until(machine, 0)
-        [address] = told["addresses"]
-        assert (address["address"], address["holder"]) == (FLOATING_IP, holder.instance.instance_id)
-        assert (address["node"], address["health"], address["findings"]) == (holder.name, "up", [])
-        assert 0 < address["round_trip"] < 1
-        assert [(each["node"], each["can_take_over"]) for each in address["standbys"]] == [(standby.name, True)]
-        # On a busy machine the SDK alone takes that long to load.
-        assert [each for each in told["unknown"] if "no answer within" not in each] == []
-    nemesis.cut_power(region, holder)
-    code, during = fleet.shown(standby)
-    assert (code, during["addresses"][0]["verdict"]) in [(10, "degraded"), (11, "down")]
-    after = fleet.until(standby, 10)
-    [address] = after["addresses"]
-    assert (address["node"], address["verdict"]) == (standby.name, "degraded")
-    assert "no standby could take it over" in address["findings"]
-    [gone] = [each for each in address["standbys"] if each["instance"] == holder.instance.instance_id]
-    assert not gone["can_take_over"]
-    move = address["moves"][-1]
-    assert (move["rule"], move["source"], move["result"]) == ("R3", holder.instance.instance_id, "done")
-    assert (move["to"], address["moves_in_ten_minutes"] >= 1) == (standby.instance.instance_id, True)
-    assert {"detect", "duration"} <= move["seconds"].keys()
+def test_the_doctor_finds_nothing_where_all_is_well(fleet: Fleet) -> None:
+    """
+    Nor is anything unknown, on the holder and on the standby, beside their observers.
+
+    But where addresses move, this one had better be reserved.
+    """
+    unreserved = {"reservation"} if fleet.region.carry == Carry.ADDRESS else set()
+    for machine in fleet.region.machines.values():
+        deadline = time.monotonic() + PATIENCE
+        while wrong := [
+            each
+            for each in findings(fleet.region, machine)
+            if each["verdict"] != "ok" and each["check"] not in unreserved
+        ]:
+            assert time.monotonic() < deadline, wrong
 
 
 def test_status_with_ec2_down_answers_with_what_the_agents_know(fleet: Fleet) -> None:
@@ -142,8 +139,39 @@ def test_status_where_no_observer_runs_asks_the_others(fleet: Fleet) -> None:
     region = fleet.region
     holder, [standby] = region.holder(), region.standbys()
     region.cluster.freeze_node(standby.name)
-    told = fleet.until(standby, 10)
+    try:
+        told = fleet.until(standby, 10)
+    finally:
+        region.cluster.thaw_node(standby.name)
     [address] = told["addresses"]
     assert address["holder"] == holder.instance.instance_id
     [silent] = [each for each in told["observers"] if each["instance"] == standby.instance.instance_id]
     assert silent["problem"]
+
+
+def test_status_before_during_and_after_a_power_cut(fleet: Fleet) -> None:
+    """Each time the holder by both its names, who could take over and why not, and what moved by which rule."""
+    region = fleet.region
+    holder, [standby] = region.holder(), region.standbys()
+    for machine in (holder, standby):
+        told = fleet.until(machine, 0)
+        [address] = told["addresses"]
+        assert (address["address"], address["holder"]) == (FLOATING_IP, holder.instance.instance_id)
+        assert (address["node"], address["health"], address["findings"]) == (holder.name, "up", [])
+        assert 0 < address["round_trip"] < 1
+        assert [(each["node"], each["can_take_over"]) for each in address["standbys"]] == [(standby.name, True)]
+        # On a busy machine the SDK alone takes that long to load.
+        assert [each for each in told["unknown"] if "no answer within" not in each] == []
+    nemesis.cut_power(region, holder)
+    code, during = fleet.shown(standby)
+    assert (code, during["addresses"][0]["verdict"]) in [(10, "degraded"), (11, "down")]
+    after = fleet.until(standby, 10)
+    [address] = after["addresses"]
+    assert (address["node"], address["verdict"]) == (standby.name, "degraded")
+    assert "no standby could take it over" in address["findings"]
+    [gone] = [each for each in address["standbys"] if each["instance"] == holder.instance.instance_id]
+    assert not gone["can_take_over"]
+    move = address["moves"][-1]
+    assert (move["rule"], move["source"], move["result"]) == ("R3", holder.instance.instance_id, "done")
+    assert (move["to"], address["moves_in_ten_minutes"] >= 1) == (standby.instance.instance_id, True)
+    assert {"detect", "duration"} <= move["seconds"].keys()

@@ -1,7 +1,8 @@
 """
-The lab's workers route as EKS workers do: a NodePort answers on the primary address, on a second ENI's only with marks.
+The lab's workers route as EKS workers do: on a second ENI a NodePort answers only with marks.
 
-`plumb` below is what a second ENI needs, written down as commands: it proves the lab apart from the product.
+`plumb` below is what a second ENI needs, written down as commands: it proves the lab apart from the product, whose own
+plumbing test_nodeport.py proves in both families.
 """
 
 import socket
@@ -23,7 +24,6 @@ from tests.lab.matrix import (
     Fetch,
     Workers,
     ask_all,
-    every_one_answered,
 )
 
 TABLE = "ip plumbing"
@@ -74,50 +74,18 @@ def plumb(worker: Worker, link: str) -> None:
     worker.namespace.nft(MARKS.format(link=link) + MARKS_OF_OWN_REPLIES)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_node_port_answers_on_the_primary_address(
-    fabric: Fabric, workers: Workers, backends: Backends, fetch: Fetch, policy: TrafficPolicy
-) -> None:
-    """From inside and outside of the VPC, by local, remote and hostNetwork backends; nothing fails the source check."""
-    answers = ask_all(fabric, fetch, workers[0], backends, policy, workers[0].address)
-    assert every_one_answered(answers), answers
-    assert len(answers) == (8 if policy == "Cluster" else 4)
-    assert fabric.source_check_drops() == {}
-
-
-@pytest.mark.parametrize("policy", POLICIES)
 def test_node_port_on_a_second_eni_fails_without_marks(
-    fabric: Fabric, workers: Workers, backends: Backends, fetch: Fetch, second_eni: str, policy: TrafficPolicy
+    fabric: Fabric, workers: Workers, backends: Backends, fetch: Fetch, second_eni: str
 ) -> None:
     """Replies leave by the primary ENI with the floating address as source, and the source check drops them all."""
     a = workers[0]
-    answers = ask_all(fabric, fetch, a, backends, policy, FLOATING, timeout=0.3)
+    answers = ask_all(fabric, fetch, a, backends, "Cluster", FLOATING, timeout=0.3)
     assert set(answers.values()) == {"TimeoutError"}, answers
     drops = fabric.source_check_drops()
     assert set(drops) == {(a.eni_id, FLOATING)}
     assert drops[a.eni_id, FLOATING] >= len(answers)
     # What misleads those who try it by hand: the node's own sockets do answer.
     assert fetch(fabric.client_in, FLOATING, 8080).text == f"worker-a/host {CLIENT_IN_ADDRESS}"
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-def test_node_port_on_a_second_eni_answers_with_marks(
-    fabric: Fabric, workers: Workers, backends: Backends, fetch: Fetch, second_eni: str, policy: TrafficPolicy
-) -> None:
-    """The whole matrix answers without a drop; fails again once the marks are taken away; a rename harms nothing."""
-    a = workers[0]
-    plumb(a, second_eni)
-    answers = ask_all(fabric, fetch, a, backends, policy, FLOATING)
-    assert every_one_answered(answers), answers
-    a.rename(second_eni, "enp0s6")
-    answers = ask_all(fabric, fetch, a, backends, policy, FLOATING)
-    assert every_one_answered(answers), answers
-    assert every_one_answered(ask_all(fabric, fetch, a, backends, policy, a.address))
-    assert fabric.source_check_drops() == {}
-    a.flush_rules(nft_tables=[TABLE])
-    answers = ask_all(fabric, fetch, a, backends, policy, FLOATING, timeout=0.3)
-    assert set(answers.values()) == {"TimeoutError"}, answers
-    assert fabric.source_check_drops()[a.eni_id, FLOATING] > 0
 
 
 def test_without_the_output_chain_only_backends_on_the_host_fail(

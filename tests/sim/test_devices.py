@@ -1,0 +1,40 @@
+"""R14 over time: EC2 says attached, but the device never comes."""
+
+from tests.sim.fleet import INSTANT, Fleet
+
+
+def death(workers: int, *, without_device: int) -> Fleet:
+    """The holder has just lost power; so many of the others do not see what is attached to them."""
+    fleet = Fleet(1, workers=workers, profile=INSTANT)
+    holder, *standbys = fleet.observers()
+    for standby in standbys[:without_device]:
+        standby.worker.hides_devices = True
+    holder.worker.cut_power()
+    return fleet
+
+
+def test_a_node_that_lacks_the_device_leaves_the_eni_to_another_at_the_second_try() -> None:
+    """It gives it up after 25 s; whoever does not look just then lets it try again, and relieves it by the ration."""
+    fleet = death(3, without_device=2)
+    fleet.wait(lambda: len(fleet.stays()) == 2, 10, "somebody has the ENI, and no device")
+    [other] = [worker for worker in fleet.workers if worker.name not in fleet.stays()]
+    other.hides_devices = False
+    fleet.wait(lambda: fleet.serving() is other, 90, "the other one serves")
+    fleet.holds_for(lambda: fleet.serving() is other, 60, "it stays there")
+
+
+def test_a_device_that_came_late_once_is_there_at_the_second_try() -> None:
+    """A hot plug was lost, and there is no other node."""
+    fleet = death(2, without_device=1)
+    holder, other = fleet.workers
+    fleet.wait(lambda: fleet.stays() == [holder.name, other.name], 10, "the other one has the ENI")
+    fleet.wait(lambda: fleet.eni().attachment is None, 30, "it is given up")
+    other.hides_devices = False
+    fleet.wait(lambda: fleet.serving() is other, 5, "it serves")
+
+
+def test_two_nodes_that_both_lack_the_device_do_not_pass_the_eni_on_for_ever() -> None:
+    """The ration holds it longer and longer."""
+    fleet = death(3, without_device=2)
+    fleet.run(fleet.now + 240)
+    assert 2 < len(fleet.stays()) <= 5
