@@ -28,6 +28,7 @@ from typing import TypeVar
 
 from floatingip.agent.looks import cluster_name
 from floatingip.commands import arguments
+from floatingip.commands.progress import is_live
 from floatingip.core import table
 from floatingip.core.decision import order as orders
 from floatingip.core.decision import ration
@@ -130,10 +131,9 @@ def show(seen: Overview, *, as_json: bool, watched: bool) -> None:
     if as_json:
         print(json.dumps(document(seen), indent=None if watched else 2), flush=True)
         return
-    is_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else None
-    end = "\n\n" if watched and not is_terminal else "\n"
-    print(CLEAR if watched and is_terminal else "", "\n".join(table.lines(seen, width)), sep="", end=end, flush=True)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    begin, end = ("", "\n") if not watched else (CLEAR, "\n") if is_live(sys.stdout) else ("", "\n\n")
+    print(begin, "\n".join(table.lines(seen, width)), sep="", end=end, flush=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The command line in a process of its own: exit codes, what is told where, and what bad settings do not even load."""
 
+import errno
 import io
 import json
 import os
@@ -151,6 +152,42 @@ def test_help_names_all_commands_and_loads_none(run: Run) -> None:
     for name, (_, text) in COMMANDS.items():
         assert f"{name} {text}" in said
     assert done.stderr.split() == ["floatingip.commands", "floatingip.commands.complaint"]
+
+
+class Stopped(io.StringIO):
+    """A standard output at which something happens."""
+
+    def __init__(self, what: BaseException) -> None:
+        super().__init__()
+        self._what = what
+
+    def write(self, text: str) -> int:
+        raise self._what
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 74, ""),
+        (OSError(errno.ENOSPC, "Disk full"), 74, "floatingip doctor: what it tells cannot be written: Disk full\n"),
+    ],
+)
+def test_whatever_ends_a_command_it_ends_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: BaseException, code: int, said: str
+) -> None:
+    """Ctrl-C, a reader such as `head` that has enough, a full disk."""
+    monkeypatch.setattr(sys, "stdout", Stopped(what))
+    assert main(["doctor", "--settings", "/nonexistent"]) == code
+    assert capsys.readouterr().err == said
+
+
+def test_what_a_terminal_cannot_show_is_spelled_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PYTHONIOENCODING=ascii, or a locale of one byte a character."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert main(["doctor", "--settings", "/nonexistent/ä"]) == 1
+    assert rb"/nonexistent/\xe4" in written.getvalue()
 
 
 MODULES: Mapping[str, Command] = {
