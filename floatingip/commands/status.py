@@ -31,7 +31,7 @@ from floatingip.commands import arguments
 from floatingip.commands.progress import is_live
 from floatingip.core import table
 from floatingip.core.decision import order as orders
-from floatingip.core.decision import ration
+from floatingip.core.decision import pause, ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.view import attachment_of
 from floatingip.core.ec2 import Eni, Instance, Owner
@@ -322,6 +322,7 @@ def _address(
     came_at = way.came_at(attachment)
     asked = orders.parse(eni.tags.get(way.of_one(orders.TAG, target), ""), attachment.id, wall)
     recorded = _recorded(way.of_one(ration.TAG, target), eni, enis)
+    paused_for = pause.ends_at(eni.tags, wall) - wall
     wait = ration.wait(recorded, wall, attachment.id, way.move_since(wall, 0.0))
     return AddressReport(
         address=str(target),
@@ -330,7 +331,8 @@ def _address(
         answer_age=0.0,
         state=attachment.status,
         sentence=f"EC2 says: {attachment.status} to {attachment.instance_id}"
-        + (f", which is {holder.state}" if holder is not None else ""),
+        + (f", which is {holder.state}" if holder is not None else "")
+        + (f"; {pause.told(paused_for)}" if paused_for > 0 else ""),
         problem=f"EC2 says that its instance is {holder.state}" if holder is not None and dead else "",
         order=Order(asked.to, float(asked.deadline)) if asked is not None else None,
         moves_in_ten_minutes=sum(wall - move.wall <= RECENT for move in ration.parse(recorded)),

@@ -91,7 +91,12 @@ def test_the_version_is_told(run: Run) -> None:
 @pytest.mark.parametrize("command", ["attach", "observe", "release", "handover"])
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("AWS_PROFILE", "nobody"), ("AWS_ENDPOINT_URL_EC2", "localhost:4566"), ("AWS_ENDPOINT_URL", "ftp://ec2")],
+    [
+        ("AWS_PROFILE", "nobody"),
+        ("AWS_PROFILE", ""),
+        ("AWS_ENDPOINT_URL_EC2", "localhost:4566"),
+        ("AWS_ENDPOINT_URL", "ftp://ec2"),
+    ],
 )
 def test_an_environment_that_the_sdk_cannot_use_ends_with_2_and_one_line(
     run: Run, command: str, variable: str, value: str
@@ -180,6 +185,13 @@ def test_whatever_ends_a_command_it_ends_without_a_traceback(
     monkeypatch.setattr(sys, "stdout", Stopped(what))
     assert main(["doctor", "--settings", "/nonexistent"]) == code
     assert capsys.readouterr().err == said
+
+
+def test_a_command_without_standard_streams_ends_as_any_other(run: Run) -> None:
+    """A supervisor may close them; the exit code tells then."""
+    begun = f"os.execv({sys.executable!r}, ['python', '-m', 'floatingip', 'doctor'])"
+    done = run(code=f"import os; os.close(0); os.close(1); {begun}")
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_what_a_terminal_cannot_show_is_spelled_out(monkeypatch: pytest.MonkeyPatch) -> None:
