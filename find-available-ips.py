@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 try:
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, PaginationError
     from botocore.parsers import ResponseParserError
 except ModuleNotFoundError as missing:
     print(f"find-available-ips.py: {missing}: pip install boto3", file=sys.stderr)
@@ -305,7 +305,7 @@ def ask(argv: "list[str] | None") -> "Iterator[Address]":
         if code == "UnauthorizedOperation":
             raise Failure(f"not allowed: the IAM action {action} is missing ({one_line(error)})", 2) from error
         raise Failure(one_line(error), 2 if code in REFUSALS else 1) from error
-    except (ConnectionError, HTTPClientError, ResponseParserError) as error:
+    except (ConnectionError, HTTPClientError, PaginationError, ResponseParserError) as error:
         raise Failure(f"EC2 could not be asked: {one_line(error)}", 1) from error
     except BotoCoreError as error:  # what is left has to do with Region, profile and credentials
         raise Failure(f"AWS configuration: {one_line(error)}", 2) from error

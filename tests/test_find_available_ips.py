@@ -470,6 +470,16 @@ def test_an_endpoint_that_is_not_ec2_is_one_clear_line(run: Run, monkeypatch: py
         assert run("IPV4", "10.0.0.0/28").code == 1
 
 
+def test_an_answer_without_an_end_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EC2's fault, and none of the configuration."""
+    page = "<DescribeSubnetsResponse><subnetSet/><nextToken>again</nextToken></DescribeSubnetsResponse>"
+    with serving(Response(page, content_type="text/xml")) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
+        outcome = run("IPV4", "10.0.0.0/28")
+    assert outcome.code == 1
+    assert "pagination" in outcome.err
+
+
 def test_an_unreachable_endpoint_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens there any more."""
     with serving(Response("")) as url:

@@ -1,5 +1,6 @@
 """The command line in a process of its own: exit codes, what is told where, and what bad settings do not even load."""
 
+import argparse
 import errno
 import io
 import json
@@ -16,7 +17,7 @@ import pytest
 
 from floatingip import __version__
 from floatingip.cli import COMMANDS, Command, main
-from floatingip.commands import attach, handover, history, observe, pause, process, release, resume, status
+from floatingip.commands import arguments, attach, handover, history, observe, pause, process, release, resume, status
 from floatingip.commands.doctor import command as doctor
 from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.overview import overview
@@ -249,6 +250,20 @@ def test_an_argument_that_ec2_would_take_for_a_pattern_is_refused(
     done = run(command, option, value, document="name: cluster\n")
     assert (done.returncode, done.stdout) == (2, "")
     assert f"argument {option}: {value!r} is not a" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("region", "default", "taken"), [("", "eu-west-1", "eu-west-1"), ("us-west-2", "eu-west-1", "us-west-2")]
+)
+def test_the_region_is_that_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, region: str, default: str, taken: str
+) -> None:
+    """As the AWS CLI has it; a variable without a value is none."""
+    monkeypatch.setenv("AWS_REGION", region)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", default)
+    parser = argparse.ArgumentParser()
+    arguments.add_place(parser)
+    assert parser.parse_args([]).region == taken
 
 
 ADDRESS = "10.0.0.100"
