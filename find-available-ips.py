@@ -14,18 +14,25 @@ that asks for it, and to nobody who does not.  Left out are therefore:
 
 In a subnet shared between accounts, EC2 shows a participant no interfaces but its own: ask with the owner's account.
 
-Runs on Python 3.8 and newer, unlike the product: CloudShell and Amazon Linux have old ones.
+Runs on Python 3.8 and newer, unlike the product: CloudShell and Amazon Linux have old ones.  On 3.6 and 3.7 it says so,
+for which it must be readable to them: annotations with newer names stand in quotes.
 
-Exit codes: 0, also when nothing is free (said on stderr); 1 EC2 could not be asked or failed; 2 the arguments, or the
-AWS configuration, credentials or permissions behind them, do not do.  Each failure is one line on stderr.
+Exit codes: 0, also when nothing is free (said on stderr); 1 EC2 could not be asked or failed, or the list could not be
+written; 2 the arguments, or the AWS configuration, credentials or permissions behind them, do not do.  Each failure is
+one line on stderr.
 """
 
-from __future__ import annotations
+import sys
+
+if sys.version_info < (3, 8):  # noqa: UP036 - the product's Pythons are newer, but not all that this is run with
+    print(
+        "find-available-ips.py: needs Python 3.8 or newer, and this is {}.{}".format(*sys.version_info), file=sys.stderr
+    )
+    sys.exit(2)
 
 import argparse
 import os
 import re
-import sys
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from itertools import islice
@@ -34,7 +41,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 try:
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, PaginationError
     from botocore.parsers import ResponseParserError
 except ModuleNotFoundError as missing:
     print(f"find-available-ips.py: {missing}: pip install boto3", file=sys.stderr)
@@ -51,14 +58,17 @@ if TYPE_CHECKING:
 
 VERSIONS = {"IPV4": 4, "IPV6": 6}
 MOST_PAGES = 100  # of a subnet's reservations: there is no quota of so many
+REGION = "[a-z]+(-[a-z]+)+-[0-9]+"
 IPV6_LIMIT = 10  # an IPv6 subnet has 2^64 addresses: nobody wants them all
 
 # Answers of EC2 that asking again does not change: "Client error codes for any action", EC2 API Reference.
 REFUSALS = {
     "AuthFailure",
+    "Blocked",
     "ExpiredToken",
     "InvalidClientTokenId",
     "OptInRequired",
+    "PendingVerification",
     "RequestExpired",
     "SignatureDoesNotMatch",
     "UnauthorizedOperation",
@@ -83,7 +93,7 @@ class Subnet:
     subnet_id: str
     vpc_id: str
     zone: str
-    block: Network
+    block: "Network"
 
     def __str__(self) -> str:
         return f"{self.subnet_id} ({self.block}, {self.vpc_id}, {self.zone})"
@@ -99,12 +109,13 @@ class Parser(argparse.ArgumentParser):
 
 def count(text: str) -> int:
     """Parse the value of --limit: at least 1."""
-    if (number := int(text)) < 1:
+    number = int(text)
+    if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
+    return min(number, sys.maxsize)
 
 
-def identifier(prefix: str) -> Callable[[str], str]:
+def identifier(prefix: str) -> "Callable[[str], str]":
     """Parse an id: EC2 would take `vpc-*` for a pattern."""
 
     def parse(text: str) -> str:
@@ -115,7 +126,7 @@ def identifier(prefix: str) -> Callable[[str], str]:
     return parse
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+def parse_arguments(argv: "list[str] | None") -> argparse.Namespace:
     """Parse the command line; raises Failure."""
     parser = Parser(
         prog="find-available-ips.py",
@@ -136,7 +147,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def parse_cidr(text: str, family: str) -> Network:
+def parse_cidr(text: str, family: str) -> "Network":
     """Parse the range asked for and check that it is of this family; raises Failure."""
     try:
         if "/" not in text:
@@ -151,7 +162,7 @@ def parse_cidr(text: str, family: str) -> Network:
     return network
 
 
-def blocks(subnet: Any) -> Iterator[Network]:
+def blocks(subnet: Any) -> "Iterator[Network]":
     """Yield the CIDR blocks of a subnet as DescribeSubnets returns it, of both families."""
     if "CidrBlock" in subnet:  # an IPv6-only subnet has none
         yield ip_network(subnet["CidrBlock"])
@@ -160,12 +171,12 @@ def blocks(subnet: Any) -> Iterator[Network]:
             yield ip_network(association["Ipv6CidrBlock"])
 
 
-def contains(outer: Network, inner: Network) -> bool:
+def contains(outer: "Network", inner: "Network") -> bool:
     """Tell whether ``inner`` is ``outer`` or a part of it."""
     return outer.version == inner.version and inner[0] in outer and inner[-1] in outer
 
 
-def find_subnet(ec2: EC2Client, wanted: Network, vpc_id: str | None, subnet_id: str | None) -> Subnet:
+def find_subnet(ec2: "EC2Client", wanted: "Network", vpc_id: "str | None", subnet_id: "str | None") -> Subnet:
     """Find the one subnet that has the range asked for; raises Failure with the candidates when it is not one."""
     given = {"vpc-id": vpc_id, "subnet-id": subnet_id}
     filters: list[FilterTypeDef] = [{"Name": name, "Values": [value]} for name, value in given.items() if value]
@@ -191,13 +202,13 @@ def find_subnet(ec2: EC2Client, wanted: Network, vpc_id: str | None, subnet_id: 
     return candidates[0]
 
 
-def kept_by_aws(block: Network) -> Iterator[Network]:
+def kept_by_aws(block: "Network") -> "Iterator[Network]":
     """Yield the five addresses that AWS keeps of a subnet's block."""
     for index in (0, 1, 2, 3, -1):
         yield ip_network(block[index])
 
 
-def held_by_interfaces(ec2: EC2Client, subnet_id: str) -> Iterator[Network]:
+def held_by_interfaces(ec2: "EC2Client", subnet_id: str) -> "Iterator[Network]":
     """Yield the addresses and delegated prefixes of all network interfaces in the subnet, of both families."""
     pages = ec2.get_paginator("describe_network_interfaces").paginate(
         Filters=[{"Name": "subnet-id", "Values": [subnet_id]}],
@@ -215,7 +226,7 @@ def held_by_interfaces(ec2: EC2Client, subnet_id: str) -> Iterator[Network]:
                 yield ip_network(ipv6_prefix["Ipv6Prefix"])
 
 
-def reserved(ec2: EC2Client, subnet: Subnet, wanted: Network) -> Iterator[Network]:
+def reserved(ec2: "EC2Client", subnet: Subnet, wanted: "Network") -> "Iterator[Network]":
     """Yield the CIDR reservations of the subnet, but not the explicit one that was asked for."""
     request: GetSubnetCidrReservationsRequestTypeDef = {"SubnetId": subnet.subnet_id}
     for _ in range(MOST_PAGES):  # botocore has no paginator for this call
@@ -228,13 +239,13 @@ def reserved(ec2: EC2Client, subnet: Subnet, wanted: Network) -> Iterator[Networ
             meant = reservation["ReservationType"] == "explicit" and wanted != subnet.block and contains(cidr, wanted)
             if not meant:
                 yield cidr
-        if not (token := page.get("NextToken")):
+        if not page.get("NextToken"):
             return
-        request["NextToken"] = token
+        request["NextToken"] = page["NextToken"]
     raise Failure(f"EC2's answer about the reservations of {subnet.subnet_id} has no end", 1)
 
 
-def free(wanted: Network, taken: Iterable[Network]) -> Iterator[Address]:
+def free(wanted: "Network", taken: "Iterable[Network]") -> "Iterator[Address]":
     """Yield what is in ``wanted`` and in none of ``taken``, in order; walks the gaps, so a /64 costs nothing."""
     address = type(wanted.network_address)
     end = int(wanted[-1]) + 1
@@ -245,17 +256,31 @@ def free(wanted: Network, taken: Iterable[Network]) -> Iterator[Address]:
         cursor = max(cursor, last + 1)
 
 
-def find(arguments: argparse.Namespace) -> Iterator[Address]:
+def connect(region: "str | None") -> "EC2Client":
+    """Find the Region and the credentials, and ask EC2 nothing yet; raises Failure and BotoCoreError."""
+    for name in [name for name, value in os.environ.items() if name.startswith("AWS_") and not value.strip()]:
+        del os.environ[name]  # to boto3 a variable without a value is a value
+    try:
+        # The AWS CLI and the other SDKs know AWS_REGION; boto3 knows AWS_DEFAULT_REGION only.
+        session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"))
+        if session.region_name and not re.fullmatch(REGION, session.region_name):
+            raise Failure(f"{session.region_name!r} is no Region, such as us-west-2", 2)
+        credentials = session.get_credentials()
+        # Now, so that what fails here is not taken for EC2's answer, nor a secret told that no header can have.
+        if credentials and any(text and text.split() != [text] for text in credentials.get_frozen_credentials()):
+            raise Failure("AWS configuration: there is a space or a line's end within the credentials", 2)
+        # A dead endpoint is to be told in seconds; how often to retry is the user's configuration.
+        return session.client("ec2", config=Config(connect_timeout=5, read_timeout=30))
+    except (Failure, BotoCoreError):
+        raise
+    except Exception as error:  # a file of the configuration, a process or a server that gives credentials
+        raise Failure(f"AWS configuration: {type(error).__name__}: {one_line(error)}", 2) from error
+
+
+def find(arguments: argparse.Namespace) -> "Iterator[Address]":
     """Ask EC2, then yield the free addresses; raises Failure, BotoCoreError and ClientError."""
     wanted = parse_cidr(arguments.cidr, arguments.family)
-    try:
-        # A dead endpoint is to be told in seconds; how often to retry is the user's configuration.
-        config = Config(connect_timeout=5, read_timeout=30)
-        # The AWS CLI and the other SDKs know AWS_REGION; boto3 knows AWS_DEFAULT_REGION only.
-        region = arguments.region or os.environ.get("AWS_REGION") or None
-        ec2 = boto3.Session(region_name=region).client("ec2", config=config)
-    except ValueError as error:  # an endpoint or a Region that cannot be one
-        raise Failure(one_line(error), 2) from error
+    ec2 = connect(arguments.region)
     subnet = find_subnet(ec2, wanted, arguments.vpc_id, arguments.subnet_id)
     taken = [
         *kept_by_aws(subnet.block),
@@ -271,7 +296,7 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def ask(argv: list[str] | None) -> Iterator[Address]:
+def ask(argv: "list[str] | None") -> "Iterator[Address]":
     """Parse the arguments and find the free addresses; the only exception raised is Failure."""
     try:
         return find(parse_arguments(argv))
@@ -280,7 +305,7 @@ def ask(argv: list[str] | None) -> Iterator[Address]:
         if code == "UnauthorizedOperation":
             raise Failure(f"not allowed: the IAM action {action} is missing ({one_line(error)})", 2) from error
         raise Failure(one_line(error), 2 if code in REFUSALS else 1) from error
-    except (ConnectionError, HTTPClientError, ResponseParserError) as error:
+    except (ConnectionError, HTTPClientError, PaginationError, ResponseParserError) as error:
         raise Failure(f"EC2 could not be asked: {one_line(error)}", 1) from error
     except BotoCoreError as error:  # what is left has to do with Region, profile and credentials
         raise Failure(f"AWS configuration: {one_line(error)}", 2) from error
@@ -291,7 +316,7 @@ def ask(argv: list[str] | None) -> Iterator[Address]:
         raise Failure(f"EC2's answer cannot be read: {said}; is there a proxy (HTTPS_PROXY)?", 1) from error
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: "list[str] | None" = None) -> int:
     """Print the free addresses and return the exit code."""
     try:
         addresses = ask(argv)
@@ -304,15 +329,18 @@ def main(argv: list[str] | None = None) -> int:
         print(address)
     if not found:
         print("find-available-ips.py: nothing is free there", file=sys.stderr)
-    sys.stdout.flush()
+    print(end="", flush=True)
     return 0
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except BrokenPipeError:
-        # The reader, such as head, has enough.  What is still buffered must not fail again at exit.
+    except OSError as unwritten:
+        # What is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(unwritten, BrokenPipeError):  # that is a reader, such as head, who has enough
+            print(f"find-available-ips.py: the addresses cannot be written: {unwritten}", file=sys.stderr)
+            sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,5 +1,5 @@
 """
-Run the command line, with SIGTERM caught before the imports that take long.
+Run the command line, with SIGTERM and Ctrl-C caught before the imports that take long.
 
 As PID 1 a process without a handler loses the signal altogether, also while it imports.
 """
@@ -17,9 +17,14 @@ def _end(number: int, frame: object) -> None:
 
 
 signal.signal(signal.SIGTERM, _end)
+signal.signal(signal.SIGINT, _end)
 
-from floatingip.cli import main  # noqa: E402 - the handler has to be there first
+from floatingip.cli import main  # noqa: E402 - the handlers have to be there first
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for name in ("stdin", "stdout", "stderr"):
+    if getattr(sys, name) is None:  # whoever started this has closed it, and the next socket would get its number
+        setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
 code = main()
 # Python's own end takes away what threads stand on that are in the middle of a call; a crash there would be the exit
 # code.  `attach` was once seen to end by SIGSEGV, most likely so.

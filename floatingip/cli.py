@@ -8,14 +8,16 @@ tells which moves there were.  Each command's module says its arguments, and run
 
 Exit codes: 0 done, 1 the doctor found something, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken by
 something else, 6 the node's kernel, 7 IMDS, 8 a release or handover that would be wrong now, 9 the Kubernetes API
-server, 70 a defect, 143 ended by SIGTERM before it was done.  Of `status`: 0 all is well, 10 an address is served but
-not safe, 11 one is down, 12 that is not known of one.
+server, 70 a defect, 74 what it tells cannot be written, 130 ended by Ctrl-C and 143 by SIGTERM before it was done.  Of
+`status`: 0 all is well, 10 an address is served but not safe, 11 one is down, 12 that is not known of one.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import io
 import sys
 from collections.abc import Collection, Sequence
 from typing import Protocol, cast
@@ -44,6 +46,14 @@ COMMANDS = {
 """Of each command its module in `commands`, and what it is for."""
 
 
+UNWRITTEN = 74
+"""The exit code where nobody reads any more what a command tells, or a disk is full."""
+
+INTERRUPTED = 130
+
+_NO_WRITE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF, errno.EIO)
+
+
 class Command(Protocol):
     """What the module of a command has."""
 
@@ -57,12 +67,25 @@ class Command(Protocol):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    options = _parser(given).parse_args(given)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: not every terminal has every character
+    command = given[0] if given else ""
     try:
-        return _module(options.command).run(options)
+        options = _parser(given).parse_args(given)
+        code = _module(options.command).run(options)
+        print(end="", flush=True)
     except FloatingIPError as error:
-        complain(options.command, error)
+        complain(command, error)
         return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno not in _NO_WRITE:
+            raise
+        if error.errno != errno.EPIPE:  # that is a reader, such as `head`, who has enough
+            complain(command, f"what it tells cannot be written: {error.strerror}")
+        return UNWRITTEN
+    return code
 
 
 def _parser(given: Collection[str]) -> argparse.ArgumentParser:

@@ -13,9 +13,11 @@ It runs in namespaces of its own (sandbox.py): nothing outside of these is touch
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from lab import sandbox
@@ -23,6 +25,9 @@ from lab.history import Event
 from lab.kubernetes.cluster import ClusterFailed, Kind
 from lab.kubernetes.real import host
 from lab.kubernetes.small import image
+
+NETWORKS = (ip_network("10.0.0.0/24"), ip_network("2001:db8:0:1::/64"))
+"""Those of the lab's subnet (`lab.ec2.server`, which takes a second to load)."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--ec2", choices=("instant", "typical", "slow"), default="typical", help="how long EC2 takes")
     run.add_argument(
         "--ip",
+        type=_floating,
         metavar="LIST",
         help="the floating addresses, separated by commas: of 10.0.0.0/24, of 2001:db8:0:1::/64, or `eip` for an"
         " Elastic IP (default: the scenario's, which mostly is 10.0.0.100)",
@@ -111,6 +117,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _floating(text: str) -> tuple[str, ...]:
+    """Addresses that the lab's VPC can have, as `run --ip` takes them."""
+    addresses = tuple(text.split(","))
+    for each in addresses:
+        try:
+            known = each == "eip" or any(ip_address(each) in network for network in NETWORKS)
+        except ValueError:
+            known = False
+        if not known:
+            raise argparse.ArgumentTypeError(f"{each!r} is neither eip nor in {' or '.join(map(str, NETWORKS))}")
+    return addresses
+
+
 def _list() -> int:
     from lab.run.kubernetes_scenarios import ALL  # noqa: PLC0415 - takes a second, which others need not wait for twice
 
@@ -128,7 +147,7 @@ def _picture(options: argparse.Namespace) -> int:
         events = [json.loads(line) for line in options.history.read_text(encoding="utf-8").splitlines()]
         output.write_text(report.html(events), encoding="utf-8")
     except (OSError, ValueError, LookupError) as error:
-        print(f"lab: {options.history}: {error}", file=sys.stderr)
+        print(f"lab: {error}" if isinstance(error, OSError) else f"lab: {options.history}: {error}", file=sys.stderr)
         return 1
     print(output)
     return 0
@@ -146,7 +165,7 @@ def _run(options: argparse.Namespace) -> int:
         print("lab: --asking needs the small Kubernetes", file=sys.stderr)
         return 2
     scenario, profile = ALL[options.scenario], PROFILES[options.ec2]
-    addresses = options.ip.split(",") if options.ip else scenario.addresses
+    addresses = options.ip or scenario.addresses
     events: list[Event] = []
     with show.Timeline(live=not options.quiet) as timeline:
 
@@ -237,4 +256,12 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+        print(end="", flush=True)
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # the reader, such as `head`, has enough; what is still buffered must not fail again
+        code = 74
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -255,6 +255,7 @@ def test_limit_cuts_the_list(ec2: EC2Client, run: Run) -> None:
     """The lowest come first."""
     make_subnet(ec2)
     assert run("IPV4", "10.0.0.0/28", "--limit", "2").addresses == addresses(4, 5)
+    assert run("IPV4", "10.0.0.0/28", "--limit", f"{10**20}").addresses == addresses(4, 14)
 
 
 def test_an_ipv6_subnet_answers_with_the_first_few(ec2: EC2Client, run: Run) -> None:
@@ -307,15 +308,45 @@ def test_the_region_of_the_environment_is_that_of_the_aws_cli(
     assert "no subnet in eu-west-1" in run("IPV4", "10.0.0.0/28", "--region", "eu-west-1").err
 
 
-def test_it_is_written_for_old_pythons() -> None:
-    """CloudShell's is 3.9, where a syntax error would be all that one sees."""
-    tree = ast.parse(SCRIPT.read_text(encoding="utf-8"), feature_version=(3, 8))
-    # What is not syntax: unions and subscripted classes of collections.abc may only stand in annotations.
-    assert "annotations" in SCRIPT.read_text(encoding="utf-8").partition("from __future__ import ")[2].splitlines()[0]
-    for node in tree.body:
-        if isinstance(node, ast.Assign):
-            assert not any(isinstance(part, ast.BinOp) and isinstance(part.op, ast.BitOr) for part in ast.walk(node))
+@pytest.mark.parametrize("empty", [{}, {"AWS_REGION": ""}, {"AWS_DEFAULT_REGION": ""}, {"AWS_DEFAULT_PROFILE": " "}])
+def test_the_region_may_be_a_profiles(
+    ec2: EC2Client, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty: dict[str, str]
+) -> None:
+    """A variable that is there without a value hides none; to boto3 it would."""
+    (tmp_path / "config").write_text("[default]\nregion = eu-west-1\n", encoding="utf-8")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    for name, value in {"AWS_CONFIG_FILE": str(tmp_path / "config"), **empty}.items():
+        monkeypatch.setenv(name, value)
+    assert "no subnet in eu-west-1" in run("IPV4", "10.0.0.0/28").err
+
+
+def test_old_pythons_are_told_which_is_needed() -> None:
+    """RHEL 8's is 3.6, CloudShell's 3.9: a syntax error, or a name not there yet, would be all that one sees."""
+    tree = ast.parse(SCRIPT.read_text(encoding="utf-8"), feature_version=(3, 7))
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.NamedExpr)]
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    assert "__future__" not in {node.module for node in imports}  # 3.6 knows no annotations there
+    asks = next(node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(asks.test) == "sys.version_info < (3, 8)"
+    assert asks.lineno < min(node.lineno for node in imports)  # 3.6 has no dataclasses
     assert not [call for call in ast.walk(tree) if isinstance(call, ast.keyword) and call.arg == "slots"]
+    # In an annotation, unions and subscripted types stand in quotes, as does what is imported for types only.
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            for hint in (node.returns, *(argument.annotation for argument in node.args.args)):
+                parts = list(ast.walk(hint)) if hint is not None else []
+                assert not any(isinstance(part, ast.BinOp | ast.Subscript) for part in parts), ast.unparse(node.args)
+
+
+@pytest.mark.parametrize(("version", "code"), [((3, 6, 15), 2), ((3, 7, 17), 2), ((3, 8, 0), 0)])
+def test_the_needed_python_is_one_line(version: tuple[int, ...], code: int) -> None:
+    """Before anything is imported that an old one lacks."""
+    old = f"import runpy, sys; sys.version_info = {version}; runpy.run_path({str(SCRIPT)!r})"
+    done = subprocess.run([sys.executable, "-c", old], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stderr == (
+        f"find-available-ips.py: needs Python 3.8 or newer, and this is 3.{version[1]}\n" * (code == 2)
+    )
 
 
 def test_an_id_that_does_not_go_with_the_cidr_is_named(ec2: EC2Client, run: Run) -> None:
@@ -354,6 +385,7 @@ def test_a_cidr_that_no_subnet_has_names_the_subnets_inside_of_it(ec2: EC2Client
         (["IPV4", "10.0.0.0/28", "--limit", "few"], "--limit"),
         (["IPV4", "10.0.0.0/28", "--vpc", "vpc-1", "more"], "more"),
         (["IPV4", "10.0.0.0/28", "--region", "no region"], "no region"),
+        (["IPV4", "10.0.0.0/28", "--region", "us-west-2a"], "'us-west-2a' is no Region"),
         (["IPV4", "10.0.0.0/28", "--vpc-id", "vpc-*"], "'vpc-*' is no id"),
         (["IPV4", "10.0.0.0/28", "--subnet-id", "subnet-?"], "'subnet-?' is no id"),
     ],
@@ -371,6 +403,31 @@ def test_a_missing_region_is_one_clear_line(run: Run, monkeypatch: pytest.Monkey
     outcome = run("IPV4", "10.0.0.0/28")
     assert outcome.code == 2
     assert "region" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            {"AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent", "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/r"},
+            "/nonexist",
+        ),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://elsewhere/"}, "elsewhere"),
+        ({"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "secret\n"}, "a line's end within the credentials"),
+    ],
+)
+def test_credentials_that_cannot_be_got_are_no_fault_of_ec2s(
+    run: Run, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str], said: str
+) -> None:
+    """Nor of a proxy's; and no secret is told."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    outcome = run("IPV4", "10.0.0.0/28")
+    assert outcome.code == 2
+    assert outcome.err.startswith("find-available-ips.py: AWS configuration: ")
+    assert said in outcome.err
+    assert "secret" not in outcome.err
 
 
 def test_missing_credentials_are_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,6 +470,16 @@ def test_an_endpoint_that_is_not_ec2_is_one_clear_line(run: Run, monkeypatch: py
         assert run("IPV4", "10.0.0.0/28").code == 1
 
 
+def test_an_answer_without_an_end_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EC2's fault, and none of the configuration."""
+    page = "<DescribeSubnetsResponse><subnetSet/><nextToken>again</nextToken></DescribeSubnetsResponse>"
+    with serving(Response(page, content_type="text/xml")) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
+        outcome = run("IPV4", "10.0.0.0/28")
+    assert outcome.code == 1
+    assert "pagination" in outcome.err
+
+
 def test_an_unreachable_endpoint_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens there any more."""
     with serving(Response("")) as url:
@@ -445,6 +512,18 @@ def test_a_reader_that_has_enough_is_no_failure(ec2: EC2Client) -> None:
         command.stdout.close()
         assert command.stderr.read() == ""
     assert command.returncode == 0
+
+
+def test_a_list_that_cannot_be_written_is_one_clear_line(ec2: EC2Client) -> None:
+    """A full disk: exit code 1, and not half a list with exit code 0."""
+    make_subnet(ec2)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, SCRIPT, "IPV4", "10.0.0.0/28"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "No space left" in done.stderr
 
 
 def test_the_script_runs_by_itself_and_exits_with_its_code(tmp_path: Path) -> None:

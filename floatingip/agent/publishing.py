@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from math import ceil
 
 from floatingip.agent.address import FloatingAddress
 from floatingip.agent.company import Company
@@ -105,7 +104,7 @@ class Publishing:
         if self._leaving.problem:
             yield f"{UNKNOWN}: {self._leaving.problem}"
         if (pause_left := self._pause_left(wall)) > 0:
-            yield f"nothing is to move for {ceil(pause_left / 60)} min: `floatingip resume` ends the pause"
+            yield pause.told(pause_left)
         if self._node_ports.problem:
             yield f"which NodePorts there are is not known: {self._node_ports.problem}"
         if self._metadata.problem:

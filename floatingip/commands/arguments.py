@@ -33,9 +33,9 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--region",
         type=region,
-        default=os.environ.get("AWS_REGION") or None,
+        default=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None,
         metavar="REGION",
-        help="default: AWS_REGION, or this instance's",
+        help="default: AWS_REGION, AWS_DEFAULT_REGION, or this instance's",
     )
     parser.add_argument("--vpc-id", type=vpc, metavar="VPC", help="default: this instance's")
 

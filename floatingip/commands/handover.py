@@ -233,15 +233,15 @@ def carry_out(
     shown = {move.target: f"{AttachmentStatus.ATTACHED} to {move.source}" for move in moves}
     observers = Observers(cloud, port, me, now, sleep)
     observers.find(frozenset(move.source for move in moves))
-    for move in moves:
-        cloud.tag_eni(
-            move.eni.id,
-            {way_to(carry).of_one(order.TAG, move.target): order.render(move.attachment, move.to, deadline)},
-        )
-        say(f"{move.target}: asked {move.source} to hand it over to {'any standby' if move.to == '*' else move.to}")
-    observers.look()
-    look_at = now()
     try:
+        for move in moves:
+            cloud.tag_eni(
+                move.eni.id,
+                {way_to(carry).of_one(order.TAG, move.target): order.render(move.attachment, move.to, deadline)},
+            )
+            say(f"{move.target}: asked {move.source} to hand it over to {'any standby' if move.to == '*' else move.to}")
+        observers.look()
+        look_at = now()
         while left:
             if wall() > deadline:
                 names = ", ".join(str(target) for target in left)
@@ -274,6 +274,8 @@ def carry_out(
     finally:
         for move in moves:
             cloud.tag_eni(move.eni.id, {way_to(carry).of_one(order.TAG, move.target): ""})
+        if left:
+            say(f"{', '.join(map(str, left))}: no longer asked for")
 
 
 def _listen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -17,6 +18,11 @@ _ERASE = "\r\x1b[K"
 """Takes the live line off a terminal."""
 
 
+def is_live(stream: TextIO) -> bool:
+    """Whether what is there can be taken off again: it is a terminal, and not one that only types."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 class Progress:
     """Tells people on ``stream``, where it is no terminal every so many seconds; ``now`` is the clock."""
 
@@ -26,7 +32,7 @@ class Progress:
         self._stream = stream
         self._now = now
         self._every = every
-        self._is_live = stream.isatty()
+        self._is_live = is_live(stream)
         self._is_shown = False
         self._told_at = now()
 

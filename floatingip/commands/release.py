@@ -83,8 +83,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _agreed(premise: str) -> bool:
-    """Asks; without a terminal nobody can answer, so that is a no."""
-    return sys.stdin.isatty() and input(f"{premise}detach and delete these? [y/N] ").strip().lower() in ("y", "yes")
+    """Asks; without a terminal nobody can answer, so that is a no, and so is the end of the input."""
+    try:
+        return sys.stdin.isatty() and input(f"{premise}detach and delete these? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 class ReleaseRefused(FloatingIPError):

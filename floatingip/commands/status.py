@@ -28,9 +28,10 @@ from typing import TypeVar
 
 from floatingip.agent.looks import cluster_name
 from floatingip.commands import arguments
+from floatingip.commands.progress import is_live
 from floatingip.core import table
 from floatingip.core.decision import order as orders
-from floatingip.core.decision import ration
+from floatingip.core.decision import pause, ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.view import attachment_of
 from floatingip.core.ec2 import Eni, Instance, Owner
@@ -130,10 +131,9 @@ def show(seen: Overview, *, as_json: bool, watched: bool) -> None:
     if as_json:
         print(json.dumps(document(seen), indent=None if watched else 2), flush=True)
         return
-    is_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else None
-    end = "\n\n" if watched and not is_terminal else "\n"
-    print(CLEAR if watched and is_terminal else "", "\n".join(table.lines(seen, width)), sep="", end=end, flush=True)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    begin, end = ("", "\n") if not watched else (CLEAR, "\n") if is_live(sys.stdout) else ("", "\n\n")
+    print(begin, "\n".join(table.lines(seen, width)), sep="", end=end, flush=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +322,7 @@ def _address(
     came_at = way.came_at(attachment)
     asked = orders.parse(eni.tags.get(way.of_one(orders.TAG, target), ""), attachment.id, wall)
     recorded = _recorded(way.of_one(ration.TAG, target), eni, enis)
+    paused_for = pause.ends_at(eni.tags, wall) - wall
     wait = ration.wait(recorded, wall, attachment.id, way.move_since(wall, 0.0))
     return AddressReport(
         address=str(target),
@@ -330,7 +331,8 @@ def _address(
         answer_age=0.0,
         state=attachment.status,
         sentence=f"EC2 says: {attachment.status} to {attachment.instance_id}"
-        + (f", which is {holder.state}" if holder is not None else ""),
+        + (f", which is {holder.state}" if holder is not None else "")
+        + (f"; {pause.told(paused_for)}" if paused_for > 0 else ""),
         problem=f"EC2 says that its instance is {holder.state}" if holder is not None and dead else "",
         order=Order(asked.to, float(asked.deadline)) if asked is not None else None,
         moves_in_ten_minutes=sum(wall - move.wall <= RECENT for move in ration.parse(recorded)),

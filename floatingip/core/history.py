@@ -9,7 +9,6 @@ the ConfigMap may have done so.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,6 +28,9 @@ BYTES_AT_MOST = 131072
 
 TEXT_AT_MOST = 1000
 """Characters of any text in an entry."""
+
+LATEST = 253_402_300_799.0
+"""Unix seconds of the last second of the year 9999: a calendar has no later one."""
 
 _KEY = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9a-f]{1,64}")
 
@@ -127,6 +129,6 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST:
         raise TypeError("no number")
     return float(value)

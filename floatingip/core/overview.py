@@ -7,6 +7,7 @@ status` and the page are two ways to look at the same picture.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -125,6 +126,7 @@ class Overview:
 
 
 _WORST = tuple(Verdict)
+_INSTANCE_ID = re.compile(r"\bi-[0-9a-f]+\b")
 
 
 def document(seen: Overview) -> dict[str, object]:
@@ -176,6 +178,15 @@ class _Cast:
         """Its name, empty while nobody knows it."""
         report, peer = self.told.get(instance), self.peers.get(instance)
         return (report.node if report is not None else "") or (peer.node if peer is not None else "")
+
+    def named(self, sentence: str) -> str:
+        """The sentence with the node's name before each instance id of which it is known."""
+
+        def both(found: re.Match[str]) -> str:
+            node = self.node(found[0])
+            return f"{node} ({found[0]})" if node else found[0]
+
+        return _INSTANCE_ID.sub(both, sentence)
 
     def observer(self, instance: str) -> Observer:
         """The observer on this instance."""
@@ -254,7 +265,8 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
         # EC2 has given it to that node, which knows that, and does not say yet that it is there.
         wrong = wrong or own.sentence
     worst, findings = _judge(picture, wrong, [each for each in holding if each != holder], cast)
-    return replace(picture, verdict=worst, findings=findings)
+    named = tuple(map(cast.named, findings))
+    return replace(picture, verdict=worst, findings=named, sentence=cast.named(picture.sentence))
 
 
 def _age(each: AddressReport) -> float:

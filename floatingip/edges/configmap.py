@@ -115,7 +115,8 @@ def _document(path: Path, problems: list[str]) -> dict[str, Any]:
         # SafeLoader(): its reader may refuse the first characters.
         found = _settings_in(yaml.SafeLoader(_text(path)))
     except OSError as error:
-        problems.append(f"{path}: {error.strerror}; is the ConfigMap floating-ip there, and mounted?")
+        why = "is the ConfigMap floating-ip there, and mounted? Outside of a pod give --settings"
+        problems.append(f"{path}: {error.strerror}; {why}")
         return {}
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two for bytes, and escapes that are none
         problems.append(f"{path}: not a YAML document: {shortened(' '.join(str(error).split()))}")

@@ -1,5 +1,7 @@
 """The command line in a process of its own: exit codes, what is told where, and what bad settings do not even load."""
 
+import argparse
+import errno
 import io
 import json
 import os
@@ -15,7 +17,7 @@ import pytest
 
 from floatingip import __version__
 from floatingip.cli import COMMANDS, Command, main
-from floatingip.commands import attach, handover, history, observe, pause, process, release, resume, status
+from floatingip.commands import arguments, attach, handover, history, observe, pause, process, release, resume, status
 from floatingip.commands.doctor import command as doctor
 from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.overview import overview
@@ -90,7 +92,12 @@ def test_the_version_is_told(run: Run) -> None:
 @pytest.mark.parametrize("command", ["attach", "observe", "release", "handover"])
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("AWS_PROFILE", "nobody"), ("AWS_ENDPOINT_URL_EC2", "localhost:4566"), ("AWS_ENDPOINT_URL", "ftp://ec2")],
+    [
+        ("AWS_PROFILE", "nobody"),
+        ("AWS_PROFILE", ""),
+        ("AWS_ENDPOINT_URL_EC2", "localhost:4566"),
+        ("AWS_ENDPOINT_URL", "ftp://ec2"),
+    ],
 )
 def test_an_environment_that_the_sdk_cannot_use_ends_with_2_and_one_line(
     run: Run, command: str, variable: str, value: str
@@ -153,6 +160,49 @@ def test_help_names_all_commands_and_loads_none(run: Run) -> None:
     assert done.stderr.split() == ["floatingip.commands", "floatingip.commands.complaint"]
 
 
+class Stopped(io.StringIO):
+    """A standard output at which something happens."""
+
+    def __init__(self, what: BaseException) -> None:
+        super().__init__()
+        self._what = what
+
+    def write(self, text: str) -> int:
+        raise self._what
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 74, ""),
+        (OSError(errno.ENOSPC, "Disk full"), 74, "floatingip doctor: what it tells cannot be written: Disk full\n"),
+    ],
+)
+def test_whatever_ends_a_command_it_ends_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: BaseException, code: int, said: str
+) -> None:
+    """Ctrl-C, a reader such as `head` that has enough, a full disk."""
+    monkeypatch.setattr(sys, "stdout", Stopped(what))
+    assert main(["doctor", "--settings", "/nonexistent"]) == code
+    assert capsys.readouterr().err == said
+
+
+def test_a_command_without_standard_streams_ends_as_any_other(run: Run) -> None:
+    """A supervisor may close them; the exit code tells then."""
+    begun = f"os.execv({sys.executable!r}, ['python', '-m', 'floatingip', 'doctor'])"
+    done = run(code=f"import os; os.close(0); os.close(1); {begun}")
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_what_a_terminal_cannot_show_is_spelled_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PYTHONIOENCODING=ascii, or a locale of one byte a character."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert main(["doctor", "--settings", "/nonexistent/ä"]) == 1
+    assert rb"/nonexistent/\xe4" in written.getvalue()
+
+
 MODULES: Mapping[str, Command] = {
     "status": status,
     "handover": handover,
@@ -200,6 +250,20 @@ def test_an_argument_that_ec2_would_take_for_a_pattern_is_refused(
     done = run(command, option, value, document="name: cluster\n")
     assert (done.returncode, done.stdout) == (2, "")
     assert f"argument {option}: {value!r} is not a" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("region", "default", "taken"), [("", "eu-west-1", "eu-west-1"), ("us-west-2", "eu-west-1", "us-west-2")]
+)
+def test_the_region_is_that_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, region: str, default: str, taken: str
+) -> None:
+    """As the AWS CLI has it; a variable without a value is none."""
+    monkeypatch.setenv("AWS_REGION", region)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", default)
+    parser = argparse.ArgumentParser()
+    arguments.add_place(parser)
+    assert parser.parse_args([]).region == taken
 
 
 ADDRESS = "10.0.0.100"

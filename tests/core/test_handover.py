@@ -177,6 +177,32 @@ def test_a_handover_that_nobody_carries_out_ends_and_is_taken_back(carry: Carry)
     assert vpc.order() is None
 
 
+def test_an_interrupted_handover_is_taken_back(vpc: Vpc) -> None:
+    """And that is told."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    vpc.then[vpc.ec2.now + 1.0] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        vpc.carry_out()
+    assert vpc.order() is None
+    assert vpc.said[-1] == f"{ADDRESS}: no longer asked for"
+
+
+def test_a_handover_that_nobody_is_told_of_is_taken_back(vpc: Vpc) -> None:
+    """Whoever reads has enough as soon as it is ordered."""
+
+    class Closed(list[str]):
+        def append(self, line: str) -> None:
+            raise BrokenPipeError
+
+    vpc.said = Closed()
+    with pytest.raises(BrokenPipeError):
+        vpc.carry_out()
+    assert vpc.order() is None
+
+
 def test_an_outage_of_ec2_in_between_is_waited_for(vpc: Vpc) -> None:
     """What EC2 does not answer is not taken for a move."""
 
@@ -213,7 +239,7 @@ def test_what_is_waited_for_is_told_when_it_changes_and_all_the_time(vpc: Vpc) -
     vpc.then[15.0] = lambda: vpc.cloud.detach_eni(attachment.id, force=False)
     with pytest.raises(CloudError, match=f"not handed over within {VALID_FOR:g} s: on no instance; see"):
         vpc.carry_out()
-    assert vpc.said[1:] == [f"{ADDRESS}: detaching from {vpc.workers[0]}", f"{ADDRESS}: on no instance"]
+    assert vpc.said[1:-1] == [f"{ADDRESS}: detaching from {vpc.workers[0]}", f"{ADDRESS}: on no instance"]
     assert vpc.awaited[0] == (
         f"waiting for {ADDRESS} (attached to {vpc.workers[0]}): 0 s so far, up to {VALID_FOR:.0f} s more"
     )

@@ -78,6 +78,7 @@ BROKEN: Mapping[str, object] = {
     "another result": history.entry(MOVE, "").replace('"moved"', '"mooved"'),
     "a time that is none": history.entry(MOVE, "").replace("1764324900.25", "NaN"),
     "a time that is a truth": history.entry(MOVE, "").replace("1764324900.25", "true"),
+    "a time that no calendar has": history.entry(replace(MOVE, ended_at=1e12), ""),
     "words for a terminal": history.entry(replace(MOVE, why="\x1b[2J"), ""),
     "endless words": history.entry(replace(MOVE, why="a" * 5000), ""),
     "a list of phases": history.entry(MOVE, "").replace('"seconds": {', '"seconds": [], "others": {'),

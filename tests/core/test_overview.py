@@ -49,6 +49,15 @@ def test_a_holder_and_a_standby_that_sees_it_are_healthy() -> None:
     assert (shown.moves_in_ten_minutes, shown.last_move) == (1, HOLDS.addresses[0].moves[0])
 
 
+def test_its_sentences_name_nodes_beside_their_instances() -> None:
+    """As far as they are known, and no part of another id for an instance."""
+    said = f"{A} is silent, {C} and e{B} and {A}b are not"
+    shown = picture(HOLDS, watching(health=HealthState.DOWN, sentence=said))
+    named = f"worker-b: worker-a ({A}) is silent, {C} and e{B} and {A}b are not"
+    assert shown.sentence == named
+    assert f"it does not answer: {named}" in shown.findings
+
+
 def test_one_observer_alone_tells_of_the_others_what_they_told_it() -> None:
     """As on the page: the standby is known from its word, and from what it reported."""
     shown = picture(HOLDS)

@@ -33,6 +33,16 @@ def test_where_nobody_watches_only_what_lasts_is_told_and_now_and_then() -> None
     assert "\r" not in stream.getvalue()
 
 
+def test_a_terminal_that_only_types_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TERM=dumb: what is there cannot be taken off again."""
+    monkeypatch.setenv("TERM", "dumb")
+    stream = Terminal()
+    progress = Progress(stream, lambda: 0.0)
+    progress.wait("a second so far")
+    progress.say("done")
+    assert stream.getvalue() == "done\n"
+
+
 def test_what_takes_hours_is_told_less_often() -> None:
     """A log of them has few lines."""
     stream, clock = io.StringIO(), iter(range(1000))

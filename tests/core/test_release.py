@@ -1,6 +1,8 @@
 """Giving our interfaces back, on the model EC2 in its own time: what is shown first, what is refused, what is left."""
 
+import io
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -72,6 +74,21 @@ class Vpc:
         """All interfaces but the worker's primary one."""
         shown = self.ec2.state.enis.values()
         return {eni.id for eni in shown if eni.attachment is None or eni.attachment.device_index != 0}
+
+
+class Terminal(io.StringIO):
+    """Somebody types this."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+@pytest.mark.parametrize(("typed", "agreed"), [("y\n", True), ("no\n", False), ("", False)])
+def test_only_a_yes_is_an_agreement(monkeypatch: pytest.MonkeyPatch, typed: str, agreed: bool) -> None:
+    """Ctrl-D, which types nothing, is none, and no defect."""
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    assert release._agreed("") is agreed
 
 
 @pytest.fixture(name="vpc")

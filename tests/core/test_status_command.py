@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from floatingip.commands import status
-from floatingip.core.decision import order, ration
+from floatingip.core.decision import order, pause, ration
 from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.errors import CloudError, MetadataError
 from floatingip.core.node import Identity
@@ -125,14 +125,16 @@ def test_without_imds_this_nodes_observer_says_which_node_it_is(
 
 
 def test_what_ec2s_tags_say_is_shown_without_any_observer(vpc: Vpc) -> None:
-    """From a workstation: an order, the ration, and since when."""
+    """From a workstation: an order, the ration, a pause, and since when."""
     wall = 1_764_324_000.0
     tags = {order.TAG: order.render(vpc.attachment, "*", wall + 60.0), ration.TAG: f"R6@{int(wall) - 10}/a0"}
+    tags |= {pause.TAG: str(int(wall) + 90)}
     vpc.cloud.tag_eni(vpc.eni, tags)
     settings = Settings((IPv4Address(TARGET),), name=NAME)
     shown = status.look(settings, None, lambda: vpc.cloud, lambda: wall)
     address = shown.addresses[0]
     assert (shown.verdict, address.holder, address.moves_in_ten_minutes) == (Verdict.HEALTHY, vpc.holder, 1)
+    assert address.sentence.endswith("; nothing is to move for 2 min: `floatingip resume` ends the pause")
     assert address.order is not None
     assert (address.order.to, address.order.until, address.rationed_until) == ("*", wall + 60.0, wall + 50.0)
     vpc.ec2.terminate(vpc.holder)

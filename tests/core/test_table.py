@@ -34,7 +34,7 @@ TEXT = "\n".join(lines(shown()))
         "10.0.0.100  standby  worker-b  i-0b      -           up      0.4 ms  yes",
         f"10.0.0.100  standby  worker-c  i-0c      -           up      0.4 ms  NO: {REASON}",
         "  wrong       its holder is leaving: spot: at noon",
-        "  state       worker-b: i-0a holds the address, and it answers",
+        "  state       worker-b: worker-a (i-0a) holds the address, and it answers",
         "  NodePorts   30007 answers",
         "  last move   2 min ago (2025-11-28 09:58:00 UTC), R3, from worker-b to worker-a, 8.0 s: detect 1.2,"
         " detach 2.5, attach 4.2",

@@ -345,6 +345,25 @@ def test_unknown_scenario_is_one_line(in_sandbox: None, capsys: pytest.CaptureFi
     assert capsys.readouterr() == ("", "lab: no scenario 'power-cat'; see `python -m lab list`\n")
 
 
+@pytest.mark.parametrize("address", ["10.0.0.300", "10.9.0.5", "eip,", "lan"])
+def test_an_address_that_the_vpc_cannot_have_is_one_line(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """No pod would ever get it, and nothing end."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "power-cut", "--ip", address])
+    assert "is neither eip nor in 10.0.0.0/24" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_reader_that_has_enough_of_the_list_is_no_traceback() -> None:
+    """`python -m lab list | head -1`."""
+    listing = subprocess.Popen([sys.executable, "-um", "lab", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with listing:
+        assert listing.stdout is not None
+        assert listing.stderr is not None
+        listing.stdout.readline()
+        listing.stdout.close()
+        assert listing.stderr.read() == b""
+
+
 def test_list_names_the_scenarios_with_what_happens(capsys: pytest.CaptureFixture[str]) -> None:
     """One line each."""
     assert main(["list"]) == 0

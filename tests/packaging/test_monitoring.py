@@ -146,6 +146,30 @@ def test_the_dashboard_can_be_imported_anywhere() -> None:
     assert max(x for x, _ in taken) < 24
 
 
+def test_each_legend_is_about_labels_that_its_expression_leaves() -> None:
+    """Grafana shows nothing for another one."""
+    known = samples()
+    for target in (target for panel in PANELS for target in panel["targets"]):
+        expression = plain(target["expr"])
+        metrics = re.findall(r"\b(?:floatingip|process)_\w+", expression)
+        labels = set.intersection(*(set(known[name]) for name in metrics)) | TARGET_LABELS
+        grouped = re.match(r"(?:\w+\([\d., ]*)?(?:sum|max) by \(([^)]*)\)", expression)
+        if grouped:
+            labels = set(re.findall(r"\w+", grouped[1]))
+        labels |= set(re.findall(r"group_left \((\w+)\)", expression))
+        assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= labels, target["expr"]
+
+
+def test_the_dashboard_declares_its_variables() -> None:
+    """Those of its expressions and data sources, and each query of one is about a label that exists."""
+    variables = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
+    used = set(re.findall(r"\$\{?(?!__|\d)(\w+)", json.dumps(PANELS)))
+    assert used == set(variables)
+    assert (variables["datasource"]["type"], variables["datasource"]["query"]) == ("datasource", "prometheus")
+    metric, label = re.findall(r"\w+", variables["address"]["query"]["query"])[1:]
+    assert label in samples()[metric]
+
+
 def test_the_dashboard_shows_each_metric() -> None:
     """But for those that only say who or what somebody is."""
     shown = set(re.findall(r"\bfloatingip_\w+", json.dumps(DASHBOARD)))

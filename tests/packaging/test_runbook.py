@@ -124,7 +124,7 @@ def names(event: ast.expr) -> Iterator[str]:
 
 
 def exit_codes() -> set[int]:
-    """Those of the errors, those that the command line gives itself, and those of SIGTERM."""
+    """Those of the errors, those that the command line gives itself, and that of SIGTERM."""
     kinds = [FloatingIPError, handover.HandoverRefused, release.ReleaseRefused]
     for kind in kinds:
         kinds += kind.__subclasses__()
@@ -137,7 +137,9 @@ def exit_codes() -> set[int]:
                 | ast.Call(func=ast.Attribute(attr="_exit"), args=[ast.Constant(value=int(code))])
             ):
                 codes.add(code)
-    return codes | {process.DEFECT, 128 + signal.SIGTERM} | set(status.EXIT_CODES.values())
+    return (
+        codes | {process.DEFECT, cli.UNWRITTEN, cli.INTERRUPTED, 128 + signal.SIGTERM} | set(status.EXIT_CODES.values())
+    )
 
 
 def commands() -> set[str]:

@@ -8,7 +8,7 @@ HTTP.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf
+from math import ceil, inf
 
 TAG = "floatingip/paused"
 
@@ -23,3 +23,8 @@ def ends_at(tags: Mapping[str, str], wall: float) -> float:
     if not (value.isascii() and value.isdecimal() and len(value) <= 11):
         return -inf
     return float(value) if wall < float(value) <= wall + LONGEST else -inf
+
+
+def told(seconds: float) -> str:
+    """That there is one, for so long still."""
+    return f"nothing is to move for {ceil(seconds / 60)} min: `floatingip resume` ends the pause"

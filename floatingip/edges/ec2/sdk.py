@@ -100,7 +100,7 @@ def _configuring() -> Iterator[None]:
     try:
         yield
     except (botocore.exceptions.BotoCoreError, ValueError, OSError) as error:
-        named = ", ".join(f"{key}={os.environ[key]}" for key in TOLD if os.environ.get(key)) or "~/.aws/config"
+        named = ", ".join(f"{key}={os.environ[key]}" for key in TOLD if key in os.environ) or "~/.aws/config"
         raise ConfigurationError(f"the AWS SDK cannot be set up: {one_line(error)}", f"correct {named}") from error
 
 
