@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from floatingip.agent.backoff import Chance
-from floatingip.agent.effects import Making, Probing, Wanted
+from floatingip.agent.effects import Making, Wanted
 from floatingip.agent.events import Wrote
 from floatingip.agent.moves import Moves
 from floatingip.agent.outbox import Outbox
@@ -29,7 +29,6 @@ from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.node import Interface
 from floatingip.core.peer import Peer
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
-from floatingip.core.probe import ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.core.timing import LOOK_IN_PEACE, LOOK_UNWITNESSED
 from floatingip.core.word import Answer, Held
@@ -193,14 +192,6 @@ class FloatingAddress:
         if self.is_here():
             self.moves.attached(now)
 
-    def probings(self) -> frozenset[Probing]:
-        """What is to be probed for this address."""
-        return self.seeing.answers.probings()
-
-    def probed(self, probing: Probing, result: ProbeResult) -> bool:
-        """A probe was answered, or was not; return whether that is news."""
-        return self.seeing.answers.probed(probing, result)
-
     # Deciding and acting.
 
     def step(self, peers: tuple[Peer, ...], burden: int, *, now: float, wall: float) -> None:
@@ -320,10 +311,6 @@ class FloatingAddress:
         if self.seeing.health.state is not HealthState.UP:
             return ""
         return self._way.of_one(self.seeing.health.attachment_id, self.target)
-
-    def served(self, now: float) -> Mapping[int, bool]:
-        """The NodePorts that this node has just seen answer at the address."""
-        return self.seeing.answers.served(now)
 
     def not_ready(self) -> str:
         """Why this node could neither serve the address nor take it over, in words; empty where it could."""

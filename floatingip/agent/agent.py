@@ -30,7 +30,6 @@ from floatingip.agent.effects import (
 )
 from floatingip.agent.events import (
     AddressesShown,
-    Asking,
     Event,
     Heard,
     Looked,
@@ -41,6 +40,7 @@ from floatingip.agent.events import (
     NodePortsListed,
     NodePortsUnknown,
     Noticed,
+    PeersChosen,
     PeersJudged,
     PermissionsRehearsed,
     PodShown,
@@ -160,14 +160,14 @@ class Agent:
                 address = self._by_text.get(probing.whose)
                 if address is None:
                     self._serving.probed(probing, result)
-                elif address.probed(probing, result):
+                elif address.seeing.answers.probed(probing, result):
                     self._stale.add(address.target)
             case Heard(instance_id, answer):
                 # What others say matters at once when it is new, and whatever they say for what is in doubt.
                 self._judge_doubted(all_of_them=self._peers.heard(instance_id, answer))
             case Reported(instance_id, report):
                 self._peers.reported(instance_id, report)
-            case Asking(addresses):
+            case PeersChosen(addresses):
                 self._peers.ask(addresses)
             case PeersJudged():
                 self._company.ask(now)
@@ -344,7 +344,8 @@ class Agent:
             if address.decision.state is State.HOLDER and not was_holder:
                 self._out.add(Announce(target))
         self._stale.clear()
-        probings = frozenset[Probing]().union(*(each.probings() for each in self._addresses.values()))
+        answers = (each.seeing.answers for each in self._addresses.values())
+        probings = frozenset[Probing]().union(*(each.probings() for each in answers))
         probings |= self._serving.probings()
         if probings != self._probings:
             self._probings = probings

@@ -33,8 +33,8 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """These observers are asked from now on, and nobody else; primary addresses by instance id."""
+class PeersChosen:
+    """From now on these observers are asked, and nobody else; ``addresses`` are primary ones by instance id."""
 
     addresses: Mapping[str, Address]
 
@@ -215,7 +215,7 @@ class Terminated:
 
 Event = (
     Probed
-    | Asking
+    | PeersChosen
     | PeersJudged
     | Heard
     | Reported

@@ -86,7 +86,10 @@ class Publishing:
             holds={str(each.target): held for each in addresses if (held := each.held()) is not None},
             sees_up=tuple(filter(None, (each.sees_up() for each in addresses))),
             free_slots=shared.free_slots(),
-            served={**shared.served, **{up: each.served(now) for each in addresses if (up := each.sees_up())}},
+            served={
+                **shared.served,
+                **{up: each.seeing.answers.served(now) for each in addresses if (up := each.sees_up())},
+            },
             leaving=bool(shared.leaving),
             claiming=tuple(str(each.target) for each in addresses if each.decision.reason is Reason.ASSIGNING),
             ending=self._leaving.stop_at is not None,

@@ -29,7 +29,15 @@ from floatingip.agent.effects import (
     TellKubernetes,
     Wanted,
 )
-from floatingip.agent.events import Asking, Event, MetadataTroubled, PeersJudged, Probed, Reconciled, ShownByMetadata
+from floatingip.agent.events import (
+    Event,
+    MetadataTroubled,
+    PeersChosen,
+    PeersJudged,
+    Probed,
+    Reconciled,
+    ShownByMetadata,
+)
 from floatingip.core.errors import CloudError, MetadataError
 from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.move import Move, Result
@@ -43,7 +51,7 @@ from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
 from floatingip.edges.tally import Tally
 from floatingip.runtime import performing
-from floatingip.runtime.look import Asking as Calls
+from floatingip.runtime.look import Calls
 from floatingip.runtime.roster import Roster
 
 
@@ -105,8 +113,8 @@ class Doer:
     """
     Does what the agent on the node ``me`` asks for.
 
-    ``published`` is what others may know, ``end`` how the agent ended, None while it goes on.  ``asking`` makes what
-    the calls of one look are made by.
+    ``published`` is what others may know, ``end`` how the agent ended, None while it goes on.  ``new_calls`` is called
+    for each look and each write, and gives what makes their calls.
     """
 
     def __init__(
@@ -115,18 +123,18 @@ class Doer:
         me: Identity,
         edges: Edges,
         crew: Crew,
-        asking: Callable[[], Calls] = Calls,
+        new_calls: Callable[[], Calls] = Calls,
     ) -> None:
         self._settings = settings
         self._me = me
         self._edges = edges
         self._crew = crew
-        self._new_asking = asking
+        self._new_calls = new_calls
         self.published = Snapshot(crew.now(), Status(settings.name, me.instance_id), starting=True)
         self.end: End | None = None
         self.roster = Roster(me.instance_id, self._ask_about_peers)
-        self._asked_for = AskPeers({}, frozenset(), frozenset())
-        self._asking: Mapping[str, Address] = {}
+
+        self._chosen: Mapping[str, Address] = {}
 
     def macs_at_risk(self) -> frozenset[str]:
         """Of the interfaces that IMDS is to be asked about; from any thread."""
@@ -159,8 +167,8 @@ class Doer:
             case Look():
                 self._look(effect)
             case Perform():
-                me, asking = self._me.instance_id, self._new_asking()
-                crew.begin("write", lambda: crew.post(performing.wrote(cloud, me, effect, asking)))
+                me, calls = self._me.instance_id, self._new_calls()
+                crew.begin("write", lambda: crew.post(performing.wrote(cloud, me, effect, calls)))
             case Rehearse():
                 crew.begin("rehearsal", lambda: self._rehearse(effect))
             case ListNodePorts() if services is not None:
@@ -195,8 +203,8 @@ class Doer:
 
     def _look(self, asked: Look) -> None:
         crew, cloud, settings = self._crew, self._edges.cloud, self._settings
-        asking, shown = self._new_asking(), self._shown_by_metadata
-        crew.begin("look", lambda: crew.post(performing.looked(cloud, settings, asked, shown, asking)))
+        calls, shown = self._new_calls(), self._shown_by_metadata
+        crew.begin("look", lambda: crew.post(performing.looked(cloud, settings, asked, shown, calls)))
         if asked.metadata:
             # What is on a link of this node must not be carried on when IMDS lacks it, and a question to EC2 may hang
             # for as long as it takes somebody else to get the address.
@@ -226,10 +234,10 @@ class Doer:
     def _ask_peers(self, asked: AskPeers) -> None:
         wanted = {**self.roster.follow(asked.known, self._crew.now()), **asked.holders}
         wanted.pop(self._me.instance_id, None)
-        if wanted != self._asking:
-            self._asking = wanted
+        if wanted != self._chosen:
+            self._chosen = wanted
             # Before any of them can have answered.
-            self._crew.post(Asking(wanted))
+            self._crew.post(PeersChosen(wanted))
         self._crew.ask_peers(wanted, asked.doubted)
         self._ask_about_peers()
 

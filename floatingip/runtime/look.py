@@ -46,25 +46,27 @@ THROTTLED_WITHIN = 0.5
 T = TypeVar("T")
 
 
-class Asking:
-    """The calls of one look, or a write; each is made once more soon when EC2 refuses it at once for the moment, as it
-    does when it throttles.  ``calls`` has one entry for each question that was put.
+class Calls:
+    """Makes the calls of one look, or of one write.
+
+    A question that EC2 refuses at once and for the moment, as it does when it throttles, is put a second time soon.
+    ``made`` has one entry for each question that was put: a list, since calls are made from several threads.
     """
 
     def __init__(self) -> None:
-        self.calls: list[None] = []
+        self.made: list[None] = []
 
     def patiently(self, ask: Callable[[], T]) -> T:
         """Ask, and wait for the answer."""
         began = time.monotonic()
-        self.calls.append(None)
+        self.made.append(None)
         try:
             return ask()
         except CloudUnavailable:
             if time.monotonic() - began > REFUSED_WITHIN:
                 raise
         time.sleep(random.uniform(*RETRY_AFTER))
-        self.calls.append(None)
+        self.made.append(None)
         return ask()
 
     def insist(self, write: Callable[[], None]) -> None:
@@ -95,23 +97,23 @@ class Asking:
         return answer
 
 
-def look(cloud: Cloud, settings: Settings, question: Question, asking: Asking | None = None) -> Seen:
-    """Ask EC2, by ``asking`` where there should be no threads.
+def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | None = None) -> Seen:
+    """Ask EC2; tests pass ``calls`` that need no threads.
 
     Raises CloudError for the first call that fails, unless that only leaves instances undescribed: where the address is
     can be known without them.
     """
-    me, known, asking = question.me, question.known, asking or Asking()
+    me, known, calls = question.me, question.known, calls or Calls()
     foreseen = question.judged | (frozenset((me,)) - known)
-    described = asking.begin(lambda: cloud.describe_instances(foreseen)) if foreseen else None
+    described = calls.begin(lambda: cloud.describe_instances(foreseen)) if foreseen else None
     name = question.name
     if not name and described is not None:
         mine = described.result().get(me)
         if mine is None or mine.state is InstanceState.UNREAD:
             raise CloudUnavailable(f"DescribeInstances: {me}, this node's instance, is not shown, or cannot be read")
         name = cluster_name(mine.tags)
-    subnets = asking.begin(cloud.describe_subnets) if question.need_subnets else None
-    shown = asking.patiently(lambda: cloud.describe_enis(name)) if name else ()
+    subnets = calls.begin(cloud.describe_subnets) if question.need_subnets else None
+    shown = calls.patiently(lambda: cloud.describe_enis(name)) if name else ()
     ours, unread = tuple(eni for eni in shown if not eni.unread), tuple(eni for eni in shown if eni.unread)
     unknown = {
         target: f"{eni.id or 'an interface of ours'} cannot be read: {eni.unread}"
@@ -121,9 +123,9 @@ def look(cloud: Cloud, settings: Settings, question: Question, asking: Asking | 
     }
     standing = tuple(eni for eni in ours if eni.standing_for)
     usable = way_to(settings.carry).usable(ours)
-    enis = _by_target(cloud, asking, settings, usable, unknown)
+    enis = _by_target(cloud, calls, settings, usable, unknown)
     allocations: dict[Target, AllocationFacts | None] = {
-        target: asking.patiently(functools.partial(cloud.describe_allocation, target.id))
+        target: calls.patiently(functools.partial(cloud.describe_allocation, target.id))
         for target in settings.floating_ips
         if isinstance(target, Allocation)
         and target not in unknown
@@ -141,7 +143,7 @@ def look(cloud: Cloud, settings: Settings, question: Question, asking: Asking | 
         if described is not None:
             instances.update(described.result())
         if lacking:
-            instances.update(asking.patiently(lambda: cloud.describe_instances(lacking)))
+            instances.update(calls.patiently(lambda: cloud.describe_instances(lacking)))
     except CloudUnavailable as error:
         undescribed = str(error)
     return Seen(
@@ -157,7 +159,7 @@ def look(cloud: Cloud, settings: Settings, question: Question, asking: Asking | 
         unknown=unknown,
         unread=unread,
         undescribed=undescribed,
-        calls=len(asking.calls),
+        calls=len(calls.made),
     )
 
 
@@ -183,7 +185,7 @@ def _all_known(settings: Settings, subnets: tuple[Subnet, ...]) -> tuple[Subnet,
 
 
 def _by_target(
-    cloud: Cloud, asking: Asking, settings: Settings, usable: tuple[Eni, ...], unknown: dict[Target, str]
+    cloud: Cloud, calls: Calls, settings: Settings, usable: tuple[Eni, ...], unknown: dict[Target, str]
 ) -> dict[Target, Eni]:
     """The ENI that carries each target: one of the usable ones, or else whoever's it is.  Adds to ``unknown``."""
     # Should an allocation have two, all observers choose the same one.
@@ -193,7 +195,7 @@ def _by_target(
     addresses = frozenset(target for target in absent if not isinstance(target, Allocation))
     if addresses:
         # What has a missing address is not ours, or ours with a tag that is not shown yet.
-        for eni in asking.patiently(lambda: cloud.find_occupants(addresses)):
+        for eni in calls.patiently(lambda: cloud.find_occupants(addresses)):
             has = {target for target in addresses if eni.occupies(target)}
             enis.update(dict.fromkeys(has, eni))
             if not has or (eni.unread and OWNER_TAG in eni.tags):

@@ -39,24 +39,24 @@ from floatingip.core.writes import (
     Unassign,
     Write,
 )
-from floatingip.runtime.look import Asking, look
+from floatingip.runtime.look import Calls, look
 
 Shown = Callable[[], Mapping[Target, Interface]]
 """Asks IMDS where our addresses are."""
 
 
-def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, asking: Asking) -> Event:
+def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, calls: Calls) -> Event:
     """What EC2 answered; where it did not, and never has before, what IMDS shows of our addresses."""
     try:
-        return Looked(look(cloud, settings, asked.question, asking))
+        return Looked(look(cloud, settings, asked.question, calls))
     except CloudError as error:
         return LookFailed(error, shown() if asked.metadata else {})
 
 
-def wrote(cloud: Cloud, me: str, asked: Perform, asking: Asking) -> Wrote:
+def wrote(cloud: Cloud, me: str, asked: Perform, calls: Calls) -> Wrote:
     """What came of a write for the instance ``me``."""
     try:
-        asking.insist(functools.partial(_make, cloud, me, asked.write, asked.making))
+        calls.insist(functools.partial(_make, cloud, me, asked.write, asked.making))
     except CloudError as error:
         return Wrote(asked.writer, asked.write, error)
     return Wrote(asked.writer, asked.write)
