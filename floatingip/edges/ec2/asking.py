@@ -25,8 +25,8 @@ GIVEN_UP_AFTER = 5.0
 """Seconds without an answer after which a question is given up: EC2 mostly answers in well under one."""
 
 MOST_BESIDE = 3
-"""Attempts at one question at the same time: the oldest one is kept, since EC2 may only be slow, beside the newest ones,
-since the others may have met a dead connection."""
+"""Attempts at one question at the same time: the oldest is kept, since EC2 may only be slow, and the newest, since the
+others may have met a dead connection."""
 
 MOST_UNDER_WAY = 24
 """Attempts at the same time, at all questions together; those that were given up and still hang count as well."""
