@@ -19,17 +19,11 @@ from floatingip.agent.effects import Moved
 from floatingip.agent.outbox import Outbox
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.ec2 import Attachment
-from floatingip.core.move import Move, Result
+from floatingip.core.move import NOBODY, PHASES, SHOWN_AT_MOST, Move, Result
 from floatingip.core.news import Remark
-
-NOBODY = "none"
-"""How the log calls the source of a move where nobody had the address."""
 
 WHY_AT_MOST = 300
 """Characters of a move's reason that are kept, at most."""
-
-KEPT = 8
-"""How many of the last moves people are shown."""
 
 PLANNED = frozenset({Reason.FREE, Reason.CREATE, Reason.HOLDER_LEAVING, Reason.HANDOVER_ASKED})
 """Reasons of moves that nobody has to look into."""
@@ -55,7 +49,7 @@ class _UnderWay:
         """Seconds of all phases together (``duration``), and of each that took place, in order."""
         previous = self.began_at
         spans: dict[str, float] = {}
-        for phase in ("detect", "detach", "attach", "plumb"):
+        for phase in PHASES:
             if phase in self.reached:
                 spans[phase] = self.reached[phase] - previous
                 previous = self.reached[phase]
@@ -84,7 +78,7 @@ class Moves:
         self._move: _UnderWay | None = None
         self._left = self._own = NOBODY
         self._holder = self._holder_before = ""
-        self.last: deque[Move] = deque(maxlen=KEPT)
+        self.last: deque[Move] = deque(maxlen=SHOWN_AT_MOST)
         self.since_wall: float | None = None
         self.was_first = False
 

@@ -29,7 +29,7 @@ class NodePorts:
         self.problem = ""
         self._unchecked: frozenset[str] = frozenset()
         check = settings.service_check
-        named = NodePort(check[1], check[2] if check[0] == "http" else "") if check is not None else None
+        named = NodePort(check.port, check.path if check.kind == "http" else "") if check is not None else None
         shared.node_ports = () if named is None else (named,)
         shared.wants_node_ports = bool(settings.service)
 

@@ -9,13 +9,11 @@ the ConfigMap may have done so.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from floatingip.core.bounded_json import read_json
+from floatingip.core.bounded_json import as_number, as_object, as_text, read_json
 from floatingip.core.move import Move, Result
 
 NAME = "floating-ip-history"
@@ -88,14 +86,18 @@ def surplus(data: Mapping[str, object], name: str, value: str) -> tuple[str, ...
 def _read(value: object) -> Move | None:
     try:
         return _move(read_json(str(value).encode(), depth=4))
-    except (ValueError, TypeError, LookupError):
+    except (ValueError, LookupError):
         return None
 
 
 def _move(document: object) -> Move:
-    """Raises ValueError, TypeError or LookupError when it is none."""
-    found, source, to = _object(document), _object(_object(document)["from"]), _object(_object(document)["to"])
-    seconds = {_text(phase): _number(span) for phase, span in _object(found["seconds"]).items()}
+    """The move that the document is.  Raises ValueError or LookupError when it is none."""
+    found, source, to = (
+        as_object(document),
+        as_object(as_object(document)["from"]),
+        as_object(as_object(document)["to"]),
+    )
+    seconds = {_text(phase): _number(span) for phase, span in as_object(found["seconds"]).items()}
     ended_at = _number(found["ended_at"])
     return Move(
         _text(found["id"]),
@@ -114,19 +116,15 @@ def _move(document: object) -> Move:
     )
 
 
-def _object(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError("no object")
-    return value
-
-
 def _text(value: object) -> str:
-    if not isinstance(value, str) or len(value) > TEXT_AT_MOST or not value.isprintable():
-        raise TypeError("no text")
-    return value
+    text = as_text(value, TEXT_AT_MOST)
+    if not text.isprintable():
+        raise ValueError("what it has cannot be printed")
+    return text
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise TypeError("no number")
-    return float(value)
+    number = as_number(value)
+    if number < 0:
+        raise ValueError("a number below 0")
+    return number

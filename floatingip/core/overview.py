@@ -11,14 +11,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
-from floatingip.core.move import Move, Result
+from floatingip.core.move import SHOWN_AT_MOST, Move, Result
 from floatingip.core.report import AddressReport, Health, Order, PeerReport, Report
 from floatingip.core.status import RECENT, move_document
 
-SAME_MOVE = 120.0
-"""Seconds within which two observers tell of one move: EC2 takes a minute for one at most, and clocks differ."""
-
-MOVES_AT_MOST = 8
+TOLD_APART = 120.0
+"""Seconds by which the beginnings of two moves to one node differ, or they are one move that two observers tell of: EC2
+takes a minute for a move at most, and clocks differ."""
 
 ACTIVE = ("takeover", "claiming", "doubt")
 """States of a node that is about to take an address, or may have to."""
@@ -285,9 +284,9 @@ def _moves(views: Iterable[AddressReport]) -> tuple[Move, ...]:
     seen: list[Move] = []
     for move in (move for move in told if move.result is Result.SEEN):
         known = [*(each for each in made if each.result is Result.MOVED), *seen]
-        if not any(each.to == move.to and abs(each.began_at - move.began_at) < SAME_MOVE for each in known):
+        if not any(each.to == move.to and abs(each.began_at - move.began_at) < TOLD_APART for each in known):
             seen.append(move)
-    return tuple(sorted((*made, *seen), key=lambda move: move.began_at)[-MOVES_AT_MOST:])
+    return tuple(sorted((*made, *seen), key=lambda move: move.began_at)[-SHOWN_AT_MOST:])
 
 
 def _judge(picture: Picture, problem: str, rivals: Sequence[str], cast: _Cast) -> tuple[Verdict, tuple[str, ...]]:

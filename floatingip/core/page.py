@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
-from floatingip.core.move import Move
+from floatingip.core.move import PHASES, Move
 from floatingip.core.overview import Overview, Picture, Standby, overview
 from floatingip.core.report import AddressReport, Health, Report
 from floatingip.core.snapshot import PeerSnapshot, ProbeSpan, Snapshot
@@ -29,8 +29,6 @@ end otherwise.
 
 SHOWN_FOR = 300.0
 """Seconds of probes."""
-
-PHASES = ("detect", "detach", "attach", "plumb")
 
 WIDE, HIGH = 600, 60
 """Of the drawings, in their own units: they are as wide as there is room."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from floatingip.core.bounded_json import read_json
+from floatingip.core.bounded_json import as_count, as_flag, as_list, as_object, as_text, read_json
 from floatingip.core.ec2 import Attachment
 from floatingip.core.model import Address
 from floatingip.core.peer import Sight, Word, WordState
@@ -149,76 +149,54 @@ def word_on(answer: Answer | None, name: str, target: str, attachment: Attachmen
 
 def _status(document: Mapping[str, Any]) -> Status:
     return Status(
-        name=_text(document["name"]),
+        name=_name(document["name"]),
         instance_id=_instance_id(document["instance_id"]),
         holds={target: _held(held) for target, held in _entries(document["holds"]).items()},
-        sees_up=_texts(document["sees_up"], _text),
-        free_slots=None if document["free_slots"] is None else _count(document["free_slots"]),
+        sees_up=as_list(document["sees_up"], _name, MOST),
+        free_slots=None if document["free_slots"] is None else as_count(document["free_slots"], MOST),
         served={place: _ports(ports) for place, ports in _entries(document.get("served", {})).items()},
-        leaving=_flag(document.get("leaving", False)),
-        claiming=_texts(document.get("claiming", []), _text),
+        leaving=as_flag(document.get("leaving", False)),
+        claiming=as_list(document.get("claiming", []), _name, MOST),
         peers=tuple(filter(is_instance_id, _entries(document["peers"])))[:PEERS_AT_MOST],
-        sights={target: Sight(_text(sight)) for target, sight in _entries(document["sights"]).items()},
-        ending=_flag(document.get("ending", False)),
+        sights={target: Sight(_name(sight)) for target, sight in _entries(document["sights"]).items()},
+        ending=as_flag(document.get("ending", False)),
     )
 
 
 def _held(value: object) -> Held:
     held = _entries(value)
     return Held(
-        _text(held["attachment"]),
+        _name(held["attachment"]),
         _sentence(held["problem"]),
         _sentence(held.get("leaving", "")),
-        _flag(held.get("written_off", False)),
+        as_flag(held.get("written_off", False)),
     )
 
 
-def _text(value: object, longest: int = NAME_LONGEST) -> str:
-    if not isinstance(value, str) or len(value) > longest:
-        raise ValueError(f"no text of at most {longest} characters")
-    return value
+def _name(value: object) -> str:
+    return as_text(value, NAME_LONGEST)
 
 
 def _sentence(value: object) -> str:
-    return _text(value, LONGEST)[:SENTENCE_LONGEST]
+    return as_text(value, LONGEST)[:SENTENCE_LONGEST]
 
 
 def _instance_id(value: object) -> str:
-    text = _text(value)
+    text = _name(value)
     if not is_instance_id(text):
         raise ValueError("no instance id")
     return text
 
 
-def _texts(value: object, one: Callable[[object], str]) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > MOST:
-        raise ValueError(f"no list of at most {MOST}")
-    return tuple(map(one, value))
-
-
 def _entries(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict) or len(value) > MOST:
-        raise ValueError(f"no object of at most {MOST} entries")
-    return {_text(key): entry for key, entry in value.items()}
+    return as_object(value, most=MOST, longest_key=NAME_LONGEST)
 
 
 def _ports(value: object) -> Mapping[int, bool]:
-    return {_port(number): _flag(answers) for number, answers in _entries(value).items()}
+    return {_port(number): as_flag(answers) for number, answers in _entries(value).items()}
 
 
 def _port(text: str) -> int:
     if _PORT.fullmatch(text) is None:
         raise ValueError("no port")
     return int(text)
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
-        raise ValueError("no number of slots")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if value is True or value is False:
-        return value
-    raise ValueError("neither true nor false")

@@ -289,8 +289,7 @@ class Facts:
         if not self.settings.service:
             return ()
         if (check := self.settings.service_check) is not None:
-            kind, port, path = check
-            return (NodePort(port, path if kind == "http" else ""),)
+            return (NodePort(check.port, check.path if check.kind == "http" else ""),)
         return PodsServices(self.api_server).node_ports()
 
     def serves(self, node_port: NodePort, address: Address) -> bool:

@@ -31,7 +31,7 @@ _MOVE = re.compile(rf"(R\d{{1,2}})@(\d{{1,11}})/([\w-]{{1,{_ID_END}}})", re.ASCI
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class Record:
     """One recorded move away from an attachment; ``wall`` is in Unix seconds."""
 
     rule: str
@@ -44,20 +44,20 @@ class Move:
         return self.rule == "R3"
 
 
-def parse(value: str) -> tuple[Move, ...]:
+def parse(value: str) -> tuple[Record, ...]:
     """The moves in a tag's value; what somebody else may have written there is passed over."""
     found = (_MOVE.fullmatch(item) for item in value.split())
-    return tuple(Move(match[1], int(match[2]), match[3]) for match in found if match is not None)
+    return tuple(Record(match[1], int(match[2]), match[3]) for match in found if match is not None)
 
 
-def render(moves: tuple[Move, ...]) -> str:
+def render(moves: tuple[Record, ...]) -> str:
     """The tag's value for ``moves``: the last ones of them."""
     return " ".join(f"{move.rule}@{move.wall}/{move.attachment}" for move in moves[-KEPT:])
 
 
 def record(value: str, rule: str, wall: float, attachment_id: str) -> str:
     """The tag's value with one more move."""
-    return render((*parse(value), Move(rule, int(wall), attachment_id[-_ID_END:])))
+    return render((*parse(value), Record(rule, int(wall), attachment_id[-_ID_END:])))
 
 
 def merged(values: Iterable[str]) -> str:
@@ -96,7 +96,7 @@ def last_at(value: str, attachment_id: str, since: float = -inf, *, wall: float)
     return max((float(move.wall) for move in _others(value, attachment_id, since, wall)), default=-inf)
 
 
-def _others(value: str, attachment_id: str, since: float, wall: float) -> tuple[Move, ...]:
+def _others(value: str, attachment_id: str, since: float, wall: float) -> tuple[Record, ...]:
     """What was recorded but for the move that is being made.
 
     No clock is as fast as the longest wait: what lies further ahead was written by a stranger, or by a clock that has
@@ -108,7 +108,7 @@ def _others(value: str, attachment_id: str, since: float, wall: float) -> tuple[
     )
 
 
-def _is_third(moves: tuple[Move, ...]) -> bool:
+def _is_third(moves: tuple[Record, ...]) -> bool:
     last = moves[-1]
     recent = [move for move in moves if move.convicted and last.wall - move.wall < timing.CONVICTION_WINDOW]
     return len(recent) >= 3
