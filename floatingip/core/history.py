@@ -1,9 +1,8 @@
 """
-The history of moves, as a ConfigMap keeps it: one key for each move, so that two observers never write
-the same one.
+The history of moves, as a ConfigMap keeps it: one key for each move, so that two observers never write the same one.
 
-Its keys begin with the time, so that their order is the moves'.  What cannot be read is passed over: whoever may edit
-the ConfigMap may have done so.
+A key begins with the time of its move, so that sorted keys are in the order of the moves.  What cannot be read is
+skipped: anybody who may edit the ConfigMap may have done so.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ NAME = "floating-ip-history"
 """The ConfigMap's name."""
 
 MOVES_AT_MOST = 200
-"""Moves that are kept; the oldest go first."""
+"""Moves that are kept, at most; the oldest go first."""
 
 BYTES_AT_MOST = 131072
-"""Bytes of all of them: an eighth of what a ConfigMap may have."""
+"""Bytes of all of them, at most: an eighth of what a ConfigMap may have."""
 
 TEXT_AT_MOST = 1000
 """Characters of any text in an entry."""
@@ -32,7 +31,7 @@ _KEY = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9a-f]{1,64}")
 
 
 def key(move: Move, stamp: str) -> str:
-    """The move's key; ``stamp`` is when it ended (UTC) as in 20261128T101500.123Z."""
+    """The move's key; ``stamp`` is when it ended, such as 20261128T101500.123Z."""
     return f"{stamp}-{move.id}"
 
 
@@ -59,20 +58,20 @@ def entry(move: Move, when: str) -> str:
 
 
 def read(data: Mapping[str, object]) -> tuple[Move, ...]:
-    """All moves that can be read, the oldest first; nodes are named by what other moves say of their instances."""
+    """All moves that can be read, the oldest first; a missing node's name is taken from other moves to its instance."""
     moves = [move for name in sorted(data) if _KEY.fullmatch(name) and (move := _read(data[name]))]
     names = {move.to: move.to_node for move in moves if move.to_node}
     return tuple(named(move, names) for move in moves)
 
 
 def named(move: Move, names: Mapping[str, str]) -> Move:
-    """The move with the names of its nodes, as far as they are known by their instances."""
+    """The move, with missing names of its nodes taken from ``names``, which are by instance."""
     source_node, to_node = move.source_node or names.get(move.source, ""), move.to_node or names.get(move.to, "")
     return replace(move, source_node=source_node, to_node=to_node)
 
 
 def surplus(data: Mapping[str, object], name: str, value: str) -> tuple[str, ...]:
-    """The keys that have to go, the oldest first, so that this one has room; those of others stay."""
+    """Which of our keys have to go, the oldest first, so that one more entry has room; foreign keys stay."""
     sizes = {each: len(each) + len(str(data[each]).encode()) for each in data if _KEY.fullmatch(each)}
     sizes[name] = len(name) + len(value.encode())
     kept, left = sorted(sizes), sum(sizes.values())
