@@ -157,7 +157,7 @@ def inside(identity: Callable[[], Identity], cloud: Callable[[Identity], Cloud])
     others, and what makes EC2 raises why.  Raises MetadataError where there is none.
     """
     try:
-        me = _result(_begin(identity), IMDS_WITHIN, MetadataError("IMDS does not answer"))
+        me = _result(background.begin("status-beside", identity), IMDS_WITHIN, MetadataError("IMDS does not answer"))
     except MetadataError as error:
         problem = error
     else:
@@ -189,7 +189,7 @@ def look(
     """
     began, port = now(), settings.port
     me = here.instance if here is not None else ""
-    asked = _begin(lambda: _ask_ec2(cloud(), settings, me, wall()))
+    asked = background.begin("status-beside", lambda: _ask_ec2(cloud(), settings, me, wall()))
     told = _Told(port, now, began + DONE_WITHIN)
     if here is not None:
         own, why = report_of(here.address, port, me=me, seconds=ANSWERED_WITHIN)
@@ -206,20 +206,6 @@ def look(
     name = settings.name or next((report.name for report in told.reports.values()), "")
     targets = [str(target) for target in settings.floating_ips]
     return overview(wall(), name, targets, list(told.reports.values()), told.silent, shown.view)
-
-
-def _begin(ask: Callable[[], T]) -> Future[T]:
-    """Begin to ask, in a thread that cannot hold up the end of the process."""
-    answer: Future[T] = Future()
-
-    def job() -> None:
-        try:
-            answer.set_result(ask())
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits for the answer
-            answer.set_exception(error)
-
-    background.start("status-beside", job)
-    return answer
 
 
 def _result(asked: Future[T], seconds: float, late: FloatingIPError) -> T:
@@ -254,7 +240,10 @@ class _Told:
         """Ask those at these primary addresses who were not asked yet, all at once."""
         unasked = sorted(addresses.keys() - self.reports.keys() - self.silent.keys())[:PEERS_AT_MOST]
         within = min(self._until - self._now(), ANSWERED_WITHIN)
-        begun = {each: _begin(partial(self._patiently, addresses[each], me, within)) for each in unasked}
+        begun = {
+            each: background.begin("status-beside", partial(self._patiently, addresses[each], me, within))
+            for each in unasked
+        }
         until = self._now() + within + LATE
         for each, asked in begun.items():
             try:

@@ -1,4 +1,4 @@
-"""What the agent asks of EC2 and the API server once, as jobs: each may block, and tells by events what came of it."""
+"""What the agent has done once by EC2 and the API server: jobs that may block, and return events of what came of it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Shown = Callable[[], Mapping[Target, Interface]]
 
 
 def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, calls: Calls) -> Event:
-    """What EC2 answered; where it did not, and never has before, what IMDS shows of our addresses."""
+    """What EC2 answered; where it did not, and never has before, also what IMDS shows of our addresses."""
     try:
         return Looked(look(cloud, settings, asked.question, calls))
     except CloudError as error:
@@ -93,7 +93,7 @@ def _make(cloud: Cloud, me: str, write: Write, making: Making) -> None:
 
 
 def rehearsed(cloud: Cloud, asked: Rehearse) -> Iterator[Event]:
-    """What each part found out, and that this was all."""
+    """An event for each part of the rehearsal, and one for its end."""
     parts: Mapping[Part, Callable[[], Event]] = {
         Part.SLOTS: functools.partial(_slots, cloud, asked),
         Part.PERMISSIONS: functools.partial(_permissions, cloud, asked),

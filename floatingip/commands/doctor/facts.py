@@ -91,9 +91,10 @@ class Facts:
         if not (self._region and self._vpc_id):
             return False
         try:
-            return self.me is None
+            _ = self.me
         except NotKnown:
             return True
+        return False
 
     # What EC2 shows.
 
@@ -124,8 +125,8 @@ class Facts:
     def seen(self) -> Seen:
         """One look, as the agent makes it."""
         me = "" if self.is_elsewhere else self.me.instance_id
-        known = frozenset((me,)) if not me else frozenset()
-        judged = frozenset((me,)) if me else frozenset()
+        # Without an instance of its own there is none to describe: the empty id counts as known.
+        known, judged = (frozenset[str](), frozenset((me,))) if me else (frozenset((me,)), frozenset[str]())
         question = Question(time.monotonic(), me, self.settings.name, known, judged, need_subnets=True)
         return look(self.cloud, self.settings, question)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 from floatingip.commands.doctor.fleet import Met, Reached
@@ -39,22 +40,13 @@ U = TypeVar("U")
 
 
 def beside(job: Callable[[T], U], items: Iterable[T]) -> list[U]:
-    """The job done for each, all at the same time."""
+    """Do the job for each item, all at the same time; return what came of them, in the items' order."""
     return [answer.result() for answer in [begin(job, item) for item in items]]
 
 
 def begin(job: Callable[[T], U], item: T) -> Future[U]:
-    """Begin the job in a thread of its own; what it comes to can be waited for."""
-    answer: Future[U] = Future()
-
-    def work() -> None:
-        try:
-            answer.set_result(job(item))
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits
-            answer.set_exception(error)
-
-    background.start("doctor-beside", work)
-    return answer
+    """Begin the job in a thread of its own; what comes of it can be waited for."""
+    return background.begin("doctor-beside", partial(job, item))
 
 
 def meet(worker: Worker, port: int, me: str, *, holds: bool) -> Met:

@@ -30,6 +30,7 @@ NOTE_BYTES = 1024
 _MANAGER = "fieldManager=floatingip"
 _HISTORY = f"configmaps/{history.NAME}"
 _ROLE = "apply the Role floating-ip-news of the current floating-ip.yaml"
+_CONFIG_MAP = f"apply the ConfigMap {history.NAME} of the current floating-ip.yaml"
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 """What says nothing against the same request a while later."""
 
@@ -99,12 +100,13 @@ class PodsBoard:
         data: dict[str, str | None] = {name: value, **dict.fromkeys(history.surplus(kept, name, value))}
         # Each key is its writer's own, and whoever else removes the oldest removes the same: nobody has to be waited
         # for, nor asked again.
-        _expect(self._api_server.send("PATCH", f"{_HISTORY}?{_MANAGER}", {"data": data}), "the history")
+        answer = self._api_server.send("PATCH", f"{_HISTORY}?{_MANAGER}", {"data": data})
+        _expect(answer, "the history", missing=_CONFIG_MAP)
 
     def _kept(self) -> Mapping[str, object]:
         """The ConfigMap's data.  Raises ``Unanswered`` or ``KubernetesError``."""
         answer = self._api_server.get(_HISTORY, seconds=LONGEST)
-        _expect(answer, "the history")
+        _expect(answer, "the history", missing=_CONFIG_MAP)
         try:
             document = read_json(answer.body, depth=DEEPEST)
             data = document.get("data") if isinstance(document, dict) and document["kind"] == "ConfigMap" else ()
@@ -115,8 +117,8 @@ class PodsBoard:
         raise KubernetesError("what came for the history is no ConfigMap")
 
 
-def _expect(answer: Response, what: str) -> None:
-    """Raises ``KubernetesError`` unless the API server did what it was asked."""
+def _expect(answer: Response, what: str, *, missing: str = "") -> None:
+    """Raise ``KubernetesError`` unless the API server did what it was asked; ``missing`` is what to do about a 404."""
     status = answer.status
     if status in (HTTPStatus.OK, HTTPStatus.CREATED):
         return
@@ -125,10 +127,7 @@ def _expect(answer: Response, what: str) -> None:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
             raise KubernetesError(said, _ROLE, refused=True)
         case HTTPStatus.NOT_FOUND:
-            hint = (
-                f"apply the ConfigMap {history.NAME} of the current floating-ip.yaml" if what == "the history" else ""
-            )
-            raise KubernetesError(said, hint, refused=True)
+            raise KubernetesError(said, missing, refused=True)
     is_refusal = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PASSING
     raise KubernetesError(said, refused=is_refusal)
 
