@@ -1,8 +1,8 @@
 """
 Which NodePorts there are: the API server lists the Services of this pod's namespace.
 
-Only those that have any are asked for (`spec.type` is one of the fields that Services can be selected by), and their
-TCP ports taken: whether anybody listens to UDP or SCTP cannot be told without speaking the service's own protocol.
+Only Services that can have some are asked for (`spec.type` is one of the fields by which Services can be selected), and
+only TCP ports are taken: whether anybody listens on UDP or SCTP cannot be found out without the service's own protocol.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from floatingip.core.probe import NodePort
 from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, ApiServer, Unanswered
 
 MOST_SERVICES = 250
-"""Services that are asked for; few namespaces have a dozen with NodePorts, and one Service has 2 kB."""
+"""Services that are asked for, at most; few namespaces have a dozen with NodePorts, and one Service has 2 kB."""
 
 HIGHEST_PORT = 65535
 
@@ -58,7 +58,7 @@ def _read(answer: object) -> tuple[NodePort, ...]:
     listing = as_object(answer)
     if listing["kind"] != "ServiceList":
         raise ValueError("something else")
-    # An empty list of Go's is null.
+    # Go writes an empty list as null.
     items = listing["items"] or []
     found = {each.port: each for item in as_list(items, as_object) for each in _node_ports(item)}
     return tuple(found[port] for port in sorted(found))

@@ -1,4 +1,4 @@
-"""What Kubernetes has in mind for this pod, by getting it, which the Role allows.  What follows is in pod.py."""
+"""What Kubernetes intends to do with this pod, by getting the pod, which the Role allows; pod.py says what follows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _understand(answer: Response, told: OwnPod, name: str, who: str) -> OwnPod:
 
 
 def _is_gone(status: object) -> bool:
-    """Whether the API server itself says so: something on the way to it may answer 404, too."""
+    """Whether the API server itself says that there is no such pod: something on the way to it may answer 404, too."""
     status = as_object(status)
     return (status.get("kind"), status.get("reason")) == ("Status", "NotFound")
 
@@ -78,5 +78,5 @@ def _read(pod: object, name: str, told: OwnPod) -> OwnPod:
 
 
 def _says(status: str | None) -> bool | None:
-    """A condition that nobody can tell (`Unknown`) is not met."""
+    """Whether a condition is met, None where there is none; one that is `Unknown` is not met."""
     return None if status is None else status == "True"
