@@ -1,9 +1,9 @@
 """
-`/v1/status`: an observer's snapshot as a report (report.py), and that as JSON, both ways.
+`/v1/status`: make a report (report.py) of an observer's snapshot, and convert it to JSON and back.
 
-What comes from elsewhere is a report, or it is none: an answer of any other form, length or depth says nothing.  It
-names its instance; that it comes from there is for the asker to see to.  What is longer than it may be is cut when it
-is told, so that no report is refused for its length.
+What comes from elsewhere is a valid report or none: an answer of another form, length or depth says nothing.  A report
+names its instance; the asker has to make sure that it comes from there.  Texts that are too long are cut before they
+are sent, so that no report is refused for its length.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from floatingip.core.snapshot import AddressSnapshot, PeerSnapshot, Snapshot
 from floatingip.core.word import NAME_LONGEST, PEERS_AT_MOST, SENTENCE_LONGEST, is_instance_id
 
 LONGEST = 1_048_576
-"""Bytes of a report, more than 127 addresses and 16 peers need; a longer one is told without its details."""
+"""Bytes of a report, at most: more than 127 addresses and 16 peers need; a longer one is sent without its details."""
 
 ADDRESSES_AT_MOST = 256
 FEW = 16
@@ -32,7 +32,7 @@ WHY_LONGEST = 200
 """Characters of a reason that is told for somebody else."""
 
 DEEPEST = 6
-"""Levels of a report: itself, its addresses, one, its moves, one, the seconds of it."""
+"""Levels of a report: itself, its addresses, one of these, its moves, one of these, its seconds."""
 
 RECENT = 600.0
 """Seconds in which moves are counted."""
@@ -132,7 +132,7 @@ def _cut(sentence: str) -> str:
 
 
 def to_json(report: Report) -> str:
-    """The report, as whoever may know it is told."""
+    """The report as JSON."""
     text = json.dumps(_document(report))
     if len(text) <= LONGEST:
         return text
@@ -159,7 +159,7 @@ def move_document(move: Move) -> dict[str, object]:
 
 
 def parse(body: bytes) -> Report | None:
-    """The report that an answer's body is; None when it is none."""
+    """The report in an answer's body; None where that is no report."""
     try:
         return _report(_object(read_json(body, depth=DEEPEST)))
     except (ValueError, KeyError):
