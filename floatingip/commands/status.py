@@ -1,10 +1,9 @@
 """
-``floatingip status``: who has the addresses, are they well, and who could take them over: asked of all observers and of
-EC2 at once.
+``floatingip status``: who has the addresses, whether they are well, and who could take them over.
 
-This node's observer names the others, and so does EC2, where that one is silent.  Everybody is asked beside everybody
-else and has a few seconds, so that there is an answer in less than five of them, whoever is silent: with what was not
-learned.  Nothing is changed by it.
+It asks this node's observer, those that it names or that EC2 shows, and EC2 itself, all at the same time and each for a
+few seconds at most.  So there is an answer in less than five seconds, whoever is silent, and it says what could not be
+learned.  Nothing is changed.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ from floatingip.edges.imds import Imds
 from floatingip.runtime.peers import NOT_TOLD, report_of
 
 EXIT_CODES = {Verdict.HEALTHY: 0, Verdict.DEGRADED: 10, Verdict.DOWN: 11, Verdict.UNKNOWN: 12}
-"""By the verdict on the address that is worst."""
+"""The exit code, by the verdict on the address that is worst."""
 
 ANSWERED_WITHIN = 2.0
 """Seconds for an observer's report."""
@@ -63,10 +62,10 @@ IMDS_WITHIN = 1.0
 """Seconds for what IMDS tells of this node."""
 
 LATE = 0.1
-"""Seconds that an answer may take from the thread that asked for it."""
+"""Seconds that an answer may take to get here from the thread that asked for it."""
 
 ANYWHERE = ("192.0.2.1", 9)
-"""An address outside of every VPC: the kernel tells from which of its own this node would reach it."""
+"""An address outside of every VPC: the kernel tells by which of this node's addresses it would be reached."""
 
 ASKED_AGAIN = 0.3
 """Seconds after which an observer is asked again that has yet to learn from EC2 who asks."""
@@ -96,12 +95,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show it, once or again and again; the exit code.  Raises FloatingIPError."""
+    """Show the status, once or repeatedly; return the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
 
     @cache
     def made(region: str, vpc_id: str) -> Cloud:
-        # It is made in a thread of its own: what it loads takes longer than the observers' answers.
+        # Imported here, in the thread that asks EC2: loading it takes longer than the observers take to answer.
         from floatingip.edges.ec2.cloud import Ec2Cloud, client  # noqa: PLC0415
 
         return Ec2Cloud(client(region, settings.ec2_timeout), vpc_id, ())
@@ -126,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def show(seen: Overview, *, as_json: bool, watched: bool) -> None:
-    """On a terminal, within its width; what is watched, in the place of what was there."""
+    """Print the status: on a terminal within its width, and with ``watched`` in place of the last one."""
     if as_json:
         print(json.dumps(document(seen), indent=None if watched else 2), flush=True)
         return
@@ -146,15 +145,17 @@ class Here:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What EC2 answered, and where the observers could be that it knows of: primary addresses by instance id."""
+    """What EC2 answered, and where there may be observers, by EC2: primary addresses by instance id."""
 
     view: Ec2View
     addresses: Mapping[str, Address]
 
 
 def inside(identity: Callable[[], Identity], cloud: Callable[[Identity], Cloud]) -> tuple[Here, Callable[[], Cloud]]:
-    """Where this runs, on a worker, and what makes EC2; without IMDS that is the address by which this node reaches
-    others, and what makes EC2 raises why.  Raises MetadataError where there is none.
+    """Where this runs, and a function that makes EC2's port.
+
+    Where IMDS does not answer, the place is the address by which this node reaches others, and the function raises why
+    EC2 cannot be asked.  Raises MetadataError where there is no such address either.
     """
     try:
         me = _result(background.begin("status-beside", identity), IMDS_WITHIN, MetadataError("IMDS does not answer"))
@@ -182,7 +183,7 @@ def look(
     wall: Callable[[], float] = time.time,
     now: Callable[[], float] = time.monotonic,
 ) -> Overview:
-    """The overview of now; ``here`` is None where no observer can be asked, and ``cloud`` makes what EC2 is asked by.
+    """The overview of now; ``here`` is None where no observer can be asked, and ``cloud`` makes EC2's port.
 
     Raises MetadataError where neither IMDS nor an observer of this node tells which node this is, and CloudError where
     EC2 alone could be asked, and does not answer.
@@ -209,7 +210,7 @@ def look(
 
 
 def _result(asked: Future[T], seconds: float, late: FloatingIPError) -> T:
-    """What was answered.  Raises ``late`` where it was not in time, or what was raised."""
+    """The answer, or what was raised instead.  Raises ``late`` where neither has come in time."""
     try:
         return asked.result(timeout=seconds)
     except Late:
@@ -220,7 +221,7 @@ def _result(asked: Future[T], seconds: float, late: FloatingIPError) -> T:
 
 
 class _Told:
-    """What the observers tell until ``until``: their ``reports``, and of the ``silent`` why there is none."""
+    """What the observers report until the time ``until``: their ``reports``, and why the ``silent`` ones gave none."""
 
     def __init__(self, port: int, now: Callable[[], float], until: float) -> None:
         self._port = port
@@ -230,14 +231,14 @@ class _Told:
         self.silent: dict[str, str] = {}
 
     def learn(self, instance: str, report: Report | None, why: str) -> None:
-        """One was asked."""
+        """One observer was asked: take up its report, or why there is none."""
         if report is not None and report.instance == instance:
             self.reports[instance] = report
         else:
             self.silent[instance] = why or "another one answers in its place"
 
     def ask(self, me: str, addresses: Mapping[str, str]) -> None:
-        """Ask those at these primary addresses who were not asked yet, all at once."""
+        """Ask the observers at these primary addresses that were not asked yet, all at the same time."""
         unasked = sorted(addresses.keys() - self.reports.keys() - self.silent.keys())[:PEERS_AT_MOST]
         within = min(self._until - self._now(), ANSWERED_WITHIN)
         begun = {
@@ -253,7 +254,7 @@ class _Told:
             self.learn(each, report, why)
 
     def _patiently(self, address: str, me: str, seconds: float) -> tuple[Report | None, str]:
-        """Ask again for a while: an observer may have to learn from EC2 first who asks."""
+        """Ask one observer, and ask it again for a while: it may have to learn from EC2 first who asks."""
         until = self._now() + seconds
         while True:
             report, why = report_of(address, self._port, me=me, seconds=until - self._now())
@@ -266,7 +267,7 @@ class _Told:
 
 
 class _Late(CloudUnavailable):
-    """EC2 had a few seconds only, of which loading the SDK takes the first: its lateness need not be its own."""
+    """EC2 was late, perhaps without its fault: of its few seconds loading the SDK takes the first."""
 
 
 def _shown(asked: Future[Shown], seconds: float) -> Shown:
@@ -279,7 +280,7 @@ def _shown(asked: Future[Shown], seconds: float) -> Shown:
 
 
 def _ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float) -> Shown:
-    """Where EC2 shows the addresses, and the instances that have to do with them.  Raises CloudError."""
+    """Where EC2 shows the addresses, and the instances that carry them or could.  Raises CloudError."""
     name = settings.name
     if not name and me:
         mine = cloud.describe_instances(frozenset((me,))).get(me)
@@ -328,5 +329,5 @@ def _address(
 
 
 def _recorded(key: str, eni: Eni, enis: Iterable[Eni]) -> str:
-    """The ration's tag: where addresses move each taker has written to its own standing ENI."""
+    """The value of the ration's tags together: a node records moves on the ENI that it took, or on its standing one."""
     return ration.merged(each.tags.get(key, "") for each in enis if each is eni or each.standing_for)

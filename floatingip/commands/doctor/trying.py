@@ -21,7 +21,7 @@ from floatingip.edges.probes.tcp import KnockProber
 from floatingip.runtime.peers import ask_once
 
 TRIES = 3
-"""Probes of one thing: a lost packet is no closed group."""
+"""Probes of one thing: one lost packet does not mean that a security group is closed."""
 
 APART = 0.1
 """Seconds between two of them."""
@@ -30,7 +30,7 @@ TIMEOUT = 0.7
 """Seconds until one of them counts as lost."""
 
 INTRODUCED_WITHIN = 2.0
-"""Seconds for which an observer may take to find out from EC2 who asks, or a holder whether it reaches who asks."""
+"""Seconds that an observer may take to learn from EC2 who asks, or a holder to check whether it reaches the asker."""
 
 PAUSE = 0.2
 """Seconds between two questions meanwhile."""
@@ -61,7 +61,7 @@ def meet(worker: Worker, port: int, me: str, *, holds: bool) -> Met:
 
 
 def _introduced(address: Address, port: int, me: str) -> Answer:
-    """The word of an observer, which may have to find out who asks."""
+    """The word of an observer, which may have to learn from EC2 first who asks."""
     until, answer = time.monotonic() + INTRODUCED_WITHIN, ask_once(address, port, me=me)
     while answer.status == RESERVED and time.monotonic() < until:
         time.sleep(PAUSE)
@@ -70,8 +70,10 @@ def _introduced(address: Address, port: int, me: str) -> Answer:
 
 
 def reach(address: Address, target: str, holder: Worker, port: int, me: str) -> Reached:
-    """Ping a floating address that another worker holds, knock at it, and have its holder look whether it reaches this
-    node's observer from there, where one runs: as the instance ``me``, or nobody.
+    """Ping a floating address that another worker holds, knock at it, and have its holder check whether it reaches this
+    node's observer from there.
+
+    ``me`` is this instance, empty where no observer runs here: then the holder is not asked.
     """
     pinged = begin(pings, address)
     knocked = begin(tried, KnockProber(address, port, TIMEOUT))
