@@ -1,11 +1,11 @@
-"""One floating address on this node: what is known of it over time, what is decided, and asked for."""
+"""One floating address on this node: what is known of it over time, what is decided, and what is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from floatingip.agent.backoff import Chance
-from floatingip.agent.effects import Making, Probing, Wanted
+from floatingip.agent.effects import Making, Wanted
 from floatingip.agent.events import Wrote
 from floatingip.agent.moves import Moves
 from floatingip.agent.outbox import Outbox
@@ -29,19 +29,21 @@ from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.node import Interface
 from floatingip.core.peer import Peer
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
-from floatingip.core.probe import ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.core.timing import LOOK_IN_PEACE, LOOK_UNWITNESSED
 from floatingip.core.word import Answer, Held
 from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write
 
 CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE, Reason.NOT_SERVED_HERE})
-"""Reasons for which EC2 need not be asked at a certain time."""
+"""Reasons of decisions after which nothing is urgent: EC2 may be asked some seconds later than planned."""
 
 
 class FloatingAddress:
-    """The ``index``-th of the settings' targets, on this node: ``where`` it is, what this node is ``seeing`` of it, the
-    last ``report`` on the kernel, and what was decided last, at ``now``.
+    """The ``index``-th target of the settings, on this node.
+
+    ``where`` it is, what this node is ``seeing`` of it, the ``moves`` that it made; ``report`` is the last one on this
+    node's kernel, None before the first.  ``view`` is what was decided by last (None before), at ``now``; ``memory``
+    and ``decision`` are what came of that.
     """
 
     def __init__(
@@ -80,17 +82,17 @@ class FloatingAddress:
         self._jitter = 0.0
 
     def configure(self, settings: Settings) -> None:
-        """Decide by these settings from now on, which differ only in what may change at any moment."""
+        """Decide by these settings from now on; they differ from the last only in what may change at any time."""
         self._settings = settings
         self.seeing.answers.configure(settings)
 
     @property
     def final(self) -> CloudError | None:
-        """What EC2 refused, and waiting does not mend."""
+        """A refusal of EC2 that waiting does not mend; None where there is none."""
         return self._writing.final
 
     def fail(self, error: CloudError) -> None:
-        """EC2 refused what all addresses need."""
+        """EC2 refused, for good, what all addresses need."""
         self._writing.final = error
 
     # What is known.
@@ -100,23 +102,24 @@ class FloatingAddress:
         return self.report is not None and self.report.carries
 
     def has_device(self) -> bool | None:
-        """The link by which this node would carry the address is there; None while nobody has looked."""
+        """Whether the link by which this node would carry the address is there; None while nobody has looked."""
         if self.report is None or self.report.extent is Extent.NOTHING:
             return None
         return self.report.state is not PlumbingState.NO_LINK
 
     def is_plumbed_ahead(self) -> bool:
-        """All that can be there before the address is there."""
+        """All plumbing is there that can be there before the address comes."""
         return self.report is not None and self.report.state is PlumbingState.SOUND
 
     def burdens(self) -> bool:
-        """Whether the address counts among those that this node has: it is here, or is about to be."""
+        """Whether the address counts as one of this node's: EC2 shows it here, or it is about to come."""
         claimed = isinstance(self._writing.accepted, Attach | Assign | Associate) and self._asked_before_write()
         is_promised = self.decision.reason is Reason.ASSIGNING
         claiming = claimed or is_promised or (self._writing.writing and self.decision.state is State.CLAIMING)
         return claiming or self.where.holder() == self._shared.me.instance_id
 
     def _asked_before_write(self) -> bool:
+        """EC2's last answer cannot show yet what the last write has changed."""
         return self.where.owner is None or self.where.owner.asked_at <= self._writing.wrote_at
 
     def is_calm(self) -> bool:
@@ -124,12 +127,12 @@ class FloatingAddress:
         return self.decision.reason in CALM and not self.seeing.health.in_doubt
 
     def is_moving_here(self) -> bool:
-        """A move to this node has begun, and not come to its end."""
+        """A move to this node has begun, and has not ended."""
         return self.moves.is_under_way
 
     def is_judging(self) -> bool:
-        """The holder's instance matters too: the address does not answer, or nobody here could tell, or its observer is
-        quiet.
+        """EC2 is to be asked about the holder's instance, too: the address does not answer, or this node cannot see
+        whether it does, or its observer is quiet, or the instance was last shown as ended.
         """
         troubled = self.seeing.health.in_doubt or self.seeing.word.is_quiet or self.memory.dead_answers > 0
         return self.decision.state in (State.DOUBT, State.STANDBY) and (troubled or bool(self.seeing.blind))
@@ -143,7 +146,9 @@ class FloatingAddress:
         return self.where.obstacle(self.now)
 
     def mac_at_risk(self) -> str:
-        """The MAC of the interface on which the address is here, but could be taken away silently; empty for none."""
+        """The MAC of the interface by which this node carries the address, if EC2 could take the address off it without
+        any event of the kernel; otherwise empty.
+        """
         return self.where.mac() if self._way.vanishes_silently and self.is_here() else ""
 
     # News.
@@ -167,7 +172,7 @@ class FloatingAddress:
         self.seeing.answers.probe(self.where.address())
 
     def hear(self, answer: Answer | None, now: float) -> None:
-        """The holder's observer was asked; ``answer`` is the last that came of it."""
+        """Take up what came of the last question to the holder's observer; None if it was never asked."""
         self.seeing.hear(answer, self.where.attachment(), now)
 
     def found_interface(self, interface: Interface) -> None:
@@ -183,8 +188,8 @@ class FloatingAddress:
     def reconciled(self, report: PlumbingReport, now: float) -> None:
         """The kernel was brought to what it should be, and read back."""
         if report.carries and not self.is_here():
-            # IMDS shows later what EC2 has just given to this node, but not what was on the link before this process,
-            # or what only IMDS told of.
+            # IMDS is late with what EC2 has just given to this node.  What was on the link before this process began,
+            # or was put there because IMDS showed it, IMDS must show at once.
             self._imds.carried(now, at_once=self.where.owner is None or "address" not in report.repaired)
         elif not report.carries:
             self._imds.dropped()
@@ -193,25 +198,17 @@ class FloatingAddress:
         if self.is_here():
             self.moves.attached(now)
 
-    def probings(self) -> frozenset[Probing]:
-        """What is to be probed for this address."""
-        return self.seeing.answers.probings()
-
-    def probed(self, probing: Probing, result: ProbeResult) -> bool:
-        """A probe was answered, or was not; return whether that is news."""
-        return self.seeing.answers.probed(probing, result)
-
     # Deciding and acting.
 
     def step(self, peers: tuple[Peer, ...], burden: int, *, now: float, wall: float) -> None:
-        """Decide once, tell, act."""
+        """Decide once, write to the log what is worth it, and ask for what follows."""
         self.now = now
         self._look()
         before = self.decision
         view = self.view = self._view(peers, burden, wall)
         self.memory, self.decision = decide(self.memory, view, self._settings)
         if self.decision.state is State.HOLDER and self.is_here():
-            # It does not probe any more: what was lost before the address came says nothing of now.
+            # This node no longer probes the address: what was lost before it came says nothing of now.
             self.seeing.answers.begin_anew()
         self._telling.decided(before, self.decision, self.not_ready(), self.moves.loss, now, wall)
         if self.report is not None:
@@ -220,13 +217,13 @@ class FloatingAddress:
         answers, holder = self.seeing.answers, self.where.holder()
         self._telling.astray(sorted(served.astray(view, holder)), holder, answers.address, now)
         answers.check(self._shared.node_ports)
-        # Not before it is known that they would leave this node: one that hears itself sees the address UP for ever.
+        # Only once it is known that probes would leave this node: one that hears itself sees the address UP for ever.
         answers.on = self.report is not None and not self.is_here() and not self.report.blind
         if self.decision.write is not None:
             self._begin_write(self.decision, self.decision.write)
 
     def _look(self) -> None:
-        """Find out, and tell, whether this node can see the address."""
+        """Find out whether this node can see the address, and log when that changes."""
         seeing = self.seeing
         was_blind = bool(seeing.blind)
         seeing.look(self.report, self.now)
@@ -243,11 +240,11 @@ class FloatingAddress:
         return look_at + (self._jitter if in_peace and self.decision.reason in CALM else 0.0)
 
     def lacks_witness(self) -> bool:
-        """It is here, and could be taken away silently, and IMDS does not tell: EC2 alone could (R10)."""
+        """The address is here and could be taken away silently, and IMDS is silent: only EC2 would tell (R10)."""
         return bool(self.mac_at_risk()) and self._imds.is_silent(self.now)
 
     def wanted(self) -> Wanted | None:
-        """What the kernel should be like for this address."""
+        """How the kernel should be for this address; None while it is not known what that takes."""
         plumbing = self.where.plumbing()
         return Wanted(plumbing, self.decision.extent) if plumbing is not None else None
 
@@ -290,7 +287,7 @@ class FloatingAddress:
         takes = isinstance(write, Attach | Detach | Assign | Unassign)
         if takes and decision.rule not in ("R13", "R14"):
             self.moves.begin(decision, self.where.attachment(), self.seeing.health.first_lost_at, self.now)
-        # An ENI of an address of its own has no token: EC2 itself sees to it that there is no second one with it.
+        # Without a token where the ENI is created with the address: EC2 itself lets only one ENI have that.
         is_allocation = isinstance(self.target, Allocation)
         token = self._shared.token(str(self.target), self.memory.token.generation) if is_allocation else ""
         making = Making(self.target, self.where.subnet(), self._tags(), token, self._shared.taken(self._settings))
@@ -316,14 +313,10 @@ class FloatingAddress:
         )
 
     def sees_up(self) -> str:
-        """The sighting by which peers learn that this node sees the address UP (view.py); empty while it does not."""
+        """The sighting that tells peers that this node sees the address UP (`Way.of_one`); empty while it does not."""
         if self.seeing.health.state is not HealthState.UP:
             return ""
         return self._way.of_one(self.seeing.health.attachment_id, self.target)
-
-    def served(self, now: float) -> Mapping[int, bool]:
-        """The NodePorts that this node has just seen answer at the address."""
-        return self.seeing.answers.served(now)
 
     def not_ready(self) -> str:
         """Why this node could neither serve the address nor take it over, in words; empty where it could."""
@@ -334,7 +327,7 @@ class FloatingAddress:
         return self.decision.sentence if self.decision.reason in BLOCKED else ""
 
     def shortcoming(self) -> Shortcoming:
-        """The same, by its name too."""
+        """Why this node could neither serve the address nor take it over, in words and by its name."""
         return shortcoming(
             self.decision,
             self.where,

@@ -1,10 +1,9 @@
 """
-The floating addresses of one deployment on this node, as a value over time: what happened goes in, what is to be done
-comes out.
+The agent of one node: it is told what happened, and answers what is to be done about the floating addresses.
 
-``handle`` takes events (events.py) and gives effects (effects.py); ``due`` says when it wants to be called although
-nothing happened.  No clock is read here, nothing blocks, and chance comes in from outside: the same events at the same
-times always have the same effects, under threads (runtime) and in simulated time alike.
+``handle`` takes events (events.py) and returns effects (effects.py); ``due`` says when it wants to be called although
+nothing happened.  It reads no clock, nothing in it blocks, and random numbers come in from outside: so the same events
+at the same times always have the same effects, under real threads (runtime) and in simulated time alike.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from floatingip.agent.effects import (
 )
 from floatingip.agent.events import (
     AddressesShown,
-    Asking,
     Event,
     Heard,
     Looked,
@@ -41,6 +39,7 @@ from floatingip.agent.events import (
     NodePortsListed,
     NodePortsUnknown,
     Noticed,
+    PeersChosen,
     PeersJudged,
     PermissionsRehearsed,
     PodShown,
@@ -84,8 +83,10 @@ SIGTERM_CODE = 128 + 15
 
 
 class Agent:
-    """Of the node ``me``; ``observes``: it keeps the addresses on live workers until SIGTERM, rather than only put them
-    somewhere; ``now`` is on a clock that never jumps.
+    """The agent on the node ``me``.
+
+    With ``observes`` it keeps the addresses on live workers until SIGTERM; without, it only puts each on some worker,
+    and then ends.  Its times, ``now`` among them, are seconds on a clock that never jumps; ``wall`` is Unix time.
     """
 
     def __init__(self, settings: Settings, me: Identity, *, observes: bool, started_at: float, chance: Chance) -> None:
@@ -141,13 +142,13 @@ class Agent:
         return self._due_at
 
     def handle(self, events: Iterable[Event], now: float, wall: float) -> tuple[Effect, ...]:
-        """Take what happened, decide if any of it matters or it is time, and say what is to be done, in this order."""
+        """Take up the events, decide if one of them matters or it is time to, and return what is to be done."""
         self._now, self._wall = now, wall
         for event in events:
             self._take(event)
         if not self._ended and (self._stale or now >= self._due_at):
             self._step(wall)
-            # Only after a decision: most events are one more answered probe, which changes nothing of it.
+            # Computed only after a decision: most events are one more answered probe, which changes no due time.
             self._due_at = min(self._tick_due(), self._look_due())
         return self._out.empty()
 
@@ -160,14 +161,14 @@ class Agent:
                 address = self._by_text.get(probing.whose)
                 if address is None:
                     self._serving.probed(probing, result)
-                elif address.probed(probing, result):
+                elif address.seeing.answers.probed(probing, result):
                     self._stale.add(address.target)
             case Heard(instance_id, answer):
-                # What others say matters at once when it is new, and whatever they say for what is in doubt.
+                # News concern all addresses; an address in doubt is judged again by each answer, new or not.
                 self._judge_doubted(all_of_them=self._peers.heard(instance_id, answer))
             case Reported(instance_id, report):
                 self._peers.reported(instance_id, report)
-            case Asking(addresses):
+            case PeersChosen(addresses):
                 self._peers.ask(addresses)
             case PeersJudged():
                 self._company.ask(now)
@@ -231,7 +232,7 @@ class Agent:
         self._stale.update(self._addresses)
 
     def _judge_doubted(self, *, all_of_them: bool) -> None:
-        """Judge those addresses anew whose last probe was lost; or all of them."""
+        """Have those addresses judged again whose last probe was lost, or all of them."""
         addresses = self._addresses.items()
         self._stale.update(target for target, address in addresses if all_of_them or address.seeing.health.in_doubt)
 
@@ -245,7 +246,7 @@ class Agent:
             self._judge_all()
 
     def _looked(self, seen: Seen) -> None:
-        """EC2 told of everything."""
+        """EC2 answered: take up what it says of this node, of other instances, and of each address."""
         shared, now = self._shared, self._now
         unread = "; ".join(sorted({*seen.unknown.values(), *(f"{eni.id}: {eni.unread}" for eni in seen.unread)}))
         self._looking.answered(seen.asked_at, unread, seen.undescribed, now)
@@ -284,7 +285,7 @@ class Agent:
     # What follows.
 
     def _step(self, wall: float) -> None:
-        """Decide for every address that has any news, or for all when it is time, and ask for what follows."""
+        """Decide for every address of which there is news, or for all when it is time, and ask for what follows."""
         now = self._now
         tick = now >= self._tick_due()
         if self._leaving.follow(now):
@@ -313,7 +314,7 @@ class Agent:
         self._end_when_done()
 
     def _tick_due(self) -> float:
-        """When all addresses are judged even without any news."""
+        """When all addresses are judged again although there is no news."""
         calm = self._leaving.stop_at is None and all(address.is_calm() for address in self._addresses.values())
         return self._ticked_at + (timing.CALM_TICK if calm else timing.TICK)
 
@@ -321,18 +322,18 @@ class Agent:
         return self._looking.due(self._standings.looks_due(), self._now)
 
     def _nodes(self) -> dict[str, Address]:
-        """Where NodePorts are checked: primary addresses by instance id."""
+        """The nodes on which NodePorts are checked: primary addresses by instance id."""
         me = self._shared.me
         return {**self._peers.addresses, me.instance_id: me.address}
 
     def _decide(self, wall: float) -> None:
-        """Judge every address of which there is news, or which was not judged for a while."""
+        """Judge every address that is stale: there is news of it, or it was not judged for a while."""
         others = self._peers.others(self._shared.name)
         burden = sum(address.burdens() for address in self._addresses.values())
         for target in [target for target in self._addresses if target in self._stale]:
             address = self._addresses[target]
             address.hear(self._peers.answer(address.where.holder()), self._now)
-            # What is begun for one address counts at once for the next: a node claims them one after the other.
+            # A claim of one address counts at once when the next is judged, so that a node does not take them all.
             burden -= address.burdens()
             was_holder = address.decision.state is State.HOLDER
             address.step(others, burden, now=self._now, wall=wall)
@@ -344,7 +345,8 @@ class Agent:
             if address.decision.state is State.HOLDER and not was_holder:
                 self._out.add(Announce(target))
         self._stale.clear()
-        probings = frozenset[Probing]().union(*(each.probings() for each in self._addresses.values()))
+        answers = (each.seeing.answers for each in self._addresses.values())
+        probings = frozenset[Probing]().union(*(each.probings() for each in answers))
         probings |= self._serving.probings()
         if probings != self._probings:
             self._probings = probings
@@ -368,6 +370,6 @@ class Agent:
         self._out.add(Publish(snapshot))
 
     def _role(self) -> Role | None:
-        """What this node is; None while that is not known."""
+        """What this node's pod is labelled as; None while EC2 has not answered."""
         states = {address.decision.state for address in self._addresses.values()}
         return Role.HOLDER if State.HOLDER in states else None if State.START in states else Role.STANDBY

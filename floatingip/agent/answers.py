@@ -1,4 +1,4 @@
-"""Whether a floating address, and the NodePorts there, answer this node: what is probed, and what came of it."""
+"""Whether a floating address, and the NodePorts at it, answer this node: what is probed, and what came of it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from floatingip.core.settings import Settings
 
 class Answers:
     """
-    Of ``whose``, a floating address; what was asked before it got its present attachment says nothing of now.
+    The answers of the floating address ``whose``.
 
-    ``address`` is what is probed, None before that is known; ``on``: it is; ``health`` is of the address, ``services``
-    that of the NodePorts there, by port; ``recent`` is for people.
+    ``address`` is what is probed, None before that is known; ``on``: it is being probed.  ``health`` is the address',
+    ``services`` are the checked NodePorts' at it, by port; ``recent`` is for people to look at.  Probes that were sent
+    before the address got its present attachment count for none of them.
     """
 
     def __init__(self, whose: str, settings: Settings, now: float) -> None:
@@ -39,14 +40,14 @@ class Answers:
     # What is probed.
 
     def probe(self, address: Address | None) -> None:
-        """Probe this from now on, if it is known: an Elastic IP's ENI may be another one than before."""
+        """Probe this address from now on; for None nothing changes.  An Elastic IP may move to another address."""
         if address is None or address == self.address:
             return
         self.address = address
         self.check(())
 
     def check(self, node_ports: Sequence[NodePort]) -> None:
-        """Check these NodePorts at the address, as far as they can be there, and no others."""
+        """From now on check these NodePorts, as far as they serve the address' IP version, and no others."""
         address = self.address
         if address is None:
             return
@@ -61,7 +62,7 @@ class Answers:
         self._node_ports = wanted
 
     def probings(self) -> frozenset[Probing]:
-        """What is to be probed for that."""
+        """What is to be probed now."""
         address, settings, whose = self.address, self._settings, self._whose
         if address is None or not self.on:
             return frozenset()
@@ -76,7 +77,7 @@ class Answers:
     # What came of it.
 
     def probed(self, probing: Probing, result: ProbeResult) -> bool:
-        """A probe was answered, or was not; return whether that is news."""
+        """Take up what came of a probe; return whether that is news."""
         if probing.address != self.address:
             return False
         if probing.node_port is None:
@@ -106,33 +107,33 @@ class Answers:
         return after.state is not before.state or after.in_doubt is not before.in_doubt
 
     def unsent(self, now: float) -> str:
-        """Why no probe has left this node for a while; empty where one has."""
+        """Why this node could not send any probe for a while; empty where it could."""
         if self._unsent_since is None or now - self._unsent_since < timing.UNSENT_FOR:
             return ""
         remedy = "does a firewall or a policy of this node drop what goes to it?"
         return f"{self.address} cannot be probed from here: {self._unsent}; {remedy}"
 
     def served(self, now: float) -> Mapping[int, bool]:
-        """The NodePorts that have just answered at the address."""
+        """The NodePorts that have just answered at the address, each with True, as a word tells it."""
         since = now - 2 * self._settings.service_interval - self._settings.service_timeout
         return {port: True for port, at in self._answered_at.items() if at >= since}
 
     # What is no evidence any more.
 
     def are_under(self, attachment_id: str, now: float) -> None:
-        """EC2 shows the address under this attachment, or under none."""
+        """EC2 shows the address under this attachment, or under none (empty): forget what was seen under another."""
         if attachment_id != self.health.attachment_id:
             self.health = probing_health.under(self.health, attachment_id)
             self._forget_services()
             self._since = now
 
     def begin_anew(self) -> None:
-        """The address is on this node, which does not probe it: what was lost before it came says nothing of later."""
+        """The address is on this node, which does not probe it: begin with no evidence when it has left again."""
         self.health = Health(self.health.attachment_id)
         self._forget_services()
 
     def forget(self, now: float) -> None:
-        """The node has gone blind: what it saw before is no evidence any more, but that the address once answered."""
+        """The node has gone blind: forget all that it saw, except that the address once answered."""
         self.health = Health(self.health.attachment_id, ever_up=self.health.ever_up)
         self._forget_services()
         self._since = now

@@ -18,7 +18,7 @@ from floatingip.core.plumbing import PlumbingState
 
 
 class Attaching:
-    """Begun at ``started_at``, for all ``addresses``."""
+    """What ``attach`` still waits for, of all ``addresses``; it began at ``started_at``."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Attaching:
         return not self._open
 
     def failure(self) -> FloatingIPError | None:
-        """What waiting cannot mend, when no address is left that could be served; what hinders only some is told."""
+        """What waiting cannot mend, where that is so for every address; what concerns only some is logged instead."""
         failures = [failure for each in self._addresses if (failure := self._hopeless(each)) is not None]
         if len(failures) == len(self._addresses):
             return failures[0]
@@ -51,7 +51,7 @@ class Attaching:
         return None
 
     def _hopeless(self, address: FloatingAddress) -> FloatingIPError | None:
-        """What waiting cannot mend."""
+        """Why this address cannot be served, if waiting cannot mend that; None where it might."""
         decision = address.decision
         if address.final is not None:
             return address.final
@@ -94,7 +94,7 @@ class Attaching:
         return self._is_ready_ahead(address, now)
 
     def _is_ready_ahead(self, address: FloatingAddress, now: float) -> bool:
-        """All that a later takeover would need to find on this node is there, or does not come."""
+        """All that a later takeover needs on this node is there, or will not come soon."""
         if not way_to(self._shared.carry).has_standing_enis:
             return True
         lacks = address.obstacle() or ("" if address.is_plumbed_ahead() else "it is not plumbed yet")

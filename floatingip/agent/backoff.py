@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Chance = Callable[[float, float], float]
-"""Draws a number between the two."""
+"""Draws a random number between the two."""
 
 
 class Backoff:
-    """Growing pauses, the first of ``first`` seconds, with jitter: agents that failed together do not retry
-    together.
-    """
+    """Pauses that double, from ``first`` seconds on, with jitter: agents that failed together do not retry together."""
 
     def __init__(self, first: float, chance: Chance) -> None:
         self._chance = chance

@@ -1,8 +1,8 @@
 """
-What Kubernetes is told, and when: it may wait until no address is on its way here, and is bounded whatever happens.
+What Kubernetes is told, and when: not while an address is on its way to this node, and never too much.
 
-What parts of the agent have to tell goes through the outbox to here.  A move that came to nothing and a warning are
-told once in an hour, which is for how long Kubernetes keeps an Event, so that it shows one as long as the cause lasts.
+The parts of the agent put their news into the outbox, and here they are taken out.  The same warning, or move that
+failed, is told once an hour, the time for which Kubernetes keeps an Event: so there is one as long as the cause lasts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from floatingip.core.move import Move, Result
 from floatingip.core.news import News, Remark, Role
 
 REMARKS_AN_HOUR = 30
-"""Events of one observer that Kubernetes gets within an hour, at most."""
+"""Events that Kubernetes gets from one observer within an hour, at most."""
 
 WAITING_AT_MOST = 32
 """News that wait for the end of a move; the oldest go first."""
@@ -31,7 +31,7 @@ LOST: Mapping[type[News], str] = {
 
 
 class Bulletin:
-    """Of all addresses on a node; ``shows_role``: its pod is an observer's, which has a label."""
+    """Decides what Kubernetes is told; ``shows_role``: the pod is an observer's, whose label shows its node's role."""
 
     def __init__(self, out: Outbox, *, shows_role: bool) -> None:
         self._out = out
@@ -45,7 +45,8 @@ class Bulletin:
         self._problems: dict[type[News], str] = {}
 
     def follow(self, role: Role | None, now: float, *, moving: bool) -> None:
-        """Hand over what there is to tell, though not while an address is ``moving`` to this node, for a while;
+        """Hand over what there is to tell; while an address is ``moving`` to this node, only after some seconds.
+
         ``role`` is None while it is not known.
         """
         self._standby_since = min(self._standby_since, now) if role is Role.STANDBY else float("inf")
@@ -62,7 +63,7 @@ class Bulletin:
         self._waiting.clear()
 
     def _lasts(self, role: Role, now: float) -> bool:
-        """Only once it has lasted: a holder that has just started is taken for a standby for a moment."""
+        """Whether the role has lasted: a holder whose observer has just started looks like a standby for a moment."""
         return role is Role.HOLDER or now - self._standby_since >= timing.STANDBY_FOR
 
     def _is_new(self, news: News, now: float) -> bool:
@@ -85,12 +86,12 @@ class Bulletin:
         return is_first
 
     def told(self, what: NewsTold) -> None:
-        """News of one kind arrived, or did not; say so when that changes."""
+        """News of one kind arrived, or did not; log it when that changes."""
         before = self._problems.get(what.kind, "")
         self._problems[what.kind] = what.problem
         lost = LOST[what.kind]
         if what.problem and not before and what.refused:
-            # Whoever removes the permission from the Role does so on purpose.
+            # Only an info: whoever removed the permission from the Role did so on purpose.
             self._out.info("news", f"{lost}: {what.problem}")
         elif what.problem and not before:
             self._out.warning("news", f"{lost}: {what.problem}")

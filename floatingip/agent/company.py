@@ -1,4 +1,4 @@
-"""Who else is there: which observers are asked, and whether they could take over what this node holds."""
+"""The other observers: which of them are asked, and whether they could take over what this node holds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LONELY = (
     "no other observer answers on TCP {port}: nobody would take over; run two, on two nodes, and let the workers'"
     " security group admit TCP {port} from itself"
 )
-"""What is told of a node that hears of no other observer, and what to do."""
+"""What is said of a node that hears of no other observer, with what to do."""
 
 
 class Company:
-    """Of the node with these ``addresses``; ``peers`` is what the others said, whom it asks on TCP ``port``.
+    """The company of a node with these ``addresses``; ``peers`` is what the others said, asked on TCP ``port``.
 
-    ``is_short``: should this node be lost, an address that it holds would have no place.
+    ``is_short``: if this node were lost, the others would lack room for an address that it holds.
     """
 
     def __init__(
@@ -41,18 +41,18 @@ class Company:
 
     @property
     def loneliness(self) -> str:
-        """That no other observer has answered for a while, and what to do; empty while one does."""
+        """A sentence once no other observer has answered for a while, with what to do; otherwise empty."""
         return self._lonely_words if self._lonely.is_told else ""
 
     def follow(self, now: float, *, tick: bool) -> None:
-        """Ask who is to be asked: at each ``tick``, and at once when another address is in doubt."""
+        """Ask the others at each ``tick``, and at once when the set of addresses in doubt has changed."""
         doubted = frozenset(str(each.target) for each in self._addresses if each.seeing.health.in_doubt)
         if tick or doubted != self._doubted:
             self._doubted = doubted
             self.ask(now)
 
     def ask(self, now: float) -> None:
-        """Ask those who hold an address, and all others."""
+        """Ask the observers of the holders, and all peers."""
         holders: dict[str, Address] = {}
         for address in self._addresses:
             instance = self._shared.instances.get(address.where.holder())
@@ -61,7 +61,7 @@ class Company:
         self._out.add(AskPeers(holders, self._peers.known(now), self._doubted))
 
     def warn_when_short(self, now: float) -> None:
-        """Say loudly when the others could not take over all that this node holds, or there are none."""
+        """Warn when the others could not take over all that this node holds, or when there are none."""
         held = sum(address.decision.state is State.HOLDER for address in self._addresses)
         others = self._peers.others(self._shared.name)
         slots = [peer.free_slots for peer in others if now - peer.heard_at < timing.LIVE_WITHIN]

@@ -1,4 +1,4 @@
-"""What the ConfigMap says after the start: taken up where that is safe, and otherwise told."""
+"""What the ConfigMap says after the start: taken up where that is safe, and otherwise logged."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ RESTART = "`kubectl rollout restart deployment floating-ip`"
 
 
 class Configured:
-    """``settings`` are those in use; ``note`` is what somebody should know of others that the ConfigMap has, empty
-    where it has none.
-    """
+    """``settings`` are those in use; ``note`` says how the ConfigMap's differ, empty where they do not."""
 
     def __init__(self, settings: Settings, out: Outbox) -> None:
         self.settings = settings
@@ -24,7 +22,7 @@ class Configured:
         self._trouble = Trouble()
 
     def found(self, found: SettingsFound) -> None:
-        """The ConfigMap says this now."""
+        """The ConfigMap has changed: take up what may change at any time, and note what else differs."""
         if found.settings is None:
             problem = "; ".join(found.problem.splitlines())
             self.note = f"the ConfigMap's new settings are refused, those in use stay: {problem}"
@@ -35,7 +33,7 @@ class Configured:
         self.note = f"the ConfigMap has other settings than are in use: {told}; {RESTART} takes them up" if left else ""
 
     def follow(self, now: float) -> None:
-        """Tell what is left."""
+        """Warn of what differs, now and then, and say when it no longer does."""
         was_told = self._trouble.is_told
         if self._trouble.is_due(self.note, now):
             self._out.warning("settings", self.note)
@@ -43,7 +41,7 @@ class Configured:
             self._out.info("settings", "the ConfigMap's settings are in use")
 
     def _take_up(self, found: Settings) -> None:
-        """Those that may change at any moment, unless they contradict what stays."""
+        """Take up the settings that may change at any time, unless they contradict those that stay."""
         taken = replace(self.settings, **{name: getattr(found, name) for name in LIVE})
         changed = differences(self.settings, taken)
         if changed and not any(contradictions(taken)):

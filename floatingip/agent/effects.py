@@ -1,7 +1,7 @@
 """
-What the agent asks for, as values: the runtime does it, and tells by an event (events.py) what came of it.
+What the agent asks for, as values: the runtime does it, and reports by events (events.py) what came of it.
 
-``Probe``, ``Keep``, ``AskPeers`` and ``AskPod`` say how it should be from now on; the others are done once.
+``Probe``, ``Keep``, ``AskPeers`` and ``AskPod`` hold until the next of their kind; the others are done once.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Level(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Probing:
     """
-    Probes of one place: each ``interval`` seconds, or ``fast_interval`` once one was lost.
+    Probes of one place: one every ``interval`` seconds, or every ``fast_interval`` while they are lost.
 
-    ``whose``: the floating address, or the instance id of the node, that they tell of; ``address`` is where they go;
-    without a ``node_port`` they are pings.
+    ``whose`` answers they are: a floating address', or a node's, by its instance id.  ``address`` is where they are
+    sent.  Without a ``node_port`` they are pings.
     """
 
     whose: str
@@ -56,14 +56,14 @@ class Probing:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Probe these, and nothing else."""
+    """From now on probe these, and nothing else."""
 
     probings: frozenset[Probing]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the kernel should be like for one address: so much of the plumbing, wherever the link is."""
+    """How the kernel should be for one address: it has so much (``extent``) of this plumbing, if the link is there."""
 
     plumbing: Plumbing
     extent: Extent
@@ -71,7 +71,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Keep the kernel like this for the target."""
+    """From now on keep the kernel like this for the target."""
 
     target: Target
     wanted: Wanted
@@ -87,10 +87,10 @@ class Announce:
 @dataclass(frozen=True, slots=True)
 class AskPeers:
     """
-    Ask the observers of the holders, and all peers, for their word.
+    From now on ask the holders' observers, and all peers, for their word.
 
-    ``holders`` are primary addresses by instance id; ``known`` are instances that observers name, of which EC2 has to
-    say who is a peer; ``doubted`` are the floating addresses that do not answer.
+    ``holders`` are primary addresses by instance id; ``known`` are instances that observers name, which become peers
+    once EC2 confirms them; ``doubted`` are the floating addresses that do not answer.
     """
 
     holders: Mapping[str, Address]
@@ -100,7 +100,7 @@ class AskPeers:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """EC2 described these instances when it was asked at that time: whoever judges who is a peer should know."""
+    """EC2, asked at that time, described these instances; for the roster, which judges who is a peer (roster.py)."""
 
     asked_at: float
     instances: Mapping[str, Instance]
@@ -108,14 +108,14 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class AskPod:
-    """Ask the API server about the own pod each ``every`` seconds."""
+    """From now on ask the API server about this pod every ``every`` seconds."""
 
     every: float
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Ask EC2; ``metadata``: and meanwhile IMDS, where our addresses are."""
+    """Ask EC2; with ``metadata`` also ask IMDS, at the same time, where our addresses are."""
 
     question: Question
     metadata: bool
@@ -123,8 +123,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """What creating and attaching an ENI needs to know: for what, where, with which tags and client token; and which of
-    this instance's device indexes are not to be used.
+    """What creating and attaching an ENI takes, beside the write itself.
+
+    ``target`` is what the ENI is for, None for a standing one; ``token`` is the client token, empty for none; ``taken``
+    are device indexes of this instance that are not to be used.
     """
 
     target: Target | None
@@ -136,7 +138,7 @@ class Making:
 
 @dataclass(frozen=True, slots=True)
 class Perform:
-    """Make this write, once; ``writer`` is told what came of it."""
+    """Make this write once; the event `Wrote` names the same ``writer``."""
 
     writer: str
     write: Write
@@ -146,10 +148,11 @@ class Perform:
 @dataclass(frozen=True, slots=True)
 class Rehearse:
     """
-    Find out whether a takeover by this node would be possible; ``slots`` is how many ENIs it may have, if known.
+    Find out these ``parts`` of whether a takeover by this node, the instance ``me``, would be possible.
 
-    ``eni`` is what would be moved, if that is known, for ``target``; ``tags`` are what an ENI of ours has, and
-    ``needed`` the IAM actions without which there is no takeover.
+    ``eni`` is the one by which ``target`` would move, None while there is none, in ``subnet``; ``tags`` are those by
+    which an ENI is ours, ``needed`` the IAM actions without which there is no takeover; ``slots`` is how many ENIs the
+    instance may have, None while that is not known.
     """
 
     parts: tuple[Part, ...]
@@ -170,7 +173,7 @@ class ListNodePorts:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Let others know this, and nothing else, from now on."""
+    """From now on others are told what this snapshot says."""
 
     snapshot: Snapshot
 
@@ -187,21 +190,21 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A move to this node has ended: whoever counts moves should know."""
+    """A move to this node has ended; for the metrics, which count moves."""
 
     move: Move
 
 
 @dataclass(frozen=True, slots=True)
 class TellKubernetes:
-    """Let the API server know, when that is possible; of several roles the last one counts.  Nothing depends on it."""
+    """Tell the API server when that is possible; of several roles only the last is told.  Nothing depends on it."""
 
     news: News
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The process has done what it was started for, with this exit code, or cannot do it: ``error`` says why."""
+    """End the process: with this exit code, or, where it cannot do what it was started for, with this ``error``."""
 
     code: int
     error: FloatingIPError | None = None

@@ -1,8 +1,8 @@
 """
-When an agent ends: at SIGTERM, but not in the middle of what only it can finish, nor before it was relieved.
+When an agent ends after SIGTERM: not in the middle of what only it can finish, nor before its successor is there.
 
-What SIGTERM means is for the API server to say (pod.py): a holder whose pod is made anew ends at once, and its plumbing
-stays; one whose node ends waits for a successor.
+The API server tells why SIGTERM came (pod.py).  A holder whose pod is replaced ends at once, and its plumbing goes on
+serving; a holder whose node ends waits until another node has taken over.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from floatingip.core.decision.decision import State
 
 
 def is_obliged(addresses: Collection[FloatingAddress], since: float) -> bool:
-    """SIGTERM came ``since`` seconds ago, between a detach and its attach."""
+    """Whether an agent that got SIGTERM ``since`` seconds ago is between a detach and its attach, and goes on."""
     return since <= timing.OBLIGED_AT_MOST and any(each.decision.obliged for each in addresses)
 
 
 def may_end(
     addresses: Collection[FloatingAddress], memory: PodMemory, stop_at: float, now: float, out: Outbox, *, off: bool
 ) -> bool:
-    """Whether an observer may end that SIGTERM reached at ``stop_at``; ``off``: Kubernetes has written its node off."""
+    """Whether an observer may end that got SIGTERM at ``stop_at``; ``off``: Kubernetes has written its node off."""
     since = now - stop_at
     if any(each.decision.obliged for each in addresses):
         return since > timing.OBLIGED_AT_MOST

@@ -1,7 +1,8 @@
 """
-What the world tells the agent, as values: they can be printed, compared and replayed.
+What the agent is told, as values: they can be printed, compared and replayed.
 
-Each says what was found, and, where that matters, when it was asked for; when it came the agent is told beside.
+An event says what was found, and, where that matters, when the question was asked.  When it arrived is not in it: the
+agent is told the time with each batch of events.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """These observers are asked from now on, and nobody else; primary addresses by instance id."""
+class PeersChosen:
+    """From now on these observers are asked, and nobody else; ``addresses`` are primary ones by instance id."""
 
     addresses: Mapping[str, Address]
 
@@ -69,7 +70,10 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class LookFailed:
-    """EC2 did not; ``interfaces`` are the links with our addresses, as IMDS shows them, where it was asked as well."""
+    """EC2 did not answer.
+
+    ``interfaces`` are the links with our addresses, as IMDS shows them; none where IMDS was not asked as well.
+    """
 
     error: CloudError
     interfaces: Mapping[Target, Interface]
@@ -77,14 +81,14 @@ class LookFailed:
 
 @dataclass(frozen=True, slots=True)
 class ShownByMetadata:
-    """What IMDS shows of our addresses while EC2 has never answered."""
+    """The links with our addresses, as IMDS shows them; asked for until EC2 has answered once."""
 
     interfaces: Mapping[Target, Interface]
 
 
 @dataclass(frozen=True, slots=True)
 class Wrote:
-    """What came of a write: None, or why EC2 did not do it; ``writer`` is who asked for it."""
+    """A write has ended; ``error`` is why EC2 did not do it, None if it did; ``writer`` is who asked for it."""
 
     writer: str
     write: Write
@@ -101,7 +105,7 @@ class Reconciled:
 
 @dataclass(frozen=True, slots=True)
 class AddressesShown:
-    """IMDS says what the interface with this MAC has; None: there is none such."""
+    """The addresses that IMDS shows on the interface with this MAC; None: it shows no such interface."""
 
     mac: str
     addresses: frozenset[Address] | None
@@ -110,7 +114,7 @@ class AddressesShown:
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """What IMDS announces to the instance, None where it announces nothing."""
+    """What AWS announces to the instance through IMDS, None where it announces nothing."""
 
     notice: Notice | None
 
@@ -131,23 +135,24 @@ class PodShown:
 
 @dataclass(frozen=True, slots=True)
 class NodePortsListed:
-    """Which NodePorts there are."""
+    """The API server has told which NodePorts there are."""
 
     node_ports: tuple[NodePort, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NodePortsUnknown:
-    """Why that is not known."""
+    """Which NodePorts there are could not be learned; ``problem`` says why."""
 
     problem: str
 
 
 @dataclass(frozen=True, slots=True)
 class NewsTold:
-    """News of this kind arrived at the API server, or not: ``problem``; ``refused``: since it does not want them.
+    """News of this kind arrived at the API server, or did not: then ``problem`` says why.
 
-    ``dropped`` is how many of any kind were lost since the last that arrived.
+    ``refused``: the API server does not want them.  ``dropped`` is how many news, of any kind, were lost since the last
+    that arrived.
     """
 
     kind: type[News]
@@ -158,7 +163,7 @@ class NewsTold:
 
 @dataclass(frozen=True, slots=True)
 class SlotsRehearsed:
-    """How many ENIs this instance may have, and those that it has."""
+    """How many ENIs this instance may have (``slots``), and how EC2 describes it (``me``, asked at ``asked_at``)."""
 
     slots: int
     me: Mapping[str, Instance]
@@ -174,7 +179,7 @@ class PermissionsRehearsed:
 
 @dataclass(frozen=True, slots=True)
 class ReservationsRehearsed:
-    """What is reserved in the subnet."""
+    """The ranges that are reserved in the subnet."""
 
     subnet: Subnet
     reserved: tuple[Network, ...]
@@ -182,7 +187,7 @@ class ReservationsRehearsed:
 
 @dataclass(frozen=True, slots=True)
 class RehearsalFailed:
-    """One part of a rehearsal; the others are told apart from it."""
+    """One part of a rehearsal could not be found out; each other part has an event of its own."""
 
     part: Part
     error: CloudError
@@ -195,13 +200,14 @@ class RehearsalEnded:
 
 @dataclass(frozen=True, slots=True)
 class LookWanted:
-    """A peer says that EC2 has news."""
+    """Somebody who may ask for it says that EC2 has news: an answer is wanted soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsFound:
-    """The ConfigMap has changed, and holds these settings now; None where a start would refuse them: ``problem`` says
-    why, in a line for each.
+    """The ConfigMap has changed, and holds these settings now.
+
+    None where a start would refuse them; then ``problem`` has a line for each reason.
     """
 
     settings: Settings | None
@@ -215,7 +221,7 @@ class Terminated:
 
 Event = (
     Probed
-    | Asking
+    | PeersChosen
     | PeersJudged
     | Heard
     | Reported

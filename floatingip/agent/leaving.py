@@ -1,7 +1,7 @@
 """
-Whether this node is about to end: what AWS announces, SIGTERM, and what Kubernetes says of the observer's own pod.
+Whether this node is about to end, by what AWS announces, by SIGTERM, and by what Kubernetes says of this pod.
 
-While it is, the node asks to be relieved of what it holds, and comes last for the rest.
+While it is, the node asks to be relieved of the addresses that it holds, and comes last in taking others.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from floatingip.core import timing
 from floatingip.core.node import Notice, OwnPod
 
 UNKNOWN = "not known whether Kubernetes ends this pod, or has written its node off"
-"""What is told while the API server does not tell of the pod."""
+"""What is said while the API server tells nothing of this pod."""
 
 
 class Leaving:
-    """``stop_at`` is when SIGTERM came, None before; ``problem`` is why nothing is known of the own pod, empty while
+    """``stop_at`` is when SIGTERM came, None before.  ``problem`` is why nothing is known of this pod, empty while
     something is.
     """
 
@@ -41,11 +41,11 @@ class Leaving:
     # What happened.
 
     def noticed(self, notice: Notice | None) -> None:
-        """AWS announces the end of this node, or does so no more."""
+        """AWS announces the end of this node, or no longer does (None)."""
         self._notice = f"{notice.kind}: {notice.detail}" if notice is not None else ""
 
     def shown(self, own: OwnPod, now: float) -> bool:
-        """The API server was asked about the own pod; return whether that is news."""
+        """The API server was asked about this pod; return whether its answer is news."""
         before, shared = self._pod, self._shared
         self._pod = pod.learn(before, own, self.stop_at)
         shared.witness_at, shared.ready_at = self._pod.witness_at, pod.ready_at(self._pod)
@@ -59,13 +59,13 @@ class Leaving:
         return is_news
 
     def is_ready(self, ready: bool, now: float) -> None:
-        """By its own account the observer is ready, or is not."""
+        """Take up whether the observer is ready, by its own account."""
         self._ready_since = None if not ready else now if self._ready_since is None else self._ready_since
 
     # What follows.
 
     def follow(self, now: float) -> bool:
-        """Ask to be relieved as long as anything speaks for it; return whether that has changed."""
+        """Find out whether the node is leaving, and why; return whether that has changed."""
         shared = self._shared
         ends = [cause for cause in (pod.leaving(self._pod, self.stop_at), self._notice) if cause]
         off = self._written_off(now)
@@ -80,7 +80,7 @@ class Leaving:
         return has_changed
 
     def ask(self, *, in_doubt: bool) -> None:
-        """Ask the API server more often when it matters more; ``in_doubt``: an address may not answer."""
+        """Have the API server asked more often when it matters more; ``in_doubt``: an address may not answer."""
         awaited = self.stop_at is not None or pod.is_suspect(self._pod)
         every = timing.POD_AWAITED if awaited else timing.POD_IN_DOUBT if in_doubt else timing.POD_EVERY
         if self._observes and every != self._asked_every:
@@ -88,7 +88,7 @@ class Leaving:
             self._out.add(AskPod(every))
 
     def may_end(self, addresses: Collection[FloatingAddress], now: float) -> bool:
-        """SIGTERM came, and nothing is left that only this process can finish."""
+        """Whether SIGTERM has come, and nothing is left that only this process can finish."""
         if self.stop_at is None:
             return False
         if not self._observes:

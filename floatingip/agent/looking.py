@@ -17,8 +17,10 @@ from floatingip.core.errors import CloudError, Denied
 
 
 class Looking:
-    """One question at a time, for all ``addresses``; ``answered_at`` is when the last one was asked that was answered,
-    None before; ``denied`` is the IAM action for want of which EC2 refused the last one.
+    """One question at a time, for all ``addresses``.
+
+    ``answered_at`` is when the last question was asked that EC2 has answered, None before.  ``denied`` is the IAM
+    action that the last question lacked, empty where it lacked none.
     """
 
     def __init__(self, addresses: Collection[FloatingAddress], shared: Shared, out: Outbox, chance: Chance) -> None:
@@ -36,7 +38,10 @@ class Looking:
         self.answered_at: float | None = None
 
     def due(self, also: Iterable[float], now: float) -> float:
-        """When the next question is to be asked, infinite while one is under way; ``also``: when others want one."""
+        """When the next question is to be asked, infinite while one is under way.
+
+        ``also`` are the times at which standing ENIs want an answer.
+        """
         if self._looking:
             return float("inf")
         dues = [*(each.look_due() for each in self._addresses), *also]
@@ -48,7 +53,7 @@ class Looking:
         return max(min(dues), self._again_at if self._is_troubled() else self._again_in_peace_at)
 
     def _is_troubled(self) -> bool:
-        """Something may have to be done about an address now, so that EC2's answer is needed soon."""
+        """Something may have to be done about an address now, so EC2's answer is needed soon."""
         waiting = (State.START, State.REFUSED)
         return any(
             each.lacks_witness() or (not each.is_calm() and each.decision.state not in waiting)
@@ -66,7 +71,7 @@ class Looking:
         self._out.add(Look(question, metadata=not self._answered))
 
     def request(self, now: float) -> bool:
-        """Somebody says that EC2 has news; return whether it is going to be asked for that."""
+        """Somebody says that EC2 has news; return whether EC2 is asked for that: not too often."""
         if now - self._requested_at <= timing.LOOKS_ON_REQUEST_EVERY:
             return False
         self._requested_at = self._wanted_at = now
@@ -76,7 +81,7 @@ class Looking:
         """EC2 answered; ``unread`` is why some of it could not be read, ``undescribed`` why instances are missing."""
         self._looking, self._answered, self.denied, self.answered_at = False, True, "", asked_at
         if unread:
-            # Of some of it nothing is known (R9): it is asked for again, but not all the time.
+            # Of a part of the answer nothing is known (R9): ask again, with growing pauses.
             self._again_later(unread, now)
         else:
             self._backoff.reset()
@@ -84,7 +89,7 @@ class Looking:
             if undescribed:
                 self._complain(undescribed, now)
             else:
-                self._answers()
+                self._recovered()
         if self._wanted_at is not None and asked_at >= self._wanted_at:
             self._wanted_at = None
 
@@ -101,7 +106,7 @@ class Looking:
         self._put_off(timing.BACKOFF_DENIED, now)
 
     def _again_later(self, problem: str, now: float) -> None:
-        """EC2 did not answer, or not so that it could be read: say it once, and ask again after a growing pause."""
+        """EC2 did not answer, or its answer could not be read: say so once, and ask again after a growing pause."""
         self._complain(problem, now)
         self._put_off(timing.BACKOFF_LAST, now)
 
@@ -110,13 +115,14 @@ class Looking:
             self._out.warning("ec2", f"{problem}; trying again")
         self._shared.unanswered = problem
 
-    def _answers(self) -> None:
+    def _recovered(self) -> None:
+        """EC2 answers as it should: say so, if it was complained about."""
         if self._complaint.is_told:
             self._out.info("ec2", "EC2 answers again")
         self._complaint, self._shared.unanswered = Trouble(), ""
 
     def _put_off(self, longest: float, now: float) -> None:
-        """Ask again after a pause that grows with each failure; a short one, where an address may have to move."""
+        """Ask again after a pause that grows with each failure, but stays short where an address may have to move."""
         pause = self._backoff.pause(longest)
         self._again_in_peace_at = now + pause
         self._again_at = now + min(pause, timing.BACKOFF_MOVING * self._chance(0.8, 1.2))

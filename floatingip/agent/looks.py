@@ -1,4 +1,4 @@
-"""One look at EC2, as values: what is asked for all floating addresses together, and what was seen."""
+"""One look at EC2, as values: what is asked, for all floating addresses together, and what was seen."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from floatingip.core.model import Target
 
 CLUSTER_TAG_PREFIX = "kubernetes.io/cluster/"
 CLUSTER_TAG = "eks:cluster-name"
-"""Tags by which an EKS worker's instance names its cluster: as the rest of the first one's key, or the second one's
-value."""
+"""The tags by which an EKS worker's instance names its cluster: behind the first one's prefix in the key, or as the
+second one's value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,10 @@ class Question:
     """
     What is to be found out.
 
-    ``asked_at`` is now: no answer is older.  ``me`` is this node's instance and ``name`` whose ENIs are ours, empty
-    while that is unknown.  ``known`` are instances that EC2 has described before; ``judged`` are those to be described
-    anew, with whatever holders are found.
+    ``asked_at`` is the time of the question: the answer says nothing of what happens later.  ``me`` is this node's
+    instance, and ``name`` whose ENIs are ours, empty while that is unknown.  ``known`` are instances that EC2 has
+    described before, and which need not be described again.  ``judged`` are those to be described in any case; where
+    there are any, so are all holders that are found.
     """
 
     asked_at: float
@@ -37,12 +38,14 @@ class Seen:
     """
     What EC2 answered.
 
-    ``enis`` by target, whoever's they are; ``standing`` are all standing ones of ours, ``ours`` the ids of all of ours,
-    ``orphans`` of those that no target has, and ``mixed`` names those of the other way to carry.  ``subnets`` is None
-    when they were not asked for; ``allocations`` are those of which more had to be known.  Of the targets in
-    ``unknown`` nothing was learned, for the reason there; ``unread`` are ours that could not be read; ``undescribed``
-    says why not all instances were described that should have been, empty where all were; ``calls`` is how many calls
-    it took.
+    ``enis`` has the ENI of each target, whoever it belongs to.  Of our ENIs, ``standing`` are the standing ones,
+    ``ours`` the ids of all, ``orphans`` the ids of those that carry no target, ``unread`` those that could not be read;
+    ``mixed`` names those that belong to the other way to carry, empty where there are none.
+
+    ``subnets`` is None when they were not asked for; ``allocations`` has those Elastic IPs of which more had to be
+    known than their ENI shows.  ``unknown`` has the targets of which nothing was learned, with the reason;
+    ``undescribed`` says why some instances could not be described, empty where all were.  ``calls`` is how many calls
+    to EC2 all of it took.
     """
 
     asked_at: float

@@ -1,4 +1,4 @@
-"""What goes wrong with IMDS, and when that is over."""
+"""What goes wrong with IMDS, and when it works again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from floatingip.core import timing
 
 
 class Metadata:
-    """``problem`` is what went wrong last, empty once nothing has for a while."""
+    """``problem`` is what went wrong last, empty once nothing has gone wrong for a while."""
 
     def __init__(self, out: Outbox) -> None:
         self.problem = ""
@@ -27,7 +27,7 @@ class Metadata:
             self._out.warning("imds", problem)
 
     def follow(self, now: float) -> None:
-        """Tell when it is over."""
+        """Log that IMDS works again, once nothing has gone wrong for a while."""
         if self._complaints.are_over(now):
             self.problem = ""
             self._out.info("imds", "IMDS answers again")

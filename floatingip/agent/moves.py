@@ -1,9 +1,11 @@
 """
-Changes of holder: one to this node at a time, as the log and Kubernetes tell it (why it begins, what came of it, and
-how long each phase took), and the last ones as people are shown them, whoever made them.
+Changes of holder, as the log, Kubernetes and people are told of them.
 
-A failover has an id that is the same in the logs of all nodes without any of them telling it to another one: the
-attachment that the address leaves, which whoever takes it judged, and whoever loses it had.
+Of a move to this node: why it began, what came of it, and how long each phase took.  Of moves between other nodes:
+that they happened.
+
+A failover has one id in the logs of all nodes, though no node tells it to another: it is the attachment that the
+address leaves, which the node that takes the address has judged, and the node that loses it had.
 """
 
 from __future__ import annotations
@@ -17,17 +19,11 @@ from floatingip.agent.effects import Moved
 from floatingip.agent.outbox import Outbox
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.ec2 import Attachment
-from floatingip.core.move import Move, Result
+from floatingip.core.move import NOBODY, PHASES, SHOWN_AT_MOST, Move, Result
 from floatingip.core.news import Remark
 
-NOBODY = "none"
-"""What the log is told as the source of a move, where nobody had the address."""
-
 WHY_AT_MOST = 300
-"""Characters of the sentence that a move is remembered with."""
-
-KEPT = 8
-"""Moves that people are shown."""
+"""Characters of a move's reason that are kept, at most."""
 
 PLANNED = frozenset({Reason.FREE, Reason.CREATE, Reason.HOLDER_LEAVING, Reason.HANDOVER_ASKED})
 """Reasons of moves that nobody has to look into."""
@@ -35,7 +31,7 @@ PLANNED = frozenset({Reason.FREE, Reason.CREATE, Reason.HOLDER_LEAVING, Reason.H
 
 @dataclass
 class _UnderWay:
-    """A move to this node that has begun, and when each of its phases was reached."""
+    """A move to this node that has begun, and when each of its phases ended (``reached``)."""
 
     rule: Rule
     reason: Reason
@@ -46,14 +42,14 @@ class _UnderWay:
     reached: dict[str, float] = field(default_factory=dict)
 
     def reach(self, phase: str, at: float) -> None:
-        """The phase ended ``at`` this time, unless it had ended before."""
+        """The phase ended ``at`` this time; only the first time counts."""
         self.reached.setdefault(phase, at)
 
     def durations(self) -> dict[str, float]:
-        """Seconds of all phases together, and of each that took place, in order."""
+        """Seconds of all phases together (``duration``), and of each that took place, in order."""
         previous = self.began_at
         spans: dict[str, float] = {}
-        for phase in ("detect", "detach", "attach", "plumb"):
+        for phase in PHASES:
             if phase in self.reached:
                 spans[phase] = self.reached[phase] - previous
                 previous = self.reached[phase]
@@ -61,13 +57,14 @@ class _UnderWay:
 
 
 class Moves:
-    """Of one ``address``, to the instance ``me`` and from it.
+    """The moves of one ``address``, as the instance ``me`` makes or sees them.
 
-    ``one`` makes of an attachment's id one that is this address' alone, since several addresses may share an
-    attachment; ``node`` gives the name of an instance's node, if it is known.
+    ``one`` makes an attachment's id into one of this address alone, since several addresses may share an attachment
+    (`Way.of_one`).  ``node`` gives the name of an instance's node, empty while it is not known.
 
-    ``last`` are the last ones; the present holder has been seen since ``since_wall`` (Unix seconds), None while there
-    is none, and may have had the address for longer where it ``was_first``.
+    ``last`` are the last moves.  ``since_wall`` is when this node first saw the present holder (Unix seconds), None
+    while there is none; ``was_first``: it is the first holder that this node saw, so it may have had the address for
+    longer.
     """
 
     def __init__(
@@ -81,13 +78,13 @@ class Moves:
         self._move: _UnderWay | None = None
         self._left = self._own = NOBODY
         self._holder = self._holder_before = ""
-        self.last: deque[Move] = deque(maxlen=KEPT)
+        self.last: deque[Move] = deque(maxlen=SHOWN_AT_MOST)
         self.since_wall: float | None = None
         self.was_first = False
 
     @property
     def failover(self) -> str:
-        """The id of whatever takes the address away from where EC2 showed it last."""
+        """The id of a failover that begins now: whatever takes the address away from where EC2 showed it last."""
         return self._left
 
     @property
@@ -97,11 +94,11 @@ class Moves:
 
     @property
     def is_under_way(self) -> bool:
-        """Something is written to EC2 because of it, or its end is awaited."""
+        """A move to this node has begun, and has not ended."""
         return self._move is not None
 
     def shown(self, attachment: Attachment | None, now: float) -> None:
-        """EC2 says where the address is; None: nowhere, so it has left where it was."""
+        """EC2 says where the address is; None for nowhere, so that it has left its last holder."""
         if attachment is None:
             self._detached(now)
             return
@@ -110,7 +107,10 @@ class Moves:
             self._own = self._left
 
     def begin(self, decision: Decision, judged: Attachment | None, lost_at: float | None, now: float) -> None:
-        """Take it, from whoever ``judged`` is, if anybody; ``lost_at`` is when the first probe was lost, if any was."""
+        """A move begins, away from the attachment ``judged``, None where nobody has the address.
+
+        ``lost_at`` is when the first probe was lost, None where none was.
+        """
         if self._move is not None:
             return
         source = judged.instance_id if judged is not None else NOBODY
@@ -130,12 +130,12 @@ class Moves:
             self._out.warning("takeover", decision.sentence, **about)
 
     def attached(self, now: float) -> None:
-        """It is on this node."""
+        """The address is on this node."""
         if self._move is not None:
             self._move.reach("attach", now)
 
     def follow(self, decision: Decision, holder: str, now: float, wall: float) -> None:
-        """Tell what came of the move, once that is decided; ``holder`` is the instance that EC2 showed last."""
+        """After each decision: note who the ``holder`` is, by EC2, and tell what came of the move once it has ended."""
         self._see(holder, wall)
         move = self._move
         if move is None:
@@ -162,7 +162,7 @@ class Moves:
             self._move.reach("detach", now)
 
     def _end(self, move: _UnderWay, result: Result, why: str, now: float, wall: float) -> None:
-        """Have it counted, kept in the history, and shown by Kubernetes and to people."""
+        """Have the move counted, kept in the history, and shown in Kubernetes and to people."""
         self._move = None
         ended = self._ended(move, result, why[:WHY_AT_MOST], now, wall)
         self.last.append(ended)
@@ -196,7 +196,7 @@ class Moves:
         )
 
     def _see(self, holder: str, wall: float) -> None:
-        """Who has it now; this node's own move is told by its end."""
+        """Remember who has the address now, and note a move of others; this node's own is noted when it ends."""
         if holder == self._holder:
             return
         before, self._holder = self._holder_before, holder
@@ -209,6 +209,6 @@ class Moves:
             self.last.append(Move("", wall, wall, self._address, "", "", before, holder, Result.SEEN))
 
     def _named(self, field_name: str, instance_id: str) -> dict[str, str]:
-        """As ``source`` the instance's id, and as ``source_node`` its node's name, if that is known."""
+        """Fields of the log: the instance's id as ``FIELD_NAME``, its node's name as ``FIELD_NAME_node``, if known."""
         node = self._node(instance_id)
         return {field_name: instance_id, **({f"{field_name}_node": node} if node else {})}

@@ -1,4 +1,4 @@
-"""Which NodePorts are checked: those that the settings name, or those of the pod's namespace, asked for at times."""
+"""Which NodePorts are checked: the one that the settings name, or those of this pod's namespace, listed regularly."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from floatingip.core.settings import AUTO, Settings
 
 
 class NodePorts:
-    """Keeps ``shared`` up to date about them; ``serving`` tells which ever answered; ``problem`` is why it is not known
-    which there are, empty where it is.
+    """Keeps ``shared`` up to date about them; ``serving`` tells which have ever answered.
+
+    ``problem`` is why it is not known which there are, empty where it is.
     """
 
     def __init__(self, settings: Settings, shared: Shared, serving: Serving, out: Outbox) -> None:
@@ -28,18 +29,18 @@ class NodePorts:
         self.problem = ""
         self._unchecked: frozenset[str] = frozenset()
         check = settings.service_check
-        named = NodePort(check[1], check[2] if check[0] == "http" else "") if check is not None else None
+        named = NodePort(check.port, check.path if check.kind == "http" else "") if check is not None else None
         shared.node_ports = () if named is None else (named,)
         shared.wants_node_ports = bool(settings.service)
 
     def follow(self, now: float) -> None:
-        """Ask which there are, when it is time."""
+        """Have them listed when it is time."""
         if self._is_auto and not self._asking and now >= self._due:
             self._asking, self._due = True, now + timing.LIST_EVERY
             self._out.add(ListNodePorts())
 
     def unknown(self, problem: str, now: float) -> None:
-        """What is checked goes on being checked."""
+        """They could not be listed: those that are checked stay checked."""
         self._asking = False
         if self._complaint.is_due(problem, now):
             checked = ", ".join(str(each.port) for each in self._shared.node_ports) or "none"
@@ -47,7 +48,7 @@ class NodePorts:
         self.problem = problem
 
     def listed(self, listed: tuple[NodePort, ...]) -> None:
-        """The API server told."""
+        """The API server has listed them: choose those to check."""
         shared = self._shared
         self._asking, self._complaint, self.problem = False, Trouble(), ""
         shared.wants_node_ports = bool(listed)

@@ -1,4 +1,4 @@
-"""Why an address can never be on this node, however long one waits, in sentences; empty where it can."""
+"""Why an address can never be on this node, however long it waits: as sentences, which are empty where it can."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from floatingip.core.ec2 import AllocationFacts, Eni, Subnet
 from floatingip.core.model import Address, Allocation, Network, Target
 
 KEPT_BY_AWS = 4
-"""The first addresses of a subnet's network, and the last one, are nobody's."""
+"""So many first addresses of a subnet's network, and its last one, are kept by AWS."""
 
 
 def misplaced(target: Target, subnet: Subnet | None, shared: Shared) -> str:
-    """Why this node is not where the address is, or could be."""
+    """Why this node is not where the address is or could be; empty where it is."""
     me = shared.me
     if subnet is None:
         public = isinstance(target, IPv4Address) and target.is_global
@@ -39,7 +39,10 @@ def _is_kept_by_aws(address: Address, network: Network) -> bool:
 
 
 def unusable(target: Allocation, facts: AllocationFacts | None, eni: Eni | None, shared: Shared) -> str:
-    """Why an Elastic IP cannot be used here; ``facts`` is None where EC2 has none such, ``eni`` is ours for it."""
+    """Why an Elastic IP cannot be used here; empty where it can.
+
+    ``facts`` is None where EC2 knows no such Elastic IP; ``eni`` is our ENI for it, None while there is none.
+    """
     zone = shared.me.zone
     if facts is None:
         return f"there is no allocation {target} in {shared.me.region}; allocate it, or correct FLOATING_IP"

@@ -1,4 +1,4 @@
-"""The effects that parts of the agent ask for, in their order, until it hands them over; and its news, which wait."""
+"""Where the agent's parts put effects, until the agent hands them over, and news for Kubernetes, which may wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from floatingip.core.news import News
 
 
 class Outbox:
-    """Collects effects.  ``fields`` are in every line of the log: those of one address have its name, for example."""
+    """Collects effects in their order, and news for Kubernetes."""
 
     def __init__(self) -> None:
         self._effects: list[Effect] = []
@@ -15,7 +15,7 @@ class Outbox:
         self._fields: dict[str, object] = {}
 
     def about(self, **fields: object) -> Outbox:
-        """The same, with these fields in every line."""
+        """The same outbox, for whoever's log lines all have these fields."""
         narrowed = Outbox()
         narrowed._effects, narrowed._news, narrowed._fields = self._effects, self._news, {**self._fields, **fields}
         return narrowed
@@ -25,17 +25,17 @@ class Outbox:
         self._effects.append(effect)
 
     def empty(self) -> tuple[Effect, ...]:
-        """All that was asked for since the last time."""
+        """Take out all effects that were asked for since the last time."""
         effects = tuple(self._effects)
         self._effects.clear()
         return effects
 
     def tell_kubernetes(self, news: News) -> None:
-        """Something that people may look for in Kubernetes; when it is told is for the bulletin to say."""
+        """Something that people may look for in Kubernetes; the bulletin decides when it is told (bulletin.py)."""
         self._news.append(news)
 
     def take_news(self) -> tuple[News, ...]:
-        """All of these since the last time."""
+        """Take out all news since the last time."""
         news = tuple(self._news)
         self._news.clear()
         return news

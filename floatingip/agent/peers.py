@@ -1,6 +1,6 @@
-"""The other observers: who of them is asked, and what they said last.
+"""The other observers: which of them are asked, and what each said last.
 
-What they report of themselves beside their word is for people: nothing is decided by it.
+What they report beside their word is for people: nothing is decided by it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from floatingip.core.word import Answer
 
 
 class Peers:
-    """The observers on the instances that hold an address, and all peers; ``addresses`` is where they are asked."""
+    """The observers on the instances that hold an address, and all peers.
+
+    ``addresses`` are the primary addresses at which they are asked, by instance id.
+    """
 
     def __init__(self) -> None:
         self.addresses: Mapping[str, Address] = {}
@@ -25,7 +28,7 @@ class Peers:
         self._reports: dict[str, Report] = {}
 
     def ask(self, addresses: Mapping[str, Address]) -> None:
-        """These are asked from now on; what the others said, or who was asked at another address, is forgotten."""
+        """From now on these are asked.  What others said, or these at another address, is forgotten."""
         for instance_id, address in self.addresses.items():
             if addresses.get(instance_id) != address:
                 self._answers.pop(instance_id, None)
@@ -34,7 +37,7 @@ class Peers:
         self.addresses = addresses
 
     def heard(self, instance_id: str, answer: Answer) -> bool:
-        """One answered, or did not; return whether anything new was said."""
+        """One was asked; return whether its answer, or its silence, is news."""
         if instance_id not in self.addresses:
             return False
         before = self._answers.get(instance_id)
@@ -44,12 +47,12 @@ class Peers:
         return before is None or (answer.status, answer.refused) != (before.status, before.refused)
 
     def reported(self, instance_id: str, report: Report) -> None:
-        """One told more of itself."""
+        """One reported more of itself."""
         if instance_id in self.addresses and report.instance == instance_id:
             self._reports[instance_id] = report
 
     def shown(self) -> tuple[PeerSnapshot, ...]:
-        """All that are asked, whether or not they ever answered."""
+        """All that are asked, whether or not they ever answered, as people are shown them."""
         return tuple(self._shown(instance_id, address) for instance_id, address in self.addresses.items())
 
     def _shown(self, instance_id: str, address: Address) -> PeerSnapshot:
@@ -64,12 +67,12 @@ class Peers:
         )
 
     def known(self, now: float) -> frozenset[str]:
-        """The instances that answering observers name as their peers, and those that answered lately themselves."""
+        """Instances that may have an observer: those that observers name as peers, and those that answered lately."""
         told = {peer for answer in self._answers.values() if answer.status is not None for peer in answer.status.peers}
         return frozenset(told | {i for i, heard in self._heard.items() if now - heard.known_at < timing.HEARD_KEPT})
 
     def others(self, name: str) -> tuple[Peer, ...]:
-        """The other observers of ours that ever answered, and are still asked."""
+        """The observers of this deployment that are asked and have ever answered."""
         found = []
         for instance_id, heard in self._heard.items():
             answer = self._answers.get(instance_id)
@@ -93,5 +96,5 @@ class Peers:
         return tuple(found)
 
     def answer(self, instance_id: str) -> Answer | None:
-        """What came of the last question to this node; None before the first."""
+        """What came of the last question to this instance's observer; None before the first."""
         return self._answers.get(instance_id)

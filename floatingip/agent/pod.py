@@ -3,14 +3,14 @@ What follows for this node from what Kubernetes says of the observer's own pod.
 
 Pure: each answer of the API server is folded into a :class:`PodMemory`, from which the rest is read.
 
-- A pod that is deleted, by hand or in a rollout, is made anew: on this node, most likely.  It ends, and nothing moves.
-- A pod that is disrupted (the condition `DisruptionTarget`) has a node that is emptied: drained, tainted, or gone.
+- A pod that is deleted, by hand or in a rollout, is replaced, most likely on this node.  It ends, and nothing moves.
+- A pod that is disrupted (the condition `DisruptionTarget`) is on a node that is emptied: drained, tainted, or gone.
 - A node that shuts down ends its pods while the API server shows *nothing* of it: kubelet writes its reason,
   `TerminationByKubelet`, only once all containers have ended (mergePodStatus in kubelet's status manager).  So the sign
   is SIGTERM for a pod that nobody has deleted.  A failed liveness probe looks the same; then this observer hung anyway.
-- Who ends a pod by kubelet's absence, or deletes a Node object, is the control plane: it writes the node off.  It sets
-  the condition `Ready` to False, and not `ContainersReady` (MarkPodsNotReady in its node controller), or deletes the
-  pod without waiting for anybody.  kube-proxy sends such a node nothing more, or drops what comes.
+- When the control plane does not hear of a node's kubelet, or its Node object is deleted, it writes the node off.  It
+  sets the pods' condition `Ready` to False, but not `ContainersReady` (MarkPodsNotReady in its node controller), or
+  deletes the pods without waiting for anybody.  kube-proxy sends nothing more to such a node, or drops what comes.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from floatingip.core import timing
 from floatingip.core.node import OwnPod
 
 SIGNS = 2
-"""Answers in a row that must say the same before it is believed, or told."""
+"""Answers in a row that must say the same before it is believed, or logged."""
 
 BY_SCHEDULER = "PreemptionByScheduler"
-"""The one disruption that says nothing of the node: another pod takes this one's place on it."""
+"""The one disruption that says nothing of the node: a pod of higher priority takes this one's place on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodMemory:
     """What the answers so far come to.
 
-    ``latest`` is the last one, ``known`` the last one that told of the pod; ``witness_at`` is when the last question
-    was asked that the API server answered; ``exists``: it has shown the pod once.  In a row so far, ``against`` answers
-    have written this node off, and ``unexplained`` ones, asked since SIGTERM, know of no deletion.  ``problem`` is why
-    nothing is known, once that has lasted.
+    ``latest`` is the last one, ``known`` the last one that told of the pod.  ``witness_at`` is when the last question
+    was asked that the API server answered.  ``exists``: the API server has shown the pod once.
+
+    Counts of answers in a row: ``against`` write this node off; ``unexplained``, asked since SIGTERM, know of no
+    deletion; ``failures`` told nothing of the pod.  ``problem`` is why nothing is known, once that has lasted.
     """
 
     latest: OwnPod | None = None
@@ -48,7 +49,7 @@ class PodMemory:
 
 
 def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
-    """The memory with one more answer; ``stop_at`` is when SIGTERM came."""
+    """The memory with one more answer; ``stop_at`` is when SIGTERM came, None before."""
     if pod.gone and not memory.exists:
         pod = replace(pod, gone=False, problem="404: there is no such pod; are POD_NAME and POD_NAMESPACE this pod's?")
     memory = replace(memory, latest=pod, witness_at=pod.asked_at if pod.answered else memory.witness_at)
@@ -61,7 +62,7 @@ def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
         known=pod,
         exists=True,
         against=memory.against + 1 if _is_against(pod) else 0,
-        # It stays so if somebody deletes the pod later: its node shuts down all the same.
+        # Once there are enough they stay, even if somebody deletes the pod later: its node shuts down all the same.
         unexplained=memory.unexplained + 1 if is_unexplained or memory.unexplained >= SIGNS else 0,
         failures=0,
         problem="",
@@ -69,6 +70,7 @@ def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
 
 
 def _is_against(pod: OwnPod) -> bool:
+    """The answer writes the node off."""
     return pod.gone or (pod.ready is False and pod.containers_ready is not False)
 
 
@@ -78,14 +80,15 @@ def is_suspect(memory: PodMemory) -> bool:
 
 
 def ready_at(memory: PodMemory) -> float | None:
-    """When the API server was asked that called the pod Ready, and has not said otherwise since; None for never."""
+    """When the API server was asked for its last answer on the pod, if that calls it Ready; otherwise None."""
     pod = memory.known
     return pod.asked_at if pod is not None and pod.ready and not (pod.deleted or pod.gone) else None
 
 
 def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str:
-    """Why Kubernetes has given this node up, though it is well; empty where it has not.  ``ready_since`` is since when
-    the observer has been ready by its own account, None while it is not.
+    """Why Kubernetes has given this node up although it is well; empty where it has not.
+
+    ``ready_since`` is since when the observer has been ready by its own account, None while it is not.
     """
     pod = memory.known
     if pod is None or memory.against < SIGNS or now - pod.asked_at > timing.POD_FRESH:
@@ -110,7 +113,7 @@ def leaving(memory: PodMemory, stop_at: float | None) -> str:
 
 
 def is_replaced(memory: PodMemory, stop_at: float) -> bool:
-    """SIGTERM came since somebody deleted this pod, and not its node."""
+    """SIGTERM came because somebody deleted this pod, and not because its node ends."""
     pod = memory.known
     return has_told(memory, stop_at) and pod is not None and pod.deleted and not leaving(memory, stop_at)
 
@@ -121,6 +124,6 @@ def has_told(memory: PodMemory, stop_at: float) -> bool:
 
 
 def is_refused(memory: PodMemory, stop_at: float) -> bool:
-    """The API server was asked since SIGTERM, and will not tell."""
+    """The API server was asked since SIGTERM, and answered, but does not tell of the pod."""
     pod = memory.latest
     return pod is not None and pod.asked_at >= stop_at and pod.answered and bool(pod.problem)

@@ -1,4 +1,4 @@
-"""What an agent publishes of itself: the one snapshot that word, readiness, metrics, status and page are views of."""
+"""What an agent publishes: one snapshot, of which word, readiness, metrics, status and page are views."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from floatingip.core.word import Status
 
 
 class Publishing:
-    """Reads the parts of the agent that began at ``began_at``, and changes none."""
+    """Makes the snapshot of the agent's parts, and changes none of them; ``began_at`` is when the agent began."""
 
     def __init__(
         self,
@@ -85,7 +85,10 @@ class Publishing:
             holds={str(each.target): held for each in addresses if (held := each.held()) is not None},
             sees_up=tuple(filter(None, (each.sees_up() for each in addresses))),
             free_slots=shared.free_slots(),
-            served={**shared.served, **{up: each.served(now) for each in addresses if (up := each.sees_up())}},
+            served={
+                **shared.served,
+                **{up: each.seeing.answers.served(now) for each in addresses if (up := each.sees_up())},
+            },
             leaving=bool(shared.leaving),
             claiming=tuple(str(each.target) for each in addresses if each.decision.reason is Reason.ASSIGNING),
             ending=self._leaving.stop_at is not None,
@@ -100,7 +103,7 @@ class Publishing:
             yield f"EC2 does not answer as it should: {self._shared.unanswered}"
 
     def _unknown(self, wall: float) -> Iterator[str]:
-        """What could not be learned, and that nothing moves meanwhile."""
+        """What could not be learned, and that there is a pause."""
         if self._leaving.problem:
             yield f"{UNKNOWN}: {self._leaving.problem}"
         if (pause_left := self._pause_left(wall)) > 0:

@@ -1,6 +1,4 @@
-"""Why a node could neither serve a floating address nor take it over: in words for people, and by a name for those who
-count.
-"""
+"""Why a node could neither serve a floating address nor take it over: in words for people, by a name for metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from floatingip.core.snapshot import Lack
 
 
 class Shortcoming(NamedTuple):
-    """``name`` is that of a decision's reason or of a `Lack`; both are empty where nothing is wanting."""
+    """``name`` is that of a decision's reason, or a `Lack`; both are empty where nothing is missing."""
 
     name: str = ""
     words: str = ""
@@ -30,8 +28,10 @@ def shortcoming(
     unsound_before: str,
     now: float,
 ) -> Shortcoming:
-    """What is wanting most; ``blind`` is why this node cannot probe the address, and ``unsound_before`` why it did not
-    carry it when it held it last: empty where it can, and did.
+    """What is missing, the most important thing first.
+
+    ``blind`` is why this node cannot probe the address, empty where it can; ``unsound_before`` is why it did not carry
+    the address when it held it last, empty where it did.
     """
     name = decision.reason.name
     if decision.reason is Reason.EC2_SILENT and shared.unanswered:
@@ -52,7 +52,7 @@ def shortcoming(
 
 
 def problem_here(decision: Decision) -> str:
-    """As the holder: why the address is not carried; empty where it is."""
+    """Why this node, which holds the address, does not carry it; empty where it does."""
     return "" if decision.reason is Reason.HELD_HERE else decision.sentence
 
 

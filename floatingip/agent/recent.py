@@ -1,4 +1,4 @@
-"""What came of an address' probes in the last minutes, for people to look at: nothing is decided by it."""
+"""What came of an address' probes in the last minutes: for people to look at, nothing is decided by it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SPAN = 2.0
 """Seconds of one span."""
 
 SPANS = 150
-"""Spans that are kept: five minutes."""
+"""How many spans are kept: five minutes of them."""
 
 
 class RecentProbes:
-    """Counts results; ``round_trip`` is that of the last one that was answered, None while none was."""
+    """Counts results by spans of time; ``round_trip`` is that of the last answered probe, None before the first."""
 
     def __init__(self) -> None:
         self._ended: deque[ProbeSpan] = deque(maxlen=SPANS - 1)
@@ -26,7 +26,7 @@ class RecentProbes:
         self.round_trip: float | None = None
 
     def add(self, result: ProbeResult) -> None:
-        """One more; what this node could not send says nothing."""
+        """Count one more result; what this node could not send is not counted."""
         if result.outcome is ProbeOutcome.FAILED_HERE:
             return
         if result.sent_at >= self._began_at + SPAN:

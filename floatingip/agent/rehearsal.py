@@ -1,4 +1,4 @@
-"""Find out now and then, and tell, whether this node could take an address over, should its holder fail."""
+"""Find out now and then whether this node could take an address over if its holder failed, and warn if not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from floatingip.core.model import Allocation
 
 
 class Rehearsal:
-    """What a takeover of ``addresses`` by this node would need."""
+    """Rehearses a takeover of ``addresses`` by this node."""
 
     def __init__(self, addresses: Sequence[FloatingAddress], shared: Shared, out: Outbox) -> None:
         self._addresses = addresses
@@ -38,7 +38,7 @@ class Rehearsal:
         self._asking = False
 
     def follow(self, now: float) -> None:
-        """Ask for it, when it is time, and enough is known."""
+        """Ask for a rehearsal, when it is time and enough is known."""
         shared = self._shared
         me = shared.instances.get(shared.me.instance_id)
         subnet = next((each.where.subnet() for each in self._addresses if each.where.subnet() is not None), None)
@@ -53,7 +53,7 @@ class Rehearsal:
         self._out.add(Rehearse(due, eni, target, subnet, me, tags, shared.slots, self._way.needed, now))
 
     def ended(self) -> None:
-        """The next one may begin."""
+        """The rehearsal has ended: the next one may begin."""
         self._asking = False
 
     def found_slots(self, found: SlotsRehearsed) -> None:
@@ -77,7 +77,7 @@ class Rehearsal:
             self._due[Part.PERMISSIONS] = now + timing.REHEARSE_AGAIN
 
     def found_reservations(self, found: ReservationsRehearsed) -> None:
-        """Tell, once, which addresses are not reserved: EC2 may hand one out to a pod while it is on no ENI."""
+        """Warn, once, of addresses that are not reserved: EC2 may give one to a pod while it is on no ENI."""
         self._failures.pop(Part.RESERVATIONS, None)
         self._due[Part.RESERVATIONS] = float("inf")
         for target in (each.target for each in self._addresses):
@@ -87,7 +87,7 @@ class Rehearsal:
                 self._out.warning("reservation", f"EC2 may hand {target} out to a pod while no node has it; {advice}")
 
     def failed(self, failed: RehearsalFailed, now: float) -> None:
-        """A part that failed says nothing of the others, and is tried again soon."""
+        """One part could not be found out: it is tried again soon."""
         part, error = failed.part, failed.error
         self._due[part] = now + timing.REHEARSE_AGAIN
         if not isinstance(error, Denied):

@@ -16,8 +16,10 @@ from floatingip.core.word import Answer, word_on
 
 
 class Seeing:
-    """``answers`` are those of the address, ``word`` is the holder's on its attachment, ``blind`` is why this node
-    cannot tell whether the address answers, though it should: empty where it can.
+    """What this node knows of the address without EC2.
+
+    ``answers`` are the address', ``word`` is the holder's about its attachment.  ``blind`` is why this node cannot find
+    out whether the address answers, though it should; empty where it can.
     """
 
     def __init__(self, target: Target, settings: Settings, shared: Shared, now: float) -> None:
@@ -34,7 +36,7 @@ class Seeing:
         return self.answers.health
 
     def hear(self, answer: Answer | None, attachment: Attachment | None, now: float) -> None:
-        """The holder's observer was asked about its ``attachment``; ``answer`` is the last that came of it."""
+        """Take up the last ``answer`` of the holder's observer, as its word on the holder's ``attachment``."""
         holder = self._shared.instances.get(attachment.instance_id) if attachment is not None else None
         unreachable = holder is not None and holder.address is None
         word = word_on(answer, self._shared.name, self._target, attachment, unreachable=unreachable)
@@ -44,8 +46,9 @@ class Seeing:
         self._word_of = judged
 
     def look(self, report: PlumbingReport | None, now: float) -> None:
-        """By what the kernel has, and what became of the probes: can this node see?  What was seen before it went blind
-        is no evidence of later: neither for it nor for its peers.
+        """Find out whether this node can see, by the last report on its kernel and by what became of its probes.
+
+        When it goes blind it forgets what it has seen: that is evidence neither for itself nor for its peers.
         """
         before, self.blind = self.blind, self.why_blind(report, now)
         if self.blind and not before:

@@ -1,7 +1,8 @@
 """
-Where NodePorts answer, seen from here: on each worker that is known, this one included, at its primary address.
+On which workers NodePorts answer, as this node sees it: each known worker, this one included, is asked at its primary
+address.
 
-What each observer sees it tells the others; what follows from all of it is for the core (served.py).
+Observers tell each other what they see; served.py says what follows from all of it.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from floatingip.core.model import Address
 from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 
 CHECKED_AT_MOST = 4
-"""NodePorts that are checked: each costs a connection a second from each standby, and those among the workers."""
+"""NodePorts that are checked, at most: each costs a connection a second from each standby, and more among workers."""
 
 
 def chosen(listed: Sequence[NodePort], before: Collection[int], answered: Collection[int]) -> tuple[NodePort, ...]:
-    """Which to check of those that there are.
+    """Which NodePorts to check of those that are ``listed``.
 
-    What has ever answered stays; what has not, though it was checked ``before``, gives way to what was not yet.
+    One that has ever ``answered`` stays.  One that never has, though it was checked ``before``, gives way to others.
     """
     order = sorted(listed, key=lambda each: (each.port not in answered, each.port in before, each.port))
     return tuple(sorted(order[:CHECKED_AT_MOST], key=lambda each: each.port))
 
 
 class Serving:
-    """Checks the NodePorts on the nodes that it is told of, each ``interval`` seconds, and waits for ``timeout``."""
+    """Checks the NodePorts on nodes every ``interval`` seconds; a check that takes longer than ``timeout`` is lost."""
 
     def __init__(self, interval: float, timeout: float) -> None:
         self._interval = max(timing.SERVED_CHECK_EVERY, interval)
@@ -37,7 +38,7 @@ class Serving:
         self._passed: set[Probing] = set()
 
     def follow(self, nodes: Mapping[str, Address], node_ports: Collection[NodePort]) -> None:
-        """Check these from now on, and nothing else; nodes are primary addresses by instance id."""
+        """From now on check these, and nothing else; ``nodes`` are primary addresses by instance id."""
         self._probings = frozenset(
             Probing(instance_id, address, self._interval, self._interval, each)
             for instance_id, address in nodes.items()
@@ -48,11 +49,11 @@ class Serving:
         self._passed &= self._probings
 
     def probings(self) -> frozenset[Probing]:
-        """What is to be probed for that."""
+        """What is to be probed now."""
         return self._probings
 
     def probed(self, probing: Probing, result: ProbeResult) -> None:
-        """A check was answered, or was not."""
+        """Take up what came of a check."""
         if probing in self._probings and result.outcome is not ProbeOutcome.FAILED_HERE:
             passed = result.outcome is ProbeOutcome.ANSWERED
             self._last[probing] = (result.sent_at, passed)
@@ -60,7 +61,7 @@ class Serving:
                 self._passed.add(probing)
 
     def told(self, now: float) -> dict[str, dict[int, bool]]:
-        """What the last checks found, by instance id and port, as far as they are not too old."""
+        """Whether the last checks were answered, by instance id and port, as far as they are not too old."""
         told: dict[str, dict[int, bool]] = {}
         for probing, (sent_at, passed) in self._last.items():
             if probing.node_port is not None and now - sent_at <= self._believed_for:
@@ -68,5 +69,5 @@ class Serving:
         return told
 
     def answered(self) -> frozenset[int]:
-        """The NodePorts that answered anywhere, since they are checked."""
+        """The NodePorts that have answered on any node since they are checked."""
         return frozenset(each.node_port.port for each in self._passed if each.node_port is not None)

@@ -1,4 +1,4 @@
-"""What all floating addresses of an agent know together."""
+"""What an agent knows that concerns all of its floating addresses."""
 
 from __future__ import annotations
 
@@ -19,62 +19,102 @@ from floatingip.core.settings import Settings
 
 @dataclass
 class Shared:
-    """About this node, its VPC and the other instances.
-
-    ``name`` is whose ENIs are ours, empty while that is unknown; ``groups`` are the security groups of ENIs that this
-    node makes, ``groups_are_set``: by the settings, not its own; ``subnets`` is None until EC2 told them; ``slots`` is
-    how many ENIs this instance may have, None while that is unknown; ``denied`` are IAM actions that dry runs showed
-    denied; ``slots_changed_at`` is when this instance's slots last changed, None once an answer to a later question has
-    shown them, and ``described_at`` when that was asked which is known of them; ``standings`` are this node's standing
-    ENIs by subnet; ``ours`` are all ENIs of ours, ``orphans`` those of them that FLOATING_IP does not name; ``mixed``
-    are interfaces of the other way to carry; ``unanswered`` is why EC2 last gave no answer that could be read, empty
-    once it has; ``leaving`` is why this node is about to end, empty while it is not, and ``written_off``: only since
-    Kubernetes has given it up; ``witness_at`` and ``ready_at`` are when the API server answered last, and called the
-    own pod Ready; ``node_ports`` are those that are checked, and ``served`` is on which nodes they answered lately,
-    asked from here; ``wants_node_ports``: as far as is known, there are some that should answer at the address.
-    """
+    """About this node, its VPC, the other instances and Kubernetes.  The parts of the agent keep it up to date."""
 
     me: Identity
+
     name: str
+    """Whose ENIs are ours, empty while that is unknown."""
+
     groups: tuple[str, ...]
+    """The security groups of ENIs that this node makes."""
+
     carry: Carry
+
     groups_are_set: bool = False
+    """The settings name these groups; otherwise they are this node's own."""
+
+    # What EC2 says.
+
     instances: dict[str, Instance] = field(default_factory=dict)
+    """All instances that EC2 has ever described to this agent, by id."""
+
     subnets: tuple[Subnet, ...] | None = None
+    """The VPC's subnets, None until EC2 has told them."""
+
     slots: int | None = None
-    orphans: frozenset[str] = frozenset()
-    denied: tuple[str, ...] = ()
-    full_until: float = float("-inf")
+    """How many ENIs this instance may have, None while that is unknown."""
+
     slots_changed_at: float | None = None
+    """When an ENI came to this instance or left it; None once EC2, asked later than that, has described it."""
+
     described_at: float = float("-inf")
-    standings: dict[str, Standing] = field(default_factory=dict)
+    """When the question was asked whose answer is what is known of this instance's slots."""
+
+    full_until: float = float("-inf")
+    """Until then this instance counts as full, since EC2 said so."""
+
     ours: frozenset[str] = frozenset()
+    """The ids of all ENIs of ours."""
+
+    orphans: frozenset[str] = frozenset()
+    """Those of them that FLOATING_IP does not name."""
+
     mixed: str = ""
+    """Interfaces of ours that belong to the other way to carry, empty where there are none."""
+
+    standings: dict[str, Standing] = field(default_factory=dict)
+    """This node's standing ENIs, by subnet."""
+
+    denied: tuple[str, ...] = ()
+    """The IAM actions that dry runs showed denied."""
+
     unanswered: str = ""
+    """Why EC2's last answer did not come, or could not be read; empty once one could."""
+
+    # What AWS and Kubernetes say of this node.
+
     leaving: str = ""
+    """Why this node is about to end, empty while it is not."""
+
     written_off: bool = False
+    """It is leaving for no other reason than that Kubernetes has given it up."""
+
     witness_at: float | None = None
+    """When the API server was asked the last question that it answered, None if it never answered."""
+
     ready_at: float | None = None
+    """The same for the last answer, if that calls this observer's pod Ready."""
+
+    # NodePorts.
+
     node_ports: tuple[NodePort, ...] = ()
+    """Those that are checked."""
+
     wants_node_ports: bool = True
+    """There are some that should answer at the address, as far as is known."""
+
     served: Served = field(default_factory=dict)
+    """On which nodes they answered lately, asked from here."""
 
     def free_slots(self) -> int | None:
-        """ENIs that this instance has room for, as far as is known; where only addresses move, 0 while its standing ENI
-        or that one's device is not there, and then None: room for addresses is not told.
+        """How many more ENIs this instance has room for, None while that is unknown.
+
+        Where addresses move between standing ENIs it is 0 while this node's standing ENI, or its device, is not there;
+        after that None, since EC2 does not tell how many more addresses an ENI takes.
         """
         mine = self.instances.get(self.me.instance_id)
         slots = None if self.slots is None or mine is None else max(0, self.slots - len(mine.device_indexes))
         return way_to(self.carry).room(slots, (standing.problem for standing in self.standings.values()))
 
     def slots_change(self, now: float) -> None:
-        """An ENI comes to this instance, or goes."""
+        """An ENI comes to this instance, or leaves it."""
         self.slots_changed_at = now
 
     def describe(self, instances: Mapping[str, Instance], asked_at: float) -> Mapping[str, Instance]:
-        """EC2 described instances when it was asked at that time: it says nothing of what changed since.
+        """Take up EC2's description of instances, asked for at that time; return what of it could be read.
 
-        Return what of it could be read.
+        It says nothing of what has changed since it was asked for.
         """
         me, changed_at = self.me.instance_id, self.slots_changed_at
         read = {key: instance for key, instance in instances.items() if instance.state is not InstanceState.UNREAD}
@@ -90,14 +130,14 @@ class Shared:
         return told
 
     def _told(self, instance: Instance) -> Instance:
-        """The instance; where EC2 did not tell its address, with the one that it had before."""
+        """The instance; if it lives and EC2 did not tell its address, with the one that is known from before."""
         before = self.instances.get(instance.id)
         if instance.address is not None or before is None or instance.state.announces_death:
             return instance
         return replace(instance, address=before.address)
 
     def is_full(self, now: float) -> None:
-        """EC2 said that this instance has no room."""
+        """EC2 has just said that this instance has no room: nothing is attached to it for a while."""
         self.full_until = now + timing.FULL_FOR
 
     def taken(self, settings: Settings) -> frozenset[int]:
@@ -106,24 +146,25 @@ class Shared:
         return frozenset(range(settings.device_index)) | (mine.device_indexes if mine is not None else frozenset())
 
     def groups_of(self, eni: Eni | None) -> tuple[str, ...]:
-        """The security groups that the ENI should have; none where it keeps those that it has: whoever made it for us
-        chose them, and only the settings choose others.
+        """The security groups that the ENI should have; none where it keeps those that it has.
+
+        An adopted ENI keeps those that its maker chose, unless the settings name others.
         """
         return () if eni is not None and eni.is_adopted and not self.groups_are_set else self.groups
 
     def tags(self, what: str) -> dict[str, str]:
-        """What every ENI of ours is tagged with from the first moment."""
+        """The tags with which every ENI of ours is created; ``what`` it is for becomes part of its name."""
         return {
             "Name": f"{NAME_BEGINS}{self.name} {what}",
             OWNER_TAG: self.name,
-            # The VPC CNI leaves an interface alone only if this tag is there from the first moment.
+            # The VPC CNI leaves an interface alone only if it is created with this tag.
             NO_MANAGE_TAG: "true",
         }
 
     def token(self, what: str, generation: int) -> str:
         """A client token that is the same for every observer, so that two of them at once make one ENI.
 
-        EC2 takes 64 characters at most.
+        A digest, since EC2 takes at most 64 characters.
         """
         said = "\0".join((self.me.vpc_id, self.name, what, str(generation)))
         return hashlib.sha256(said.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""One floating address as others may know it: a value of this moment, made of what the agent has anyway."""
+"""One floating address as others may know it: a value of this moment, made of what the agent knows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from floatingip.core.snapshot import AddressSnapshot
 
 
 def shown(address: FloatingAddress, settings: Settings, wall: float) -> AddressSnapshot:
-    """All of it at ``wall``, in Unix seconds."""
+    """The address at ``wall``, in Unix seconds."""
     decision, owner, answers = address.decision, address.where.owner, address.seeing.answers
     attachment, lack = address.where.attachment(), address.shortcoming()
     since_wall, at_least = _since(address, settings, attachment)
@@ -50,8 +50,9 @@ def shown(address: FloatingAddress, settings: Settings, wall: float) -> AddressS
 
 
 def _since(address: FloatingAddress, settings: Settings, attachment: Attachment | None) -> tuple[float | None, bool]:
-    """When the holder got the address, by EC2 where it tells, or when this node saw that; and whether it may have had
-    it for longer.
+    """When the holder got the address (Unix seconds), and whether it may have had it for longer.
+
+    By EC2 where EC2 tells, otherwise when this node first saw it; None while nobody has it.
     """
     came_at = way_to(settings.carry).came_at(attachment) if attachment is not None else None
     if came_at is not None and isfinite(came_at):
@@ -62,7 +63,7 @@ def _since(address: FloatingAddress, settings: Settings, attachment: Attachment 
 def _orders(
     address: FloatingAddress, settings: Settings, attachment: Attachment | None, wall: float
 ) -> tuple[Order | None, float]:
-    """A handover that was asked for, and when the ration allows a move: by the same rules by which that is decided."""
+    """A handover that was asked for, and when the ration allows the next move, in Unix seconds."""
     view, owner = address.view, address.where.owner
     if view is None or owner is None or owner.eni is None:
         return None, wall

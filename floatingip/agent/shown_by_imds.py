@@ -10,10 +10,11 @@ LACKED_BY_IMDS = 3
 
 class ShownByImds:
     """
-    Of one address; what IMDS was asked before the address was configured here says nothing of now.
+    What IMDS says of one address.  Answers to questions from before it was configured here do not count.
 
-    ``carried_since`` is when it was, None while it is not; ``shown``: IMDS has it, or has it no more, None while it
-    said neither; ``lost_at``: of that time IMDS says for sure that this node has it no more, None while it does not.
+    ``carried_since`` is when it was configured here, None while it is not.  ``shown``: IMDS shows it on this node, or
+    does not; None while IMDS has not said.  ``lost_at`` is the time for which IMDS says for sure that this node no
+    longer had it, None while it does not.
     """
 
     def __init__(self) -> None:
@@ -26,20 +27,20 @@ class ShownByImds:
         self._lacked_since: float | None = None
 
     def carried(self, now: float, *, at_once: bool) -> None:
-        """It was configured here anew; ``at_once``: IMDS should show it from the first answer on."""
+        """The address was configured here; ``at_once``: IMDS should show it from its first answer on."""
         self.carried_since, self._at_once, self._was_shown = now, at_once, False
         self._forget()
 
     def dropped(self) -> None:
-        """It is not configured here."""
+        """The address is not configured here."""
         self.carried_since = None
 
     def found(self) -> None:
-        """IMDS shows it, though EC2 has told nothing."""
+        """IMDS shows the address on this node; it was asked because EC2 has told nothing."""
         self.shown = self._was_shown = True
 
     def told(self, is_shown: bool, asked_at: float) -> bool:
-        """IMDS was asked about the interface; return whether that is news."""
+        """IMDS was asked about the interface; return whether its answer is news."""
         before = self.shown, self.lost_at
         self._answered_at = max(self._answered_at, asked_at)
         if self.carried_since is None or asked_at < self.carried_since:
@@ -55,16 +56,17 @@ class ShownByImds:
             if self._was_shown:
                 self.lost_at = asked_at
             elif self._at_once or asked_at - since >= timing.IMDS_LATE:
-                # IMDS may not know of it yet: it speaks of no later time than this, so what EC2 said since counts more.
+                # IMDS may be late, and never have shown the address at all.  Its answer is then taken to be as old as
+                # IMDS can be late, so that what EC2 said since then counts more.
                 self.lost_at = max(since, asked_at - timing.IMDS_LATE)
         return (self.shown, self.lost_at) != before
 
     def is_silent(self, now: float) -> bool:
-        """IMDS has told nothing for a while of the address that is configured here."""
+        """The address is configured here, and IMDS has not answered for a while."""
         since = self.carried_since
         return since is not None and now - max(since, self._answered_at) > timing.IMDS_SILENT_FOR
 
     def _forget(self) -> None:
-        """What IMDS said of the address is over."""
+        """Begin anew: what IMDS said before does not count."""
         self.shown, self._lacked = None, 0
         self._lacked_since = self.lost_at = None

@@ -1,10 +1,10 @@
 """
-Keep this node's standing ENI: one for each subnet that has a floating address, attached ahead of time.
+Keep this node's standing ENI in one subnet that has a floating address: created and attached ahead of time.
 
-Pure, as decide.py is, and level-triggered in the same way: each look at EC2 gives the one write that is missing.  It
-is found again by its tag, which names the instance, so that it survives a restart of the node and is never made twice.
-It is not deleted with its instance (A4): a dead holder's ENI keeps the address from being handed out to a pod, until
-whoever took the address over deletes the orphan.
+Pure and level-triggered, as decide.py is: each look at EC2 gives the one write that is missing now.  The ENI is found
+again by its tag, which names the instance, so that it survives a restart of the node and is never made twice.  It is
+not deleted with its instance (A4): a dead holder's ENI keeps the address from being handed out to a pod, until the node
+that took the address over deletes it.
 """
 
 from __future__ import annotations
@@ -20,61 +20,85 @@ from floatingip.core.writes import Attach, Create, Delete, Detach, Token, Unassi
 
 @dataclass(frozen=True, slots=True)
 class StandingView:
-    """What is known at one moment.
-
-    ``standing`` are all standing ENIs of ours in the subnet, None before EC2 answered, or while nothing may be done
-    about them: whose they are is not known, or the other way to carry is in use; ``instances`` are those that EC2
-    described, None when it did not; ``spares`` are those addresses of this node's that nothing needs; ``in_use`` are
-    ENIs that have a floating address; ``holds``: this node has one; ``bound`` says why this node can have no ENI here
-    (another zone, IAM, no slot), empty where it can; ``device`` is whether the ENI's device is on this node, None while
-    nobody has looked; ``accepted`` is the last write if EC2 accepted it; ``calls`` is how many calls it took to ask
-    EC2.
-    """
+    """What is known at one moment; what is not explained here is as in `View`."""
 
     now: float
     me: str
     asked_at: float
+
     standing: tuple[Eni, ...] | None
+    """All standing ENIs of ours in the subnet.  None before EC2 answered, or while nothing may be done about them:
+    whose they are is not known, or the other way to carry is in use."""
+
     instances: Mapping[str, Instance] | None
+    """The instances that EC2 described, None when it did not."""
+
     in_use: frozenset[str] = frozenset()
+    """The ENIs that have a floating address."""
+
     spares: tuple[Unassign, ...] = ()
+    """What would take off this node's ENI those addresses that nothing needs."""
+
     holds: bool = False
+    """A floating address is on this node."""
+
     groups: tuple[str, ...] = ()
-    bound: str = ""
+    """The security groups that the ENI should have; none where it keeps those that it has."""
+
+    barrier: str = ""
+    """Why this node can have no ENI here (another zone, another Outpost, no slot); empty where it can."""
+
     device: bool | None = True
+    """Whether the ENI's device is on this node, None while nobody has looked."""
+
     writing: bool = False
     wrote_at: float = float("-inf")
     accepted: Write | None = None
     retry_at: Mapping[type[Write], float] = field(default_factory=dict)
+
     calls: int = 1
+    """How many calls to EC2 its last answer took."""
 
 
 @dataclass(frozen=True, slots=True)
 class StandingMemory:
-    """What one decision leaves to the next; ``unused_since`` is by what would be given back.
-
-    ``situation`` is what was judged last, and ``changed_at`` since when it has been the same; ``missing_since`` is
-    since when EC2 has shown the ENI attached without its device, ``vain`` how often it was detached for that in a row,
-    and ``detaching_since`` since when EC2 has shown it being detached; ``bound`` is the one that was
-    attached here last.
-    """
+    """What one decision leaves to the next."""
 
     situation: tuple[object, ...] = ()
+    """What was judged last, without its times."""
+
     changed_at: float = float("-inf")
+    """Since when that has been the same."""
+
     missing_since: float | None = None
-    detaching_since: float | None = None
-    bound: Eni | None = None
+    """Since when EC2 has shown the ENI attached while its device is not there."""
+
     vain: int = 0
+    """How often in a row it was detached for that."""
+
+    detaching_since: float | None = None
+    """Since when EC2 has shown the ENI being detached."""
+
+    bound: Eni | None = None
+    """The ENI that was attached here last."""
+
     token: Token = field(default_factory=Token)
+    """By what client token it is created."""
+
     unused_since: Mapping[Write, float] | None = None
+    """Since when things have been of no use, by the write that would give each back."""
+
     last_write: Write | None = None
     last_write_at: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What to do now: ``eni`` is this node's standing ENI once it is attached, ``bound`` the one that was attached here
-    last, in whatever state it is now, and ``problem`` why there is none of use yet.
+    """What comes of a decision.
+
+    ``eni`` is this node's standing ENI once it is attached, and ``problem`` why that is of no use yet, empty when it
+    is.  ``bound`` is the ENI that was attached here last, in whatever state it is now.  ``look_at`` is when EC2 should
+    be asked next, and ``write`` what is to be written now.
     """
 
     look_at: float
@@ -85,7 +109,7 @@ class Standing:
 
     @property
     def gives_its_device_up(self) -> bool:
-        """The ENI is detached, to try again: its device does not come."""
+        """The ENI is to be detached in order to try again, since its device does not come."""
         attachment = self.eni.attachment if self.eni is not None else None
         return attachment is not None and self.write == Detach(attachment.id)
 
@@ -98,7 +122,7 @@ def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, St
     token = memory.token.accepted(view.accepted, view.wrote_at)
     memory = replace(memory, token=token.lacked(view.asked_at) if mine is None else token.shown(view.asked_at))
     memory = _remember_device(_remember_unused(memory, view, mine), view, mine)
-    situation = (mine, view.bound, view.device, view.holds)
+    situation = (mine, view.barrier, view.device, view.holds)
     if situation != memory.situation:
         memory = replace(memory, situation=situation, changed_at=view.now)
     pause = pace.pause(view.now - memory.changed_at, view.calls)
@@ -120,7 +144,10 @@ def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, St
 
 
 def _mine(memory: StandingMemory, view: StandingView) -> Eni | None:
-    """That of this node; should there be several, one that is attached, has a floating address, and was it before."""
+    """The standing ENI of this node, None where it has none.
+
+    Of several it is one that is attached here, that has a floating address, or that was chosen before, in this order.
+    """
     before = memory.bound.id if memory.bound is not None else ""
 
     def rank(eni: Eni) -> tuple[object, ...]:
@@ -136,14 +163,14 @@ def _is_here(eni: Eni, me: str) -> bool:
 def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Standing:
     soon = view.asked_at + timing.STANDING_LOOK_SOON
     if mine is None:
-        if view.bound:
-            return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=view.bound)
+        if view.barrier:
+            return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=view.barrier)
         creation = memory.token.creation(view.asked_at)
         return Standing(soon, problem="its standing ENI is being created", write=creation)
     attachment = mine.attachment
     if attachment is None or attachment.status is AttachmentStatus.DETACHED:
-        if view.bound:
-            return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=view.bound)
+        if view.barrier:
+            return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=view.barrier)
         return Standing(soon, problem=f"its standing ENI {mine.id} is being attached", write=Attach(mine.id))
     if attachment.instance_id != view.me:
         problem = f"its standing ENI {mine.id} is attached to {attachment.instance_id}; detach it there"
@@ -164,8 +191,9 @@ def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Stan
 
 
 def _without_device(memory: StandingMemory, view: StandingView, mine: Eni, attachment: Attachment) -> Standing:
-    """EC2 shows it attached, but this node lacks its device: given up after a while, unless it has a floating address,
-    which whoever takes that over comes first for.
+    """EC2 shows the ENI attached, but its device is not on this node: detach it after a while, to try again.
+
+    Not while it has a floating address: another node is to take that over first.
     """
     limit = min(timing.STANDING_DEVICE_FOR_AT_MOST, timing.STANDING_DEVICE_FOR * 2.0**memory.vain)
     is_late = memory.missing_since is not None and view.asked_at - memory.missing_since >= limit
@@ -190,14 +218,17 @@ def _remember_device(memory: StandingMemory, view: StandingView, mine: Eni | Non
 
 
 def _remember_unused(memory: StandingMemory, view: StandingView, mine: Eni | None) -> StandingMemory:
-    """Since when each thing has been of no use: seen so in every answer of EC2 since."""
+    """Since when each thing has been of no use, in every answer of EC2 since then."""
     before, now = memory.unused_since or {}, set(_unused(view, mine))
     return replace(memory, unused_since={write: before.get(write, view.asked_at) for write in sorted(now, key=repr)})
 
 
 def _unused(view: StandingView, mine: Eni | None) -> list[Write]:
-    """Addresses that no Elastic IP needs any more; a second ENI of this node, which is detached first, as one that an
-    operator took and gave back may be attached; the free ENIs of instances that ended.
+    """What is of no use, as the writes that would give it back.
+
+    These are addresses that no Elastic IP needs any more; the free ENIs of instances that ended, if this node holds an
+    address; and a second ENI of this node.  That may be attached, if an operator took it away and gave it back: then it
+    is detached first.
     """
     unused: list[Write] = list(view.spares)
     for eni in view.standing or ():

@@ -1,4 +1,4 @@
-"""The standing ENI of this node in one subnet, over time: what is known, decided (standing.py), and asked for."""
+"""The standing ENI of this node in one subnet, over time: what is known of it, decided (standing.py), and asked for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from floatingip.core.writes import Unassign
 
 
 class StandingEni:
-    """The standing ENI in ``subnet``."""
+    """The standing ENI in ``subnet``: ``now`` is what was decided about it last, ``writing`` its writes to EC2."""
 
     def __init__(
         self,
@@ -53,8 +53,10 @@ class StandingEni:
         served: frozenset[Target],
         calls: int = 1,
     ) -> None:
-        """EC2 answered, in so many calls: all standing ENIs of ours, the instances asked about, None where it did not
-        describe them, and the targets that have an ENI.
+        """EC2 answered.
+
+        ``standing`` are all standing ENIs of ours; ``instances`` those that it described, None where it did not;
+        ``served`` are the targets that have an ENI; ``calls`` is how many calls its answer took.
         """
         self._asked_at = asked_at
         self._standing = tuple(eni for eni in standing if eni.subnet_id == self.subnet.id)
@@ -63,8 +65,10 @@ class StandingEni:
         self._calls = calls
 
     def step(self, *, now: float, holds: bool, device: bool | None) -> None:
-        """Decide once, tell, act; ``holds``: this node has a floating address; ``device``: the ENI's device is there,
-        None while nobody has looked.
+        """Decide once, write to the log what is worth it, and ask for what follows.
+
+        ``holds``: this node has a floating address; ``device``: the ENI's device is there, None while nobody has
+        looked.
         """
         shared, before = self._shared, self.now
         mine = next((eni for eni in self._standing or () if eni.standing_for == shared.me.instance_id), None)
@@ -78,7 +82,7 @@ class StandingEni:
             spares=self._spares(),
             holds=holds,
             groups=shared.groups_of(mine),
-            bound=self._bound(now),
+            barrier=self._barrier(now),
             device=device,
             writing=self.writing.writing,
             wrote_at=self.writing.wrote_at,
@@ -108,11 +112,11 @@ class StandingEni:
         return self.now.eni.id if self.now.eni is not None else "none"
 
     def _is_used(self, eni: Eni) -> bool:
-        """It has a floating address, of whatever kind."""
+        """The ENI has a floating address."""
         return any(eni.carries(target) for target in self._settings.floating_ips)
 
     def _spares(self) -> tuple[Unassign, ...]:
-        """Addresses that were made for Elastic IPs on this node's ENI, once no Elastic IP lacks one any more."""
+        """What takes addresses off this node's ENI that were made there for Elastic IPs, once none lacks one."""
         missing = {target for target in self._settings.floating_ips if _is_elastic(target)} - self._served
         mine = self.now.eni
         return (
@@ -121,7 +125,7 @@ class StandingEni:
             else ()
         )
 
-    def _bound(self, now: float) -> str:
+    def _barrier(self, now: float) -> str:
         """Why this node can have no ENI here; empty where it can."""
         shared = self._shared
         if self.subnet.zone != shared.me.zone:

@@ -1,4 +1,4 @@
-"""Where addresses move between standing ENIs: this node's, one in every subnet that has an address."""
+"""The standing ENIs of this node, one in every subnet that has an address; none where each address has its own ENI."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from floatingip.core.settings import Settings
 
 
 class Standings:
-    """``by_subnet`` are those ENIs, by the subnet's id: none where each address has an ENI of its own."""
+    """``by_subnet`` are the standing ENIs, by the subnet's id."""
 
     def __init__(
         self,
@@ -34,15 +34,15 @@ class Standings:
         self._chance = chance
 
     def looks_due(self) -> Iterable[float]:
-        """When each wants EC2 to be asked."""
+        """The times at which each wants EC2 to be asked."""
         return (standing.now.look_at for standing in self.by_subnet.values())
 
     def wrote(self, wrote: Wrote, now: float) -> None:
-        """A write for one was made, or was not."""
+        """A write for one of them has ended."""
         self.by_subnet[wrote.writer].writing.wrote(wrote, now)
 
     def looked(self, seen: Seen, now: float) -> None:
-        """EC2 told of everything."""
+        """EC2 answered."""
         if not way_to(self._shared.carry).has_standing_enis:
             return
         for subnet in filter(None, (address.where.subnet() for address in self._addresses)):
@@ -59,13 +59,13 @@ class Standings:
         self.step(now)
 
     def step(self, now: float) -> None:
-        """Keep them; the device of each is looked after by the addresses of its subnet."""
+        """Decide about each; whether its device is there the addresses of its subnet have found out."""
         if not self.by_subnet:
             return
         holds = any(address.is_here() for address in self._addresses)
         for standing in self.by_subnet.values():
             here = (each for each in self._addresses if each.where.subnet() == standing.subnet)
-            # An Elastic IP without an ENI has no address yet that could be looked after.
+            # An Elastic IP without an ENI has no address yet, so nobody has looked for a link because of it.
             found = {each.has_device() for each in here if each.where.address() is not None}
             device = True if True in found or not found else False if False in found else None
             standing.step(now=now, holds=holds, device=device)

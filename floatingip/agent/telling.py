@@ -1,5 +1,5 @@
-"""What the log is told of one address: each decision once, and again and again what only a person can mend, which
-Kubernetes shows, too.
+"""What is logged of one address: each decision once, and repeatedly what only a person can mend, which Kubernetes is
+told as well.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from floatingip.core.news import Remark
 from floatingip.core.plumbing import PlumbingReport
 
 LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
-"""Reasons that have an event of their own, told again while they last: only a person can mend the first, and may have
-to mend the other one.
+"""Reasons that have an event of their own in the log, repeated while they last: a person has to mend them, or may
+have to.
 """
 
 BARRED = frozenset({Reason.CANNOT_CLAIM, Reason.RATIONED})
-"""Reasons for which a takeover that is due does not happen: warned of, and again while they last."""
+"""Reasons for which a takeover that is due does not happen: a warning, repeated while they last."""
 
 BLOCKED = frozenset({Reason.PING_BLOCKED, Reason.PROBE_BLOCKED})
-"""Reasons that move nothing, but will not pass by themselves: warned of likewise."""
+"""Reasons that move nothing, but will not pass by themselves: warned of in the same way."""
 
 
 class Telling:
-    """Each method is called again and again with how things are, and writes a line only when that is worth one."""
+    """Writes the log of ``address``: its methods are called with how things are, and log that only when it is news."""
 
     def __init__(self, address: str, out: Outbox) -> None:
         self._address = address
@@ -37,8 +37,10 @@ class Telling:
         self._unready, self._astray = Trouble(timing.NOT_READY_FOR), Trouble(timing.ASTRAY_FOR)
 
     def decided(self, before: Decision, after: Decision, not_ready: str, loss: str, now: float, wall: float) -> None:
-        """One decision followed another; ``not_ready`` is why this node could neither serve nor take over, and ``loss``
-        the id of the failover by which it would lose the address.
+        """The decision ``after`` followed ``before``.
+
+        ``not_ready`` is why this node could neither serve nor take over, empty where it could; ``loss`` is the id of
+        the failover by which it would lose the address.
         """
         about = {
             "state": after.state,
@@ -71,7 +73,7 @@ class Telling:
         self._out.tell_kubernetes(Remark(f"{reason} {note}", wall, True, reason, action, note))
 
     def reconciled(self, report: PlumbingReport, loss: str, now: float) -> None:
-        """The kernel was looked after; ``loss`` is the id of the failover by which this node lost the address."""
+        """The kernel was brought to what it should be; ``loss`` is the failover by which the address left, if any."""
         if report.removed:
             removed = ",".join(report.removed)
             self._out.info("unplumbed", "the address is not here any more", removed=removed, failover=loss)
@@ -81,7 +83,7 @@ class Telling:
         self.kernel(report, now)
 
     def kernel(self, report: PlumbingReport, now: float) -> None:
-        """What is wrong there, by the last report."""
+        """Log what is wrong in the kernel, by the last report."""
         if self._plumbing.is_due(report.problem, now):
             self._out.error("plumbing", report.problem)
         if self._node_ports.is_due(report.kept_off, now):
@@ -97,8 +99,9 @@ class Telling:
         self._out.info("blind", f"{address} can be probed from here again")
 
     def astray(self, ports: Collection[int], holder: str, address: Address | None, now: float) -> None:
-        """NodePorts answer at the holder's own address, but not at the floating one: on the holder something diverts
-        packets, and only from outside can that be seen.
+        """Warn of ``ports`` that answer at the holder's own address, but not at the floating one.
+
+        Something on the holder diverts packets then, which can be seen only from outside.
         """
         astray = (
             f"NodePorts that answer at {holder}'s own address, but not at {address}: {', '.join(map(str, ports))};"
@@ -116,6 +119,7 @@ def _is_loss(before: Decision, after: Decision) -> bool:
 
 
 def _is_another(before: Decision, after: Decision) -> bool:
+    """Whether they differ in what the log tells, apart from the details of the sentence."""
     return (after.state, after.reason, after.rule, after.attachment_id) != (
         before.state,
         before.reason,

@@ -1,4 +1,4 @@
-"""When to say that something goes wrong: neither at each moment nor only once."""
+"""When to log that something is wrong: not all the time, but more than once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from floatingip.core import timing
 
 
 class Trouble:
-    """Something that goes wrong, and when to say so: once it has lasted for ``at_first`` seconds, and every ten minutes
-    while it goes on.
+    """Something that may go wrong, and when to log that: once it has lasted for ``at_first`` seconds, and then every
+    ten minutes while it goes on.  ``is_told``: it goes on, and was logged.
     """
 
     def __init__(self, at_first: float = 0.0) -> None:
@@ -17,7 +17,7 @@ class Trouble:
         self.is_told = False
 
     def is_due(self, text: str, now: float) -> bool:
-        """Whether it is to be said now; an empty ``text`` is no trouble, and another text is another trouble."""
+        """Whether to log ``text`` now; an empty text is no trouble, and another text is another trouble."""
         if text != self._text:
             self._text, self._due_at, self.is_told = text, now + self._at_first, False
         if not text or now < self._due_at:
@@ -27,8 +27,9 @@ class Trouble:
 
 
 class Complaints:
-    """What goes wrong in more than one way: each is told at once, and every ten minutes while it goes on, until none
-    has come for ``calm`` seconds.
+    """Something that may go wrong in several ways: each is logged at once, and then every ten minutes while it goes on.
+
+    All is well again once nothing has gone wrong for ``calm`` seconds.
     """
 
     def __init__(self, calm: float) -> None:
@@ -37,17 +38,17 @@ class Complaints:
         self._last_at = float("-inf")
 
     def is_news(self, problem: str, now: float) -> bool:
-        """Whether to tell of this now."""
+        """Something went wrong: whether to log that now."""
         self._last_at = now
         return self._told.setdefault(problem, Trouble()).is_due(problem, now)
 
     @property
     def go_on(self) -> bool:
-        """Something has gone wrong, and not all is well again."""
+        """Something has gone wrong, and it is not yet over."""
         return bool(self._told)
 
     def are_over(self, now: float) -> bool:
-        """Whether to tell now that all is well again; what goes wrong later is told anew."""
+        """Whether to log now that all is well again; then what goes wrong later is news again."""
         if not self._told or now - self._last_at < self._calm:
             return False
         self._told.clear()

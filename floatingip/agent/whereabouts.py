@@ -1,4 +1,4 @@
-"""Where one floating address is and could be, and by what this node would carry it: what EC2 and IMDS tell of that."""
+"""Where one floating address is, by what EC2 and IMDS tell, and whether and by what this node could carry it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ROUTER_V6 = IPv6Address("fe80:ec2::1")
 
 
 class Whereabouts:
-    """Of the ``index``-th of the settings' targets.
+    """Where the ``index``-th target of the settings is.
 
-    ``owner`` is what EC2 said last of who has it, None before it said anything; ``records`` are the ration's tags for
-    this target on the standing ENIs, by ENI; ``allocation`` is what EC2 tells of an Elastic IP, None where there is
-    none such, once ``allocation_known``.
+    ``owner`` is what EC2 said last of who has it, None before it said anything.  ``records`` are the ration's tags for
+    this target on the standing ENIs, by ENI.  ``allocation`` is what EC2 tells of an Elastic IP: once
+    ``allocation_known``, None means that there is no such Elastic IP.
     """
 
     def __init__(self, target: Target, index: int, settings: Settings, shared: Shared) -> None:
@@ -48,11 +48,11 @@ class Whereabouts:
         self.owner, self.records = owner, records
 
     def found_allocation(self, facts: AllocationFacts | None) -> None:
-        """EC2 told of the Elastic IP, or that there is none such."""
+        """EC2 told of the Elastic IP, or that there is no such Elastic IP (None)."""
         self.allocation, self.allocation_known = facts, True
 
     def expect_at(self, interface: Interface) -> None:
-        """IMDS shows the address on a link of this node: where it can be found while EC2 has not answered yet."""
+        """IMDS shows the address on a link of this node: that counts until EC2 has answered for the first time."""
         if self.owner is None:
             self._interface = interface
 
@@ -63,7 +63,7 @@ class Whereabouts:
     # What follows.
 
     def attachment(self) -> Attachment | None:
-        """The ENI's present attachment, as far as EC2 told."""
+        """The attachment by which EC2 last showed the address as held; None where it showed none."""
         return attachment_of(self.owner) if self.owner is not None else None
 
     def holder(self) -> str:
@@ -72,18 +72,21 @@ class Whereabouts:
         return attachment.instance_id if attachment is not None else ""
 
     def address(self) -> Address | None:
-        """What a node carries and others probe: for an Elastic IP its ENI's private address, never the allocation."""
+        """What a node carries and others probe: of an Elastic IP the private address.  None while it is not known."""
         if not isinstance(self.target, Allocation):
             return self.target
         return self.owner.eni.address_of(self.target) if self.owner is not None and self.owner.eni is not None else None
 
     def is_known(self) -> bool:
-        """All that an obstacle depends on has been told by EC2."""
+        """EC2 has told all that an obstacle depends on."""
         is_told = not isinstance(self.target, Allocation) or self.allocation_known
         return self.owner is not None and self._shared.subnets is not None and is_told
 
     def subnet(self) -> Subnet | None:
-        """Where the ENI is, or would be created: for an Elastic IP in this node's own subnet."""
+        """The subnet of the address' ENI, or the one in which it would be created; None where none is known.
+
+        An ENI for an Elastic IP is created in this node's own subnet.
+        """
         subnets = self._shared.subnets or ()
         if self.owner is not None and self.owner.eni is not None:
             return next((s for s in subnets if s.id == self.owner.eni.subnet_id), None)
@@ -98,7 +101,7 @@ class Whereabouts:
         return self.impossible() or self.no_room(now)
 
     def no_room(self, now: float) -> str:
-        """Why this node could not take the address now, though it could be here; empty where it could."""
+        """Why this node could not take the address now, though it might later; empty where it could."""
         shared, me = self._shared, self._shared.me
         if self.holder() == me.instance_id:
             return ""
@@ -119,12 +122,12 @@ class Whereabouts:
         return self._way.obstacle(room)
 
     def standing(self) -> Standing | None:
-        """The standing ENI of this node in the address' subnet, as far as it is there."""
+        """The standing ENI of this node in the address' subnet; None where none is kept there."""
         subnet = self.subnet()
         return self._shared.standings.get(subnet.id) if subnet is not None else None
 
     def impossible(self) -> str:
-        """What waiting does not change: why the address can never be on this node; empty where it can."""
+        """Why the address can never be on this node, however long it waits; empty where it can."""
         eni = self.owner.eni if self.owner is not None else None
         if isinstance(self.target, Allocation) and not (eni is not None and self.target.id in eni.elastic.values()):
             if not self.allocation_known:
@@ -134,7 +137,7 @@ class Whereabouts:
         return obstacles.misplaced(self.target, self.subnet(), self._shared)
 
     def plumbing(self) -> Plumbing | None:
-        """What this node would need to carry the address, as far as that is known."""
+        """What this node needs in its kernel to carry the address; None while that is not known."""
         settings, subnet, address = self._settings, self.subnet(), self.address()
         if address is None:
             return None
@@ -160,17 +163,17 @@ class Whereabouts:
         )
 
     def own_eni(self) -> Eni | None:
-        """The ENI by which this node would carry the address: this address' own, or the node's."""
+        """The ENI by which this node would carry the address: the address' own one, or the node's standing one."""
         standing = self.standing()
         return self._way.own(self.owner, standing.eni if standing is not None else None)
 
     def bound_eni(self) -> Eni | None:
-        """The ENI by which this node carries the address, or did: also while it is being detached."""
+        """The ENI by which this node carries the address, or carried it last, also while that is being detached."""
         standing = self.standing()
         return self._way.own(self.owner, standing.bound if standing is not None else None)
 
     def mac(self) -> str:
-        """The MAC of the interface by which this node carries the address, or did; empty where none is known."""
+        """The MAC of that ENI, or of the link that IMDS shows while EC2 has not answered; empty where none is known."""
         if self.owner is None and self._interface is not None:
             return self._interface.mac
         eni = self.bound_eni()

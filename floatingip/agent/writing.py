@@ -1,8 +1,8 @@
 """
-One EC2 write at a time, and what came of it.
+Writes to EC2, one at a time, and what came of them.
 
-There is a :class:`Writing` for each floating address, and one for each standing ENI.  No write is made again here: what
-failed changes the view, and the decision is made anew (R8, R9).
+There is one :class:`Writing` for each floating address, and one for each standing ENI.  It never repeats a write: a
+failure changes the view, by which a new decision is made (R8, R9).
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from floatingip.core.writes import Assign, AssignAny, Associate, Create, Write
 
 
 class Writing:
-    """What ``writer`` writes.
+    """The writes of ``writer``; ``full`` is called when EC2 says that this instance has no room.
 
-    ``writing``: a write is under way; ``wrote_at`` is when the last one ended, ``accepted`` that one if EC2 accepted
-    it; before ``retry_at`` none of that kind should be made; ``taken_at`` is when EC2 last refused a claim since
-    something has the address, and ``taken`` what it said; ``final`` is a refusal that waiting does not mend; ``full``
-    is called when EC2 says that this instance has no room.
+    ``writing``: a write is under way.  ``wrote_at`` is when the last one ended, and ``accepted`` is that one, if EC2
+    accepted it.  Before ``retry_at`` none of that kind should be made.  ``taken_at`` is when EC2 last refused a claim
+    because something has the address, and ``taken`` what it said.  ``final`` is a refusal that waiting does not mend.
 
-    Each kind of write has a back-off of its own, so that one that succeeds again and again does not hurry another one
-    that is refused again and again.
+    Each kind of write has a back-off of its own: one kind that succeeds again and again does not shorten the pauses of
+    another kind that is refused again and again.
     """
 
     def __init__(self, writer: str, out: Outbox, full: Callable[[float], None], chance: Chance) -> None:
@@ -49,13 +48,13 @@ class Writing:
         self.final: CloudError | None = None
 
     def begin(self, write: Write, making: Making, now: float, **about: object) -> None:
-        """Ask for the write; what is told of it has the fields ``about``."""
+        """Ask for the write; its lines in the log have the fields ``about``."""
         self.writing, self.accepted, self._began_at = True, None, now
         self._about = {"write": str(write), **about}
         self._out.add(Perform(self._writer, write, making))
 
     def wrote(self, wrote: Wrote, now: float) -> None:
-        """It was made, or was not."""
+        """The write has ended: EC2 accepted it, or did not."""
         self.writing, self.wrote_at = False, now
         if wrote.error is None:
             self._succeeded(wrote.write)
@@ -76,12 +75,12 @@ class Writing:
         backoff, is_again = self._backoffs[type(write)], type(write) in self._refused
         self._refused.add(type(write))
         if isinstance(error, LookAgain | AddressTaken) and isinstance(write, Create | Assign | AssignAny | Associate):
-            # The next look shows who has it: another observer, which is fine, or somebody else, which is refused; if
-            # nobody, it is taken by what this account cannot see.
+            # The next look shows who has the address: another observer, which is fine, or somebody else, which is
+            # refused.  If it shows nobody, something has the address that this account cannot see.
             self.taken_at, self.taken = now, str(error)
         match error:
             case TokenSpent():
-                # As good as created: when no look shows the interface for a while, the next token is used.
+                # As good as created; but when no look shows the interface for a while, the next token is used.
                 self.accepted, self.taken_at = write, float("-inf")
                 self._complain(error)
             case LookAgain() if not is_again and not isinstance(write, Create):
@@ -112,6 +111,6 @@ class Writing:
         self.retry_at = {**self.retry_at, type(write): at}
 
     def _complain(self, error: CloudError) -> None:
-        """What may pass by itself is said once, and now and then while it lasts, not with each retry."""
+        """Warn of what may pass by itself, once and now and then while it lasts, but not with each retry."""
         if self._complaint.is_due(str(error), self.wrote_at):
             self._out.warning("write", f"{error}; looking again", **self._about)

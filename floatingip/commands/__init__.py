@@ -1,1 +1,1 @@
-"""What a person starts beside the agents."""
+"""The commands: what a person or a container starts."""

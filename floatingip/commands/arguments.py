@@ -1,4 +1,4 @@
-"""Arguments that several commands have, and the forms that an argument may have."""
+"""Arguments that several commands have, and checks of an argument's form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ELSEWHERE = "outside of a worker give --region and --vpc-id, and set `name` in t
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Where the settings are."""
+    """Add where the settings are."""
     parser.add_argument(
         "--settings",
         type=Path,
@@ -27,7 +27,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
-    """The Region and the VPC, which a worker knows by itself."""
+    """Add the Region and the VPC, which on a worker need not be given."""
     region = like(r"[a-z]+(-[a-z]+)+-[0-9]+", "a Region, such as us-west-2")
     vpc = like(r"vpc-([0-9a-f]{8}|[0-9a-f]{17})", "a VPC's id, such as vpc-0123456789abcdef0")
     parser.add_argument(
@@ -41,7 +41,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 
 def like(pattern: str, what: str) -> Callable[[str], str]:
-    """Takes an argument of this form only: what ends up in a filter of EC2's would be a pattern there."""
+    """A type of arguments that must have this form: in a filter of EC2 some characters would be a pattern."""
 
     def taken(text: str) -> str:
         if not re.fullmatch(pattern, text):

@@ -21,12 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Attach; the exit code.  Where that fails it tells why, and what the doctor finds.  Raises ConfigurationError."""
+    """Attach; return the exit code.  On failure tell why, and what the doctor finds.  Raises ConfigurationError."""
     settings = configmap.load(os.environ, options.settings)
     try:
         return process.run("attach", settings, options.settings)
     except FloatingIPError as error:
-        # At once: what follows takes some seconds, in which the container may be ended.
+        # Told before the doctor is asked, which takes some seconds in which the container may be ended.
         complain("attach", error)
         code = error.exit_code
         signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(code))
@@ -36,14 +36,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _tell_what_fails(settings: Settings) -> None:
-    """What the doctor finds wrong of that on which ``attach`` depends."""
-    # Only here: an `attach` that works does not wait for the doctor to be loaded.
+    """Say what the doctor finds wrong with all that ``attach`` depends on."""
+    # Imported late: an `attach` that works does not wait until the doctor is loaded.
     from floatingip.commands.doctor.examine import FOR_ATTACH, FOR_ATTACH_WITHIN, examine  # noqa: PLC0415
     from floatingip.commands.doctor.facts import Facts  # noqa: PLC0415
     from floatingip.commands.doctor.finding import failed  # noqa: PLC0415
     from floatingip.edges.ec2.cloud import check_environment  # noqa: PLC0415
 
-    with contextlib.suppress(ConfigurationError):  # which has been told
+    with contextlib.suppress(ConfigurationError):  # `attach` itself has told that
         check_environment()
         for finding in failed(examine(Facts(settings, os.environ, None), FOR_ATTACH, within=FOR_ATTACH_WITHIN)):
             complain("attach", f"doctor: {finding.line()}")

@@ -1,4 +1,4 @@
-"""Whose interfaces a command is about, and how EC2 is asked: a pod finds that out, elsewhere it has to be named."""
+"""Whose interfaces a command is about, and how EC2 is asked: on a worker that is found out, elsewhere it is named."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from floatingip.edges.imds import Imds
 class Deployment:
     """EC2, the ``name`` that our interfaces are tagged with, their VPC, and ``me``, the instance that this runs on.
 
-    ``me`` is empty where Region, VPC and name were all given: then it is not asked for.
+    ``me`` is empty where Region, VPC and name were all given: then IMDS was not asked.
     """
 
     cloud: Cloud
@@ -28,7 +28,7 @@ class Deployment:
 
 
 def find(settings: Settings, options: argparse.Namespace) -> Deployment:
-    """The one of these settings, by the arguments ``--region`` and ``--vpc-id``.
+    """The deployment that these settings and the arguments ``--region`` and ``--vpc-id`` are about.
 
     Raises ConfigurationError where its name is not known, MetadataError where IMDS does not answer, and CloudError.
     """

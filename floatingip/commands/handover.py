@@ -1,10 +1,10 @@
 """
-``floatingip handover``: move addresses on request.  It orders a handover by a tag, waits until it is done, and tells
-the gap.
+``floatingip handover``: move addresses on request.  It orders a handover by a tag, waits until it is done, and says how
+long no observer held the address.
 
-The order is written to the ENI that has the address (order.py): the standby that it names takes over, while the holder
-serves on, as when a node announces its end.  Observers see the tag when they ask EC2, at the latest after a minute; one
-that can be reached is asked to look at once.  The order is taken back at the end.
+The order is written to the ENI that has the address (order.py): the standby that it names takes over while the holder
+goes on serving, as when a node announces its end.  Observers see the tag when they ask EC2, after a minute at most;
+those that can be reached are asked to look at once.  At the end the order is removed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LISTEN_EVERY = 0.1
 """Seconds between two rounds of questions to the observers."""
 
 GAP_TOLD_WITHIN = 5.0
-"""Seconds for which the observers' words on a move that EC2 shows are waited for."""
+"""Seconds to wait, after EC2 shows a move, until the observers have told of it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Hand over, or check whether that would work; the exit code.  Raises FloatingIPError."""
+    """Hand over, or check whether that would work; return the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
     cloud, name, carry = ours.cloud, ours.name, settings.carry
@@ -84,7 +84,7 @@ class HandoverRefused(FloatingIPError):
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """One address that is to leave the attachment by which ``eni`` has it, for ``to``: an instance id, or anybody."""
+    """One address that is to leave the attachment of ``eni``, which has it, for ``to``: an instance, or anybody."""
 
     target: Target
     eni: Eni
@@ -104,8 +104,9 @@ class Handover:
 def plan(
     cloud: Cloud, name: str, targets: Iterable[Target], carry: Carry, to: str = order.ANYBODY
 ) -> tuple[Handover, ...]:
-    """The addresses that are held by another instance than ``to``.  Raises ``ConfigurationError`` when one is held by
-    nobody: there is nothing to hand over.
+    """The handovers of those addresses that another instance than ``to`` holds.
+
+    Raises ``ConfigurationError`` when nobody holds one: then there is nothing to hand over.
     """
     enis = read_in_full(cloud.describe_enis(name))
     moves = []
@@ -119,8 +120,9 @@ def plan(
 
 
 def instance_named(cloud: Cloud, node: str) -> str:
-    """The id of the instance that ``node`` names: its id, its primary address, or its private DNS name.  Raises
-    ``ConfigurationError`` when there is none that lives.
+    """The id of the instance that ``node`` names by its id, its primary address or its private DNS name.
+
+    Raises ``ConfigurationError`` when there is no such instance that lives.
     """
     found = cloud.describe_instances(frozenset((node,))).get(node) if is_instance_id(node) else None
     if found is not None and found.state.announces_death:
@@ -144,11 +146,10 @@ def check(
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Raise ``HandoverRefused`` when nobody would take the addresses over; return why that is not known, empty where
-    somebody would.
+    """Find out whether somebody would take the addresses over; return why that is not known, empty where it is.
 
-    Where no observer can be reached at all, as from outside of the VPC, silence says nothing of the one that matters.
-    With ``say`` it tells who holds what, and of each other node whether it would take it.
+    Raises ``HandoverRefused`` when nobody would.  Where no observer can be reached at all, as from outside of the VPC,
+    the silence of one says nothing.  ``say`` is told who holds what, and whether each other node would take it.
     """
     observers = Observers(cloud, port, me, now, sleep)
     observers.find(frozenset(move.source for move in moves), frozenset(move.to for move in moves) - {order.ANYBODY})
@@ -176,7 +177,7 @@ def check(
 
 
 def _found(observers: Observers, moves: tuple[Handover, ...], name: str, carry: Carry) -> Iterator[str]:
-    """A line for each address, and for each node that could take one."""
+    """A line for each address, saying who holds it, and for each other node, saying whether it would take one."""
     for move in moves:
         yield f"{move.target}: {observers.nodes.get(move.source, move.source)} holds it"
     holders = {move.source for move in moves}
@@ -201,7 +202,7 @@ class Gap:
             self._taken_at = now
 
     def seconds(self) -> float | None:
-        """None while one of the two has not been heard."""
+        """The gap; None while one of the two has not been heard."""
         if self._left_at is None or self._taken_at is None:
             return None
         return max(0.0, self._taken_at - self._left_at)
@@ -221,10 +222,11 @@ def carry_out(
     wall: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Order, wait, take the orders back.  Raises ``CloudError`` when an address has not moved in time.
+    """Order the handovers, wait until they are done, and remove the orders.
 
-    ``me`` is the instance that this runs on: observers tell who holds what to peers only.  Without one they look at EC2
-    by themselves, up to a minute later.  ``say`` gets what happens, and ``wait``, again and again, what is waited for.
+    ``me`` is the instance that this runs on, since observers tell only peers who holds what; without one they look at
+    EC2 by themselves, up to a minute later.  ``say`` is called with what happens, and ``wait``, again and again, with
+    what is waited for.  Raises ``CloudError`` when an address has not moved in time.
     """
     began, deadline = now(), wall() + VALID_FOR
     left = {move.target: move for move in moves}
@@ -284,7 +286,7 @@ def _listen(
     gaps: Mapping[Target, Gap],
     now: Callable[[], float],
 ) -> None:
-    """Ask all observers who holds what is still to move."""
+    """Ask all observers who holds the addresses that are still to move."""
     holding: dict[str, set[str]] = {}
     for instance_id in observers.addresses:
         status = observers.ask(instance_id)
@@ -311,7 +313,7 @@ def _attachment(enis: Iterable[Eni], target: Target, carry: Carry) -> Attachment
 
 
 def _carriers(enis: Iterable[Eni], target: Target, carry: Carry) -> Iterator[Eni]:
-    """Those that have the target, and are of the kind by which this deployment carries it."""
+    """The ENIs that have the target, and are of the kind by which this deployment carries it."""
     return (eni for eni in way_to(carry).usable(enis) if eni.carries(target))
 
 
@@ -324,6 +326,6 @@ def _where(attachment: Attachment | None) -> str:
 
 
 def _waited_for(left: Iterable[Target], shown: Mapping[Target, str], waited: float, at_most: float) -> str:
-    """What is not handed over yet."""
+    """The sentence that says what is not handed over yet."""
     where = ", ".join(f"{target} ({shown[target]})" for target in left)
     return f"waiting for {where}: {waited:.0f} s so far, up to {at_most:.0f} s more"

@@ -22,7 +22,7 @@ _NOBODY = "-"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which moves, and how."""
+    """Add which moves are shown, and how."""
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--address", default="", metavar="ADDRESS", help="of this floating address or allocation only")
     parser.add_argument(
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Tell them; the exit code.  Raises KubernetesError."""
+    """Show the moves; return the exit code.  Raises KubernetesError."""
     kept = PodsBoard(ApiServer(os.environ), "").moves()
     moves = [move for move in kept if options.address in ("", move.address) and move.ended_at >= options.since]
     print(document(moves) if options.json else table(moves))
@@ -54,7 +54,7 @@ def since(text: str, now: float) -> float:
 
 
 def table(moves: Iterable[Move]) -> str:
-    """One line for each, below a head; the columns are as wide as they need be."""
+    """A table with one line for each move; its columns are as wide as they need to be."""
     lines = [_HEADS, *map(_cells, moves)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
@@ -62,7 +62,7 @@ def table(moves: Iterable[Move]) -> str:
 
 
 def document(moves: Iterable[Move]) -> str:
-    """The same as JSON: the entries as they are kept."""
+    """The moves as JSON, in the form in which they are kept."""
     return json.dumps([history.document(move, _time(move)) for move in moves], indent=2)
 
 

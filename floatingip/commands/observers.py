@@ -1,4 +1,4 @@
-"""Whom a command can ask: the observers of the nodes that hold addresses, and those that these name."""
+"""The observers that a command can ask: those of the nodes that hold addresses, and those that these name."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from floatingip.core.word import PEERS_AT_MOST, RESERVED, Answer, Status
 from floatingip.runtime.peers import ask, ask_once, not_ready
 
 ASKED_EVERY = 0.1
-"""Seconds until an observer that does not know yet who asks is asked again."""
+"""Seconds until an observer is asked again that has not learned yet who asks."""
 
 INTRODUCED_WITHIN = 3.0
-"""Seconds for which an observer may take to find out from EC2 who asks."""
+"""Seconds that an observer may take to learn from EC2 who asks."""
 
 
 class Observers:
-    """Those that tell what they hold: the holders', and of those that they name the ones that EC2 shows in the same
-    cluster.
+    """The holders' observers, and those that they name, as far as EC2 shows them in the same cluster.
 
-    ``addresses`` are theirs; ``answers`` is what came of the first question to each who was asked, them or not;
-    ``nodes`` are names of their instances for people.
+    All by instance id: ``addresses`` are of those that tell what they hold; ``answers`` are the first answers of all
+    that were asked; ``nodes`` are names for people.
     """
 
     def __init__(
@@ -41,9 +40,7 @@ class Observers:
         self._problems: dict[str, str] = {}
 
     def find(self, holders: frozenset[str], named: frozenset[str] = frozenset()) -> None:
-        """Ask the observers of the holders, of this node and of the ``named`` instances, then those whom they name as
-        peers.
-        """
+        """Ask the observers of the holders, of this node and of the ``named`` instances, then the peers they name."""
         clusters, tried, waiting = set[str](), set[str](), holders | named | ({self._me} - {""})
         while waiting and len(tried) < PEERS_AT_MOST:
             asked = frozenset(sorted(waiting)[: PEERS_AT_MOST - len(tried)])
@@ -64,7 +61,7 @@ class Observers:
                     waiting |= set(answer.status.peers) - tried
 
     def look(self) -> None:
-        """Have them ask EC2 soon."""
+        """Have them all ask EC2 soon."""
         for address in self.addresses.values():
             ask(address, self._port, me=self._me, look=True)
 
@@ -74,12 +71,12 @@ class Observers:
         return status if status is not None and status.instance_id == instance_id else None
 
     def is_silent(self, instance_id: str) -> bool:
-        """The node was asked, and nothing came back, not even that its port is closed."""
+        """The node was asked, and did not answer at all, not even by refusing the connection."""
         answer = self.answers.get(instance_id)
         return answer is not None and answer.status is None and not answer.refused
 
     def problem(self, instance_id: str, name: str, carry: Carry) -> str:
-        """Why the observer there would not take an address over, empty where it would; found out once."""
+        """Why the observer there would not take an address over, empty where it would; found out only once."""
         if instance_id not in self._problems:
             self._problems[instance_id] = self._find_problem(instance_id, name, carry)
         return self._problems[instance_id]
@@ -104,7 +101,7 @@ class Observers:
         return ask_once(self._asked_at[instance_id], self._port, me=self._me)
 
     def _introduce_to(self, instance_id: str) -> Answer:
-        """An observer's first word: it may have to find out from EC2 first who asks."""
+        """The first word of an observer, which may have to learn from EC2 first who asks."""
         until, answer = self._now() + INTRODUCED_WITHIN, self._ask(instance_id)
         while self._me and answer.status == RESERVED and self._now() < until:
             self._sleep(ASKED_EVERY)

@@ -1,8 +1,8 @@
 """
-``floatingip pause``: keep the addresses where they are during maintenance, and let them move again: a tag on our
-interfaces (core/decision/pause.py).
+``floatingip pause``: keep the addresses where they are during maintenance, by a tag on our interfaces
+(core/decision/pause.py).
 
-Whoever judges a holder asks EC2 at that moment, so a pause holds from the next charge on; it ends by itself.
+Observers ask EC2 at the moment when they judge a holder, so a pause is effective at once.  It ends by itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MINUTES = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """For how long, and whose addresses."""
+    """Add for how long, and whose addresses."""
     arguments.add_settings(parser)
     parser.add_argument(
         "--minutes",
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Begin a pause; the exit code.  Raises FloatingIPError."""
+    """Begin a pause; return the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
     ends_at = begin(ours.cloud, ours.name, settings.floating_ips, settings.carry, options.minutes * 60.0)
@@ -67,10 +67,10 @@ def begin(
     seconds: float,
     wall: Callable[[], float] = time.time,
 ) -> float:
-    """Pause for so many seconds from now; when it ends, in Unix seconds.
+    """Pause for so many seconds from now; return when that ends, in Unix seconds.
 
-    A pause that is there already is replaced, be it longer or shorter.  Raises ConfigurationError where an address has
-    no interface, CloudError.
+    A pause that is there already is replaced, whether it is longer or shorter.  Raises ConfigurationError where an
+    address has no interface, and CloudError.
     """
     ends_at = int(wall() + seconds)
     for eni in _interfaces(cloud, name, targets, carry):
@@ -81,7 +81,7 @@ def begin(
 def end(
     cloud: Cloud, name: str, targets: Iterable[Target], carry: Carry, wall: Callable[[], float] = time.time
 ) -> bool:
-    """End it; whether there was one.  Raises ConfigurationError, CloudError."""
+    """End the pause; return whether there was one.  Raises ConfigurationError, CloudError."""
     paused = [eni for eni in _interfaces(cloud, name, targets, carry) if eni.tags.get(pause.TAG)]
     for eni in paused:
         cloud.tag_eni(eni.id, {pause.TAG: ""})
@@ -89,7 +89,7 @@ def end(
 
 
 def _interfaces(cloud: Cloud, name: str, targets: Iterable[Target], carry: Carry) -> list[Eni]:
-    """All of this deployment's: an address that moves between standing interfaces finds the pause on each."""
+    """All interfaces of this deployment: an address that moves between standing ones finds the pause on each."""
     enis = way_to(carry).usable(read_in_full(cloud.describe_enis(name)))
     targets = tuple(targets)
     for target in targets:

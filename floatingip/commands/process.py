@@ -1,4 +1,4 @@
-"""The agent of this node as a process, for ``attach`` and ``observe``: made of its parts, and run to its end."""
+"""The agent of this node as a process, for ``attach`` and ``observe``: put together of its parts, and run."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ IMDS_RETRY = 2.0
 """Seconds between two tries to learn from IMDS who this node is."""
 
 IMDS_DEADLINE = 30.0
-"""Seconds after which that is given up: Kubernetes starts the container again, later and later."""
+"""Seconds after which that is given up: then Kubernetes restarts the container, after longer and longer pauses."""
 
 THREADS_SWITCH_AFTER = 0.0005
-"""Seconds until a thread that computes lets another one go on (`sys.setswitchinterval`).  Plumbing is some forty short
-system calls: by Python's default each may wait 5 ms for the thread that reads EC2's answer.
+"""Seconds until a thread that computes lets another one go on (`sys.setswitchinterval`).  Plumbing takes some forty
+short system calls, and with Python's default each of them may wait 5 ms for the thread that reads EC2's answer.
 """
 
 DEFECT = 70
@@ -39,13 +39,13 @@ DEFECT = 70
 
 
 def run(command: str, settings: Settings, path: Path) -> int:
-    """Be the agent, as ``command``; ``path`` is where the settings are, for changes of them.  The exit code.
+    """Run the agent as ``command``; return the exit code.  Raises FloatingIPError.
 
-    Raises FloatingIPError.
+    ``path`` is where the settings are, which may change meanwhile.
     """
     log = Log(style=settings.log)
     log.info("settings", command=command, version=__version__, **settings.effective())
-    # Only now: these take most of the start-up's time, and bad settings are told without them.
+    # Imported late: they take most of the start-up's time, and bad settings are reported without them.
     from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client  # noqa: PLC0415
     from floatingip.edges.imds import Imds  # noqa: PLC0415
     from floatingip.edges.kernel.host import KernelHost  # noqa: PLC0415
@@ -60,7 +60,7 @@ def run(command: str, settings: Settings, path: Path) -> int:
     from floatingip.runtime.loop import Loop  # noqa: PLC0415
 
     def prober(address: Address) -> Prober:
-        # The port is the observers', which workers must admit from each other anyway.
+        # The knock goes to the observers' port, which workers must admit from each other anyway.
         timeout = settings.probe_timeout
         return ReachProber(IcmpProber(address, timeout), KnockProber(address, settings.port, timeout))
 
@@ -85,8 +85,8 @@ def run(command: str, settings: Settings, path: Path) -> int:
     )
     loop = Loop(settings, me, edges, log, observes=command == "observe")
     sys.setswitchinterval(THREADS_SWITCH_AFTER)
-    # What is loaded by now, most of it EC2's service model, stays for good.  A full garbage collection would walk all
-    # of it, which stops every thread for up to 80 ms: most likely while there is much to do, as in a takeover.
+    # What is loaded by now, mostly EC2's service model, is never freed.  A full garbage collection would walk all of it
+    # and stop every thread for up to 80 ms, most likely while there is much to do, as in a takeover.
     gc.freeze()
     threading.excepthook = lambda failed: _die(log, failed)
     signal.signal(signal.SIGTERM, lambda _number, _frame: loop.stop())
@@ -94,14 +94,14 @@ def run(command: str, settings: Settings, path: Path) -> int:
 
 
 def _die(log: Log, failed: threading.ExceptHookArgs) -> None:
-    """A thread that ended by a defect would leave the agent blind: better to end and be started again."""
+    """End the process: an agent that has lost a thread by a defect works only in part; a restarted one is whole."""
     trace = "".join(traceback.format_exception(failed.exc_type, failed.exc_value, failed.exc_traceback))
     log.error("defect", trace, thread=failed.thread.name if failed.thread else "")
     os._exit(DEFECT)
 
 
 def identity(metadata: Metadata, log: Log) -> Identity:
-    """Who this node is, asked until IMDS says so.  Raises MetadataError where it has not for a while."""
+    """Ask IMDS who this node is until it answers.  Raises MetadataError where it has not for a while."""
     deadline, told = time.monotonic() + IMDS_DEADLINE, set[str]()
     while True:
         try:

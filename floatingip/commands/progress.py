@@ -1,4 +1,4 @@
-"""Shows how long work goes on and what it waits for: on a terminal by a live line, elsewhere by a line now and then."""
+"""Show how long work goes on and what it waits for: on a terminal by a live line, elsewhere by a line now and then."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 TOLD_EVERY = 10.0
-"""Seconds without any line after which what is waited for is told, where it cannot be shown all the time, unless it is
-known to take long.
-"""
+"""Seconds without any line after which one says what is waited for, where that cannot be shown all the time."""
 
 _ERASE = "\r\x1b[K"
 """Takes the live line off a terminal."""
@@ -24,7 +22,7 @@ def is_live(stream: TextIO) -> bool:
 
 
 class Progress:
-    """Tells people on ``stream``, where it is no terminal every so many seconds; ``now`` is the clock."""
+    """Shows progress on ``stream``, ``every`` so many seconds where that is no terminal; ``now`` is the clock."""
 
     def __init__(
         self, stream: TextIO = sys.stdout, now: Callable[[], float] = time.monotonic, every: float = TOLD_EVERY
@@ -37,22 +35,22 @@ class Progress:
         self._told_at = now()
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Write a line that stays."""
         self.close()
         self._told_at = self._now()
         self._write(f"{line}\n")
 
     def wait(self, text: str) -> None:
-        """What is waited for now, and for how long so far."""
+        """Show what is waited for now."""
         if self._is_live:
-            # A line that wraps could not be taken off again.
+            # Cut to the width: a line that wraps could not be erased.
             self._write(_ERASE + text[: shutil.get_terminal_size().columns - 1])
             self._is_shown = True
         elif self._now() - self._told_at >= self._every:
             self.say(text)
 
     def close(self) -> None:
-        """Nothing is waited for any more."""
+        """Erase the live line: nothing is waited for any more."""
         if self._is_shown:
             self._write(_ERASE)
             self._is_shown = False

@@ -1,10 +1,10 @@
 """
-``floatingip release``: give the floating addresses' interfaces back: detach and delete our ENIs.  Elastic IPs stay
-allocated.
+``floatingip release``: detach and delete our interfaces.  Elastic IPs stay allocated.
 
-It shows first what it would do, asks, refuses what is not ours and while an observer still answers (which would
-attach them again), and can be repeated: what is gone already is fine.  An observer that it cannot reach shows by what
-it does: when one of the interfaces is attached again or made anew, release stops.
+It first shows what it would do, and asks.  It touches nothing that is not ours, and refuses while an observer still
+answers, which would attach the interfaces again.  It can be repeated: interfaces that are gone already are no error.
+An observer that it cannot reach is noticed by what it does: when an interface is attached again or created anew,
+release stops.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ GIVE_UP_AFTER = 300.0
 """Seconds for all detaches: EC2 was seen to take over 200."""
 
 COMES_BACK_WITHIN = 6.0
-"""Seconds after the end within which an observer that lives makes an interface anew: it has seen that its probes are
-lost, and asks EC2 every second."""
+"""Seconds after the end within which an observer that still runs creates an interface anew: its probes are lost, so it
+asks EC2 every second."""
 
 SCALE = "`kubectl scale deployment floating-ip --replicas 0`"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which interfaces, and whether to ask."""
+    """Add which interfaces, and whether to ask."""
     arguments.add_settings(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="show what would be done, and end")
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show, ask, release; the exit code.  Raises FloatingIPError."""
+    """Show, ask, release; return the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
     chosen = plan(ours.cloud, ours.name, settings.floating_ips, unused=options.unused)
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _agreed(premise: str) -> bool:
-    """Asks; without a terminal nobody can answer, so that is a no, and so is the end of the input."""
+    """Whether the user agrees; without a terminal nobody can, so that is a no, and so is the end of the input."""
     try:
         return sys.stdin.isatty() and input(f"{premise}detach and delete these? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
@@ -91,16 +91,16 @@ def _agreed(premise: str) -> bool:
 
 
 class ReleaseRefused(FloatingIPError):
-    """Releasing now, or going on with it, would be wrong: an observer lives."""
+    """To release now, or to go on with it, would be wrong: an observer still runs."""
 
     exit_code = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The interfaces that are going to be detached and deleted.
+    """The interfaces that are to be detached and deleted.
 
-    ``targets`` are those for which there is to be none at the end; none where only what is unused goes.
+    ``targets`` are those that should have no interface at the end; none where only unused interfaces go.
     """
 
     enis: tuple[Eni, ...]
@@ -115,7 +115,7 @@ class Plan:
             yield f"{eni.id} ({addresses}): {where}delete{kept}"
 
     def undone(self, shown: Iterable[Eni]) -> str:
-        """What somebody has done against this plan since it was made, by what EC2 shows of ours; empty for nothing."""
+        """What somebody has done against this plan meanwhile, by our interfaces that EC2 shows; empty for nothing."""
         planned = {eni.id: eni.attachment.id if eni.attachment is not None else "" for eni in self.enis}
         for eni in shown:
             bound = eni.attachment
@@ -128,8 +128,10 @@ class Plan:
 
 
 def plan(cloud: Cloud, name: str, targets: tuple[Target, ...], *, unused: bool) -> Plan:
-    """Our interfaces, standing ones and those that the settings name; or, as ``unused``, those that nothing uses: free
-    standing ones without a floating address, and addresses' own that the settings do not name.
+    """Which of our interfaces to release: the standing ones, and those of the addresses in the settings.
+
+    Or, with ``unused``, those that nothing uses: free standing ones without a floating address, and those of addresses
+    that the settings do not name.
     """
     ours = read_in_full(cloud.describe_enis(name))
     used = {eni.id for eni in ours if any(eni.carries(target) for target in targets)}
@@ -139,12 +141,11 @@ def plan(cloud: Cloud, name: str, targets: tuple[Target, ...], *, unused: bool) 
 
 
 def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: str = "") -> tuple[str, ...]:
-    """Raise ``ReleaseRefused`` when an observer of ours still answers on a node that holds one of the interfaces, and
-    needs it; return the nodes from which no answer came at all: whether an observer runs there is not known.
+    """Raise ``ReleaseRefused`` when an observer of ours still runs on a node with one of the interfaces, and needs it.
 
-    It needs all but, where only what is unused goes, those by which it holds no address: its settings do not name them
-    either.  One that does not say whose it is, since it does not know who asks, is taken for ours: it is where our
-    interface is.
+    It needs all of them; where only unused interfaces go, it needs those by which it holds an address.  An observer
+    that does not know the asker does not say whose it is: it counts as ours, since our interface is there.  Returns the
+    nodes that did not answer at all: whether an observer runs there is not known.
     """
     held: dict[str, list[Eni]] = {}
     for eni in chosen.enis:
@@ -176,7 +177,7 @@ def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: 
 
 
 def _is_held(eni: Eni, status: Status) -> bool:
-    """The observer holds an address by it."""
+    """Whether the observer holds an address by this interface."""
     return any(str(address) in status.holds for address in (eni.address, *eni.ipv6s, *eni.elastic.values()))
 
 
@@ -189,7 +190,7 @@ def stay_gone(
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Watch for a while, after the release of what was attached.  Raises ``ReleaseRefused`` when it is there again."""
+    """Watch for a while after the release.  Raises ``ReleaseRefused`` when an interface is there again."""
     until = now() + COMES_BACK_WITHIN
     while now() < until:
         wait(f"watching for {until - now():.0f} s more whether an observer makes or attaches one again")
@@ -197,7 +198,7 @@ def stay_gone(
         try:
             _refuse_undone(chosen, cloud.describe_enis(name))
         except CloudUnavailable:
-            # EC2 is asked again: that it is silent now does not undo the release.
+            # Ask again: that EC2 does not answer now does not undo the release.
             continue
 
 
@@ -217,9 +218,11 @@ def carry_out(
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Detach and delete.  Raises ``CloudError`` when something is still there at the end, naming it, and
-    ``ReleaseRefused`` when somebody attaches it again or makes it anew.  ``say`` gets each step, and ``wait``, again
-    and again, what is waited for.
+    """Detach and delete the interfaces; ``say`` is called with each step, ``wait``, again and again, with what is
+    waited for.
+
+    Raises ``CloudError``, which names what is still there at the end, and ``ReleaseRefused`` when somebody attaches an
+    interface again or creates one anew.
     """
     left = {eni.id for eni in chosen.enis}
     began, forced = now(), set[str]()
@@ -253,7 +256,7 @@ def carry_out(
                     forced.add(eni.attachment.id)
                     say(f"{eni_id}: still detaching, forced")
             except LookAgain:
-                # Somebody else got there first, or EC2 is not there yet: the next look shows.
+                # Somebody else has done it, or EC2 is not ready for it yet: the next look shows.
                 continue
             except Denied:
                 raise

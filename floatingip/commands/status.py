@@ -1,10 +1,9 @@
 """
-``floatingip status``: who has the addresses, are they well, and who could take them over: asked of all observers and of
-EC2 at once.
+``floatingip status``: who has the addresses, whether they are well, and who could take them over.
 
-This node's observer names the others, and so does EC2, where that one is silent.  Everybody is asked beside everybody
-else and has a few seconds, so that there is an answer in less than five of them, whoever is silent: with what was not
-learned.  Nothing is changed by it.
+It asks this node's observer, those that it names or that EC2 shows, and EC2 itself, all at the same time and each for a
+few seconds at most.  So there is an answer in less than five seconds, whoever is silent, and it says what could not be
+learned.  Nothing is changed.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ from floatingip.edges.imds import Imds
 from floatingip.runtime.peers import NOT_TOLD, report_of
 
 EXIT_CODES = {Verdict.HEALTHY: 0, Verdict.DEGRADED: 10, Verdict.DOWN: 11, Verdict.UNKNOWN: 12}
-"""By the verdict on the address that is worst."""
+"""The exit code, by the verdict on the address that is worst."""
 
 ANSWERED_WITHIN = 2.0
 """Seconds for an observer's report."""
@@ -64,10 +63,10 @@ IMDS_WITHIN = 1.0
 """Seconds for what IMDS tells of this node."""
 
 LATE = 0.1
-"""Seconds that an answer may take from the thread that asked for it."""
+"""Seconds that an answer may take to get here from the thread that asked for it."""
 
 ANYWHERE = ("192.0.2.1", 9)
-"""An address outside of every VPC: the kernel tells from which of its own this node would reach it."""
+"""An address outside of every VPC: the kernel tells by which of this node's addresses it would be reached."""
 
 ASKED_AGAIN = 0.3
 """Seconds after which an observer is asked again that has yet to learn from EC2 who asks."""
@@ -97,12 +96,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show it, once or again and again; the exit code.  Raises FloatingIPError."""
+    """Show the status, once or repeatedly; return the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
 
     @cache
     def made(region: str, vpc_id: str) -> Cloud:
-        # It is made in a thread of its own: what it loads takes longer than the observers' answers.
+        # Imported here, in the thread that asks EC2: loading it takes longer than the observers take to answer.
         from floatingip.edges.ec2.cloud import Ec2Cloud, client  # noqa: PLC0415
 
         return Ec2Cloud(client(region, settings.ec2_timeout), vpc_id, ())
@@ -127,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def show(seen: Overview, *, as_json: bool, watched: bool) -> None:
-    """On a terminal, within its width; what is watched, in the place of what was there."""
+    """Print the status: on a terminal within its width, and with ``watched`` in place of the last one."""
     if as_json:
         print(json.dumps(document(seen), indent=None if watched else 2), flush=True)
         return
@@ -146,18 +145,20 @@ class Here:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What EC2 answered, and where the observers could be that it knows of: primary addresses by instance id."""
+    """What EC2 answered, and where there may be observers, by EC2: primary addresses by instance id."""
 
     view: Ec2View
     addresses: Mapping[str, Address]
 
 
 def inside(identity: Callable[[], Identity], cloud: Callable[[Identity], Cloud]) -> tuple[Here, Callable[[], Cloud]]:
-    """Where this runs, on a worker, and what makes EC2; without IMDS that is the address by which this node reaches
-    others, and what makes EC2 raises why.  Raises MetadataError where there is none.
+    """Where this runs, and a function that makes EC2's port.
+
+    Where IMDS does not answer, the place is the address by which this node reaches others, and the function raises why
+    EC2 cannot be asked.  Raises MetadataError where there is no such address either.
     """
     try:
-        me = _result(_begin(identity), IMDS_WITHIN, MetadataError("IMDS does not answer"))
+        me = _result(background.begin("status-beside", identity), IMDS_WITHIN, MetadataError("IMDS does not answer"))
     except MetadataError as error:
         problem = error
     else:
@@ -182,14 +183,14 @@ def look(
     wall: Callable[[], float] = time.time,
     now: Callable[[], float] = time.monotonic,
 ) -> Overview:
-    """The overview of now; ``here`` is None where no observer can be asked, and ``cloud`` makes what EC2 is asked by.
+    """The overview of now; ``here`` is None where no observer can be asked, and ``cloud`` makes EC2's port.
 
     Raises MetadataError where neither IMDS nor an observer of this node tells which node this is, and CloudError where
     EC2 alone could be asked, and does not answer.
     """
     began, port = now(), settings.port
     me = here.instance if here is not None else ""
-    asked = _begin(lambda: _ask_ec2(cloud(), settings, me, wall()))
+    asked = background.begin("status-beside", lambda: _ask_ec2(cloud(), settings, me, wall()))
     told = _Told(port, now, began + DONE_WITHIN)
     if here is not None:
         own, why = report_of(here.address, port, me=me, seconds=ANSWERED_WITHIN)
@@ -208,22 +209,8 @@ def look(
     return overview(wall(), name, targets, list(told.reports.values()), told.silent, shown.view)
 
 
-def _begin(ask: Callable[[], T]) -> Future[T]:
-    """Begin to ask, in a thread that cannot hold up the end of the process."""
-    answer: Future[T] = Future()
-
-    def job() -> None:
-        try:
-            answer.set_result(ask())
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits for the answer
-            answer.set_exception(error)
-
-    background.start("status-beside", job)
-    return answer
-
-
 def _result(asked: Future[T], seconds: float, late: FloatingIPError) -> T:
-    """What was answered.  Raises ``late`` where it was not in time, or what was raised."""
+    """The answer, or what was raised instead.  Raises ``late`` where neither has come in time."""
     try:
         return asked.result(timeout=seconds)
     except Late:
@@ -234,7 +221,7 @@ def _result(asked: Future[T], seconds: float, late: FloatingIPError) -> T:
 
 
 class _Told:
-    """What the observers tell until ``until``: their ``reports``, and of the ``silent`` why there is none."""
+    """What the observers report until the time ``until``: their ``reports``, and why the ``silent`` ones gave none."""
 
     def __init__(self, port: int, now: Callable[[], float], until: float) -> None:
         self._port = port
@@ -244,17 +231,20 @@ class _Told:
         self.silent: dict[str, str] = {}
 
     def learn(self, instance: str, report: Report | None, why: str) -> None:
-        """One was asked."""
+        """One observer was asked: take up its report, or why there is none."""
         if report is not None and report.instance == instance:
             self.reports[instance] = report
         else:
             self.silent[instance] = why or "another one answers in its place"
 
     def ask(self, me: str, addresses: Mapping[str, str]) -> None:
-        """Ask those at these primary addresses who were not asked yet, all at once."""
+        """Ask the observers at these primary addresses that were not asked yet, all at the same time."""
         unasked = sorted(addresses.keys() - self.reports.keys() - self.silent.keys())[:PEERS_AT_MOST]
         within = min(self._until - self._now(), ANSWERED_WITHIN)
-        begun = {each: _begin(partial(self._patiently, addresses[each], me, within)) for each in unasked}
+        begun = {
+            each: background.begin("status-beside", partial(self._patiently, addresses[each], me, within))
+            for each in unasked
+        }
         until = self._now() + within + LATE
         for each, asked in begun.items():
             try:
@@ -264,7 +254,7 @@ class _Told:
             self.learn(each, report, why)
 
     def _patiently(self, address: str, me: str, seconds: float) -> tuple[Report | None, str]:
-        """Ask again for a while: an observer may have to learn from EC2 first who asks."""
+        """Ask one observer, and ask it again for a while: it may have to learn from EC2 first who asks."""
         until = self._now() + seconds
         while True:
             report, why = report_of(address, self._port, me=me, seconds=until - self._now())
@@ -277,7 +267,7 @@ class _Told:
 
 
 class _Late(CloudUnavailable):
-    """EC2 had a few seconds only, of which loading the SDK takes the first: its lateness need not be its own."""
+    """EC2 was late, perhaps without its fault: of its few seconds loading the SDK takes the first."""
 
 
 def _shown(asked: Future[Shown], seconds: float) -> Shown:
@@ -290,7 +280,7 @@ def _shown(asked: Future[Shown], seconds: float) -> Shown:
 
 
 def _ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float) -> Shown:
-    """Where EC2 shows the addresses, and the instances that have to do with them.  Raises CloudError."""
+    """Where EC2 shows the addresses, and the instances that carry them or could.  Raises CloudError."""
     name = settings.name
     if not name and me:
         mine = cloud.describe_instances(frozenset((me,))).get(me)
@@ -341,5 +331,5 @@ def _address(
 
 
 def _recorded(key: str, eni: Eni, enis: Iterable[Eni]) -> str:
-    """The ration's tag: where addresses move each taker has written to its own standing ENI."""
+    """The value of the ration's tags together: a node records moves on the ENI that it took, or on its standing one."""
     return ration.merged(each.tags.get(key, "") for each in enis if each is eni or each.standing_for)

@@ -1,13 +1,21 @@
-"""JSON as we read it from others: as deep as it has any reason to be, and with values that everybody can use."""
+"""
+JSON as we read it from others: no deeper than it has any reason to be, and with values that everybody can use.
+
+``as_...`` check one value each.  They raise ValueError for whatever is not of that kind, or too long.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-"""A JSON string, or the begin of one: tried at every quote of an endless one, it would take minutes."""
+"""A JSON string, or the beginning of one: possessive, since trying anew at every quote of a long one takes minutes."""
 
 _BRACKET = re.compile(r"[\[\]{}]")
 
@@ -15,8 +23,8 @@ _BRACKET = re.compile(r"[\[\]{}]")
 def read_json(body: bytes, *, depth: int) -> object:
     """What the JSON in ``body`` says, nested at most ``depth`` deep.
 
-    Raises ValueError for whatever is none, and also for what Python would take but others cannot use: NaN, infinite
-    and endless numbers, text that is no Unicode.
+    Raises ValueError for what is no JSON, and also for what Python would accept but others cannot use: NaN, infinite
+    and endless numbers, text that is not Unicode.
     """
     text = body.decode("utf-8")
     level = 0
@@ -41,3 +49,47 @@ def _integer(text: str) -> int:
     if len(text) > 20:  # 64 bits have no more
         raise ValueError("a number of too many digits")
     return int(text)
+
+
+def as_object(value: object, *, most: float = math.inf, longest_key: float = math.inf) -> Mapping[str, Any]:
+    """An object of at most so many entries, whose keys have at most so many characters."""
+    if not isinstance(value, dict) or len(value) > most:
+        raise ValueError(f"no object of at most {most} entries")
+    for key in value:
+        as_text(key, longest_key)
+    return value
+
+
+def as_list(value: object, one: Callable[[object], T], most: float = math.inf) -> tuple[T, ...]:
+    """A list of at most so many items, each as ``one`` takes it."""
+    if not isinstance(value, list) or len(value) > most:
+        raise ValueError(f"no list of at most {most} items")
+    return tuple(map(one, value))
+
+
+def as_text(value: object, longest: float = math.inf) -> str:
+    """A text of at most so many characters."""
+    if not isinstance(value, str) or len(value) > longest:
+        raise ValueError(f"no text of at most {longest} characters")
+    return value
+
+
+def as_number(value: object) -> float:
+    """A finite number."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError("no number")
+    return float(value)
+
+
+def as_count(value: object, most: int) -> int:
+    """A whole number from 0 to ``most``."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise ValueError(f"no whole number up to {most}")
+    return value
+
+
+def as_flag(value: object) -> bool:
+    """True or false."""
+    if value is True or value is False:
+        return value
+    raise ValueError("neither true nor false")

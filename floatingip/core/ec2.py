@@ -15,12 +15,11 @@ OWNER_TAG = "floatingip"
 ALLOCATION_TAG = "floatingip/allocation"
 """The tag of an ENI that is there for an Elastic IP: its value is the allocation id."""
 
-
 NO_MANAGE_TAG = "node.k8s.amazonaws.com/no_manage"
 """The tag by which the VPC CNI leaves an interface alone: its value is `true`."""
 
 NAME_BEGINS = "floatingip "
-"""How the tag ``Name`` begins of an ENI that we made ourselves; one that somebody made for us lacks that."""
+"""How the tag ``Name`` of an ENI begins that we created; an ENI that somebody else made for us has another one."""
 
 STANDING_TAG = "floatingip/standing"
 """The tag of a standing ENI: its value is the instance that it belongs to."""
@@ -36,7 +35,7 @@ class AttachmentStatus(StrEnum):
 
 
 class InstanceState(StrEnum):
-    """EC2's ``Instance.State.Name``; ``UNREAD`` for a word that is none of these."""
+    """EC2's ``Instance.State.Name``; ``UNREAD`` stands for a word that EC2 does not have."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -48,7 +47,7 @@ class InstanceState(StrEnum):
 
     @property
     def announces_death(self) -> bool:
-        """EC2 itself says that this instance serves nobody any more, or soon will not."""
+        """EC2 itself says that this instance does not serve any more, or soon will not."""
         return self not in (InstanceState.PENDING, InstanceState.RUNNING, InstanceState.UNREAD)
 
 
@@ -67,9 +66,9 @@ class Attachment:
 class Eni:
     """An ENI as DescribeNetworkInterfaces shows it; ``attachment`` is None when it is free.
 
-    ``address`` is its primary private IPv4 address, None in an IPv6-only subnet, ``secondary`` are the others;
-    ``elastic`` are the allocation ids of the Elastic IPs that are associated with it, by private address.  ``unread``
-    says what of EC2's answer could not be read: then nothing may be concluded from what is not there.
+    ``address`` is its primary private IPv4 address, None in an IPv6-only subnet; ``secondary`` are its other ones.
+    ``elastic`` has the allocation ids of the Elastic IPs that are associated with it, by private address.  ``unread``
+    says what of EC2's answer could not be read, empty where all could: if not, what is missing here may be there.
     """
 
     id: str
@@ -98,14 +97,14 @@ class Eni:
         return not self.tags.get("Name", "").startswith(NAME_BEGINS)
 
     def occupies(self, address: Address) -> bool:
-        """Does it have the address at all: as its primary one, as another one, or as an IPv6 address?"""
+        """Does it have the address at all: as its primary or a secondary one, or as an IPv6 address?"""
         return address in (self.address, *self.secondary, *self.ipv6s)
 
     def carries(self, target: Target) -> bool:
-        """Does it have the target now, or, as an ENI of its own, is it there for it?
+        """Is this the ENI by which the target is carried?
 
-        A standing ENI has it as a secondary address, or as the Elastic IP of one; another ENI as its primary address,
-        an IPv6 address, or by its tag for an allocation.
+        A standing ENI carries it as a secondary address, or as an Elastic IP that is associated with one; an ENI of the
+        target's own has it as its primary address or as an IPv6 address, or was tagged for this Elastic IP.
         """
         match target:
             case IPv4Address():
@@ -118,8 +117,9 @@ class Eni:
                 return self.tags.get(ALLOCATION_TAG) == target.id
 
     def address_of(self, target: Target) -> Address | None:
-        """The address by which a node carries the target that this ENI carries: for an Elastic IP a private one, which
-        it lacks in an IPv6-only subnet.
+        """The address by which a node carries the target of this ENI: for an Elastic IP it is a private address.
+
+        None for an Elastic IP in an IPv6-only subnet, where there is no such address.
         """
         if not isinstance(target, Allocation):
             return target
@@ -129,7 +129,7 @@ class Eni:
 
 @dataclass(frozen=True, slots=True)
 class AllocationFacts:
-    """An Elastic IP as DescribeAddresses shows it; ``eni_id`` is the ENI that it is associated with, empty for none."""
+    """An Elastic IP as DescribeAddresses shows it; ``eni_id`` is the ENI it is associated with, empty for none."""
 
     id: str
     public_address: str
@@ -139,8 +139,11 @@ class AllocationFacts:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """An instance as DescribeInstances shows it; ``address`` is its primary private IPv4 address, ``node`` its private
-    DNS name, by which EKS calls its node.
+    """An instance as DescribeInstances shows it.
+
+    ``address`` is its primary private IPv4 address, None where EC2 does not tell it; ``device_indexes`` are those in
+    use on its first network card; ``outpost`` is the ARN of its Outpost, empty for none; ``node`` is its private DNS
+    name, by which EKS names its node.
     """
 
     id: str
@@ -156,8 +159,10 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
-    """A subnet of the worker's VPC, with all of its networks; ``outpost`` is the ARN of the Outpost it is on, empty in
-    a zone; ``unread`` says what of EC2's answer could not be read.
+    """A subnet of the worker's VPC, with all of its networks.
+
+    ``outpost`` is the ARN of the Outpost it is on, empty for none; ``unread`` says what of EC2's answer could not be
+    read, empty where all could.
     """
 
     id: str
@@ -173,10 +178,11 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What EC2 said last of the floating address.
+    """What EC2 said last of who has the floating address.
 
-    ``asked_at`` is when the question was asked: an answer speaks of no later time.  ``eni`` is None when no ENI has the
-    address; ``instances`` are those that EC2 was asked about as well, which may be none; ``calls`` is how many it took.
+    ``asked_at`` is when the question was asked: the answer says nothing of later times.  ``eni`` is None when no ENI
+    has the address.  ``instances`` are those that were described with it, perhaps none.  ``calls`` is how many calls to
+    EC2 that took.
     """
 
     asked_at: float

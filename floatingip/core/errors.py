@@ -1,8 +1,8 @@
 """
 Everything that can go wrong and that a user can do something about: one tree, each kind with its exit code.
 
-An error's message is one line that names the thing, the value and what to do.  Edges map foreign exceptions to these
-with ``raise ... from``; only ``cli`` prints them and exits.
+A message is one line that names the thing, the value and what to do.  The edges map foreign exceptions to these with
+``raise ... from``; only the command line prints them and exits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class CloudUnavailable(CloudError):
 
 
 class Throttled(CloudUnavailable):
-    """EC2 did nothing, and says so: too many calls of this account ("Request throttling", EC2 API Reference)."""
+    """EC2 says that it did nothing: too many calls by this account ("Request throttling", EC2 API Reference)."""
 
 
 class NoCredentials(CloudUnavailable):
@@ -47,7 +47,7 @@ class NoCredentials(CloudUnavailable):
 
 
 class Denied(CloudError):
-    """IAM does not allow some calls, mostly one; ``action`` is the missing permission, such as
+    """IAM does not allow a call, or several; ``action`` is the missing permission, such as
     ``ec2:AttachNetworkInterface``, or several of them, separated by commas.
     """
 
@@ -59,13 +59,11 @@ class Denied(CloudError):
 
 
 class LookAgain(CloudError):
-    """What was believed of EC2's state no longer holds (a lost race, a finished detach): describe before anything
-    else.
-    """
+    """What was believed of EC2's state is no longer so (a lost race, a finished detach): look before anything else."""
 
 
 class TokenSpent(LookAgain):
-    """The client token stands for an interface that was made otherwise: there is one, or there was."""
+    """The client token was used before, to create the interface in another way: that exists, or did."""
 
 
 class NoFreeSlot(CloudError):
@@ -83,7 +81,7 @@ class ServicesUnknown(FloatingIPError):
 
 
 class KubernetesError(FloatingIPError):
-    """The API server did not take, or tell, what it was asked; ``refused``: it answered, and trying again is vain."""
+    """The API server did not do what it was asked; ``refused``: it answered, and trying again would not help."""
 
     exit_code = 9
 

@@ -1,4 +1,4 @@
-"""What security groups admit, as far as their rules tell it."""
+"""What security groups admit, as far as their rules tell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from floatingip.core.ec2 import Instance
 from floatingip.core.model import Address, Network
 
 ANY = "-1"
-"""A rule's protocol, or an end of its range, that stands for all."""
+"""A rule's protocol that stands for all protocols."""
 
 _NUMBERS = {"icmp": "1", "tcp": "6", "icmpv6": "58"}
 
@@ -24,8 +24,10 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of a security group: what it lets in, or out, from or to a network or the members of a group; neither
-    where it names a prefix list.
+    """One rule of a security group: it lets a ``protocol`` in from a ``network`` or the members of ``other_group``, or
+    out to them (``is_egress``).  It has neither where it names a prefix list.
+
+    ``first`` and ``last`` are ports, of ICMP its type and code; -1 stands for all.
     """
 
     group: str
@@ -46,9 +48,10 @@ class End:
 
 
 def admitted(rules: Iterable[Rule], source: End, to: End, protocol: str, port: int | None = None) -> bool:
-    """Whether what ``source`` sends gets out of its groups and into those of ``to``; ``protocol`` is icmp or tcp.
+    """Whether the groups of ``source`` let out, and those of ``to`` let in, what is sent by this ``protocol`` (icmp or
+    tcp).
 
-    An answer needs no rule.  What a prefix list allows is not seen.
+    Answers need no rule.  What a prefix list allows is not known here.
     """
     rules = tuple(rules)
     out = any(_fits(rule, to, protocol, port) for rule in rules if rule.is_egress and rule.group in source.groups)
@@ -61,7 +64,7 @@ def _fits(rule: Rule, other: End, protocol: str, port: int | None) -> bool:
     if rule.protocol != ANY:
         if rule.protocol not in (protocol, _NUMBERS[protocol]):
             return False
-        # Of ICMP it is the type: 8 is an echo request.
+        # In place of a port ICMP has a type: 8 is an echo request.
         wanted = port if port is not None else 8
         if rule.first not in (-1, wanted) and not rule.first <= wanted <= rule.last:
             return False

@@ -1,5 +1,5 @@
 """
-Judge an address by its probes, with rise and fall.
+Judge an address by its probes: so many answers in a row make it UP (rise), so many losses DOWN (fall).
 
 Pure: a :class:`Health` and one probe's result give the next :class:`Health`.  A health belongs to one attachment:
 what was seen of an earlier holder says nothing of this one.
@@ -14,11 +14,11 @@ from floatingip.core import timing
 from floatingip.core.probe import ProbeOutcome, ProbeResult
 
 STRAY_LOSSES = 3
-"""Losses in a row that are no longer taken for stray ones."""
+"""From so many losses in a row on they are not taken for stray ones."""
 
 
 class HealthState(StrEnum):
-    """``INIT`` until enough probes agree for the first time; it is neither good nor bad."""
+    """``INIT`` until enough probes in a row agree for the first time: neither good nor bad."""
 
     INIT = "INIT"
     UP = "UP"
@@ -29,11 +29,11 @@ class HealthState(StrEnum):
 class Health:
     """What the probes under one attachment say.
 
-    ``streak`` counts the last results that agree with each other, until they could change the state no more;
-    ``first_lost_at`` and ``last_lost_at`` are when the first and the last of the lost ones were sent (None while probes
-    are answered); ``changed_at`` is when the state was reached, None in the first one; ``recovered_at`` is when a doubt
-    that was more than a stray loss ended: maybe since the address is somewhere else now; ``by_tcp``: the last answer
-    came by TCP alone.
+    ``streak`` counts the last results in a row that agree, answers only as long as they can change the state.
+    ``first_lost_at`` and ``last_lost_at`` are when the first and the last probe of the present losses were sent, None
+    while probes are answered.  ``changed_at`` is when the present state was reached, None in the first one.
+    ``ever_up``: it was UP once.  ``recovered_at`` is when probes were answered again after more than a stray loss:
+    maybe the address is somewhere else since then.  ``by_tcp``: the last answer came by TCP alone.
     """
 
     attachment_id: str = ""
@@ -58,20 +58,20 @@ class Health:
 
 
 def under(health: Health, attachment_id: str) -> Health:
-    """The health to go on with while ``attachment_id`` holds the address: a fresh one when that changed."""
+    """The health to go on with while the address is held by ``attachment_id``: a new one where that has changed."""
     return health if health.attachment_id == attachment_id else Health(attachment_id)
 
 
 def is_news(before: Health, after: Health) -> bool:
-    """Something changed that decisions go by: every loss is news, one more answered probe is none."""
+    """Something changed by which decisions are made: every loss is news, one more answered probe is none."""
     return before.in_doubt or after.in_doubt or before.state is not after.state or before.by_tcp is not after.by_tcp
 
 
 def observe(health: Health, result: ProbeResult, *, rise: int, fall: int, timeout: float) -> Health:
     """The health after one more probe.
 
-    No evidence, and so without effect: a probe that this node could not send, and a loss that was noticed so late
-    that the observer itself must have been stalled.
+    Two kinds of results are no evidence, and change nothing: a probe that this node could not send, and a loss that was
+    noticed so late that this observer itself must have been stalled.
     """
     stalled = result.known_at - result.sent_at > timeout + timing.STALL
     if result.outcome is ProbeOutcome.FAILED_HERE or (result.outcome is ProbeOutcome.LOST and stalled):

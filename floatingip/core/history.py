@@ -1,9 +1,8 @@
 """
-The history of moves, as a ConfigMap keeps it: one key for each move, so that two observers never write
-the same one.
+The history of moves, as a ConfigMap keeps it: one key for each move, so that two observers never write the same one.
 
-Its keys begin with the time, so that their order is the moves'.  What cannot be read is passed over: whoever may edit
-the ConfigMap may have done so.
+A key begins with the time of its move, so that sorted keys are in the order of the moves.  What cannot be read is
+skipped: anybody who may edit the ConfigMap may have done so.
 """
 
 from __future__ import annotations
@@ -12,19 +11,18 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from floatingip.core.bounded_json import read_json
+from floatingip.core.bounded_json import as_number, as_object, as_text, read_json
 from floatingip.core.move import Move, Result
 
 NAME = "floating-ip-history"
 """The ConfigMap's name."""
 
 MOVES_AT_MOST = 200
-"""Moves that are kept; the oldest go first."""
+"""Moves that are kept, at most; the oldest go first."""
 
 BYTES_AT_MOST = 131072
-"""Bytes of all of them: an eighth of what a ConfigMap may have."""
+"""Bytes of all of them, at most: an eighth of what a ConfigMap may have."""
 
 TEXT_AT_MOST = 1000
 """Characters of any text in an entry."""
@@ -36,7 +34,7 @@ _KEY = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9a-f]{1,64}")
 
 
 def key(move: Move, stamp: str) -> str:
-    """The move's key; ``stamp`` is when it ended (UTC) as in 20261128T101500.123Z."""
+    """The move's key; ``stamp`` is when it ended, such as 20261128T101500.123Z."""
     return f"{stamp}-{move.id}"
 
 
@@ -63,20 +61,20 @@ def entry(move: Move, when: str) -> str:
 
 
 def read(data: Mapping[str, object]) -> tuple[Move, ...]:
-    """All moves that can be read, the oldest first; nodes are named by what other moves say of their instances."""
+    """All moves that can be read, the oldest first; a missing node's name is taken from other moves to its instance."""
     moves = [move for name in sorted(data) if _KEY.fullmatch(name) and (move := _read(data[name]))]
     names = {move.to: move.to_node for move in moves if move.to_node}
     return tuple(named(move, names) for move in moves)
 
 
 def named(move: Move, names: Mapping[str, str]) -> Move:
-    """The move with the names of its nodes, as far as they are known by their instances."""
+    """The move, with missing names of its nodes taken from ``names``, which are by instance."""
     source_node, to_node = move.source_node or names.get(move.source, ""), move.to_node or names.get(move.to, "")
     return replace(move, source_node=source_node, to_node=to_node)
 
 
 def surplus(data: Mapping[str, object], name: str, value: str) -> tuple[str, ...]:
-    """The keys that have to go, the oldest first, so that this one has room; those of others stay."""
+    """Which of our keys have to go, the oldest first, so that one more entry has room; foreign keys stay."""
     sizes = {each: len(each) + len(str(data[each]).encode()) for each in data if _KEY.fullmatch(each)}
     sizes[name] = len(name) + len(value.encode())
     kept, left = sorted(sizes), sum(sizes.values())
@@ -90,14 +88,18 @@ def surplus(data: Mapping[str, object], name: str, value: str) -> tuple[str, ...
 def _read(value: object) -> Move | None:
     try:
         return _move(read_json(str(value).encode(), depth=4))
-    except (ValueError, TypeError, LookupError):
+    except (ValueError, LookupError):
         return None
 
 
 def _move(document: object) -> Move:
-    """Raises ValueError, TypeError or LookupError when it is none."""
-    found, source, to = _object(document), _object(_object(document)["from"]), _object(_object(document)["to"])
-    seconds = {_text(phase): _number(span) for phase, span in _object(found["seconds"]).items()}
+    """The move that the document is.  Raises ValueError or LookupError when it is none."""
+    found, source, to = (
+        as_object(document),
+        as_object(as_object(document)["from"]),
+        as_object(as_object(document)["to"]),
+    )
+    seconds = {_text(phase): _number(span) for phase, span in as_object(found["seconds"]).items()}
     ended_at = _number(found["ended_at"])
     return Move(
         _text(found["id"]),
@@ -116,19 +118,15 @@ def _move(document: object) -> Move:
     )
 
 
-def _object(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError("no object")
-    return value
-
-
 def _text(value: object) -> str:
-    if not isinstance(value, str) or len(value) > TEXT_AT_MOST or not value.isprintable():
-        raise TypeError("no text")
-    return value
+    text = as_text(value, TEXT_AT_MOST)
+    if not text.isprintable():
+        raise ValueError("what it has cannot be printed")
+    return text
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST:
-        raise TypeError("no number")
-    return float(value)
+    number = as_number(value)
+    if not 0 <= number <= LATEST:
+        raise ValueError("not a number of seconds that a date has")
+    return number

@@ -1,7 +1,8 @@
 """
-The glossary, and what the user reserves.  What is known of it stands in frozen values that do nothing but read
-themselves: what EC2 says (ec2.py), the node of itself (node.py) and of its kernel (plumbing.py), probes (probe.py), and
-other observers (peer.py).
+The glossary, and what the user reserves.
+
+What is known of it is in frozen values elsewhere: what EC2 says (ec2.py), what a node knows of itself (node.py) and of
+its kernel (plumbing.py), what probes show (probe.py), and what other observers say (peer.py).
 
 Terms:
 
@@ -12,9 +13,14 @@ Terms:
 - **attachment**: one binding of the ENI to one instance.  EC2 gives each its own id, so the id is the fencing token:
   whoever detaches names the attachment that was judged, and can never evict a newer holder.
 - **holder**: the worker that the ENI is attached to.  **Standby**: any other worker with an observer.
-- **failover**, seen by the new holder a **takeover**: an unplanned move.  **Handover**: a planned one.
-- **fencing**: taking the address from the judged attachment before it is claimed: by detaching it, or from its ENI.
-- **word**: what the holder's observer says of itself when it is asked.
+- **failover**, for the new holder a **takeover**: an unplanned move.  **Handover**: a planned one.
+- **fencing**: making sure that the judged holder no longer has the address, before it is claimed: by a detach of its
+  attachment, or by taking the address off its ENI.
+- **word**: what an observer says of itself when another one asks; that of the holder's observer matters most.
+- **look**: all questions to EC2 that are asked together, and their answers.
+- **plumbing**: what a node needs in its kernel to carry an address.
+- **ration**: the growing pauses between moves that may not help.
+- **target**: one entry of ``FLOATING_IP``: an address, or the allocation of an Elastic IP.
 
 Times are seconds: ``*_at`` on the agent's own clock, which never jumps, unless the name says ``wall``.
 """
@@ -39,14 +45,15 @@ class Allocation:
 
 
 Target = IPv4Address | IPv6Address | Allocation
-"""What the user reserved, one of ``FLOATING_IP``: it has an ENI of its own."""
+"""What the user reserved: one entry of ``FLOATING_IP``."""
 
 Network = IPv4Network | IPv6Network
 
 
 def subnets_network(network: Network) -> Network:
-    """The network, if a subnet can have it.  Raises ValueError where it has no room for the VPC's router, which is at
-    its second address.
+    """The same network, if a subnet can have it.
+
+    Raises ValueError where it is too small for the VPC's router, which has its second address.
     """
     if network.num_addresses < 4:
         raise ValueError(f"{network} is no network of a subnet")
@@ -54,7 +61,7 @@ def subnets_network(network: Network) -> Network:
 
 
 class Carry(StrEnum):
-    """What moves at a failover: an ENI with the address, or the address between ENIs that are there already."""
+    """What moves at a failover: an ENI with the address, or only the address, between ENIs that are there already."""
 
     ENI = "eni"
     ADDRESS = "address"

@@ -1,4 +1,4 @@
-"""A change of holder as one value: status, page, history, Events and counters are views of it."""
+"""A change of holder as one value, of which status, page, history, Events and counters are views."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+PHASES = ("detect", "detach", "attach", "plumb")
+"""The phases of a move, in their order; a move may lack some."""
+
+NOBODY = "none"
+"""What the log and reports call the source of a move where nobody had the address."""
+
+SHOWN_AT_MOST = 8
+"""How many of an address' last moves people are shown."""
+
 
 class Result(StrEnum):
-    """What came of a move, as the node tells that wanted the address.
+    """What came of a move, as the node tells it that wanted the address.
 
-    ``MOVED``: it is on that node.  ``KEPT``: whoever had it has it still.  ``LOST_RACE``: a third one got it.
-    ``FAILED``: no node has it.  ``SEEN``: EC2 showed that another node got it, which knows more.
+    ``MOVED``: the address is on that node.  ``KEPT``: the holder from before still has it.  ``LOST_RACE``: a third node
+    got it.  ``FAILED``: no node has it.  ``SEEN``: not this node's move; EC2 showed that another node has the address
+    now.
     """
 
     MOVED = "moved"
@@ -24,12 +34,13 @@ class Result(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Move:
     """
-    One change of holder, as the node made or tried it that wanted the address, or as another one saw it.
+    One change of holder: made or tried by the node that wanted the address, or seen by another one.
 
-    ``began_at`` and ``ended_at`` are in Unix seconds; ``source`` and ``to`` are instance ids, ``source`` empty for what
-    nobody had; the nodes' names are empty while they are not known; ``why`` is the sentence that it began with;
-    ``seconds`` are those of each phase by its name, in order, and of all together (``duration``); ``failover`` is its
-    id in all nodes' logs.  Of a move that was only seen, ``id``, ``rule``, ``why`` and ``seconds`` are empty.
+    ``began_at`` and ``ended_at`` are Unix seconds.  ``source`` and ``to`` are instance ids; ``source`` is empty where
+    nobody had the address.  The names of their nodes are empty while they are not known.  ``why`` is the sentence of
+    the decision that began it.  ``seconds`` has those of each phase by its name, in order, and of all together
+    (``duration``).  ``failover`` is its id in all nodes' logs.  Of a move that was only seen, ``id``, ``rule``, ``why``
+    and ``seconds`` are empty.
     """
 
     id: str
@@ -48,5 +59,5 @@ class Move:
 
     @property
     def happened(self) -> bool:
-        """The holder is another one since."""
+        """The address has another holder since then."""
         return self.result in (Result.MOVED, Result.SEEN)

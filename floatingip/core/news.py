@@ -1,4 +1,4 @@
-"""What Kubernetes is told of an observer, for people to find there: never anything that an observer goes by."""
+"""What Kubernetes is told of an observer, for people to find it there: no observer decides anything by it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from floatingip.core.move import Move
 
 
 class Role(StrEnum):
-    """What an observer's node is, as the pod's label says it: the holder of an address at least, or of none."""
+    """What an observer's node is, as the pod's label says it: it holds at least one address, or none."""
 
     HOLDER = "holder"
     STANDBY = "standby"

@@ -1,4 +1,4 @@
-"""What a node learns of itself: who it is and what AWS announces, by IMDS, and of its own pod, by Kubernetes."""
+"""What a node learns of itself: from IMDS who it is and what AWS announces, from Kubernetes about its own pod."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from floatingip.core.model import Network
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this node is, by IMDS.  ``address`` and ``mac`` are the primary interface's; ``node`` is Kubernetes' name for
-    it, which IMDS does not know: empty while that is not known.
+    """Who this node is, by IMDS.
+
+    ``address`` and ``mac`` are the primary interface's.  ``node`` is its name in Kubernetes, which IMDS does not know:
+    empty where nobody told it.
     """
 
     instance_id: str
@@ -27,7 +29,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One of this node's interfaces as IMDS shows it, with its subnet's addresses."""
+    """One of this node's interfaces as IMDS shows it; ``network`` is its subnet's."""
 
     mac: str
     network: Network
@@ -45,12 +47,13 @@ class Notice:
 class OwnPod:
     """What came of one question to the Kubernetes API server about the pod that this observer runs in.
 
-    ``answered``: the API server did, with whatever status, so this node reaches it.  ``problem`` says why nothing of
-    the pod is known, and then the rest says nothing either: empty where it is known.  ``gone``: there is no such pod
-    (any more).  ``deleted``: somebody has deleted it, and its grace period runs.  ``disruption`` is the reason of its
-    condition `DisruptionTarget`, empty where it has none.
+    ``answered``: the API server answered, with whatever status, so this node reaches it.  ``problem`` says why nothing
+    is known of the pod, empty where something is; with a problem the fields below say nothing.
 
-    ``ready`` is what the condition `Ready` says, which kubelet writes, and the control plane when it gives the node up;
+    ``gone``: there is no such pod (any more).  ``deleted``: somebody has deleted it, and its grace period runs.
+    ``disruption`` is the reason of its condition `DisruptionTarget`, empty where it has none.
+
+    ``ready`` is the pod's condition `Ready`, which kubelet writes, and the control plane when it gives the node up;
     ``containers_ready`` is `ContainersReady`, which kubelet alone writes.  None where there is no such condition.
     """
 

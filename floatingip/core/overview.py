@@ -1,8 +1,8 @@
 """
-One picture of all addresses, made of what several observers report and of EC2's own answer; how good it looks.
+One overview of all addresses, made of what several observers report and of EC2's own answer, with a verdict.
 
-Pure.  An observer that is not heard of is not counted on: it is shown as one that could not take over.  `floatingip
-status` and the page are two ways to look at the same picture.
+Pure.  An observer that does not answer is shown as one that could not take over.  `floatingip status` and the page show
+the same overview in two ways.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
-from floatingip.core.move import Move, Result
+from floatingip.core.move import SHOWN_AT_MOST, Move, Result
 from floatingip.core.report import AddressReport, Health, Order, PeerReport, Report
 from floatingip.core.status import RECENT, move_document
 
-SAME_MOVE = 120.0
-"""Seconds within which two observers tell of one move: EC2 takes a minute for one at most, and clocks differ."""
-
-MOVES_AT_MOST = 8
+TOLD_APART = 120.0
+"""Seconds by which the beginnings of two moves to one node differ, or they are one move that two observers tell of: EC2
+takes a minute for a move at most, and clocks differ."""
 
 ACTIVE = ("takeover", "claiming", "doubt")
 """States of a node that is about to take an address, or may have to."""
@@ -34,7 +33,7 @@ NO_EC2 = "EC2 does not answer: nothing could be moved now"
 
 
 class Verdict(StrEnum):
-    """How well an address is.  ``DEGRADED``: it is served, but not safe; ``UNKNOWN``: nobody could say."""
+    """How well an address is.  ``DEGRADED``: it is served, but not safe; ``UNKNOWN``: no observer could tell."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -44,8 +43,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ec2View:
-    """What EC2 itself answered just now: what it says of each address, or why it did not answer (``problem``);
-    ``is_late``: it was not given time enough to be sure of that.
+    """What EC2 itself answered just now of each address, or why it did not answer (``problem``).
+
+    ``is_late``: it got too little time to be sure that it does not answer.
     """
 
     problem: str = ""
@@ -55,8 +55,10 @@ class Ec2View:
 
 @dataclass(frozen=True, slots=True)
 class Standby:
-    """A node that does not hold an address: how it sees that, and why it could not take it over, empty where it could;
-    ``can_take_over`` is None where that is not known.
+    """A node that does not hold an address, and how it sees that.
+
+    ``why_not`` is why it could not take the address over, empty where it could; ``can_take_over`` is None where that is
+    not known.
     """
 
     instance: str
@@ -69,10 +71,10 @@ class Standby:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One address: as a report's, but of all observers together.
+    """One address, as `AddressReport` has it, but as all observers together see it.
 
-    ``health`` is UP where any standby sees it so, and UNPROBED where there is none to see it; ``sentence`` is the last
-    decision that tells most, with whose it is; ``findings`` say what is wrong, the worst first.
+    ``health`` is UP if any standby sees the address UP, and UNPROBED if there is no standby to see it.  ``sentence`` is
+    the decision that tells most, with the node that made it.  ``findings`` say what is wrong, the worst first.
     """
 
     address: str
@@ -95,13 +97,13 @@ class Picture:
 
     @property
     def last_move(self) -> Move | None:
-        """The last one that came to be, as far as anybody saw."""
+        """The last move that happened, as far as any observer saw; None for none."""
         return next((move for move in reversed(self.moves) if move.happened), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """One observer; ``problem`` is why it told nothing, empty where it told."""
+    """One observer; ``problem`` is why it told nothing, empty where it told something."""
 
     instance: str
     node: str
@@ -114,7 +116,7 @@ class Observer:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All of it, at ``time`` (Unix seconds); ``unknown`` are sentences: what could not be learned."""
+    """Everything, at ``time`` (Unix seconds); ``unknown`` says in sentences what could not be learned."""
 
     time: float
     name: str
@@ -130,7 +132,7 @@ _INSTANCE_ID = re.compile(r"\bi-[0-9a-f]+\b")
 
 
 def document(seen: Overview) -> dict[str, object]:
-    """The same for JSON, as docs/status.md has it."""
+    """The overview for JSON, as docs/status.md describes it."""
     addresses = [{**asdict(each), "moves": [move_document(move) for move in each.moves]} for each in seen.addresses]
     return {**asdict(seen), "addresses": addresses}
 
@@ -143,8 +145,10 @@ def overview(
     silent: Mapping[str, str] | None = None,
     ec2: Ec2View | None = None,
 ) -> Overview:
-    """The picture of ``targets``: ``silent`` are instances whose observers were asked and told nothing, with why;
-    ``ec2`` is None where it was not asked.
+    """The overview of ``targets``.
+
+    ``silent`` are the instances whose observers were asked and told nothing, with the reason.  ``ec2`` is None where
+    EC2 was not asked.
     """
     cast = _Cast(reports, silent or {}, ec2)
     pictures = tuple(_picture(target, time, cast) for target in targets)
@@ -160,7 +164,7 @@ def overview(
 
 
 class _Cast:
-    """Who told what, who is known by hearsay, who told nothing and why, and what EC2 said."""
+    """All who are known: who told what, who is only named by others, who told nothing and why; and what EC2 said."""
 
     def __init__(self, reports: Sequence[Report], silent: Mapping[str, str], ec2: Ec2View | None) -> None:
         self.told = {report.instance: report for report in reports}
@@ -175,7 +179,7 @@ class _Cast:
         self.instances = sorted({*self.told, *self.peers, *self.silent})
 
     def node(self, instance: str) -> str:
-        """Its name, empty while nobody knows it."""
+        """The name of an instance's node, empty where nobody knows it."""
         report, peer = self.told.get(instance), self.peers.get(instance)
         return (report.node if report is not None else "") or (peer.node if peer is not None else "")
 
@@ -199,7 +203,7 @@ class _Cast:
         return Observer(instance, node, peer.address if peer is not None else "", problem, "", None, "")
 
     def standby(self, target: str, instance: str, seen: AddressReport | None) -> Standby:
-        """The node there, as one that does not hold the address; ``seen`` is how it sees that."""
+        """The node of an instance that does not hold the address; ``seen`` is how it sees the address, if it told."""
         report, peer, node = self.told.get(instance), self.peers.get(instance), self.node(instance)
         if report is not None:
             why = "its observer is starting" if report.starting else ""
@@ -262,7 +266,7 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
         and own.health is not Health.UNPROBED
         and picture.health is not Health.UP
     ):
-        # EC2 has given it to that node, which knows that, and does not say yet that it is there.
+        # EC2 has given the address to that node, which knows so, but does not say yet that it carries it.
         wrong = wrong or own.sentence
     worst, findings = _judge(picture, wrong, [each for each in holding if each != holder], cast)
     named = tuple(map(cast.named, findings))
@@ -281,7 +285,10 @@ def _health(seen: Collection[Health]) -> Health:
 
 
 def _node_ports(others: Iterable[AddressReport]) -> dict[str, bool | None]:
-    """Whether they answer anybody at the address; whom it does not answer has heard them before that."""
+    """Whether NodePorts answer any observer at the address; None where that is not known.
+
+    An observer that the address itself does not answer heard them before that: its answer does not count.
+    """
     found: dict[str, bool | None] = {}
     told = ((port, answers, each.health) for each in others for port, answers in each.node_ports.items())
     for port, last, health in told:
@@ -291,20 +298,21 @@ def _node_ports(others: Iterable[AddressReport]) -> dict[str, bool | None]:
 
 
 def _moves(views: Iterable[AddressReport]) -> tuple[Move, ...]:
-    """All that anybody tells of, each once: whoever made one knows more than who saw it."""
+    """All moves that any observer tells of, each once: as its maker tells it, rather than as others saw it."""
     told = sorted((move for each in views for move in each.moves), key=lambda move: move.began_at)
     made = [move for move in told if move.result is not Result.SEEN]
     seen: list[Move] = []
     for move in (move for move in told if move.result is Result.SEEN):
         known = [*(each for each in made if each.result is Result.MOVED), *seen]
-        if not any(each.to == move.to and abs(each.began_at - move.began_at) < SAME_MOVE for each in known):
+        if not any(each.to == move.to and abs(each.began_at - move.began_at) < TOLD_APART for each in known):
             seen.append(move)
-    return tuple(sorted((*made, *seen), key=lambda move: move.began_at)[-MOVES_AT_MOST:])
+    return tuple(sorted((*made, *seen), key=lambda move: move.began_at)[-SHOWN_AT_MOST:])
 
 
 def _judge(picture: Picture, problem: str, rivals: Sequence[str], cast: _Cast) -> tuple[Verdict, tuple[str, ...]]:
-    """How well it is, and what is wrong, the worst first; ``problem`` is the holder's, ``rivals`` are those that say
-    that they hold it, too.
+    """How well the address is, and what is wrong, the worst first.
+
+    ``problem`` is the holder's; ``rivals`` are other instances that say that they hold the address.
     """
     down, degraded = list[str](), list[str]()
     if not picture.holder:

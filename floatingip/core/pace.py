@@ -1,16 +1,17 @@
 """
-How often EC2 is asked, and the same write made again, while nothing changes.
+How often EC2 is asked, and the same write is made again, while nothing changes.
 
-Pure.  A Describe's token bucket refills at 20 a second for the whole account, and a view that stays as it is will not
-be better for being asked about: so whatever a rule would like, in every state it is this that bounds it.  In the first
-twenty seconds that is two Describes a second, most of them at the beginning, when a detach is about to end.
+Pure.  All agents of an account share a token bucket for Describes, which refills at 20 a second, and asking again does
+not change a view that stays the same.  So this bounds all questions, in every state and whatever a rule would like.  In
+the first twenty seconds after a change it allows two Describes a second, most of them at the beginning, when a detach
+may end.
 """
 
 from __future__ import annotations
 
 QUICKEST, QUICKEST_FOR = 0.25, 3.0
-"""Seconds for each Describe when something has just changed, and for how long that is so: EC2 takes 2 to 3 s for a
-detach, and whoever waits for it is without the address."""
+"""Seconds for each Describe after something has changed, and for how long that holds: EC2 takes 2 to 3 s for a detach,
+and nobody has the address meanwhile."""
 
 QUICK, QUICK_FOR = 0.5, 16.0
 """Seconds for each Describe after that, and until when."""
@@ -20,8 +21,9 @@ SLOWEST = 15.0
 
 
 def pause(unchanged_for: float, calls: int = 1) -> float:
-    """Seconds to leave before the same is asked or written again, when nothing has changed for ``unchanged_for``, and
-    the question takes so many calls.
+    """Seconds to wait before the same is asked or written again.
+
+    ``unchanged_for`` is for how many seconds nothing has changed; ``calls`` is how many calls the question takes.
     """
     each = QUICKEST if unchanged_for < QUICKEST_FOR else max(QUICK, (unchanged_for - QUICK_FOR) / 2)
     return min(SLOWEST, calls * each)

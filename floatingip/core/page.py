@@ -1,8 +1,9 @@
 """
-The page for people at `/`: a snapshot as HTML that needs nothing else.
+The page for people at `/`: a snapshot as one HTML document that needs nothing else.
 
-No script, nothing from elsewhere, and every text escaped, since it may be a peer's or EC2's.  It reloads itself once it
-is asked to, follows the reader's choice of light or dark, and is for widths from 400 pixels on.
+It has no script and loads nothing from elsewhere.  Every text is escaped, since it may come from a peer or from EC2.
+It reloads itself if the reader asks for that, is light or dark as the reader's system is, and fits widths from 400
+pixels.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
-from floatingip.core.move import Move
+from floatingip.core.move import PHASES, Move
 from floatingip.core.overview import Overview, Picture, Standby, overview
 from floatingip.core.report import AddressReport, Health, Report
 from floatingip.core.snapshot import PeerSnapshot, ProbeSpan, Snapshot
@@ -20,23 +21,21 @@ from floatingip.core.table import details, moved, remarks
 from floatingip.core.wording import clock, milliseconds, printable, span
 
 RELOADS_EVERY = 5
-"""Seconds."""
+"""Seconds between two loads of a page that reloads itself."""
 
 RELOADS = "reload"
-"""The query of the page that reloads itself.  That is the reader's choice: who has it read out would never get to its
-end otherwise.
+"""The query of the page that reloads itself.  The reader chooses that: with a screen reader nobody would ever get to
+the end of a page that reloads.
 """
 
 SHOWN_FOR = 300.0
-"""Seconds of probes."""
-
-PHASES = ("detect", "detach", "attach", "plumb")
+"""Seconds of probes that are drawn."""
 
 WIDE, HIGH = 600, 60
-"""Of the drawings, in their own units: they are as wide as there is room."""
+"""Size of the drawings in their own units; they are scaled to the width of the page."""
 
 LOWEST = HIGH / 10
-"""Of a span with answers: a single slow one must not make all others invisible."""
+"""Height of a span's bar at least: a single slow answer must not make all other bars invisible."""
 
 _STYLE = """
 :root{color-scheme:light dark;--back:#fff;--card:#f6f8fa;--line:#d0d7de;--text:#1f2328;--quiet:#59636e;--good:#1a7f37;
@@ -73,7 +72,7 @@ ol.moves{list-style:none;padding:0}ol.moves li{margin:.5rem 0}ol.moves svg{heigh
 
 
 def render(snapshot: Snapshot, now: float, *, reloads: bool = False) -> str:
-    """The page at ``now``, on the observer's clock: all that it knows, and what its peers told it last."""
+    """The page at ``now``, on the observer's clock: all that this observer knows, and what its peers told it last."""
     own = of(snapshot, now)
     names = {each.target: each.up_as for each in snapshot.addresses if each.up_as}
     told = [_now(each, own, names) for each in snapshot.peers if each.report is not None and not each.is_silent]
@@ -97,8 +96,10 @@ def render(snapshot: Snapshot, now: float, *, reloads: bool = False) -> str:
 
 
 def _now(peer: PeerSnapshot, own: Report, names: Mapping[str, str]) -> Report | None:
-    """What a peer reported, as far as it still counts: it is up to ten seconds old, and older while an address is in
-    doubt.  ``names`` are what a word calls addresses that are seen UP.
+    """What a peer reported, without what no longer counts.
+
+    A report is up to ten seconds old, and older while an address is in doubt.  ``names`` are the sightings by which the
+    peer's word tells that it sees an address UP: the word is newer than the report.
     """
     report, word = peer.report, peer.status
     if report is None:
@@ -116,7 +117,7 @@ def _aged(age: float | None, since: float) -> float | None:
 
 
 def _older(each: AddressReport, since: float, own_age: float | None) -> AddressReport:
-    """What was decided before EC2 gave this node a newer answer is of the past."""
+    """The report ``since`` seconds later, without its decision if EC2 has given this node a newer answer."""
     age = _aged(each.answer_age, since)
     if own_age is not None and (age is None or own_age < age):
         return replace(each, answer_age=age, state="", sentence="")
@@ -124,7 +125,7 @@ def _older(each: AddressReport, since: float, own_age: float | None) -> AddressR
 
 
 def _no_longer_up(each: AddressReport) -> AddressReport:
-    """The word is newer than the report."""
+    """The report without that the address is UP, which the newer word does not say any more."""
     if each.health is not Health.UP:
         return each
     return replace(each, health=Health.UNKNOWN, round_trip=None, node_ports={})
@@ -162,7 +163,7 @@ def _address(each: Picture, shown: Overview, probes: tuple[ProbeSpan, ...], now:
 
 
 def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Of rows whose cells are HTML.  Where it is narrow, each cell says by itself which column it is of."""
+    """A table of rows whose cells are HTML.  On a narrow page each cell names its column itself."""
     yield f"<table><caption>{_text(caption)}</caption><thead><tr>"
     yield "".join(f'<th scope="col">{head}</th>' for head in heads)
     yield "</tr></thead><tbody>"
@@ -238,7 +239,7 @@ class _Bar:
 
 
 def _moves(each: Picture, shown: Overview) -> Iterator[str]:
-    """The last first; all bars in one scale."""
+    """The last moves, the newest first; all bars have one scale."""
     yield "<h3>Last moves</h3>"
     if not each.moves:
         yield '<p class="quiet">None that any observer saw since it started.</p>'

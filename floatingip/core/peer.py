@@ -1,4 +1,4 @@
-"""What the observers of other nodes tell: each of itself, and the holder's of the address."""
+"""What the observers of other nodes say: each of itself, and the holder's of the address."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from floatingip.core.probe import Served
 class WordState(StrEnum):
     """What the judged holder's observer says of itself.
 
-    ``UNASKED``: nobody asked yet.  ``SILENT``: no answer, which a refused connection is too.  ``OTHER``: an answer,
-    but not of the judged attachment, so that it vouches for nothing.  ``LEAVING``: it asks to be relieved.
+    ``UNASKED``: it was not asked yet.  ``SILENT``: it did not answer, or the connection was refused.  ``OTHER``: it
+    answered, but not about the judged attachment, so that it vouches for nothing.  ``LEAVING``: it asks to be relieved.
     """
 
     UNASKED = "unasked"
@@ -35,10 +35,13 @@ class Sight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """The holder's word on the judged attachment; ``since`` is when it began to be in this state, infinite before
-    that is known, so that it has lasted no time; ``refused``: the node itself said that no observer is there, so the
-    node is alive; ``written_off``: it asks to be relieved for nothing but what Kubernetes thinks of its node;
-    ``ending``: it is its observer's last.
+    """The holder's word about the judged attachment.
+
+    ``since`` is when it got into this ``state``; infinite while that is not known, so that it has lasted no time.
+    ``sight`` is whether the holder reaches this node from the address.  ``detail`` is its problem, or why it asks to be
+    relieved.  ``refused``: its node refused the connection, so the node is alive, without an observer.
+    ``written_off``: it asks to be relieved only because Kubernetes has given its node up.  ``ending``: its observer is
+    about to end, and will say no more.
     """
 
     state: WordState = WordState.UNASKED
@@ -51,7 +54,7 @@ class Word:
 
     @property
     def vouches(self) -> bool:
-        """The holder serves, and reaches this node from the address; whether it asks to be relieved does not matter."""
+        """The holder serves, and reaches this node from the address, whether or not it asks to be relieved."""
         return self.state in (WordState.SOUND, WordState.LEAVING) and self.sight is Sight.SEEN
 
     @property
@@ -62,11 +65,13 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another node's observer: when it answered last, under which attachments it sees addresses UP, how many more
-    ENIs its node could take, which targets it holds by which attachment, what NodePorts answered it where, whether its
-    own node is leaving, and which targets EC2 has accepted for it but does not show there yet.
+    """Another node's observer, by its last answer.
 
-    ``asked_at`` is when the last question was asked that it answered: it says nothing of what happened later.
+    ``heard_at`` is when that answer came, and ``asked_at`` when its question was asked: it says nothing of later times.
+    ``sees_up`` are sightings of addresses that it sees UP (`Way.of_one`).  ``free_slots`` is how many more ENIs its
+    node could take, None where it does not tell.  ``holds`` has the attachments by which it holds targets.  ``served``
+    says where NodePorts answered it.  ``leaving``: its node is about to end.  ``claiming`` are the targets that EC2 has
+    accepted for it, but does not show there yet.
     """
 
     instance_id: str

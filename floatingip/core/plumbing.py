@@ -9,8 +9,10 @@ from floatingip.core.model import Address
 
 
 class Extent(StrEnum):
-    """How much of its plumbing a node should have: nothing, all that can be there ahead of the address, all, or what
-    can be ahead and the rest as it is found.
+    """How much of its plumbing a node should have.
+
+    ``AHEAD``: all that can be there before the address comes.  ``AS_FOUND``: ``ALL`` if the address is on the link,
+    otherwise ``AHEAD``.
     """
 
     NOTHING = "nothing"
@@ -21,12 +23,12 @@ class Extent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plumbing:
-    """Everything a node needs so that connections to ``address`` arrive and their replies leave by the same ENI.
+    """Everything a node needs so that connections to ``address`` arrive, and their replies leave by the same ENI.
 
-    ``gateway`` is the VPC router in the ENI's subnet; ``table`` the routing table for the way back; ``priority`` that
-    of the rule ``from address``, the mark's rule comes right behind it; ``mark`` the value, within
-    the bits of ``mark_mask``, that carries the decision from the arriving packet to its reply; ``primary_mac`` the
-    interface whose MTU is copied.
+    ``mac`` is the ENI's, and ``gateway`` the VPC router in its subnet.  ``primary_mac`` is the interface whose MTU is
+    copied.  ``table`` is the routing table for the way back.  ``priority`` is that of the rule ``from address``; the
+    mark's rule has the next one.  ``mark`` is what connections by the ENI and their replies are marked with, within the
+    bits of ``mark_mask``.
     """
 
     address: Address
@@ -42,8 +44,8 @@ class Plumbing:
 class PlumbingState(StrEnum):
     """How much of a :class:`Plumbing` the kernel has.
 
-    ``UNCERTAIN``: nothing is known to be missing, but nft has not said yet, for less than a minute, whether the marks
-    are there.
+    ``NO_LINK``: there is no link with its MAC, or none is wanted.  ``UNCERTAIN``: nothing is known to be missing, but
+    nft has not said yet whether the marks are there; after a while that is ``UNSOUND``.
     """
 
     NO_LINK = "no-link"
@@ -56,10 +58,11 @@ class PlumbingState(StrEnum):
 class PlumbingReport:
     """What was found after plumbing and reading back.
 
-    ``repaired`` names what had been missing, ``removed`` what had been too much, ``problem`` what the user should know
-    to be wrong, even if it is sound; ``extent`` is what was asked for; ``kept_off`` is why no NodePort can answer at
-    the address, whatever is plumbed, empty where one can; ``blind`` is why the address cannot be probed from here,
-    where it is not carried.
+    ``repaired`` names what was missing and is there now, ``removed`` what was too much.  ``problem`` is what the user
+    should know to be wrong, even of sound plumbing; empty for nothing.  ``extent`` is how much there should be, never
+    ``AS_FOUND``, if there is a link.  ``kept_off`` is why no NodePort can answer at the address although it is plumbed,
+    empty where one can.  ``blind`` is why the address cannot be probed from this node, where that does not carry it;
+    empty where it can.
     """
 
     state: PlumbingState
@@ -72,5 +75,5 @@ class PlumbingReport:
 
     @property
     def carries(self) -> bool:
-        """The link is there, with the address."""
+        """The link is there, and the address should be on it."""
         return self.state is not PlumbingState.NO_LINK and self.extent is Extent.ALL

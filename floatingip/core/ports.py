@@ -1,8 +1,8 @@
 """
-The edges of the agent as Protocols: what the runtime needs from EC2, the kernel, the probes and IMDS.
+The edges as Protocols: what the runtime needs from EC2, the kernel, probes, IMDS and Kubernetes.
 
-Every method may block; the runtime never calls two slow ones from the same thread.  Each has one implementation for
-production (``ec2``, ``host``, ``probe``, ``imds``) and may have a verified fake in the tests.
+Every method may block, so the runtime calls them from threads of their own.  Each Protocol has one implementation in
+``edges/``, and may have a verified fake in the tests.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from floatingip.core.probe import NodePort, ProbeResult
 class Cloud(Protocol):
     """EC2, as far as floating addresses need it.
 
-    Every call makes at most the EC2 calls that its name says, without retries of its own, and raises a
-    ``CloudError``: ``CloudUnavailable`` when nothing is known afterwards, ``Denied`` when IAM
-    says no, ``LookAgain`` when the state is not what the caller believed.
+    Every method makes only the calls to EC2 that its name says, and repeats no write.  It raises a ``CloudError``:
+    ``CloudUnavailable`` when nothing is known afterwards, ``Denied`` when IAM says no, ``LookAgain`` when the state is
+    not what the caller believed.
     """
 
     def describe_enis(self, name: str) -> tuple[Eni, ...]:
         """All ENIs of this VPC that are ours: their tag ``floatingip`` is ``name``."""
 
     def find_occupants(self, addresses: frozenset[Address]) -> tuple[Eni, ...]:
-        """The ENIs of this VPC that have one of these addresses, whoever's they are."""
+        """The ENIs of this VPC that have one of these addresses, whoever they belong to."""
 
     def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
         """What an Elastic IP is and what it is associated with; None when there is no such allocation."""
 
     def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
-        """Those of the instances that EC2 knows."""
+        """The instances that EC2 knows of these, by id."""
 
     def find_instance(self, name: str) -> Instance | None:
         """The instance of this VPC with this primary address or private DNS name, None when there is none."""
@@ -46,7 +46,7 @@ class Cloud(Protocol):
         """All subnets of this VPC."""
 
     def describe_reservations(self, subnet_id: str) -> tuple[Network, ...]:
-        """The ranges of the subnet that EC2 hands out to nobody who does not ask for them."""
+        """The reserved ranges of the subnet: EC2 gives their addresses only to whoever asks for one of them."""
 
     def describe_slots(self, instance_type: str) -> int:
         """How many ENIs an instance of this type can have on its first network card."""
@@ -54,17 +54,17 @@ class Cloud(Protocol):
     def create_eni(self, target: Target | None, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
         """Create the ENI for ``target``, or, for None, one with any address of the subnet.
 
-        Raises ``LookAgain`` when the target's address is in use meanwhile.
+        Raises ``LookAgain`` when the target's address is in use.
 
-        The same ``token`` never makes a second interface; its answer may show one that was deleted meanwhile.  With an
-        empty one each call is its own.
+        The same client ``token`` never makes a second ENI; the answer may show one that was deleted meanwhile.  Without
+        a token (empty) each call makes a new one.
         """
 
     def assign(self, eni_id: str, address: Address, *, reassign: bool) -> None:
         """Begin to give the ENI the address as a secondary one.
 
-        Without ``reassign``, and always for IPv6, it raises ``LookAgain`` while another ENI has it.  Raises
-        ``NoFreeSlot`` when the ENI cannot have more.
+        Without ``reassign``, and always for IPv6, raises ``LookAgain`` while another ENI has it.  Raises ``NoFreeSlot``
+        when the ENI can have no more addresses.
         """
 
     def assign_any(self, eni_id: str) -> None:
@@ -74,16 +74,16 @@ class Cloud(Protocol):
         """Begin to take the address from exactly this ENI; raises ``LookAgain`` when it does not have it."""
 
     def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
-        """Begin to attach at a device index that is not ``taken``; the answer is the attachment's id.
+        """Begin to attach the ENI at a device index that is not ``taken``; return the attachment's id.
 
-        An index that turns out to be taken as well is passed over.  Raises ``NoFreeSlot`` when the instance is full.
+        An index that turns out to be taken as well is skipped.  Raises ``NoFreeSlot`` when the instance is full.
         """
 
     def detach_eni(self, attachment_id: str, *, force: bool) -> None:
         """Begin to detach exactly this attachment."""
 
     def delete_eni(self, eni_id: str) -> None:
-        """Delete a free ENI; one that is gone already is fine."""
+        """Delete a free ENI; does nothing where it is gone already."""
 
     def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
         """Add or overwrite tags of the ENI."""
@@ -91,7 +91,7 @@ class Cloud(Protocol):
     def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
         """Associate an Elastic IP with this private address of the ENI.
 
-        Raises ``AddressTaken`` when it is associated with something else: it is never taken away from there.
+        Raises ``AddressTaken`` when it is associated with something else, from which it is never taken away.
         """
 
     def set_security_groups(self, eni_id: str, groups: tuple[str, ...]) -> None:
@@ -106,30 +106,31 @@ class Cloud(Protocol):
     def rehearse(
         self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, needed: frozenset[str]
     ) -> tuple[str, ...]:
-        """The IAM actions of a takeover that are denied, by dry runs of each: nothing is changed.
+        """The IAM actions of a takeover that are denied, found out by dry runs: nothing is changed.
 
-        ``tags`` are those that our ENIs have, since a policy may depend on them; ``eni`` is one that this node would
-        take ``target`` by; ``needed`` are the actions without which there is no takeover.
+        ``tags`` are those that our ENIs have, since a policy may depend on them; ``eni`` is the one by which this node,
+        the instance ``me``, would take ``target``, None while there is none; ``needed`` are the actions without which
+        there is no takeover.
         """
 
 
 class Host(Protocol):
     """The node's kernel networking.  All methods are idempotent; use one object from one thread.
 
-    What is somebody else's is never replaced nor removed; where it is in the way it is named.  Nothing but
-    ``HostError`` is raised, and nothing hangs: the kernel is given up after some seconds, and for nft nobody waits.
+    What belongs to others is never replaced nor removed; where it is in the way, the problem names it.  Methods raise
+    nothing but ``HostError``, and none hangs: the kernel gets some seconds to answer, and nobody waits long for nft.
     """
 
     def plumb(self, plumbing: Plumbing, extent: Extent) -> PlumbingReport:
-        """Configure whatever of that extent of ``plumbing`` is missing, remove what is too much, read all of it back.
+        """Have so much (``extent``) of ``plumbing``: add what is missing, remove what is too much, read all of it back.
 
-        Never raises: what the kernel refuses, or somebody else has in the way, is an UNSOUND report.  What nft has not
-        told yet is UNCERTAIN; once it has, the callback of ``watch`` is called.  A SOUND report may have a problem,
-        too: what the user should mend, though the address is carried.
+        Never raises: what the kernel refuses, or what others have in the way, makes an UNSOUND report.  While nft has
+        not told the report is UNCERTAIN; once it has, the callback of ``watch`` is called.  A SOUND report may have a
+        problem, too, which the user should mend although the address is carried.
         """
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
-        """Remove whatever of ``plumbing`` is there, whether or not the link is; the names of what was removed.
+        """Remove all that is there of ``plumbing``, with or without its link; return the names of what was removed.
 
         Raises ``HostError`` after all of it was tried, also when nft has not told yet that the marks are gone.
         """
@@ -138,20 +139,20 @@ class Host(Protocol):
         """Tell the neighbours once which MAC the address has now; best effort, nothing is raised."""
 
     def route_probes(self, plumbing: Plumbing) -> None:
-        """On a standby: send what goes to the floating address via the gateway of the primary link.
+        """On a standby: route packets to the floating address via the gateway of the primary link.
 
-        So no stale neighbour entry can lie to the probe.  Raises ``HostError``, also when somebody else has a route
-        there, and, as a standby should say so beforehand, when somebody else has routes in the plumbing's table.
+        So no stale neighbour entry can mislead the probes.  Raises ``HostError``, also when others have a route to the
+        address, or routes in the plumbing's table: a standby should say so before it gets the address.
         """
 
     def blind(self, plumbing: Plumbing) -> str:
         """Why a probe of the floating address would not leave this node by its primary link; empty where it would.
 
-        So it would hear this node itself, whatever carries the address here, or nobody.  Raises ``HostError``.
+        Such a probe would be answered by this node itself, or by nobody.  Raises ``HostError``.
         """
 
     def unroute_probes(self, plumbing: Plumbing) -> None:
-        """Take that route away.  Raises ``HostError``."""
+        """Remove the route that ``route_probes`` made.  Raises ``HostError``."""
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` from a thread of its own whenever links, addresses, routes, rules or nft change.
@@ -163,26 +164,26 @@ class Host(Protocol):
 class Prober(Protocol):
     """One way to ask whether an address answers; use one object from one thread.
 
-    Probes are sent more often than they time out, so several may be under way at once.  Nothing here raises: see
-    ``ProbeOutcome``.
+    Probes are sent more often than they time out, so several may be under way at once.  No method raises: a probe that
+    could not be sent has an outcome of its own (`ProbeOutcome`).
     """
 
     def send(self) -> None:
-        """Send one probe now; what comes of it, also that it could not be sent, is for ``collect`` to say."""
+        """Send one probe now; ``collect`` says what came of it, also if it could not be sent."""
 
     def collect(self) -> list[ProbeResult]:
-        """The results that are known by now, and were not told before; never waits.
+        """The results that are known by now, and were not returned before; never waits.
 
-        Each probe gets exactly one result, in the order of sending: one is kept back while an earlier probe may still
-        be answered.  No probe counts as lost before everything that has arrived meanwhile was read, so a stall of this
-        process loses none.
+        Each probe gets exactly one result, in the order of sending: a result is kept back while an earlier probe may
+        still be answered.  No probe counts as lost before everything was read that has arrived meanwhile, so a stall of
+        this process loses none.
         """
 
     def due_at(self) -> float:
-        """The time at which ``collect`` should be called at the latest; infinite with nothing under way."""
+        """When ``collect`` should be called at the latest; infinite while no probe is under way."""
 
     def files(self) -> Iterable[tuple[int, int]]:
-        """What calls for ``collect`` sooner: file descriptors, each with the events of `select.poll` to wait for."""
+        """When to call ``collect`` sooner: file descriptors, each with the events of `select.poll` to wait for."""
 
 
 class Metadata(Protocol):
@@ -201,11 +202,11 @@ class Metadata(Protocol):
         """
 
     def notice(self) -> Notice | None:
-        """What announces the end of this node, if anything does.  Raises ``MetadataError`` after one short try."""
+        """What announces this node's end, None where nothing does.  Raises ``MetadataError`` after one short try."""
 
 
 class Orders(Protocol):
-    """What Kubernetes has in mind for this pod; for one thread at a time."""
+    """What Kubernetes intends to do with this pod; for one thread at a time."""
 
     def own_pod(self) -> OwnPod:
         """What the API server says of this pod, asked once, within about a second; never raises."""
@@ -215,11 +216,11 @@ class Services(Protocol):
     """The Services of this pod's namespace."""
 
     def node_ports(self) -> tuple[NodePort, ...]:
-        """Their TCP NodePorts, in order; asked once, within some seconds.  Raises ``ServicesUnknown``."""
+        """Their TCP NodePorts, sorted; asked once, within some seconds.  Raises ``ServicesUnknown``."""
 
 
 class Board(Protocol):
     """Where people find what Kubernetes shows of this observer; for one thread at a time."""
 
     def put_up(self, news: News) -> None:
-        """Have this shown, within some seconds; the same news may be put up again.  Raises ``KubernetesError``."""
+        """Show the news, within some seconds; the same news may be put up again.  Raises ``KubernetesError``."""

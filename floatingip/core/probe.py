@@ -1,4 +1,4 @@
-"""What a node asks of an address, by a probe or at a NodePort, and what comes of it."""
+"""Probes of an address, checks of a NodePort, and what came of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class ProbeOutcome(StrEnum):
-    """What came of one probe.  ``FAILED_HERE``: this node could not even send it, which says nothing of the holder."""
+    """What came of one probe.  ``FAILED_HERE``: this node could not send it, which says nothing of the holder."""
 
     ANSWERED = "answered"
     LOST = "lost"
@@ -17,8 +17,9 @@ class ProbeOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """One probe: when it was sent, when that was known, and what came of it.  ``by_tcp``: it was answered by TCP alone,
-    where a ping was not.
+    """One probe: when it was sent, what came of it, and when that was known.
+
+    ``detail`` says more in words.  ``by_tcp``: TCP was answered, the ping beside it was not.
     """
 
     sent_at: float
@@ -30,10 +31,10 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class NodePort:
-    """A port by which every node leads to a service.
+    """A port at which every node leads to a Kubernetes Service.
 
-    ``path`` is what is asked for there by HTTP; without one, a TCP connection that stands is an answer.  ``service`` is
-    the Service's name, empty where the settings name the port; ``versions`` are the IP versions that it serves.
+    ``path`` is what a check gets there by HTTP; without a path, a TCP connection that is established is an answer.
+    ``service`` is the Service's name, empty where the settings name the port; ``versions`` are its IP versions.
     """
 
     port: int
@@ -43,5 +44,6 @@ class NodePort:
 
 
 Served = Mapping[str, Mapping[int, bool]]
-"""Where one observer asked for NodePorts lately, and whether they answered: by an instance's id at its primary address,
-by a sighting (view.py) at a floating one.  What is not in it was not asked."""
+"""Whether NodePorts answered one observer lately, by place and port.  What is not in it was not asked.
+
+A place is an instance's id, for its primary address, or a sighting (`Way.of_one`), for a floating address."""

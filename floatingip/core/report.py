@@ -1,8 +1,9 @@
 """
-What an observer reports of itself and of the addresses, to this node, its peers and people: values only.
+What an observer reports of itself and of the addresses, to its own node, to peers and to people.
 
-Times are Unix seconds by the reporting node's clock, ages and spans are seconds.  status.py makes one from a snapshot,
-and JSON both ways; overview.py makes one picture of several.  docs/status.md says what each field means to a reader.
+Times are Unix seconds by the reporting node's clock, ages and durations are seconds.  status.py makes a report from a
+snapshot, and converts it to JSON and back; overview.py makes one overview of several reports.  docs/status.md says what
+each field means to a reader.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from floatingip.core.move import Move
 class Health(StrEnum):
     """Whether an address answers an observer's probes.
 
-    ``UNPROBED``: its node holds the address, and would hear itself.  ``UNKNOWN``: too few probes so far, or it cannot
-    send any.
+    ``UNPROBED``: the observer's node holds the address, and would hear itself.  ``UNKNOWN``: there were too few probes
+    so far, or it cannot send any.
     """
 
     UP = "up"
@@ -39,13 +40,16 @@ class Order:
 class AddressReport:
     """One floating address as an observer sees it.
 
-    ``address`` is the settings' text; ``holder`` the instance that EC2 showed last, empty for none, and ``since`` when
-    it got the address, None where it has none, ``since_at_least``: or earlier; ``answer_age`` is how old EC2's last
-    answer is.  ``state``, ``rule``, ``reason`` and ``sentence`` are the last decision's.  ``round_trip`` is that of the
-    last probe that was answered; ``node_ports`` tells whether they answer there, None while that is not known; ``word``
-    is what the holder's observer says of itself.  ``problem`` is why this node, which holds it, does not serve it, and
-    ``why_not`` why this node, which does not, could not take it over: empty where all is well.  ``rationed_until`` is
-    when the next rationed move could be, None for at once.
+    ``address`` is the settings' text.  ``holder`` is the instance that EC2 showed last, empty for none; it has had the
+    address since ``since``, or earlier (``since_at_least``).  ``answer_age`` is how old EC2's last answer is.
+    ``state``, ``rule``, ``reason`` and ``sentence`` are the last decision's.
+
+    ``round_trip`` is that of the last answered probe.  ``node_ports`` says whether they answer at the address, None
+    while that is not known.  ``word`` is the state of the word of the holder's observer.
+
+    ``problem`` is why this node, as the holder, does not serve the address; ``why_not`` is why this node, as a standby,
+    could not take it over: empty where all is well.  ``order`` is a handover that was asked for.  ``rationed_until`` is
+    when the next rationed move may be made, None for at once.
     """
 
     address: str
@@ -71,9 +75,10 @@ class AddressReport:
 
 @dataclass(frozen=True, slots=True)
 class PeerReport:
-    """Another observer, as this one knows it: ``heard_age`` is since its last answer, None if it never gave one, and
-    ``silent``: the last question got none.  ``why_not`` says, as it told last, why it could not take over, by address,
-    and nothing of those that it could.
+    """Another observer, as this one knows it.
+
+    ``heard_age`` is how long ago it answered last, None if it never did; ``silent``: it did not answer the last
+    question.  ``why_not`` says, by its last report, why it could not take over, for each address that it could not.
     """
 
     instance: str
@@ -90,10 +95,10 @@ class PeerReport:
 class Report:
     """All that one observer reports, at ``time``.
 
-    ``name`` is whose interfaces are its own; ``instance``, ``node`` and ``node_address`` say where it runs;
-    ``starting`` before its first decision; ``leaving`` is why its node is about to end, empty while it is not;
-    ``answer_age`` is how old EC2's last answer is, ``ec2_problem`` why it gave none since, empty where it did;
-    ``unknown`` are sentences: what it could not learn, or somebody should know though it is ready.
+    ``name`` is whose interfaces are ours.  ``instance``, ``node`` and ``node_address`` say where it runs.
+    ``starting``: it has not decided yet.  ``leaving`` is why its node is about to end, empty while it is not.
+    ``answer_age`` is how old EC2's last answer is, and ``ec2_problem`` why EC2 has not answered since, empty where it
+    has.  ``unknown`` says in sentences what it could not learn, or what somebody should know although it is ready.
     """
 
     time: float

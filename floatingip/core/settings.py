@@ -11,7 +11,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from floatingip.core.model import Carry, Target
 
@@ -118,6 +118,14 @@ def _setting(default: Any, check: Check) -> Any:
     return dataclasses.field(default=default, metadata={"check": check})
 
 
+class ServiceCheck(NamedTuple):
+    """What the setting ``service`` names: a NodePort, and how it is checked, by ``tcp`` or ``http``."""
+
+    kind: str
+    port: int
+    path: str
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the user decides.  Field order is the order of the commented document in ``floating-ip.yaml``."""
@@ -220,10 +228,10 @@ class Settings:
     with the same keys, and numbers as numbers.  Default: logfmt."""
 
     @property
-    def service_check(self) -> tuple[str, int, str] | None:
-        """The service's kind (tcp or http), port and path; None when none is checked."""
+    def service_check(self) -> ServiceCheck | None:
+        """The one check that ``service`` names; None where it names none."""
         found = _SERVICE.fullmatch(self.service)
-        return (found["kind"], int(found["port"]), found["path"] or "/") if found else None
+        return ServiceCheck(found["kind"], int(found["port"]), found["path"] or "/") if found else None
 
     @property
     def conviction_span(self) -> float:
@@ -311,10 +319,10 @@ def contradictions(settings: Settings) -> Iterator[str]:
             f" short stall; raise fall, probe_interval or probe_timeout until they span more than {CONVICTION_SPAN:g} s"
         )
     check = settings.service_check
-    if check is not None and check[1] > 65535:
+    if check is not None and check.port > 65535:
         yield f"service: {settings.service} has a port above 65535; give the NodePort, such as tcp:30007"
-    if check is not None and check[0] == "tcp" and check[2] != "/":
-        yield f"service: {settings.service} has a path, which TCP knows none; give http:{check[1]}{check[2]}"
+    if check is not None and check.kind == "tcp" and check.path != "/":
+        yield f"service: {settings.service} has a path, which TCP knows none; give http:{check.port}{check.path}"
     sent_within = settings.conviction_span - settings.probe_timeout
     if sent_within <= LONGEST_STALL and settings.conviction_span > CONVICTION_SPAN:
         yield (

@@ -1,7 +1,7 @@
 """
-What the deciding thread publishes: all that anybody else may know of this observer, of one moment and never changed.
+What the agent publishes: all that others may know of this observer, at one moment, as a value that never changes.
 
-The word, readiness, liveness, metrics, status and page are views of it, so that no reader sees a decision half made.
+The word, readiness, liveness, metrics, status and page are views of it, so no reader sees a decision half made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from floatingip.core.word import Status
 
 
 class Lack(StrEnum):
-    """Why a node could neither serve an address nor take it over, where that is no decision's reason."""
+    """Why a node could neither serve an address nor take it over, where the decision's own reason does not say it."""
 
     SUBNET_UNKNOWN = "SUBNET_UNKNOWN"
     IMPOSSIBLE = "IMPOSSIBLE"
@@ -45,17 +45,19 @@ class ProbeSpan:
 class AddressSnapshot:
     """One floating address on this node.
 
-    ``target`` is the settings' text, ``source`` the address on this node by which it would be carried, None while that
-    is unknown; ``not_ready`` is why this node could neither serve it nor take it over, in words, and ``lack`` the same
-    by the name of a decision's reason or of a `Lack`: both are empty where it could;
-    ``mac_at_risk`` is of the interface on which it is here but could be taken away silently, empty where there is none.
+    ``target`` is the settings' text; ``source`` is the address that a node carries for it, None while that is unknown.
+    ``not_ready`` is why this node could neither serve it nor take it over, in words, and ``lack`` the same by the name
+    of a decision's reason or of a `Lack`: both are empty where it could.  ``mac_at_risk`` is the MAC of the interface
+    on which it is here, but from which it could be taken away silently; empty where it is not.
 
     ``state``, ``rule``, ``reason`` and ``sentence`` are the last decision's.  ``holder`` is the instance that EC2
-    showed last, in an answer to a question of ``asked_at``; it has had the address since ``since_wall`` (Unix seconds),
-    or longer, where that is only when it was seen first (``since_at_least``).  ``blind`` is why this node cannot probe
-    it; ``up_as`` what it is called in the word of whoever sees it UP, as ``holder`` has it; ``round_trip`` that of the
-    last probe that was answered, in seconds; ``probes`` are those of the last minutes, ``moves`` the last ones, oldest
-    first.  A rationed move could be from ``rationed_until_wall`` on.
+    showed last, asked at ``asked_at``; it has had the address since ``since_wall`` (Unix seconds), or earlier, where
+    that is only when it was first seen (``since_at_least``).
+
+    ``blind`` is why this node cannot probe it, empty where it can.  ``up_as`` is the sighting by which observers tell
+    that they see it UP with its present holder.  ``round_trip`` is that of the last answered probe, in seconds.
+    ``probes`` are those of the last minutes; ``moves`` the last ones, oldest first.  From ``rationed_until_wall`` on
+    (Unix seconds) a rationed move may be made.
     """
 
     target: str
@@ -86,8 +88,10 @@ class AddressSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class PeerSnapshot:
-    """Another observer: where it is asked, when it answered last, None for never, and whether the last question got no
-    answer (``is_silent``); ``status`` is its last word, ``report`` what it told last of itself, without its own peers.
+    """Another observer.
+
+    ``address`` is where it is asked.  ``heard_at`` is when it answered last, None for never; ``is_silent``: it did not
+    answer the last question.  ``status`` is its last word, ``report`` its last report, without its own peers.
     """
 
     instance_id: str
@@ -100,17 +104,17 @@ class PeerSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All of it; ``alive_at`` is when the deciding thread came by last.
+    """All that others may know, at ``alive_at``: the deciding thread was alive then.
 
-    ``status`` is the word without peers and sights; ``starting`` before the first decision; ``note`` is what else
-    somebody should know, though this observer is ready; ``are_others_short``: should this node be lost, an address that
-    it holds would have no place; ``is_imds_well``: nothing has been wrong with IMDS lately; ``denied`` are the IAM
-    actions that the last rehearsal, or the last question, showed denied.
+    ``status`` is the word, without peers and sights.  ``starting``: there was no decision yet.  ``note`` is what
+    somebody should know although this observer is ready.  ``are_others_short``: if this node were lost, the others
+    would lack room for an address that it holds.  ``is_imds_well``: nothing has gone wrong with IMDS lately.
+    ``denied`` are the IAM actions that the last rehearsal, or the last question, showed denied.
 
-    ``began_at`` is when this process began, and ``wall`` is ``alive_at`` in Unix seconds.  ``node`` is this node's
-    name, ``address`` its primary one; ``leaving`` why it is about to end, empty while it is not.  ``answered_at`` is
-    when the last question was asked that EC2 has answered, ``unanswered`` why it has not answered since, empty where it
-    has; ``unknown`` are sentences on what else could not be learned.
+    ``began_at`` is when this process began; ``wall`` is ``alive_at`` in Unix seconds.  ``node`` is this node's name,
+    ``address`` its primary address, and ``leaving`` why it is about to end, empty while it is not.  ``answered_at`` is
+    when EC2 was asked the last question that it answered, and ``unanswered`` why it has not answered since, empty where
+    it has.  ``unknown`` says in sentences what else could not be learned.
     """
 
     alive_at: float
@@ -133,7 +137,7 @@ class Snapshot:
     peers: tuple[PeerSnapshot, ...] = ()
 
     def not_live(self, now: float) -> str:
-        """Why this observer does not live; empty when it does."""
+        """Why this observer counts as dead; empty while it is alive."""
         silent_for = now - self.alive_at
         return f"the deciding thread was last seen {silent_for:.0f} s ago" if silent_for > timing.LIVE_WITHIN else ""
 
@@ -143,9 +147,9 @@ class Snapshot:
         return "starting" if self.starting else "; ".join(reasons)
 
     def sources(self) -> Mapping[str, Address]:
-        """By the floating addresses' texts, the addresses on this node by which it would carry them."""
+        """The addresses that a node carries for the targets, by the targets' texts."""
         return {each.target: each.source for each in self.addresses if each.source is not None}
 
     def macs_at_risk(self) -> frozenset[str]:
-        """Of the interfaces that IMDS is asked about."""
+        """The MACs of the interfaces that IMDS is asked about."""
         return frozenset(each.mac_at_risk for each in self.addresses if each.mac_at_risk)

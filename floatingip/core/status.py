@@ -1,9 +1,9 @@
 """
-`/v1/status`: an observer's snapshot as a report (report.py), and that as JSON, both ways.
+`/v1/status`: make a report (report.py) of an observer's snapshot, and convert it to JSON and back.
 
-What comes from elsewhere is a report, or it is none: an answer of any other form, length or depth says nothing.  It
-names its instance; that it comes from there is for the asker to see to.  What is longer than it may be is cut when it
-is told, so that no report is refused for its length.
+What comes from elsewhere is a valid report or none: an answer of another form, length or depth says nothing.  A report
+names its instance; the asker has to make sure that it comes from there.  Texts that are too long are cut before they
+are sent, so that no report is refused for its length.
 """
 
 from __future__ import annotations
@@ -11,22 +11,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from math import isfinite
 from typing import Any, TypeVar
 
 from floatingip import __version__
-from floatingip.core.bounded_json import read_json
+from floatingip.core.bounded_json import as_count, as_flag, as_list, as_number, as_object, as_text, read_json
 from floatingip.core.health import HealthState
-from floatingip.core.move import Move, Result
+from floatingip.core.move import NOBODY, SHOWN_AT_MOST, Move, Result
 from floatingip.core.report import AddressReport, Health, Order, PeerReport, Report
 from floatingip.core.snapshot import AddressSnapshot, PeerSnapshot, Snapshot
 from floatingip.core.word import NAME_LONGEST, PEERS_AT_MOST, SENTENCE_LONGEST, is_instance_id
 
 LONGEST = 1_048_576
-"""Bytes of a report, more than 127 addresses and 16 peers need; a longer one is told without its details."""
+"""Bytes of a report, at most: more than 127 addresses and 16 peers need; a longer one is sent without its details."""
 
 ADDRESSES_AT_MOST = 256
-MOVES_AT_MOST = 8
 FEW = 16
 """Entries, at most, of lists that are short: NodePorts, phases, sentences."""
 
@@ -34,13 +32,10 @@ WHY_LONGEST = 200
 """Characters of a reason that is told for somebody else."""
 
 DEEPEST = 6
-"""Levels of a report: itself, its addresses, one, its moves, one, the seconds of it."""
+"""Levels of a report: itself, its addresses, one of these, its moves, one of these, its seconds."""
 
 RECENT = 600.0
 """Seconds in which moves are counted."""
-
-NOBODY = "none"
-"""The source of a move, where nobody had the address."""
 
 T = TypeVar("T")
 
@@ -100,7 +95,7 @@ def _address(each: AddressSnapshot, snapshot: Snapshot, now: float, wall: float)
         problem=_cut(each.not_ready) if each.is_holder else "",
         why_not="" if each.is_holder else _cut(each.not_ready or leaving),
         order=each.order,
-        moves=each.moves[-MOVES_AT_MOST:],
+        moves=each.moves[-SHOWN_AT_MOST:],
         moves_in_ten_minutes=len(recent),
         rationed_until=_rounded(each.rationed_until_wall) if each.rationed_until_wall > wall else None,
     )
@@ -137,7 +132,7 @@ def _cut(sentence: str) -> str:
 
 
 def to_json(report: Report) -> str:
-    """The report, as whoever may know it is told."""
+    """The report as JSON."""
     text = json.dumps(_document(report))
     if len(text) <= LONGEST:
         return text
@@ -164,7 +159,7 @@ def move_document(move: Move) -> dict[str, object]:
 
 
 def parse(body: bytes) -> Report | None:
-    """The report that an answer's body is; None when it is none."""
+    """The report in an answer's body; None where that is no report."""
     try:
         return _report(_object(read_json(body, depth=DEEPEST)))
     except (ValueError, KeyError):
@@ -172,73 +167,73 @@ def parse(body: bytes) -> Report | None:
 
 
 def _report(told: Mapping[str, Any]) -> Report:
-    instance = _text(told["instance"])
+    instance = _name(told["instance"])
     if not is_instance_id(instance):
         raise ValueError("no instance id")
     return Report(
-        time=_number(told["time"]),
+        time=as_number(told["time"]),
         instance=instance,
-        version=_text(told["version"]),
-        name=_text(told["name"]),
-        carry=_text(told["carry"]),
-        node=_text(told["node"], SENTENCE_LONGEST),
-        node_address=_text(told["node_address"]),
-        starting=_flag(told["starting"]),
+        version=_name(told["version"]),
+        name=_name(told["name"]),
+        carry=_name(told["carry"]),
+        node=_sentence(told["node"]),
+        node_address=_name(told["node_address"]),
+        starting=as_flag(told["starting"]),
         leaving=_sentence(told["leaving"]),
         free_slots=_maybe(_count, told["free_slots"]),
-        answer_age=_maybe(_number, told["answer_age"]),
+        answer_age=_maybe(as_number, told["answer_age"]),
         ec2_problem=_sentence(told["ec2_problem"]),
-        unknown=_list(told["unknown"], _sentence, FEW),
-        addresses=_list(told["addresses"], _read_address, ADDRESSES_AT_MOST),
-        peers=_list(told["peers"], _read_peer, PEERS_AT_MOST),
+        unknown=as_list(told["unknown"], _sentence, FEW),
+        addresses=as_list(told["addresses"], _read_address, ADDRESSES_AT_MOST),
+        peers=as_list(told["peers"], _read_peer, PEERS_AT_MOST),
     )
 
 
 def _read_address(value: object) -> AddressReport:
     told = _object(value)
-    address = _text(told["address"])
+    address = _name(told["address"])
     return AddressReport(
         address=address,
-        holder=_text(told["holder"]),
-        since=_maybe(_number, told["since"]),
-        since_at_least=_flag(told["since_at_least"]),
-        answer_age=_maybe(_number, told["answer_age"]),
-        state=_text(told["state"]),
-        rule=_text(told["rule"]),
-        reason=_text(told["reason"]),
+        holder=_name(told["holder"]),
+        since=_maybe(as_number, told["since"]),
+        since_at_least=as_flag(told["since_at_least"]),
+        answer_age=_maybe(as_number, told["answer_age"]),
+        state=_name(told["state"]),
+        rule=_name(told["rule"]),
+        reason=_name(told["reason"]),
         sentence=_sentence(told["sentence"]),
-        health=Health(_text(told["health"])),
-        round_trip=_maybe(_number, told["round_trip"]),
-        node_ports={port: _maybe(_flag, answers) for port, answers in _object(told["node_ports"], FEW).items()},
-        word=_text(told["word"]),
+        health=Health(_name(told["health"])),
+        round_trip=_maybe(as_number, told["round_trip"]),
+        node_ports={port: _maybe(as_flag, answers) for port, answers in _object(told["node_ports"], FEW).items()},
+        word=_name(told["word"]),
         problem=_sentence(told["problem"]),
         why_not=_sentence(told["why_not"]),
         order=_maybe(_read_order, told["order"]),
-        moves=_list(told["moves"], lambda move: _read_move(address, move), MOVES_AT_MOST),
+        moves=as_list(told["moves"], lambda move: _read_move(address, move), SHOWN_AT_MOST),
         moves_in_ten_minutes=_count(told["moves_in_ten_minutes"]),
-        rationed_until=_maybe(_number, told["rationed_until"]),
+        rationed_until=_maybe(as_number, told["rationed_until"]),
     )
 
 
 def _read_order(value: object) -> Order:
     told = _object(value)
-    return Order(_text(told["to"]), _number(told["until"]))
+    return Order(_name(told["to"]), as_number(told["until"]))
 
 
 def _read_move(address: str, value: object) -> Move:
     told = _object(value)
-    seconds = {phase: _number(span) for phase, span in _object(told["seconds"], FEW).items()}
-    began_at, source = _number(told["at"]), _text(told["source"])
+    seconds = {phase: as_number(span) for phase, span in _object(told["seconds"], FEW).items()}
+    began_at, source = as_number(told["at"]), _name(told["source"])
     return Move(
         id="",
         began_at=began_at,
         ended_at=began_at + seconds.get("duration", 0.0),
         address=address,
-        rule=_text(told["rule"]),
+        rule=_name(told["rule"]),
         why="",
         source="" if source == NOBODY else source,
-        to=_text(told["to"]),
-        result=_RESULTS_READ[_text(told["result"])],
+        to=_name(told["to"]),
+        result=_RESULTS_READ[_name(told["result"])],
         seconds=seconds,
     )
 
@@ -246,12 +241,12 @@ def _read_move(address: str, value: object) -> Move:
 def _read_peer(value: object) -> PeerReport:
     told = _object(value)
     return PeerReport(
-        instance=_text(told["instance"]),
-        node=_text(told["node"], SENTENCE_LONGEST),
-        address=_text(told["address"]),
-        heard_age=_maybe(_number, told["heard_age"]),
-        silent=_flag(told["silent"]),
-        leaving=_flag(told["leaving"]),
+        instance=_name(told["instance"]),
+        node=_sentence(told["node"]),
+        address=_name(told["address"]),
+        heard_age=_maybe(as_number, told["heard_age"]),
+        silent=as_flag(told["silent"]),
+        leaving=as_flag(told["leaving"]),
         free_slots=_maybe(_count, told["free_slots"]),
         why_not={address: _sentence(why) for address, why in _object(told["why_not"]).items()},
     )
@@ -262,40 +257,16 @@ def _maybe(one: Callable[[object], T], value: object) -> T | None:
 
 
 def _object(value: object, most: int = ADDRESSES_AT_MOST) -> Mapping[str, Any]:
-    if not isinstance(value, dict) or len(value) > most:
-        raise ValueError(f"no object of at most {most} entries")
-    return {_text(key): entry for key, entry in value.items()}
+    return as_object(value, most=most, longest_key=NAME_LONGEST)
 
 
-def _list(value: object, one: Callable[[object], T], most: int) -> tuple[T, ...]:
-    if not isinstance(value, list) or len(value) > most:
-        raise ValueError(f"no list of at most {most}")
-    return tuple(map(one, value))
-
-
-def _text(value: object, longest: int = NAME_LONGEST) -> str:
-    if not isinstance(value, str) or len(value) > longest:
-        raise ValueError(f"no text of at most {longest} characters")
-    return value
+def _name(value: object) -> str:
+    return as_text(value, NAME_LONGEST)
 
 
 def _sentence(value: object) -> str:
-    return _text(value, SENTENCE_LONGEST)
-
-
-def _number(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
-        raise ValueError("no number")
-    return float(value)
+    return as_text(value, SENTENCE_LONGEST)
 
 
 def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= ADDRESSES_AT_MOST:
-        raise ValueError("no number of things")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if value is True or value is False:
-        return value
-    raise ValueError("neither true nor false")
+    return as_count(value, ADDRESSES_AT_MOST)

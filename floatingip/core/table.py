@@ -1,4 +1,4 @@
-"""An overview as text: one table of all addresses with their holders and standbys, then what is to be said of each."""
+"""An overview as text: one table of all addresses with their holders and standbys, then details of each."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from floatingip.core.wording import clock, milliseconds, printable, span
 HEAD = ("ADDRESS", "ROLE", "NODE", "INSTANCE", "SINCE", "HEALTH", "RTT", "CAN TAKE OVER")
 
 NARROWEST_LAST = 16
-"""Characters that the last column needs, or there is a line for each cell."""
+"""Characters that the last column needs at least; where there are fewer, each cell gets a line of its own."""
 
 _GAP = "  "
 
 
 def lines(shown: Overview, width: int | None = None) -> Iterator[str]:
-    """Its lines, none of them longer than ``width``; None: as long as they are."""
+    """The lines of an overview, none longer than ``width``; None for no limit."""
     carry = f", carry: {shown.carry}" if shown.carry else ""
     yield from _hanging("", f"{shown.name or 'floatingip'}: {_loud(shown.verdict)}{carry}, {clock(shown.time)}", width)
     yield ""
@@ -70,7 +70,7 @@ def _able(standby: Standby) -> str:
 
 
 def details(each: Picture, shown: Overview) -> Iterator[tuple[str, str]]:
-    """What is to be said of an address, by name."""
+    """Details of an address, each with its name."""
     for finding in each.findings:
         yield "wrong", finding
     if each.sentence:
@@ -115,7 +115,7 @@ def called(shown: Overview, instance: str) -> str:
 
 
 def remarks(observer: Observer) -> Iterator[str]:
-    """What is to be said of an observer."""
+    """What is worth saying of an observer."""
     if observer.problem:
         yield f"told nothing: {observer.problem}"
     if observer.leaving:
@@ -154,7 +154,7 @@ def _stacked(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
 
 
 def _hanging(begin: str, text: str, width: int | None) -> Iterator[str]:
-    """The text behind its begin, and its further lines below it."""
+    """The text behind ``begin``, wrapped, its further lines indented below the first."""
     words, room = printable(text).split(" "), max(1, width - len(begin)) if width is not None else None
     line = ""
     for word in words:

@@ -1,34 +1,34 @@
 """
-What an observer says of itself: JSON both ways, and what that makes of the word on an attachment.
+The word, which is what an observer says of itself: to JSON and back, and what follows of it for one attachment.
 
-What comes from elsewhere is a word, or it is silence: an answer of any other form, length or depth says nothing of the
-node.  A word names its instance; that it comes from there is for the asker to see to, who asks at the address that EC2
-shows for that instance.  To whoever is no peer an observer tells only whether it is ready, which is a word too: there
-is somebody, who vouches for nothing.
+What comes from elsewhere is a valid word or silence: an answer of another form, length or depth says nothing of the
+node.  A word names its instance; the asker makes sure that it comes from there, by asking at the address that EC2 shows
+for that instance.  To a stranger an observer tells only whether it is ready.  That is a word, too: an observer is
+there, but vouches for nothing.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from floatingip.core.bounded_json import read_json
+from floatingip.core.bounded_json import as_count, as_flag, as_list, as_object, as_text, read_json
 from floatingip.core.ec2 import Attachment
 from floatingip.core.model import Address
 from floatingip.core.peer import Sight, Word, WordState
 from floatingip.core.probe import Served
 
 LONGEST = 131_072
-"""Bytes of a word: four times what 127 addresses need, more than which the firewall's mark has no values for."""
+"""Bytes of a word, at most: four times what 127 addresses need, and the firewall's mark has no values for more."""
 
 MOST = 256
-"""Entries of each kind in a word."""
+"""Entries of each kind in a word, at most."""
 
 PEERS_AT_MOST = 16
-"""Observers that are asked, and told to each other; a Deployment has two to a handful."""
+"""Observers that are asked, and named to others, at most; a Deployment has two to a handful."""
 
 DEEPEST = 3
 """Levels of a word: the status, what it holds, how it holds that."""
@@ -45,8 +45,10 @@ _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How a node holds one floating address: by which attachment, why it does not carry it, empty where it does, and
-    why it asks to be relieved, empty where it does not; ``written_off``: only since Kubernetes has given its node up.
+    """How a node holds one floating address: by which ``attachment``.
+
+    ``problem`` is why it does not carry the address, empty where it does; ``leaving`` is why it asks to be relieved,
+    empty where it does not; ``written_off``: it does only because Kubernetes has given its node up.
     """
 
     attachment: str
@@ -59,12 +61,12 @@ class Held:
 class Status:
     """What an observer says of itself.
 
-    ``holds`` are the addresses that its node holds, by the settings' text; ``sees_up`` are the attachments under
-    which its own probes are answered; ``free_slots`` is how many ENIs it could take over, None while it does not
-    know; ``served`` is where it asked for NodePorts lately, and whether they answered; ``leaving``: its node is about
-    to end; ``claiming`` are addresses that EC2 has accepted for it but does not show there yet; ``peers`` are the
-    instances of those who asked it lately, whose addresses are for EC2 to say; ``sights`` are about the asker, by
-    address; ``ending``: this observer is about to end.
+    ``holds`` are the addresses that its node holds, by the settings' text.  ``sees_up`` are sightings of addresses that
+    its own probes see UP (`Way.of_one`).  ``free_slots`` is how many more ENIs its node could take, None while it does
+    not know.  ``served`` says where NodePorts answered it lately.  ``leaving``: its node is about to end.  ``claiming``
+    are addresses that EC2 has accepted for it, but does not show there yet.  ``peers`` are the instances of those who
+    asked it lately; only EC2 is believed about their addresses.  ``sights`` say, by address, whether the asker is
+    reached from there.  ``ending``: this observer is about to end.
     """
 
     name: str
@@ -81,13 +83,13 @@ class Status:
 
 
 RESERVED = Status("", "")
-"""What an observer says that does not know the asker: it is there."""
+"""The word of an observer that does not know the asker: it says nothing but that it is there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one question: ``status`` is None when there was no answer, ``refused`` where the node itself said
-    that no observer is there.
+    """What came of one question: ``status`` is None when there was no answer; ``refused``: the node refused the
+    connection, so it lives, and no observer is there.
     """
 
     asked_at: float
@@ -97,24 +99,24 @@ class Answer:
 
 
 def is_instance_id(text: str) -> bool:
-    """Whether EC2 could call an instance so."""
+    """Whether the text could be an instance's id."""
     return _INSTANCE_ID.fullmatch(text) is not None
 
 
 def to_peer(status: Status, peers: Mapping[str, Address], sights: Mapping[str, Sight]) -> str:
-    """The word, as a peer is told it; ``peers`` are primary addresses by instance id."""
+    """The word as JSON, for a peer; ``peers`` are primary addresses by instance id."""
     told = {each.name: getattr(status, each.name) for each in fields(status)}
     told |= {"peers": {peer: str(at) for peer, at in peers.items()}, "sights": {**sights}}
     return json.dumps(told, default=asdict)
 
 
 def to_stranger(*, ready: bool) -> str:
-    """The word, as anybody else is told it."""
+    """The word as JSON, for a stranger."""
     return json.dumps({"ready": ready})
 
 
 def parse(body: bytes) -> Status | None:
-    """The word that an answer's body is; None when it is none."""
+    """The word in an answer's body; None where that is no word."""
     try:
         document = _entries(read_json(body, depth=DEEPEST))
         if document.keys() == {"ready"}:
@@ -125,10 +127,10 @@ def parse(body: bytes) -> Status | None:
 
 
 def word_on(answer: Answer | None, name: str, target: str, attachment: Attachment | None, *, unreachable: bool) -> Word:
-    """The holder's word on one attachment, with ``since`` still open.
+    """What an answer is as the holder's word on one attachment; ``since`` is left open.
 
-    It counts only with our name, its instance id and the attachment that is judged.  ``unreachable``: EC2 shows no
-    address where the holder could be asked.
+    It counts only with our name, the holder's instance and the judged attachment.  ``unreachable``: EC2 shows no
+    address at which the holder could be asked.
     """
     status = answer.status if answer is not None else None
     if attachment is None or (answer is None and not unreachable):
@@ -149,76 +151,54 @@ def word_on(answer: Answer | None, name: str, target: str, attachment: Attachmen
 
 def _status(document: Mapping[str, Any]) -> Status:
     return Status(
-        name=_text(document["name"]),
+        name=_name(document["name"]),
         instance_id=_instance_id(document["instance_id"]),
         holds={target: _held(held) for target, held in _entries(document["holds"]).items()},
-        sees_up=_texts(document["sees_up"], _text),
-        free_slots=None if document["free_slots"] is None else _count(document["free_slots"]),
+        sees_up=as_list(document["sees_up"], _name, MOST),
+        free_slots=None if document["free_slots"] is None else as_count(document["free_slots"], MOST),
         served={place: _ports(ports) for place, ports in _entries(document.get("served", {})).items()},
-        leaving=_flag(document.get("leaving", False)),
-        claiming=_texts(document.get("claiming", []), _text),
+        leaving=as_flag(document.get("leaving", False)),
+        claiming=as_list(document.get("claiming", []), _name, MOST),
         peers=tuple(filter(is_instance_id, _entries(document["peers"])))[:PEERS_AT_MOST],
-        sights={target: Sight(_text(sight)) for target, sight in _entries(document["sights"]).items()},
-        ending=_flag(document.get("ending", False)),
+        sights={target: Sight(_name(sight)) for target, sight in _entries(document["sights"]).items()},
+        ending=as_flag(document.get("ending", False)),
     )
 
 
 def _held(value: object) -> Held:
     held = _entries(value)
     return Held(
-        _text(held["attachment"]),
+        _name(held["attachment"]),
         _sentence(held["problem"]),
         _sentence(held.get("leaving", "")),
-        _flag(held.get("written_off", False)),
+        as_flag(held.get("written_off", False)),
     )
 
 
-def _text(value: object, longest: int = NAME_LONGEST) -> str:
-    if not isinstance(value, str) or len(value) > longest:
-        raise ValueError(f"no text of at most {longest} characters")
-    return value
+def _name(value: object) -> str:
+    return as_text(value, NAME_LONGEST)
 
 
 def _sentence(value: object) -> str:
-    return _text(value, LONGEST)[:SENTENCE_LONGEST]
+    return as_text(value, LONGEST)[:SENTENCE_LONGEST]
 
 
 def _instance_id(value: object) -> str:
-    text = _text(value)
+    text = _name(value)
     if not is_instance_id(text):
         raise ValueError("no instance id")
     return text
 
 
-def _texts(value: object, one: Callable[[object], str]) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > MOST:
-        raise ValueError(f"no list of at most {MOST}")
-    return tuple(map(one, value))
-
-
 def _entries(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict) or len(value) > MOST:
-        raise ValueError(f"no object of at most {MOST} entries")
-    return {_text(key): entry for key, entry in value.items()}
+    return as_object(value, most=MOST, longest_key=NAME_LONGEST)
 
 
 def _ports(value: object) -> Mapping[int, bool]:
-    return {_port(number): _flag(answers) for number, answers in _entries(value).items()}
+    return {_port(number): as_flag(answers) for number, answers in _entries(value).items()}
 
 
 def _port(text: str) -> int:
     if _PORT.fullmatch(text) is None:
         raise ValueError("no port")
     return int(text)
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
-        raise ValueError("no number of slots")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if value is True or value is False:
-        return value
-    raise ValueError("neither true nor false")

@@ -1,4 +1,4 @@
-"""Times and spans in words, for people; and texts of others without what a terminal would obey."""
+"""Times and durations in words, for people; and texts of others, without characters that control a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def span(seconds: float) -> str:
 def clock(wall: float) -> str:
     """Unix seconds as ``2026-11-28 10:02:11 UTC``."""
     days, second = divmod(int(wall), 86400)
-    # The calendar from 1 March of a year that is a multiple of 400, so that a leap day is the last one of a year.
+    # Days are counted from 1 March of a year that is a multiple of 400, so that a leap day is the last day of a year.
     era, day = divmod(days + 719468, 146097)
     year = (day - day // 1460 + day // 36524 - day // 146096) // 365
     day -= 365 * year + year // 4 - year // 100
@@ -38,5 +38,5 @@ def milliseconds(seconds: float) -> str:
 
 
 def printable(text: str) -> str:
-    """The text in one line, without what is no character to look at: it may come from somebody else."""
+    """The text in one line, with unprintable characters replaced: it may come from somebody else."""
     return "".join(c if c.isprintable() else "�" for c in text)

@@ -1,7 +1,8 @@
 """
-What can be written to EC2, as values: the decision names one of them, the runtime (performing.py) makes it.
+What can be written to EC2, as values: a decision names one of them, the runtime (performing.py) makes it.
 
-EC2's verbs stay EC2's.  Each is safe to make again: EC2 refuses what is no longer as it was judged.
+They are named by EC2's own verbs.  Each is safe to repeat: EC2 refuses it when things are no longer as they were
+judged.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from floatingip.core.model import Address
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Create the ENI for the target, or the standing one.  EC2 makes one for each ``generation``, whoever asks and how
-    often.
+    """Create the ENI for the target, or the standing one.
+
+    For each ``generation`` of the client token EC2 creates only one, however many observers ask, and however often.
     """
 
     generation: int = 0
@@ -47,7 +49,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """Give the ENI the address as a secondary one; ``reassign``: away from the ENI that has it, which IPv6 cannot."""
+    """Give the ENI the address as a secondary one; ``reassign``: also if another ENI has it, which IPv6 cannot."""
 
     eni_id: str
     address: Address
@@ -127,7 +129,7 @@ Write = (
 
 
 def aim(write: Write) -> object:
-    """What a write is for: two with the same aim are the same one made again, though the time in it is another one."""
+    """What a write is for: two writes with the same aim are one made twice, although a time in them may differ."""
     match write:
         case Create():
             return Create
@@ -139,14 +141,18 @@ def aim(write: Write) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The client token by which an ENI is created, in which generation.
+    """The ``generation`` of the client token by which an ENI is created.
 
-    A generation is spent once EC2 has said that it made an ENI by it which no answer shows any more: it would say so
-    for ever.  Only EC2's yes counts, the first one: a refusal made nothing, and after a timeout the same token is safe
-    to use again, whatever became of the call.  So is the generation of an ENI that was shown long ago and then is not:
-    every answer tells that, whatever becomes of the calls.  ``accepted_at`` is when EC2 first said yes, ``shown_since``
-    and ``shown_at`` when the first and the last answer were asked for that showed an ENI, and ``lacked_since`` the
-    first one after them that did not.
+    For a token that was used EC2 answers for ever that it has created the ENI, even if that was deleted.  So after two
+    things a generation is spent, and the next one is used:
+
+    - EC2 said yes to a creation, and no answer has shown the ENI for a while since.  Only the first yes counts: a
+      refusal created nothing, and after a timeout the same token may safely be used again.
+    - The ENI was shown for a while, and then it is not shown any more.
+
+    ``accepted_at`` is when EC2 first said yes.  ``shown_since`` and ``shown_at`` are when the first and the last
+    question were asked whose answers showed the ENI, and ``lacked_since`` is the first one after these whose answer did
+    not.
     """
 
     generation: int = 0
@@ -156,21 +162,21 @@ class Token:
     lacked_since: float | None = None
 
     def accepted(self, write: Write | None, at: float) -> Token:
-        """After EC2 has accepted this write, if it was one."""
+        """The token after EC2 has accepted this write, which may be its creation; None for no write."""
         is_first = self.accepted_at is None and at > self.shown_at
         return replace(self, accepted_at=at) if is_first and write == Create(self.generation) else self
 
     def shown(self, asked_at: float) -> Token:
-        """After an answer that shows the ENI: should it be deleted, its own token is given its time first."""
+        """The token after an answer that shows the ENI."""
         since = asked_at if self.shown_since is None else self.shown_since
         return replace(self, accepted_at=None, shown_since=since, shown_at=asked_at, lacked_since=None)
 
     def lacked(self, asked_at: float) -> Token:
-        """After an answer that does not show the ENI."""
+        """The token after an answer that does not show the ENI."""
         return self if self.lacked_since is not None else replace(self, lacked_since=asked_at)
 
     def creation(self, asked_at: float) -> Create:
-        """What creates the ENI that an answer to a question of that time does not show."""
+        """The write that creates the ENI, which an answer to a question of that time does not show."""
         spent = self.accepted_at is not None and asked_at - self.accepted_at > timing.FORGOTTEN_AFTER
         return Create(self.generation + 1 if spent or self._is_gone(asked_at) else self.generation)
 
@@ -183,13 +189,14 @@ class Token:
         )
 
     def used(self, creation: Create) -> Token:
-        """After this creation was begun."""
+        """The token after this creation was begun."""
         return self if creation.generation == self.generation else Token(creation.generation, shown_at=self.shown_at)
 
 
 def mended(eni: Eni, groups: tuple[str, ...]) -> Write | None:
-    """What of an attached ENI of ours somebody changed, or EC2 does not do by itself: its groups, its source check, its
-    survival.
+    """The write that mends an attached ENI of ours, None where nothing is wrong.
+
+    It may lack its security groups or its source check, or would be deleted with its instance.
     """
     if eni.delete_on_termination and eni.attachment is not None:
         return KeepAfterTermination(eni.id, eni.attachment.id)

@@ -1,11 +1,10 @@
 """
-The ConfigMap, as a file and the environment, made into settings.
+Make settings of the ConfigMap, which comes as a file and as the environment.
 
-``FLOATING_IP`` comes from the environment; everything else from a YAML document of flat keys.  All problems are found
+``FLOATING_IP`` comes from the environment, everything else from a YAML document of flat keys.  All problems are found
 before anything is touched, and reported together, each with the setting, its value and where it came from.
 
-The document is read event by event, without YAML's aliases, tags and recursion, so what reading it costs is
-bounded by its size.
+The document is read event by event, without YAML's aliases, tags and recursion: so its size bounds what reading costs.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ LARGEST_DOCUMENT = 1 << 16
 """Bytes.  With all its comments the document has a tenth of that."""
 
 DEEPEST = 3
-"""Levels of nesting that are read, so as to show what stands where a list or a text belongs."""
+"""Levels of nesting that are read, so that a message can show what is in the place of a list or a text."""
 
 MOST_PROBLEMS = 30
-"""Lines of the message; how many more there are is told."""
+"""Lines of the message, at most; then one says how many more problems there are."""
 
 _NUMBER = re.compile(
     r"[-+]?(?:0x[0-9a-fA-F]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+|\.(?i:inf|nan))"
 )
-"""Numbers that YAML 1.1 and 1.2 read alike.  Others (`011`, `1:30`, `1_000`) would be taken for another number than was
+"""Numbers that YAML 1.1 and 1.2 read alike.  Others (`011`, `1:30`, `1_000`) might be read as another number than was
 meant, so they stay texts."""
 
 
@@ -72,8 +71,8 @@ def load(environ: Mapping[str, str], path: Path) -> Settings:
 
 
 class Watched:
-    """The ConfigMap, as kubelet brings it up to date while a container runs: its file of settings and, beside it, one
-    with what FLOATING_IP is now, since the environment never changes.
+    """The ConfigMap, which kubelet brings up to date while a container runs: its file of settings and, beside it, a
+    file with the present FLOATING_IP, since the environment of a process never changes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,18 +81,18 @@ class Watched:
         self._seen: object = None
 
     def changed(self, environ: Mapping[str, str]) -> Settings | None:
-        """As `load`, but None while both files are those that were read last."""
+        """The settings, as `load` reads them; None while both files are the same as last time."""
         now = [_identity(path) for path in (self._path, self._targets)]
         if now == self._seen:
             return None
         self._seen = now
-        with suppress(OSError, ValueError):  # an older manifest mounts no such file: not known whether it has changed
+        with suppress(OSError, ValueError):  # an older manifest mounts no such file: then the environment's counts
             environ = {**environ, "FLOATING_IP": _text(self._targets)}
         return load(environ, self._path)
 
 
 def _identity(path: Path) -> object:
-    """What tells a file from the one that takes its place."""
+    """What differs between a file and the one that replaces it; None for no file."""
     try:
         found = path.stat()
     except OSError:
@@ -102,7 +101,7 @@ def _identity(path: Path) -> object:
 
 
 def _as(default: Any, value: Any) -> Any:
-    """The value in its setting's type: YAML has whole numbers where seconds are meant, and lists."""
+    """The value as its setting's type, where YAML has another one: whole numbers for seconds, lists, texts."""
     return type(default)(value) if isinstance(default, float | tuple | Carry) else value
 
 

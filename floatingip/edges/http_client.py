@@ -1,13 +1,14 @@
 """
-HTTP as we ask it ourselves: one question, one answer, and one budget for both that no other side can overdraw.
+A small HTTP client: one question, one answer, and for both together a budget that the other side cannot exceed.
 
-Those who answer may be strangers, broken, or slow on purpose.  So the seconds are for everything from connecting to the
-last byte, not for each read: one byte a second holds nobody.  Bytes and header lines are limited, and whatever goes
-wrong is a :class:`NoAnswer`, which never quotes what was sent or came: that may be a secret.
+Those who answer may be strangers, broken, or slow on purpose.  So the time limit is for everything from the connection
+to the last byte, not for each read: an answer of one byte a second holds nobody up.  Bytes and header lines are
+limited, too.  Whatever goes wrong is a :class:`NoAnswer`, which never quotes what was sent or received: that may be a
+secret.
 
-Not on `http.client`, which believes a Content-Length (and allocates it), waits for ever through 1xx answers, may take a
-cut body for a whole one, and takes five times as much of the CPU: peers are asked twice a second.  No redirects, no
-proxies, no names: an address is asked, and nobody else.
+It does not use `http.client`, which believes a Content-Length (and allocates it), waits for ever while 1xx answers
+come, may take a body that was cut off for a whole one, and needs five times as much CPU: peers are asked twice a
+second.  There are no redirects, no proxies and no names: an address is asked, and nobody else.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MOST_BYTES = 65536
 """Bytes that the body of an answer may have, unless the asker says otherwise."""
 
 MOST_HEADER_BYTES = 16384
-"""Bytes of the status line and the headers, with those of any 1xx answers before."""
+"""Bytes of the status line and the headers, those of all 1xx answers before included."""
 
 MOST_HEADER_LINES = 64
 """Lines of these."""
@@ -43,7 +44,7 @@ _SENDABLE = re.compile(r"[!-~]+(?: [!-~]+)*")
 
 
 class NoAnswer(OSError):
-    """There was no answer that is one; the message says why, in our own words."""
+    """There was no answer, or none that can be used; the message says why, in our own words."""
 
     @property
     def refused(self) -> bool:
@@ -72,10 +73,10 @@ class Connection:
         tls: ssl.SSLContext | None = None,
         most_bytes: int = MOST_BYTES,
     ) -> None:
-        """Nothing is done yet, nor refused: a ``host`` that is no address is a `NoAnswer` of `get`.
+        """Connect to nothing yet, and raise nothing: for a ``host`` that is no address `get` raises `NoAnswer`.
 
-        ``seconds`` are for each question with its whole answer, ``most_bytes`` for a body as it comes, chunk sizes
-        included; ``source`` is the address of this node to ask from.
+        ``seconds`` is the limit for each question with its whole answer; ``most_bytes`` the limit for a body as it is
+        sent, with its chunk sizes; ``source`` is the address of this node to ask from.
         """
         self._host = str(host)
         self._port = port
@@ -100,15 +101,15 @@ class Connection:
         body: bytes = b"",
         seconds: float | None = None,
     ) -> Response:
-        """Ask once; ``seconds`` are fewer than usual.  Raises NoAnswer for whatever goes wrong, and nothing else.
+        """Ask once; ``seconds`` is another limit for this question.  Raises NoAnswer, and nothing else.
 
-        What is asked must be right to be asked twice: a kept connection may end just when it is used.
+        The question must be one that may be asked twice: it is, when a kept connection ends just when it is used.
         """
         deadline = time.monotonic() + (self._seconds if seconds is None else seconds)
         try:
             request = self._request(method, target, headers or {}, body)
             if self._is_alive():
-                # A server that was started again, or was tired of waiting, hangs up: that is not its answer.
+                # A server that was restarted, or did not want to wait longer, has hung up: that is not its answer.
                 with contextlib.suppress(_HungUp):
                     return self._ask(request, deadline)
             self._connect(deadline)
@@ -134,7 +135,7 @@ class Connection:
         return "\r\n".join([*lines, "\r\n"]).encode("ascii") + body
 
     def _is_alive(self) -> bool:
-        """Whether there is a connection on which nothing came uninvited, neither an end nor another answer."""
+        """Whether there is a connection, and nothing has come on it that nobody asked for, such as its end."""
         if self._socket is None:
             return False
         poll = select.poll()

@@ -1,12 +1,12 @@
 """
-Who this node is, and whether its end is announced, by the instance metadata service (IMDSv2 only).
+The instance metadata service (IMDSv2 only): who this node is, which addresses it has, and whether its end is announced.
 
-IMDS shows interfaces later than EC2 does, fails now and then, and may be something else that answers in its place.  So
-only what looks like the value that was asked for is an answer; all else is a MetadataError, and says nothing about this
+IMDS shows interfaces later than EC2 does, fails now and then, and something else may answer in its place.  So only what
+looks like the value that was asked for is an answer.  Everything else is a MetadataError, and says nothing about this
 node, least of all that it lacks an address.  No message quotes what came, since it may be a token or a credential.
 
-What is needed once is retried here; what is asked again and again (notices, an interface's addresses) is tried once.
-Each question has its own seconds, and waits for nobody else's.
+What is needed only once is retried here; what is asked regularly (notices, an interface's addresses) is tried once.
+Each question has a time limit of its own, and does not wait for other questions.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ ADDRESS = IPv4Address("169.254.169.254")
 PORT = 80
 
 TOKEN_SECONDS = 21600
-"""The longest life that IMDS gives a token; one that ended earlier is renewed on the 401 that says so."""
+"""The longest life that IMDS gives a token; when it has ended IMDS answers 401, and it is renewed."""
 
 TIMEOUT = 1.0
-"""Seconds for one try to get a value, with a new token if need be: IMDS is on the same host and takes milliseconds."""
+"""Seconds for one try to get a value, with a new token if needed: IMDS is on the same host, and takes milliseconds."""
 
 POLL_TIMEOUT = 0.5
 """The same for what is asked again soon anyway."""
@@ -43,7 +43,7 @@ BACKOFF = 0.1
 """Seconds before the first retry; each further one waits twice as long."""
 
 MAINTENANCE_AHEAD = 3600.0
-"""Seconds before a scheduled maintenance from which on it is a notice: it may be known for two weeks."""
+"""Seconds before a scheduled maintenance from which on it counts as a notice: it may be announced two weeks ahead."""
 
 REMEDY = (
     "is the instance's metadata endpoint enabled, 169.254.169.254 not blocked on the node, and, for a pod without the "
@@ -82,7 +82,7 @@ class Imds:
         self._now = now
         self._wall = wall
         self._token: str | None = None
-        # Each question takes one out: a lock would have everybody wait for a question that hangs.
+        # Each question takes a connection out of here: with a lock all would wait for a question that hangs.
         self._idle: list[Connection] = []
 
     def close(self) -> None:
@@ -137,21 +137,21 @@ class Imds:
         found: list[Address] = []
         for kind in ("local-ipv4s", "ipv6s"):
             path = f"{_INTERFACES}/{mac.lower()}/{kind}"
-            # One of a single family has no list of the other.
+            # An interface with addresses of one family only has no list for the other.
             if (text := self._once(path)) is not None:
                 found += _addresses(path, text)
         if found:
             return frozenset(found)
-        # Only the list of all can tell that one is gone: this node has one at least, or it is no such list.
+        # Only the list of all interfaces can tell that one is gone; it must have at least one, or it is no such list.
         path = f"{_INTERFACES}/"
         if mac.lower() in _macs(path, self._once(path) or ""):
             raise MetadataError(f"IMDS shows the interface {mac.lower()} and no address of it")
         return None
 
     def notice(self) -> Notice | None:
-        """The first announcement of this node's end, the most urgent kind first; see `ports.Metadata`.
+        """The most urgent announcement of this node's end; see `ports.Metadata`.
 
-        What cannot be read is no notice, and hides none of the others.
+        An announcement that cannot be read is none, and does not hide others.
 
         Formats: EC2 user guide, "Spot Instance interruption notices", "EC2 instance rebalance recommendations" and
         "View scheduled events"; EC2 Auto Scaling user guide, "Retrieve the target lifecycle state".
@@ -178,9 +178,9 @@ class Imds:
         return None
 
     def _maintenance(self, text: str) -> str:
-        """What the first event says that is due within the hour, empty where none is.
+        """The first scheduled event that is due within the hour, in words; empty where none is.
 
-        Raises ValueError when there is none such, and one cannot be read.
+        Raises ValueError when none is, but one of them cannot be read.
         """
         if not isinstance(events := read_json(text.encode(), depth=4), list):
             raise TypeError("no list")
@@ -233,7 +233,7 @@ class Imds:
         return text
 
     def _get(self, path: str, deadline: float) -> str | None:
-        """A value of meta-data, None for a 404.  Raises MetadataError, after retries unless these are useless."""
+        """A value of meta-data, None for a 404.  Raises MetadataError, after retries where these may help."""
         pause = BACKOFF
         while True:
             try:
@@ -256,7 +256,7 @@ class Imds:
             answer = self._value(path, token, deadline)
             if answer.status == 401:
                 raise _Failing("IMDS refuses the token that it gave")
-            self._token = token  # only now: one that was never taken is none
+            self._token = token  # kept only now that IMDS has accepted it
         if answer.status == 404:
             return None
         if answer.status != 200:
@@ -299,7 +299,7 @@ class Imds:
 
 
 class _Failing(MetadataError):
-    """What may be answered when it is asked again."""
+    """A failure that may pass: the question may be answered when it is asked again."""
 
 
 def _unreadable(path: str) -> MetadataError:
@@ -307,13 +307,13 @@ def _unreadable(path: str) -> MetadataError:
 
 
 def _interruption(text: str) -> str:
-    """Whatever the action, be it terminate, stop or hibernate."""
+    """A spot interruption, of whatever kind (terminate, stop, hibernate), in words."""
     notice = read_json(text.encode(), depth=4)
     return f"{_field(notice, 'action')} at {_field(notice, 'time')}"
 
 
 def _lifecycle(text: str) -> str:
-    """Every other state is no end: InService, Standby, those of a warm pool, or one that is new."""
+    """The state if it announces the end; empty for others: InService, Standby, a warm pool's, or unknown ones."""
     if not _STATE.fullmatch(state := text.strip()):
         raise ValueError("no state")
     return state if state == "Terminated" else ""

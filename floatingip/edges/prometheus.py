@@ -1,8 +1,8 @@
 """
-What Prometheus may scrape: a view of the agent's snapshot and of what was counted, made anew for each scrape.
+What Prometheus scrapes: a view of the agent's snapshot and of what was counted.
 
-Anybody may read it, so no label tells of more than health: no names, instances or interfaces, no addresses but the
-floating ones, and nothing that somebody else may choose; docs/metrics.md says what each metric means.
+Anybody may read it, so labels tell of nothing but health: no names, instances or interfaces, no addresses but the
+floating ones, and nothing that others can choose.  docs/metrics.md says what each metric means.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ MOVED = "moved"
 """The result of a move that succeeded."""
 
 MOVING_RULES = (Rule.R1, Rule.R2, Rule.R3, Rule.R4, Rule.R5, Rule.R6, Rule.R7)
-"""Those by which addresses move: told from the start, as an increase is only seen from a number that was there."""
+"""The rules by which addresses move: counted as 0 from the start, since Prometheus sees an increase only from a number
+that was there before."""
 
 ACTIONS = frozenset({
     "AssignIpv6Addresses", "AssignPrivateIpAddresses", "AssociateAddress", "AttachNetworkInterface",
@@ -36,19 +37,20 @@ ACTIONS = frozenset({
     "GetSubnetCidrReservations", "ModifyNetworkInterfaceAttribute", "UnassignIpv6Addresses",
     "UnassignPrivateIpAddresses",
 })  # fmt: skip
-"""What EC2 is asked to do.  Any other that is called denied, maybe by what is not EC2, is not told by its name."""
+"""The actions of EC2 that are used.  Any other name, which something else than EC2 may have made up, is not told."""
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 
 
 def handle(instance_id: str) -> str:
-    """What an observer is called here: the same by all, and nothing that leads to its instance."""
+    """How an observer is called in metrics: the same name by all, from which nobody learns its instance."""
     return hashlib.sha256(instance_id.encode()).hexdigest()[:8]
 
 
 class Metrics:
-    """Tells of what ``tally`` counts, and of a snapshot; ``version`` is the product's, ``now`` the snapshots' clock and
-    ``wall`` is Unix time.
+    """Makes metrics of what ``tally`` has counted and of a snapshot; ``version`` is the product's.
+
+    ``now`` is the clock of the snapshots, ``wall`` gives Unix time.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """
-How often things were done, what came of them and how long they took, since the process began.
+Counts since the process began: how often things were done, what came of them, and how long they took.
 
-Counted where they are done, from any thread; read by whoever tells of it (prometheus.py).
+They are counted where they are done, in any thread, and read for metrics (prometheus.py).
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 
 ROUND_TRIPS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-"""Seconds by which round trips are told apart: 0.1 ms within a zone, up to what is no answer any more."""
+"""Bounds in seconds by which round trips are counted: from 0.1 ms within a zone up to what counts as no answer."""
 
 PHASES = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0)
-"""The same for moves and their phases: from those that are ours to those in which EC2 takes its time."""
+"""The same for moves and their phases: from our own short ones to those in which EC2 takes its time."""
 
 
 @dataclass
 class Spread:
-    """Durations in seconds: how many were up to each of the ``bounds``, but not to the one before; the last are longer
-    than all of these.  ``total`` is their sum.
+    """Durations in seconds, counted by ``bounds``.
+
+    ``counts`` has one entry for each bound: how many were up to that bound, but longer than the one before; and a last
+    one for those that were longer than all bounds.  ``total`` is the sum of all.
     """
 
     bounds: tuple[float, ...]

@@ -1,8 +1,8 @@
 """
-What the agent tells people: log lines, one for each decision, to standard output.
+The log: one line for each decision and event, on standard output.
 
-A line is ``time=… level=… event=… key=value … msg="…"``: read by eye, by ``grep`` and by every log collector.  Or, as
-the setting `log` wants it, the same as one JSON object, with numbers as numbers.
+A line is ``time=… level=… event=… key=value … msg="…"``, for eyes, ``grep`` and every log collector.  Or, by the
+setting `log`, one JSON object with the same keys, and numbers as numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 
 class Log:
-    """Writes whole lines to one stream, from any thread; ``style`` is a value of the setting `log`."""
+    """Writes whole lines to one stream; may be used from any thread.  ``style`` is a value of the setting `log`."""
 
     def __init__(self, stream: TextIO = sys.stdout, style: str = LOGFMT) -> None:
         self._stream = stream

@@ -1,9 +1,9 @@
 """
-What is answered to whom: peers and this node itself are told all, anybody else only whether this observer is well.
-The node's own address and loopback are this node itself, and who comes by `kubectl port-forward`.
+What this observer answers, and to whom: peers and this node itself are told everything, anybody else only whether it is
+well.  Connections from the node's own address or from loopback are this node's, or come by `kubectl port-forward`.
 
-Nothing can be commanded here: whoever may move the address is who IAM says.  A question tells who asks, so the askers
-are the peers, once EC2 has confirmed them (roster.py).
+Nothing can be commanded here: IAM says who may move the address.  A question names its asker, who becomes a peer once
+EC2 has confirmed that (roster.py).
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from floatingip.core.word import Status
 from floatingip.runtime.roster import Roster
 
 FIELDS_AT_MOST = word.MOST
-"""Parameters of a question: the asker, and the addresses that it doubts."""
+"""Parameters of a question, at most: the asker, and the addresses that it doubts."""
 
 LOOPBACK = "127.0.0.1"
 """Where `kubectl port-forward` connects to, and from."""
 
 METRICS_KEPT = 1.0
-"""Seconds for which the metrics are told again: nobody can have them gathered more often."""
+"""Seconds for which gathered metrics are given again: nobody can have them gathered more often."""
 
 Told = tuple[Status, dict[str, Address], dict[str, Sight]]
 
 
 class Desk:
-    """The answers of the observer at ``address``, all by one thread.
+    """Gives the answers of the observer at ``address``, all in one thread.
 
-    ``published`` gives the newest snapshot, ``metrics`` its view for Prometheus; ``look`` passes on that EC2 has news;
-    ``sight`` tells how an observer's address is seen from a floating one (sight.py); ``now`` is the clock.
+    ``published`` gives the newest snapshot, and ``metrics`` makes its view for Prometheus.  ``look`` is called when a
+    peer says that EC2 has news.  ``sight`` tells whether a floating address reaches an observer's (sight.py).
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Desk:
         self._gathered, self._gathered_at = "", float("-inf")
 
     def knows(self, source: str) -> bool:
-        """Whether a connection from there is this node's own, the kubelet's above all, a peer's, or a floating
-        address': by these, holders check how this node sees them.
+        """Whether a connection from this address is this node's own (the kubelet's above all) or a peer's, or is from
+        a floating address, by which a holder checks whether it reaches this node.
         """
         if self._is_friend(source):
             return True
@@ -98,11 +98,11 @@ class Desk:
         return source in (self._me, LOOPBACK) or self._roster.has(source)
 
     def _may_read(self, query: Mapping[str, list[str]], source: str) -> bool:
-        """A peer that is not known yet says who it is, and EC2 is asked."""
+        """Whether the status may be read from there; a peer that is not known yet names itself, and EC2 is asked."""
         return self._is_friend(source) or self._roster.is_peer(query.get("asker", [""])[0], source, self._now())
 
     def _health(self, wrong: str, in_short: str, note: str, source: str) -> tuple[HTTPStatus, str]:
-        """The reason names addresses and interfaces, so it is not for everybody; nor is the note."""
+        """The answer of a health check: only friends are told the reason and the note, which name addresses."""
         friend = self._is_friend(source)
         if not wrong:
             return HTTPStatus.OK, f"ok; {note}" if note and friend else "ok"
@@ -125,8 +125,10 @@ class Desk:
         return word.to_peer(*told)
 
     def told(self, asker: str, source: str, doubted: Iterable[str]) -> Told | None:
-        """What a peer, or this node itself, is told: the word, the other peers' addresses, and how this asker is seen
-        from the addresses that it doubts.  None for anybody else.
+        """What a peer, or this node itself, is told; None for anybody else.
+
+        The word, the other peers' addresses, and, for the addresses that the asker doubts and this node holds, whether
+        they reach the asker.
         """
         published, now = self._published(), self._now()
         is_peer = self._roster.is_peer(asker, source, now)

@@ -1,6 +1,7 @@
 """
-What the agent asks for, done: here is said what each effect means; how it is done beside the deciding thread is for a
-:class:`Crew`, with threads on a node (loop.py), in simulated time in a test.
+Do what the agent asks for: here is what each effect means.
+
+What takes time is done by a :class:`Crew`: on a node by threads (loop.py), in a test in simulated time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,15 @@ from floatingip.agent.effects import (
     TellKubernetes,
     Wanted,
 )
-from floatingip.agent.events import Asking, Event, MetadataTroubled, PeersJudged, Probed, Reconciled, ShownByMetadata
+from floatingip.agent.events import (
+    Event,
+    MetadataTroubled,
+    PeersChosen,
+    PeersJudged,
+    Probed,
+    Reconciled,
+    ShownByMetadata,
+)
 from floatingip.core.errors import CloudError, MetadataError
 from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.move import Move, Result
@@ -43,16 +52,18 @@ from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
 from floatingip.edges.tally import Tally
 from floatingip.runtime import performing
-from floatingip.runtime.look import Asking as Calls
+from floatingip.runtime.look import Calls
 from floatingip.runtime.roster import Roster
 
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """The world, as an agent needs it; ``prober`` makes one for an address, ``service`` one for a NodePort there;
-    ``services`` tells which of these there are; ``tally`` counts what is done here, and by the edges; ``settings``
-    tells the ConfigMap's when they have changed, and raises ``ConfigurationError`` for what a start would refuse;
-    ``board`` is where the news go, None: nowhere.
+    """The world, as an agent needs it.
+
+    ``prober`` makes a prober for an address, ``service`` one for a NodePort at an address, None where none is checked.
+    ``services`` lists NodePorts.  ``tally`` counts what is done here and by the edges.  ``settings`` returns the
+    ConfigMap's settings when they have changed, otherwise None, and raises ``ConfigurationError`` for what a start
+    would refuse.  ``board`` is where news for Kubernetes go, None for nowhere.
     """
 
     cloud: Cloud
@@ -68,16 +79,16 @@ class Edges:
 
 
 class Crew(Protocol):
-    """Does what takes time, and posts what comes of it; none of its methods blocks."""
+    """Does what takes time, and posts events of what comes of it; none of its methods blocks."""
 
     def now(self) -> float:
         """Seconds, on the clock by which the agent is told the time."""
 
     def post(self, event: Event) -> None:
-        """Bring the event to the agent; from any thread."""
+        """Bring the event to the agent; may be called from any thread."""
 
     def begin(self, name: str, job: Callable[[], None]) -> None:
-        """Do this once, beside everything else: it may block."""
+        """Do the job once, beside everything else; it may block."""
 
     def probe(self, probings: frozenset[Probing]) -> None:
         """Probe these, and nothing else, from now on."""
@@ -98,15 +109,15 @@ class Crew(Protocol):
         """Write a line to the log."""
 
     def report(self, news: News) -> None:
-        """Tell the API server the news, some time; it may never hear of them."""
+        """Tell the API server the news when that is possible; they may get lost."""
 
 
 class Doer:
     """
     Does what the agent on the node ``me`` asks for.
 
-    ``published`` is what others may know, ``end`` how the agent ended, None while it goes on.  ``asking`` makes what
-    the calls of one look are made by.
+    ``published`` is what others may know, ``end`` how the agent ended, None while it goes on.  ``new_calls`` is called
+    for each look and each write, and gives what makes their calls.
     """
 
     def __init__(
@@ -115,21 +126,21 @@ class Doer:
         me: Identity,
         edges: Edges,
         crew: Crew,
-        asking: Callable[[], Calls] = Calls,
+        new_calls: Callable[[], Calls] = Calls,
     ) -> None:
         self._settings = settings
         self._me = me
         self._edges = edges
         self._crew = crew
-        self._new_asking = asking
+        self._new_calls = new_calls
         self.published = Snapshot(crew.now(), Status(settings.name, me.instance_id), starting=True)
         self.end: End | None = None
         self.roster = Roster(me.instance_id, self._ask_about_peers)
-        self._asked_for = AskPeers({}, frozenset(), frozenset())
-        self._asking: Mapping[str, Address] = {}
+
+        self._chosen: Mapping[str, Address] = {}
 
     def macs_at_risk(self) -> frozenset[str]:
-        """Of the interfaces that IMDS is to be asked about; from any thread."""
+        """The MACs of the interfaces that IMDS is to be asked about; may be called from any thread."""
         return self.published.macs_at_risk()
 
     def do(self, effect: Effect) -> None:
@@ -159,8 +170,8 @@ class Doer:
             case Look():
                 self._look(effect)
             case Perform():
-                me, asking = self._me.instance_id, self._new_asking()
-                crew.begin("write", lambda: crew.post(performing.wrote(cloud, me, effect, asking)))
+                me, calls = self._me.instance_id, self._new_calls()
+                crew.begin("write", lambda: crew.post(performing.wrote(cloud, me, effect, calls)))
             case Rehearse():
                 crew.begin("rehearsal", lambda: self._rehearse(effect))
             case ListNodePorts() if services is not None:
@@ -171,7 +182,7 @@ class Doer:
     # What is counted on its way to the agent, or from it.
 
     def probed(self, probed: Probed) -> None:
-        """Bring this to the agent, from any thread."""
+        """Count a probe, and bring it to the agent; may be called from any thread."""
         probing, result = probed.probing, probed.result
         if probing.node_port is None:
             is_answered = result.outcome is ProbeOutcome.ANSWERED
@@ -180,7 +191,7 @@ class Doer:
         self._crew.post(probed)
 
     def reconciled(self, target: Target, report: PlumbingReport) -> None:
-        """Bring this to the agent, from any thread."""
+        """Count repairs of the kernel, and bring the report to the agent; may be called from any thread."""
         for what in report.repaired:
             self._edges.tally.repaired(what)
         self._crew.post(Reconciled(target, report))
@@ -195,11 +206,11 @@ class Doer:
 
     def _look(self, asked: Look) -> None:
         crew, cloud, settings = self._crew, self._edges.cloud, self._settings
-        asking, shown = self._new_asking(), self._shown_by_metadata
-        crew.begin("look", lambda: crew.post(performing.looked(cloud, settings, asked, shown, asking)))
+        calls, shown = self._new_calls(), self._shown_by_metadata
+        crew.begin("look", lambda: crew.post(performing.looked(cloud, settings, asked, shown, calls)))
         if asked.metadata:
-            # What is on a link of this node must not be carried on when IMDS lacks it, and a question to EC2 may hang
-            # for as long as it takes somebody else to get the address.
+            # An address that is still on a link here must be dropped when IMDS lacks it.  That cannot wait for EC2: its
+            # answer may take longer than another node takes to get the address.
             crew.begin("look-metadata", lambda: crew.post(ShownByMetadata(self._shown_by_metadata())))
 
     def _shown_by_metadata(self) -> Mapping[Target, Interface]:
@@ -226,15 +237,15 @@ class Doer:
     def _ask_peers(self, asked: AskPeers) -> None:
         wanted = {**self.roster.follow(asked.known, self._crew.now()), **asked.holders}
         wanted.pop(self._me.instance_id, None)
-        if wanted != self._asking:
-            self._asking = wanted
-            # Before any of them can have answered.
-            self._crew.post(Asking(wanted))
+        if wanted != self._chosen:
+            self._chosen = wanted
+            # Posted before any of them can have answered.
+            self._crew.post(PeersChosen(wanted))
         self._crew.ask_peers(wanted, asked.doubted)
         self._ask_about_peers()
 
     def _ask_about_peers(self) -> None:
-        """Ask EC2 who those are that call themselves peers, as far as it is to be asked now; from any thread."""
+        """Ask EC2 about those who call themselves peers, if it may be asked now; may be called from any thread."""
         asked_at = self._crew.now()
         asked = self.roster.question(asked_at)
         if asked:
@@ -244,7 +255,7 @@ class Doer:
         try:
             instances = self._edges.cloud.describe_instances(asked)
         except CloudError:
-            # That EC2 does not answer is told by who looks at the addresses.
+            # That EC2 does not answer is logged where it is asked about the addresses (looking.py).
             self.roster.unanswered(self._crew.now())
         else:
             self.roster.answered(asked, asked_at, instances)

@@ -20,15 +20,17 @@ SETTLE_EVENTS = 0.02
 """Seconds left between two checks, so that a burst of netlink events costs one or two of them."""
 
 STORM_SHARE = 0.1
-"""The share of its time for which the keeper works on events that do not end."""
+"""The share of its time that the keeper may work while events do not end."""
 
 STORM_BURST = 1.0
-"""Seconds of work on events in a row until that share counts: a move is a burst of them, and must not be delayed."""
+"""Seconds of work before that share applies: a move is a burst of events, and must not be delayed."""
 
 
 @dataclass
 class _Kept:
-    """One address' wanted state, what was found last, and whether there may be a route for its probes."""
+    """One address: how its kernel should be, what was found last, whether there may be a route for its probes
+    (``routed``), and until when it is announced.
+    """
 
     wanted: Wanted
     report: PlumbingReport | None = None
@@ -37,14 +39,14 @@ class _Kept:
 
 
 class _Allowance:
-    """How long to rest after work: hardly at all after a burst of it, for most of the time in a storm."""
+    """How long to rest after work: hardly at all after a short burst, most of the time in a storm of events."""
 
     def __init__(self) -> None:
         self._left = STORM_BURST
         self._at = time.monotonic()
 
     def rest(self, worked: float) -> float:
-        """Seconds to rest after so many of work."""
+        """Seconds to rest after ``worked`` seconds of work."""
         now = time.monotonic()
         self._left = min(STORM_BURST, self._left + (now - self._at) * STORM_SHARE) - worked
         self._at = now
@@ -52,10 +54,10 @@ class _Allowance:
 
 
 class Keeper:
-    """Keeps the kernel as it should be for every address, in turns; ``reconciled`` is told what changed.
+    """Keeps the kernel as it should be for every address; ``reconciled`` is called with what was found, when that is
+    news.
 
-    A node that does not carry the address gets the route for its probes, and nothing else is left where there is no
-    link.
+    A node that does not carry an address has a route for its probes; where the link is gone nothing else is left.
     """
 
     def __init__(self, host: Host, reconciled: Callable[[Target, PlumbingReport], None]) -> None:
@@ -76,12 +78,12 @@ class Keeper:
         self._announce_anew.add(target)
 
     def due(self, now: float) -> float:
-        """When the next turn is to be taken, though nothing has changed."""
+        """When the next turn is to be taken if nothing changes."""
         announcing = self._announce_anew or any(kept.announced_until > now for kept in self._kept.values())
         return min(self._check_at, self._announce_at) if announcing else self._check_at
 
     def turn(self, now: float, *, changed: bool) -> None:
-        """See to it; ``changed``: to all of it, since something is wanted, or the kernel has told of something."""
+        """Check what is due, and announce; ``changed``: check all of it, since the kernel or what is wanted changed."""
         if changed or now >= self._check_at:
             for target, wanted in self._due(everything=changed):
                 self._keep(target, wanted)
@@ -97,7 +99,7 @@ class Keeper:
             self._unroute(target, kept.wanted.plumbing)
 
     def _due(self, *, everything: bool) -> list[tuple[Target, Wanted]]:
-        """All, those first that changed; or the next one, with those that have a problem."""
+        """What to check: everything, and first what is wanted anew; or the next address, and those with a problem."""
         wanted = list(self._wanted.items())
         if everything:
             return sorted(wanted, key=lambda item: item[0] in self._kept and self._kept[item[0]].wanted == item[1])
@@ -130,7 +132,7 @@ class Keeper:
             self._reconciled(target, report)
 
     def _reconcile(self, kept: _Kept) -> PlumbingReport:
-        """What was found."""
+        """Bring the kernel to what is wanted; the report of what was found."""
         plumbing, extent = kept.wanted.plumbing, kept.wanted.extent
         report = PlumbingReport(PlumbingState.NO_LINK, extent=extent)
         try:
@@ -150,23 +152,21 @@ class Keeper:
         return report if report.carries else self._see(plumbing, report)
 
     def _see(self, plumbing: Plumbing, report: PlumbingReport) -> PlumbingReport:
-        """The report, with why the address' probes would not leave this node, in spite of their route, if they would
-        not.
-        """
+        """The report, with why probes of the address would not leave this node in spite of their route, if so."""
         try:
             return replace(report, blind=self._host.blind(plumbing))
         except HostError as error:
             return replace(report, problem=report.problem or str(error))
 
     def _unplumb(self, plumbing: Plumbing, report: PlumbingReport) -> PlumbingReport:
-        """Remove what a link that is gone has left; the probes' route does not depend on it."""
+        """Remove what a link that is gone has left behind; if that fails the probes are routed all the same."""
         try:
             return replace(report, removed=self._host.unplumb(plumbing))
         except HostError as error:
             return replace(report, problem=str(error))
 
     def _clear(self, plumbing: Plumbing) -> None:
-        """Remove what an earlier wanted state put there: the address, or its numbers, are others now."""
+        """Remove what was wanted before: the address, its link or its numbers have changed."""
         with contextlib.suppress(HostError):  # what is left of it is tried again by whoever wants that address
             self._host.unplumb(plumbing)
             self._host.unroute_probes(plumbing)
@@ -179,9 +179,9 @@ class Keeper:
 
 
 class HostKeeper:
-    """A `Keeper` in a thread of its own: it takes its turn at once on the kernel's events, and now and then anyway.
+    """A `Keeper` in a thread of its own: it takes a turn at once when the kernel has an event, and now and then anyway.
 
-    What the agent decides never waits for a storm of events.
+    What the agent wants does not wait, even during a storm of events.
     """
 
     def __init__(self, host: Host, reconciled: Callable[[Target, PlumbingReport], None]) -> None:
@@ -222,7 +222,7 @@ class HostKeeper:
         while not self._ending:
             now = time.monotonic()
             self._wake.wait(max(0.0, self._keeper.due(now) - now))
-            # Cleared only when it was seen: an event that comes just after the wait was over is for the next turn.
+            # Cleared only if it is seen to be set: an event that comes right after this is left for the next turn.
             self._ordered.clear()
             changed = self._wake.is_set()
             if changed:

@@ -1,12 +1,12 @@
 """
-One look at EC2: what is asked for all floating addresses together, in as few calls as can be, at the same time.
+One look at EC2: all questions for all floating addresses together, in as few calls as possible, side by side.
 
-Whoever is about to convict a holder waits for two answers: where the address is, and what became of the instance.
-Hence the instances that matter as far as is known are asked about while the ENIs are.  Any call may hang, so a look
+A node that is about to convict a holder waits for two answers: where the address is, and what became of the instance.
+So the instances that are known to matter are asked about at the same time as the ENIs.  Any call may hang, so a look
 belongs in a thread of its own.
 
-What could not be read of one interface spoils nothing but what depends on it; above all it never makes an address one
-that nobody has, or an interface a free one.
+Where a part of one interface cannot be read, only what depends on it remains unknown; above all, the address does not
+count as nobody's for that, nor the interface as free.
 """
 
 from __future__ import annotations
@@ -28,48 +28,52 @@ from floatingip.core.settings import Settings
 from floatingip.edges import background
 
 RETRY_AFTER = (0.1, 0.3)
-"""Seconds, at random between these, after which a call that EC2 refused for the moment is made once more: the calls of
-one look are made side by side, and one that is throttled must not spoil what the others learned.
+"""Seconds, at random between these, after which a question that EC2 refused for the moment is put once more: the
+questions of one look are put side by side, and one that is throttled must not spoil what the others learned.
 """
 
 REFUSED_WITHIN = 1.0
-"""Seconds within which a call must have failed for that: what hangs is given up by whoever asks again."""
+"""Seconds within which a question must have failed to be put once more: what took longer is left to the next look."""
 
 WRITES_AGAIN_AFTER = ((0.03, 0.1), (0.2, 0.4))
 """Seconds, at random between these, after which a write that EC2 throttled is made a second and a third time.  The
-first is short, so that no question comes between: where every second call is throttled, the write would be again.
+first pause is short, so that no question comes between: where EC2 throttles every second call, the write would be
+throttled again.
 """
 
 THROTTLED_WITHIN = 0.5
-"""Seconds within which a try must have been throttled for that: what the write was decided on gets old."""
+"""Seconds within which EC2 must have throttled a write for it to be made again: what it was decided by gets old."""
 
 T = TypeVar("T")
 
 
-class Asking:
-    """The calls of one look, or a write; each is made once more soon when EC2 refuses it at once for the moment, as it
-    does when it throttles.  ``calls`` has one entry for each question that was put.
+class Calls:
+    """Makes the calls of one look, or of one write.
+
+    A question that EC2 refuses at once and for the moment, as it does when it throttles, is put a second time soon.
+    ``made`` has one entry for each question that was put: a list, since calls are made from several threads.
     """
 
     def __init__(self) -> None:
-        self.calls: list[None] = []
+        self.made: list[None] = []
 
     def patiently(self, ask: Callable[[], T]) -> T:
         """Ask, and wait for the answer."""
         began = time.monotonic()
-        self.calls.append(None)
+        self.made.append(None)
         try:
             return ask()
         except CloudUnavailable:
             if time.monotonic() - began > REFUSED_WITHIN:
                 raise
         time.sleep(random.uniform(*RETRY_AFTER))
-        self.calls.append(None)
+        self.made.append(None)
         return ask()
 
     def insist(self, write: Callable[[], None]) -> None:
-        """Make a write, and again only while EC2 throttles it: of no other failure is it known that nothing was done
-        (R8).  Where every second call is throttled a look ends with one that was not, and so the write after it is.
+        """Make a write, and make it again only while EC2 throttles it: after any other failure it may have been done
+        (R8).  It is tried more than once since, where EC2 throttles every second call, a look ends with one that was
+        not throttled, and the write that follows is.
         """
         for pause in WRITES_AGAIN_AFTER:
             began = time.monotonic()
@@ -82,36 +86,27 @@ class Asking:
         return write()
 
     def begin(self, ask: Callable[[], T]) -> Future[T]:
-        """Begin to ask, in a thread that cannot hold up the end of the process, as an executor's would."""
-        answer: Future[T] = Future()
-
-        def job() -> None:
-            try:
-                answer.set_result(self.patiently(ask))
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits for the answer
-                answer.set_exception(error)
-
-        background.start("look-beside", job)
-        return answer
+        """Begin to ask, beside the other calls."""
+        return background.begin("look-beside", functools.partial(self.patiently, ask))
 
 
-def look(cloud: Cloud, settings: Settings, question: Question, asking: Asking | None = None) -> Seen:
-    """Ask EC2, by ``asking`` where there should be no threads.
+def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | None = None) -> Seen:
+    """Ask EC2; tests pass ``calls`` that need no threads.
 
     Raises CloudError for the first call that fails, unless that only leaves instances undescribed: where the address is
     can be known without them.
     """
-    me, known, asking = question.me, question.known, asking or Asking()
+    me, known, calls = question.me, question.known, calls or Calls()
     foreseen = question.judged | (frozenset((me,)) - known)
-    described = asking.begin(lambda: cloud.describe_instances(foreseen)) if foreseen else None
+    described = calls.begin(lambda: cloud.describe_instances(foreseen)) if foreseen else None
     name = question.name
     if not name and described is not None:
         mine = described.result().get(me)
         if mine is None or mine.state is InstanceState.UNREAD:
             raise CloudUnavailable(f"DescribeInstances: {me}, this node's instance, is not shown, or cannot be read")
         name = cluster_name(mine.tags)
-    subnets = asking.begin(cloud.describe_subnets) if question.need_subnets else None
-    shown = asking.patiently(lambda: cloud.describe_enis(name)) if name else ()
+    subnets = calls.begin(cloud.describe_subnets) if question.need_subnets else None
+    shown = calls.patiently(lambda: cloud.describe_enis(name)) if name else ()
     ours, unread = tuple(eni for eni in shown if not eni.unread), tuple(eni for eni in shown if eni.unread)
     unknown = {
         target: f"{eni.id or 'an interface of ours'} cannot be read: {eni.unread}"
@@ -121,9 +116,9 @@ def look(cloud: Cloud, settings: Settings, question: Question, asking: Asking | 
     }
     standing = tuple(eni for eni in ours if eni.standing_for)
     usable = way_to(settings.carry).usable(ours)
-    enis = _by_target(cloud, asking, settings, usable, unknown)
+    enis = _by_target(cloud, calls, settings, usable, unknown)
     allocations: dict[Target, AllocationFacts | None] = {
-        target: asking.patiently(functools.partial(cloud.describe_allocation, target.id))
+        target: calls.patiently(functools.partial(cloud.describe_allocation, target.id))
         for target in settings.floating_ips
         if isinstance(target, Allocation)
         and target not in unknown
@@ -141,7 +136,7 @@ def look(cloud: Cloud, settings: Settings, question: Question, asking: Asking | 
         if described is not None:
             instances.update(described.result())
         if lacking:
-            instances.update(asking.patiently(lambda: cloud.describe_instances(lacking)))
+            instances.update(calls.patiently(lambda: cloud.describe_instances(lacking)))
     except CloudUnavailable as error:
         undescribed = str(error)
     return Seen(
@@ -157,12 +152,12 @@ def look(cloud: Cloud, settings: Settings, question: Question, asking: Asking | 
         unknown=unknown,
         unread=unread,
         undescribed=undescribed,
-        calls=len(asking.calls),
+        calls=len(calls.made),
     )
 
 
 def read_in_full(enis: Iterable[Eni]) -> tuple[Eni, ...]:
-    """The same ENIs, for whoever needs all.  Raises ``CloudUnavailable``, which names those that could not be read."""
+    """The same ENIs, for those who need all of them.  Raises ``CloudUnavailable``, which names one that is unread."""
     enis = tuple(enis)
     for eni in enis:
         if eni.unread:
@@ -173,7 +168,7 @@ def read_in_full(enis: Iterable[Eni]) -> tuple[Eni, ...]:
 
 
 def _all_known(settings: Settings, subnets: tuple[Subnet, ...]) -> tuple[Subnet, ...]:
-    """Those that can be read.  Raises ``CloudUnavailable`` when one of the others may be where an address belongs."""
+    """The subnets that can be read.  Raises ``CloudUnavailable`` when an address may belong to one of the others."""
     read = tuple(subnet for subnet in subnets if not subnet.unread)
     addresses = [target for target in settings.floating_ips if not isinstance(target, Allocation)]
     if len(read) < len(subnets) and not all(any(s.network_of(address) for s in read) for address in addresses):
@@ -183,21 +178,21 @@ def _all_known(settings: Settings, subnets: tuple[Subnet, ...]) -> tuple[Subnet,
 
 
 def _by_target(
-    cloud: Cloud, asking: Asking, settings: Settings, usable: tuple[Eni, ...], unknown: dict[Target, str]
+    cloud: Cloud, calls: Calls, settings: Settings, usable: tuple[Eni, ...], unknown: dict[Target, str]
 ) -> dict[Target, Eni]:
-    """The ENI that carries each target: one of the usable ones, or else whoever's it is.  Adds to ``unknown``."""
+    """The ENI that carries each target: a usable one, or else any that has its address.  Adds to ``unknown``."""
     # Should an allocation have two, all observers choose the same one.
     ranked = sorted(usable, key=lambda eni: (not eni.elastic, eni.attachment is None, eni.id), reverse=True)
     enis = {target: eni for target in settings.floating_ips for eni in ranked if eni.carries(target)}
     absent = [target for target in settings.floating_ips if target not in enis and target not in unknown]
     addresses = frozenset(target for target in absent if not isinstance(target, Allocation))
     if addresses:
-        # What has a missing address is not ours, or ours with a tag that is not shown yet.
-        for eni in asking.patiently(lambda: cloud.find_occupants(addresses)):
+        # Whatever has such an address is not ours, or is ours with a tag that EC2 does not show yet.
+        for eni in calls.patiently(lambda: cloud.find_occupants(addresses)):
             has = {target for target in addresses if eni.occupies(target)}
             enis.update(dict.fromkeys(has, eni))
             if not has or (eni.unread and OWNER_TAG in eni.tags):
-                # EC2 shows it only since it has one of the addresses; that alone matters here, and whose it is.
+                # EC2 shows this one because it has one of the addresses: only which one, and whose it is, matter here.
                 unread = eni.unread or "no address that it is shown for"
                 said = f"{eni.id or 'the interface that has it'} cannot be read: {unread}"
                 unknown.update(dict.fromkeys(has or addresses, said))

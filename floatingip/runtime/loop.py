@@ -1,8 +1,8 @@
 """
-An agent on a real node: one thread decides, and does or begins what follows.
+An agent on a real node: one thread lets it decide, and does or begins what follows.
 
-What may block has a thread of its own and puts what it found into the inbox, so that a hanging EC2 call never delays a
-probe, nor a slow nft a decision.
+Whatever may block has a thread of its own, and puts what it found into the inbox: so an EC2 call that hangs never
+delays a probe, and a slow nft never delays a decision.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from floatingip.runtime.sight import Sights
 from floatingip.runtime.status_server import StatusServer
 
 ENDS_WITHIN = 0.5
-"""Seconds for the kernel's last change at the end."""
+"""Seconds that the keeper of the kernel gets at the end."""
 
 REPORTS_WITHIN = 1.0
-"""Seconds that `attach` gives an API server that answers for the moves that it made: nobody else tells of them."""
+"""Seconds that `attach` waits at its end until the API server has been told of its moves: nobody else tells of them."""
 
 
 class Loop:
-    """Runs one agent: ``attach``, or ``observe``.  It is the crew of its doer, too."""
+    """Runs one agent, as ``attach`` or as ``observe``; for its doer it is the crew."""
 
     def __init__(self, settings: Settings, me: Identity, edges: Edges, log: Log, *, observes: bool) -> None:
         self._settings = settings
@@ -85,11 +85,11 @@ class Loop:
 
     def run(self) -> int:
         """
-        Go on until the agent has ended; the exit code.
+        Run until the agent has ended; return the exit code.
 
-        Raises what waiting cannot mend, for `attach`: ``AddressTaken``, ``ConfigurationError``, ``Denied``, or
-        ``CloudError`` for a write that EC2 refuses as such; for `observe` ``HostError`` when the status port cannot be
-        had.
+        `attach` raises what waiting cannot mend: ``AddressTaken``, ``ConfigurationError``, ``Denied``, or
+        ``CloudError`` for a write that EC2 refuses for good.  `observe` raises ``HostError`` when it cannot listen on
+        its port.
         """
         if self._observes:
             self._server = self._serve()
@@ -117,11 +117,11 @@ class Loop:
         self._doer.do(effect)
 
     def stop(self) -> None:
-        """End soon; may be called from a signal handler."""
+        """Let the agent know of SIGTERM, so that it ends soon; may be called from a signal handler."""
         self.post(Terminated())
 
     def _news(self) -> list[Event]:
-        """What happened, as soon as anything has, or it is time."""
+        """Wait until something happens or the agent is due; return what has happened."""
         events: list[Event] = []
         try:
             events.append(self._inbox.get(timeout=max(0.0, self.agent.due() - self.now())))
@@ -131,7 +131,7 @@ class Loop:
             return events
 
     def _serve(self) -> StatusServer:
-        # Only now, and here: `attach` has no use for what takes most of the time to load.
+        # Imported late: `attach` does not need it, and it takes most of the time to load.
         from floatingip.edges.prometheus import Metrics  # noqa: PLC0415
 
         port, address = self._settings.port, self._me.address

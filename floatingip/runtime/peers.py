@@ -1,9 +1,9 @@
 """
-What the other observers say: each is asked twice a second over HTTP, at the primary address that EC2 shows for it.
+Ask the other observers: each twice a second over HTTP, at the primary address that EC2 shows for it.
 
-The question tells who asks, so that whoever is asked asks back (roster.py); and which floating addresses do not answer,
-for the holder to check how it sees this node from them (sight.py).  While none is in doubt each is asked now and then
-for its report, too, for people to read.
+A question names its asker, so that the one who is asked can ask back (roster.py).  It also names the floating addresses
+that do not answer, so that their holder checks whether they reach the asker (sight.py).  While no address is in doubt,
+each observer is asked for its report now and then, for people to read.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from floatingip.edges import background
 from floatingip.edges.http_client import Connection, NoAnswer
 
 NOT_TOLD = "it tells only peers, and has not learned from EC2 that this node is one"
-"""Why an observer reports nothing to who asks."""
+"""Why an observer does not report to whoever asks."""
 
 
 def ask(address: Address | str, port: int, *, me: str = "", look: bool = False) -> Status | None:
-    """Ask one observer once, as the instance ``me``, and, with ``look``, to ask EC2 soon; None without an answer."""
+    """Ask one observer once, as the instance ``me``; None without an answer.  ``look``: it is to ask EC2 soon."""
     return ask_once(address, port, me=me, look=look).status
 
 
 def ask_once(
     address: Address | str, port: int, *, me: str = "", look: bool = False, doubted: Sequence[str] = ()
 ) -> Answer:
-    """The same, with what tells a node on which no observer is from one that cannot be reached; a holder of the
-    ``doubted`` floating addresses is to see whether it reaches this node's observer from them.
+    """Ask one observer once; the answer tells a node without an observer from one that cannot be reached.
+
+    If it holds some of the ``doubted`` floating addresses it checks whether it reaches the asker from them.
     """
     asked_at = time.monotonic()
     connection = Connection(address, port, seconds=2 * timing.ASK_TIMEOUT, most_bytes=LONGEST)
@@ -50,7 +51,7 @@ def ask_once(
 
 
 def report_of(address: Address | str, port: int, *, me: str = "", seconds: float) -> tuple[Report | None, str]:
-    """What one observer reports when the instance ``me`` asks it once, within ``seconds``, or why it does not."""
+    """What one observer reports when it is asked once, as the instance ``me``, within ``seconds``; or None, and why."""
     connection = Connection(address, port, seconds=seconds, most_bytes=status.LONGEST)
     try:
         response = connection.get(f"/v1/status?{urlencode({'asker': me})}")
@@ -67,9 +68,7 @@ def report_of(address: Address | str, port: int, *, me: str = "", seconds: float
 
 
 def not_ready(address: Address | str, port: int) -> str:
-    """Why one observer calls itself not ready, in its own words as far as it tells them to who asks; empty where it is
-    ready.
-    """
+    """Why one observer calls itself not ready, as far as it tells that to the asker; empty where it is ready."""
     connection = Connection(address, port, seconds=2 * timing.ASK_TIMEOUT)
     try:
         response = connection.get("/readyz")
@@ -132,7 +131,7 @@ class Asker:
         self._hurry.set()
 
     def doubt(self, targets: frozenset[str]) -> None:
-        """Tell with each question which floating addresses do not answer; ask at once when that changed."""
+        """From now on name these floating addresses as not answering; ask at once when there is one more."""
         if targets - self._doubted:
             self._hurry.set()
         self._doubted = targets
@@ -153,7 +152,7 @@ class Asker:
         address, port = self._place
         report, _ = report_of(address, port, me=self._me, seconds=timing.REPORT_TIMEOUT)
         if report is not None and not self._stopped:
-            # Of those whom it knows this node hears itself.
+            # Without its own peers: this node asks them itself.
             self._reported(replace(report, peers=()))
 
     def _ask(self) -> Answer:
@@ -166,7 +165,10 @@ class Asker:
 
 
 class Askers:
-    """Asks whoever is to be asked; ``heard`` gets each answer, ``reported`` each report, from the asker's thread."""
+    """One asker for each observer that is to be asked.
+
+    ``heard`` is called with each answer, and ``reported`` with each report, from the asker's thread.
+    """
 
     def __init__(
         self, me: str, port: int, heard: Callable[[str, Answer], None], reported: Callable[[str, Report], None]
@@ -178,7 +180,7 @@ class Askers:
         self._askers: dict[str, tuple[Address, Asker]] = {}
 
     def follow(self, wanted: Mapping[str, Address], doubted: frozenset[str]) -> None:
-        """Ask these from now on, and nobody else, at their primary addresses; each once for all floating addresses."""
+        """From now on ask these, at their primary addresses, and nobody else; ``doubted`` addresses do not answer."""
         for instance_id, (address, asker) in list(self._askers.items()):
             if wanted.get(instance_id) != address:
                 asker.stop()

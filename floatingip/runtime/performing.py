@@ -1,4 +1,4 @@
-"""What the agent asks of EC2 and the API server once, as jobs: each may block, and tells by events what came of it."""
+"""What the agent has done once by EC2 and the API server: jobs that may block, and return events of what came of it."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ from floatingip.core.writes import (
     Unassign,
     Write,
 )
-from floatingip.runtime.look import Asking, look
+from floatingip.runtime.look import Calls, look
 
 Shown = Callable[[], Mapping[Target, Interface]]
 """Asks IMDS where our addresses are."""
 
 
-def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, asking: Asking) -> Event:
-    """What EC2 answered; where it did not, and never has before, what IMDS shows of our addresses."""
+def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, calls: Calls) -> Event:
+    """What EC2 answered; where it did not, and never has before, also what IMDS shows of our addresses."""
     try:
-        return Looked(look(cloud, settings, asked.question, asking))
+        return Looked(look(cloud, settings, asked.question, calls))
     except CloudError as error:
         return LookFailed(error, shown() if asked.metadata else {})
 
 
-def wrote(cloud: Cloud, me: str, asked: Perform, asking: Asking) -> Wrote:
+def wrote(cloud: Cloud, me: str, asked: Perform, calls: Calls) -> Wrote:
     """What came of a write for the instance ``me``."""
     try:
-        asking.insist(functools.partial(_make, cloud, me, asked.write, asked.making))
+        calls.insist(functools.partial(_make, cloud, me, asked.write, asked.making))
     except CloudError as error:
         return Wrote(asked.writer, asked.write, error)
     return Wrote(asked.writer, asked.write)
@@ -93,7 +93,7 @@ def _make(cloud: Cloud, me: str, write: Write, making: Making) -> None:
 
 
 def rehearsed(cloud: Cloud, asked: Rehearse) -> Iterator[Event]:
-    """What each part found out, and that this was all."""
+    """An event for each part of the rehearsal, and one for its end."""
     parts: Mapping[Part, Callable[[], Event]] = {
         Part.SLOTS: functools.partial(_slots, cloud, asked),
         Part.PERMISSIONS: functools.partial(_permissions, cloud, asked),

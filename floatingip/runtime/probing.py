@@ -17,7 +17,7 @@ from floatingip.edges import background
 
 
 class Probes:
-    """The probes of one ``probing``; ``told`` gets what came of each."""
+    """The probes of one ``probing``; ``told`` is called with what came of each."""
 
     def __init__(self, probing: Probing, prober: Prober, told: Callable[[Probed], None]) -> None:
         self.prober = prober
@@ -39,27 +39,26 @@ class Probes:
         self.prober.send()
 
     def collect(self) -> None:
-        """Tell what came of them, in the order of sending."""
+        """Pass on what came of the probes, in the order of sending."""
         for result in self.prober.collect():
-            # The pace is set by the result itself, not by what the agent makes of it: that may not have heard of it
-            # yet, and then the next probe would be sent too late.  A failure of this node changes no pace.
+            # The pace is set here by the result itself.  If the agent set it, the next probe would be sent too late,
+            # since the agent hears of the result only after a while.  What could not be sent changes no pace.
             if result.outcome is not ProbeOutcome.FAILED_HERE:
                 self._calm = result.outcome is ProbeOutcome.ANSWERED
             self._told(Probed(self._probing, result))
 
 
 def next_in_peace(sent_at: float, interval: float) -> float:
-    """When the probe after the one of `sent_at` is to be sent: ``interval`` seconds later, or up to a quarter less.
+    """When to send the next probe after one of ``sent_at``: ``interval`` seconds later, or up to a quarter less.
 
-    So that those of many addresses are soon sent several at once, which saves most of what they cost: waking up costs
-    ten times what sending does.
+    Rounded, so that the probes of many addresses are soon sent together: to wake up costs ten times what sending does.
     """
     step = interval / 4
     return (sent_at + interval) // step * step
 
 
 class ProbeLoop:
-    """Probes by what ``prober`` makes; ``told`` gets what came of each probe, in the loop's thread."""
+    """Probes with what ``prober`` makes; ``told`` is called with what came of each probe, in the loop's thread."""
 
     def __init__(self, prober: Callable[[Probing], Prober], told: Callable[[Probed], None]) -> None:
         self._prober = prober
@@ -74,7 +73,7 @@ class ProbeLoop:
         background.start("probe", self._run)
 
     def follow(self, probings: frozenset[Probing]) -> None:
-        """Probe these from now on, and nothing else; for the deciding thread."""
+        """From now on probe these, and nothing else; called by the deciding thread."""
         followed = self._followed
         self._followed = {
             probing: followed.get(probing) or Probes(probing, self._prober(probing), self._told) for probing in probings
@@ -92,7 +91,7 @@ class ProbeLoop:
             self._wait(tuple(followed))
 
     def _wait(self, followed: tuple[Probes, ...]) -> None:
-        """Until the next probe is due, and collect all that is known until then."""
+        """Wait until the next probe is due, or a result is there, and collect what is known by then."""
         poll = select.poll()
         poll.register(self._ear, select.POLLIN)
         until, awaited = math.inf, dict[int, Probes]()

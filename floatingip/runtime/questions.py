@@ -16,10 +16,10 @@ from floatingip.edges import background
 
 
 class MetadataLoop:
-    """Asks IMDS, every second what addresses the interfaces with ``macs()`` have, and now and then for notices.
+    """Asks IMDS: every second for the addresses of the interfaces with the MACs ``macs()``, now and then for notices.
 
-    ``found`` gets each answer, by MAC and with the time it was asked at: None for an interface that IMDS does not show.
-    Errors are no answers: ``failed`` gets them, and none keeps another question from being asked.
+    ``found`` is called with the MAC, the answer (None for an interface that IMDS does not show) and the time of the
+    question; ``noticed`` with what AWS announces; ``failed`` with errors, of which none stops the other questions.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class MetadataLoop:
         background.start("imds", self._run)
 
     def ask(self, now: float) -> None:
-        """Ask what is to be asked now."""
+        """Ask everything that is due now."""
         for mac in self._macs():
             try:
                 self._found(mac, self._metadata.addresses_of(mac), now)
@@ -63,7 +63,7 @@ class MetadataLoop:
 
 
 class PodLoop:
-    """Asks the API server about the own pod again and again; ``found`` gets each answer."""
+    """Asks the API server about this pod again and again; ``found`` is called with each answer."""
 
     def __init__(self, orders: Orders, found: Callable[[OwnPod], None]) -> None:
         self._orders = orders
@@ -72,7 +72,7 @@ class PodLoop:
         self._wake = threading.Event()
 
     def ask(self, *, every: float) -> None:
-        """From now on ask every so many seconds, and at once when that is more often; for the deciding thread."""
+        """From now on ask every so many seconds, and at once when that is more often; called by the deciding thread."""
         before, self._every = self._every, every
         if before == float("inf"):
             background.start("pod", self._run)
@@ -81,7 +81,7 @@ class PodLoop:
 
     def _run(self) -> None:
         while True:
-            # Cleared before the question: who asks for more while it is under way wants one that is asked later.
+            # Cleared before the question: a wish that comes while it is under way needs a later question.
             self._wake.clear()
             began = time.monotonic()
             self._found(self._orders.own_pod())
@@ -89,8 +89,8 @@ class PodLoop:
 
 
 class SettingsLoop:
-    """Looks now and then whether the settings have changed; ``found`` gets what they are then, or None and why a start
-    would refuse them.
+    """Looks now and then whether the settings have changed; then ``found`` is called with them, or with None and why a
+    start would refuse them.
     """
 
     def __init__(self, changed: Callable[[], Settings | None], found: Callable[[Settings | None, str], None]) -> None:

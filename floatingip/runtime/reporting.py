@@ -1,4 +1,4 @@
-"""Tells the API server the news, one after the other, from a thread of its own: nobody ever waits for it."""
+"""Tell the API server the news, one after the other, from a thread of its own: nothing else ever waits for it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from floatingip.core.ports import Board
 from floatingip.edges import background
 
 NEWS_AT_MOST = 64
-"""News that wait for an API server that does not answer; the oldest go first."""
+"""News that wait, at most, for an API server that does not answer; the oldest are dropped first."""
 
 AGAIN_FIRST, AGAIN_AT_MOST = 5.0, 60.0
-"""Seconds until an API server that did not answer is told again, at first and in the end."""
+"""Seconds until the next try after the API server did not answer: at first, and at most."""
 
 REFUSED_AGAIN = 600.0
-"""Seconds until a role is told again that was refused: the Role may have been applied meanwhile."""
+"""Seconds until the role is told again after it was refused: what allows it may have been applied meanwhile."""
 
 
 class Reporter:
-    """Puts news on the ``board``; ``told`` hears of each whether it is there, in the reporter's thread.
+    """Puts news on the ``board``; ``told`` is called with what came of each, in the reporter's thread.
 
-    A role that is not up there is outdated by the next; all others are kept in order.  What is refused is not tried
-    again, but for the role.
+    A role that waits is replaced by the next one; all other news are kept in their order.  What is refused is not tried
+    again, except the role.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Reporter:
         self._is_busy = self._is_started = False
 
     def tell(self, news: News) -> None:
-        """Tell this soon; never waits."""
+        """Have the news told soon; never waits."""
         with self._changed:
             if isinstance(news, Role):
                 self._role, self._role_at = news, float("-inf")
@@ -62,7 +62,7 @@ class Reporter:
                 background.start("reporter", self._run)
 
     def end(self, within: float) -> None:
-        """Wait until all is told, so many seconds at most, and not at all for an API server that does not answer."""
+        """Wait until all is told: at most ``within`` seconds, and not once the API server has failed to answer."""
         with self._changed:
             self._changed.wait_for(lambda: self._failures or not (self._is_busy or self._news), timeout=within)
 
@@ -71,7 +71,7 @@ class Reporter:
             self._report(self._next())
 
     def _next(self) -> News:
-        """What is to be told now, as soon as there is anything."""
+        """Wait until there is something to tell, and return it."""
         with self._changed:
             while True:
                 now = self._now()
@@ -106,7 +106,7 @@ class Reporter:
         self._told(NewsTold(type(news), problem, refused, dropped))
 
     def _settle(self, news: News, *, refused: bool) -> None:
-        """Take it off the list: it was told, or never will be.  It may have been replaced meanwhile, or dropped."""
+        """Take the news off the list: they were told, or never will be.  They may have been replaced, or dropped."""
         if isinstance(news, Role):
             if news is self._role:
                 self._role_at = self._now() + REFUSED_AGAIN

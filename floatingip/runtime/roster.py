@@ -1,10 +1,10 @@
 """
-Who is a peer: whom EC2 has shown as one, and nobody else.
+Who is a peer: only an observer that EC2 has confirmed.
 
-An observer that asks tells its instance id.  It is believed when EC2 shows that instance, alive, with the question's
-source as its primary address, and in our cluster.  EC2 is asked about an instance that a peer tells of, too: nothing is
-believed about anybody's address that EC2 does not say.  It is asked at a bounded rate however many come: at most one
-claim of each source is waiting, and a source that was refused is not asked about again for a while.
+An observer that asks names its instance.  It is believed when EC2 shows that instance alive, in our cluster, and with
+the question's source as its primary address.  EC2 is also asked about instances that peers name: an address is believed
+only if EC2 says it.  However many claims come, EC2 is asked at a bounded rate: each source has at most one waiting
+claim, and a source that was refused is not asked about again for a while.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from floatingip.core.model import Address
 from floatingip.core.word import PEERS_AT_MOST, is_instance_id
 
 ASKER_KEPT = 60.0
-"""Seconds for which an asker is told to others as a peer."""
+"""Seconds after its last question for which a peer is named to others."""
 
 WAITING_AT_MOST = 16
-"""Claims, and as many instances known by hearsay, that wait for EC2's answer at a time."""
+"""Claims that wait for EC2's answer at a time, at most, and as many instances that are known by hearsay."""
 
 CONFIRMED_FOR = 300.0
 """Seconds after which EC2 is asked anew about a peer: its address may be a pod's by then."""
@@ -34,15 +34,15 @@ REFUSED_AT_MOST = 256
 """Refusals that are remembered."""
 
 QUESTION_EVERY = 5.0
-"""Seconds for one question to EC2, in the long run, and after a failure."""
+"""Seconds between two questions to EC2 on average, and after a failure."""
 
 QUESTIONS_AT_ONCE = 4
-"""Questions that may follow each other at once: a new observer does not wait because of what came just before."""
+"""Questions that may follow each other at once after a pause: so a new observer does not wait for one before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Peer:
-    """What EC2 said of one: its primary address, as of when it was asked; ``source`` is how connections show it."""
+    """What EC2 said of a peer when it was asked: its primary address; ``source`` is the same as a text."""
 
     address: Address
     asked_at: float
@@ -52,7 +52,7 @@ class _Peer:
 class Roster:
     """The peers of the observer on instance ``me``.
 
-    ``waiting`` is called, from whatever thread makes the claim, when there is a new one to ask EC2 about.
+    ``waiting`` is called when there is a new claim to ask EC2 about, in the thread that has heard the claim.
     """
 
     def __init__(self, me: str, waiting: Callable[[], None]) -> None:
@@ -73,9 +73,7 @@ class Roster:
     # For the server's thread.
 
     def is_peer(self, instance_id: str, source: str, now: float) -> bool:
-        """Whether a question from this source is this instance's; where that is not known yet, EC2 is going to be
-        asked.
-        """
+        """Whether a question from this source comes from this instance; where that is unknown EC2 will be asked."""
         if not is_instance_id(instance_id) or instance_id == self._me:
             return False
         with self._lock:
@@ -93,7 +91,7 @@ class Roster:
         return False
 
     def has(self, source: str) -> bool:
-        """Whether this is a peer's primary address; cheap, as it is asked for every connection."""
+        """Whether this is a peer's primary address; cheap, since it is asked for every connection."""
         return source in self._addresses
 
     def askers(self, now: float) -> dict[str, Address]:
@@ -105,9 +103,9 @@ class Roster:
     # For the deciding thread.
 
     def follow(self, known: Iterable[str], now: float) -> dict[str, Address]:
-        """The peers among those who asked lately and those ``known`` from elsewhere; primary addresses by instance id.
+        """The peers that asked lately, or are ``known`` from elsewhere: primary addresses by instance id.
 
-        The others are forgotten; who is known from elsewhere and not a peer yet is going to be asked about.
+        Other peers are forgotten.  EC2 will be asked about instances that are known and no peers yet.
         """
         asked = self.askers(now)
         with self._lock:
@@ -119,7 +117,7 @@ class Roster:
             return {instance_id: peer.address for instance_id, peer in self._peers.items()}
 
     def question(self, now: float) -> frozenset[str]:
-        """The instances to ask EC2 about now; one question at a time: ``answered`` or ``unanswered`` ends it."""
+        """The instances to ask EC2 about now, or none; one question at a time, until `answered` or `unanswered`."""
         with self._lock:
             ids = {*self._claims.values(), *self._hearsay}
             ids.update(i for i, peer in self._peers.items() if now - peer.asked_at > CONFIRMED_FOR)
@@ -132,7 +130,7 @@ class Roster:
             return frozenset(ids | {self._me} if self._cluster is None else ids)
 
     def answered(self, asked: frozenset[str], asked_at: float, instances: Mapping[str, Instance]) -> None:
-        """EC2's answer to ``question``: who is not in it does not exist."""
+        """EC2's answer to the question about ``asked``: an instance that is not in it does not exist."""
         self.shown(asked_at, instances)
         with self._lock:
             self._asking = False
@@ -158,13 +156,13 @@ class Roster:
                 self._drop(instance_id)
 
     def unanswered(self, now: float) -> None:
-        """EC2 did not answer ``question``: all stays as it is, and is asked anew after a while."""
+        """EC2 did not answer the question: everything stays as it is, and is asked again after a while."""
         with self._lock:
             self._asking = False
             self._not_before = now + QUESTION_EVERY
 
     def shown(self, asked_at: float, instances: Mapping[str, Instance]) -> None:
-        """Any answer of EC2: whose instance has ended is no peer."""
+        """Any answer of EC2 that describes instances: a peer whose instance has ended is none any more."""
         with self._lock:
             if self._me in instances:
                 self._cluster = cluster_name(instances[self._me].tags)
@@ -187,7 +185,7 @@ class Roster:
         return instance if not self._cluster or cluster_name(instance.tags) == self._cluster else None
 
     def _confirm(self, instance: Instance, asked_at: float) -> bool:
-        """Have it as a peer, if there is room."""
+        """Take the instance as a peer; return whether there was room."""
         if instance.address is None or (instance.id not in self._peers and len(self._peers) >= PEERS_AT_MOST):
             return False
         self._peers[instance.id] = _Peer(instance.address, asked_at, str(instance.address))
@@ -195,7 +193,7 @@ class Roster:
         return True
 
     def _make_room(self) -> None:
-        """Where there is no room, drop a peer that others only told of: one that asked this node itself counts more."""
+        """If there is no room, drop a peer that is known by hearsay only: one that asked this node counts more."""
         told_of = self._peers.keys() - self._asked_us_at.keys()
         if len(self._peers) >= PEERS_AT_MOST and told_of:
             self._drop(min(told_of))

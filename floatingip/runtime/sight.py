@@ -1,7 +1,7 @@
 """
-Whether a floating address works between two nodes: its holder fetches the asker's status from that very address.
+Whether a floating address works between two nodes: its holder asks the other node's observer from that very address.
 
-An asker in doubt is told what came of the last check; one that is old is made anew meanwhile.
+An asker in doubt is told what came of the last check; if that is old a new check is begun meanwhile.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from floatingip.edges import background
 from floatingip.runtime.peers import reaches
 
 CHECKED = 5.0
-"""Seconds after which a check is made anew for an asker in doubt."""
+"""Seconds after which a new check is made for an asker in doubt."""
 
 KEPT = 15.0
-"""Seconds for which a check answers questions at all."""
+"""Seconds for which an asker is told what came of a check."""
 
 CHECKS_AT_MOST = 64
-"""Checks under way at a time."""
+"""Checks under way at a time, at most."""
 
 
 class Sights:
@@ -35,7 +35,7 @@ class Sights:
         self._lock = threading.Lock()
 
     def of(self, asker: str, source: Address) -> Sight:
-        """What is known of the observer at this address as seen from the floating address ``source``."""
+        """What is known of whether the observer at ``asker`` can be reached from the floating address ``source``."""
         key, now = (source, asker), time.monotonic()
         with self._lock:
             self._found = {checked: found for checked, found in self._found.items() if now - found[1] <= KEPT}

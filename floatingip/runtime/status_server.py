@@ -1,10 +1,10 @@
 """
-The observer's HTTP server: few questions, each on a budget, whoever asks and however.
+The observer's HTTP server: it knows few questions, and bounds what each costs, whoever asks.
 
-One thread serves all connections.  A request has a number of bytes and of lines, and so many seconds in all, not for
-each read; the same seconds are for its answer.  Anybody has a few connections, and all of those who are not known have
-their number together; the known ones, the kubelet and the peers, have places of their own that nobody else can take.
-What is too much is closed at once.
+One thread serves all connections.  A request may have so many bytes and lines, and takes so many seconds in all, not
+for each read; its answer gets the same time.  Each address may have a few connections, and all strangers together a
+bounded number.  Those who are known, the kubelet and the peers, have places of their own that no stranger can take.
+Connections beyond that are closed at once.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ LINES_AT_MOST = 64
 """Lines of a request."""
 
 EXCHANGE_WITHIN = 3.0
-"""Seconds for a request, from the connection or its first byte on, and again until its answer is taken."""
+"""Seconds for a request, from the connection or its first byte on, and as many again until its answer is taken."""
 
 IDLE_AT_MOST = 30.0
-"""Seconds for which one who is known may keep a connection without a question."""
+"""Seconds for which a client that is known may keep a connection without a question."""
 
 CONNECTIONS_EACH = 4
-"""Connections of one address, if it is not known."""
+"""Connections of one address that is not known, at most."""
 
 CONNECTIONS_OF_KNOWN = 16
-"""The same of one that is known."""
+"""Connections of one address that is known, at most."""
 
 STRANGERS_AT_MOST = 256
-"""Connections of all that are not known."""
+"""Connections of all addresses that are not known, at most."""
 
 PLACE_RESTS = 0.2
-"""Seconds for which a stranger's place stays taken after its end: so no address gets more than some twenty answers a
-second.
+"""Seconds for which the place of a stranger's connection stays taken after its end, so that no address gets more than
+some twenty answers a second.
 """
 
 BACKLOG = 4096
 """Connections that the kernel keeps until they are accepted; it has no more by default (net.core.somaxconn)."""
 
 ACCEPTED_AT_ONCE = 256
-"""Connections that are accepted before those that stand have their turn."""
+"""Connections that are accepted before those that are open have their turn."""
 
 ACCEPT_AGAIN = 0.1
 """Seconds until the next try when the kernel has no file or memory for a connection."""
@@ -81,9 +81,9 @@ class _Request:
 class StatusServer:
     """Answers GET requests on the node's primary address.  Raises OSError when the port cannot be had.
 
-    ``answer`` gives status and text for a target and the address that asks, ``is_known`` says who has a place of its
-    own; both are called from the server's thread, and may not block.  ``also`` is another address to answer at, if it
-    can be had there: ``unheard`` says why not, empty where it can.
+    ``answer`` gives status and text for a target and the address that asks; ``is_known`` says which addresses have
+    places of their own.  Both are called in the server's thread, and must not block.  ``also`` is a second address to
+    listen at, if that is possible; ``unheard`` says why it is not, empty where it is.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ class StatusServer:
 
 
 def _parse(received: bytes) -> _Request | None:
-    """The one request that was received; None when it is none, has more lines, or is not the only one."""
+    """The request that was received; None when it is none, has too many lines, or something follows it."""
     head, end, rest = received.partition(b"\r\n\r\n")
     line, *fields = head.decode("latin-1").split("\r\n")
     words = line.split(" ")

@@ -22,13 +22,13 @@ import itertools
 import json
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, ip_network
 from typing import Any
 
 from lab.network import tables
 from lab.network.neighbours import Neighbours
 from lab.network.netns import Namespace
+from lab.network.owners import Owners, Port, canonical
 from lab.network.tables import ROUTER_MAC
 from lab.resource import Resource
 
@@ -59,19 +59,6 @@ EVERYTHING = "0.0.0.0/0"
 _IPV6_TWIN = {EVERYTHING: "2000::/3", VPC_CIDR: VPC_IPV6_CIDR}
 
 
-@dataclass
-class _Port:
-    """Where an ENI is plugged in.  It outlives its link after a power cut: for EC2 the ENI is attached still."""
-
-    name: str
-    mac: str
-    namespace: Namespace
-    addresses: set[str] = field(default_factory=set)
-    blocked: set[str] = field(default_factory=set)
-    powered: bool = True
-    silent: bool = False
-
-
 class Fabric(Resource):
     """
     The VPC and its two clients; a context manager that makes them and removes all that it made.
@@ -88,8 +75,8 @@ class Fabric(Resource):
         self.client_out = Namespace("client-out")
         self.carry_announcements = True
         self._neighbours: Neighbours | None = None
-        self._ports: dict[str, _Port] = {}
-        self._owners: dict[str, _Port] = {}
+        self._ports: dict[str, Port] = {}
+        self._owners = Owners()
         self._eni_of_port: dict[str, str] = {}
         self._associations: dict[str, str] = {}
         self._numbers = itertools.count(1)
@@ -180,7 +167,7 @@ class Fabric(Resource):
         with self._lock:
             if eni_id in self._ports:
                 raise ValueError(f"{eni_id} is plugged into {self._ports[eni_id].namespace.name} already")
-            port = _Port(f"p{next(self._numbers)}", mac, namespace)
+            port = Port(f"p{next(self._numbers)}", mac, namespace)
             guest_mtu = MTU if up else BARE_MTU
             self.vpc.ip(
                 f"link add {port.name} mtu {MTU} address {ROUTER_MAC} type veth"
@@ -190,7 +177,7 @@ class Fabric(Resource):
             )
             self._ports[eni_id] = port
             self._eni_of_port[port.name] = eni_id
-            routes, owned = self._led(port, addresses)
+            routes, owned = self._owners.lead(port, addresses)
             if routes:
                 self.vpc.ip(*routes)
             # At once, here and in `unplug`: each transaction takes the kernel 15 ms, which are none of EC2's.
@@ -206,7 +193,7 @@ class Fabric(Resource):
                 return
             silenced = self._cut(port)
             blocked = tables.elements("delete", "blocked", port.name, port.blocked)
-            _, owned = self._led(None, port.addresses)
+            _, owned = self._owners.lead(None, port.addresses)
             self.vpc.nft(silenced + blocked + owned + tables.end("delete", port.name, port.mac))
             del self._ports[eni_id]
 
@@ -223,7 +210,7 @@ class Fabric(Resource):
         """Let nobody own `address`, if it was this ENI's.  Idempotent."""
         with self._lock:
             port = self._ports.get(eni_id)
-            if port is not None and self._owners.get(_canonical(address)) is port:
+            if port is not None and self._owners.of(canonical(address)) is port:
                 self._lead(None, [address])
 
     def plugged(self, namespace: Namespace) -> list[str]:
@@ -338,52 +325,29 @@ class Fabric(Resource):
 
     # -- parts
 
-    def _lead(self, port: _Port | None, addresses: Collection[str]) -> None:
+    def _lead(self, port: Port | None, addresses: Collection[str]) -> None:
         """Take these addresses off whoever owns them, and lead them to `port`, or nowhere."""
         # At once, or a move of many addresses would take longer than EC2 does.
-        routes, elements = self._led(port, addresses)
+        routes, elements = self._owners.lead(port, addresses)
         if routes:
             self.vpc.ip(*routes)
         self._apply(elements)
-
-    def _led(self, port: _Port | None, addresses: Collection[str]) -> tuple[list[str], str]:
-        """Note that, and give the commands for `ip` and `nft` that it takes."""
-        routes, elements = [], []
-        for address in sorted(_canonical(address) for address in addresses):
-            old = self._owners.get(address)
-            if old is port:
-                continue
-            if old is not None:
-                old.addresses.remove(address)
-                elements.append(tables.element("delete", "owned", old.name, address))
-                if old.powered:
-                    routes += [f"route delete {address} dev {old.name}", f"neigh delete {address} dev {old.name}"]
-            if port is None:
-                del self._owners[address]
-                continue
-            self._owners[address] = port
-            port.addresses.add(address)
-            elements.append(tables.element("add", "owned", port.name, address))
-            if port.powered:
-                routes.append(f"neigh replace {address} lladdr {port.mac} nud permanent dev {port.name}")
-                routes.append(f"route replace {address} dev {port.name}")
-        return routes, "".join(elements)
 
     def _mac_for(self, port: str, address: str) -> str | None:
         """What the port is told that asks for `address`; without the lock, which is held for long."""
         if _is_gateway(address):
             return ROUTER_MAC
-        owner = self._owners.get(address)
+        owner = self._owners.of(address)
         return None if owner is None or owner.name == port else owner.mac
 
     def _audience(self, port: str, mac: str, address: str) -> list[str]:
         """The ports that hear that `port` announces `address` with `mac`."""
-        owner = self._owners.get(address)
+        owner = self._owners.of(address)
         if not self.carry_announcements or owner is None or (owner.name, owner.mac) != (port, mac):
             return []
         return [other.name for other in list(self._ports.values()) if other is not owner]
 
-    def _cut(self, port: _Port) -> str:
+    def _cut(self, port: Port) -> str:
         """Delete the link, and give what is to be deleted by nft after it: what was silent must not be heard again."""
         script = ""
         if port.powered:
@@ -405,8 +369,3 @@ def _is_gateway(address: str) -> bool:
     if tables.family(address) == "ip6":
         return False
     return IPv4Address(address) == ip_network(f"{address}/{SUBNET_PREFIX}", strict=False)[1]
-
-
-def _canonical(address: str) -> str:
-    """The one way to write an address: of IPv6 there are many."""
-    return str(ip_address(address))

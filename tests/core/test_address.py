@@ -38,7 +38,7 @@ from floatingip.core.snapshot import Lack
 from floatingip.core.word import Answer, Held, Status
 from floatingip.core.writes import SetGroups
 from floatingip.runtime import performing
-from floatingip.runtime.look import Asking
+from floatingip.runtime.look import Calls
 from tests.core.told import Told
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
@@ -103,7 +103,7 @@ class Node:
     def receive(self) -> None:
         """What a write came to."""
         (asked,) = self.told.performs()
-        self.address.wrote(performing.wrote(self.cloud, self.shared.me.instance_id, asked, Asking()), now())
+        self.address.wrote(performing.wrote(self.cloud, self.shared.me.instance_id, asked, Calls()), now())
 
 
 Make = Callable[..., Node]
@@ -661,7 +661,7 @@ def probed(made: Node) -> set[Address]:
     """Where probes go, once it is known that they would leave the node."""
     made.address.reconciled(PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING), now())
     made.step()
-    return {probing.address for probing in made.address.probings()}
+    return {probing.address for probing in made.address.seeing.answers.probings()}
 
 
 def test_an_elastic_ip_is_probed_at_its_enis_private_address_never_at_the_allocation(node: Make) -> None:
@@ -678,10 +678,12 @@ def test_another_eni_of_the_elastic_ip_is_probed_instead(node: Make) -> None:
     made = node(ELASTIC)
     made.looked(eni(ELASTIC, OTHER))
     assert probed(made) == {IPv4Address("10.0.0.50")}
-    (before,) = made.address.probings()
+    (before,) = made.address.seeing.answers.probings()
     made.looked(eni(ELASTIC, OTHER, id="eni-2", address=IPv4Address("10.0.0.51")))
     assert probed(made) == {IPv4Address("10.0.0.51")}
-    assert not made.address.probed(before, ProbeResult(now(), now(), ProbeOutcome.ANSWERED)), "that is no news any more"
+    assert not made.address.seeing.answers.probed(before, ProbeResult(now(), now(), ProbeOutcome.ANSWERED)), (
+        "that is no news any more"
+    )
     assert made.address.seeing.health == Health("a1")
 
 
@@ -900,14 +902,14 @@ def standby(node: Make, report: PlumbingReport | None) -> Node:
 
 def probes(made: Node) -> bool:
     """Whether probes are sent."""
-    return bool(made.address.probings())
+    return bool(made.address.seeing.answers.probings())
 
 
 def results(made: Node, outcome: ProbeOutcome, *, at: float, detail: str = "") -> None:
     """Two probes with this outcome, which is enough for UP."""
     for sent_at in (at, at + 0.1):
         probing = Probing(str(made.target), ADDRESS, 0.5, 0.1)
-        made.address.probed(probing, ProbeResult(sent_at, sent_at + 0.01, outcome, detail))
+        made.address.seeing.answers.probed(probing, ProbeResult(sent_at, sent_at + 0.01, outcome, detail))
 
 
 @pytest.mark.parametrize(("report", "expected"), [(None, False), (BLIND, False), (SEEING, True)])

@@ -118,6 +118,22 @@ def test_attempts_that_do_not_end_are_bounded(monkeypatch: pytest.MonkeyPatch) -
     call.answer.set_result("late")
 
 
+def test_an_attempt_that_cannot_begin_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once this node has room for threads again EC2 is asked again, however often there was none."""
+    monkeypatch.setattr(asking, "MOST_UNDER_WAY", 1)
+    ask = Asking(LONG)
+    with monkeypatch.context() as without_threads:
+        without_threads.setattr(asking._Attempt, "start", _no_thread)
+        for _ in range(2):
+            with pytest.raises(CloudUnavailable, match="Ask: not asked: can't start new thread"):
+                ask.ask("Ask", lambda: "answer", repeatable=False)
+    assert ask.ask("Ask", lambda: "answer", repeatable=False) == "answer"
+
+
+def _no_thread(_attempt: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 class Found:
     """Credentials that are good for some seconds."""
 

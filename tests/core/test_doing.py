@@ -7,10 +7,10 @@ from typing import Any, cast
 
 from floatingip.agent.effects import AskPeers, Look, Moved, Probing, Publish, Tell, Wanted
 from floatingip.agent.events import (
-    Asking,
     Event,
     Looked,
     LookFailed,
+    PeersChosen,
     PeersJudged,
     Probed,
     Reconciled,
@@ -117,7 +117,7 @@ def test_who_is_named_is_asked_once_ec2_has_shown_it() -> None:
     assert node.crew.posted == [PeersJudged()]
     node.doer.do(named)
     assert node.crew.asked == {node.other: OTHER}
-    assert node.crew.posted[1:] == [Asking({node.other: OTHER})]
+    assert node.crew.posted[1:] == [PeersChosen({node.other: OTHER})]
 
 
 def test_this_node_never_asks_itself() -> None:

@@ -13,7 +13,7 @@ from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAga
 from floatingip.core.model import Carry
 from floatingip.core.settings import Settings
 from floatingip.runtime import look as looking
-from floatingip.runtime.look import Asking, look
+from floatingip.runtime.look import Calls, look
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
 NAME, ADDRESS = "cluster", IPv4Address("10.0.0.100")
@@ -210,7 +210,7 @@ class Refusing:
 def test_a_write_that_was_throttled_is_made_again(times: int) -> None:
     """Where every second call is throttled, every write after a look would be, without end."""
     write = Refusing([Throttled("RequestLimitExceeded")] * times)
-    Asking().insist(write)
+    Calls().insist(write)
     assert write.calls == times + 1
 
 
@@ -227,7 +227,7 @@ def test_no_other_write_is_made_blindly_again(errors: list[CloudError], calls: i
     """R8: it may have been made; nor is a throttled account asked a fourth time."""
     write = Refusing(errors)
     with pytest.raises(CloudError):
-        Asking().insist(write)
+        Calls().insist(write)
     assert write.calls == calls
 
 
@@ -236,5 +236,5 @@ def test_a_write_that_was_throttled_late_is_judged_anew(monkeypatch: pytest.Monk
     monkeypatch.setattr(looking, "THROTTLED_WITHIN", -1.0)
     write = Refusing([Throttled("RequestLimitExceeded")])
     with pytest.raises(Throttled):
-        Asking().insist(write)
+        Calls().insist(write)
     assert write.calls == 1

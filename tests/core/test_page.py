@@ -8,8 +8,8 @@ from ipaddress import IPv4Address
 import pytest
 
 from floatingip.core.health import HealthState
-from floatingip.core.move import Result
-from floatingip.core.page import PHASES, RELOADS, render
+from floatingip.core.move import PHASES, Result
+from floatingip.core.page import RELOADS, render
 from floatingip.core.snapshot import PeerSnapshot, ProbeSpan, Snapshot
 from floatingip.core.status import of
 from floatingip.core.word import Status

@@ -3,7 +3,7 @@
 import pytest
 
 from floatingip.core import timing
-from floatingip.core.decision.ration import KEPT, Move, is_rationed, parse, record, recorded, render, wait
+from floatingip.core.decision.ration import KEPT, Record, is_rationed, parse, record, recorded, render, wait
 
 NOW = 1_764_000_000
 TAG_LIMIT = 256
@@ -29,7 +29,7 @@ NEW = attachment(1000)
 def test_what_is_recorded_is_read_back() -> None:
     """Rule, time and the attachment that was left."""
     value = record("", "R4", NOW + 0.9, attachment(7))
-    assert parse(value) == (Move("R4", NOW, attachment(7)[-9:]),)
+    assert parse(value) == (Record("R4", NOW, attachment(7)[-9:]),)
     assert recorded(value, attachment(7))
     assert not recorded(value, attachment(8))
 

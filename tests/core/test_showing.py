@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from floatingip.agent.effects import Probing
-from floatingip.agent.events import Asking, Heard, LookFailed, MetadataTroubled, Probed, Reported
+from floatingip.agent.events import Heard, LookFailed, MetadataTroubled, PeersChosen, Probed, Reported
 from floatingip.agent.recent import SPAN, SPANS, RecentProbes
 from floatingip.core.decision import order, pause, ration
 from floatingip.core.ec2 import OWNER_TAG
@@ -111,7 +111,7 @@ def test_peers_are_shown_with_what_they_said_last() -> None:
     """Also one that never answered, and one that fell silent."""
     node = Node()
     address, told = IPv4Address("10.0.0.10"), Status(NAME, OTHER, free_slots=2)
-    node.handle(Asking({OTHER: address, THIRD: address}), Heard(OTHER, Answer(node.now, node.now, told)))
+    node.handle(PeersChosen({OTHER: address, THIRD: address}), Heard(OTHER, Answer(node.now, node.now, told)))
     node.handle(Reported(OTHER, Report(0.0, OTHER, node="worker-a")), after=1.0)
     node.handle(Heard(OTHER, Answer(node.now, node.now, None)), after=1.0)
     first, second = node.published.peers

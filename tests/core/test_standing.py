@@ -189,7 +189,7 @@ def test_nothing_is_written_on_top_of_another_write_or_on_an_answer_that_is_olde
 def test_a_node_that_can_have_none_says_why_and_writes_nothing() -> None:
     """Another zone, no slot, IAM."""
     for shown in ((), (FREE,)):
-        decided = Keeper().see(0.0, *shown, bound="this node is in zone us-west-2-lax-1b")
+        decided = Keeper().see(0.0, *shown, barrier="this node is in zone us-west-2-lax-1b")
         assert (decided.write, decided.eni) == (None, None)
         assert decided.problem == "this node is in zone us-west-2-lax-1b"
 
@@ -197,7 +197,7 @@ def test_a_node_that_can_have_none_says_why_and_writes_nothing() -> None:
 def test_a_node_without_room_asks_no_more_than_in_peace() -> None:
     """There is nothing to wait for that EC2 would show soon."""
     for shown in ((), (FREE,)):
-        decided = Keeper().see(0.0, *shown, bound="i-b has no free ENI slot")
+        decided = Keeper().see(0.0, *shown, barrier="i-b has no free ENI slot")
         assert decided.look_at >= 10.0
 
 

@@ -14,7 +14,7 @@ from floatingip.core.node import Identity
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Unassign
 from floatingip.runtime import performing
-from floatingip.runtime.look import Asking
+from floatingip.runtime.look import Calls
 from tests.core.told import Told
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
@@ -52,7 +52,7 @@ class Node:
         self.standing.looked(self.now, standing, instances, served)
         self.standing.step(now=self.now, holds=holds, device=self.device)
         for asked in self.told.performs():
-            self.standing.writing.wrote(performing.wrote(self.cloud, self.me, asked, Asking()), self.now)
+            self.standing.writing.wrote(performing.wrote(self.cloud, self.me, asked, Calls()), self.now)
 
     def ours(self) -> list[Eni]:
         """All standing ENIs."""

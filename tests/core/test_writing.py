@@ -22,7 +22,7 @@ from floatingip.core.errors import (
 from floatingip.core.model import Target
 from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Create, Delete, Detach, Tag, Unassign, Write
 from floatingip.runtime import performing
-from floatingip.runtime.look import Asking
+from floatingip.runtime.look import Calls
 from tests.core.told import Told
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
@@ -61,7 +61,7 @@ class Desk:
         under_way = [self.writer.writing]
         (asked,) = self.told.performs()
         self.cloud.error = error
-        wrote = performing.wrote(self.cloud, self.me, asked, Asking())
+        wrote = performing.wrote(self.cloud, self.me, asked, Calls())
         self.cloud.error = None
         self.now += 0.1
         self.writer.wrote(wrote, self.now)

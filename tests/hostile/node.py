@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from floatingip.agent.agent import Agent
 from floatingip.agent.effects import Effect, End, Look, Perform, Probe, Probing, Publish, Tell
-from floatingip.agent.events import Asking, Event, Heard, Looked, LookFailed, PodShown, Probed, Reconciled, Wrote
+from floatingip.agent.events import Event, Heard, Looked, LookFailed, PeersChosen, PodShown, Probed, Reconciled, Wrote
 from floatingip.core.decision.evidence import REACHED_TAG
 from floatingip.core.ec2 import (
     OWNER_TAG,
@@ -268,7 +268,7 @@ def in_peace(carry: Carry, holder: str, service: str = "") -> Node:
     """A node that has seen, for some time, that all is well."""
     node = Node(carry, service)
     node.pass_time(0.1)
-    node.tell(Asking({OTHER: IPv4Address("10.0.0.10"), THIRD: IPv4Address("10.0.0.12")}))
+    node.tell(PeersChosen({OTHER: IPv4Address("10.0.0.10"), THIRD: IPv4Address("10.0.0.12")}))
     for _ in range(6):
         peace(node, holder, Status(NAME, THIRD))
     return node

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from floatingip.agent.events import (
     AddressesShown,
-    Asking,
     Heard,
     LookWanted,
     MetadataTroubled,
     NodePortsListed,
     NodePortsUnknown,
     Noticed,
+    PeersChosen,
     PeersJudged,
     PermissionsRehearsed,
     PodShown,
@@ -227,7 +227,7 @@ steps: st.SearchStrategy[Step] = st.one_of(
     st.tuples(whose, heard, st.booleans()).map(
         lambda said: lambda node: node.tell(Heard(said[0], Answer(node.now - 0.1, node.now, said[1], said[2])))
     ),
-    st.dictionaries(whose.filter(bool), st.sampled_from(ADDRESSES), max_size=3).map(lambda who: told(Asking(who))),
+    st.dictionaries(whose.filter(bool), st.sampled_from(ADDRESSES), max_size=3).map(lambda who: told(PeersChosen(who))),
     st.tuples(st.sampled_from(TARGETS), reports).map(lambda report: told(Reconciled(*report))),
     st.tuples(st.sampled_from([MAC, "zz"]), st.one_of(st.none(), st.frozensets(st.sampled_from(ADDRESSES)))).map(
         lambda shown: lambda node: node.tell(AddressesShown(*shown, node.now))

@@ -18,7 +18,7 @@ from floatingip.core.model import Carry
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2 import cloud as ec2
 from floatingip.edges.ec2.cloud import Ec2Cloud
-from floatingip.runtime.look import Asking, look
+from floatingip.runtime.look import Calls, look
 from tests.core.test_ec2_answers import Server, becoming, http, instances, interface, interfaces, subnets
 from tests.hostile.strategies import mutations, several
 from tests.hostile.xml import as_bytes, befallen, found
@@ -61,16 +61,16 @@ INSTANCES = body(
 SUBNETS = body(subnets(f"<subnetId>subnet-1</subnetId>{ZONE}<cidrBlock>10.0.0.0/24</cidrBlock>"))
 
 
-class AtOnce(Asking):
+class AtOnce(Calls):
     """Makes each call once, and in its turn."""
 
     def patiently(self, ask: Callable[[], T]) -> T:
-        """See `Asking`."""
-        self.calls.append(None)
+        """See `Calls`."""
+        self.made.append(None)
         return ask()
 
     def begin(self, ask: Callable[[], T]) -> Future[T]:
-        """See `Asking`."""
+        """See `Calls`."""
         answer: Future[T] = Future()
         try:
             answer.set_result(self.patiently(ask))

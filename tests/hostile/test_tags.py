@@ -13,7 +13,7 @@ from tests.hostile.strategies import several, texts
 ATTACHMENT, WALL = "eni-attach-0123456789abcdef0", 1_764_000_000.0
 times = st.one_of(st.integers(0, 10**11 - 1), st.integers(int(WALL) - 5000, int(WALL) + 5000))
 records = st.builds(
-    ration.Move,
+    ration.Record,
     st.from_regex(r"R[0-9]{1,2}", fullmatch=True),
     times,
     st.sampled_from([ATTACHMENT[-9:], "a1", "b2"]),
@@ -27,7 +27,7 @@ rules = st.sampled_from(["R3", "R4", "R6", "R7"])
 
 @several(2)
 @given(st.lists(records, max_size=12).map(tuple))
-def test_what_was_recorded_is_read_again(moves: tuple[ration.Move, ...]) -> None:
+def test_what_was_recorded_is_read_again(moves: tuple[ration.Record, ...]) -> None:
     """The last ones, in a value that a tag has room for."""
     value = ration.render(moves)
     assert ration.parse(value) == moves[-ration.KEPT :]

@@ -40,7 +40,7 @@ from floatingip.edges.telemetry import quoted
 from floatingip.runtime.desk import Desk, Told
 from floatingip.runtime.doing import Doer, Edges
 from floatingip.runtime.keeping import Keeper
-from floatingip.runtime.look import Asking
+from floatingip.runtime.look import Calls
 from floatingip.runtime.probing import Probes
 from floatingip.runtime.questions import MetadataLoop
 from tests.fakes.ec2 import REGION, ZONE, FakeCloud
@@ -588,12 +588,12 @@ class Observer:
         raise AssertionError(f"{address} is probed by the crew")
 
 
-class Inline(Asking):
+class Inline(Calls):
     """The calls of one look, without threads: all of them at the same moment, and each of them once."""
 
     def patiently(self, ask: Callable[[], T]) -> T:
         """Ask."""
-        self.calls.append(None)
+        self.made.append(None)
         return ask()
 
     def insist(self, write: Callable[[], None]) -> None:

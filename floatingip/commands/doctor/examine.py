@@ -1,7 +1,8 @@
 """
-Run the checks, all of them beside each other, and give what they found within a bounded time.
+Run all checks at the same time, and return what they find within a bounded time.
 
-Each looks at what it needs (facts.py) and lets its judge say what that means; what does not come in time is not known.
+Each check gets the facts that it needs (facts.py), and another module says what these mean.  What does not come in time
+is reported as not known.
 """
 
 from __future__ import annotations
@@ -41,16 +42,16 @@ FOR_ATTACH = (
     finding.IMDS, finding.CREDENTIALS, finding.CLOCK, finding.PLACE, finding.OWNER, finding.SLOTS,
     finding.CAPABILITIES, finding.NFT, finding.FORWARDING, finding.ROUTING, finding.KUBE_PROXY,
 )  # fmt: skip
-"""What `attach` depends on, none of which takes long; what IAM denies its own error names."""
+"""The checks of what `attach` depends on, none of which takes long.  What IAM denies is in the error of `attach`."""
 
 FOR_ATTACH_WITHIN = 5.0
-"""Seconds for these."""
+"""Seconds for all of these checks."""
 
 Look = Callable[[Facts], Iterable[Finding]]
 
 
 def examine(facts: Facts, checks: Collection[Check] = finding.CHECKS, *, within: float) -> list[Finding]:
-    """What these checks find within so many seconds, in their order; never raises."""
+    """What these checks find within so many seconds, in the order of the checks; never raises."""
     told: SimpleQueue[tuple[str, list[Finding]]] = SimpleQueue()
     deadline, found = time.monotonic() + within, dict[str, list[Finding]]()
     asked = [check for check in checks if check.name in LOOKS]
@@ -67,7 +68,9 @@ def examine(facts: Facts, checks: Collection[Check] = finding.CHECKS, *, within:
 
 
 def _late(check: Check, missing: Collection[Check], within: float) -> Finding:
-    """What IMDS or EC2 itself keeps waiting for is its fault; all that rests on its answer is not known for that."""
+    """The finding for a check that did not end in time: a failure of IMDS or EC2 if that itself did not answer;
+    otherwise not known, perhaps because of these.
+    """
     said = f"no answer within {within:g} s"
     silent = next((each for each in (finding.IMDS, finding.EC2) if each in missing), None)
     if check is silent:
@@ -144,7 +147,7 @@ def _permissions(facts: Facts) -> Iterator[Finding]:
     try:
         eni, target = next(iter(facts.ours), None), facts.targets[0]
     except Denied:
-        # Without a look at EC2 there is nothing that could be tried.
+        # Without a look at EC2 there is nothing else that could be tried.
         yield from aws.permissions(denied, None)
         return
     denied += facts.inspection.denied(eni, target)

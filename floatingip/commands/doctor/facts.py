@@ -1,7 +1,7 @@
 """
-What the checks rest on, each asked for once and beside the others: who this node is, what EC2 shows, who else answers.
+The facts that the checks need, each asked for only once: who this node is, what EC2 shows, who else answers.
 
-Whatever can hang is given up by the edges' own timeouts, which together are shorter than the doctor waits.
+Whatever can hang is given up by the edges' own timeouts, which together are shorter than the time the doctor waits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from floatingip.runtime.peers import ask_once
 
 
 class NotKnown(Exception):
-    """Something that a check rests on is not known; the message says what, and ``remedy`` what to do."""
+    """A fact that a check needs is not known; the message says which, and ``remedy`` what to do."""
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
@@ -47,7 +47,11 @@ class NotKnown(Exception):
 
 
 class Facts:
-    """Of one run of the doctor, for all its threads; ``region`` and ``vpc_id`` where this is no worker."""
+    """The facts for one run of the doctor; may be used from all its threads.
+
+    ``service`` makes probers of NodePorts, None where none is checked.  ``region`` and ``vpc_id`` are given where this
+    is no worker.
+    """
 
     def __init__(
         self,
@@ -91,15 +95,16 @@ class Facts:
         if not (self._region and self._vpc_id):
             return False
         try:
-            return self.me is None
+            _ = self.me
         except NotKnown:
             return True
+        return False
 
     # What EC2 shows.
 
     @once
     def ec2(self) -> tuple[Cloud, Inspection]:
-        """As the agent asks it, and as the doctor alone does: with one client, which takes long to make."""
+        """EC2 as the agent asks it, and as only the doctor does: by one client, which takes long to make."""
         region, vpc_id = self._where()
         groups = self.settings.security_groups or (() if self.is_elsewhere else self.me.security_groups)
         made = client(region, PATIENCE)
@@ -124,8 +129,8 @@ class Facts:
     def seen(self) -> Seen:
         """One look, as the agent makes it."""
         me = "" if self.is_elsewhere else self.me.instance_id
-        known = frozenset((me,)) if not me else frozenset()
-        judged = frozenset((me,)) if me else frozenset()
+        # Without an instance of its own there is none to describe: the empty id counts as known.
+        known, judged = (frozenset[str](), frozenset((me,))) if me else (frozenset((me,)), frozenset[str]())
         question = Question(time.monotonic(), me, self.settings.name, known, judged, need_subnets=True)
         return look(self.cloud, self.settings, question)
 
@@ -164,9 +169,7 @@ class Facts:
 
     @once
     def plumbings(self) -> tuple[Plumbing, ...]:
-        """What an agent here would want of the kernel, as far as EC2 shows interfaces for that; nothing of it is
-        done.
-        """
+        """The plumbing that an agent on this node would want now; nothing of it is done."""
         seen = self.seen
         agent = Agent(self.settings, self.me, observes=True, started_at=seen.asked_at, chance=lambda low, _high: low)
         effects = agent.handle([Looked(seen)], seen.asked_at, time.time())
@@ -218,19 +221,19 @@ class Facts:
 
     @property
     def carried(self) -> tuple[Address, ...]:
-        """What a node carries for the targets, as far as it is known without EC2."""
+        """The addresses that a node carries for the targets, as far as they are known without EC2."""
         return tuple(target for target in self.targets if not isinstance(target, Allocation))
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """The IP versions among them; an Elastic IP has an IPv4 address."""
+        """The IP versions of these; of an Elastic IP it is IPv4."""
         return tuple(sorted({address.version for address in self.carried})) or (4,)
 
     # Who else answers.
 
     @once
     def workers(self) -> tuple[Worker, ...]:
-        """All of the cluster that live, by EC2's tags."""
+        """The living workers of the cluster, by EC2's tags."""
         mine = self.seen.instances.get(self.me.instance_id)
         cluster = cluster_name(mine.tags) if mine is not None else ""
         found = self.inspection.workers(cluster or self.name)
@@ -238,19 +241,19 @@ class Facts:
 
     @once
     def others(self) -> tuple[Worker, ...]:
-        """Those but this node in its zone, and whoever holds an address."""
+        """The other workers in this node's zone, and those elsewhere that hold an address."""
         me = self.me
         near = [each for each in self.workers if each.instance.zone == me.zone or each.instance.id in self.holders]
         return tuple(each for each in near if each.instance.id != me.instance_id and each.instance.address is not None)
 
     @once
     def observer(self) -> Answer:
-        """What this node's own observer says of itself, if one runs."""
+        """What the observer on this node says of itself, if one runs."""
         return ask_once(self.me.address, self.settings.port, me=self.me.instance_id)
 
     @once
     def met(self) -> tuple[Met, ...]:
-        """The others, those first who hold an address."""
+        """How the other workers answer, first those that hold an address."""
         ranked = sorted(self.others, key=lambda each: (each.instance.id not in self.holders, each.instance.id))
         port, me, holders = self.settings.port, self.me.instance_id, self.holders
         return tuple(
@@ -259,7 +262,7 @@ class Facts:
 
     @once
     def reached(self) -> tuple[Reached, ...]:
-        """The floating addresses that other nodes hold."""
+        """How the floating addresses that other nodes hold answer."""
         holders = {each.instance.id: each for each in self.others}
         port, me = self.settings.port, self.me.instance_id if self.observer.status is not None else ""
         held: list[tuple[Address, str, Worker]] = []
@@ -272,7 +275,7 @@ class Facts:
 
     @once
     def answers(self) -> tuple[tuple[Met, ...], tuple[Reached, ...]]:
-        """Both, at the same time."""
+        """How the other workers, and the addresses that they hold, answer: asked at the same time."""
         reached = begin(lambda facts: facts.reached, self)
         return self.met, reached.result()
 
@@ -280,17 +283,16 @@ class Facts:
 
     @once
     def own_pod(self) -> OwnPod:
-        """Of the pod that the doctor runs in."""
+        """What the API server says of the pod that the doctor runs in."""
         return PodsOrders(self.api_server).own_pod()
 
     @once
     def node_ports(self) -> tuple[NodePort, ...]:
-        """Those that should answer.  Raises ``ServicesUnknown``."""
+        """The NodePorts that should answer.  Raises ``ServicesUnknown``."""
         if not self.settings.service:
             return ()
         if (check := self.settings.service_check) is not None:
-            kind, port, path = check
-            return (NodePort(port, path if kind == "http" else ""),)
+            return (NodePort(check.port, check.path if check.kind == "http" else ""),)
         return PodsServices(self.api_server).node_ports()
 
     def serves(self, node_port: NodePort, address: Address) -> bool:

@@ -1,4 +1,4 @@
-"""What the doctor looks at: each check with why it matters and what to do; and what it finds."""
+"""The doctor's checks, each with why it matters and what to do, and what a check finds."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 NOT_KNOWN = "not known: "
-"""How a finding begins that says what could not be found out."""
+"""How a finding begins when something could not be found out."""
 
 
 class Verdict(StrEnum):
-    """``WARN`` is also what is not known: it neither passed nor failed."""
+    """``WARN`` also stands for what is not known: the check neither passed nor failed."""
 
     OK = "ok"
     WARN = "warn"
@@ -20,7 +20,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what is so, why that matters, and, unless all is well, what to do."""
+    """One line of the doctor: what is so, why that matters, and, unless all is well, what to do."""
 
     check: str
     verdict: Verdict
@@ -29,7 +29,7 @@ class Finding:
     remedy: str = ""
 
     def line(self) -> str:
-        """For people: of what is well only that it is, and of what is not known only why not."""
+        """The line for people; why it matters is left out where all is well, or where the finding is not known."""
         said = f"{self.verdict:4}  {self.check}: {self.what}"
         if self.verdict is Verdict.OK:
             return said
@@ -37,13 +37,13 @@ class Finding:
         return f"{said}{why}; what to do: {self.remedy}"
 
     def as_fields(self) -> dict[str, str]:
-        """For programs."""
+        """The finding for programs."""
         return {key: str(value) for key, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that is looked at: ``why`` it matters, and the ``remedy`` where none is nearer at hand."""
+    """One check: ``why`` it matters, and the general ``remedy``, where a finding has no better one."""
 
     name: str
     why: str
@@ -62,7 +62,7 @@ class Check:
         return Finding(self.name, Verdict.FAIL, what, self.why, remedy or self.remedy)
 
     def unknown(self, reason: str, remedy: str = "") -> Finding:
-        """It could not be looked at."""
+        """It could not be checked."""
         return self.warn(f"{NOT_KNOWN}{reason}", remedy)
 
 

@@ -1,4 +1,4 @@
-"""Who else answers: other workers, their observers, the floating addresses, NodePorts; by packets and by rules."""
+"""Who else answers: workers, their observers, the floating addresses, NodePorts; by packets and by EC2's rules."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from floatingip.core.probe import NodePort
 from floatingip.core.word import RESERVED, Status
 
 ALIVE = "look whether that instance lives; if it does, "
-"""How a remedy begins where nothing at all is answered: no group closes more than a machine that is off."""
+"""How a remedy begins where nothing answers at all: perhaps no security group is closed, but the machine is off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Met:
     """Another worker of the cluster in this node's zone, as it answers this node.
 
-    ``refused``: it says itself that no observer listens; ``pinged`` is None where this node can send no pings;
-    ``holds``: EC2 shows a floating address there.
+    ``refused``: it refused the connection to the observers' port.  ``pinged`` is None where this node can send no
+    pings.  ``holds``: EC2 shows a floating address there.
     """
 
     worker: Worker
@@ -45,14 +45,16 @@ class Met:
 
     @property
     def observes(self) -> bool:
-        """An observer runs there, or must."""
+        """An observer runs there, or should."""
         return self.holds or self.status is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A floating address that another node holds, as it answers this node; ``sight``: how the holder reaches this
-    node's observer from it; UNTRIED where none runs here, or the holder did not tell.
+    """A floating address that another node holds, as it answers this node.
+
+    ``knocked``: it answers TCP on the observers' port.  ``sight`` is whether its holder reaches this node's observer
+    from it; UNTRIED where none runs here, or the holder did not tell.
     """
 
     address: Address
@@ -71,8 +73,9 @@ class Carried:
 
 
 def workers(met: Sequence[Met], zone: str, number: int, *, is_deployed: bool) -> Iterator[Finding]:
-    """Somebody to take over, who listens at the port ``number``; ``is_deployed``: an observer runs here, or somebody
-    holds an address.
+    """There is another worker that could take over, with an observer on TCP port ``number``.
+
+    ``is_deployed``: an observer runs here, or somebody holds an address.
     """
     observing = [each.named for each in met if each.status is not None]
     if observing:
@@ -87,7 +90,7 @@ def workers(met: Sequence[Met], zone: str, number: int, *, is_deployed: bool) ->
 
 
 def port(met: Sequence[Met], reached: Iterable[Reached], number: int) -> Iterator[Finding]:
-    """The observers' port, to each of the others and back."""
+    """The observers' port is open, from this node to each other one, and back."""
     remedy = f"let the workers' security group admit TCP {number} from itself"
     admitting = [each.named for each in met if each.admits]
     for each in met:
@@ -109,7 +112,7 @@ def port(met: Sequence[Met], reached: Iterable[Reached], number: int) -> Iterato
 
 
 def icmp(met: Sequence[Met], reached: Sequence[Reached], number: int) -> Iterator[Finding]:
-    """Pings, to each of the others and to the addresses that they hold."""
+    """Pings are answered by each other worker, and by the addresses that they hold."""
     if any(each.pinged is None for each in met) or any(each.pinged is None for each in reached):
         yield ICMP.unknown("this node can send no pings")
         return
@@ -142,7 +145,7 @@ def rules(
     number: int,
     node_ports: Iterable[NodePort] = (),
 ) -> Iterator[Finding]:
-    """The same by EC2's rules, and clients to the NodePorts."""
+    """EC2's rules admit the same, and clients to the NodePorts."""
     if isinstance(found, CloudError):
         # The pods need this permission for nothing else, so their policy does not have it.
         denied = isinstance(found, Denied)
@@ -173,7 +176,7 @@ def _lets_in(rule: Rule, number: int) -> bool:
 
 
 def observer(status: Status | None, reason: str, *, is_refused: bool) -> Iterator[Finding]:
-    """What this node's own says at /readyz."""
+    """What the observer on this node says at /readyz."""
     if status is None or status == RESERVED:
         yield OBSERVER.ok("none runs on this node") if is_refused else OBSERVER.warn("it does not answer")
     elif reason:
@@ -188,8 +191,9 @@ def node_port(
     held_here: Collection[Address],
     serves: Callable[[NodePort, Address], bool],
 ) -> Iterator[Finding]:
-    """Each, at these named addresses: this node's own and the floating ones; ``held_here`` are those of the latter that
-    this node has.
+    """Each NodePort answers at these addresses, which are by name: this node's own and the floating ones.
+
+    ``held_here`` are those floating addresses that this node holds.
     """
     if not asked:
         yield NODE_PORT.ok("none is to be checked")

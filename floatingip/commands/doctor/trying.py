@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 from floatingip.commands.doctor.fleet import Met, Reached
@@ -20,7 +21,7 @@ from floatingip.edges.probes.tcp import KnockProber
 from floatingip.runtime.peers import ask_once
 
 TRIES = 3
-"""Probes of one thing: a lost packet is no closed group."""
+"""Probes of one thing: one lost packet does not mean that a security group is closed."""
 
 APART = 0.1
 """Seconds between two of them."""
@@ -29,7 +30,7 @@ TIMEOUT = 0.7
 """Seconds until one of them counts as lost."""
 
 INTRODUCED_WITHIN = 2.0
-"""Seconds for which an observer may take to find out from EC2 who asks, or a holder whether it reaches who asks."""
+"""Seconds that an observer may take to learn from EC2 who asks, or a holder to check whether it reaches the asker."""
 
 PAUSE = 0.2
 """Seconds between two questions meanwhile."""
@@ -39,22 +40,13 @@ U = TypeVar("U")
 
 
 def beside(job: Callable[[T], U], items: Iterable[T]) -> list[U]:
-    """The job done for each, all at the same time."""
+    """Do the job for each item, all at the same time; return what came of them, in the items' order."""
     return [answer.result() for answer in [begin(job, item) for item in items]]
 
 
 def begin(job: Callable[[T], U], item: T) -> Future[U]:
-    """Begin the job in a thread of its own; what it comes to can be waited for."""
-    answer: Future[U] = Future()
-
-    def work() -> None:
-        try:
-            answer.set_result(job(item))
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits
-            answer.set_exception(error)
-
-    background.start("doctor-beside", work)
-    return answer
+    """Begin the job in a thread of its own; what comes of it can be waited for."""
+    return background.begin("doctor-beside", partial(job, item))
 
 
 def meet(worker: Worker, port: int, me: str, *, holds: bool) -> Met:
@@ -69,7 +61,7 @@ def meet(worker: Worker, port: int, me: str, *, holds: bool) -> Met:
 
 
 def _introduced(address: Address, port: int, me: str) -> Answer:
-    """The word of an observer, which may have to find out who asks."""
+    """The word of an observer, which may have to learn from EC2 first who asks."""
     until, answer = time.monotonic() + INTRODUCED_WITHIN, ask_once(address, port, me=me)
     while answer.status == RESERVED and time.monotonic() < until:
         time.sleep(PAUSE)
@@ -78,8 +70,10 @@ def _introduced(address: Address, port: int, me: str) -> Answer:
 
 
 def reach(address: Address, target: str, holder: Worker, port: int, me: str) -> Reached:
-    """Ping a floating address that another worker holds, knock at it, and have its holder look whether it reaches this
-    node's observer from there, where one runs: as the instance ``me``, or nobody.
+    """Ping a floating address that another worker holds, knock at it, and have its holder check whether it reaches this
+    node's observer from there.
+
+    ``me`` is this instance, empty where no observer runs here: then the holder is not asked.
     """
     pinged = begin(pings, address)
     knocked = begin(tried, KnockProber(address, port, TIMEOUT))

@@ -9,7 +9,7 @@ from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason
 from floatingip.core.decision.room import lacks_slot
 from floatingip.core.ec2 import NO_MANAGE_TAG, OWNER_TAG, Eni, Subnet
-from floatingip.core.model import Carry, Network, Target
+from floatingip.core.model import Allocation, Carry, Network, Target
 
 
 def failing(check: Check, sentence: str) -> Finding:
@@ -54,8 +54,7 @@ def slots(carry: Carry, me: str, total: int, used: int, here: Collection[Eni], c
 
 def reservation(target: Target, subnet: Subnet, reserved: Iterable[Network], *, is_kept: bool) -> Iterator[Finding]:
     """``is_kept``: an interface has the address and takes it along."""
-    network = subnet.network_of(target) if hasattr(target, "packed") else None  # type: ignore[arg-type]
-    if network is None:
+    if isinstance(target, Allocation) or subnet.network_of(target) is None:
         return
     if any(target in each for each in reserved):
         yield RESERVATION.ok(f"{target} is reserved in {subnet.id}")

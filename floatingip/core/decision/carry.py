@@ -1,8 +1,8 @@
 """
-The two ways to carry a floating address, as all else sees them: what differs between them is asked here, and nobody
-asks which of them it is.
+The two ways to carry a floating address, as the rest of the code sees them: one Protocol for all that differs between
+them, so that nobody asks which of the two it is.
 
-Each has a module that tells its story: carry_eni.py and carry_address.py.
+Each has a module of its own: carry_eni.py and carry_address.py.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from floatingip.core.writes import Write
 
 
 class Way(Protocol):
-    """How an address is claimed and taken, what tells of it, and what a node needs for that.
+    """How an address is claimed and taken, what tells of that, and what a node needs for it.
 
     ``needed`` are the IAM actions without which no takeover is possible, and ``lacks_room`` says in words that a node
-    has no room.  ``first_wins``: EC2 itself refuses all takers of a judged holder but the first.
-    ``has_standing_enis``: each node has an ENI attached ahead of time; ``vanishes_silently``: the address can go while
-    the link stays, so that no event of the kernel tells; ``detaches_without_device`` (R14): what a node holds whose
-    device never comes, it lets go of.  ``barred_pause`` is how many seconds what bars the first claim is left alone.
+    has no room.  ``first_wins``: of several nodes that take the address from a judged holder EC2 itself refuses all but
+    the first.  ``has_standing_enis``: each node has an ENI attached ahead of time.  ``vanishes_silently``: the address
+    can go while the link stays, so that no event of the kernel tells.  ``detaches_without_device`` (R14): a node lets
+    go of an ENI whose device never comes.  ``barred_pause`` is after how many seconds EC2 is asked again while
+    something bars the first claim.
     """
 
     needed: frozenset[str]
@@ -42,69 +43,73 @@ class Way(Protocol):
     # Who has the address, by EC2's answer and by this node's own claim.
 
     def is_free(self, owner: Owner) -> bool:
-        """There is something to claim that nobody has: for an answer that shows nobody's attachment, or one that is
-        being detached.
-        """
+        """The address can be claimed now; asked where EC2 shows no attachment, or one that is being detached."""
 
     def is_away(self, attachment: Attachment | None, me: str) -> bool:
-        """An answer with this attachment speaks for dropping the address here (R10)."""
+        """An answer with this attachment is a reason to drop the address here (R10)."""
 
     def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
         """EC2 accepted the address for this node, and may be about to show it."""
 
     def is_confirmed(self, memory: Memory, view: View, owner: Owner) -> bool:
-        """R10: what is configured here is this node's still."""
+        """R10: what is configured here still belongs to this node."""
 
     def is_new(self, moved_for: float) -> bool:
-        """A3: the holder got the address so few seconds ago that it is not judged yet."""
+        """A3: the holder, which got the address ``moved_for`` seconds ago, is too new to be judged."""
 
     # What is done about it.
 
     def claim(self, memory: Memory, view: View, settings: Settings, owner: Owner) -> Write:
-        """How this node takes what nobody holds."""
+        """The write by which this node takes what nobody holds."""
 
     def take(self, view: View, eni: Eni, attachment: Attachment) -> Write:
-        """How the address is taken from the judged holder."""
+        """The write that takes the address from the judged holder."""
 
     def mend(self, view: View, eni: Eni) -> Write | None:
-        """What the holder's ENI lacks, as far as the address' holder looks after it."""
+        """The write that gives this node's ENI what it lacks, None where it lacks nothing that is mended here."""
 
     def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:
         """How much of its plumbing the node should have, where a decision says ``decided``."""
 
     def fenced(self, memory: Memory) -> str:
-        """The attachment that the claim after a fencing is told of, empty where it needs none."""
+        """The attachment that the claim after a fencing is logged with, empty where there is none any more to name."""
 
     # What is told of it, in tags and among observers.
 
     def of_one(self, name: str, target: Target) -> str:
-        """What is one address' own: the key of a tag on the ENI that has it, or a sighting under an attachment."""
+        """A name made into one of this address alone, since others may share its ENI.
+
+        Made of a tag's key it is the key of this address' tag; of an attachment's id it is a sighting, by which
+        observers tell that they see this address UP under that attachment.
+        """
 
     def records(self, view: View, eni: Eni) -> Mapping[str, str]:
-        """The ration's tags, by the ENI that has them."""
+        """The values of the ration's tags, by the ENI that has them."""
 
     def recorded(self, view: View, eni: Eni) -> str:
-        """The moves that these tell of together."""
+        """One value with the moves that all of these tell of."""
 
     def move_since(self, wall: float, due_for: float) -> float:
-        """From when on what is recorded of the judged attachment is this move, in Unix seconds: it has been due for so
-        many seconds.
+        """From when on (Unix seconds) a record of the judged attachment is of the move that is being made.
+
+        ``due_for`` is for how many seconds that has been due.
         """
 
     def came_at(self, attachment: Attachment) -> float | None:
-        """From when on, in Unix seconds, what a tag of the ENI says is of this attachment; None while unknown."""
+        """From when on (Unix seconds) what a tag of the ENI says is of this attachment; None while unknown."""
 
     # What a node needs.
 
     def usable(self, enis: Iterable[Eni]) -> tuple[Eni, ...]:
-        """Those of our ENIs that can have an address; the others belong to the other way."""
+        """Those of our ENIs that can carry an address; the rest belong to the other way."""
 
     def own(self, owner: Owner | None, standing: Eni | None) -> Eni | None:
-        """The ENI by which this node would carry the address, of which ``standing`` is its standing one."""
+        """The ENI by which this node would carry the address; ``standing`` is its standing one, None for none."""
 
     def room(self, slots: int | None, problems: Iterable[str]) -> int | None:
-        """How many more ENIs this node could take, None if that is unknown or not told: ``slots`` are free, and
-        ``problems`` are those of its standing ENIs, an empty one for each that has none.
+        """How many more ENIs this node tells that it could take; None where that is unknown, or not told.
+
+        ``slots`` are free, None while unknown; ``problems`` are its standing ENIs', empty for each that has none.
         """
 
     def obstacle(self, room: Room) -> str:

@@ -1,10 +1,11 @@
 """
-To carry an address by a standing ENI (`carry: address`, A1 to A5).
+Carry an address by a standing ENI (`carry: address`, A1 to A5).
 
-Each node has an ENI ahead of time, attached and plumbed but for the address, which moves alone: one call gives it to
-another node's ENI.  So attachments outlast moves, and may have several addresses; EC2 has no call that names the old
-owner, so a taker asks EC2 a moment before, and those who could take it go one after the other.  The link stays when the
-address goes, so a node asks EC2, and IMDS, whether what is configured here is its own still (R10).
+Each node has an ENI ahead of time, attached and plumbed except for the address, which moves alone: one call gives it to
+another node's ENI.  So an attachment outlasts moves, and may have several addresses.  EC2 has no call that names the
+old owner, so a node asks EC2 a moment before it takes the address, and those who could take it go one after the other.
+The link stays when the address goes, so a node asks EC2 and IMDS whether what is configured here is still its own
+(R10).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class ByAddress:
     barred_pause = timing.LOOK_IN_DOUBT  # A standing ENI is on its way.
 
     def is_free(self, owner: Owner) -> bool:
-        """Also while no ENI has it, or one that is being detached: what is assigned needs nothing of that one."""
+        """Also while no ENI has it, or one that is being detached: to assign it elsewhere takes nothing of that ENI."""
         attachment = attachment_of(owner)
         return attachment is None or attachment.status is AttachmentStatus.DETACHING
 
@@ -45,7 +46,7 @@ class ByAddress:
         return attachment is None or attachment.instance_id != me
 
     def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
-        """EC2 accepted the address for this node's ENI, and may be about to show it: unless it shows a rival."""
+        """EC2 accepted the address for this node's ENI a moment ago, and shows no rival with it."""
         attachment, claim = attachment_of(owner), view.accepted
         if not isinstance(claim, Assign | Associate) or view.mine is None or claim.eni_id != view.mine.id:
             return False
@@ -53,20 +54,20 @@ class ByAddress:
         return not rival and view.now - view.wrote_at < timing.CLAIM_SHOWN
 
     def is_confirmed(self, memory: Memory, view: View, owner: Owner) -> bool:
-        """EC2 says that what is configured here is ours, asked since then, or since it accepted this node's claim."""
+        """EC2 was asked after the address was configured here, or after it accepted this node's claim."""
         if view.carried_since is None or owner.asked_at >= view.carried_since:
             return True
         return memory.claimed_at is not None and owner.asked_at >= memory.claimed_at
 
     def is_new(self, moved_for: float) -> bool:
-        """It may still be putting the address on its link."""
+        """A new holder may still be putting the address on its link."""
         return moved_for < timing.NEW_OWNER
 
     def claim(self, memory: Memory, view: View, settings: Settings, owner: Owner) -> Write:
         """A2, A5: EC2 refuses all but the first who assign without reassignment."""
         eni, mine, target = owner.eni, view.mine, view.target
         if mine is None:
-            # Never made: what keeps a node from claiming without a standing ENI is its obstacle.
+            # This write is never made: without a standing ENI a node has an obstacle, and does not claim.
             return Attach(eni.id) if eni is not None else memory.token.creation(owner.asked_at)
         if eni is not None:
             return _moving(eni, mine, target)
@@ -77,7 +78,7 @@ class ByAddress:
 
     def take(self, view: View, eni: Eni, attachment: Attachment) -> Write:
         """A1: move it from the ENI that EC2 has just shown with it."""
-        # Nor is this detach ever made, for the same reason.
+        # This detach is never made either, for the same reason.
         return Detach(attachment.id) if view.mine is None else _moving(eni, view.mine, view.target)
 
     def mend(self, view: View, eni: Eni) -> Write | None:
@@ -85,7 +86,7 @@ class ByAddress:
         return None
 
     def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:
-        """A3 and R10: all where the address is, or is about to be; ahead of it elsewhere, once that is sure."""
+        """A3 and R10: all plumbing where the address is, or is about to be; elsewhere what can be ahead, once sure."""
         owner, lost_at = view.owner, view.lost_by_imds_at
         if owner is None:
             return Extent.ALL if view.shown_by_imds else Extent.AHEAD if lost_at is not None else Extent.AS_FOUND
@@ -103,7 +104,7 @@ class ByAddress:
         return Extent.AHEAD if sure else Extent.AS_FOUND
 
     def fenced(self, memory: Memory) -> str:
-        """The ENI that it was unassigned from stays attached."""
+        """None: the ENI that it was taken off stays attached."""
         return ""
 
     def of_one(self, name: str, target: Target) -> str:
@@ -119,8 +120,9 @@ class ByAddress:
         return ration.merged(view.records.values())
 
     def move_since(self, wall: float, due_for: float) -> float:
-        """The last few seconds, or since it was due: a standing ENI's attachment stays, and may have been taken the
-        address from before.  A record's time is cut to a second.
+        """Some seconds ago, or when the move became due: the attachment stays, and may have lost the address before.
+
+        One second is added since a record's time is in whole seconds.
         """
         return wall - max(timing.SAME_MOVE, due_for + 1.0)
 
@@ -137,13 +139,11 @@ class ByAddress:
         return standing
 
     def room(self, slots: int | None, problems: Iterable[str]) -> int | None:
-        """0 while its standing ENI, or that one's device, is not there; how many more addresses that takes is not
-        told.
-        """
+        """0 while its standing ENI, or its device, is not there; then None: how many addresses it takes is not told."""
         return 0 if any(problems) else None
 
     def obstacle(self, room: Room) -> str:
-        """EC2 is about to show the address elsewhere, or this node's standing ENI is not there, or takes no more."""
+        """EC2 is about to show the address elsewhere; or this node's standing ENI is not there, or takes no more."""
         if room.promised:
             return room.promised
         if room.standing is None or room.problem:
@@ -153,8 +153,10 @@ class ByAddress:
 
 
 def _may_carry(memory: Memory, owner: Owner) -> bool:
-    """R10: what this node let go of it takes up again by its own claim, or when EC2 says twice, asked since then, that
-    it is here: one answer alone may be a late one.
+    """R10: whether this node may carry an address that it has dropped before.
+
+    By its own claim, which ends the drop; or when EC2 says twice, asked since then, that the address is here: a single
+    answer may be a late one.
     """
     dropped_at, since = memory.dropped_at, memory.here_since
     if dropped_at is None:
@@ -163,7 +165,7 @@ def _may_carry(memory: Memory, owner: Owner) -> bool:
 
 
 def _moving(source: Eni, mine: Eni, target: Target) -> Write:
-    """One call for IPv4; EC2 has no reassignment for IPv6, so there the fence comes first, and then the claim (A5)."""
+    """One call for IPv4.  EC2 cannot reassign IPv6, so there the address is first taken off, and then claimed (A5)."""
     address = source.address_of(target)
     assert address is not None, "it carries the target"
     if isinstance(target, IPv6Address):

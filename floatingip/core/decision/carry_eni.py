@@ -1,10 +1,10 @@
 """
-To carry an address by an ENI of its own (`carry: eni`).
+Carry an address by an ENI of its own (`carry: eni`).
 
-The address is on an ENI that was made for it, and moves with it: detached from the judged node, attached to another
-one.  The attachment's id is the fencing token: a detach names the attachment that was judged, so EC2 refuses all but
-the first, and an attachment ends with its move.  Nothing waits on a node ahead of time but a free slot; what is
-configured there goes with the device.
+The address is on an ENI that was created for it, and that moves with it: detached from the judged node, attached to
+another one.  The attachment's id is the fencing token: a detach names the attachment that was judged, so EC2 refuses
+all but the first, and each move ends an attachment.  A node needs nothing ahead of time but a free slot, and what is
+configured on it goes with the device.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ class ByEni:
     barred_pause = timing.LOOK_IN_PEACE  # A subnet stays as it is.
 
     def is_free(self, owner: Owner) -> bool:
-        """An ENI that is attached to nobody; one that is not there is made first, and one that is being detached has to
-        be waited for, or forced (R11, R13).
+        """There is an ENI, and it is attached to nobody.
+
+        Where there is none it is created first; while it is being detached that is waited for, or forced (R11, R13).
         """
         return owner.eni is not None and attachment_of(owner) is None
 
     def is_away(self, attachment: Attachment | None, me: str) -> bool:
-        """Attached to another node: while it is to none, the device here tells."""
+        """It is attached to another node; while it is attached to none, the device on this node tells."""
         return attachment is not None and attachment.instance_id != me
 
     def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
@@ -53,11 +54,11 @@ class ByEni:
         return True
 
     def is_new(self, moved_for: float) -> bool:
-        """A new attachment is judged like any other: while EC2 attaches it, by its own rule (R3)."""
+        """A new attachment is judged like any other; while EC2 attaches it there is a rule for that (R3)."""
         return False
 
     def claim(self, memory: Memory, view: View, settings: Settings, owner: Owner) -> Write:
-        """Attach it; where there is none, all observers make the same one, by the same client token."""
+        """Attach the ENI; where there is none, create it: with the same client token all observers create only one."""
         return Attach(owner.eni.id) if owner.eni is not None else memory.token.creation(owner.asked_at)
 
     def take(self, view: View, eni: Eni, attachment: Attachment) -> Write:
@@ -72,7 +73,7 @@ class ByEni:
         return mended(eni, view.groups)
 
     def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:
-        """All wherever the device is, unless EC2 says surely that the address is not here."""
+        """What was decided: everything, unless EC2 says for sure that the address is not here."""
         return decided
 
     def fenced(self, memory: Memory) -> str:
@@ -83,7 +84,7 @@ class ByEni:
         """An ENI has one address, so its tags and its attachment are that one's."""
         return name
 
-    def records(self, view: View, eni: Eni) -> Mapping[str, str]:  # one of the two ways
+    def records(self, view: View, eni: Eni) -> Mapping[str, str]:
         """The tag moves with the ENI."""
         return {eni.id: self.recorded(view, eni)}
 
@@ -92,11 +93,11 @@ class ByEni:
         return eni.tags.get(ration.TAG, "")
 
     def move_since(self, wall: float, due_for: float) -> float:
-        """All that is recorded of an attachment: it ends with the move."""
+        """Whatever is recorded of an attachment is of this move, since the move ends the attachment."""
         return -inf
 
     def came_at(self, attachment: Attachment) -> float | None:
-        """Since EC2 made the attachment."""
+        """When EC2 made the attachment."""
         return attachment.since_wall
 
     def usable(self, enis: Iterable[Eni]) -> tuple[Eni, ...]:
@@ -104,7 +105,7 @@ class ByEni:
         return tuple(eni for eni in enis if not eni.standing_for)
 
     def own(self, owner: Owner | None, standing: Eni | None) -> Eni | None:
-        """The one that has the address, wherever it is."""
+        """The ENI that has the address, wherever it is attached."""
         return owner.eni if owner is not None else None
 
     def room(self, slots: int | None, problems: Iterable[str]) -> int | None:

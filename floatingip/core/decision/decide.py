@@ -5,12 +5,12 @@ Pure: no I/O, no clock.  The agent passes in what it remembers, what it observed
 memory and a :class:`Decision`: the state, the one EC2 write to make now if any, how much of its plumbing the node
 should have, when to ask EC2 again, and the reason.  The same input always gives the same output.
 
-It is level-triggered: nothing here waits for an answer to what it decided before.  Each call looks at the whole view
+It is level-triggered: nothing here waits for an answer to what was decided before.  Each call looks at the whole view
 again, so a crash, a lost answer or a lost race between any two steps leaves a view from which any observer goes on.
 
-Nobody has the address (free.py), this node has it (here.py), or another one (elsewhere.py), which is judged by the
-ladder of rules.py.  The two ways to carry it differ above all in how it is claimed, how it is taken from the judged
-holder, and what a node has of its plumbing (carry.py).
+There are three cases: nobody has the address (free.py), this node has it (here.py), or another node has it
+(elsewhere.py) and is judged by the ladder of rules.py.  The two ways to carry the address differ above all in how it is
+claimed, how it is taken from the judged holder, and what a node has of its plumbing (carry.py).
 
 The rules R1 to R14 and A1 to A5 are those of docs/how-it-works.md; each is named where it is decided.  Terms: see
 model.py.
@@ -60,10 +60,10 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
 
 
 def _look_at(memory: Memory, view: View, decision: Decision) -> float:
-    """When EC2 is to be asked: at once after a write, else no sooner than the pace allows, whatever a rule would like.
+    """When EC2 is to be asked: at once after a write, otherwise no sooner than the pace allows.
 
-    An answer that is wanted for a write is of no use before that may be made again, and once there is one, what EC2
-    refused is made without another.
+    Where an answer is wanted before a write, it is asked for only when that write may be made.  A write that EC2
+    refused is made again without another answer before it.
     """
     if view.owner is None or (memory.asked_at <= view.wrote_at and not view.writing):
         return view.now
@@ -83,16 +83,15 @@ def _pause(memory: Memory, view: View) -> float:
 
 
 def _repeat_after(memory: Memory, view: View, write: Write) -> float:
-    """Seconds until the same write is made again: what EC2 accepted of an address it shows later than all else; what it
-    refused may be made again sooner.
-    """
+    """Seconds until the same write is made again: longer for an address that EC2 accepted, which it shows late."""
     is_on_its_way = write == view.accepted and isinstance(write, Assign | AssignAny | Associate)
     return max(timing.CLAIM_SHOWN if is_on_its_way else timing.REPEAT_AFTER, _pause(memory, view))
 
 
 def _fences(decision: Decision) -> bool:
-    """Nobody has the address until this node claims it; a forced detach may finish anybody's, and what this node gives
-    up is for others to claim first.
+    """Whether this decision's write takes the address from somebody, so that nobody has it until this node claims it.
+
+    Not a forced detach, which may finish what any node began; nor R14's, after which others claim first.
     """
     if decision.rule is Rule.R14:
         return False

@@ -1,4 +1,4 @@
-"""What comes of a decision: the state of this node, the rule that applied, the reason, and what is to be done."""
+"""What a decision says: the state of this node, the rule that applied, the reason, and what is to be done."""
 
 from __future__ import annotations
 
@@ -110,10 +110,11 @@ class Reason(Enum):
 class Decision:
     """What to do now, and why.
 
-    ``look_at`` is when EC2 should be asked next.  ``extent`` is how much of the plumbing there should be, with ``ALL``
-    wherever the link is.  ``due``: nothing but those who come first keeps this node from taking over.  ``leaving`` is
-    why the holder asks to be relieved.  ``obliged``: this node is between fencing and claiming, so ending now would
-    strand the address.
+    ``detail`` completes the reason's sentence.  ``look_at`` is when EC2 should be asked next, ``write`` what is to be
+    written now, if anything.  ``extent`` is how much of the plumbing there should be, if the link is there.
+    ``attachment_id`` is the attachment that was judged, empty for none.  ``due``: a takeover is due, and only others
+    who come first keep this node from it.  ``leaving`` is why this node, as the holder, asks to be relieved.
+    ``obliged``: this node is between fencing and claiming, so that ending now would leave the address with nobody.
     """
 
     state: State

@@ -1,8 +1,8 @@
 """
-Another node has the address: whether it is judged, and convicted.
+Another node has the address: whether it is charged, and whether it loses the address for that.
 
-The ladder of rules.py says what the holder is charged with.  A charge is a takeover only if this node could take the
-address, has evidence that it is not cut off itself, is the first of those who could, and the ration allows a move.
+The ladder of rules.py says what the holder is charged with.  A charge leads to a takeover only if this node could take
+the address, has evidence that it is not cut off itself, is the first of those who could, and the ration allows a move.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ def _judge(situation: Situation) -> Decision:
 
 
 def _watch(situation: Situation) -> Decision:
-    """Nothing speaks for a move yet: say what is seen, and ask EC2 as soon as there is doubt."""
+    """There is no charge: say what is seen, and have EC2 asked at once when there is doubt."""
     memory, view, owner = situation.memory, situation.view, situation.owner
     eni, attachment = situation.eni, situation.attachment
     who, word, health = attachment.instance_id, view.word, view.health
     if not health.in_doubt:
         peace = _in_peace(memory, view, owner)
         if health.recovered_at is not None and owner.asked_at < health.recovered_at:
-            # Somebody else may have taken it over: the next failure would be the new holder's, and is judged by that.
+            # Perhaps it answers again since another node has taken it over: EC2 has to say who would fail next.
             peace = health.recovered_at
         if attachment.status is AttachmentStatus.ATTACHING:
             peace = min(peace, owner.asked_at + timing.LOOK_IN_DOUBT)
@@ -99,8 +99,8 @@ def _watch(situation: Situation) -> Decision:
 
 
 def _convict(situation: Situation, charge: Charge) -> Decision:
-    """Turn a charge into a takeover, unless this node cannot, has no evidence, is not the first, or must wait under the
-    ration (R12).
+    """Turn a charge into a takeover, unless this node cannot take over, moves are paused, it lacks evidence, it is not
+    the first, or it must wait under the ration (R12).
     """
     memory, view, settings = situation.memory, situation.view, situation.settings
     owner, eni, attachment = situation.owner, situation.eni, situation.attachment
@@ -136,7 +136,7 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
         turn_at = (view.now if memory.due_since is None else memory.due_since) + timing.RANK_STEP * len(before)
         if view.now < turn_at:
             return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at, due=True)
-    # To wait, an older answer is enough; neither a verdict nor the ration's leave is read from one.
+    # Until here an older answer of EC2 was enough, to wait by.  What follows needs a fresh one.
     if not is_fresh(memory, view, owner, memory.due_since):
         return replace(doubtful, reason=Reason.STALE, look_at=view.now, due=True)
     if counts and not ration.recorded(recorded, attachment.id, since):
@@ -166,7 +166,7 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
 
 
 def _unreached(situation: Situation) -> str:
-    """What was never reached, and what most likely stands in the way."""
+    """What this node never reached, and what most likely is in the way, as a sentence."""
     view, settings, owner = situation.view, situation.settings, situation.owner
     eni, attachment = situation.eni, situation.attachment
     address, holder = eni.address_of(view.target), owner.instances.get(attachment.instance_id)
@@ -180,17 +180,17 @@ def _unreached(situation: Situation) -> str:
 
 
 def _reaching(situation: Situation) -> Tag | None:
-    """What tells observers that have just begun that workers do reach each other, unless the tag tells it already."""
+    """The tag that tells observers that have just started that workers reach each other; None if it does already."""
     view, eni, came_at = situation.view, situation.eni, situation.came_at
     before = max(situation.last_move, -inf if came_at is None else came_at)
     if reached_wall(Memory(), eni) > before:
         return None
-    # This node's clock may be behind those that the others' times are from.
+    # This node's clock may be behind the clocks by which the times before were written.
     return Tag(eni.id, REACHED_TAG, str(int(max(view.wall, before + 1.0))))
 
 
 def _clearance(situation: Situation) -> Tag | None:
-    """Five minutes of UP clear the ration, one tag after the other."""
+    """After five minutes of UP: the tag that clears the ration, of one ENI after the other; None once all are clear."""
     key, records = situation.ration_key, situation.way.records(situation.view, situation.eni)
     recorded = sorted(eni_id for eni_id, value in records.items() if value)
     return Tag(recorded[0], key, "") if recorded else None
@@ -202,8 +202,10 @@ def _in_doubt(owner: Owner) -> float:
 
 
 def _in_peace(memory: Memory, view: View, owner: Owner) -> float:
-    """When to ask EC2 again while the address answers, or the holder vouches for it: sooner where no observer tells how
-    the node is, and at once to confirm that it ends (R2).
+    """When to ask EC2 again while the address answers, or the holder vouches for it.
+
+    Sooner where the holder's observer is quiet, so that nobody tells how the node is; at once to confirm that the
+    instance has ended (R2).
     """
     peace, word = owner.asked_at + timing.LOOK_IN_PEACE, view.word
     if memory.dead_answers:
@@ -215,7 +217,7 @@ def _in_peace(memory: Memory, view: View, owner: Owner) -> float:
 
 
 def _may_have_fenced(memory: Memory, view: View) -> bool:
-    """The fencing is under way, or no answer of EC2 is newer, or it went well and Describes lag."""
+    """Fencing by this node may have succeeded: it is under way, or EC2 has not answered since, or Describes may lag."""
     if view.writing or memory.asked_at <= view.wrote_at:
         return True
     retry_at = view.retry_at.get(type(memory.last_write), -inf) if memory.last_write is not None else -inf

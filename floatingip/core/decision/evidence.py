@@ -1,8 +1,8 @@
 """
-Whether it is this node that is cut off, and not the holder.
+Whether this node may be the one that is cut off, and not the holder.
 
-A holder that does not answer is judged only by what was found out after the first lost probe: EC2 has answered, others
-in the VPC have, and none of these sees the address UP.
+Before a holder that does not answer is convicted, all of this must have happened after the first lost probe: EC2 has
+answered, somebody else in the VPC has answered, and none of the other observers sees the address UP.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from floatingip.core.decision.view import Memory, View
 from floatingip.core.ec2 import Eni, Owner
 
 REACHED_TAG = "floatingip/reached"
-"""The tag in which observers remember together, for those that have just begun, when one of them saw the address UP
-last, as Unix seconds: that workers reach each other at all, and that the address did answer where it is.  It is written
-anew only when there was a move since."""
+"""The tag in which observers write when one of them saw the address UP, in Unix seconds.  It tells observers that have
+just started that workers reach each other at all, and that the address did answer where it is.  It is written again
+only when there was a move since."""
 
 LONGEST_TIME = 11
 """Digits of a time in a tag, at most."""
 
 
 def reached_wall(memory: Memory, eni: Eni) -> float:
-    """When anybody was reached last, by this observer's memory or the tag; minus infinity for never."""
+    """When anybody was last reached, by this observer's memory or by the tag; minus infinity for never."""
     told = eni.tags.get(REACHED_TAG, "")
     tagged = float(told) if told.isascii() and told.isdigit() and len(told) <= LONGEST_TIME else -inf
     return max(tagged, -inf if memory.reached_wall is None else memory.reached_wall)
 
 
 def gap_in_evidence(situation: Situation) -> str:
-    """Why this node's own network may be at fault; empty where nothing speaks for that."""
+    """Why this node's own network may be at fault; empty where the evidence is against that."""
     memory, view, owner = situation.memory, situation.view, situation.owner
     if needs_answer(view, owner):
         return "EC2 has not answered since the first lost probe"
@@ -54,13 +54,17 @@ def gap_in_evidence(situation: Situation) -> str:
 
 
 def _came_before_the_next_probe(first_at: float | None, view: View) -> bool:
-    """Asked while this node was cut off, a first answer may come with the end of that, and before the next probe's."""
+    """Whether no probe has been lost since the first answer came.
+
+    Right when a partition ends, that answer may come before the next probe is answered, and would convict a holder that
+    is well.
+    """
     last_lost_at = view.health.last_lost_at
     return last_lost_at is not None and first_at is not None and last_lost_at < first_at
 
 
 def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_others: bool) -> str:
-    """The same where no other observer has answered since the doubt began: does the API server, from within the VPC?"""
+    """What is missing where no other observer has answered since the doubt began; the API server may be the witness."""
     witnessed = view.witness_at is not None and view.witness_at >= doubted_at
     if witnessed and _came_before_the_next_probe(memory.witnessed_at, view):
         return "no probe was lost since the API server answered"
@@ -78,6 +82,6 @@ def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_othe
 
 
 def needs_answer(view: View, owner: Owner) -> bool:
-    """What EC2 said last is too old to show that this node's own network is sound."""
+    """EC2's last answer is too old to show that this node's own network is sound."""
     lost_at = view.health.first_lost_at
     return owner.asked_at < (view.now - timing.ANSWER_KEPT if lost_at is None else lost_at)

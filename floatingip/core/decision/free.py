@@ -14,7 +14,7 @@ from floatingip.core.writes import Assign
 
 
 def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decision:
-    """R1: claim what nobody holds, the observers one after the other unless this one fenced it."""
+    """R1: claim what nobody holds; the observers do so one after the other, but whoever fenced it at once."""
     way, soon = way_to(settings.carry), owner.asked_at + timing.LOOK_WHILE_MOVING
     if way.is_claiming(memory, view, owner):
         return Decision(State.TAKEOVER, Reason.ASSIGNING, memory.fenced_rule, soon)
@@ -59,8 +59,10 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
 
 
 def is_fresh(memory: Memory, view: View, owner: Owner, since: float | None) -> bool:
-    """A1: the answer speaks of a moment ago; or, where EC2 takes longer than that, it has just come and was asked for
-    ``since`` a move was due.
+    """A1: EC2's answer is fresh enough to take an address by it.
+
+    It was asked for a moment ago; or, where EC2 takes longer than that, it has just come, and was asked for after
+    ``since``, when the move became due.
     """
     if view.now - owner.asked_at <= timing.FRESH_ANSWER:
         return True

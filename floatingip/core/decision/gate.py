@@ -1,8 +1,8 @@
 """
-R8: whether a write may be made now, for everything that decides to write to EC2.
+R8: whether a write to EC2 may be made now, for all who decide to write.
 
-A write that failed, or whose answer was lost, is never sent again blindly: an answer of EC2 that was asked for since
-has to show that it is still wanted.
+A write that failed, or whose answer was lost, is never sent again blindly: EC2 has to be asked after it, and the answer
+has to show that the write is still wanted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from floatingip.core.writes import Write, aim
 
 
 class Present(Protocol):
-    """What is known of the writes of whoever decides: see :class:`~floatingip.core.decision.view.View`."""
+    """What the one who decides knows of its writes; see :class:`~floatingip.core.decision.view.View`."""
 
     @property
     def now(self) -> float:
@@ -31,11 +31,11 @@ class Present(Protocol):
 
     @property
     def retry_at(self) -> Mapping[type[Write], float]:
-        """Before which none of that kind is made, since the last such one failed."""
+        """Before this time no write of that kind is made, since the last one failed."""
 
 
 class Past(Protocol):
-    """What whoever decides remembers of its writes."""
+    """What the one who decides remembers of its writes."""
 
     @property
     def last_write(self) -> Write | None:
@@ -47,8 +47,8 @@ class Past(Protocol):
 
 
 def write_at(write: Write, past: Past, present: Present, *, repeat_after: float) -> float:
-    """From when on it may be made: none before its kind may be tried again, nor the same again within ``repeat_after``
-    seconds.
+    """From when on the write may be made: once its kind may be tried again, and, if it is the same as the last one,
+    ``repeat_after`` seconds after that.
     """
     retry_at = present.retry_at.get(type(write), -inf)
     is_repeated = past.last_write is not None and aim(write) == aim(past.last_write)
@@ -56,8 +56,10 @@ def write_at(write: Write, past: Past, present: Present, *, repeat_after: float)
 
 
 def may_write(write: Write, past: Past, present: Present, *, asked_at: float, repeat_after: float) -> bool:
-    """Never on top of another write, nor on an answer that was asked for, at ``asked_at``, before the last one ended,
-    nor before its time.
+    """Whether the write may be made now.
+
+    Not while another write is under way; nor by an answer of EC2 that was asked for (``asked_at``) before the last
+    write ended; nor before its time (`write_at`).
     """
     if present.writing or asked_at <= present.wrote_at:
         return False

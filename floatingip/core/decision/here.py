@@ -1,4 +1,4 @@
-"""The address is this node's: whether it carries it, and whether it still has it (R10, R14)."""
+"""EC2 shows the address on this node: whether this node carries it, and whether it still has it (R10, R14)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from floatingip.core.writes import Detach, Tag
 
 
 def here(situation: Situation) -> Decision:
-    """Carry the address that this node holds, and find out at once when it was taken away (R10)."""
+    """Carry the address that this node holds, and notice at once when it was taken away (R10)."""
     memory, view = situation.memory, situation.view
     owner, eni, attachment = situation.owner, situation.eni, situation.attachment
     soon = owner.asked_at + timing.LOOK_WHILE_MOVING
@@ -57,7 +57,7 @@ def here(situation: Situation) -> Decision:
 
 
 def _without_device(situation: Situation) -> Decision:
-    """The ENI is this node's, but its device is not there: not yet, not any more, or it never comes (R14)."""
+    """The ENI is attached to this node, but its device is not there: not yet, no longer, or it never comes (R14)."""
     memory, view = situation.memory, situation.view
     owner, eni, attachment = situation.owner, situation.eni, situation.attachment
     later, lost_at = owner.asked_at + timing.LOOK_IN_DOUBT, memory.link_lost_at

@@ -2,7 +2,7 @@
 A handover on request: a tag on the ENI that has the address, which the standbys obey until its deadline.
 
 Pure.  The value is ``ATTACHMENT>INSTANCE@UNIXTIME``: from which attachment (the end of its id) to which instance, or
-``*`` for any, and until when.  Whoever may write it is who IAM says; nothing can be commanded over HTTP.
+``*`` for any, and until when.  IAM says who may write it; nothing can be commanded over HTTP.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def render(attachment_id: str, to: str, deadline: float) -> str:
 
 
 def parse(value: str, attachment_id: str, wall: float) -> Order | None:
-    """The order that a tag's value gives for this attachment; None when there is none, or it is over."""
+    """The order that a tag's value gives for this attachment; None when there is none, or its deadline is over."""
     found = _ORDER.fullmatch(value)
     if found is None or found[1] != attachment_id[-_ID_END:] or int(found[3]) < wall:
         return None
@@ -46,6 +46,6 @@ def parse(value: str, attachment_id: str, wall: float) -> Order | None:
 
 
 def successor(value: str, wall: float) -> str:
-    """The instance that an order names which is not over yet, whatever it is to be taken from; empty without one."""
+    """The instance that a valid order names, from whatever attachment the address is to be taken; empty for none."""
     found = _ORDER.fullmatch(value)
     return "" if found is None or found[2] == ANYBODY or int(found[3]) < wall else found[2]

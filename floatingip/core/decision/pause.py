@@ -1,8 +1,7 @@
 """
-A pause on request: a tag on our ENIs, while which nothing is taken from its holder, until its end comes by itself.
+A pause on request: while our ENIs have this tag no address is taken from its holder.  It ends by itself.
 
-Pure.  The value is when it ends, in Unix seconds.  Whoever may write it is who IAM says; nothing can be commanded over
-HTTP.
+Pure.  The value is when it ends, in Unix seconds.  IAM says who may write it; nothing can be commanded over HTTP.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from math import ceil, inf
 TAG = "floatingip/paused"
 
 LONGEST = 24 * 3600.0
-"""Seconds: an end further away was written by a mistake, or by a clock that is wrong, and is none."""
+"""Seconds that a pause lasts at most: an end further away was written by mistake or a wrong clock, and is ignored."""
 
 
 def ends_at(tags: Mapping[str, str], wall: float) -> float:
     """When the pause of an ENI with these tags ends, in Unix seconds; minus infinity when there is none."""
     value = tags.get(TAG, "")
-    # Longer ones are no times, and Python refuses the longest.
+    # Longer numbers are no times, and Python refuses to read very long ones.
     if not (value.isascii() and value.isdecimal() and len(value) <= 11):
         return -inf
     return float(value) if wall < float(value) <= wall + LONGEST else -inf

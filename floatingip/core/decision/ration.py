@@ -1,15 +1,15 @@
 """
-Ration the moves that a misconfiguration could repeat for ever, where every observer sees it: in a tag of the ENI, or of
-the standing ENIs.
+Ration the moves that a misconfiguration could repeat for ever.  They are recorded where every observer sees them: in a
+tag of the ENI, or of the standing ENIs.
 
-Pure.  The tag's value lists the last moves, oldest first, as ``RULE@UNIXTIME/ATTACHMENT``, the attachment being the
-one that was taken the address from (the end of its id is enough).  A closed security group, ``nft`` missing
-everywhere or a broken service make the next move wait longer and longer, across restarts and observers.  Five minutes
-of a healthy address clear it.
+Pure.  The tag's value lists the last moves, oldest first, as ``RULE@UNIXTIME/ATTACHMENT``: the attachment is the one
+that the address was taken from (the end of its id is enough).  A closed security group, ``nft`` missing everywhere or a
+broken service make the next move wait longer and longer, across restarts and observers.  Five minutes of a healthy
+address clear the tag.
 
-What is recorded of the judged attachment from ``since`` (Unix seconds) on is the move that is being made now.  An
-attachment of an ENI that moves ends with the move, so there it is all that is recorded of it; standing ENIs stay
-attached.
+A record of the judged attachment that is not older than ``since`` (Unix seconds) is of the move that is being made now,
+and does not make that wait.  With an ENI of its own each record of the attachment is, since a move ends it; standing
+ENIs stay attached.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _MOVE = re.compile(rf"(R\d{{1,2}})@(\d{{1,11}})/([\w-]{{1,{_ID_END}}})", re.ASCI
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
-    """One recorded move away from an attachment; ``wall`` is in Unix seconds."""
+class Record:
+    """One recorded move away from an attachment, at ``wall`` (Unix seconds)."""
 
     rule: str
     wall: int
@@ -40,28 +40,28 @@ class Move:
 
     @property
     def convicted(self) -> bool:
-        """The holder was silent: rationed only when it happens often."""
+        """The move was one by R3, away from a silent holder: rationed only when that happens often."""
         return self.rule == "R3"
 
 
-def parse(value: str) -> tuple[Move, ...]:
-    """The moves in a tag's value; what somebody else may have written there is passed over."""
+def parse(value: str) -> tuple[Record, ...]:
+    """The moves in a tag's value; what cannot be read, since somebody else wrote it, is skipped."""
     found = (_MOVE.fullmatch(item) for item in value.split())
-    return tuple(Move(match[1], int(match[2]), match[3]) for match in found if match is not None)
+    return tuple(Record(match[1], int(match[2]), match[3]) for match in found if match is not None)
 
 
-def render(moves: tuple[Move, ...]) -> str:
-    """The tag's value for ``moves``: the last ones of them."""
+def render(moves: tuple[Record, ...]) -> str:
+    """The tag's value for the last of these moves."""
     return " ".join(f"{move.rule}@{move.wall}/{move.attachment}" for move in moves[-KEPT:])
 
 
 def record(value: str, rule: str, wall: float, attachment_id: str) -> str:
     """The tag's value with one more move."""
-    return render((*parse(value), Move(rule, int(wall), attachment_id[-_ID_END:])))
+    return render((*parse(value), Record(rule, int(wall), attachment_id[-_ID_END:])))
 
 
 def merged(values: Iterable[str]) -> str:
-    """One value of those that several ENIs have: each move once, the oldest first."""
+    """One value made of those of several ENIs: each move once, the oldest first."""
     moves = {move for value in values for move in parse(value)}
     return render(tuple(sorted(moves, key=lambda move: (move.wall, move.attachment))))
 
@@ -72,7 +72,7 @@ def recorded(value: str, attachment_id: str, since: float = -inf) -> bool:
 
 
 def is_rationed(value: str, rule: str, wall: float, attachment_id: str, since: float = -inf) -> bool:
-    """A move by this rule counts: always, but for R3, which does from the third within ten minutes."""
+    """Whether a move by this rule is rationed: always, but by R3 only from the third within ten minutes on."""
     if rule != "R3":
         return True
     others = _others(value, attachment_id, since, wall)
@@ -87,7 +87,7 @@ def wait(value: str, wall: float, attachment_id: str, since: float = -inf) -> fl
     if not rationed:
         return 0.0
     pause = min(timing.RATION_LONGEST_WAIT, timing.RATION_FIRST_WAIT * 2.0 ** (len(rationed) - 1))
-    # A move that seems to lie in the future was recorded by a clock that was fast.
+    # A move that seems to be in the future was recorded by a clock that was fast.
     return min(pause, max(0.0, moves[-1].wall + pause - wall))
 
 
@@ -96,11 +96,11 @@ def last_at(value: str, attachment_id: str, since: float = -inf, *, wall: float)
     return max((float(move.wall) for move in _others(value, attachment_id, since, wall)), default=-inf)
 
 
-def _others(value: str, attachment_id: str, since: float, wall: float) -> tuple[Move, ...]:
-    """What was recorded but for the move that is being made.
+def _others(value: str, attachment_id: str, since: float, wall: float) -> tuple[Record, ...]:
+    """The recorded moves without the one that is being made.
 
-    No clock is as fast as the longest wait: what lies further ahead was written by a stranger, or by a clock that has
-    jumped, and would be waited for until then.
+    Also without those that are further in the future than the longest wait: no clock is that fast, so a stranger wrote
+    them, or a clock that had jumped, and they would be waited for until then.
     """
     judged, latest = attachment_id[-_ID_END:], wall + timing.RATION_LONGEST_WAIT
     return tuple(
@@ -108,7 +108,7 @@ def _others(value: str, attachment_id: str, since: float, wall: float) -> tuple[
     )
 
 
-def _is_third(moves: tuple[Move, ...]) -> bool:
+def _is_third(moves: tuple[Record, ...]) -> bool:
     last = moves[-1]
     recent = [move for move in moves if move.convicted and last.wall - move.wall < timing.CONVICTION_WINDOW]
     return len(recent) >= 3

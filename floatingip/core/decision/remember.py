@@ -1,7 +1,7 @@
 """
-What is new in a :class:`View`, folded into the :class:`Memory`.
+Fold what is new in a :class:`View` into the :class:`Memory`.
 
-Pure.  What follows from both is for decide.py.
+Pure.  decide.py decides by both.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from floatingip.core.writes import Assign, AssignAny, Associate, Create
 
 
 def _with(memory: Memory, **changes: object) -> Memory:
-    """The memory with these changes: the same one where nothing changes, as mostly."""
+    """The memory with these changes; the same object where nothing changes, which is mostly so."""
     for name, value in changes.items():
         if getattr(memory, name) != value:
             return replace(memory, **changes)  # type: ignore[arg-type]  # the callers name fields of Memory
@@ -27,7 +27,7 @@ def _with(memory: Memory, **changes: object) -> Memory:
 
 
 def remember(memory: Memory, view: View, way: Way) -> Memory:
-    """Fold in what is new: an answer of EC2 counts once, and the node's own link is followed."""
+    """The memory after this view; each answer of EC2 is folded in only once."""
     memory = _remember_link(memory, view)
     memory = _remember_vouching(memory, view)
     memory = _remember_readiness(memory, view)
@@ -48,7 +48,7 @@ def remember(memory: Memory, view: View, way: Way) -> Memory:
 
 
 def _situation(memory: Memory, view: View) -> tuple[object, ...]:
-    """What is to be judged, without its times: while this is the same, asking EC2 again and again shows nothing new."""
+    """What is judged, without its times: while this stays the same, EC2 is asked less and less often."""
     eni = view.owner.eni if view.owner is not None else None
     health, report = view.health, view.plumbing
     return (
@@ -56,7 +56,7 @@ def _situation(memory: Memory, view: View) -> tuple[object, ...]:
         eni,
         # Not every answer describes the holder's instance: that it does not is no news.
         memory.dead_answers > 0,
-        # While nobody has the address, or it does not answer, that its services do not is no news.
+        # While nobody has the address, or it does not answer, its services do not answer either: no news.
         (health.state, health.in_doubt) if health.attachment_id else None,
         tuple(
             (port, service.state, service.in_doubt)
@@ -88,8 +88,8 @@ def _remember_refusals(memory: Memory, view: View) -> Memory:
 
 
 def _remember_evidence(memory: Memory, view: View) -> Memory:
-    """When the first answers came that were asked for after the first lost probe, known or not: of EC2, of another
-    observer, of the API server.
+    """When the first answers came to questions that were asked after the first lost probe was sent: from EC2, from
+    another observer, from the API server.
     """
     lost_at = view.health.first_lost_at
     if lost_at is None:
@@ -104,7 +104,7 @@ def _remember_evidence(memory: Memory, view: View) -> Memory:
 
 
 def _others(view: View) -> list[Peer]:
-    """The other observers, but for the holder's."""
+    """The other observers without the holder's."""
     attachment = attachment_of(view.owner) if view.owner is not None else None
     holder = attachment.instance_id if attachment is not None else ""
     return [peer for peer in view.peers if peer.instance_id != holder]
@@ -127,7 +127,7 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
     elif since is None or (dropped_at is not None and since <= dropped_at):
         memory = _with(memory, here_since=owner.asked_at)
     if attachment is None:
-        # Whoever cannot claim it yet begins to wait for the others when it can: so may they.
+        # A node begins to wait for those who come first only once it could claim: before, they might lack the same.
         can_claim = way.is_free(owner) and not view.obstacle
         free_since = (view.now if memory.free_since is None else memory.free_since) if can_claim else None
         return _with(
@@ -141,7 +141,7 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
             attachment_since=view.now,
             attached_at=None,
             gave_up=False,
-            # Whoever has it when an observer begins to look may have had it for long.
+            # The holder that an observer finds at its start may have had the address for long: that is no move.
             moved_at=view.now if memory.last_holder else memory.moved_at,
             last_holder=attachment.instance_id,
             dead_answers=0,
@@ -175,7 +175,7 @@ def _remember_reaching(memory: Memory, view: View) -> Memory:
 
 
 def _remember_vouching(memory: Memory, view: View) -> Memory:
-    """Since when the address has been down without the holder's vouching for it (R4)."""
+    """Since when the address has been down without the holder vouching for it (R4)."""
     if view.word.vouches or not is_down(view.health):
         return _with(memory, unvouched_since=None)
     return memory if memory.unvouched_since is not None else _with(memory, unvouched_since=view.now)

@@ -1,4 +1,4 @@
-"""Whether a node has room for an address that it does not have yet, and if not, why."""
+"""What decides whether a node has room for one more address."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from floatingip.core.ec2 import Eni
 class Room:
     """What is known of this node's room.
 
-    ``me`` is its instance; ``free_slots`` as its observers tell it; ``is_full``: EC2 has just refused it more.
-    ``standing`` is its standing ENI once that is attached, and ``problem`` why it is of no use yet, empty when it is.
-    ``promised`` says where EC2 is about to show the address, though it shows it nowhere; empty when it is not.
+    ``me`` is its instance; ``free_slots`` is how many ENI slots are free, None while that is not known; ``is_full``:
+    EC2 has just refused it more.  ``standing`` is its standing ENI once that is attached, and ``problem`` why that is
+    of no use yet, empty when it is.  ``promised`` says where EC2 is about to show the address, which it shows nowhere
+    now; empty where it is about to show it nowhere.
     """
 
     me: str
@@ -25,5 +26,5 @@ class Room:
 
 
 def lacks_slot(instance_id: str) -> str:
-    """That this instance has no room for an interface, and what to do."""
+    """The sentence that this instance has no room for an interface, with what to do."""
     return f"{instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"

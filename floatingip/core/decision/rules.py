@@ -1,8 +1,8 @@
 """
-The ladder: what speaks for a move away from the node that holds the address, one function for each rule.
+The ladder: the reasons to move the address away from its holder, one function for each.
 
-The first that finds something is what the holder is charged with; whether it is convicted is for elsewhere.py.  What
-each rule says, and why, is in docs/how-it-works.md.
+The first function that finds its reason charges the holder with it; elsewhere.py decides what follows.  What each rule
+says, and why, is in docs/how-it-works.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from floatingip.core.writes import Detach
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What speaks for a move away from the judged attachment; ``rationed``: R12 counts it."""
+    """A reason for a move away from the judged attachment; ``rationed``: R12 applies to that move."""
 
     rule: Rule
     reason: Reason
@@ -34,7 +34,7 @@ class Charge:
 
 
 def r2_the_instance_ended(situation: Situation) -> Charge | None:
-    """R2: EC2 says so twice, or once while the last probe was lost."""
+    """EC2 says twice that the holder's instance has ended, or once while the last probe was lost."""
     memory, holder = situation.memory, situation.holder
     if memory.dead_answers >= 2 or (memory.dead_answers and situation.view.health.in_doubt):
         return Charge(Rule.R2, Reason.INSTANCE_ENDED, holder.state if holder else "gone", rationed=False)
@@ -42,7 +42,7 @@ def r2_the_instance_ended(situation: Situation) -> Charge | None:
 
 
 def r3_attaching_for_too_long(situation: Situation) -> Charge | None:
-    """Whoever began it is silent."""
+    """EC2 has shown the ENI as attaching for a minute, and the observer of that node is silent."""
     since = max(situation.memory.attachment_since, situation.view.word.since)
     if situation.is_silent and situation.view.now - since > timing.ATTACHING_FOR:
         return Charge(Rule.R3, Reason.ATTACHING_TOO_LONG, situation.who)
@@ -50,14 +50,14 @@ def r3_attaching_for_too_long(situation: Situation) -> Charge | None:
 
 
 def r5_a_handover_was_ordered(situation: Situation) -> Charge | None:
-    """To this node, or to any."""
+    """Somebody ordered a handover to this node, or to any."""
     if situation.order is not None and _may_relieve(situation):
         return Charge(Rule.R5, Reason.HANDOVER_ASKED, situation.who, rationed=False)
     return None
 
 
 def r5_the_holder_is_leaving(situation: Situation) -> Charge | None:
-    """Its node is about to end."""
+    """The holder's node is about to end, by its observer's word."""
     word = situation.view.word
     if word.state is WordState.LEAVING and not word.written_off and _may_relieve(situation):
         return Charge(Rule.R5, Reason.HOLDER_LEAVING, word.detail, rationed=False)
@@ -65,7 +65,7 @@ def r5_the_holder_is_leaving(situation: Situation) -> Charge | None:
 
 
 def r5_the_holder_is_written_off(situation: Situation) -> Charge | None:
-    """By Kubernetes, which calls this node's observer Ready."""
+    """Kubernetes has given the holder's node up, but calls the observer on this node Ready."""
     word = situation.view.word
     if word.state is WordState.LEAVING and word.written_off and _may_relieve(situation) and _is_ready(situation):
         return Charge(Rule.R5, Reason.WRITTEN_OFF, word.detail)
@@ -73,14 +73,14 @@ def r5_the_holder_is_written_off(situation: Situation) -> Charge | None:
 
 
 def r3_down_and_silent(situation: Situation) -> Charge | None:
-    """The address fell, and the holder's observer says nothing."""
+    """The address answered under this attachment and no longer does, and the holder's observer is silent."""
     if is_down(situation.view.health) and situation.is_silent:
         return Charge(Rule.R3, Reason.SILENT_HOLDER, situation.who)
     return None
 
 
 def r5_the_holder_is_unsound(situation: Situation) -> Charge | None:
-    """By its own word, and for a while."""
+    """The holder has called itself unsound for a while."""
     view = situation.view
     if view.word.state is WordState.UNSOUND and view.now - view.word.since >= timing.UNSOUND_FOR:
         return Charge(Rule.R5, Reason.HOLDER_UNSOUND, view.word.detail)
@@ -88,7 +88,7 @@ def r5_the_holder_is_unsound(situation: Situation) -> Charge | None:
 
 
 def r4_down_though_it_calls_itself_sound(situation: Situation) -> Charge | None:
-    """The holder does not reach this node from the address either."""
+    """The address is down, and for ``patience`` the holder has not shown that it reaches this node from there."""
     since = situation.memory.unvouched_since
     if since is not None and situation.view.now - since >= situation.settings.patience:
         return Charge(Rule.R4, Reason.HOLDER_WRONG, situation.who)
@@ -96,7 +96,7 @@ def r4_down_though_it_calls_itself_sound(situation: Situation) -> Charge | None:
 
 
 def r6_never_answered(situation: Situation) -> Charge | None:
-    """Under this attachment, and the holder's observer says nothing."""
+    """The address never answered under this attachment, and the holder's observer is silent."""
     health = situation.view.health
     is_lost = health.state is HealthState.DOWN and health.in_doubt and not health.ever_up
     if situation.is_silent and is_lost and _has_settled(situation):
@@ -105,14 +105,14 @@ def r6_never_answered(situation: Situation) -> Charge | None:
 
 
 def r7_the_service_is_down(situation: Situation) -> Charge | None:
-    """No NodePort answers at the address, though one does elsewhere."""
+    """No NodePort answers at the address, though one did, or does on this node."""
     if served.are_missing(situation.view, situation.settings, situation.attachment):
         return Charge(Rule.R7, Reason.SERVICE_DOWN, situation.who)
     return None
 
 
 ASKED_FOR = (r5_a_handover_was_ordered, r5_the_holder_is_leaving, r5_the_holder_is_written_off)
-"""What the holder or a person asks for: heard also of an owner that is too new to be judged (A3)."""
+"""What the holder or a person asks for: that counts even while the holder is too new to be judged (A3)."""
 
 FOUND = (
     r3_down_and_silent,
@@ -171,26 +171,26 @@ def _a3_is_too_new(situation: Situation) -> bool:
 
 
 def _may_relieve(situation: Situation) -> bool:
-    """No order names another node, and this one is not about to end itself."""
+    """Whether this node may: it is not about to end itself, and no order names another node."""
     order = situation.order
     return not situation.view.leaving and (order is None or order.names(situation.view.me))
 
 
 def _is_ready(situation: Situation) -> bool:
     """
-    Kubernetes itself calls this node's observer Ready: where it serves nobody better, moving would not help (R5).
+    Kubernetes has called the observer on this node Ready for a while (R5): otherwise moving here would not help.
 
-    It has for a while: when the API server was away Kubernetes writes all nodes off, one after the other, until their
-    kubelets are heard again, and this node may be the next one.
+    For a while, because after an outage of the API server Kubernetes writes all nodes off, one after the other, until
+    their kubelets are heard again, and this node may be the next one.
     """
     return situation.view.now - situation.memory.unready_at > timing.CALLED_READY_FOR
 
 
 def _has_settled(situation: Situation) -> bool:
-    """R6: the address had time to answer, or its node fell silent before it did.
+    """R6: the address has had time enough to answer, or its node fell silent before it did.
 
-    An attachment that is older than this observer had that time before.  But where nobody was reached since the last
-    move, another one would not help either; and where nobody ever was, one is tried.
+    An attachment that is older than this observer had that time before.  Where nobody was reached since the last move
+    another move would not help either; where nobody ever was, and there was no move yet, one is tried.
     """
     memory, view, settings = situation.memory, situation.view, situation.settings
     unseen_for = view.now - max(memory.attachment_since, view.word.since)

@@ -1,9 +1,9 @@
 """
-Where NodePorts answer, and whether it is the holder that lacks them (R7).
+On which nodes NodePorts answer, and whether the holder is the one that lacks them (R7).
 
-Pure.  What others see of a node is stronger than what it sees of itself: of a Service with `externalTrafficPolicy:
+Pure.  What others see of a node counts more than what it sees of itself: for a Service with `externalTrafficPolicy:
 Local`, kube-proxy sends what comes from the node itself to pods of the whole cluster (Kubernetes documentation,
-"Virtual IPs and service proxies").  So a node's own check counts only for what nobody else has asked there.
+"Virtual IPs and service proxies").  So a node's own check counts only for ports that nobody else has checked there.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def ports_on(view: View, instance_id: str) -> frozenset[int]:
 
 
 def missed_here(view: View, holder: str) -> frozenset[int]:
-    """The NodePorts that answer on this node, and would do at the address if it were here.
+    """The NodePorts that answer on this node, and would answer at the address if that were here.
 
-    One that has not answered at the address, though it does at its holder's own, says nothing: kube-proxy, or a
-    security group, keeps it from there on every node.
+    Without those that have never answered at the address though they do at its holder's own: kube-proxy, or a security
+    group, keeps them from the address on every node.
     """
     kept_off = {port for port in ports_on(view, holder) if port in view.services and not view.services[port].ever_up}
     return (ports_on(view, view.me) & view.services.keys()) - kept_off
@@ -65,7 +65,7 @@ def are_missing(view: View, settings: Settings, attachment: Attachment) -> bool:
 
 
 def _is_lost(view: View, settings: Settings, service: Health) -> bool:
-    """It has been lost since the address answers, and for so long that what is known of the nodes is newer."""
+    """Checks of it have been lost while the address answers, for so long that what is known of the nodes is newer."""
     if service.state is not HealthState.DOWN or service.first_lost_at is None or view.health.changed_at is None:
         return False
     interval = settings.service_interval

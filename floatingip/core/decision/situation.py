@@ -1,4 +1,4 @@
-"""The address is on somebody's ENI: all that a verdict on the holder, this node or another one, rests on."""
+"""Some node has the address, this one or another: all that a verdict on it needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from floatingip.core.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What is known and remembered, with EC2's answer taken apart: ``eni`` has the address, by ``attachment``."""
+    """What is known and remembered, with EC2's answer taken apart: ``eni`` has the address, attached by
+    ``attachment``.
+    """
 
     memory: Memory
     view: View
@@ -36,7 +38,7 @@ class Situation:
 
     @property
     def holder(self) -> Instance | None:
-        """What EC2 says of it, if it was asked."""
+        """What EC2 says of that instance; None where its last answer does not describe it."""
         return self.owner.instances.get(self.who)
 
     @property
@@ -51,16 +53,18 @@ class Situation:
 
     @property
     def move_since(self) -> float:
-        """From when on what is recorded of the judged attachment is this move, in Unix seconds: however long EC2 has
-        refused it, what was written since it was due is no earlier one.
+        """From when on (Unix seconds) a record of the judged attachment is of the move that is being made.
+
+        However long EC2 has refused that move, what was written since it became due is no earlier one.
         """
         due_since, view = self.memory.due_since, self.view
         return self.way.move_since(view.wall, 0.0 if due_since is None else view.now - due_since)
 
     @property
     def last_move(self) -> float:
-        """When the last move before this one was recorded, in Unix seconds, minus infinity for never: as long as the
-        judged attachment has the address, none away from it has succeeded.
+        """When the last move before this one was recorded, in Unix seconds; minus infinity for never.
+
+        Records of moves away from the judged attachment, while that has had the address, do not count: none succeeded.
         """
         view = self.view
         tried_since = min(self.move_since, view.wall - (view.now - self.memory.attachment_since))
@@ -68,9 +72,7 @@ class Situation:
 
     @property
     def came_at(self) -> float | None:
-        """From when on, in Unix seconds, what a tag of the ENI says is of this attachment, None while that is unknown;
-        a standing ENI outlasts moves.
-        """
+        """From when on (Unix seconds) what a tag of the ENI says is of this attachment; None while that is unknown."""
         return self.way.came_at(self.attachment)
 
     @property
@@ -80,11 +82,11 @@ class Situation:
 
     @property
     def order(self) -> orders.Order | None:
-        """What somebody asked for, of this attachment."""
+        """The handover that somebody asked for, away from this attachment; None for none."""
         told = self.eni.tags.get(self.way.of_one(orders.TAG, self.view.target), "")
         return orders.parse(told, self.attachment.id, self.view.wall)
 
     @property
     def paused_for(self) -> float:
-        """Seconds until moves that nobody asked for are allowed again; not above 0 where they are."""
+        """Seconds until moves that nobody asked for are allowed again; 0 or less where they are."""
         return pause.ends_at(self.eni.tags, self.view.wall) - self.view.wall

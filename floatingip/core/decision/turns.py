@@ -1,4 +1,4 @@
-"""Who goes first, where several observers could take the address, and who may have it before EC2 shows that."""
+"""Who goes first where several observers could take the address, and who may have it before EC2 shows that."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from floatingip.core.settings import Settings
 
 
 def remember_rivals(memory: Memory, view: View, settings: Settings) -> Memory:
-    """Since when another observer says that the address is its own, though EC2 shows it elsewhere."""
+    """Remember since when another observer has said that the address is its own, though EC2 shows it elsewhere."""
     if way_to(settings.carry).first_wins or view.owner is None:
         return memory
     if not rivals(view, attachment_of(view.owner)):
@@ -22,15 +22,16 @@ def remember_rivals(memory: Memory, view: View, settings: Settings) -> Memory:
 
 
 def are_believed(memory: Memory, view: View) -> bool:
-    """Rivals: EC2 may be late, but by then it would show them; a former holder that cannot ask it may go on for
-    long.
+    """Whether rivals are believed: only for some seconds, in which EC2 may be late to show them.
+
+    After that EC2 is right: a former holder that cannot ask EC2 may go on saying that it has the address.
     """
     return memory.rival_since is not None and view.now - memory.rival_since < timing.CLAIM_SHOWN
 
 
 def rivals(view: View, judged: Attachment | None) -> list[str]:
-    """The observers that have the address by another attachment than the judged one, or that EC2 has promised it to:
-    EC2 may not have shown it when this node asked.
+    """The observers that say that they have the address by another attachment than the judged one, or that EC2 has
+    promised it to them: EC2 may not have shown that yet when this node asked.
     """
     target, judged_id = str(view.target), judged.id if judged is not None else ""
     return [
@@ -42,11 +43,14 @@ def rivals(view: View, judged: Attachment | None) -> list[str]:
 
 
 def ranked_before(memory: Memory, view: View, settings: Settings, judged: str = "") -> list[str]:
-    """The living observers that come first: whose node stays, where a NodePort answers, with fewer addresses, then by
-    instance id; whoever had the address last may be about to end.
+    """The living observers that come before this one.
 
-    Where EC2 cannot tell the first of two claims, whoever was there a moment ago is waited for, too; and by a node that
-    is about to end.
+    First come those whose node is not about to end; of these, those on whose node a NodePort answers; then those that
+    did not have the address last, since that one may be about to end; then those with fewer addresses; then by instance
+    id.
+
+    Where EC2 would not refuse the second of two claims, observers that were heard of some seconds ago are waited for as
+    well; and a node that is about to end always waits for them.
     """
     is_told = way_to(settings.carry).first_wins or not judged
     heard = timing.PEER_HEARD if is_told and not view.leaving else timing.PEER_EXISTS
@@ -67,7 +71,7 @@ def ranked_before(memory: Memory, view: View, settings: Settings, judged: str = 
 
 
 def served_before(view: View, judged: str) -> list[str]:
-    """The living observers that could take over, and on whose nodes a NodePort answers, where none does on this one."""
+    """The living observers that could take over, and on whose node a NodePort answers; none if one answers here."""
     if served.ports_on(view, view.me):
         return []
     able = (peer for peer in view.peers if view.now - peer.heard_at <= timing.PEER_HEARD and peer.free_slots != 0)

@@ -1,8 +1,8 @@
 """
 What one observer knows of a floating address at a moment, and what it remembers from one decision to the next.
 
-Pure.  What is new is folded in by remember.py, and what follows from both is for decide.py.  The rules R1 to R14 and
-A1 to A5 are those of docs/how-it-works.md.
+Pure.  remember.py folds each new view into the memory, decide.py decides by both.  The rules R1 to R14 and A1 to A5 are
+those of docs/how-it-works.md.
 """
 
 from __future__ import annotations
@@ -22,118 +22,231 @@ from floatingip.core.writes import Token, Write
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What an observer knows at one moment.
-
-    ``target`` is what is kept; ``groups`` are the security groups that its ENI should have; ``burden`` is how many
-    other floating addresses this node has or is about to have; ``peers`` are all other observers but for this node's;
-    ``obstacle`` says why this node could not carry the address at all (another zone, no subnet, full), and ``leaving``
-    why this node is about to end: empty where it could, and is not; ``services`` is the health of the checked NodePorts
-    at the address, and ``served`` where else this node asked for them lately; ``wrote_at`` is when the last own EC2
-    write ended and ``writing`` that one is under way; ``accepted`` is the last one if EC2 accepted it; before
-    ``retry_at`` no write of that kind is made, since the last such one failed; ``taken_at`` is when EC2 last refused a
-    claim since something has the address, and ``taken`` what it said; ``mixed`` names interfaces of ours that belong to
-    the other way to carry, empty for none; ``witness_at`` is when the last question was asked that the Kubernetes API
-    server answered, None when it never answered one; ``ready_at`` is the same where the answer, and none since, calls
-    this observer's pod Ready.
-
-    With ``carry: address``: ``mine`` is this node's standing ENI, once it is attached; ``records`` are the ration's
-    tags for the target, by ENI; ``carried_since`` is since when the address has been on this node's link, None while
-    it is not; ``shown_by_imds`` is whether IMDS shows it there, None while that is not known, and ``lost_by_imds_at``
-    of when IMDS says that it was not there any more.
-    """
+    """What an observer knows at one moment."""
 
     now: float
     wall: float
+    """The same moment in Unix seconds."""
+
     target: Target
+    """What the user reserved, and this observer keeps on a live node."""
+
     me: str
+    """This node's instance."""
+
     name: str
+    """Whose ENIs are ours, empty while that is unknown."""
+
     owner: Owner | None
+    """What EC2 said last of who has the address, None before its first answer."""
+
     health: Health
+    """Whether the address answers this node's probes."""
+
     word: Word
+    """What the holder's observer says of itself."""
+
     peers: tuple[Peer, ...] = ()
+    """All other observers: this node's own is not among them, the holder's may be."""
+
     plumbing: PlumbingReport | None = None
+    """What this node's kernel has of the address, None before anybody looked."""
+
     obstacle: str = ""
+    """Why this node could not carry the address: another zone, no subnet, no room; empty where it could."""
+
     leaving: str = ""
+    """Why this node is about to end, empty while it is not."""
+
     services: Mapping[int, Health] = field(default_factory=dict)
+    """Whether the checked NodePorts answer at the address, by port."""
+
     served: Served = field(default_factory=dict)
+    """On which nodes NodePorts answered lately, asked from here."""
+
     groups: tuple[str, ...] = ()
+    """The security groups that the address' ENI should have; none where it keeps those that it has."""
+
     burden: int = 0
+    """How many other floating addresses this node has, or is about to have."""
+
     writing: bool = False
+    """A write to EC2 is under way."""
+
     wrote_at: float = float("-inf")
+    """When the last write of this node ended."""
+
     accepted: Write | None = None
+    """The last write, if EC2 accepted it."""
+
     retry_at: Mapping[type[Write], float] = field(default_factory=dict)
+    """Before this time no write of that kind is made, since the last one failed."""
+
     taken_at: float = float("-inf")
+    """When EC2 last refused a claim because something has the address."""
+
     taken: str = ""
+    """What EC2 said then."""
+
     mixed: str = ""
+    """Interfaces of ours that belong to the other way to carry, empty where there are none."""
+
     witness_at: float | None = None
+    """When the Kubernetes API server was asked the last question that it answered, None if it never answered."""
+
     ready_at: float | None = None
+    """The same for the last answer, if that calls this observer's pod Ready; None if it does not."""
+
+    # With `carry: address` only.
+
     mine: Eni | None = None
+    """This node's standing ENI, once it is attached."""
+
     records: Mapping[str, str] = field(default_factory=dict)
+    """The ration's tags for the target on the standing ENIs, by ENI."""
+
     carried_since: float | None = None
+    """Since when the address has been on this node's link, None while it is not."""
+
     shown_by_imds: bool | None = None
+    """Whether IMDS shows the address on this node, None while IMDS has not said."""
+
     lost_by_imds_at: float | None = None
+    """The time for which IMDS says for sure that the address was no longer here, None while it does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What one decision leaves to the next; None and infinities stand for what has not happened.
 
-    ``evidence_at``, ``heard_at`` and ``witnessed_at`` are when EC2, another observer and the API server first answered
-    a question that was asked since the first lost probe.
-
-    ``situation`` is all of the last view but its times, and ``changed_at`` is since when it has been the same;
-    ``attached_at`` is when EC2 was asked that first showed the present attachment as attached, ``nobody_since`` the
-    same of the answers in a row that show nobody, and ``taken_since`` since when EC2 has refused all claims
-    nevertheless; ``gave_up``: this node has just detached the ENI from itself, since the device did not come;
-    ``unsound_here`` is why this node did not carry the address when it held it last, empty where it did.
-
-    ``unready_at`` is when the Kubernetes API server last had not called this observer's pod Ready lately (R5).
-
-    ``here_since`` is when the first of the answers in a row was asked for that show the address here, ``claimed_at``
-    when EC2 accepted this node's claim of what it carries, and ``dropped_at`` when it let go of it last (R10).
+    A time is either when this observer noticed something, or, where that is said, when EC2 was asked the question whose
+    answer showed it: an answer says nothing of what happened after its question.
     """
 
-    situation: tuple[object, ...] = ()
-    changed_at: float = float("-inf")
+    # EC2's answers.
+
     asked_at: float = float("-inf")
+    """When the last question was asked that EC2 has answered."""
+
     answered_at: float = float("-inf")
-    evidence_at: float | None = None
-    heard_at: float | None = None
-    witnessed_at: float | None = None
+    """When that answer came."""
+
+    situation: tuple[object, ...] = ()
+    """All of the last view but its times (remember.py)."""
+
+    changed_at: float = float("-inf")
+    """Since when that has been the same: the longer, the less often EC2 is asked (pace.py)."""
+
+    # The attachment that is judged.
+
     attachment_id: str = ""
     attachment_since: float = float("inf")
+    """Since when EC2 has shown this attachment to this observer."""
+
     attached_at: float | None = None
+    """When the question was asked whose answer first showed it as attached."""
+
     moved_at: float = float("-inf")
+    """When this observer last saw the address change its holder; what it found at its start was no change."""
+
     last_holder: str = ""
+    """The instance that EC2 showed last as the holder, kept while nobody has the address."""
+
     dead_answers: int = 0
-    away_since: float | None = None
-    here_since: float | None = None
-    claimed_at: float | None = None
-    dropped_at: float | None = None
-    foreign_since: float | None = None
-    unvouched_since: float | None = None
-    unready_at: float = float("-inf")
-    due_since: float | None = None
-    rival_since: float | None = None
+    """How many answers in a row say that the holder's instance has ended, or is about to (R2)."""
+
     detaching_since: float | None = None
-    free_since: float | None = None
-    nobody_since: float | None = None
-    taken_since: float | None = None
-    gave_up: bool = False
-    link_lost_at: float | None = None
-    link_seen: bool = False
-    unsound_here: str = ""
-    fenced: str = ""
-    fenced_rule: Rule = Rule.R1
-    unrecorded: str = ""
-    token: Token = field(default_factory=Token)
+    """Since when EC2 has shown the attachment being detached (R13)."""
+
+    unvouched_since: float | None = None
+    """Since when the address has been down without the holder vouching for it (R4)."""
+
+    due_since: float | None = None
+    """Since when a takeover has been due, and only those who come first keep this node from it."""
+
+    rival_since: float | None = None
+    """Since when another observer has said that the address is its own, though EC2 shows it elsewhere (A1)."""
+
+    # Evidence after the first lost probe: when the first answers came to questions asked since then.
+
+    evidence_at: float | None = None
+    """EC2's."""
+
+    heard_at: float | None = None
+    """Another observer's."""
+
+    witnessed_at: float | None = None
+    """The Kubernetes API server's."""
+
     reached_wall: float | None = None
+    """When this node last reached anybody, the address or another observer, in Unix seconds (R6)."""
+
+    unready_at: float = float("-inf")
+    """When it was last not known that the API server calls this observer's pod Ready (R5)."""
+
+    # Nobody has the address.
+
+    free_since: float | None = None
+    """Since when this node could have claimed it: from then on it waits for those who come first (R1)."""
+
+    nobody_since: float | None = None
+    """When the question was asked whose answer was the first of those in a row that show no ENI with the address."""
+
+    taken_since: float | None = None
+    """Since when EC2 has refused all claims although it shows no ENI with the address."""
+
+    token: Token = field(default_factory=Token)
+    """By what client token the address' ENI is created."""
+
+    # Whether the address is here, or elsewhere, by questions to EC2 (R10).
+
+    away_since: float | None = None
+    """When the first question of those in a row was asked whose answers show another owner."""
+
+    here_since: float | None = None
+    """The same for answers that show the address here."""
+
+    foreign_since: float | None = None
+    """The same for answers by which the ENI is not ours."""
+
+    claimed_at: float | None = None
+    """When EC2 accepted this node's own claim of what it carries."""
+
+    dropped_at: float | None = None
+    """When this node last decided to take the address off its link."""
+
+    # This node's link.
+
+    link_seen: bool = False
+    """The ENI's link was on this node when it was last looked at."""
+
+    link_lost_at: float | None = None
+    """When it was first seen to be gone, None while it is there or never was."""
+
+    unsound_here: str = ""
+    """Why this node did not carry the address when it held it last, empty where it did."""
+
+    gave_up: bool = False
+    """This node has just detached the ENI from itself, since its device did not come (R14)."""
+
+    # What this node has written.
+
     last_write: Write | None = None
     last_write_at: float = float("-inf")
+    """When it was decided."""
+
+    fenced: str = ""
+    """The attachment that this node has fenced, and after which it claims the address; empty for none."""
+
+    fenced_rule: Rule = Rule.R1
+    """The rule by which it did."""
+
+    unrecorded: str = ""
+    """An attachment that this node moved the address away from, until that is in the ration's tag; empty for none."""
 
 
 def attachment_of(owner: Owner) -> Attachment | None:
-    """The attachment that is judged; None when nobody owns the address, or its ENI is free."""
+    """The attachment by which the address is held; None where no ENI has it, or its ENI is attached to nobody."""
     if owner.eni is None or owner.eni.attachment is None:
         return None
     attachment = owner.eni.attachment

@@ -1,9 +1,9 @@
 """
-Ask what may hang: nobody waits for longer than a question is worth, and what hangs does not pile up.
+Ask what may hang, such that nobody waits longer than a question is worth, and calls that hang do not pile up.
 
-A part of ``ec2``.  A socket's timeout ends a silence, but not an answer that comes one byte a second, nor a name server
-that does not answer, nor what an SDK does before it sends anything.  So each attempt has a thread of its own, whoever
-asked goes on without it, and its connection is ended.
+A part of ``ec2``.  A socket's timeout ends a silence, but neither an answer that comes one byte a second, nor a name
+server that does not answer, nor what an SDK does before it sends anything.  So each attempt has a thread of its own.
+When it takes too long its connection is ended, and whoever asked goes on without it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ GIVEN_UP_AFTER = 5.0
 """Seconds without an answer after which a question is given up: EC2 mostly answers in well under one."""
 
 MOST_BESIDE = 3
-"""Attempts of one question at the same time: the oldest, since EC2 may be slow, and the newest, since the others may
-have met a connection that is dead."""
+"""Attempts at one question at the same time: the oldest is kept, since EC2 may only be slow, and the newest, since the
+others may have met a dead connection."""
 
 MOST_UNDER_WAY = 24
-"""Attempts at the same time, those that were given up and still hang included: more of them would only add to that."""
+"""Attempts at the same time, at all questions together; those that were given up and still hang count as well."""
 
 T = TypeVar("T")
 
@@ -80,9 +80,9 @@ class _Attempt(threading.Thread):
 
 
 def interrupt_by(interrupt: Callable[[], None]) -> None:
-    """What the attempt in this thread, if it is one, does next may hang until ``interrupt`` is called.
+    """Called by an attempt before it does something that may hang: ``interrupt`` is what would end that.
 
-    Raises ``CloudUnavailable`` when the attempt was given up already.
+    Does nothing in a thread that is no attempt.  Raises ``CloudUnavailable`` when the attempt was already given up.
     """
     attempt = threading.current_thread()
     if isinstance(attempt, _Attempt):
@@ -91,8 +91,10 @@ def interrupt_by(interrupt: Callable[[], None]) -> None:
 
 @dataclass
 class _Pace:
-    """How long answers of one kind take: ``seconds`` is what the last one did; ``late`` is an attempt that goes on,
-    though its question was given up, to find out.
+    """How long answers of one kind take.
+
+    ``seconds`` is how long the last one took.  ``late`` is an attempt that goes on although its question was given up:
+    so a cloud that has become slow is noticed, and the next question is given more time.
     """
 
     seconds: float = 0.0
@@ -102,7 +104,7 @@ class _Pace:
 class Asking:
     """Asks; its methods may be called from any thread.
 
-    ``longest``: seconds that an answer may take, where it is seen to take that long.
+    ``longest`` is how many seconds an answer may take at most, where answers are seen to take long.
     """
 
     def __init__(
@@ -116,10 +118,11 @@ class Asking:
         self._lock = threading.Lock()
 
     def ask(self, what: str, call: Callable[[], T], *, repeatable: bool) -> T:
-        """What ``call`` returns or raises; ``CloudUnavailable`` when it takes too long.
+        """Return what ``call`` returns, or raise what it raises; ``CloudUnavailable`` when it takes too long.
 
-        That is five seconds, or twice as long as the last answer of this kind took, up to ``longest``.  What is
-        ``repeatable`` is asked anew meanwhile, beside the first attempt; the first answer counts.
+        Too long is more than five seconds, or more than twice what the last answer of this kind (``what``) took, up to
+        ``longest``.  A ``repeatable`` question is asked again meanwhile, beside the first attempt; the first answer
+        counts.
         """
         pace = self._paces.setdefault(what, _Pace())
         patience = min(self._longest, max(self._given_up_after, 2 * pace.seconds))
@@ -164,11 +167,16 @@ class Asking:
                 raise CloudUnavailable(f"{what}: not asked, since {len(self._under_way)} earlier calls still hang")
             attempt = _Attempt(call, ended)
             self._under_way.add(attempt)
-        attempt.start()
+        try:
+            attempt.start()
+        except RuntimeError as error:  # the system allows no more threads
+            with self._lock:
+                self._under_way.discard(attempt)
+            raise CloudUnavailable(f"{what}: not asked: {error}") from error
         return attempt
 
     def _leave(self, attempts: list[_Attempt], pace: _Pace) -> None:
-        """Give the question up; one attempt goes on, to find out whether EC2 is only slower than it was."""
+        """Give the question up, but let one attempt go on: it shows whether EC2 has only become slower."""
         if pace.late is None or not pace.late.is_alive():
             pace.late = attempts.pop(0)
         for attempt in attempts:

@@ -1,5 +1,5 @@
 """
-The Cloud port on EC2's API: the calls, each with what it asks, how often it is made and what becomes of its answer.
+`ports.Cloud` by EC2's API: each call, with what it asks and what becomes of its answer.
 
 A question is repeated while it is unanswered, a write is made once.
 """
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["Ec2Cloud", "check_environment", "client"]  # whoever has the calls needs their client, too
 
 PAGE = 1000
-"""Interfaces in one answer, the most that EC2 gives."""
+"""Interfaces in one answer: the most that EC2 gives."""
 
 MOST_PAGES = 200
-"""Answers to one question: what goes on behind them does not end."""
+"""Pages of one answer, at most: an answer that is longer has no end."""
 
 HIGHEST_DEVICE_INDEX = 15
 """No instance type has more interfaces than this on its first network card."""
@@ -90,7 +90,7 @@ class Ec2Cloud:
         return answer
 
     def _pages(self, action: str, call: Callable[..., Mapping[str, Any]], key: str, **asked: Any) -> list[Any]:
-        """What all of EC2's answers have under ``key``; each of them is a question by itself."""
+        """What all pages of EC2's answer have under ``key``; each page is asked for by itself."""
         found: list[Any] = []
         tokens: list[str] = []
         while len(tokens) < MOST_PAGES:
@@ -108,7 +108,7 @@ class Ec2Cloud:
         raise CloudUnavailable(f"{action}: the answer has no end, after {len(tokens) + 1} pages")
 
     def describe_enis(self, name: str) -> tuple[Eni, ...]:
-        """See `ports.Cloud`.  A filter's value is a pattern to EC2, a name is not."""
+        """See `ports.Cloud`.  To EC2 a filter's value is a pattern, so the name is compared once more here."""
         found = self._enis({f"tag:{OWNER_TAG}": [name]}, read_ours)
         return tuple(eni for eni in found if eni.tags.get(OWNER_TAG, name) == name)
 
@@ -136,7 +136,7 @@ class Ec2Cloud:
         return tuple(map(read, items))
 
     def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
-        """See `ports.Cloud`.  A filter, unlike the parameter, is no error when there is none."""
+        """See `ports.Cloud`.  By a filter, since the parameter would be an error when there is no such allocation."""
         filters: list[FilterTypeDef] = [{"Name": "allocation-id", "Values": [allocation_id]}]
         found = self._ask(
             "DescribeAddresses",
@@ -152,9 +152,9 @@ class Ec2Cloud:
 
     def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
         """See `ports.Cloud`."""
-        # A filter, unlike the parameter InstanceIds, is no error when one of them is gone.
+        # By a filter, since the parameter InstanceIds is an error when one of them is gone.
         found = list(map(read_instance, self._instances([{"Name": "instance-id", "Values": sorted(instance_ids)}])))
-        # One without an id may be any of those that are missing.
+        # An instance that is shown without an id may be any of those that are missing.
         nameless = instance_ids if any(not instance.id for instance in found) else ()
         unread = {instance_id: read_instance({"InstanceId": instance_id}) for instance_id in nameless}
         return unread | {instance.id: instance for instance in found if instance.id}
@@ -162,7 +162,7 @@ class Ec2Cloud:
     def find_instance(self, name: str) -> Instance | None:
         """See `ports.Cloud`."""
         key = "private-ip-address" if re.fullmatch(r"[0-9.]+", name) else "private-dns-name"
-        # A filter's value is a pattern to EC2: `ip-10-*` is no name.
+        # To EC2 a filter's value is a pattern, such as `ip-10-*`: so the name is compared once more below.
         items = self._instances([{"Name": "vpc-id", "Values": [self._vpc_id]}, {"Name": key, "Values": [name]}])
         names = [(item.get("PrivateIpAddress"), item.get("PrivateDnsName")) for item in items]
         found = [read_instance(item) for item, known_as in zip(items, names, strict=True) if name in known_as]
@@ -170,7 +170,7 @@ class Ec2Cloud:
 
     def _instances(self, filters: list[FilterTypeDef]) -> list[InstanceTypeDef]:
         items = self._pages("DescribeInstances", self._ec2.describe_instances, "Reservations", Filters=filters)
-        # A reservation is of instances: one that shows none has some that cannot be read.
+        # A reservation always has instances: one that shows none has some that cannot be read.
         return [item for reservation in items for item in reservation.get("Instances") or [{}]]
 
     def describe_subnets(self) -> tuple[Subnet, ...]:
@@ -199,14 +199,12 @@ class Ec2Cloud:
             cards = network.get("NetworkCards", [])
             return int(cards[0]["MaximumNetworkInterfaces"] if cards else network["MaximumNetworkInterfaces"])
 
-        # EC2Client's type names every instance type; what EC2 said of an instance is one of them.
+        # The type of EC2Client lists all instance types; what EC2 has said of an instance is one of them.
         types = [cast(Any, instance_type)]
         return self._ask("DescribeInstanceTypes", lambda: self._ec2.describe_instance_types(InstanceTypes=types), read)
 
     def create_eni(self, target: Target | None, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
-        """See `ports.Cloud`.  The tags are there from the first moment, or the VPC CNI would adopt
-        it.
-        """
+        """See `ports.Cloud`.  With its tags, since the VPC CNI would adopt an interface that gets them later."""
         named: dict[str, Any] = {"ClientToken": token} if token else {}
         creation = self._creation(target, subnet, tags)
         answer = self._write("CreateNetworkInterface", lambda: self._ec2.create_network_interface(**creation, **named))
@@ -230,9 +228,7 @@ class Ec2Cloud:
         }
 
     def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
-        """See `ports.Cloud`: the lowest free index, and the next one when somebody took it
-        meanwhile.
-        """
+        """See `ports.Cloud`: the lowest free index, or the next one when that was taken meanwhile."""
         for index in range(1, HIGHEST_DEVICE_INDEX + 1):
             if index in taken:
                 continue
@@ -309,7 +305,7 @@ class Ec2Cloud:
         self._write("CreateTags", lambda: self._ec2.create_tags(Resources=[eni_id], Tags=listed))
 
     def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
-        """See `ports.Cloud`: AllowReassociation is off, or EC2 would take it from whoever has it."""
+        """See `ports.Cloud`.  With AllowReassociation EC2 would take the Elastic IP from whatever has it."""
         self._write(
             "AssociateAddress",
             lambda: self._ec2.associate_address(
@@ -343,8 +339,8 @@ class Ec2Cloud:
     ) -> tuple[str, ...]:
         """See `ports.Cloud`.
 
-        EC2 checks permissions before anything else of a dry run, so a call that could not succeed otherwise, such as a
-        detach of an attachment that has just gone, shows just as well whether it is allowed.
+        In a dry run EC2 checks permissions before anything else.  So a call that could not succeed for another reason,
+        such as a detach of an attachment that has just gone, shows all the same whether it is allowed.
         """
         creation = self._creation(None, subnet, tags)
         ec2 = self._ec2
@@ -357,7 +353,8 @@ class Ec2Cloud:
                 ec2.attach_network_interface, NetworkInterfaceId=eni.id, InstanceId=me, DeviceIndex=1, DryRun=True
             )
             calls["CreateTags"] = partial(ec2.create_tags, Resources=[eni.id], Tags=listed, DryRun=True)
-            # A policy that depends on the ENI's tags denies a detach of what does not exist.
+            # Only with an attachment: a policy that depends on the ENI's tags denies a detach of one that does not
+            # exist.
             if "ec2:DetachNetworkInterface" in needed and eni.attachment is not None:
                 calls["DetachNetworkInterface"] = partial(
                     ec2.detach_network_interface, AttachmentId=eni.attachment.id, DryRun=True
@@ -368,10 +365,10 @@ class Ec2Cloud:
         return _denied(rehearsed)
 
     def _move(self, eni: Eni, target: Target) -> Iterator[Callable[[], object]]:
-        """What shows whether the address may be moved to the ENI.
+        """Calls that show whether the address may be moved to the ENI.
 
-        These have no dry run, so EC2 is asked for what changes nothing: to give the ENI its own primary address, or to
-        take an IPv6 address from it that it does not have.  AssignIpv6Addresses has no such call.
+        EC2 has no dry runs of these, so it is asked for what changes nothing: to give the ENI its own primary address,
+        or to take off it an IPv6 address that it does not have.  For AssignIpv6Addresses there is no such call.
         """
         if isinstance(target, IPv6Address):
             if target not in eni.ipv6s:

@@ -1,9 +1,10 @@
 """
-Keep the credentials for AWS: found whenever there are some, renewed beside the questions that need them, ahead of need.
+Keep the credentials for AWS: found as soon as there are some, and renewed before they end, beside the calls that need
+them.
 
-A part of ``ec2``.  An SDK looks for credentials once, and renews them inside of whatever call comes next, with timeouts
-of its own: pods that start before their role never get any, and an STS that hangs holds up EC2's answers while the
-credentials are still good.
+A part of ``ec2``.  The SDK looks for credentials only once, and renews them within whatever call comes next, with its
+own timeouts.  So a pod that starts before its role exists would never get any, and an STS that hangs would hold up
+EC2's answers while the credentials are still good.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from floatingip.edges import background
 from floatingip.edges.ec2.asking import Asking
 
 AHEAD = 900.0
-"""Seconds before their end at which credentials are renewed, as the SDK does it."""
+"""Seconds before their end at which credentials are renewed, as in the SDK."""
 
 AGAIN_AFTER, RENEWED_AGAIN_AFTER = 2.0, 30.0
-"""Seconds between two tries to get credentials, without any and while those there are still good."""
+"""Seconds between two tries to get credentials: while there are none, and while the present ones are still good."""
 
 WAITED_FOR = 4.0
-"""Seconds for which a question waits for credentials: a little less than it has, so that it can tell what it lacks."""
+"""Seconds for which a call waits for credentials: a little less than it has, so that it can say what is missing."""
 
 BESIDE_AFTER, GIVEN_UP_AFTER = 4.0, 20.0
-"""Seconds after which a try that hangs gets another one beside it, and after which both are given up."""
+"""Seconds after which a second try is begun beside one that hangs, and after which both are given up."""
 
 Keys_co = TypeVar("Keys_co", covariant=True)
 
@@ -40,14 +41,14 @@ class Found(Protocol[Keys_co]):
         """What requests are signed with."""
 
     def lasts(self, seconds: float) -> bool:
-        """Whether they are still good after so many seconds."""
+        """Whether they will still be good after so many seconds."""
 
 
 class Keeper(Generic[Keys_co]):
-    """Has credentials, as far as there are some; its methods may be called from any thread.
+    """Keeps credentials, if there are any; its methods may be called from any thread.
 
-    ``find`` gets new ones, may block, and raises ``CloudUnavailable`` with the cause and a hint; ``found`` are those
-    that need no search.
+    ``find`` gets new ones; it may block, and raises ``CloudUnavailable`` with the cause and a hint.  ``found`` are
+    those to begin with, None for none.
     """
 
     def __init__(self, find: Callable[[], Found[Keys_co]], found: Found[Keys_co] | None = None) -> None:
@@ -60,7 +61,7 @@ class Keeper(Generic[Keys_co]):
         self._tried_at = float("-inf")
 
     def keys(self) -> Keys_co:
-        """Those there are; without good ones it waits for a try to get some.  Raises ``CloudUnavailable``."""
+        """The present credentials; without good ones, wait for a try to get some.  Raises ``CloudUnavailable``."""
         with self._news:
             if not self._finding and (self._found is None or not self._found.lasts(AHEAD)):
                 self._begin()
@@ -72,7 +73,7 @@ class Keeper(Generic[Keys_co]):
             return good.keys
 
     def refused(self) -> None:
-        """AWS does not accept these: look for others, unless that has just been done."""
+        """AWS does not accept the present ones: look for others, unless that has just been done."""
         with self._news:
             if time.monotonic() - self._tried_at >= AGAIN_AFTER:
                 self._found = None

@@ -65,7 +65,7 @@ class Inspection:
         return tuple(found[instance_id] for instance_id in sorted(found))
 
     def clock(self) -> tuple[float, float]:
-        """By how many seconds this node's clock is ahead of EC2's, which has whole ones; and how long that answer took.
+        """By how many seconds this node's clock is ahead of EC2's, and how many seconds EC2's answer took.
 
         Raises ``CloudError``.
         """
@@ -75,7 +75,7 @@ class Inspection:
         took = time.monotonic() - began
         with meaning("DescribeSubnets"):
             date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
-            # The header's second has begun when it was written, half way through.
+            # The header has whole seconds, so it was written half a second later on average, half way through the call.
             return wall + took / 2 - (parsedate_to_datetime(date).timestamp() + 0.5), took
 
     def rules(self, groups: frozenset[str]) -> tuple[Rule, ...]:
@@ -88,11 +88,11 @@ class Inspection:
             return tuple(map(_rule, answer["SecurityGroupRules"]))
 
     def denied(self, eni: Eni | None, target: Target) -> tuple[str, ...]:
-        """What of docs/iam-policy.json is denied, but for what a rehearsal tries (cloud.py) and what the doctor asks
-        anyway.
+        """The actions of docs/iam-policy.json that are denied, except those that a rehearsal tries (cloud.py), and
+        those that the doctor uses anyway.
 
-        ``eni`` is one of ours: a policy that depends on its tags can be tried with it alone.  Raises
-        ``CloudUnavailable``.
+        ``eni`` is one of ours, None while there is none: without one a policy that depends on tags cannot be tried.
+        Raises ``CloudUnavailable``.
         """
         ec2 = self._ec2
         calls: dict[str, Callable[..., object]] = {"DescribeAddresses": ec2.describe_addresses}

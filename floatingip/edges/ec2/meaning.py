@@ -1,8 +1,8 @@
 """
-What EC2's refusals, and whatever else the SDK raises, mean for us: the one place that knows EC2's error codes.
+What EC2's refusals, and all else that the SDK raises, mean for us: the one place that knows EC2's error codes.
 
-A part of ``ec2``.  Whatever comes in EC2's place is no answer: what cannot be read proves neither that something is
-there nor that it is not, and after a write not that it was done.  See docs/ec2-errors.md.
+A part of ``ec2``.  What comes in place of EC2's answer is no answer.  What cannot be read proves neither that something
+exists nor that it does not, and after a write it does not prove that the write was made.  See docs/ec2-errors.md.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from floatingip.core.errors import (
 )
 
 EXCERPT = 60
-"""Bytes that are told of an answer that is not EC2's."""
+"""Bytes of an answer that is not EC2's which a message quotes."""
 
 MOST_TOLD = 200
-"""Characters that are told of what a library says, which may quote a whole answer."""
+"""Characters of a library's message that are kept: it may quote a whole answer."""
 
 ROLE_HINT = "give the pod a role (IRSA, Pod Identity or the node's)"
 
@@ -89,11 +89,11 @@ NOT_ACCEPTED = {
     "UnrecognizedClientException": "",
 }
 
-# EC2 has one code for all that is wrong with an address that is to be taken from an ENI, or given to one.
+# EC2 has only one code for everything that can be wrong with an address that is taken from an ENI, or given to one.
 MOVED_MEANWHILE = {**MEANING, "InvalidParameterValue": LookAgain}
 
 COUNTED = frozenset({"DryRunOperation", "InvalidParameterValue"})
-"""What else is expected of EC2: a dry run that would succeed, and what the message alone explains."""
+"""Other codes that are counted by their names: that of a dry run that would succeed, and one that has many meanings."""
 
 DENIALS = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
 
@@ -106,12 +106,12 @@ _ROOT = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?<(\w+)[\s/>]")
 
 
 def refuse_what_is_not_ec2s(operation_model: Any, response_dict: Mapping[str, Any], **_: object) -> None:
-    """Called with each answer before the SDK reads it: it takes any well-formed page for one without any fields."""
+    """Called with each answer before the SDK reads it, which takes any well-formed page for an empty answer."""
     status, body = response_dict["status_code"], response_dict["body"] or b""
     root = _ROOT.match(body)
     name = root[1].decode() if root else ""
     if status < 300:
-        # The SDK does not even look at a body of which it needs nothing, such as the half of one.
+        # The SDK does not even look at a body from which it needs nothing, even if that is cut off.
         is_whole = body.rstrip().endswith(f"</{name}>".encode())
         is_ec2s = name == f"{operation_model.name}Response" and is_whole and b"<return>false</return>" not in body
     else:
@@ -122,7 +122,7 @@ def refuse_what_is_not_ec2s(operation_model: Any, response_dict: Mapping[str, An
 
 
 def refuse_what_stands_twice(parsed: Mapping[str, Any], **_: object) -> None:
-    """Called with each answer after the SDK read it: a field that stands twice it leaves as XML, where text belongs."""
+    """Called with each answer after the SDK has read it: it leaves a field that is there twice as XML, not text."""
     waiting: list[object] = [parsed]
     while waiting:
         match value := waiting.pop():
@@ -136,9 +136,9 @@ def refuse_what_stands_twice(parsed: Mapping[str, Any], **_: object) -> None:
 
 @contextmanager
 def meaning(action: str, codes: Mapping[str, type[CloudError]] = MEANING) -> Iterator[None]:
-    """Map whatever is raised while EC2 is called, and its answer read, to what it means for us.
+    """Map whatever is raised while EC2 is called, and its answer is read, to what that means for us.
 
-    Anything may be: the SDK passes on what its HTTP library, its parsers and its credentials' sources raise.
+    It may be any exception: the SDK passes on what its HTTP library, its parsers and its sources of credentials raise.
     """
     try:
         yield
@@ -170,7 +170,7 @@ def _cloud_error(
         hint = NOT_ACCEPTED[code] or "AWS does not accept the credentials of this pod's role; others are looked for"
         return NoCredentials(f"{action}: {code}: {message}", hint)
     failed = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
-    # EC2 throttles by 503, and has done nothing then; what else fails on its side may have been done.
+    # EC2 throttles with status 503, and then has done nothing; after its other failures it may have.
     if not code or (failed and codes.get(code) is not Throttled):
         return CloudUnavailable(f"{action}: {code}: {message}")
     if code == "InvalidParameterValue" and "attached at device index" in message:
@@ -182,8 +182,8 @@ def _cloud_error(
 
 
 def code_of(error: BaseException) -> str:
-    """What is counted of what was raised: EC2's code as far as it is one that is known here, so that nobody else can
-    make names; ``none`` where EC2 did not answer.
+    """By what name an error is counted: EC2's code if it is known here, since nobody else may invent names; otherwise
+    ``other``, and ``none`` where EC2 did not answer.
     """
     if not isinstance(error, botocore.exceptions.ClientError):
         return "none"
@@ -192,4 +192,5 @@ def code_of(error: BaseException) -> str:
 
 
 def one_line(value: object) -> str:
+    """The value's text in one line."""
     return " ".join(str(value).split())

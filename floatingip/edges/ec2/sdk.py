@@ -1,8 +1,8 @@
 """
-The client of EC2: boto3 with our timeouts, connections that can be ended, and credentials that are kept.
+The client of EC2: boto3 with our timeouts, connections that can be ended, and credentials of our keeping.
 
-A part of ``ec2``, and the only module that imports boto3.  No call is repeated by the SDK: after a timeout nobody knows
-whether a write happened, so the caller looks again instead of sending it a second time.  The SDK's own retries can
+A part of ``ec2``, and the only module that imports boto3.  The SDK repeats no call: after a timeout nobody knows
+whether a write was made, so the caller looks again instead of sending it a second time.  The SDK's own retries could
 repeat an attach that had succeeded.
 """
 
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 CONNECT_TIMEOUT = 2.0
-"""Seconds.  What answers at all does so in well under one."""
+"""Seconds until a connection must be there: it usually takes much less than one."""
 
 LONGEST = 20.0
-"""Seconds that one answer may take where it is seen to take that long, unless the settings say otherwise."""
+"""Seconds that one answer may take, where answers are seen to take that long, unless the settings say otherwise."""
 
 ENDPOINTS = ("AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL")
 
 TOLD = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", *ENDPOINTS, "AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS")
-"""Variables that the SDK reads while a client is made, and that hold no secret."""
+"""Variables that the SDK reads while it makes a client, and whose values are no secrets: a message may quote them."""
 
 
 def check_environment() -> None:
-    """Raise ``ConfigurationError`` for what the SDK could never work with, whoever and wherever this node is."""
+    """Raise ``ConfigurationError`` for an environment with which the SDK could work nowhere."""
     for key in ENDPOINTS:
         url = os.environ.get(key, "")
         if url and not (re.match(r"https?://", url) and botocore.utils.is_valid_endpoint_url(url)):
@@ -57,10 +57,11 @@ def check_environment() -> None:
 
 
 def client(region: str, longest: float = LONGEST) -> EC2Client:
-    """A client of the Region's EC2 endpoint with the credentials of the pod or, without any, of the instance, whenever
-    there are some.  An answer may take ``longest`` seconds where it is seen to take that long.
+    """A client of the Region's EC2 endpoint.
 
-    Raises ``ConfigurationError`` for what the environment says and the SDK cannot use.
+    It uses the credentials of the pod, or else of the instance, as soon as there are some.  An answer may take
+    ``longest`` seconds, where answers are seen to take long.  Raises ``ConfigurationError`` for an environment that the
+    SDK cannot use.
     """
     check_environment()
     keeper = Keeper(lambda: _find_credentials(region), _credentials_of_environment())
@@ -76,7 +77,7 @@ def client(region: str, longest: float = LONGEST) -> EC2Client:
 
 
 def identity(region: str, longest: float) -> str:
-    """Whose credentials `client` would use: the caller's ARN, by STS, which needs no permission for that.
+    """Whose credentials `client` would use: the caller's ARN, asked of STS, which takes no permission.
 
     Raises ``CloudError``.
     """
@@ -88,7 +89,7 @@ def identity(region: str, longest: float) -> str:
 
 
 def _signing(region: str, longest: float, keeper: Keeper[Any]) -> boto3.session.Session:
-    """The SDK, with what a keeper has as its credentials."""
+    """The SDK, signing with the credentials that ``keeper`` has."""
     session = _session(region, longest)
     session.register_component("credential_provider", _Provider(keeper))
     return boto3.session.Session(botocore_session=session)
@@ -96,7 +97,7 @@ def _signing(region: str, longest: float, keeper: Keeper[Any]) -> boto3.session.
 
 @contextmanager
 def _configuring() -> Iterator[None]:
-    """Map what the SDK raises for its own configuration: nothing has been asked yet."""
+    """Map what the SDK raises for its own configuration, before anything was asked."""
     try:
         yield
     except (botocore.exceptions.BotoCoreError, ValueError, OSError) as error:
@@ -125,7 +126,7 @@ def _session(region: str, longest: float) -> botocore.session.Session:
 
 @cache
 def _loader(path: str | None) -> botocore.loaders.Loader:
-    """What reads the SDK's models, which take most of the time that a client takes to be made, and keeps them."""
+    """What reads the SDK's models and keeps them: that is most of the time that making a client takes."""
     return botocore.loaders.create_loader(path)
 
 
@@ -140,7 +141,7 @@ class _Endable:
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]  # a mixin
-        # A connection that is used again was made by another attempt.
+        # In `request` once more, since a connection that is used again was made by another attempt.
         interrupt_by(partial(_end, self.sock))
 
     def request(self, *arguments: Any, **named: Any) -> None:
@@ -152,7 +153,7 @@ class _Endable:
 def _end(connected: socket.socket | None) -> None:
     if connected is not None:
         with suppress(OSError):  # it has ended
-            # Not the one of an SSLSocket, which would take away what another thread reads from.
+            # Not SSLSocket's own shutdown, which would take the TLS state away from the thread that is reading.
             socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
@@ -173,7 +174,7 @@ class _HttpsPool(botocore.awsrequest.AWSHTTPSConnectionPool):
 
 
 class _EndableClient:
-    """Any client of the SDK, with such connections: it has no setting for that."""
+    """A base class for the SDK's clients that gives them such connections: the SDK has no setting for that."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -188,11 +189,11 @@ class _Provider:
     keeper: Keeper[botocore.credentials.ReadOnlyCredentials]
 
     def load_credentials(self) -> _Provider:
-        """It is the credentials, too."""
+        """The provider is also the credentials that it provides."""
         return self
 
     def get_frozen_credentials(self) -> botocore.credentials.ReadOnlyCredentials:
-        """For one request."""
+        """The credentials for one request."""
         return self.keeper.keys()
 
     def get_deferred_property(self, _name: str) -> Callable[[], None]:
@@ -208,13 +209,13 @@ class _Credentials:
     source: botocore.credentials.Credentials
 
     def lasts(self, seconds: float) -> bool:
-        """Those of a user last for ever."""
+        """See `Found`; credentials of an IAM user never end."""
         ends = isinstance(self.source, botocore.credentials.RefreshableCredentials)
         return not ends or not cast(Any, self.source).refresh_needed(refresh_in=seconds)
 
 
 def _credentials_of_environment() -> _Credentials | None:
-    """Those that are spelled out there, if all of them are."""
+    """The credentials in the environment, if they are complete; otherwise None."""
     with suppress(
         botocore.exceptions.BotoCoreError, ValueError
     ):  # whoever needs them looks again, and says what is wrong
@@ -224,7 +225,7 @@ def _credentials_of_environment() -> _Credentials | None:
 
 
 def _find_credentials(region: str) -> _Credentials:
-    """Look wherever the SDK does, anew: it remembers what it did not find."""
+    """Look wherever the SDK does, with a new session: an old one remembers what it did not find."""
     try:
         found = _session(region, LONGEST).get_credentials()
         if found is not None:

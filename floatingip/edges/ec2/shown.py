@@ -1,7 +1,7 @@
 """
-What EC2 shows, as the model has it: as much of it as can be read.
+Make values of the core (core/ec2.py) from what EC2 shows, as far as that can be read.
 
-A part of ``ec2``.  What cannot be read is neither absent nor free: ``unread`` says what it is.
+A part of ``ec2``.  What cannot be read is neither absent nor free: ``unread`` says what that is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _wall(shown: object) -> float | None:
 
 
 def read_eni(item: NetworkInterfaceTypeDef) -> Eni:
-    """As much of it as can be read; ``unread`` says what else there is."""
+    """As much of the interface as can be read; ``unread`` names the rest."""
     unread: list[str] = []
 
     def read(what: str, convert: Callable[[Any], T], value: object) -> T | None:
@@ -89,7 +89,7 @@ def _said(text: str | None) -> str:
 
 
 def read_ours(item: NetworkInterfaceTypeDef) -> Eni:
-    """One that EC2 shows for its tag, which it therefore has: whose it is cannot be read where the tag is not shown."""
+    """An interface that EC2 shows because of our tag: if the tag is not shown, it is there but cannot be read."""
     eni = read_eni(item)
     if OWNER_TAG in eni.tags:
         return eni
@@ -101,7 +101,7 @@ def _tags(items: Iterable[Any]) -> dict[str, str]:
 
 
 def _elastic(item: NetworkInterfaceTypeDef, primary: IPv4Address | None) -> dict[IPv4Address, str]:
-    """Allocation ids by private address: that of the primary one stands beside the addresses, too."""
+    """Allocation ids by private address; the primary address' one may be shown only beside the list of addresses."""
     found: dict[IPv4Address, Any] = {}
     for entry in item.get("PrivateIpAddresses", []):
         with suppress(ValueError):  # what it is cannot be read, and that has been noted
@@ -112,7 +112,7 @@ def _elastic(item: NetworkInterfaceTypeDef, primary: IPv4Address | None) -> dict
 
 
 def read_subnet(item: SubnetTypeDef) -> Subnet:
-    """A network that cannot be read is none of those that are known."""
+    """The subnet with those of its networks that can be read."""
     blocks = [item.get("CidrBlock"), *(b.get("Ipv6CidrBlock") for b in item.get("Ipv6CidrBlockAssociationSet", []))]
     networks: list[Network] = []
     unread = "" if item.get("SubnetId") and item.get("AvailabilityZone") else "no id, or no zone"
@@ -131,7 +131,7 @@ def read_subnet(item: SubnetTypeDef) -> Subnet:
 
 
 def read_instance(item: InstanceTypeDef) -> Instance:
-    """As much of it as can be read; a state that is none of EC2's says nothing."""
+    """As much of the instance as can be read; a state that EC2 does not have is ``UNREAD``."""
     state, address = item.get("State", {}).get("Name"), None
     with suppress(ValueError):  # then nobody can be asked there
         address = ip_address(item["PrivateIpAddress"]) if item.get("PrivateIpAddress") else None

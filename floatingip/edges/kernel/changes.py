@@ -1,7 +1,7 @@
 """
-What the kernel tells of changes: of links, addresses, routes, rules and their settings, and of nft's tables.
+Notice changes in the kernel: of links, addresses, routes, rules and their settings, and of nft's tables.
 
-What is said does not matter, only that something was; but of nft's tables, whose name is told.
+What has changed is not read from the events, only that something has; of nft's tables also which one.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _ROUTE_GROUPS = (1, 5, 7, 8, 9, 11, 19, 24, 25)
 _OUR_TABLES = re.compile(PREFIX.encode() + rb"[0-9a-f]+")
 
 WATCH_AGAIN = 1.0
-"""Seconds until events are listened for anew, when that failed."""
+"""Seconds until listening is tried again after it failed."""
 
 WATCH_REST = 0.02
-"""Seconds for which events are gathered: a storm of them wakes whoever listens fifty times a second at most."""
+"""Seconds for which events are gathered, so that a storm of them wakes the listener at most fifty times a second."""
 
 
 def listen() -> tuple[socket.socket, socket.socket]:
-    """Sockets that hear of changes: of rtnetlink's things, and of nft's tables.  Raises OSError."""
+    """Two sockets that hear of changes: by rtnetlink, and of nft's tables.  Raises OSError."""
     with contextlib.ExitStack() as opened:
         links = opened.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE))
         links.bind((0, sum(1 << (group - 1) for group in _ROUTE_GROUPS)))
@@ -49,7 +49,10 @@ def follow(
     touched: Callable[[Collection[str] | None], None],
     wake: Callable[[], None],
 ) -> None:
-    """Never ends: sockets that fail are replaced by new ones."""
+    """Call ``touched`` with the names of our nft tables that have changed (None: perhaps any), and then ``wake``.
+
+    Never returns: sockets that fail are replaced by new ones.
+    """
     while True:
         with contextlib.suppress(OSError):
             _pass_on(sockets, touched, wake)
@@ -73,7 +76,7 @@ def _pass_on(
         poll.register(watched, select.POLLIN)
     while True:
         poll.poll()
-        # What they say does not matter, but whether nft's speak of one of our tables: so neither do those cut short.
+        # Only that there are events matters here, so these may be cut short.
         for _ in _read_events(links, 1):
             continue
         for said in _read_events(tables, 1 << 16):
@@ -83,7 +86,7 @@ def _pass_on(
 
 
 def _read_events(watched: socket.socket, size: int) -> Iterator[bytes | None]:
-    """What waits, but not for ever; None for what was lost or cut short."""
+    """The events that wait, up to a bound; None for some that were lost or cut short."""
     for _ in range(1000):
         try:
             said, _, flags, _ = watched.recvmsg(size, 0, socket.MSG_DONTWAIT)

@@ -6,12 +6,12 @@ was routed, so it would leave by the primary ENI with the floating address as it
 drops it.  Hence conntrack remembers in a mark which connections came in by the ENI, nft puts that mark on their
 replies (mark_table.py), and a rule sends marked packets to a routing table of the ENI's own.
 
-What is ours in the kernel: routes and rules of our protocol, the nft tables of our name, and the floating address on
-the ENI's link.  Nothing else is ever replaced or removed: where somebody else's is in the way, it is named.
+Ours in the kernel are the routes and rules of our protocol, the nft tables of our name, and the floating address on the
+ENI's link.  Nothing else is ever replaced or removed: what others have in the way is named in the report.
 
-Netlink and nft accept some requests without doing them, so whatever is configured is read back, and only what was read
-counts.  Links are known by MAC and index, never by name: names change right after the hot plug, also while a link is
-up.  It needs CAP_NET_ADMIN and nft, but no writable /proc/sys.
+Netlink and nft accept some requests without doing them, so everything is read back after it was configured, and only
+what was read counts.  Links are found by MAC and index, never by name: names change right after a hot plug, even while
+a link is up.  This needs CAP_NET_ADMIN and nft, but no writable /proc/sys.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ from floatingip.edges.kernel.netlink import Netlink, mapped
 from floatingip.edges.kernel.path import FAR, LOCAL, UNICAST, Way, forwards, way
 
 LOOSE = 2
-"""rp_filter: the source must be reachable, by whatever link.  The kernel uses the larger of this and `all`."""
+"""The value of rp_filter for: the source must be reachable by any link.  The kernel uses the larger of this and
+`all`."""
 
 _ASIDE = "is there a rule of others before ours (`priority`)?"
 
 
 @dataclass(frozen=True, slots=True)
 class _Defect:
-    """Something missing: how to repair it, which may be by doing nothing, and what to say if it stays missing."""
+    """Something that is missing: how to repair it, if that is possible, and what to say if it stays missing."""
 
     repair: Callable[[], object] = lambda: None
     problem: str = "still missing, though the kernel reported no error"
@@ -66,11 +67,10 @@ class KernelHost:
     def plumb(self, plumbing: Plumbing, extent: Extent = Extent.ALL) -> PlumbingReport:
         """Configure what is missing, remove what is too much, read all of it back; see `ports.Host`.
 
-        `repaired` names things out of: link-up, mtu, address, rp_filter, forwarding, route, rule, marks.  `problem`
-        begins with such a name, or with `carrier` or `path`, for which nothing can be done here.  A link that is not
-        there is not touched any further: what an earlier one left behind is for `unplumb`.  Ahead of the address there
-        is no address, and of the rules only the mark's: a node that had the other one would only ever hear itself.
-        `Extent.NOTHING` is for `unplumb`.
+        `repaired` has names out of: link-up, mtu, address, rp_filter, forwarding, route, rule, marks.  `problem` begins
+        with such a name, or with `carrier` or `path`, for which nothing can be done here.  Without the link nothing is
+        done: what an earlier link left behind is for `unplumb`.  `Extent.AHEAD` has no address, and only the mark's
+        rule: with the rule for the address this node's probes would reach itself.  `Extent.NOTHING` is for `unplumb`.
         """
         refused: dict[str, str] = {}
         removed: tuple[str, ...] = ()
@@ -146,7 +146,7 @@ class KernelHost:
 
     def announce(self, plumbing: Plumbing) -> None:
         """Announce the address once; see `ports.Host`."""
-        # Best effort: whoever does not hear it asks by ARP or NDP, sooner or later.
+        # Best effort: a neighbour that does not hear it asks by ARP or NDP sooner or later.
         with contextlib.suppress(OSError, HostError):
             link = self._link(plumbing.mac)
             if link is not None:
@@ -171,7 +171,7 @@ class KernelHost:
             return probe_route.blind(self._netlink, plumbing.address, primary)
 
     def in_the_way(self, plumbing: Plumbing) -> tuple[str, ...]:
-        """What others have at our table and priorities, in sentences; nothing is changed.  Raises HostError."""
+        """What others have in our table or at our priorities, as sentences; changes nothing.  Raises HostError."""
         with mapped():
             table = routes.refusal(plumbing, routes.in_table(self._netlink, plumbing.address, plumbing.table))
             return tuple(filter(None, (table, rules.foreign(self._netlink, plumbing))))
@@ -184,7 +184,7 @@ class KernelHost:
     def watch(self, wake: Callable[[], None]) -> None:
         """Call `wake` for each batch of changes, also for lost ones; see `ports.Host`.
 
-        Whoever has returned from here misses nothing.  `wake` must not raise, and should be quick.  Raises HostError.
+        No change is missed after this has returned.  `wake` must not raise, and should be quick.  Raises HostError.
         """
         with mapped("watch"):
             sockets = changes.listen()
@@ -194,9 +194,7 @@ class KernelHost:
     # What is missing, and how to add it.
 
     def _missing(self, plumbing: Plumbing, link: Link, extent: Extent) -> dict[str, _Defect]:
-        """What of the plumbing but the marks the kernel lacks, in the order in which to repair it, each with its
-        repair.
-        """
+        """What the kernel lacks of the plumbing, except the marks: each with its repair, in the order of repairing."""
         address = plumbing.address
         missing: dict[str, _Defect] = {}
         with mapped():
@@ -231,7 +229,7 @@ class KernelHost:
                     )
             found = routes.in_table(self._netlink, address, plumbing.table)
             if said := routes.refusal(plumbing, found):
-                # Our rules would send packets by them.
+                # Then our rules must not be there: they would send packets by the routes of others.
                 return missing | {"route": _Defect(problem=said)}
             wanted_routes = routes.wanted(plumbing, link.index)
             if {routes.read(message) for message in found} != wanted_routes:
@@ -245,11 +243,11 @@ class KernelHost:
         return missing
 
     def _astray(self, plumbing: Plumbing, link: Link, extent: Extent) -> str:
-        """Why packets would not find their way in or back, though all plumbing is there; empty where they would."""
+        """Why packets would not find their way in or back although all plumbing is there; empty where they would."""
         far: Address = FAR[plumbing.address.version]
         ask = partial(way, self._netlink)
         with mapped("path"):
-            # A network manager that has configured our link as well, say: the VPC drops what leaves by it.
+            # For example a network manager has configured our link as well: the VPC drops what leaves by it.
             if ask(far).link_index == link.index:
                 return f"this node's own traffic leaves by {link.name}; remove the default route of others by it"
             # IPv6's router has a link-local address, which leads nowhere without its link.

@@ -1,12 +1,12 @@
 """
-The marks' nft tables, kept beside the rest of the plumbing: whoever asks for them never waits long for nft.
+Keep the marks' nft tables, beside the rest of the plumbing: nobody here waits long for nft.
 
-nft is a command, and the kernel lets one transaction after the other in: while kube-proxy loads a big ruleset, nft
-stands still for half a minute, and cannot even be killed.  So a thread of this module runs it, one at a time, and what
-is known meanwhile is what it answered last.  Such an answer holds until something touches the table, which the kernel
-tells (:meth:`Marks.touched`); that nft is silent is no evidence of anything.
+nft is a command, and the kernel takes one transaction after the other: while kube-proxy loads a big ruleset, nft stands
+still for half a minute, and cannot even be killed.  So a thread of this module runs nft, one at a time, and meanwhile
+its last answer counts.  That answer holds until something touches the table, of which the kernel tells
+(:meth:`Marks.touched`); that nft is silent is no evidence of anything.
 
-Without nft there are no marks, since only nft makes them.
+Where there is no nft command there are no marks, since nothing else makes them.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from floatingip.edges.kernel import kube_proxy
 from floatingip.edges.kernel.nft import Listing, Nft, NftSilent
 
 PATIENCE = 0.5
-"""Seconds for which whoever asks waits for nft; once it was slower nobody does, until it has answered again."""
+"""Seconds for which a caller waits for nft; once nft was slower no caller waits, until it has answered fast again."""
 
 UNKNOWN_FOR = 45.0
-"""Seconds for which marks may be unknown, as nft is silent, before they count as missing: kube-proxy's sync of 4,000
+"""Seconds for which marks may be unknown while nft is silent, before they count as missing: kube-proxy's sync of 4,000
 Services kept nft silent for 35 s.
 """
 
 ASKED_AGAIN_AFTER = 0.9
-"""Seconds until nft is asked anew after it was silent, or refused something."""
+"""Seconds until nft is asked again after it was silent, or refused something."""
 
 BELIEVED_FOR = 10.0
-"""Seconds for which an answer is not asked for again, while nothing touches the table."""
+"""Seconds until nft is asked again although nothing has touched the table."""
 
 LOOKS_AT_MOST = 3
-"""How often nft is asked in a row, when something has touched the table meanwhile, as bringing it about does."""
+"""How often nft is asked in a row while something touches the table meanwhile, as our own change of it does."""
 
 NODE_PORTS_BELIEVED_FOR = 10.0
-"""Seconds for which it is not asked again at which addresses kube-proxy serves NodePorts."""
+"""Seconds until nft is asked again at which addresses kube-proxy serves NodePorts."""
 
 
 class Known(Enum):
@@ -54,7 +54,7 @@ class Known(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is known; `changed`: it was brought about since the last verdict; `problem` is what to tell the user."""
+    """What is known of a table; `changed`: nft has changed it since the last verdict; `problem` is for the user."""
 
     known: Known
     changed: bool = False
@@ -63,11 +63,14 @@ class Verdict:
 
 @dataclass
 class _Table:
-    """One table.  `wanted` is how nft should list it; None: not at all.
+    """One table.  `wanted` is how nft should list it; None: there should be no such table.
 
-    `unknown_since` is when something touched it, or it was wanted first, without an answer since; `touched_at` when
-    something touched it last; `refusal` what nft answered when it could not be brought about.  `silence` says why there
-    was no answer the last time, `silent_since` since when there has been none; `needs_hands`: waiting will not help.
+    `unknown_since` is since when nft has not answered, though something has touched the table, or it was wanted anew;
+    None once it has.  `touched_at` is when something touched it last, `asked_at` when nft was asked last; `looks_due`
+    is how often nft may still be asked in a row.  `ever_known`: the table was once as wanted.  `changed`: nft has
+    changed it since the last verdict.  `refusal` is what nft said when it could not make it as wanted.  `silence` says
+    why nft did not answer the last time, and `silent_since` since when it has not; `needs_hands`: waiting will not
+    help.
     """
 
     wanted: Listing | None
@@ -83,14 +86,14 @@ class _Table:
     needs_hands: bool = False
 
     def should_be_asked(self, now: float) -> bool:
-        """The last answer is too old, or speaks of a time before something touched the table."""
+        """The last answer is too old, or something has touched the table since nft was asked."""
         if self.touched_at > self.asked_at:
             return True
         settled = self.unknown_since is None and not self.refusal and not self.silence
         return now - self.asked_at >= (BELIEVED_FOR if settled else ASKED_AGAIN_AFTER)
 
     def answered(self, asked_at: float, refusal: str = "", *, changed: bool = False) -> None:
-        """nft has told how the table is."""
+        """nft has answered: the table is as wanted, or nft refuses to make it so."""
         self.refusal, self.silence, self.silent_since = refusal, "", None
         self.changed = self.changed or changed
         if not refusal:
@@ -98,7 +101,7 @@ class _Table:
             self.unknown_since = self.touched_at if self.touched_at > asked_at else None
 
     def unanswered(self, now: float, error: HostError) -> None:
-        """nft has told nothing."""
+        """nft has not answered."""
         self.silence, self.needs_hands = str(error), not isinstance(error, NftSilent)
         self.silent_since = now if self.silent_since is None else self.silent_since
 
@@ -118,8 +121,9 @@ class _Table:
 
 
 class Marks:
-    """Tables of family inet, by name.  `touched` is for any thread, all else for one; nft runs in the namespace of that
-    one.
+    """The nft tables of family inet, by name.
+
+    `touched` may be called from any thread, everything else from one, in whose network namespace nft runs.
     """
 
     def __init__(self, nft: str) -> None:
@@ -134,7 +138,7 @@ class Marks:
         self._wake: Callable[[], None] | None = None
 
     def follow(self, wake: Callable[[], None]) -> None:
-        """From now on `touched` is called for whatever touches a table; an answer nobody waits for calls `wake`."""
+        """From now on `touched` is called for each change, and `wake` for each answer of nft that nobody waits for."""
         self._wake = wake
         self.touched(None)
 
@@ -148,7 +152,7 @@ class Marks:
                     table.unknown_since = now if table.unknown_since is None else table.unknown_since
 
     def want(self, name: str, wanted: Listing | None) -> None:
-        """Begin to bring the table to this, unless it is known to be so.  Never waits."""
+        """Begin to make the table as wanted, unless it is known to be so.  Never waits."""
         with self._told:
             now, table = time.monotonic(), self._tables.get(name)
             if table is None or table.wanted != wanted:
@@ -168,8 +172,9 @@ class Marks:
         self._works = True
 
     def node_ports_at(self, version: int) -> frozenset[str] | None:
-        """At which addresses of this IP version kube-proxy serves NodePorts, in nftables mode; None: at all, or nobody
-        knows.  Waits for a moment the first time.
+        """At which addresses of this IP version kube-proxy serves NodePorts; None: at all of them, or it is not known.
+
+        Waits for a moment the first time.
         """
         with self._told:
             now = time.monotonic()

@@ -1,8 +1,8 @@
 """
 rtnetlink, as far as the host needs it: a request and its whole answer, within a deadline, or an OSError.
 
-By hand, since it takes less than to guard a library: nothing is left unread, nothing waits for ever, and whatever the
-kernel answers is an answer or an OSError.  Numbers and layouts are those of linux/netlink.h.
+Written by hand, since that takes less code than guarding a library would: nothing is left unread, nothing waits for
+ever, and every reply of the kernel is an answer or an OSError.  Numbers and layouts are those of linux/netlink.h.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ANSWER_WITHIN = 2.0
 """Seconds within which the kernel must have answered a request: it usually takes less than a millisecond."""
 
 DUMPS = 5
-"""How often a dump is tried that the kernel interrupted, as it does when something changes meanwhile."""
+"""How often a dump is tried: the kernel interrupts one when something changes meanwhile."""
 
 ADD = 0x600
 """Flags of a request (NLM_F_CREATE | NLM_F_EXCL): add, and refuse what is there already."""
@@ -44,8 +44,8 @@ _BUFFER = 65536
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One answer without its netlink header: `content` is all of it, so that it can be sent back to delete what it
-    shows; `attributes` are by type, unpacked by nobody yet.
+    """One answer.  `content` is all of it but the netlink header: sent back, it deletes what it shows.  `attributes`
+    are by type, still packed.
     """
 
     content: bytes
@@ -74,7 +74,7 @@ class Netlink:
             self._socket = None
 
     def change(self, kind: int, content: bytes, flags: int = 0) -> None:
-        """Have something done.  Raises OSError with what the kernel says."""
+        """Have something changed.  Raises OSError with what the kernel says."""
         self._ask(kind, _REQUEST | _ACK | flags, content, 0)
 
     def get(self, kind: int, content: bytes, head: int) -> Message:
@@ -167,7 +167,7 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 @contextmanager
 def mapped(what: str = "") -> Iterator[None]:
-    """Turn what netlink and the system raise, and what cannot be read of an answer, into a HostError of one line."""
+    """Raise a HostError of one line for what netlink and the system raise, and for an answer that cannot be read."""
     prefix = f"{what}: " if what else ""
     try:
         yield
@@ -181,7 +181,7 @@ def mapped(what: str = "") -> Iterator[None]:
 
 @contextmanager
 def tolerated(code: int) -> Iterator[None]:
-    """What is to be removed may be gone already."""
+    """Tolerate this error of the system: what is to be removed may be gone already."""
     try:
         yield
     except OSError as error:

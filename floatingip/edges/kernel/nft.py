@@ -1,8 +1,8 @@
 """
 nft, the command: one run of it, within a deadline, and what it lists.
 
-This and what our tables say (mark_table.py) is all there is of nft's language, which is JSON.  An nft that does not end
-is killed, but never waited for.
+Only this module and mark_table.py know nft's language, which is JSON.  An nft that does not end is killed, but never
+waited for.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NFT_BYTES = 1 << 20
 """How much of what nft prints is read before it is killed; our table is 3 kB."""
 
 KILLED_AT_MOST = 3
-"""How many killed nfts may be stuck in the kernel until no other one is started."""
+"""How many killed nfts may be stuck in the kernel before no other one is started."""
 
 _starting = threading.Lock()
 
@@ -42,18 +42,18 @@ class NftMissing(HostError):
 
 
 class NftSilent(HostError):
-    """nft did not come to an answer."""
+    """nft gave no answer."""
 
 
 class Nft:
-    """The command: one at a time."""
+    """The command; runs one at a time."""
 
     def __init__(self, command: str) -> None:
         self._command = command
         self._killed: list[subprocess.Popen[bytes]] = []
 
     def bring_about(self, name: str, wanted: Listing | None) -> tuple[bool, str]:
-        """Whether the table had to be changed, and what nft answered if it is not as wanted all the same.
+        """Make the table as wanted (None: gone); return whether it was changed, and why it is not as wanted, if so.
 
         Raises HostError when nft does not tell how the table is.
         """
@@ -88,7 +88,7 @@ class Nft:
         return _read(self._run("list", "set", family, table, name))
 
     def list_ruleset(self) -> Listing | None:
-        """All that everybody has, up to the largest answer that is read.  Raises HostError."""
+        """All tables of everybody; an empty list where that is too much to read.  Raises HostError."""
         return _read(self._run("list", "ruleset"))
 
     def _run(self, *arguments: str, script: str = "") -> str | None:
@@ -127,7 +127,7 @@ class Nft:
         raise HostError(f"nft: {line}")
 
     def _let_go(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill it with all that it has started, if it goes on, but never wait for it: the kernel may not let it end."""
+        """Kill it and all that it has started, if it still runs, but never wait: the kernel may not let it end."""
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -139,10 +139,10 @@ class Nft:
 
 @contextlib.contextmanager
 def _by_fork() -> Iterator[None]:
-    """By vfork all threads of this process would stand still until nft begins to run: for seconds on a node whose
-    kernel is busy with a big ruleset.
+    """Start a process by fork: with vfork all threads of this process would stand still until nft begins to run, for
+    seconds on a node whose kernel is busy with a big ruleset.
 
-    Others, who start programs from a large process, keep vfork, which copies no page tables.
+    Only here: whoever else starts programs from a large process keeps vfork, which copies no page tables.
     """
     # Python's documentation names this switch, which its type stubs call final.
     with _starting:
@@ -154,7 +154,7 @@ def _by_fork() -> Iterator[None]:
 
 
 def _finish(process: subprocess.Popen[bytes], script: bytes) -> tuple[str, str, int]:
-    """What it prints on both ways, and its exit code; of too much only the beginning, which is no JSON."""
+    """What it prints on stdout and stderr, and its exit code; of too much only the beginning, which is no JSON."""
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -188,8 +188,8 @@ def _finish(process: subprocess.Popen[bytes], script: bytes) -> tuple[str, str, 
 def _read(answer: str | None) -> Listing | None:
     """A table as nft lists it, without handles and with links as indexes; None when there is none.
 
-    What is no such listing is none of a table that anybody wants.  nft 1.0.6 prints what is in memory for a table's
-    flags, which may be no JSON.
+    Empty for what is no such listing, so that it is not as anybody wants it: nft 1.0.6 prints uninitialised memory for
+    a table's flags, which may be no JSON.
     """
     if answer is None:
         return None
@@ -212,7 +212,9 @@ def _read(answer: str | None) -> Listing | None:
 
 
 def _name_to_index(expression: Any) -> None:
-    """nft shows `iif` by the link's name of the moment, or by its index, as a string, when the link is gone."""
+    """Replace a link's name by its index: nft shows `iif` by the present name, or, for a link that is gone, as a string
+    with the index.
+    """
     match = expression.get("match") if isinstance(expression, dict) else None
     if isinstance(match, dict) and match.get("left") == {"meta": {"key": "iif"}}:
         shown = str(match.get("right"))

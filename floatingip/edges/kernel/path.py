@@ -1,9 +1,9 @@
 """
-Ask the kernel which way a packet would take, before it is sent: whatever has a say in that is in the answer.
+Ask the kernel which way a packet would take: its answer takes everything into account that decides about that.
 
-Addresses on any link in any prefix, routes of every type and table, rules of others with their priorities, and for
-what comes in the reverse path filter: nothing is inferred from lists of them.  What it leaves out is what looks at
-packets only (nft's and iptables' rules, tc, security groups): that shows a packet alone.
+That is addresses on any link in any prefix, routes of every type and table, rules of others with their priorities, and
+the reverse path filter for incoming packets: so nothing has to be inferred from lists of them.  Not in the answer is
+what looks at packets themselves (rules of nft and iptables, tc, security groups): only a packet shows that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNICAST, LOCAL = 1, 2
 """Types of ways (linux/rtnetlink.h): to others, and to this node itself."""
 
 FAR: Mapping[int, Address] = {4: IPv4Address("192.0.2.1"), 6: IPv6Address("3fff::1")}
-"""By IP version, somebody beyond the VPC: of the ranges for documentation, so nobody's and behind the default route."""
+"""By IP version, an address outside the VPC: from the ranges for documentation, so behind the default route."""
 
 _TYPES = {6: "blackhole", 7: "unreachable", 8: "prohibit"}
 _ERRORS = {
@@ -44,8 +44,10 @@ _EVERY_LINK = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The kernel's answer: a type, UNICAST or LOCAL or another; the link by which it leaves, 0 for none; the source
-    that the packet would get.  ``refusal`` is why there is no way, in words.
+    """The kernel's answer: which way a packet would take.
+
+    ``kind`` is UNICAST, LOCAL or another type of route; ``link_index`` is the link by which it would leave, 0 for none;
+    ``source`` is the source address that it would get.  ``refusal`` says why there is no way, empty where there is one.
     """
 
     kind: int
@@ -55,7 +57,7 @@ class Way:
 
 
 def way(netlink: Netlink, to: Address, *, source: Address | None = None, mark: int = 0, by: int = 0) -> Way:
-    """Which way a packet would take to an address: one of this node's own, or one that comes in ``by`` a link.
+    """Which way a packet to an address would take: one that this node sends, or one that comes in ``by`` a link.
 
     Raises OSError when the kernel does not tell.
     """

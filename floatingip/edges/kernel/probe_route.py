@@ -1,4 +1,4 @@
-"""The way of a standby's probes: to the floating address by the primary link, as everybody else's packets go there."""
+"""The route of a standby's probes: by the primary link to the floating address, as the packets of clients go."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def blind(netlink: Netlink, address: Address, primary: Link) -> str:
 
     Raises OSError, struct.error, ValueError.
     """
-    # Asked first, as an IPv6 address has no route for a moment, in which its prefix' is all that can be seen.
+    # Checked before the routes: a new IPv6 address has no route of its own for a moment, only its prefix has one.
     for carried in addresses.of_family(netlink, address):
         if carried.packed == address.packed:
             where = f"{address}/{carried.prefix} is on {name_of(carried.link_index)} of this node"
             return f"{where}, so {address} cannot be probed from here: {_TAKE_IT_OFF}"
     taken = way(netlink, address)
     if taken.kind == UNICAST and taken.source is not None:
-        # A connection is routed once more, with the source that it got: rules may look at that.
+        # Asked again with that source, as the kernel routes a connection again once it has one: rules may look at it.
         taken = way(netlink, address, source=taken.source)
     if taken.kind == UNICAST and taken.link_index == primary.index:
         return ""

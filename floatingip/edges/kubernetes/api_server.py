@@ -30,15 +30,15 @@ DEEPEST = 100
 
 
 class Unanswered(Exception):
-    """The API server has not answered; the message says why, in our own words: the library's may quote the token."""
+    """The API server has not answered; the message says why, in our words, since a library's may quote the token."""
 
 
 class Unset(Unanswered):
-    """The environment lacks what the question takes: it cannot even be asked."""
+    """The environment lacks a variable that the question needs: it cannot even be asked."""
 
 
 class ApiServer:
-    """The API server.  Any thread may ask: one connection is kept, and who finds it in use makes one for itself."""
+    """The API server.  Any thread may ask: one connection is kept, and while that is in use others are made."""
 
     def __init__(self, environment: Mapping[str, str], directory: Path = SERVICE_ACCOUNT) -> None:
         """`environment` has KUBERNETES_SERVICE_HOST and _PORT by Kubernetes, POD_NAME and POD_NAMESPACE by the
@@ -57,15 +57,16 @@ class ApiServer:
             raise Unset(f"{name} is not set; apply the manifest of this version") from None
 
     def get(self, resource: str, *, seconds: float) -> Response:
-        """What there is under this path, already quoted, of the pod's namespace, within so many seconds.
+        """Get a resource of the pod's namespace, by its path, which is quoted already, within so many seconds.
 
         Raises ``Unanswered``.
         """
         return self._ask("GET", "", resource, {}, b"", seconds)
 
     def send(self, method: str, resource: str, document: Mapping[str, object], *, group: str = "") -> Response:
-        """What comes of a PATCH, which is merged, or of a POST; ``group`` is the API group and version, by default the
-        core's.  Raises ``Unanswered``: then it may have been done, and must be right to be done twice.
+        """Send a PATCH (a merge) or a POST; ``group`` is the API group and version, by default the core's.
+
+        Raises ``Unanswered``: then it may have been done all the same, so it must be right to do it twice.
         """
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         return self._ask(method, group, resource, {"Content-Type": kind}, json.dumps(document).encode(), LONGEST)
@@ -79,7 +80,7 @@ class ApiServer:
         if not port.isdecimal():
             raise Unanswered("KUBERNETES_SERVICE_PORT is no number")
         try:
-            # Both are read each time: Kubernetes renews them, the token after most of an hour.
+            # Both are read each time, since Kubernetes renews them: the token about once an hour.
             token = (self._directory / "token").read_text(encoding="ascii").strip()
             authority = (self._directory / "ca.crt").read_bytes()
             connection = self._take(authority) or self._connection(host, int(port))
@@ -92,7 +93,7 @@ class ApiServer:
             raise Unanswered(_reason(error)) from None
 
     def _take(self, authority: bytes) -> Connection | None:
-        """The kept connection, if nobody uses it and its server is one that this authority vouches for."""
+        """The kept connection, if it is not in use, and was made with this certificate authority."""
         with self._lock:
             kept, self._kept = self._kept, None
         if kept is None:

@@ -1,8 +1,8 @@
 """
-Puts news where people look in Kubernetes: the pod's label, Events about it, and the history of moves in a ConfigMap.
+Put news where people look in Kubernetes: the pod's label, Events about it, and the history of moves in a ConfigMap.
 
-All of it is right to be written twice: a label is a state, an Event's and a move's names are their own.  So what was
-written without an answer is written again.
+All of it may be written twice: a label is a state, and an Event and a move have names of their own.  So what was sent
+without getting an answer is simply sent again.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ LABEL = "floatingip/role"
 """The pod's label that shows its node's role."""
 
 NOTE_BYTES = 1024
-"""What Kubernetes takes of an Event's text."""
+"""Bytes of an Event's text that Kubernetes accepts."""
 
 _MANAGER = "fieldManager=floatingip"
 _HISTORY = f"configmaps/{history.NAME}"
 _ROLE = "apply the Role floating-ip-news of the current floating-ip.yaml"
+_CONFIG_MAP = f"apply the ConfigMap {history.NAME} of the current floating-ip.yaml"
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
-"""What says nothing against the same request a while later."""
+"""Statuses after which the same request may succeed a while later."""
 
 
 class PodsBoard:
@@ -63,7 +64,7 @@ class PodsBoard:
             raise KubernetesError(str(error), refused=isinstance(error, Unset)) from error
 
     def _label(self, role: Role) -> None:
-        # By the subresource, which can change nothing of what a pod runs: the Role need not allow more.
+        # By the subresource `status`, which cannot change what a pod runs: so the Role need not allow more.
         pod = quote(self._api_server.variable("POD_NAME"), safe="")
         document = {"metadata": {"labels": {LABEL: role.value}}}
         _expect(self._api_server.send("PATCH", f"pods/{pod}/status?{_MANAGER}", document), "this pod's label")
@@ -97,14 +98,15 @@ class PodsBoard:
         name = history.key(move, _time(move.ended_at, "milliseconds").translate({ord("-"): None, ord(":"): None}))
         value = history.entry(move, _time(move.ended_at, "seconds"))
         data: dict[str, str | None] = {name: value, **dict.fromkeys(history.surplus(kept, name, value))}
-        # Each key is its writer's own, and whoever else removes the oldest removes the same: nobody has to be waited
-        # for, nor asked again.
-        _expect(self._api_server.send("PATCH", f"{_HISTORY}?{_MANAGER}", {"data": data}), "the history")
+        # Each key has only one writer, and all who remove the oldest entries remove the same ones: so this needs no
+        # lock, and no second try after a conflict.
+        answer = self._api_server.send("PATCH", f"{_HISTORY}?{_MANAGER}", {"data": data})
+        _expect(answer, "the history", missing=_CONFIG_MAP)
 
     def _kept(self) -> Mapping[str, object]:
         """The ConfigMap's data.  Raises ``Unanswered`` or ``KubernetesError``."""
         answer = self._api_server.get(_HISTORY, seconds=LONGEST)
-        _expect(answer, "the history")
+        _expect(answer, "the history", missing=_CONFIG_MAP)
         try:
             document = read_json(answer.body, depth=DEEPEST)
             data = document.get("data") if isinstance(document, dict) and document["kind"] == "ConfigMap" else ()
@@ -115,8 +117,8 @@ class PodsBoard:
         raise KubernetesError("what came for the history is no ConfigMap")
 
 
-def _expect(answer: Response, what: str) -> None:
-    """Raises ``KubernetesError`` unless the API server did what it was asked."""
+def _expect(answer: Response, what: str, *, missing: str = "") -> None:
+    """Raise ``KubernetesError`` unless the API server did what it was asked; ``missing`` is what to do about a 404."""
     status = answer.status
     if status in (HTTPStatus.OK, HTTPStatus.CREATED):
         return
@@ -125,10 +127,7 @@ def _expect(answer: Response, what: str) -> None:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
             raise KubernetesError(said, _ROLE, refused=True)
         case HTTPStatus.NOT_FOUND:
-            hint = (
-                f"apply the ConfigMap {history.NAME} of the current floating-ip.yaml" if what == "the history" else ""
-            )
-            raise KubernetesError(said, hint, refused=True)
+            raise KubernetesError(said, missing, refused=True)
     is_refusal = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PASSING
     raise KubernetesError(said, refused=is_refusal)
 

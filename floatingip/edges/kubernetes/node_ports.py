@@ -1,8 +1,8 @@
 """
 Which NodePorts there are: the API server lists the Services of this pod's namespace.
 
-Only those that have any are asked for (`spec.type` is one of the fields that Services can be selected by), and their
-TCP ports taken: whether anybody listens to UDP or SCTP cannot be told without speaking the service's own protocol.
+Only Services that can have some are asked for (`spec.type` is one of the fields by which Services can be selected), and
+only TCP ports are taken: whether anybody listens on UDP or SCTP cannot be found out without the service's own protocol.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from floatingip.core.bounded_json import read_json
+from floatingip.core.bounded_json import as_count, as_list, as_object, as_text, read_json
 from floatingip.core.errors import ServicesUnknown
 from floatingip.core.probe import NodePort
 from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, ApiServer, Unanswered
 
 MOST_SERVICES = 250
-"""Services that are asked for; few namespaces have a dozen with NodePorts, and one Service has 2 kB."""
+"""Services that are asked for, at most; few namespaces have a dozen with NodePorts, and one Service has 2 kB."""
+
+HIGHEST_PORT = 65535
 
 _WITH_NODE_PORTS = quote("spec.type!=ClusterIP,spec.type!=ExternalName", safe="")
 _VERSIONS = {"IPv4": 4, "IPv6": 6}
@@ -47,45 +49,29 @@ class PodsServices:
             raise ServicesUnknown(f"{answer.status} from the API server for the Services of {namespace}")
         try:
             return _read(read_json(answer.body, depth=DEEPEST))
-        except (ValueError, TypeError, LookupError):
+        except (ValueError, LookupError):
             raise ServicesUnknown(f"what came for the Services of {namespace} is no list of them") from None
 
 
 def _read(answer: object) -> tuple[NodePort, ...]:
-    """What the list says.  Raises ValueError, TypeError or LookupError when it is none."""
-    listing = _object(answer)
+    """What the list says.  Raises ValueError or LookupError when it is none."""
+    listing = as_object(answer)
     if listing["kind"] != "ServiceList":
         raise ValueError("something else")
-    # An empty list of Go's is null.
+    # Go writes an empty list as null.
     items = listing["items"] or []
-    found = {each.port: each for item in _list(items) for each in _node_ports(_object(item))}
+    found = {each.port: each for item in as_list(items, as_object) for each in _node_ports(item)}
     return tuple(found[port] for port in sorted(found))
 
 
 def _node_ports(service: Mapping[str, Any]) -> Iterator[NodePort]:
-    spec, name = _object(service["spec"]), _object(service["metadata"])["name"]
-    if not isinstance(name, str):
-        raise TypeError("name")
+    spec, name = as_object(service["spec"]), as_text(as_object(service["metadata"])["name"])
     if spec["type"] not in ("NodePort", "LoadBalancer"):
         return
-    families = _list(spec.get("ipFamilies", ["IPv4"]))
+    families = as_list(spec.get("ipFamilies", ["IPv4"]), as_text)
     versions = frozenset(_VERSIONS[family] for family in families)
-    for port in map(_object, _list(spec["ports"])):
-        number = port.get("nodePort", 0)
-        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= 65535:
-            raise ValueError("port")
+    for port in as_list(spec["ports"], as_object):
+        number = as_count(port.get("nodePort", 0), HIGHEST_PORT)
         # A LoadBalancer may have none (`allocateLoadBalancerNodePorts`).
         if number and port.get("protocol", "TCP") == "TCP":
             yield NodePort(number, service=name, versions=versions)
-
-
-def _object(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError("no object")
-    return value
-
-
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError("no list")
-    return value

@@ -1,4 +1,4 @@
-"""What Kubernetes has in mind for this pod, by getting it, which the Role allows.  What follows is in pod.py."""
+"""What Kubernetes intends to do with this pod, by getting the pod, which the Role allows; pod.py says what follows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import quote
 
-from floatingip.core.bounded_json import read_json
+from floatingip.core.bounded_json import as_list, as_object, as_text, read_json
 from floatingip.core.node import OwnPod
 from floatingip.edges.http_client import Response
 from floatingip.edges.kubernetes.api_server import DEEPEST, ApiServer, Unanswered
@@ -42,34 +42,31 @@ def _understand(answer: Response, told: OwnPod, name: str, who: str) -> OwnPod:
             return _read(read_json(answer.body, depth=DEEPEST), name, told)
         if answer.status == HTTPStatus.NOT_FOUND and _is_gone(read_json(answer.body, depth=DEEPEST)):
             return replace(told, gone=True)
-    except (ValueError, TypeError, LookupError):
+    except (ValueError, LookupError):
         return replace(told, problem=f"what came for {who} is no pod")
     return replace(told, problem=f"{answer.status} for {who}")
 
 
 def _is_gone(status: object) -> bool:
-    """Whether the API server itself says so: something on the way to it may answer 404, too."""
-    status = _object(status)
+    """Whether the API server itself says that there is no such pod: something on the way to it may answer 404, too."""
+    status = as_object(status)
     return (status.get("kind"), status.get("reason")) == ("Status", "NotFound")
 
 
 def _read(pod: object, name: str, told: OwnPod) -> OwnPod:
-    """What the document says.  Raises ValueError, TypeError or LookupError when it is not that of this pod."""
-    pod = _object(pod)
-    metadata = _object(pod["metadata"])
+    """What the document says.  Raises ValueError or LookupError when it is not that of this pod."""
+    pod = as_object(pod)
+    metadata = as_object(pod["metadata"])
     if (pod["kind"], metadata["name"]) != ("Pod", name):
         raise ValueError("something else")
-    conditions = _object(pod["status"]).get("conditions", [])
-    if not isinstance(conditions, list):
-        raise TypeError("conditions")
-    states: dict[object, str] = {}
+    conditions = as_list(as_object(pod["status"]).get("conditions", []), as_object)
+    states: dict[str, str] = {}
     disruption = ""
-    for condition in map(_object, conditions):
-        status, reason = condition["status"], condition.get("reason", "")
-        if not isinstance(status, str) or not isinstance(reason, str):
-            raise TypeError("condition")
-        states[condition["type"]] = status
-        if (condition["type"], status) == ("DisruptionTarget", "True"):
+    for condition in conditions:
+        kind, status = as_text(condition["type"]), as_text(condition["status"])
+        reason = as_text(condition.get("reason", ""))
+        states[kind] = status
+        if (kind, status) == ("DisruptionTarget", "True"):
             disruption = reason or "DisruptionTarget"
     return replace(
         told,
@@ -81,11 +78,5 @@ def _read(pod: object, name: str, told: OwnPod) -> OwnPod:
 
 
 def _says(status: str | None) -> bool | None:
-    """A condition that nobody can tell (`Unknown`) is not met."""
+    """Whether a condition is met, None where there is none; one that is `Unknown` is not met."""
     return None if status is None else status == "True"
-
-
-def _object(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise TypeError("no object")
-    return value

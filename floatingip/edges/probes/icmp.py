@@ -4,8 +4,8 @@ Ask an address whether it answers, by ICMP echo.
 Probes overlap, since they are sent more often than they time out.  A reply that has reached the socket counts, however
 late this process looks at it: a stalled observer must not take its own stall for the holder's death.
 
-The only module that knows icmplib, which makes the socket and the requests.  Replies are read here, because its
-`receive` waits for one request at a time, measures by the wall clock and drops what it reads after its timeout.
+Only this module knows icmplib, which makes the socket and the requests.  Replies are read here, because icmplib's
+`receive` waits for one request at a time, measures by the wall clock, and drops what it reads after its timeout.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TIMEOUT = 0.5
 """Seconds after which a probe counts as lost."""
 
 PAYLOAD = b"floatingip"
-"""What each request carries: without it icmplib makes up random bytes anew, which is a quarter of a probe's time."""
+"""What each request carries: without it icmplib makes random bytes for each one, a quarter of a probe's time."""
 
 _SO_ATTACH_FILTER = 26
 

@@ -1,9 +1,9 @@
 """
-Ask whether an address can be reached: by ICMP echo and, from a lost one on, by TCP as well.
+Ask whether an address can be reached: by ICMP echo and, once one was lost, by TCP as well.
 
 A security group may close ICMP while the address serves all the same.  Any answer to a TCP connection shows that the
-address is alive, also a refusal: the kernel of whoever has the address gives it, whatever its observer does meanwhile.
-So an address counts as lost only where both are silent, and what is closed for pings alone moves nothing (R4).
+address is alive, also a refusal: the kernel of the node that has the address gives it, whatever its observer does.  So
+a probe counts as lost only where both are silent, and an address that is closed to pings alone is not moved (R4).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from floatingip.core.probe import ProbeOutcome, ProbeResult
 
 @dataclass(slots=True)
 class _Pair:
-    """An echo, and the knock that was sent with it, if one was; and what came of each, once that is known."""
+    """An echo, and the knock that was sent with it, if any, with what came of each once that is known."""
 
     knocked: bool
     echo: ProbeResult | None = None
@@ -36,7 +36,7 @@ class _Pair:
 
 
 class ReachProber:
-    """`ports.Prober` by ``echo``, with a ``knock`` beside each echo from a lost one on until one is answered."""
+    """`ports.Prober` by ``echo``; after a lost echo each one is sent with a ``knock``, until one is answered."""
 
     def __init__(self, echo: Prober, knock: Prober) -> None:
         self._echo = echo

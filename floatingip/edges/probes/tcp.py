@@ -1,10 +1,10 @@
 """
 Ask a service whether it answers, by a TCP connection or an HTTP GET.
 
-Works as the ICMP prober does: probes overlap, none has a thread, and an answer that has reached a socket counts,
-however late this process looks at it.  That is why the GET is made here, on sockets that never block, and not by
-`requests`: that would take a thread for each probe under way, and hide in its exceptions what the kernel said.  All
-that is wanted of HTTP is the status of one answer, so there is no redirect, no proxy and no name to resolve.
+It works as the ICMP prober does: probes overlap, none has a thread, and an answer that has reached a socket counts,
+however late this process looks at it.  So the GET is made here, on sockets that never block, and not by `requests`,
+which would need a thread for each probe under way, and hide in its exceptions what the kernel said.  Of HTTP only the
+status of one answer is needed: there are no redirects, no proxies and no names to look up.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 
 MOST_HEARD = 65536
-"""Bytes that are read of what a service says; one that says more is cut off."""
+"""Bytes of a service's answer that are read; a longer one is cut off."""
 
 _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY})
 
 _STATUS = re.compile(rb"(?>HTTP/1\.\d 1\d\d.*?\r\n\r\n)*+HTTP/1\.\d ([2-9]\d\d)[ \r\n]", re.DOTALL)
-"""The status of an answer, behind provisional ones, of which each ends where it can first: the ways in which many could
-be told apart would have no end."""
+"""The status of an answer, behind provisional (1xx) ones.  Atomic and possessive: with many of these the expression
+would otherwise try endlessly many ways to match."""
 
 _RECVERR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}
 """By IP version: IP_RECVERR (linux/in.h) and IPV6_RECVERR (linux/in6.h)."""
@@ -48,9 +48,10 @@ _SENDER = {4: slice(20, 24), 6: slice(24, 40)}
 
 @dataclass(slots=True)
 class _Probe:
-    """A connection, from before it stands until the other side has ended it or the time is over.
+    """A connection, from its beginning until the other side has ended it or the time is over.
 
-    `source` is this side's address; `result` is often known long before the end.
+    `source` is this side's address; `established`: the connection stands; `heard` is what came by it.  `result` is
+    often known long before the end.
     """
 
     sent_at: float
@@ -150,7 +151,7 @@ class TcpProber:
         probe.source = connection.getsockname()[0]
 
     def _advance(self, probe: _Probe, now: float) -> None:
-        """Go on as far as that is possible at once."""
+        """Do what is possible with the connection without waiting."""
         connection = probe.socket
         if connection is None:
             return
@@ -158,7 +159,7 @@ class TcpProber:
             if not probe.established and self._stands(probe, connection):
                 probe.established = True
                 if probe.deadline <= now:
-                    # It may have stood for long while this process was stalled: the other side's turn comes only now.
+                    # It may have stood for long while this process was stalled; the other side can answer only now.
                     probe.deadline = now + self.timeout
                 self._judge(probe)
                 self._greet(connection)
@@ -176,9 +177,9 @@ class TcpProber:
 
     def _stands(self, probe: _Probe, connection: socket.socket) -> bool:
         """Whether the connection stands by now.  Raises OSError when it failed."""
-        # To connect again tells what became of the first time.
+        # A second connect tells what became of the first.
         error = connection.connect_ex((str(self.address), self.port))
-        # An ICMP message is told of beside: the kernel goes on trying when it comes while the socket is in use.
+        # ICMP messages are reported separately: when one comes while the socket is in use, the kernel goes on trying.
         if (message := self._message(connection)) is not None:
             number, sender = message
             outcome = ProbeOutcome.FAILED_HERE if sender == probe.source else ProbeOutcome.LOST
@@ -188,7 +189,7 @@ class TcpProber:
         if error and error not in _UNDER_WAY:
             raise OSError(error, _text(error))
         if not error:
-            # From now on such a message is as passing as TCP takes it for.
+            # From now on such a message is ignored, as TCP itself does for a connection that stands.
             connection.setsockopt(*_RECVERR[self.address.version], 0)
         return not error
 
@@ -205,11 +206,11 @@ class TcpProber:
         return None
 
     def _greet(self, connection: socket.socket) -> None:
-        """Send what there is to send once the connection stands: here only that this was all.  Raises OSError."""
+        """Send what is to be sent once the connection stands: here only its end.  Raises OSError."""
         connection.shutdown(socket.SHUT_WR)
 
     def _listen(self, probe: _Probe, connection: socket.socket) -> None:
-        """Read to the end, since to close with something unread is to reset.  Raises OSError."""
+        """Read to the end, since closing with something unread would reset the connection.  Raises OSError."""
         while len(probe.heard) < MOST_HEARD and (chunk := connection.recv(MOST_HEARD)):
             probe.heard += chunk
             self._judge(probe)

@@ -12,7 +12,6 @@ completed, stopped, unhealthy, exited, node-lost), and every line that a contain
 Each pod, each container and each probe has a daemon thread.  What they share is in the books (pods.py).
 """
 
-import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -28,9 +27,10 @@ from lab.kubernetes.small.lifecycle import Lifecycle
 from lab.kubernetes.small.manifest import parse
 from lab.kubernetes.small.objects import Container, Manifest, Service
 from lab.kubernetes.small.pods import BY_EVICTION, BY_TAINT, Books, Node, Pod, Worker
+from lab.kubernetes.small.replicas import Replicas
 from lab.kubernetes.small.resources import NAMESPACE
 from lab.kubernetes.small.rights import check_rights
-from lab.kubernetes.small.scheduler import check_budgets, living, place
+from lab.kubernetes.small.scheduler import check_budgets
 
 POLL = 0.01
 """How often a wait looks again, in seconds."""
@@ -38,8 +38,6 @@ REFUSED_AGAIN = 5.0
 """Seconds after which `kubectl drain` tries a refused eviction again."""
 DRAINED_WITHIN = 60.0
 """Seconds after which a drain whose evictions are refused is given up."""
-_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
-"""The characters of a pod's random suffix: Kubernetes' own, which cannot spell words."""
 
 
 def image_command(container: Container) -> list[str]:
@@ -84,16 +82,15 @@ class Cluster:
             extra_env=dict(extra_env or {}),
             backoff=backoff,
         )
-        self._random = random.Random(seed)
         self._services = dict(services or {})
-        self._replicas: dict[str, int] = {}
         self._nodes: dict[str, Node] = {}
         for worker in workers:
             own = (labels or {}).get(worker.name, {})
             node = Node(worker, {**own, "kubernetes.io/hostname": worker.name})
             node.awake.set()
             self._nodes[worker.name] = node
-        self._kubelets = Kubelets(self._nodes, self._books, self._containers, self._reconcile)
+        self._replicas = Replicas(self._books, self._nodes, self._run, seed)
+        self._kubelets = Kubelets(self._nodes, self._books, self._containers, self._replicas.reconcile)
         self._readiness = readiness
         self._lifecycle = Lifecycle(
             nodes=self._nodes.values,
@@ -142,8 +139,8 @@ class Cluster:
         with self._books.lock:
             self._books.manifest = manifest
             for name, deployment in manifest.deployments.items():
-                self._replicas[name] = deployment.replicas
-        self._reconcile()
+                self._replicas.wanted[name] = deployment.replicas
+        self._replicas.reconcile()
 
     def pods(self, app: str = OBSERVERS) -> list[Pod]:
         """The pods with this label `app`, oldest first."""
@@ -179,7 +176,7 @@ class Cluster:
         """
         pod = self._books.pod(name)
         self._kubelets.end(pod, pod.deployment.pod.grace if grace is None else grace)
-        self._reconcile()
+        self._replicas.reconcile()
 
     def evict(self, name: str) -> None:
         """
@@ -191,7 +188,7 @@ class Cluster:
             pod = self._books.pod(name)
             # As in the real one, a budget does not protect what serves nobody yet, or no more.
             if not pod.stopping.is_set() and pod.phase not in {"Pending", "Init"}:
-                check_budgets(pod, self._books.manifest, self._replicas, self._books.pods.values())
+                check_budgets(pod, self._books.manifest, self._replicas.wanted, self._books.pods.values())
             pod.disruption = BY_EVICTION
             self._books.record("evicted", pod)
             self.delete_pod(name)
@@ -220,7 +217,7 @@ class Cluster:
     def uncordon(self, node: str) -> None:
         """Schedule on that node again."""
         self._nodes[node].cordoned = False
-        self._reconcile()
+        self._replicas.reconcile()
 
     def taint(self, node: str) -> None:
         """Taint the node NoExecute: the taint manager deletes its pods, and nothing new is scheduled there."""
@@ -232,7 +229,7 @@ class Cluster:
     def untaint(self, node: str) -> None:
         """Take the taint off: pods are scheduled there again."""
         self._nodes[node].tainted = False
-        self._reconcile()
+        self._replicas.reconcile()
 
     def delete_node(self, node: str) -> None:
         """Raises NotModelled."""
@@ -241,11 +238,11 @@ class Cluster:
     def scale(self, deployment: str, replicas: int) -> None:
         """Have that many pods; the youngest go first."""
         with self._books.lock:
-            self._replicas[deployment] = replicas
-            surplus = self._living(deployment)[replicas:]
+            self._replicas.wanted[deployment] = replicas
+            surplus = self._replicas.living(deployment)[replicas:]
         for pod in surplus:
             self._kubelets.end(pod, pod.deployment.pod.grace)
-        self._reconcile()
+        self._replicas.reconcile()
 
     def restart(self, deployment: str, timeout: float = 60.0) -> None:
         """
@@ -256,7 +253,7 @@ class Cluster:
         wanted = self._books.manifest.deployments[deployment]
         if (wanted.max_surge, wanted.max_unavailable) != (0, 1):
             raise ValueError(f"{deployment}: the lab only knows maxSurge 0 with maxUnavailable 1")
-        for pod in self._living(deployment):
+        for pod in self._replicas.living(deployment):
             self.delete_pod(pod.name)
             self.wait_ready(timeout)
 
@@ -265,7 +262,8 @@ class Cluster:
 
         def ready() -> bool:
             return all(
-                sum(pod.is_ready for pod in self._living(name)) == count for name, count in self._replicas.items()
+                sum(pod.is_ready for pod in self._replicas.living(name)) == count
+                for name, count in self._replicas.wanted.items()
             )
 
         if not _wait_for(ready, timeout):
@@ -275,7 +273,7 @@ class Cluster:
     def stop_all(self, grace: float | None = None) -> None:
         """End every pod and wait for it; nothing is replaced."""
         with self._books.lock:
-            self._replicas = dict.fromkeys(self._replicas, 0)
+            self._replicas.want_none()
             for node in self._nodes.values():
                 node.awake.set()
             pods = list(self._books.pods.values())
@@ -349,7 +347,7 @@ class Cluster:
             else:
                 self._kubelets.run(pod, node)
         self._lifecycle.heard(node)
-        self._reconcile()
+        self._replicas.reconcile()
 
     # The controllers.
 
@@ -371,7 +369,7 @@ class Cluster:
                     if pod.phase == "Running":
                         self._books.enter(pod, "Running", "ready" if pod.is_ready else "not ready")
         self._readiness(node.worker.name, ready)
-        self._reconcile()
+        self._replicas.reconcile()
 
     def _evict_from(self, node: Node, lost_for: float) -> None:
         """Delete the pods that do not tolerate any longer that their node is not ready."""
@@ -380,27 +378,8 @@ class Cluster:
                 pod.disruption = BY_TAINT
                 self.delete_pod(pod.name)
 
-    def _living(self, deployment: str) -> list[Pod]:
-        with self._books.lock:
-            return living(deployment, self._books.pods.values())
-
-    def _reconcile(self) -> None:
-        """Make the pods that are missing, and place those that fit somewhere."""
-        with self._books.lock:
-            for name, deployment in self._books.manifest.deployments.items():
-                for _ in range(self._replicas[name] - len(self._living(name))):
-                    suffix = "".join(self._random.choices(_SUFFIX, k=5))
-                    pod = Pod(f"{name}-{suffix}", deployment)
-                    self._books.pods[pod.name] = pod
-                    self._books.enter(pod, "Pending")
-            for pod in self._books.pods.values():
-                if (
-                    pod.node is None
-                    and not pod.stopping.is_set()
-                    and (node := place(pod, self._nodes.values(), self._books.pods.values()))
-                ):
-                    pod.node = node.worker.name
-                    self._kubelets.run(pod, node)
+    def _run(self, pod: Pod, node: Node) -> None:
+        self._kubelets.run(pod, node)
 
 
 def _wait_for(condition: Callable[[], bool], timeout: float) -> bool:
