@@ -401,12 +401,26 @@ def test_damage_is_noticed_and_repaired(node: Node, command: str, repaired: tupl
     assert node.everything() == before
 
 
-def test_a_renamed_link_stays_sound(node: Node) -> None:
-    """udev renames a link right after the hot plug, also while it is up: nothing of ours goes by the name."""
+@pytest.mark.parametrize("name", ["enp0s6", "77"])
+def test_a_renamed_link_stays_sound(node: Node, name: str) -> None:
+    """udev renames a link right after the hot plug, also while it is up: nothing of ours goes by the name, which may
+    look like an index.
+    """
     node.plumb()
-    node.namespace.ip("link set ens6 name enp0s6")
+    node.namespace.ip(f"link set ens6 name {name}")
     assert node.plumb() == PlumbingReport(SOUND)
-    assert 'iif "enp0s6"' in node.nft()
+    assert f'iif "{name}"' in node.nft()
+
+
+def test_an_address_that_waits_for_duplicate_detection_is_replaced(node: Node) -> None:
+    """Somebody else has added it: until then, and for ever once a duplicate was found, the kernel does not use it."""
+    node.namespace.sysctl({"ipv6/conf/ens6/accept_dad": 1})
+    node.plumb(IPV6)
+    node.namespace.ip(f"address del {IPV6.address}/128 dev ens6", f"address add {IPV6.address}/128 dev ens6")
+    assert "tentative" in node.namespace.run(["ip", "-6", "address", "show", "dev", "ens6", "to", str(IPV6.address)])
+    report = node.plumb(IPV6)
+    assert (report.state, report.repaired) == (SOUND, ("address",))
+    assert "tentative" not in node.namespace.run(["ip", "-6", "address", "show", "to", str(IPV6.address)])
 
 
 def test_a_link_plugged_in_again_is_plumbed_anew(node: Node) -> None:

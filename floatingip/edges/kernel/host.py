@@ -20,6 +20,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import IPv6Address
 
 from floatingip.core.errors import HostError
 from floatingip.core.model import Address
@@ -67,9 +68,10 @@ class KernelHost:
         """Configure what is missing, remove what is too much, read all of it back; see `ports.Host`.
 
         `repaired` names things out of: link-up, mtu, address, rp_filter, forwarding, route, rule, marks.  `problem`
-        begins with such a name, or with `carrier` or `path`, for which nothing can be done here.  A link that is not
-        there is not touched any further: what an earlier one left behind is for `unplumb`.  Ahead of the address there
-        is no address, and of the rules only the mark's: a node that had the other one would only ever hear itself.
+        begins with such a name, or with `carrier`, `master` or `path`, for which nothing can be done here.  A link that
+        is not there is not touched any further: what an earlier one left behind is for `unplumb`.  Ahead of the address
+        there is no address, and of the rules only the mark's: a node that had the other one would only ever hear
+        itself.
         `Extent.NOTHING` is for `unplumb`.
         """
         refused: dict[str, str] = {}
@@ -155,7 +157,7 @@ class KernelHost:
     def route_probes(self, plumbing: Plumbing) -> None:
         """Route the floating address by the primary link's gateway; see `ports.Host`."""
         with mapped("probe route"):
-            probe_route.put(self._netlink, plumbing, partial(self._link, plumbing.primary_mac))
+            probe_route.put(self._netlink, plumbing, partial(self._primary, plumbing))
         with mapped():
             if said := routes.refusal(plumbing, routes.in_table(self._netlink, plumbing.address, plumbing.table)):
                 raise HostError(said)
@@ -163,7 +165,7 @@ class KernelHost:
     def blind(self, plumbing: Plumbing) -> str:
         """Why a probe of the address would not leave this node by its primary link; see `ports.Host`."""
         with mapped("probe route"):
-            primary = self._link(plumbing.primary_mac)
+            primary = self._primary(plumbing)
             if primary is None:
                 return (
                     f"{plumbing.address} cannot be probed from here: no link has the primary MAC {plumbing.primary_mac}"
@@ -204,7 +206,11 @@ class KernelHost:
                 missing["link-up"] = _Defect(partial(links.set_up, self._netlink, link))
             elif not link.carrier:
                 missing["carrier"] = _Defect(problem=f"link {link.name} has none")
-            primary = self._link(plumbing.primary_mac)
+            if link.master is not None:
+                master = links.name_of(link.master)
+                said = f"{link.name} is a part of {master}, which has its packets; take it out there"
+                missing["master"] = _Defect(problem=said)
+            primary = self._primary(plumbing)
             if primary is None:
                 missing["mtu"] = _Defect(problem=f"no link has the primary MAC {plumbing.primary_mac}")
             elif link.mtu != primary.mtu:
@@ -214,7 +220,7 @@ class KernelHost:
                     f"net.ipv6.conf.{link.name}.disable_ipv6 is 1; set it and net.ipv6.conf.default.disable_ipv6 to 0"
                 )
                 missing["address"] = _Defect(problem=said)
-            elif extent is Extent.ALL and not addresses.has(self._netlink, address, link):
+            elif extent is Extent.ALL and not addresses.works(self._netlink, address, link):
                 missing["address"] = _Defect(partial(addresses.add, self._netlink, address, link))
             if address.version == 4 and link.rp_filter != LOOSE:
                 missing["rp_filter"] = _Defect(
@@ -250,8 +256,15 @@ class KernelHost:
         ask = partial(way, self._netlink)
         with mapped("path"):
             # A network manager that has configured our link as well, say: the VPC drops what leaves by it.
-            if ask(far).link_index == link.index:
+            own = ask(far)
+            if own.link_index == link.index:
                 return f"this node's own traffic leaves by {link.name}; remove the default route of others by it"
+            near = _neighbour(plumbing)
+            taken = ask(near, source=own.source)
+            if (taken.kind, taken.link_index) == (UNICAST, link.index):
+                return (
+                    f"this node's own traffic to {near} leaves by {link.name}; remove the subnet route of others by it"
+                )
             # IPv6's router has a link-local address, which leads nowhere without its link.
             for to in (far, plumbing.gateway) if far.version == 4 else (far,):
                 back = {"marked replies": ask(to, mark=plumbing.mark)}
@@ -273,6 +286,11 @@ class KernelHost:
         with mapped("link"):
             return links.find(self._netlink, mac, self._indexes)
 
+    def _primary(self, plumbing: Plumbing) -> Link | None:
+        link = self._link(plumbing.primary_mac)
+        with mapped("link"):
+            return links.in_front(self._netlink, link) if link is not None else None
+
     def _remove_address(self, plumbing: Plumbing) -> bool:
         link = self._link(plumbing.mac)
         if link is None or not addresses.has(self._netlink, plumbing.address, link):
@@ -292,6 +310,11 @@ _STATES = {
     Known.UNKNOWN: PlumbingState.UNCERTAIN,
     Known.NOT_AS_WANTED: PlumbingState.UNSOUND,
 }
+
+
+def _neighbour(plumbing: Plumbing) -> Address:
+    """An address of the same subnet: IPv6's router has a link-local one, which leads nowhere without its link."""
+    return plumbing.gateway if plumbing.address.version == 4 else IPv6Address(int(plumbing.address) ^ 1)
 
 
 def _whither(taken: Way) -> str:

@@ -212,9 +212,14 @@ def _read(answer: str | None) -> Listing | None:
 
 
 def _name_to_index(expression: Any) -> None:
-    """nft shows `iif` by the link's name of the moment, or by its index, as a string, when the link is gone."""
+    """nft shows `iif` by the link's name of the moment, which may be a number, or by its index, as a string, when the
+    link is gone.
+    """
     match = expression.get("match") if isinstance(expression, dict) else None
     if isinstance(match, dict) and match.get("left") == {"meta": {"key": "iif"}}:
         shown = str(match.get("right"))
-        with contextlib.suppress(OSError, ValueError):  # then it is not as wanted
-            match["right"] = int(shown) if shown.isdecimal() else socket.if_nametoindex(shown)
+        try:
+            match["right"] = socket.if_nametoindex(shown)
+        except (OSError, ValueError):
+            if shown.isdecimal():  # otherwise it is not as wanted
+                match["right"] = int(shown)
