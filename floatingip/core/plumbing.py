@@ -43,7 +43,7 @@ class PlumbingState(StrEnum):
     """How much of a :class:`Plumbing` the kernel has.
 
     ``UNCERTAIN``: nothing is known to be missing, but nft has not said yet, for less than a minute, whether the marks
-    are there.
+    are there, or the kernel whether all that was there still is.
     """
 
     NO_LINK = "no-link"

@@ -124,7 +124,8 @@ class Host(Protocol):
         """Configure whatever of that extent of ``plumbing`` is missing, remove what is too much, read all of it back.
 
         Never raises: what the kernel refuses, or somebody else has in the way, is an UNSOUND report.  What nft has not
-        told yet is UNCERTAIN; once it has, the callback of ``watch`` is called.  A SOUND report may have a problem,
+        told yet is UNCERTAIN; once it has, the callback of ``watch`` is called.  So is what was complete, while the
+        kernel does not answer.  A SOUND report may have a problem,
         too: what the user should mend, though the address is carried.
         """
 

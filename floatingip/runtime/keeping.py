@@ -147,16 +147,17 @@ class Keeper:
             self._host.route_probes(plumbing)
         except HostError as error:
             report = replace(report, problem=report.problem or str(error))
-        return report if report.carries else self._see(plumbing, report)
+        return report if report.carries else self._see(kept, report)
 
-    def _see(self, plumbing: Plumbing, report: PlumbingReport) -> PlumbingReport:
+    def _see(self, kept: _Kept, report: PlumbingReport) -> PlumbingReport:
         """The report, with why the address' probes would not leave this node, in spite of their route, if they would
-        not.
+        not; as it was said last where the kernel does not tell.
         """
         try:
-            return replace(report, blind=self._host.blind(plumbing))
+            return replace(report, blind=self._host.blind(kept.wanted.plumbing))
         except HostError as error:
-            return replace(report, problem=report.problem or str(error))
+            blind = kept.report.blind if kept.report is not None else ""
+            return replace(report, problem=report.problem or str(error), blind=blind)
 
     def _unplumb(self, plumbing: Plumbing, report: PlumbingReport) -> PlumbingReport:
         """Remove what a link that is gone has left; the probes' route does not depend on it."""

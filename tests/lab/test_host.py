@@ -898,10 +898,15 @@ def without_attributes(said: bytes) -> bytes:
     return kept
 
 
+def interrupted(said: bytes) -> bytes:
+    """A dump during which something has changed."""
+    return said[:6] + b"\x12\x00" + said[8:]
+
+
 ODD: list[tuple[str, Callable[[bytes], bytes | Exception], str]] = [
     ("no-answer", lambda said: TimeoutError(), "netlink: no answer within 0.2 s"),
     ("overrun", lambda said: OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)), "No buffer space available"),
-    ("interrupted-for-ever", lambda said: said[:6] + b"\x12\x00" + said[8:], "the kernel interrupted 5 dumps in a row"),
+    ("interrupted-for-ever", interrupted, "the kernel interrupted 5 dumps in a row"),
     ("cut-off", lambda said: said[:50], "cannot be read"),
     ("too-long", lambda said: b"\xff" * 4 + said[4:], "cannot be read"),
     ("nothing", lambda said: b"\x10\x00\x00\x00" + b"\0" * 12, "netlink: no answer within 0.2 s"),
@@ -928,6 +933,28 @@ def test_whatever_netlink_answers_is_a_report_or_an_error_of_one_line(
         node.namespace.call(lambda: odd.dump(ALL_LINKS, bytes(16), 16))
     odd.spoil = lambda said: said
     assert node.plumb().state is SOUND
+
+
+def test_a_kernel_that_does_not_answer_makes_uncertain_what_was_complete(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a while, and nothing that was found missing: nobody moves an address since a driver keeps rtnetlink busy."""
+    monkeypatch.setattr(netlink, "ANSWER_WITHIN", 0.2)
+    odd = node.host._netlink = OddKernel(lambda said: TimeoutError())
+    assert node.plumb().state is UNSOUND, "it was never complete"
+    odd.spoil = lambda said: said
+    assert node.plumb().state is SOUND
+    odd.spoil = lambda said: TimeoutError()
+    report = node.plumb()
+    assert report.state is PlumbingState.UNCERTAIN
+    assert report.problem == "link: netlink: no answer within 0.2 s"
+    assert node.plumb(replace(IPV4, table=1065)).state is UNSOUND, "another one was complete"
+    odd.spoil = lambda said: said
+    node.plumb()
+    monkeypatch.setattr("floatingip.edges.kernel.host.BELIEVED_FOR", 0.0)
+    odd.spoil = lambda said: TimeoutError()
+    assert node.plumb().state is PlumbingState.UNCERTAIN
+    assert node.plumb().state is UNSOUND, "that was long enough"
 
 
 def test_messages_without_attributes_are_of_others(node: Node) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from floatingip.core.plumbing import Extent, Plumbing
-from tests.lab.test_host import BOTH, IPV4, IPV6, SOUND, UNSOUND, Node, ip, node
+from tests.lab.test_host import ALL_LINKS, BOTH, IPV4, IPV6, SOUND, UNSOUND, Node, OddKernel, interrupted, ip, node
 
 __all__ = ["node"]
 
@@ -66,6 +66,15 @@ def test_an_address_that_is_this_node_s_own_is_found_wherever_it_is(node: Node, 
     assert blind(node, plumbing).startswith(f"{shown}, so {address} cannot be probed from here: take it off there")
     node.namespace.ip(commands[-1].replace(" add ", " del ", 1))
     assert blind(node, plumbing) == ""
+
+
+def test_a_standby_sees_however_fast_others_change_their_addresses(node: Node) -> None:
+    """As kube-proxy does with thousands in ipvs mode, while which no list of them is a whole one."""
+    assert blind(node) == ""
+    odd = node.host._netlink = OddKernel(interrupted)
+    with pytest.raises(OSError, match="interrupted"):
+        node.namespace.call(lambda: odd.dump(ALL_LINKS, bytes(16), 16))
+    assert node.namespace.call(lambda: node.host.blind(IPV4)) == ""
 
 
 def test_a_local_route_is_found_without_any_address(node: Node) -> None:

@@ -17,6 +17,7 @@ up.  It needs CAP_NET_ADMIN and nft, but no writable /proc/sys.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -32,8 +33,13 @@ from floatingip.edges.kernel.kube_proxy import kept_off
 from floatingip.edges.kernel.links import Link
 from floatingip.edges.kernel.mark_table import table_name, wanted_marks
 from floatingip.edges.kernel.marks import Known, Marks
-from floatingip.edges.kernel.netlink import Netlink, mapped
+from floatingip.edges.kernel.netlink import Netlink, NetlinkSilent, mapped
 from floatingip.edges.kernel.path import FAR, LOCAL, UNICAST, Way, forwards, way
+
+BELIEVED_FOR = 45.0
+"""Seconds for which what was found complete counts as uncertain, not as missing, while the kernel does not answer: a
+driver that resets an interface keeps rtnetlink waiting, and what is there serves on.
+"""
 
 LOOSE = 2
 """rp_filter: the source must be reachable, by whatever link.  The kernel uses the larger of this and `all`."""
@@ -49,6 +55,15 @@ class _Defect:
     problem: str = "still missing, though the kernel reported no error"
 
 
+@dataclass(frozen=True, slots=True)
+class _Complete:
+    """What was there completely when it was looked at last; since when the kernel has not told whether it still is."""
+
+    plumbing: Plumbing
+    extent: Extent
+    silent_since: float | None = None
+
+
 class KernelHost:
     """`ports.Host` in the network namespace of the calling thread; to be used from one thread."""
 
@@ -57,6 +72,7 @@ class KernelHost:
         self._netlink = Netlink()
         self._marks = Marks(nft)
         self._indexes: dict[str, int] = {}
+        self._complete: dict[Address, _Complete] = {}
 
     def close(self) -> None:
         """Close the netlink socket; it opens again by itself."""
@@ -76,6 +92,7 @@ class KernelHost:
         """
         refused: dict[str, str] = {}
         removed: tuple[str, ...] = ()
+        complete = self._complete.pop(plumbing.address, None)
         try:
             link = self._link(plumbing.mac)
             if link is None:
@@ -95,6 +112,7 @@ class KernelHost:
                 except HostError as error:
                     refused[name] = str(error)
             if before:
+                complete = None
                 link = self._link(plumbing.mac)
                 if link is None:
                     return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
@@ -102,8 +120,13 @@ class KernelHost:
             astray = "" if after else self._astray(plumbing, link, extent)
             with mapped():
                 foreign_rule = rules.foreign(self._netlink, plumbing)
+        except NetlinkSilent as error:
+            state = self._unanswered(complete, plumbing, extent)
+            return PlumbingReport(state, problem=str(error), removed=removed, extent=extent)
         except HostError as error:
             return PlumbingReport(PlumbingState.UNSOUND, problem=str(error), removed=removed, extent=extent)
+        if not after and not astray:
+            self._complete[plumbing.address] = _Complete(plumbing, extent)
         marks = self._marks.verdict(table_name(plumbing.address))
         repaired = tuple(name for name in before if name not in after) + (("marks",) if marks.changed else ())
         for name, defect in after.items():
@@ -279,6 +302,15 @@ class KernelHost:
                 if arriving.kind != LOCAL:
                     return f"what comes in by {link.name} does not reach {plumbing.address}: {_whither(arriving)}"
         return ""
+
+    def _unanswered(self, complete: _Complete | None, plumbing: Plumbing, extent: Extent) -> PlumbingState:
+        """What the plumbing counts as while the kernel does not answer."""
+        if complete is None or (complete.plumbing, complete.extent) != (plumbing, extent):
+            return PlumbingState.UNSOUND
+        now = time.monotonic()
+        since = now if complete.silent_since is None else complete.silent_since
+        self._complete[plumbing.address] = _Complete(plumbing, extent, since)
+        return PlumbingState.UNCERTAIN if now - since <= BELIEVED_FOR else PlumbingState.UNSOUND
 
     # What is ours of it.
 
