@@ -401,6 +401,21 @@ def test_damage_is_noticed_and_repaired(node: Node, command: str, repaired: tupl
     assert node.everything() == before
 
 
+@BOTH
+def test_rules_that_other_settings_have_left_are_taken_away(node: Node, plumbing: Plumbing) -> None:
+    """They would come before those of now; what another address has stays."""
+    other = {4: ip_address("10.0.0.101"), 6: ip_address("2001:db8:0:1::65")}[plumbing.address.version]
+    beside = replace(plumbing, address=other, table=1065, priority=902, mark=0x20, mark_mask=0x20)
+    for each in (beside, plumbing):
+        assert node.plumb(each).state is SOUND
+    now = replace(plumbing, table=1070, priority=950)
+    assert node.plumb(now).state is SOUND
+    rules = node.namespace.show(f"-{plumbing.address.version} rule show")
+    found = {(rule["priority"], rule["table"]) for rule in rules if rule.get("protocol") == "102"}
+    assert found == {(902, "1065"), (903, "1065"), (950, "1070"), (951, "1070")}
+    assert node.plumb(beside) == node.plumb(now) == PlumbingReport(SOUND)
+
+
 @pytest.mark.parametrize("name", ["enp0s6", "77"])
 def test_a_renamed_link_stays_sound(node: Node, name: str) -> None:
     """udev renames a link right after the hot plug, also while it is up: nothing of ours goes by the name, which may

@@ -265,7 +265,7 @@ class KernelHost:
             wanted_routes = routes.wanted(plumbing, link.index)
             if {routes.read(message) for message in found} != wanted_routes:
                 missing["route"] = _Defect(partial(routes.put, self._netlink, plumbing, found, wanted_routes))
-            there, wanted_rules = rules.at_our_priorities(self._netlink, plumbing), rules.wanted(plumbing, extent)
+            there, wanted_rules = rules.there(self._netlink, plumbing), rules.wanted(plumbing, extent)
             ours = {says: message for says, (message, is_ours) in there.items() if is_ours}
             surplus = [message for says, message in ours.items() if says not in wanted_rules]
             lacking = [message for says, message in wanted_rules.items() if says not in there]
