@@ -1050,12 +1050,15 @@ def test_watch_goes_on_after_an_overrun(node: Node) -> None:
 
 
 def test_watch_goes_on_when_its_sockets_fail(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are opened anew, and what may have been missed meanwhile is a reason to look."""
+    """They are opened anew, as soon as there are any, and what may have been missed meanwhile is a reason to look."""
     monkeypatch.setattr(changes, "WATCH_AGAIN", 0.05)
     heard: list[socket.socket] = []
     listen, woken = changes.listen, threading.Event()
+    refusals = [False, True, True, False]
 
     def listen_and_tell() -> tuple[socket.socket, socket.socket]:
+        if refusals.pop(0):
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
         heard.extend(sockets := listen())
         return sockets
 
