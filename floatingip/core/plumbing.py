@@ -45,7 +45,8 @@ class PlumbingState(StrEnum):
     """How much of a :class:`Plumbing` the kernel has.
 
     ``NO_LINK``: there is no link with its MAC, or none is wanted.  ``UNCERTAIN``: nothing is known to be missing, but
-    nft has not said yet whether the marks are there; after a while that is ``UNSOUND``.
+    nft has not said yet whether the marks are there, or the kernel whether all that was there still is; after a while
+    that is ``UNSOUND``.
     """
 
     NO_LINK = "no-link"

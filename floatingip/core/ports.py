@@ -125,8 +125,9 @@ class Host(Protocol):
         """Have so much (``extent``) of ``plumbing``: add what is missing, remove what is too much, read all of it back.
 
         Never raises: what the kernel refuses, or what others have in the way, makes an UNSOUND report.  While nft has
-        not told the report is UNCERTAIN; once it has, the callback of ``watch`` is called.  A SOUND report may have a
-        problem, too, which the user should mend although the address is carried.
+        not told the report is UNCERTAIN; once it has, the callback of ``watch`` is called.  While the kernel does not
+        answer, the report of what was complete is UNCERTAIN as well.  A SOUND report may have a problem, too, which the
+        user should mend although the address is carried.
         """
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:

@@ -149,14 +149,17 @@ class Keeper:
             self._host.route_probes(plumbing)
         except HostError as error:
             report = replace(report, problem=report.problem or str(error))
-        return report if report.carries else self._see(plumbing, report)
+        return report if report.carries else self._see(kept, report)
 
-    def _see(self, plumbing: Plumbing, report: PlumbingReport) -> PlumbingReport:
-        """The report, with why probes of the address would not leave this node in spite of their route, if so."""
+    def _see(self, kept: _Kept, report: PlumbingReport) -> PlumbingReport:
+        """The report, with why probes of the address would not leave this node in spite of their route, if so; where
+        the kernel does not tell, as it was said last.
+        """
         try:
-            return replace(report, blind=self._host.blind(plumbing))
+            return replace(report, blind=self._host.blind(kept.wanted.plumbing))
         except HostError as error:
-            return replace(report, problem=report.problem or str(error))
+            blind = kept.report.blind if kept.report is not None else ""
+            return replace(report, problem=report.problem or str(error), blind=blind)
 
     def _unplumb(self, plumbing: Plumbing, report: PlumbingReport) -> PlumbingReport:
         """Remove what a link that is gone has left behind; if that fails the probes are routed all the same."""

@@ -35,6 +35,7 @@ class Kernel:
     error: str = ""
     stuck: str = ""
     unseen: str = ""
+    silent: str = ""
     carried: set[Address] = field(default_factory=set)
     done: "queue.SimpleQueue[tuple[str, Address]]" = field(default_factory=queue.SimpleQueue)
     extents: list[Extent] = field(default_factory=list)
@@ -71,6 +72,8 @@ class Kernel:
 
     def blind(self, plumbing: Plumbing) -> str:
         """See `ports.Host`."""
+        if self.silent:
+            raise HostError(self.silent)
         return self.unseen
 
     def unroute_probes(self, plumbing: Plumbing) -> None:
@@ -159,6 +162,19 @@ def test_a_node_that_cannot_probe_says_so_whatever_else_is_wrong(
     kernel.wakes[0]()
     report = reports.get(timeout=PATIENCE)[1]
     assert (report.problem, report.blind) == (kernel.stuck, "10.0.0.100 is on kube-ipvs0")
+
+
+def test_a_node_stays_blind_while_its_kernel_does_not_tell(
+    keeper: HostKeeper, kernel: Kernel, reports: Reports
+) -> None:
+    """Or it would take itself for the holder as long as the kernel is busy."""
+    kernel.unseen = "10.0.0.100 is on kube-ipvs0"
+    keeper.want(ONE, Wanted(plumbing(), Extent.AHEAD))
+    assert reports.get(timeout=PATIENCE)[1].blind == kernel.unseen
+    kernel.silent = "netlink: no answer within 2 s"
+    kernel.wakes[0]()
+    report = reports.get(timeout=PATIENCE)[1]
+    assert (report.problem, report.blind) == (kernel.silent, kernel.unseen)
 
 
 def test_without_the_link_what_is_left_of_it_is_removed(keeper: HostKeeper, kernel: Kernel) -> None:

@@ -401,12 +401,41 @@ def test_damage_is_noticed_and_repaired(node: Node, command: str, repaired: tupl
     assert node.everything() == before
 
 
-def test_a_renamed_link_stays_sound(node: Node) -> None:
-    """udev renames a link right after the hot plug, also while it is up: nothing of ours goes by the name."""
+@BOTH
+def test_rules_that_other_settings_have_left_are_taken_away(node: Node, plumbing: Plumbing) -> None:
+    """They would come before those of now; what another address has stays."""
+    other = {4: ip_address("10.0.0.101"), 6: ip_address("2001:db8:0:1::65")}[plumbing.address.version]
+    beside = replace(plumbing, address=other, table=1065, priority=902, mark=0x20, mark_mask=0x20)
+    for each in (beside, plumbing):
+        assert node.plumb(each).state is SOUND
+    now = replace(plumbing, table=1070, priority=950)
+    assert node.plumb(now).state is SOUND
+    rules = node.namespace.show(f"-{plumbing.address.version} rule show")
+    found = {(rule["priority"], rule["table"]) for rule in rules if rule.get("protocol") == "102"}
+    assert found == {(902, "1065"), (903, "1065"), (950, "1070"), (951, "1070")}
+    assert node.plumb(beside) == node.plumb(now) == PlumbingReport(SOUND)
+
+
+@pytest.mark.parametrize("name", ["enp0s6", "77"])
+def test_a_renamed_link_stays_sound(node: Node, name: str) -> None:
+    """udev renames a link right after the hot plug, also while it is up: nothing of ours goes by the name, which may
+    look like an index.
+    """
     node.plumb()
-    node.namespace.ip("link set ens6 name enp0s6")
+    node.namespace.ip(f"link set ens6 name {name}")
     assert node.plumb() == PlumbingReport(SOUND)
-    assert 'iif "enp0s6"' in node.nft()
+    assert f'iif "{name}"' in node.nft()
+
+
+def test_an_address_that_waits_for_duplicate_detection_is_replaced(node: Node) -> None:
+    """Somebody else has added it: until then, and for ever once a duplicate was found, the kernel does not use it."""
+    node.namespace.sysctl({"ipv6/conf/ens6/accept_dad": 1})
+    node.plumb(IPV6)
+    node.namespace.ip(f"address del {IPV6.address}/128 dev ens6", f"address add {IPV6.address}/128 dev ens6")
+    assert "tentative" in node.namespace.run(["ip", "-6", "address", "show", "dev", "ens6", "to", str(IPV6.address)])
+    report = node.plumb(IPV6)
+    assert (report.state, report.repaired) == (SOUND, ("address",))
+    assert "tentative" not in node.namespace.run(["ip", "-6", "address", "show", "to", str(IPV6.address)])
 
 
 def test_a_link_plugged_in_again_is_plumbed_anew(node: Node) -> None:
@@ -884,10 +913,15 @@ def without_attributes(said: bytes) -> bytes:
     return kept
 
 
+def interrupted(said: bytes) -> bytes:
+    """A dump during which something has changed."""
+    return said[:6] + b"\x12\x00" + said[8:]
+
+
 ODD: list[tuple[str, Callable[[bytes], bytes | Exception], str]] = [
     ("no-answer", lambda said: TimeoutError(), "netlink: no answer within 0.2 s"),
     ("overrun", lambda said: OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)), "No buffer space available"),
-    ("interrupted-for-ever", lambda said: said[:6] + b"\x12\x00" + said[8:], "the kernel interrupted 5 dumps in a row"),
+    ("interrupted-for-ever", interrupted, "the kernel interrupted 5 dumps in a row"),
     ("cut-off", lambda said: said[:50], "cannot be read"),
     ("too-long", lambda said: b"\xff" * 4 + said[4:], "cannot be read"),
     ("nothing", lambda said: b"\x10\x00\x00\x00" + b"\0" * 12, "netlink: no answer within 0.2 s"),
@@ -914,6 +948,28 @@ def test_whatever_netlink_answers_is_a_report_or_an_error_of_one_line(
         node.namespace.call(lambda: odd.dump(ALL_LINKS, bytes(16), 16))
     odd.spoil = lambda said: said
     assert node.plumb().state is SOUND
+
+
+def test_a_kernel_that_does_not_answer_makes_uncertain_what_was_complete(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a while, and nothing that was found missing: nobody moves an address since a driver keeps rtnetlink busy."""
+    monkeypatch.setattr(netlink, "ANSWER_WITHIN", 0.2)
+    odd = node.host._netlink = OddKernel(lambda said: TimeoutError())
+    assert node.plumb().state is UNSOUND, "it was never complete"
+    odd.spoil = lambda said: said
+    assert node.plumb().state is SOUND
+    odd.spoil = lambda said: TimeoutError()
+    report = node.plumb()
+    assert report.state is PlumbingState.UNCERTAIN
+    assert report.problem == "link: netlink: no answer within 0.2 s"
+    assert node.plumb(replace(IPV4, table=1065)).state is UNSOUND, "another one was complete"
+    odd.spoil = lambda said: said
+    node.plumb()
+    monkeypatch.setattr("floatingip.edges.kernel.host.BELIEVED_FOR", 0.0)
+    odd.spoil = lambda said: TimeoutError()
+    assert node.plumb().state is PlumbingState.UNCERTAIN
+    assert node.plumb().state is UNSOUND, "that was long enough"
 
 
 def test_messages_without_attributes_are_of_others(node: Node) -> None:
@@ -994,12 +1050,15 @@ def test_watch_goes_on_after_an_overrun(node: Node) -> None:
 
 
 def test_watch_goes_on_when_its_sockets_fail(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are opened anew, and what may have been missed meanwhile is a reason to look."""
+    """They are opened anew, as soon as there are any, and what may have been missed meanwhile is a reason to look."""
     monkeypatch.setattr(changes, "WATCH_AGAIN", 0.05)
     heard: list[socket.socket] = []
     listen, woken = changes.listen, threading.Event()
+    refusals = [False, True, True, False]
 
     def listen_and_tell() -> tuple[socket.socket, socket.socket]:
+        if refusals.pop(0):
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
         heard.extend(sockets := listen())
         return sockets
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from floatingip.core.plumbing import Extent, Plumbing
-from tests.lab.test_host import BOTH, IPV4, IPV6, SOUND, UNSOUND, Node, ip, node
+from tests.lab.test_host import ALL_LINKS, BOTH, IPV4, IPV6, SOUND, UNSOUND, Node, OddKernel, interrupted, ip, node
 
 __all__ = ["node"]
 
@@ -66,6 +66,15 @@ def test_an_address_that_is_this_node_s_own_is_found_wherever_it_is(node: Node, 
     assert blind(node, plumbing).startswith(f"{shown}, so {address} cannot be probed from here: take it off there")
     node.namespace.ip(commands[-1].replace(" add ", " del ", 1))
     assert blind(node, plumbing) == ""
+
+
+def test_a_standby_sees_however_fast_others_change_their_addresses(node: Node) -> None:
+    """As kube-proxy does with thousands in ipvs mode, while which no list of them is a whole one."""
+    assert blind(node) == ""
+    odd = node.host._netlink = OddKernel(interrupted)
+    with pytest.raises(OSError, match="interrupted"):
+        node.namespace.call(lambda: odd.dump(ALL_LINKS, bytes(16), 16))
+    assert node.namespace.call(lambda: node.host.blind(IPV4)) == ""
 
 
 def test_a_local_route_is_found_without_any_address(node: Node) -> None:
@@ -146,6 +155,7 @@ def test_strict_filters_let_in_what_comes(node: Node, setting: str) -> None:
     assert node.plumb().state is SOUND
 
 
+HALF_A_SUBNET = {4: "10.0.0.0/25", 6: "2001:db8:0:1::/65"}
 ASTRAY: dict[str, tuple[Callable[[Node, Plumbing], None], str]] = {
     "a rule before ours": (
         lambda node, plumbing: ip(node, plumbing, "rule add priority 100 table main"),
@@ -158,6 +168,10 @@ ASTRAY: dict[str, tuple[Callable[[Node, Plumbing], None], str]] = {
     "a default route by our link": (
         lambda node, plumbing: ip(node, plumbing, f"route replace default via {plumbing.gateway} dev ens6 onlink"),
         "this node's own traffic leaves by ens6; remove the default route of others by it",
+    ),
+    "a route to the subnet by our link": (
+        lambda node, plumbing: ip(node, plumbing, f"route add {HALF_A_SUBNET[plumbing.address.version]} dev ens6"),
+        "this node's own traffic to .* leaves by ens6; remove the subnet route of others by it",
     ),
     "a rule that drops replies": (
         lambda node, plumbing: ip(node, plumbing, "rule add priority 100 fwmark 0x40/0x40 blackhole"),
@@ -188,6 +202,33 @@ def test_replies_from_the_address_itself_are_looked_at_too(node: Node, plumbing:
     report = node.plumb(plumbing)
     assert report.state is UNSOUND
     assert report.problem.startswith(f"path: replies from {plumbing.address} to ")
+
+
+def test_a_link_that_is_a_port_of_a_bridge_is_named(node: Node) -> None:
+    """What comes in by it comes by the bridge; which has its MAC, and is not taken for it."""
+    node.namespace.ip("link add br0 type bridge", "link set br0 up", "link set ens6 master br0")
+    for _ in range(2):
+        report = node.plumb()
+        assert report.state is UNSOUND
+        assert report.problem == "master: ens6 is a part of br0, which has its packets; take it out there"
+    assert {link for link, address, _ in node.addresses() if address == "10.0.0.100"} == {"ens6"}
+    node.namespace.ip("link set ens6 nomaster")
+    assert node.plumb().state is SOUND
+
+
+def test_where_the_primary_link_is_a_port_of_a_bridge_probes_go_by_the_bridge(node: Node) -> None:
+    """As proxies and CNIs make it, with the MAC and the addresses of the link."""
+    node.namespace.ip(
+        f"link add br-ex address {IPV4.primary_mac} type bridge",
+        "link set br-ex up",
+        "link set eth0 master br-ex",
+        "address flush dev eth0",
+        "address add 10.0.0.10/24 dev br-ex",
+        "route add default via 10.0.0.1",
+    )
+    assert blind(node) == ""
+    (route,) = node.namespace.show("route show 10.0.0.100")
+    assert route["dev"] == "br-ex"
 
 
 @BOTH

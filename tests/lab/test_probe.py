@@ -113,44 +113,60 @@ def test_a_stall_of_this_process_loses_no_probe(near: Namespace, holder: Namespa
 def test_replies_that_are_not_this_probe_s_neither_answer_it_nor_cut_its_wait(
     near: Namespace, holder: Namespace
 ) -> None:
-    """A late reply, one with another identifier and an empty unreachable leave the next probe waiting."""
+    """A late reply, one with another identifier, what a pod that has not seen the request makes up, be it a reply or an
+    unreachable, and an empty unreachable leave the next probe waiting.
+    """
     holder.sysctl({"ipv4/icmp_echo_ignore_all": 1})
     ears = holder.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
     ears.settimeout(1)
 
-    def request() -> tuple[int, int]:
-        """The identifier and sequence of the next request."""
+    def request() -> tuple[int, int, bytes]:
+        """The identifier, the sequence and the content of the next request."""
         while True:
-            kind, _, _, identifier, sequence = struct.unpack_from("!BBHHH", ears.recv(2048), 20)
+            packet = ears.recv(2048)
+            kind, _, _, identifier, sequence = struct.unpack_from("!BBHHH", packet, 20)
             if kind == 8:
-                return identifier, sequence
+                return identifier, sequence, packet[28:]
 
-    def reply(identifier: int, sequence: int) -> None:
-        head = struct.pack("!HxxHH", 0, identifier, sequence)
-        total = sum(struct.unpack("!4H", head))
-        ears.sendto(struct.pack("!HHHH", 0, 0xFFFF & ~(total + (total >> 16)), identifier, sequence), (str(NEAR), 0))
+    def say(kind: int, words: bytes) -> None:
+        total = sum(struct.unpack(f"!{len(words) // 2}H", words)) + (kind << 8)
+        while total > 0xFFFF:
+            total = (total & 0xFFFF) + (total >> 16)
+        ears.sendto(struct.pack("!BxH", kind, 0xFFFF & ~total) + words, (str(NEAR), 0))
+
+    def reply(identifier: int, sequence: int, content: bytes) -> None:
+        say(0, struct.pack("!HH", identifier, sequence) + content)
+
+    def unreachable(identifier: int, sequence: int, content: bytes) -> None:
+        header = struct.pack("!B8xBxx4s4s", 0x45, 1, NEAR.packed, HOLDER.packed)
+        say(3, bytes(4) + header + struct.pack("!BxxxHH", 8, identifier, sequence) + content)
 
     def run() -> list[ProbeResult]:
         prober = IcmpProber(HOLDER, timeout=0.2)
         prober.send()
         results = collect(prober, time.monotonic() + 1)
-        identifier, first = request()
+        identifier, first, content = request()
         prober.send()
-        _, second = request()
-        reply(identifier, first)
-        reply(identifier ^ 1, second)
+        _, second, _ = request()
+        reply(identifier, first, content)
+        reply(identifier ^ 1, second, content)
+        made_up = bytes(len(content))
+        reply(identifier, second, made_up)
+        unreachable(identifier, second, made_up)
         ears.sendto(bytes([3, *[0] * 7]), (str(NEAR), 0))
         results += collect(prober, time.monotonic() + 1)
-        prober.send()
-        reply(*request())
-        results += collect(prober, time.monotonic() + 1)
+        for answer in (reply, unreachable):
+            prober.send()
+            answer(*request())
+            results += collect(prober, time.monotonic() + 1)
         prober.close()
         return results
 
     with ears:
         results = near.call(run)
-    assert outcomes(results) == [LOST, LOST, ANSWERED]
+    assert outcomes(results) == [LOST, LOST, ANSWERED, LOST]
     assert results[1].known_at - results[1].sent_at >= 0.2
+    assert results[3].detail == "unreachable (code 0), says 10.9.0.2"
 
 
 def test_an_unreachable_from_elsewhere_is_lost_at_once(near: Namespace, holder: Namespace) -> None:

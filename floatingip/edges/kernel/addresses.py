@@ -15,16 +15,19 @@ from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, to
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
 _ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, link index
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
-_IFA_F_NODAD = 0x2
+_IFA_F_NODAD, _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x2, 0x8, 0x40
 
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """An address on a link, packed; None where the kernel shows none."""
+    """An address on a link, packed; None where the kernel shows none.  ``works`` is False for an IPv6 address that the
+    kernel does not use, since duplicate detection is under way, or has found one.
+    """
 
     packed: bytes | None
     prefix: int
     link_index: int
+    works: bool = True
 
 
 def family(address: Address) -> int:
@@ -40,13 +43,20 @@ def of_family(netlink: Netlink, address: Address, link: Link | None = None) -> l
 
 
 def has(netlink: Netlink, address: Address, link: Link) -> bool:
-    """Whether the link carries it, by itself and not as one of a network.  Raises OSError, struct.error."""
-    wanted = Carried(address.packed, address.max_prefixlen, link.index)
-    return wanted in of_family(netlink, address, link)
+    """Whether the link has it, by itself and not as one of a network.  Raises OSError, struct.error."""
+    return _on(netlink, address, link) is not None
+
+
+def works(netlink: Netlink, address: Address, link: Link) -> bool:
+    """Whether the link has it like that, and the kernel uses it.  Raises OSError, struct.error."""
+    found = _on(netlink, address, link)
+    return found is not None and found.works
 
 
 def add(netlink: Netlink, address: Address, link: Link) -> None:
-    """Raises OSError."""
+    """In place of one that does not work, too.  Raises OSError, struct.error."""
+    if has(netlink, address, link):
+        remove(netlink, address, link)
     # Nobody else can have the address, so duplicate detection would only delay it by a second.
     flags = _IFA_F_NODAD if address.version == 6 else 0
     netlink.change(_RTM_NEWADDR, _message(address, link, flags), ADD)
@@ -63,8 +73,13 @@ def _message(address: Address, link: Link, flags: int = 0) -> bytes:
     return head + attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
 
 
+def _on(netlink: Netlink, address: Address, link: Link) -> Carried | None:
+    carried = of_family(netlink, address, link)
+    return next((c for c in carried if (c.packed, c.prefix) == (address.packed, address.max_prefixlen)), None)
+
+
 def _read(message: Message) -> Carried:
-    _, prefix, _, _, link_index = _ADDRESS.unpack_from(message.content)
+    _, prefix, flags, _, link_index = _ADDRESS.unpack_from(message.content)
     # Of a point-to-point link IFA_ADDRESS is the other end's.
     own = message.attributes.get(_IFA_LOCAL, message.attributes.get(_IFA_ADDRESS))
-    return Carried(own, prefix, link_index)
+    return Carried(own, prefix, link_index, works=not flags & (_IFA_F_TENTATIVE | _IFA_F_DADFAILED))

@@ -58,11 +58,16 @@ def follow(
             _pass_on(sockets, touched, wake)
         for failed in sockets:
             failed.close()
-        time.sleep(WATCH_AGAIN)
-        with contextlib.suppress(OSError):
-            sockets = listen()
+        sockets = _listen_again()
         touched(None)
         wake()
+
+
+def _listen_again() -> tuple[socket.socket, socket.socket]:
+    while True:
+        time.sleep(WATCH_AGAIN)
+        with contextlib.suppress(OSError):  # a node may be short of files for a while
+            return listen()
 
 
 def _pass_on(

@@ -17,9 +17,11 @@ a link is up.  This needs CAP_NET_ADMIN and nft, but no writable /proc/sys.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import IPv6Address
 
 from floatingip.core.errors import HostError
 from floatingip.core.model import Address
@@ -31,8 +33,13 @@ from floatingip.edges.kernel.kube_proxy import kept_off
 from floatingip.edges.kernel.links import Link
 from floatingip.edges.kernel.mark_table import table_name, wanted_marks
 from floatingip.edges.kernel.marks import Known, Marks
-from floatingip.edges.kernel.netlink import Netlink, mapped
+from floatingip.edges.kernel.netlink import Netlink, NetlinkSilent, mapped
 from floatingip.edges.kernel.path import FAR, LOCAL, UNICAST, Way, forwards, way
+
+BELIEVED_FOR = 45.0
+"""Seconds for which what was found complete counts as uncertain, not as missing, while the kernel does not answer: a
+driver that resets an interface keeps rtnetlink waiting, and what is there serves on.
+"""
 
 LOOSE = 2
 """The value of rp_filter for: the source must be reachable by any link.  The kernel uses the larger of this and
@@ -49,6 +56,15 @@ class _Defect:
     problem: str = "still missing, though the kernel reported no error"
 
 
+@dataclass(frozen=True, slots=True)
+class _Complete:
+    """What was there completely when it was looked at last; since when the kernel has not told whether it still is."""
+
+    plumbing: Plumbing
+    extent: Extent
+    silent_since: float | None = None
+
+
 class KernelHost:
     """`ports.Host` in the network namespace of the calling thread; to be used from one thread."""
 
@@ -57,6 +73,7 @@ class KernelHost:
         self._netlink = Netlink()
         self._marks = Marks(nft)
         self._indexes: dict[str, int] = {}
+        self._complete: dict[Address, _Complete] = {}
 
     def close(self) -> None:
         """Close the netlink socket; it opens again by itself."""
@@ -68,12 +85,14 @@ class KernelHost:
         """Configure what is missing, remove what is too much, read all of it back; see `ports.Host`.
 
         `repaired` has names out of: link-up, mtu, address, rp_filter, forwarding, route, rule, marks.  `problem` begins
-        with such a name, or with `carrier` or `path`, for which nothing can be done here.  Without the link nothing is
-        done: what an earlier link left behind is for `unplumb`.  `Extent.AHEAD` has no address, and only the mark's
-        rule: with the rule for the address this node's probes would reach itself.  `Extent.NOTHING` is for `unplumb`.
+        with such a name, or with `carrier`, `master` or `path`, for which nothing can be done here.  Without the link
+        nothing is done: what an earlier link left behind is for `unplumb`.  `Extent.AHEAD` has no address, and only the
+        mark's rule: with the rule for the address this node's probes would reach itself.  `Extent.NOTHING` is for
+        `unplumb`.
         """
         refused: dict[str, str] = {}
         removed: tuple[str, ...] = ()
+        complete = self._complete.pop(plumbing.address, None)
         try:
             link = self._link(plumbing.mac)
             if link is None:
@@ -93,6 +112,7 @@ class KernelHost:
                 except HostError as error:
                     refused[name] = str(error)
             if before:
+                complete = None
                 link = self._link(plumbing.mac)
                 if link is None:
                     return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
@@ -100,8 +120,13 @@ class KernelHost:
             astray = "" if after else self._astray(plumbing, link, extent)
             with mapped():
                 foreign_rule = rules.foreign(self._netlink, plumbing)
+        except NetlinkSilent as error:
+            state = self._unanswered(complete, plumbing, extent)
+            return PlumbingReport(state, problem=str(error), removed=removed, extent=extent)
         except HostError as error:
             return PlumbingReport(PlumbingState.UNSOUND, problem=str(error), removed=removed, extent=extent)
+        if not after and not astray:
+            self._complete[plumbing.address] = _Complete(plumbing, extent)
         marks = self._marks.verdict(table_name(plumbing.address))
         repaired = tuple(name for name in before if name not in after) + (("marks",) if marks.changed else ())
         for name, defect in after.items():
@@ -155,7 +180,7 @@ class KernelHost:
     def route_probes(self, plumbing: Plumbing) -> None:
         """Route the floating address by the primary link's gateway; see `ports.Host`."""
         with mapped("probe route"):
-            probe_route.put(self._netlink, plumbing, partial(self._link, plumbing.primary_mac))
+            probe_route.put(self._netlink, plumbing, partial(self._primary, plumbing))
         with mapped():
             if said := routes.refusal(plumbing, routes.in_table(self._netlink, plumbing.address, plumbing.table)):
                 raise HostError(said)
@@ -163,7 +188,7 @@ class KernelHost:
     def blind(self, plumbing: Plumbing) -> str:
         """Why a probe of the address would not leave this node by its primary link; see `ports.Host`."""
         with mapped("probe route"):
-            primary = self._link(plumbing.primary_mac)
+            primary = self._primary(plumbing)
             if primary is None:
                 return (
                     f"{plumbing.address} cannot be probed from here: no link has the primary MAC {plumbing.primary_mac}"
@@ -202,7 +227,11 @@ class KernelHost:
                 missing["link-up"] = _Defect(partial(links.set_up, self._netlink, link))
             elif not link.carrier:
                 missing["carrier"] = _Defect(problem=f"link {link.name} has none")
-            primary = self._link(plumbing.primary_mac)
+            if link.master is not None:
+                master = links.name_of(link.master)
+                said = f"{link.name} is a part of {master}, which has its packets; take it out there"
+                missing["master"] = _Defect(problem=said)
+            primary = self._primary(plumbing)
             if primary is None:
                 missing["mtu"] = _Defect(problem=f"no link has the primary MAC {plumbing.primary_mac}")
             elif link.mtu != primary.mtu:
@@ -212,7 +241,7 @@ class KernelHost:
                     f"net.ipv6.conf.{link.name}.disable_ipv6 is 1; set it and net.ipv6.conf.default.disable_ipv6 to 0"
                 )
                 missing["address"] = _Defect(problem=said)
-            elif extent is Extent.ALL and not addresses.has(self._netlink, address, link):
+            elif extent is Extent.ALL and not addresses.works(self._netlink, address, link):
                 missing["address"] = _Defect(partial(addresses.add, self._netlink, address, link))
             if address.version == 4 and link.rp_filter != LOOSE:
                 missing["rp_filter"] = _Defect(
@@ -234,7 +263,7 @@ class KernelHost:
             wanted_routes = routes.wanted(plumbing, link.index)
             if {routes.read(message) for message in found} != wanted_routes:
                 missing["route"] = _Defect(partial(routes.put, self._netlink, plumbing, found, wanted_routes))
-            there, wanted_rules = rules.at_our_priorities(self._netlink, plumbing), rules.wanted(plumbing, extent)
+            there, wanted_rules = rules.there(self._netlink, plumbing), rules.wanted(plumbing, extent)
             ours = {says: message for says, (message, is_ours) in there.items() if is_ours}
             surplus = [message for says, message in ours.items() if says not in wanted_rules]
             lacking = [message for says, message in wanted_rules.items() if says not in there]
@@ -248,8 +277,15 @@ class KernelHost:
         ask = partial(way, self._netlink)
         with mapped("path"):
             # For example a network manager has configured our link as well: the VPC drops what leaves by it.
-            if ask(far).link_index == link.index:
+            own = ask(far)
+            if own.link_index == link.index:
                 return f"this node's own traffic leaves by {link.name}; remove the default route of others by it"
+            near = _neighbour(plumbing)
+            taken = ask(near, source=own.source)
+            if (taken.kind, taken.link_index) == (UNICAST, link.index):
+                return (
+                    f"this node's own traffic to {near} leaves by {link.name}; remove the subnet route of others by it"
+                )
             # IPv6's router has a link-local address, which leads nowhere without its link.
             for to in (far, plumbing.gateway) if far.version == 4 else (far,):
                 back = {"marked replies": ask(to, mark=plumbing.mark)}
@@ -265,11 +301,25 @@ class KernelHost:
                     return f"what comes in by {link.name} does not reach {plumbing.address}: {_whither(arriving)}"
         return ""
 
+    def _unanswered(self, complete: _Complete | None, plumbing: Plumbing, extent: Extent) -> PlumbingState:
+        """What the plumbing counts as while the kernel does not answer."""
+        if complete is None or (complete.plumbing, complete.extent) != (plumbing, extent):
+            return PlumbingState.UNSOUND
+        now = time.monotonic()
+        since = now if complete.silent_since is None else complete.silent_since
+        self._complete[plumbing.address] = _Complete(plumbing, extent, since)
+        return PlumbingState.UNCERTAIN if now - since <= BELIEVED_FOR else PlumbingState.UNSOUND
+
     # What is ours of it.
 
     def _link(self, mac: str) -> Link | None:
         with mapped("link"):
             return links.find(self._netlink, mac, self._indexes)
+
+    def _primary(self, plumbing: Plumbing) -> Link | None:
+        link = self._link(plumbing.primary_mac)
+        with mapped("link"):
+            return links.in_front(self._netlink, link) if link is not None else None
 
     def _remove_address(self, plumbing: Plumbing) -> bool:
         link = self._link(plumbing.mac)
@@ -290,6 +340,11 @@ _STATES = {
     Known.UNKNOWN: PlumbingState.UNCERTAIN,
     Known.NOT_AS_WANTED: PlumbingState.UNSOUND,
 }
+
+
+def _neighbour(plumbing: Plumbing) -> Address:
+    """An address of the same subnet: IPv6's router has a link-local one, which leads nowhere without its link."""
+    return plumbing.gateway if plumbing.address.version == 4 else IPv6Address(int(plumbing.address) ^ 1)
 
 
 def _whither(taken: Way) -> str:

@@ -17,10 +17,10 @@ IPV4_FORWARDING, IPV4_RP_FILTER = 1, 8
 # linux/rtnetlink.h, if_link.h
 _RTM_GETLINK, _RTM_SETLINK = 18, 19
 _LINK = struct.Struct("=BxHiII")  # family, type, index, flags, which flags change
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_AF_SPEC, _IFLA_EXT_MASK = 1, 3, 4, 26, 29
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_AF_SPEC, _IFLA_EXT_MASK = 1, 3, 4, 10, 26, 29
 _IFLA_INET_CONF = 1
 _IFLA_INET6_CONF, _DEVCONF_DISABLE_IPV6 = 2, 27  # counted from 1, as IPv4's are
-_SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS
+_BRIEF = attribute(_IFLA_EXT_MASK, 8)  # without statistics (RTEXT_FILTER_SKIP_STATS)
 _IFF_UP = 0x1
 _IFF_LOWER_UP = 0x10000
 
@@ -28,7 +28,8 @@ _IFF_LOWER_UP = 0x10000
 @dataclass(frozen=True, slots=True)
 class Link:
     """A link as the kernel shows it.  ``rp_filter`` and ``forwarding`` are IPv4's and its own settings, None without
-    IPv4; ``ipv6_off`` is its ``disable_ipv6``.
+    IPv4; ``ipv6_off`` is its ``disable_ipv6``; ``master`` is the index of the bridge, bond or VRF that it is a part of,
+    and by which its packets come and go instead.
     """
 
     index: int
@@ -40,33 +41,45 @@ class Link:
     rp_filter: int | None
     forwarding: int | None
     ipv6_off: bool
+    master: int | None = None
 
 
 def find(netlink: Netlink, mac: str, indexes: MutableMapping[str, int]) -> Link | None:
-    """The link with this MAC: of several the oldest, since VLANs and the like borrow the MAC of the link below.
+    """The link with this MAC: of several the oldest, since VLANs and the like borrow the MAC of the link below; but
+    rather one that is a part of another one, since a bridge or a bond borrows that of its parts.
 
     A node has a link for every pod, so ``indexes`` remembers where it was found.  Raises OSError, struct.error,
     ValueError.
     """
     wanted, head = bytes.fromhex(mac.replace(":", "")), _LINK.size
-    brief = attribute(_IFLA_EXT_MASK, _SKIP_STATISTICS)
     if (index := indexes.get(mac)) is not None:
         try:
-            found = [netlink.get(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + brief, head)]
+            known = _get(netlink, index)
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
         else:
-            if found[0].attributes.get(_IFLA_ADDRESS) == wanted:
-                return _read(found[0])
-    found = netlink.dump(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + brief, head)
+            if known.mac == wanted.hex(":"):
+                return known
+    found = netlink.dump(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _BRIEF, head)
     links = [_read(message) for message in found if message.attributes.get(_IFLA_ADDRESS) == wanted]
     if not links:
         indexes.pop(mac, None)
         return None
-    link = min(links, key=lambda link: link.index)
+    link = min(links, key=lambda link: (link.master is None, link.index))
     indexes[mac] = link.index
     return link
+
+
+def in_front(netlink: Netlink, link: Link) -> Link:
+    """The link by which the packets of a link come and go: the bridge or bond that has borrowed its MAC, or itself.
+
+    Raises OSError, struct.error, ValueError.
+    """
+    if link.master is None:
+        return link
+    master = _get(netlink, link.master)
+    return master if master.mac == link.mac else link
 
 
 def name_of(index: int) -> str:
@@ -92,6 +105,10 @@ def configure(netlink: Netlink, link: Link, setting: int, value: int) -> None:
     _set(netlink, link, attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET, conf)))
 
 
+def _get(netlink: Netlink, index: int) -> Link:
+    return _read(netlink.get(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + _BRIEF, _LINK.size))
+
+
 def _set(netlink: Netlink, link: Link, wish: bytes = b"", *, flags: int = 0) -> None:
     netlink.change(_RTM_SETLINK, _LINK.pack(socket.AF_UNSPEC, 0, link.index, flags, flags) + wish)
 
@@ -111,6 +128,7 @@ def _read(message: Message) -> Link:
         rp_filter=_setting(conf, IPV4_RP_FILTER),
         forwarding=_setting(conf, IPV4_FORWARDING),
         ipv6_off=bool(_setting(conf6, _DEVCONF_DISABLE_IPV6)),
+        master=message.number(_IFLA_MASTER),
     )
 
 

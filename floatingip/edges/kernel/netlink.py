@@ -36,6 +36,8 @@ _DUMP = 0x300
 _ERROR = 2
 _DONE = 3
 
+_NO_ANSWER = frozenset({errno.ETIMEDOUT, errno.EINTR, errno.ENOBUFS})
+
 _HEADER = struct.Struct("=IHHII")
 _SOL_NETLINK = 270
 _GET_STRICT_CHECK = 12
@@ -55,6 +57,10 @@ class Message:
         """An attribute of 32 bits, None where there is none."""
         value = self.attributes.get(kind)
         return struct.unpack("=I", value)[0] if value is not None and len(value) == 4 else None
+
+
+class NetlinkSilent(HostError):
+    """The kernel did not tell in time, or not all of it: how things are is not known."""
 
 
 class Netlink:
@@ -167,12 +173,15 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 @contextmanager
 def mapped(what: str = "") -> Iterator[None]:
-    """Raise a HostError of one line for what netlink and the system raise, and for an answer that cannot be read."""
+    """Raise a HostError of one line for what netlink and the system raise, and for an answer that cannot be read:
+    NetlinkSilent where there was no whole answer.
+    """
     prefix = f"{what}: " if what else ""
     try:
         yield
     except OSError as error:
-        raise HostError(f"{prefix}{error.strerror or error}") from error
+        kind = NetlinkSilent if error.errno in _NO_ANSWER else HostError
+        raise kind(f"{prefix}{error.strerror or error}") from error
     except (struct.error, LookupError, ValueError) as error:
         raise HostError(f"{prefix}netlink: an answer that cannot be read ({error})") from error
     except RuntimeError as error:  # no thread can be started

@@ -212,11 +212,14 @@ def _read(answer: str | None) -> Listing | None:
 
 
 def _name_to_index(expression: Any) -> None:
-    """Replace a link's name by its index: nft shows `iif` by the present name, or, for a link that is gone, as a string
-    with the index.
+    """Replace a link's name by its index: nft shows `iif` by the present name, which may be a number, or, for a link
+    that is gone, as a string with the index.
     """
     match = expression.get("match") if isinstance(expression, dict) else None
     if isinstance(match, dict) and match.get("left") == {"meta": {"key": "iif"}}:
         shown = str(match.get("right"))
-        with contextlib.suppress(OSError, ValueError):  # then it is not as wanted
-            match["right"] = int(shown) if shown.isdecimal() else socket.if_nametoindex(shown)
+        try:
+            match["right"] = socket.if_nametoindex(shown)
+        except (OSError, ValueError):
+            if shown.isdecimal():  # otherwise it is not as wanted
+                match["right"] = int(shown)

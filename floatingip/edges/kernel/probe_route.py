@@ -23,7 +23,7 @@ def put(netlink: Netlink, plumbing: Plumbing, primary: Callable[[], Link | None]
     OSError, struct.error, ValueError, HostError.
     """
     address = plumbing.address
-    if any(carried.packed == address.packed for carried in addresses.of_family(netlink, address)):
+    if way(netlink, address).kind == LOCAL:
         return
     link = primary()
     if link is None:
@@ -57,12 +57,14 @@ def blind(netlink: Netlink, address: Address, primary: Link) -> str:
 
     Raises OSError, struct.error, ValueError.
     """
-    # Checked before the routes: a new IPv6 address has no route of its own for a moment, only its prefix has one.
-    for carried in addresses.of_family(netlink, address):
-        if carried.packed == address.packed:
-            where = f"{address}/{carried.prefix} is on {name_of(carried.link_index)} of this node"
-            return f"{where}, so {address} cannot be probed from here: {_TAKE_IT_OFF}"
     taken = way(netlink, address)
+    # An IPv6 address has no route for a moment, in which its prefix' is all that can be seen.  Of IPv4 a node may have
+    # ten thousand, one for each Service, which are not listed unless one of them is this one.
+    if taken.kind == LOCAL or address.version == 6:
+        for carried in addresses.of_family(netlink, address):
+            if carried.packed == address.packed:
+                where = f"{address}/{carried.prefix} is on {name_of(carried.link_index)} of this node"
+                return f"{where}, so {address} cannot be probed from here: {_TAKE_IT_OFF}"
     if taken.kind == UNICAST and taken.source is not None:
         # Asked again with that source, as the kernel routes a connection again once it has one: rules may look at it.
         taken = way(netlink, address, source=taken.source)

@@ -23,13 +23,20 @@ Says = frozenset[tuple[str | int, bytes | int]]
 """All that a rule selects and does, whoever made it."""
 
 
-def at_our_priorities(netlink: Netlink, plumbing: Plumbing) -> dict[Says, tuple[bytes, bool]]:
-    """What each says, the message that deletes it, and whether it is ours.  Raises OSError, struct.error."""
+def there(netlink: Netlink, plumbing: Plumbing) -> dict[Says, tuple[bytes, bool]]:
+    """The rules at our priorities: what each says, the message that deletes it, and whether it is ours.
+
+    With those at other priorities that an observer with other settings has left here: they are ours, and lead from this
+    address to a table, or to the same one as a rule that does.  Raises OSError, struct.error.
+    """
     question = _RULE.pack(family(plumbing.address), 0, 0, 0, 0, 0, 0)
+    messages = netlink.dump(_RTM_GETRULE, question, _RULE.size)
+    former = {message.number(_FRA_TABLE) for message in messages if _is_ours(message) and _is_from(message, plumbing)}
     rules: dict[Says, tuple[bytes, bool]] = {}
-    for message in netlink.dump(_RTM_GETRULE, question, _RULE.size):
-        if message.number(_FRA_PRIORITY) in (plumbing.priority, plumbing.priority + 1):
-            is_ours = message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
+    for message in messages:
+        is_ours = _is_ours(message)
+        at_ours = message.number(_FRA_PRIORITY) in (plumbing.priority, plumbing.priority + 1)
+        if at_ours or (is_ours and message.number(_FRA_TABLE) in former):
             says = _says(message)
             if is_ours or says not in rules:
                 rules[says] = message.content, is_ours
@@ -51,7 +58,7 @@ def foreign(netlink: Netlink, plumbing: Plumbing) -> str:
     """What to tell of a rule of somebody else's at one of our priorities; empty where there is none.  Raises OSError,
     struct.error.
     """
-    for says, (_, is_ours) in at_our_priorities(netlink, plumbing).items():
+    for says, (_, is_ours) in there(netlink, plumbing).items():
         if not is_ours and says not in wanted(plumbing, Extent.ALL):
             at = f"{plumbing.priority} or {plumbing.priority + 1}"
             return f"rule: there is a rule of others at priority {at}; set `priority` to free ones"
@@ -68,10 +75,18 @@ def put(netlink: Netlink, surplus: Iterable[bytes], lacking: Iterable[bytes]) ->
 
 def remove(netlink: Netlink, plumbing: Plumbing) -> bool:
     """Delete all of ours; whether there were any.  Raises OSError, struct.error."""
-    ours = [message for message, is_ours in at_our_priorities(netlink, plumbing).values() if is_ours]
+    ours = [message for message, is_ours in there(netlink, plumbing).values() if is_ours]
     for message in ours:
         _delete(netlink, message)
     return bool(ours)
+
+
+def _is_ours(message: Message) -> bool:
+    return message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
+
+
+def _is_from(message: Message, plumbing: Plumbing) -> bool:
+    return message.attributes.get(_FRA_SRC) == plumbing.address.packed
 
 
 def _delete(netlink: Netlink, message: bytes) -> None:

@@ -30,8 +30,10 @@ from floatingip.core.probe import ProbeOutcome, ProbeResult
 TIMEOUT = 0.5
 """Seconds after which a probe counts as lost."""
 
-PAYLOAD = b"floatingip"
-"""What each request carries: without it icmplib makes random bytes for each one, a quarter of a probe's time."""
+SECRET_BYTES = 16
+"""Of what each request carries, and its answer must: whoever has not seen a request cannot make one up.  A pod may send
+by the floating address' name, and could otherwise try all identifiers and keep the address UP for its node.
+"""
 
 _SO_ATTACH_FILTER = 26
 
@@ -74,6 +76,7 @@ class IcmpProber:
         self._text = str(address)
         self._socket: ICMPv4Socket | ICMPv6Socket | None = None
         self._id = secrets.randbits(16)
+        self._secret = secrets.token_bytes(SECRET_BYTES)
         self._sequence = 0
         self._probes: deque[_Probe] = deque()
 
@@ -92,7 +95,7 @@ class IcmpProber:
         try:
             if self._socket is None:
                 self._socket = self._open()
-            self._socket.send(ICMPRequest(self._text, self._id, probe.sequence, payload=PAYLOAD))
+            self._socket.send(ICMPRequest(self._text, self._id, probe.sequence, payload=self._secret))
         except (ICMPLibError, OSError) as error:
             probe.result = ProbeResult(probe.sent_at, time.monotonic(), ProbeOutcome.FAILED_HERE, _why(error))
 
@@ -153,13 +156,14 @@ class IcmpProber:
         try:
             kind, code, _, identifier, sequence = _MESSAGE.unpack_from(message)
             if kind == reply:
-                if identifier == self._id and source == self._text:
+                if identifier == self._id and source == self._text and self._is_ours(message):
                     return _Arrival(sequence, ProbeOutcome.ANSWERED)
                 return None
             if kind == unreachable:
                 quoted = message[_MESSAGE.size :]
-                _, _, _, identifier, sequence = _MESSAGE.unpack_from(quoted, _header(quoted) if version == 4 else 40)
-                if identifier == self._id:
+                request = quoted[_header(quoted) if version == 4 else 40 :]
+                _, _, _, identifier, sequence = _MESSAGE.unpack_from(request)
+                if identifier == self._id and self._is_ours(request):
                     sender = quoted[12:16] if version == 4 else quoted[8:24]
                     here = socket.inet_pton(socket.AF_INET if version == 4 else socket.AF_INET6, source) == sender
                     outcome = ProbeOutcome.FAILED_HERE if here else ProbeOutcome.LOST
@@ -167,6 +171,9 @@ class IcmpProber:
         except (struct.error, IndexError):
             return None  # cut short: nothing that anybody sent in answer to a probe
         return None
+
+    def _is_ours(self, message: bytes) -> bool:
+        return message.startswith(self._secret, _MESSAGE.size)
 
 
 def _filter(version: int, identifier: int) -> bytes:
