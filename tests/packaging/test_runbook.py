@@ -35,7 +35,7 @@ READINESS = {
     "agent/shared.py": {"denial"},
     "agent/answers.py": {"unsent"},
     "agent/obstacles.py": {"misplaced", "unusable"},
-    "agent/standing_eni.py": {"_bound"},
+    "agent/standing_eni.py": {"_barrier"},
     "agent/standing.py": {"keep", "_judge", "_without_device"},
     "edges/kernel/host.py": {"blind", "_missing", "_astray"},
     "edges/kernel/probe_route.py": {"blind"},
