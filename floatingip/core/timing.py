@@ -66,8 +66,11 @@ DEVICE_FOR = 22.0
 """Seconds for which EC2 may show the ENI attached while its device is not there; a slow one takes 20 s (R14)."""
 
 LEFT_TO_OTHERS = 5.0
-"""Seconds for which a node leaves the ENI to others that is about to end, or has just detached it from itself for want
-of its device (R14)."""
+"""Seconds for which a node that is about to end leaves to others what nobody has."""
+
+GIVEN_UP_FOR = pace.SLOWEST + RANK_STEP
+"""Seconds for which a node leaves to others the ENI that it has detached from itself for want of its device (R14): they
+may have seen no change for long, and so be told of it at their next question only."""
 
 TAKEN_AFTER = 20.0
 """Seconds for which EC2 must refuse the address while it shows nobody who has it, until that is believed: a lost race

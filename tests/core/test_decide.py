@@ -827,8 +827,8 @@ def test_who_gave_an_eni_up_leaves_it_to_those_that_are_there() -> None:
     assert decision.write == Detach("a1")
     assert not decision.obliged
     assert shown(observer.see(23.0, "ec2:free peer:i-c")) == "claiming FREE_BUT_LATER R1"
-    assert shown(observer.see(27.9, "ec2:free peer:i-c")) == "claiming FREE_BUT_LATER R1"
-    assert shown(observer.see(28.1, "ec2:free peer:i-c")) == "claiming FREE R1 attach"
+    assert shown(observer.see(39.9, "ec2:free peer:i-c")) == "claiming FREE_BUT_LATER R1"
+    assert shown(observer.see(40.1, "ec2:free peer:i-c")) == "claiming FREE R1 attach"
 
 
 def test_a_device_that_does_not_come_again_and_again_is_rationed() -> None:

@@ -42,7 +42,8 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
     free_since = view.now if memory.free_since is None else memory.free_since
     turn_at = free_since + timing.RANK_STEP * len(before)
     if before and (memory.gave_up or view.leaving):
-        turn_at = max(turn_at, free_since + timing.LEFT_TO_OTHERS)
+        left_for = timing.GIVEN_UP_FOR if memory.gave_up else timing.LEFT_TO_OTHERS
+        turn_at = max(turn_at, free_since + left_for)
     tags = owner.eni.tags if owner.eni is not None else {}
     ordered = orders.successor(tags.get(way.of_one(orders.TAG, view.target), ""), view.wall)
     if ordered not in ("", view.me) and view.now < free_since + timing.LEFT_TO_SUCCESSOR:
