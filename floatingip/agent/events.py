@@ -69,10 +69,13 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class LookFailed:
-    """EC2 did not; ``interfaces`` are the links with our addresses, as IMDS shows them, where it was asked as well."""
+    """EC2 did not, in so many ``calls``; ``interfaces`` are the links with our addresses, as IMDS shows them, where it
+    was asked as well.
+    """
 
     error: CloudError
     interfaces: Mapping[Target, Interface]
+    calls: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +87,14 @@ class ShownByMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Wrote:
-    """What came of a write: None, or why EC2 did not do it; ``writer`` is who asked for it."""
+    """What came of a write: None, or why EC2 did not do it; ``writer`` is who asked for it, and ``calls`` how often it
+    was made.
+    """
 
     writer: str
     write: Write
     error: CloudError | None = None
+    calls: int = 1
 
 
 @dataclass(frozen=True, slots=True)

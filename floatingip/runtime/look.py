@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 class Asking:
     """The calls of one look, or a write; each is made once more soon when EC2 refuses it at once for the moment, as it
-    does when it throttles.  ``calls`` has one entry for each question that was put.
+    does when it throttles.  ``calls`` has one entry for each call that was made.
     """
 
     def __init__(self) -> None:
@@ -73,12 +73,14 @@ class Asking:
         """
         for pause in WRITES_AGAIN_AFTER:
             began = time.monotonic()
+            self.calls.append(None)
             try:
                 return write()
             except Throttled:
                 if time.monotonic() - began > THROTTLED_WITHIN:
                     raise
             time.sleep(random.uniform(*pause))
+        self.calls.append(None)
         return write()
 
     def begin(self, ask: Callable[[], T]) -> Future[T]:

@@ -50,7 +50,7 @@ def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, asking: 
     try:
         return Looked(look(cloud, settings, asked.question, asking))
     except CloudError as error:
-        return LookFailed(error, shown() if asked.metadata else {})
+        return LookFailed(error, shown() if asked.metadata else {}, len(asking.calls))
 
 
 def wrote(cloud: Cloud, me: str, asked: Perform, asking: Asking) -> Wrote:
@@ -58,8 +58,8 @@ def wrote(cloud: Cloud, me: str, asked: Perform, asking: Asking) -> Wrote:
     try:
         asking.insist(functools.partial(_make, cloud, me, asked.write, asked.making))
     except CloudError as error:
-        return Wrote(asked.writer, asked.write, error)
-    return Wrote(asked.writer, asked.write)
+        return Wrote(asked.writer, asked.write, error, len(asking.calls))
+    return Wrote(asked.writer, asked.write, calls=len(asking.calls))
 
 
 def _make(cloud: Cloud, me: str, write: Write, making: Making) -> None:

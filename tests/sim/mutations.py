@@ -174,6 +174,14 @@ MUTATIONS = (
         "    asked_for = _first(ASKED_FOR, situation)",
         19,
     ),
+    Mutation(
+        "EC2 is asked anew whenever anything changes",
+        "floatingip.agent.looking",
+        "self._allowance.due(), ",
+        "",
+        18,
+        ("packets are lost", "packets are late"),
+    ),
 )
 
 

@@ -598,6 +598,7 @@ class Inline(Asking):
 
     def insist(self, write: Callable[[], None]) -> None:
         """Write."""
+        self.calls.append(None)
         write()
 
     def begin(self, ask: Callable[[], T]) -> Future[T]:
