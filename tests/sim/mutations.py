@@ -182,6 +182,14 @@ MUTATIONS = (
         18,
         ("packets are lost", "packets are late"),
     ),
+    Mutation(
+        "a pause is not heeded",
+        f"{DECISION}.elsewhere",
+        "situation.paused_for > 0 and charge",
+        "False and charge",
+        24,
+        ("somebody pauses all moves", "a machine is without power"),
+    ),
 )
 
 
