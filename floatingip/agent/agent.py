@@ -237,6 +237,7 @@ class Agent:
         self._stale.update(target for target, address in addresses if all_of_them or address.seeing.health.in_doubt)
 
     def _wrote(self, wrote: Wrote) -> None:
+        self._looking.spend(wrote.calls, self._now)
         address = self._by_text.get(wrote.writer)
         if address is not None:
             address.wrote(wrote, self._now)
@@ -248,6 +249,7 @@ class Agent:
     def _looked(self, seen: Seen) -> None:
         """EC2 answered: take up what it says of this node, of other instances, and of each address."""
         shared, now = self._shared, self._now
+        self._looking.spend(seen.calls, now)
         unread = "; ".join(sorted({*seen.unknown.values(), *(f"{eni.id}: {eni.unread}" for eni in seen.unread)}))
         self._looking.answered(seen.asked_at, unread, seen.undescribed, now)
         self._out.add(Described(seen.asked_at, shared.describe(seen.instances, seen.asked_at)))
@@ -276,6 +278,7 @@ class Agent:
     def _look_failed(self, failed: LookFailed) -> None:
         for target, interface in failed.interfaces.items():
             self._addresses[target].found_interface(interface)
+        self._looking.spend(failed.calls, self._now)
         self._looking.failed(failed.error, self._now)
         if isinstance(failed.error, Denied):
             for address in self._addresses.values():

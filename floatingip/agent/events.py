@@ -70,13 +70,14 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class LookFailed:
-    """EC2 did not answer.
+    """EC2 did not answer, in so many ``calls``.
 
     ``interfaces`` are the links with our addresses, as IMDS shows them; none where IMDS was not asked as well.
     """
 
     error: CloudError
     interfaces: Mapping[Target, Interface]
+    calls: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,15 @@ class ShownByMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Wrote:
-    """A write has ended; ``error`` is why EC2 did not do it, None if it did; ``writer`` is who asked for it."""
+    """A write has ended; ``error`` is why EC2 did not do it, None if it did.
+
+    ``writer`` is who asked for it, ``calls`` how often it was made.
+    """
 
     writer: str
     write: Write
     error: CloudError | None = None
+    calls: int = 1
 
 
 @dataclass(frozen=True, slots=True)

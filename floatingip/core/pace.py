@@ -19,6 +19,16 @@ QUICK, QUICK_FOR = 0.5, 16.0
 SLOWEST = 15.0
 """Seconds between two questions at most, however long nothing has changed."""
 
+AT_ONCE, FOR_EACH = 50.0, 10.0
+"""Calls to EC2 that an observer may make one after the other, and so many more for each address: a start and a failover
+within the same minute take less."""
+
+A_SECOND = 1.25
+"""Calls that are added to these with time, whatever happens: where something changes again and again, as packets are
+lost while several addresses move, it makes 75 a minute.  Sixteen observers, as many as know of each other, then make as
+many as the bucket refills.
+"""
+
 
 def pause(unchanged_for: float, calls: int = 1) -> float:
     """Seconds to wait before the same is asked or written again.

@@ -51,7 +51,7 @@ class Calls:
     """Makes the calls of one look, or of one write.
 
     A question that EC2 refuses at once and for the moment, as it does when it throttles, is put a second time soon.
-    ``made`` has one entry for each question that was put: a list, since calls are made from several threads.
+    ``made`` has one entry for each call that was made: a list, since calls are made from several threads.
     """
 
     def __init__(self) -> None:
@@ -77,12 +77,14 @@ class Calls:
         """
         for pause in WRITES_AGAIN_AFTER:
             began = time.monotonic()
+            self.made.append(None)
             try:
                 return write()
             except Throttled:
                 if time.monotonic() - began > THROTTLED_WITHIN:
                     raise
             time.sleep(random.uniform(*pause))
+        self.made.append(None)
         return write()
 
     def begin(self, ask: Callable[[], T]) -> Future[T]:

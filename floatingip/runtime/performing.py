@@ -50,7 +50,7 @@ def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, calls: C
     try:
         return Looked(look(cloud, settings, asked.question, calls))
     except CloudError as error:
-        return LookFailed(error, shown() if asked.metadata else {})
+        return LookFailed(error, shown() if asked.metadata else {}, len(calls.made))
 
 
 def wrote(cloud: Cloud, me: str, asked: Perform, calls: Calls) -> Wrote:
@@ -58,8 +58,8 @@ def wrote(cloud: Cloud, me: str, asked: Perform, calls: Calls) -> Wrote:
     try:
         calls.insist(functools.partial(_make, cloud, me, asked.write, asked.making))
     except CloudError as error:
-        return Wrote(asked.writer, asked.write, error)
-    return Wrote(asked.writer, asked.write)
+        return Wrote(asked.writer, asked.write, error, len(calls.made))
+    return Wrote(asked.writer, asked.write, calls=len(calls.made))
 
 
 def _make(cloud: Cloud, me: str, write: Write, making: Making) -> None:

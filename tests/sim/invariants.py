@@ -3,7 +3,8 @@ What must be so at every moment of a history, whatever befalls the fleet.
 
 - An address that two workers have configured, one of whom can know better, has not been for long.
 - What is taken from a worker is taken for a cause: it does not answer whoever takes it, nor does it serve the others.
-- An attachment is detached only by an observer that judged it, and nothing of another owner is touched.
+- An attachment is detached only by an observer that judged it, and nothing of another owner is touched; nor is anything
+  taken while an operator has all moves paused.
 - What is configured where EC2 has the address stays there.
 - No observer asks EC2, nor writes to it, more than so many times a minute; moves that are rationed keep their distance.
 """
@@ -14,13 +15,14 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 
 from floatingip.agent.effects import Tell
-from floatingip.core.decision import order
+from floatingip.core import pace
+from floatingip.core.decision import order, pause
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG, Attachment, Eni
 from floatingip.core.model import Address, Allocation, Target
 from tests.sim.fleet import Fleet
 from tests.sim.line import WRITES, Call
-from tests.sim.worker import LIVING, PROBES, QUESTIONS, Worker
+from tests.sim.worker import LIVING, PROBES, QUESTIONS, Observer, Worker
 
 REMOVED_WITHIN = 8.0
 """Seconds for which a worker that lost an address, and can know it, may still have it configured: where IMDS is silent,
@@ -43,8 +45,13 @@ late: IMDS counts thirty seconds after the address came."""
 EC2_LAGS = 6.0
 """Seconds for which Describes may show what was."""
 
-CALLS_A_MINUTE = 200
-"""Calls to EC2 by one observer within a minute, however much changes."""
+MORE_CALLS = 15
+"""Calls of one more question, of the writes that its answer allows, and of a rehearsal, beyond what the pace allows an
+observer within a minute, however much changes."""
+
+PAUSE_KNOWN = 8.0
+"""Seconds for which an interface must have told of a pause for it to be heeded: what was decided before may be under
+way, by an answer that was slow."""
 
 RATIONED_APART = 55.0
 """Seconds between two rationed moves of one address: R12 says 60, and a record's time is cut to a second."""
@@ -76,8 +83,11 @@ class Invariants:
         self._unsound_at: dict[str, float] = {}
         self._absent_at: dict[tuple[str, Target], float] = {}
         self._unseen_at: dict[tuple[str, Target], float] = {}
+        self._unpaused_at: dict[Target, float] = {}
         self._lagged_at = self._imds_lagged_at = self._disturbed_at = -float("inf")
-        self._calls: defaultdict[str, deque[float]] = defaultdict(deque)
+        allowed = pace.AT_ONCE + pace.FOR_EACH * len(self._addresses) + 60.0 * pace.A_SECOND
+        self._calls_a_minute = int(allowed) + MORE_CALLS
+        self._calls: defaultdict[Observer | None, deque[float]] = defaultdict(deque)
         self._muted_at: dict[str, float] = {}
         self._made: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
         self._tagged: defaultdict[tuple[object, ...], deque[float]] = defaultdict(deque)
@@ -119,6 +129,8 @@ class Invariants:
         for address in self._addresses:
             at, serving = fleet.at(address), fleet.serving(address)
             sighting = self._sighting(address)
+            if not self._is_paused(address):
+                self._unpaused_at[address] = now
             for worker in fleet.workers:
                 if worker is not at or worker is not serving:
                     self._absent_at[worker.name, address] = now
@@ -163,12 +175,12 @@ class Invariants:
             self._fault(f"{call.by} touches what is not ours: {call.name} {call.args}")
 
     def _count(self, call: Call) -> None:
-        calls, now = self._calls[call.by], self._fleet.now
+        calls, now = self._calls[self._worker(call.by).observer], self._fleet.now
         calls.append(now)
         while calls[0] < now - 60.0:
             calls.popleft()
-        if len(calls) == CALLS_A_MINUTE:
-            self._fault(f"{call.by} has called EC2 {CALLS_A_MINUTE} times within a minute")
+        if len(calls) == self._calls_a_minute:
+            self._fault(f"{call.by} has called EC2 {len(calls)} times within a minute")
 
     def _r8(self, call: Call) -> None:
         """No write is made again before EC2 was asked; a tag is not written again and again, which two addresses on one
@@ -206,6 +218,8 @@ class Invariants:
         fleet, taker, holder = self._fleet, self._worker(by), self._fleet.at(address)
         if holder is None or holder is taker or self._is_late() or self._is_ordered(address):
             return
+        if self._is_paused(address) and self._since(self._unpaused_at.get(address)) > PAUSE_KNOWN:
+            self._fault(f"{by} takes {address} from {holder.name}, though all moves are paused")
         if holder.is_mute and self._since(self._muted_at.get(holder.name)) < PATIENCE:
             sound_for = self._since(self._unsound_at.get(holder.name))
             asks_for = self._since(self._unheard_at.get((by, holder.name)))
@@ -242,6 +256,11 @@ class Invariants:
         """Somebody has asked for a handover."""
         key = self._way.of_one(order.TAG, address)
         return any(eni.tags.get(key) for eni in self._fleet.enis(address))
+
+    def _is_paused(self, address: Target) -> bool:
+        """The interface that has it says so, and all clocks agree on when that ends."""
+        ends = (float(eni.tags.get(pause.TAG) or 0.0) for eni in self._fleet.enis(address))
+        return not self._wall_jumped and any(end > self._fleet.wall for end in ends)
 
     def _is_late(self) -> bool:
         """EC2 shows what was, or did a moment ago: a verdict may be about that."""

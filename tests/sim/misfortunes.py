@@ -8,10 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import permutations
 
+from floatingip.commands import pause
+from floatingip.core import pace
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
+from floatingip.core.decision.pause import TAG as PAUSED
 from floatingip.core.ec2 import OWNER_TAG, Eni
-from floatingip.core.errors import CloudError
+from floatingip.core.errors import CloudError, ConfigurationError
 from floatingip.core.model import Allocation
 from floatingip.core.node import Notice
 from floatingip.core.timing import LOOK_IN_PEACE, NOTICE_EVERY, PEACE_JITTER, REHEARSE_AGAIN
@@ -529,6 +532,22 @@ def _handed_over(fleet: Fleet, draw: random.Random) -> End:
     return end
 
 
+def _moves_paused(fleet: Fleet, draw: random.Random) -> End:
+    """For longer than this lasts, when somebody resumes them, or for a few seconds; where an address has no interface
+    then, nothing is paused.
+    """
+    settings, seconds = fleet.settings, draw.choice((600.0, draw.uniform(5.0, 20.0)))
+    with suppress(ConfigurationError):
+        pause.begin(fleet.cloud, settings.name, settings.floating_ips, settings.carry, seconds, wall=lambda: fleet.wall)
+
+    def end() -> None:
+        for eni in fleet.ec2.state.enis.values():
+            if eni.tags.get(PAUSED):
+                fleet.cloud.tag_eni(eni.id, {PAUSED: ""})
+
+    return end
+
+
 def _disassociated_by_hand(fleet: Fleet, draw: random.Random) -> End:
     for target in fleet.settings.floating_ips:
         if isinstance(target, Allocation) and fleet.address_of(target) is not None:
@@ -605,6 +624,7 @@ MISFORTUNES = (
     Misfortune("NodePorts do not answer", _without_node_ports, shortest=10.0),
     Misfortune("devices do not come", _without_devices, longest=60.0),
     Misfortune("somebody orders a handover", _handed_over),
+    Misfortune("somebody pauses all moves", _moves_paused, shortest=10.0, longest=60.0, noticed=pace.SLOWEST),
     Misfortune("somebody disassociates an Elastic IP", _disassociated_by_hand, noticed=LOOK_IN_PEACE + PEACE_JITTER),
     Misfortune("somebody retags an interface", _retagged, noticed=LOOK_IN_PEACE + PEACE_JITTER, leaves_one=True),
 )

@@ -174,6 +174,22 @@ MUTATIONS = (
         "    asked_for = _first(ASKED_FOR, situation)",
         19,
     ),
+    Mutation(
+        "EC2 is asked anew whenever anything changes",
+        "floatingip.agent.looking",
+        "self._allowance.due(), ",
+        "",
+        18,
+        ("packets are lost", "packets are late"),
+    ),
+    Mutation(
+        "a pause is not heeded",
+        f"{DECISION}.elsewhere",
+        "situation.paused_for > 0 and charge",
+        "False and charge",
+        24,
+        ("somebody pauses all moves", "a machine is without power"),
+    ),
 )
 
 

@@ -32,6 +32,7 @@ BROUGHT_ABOUT = {
     r" denied: ": ["IAM denies something"],
     r" unplumbed: ": ["somebody moves an address"],
     r" rule=R11 ": ["a machine hangs", "detaches are stuck"],
+    r" reason=PAUSED ": ["somebody pauses all moves", "a machine is without power"],
     r" reason=RATIONED ": ["whoever holds it is written off"],
     r" rule=R13 ": ["a machine hangs"],
     r" reassign=True": ["a worker is cut off"],

@@ -27,3 +27,13 @@ def test_nothing_moves_when_a_peer_answers_again_before_the_holder_does(
     monkeypatch.setattr(fleet, "is_open", is_open)
     fleet.holds_for(lambda: fleet.stays() == [holder.worker.name], 5.0, "the address stays")
     assert not parted
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_two_workers_that_do_not_reach_each_other_take_an_address_once(carry: Carry) -> None:
+    """Each hears nothing of the other, as if that had died; but whoever got the address is given its time to answer."""
+    fleet = Fleet(1, profile=INSTANT, carry=carry)
+    fleet.observers()
+    fleet.cut = {frozenset({"a", "b"})}
+    fleet.run(fleet.now + 30.0)
+    assert fleet.stays() == ["a", "b"]

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.core import timing
+from floatingip.core import pace, timing
 from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.model import Carry
 from floatingip.core.node import Notice
@@ -55,6 +55,26 @@ def test_peace_costs_no_writes_and_one_describe_a_minute(carry: Carry, monkeypat
     assert {name for _, name in asked} <= {"describe_enis", "find_occupants"}
     assert all(2 <= asked[worker.name, "describe_enis"] <= 3 for worker in fleet.workers)
     assert len(fleet.stays()) == 1
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_doubt_that_comes_and_goes_leaves_the_rate_of_calls_to_others(carry: Carry) -> None:
+    """Each change is a reason to ask anew, but not without end; and a death is found all the same."""
+    fleet = Fleet(1, profile=INSTANT, carry=carry)
+    holder, standby = fleet.observers()
+    fleet.run(fleet.now + 60)
+    before = len(fleet.calls(by=standby.worker))
+
+    def flicker() -> None:
+        holder.worker.is_mute = not holder.worker.is_mute
+        fleet.after(0.4, flicker)
+
+    flicker()
+    fleet.holds_for(lambda: fleet.at(ADDRESS) is holder.worker, 60, "nothing moves")
+    asked = len(fleet.calls(by=standby.worker)) - before
+    assert 60 * pace.A_SECOND < asked < pace.AT_ONCE + pace.FOR_EACH + 60 * pace.A_SECOND + 10
+    holder.worker.cut_power()
+    fleet.wait(lambda: fleet.serving() is standby.worker, 6.0, "the standby takes over")
 
 
 @pytest.mark.parametrize("count", [1, 50])

@@ -598,6 +598,7 @@ class Inline(Calls):
 
     def insist(self, write: Callable[[], None]) -> None:
         """Write."""
+        self.made.append(None)
         write()
 
     def begin(self, ask: Callable[[], T]) -> Future[T]:
