@@ -231,6 +231,16 @@ def test_a_closed_group_moves_the_address_once() -> None:
         assert at(observer, now).reason is Reason.UNREACHED
 
 
+def test_a_move_recorded_by_a_fast_clock_is_not_later_than_it_was_seen() -> None:
+    """Its holder was heard after that, and then died: the next one need not wait until that clock is right."""
+    observer, moved = fell(Observer(), "peer:i-c"), f"R3@{WALL + 620}/a1"
+    observer.see(20.0, f"ec2:a2@i-c tag:{moved} word:silent probe:LLLLL")
+    observer.see(22.0, "peer:i-c api:silent")
+    bound = Attachment("a2", "i-c", 1, AttachmentStatus.ATTACHED)
+    observer.view = replace(observer.view, owner=Owner(22.1, eni(bound, moves=moved, reached=str(WALL))))
+    assert at(observer, 90.0).reason is Reason.NEVER_ANSWERED
+
+
 def test_that_workers_reach_each_other_is_remembered_for_those_that_begin() -> None:
     """In a tag: once, and again after the next move."""
     observer = Observer()

@@ -14,7 +14,7 @@ from math import ceil, inf
 from floatingip.core import pace, timing
 from floatingip.core.decision import ration, served
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
-from floatingip.core.decision.evidence import REACHED_TAG, gap_in_evidence, needs_answer, reached_wall
+from floatingip.core.decision.evidence import REACHED_TAG, gap_in_evidence, needs_answer, reached_by_tag, was_reached
 from floatingip.core.decision.free import free, is_fresh
 from floatingip.core.decision.rules import Charge, charge_against, r13_force
 from floatingip.core.decision.situation import Situation
@@ -64,7 +64,7 @@ def _judge(situation: Situation) -> Decision:
 def _watch(situation: Situation) -> Decision:
     """There is no charge: say what is seen, and have EC2 asked at once when there is doubt."""
     memory, view, owner = situation.memory, situation.view, situation.owner
-    eni, attachment = situation.eni, situation.attachment
+    attachment = situation.attachment
     who, word, health = attachment.instance_id, view.word, view.health
     if not health.in_doubt:
         peace = _in_peace(memory, view, owner)
@@ -91,8 +91,7 @@ def _watch(situation: Situation) -> Decision:
     if health.state is HealthState.UP:
         return Decision(State.DOUBT, Reason.PROBE_LOST, Rule.R3, look_at, detail=f"asking EC2 and {who}")
     unheard_for = view.now - max(memory.attachment_since, word.since)
-    unreached = reached_wall(memory, eni) <= situation.last_move
-    if word.state is WordState.SILENT and unheard_for >= timing.UNREACHED_TOLD and unreached:
+    if word.state is WordState.SILENT and unheard_for >= timing.UNREACHED_TOLD and not was_reached(situation):
         detail = _unreached(situation)
         return Decision(State.DOUBT, Reason.UNREACHED, Rule.R6, look_at, detail=detail)
     return Decision(State.STANDBY, Reason.SETTLING, Rule.R6, look_at, detail=who)
@@ -183,7 +182,7 @@ def _reaching(situation: Situation) -> Tag | None:
     """The tag that tells observers that have just started that workers reach each other; None if it does already."""
     view, eni, came_at = situation.view, situation.eni, situation.came_at
     before = max(situation.last_move, -inf if came_at is None else came_at)
-    if reached_wall(Memory(), eni) > before:
+    if reached_by_tag(eni) > before:
         return None
     # This node's clock may be behind the clocks by which the times before were written.
     return Tag(eni.id, REACHED_TAG, str(int(max(view.wall, before + 1.0))))

@@ -23,11 +23,22 @@ LONGEST_TIME = 11
 """Digits of a time in a tag, at most."""
 
 
-def reached_wall(memory: Memory, eni: Eni) -> float:
-    """When anybody was last reached, by this observer's memory or by the tag; minus infinity for never."""
+def reached_by_tag(eni: Eni) -> float:
+    """When an observer last wrote that one of them saw the address UP, in Unix seconds; minus infinity for never."""
     told = eni.tags.get(REACHED_TAG, "")
-    tagged = float(told) if told.isascii() and told.isdigit() and len(told) <= LONGEST_TIME else -inf
-    return max(tagged, -inf if memory.reached_wall is None else memory.reached_wall)
+    return float(told) if told.isascii() and told.isdigit() and len(told) <= LONGEST_TIME else -inf
+
+
+def was_reached(situation: Situation) -> bool:
+    """Anybody was reached since the last move, or ever if there was none: by another observer, which the tag tells, or
+    by this one.
+
+    Whoever moved the address recorded that by a clock that may be fast: an observer that saw it move goes by its own.
+    """
+    memory, view, recorded_at = situation.memory, situation.view, situation.last_move
+    seen_at = inf if memory.moved_at == -inf else view.wall - (view.now - memory.moved_at)
+    reached_at = -inf if memory.reached_wall is None else memory.reached_wall
+    return reached_by_tag(situation.eni) > recorded_at or reached_at > min(recorded_at, seen_at)
 
 
 def gap_in_evidence(situation: Situation) -> str:

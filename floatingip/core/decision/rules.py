@@ -14,9 +14,9 @@ from math import inf
 from floatingip.core import timing
 from floatingip.core.decision import served
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
-from floatingip.core.decision.evidence import reached_wall
+from floatingip.core.decision.evidence import reached_by_tag, was_reached
 from floatingip.core.decision.situation import Situation
-from floatingip.core.decision.view import Memory, is_down
+from floatingip.core.decision.view import is_down
 from floatingip.core.ec2 import AttachmentStatus
 from floatingip.core.health import HealthState
 from floatingip.core.peer import WordState
@@ -194,11 +194,10 @@ def _has_settled(situation: Situation) -> bool:
     """
     memory, view, settings = situation.memory, situation.view, situation.settings
     unseen_for = view.now - max(memory.attachment_since, view.word.since)
-    last_move, reached = situation.last_move, reached_wall(memory, situation.eni)
-    if reached <= last_move:
+    last_move, came_at = situation.last_move, situation.came_at
+    if not was_reached(situation):
         return last_move == -inf and unseen_for >= settings.settle
-    came_at = situation.came_at
-    if came_at is not None and reached_wall(Memory(), situation.eni) > max(last_move, came_at):
+    if came_at is not None and reached_by_tag(situation.eni) > max(last_move, came_at):
         return True
     heard_at = max((p.heard_at for p in view.peers if p.instance_id == situation.who), default=-inf)
     if heard_at >= memory.attachment_since and not view.word.refused:
