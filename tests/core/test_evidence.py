@@ -63,6 +63,15 @@ def test_where_all_fell_silent_at_once_the_holder_is_convicted_in_the_end() -> N
     assert lost(observer, 10.0 + CUT_OFF_FOR + 0.1).write == Detach("a1")
 
 
+def test_a_silence_lasts_as_long_as_the_last_lost_probe_shows() -> None:
+    """The API server answers all the time; when the group is open again, probes that are under way are still lost."""
+    observer = fell(Observer(), "peer:i-c")
+    for tenth in range(1, int(ALONE_FOR * 10)):
+        assert lost(observer, 10.0 + tenth / 10).write is None
+    assert observer.see(10.0 + ALONE_FOR + 0.05, "ec2:a1@i-a/attached/running").write is None
+    assert lost(observer, 10.0 + ALONE_FOR + 0.1).write == Detach("a1")
+
+
 # With two workers the API server is asked, from within the VPC.
 
 

@@ -83,7 +83,9 @@ def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_othe
         return ""
     expected = view.witness_at is not None and doubted_at - view.witness_at <= timing.WITNESS_EXISTS
     alone = witnessed or not (are_others or expected)
-    if view.now - doubted_at >= (timing.ALONE_FOR if alone else timing.CUT_OFF_FOR):
+    # All may be well again since the last lost probe was sent.
+    silent_until = view.now if view.health.last_lost_at is None else view.health.last_lost_at
+    if silent_until - doubted_at >= (timing.ALONE_FOR if alone else timing.CUT_OFF_FOR):
         return ""
     if are_others:
         return "no other observer has answered since the first lost probe"
