@@ -46,9 +46,6 @@ class Way(Protocol):
         being detached.
         """
 
-    def is_away(self, attachment: Attachment | None, me: str) -> bool:
-        """An answer with this attachment speaks for dropping the address here (R10)."""
-
     def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
         """EC2 accepted the address for this node, and may be about to show it."""
 

@@ -40,10 +40,6 @@ class ByEni:
         """
         return owner.eni is not None and attachment_of(owner) is None
 
-    def is_away(self, attachment: Attachment | None, me: str) -> bool:
-        """Attached to another node: while it is to none, the device here tells."""
-        return attachment is not None and attachment.instance_id != me
-
     def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
         """An attachment is shown from its first moment."""
         return False
