@@ -165,6 +165,11 @@ def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Stan
     if mine is None:
         if view.barrier:
             return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=view.barrier)
+        lacked_since = memory.token.lacked_since
+        lacked_for = view.asked_at - lacked_since if lacked_since is not None else 0.0
+        if memory.bound is not None and view.device and lacked_for < timing.STANDING_UNSHOWN_FOR:
+            # Detached it would have taken its device along; another one would take its place, and the addresses'.
+            return Standing(soon, problem=f"EC2 does not show its standing ENI {memory.bound.id}, whose device is here")
         creation = memory.token.creation(view.asked_at)
         return Standing(soon, problem="its standing ENI is being created", write=creation)
     attachment = mine.attachment

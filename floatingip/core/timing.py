@@ -248,6 +248,9 @@ STANDING_DEVICE_FOR = 22.0
 given twice as long.
 """
 
+STANDING_UNSHOWN_FOR = 60.0
+"""Seconds for which no answer may show the ENI, though its device is here, until another one is made."""
+
 STANDING_FORCE_AFTER = 20.0
 """Seconds after which a detach is forced, whoever began it: a guest that never got the device cannot let go of it."""
 

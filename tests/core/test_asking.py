@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from floatingip.core.errors import CloudUnavailable
+from floatingip.core.errors import CloudUnavailable, NoCredentials
 from floatingip.edges.ec2 import asking, credentials
 from floatingip.edges.ec2.asking import Asking, interrupt_by
 from floatingip.edges.ec2.credentials import Keeper
@@ -168,7 +168,7 @@ def test_credentials_that_ended_are_not_used(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
 
     def fail() -> Found:
-        raise CloudUnavailable("no AWS credentials: STS is down")
+        raise NoCredentials("no AWS credentials: STS is down")
 
     with pytest.raises(CloudUnavailable, match="STS is down"):
         Keeper(fail, Found("old", -1.0)).keys()

@@ -690,10 +690,10 @@ def test_what_nobody_has_but_somebody_was_promised_is_not_claimed() -> None:
 
 
 def test_an_address_that_ec2_refuses_while_it_shows_nobody_is_taken() -> None:
-    """It is said, and tried again; meanwhile nothing is plumbed for it."""
+    """It is said, and tried again; meanwhile it is put on no link."""
     mover = Mover()
     for now in (0.0, 10.0, 21.0):
         decision = mover.see(now, "ec2:absent")
         mover.view = replace(mover.view, accepted=None, taken_at=mover.view.wrote_at, taken="Address is in use.")
     assert shown(decision).startswith("refused TAKEN R1 assign:")
-    assert decision.extent is Extent.AHEAD
+    assert decision.extent is Extent.AS_FOUND

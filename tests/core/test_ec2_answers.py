@@ -24,6 +24,7 @@ from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAga
 from floatingip.core.model import Carry
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2 import cloud as ec2
+from floatingip.edges.ec2 import credentials, sdk
 from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.cloud import MOST_PAGES, Ec2Cloud
 from floatingip.edges.ec2.meaning import NOT_ACCEPTED
@@ -305,6 +306,12 @@ def test_an_answer_without_its_list_is_not_an_empty_one(server: Server, cloud: E
         ("AttachmentLimitExceeded", 400, NoFreeSlot),
         ("InvalidAttachmentID.NotFound", 400, LookAgain),
         ("SomethingNew", 400, CloudError),
+        ("SomethingNew", 429, Throttled),
+        ("SomethingNew", 408, CloudUnavailable),
+        ("EC2ThrottledException", 400, Throttled),
+        ("TooManyRequestsException", 400, Throttled),
+        ("Client.RequestLimitExceeded", 503, Throttled),
+        ("RequestLimitExceeded\n", 503, Throttled),
     ],
 )
 def test_an_error_of_ec2s_keeps_its_meaning(
@@ -315,6 +322,15 @@ def test_an_error_of_ec2s_keeps_its_meaning(
     with pytest.raises(CloudError) as caught:
         cloud.detach_eni("eni-attach-1", force=False)
     assert type(caught.value) is kind
+
+
+def test_what_ec2_says_is_told_in_a_short_line(server: Server, cloud: Ec2Cloud) -> None:
+    """Whatever its length: it stands in the log, in readiness and on pages."""
+    server.replies[""] = error(400, "Odd\n" * 1000, "It\ncannot be. " * 100_000)
+    with pytest.raises(CloudError, match="DetachNetworkInterface: Odd") as caught:
+        cloud.detach_eni("eni-attach-1", force=False)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("code", sorted(NOT_ACCEPTED))
@@ -564,6 +580,16 @@ def test_pages_without_end_mean_that_nothing_is_known(
     assert len(server.asked) <= MOST_PAGES
 
 
+def test_pages_that_take_too_long_mean_that_nothing_is_known(
+    server: Server, cloud: Ec2Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them comes in time; meanwhile nothing else is asked, and nothing told."""
+    monkeypatch.setattr(ec2, "LONGEST_LISTING", 0.0)
+    server.replies[""] = FOUND
+    with pytest.raises(CloudUnavailable, match="DescribeNetworkInterfaces: the answer has no end"):
+        cloud.describe_enis("lab")
+
+
 def test_an_empty_token_is_the_last_page(server: Server, cloud: Ec2Cloud) -> None:
     """As some of EC2's answers have it."""
     server.replies[""] = answer("DescribeNetworkInterfaces", "<networkInterfaceSet/><nextToken></nextToken>")
@@ -634,6 +660,21 @@ def test_what_an_instance_may_lack_spoils_nothing(server: Server, cloud: Ec2Clou
     found: Instance = cloud.describe_instances(frozenset({"i-0a"}))["i-0a"]
     assert found.state is InstanceState.RUNNING
     assert not getattr(found, lacks)
+
+
+def test_an_answer_that_shows_others_ends_nobody(server: Server, cloud: Ec2Cloud) -> None:
+    """It is no answer to this question: that an instance is gone is something that EC2 says."""
+    server.replies[""] = instances(f"<instanceId>i-0c</instanceId>{RUNNING}")
+    found = cloud.describe_instances(frozenset({"i-0a"}))
+    assert {key: each.state for key, each in found.items()} == {"i-0a": InstanceState.UNREAD}
+
+
+@pytest.mark.parametrize("shown", ["", "<allocationId>eipalloc-2</allocationId>"])
+def test_an_elastic_ip_that_is_not_shown_is_not_a_free_one(server: Server, cloud: Ec2Cloud, shown: str) -> None:
+    """Nor one of somewhere else, for which an agent would end."""
+    server.replies[""] = answer("DescribeAddresses", f"<addressesSet><item>{shown}</item></addressesSet>")
+    with pytest.raises(CloudUnavailable, match="DescribeAddresses: the answer cannot be read"):
+        cloud.describe_allocation("eipalloc-1")
 
 
 @pytest.mark.parametrize("empty", ["", "<instancesSet/>"])
@@ -724,6 +765,35 @@ def silent_until(over: threading.Event) -> Callable[[socket.socket], None]:
         over.wait(PATIENCE)
 
     return wait
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "again"),
+    [
+        (http(200, "<DescribeNetworkInterfacesResponse>", length=10**12), b"<x/>"),
+        (CHUNKED, b"1\r\nx\r\n"),
+        (CHUNKED + b"0\r\n", b"x: y\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["a body", "chunks", "trailers", "provisional answers"],
+)
+def test_an_answer_without_end_fills_no_memory(
+    server: Server, cloud: Ec2Cloud, monkeypatch: pytest.MonkeyPatch, begin: bytes, again: bytes
+) -> None:
+    """However fast it comes."""
+    monkeypatch.setattr(sdk, "MOST_BYTES", 100_000)
+
+    def pour(connection: socket.socket) -> None:
+        connection.sendall(begin)
+        while True:
+            connection.sendall(again * 1000)
+
+    server.replies[""] = pour
+    with pytest.raises(CloudUnavailable, match="DescribeNetworkInterfaces: an answer of more than 100000 bytes"):
+        cloud.describe_enis("lab")
 
 
 SHORT = 0.2
@@ -855,7 +925,7 @@ def irsa(server: Server, environment: Become, tmp_path: Any) -> Callable[[], Ec2
         (http(200), ROLE),
         (b"", ROLE),
         (assumed("soon"), ROLE),
-        (assumed("2001-01-01T00:00:00Z"), ROLE),
+        (assumed("2001-01-01T00:00:00Z"), "still expired.*is the node's clock right"),
     ],
     ids=["denied", "a bad token", "503", "a page", "nothing", "closed", "no time", "ended long ago"],
 )  # fmt: skip
@@ -915,7 +985,7 @@ def test_credentials_that_come_later_are_used(
     server: Server, environment: Become, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the same client."""
-    monkeypatch.setattr("floatingip.edges.ec2.credentials.AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
     environment(
         AWS_ENDPOINT_URL_EC2=server.url, AWS_CONTAINER_CREDENTIALS_FULL_URI=server.url + AGENT, HOME="/nonexistent"
     )
@@ -944,7 +1014,7 @@ def test_credentials_that_aws_does_not_accept_any_more_are_replaced(
     server: Server, irsa: Callable[[], Ec2Cloud], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The role's session was revoked, or its keys rotated."""
-    monkeypatch.setattr("floatingip.edges.ec2.credentials.AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
     cloud = irsa()
     assert cloud.describe_enis("lab") == ()
     server.replies["DescribeNetworkInterfaces"] = error(400, "ExpiredToken")
@@ -953,6 +1023,66 @@ def test_credentials_that_aws_does_not_accept_any_more_are_replaced(
     server.replies["DescribeNetworkInterfaces"] = FOUND
     assert cloud.describe_enis("lab") == ()
     assert sum("AssumeRoleWithWebIdentity" in asked for asked in server.asked) == 2
+
+
+def test_credentials_that_were_refused_once_are_used_on_while_sts_hangs(
+    server: Server, irsa: Callable[[], Ec2Cloud], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be EC2 that erred: without them it could not even be asked again."""
+    monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(credentials, "REPLACED_WITHIN", 0.1)
+    over, cloud = threading.Event(), irsa()
+    assert cloud.describe_enis("lab") == ()
+    server.replies |= {
+        "AssumeRoleWithWebIdentity": silent_until(over),
+        "DescribeNetworkInterfaces": error(401, "AuthFailure"),
+    }
+    with pytest.raises(NoCredentials, match="AuthFailure"):
+        cloud.describe_enis("lab")
+    server.replies["DescribeNetworkInterfaces"] = FOUND
+    assert cloud.describe_enis("lab") == ()
+    over.set()
+
+
+@pytest.mark.parametrize(
+    ("reply", "cause"),
+    [
+        (assumed()[:-150], "what came is no XML, or was cut off"),
+        (assumed().replace(b">T<", b">S3CR3T\nT<"), "their token"),
+        (assumed().replace(b">SK<", b"><"), "their secret is empty"),
+        (assumed().replace(b">AK<", b">A K<"), "their access key"),
+    ],
+    ids=["cut off", "a line break", "empty", "a blank"],
+)
+def test_what_is_told_of_credentials_that_are_none_has_no_secret(
+    server: Server, irsa: Callable[[], Ec2Cloud], reply: bytes, cause: str
+) -> None:
+    """Neither as it came, nor as it would be sent."""
+    head, _, body = reply.replace(b">SK<", b">S3CR3T<").partition(b"\r\n\r\n")
+    server.replies["AssumeRoleWithWebIdentity"] = head.partition(b"\r\n")[0] + b"\r\n\r\n" + body
+    with pytest.raises(NoCredentials, match=f"no AWS credentials: {cause}.*{ROLE}") as caught:
+        irsa().describe_enis("lab")
+    assert "S3CR3T" not in str(caught.value)
+
+
+def test_what_gives_credentials_by_drips_is_given_up_and_its_connection_ended(
+    server: Server, environment: Become, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread stays behind with it, as with EC2's own answers."""
+    monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(credentials, "GIVEN_UP_AFTER", SHORT)
+    ended = threading.Event()
+    server.replies |= {AGENT: dripping(given(), 30, ended), "DescribeNetworkInterfaces": FOUND}
+    environment(
+        AWS_ENDPOINT_URL_EC2=server.url, AWS_CONTAINER_CREDENTIALS_FULL_URI=server.url + AGENT, HOME="/nonexistent"
+    )
+    cloud = Ec2Cloud(ec2.client("us-west-2"), "vpc-1", ())
+    with pytest.raises(NoCredentials, match=r"does not answer; does the EKS Pod Identity Agent run on this node\?"):
+        cloud.describe_enis("lab")
+    threading.Event().wait(SHORT)
+    server.replies[AGENT] = given()
+    assert in_the_end(cloud) == ()
+    assert ended.wait(PATIENCE)
 
 
 def ec2_time(seconds: float) -> str:

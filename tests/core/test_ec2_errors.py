@@ -510,7 +510,8 @@ def test_an_allocation_is_shown_with_what_it_is_associated_with(endpoint: Endpoi
         {"CustomerOwnedIp": "198.51.100.7"},
         None,
     ):
-        endpoint.stub.add_response("describe_addresses", {"Addresses": [item] if item else []}, expected)
+        shown = [{"AllocationId": "eipalloc-1", **item}] if item is not None else []
+        endpoint.stub.add_response("describe_addresses", {"Addresses": shown}, expected)
     assert endpoint.cloud.describe_allocation("eipalloc-1") == AllocationFacts(
         "eipalloc-1", "203.0.113.100", "us-west-2-lax-1", "eni-1"
     )

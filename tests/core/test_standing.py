@@ -174,8 +174,18 @@ def test_one_that_was_shown_starts_the_wait_anew_when_it_is_deleted() -> None:
     keeper = Keeper()
     keeper.see(0.0)
     keeper.see(5.0, MINE)
-    assert keeper.see(3600.0).write == Create(0)
-    assert keeper.see(3600.0 + timing.FORGOTTEN_AFTER + 0.1).write == Create(1)
+    assert keeper.see(3600.0, device=False).write == Create(0)
+    assert keeper.see(3600.0 + timing.FORGOTTEN_AFTER + 0.1, device=False).write == Create(1)
+
+
+def test_one_whose_device_is_here_is_not_made_anew_because_ec2_does_not_show_it() -> None:
+    """A second one would take its place, and its addresses off the link; but it may be a device that stayed behind."""
+    keeper = Keeper()
+    keeper.see(0.0, MINE)
+    unshown = keeper.see(3600.0)
+    assert (unshown.write, unshown.bound) == (None, MINE)
+    assert "EC2 does not show its standing ENI eni-b, whose device is here" in unshown.problem
+    assert keeper.see(3600.0 + timing.STANDING_UNSHOWN_FOR).write == Create(1)
 
 
 def test_nothing_is_written_on_top_of_another_write_or_on_an_answer_that_is_older() -> None:

@@ -1,11 +1,12 @@
 """Agents with `carry: address`: one EC2 call moves the address, and whatever goes wrong, exactly one node has it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from floatingip.core.ec2 import AttachmentStatus
+from floatingip.core.ec2 import AttachmentStatus, Eni
 from floatingip.core.model import Address, Carry
 from tests.fakes.ec2 import Delays
 from tests.sim.fleet import ADDRESS, INSTANT, NAME, TYPICAL, Fleet
@@ -189,6 +190,26 @@ def test_imds_that_has_never_shown_the_address_takes_nothing_away() -> None:
     fleet.wait(lambda: ADDRESS in worker.plumbed, 10, "it carries the address")
     fleet.holds_for(lambda: ADDRESS in worker.plumbed, 25, "it keeps the address")
     assert not observer.logged(reason="LOST")
+
+
+def test_a_describe_that_omits_the_standing_eni_takes_no_address_off_its_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has it, as EC2 tells; the device, and IMDS, tell that this node does."""
+    fleet = fleet_of(2)
+    holder, _ = fleet.observers()
+    for worker in fleet.workers:
+        for name in ("describe_enis", "find_occupants"):
+            monkeypatch.setattr(worker.cloud, name, _without(ADDRESS, getattr(worker.cloud, name)))
+    fleet.run(fleet.now + 70)
+    assert holder.reason(ADDRESS) != "HELD_HERE", "it is a question in peace that found it omitted"
+    fleet.holds_for(lambda: fleet.serving() is holder.worker, 30, "the address answers where it was")
+    monkeypatch.undo()
+    fleet.wait(lambda: holder.reason(ADDRESS) == "HELD_HERE", 20, "the holder is told so again")
+    assert (fleet.stays(), len(fleet.standing(holder.worker))) == (["a"], 1)
+
+
+def _without(address: Address, describe: Callable[..., tuple[Eni, ...]]) -> Callable[..., tuple[Eni, ...]]:
+    """The same, but for the ENI that has the address."""
+    return lambda asked: tuple(eni for eni in describe(asked) if not eni.occupies(address))
 
 
 # The init container.

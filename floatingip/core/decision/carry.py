@@ -45,9 +45,6 @@ class Way(Protocol):
     def is_free(self, owner: Owner) -> bool:
         """The address can be claimed now; asked where EC2 shows no attachment, or one that is being detached."""
 
-    def is_away(self, attachment: Attachment | None, me: str) -> bool:
-        """An answer with this attachment is a reason to drop the address here (R10)."""
-
     def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
         """EC2 accepted the address for this node, and may be about to show it."""
 

@@ -41,10 +41,6 @@ class ByAddress:
         attachment = attachment_of(owner)
         return attachment is None or attachment.status is AttachmentStatus.DETACHING
 
-    def is_away(self, attachment: Attachment | None, me: str) -> bool:
-        """Any answer that does not show it on this node."""
-        return attachment is None or attachment.instance_id != me
-
     def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
         """EC2 accepted the address for this node's ENI a moment ago, and shows no rival with it."""
         attachment, claim = attachment_of(owner), view.accepted
@@ -101,7 +97,7 @@ class ByAddress:
             return Extent.ALL if _may_carry(memory, owner) else Extent.AHEAD
         since = memory.away_since
         sure = since is not None and owner.asked_at - since >= timing.CONFIRM_AFTER
-        return Extent.AHEAD if sure else Extent.AS_FOUND
+        return Extent.AHEAD if sure or lost_at is not None else Extent.AS_FOUND
 
     def fenced(self, memory: Memory) -> str:
         """None: the ENI that it was taken off stays attached."""

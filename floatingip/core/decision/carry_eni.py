@@ -41,10 +41,6 @@ class ByEni:
         """
         return owner.eni is not None and attachment_of(owner) is None
 
-    def is_away(self, attachment: Attachment | None, me: str) -> bool:
-        """It is attached to another node; while it is attached to none, the device on this node tells."""
-        return attachment is not None and attachment.instance_id != me
-
     def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
         """An attachment is shown from its first moment."""
         return False

@@ -117,7 +117,8 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
     memory = _with(memory, token=token.shown(owner.asked_at) if owner.eni is not None else token.lacked(owner.asked_at))
     attachment = attachment_of(owner)
     here = attachment is not None and attachment.instance_id == view.me
-    if not way.is_away(attachment, view.me):
+    # While EC2 shows nobody with it, what is here tells whether it is: the device, or IMDS (R10).
+    if attachment is None or here:
         memory = _with(memory, away_since=None)
     elif memory.away_since is None:
         memory = _with(memory, away_since=owner.asked_at)

@@ -7,6 +7,7 @@ A question is repeated while it is unanswered, a write is made once.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -40,8 +41,8 @@ __all__ = ["Ec2Cloud", "check_environment", "client"]  # whoever has the calls n
 PAGE = 1000
 """Interfaces in one answer: the most that EC2 gives."""
 
-MOST_PAGES = 200
-"""Pages of one answer, at most: an answer that is longer has no end."""
+MOST_PAGES, LONGEST_LISTING = 200, 60.0
+"""Answers to one question, and seconds until the last of them is asked for: what goes on after them does not end."""
 
 HIGHEST_DEVICE_INDEX = 15
 """No instance type has more interfaces than this on its first network card."""
@@ -93,7 +94,8 @@ class Ec2Cloud:
         """What all pages of EC2's answer have under ``key``; each page is asked for by itself."""
         found: list[Any] = []
         tokens: list[str] = []
-        while len(tokens) < MOST_PAGES:
+        began_at = time.monotonic()
+        while len(tokens) < MOST_PAGES and time.monotonic() - began_at < LONGEST_LISTING:
             page, token = self._ask(
                 action,
                 partial(call, **asked, **({"NextToken": tokens[-1]} if tokens else {})),
@@ -105,7 +107,7 @@ class Ec2Cloud:
             if token in tokens:
                 break
             tokens.append(token)
-        raise CloudUnavailable(f"{action}: the answer has no end, after {len(tokens) + 1} pages")
+        raise CloudUnavailable(f"{action}: the answer has no end, after {len(tokens)} pages")
 
     def describe_enis(self, name: str) -> tuple[Eni, ...]:
         """See `ports.Cloud`.  To EC2 a filter's value is a pattern, so the name is compared once more here."""
@@ -138,26 +140,27 @@ class Ec2Cloud:
     def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
         """See `ports.Cloud`.  By a filter, since the parameter would be an error when there is no such allocation."""
         filters: list[FilterTypeDef] = [{"Name": "allocation-id", "Values": [allocation_id]}]
-        found = self._ask(
-            "DescribeAddresses",
-            lambda: self._ec2.describe_addresses(Filters=filters),
-            lambda answer: answer["Addresses"],
-        )
-        for item in found:
+
+        def read(answer: Mapping[str, Any]) -> AllocationFacts | None:
+            if not answer["Addresses"]:
+                return None
+            # What shows others is no answer to this question.
+            item = {shown["AllocationId"]: shown for shown in answer["Addresses"]}[allocation_id]
             public = item.get("PublicIp") or item.get("CustomerOwnedIp") or ""
             return AllocationFacts(
                 allocation_id, public, item.get("NetworkBorderGroup", ""), item.get("NetworkInterfaceId", "")
             )
-        return None
+
+        return self._ask("DescribeAddresses", lambda: self._ec2.describe_addresses(Filters=filters), read)
 
     def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
         """See `ports.Cloud`."""
         # By a filter, since the parameter InstanceIds is an error when one of them is gone.
         found = list(map(read_instance, self._instances([{"Name": "instance-id", "Values": sorted(instance_ids)}])))
-        # An instance that is shown without an id may be any of those that are missing.
-        nameless = instance_ids if any(not instance.id for instance in found) else ()
-        unread = {instance_id: read_instance({"InstanceId": instance_id}) for instance_id in nameless}
-        return unread | {instance.id: instance for instance in found if instance.id}
+        # One without an id, or that nobody asked for, may stand for any of those that are missing.
+        doubtful = instance_ids if any(instance.id not in instance_ids for instance in found) else ()
+        unread = {instance_id: read_instance({"InstanceId": instance_id}) for instance_id in doubtful}
+        return unread | {instance.id: instance for instance in found if instance.id in instance_ids}
 
     def find_instance(self, name: str) -> Instance | None:
         """See `ports.Cloud`."""

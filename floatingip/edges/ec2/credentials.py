@@ -24,8 +24,9 @@ AHEAD = 900.0
 AGAIN_AFTER, RENEWED_AGAIN_AFTER = 2.0, 30.0
 """Seconds between two tries to get credentials: while there are none, and while the present ones are still good."""
 
-WAITED_FOR = 4.0
-"""Seconds for which a call waits for credentials: a little less than it has, so that it can say what is missing."""
+WAITED_FOR, REPLACED_WITHIN = 4.0, 1.0
+"""Seconds for which a question waits for credentials: a little less than it has, so that it can tell what it lacks; and
+since others were begun to be looked for in the place of those that were refused."""
 
 BESIDE_AFTER, GIVEN_UP_AFTER = 4.0, 20.0
 """Seconds after which a second try is begun beside one that hangs, and after which both are given up."""
@@ -47,43 +48,51 @@ class Found(Protocol[Keys_co]):
 class Keeper(Generic[Keys_co]):
     """Keeps credentials, if there are any; its methods may be called from any thread.
 
-    ``find`` gets new ones; it may block, and raises ``CloudUnavailable`` with the cause and a hint.  ``found`` are
-    those to begin with, None for none.
+    ``find`` gets new ones; it may block, and raises ``NoCredentials`` with the cause and a hint.  ``found`` are those
+    to begin with, None for none; ``hint`` says what to do where a search does not end.
     """
 
-    def __init__(self, find: Callable[[], Found[Keys_co]], found: Found[Keys_co] | None = None) -> None:
+    def __init__(self, find: Callable[[], Found[Keys_co]], found: Found[Keys_co] | None = None, hint: str = "") -> None:
         self._find = find
         self._asking = Asking(GIVEN_UP_AFTER, GIVEN_UP_AFTER, BESIDE_AFTER)
         self._news = threading.Condition()
         self._found = found
-        self._finding = False
-        self._failure: CloudUnavailable = NoCredentials("no AWS credentials yet: what gives them out does not answer")
+        self._refused = self._finding = False
+        self._hint = hint
+        self._failure = self._silence()
         self._tried_at = float("-inf")
 
     def keys(self) -> Keys_co:
         """The present credentials; without good ones, wait for a try to get some.  Raises ``CloudUnavailable``."""
         with self._news:
-            if not self._finding and (self._found is None or not self._found.lasts(AHEAD)):
+            if self._refused or self._found is None or not self._found.lasts(AHEAD):
                 self._begin()
-            if self._good() is None:
-                self._news.wait_for(lambda: not self._finding, WAITED_FOR)
+            wait = WAITED_FOR
+            if self._good() is not None:
+                wait = self._tried_at + REPLACED_WITHIN - time.monotonic() if self._refused else 0.0
+            self._news.wait_for(lambda: not self._finding, wait)
             good = self._good()
             if good is None:
                 raise self._failure
             return good.keys
 
     def refused(self) -> None:
-        """AWS does not accept the present ones: look for others, unless that has just been done."""
+        """AWS does not accept these: look for others, unless that has just been done.  Until there are some these are
+        used on: it may be AWS that erred, or that does not know them yet.
+        """
         with self._news:
             if time.monotonic() - self._tried_at >= AGAIN_AFTER:
-                self._found = None
+                self._refused = True
+
+    def _silence(self) -> NoCredentials:
+        return NoCredentials("no AWS credentials: what gives them out does not answer", self._hint)
 
     def _good(self) -> Found[Keys_co] | None:
         return self._found if self._found is not None and self._found.lasts(0) else None
 
     def _begin(self) -> None:
-        now = time.monotonic()
-        if now - self._tried_at < (AGAIN_AFTER if self._good() is None else RENEWED_AGAIN_AFTER):
+        now, is_urgent = time.monotonic(), self._refused or self._good() is None
+        if self._finding or now - self._tried_at < (AGAIN_AFTER if is_urgent else RENEWED_AGAIN_AFTER):
             return
         self._tried_at = now
         self._finding = True
@@ -93,9 +102,12 @@ class Keeper(Generic[Keys_co]):
         found, failure = None, self._failure
         try:
             found = self._asking.ask("AWS credentials", self._find, repeatable=True)
-        except CloudUnavailable as error:
+        except NoCredentials as error:
             failure = error
+        except CloudUnavailable:
+            failure = self._silence()
         with self._news:
-            self._found, self._failure = found or self._found, failure
-            self._finding = False
+            if found is not None:
+                self._found, self._refused = found, False
+            self._failure, self._finding = failure, False
             self._news.notify_all()

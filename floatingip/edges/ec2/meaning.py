@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 from xml.etree.ElementTree import Element
 
 import botocore.exceptions
+from botocore.parsers import ResponseParserError
 
 from floatingip.core.errors import (
     AddressTaken,
@@ -32,9 +34,11 @@ EXCERPT = 60
 """Bytes of an answer that is not EC2's which a message quotes."""
 
 MOST_TOLD = 200
-"""Characters of a library's message that are kept: it may quote a whole answer."""
+"""Characters that are told of what EC2 or a library says, which may quote a whole answer."""
 
 ROLE_HINT = "give the pod a role (IRSA, Pod Identity or the node's)"
+CLOCK_HINT = "is the node's clock right?"
+PROXY_HINT = "something answers in EC2's place; is there a proxy (HTTPS_PROXY), or an endpoint that is not EC2's?"
 
 
 class NoSuchEni(LookAgain):
@@ -77,6 +81,9 @@ MEANING: Mapping[str, type[CloudError]] = {
     "UnrecognizedClientException": CloudUnavailable,
 }
 
+OTHER_THROTTLES = re.compile(r"Throttl|TooManyRequests|RequestLimitExceeded|SlowDown", re.IGNORECASE)
+"""What codes have in them by which AWS throttles, beside those that EC2 documents."""
+
 NOT_ACCEPTED = {
     "AuthFailure": "",
     "ExpiredToken": "",
@@ -84,8 +91,8 @@ NOT_ACCEPTED = {
     "IncompleteSignature": "",
     "InvalidClientTokenId": "",
     "MissingAuthenticationToken": "",
-    "RequestExpired": "is the node's clock right?",
-    "SignatureDoesNotMatch": "is the node's clock right?",
+    "RequestExpired": CLOCK_HINT,
+    "SignatureDoesNotMatch": CLOCK_HINT,
     "UnrecognizedClientException": "",
 }
 
@@ -149,35 +156,48 @@ def meaning(action: str, codes: Mapping[str, type[CloudError]] = MEANING) -> Ite
     except botocore.exceptions.NoCredentialsError as error:
         raise NoCredentials(f"{action}: no AWS credentials", ROLE_HINT) from error
     except (botocore.exceptions.BotoCoreError, OSError) as error:
-        raise CloudUnavailable(f"{action}: {one_line(error)}") from error
+        raise CloudUnavailable(f"{action}: {told(error)}") from error
     except _NotEc2sError as error:
-        hint = "something answers in EC2's place; is there a proxy (HTTPS_PROXY), or an endpoint that is not EC2's?"
-        raise CloudUnavailable(f"{action}: {error}", hint) from error
+        raise CloudUnavailable(f"{action}: {error}", PROXY_HINT) from error
     except Exception as error:
-        said = f"{type(error).__name__}: {one_line(error)}"
-        raise CloudUnavailable(f"{action}: the answer cannot be read: {said[:MOST_TOLD]}") from error
+        said = f"{type(error).__name__}: {told(error)}"
+        raise CloudUnavailable(f"{action}: the answer cannot be read: {said}") from error
+
+
+def told(error: Exception) -> str:
+    """What a library says went wrong, in a short line: nothing that it quotes of a question or an answer, which may
+    have secrets in them.
+    """
+    if isinstance(error, ResponseParserError):
+        return "what came is no XML, or was cut off"
+    if type(error) is botocore.exceptions.HTTPClientError:
+        cause = error.kwargs.get("error")
+        return str(cause) if isinstance(cause, CloudError) else f"it cannot be sent, or read ({type(cause).__name__})"
+    return one_line(error)[:MOST_TOLD]
 
 
 def _cloud_error(
     action: str, error: botocore.exceptions.ClientError, codes: Mapping[str, type[CloudError]]
 ) -> CloudError:
-    told = error.response.get("Error", {})
-    code, message = told.get("Code") or "", one_line(told.get("Message") or "")
+    said = error.response.get("Error", {})
+    code, message = one_line(said.get("Code") or "")[:MOST_TOLD], one_line(said.get("Message") or "")
     if code in DENIALS:
         named = re.search(r"perform:? ([a-z0-9-]+:[A-Za-z0-9]+)", message)
         return Denied(named[1] if named else f"ec2:{action}")
+    message = message[:MOST_TOLD]
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in NOT_ACCEPTED:
         hint = NOT_ACCEPTED[code] or "AWS does not accept the credentials of this pod's role; others are looked for"
         return NoCredentials(f"{action}: {code}: {message}", hint)
-    failed = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
-    # EC2 throttles with status 503, and then has done nothing; after its other failures it may have.
-    if not code or (failed and codes.get(code) is not Throttled):
+    is_throttle = status == HTTPStatus.TOO_MANY_REQUESTS or OTHER_THROTTLES.search(code)
+    kind = codes.get(code, Throttled if is_throttle else CloudError)
+    # EC2 throttles by 503, and has done nothing then; what else fails on its side may have been done.
+    if not code or (kind is not Throttled and (status >= 500 or status == HTTPStatus.REQUEST_TIMEOUT)):
         return CloudUnavailable(f"{action}: {code}: {message}")
     if code == "InvalidParameterValue" and "attached at device index" in message:
         return IndexTaken(f"{action}: {message}")
     if code == "InvalidParameterValue" and re.search(r"currently in use|already in use", message):
         return LookAgain(f"{action}: {code}: {message}")
-    kind = codes.get(code, CloudError)
     return kind(f"{action}: {code}: {message}")
 
 

@@ -8,6 +8,7 @@ repeat an attach that had succeeded.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import socket
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
+from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
@@ -26,10 +28,10 @@ import botocore.loaders
 import botocore.session
 import botocore.utils
 
-from floatingip.core.errors import ConfigurationError, NoCredentials
+from floatingip.core.errors import CloudUnavailable, ConfigurationError, NoCredentials
 from floatingip.edges.ec2.asking import interrupt_by
 from floatingip.edges.ec2.credentials import Keeper
-from floatingip.edges.ec2.meaning import NOT_ACCEPTED, ROLE_HINT, meaning, one_line
+from floatingip.edges.ec2.meaning import CLOCK_HINT, NOT_ACCEPTED, PROXY_HINT, ROLE_HINT, meaning, one_line, told
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -37,8 +39,13 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 2.0
 """Seconds until a connection must be there: it usually takes much less than one."""
 
+MOST_BYTES = 2**22
+"""Bytes of one answer, with its headers; what EC2 shows of a thousand interfaces has some two million."""
+
 LONGEST = 20.0
 """Seconds that one answer may take, where answers are seen to take that long, unless the settings say otherwise."""
+
+_KEY = re.compile(r"[!-~]+")
 
 ENDPOINTS = ("AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL")
 
@@ -64,7 +71,7 @@ def client(region: str, longest: float = LONGEST) -> EC2Client:
     SDK cannot use.
     """
     check_environment()
-    keeper = Keeper(lambda: _find_credentials(region), _credentials_of_environment())
+    keeper = _keeper(region)
     with _configuring():
         made = _signing(region, longest, keeper).client("ec2")
 
@@ -81,11 +88,15 @@ def identity(region: str, longest: float) -> str:
 
     Raises ``CloudError``.
     """
-    keeper = Keeper(lambda: _find_credentials(region), _credentials_of_environment())
+    keeper = _keeper(region)
     with meaning("GetCallerIdentity"):
         with _configuring():
             sts = _signing(region, longest, keeper).client("sts")
         return str(cast(Any, sts).get_caller_identity()["Arn"])
+
+
+def _keeper(region: str) -> Keeper[Any]:
+    return Keeper(lambda: _find_credentials(region), _credentials_of_environment(), _credentials_hint())
 
 
 def _signing(region: str, longest: float, keeper: Keeper[Any]) -> boto3.session.Session:
@@ -120,7 +131,6 @@ def _session(region: str, longest: float) -> botocore.session.Session:
     session.set_default_client_config(config)
     # Times are left as EC2 wrote them, so that none that cannot be read spoils an answer.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
-    session.register("creating-client-class", _make_endable)
     return session
 
 
@@ -130,13 +140,43 @@ def _loader(path: str | None) -> botocore.loaders.Loader:
     return botocore.loaders.create_loader(path)
 
 
-def _make_endable(**made: Any) -> None:
-    made["base_classes"].insert(0, _EndableClient)
+class _Budget(io.RawIOBase):
+    """What comes on a connection, as far as one answer may be long."""
+
+    def __init__(self, source: io.RawIOBase) -> None:
+        self._source = source
+        self._left = MOST_BYTES
+
+    def readable(self) -> bool:
+        """It is there to be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Raises ``CloudUnavailable`` once it is too much."""
+        came = self._source.readinto(buffer)
+        self._left -= came or 0
+        if self._left < 0:
+            raise CloudUnavailable(f"an answer of more than {MOST_BYTES} bytes", PROXY_HINT)
+        return came
+
+    def close(self) -> None:
+        """Hang up."""
+        self._source.close()
+        super().close()
+
+
+class _Bounded(HTTPResponse):
+    """An answer that fills no memory, whatever part of it has no end."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.fp = io.BufferedReader(_Budget(cast(Any, self.fp).detach()))
 
 
 class _Endable:
     """A connection that ends when the attempt that uses it is given up."""
 
+    response_class = _Bounded
     sock: socket.socket | None
 
     def connect(self) -> None:
@@ -165,21 +205,9 @@ class _HttpsConnection(_Endable, botocore.awsrequest.AWSHTTPSConnection):  # typ
     pass
 
 
-class _HttpPool(botocore.awsrequest.AWSHTTPConnectionPool):
-    ConnectionCls = _HttpConnection
-
-
-class _HttpsPool(botocore.awsrequest.AWSHTTPSConnectionPool):
-    ConnectionCls = _HttpsConnection
-
-
-class _EndableClient:
-    """A base class for the SDK's clients that gives them such connections: the SDK has no setting for that."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        pools = cast(Any, self)._endpoint.http_session._pool_classes_by_scheme
-        pools.update({"http": _HttpPool, "https": _HttpsPool})
+# The SDK has no setting for that, and its sources of credentials have connections of their own.
+botocore.awsrequest.AWSHTTPConnectionPool.ConnectionCls = _HttpConnection
+botocore.awsrequest.AWSHTTPSConnectionPool.ConnectionCls = _HttpsConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +242,22 @@ class _Credentials:
         return not ends or not cast(Any, self.source).refresh_needed(refresh_in=seconds)
 
 
+def _read(source: botocore.credentials.Credentials) -> _Credentials:
+    """Raises ValueError for what nothing can be signed with: sent nevertheless, it would be told as EC2's answer."""
+    keys = source.get_frozen_credentials()
+    for what, key in (("access key", keys.access_key), ("secret", keys.secret_key), ("token", keys.token)):
+        if not (key is None and what == "token") and not (isinstance(key, str) and _KEY.fullmatch(key)):
+            raise ValueError(f"their {what} is empty, or has blanks, line breaks or other characters of no key")
+    return _Credentials(keys, source)
+
+
 def _credentials_of_environment() -> _Credentials | None:
     """The credentials in the environment, if they are complete; otherwise None."""
     with suppress(
         botocore.exceptions.BotoCoreError, ValueError
     ):  # whoever needs them looks again, and says what is wrong
         found = botocore.credentials.EnvProvider().load()
-        return _Credentials(found.get_frozen_credentials(), found) if found is not None else None
+        return _read(found) if found is not None else None
     return None
 
 
@@ -229,14 +266,16 @@ def _find_credentials(region: str) -> _Credentials:
     try:
         found = _session(region, LONGEST).get_credentials()
         if found is not None:
-            return _Credentials(found.get_frozen_credentials(), found)
+            return _read(found)
     except Exception as error:
-        raise NoCredentials(f"no AWS credentials: {one_line(error)}", _credentials_hint(error)) from error
+        raise NoCredentials(f"no AWS credentials: {told(error)}", _credentials_hint(error)) from error
     raise NoCredentials("no AWS credentials", ROLE_HINT)
 
 
-def _credentials_hint(error: Exception) -> str:
+def _credentials_hint(error: Exception | None = None) -> str:
     role = os.environ.get("AWS_ROLE_ARN")
+    if "still expired" in str(error):
+        return CLOCK_HINT
     if isinstance(error, botocore.exceptions.ClientError):
         return f"let the role {role or 'of this pod'} trust this pod's service account and cluster"
     if role:
