@@ -72,7 +72,7 @@ class Cluster:
             region_name=REGION,
             endpoint_url=self.cloud.url,
             aws_access_key_id="world",
-            aws_secret_access_key="of the guide",
+            aws_secret_access_key="of-the-guide",
         )
 
     # What there is before, or is made by eksctl.

@@ -46,7 +46,7 @@ class World:
             "PATH": f"{self.desk.folder}:/usr/bin:/bin",
             "HOME": str(self.folder / "home"),
             "AWS_ACCESS_KEY_ID": "reader",
-            "AWS_SECRET_ACCESS_KEY": "of the guide",
+            "AWS_SECRET_ACCESS_KEY": "of-the-guide",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ENDPOINT_URL": self.cluster.cloud.url,
         }

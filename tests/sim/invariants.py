@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable
+from math import inf
 
 from floatingip.agent.effects import Tell
 from floatingip.core import pace
@@ -79,12 +80,13 @@ class Invariants:
         # When it was last otherwise: that one hears the other, that a worker is well, that it has the address.
         self._unheard_at: dict[tuple[str, str], float] = {}
         self._heard_at: dict[tuple[str, str], float] = {}
+        self._lost_at: dict[tuple[str, str], float] = {}
         self._unwell_at: dict[str, float] = {}
         self._unsound_at: dict[str, float] = {}
         self._absent_at: dict[tuple[str, Target], float] = {}
         self._unseen_at: dict[tuple[str, Target], float] = {}
         self._unpaused_at: dict[Target, float] = {}
-        self._lagged_at = self._imds_lagged_at = self._disturbed_at = -float("inf")
+        self._lagged_at = self._imds_lagged_at = self._disturbed_at = -inf
         allowed = pace.AT_ONCE + pace.FOR_EACH * len(self._addresses) + 60.0 * pace.A_SECOND
         self._calls_a_minute = int(allowed) + MORE_CALLS
         self._calls: defaultdict[Observer | None, deque[float]] = defaultdict(deque)
@@ -111,8 +113,11 @@ class Invariants:
             listens = a.observer is not None and not a.observer.is_paused
             if calm and listens and fleet.is_open(a, b, PROBES) and fleet.is_open(a, b, QUESTIONS):
                 self._heard_at[a.name, b.name] = now
-            else:
-                self._unheard_at[a.name, b.name] = now
+                continue
+            heard_at = self._heard_at.get((a.name, b.name), -inf)
+            if heard_at > self._unheard_at.get((a.name, b.name), -inf):
+                self._lost_at[a.name, b.name] = heard_at
+            self._unheard_at[a.name, b.name] = now
         for worker in fleet.workers:
             observer, is_well = worker.observer, _is_well(worker)
             if worker.is_mute or not is_well:
@@ -147,7 +152,7 @@ class Invariants:
             self._doubled_since.pop(target, None)
         elif fleet.now - self._doubled_since.setdefault(target, fleet.now) > REMOVED_WITHIN:
             self._fault(f"{target} is configured on {', '.join(worker.name for worker in having)}")
-            self._doubled_since[target] = float("inf")
+            self._doubled_since[target] = inf
 
     def _sighting(self, address: Target) -> str:
         for eni in self._fleet.enis(address):
@@ -156,7 +161,7 @@ class Invariants:
         return "nobody has it"
 
     def _since(self, last_otherwise: float | None) -> float:
-        return self._fleet.now - (-float("inf") if last_otherwise is None else last_otherwise)
+        return self._fleet.now - (-inf if last_otherwise is None else last_otherwise)
 
     # What somebody does.
 
@@ -242,14 +247,16 @@ class Invariants:
             if other not in (taker, holder) and is_witness and self._knows(taker, other):
                 self._fault(f"{by} takes {address} from {holder.name}, which {other.name} sees answer")
                 return
-        lost_at = self._heard_at.get((by, holder.name), -float("inf"))
+        # The last silence, which may have ended so recently that nobody has been heard since.
+        lost_at = self._lost_at.get((by, holder.name), -inf)
+        silent_for = self._unheard_at.get((by, holder.name), fleet.now) - lost_at
         if self._since(self._disturbed_at) < EXISTS_FOR:
             return
         asked = [each for each in fleet.workers if each not in (taker, holder) and self._knows(taker, each)]
-        others = [self._heard_at.get((by, each.name)) for each in asked]
+        others = [self._lost_at.get((by, each.name)) for each in asked]
         known = [at for at in others if at is not None and lost_at - EXISTS_FOR < at]
         at_once = known and all(abs(at - lost_at) <= TOGETHER for at in known)
-        if at_once and fleet.now - lost_at < ALONE_FOR:
+        if at_once and silent_for < ALONE_FOR:
             self._fault(f"{by} takes {address} from {holder.name}, though all fell silent at once")
 
     def _is_ordered(self, address: Target) -> bool:
@@ -283,7 +290,7 @@ class Invariants:
         for each in self._addresses:
             if each != address:
                 continue
-            judged, before = self._rationed.get(each, ("", -float("inf")))
+            judged, before = self._rationed.get(each, ("", -inf))
             if judged == line.fields["attachment"]:
                 continue  # The same move, by whoever else, or at last: what counts is when it was recorded.
             self._rationed[each] = str(line.fields["attachment"]), self._fleet.now
