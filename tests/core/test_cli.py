@@ -190,7 +190,7 @@ def test_whatever_ends_a_command_it_ends_without_a_traceback(
 
 def test_a_command_without_standard_streams_ends_as_any_other(run: Run) -> None:
     """A supervisor may close them; the exit code tells then."""
-    begun = f"os.execv({sys.executable!r}, ['python', '-m', 'floatingip', 'doctor'])"
+    begun = f"os.execv({sys.executable!r}, [{sys.executable!r}, '-m', 'floatingip', 'doctor'])"
     done = run(code=f"import os; os.close(0); os.close(1); {begun}")
     assert (done.returncode, done.stderr) == (1, "")
 
