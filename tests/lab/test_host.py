@@ -966,7 +966,7 @@ def test_a_kernel_that_does_not_answer_makes_uncertain_what_was_complete(
     assert node.plumb(replace(IPV4, table=1065)).state is UNSOUND, "another one was complete"
     odd.spoil = lambda said: said
     node.plumb()
-    monkeypatch.setattr("floatingip.edges.kernel.host.BELIEVED_FOR", 0.0)
+    monkeypatch.setattr("floatingip.edges.kernel.host.UNKNOWN_FOR", 0.0)
     odd.spoil = lambda said: TimeoutError()
     assert node.plumb().state is PlumbingState.UNCERTAIN
     assert node.plumb().state is UNSOUND, "that was long enough"

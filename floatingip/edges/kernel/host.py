@@ -32,14 +32,9 @@ from floatingip.edges.kernel.announce import announce
 from floatingip.edges.kernel.kube_proxy import kept_off
 from floatingip.edges.kernel.links import Link
 from floatingip.edges.kernel.mark_table import table_name, wanted_marks
-from floatingip.edges.kernel.marks import Known, Marks
+from floatingip.edges.kernel.marks import UNKNOWN_FOR, Known, Marks
 from floatingip.edges.kernel.netlink import Netlink, NetlinkSilent, mapped
 from floatingip.edges.kernel.path import FAR, LOCAL, UNICAST, Way, forwards, way
-
-BELIEVED_FOR = 45.0
-"""Seconds for which what was found complete counts as uncertain, not as missing, while the kernel does not answer: a
-driver that resets an interface keeps rtnetlink waiting, and what is there serves on.
-"""
 
 LOOSE = 2
 """The value of rp_filter for: the source must be reachable by any link.  The kernel uses the larger of this and
@@ -305,10 +300,11 @@ class KernelHost:
         """What the plumbing counts as while the kernel does not answer."""
         if complete is None or (complete.plumbing, complete.extent) != (plumbing, extent):
             return PlumbingState.UNSOUND
+        # As long as for nft: a driver that resets an interface keeps rtnetlink waiting, and what is there serves on.
         now = time.monotonic()
         since = now if complete.silent_since is None else complete.silent_since
         self._complete[plumbing.address] = _Complete(plumbing, extent, since)
-        return PlumbingState.UNCERTAIN if now - since <= BELIEVED_FOR else PlumbingState.UNSOUND
+        return PlumbingState.UNCERTAIN if now - since <= UNKNOWN_FOR else PlumbingState.UNSOUND
 
     # What is ours of it.
 
