@@ -103,13 +103,17 @@ class Telling:
 
         Something on the holder diverts packets then, which can be seen only from outside.
         """
-        astray = (
-            f"NodePorts that answer at {holder}'s own address, but not at {address}: {', '.join(map(str, ports))};"
-            " there, what drops or diverts what comes in by the other interface: others' chains in nft or iptables, tc,"
-            " a firewall, kube-proxy's nodePortAddresses; or does that one's security group not admit them?"
-        )
-        if self._astray.is_due(astray if ports else "", now):
-            self._out.warning("astray", astray)
+        told = _told_of(ports, holder, address) if ports else ""
+        if self._astray.is_due(told, now):
+            self._out.warning("astray", told)
+
+
+def _told_of(ports: Collection[int], holder: str, address: Address | None) -> str:
+    return (
+        f"NodePorts that answer at {holder}'s own address, but not at {address}: {', '.join(map(str, ports))};"
+        " there, what drops or diverts what comes in by the other interface: others' chains in nft or iptables, tc,"
+        " a firewall, kube-proxy's nodePortAddresses; or does that one's security group not admit them?"
+    )
 
 
 def _is_loss(before: Decision, after: Decision) -> bool:

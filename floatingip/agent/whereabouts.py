@@ -33,6 +33,7 @@ class Whereabouts:
         self.target = target
         self._index = index
         self._settings = settings
+        self._mark = mark_values(settings.mark)[index]
         self._shared = shared
         self._way = way_to(shared.carry)
         self.owner: Owner | None = None
@@ -40,6 +41,7 @@ class Whereabouts:
         self.allocation: AllocationFacts | None = None
         self.allocation_known = False
         self._interface: Interface | None = None
+        self._subnet: tuple[Owner | None, tuple[Subnet, ...] | None, Subnet | None] = (None, None, None)
 
     # What is told.
 
@@ -87,6 +89,14 @@ class Whereabouts:
 
         An ENI for an Elastic IP is created in this node's own subnet.
         """
+        owner, subnets, found = self._subnet
+        if owner is not self.owner or subnets is not self._shared.subnets:
+            # Asked for several times at each decision, and the same until EC2 answers again.
+            found = self._find_subnet()
+            self._subnet = self.owner, self._shared.subnets, found
+        return found
+
+    def _find_subnet(self) -> Subnet | None:
         subnets = self._shared.subnets or ()
         if self.owner is not None and self.owner.eni is not None:
             return next((s for s in subnets if s.id == self.owner.eni.subnet_id), None)
@@ -158,7 +168,7 @@ class Whereabouts:
             primary_mac=self._shared.me.mac,
             table=settings.table + self._index,
             priority=settings.priority + 2 * self._index,
-            mark=mark_values(settings.mark)[self._index],
+            mark=self._mark,
             mark_mask=settings.mark,
         )
 
