@@ -26,8 +26,10 @@ from floatingip.edges.telemetry import Log
 IMDS_RETRY = 2.0
 """Seconds between two tries to learn from IMDS who this node is."""
 
-IMDS_DEADLINE = 30.0
-"""Seconds after which that is given up: then Kubernetes restarts the container, after longer and longer pauses."""
+IMDS_DEADLINE = 300.0
+"""Seconds after which that is given up: then Kubernetes restarts the container, after longer and longer pauses in which
+nobody notices that IMDS answers again.  So they are many, and the manifest's startup probe waits for longer.
+"""
 
 THREADS_SWITCH_AFTER = 0.0005
 """Seconds until a thread that computes lets another one go on (`sys.setswitchinterval`).  Plumbing takes some forty

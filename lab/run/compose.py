@@ -92,7 +92,8 @@ APART = frozenset(
         ("imds-in-trouble", "imds-empty"),
         ("imds-in-trouble", "imds-hangs"),
         ("imds-in-trouble", "spot-notice"),  # which IMDS tells
-        ("imds-in-trouble", "handover"),  # the command asks it which node this is, as does a pod when it starts
+        ("imds-in-trouble", "claimer-killed"),  # a pod that starts asks it which node this is
+        ("imds-in-trouble", "handover"),  # as does the command
         ("imds-in-trouble", "late-describe"),
         ("imds-in-trouble", "reboot-and-back"),
         ("imds-in-trouble", "rollout-power-cut"),

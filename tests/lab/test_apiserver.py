@@ -69,7 +69,7 @@ def manifest() -> Manifest:
     manifest = load(ROOT / "floating-ip.yaml", VARIABLES)
     deployment = manifest.deployments[NAME]
     [observer] = deployment.pod.containers
-    pod = replace(deployment.pod, containers=(replace(observer, liveness=None, readiness=None),))
+    pod = replace(deployment.pod, containers=(replace(observer, startup=None, liveness=None, readiness=None),))
     return replace(manifest, deployments={NAME: replace(deployment, replicas=1, pod=pod)}, budgets={})
 
 

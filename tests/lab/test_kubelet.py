@@ -128,11 +128,13 @@ def hurried(manifest: Manifest) -> Manifest:
     """The same with probes every 0.1 s and a grace of 1 s."""
     deployment = manifest.deployments[NAME]
     [observer] = deployment.pod.containers
+    assert observer.startup
     assert observer.liveness
     assert observer.readiness
     observer = replace(
         observer,
-        liveness=replace(observer.liveness, initial_delay=0.5, period=0.1),
+        startup=replace(observer.startup, period=0.1, failure_threshold=20),
+        liveness=replace(observer.liveness, period=0.1),
         readiness=replace(observer.readiness, period=0.1),
     )
     pod = replace(deployment.pod, containers=(observer,), grace=1.0)
@@ -374,6 +376,25 @@ def test_readiness_follows_its_probe_without_a_restart(lab: Lab, manifest: Manif
     (lab.switches / "notreadyz").unlink()
     lab.until(lambda: pod.is_ready)
     assert len(lab.said("start", pod=pod.name)) == 1
+
+
+def test_a_container_that_starts_slowly_is_not_ended_before_its_startup_probe_gives_up(
+    lab: Lab, manifest: Manifest
+) -> None:
+    """Its liveness probe, which would give up after 0.3 s, begins later."""
+    (lab.switches / "notlivez").touch()
+    lab.cluster.apply(manifest)
+    lab.until(lambda: len(lab.said("start", container="observer")) == 2)
+    time.sleep(1.0)
+    assert not lab.events("exit", container="observer")
+    assert not any(pod.is_ready for pod in lab.cluster.pods())
+    (lab.switches / "notlivez").unlink()
+    lab.cluster.wait_ready(10)
+    (lab.switches / "notlivez").touch()
+    lab.until(lambda: [event["reason"] for event in lab.events("exit", container="observer")] == ["unhealthy"] * 2)
+    time.sleep(1.0)
+    assert len(lab.events("exit", container="observer")) == 2
+    lab.until(lambda: len(lab.events("exit", container="observer")) == 4)
 
 
 def test_a_frozen_node_does_nothing_until_it_is_thawed(lab: Lab, manifest: Manifest) -> None:

@@ -84,9 +84,10 @@ def test_both_containers_have_the_same_two_capabilities_and_variables() -> None:
             "POD_NAMESPACE": FieldRef("metadata.namespace"),
         }
     )
+    assert observer.startup
     assert observer.liveness
     assert observer.readiness
-    assert (observer.liveness.path, observer.readiness.path) == ("/livez", "/readyz")
+    assert (observer.startup.path, observer.liveness.path, observer.readiness.path) == ("/livez", "/livez", "/readyz")
 
 
 def test_the_observers_may_read_pods_list_services_and_nothing_else() -> None:

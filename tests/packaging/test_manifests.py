@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import floatingip
+from floatingip.commands import process
 from floatingip.core import history, settings, timing
 from floatingip.edges import configmap
 from floatingip.runtime.loop import ENDS_WITHIN
@@ -162,11 +163,15 @@ def test_probes_ask_the_port_that_the_settings_have_by_default(pod: Object) -> N
     """One that asked another port would restart a healthy observer for ever."""
     port = settings.Settings((IPv4Address("10.0.0.100"),)).port
     [observer] = pod["containers"]
-    assert [observer[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")] == [port, port]
-    assert [observer[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")] == [
-        "/livez",
-        "/readyz",
-    ]
+    asked = [observer[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
+    assert asked == [{"path": path, "port": port} for path in ("/livez", "/livez", "/readyz")]
+
+
+def test_an_observer_that_waits_for_imds_is_not_restarted(pod: Object) -> None:
+    """Each restart would be followed by a longer pause, in which nobody notices that IMDS answers again."""
+    startup = pod["containers"][0]["startupProbe"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] > process.IMDS_DEADLINE
+    assert startup["periodSeconds"] == 1, "readiness begins that much later"
 
 
 def test_the_grace_period_outlasts_the_end_of_an_observer(pod: Object) -> None:

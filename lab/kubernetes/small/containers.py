@@ -131,18 +131,7 @@ class Containers:
                 if node.awake.is_set():
                     process = pod.running[container.name] = self._start(pod, node, container)
         unhealthy = threading.Event()
-        probes = [
-            threading.Thread(
-                target=task, args=(pod, node, container, process, *more), name=f"{pod.name}/probe", daemon=True
-            )
-            for task, wanted, more in (
-                (self._live, container.liveness, (unhealthy,)),
-                (self._ready, container.readiness, ()),
-            )
-            if wanted
-        ]
-        for probe in probes:
-            probe.start()
+        _begin(pod, self._watch, pod, node, container, process, unhealthy)
         if not container.readiness and not until_completed:
             self._set_ready(pod, container, process, ready=True)
         self._read(pod, node, container, process)
@@ -221,14 +210,34 @@ class Containers:
             event = {"source": "agent", "event": "log", "pod": pod.name, "node": node.worker.name}
             self._history.record({**event, "container": container.name, "line": text, "fields": parse_logfmt(text)})
 
-    def _live(
+    def _watch(
         self, pod: Pod, node: Node, container: Container, process: subprocess.Popen[str], unhealthy: threading.Event
     ) -> None:
-        """End the container when its liveness probe has failed often enough in a row."""
-        probe = container.liveness
-        assert probe
+        """Wait for the startup probe, if there is one; then follow the other two."""
+        if container.startup:
+            self._live(pod, node, process, container.startup, unhealthy, until_passed=True)
+        if unhealthy.is_set() or process.poll() is not None:
+            return
+        if container.liveness:
+            _begin(pod, self._live, pod, node, process, container.liveness, unhealthy)
+        if container.readiness:
+            _begin(pod, self._ready, pod, node, container, process)
+
+    def _live(
+        self,
+        pod: Pod,
+        node: Node,
+        process: subprocess.Popen[str],
+        probe: HttpProbe,
+        unhealthy: threading.Event,
+        *,
+        until_passed: bool = False,
+    ) -> None:
+        """End the container when this probe has failed often enough in a row."""
         failures = 0
         for passed in self._probe(pod, node, probe, process):
+            if passed and until_passed:
+                return
             failures = 0 if passed else failures + 1
             if failures >= probe.failure_threshold:
                 unhealthy.set()
@@ -272,6 +281,10 @@ class Containers:
             pod.ready = pod.ready ^ {container.name}
             if pod.phase == "Running":
                 self._books.enter(pod, "Running", "ready" if pod.is_ready else "not ready")
+
+
+def _begin(pod: Pod, task: Callable[..., None], *args: object) -> None:
+    threading.Thread(target=task, args=args, name=f"{pod.name}/probe", daemon=True).start()
 
 
 def _get(process: int, address: str, probe: HttpProbe) -> bool:

@@ -35,7 +35,7 @@ class FieldRef:
 
 @dataclass(frozen=True)
 class HttpProbe:
-    """A liveness or readiness probe by HTTP GET; times in seconds, defaults as Kubernetes has them."""
+    """A startup, liveness or readiness probe by HTTP GET; times in seconds, defaults as Kubernetes has them."""
 
     path: str
     port: int
@@ -76,6 +76,7 @@ class Container:
     env: Mapping[str, str | ConfigMapKey | FieldRef]
     mounts: tuple[Mount, ...]
     security: SecurityContext
+    startup: HttpProbe | None
     liveness: HttpProbe | None
     readiness: HttpProbe | None
 

@@ -140,6 +140,7 @@ def _container(fields: Fields, volumes: Mapping[str, Callable[[str], Mount]]) ->
             env=dict(_variable(variable) for variable in fields.children("env")),
             mounts=tuple(_mount(mount, volumes) for mount in fields.children("volumeMounts")),
             security=_security(fields),
+            startup=_probe(fields, "startupProbe"),
             liveness=_probe(fields, "livenessProbe"),
             readiness=_probe(fields, "readinessProbe"),
         )
