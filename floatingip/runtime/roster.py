@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from floatingip.agent.looks import cluster_name
 from floatingip.core.ec2 import Instance
 from floatingip.core.model import Address
+from floatingip.core.token_bucket import TokenBucket
 from floatingip.core.word import PEERS_AT_MOST, is_instance_id
 
 ASKER_KEPT = 60.0
@@ -67,7 +68,7 @@ class Roster:
         self._hearsay: set[str] = set()
         self._refused: dict[str, float] = {}
         self._asking = False
-        self._credit, self._credited_at = float(QUESTIONS_AT_ONCE), float("-inf")
+        self._questions = TokenBucket(QUESTIONS_AT_ONCE, 1 / QUESTION_EVERY)
         self._not_before = float("-inf")
 
     # For the server's thread.
@@ -121,12 +122,10 @@ class Roster:
         with self._lock:
             ids = {*self._claims.values(), *self._hearsay}
             ids.update(i for i, peer in self._peers.items() if now - peer.asked_at > CONFIRMED_FOR)
-            earned = (now - self._credited_at) / QUESTION_EVERY
-            self._credit, self._credited_at = min(self._credit + earned, float(QUESTIONS_AT_ONCE)), now
-            if not ids or self._asking or now < self._not_before or self._credit < 1.0:
+            if not ids or self._asking or now < max(self._not_before, self._questions.due(1)):
                 return frozenset()
             self._asking = True
-            self._credit -= 1.0
+            self._questions = self._questions.take(1, now)
             return frozenset(ids | {self._me} if self._cluster is None else ids)
 
     def answered(self, asked: frozenset[str], asked_at: float, instances: Mapping[str, Instance]) -> None:

@@ -15,7 +15,7 @@ PRODUCT = ROOT / "floatingip"
 MODULES = sorted(path for path in PRODUCT.rglob("*.py") if path.name != "__init__.py")
 
 HOUSE = """
-core              model errors pace
+core              model errors pace token_bucket
 core              timing ec2 plumbing node probe
 core              peer
 core              health move writes settings bounded_json
@@ -35,7 +35,7 @@ core/decision     turns evidence
 core/decision     free rules
 core/decision     here elsewhere
 core/decision     decide
-agent             allowance backoff trouble standing pod looks peers shown_by_imds recent
+agent             backoff trouble standing pod looks peers shown_by_imds recent
 agent             shared effects
 agent             outbox events serving obstacles answers
 agent             whereabouts seeing

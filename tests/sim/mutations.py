@@ -177,7 +177,7 @@ MUTATIONS = (
     Mutation(
         "EC2 is asked anew whenever anything changes",
         "floatingip.agent.looking",
-        "self._allowance.due(), ",
+        "self._calls.due(1), ",
         "",
         18,
         ("packets are lost", "packets are late"),
