@@ -39,7 +39,7 @@ from floatingip.core.model import Address, Carry, Target
 from floatingip.core.node import Identity
 from floatingip.core.overview import Ec2View, Overview, Verdict, document, overview
 from floatingip.core.ports import Cloud
-from floatingip.core.report import AddressReport, Order, Report
+from floatingip.core.report import AddressReport, OrderReport, Report
 from floatingip.core.settings import Settings
 from floatingip.core.status import RECENT
 from floatingip.core.word import PEERS_AT_MOST
@@ -324,7 +324,7 @@ def _address(
         + (f", which is {holder.state}" if holder is not None else "")
         + (f"; {pause.told(paused_for)}" if paused_for > 0 else ""),
         problem=f"EC2 says that its instance is {holder.state}" if holder is not None and dead else "",
-        order=Order(asked.to, float(asked.deadline)) if asked is not None else None,
+        order=OrderReport(asked.to, float(asked.deadline)) if asked is not None else None,
         moves_in_ten_minutes=sum(wall - move.wall <= RECENT for move in ration.parse(recorded)),
         rationed_until=wall + wait if wait > 0 else None,
     )
