@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from floatingip.agent.events import NewsTold
+from floatingip.core import pace
 from floatingip.core.errors import KubernetesError
 from floatingip.core.move import Move
 from floatingip.core.news import News, Remark, Role
@@ -95,7 +96,7 @@ class Reporter:
             self._is_busy = False
             dropped = 0
             if problem and not refused:
-                pause = min(AGAIN_AT_MOST, AGAIN_FIRST * 2**self._failures)
+                pause = pace.doubled(AGAIN_FIRST, self._failures, AGAIN_AT_MOST)
                 self._failures, self._not_before = self._failures + 1, self._now() + pause
             else:
                 self._failures = 0

@@ -65,6 +65,14 @@ def test_news_are_told_in_their_order(board: Board) -> None:
     board.tries(REMARK)
 
 
+def test_an_api_server_that_is_silent_for_days_is_told_at_last(board: Board) -> None:
+    """A pause that doubles a thousand times is no number any more."""
+    board.reporter.tell(MOVE)
+    for _ in range(1100):
+        board.tries(MOVE, SILENT)
+    board.tries(MOVE)
+
+
 def test_what_is_refused_is_not_told_again(board: Board) -> None:
     """So it keeps nothing else from arriving."""
     for news in (MOVE, REMARK):

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 
-from floatingip.core import timing
+from floatingip.core import pace, timing
 
 TAG = "floatingip/moves"
 
@@ -86,7 +86,7 @@ def wait(value: str, wall: float, attachment_id: str, since: float = -inf) -> fl
     rationed = [move for index, move in enumerate(moves) if not move.convicted or _is_third(moves[: index + 1])]
     if not rationed:
         return 0.0
-    pause = min(timing.RATION_LONGEST_WAIT, timing.RATION_FIRST_WAIT * 2.0 ** (len(rationed) - 1))
+    pause = pace.doubled(timing.RATION_FIRST_WAIT, len(rationed) - 1, timing.RATION_LONGEST_WAIT)
     # A move that seems to be in the future was recorded by a clock that was fast.
     return min(pause, max(0.0, moves[-1].wall + pause - wall))
 
