@@ -25,6 +25,10 @@ STANDING_TAG = "floatingip/standing"
 """The tag of a standing ENI: its value is the instance that it belongs to."""
 
 
+ID_END = 9
+"""So many last characters of an attachment's id tell it from the others of an address: what fits often into a tag."""
+
+
 class AttachmentStatus(StrEnum):
     """EC2's ``Attachment.Status``; ``NetworkInterface.Status`` is no evidence of an attachment's state."""
 

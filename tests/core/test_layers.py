@@ -26,7 +26,8 @@ core              status
 core              wording overview
 core              table
 core              page
-core/decision     decision ration order pause gate
+core/decision     decision pause gate order
+core/decision     ration
 core/decision     view room
 core/decision     carry_eni carry_address
 core/decision     carry
@@ -46,7 +47,8 @@ agent             attaching ending looking rehearsal showing company standings
 agent             metadata leaving
 agent             publishing
 agent             agent
-edges             http_client background telemetry tally configmap
+edges             http_client background utc tally configmap
+edges             telemetry
 edges             imds prometheus
 edges/ec2         asking meaning
 edges/ec2         credentials shown
@@ -215,7 +217,7 @@ def test_the_product_never_imports_the_lab_or_the_tests() -> None:
 
 def test_the_edges_do_not_know_each_other() -> None:
     """Each knows the core, its own parts and what all may use; the runtime and the commands join them."""
-    common = {"edges/http_client", "edges/background", "edges/tally"}
+    common = {"edges/http_client", "edges/background", "edges/tally", "edges/utc"}
     for path in MODULES:
         if module(path).startswith("edges/"):
             folder = module(path).rpartition("/")[0]
