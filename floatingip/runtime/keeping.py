@@ -17,15 +17,6 @@ from floatingip.core.ports import Host
 from floatingip.core.token_bucket import TokenBucket
 from floatingip.edges import background
 
-SETTLE_EVENTS = 0.02
-"""Seconds left between two checks, so that a burst of netlink events costs one or two of them."""
-
-STORM_SHARE = 0.1
-"""The share of its time that the keeper may work while events do not end."""
-
-STORM_BURST = 1.0
-"""Seconds of work before that share applies: a move is a burst of events, and must not be delayed."""
-
 
 @dataclass
 class _Kept:
@@ -171,7 +162,7 @@ def rest(allowed: TokenBucket) -> float:
     """Seconds to rest after work, which has taken its seconds out of what is ``allowed``: hardly any after a short
     burst, most of the time in a storm of events.
     """
-    return min(timing.HOST_RETRY, max(SETTLE_EVENTS, allowed.due(0) - allowed.at))
+    return min(timing.HOST_RETRY, max(timing.HOST_SETTLE, allowed.due(0) - allowed.at))
 
 
 class HostKeeper:
@@ -185,7 +176,7 @@ class HostKeeper:
         self._keeper = Keeper(host, reconciled)
         self._wake = threading.Event()
         self._ordered = threading.Event()
-        self._allowed = TokenBucket(STORM_BURST, STORM_SHARE)
+        self._allowed = TokenBucket(timing.STORM_BURST, timing.STORM_SHARE)
         self._ending = False
         self._ended = threading.Event()
 
@@ -227,7 +218,7 @@ class HostKeeper:
             self._keeper.turn(began_at, changed=changed)
             ended_at = time.monotonic()
             self._allowed = self._allowed.take(ended_at - began_at, ended_at)
-            time.sleep(SETTLE_EVENTS)
-            self._ordered.wait(rest(self._allowed) - SETTLE_EVENTS)
+            time.sleep(timing.HOST_SETTLE)
+            self._ordered.wait(rest(self._allowed) - timing.HOST_SETTLE)
         self._keeper.end()
         self._ended.set()

@@ -13,7 +13,6 @@ import yaml
 import floatingip
 from floatingip.core import history, settings, timing
 from floatingip.edges import configmap
-from floatingip.runtime.loop import ENDS_WITHIN
 
 ROOT = Path(__file__).parents[2]
 FLOATING_IP = (ROOT / "floating-ip.yaml").read_text(encoding="utf-8")
@@ -171,7 +170,7 @@ def test_probes_ask_the_port_that_the_settings_have_by_default(pod: Object) -> N
 
 def test_the_grace_period_outlasts_the_end_of_an_observer(pod: Object) -> None:
     """SIGKILL between a detach and its attach would strand the address."""
-    longest = EVICTED_HOLDER_STAYS + timing.OBLIGED_AT_MOST + ENDS_WITHIN
+    longest = EVICTED_HOLDER_STAYS + timing.OBLIGED_AT_MOST + timing.KERNEL_ENDS_WITHIN
     assert pod["terminationGracePeriodSeconds"] > longest
 
 
