@@ -70,7 +70,8 @@ runtime           performing reporting roster sight
 runtime           desk doing
 runtime           loop
 commands          arguments complaint progress
-commands          observers deployment history status
+commands          deployment history status
+commands          observers
 commands          handover release pause
 commands          resume process
 commands/doctor   finding once
