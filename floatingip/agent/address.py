@@ -9,9 +9,10 @@ from floatingip.agent.effects import Making, Wanted
 from floatingip.agent.events import Wrote
 from floatingip.agent.moves import Moves
 from floatingip.agent.outbox import Outbox
-from floatingip.agent.readiness import Shortcoming, problem_here, shortcoming
+from floatingip.agent.readiness import problem_here, shortcoming
 from floatingip.agent.seeing import Seeing
 from floatingip.agent.shared import Shared
+from floatingip.agent.shortcoming import Shortcoming
 from floatingip.agent.shown_by_imds import ShownByImds
 from floatingip.agent.telling import BLOCKED, Telling
 from floatingip.agent.whereabouts import Whereabouts
@@ -143,7 +144,7 @@ class FloatingAddress:
 
     def obstacle(self) -> str:
         """Why this node could not carry the address at all, or not now; empty where it could."""
-        return self.where.obstacle(self.now)
+        return self.where.obstacle(self.now).words
 
     def mac_at_risk(self) -> str:
         """The MAC of the interface by which this node carries the address, if EC2 could take the address off it without
@@ -285,7 +286,7 @@ class FloatingAddress:
 
     def _begin_write(self, decision: Decision, write: Write) -> None:
         takes = isinstance(write, Attach | Detach | Assign | Unassign)
-        if takes and decision.rule not in ("R13", "R14"):
+        if takes and decision.rule not in (Rule.R13, Rule.R14):
             self.moves.begin(decision, self.where.attachment(), self.seeing.health.first_lost_at, self.now)
         # Without a token where the ENI is created with the address: EC2 itself lets only one ENI have that.
         is_allocation = isinstance(self.target, Allocation)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from floatingip.core import pace
+
 Chance = Callable[[float, float], float]
 """Draws a random number between the two."""
 
@@ -22,6 +24,6 @@ class Backoff:
 
     def pause(self, longest: float) -> float:
         """Seconds to wait after one more failure."""
-        pause = min(longest, self._first * 2.0 ** min(self._failures, 10))
+        pause = pace.doubled(self._first, self._failures, longest)
         self._failures += 1
         return pause * self._chance(0.8, 1.2)

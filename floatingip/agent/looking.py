@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from floatingip.agent.address import FloatingAddress
-from floatingip.agent.allowance import Allowance
 from floatingip.agent.backoff import Backoff, Chance
 from floatingip.agent.effects import Look
 from floatingip.agent.looks import Question
@@ -15,6 +14,7 @@ from floatingip.agent.trouble import Trouble
 from floatingip.core import pace, timing
 from floatingip.core.decision.decision import State
 from floatingip.core.errors import CloudError, Denied
+from floatingip.core.token_bucket import TokenBucket
 
 
 class Looking:
@@ -30,7 +30,7 @@ class Looking:
         self._out = out
         self._chance = chance
         self._backoff = Backoff(timing.BACKOFF_FIRST, chance)
-        self._allowance = Allowance(len(addresses))
+        self._calls = TokenBucket(pace.AT_ONCE + pace.FOR_EACH * len(addresses), pace.A_SECOND)
         self._complaint = Trouble()
         self._looking = self._answered = False
         self._again_at = self._again_in_peace_at = float("-inf")
@@ -52,7 +52,7 @@ class Looking:
         changed_at = self._shared.slots_changed_at
         if changed_at is not None:
             dues.append(self._asked_at + pace.pause(now - changed_at))
-        return max(min(dues), self._allowance.due(), self._again_at if self._is_troubled() else self._again_in_peace_at)
+        return max(min(dues), self._calls.due(1), self._again_at if self._is_troubled() else self._again_in_peace_at)
 
     def _is_troubled(self) -> bool:
         """Something may have to be done about an address now, so EC2's answer is needed soon."""
@@ -73,8 +73,11 @@ class Looking:
         self._out.add(Look(question, metadata=not self._answered))
 
     def spend(self, calls: int, now: float) -> None:
-        """So many calls to EC2 were made, for a question or a write."""
-        self._allowance.spend(calls, now)
+        """So many calls to EC2 were made, for a question or a write.
+
+        No write is held up, but the next question is; and without an answer no write follows (R8).
+        """
+        self._calls = self._calls.take(calls, now)
 
     def request(self, now: float) -> bool:
         """Somebody says that EC2 has news; return whether EC2 is asked for that: not too often."""

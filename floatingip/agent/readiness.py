@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from floatingip.agent.shared import Shared
+from floatingip.agent.shortcoming import Shortcoming
 from floatingip.agent.whereabouts import Whereabouts
 from floatingip.core.decision.decision import Decision, Reason, State
 from floatingip.core.plumbing import PlumbingReport, PlumbingState
 from floatingip.core.snapshot import Lack
-
-
-class Shortcoming(NamedTuple):
-    """``name`` is that of a decision's reason, or a `Lack`; both are empty where nothing is missing."""
-
-    name: str = ""
-    words: str = ""
 
 
 def shortcoming(
@@ -43,7 +35,7 @@ def shortcoming(
         found = [Shortcoming(name, problem_here(decision)), Shortcoming(Lack.KEPT_OFF, kept_off)]
     else:
         found = [
-            _hindrance(where, shared, now),
+            where.obstacle(now),
             Shortcoming(Lack.BLIND, blind),
             Shortcoming(Lack.UNSOUND, _unsound(report, unsound_before)),
             Shortcoming(Lack.DENIED, shared.denial()),
@@ -54,17 +46,6 @@ def shortcoming(
 def problem_here(decision: Decision) -> str:
     """Why this node, which holds the address, does not carry it; empty where it does."""
     return "" if decision.reason is Reason.HELD_HERE else decision.sentence
-
-
-def _hindrance(where: Whereabouts, shared: Shared, now: float) -> Shortcoming:
-    obstacle = where.obstacle(now)
-    if not obstacle:
-        return Shortcoming()
-    if shared.subnets is None:
-        return Shortcoming(Lack.SUBNET_UNKNOWN, obstacle)
-    if obstacle == where.impossible():
-        return Shortcoming(Lack.IMPOSSIBLE, obstacle)
-    return Shortcoming(Lack.DENIED if obstacle == shared.denial() else Lack.NO_ROOM, obstacle)
 
 
 def _unsound(report: PlumbingReport | None, before: str) -> str:

@@ -10,7 +10,7 @@ from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import State
 from floatingip.core.decision.situation import Situation
 from floatingip.core.ec2 import Attachment
-from floatingip.core.report import Order
+from floatingip.core.report import OrderReport
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import AddressSnapshot
 
@@ -62,7 +62,7 @@ def _since(address: FloatingAddress, settings: Settings, attachment: Attachment 
 
 def _orders(
     address: FloatingAddress, settings: Settings, attachment: Attachment | None, wall: float
-) -> tuple[Order | None, float]:
+) -> tuple[OrderReport | None, float]:
     """A handover that was asked for, and when the ration allows the next move, in Unix seconds."""
     view, owner = address.view, address.where.owner
     if view is None or owner is None or owner.eni is None:
@@ -72,5 +72,5 @@ def _orders(
         return None, wall + ration.wait(recorded, wall, "")
     situation = Situation(address.memory, view, settings, owner, owner.eni, attachment)
     asked = situation.order
-    order = Order(asked.to, float(asked.deadline)) if asked is not None else None
+    order = OrderReport(asked.to, float(asked.deadline)) if asked is not None else None
     return order, wall + ration.wait(situation.recorded, wall, attachment.id, situation.move_since)

@@ -200,7 +200,7 @@ def _without_device(memory: StandingMemory, view: StandingView, mine: Eni, attac
 
     Not while it has a floating address: another node is to take that over first.
     """
-    limit = min(timing.STANDING_DEVICE_FOR_AT_MOST, timing.STANDING_DEVICE_FOR * 2.0**memory.vain)
+    limit = pace.doubled(timing.STANDING_DEVICE_FOR, memory.vain, timing.STANDING_DEVICE_FOR_AT_MOST)
     is_late = memory.missing_since is not None and view.asked_at - memory.missing_since >= limit
     detach = Detach(attachment.id) if is_late and mine.id not in view.in_use else None
     problem = f"the device of its standing ENI {mine.id} is not there yet, though EC2 shows it attached"

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from floatingip.agent import obstacles
 from floatingip.agent.shared import Shared
+from floatingip.agent.shortcoming import Shortcoming
 from floatingip.agent.standing import Standing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.room import Room
@@ -16,6 +17,7 @@ from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.node import Interface
 from floatingip.core.plumbing import Plumbing
 from floatingip.core.settings import Settings, mark_values
+from floatingip.core.snapshot import Lack
 
 ROUTER_V6 = IPv6Address("fe80:ec2::1")
 """The VPC router, on every link."""
@@ -104,19 +106,22 @@ class Whereabouts:
             return next((s for s in subnets if s.id == self._shared.me.subnet_id), None)
         return next((s for s in subnets if s.network_of(self.target) is not None), None)
 
-    def obstacle(self, now: float) -> str:
-        """Why this node could not carry the address at all, or not now; empty where it could."""
+    def obstacle(self, now: float) -> Shortcoming:
+        """Why this node could not carry the address at all, or not now."""
         if self._shared.subnets is None:
-            return "its subnet is not known yet"
-        return self.impossible() or self.no_room(now)
+            return Shortcoming(Lack.SUBNET_UNKNOWN, "its subnet is not known yet")
+        if impossible := self.impossible():
+            return Shortcoming(Lack.IMPOSSIBLE, impossible)
+        if self.holder() == self._shared.me.instance_id:
+            return Shortcoming()
+        if self._way.needed.intersection(self._shared.denied):
+            return Shortcoming(Lack.DENIED, self._shared.denial())
+        no_room = self._no_room(now)
+        return Shortcoming(Lack.NO_ROOM, no_room) if no_room else Shortcoming()
 
-    def no_room(self, now: float) -> str:
-        """Why this node could not take the address now, though it might later; empty where it could."""
+    def _no_room(self, now: float) -> str:
+        """Why this node has no room for the address now, though it might have later; empty where it has."""
         shared, me = self._shared, self._shared.me
-        if self.holder() == me.instance_id:
-            return ""
-        if self._way.needed.intersection(shared.denied):
-            return shared.denial()
         promised = ""
         if self.owner is not None and self.owner.eni is None and self.allocation and self.allocation.eni_id:
             promised = f"EC2 is about to show {self.target} on {self.allocation.eni_id}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from floatingip.agent.looks import cluster_name
 from floatingip.commands import arguments
 from floatingip.core.errors import ConfigurationError, MetadataError
+from floatingip.core.model import Carry
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client
@@ -16,7 +17,8 @@ from floatingip.edges.imds import Imds
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """EC2, the ``name`` that our interfaces are tagged with, their VPC, and ``me``, the instance that this runs on.
+    """EC2, the ``name`` that our interfaces are tagged with, their VPC, how they ``carry`` addresses, the observers'
+    ``port``, and ``me``, the instance that this runs on.
 
     ``me`` is empty where Region, VPC and name were all given: then IMDS was not asked.
     """
@@ -24,7 +26,9 @@ class Deployment:
     cloud: Cloud
     name: str
     vpc_id: str
-    me: str
+    carry: Carry
+    port: int
+    me: str = ""
 
 
 def find(settings: Settings, options: argparse.Namespace) -> Deployment:
@@ -47,4 +51,5 @@ def find(settings: Settings, options: argparse.Namespace) -> Deployment:
         name = cluster_name(instances[me.instance_id].tags) if me.instance_id in instances else ""
     if not name:
         raise ConfigurationError("name: not set, and this instance names no cluster; set `name` in the settings")
-    return Deployment(cloud, name, vpc_id, me.instance_id if me is not None else "")
+    my_id = me.instance_id if me is not None else ""
+    return Deployment(cloud, name, vpc_id, settings.carry, settings.port, my_id)

@@ -17,6 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from floatingip.commands import arguments, deployment
+from floatingip.commands.deployment import Deployment
 from floatingip.commands.observers import Observers
 from floatingip.commands.progress import Progress
 from floatingip.core.decision import order
@@ -59,20 +60,19 @@ def run(options: argparse.Namespace) -> int:
     """Hand over, or check whether that would work; return the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
-    cloud, name, carry = ours.cloud, ours.name, settings.carry
-    to = instance_named(cloud, options.to) if options.to else order.ANYBODY
-    moves = plan(cloud, name, settings.floating_ips, carry, to)
+    to = instance_named(ours.cloud, options.to) if options.to else order.ANYBODY
+    moves = plan(ours, settings.floating_ips, to)
     if not moves:
         print(f"nothing to hand over: {to} has it all")
         return 0
     if options.check:
-        unknown = check(cloud, moves, name, carry, settings.port, ours.me, say=print)
+        unknown = check(ours, moves, say=print)
         print(f"not known whether a handover would work now: {unknown}" if unknown else "a handover would work now")
         return 0
-    if unknown := check(cloud, moves, name, carry, settings.port, ours.me):
+    if unknown := check(ours, moves):
         print(unknown)
     with closing(Progress()) as progress:
-        carry_out(cloud, moves, name, carry, settings.port, ours.me, progress.say, wait=progress.wait)
+        carry_out(ours, moves, progress.say, wait=progress.wait)
     return 0
 
 
@@ -101,17 +101,15 @@ class Handover:
         return self.eni.attachment.id if self.eni.attachment is not None else ""
 
 
-def plan(
-    cloud: Cloud, name: str, targets: Iterable[Target], carry: Carry, to: str = order.ANYBODY
-) -> tuple[Handover, ...]:
+def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -> tuple[Handover, ...]:
     """The handovers of those addresses that another instance than ``to`` holds.
 
     Raises ``ConfigurationError`` when nobody holds one: then there is nothing to hand over.
     """
-    enis = read_in_full(cloud.describe_enis(name))
+    enis = read_in_full(ours.cloud.describe_enis(ours.name))
     moves = []
     for target in targets:
-        eni = next(_carriers(enis, target, carry), None)
+        eni = next(_carriers(enis, target, ours.carry), None)
         if eni is None or eni.attachment is None or eni.attachment.status is not AttachmentStatus.ATTACHED:
             raise ConfigurationError(f"{target}: no node holds it now; nothing to hand over")
         if eni.attachment.instance_id != to:
@@ -135,12 +133,8 @@ def instance_named(cloud: Cloud, node: str) -> str:
 
 
 def check(
-    cloud: Cloud,
+    ours: Deployment,
     moves: tuple[Handover, ...],
-    name: str,
-    carry: Carry,
-    port: int,
-    me: str,
     *,
     say: Callable[[str], None] | None = None,
     now: Callable[[], float] = time.monotonic,
@@ -151,22 +145,22 @@ def check(
     Raises ``HandoverRefused`` when nobody would.  Where no observer can be reached at all, as from outside of the VPC,
     the silence of one says nothing.  ``say`` is told who holds what, and whether each other node would take it.
     """
-    observers = Observers(cloud, port, me, now, sleep)
+    observers = Observers(ours, now, sleep)
     observers.find(frozenset(move.source for move in moves), frozenset(move.to for move in moves) - {order.ANYBODY})
     statuses = [answer.status for answer in observers.answers.values() if answer.status is not None]
     if say is not None:
-        for line in _found(observers, moves, name, carry):
+        for line in _found(observers, moves):
             say(line)
     for move in moves:
         if move.to != order.ANYBODY:
             if not statuses and observers.is_silent(move.to):
                 return f"no observer can be reached from here, so whether one on {move.to} would obey is not known"
-            if problem := observers.problem(move.to, name, carry):
+            if problem := observers.problem(move.to):
                 raise HandoverRefused(f"--to {move.to}: {problem}", "nothing was ordered")
             continue
         if all(status == RESERVED for status in statuses):
             return "no observer tells who else is there, so whether one would obey is not known"
-        problems = {i: observers.problem(i, name, carry) for i in sorted(observers.answers.keys() - {move.source})}
+        problems = {i: observers.problem(i) for i in sorted(observers.answers.keys() - {move.source})}
         if all(problems.values()):
             reasons = "; ".join(f"{instance_id}: {problem}" for instance_id, problem in problems.items())
             raise HandoverRefused(
@@ -176,14 +170,14 @@ def check(
     return ""
 
 
-def _found(observers: Observers, moves: tuple[Handover, ...], name: str, carry: Carry) -> Iterator[str]:
+def _found(observers: Observers, moves: tuple[Handover, ...]) -> Iterator[str]:
     """A line for each address, saying who holds it, and for each other node, saying whether it would take one."""
     for move in moves:
         yield f"{move.target}: {observers.nodes.get(move.source, move.source)} holds it"
     holders = {move.source for move in moves}
     for instance_id in sorted({*observers.answers, *(move.to for move in moves)} - {order.ANYBODY}):
         if instance_id not in holders or len(holders) > 1:
-            told = observers.problem(instance_id, name, carry) or "would take it"
+            told = observers.problem(instance_id) or "would take it"
             yield f"{observers.nodes.get(instance_id, instance_id)}: {told}"
 
 
@@ -209,12 +203,8 @@ class Gap:
 
 
 def carry_out(
-    cloud: Cloud,
+    ours: Deployment,
     moves: tuple[Handover, ...],
-    name: str,
-    carry: Carry,
-    port: int,
-    me: str,
     say: Callable[[str], None],
     *,
     wait: Callable[[str], None] = lambda _: None,
@@ -224,8 +214,8 @@ def carry_out(
 ) -> None:
     """Order the handovers, wait until they are done, and remove the orders.
 
-    ``me`` is the instance that this runs on, since observers tell only peers who holds what; without one they look at
-    EC2 by themselves, up to a minute later.  ``say`` is called with what happens, and ``wait``, again and again, with
+    Observers tell only peers who holds what; where this runs on no instance they look at EC2 by themselves, up to a
+    minute later.  ``say`` is called with what happens, and ``wait``, again and again, with
     what is waited for.  Raises ``CloudError`` when an address has not moved in time.
     """
     began, deadline = now(), wall() + VALID_FOR
@@ -233,14 +223,12 @@ def carry_out(
     gaps = {move.target: Gap() for move in moves}
     moved_at: dict[Target, float] = {}
     shown = {move.target: f"{AttachmentStatus.ATTACHED} to {move.source}" for move in moves}
-    observers = Observers(cloud, port, me, now, sleep)
+    observers, way = Observers(ours, now, sleep), way_to(ours.carry)
     observers.find(frozenset(move.source for move in moves))
     try:
         for move in moves:
-            cloud.tag_eni(
-                move.eni.id,
-                {way_to(carry).of_one(order.TAG, move.target): order.render(move.attachment, move.to, deadline)},
-            )
+            ordered = order.render(move.attachment, move.to, deadline)
+            ours.cloud.tag_eni(move.eni.id, {way.of_one(order.TAG, move.target): ordered})
             say(f"{move.target}: asked {move.source} to hand it over to {'any standby' if move.to == '*' else move.to}")
         observers.look()
         look_at = now()
@@ -255,11 +243,11 @@ def carry_out(
                 continue
             look_at = now() + LOOK_EVERY
             wait(_waited_for(left, shown, now() - began, deadline - wall()))
-            enis = _shown(cloud, name)
+            enis = _shown(ours)
             if enis is None:
                 continue
             for target in tuple(left):
-                attachment, holder = _attachment(enis, target, carry), ""
+                attachment, holder = _attachment(enis, target, ours.carry), ""
                 if attachment is not None and attachment.status is AttachmentStatus.ATTACHED:
                     holder = attachment.instance_id
                 if holder in ("", left[target].source):
@@ -275,7 +263,7 @@ def carry_out(
                 del left[target]
     finally:
         for move in moves:
-            cloud.tag_eni(move.eni.id, {way_to(carry).of_one(order.TAG, move.target): ""})
+            ours.cloud.tag_eni(move.eni.id, {way.of_one(order.TAG, move.target): ""})
         if left:
             say(f"{', '.join(map(str, left))}: no longer asked for")
 
@@ -299,10 +287,10 @@ def _listen(
         gaps[target].hear(now(), source_holds=move.source in holders, successor_holds=bool(holders - {move.source}))
 
 
-def _shown(cloud: Cloud, name: str) -> tuple[Eni, ...] | None:
+def _shown(ours: Deployment) -> tuple[Eni, ...] | None:
     """Our ENIs as far as they can be read; None where EC2 does not answer."""
     try:
-        return tuple(eni for eni in cloud.describe_enis(name) if not eni.unread)
+        return tuple(eni for eni in ours.cloud.describe_enis(ours.name) if not eni.unread)
     except CloudUnavailable:
         return None
 

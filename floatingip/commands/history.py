@@ -15,6 +15,7 @@ from floatingip.core.move import Move
 from floatingip.core.settings import shown
 from floatingip.edges.kubernetes.api_server import ApiServer
 from floatingip.edges.kubernetes.board import PodsBoard
+from floatingip.edges.utc import utc
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
 _HEADS = ("WHEN (UTC)", "ADDRESS", "FROM", "TO", "RULE", "RESULT", "SECONDS", "WHY")
@@ -78,4 +79,4 @@ def _node(instance: str, name: str) -> str:
 
 
 def _time(move: Move) -> str:
-    return datetime.fromtimestamp(move.ended_at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return utc(move.ended_at)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from floatingip.agent.looks import cluster_name
+from floatingip.commands.deployment import Deployment
 from floatingip.core.decision.carry import way_to
-from floatingip.core.model import Address, Carry
-from floatingip.core.ports import Cloud
+from floatingip.core.model import Address
 from floatingip.core.word import PEERS_AT_MOST, RESERVED, Answer, Status
 from floatingip.runtime.peers import ask, ask_once, not_ready
 
@@ -19,18 +19,16 @@ INTRODUCED_WITHIN = 3.0
 
 
 class Observers:
-    """The holders' observers, and those that they name, as far as EC2 shows them in the same cluster.
+    """The holders' observers, and those that they name, as far as EC2 shows them in the same cluster as ``ours``.
 
     All by instance id: ``addresses`` are of those that tell what they hold; ``answers`` are the first answers of all
     that were asked; ``nodes`` are names for people.
     """
 
-    def __init__(
-        self, cloud: Cloud, port: int, me: str, now: Callable[[], float], sleep: Callable[[float], None]
-    ) -> None:
-        self._cloud = cloud
-        self._port = port
-        self._me = me
+    def __init__(self, ours: Deployment, now: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        self._ours = ours
+        self._port = ours.port
+        self._me = ours.me
         self._now = now
         self._sleep = sleep
         self._asked_at: dict[str, Address] = {}
@@ -46,7 +44,7 @@ class Observers:
             asked = frozenset(sorted(waiting)[: PEERS_AT_MOST - len(tried)])
             tried |= asked
             waiting = waiting - tried
-            shown = self._cloud.describe_instances(asked).values()
+            shown = self._ours.cloud.describe_instances(asked).values()
             clusters.update(cluster_name(instance.tags) for instance in shown if instance.id in holders)
             for instance in shown:
                 also = ", ".join(filter(None, (instance.node, str(instance.address or ""))))
@@ -75,25 +73,25 @@ class Observers:
         answer = self.answers.get(instance_id)
         return answer is not None and answer.status is None and not answer.refused
 
-    def problem(self, instance_id: str, name: str, carry: Carry) -> str:
+    def problem(self, instance_id: str) -> str:
         """Why the observer there would not take an address over, empty where it would; found out only once."""
         if instance_id not in self._problems:
-            self._problems[instance_id] = self._find_problem(instance_id, name, carry)
+            self._problems[instance_id] = self._find_problem(instance_id)
         return self._problems[instance_id]
 
-    def _find_problem(self, instance_id: str, name: str, carry: Carry) -> str:
+    def _find_problem(self, instance_id: str) -> str:
         if instance_id not in self.answers:
             return "it is no living worker of the holder's cluster"
         address, status = self._asked_at[instance_id], self.answers[instance_id].status
         if status is None:
             return f"no observer answers at {address}:{self._port}"
         if status != RESERVED:
-            if (status.name, status.instance_id) != (name, instance_id):
-                return f"the observer at {address}:{self._port} is not one of {name}"
+            if (status.name, status.instance_id) != (self._ours.name, instance_id):
+                return f"the observer at {address}:{self._port} is not one of {self._ours.name}"
             if status.leaving:
                 return "its node is about to end"
             if status.free_slots == 0:
-                return way_to(carry).lacks_room
+                return way_to(self._ours.carry).lacks_room
         reason = not_ready(address, self._port)
         return f"its observer is not ready: {reason}" if reason else ""
 

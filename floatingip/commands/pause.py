@@ -11,7 +11,6 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 
 from floatingip.commands import arguments, deployment
 from floatingip.core.decision import pause
@@ -22,6 +21,7 @@ from floatingip.core.model import Carry, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import shown
 from floatingip.edges import configmap
+from floatingip.edges.utc import utc
 from floatingip.runtime.look import read_in_full
 
 MINUTES = 30
@@ -46,9 +46,8 @@ def run(options: argparse.Namespace) -> int:
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
     ends_at = begin(ours.cloud, ours.name, settings.floating_ips, settings.carry, options.minutes * 60.0)
-    until = datetime.fromtimestamp(ends_at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     addresses = ", ".join(map(str, settings.floating_ips))
-    print(f"{addresses}: stays on its node until {until}, but for a handover that is asked for")
+    print(f"{addresses}: stays on its node until {utc(ends_at)}, but for a handover that is asked for")
     return 0
 
 

@@ -39,13 +39,13 @@ from floatingip.core.model import Address, Carry, Target
 from floatingip.core.node import Identity
 from floatingip.core.overview import Ec2View, Overview, Verdict, document, overview
 from floatingip.core.ports import Cloud
-from floatingip.core.report import AddressReport, Order, Report
+from floatingip.core.report import AddressReport, OrderReport, Report
 from floatingip.core.settings import Settings
 from floatingip.core.status import RECENT
 from floatingip.core.word import PEERS_AT_MOST
 from floatingip.edges import background, configmap
 from floatingip.edges.imds import Imds
-from floatingip.runtime.peers import NOT_TOLD, report_of
+from floatingip.runtime.peers import NoReport, report_of
 
 EXIT_CODES = {Verdict.HEALTHY: 0, Verdict.DEGRADED: 10, Verdict.DOWN: 11, Verdict.UNKNOWN: 12}
 """The exit code, by the verdict on the address that is worst."""
@@ -193,13 +193,14 @@ def look(
     asked = background.begin("status-beside", lambda: _ask_ec2(cloud(), settings, me, wall()))
     told = _Told(port, now, began + DONE_WITHIN)
     if here is not None:
-        own, why = report_of(here.address, port, me=me, seconds=ANSWERED_WITHIN)
-        if own is None and not me:
-            said = f"IMDS tells no instance, and at {here.address}:{port} no observer answers: {why}"
+        own = report_of(here.address, port, me=me, seconds=ANSWERED_WITHIN)
+        if isinstance(own, Report):
+            me = own.instance
+        elif not me:
+            said = f"IMDS tells no instance, and at {here.address}:{port} no observer answers: {own.why}"
             raise MetadataError(said, arguments.ELSEWHERE)
-        me = own.instance if own is not None else me
-        told.learn(me, own, why)
-        told.ask(me, {peer.instance: peer.address for peer in own.peers} if own is not None else {})
+        told.learn(me, own)
+        told.ask(me, {peer.instance: peer.address for peer in own.peers} if isinstance(own, Report) else {})
         shown = _shown(asked, max(0.0, began + EC2_WITHIN - now()))
         told.ask(me, {instance: str(address) for instance, address in shown.addresses.items()})
     else:
@@ -230,12 +231,14 @@ class _Told:
         self.reports: dict[str, Report] = {}
         self.silent: dict[str, str] = {}
 
-    def learn(self, instance: str, report: Report | None, why: str) -> None:
+    def learn(self, instance: str, report: Report | NoReport) -> None:
         """One observer was asked: take up its report, or why there is none."""
-        if report is not None and report.instance == instance:
+        if isinstance(report, NoReport):
+            self.silent[instance] = report.why
+        elif report.instance == instance:
             self.reports[instance] = report
         else:
-            self.silent[instance] = why or "another one answers in its place"
+            self.silent[instance] = "another one answers in its place"
 
     def ask(self, me: str, addresses: Mapping[str, str]) -> None:
         """Ask the observers at these primary addresses that were not asked yet, all at the same time."""
@@ -248,18 +251,19 @@ class _Told:
         until = self._now() + within + LATE
         for each, asked in begun.items():
             try:
-                report, why = asked.result(timeout=max(0.0, until - self._now()))
+                report = asked.result(timeout=max(0.0, until - self._now()))
             except Late:
-                report, why = None, "no answer in time"
-            self.learn(each, report, why)
+                report = NoReport("no answer in time")
+            self.learn(each, report)
 
-    def _patiently(self, address: str, me: str, seconds: float) -> tuple[Report | None, str]:
+    def _patiently(self, address: str, me: str, seconds: float) -> Report | NoReport:
         """Ask one observer, and ask it again for a while: it may have to learn from EC2 first who asks."""
         until = self._now() + seconds
         while True:
-            report, why = report_of(address, self._port, me=me, seconds=until - self._now())
-            if why != NOT_TOLD or self._now() + ASKED_AGAIN > until:
-                return report, why
+            report = report_of(address, self._port, me=me, seconds=until - self._now())
+            may_report = isinstance(report, NoReport) and report.later
+            if not may_report or self._now() + ASKED_AGAIN > until:
+                return report
             time.sleep(ASKED_AGAIN)
 
 
@@ -324,7 +328,7 @@ def _address(
         + (f", which is {holder.state}" if holder is not None else "")
         + (f"; {pause.told(paused_for)}" if paused_for > 0 else ""),
         problem=f"EC2 says that its instance is {holder.state}" if holder is not None and dead else "",
-        order=Order(asked.to, float(asked.deadline)) if asked is not None else None,
+        order=OrderReport(asked.to, float(asked.deadline)) if asked is not None else None,
         moves_in_ten_minutes=sum(wall - move.wall <= RECENT for move in ration.parse(recorded)),
         rationed_until=wall + wait if wait > 0 else None,
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
+from math import inf
 
 from floatingip.core.model import Address, Allocation, Network, Target
 
@@ -23,6 +24,22 @@ NAME_BEGINS = "floatingip "
 
 STANDING_TAG = "floatingip/standing"
 """The tag of a standing ENI: its value is the instance that it belongs to."""
+
+
+ID_END = 9
+"""So many last characters of an attachment's id tell it from the others of an address: what fits often into a tag."""
+
+MOMENT_LONGEST = 11
+"""Digits of Unix seconds in a tag, at most."""
+
+
+def moment(tags: Mapping[str, str], key: str) -> float:
+    """The Unix seconds that a tag's value is; minus infinity where there are none, or somebody else wrote what is no
+    time.
+    """
+    value = tags.get(key, "")
+    # Longer numbers are no times, and Python refuses to read very long ones.
+    return float(value) if value.isascii() and value.isdecimal() and len(value) <= MOMENT_LONGEST else -inf
 
 
 class AttachmentStatus(StrEnum):

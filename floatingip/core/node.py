@@ -55,6 +55,8 @@ class OwnPod:
 
     ``ready`` is the pod's condition `Ready`, which kubelet writes, and the control plane when it gives the node up;
     ``containers_ready`` is `ContainersReady`, which kubelet alone writes.  None where there is no such condition.
+
+    ``unset`` is the environment's variable for want of which nobody could be asked, empty where none was missing.
     """
 
     asked_at: float
@@ -65,3 +67,4 @@ class OwnPod:
     disruption: str = ""
     ready: bool | None = None
     containers_ready: bool | None = None
+    unset: str = ""

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 from floatingip.core.move import SHOWN_AT_MOST, Move, Result
-from floatingip.core.report import AddressReport, Health, Order, PeerReport, Report
+from floatingip.core.report import AddressReport, HealthReport, OrderReport, PeerReport, Report
 from floatingip.core.status import RECENT, move_document
 
 TOLD_APART = 120.0
@@ -63,7 +63,7 @@ class Standby:
 
     instance: str
     node: str
-    health: Health
+    health: HealthReport
     round_trip: float | None
     can_take_over: bool | None
     why_not: str
@@ -84,13 +84,13 @@ class Picture:
     node: str
     since: float | None
     since_at_least: bool
-    health: Health
+    health: HealthReport
     round_trip: float | None
     node_ports: Mapping[str, bool | None]
     answer_age: float | None
     sentence: str
     standbys: tuple[Standby, ...]
-    order: Order | None
+    order: OrderReport | None
     moves: tuple[Move, ...]
     moves_in_ten_minutes: int
     rationed_until: float | None
@@ -208,12 +208,12 @@ class _Cast:
         if report is not None:
             why = "its observer is starting" if report.starting else ""
             why = why or (seen.why_not if seen is not None else "its settings do not name this address")
-            health, round_trip = (seen.health, seen.round_trip) if seen is not None else (Health.UNKNOWN, None)
+            health, round_trip = (seen.health, seen.round_trip) if seen is not None else (HealthReport.UNKNOWN, None)
             return Standby(instance, node, health, round_trip, not why, why)
         why = self.silent.get(instance, "")
         if not why and peer is not None:
             why = "its node is about to end" if peer.leaving else peer.why_not.get(target, "")
-        return Standby(instance, node, Health.UNKNOWN, None, False if why else None, why or "it was not asked")
+        return Standby(instance, node, HealthReport.UNKNOWN, None, False if why else None, why or "it was not asked")
 
 
 def _heard(peer: PeerReport) -> float:
@@ -226,7 +226,7 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     }
     shown = next((each for each in cast.ec2.addresses if each.address == target), None)
     everybody = [*([shown] if shown is not None else []), *sorted(views.values(), key=_age)]
-    holding = [instance for instance, each in sorted(views.items()) if each.health is Health.UNPROBED]
+    holding = [instance for instance, each in sorted(views.items()) if each.health is HealthReport.UNPROBED]
     holder = (shown.holder if shown is not None else "") or next(iter(holding), "")
     holder = holder or next((each.holder for each in everybody), "")
     own, best = views.get(holder), next(iter(everybody), AddressReport(target))
@@ -263,8 +263,8 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     if (
         own is not None
         and own.holder == holder
-        and own.health is not Health.UNPROBED
-        and picture.health is not Health.UP
+        and own.health is not HealthReport.UNPROBED
+        and picture.health is not HealthReport.UP
     ):
         # EC2 has given the address to that node, which knows so, but does not say yet that it carries it.
         wrong = wrong or own.sentence
@@ -277,11 +277,11 @@ def _age(each: AddressReport) -> float:
     return float("inf") if each.answer_age is None else each.answer_age
 
 
-def _health(seen: Collection[Health]) -> Health:
-    for health in (Health.UP, Health.DOWN, Health.UNKNOWN):
+def _health(seen: Collection[HealthReport]) -> HealthReport:
+    for health in (HealthReport.UP, HealthReport.DOWN, HealthReport.UNKNOWN):
         if health in seen:
             return health
-    return Health.UNPROBED
+    return HealthReport.UNPROBED
 
 
 def _node_ports(others: Iterable[AddressReport]) -> dict[str, bool | None]:
@@ -292,7 +292,7 @@ def _node_ports(others: Iterable[AddressReport]) -> dict[str, bool | None]:
     found: dict[str, bool | None] = {}
     told = ((port, answers, each.health) for each in others for port, answers in each.node_ports.items())
     for port, last, health in told:
-        answers = None if last and health is Health.DOWN else last
+        answers = None if last and health is HealthReport.DOWN else last
         found[port] = True if answers or found.get(port) else found.get(port) if answers is None else False
     return found
 
@@ -317,13 +317,15 @@ def _judge(picture: Picture, problem: str, rivals: Sequence[str], cast: _Cast) -
     down, degraded = list[str](), list[str]()
     if not picture.holder:
         down.append(f"no node holds it: {picture.sentence}" if picture.sentence else "no node holds it")
-    elif picture.health is Health.DOWN:
+    elif picture.health is HealthReport.DOWN:
         down.append(f"it does not answer: {picture.sentence}")
     if problem:
-        (degraded if picture.health is Health.UP else down).append(f"its holder: {problem}")
+        (degraded if picture.health is HealthReport.UP else down).append(f"its holder: {problem}")
     if picture.node_ports and not any(answers is not False for answers in picture.node_ports.values()):
         down.append(f"no NodePort answers there: {', '.join(sorted(picture.node_ports))}")
-    blind = [each for each in picture.standbys if each.health is Health.DOWN and picture.health is Health.UP]
+    blind = [
+        each for each in picture.standbys if each.health is HealthReport.DOWN and picture.health is HealthReport.UP
+    ]
     degraded += [f"{each.node or each.instance} gets no answer of it" for each in blind]
     degraded += [f"{cast.node(each) or each} says that it holds it, too" for each in rivals]
     if cast.silent and not cast.told:

@@ -1,5 +1,6 @@
 """
-How often EC2 is asked, and the same write is made again, while nothing changes.
+How often EC2 is asked, and the same write is made again, while nothing changes; and how the pause grows after each
+failure, of whatever it is.
 
 Pure.  All agents of an account share a token bucket for Describes, which refills at 20 a second, and asking again does
 not change a view that stays the same.  So this bounds all questions, in every state and whatever a rule would like.  In
@@ -37,3 +38,9 @@ def pause(unchanged_for: float, calls: int = 1) -> float:
     """
     each = QUICKEST if unchanged_for < QUICKEST_FOR else max(QUICK, (unchanged_for - QUICK_FOR) / 2)
     return min(SLOWEST, calls * each)
+
+
+def doubled(first: float, times: int, longest: float) -> float:
+    """Seconds to wait after the ``first`` pause was doubled so many ``times``, the ``longest`` at most."""
+    # After a thousand more it would be no number: an API server may be silent for days.
+    return min(longest, first * 2.0 ** min(times, 1000))

@@ -14,7 +14,7 @@ from html import escape
 
 from floatingip.core.move import PHASES, Move
 from floatingip.core.overview import Overview, Picture, Standby, overview
-from floatingip.core.report import AddressReport, Health, Report
+from floatingip.core.report import AddressReport, HealthReport, Report
 from floatingip.core.snapshot import PeerSnapshot, ProbeSpan, Snapshot
 from floatingip.core.status import of
 from floatingip.core.table import details, moved, remarks
@@ -126,9 +126,9 @@ def _older(each: AddressReport, since: float, own_age: float | None) -> AddressR
 
 def _no_longer_up(each: AddressReport) -> AddressReport:
     """The report without that the address is UP, which the newer word does not say any more."""
-    if each.health is not Health.UP:
+    if each.health is not HealthReport.UP:
         return each
-    return replace(each, health=Health.UNKNOWN, round_trip=None, node_ports={})
+    return replace(each, health=HealthReport.UNKNOWN, round_trip=None, node_ports={})
 
 
 def _text(text: str) -> str:
@@ -187,9 +187,9 @@ def _name(node: str, instance: str) -> str:
     return f"{_text(node)}<small>{_text(instance)}</small>" if node else _text(instance)
 
 
-def _seen(health: Health, round_trip: float | None) -> str:
+def _seen(health: HealthReport, round_trip: float | None) -> str:
     trip = f"<small>{milliseconds(round_trip)}</small>" if round_trip is not None else ""
-    said = "not probed" if health is Health.UNPROBED else str(health)
+    said = "not probed" if health is HealthReport.UNPROBED else str(health)
     return f'<span class="{health}">{said}</span>{trip}'
 
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from floatingip.core.move import Move
 
 
-class Health(StrEnum):
+class HealthReport(StrEnum):
     """Whether an address answers an observer's probes.
 
     ``UNPROBED``: the observer's node holds the address, and would hear itself.  ``UNKNOWN``: there were too few probes
@@ -29,7 +29,7 @@ class Health(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class OrderReport:
     """A handover that was asked for: to which instance, or ``*`` for any, and until when."""
 
     to: str
@@ -61,13 +61,13 @@ class AddressReport:
     rule: str = ""
     reason: str = ""
     sentence: str = ""
-    health: Health = Health.UNKNOWN
+    health: HealthReport = HealthReport.UNKNOWN
     round_trip: float | None = None
     node_ports: Mapping[str, bool | None] = field(default_factory=dict)
     word: str = ""
     problem: str = ""
     why_not: str = ""
-    order: Order | None = None
+    order: OrderReport | None = None
     moves: tuple[Move, ...] = ()
     moves_in_ten_minutes: int = 0
     rationed_until: float | None = None

@@ -15,7 +15,7 @@ from floatingip.core.health import HealthState
 from floatingip.core.model import Address
 from floatingip.core.move import Move
 from floatingip.core.peer import WordState
-from floatingip.core.report import Order, Report
+from floatingip.core.report import OrderReport, Report
 from floatingip.core.word import Status
 
 
@@ -81,7 +81,7 @@ class AddressSnapshot:
     probes: tuple[ProbeSpan, ...] = ()
     node_ports: Mapping[int, HealthState] = field(default_factory=dict)
     word: WordState = WordState.UNASKED
-    order: Order | None = None
+    order: OrderReport | None = None
     moves: tuple[Move, ...] = ()
     rationed_until_wall: float = 0.0
 

@@ -17,7 +17,7 @@ from floatingip import __version__
 from floatingip.core.bounded_json import as_count, as_flag, as_list, as_number, as_object, as_text, read_json
 from floatingip.core.health import HealthState
 from floatingip.core.move import NOBODY, SHOWN_AT_MOST, Move, Result
-from floatingip.core.report import AddressReport, Health, Order, PeerReport, Report
+from floatingip.core.report import AddressReport, HealthReport, OrderReport, PeerReport, Report
 from floatingip.core.snapshot import AddressSnapshot, PeerSnapshot, Snapshot
 from floatingip.core.word import NAME_LONGEST, PEERS_AT_MOST, SENTENCE_LONGEST, is_instance_id
 
@@ -39,7 +39,7 @@ RECENT = 600.0
 
 T = TypeVar("T")
 
-_HEALTH = {HealthState.UP: Health.UP, HealthState.DOWN: Health.DOWN, HealthState.INIT: Health.UNKNOWN}
+_HEALTH = {HealthState.UP: HealthReport.UP, HealthState.DOWN: HealthReport.DOWN, HealthState.INIT: HealthReport.UNKNOWN}
 _RESULTS = {
     Result.MOVED: "done",
     Result.SEEN: "seen",
@@ -76,7 +76,7 @@ def of(snapshot: Snapshot, now: float) -> Report:
 
 def _address(each: AddressSnapshot, snapshot: Snapshot, now: float, wall: float) -> AddressReport:
     leaving = f"its node is about to end: {snapshot.leaving}" if snapshot.leaving else ""
-    health = Health.UNPROBED if each.is_holder else Health.UNKNOWN if each.blind else _HEALTH[each.health]
+    health = HealthReport.UNPROBED if each.is_holder else HealthReport.UNKNOWN if each.blind else _HEALTH[each.health]
     recent = [move for move in each.moves if move.happened and wall - move.began_at <= RECENT]
     return AddressReport(
         address=each.target,
@@ -89,7 +89,7 @@ def _address(each: AddressSnapshot, snapshot: Snapshot, now: float, wall: float)
         reason=each.reason,
         sentence=_cut(each.sentence),
         health=health,
-        round_trip=_rounded(each.round_trip, 6) if health is Health.UP else None,
+        round_trip=_rounded(each.round_trip, 6) if health is HealthReport.UP else None,
         node_ports={str(port): _ANSWERS[state] for port, state in each.node_ports.items()},
         word="" if each.is_holder else each.word,
         problem=_cut(each.not_ready) if each.is_holder else "",
@@ -202,7 +202,7 @@ def _read_address(value: object) -> AddressReport:
         rule=_name(told["rule"]),
         reason=_name(told["reason"]),
         sentence=_sentence(told["sentence"]),
-        health=Health(_name(told["health"])),
+        health=HealthReport(_name(told["health"])),
         round_trip=_maybe(as_number, told["round_trip"]),
         node_ports={port: _maybe(as_flag, answers) for port, answers in _object(told["node_ports"], FEW).items()},
         word=_name(told["word"]),
@@ -215,9 +215,9 @@ def _read_address(value: object) -> AddressReport:
     )
 
 
-def _read_order(value: object) -> Order:
+def _read_order(value: object) -> OrderReport:
     told = _object(value)
-    return Order(_name(told["to"]), as_number(told["until"]))
+    return OrderReport(_name(told["to"]), as_number(told["until"]))
 
 
 def _read_move(address: str, value: object) -> Move:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from floatingip.core.move import Move, Result
 from floatingip.core.overview import Observer, Overview, Picture, Standby, Verdict
-from floatingip.core.report import Health
+from floatingip.core.report import HealthReport
 from floatingip.core.wording import clock, milliseconds, printable, span
 
 HEAD = ("ADDRESS", "ROLE", "NODE", "INSTANCE", "SINCE", "HEALTH", "RTT", "CAN TAKE OVER")
@@ -46,21 +46,29 @@ def _rows(each: Picture, shown: Overview) -> Iterator[tuple[str, ...]]:
     since = span(shown.time - each.since) if each.since is not None else "-"
     since = f"over {since}" if each.since_at_least and each.since is not None else since
     if each.holder:
-        yield _row(each, "holder", each.node, each.holder, since, each.health, each.round_trip, "-")
+        yield _row(each.address, "holder", each.node or "-", each.holder, since, *_seen(each), "-")
     else:
-        yield _row(each, "holder", "nobody", "-", "-", each.health, each.round_trip, "-")
+        yield _row(each.address, "holder", "nobody", "-", "-", *_seen(each), "-")
     for standby in each.standbys:
-        role, able = "standby", _able(standby)
-        yield _row(each, role, standby.node, standby.instance, "-", standby.health, standby.round_trip, able)
+        able = _able(standby)
+        yield _row(each.address, "standby", standby.node or "-", standby.instance, "-", *_seen(standby), able)
 
 
-def _row(each: Picture, role: str, node: str, instance: str, since: str, health: Health, rtt: float | None, able: str
-         ) -> tuple[str, ...]:  # fmt: skip
-    trip = milliseconds(rtt) if rtt is not None else "-"
-    return tuple(map(printable, (each.address, role, node or "-", instance, since, _HEALTH[health], trip, able)))
+def _row(*cells: str) -> tuple[str, ...]:
+    return tuple(map(printable, cells))
 
 
-_HEALTH = {Health.UP: "up", Health.DOWN: "DOWN", Health.UNKNOWN: "unknown", Health.UNPROBED: "not probed"}
+def _seen(by: Picture | Standby) -> tuple[str, str]:
+    """Whether the address answers, and within which time."""
+    return _HEALTH[by.health], milliseconds(by.round_trip) if by.round_trip is not None else "-"
+
+
+_HEALTH = {
+    HealthReport.UP: "up",
+    HealthReport.DOWN: "DOWN",
+    HealthReport.UNKNOWN: "unknown",
+    HealthReport.UNPROBED: "not probed",
+}
 
 
 def _able(standby: Standby) -> str:

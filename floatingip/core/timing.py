@@ -1,8 +1,9 @@
 """
-How long everything waits, and for what: all seconds of the agent on one page.
+How long everything waits, and for what: all seconds of the agent, and of the runtime that serves it, on one page.
 
 Each of these is a compromise between an outage and a move that was not needed; those of the pace at which EC2 is asked
-are in pace.py, those that a user may choose in settings.py.
+are in pace.py, those that a user may choose in settings.py, and how long one library or program may take for an answer
+is said by its edge.
 """
 
 from __future__ import annotations
@@ -182,6 +183,24 @@ REPORT_EVERY = 10.0
 REPORT_TIMEOUT = 0.25
 """Seconds for such a question: the next one for its word waits for it."""
 
+PEER_ASKED_FOR = 60.0
+"""Seconds after its last question for which a peer is named to others."""
+
+PEER_CONFIRMED_FOR = 300.0
+"""Seconds after which EC2 is asked anew about a peer: its address may be a pod's by then."""
+
+PEER_REFUSED_FOR = 60.0
+"""Seconds for which a source, or an instance known by hearsay, that EC2 did not show is not asked about again."""
+
+PEERS_CONFIRMED_EVERY = 5.0
+"""Seconds between two questions to EC2 about peers, on average, and after a failure."""
+
+SIGHT_CHECKED_EVERY = 5.0
+"""Seconds after which a holder checks anew whether it reaches an observer in doubt from the address."""
+
+SIGHT_TOLD_FOR = 15.0
+"""Seconds for which that observer is told what came of a check."""
+
 SERVED_CHECK_EVERY = 3.0
 """Seconds between two checks of one NodePort at a node's primary address."""
 
@@ -279,6 +298,13 @@ them are, so this is for what events do not tell.  A check costs 1 ms, and nft 5
 HOST_RETRY = 1.0
 """Seconds until what could not be repaired is tried again."""
 
+HOST_SETTLE = 0.02
+"""Seconds between two checks at least, so that a burst of netlink events costs one or two of them."""
+
+STORM_SHARE, STORM_BURST = 0.1, 1.0
+"""The share of its time for which the kernel's keeper may work while events do not end, and the seconds of work before
+that applies: a move is a burst of events, and must not be delayed."""
+
 ANNOUNCED_FOR = 5.0
 """Seconds for which an address that came is announced; MetalLB does it as long."""
 
@@ -311,6 +337,13 @@ ENDS_UNTOLD, ENDS_HALF_TOLD = 1.0, 3.0
 """Seconds after SIGTERM after which a holder ends that does not know why: the API server has told nothing, or too
 little."""
 
+KERNEL_ENDS_WITHIN = 0.5
+"""Seconds that the keeper of the kernel gets at the end."""
+
+NEWS_END_WITHIN = 1.0
+"""Seconds for which ``attach`` waits at its end until the API server has been told of its moves: nobody else tells of
+them."""
+
 # Telling.
 
 NOT_READY_FOR = 30.0
@@ -329,6 +362,12 @@ NEWS_WAIT = 30.0
 
 NEWS_AGAIN = 3660.0
 """Seconds after which Kubernetes is told the same again: it forgets an Event after an hour."""
+
+NEWS_AGAIN_FIRST, NEWS_AGAIN_LAST = 5.0, 60.0
+"""Seconds until Kubernetes is told again what did not reach it: at first, and at most."""
+
+NEWS_REFUSED_AGAIN = 600.0
+"""Seconds until the role is told again after it was refused: what allows it may have been applied meanwhile."""
 
 STANDBY_FOR = 2.0
 """Seconds for which a node must have held no address until its pod's label says so."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from math import isfinite
 from typing import TextIO
 
 from floatingip.core.settings import JSON, LOGFMT
+from floatingip.edges.utc import utc
 
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@+,")
 
@@ -50,9 +51,8 @@ class Log:
 
     def write(self, level: str, event: str, msg: str, fields: Mapping[str, object]) -> None:
         """A line at this level."""
-        time = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
         pairs = {
-            "time": time,
+            "time": utc(time.time(), "milliseconds"),
             "level": level,
             "event": event,
             **self._always,

@@ -14,16 +14,8 @@ from floatingip.core.errors import HostError
 from floatingip.core.model import Target
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.core.ports import Host
+from floatingip.core.token_bucket import TokenBucket
 from floatingip.edges import background
-
-SETTLE_EVENTS = 0.02
-"""Seconds left between two checks, so that a burst of netlink events costs one or two of them."""
-
-STORM_SHARE = 0.1
-"""The share of its time that the keeper may work while events do not end."""
-
-STORM_BURST = 1.0
-"""Seconds of work before that share applies: a move is a burst of events, and must not be delayed."""
 
 
 @dataclass
@@ -36,21 +28,6 @@ class _Kept:
     report: PlumbingReport | None = None
     routed: bool = True
     announced_until: float = float("-inf")
-
-
-class _Allowance:
-    """How long to rest after work: hardly at all after a short burst, most of the time in a storm of events."""
-
-    def __init__(self) -> None:
-        self._left = STORM_BURST
-        self._at = time.monotonic()
-
-    def rest(self, worked: float) -> float:
-        """Seconds to rest after ``worked`` seconds of work."""
-        now = time.monotonic()
-        self._left = min(STORM_BURST, self._left + (now - self._at) * STORM_SHARE) - worked
-        self._at = now
-        return min(timing.HOST_RETRY, max(SETTLE_EVENTS, -self._left / STORM_SHARE))
 
 
 class Keeper:
@@ -181,6 +158,13 @@ class Keeper:
             self._reconciled(target, PlumbingReport(PlumbingState.NO_LINK, problem=str(error)))
 
 
+def rest(allowed: TokenBucket) -> float:
+    """Seconds to rest after work, which has taken its seconds out of what is ``allowed``: hardly any after a short
+    burst, most of the time in a storm of events.
+    """
+    return min(timing.HOST_RETRY, max(timing.HOST_SETTLE, allowed.due(0) - allowed.at))
+
+
 class HostKeeper:
     """A `Keeper` in a thread of its own: it takes a turn at once when the kernel has an event, and now and then anyway.
 
@@ -192,7 +176,7 @@ class HostKeeper:
         self._keeper = Keeper(host, reconciled)
         self._wake = threading.Event()
         self._ordered = threading.Event()
-        self._allowance = _Allowance()
+        self._allowed = TokenBucket(timing.STORM_BURST, timing.STORM_SHARE)
         self._ending = False
         self._ended = threading.Event()
 
@@ -232,8 +216,9 @@ class HostKeeper:
                 self._wake.clear()
             began_at = time.monotonic()
             self._keeper.turn(began_at, changed=changed)
-            rest = self._allowance.rest(time.monotonic() - began_at)
-            time.sleep(SETTLE_EVENTS)
-            self._ordered.wait(rest - SETTLE_EVENTS)
+            ended_at = time.monotonic()
+            self._allowed = self._allowed.take(ended_at - began_at, ended_at)
+            time.sleep(timing.HOST_SETTLE)
+            self._ordered.wait(rest(self._allowed) - timing.HOST_SETTLE)
         self._keeper.end()
         self._ended.set()

@@ -27,6 +27,7 @@ from floatingip.agent.events import (
     SettingsFound,
     Terminated,
 )
+from floatingip.core import timing
 from floatingip.core.errors import HostError
 from floatingip.core.model import Address, Target
 from floatingip.core.news import News
@@ -44,12 +45,6 @@ from floatingip.runtime.questions import MetadataLoop, PodLoop, SettingsLoop
 from floatingip.runtime.reporting import Reporter
 from floatingip.runtime.sight import Sights
 from floatingip.runtime.status_server import StatusServer
-
-ENDS_WITHIN = 0.5
-"""Seconds that the keeper of the kernel gets at the end."""
-
-REPORTS_WITHIN = 1.0
-"""Seconds that `attach` waits at its end until the API server has been told of its moves: nobody else tells of them."""
 
 
 class Loop:
@@ -106,10 +101,10 @@ class Loop:
         if doer.end.error is not None:
             raise doer.end.error
         if self._observes:
-            self._host.end(ENDS_WITHIN)
+            self._host.end(timing.KERNEL_ENDS_WITHIN)
             self._log.info("stopped")
         elif self._reporter is not None and doer.end.code == 0:
-            self._reporter.end(REPORTS_WITHIN)
+            self._reporter.end(timing.NEWS_END_WITHIN)
         return doer.end.code
 
     def do(self, effect: Effect) -> None:

@@ -12,7 +12,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from urllib.parse import urlencode
 
@@ -23,8 +23,13 @@ from floatingip.core.word import LONGEST, RESERVED, SENTENCE_LONGEST, Answer, St
 from floatingip.edges import background
 from floatingip.edges.http_client import Connection, NoAnswer
 
-NOT_TOLD = "it tells only peers, and has not learned from EC2 that this node is one"
-"""Why an observer does not report to whoever asks."""
+
+@dataclass(frozen=True, slots=True)
+class NoReport:
+    """``why`` an observer did not report; ``later``: it will once it has learned from EC2 who asks."""
+
+    why: str
+    later: bool = False
 
 
 def ask(address: Address | str, port: int, *, me: str = "", look: bool = False) -> Status | None:
@@ -50,21 +55,20 @@ def ask_once(
     return Answer(asked_at, time.monotonic(), said)
 
 
-def report_of(address: Address | str, port: int, *, me: str = "", seconds: float) -> tuple[Report | None, str]:
-    """What one observer reports when it is asked once, as the instance ``me``, within ``seconds``; or None, and why."""
+def report_of(address: Address | str, port: int, *, me: str = "", seconds: float) -> Report | NoReport:
+    """What one observer reports when it is asked once, as the instance ``me``, within ``seconds``."""
     connection = Connection(address, port, seconds=seconds, most_bytes=status.LONGEST)
     try:
         response = connection.get(f"/v1/status?{urlencode({'asker': me})}")
     except NoAnswer as error:
-        return None, str(error)
+        return NoReport(str(error))
     finally:
         connection.close()
     if response.status == HTTPStatus.FORBIDDEN:
-        return None, NOT_TOLD
+        return NoReport("it tells only peers, and has not learned from EC2 that this node is one", later=True)
     if response.status != HTTPStatus.OK:
-        return None, f"it answers {response.status}: is it of an older version?"
-    report = status.parse(response.body)
-    return report, "" if report is not None else "what it answers is no report"
+        return NoReport(f"it answers {response.status}: is it of an older version?")
+    return status.parse(response.body) or NoReport("what it answers is no report")
 
 
 def not_ready(address: Address | str, port: int) -> str:
@@ -150,8 +154,8 @@ class Asker:
 
     def _ask_for_report(self) -> None:
         address, port = self._place
-        report, _ = report_of(address, port, me=self._me, seconds=timing.REPORT_TIMEOUT)
-        if report is not None and not self._stopped:
+        report = report_of(address, port, me=self._me, seconds=timing.REPORT_TIMEOUT)
+        if isinstance(report, Report) and not self._stopped:
             # Without its own peers: this node asks them itself.
             self._reported(replace(report, peers=()))
 

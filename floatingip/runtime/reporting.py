@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from floatingip.agent.events import NewsTold
+from floatingip.core import pace, timing
 from floatingip.core.errors import KubernetesError
 from floatingip.core.move import Move
 from floatingip.core.news import News, Remark, Role
@@ -16,12 +17,6 @@ from floatingip.edges import background
 
 NEWS_AT_MOST = 64
 """News that wait, at most, for an API server that does not answer; the oldest are dropped first."""
-
-AGAIN_FIRST, AGAIN_AT_MOST = 5.0, 60.0
-"""Seconds until the next try after the API server did not answer: at first, and at most."""
-
-REFUSED_AGAIN = 600.0
-"""Seconds until the role is told again after it was refused: what allows it may have been applied meanwhile."""
 
 
 class Reporter:
@@ -95,7 +90,7 @@ class Reporter:
             self._is_busy = False
             dropped = 0
             if problem and not refused:
-                pause = min(AGAIN_AT_MOST, AGAIN_FIRST * 2**self._failures)
+                pause = pace.doubled(timing.NEWS_AGAIN_FIRST, self._failures, timing.NEWS_AGAIN_LAST)
                 self._failures, self._not_before = self._failures + 1, self._now() + pause
             else:
                 self._failures = 0
@@ -109,7 +104,7 @@ class Reporter:
         """Take the news off the list: they were told, or never will be.  They may have been replaced, or dropped."""
         if isinstance(news, Role):
             if news is self._role:
-                self._role_at = self._now() + REFUSED_AGAIN
+                self._role_at = self._now() + timing.NEWS_REFUSED_AGAIN
                 self._role = self._role if refused else None
         elif self._news and self._news[0] is news:
             self._news.popleft()

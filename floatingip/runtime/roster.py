@@ -14,27 +14,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from floatingip.agent.looks import cluster_name
+from floatingip.core import timing
 from floatingip.core.ec2 import Instance
 from floatingip.core.model import Address
+from floatingip.core.token_bucket import TokenBucket
 from floatingip.core.word import PEERS_AT_MOST, is_instance_id
-
-ASKER_KEPT = 60.0
-"""Seconds after its last question for which a peer is named to others."""
 
 WAITING_AT_MOST = 16
 """Claims that wait for EC2's answer at a time, at most, and as many instances that are known by hearsay."""
 
-CONFIRMED_FOR = 300.0
-"""Seconds after which EC2 is asked anew about a peer: its address may be a pod's by then."""
-
-REFUSED_FOR = 60.0
-"""Seconds for which a source, or an instance known by hearsay, that EC2 did not show is not asked about again."""
-
 REFUSED_AT_MOST = 256
 """Refusals that are remembered."""
-
-QUESTION_EVERY = 5.0
-"""Seconds between two questions to EC2 on average, and after a failure."""
 
 QUESTIONS_AT_ONCE = 4
 """Questions that may follow each other at once after a pause: so a new observer does not wait for one before it."""
@@ -67,7 +57,7 @@ class Roster:
         self._hearsay: set[str] = set()
         self._refused: dict[str, float] = {}
         self._asking = False
-        self._credit, self._credited_at = float(QUESTIONS_AT_ONCE), float("-inf")
+        self._questions = TokenBucket(QUESTIONS_AT_ONCE, 1 / timing.PEERS_CONFIRMED_EVERY)
         self._not_before = float("-inf")
 
     # For the server's thread.
@@ -97,7 +87,7 @@ class Roster:
     def askers(self, now: float) -> dict[str, Address]:
         """The peers that asked lately: primary addresses by instance id."""
         with self._lock:
-            recent = now - ASKER_KEPT
+            recent = now - timing.PEER_ASKED_FOR
             return {i: peer.address for i, peer in self._peers.items() if self._asked_us_at.get(i, recent) > recent}
 
     # For the deciding thread.
@@ -120,13 +110,11 @@ class Roster:
         """The instances to ask EC2 about now, or none; one question at a time, until `answered` or `unanswered`."""
         with self._lock:
             ids = {*self._claims.values(), *self._hearsay}
-            ids.update(i for i, peer in self._peers.items() if now - peer.asked_at > CONFIRMED_FOR)
-            earned = (now - self._credited_at) / QUESTION_EVERY
-            self._credit, self._credited_at = min(self._credit + earned, float(QUESTIONS_AT_ONCE)), now
-            if not ids or self._asking or now < self._not_before or self._credit < 1.0:
+            ids.update(i for i, peer in self._peers.items() if now - peer.asked_at > timing.PEER_CONFIRMED_FOR)
+            if not ids or self._asking or now < max(self._not_before, self._questions.due(1)):
                 return frozenset()
             self._asking = True
-            self._credit -= 1.0
+            self._questions = self._questions.take(1, now)
             return frozenset(ids | {self._me} if self._cluster is None else ids)
 
     def answered(self, asked: frozenset[str], asked_at: float, instances: Mapping[str, Instance]) -> None:
@@ -159,7 +147,7 @@ class Roster:
         """EC2 did not answer the question: everything stays as it is, and is asked again after a while."""
         with self._lock:
             self._asking = False
-            self._not_before = now + QUESTION_EVERY
+            self._not_before = now + timing.PEERS_CONFIRMED_EVERY
 
     def shown(self, asked_at: float, instances: Mapping[str, Instance]) -> None:
         """Any answer of EC2 that describes instances: a peer whose instance has ended is none any more."""
@@ -210,4 +198,4 @@ class Roster:
         self._refused = {one: until for one, until in self._refused.items() if until > now}
         if len(self._refused) >= REFUSED_AT_MOST:
             del self._refused[min(self._refused, key=self._refused.__getitem__)]
-        self._refused[who] = now + REFUSED_FOR
+        self._refused[who] = now + timing.PEER_REFUSED_FOR

@@ -10,16 +10,11 @@ import functools
 import threading
 import time
 
+from floatingip.core import timing
 from floatingip.core.model import Address
 from floatingip.core.peer import Sight
 from floatingip.edges import background
 from floatingip.runtime.peers import reaches
-
-CHECKED = 5.0
-"""Seconds after which a new check is made for an asker in doubt."""
-
-KEPT = 15.0
-"""Seconds for which an asker is told what came of a check."""
 
 CHECKS_AT_MOST = 64
 """Checks under way at a time, at most."""
@@ -38,9 +33,15 @@ class Sights:
         """What is known of whether the observer at ``asker`` can be reached from the floating address ``source``."""
         key, now = (source, asker), time.monotonic()
         with self._lock:
-            self._found = {checked: found for checked, found in self._found.items() if now - found[1] <= KEPT}
+            self._found = {
+                checked: found for checked, found in self._found.items() if now - found[1] <= timing.SIGHT_TOLD_FOR
+            }
             sight, at = self._found.get(key, (Sight.UNTRIED, float("-inf")))
-            if now - at > CHECKED and key not in self._checking and len(self._checking) < CHECKS_AT_MOST:
+            if (
+                now - at > timing.SIGHT_CHECKED_EVERY
+                and key not in self._checking
+                and len(self._checking) < CHECKS_AT_MOST
+            ):
                 self._checking.add(key)
                 background.start("sight", functools.partial(self._check, *key))
         return sight

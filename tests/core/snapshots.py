@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from floatingip.core.health import HealthState
 from floatingip.core.move import Move, Result
 from floatingip.core.peer import WordState
-from floatingip.core.report import Order
+from floatingip.core.report import OrderReport
 from floatingip.core.snapshot import AddressSnapshot, PeerSnapshot, ProbeSpan, Snapshot
 from floatingip.core.status import of
 from floatingip.core.word import Held, Status
@@ -77,6 +77,8 @@ def standby(address: AddressSnapshot = WATCHED, **changes: object) -> Snapshot:
 
 def full() -> Snapshot:
     """Of one that has something to say of everything."""
-    address = replace(WATCHED, order=Order("*", WALL + 60.0), not_ready="no slot", rationed_until_wall=WALL + 30.0)
+    address = replace(
+        WATCHED, order=OrderReport("*", WALL + 60.0), not_ready="no slot", rationed_until_wall=WALL + 30.0
+    )
     return replace(holder(), addresses=(HELD, replace(address, target=OTHER_TARGET)), unanswered="throttled",
                    unknown=("IMDS is silent",))  # fmt: skip

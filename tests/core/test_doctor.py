@@ -13,7 +13,7 @@ import pytest
 
 from floatingip.commands.doctor import aws, fleet, kubernetes, node, vpc
 from floatingip.commands.doctor.examine import FOR_ATTACH, LOOKS, _late
-from floatingip.commands.doctor.finding import CHECKS, CLOCK, EC2, IMDS, NFT, NOT_KNOWN, Finding, Verdict, failed
+from floatingip.commands.doctor.finding import CHECKS, CLOCK, EC2, IMDS, NFT, Finding, Verdict, failed
 from floatingip.commands.doctor.fleet import Carried, Met, Reached
 from floatingip.commands.doctor.once import once
 from floatingip.core.ec2 import (
@@ -211,9 +211,9 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     (kubernetes.api_server(OwnPod(0.0, answered=True)), "ok", "it answers"),
     (kubernetes.api_server(OwnPod(0.0, problem="nothing came; mount it")), "fail", "nothing came -> mount it"),
     (
-        kubernetes.api_server(OwnPod(0.0, problem="POD_NAME is not set; apply")),
+        kubernetes.api_server(OwnPod(0.0, problem="POD_NAME lacks; apply", unset="POD_NAME")),
         "warn",
-        "this is no pod of the manifest",
+        "this is no pod of the manifest (POD_NAME is not set)",
     ),
     (kubernetes.role(OwnPod(0.0, answered=True), None), "ok", "may be listed"),
     (kubernetes.role(OwnPod(0.0, answered=True, problem="403 for x"), None), "fail", "403 for x -> apply the Role"),
@@ -244,7 +244,7 @@ def test_a_line_tells_what_why_and_what_to_do_unless_all_is_well() -> None:
     [check] = [check for check in CHECKS if check.name == "slots"]
     assert check.ok("2 are free").line() == "ok    slots: 2 are free"
     assert check.unknown("EC2 did not answer", "see ec2").line() == (
-        f"warn  slots: {NOT_KNOWN}EC2 did not answer; what to do: see ec2"
+        "warn  slots: not known: EC2 did not answer; what to do: see ec2"
     )
     bad = check.fail("none is free")
     assert bad.line() == f"fail  slots: none is free; why it matters: {check.why}; what to do: {check.remedy}"
@@ -316,7 +316,7 @@ def test_everything_is_told_in_time_whoever_is_silent(tmp_path: Path) -> None:
     done = run(tmp_path, "", "--json", "--within", "1")
     found = json.loads(done.stdout)
     assert list(dict.fromkeys(each["check"] for each in found)) == [check.name for check in CHECKS]
-    assert {each["check"]: each["what"] for each in found}["place"].startswith(NOT_KNOWN)
+    assert {each["check"]: each["what"] for each in found}["place"].startswith("not known: ")
     assert done.returncode == any(each["verdict"] == "fail" for each in found)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from floatingip.commands.deployment import Deployment
 from floatingip.commands.handover import (
     VALID_FOR,
     Gap,
@@ -74,7 +75,12 @@ class Vpc:
 
     def plan(self, to: str = ANYBODY) -> tuple[Handover, ...]:
         """What would be handed over."""
-        return plan(self.cloud, NAME, (ADDRESS,), self.carry, to)
+        return plan(self.ours, (ADDRESS,), to)
+
+    @property
+    def ours(self) -> Deployment:
+        """What the command has found out."""
+        return Deployment(self.cloud, NAME, "vpc-1", self.carry, self.port, self.me)
 
     def carry_out(self, to: str = ANYBODY) -> None:
         """Hand over, in EC2's own time."""
@@ -85,13 +91,13 @@ class Vpc:
             "wall": lambda: WALL + self.ec2.now,
             "sleep": self._sleep,
         }
-        carry_out(self.cloud, moves, NAME, self.carry, self.port, self.me, self.said.append, **by)  # type: ignore[arg-type]  # by name
+        carry_out(self.ours, moves, self.said.append, **by)  # type: ignore[arg-type]  # by name
 
     def check(self, to: str = ANYBODY) -> str:
         """Whether somebody would obey."""
         moves = self.plan(to)
         by = {"say": self.said.append, "now": lambda: self.ec2.now, "sleep": self._sleep}
-        return check(self.cloud, moves, NAME, self.carry, self.port, self.me, **by)  # type: ignore[arg-type]  # by name
+        return check(self.ours, moves, **by)  # type: ignore[arg-type]  # by name
 
     def _sleep(self, seconds: float) -> None:
         self.ec2.advance(self.ec2.now + seconds)
@@ -138,9 +144,9 @@ def test_what_is_held_elsewhere_is_handed_over(vpc: Vpc) -> None:
 def test_what_nobody_holds_cannot_be_handed_over(vpc: Vpc) -> None:
     """That is a failover, and under way; nor does an interface of the other way to carry count."""
     with pytest.raises(ConfigurationError, match="no node holds it now"):
-        plan(vpc.cloud, NAME, (IPv4Address("127.0.0.101"),), Carry.ADDRESS)
+        plan(vpc.ours, (IPv4Address("127.0.0.101"),))
     with pytest.raises(ConfigurationError, match="no node holds it now"):
-        plan(vpc.cloud, NAME, (ADDRESS,), Carry.ENI)
+        plan(replace(vpc.ours, carry=Carry.ENI), (ADDRESS,))
 
 
 @pytest.mark.parametrize("carry", Carry)

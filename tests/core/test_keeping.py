@@ -13,8 +13,8 @@ from floatingip.core import timing
 from floatingip.core.errors import HostError
 from floatingip.core.model import Address, Target
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
-from floatingip.runtime import keeping
-from floatingip.runtime.keeping import HostKeeper, Keeper
+from floatingip.core.token_bucket import TokenBucket
+from floatingip.runtime.keeping import HostKeeper, Keeper, rest
 
 ONE, TWO, THREE = (IPv4Address(f"10.0.0.{last}") for last in (100, 101, 102))
 MAC, OTHER_MAC = "02:00:00:00:00:64", "02:00:00:00:00:65"
@@ -95,7 +95,7 @@ class Kernel:
 @pytest.fixture(name="quick")
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """All pauses are short, but for the checks that no event asks for."""
-    monkeypatch.setattr(keeping, "SETTLE_EVENTS", 0.001)
+    monkeypatch.setattr(timing, "HOST_SETTLE", 0.001)
     monkeypatch.setattr(timing, "ANNOUNCE_EVERY", 0.005)
     monkeypatch.setattr(timing, "ANNOUNCED_FOR", 0.05)
 
@@ -299,12 +299,13 @@ def test_at_the_end_no_probe_route_is_left(kernel: Kernel, quick: None) -> None:
 
 def test_work_in_a_storm_is_followed_by_rest_and_after_a_calm_it_is_not() -> None:
     """A burst of it, as a move is, is not delayed; nor is anything for more than a second."""
-    allowance = keeping._Allowance()
-    assert allowance.rest(keeping.STORM_BURST / 2) == keeping.SETTLE_EVENTS
-    assert allowance.rest(keeping.STORM_BURST / 2 + 0.01) == pytest.approx(0.01 / keeping.STORM_SHARE, rel=0.5)
-    assert allowance.rest(keeping.STORM_BURST) == timing.HOST_RETRY
-    allowance._at -= 1000
-    assert allowance.rest(keeping.STORM_BURST / 2) == keeping.SETTLE_EVENTS
+    bucket = TokenBucket(timing.STORM_BURST, timing.STORM_SHARE).take(timing.STORM_BURST / 2, now=7)
+    assert rest(bucket) == timing.HOST_SETTLE
+    bucket = bucket.take(timing.STORM_BURST / 2 + 0.01, now=7)
+    assert rest(bucket) == pytest.approx(0.01 / timing.STORM_SHARE)
+    bucket = bucket.take(timing.STORM_BURST, now=7)
+    assert rest(bucket) == timing.HOST_RETRY
+    assert rest(bucket.take(timing.STORM_BURST / 2, now=1007)) == timing.HOST_SETTLE
 
 
 def due(keeper: Keeper, *, everything: bool) -> list[Target]:

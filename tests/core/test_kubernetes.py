@@ -308,7 +308,7 @@ def test_outside_of_a_pod_it_says_what_is_missing(service: Service, variable: st
     environment["POD_NAMESPACE"] = "default"
     del environment[variable]
     found = at_0(PodsOrders(ApiServer(environment, service.directory)).own_pod())
-    assert found == unknown(f"{variable} is not set; apply the manifest of this version")
+    assert found == replace(unknown(f"{variable} is not set; apply the manifest of this version"), unset=variable)
 
 
 def test_without_a_token_nothing_is_asked(service: Service) -> None:

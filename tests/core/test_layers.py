@@ -15,7 +15,7 @@ PRODUCT = ROOT / "floatingip"
 MODULES = sorted(path for path in PRODUCT.rglob("*.py") if path.name != "__init__.py")
 
 HOUSE = """
-core              model errors pace
+core              model errors pace token_bucket
 core              timing ec2 plumbing node probe
 core              peer
 core              health move writes settings bounded_json
@@ -26,7 +26,8 @@ core              status
 core              wording overview
 core              table
 core              page
-core/decision     decision ration order pause gate
+core/decision     decision pause gate order
+core/decision     ration
 core/decision     view room
 core/decision     carry_eni carry_address
 core/decision     carry
@@ -35,7 +36,7 @@ core/decision     turns evidence
 core/decision     free rules
 core/decision     here elsewhere
 core/decision     decide
-agent             allowance backoff trouble standing pod looks peers shown_by_imds recent
+agent             backoff trouble shortcoming standing pod looks peers shown_by_imds recent
 agent             shared effects
 agent             outbox events serving obstacles answers
 agent             whereabouts seeing
@@ -46,7 +47,8 @@ agent             attaching ending looking rehearsal showing company standings
 agent             metadata leaving
 agent             publishing
 agent             agent
-edges             http_client background telemetry tally configmap
+edges             http_client background utc tally configmap
+edges             telemetry
 edges             imds prometheus
 edges/ec2         asking meaning
 edges/ec2         credentials shown
@@ -68,7 +70,8 @@ runtime           performing reporting roster sight
 runtime           desk doing
 runtime           loop
 commands          arguments complaint progress
-commands          observers deployment history status
+commands          deployment history status
+commands          observers
 commands          handover release pause
 commands          resume process
 commands/doctor   finding once
@@ -215,7 +218,7 @@ def test_the_product_never_imports_the_lab_or_the_tests() -> None:
 
 def test_the_edges_do_not_know_each_other() -> None:
     """Each knows the core, its own parts and what all may use; the runtime and the commands join them."""
-    common = {"edges/http_client", "edges/background", "edges/tally"}
+    common = {"edges/http_client", "edges/background", "edges/tally", "edges/utc"}
     for path in MODULES:
         if module(path).startswith("edges/"):
             folder = module(path).rpartition("/")[0]

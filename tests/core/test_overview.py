@@ -9,7 +9,7 @@ import pytest
 from floatingip.core.health import HealthState
 from floatingip.core.move import Result
 from floatingip.core.overview import EC2_ALONE, NO_EC2, UNTOLD, Ec2View, Overview, Picture, Verdict, overview
-from floatingip.core.report import AddressReport, Health, Order, Report
+from floatingip.core.report import AddressReport, HealthReport, OrderReport, Report
 from floatingip.core.snapshot import PeerSnapshot
 from floatingip.core.status import of
 from tests.core.snapshots import HELD, NOW, SEEN, TAKEN, TARGET, WALL, WATCHED, A, B, C, holder, standby
@@ -43,7 +43,7 @@ def test_a_holder_and_a_standby_that_sees_it_are_healthy() -> None:
     """All is told by its best witness: the health by the standby, the move by who made it."""
     shown = picture(HOLDS, WATCHES)
     assert (shown.verdict, shown.findings) == (Verdict.HEALTHY, ())
-    assert (shown.holder, shown.node, shown.health, shown.round_trip) == (A, "worker-a", Health.UP, 0.0004)
+    assert (shown.holder, shown.node, shown.health, shown.round_trip) == (A, "worker-a", HealthReport.UP, 0.0004)
     assert [(each.instance, each.node, each.can_take_over) for each in shown.standbys] == [(B, "worker-b", True)]
     assert [(move.result, move.rule) for move in shown.moves] == [(Result.MOVED, "R3")]
     assert (shown.moves_in_ten_minutes, shown.last_move) == (1, HOLDS.addresses[0].moves[0])
@@ -152,7 +152,7 @@ def test_one_that_gets_no_answer_while_another_one_does_is_named() -> None:
     """It may be the one that is cut off."""
     other = replace(of(standby(replace(WATCHED, health=HealthState.DOWN)), NOW), instance=C, node="worker-c")
     shown = picture(HOLDS, WATCHES, other)
-    assert (shown.health, shown.verdict) == (Health.UP, Verdict.DEGRADED)
+    assert (shown.health, shown.verdict) == (HealthReport.UP, Verdict.DEGRADED)
     assert "worker-c gets no answer of it" in shown.findings
 
 
@@ -177,9 +177,9 @@ def test_a_move_that_several_tell_of_is_one() -> None:
 
 def test_an_order_and_the_ration_are_those_of_whoever_knows() -> None:
     """The longest wait, as that is what holds."""
-    ordered = watching(order=Order("*", WALL + 60.0), rationed_until_wall=WALL + 90.0)
+    ordered = watching(order=OrderReport("*", WALL + 60.0), rationed_until_wall=WALL + 90.0)
     shown = picture(HOLDS, ordered)
-    assert (shown.order, shown.rationed_until) == (Order("*", WALL + 60.0), WALL + 90.0)
+    assert (shown.order, shown.rationed_until) == (OrderReport("*", WALL + 60.0), WALL + 90.0)
 
 
 def test_the_worst_address_is_the_verdict() -> None:

@@ -210,3 +210,9 @@ def test_a_question_that_takes_more_calls_is_asked_less_often(calls: int) -> Non
         asked_at += pace.pause(asked_at, calls)
         asked += 1
     assert calls * asked <= FIRST_MINUTE[0]
+
+
+@pytest.mark.parametrize(("times", "pause"), [(0, 0.5), (1, 1.0), (4, 8.0), (5, 15.0), (100_000, 15.0)])
+def test_a_pause_doubles_with_each_failure_until_it_is_the_longest(times: int, pause: float) -> None:
+    """However many there were: doubled a thousand times it would be no number."""
+    assert pace.doubled(0.5, times, 15.0) == pause

@@ -16,7 +16,6 @@ from floatingip.core.model import Address
 from floatingip.core.peer import Sight, Word, WordState
 from floatingip.core.report import Report
 from floatingip.core.word import RESERVED, Answer, Held, Status, to_peer, word_on
-from floatingip.runtime import sight
 from floatingip.runtime.peers import Askers, ask
 from tests.core.observers import ASKER, HOLDER, OTHER_TARGET, PATIENCE, SOUND, TARGET, THIRD, UNSOUND, Observer, Start
 from tests.core.strangers import saying, stranger
@@ -238,7 +237,7 @@ def test_a_sight_is_told_again_while_it_is_checked_anew(
     asking: Asking, meet: Start, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The holder must not seem blind for one answer every few seconds, or that one starts a move."""
-    monkeypatch.setattr(sight, "CHECKED", 0.0)
+    monkeypatch.setattr(timing, "SIGHT_CHECKED_EVERY", 0.0)
     meet()
     start(ASKER, Status("cluster", "i-b"))
     asking.follow(doubt=True)

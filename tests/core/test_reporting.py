@@ -9,10 +9,10 @@ from queue import SimpleQueue
 import pytest
 
 from floatingip.agent.events import NewsTold
+from floatingip.core import timing
 from floatingip.core.errors import KubernetesError
 from floatingip.core.move import Move, Result
 from floatingip.core.news import News, Remark, Role
-from floatingip.runtime import reporting
 from floatingip.runtime.reporting import NEWS_AT_MOST, Reporter
 
 MOVE = Move("1a", 1_763_999_996.0, 1_764_000_000.0, "10.0.0.100", "R3", "it is silent", "i-a", "i-b", Result.MOVED)
@@ -47,8 +47,8 @@ class Board:
 @pytest.fixture
 def board(monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
     """One that is told again at once."""
-    monkeypatch.setattr(reporting, "AGAIN_FIRST", 0.0)
-    monkeypatch.setattr(reporting, "REFUSED_AGAIN", 0.05)
+    monkeypatch.setattr(timing, "NEWS_AGAIN_FIRST", 0.0)
+    monkeypatch.setattr(timing, "NEWS_REFUSED_AGAIN", 0.05)
     board = Board()
     yield board
     for _ in range(100):
@@ -63,6 +63,14 @@ def test_news_are_told_in_their_order(board: Board) -> None:
     board.tries(MOVE, SILENT)
     board.tries(MOVE)
     board.tries(REMARK)
+
+
+def test_an_api_server_that_is_silent_for_days_is_told_at_last(board: Board) -> None:
+    """A pause that doubles a thousand times is no number any more."""
+    board.reporter.tell(MOVE)
+    for _ in range(1100):
+        board.tries(MOVE, SILENT)
+    board.tries(MOVE)
 
 
 def test_what_is_refused_is_not_told_again(board: Board) -> None:
@@ -129,7 +137,7 @@ def test_the_end_waits_until_all_is_told(board: Board) -> None:
 
 def test_the_end_does_not_wait_for_who_does_not_answer(monkeypatch: pytest.MonkeyPatch, board: Board) -> None:
     """It is tried again later, when this process is gone."""
-    monkeypatch.setattr(reporting, "AGAIN_FIRST", 60.0)
+    monkeypatch.setattr(timing, "NEWS_AGAIN_FIRST", 60.0)
     board.reporter.tell(MOVE)
     board.tries(MOVE, SILENT)
     began = time.monotonic()

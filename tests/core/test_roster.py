@@ -5,15 +5,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from floatingip.core import timing
 from floatingip.core.ec2 import Instance, InstanceState
 from floatingip.core.word import PEERS_AT_MOST
 from floatingip.runtime.roster import (
-    ASKER_KEPT,
-    CONFIRMED_FOR,
-    QUESTION_EVERY,
     QUESTIONS_AT_ONCE,
     REFUSED_AT_MOST,
-    REFUSED_FOR,
     Roster,
 )
 from tests.core.observers import instance, instances
@@ -139,7 +136,7 @@ def test_a_peers_name_from_elsewhere_is_nobodys(vpc: Vpc) -> None:
 def test_a_pod_with_ever_new_names_costs_one_question_a_minute(vpc: Vpc) -> None:
     """And makes one entry."""
     began = vpc.now
-    while vpc.now - began < 2 * REFUSED_FOR:
+    while vpc.now - began < 2 * timing.PEER_REFUSED_FOR:
         for number in range(100):
             assert not vpc.asks(f"i-{number:x}{int(vpc.now * 10):x}", POD)
         vpc.ec2()
@@ -167,7 +164,7 @@ def test_however_many_come_ec2_is_asked_now_and_then(vpc: Vpc) -> None:
             vpc.asks(f"i-{number:x}", f"10.1.{int(vpc.now) % 256}.{number}")
         vpc.ec2()
         vpc.now += 0.1
-    assert len(vpc.questions) <= QUESTIONS_AT_ONCE + 60.0 / QUESTION_EVERY + 1
+    assert len(vpc.questions) <= QUESTIONS_AT_ONCE + 60.0 / timing.PEERS_CONFIRMED_EVERY + 1
     assert max(map(len, vpc.questions)) <= 17
     assert len(vpc.roster._refused) <= REFUSED_AT_MOST
 
@@ -176,16 +173,16 @@ def test_while_ec2_is_silent_it_is_asked_again_after_a_while_and_peers_stay(vpc:
     """R9: what was known goes on."""
     assert vpc.meet("i-b", B)
     vpc.silent = True
-    vpc.now += CONFIRMED_FOR + 1.0
+    vpc.now += timing.PEER_CONFIRMED_FOR + 1.0
     asked = len(vpc.questions)
     for _ in range(100):
         assert vpc.asks("i-b", B)
         vpc.asks("i-c", C)
         vpc.ec2()
         vpc.now += 0.1
-    assert len(vpc.questions) - asked <= 10.0 / QUESTION_EVERY + 1
+    assert len(vpc.questions) - asked <= 10.0 / timing.PEERS_CONFIRMED_EVERY + 1
     vpc.silent = False
-    vpc.now += QUESTION_EVERY
+    vpc.now += timing.PEERS_CONFIRMED_EVERY
     assert vpc.meet("i-c", C)
 
 
@@ -202,7 +199,7 @@ def test_a_peer_is_confirmed_anew_now_and_then(vpc: Vpc) -> None:
     """A dead worker's address may be a pod's by now."""
     assert vpc.meet("i-b", B)
     del vpc.shown["i-b"]
-    vpc.now += CONFIRMED_FOR - 1.0
+    vpc.now += timing.PEER_CONFIRMED_FOR - 1.0
     vpc.ec2()
     assert vpc.asks("i-b", B)
     vpc.now += 2.0
@@ -237,7 +234,7 @@ def test_of_whom_a_peer_tells_ec2_is_asked_too(vpc: Vpc) -> None:
 def test_who_neither_asks_nor_is_told_of_is_forgotten(vpc: Vpc) -> None:
     """An observer that was scaled away."""
     assert vpc.meet("i-b", B)
-    vpc.now += ASKER_KEPT + 1.0
+    vpc.now += timing.PEER_ASKED_FOR + 1.0
     assert vpc.roster.askers(vpc.now) == {}
     assert vpc.follow(["i-b"]) == {"i-b": B}
     assert vpc.follow() == {}
@@ -250,7 +247,7 @@ def test_there_are_no_more_than_so_many_peers(vpc: Vpc) -> None:
     vpc.shown |= instances(**many)
     for name, address in many.items():
         vpc.meet(f"i-{name}", address)
-        vpc.now += QUESTION_EVERY
+        vpc.now += timing.PEERS_CONFIRMED_EVERY
         vpc.follow([f"i-{other}" for other in many])
     assert len(vpc.follow([f"i-{name}" for name in many])) == PEERS_AT_MOST
     assert vpc.asks("i-00", "10.0.1.0")

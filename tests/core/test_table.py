@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from floatingip.core.overview import Ec2View, Overview, overview
-from floatingip.core.report import Order
+from floatingip.core.report import OrderReport
 from floatingip.core.status import of
 from floatingip.core.table import lines
 from floatingip.core.wording import clock, milliseconds, printable, span
@@ -17,7 +17,7 @@ THIRD = replace(of(standby(replace(WATCHED, not_ready=REASON)), NOW), instance=C
 
 def shown(**more: object) -> Overview:
     """Of three nodes, one of which could not take over."""
-    ordered = of(standby(replace(WATCHED, order=Order("*", WALL + 60.0), rationed_until_wall=WALL + 90.0)), NOW)
+    ordered = of(standby(replace(WATCHED, order=OrderReport("*", WALL + 60.0), rationed_until_wall=WALL + 90.0)), NOW)
     reports = (of(holder(leaving="spot: at noon"), NOW), ordered, THIRD)
     return overview(WALL, "prod", (TARGET,), reports, **more)  # type: ignore[arg-type]  # the test names parameters
 

@@ -12,7 +12,7 @@ import pytest
 import floatingip
 from floatingip.commands.status import EXIT_CODES
 from floatingip.core.overview import Observer, Overview, Picture, Standby
-from floatingip.core.report import AddressReport, Order, PeerReport, Report
+from floatingip.core.report import AddressReport, OrderReport, PeerReport, Report
 from floatingip.core.status import move_document
 from floatingip.edges.ec2 import meaning as ec2
 from lab.pages import settings
@@ -132,7 +132,7 @@ def test_the_settings_page_is_what_its_command_writes() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [Report, AddressReport, PeerReport, Order, Overview, Picture, Standby, Observer],
+    [Report, AddressReport, PeerReport, OrderReport, Overview, Picture, Standby, Observer],
     ids=lambda kind: kind.__name__,
 )
 def test_each_field_of_a_status_is_documented(kind: type) -> None:

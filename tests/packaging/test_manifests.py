@@ -14,7 +14,6 @@ import floatingip
 from floatingip.commands import process
 from floatingip.core import history, settings, timing
 from floatingip.edges import configmap
-from floatingip.runtime.loop import ENDS_WITHIN
 
 ROOT = Path(__file__).parents[2]
 FLOATING_IP = (ROOT / "floating-ip.yaml").read_text(encoding="utf-8")
@@ -176,7 +175,7 @@ def test_an_observer_that_waits_for_imds_is_not_restarted(pod: Object) -> None:
 
 def test_the_grace_period_outlasts_the_end_of_an_observer(pod: Object) -> None:
     """SIGKILL between a detach and its attach would strand the address."""
-    longest = EVICTED_HOLDER_STAYS + timing.OBLIGED_AT_MOST + ENDS_WITHIN
+    longest = EVICTED_HOLDER_STAYS + timing.OBLIGED_AT_MOST + timing.KERNEL_ENDS_WITHIN
     assert pod["terminationGracePeriodSeconds"] > longest
 
 

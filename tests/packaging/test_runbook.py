@@ -30,7 +30,7 @@ LEVELS = ("debug", "info", "warning", "error")
 OTHERS_TOOLS = ("kubectl ", "curl ")
 
 READINESS = {
-    "agent/whereabouts.py": {"obstacle", "no_room", "impossible"},
+    "agent/whereabouts.py": {"obstacle", "_no_room", "impossible"},
     "agent/readiness.py": {"_unsound"},
     "agent/shared.py": {"denial"},
     "agent/answers.py": {"unsent"},

@@ -90,7 +90,7 @@ MUTATIONS = (
     Mutation(
         "a record of the ration is never found again",
         f"{DECISION}.ration",
-        "return any(move.attachment == attachment_id[-_ID_END:] and move.wall >= since for move in parse(value))",
+        "return any(move.attachment == attachment_id[-ID_END:] and move.wall >= since for move in parse(value))",
         "return False",
         19,
         ("a machine is without power",),
@@ -177,7 +177,7 @@ MUTATIONS = (
     Mutation(
         "EC2 is asked anew whenever anything changes",
         "floatingip.agent.looking",
-        "self._allowance.due(), ",
+        "self._calls.due(1), ",
         "",
         18,
         ("packets are lost", "packets are late"),

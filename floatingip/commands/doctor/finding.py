@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
-NOT_KNOWN = "not known: "
-"""How a finding begins when something could not be found out."""
+
+def parted(sentence: str) -> tuple[str, str]:
+    """What is so, and what to do about it: a sentence of the agent's has both, with a semicolon between them, as the
+    text of an error has (errors.py); what to do is empty where it does not say.
+    """
+    what, _, remedy = sentence.partition("; ")
+    return what, remedy
 
 
 class Verdict(StrEnum):
@@ -20,25 +25,30 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor: what is so, why that matters, and, unless all is well, what to do."""
+    """One line of the doctor: what is so, why that matters, and, unless all is well, what to do.
+
+    ``is_known`` is false for what could not be found out.
+    """
 
     check: str
     verdict: Verdict
     what: str
     why: str
     remedy: str = ""
+    is_known: bool = True
 
     def line(self) -> str:
         """The line for people; why it matters is left out where all is well, or where the finding is not known."""
         said = f"{self.verdict:4}  {self.check}: {self.what}"
         if self.verdict is Verdict.OK:
             return said
-        why = "" if self.what.startswith(NOT_KNOWN) else f"; why it matters: {self.why}"
+        why = f"; why it matters: {self.why}" if self.is_known else ""
         return f"{said}{why}; what to do: {self.remedy}"
 
     def as_fields(self) -> dict[str, str]:
         """The finding for programs."""
-        return {key: str(value) for key, value in asdict(self).items()}
+        told = {"check": self.check, "verdict": str(self.verdict), "what": self.what, "why": self.why}
+        return told | {"remedy": self.remedy}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +71,14 @@ class Check:
         """It does not work."""
         return Finding(self.name, Verdict.FAIL, what, self.why, remedy or self.remedy)
 
+    def failing(self, sentence: str) -> Finding:
+        """It does not work, as a sentence of the agent's says."""
+        return self.fail(*parted(sentence))
+
     def unknown(self, reason: str, remedy: str = "") -> Finding:
         """It could not be checked."""
-        return self.warn(f"{NOT_KNOWN}{reason}", remedy)
+        what = f"not known: {reason}"
+        return Finding(self.name, Verdict.WARN, what, self.why, remedy or self.remedy, is_known=False)
 
 
 SETTINGS = Check(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 
 from floatingip.agent.company import LONELY
-from floatingip.commands.doctor.finding import ICMP, NODE_PORT, OBSERVER, PORT, RULES, WORKERS, Finding
+from floatingip.commands.doctor.finding import ICMP, NODE_PORT, OBSERVER, PORT, RULES, WORKERS, Finding, parted
 from floatingip.core.decision.decision import Reason
 from floatingip.core.errors import CloudError, Denied
 from floatingip.core.groups import End, Rule, Worker, admitted
@@ -83,7 +83,7 @@ def workers(met: Sequence[Met], zone: str, number: int, *, is_deployed: bool) ->
     elif not met:
         yield WORKERS.fail(f"no other worker of the cluster runs in {zone}, by EC2's tags")
     elif is_deployed:
-        what, _, remedy = LONELY.format(port=number).partition("; ")
+        what, remedy = parted(LONELY.format(port=number))
         yield WORKERS.fail(f"{what}, though EC2 shows {', '.join(each.named for each in met)}", remedy)
     else:
         yield WORKERS.warn(f"no observer runs yet; EC2 shows {', '.join(each.named for each in met)}")
@@ -127,8 +127,7 @@ def icmp(met: Sequence[Met], reached: Sequence[Reached], number: int) -> Iterato
         if there.pinged:
             answering.append(str(there.address))
         elif there.knocked:
-            what, _, remedy = Reason.PING_BLOCKED.value.format(detail=there.holder).partition("; ")
-            yield ICMP.fail(f"{there.address}: {what}", remedy)
+            yield ICMP.failing(f"{there.address}: {Reason.PING_BLOCKED.value.format(detail=there.holder)}")
         else:
             said = f"nobody was reached: {there.address} at {there.holder} answers neither pings nor TCP {number}"
             yield ICMP.fail(said, f"{ALIVE}let the security group admit ICMP and TCP {number} among the workers")

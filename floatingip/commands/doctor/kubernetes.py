@@ -13,11 +13,10 @@ def api_server(own: OwnPod) -> Iterator[Finding]:
     """It answers, whatever it says."""
     if own.answered:
         yield API_SERVER.ok("it answers, by this pod's token")
-    elif "is not set" in own.problem:
-        yield API_SERVER.unknown(f"this is no pod of the manifest ({own.problem.partition(';')[0]})")
+    elif own.unset:
+        yield API_SERVER.unknown(f"this is no pod of the manifest ({own.unset} is not set)")
     else:
-        what, _, remedy = own.problem.partition("; ")
-        yield API_SERVER.fail(what, remedy)
+        yield API_SERVER.failing(own.problem)
 
 
 def role(own: OwnPod, services: ServicesUnknown | None) -> Iterator[Finding]:

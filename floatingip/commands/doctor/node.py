@@ -69,8 +69,7 @@ def links(found: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
 def routing(problems: Sequence[str]) -> Iterator[Finding]:
     """What is in the way of our routes, rules and probes, in sentences."""
     for problem in problems:
-        what, _, remedy = problem.rpartition("; ")
-        yield ROUTING.fail(what or remedy, remedy if what else "")
+        yield ROUTING.failing(problem)
     if not problems:
         yield ROUTING.ok("our tables and priorities are free, and probes leave by the primary link")
 
@@ -88,8 +87,7 @@ def kube_proxy(kept_off: Collection[str], served: frozenset[str] | None, *, has_
     it does not serve, in sentences.
     """
     for sentence in kept_off:
-        what, _, remedy = sentence.partition("; ")
-        yield KUBE_PROXY.fail(what, remedy)
+        yield KUBE_PROXY.failing(sentence)
     if kept_off:
         return
     if has_ipvs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from floatingip.commands.doctor.finding import NO_MANAGE, OWNER, PLACE, RESERVATION, SLOTS, SOURCE_CHECK, Check, Finding
+from floatingip.commands.doctor.finding import NO_MANAGE, OWNER, PLACE, RESERVATION, SLOTS, SOURCE_CHECK, Finding
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason
 from floatingip.core.decision.room import lacks_slot
@@ -12,16 +12,10 @@ from floatingip.core.ec2 import NO_MANAGE_TAG, OWNER_TAG, Eni, Subnet
 from floatingip.core.model import Allocation, Carry, Network, Target
 
 
-def failing(check: Check, sentence: str) -> Finding:
-    """A sentence of the agent's, which ends with what to do."""
-    what, _, remedy = sentence.partition("; ")
-    return check.fail(what, remedy)
-
-
 def place(target: Target, impossible: str, subnet: Subnet | None) -> Iterator[Finding]:
     """Subnet, zone, Outpost, and an Elastic IP's border group; ``impossible`` is the agent's sentence on these."""
     if impossible:
-        yield failing(PLACE, impossible)
+        yield PLACE.failing(impossible)
     elif subnet is not None:
         yield PLACE.ok(f"{target}: {subnet.id} in {subnet.zone}, as this node")
 
@@ -29,12 +23,12 @@ def place(target: Target, impossible: str, subnet: Subnet | None) -> Iterator[Fi
 def owner(target: Target, eni: Eni | None, name: str, mixed: str) -> Iterator[Finding]:
     """Ours, somebody else's, or nobody's."""
     if mixed:
-        yield failing(OWNER, Reason.MIXED.value.format(detail=mixed))
+        yield OWNER.failing(Reason.MIXED.value.format(detail=mixed))
     elif eni is None:
         yield OWNER.ok(f"{target}: free, no interface has it")
     elif eni.tags.get(OWNER_TAG) != name or not eni.carries(target):
         detail = f"{eni.id} (tag {OWNER_TAG}={eni.tags.get(OWNER_TAG, '')})"
-        yield failing(OWNER, f"{target}: {Reason.NOT_OURS.value.format(detail=detail)}")
+        yield OWNER.failing(f"{target}: {Reason.NOT_OURS.value.format(detail=detail)}")
     elif eni.attachment is None:
         yield OWNER.ok(f"{target}: on our {eni.id}, which no instance has")
     else:
@@ -49,7 +43,7 @@ def slots(carry: Carry, me: str, total: int, used: int, here: Collection[Eni], c
     if free or served:
         yield SLOTS.ok(f"{said}{', and all that is needed is here' if served else ''}")
     else:
-        yield failing(SLOTS, lacks_slot(me))
+        yield SLOTS.failing(lacks_slot(me))
 
 
 def reservation(target: Target, subnet: Subnet, reserved: Iterable[Network], *, is_kept: bool) -> Iterator[Finding]:

@@ -12,21 +12,17 @@ from math import inf
 from floatingip.core import timing
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import Memory, View
-from floatingip.core.ec2 import Eni, Owner
+from floatingip.core.ec2 import Eni, Owner, moment
 
 REACHED_TAG = "floatingip/reached"
 """The tag in which observers write when one of them saw the address UP, in Unix seconds.  It tells observers that have
 just started that workers reach each other at all, and that the address did answer where it is.  It is written again
 only when there was a move since."""
 
-LONGEST_TIME = 11
-"""Digits of a time in a tag, at most."""
-
 
 def reached_by_tag(eni: Eni) -> float:
     """When an observer last wrote that one of them saw the address UP, in Unix seconds; minus infinity for never."""
-    told = eni.tags.get(REACHED_TAG, "")
-    return float(told) if told.isascii() and told.isdigit() and len(told) <= LONGEST_TIME else -inf
+    return moment(eni.tags, REACHED_TAG)
 
 
 def was_reached(situation: Situation) -> bool:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from floatingip.core.ec2 import ID_END
+
 TAG = "floatingip/to"
 
 ANYBODY = "*"
 """Any standby may take the address."""
 
-_ID_END = 9
-_ORDER = re.compile(rf"([\w-]{{1,{_ID_END}}})>(\*|i-[0-9a-f]+)@(\d{{1,11}})", re.ASCII)
+_ORDER = re.compile(rf"([\w-]{{1,{ID_END}}})>(\*|i-[0-9a-f]+)@(\d{{1,11}})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,13 @@ class Order:
 
 def render(attachment_id: str, to: str, deadline: float) -> str:
     """The tag's value."""
-    return f"{attachment_id[-_ID_END:]}>{to}@{int(deadline)}"
+    return f"{attachment_id[-ID_END:]}>{to}@{int(deadline)}"
 
 
 def parse(value: str, attachment_id: str, wall: float) -> Order | None:
     """The order that a tag's value gives for this attachment; None when there is none, or its deadline is over."""
     found = _ORDER.fullmatch(value)
-    if found is None or found[1] != attachment_id[-_ID_END:] or int(found[3]) < wall:
+    if found is None or found[1] != attachment_id[-ID_END:] or int(found[3]) < wall:
         return None
     return Order(found[1], found[2], int(found[3]))
 

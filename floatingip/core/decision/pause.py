@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import ceil, inf
 
+from floatingip.core.ec2 import moment
+
 TAG = "floatingip/paused"
 
 LONGEST = 24 * 3600.0
@@ -17,11 +19,8 @@ LONGEST = 24 * 3600.0
 
 def ends_at(tags: Mapping[str, str], wall: float) -> float:
     """When the pause of an ENI with these tags ends, in Unix seconds; minus infinity when there is none."""
-    value = tags.get(TAG, "")
-    # Longer numbers are no times, and Python refuses to read very long ones.
-    if not (value.isascii() and value.isdecimal() and len(value) <= 11):
-        return -inf
-    return float(value) if wall < float(value) <= wall + LONGEST else -inf
+    end = moment(tags, TAG)
+    return end if wall < end <= wall + LONGEST else -inf
 
 
 def told(seconds: float) -> str:

@@ -19,15 +19,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 
-from floatingip.core import timing
+from floatingip.core import pace, timing
+from floatingip.core.decision.decision import Rule
+from floatingip.core.ec2 import ID_END
 
 TAG = "floatingip/moves"
 
 KEPT = 8
 """Moves kept in the tag: a value has at most 256 characters."""
 
-_ID_END = 9
-_MOVE = re.compile(rf"(R\d{{1,2}})@(\d{{1,11}})/([\w-]{{1,{_ID_END}}})", re.ASCII)
+_MOVE = re.compile(rf"(R\d{{1,2}})@(\d{{1,11}})/([\w-]{{1,{ID_END}}})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Record:
     @property
     def convicted(self) -> bool:
         """The move was one by R3, away from a silent holder: rationed only when that happens often."""
-        return self.rule == "R3"
+        return self.rule == Rule.R3
 
 
 def parse(value: str) -> tuple[Record, ...]:
@@ -57,7 +58,7 @@ def render(moves: tuple[Record, ...]) -> str:
 
 def record(value: str, rule: str, wall: float, attachment_id: str) -> str:
     """The tag's value with one more move."""
-    return render((*parse(value), Record(rule, int(wall), attachment_id[-_ID_END:])))
+    return render((*parse(value), Record(rule, int(wall), attachment_id[-ID_END:])))
 
 
 def merged(values: Iterable[str]) -> str:
@@ -68,12 +69,12 @@ def merged(values: Iterable[str]) -> str:
 
 def recorded(value: str, attachment_id: str, since: float = -inf) -> bool:
     """The move away from this attachment is in the tag, whoever wrote it."""
-    return any(move.attachment == attachment_id[-_ID_END:] and move.wall >= since for move in parse(value))
+    return any(move.attachment == attachment_id[-ID_END:] and move.wall >= since for move in parse(value))
 
 
 def is_rationed(value: str, rule: str, wall: float, attachment_id: str, since: float = -inf) -> bool:
     """Whether a move by this rule is rationed: always, but by R3 only from the third within ten minutes on."""
-    if rule != "R3":
+    if rule != Rule.R3:
         return True
     others = _others(value, attachment_id, since, wall)
     recent = [move for move in others if move.convicted and wall - move.wall < timing.CONVICTION_WINDOW]
@@ -86,7 +87,7 @@ def wait(value: str, wall: float, attachment_id: str, since: float = -inf) -> fl
     rationed = [move for index, move in enumerate(moves) if not move.convicted or _is_third(moves[: index + 1])]
     if not rationed:
         return 0.0
-    pause = min(timing.RATION_LONGEST_WAIT, timing.RATION_FIRST_WAIT * 2.0 ** (len(rationed) - 1))
+    pause = pace.doubled(timing.RATION_FIRST_WAIT, len(rationed) - 1, timing.RATION_LONGEST_WAIT)
     # A move that seems to be in the future was recorded by a clock that was fast.
     return min(pause, max(0.0, moves[-1].wall + pause - wall))
 
@@ -102,7 +103,7 @@ def _others(value: str, attachment_id: str, since: float, wall: float) -> tuple[
     Also without those that are further in the future than the longest wait: no clock is that fast, so a stranger wrote
     them, or a clock that had jumped, and they would be waited for until then.
     """
-    judged, latest = attachment_id[-_ID_END:], wall + timing.RATION_LONGEST_WAIT
+    judged, latest = attachment_id[-ID_END:], wall + timing.RATION_LONGEST_WAIT
     return tuple(
         move for move in parse(value) if (move.attachment != judged or move.wall < since) and move.wall <= latest
     )

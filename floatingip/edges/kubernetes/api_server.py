@@ -34,7 +34,11 @@ class Unanswered(Exception):
 
 
 class Unset(Unanswered):
-    """The environment lacks a variable that the question needs: it cannot even be asked."""
+    """The environment lacks the ``variable``, which the question needs: it cannot even be asked."""
+
+    def __init__(self, variable: str) -> None:
+        super().__init__(f"{variable} is not set; apply the manifest of this version")
+        self.variable = variable
 
 
 class ApiServer:
@@ -54,7 +58,7 @@ class ApiServer:
         try:
             return self._environment[name]
         except KeyError:
-            raise Unset(f"{name} is not set; apply the manifest of this version") from None
+            raise Unset(name) from None
 
     def get(self, resource: str, *, seconds: float) -> Response:
         """Get a resource of the pod's namespace, by its path, which is quoted already, within so many seconds.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -20,6 +19,7 @@ from floatingip.core.move import Move
 from floatingip.core.news import News, Remark, Role
 from floatingip.edges.http_client import Response
 from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, ApiServer, Unanswered, Unset
+from floatingip.edges.utc import utc
 
 LABEL = "floatingip/role"
 """The pod's label that shows its node's role."""
@@ -77,7 +77,7 @@ class PodsBoard:
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"name": f"{pod}.{digest}", "namespace": namespace},
-            "eventTime": _time(remark.at, "microseconds"),
+            "eventTime": utc(remark.at, "microseconds"),
             "type": "Warning" if remark.is_warning else "Normal",
             "reason": remark.reason,
             "action": remark.action,
@@ -95,8 +95,8 @@ class PodsBoard:
         kept = self._kept()
         nodes = {each.to: each.to_node for each in history.read(kept)}
         move = history.named(move, nodes | {move.to: self._node})
-        name = history.key(move, _time(move.ended_at, "milliseconds").translate({ord("-"): None, ord(":"): None}))
-        value = history.entry(move, _time(move.ended_at, "seconds"))
+        name = history.key(move, utc(move.ended_at, "milliseconds").translate({ord("-"): None, ord(":"): None}))
+        value = history.entry(move, utc(move.ended_at))
         data: dict[str, str | None] = {name: value, **dict.fromkeys(history.surplus(kept, name, value))}
         # Each key has only one writer, and all who remove the oldest entries remove the same ones: so this needs no
         # lock, and no second try after a conflict.
@@ -130,7 +130,3 @@ def _expect(answer: Response, what: str, *, missing: str = "") -> None:
             raise KubernetesError(said, missing, refused=True)
     is_refusal = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PASSING
     raise KubernetesError(said, refused=is_refusal)
-
-
-def _time(unix: float, precision: str) -> str:
-    return datetime.fromtimestamp(unix, UTC).isoformat(timespec=precision).replace("+00:00", "Z")

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from floatingip.core.bounded_json import as_list, as_object, as_text, read_json
 from floatingip.core.node import OwnPod
 from floatingip.edges.http_client import Response
-from floatingip.edges.kubernetes.api_server import DEEPEST, ApiServer, Unanswered
+from floatingip.edges.kubernetes.api_server import DEEPEST, ApiServer, Unanswered, Unset
 
 TIMEOUT = 1.0
 """Seconds for all of it, from the connection to the last byte: the pod's grace period may be running."""
@@ -29,6 +29,8 @@ class PodsOrders:
             name = self._api_server.variable("POD_NAME")
             answer = self._api_server.get(f"pods/{quote(name, safe='')}", seconds=TIMEOUT)
             who = f"{self._api_server.variable('POD_NAMESPACE')}/{name}"
+        except Unset as error:
+            return OwnPod(asked_at, problem=str(error), unset=error.variable)
         except Unanswered as error:
             return OwnPod(asked_at, problem=str(error))
         return _understand(answer, OwnPod(asked_at, answered=True), name, who)
