@@ -1,5 +1,6 @@
 """Fixtures of the core's tests: observers on loopback."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from floatingip.core.word import Status
+from tests.core.ec2_server import Become, Server, becoming
 from tests.core.observers import HOLDER, PATIENCE, SOUND, Observer, Start, free_port
 
 
@@ -40,3 +42,25 @@ def _until() -> Callable[[Callable[[], bool]], None]:
             time.sleep(0.005)
 
     return until
+
+
+@pytest.fixture(name="running", scope="module")
+def _running() -> Iterator[Server]:
+    server = Server()
+    threading.Thread(target=server.run, daemon=True).start()
+    yield server
+    server.listener.close()
+
+
+@pytest.fixture
+def server(running: Server) -> Server:
+    """Nobody has asked it anything, and it answers nothing."""
+    running.replies.clear()
+    running.asked.clear()
+    return running
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Become:
+    """For one test."""
+    return becoming(monkeypatch)
