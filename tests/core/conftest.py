@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import boto3
 import pytest
 
 from floatingip.core.word import Status
 from tests.core.ec2_server import Become, Server, becoming
+from tests.core.ec2_stub import Endpoint
 from tests.core.observers import HOLDER, PATIENCE, SOUND, Observer, Start, free_port
 
 
@@ -64,3 +66,18 @@ def server(running: Server) -> Server:
 def environment(monkeypatch: pytest.MonkeyPatch) -> Become:
     """For one test."""
     return becoming(monkeypatch)
+
+
+@pytest.fixture(name="stubbed", scope="session")
+def _stubbed() -> Any:
+    """One client for all: making it takes longer than all that is done with it."""
+    return boto3.session.Session("key", "secret", region_name="us-west-2").client("ec2")
+
+
+@pytest.fixture(name="endpoint")
+def _endpoint(stubbed: Any) -> Iterator[Endpoint]:
+    """EC2 that answers what the test says; what it was told to answer was asked for at the end."""
+    endpoint = Endpoint(stubbed)
+    with endpoint.ended, endpoint.stub:
+        yield endpoint
+        endpoint.stub.assert_no_pending_responses()
