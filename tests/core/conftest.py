@@ -1,8 +1,7 @@
 """Fixtures of the core's tests: observers on loopback."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from floatingip.core.word import Status
 from tests.core.ec2_server import Become, Server, becoming
 from tests.core.ec2_stub import Endpoint
-from tests.core.observers import HOLDER, PATIENCE, SOUND, Observer, Start, free_port
+from tests.core.observers import HOLDER, SOUND, Observer, Start, free_port
 
 
 @pytest.fixture(name="port")
@@ -31,19 +30,6 @@ def _start(port: int) -> Iterator[Start]:
             return observer
 
         yield start
-
-
-@pytest.fixture(name="until")
-def _until() -> Callable[[Callable[[], bool]], None]:
-    """Wait until that is so; it counts as never after a while."""
-
-    def until(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-
-    return until
 
 
 @pytest.fixture(name="running", scope="module")
