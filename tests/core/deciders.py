@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from floatingip.core import health as probing
 from floatingip.core.decision.decide import decide
@@ -102,8 +102,7 @@ def peer(instance_id: str, now: float, sees_up: tuple[str, ...] = (), **said: An
 
 def shown(decision: Decision) -> str:
     """A decision in short: state, reason, rule and, if there is one, the write."""
-    text = f"{decision.state} {decision.reason.name} {decision.rule} {written(decision.write)}"
-    return text.strip().replace(f"@{WALL}", "@0")
+    return f"{decision.state} {decision.reason.name} {decision.rule} {written(decision.write)}".strip()
 
 
 @dataclass
@@ -115,6 +114,8 @@ class Observer:
     settings: Settings = SETTINGS
     memory: Memory = field(default_factory=Memory)
     api: str = "answers"
+    began_by: ClassVar[str] = "ec2:a1@i-a word:sound probe:AA"
+    """What it sees first where i-a has the address, and all is well."""
     view: View = field(default_factory=lambda: View(0.0, WALL, ADDRESS, "", NAME, None, Health(), Word()))
 
     def see(self, now: float, words: str = "", **changes: object) -> Decision:
@@ -122,7 +123,7 @@ class Observer:
 
         - ``ec2:ATTACHMENT@INSTANCE/STATUS/STATE``, ``ec2:free``, ``ec2:absent``: an answer to a question asked now; the
           ENI's status is ``attached`` unless given; without a state EC2 was not asked for the instance's;
-        - ``tag:MOVES``, ``name:NAME``: the ENI's tags in that answer;
+        - ``tag:MOVES``, ``name:NAME``: the ENI's tags in that answer, moves separated by commas;
         - ``probe:AATLF``: probes sent and known now: answered, answered by TCP alone, lost, failed here;
         - ``word:STATE/SIGHT``: the holder's word; ``word:silent`` is one without sight;
         - ``peer:INSTANCE``, ``peer:INSTANCE=ATTACHMENT``: another observer answered now, and what it sees UP;
@@ -136,7 +137,9 @@ class Observer:
         witness_at = {"none": None, "silent": self.view.witness_at}.get(self.api, now)
         view = replace(self.view, now=now, wall=wall, me=self.me, witness_at=witness_at)
         if "ec2" in told:
-            view = replace(view, owner=self._owner(now, told["ec2"], told.get("tag", ""), told.get("name", NAME)))
+            view = replace(
+                view, owner=self._owner(now, told["ec2"], told.get("tag", "").replace(",", " "), told.get("name", NAME))
+            )
         view = self._followed(view)
         for letter in told.get("probe", ""):
             answered, lost, failed = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
@@ -160,6 +163,12 @@ class Observer:
         self.memory, decision = decide(self.memory, view, self.settings)
         self.view = view if decision.write is None else replace(view, wrote_at=now, accepted=decision.write)
         return decision
+
+    def fall(self, word: str = "word:silent") -> Self:
+        """It saw i-a hold the address and answer; from 10.0 on the probes were lost; EC2 was not asked since."""
+        self.see(0.0, self.began_by)
+        self.see(10.0, f"probe:LLLLL {word}")
+        return self
 
     def _owner(self, now: float, text: str, moves: str, name: str) -> Owner:
         if text == "absent":
@@ -187,14 +196,3 @@ def _report(link: str) -> PlumbingReport:
         return PlumbingReport(PlumbingState.SOUND, extent=Extent.AHEAD)
     state = {"none": PlumbingState.NO_LINK}.get(link) or PlumbingState(link)
     return PlumbingReport(state, problem="nft" if link == "unsound" else "")
-
-
-def replay(transcript: str, observer: Observer | None = None) -> None:
-    """Check a transcript: lines of ``TIME  WHAT IS SEEN  -> STATE REASON RULE [WRITE]``; ``#`` begins a comment."""
-    observer = observer or Observer()
-    for line in transcript.strip().splitlines():
-        seen, arrow, expected = line.partition("#")[0].partition("->")
-        if arrow:
-            time, *words = seen.split()
-            decision = shown(observer.see(float(time), " ".join(words)))
-            assert decision == " ".join(expected.split()), f"at {line.strip()!r}"

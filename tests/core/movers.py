@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
+from typing import ClassVar
 
 from floatingip.core.decision.evidence import REACHED_TAG
 from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Attachment, AttachmentStatus, Eni, Owner
@@ -53,6 +54,7 @@ class Mover(Observer):
 
     settings: Settings = SETTINGS
     target: Target = ADDRESS
+    began_by: ClassVar[str] = "ec2:i-a word:sound probe:AA link:ahead"
 
     def __post_init__(self) -> None:
         self.view = replace(self.view, target=self.target, mine=standing(self.me))

@@ -1,7 +1,6 @@
 """What is answered to whom: a peer, this node itself, and anybody else."""
 
 import json
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +21,7 @@ from tests.core.observers import (
     Observer,
     Start,
 )
+from tests.waiting import until
 
 FULL = "eni-0123 is full"
 SECRET = f"{TARGET}: {FULL}"
@@ -206,9 +206,7 @@ def test_an_address_without_a_source_is_untried(start: Start) -> None:
         assert sights(observer, "&doubt=eipalloc-1") == {"eipalloc-1": "untried"}
 
 
-def test_each_address_in_doubt_is_checked_from_itself(
-    start: Start, until: Callable[[Callable[[], bool]], None]
-) -> None:
+def test_each_address_in_doubt_is_checked_from_itself(start: Start) -> None:
     """One that works says nothing of another; and those that are not doubted are left alone."""
     holds = {TARGET: Held("a1"), OTHER_TARGET: Held("a2"), "10.0.0.102": Held("a3")}
     observer = start(status=Status("cluster", "i-a", holds=holds))

@@ -4,130 +4,51 @@ The server writes bytes, so that everything is possible that a proxy, a load bal
 version of EC2 could send.
 """
 
-import json
-import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, ip_network
 from typing import Any
 
 import pytest
 
 from floatingip.agent.looks import Question
-from floatingip.core.ec2 import AttachmentStatus, Eni, Instance, InstanceState, Subnet
+from floatingip.core.ec2 import AttachmentStatus, Instance, InstanceState
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoCredentials, NoFreeSlot, Throttled
 from floatingip.core.model import Carry
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2 import cloud as ec2
-from floatingip.edges.ec2 import credentials, sdk
+from floatingip.edges.ec2 import sdk
 from floatingip.edges.ec2.asking import Asking
-from floatingip.edges.ec2.cloud import MOST_PAGES, Ec2Cloud
+from floatingip.edges.ec2.cloud import Ec2Cloud
 from floatingip.edges.ec2.meaning import NOT_ACCEPTED
 from floatingip.runtime.look import look
-
-ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:6::100")
-OTHER = IPv4Address("10.0.0.101")
-SUBNET = Subnet("subnet-1", (ip_network("10.0.0.0/24"),), "us-west-2a")
-NAMESPACE = 'xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"'
-
-Reply = bytes | Callable[[socket.socket], None]
-"""What the server sends, or does, after it has read a request; then it closes the connection."""
-
-
-def http(status: int, body: str | bytes = b"", *headers: str, length: int | None = None) -> bytes:
-    """An HTTP answer; ``length`` is a Content-Length that may be a lie."""
-    body = body.encode() if isinstance(body, str) else body
-    lines = [f"HTTP/1.1 {status} Whatever", *headers, f"Content-Length: {len(body) if length is None else length}"]
-    return "\r\n".join([*lines, "Connection: close", "", ""]).encode() + body
-
-
-def answer(action: str, body: str) -> bytes:
-    """What EC2 answers to an action."""
-    return http(200, f"<{action}Response {NAMESPACE}><requestId>r</requestId>{body}</{action}Response>")
-
-
-def error(status: int, code: str, message: str = "It cannot be.") -> bytes:
-    """An error of EC2's."""
-    told = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    return http(status, f"<Response><Errors>{told}</Errors><RequestID>r</RequestID></Response>")
-
-
-@dataclass
-class Server:
-    """Answers each request by its action, else by what is the same for all; ``asked`` are the requests' bodies."""
-
-    replies: dict[str, Reply] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-
-    def run(self) -> None:
-        """Until the listener is closed."""
-        with suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with suppress(OSError), connection:
-            stream = connection.makefile("rb")
-            lines = list(iter(stream.readline, b"\r\n"))[:100] if stream.peek() else []
-            fields = dict(line.decode().lower().strip().split(": ", 1) for line in lines[1:])
-            head, body = b"".join(lines).decode(), stream.read(int(fields.get("content-length", 0)))
-            if not head:
-                return
-            said = f"{head.splitlines()[0]} {body.decode()}"
-            self.asked.append(said)
-            found = (reply for name, reply in self.replies.items() if f"Action={name}&" in said or name in head)
-            reply = next(found, self.replies.get("", b""))
-            connection.sendall(reply) if isinstance(reply, bytes) else reply(connection)
-
-
-@pytest.fixture(name="running", scope="module")
-def _running() -> Iterator[Server]:
-    server = Server()
-    threading.Thread(target=server.run, daemon=True).start()
-    yield server
-    server.listener.close()
-
-
-@pytest.fixture
-def server(running: Server) -> Server:
-    """Nobody has asked it anything, and it answers nothing."""
-    running.replies.clear()
-    running.asked.clear()
-    return running
-
-
-Become = Callable[..., None]
-"""Sets the environment, as far as the SDK reads it, to exactly this."""
-
-
-def becoming(monkeypatch: pytest.MonkeyPatch) -> Become:
-    """Until the monkeypatch is undone."""
-
-    def become(**variables: str) -> None:
-        for key in [key for key in os.environ if key.startswith("AWS_") or "PROXY" in key.upper()]:
-            monkeypatch.delenv(key)
-        for key, value in variables.items():
-            monkeypatch.setenv(key, value)
-
-    return become
-
-
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> Become:
-    """For one test."""
-    return becoming(monkeypatch)
+from tests.core.ec2_server import (
+    ADDRESS,
+    FOUND,
+    IPV6,
+    NAMESPACE,
+    OTHER,
+    PATIENCE,
+    SHORT,
+    SUBNET,
+    Reply,
+    Server,
+    answer,
+    attachment,
+    becoming,
+    dripping,
+    error,
+    http,
+    in_the_end,
+    instances,
+    interface,
+    interfaces,
+    silent_until,
+    subnets,
+)
 
 
 @pytest.fixture(name="client", scope="module")
@@ -154,7 +75,6 @@ def reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
-FOUND = answer("DescribeNetworkInterfaces", "<networkInterfaceSet/>")
 DETACHED = answer("DetachNetworkInterface", "<return>true</return>")
 BROKEN_OFF = "<?xml version='1.0'?><DescribeNetworkInterfacesResponse><networkInterfaceSet><item><networkInterf"
 
@@ -346,45 +266,6 @@ def test_credentials_that_aws_does_not_accept_are_not_told_as_a_mistake_of_ours(
 # What EC2 shows.
 
 
-def interface(*without: str, **changes: str) -> str:
-    """An ENI of ours that i-0a has, with the address, as XML: each field by its name, or without it."""
-    fields = {
-        "networkInterfaceId": "eni-1",
-        "subnetId": "subnet-1",
-        "availabilityZone": "us-west-2a",
-        "macAddress": "02:00:00:00:00:64",
-        "privateIpAddress": f"{ADDRESS}",
-        "sourceDestCheck": "true",
-        "groupSet": "<item><groupId>sg-1</groupId></item>",
-        "attachment": attachment(),
-        "privateIpAddressesSet": f"<item><privateIpAddress>{ADDRESS}</privateIpAddress><primary>true</primary></item>",
-        "ipv6AddressesSet": "",
-        "tagSet": "<item><key>floatingip</key><value>lab</value></item>",
-        **changes,
-    }
-    return "".join(f"<{key}>{value}</{key}>" for key, value in fields.items() if key not in without)
-
-
-def attachment(*without: str, **changes: str) -> str:
-    """How i-0a has it."""
-    fields = {
-        "attachmentId": "eni-attach-1",
-        "instanceId": "i-0a",
-        "deviceIndex": "1",
-        "status": "attached",
-        "attachTime": "2026-11-23T00:00:00.000Z",
-        "deleteOnTermination": "false",
-        **changes,
-    }
-    return "".join(f"<{key}>{value}</{key}>" for key, value in fields.items() if key not in without)
-
-
-def interfaces(*items: str) -> bytes:
-    """The answer that shows them."""
-    shown = "".join(f"<item>{item}</item>" for item in items)
-    return answer("DescribeNetworkInterfaces", f"<networkInterfaceSet>{shown}</networkInterfaceSet>")
-
-
 UNREADABLE: Mapping[str, str] = {
     "nothing at all": "",
     "no id": interface("networkInterfaceId"),
@@ -559,11 +440,12 @@ def test_a_strangers_eni_without_an_ipv4_address_spoils_nothing(server: Server, 
 
 
 @pytest.mark.parametrize("action", ["DescribeNetworkInterfaces", "DescribeSubnets", "DescribeInstances"])
-@pytest.mark.parametrize("tokens", [["again"] * 9, ["a", "b"] * 9, [str(n) for n in range(MOST_PAGES + 9)]])
+@pytest.mark.parametrize("tokens", [["again"] * 9, ["a", "b"] * 9, [str(n) for n in range(29)]])
 def test_pages_without_end_mean_that_nothing_is_known(
-    server: Server, cloud: Ec2Cloud, action: str, tokens: list[str]
+    server: Server, cloud: Ec2Cloud, monkeypatch: pytest.MonkeyPatch, action: str, tokens: list[str]
 ) -> None:
     """The same token again and again, or always another one."""
+    monkeypatch.setattr(ec2, "MOST_PAGES", 20)
     left = iter(tokens)
     empty = {
         "DescribeNetworkInterfaces": "<networkInterfaceSet/>",
@@ -577,7 +459,7 @@ def test_pages_without_end_mean_that_nothing_is_known(
     server.replies[""] = reply
     with pytest.raises(CloudUnavailable, match=f"{action}: the answer has no end"):
         READS[action](cloud)
-    assert len(server.asked) <= MOST_PAGES
+    assert len(server.asked) <= 20
 
 
 def test_pages_that_take_too_long_mean_that_nothing_is_known(
@@ -610,12 +492,6 @@ def test_a_page_that_fails_spoils_the_question(server: Server, cloud: Ec2Cloud) 
 
 
 # Instances and subnets.
-
-
-def instances(*items: str) -> bytes:
-    """The answer that shows them."""
-    shown = "".join(f"<item><instancesSet><item>{item}</item></instancesSet></item>" for item in items)
-    return answer("DescribeInstances", f"<reservationSet>{shown}</reservationSet>")
 
 
 RUNNING = "<instanceState><name>running</name></instanceState>"
@@ -695,12 +571,6 @@ def test_a_node_whose_own_instance_is_not_shown_does_not_miss_its_cluster(
         look(cloud, Settings((ADDRESS,)), Question(0.0, "i-0b", ""))
 
 
-def subnets(*items: str) -> bytes:
-    """The answer that shows them."""
-    shown = "".join(f"<item>{item}</item>" for item in items)
-    return answer("DescribeSubnets", f"<subnetSet>{shown}</subnetSet>")
-
-
 ZONE = "<availabilityZone>us-west-2a</availabilityZone>"
 HOME = f"<subnetId>subnet-1</subnetId>{ZONE}<cidrBlock>10.0.0.0/24</cidrBlock>"
 
@@ -742,31 +612,6 @@ def test_a_subnet_without_ipv4_has_its_ipv6_network(server: Server, cloud: Ec2Cl
 # What hangs.
 
 
-def dripping(reply: bytes, at_once: int, ended: threading.Event) -> Callable[[socket.socket], None]:
-    """The first bytes at once, then one now and then, until the connection breaks."""
-
-    def drip(connection: socket.socket) -> None:
-        try:
-            connection.sendall(reply[:at_once])
-            for byte in reply[at_once:] * 100:
-                connection.sendall(bytes([byte]))
-                if threading.Event().wait(0.02):
-                    return
-        finally:
-            ended.set()
-
-    return drip
-
-
-def silent_until(over: threading.Event) -> Callable[[socket.socket], None]:
-    """No answer until then, nor after it."""
-
-    def wait(_connection: socket.socket) -> None:
-        over.wait(PATIENCE)
-
-    return wait
-
-
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -794,24 +639,6 @@ def test_an_answer_without_end_fills_no_memory(
     server.replies[""] = pour
     with pytest.raises(CloudUnavailable, match="DescribeNetworkInterfaces: an answer of more than 100000 bytes"):
         cloud.describe_enis("lab")
-
-
-SHORT = 0.2
-"""Seconds for which these wait for an answer."""
-
-PATIENCE = 10.0
-"""Seconds until something that should happen at once counts as not happening."""
-
-
-def in_the_end(cloud: Ec2Cloud) -> tuple[Eni, ...]:
-    """What a question is answered; a busy machine may take longer for a good answer, too, than these deadlines are."""
-    over_at = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return cloud.describe_enis("lab")
-        except CloudUnavailable:
-            if time.monotonic() > over_at:
-                raise
 
 
 @pytest.mark.parametrize("at_once", [0, 30, len(FOUND) - 60], ids=["the status", "the headers", "the body"])
@@ -867,224 +694,3 @@ def test_a_question_is_asked_anew_while_the_first_connection_hangs(server: Serve
         hasty.detach_eni("eni-attach-1", force=False)
     assert len(server.asked) == 1
     over.set()
-
-
-# Credentials.
-
-
-STS = "sts.amazonaws.com/doc/2011-06-15/"
-
-
-def assumed(expires: str = "2099-01-01T00:00:00Z") -> bytes:
-    """What STS answers."""
-    keys = "<AccessKeyId>AK</AccessKeyId><SecretAccessKey>SK</SecretAccessKey><SessionToken>T</SessionToken>"
-    action = "AssumeRoleWithWebIdentity"
-    result = f"<{action}Result><Credentials>{keys}<Expiration>{expires}</Expiration></Credentials></{action}Result>"
-    return http(200, f'<{action}Response xmlns="https://{STS}">{result}</{action}Response>')
-
-
-def given(expires: str = "2099-01-01T00:00:00Z") -> bytes:
-    """What the EKS Pod Identity Agent answers."""
-    keys = {"AccessKeyId": "AK", "SecretAccessKey": "SK", "Token": "T", "Expiration": expires, "AccountId": "1"}
-    return http(200, json.dumps(keys), "Content-Type: application/json")
-
-
-ROLE = "arn:aws:iam::123456789012:role/floatingip"
-
-
-@pytest.fixture
-def irsa(server: Server, environment: Become, tmp_path: Any) -> Callable[[], Ec2Cloud]:
-    """A cloud whose credentials come from STS, by a token in a file."""
-
-    def made() -> Ec2Cloud:
-        environment(
-            AWS_ENDPOINT_URL_EC2=server.url,
-            AWS_ENDPOINT_URL_STS=server.url,
-            AWS_ROLE_ARN=ROLE,
-            AWS_WEB_IDENTITY_TOKEN_FILE=str(tmp_path / "token"),
-            AWS_EC2_METADATA_DISABLED="true",
-            HOME="/nonexistent",
-        )
-        return Ec2Cloud(ec2.client("us-west-2"), "vpc-1", ())
-
-    (tmp_path / "token").write_text("token")
-    server.replies |= {"DescribeNetworkInterfaces": FOUND, "AssumeRoleWithWebIdentity": assumed()}
-    return made
-
-
-@pytest.mark.parametrize(
-    ("reply", "told"),
-    [
-        (http(403, f'<ErrorResponse xmlns="https://{STS}"><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>Not'
-                   " authorized to perform sts:AssumeRoleWithWebIdentity</Message></Error></ErrorResponse>"),
-         f"AccessDenied.*let the role {ROLE} trust"),
-        (http(400, "<ErrorResponse><Error><Code>InvalidIdentityToken</Code></Error></ErrorResponse>"),
-         "InvalidIdentityToken"),
-        (http(503, "busy"), ROLE),
-        (http(200, "<html>welcome</html>"), ROLE),
-        (http(200), ROLE),
-        (b"", ROLE),
-        (assumed("soon"), ROLE),
-        (assumed("2001-01-01T00:00:00Z"), "still expired.*is the node's clock right"),
-    ],
-    ids=["denied", "a bad token", "503", "a page", "nothing", "closed", "no time", "ended long ago"],
-)  # fmt: skip
-def test_an_sts_that_gives_no_credentials_is_ec2s_silence_with_its_cause(
-    server: Server, irsa: Callable[[], Ec2Cloud], reply: bytes, told: str
-) -> None:
-    """And a hint that names the role, not a permission of EC2's."""
-    server.replies["AssumeRoleWithWebIdentity"] = reply
-    with pytest.raises(CloudUnavailable, match=f"no AWS credentials.*{told}") as caught:
-        irsa().describe_enis("lab")
-    assert "ec2:" not in str(caught.value)
-
-
-@pytest.mark.parametrize("token", [None, ""], ids=["missing", "empty"])
-def test_a_token_file_that_lacks_a_token_is_ec2s_silence(
-    server: Server, irsa: Callable[[], Ec2Cloud], tmp_path: Any, token: str | None
-) -> None:
-    """The kubelet may be about to write it."""
-    (tmp_path / "token").unlink()
-    if token is not None:
-        (tmp_path / "token").write_text(token)
-        server.replies["AssumeRoleWithWebIdentity"] = http(
-            400, "<ErrorResponse><Error><Code>V</Code></Error></ErrorResponse>"
-        )
-    with pytest.raises(CloudUnavailable, match=r"no AWS credentials.*"):
-        irsa().describe_enis("lab")
-
-
-AGENT = "/v1/credentials"
-
-
-@pytest.mark.parametrize(
-    "reply", [b"", http(404, "no"), http(500, "no"), http(200, "no"), http(200, "{}"), http(200, "[" * 5000), http(200)]
-)
-def test_a_pod_identity_agent_that_gives_none_is_ec2s_silence(
-    server: Server, environment: Become, reply: bytes
-) -> None:
-    """Making the client does not need it: they may come later."""
-    environment(
-        AWS_ENDPOINT_URL_EC2=server.url, AWS_CONTAINER_CREDENTIALS_FULL_URI=server.url + AGENT, HOME="/nonexistent"
-    )
-    server.replies[AGENT] = reply
-    cloud = Ec2Cloud(ec2.client("us-west-2"), "vpc-1", ())
-    with pytest.raises(CloudUnavailable, match=r"no AWS credentials.*Pod Identity Agent"):
-        cloud.describe_enis("lab")
-
-
-def test_a_pod_identity_agent_whose_port_is_closed_is_ec2s_silence(environment: Become) -> None:
-    """It is about to be started, or was never installed."""
-    environment(AWS_CONTAINER_CREDENTIALS_FULL_URI="http://127.0.0.1:9" + AGENT, HOME="/nonexistent")
-    cloud = Ec2Cloud(ec2.client("us-west-2"), "vpc-1", ())
-    with pytest.raises(CloudUnavailable, match=r"no AWS credentials.*Pod Identity Agent"):
-        cloud.describe_enis("lab")
-
-
-def test_credentials_that_come_later_are_used(
-    server: Server, environment: Become, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the same client."""
-    monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
-    environment(
-        AWS_ENDPOINT_URL_EC2=server.url, AWS_CONTAINER_CREDENTIALS_FULL_URI=server.url + AGENT, HOME="/nonexistent"
-    )
-    server.replies |= {AGENT: http(404, "not yet"), "DescribeNetworkInterfaces": FOUND}
-    cloud = Ec2Cloud(ec2.client("us-west-2"), "vpc-1", ())
-    with pytest.raises(CloudUnavailable):
-        cloud.describe_enis("lab")
-    server.replies[AGENT] = given()
-    assert cloud.describe_enis("lab") == ()
-
-
-def test_credentials_that_are_still_good_are_used_while_sts_hangs(server: Server, irsa: Callable[[], Ec2Cloud]) -> None:
-    """They end in some minutes, so others are looked for, beside the question."""
-    over = threading.Event()
-    soon = ec2_time(600)
-    server.replies["AssumeRoleWithWebIdentity"] = assumed(soon)
-    cloud = irsa()
-    assert cloud.describe_enis("lab") == ()
-    server.replies["AssumeRoleWithWebIdentity"] = silent_until(over)
-    for _ in range(3):
-        assert cloud.describe_enis("lab") == ()
-    over.set()
-
-
-def test_credentials_that_aws_does_not_accept_any_more_are_replaced(
-    server: Server, irsa: Callable[[], Ec2Cloud], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The role's session was revoked, or its keys rotated."""
-    monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
-    cloud = irsa()
-    assert cloud.describe_enis("lab") == ()
-    server.replies["DescribeNetworkInterfaces"] = error(400, "ExpiredToken")
-    with pytest.raises(CloudUnavailable, match="ExpiredToken"):
-        cloud.describe_enis("lab")
-    server.replies["DescribeNetworkInterfaces"] = FOUND
-    assert cloud.describe_enis("lab") == ()
-    assert sum("AssumeRoleWithWebIdentity" in asked for asked in server.asked) == 2
-
-
-def test_credentials_that_were_refused_once_are_used_on_while_sts_hangs(
-    server: Server, irsa: Callable[[], Ec2Cloud], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may be EC2 that erred: without them it could not even be asked again."""
-    monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
-    monkeypatch.setattr(credentials, "REPLACED_WITHIN", 0.1)
-    over, cloud = threading.Event(), irsa()
-    assert cloud.describe_enis("lab") == ()
-    server.replies |= {
-        "AssumeRoleWithWebIdentity": silent_until(over),
-        "DescribeNetworkInterfaces": error(401, "AuthFailure"),
-    }
-    with pytest.raises(NoCredentials, match="AuthFailure"):
-        cloud.describe_enis("lab")
-    server.replies["DescribeNetworkInterfaces"] = FOUND
-    assert cloud.describe_enis("lab") == ()
-    over.set()
-
-
-@pytest.mark.parametrize(
-    ("reply", "cause"),
-    [
-        (assumed()[:-150], "what came is no XML, or was cut off"),
-        (assumed().replace(b">T<", b">S3CR3T\nT<"), "their token"),
-        (assumed().replace(b">SK<", b"><"), "their secret is empty"),
-        (assumed().replace(b">AK<", b">A K<"), "their access key"),
-    ],
-    ids=["cut off", "a line break", "empty", "a blank"],
-)
-def test_what_is_told_of_credentials_that_are_none_has_no_secret(
-    server: Server, irsa: Callable[[], Ec2Cloud], reply: bytes, cause: str
-) -> None:
-    """Neither as it came, nor as it would be sent."""
-    head, _, body = reply.replace(b">SK<", b">S3CR3T<").partition(b"\r\n\r\n")
-    server.replies["AssumeRoleWithWebIdentity"] = head.partition(b"\r\n")[0] + b"\r\n\r\n" + body
-    with pytest.raises(NoCredentials, match=f"no AWS credentials: {cause}.*{ROLE}") as caught:
-        irsa().describe_enis("lab")
-    assert "S3CR3T" not in str(caught.value)
-
-
-def test_what_gives_credentials_by_drips_is_given_up_and_its_connection_ended(
-    server: Server, environment: Become, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No thread stays behind with it, as with EC2's own answers."""
-    monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
-    monkeypatch.setattr(credentials, "GIVEN_UP_AFTER", SHORT)
-    ended = threading.Event()
-    server.replies |= {AGENT: dripping(given(), 30, ended), "DescribeNetworkInterfaces": FOUND}
-    environment(
-        AWS_ENDPOINT_URL_EC2=server.url, AWS_CONTAINER_CREDENTIALS_FULL_URI=server.url + AGENT, HOME="/nonexistent"
-    )
-    cloud = Ec2Cloud(ec2.client("us-west-2"), "vpc-1", ())
-    with pytest.raises(NoCredentials, match=r"does not answer; does the EKS Pod Identity Agent run on this node\?"):
-        cloud.describe_enis("lab")
-    threading.Event().wait(SHORT)
-    server.replies[AGENT] = given()
-    assert in_the_end(cloud) == ()
-    assert ended.wait(PATIENCE)
-
-
-def ec2_time(seconds: float) -> str:
-    """So many seconds from now, as AWS writes it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))

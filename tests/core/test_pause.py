@@ -13,7 +13,6 @@ from floatingip.core.errors import ConfigurationError
 from floatingip.core.model import Carry
 from floatingip.core.writes import Detach
 from tests.core.deciders import WALL, Observer, shown
-from tests.core.test_decide import fallen
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
 
 UNTIL = WALL + 600
@@ -29,7 +28,7 @@ def see(observer: Observer, now: float, words: str, tags: dict[str, str]) -> Dec
 
 def test_a_dead_holder_keeps_the_address_until_the_pause_is_over() -> None:
     """It ends by itself, and then the address is taken over at once."""
-    observer, paused = fallen(Observer()), {pause.TAG: str(UNTIL)}
+    observer, paused = Observer().fall(), {pause.TAG: str(UNTIL)}
     decision = see(observer, 10.1, "probe:L", paused)
     assert shown(decision) == "doubt PAUSED R3"
     assert decision.look_at <= 600
@@ -40,7 +39,7 @@ def test_a_dead_holder_keeps_the_address_until_the_pause_is_over() -> None:
 
 def test_a_pause_that_is_taken_back_is_over() -> None:
     """By an empty tag, as `resume` leaves it."""
-    observer = fallen(Observer())
+    observer = Observer().fall()
     assert shown(see(observer, 10.1, "probe:L", {pause.TAG: str(UNTIL)})) == "doubt PAUSED R3"
     assert see(observer, 12.0, "probe:L", {pause.TAG: ""}).write == Detach("a1")
 

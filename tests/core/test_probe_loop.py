@@ -4,7 +4,7 @@ import math
 import queue
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 import pytest
@@ -13,6 +13,7 @@ from floatingip.agent.effects import Probing
 from floatingip.agent.events import Probed
 from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.runtime.probing import ProbeLoop, Probes, next_in_peace
+from tests.waiting import until
 
 ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
 
@@ -116,14 +117,6 @@ def pace(probes: Probes) -> float:
     return probes.due_at() - probes._sent_at
 
 
-def wait(holds: Callable[[], bool]) -> None:
-    """Until it holds, which should be soon."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 def test_what_is_to_be_probed_is_and_nothing_else(running: Running) -> None:
     """Whoever is not followed any more is sent nothing; whoever still is goes on as it was."""
     running.follow(probing("a"), a=Script(ANSWERED))
@@ -200,7 +193,7 @@ def test_a_loop_with_nothing_to_do_does_not_spin(running: Running, monkeypatch: 
     monkeypatch.setattr(running.loop, "_wait", counted)
     prober = Script(None)
     running.follow(probing("a"), a=prober)
-    wait(lambda: prober.sent.qsize() == 1)
+    until(lambda: prober.sent.qsize() == 1)
     prober.come()
     assert running.next() == ("a", ANSWERED)
     time.sleep(0.05)

@@ -5,7 +5,7 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 from floatingip.runtime import status_server
 from floatingip.runtime.status_server import CONNECTIONS_EACH, REQUEST_LONGEST, STRANGERS_AT_MOST, StatusServer
 from tests.core.observers import ASKER, HOLDER, PATIENCE, STRANGER, THIRD, Start
+from tests.waiting import until
 
 
 def fetch(
@@ -225,9 +226,7 @@ def test_a_request_has_its_time_in_all(port: int, start: Start, monkeypatch: pyt
         assert said(silent) == b""
 
 
-def test_an_answer_that_is_not_taken_is_given_up(
-    port: int, start: Start, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], None]
-) -> None:
+def test_an_answer_that_is_not_taken_is_given_up(port: int, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its place is free again."""
     monkeypatch.setattr(status_server, "EXCHANGE_WITHIN", 0.3)
     observer = start()
@@ -247,9 +246,7 @@ def test_one_address_has_few_connections(port: int, start: Start) -> None:
         assert fetch(port, "/livez", source="127.0.0.67")[0] == 200
 
 
-def test_a_place_is_free_again_a_moment_after_its_end(
-    port: int, start: Start, until: Callable[[Callable[[], bool]], None]
-) -> None:
+def test_a_place_is_free_again_a_moment_after_its_end(port: int, start: Start) -> None:
     """So nobody gets answers faster than that."""
     observer = start()
     with many(port, CONNECTIONS_EACH):
@@ -273,9 +270,7 @@ def test_however_many_come_the_kubelet_and_the_peers_are_answered(port: int, sta
         assert fetch(port, "/v1/word?asker=i-b", source=ASKER)[0] == 200
 
 
-def test_a_burst_of_connections_costs_nothing_that_stays(
-    port: int, start: Start, until: Callable[[Callable[[], bool]], None]
-) -> None:
+def test_a_burst_of_connections_costs_nothing_that_stays(port: int, start: Start) -> None:
     """Neither threads nor files nor memory; the kubelet is answered meanwhile."""
     observer = start()
     before, threads, memory = files(), threading.active_count(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

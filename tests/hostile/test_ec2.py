@@ -19,7 +19,7 @@ from floatingip.core.settings import Settings
 from floatingip.edges.ec2 import cloud as ec2
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from floatingip.runtime.look import Calls, look
-from tests.core.test_ec2_answers import Server, becoming, http, instances, interface, interfaces, subnets
+from tests.core.ec2_server import Server, becoming, http, instances, interface, interfaces, subnets
 from tests.hostile.strategies import mutations, several
 from tests.hostile.xml import as_bytes, befallen, found
 

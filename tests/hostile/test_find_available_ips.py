@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.test_ec2_answers import Server, answer, becoming, http
+from tests.core.ec2_server import Server, answer, becoming, http
 from tests.hostile.strategies import several, texts
 
 SCRIPT = Path(__file__).parents[2] / "find-available-ips.py"

@@ -3,8 +3,6 @@
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +12,7 @@ from lab.kubernetes.cluster import OBSERVERS, SAMPLE, EvictionRefused, Kind, Par
 from lab.run.machine import Machine
 from lab.run.region import Region
 from tests.kubernetes.conftest import KINDS, Stage
+from tests.waiting import until
 
 NEVER = 120.0
 """Seconds after which something that must happen has not."""
@@ -30,15 +29,6 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 def region(kind: Kind, stage: Stage) -> Region:
     """A region with two observers that are ready."""
     return stage.region(kind)
-
-
-def until(condition: Callable[[], object], timeout: float = NEVER) -> float:
-    """Wait for what must happen; the seconds that it took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < timeout
-        time.sleep(0.05)
-    return time.monotonic() - began
 
 
 def phases(region: Region, pod: str, since: int) -> list[tuple[str, str]]:

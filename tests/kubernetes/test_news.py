@@ -1,7 +1,6 @@
 """What observers tell people in Kubernetes, on both: the label, Events, and the history."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,9 +13,7 @@ from lab.kubernetes.cluster import Kind
 from lab.run import nemesis
 from lab.run.region import Region
 from tests.kubernetes.conftest import KINDS, Stage
-
-NEVER = 60.0
-"""Seconds after which something that must happen has not."""
+from tests.waiting import until
 
 
 @pytest.fixture(params=KINDS, scope="module")
@@ -30,14 +27,6 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 def region(kind: Kind, stage: Stage) -> Region:
     """A region with two observers that are ready."""
     return stage.region(kind)
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for what must happen."""
-    deadline = time.monotonic() + NEVER
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def roles(region: Region) -> Mapping[str | None, str]:

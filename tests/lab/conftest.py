@@ -12,6 +12,7 @@ from lab import sandbox
 from lab.network.fabric import Fabric
 from lab.network.netns import Namespace
 from lab.network.worker import Worker
+from tests.lab.plumbed import Node, plumbed_node
 
 
 @dataclass(frozen=True)
@@ -119,3 +120,9 @@ def holder(near: Namespace) -> Iterator[Namespace]:
         time.sleep(0.01)
     yield namespace
     namespace.delete()
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    """A node with its primary link, and an ENI that was just plugged in."""
+    yield from plumbed_node(monkeypatch)

@@ -1,13 +1,13 @@
 """The small Kubernetes' node lifecycle controller, a hundred times too fast; tests/kubernetes has its own times."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 
 from lab.kubernetes.small.lifecycle import NOT_READY_AFTER, Lifecycle
+from tests.waiting import until
 
 PACE = 100.0
 
@@ -50,14 +50,6 @@ def world() -> Iterator[World]:
     )
     yield world
     controller.stop()
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for what must happen."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_silent_kubelet_s_node_is_not_ready_and_its_pods_become_overdue(world: World) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from floatingip.core.plumbing import Extent, Plumbing
-from tests.lab.test_host import ALL_LINKS, BOTH, IPV4, IPV6, SOUND, UNSOUND, Node, OddKernel, interrupted, ip, node
-
-__all__ = ["node"]
+from tests.lab.plumbed import BOTH, IPV4, IPV6, SOUND, UNSOUND, Node, ip
+from tests.lab.test_host_odd import ALL_LINKS, OddKernel, interrupted
 
 
 def blind(node: Node, plumbing: Plumbing = IPV4) -> str:

@@ -4,7 +4,6 @@ Planted faults: `floatingip doctor`, `/readyz` and the log name each, with the s
 Each fault is one node's, or everybody's, and has nothing to do with the others; so one region has them all.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -20,6 +19,7 @@ from lab.run.floating import FLOATING_IP
 from lab.run.machine import Machine
 from lab.run.region import FEW, Region
 from tests.lab.planted import PATIENCE, Fault, Planted, readyz
+from tests.waiting import until
 
 FOREIGN, ELSEWHERE = "10.0.0.150", "10.0.9.100"
 """Addresses that somebody else has, and of a subnet in another zone."""
@@ -73,23 +73,15 @@ def _afflicted(in_sandbox: None, request: pytest.FixtureRequest) -> Iterator[Pla
         for machine in (denied, full, bare, deaf):
             region.cluster.cordon(machine.name)
         region.cluster.apply(region.text("floating-ip.yaml"))
-        wait(lambda: bool(region.logged(event="decision", reason="HELD_HERE", address=FLOATING_IP)))
+        until(lambda: bool(region.logged(event="decision", reason="HELD_HERE", address=FLOATING_IP)))
         for machine in (denied, full, bare, deaf):
             region.cluster.uncordon(machine.name)
         region.cluster.scale(OBSERVERS, 5)
         serve_primary_only(holder)
         # Before it knows which node it is, its observer would end for want of IMDS.
-        wait(lambda: ELSEWHERE in readyz(deaf, region))
+        until(lambda: ELSEWHERE in readyz(deaf, region))
         deaf.imds.trouble = Trouble.DOWN
         yield Planted(region, {"holder": holder, "denied": denied, "full": full, "bare": bare, "deaf": deaf})
-
-
-def wait(condition: Callable[[], bool]) -> None:
-    """Until this is so."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def withhold_credentials(imds: Imds) -> None:

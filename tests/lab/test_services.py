@@ -1,7 +1,6 @@
 """The NodePorts of a cluster as agents in it find and check them: by the manifest's own Role, and without it."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,9 +9,7 @@ from lab.ec2 import PROFILES
 from lab.history import History
 from lab.kubernetes.small.cluster import Cluster
 from lab.run.region import Region
-
-PATIENCE = 60.0
-"""Seconds until something that should happen within some counts as not happening, on a busy machine."""
+from tests.waiting import until
 
 ASK = """
 import http.client, sys
@@ -27,14 +24,6 @@ def _region(in_sandbox: None) -> Iterator[Region]:
     with History() as history, Region(PROFILES["instant"], history) as region:
         region.deploy()
         yield region
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for something that must happen."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_the_node_ports_of_the_namespace_are_found_by_the_manifests_role(region: Region) -> None:

@@ -6,16 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.lanes import Tally
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
-WITHIN = 60.0
-"""Seconds; far more than anything here takes."""
 
 STUBBORN = """
 import os, pathlib, signal, time
@@ -24,14 +22,6 @@ def test_that_never_ends(request):
     pathlib.Path(request.config.rootpath / "lane").write_text(str(os.getpid()))
     time.sleep(600)
 """
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for it, for as long as anything here may take."""
-    deadline = time.monotonic() + WITHIN
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def has_ended(process: int) -> bool:

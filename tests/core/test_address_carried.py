@@ -1,0 +1,248 @@
+"""What a node would need to carry an address, by which ENI, and how IMDS tells that it is lost."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_network
+
+import pytest
+
+from floatingip.agent.standing import Standing
+from floatingip.core import timing
+from floatingip.core.decision.decision import Reason
+from floatingip.core.ec2 import (
+    Eni,
+)
+from floatingip.core.health import HealthState
+from floatingip.core.model import Address
+from floatingip.core.node import Interface
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
+from floatingip.core.settings import Settings
+from tests.core.nodes import (
+    ADDRESS,
+    ELASTIC,
+    IDENTITY,
+    IPV6,
+    MAC,
+    ME,
+    OWN_MAC,
+    SUBNET,
+    WALL,
+    Node,
+    eni,
+    mover,
+    now,
+    others,
+    own,
+)
+
+
+def plumbed(made: Node) -> Plumbing:
+    """What it would need; it is known."""
+    plumbing = made.address.where.plumbing()
+    assert plumbing is not None
+    return plumbing
+
+
+@pytest.mark.parametrize(
+    ("index", "table", "priority", "mark"), [(0, 840, 900, 0x40), (1, 841, 902, 0x20), (2, 842, 904, 0x60)]
+)
+def test_each_address_has_a_table_two_priorities_and_a_mark_of_its_own(
+    index: int, table: int, priority: int, mark: int
+) -> None:
+    """By its place in FLOATING_IP, so that they are the same on every node, whatever the device index."""
+    made = Node(index=index, settings=Settings((ADDRESS, IPV6, ELASTIC)))
+    made.looked(eni(holder=ME))
+    plumbing = plumbed(made)
+    assert (plumbing.table, plumbing.priority, plumbing.mark, plumbing.mark_mask) == (table, priority, mark, 0x70)
+
+
+def test_an_ipv4_address_leaves_by_its_subnets_router() -> None:
+    """The first address behind the subnet's own; the MAC is the ENI's, the MTU the primary's."""
+    made = Node()
+    made.looked(eni(holder=ME))
+    plumbing = plumbed(made)
+    assert (plumbing.address, plumbing.mac, plumbing.gateway) == (ADDRESS, MAC, IPv4Address("10.0.0.1"))
+    assert plumbing.primary_mac == IDENTITY.mac
+
+
+def test_an_ipv6_address_leaves_by_the_vpcs_router() -> None:
+    """The IPv4 address that EC2 gave the same ENI is not carried."""
+    made = Node(IPV6)
+    made.looked(eni(IPV6, ME))
+    plumbing = plumbed(made)
+    assert (plumbing.address, plumbing.gateway) == (IPV6, IPv6Address("fe80:ec2::1"))
+
+
+def test_for_an_elastic_ip_the_private_address_is_carried() -> None:
+    """The node never sees the public one."""
+    made = Node(ELASTIC)
+    assert made.address.where.plumbing() is None
+    made.looked(eni(ELASTIC, ME))
+    assert plumbed(made).address == IPv4Address("10.0.0.50")
+
+
+def test_while_ec2_is_silent_imds_tells_what_to_carry() -> None:
+    """R9: a restart during an outage of EC2; its word counts only until EC2's does."""
+    made = Node()
+    assert made.address.where.plumbing() is None
+    made.address.found_interface(Interface("02:00:00:00:00:99", ip_network("10.0.0.0/24")))
+    plumbing = plumbed(made)
+    assert (plumbing.mac, plumbing.gateway) == ("02:00:00:00:00:99", IPv4Address("10.0.0.1"))
+    made.looked(eni(holder=ME))
+    assert plumbed(made).mac == MAC
+
+
+CARRIED = PlumbingReport(PlumbingState.SOUND, repaired=("address",))
+FOUND = PlumbingReport(PlumbingState.SOUND)
+AHEAD = PlumbingReport(PlumbingState.SOUND, extent=Extent.AHEAD)
+
+
+@pytest.mark.parametrize("holder", [own, others], ids=["here", "elsewhere"])
+def test_the_address_is_plumbed_on_the_own_standing_eni(holder: Callable[..., Eni]) -> None:
+    """Ahead of the address, too; never on the link of the ENI that has it now."""
+    made = mover()
+    made.looked(holder(ADDRESS))
+    plumbing = plumbed(made)
+    assert (plumbing.address, plumbing.mac) == (ADDRESS, OWN_MAC)
+
+
+def test_before_the_own_standing_eni_is_there_nothing_can_be_plumbed() -> None:
+    """EC2 has answered: what IMDS shows of another link counts no more."""
+    made = mover(standing=Standing(0.0, problem="its standing ENI is being created"))
+    made.looked(others(ADDRESS))
+    assert made.address.where.plumbing() is None
+
+
+def test_an_elastic_ip_is_carried_by_the_private_address_that_it_is_associated_with() -> None:
+    """Not by the primary one of whatever ENI has it."""
+    made = mover(ELASTIC)
+    assert made.address.where.plumbing() is None
+    private = IPv4Address("10.0.0.70")
+    made.looked(others(private, elastic={private: ELASTIC.id}))
+    plumbing = plumbed(made)
+    assert (plumbing.address, plumbing.mac) == (private, OWN_MAC)
+    assert made.address.seeing.answers.address == private
+
+
+def test_what_is_seen_up_is_told_with_the_address() -> None:
+    """An attachment of a standing ENI may have several."""
+    made = mover()
+    made.looked(others(ADDRESS))
+    made.address.seeing.answers.health = replace(made.address.seeing.health, state=HealthState.UP)
+    assert made.address.sees_up() == f"at-a/{ADDRESS}"
+
+
+def test_an_address_that_was_just_assigned_is_a_burden_before_ec2_shows_it() -> None:
+    """Or a node would take all of a dead holder's addresses at the same moment."""
+    made = mover()
+    made.looked(None)
+    assert made.step() == Reason.FREE.name
+    assert made.address.burdens()
+
+
+def lacking(made: Node, *answers: frozenset[Address], since: float | None = None) -> float | None:
+    """What the watch believes after these answers of IMDS, a second apart, and since when: counted from the first."""
+    first = now() if since is None else since
+    for at, addresses in enumerate(answers):
+        made.address.found_addresses(OWN_MAC, addresses, first + at)
+    lost_at = made.address._view((), 0, WALL).lost_by_imds_at
+    return None if lost_at is None else round(lost_at - first, 2)
+
+
+HAS, LACKS = frozenset({ADDRESS, IPv4Address("10.0.0.61")}), frozenset({IPv4Address("10.0.0.61")})
+
+
+def holding(made: Node) -> Node:
+    """The address is on this node's link."""
+    made.looked(own(ADDRESS))
+    made.address.reconciled(CARRIED, now())
+    return made
+
+
+def test_three_answers_of_imds_without_the_address_mean_that_it_is_lost() -> None:
+    """But only if it was shown before: IMDS is late with what is new."""
+    assert lacking(holding(mover()), HAS, LACKS, LACKS) is None
+    assert lacking(holding(mover()), HAS, LACKS, LACKS, LACKS) == 3.0
+    assert lacking(holding(mover()), LACKS, LACKS, LACKS, LACKS) is None
+    assert lacking(holding(mover()), HAS, LACKS, LACKS, HAS, LACKS, LACKS) is None
+
+
+def test_what_was_found_on_the_link_is_lost_without_having_been_shown() -> None:
+    """As of the first answer that lacks it: what EC2 has said since counts more."""
+    made = mover()
+    made.address.reconciled(FOUND, now())
+    assert lacking(made, LACKS, LACKS) is None
+    assert lacking(made, LACKS, LACKS, LACKS) == 0.0
+    made = mover()
+    made.address.reconciled(FOUND, now())
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
+
+
+def test_what_imds_never_shows_is_lost_when_that_lasts_for_long() -> None:
+    """And speaks of a time that long ago."""
+    made, first = holding(mover()), now()
+    for after in (0.0, 1.0, timing.IMDS_LATE - 1.0):
+        assert lacking(made, LACKS, since=first + after) is None
+    assert lacking(made, LACKS, since=first + timing.IMDS_LATE + 5.0) == -timing.IMDS_LATE
+
+
+def test_the_address_on_a_standing_eni_that_is_being_detached_can_be_lost() -> None:
+    """Its plumbing is known, and IMDS is asked, until it has gone."""
+    made = holding(mover())
+    made.shared.standings[SUBNET.id] = Standing(0.0, bound=own(), problem="its standing ENI is being detached")
+    assert made.address.where.plumbing() is not None
+    assert made.address.mac_at_risk() == OWN_MAC
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
+
+
+def test_an_address_that_comes_anew_has_not_been_shown_by_imds_yet() -> None:
+    """What IMDS showed the last time is no promise."""
+    made = holding(mover())
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
+    made.address.reconciled(AHEAD, now())
+    made.address.reconciled(CARRIED, now())
+    assert lacking(made, LACKS, LACKS, LACKS) is None
+
+
+def test_what_imds_was_asked_before_the_address_came_says_nothing_of_it() -> None:
+    """The answer may be slow: neither that it is shown now, nor that it is lost."""
+    before = now() - 10
+    assert lacking(holding(mover()), HAS, since=before) is None
+    assert lacking(holding(mover()), HAS, LACKS, LACKS, LACKS, since=before) is None
+    made = holding(mover())
+    made.address.found_addresses(OWN_MAC, HAS, before)
+    assert lacking(made, LACKS, LACKS, LACKS) is None
+
+
+def test_imds_is_asked_only_about_an_address_that_could_be_taken_silently() -> None:
+    """Where it is here; with an ENI that moves, its link tells."""
+    made = mover()
+    made.looked(own(ADDRESS))
+    assert made.address.mac_at_risk() == ""
+    made.address.reconciled(CARRIED, now())
+    assert made.address.mac_at_risk() == OWN_MAC
+    made.address.reconciled(AHEAD, now())
+    assert made.address.mac_at_risk() == ""
+    other = Node()
+    other.looked(eni(holder=ME))
+    other.address.reconciled(CARRIED, now())
+    assert other.address.mac_at_risk() == ""
+
+
+def test_what_imds_says_of_another_interface_means_nothing() -> None:
+    """The node's primary one, for example."""
+    made = holding(mover())
+    lacking(made, HAS)
+    for at in range(3):
+        made.address.found_addresses(IDENTITY.mac, LACKS, now() + at)
+    assert made.address._view((), 0, WALL).lost_by_imds_at is None
+
+
+def test_a_holder_that_started_while_ec2_is_silent_can_still_lose_the_address() -> None:
+    """IMDS told it what to carry, and is asked whether that is so still: nobody else can tell."""
+    made = mover()
+    made.shared.standings.clear()
+    made.address.found_interface(Interface(OWN_MAC, ip_network("10.0.0.0/24")))
+    made.address.reconciled(CARRIED, now())
+    assert made.address.mac_at_risk() == OWN_MAC
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0

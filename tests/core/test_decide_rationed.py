@@ -1,0 +1,74 @@
+"""R12: moves that a misconfiguration could cause are recorded before they are made, and wait for their turn."""
+
+from tests.core.scenes import Scene, scenes
+
+
+@scenes(
+    """
+    a rationed move is recorded before it is made, and EC2 must show that: whoever dies in between has still counted
+        fallen word:sound/unseen
+        41.0  ec2:a1@i-a probe:L word:sound/unseen  -> doubt HOLDER_WRONG R4 tag:R4@41/a1
+        41.2  word:sound/unseen                     -> no write
+        41.4  ec2:a1@i-a tag:R4@41/a1               -> detach:a1
+
+    a rationed move waits for its turn: 60 s after the first one
+        fallen word:sound/unseen
+        41.0  ec2:a1@i-a probe:L tag:R4@0/a0        -> doubt RATIONED R4
+        59.0  ec2:a1@i-a tag:R4@0/a0                -> doubt RATIONED R4
+        60.0  ec2:a1@i-a tag:R4@0/a0                -> doubt HOLDER_WRONG R4 tag:R4@0/a0 R4@60/a1
+
+    the second takeover from a silent holder within ten minutes is not rationed
+        fallen
+        10.1  ec2:a1@i-a probe:L tag:R3@-100/x1     -> detach:a1
+
+    the third one is recorded first: restarts do not help, for the tag is what every observer sees
+        fallen
+        10.1  ec2:a1@i-a probe:L tag:R3@-100/x1,R3@-50/x2  -> doubt SILENT_HOLDER R3 tag:R3@-100/x1 R3@-50/x2 R3@10/a1
+
+    the fourth one waits
+        fallen
+        10.1  ec2:a1@i-a probe:L tag:R3@-100/x1,R3@-50/x2,R3@-30/x3  -> doubt RATIONED R3
+
+    a takeover that was not rationed is recorded by the new holder, not before: a failover does not wait for a tag
+        fallen
+        10.1  ec2:a1@i-a probe:L
+        12.0  ec2:free
+        13.0  ec2:a2@i-b link:sound                 -> tag:R3@13/a1
+        14.5  ec2:a2@i-b tag:R3@13/a1               -> no write
+
+    a recorded takeover is not recorded again after the tag was cleared: holder and standby would write for ever
+        fallen
+        10.1   ec2:a1@i-a probe:L
+        12.0   ec2:free
+        13.0   ec2:a2@i-b link:sound                -> tag:R3@13/a1
+        14.0   ec2:a2@i-b tag:R3@13/a1              -> no write
+        400.0  ec2:a2@i-b                           -> no write
+
+    a takeover that another node won is not recorded by a later claim: that is no move from a silent holder
+        fallen
+        10.1    ec2:a1@i-a probe:L
+        12.0    ec2:a2@i-c word:sound probe:AA
+        3600.0  ec2:free
+        3605.0  ec2:a3@i-b link:sound               -> no write
+
+    an ended instance is not recorded: R2 is EC2's own word, and never rationed
+        0.0  ec2:a1@i-a/attached/stopped
+        1.0  ec2:a1@i-a/attached/stopped            -> detach:a1
+        3.0  ec2:free
+        4.0  ec2:a2@i-b link:sound                  -> no write
+
+    five minutes of UP seen by a standby clear the ration, and not earlier
+        0.0    ec2:a1@i-a tag:R4@0/a0 word:sound probe:AA
+        1.0    probe:AA
+        299.0  ec2:a1@i-a tag:R4@0/a0 probe:A       -> no write
+        301.5  ec2:a1@i-a tag:R4@0/a0 probe:A       -> tag:
+        303.0  ec2:a1@i-a probe:A                   -> no write
+
+    a holder does not clear the ration itself: it cannot see whether it is reached
+        0.0     ec2:a1@i-b tag:R4@0/a0 link:sound
+        1000.0  ec2:a1@i-b tag:R4@0/a0 link:sound   -> no write
+    """
+)
+def test_a_move_that_is_rationed(scene: Scene) -> None:
+    """Each scene."""
+    scene.play()

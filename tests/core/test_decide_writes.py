@@ -1,0 +1,184 @@
+"""R8, R9, R11 and R13: one write at a time, on what EC2 has said since the last one, and what becomes of it."""
+
+import pytest
+
+from floatingip.core.timing import REPEAT_AFTER
+from floatingip.core.writes import Attach, Tag
+from tests.core.deciders import ENI, Observer
+from tests.core.scenes import Scene, replay, scenes
+
+
+@scenes(
+    f"""
+    after a write EC2 is asked at once, whatever the state would otherwise allow
+        0.0  ec2:free
+        0.5  wrote_at=0.4            -> ; look 0.5
+
+    no second write is made while one is under way, not even another one
+        0.0  ec2:free writing=True   -> no write
+        0.1  writing=False           -> attach
+
+    the same write is not repeated within a second: its effect may only not be visible yet
+        fallen
+        10.1                         ec2:a1@i-a probe:L  -> detach:a1
+        {10.1 + REPEAT_AFTER - 0.01} ec2:a1@i-a probe:L  -> no write
+        {10.1 + REPEAT_AFTER}        ec2:a1@i-a probe:L  -> detach:a1
+
+    another write need not wait: the attach follows the detach as soon as EC2 shows the ENI free
+        fallen
+        10.1  ec2:a1@i-a probe:L
+        10.2  ec2:free               -> attach
+    """
+)
+def test_one_write_after_the_other(scene: Scene) -> None:
+    """Each scene."""
+    scene.play()
+
+
+def test_no_write_is_made_on_an_answer_older_than_the_last_write() -> None:
+    """It cannot show what the write did."""
+    observer = Observer().fall()
+    replay("10.1 ec2:a1@i-a probe:L -> detach:a1", observer)
+    decision = observer.see(10.3, owner=observer._owner(10.05, "free", "", "cluster"), wrote_at=10.2)
+    assert decision.write is None
+    assert decision.look_at == 10.3
+
+
+def test_no_write_is_made_before_its_backoff_ends() -> None:
+    """EC2 throttled or denied the last one."""
+    observer = Observer()
+    assert observer.see(0.0, "ec2:free", retry_at={Attach: 5.0}).write is None
+    assert observer.see(4.9, "ec2:free").write is None
+    assert observer.see(5.0, "ec2:free").write == Attach(ENI)
+
+
+def test_a_write_that_was_refused_puts_off_no_other_one() -> None:
+    """IAM denies the tags, for example: the address is claimed nevertheless."""
+    assert Observer().see(0.0, "ec2:free", retry_at={Tag: 60.0}).write == Attach(ENI)
+
+
+# R9 and the pace of questions.
+
+
+@scenes(
+    """
+    an outage of EC2 leaves a healthy holder alone: the standby goes on watching
+        0.0         ec2:a1@i-a word:sound probe:AA
+        1..3999/60  probe:A     -> standby ANSWERS R10
+
+    a healthy holder goes on carrying through an outage of EC2  [i-a]
+        0.0         ec2:a1@i-a link:sound
+        1..3999/60              -> holder HELD_HERE R10; carries ALL
+
+    a holder that restarts while EC2 is down still carries: the link with the ENI's MAC is there
+        0.0  link:sound         -> ; carries ALL
+
+    in peace the holder asks EC2 once a minute  [i-a]
+        0.0  ec2:a1@i-a link:sound           -> ; look 60.0
+
+    in peace a standby asks EC2 once a minute
+        0.0  ec2:a1@i-a word:sound probe:AA
+        2.5  ec2:a1@i-a probe:AA
+        3.0  probe:A                         -> ; look 62.5
+
+    in doubt EC2 is asked at once, and twice a second after the first answer: none is older than a second
+        0.0   ec2:a1@i-a word:sound probe:AA
+        2.5   ec2:a1@i-a probe:A
+        10.0  probe:L                             -> ; look 10.0
+        10.1  ec2:a1@i-a/attached/running probe:L -> ; look 10.6
+    """
+)
+def test_while_ec2_is_silent_and_when_it_is_asked(scene: Scene) -> None:
+    """Each scene."""
+    scene.play()
+
+
+@scenes(
+    """
+    a detach that somebody else began is finished: whoever sees the ENI free claims it
+        0.0   ec2:a1@i-a word:sound probe:AA  -> standby ANSWERS R10
+        10.0  ec2:a1@i-a/detaching            -> standby DETACHING R11
+        12.5  ec2:free                        -> claiming FREE R1 attach
+
+    an observer that restarts between detach and attach goes on: it remembers nothing, and need not
+        0.0  ec2:a1@i-a/detaching             -> standby DETACHING R11
+        2.0  ec2:free                         -> claiming FREE R1 attach
+
+    an observer is obliged from its detach to its attach: ending in between would strand the address
+        fallen
+        10.1  ec2:a1@i-a probe:L              -> detach:a1; obliged yes
+        10.2  writing=True                    -> ; obliged yes
+        10.4  ec2:a1@i-a/detaching writing=False  -> ; obliged yes
+        12.9  ec2:free                        -> ; obliged yes
+        13.0  writing=True                    -> ; obliged yes
+        13.2  ec2:a2@i-b/attaching link:none writing=False  -> ; obliged no
+
+    an observer that only watches is not obliged: neither in doubt, nor by the detach of another, nor as holder
+        0.0  ec2:a1@i-a word:sound probe:AA   -> ; obliged no
+        1.0  probe:L                          -> ; obliged no
+        2.0  ec2:a1@i-a/detaching             -> ; obliged no
+        3.0  ec2:a2@i-b link:sound            -> ; obliged no
+
+    an observer that lost the race is not obliged: the address is not stranded, another one has it
+        fallen
+        10.1  ec2:a1@i-a probe:L
+        10.3  ec2:a1@i-a/detaching
+        13.0  ec2:a2@i-c/attaching            -> ; obliged no
+
+    who fenced claims before those of higher rank: no wait between detach and attach  [i-z]
+        fallen
+        10.1  ec2:a1@i-a probe:L peer:i-c
+        10.3  ec2:a1@i-a/detaching peer:i-c
+        12.9  ec2:free peer:i-c               -> takeover FREE_AFTER_FENCING R3 attach
+    """
+)
+def test_between_two_calls(scene: Scene) -> None:
+    """R11: whoever dies between them, somebody goes on; each scene."""
+    scene.play()
+
+
+@pytest.mark.parametrize(("word", "seconds"), [("word:silent", 5.0), ("word:sound", 20.0), ("word:unasked", 20.0)])
+def test_a_detach_that_hangs_is_forced(word: str, seconds: float) -> None:
+    """After force_after where the word is silent, four times as long otherwise; by whoever sees it."""
+    replay(
+        f"""
+        0.0              ec2:a1@i-a/detaching {word}
+        {seconds - 0.1}  ec2:a1@i-a/detaching         -> standby DETACHING R11
+        {seconds}        ec2:a1@i-a/detaching         -> takeover DETACHING_TOO_LONG R13 force:a1
+        """
+    )
+
+
+@scenes(
+    """
+    the holder itself forces its own hanging detach after the longer time: it is alive, so it is heard
+        0.0   ec2:a1@i-b/detaching link:sound
+        19.9  ec2:a1@i-b/detaching               -> no write
+        20.0  ec2:a1@i-b/detaching               -> force:a1
+
+    a normal detach is not forced: it takes 2 to 3 s, by a takeover from a silent holder
+        fallen
+        10.1  ec2:a1@i-a probe:L
+        10.3  ec2:a1@i-a/detaching word:silent   -> no write
+        11.0  ec2:a1@i-a/detaching word:silent   -> no write
+        12.0  ec2:a1@i-a/detaching word:silent   -> no write
+        13.2  ec2:a1@i-a/detaching word:silent   -> no write
+
+    the time of one detach is not added to the next: another attachment, another clock
+        0.0   ec2:a1@i-a/detaching word:silent
+        4.0   ec2:a2@i-c word:silent
+        6.0   ec2:a2@i-c/detaching word:silent
+        10.0  ec2:a2@i-c/detaching               -> no write
+        11.0  ec2:a2@i-c/detaching               -> force:a2
+
+    who forced its own detach stays obliged and claims first: it is still the same takeover  [i-z]
+        fallen
+        10.1  ec2:a1@i-a probe:L
+        10.3  ec2:a1@i-a/detaching word:silent peer:i-c
+        15.4  ec2:a1@i-a/detaching peer:i-c      -> force:a1; obliged yes
+        16.0  ec2:free peer:i-c                  -> takeover FREE_AFTER_FENCING R3 attach
+    """
+)
+def test_a_detach_that_takes_long(scene: Scene) -> None:
+    """R13: each scene."""
+    scene.play()

@@ -1,0 +1,338 @@
+"""The address moves between standing ENIs: A1, A2, A5, the ranks, and what a claim must know of EC2."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+import pytest
+
+from floatingip.core.decision.decision import Reason, State
+from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Owner
+from floatingip.core.peer import Peer
+from floatingip.core.plumbing import Extent
+from floatingip.core.timing import CLAIM_SHOWN, LOOK_BEFORE_TAKING
+from floatingip.core.writes import Assign, AssignAny, Associate
+from tests.core.deciders import ADDRESS, ZONE, peer, shown
+from tests.core.movers import ELASTIC, IPV6, PRIVATE, Mover, standing
+from tests.core.scenes import Scene, replay, scenes
+
+HERE = f"at-a/{ADDRESS}"
+"""What an observer calls what it sees UP while i-a has the address."""
+
+
+# A1, A2: one call, on what EC2 has just said.
+
+
+@pytest.mark.parametrize("began", [0.0, 0.5, 3e8])
+def test_a_dead_holders_address_is_moved_by_one_call(began: float) -> None:
+    """As soon as EC2 was asked after the first lost probe; nobody is detached, and nothing is written twice."""
+    replay(
+        """
+        0.0   ec2:i-a word:sound probe:AA link:ahead -> standby ANSWERS R10
+        10.0  probe:LLLLL word:silent                -> doubt NO_EVIDENCE R3
+        10.1  ec2:i-a probe:L                        -> takeover SILENT_HOLDER R3 move:eni-b
+        10.3  ec2:i-a probe:L                        -> takeover ASSIGNING R3
+        11.2  ec2:i-b                                -> claiming PLUMBING A3
+        11.3  link:sound                             -> holder HELD_HERE R10 tag:R3@11/at-a
+        """,
+        Mover(began=began),
+    )
+
+
+@scenes(
+    f"""
+    an address is not taken on an answer that is older than a second: somebody else may have it since
+        0.0   ec2:i-a word:sound probe:AA
+        10.0  probe:LLLLL
+        10.1  ec2:i-a probe:L
+        11.2  probe:L word:silent        -> doubt STALE R3; look 11.2
+        11.3  ec2:i-a probe:L            -> takeover SILENT_HOLDER R3 move:eni-b
+
+    an answer that shows another owner stops the takeover: who was faster is not judged by what its predecessor did
+        0.0   ec2:i-a word:sound probe:AA
+        10.0  probe:LLLLL
+        10.1  ec2:i-a probe:L
+        11.2  probe:L word:silent
+        11.3  ec2:i-c word:unasked       -> no write; state standby
+
+    in doubt EC2 is asked often enough for a fresh answer: before the verdict is due, not after it
+        0.0   ec2:i-a word:sound probe:AA
+        10.0  ec2:i-a probe:L            -> ; state doubt; look {10.0 + LOOK_BEFORE_TAKING}
+
+    what nobody has is assigned without reassignment: EC2 refuses all but the first of those who try
+        0.0  ec2:absent                  -> claiming FREE R1 assign:eni-b
+
+    an orphan's address is moved from it: the standing ENI of an instance that ended keeps it until it is taken over
+        0.0  ec2:i-a/free                -> claiming FREE R1 move:eni-b
+
+    an orphan's address is not taken on an old answer after waiting for others: they may have it, and EC2 says nothing
+        0.0  ec2:i-a/free burden=1       -> claiming FREE_FOR_OTHERS R1
+        2.1                              -> no write; reason STALE; look 2.1
+        2.2  ec2:i-a/free                -> claiming FREE R1 move:eni-b
+
+    an orphan's address is not taken on an old answer when the first in rank falls silent: it may just have claimed
+        0.0   ec2:i-0/free peer:i-a
+        2.05                             -> no write; reason STALE
+
+    the address of a standing ENI that is being detached is moved from it: its node loses it in any case
+        0.0   ec2:i-a word:sound probe:AA link:ahead
+        60.0  ec2:i-a/detaching          -> claiming FREE R1 move:eni-b
+        61.5  ec2:i-b link:sound         -> holder HELD_HERE R10   # no takeover: the ration does not count it
+
+    a claim is not made again while Describes may lag; then it is, and refused if somebody else has the address
+        0.0                  ec2:absent  -> assign:eni-b
+        0.3                  ec2:absent  -> no write; reason ASSIGNING; state takeover
+        2.0                  ec2:absent  -> no write; reason ASSIGNING; state takeover
+        {CLAIM_SHOWN - 0.1}  ec2:absent  -> no write; reason ASSIGNING; state takeover
+        {CLAIM_SHOWN + 0.1}  ec2:absent  -> assign:eni-b
+
+    a standing ENI of another deployment is not ours, whatever else it looks like
+        0.0  ec2:i-a name:other          -> refused NOT_OURS R1
+
+    an orphan of another deployment is not ours either
+        0.0  ec2:i-a/free name:other     -> refused NOT_OURS R1
+
+    interfaces of the other way to carry are refused: half of the agents would detach what the others move
+        fallen
+        10.1  ec2:i-a probe:L mixed=eni-9  -> refused MIXED R1; says eni-9; says floatingip release
+    """
+)
+def test_a_claim(scene: Scene) -> None:
+    """Each scene."""
+    scene.play(Mover)
+
+
+def test_an_answer_that_took_long_will_do_when_it_was_asked_for_since_the_move_is_due() -> None:
+    """Where EC2 takes four seconds no answer is ever a second old; one that was asked for before will not do."""
+    mover = Mover()
+    mover.see(0.0, "ec2:i-a word:sound probe:AA")
+    mover.see(10.0, "probe:LLLLL word:silent")
+    answer = Owner(10.1, standing("i-a", ADDRESS))
+    assert shown(mover.see(14.1, "probe:L", owner=answer)) == "doubt STALE R3"
+    answer = Owner(14.2, standing("i-a", ADDRESS))
+    assert shown(mover.see(18.2, "probe:L", owner=answer)) == "takeover SILENT_HOLDER R3 move:eni-b"
+
+
+@pytest.mark.parametrize("seen", ["ec2:absent", "ec2:i-a/free"])
+def test_nothing_is_claimed_before_the_own_standing_eni_is_there(seen: str) -> None:
+    """It is on its way: told as the obstacle that it is, and looked at again soon."""
+    decision = Mover().see(0.0, seen, mine=None, obstacle="its standing ENI is being attached")
+    assert decision.write is None
+    assert decision.sentence.endswith("its standing ENI is being attached")
+    assert decision.look_at <= 1.0
+
+
+def test_a_claim_that_ec2_did_not_accept_is_made_again_after_its_backoff() -> None:
+    """Throttled once costs half a second, not the time that an accepted claim may take to be shown."""
+    mover = Mover().fall()
+    assert mover.see(10.1, "ec2:i-a probe:L").write is not None
+    failed = mover.see(10.3, "probe:L", accepted=None, wrote_at=10.3, retry_at={Assign: 10.8})
+    assert failed.reason is not Reason.ASSIGNING
+    assert mover.see(10.5, "ec2:i-a probe:L").write is None
+    assert mover.see(11.2, "ec2:i-a probe:L").write == Assign("eni-b", ADDRESS, reassign=True)
+
+
+def test_a_claim_that_was_not_accepted_plumbs_nothing() -> None:
+    """A node with the address that EC2 leads elsewhere would only hear itself."""
+    mover = Mover().fall()
+    assert mover.see(10.1, "ec2:i-a probe:L").extent is Extent.AHEAD
+    assert mover.see(10.3, "probe:L", accepted=None, wrote_at=10.3, retry_at={Assign: 10.8}).extent is Extent.AHEAD
+
+
+# A2: what is not ours.
+
+
+def foreign(instance_id: str, name: str = "") -> Eni:
+    """The primary ENI of a worker, with the address as a secondary one: the VPC CNI gave it to a pod."""
+    bound = Attachment("at-0", instance_id, 0, AttachmentStatus.ATTACHED)
+    tags = {OWNER_TAG: name} if name else {}
+    own = IPv4Address("10.0.0.11")
+    return Eni("eni-0", "02:00:00:00:00:0b", own, "subnet-1", ZONE, bound, tags, secondary=(ADDRESS,))
+
+
+@pytest.mark.parametrize("holder", ["i-b", "i-x"], ids=["of this node", "of another node"])
+@pytest.mark.parametrize("name", ["", "other", "cluster"], ids=["nobody's", "another cluster's", "ours, not standing"])
+def test_an_address_that_something_else_has_is_never_touched(holder: str, name: str) -> None:
+    """Whatever is wrong with it; and this node's own primary ENI is no standing one, so nothing is plumbed for it."""
+    mover = Mover()
+    for now, seen in ((0.0, "probe:AA"), (10.0, "probe:LLLLL word:silent"), (20.0, "probe:L"), (90.0, "probe:L")):
+        decision = mover.see(now, f"{seen} link:ahead", owner=Owner(now, foreign(holder, name)))
+        assert (decision.state, decision.reason, decision.write) == (State.REFUSED, Reason.NOT_OURS, None)
+        assert decision.extent is not Extent.ALL
+
+
+# A5: IPv6 and Elastic IPs.
+
+
+def test_an_ipv6_address_is_unassigned_from_the_judged_eni_and_then_assigned() -> None:
+    """EC2 knows no reassignment for it.  In between this node must not end, and waits for nobody."""
+    mover = Mover(target=IPV6).fall()
+    fence = mover.see(10.1, "ec2:i-a probe:L")
+    assert (shown(fence), fence.obliged) == ("takeover SILENT_HOLDER R3 unassign:eni-a", True)
+    lagging = mover.see(10.3, "ec2:i-a probe:L")
+    assert (lagging.write, lagging.obliged) == (None, True)
+    claim = mover.see(10.7, "ec2:absent peer:i-0")
+    assert (shown(claim), claim.obliged) == ("takeover FREE_AFTER_FENCING R3 assign:eni-b", True)
+    waiting = mover.see(10.9, "ec2:absent")
+    assert (waiting.reason, waiting.write) == (Reason.ASSIGNING, None)
+    replay(
+        """
+        12.0  ec2:i-b              -> claiming PLUMBING A3
+        12.1  link:sound           -> holder HELD_HERE R10 tag:R3@12/at-a
+        """,
+        mover,
+    )
+
+
+def test_an_ipv6_address_that_was_left_between_the_two_calls_is_claimed_by_another() -> None:
+    """Whoever fenced it ended: nobody has it, and that is all that anybody needs to know."""
+    mover = Mover(target=IPV6)
+    mover.see(0.0, "ec2:i-a word:sound probe:AA")
+    assert shown(mover.see(12.0, "ec2:absent")) == "claiming FREE R1 assign:eni-b"
+
+
+def test_a_refused_fence_of_an_ipv6_address_claims_nothing() -> None:
+    """Another observer was faster; EC2 shows at the next look who has it now."""
+    mover = Mover(target=IPV6).fall()
+    mover.see(10.1, "ec2:i-a probe:L")
+    mover.see(10.2, "probe:L", accepted=None)
+    decision = mover.see(10.8, "ec2:i-c")
+    assert (decision.state, decision.write, decision.obliged) == (State.STANDBY, None, False)
+
+
+def test_an_elastic_ip_is_given_a_private_address_then_associated_and_moves_with_it_ever_after() -> None:
+    """The first two calls are made once in its life; a failover is the same one call as for an address."""
+    mover = Mover(target=ELASTIC)
+    spare = replace(standing("i-b"), secondary=(PRIVATE,))
+    assert mover.see(0.0, "ec2:absent").write == AssignAny("eni-b")
+    assert mover.see(2.0, "ec2:absent", mine=spare).write == Associate(ELASTIC.id, "eni-b", PRIVATE)
+    assert mover.see(3.0, "ec2:i-b link:ahead").reason is Reason.PLUMBING
+    other = Mover(me="i-c", target=ELASTIC).fall()
+    assert other.see(10.1, "ec2:i-a probe:L").write == Assign("eni-c", PRIVATE, reassign=True)
+
+
+def test_a_floating_address_is_no_spare_for_an_elastic_ip() -> None:
+    """Nor is one that has an Elastic IP already."""
+    used = replace(standing("i-b"), secondary=(ADDRESS, PRIVATE), elastic={PRIVATE: "eipalloc-0fffffff"})
+    assert Mover(target=ELASTIC).see(0.0, "ec2:absent", mine=used).write == AssignAny("eni-b")
+
+
+# Ranks: EC2 does not tell the second of two thieves that it is late.
+
+
+@scenes(
+    """
+    the second in rank takes over four seconds after the first could have, if EC2 still shows the same owner  [i-c]
+        0.0   ec2:i-a word:sound probe:AA peer:i-b
+        10.0  probe:LLLLL word:silent peer:i-b
+        10.1  ec2:i-a probe:L peer:i-b   -> doubt LATER R3; about i-b
+        13.9  ec2:i-a probe:L peer:i-b   -> doubt LATER R3
+        14.2  ec2:i-a probe:L peer:i-b   -> takeover SILENT_HOLDER R3 move:eni-c
+
+    the third in rank waits eight seconds: four for each before it  [i-d]
+        0.0   ec2:i-a word:sound probe:AA peer:i-b peer:i-c
+        10.0  probe:LLLLL word:silent peer:i-b peer:i-c
+        10.1  ec2:i-a probe:L peer:i-b peer:i-c
+        17.9  ec2:i-a probe:L peer:i-b peer:i-c  -> no write
+        18.2  ec2:i-a probe:L peer:i-b peer:i-c  -> move:eni-d
+
+    a peer that was there a moment ago is waited for: its last word may have been lost with its claim under way  [i-c]
+        0.0   ec2:i-a word:sound probe:AA
+        6.0   peer:i-b peer:i-d
+        10.0  probe:LLLLL word:silent peer:i-d
+        10.1  ec2:i-a probe:L peer:i-d   -> doubt LATER R3
+    """
+)
+def test_a_rank(scene: Scene) -> None:
+    """Each scene."""
+    scene.play(Mover)
+
+
+@pytest.mark.parametrize(
+    ("other", "waits"),
+    [
+        (peer("i-a9", 10.1), True),
+        (peer("i-a9", 10.1, leaving=True), False),
+        (peer("i-a9", 10.1, free_slots=0), False),
+        (peer("i-a9", 10.1, holds={"10.0.0.101": "at-9"}), False),
+        (peer("i-z", 10.1), False),
+        (peer("i-z", 10.1, served={"i-z": {30007: True}}), True),
+        (peer("i-a9", 10.1, served={"i-b": {30007: True}}), False),
+    ],
+    ids=["before", "leaving", "no standing ENI", "burdened", "behind", "behind, but served", "before, but not served"],
+)
+def test_who_takes_over_first(other: Peer, waits: bool) -> None:
+    """Nodes that stay, on which the service was seen, with fewer addresses, then in the order of their ids."""
+    decision = Mover().fall().see(10.1, "ec2:i-a probe:L", peers=(other,))
+    assert (decision.reason is Reason.LATER) == waits
+
+
+def test_a_leaving_node_comes_last_but_it_comes() -> None:
+    """Better than nobody."""
+    mover = Mover().fall()
+    peers = (peer("i-z", 10.1),)
+    assert mover.see(10.1, "ec2:i-a probe:L", peers=peers, leaving="spot").reason is Reason.LATER
+    peers = (peer("i-z", 14.2),)
+    assert mover.see(14.2, "ec2:i-a probe:L", peers=peers, leaving="spot").write is not None
+
+
+def test_the_judged_holder_is_no_rank_to_wait_for() -> None:
+    """It answered a moment ago: it was alive then."""
+    mover = Mover().fall()
+    assert mover.see(10.1, "ec2:i-a probe:L", peers=(peer("i-a", 9.9), peer("i-z", 10.1))).write is not None
+
+
+def test_another_observer_that_sees_the_address_up_stops_the_takeover() -> None:
+    """What it sees is told with the address, since an attachment of a standing ENI may have several."""
+    seen = peer("i-z", 10.1, (HERE,))
+    decision = Mover().fall().see(10.1, "ec2:i-a probe:L", peers=(seen,))
+    assert shown(decision) == "doubt NO_EVIDENCE R3"
+    other = peer("i-z", 10.1, ("at-a/10.0.0.101",))
+    assert Mover().fall().see(10.1, "ec2:i-a probe:L", peers=(other,)).write is not None
+
+
+# Promises: EC2 accepted the address for somebody, but nobody sees it there yet.
+
+
+def promised(now: float) -> tuple[Peer, ...]:
+    """A peer behind this node in rank that EC2 has promised the address to."""
+    return (peer("i-z", now, claiming=(str(ADDRESS),)),)
+
+
+def test_whoever_was_promised_the_address_is_waited_for() -> None:
+    """Also by those who come first: EC2 would take it away from there again.  The wait for ranks begins after it."""
+    mover = Mover().fall()
+    decision = mover.see(10.1, "ec2:i-a probe:L", peers=promised(10.1))
+    assert (shown(decision), decision.detail) == ("doubt LATER R3", "i-z")
+    assert not decision.due
+    silent = (*promised(10.1), peer("i-y", 12.2))
+    assert mover.see(12.2, "ec2:i-a probe:L", peers=silent).write is not None, "it was not heard of for two seconds"
+
+
+def test_whoever_says_that_it_has_the_address_is_waited_for() -> None:
+    """By another attachment than the judged one: it moved after this node's question to EC2."""
+    winner = peer("i-z", 10.1, holds={str(ADDRESS): "at-z"})
+    assert shown(Mover().fall().see(10.1, "ec2:i-a probe:L", peers=(winner,))) == "doubt LATER R3"
+    other = peer("i-z", 10.1, holds={"10.0.0.101": "at-z"})
+    assert Mover().fall().see(10.1, "ec2:i-a probe:L", peers=(other,)).write is not None
+
+
+def test_who_was_promised_another_address_is_not_waited_for() -> None:
+    """Each is a matter of its own."""
+    other = peer("i-z", 10.1, claiming=(str(IPV6),))
+    assert Mover().fall().see(10.1, "ec2:i-a probe:L", peers=(other,)).write is not None
+
+
+def test_what_nobody_has_but_somebody_was_promised_is_not_claimed() -> None:
+    """EC2 would refuse it."""
+    decision = Mover().see(0.0, "ec2:absent", peers=promised(0.0))
+    assert (shown(decision), decision.detail) == ("claiming FREE_BUT_LATER R1", "i-z")
+
+
+def test_an_address_that_ec2_refuses_while_it_shows_nobody_is_taken() -> None:
+    """It is said, and tried again; meanwhile it is put on no link."""
+    mover = Mover()
+    for now in (0.0, 10.0, 21.0):
+        decision = mover.see(now, "ec2:absent")
+        mover.view = replace(mover.view, accepted=None, taken_at=mover.view.wrote_at, taken="Address is in use.")
+    assert shown(decision).startswith("refused TAKEN R1 assign:")
+    assert decision.extent is Extent.AS_FOUND
