@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv6Address
@@ -33,7 +33,7 @@ from floatingip.edges.kernel.kube_proxy import kept_off
 from floatingip.edges.kernel.links import Link
 from floatingip.edges.kernel.mark_table import table_name, wanted_marks
 from floatingip.edges.kernel.marks import UNKNOWN_FOR, Known, Marks
-from floatingip.edges.kernel.netlink import Netlink, NetlinkSilent, mapped
+from floatingip.edges.kernel.netlink import Message, Netlink, NetlinkSilent, mapped
 from floatingip.edges.kernel.path import FAR, LOCAL, UNICAST, Way, forwards, way
 
 LOOSE = 2
@@ -255,16 +255,31 @@ class KernelHost:
             if said := routes.refusal(plumbing, found):
                 # Then our rules must not be there: they would send packets by the routes of others.
                 return missing | {"route": _Defect(problem=said)}
-            wanted_routes = routes.wanted(plumbing, link.index)
-            if {routes.read(message) for message in found} != wanted_routes:
-                missing["route"] = _Defect(partial(routes.put, self._netlink, plumbing, found, wanted_routes))
-            there, wanted_rules = rules.there(self._netlink, plumbing), rules.wanted(plumbing, extent)
+            all_rules = rules.of_family(self._netlink, plumbing)
+            there, wanted_rules = rules.concerning(all_rules, plumbing), rules.wanted(plumbing, extent)
             ours = {says: message for says, (message, is_ours) in there.items() if is_ours}
             surplus = [message for says, message in ours.items() if says not in wanted_rules]
             lacking = [message for says, message in wanted_rules.items() if says not in there]
+            wanted_routes = routes.wanted(plumbing, link.index)
+            former = self._former_routes(plumbing, link, rules.tables(all_rules, surplus))
+            if former or {routes.read(message) for message in found} != wanted_routes:
+                missing["route"] = _Defect(partial(self._put_routes, plumbing, found, wanted_routes, former))
             if surplus or lacking:
                 missing["rule"] = _Defect(partial(rules.put, self._netlink, surplus, lacking))
         return missing
+
+    def _former_routes(self, plumbing: Plumbing, link: Link, used: Collection[int | None]) -> list[Message]:
+        """Ours by the link in tables that no rule uses any more: an observer with other settings has left them here."""
+        by_table = routes.of_link(self._netlink, plumbing.address, link.index)
+        left = by_table.keys() - used - {plumbing.table, routes.MAIN}
+        return [message for table in left for message in by_table[table]]
+
+    def _put_routes(
+        self, plumbing: Plumbing, there: list[Message], wanted: set[routes.Route], former: list[Message]
+    ) -> None:
+        for message in former:
+            routes.delete(self._netlink, message)
+        routes.put(self._netlink, plumbing, there, wanted)
 
     def _astray(self, plumbing: Plumbing, link: Link, extent: Extent) -> str:
         """Why packets would not find their way in or back although all plumbing is there; empty where they would."""
@@ -326,6 +341,8 @@ class KernelHost:
 
     def _remove_routes(self, plumbing: Plumbing) -> bool:
         ours = routes.ours(routes.in_table(self._netlink, plumbing.address, plumbing.table))
+        if (link := self._link(plumbing.mac)) is not None:
+            ours += self._former_routes(plumbing, link, rules.tables(rules.of_family(self._netlink, plumbing), ()))
         for message in ours:
             routes.delete(self._netlink, message)
         return bool(ours)

@@ -64,6 +64,17 @@ def in_table(netlink: Netlink, address: Address, table: int) -> list[Message]:
     return [message for message in messages if message.number(_RTA_TABLE) == table]
 
 
+def of_link(netlink: Netlink, address: Address, link_index: int) -> dict[int, list[Message]]:
+    """Ours by that link, in the address' family, by table.  Raises OSError, struct.error."""
+    # Filtered by the kernel, which may have thousands of others; and again here, for a kernel that does not filter.
+    question = _ROUTE.pack(family(address), 0, 0, 0, 0, PROTOCOL, 0, 0, 0) + attribute(_RTA_OIF, link_index)
+    found: dict[int, list[Message]] = {}
+    for message in ours(netlink.dump(_RTM_GETROUTE, question, _ROUTE.size)):
+        if message.number(_RTA_OIF) == link_index and (table := message.number(_RTA_TABLE)) is not None:
+            found.setdefault(table, []).append(message)
+    return found
+
+
 def read(message: Message) -> Route | None:
     """None for what is no plain unicast route by one link, or a dead one.  Raises struct.error, ValueError."""
     _, _, _, _, _, _, _, kind, flags = _ROUTE.unpack_from(message.content)
