@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
-from floatingip.core.plumbing import Extent, Plumbing
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport
 from tests.lab.test_host import ALL_LINKS, BOTH, IPV4, IPV6, SOUND, UNSOUND, Node, OddKernel, interrupted, ip, node
 
 __all__ = ["node"]
@@ -156,6 +158,8 @@ def test_strict_filters_let_in_what_comes(node: Node, setting: str) -> None:
 
 
 HALF_A_SUBNET = {4: "10.0.0.0/25", 6: "2001:db8:0:1::/65"}
+OTHER_HALF = {4: "10.0.0.128/25", 6: "2001:db8:0:1:8000::/65"}
+THE_VPC = {4: "10.0.0.0/16", 6: "2001:db8::/56"}
 ASTRAY: dict[str, tuple[Callable[[Node, Plumbing], None], str]] = {
     "a rule before ours": (
         lambda node, plumbing: ip(node, plumbing, "rule add priority 100 table main"),
@@ -172,6 +176,20 @@ ASTRAY: dict[str, tuple[Callable[[Node, Plumbing], None], str]] = {
     "a route to the subnet by our link": (
         lambda node, plumbing: ip(node, plumbing, f"route add {HALF_A_SUBNET[plumbing.address.version]} dev ens6"),
         "this node's own traffic to .* leaves by ens6; remove the subnet route of others by it",
+    ),
+    "a route to a part of the subnet by our link": (
+        lambda node, plumbing: ip(node, plumbing, f"route add {OTHER_HALF[plumbing.address.version]} dev ens6"),
+        "this node's own traffic to .* leaves by ens6; remove that route of others",
+    ),
+    "a route to the VPC by our link": (
+        lambda node, plumbing: ip(
+            node, plumbing, f"route add {THE_VPC[plumbing.address.version]} via {plumbing.gateway} dev ens6 onlink"
+        ),
+        "this node's own traffic to .* leaves by ens6; remove that route of others",
+    ),
+    "a rule for TCP": (
+        lambda node, plumbing: ip(node, plumbing, "rule add priority 100 ipproto tcp table main"),
+        "marked replies to .* would not leave by ens6: it would leave by eth0; is there a rule",
     ),
     "a rule that drops replies": (
         lambda node, plumbing: ip(node, plumbing, "rule add priority 100 fwmark 0x40/0x40 blackhole"),
@@ -192,6 +210,18 @@ def test_what_leads_replies_astray_is_named(node: Node, plumbing: Plumbing, caus
         report = node.plumb(plumbing, extent)
         assert report.state is UNSOUND
         assert re.match(f"path: {said}", report.problem), report.problem
+
+
+@BOTH
+def test_a_route_by_our_link_that_the_kernel_does_not_choose_is_nobody_s_concern(
+    node: Node, plumbing: Plumbing
+) -> None:
+    """A network manager gives each link its subnet, and the primary one the better metric."""
+    node.namespace.ip("route add 10.0.0.0/24 dev eth0 metric 512", "address add 10.0.0.57/32 dev ens6")
+    node.plumb(plumbing)
+    net = "10.0.0.0/24" if plumbing.address.version == 4 else "2001:db8:0:1::/64"
+    ip(node, plumbing, f"route add {net} dev ens6 metric 1000")
+    assert node.plumb(plumbing) == PlumbingReport(SOUND)
 
 
 @BOTH
@@ -229,6 +259,69 @@ def test_where_the_primary_link_is_a_port_of_a_bridge_probes_go_by_the_bridge(no
     assert blind(node) == ""
     (route,) = node.namespace.show("route show 10.0.0.100")
     assert route["dev"] == "br-ex"
+
+
+def test_where_a_switch_of_its_own_has_the_primary_link_probes_go_by_its_link_with_the_mac(node: Node) -> None:
+    """As Open vSwitch does, whose parts have a master with another MAC; only the switch's own link gets answers."""
+    node.namespace.ip(
+        "link add ovs-system address 02:00:00:00:00:77 type bridge",
+        "link set eth0 master ovs-system",
+        "address flush dev eth0",
+        f"link add br-ex address {IPV4.primary_mac} type veth peer name far-br-ex",
+        "link set far-br-ex up",
+        "link set br-ex up",
+        "address add 10.0.0.10/24 dev br-ex",
+        "route add default via 10.0.0.1",
+    )
+    assert blind(node) == ""
+    (route,) = node.namespace.show("route show 10.0.0.100")
+    assert route["dev"] == "br-ex"
+
+
+def test_a_port_of_a_bridge_with_the_mac_is_not_taken_for_the_link_that_had_it_before(node: Node) -> None:
+    """A link of a container or a VLAN: that it is a part of something does not make it the ENI's."""
+    node.plug("younger")
+    node.namespace.ip("link add br0 type bridge", "link set br0 up", "link set younger master br0")
+    assert node.plumb().state is SOUND
+    assert {link for link, address, _ in node.addresses() if address == "10.0.0.100"} == {"ens6"}
+
+
+@pytest.mark.parametrize(
+    "default", ["nexthop via 10.0.0.7 dev eth0 nexthop via 10.0.0.7 dev eth0 weight 2", "nhid 5"], ids=["several", "id"]
+)
+def test_probes_go_by_the_gateway_however_it_is_given(node: Node, default: str) -> None:
+    """Several next hops, or one that has a number of its own; the primary link is in another subnet than the ENI."""
+    node.namespace.ip("nexthop add id 5 via 10.0.0.7 dev eth0", f"route replace default {default}")
+    node.namespace.sysctl({"ipv4/nexthop_compat_mode": 0})
+    node.namespace.call(lambda: node.host.route_probes(replace(IPV4, gateway=ip_address("10.0.7.1"))))
+    (route,) = node.namespace.show("route show 10.0.0.100")
+    assert (route["gateway"], route["dev"]) == ("10.0.0.7", "eth0")
+
+
+FORMS = [(IPV4, "{a} peer 10.0.0.101"), (IPV6, "{a} peer 2001:db8:0:1::65"), (IPV6, "{a}/64")]
+
+
+@pytest.mark.parametrize(("plumbing", "form"), FORMS, ids=["IPv4-peer", "IPv6-peer", "IPv6-prefix"])
+def test_an_address_that_others_have_put_on_our_link_is_ours(node: Node, plumbing: Plumbing, form: str) -> None:
+    """In whatever form: nothing can be put beside it, and what is lost is taken off as it is there."""
+    command = f"address add {form.format(a=plumbing.address)} dev ens6"
+    node.plumb(plumbing, Extent.AHEAD)
+    before = node.everything()
+    ip(node, plumbing, command)
+    report = node.plumb(plumbing, Extent.AHEAD)
+    assert (report.state, report.removed) == (SOUND, ("address",))
+    assert node.everything() == before
+    ip(node, plumbing, command)
+    assert node.plumb(plumbing) == PlumbingReport(SOUND, ("address", "rule"))
+    assert ("ens6", str(plumbing.address), plumbing.address.max_prefixlen) in node.addresses()
+
+
+def test_an_mtu_that_is_too_small_for_ipv6_is_named(node: Node) -> None:
+    """Ours is that of the primary link; the kernel says no more than that an argument is invalid."""
+    node.namespace.ip("link set eth0 mtu 1200")
+    report = node.plumb(IPV6)
+    said = "address: the MTU of eth0, 1200, is below the 1280 that IPv6 needs; raise it"
+    assert (report.state, report.problem) == (UNSOUND, said)
 
 
 @BOTH

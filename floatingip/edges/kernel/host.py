@@ -17,6 +17,7 @@ a link is up.  This needs CAP_NET_ADMIN and nft, but no writable /proc/sys.
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ from floatingip.edges.kernel.path import FAR, LOCAL, UNICAST, Way, forwards, way
 LOOSE = 2
 """The value of rp_filter for: the source must be reachable by any link.  The kernel uses the larger of this and
 `all`."""
+
+LEAST_MTU_6 = 1280
+"""A link with a smaller MTU has no IPv6 (RFC 8200, 5)."""
 
 _ASIDE = "is there a rule of others before ours (`priority`)?"
 
@@ -231,10 +235,7 @@ class KernelHost:
                 missing["mtu"] = _Defect(problem=f"no link has the primary MAC {plumbing.primary_mac}")
             elif link.mtu != primary.mtu:
                 missing["mtu"] = _Defect(partial(links.set_mtu, self._netlink, link, primary.mtu))
-            if address.version == 6 and link.ipv6_off:
-                said = (
-                    f"net.ipv6.conf.{link.name}.disable_ipv6 is 1; set it and net.ipv6.conf.default.disable_ipv6 to 0"
-                )
+            if address.version == 6 and (said := _without_ipv6(link, primary)):
                 missing["address"] = _Defect(problem=said)
             elif extent is Extent.ALL and not addresses.works(self._netlink, address, link):
                 missing["address"] = _Defect(partial(addresses.add, self._netlink, address, link))
@@ -270,7 +271,7 @@ class KernelHost:
 
     def _former_routes(self, plumbing: Plumbing, link: Link, used: Collection[int | None]) -> list[Message]:
         """Ours by the link in tables that no rule uses any more: an observer with other settings has left them here."""
-        by_table = routes.of_link(self._netlink, plumbing.address, link.index)
+        by_table = routes.by_table(self._netlink, plumbing.address, link.index)
         left = by_table.keys() - used - {plumbing.table, routes.MAIN}
         return [message for table in left for message in by_table[table]]
 
@@ -296,11 +297,17 @@ class KernelHost:
                 return (
                     f"this node's own traffic to {near} leaves by {link.name}; remove the subnet route of others by it"
                 )
+            for prefix in routes.of_others(self._netlink, plumbing, link.index):
+                for to in (prefix[0] + 1, prefix[-1] - 1) if prefix.num_addresses > 2 else (prefix[0],):
+                    taken = ask(to, source=own.source)
+                    if (taken.kind, taken.link_index) == (UNICAST, link.index):
+                        return f"this node's own traffic to {prefix} leaves by {link.name}; remove that route of others"
             # IPv6's router has a link-local address, which leads nowhere without its link.
             for to in (far, plumbing.gateway) if far.version == 4 else (far,):
-                back = {"marked replies": ask(to, mark=plumbing.mark)}
+                back = {"marked replies": ask(to, mark=plumbing.mark, protocol=socket.IPPROTO_TCP)}
                 if extent is Extent.ALL:
-                    back[f"replies from {plumbing.address}"] = ask(to, source=plumbing.address)
+                    replies = ask(to, source=plumbing.address, protocol=socket.IPPROTO_TCP)
+                    back[f"replies from {plumbing.address}"] = replies
                 for what, taken in back.items():
                     if taken.kind != UNICAST or taken.link_index != link.index:
                         return f"{what} to {to} would not leave by {link.name}: {_whither(taken)}; {_ASIDE}"
@@ -334,10 +341,7 @@ class KernelHost:
 
     def _remove_address(self, plumbing: Plumbing) -> bool:
         link = self._link(plumbing.mac)
-        if link is None or not addresses.has(self._netlink, plumbing.address, link):
-            return False
-        addresses.remove(self._netlink, plumbing.address, link)
-        return True
+        return link is not None and addresses.remove(self._netlink, plumbing.address, link)
 
     def _remove_routes(self, plumbing: Plumbing) -> bool:
         ours = routes.ours(routes.in_table(self._netlink, plumbing.address, plumbing.table))
@@ -353,6 +357,15 @@ _STATES = {
     Known.UNKNOWN: PlumbingState.UNCERTAIN,
     Known.NOT_AS_WANTED: PlumbingState.UNSOUND,
 }
+
+
+def _without_ipv6(link: Link, primary: Link | None) -> str:
+    """Why the link can have no IPv6 address; empty where it can."""
+    if link.ipv6_off:
+        return f"net.ipv6.conf.{link.name}.disable_ipv6 is 1; set it and net.ipv6.conf.default.disable_ipv6 to 0"
+    if primary is not None and primary.mtu < LEAST_MTU_6:
+        return f"the MTU of {primary.name}, {primary.mtu}, is below the {LEAST_MTU_6} that IPv6 needs; raise it"
+    return ""
 
 
 def _neighbour(plumbing: Plumbing) -> Address:
