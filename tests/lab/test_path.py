@@ -332,12 +332,12 @@ def test_two_addresses_do_not_take_each_other_for_others(node: Node, plumbing: P
     assert node.plumb(plumbing).problem == ""
 
 
-def test_what_arrives_is_asked_for_by_our_link(node: Node) -> None:
+@BOTH
+def test_what_arrives_is_asked_for_by_our_link(node: Node, plumbing: Plumbing) -> None:
     """Without a local route of its own the address is not delivered, though it is configured."""
-    node.plumb()
-    node.namespace.ip("route del table local local 10.0.0.100 dev ens6")
-    report = node.plumb()
-    assert (report.state, report.problem) == (
-        UNSOUND,
-        "path: what comes in by ens6 does not reach 10.0.0.100: it would leave by eth0",
-    )
+    assert node.plumb(plumbing).state is SOUND
+    address, elsewhere = plumbing.address, "eth0" if plumbing.address.version == 4 else "ens6"
+    ip(node, plumbing, f"route del table local local {address} dev ens6")
+    report = node.plumb(plumbing)
+    said = f"path: what comes in by ens6 does not reach {address}: it would leave by {elsewhere}"
+    assert (report.state, report.problem) == (UNSOUND, said)

@@ -41,6 +41,9 @@ LOOSE = 2
 """The value of rp_filter for: the source must be reachable by any link.  The kernel uses the larger of this and
 `all`."""
 
+OWN_ROUTE_TRIES, OWN_ROUTE_PAUSE = 10, 0.02
+"""How often, and after how many seconds, the kernel is asked again whether a new IPv6 address has its own route."""
+
 LEAST_MTU_6 = 1280
 """A link with a smaller MTU has no IPv6 (RFC 8200, 5)."""
 
@@ -120,6 +123,8 @@ class KernelHost:
             with mapped():
                 foreign_rule = rules.foreign(self._netlink, plumbing)
         except NetlinkSilent as error:
+            if extent is Extent.AS_FOUND and complete is not None:
+                extent = complete.extent
             state = self._unanswered(complete, plumbing, extent)
             return PlumbingReport(state, problem=str(error), removed=removed, extent=extent)
         except HostError as error:
@@ -311,9 +316,14 @@ class KernelHost:
                 for what, taken in back.items():
                     if taken.kind != UNICAST or taken.link_index != link.index:
                         return f"{what} to {to} would not leave by {link.name}: {_whither(taken)}; {_ASIDE}"
-            # IPv6 has no reverse path filter, and a new address' own route comes some time after the address.
-            if extent is Extent.ALL and far.version == 4:
+            if extent is Extent.ALL:
                 arriving = ask(plumbing.address, source=far, by=link.index)
+                # A new IPv6 address' own route comes some time after the address.
+                for _ in range(OWN_ROUTE_TRIES if far.version == 6 else 0):
+                    if arriving.kind == LOCAL:
+                        break
+                    time.sleep(OWN_ROUTE_PAUSE)
+                    arriving = ask(plumbing.address, source=far, by=link.index)
                 if arriving.kind != LOCAL:
                     return f"what comes in by {link.name} does not reach {plumbing.address}: {_whither(arriving)}"
         return ""
