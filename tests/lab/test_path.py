@@ -8,9 +8,14 @@ from ipaddress import ip_address
 import pytest
 
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport
+from floatingip.edges.kernel.netlink import Message, Netlink, attribute
+from floatingip.edges.kernel.routes import MAIN
 from tests.lab.test_host import ALL_LINKS, BOTH, IPV4, IPV6, SOUND, UNSOUND, Node, OddKernel, interrupted, ip, node
 
 __all__ = ["node"]
+
+ALL_ROUTES = 26  # RTM_GETROUTE
+THE_MAIN_TABLE = attribute(15, MAIN)  # RTA_TABLE
 
 
 def blind(node: Node, plumbing: Plumbing = IPV4) -> str:
@@ -77,6 +82,25 @@ def test_a_standby_sees_however_fast_others_change_their_addresses(node: Node) -
     with pytest.raises(OSError, match="interrupted"):
         node.namespace.call(lambda: odd.dump(ALL_LINKS, bytes(16), 16))
     assert node.namespace.call(lambda: node.host.blind(IPV4)) == ""
+
+
+@BOTH
+def test_a_probes_route_that_is_there_takes_no_list_of_all_routes(node: Node, plumbing: Plumbing) -> None:
+    """A node may have thousands, and an event of the kernel for each pod that comes or goes."""
+    assert blind(node, plumbing) == ""
+    node.host._netlink = Unlisted()
+    assert blind(node, plumbing) == ""
+    ip(node, plumbing, f"route del {plumbing.address}")
+    with pytest.raises(AssertionError, match="all routes"):
+        blind(node, plumbing)
+
+
+class Unlisted(Netlink):
+    """The kernel's rtnetlink, to which nobody should come for all routes of the main table."""
+
+    def dump(self, kind: int, content: bytes, head: int) -> list[Message]:
+        assert (kind, content[head:]) != (ALL_ROUTES, THE_MAIN_TABLE), "all routes"
+        return super().dump(kind, content, head)
 
 
 def test_a_local_route_is_found_without_any_address(node: Node) -> None:

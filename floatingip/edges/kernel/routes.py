@@ -32,6 +32,7 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
 _RTN_UNICAST = 1
 _RTNH_F_DEAD = 0x1
+_RTM_F_FIB_MATCH = 0x2000
 _KERNELS = 2
 _SCOPE_LINK = 253
 _PROTOCOLS = {1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp"}
@@ -100,6 +101,17 @@ def _by_link(netlink: Netlink, address: Address, link_index: int) -> list[Messag
     question = _ROUTE.pack(family(address), 0, 0, 0, 0, 0, 0, 0, 0) + attribute(_RTA_OIF, link_index)
     messages = netlink.dump(_RTM_GETROUTE, question, _ROUTE.size)
     return [message for message in messages if message.number(_RTA_OIF) == link_index]
+
+
+def chosen(netlink: Netlink, address: Address) -> Message | None:
+    """The route by which the kernel would send to the address; None where it shows none.  Raises OSError."""
+    question = _ROUTE.pack(family(address), address.max_prefixlen, 0, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH)
+    try:
+        return netlink.get(_RTM_GETROUTE, question + attribute(_RTA_DST, address.packed), _ROUTE.size)
+    except OSError as error:
+        if error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
+            raise
+        return None
 
 
 def read(message: Message) -> Route | None:
