@@ -161,22 +161,9 @@ def _is_here(eni: Eni, me: str) -> bool:
 
 
 def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Standing:
-    soon = view.asked_at + timing.STANDING_LOOK_SOON
-    if mine is None:
-        if view.barrier:
-            return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=view.barrier)
-        lacked_since = memory.token.lacked_since
-        lacked_for = view.asked_at - lacked_since if lacked_since is not None else 0.0
-        if memory.bound is not None and view.device and lacked_for < timing.STANDING_UNSHOWN_FOR:
-            # Detached it would have taken its device along; another one would take its place, and the addresses'.
-            return Standing(soon, problem=f"EC2 does not show its standing ENI {memory.bound.id}, whose device is here")
-        creation = memory.token.creation(view.asked_at)
-        return Standing(soon, problem="its standing ENI is being created", write=creation)
-    attachment = mine.attachment
-    if attachment is None or attachment.status is AttachmentStatus.DETACHED:
-        if view.barrier:
-            return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=view.barrier)
-        return Standing(soon, problem=f"its standing ENI {mine.id} is being attached", write=Attach(mine.id))
+    if mine is None or mine.attachment is None or mine.attachment.status is AttachmentStatus.DETACHED:
+        return _unattached(memory, view, mine)
+    soon, attachment = view.asked_at + timing.STANDING_LOOK_SOON, mine.attachment
     if attachment.instance_id != view.me:
         problem = f"its standing ENI {mine.id} is attached to {attachment.instance_id}; detach it there"
         return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=problem)
@@ -187,12 +174,33 @@ def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Stan
         return Standing(soon, problem=f"its standing ENI {mine.id} is being detached", write=forced)
     if attachment.status is AttachmentStatus.ATTACHING:
         return Standing(soon, problem=f"its standing ENI {mine.id} is being attached")
+    if view.device is None:
+        problem = f"whether the device of its standing ENI {mine.id} is here is not known"
+        return Standing(soon, eni=mine, problem=problem)
     if not view.device:
         return _without_device(memory, view, mine, attachment)
     unused = memory.unused_since or {}
     gone = [write for write, since in unused.items() if view.asked_at - since >= timing.STANDING_UNUSED_FOR]
     write = mended(mine, view.groups) or (gone[0] if gone else None)
     return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, eni=mine, write=write)
+
+
+def _unattached(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Standing:
+    """EC2 shows the ENI attached to nobody, or none at all: attach it, or create it."""
+    soon = view.asked_at + timing.STANDING_LOOK_SOON
+    if view.barrier:
+        return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=view.barrier)
+    if mine is not None:
+        return Standing(soon, problem=f"its standing ENI {mine.id} is being attached", write=Attach(mine.id))
+    lacked_since = memory.token.lacked_since
+    lacked_for = view.asked_at - lacked_since if lacked_since is not None else 0.0
+    if memory.bound is not None and view.device is not False and lacked_for < timing.STANDING_UNSHOWN_FOR:
+        # Detached it would have taken its device along; another one would take its place, and the addresses'.
+        if view.device is None:
+            return Standing(soon, problem=f"EC2 does not show its standing ENI {memory.bound.id}; is its device here?")
+        return Standing(soon, problem=f"EC2 does not show its standing ENI {memory.bound.id}, whose device is here")
+    creation = memory.token.creation(view.asked_at)
+    return Standing(soon, problem="its standing ENI is being created", write=creation)
 
 
 def _without_device(memory: StandingMemory, view: StandingView, mine: Eni, attachment: Attachment) -> Standing:

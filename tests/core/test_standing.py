@@ -178,14 +178,17 @@ def test_one_that_was_shown_starts_the_wait_anew_when_it_is_deleted() -> None:
     assert keeper.see(3600.0 + timing.FORGOTTEN_AFTER + 0.1, device=False).write == Create(1)
 
 
-def test_one_whose_device_is_here_is_not_made_anew_because_ec2_does_not_show_it() -> None:
+@pytest.mark.parametrize(("device", "said"), [(True, ", whose device is here"), (None, "; is its device here?")])
+def test_one_whose_device_may_be_here_is_not_made_anew_because_ec2_does_not_show_it(
+    device: bool | None, said: str
+) -> None:
     """A second one would take its place, and its addresses off the link; but it may be a device that stayed behind."""
     keeper = Keeper()
     keeper.see(0.0, MINE)
-    unshown = keeper.see(3600.0)
+    unshown = keeper.see(3600.0, device=device)
     assert (unshown.write, unshown.bound) == (None, MINE)
-    assert "EC2 does not show its standing ENI eni-b, whose device is here" in unshown.problem
-    assert keeper.see(3600.0 + timing.STANDING_UNSHOWN_FOR).write == Create(1)
+    assert unshown.problem == f"EC2 does not show its standing ENI eni-b{said}"
+    assert keeper.see(3600.0 + timing.STANDING_UNSHOWN_FOR, device=device).write == Create(1)
 
 
 def test_nothing_is_written_on_top_of_another_write_or_on_an_answer_that_is_older() -> None:
@@ -240,11 +243,11 @@ def test_the_standing_eni_is_kept_as_it_should_be(changes: Mapping[str, object],
 
 
 def test_a_standing_eni_without_its_device_is_of_no_use_yet() -> None:
-    """Whoever looks at it says so, also before anybody has looked for the device."""
-    for device in (False, None):
+    """Whoever looks at it says so; before anybody has looked for the device, that it is not known."""
+    for device, said in ((False, "is not there yet"), (None, "is here is not known")):
         decided = Keeper().see(0.0, MINE, device=device)
         assert decided.eni == MINE
-        assert "device" in decided.problem
+        assert f"the device of its standing ENI eni-b {said}" in decided.problem
 
 
 def test_a_standing_eni_whose_device_never_comes_is_detached_and_attached_anew() -> None:

@@ -213,6 +213,30 @@ def test_rules_that_other_settings_have_left_are_taken_away(node: Node, plumbing
     assert node.plumb(beside) == node.plumb(now) == PlumbingReport(SOUND)
 
 
+@BOTH
+@pytest.mark.parametrize("extent", [Extent.AHEAD, Extent.ALL])
+@pytest.mark.parametrize(("table", "priority"), [(1070, 900), (1070, 950), (1064, 950)])
+def test_what_other_settings_have_left_is_taken_away(
+    node: Node, plumbing: Plumbing, extent: Extent, table: int, priority: int
+) -> None:
+    """Rules and routes, also ahead of the address; what another address has on the same link stays."""
+    other = {4: ip_address("10.0.0.101"), 6: ip_address("2001:db8:0:1::65")}[plumbing.address.version]
+    beside = replace(plumbing, address=other, table=1065, priority=902, mark=0x20, mark_mask=0x20)
+    now = replace(plumbing, table=table, priority=priority)
+    for each in (beside, now):
+        node.plumb(each, extent)
+    as_it_should_be = node.everything()
+    node.unplumb(now)
+    node.plumb(plumbing, extent)
+    node.host = KernelHost()
+    assert node.plumb(now, extent).state is SOUND
+    assert node.everything() == as_it_should_be
+    assert node.plumb(beside, extent) == node.plumb(now, extent) == PlumbingReport(SOUND, extent=extent)
+    node.plumb(plumbing, extent)
+    node.unplumb(now)
+    assert node.table(plumbing) == node.table(now) == []
+
+
 @pytest.mark.parametrize("name", ["enp0s6", "77"])
 def test_a_renamed_link_stays_sound(node: Node, name: str) -> None:
     """udev renames a link right after the hot plug, also while it is up: nothing of ours goes by the name, which may

@@ -291,6 +291,12 @@ def test_a_kernel_that_does_not_answer_makes_uncertain_what_was_complete(
     assert report.problem == "link: netlink: no answer within 0.2 s"
     assert node.plumb(replace(IPV4, table=1065)).state is UNSOUND, "another one was complete"
     odd.spoil = lambda said: said
+    for extent in (Extent.AHEAD, Extent.ALL):
+        node.plumb(IPV4, extent)
+        odd.spoil = lambda said: TimeoutError()
+        report = node.plumb(IPV4, Extent.AS_FOUND)
+        assert (report.state, report.extent) == (PlumbingState.UNCERTAIN, extent), "as it was found last"
+        odd.spoil = lambda said: said
     node.plumb()
     monkeypatch.setattr("floatingip.edges.kernel.host.UNKNOWN_FOR", 0.0)
     odd.spoil = lambda said: TimeoutError()

@@ -2,12 +2,19 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
-from floatingip.core.plumbing import Extent, Plumbing
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport
+from floatingip.edges.kernel.netlink import Message, Netlink, attribute
+from floatingip.edges.kernel.routes import MAIN
 from tests.lab.plumbed import BOTH, IPV4, IPV6, SOUND, UNSOUND, Node, ip
 from tests.lab.test_host_odd import ALL_LINKS, OddKernel, interrupted
+
+ALL_ROUTES = 26  # RTM_GETROUTE
+THE_MAIN_TABLE = attribute(15, MAIN)  # RTA_TABLE
 
 
 def blind(node: Node, plumbing: Plumbing = IPV4) -> str:
@@ -74,6 +81,25 @@ def test_a_standby_sees_however_fast_others_change_their_addresses(node: Node) -
     with pytest.raises(OSError, match="interrupted"):
         node.namespace.call(lambda: odd.dump(ALL_LINKS, bytes(16), 16))
     assert node.namespace.call(lambda: node.host.blind(IPV4)) == ""
+
+
+@BOTH
+def test_a_probes_route_that_is_there_takes_no_list_of_all_routes(node: Node, plumbing: Plumbing) -> None:
+    """A node may have thousands, and an event of the kernel for each pod that comes or goes."""
+    assert blind(node, plumbing) == ""
+    node.host._netlink = Unlisted()
+    assert blind(node, plumbing) == ""
+    ip(node, plumbing, f"route del {plumbing.address}")
+    with pytest.raises(AssertionError, match="all routes"):
+        blind(node, plumbing)
+
+
+class Unlisted(Netlink):
+    """The kernel's rtnetlink, to which nobody should come for all routes of the main table."""
+
+    def dump(self, kind: int, content: bytes, head: int) -> list[Message]:
+        assert (kind, content[head:]) != (ALL_ROUTES, THE_MAIN_TABLE), "all routes"
+        return super().dump(kind, content, head)
 
 
 def test_a_local_route_is_found_without_any_address(node: Node) -> None:
@@ -155,6 +181,8 @@ def test_strict_filters_let_in_what_comes(node: Node, setting: str) -> None:
 
 
 HALF_A_SUBNET = {4: "10.0.0.0/25", 6: "2001:db8:0:1::/65"}
+OTHER_HALF = {4: "10.0.0.128/25", 6: "2001:db8:0:1:8000::/65"}
+THE_VPC = {4: "10.0.0.0/16", 6: "2001:db8::/56"}
 ASTRAY: dict[str, tuple[Callable[[Node, Plumbing], None], str]] = {
     "a rule before ours": (
         lambda node, plumbing: ip(node, plumbing, "rule add priority 100 table main"),
@@ -171,6 +199,20 @@ ASTRAY: dict[str, tuple[Callable[[Node, Plumbing], None], str]] = {
     "a route to the subnet by our link": (
         lambda node, plumbing: ip(node, plumbing, f"route add {HALF_A_SUBNET[plumbing.address.version]} dev ens6"),
         "this node's own traffic to .* leaves by ens6; remove the subnet route of others by it",
+    ),
+    "a route to a part of the subnet by our link": (
+        lambda node, plumbing: ip(node, plumbing, f"route add {OTHER_HALF[plumbing.address.version]} dev ens6"),
+        "this node's own traffic to .* leaves by ens6; remove that route of others",
+    ),
+    "a route to the VPC by our link": (
+        lambda node, plumbing: ip(
+            node, plumbing, f"route add {THE_VPC[plumbing.address.version]} via {plumbing.gateway} dev ens6 onlink"
+        ),
+        "this node's own traffic to .* leaves by ens6; remove that route of others",
+    ),
+    "a rule for TCP": (
+        lambda node, plumbing: ip(node, plumbing, "rule add priority 100 ipproto tcp table main"),
+        "marked replies to .* would not leave by ens6: it would leave by eth0; is there a rule",
     ),
     "a rule that drops replies": (
         lambda node, plumbing: ip(node, plumbing, "rule add priority 100 fwmark 0x40/0x40 blackhole"),
@@ -191,6 +233,18 @@ def test_what_leads_replies_astray_is_named(node: Node, plumbing: Plumbing, caus
         report = node.plumb(plumbing, extent)
         assert report.state is UNSOUND
         assert re.match(f"path: {said}", report.problem), report.problem
+
+
+@BOTH
+def test_a_route_by_our_link_that_the_kernel_does_not_choose_is_nobody_s_concern(
+    node: Node, plumbing: Plumbing
+) -> None:
+    """A network manager gives each link its subnet, and the primary one the better metric."""
+    node.namespace.ip("route add 10.0.0.0/24 dev eth0 metric 512", "address add 10.0.0.57/32 dev ens6")
+    node.plumb(plumbing)
+    net = "10.0.0.0/24" if plumbing.address.version == 4 else "2001:db8:0:1::/64"
+    ip(node, plumbing, f"route add {net} dev ens6 metric 1000")
+    assert node.plumb(plumbing) == PlumbingReport(SOUND)
 
 
 @BOTH
@@ -230,6 +284,69 @@ def test_where_the_primary_link_is_a_port_of_a_bridge_probes_go_by_the_bridge(no
     assert route["dev"] == "br-ex"
 
 
+def test_where_a_switch_of_its_own_has_the_primary_link_probes_go_by_its_link_with_the_mac(node: Node) -> None:
+    """As Open vSwitch does, whose parts have a master with another MAC; only the switch's own link gets answers."""
+    node.namespace.ip(
+        "link add ovs-system address 02:00:00:00:00:77 type bridge",
+        "link set eth0 master ovs-system",
+        "address flush dev eth0",
+        f"link add br-ex address {IPV4.primary_mac} type veth peer name far-br-ex",
+        "link set far-br-ex up",
+        "link set br-ex up",
+        "address add 10.0.0.10/24 dev br-ex",
+        "route add default via 10.0.0.1",
+    )
+    assert blind(node) == ""
+    (route,) = node.namespace.show("route show 10.0.0.100")
+    assert route["dev"] == "br-ex"
+
+
+def test_a_port_of_a_bridge_with_the_mac_is_not_taken_for_the_link_that_had_it_before(node: Node) -> None:
+    """A link of a container or a VLAN: that it is a part of something does not make it the ENI's."""
+    node.plug("younger")
+    node.namespace.ip("link add br0 type bridge", "link set br0 up", "link set younger master br0")
+    assert node.plumb().state is SOUND
+    assert {link for link, address, _ in node.addresses() if address == "10.0.0.100"} == {"ens6"}
+
+
+@pytest.mark.parametrize(
+    "default", ["nexthop via 10.0.0.7 dev eth0 nexthop via 10.0.0.7 dev eth0 weight 2", "nhid 5"], ids=["several", "id"]
+)
+def test_probes_go_by_the_gateway_however_it_is_given(node: Node, default: str) -> None:
+    """Several next hops, or one that has a number of its own; the primary link is in another subnet than the ENI."""
+    node.namespace.ip("nexthop add id 5 via 10.0.0.7 dev eth0", f"route replace default {default}")
+    node.namespace.sysctl({"ipv4/nexthop_compat_mode": 0})
+    node.namespace.call(lambda: node.host.route_probes(replace(IPV4, gateway=ip_address("10.0.7.1"))))
+    (route,) = node.namespace.show("route show 10.0.0.100")
+    assert (route["gateway"], route["dev"]) == ("10.0.0.7", "eth0")
+
+
+FORMS = [(IPV4, "{a} peer 10.0.0.101"), (IPV6, "{a} peer 2001:db8:0:1::65"), (IPV6, "{a}/64")]
+
+
+@pytest.mark.parametrize(("plumbing", "form"), FORMS, ids=["IPv4-peer", "IPv6-peer", "IPv6-prefix"])
+def test_an_address_that_others_have_put_on_our_link_is_ours(node: Node, plumbing: Plumbing, form: str) -> None:
+    """In whatever form: nothing can be put beside it, and what is lost is taken off as it is there."""
+    command = f"address add {form.format(a=plumbing.address)} dev ens6"
+    node.plumb(plumbing, Extent.AHEAD)
+    before = node.everything()
+    ip(node, plumbing, command)
+    report = node.plumb(plumbing, Extent.AHEAD)
+    assert (report.state, report.removed) == (SOUND, ("address",))
+    assert node.everything() == before
+    ip(node, plumbing, command)
+    assert node.plumb(plumbing) == PlumbingReport(SOUND, ("address", "rule"))
+    assert ("ens6", str(plumbing.address), plumbing.address.max_prefixlen) in node.addresses()
+
+
+def test_an_mtu_that_is_too_small_for_ipv6_is_named(node: Node) -> None:
+    """Ours is that of the primary link; the kernel says no more than that an argument is invalid."""
+    node.namespace.ip("link set eth0 mtu 1200")
+    report = node.plumb(IPV6)
+    said = "address: the MTU of eth0, 1200, is below the 1280 that IPv6 needs; raise it"
+    assert (report.state, report.problem) == (UNSOUND, said)
+
+
 @BOTH
 def test_two_addresses_do_not_take_each_other_for_others(node: Node, plumbing: Plumbing) -> None:
     """Neither of the same family nor of both: each has its own rules, and is on the way of none."""
@@ -238,12 +355,12 @@ def test_two_addresses_do_not_take_each_other_for_others(node: Node, plumbing: P
     assert node.plumb(plumbing).problem == ""
 
 
-def test_what_arrives_is_asked_for_by_our_link(node: Node) -> None:
+@BOTH
+def test_what_arrives_is_asked_for_by_our_link(node: Node, plumbing: Plumbing) -> None:
     """Without a local route of its own the address is not delivered, though it is configured."""
-    node.plumb()
-    node.namespace.ip("route del table local local 10.0.0.100 dev ens6")
-    report = node.plumb()
-    assert (report.state, report.problem) == (
-        UNSOUND,
-        "path: what comes in by ens6 does not reach 10.0.0.100: it would leave by eth0",
-    )
+    assert node.plumb(plumbing).state is SOUND
+    address, elsewhere = plumbing.address, "eth0" if plumbing.address.version == 4 else "ens6"
+    ip(node, plumbing, f"route del table local local {address} dev ens6")
+    report = node.plumb(plumbing)
+    said = f"path: what comes in by ens6 does not reach {address}: it would leave by {elsewhere}"
+    assert (report.state, report.problem) == (UNSOUND, said)

@@ -4,7 +4,7 @@ Planted faults: `floatingip doctor`, `/readyz` and the log name each, with the s
 Each fault is one node's, or everybody's, and has nothing to do with the others; so one region has them all.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest

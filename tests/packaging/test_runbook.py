@@ -36,7 +36,7 @@ READINESS = {
     "agent/answers.py": {"unsent"},
     "agent/obstacles.py": {"misplaced", "unusable"},
     "agent/standing_eni.py": {"_barrier"},
-    "agent/standing.py": {"keep", "_judge", "_without_device"},
+    "agent/standing.py": {"keep", "_judge", "_unattached", "_without_device"},
     "edges/kernel/host.py": {"blind", "_missing", "_astray"},
     "edges/kernel/probe_route.py": {"blind"},
     "edges/kernel/routes.py": {"refusal"},

@@ -35,47 +35,73 @@ def family(address: Address) -> int:
     return int(socket.AF_INET if address.version == 4 else socket.AF_INET6)
 
 
-def of_family(netlink: Netlink, address: Address, link: Link | None = None) -> list[Carried]:
-    """All of the address' family, or those of one link.  Raises OSError, struct.error."""
-    index = link.index if link is not None else 0
-    messages = netlink.dump(_RTM_GETADDR, _ADDRESS.pack(family(address), 0, 0, 0, index), _ADDRESS.size)
-    return [carried for carried in map(_read, messages) if index in (0, carried.link_index)]
+def of_family(netlink: Netlink, address: Address) -> list[Carried]:
+    """All of the address' family, on whatever link.  Raises OSError, struct.error."""
+    return [_read(message) for message in _of_family(netlink, address, 0)]
 
 
 def has(netlink: Netlink, address: Address, link: Link) -> bool:
-    """Whether the link has it, by itself and not as one of a network.  Raises OSError, struct.error."""
+    """Whether the link has it: of IPv4 by itself, beside which it may be one of a network; of IPv6, which a link has
+    once only, in whatever prefix.  Raises OSError, struct.error.
+    """
     return _on(netlink, address, link) is not None
 
 
 def works(netlink: Netlink, address: Address, link: Link) -> bool:
-    """Whether the link has it like that, and the kernel uses it.  Raises OSError, struct.error."""
-    found = _on(netlink, address, link)
-    return found is not None and found.works
+    """Whether the link has it by itself, without another end, and the kernel uses it.  Raises OSError, struct.error."""
+    message = _on(netlink, address, link)
+    return message is not None and _is_plain(message, address) and _read(message).works
 
 
 def add(netlink: Netlink, address: Address, link: Link) -> None:
     """In place of one that does not work, too.  Raises OSError, struct.error."""
-    if has(netlink, address, link):
-        remove(netlink, address, link)
+    there = _on(netlink, address, link)
+    if there is not None and (address.version == 6 or _is_plain(there, address)):
+        _delete(netlink, there)
+        there = None
     # Nobody else can have the address, so duplicate detection would only delay it by a second.
     flags = _IFA_F_NODAD if address.version == 6 else 0
-    netlink.change(_RTM_NEWADDR, _message(address, link, flags), ADD)
-
-
-def remove(netlink: Netlink, address: Address, link: Link) -> None:
-    """Also when it is gone already.  Raises OSError."""
-    with tolerated(errno.EADDRNOTAVAIL):
-        netlink.change(_RTM_DELADDR, _message(address, link))
-
-
-def _message(address: Address, link: Link, flags: int = 0) -> bytes:
     head = _ADDRESS.pack(family(address), address.max_prefixlen, flags, 0, link.index)
-    return head + attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
+    both = attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
+    netlink.change(_RTM_NEWADDR, head + both, ADD)
+    if there is not None:
+        _delete(netlink, there)  # afterwards, since routes go with a link's last IPv4 address
 
 
-def _on(netlink: Netlink, address: Address, link: Link) -> Carried | None:
-    carried = of_family(netlink, address, link)
-    return next((c for c in carried if (c.packed, c.prefix) == (address.packed, address.max_prefixlen)), None)
+def remove(netlink: Netlink, address: Address, link: Link) -> bool:
+    """Exactly as it is shown, in which others may have put it there; whether it was.  Raises OSError, struct.error."""
+    message = _on(netlink, address, link)
+    if message is not None:
+        _delete(netlink, message)
+    return message is not None
+
+
+def _delete(netlink: Netlink, message: Message) -> None:
+    with tolerated(errno.EADDRNOTAVAIL):  # it is gone already
+        netlink.change(_RTM_DELADDR, message.content)
+
+
+def _on(netlink: Netlink, address: Address, link: Link) -> Message | None:
+    """The address on the link; of IPv4 it may be there with another end, and without, which is meant then."""
+    prefixes = {address.max_prefixlen} if address.version == 4 else range(address.max_prefixlen + 1)
+    there = []
+    for message in _of_family(netlink, address, link.index):
+        found = _read(message)
+        if found.link_index == link.index and found.packed == address.packed and found.prefix in prefixes:
+            there.append(message)
+    return min(there, key=lambda message: not _is_plain(message, address), default=None)
+
+
+def _is_plain(message: Message, address: Address) -> bool:
+    """It is there by itself: neither as one of a network, nor with another end."""
+    other_end = message.attributes.get(_IFA_ADDRESS, address.packed)
+    return _read(message).prefix == address.max_prefixlen and other_end == address.packed
+
+
+def _of_family(netlink: Netlink, address: Address, link_index: int) -> list[Message]:
+    """All of the address' family; a kernel that filters tells those of one link only, where that is not 0."""
+    question = _ADDRESS.pack(family(address), 0, 0, 0, link_index)
+    return netlink.dump(_RTM_GETADDR, question, _ADDRESS.size)
 
 
 def _read(message: Message) -> Carried:

@@ -17,8 +17,9 @@ a link is up.  This needs CAP_NET_ADMIN and nft, but no writable /proc/sys.
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv6Address
@@ -33,12 +34,18 @@ from floatingip.edges.kernel.kube_proxy import kept_off
 from floatingip.edges.kernel.links import Link
 from floatingip.edges.kernel.mark_table import table_name, wanted_marks
 from floatingip.edges.kernel.marks import UNKNOWN_FOR, Known, Marks
-from floatingip.edges.kernel.netlink import Netlink, NetlinkSilent, mapped
+from floatingip.edges.kernel.netlink import Message, Netlink, NetlinkSilent, mapped
 from floatingip.edges.kernel.path import FAR, LOCAL, UNICAST, Way, forwards, way
 
 LOOSE = 2
 """The value of rp_filter for: the source must be reachable by any link.  The kernel uses the larger of this and
 `all`."""
+
+OWN_ROUTE_TRIES, OWN_ROUTE_PAUSE = 10, 0.02
+"""How often, and after how many seconds, the kernel is asked again whether a new IPv6 address has its own route."""
+
+LEAST_MTU_6 = 1280
+"""A link with a smaller MTU has no IPv6 (RFC 8200, 5)."""
 
 _ASIDE = "is there a rule of others before ours (`priority`)?"
 
@@ -116,6 +123,8 @@ class KernelHost:
             with mapped():
                 foreign_rule = rules.foreign(self._netlink, plumbing)
         except NetlinkSilent as error:
+            if extent is Extent.AS_FOUND and complete is not None:
+                extent = complete.extent
             state = self._unanswered(complete, plumbing, extent)
             return PlumbingReport(state, problem=str(error), removed=removed, extent=extent)
         except HostError as error:
@@ -231,10 +240,7 @@ class KernelHost:
                 missing["mtu"] = _Defect(problem=f"no link has the primary MAC {plumbing.primary_mac}")
             elif link.mtu != primary.mtu:
                 missing["mtu"] = _Defect(partial(links.set_mtu, self._netlink, link, primary.mtu))
-            if address.version == 6 and link.ipv6_off:
-                said = (
-                    f"net.ipv6.conf.{link.name}.disable_ipv6 is 1; set it and net.ipv6.conf.default.disable_ipv6 to 0"
-                )
+            if address.version == 6 and (said := _without_ipv6(link, primary)):
                 missing["address"] = _Defect(problem=said)
             elif extent is Extent.ALL and not addresses.works(self._netlink, address, link):
                 missing["address"] = _Defect(partial(addresses.add, self._netlink, address, link))
@@ -255,16 +261,31 @@ class KernelHost:
             if said := routes.refusal(plumbing, found):
                 # Then our rules must not be there: they would send packets by the routes of others.
                 return missing | {"route": _Defect(problem=said)}
-            wanted_routes = routes.wanted(plumbing, link.index)
-            if {routes.read(message) for message in found} != wanted_routes:
-                missing["route"] = _Defect(partial(routes.put, self._netlink, plumbing, found, wanted_routes))
-            there, wanted_rules = rules.there(self._netlink, plumbing), rules.wanted(plumbing, extent)
+            all_rules = rules.of_family(self._netlink, plumbing)
+            there, wanted_rules = rules.concerning(all_rules, plumbing), rules.wanted(plumbing, extent)
             ours = {says: message for says, (message, is_ours) in there.items() if is_ours}
             surplus = [message for says, message in ours.items() if says not in wanted_rules]
             lacking = [message for says, message in wanted_rules.items() if says not in there]
+            wanted_routes = routes.wanted(plumbing, link.index)
+            former = self._former_routes(plumbing, link, rules.tables(all_rules, surplus))
+            if former or {routes.read(message) for message in found} != wanted_routes:
+                missing["route"] = _Defect(partial(self._put_routes, plumbing, found, wanted_routes, former))
             if surplus or lacking:
                 missing["rule"] = _Defect(partial(rules.put, self._netlink, surplus, lacking))
         return missing
+
+    def _former_routes(self, plumbing: Plumbing, link: Link, used: Collection[int | None]) -> list[Message]:
+        """Ours by the link in tables that no rule uses any more: an observer with other settings has left them here."""
+        by_table = routes.by_table(self._netlink, plumbing.address, link.index)
+        left = by_table.keys() - used - {plumbing.table, routes.MAIN}
+        return [message for table in left for message in by_table[table]]
+
+    def _put_routes(
+        self, plumbing: Plumbing, there: list[Message], wanted: set[routes.Route], former: list[Message]
+    ) -> None:
+        for message in former:
+            routes.delete(self._netlink, message)
+        routes.put(self._netlink, plumbing, there, wanted)
 
     def _astray(self, plumbing: Plumbing, link: Link, extent: Extent) -> str:
         """Why packets would not find their way in or back although all plumbing is there; empty where they would."""
@@ -281,17 +302,28 @@ class KernelHost:
                 return (
                     f"this node's own traffic to {near} leaves by {link.name}; remove the subnet route of others by it"
                 )
+            for prefix in routes.of_others(self._netlink, plumbing, link.index):
+                for to in (prefix[0] + 1, prefix[-1] - 1) if prefix.num_addresses > 2 else (prefix[0],):
+                    taken = ask(to, source=own.source)
+                    if (taken.kind, taken.link_index) == (UNICAST, link.index):
+                        return f"this node's own traffic to {prefix} leaves by {link.name}; remove that route of others"
             # IPv6's router has a link-local address, which leads nowhere without its link.
             for to in (far, plumbing.gateway) if far.version == 4 else (far,):
-                back = {"marked replies": ask(to, mark=plumbing.mark)}
+                back = {"marked replies": ask(to, mark=plumbing.mark, protocol=socket.IPPROTO_TCP)}
                 if extent is Extent.ALL:
-                    back[f"replies from {plumbing.address}"] = ask(to, source=plumbing.address)
+                    replies = ask(to, source=plumbing.address, protocol=socket.IPPROTO_TCP)
+                    back[f"replies from {plumbing.address}"] = replies
                 for what, taken in back.items():
                     if taken.kind != UNICAST or taken.link_index != link.index:
                         return f"{what} to {to} would not leave by {link.name}: {_whither(taken)}; {_ASIDE}"
-            # IPv6 has no reverse path filter, and a new address' own route comes some time after the address.
-            if extent is Extent.ALL and far.version == 4:
+            if extent is Extent.ALL:
                 arriving = ask(plumbing.address, source=far, by=link.index)
+                # A new IPv6 address' own route comes some time after the address.
+                for _ in range(OWN_ROUTE_TRIES if far.version == 6 else 0):
+                    if arriving.kind == LOCAL:
+                        break
+                    time.sleep(OWN_ROUTE_PAUSE)
+                    arriving = ask(plumbing.address, source=far, by=link.index)
                 if arriving.kind != LOCAL:
                     return f"what comes in by {link.name} does not reach {plumbing.address}: {_whither(arriving)}"
         return ""
@@ -319,13 +351,12 @@ class KernelHost:
 
     def _remove_address(self, plumbing: Plumbing) -> bool:
         link = self._link(plumbing.mac)
-        if link is None or not addresses.has(self._netlink, plumbing.address, link):
-            return False
-        addresses.remove(self._netlink, plumbing.address, link)
-        return True
+        return link is not None and addresses.remove(self._netlink, plumbing.address, link)
 
     def _remove_routes(self, plumbing: Plumbing) -> bool:
         ours = routes.ours(routes.in_table(self._netlink, plumbing.address, plumbing.table))
+        if (link := self._link(plumbing.mac)) is not None:
+            ours += self._former_routes(plumbing, link, rules.tables(rules.of_family(self._netlink, plumbing), ()))
         for message in ours:
             routes.delete(self._netlink, message)
         return bool(ours)
@@ -336,6 +367,15 @@ _STATES = {
     Known.UNKNOWN: PlumbingState.UNCERTAIN,
     Known.NOT_AS_WANTED: PlumbingState.UNSOUND,
 }
+
+
+def _without_ipv6(link: Link, primary: Link | None) -> str:
+    """Why the link can have no IPv6 address; empty where it can."""
+    if link.ipv6_off:
+        return f"net.ipv6.conf.{link.name}.disable_ipv6 is 1; set it and net.ipv6.conf.default.disable_ipv6 to 0"
+    if primary is not None and primary.mtu < LEAST_MTU_6:
+        return f"the MTU of {primary.name}, {primary.mtu}, is below the {LEAST_MTU_6} that IPv6 needs; raise it"
+    return ""
 
 
 def _neighbour(plumbing: Plumbing) -> Address:

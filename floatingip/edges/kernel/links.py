@@ -6,7 +6,7 @@ import contextlib
 import errno
 import socket
 import struct
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
 
 from floatingip.edges.kernel.netlink import Message, Netlink, attribute, attributes
@@ -17,7 +17,8 @@ IPV4_FORWARDING, IPV4_RP_FILTER = 1, 8
 # linux/rtnetlink.h, if_link.h
 _RTM_GETLINK, _RTM_SETLINK = 18, 19
 _LINK = struct.Struct("=BxHiII")  # family, type, index, flags, which flags change
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_AF_SPEC, _IFLA_EXT_MASK = 1, 3, 4, 10, 26, 29
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_AF_SPEC, _IFLA_EXT_MASK = 1, 3, 4, 5, 10, 26, 29
+_IFLA_LINK_NETNSID = 37
 _IFLA_INET_CONF = 1
 _IFLA_INET6_CONF, _DEVCONF_DISABLE_IPV6 = 2, 27  # counted from 1, as IPv4's are
 _BRIEF = attribute(_IFLA_EXT_MASK, 8)  # without statistics (RTEXT_FILTER_SKIP_STATS)
@@ -42,16 +43,17 @@ class Link:
     forwarding: int | None
     ipv6_off: bool
     master: int | None = None
+    below: int | None = None
 
 
 def find(netlink: Netlink, mac: str, indexes: MutableMapping[str, int]) -> Link | None:
-    """The link with this MAC: of several the oldest, since VLANs and the like borrow the MAC of the link below; but
-    rather one that is a part of another one, since a bridge or a bond borrows that of its parts.
+    """The link with this MAC: of several the oldest that has not borrowed it, as a VLAN does from the link below, and a
+    bridge or a bond from its parts.
 
     A node has a link for every pod, so ``indexes`` remembers where it was found.  Raises OSError, struct.error,
     ValueError.
     """
-    wanted, head = bytes.fromhex(mac.replace(":", "")), _LINK.size
+    wanted = bytes.fromhex(mac.replace(":", ""))
     if (index := indexes.get(mac)) is not None:
         try:
             known = _get(netlink, index)
@@ -61,25 +63,36 @@ def find(netlink: Netlink, mac: str, indexes: MutableMapping[str, int]) -> Link 
         else:
             if known.mac == wanted.hex(":"):
                 return known
-    found = netlink.dump(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _BRIEF, head)
-    links = [_read(message) for message in found if message.attributes.get(_IFLA_ADDRESS) == wanted]
+    links = _with_mac(netlink, wanted)
     if not links:
         indexes.pop(mac, None)
         return None
-    link = min(links, key=lambda link: (link.master is None, link.index))
+    borrowed = {link.index for link in links if link.below in _indexes(links)} | {link.master for link in links}
+    link = min(links, key=lambda link: (link.index in borrowed, link.index))
     indexes[mac] = link.index
     return link
 
 
 def in_front(netlink: Netlink, link: Link) -> Link:
-    """The link by which the packets of a link come and go: the bridge or bond that has borrowed its MAC, or itself.
+    """The link by which the packets of a link come and go: the bridge or bond that has borrowed its MAC, or, where a
+    switch of its own has its packets, as Open vSwitch, that one's link with the MAC; or itself.
 
     Raises OSError, struct.error, ValueError.
     """
     if link.master is None:
         return link
-    master = _get(netlink, link.master)
-    return master if master.mac == link.mac else link
+    links = _with_mac(netlink, bytes.fromhex(link.mac.replace(":", "")))
+    whole = [each for each in links if each.master is None and each.below not in _indexes(links)]
+    return min(whole, key=lambda each: (each.index != link.master, each.index), default=link)
+
+
+def _with_mac(netlink: Netlink, mac: bytes) -> list[Link]:
+    found = netlink.dump(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _BRIEF, _LINK.size)
+    return [_read(message) for message in found if message.attributes.get(_IFLA_ADDRESS) == mac]
+
+
+def _indexes(links: Iterable[Link]) -> set[int]:
+    return {link.index for link in links}
 
 
 def name_of(index: int) -> str:
@@ -129,6 +142,7 @@ def _read(message: Message) -> Link:
         forwarding=_setting(conf, IPV4_FORWARDING),
         ipv6_off=bool(_setting(conf6, _DEVCONF_DISABLE_IPV6)),
         master=message.number(_IFLA_MASTER),
+        below=None if _IFLA_LINK_NETNSID in message.attributes else message.number(_IFLA_LINK),
     )
 
 

@@ -36,7 +36,7 @@ _ERRORS = {
 # linux/rtnetlink.h, netconf.h
 _RTM_GETROUTE, _RTM_GETNETCONF = 26, 82
 _ROUTE = struct.Struct("=BBBBBBBBI")
-_RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF, _RTA_PREFSRC, _RTA_MARK = 1, 2, 3, 4, 7, 16
+_RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_MARK, _RTA_IP_PROTO = 1, 2, 3, 4, 5, 7, 16, 27
 _NETCONF = struct.Struct("=Bxxx")
 _NETCONFA_IFINDEX, _NETCONFA_FORWARDING = 1, 2
 _EVERY_LINK = 0xFFFFFFFF
@@ -47,25 +47,31 @@ class Way:
     """The kernel's answer: which way a packet would take.
 
     ``kind`` is UNICAST, LOCAL or another type of route; ``link_index`` is the link by which it would leave, 0 for none;
-    ``source`` is the source address that it would get.  ``refusal`` says why there is no way, empty where there is one.
+    ``gateway`` is by whom, None for nobody; ``source`` is the source address that it would get.  ``refusal`` says why
+    there is no way, empty where there is one.
     """
 
     kind: int
     link_index: int = 0
     source: Address | None = None
     refusal: str = ""
+    gateway: Address | None = None
 
 
-def way(netlink: Netlink, to: Address, *, source: Address | None = None, mark: int = 0, by: int = 0) -> Way:
+def way(
+    netlink: Netlink, to: Address, *, source: Address | None = None, mark: int = 0, by: int = 0, protocol: int = 0
+) -> Way:
     """Which way a packet to an address would take: one that this node sends, or one that comes in ``by`` a link.
 
-    Raises OSError when the kernel does not tell.
+    ``protocol`` is IP's number of what it carries, 0 for whatever: rules may look at it.  Raises OSError when the
+    kernel does not tell.
     """
     content = _ROUTE.pack(_family(to), to.max_prefixlen, to.max_prefixlen if source else 0, 0, 0, 0, 0, 0, 0)
     content += attribute(_RTA_DST, to.packed)
     content += attribute(_RTA_SRC, source.packed) if source else b""
     content += attribute(_RTA_MARK, mark) if mark else b""
     content += attribute(_RTA_IIF, by) if by else b""
+    content += attribute(_RTA_IP_PROTO, bytes([protocol])) if protocol else b""
     try:
         answer = netlink.get(_RTM_GETROUTE, content, _ROUTE.size)
     except OSError as error:
@@ -73,12 +79,13 @@ def way(netlink: Netlink, to: Address, *, source: Address | None = None, mark: i
             raise
         return Way(0, refusal=_ERRORS[error.errno])
     kind = _ROUTE.unpack_from(answer.content)[7]
-    preferred = answer.attributes.get(_RTA_PREFSRC)
+    preferred, gateway = answer.attributes.get(_RTA_PREFSRC), answer.attributes.get(_RTA_GATEWAY)
     return Way(
         kind,
         answer.number(_RTA_OIF) or 0,
         ip_address(preferred) if preferred else None,
         _TYPES.get(kind, "") or ("" if kind in (UNICAST, LOCAL) else f"a route of type {kind}"),
+        ip_address(gateway) if gateway else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from floatingip.core.errors import HostError
 from floatingip.core.model import Address
@@ -10,7 +11,7 @@ from floatingip.core.plumbing import Plumbing
 from floatingip.edges.kernel import addresses, routes
 from floatingip.edges.kernel.links import Link, name_of
 from floatingip.edges.kernel.netlink import Netlink
-from floatingip.edges.kernel.path import LOCAL, UNICAST, way
+from floatingip.edges.kernel.path import FAR, LOCAL, UNICAST, way
 
 _TAKE_IT_OFF = "take it off there (kube-proxy in ipvs mode puts the externalIPs of Services on every node's kube-ipvs0)"
 
@@ -18,9 +19,9 @@ _TAKE_IT_OFF = "take it off there (kube-proxy in ipvs mode puts the externalIPs 
 def put(netlink: Netlink, plumbing: Plumbing, primary: Callable[[], Link | None]) -> None:
     """Route the address by the primary link's gateway.
 
-    That gateway is the one of the link's default route, so that it is right in every subnet; without a default route
-    it is the plumbing's.  Where the address is this node's own nothing is done: the local table would win.  Raises
-    OSError, struct.error, ValueError, HostError.
+    That gateway is the one by which the link leads beyond the VPC, so that it is right in every subnet; where it leads
+    nowhere it is the plumbing's.  Where the address is this node's own nothing is done: the local table would win.
+    Raises OSError, struct.error, ValueError, HostError.
     """
     address = plumbing.address
     if way(netlink, address).kind == LOCAL:
@@ -28,11 +29,18 @@ def put(netlink: Netlink, plumbing: Plumbing, primary: Callable[[], Link | None]
     link = primary()
     if link is None:
         raise HostError(f"no link has the primary MAC {plumbing.primary_mac}")
+    gateway = _gateway(netlink, link, address)
+    wanted = routes.Route(str(address), address.max_prefixlen, gateway or str(plumbing.gateway), link.index)
+    # Else all routes are to be looked at, of which a node may have thousands.
+    chosen = routes.chosen(netlink, address)
+    if gateway and chosen and routes.ours([chosen]) and routes.read(chosen) == wanted:
+        return
     main = routes.in_table(netlink, address, routes.MAIN)
-    defaults = [route for message in main if routes.prefix(message) == 0 and (route := routes.read(message))]
-    gateways = [route.gateway for route in defaults if route.link_index == link.index]
-    gateway = next((gateway for gateway in gateways if gateway), str(plumbing.gateway))
-    wanted = routes.Route(str(address), address.max_prefixlen, gateway, link.index)
+    if gateway is None:
+        defaults = [route for message in main if routes.prefix(message) == 0 and (route := routes.read(message))]
+        gateways = [route.gateway for route in defaults if route.link_index == link.index]
+        gateway = next((gateway for gateway in gateways if gateway), str(plumbing.gateway))
+        wanted = replace(wanted, gateway=gateway)
     there = routes.to(address, main)
     if others := routes.foreign(there):
         shown = routes.described(others)
@@ -44,6 +52,12 @@ def put(netlink: Netlink, plumbing: Plumbing, primary: Callable[[], Link | None]
     routes.add(netlink, address, routes.MAIN, wanted, flags=routes.ONLINK)
     if wanted not in [routes.read(message) for message in routes.in_table(netlink, address, routes.MAIN)]:
         raise HostError(f"{address} via {gateway} is still missing, though the kernel reported no error")
+
+
+def _gateway(netlink: Netlink, link: Link, address: Address) -> str | None:
+    """The gateway by which the kernel sends beyond the VPC, however it is given; None where that is by another link."""
+    taken = way(netlink, FAR[address.version])
+    return str(taken.gateway) if taken.link_index == link.index and taken.gateway is not None else None
 
 
 def remove(netlink: Netlink, address: Address) -> None:

@@ -6,7 +6,7 @@ import errno
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from floatingip.core.model import Address
 from floatingip.core.plumbing import Plumbing
@@ -22,6 +22,9 @@ MAIN = 254
 ONLINK = 0x4
 """The flag of a route whose gateway need not be reachable by another one (RTNH_F_ONLINK)."""
 
+ASKED_AT_MOST = 32
+"""How many routes of others by our link are looked at, the widest first: each costs a question or two."""
+
 # linux/rtnetlink.h
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 # family, lengths of destination and source, tos, table, protocol, scope, type, flags
@@ -29,6 +32,8 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
 _RTN_UNICAST = 1
 _RTNH_F_DEAD = 0x1
+_RTM_F_FIB_MATCH = 0x2000
+_KERNELS = 2
 _SCOPE_LINK = 253
 _PROTOCOLS = {1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp"}
 
@@ -62,6 +67,51 @@ def in_table(netlink: Netlink, address: Address, table: int) -> list[Message]:
     except FileNotFoundError:  # there is no such table
         return []
     return [message for message in messages if message.number(_RTA_TABLE) == table]
+
+
+def by_table(netlink: Netlink, address: Address, link_index: int) -> dict[int, list[Message]]:
+    """Ours by that link, in the address' family, by table.  Raises OSError, struct.error."""
+    found: dict[int, list[Message]] = {}
+    for message in ours(_by_link(netlink, address, link_index)):
+        if (table := message.number(_RTA_TABLE)) is not None:
+            found.setdefault(table, []).append(message)
+    return found
+
+
+def of_others(netlink: Netlink, plumbing: Plumbing, link_index: int) -> list[IPv4Network | IPv6Network]:
+    """Where routes of others lead by that link, beyond the link itself: the widest `ASKED_AT_MOST`.
+
+    Raises OSError, struct.error, ValueError.
+    """
+    found = set[IPv4Network | IPv6Network]()
+    for message in foreign(_by_link(netlink, plumbing.address, link_index)):
+        route = read(message)
+        # The kernel's to one address is of an address on the link, whose own route comes some time later with IPv6.
+        is_own = _protocol(message) == _KERNELS and prefix(message) == plumbing.address.max_prefixlen
+        if route is not None and route.destination is not None and not is_own:
+            network = ip_network((route.destination, route.prefix))
+            if not network.is_link_local and not network.is_multicast:
+                found.add(network)
+    return sorted(found, key=lambda network: (network.prefixlen, network.network_address.packed))[:ASKED_AT_MOST]
+
+
+def _by_link(netlink: Netlink, address: Address, link_index: int) -> list[Message]:
+    """All that lead by that link, in all tables.  Raises OSError, struct.error."""
+    # Filtered by the kernel, which may have thousands of others; and again here, for a kernel that does not filter.
+    question = _ROUTE.pack(family(address), 0, 0, 0, 0, 0, 0, 0, 0) + attribute(_RTA_OIF, link_index)
+    messages = netlink.dump(_RTM_GETROUTE, question, _ROUTE.size)
+    return [message for message in messages if message.number(_RTA_OIF) == link_index]
+
+
+def chosen(netlink: Netlink, address: Address) -> Message | None:
+    """The route by which the kernel would send to the address; None where it shows none.  Raises OSError."""
+    question = _ROUTE.pack(family(address), address.max_prefixlen, 0, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH)
+    try:
+        return netlink.get(_RTM_GETROUTE, question + attribute(_RTA_DST, address.packed), _ROUTE.size)
+    except OSError as error:
+        if error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
+            raise
+        return None
 
 
 def read(message: Message) -> Route | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from floatingip.core.plumbing import Extent, Plumbing
 from floatingip.edges.kernel.addresses import family
@@ -23,15 +23,23 @@ Says = frozenset[tuple[str | int, bytes | int]]
 """All that a rule selects and does, whoever made it."""
 
 
+def of_family(netlink: Netlink, plumbing: Plumbing) -> list[Message]:
+    """All of the address' family, whosever they are.  Raises OSError, struct.error."""
+    return netlink.dump(_RTM_GETRULE, _RULE.pack(family(plumbing.address), 0, 0, 0, 0, 0, 0), _RULE.size)
+
+
 def there(netlink: Netlink, plumbing: Plumbing) -> dict[Says, tuple[bytes, bool]]:
+    """Those of all rules that are `concerning` the plumbing.  Raises OSError, struct.error."""
+    return concerning(of_family(netlink, plumbing), plumbing)
+
+
+def concerning(messages: Collection[Message], plumbing: Plumbing) -> dict[Says, tuple[bytes, bool]]:
     """The rules at our priorities: what each says, the message that deletes it, and whether it is ours.
 
     With those at other priorities that an observer with other settings has left here: they are ours, and lead from this
-    address to a table, or to the same one as a rule that does.  Raises OSError, struct.error.
+    address or by its mark to a table, or to the same one as a rule that does.  Raises struct.error.
     """
-    question = _RULE.pack(family(plumbing.address), 0, 0, 0, 0, 0, 0)
-    messages = netlink.dump(_RTM_GETRULE, question, _RULE.size)
-    former = {message.number(_FRA_TABLE) for message in messages if _is_ours(message) and _is_from(message, plumbing)}
+    former = {message.number(_FRA_TABLE) for message in messages if _is_ours(message) and _is_about(message, plumbing)}
     rules: dict[Says, tuple[bytes, bool]] = {}
     for message in messages:
         is_ours = _is_ours(message)
@@ -41,6 +49,11 @@ def there(netlink: Netlink, plumbing: Plumbing) -> dict[Says, tuple[bytes, bool]
             if is_ours or says not in rules:
                 rules[says] = message.content, is_ours
     return rules
+
+
+def tables(messages: Iterable[Message], surplus: Collection[bytes]) -> set[int | None]:
+    """The tables to which they lead, but for those that are ``surplus``."""
+    return {message.number(_FRA_TABLE) for message in messages if message.content not in surplus}
 
 
 def wanted(plumbing: Plumbing, extent: Extent) -> dict[Says, bytes]:
@@ -85,8 +98,9 @@ def _is_ours(message: Message) -> bool:
     return message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
 
 
-def _is_from(message: Message, plumbing: Plumbing) -> bool:
-    return message.attributes.get(_FRA_SRC) == plumbing.address.packed
+def _is_about(message: Message, plumbing: Plumbing) -> bool:
+    is_from = message.attributes.get(_FRA_SRC) == plumbing.address.packed
+    return is_from or message.number(_FRA_FWMARK) == plumbing.mark
 
 
 def _delete(netlink: Netlink, message: bytes) -> None:
