@@ -13,7 +13,7 @@ from floatingip.agent.readiness import Shortcoming, problem_here, shortcoming
 from floatingip.agent.seeing import Seeing
 from floatingip.agent.shared import Shared
 from floatingip.agent.shown_by_imds import ShownByImds
-from floatingip.agent.telling import BLOCKED, Telling
+from floatingip.agent.telling import NOTED, Telling
 from floatingip.agent.whereabouts import Whereabouts
 from floatingip.agent.writing import Writing
 from floatingip.core import timing
@@ -277,6 +277,7 @@ class FloatingAddress:
             witness_at=self._shared.witness_at,
             ready_at=self._shared.ready_at,
             mine=standing.eni if standing is not None else None,
+            unshown=standing.unshown_attachment() if standing is not None else "",
             records=self.where.records,
             carried_since=self._imds.carried_since,
             shown_by_imds=self._imds.shown,
@@ -324,7 +325,7 @@ class FloatingAddress:
 
     def remark(self) -> str:
         """What a person should see to, though this node is ready; empty where there is nothing."""
-        return self.decision.sentence if self.decision.reason in BLOCKED else ""
+        return self.decision.sentence if self.decision.reason in NOTED else ""
 
     def shortcoming(self) -> Shortcoming:
         """Why this node could neither serve the address nor take it over, in words and by its name."""

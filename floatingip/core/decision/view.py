@@ -102,6 +102,10 @@ class View:
     mine: Eni | None = None
     """This node's standing ENI, once it is attached."""
 
+    unshown: str = ""
+    """The attachment of this node's standing ENI where EC2 does not show that, though its device is here; otherwise
+    empty."""
+
     records: Mapping[str, str] = field(default_factory=dict)
     """The ration's tags for the target on the standing ENIs, by ENI."""
 
