@@ -597,6 +597,37 @@ def test_an_empty_token_is_the_last_page(server: Server, cloud: Ec2Cloud) -> Non
     assert len(server.asked) == 1
 
 
+def test_an_interface_that_several_pages_show_is_one(server: Server, cloud: Ec2Cloud) -> None:
+    """Unless they differ: it may have moved between them, so nothing is known of it, nor of an address of either."""
+    free, moved = interface("attachment"), interface(privateIpAddress=f"{OTHER}", privateIpAddressesSet="")
+    for pages, unknown in (((free, free), set()), ((free, moved), {ADDRESS})):
+        server.asked.clear()
+
+        def reply(connection: socket.socket, pages: tuple[str, str] = pages) -> None:
+            more = "NextToken" in server.asked[-1]
+            token = "" if more else "<nextToken>more</nextToken>"
+            shown = f"<networkInterfaceSet><item>{pages[more]}</item></networkInterfaceSet>{token}"
+            connection.sendall(answer("DescribeNetworkInterfaces", shown))
+
+        server.replies["DescribeNetworkInterfaces"] = reply
+        assert {eni.id for eni in cloud.describe_enis("lab")} == {"eni-1"}
+        assert set(seen_of(cloud, ADDRESS).unknown) == unknown
+
+
+def test_what_ec2_shows_of_another_vpc_is_not_ours(server: Server, cloud: Ec2Cloud) -> None:
+    """That one may use the same addresses, and the same name."""
+    server.replies[""] = interfaces(interface(vpcId="vpc-2"))
+    assert cloud.describe_enis("lab") == cloud.find_occupants(frozenset({ADDRESS})) == ()
+
+
+def test_an_address_that_two_interfaces_have_is_nobodys_for_sure(server: Server, cloud: Ec2Cloud) -> None:
+    """EC2 may show both for a moment while it moves it; both, and what else they have, are known."""
+    server.replies[""] = interfaces(interface(), interface(networkInterfaceId="eni-2"))
+    seen = seen_of(cloud, ADDRESS)
+    assert seen.unknown == {ADDRESS: "10.0.0.100 is shown on eni-1 and on eni-2"}
+    assert (dict(seen.enis), seen.ours, seen.unread) == ({}, {"eni-1", "eni-2"}, ())
+
+
 def test_a_page_that_fails_spoils_the_question(server: Server, cloud: Ec2Cloud) -> None:
     """What it would have shown must not count as absent."""
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -135,7 +137,9 @@ class Ec2Cloud:
             Filters=asked,
             MaxResults=PAGE,
         )
-        return tuple(map(read, items))
+        # What is shown of another VPC, which may use the same addresses, is no answer to this question.
+        here = [item for item in items if item.get("VpcId", self._vpc_id) == self._vpc_id]
+        return _each_once(map(read, here))
 
     def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
         """See `ports.Cloud`.  By a filter, since the parameter would be an error when there is no such allocation."""
@@ -378,6 +382,17 @@ class Ec2Cloud:
                 yield partial(self.unassign, eni.id, target)
         elif eni.address is not None:
             yield partial(self.assign, eni.id, eni.address, reassign=False)
+
+
+def _each_once(enis: Iterable[Eni]) -> tuple[Eni, ...]:
+    """Each interface once, though several pages may show it; of one that they show differently nothing is known."""
+    shown: list[Eni] = []
+    for eni in enis:
+        if eni not in shown:
+            shown.append(eni)
+    often = Counter(eni.id for eni in shown if eni.id)
+    twice = "it is shown twice, and differently"
+    return tuple(replace(eni, unread=eni.unread or twice) if often[eni.id] > 1 else eni for eni in shown)
 
 
 def _denied(calls: Iterable[Callable[[], object]]) -> tuple[str, ...]:
