@@ -101,6 +101,10 @@ class FloatingAddress:
         """The link with the ENI's MAC is on this node, and the address with it."""
         return self.report is not None and self.report.carries
 
+    def is_shown_here(self, now: float) -> bool:
+        """The address is on this node, and IMDS says so, too."""
+        return self.is_here() and self._imds.shown is True and not self._imds.is_silent(now)
+
     def has_device(self) -> bool | None:
         """Whether the link by which this node would carry the address is there; None while nobody has looked."""
         if self.report is None or self.report.extent is Extent.NOTHING:

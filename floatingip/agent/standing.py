@@ -42,6 +42,9 @@ class StandingView:
     holds: bool = False
     """A floating address is on this node."""
 
+    serves: bool = False
+    """A floating address is configured on the ENI's device, and IMDS shows it there."""
+
     groups: tuple[str, ...] = ()
     """The security groups that the ENI should have; none where it keeps those that it has."""
 
@@ -174,7 +177,8 @@ def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Stan
             return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=view.barrier)
         lacked_since = memory.token.lacked_since
         lacked_for = view.asked_at - lacked_since if lacked_since is not None else 0.0
-        if memory.bound is not None and view.device and lacked_for < timing.STANDING_UNSHOWN_FOR:
+        is_needed = view.serves or lacked_for < timing.STANDING_UNSHOWN_FOR
+        if memory.bound is not None and view.device and is_needed:
             # Detached it would have taken its device along; another one would take its place, and the addresses'.
             problem = f"EC2 does not show its standing ENI {memory.bound.id}, whose device is here"
             return Standing(soon, problem=problem, unshown=True)

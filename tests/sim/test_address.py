@@ -199,7 +199,7 @@ def test_a_describe_that_omits_the_standing_eni_takes_no_address_off_its_link(mo
     holder, _ = fleet.observers()
     _omit(fleet, monkeypatch)
     fleet.wait(lambda: holder.reason(ADDRESS) == "UNSHOWN_HERE", 70, "a question in peace finds it omitted")
-    fleet.holds_for(lambda: _is_said_to_serve(holder), 55, "the address answers where it was, and that is said")
+    fleet.holds_for(lambda: _is_said_to_serve(holder), 200, "the address answers where it was, and that is said")
     monkeypatch.undo()
     fleet.wait(lambda: holder.reason(ADDRESS) == "HELD_HERE", 20, "the holder is told so again")
     assert (fleet.stays(), len(fleet.standing(holder.worker))) == (["a"], 1)
