@@ -618,6 +618,9 @@ def test_what_ec2_shows_of_another_vpc_is_not_ours(server: Server, cloud: Ec2Clo
     """That one may use the same addresses, and the same name."""
     server.replies[""] = interfaces(interface(vpcId="vpc-2"))
     assert cloud.describe_enis("lab") == cloud.find_occupants(frozenset({ADDRESS})) == ()
+    there = "<subnetId>subnet-2</subnetId><vpcId>vpc-2</vpcId><cidrBlock>10.0.0.0/24</cidrBlock>"
+    server.replies[""] = answer("DescribeSubnets", f"<subnetSet><item>{there}</item></subnetSet>")
+    assert cloud.describe_subnets() == ()
 
 
 def test_an_address_that_two_interfaces_have_is_nobodys_for_sure(server: Server, cloud: Ec2Cloud) -> None:
@@ -691,6 +694,15 @@ def test_what_an_instance_may_lack_spoils_nothing(server: Server, cloud: Ec2Clou
     found: Instance = cloud.describe_instances(frozenset({"i-0a"}))["i-0a"]
     assert found.state is InstanceState.RUNNING
     assert not getattr(found, lacks)
+
+
+def test_an_instance_that_is_shown_in_two_states_has_not_ended(server: Server, cloud: Ec2Cloud) -> None:
+    """Whichever comes first; one that is shown twice alike is known."""
+    ended = RUNNING.replace("running", "terminated")
+    for states in ((RUNNING, ended), (ended, RUNNING), (RUNNING, RUNNING)):
+        server.replies[""] = instances(*(f"<instanceId>i-0a</instanceId>{state}" for state in states))
+        found = cloud.describe_instances(frozenset({"i-0a"}))["i-0a"]
+        assert found.state is (InstanceState.RUNNING if len(set(states)) == 1 else InstanceState.UNREAD)
 
 
 def test_an_answer_that_shows_others_ends_nobody(server: Server, cloud: Ec2Cloud) -> None:

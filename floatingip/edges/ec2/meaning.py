@@ -197,7 +197,7 @@ def _cloud_error(
     # EC2 throttles by 503, and has done nothing then; what else fails on its side may have been done.
     if not code or (kind is not Throttled and (status >= 500 or status == HTTPStatus.REQUEST_TIMEOUT)):
         return CloudUnavailable(f"{action}: {code}: {message}")
-    if code == "InvalidParameterValue" and "attached at device index" in message:
+    if "attached at device index" in message:
         return IndexTaken(f"{action}: {message}")
     if code == "InvalidParameterValue" and SOMEBODY_WAS_QUICKER.search(message):
         return LookAgain(f"{action}: {code}: {message}")
