@@ -281,7 +281,7 @@ class FloatingAddress:
             witness_at=self._shared.witness_at,
             ready_at=self._shared.ready_at,
             mine=standing.eni if standing is not None else None,
-            unshown=standing.unshown_attachment() if standing is not None else "",
+            unshown=self.where.unshown(),
             records=self.where.records,
             carried_since=self._imds.carried_since,
             shown_by_imds=self._imds.shown,

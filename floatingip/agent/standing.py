@@ -100,22 +100,15 @@ class Standing:
     """What comes of a decision.
 
     ``eni`` is this node's standing ENI once it is attached, and ``problem`` why that is of no use yet, empty when it
-    is.  ``bound`` is the ENI that was attached here last, in whatever state it is now; ``unshown``: EC2 does not show
-    that one, though its device is here.  ``look_at`` is when EC2 should be asked next, and ``write`` what is to be
-    written now.
+    is.  ``bound`` is the ENI that was attached here last, in whatever state it is now.  ``look_at`` is when EC2 should
+    be asked next, and ``write`` what is to be written now.
     """
 
     look_at: float
     eni: Eni | None = None
     bound: Eni | None = None
-    unshown: bool = False
     problem: str = ""
     write: Write | None = None
-
-    def unshown_attachment(self) -> str:
-        """By which the ENI was attached here last, while it is ``unshown``; otherwise empty."""
-        attachment = self.bound.attachment if self.bound is not None else None
-        return attachment.id if self.unshown and attachment is not None else ""
 
     @property
     def gives_its_device_up(self) -> bool:
@@ -181,7 +174,7 @@ def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Stan
         if memory.bound is not None and view.device and is_needed:
             # Detached it would have taken its device along; another one would take its place, and the addresses'.
             problem = f"EC2 does not show its standing ENI {memory.bound.id}, whose device is here"
-            return Standing(soon, problem=problem, unshown=True)
+            return Standing(soon, problem=problem)
         creation = memory.token.creation(view.asked_at)
         return Standing(soon, problem="its standing ENI is being created", write=creation)
     attachment = mine.attachment

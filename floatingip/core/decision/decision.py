@@ -69,8 +69,7 @@ class Reason(Enum):
     CONFIRMING = "the address is on this node's link, and EC2 is asked whether that is so still"
     HELD_HERE = "this node holds the address"
     UNSHOWN_HERE = (
-        "this node carries the address; EC2 does not show its standing ENI, whose device is here, nor anybody who has"
-        " the address"
+        "this node carries the address; EC2 shows neither the ENI by which it does, nor anybody who has the address"
     )
     UNSOUND_HERE = "this node holds the address, but does not carry it: {detail}"
     DETACHING_HERE = "the ENI is being detached from this node"

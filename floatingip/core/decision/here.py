@@ -58,8 +58,8 @@ def here(situation: Situation) -> Decision:
 
 
 def unshown_here(view: View, owner: Owner) -> Decision | None:
-    """EC2 shows nobody with the address, nor this node's standing ENI, whose device is here: as far as anybody can tell
-    this node has the address; None where that is not so.
+    """EC2 shows neither anybody with the address nor the ENI by which this node carries it: the device is here, so as
+    far as anybody can tell this node has the address; None where that is not so.
     """
     report = view.plumbing
     if not view.unshown or report is None or not report.carries or view.lost_by_imds_at is not None:

@@ -97,14 +97,14 @@ class View:
     ready_at: float | None = None
     """The same for the last answer, if that calls this observer's pod Ready; None if it does not."""
 
+    unshown: str = ""
+    """The attachment by which EC2 showed the address here last, where it now shows neither anybody who has it nor that
+    ENI; otherwise empty."""
+
     # With `carry: address` only.
 
     mine: Eni | None = None
     """This node's standing ENI, once it is attached."""
-
-    unshown: str = ""
-    """The attachment of this node's standing ENI where EC2 does not show that, though its device is here; otherwise
-    empty."""
 
     records: Mapping[str, str] = field(default_factory=dict)
     """The ration's tags for the target on the standing ENIs, by ENI."""
