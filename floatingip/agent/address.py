@@ -14,7 +14,7 @@ from floatingip.agent.seeing import Seeing
 from floatingip.agent.shared import Shared
 from floatingip.agent.shortcoming import Shortcoming
 from floatingip.agent.shown_by_imds import ShownByImds
-from floatingip.agent.telling import BLOCKED, Telling
+from floatingip.agent.telling import NOTED, Telling
 from floatingip.agent.whereabouts import Whereabouts
 from floatingip.agent.writing import Writing
 from floatingip.core import timing
@@ -101,6 +101,10 @@ class FloatingAddress:
     def is_here(self) -> bool:
         """The link with the ENI's MAC is on this node, and the address with it."""
         return self.report is not None and self.report.carries
+
+    def is_shown_here(self, now: float) -> bool:
+        """The address is on this node, and IMDS says so, too."""
+        return self.is_here() and self._imds.shown is True and not self._imds.is_silent(now)
 
     def has_device(self) -> bool | None:
         """Whether the link by which this node would carry the address is there; None while nobody has looked."""
@@ -278,6 +282,7 @@ class FloatingAddress:
             witness_at=self._shared.witness_at,
             ready_at=self._shared.ready_at,
             mine=standing.eni if standing is not None else None,
+            unshown=self.where.unshown(),
             records=self.where.records,
             carried_since=self._imds.carried_since,
             shown_by_imds=self._imds.shown,
@@ -325,7 +330,7 @@ class FloatingAddress:
 
     def remark(self) -> str:
         """What a person should see to, though this node is ready; empty where there is nothing."""
-        return self.decision.sentence if self.decision.reason in BLOCKED else ""
+        return self.decision.sentence if self.decision.reason in NOTED else ""
 
     def shortcoming(self) -> Shortcoming:
         """Why this node could neither serve the address nor take it over, in words and by its name."""

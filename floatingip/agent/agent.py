@@ -272,6 +272,7 @@ class Agent:
             key = way.of_one(ration.TAG, target)
             records = {eni.id: eni.tags[key] for eni in seen.standing if eni.tags.get(key)}
             address.looked(Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls), now, records)
+        shared.forget({address.where.holder() for address in self._addresses.values()}, now)
         self._standings.looked(seen, now)
         self._judge_all()
 

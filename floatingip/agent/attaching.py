@@ -55,9 +55,10 @@ class Attaching:
         decision = address.decision
         if address.final is not None:
             return address.final
-        refused = [each.writing.final for each in self._standing.values() if each.writing.final is not None]
-        if refused and address.where.attachment() is None:
-            return refused[0]
+        subnet = address.where.subnet()
+        standing = self._standing.get(subnet.id) if subnet is not None else None
+        if standing is not None and standing.writing.final is not None and address.where.attachment() is None:
+            return standing.writing.final
         if decision.state is State.REFUSED:
             return AddressTaken(f"{address.target}: {decision.sentence}")
         if decision.reason is Reason.NAME_UNKNOWN:

@@ -5,7 +5,7 @@ What they report beside their word is for people: nothing is decided by it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from floatingip.core import timing
 from floatingip.core.model import Address
@@ -51,11 +51,14 @@ class Peers:
         if instance_id in self.addresses and report.instance == instance_id:
             self._reports[instance_id] = report
 
-    def shown(self) -> tuple[PeerSnapshot, ...]:
-        """All that are asked, whether or not they ever answered, as people are shown them."""
-        return tuple(self._shown(instance_id, address) for instance_id, address in self.addresses.items())
+    def shown(self, node_of: Callable[[str], str]) -> tuple[PeerSnapshot, ...]:
+        """All that are asked, whether or not they ever answered, as people are shown them.
 
-    def _shown(self, instance_id: str, address: Address) -> PeerSnapshot:
+        ``node_of`` tells the name of an instance's node by EC2.
+        """
+        return tuple(self._shown(each, address, node_of(each)) for each, address in self.addresses.items())
+
+    def _shown(self, instance_id: str, address: Address, node: str) -> PeerSnapshot:
         heard, answer = self._heard.get(instance_id), self._answers.get(instance_id)
         return PeerSnapshot(
             instance_id,
@@ -64,6 +67,7 @@ class Peers:
             answer is not None and answer.status is None,
             heard.status if heard is not None else None,
             self._reports.get(instance_id),
+            node,
         )
 
     def known(self, now: float) -> frozenset[str]:

@@ -73,7 +73,7 @@ class Publishing:
             answered_at=self._looking.answered_at,
             unanswered=shared.unanswered,
             unknown=unknown,
-            peers=self._peers.shown(),
+            peers=self._peers.shown(shared.node_of),
         )
 
     def _status(self, now: float) -> Status:

@@ -45,7 +45,8 @@ def shortcoming(
 
 def problem_here(decision: Decision) -> str:
     """Why this node, which holds the address, does not carry it; empty where it does."""
-    return "" if decision.reason is Reason.HELD_HERE else decision.sentence
+    carries = decision.reason in (Reason.HELD_HERE, Reason.UNSHOWN_HERE)
+    return "" if carries else decision.sentence
 
 
 def _unsound(report: PlumbingReport | None, before: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from floatingip.agent.standing import Standing
@@ -37,7 +37,7 @@ class Shared:
     # What EC2 says.
 
     instances: dict[str, Instance] = field(default_factory=dict)
-    """All instances that EC2 has ever described to this agent, by id."""
+    """The instances that EC2 has described to this agent, as it did last, by id; see `forget`."""
 
     subnets: tuple[Subnet, ...] | None = None
     """The VPC's subnets, None until EC2 has told them."""
@@ -50,6 +50,9 @@ class Shared:
 
     described_at: float = float("-inf")
     """When the question was asked whose answer is what is known of this instance's slots."""
+
+    _needed_at: dict[str, float] = field(default_factory=dict)
+    """When each of the other instances was described last, or had an address."""
 
     full_until: float = float("-inf")
     """Until then this instance counts as full, since EC2 said so."""
@@ -119,7 +122,9 @@ class Shared:
         me, changed_at = self.me.instance_id, self.slots_changed_at
         read = {key: instance for key, instance in instances.items() if instance.state is not InstanceState.UNREAD}
         told = {key: self._told(instance) for key, instance in read.items()}
-        self.instances.update({key: instance for key, instance in told.items() if key != me})
+        others = {key: instance for key, instance in told.items() if key != me}
+        self.instances.update(others)
+        self._needed_at.update(dict.fromkeys(others, asked_at))
         if me not in told or asked_at < self.described_at:
             return told
         if changed_at is None or asked_at > changed_at:
@@ -128,6 +133,12 @@ class Shared:
             return told
         self.instances[me], self.described_at = told[me], asked_at
         return told
+
+    def forget(self, holders: Collection[str], now: float) -> None:
+        """Forget the instances that for long were neither described nor holders: EC2 is asked if they come back."""
+        self._needed_at.update({key: now for key in holders if key in self._needed_at})
+        for key in [key for key, at in self._needed_at.items() if now - at > timing.INSTANCE_KEPT]:
+            del self._needed_at[key], self.instances[key]
 
     def _told(self, instance: Instance) -> Instance:
         """The instance; if it lives and EC2 did not tell its address, with the one that is known from before."""

@@ -42,6 +42,9 @@ class StandingView:
     holds: bool = False
     """A floating address is on this node."""
 
+    serves: bool = False
+    """A floating address is configured on the ENI's device, and IMDS shows it there."""
+
     groups: tuple[str, ...] = ()
     """The security groups that the ENI should have; none where it keeps those that it has."""
 
@@ -194,7 +197,8 @@ def _unattached(memory: StandingMemory, view: StandingView, mine: Eni | None) ->
         return Standing(soon, problem=f"its standing ENI {mine.id} is being attached", write=Attach(mine.id))
     lacked_since = memory.token.lacked_since
     lacked_for = view.asked_at - lacked_since if lacked_since is not None else 0.0
-    if memory.bound is not None and view.device is not False and lacked_for < timing.STANDING_UNSHOWN_FOR:
+    is_needed = view.serves or lacked_for < timing.STANDING_UNSHOWN_FOR
+    if memory.bound is not None and view.device is not False and is_needed:
         # Detached it would have taken its device along; another one would take its place, and the addresses'.
         if view.device is None:
             return Standing(soon, problem=f"EC2 does not show its standing ENI {memory.bound.id}; is its device here?")

@@ -64,11 +64,11 @@ class StandingEni:
         self._served = served
         self._calls = calls
 
-    def step(self, *, now: float, holds: bool, device: bool | None) -> None:
+    def step(self, *, now: float, holds: bool, device: bool | None, serves: bool = False) -> None:
         """Decide once, write to the log what is worth it, and ask for what follows.
 
         ``holds``: this node has a floating address; ``device``: the ENI's device is there, None while nobody has
-        looked.
+        looked; ``serves``: a floating address is configured there, and IMDS shows it.
         """
         shared, before = self._shared, self.now
         mine = next((eni for eni in self._standing or () if eni.standing_for == shared.me.instance_id), None)
@@ -81,6 +81,7 @@ class StandingEni:
             in_use=frozenset(eni.id for eni in self._standing or () if self._is_used(eni)),
             spares=self._spares(),
             holds=holds,
+            serves=serves,
             groups=shared.groups_of(mine),
             barrier=self._barrier(now),
             device=device,

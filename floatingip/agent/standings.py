@@ -64,8 +64,9 @@ class Standings:
             return
         holds = any(address.is_here() for address in self._addresses)
         for standing in self.by_subnet.values():
-            here = (each for each in self._addresses if each.where.subnet() == standing.subnet)
+            here = [each for each in self._addresses if each.where.subnet() == standing.subnet]
             # An Elastic IP without an ENI has no address yet, so nobody has looked for a link because of it.
             found = {each.has_device() for each in here if each.where.address() is not None}
             device = True if True in found or not found else False if False in found else None
-            standing.step(now=now, holds=holds, device=device)
+            serves = any(each.is_shown_here(now) for each in here)
+            standing.step(now=now, holds=holds, device=device, serves=serves)

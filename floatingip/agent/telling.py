@@ -22,8 +22,8 @@ have to.
 BARRED = frozenset({Reason.CANNOT_CLAIM, Reason.RATIONED})
 """Reasons for which a takeover that is due does not happen: a warning, repeated while they last."""
 
-BLOCKED = frozenset({Reason.PING_BLOCKED, Reason.PROBE_BLOCKED})
-"""Reasons that move nothing, but will not pass by themselves: warned of in the same way."""
+NOTED = frozenset({Reason.PING_BLOCKED, Reason.PROBE_BLOCKED, Reason.UNSHOWN_HERE})
+"""Reasons that move nothing, but that somebody should know of: warned of in the same way."""
 
 
 class Telling:
@@ -49,7 +49,7 @@ class Telling:
             "attachment": after.attachment_id or "none",
             **({"failover": loss} if _is_loss(before, after) else {}),
         }
-        warns = after.reason in BLOCKED or (after.state is State.DOUBT and after.reason in BARRED)
+        warns = after.reason in NOTED or (after.state is State.DOUBT and after.reason in BARRED)
         is_another = _is_another(before, after)
         if self._warned.is_due(after.sentence if warns else "", now) or (warns and is_another):
             self._out.warning("decision", after.sentence, **about)

@@ -44,12 +44,18 @@ class Whereabouts:
         self.allocation_known = False
         self._interface: Interface | None = None
         self._subnet: tuple[Owner | None, tuple[Subnet, ...] | None, Subnet | None] = (None, None, None)
+        self._held: Attachment | None = None
+        self._held_by = ""
 
     # What is told.
 
     def looked(self, owner: Owner, records: Mapping[str, str]) -> None:
         """EC2 answered."""
         self.owner, self.records = owner, records
+        attachment = self.attachment()
+        if owner.eni is not None:
+            is_here = attachment is not None and attachment.instance_id == self._shared.me.instance_id
+            self._held, self._held_by = (attachment, owner.eni.id) if is_here else (None, "")
 
     def found_allocation(self, facts: AllocationFacts | None) -> None:
         """EC2 told of the Elastic IP, or that there is no such Elastic IP (None)."""
@@ -69,6 +75,13 @@ class Whereabouts:
     def attachment(self) -> Attachment | None:
         """The attachment by which EC2 last showed the address as held; None where it showed none."""
         return attachment_of(self.owner) if self.owner is not None else None
+
+    def unshown(self) -> str:
+        """The attachment by which EC2 showed the address here last, where it now shows neither anybody who has the
+        address nor the ENI by which this node had it; otherwise empty.
+        """
+        is_unshown = self._held is not None and self._held_by not in self._shared.ours
+        return self._held.id if self._held is not None and is_unshown else ""
 
     def holder(self) -> str:
         """The instance that EC2 showed last as the holder, empty where it showed none."""

@@ -296,8 +296,10 @@ def _ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float) -> Shown:
     ids = frozenset({*bound, *(eni.standing_for for eni in enis)} - {""})
     instances = cloud.describe_instances(ids) if ids else {}
     seen = tuple(_address(target, enis, instances, settings.carry, wall) for target in settings.floating_ips)
+    nodes = {each.id: each.node for each in instances.values()}
     living = (each for each in instances.values() if not each.state.announces_death)
-    return Shown(Ec2View(addresses=seen), {each.id: each.address for each in living if each.address is not None})
+    asked = {each.id: each.address for each in living if each.address is not None}
+    return Shown(Ec2View(addresses=seen, nodes=nodes), asked)
 
 
 def _address(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
 from floatingip.core.move import SHOWN_AT_MOST, Move, Result
@@ -45,12 +45,14 @@ class Verdict(StrEnum):
 class Ec2View:
     """What EC2 itself answered just now of each address, or why it did not answer (``problem``).
 
-    ``is_late``: it got too little time to be sure that it does not answer.
+    ``is_late``: it got too little time to be sure that it does not answer.  ``nodes`` are the names of nodes by their
+    instances' ids.
     """
 
     problem: str = ""
     is_late: bool = False
     addresses: tuple[AddressReport, ...] = ()
+    nodes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +181,10 @@ class _Cast:
         self.instances = sorted({*self.told, *self.peers, *self.silent})
 
     def node(self, instance: str) -> str:
-        """The name of an instance's node, empty where nobody knows it."""
+        """The name of an instance's node, empty where nobody knows it; one that was never heard has EC2's name."""
         report, peer = self.told.get(instance), self.peers.get(instance)
-        return (report.node if report is not None else "") or (peer.node if peer is not None else "")
+        told = (report.node if report is not None else "") or (peer.node if peer is not None else "")
+        return told or self.ec2.nodes.get(instance, "")
 
     def named(self, sentence: str) -> str:
         """The sentence with the node's name before each instance id of which it is known."""

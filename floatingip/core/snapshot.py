@@ -91,7 +91,8 @@ class PeerSnapshot:
     """Another observer.
 
     ``address`` is where it is asked.  ``heard_at`` is when it answered last, None for never; ``is_silent``: it did not
-    answer the last question.  ``status`` is its last word, ``report`` its last report, without its own peers.
+    answer the last question.  ``status`` is its last word, ``report`` its last report, without its own peers.  ``node``
+    is its node's name by EC2, empty where that is not known: for as long as it has not told its own.
     """
 
     instance_id: str
@@ -100,6 +101,7 @@ class PeerSnapshot:
     is_silent: bool = False
     status: Status | None = None
     report: Report | None = None
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def _peer(each: PeerSnapshot, now: float) -> PeerReport:
     reasons = {a.address: a.why_not[:WHY_LONGEST] for a in report.addresses if a.why_not} if report is not None else {}
     return PeerReport(
         instance=each.instance_id,
-        node=report.node if report is not None else "",
+        node=(report.node if report is not None else "") or each.node,
         address=str(each.address),
         heard_age=_age(each.heard_at, now),
         silent=each.is_silent,

@@ -282,6 +282,9 @@ STANDING_UNUSED_FOR = 30.0
 STANDING_REPEAT_AFTER = 3.0
 """Seconds until the same write is made again: Describes lag, so the last one's effect may not be visible yet."""
 
+INSTANCE_KEPT = 3600.0
+"""Seconds for which an instance is known that EC2 neither describes again nor shows as a holder."""
+
 REHEARSE_EVERY = 600.0
 """Seconds between two checks whether a takeover would be possible: free slots and permissions."""
 

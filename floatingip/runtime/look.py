@@ -116,6 +116,7 @@ def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | No
         for target in settings.floating_ips
         if eni.carries(target) or not eni.tags
     }
+    unknown = {**_shown_twice(settings, ours), **unknown}
     standing = tuple(eni for eni in ours if eni.standing_for)
     usable = way_to(settings.carry).usable(ours)
     enis = _by_target(cloud, calls, settings, usable, unknown)
@@ -156,6 +157,20 @@ def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | No
         undescribed=undescribed,
         calls=len(calls.made),
     )
+
+
+def _shown_twice(settings: Settings, ours: tuple[Eni, ...]) -> dict[Target, str]:
+    """The targets that several of our ENIs have, which cannot be: EC2 may show both while it moves one.
+
+    Not where each ENI has an Elastic IP by our tag: of those all observers choose the same one.
+    """
+    found: dict[Target, str] = {}
+    for target in settings.floating_ips:
+        is_elastic = isinstance(target, Allocation)
+        having = [eni for eni in ours if eni.carries(target) and (eni.standing_for or not is_elastic)]
+        if len(having) > 1:
+            found[target] = f"{target} is shown on {' and on '.join(sorted(eni.id for eni in having))}"
+    return found
 
 
 def read_in_full(enis: Iterable[Eni]) -> tuple[Eni, ...]:

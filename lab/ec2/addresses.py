@@ -220,11 +220,10 @@ class Addresses:
         for address in addresses:
             _require_usable(address, networks(eni.subnet, version))
             rivals = [rival for rival in (self._heir(address), self.owner(address)) if rival not in (None, eni)]
+            if rivals and not may_take and version == 4:
+                raise EC2ClientError("InvalidParameterValue", f"[{address}] assigned, but move is not allowed.")
             if rivals and not may_take:
-                raise EC2ClientError(
-                    "Resource.AlreadyAssigned",
-                    f"[{address}] is already assigned to '{rivals[0].id}', move not allowed.",
-                )
+                raise EC2ClientError("Resource.AlreadyAssigned", f"[{address}] is assigned to '{rivals[0].id}'.")
             if any(rival.private_ip_address == address for rival in rivals):
                 raise EC2ClientError(
                     "InvalidParameterValue", f"[{address}] is the primary address of '{rivals[0].id}'."

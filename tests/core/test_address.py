@@ -394,6 +394,19 @@ def test_an_old_answer_does_not_undo_what_a_newer_one_showed() -> None:
     assert shared.free_slots() == 1
 
 
+def test_instances_that_nobody_needs_any_more_are_forgotten() -> None:
+    """But for this node's, and for a former holder's for a while: what is logged of a move names its node."""
+    shared = Shared(IDENTITY, NAME, ("sg-1",), Carry.ENI)
+    shared.describe({each: instance(each) for each in (ME, OTHER, "i-0holder")}, 0.0)
+    for at in (1.0, timing.INSTANCE_KEPT - 1.0, timing.INSTANCE_KEPT + 1.0):
+        shared.forget({ME, "i-0holder"}, at)
+    assert shared.instances.keys() == {ME, "i-0holder"}
+    shared.forget({ME}, 2 * timing.INSTANCE_KEPT)
+    assert shared.instances.keys() == {ME, "i-0holder"}
+    shared.forget({ME}, 2 * timing.INSTANCE_KEPT + 2.0)
+    assert shared.instances.keys() == {ME}
+
+
 @pytest.mark.parametrize("holders", [(None, ME), (ME, OTHER), (ME, None)])
 def test_an_eni_that_comes_or_goes_changes_the_slots(holders: tuple[str | None, str | None]) -> None:
     """Whoever attached or detached it; what happens between others does not."""

@@ -479,6 +479,40 @@ def test_an_empty_token_is_the_last_page(server: Server, cloud: Ec2Cloud) -> Non
     assert len(server.asked) == 1
 
 
+def test_an_interface_that_several_pages_show_is_one(server: Server, cloud: Ec2Cloud) -> None:
+    """Unless they differ: it may have moved between them, so nothing is known of it, nor of an address of either."""
+    free, moved = interface("attachment"), interface(privateIpAddress=f"{OTHER}", privateIpAddressesSet="")
+    for pages, unknown in (((free, free), set()), ((free, moved), {ADDRESS})):
+        server.asked.clear()
+
+        def reply(connection: socket.socket, pages: tuple[str, str] = pages) -> None:
+            more = "NextToken" in server.asked[-1]
+            token = "" if more else "<nextToken>more</nextToken>"
+            shown = f"<networkInterfaceSet><item>{pages[more]}</item></networkInterfaceSet>{token}"
+            connection.sendall(answer("DescribeNetworkInterfaces", shown))
+
+        server.replies["DescribeNetworkInterfaces"] = reply
+        assert {eni.id for eni in cloud.describe_enis("lab")} == {"eni-1"}
+        assert set(seen_of(cloud, ADDRESS).unknown) == unknown
+
+
+def test_what_ec2_shows_of_another_vpc_is_not_ours(server: Server, cloud: Ec2Cloud) -> None:
+    """That one may use the same addresses, and the same name."""
+    server.replies[""] = interfaces(interface(vpcId="vpc-2"))
+    assert cloud.describe_enis("lab") == cloud.find_occupants(frozenset({ADDRESS})) == ()
+    there = "<subnetId>subnet-2</subnetId><vpcId>vpc-2</vpcId><cidrBlock>10.0.0.0/24</cidrBlock>"
+    server.replies[""] = answer("DescribeSubnets", f"<subnetSet><item>{there}</item></subnetSet>")
+    assert cloud.describe_subnets() == ()
+
+
+def test_an_address_that_two_interfaces_have_is_nobodys_for_sure(server: Server, cloud: Ec2Cloud) -> None:
+    """EC2 may show both for a moment while it moves it; both, and what else they have, are known."""
+    server.replies[""] = interfaces(interface(), interface(networkInterfaceId="eni-2"))
+    seen = seen_of(cloud, ADDRESS)
+    assert seen.unknown == {ADDRESS: "10.0.0.100 is shown on eni-1 and on eni-2"}
+    assert (dict(seen.enis), seen.ours, seen.unread) == ({}, {"eni-1", "eni-2"}, ())
+
+
 def test_a_page_that_fails_spoils_the_question(server: Server, cloud: Ec2Cloud) -> None:
     """What it would have shown must not count as absent."""
 
@@ -536,6 +570,15 @@ def test_what_an_instance_may_lack_spoils_nothing(server: Server, cloud: Ec2Clou
     found: Instance = cloud.describe_instances(frozenset({"i-0a"}))["i-0a"]
     assert found.state is InstanceState.RUNNING
     assert not getattr(found, lacks)
+
+
+def test_an_instance_that_is_shown_in_two_states_has_not_ended(server: Server, cloud: Ec2Cloud) -> None:
+    """Whichever comes first; one that is shown twice alike is known."""
+    ended = RUNNING.replace("running", "terminated")
+    for states in ((RUNNING, ended), (ended, RUNNING), (RUNNING, RUNNING)):
+        server.replies[""] = instances(*(f"<instanceId>i-0a</instanceId>{state}" for state in states))
+        found = cloud.describe_instances(frozenset({"i-0a"}))["i-0a"]
+        assert found.state is (InstanceState.RUNNING if len(set(states)) == 1 else InstanceState.UNREAD)
 
 
 def test_an_answer_that_shows_others_ends_nobody(server: Server, cloud: Ec2Cloud) -> None:

@@ -154,10 +154,10 @@ def test_an_attach_takes_the_lowest_free_index(endpoint: Endpoint) -> None:
 
 
 def test_an_index_that_somebody_took_meanwhile_is_passed_over(endpoint: Endpoint) -> None:
-    """The VPC CNI attaches interfaces of its own at any time; known ones are not tried."""
-    for index in (1, 3):
+    """The VPC CNI attaches interfaces of its own at any time; known ones are not tried.  Codes differ."""
+    for index, code in ((1, "InvalidParameterValue"), (3, "InvalidParameterCombination")):
         endpoint.stub.add_client_error(
-            "attach_network_interface", "InvalidParameterValue", INDEX_TAKEN, 400, expected_params=attach_at(index)
+            "attach_network_interface", code, INDEX_TAKEN, 400, expected_params=attach_at(index)
         )
     endpoint.stub.add_response("attach_network_interface", {"AttachmentId": "eni-attach-1"}, attach_at(4))
     assert endpoint.cloud.attach_eni("eni-1", "i-0b", frozenset({0, 2})) == "eni-attach-1"

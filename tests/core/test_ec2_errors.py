@@ -50,6 +50,13 @@ def meaning(error: CloudError) -> type[CloudError]:
         ("associate_address", "InvalidAllocationID.NotFound", "does not exist", CloudError),
         ("associate_address", "InvalidNetworkInterfaceID.NotFound", "does not exist", LookAgain),
         ("assign_private_ip_addresses", "Resource.AlreadyAssigned", "already assigned", LookAgain),
+        (
+            "assign_private_ip_addresses",
+            "InvalidParameterValue",
+            "[10.0.0.9] assigned, but move is not allowed",
+            LookAgain,
+        ),
+        ("assign_private_ip_addresses", "InvalidParameterValue", "Address 10.0.0.9 is in use.", LookAgain),
         ("assign_private_ip_addresses", "PrivateIpAddressLimitExceeded", "will exceed limit", NoFreeSlot),
         ("assign_private_ip_addresses", "InvalidParameterValue", "is the primary address", CloudError),
         ("assign_private_ip_addresses", "InvalidNetworkInterfaceID.NotFound", "does not exist", LookAgain),

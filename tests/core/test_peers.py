@@ -370,7 +370,7 @@ def test_a_peer_is_asked_for_its_report_as_well(asking: Asking, meet: Start) -> 
     assert (instance_id, report.instance, report.peers) == ("i-a", "i-a", ())
     assert [each.problem for each in report.addresses if each.address == TARGET] == ["no free slot"]
     asking.peers.reported(instance_id, report)
-    assert [each.report for each in asking.peers.shown()] == [report]
+    assert [each.report for each in asking.peers.shown(lambda _: "")] == [report]
     assert asking.reports.empty()
 
 
@@ -388,7 +388,7 @@ def test_a_report_of_somebody_else_is_not_taken_for_a_peers(asking: Asking) -> N
     asking.peers.ask({"i-a": ip_address(HOLDER)})
     asking.peers.reported("i-a", Report(0.0, "i-d"))
     asking.peers.reported("i-d", Report(0.0, "i-d"))
-    assert [each.report for each in asking.peers.shown()] == [None]
+    assert [each.report for each in asking.peers.shown(lambda _: "")] == [None]
     asking.peers.reported("i-a", Report(0.0, "i-a"))
     asking.peers.ask({"i-a": ip_address(THIRD)})
-    assert [each.report for each in asking.peers.shown()] == [None]
+    assert [each.report for each in asking.peers.shown(lambda _: "")] == [None]

@@ -1,7 +1,7 @@
 """What an agent finds out before the failure, each part by itself and what failed soon again; and when it ends."""
 
 import random
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 from typing import Any
 
 import pytest
@@ -10,9 +10,10 @@ from floatingip.agent.agent import Agent
 from floatingip.agent.attaching import Attaching
 from floatingip.agent.effects import Rehearse
 from floatingip.agent.events import LookFailed, SlotsRehearsed
+from floatingip.agent.standing_eni import StandingEni
 from floatingip.core import timing
-from floatingip.core.ec2 import Owner
-from floatingip.core.errors import CloudUnavailable, Denied
+from floatingip.core.ec2 import Owner, Subnet
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied
 from floatingip.core.model import Carry
 from floatingip.core.node import Identity
 from floatingip.core.peer import Peer
@@ -123,6 +124,19 @@ def test_attach_leaves_to_observe_what_does_not_come_in_two_minutes(node: Node) 
     assert attach.has_ended(node.now + timing.ATTACH_AT_MOST + 1.0)
     assert attach.failure() is None
     assert "level=warning event=attach" in node.told.log
+
+
+@pytest.mark.parametrize("refused", ["its own", "another"])
+def test_a_standing_eni_that_ec2_refuses_concerns_the_addresses_of_its_subnet_only(node: Node, refused: str) -> None:
+    """An address elsewhere can be served all the same."""
+    address, shared, out = node.agent._addresses[ADDRESS], node.agent._shared, node.told.out
+    address.where.owner = Owner(node.now, None)
+    [own] = shared.subnets or ()
+    subnet = own if refused == "its own" else Subnet("subnet-other", (ip_network("10.0.1.0/24"),), own.zone)
+    standing = StandingEni(subnet, address._settings, shared, out, now=node.now, chance=random.Random(1).uniform)
+    standing.writing.final = error = CloudError("CreateNetworkInterface: OptInRequired")
+    attach = Attaching([address], {subnet.id: standing}, shared, out, node.now)
+    assert attach.failure() is (error if refused == "its own" else None)
 
 
 # Who else is there.

@@ -65,6 +65,14 @@ def test_a_standby_says_why_it_could_not_take_over(snapshot: Any, why: str) -> N
     assert of(holder(peers=(heard,)), NOW).peers[0].why_not == {TARGET: why}
 
 
+def test_another_observer_that_was_never_heard_has_its_node_by_ec2() -> None:
+    """What it tells itself counts more."""
+    silent = PeerSnapshot(B, standby().peers[0].address, None, True, node="ip-10-0-0-11")
+    assert of(holder(peers=(silent,)), NOW).peers[0].node == "ip-10-0-0-11"
+    heard = replace(silent, report=of(standby(), NOW))
+    assert of(holder(peers=(heard,)), NOW).peers[0].node == "worker-b"
+
+
 def test_one_that_cannot_probe_knows_nothing_of_the_address() -> None:
     """What it saw before is no health of now."""
     (address,) = of(standby(replace(WATCHED, blind="the address is on lo")), NOW).addresses

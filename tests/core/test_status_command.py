@@ -80,6 +80,13 @@ def test_another_one_that_answers_in_an_observers_place_is_not_believed(vpc: Vpc
     assert told[vpc.holder] == "another one answers in its place"
 
 
+def test_a_holder_that_was_never_heard_is_named_by_ec2(vpc: Vpc) -> None:
+    """It is its node that one goes and looks after."""
+    shown = vpc.look(THIRD, vpc.other)
+    named = vpc.cloud.describe_instances(frozenset({vpc.holder}))[vpc.holder].node
+    assert shown.addresses[0].node == named != ""
+
+
 def test_without_ec2_what_the_observers_know_is_shown(vpc: Vpc, start: Start) -> None:
     """With what was not learned."""
     start(HOLDER, vpc.said(vpc.holder))

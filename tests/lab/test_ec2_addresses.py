@@ -189,7 +189,7 @@ def test_an_unassigned_address_is_nowhere_and_free(lab: Lab) -> None:
 def test_an_address_of_another_eni_moves_only_by_reassignment(lab: Lab) -> None:
     """Refused without; with it the address leaves the one before the other has it."""
     lab.assign(lab.eni_a, ADDRESS)
-    assert refusal(lab.assign, lab.eni_b, ADDRESS) == "Resource.AlreadyAssigned"
+    assert refusal(lab.assign, lab.eni_b, ADDRESS) == "InvalidParameterValue"
     assert lab.owners(ADDRESS) == [lab.eni_a]
     lab.assign(lab.eni_b, ADDRESS, take=True)
     assert lab.owners(ADDRESS) == [lab.eni_b]
@@ -279,7 +279,7 @@ def test_a_secondary_address_is_taken_for_everybody_else(start: Callable[[Profil
         with pytest.raises(Exception, match=ADDRESS):
             lab.ec2.run_instance("worker-c", ADDRESS)
         assert lab.choose(lab.eni_b) != [chosen]
-        assert refusal(lab.assign, lab.eni_b, ADDRESS) == "Resource.AlreadyAssigned"
+        assert refusal(lab.assign, lab.eni_b, ADDRESS) == "InvalidParameterValue"
         soon(lambda: set(lab.secondaries(lab.eni_a)) == {ADDRESS, IPV6, chosen})
 
 
@@ -447,11 +447,11 @@ def test_a_claim_under_way_excludes_others_without_reassignment(start: Callable[
     """From the moment that EC2 accepted the first; what was promised to another cannot be unassigned from the owner."""
     lab = start(DELAYED)
     lab.assign(lab.eni_a, ADDRESS)
-    assert refusal(lab.assign, lab.eni_b, ADDRESS) == "Resource.AlreadyAssigned"
+    assert refusal(lab.assign, lab.eni_b, ADDRESS) == "InvalidParameterValue"
     lab.assign(lab.eni_a, ADDRESS)
     lab.await_owner(ADDRESS, lab.eni_a)
     lab.assign(lab.eni_b, ADDRESS, take=True)
-    assert refusal(lab.assign, lab.eni_a, ADDRESS) == "Resource.AlreadyAssigned"
+    assert refusal(lab.assign, lab.eni_a, ADDRESS) == "InvalidParameterValue"
     assert refusal(lab.unassign, lab.eni_a, ADDRESS) == "InvalidParameterValue"
     lab.await_owner(ADDRESS, lab.eni_b)
 
@@ -478,7 +478,7 @@ def test_of_two_racing_claims_of_a_free_address_exactly_one_wins(
     rivals = {eni: lab.ec2.client() for eni in (lab.eni_a, lab.eni_b)}
     for _ in range(20):
         won, lost = race(lab, rivals, take=False)
-        assert (len(won), lost) == (1, ["Resource.AlreadyAssigned"])
+        assert (len(won), lost) == (1, ["InvalidParameterValue"])
         lab.await_owner(ADDRESS, won[0])
         lab.unassign(won[0], ADDRESS)
 
@@ -555,7 +555,7 @@ def test_a_dead_holders_eni_keeps_its_address_until_it_is_taken(start: Callable[
     soon(lambda: "Attachment" not in lab.show(lab.eni_a))
     assert lab.owners(ADDRESS) == [lab.eni_a]
     assert ADDRESS not in lab.machines.leads
-    assert refusal(lab.assign, lab.eni_b, ADDRESS) == "Resource.AlreadyAssigned"
+    assert refusal(lab.assign, lab.eni_b, ADDRESS) == "InvalidParameterValue"
     lab.assign(lab.eni_b, ADDRESS, take=True)
     assert lab.owners(ADDRESS) == [lab.eni_b]
     # The unplugging took it from the dead one, so there is nothing to unassign.

@@ -10,6 +10,7 @@ from floatingip.core.ec2 import AttachmentStatus, Eni
 from floatingip.core.model import Address, Carry
 from tests.fakes.ec2 import Delays
 from tests.sim.fleet import ADDRESS, INSTANT, NAME, TYPICAL, Fleet
+from tests.sim.invariants import REMOVED_WITHIN
 from tests.sim.line import Call, Happening, fails
 from tests.sim.worker import Observer, Worker
 
@@ -192,24 +193,54 @@ def test_imds_that_has_never_shown_the_address_takes_nothing_away() -> None:
     assert not observer.logged(reason="LOST")
 
 
-def test_a_describe_that_omits_the_standing_eni_takes_no_address_off_its_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has it, as EC2 tells; the device, and IMDS, tell that this node does."""
-    fleet = fleet_of(2)
+@pytest.mark.parametrize("carry", Carry)
+def test_a_describe_that_omits_the_eni_takes_no_address_off_its_link(
+    monkeypatch: pytest.MonkeyPatch, carry: Carry
+) -> None:
+    """Nobody has it, as EC2 tells; the device, and IMDS, tell that this node does: so it says, and is ready."""
+    fleet = Fleet(1, profile=SLOW_ASSIGN, carry=carry)
     holder, _ = fleet.observers()
-    for worker in fleet.workers:
-        for name in ("describe_enis", "find_occupants"):
-            monkeypatch.setattr(worker.cloud, name, _without(ADDRESS, getattr(worker.cloud, name)))
-    fleet.run(fleet.now + 70)
-    assert holder.reason(ADDRESS) != "HELD_HERE", "it is a question in peace that found it omitted"
-    fleet.holds_for(lambda: fleet.serving() is holder.worker, 30, "the address answers where it was")
+    _omit(fleet, monkeypatch)
+    fleet.wait(lambda: holder.reason(ADDRESS) == "UNSHOWN_HERE", 70, "a question in peace finds it omitted")
+    fleet.holds_for(lambda: _is_said_to_serve(holder), 200, "the address answers where it was, and that is said")
     monkeypatch.undo()
     fleet.wait(lambda: holder.reason(ADDRESS) == "HELD_HERE", 20, "the holder is told so again")
-    assert (fleet.stays(), len(fleet.standing(holder.worker))) == (["a"], 1)
+    made = [call for call in fleet.calls("create_eni") if call.error is None]
+    assert (fleet.stays(), len(made)) == (["a"], 2 if carry is Carry.ADDRESS else 1)
 
 
-def _without(address: Address, describe: Callable[..., tuple[Eni, ...]]) -> Callable[..., tuple[Eni, ...]]:
-    """The same, but for the ENI that has the address."""
-    return lambda asked: tuple(eni for eni in describe(asked) if not eni.occupies(address))
+@pytest.mark.parametrize("is_imds_silent", [False, True])
+def test_what_was_unassigned_while_ec2_does_not_show_it_is_no_longer_held(
+    monkeypatch: pytest.MonkeyPatch, *, is_imds_silent: bool
+) -> None:
+    """IMDS tells its holder; where that is silent, EC2 does, once another node has claimed it."""
+    fleet = fleet_of(2)
+    holder, standby = fleet.observers()
+    _omit(fleet, monkeypatch)
+    fleet.wait(lambda: holder.reason(ADDRESS) == "UNSHOWN_HERE", 70, "a question in peace finds it omitted")
+    holder.worker.is_imds_silent = is_imds_silent
+    fleet.ec2.unassign(fleet.eni().id, ADDRESS)
+    serves(fleet, standby.worker, 30)
+    fleet.wait(lambda: fleet.carrying() == [standby.worker], REMOVED_WITHIN, "the former holder drops it")
+
+
+def _omit(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on EC2 shows nobody the ENI that has the address now."""
+    hidden = fleet.eni().id
+    for worker in fleet.workers:
+        for name in ("describe_enis", "find_occupants"):
+            monkeypatch.setattr(worker.cloud, name, _without(hidden, getattr(worker.cloud, name)))
+
+
+def _is_said_to_serve(observer: Observer) -> bool:
+    said = observer.published
+    is_ready = not said.not_ready() and "EC2 shows neither the ENI" in said.note
+    return is_ready and str(ADDRESS) in said.status.holds and observer.worker.carries(ADDRESS)
+
+
+def _without(hidden: str, describe: Callable[..., tuple[Eni, ...]]) -> Callable[..., tuple[Eni, ...]]:
+    """The same, but for that ENI."""
+    return lambda asked: tuple(eni for eni in describe(asked) if eni.id != hidden)
 
 
 # The init container.

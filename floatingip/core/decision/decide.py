@@ -27,7 +27,7 @@ from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.elsewhere import elsewhere
 from floatingip.core.decision.free import free
 from floatingip.core.decision.gate import may_write, write_at
-from floatingip.core.decision.here import here
+from floatingip.core.decision.here import here, unshown_here
 from floatingip.core.decision.remember import remember
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.turns import remember_rivals
@@ -125,6 +125,8 @@ def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
             State.REFUSED, Reason.MIXED, Rule.R1, look_at=owner.asked_at + timing.LOOK_WHILE_BARRED, detail=view.mixed
         )
     if owner.eni is None:
+        if (unshown := unshown_here(view, owner)) is not None:
+            return unshown
         if view.obstacle:
             barred = owner.asked_at + way.barred_pause
             return Decision(State.STANDBY, Reason.NO_SUBNET, Rule.R1, look_at=barred, detail=view.obstacle)

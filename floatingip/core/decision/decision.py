@@ -68,6 +68,9 @@ class Reason(Enum):
     PLUMBING = "the address is this node's: plumbing it"
     CONFIRMING = "the address is on this node's link, and EC2 is asked whether that is so still"
     HELD_HERE = "this node holds the address"
+    UNSHOWN_HERE = (
+        "this node carries the address; EC2 shows neither the ENI by which it does, nor anybody who has the address"
+    )
     UNSOUND_HERE = "this node holds the address, but does not carry it: {detail}"
     DETACHING_HERE = "the ENI is being detached from this node"
     NO_DEVICE = "EC2 shows {detail} attached to this node, but its device does not come: detaching it, to try again"

@@ -9,7 +9,8 @@ from floatingip.core.decision import ration
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.rules import r13_force
 from floatingip.core.decision.situation import Situation
-from floatingip.core.ec2 import AttachmentStatus
+from floatingip.core.decision.view import View
+from floatingip.core.ec2 import AttachmentStatus, Owner
 from floatingip.core.plumbing import PlumbingState
 from floatingip.core.writes import Detach, Tag
 
@@ -52,6 +53,25 @@ def here(situation: Situation) -> Decision:
         detail=report.problem,
         write=write,
         attachment_id=attachment.id,
+        leaving=view.leaving,
+    )
+
+
+def unshown_here(view: View, owner: Owner) -> Decision | None:
+    """EC2 shows neither anybody with the address nor the ENI by which this node carries it: the device is here, so as
+    far as anybody can tell this node has the address; None where that is not so.
+    """
+    report = view.plumbing
+    if not view.unshown or report is None or not report.carries or view.lost_by_imds_at is not None:
+        return None
+    unsound = report.state is PlumbingState.UNSOUND
+    return Decision(
+        State.HOLDER,
+        Reason.UNSOUND_HERE if unsound else Reason.UNSHOWN_HERE,
+        Rule.R5 if unsound else Rule.R10,
+        owner.asked_at + timing.LOOK_IN_DOUBT,
+        detail=report.problem,
+        attachment_id=view.unshown,
         leaving=view.leaving,
     )
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -135,7 +137,11 @@ class Ec2Cloud:
             Filters=asked,
             MaxResults=PAGE,
         )
-        return tuple(map(read, items))
+        return _each_once(map(read, self._of_this_vpc(items)))
+
+    def _of_this_vpc(self, items: Iterable[Any]) -> Iterator[Any]:
+        """What is shown of another VPC, which may use the same addresses, is no answer to a question about this one."""
+        return (item for item in items if item.get("VpcId", self._vpc_id) == self._vpc_id)
 
     def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
         """See `ports.Cloud`.  By a filter, since the parameter would be an error when there is no such allocation."""
@@ -159,8 +165,10 @@ class Ec2Cloud:
         found = list(map(read_instance, self._instances([{"Name": "instance-id", "Values": sorted(instance_ids)}])))
         # One without an id, or that nobody asked for, may stand for any of those that are missing.
         doubtful = instance_ids if any(instance.id not in instance_ids for instance in found) else ()
-        unread = {instance_id: read_instance({"InstanceId": instance_id}) for instance_id in doubtful}
-        return unread | {instance.id: instance for instance in found if instance.id in instance_ids}
+        shown = {instance.id: instance for instance in found if instance.id in instance_ids}
+        # Of one that is shown twice, and differently, nothing is known: above all, not that it has ended.
+        twice = {instance.id for instance in found if instance != shown.get(instance.id, instance)}
+        return {**_unread(doubtful), **shown, **_unread(twice)}
 
     def find_instance(self, name: str) -> Instance | None:
         """See `ports.Cloud`."""
@@ -179,9 +187,8 @@ class Ec2Cloud:
     def describe_subnets(self) -> tuple[Subnet, ...]:
         """See `ports.Cloud`."""
         filters = [{"Name": "vpc-id", "Values": [self._vpc_id]}]
-        return tuple(
-            map(read_subnet, self._pages("DescribeSubnets", self._ec2.describe_subnets, "Subnets", Filters=filters))
-        )
+        items = self._pages("DescribeSubnets", self._ec2.describe_subnets, "Subnets", Filters=filters)
+        return tuple(map(read_subnet, self._of_this_vpc(items)))
 
     def describe_reservations(self, subnet_id: str) -> tuple[Network, ...]:
         """See `ports.Cloud`."""
@@ -378,6 +385,22 @@ class Ec2Cloud:
                 yield partial(self.unassign, eni.id, target)
         elif eni.address is not None:
             yield partial(self.assign, eni.id, eni.address, reassign=False)
+
+
+def _unread(instance_ids: Iterable[str]) -> dict[str, Instance]:
+    """These instances, of which nothing could be read."""
+    return {instance_id: read_instance({"InstanceId": instance_id}) for instance_id in instance_ids}
+
+
+def _each_once(enis: Iterable[Eni]) -> tuple[Eni, ...]:
+    """Each interface once, though several pages may show it; of one that they show differently nothing is known."""
+    shown: list[Eni] = []
+    for eni in enis:
+        if eni not in shown:
+            shown.append(eni)
+    often = Counter(eni.id for eni in shown if eni.id)
+    twice = "it is shown twice, and differently"
+    return tuple(replace(eni, unread=eni.unread or twice) if often[eni.id] > 1 else eni for eni in shown)
 
 
 def _denied(calls: Iterable[Callable[[], object]]) -> tuple[str, ...]:

@@ -99,6 +99,9 @@ NOT_ACCEPTED = {
 # EC2 has only one code for everything that can be wrong with an address that is taken from an ENI, or given to one.
 MOVED_MEANWHILE = {**MEANING, "InvalidParameterValue": LookAgain}
 
+SOMEBODY_WAS_QUICKER = re.compile(r"\bin use\b|\bassigned, but move is not allowed")
+"""What EC2 says with the code InvalidParameterValue, which has many meanings, where another one has what was wanted."""
+
 COUNTED = frozenset({"DryRunOperation", "InvalidParameterValue"})
 """Other codes that are counted by their names: that of a dry run that would succeed, and one that has many meanings."""
 
@@ -194,9 +197,9 @@ def _cloud_error(
     # EC2 throttles by 503, and has done nothing then; what else fails on its side may have been done.
     if not code or (kind is not Throttled and (status >= 500 or status == HTTPStatus.REQUEST_TIMEOUT)):
         return CloudUnavailable(f"{action}: {code}: {message}")
-    if code == "InvalidParameterValue" and "attached at device index" in message:
+    if "attached at device index" in message:
         return IndexTaken(f"{action}: {message}")
-    if code == "InvalidParameterValue" and re.search(r"currently in use|already in use", message):
+    if code == "InvalidParameterValue" and SOMEBODY_WAS_QUICKER.search(message):
         return LookAgain(f"{action}: {code}: {message}")
     return kind(f"{action}: {code}: {message}")
 
