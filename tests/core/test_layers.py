@@ -23,10 +23,11 @@ core              news
 core              word targets ports history report groups
 core              snapshot
 core              status
+core/decision     pause
 core              wording overview
 core              table
 core              page
-core/decision     decision ration order pause gate
+core/decision     decision ration order gate
 core/decision     view room
 core/decision     carry_eni carry_address
 core/decision     carry
