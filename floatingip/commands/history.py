@@ -40,8 +40,13 @@ def run(options: argparse.Namespace) -> int:
         )
     kept = PodsBoard(ApiServer(os.environ), "").moves()
     moves = [move for move in kept if options.address in ("", move.address) and move.ended_at >= options.since]
-    print(document(moves) if options.json else table(moves))
+    print(document(moves) if options.json else table(moves) if moves else nothing(len(kept)))
     return 0
+
+
+def nothing(kept: int) -> str:
+    """What stands in the place of a table without moves, where so many are ``kept`` in all."""
+    return f"none of the {kept} moves that are kept is of that address and time" if kept else "no move is kept yet"
 
 
 def _since(text: str) -> float:
