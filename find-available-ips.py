@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     Network = IPv4Network | IPv6Network
 
 VERSIONS = {"IPV4": 4, "IPV6": 6}
+MOST_NAMED = 10  # subnets in a message
 MOST_PAGES = 100  # of a subnet's reservations: there is no quota of so many
 REGION = "[a-z]+(-[a-z]+)+-[0-9]+"
 IPV6_LIMIT = 10  # an IPv6 subnet has 2^64 addresses: nobody wants them all
@@ -134,8 +135,9 @@ def parse_arguments(argv: "list[str] | None") -> argparse.Namespace:
         epilog="Credentials are found as by every AWS SDK. Needed: ec2:DescribeSubnets, "
         "ec2:DescribeNetworkInterfaces, ec2:GetSubnetCidrReservations.",
     )
-    parser.add_argument("family", metavar="IPV4|IPV6", type=str.upper, choices=tuple(VERSIONS))
-    parser.add_argument("cidr", metavar="CIDR", help="of a subnet, or of a range inside of one")
+    # A script with Windows' line ends gives a carriage return, too.
+    parser.add_argument("family", metavar="IPV4|IPV6", type=lambda text: text.strip().upper(), choices=tuple(VERSIONS))
+    parser.add_argument("cidr", metavar="CIDR", type=str.strip, help="of a subnet, or of a range inside of one")
     parser.add_argument(
         "--vpc-id", metavar="ID", type=identifier("vpc"), help="the VPC meant, when several have this CIDR"
     )
@@ -176,6 +178,12 @@ def contains(outer: "Network", inner: "Network") -> bool:
     return outer.version == inner.version and inner[0] in outer and inner[-1] in outer
 
 
+def listed(subnets: "list[Subnet]") -> str:
+    """Name the first few."""
+    more = f" and {len(subnets) - MOST_NAMED} more" if len(subnets) > MOST_NAMED else ""
+    return ", ".join(map(str, subnets[:MOST_NAMED])) + more
+
+
 def find_subnet(ec2: "EC2Client", wanted: "Network", vpc_id: "str | None", subnet_id: "str | None") -> Subnet:
     """Find the one subnet that has the range asked for; raises Failure with the candidates when it is not one."""
     given = {"vpc-id": vpc_id, "subnet-id": subnet_id}
@@ -188,15 +196,18 @@ def find_subnet(ec2: "EC2Client", wanted: "Network", vpc_id: "str | None", subne
     ]
     candidates = [subnet for subnet in subnets if contains(subnet.block, wanted)]
     if len(candidates) > 1:
-        names = ", ".join(map(str, candidates))
-        raise Failure(f"{wanted} is ambiguous, say which with --vpc-id or --subnet-id: {names}", 2)
+        raise Failure(f"{wanted} is ambiguous, say which with --vpc-id or --subnet-id: {listed(candidates)}", 2)
     if not candidates:
         where = " and ".join(f"{name} {value}" for name, value in given.items() if value)
-        parts = ", ".join(str(subnet) for subnet in subnets if contains(wanted, subnet.block))
+        parts = [subnet for subnet in subnets if contains(wanted, subnet.block)]
         raise Failure(
             f"no subnet in {ec2.meta.region_name} contains {wanted}"
             + (f" with {where}" if where else "")
-            + (f"; inside of it are {parts}" if parts else ""),
+            + (
+                f"; give one of those inside of it: {listed(parts)}"
+                if parts
+                else "; is it another Region's (--region), or account's (AWS_PROFILE)?"
+            ),
             2,
         )
     return candidates[0]
@@ -260,14 +271,21 @@ def connect(region: "str | None") -> "EC2Client":
     """Find the Region and the credentials, and ask EC2 nothing yet; raises Failure and BotoCoreError."""
     for name in [name for name, value in os.environ.items() if name.startswith("AWS_") and not value.strip()]:
         del os.environ[name]  # to boto3 a variable without a value is a value
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        if name in os.environ:
+            os.environ[name] = os.environ[name].strip()
     try:
         # The AWS CLI and the other SDKs know AWS_REGION; boto3 knows AWS_DEFAULT_REGION only.
         session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"))
-        if session.region_name and not re.fullmatch(REGION, session.region_name):
+        if not session.region_name:
+            raise Failure("no Region: give --region, or export AWS_REGION", 2)
+        if not re.fullmatch(REGION, session.region_name):
             raise Failure(f"{session.region_name!r} is no Region, such as us-west-2", 2)
         credentials = session.get_credentials()
+        if credentials is None:
+            raise Failure("no AWS credentials: configure them, until `aws sts get-caller-identity` works", 2)
         # Now, so that what fails here is not taken for EC2's answer, nor a secret told that no header can have.
-        if credentials and any(text and text.split() != [text] for text in credentials.get_frozen_credentials()):
+        if any(text and text.split() != [text] for text in credentials.get_frozen_credentials()):
             raise Failure("AWS configuration: there is a space or a line's end within the credentials", 2)
         # A dead endpoint is to be told in seconds; how often to retry is the user's configuration.
         return session.client("ec2", config=Config(connect_timeout=5, read_timeout=30))

@@ -1,7 +1,8 @@
 """
 Run the command line, with SIGTERM and Ctrl-C caught before the imports that take long.
 
-As PID 1 a process without a handler loses the signal altogether, also while it imports.
+As PID 1 a process without a handler loses the signal altogether, also while it imports.  This file can be read by the
+Pythons that are too old for the others, so as to say so.
 """
 
 import contextlib
@@ -16,6 +17,10 @@ def _end(number: int, frame: object) -> None:
     os._exit(128 + number)
 
 
+if sys.version_info < (3, 11):  # noqa: UP036 - what pip checks, but nobody installs a clone
+    print("floatingip: needs Python 3.11 or newer, and this is {}.{}".format(*sys.version_info), file=sys.stderr)
+    sys.exit(2)
+
 signal.signal(signal.SIGTERM, _end)
 signal.signal(signal.SIGINT, _end)
 
@@ -25,7 +30,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for name in ("stdin", "stdout", "stderr"):
     if getattr(sys, name) is None:  # whoever started this has closed it, and the next socket would get its number
         setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
-code = main()
+try:
+    code = main()
+except SystemExit as ended:  # argparse's
+    code = int(ended.code or 0)
 # Python's own end takes away what threads stand on that are in the middle of a call; a crash there would be the exit
 # code.  `attach` was once seen to end by SIGSEGV, most likely so.
 for stream in (sys.stdout, sys.stderr):

@@ -20,7 +20,7 @@ import importlib
 import io
 import sys
 from collections.abc import Collection, Sequence
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
 from floatingip import __version__
 from floatingip.commands.complaint import complain
@@ -49,7 +49,7 @@ COMMANDS = {
 UNWRITTEN = 74
 """The exit code where nobody reads any more what a command tells, or a disk is full."""
 
-INTERRUPTED = 130
+USAGE, INTERRUPTED = 2, 130
 
 _NO_WRITE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF, errno.EIO)
 
@@ -62,6 +62,15 @@ class Command(Protocol):
 
     def run(self, options: argparse.Namespace) -> int:
         """Do it; the exit code.  Raises FloatingIPError, which is told and has an exit code of its own."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, instead of printing the usage first."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the exit code for wrong usage."""
+        complain(self.prog.partition(" ")[2], f"{message}; see `{self.prog} --help`")
+        sys.exit(USAGE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,6 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("", "floatingip"):
+            raise
+        complain(command, f"this Python lacks {error.name}; run one with requirements.txt, such as .venv/bin/python")
+        return USAGE
     except OSError as error:
         if error.errno not in _NO_WRITE:
             raise
@@ -90,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser(given: Collection[str]) -> argparse.ArgumentParser:
     """Knows all commands, and the arguments of those that are named in what was ``given``."""
-    parser = argparse.ArgumentParser(prog="floatingip", description="Keep one reserved VPC address on a live worker.")
+    parser = Parser(prog="floatingip", description="Keep one reserved VPC address on a live worker.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, text) in COMMANDS.items():

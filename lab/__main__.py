@@ -12,6 +12,7 @@ It runs in namespaces of its own (sandbox.py): nothing outside of these is touch
 """
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -28,6 +29,9 @@ from lab.kubernetes.small import image
 
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("2001:db8:0:1::/64"))
 """Those of the lab's subnet (`lab.ec2.server`, which takes a second to load)."""
+
+WEEK = 7 * 24 * 60
+"""Minutes."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -87,15 +91,15 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("history", type=Path, metavar="HISTORY", help="what `run --history` wrote")
     report.add_argument("--output", type=Path, metavar="FILE", help="the page (default: HISTORY with the suffix .html)")
     torture = commands.add_parser("torture", help="one misfortune after the other, and some at a time")
-    torture.add_argument("--minutes", type=float, default=10.0, help="no round begins later (default: %(default)g)")
+    torture.add_argument("--minutes", type=_minutes, default=10.0, help="no round begins later (default: %(default)g)")
     torture.add_argument("--seed", type=int, default=0, help="which misfortunes, in which order (default: %(default)s)")
-    torture.add_argument("--first", type=int, default=1, metavar="ROUND", help="begin with this one of the seed's")
-    torture.add_argument("--rounds", type=int, metavar="N", help="end after so many")
+    torture.add_argument("--first", type=_count, default=1, metavar="ROUND", help="begin with this one of the seed's")
+    torture.add_argument("--rounds", type=_count, metavar="N", help="end after so many")
     torture.add_argument("--workers", type=int, choices=range(3, 6), default=3, help="(default: %(default)s)")
     soak = commands.add_parser("soak", help="one failover after the other, and what is left of them")
     until = soak.add_mutually_exclusive_group(required=True)
-    until.add_argument("--minutes", type=float, help="no failover begins later")
-    until.add_argument("--failovers", type=int, help="how many")
+    until.add_argument("--minutes", type=_minutes, help="no failover begins later")
+    until.add_argument("--failovers", type=_count, help="how many")
     soak.add_argument("--seed", type=int, default=0, help="as for `run`")
     for command in (torture, soak):
         command.add_argument("--carry", choices=("eni", "address"), default="eni", help="as for `run`")
@@ -120,14 +124,34 @@ def _parser() -> argparse.ArgumentParser:
 def _floating(text: str) -> tuple[str, ...]:
     """Addresses that the lab's VPC can have, as `run --ip` takes them."""
     addresses = tuple(text.split(","))
-    for each in addresses:
+    for address in addresses:
         try:
-            known = each == "eip" or any(ip_address(each) in network for network in NETWORKS)
+            network = next((each for each in NETWORKS if ip_address(address) in each), None)
         except ValueError:
-            known = False
-        if not known:
-            raise argparse.ArgumentTypeError(f"{each!r} is neither eip nor in {' or '.join(map(str, NETWORKS))}")
+            network = None
+        if network is None and address != "eip":
+            raise argparse.ArgumentTypeError(f"{address!r} is neither eip nor in {' or '.join(map(str, NETWORKS))}")
+        if network is not None and ip_address(address) in (*map(network.__getitem__, range(4)), network[-1]):
+            raise argparse.ArgumentTypeError(f"AWS keeps {address}, as the first four and the last of {network}")
     return addresses
+
+
+def _minutes(text: str) -> float:
+    """A number of minutes, a week at most."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number <= WEEK:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0, up to {WEEK} (a week)")
+    return number
+
+
+def _count(text: str) -> int:
+    """A whole number from 1."""
+    if not (text.isascii() and text.isdecimal() and int(text[:9])):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text[:9])
 
 
 def _list() -> int:
@@ -264,4 +288,10 @@ if __name__ == "__main__":
     except BrokenPipeError:  # the reader, such as `head`, has enough; what is still buffered must not fail again
         code = 74
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        code = 74
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"lab: {error.strerror}", file=sys.stderr)
     sys.exit(code)

@@ -365,6 +365,31 @@ def test_a_cidr_that_no_subnet_has_names_the_subnets_inside_of_it(ec2: EC2Client
     assert subnet in outcome.err
 
 
+def test_a_message_names_a_few_of_many_subnets(ec2: EC2Client, run: Run) -> None:
+    """A VPC may have hundreds."""
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    for number in range(12):
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{number}.0/24")
+    said = run("IPV4", "10.0.0.0/16").err
+    assert said.count("subnet-") == 10
+    assert said.endswith(" and 2 more\n")
+
+
+def test_a_cidr_of_nowhere_asks_whether_it_is_elsewhere(ec2: EC2Client, run: Run) -> None:
+    """The Region or the profile is what is mostly wrong then."""
+    make_subnet(ec2)
+    assert run("IPV4", "10.9.0.0/24").err.endswith("; is it another Region's (--region), or account's (AWS_PROFILE)?\n")
+
+
+def test_line_ends_of_windows_are_no_part_of_an_argument(
+    ec2: EC2Client, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is what a file or a mail has around it."""
+    make_subnet(ec2)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", f"{REGION}\r\n")
+    assert run("IPV4\r", " 10.0.0.0/28\r\n").addresses == addresses(4, 14)
+
+
 # What goes wrong.
 
 
@@ -402,7 +427,7 @@ def test_a_missing_region_is_one_clear_line(run: Run, monkeypatch: pytest.Monkey
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     outcome = run("IPV4", "10.0.0.0/28")
     assert outcome.code == 2
-    assert "region" in outcome.err
+    assert "give --region" in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -435,7 +460,7 @@ def test_missing_credentials_are_one_clear_line(run: Run, monkeypatch: pytest.Mo
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     outcome = run("IPV4", "10.0.0.0/28")
     assert outcome.code == 2
-    assert "credentials" in outcome.err
+    assert "`aws sts get-caller-identity`" in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ class Publishing:
     def snapshot(self, now: float, wall: float) -> Snapshot:
         """What others may know now."""
         shared, me = self._shared, self._shared.me
-        unknown = tuple(self._unknown(wall))
-        notes = (self._company.loneliness, *self._remarks(), *unknown, self._configured.note)
+        unknown = tuple(self._unknown())
+        notes = (self._company.loneliness, *self._remarks(wall), *unknown, self._configured.note)
         return Snapshot(
             now,
             self._status(now),
@@ -94,20 +94,20 @@ class Publishing:
             ending=self._leaving.stop_at is not None,
         )
 
-    def _remarks(self) -> Iterator[str]:
+    def _remarks(self, wall: float) -> Iterator[str]:
         """What a person should see to, though this node is ready."""
         for each in self._addresses:
             if remark := each.remark():
                 yield f"{each.target}: {remark}"
         if self._shared.unanswered and self._looking.answered_at is not None:
             yield f"EC2 does not answer as it should: {self._shared.unanswered}"
-
-    def _unknown(self, wall: float) -> Iterator[str]:
-        """What could not be learned, and that there is a pause."""
-        if self._leaving.problem:
-            yield f"{UNKNOWN}: {self._leaving.problem}"
         if (pause_left := self._pause_left(wall)) > 0:
             yield pause.told(pause_left)
+
+    def _unknown(self) -> Iterator[str]:
+        """What could not be learned."""
+        if self._leaving.problem:
+            yield f"{UNKNOWN}: {self._leaving.problem}"
         if self._node_ports.problem:
             yield f"which NodePorts there are is not known: {self._node_ports.problem}"
         if self._metadata.problem:

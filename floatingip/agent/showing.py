@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 
 from floatingip.agent.address import FloatingAddress
-from floatingip.core.decision import ration
+from floatingip.core.decision import pause, ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import State
 from floatingip.core.decision.situation import Situation
@@ -46,6 +46,7 @@ def shown(address: FloatingAddress, settings: Settings, wall: float) -> AddressS
         order=order,
         moves=tuple(address.moves.last),
         rationed_until_wall=rationed_until,
+        paused_until_wall=pause.ends_at(owner.eni.tags, wall) if owner is not None and owner.eni is not None else 0.0,
     )
 
 

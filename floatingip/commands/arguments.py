@@ -28,12 +28,15 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def add_place(parser: argparse.ArgumentParser) -> None:
     """Add the Region and the VPC, which on a worker need not be given."""
-    region = like(r"[a-z]+(-[a-z]+)+-[0-9]+", "a Region, such as us-west-2")
+    known = {name: os.environ.get(name, "").strip() for name in ("AWS_REGION", "AWS_DEFAULT_REGION")}
+    variable = next(filter(known.get, known), "")
+    instead = f"; without --region that is {variable} in the environment" if variable else ""
+    region = like(r"[a-z]+(-[a-z]+)+-[0-9]+", f"a Region, such as us-west-2{instead}")
     vpc = like(r"vpc-([0-9a-f]{8}|[0-9a-f]{17})", "a VPC's id, such as vpc-0123456789abcdef0")
     parser.add_argument(
         "--region",
         type=region,
-        default=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None,
+        default=known.get(variable),
         metavar="REGION",
         help="default: AWS_REGION, AWS_DEFAULT_REGION, or this instance's",
     )

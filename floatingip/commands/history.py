@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from floatingip.core import history
+from floatingip.core.errors import KubernetesError
 from floatingip.core.move import Move
 from floatingip.core.settings import shown
 from floatingip.edges.kubernetes.api_server import ApiServer
@@ -33,10 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show the moves; return the exit code.  Raises KubernetesError."""
+    if "KUBERNETES_SERVICE_HOST" not in os.environ:
+        raise KubernetesError(
+            "this is no pod, so the API server is not known",
+            "`kubectl exec deployment/floating-ip -c observer -- floatingip history` runs it in one",
+        )
     kept = PodsBoard(ApiServer(os.environ), "").moves()
     moves = [move for move in kept if options.address in ("", move.address) and move.ended_at >= options.since]
-    print(document(moves) if options.json else table(moves))
+    print(document(moves) if options.json else table(moves) if moves else nothing(len(kept)))
     return 0
+
+
+def nothing(kept: int) -> str:
+    """What stands in the place of a table without moves, where so many are ``kept`` in all."""
+    return f"none of the {kept} moves that are kept is of that address and time" if kept else "no move is kept yet"
 
 
 def _since(text: str) -> float:

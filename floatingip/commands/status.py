@@ -318,7 +318,7 @@ def _address(
     came_at = way.came_at(attachment)
     asked = orders.parse(eni.tags.get(way.of_one(orders.TAG, target), ""), attachment.id, wall)
     recorded = _recorded(way.of_one(ration.TAG, target), eni, enis)
-    paused_for = pause.ends_at(eni.tags, wall) - wall
+    paused_until = pause.ends_at(eni.tags, wall)
     wait = ration.wait(recorded, wall, attachment.id, way.move_since(wall, 0.0))
     return AddressReport(
         address=str(target),
@@ -327,12 +327,12 @@ def _address(
         answer_age=0.0,
         state=attachment.status,
         sentence=f"EC2 says: {attachment.status} to {attachment.instance_id}"
-        + (f", which is {holder.state}" if holder is not None else "")
-        + (f"; {pause.told(paused_for)}" if paused_for > 0 else ""),
+        + (f", which is {holder.state}" if holder is not None else ""),
         problem=f"EC2 says that its instance is {holder.state}" if holder is not None and dead else "",
         order=OrderReport(asked.to, float(asked.deadline)) if asked is not None else None,
         moves_in_ten_minutes=sum(wall - move.wall <= RECENT for move in ration.parse(recorded)),
         rationed_until=wall + wait if wait > 0 else None,
+        paused_until=paused_until if paused_until > wall else None,
     )
 
 

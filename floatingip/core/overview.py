@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
+from floatingip.core.decision import pause
 from floatingip.core.move import SHOWN_AT_MOST, Move, Result
 from floatingip.core.report import AddressReport, HealthReport, OrderReport, PeerReport, Report
 from floatingip.core.status import RECENT, move_document
@@ -96,6 +97,7 @@ class Picture:
     moves: tuple[Move, ...]
     moves_in_ten_minutes: int
     rationed_until: float | None
+    paused_until: float | None
 
     @property
     def last_move(self) -> Move | None:
@@ -259,6 +261,7 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
         moves=moves,
         moves_in_ten_minutes=max(count, *(each.moves_in_ten_minutes for each in everybody), 0),
         rationed_until=max((each.rationed_until for each in everybody if each.rationed_until), default=None),
+        paused_until=max((each.paused_until for each in everybody if each.paused_until), default=None),
     )
     if not everybody:
         return replace(picture, findings=("nobody could say anything of it",))
@@ -271,7 +274,7 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     ):
         # EC2 has given the address to that node, which knows so, but does not say yet that it carries it.
         wrong = wrong or own.sentence
-    worst, findings = _judge(picture, wrong, [each for each in holding if each != holder], cast)
+    worst, findings = _judge(picture, time, wrong, [each for each in holding if each != holder], cast)
     named = tuple(map(cast.named, findings))
     return replace(picture, verdict=worst, findings=named, sentence=cast.named(picture.sentence))
 
@@ -312,7 +315,15 @@ def _moves(views: Iterable[AddressReport]) -> tuple[Move, ...]:
     return tuple(sorted((*made, *seen), key=lambda move: move.began_at)[-SHOWN_AT_MOST:])
 
 
-def _judge(picture: Picture, problem: str, rivals: Sequence[str], cast: _Cast) -> tuple[Verdict, tuple[str, ...]]:
+def _lacking(standbys: Sequence[Standby]) -> str:
+    """Why none of them could take an address over."""
+    why = "; ".join(f"{each.node or each.instance}: {each.why_not}" for each in standbys)
+    return why or "there is no other observer; run two replicas, on two workers of its zone"
+
+
+def _judge(
+    picture: Picture, time: float, problem: str, rivals: Sequence[str], cast: _Cast
+) -> tuple[Verdict, tuple[str, ...]]:
     """How well the address is, and what is wrong, the worst first.
 
     ``problem`` is the holder's; ``rivals`` are other instances that say that they hold the address.
@@ -337,12 +348,14 @@ def _judge(picture: Picture, problem: str, rivals: Sequence[str], cast: _Cast) -
         if picture.holder in cast.silent:
             degraded.append(f"its holder: {cast.silent[picture.holder]}")
         if not any(each.can_take_over for each in picture.standbys):
-            degraded.append("no standby could take it over")
+            degraded.append(f"no standby could take it over: {_lacking(picture.standbys)}")
         degraded += [f"{cast.node(i) or i}: {cast.silent[i]}" for i in cast.silent if i != picture.holder]
         leaving = {instance: report.leaving for instance, report in cast.told.items() if report.leaving}
         if picture.holder in leaving:
             degraded.append(f"its holder is leaving: {leaving[picture.holder]}")
         if (cast.ec2.problem and not cast.ec2.is_late) or all(report.ec2_problem for report in cast.told.values()):
             degraded.append(NO_EC2)
+    if picture.paused_until is not None and picture.paused_until > time:
+        degraded.append(pause.told(picture.paused_until - time))
     verdict = Verdict.DOWN if down else Verdict.DEGRADED if degraded else Verdict.HEALTHY
     return verdict, (*down, *degraded)

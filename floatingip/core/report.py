@@ -49,7 +49,7 @@ class AddressReport:
 
     ``problem`` is why this node, as the holder, does not serve the address; ``why_not`` is why this node, as a standby,
     could not take it over: empty where all is well.  ``order`` is a handover that was asked for.  ``rationed_until`` is
-    when the next rationed move may be made, None for at once.
+    when the next rationed move may be made, None for at once; ``paused_until`` the end of a pause, None for none.
     """
 
     address: str
@@ -71,6 +71,7 @@ class AddressReport:
     moves: tuple[Move, ...] = ()
     moves_in_ten_minutes: int = 0
     rationed_until: float | None = None
+    paused_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

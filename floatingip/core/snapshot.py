@@ -57,7 +57,7 @@ class AddressSnapshot:
     ``blind`` is why this node cannot probe it, empty where it can.  ``up_as`` is the sighting by which observers tell
     that they see it UP with its present holder.  ``round_trip`` is that of the last answered probe, in seconds.
     ``probes`` are those of the last minutes; ``moves`` the last ones, oldest first.  From ``rationed_until_wall`` on
-    (Unix seconds) a rationed move may be made.
+    (Unix seconds) a rationed move may be made; from ``paused_until_wall`` on any move that nobody asked for.
     """
 
     target: str
@@ -84,6 +84,7 @@ class AddressSnapshot:
     order: OrderReport | None = None
     moves: tuple[Move, ...] = ()
     rationed_until_wall: float = 0.0
+    paused_until_wall: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

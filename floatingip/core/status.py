@@ -98,6 +98,7 @@ def _address(each: AddressSnapshot, snapshot: Snapshot, now: float, wall: float)
         moves=each.moves[-SHOWN_AT_MOST:],
         moves_in_ten_minutes=len(recent),
         rationed_until=_rounded(each.rationed_until_wall) if each.rationed_until_wall > wall else None,
+        paused_until=_rounded(each.paused_until_wall) if each.paused_until_wall > wall else None,
     )
 
 
@@ -212,6 +213,7 @@ def _read_address(value: object) -> AddressReport:
         moves=as_list(told["moves"], lambda move: _read_move(address, move), SHOWN_AT_MOST),
         moves_in_ten_minutes=_count(told["moves_in_ten_minutes"]),
         rationed_until=_maybe(as_number, told["rationed_until"]),
+        paused_until=_maybe(as_number, told.get("paused_until")),
     )
 
 

@@ -21,6 +21,9 @@ def lines(shown: Overview, width: int | None = None) -> Iterator[str]:
     """The lines of an overview, none longer than ``width``; None for no limit."""
     carry = f", carry: {shown.carry}" if shown.carry else ""
     yield from _hanging("", f"{shown.name or 'floatingip'}: {_loud(shown.verdict)}{carry}, {clock(shown.time)}", width)
+    worst = next((each for each in shown.addresses if each.verdict is shown.verdict and each.findings), None)
+    if worst is not None:
+        yield from _hanging("wrong: ", f"{worst.address}: {worst.findings[0]}", width)
     yield ""
     rows = [row for each in shown.addresses for row in _rows(each, shown)]
     yield from _table([HEAD, *rows], width)

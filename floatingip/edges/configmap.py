@@ -59,7 +59,7 @@ def load(environ: Mapping[str, str], path: Path) -> Settings:
             continue
         wanted = field.metadata["check"](value)
         if wanted:
-            problems.append(f"{key}: {shown(value)} in {path} should be {wanted}")
+            problems.append(f"{key}: {shown(value)} in {path} should be {wanted}{_remedy(field, value)}")
         else:
             values[key] = _as(field.default, value)
     settings = Settings(targets, **values)
@@ -103,6 +103,17 @@ def _identity(path: Path) -> object:
 def _as(default: Any, value: Any) -> Any:
     """The value as its setting's type, where YAML has another one: whole numbers for seconds, lists, texts."""
     return type(default)(value) if isinstance(default, float | tuple | Carry) else value
+
+
+def _remedy(field: Any, value: Any) -> str:
+    """What to do about a value that YAML takes for one of another kind than was meant; empty where that is not it."""
+    if value is None:
+        return "; without that line it has its default"
+    if not isinstance(value, str) and not field.metadata["check"](str(value)):
+        return "; in quotes it is a text"
+    if isinstance(value, str) and isinstance(field.default, int | float) and _NUMBER.fullmatch(value):
+        return "; without quotes, and with a point before any exponent, it is a number"
+    return ""
 
 
 def _key(key: str) -> str:

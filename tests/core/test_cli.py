@@ -50,6 +50,11 @@ finally:
 """
 """Runs the command line, and says on standard error which modules of commands were loaded."""
 
+AS_MODULE = "import runpy; runpy.run_module('floatingip', alter_sys=True)"
+
+BARE = [str(ROOT), *(path for path in sys.path if path and "site-packages" not in path and path != str(ROOT))]
+"""Where a Python without any packages looks for modules."""
+
 
 @pytest.fixture(name="run")
 def _run(tmp_path: Path) -> Run:
@@ -111,12 +116,53 @@ def test_an_environment_that_the_sdk_cannot_use_ends_with_2_and_one_line(
 
 
 @pytest.mark.parametrize("arguments", [(), ("fly",), ("observe", "--colour"), ("observe", "extra")])
-def test_wrong_usage_ends_with_2_and_the_usage(run: Run, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_ends_with_2_and_one_line(run: Run, arguments: tuple[str, ...]) -> None:
     """A missing or unknown command, an unknown option."""
     done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("floatingip: ")
+    assert line.endswith("; see `floatingip --help`")
+
+
+def test_wrong_usage_of_a_command_names_it(run: Run) -> None:
+    """With the argument, its value, and where to look."""
+    done = run("pause", "--minutes", "0")
     assert done.returncode == 2
-    assert done.stderr.startswith("usage: floatingip")
-    assert done.stdout == ""
+    assert done.stderr == (
+        "floatingip pause: argument --minutes: '0' is not a number of minutes from 1 to 1440;"
+        " see `floatingip pause --help`\n"
+    )
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(("fly",), 2), (("history",), 9)])
+def test_a_standard_error_that_cannot_be_written_changes_no_exit_code(
+    run: Run, arguments: tuple[str, ...], code: int
+) -> None:
+    """The log of a service whose disk is full."""
+    done = run(*arguments, code=f"import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 2); {AS_MODULE}")
+    assert done.returncode == code
+
+
+def test_a_python_without_the_packages_is_told_which_has_them(run: Run) -> None:
+    """A clone is run by the system's Python."""
+    done = run("release", document="", code=f"import sys; sys.path[:] = {BARE!r}; {AS_MODULE}")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("; run one with requirements.txt, such as .venv/bin/python")
+
+
+def test_a_python_that_is_too_old_says_so(run: Run) -> None:
+    """It cannot even read the other files."""
+    done = run("release", code=f"import sys; sys.version_info = (3, 9, 25); {AS_MODULE}")
+    assert (done.returncode, done.stderr) == (2, "floatingip: needs Python 3.11 or newer, and this is 3.9\n")
+
+
+def test_a_history_outside_of_a_pod_says_how_it_is_run_in_one(run: Run) -> None:
+    """As the operator's own machine is none."""
+    done = run("history")
+    assert (done.returncode, done.stdout) == (9, "")
+    assert "kubectl exec deployment/floating-ip -c observer -- floatingip history" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["attach", "observe", "release"])
@@ -253,7 +299,8 @@ def test_an_argument_that_ec2_would_take_for_a_pattern_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("region", "default", "taken"), [("", "eu-west-1", "eu-west-1"), ("us-west-2", "eu-west-1", "us-west-2")]
+    ("region", "default", "taken"),
+    [("", "eu-west-1", "eu-west-1"), (" \r\n", "eu-west-1", "eu-west-1"), ("us-west-2\r\n", "eu-west-1", "us-west-2")],
 )
 def test_the_region_is_that_of_the_environment(
     monkeypatch: pytest.MonkeyPatch, region: str, default: str, taken: str
@@ -264,6 +311,13 @@ def test_the_region_is_that_of_the_environment(
     parser = argparse.ArgumentParser()
     arguments.add_place(parser)
     assert parser.parse_args([]).region == taken
+
+
+def test_a_region_of_the_environment_that_is_none_is_blamed_on_its_variable(run: Run) -> None:
+    """Nobody gave the argument."""
+    done = run("status", document="", environment={"AWS_REGION": "'us-west-2'"})
+    assert done.returncode == 2
+    assert "without --region that is AWS_REGION in the environment" in done.stderr
 
 
 ADDRESS = "10.0.0.100"
@@ -384,7 +438,8 @@ def test_status_from_elsewhere_is_ec2s_view_and_its_exit_code_says_how_that_is(v
     assert (done.returncode, done.stderr) == (11, "")
     lines = done.stdout.splitlines()
     assert lines[0].startswith("cluster: DOWN, 20")
-    assert lines[3].split() == [ADDRESS, "holder", "nobody", "-", "-", "not", "probed", "-", "-"]
+    assert lines[1].startswith(f"wrong: {ADDRESS}: no node holds it: ")
+    assert lines[4].split() == [ADDRESS, "holder", "nobody", "-", "-", "not", "probed", "-", "-"]
     assert f"  wrong       no node holds it: EC2 says: {vpc.eni} is attached to nobody" in lines
     assert lines[-1].startswith("not learned: EC2's view only: ")
 

@@ -127,6 +127,12 @@ def test_the_table_has_a_line_for_each_move() -> None:
     assert second.index("node-b") == first.index("node-b") == head.index("TO")
 
 
+@pytest.mark.parametrize(("number", "said"), [(0, "no move is kept yet"), (7, "none of the 7 moves that are kept ")])
+def test_a_history_without_such_a_move_says_whether_there_are_others(number: int, said: str) -> None:
+    """A typing error in the address must not look like peace."""
+    assert command.nothing(number).startswith(said)
+
+
 def test_the_document_is_what_is_kept() -> None:
     """Word for word."""
     [told] = json.loads(command.document([MOVE]))

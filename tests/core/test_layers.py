@@ -23,10 +23,11 @@ core              news
 core              word targets ports history report groups
 core              snapshot
 core              status
+core/decision     pause
 core              wording overview
 core              table
 core              page
-core/decision     decision pause gate order
+core/decision     decision gate order
 core/decision     ration
 core/decision     view room
 core/decision     carry_eni carry_address

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from floatingip.core.decision import pause
 from floatingip.core.health import HealthState
 from floatingip.core.move import Result
 from floatingip.core.overview import EC2_ALONE, NO_EC2, UNTOLD, Ec2View, Overview, Picture, Verdict, overview
@@ -15,6 +16,7 @@ from floatingip.core.status import of
 from tests.core.snapshots import HELD, NOW, SEEN, TAKEN, TARGET, WALL, WATCHED, A, B, C, holder, standby
 
 HOLDS, WATCHES = of(holder(), NOW), of(standby(), NOW)
+ALONE = "there is no other observer; run two replicas, on two workers of its zone"
 SHOWN = AddressReport(TARGET, holder=A, since=WALL - 112.0, answer_age=0.0)
 
 
@@ -90,7 +92,9 @@ def test_what_does_not_answer_is_down(reports: tuple[Report, ...], finding: str)
 @pytest.mark.parametrize(
     ("reports", "finding"),
     [
-        ((holding(), watching(not_ready="no free slot")), "no standby could take it over"),
+        ((holding(), watching(not_ready="no slot")), "no standby could take it over: worker-b: no slot"),
+        ((of(holder(peers=()), NOW),), f"no standby could take it over: {ALONE}"),
+        ((holding(), watching(paused_until_wall=WALL + 90.0)), pause.told(90.0)),
         ((holding(not_ready="kube-proxy"), watching()), "its holder: kube-proxy"),
         ((of(holder(leaving="spot"), NOW), watching()), "its holder is leaving: spot"),
         ((of(holder(unanswered="throttled"), NOW), of(standby(unanswered="throttled"), NOW)), NO_EC2),
@@ -99,10 +103,18 @@ def test_what_does_not_answer_is_down(reports: tuple[Report, ...], finding: str)
 )
 def test_what_is_served_but_not_safe_is_degraded(reports: tuple[Report, ...], finding: str) -> None:
     """With why."""
-    silent = {A: "the way is closed"} if len(reports) == 1 else {}
+    silent = {A: "the way is closed"} if reports == (watching(),) else {}
     shown = picture(*reports, silent=silent)
     assert shown.verdict is Verdict.DEGRADED
     assert finding in [each.replace("its holder: the", f"{A}: the") for each in shown.findings]
+
+
+def test_a_pause_that_is_over_is_none() -> None:
+    """What an observer told a while ago need not hold any more."""
+    assert (
+        seen(holding(), replace(WATCHES, addresses=(replace(WATCHES.addresses[0], paused_until=WALL - 1.0),))).verdict
+        == "healthy"
+    )
 
 
 def test_ec2_that_answers_one_of_them_is_there() -> None:

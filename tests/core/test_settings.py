@@ -511,6 +511,26 @@ def test_more_security_groups_than_an_interface_can_have_are_refused(loaded: Loa
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("name: NO", "; in quotes it is a text"),
+        ("name: 0x1F", "; in quotes it is a text"),
+        ("service: 30007", 'such as tcp:30007, or "" for none'),
+        ("port: '9807'", "; without quotes, and with a point before any exponent, it is a number"),
+        ("probe_interval: 1e-1", "; without quotes, and with a point before any exponent, it is a number"),
+        ("probe_interval: 250ms", "a number of seconds from 0.05 to 10"),
+        ("security_groups:", "; without that line it has its default"),
+    ],
+)
+def test_a_value_that_yaml_takes_for_another_kind_says_how_it_is_written(
+    problems: Callable[..., list[str]], text: str, remedy: str
+) -> None:
+    """Where that is what is wrong with it, and nowhere else."""
+    (line,) = problems(text)
+    assert line.endswith(remedy)
+
+
 def test_fifty_addresses_fit(loaded: Load) -> None:
     """With one more bit or so for the mark."""
     addresses = ",".join(f"10.0.0.{number}" for number in range(20, 70))

@@ -29,6 +29,7 @@ TEXT = "\n".join(lines(shown()))
     "said",
     [
         "prod: degraded, carry: eni, 2025-11-28 10:00:00 UTC",
+        "wrong: 10.0.0.100: its holder is leaving: spot: at noon",
         "ADDRESS     ROLE     NODE      INSTANCE  SINCE       HEALTH  RTT     CAN TAKE OVER",
         "10.0.0.100  holder   worker-a  i-0a      1 min 52 s  up      0.4 ms  -",
         "10.0.0.100  standby  worker-b  i-0b      -           up      0.4 ms  yes",
@@ -47,6 +48,13 @@ TEXT = "\n".join(lines(shown()))
 def test_it_answers_what_is_asked_at_night(said: str) -> None:
     """In lines that can be searched."""
     assert said in TEXT.splitlines(), TEXT
+
+
+def test_what_is_wrong_stands_above_the_table() -> None:
+    """The worst thing, in the line after the verdict; nothing where all is well."""
+    assert TEXT.splitlines()[1] == "wrong: 10.0.0.100: its holder is leaving: spot: at noon"
+    well = overview(WALL, "prod", (TARGET,), (of(holder(), NOW), of(standby(), NOW)))
+    assert list(lines(well))[1] == ""
 
 
 def test_what_could_not_be_learned_is_told_at_the_end() -> None:

@@ -353,6 +353,40 @@ def test_an_address_that_the_vpc_cannot_have_is_one_line(address: str, capsys: p
     assert "is neither eip nor in 10.0.0.0/24" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.parametrize("address", ["10.0.0.0", "10.0.0.3", "10.0.0.255", "2001:db8:0:1::1", "eip,10.0.0.1"])
+def test_an_address_that_aws_keeps_is_one_line(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is in the VPC, but no interface gets it."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "power-cut", "--ip", address])
+    assert "argument --ip: AWS keeps " in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["soak", "--minutes", "0"],
+        ["soak", "--failovers", "-1"],
+        ["torture", "--minutes", "nan"],
+        ["torture", "--rounds", "0"],
+        ["torture", "--first", "0"],
+    ],
+)
+def test_a_run_without_an_end_or_a_begin_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """No VPC is made for it."""
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert f"argument {arguments[1]}: {arguments[2]!r} is no " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_list_that_cannot_be_written_is_one_line() -> None:
+    """The disk is full."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "lab", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (74, "lab: No space left on device\n")
+
+
 def test_a_reader_that_has_enough_of_the_list_is_no_traceback() -> None:
     """`python -m lab list | head -1`."""
     listing = subprocess.Popen([sys.executable, "-um", "lab", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

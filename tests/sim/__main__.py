@@ -37,7 +37,9 @@ def main() -> int:
 def _seeds(text: str) -> range:
     first, _, last = text.partition("..")
     if not (first.isdecimal() and (last or first).isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text} is not like 0..999")
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 0..999")
+    if int(last or first) < int(first):
+        raise argparse.ArgumentTypeError(f"{text!r} ends before it begins; give the smaller one first, as in 0..999")
     return range(int(first), int(last or first) + 1)
 
 

@@ -94,7 +94,7 @@ IMDS = Check(
 CREDENTIALS = Check(
     "credentials",
     "without them EC2 is not asked for anything",
-    "give the pod a role (IRSA, Pod Identity or the node's)",
+    "give the pod a role (IRSA, Pod Identity or the node's); elsewhere `aws sts get-caller-identity` must work",
 )
 EC2 = Check(
     "ec2",

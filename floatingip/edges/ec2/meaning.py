@@ -36,7 +36,7 @@ EXCERPT = 60
 MOST_TOLD = 200
 """Characters that are told of what EC2 or a library says, which may quote a whole answer."""
 
-ROLE_HINT = "give the pod a role (IRSA, Pod Identity or the node's)"
+ROLE_HINT = "give the pod a role (IRSA, Pod Identity or the node's); elsewhere `aws sts get-caller-identity` must work"
 CLOCK_HINT = "is the node's clock right?"
 PROXY_HINT = "something answers in EC2's place; is there a proxy (HTTPS_PROXY), or an endpoint that is not EC2's?"
 
