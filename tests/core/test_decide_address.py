@@ -340,11 +340,19 @@ def test_a_claim_that_is_never_shown_is_not_plumbed_for_long() -> None:
     """EC2 accepted it, but somebody overtook it: the rival, once it is shown, ends it at once."""
     mover = fallen(Mover())
     mover.see(10.1, "ec2:i-a probe:L")
-    assert mover.see(10.1 + CLAIM_SHOWN + 0.1, "probe:L").extent is Extent.AHEAD
+    assert mover.see(10.1 + CLAIM_SHOWN + 0.1, "ec2:i-a probe:L").extent is Extent.AHEAD
     mover = fallen(Mover())
     mover.see(10.1, "ec2:i-a probe:L")
     assert mover.see(10.2, "probe:L").extent is Extent.ALL
     assert mover.see(10.4, "ec2:i-c").extent is Extent.AHEAD
+
+
+def test_a_claim_that_ec2_accepted_outlasts_its_silence() -> None:
+    """What it said before, or so soon after that it may be late, shows the old holder: that takes nothing off."""
+    mover = fallen(Mover())
+    mover.see(10.1, "ec2:i-a probe:L")
+    assert mover.see(10.4, "ec2:i-a probe:L").extent is Extent.ALL
+    assert mover.see(10.1 + CLAIM_SHOWN + 0.1, "probe:L").extent is Extent.AS_FOUND
 
 
 def test_the_holder_carries_all_of_it() -> None:
