@@ -472,6 +472,7 @@ def test_the_second_in_rank_takes_over_four_seconds_after_the_first_could_have()
     first = mover.see(10.1, "ec2:i-a probe:L peer:i-b")
     assert (shown(first), first.detail) == ("doubt LATER R3", "i-b")
     assert shown(mover.see(13.9, "ec2:i-a probe:L peer:i-b")) == "doubt LATER R3"
+    assert shown(mover.see(14.15, "probe:L peer:i-b")) == "doubt STALE R3", "the first one may have taken it since"
     assert shown(mover.see(14.2, "ec2:i-a probe:L peer:i-b")) == "takeover SILENT_HOLDER R3 move:eni-c"
 
 
