@@ -226,6 +226,7 @@ def test_a_floating_address_is_no_spare_for_an_elastic_ip() -> None:
         10.0  probe:LLLLL word:silent peer:i-b
         10.1  ec2:i-a probe:L peer:i-b   -> doubt LATER R3; about i-b
         13.9  ec2:i-a probe:L peer:i-b   -> doubt LATER R3
+        14.15  probe:L peer:i-b          -> doubt STALE R3
         14.2  ec2:i-a probe:L peer:i-b   -> takeover SILENT_HOLDER R3 move:eni-c
 
     the third in rank waits eight seconds: four for each before it  [i-d]

@@ -79,7 +79,13 @@ HERE = f"at-a/{ADDRESS}"
     a claim that is never shown is not plumbed for long: EC2 accepted it, but somebody overtook it
         fallen
         10.1                        ec2:i-a probe:L
-        {10.1 + CLAIM_SHOWN + 0.1}  probe:L  -> ; carries AHEAD
+        {10.1 + CLAIM_SHOWN + 0.1}  ec2:i-a probe:L  -> ; carries AHEAD
+
+    a claim that EC2 accepted outlasts its silence: what it said before, or so soon after, may show the old holder
+        fallen
+        10.1                        ec2:i-a probe:L
+        10.4                        ec2:i-a probe:L  -> ; carries ALL
+        {10.1 + CLAIM_SHOWN + 0.1}  probe:L          -> ; carries AS_FOUND
 
     a rival that is shown ends a claim at once
         fallen

@@ -39,9 +39,12 @@ TOGETHER, ALONE_FOR, EXISTS_FOR = 0.3, 3.9, 10.0
 """Seconds within which all that an observer reaches must fall silent for it to be cut off itself, most likely; those
 for which it must then wait, if the holder serves on; and those for which who fell silent still counts (`timing`)."""
 
-HERS_FOR, HERS_FOR_IMDS = 12.0, 45.0
+HERS_FOR, HERS_FOR_IMDS = 5.0, 45.0
 """Seconds for which EC2 must have had an address at a worker for its removal there to be a fault; and where IMDS is
 late: IMDS counts thirty seconds after the address came."""
+
+UNHEARD_FROM = 0.1
+"""Seconds by which packets must be late for probes to be lost by that."""
 
 EC2_LAGS = 6.0
 """Seconds for which Describes may show what was."""
@@ -63,7 +66,14 @@ TAGGED_A_MINUTE = 8
 PATIENCE = 25.0
 """Seconds for which a holder that calls itself sound keeps an address that reaches nobody (R4: 30)."""
 
-RATIONED = ("R4", "R6", "R7")
+RATIONED, RATIONED_WORDS = ("R4", "R6", "R7"), ("has written", "unsound")
+"""Rules by which a move is rationed, and what is said of moves by R5 that are."""
+
+WRONG_FOR = 10.0
+"""Seconds after a wall clock was wrong, for which a decision may be by that."""
+
+ORDER_KNOWN = 8.0
+"""Seconds after the end of an order, for which what was decided by it may be under way."""
 
 
 class Invariants:
@@ -75,7 +85,7 @@ class Invariants:
         self._way = way_to(fleet.settings.carry)
         self._bystanders = tuple(bystanders)
         self.faults: list[str] = []
-        self._doubled_since: dict[Target, float] = {}
+        self._doubled_since: dict[tuple[str, Target], float] = {}
         self._pairs = [(a, b) for a in fleet.workers for b in fleet.workers if a is not b]
         # When it was last otherwise: that one hears the other, that a worker is well, that it has the address.
         self._unheard_at: dict[tuple[str, str], float] = {}
@@ -86,7 +96,7 @@ class Invariants:
         self._absent_at: dict[tuple[str, Target], float] = {}
         self._unseen_at: dict[tuple[str, Target], float] = {}
         self._unpaused_at: dict[Target, float] = {}
-        self._lagged_at = self._imds_lagged_at = self._disturbed_at = -inf
+        self._lagged_at = self._imds_lagged_at = self._disturbed_at = self._wall_jumped_at = -inf
         allowed = pace.AT_ONCE + pace.FOR_EACH * len(self._addresses) + 60.0 * pace.A_SECOND
         self._calls_a_minute = int(allowed) + MORE_CALLS
         self._calls: defaultdict[Observer | None, deque[float]] = defaultdict(deque)
@@ -94,7 +104,6 @@ class Invariants:
         self._made: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
         self._tagged: defaultdict[tuple[object, ...], deque[float]] = defaultdict(deque)
         self._rationed: dict[Target, tuple[str, float]] = {}
-        self._wall_jumped = False
         fleet.called, fleet.told, fleet.dropped = self._called, self._told, self._dropped
 
     def _fault(self, what: str) -> None:
@@ -106,7 +115,7 @@ class Invariants:
     def look(self) -> None:
         """Note what is so now."""
         fleet, now = self._fleet, self._fleet.now
-        calm = not fleet.loss and not fleet.delay
+        calm = not fleet.loss and fleet.delay < UNHEARD_FROM
         if not calm:
             self._disturbed_at = now
         for a, b in self._pairs:
@@ -130,7 +139,8 @@ class Invariants:
                 self._lagged_at = now
             if worker.imds_lag:
                 self._imds_lagged_at = now
-            self._wall_jumped |= bool(worker.wall_ahead)
+            if worker.wall_ahead:
+                self._wall_jumped_at = now
         for address in self._addresses:
             at, serving = fleet.at(address), fleet.serving(address)
             sighting = self._sighting(address)
@@ -146,13 +156,17 @@ class Invariants:
             self._look_for_doubles(address)
 
     def _look_for_doubles(self, target: Target) -> None:
-        fleet, address = self._fleet, self._fleet.address_of(target)
-        having = [worker for worker in fleet.carrying(address) if _can_know(worker, target)] if address else []
-        if len(having) < 2:
-            self._doubled_since.pop(target, None)
-        elif fleet.now - self._doubled_since.setdefault(target, fleet.now) > REMOVED_WITHIN:
-            self._fault(f"{target} is configured on {', '.join(worker.name for worker in having)}")
-            self._doubled_since[target] = inf
+        """Where EC2 has it elsewhere, whoever has it configured and can know better must remove it."""
+        fleet, address, at = self._fleet, self._fleet.address_of(target), self._fleet.at(target)
+        carrying = fleet.carrying(address) if address and at is not None else []
+        troubled = bool(carrying) and self._is_troubled()
+        for worker in fleet.workers:
+            key = worker.name, target
+            if worker is at or worker not in carrying or not _can_know(worker, target, is_troubled=troubled):
+                self._doubled_since.pop(key, None)
+            elif fleet.now - self._doubled_since.setdefault(key, fleet.now) > REMOVED_WITHIN:
+                self._fault(f"{target} is configured on {worker.name}, though {at.name if at else 'nobody'} has it")
+                self._doubled_since[key] = inf
 
     def _sighting(self, address: Target) -> str:
         for eni in self._fleet.enis(address):
@@ -199,13 +213,17 @@ class Invariants:
             if what in made:
                 self._fault(f"{call.by} makes a call again without a look in between: {call.name} {call.args}")
             made.add(what)
-        if call.name == "tag_eni" and worker.observer is not None:
+        if call.name == "tag_eni" and worker.observer is not None and not self._is_troubled():
             tagged = self._tagged[worker.observer, call.args[0], *_keys(call.args[1])]
             tagged.append(now)
             while tagged[0] < now - 60.0:
                 tagged.popleft()
-            if len(tagged) == TAGGED_A_MINUTE and not worker.fleet.troubles:
+            if len(tagged) == TAGGED_A_MINUTE:
                 self._fault(f"{call.by} writes a tag again and again: {call.args[1]}")
+
+    def _is_troubled(self) -> bool:
+        """Calls to EC2 fail, hang, or lose their answers."""
+        return any(trouble.hits < trouble.most for trouble in self._fleet.troubles)
 
     def _detaches(self, by: str, attachment_id: str) -> None:
         eni = next((eni for eni in self._fleet.ec2.state.enis.values() if _is_by(eni.attachment, attachment_id)), None)
@@ -223,6 +241,8 @@ class Invariants:
         fleet, taker, holder = self._fleet, self._worker(by), self._fleet.at(address)
         if holder is None or holder is taker or self._is_late() or self._is_ordered(address):
             return
+        if any(eni.attachment is not None and eni.attachment.status == "detaching" for eni in fleet.enis(address)):
+            return  # Whoever began that takes it: what is left to do is to claim it.
         if self._is_paused(address) and self._since(self._unpaused_at.get(address)) > PAUSE_KNOWN:
             self._fault(f"{by} takes {address} from {holder.name}, though all moves are paused")
         if holder.is_mute and self._since(self._muted_at.get(holder.name)) < PATIENCE:
@@ -260,14 +280,24 @@ class Invariants:
             self._fault(f"{by} takes {address} from {holder.name}, though all fell silent at once")
 
     def _is_ordered(self, address: Target) -> bool:
-        """Somebody has asked for a handover."""
-        key = self._way.of_one(order.TAG, address)
-        return any(eni.tags.get(key) for eni in self._fleet.enis(address))
+        """Somebody has asked for a handover from where the address is, and its time is not over, or was not just now;
+        whatever the time is, by a wall clock that jumps.
+        """
+        key, wall = self._way.of_one(order.TAG, address), self._fleet.wall - ORDER_KNOWN
+        wall = -inf if self._has_jumped() else wall
+        return any(
+            eni.attachment is not None and order.parse(eni.tags.get(key, ""), eni.attachment.id, wall)
+            for eni in self._fleet.enis(address)
+        )
 
     def _is_paused(self, address: Target) -> bool:
         """The interface that has it says so, and all clocks agree on when that ends."""
         ends = (float(eni.tags.get(pause.TAG) or 0.0) for eni in self._fleet.enis(address))
-        return not self._wall_jumped and any(end > self._fleet.wall for end in ends)
+        return not self._has_jumped() and any(end > self._fleet.wall for end in ends)
+
+    def _has_jumped(self) -> bool:
+        """A wall clock was wrong a moment ago: what is decided now may be about a time by that one."""
+        return self._since(self._wall_jumped_at) < WRONG_FOR
 
     def _is_late(self) -> bool:
         """EC2 shows what was, or did a moment ago: a verdict may be about that."""
@@ -283,12 +313,15 @@ class Invariants:
 
     def _told(self, worker: Worker, line: Tell) -> None:
         rule = str(line.fields.get("rule", ""))
-        if line.event != "takeover" or (rule not in RATIONED and "writ" not in line.message) or self._wall_jumped:
+        if line.event != "takeover" or not (rule in RATIONED or any(word in line.message for word in RATIONED_WORDS)):
             return
         address = line.fields["address"]
         assert not isinstance(address, str), "the agent tells targets as they are"
         for each in self._addresses:
             if each != address:
+                continue
+            if self._has_jumped():
+                self._rationed.pop(each, None)  # Recorded by a clock that was wrong.
                 continue
             judged, before = self._rationed.get(each, ("", -inf))
             if judged == line.fields["attachment"]:
@@ -319,20 +352,24 @@ def _keys(tags: object) -> tuple[str, ...]:
 def _is_well(worker: Worker) -> bool:
     """Nothing is wrong with it that it, or EC2, or Kubernetes would tell; it may be mute all the same."""
     is_sound = not (worker.problem or worker.notice or worker.hides_devices) and worker.serves
+    if worker.pod is not None and worker.pod.deleted and not worker.pod.disruption:
+        return worker.runs and is_sound and not worker.is_ended  # Another pod comes: that is no reason for a move.
     is_written_off = worker.pod is not None and worker.pod != LIVING
-    return worker.runs and is_sound and not is_written_off and not worker.is_ended
+    is_ending = worker.is_ended or (worker.observer is not None and worker.observer.is_stopping)
+    return worker.runs and is_sound and not is_written_off and not is_ending
 
 
-def _can_know(worker: Worker, target: Target) -> bool:
+def _can_know(worker: Worker, target: Target, *, is_troubled: bool) -> bool:
     """Somebody there could find out that the address is elsewhere now, and remove it; which one an Elastic IP leads to,
-    EC2 alone tells an observer that has just begun.
+    EC2 alone tells an observer that has just begun.  ``is_troubled``: calls to EC2 fail.
     """
     observer = worker.observer
     if observer is None or observer.is_paused or not worker.runs or worker.problem:
         return False
     if isinstance(target, Allocation) and observer.published.answered_at is None:
         return False
-    return worker.cloud.reachable or not (worker.is_imds_silent or worker.imds_lag)
+    tells = worker.cloud.reachable and not (worker.cloud.denied or is_troubled)
+    return tells or not (worker.is_imds_silent or worker.imds_lag)
 
 
 def foreign(fleet: Fleet) -> list[Eni]:

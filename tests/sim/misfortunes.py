@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import permutations
 
 from floatingip.commands import pause
@@ -15,11 +16,11 @@ from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.pause import TAG as PAUSED
 from floatingip.core.ec2 import OWNER_TAG, Eni
 from floatingip.core.errors import CloudError, ConfigurationError
-from floatingip.core.model import Allocation
+from floatingip.core.model import Address, Allocation
 from floatingip.core.node import Notice
 from floatingip.core.timing import LOOK_IN_PEACE, NOTICE_EVERY, PEACE_JITTER, REHEARSE_AGAIN
 from tests.sim.fleet import Fleet
-from tests.sim.line import Call, Happening, Killed, Trouble, fails, hangs
+from tests.sim.line import Call, Happening, Killed, fails, hangs, nothing
 from tests.sim.worker import LIVING, PROBES, QUESTIONS, Worker
 
 End = Callable[[], object]
@@ -40,7 +41,8 @@ ACTIONS = (
 @dataclass(frozen=True)
 class Misfortune:
     """``begin`` lets it begin; it lasts for so many seconds at least and at most, and is told as ``what``; ``noticed``
-    is how many seconds later its end is noticed, at most; ``leaves_one``: an interface may be too many after it.
+    is how many seconds later its end is noticed, at most; ``leaves_one``: for a while after it an interface may be too
+    many.
     """
 
     what: str
@@ -78,11 +80,11 @@ def _partition(fleet: Fleet, draw: random.Random) -> End:
 
 
 def _part_of_it_lost(fleet: Fleet, draw: random.Random) -> End:
-    """Only probes or only questions, in one direction or both."""
+    """Probes, questions or all, in one direction or both."""
     a, b = (worker.name for worker in draw.sample(fleet.workers, 2))
-    what = draw.choice((PROBES, QUESTIONS))
-    lost = {(what, a, b), *draw.choice(([], [(what, b, a)]))}
-    for _, asker, asked in sorted(lost):
+    kinds, is_mutual = draw.choice(((PROBES,), (QUESTIONS,), (PROBES, QUESTIONS))), draw.random() < 0.5
+    lost = {(what, *ends) for what in kinds for ends in ([(a, b), (b, a)] if is_mutual else [(a, b)])}
+    for what, asker, asked in sorted(lost):
         fleet.tell("", f"{what} of {asker} to {asked} are lost")
     fleet.lost |= lost
 
@@ -248,18 +250,37 @@ def _killed_again_and_again(fleet: Fleet, draw: random.Random) -> End:
     return lambda: ended.append(True)
 
 
+def _kill(fleet: Fleet, call: Call) -> None:
+    """Whoever makes the call; it starts anew a second later."""
+    worker = next(worker for worker in fleet.workers if worker.name == call.by)
+    worker.kill()
+    fleet.after(1.0, lambda: _revive(worker))
+    raise Killed
+
+
 def _killed_at_a_write(fleet: Fleet, draw: random.Random) -> End:
     """As EC2 takes a call that moves something; the answer is for nobody."""
-    troubles: list[Trouble] = []
+    return fleet.at_calls(*MOVING, after=partial(_kill, fleet), most=draw.choice((1, 3))).end
 
-    def kill(call: Call) -> None:
-        worker = next(worker for worker in fleet.workers if worker.name == call.by)
-        worker.kill()
-        fleet.after(1.0, lambda: _revive(worker))
-        raise Killed
 
-    troubles.append(fleet.at_calls(*MOVING, after=kill, most=draw.choice((1, 3))))
-    return troubles[0].end
+def _killed_during_a_move(fleet: Fleet, draw: random.Random) -> End:
+    """Between any two of its calls to EC2, of whatever kind: before one is made, or as its answer comes."""
+    when, kill = draw.choice(("before", "after")), partial(_kill, fleet)
+    before, after = (kill, nothing) if when == "before" else (nothing, kill)
+    ends: list[End] = []
+
+    def lie_in_wait() -> None:
+        if any(fleet.serving(target) is None for target in fleet.settings.floating_ips):
+            ends.append(fleet.at_calls(before=before, after=after, spared=draw.randint(0, 9), most=2).end)
+        if not ends:
+            fleet.after(0.1, lie_in_wait)
+
+    def end() -> None:
+        ends.append(lambda: None)
+        _over(*ends)()
+
+    lie_in_wait()
+    return end
 
 
 def _paused(fleet: Fleet, draw: random.Random) -> End:
@@ -288,22 +309,23 @@ def _hung(fleet: Fleet, draw: random.Random) -> End:
     return worker.thaw
 
 
+def _boot(worker: Worker) -> None:
+    """It has power again, if it lacks it; unless EC2 has ended it."""
+    if not worker.is_on and not worker.is_ended:
+        worker.boot()
+        worker.start()
+
+
 def _powerless(fleet: Fleet, draw: random.Random) -> End:
     worker = _some(fleet, draw)
     worker.cut_power()
-
-    def boot() -> None:
-        if not worker.is_on and not worker.is_ended:
-            worker.boot()
-            worker.start()
-
-    return boot
+    return partial(_boot, worker)
 
 
 def _terminated(fleet: Fleet, draw: random.Random) -> End:
     """For good, unless it is the last but one; its node's end is graceful, or is not."""
     living = [worker for worker in fleet.workers if not worker.is_ended]
-    grace = draw.choice((0.0, 3.0, 12.0, 18.0))
+    grace = draw.choice((0.0, draw.uniform(0.0, 20.0)))
     if len(living) > 2:
         draw.choice(living).terminate(min(grace, fleet.profile.delays.release))
     return lambda: None
@@ -315,7 +337,7 @@ def _stopped(fleet: Fleet, draw: random.Random) -> End:
     if len(living) < 2:
         return lambda: None
     worker = draw.choice(living)
-    worker.stop(draw.choice((0.0, 3.0, 12.0)))
+    worker.stop(draw.choice((0.0, draw.uniform(0.0, 15.0))))
 
     def start() -> None:
         fleet.ec2.start(worker.id)
@@ -323,6 +345,59 @@ def _stopped(fleet: Fleet, draw: random.Random) -> End:
         _revive(worker)
 
     return start
+
+
+def _rebooted(fleet: Fleet, draw: random.Random) -> End:
+    """Gracefully: the observer gets SIGTERM some time before all ends; it comes back with its interfaces."""
+    worker = _some(fleet, draw)
+    fleet.tell(worker.name, "is rebooted")
+    if worker.observer is not None:
+        worker.observer.stop()
+    fleet.after(draw.uniform(0.0, 15.0), lambda: worker.cut_power() if not worker.is_ended else None)
+    return partial(_boot, worker)
+
+
+def _all_powerless(fleet: Fleet, draw: random.Random) -> End:
+    """All at once; they come back one after the other, and find what they had."""
+    for worker in fleet.workers:
+        if worker.is_on:
+            worker.cut_power()
+    order = draw.sample(fleet.workers, len(fleet.workers))
+    delays = sorted(draw.uniform(0.0, 8.0) for _ in order)
+
+    def end() -> None:
+        for worker, delay in zip(order, delays, strict=True):
+            fleet.after(delay, partial(_boot, worker))
+
+    return end
+
+
+def _two_in_a_row(fleet: Fleet, draw: random.Random) -> End:
+    """The holder of an address loses power; and whoever gets it next, within two seconds."""
+    target, left = draw.choice(fleet.settings.floating_ips), [2]
+
+    def strike() -> None:
+        holder = fleet.at(target)
+        if left[0] and holder is not None and holder.is_on and not holder.is_ended:
+            left[0] -= 1
+            holder.cut_power()
+        if left[0]:
+            fleet.after(draw.uniform(0.1, 2.0), strike)
+
+    def end() -> None:
+        left[0] = 0
+        for worker in fleet.workers:
+            _boot(worker)
+
+    strike()
+    return end
+
+
+def _deleted_pod(fleet: Fleet, draw: random.Random) -> End:
+    """Somebody deletes an observer's pod, or its node is drained; the next one comes when that has ended."""
+    worker, disruption = _some(fleet, draw), draw.choice(("", "EvictionByEvictionAPI"))
+    worker.delete(disruption)
+    return _over(worker.kill, lambda: _revive(worker))
 
 
 def _announced(fleet: Fleet, draw: random.Random) -> End:
@@ -555,6 +630,17 @@ def _disassociated_by_hand(fleet: Fleet, draw: random.Random) -> End:
     return lambda: None
 
 
+def _unassigned_by_hand(fleet: Fleet, draw: random.Random) -> End:
+    """Addresses are taken off a standing interface, and given to nobody."""
+
+    def unassign(eni: Eni) -> None:
+        addresses: tuple[Address, ...] = (*eni.secondary, *eni.ipv6s)
+        for address in addresses if eni.standing_for else ():
+            fleet.ec2.unassign(eni.id, address)
+
+    return _operated(fleet, draw, unassign)
+
+
 def _deleted_by_hand(fleet: Fleet, draw: random.Random) -> End:
     def delete(eni: Eni) -> None:
         if eni.attachment is not None:
@@ -601,10 +687,14 @@ MISFORTUNES = (
     Misfortune("an observer is killed", _killed, longest=10.0),
     Misfortune("observers are killed again and again", _killed_again_and_again),
     Misfortune("an observer is killed at its next write", _killed_at_a_write),
+    Misfortune("an observer is killed during a move", _killed_during_a_move),
     Misfortune("an observer stands still", _paused, longest=10.0),
     Misfortune("an observer stalls", _stalls),
     Misfortune("a machine hangs", _hung),
     Misfortune("a machine is without power", _powerless, shortest=5.0),
+    Misfortune("a machine is rebooted", _rebooted, shortest=20.0, longest=40.0),
+    Misfortune("all machines are without power", _all_powerless, shortest=5.0, noticed=8.0),
+    Misfortune("two machines lose power in a row", _two_in_a_row, shortest=5.0, longest=90.0),
     Misfortune("a machine is terminated", _terminated, shortest=20.0),
     Misfortune("a worker is mute", _mute, longest=60.0),
     Misfortune("the kernel does not do as it is told", _broken_kernel),
@@ -616,6 +706,8 @@ MISFORTUNES = (
     Misfortune("whoever holds it is written off", _holder_written_off, shortest=40.0, longest=90.0),
     Misfortune("somebody detaches an interface", _detached_by_hand),
     Misfortune("somebody moves an address", _moved_by_hand),
+    Misfortune("somebody unassigns addresses", _unassigned_by_hand),
+    Misfortune("somebody deletes an observer's pod", _deleted_pod, shortest=12.0),
     Misfortune("somebody deletes an interface", _deleted_by_hand),
     Misfortune("IAM denies something", _denied, shortest=5.0, longest=90.0, noticed=REHEARSE_AGAIN),
     Misfortune("a machine is stopped and started", _stopped, shortest=20.0, longest=60.0),

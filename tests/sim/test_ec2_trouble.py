@@ -7,7 +7,7 @@ import pytest
 from floatingip.core.errors import Denied
 from floatingip.core.model import Carry
 from tests.sim.fleet import INSTANT, TYPICAL, Fleet
-from tests.sim.line import Happening, fails, hangs
+from tests.sim.line import Call, Happening, fails, hangs
 
 OUTAGES = pytest.mark.parametrize("outage", [fails, hangs])
 BOTH = pytest.mark.parametrize("carry", Carry)
@@ -201,3 +201,21 @@ def test_a_denied_describe_keeps_a_working_address(carry: Carry) -> None:
     assert len(fleet.calls("describe_enis")) >= asked + 4
     for each in observers:
         assert [line.fields["action"] for line in each.logged("denied")] == ["ec2:DescribeNetworkInterfaces"]
+
+
+@OUTAGES
+def test_an_address_that_was_just_taken_over_outlasts_an_outage_that_hides_it(outage: Happening) -> None:
+    """EC2 accepts the claim, and answers nothing after that: what it said before shows the old holder, and is past."""
+
+    def begin(call: Call) -> None:
+        fleet.at_calls(before=outage)
+
+    fleet = Fleet(1, workers=3, carry=Carry.ADDRESS)
+    old, *_ = fleet.workers
+    fleet.observers()
+    fleet.at_calls("assign", after=begin)
+    old.cut_power()
+    fleet.wait(lambda: fleet.serving() not in (None, old), 15, "another one serves")
+    new = fleet.serving()
+    fleet.holds_for(lambda: fleet.serving() is new, 120, "it goes on serving")
+    assert len(fleet.stays()) == 2

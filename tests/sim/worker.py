@@ -268,15 +268,15 @@ class Observer:
     """
     An observer on a worker, or ``attach`` there; it is the crew of its doer, in simulated time.
 
-    ``lines`` is what it has logged, ``news`` what it has told Kubernetes; ``probes_sent`` is when; ``heard_at`` is when
-    an observer of ours last told it what it tells peers, by instance.
+    ``is_stopping``: SIGTERM has come.  ``lines`` is what it has logged, ``news`` what it has told Kubernetes;
+    ``probes_sent`` is when; ``heard_at`` is when an observer of ours last told it what it tells peers, by instance.
     """
 
     def __init__(self, worker: Worker, *, observes: bool) -> None:
         self.worker = worker
         self._fleet = fleet = worker.fleet
         self.is_alive = True
-        self.is_paused = False
+        self.is_paused = self.is_stopping = False
         self.observes = observes
         self.lines: list[Tell] = []
         self.news: list[News] = []
@@ -370,6 +370,7 @@ class Observer:
 
     def stop(self) -> None:
         """SIGTERM."""
+        self.is_stopping = True
         self.post(Terminated())
 
     def _later(self, delay: float, action: Callable[[], None]) -> None:

@@ -95,9 +95,7 @@ class ByAddress:
             return Extent.ALL
         if here:
             return Extent.ALL if _may_carry(memory, owner) else Extent.AHEAD
-        since = memory.away_since
-        sure = since is not None and owner.asked_at - since >= timing.CONFIRM_AFTER
-        return Extent.AHEAD if sure or lost_at is not None else Extent.AS_FOUND
+        return Extent.AHEAD if _is_away(memory, owner) or lost_at is not None else Extent.AS_FOUND
 
     def fenced(self, memory: Memory) -> str:
         """None: the ENI that it was taken off stays attached."""
@@ -146,6 +144,18 @@ class ByAddress:
             return room.problem
         full = "EC2 gives its standing ENI no more addresses; run on a larger instance type, or have fewer addresses"
         return full if room.is_full else ""
+
+
+def _is_away(memory: Memory, owner: Owner) -> bool:
+    """R10: EC2 has said twice that another node has the address.
+
+    That it is where this node has just taken it from says nothing before EC2 should have shown the claim.
+    """
+    since, claimed_at, attachment = memory.away_since, memory.claimed_at, attachment_of(owner)
+    if since is None or owner.asked_at - since < timing.CONFIRM_AFTER:
+        return False
+    is_judged = attachment is not None and attachment.id == memory.fenced
+    return not is_judged or claimed_at is None or owner.asked_at - claimed_at >= timing.CLAIM_SHOWN
 
 
 def _may_carry(memory: Memory, owner: Owner) -> bool:
