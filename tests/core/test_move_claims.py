@@ -229,6 +229,14 @@ def test_a_floating_address_is_no_spare_for_an_elastic_ip() -> None:
         14.15  probe:L peer:i-b          -> doubt STALE R3
         14.2  ec2:i-a probe:L peer:i-b   -> takeover SILENT_HOLDER R3 move:eni-c
 
+    one that came first is waited for though it says no more that it would: restarted, it forgot its claim  [i-c]
+        0.0   ec2:i-a word:sound probe:AA peer:i-b
+        10.0  probe:LLLLL word:silent peer:i-b
+        10.1  ec2:i-a probe:L peer:i-b   -> doubt LATER R3; about i-b
+        11.0  ec2:i-a probe:L peers=()   -> doubt LATER R3; about i-b
+        14.0  ec2:i-a probe:L            -> doubt LATER R3
+        14.2  ec2:i-a probe:L            -> takeover SILENT_HOLDER R3 move:eni-c
+
     the third in rank waits eight seconds: four for each before it  [i-d]
         0.0   ec2:i-a word:sound probe:AA peer:i-b peer:i-c
         10.0  probe:LLLLL word:silent peer:i-b peer:i-c

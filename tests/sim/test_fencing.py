@@ -9,7 +9,7 @@ from floatingip.core.model import Carry
 from tests.fakes.ec2 import Delays
 from tests.sim.fleet import ADDRESS, INSTANT, TYPICAL, Fleet, Profile
 from tests.sim.line import Call, hangs, is_denied
-from tests.sim.worker import Observer
+from tests.sim.worker import Observer, Worker
 
 SLOW_DETACH = replace(INSTANT, delays=Delays(detach=0.5))
 SLOW_ATTACH = replace(INSTANT, delays=Delays(attach=20.0))
@@ -81,6 +81,27 @@ def test_another_observer_claims_soon_when_the_claimer_is_killed_between_detach_
     [dead] = [each for each in standbys if not each.is_alive]
     assert fleet.serving() not in (holder.worker, dead.worker)
     assert len(fleet.attachments()) == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_claimer_that_is_restarted_keeps_what_ec2_has_accepted(seed: int) -> None:
+    """It knows nothing of its claim, and EC2 does not show it yet: the next in rank takes nothing from it."""
+    fleet = Fleet(seed, workers=3, carry=Carry.ADDRESS)
+    holder, *standbys = fleet.observers()
+    restarted: list[Worker] = []
+
+    def restart(call: Call) -> None:
+        kill(standbys, call.by)
+        [claimer] = [each.worker for each in standbys if each.worker.name == call.by]
+        restarted.append(claimer)
+        fleet.after(0.7, claimer.start)
+
+    fleet.at_calls("assign", after=restart, most=1)
+    holder.worker.cut_power()
+    fleet.wait(lambda: bool(restarted), 30, "the claimer is killed")
+    fleet.wait(lambda: fleet.serving() in restarted, 5, "it serves")
+    fleet.holds_for(lambda: fleet.serving() in restarted, 15, "it goes on")
+    assert len(fleet.stays()) == 2
 
 
 def kill(observers: list[Observer], name: str) -> None:

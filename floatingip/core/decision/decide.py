@@ -45,6 +45,9 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
     decision = _judge(memory, view, settings)
     if decision.due != (memory.due_since is not None):
         memory = replace(memory, due_since=view.now if decision.due else None)
+    ahead = (decision.ahead or memory.ahead) if decision.due else ()
+    if ahead != memory.ahead:
+        memory = replace(memory, ahead=ahead)
     extent = way.extent(memory, view, decision.extent)
     if extent is Extent.AHEAD and view.plumbing is not None and view.plumbing.carries:
         memory = replace(memory, dropped_at=view.now, claimed_at=None)

@@ -116,8 +116,9 @@ class Decision:
     ``detail`` completes the reason's sentence.  ``look_at`` is when EC2 should be asked next, ``write`` what is to be
     written now, if anything.  ``extent`` is how much of the plumbing there should be, if the link is there.
     ``attachment_id`` is the attachment that was judged, empty for none.  ``due``: a takeover is due, and only others
-    who come first keep this node from it.  ``leaving`` is why this node, as the holder, asks to be relieved.
-    ``obliged``: this node is between fencing and claiming, so that ending now would leave the address with nobody.
+    who come first keep this node from it; ``ahead`` are those of whose claims EC2 would not tell this node.
+    ``leaving`` is why this node, as the holder, asks to be relieved.  ``obliged``: this node is between fencing and
+    claiming, so that ending now would leave the address with nobody.
     """
 
     state: State
@@ -129,6 +130,7 @@ class Decision:
     extent: Extent = Extent.ALL
     attachment_id: str = ""
     due: bool = False
+    ahead: tuple[str, ...] = ()
     leaving: str = ""
     obliged: bool = False
 

@@ -147,7 +147,8 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
             soon = owner.asked_at + timing.LOOK_WHILE_MOVING
             known = ", ".join(rivals(view, attachment))
             return replace(doubtful, reason=Reason.LATER, detail=known, look_at=soon)
-        before = ranked_before(memory, view, settings, judged=attachment.instance_id)
+        before = sorted({*memory.ahead, *ranked_before(memory, view, settings, judged=attachment.instance_id)})
+        doubtful = replace(doubtful, ahead=tuple(before))
         due_since = view.now if memory.due_since is None else memory.due_since
         turn_at = due_since + timing.TAKING_STEP * len(before)
         if before and view.now < turn_at:

@@ -147,6 +147,7 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
             last_holder=attachment.instance_id,
             dead_answers=0,
             due_since=None,
+            ahead=(),
             detaching_since=None,
             link_lost_at=None,
             fenced=memory.fenced if attachment.id == memory.fenced else "",

@@ -168,6 +168,9 @@ class Memory:
     due_since: float | None = None
     """Since when a takeover has been due, and only those who come first keep this node from it."""
 
+    ahead: tuple[str, ...] = ()
+    """Those who came first at some moment since then: one that was restarted meanwhile does not know of its claim."""
+
     rival_since: float | None = None
     """Since when another observer has said that the address is its own, though EC2 shows it elsewhere (A1)."""
 
