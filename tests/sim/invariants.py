@@ -213,7 +213,8 @@ class Invariants:
             if what in made:
                 self._fault(f"{call.by} makes a call again without a look in between: {call.name} {call.args}")
             made.add(what)
-        if call.name == "tag_eni" and worker.observer is not None and not self._is_troubled():
+        troubled = worker.cloud.denied or self._is_troubled()
+        if call.name == "tag_eni" and worker.observer is not None and not troubled:
             tagged = self._tagged[worker.observer, call.args[0], *_keys(call.args[1])]
             tagged.append(now)
             while tagged[0] < now - 60.0:
@@ -252,6 +253,8 @@ class Invariants:
                 self._fault(f"{by} takes {address} from {holder.name} without patience")
         if not _is_well(holder) or self._since(self._unwell_at.get(holder.name)) < WELL_FOR:
             return
+        if holder.drops_pings and self._since(self._unsound_at.get(holder.name)) < WELL_FOR:
+            return  # Nobody can see that it answers, and for some seconds nobody there could vouch for it (R4).
         serves_for = self._since(self._absent_at.get((holder.name, address)))
         hears_for = self._since(self._unheard_at.get((by, holder.name)))
         if serves_for > WELL_FOR and hears_for > WELL_FOR:
