@@ -57,8 +57,8 @@ PAUSE_KNOWN = 8.0
 """Seconds for which an interface must have told of a pause for it to be heeded: what was decided before may be under
 way, by an answer that was slow."""
 
-RATIONED_APART = 55.0
-"""Seconds between two rationed moves of one address: R12 says 60, and a record's time is cut to a second."""
+RATIONED_APART = 50.0
+"""Seconds between two rationed moves of one address: R12 says 60, and while EC2 throttles it is recorded earlier."""
 
 TAGGED_A_MINUTE = 8
 """Times that one observer may write the same tag within a minute, with EC2's consent."""
@@ -146,6 +146,8 @@ class Invariants:
             sighting = self._sighting(address)
             if not self._is_paused(address):
                 self._unpaused_at[address] = now
+            if not fleet.enis(address):
+                self._rationed.pop(address, None)  # With its interface went what was recorded there.
             for worker in fleet.workers:
                 if worker is not at or worker is not serving:
                     self._absent_at[worker.name, address] = now
@@ -185,7 +187,8 @@ class Invariants:
         match call.name, call.args:
             case "detach_eni", (str(attachment_id), *_):
                 self._detaches(call.by, attachment_id)
-            case "assign" | "unassign", (_, address, *_):
+            # Without reassignment, and always for IPv6, EC2 itself takes nothing from anybody.
+            case "assign" | "unassign", (_, address, *_) if call.options.get("reassign", True):
                 for each in self._addresses:
                     if self._fleet.address_of(each) == address:
                         self._takes(call.by, each)

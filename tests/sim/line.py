@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ class Call:
     by: str
     name: str
     args: tuple[object, ...]
+    options: Mapping[str, object] = field(default_factory=dict)
     error: CloudError | None = None
 
 
@@ -109,7 +110,7 @@ class Line:
         observer, fleet = self._observer, self._observer.worker.fleet
         if name == self.gives_up:
             raise CloudUnavailable(f"{name}: no answer in time")
-        call = Call(fleet.now, observer.worker.name, name, args)
+        call = Call(fleet.now, observer.worker.name, name, args, options)
         fleet.recorded.append(call)
         fleet.called(call)
         troubles = [trouble for trouble in fleet.troubles if trouble.strikes(call)]
