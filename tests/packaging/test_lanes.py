@@ -85,7 +85,7 @@ def test_how_far_it_is_and_how_long_it_may_take() -> None:
 
 def test_how_long_it_may_take_is_not_guessed_from_nothing() -> None:
     """The first run ever only counts."""
-    tally = Tally({}, lanes=3)
+    tally = Tally({f"of another run {number}": 1.0 for number in range(100)}, lanes=3)
     assert tally.text() == "collecting the tests, 0 s so far"
     tally.tests = frozenset(f"test_{number}" for number in range(100))
     assert tally.left() is None
