@@ -66,7 +66,7 @@ TAGGED_A_MINUTE = 8
 PATIENCE = 25.0
 """Seconds for which a holder that calls itself sound keeps an address that reaches nobody (R4: 30)."""
 
-RATIONED, RATIONED_WORDS = ("R4", "R6", "R7"), ("has written", "unsound")
+RATIONED, RATIONED_WORDS = ("R4", "R6", "R7"), ("relieved: Kubernetes has written", "unsound")
 """Rules by which a move is rationed, and what is said of moves by R5 that are."""
 
 WRONG_FOR = 10.0
