@@ -80,8 +80,7 @@ class Whereabouts:
         """The attachment by which EC2 showed the address here last, where it now shows neither anybody who has the
         address nor the ENI by which this node had it; otherwise empty.
         """
-        is_unshown = self._held is not None and self._held_by not in self._shared.ours
-        return self._held.id if self._held is not None and is_unshown else ""
+        return self._held.id if self._held is not None and self._held_by not in self._shared.ours else ""
 
     def holder(self) -> str:
         """The instance that EC2 showed last as the holder, empty where it showed none."""

@@ -269,6 +269,13 @@ def test_a_link_that_is_a_port_of_a_bridge_is_named(node: Node) -> None:
     assert node.plumb().state is SOUND
 
 
+def goes_by(node: Node, link: str) -> None:
+    """Probes leave by this link, and none of them would be heard by the node itself."""
+    assert blind(node) == ""
+    (route,) = node.namespace.show("route show 10.0.0.100")
+    assert route["dev"] == link
+
+
 def test_where_the_primary_link_is_a_port_of_a_bridge_probes_go_by_the_bridge(node: Node) -> None:
     """As proxies and CNIs make it, with the MAC and the addresses of the link."""
     node.namespace.ip(
@@ -279,9 +286,7 @@ def test_where_the_primary_link_is_a_port_of_a_bridge_probes_go_by_the_bridge(no
         "address add 10.0.0.10/24 dev br-ex",
         "route add default via 10.0.0.1",
     )
-    assert blind(node) == ""
-    (route,) = node.namespace.show("route show 10.0.0.100")
-    assert route["dev"] == "br-ex"
+    goes_by(node, "br-ex")
 
 
 def test_where_a_switch_of_its_own_has_the_primary_link_probes_go_by_its_link_with_the_mac(node: Node) -> None:
@@ -296,9 +301,7 @@ def test_where_a_switch_of_its_own_has_the_primary_link_probes_go_by_its_link_wi
         "address add 10.0.0.10/24 dev br-ex",
         "route add default via 10.0.0.1",
     )
-    assert blind(node) == ""
-    (route,) = node.namespace.show("route show 10.0.0.100")
-    assert route["dev"] == "br-ex"
+    goes_by(node, "br-ex")
 
 
 def test_a_port_of_a_bridge_with_the_mac_is_not_taken_for_the_link_that_had_it_before(node: Node) -> None:
