@@ -108,7 +108,8 @@ SAME_MOVE = 10.0
 
 QUIET_FOR = 2.0
 """Seconds of a silent word after which EC2 is asked what became of the holder, though its address answers: a node that
-shuts down ends its pods first."""
+shuts down ends its pods first.  Where the holder vouched for an address that does not answer, its silence alone
+convicts it, and must last as long: four questions."""
 
 QUIET_PAUSE = 1.0
 """Seconds between two such questions, at least: half as long as the silence lasts, up to the slowest pace."""

@@ -87,12 +87,14 @@ class Invariants:
         self.faults: list[str] = []
         self._doubled_since: dict[tuple[str, Target], float] = {}
         self._pairs = [(a, b) for a in fleet.workers for b in fleet.workers if a is not b]
-        # When it was last otherwise: that one hears the other, that a worker is well, that it has the address.
+        # When it was last so, or otherwise: that one hears the other, that a worker is well, that it has the address.
         self._unheard_at: dict[tuple[str, str], float] = {}
         self._heard_at: dict[tuple[str, str], float] = {}
         self._lost_at: dict[tuple[str, str], float] = {}
         self._unwell_at: dict[str, float] = {}
         self._unsound_at: dict[str, float] = {}
+        self._silenced_at: dict[str, float] = {}
+        self._sound_at: dict[str, float] = {}
         self._absent_at: dict[tuple[str, Target], float] = {}
         self._unseen_at: dict[tuple[str, Target], float] = {}
         self._unpaused_at: dict[Target, float] = {}
@@ -133,6 +135,10 @@ class Invariants:
                 self._unwell_at[worker.name] = now
             if not is_well or observer is None or observer.is_paused:
                 self._unsound_at[worker.name] = now
+            if self._since(self._unsound_at.get(worker.name)) > WELL_FOR:
+                self._sound_at[worker.name] = now
+            if observer is not None and observer.is_paused:
+                self._silenced_at[worker.name] = now
             if not worker.is_mute:
                 self._muted_at[worker.name] = now
             if worker.cloud.lag:
@@ -256,8 +262,9 @@ class Invariants:
                 self._fault(f"{by} takes {address} from {holder.name} without patience")
         if not _is_well(holder) or self._since(self._unwell_at.get(holder.name)) < WELL_FOR:
             return
-        if holder.drops_pings and self._since(self._unsound_at.get(holder.name)) < WELL_FOR:
-            return  # Nobody can see that it answers, and for some seconds nobody there could vouch for it (R4).
+        silenced_for = self._since(self._silenced_at.get(holder.name))
+        if holder.drops_pings and (silenced_for < WELL_FOR or self._since(self._sound_at.get(holder.name)) > PATIENCE):
+            return  # Nobody can see that it answers, and its observer stood still, or has not vouched for it (R3, R4).
         serves_for = self._since(self._absent_at.get((holder.name, address)))
         hears_for = self._since(self._unheard_at.get((by, holder.name)))
         if serves_for > WELL_FOR and hears_for > WELL_FOR:

@@ -119,27 +119,6 @@ def is_kept(fleet: Fleet, seconds: float) -> None:
     fleet.holds_for(lambda: len(fleet.stays()) == 1, seconds, "no move")
 
 
-@pytest.mark.parametrize("carry", Carry)
-def test_a_blocked_probe_moves_nothing(carry: Carry) -> None:
-    """A security group closes ICMP and TCP: the address seems dead; its holder is well, and reaches others from it."""
-    fleet = Fleet(1, profile=INSTANT, carry=carry)
-    holder, standby = fleet.observers()
-    holder.worker.drops_pings = True
-    fleet.wait(lambda: standby.reason(ADDRESS) == "PROBE_BLOCKED", 5, "the address stops answering")
-    is_kept(fleet, 90)
-
-
-@pytest.mark.parametrize("carry", Carry)
-def test_an_address_that_does_not_answer_while_its_holder_is_well_is_moved_after_patience(carry: Carry) -> None:
-    """The holder does not reach this node from the address either: then it may be wrong about itself."""
-    fleet = Fleet(1, profile=INSTANT, carry=carry)
-    holder, standby = fleet.observers()
-    holder.worker.is_mute = True
-    fleet.wait(lambda: standby.reason(ADDRESS) == "NOT_VOUCHED", 5, "the address stops answering")
-    is_kept(fleet, fleet.settings.patience - 1)
-    fleet.wait(lambda: fleet.serving() is standby.worker, 10, "the standby takes over")
-
-
 def test_a_move_that_ec2_refuses_for_a_while_is_not_held_back_by_its_own_record() -> None:
     """What the ration tells of this very move is no earlier one, however long it takes until EC2 allows it."""
     fleet = Fleet(1, profile=INSTANT, carry=Carry.ADDRESS)

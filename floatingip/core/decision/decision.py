@@ -86,7 +86,7 @@ class Reason(Enum):
         "probe blocked: the address does not answer this node, but {detail} serves it and reaches this node from it;"
         " let its security group admit ICMP and the observers' TCP port"
     )
-    NOT_VOUCHED = "the address does not answer, though {detail} answers: waiting"
+    NOT_VOUCHED = "the address does not answer, and {detail} does not vouch for it: waiting"
     NO_EVIDENCE = "the address does not answer, but this node may be the one that is cut off: {detail}"
     HOLDER_UNSOUND = "the holder calls itself unsound: {detail}"
     ALSO_UNSOUND = "the holder is unsound, but so was this node when it held the address last"

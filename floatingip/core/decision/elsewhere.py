@@ -122,7 +122,7 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
     if charge.rule in (Rule.R3, Rule.R4, Rule.R6):
         gap = gap_in_evidence(situation)
         if gap:
-            look_at = view.now if needs_answer(view, owner) else doubtful.look_at
+            look_at = view.now if needs_answer(memory, view, owner) else doubtful.look_at
             return replace(doubtful, reason=Reason.NO_EVIDENCE, detail=gap, look_at=look_at)
     recorded, since = situation.recorded, situation.move_since
     counts = charge.rationed and ration.is_rationed(recorded, charge.rule, view.wall, attachment.id, since)

@@ -1,8 +1,9 @@
 """
 Whether this node may be the one that is cut off, and not the holder.
 
-Before a holder that does not answer is convicted, all of this must have happened after the first lost probe: EC2 has
-answered, somebody else in the VPC has answered, and none of the other observers sees the address UP.
+Before a holder that does not answer is convicted, all of this must have happened since it is in doubt, which is from
+the first lost probe on, or since it last vouched for the address after that: EC2 has answered, somebody else in the VPC
+has answered, and none of the other observers sees the address UP.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from math import inf
 
 from floatingip.core import timing
 from floatingip.core.decision.situation import Situation
-from floatingip.core.decision.view import Memory, View
+from floatingip.core.decision.view import Memory, View, doubted_since
 from floatingip.core.ec2 import Eni, Owner, moment
 
 REACHED_TAG = "floatingip/reached"
@@ -40,11 +41,11 @@ def was_reached(situation: Situation) -> bool:
 def gap_in_evidence(situation: Situation) -> str:
     """Why this node's own network may be at fault; empty where the evidence is against that."""
     memory, view, owner = situation.memory, situation.view, situation.owner
-    if needs_answer(view, owner):
+    if needs_answer(memory, view, owner):
         return "EC2 has not answered since the first lost probe"
     if _came_before_the_next_probe(memory.evidence_at, view):
         return "no probe was lost since EC2 answered"
-    doubted_at = view.now - timing.ANSWER_KEPT if view.health.first_lost_at is None else view.health.first_lost_at
+    doubted_at = _doubted_at(memory, view)
     others = [
         peer
         for peer in view.peers
@@ -90,7 +91,12 @@ def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_othe
     return "there is nobody else in the VPC that could be asked"
 
 
-def needs_answer(view: View, owner: Owner) -> bool:
+def needs_answer(memory: Memory, view: View, owner: Owner) -> bool:
     """EC2's last answer is too old to show that this node's own network is sound."""
-    lost_at = view.health.first_lost_at
-    return owner.asked_at < (view.now - timing.ANSWER_KEPT if lost_at is None else lost_at)
+    return owner.asked_at < _doubted_at(memory, view)
+
+
+def _doubted_at(memory: Memory, view: View) -> float:
+    """What was asked before this says nothing of what is judged now."""
+    since = doubted_since(memory, view)
+    return view.now - timing.ANSWER_KEPT if since is None else since

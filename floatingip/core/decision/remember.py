@@ -11,7 +11,7 @@ from dataclasses import replace
 from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.carry import Way
-from floatingip.core.decision.view import Memory, View, attachment_of, is_down
+from floatingip.core.decision.view import Memory, View, attachment_of, doubted_since, is_down
 from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Owner
 from floatingip.core.peer import Peer
 from floatingip.core.plumbing import PlumbingState
@@ -88,17 +88,17 @@ def _remember_refusals(memory: Memory, view: View) -> Memory:
 
 
 def _remember_evidence(memory: Memory, view: View) -> Memory:
-    """When the first answers came to questions that were asked after the first lost probe was sent: from EC2, from
-    another observer, from the API server.
+    """When the first answers came to questions that were asked since the holder is in doubt: from EC2, from another
+    observer, from the API server.
     """
-    lost_at = view.health.first_lost_at
-    if lost_at is None:
+    since = doubted_since(memory, view)
+    if since is None or memory.vouched_at == view.now:
         return _with(memory, evidence_at=None, heard_at=None, witnessed_at=None)
-    if memory.evidence_at is None and memory.asked_at >= lost_at:
+    if memory.evidence_at is None and memory.asked_at >= since:
         memory = _with(memory, evidence_at=memory.answered_at)
-    if memory.heard_at is None and any(peer.asked_at >= lost_at for peer in _others(view)):
+    if memory.heard_at is None and any(peer.asked_at >= since for peer in _others(view)):
         memory = _with(memory, heard_at=view.now)
-    if memory.witnessed_at is None and view.witness_at is not None and view.witness_at >= lost_at:
+    if memory.witnessed_at is None and view.witness_at is not None and view.witness_at >= since:
         memory = _with(memory, witnessed_at=view.now)
     return memory
 
@@ -177,9 +177,11 @@ def _remember_reaching(memory: Memory, view: View) -> Memory:
 
 
 def _remember_vouching(memory: Memory, view: View) -> Memory:
-    """Since when the address has been down without the holder vouching for it (R4)."""
-    if view.word.vouches or not is_down(view.health):
-        return _with(memory, unvouched_since=None)
+    """Since when the address has been down without the holder vouching for it, and when that did last (R3, R4)."""
+    if not is_down(view.health):
+        return _with(memory, unvouched_since=None, vouched_at=None)
+    if view.word.vouches:
+        return _with(memory, unvouched_since=None, vouched_at=view.now)
     return memory if memory.unvouched_since is not None else _with(memory, unvouched_since=view.now)
 
 

@@ -73,10 +73,17 @@ def r5_the_holder_is_written_off(situation: Situation) -> Charge | None:
 
 
 def r3_down_and_silent(situation: Situation) -> Charge | None:
-    """The address answered under this attachment and no longer does, and the holder's observer is silent."""
-    if is_down(situation.view.health) and situation.is_silent:
-        return Charge(Rule.R3, Reason.SILENT_HOLDER, situation.who)
-    return None
+    """The address answered under this attachment and no longer does, and the holder's observer is silent.
+
+    Where that vouched for the address after it fell, only its silence is new: a question or two may be lost, and a node
+    that refuses them lives, without an observer for the moment.
+    """
+    view, is_blocked = situation.view, situation.memory.vouched_at is not None
+    if not (is_down(view.health) and situation.is_silent):
+        return None
+    if is_blocked and (view.word.refused or view.now - view.word.since < timing.QUIET_FOR):
+        return None
+    return Charge(Rule.R3, Reason.SILENT_HOLDER, situation.who)
 
 
 def r5_the_holder_is_unsound(situation: Situation) -> Charge | None:
@@ -91,7 +98,8 @@ def r4_down_though_it_calls_itself_sound(situation: Situation) -> Charge | None:
     """The address is down, and for ``patience`` the holder has not shown that it reaches this node from there."""
     since = situation.memory.unvouched_since
     if since is not None and situation.view.now - since >= situation.settings.patience:
-        return Charge(Rule.R4, Reason.HOLDER_WRONG, situation.who)
+        reason = Reason.SILENT_HOLDER if situation.is_silent else Reason.HOLDER_WRONG
+        return Charge(Rule.R4, reason, situation.who)
     return None
 
 

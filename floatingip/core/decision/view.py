@@ -165,6 +165,9 @@ class Memory:
     unvouched_since: float | None = None
     """Since when the address has been down without the holder vouching for it (R4)."""
 
+    vouched_at: float | None = None
+    """When the holder last vouched for the address while that was down, None if it did not since it fell."""
+
     due_since: float | None = None
     """Since when a takeover has been due, and only those who come first keep this node from it."""
 
@@ -263,3 +266,12 @@ def attachment_of(owner: Owner) -> Attachment | None:
 def is_down(health: Health) -> bool:
     """The address answered under this attachment, then fell, and the last probe was lost too."""
     return health.fell and health.in_doubt
+
+
+def doubted_since(memory: Memory, view: View) -> float | None:
+    """Since when the holder is in doubt: from the first lost probe on; None while none is lost.
+
+    Whatever was lost before the holder vouched for the address told nothing: from then on its silence is the doubt.
+    """
+    lost_at, vouched_at = view.health.first_lost_at, memory.vouched_at
+    return lost_at if lost_at is None or vouched_at is None else max(lost_at, vouched_at)
