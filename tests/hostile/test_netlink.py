@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from ipaddress import IPv4Address
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from floatingip.core.errors import HostError
@@ -136,6 +136,7 @@ def test_the_real_kernel_is_understood(kernel: OddKernel, question: str) -> None
 
 @pytest.mark.parametrize("question", QUESTIONS)
 @given(spoil=spoils)
+@example(spoil=_set(0.703125, 5))
 def test_whatever_the_kernel_answers_is_read_or_is_an_error_of_one_line(
     kernel: OddKernel, question: str, spoil: Spoil
 ) -> None:

@@ -88,7 +88,7 @@ def test_marks_are_as_wanted_only_when_nft_lists_them_so(nft: Odd, out: bytes, c
         changed, refusal = False, str(error)
     assert not changed
     if not refusal:
-        told = json.loads(out)["nftables"]
+        told = json.loads(out.decode(errors="replace"))["nftables"]
         assert code == 0
         assert [entry for entry in told if "metainfo" not in entry] == WANTED
     assert len(refusal) < 300

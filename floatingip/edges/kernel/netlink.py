@@ -183,7 +183,7 @@ def mapped(what: str = "") -> Iterator[None]:
         kind = NetlinkSilent if error.errno in _NO_ANSWER else HostError
         raise kind(f"{prefix}{error.strerror or error}") from error
     except (struct.error, LookupError, ValueError) as error:
-        raise HostError(f"{prefix}netlink: an answer that cannot be read ({error})") from error
+        raise HostError(f"{prefix}netlink: an answer that cannot be read ({str(error)[:100]})") from error
     except RuntimeError as error:  # no thread can be started
         raise HostError(f"{prefix}{error}") from error
 
