@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from tests.sim.fleet import Fleet
-from tests.sim.misfortunes import MISFORTUNES, Misfortune
+from tests.sim.misfortunes import MISFORTUNES
+from tests.sim.misfortunes.misfortune import Misfortune
 
 MOST, WITHIN = 5, 40.0
 """How many befall a fleet at most, and the seconds within which they begin."""

@@ -1,0 +1,95 @@
+"""What befalls calls to EC2, and its answers."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from tests.sim.fleet import Fleet
+from tests.sim.line import Call, Happening, fails, hangs
+from tests.sim.misfortunes.misfortune import End, some, some_or_all
+
+MOVING = ("create_eni", "attach_eni", "detach_eni", "assign", "unassign", "tag_eni")
+"""The calls to EC2 that a move is made of."""
+
+ACTIONS = (
+    "DescribeNetworkInterfaces", "DescribeInstances", "CreateNetworkInterface", "AttachNetworkInterface",
+    "DetachNetworkInterface", "AssignPrivateIpAddresses", "AssignIpv6Addresses", "UnassignIpv6Addresses",
+    "AssociateAddress", "CreateTags", "DeleteNetworkInterface",
+)  # fmt: skip
+"""What IAM may deny."""
+
+
+def without_ec2(fleet: Fleet, draw: random.Random) -> End:
+    workers = some_or_all(fleet, draw)
+    for worker in workers:
+        worker.cloud.reachable = False
+
+    def end() -> None:
+        for worker in workers:
+            worker.cloud.reachable = True
+
+    return end
+
+
+def _sometimes(fleet: Fleet, share: float, what: Happening) -> Happening:
+    def maybe(call: Call) -> None:
+        if fleet.chance.random() < share:
+            what(call)
+
+    return maybe
+
+
+def throttled(fleet: Fleet, draw: random.Random) -> End:
+    return fleet.at_calls(before=_sometimes(fleet, draw.choice((0.2, 0.5)), fails)).end
+
+
+def lost_answers(fleet: Fleet, draw: random.Random) -> End:
+    return fleet.at_calls(*MOVING, after=_sometimes(fleet, draw.choice((0.3, 1.0)), fails)).end
+
+
+def hanging_calls(fleet: Fleet, draw: random.Random) -> End:
+    return fleet.at_calls(before=_sometimes(fleet, draw.choice((0.1, 0.3)), hangs)).end
+
+
+def denied(fleet: Fleet, draw: random.Random) -> End:
+    """One action, to one observer or to all."""
+    action, workers = draw.choice(ACTIONS), some_or_all(fleet, draw)
+    fleet.tell("", f"IAM denies {action} to {', '.join(worker.name for worker in workers)}")
+    for worker in workers:
+        worker.cloud.denied.add(action)
+
+    def end() -> None:
+        for worker in workers:
+            worker.cloud.denied.discard(action)
+
+    return end
+
+
+def late_describes(fleet: Fleet, draw: random.Random) -> End:
+    lag = draw.uniform(0.5, 5.0)
+    for worker in fleet.workers:
+        worker.cloud.lag = lag
+
+    def end() -> None:
+        for worker in fleet.workers:
+            worker.cloud.lag = 0.0
+
+    return end
+
+
+def slow_answers(fleet: Fleet, draw: random.Random) -> End:
+    before = fleet.profile
+    fleet.profile = replace(before, answer=draw.choice(((0.3, 1.0), (0.5, 4.0))))
+
+    def end() -> None:
+        fleet.profile = replace(fleet.profile, answer=before.answer)
+
+    return end
+
+
+def stuck_detaches(fleet: Fleet, draw: random.Random) -> End:
+    worker = some(fleet, draw)
+    fleet.tell(worker.name, "lets go of no device")
+    fleet.ec2.hang(worker.id)
+    return lambda: fleet.ec2.thaw(worker.id) if not worker.is_hung else None

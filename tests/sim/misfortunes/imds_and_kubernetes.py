@@ -1,0 +1,76 @@
+"""What befalls IMDS and the API server."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from tests.sim.fleet import Fleet
+from tests.sim.misfortunes.misfortune import End, some, some_or_all
+from tests.sim.worker import LIVING
+
+
+def silent_imds(fleet: Fleet, draw: random.Random) -> End:
+    worker = some(fleet, draw)
+    worker.is_imds_silent = True
+
+    def end() -> None:
+        worker.is_imds_silent = False
+
+    return end
+
+
+def late_imds(fleet: Fleet, draw: random.Random) -> End:
+    lag = draw.uniform(1.0, 20.0)
+    for worker in fleet.workers:
+        worker.imds_lag = lag
+
+    def end() -> None:
+        for worker in fleet.workers:
+            worker.imds_lag = 0.0
+
+    return end
+
+
+def silent_api_server(fleet: Fleet, draw: random.Random) -> End:
+    for worker in fleet.workers:
+        worker.pod = None
+
+    def end() -> None:
+        for worker in fleet.workers:
+            worker.pod = LIVING
+
+    return end
+
+
+def written_off(fleet: Fleet, draw: random.Random) -> End:
+    workers = some_or_all(fleet, draw)
+    fleet.tell("", f"Kubernetes writes off {', '.join(worker.name for worker in workers)}")
+    for worker in workers:
+        worker.pod = replace(LIVING, ready=False)
+
+    def end() -> None:
+        for worker in workers:
+            worker.pod = LIVING
+
+    return end
+
+
+def holder_written_off(fleet: Fleet, draw: random.Random) -> End:
+    """Whoever holds an address is, while the others are not: so moving helps nobody."""
+    ended: list[bool] = []
+
+    def write_off() -> None:
+        if not ended:
+            for worker in fleet.workers:
+                holds = any(map(worker.carries, worker.plumbed))
+                worker.pod = replace(LIVING, ready=False) if holds else LIVING
+            fleet.after(0.5, write_off)
+
+    def end() -> None:
+        ended.append(True)
+        for worker in fleet.workers:
+            worker.pod = LIVING
+
+    fleet.after(0.0, write_off)
+    return end

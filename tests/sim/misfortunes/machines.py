@@ -1,0 +1,260 @@
+"""What befalls observers, and the machines that they run on."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+from floatingip.core.node import Notice
+from tests.sim.fleet import Fleet
+from tests.sim.line import Call, Killed, nothing
+from tests.sim.misfortunes.ec2 import MOVING
+from tests.sim.misfortunes.misfortune import End, over, some, some_or_all
+from tests.sim.worker import Worker
+
+
+def _revive(worker: Worker) -> None:
+    if worker.is_on and worker.observer is None:
+        worker.start()
+        if worker.is_hung:
+            worker.pause()
+
+
+def killed(fleet: Fleet, draw: random.Random) -> End:
+    worker = some(fleet, draw)
+    worker.kill()
+    return lambda: _revive(worker)
+
+
+def killed_again_and_again(fleet: Fleet, draw: random.Random) -> End:
+    """By chance, every few seconds, some of them, and they start at once."""
+    ended: list[bool] = []
+
+    def kill() -> None:
+        if not ended:
+            worker = fleet.chance.choice(fleet.workers)
+            worker.kill()
+            fleet.after(fleet.chance.uniform(0.0, 1.0), lambda: _revive(worker))
+            fleet.after(fleet.chance.expovariate(1 / 3), kill)
+
+    kill()
+    return lambda: ended.append(True)
+
+
+def _kill(fleet: Fleet, call: Call) -> None:
+    """Whoever makes the call; it starts anew a second later."""
+    worker = next(worker for worker in fleet.workers if worker.name == call.by)
+    worker.kill()
+    fleet.after(1.0, lambda: _revive(worker))
+    raise Killed
+
+
+def killed_at_a_write(fleet: Fleet, draw: random.Random) -> End:
+    """As EC2 takes a call that moves something; the answer is for nobody."""
+    return fleet.at_calls(*MOVING, after=partial(_kill, fleet), most=draw.choice((1, 3))).end
+
+
+def killed_during_a_move(fleet: Fleet, draw: random.Random) -> End:
+    """Between any two of its calls to EC2, of whatever kind: before one is made, or as its answer comes."""
+    when, kill = draw.choice(("before", "after")), partial(_kill, fleet)
+    before, after = (kill, nothing) if when == "before" else (nothing, kill)
+    ends: list[End] = []
+
+    def lie_in_wait() -> None:
+        if any(fleet.serving(target) is None for target in fleet.settings.floating_ips):
+            ends.append(fleet.at_calls(before=before, after=after, spared=draw.randint(0, 9), most=2).end)
+        if not ends:
+            fleet.after(0.1, lie_in_wait)
+
+    def end() -> None:
+        ends.append(lambda: None)
+        over(*ends)()
+
+    lie_in_wait()
+    return end
+
+
+def paused(fleet: Fleet, draw: random.Random) -> End:
+    worker = some(fleet, draw)
+    worker.pause()
+    return worker.resume
+
+
+def stalls(fleet: Fleet, draw: random.Random) -> End:
+    """Pauses of less than a second, one after the other."""
+    worker, ended = some(fleet, draw), list[bool]()
+
+    def stall() -> None:
+        if not ended:
+            worker.pause()
+            fleet.after(fleet.chance.uniform(0.1, 0.9), worker.resume)
+            fleet.after(fleet.chance.uniform(1.2, 3.0), stall)
+
+    stall()
+    return over(lambda: ended.append(True), worker.resume)
+
+
+def hung(fleet: Fleet, draw: random.Random) -> End:
+    worker = some(fleet, draw)
+    worker.hang()
+    return worker.thaw
+
+
+def _boot(worker: Worker) -> None:
+    """It has power again, if it lacks it; unless EC2 has ended it."""
+    if not worker.is_on and not worker.is_ended:
+        worker.boot()
+        worker.start()
+
+
+def powerless(fleet: Fleet, draw: random.Random) -> End:
+    worker = some(fleet, draw)
+    worker.cut_power()
+    return partial(_boot, worker)
+
+
+def terminated(fleet: Fleet, draw: random.Random) -> End:
+    """For good, unless it is the last but one; its node's end is graceful, or is not."""
+    living = [worker for worker in fleet.workers if not worker.is_ended]
+    grace = draw.choice((0.0, draw.uniform(0.0, 20.0)))
+    if len(living) > 2:
+        draw.choice(living).terminate(min(grace, fleet.profile.delays.release))
+    return lambda: None
+
+
+def stopped(fleet: Fleet, draw: random.Random) -> End:
+    """By EC2, unless it is the last; it is started again, with the interfaces that it has then."""
+    living = [worker for worker in fleet.workers if not worker.is_ended]
+    if len(living) < 2:
+        return lambda: None
+    worker = draw.choice(living)
+    worker.stop(draw.choice((0.0, draw.uniform(0.0, 15.0))))
+
+    def start() -> None:
+        fleet.ec2.start(worker.id)
+        worker.boot()
+        _revive(worker)
+
+    return start
+
+
+def rebooted(fleet: Fleet, draw: random.Random) -> End:
+    """Gracefully: the observer gets SIGTERM some time before all ends; it comes back with its interfaces."""
+    worker = some(fleet, draw)
+    fleet.tell(worker.name, "is rebooted")
+    if worker.observer is not None:
+        worker.observer.stop()
+    fleet.after(draw.uniform(0.0, 15.0), lambda: worker.cut_power() if not worker.is_ended else None)
+    return partial(_boot, worker)
+
+
+def all_powerless(fleet: Fleet, draw: random.Random) -> End:
+    """All at once; they come back one after the other, and find what they had."""
+    for worker in fleet.workers:
+        if worker.is_on:
+            worker.cut_power()
+    order = draw.sample(fleet.workers, len(fleet.workers))
+    delays = sorted(draw.uniform(0.0, 8.0) for _ in order)
+
+    def end() -> None:
+        for worker, delay in zip(order, delays, strict=True):
+            fleet.after(delay, partial(_boot, worker))
+
+    return end
+
+
+def two_in_a_row(fleet: Fleet, draw: random.Random) -> End:
+    """The holder of an address loses power; and whoever gets it next, within two seconds."""
+    target, left = draw.choice(fleet.settings.floating_ips), [2]
+
+    def strike() -> None:
+        holder = fleet.at(target)
+        if left[0] and holder is not None and holder.is_on and not holder.is_ended:
+            left[0] -= 1
+            holder.cut_power()
+        if left[0]:
+            fleet.after(draw.uniform(0.1, 2.0), strike)
+
+    def end() -> None:
+        left[0] = 0
+        for worker in fleet.workers:
+            _boot(worker)
+
+    strike()
+    return end
+
+
+def deleted_pod(fleet: Fleet, draw: random.Random) -> End:
+    """Somebody deletes an observer's pod, or its node is drained; the next one comes when that has ended."""
+    worker, disruption = some(fleet, draw), draw.choice(("", "EvictionByEvictionAPI"))
+    worker.delete(disruption)
+    return over(worker.kill, lambda: _revive(worker))
+
+
+def announced(fleet: Fleet, draw: random.Random) -> End:
+    """By IMDS; but nothing comes of it."""
+    worker = some(fleet, draw)
+    worker.notice = Notice("spot", "terminate")
+
+    def end() -> None:
+        worker.notice = None
+
+    return end
+
+
+def without_pings(fleet: Fleet, draw: random.Random) -> End:
+    worker = some(fleet, draw)
+    worker.drops_pings = True
+
+    def end() -> None:
+        worker.drops_pings = False
+
+    return end
+
+
+def without_node_ports(fleet: Fleet, draw: random.Random) -> End:
+    workers = some_or_all(fleet, draw)
+    for worker in workers:
+        worker.serves = False
+
+    def end() -> None:
+        for worker in workers:
+            worker.serves = True
+
+    return end
+
+
+def without_devices(fleet: Fleet, draw: random.Random) -> End:
+    workers = some_or_all(fleet, draw)
+    for worker in workers:
+        worker.hides_devices = True
+    return over(*(worker.show_devices for worker in workers))
+
+
+def mute(fleet: Fleet, draw: random.Random) -> End:
+    worker = some(fleet, draw)
+    fleet.tell(worker.name, "its floating addresses reach nobody")
+    worker.is_mute = True
+
+    def end() -> None:
+        worker.is_mute = False
+
+    return end
+
+
+def broken_kernel(fleet: Fleet, draw: random.Random) -> End:
+    workers = some_or_all(fleet, draw)
+    for worker in workers:
+        worker.break_kernel("nft: not found", answers=draw.random() < 0.5)
+    return over(*(worker.mend_kernel for worker in workers))
+
+
+def wall_clock_jumps(fleet: Fleet, draw: random.Random) -> End:
+    worker = some(fleet, draw)
+    worker.wall_ahead = draw.choice((-86_400.0, -60.0, 60.0, 86_400.0))
+    fleet.tell(worker.name, f"its wall clock jumps by {worker.wall_ahead:g} s")
+
+    def end() -> None:
+        worker.wall_ahead = 0.0
+
+    return end
