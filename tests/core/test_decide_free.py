@@ -39,7 +39,8 @@ ELASTIC = Allocation("eipalloc-0123abcd")
 
     a peer that is not heard any more is not waited for: the first in rank may be the dead one
         0.0  ec2:free peer:i-a
-        2.5                 -> claiming FREE R1 attach
+        2.5                 -> claiming STALE R1
+        2.6  ec2:free       -> claiming FREE R1 attach
 
     who had the ENI last comes last in rank: its node was drained, or its detach was somebody's wish  [i-a]
         0.0   ec2:a1@i-a

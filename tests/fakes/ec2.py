@@ -456,7 +456,7 @@ class FakeCloud:
     """
     EC2 as one observer reaches it: floatingip.core.ports.Cloud.
 
-    lag: how many seconds old the Describes are.
+    lag: how many seconds old the Describes are.  omitted: the ENIs that they lack, by id.
     denied: actions that IAM refuses this observer, such as AttachNetworkInterface.
     reachable: while false, no call comes through.
     calls: the actions that were called, oldest first.
@@ -464,6 +464,7 @@ class FakeCloud:
 
     def __init__(self, ec2: FakeEc2, security_groups: tuple[str, ...] = ()) -> None:
         self.lag = 0.0
+        self.omitted: set[str] = set()
         self.denied: set[str] = set()
         self.reachable = True
         self.calls: list[str] = []
@@ -473,11 +474,13 @@ class FakeCloud:
     def describe_enis(self, name: str) -> tuple[Eni, ...]:
         """See :class:`floatingip.core.ports.Cloud`."""
         state = self._describe("DescribeNetworkInterfaces")
-        return tuple(eni for eni in state.enis.values() if eni.tags.get(OWNER_TAG) == name)
+        ours = (eni for eni in state.enis.values() if eni.tags.get(OWNER_TAG) == name)
+        return tuple(eni for eni in ours if eni.id not in self.omitted)
 
     def find_occupants(self, addresses: frozenset[Address]) -> tuple[Eni, ...]:
         """See :class:`floatingip.core.ports.Cloud`."""
-        return self._ec2.occupants(self._describe("DescribeNetworkInterfaces"), addresses)
+        occupants = self._ec2.occupants(self._describe("DescribeNetworkInterfaces"), addresses)
+        return tuple(eni for eni in occupants if eni.id not in self.omitted)
 
     def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
         """See :class:`floatingip.core.ports.Cloud`."""

@@ -8,6 +8,7 @@ observer starts, and what happens when: a holder loses power, or one misfortune 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -207,8 +208,16 @@ class History:
     def _surplus(self) -> int:
         """How many interfaces of ours there are more than it takes."""
         fleet = self.fleet
-        ours = sum(eni.tags.get(OWNER_TAG) == fleet.settings.name for eni in fleet.ec2.state.enis.values())
-        return ours - (len(self._addresses) if self._carry is Carry.ENI else len(fleet.workers))
+        ours = {eni.id for eni in fleet.ec2.state.enis.values() if eni.tags.get(OWNER_TAG) == fleet.settings.name}
+        if any(stroke.what.leaves_orphans for stroke in self.strokes):
+            ours -= self._told_orphans()
+        return len(ours) - (len(self._addresses) if self._carry is Carry.ENI else len(fleet.workers))
+
+    def _told_orphans(self) -> set[str]:
+        """The interfaces that observers call ours, but too many."""
+        observers = [worker.observer for worker in self.fleet.workers if worker.observer is not None]
+        told = " ".join(line.message for each in observers for line in each.logged("orphans"))
+        return set(re.findall(r"eni-[0-9a-f]+", told))
 
     def _look_for_room(self) -> None:
         """Where addresses move, each worker with an observer has an interface for them."""

@@ -141,7 +141,7 @@ class Invariants:
                 self._silenced_at[worker.name] = now
             if not worker.is_mute:
                 self._muted_at[worker.name] = now
-            if worker.cloud.lag:
+            if worker.cloud.lag or worker.cloud.omitted:
                 self._lagged_at = now
             if worker.imds_lag:
                 self._imds_lagged_at = now

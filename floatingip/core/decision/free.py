@@ -56,11 +56,13 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
         return Decision(
             State.CLAIMING, Reason.FREE_BUT_LATER, Rule.R1, max(turn_at, view.now), detail=", ".join(before)
         )
+    if not is_fresh(memory, view, owner, memory.free_since):
+        return Decision(State.CLAIMING, Reason.STALE, Rule.R1, view.now)
     return Decision(State.CLAIMING, Reason.FREE, Rule.R1, soon, write=write)
 
 
 def is_fresh(memory: Memory, view: View, owner: Owner, since: float | None) -> bool:
-    """A1: EC2's answer is fresh enough to take an address by it.
+    """R1, A1: EC2's answer is fresh enough to take an address by it, whatever has changed since the last one.
 
     It was asked for a moment ago; or, where EC2 takes longer than that, it has just come, and was asked for after
     ``since``, when the move became due.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+from floatingip.core.ec2 import OWNER_TAG
 from tests.sim.fleet import Fleet
 from tests.sim.line import Call, Happening, fails, hangs
 from tests.sim.misfortunes.misfortune import End, some, some_or_all
@@ -74,6 +75,21 @@ def late_describes(fleet: Fleet, draw: random.Random) -> End:
     def end() -> None:
         for worker in fleet.workers:
             worker.cloud.lag = 0.0
+
+    return end
+
+
+def omitted_interface(fleet: Fleet, draw: random.Random) -> End:
+    """Lists of interfaces lack one of ours, for one observer or for all."""
+    ours = sorted(eni.id for eni in fleet.ec2.state.enis.values() if eni.tags.get(OWNER_TAG) == fleet.settings.name)
+    omitted, workers = draw.choice(ours) if ours else "", some_or_all(fleet, draw)
+    fleet.tell("", f"Describes omit {omitted} for {', '.join(worker.name for worker in workers)}")
+    for worker in workers:
+        worker.cloud.omitted.add(omitted)
+
+    def end() -> None:
+        for worker in workers:
+            worker.cloud.omitted.discard(omitted)
 
     return end
 

@@ -17,7 +17,7 @@ End = Callable[[], object]
 class Misfortune:
     """``begin`` lets it begin; it lasts for so many seconds at least and at most, and is told as ``what``; ``noticed``
     is how many seconds later its end is noticed, at most; ``leaves_one``: for a while after it an interface may be too
-    many.
+    many.  ``leaves_orphans``: an interface that has lost its address may stay, if observers tell of it.
     """
 
     what: str
@@ -26,6 +26,7 @@ class Misfortune:
     longest: float = 30.0
     noticed: float = 0.0
     leaves_one: bool = False
+    leaves_orphans: bool = False
 
 
 def some(fleet: Fleet, draw: random.Random) -> Worker:

@@ -107,11 +107,11 @@ def disassociated_by_hand(fleet: Fleet, draw: random.Random) -> End:
 
 
 def unassigned_by_hand(fleet: Fleet, draw: random.Random) -> End:
-    """Addresses are taken off a standing interface, and given to nobody."""
+    """All that can be taken off an interface is, and given to nobody."""
 
     def unassign(eni: Eni) -> None:
         addresses: tuple[Address, ...] = (*eni.secondary, *eni.ipv6s)
-        for address in addresses if eni.standing_for else ():
+        for address in addresses:
             fleet.ec2.unassign(eni.id, address)
 
     return _operated(fleet, draw, unassign)
