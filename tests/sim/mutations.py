@@ -51,8 +51,8 @@ MUTATIONS = (
     Mutation(
         "no evidence is needed",
         f"{DECISION}.evidence",
-        "    if needs_answer(view, owner):\n        return",
-        '    return ""\n    if needs_answer(view, owner):\n        return',
+        "    if needs_answer(memory, view, owner):\n        return",
+        '    return ""\n    if needs_answer(memory, view, owner):\n        return',
         0,
         ("a worker is cut off", "the security group is closed"),
     ),
@@ -179,7 +179,7 @@ MUTATIONS = (
         "floatingip.agent.looking",
         "self._calls.due(1), ",
         "",
-        18,
+        238,
         ("packets are lost", "packets are late"),
     ),
     Mutation(
