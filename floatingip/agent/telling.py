@@ -19,7 +19,7 @@ LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
 have to.
 """
 
-BARRED = frozenset({Reason.CANNOT_CLAIM, Reason.RATIONED})
+BARRED = frozenset({Reason.CANNOT_CLAIM, Reason.PAUSED, Reason.RATIONED})
 """Reasons for which a takeover that is due does not happen: a warning, repeated while they last."""
 
 NOTED = frozenset({Reason.PING_BLOCKED, Reason.PROBE_BLOCKED, Reason.UNSHOWN_HERE})

@@ -356,6 +356,6 @@ def _judge(
         if (cast.ec2.problem and not cast.ec2.is_late) or all(report.ec2_problem for report in cast.told.values()):
             degraded.append(NO_EC2)
     if picture.paused_until is not None and picture.paused_until > time:
-        degraded.append(pause.told(picture.paused_until - time))
+        degraded.append(pause.told(picture.paused_until))
     verdict = Verdict.DOWN if down else Verdict.DEGRADED if degraded else Verdict.HEALTHY
     return verdict, (*down, *degraded)
