@@ -139,7 +139,8 @@ class Loop:
             Sights(port).of,
         )
         try:
-            server = StatusServer(address, port, desk.answer, desk.knows, also=LOOPBACK)
+            refused = self._edges.tally.refused
+            server = StatusServer(address, port, desk.answer, desk.knows, also=LOOPBACK, refused=refused)
         except OSError as error:
             said = f"cannot listen on {address}:{port}: {error.strerror}"
             raise HostError(said, "set `port` to a free one") from error

@@ -82,8 +82,9 @@ class StatusServer:
     """Answers GET requests on the node's primary address.  Raises OSError when the port cannot be had.
 
     ``answer`` gives status and text for a target and the address that asks; ``is_known`` says which addresses have
-    places of their own.  Both are called in the server's thread, and must not block.  ``also`` is a second address to
-    listen at, if that is possible; ``unheard`` says why it is not, empty where it is.
+    places of their own.  ``refused`` is called for each connection that is closed at once.  All are called in the
+    server's thread, and must not block.  ``also`` is a second address to listen at, if that is possible; ``unheard``
+    says why it is not, empty where it is.
     """
 
     def __init__(
@@ -93,9 +94,11 @@ class StatusServer:
         answer: Callable[[str, str], tuple[HTTPStatus, str]],
         is_known: Callable[[str], bool],
         also: str = "",
+        refused: Callable[[], None] = lambda: None,
     ) -> None:
         self._answer = answer
         self._is_known = is_known
+        self._refused = refused
         self._open: Counter[str] = Counter()
         self._strangers = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -152,6 +155,7 @@ class StatusServer:
             known = self._is_known(source)
             if not self._has_room(source, known=known):
                 _reset(connection)
+                self._refused()
                 continue
             self._open[source] += 1
             self._strangers += not known
