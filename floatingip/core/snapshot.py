@@ -149,6 +149,13 @@ class Snapshot:
         reasons = (f"{each.target}: {each.not_ready}" for each in self.addresses if each.not_ready)
         return "starting" if self.starting else "; ".join(reasons)
 
+    def free_slots(self) -> int | None:
+        """How many more ENIs this node could take; None where it is not told, or EC2 has not answered yet.
+
+        The word tells peers 0 until then, where it needs a standing ENI that nobody has seen: they had better not wait.
+        """
+        return None if self.answered_at is None else self.status.free_slots
+
     def sources(self) -> Mapping[str, Address]:
         """The addresses that a node carries for the targets, by the targets' texts."""
         return {each.target: each.source for each in self.addresses if each.source is not None}

@@ -65,7 +65,7 @@ def of(snapshot: Snapshot, now: float) -> Report:
         node_address=str(snapshot.address or ""),
         starting=snapshot.starting,
         leaving=_cut(snapshot.leaving),
-        free_slots=snapshot.status.free_slots,
+        free_slots=snapshot.free_slots(),
         answer_age=_age(snapshot.answered_at, now),
         ec2_problem=_cut(snapshot.unanswered),
         unknown=tuple(map(_cut, unknown[:FEW])),

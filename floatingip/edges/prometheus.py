@@ -150,7 +150,7 @@ def _of_addresses(snapshot: Snapshot, now: float, wall: float) -> Iterator[Metri
 def _of_node(snapshot: Snapshot, now: float) -> Iterator[Metric]:
     status = snapshot.status
     ages = {(handle(each.instance_id),): now - each.heard_at for each in snapshot.peers if each.heard_at is not None}
-    slots = {(): status.free_slots} if status.free_slots is not None else {}
+    slots = {(): free} if (free := snapshot.free_slots()) is not None else {}
     denied = {_action(name) for name in snapshot.denied}
 
     yield _gauge(

@@ -6,12 +6,14 @@ from dataclasses import replace
 from http import HTTPStatus
 from ipaddress import IPv4Address
 
+from floatingip.core import status
 from floatingip.core.health import HealthState
+from floatingip.core.word import Status
 from floatingip.edges.tally import Tally
 from floatingip.runtime.status_server import CONNECTIONS_EACH, StatusServer
 from tests.core.ec2_stub import CALLS, Endpoint, every_call
 from tests.core.observers import HOLDER, PATIENCE
-from tests.core.test_prometheus import ADDRESS, STANDBY, WALL, published, samples
+from tests.core.test_prometheus import ADDRESS, NOW, STANDBY, WALL, published, samples
 from tests.core.test_status_server import many
 from tests.waiting import until
 
@@ -30,6 +32,15 @@ def test_a_node_port_is_up_or_down_or_not_known() -> None:
     shown = samples(published(replace(STANDBY, node_ports=states)))
     ports = {labels[2]: value for labels, value in shown.items() if labels[0] == "node_port_up"}
     assert ports == {"30007": 1.0, "30008": 0.0}
+
+
+def test_no_node_has_no_slots_for_not_having_asked() -> None:
+    """Before EC2 has answered, 0 is what peers had better go by, but nothing that is known."""
+    young = replace(published(STANDBY), status=Status("lab", "i-a", free_slots=0))
+    assert ("free_slots",) not in samples(young)
+    assert status.of(young, NOW).free_slots is None
+    asked = replace(young, answered_at=NOW)
+    assert samples(asked)["free_slots",] == status.of(asked, NOW).free_slots == 0
 
 
 def test_the_clock_is_told() -> None:
