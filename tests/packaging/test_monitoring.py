@@ -52,7 +52,9 @@ def text() -> str:
     address = replace(address, node_ports={30007: HealthState.UP})
     peer = PeerSnapshot("i-b", IPv4Address("10.0.0.11"), heard_at=0.0)
     status, denied = Status("lab", "i-a", free_slots=1), frozenset({"ec2:CreateTags"})
-    return Metrics(tally, "1.2.3").text(Snapshot(0.0, status, (address,), denied=denied, answered_at=0.0, peers=(peer,)))
+    return Metrics(tally, "1.2.3").text(
+        Snapshot(0.0, status, (address,), denied=denied, answered_at=0.0, peers=(peer,))
+    )
 
 
 def exposed() -> dict[str, Kind]:
