@@ -79,7 +79,8 @@ class _Request:
 
 
 class StatusServer:
-    """Answers GET requests on the node's primary address.  Raises OSError when the port cannot be had.
+    """Answers GET requests on the node's primary address, and at the one that ``kubernetes`` has of it, where that is
+    another one.  Raises OSError when the port cannot be had.
 
     ``answer`` gives status and text for a target and the address that asks; ``is_known`` says which addresses have
     places of their own.  ``refused`` is called for each connection that is closed at once.  All are called in the
@@ -95,6 +96,8 @@ class StatusServer:
         is_known: Callable[[str], bool],
         also: str = "",
         refused: Callable[[], None] = lambda: None,
+        *,
+        kubernetes: Address | None = None,
     ) -> None:
         self._answer = answer
         self._is_known = is_known
@@ -102,7 +105,7 @@ class StatusServer:
         self._open: Counter[str] = Counter()
         self._strangers = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listeners = [socket.create_server((str(address), port), backlog=BACKLOG)]
+        self._listeners = [_listener(each, port) for each in (address, kubernetes) if each is not None]
         self.unheard = ""
         if also:
             try:
@@ -216,6 +219,11 @@ class StatusServer:
         async with asyncio.timeout(EXCHANGE_WITHIN):
             await self._loop.sock_sendall(connection, _response(status, text, keeps=keeps))
         return keeps
+
+
+def _listener(address: Address, port: int) -> socket.socket:
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    return socket.create_server((str(address), port), family=family, backlog=BACKLOG)
 
 
 def _parse(received: bytes) -> _Request | None:
