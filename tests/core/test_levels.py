@@ -16,7 +16,8 @@ STANDBY = Decision(State.STANDBY, Reason.ANSWERS, Rule.R10, 0.0)
 
 def levels(out: Outbox) -> list[str]:
     """Of the lines that were told."""
-    return [field.partition("=")[2] for line in Told(out).log.splitlines() for field in line.split() if "level=" in field]
+    words = (word for line in Told(out).log.splitlines() for word in line.split())
+    return [word.partition("=")[2] for word in words if word.startswith("level=")]
 
 
 def test_a_service_that_answers_nowhere_is_warned_of() -> None:
