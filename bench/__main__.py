@@ -29,7 +29,9 @@ from rich.console import Console
 
 from bench import report, results
 from bench.cells import RUN_WITHIN, Cell, Failover, cells
+from floatingip.cli import Parser
 from floatingip.commands.progress import Progress
+from lab.command_line import count, end_of
 
 RUNS, QUICK_RUNS = 20, 3
 PEACE, QUICK_PEACE = 120.0, 20.0
@@ -80,12 +82,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Failover and cost, measured in the lab.")
+    parser = Parser(prog="python -m bench", description="Failover and cost, measured in the lab.")
     parser.add_argument(
         "command", nargs="?", choices=("run", "report", "list"), default="run", help="what to do (default: run)"
     )
     parser.add_argument("--only", default="*", metavar="PATTERN", help="the cells of these names, such as 'peace-*'")
-    parser.add_argument("--runs", type=int, metavar="N", help=f"how often each cell is run (default: {RUNS})")
+    parser.add_argument("--runs", type=count, metavar="N", help=f"how often each cell is run (default: {RUNS})")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_RUNS} runs, kept apart from the others")
     parser.add_argument("--again", action="store_true", help="forget what there is of these cells")
     return parser
@@ -166,4 +168,4 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(end_of("bench", lambda: main(sys.argv[1:]), sys.stdout))

@@ -23,7 +23,7 @@ from collections.abc import Collection, Sequence
 from typing import NoReturn, Protocol, cast
 
 from floatingip import __version__
-from floatingip.commands.complaint import complain
+from floatingip.commands.complaint import complain, say
 from floatingip.core.errors import FloatingIPError
 
 COMMANDS = {
@@ -69,7 +69,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with the exit code for wrong usage."""
-        complain(self.prog.partition(" ")[2], f"{message}; see `{self.prog} --help`")
+        say(self.prog, f"{message}; see `{self.prog} --help`")
         sys.exit(USAGE)
 
 

@@ -12,16 +12,16 @@ It runs in namespaces of its own (sandbox.py): nothing outside of these is touch
 """
 
 import argparse
-import errno
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+from floatingip.cli import Parser
 from lab import sandbox
+from lab.command_line import count, end_of, written
 from lab.history import Event
 from lab.kubernetes.cluster import ClusterFailed, Kind
 from lab.kubernetes.real import host
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lab", description="A VPC in a box.")
+    parser = Parser(prog="python -m lab", description="A VPC in a box.")
     parser.set_defaults(image=None, kubernetes=Kind.SMALL)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="name the scenarios")
@@ -77,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--image", metavar="NAME", help="run the pods from this image of podman's; as root")
     run.add_argument("--seed", type=int, default=0, help="makes names and latencies repeatable (default: %(default)s)")
-    run.add_argument("--json", type=Path, metavar="FILE", help="write the verdict there")
-    run.add_argument("--history", type=Path, metavar="FILE", help="write all events there, one JSON object a line")
+    run.add_argument("--json", type=written, metavar="FILE", help="write the verdict there")
+    run.add_argument("--history", type=written, metavar="FILE", help="write all events there, one JSON object a line")
     run.add_argument("--quiet", action="store_true", help="no timeline, only the table")
     run.add_argument(
         "--asking",
@@ -89,28 +89,30 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=0, help="as for `run`")
     report = commands.add_parser("report", help="write a page about a run: who had the address, and what clients got")
     report.add_argument("history", type=Path, metavar="HISTORY", help="what `run --history` wrote")
-    report.add_argument("--output", type=Path, metavar="FILE", help="the page (default: HISTORY with the suffix .html)")
+    report.add_argument(
+        "--output", type=written, metavar="FILE", help="the page (default: HISTORY with the suffix .html)"
+    )
     torture = commands.add_parser("torture", help="one misfortune after the other, and some at a time")
     torture.add_argument("--minutes", type=_minutes, default=10.0, help="no round begins later (default: %(default)g)")
     torture.add_argument("--seed", type=int, default=0, help="which misfortunes, in which order (default: %(default)s)")
-    torture.add_argument("--first", type=_count, default=1, metavar="ROUND", help="begin with this one of the seed's")
-    torture.add_argument("--rounds", type=_count, metavar="N", help="end after so many")
+    torture.add_argument("--first", type=count, default=1, metavar="ROUND", help="begin with this one of the seed's")
+    torture.add_argument("--rounds", type=count, metavar="N", help="end after so many")
     torture.add_argument("--workers", type=int, choices=range(3, 6), default=3, help="(default: %(default)s)")
     soak = commands.add_parser("soak", help="one failover after the other, and what is left of them")
     until = soak.add_mutually_exclusive_group(required=True)
     until.add_argument("--minutes", type=_minutes, help="no failover begins later")
-    until.add_argument("--failovers", type=_count, help="how many")
+    until.add_argument("--failovers", type=count, help="how many")
     soak.add_argument("--seed", type=int, default=0, help="as for `run`")
     for command in (torture, soak):
         command.add_argument("--carry", choices=("eni", "address"), default="eni", help="as for `run`")
         command.add_argument("--ec2", choices=("instant", "typical", "slow"), default="typical", help="as for `run`")
         command.add_argument(
             "--report",
-            type=Path,
+            type=written,
             metavar="FILE",
             help="write what came of it there, in Markdown, as the section of this way to carry",
         )
-        command.add_argument("--history", type=Path, metavar="FILE", help="as for `run`")
+        command.add_argument("--history", type=written, metavar="FILE", help="as for `run`")
     for command in (run, demo):
         command.add_argument(
             "--kubernetes",
@@ -145,13 +147,6 @@ def _minutes(text: str) -> float:
     if not 0.0 < number <= WEEK:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0, up to {WEEK} (a week)")
     return number
-
-
-def _count(text: str) -> int:
-    """A whole number from 1."""
-    if not (text.isascii() and text.isdecimal() and int(text[:9])):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text[:9])
 
 
 def _list() -> int:
@@ -280,18 +275,4 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        code = main(sys.argv[1:])
-        print(end="", flush=True)
-    except KeyboardInterrupt:
-        code = 130
-    except BrokenPipeError:  # the reader, such as `head`, has enough; what is still buffered must not fail again
-        code = 74
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        code = 74
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"lab: {error.strerror}", file=sys.stderr)
-    sys.exit(code)
+    sys.exit(end_of("lab", lambda: main(sys.argv[1:]), sys.stdout))

@@ -81,6 +81,7 @@ class FloatingAddress:
         )
         self._imds = ShownByImds()
         self._jitter = 0.0
+        self.unready_since_wall: float | None = None
 
     def configure(self, settings: Settings) -> None:
         """Decide by these settings from now on; they differ from the last only in what may change at any time."""
@@ -215,7 +216,12 @@ class FloatingAddress:
         if self.decision.state is State.HOLDER and self.is_here():
             # This node no longer probes the address: what was lost before it came says nothing of now.
             self.seeing.answers.begin_anew()
-        self._telling.decided(before, self.decision, self.not_ready(), self.moves.loss, now, wall)
+        not_ready = self.not_ready()
+        if not not_ready:
+            self.unready_since_wall = None
+        elif self.unready_since_wall is None:
+            self.unready_since_wall = wall
+        self._telling.decided(before, self.decision, not_ready, self.moves.loss, now, wall)
         if self.report is not None:
             self._telling.kernel(self.report, now)
         self.moves.follow(self.decision, self.where.holder(), now, wall)

@@ -101,8 +101,8 @@ class Publishing:
                 yield f"{each.target}: {remark}"
         if self._shared.unanswered and self._looking.answered_at is not None:
             yield f"EC2 does not answer as it should: {self._shared.unanswered}"
-        if (pause_left := self._pause_left(wall)) > 0:
-            yield pause.told(pause_left)
+        if (paused_until := self._paused_until(wall)) > wall:
+            yield pause.told(paused_until)
 
     def _unknown(self) -> Iterator[str]:
         """What could not be learned."""
@@ -113,8 +113,8 @@ class Publishing:
         if self._metadata.problem:
             yield self._metadata.problem
 
-    def _pause_left(self, wall: float) -> float:
-        """Seconds until moves that nobody asked for are allowed again, of the address that waits longest."""
+    def _paused_until(self, wall: float) -> float:
+        """When moves that nobody asked for are allowed again, in Unix seconds, of the address that waits longest."""
         owners = (each.where.owner for each in self._addresses)
         enis = [owner.eni for owner in owners if owner is not None and owner.eni is not None]
-        return max((pause.ends_at(eni.tags, wall) - wall for eni in enis), default=0.0)
+        return max((pause.ends_at(eni.tags, wall) for eni in enis), default=0.0)

@@ -37,6 +37,8 @@ def shown(address: FloatingAddress, settings: Settings, wall: float) -> AddressS
         asked_at=owner.asked_at if owner is not None else None,
         since_wall=since_wall,
         since_at_least=at_least,
+        down_since_wall=_down_since(address),
+        unready_since_wall=address.unready_since_wall,
         blind=address.blind(),
         up_as=way_to(settings.carry).of_one(attachment.id, address.target) if attachment is not None else "",
         round_trip=answers.recent.round_trip,
@@ -59,6 +61,14 @@ def _since(address: FloatingAddress, settings: Settings, attachment: Attachment 
     if came_at is not None and isfinite(came_at):
         return came_at, False
     return address.moves.since_wall, address.moves.was_first
+
+
+def _down_since(address: FloatingAddress) -> float | None:
+    """When it stopped answering this node, in Unix seconds; None while it answers, or never did."""
+    health, view = address.seeing.health, address.view
+    if view is None or not health.fell or health.first_lost_at is None:
+        return None
+    return view.wall - (view.now - health.first_lost_at)
 
 
 def _orders(

@@ -12,17 +12,17 @@ from floatingip.core import timing
 from floatingip.core.decision.decision import Decision, Reason, State
 from floatingip.core.model import Address
 from floatingip.core.news import Remark
-from floatingip.core.plumbing import PlumbingReport
+from floatingip.core.plumbing import PlumbingReport, PlumbingState
 
 LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
 """Reasons that have an event of their own in the log, repeated while they last: a person has to mend them, or may
 have to.
 """
 
-BARRED = frozenset({Reason.CANNOT_CLAIM, Reason.RATIONED})
+BARRED = frozenset({Reason.CANNOT_CLAIM, Reason.PAUSED, Reason.RATIONED})
 """Reasons for which a takeover that is due does not happen: a warning, repeated while they last."""
 
-NOTED = frozenset({Reason.PING_BLOCKED, Reason.PROBE_BLOCKED, Reason.UNSHOWN_HERE})
+NOTED = frozenset({Reason.NOT_SERVED_HERE, Reason.PING_BLOCKED, Reason.PROBE_BLOCKED, Reason.UNSHOWN_HERE})
 """Reasons that move nothing, but that somebody should know of: warned of in the same way."""
 
 
@@ -83,9 +83,10 @@ class Telling:
         self.kernel(report, now)
 
     def kernel(self, report: PlumbingReport, now: float) -> None:
-        """Log what is wrong in the kernel, by the last report."""
-        if self._plumbing.is_due(report.problem, now):
-            self._out.error("plumbing", report.problem)
+        """Log what is wrong in the kernel, by the last report; what is not known yet is not wrong."""
+        problem = "" if report.state is PlumbingState.UNCERTAIN else report.problem
+        if self._plumbing.is_due(problem, now):
+            self._out.error("plumbing", problem)
         if self._node_ports.is_due(report.kept_off, now):
             self._out.error("nodeports", report.kept_off)
 

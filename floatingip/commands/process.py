@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 
 from floatingip import __version__
@@ -68,7 +69,9 @@ def run(command: str, settings: Settings, path: Path) -> int:
 
     check_environment()
     metadata = Imds()
-    me = dataclasses.replace(identity(metadata, log), node=os.environ.get("NODE_NAME", ""))
+    me = identity(metadata, log)
+    node, kubernetes = os.environ.get("NODE_NAME", ""), elsewhere(os.environ.get("NODE_ADDRESS", ""), me.address)
+    me = dataclasses.replace(me, node=node, kubernetes=kubernetes)
     log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=me.node)
     api_server = ApiServer(os.environ)
     tally = Tally()
@@ -100,6 +103,15 @@ def _die(log: Log, failed: threading.ExceptHookArgs) -> None:
     trace = "".join(traceback.format_exception(failed.exc_type, failed.exc_value, failed.exc_traceback))
     log.error("defect", trace, thread=failed.thread.name if failed.thread else "")
     os._exit(DEFECT)
+
+
+def elsewhere(told: str, own: Address) -> Address | None:
+    """The address that Kubernetes has of this node, as the manifest ``told``, where that is not the node's ``own``."""
+    try:
+        address = ip_address(told)
+    except ValueError:
+        return None
+    return None if address == own or "%" in told else address
 
 
 def identity(metadata: Metadata, log: Log) -> Identity:

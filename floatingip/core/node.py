@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from floatingip.core.model import Network
+from floatingip.core.model import Address, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,8 @@ class Identity:
     """Who this node is, by IMDS.
 
     ``address`` and ``mac`` are the primary interface's.  ``node`` is its name in Kubernetes, which IMDS does not know:
-    empty where nobody told it.
+    empty where nobody told it.  ``kubernetes`` is the address that it has there, where that is another one, as in a
+    cluster of IPv6.
     """
 
     instance_id: str
@@ -25,6 +26,7 @@ class Identity:
     address: IPv4Address
     security_groups: tuple[str, ...]
     node: str = ""
+    kubernetes: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,8 @@ class Ec2View:
 class Standby:
     """A node that does not hold an address, and how it sees that.
 
-    ``why_not`` is why it could not take the address over, empty where it could; ``can_take_over`` is None where that is
-    not known.
+    ``why_not`` is why it could not take the address over, empty where it could, and ``unready_since`` since when, None
+    where it did not tell; ``can_take_over`` is None where that is not known.
     """
 
     instance: str
@@ -70,6 +70,7 @@ class Standby:
     round_trip: float | None
     can_take_over: bool | None
     why_not: str
+    unready_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class Picture:
 
     ``health`` is UP if any standby sees the address UP, and UNPROBED if there is no standby to see it.  ``sentence`` is
     the decision that tells most, with the node that made it.  ``findings`` say what is wrong, the worst first.
+    ``wrong_since`` is when it stopped answering all of those whom it did answer, or, where it does answer, when its
+    holder began to lack something; None where neither is so.
     """
 
     address: str
@@ -87,6 +90,7 @@ class Picture:
     node: str
     since: float | None
     since_at_least: bool
+    wrong_since: float | None
     health: HealthReport
     round_trip: float | None
     node_ports: Mapping[str, bool | None]
@@ -214,7 +218,8 @@ class _Cast:
             why = "its observer is starting" if report.starting else ""
             why = why or (seen.why_not if seen is not None else "its settings do not name this address")
             health, round_trip = (seen.health, seen.round_trip) if seen is not None else (HealthReport.UNKNOWN, None)
-            return Standby(instance, node, health, round_trip, not why, why)
+            since = seen.unready_since if seen is not None else None
+            return Standby(instance, node, health, round_trip, not why, why, since)
         why = self.silent.get(instance, "")
         if not why and peer is not None:
             why = "its node is about to end" if peer.leaving else peer.why_not.get(target, "")
@@ -251,6 +256,7 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
         node=cast.node(holder),
         since=since.since if since is not None else None,
         since_at_least=since is not None and since.since_at_least,
+        wrong_since=_wrong_since(own, others),
         health=_health([each.health for each in others]),
         round_trip=max((each.round_trip for each in others if each.round_trip is not None), default=None),
         node_ports=_node_ports(others),
@@ -288,6 +294,13 @@ def _health(seen: Collection[HealthReport]) -> HealthReport:
         if health in seen:
             return health
     return HealthReport.UNPROBED
+
+
+def _wrong_since(own: AddressReport | None, others: Sequence[AddressReport]) -> float | None:
+    """See `Picture`: one who lost the address before others did was cut off by itself then."""
+    if _health([each.health for each in others]) is HealthReport.DOWN:
+        return max((each.down_since for each in others if each.down_since is not None), default=None)
+    return own.unready_since if own is not None and own.problem else None
 
 
 def _node_ports(others: Iterable[AddressReport]) -> dict[str, bool | None]:
@@ -356,6 +369,6 @@ def _judge(
         if (cast.ec2.problem and not cast.ec2.is_late) or all(report.ec2_problem for report in cast.told.values()):
             degraded.append(NO_EC2)
     if picture.paused_until is not None and picture.paused_until > time:
-        degraded.append(pause.told(picture.paused_until - time))
+        degraded.append(pause.told(picture.paused_until))
     verdict = Verdict.DOWN if down else Verdict.DEGRADED if degraded else Verdict.HEALTHY
     return verdict, (*down, *degraded)

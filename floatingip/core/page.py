@@ -17,7 +17,7 @@ from floatingip.core.overview import Overview, Picture, Standby, overview
 from floatingip.core.report import AddressReport, HealthReport, Report
 from floatingip.core.snapshot import PeerSnapshot, ProbeSpan, Snapshot
 from floatingip.core.status import of
-from floatingip.core.table import details, moved, remarks
+from floatingip.core.table import details, lacking, moved, remarks
 from floatingip.core.wording import clock, milliseconds, printable, span
 
 RELOADS_EVERY = 5
@@ -180,7 +180,7 @@ def _nodes(each: Picture, shown: Overview) -> Iterator[Sequence[str]]:
     yield _name(each.node, each.holder or "nobody"), role, _seen(each.health, each.round_trip), "–"
     for standby in each.standbys:
         seen = _seen(standby.health, standby.round_trip)
-        yield _name(standby.node, standby.instance), "standby", seen, _able(standby)
+        yield _name(standby.node, standby.instance), "standby", seen, _able(standby, shown.time)
 
 
 def _name(node: str, instance: str) -> str:
@@ -193,11 +193,11 @@ def _seen(health: HealthReport, round_trip: float | None) -> str:
     return f'<span class="{health}">{said}</span>{trip}'
 
 
-def _able(standby: Standby) -> str:
+def _able(standby: Standby, time: float) -> str:
     if standby.can_take_over:
         return '<span class="yes">yes</span>'
     kind, said = ("unknown", "unknown") if standby.can_take_over is None else ("no", "no")
-    return f'<span class="{kind}">{said}</span>: {_text(standby.why_not)}'
+    return f'<span class="{kind}">{said}</span>: {_text(lacking(standby, time))}'
 
 
 def _probes(probes: tuple[ProbeSpan, ...], now: float) -> Iterator[str]:

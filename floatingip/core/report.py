@@ -44,12 +44,14 @@ class AddressReport:
     address since ``since``, or earlier (``since_at_least``).  ``answer_age`` is how old EC2's last answer is.
     ``state``, ``rule``, ``reason`` and ``sentence`` are the last decision's.
 
-    ``round_trip`` is that of the last answered probe.  ``node_ports`` says whether they answer at the address, None
-    while that is not known.  ``word`` is the state of the word of the holder's observer.
+    ``down_since`` is when it stopped answering, None unless it did before.  ``round_trip`` is that of the last answered
+    probe.  ``node_ports`` says whether they answer at the address, None while that is not known.  ``word`` is the state
+    of the word of the holder's observer.
 
     ``problem`` is why this node, as the holder, does not serve the address; ``why_not`` is why this node, as a standby,
-    could not take it over: empty where all is well.  ``order`` is a handover that was asked for.  ``rationed_until`` is
-    when the next rationed move may be made, None for at once; ``paused_until`` the end of a pause, None for none.
+    could not take it over: empty where all is well, and one of both since ``unready_since``.  ``order`` is a handover
+    that was asked for.  ``rationed_until`` is when the next rationed move may be made, None for at once;
+    ``paused_until`` the end of a pause, None for none.
     """
 
     address: str
@@ -62,11 +64,13 @@ class AddressReport:
     reason: str = ""
     sentence: str = ""
     health: HealthReport = HealthReport.UNKNOWN
+    down_since: float | None = None
     round_trip: float | None = None
     node_ports: Mapping[str, bool | None] = field(default_factory=dict)
     word: str = ""
     problem: str = ""
     why_not: str = ""
+    unready_since: float | None = None
     order: OrderReport | None = None
     moves: tuple[Move, ...] = ()
     moves_in_ten_minutes: int = 0

@@ -54,6 +54,9 @@ class AddressSnapshot:
     showed last, asked at ``asked_at``; it has had the address since ``since_wall`` (Unix seconds), or earlier, where
     that is only when it was first seen (``since_at_least``).
 
+    It has not answered since ``down_since_wall``, None unless it did before; this node has lacked something
+    (``not_ready``) since ``unready_since_wall``, whatever that was at first.
+
     ``blind`` is why this node cannot probe it, empty where it can.  ``up_as`` is the sighting by which observers tell
     that they see it UP with its present holder.  ``round_trip`` is that of the last answered probe, in seconds.
     ``probes`` are those of the last minutes; ``moves`` the last ones, oldest first.  From ``rationed_until_wall`` on
@@ -75,6 +78,8 @@ class AddressSnapshot:
     asked_at: float | None = None
     since_wall: float | None = None
     since_at_least: bool = False
+    down_since_wall: float | None = None
+    unready_since_wall: float | None = None
     blind: str = ""
     up_as: str = ""
     round_trip: float | None = None
@@ -148,6 +153,13 @@ class Snapshot:
         """Why it could neither serve some address nor take it over; empty when it could."""
         reasons = (f"{each.target}: {each.not_ready}" for each in self.addresses if each.not_ready)
         return "starting" if self.starting else "; ".join(reasons)
+
+    def free_slots(self) -> int | None:
+        """How many more ENIs this node could take; None where it is not told, or EC2 has not answered yet.
+
+        The word tells peers 0 until then, where it needs a standing ENI that nobody has seen: they had better not wait.
+        """
+        return None if self.answered_at is None else self.status.free_slots
 
     def sources(self) -> Mapping[str, Address]:
         """The addresses that a node carries for the targets, by the targets' texts."""

@@ -53,7 +53,7 @@ def _rows(each: Picture, shown: Overview) -> Iterator[tuple[str, ...]]:
     else:
         yield _row(each.address, "holder", "nobody", "-", "-", *_seen(each), "-")
     for standby in each.standbys:
-        able = _able(standby)
+        able = _able(standby, shown.time)
         yield _row(each.address, "standby", standby.node or "-", standby.instance, "-", *_seen(standby), able)
 
 
@@ -74,16 +74,24 @@ _HEALTH = {
 }
 
 
-def _able(standby: Standby) -> str:
+def _able(standby: Standby, time: float) -> str:
     if standby.can_take_over is None:
         return f"unknown: {standby.why_not}"
-    return "yes" if standby.can_take_over else f"NO: {standby.why_not}"
+    return "yes" if standby.can_take_over else f"NO: {lacking(standby, time)}"
+
+
+def lacking(standby: Standby, time: float) -> str:
+    """Why it could not take over, and for how long that has been so."""
+    since = standby.unready_since
+    return standby.why_not if since is None else f"{standby.why_not} (for {span(time - since)})"
 
 
 def details(each: Picture, shown: Overview) -> Iterator[tuple[str, str]]:
     """Details of an address, each with its name."""
     for finding in each.findings:
         yield "wrong", finding
+    if each.wrong_since is not None:
+        yield "since", f"{clock(each.wrong_since)}, {span(shown.time - each.wrong_since)} ago"
     if each.sentence:
         yield "state", each.sentence
     if each.node_ports:

@@ -74,6 +74,7 @@ class Metrics:
             *_of_node(snapshot, now),
             *_of_moves(snapshot.addresses, counts),
             *_of_work(counts),
+            _gauge("clock_seconds", "Unix seconds by this node's clock.", (), {(): self._wall()}),
             _gauge("build_info", "1, of this version.", ("version",), {(self._version,): 1}),
             *self._process.collect(),
         ]
@@ -128,12 +129,28 @@ def _of_addresses(snapshot: Snapshot, now: float, wall: float) -> Iterator[Metri
         "Seconds until the next rationed move of the address may be made.",
         lambda each: max(0.0, each.rationed_until_wall - wall),
     )
+    yield gauge(
+        "pause_wait_seconds",
+        "Seconds until the end of a pause in which the address stays where it is; 0 without one.",
+        lambda each: max(0.0, each.paused_until_wall - wall),
+    )
+    yield _gauge(
+        "node_port_up",
+        "1 where the NodePort answers this node at the address, 0 where not; absent while that is not known.",
+        ("address", "port"),
+        {
+            (target, str(port)): state is HealthState.UP
+            for (target,), each in shown.items()
+            for port, state in each.node_ports.items()
+            if state is not HealthState.INIT
+        },
+    )
 
 
 def _of_node(snapshot: Snapshot, now: float) -> Iterator[Metric]:
     status = snapshot.status
     ages = {(handle(each.instance_id),): now - each.heard_at for each in snapshot.peers if each.heard_at is not None}
-    slots = {(): status.free_slots} if status.free_slots is not None else {}
+    slots = {(): free} if (free := snapshot.free_slots()) is not None else {}
     denied = {_action(name) for name in snapshot.denied}
 
     yield _gauge(
@@ -198,6 +215,18 @@ def _of_work(counts: Counts) -> Iterator[Metric]:
         {(address,): spread for address, spread in counts.round_trips.items()},
     )
     yield _counter("ec2_calls", "Calls of EC2's API, by what it answered.", ("action", "code"), counts.calls)
+    yield _histogram(
+        "ec2_call_seconds",
+        "Seconds that calls of EC2's API took, whatever was answered.",
+        ("action",),
+        {(action,): spread for action, spread in counts.took.items()},
+    )
+    yield _counter(
+        "refused_connections",
+        "Connections to the status port that were closed at once, since their source, or all sources, had too many.",
+        (),
+        {(): counts.refused},
+    )
     yield _counter(
         "repairs",
         "What was missing in the node's kernel and was put there, also when an address came.",

@@ -19,6 +19,9 @@ ROUND_TRIPS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
 PHASES = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0)
 """The same for moves and their phases: from our own short ones to those in which EC2 takes its time."""
 
+CALLS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+"""The same for calls to EC2: a tenth of a second is usual, and after five a question is given up."""
+
 
 @dataclass
 class Spread:
@@ -47,7 +50,8 @@ class Counts:
 
     ``probes`` by address and outcome, ``round_trips`` by address; ``moves`` by address, rule and result, ``moved_at``
     the Unix times at which an address came to this node last; ``phases`` by name, and ``durations`` of all phases of a
-    move; ``repairs`` by what was missing in the kernel; ``calls`` to EC2 by action and code.
+    move; ``repairs`` by what was missing in the kernel; ``calls`` to EC2 by action and code, and how long these
+    ``took`` by action; ``refused`` connections.
     """
 
     probes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -58,6 +62,8 @@ class Counts:
     durations: Spread = field(default_factory=lambda: Spread(PHASES))
     repairs: Counter[str] = field(default_factory=Counter)
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    took: dict[str, Spread] = field(default_factory=dict)
+    refused: int = 0
 
 
 class Tally:
@@ -103,7 +109,13 @@ class Tally:
         with self._lock:
             self._counts.repairs[what] += 1
 
-    def called(self, action: str, code: str) -> None:
-        """EC2 was called once; ``code`` is what it answered, in one word."""
+    def called(self, action: str, code: str, seconds: float) -> None:
+        """EC2 was called once, which took so long; ``code`` is what it answered, in one word."""
         with self._lock:
             self._counts.calls[action, code] += 1
+            self._counts.took.setdefault(action, Spread(CALLS)).add(seconds)
+
+    def refused(self) -> None:
+        """The status port had no place for a connection."""
+        with self._lock:
+            self._counts.refused += 1

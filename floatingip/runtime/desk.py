@@ -1,6 +1,6 @@
 """
 What this observer answers, and to whom: peers and this node itself are told everything, anybody else only whether it is
-well.  Connections from the node's own address or from loopback are this node's, or come by `kubectl port-forward`.
+well.  Connections from the node's own addresses or from loopback are this node's, or come by `kubectl port-forward`.
 
 Nothing can be commanded here: IAM says who may move the address.  A question names its asker, who becomes a peer once
 EC2 has confirmed that (roster.py).
@@ -38,6 +38,7 @@ class Desk:
 
     ``published`` gives the newest snapshot, and ``metrics`` makes its view for Prometheus.  ``look`` is called when a
     peer says that EC2 has news.  ``sight`` tells whether a floating address reaches an observer's (sight.py).
+    ``kubernetes`` is the node's address in Kubernetes, where that is another one: from there the kubelet asks.
     """
 
     def __init__(
@@ -49,8 +50,11 @@ class Desk:
         roster: Roster,
         sight: Callable[[str, Address], Sight],
         now: Callable[[], float] = time.monotonic,
+        *,
+        kubernetes: Address | None = None,
     ) -> None:
         self._me = str(address)
+        self._own = frozenset({self._me, LOOPBACK, *([str(kubernetes)] if kubernetes is not None else [])})
         self._published = published
         self._metrics = metrics
         self._look = look
@@ -95,7 +99,7 @@ class Desk:
         return HTTPStatus.NOT_FOUND, "see /, /v1/status, /v1/word, /livez, /readyz, /metrics"
 
     def _is_friend(self, source: str) -> bool:
-        return source in (self._me, LOOPBACK) or self._roster.has(source)
+        return source in self._own or self._roster.has(source)
 
     def _may_read(self, query: Mapping[str, list[str]], source: str) -> bool:
         """Whether the status may be read from there; a peer that is not known yet names itself, and EC2 is asked."""

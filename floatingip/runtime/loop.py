@@ -129,7 +129,7 @@ class Loop:
         # Imported late: `attach` does not need it, and it takes most of the time to load.
         from floatingip.edges.prometheus import Metrics  # noqa: PLC0415
 
-        port, address = self._settings.port, self._me.address
+        port, address, kubernetes = self._settings.port, self._me.address, self._me.kubernetes
         desk = Desk(
             address,
             lambda: self._doer.published,
@@ -137,9 +137,13 @@ class Loop:
             lambda: self.post(LookWanted()),
             self._doer.roster,
             Sights(port).of,
+            kubernetes=kubernetes,
         )
         try:
-            server = StatusServer(address, port, desk.answer, desk.knows, also=LOOPBACK)
+            refused = self._edges.tally.refused
+            server = StatusServer(
+                address, port, desk.answer, desk.knows, also=LOOPBACK, refused=refused, kubernetes=kubernetes
+            )
         except OSError as error:
             said = f"cannot listen on {address}:{port}: {error.strerror}"
             raise HostError(said, "set `port` to a free one") from error

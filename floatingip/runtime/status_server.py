@@ -79,11 +79,13 @@ class _Request:
 
 
 class StatusServer:
-    """Answers GET requests on the node's primary address.  Raises OSError when the port cannot be had.
+    """Answers GET requests on the node's primary address, and at the one that ``kubernetes`` has of it, where that is
+    another one.  Raises OSError when the port cannot be had.
 
     ``answer`` gives status and text for a target and the address that asks; ``is_known`` says which addresses have
-    places of their own.  Both are called in the server's thread, and must not block.  ``also`` is a second address to
-    listen at, if that is possible; ``unheard`` says why it is not, empty where it is.
+    places of their own.  ``refused`` is called for each connection that is closed at once.  All are called in the
+    server's thread, and must not block.  ``also`` is a second address to listen at, if that is possible; ``unheard``
+    says why it is not, empty where it is.
     """
 
     def __init__(
@@ -93,13 +95,17 @@ class StatusServer:
         answer: Callable[[str, str], tuple[HTTPStatus, str]],
         is_known: Callable[[str], bool],
         also: str = "",
+        refused: Callable[[], None] = lambda: None,
+        *,
+        kubernetes: Address | None = None,
     ) -> None:
         self._answer = answer
         self._is_known = is_known
+        self._refused = refused
         self._open: Counter[str] = Counter()
         self._strangers = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listeners = [socket.create_server((str(address), port), backlog=BACKLOG)]
+        self._listeners = [_listener(each, port) for each in (address, kubernetes) if each is not None]
         self.unheard = ""
         if also:
             try:
@@ -152,6 +158,7 @@ class StatusServer:
             known = self._is_known(source)
             if not self._has_room(source, known=known):
                 _reset(connection)
+                self._refused()
                 continue
             self._open[source] += 1
             self._strangers += not known
@@ -212,6 +219,11 @@ class StatusServer:
         async with asyncio.timeout(EXCHANGE_WITHIN):
             await self._loop.sock_sendall(connection, _response(status, text, keeps=keeps))
         return keeps
+
+
+def _listener(address: Address, port: int) -> socket.socket:
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    return socket.create_server((str(address), port), family=family, backlog=BACKLOG)
 
 
 def _parse(received: bytes) -> _Request | None:

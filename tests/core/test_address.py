@@ -597,6 +597,7 @@ def test_while_ec2_gives_no_answer_its_last_failure_is_why_the_node_is_not_ready
     [
         (State.DOUBT, Reason.CANNOT_CLAIM, "warning"),
         (State.DOUBT, Reason.RATIONED, "warning"),
+        (State.DOUBT, Reason.PAUSED, "warning"),
         (State.STANDBY, Reason.CANNOT_CLAIM, "info"),
         (State.DOUBT, Reason.PROBE_LOST, "info"),
     ],

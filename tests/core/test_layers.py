@@ -22,9 +22,9 @@ core              health move writes settings bounded_json
 core              news
 core              word targets ports history report groups
 core              snapshot
-core              status
+core              status wording
 core/decision     pause
-core              wording overview
+core              overview
 core              table
 core              page
 core/decision     decision gate order

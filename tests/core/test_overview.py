@@ -94,7 +94,7 @@ def test_what_does_not_answer_is_down(reports: tuple[Report, ...], finding: str)
     [
         ((holding(), watching(not_ready="no slot")), "no standby could take it over: worker-b: no slot"),
         ((of(holder(peers=()), NOW),), f"no standby could take it over: {ALONE}"),
-        ((holding(), watching(paused_until_wall=WALL + 90.0)), pause.told(90.0)),
+        ((holding(), watching(paused_until_wall=WALL + 90.0)), pause.told(WALL + 90.0)),
         ((holding(not_ready="kube-proxy"), watching()), "its holder: kube-proxy"),
         ((of(holder(leaving="spot"), NOW), watching()), "its holder is leaving: spot"),
         ((of(holder(unanswered="throttled"), NOW), of(standby(unanswered="throttled"), NOW)), NO_EC2),

@@ -11,6 +11,7 @@ from floatingip.core.decision.decision import Decision
 from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG
 from floatingip.core.errors import ConfigurationError
 from floatingip.core.model import Carry
+from floatingip.core.wording import clock
 from floatingip.core.writes import Detach
 from tests.core.deciders import WALL, Observer, shown
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
@@ -32,8 +33,9 @@ def test_a_dead_holder_keeps_the_address_until_the_pause_is_over() -> None:
     decision = see(observer, 10.1, "probe:L", paused)
     assert shown(decision) == "doubt PAUSED R3"
     assert decision.look_at <= 600
-    assert "10 min" in decision.sentence
-    assert shown(see(observer, 599.0, "probe:L", paused)) == "doubt PAUSED R3"
+    assert f"nothing is to move before {clock(UNTIL)}" in decision.sentence
+    assert shown(late := see(observer, 599.0, "probe:L", paused)) == "doubt PAUSED R3"
+    assert late.sentence == decision.sentence
     assert see(observer, 600.1, "probe:L", paused).write == Detach("a1")
 
 

@@ -108,7 +108,7 @@ def test_what_was_counted_is_told() -> None:
     tally.moved(ADDRESS, "R3", "moved")
     tally.moved(ADDRESS, "R6", "lost-race")
     tally.came(ADDRESS, WALL, {"duration": 3.75, "detect": 1.25, "attach": 2.5})
-    tally.called("CreateTags", "ok")
+    tally.called("CreateTags", "ok", 0.1)
     tally.repaired("marks")
     shown = samples(published(STANDBY), tally)
     assert [shown["probes_total", ADDRESS, outcome] for outcome in ("answered", "lost", "failed-here")] == [2, 1, 0]

@@ -87,8 +87,7 @@ def test_a_pause_is_told_by_all_while_it_lasts() -> None:
     node.looked(OTHER, **{OWNER_TAG: NAME, pause.TAG: str(int(WALL + node.now + 90))})
     ends_at = shown(node).paused_until_wall
     assert ends_at == pytest.approx(WALL + node.now + 90, abs=2.0)
-    told = "nothing is to move for 2 min: `floatingip resume` ends the pause"
-    assert told in node.published.note
+    assert pause.told(ends_at) in node.published.note
     node.looked(OTHER, **{OWNER_TAG: NAME, pause.TAG: ""})
     shown(node)
     assert "resume" not in node.published.note

@@ -141,7 +141,7 @@ def test_what_ec2s_tags_say_is_shown_without_any_observer(vpc: Vpc) -> None:
     shown = status.look(settings, None, lambda: vpc.cloud, lambda: wall)
     address = shown.addresses[0]
     assert (shown.verdict, address.holder, address.moves_in_ten_minutes) == (Verdict.DEGRADED, vpc.holder, 1)
-    assert address.findings == ("nothing is to move for 2 min: `floatingip resume` ends the pause",)
+    assert address.findings == (pause.told(wall + 90.0),)
     assert address.order is not None
     assert (address.order.to, address.order.until, address.rationed_until) == ("*", wall + 60.0, wall + 50.0)
     vpc.ec2.terminate(vpc.holder)

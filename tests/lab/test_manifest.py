@@ -79,6 +79,7 @@ def test_both_containers_have_the_same_two_capabilities_and_variables() -> None:
         == {
             "FLOATING_IP": ConfigMapKey("floating-ip", "FLOATING_IP"),
             "NODE_NAME": FieldRef("spec.nodeName"),
+            "NODE_ADDRESS": FieldRef("status.hostIP"),
             "POD_NAME": FieldRef("metadata.name"),
             "POD_UID": FieldRef("metadata.uid"),
             "POD_NAMESPACE": FieldRef("metadata.namespace"),

@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,15 @@ def text() -> str:
     tally.probed("10.0.0.100", "answered", 0.001)
     tally.moved("10.0.0.100", "R3", "moved")
     tally.came("10.0.0.100", 1.7e9, {"detect": 1.0})
-    tally.called("CreateTags", "ok")
+    tally.called("CreateTags", "ok", 0.1)
     tally.repaired("marks")
     address = AddressSnapshot("10.0.0.100", is_holder=False, health=HealthState.UP, state="standby", lack=Lack.BLIND)
+    address = replace(address, node_ports={30007: HealthState.UP})
     peer = PeerSnapshot("i-b", IPv4Address("10.0.0.11"), heard_at=0.0)
     status, denied = Status("lab", "i-a", free_slots=1), frozenset({"ec2:CreateTags"})
-    return Metrics(tally, "1.2.3").text(Snapshot(0.0, status, (address,), denied=denied, peers=(peer,)))
+    return Metrics(tally, "1.2.3").text(
+        Snapshot(0.0, status, (address,), denied=denied, answered_at=0.0, peers=(peer,))
+    )
 
 
 def exposed() -> dict[str, Kind]:

@@ -10,24 +10,27 @@ Whole agents in simulated time.
 import argparse
 import gc
 import multiprocessing
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from floatingip.cli import Parser
+from lab.command_line import count, end_of
 from tests.sim.history import Outcome, play, suffer
 from tests.sim.shrink import shrink
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Play; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.sim", description="Play histories of whole agents.")
+    parser = Parser(prog="python -m tests.sim", description="Play histories of whole agents.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--seeds", type=_seeds, metavar="A..B", help="from A to B")
     what.add_argument("--trace", type=int, metavar="SEED", help="tell the history of one")
     what.add_argument("--shrink", type=int, metavar="SEED", help="tell what is left of one that has a fault")
     parser.add_argument("--nemesis", action="store_true", help="with one misfortune after the other, not one power cut")
-    parser.add_argument("--jobs", type=int, metavar="N", help="so many processes; by default one for each core")
-    options = parser.parse_args()
+    parser.add_argument("--jobs", type=count, metavar="N", help="so many processes; by default one for each core")
+    options = parser.parse_args(arguments)
     if options.shrink is not None:
         return _tell(shrink(options.shrink))
     one = suffer if options.nemesis else play
@@ -50,15 +53,19 @@ def _tell(outcome: Outcome) -> int:
     return 1 if outcome.faults else 0
 
 
-def _collect_less_often() -> None:
-    """A history makes many small things, hardly any of which are garbage in circles."""
+def _begin() -> None:
+    """A process that plays: Ctrl-C is told to the one that waits for it, and that ends it.
+
+    A history makes many small things, hardly any of which are garbage in circles: these are collected less often.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)
 
 
 def _play(one: Callable[[int], Outcome], seeds: range, jobs: int | None) -> int:
     began, faulty, longest = time.monotonic(), 0, 0.0
-    with multiprocessing.Pool(jobs, initializer=_collect_less_often) as pool:
+    with multiprocessing.Pool(jobs, initializer=_begin) as pool:
         for outcome in pool.imap_unordered(one, seeds, chunksize=8):
             longest = max(longest, outcome.outage)
             for fault in outcome.faults:
@@ -72,4 +79,4 @@ def _play(one: Callable[[int], Outcome], seeds: range, jobs: int | None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(end_of("tests.sim", lambda: main(sys.argv[1:]), sys.stdout))

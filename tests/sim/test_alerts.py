@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from floatingip.core.decision import order
+from floatingip.core.decision import order, pause
 from floatingip.core.decision.carry import way_to
 from floatingip.core.model import Carry
 from floatingip.core.node import Notice
@@ -107,6 +107,39 @@ def test_its_holder_does_not_serve_it(tell: Tell) -> None:
         worker.break_kernel("nft is missing", answers=True)
     story.goes_on(4, "HolderNotReady")
     story.goes_on(4, "HolderNotReady", "NoStandby")
+
+
+def test_no_node_port_answers(tell: Tell) -> None:
+    """On no node: the address is well, what it is for is not."""
+    story = tell(service="tcp:30080")
+    for worker in story.fleet.workers:
+        worker.serves = False
+    story.goes_on(2, "ServiceDown")
+    for worker in story.fleet.workers:
+        worker.serves = True
+    story.goes_on(1)
+
+
+def test_a_pause_is_forgotten(tell: Tell) -> None:
+    """And the holder dies in it."""
+    story = tell()
+    fleet = story.fleet
+    fleet.cloud.tag_eni(fleet.eni().id, {pause.TAG: str(int(WALL + fleet.now) + 2 * 3600)})
+    story.goes_on(35)
+    story.goes_on(10, "Paused")
+    story.holder.cut_power()
+    story.goes_on(6, "Paused", "NoHolder", "Down")
+    fleet.cloud.tag_eni(fleet.eni().id, {pause.TAG: ""})
+    story.goes_on(3)
+
+
+def test_clocks_differ(tell: Tell) -> None:
+    """One is a minute fast."""
+    story = tell()
+    story.standby.wall_ahead = 60.0
+    story.goes_on(7, "ClocksDiffer")
+    story.standby.wall_ahead = 0.0
+    story.goes_on(1)
 
 
 def test_there_is_no_standby(tell: Tell) -> None:

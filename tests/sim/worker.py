@@ -548,7 +548,7 @@ class Observer:
         return parsed
 
     def _metrics(self, snapshot: Snapshot) -> str:
-        return Metrics(self._tally, "0.0.0", self.now, lambda: self._fleet.wall).text(snapshot)
+        return Metrics(self._tally, "0.0.0", self.now, lambda: self._fleet.wall + self.worker.wall_ahead).text(snapshot)
 
     def ask_pod(self, every: float) -> None:
         """See `Crew`."""

@@ -98,7 +98,7 @@ class Reason(Enum):
     LATER = "a takeover is due, but {detail} may do it first"
     STALE = "a takeover is due: asking EC2 once more whose the address is"
     UNREACHED = "nobody was reached: {detail}"
-    PAUSED = "a move is due, but nothing is to move for {detail}: `floatingip resume` ends the pause"
+    PAUSED = "a move is due, but nothing is to move before {detail}: `floatingip resume` ends the pause"
     RATIONED = "a move is due but rationed, after {detail}"
     DETACHING = "the ENI is being detached from {detail}"
     DETACHING_TOO_LONG = "still detaching from {detail}: forcing it"

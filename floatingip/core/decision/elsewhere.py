@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv6Address
-from math import ceil, inf
+from math import inf
 
 from floatingip.core import pace, timing
 from floatingip.core.decision import ration, served
@@ -24,6 +24,7 @@ from floatingip.core.ec2 import AttachmentStatus, Owner
 from floatingip.core.health import HealthState
 from floatingip.core.peer import WordState
 from floatingip.core.plumbing import Extent
+from floatingip.core.wording import clock
 from floatingip.core.writes import Tag
 
 
@@ -109,8 +110,8 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
         return replace(doubtful, reason=Reason.CANNOT_CLAIM, detail=view.obstacle, look_at=barred)
     if situation.paused_for > 0 and charge.reason is not Reason.HANDOVER_ASKED:
         over_at = min(owner.asked_at + timing.LOOK_WHILE_BARRED, view.now + situation.paused_for)
-        minutes = f"{ceil(situation.paused_for / 60)} min"
-        return replace(doubtful, reason=Reason.PAUSED, detail=minutes, look_at=over_at)
+        end = clock(round(view.wall + situation.paused_for))
+        return replace(doubtful, reason=Reason.PAUSED, detail=end, look_at=over_at)
     if charge.reason is Reason.HOLDER_UNSOUND and memory.unsound_here:
         return replace(
             doubtful, state=State.STANDBY, reason=Reason.ALSO_UNSOUND, look_at=owner.asked_at + timing.LOOK_IN_PEACE

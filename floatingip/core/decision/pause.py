@@ -7,9 +7,10 @@ Pure.  The value is when it ends, in Unix seconds.  IAM says who may write it; n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import ceil, inf
+from math import inf
 
 from floatingip.core.ec2 import moment
+from floatingip.core.wording import clock
 
 TAG = "floatingip/paused"
 
@@ -23,6 +24,6 @@ def ends_at(tags: Mapping[str, str], wall: float) -> float:
     return end if wall < end <= wall + LONGEST else -inf
 
 
-def told(seconds: float) -> str:
-    """That there is one, for so long still."""
-    return f"nothing is to move for {ceil(seconds / 60)} min: `floatingip resume` ends the pause"
+def told(until: float) -> str:
+    """That there is one, with its end in Unix seconds: the same words for as long as it lasts."""
+    return f"nothing is to move before {clock(round(until))}: `floatingip resume` ends the pause"

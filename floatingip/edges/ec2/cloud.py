@@ -84,13 +84,14 @@ class Ec2Cloud:
 
     def _count(self, action: str, call: Callable[[], T]) -> T:
         """EC2's answer to one attempt."""
+        began_at, code = time.monotonic(), "ok"
         try:
-            answer = call()
+            return call()
         except BaseException as error:
-            self._tally.called(action, code_of(error))
+            code = code_of(error)
             raise
-        self._tally.called(action, "ok")
-        return answer
+        finally:
+            self._tally.called(action, code, time.monotonic() - began_at)
 
     def _pages(self, action: str, call: Callable[..., Mapping[str, Any]], key: str, **asked: Any) -> list[Any]:
         """What all pages of EC2's answer have under ``key``; each page is asked for by itself."""

@@ -200,6 +200,7 @@ class Containers:
                     "metadata.namespace": NAMESPACE,
                     "metadata.uid": pod.uid,
                     "spec.nodeName": node.worker.name,
+                    "status.hostIP": node.worker.address,
                 }[value.path]
         return environment | (self.api.environment if self.api else {}) | self._extra_env
 

@@ -24,6 +24,9 @@ from lab.kubernetes.small.objects import (
     ServicePort,
 )
 
+FIELDS = ("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.hostIP")
+"""What a variable may have of its pod."""
+
 UNREACHABLE = "node.kubernetes.io/unreachable"
 DEFAULT_TOLERATION = 300.0
 """Seconds that a pod which does not say tolerates this taint, by the admission plugin DefaultTolerationSeconds."""
@@ -155,7 +158,7 @@ def _variable(fields: Fields) -> tuple[str, str | ConfigMapKey | FieldRef]:
             if "fieldRef" in source:
                 with source.child("fieldRef") as field:
                     path = field.text("fieldPath")
-                    if path not in ("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName"):
+                    if path not in FIELDS:
                         raise ManifestError(f"{field.path}.fieldPath: {path!r} is not known to the lab")
                     return name, FieldRef(path)
             with source.child("configMapKeyRef") as key:
