@@ -85,9 +85,9 @@ def _watch(situation: Situation) -> Decision:
         return Decision(State.STANDBY, reason, rule, peace, detail=who, write=clear)
     asked_since_loss = health.first_lost_at is not None and owner.asked_at >= health.first_lost_at
     look_at = _in_doubt(owner) if asked_since_loss else view.now
-    if health.fell and word.vouches:
+    if health.state is HealthState.DOWN and word.vouches:
         return Decision(State.STANDBY, Reason.PROBE_BLOCKED, Rule.R4, _in_peace(memory, view, owner), detail=who)
-    if health.fell:
+    if health.fell or memory.vouched_at is not None:
         return Decision(State.DOUBT, Reason.NOT_VOUCHED, Rule.R4, look_at, detail=who)
     if health.state is HealthState.UP:
         return Decision(State.DOUBT, Reason.PROBE_LOST, Rule.R3, look_at, detail=f"asking EC2 and {who}")

@@ -9,6 +9,7 @@ from floatingip.core.decision import ration
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.rules import r13_force
 from floatingip.core.decision.situation import Situation
+from floatingip.core.decision.turns import rivals
 from floatingip.core.decision.view import View
 from floatingip.core.ec2 import AttachmentStatus, Owner
 from floatingip.core.plumbing import PlumbingState
@@ -42,7 +43,8 @@ def here(situation: Situation) -> Decision:
         write = Tag(eni.id, situation.ration_key, value)
     if attachment.status is AttachmentStatus.ATTACHING:
         peace = owner.asked_at + timing.LOOK_IN_DOUBT
-    if view.shown_by_imds is False:
+    if view.shown_by_imds is False or rivals(view, attachment):
+        # Another observer's word is no reason to let go, but EC2 knows, and IMDS may be late.
         peace = owner.asked_at + timing.LOOK_IN_DOUBT
     unsound = report.state is PlumbingState.UNSOUND
     return Decision(

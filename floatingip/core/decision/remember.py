@@ -29,7 +29,6 @@ def _with(memory: Memory, **changes: object) -> Memory:
 def remember(memory: Memory, view: View, way: Way) -> Memory:
     """The memory after this view; each answer of EC2 is folded in only once."""
     memory = _remember_link(memory, view)
-    memory = _remember_vouching(memory, view)
     memory = _remember_readiness(memory, view)
     memory = _remember_reaching(memory, view)
     memory = _with(memory, token=memory.token.accepted(view.accepted, view.wrote_at))
@@ -40,6 +39,7 @@ def remember(memory: Memory, view: View, way: Way) -> Memory:
     owner = view.owner
     if owner is not None and owner.asked_at > memory.asked_at:
         memory = _remember_answer(memory, view, owner, way)
+    memory = _remember_vouching(memory, view)
     memory = _remember_refusals(memory, view)
     situation = _situation(memory, view)
     if situation != memory.situation:
@@ -148,6 +148,8 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
             dead_answers=0,
             due_since=None,
             ahead=(),
+            unvouched_since=None,
+            vouched_at=None,
             detaching_since=None,
             link_lost_at=None,
             fenced=memory.fenced if attachment.id == memory.fenced else "",
@@ -177,11 +179,13 @@ def _remember_reaching(memory: Memory, view: View) -> Memory:
 
 
 def _remember_vouching(memory: Memory, view: View) -> Memory:
-    """Since when the address has been down without the holder vouching for it, and when that did last (R3, R4)."""
+    """Since when the address has been down without the holder vouching for it, and when that did last (R3, R4, R6)."""
     if not is_down(view.health):
         return _with(memory, unvouched_since=None, vouched_at=None)
     if view.word.vouches:
         return _with(memory, unvouched_since=None, vouched_at=view.now)
+    if not view.health.ever_up and memory.vouched_at is None:
+        return memory
     return memory if memory.unvouched_since is not None else _with(memory, unvouched_since=view.now)
 
 

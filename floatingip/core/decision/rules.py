@@ -18,7 +18,6 @@ from floatingip.core.decision.evidence import reached_by_tag, was_reached
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import is_down
 from floatingip.core.ec2 import AttachmentStatus
-from floatingip.core.health import HealthState
 from floatingip.core.peer import WordState
 from floatingip.core.writes import Detach
 
@@ -73,17 +72,11 @@ def r5_the_holder_is_written_off(situation: Situation) -> Charge | None:
 
 
 def r3_down_and_silent(situation: Situation) -> Charge | None:
-    """The address answered under this attachment and no longer does, and the holder's observer is silent.
-
-    Where that vouched for the address after it fell, only its silence is new: a question or two may be lost, and a node
-    that refuses them lives, without an observer for the moment.
-    """
-    view, is_blocked = situation.view, situation.memory.vouched_at is not None
-    if not (is_down(view.health) and situation.is_silent):
-        return None
-    if is_blocked and (view.word.refused or view.now - view.word.since < timing.QUIET_FOR):
-        return None
-    return Charge(Rule.R3, Reason.SILENT_HOLDER, situation.who)
+    """The address answered under this attachment and no longer does, and the holder's observer is silent."""
+    health = situation.view.health
+    if is_down(health) and health.ever_up and _tells_by_silence(situation):
+        return Charge(Rule.R3, Reason.SILENT_HOLDER, situation.who)
+    return None
 
 
 def r5_the_holder_is_unsound(situation: Situation) -> Charge | None:
@@ -106,8 +99,7 @@ def r4_down_though_it_calls_itself_sound(situation: Situation) -> Charge | None:
 def r6_never_answered(situation: Situation) -> Charge | None:
     """The address never answered under this attachment, and the holder's observer is silent."""
     health = situation.view.health
-    is_lost = health.state is HealthState.DOWN and health.in_doubt and not health.ever_up
-    if situation.is_silent and is_lost and _has_settled(situation):
+    if is_down(health) and not health.ever_up and _tells_by_silence(situation) and _has_settled(situation):
         return Charge(Rule.R6, Reason.NEVER_ANSWERED, situation.who)
     return None
 
@@ -171,6 +163,18 @@ def _first(rules: tuple[Callable[[Situation], Charge | None], ...], situation: S
         if (found := rule(situation)) is not None:
             return found
     return None
+
+
+def _tells_by_silence(situation: Situation) -> bool:
+    """The holder's observer is silent, and that speaks against its node (R3, R6).
+
+    Where it vouched for the address while that did not answer, only its silence is new: a question or two may be lost,
+    and a node that refuses them lives, without an observer for the moment.
+    """
+    word = situation.view.word
+    if situation.memory.vouched_at is None or not situation.is_silent:
+        return situation.is_silent
+    return not word.refused and situation.view.now - word.since >= timing.QUIET_FOR
 
 
 def _a3_is_too_new(situation: Situation) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from floatingip.core.decision.decision import Rule
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni, Owner
-from floatingip.core.health import Health
+from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Target
 from floatingip.core.peer import Peer, Word
 from floatingip.core.plumbing import PlumbingReport
@@ -163,10 +163,13 @@ class Memory:
     """Since when EC2 has shown the attachment being detached (R13)."""
 
     unvouched_since: float | None = None
-    """Since when the address has been down without the holder vouching for it (R4)."""
+    """Since when the address has been down without the holder vouching for it (R4).
+
+    Of one that has never answered, the holder must have vouched before: until then it may not be there yet (R6).
+    """
 
     vouched_at: float | None = None
-    """When the holder last vouched for the address while that was down, None if it did not since it fell."""
+    """When the holder last vouched for the address while that was down, None if it did not since then."""
 
     due_since: float | None = None
     """Since when a takeover has been due, and only those who come first keep this node from it."""
@@ -264,8 +267,8 @@ def attachment_of(owner: Owner) -> Attachment | None:
 
 
 def is_down(health: Health) -> bool:
-    """The address answered under this attachment, then fell, and the last probe was lost too."""
-    return health.fell and health.in_doubt
+    """The address fell, or has never answered under this attachment, and the last probe was lost too."""
+    return health.state is HealthState.DOWN and health.in_doubt
 
 
 def doubted_since(memory: Memory, view: View) -> float | None:
