@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from floatingip.core import timing
 from floatingip.core.decision import order as orders
 from floatingip.core.decision.carry import way_to
@@ -57,7 +59,8 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
             State.CLAIMING, Reason.FREE_BUT_LATER, Rule.R1, max(turn_at, view.now), detail=", ".join(before)
         )
     if not is_fresh(memory, view, owner, memory.free_since):
-        return Decision(State.CLAIMING, Reason.STALE, Rule.R1, view.now)
+        look_at = max(view.now, view.retry_at.get(type(write), -inf))
+        return Decision(State.CLAIMING, Reason.STALE, Rule.R1, look_at)
     return Decision(State.CLAIMING, Reason.FREE, Rule.R1, soon, write=write)
 
 
