@@ -25,13 +25,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from bench import report, results
 from bench.cells import RUN_WITHIN, Cell, Failover, cells
 from floatingip.cli import Parser
 from floatingip.commands.progress import Progress
 from lab.command_line import count, end_of
+from lab.console import Console
 
 RUNS, QUICK_RUNS = 20, 3
 PEACE, QUICK_PEACE = 120.0, 20.0
@@ -50,7 +49,7 @@ TOLD_EVERY = 60.0
 LOOK = 0.5
 """Seconds between two looks at a run."""
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+console = Console(PLAIN_WIDTH)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ it, and a table at the end.
 Reads nothing but the history's events, and changes nothing.
 """
 
-import sys
+import signal
 import threading
 import time
 from collections import deque
@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from lab.console import Console
 from lab.ec2 import Profile
 from lab.history import Event
 from lab.run import asking
@@ -51,14 +51,19 @@ _TOLD = {
 PLAIN_WIDTH = 110
 """Columns where there is no terminal to ask."""
 
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+console = Console(PLAIN_WIDTH, soft_wrap=True)
 
 
 class Timeline:
-    """Prints events as they come, and keeps a line about the clients below; without ``live`` it stays silent."""
+    """Prints events as they come, and keeps a line about the clients below; without ``live`` it stays silent.
+
+    Where it cannot be written any more, for want of a reader or of room, the main thread is interrupted, and leaves the
+    timeline by that OSError.
+    """
 
     def __init__(self, *, live: bool) -> None:
         self._on = live
+        self._unwritten: OSError | None = None
         self._began = time.time()
         self._struck: float | None = None
         self._names: dict[str, str] = {}
@@ -78,22 +83,31 @@ class Timeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+        if self._unwritten is not None:
+            raise self._unwritten
 
     def show(self, event: Event) -> None:
         """Tell of one event; may be called from any thread."""
-        if not self._on:
-            return
         with self._lock:
-            if event["event"] == "attempt":
-                self._count(event)
-            elif event["source"] == "agent" and event["fields"].get("event") == "node":
-                self._names[event["fields"]["instance"]] = event["node"]
-            elif (said := words(event)) is not None:
-                if event["event"] == "step":
-                    self._step = (said, event["t"])
-                if event["source"] == "nemesis" and event["event"] == "begin":
-                    self._struck = event["t"]
-                self._print(event["t"], event["source"], said)
+            if not self._on:
+                return
+            try:
+                self._tell(event)
+            except OSError as error:
+                self._on, self._unwritten = False, error
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def _tell(self, event: Event) -> None:
+        if event["event"] == "attempt":
+            self._count(event)
+        elif event["source"] == "agent" and event["fields"].get("event") == "node":
+            self._names[event["fields"]["instance"]] = event["node"]
+        elif (said := words(event)) is not None:
+            if event["event"] == "step":
+                self._step = (said, event["t"])
+            if event["source"] == "nemesis" and event["event"] == "begin":
+                self._struck = event["t"]
+            self._print(event["t"], event["source"], said)
 
     def _print(self, at: float, source: str, words: str) -> None:
         since = at - (self._began if self._struck is None else self._struck)
