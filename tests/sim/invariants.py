@@ -66,6 +66,10 @@ TAGGED_A_MINUTE = 8
 PATIENCE = 25.0
 """Seconds for which a holder that calls itself sound keeps an address that reaches nobody (R4: 30)."""
 
+VOUCHED_WITHIN = 2.5
+"""Seconds after which a holder has been asked about an address that answers no more: that is known within 1.45, and the
+holder is asked twice a second."""
+
 RATIONED, RATIONED_WORDS = ("R4", "R6", "R7"), ("relieved: Kubernetes has written", "unsound")
 """Rules by which a move is rationed, and what is said of moves by R5 that are."""
 
@@ -95,6 +99,7 @@ class Invariants:
         self._unsound_at: dict[str, float] = {}
         self._silenced_at: dict[str, float] = {}
         self._sound_at: dict[str, float] = {}
+        self._pinged_at: dict[str, float] = {}
         self._absent_at: dict[tuple[str, Target], float] = {}
         self._unseen_at: dict[tuple[str, Target], float] = {}
         self._unpaused_at: dict[Target, float] = {}
@@ -137,6 +142,8 @@ class Invariants:
                 self._unsound_at[worker.name] = now
             if self._since(self._unsound_at.get(worker.name)) > WELL_FOR:
                 self._sound_at[worker.name] = now
+            if not worker.drops_pings:
+                self._pinged_at[worker.name] = now
             if observer is not None and observer.is_paused:
                 self._silenced_at[worker.name] = now
             if not worker.is_mute:
@@ -262,9 +269,8 @@ class Invariants:
                 self._fault(f"{by} takes {address} from {holder.name} without patience")
         if not _is_well(holder) or self._since(self._unwell_at.get(holder.name)) < WELL_FOR:
             return
-        silenced_for = self._since(self._silenced_at.get(holder.name))
-        if holder.drops_pings and (silenced_for < WELL_FOR or self._since(self._sound_at.get(holder.name)) > PATIENCE):
-            return  # Nobody can see that it answers, and its observer stood still, or has not vouched for it (R3, R4).
+        if holder.drops_pings and not self._is_vouched_for(holder):
+            return
         serves_for = self._since(self._absent_at.get((holder.name, address)))
         hears_for = self._since(self._unheard_at.get((by, holder.name)))
         if serves_for > WELL_FOR and hears_for > WELL_FOR:
@@ -291,6 +297,16 @@ class Invariants:
         at_once = known and all(abs(at - lost_at) <= TOGETHER for at in known)
         if at_once and silent_for < ALONE_FOR:
             self._fault(f"{by} takes {address} from {holder.name}, though all fell silent at once")
+
+    def _is_vouched_for(self, holder: Worker) -> bool:
+        """Its observer has told, since pings are dropped there and not long ago, that it answers (R3, R4): otherwise
+        nobody can see that it does.
+        """
+        if self._since(self._silenced_at.get(holder.name)) < WELL_FOR:
+            return False
+        sound_at = self._sound_at.get(holder.name, -inf)
+        could_be_asked = sound_at - self._pinged_at.get(holder.name, -inf) > VOUCHED_WITHIN
+        return could_be_asked and self._since(sound_at) <= PATIENCE
 
     def _is_ordered(self, address: Target) -> bool:
         """Somebody has asked for a handover from where the address is, and its time is not over, or was not just now;
