@@ -54,6 +54,7 @@ REACHED_FOR = 5.0
 LOOK_IN_PEACE = 60.0
 LOOK_IN_DOUBT = 1.0
 LOOK_WHILE_BARRED = 10.0
+LOOK_WHILE_WRITING = 1.0
 LOOK_WHILE_MOVING = pace.QUICKEST
 """Seconds between two questions to EC2, as far as the pace (pace.py) allows them; one follows each write at once."""
 

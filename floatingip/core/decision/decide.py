@@ -71,6 +71,9 @@ def _look_at(memory: Memory, view: View, decision: Decision) -> float:
     if view.owner is None or (memory.asked_at <= view.wrote_at and not view.writing):
         return view.now
     pause, write = _pause(memory, view), decision.write
+    if view.writing:
+        # What is asked now will be too old to write by: it is asked anew as soon as the write has ended.
+        pause = max(pause, timing.LOOK_WHILE_WRITING)
     if decision.reason is Reason.STALE:
         retry_at = max(view.retry_at.get(kind, -inf) for kind in (Assign, Detach, Unassign))
         return max(decision.look_at, retry_at, memory.last_write_at + pause)
