@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from floatingip.core.errors import HostError
 from floatingip.core.plumbing import Plumbing
-from floatingip.edges.kernel import kube_proxy
-from floatingip.edges.kernel.inspection import chains_on
+from floatingip.edges.kernel import chains, kube_proxy
 from floatingip.edges.kernel.mark_table import table_name, wanted_marks
 from floatingip.edges.kernel.nft import Nft
 from tests.hostile.strategies import as_json, documents, mutations, values
@@ -113,4 +112,4 @@ def test_whatever_others_rules_look_like_the_doctor_reads_on(ruleset: dict[str, 
     """Those on our bits are named, whatever stands beside them."""
     entries = ruleset.get("nftables")
     beside = entries if isinstance(entries, list) else []
-    assert "nft's chain ip mangle PREROUTING" in chains_on([*beside, *OTHERS["nftables"]], 0x70)
+    assert "nft's chain ip mangle PREROUTING" in chains.on_bits([*beside, *OTHERS["nftables"]], 0x70)
