@@ -5,7 +5,7 @@ import pytest
 from floatingip.core.errors import HostError
 from floatingip.edges.kernel import chains, nft
 from floatingip.edges.kernel.inspection import KernelInspection
-from tests.lab.plumbed import Node
+from tests.lab.plumbed import MARKS, Node
 
 OUR_BITS = 0x70
 
@@ -39,7 +39,16 @@ def test_chains_of_others_that_change_our_bits_are_named(node: Node, statement: 
     """Who sets a mark without a mask takes our bits away, though the number that he sets has none of them."""
     script = f"table inet other {{ chain c {{ type filter hook prerouting priority 0; {statement}; }}; }}"
     named = () if said is None else (f"nft's chain inet other c{said}",)
-    assert chains.on_bits(listed(node, script), OUR_BITS) == named
+    assert chains.on_bits(listed(node, script), OUR_BITS, {MARKS}) == named
+
+
+def test_our_marks_for_an_address_that_is_none_of_ours_are_named(node: Node) -> None:
+    """Two deployments on one node take each other's rules and routes away, and both say that they have mended them."""
+    stray = " (of another deployment on this node, or left by former settings)"
+    assert chains.on_bits(listed(node, ""), OUR_BITS, {"floatingip_0a000065"}) == (
+        f"nft's chain inet {MARKS} output{stray}",
+        f"nft's chain inet {MARKS} prerouting{stray}",
+    )
 
 
 FIREWALLD = """table inet firewalld {

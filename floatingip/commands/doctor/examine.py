@@ -36,6 +36,7 @@ from floatingip.edges.kernel import chains
 from floatingip.edges.kernel.host import KernelHost
 from floatingip.edges.kernel.inspection import IPVS_LINK, KernelInspection, lacking, rp_filter
 from floatingip.edges.kernel.kube_proxy import kept_off
+from floatingip.edges.kernel.mark_table import table_name
 from floatingip.edges.kubernetes.node_ports import PodsServices
 from floatingip.runtime.peers import not_ready
 
@@ -293,9 +294,9 @@ def _routing(facts: Facts) -> Iterator[Finding]:
 
 
 def _marks(facts: Facts) -> Iterator[Finding]:
-    bits = facts.settings.mark
+    bits, ours = facts.settings.mark, {table_name(plumbing.address) for plumbing in facts.plumbings}
     with closing(KernelInspection()) as kernel:
-        users = [*kernel.rules_on(bits), *chains.on_bits(kernel.ruleset(), bits)]
+        users = [*kernel.rules_on(bits), *chains.on_bits(kernel.ruleset(), bits, ours)]
     yield from node.marks(users, bits)
 
 

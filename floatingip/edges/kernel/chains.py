@@ -8,7 +8,7 @@ what they match.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from floatingip.edges.kernel.mark_table import PREFIX
@@ -16,35 +16,46 @@ from floatingip.edges.kernel.mark_table import PREFIX
 _ALL_BITS = 0xFFFFFFFF
 _MARKS = ({"meta": {"key": "mark"}}, {"ct": {"key": "mark"}})
 _WHOLE = " (which sets the whole mark: have it set its own bits only, by a mask)"
+_STRAY = " (of another deployment on this node, or left by former settings)"
 _HOOKS = ("ingress", "prerouting", "input", "forward", "output", "postrouting")
 
 
-def on_bits(ruleset: list[Any], bits: int) -> tuple[str, ...]:
-    """Those that change any of these bits of a packet's or a connection's mark."""
+def on_bits(ruleset: list[Any], bits: int, ours: Collection[str] = ()) -> tuple[str, ...]:
+    """Those that change any of these bits of a packet's or a connection's mark; ``ours`` are the names of our tables.
+
+    A table of our name for another address is not ours: another deployment takes our rules and routes for its own.
+    """
     found = set[str]()
-    for rule in _others(ruleset, "rule"):
+    for rule in _things(ruleset, "rule"):
+        if str(rule.get("table")) in ours:
+            continue
         for expression in _expressions(rule):
             if (changed := _changed(expression)) & bits:
-                found.add(_named(rule, rule.get("chain")) + (_WHOLE if changed == _ALL_BITS else ""))
+                said = _WHOLE if changed == _ALL_BITS else _STRAY if _is_like_ours(rule) else ""
+                found.add(_named(rule, rule.get("chain")) + said)
     return tuple(sorted(found))
 
 
 def that_drop(ruleset: list[Any]) -> tuple[str, ...]:
     """Those that drop or reject whatever they do not let pass: by their policy, or by their last rule."""
-    last = {_named(rule, rule.get("chain")): rule for rule in _others(ruleset, "rule")}
+    last = {_named(rule, rule.get("chain")): rule for rule in _things(ruleset, "rule")}
     found = []
-    for chain in _others(ruleset, "chain"):
+    for chain in _things(ruleset, "chain"):
         name, hook = _named(chain, chain.get("name")), chain.get("hook")
         if hook in _HOOKS and (chain.get("policy") == "drop" or _drops_all(last.get(name, {}))):
             found.append(f"{name} ({hook})")
     return tuple(found)
 
 
-def _others(ruleset: list[Any], kind: str) -> Iterator[dict[str, Any]]:
+def _things(ruleset: list[Any], kind: str) -> Iterator[dict[str, Any]]:
     for entry in ruleset:
         thing = entry.get(kind) if isinstance(entry, dict) else None
-        if isinstance(thing, dict) and not str(thing.get("table", "")).startswith(PREFIX):
+        if isinstance(thing, dict):
             yield thing
+
+
+def _is_like_ours(rule: dict[str, Any]) -> bool:
+    return str(rule.get("table")).startswith(PREFIX)
 
 
 def _named(thing: dict[str, Any], chain: object) -> str:
