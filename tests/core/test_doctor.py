@@ -41,7 +41,6 @@ from floatingip.core.node import Identity, OwnPod
 from floatingip.core.peer import Sight
 from floatingip.core.probe import NodePort
 from floatingip.core.word import RESERVED, Held, Status
-from floatingip.edges.kernel.inspection import chains_on
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "doctor.md"
@@ -202,6 +201,8 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     ),
     (node.routing(NONE), "ok", "are free"),
     (node.routing(("table 840 has routes of others; set `table` to a free one",)), "fail", "others -> set `table` to"),
+    (node.firewall(NONE), "ok", "no chain drops all that it does not know"),
+    (node.firewall(("nft's chain ip x y (input)",)), "warn", "dropped by nft's chain ip x y (input) -> let it accept"),
     (node.marks(NONE, 0x70), "ok", "nobody else uses 0x70"),
     (node.marks(("nft's chain ip x y",), 0x70), "warn", "used by others, too: nft's chain ip x y -> choose bits"),
     (node.kube_proxy([KEPT_OFF], frozenset(), has_ipvs=False), "fail", "at 10.0.0.10 -> set its nodePortAddresses"),
@@ -275,25 +276,6 @@ def test_what_fails_once_fails_for_all_who_ask() -> None:
         with pytest.raises(HostError, match="once"):
             _ = asked.failure
     assert asked.count == 11
-
-
-@pytest.mark.parametrize(
-    ("value", "is_named"),
-    [
-        ({"|": [{"meta": {"key": "mark"}}, 0x40]}, True),
-        ({"|": [{"meta": {"key": "mark"}}, 0x4000]}, False),
-        (0x10, True),
-    ],
-)
-def test_chains_of_others_that_set_our_bits_are_named(value: object, is_named: bool) -> None:
-    """Those of kube-proxy and the VPC CNI do not; our own do."""
-
-    def entry(table: str) -> object:
-        mangle = {"mangle": {"key": {"meta": {"key": "mark"}}, "value": value}}
-        return {"rule": {"family": "ip", "table": table, "chain": "c", "expr": [{"counter": None}, mangle]}}
-
-    named = ("nft's chain ip other c",) if is_named else ()
-    assert chains_on([{"chain": {}}, entry("other"), entry("floatingip_0a000064")], 0x70) == named
 
 
 def run(tmp_path: Path, document: str, *options: str) -> "subprocess.CompletedProcess[str]":

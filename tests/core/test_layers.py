@@ -62,7 +62,7 @@ edges/kernel      routes
 edges/kernel      rules probe_route
 edges/kernel      marks changes
 edges/kernel      host
-edges/kernel      inspection
+edges/kernel      chains inspection
 edges/kubernetes  api_server
 edges/kubernetes  own_pod node_ports board
 edges/probes      icmp tcp reach

@@ -111,7 +111,7 @@ QUESTIONS: dict[str, Callable[[OddKernel, Link], object]] = {
         addresses.has(kernel, LOOPBACK, link),
     ],
     "routes": lambda kernel, _: _all_of_routes(kernel),
-    "rules": lambda kernel, _: [rules.there(kernel, PLUMBING), rules.foreign(kernel, PLUMBING)],
+    "rules": lambda kernel, _: [rules.foreign(rules.of_family(kernel, PLUMBING), PLUMBING)],
     "way": lambda kernel, _: path.way(kernel, LOOPBACK),
     "forwards": lambda kernel, _: path.forwards(kernel, 4),
     "probe-route": lambda kernel, link: probe_route.blind(kernel, LOOPBACK, link),

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from floatingip.core.errors import HostError
 from floatingip.core.plumbing import Plumbing
-from floatingip.edges.kernel import kube_proxy
-from floatingip.edges.kernel.inspection import chains_on
+from floatingip.edges.kernel import chains, kube_proxy
 from floatingip.edges.kernel.mark_table import table_name, wanted_marks
 from floatingip.edges.kernel.nft import Nft
 from tests.hostile.strategies import as_json, documents, mutations, values
@@ -25,13 +24,24 @@ SERVED: dict[str, Any] = {"nftables": [{"set": {"name": "nodeport-ips", "elem": 
 OTHERS: dict[str, Any] = {
     "nftables": [
         {
+            "chain": {
+                "family": "ip",
+                "table": "mangle",
+                "name": "PREROUTING",
+                "type": "filter",
+                "hook": "prerouting",
+                "prio": 0,
+                "policy": "drop",
+            }
+        },
+        {
             "rule": {
                 "family": "ip",
                 "table": "mangle",
                 "chain": "PREROUTING",
                 "expr": [{"mangle": {"key": {"ct": {"key": "mark"}}, "value": {"|": [{"ct": {"key": "mark"}}, 16]}}}],
             }
-        }
+        },
     ]
 }
 
@@ -110,7 +120,9 @@ def test_where_kube_proxy_serves_is_a_set_of_texts_or_unknown(nft: Odd, out: byt
 
 @given(documents(OTHERS))
 def test_whatever_others_rules_look_like_the_doctor_reads_on(ruleset: dict[str, Any]) -> None:
-    """Those on our bits are named, whatever stands beside them."""
+    """Those on our bits, and those that drop, are named, whatever stands beside them."""
     entries = ruleset.get("nftables")
     beside = entries if isinstance(entries, list) else []
-    assert "nft's chain ip mangle PREROUTING" in chains_on([*beside, *OTHERS["nftables"]], 0x70)
+    everything = [*beside, *OTHERS["nftables"]]
+    assert "nft's chain ip mangle PREROUTING" in chains.on_bits(everything, 0x70, {table_name(ADDRESS)})
+    assert "nft's chain ip mangle PREROUTING (prerouting)" in chains.that_drop(everything)

@@ -32,9 +32,11 @@ from floatingip.core.errors import (
 from floatingip.core.groups import End
 from floatingip.core.model import Address
 from floatingip.edges import background
+from floatingip.edges.kernel import chains
 from floatingip.edges.kernel.host import KernelHost
-from floatingip.edges.kernel.inspection import IPVS_LINK, KernelInspection, chains_on, lacking, rp_filter
+from floatingip.edges.kernel.inspection import IPVS_LINK, KernelInspection, lacking, rp_filter
 from floatingip.edges.kernel.kube_proxy import kept_off
+from floatingip.edges.kernel.mark_table import table_name
 from floatingip.edges.kubernetes.node_ports import PodsServices
 from floatingip.runtime.peers import not_ready
 
@@ -292,10 +294,15 @@ def _routing(facts: Facts) -> Iterator[Finding]:
 
 
 def _marks(facts: Facts) -> Iterator[Finding]:
-    bits = facts.settings.mark
+    bits, ours = facts.settings.mark, {table_name(plumbing.address) for plumbing in facts.plumbings}
     with closing(KernelInspection()) as kernel:
-        users = [*kernel.rules_on(bits), *chains_on(kernel.ruleset(), bits)]
+        users = [*kernel.rules_on(bits), *chains.on_bits(kernel.ruleset(), bits, ours)]
     yield from node.marks(users, bits)
+
+
+def _firewall(_facts: Facts) -> Iterator[Finding]:
+    with closing(KernelInspection()) as kernel:
+        yield from node.firewall(chains.that_drop(kernel.ruleset()))
 
 
 def _kube_proxy(facts: Facts) -> Iterator[Finding]:
@@ -359,6 +366,7 @@ LOOKS: dict[str, Look] = {
     "links": _links,
     "routing": _routing,
     "marks": _marks,
+    "firewall": _firewall,
     "kube-proxy": _kube_proxy,
     "api-server": _api_server,
     "role": _role,

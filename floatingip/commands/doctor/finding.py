@@ -201,6 +201,11 @@ MARKS = Check(
     "who else uses our bits of the firewall mark leads our replies astray, or his own packets",
     "choose bits that are free: `mark`",
 )
+FIREWALL = Check(
+    "firewall",
+    "what a host firewall does not know, as an interface that has just come, it drops",
+    "let it accept what comes in by the interfaces that EC2 attaches: ICMP, the observers' TCP port, what is for pods",
+)
 KUBE_PROXY = Check(
     "kube-proxy",
     "it decides at which of the node's addresses NodePorts are served, and since when",
@@ -224,8 +229,8 @@ NODE_PORT = Check(
 
 CHECKS = (
     SETTINGS, IMDS, CREDENTIALS, EC2, PERMISSIONS, CLOCK, PLACE, RESERVATION, OWNER, SLOTS, SOURCE_CHECK, NO_MANAGE,
-    WORKERS, PORT, ICMP, RULES, OBSERVER, CAPABILITIES, NFT, FORWARDING, RP_FILTER, LINKS, ROUTING, MARKS, KUBE_PROXY,
-    API_SERVER, ROLE, NODE_PORT,
+    WORKERS, PORT, ICMP, RULES, OBSERVER, CAPABILITIES, NFT, FORWARDING, RP_FILTER, LINKS, ROUTING, MARKS, FIREWALL,
+    KUBE_PROXY, API_SERVER, ROLE, NODE_PORT,
 )  # fmt: skip
 """All of them, in the order in which they are told."""
 

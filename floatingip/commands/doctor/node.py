@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from floatingip.commands.doctor.finding import (
     CAPABILITIES,
+    FIREWALL,
     FORWARDING,
     KUBE_PROXY,
     LINKS,
@@ -80,6 +81,14 @@ def marks(users: Sequence[str], bits: int) -> Iterator[Finding]:
         yield MARKS.warn(f"{bits:#x} is used by others, too: {', '.join(users)}")
     else:
         yield MARKS.ok(f"nobody else uses {bits:#x}, as far as nft and the rules tell")
+
+
+def firewall(dropping: Sequence[str]) -> Iterator[Finding]:
+    """``dropping`` are chains of others that drop what they do not let pass: nobody can tell what that is."""
+    if dropping:
+        yield FIREWALL.warn(f"what they do not let pass is dropped by {', '.join(dropping)}")
+    else:
+        yield FIREWALL.ok("no chain drops all that it does not know, as far as nft tells")
 
 
 def kube_proxy(kept_off: Collection[str], served: frozenset[str] | None, *, has_ipvs: bool) -> Iterator[Finding]:

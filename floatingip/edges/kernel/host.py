@@ -106,7 +106,8 @@ class KernelHost:
                     extent = Extent.ALL if addresses.has(self._netlink, plumbing.address, link) else Extent.AHEAD
                 if extent is Extent.AHEAD and self._remove_address(plumbing):
                     removed = ("address",)
-            before = after = self._missing(plumbing, link, extent)
+            before, foreign_rule = self._missing(plumbing, link, extent)
+            after = before
             for name, defect in before.items():
                 try:
                     with mapped():
@@ -118,10 +119,8 @@ class KernelHost:
                 link = self._link(plumbing.mac)
                 if link is None:
                     return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
-                after = self._missing(plumbing, link, extent)
+                after, foreign_rule = self._missing(plumbing, link, extent)
             astray = "" if after else self._astray(plumbing, link, extent)
-            with mapped():
-                foreign_rule = rules.foreign(self._netlink, plumbing)
         except NetlinkSilent as error:
             if extent is Extent.AS_FOUND and complete is not None:
                 extent = complete.extent
@@ -203,7 +202,7 @@ class KernelHost:
         """What others have in our table or at our priorities, as sentences; changes nothing.  Raises HostError."""
         with mapped():
             table = routes.refusal(plumbing, routes.in_table(self._netlink, plumbing.address, plumbing.table))
-            return tuple(filter(None, (table, rules.foreign(self._netlink, plumbing))))
+            return tuple(filter(None, (table, rules.foreign(rules.of_family(self._netlink, plumbing), plumbing))))
 
     def unroute_probes(self, plumbing: Plumbing) -> None:
         """Remove the route that `route_probes` made; see `ports.Host`."""
@@ -222,8 +221,10 @@ class KernelHost:
 
     # What is missing, and how to add it.
 
-    def _missing(self, plumbing: Plumbing, link: Link, extent: Extent) -> dict[str, _Defect]:
-        """What the kernel lacks of the plumbing, except the marks: each with its repair, in the order of repairing."""
+    def _missing(self, plumbing: Plumbing, link: Link, extent: Extent) -> tuple[dict[str, _Defect], str]:
+        """What the kernel lacks of the plumbing, except the marks: each with its repair, in the order of repairing; and
+        what to tell of a rule of others at our priorities, which is looked for in the same list.
+        """
         address = plumbing.address
         missing: dict[str, _Defect] = {}
         with mapped():
@@ -260,7 +261,7 @@ class KernelHost:
             found = routes.in_table(self._netlink, address, plumbing.table)
             if said := routes.refusal(plumbing, found):
                 # Then our rules must not be there: they would send packets by the routes of others.
-                return missing | {"route": _Defect(problem=said)}
+                return missing | {"route": _Defect(problem=said)}, ""
             all_rules = rules.of_family(self._netlink, plumbing)
             there, wanted_rules = rules.concerning(all_rules, plumbing), rules.wanted(plumbing, extent)
             ours = {says: message for says, (message, is_ours) in there.items() if is_ours}
@@ -272,7 +273,7 @@ class KernelHost:
                 missing["route"] = _Defect(partial(self._put_routes, plumbing, found, wanted_routes, former))
             if surplus or lacking:
                 missing["rule"] = _Defect(partial(rules.put, self._netlink, surplus, lacking))
-        return missing
+            return missing, rules.foreign(all_rules, plumbing)
 
     def _former_routes(self, plumbing: Plumbing, link: Link, used: Collection[int | None]) -> list[Message]:
         """Ours by the link in tables that no rule uses any more: an observer with other settings has left them here."""

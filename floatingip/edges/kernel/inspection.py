@@ -117,7 +117,7 @@ class KernelInspection:
 
     def ruleset(self) -> list[Any]:
         """All that nft lists.  Raises HostError, also when it is not to be had."""
-        return self._nft.list_ruleset() or []
+        return self._nft.list_ruleset()
 
     def try_nft(self) -> None:
         """Raises HostError when nft cannot be used."""
@@ -132,28 +132,3 @@ def _destination(message: Message) -> str:
     length = _ROUTE.unpack_from(message.content)[1]
     raw = message.attributes.get(_RTA_DST)
     return f"{ip_address(raw)}/{length}" if raw else "default"
-
-
-def chains_on(ruleset: list[Any], bits: int) -> tuple[str, ...]:
-    """Others' chains that set any of these bits of a packet's or a connection's mark."""
-    found = set[str]()
-    for entry in ruleset:
-        rule = entry.get("rule") if isinstance(entry, dict) else None
-        if not isinstance(rule, dict) or str(rule.get("table", "")).startswith(PREFIX):
-            continue
-        expressions = rule.get("expr")
-        for expression in expressions if isinstance(expressions, list) else ():
-            if _set(expression) & bits:
-                found.add(f"nft's chain {rule.get('family')} {rule.get('table')} {rule.get('chain')}")
-    return tuple(sorted(found))
-
-
-def _set(expression: Any) -> int:
-    """The bits that a statement sets in a mark, as far as they are numbers."""
-    mangle = expression.get("mangle") if isinstance(expression, dict) else None
-    if not isinstance(mangle, dict) or mangle.get("key") not in ({"meta": {"key": "mark"}}, {"ct": {"key": "mark"}}):
-        return 0
-    value = mangle.get("value")
-    if isinstance(value, dict) and isinstance(value.get("|"), list):
-        return sum(part for part in value["|"] if isinstance(part, int))
-    return value if isinstance(value, int) else 0

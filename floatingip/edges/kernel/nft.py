@@ -87,9 +87,12 @@ class Nft:
         """A set; None when there is none.  Raises HostError."""
         return _read(self._run("list", "set", family, table, name))
 
-    def list_ruleset(self) -> Listing | None:
-        """All tables of everybody; an empty list where that is too much to read.  Raises HostError."""
-        return _read(self._run("list", "ruleset"))
+    def list_ruleset(self) -> Listing:
+        """All tables of everybody.  Raises HostError, also where that is too much to read."""
+        answer = self._run("list", "ruleset") or ""
+        if len(answer.encode()) > NFT_BYTES:
+            raise HostError(f"nft lists more than {NFT_BYTES >> 20} MiB", "look through `nft list ruleset` yourself")
+        return _read(answer) or []
 
     def _run(self, *arguments: str, script: str = "") -> str | None:
         """What nft prints; None when what it is asked for is not there.  Raises HostError with nft's first line."""

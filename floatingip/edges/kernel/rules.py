@@ -28,11 +28,6 @@ def of_family(netlink: Netlink, plumbing: Plumbing) -> list[Message]:
     return netlink.dump(_RTM_GETRULE, _RULE.pack(family(plumbing.address), 0, 0, 0, 0, 0, 0), _RULE.size)
 
 
-def there(netlink: Netlink, plumbing: Plumbing) -> dict[Says, tuple[bytes, bool]]:
-    """Those of all rules that are `concerning` the plumbing.  Raises OSError, struct.error."""
-    return concerning(of_family(netlink, plumbing), plumbing)
-
-
 def concerning(messages: Collection[Message], plumbing: Plumbing) -> dict[Says, tuple[bytes, bool]]:
     """The rules at our priorities: what each says, the message that deletes it, and whether it is ours.
 
@@ -67,11 +62,11 @@ def wanted(plumbing: Plumbing, extent: Extent) -> dict[Says, bytes]:
     return {_says(Message(message, dict(attributes(message[_RULE.size :])))): message for message in rules}
 
 
-def foreign(netlink: Netlink, plumbing: Plumbing) -> str:
-    """What to tell of a rule of somebody else's at one of our priorities; empty where there is none.  Raises OSError,
-    struct.error.
+def foreign(messages: Collection[Message], plumbing: Plumbing) -> str:
+    """What to tell of a rule of somebody else's at one of our priorities, out of all of the family; empty where there
+    is none.  Raises struct.error.
     """
-    for says, (_, is_ours) in there(netlink, plumbing).items():
+    for says, (_, is_ours) in concerning(messages, plumbing).items():
         if not is_ours and says not in wanted(plumbing, Extent.ALL):
             at = f"{plumbing.priority} or {plumbing.priority + 1}"
             return f"rule: there is a rule of others at priority {at}; set `priority` to free ones"
@@ -88,7 +83,8 @@ def put(netlink: Netlink, surplus: Iterable[bytes], lacking: Iterable[bytes]) ->
 
 def remove(netlink: Netlink, plumbing: Plumbing) -> bool:
     """Delete all of ours; whether there were any.  Raises OSError, struct.error."""
-    ours = [message for message, is_ours in there(netlink, plumbing).values() if is_ours]
+    there = concerning(of_family(netlink, plumbing), plumbing)
+    ours = [message for message, is_ours in there.values() if is_ours]
     for message in ours:
         _delete(netlink, message)
     return bool(ours)
