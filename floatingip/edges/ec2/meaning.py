@@ -39,6 +39,7 @@ MOST_TOLD = 200
 ROLE_HINT = "give the pod a role (IRSA, Pod Identity or the node's); elsewhere `aws sts get-caller-identity` must work"
 CLOCK_HINT = "is the node's clock right?"
 PROXY_HINT = "something answers in EC2's place; is there a proxy (HTTPS_PROXY), or an endpoint that is not EC2's?"
+TRUST_HINT = "is the node's clock right, AWS_CA_BUNDLE what the endpoint's certificate needs, and is there a proxy?"
 
 
 class NoSuchEni(LookAgain):
@@ -51,6 +52,7 @@ class IndexTaken(CloudError):
 
 MEANING: Mapping[str, type[CloudError]] = {
     "InvalidNetworkInterface.InUse": LookAgain,
+    "InvalidNetworkInterface.NotFound": NoSuchEni,
     "InvalidNetworkInterfaceID.NotFound": NoSuchEni,
     "InvalidAttachmentID.NotFound": LookAgain,
     "InvalidInstanceID.NotFound": LookAgain,
@@ -66,6 +68,8 @@ MEANING: Mapping[str, type[CloudError]] = {
     "RequestLimitExceeded": Throttled,
     "Throttling": Throttled,
     "ThrottlingException": Throttled,
+    "InvalidNextToken": CloudUnavailable,
+    "InvalidPaginationToken": CloudUnavailable,
     "InternalError": CloudUnavailable,
     "InternalFailure": CloudUnavailable,
     "ServiceUnavailable": CloudUnavailable,
@@ -158,6 +162,8 @@ def meaning(action: str, codes: Mapping[str, type[CloudError]] = MEANING) -> Ite
         raise _cloud_error(action, error, codes) from error
     except botocore.exceptions.NoCredentialsError as error:
         raise NoCredentials(f"{action}: no AWS credentials", ROLE_HINT) from error
+    except botocore.exceptions.SSLError as error:
+        raise CloudUnavailable(f"{action}: {told(error)}", TRUST_HINT) from error
     except (botocore.exceptions.BotoCoreError, OSError) as error:
         raise CloudUnavailable(f"{action}: {told(error)}") from error
     except _NotEc2sError as error:
