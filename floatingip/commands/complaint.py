@@ -1,13 +1,18 @@
-"""How a command says on standard error what went wrong: lines that begin with its name."""
+"""How a command says on standard error what went wrong: lines that begin with its name.
+
+Parts of it may come from elsewhere (EC2's words, tags, names of nodes), and must not command the terminal.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 
+from floatingip.core.wording import printable
+
 
 def complain(command: str, text: object) -> None:
     """Say each line of ``text``; where it cannot be written, the exit code has to tell."""
     with contextlib.suppress(OSError):
         for line in str(text).splitlines():
-            print(f"floatingip {command}".rstrip(), line, sep=": ", file=sys.stderr, flush=True)
+            print(f"floatingip {command}".rstrip(), printable(line), sep=": ", file=sys.stderr, flush=True)
