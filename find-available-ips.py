@@ -235,6 +235,8 @@ def held_by_interfaces(ec2: "EC2Client", subnet_id: str) -> "Iterator[Network]":
     size = {"PageSize": 1000}  # the most that EC2 gives at once
     for page in pages(ec2, "describe_network_interfaces", Filters=filters, PaginationConfig=size):
         for eni in page["NetworkInterfaces"]:
+            if eni.get("PrivateIpAddress"):  # also first in the list, as a rule
+                yield ip_network(eni["PrivateIpAddress"])
             for ipv4 in eni.get("PrivateIpAddresses", []):
                 yield ip_network(ipv4["PrivateIpAddress"])
             for ipv6 in eni.get("Ipv6Addresses", []):
@@ -300,7 +302,9 @@ def connect(region: "str | None") -> "EC2Client":
     except (Failure, BotoCoreError):
         raise
     except Exception as error:  # a file of the configuration, a process or a server that gives credentials
-        raise Failure(f"AWS configuration: {type(error).__name__}: {one_line(error)}", 2) from error
+        until = os.environ.get("AWS_CREDENTIAL_EXPIRATION")
+        hint = f"; is AWS_CREDENTIAL_EXPIRATION={until} still to come?" if until else ""
+        raise Failure(f"AWS configuration: {type(error).__name__}: {one_line(error)}{hint}", 2) from error
 
 
 def find(arguments: argparse.Namespace) -> "Iterator[Address]":
@@ -318,8 +322,8 @@ def find(arguments: argparse.Namespace) -> "Iterator[Address]":
 
 
 def one_line(error: Exception) -> str:
-    """Say an SDK's error in one line."""
-    return " ".join(str(error).split())
+    """Say an SDK's error in one line, which may quote anything, without what would command the terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(str(error).split()))
 
 
 def ask(argv: "list[str] | None") -> "Iterator[Address]":
@@ -327,7 +331,10 @@ def ask(argv: "list[str] | None") -> "Iterator[Address]":
     try:
         return find(parse_arguments(argv))
     except ClientError as error:
-        code, action = error.response["Error"]["Code"], f"ec2:{error.operation_name}"
+        code, action = error.response.get("Error", {}).get("Code"), f"ec2:{error.operation_name}"
+        if not code or code.isdigit():  # a proxy's page: the SDK finds no code, or makes one of the status
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            raise Failure(f"{action}: HTTP {status}, not from EC2; is there a proxy (HTTPS_PROXY)?", 1) from error
         if code == "UnauthorizedOperation":
             raise Failure(f"not allowed: the IAM action {action} is missing ({one_line(error)})", 2) from error
         raise Failure(one_line(error), 2 if code in REFUSALS else 1) from error

@@ -1,4 +1,4 @@
-"""find-available-ips.py and EC2's pages: they may have no end, or show the same subnet twice."""
+"""find-available-ips.py and odd answers: pages without end, a proxy's page, words that command the terminal."""
 
 import importlib.util
 import itertools
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.ec2_server import Server, answer, becoming
+from tests.core.ec2_server import Server, answer, becoming, error, http
 
 SCRIPT = Path(__file__).parents[2] / "find-available-ips.py"
 SUBNET = (
@@ -83,3 +83,48 @@ def test_a_subnet_that_two_pages_show_is_one(server: Server, ask: Ask, capsys: p
     server.replies["DescribeSubnets"] = reply
     assert ask(["IPV4", "10.0.0.0/28", "--limit", "2"]) == 0
     assert capsys.readouterr().out.split() == ["10.0.0.4", "10.0.0.5"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 407, 502, 503])
+@pytest.mark.parametrize("page", ["<html>Who are you?</html>", "<Response/>", "<Response><Errors/></Response>"])
+def test_a_proxys_page_that_is_well_formed_is_told_in_a_line(
+    server: Server, ask: Ask, capsys: pytest.CaptureFixture[str], status: int, page: str
+) -> None:
+    """The SDK takes it for an error of EC2's, but one without a code."""
+    server.replies["DescribeSubnets"] = http(status, page)
+    assert ask(["IPV4", "10.0.0.0/28"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert "is there a proxy" in said.err
+
+
+def test_what_is_quoted_does_not_command_the_terminal(
+    server: Server, ask: Ask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """XML can have the character that begins a terminal's commands, and the one that reverses a line."""
+    server.replies["DescribeSubnets"] = error(400, "Odd", "&#x9b;2J &#x202e;dekcah")
+    assert ask(["IPV4", "10.0.0.0/28"]) == 1
+    assert capsys.readouterr().err.removesuffix("\n").isprintable()
+
+
+def test_credentials_that_ended_are_told_by_their_end(
+    server: Server, ask: Ask, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `aws configure export-credentials` left them in a shell."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2020-01-01T00:00:00Z")
+    assert ask(["IPV4", "10.0.0.0/28"]) == 2
+    assert "AWS_CREDENTIAL_EXPIRATION=2020-01-01T00:00:00Z" in capsys.readouterr().err
+    assert not server.asked
+
+
+def test_an_interface_that_shows_only_its_primary_address_has_it(
+    server: Server, ask: Ask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether or not the list of its addresses repeats it."""
+    eni = "<item><privateIpAddress>10.0.0.4</privateIpAddress></item>"
+    answered = answer("DescribeNetworkInterfaces", f"<networkInterfaceSet>{eni}</networkInterfaceSet>")
+    server.replies["DescribeNetworkInterfaces"] = answered
+    assert ask(["IPV4", "10.0.0.0/28", "--limit", "1"]) == 0
+    assert capsys.readouterr().out.split() == ["10.0.0.5"]
