@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 VERSIONS = {"IPV4": 4, "IPV6": 6}
 MOST_NAMED = 10  # subnets in a message
-MOST_PAGES = 100  # of a subnet's reservations: there is no quota of so many
+MOST_PAGES = 200  # of one answer: a /16 subnet has room for 66 of a thousand interfaces
 REGION = "[a-z]+(-[a-z]+)+-[0-9]+"
 IPV6_LIMIT = 10  # an IPv6 subnet has 2^64 addresses: nobody wants them all
 
@@ -184,16 +184,26 @@ def listed(subnets: "list[Subnet]") -> str:
     return ", ".join(map(str, subnets[:MOST_NAMED])) + more
 
 
+def pages(ec2: "EC2Client", operation: str, **asked: Any) -> "Iterator[Any]":
+    """Yield the pages of EC2's answer; raises Failure when they do not end."""
+    paginator = ec2.get_paginator(operation)  # type: ignore[call-overload]  # it has a type for each name
+    for number, page in enumerate(paginator.paginate(**asked)):
+        if number == MOST_PAGES:
+            raise Failure(f"EC2's answer to {operation} has no end", 1)
+        yield page
+
+
 def find_subnet(ec2: "EC2Client", wanted: "Network", vpc_id: "str | None", subnet_id: "str | None") -> Subnet:
     """Find the one subnet that has the range asked for; raises Failure with the candidates when it is not one."""
     given = {"vpc-id": vpc_id, "subnet-id": subnet_id}
     filters: list[FilterTypeDef] = [{"Name": name, "Values": [value]} for name, value in given.items() if value]
-    subnets = [
+    found = (
         Subnet(subnet["SubnetId"], subnet["VpcId"], subnet["AvailabilityZone"], block)
-        for page in ec2.get_paginator("describe_subnets").paginate(Filters=filters)
+        for page in pages(ec2, "describe_subnets", Filters=filters)
         for subnet in page["Subnets"]
         for block in blocks(subnet)
-    ]
+    )
+    subnets = list(dict.fromkeys(found))  # two pages may show the same one
     candidates = [subnet for subnet in subnets if contains(subnet.block, wanted)]
     if len(candidates) > 1:
         raise Failure(f"{wanted} is ambiguous, say which with --vpc-id or --subnet-id: {listed(candidates)}", 2)
@@ -221,12 +231,12 @@ def kept_by_aws(block: "Network") -> "Iterator[Network]":
 
 def held_by_interfaces(ec2: "EC2Client", subnet_id: str) -> "Iterator[Network]":
     """Yield the addresses and delegated prefixes of all network interfaces in the subnet, of both families."""
-    pages = ec2.get_paginator("describe_network_interfaces").paginate(
-        Filters=[{"Name": "subnet-id", "Values": [subnet_id]}],
-        PaginationConfig={"PageSize": 1000},  # the most that EC2 gives at once
-    )
-    for page in pages:
+    filters = [{"Name": "subnet-id", "Values": [subnet_id]}]
+    size = {"PageSize": 1000}  # the most that EC2 gives at once
+    for page in pages(ec2, "describe_network_interfaces", Filters=filters, PaginationConfig=size):
         for eni in page["NetworkInterfaces"]:
+            if eni.get("PrivateIpAddress"):  # also first in the list, as a rule
+                yield ip_network(eni["PrivateIpAddress"])
             for ipv4 in eni.get("PrivateIpAddresses", []):
                 yield ip_network(ipv4["PrivateIpAddress"])
             for ipv6 in eni.get("Ipv6Addresses", []):
@@ -292,7 +302,9 @@ def connect(region: "str | None") -> "EC2Client":
     except (Failure, BotoCoreError):
         raise
     except Exception as error:  # a file of the configuration, a process or a server that gives credentials
-        raise Failure(f"AWS configuration: {type(error).__name__}: {one_line(error)}", 2) from error
+        until = os.environ.get("AWS_CREDENTIAL_EXPIRATION")
+        hint = f"; is AWS_CREDENTIAL_EXPIRATION={until} still to come?" if until else ""
+        raise Failure(f"AWS configuration: {type(error).__name__}: {one_line(error)}{hint}", 2) from error
 
 
 def find(arguments: argparse.Namespace) -> "Iterator[Address]":
@@ -310,8 +322,8 @@ def find(arguments: argparse.Namespace) -> "Iterator[Address]":
 
 
 def one_line(error: Exception) -> str:
-    """Say an SDK's error in one line."""
-    return " ".join(str(error).split())
+    """Say an SDK's error in one line, which may quote anything, without what would command the terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(str(error).split()))
 
 
 def ask(argv: "list[str] | None") -> "Iterator[Address]":
@@ -319,7 +331,10 @@ def ask(argv: "list[str] | None") -> "Iterator[Address]":
     try:
         return find(parse_arguments(argv))
     except ClientError as error:
-        code, action = error.response["Error"]["Code"], f"ec2:{error.operation_name}"
+        code, action = error.response.get("Error", {}).get("Code"), f"ec2:{error.operation_name}"
+        if not code or code.isdigit():  # a proxy's page: the SDK finds no code, or makes one of the status
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            raise Failure(f"{action}: HTTP {status}, not from EC2; is there a proxy (HTTPS_PROXY)?", 1) from error
         if code == "UnauthorizedOperation":
             raise Failure(f"not allowed: the IAM action {action} is missing ({one_line(error)})", 2) from error
         raise Failure(one_line(error), 2 if code in REFUSALS else 1) from error

@@ -1,9 +1,14 @@
-"""How a command says on standard error what went wrong: lines that begin with its name."""
+"""How a command says on standard error what went wrong: lines that begin with its name.
+
+Parts of it may come from elsewhere (EC2's words, tags, names of nodes), and must not command the terminal.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import sys
+
+from floatingip.core.wording import printable
 
 
 def complain(command: str, text: object) -> None:
@@ -15,4 +20,4 @@ def say(who: str, text: object) -> None:
     """The same, of another program."""
     with contextlib.suppress(OSError):
         for line in str(text).splitlines():
-            print(who, line, sep=": ", file=sys.stderr, flush=True)
+            print(who, printable(line), sep=": ", file=sys.stderr, flush=True)

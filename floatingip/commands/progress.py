@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from floatingip.core.wording import printable
+
 TOLD_EVERY = 10.0
 """Seconds without any line after which one says what is waited for, where that cannot be shown all the time."""
 
@@ -38,13 +40,13 @@ class Progress:
         """Write a line that stays."""
         self.close()
         self._told_at = self._now()
-        self._write(f"{line}\n")
+        self._write(f"{printable(line)}\n")
 
     def wait(self, text: str) -> None:
         """Show what is waited for now."""
         if self._is_live:
             # Cut to the width: a line that wraps could not be erased.
-            self._write(_ERASE + text[: shutil.get_terminal_size().columns - 1])
+            self._write(_ERASE + printable(text)[: shutil.get_terminal_size().columns - 1])
             self._is_shown = True
         elif self._now() - self._told_at >= self._every:
             self.say(text)

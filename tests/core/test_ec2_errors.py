@@ -33,6 +33,7 @@ def meaning(error: CloudError) -> type[CloudError]:
         ("attach_network_interface", "AttachmentLimitExceeded", "Interface count 4 exceeds the limit", NoFreeSlot),
         ("attach_network_interface", "InvalidParameterCombination", "not in the same availability zone", CloudError),
         ("attach_network_interface", "InvalidNetworkInterfaceID.NotFound", "does not exist", LookAgain),
+        ("attach_network_interface", "InvalidNetworkInterface.NotFound", "does not exist", LookAgain),
         ("attach_network_interface", "InvalidInstanceID.NotFound", "does not exist", LookAgain),
         ("attach_network_interface", "IncorrectState", "Instance is not 'running' or 'stopped'", LookAgain),
         ("attach_network_interface", "IncorrectInstanceState", "not in a state", LookAgain),

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from floatingip.core.wording import printable
+
 
 def parted(sentence: str) -> tuple[str, str]:
     """What is so, and what to do about it: a sentence of the agent's has both, with a semicolon between them, as the
@@ -39,11 +41,11 @@ class Finding:
 
     def line(self) -> str:
         """The line for people; why it matters is left out where all is well, or where the finding is not known."""
-        said = f"{self.verdict:4}  {self.check}: {self.what}"
+        said = f"{self.verdict:4}  {self.check}: {printable(self.what)}"
         if self.verdict is Verdict.OK:
             return said
         why = f"; why it matters: {self.why}" if self.is_known else ""
-        return f"{said}{why}; what to do: {self.remedy}"
+        return f"{said}{why}; what to do: {printable(self.remedy)}"
 
     def as_fields(self) -> dict[str, str]:
         """The finding for programs."""

@@ -38,7 +38,9 @@ MOST_TOLD = 200
 
 ROLE_HINT = "give the pod a role (IRSA, Pod Identity or the node's); elsewhere `aws sts get-caller-identity` must work"
 CLOCK_HINT = "is the node's clock right?"
+OTHERS_HINT = "AWS does not accept the credentials of this pod's role; others are looked for"
 PROXY_HINT = "something answers in EC2's place; is there a proxy (HTTPS_PROXY), or an endpoint that is not EC2's?"
+TRUST_HINT = "is the node's clock right, AWS_CA_BUNDLE what the endpoint's certificate needs, and is there a proxy?"
 
 
 class NoSuchEni(LookAgain):
@@ -51,6 +53,7 @@ class IndexTaken(CloudError):
 
 MEANING: Mapping[str, type[CloudError]] = {
     "InvalidNetworkInterface.InUse": LookAgain,
+    "InvalidNetworkInterface.NotFound": NoSuchEni,
     "InvalidNetworkInterfaceID.NotFound": NoSuchEni,
     "InvalidAttachmentID.NotFound": LookAgain,
     "InvalidInstanceID.NotFound": LookAgain,
@@ -66,6 +69,8 @@ MEANING: Mapping[str, type[CloudError]] = {
     "RequestLimitExceeded": Throttled,
     "Throttling": Throttled,
     "ThrottlingException": Throttled,
+    "InvalidNextToken": CloudUnavailable,
+    "InvalidPaginationToken": CloudUnavailable,
     "InternalError": CloudUnavailable,
     "InternalFailure": CloudUnavailable,
     "ServiceUnavailable": CloudUnavailable,
@@ -85,7 +90,7 @@ OTHER_THROTTLES = re.compile(r"Throttl|TooManyRequests|RequestLimitExceeded|Slow
 """What codes have in them by which AWS throttles, beside those that EC2 documents."""
 
 NOT_ACCEPTED = {
-    "AuthFailure": "",
+    "AuthFailure": f"{OTHERS_HINT}; {CLOCK_HINT}",  # EC2 says the same where the clock is wrong
     "ExpiredToken": "",
     "ExpiredTokenException": "",
     "IncompleteSignature": "",
@@ -158,6 +163,8 @@ def meaning(action: str, codes: Mapping[str, type[CloudError]] = MEANING) -> Ite
         raise _cloud_error(action, error, codes) from error
     except botocore.exceptions.NoCredentialsError as error:
         raise NoCredentials(f"{action}: no AWS credentials", ROLE_HINT) from error
+    except botocore.exceptions.SSLError as error:
+        raise CloudUnavailable(f"{action}: {told(error)}", TRUST_HINT) from error
     except (botocore.exceptions.BotoCoreError, OSError) as error:
         raise CloudUnavailable(f"{action}: {told(error)}") from error
     except _NotEc2sError as error:
@@ -190,7 +197,7 @@ def _cloud_error(
     message = message[:MOST_TOLD]
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in NOT_ACCEPTED:
-        hint = NOT_ACCEPTED[code] or "AWS does not accept the credentials of this pod's role; others are looked for"
+        hint = NOT_ACCEPTED[code] or OTHERS_HINT
         return NoCredentials(f"{action}: {code}: {message}", hint)
     is_throttle = status == HTTPStatus.TOO_MANY_REQUESTS or OTHER_THROTTLES.search(code)
     kind = codes.get(code, Throttled if is_throttle else CloudError)

@@ -49,8 +49,8 @@ _KEY = re.compile(r"[!-~]+")
 
 ENDPOINTS = ("AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL")
 
-TOLD = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", *ENDPOINTS, "AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS")
-"""Variables that the SDK reads while it makes a client, and whose values are no secrets: a message may quote them."""
+LIFETIME = "AWS_CREDENTIAL_EXPIRATION"
+"""Until when the credentials in the environment are good, as `aws configure export-credentials` writes it."""
 
 
 def check_environment() -> None:
@@ -112,8 +112,23 @@ def _configuring() -> Iterator[None]:
     try:
         yield
     except (botocore.exceptions.BotoCoreError, ValueError, OSError) as error:
-        named = ", ".join(f"{key}={os.environ[key]}" for key in TOLD if key in os.environ) or "~/.aws/config"
-        raise ConfigurationError(f"the AWS SDK cannot be set up: {one_line(error)}", f"correct {named}") from error
+        said = one_line(error)
+        named = ", ".join(f"{key}={value}" for key, value in _read_of_environment(said)) or "~/.aws/config"
+        raise ConfigurationError(f"the AWS SDK cannot be set up: {said}", f"correct {named}") from error
+
+
+def _read_of_environment(said: str) -> list[tuple[str, str]]:
+    """The variables, with their values, that may have made the SDK say this: those whose value it quotes, or else all.
+
+    Only those that configure it: their values are no secrets.
+    """
+    keys = [key for _, keys, *_ in botocore.session.Session.SESSION_VARIABLES.values() for key in _listed(keys)]
+    found = [(key, os.environ[key]) for key in (*keys, *ENDPOINTS) if key in os.environ]
+    return [(key, value) for key, value in found if value in said] or found
+
+
+def _listed(keys: str | list[str] | None) -> list[str]:
+    return [keys] if isinstance(keys, str) else keys or []
 
 
 def _session(region: str, longest: float) -> botocore.session.Session:
@@ -253,9 +268,7 @@ def _read(source: botocore.credentials.Credentials) -> _Credentials:
 
 def _credentials_of_environment() -> _Credentials | None:
     """The credentials in the environment, if they are complete; otherwise None."""
-    with suppress(
-        botocore.exceptions.BotoCoreError, ValueError
-    ):  # whoever needs them looks again, and says what is wrong
+    with suppress(Exception):  # whoever needs them looks again, and says what is wrong
         found = botocore.credentials.EnvProvider().load()
         return _read(found) if found is not None else None
     return None
@@ -274,6 +287,8 @@ def _find_credentials(region: str) -> _Credentials:
 
 def _credentials_hint(error: Exception | None = None) -> str:
     role = os.environ.get("AWS_ROLE_ARN")
+    if "AWS_ACCESS_KEY_ID" in os.environ and (until := os.environ.get(LIFETIME)):
+        return f"those in the environment are good until {LIFETIME}={until}: get others, and is the node's clock right?"
     if "still expired" in str(error):
         return CLOCK_HINT
     if isinstance(error, botocore.exceptions.ClientError):
