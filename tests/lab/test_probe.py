@@ -23,6 +23,11 @@ NEAR = ip_address("10.9.0.1")
 SILENCE = "table inet silence { chain in { type filter hook input priority 0; meta l4proto { icmp, icmpv6 } drop; }; }"
 """In the holder: echo requests get no answer.  (For IPv6 neighbour discovery goes with them, after a first answer.)"""
 
+OLD_FLOWS = """table inet old_flows { chain in {
+    type filter hook input priority 0; ct state established accept; icmpv6 type != echo-request accept;
+    meta l4proto { icmp, icmpv6 } drop; }; }"""
+"""In the holder: what came before goes on, and nothing new comes in."""
+
 FIREWALL = "table inet firewall { chain out { type filter hook output priority 0; meta l4proto icmp drop; }; }"
 """On this side: echo requests cannot be sent."""
 
@@ -57,6 +62,26 @@ def test_an_answer_is_known_as_soon_as_it_comes(near: Namespace, holder: Namespa
     _, result = in_near(near, ["send", "2", "send", "2"], address, timeout=2)
     assert result.outcome is ANSWERED
     assert 0 <= result.known_at - result.sent_at < 0.5
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+def test_what_only_lets_old_flows_pass_is_seen(near: Namespace, holder: Namespace, address: Address) -> None:
+    """A firewall that begins now, or a full conntrack table: a client that comes now would not be let in either."""
+    assert outcomes(in_near(near, ["send", "2"], address, timeout=2)) == [ANSWERED]
+
+    holder.nft("table inet flows { chain in { type filter hook input priority 0; ct state established accept; }; }")
+
+    def run() -> list[ProbeResult]:
+        prober = IcmpProber(address, timeout=0.2)
+        results: list[ProbeResult] = []
+        for rules in ("", OLD_FLOWS):
+            holder.nft(rules)
+            prober.send()
+            results += collect(prober, time.monotonic() + 1)
+        prober.close()
+        return results
+
+    assert outcomes(near.call(run)) == [ANSWERED, LOST]
 
 
 @pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
@@ -147,12 +172,12 @@ def test_replies_that_are_not_this_probe_s_neither_answer_it_nor_cut_its_wait(
         results = collect(prober, time.monotonic() + 1)
         identifier, first, content = request()
         prober.send()
-        _, second, _ = request()
+        own, second, _ = request()
         reply(identifier, first, content)
-        reply(identifier ^ 1, second, content)
+        reply(own ^ 1, second, content)
         made_up = bytes(len(content))
-        reply(identifier, second, made_up)
-        unreachable(identifier, second, made_up)
+        reply(own, second, made_up)
+        unreachable(own, second, made_up)
         ears.sendto(bytes([3, *[0] * 7]), (str(NEAR), 0))
         results += collect(prober, time.monotonic() + 1)
         for answer in (reply, unreachable):

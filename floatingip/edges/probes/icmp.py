@@ -4,6 +4,9 @@ Ask an address whether it answers, by ICMP echo.
 Probes overlap, since they are sent more often than they time out.  A reply that has reached the socket counts, however
 late this process looks at it: a stalled observer must not take its own stall for the holder's death.
 
+Each probe has an identifier of its own, so that it is a flow of its own: a client that comes now is one, too.  One that
+goes on for ever would be let through by a firewall that lets pass what was there before, or by a full conntrack table.
+
 Only this module knows icmplib, which makes the socket and the requests.  Replies are read here, because icmplib's
 `receive` waits for one request at a time, measures by the wall clock, and drops what it reads after its timeout.
 """
@@ -43,6 +46,9 @@ _LAYOUT = {4: (0, 3), 6: (129, 1)}
 _MESSAGE = struct.Struct("!BBHHH")
 """The head of an ICMP message: type, code, checksum, identifier, sequence."""
 
+_SHOWN = 4
+"""Bytes of the secret by which the kernel finds what is for this socket."""
+
 
 @dataclass(slots=True)
 class _Probe:
@@ -75,7 +81,7 @@ class IcmpProber:
         self.timeout = timeout
         self._text = str(address)
         self._socket: ICMPv4Socket | ICMPv6Socket | None = None
-        self._id = secrets.randbits(16)
+        self._first_id = secrets.randbits(16)
         self._secret = secrets.token_bytes(SECRET_BYTES)
         self._sequence = 0
         self._probes: deque[_Probe] = deque()
@@ -95,7 +101,8 @@ class IcmpProber:
         try:
             if self._socket is None:
                 self._socket = self._open()
-            self._socket.send(ICMPRequest(self._text, self._id, probe.sequence, payload=self._secret))
+            identifier = self._identifier(probe.sequence)
+            self._socket.send(ICMPRequest(self._text, identifier, probe.sequence, payload=self._secret))
         except (ICMPLibError, OSError) as error:
             probe.result = ProbeResult(probe.sent_at, time.monotonic(), ProbeOutcome.FAILED_HERE, _why(error))
 
@@ -127,7 +134,7 @@ class IcmpProber:
     def _open(self) -> ICMPv4Socket | ICMPv6Socket:
         made = ICMPv4Socket() if self.address.version == 4 else ICMPv6Socket()
         made.blocking = False
-        _let_in_only(made.sock, _filter(self.address.version, self._id))
+        _let_in_only(made.sock, _filter(self.address.version, self._secret[:_SHOWN]))
         return made
 
     def _read(self) -> None:
@@ -156,14 +163,14 @@ class IcmpProber:
         try:
             kind, code, _, identifier, sequence = _MESSAGE.unpack_from(message)
             if kind == reply:
-                if identifier == self._id and source == self._text and self._is_ours(message):
+                if identifier == self._identifier(sequence) and source == self._text and self._is_ours(message):
                     return _Arrival(sequence, ProbeOutcome.ANSWERED)
                 return None
             if kind == unreachable:
                 quoted = message[_MESSAGE.size :]
                 request = quoted[_header(quoted) if version == 4 else 40 :]
                 _, _, _, identifier, sequence = _MESSAGE.unpack_from(request)
-                if identifier == self._id and self._is_ours(request):
+                if identifier == self._identifier(sequence) and self._is_ours(request):
                     sender = quoted[12:16] if version == 4 else quoted[8:24]
                     here = socket.inet_pton(socket.AF_INET if version == 4 else socket.AF_INET6, source) == sender
                     outcome = ProbeOutcome.FAILED_HERE if here else ProbeOutcome.LOST
@@ -172,33 +179,36 @@ class IcmpProber:
             return None  # cut short: nothing that anybody sent in answer to a probe
         return None
 
+    def _identifier(self, sequence: int) -> int:
+        return (self._first_id + sequence) % 0x10000
+
     def _is_ours(self, message: bytes) -> bool:
         return message.startswith(self._secret, _MESSAGE.size)
 
 
-def _filter(version: int, identifier: int) -> bytes:
-    """A socket filter (linux/filter.h) for echo replies with this identifier, and unreachables about such requests.
+def _filter(version: int, begins_with: bytes) -> bytes:
+    """A socket filter (linux/filter.h) for echo replies whose content begins so, and unreachables about such requests.
 
     A raw socket gets a copy of every ICMP packet of the node: without it each prober would wake for each one's replies.
     """
     reply, unreachable = _LAYOUT[version]
     if version == 4:
-        begins = (0xB1, 0, 0, 0)  # X = the length of the IP header
+        start = (0xB1, 0, 0, 0)  # X = the length of the IP header
         quoted = [(0x50, 0, 0, 8), (0x54, 0, 0, 0xF), (0x64, 0, 0, 2), (0x0C, 0, 0, 0), (0x07, 0, 0, 0)]  # X += that
-        identifier_at = 12
+        content_at = 16
     else:
-        begins = (0x01, 0, 0, 0)  # X = 0: here a packet begins with its ICMP header
-        quoted, identifier_at = [], 52
+        start = (0x01, 0, 0, 0)  # X = 0: here a packet begins with its ICMP header
+        quoted, content_at = [], 56
     steps = [
-        begins,
+        start,
         (0x50, 0, 0, 0),  # A = the type
         (0x15, 0, 2, reply),
-        (0x48, 0, 0, 4),  # A = the identifier
+        (0x40, 0, 0, 8),  # A = the first four bytes of the content
         (0x05, 0, 0, 2 + len(quoted)),
         (0x15, 0, 3 + len(quoted), unreachable),
         *quoted,
-        (0x48, 0, 0, identifier_at),  # A = that of the request that is quoted
-        (0x15, 0, 1, identifier),
+        (0x40, 0, 0, content_at),  # A = those of the request that is quoted
+        (0x15, 0, 1, int.from_bytes(begins_with, "big")),
         (0x06, 0, 0, 0xFFFF),  # let it in
         (0x06, 0, 0, 0),
     ]
