@@ -22,6 +22,7 @@ from floatingip.core.ec2 import (
 )
 from floatingip.core.model import Allocation, Carry, Target
 from floatingip.core.node import Identity
+from floatingip.core.plumbing import PlumbingReport
 from floatingip.core.settings import Settings
 from floatingip.runtime import performing
 from floatingip.runtime.look import Calls
@@ -86,6 +87,11 @@ class Node:
         """Decide once; the reason."""
         self.address.step((), burden, now=now(), wall=WALL)
         return self.address.decision.reason.name
+
+    def found(self, report: PlumbingReport) -> str:
+        """Its kernel is like this, and it decides; the reason."""
+        self.address.reconciled(report, now())
+        return self.step()
 
     def receive(self) -> None:
         """What a write came to."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 
@@ -10,14 +11,7 @@ from floatingip.agent.effects import Moved, Probing
 from floatingip.agent.shared import Shared
 from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, Rule, State
-from floatingip.core.ec2 import (
-    ALLOCATION_TAG,
-    OWNER_TAG,
-    Attachment,
-    AttachmentStatus,
-    Eni,
-    Owner,
-)
+from floatingip.core.ec2 import ALLOCATION_TAG, OWNER_TAG, Attachment, AttachmentStatus, Eni, Owner
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Address, Allocation, Carry, Target
 from floatingip.core.move import Result
@@ -47,13 +41,26 @@ from tests.core.nodes import (
 )
 from tests.fakes.ec2 import FakeCloud, FakeEc2
 
+SOUND, NO_LINK = PlumbingReport(PlumbingState.SOUND), PlumbingReport(PlumbingState.NO_LINK)
+NOTHING = PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING)
+WITHOUT_NFT = PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing")
+"""What a node finds in its kernel."""
+
+
+def held_by(holder: str, report: PlumbingReport, **told: Any) -> Node:
+    """A node to which EC2 has shown this holder, and that has found this in its kernel."""
+    made = Node(**told)
+    made.looked(eni(holder=holder))
+    made.found(report)
+    return made
+
+
 # What is probed.
 
 
 def probed(made: Node) -> set[Address]:
     """Where probes go, once it is known that they would leave the node."""
-    made.address.reconciled(PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING), now())
-    made.step()
+    made.found(NOTHING)
     return {probing.address for probing in made.address.seeing.answers.probings()}
 
 
@@ -198,8 +205,8 @@ def test_an_eni_has_its_tags_from_the_first_moment(vpc: Vpc) -> None:
 
 def test_an_eni_is_attached_from_the_lowest_device_index_of_the_settings(vpc: Vpc) -> None:
     """On an Outpost that one can make a local network interface."""
-    for number, (wanted, index) in enumerate(((1, 1), (4, 4))):
-        made = vpc.node(number, IPv4Address(f"10.0.0.{100 + number}"), device_index=wanted)
+    for number, index in enumerate((1, 4)):
+        made = vpc.node(number, IPv4Address(f"10.0.0.{100 + number}"), device_index=index)
         vpc.create(made)
         made.looked(vpc.ours()[number])
         assert made.step() == "FREE"
@@ -256,11 +263,9 @@ def test_the_holder_tells_its_problem_and_nothing_when_it_is_well(vpc: Vpc) -> N
     """That sentence is what the others judge it by."""
     made = vpc.node(0)
     made.looked(eni(holder=vpc.ids[0]))
-    made.address.reconciled(PlumbingReport(PlumbingState.SOUND), now())
-    assert made.step() == Reason.HELD_HERE.name
+    assert made.found(SOUND) == Reason.HELD_HERE.name
     assert made.address.held() == Held("a1")
-    made.address.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="marks: nft is missing"), now())
-    assert made.step() == Reason.UNSOUND_HERE.name
+    assert made.found(WITHOUT_NFT) == Reason.UNSOUND_HERE.name
     held = made.address.held()
     assert held is not None
     assert "nft is missing" in held.problem
@@ -269,18 +274,7 @@ def test_the_holder_tells_its_problem_and_nothing_when_it_is_well(vpc: Vpc) -> N
 # Whether this node can see the address at all.
 
 ELSEWHERE = "10.0.0.100/32 is on kube-ipvs0 of this node, so 10.0.0.100 cannot be probed from here"
-BLIND = PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING, blind=ELSEWHERE)
-SEEING = replace(BLIND, blind="")
-
-
-def standby(report: PlumbingReport | None) -> Node:
-    """One that has found this in its kernel."""
-    made = Node()
-    made.looked(eni(holder=OTHER))
-    if report is not None:
-        made.address.reconciled(report, now())
-    made.step()
-    return made
+BLIND = replace(NOTHING, blind=ELSEWHERE)
 
 
 def probes(made: Node) -> bool:
@@ -295,34 +289,34 @@ def results(made: Node, outcome: ProbeOutcome, *, at: float, detail: str = "") -
         made.address.seeing.answers.probed(probing, ProbeResult(sent_at, sent_at + 0.01, outcome, detail))
 
 
-@pytest.mark.parametrize(("report", "expected"), [(None, False), (BLIND, False), (SEEING, True)])
-def test_nothing_is_probed_before_it_is_known_that_it_would_leave(
-    report: PlumbingReport | None, expected: bool
-) -> None:
+def test_nothing_is_probed_before_it_is_known_that_it_would_leave() -> None:
     """A probe that hears its own node sees the address UP for ever."""
-    assert probes(standby(report)) is expected
+    made = Node()
+    made.looked(eni(holder=OTHER))
+    made.step()
+    assert not probes(made), "the kernel was not asked yet"
+    assert not probes(held_by(OTHER, BLIND))
+    assert probes(held_by(OTHER, NOTHING))
 
 
 def test_a_node_that_goes_blind_says_so_and_forgets_what_it_saw() -> None:
     """Else it would tell the others for ever that it sees the address UP, and hold their takeover up."""
-    made = standby(SEEING)
+    made = held_by(OTHER, NOTHING)
     results(made, ProbeOutcome.ANSWERED, at=now())
     assert made.address.sees_up()
     assert made.address.not_ready() == ""
-    made.address.reconciled(BLIND, now())
-    made.step()
+    made.found(BLIND)
     results(made, ProbeOutcome.ANSWERED, at=made.address.now - 1.0)
     assert (made.address.seeing.health.state, made.address.sees_up(), probes(made)) == (HealthState.INIT, "", False)
     assert made.address.not_ready() == ELSEWHERE
-    made.address.reconciled(SEEING, now())
-    made.step()
+    made.found(NOTHING)
     assert (made.address.not_ready(), probes(made)) == ("", True)
     assert "10.0.0.100 can be probed from here again" in made.told.log
 
 
 def test_a_blind_node_is_told_as_an_error_and_again_while_it_lasts() -> None:
     """Not with each decision."""
-    made = standby(BLIND)
+    made = held_by(OTHER, BLIND)
     for seconds in (0.0, 0.0, timing.SAID_AGAIN):
         now.go_on(seconds)
         made.step()
@@ -331,8 +325,8 @@ def test_a_blind_node_is_told_as_an_error_and_again_while_it_lasts() -> None:
 
 def test_a_holder_is_never_blind() -> None:
     """It has the address itself, wherever else it is."""
-    made = standby(BLIND)
-    made.address.reconciled(PlumbingReport(PlumbingState.SOUND), now())
+    made = held_by(OTHER, BLIND)
+    made.address.reconciled(SOUND, now())
     made.looked(eni(holder=ME))
     made.step()
     assert made.address.blind() == ""
@@ -340,7 +334,7 @@ def test_a_holder_is_never_blind() -> None:
 
 def test_probes_that_cannot_be_sent_for_long_make_a_node_blind() -> None:
     """Whatever the cause; one that is over by then does not, nor does one long ago."""
-    made = standby(SEEING)
+    made = held_by(OTHER, NOTHING)
     results(made, ProbeOutcome.ANSWERED, at=now())
     results(made, ProbeOutcome.FAILED_HERE, at=now() - 0.9 * timing.UNSENT_FOR, detail="Operation not permitted")
     made.step()
@@ -362,8 +356,7 @@ def test_a_standby_is_not_ready_while_what_is_plumbed_ahead_is_not_sound(make: C
     said = "forwarding: net.ipv4.ip_forward is 0"
     made = make()
     made.looked(shown)
-    made.address.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem=said, extent=Extent.AHEAD), now())
-    made.step()
+    made.found(PlumbingReport(PlumbingState.UNSOUND, problem=said, extent=Extent.AHEAD))
     assert made.address.not_ready() == f"this node could not carry the address: {said}"
 
 
@@ -451,8 +444,7 @@ def test_an_adopted_eni_keeps_its_security_groups_until_the_settings_name_others
     made = Node(shared=Shared(IDENTITY, NAME, ("sg-1",), Carry.ENI, groups_are_set=is_set))
     shown = eni(holder=ME, security_groups=("sg-9",))
     made.looked(replace(shown, tags={**shown.tags, **({"Name": name} if name else {})}))
-    made.address.reconciled(PlumbingReport(PlumbingState.SOUND), now())
-    assert made.step() == "HELD_HERE"
+    assert made.found(SOUND) == "HELD_HERE"
     is_ours = name.startswith("floatingip ")
     assert made.address.decision.write == (SetGroups("eni-1", ("sg-1",)) if is_set or is_ours else None)
 
@@ -466,8 +458,7 @@ def test_what_was_lost_before_the_address_came_is_nothing_of_the_holders() -> No
     made.looked(eni(holder=ME))
     made.address.seeing.answers.health = Health("a1", HealthState.DOWN, 11, 1.0, 2.0)
     made.address.seeing.answers.services = {30007: Health("a1", HealthState.DOWN, 11, 1.0, 2.0)}
-    made.address.reconciled(PlumbingReport(PlumbingState.SOUND), now())
-    assert made.step() == "HELD_HERE"
+    assert made.found(SOUND) == "HELD_HERE"
     assert (made.address.seeing.health, made.address.seeing.answers.services) == (Health("a1"), {30007: Health("a1")})
     assert made.address.is_calm()
 
@@ -489,7 +480,7 @@ def test_packets_that_go_astray_on_the_holder_are_told(
     monkeypatch.setattr(timing, "ASTRAY_FOR", 0.0)
     made = Node()
     made.looked(eni(holder=OTHER))
-    made.address.reconciled(PlumbingReport(PlumbingState.NO_LINK), now())
+    made.address.reconciled(NO_LINK, now())
     made.address.seeing.answers.health = Health("a1", address, 9)
     made.address.seeing.answers.services = {30007: Health("a1", port, 9)}
     made.shared.served = {OTHER: {30007: own}}
@@ -539,15 +530,13 @@ def test_why_a_node_is_not_ready_has_a_name() -> None:
     made.step()
     assert lack() == "EC2_SILENT"
     made.looked(eni(holder=OTHER))
-    address.reconciled(PlumbingReport(PlumbingState.NO_LINK), now())
-    made.step()
+    made.found(NO_LINK)
     assert lack() == ""
     shared.denied = ("ec2:CreateTags",)
     assert lack() == Lack.DENIED
     address.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing", extent=Extent.AHEAD), now())
     assert lack() == Lack.UNSOUND
-    address.reconciled(PlumbingReport(PlumbingState.NO_LINK, blind="a rule of others"), now())
-    made.step()
+    made.found(PlumbingReport(PlumbingState.NO_LINK, blind="a rule of others"))
     assert lack() == Lack.BLIND
     shared.slots = 1
     assert lack() == Lack.NO_ROOM
@@ -559,27 +548,21 @@ def test_why_a_node_is_not_ready_has_a_name() -> None:
     assert lack() == Lack.SUBNET_UNKNOWN
     shared.subnets = subnets
     made.looked(eni(holder=ME))
-    address.reconciled(PlumbingReport(PlumbingState.SOUND, kept_off="nodePortAddresses"), now())
-    made.step()
+    made.found(PlumbingReport(PlumbingState.SOUND, kept_off="nodePortAddresses"))
     assert lack() == Lack.KEPT_OFF
 
 
 @pytest.mark.parametrize("carry", list(Carry))
 def test_a_node_that_lost_the_address_for_being_unsound_is_not_ready(carry: Carry) -> None:
     """With the cause: it would be of no use as a holder again."""
-    made = Node(settings=Settings((ADDRESS,), carry=carry))
-    made.looked(eni(holder=ME))
-    made.address.reconciled(PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing"), now())
-    for _ in range(2):
-        made.step()
-    made.looked(eni(holder=OTHER, attachment=Attachment("a2", OTHER, 1, AttachmentStatus.ATTACHED)))
-    made.address.reconciled(PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING), now())
+    made = held_by(ME, WITHOUT_NFT, settings=Settings((ADDRESS,), carry=carry))
     made.step()
+    made.looked(eni(holder=OTHER, attachment=Attachment("a2", OTHER, 1, AttachmentStatus.ATTACHED)))
+    made.found(NOTHING)
     assert made.address.decision.state is State.STANDBY
     assert "nft is missing" in made.address.not_ready()
     made.looked(eni(holder=ME, attachment=Attachment("a3", ME, 1, AttachmentStatus.ATTACHED)))
-    made.address.reconciled(PlumbingReport(PlumbingState.SOUND), now())
-    made.step()
+    made.found(SOUND)
     assert made.address.not_ready() == ""
 
 
@@ -616,17 +599,10 @@ def test_a_takeover_that_is_due_but_does_not_happen_is_warned_of(state: State, r
 def test_that_nobody_was_reached_makes_the_node_not_ready() -> None:
     """And what keeps a node from being ready is warned of once it lasts, and every ten minutes."""
     made = Node()
-    unreached = replace(
-        made.address.decision, state=State.DOUBT, reason=Reason.UNREACHED, detail="neither this nor that"
-    )
+    unreached = replace(made.address.decision, state=State.DOUBT, reason=Reason.UNREACHED, detail="no gateway")
     made.address.decision = unreached
-    assert made.address.not_ready() == "nobody was reached: neither this nor that"
-    for seconds in (
-        0.0,
-        1.0,
-        timing.NOT_READY_FOR,
-        timing.NOT_READY_FOR + timing.SAID_AGAIN - 1.0,
-        timing.NOT_READY_FOR + timing.SAID_AGAIN + 1.0,
-    ):
+    assert made.address.not_ready() == "nobody was reached: no gateway"
+    again = timing.NOT_READY_FOR + timing.SAID_AGAIN
+    for seconds in (0.0, 1.0, timing.NOT_READY_FOR, again - 1.0, again + 1.0):
         made.address._telling.decided(unreached, unreached, made.address.not_ready(), "none", 1e6 + seconds, WALL)
-    assert made.told.log.count('level=warning event=not-ready msg="nobody was reached: neither this nor') == 2
+    assert made.told.log.count('level=warning event=not-ready msg="nobody was reached: no gateway') == 2

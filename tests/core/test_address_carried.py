@@ -9,9 +9,7 @@ import pytest
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
 from floatingip.core.decision.decision import Reason
-from floatingip.core.ec2 import (
-    Eni,
-)
+from floatingip.core.ec2 import Eni
 from floatingip.core.health import HealthState
 from floatingip.core.model import Address
 from floatingip.core.node import Interface

@@ -8,11 +8,7 @@ import pytest
 from floatingip.core import timing
 from floatingip.core.ec2 import Instance, InstanceState
 from floatingip.core.word import PEERS_AT_MOST
-from floatingip.runtime.roster import (
-    QUESTIONS_AT_ONCE,
-    REFUSED_AT_MOST,
-    Roster,
-)
+from floatingip.runtime.roster import QUESTIONS_AT_ONCE, REFUSED_AT_MOST, Roster
 from tests.core.observers import instance, instances
 
 ME, B, C = "10.0.0.10", "10.0.0.11", "10.0.0.12"

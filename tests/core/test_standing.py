@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,8 @@ from tests.core.movers import PRIVATE, standing
 
 ME, MINE = "i-b", standing("i-b")
 FREE = standing("i-b", status=None)
+SECOND = replace(MINE, id="eni-0", attachment=Attachment("at-0", ME, 2, AttachmentStatus.ATTACHED))
+ORPHAN = standing("i-a", status=None)
 SPARE = Unassign(MINE.id, PRIVATE)
 
 
@@ -122,25 +125,21 @@ def test_a_second_one_that_is_attached_too_is_detached_before_it_is_given_back()
     """An operator took its tags, so that another one was made, and gave them back."""
     keeper = Keeper()
     keeper.see(0.0, MINE)
-    second = replace(standing("i-b"), id="eni-0", attachment=Attachment("at-0", ME, 2, AttachmentStatus.ATTACHED))
-    assert keeper.see(1.0, second, MINE).eni == MINE
+    assert keeper.see(1.0, SECOND, MINE).eni == MINE
     later = 1.0 + timing.STANDING_UNUSED_FOR
-    assert keeper.see(later, second, MINE).write == Detach("at-0")
+    assert keeper.see(later, SECOND, MINE).write == Detach("at-0")
     assert keeper.memory.vain == 0
-    free = replace(second, attachment=None)
+    free = replace(SECOND, attachment=None)
     assert keeper.see(later + 1.0, free, MINE).write is None
     assert keeper.see(later + 1.0 + timing.STANDING_UNUSED_FOR, free, MINE).write == Delete("eni-0")
 
 
 def test_of_two_that_are_attached_the_one_with_a_floating_address_counts() -> None:
     """Whatever their ids, and whichever it was before."""
-    keeper = Keeper()
-    second = replace(standing("i-b"), id="eni-0", attachment=Attachment("at-0", ME, 2, AttachmentStatus.ATTACHED))
-    keeper.see(0.0, second)
-    assert keeper.see(1.0, second, MINE, in_use=frozenset({MINE.id})).eni == MINE
-    assert keeper.see(1.0 + timing.STANDING_UNUSED_FOR, second, MINE, in_use=frozenset({MINE.id})).write == Detach(
-        "at-0"
-    )
+    keeper, in_use = Keeper(), frozenset({MINE.id})
+    keeper.see(0.0, SECOND)
+    assert keeper.see(1.0, SECOND, MINE, in_use=in_use).eni == MINE
+    assert keeper.see(1.0 + timing.STANDING_UNUSED_FOR, SECOND, MINE, in_use=in_use).write == Detach("at-0")
 
 
 def test_the_same_generation_is_created_again_while_it_may_only_not_be_shown_yet() -> None:
@@ -199,19 +198,15 @@ def test_nothing_is_written_on_top_of_another_write_or_on_an_answer_that_is_olde
         assert decided.problem == "its standing ENI is being created"
 
 
-def test_a_node_that_can_have_none_says_why_and_writes_nothing() -> None:
-    """Another zone, no slot, IAM."""
-    for shown in ((), (FREE,)):
-        decided = Keeper().see(0.0, *shown, barrier="this node is in zone us-west-2-lax-1b")
-        assert (decided.write, decided.eni) == (None, None)
-        assert decided.problem == "this node is in zone us-west-2-lax-1b"
-
-
-def test_a_node_without_room_asks_no_more_than_in_peace() -> None:
-    """There is nothing to wait for that EC2 would show soon."""
-    for shown in ((), (FREE,)):
-        decided = Keeper().see(0.0, *shown, barrier="i-b has no free ENI slot")
-        assert decided.look_at >= 10.0
+@pytest.mark.parametrize("barrier", ["this node is in zone us-west-2-lax-1b", "i-b has no free ENI slot"])
+@pytest.mark.parametrize("shown", [(), (FREE,)], ids=["none yet", "a free one"])
+def test_a_node_that_can_have_none_says_why_and_asks_no_more_than_in_peace(
+    barrier: str, shown: tuple[Eni, ...]
+) -> None:
+    """It writes nothing, and there is nothing to wait for that EC2 would show soon."""
+    decided = Keeper().see(0.0, *shown, barrier=barrier)
+    assert (decided.write, decided.eni, decided.problem) == (None, None, barrier)
+    assert decided.look_at >= 10.0
 
 
 def test_a_standing_eni_that_is_attached_elsewhere_is_left_there() -> None:
@@ -281,13 +276,6 @@ def test_what_was_attached_here_is_looked_after_until_another_one_is() -> None:
     assert keeper.see(30.0, MINE).bound == MINE
 
 
-def test_nobodys_standing_eni_is_deleted_while_ec2_does_not_describe_its_instance() -> None:
-    """It throttled that: not to be described is not to be gone."""
-    keeper, orphan = Keeper(), standing("i-a", status=None)
-    for now in (0.0, timing.STANDING_UNUSED_FOR, 2 * timing.STANDING_UNUSED_FOR):
-        assert keeper.see(now, MINE, orphan, instances=None, holds=True).write is None
-
-
 def test_a_standing_eni_with_a_floating_address_is_not_detached_for_want_of_its_device() -> None:
     """Whoever takes the address over comes first; nor is it for a device that nobody has looked for."""
     for known in ({"in_use": frozenset({MINE.id}), "device": False}, {"device": None}):
@@ -321,7 +309,6 @@ def test_one_answer_is_not_two() -> None:
     assert keeper.see(300.0, MINE, asked_at=0.0, spares=(SPARE,)).write is None
 
 
-ORPHAN = standing("i-a", status=None)
 ENDED: tuple[dict[str, Instance], ...] = ({}, {"i-a": instance("i-a", "terminated")})
 
 
@@ -329,38 +316,30 @@ ENDED: tuple[dict[str, Instance], ...] = ({}, {"i-a": instance("i-a", "terminate
 def test_an_ended_instances_standing_eni_is_deleted_by_a_holder(instances: dict[str, Instance]) -> None:
     """Whoever took over cleans up (A4), once."""
     keeper = Keeper()
-    assert keeper.see(0.0, MINE, ORPHAN, instances=instances, holds=True).write is None
-    assert keeper.see(timing.STANDING_UNUSED_FOR, MINE, ORPHAN, instances=instances, holds=True).write == Delete(
-        "eni-a"
-    )
+    for now, write in ((0.0, None), (timing.STANDING_UNUSED_FOR, Delete("eni-a"))):
+        assert keeper.see(now, MINE, ORPHAN, instances=instances, holds=True).write == write
 
 
-@pytest.mark.parametrize("state", ["pending", "running", "shutting-down", "stopping", "stopped"])
-def test_an_instance_that_may_come_back_keeps_its_standing_eni(state: str) -> None:
-    """A stopped one finds it again, and one that starts has just created it."""
-    keeper = Keeper()
-    for now in (0.0, timing.STANDING_UNUSED_FOR, 3600.0):
-        decided = keeper.see(now, MINE, ORPHAN, instances={"i-a": instance("i-a", state)}, holds=True)
-        assert decided.write is None
-
-
-def test_a_standby_deletes_nobodys_eni() -> None:
-    """One of them all is enough."""
-    keeper = Keeper()
-    for now in (0.0, timing.STANDING_UNUSED_FOR, 3600.0):
-        assert keeper.see(now, MINE, ORPHAN, holds=False).write is None
+MAY_COME_BACK = ("pending", "running", "shutting-down", "stopping", "stopped")
+"""A stopped instance finds its standing ENI again, and one that starts has just created it."""
 
 
 @pytest.mark.parametrize(
-    ("shown", "in_use"),
-    [(ORPHAN, frozenset({"eni-a"})), (standing("i-a"), frozenset[str]())],
-    ids=["with a floating address", "attached"],
+    ("shown", "known"),
+    [
+        *((ORPHAN, {"instances": {"i-a": instance("i-a", state)}}) for state in MAY_COME_BACK),
+        (ORPHAN, {"instances": None}),
+        (ORPHAN, {"holds": False}),
+        (ORPHAN, {"in_use": frozenset({"eni-a"})}),
+        (standing("i-a"), {}),
+    ],
+    ids=[*MAY_COME_BACK, "not described: throttled, not gone", "by a standby", "with a floating address", "attached"],
 )
-def test_an_eni_in_use_is_not_deleted(shown: Eni, in_use: frozenset[str]) -> None:
-    """It keeps the address from being handed out to a pod, until somebody takes it over."""
+def test_another_nodes_standing_eni_that_may_be_of_use_is_not_deleted(shown: Eni, known: dict[str, Any]) -> None:
+    """One with an address keeps that from being handed out to a pod; and of all nodes the holder alone deletes."""
     keeper = Keeper()
-    for now in (0.0, timing.STANDING_UNUSED_FOR, 3600.0):
-        assert keeper.see(now, MINE, shown, in_use=in_use, holds=True).write is None
+    for now in (0.0, timing.STANDING_UNUSED_FOR, 2 * timing.STANDING_UNUSED_FOR, 3600.0):
+        assert keeper.see(now, MINE, shown, **{"holds": True, **known}).write is None
 
 
 def test_what_is_broken_is_mended_before_anything_is_given_back() -> None:

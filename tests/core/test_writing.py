@@ -10,15 +10,7 @@ from floatingip.agent.effects import Making
 from floatingip.agent.writing import Writing
 from floatingip.core import timing, writes
 from floatingip.core.ec2 import STANDING_TAG, Eni
-from floatingip.core.errors import (
-    AddressTaken,
-    CloudError,
-    CloudUnavailable,
-    Denied,
-    LookAgain,
-    NoFreeSlot,
-    TokenSpent,
-)
+from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
 from floatingip.core.model import Target
 from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Create, Delete, Detach, Tag, Unassign, Write
 from floatingip.runtime import performing
