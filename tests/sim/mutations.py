@@ -179,7 +179,7 @@ MUTATIONS = (
         "floatingip.agent.looking",
         "self._calls.due(1), ",
         "",
-        238,
+        64,
         ("packets are lost", "packets are late"),
     ),
     Mutation(
