@@ -219,3 +219,14 @@ def test_an_address_that_was_just_taken_over_outlasts_an_outage_that_hides_it(ou
     new = fleet.serving()
     fleet.holds_for(lambda: fleet.serving() is new, 120, "it goes on serving")
     assert len(fleet.stays()) == 2
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_a_tag_that_describes_show_late_is_written_twice_at_most(carry: Carry) -> None:
+    """EC2 has accepted it: to write it again, each second and for each address, brings it no sooner."""
+    fleet = Fleet(1, profile=INSTANT, carry=carry)
+    _, standby = fleet.observers()
+    for worker in fleet.workers:
+        worker.cloud.lag = 5.0
+    fleet.run(fleet.now + 20.0)
+    assert 1 <= len(fleet.calls("tag_eni", by=standby.worker)) <= 2

@@ -35,7 +35,7 @@ from floatingip.core.decision.view import Memory, View, attachment_of
 from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.plumbing import Extent
 from floatingip.core.settings import Settings
-from floatingip.core.writes import Assign, AssignAny, Associate, Create, Detach, Unassign, Write
+from floatingip.core.writes import Assign, AssignAny, Associate, Create, Detach, Tag, Unassign, Write
 
 
 def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Decision]:
@@ -89,8 +89,8 @@ def _pause(memory: Memory, view: View) -> float:
 
 
 def _repeat_after(memory: Memory, view: View, write: Write) -> float:
-    """Seconds until the same write is made again: longer for an address that EC2 accepted, which it shows late."""
-    is_on_its_way = write == view.accepted and isinstance(write, Assign | AssignAny | Associate)
+    """Seconds until the same write is made again: longer for what EC2 accepted, and shows late."""
+    is_on_its_way = write == view.accepted and isinstance(write, Assign | AssignAny | Associate | Tag)
     return max(timing.CLAIM_SHOWN if is_on_its_way else timing.REPEAT_AFTER, _pause(memory, view))
 
 

@@ -80,7 +80,7 @@ def _watch(situation: Situation) -> Decision:
         healthy_for = view.now - (since if health.changed_at is None else max(health.changed_at, since))
         clear = _clearance(situation) if healthy_for >= timing.CLEARED_BY_UP else None
         if clear is None and healthy_for >= timing.REACHED_FOR:
-            clear = _reaching(situation)
+            clear = _reaching(situation, view.wall - healthy_for + timing.REACHED_FOR)
         reason, rule = (Reason.PING_BLOCKED, Rule.R4) if health.by_tcp else (Reason.ANSWERS, Rule.R10)
         return Decision(State.STANDBY, reason, rule, peace, detail=who, write=clear)
     asked_since_loss = health.first_lost_at is not None and owner.asked_at >= health.first_lost_at
@@ -180,14 +180,16 @@ def _unreached(situation: Situation) -> str:
     )
 
 
-def _reaching(situation: Situation) -> Tag | None:
-    """The tag that tells observers that have just started that workers reach each other; None if it does already."""
-    view, eni, came_at = situation.view, situation.eni, situation.came_at
+def _reaching(situation: Situation, reached_at: float) -> Tag | None:
+    """The tag that tells observers that have just started that workers reach each other, as they did at ``reached_at``
+    (Unix seconds); None if it does already.
+    """
+    eni, came_at = situation.eni, situation.came_at
     before = max(situation.last_move, -inf if came_at is None else came_at)
     if reached_by_tag(eni) > before:
         return None
     # This node's clock may be behind the clocks by which the times before were written.
-    return Tag(eni.id, REACHED_TAG, str(int(max(view.wall, before + 1.0))))
+    return Tag(eni.id, REACHED_TAG, str(int(max(reached_at, before + 1.0))))
 
 
 def _clearance(situation: Situation) -> Tag | None:
