@@ -283,7 +283,8 @@ def test_power_cut_from_the_command_line(tmp_path: Path) -> None:
     assert "the product is being deployed" in done.stdout
     assert "the holder loses power" in done.stdout
     assert "takeover" in done.stdout
-    assert f"{verdict['outage_s']:.2f} s" in done.stdout
+    # In the file it is rounded to milliseconds: what is exactly between two hundredths there may be either.
+    assert any(f"{verdict['outage_s'] + by:.2f} s" in done.stdout for by in (-0.0005, 0.0005))
 
 
 @pytest.fixture
