@@ -6,7 +6,7 @@ version of EC2 could send.
 
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from floatingip.edges.ec2.meaning import NOT_ACCEPTED
 from tests.core.ec2_server import (
+    ADDRESS,
     FOUND,
     NAMESPACE,
     PATIENCE,
@@ -42,7 +43,6 @@ def reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
-DETACHED = answer("DetachNetworkInterface", "<return>true</return>")
 BROKEN_OFF = "<?xml version='1.0'?><DescribeNetworkInterfacesResponse><networkInterfaceSet><item><networkInterf"
 
 NO_ANSWERS: Mapping[str, Reply] = {
@@ -142,12 +142,21 @@ def test_a_write_whose_answer_lacks_what_it_should_tell_is_looked_for(
         CALLS[action](cloud)
 
 
-@pytest.mark.parametrize("action", READS)
-def test_an_answer_without_its_list_is_not_an_empty_one(server: Server, cloud: Ec2Cloud, action: str) -> None:
+@pytest.mark.parametrize(
+    ("action", "ask"),
+    [
+        *((action, CALLS[action]) for action in READS),
+        ("DescribeNetworkInterfaces", lambda cloud: cloud.find_occupants(frozenset({ADDRESS}))),
+    ],
+    ids=[*READS, "occupants"],
+)
+def test_an_answer_without_its_list_is_not_an_empty_one(
+    server: Server, cloud: Ec2Cloud, action: str, ask: Callable[[Ec2Cloud], object]
+) -> None:
     """Absent is something that EC2 says."""
     server.replies[""] = answer(action, "")
     with pytest.raises(CloudUnavailable, match=f"{action}: the answer cannot be read"):
-        CALLS[action](cloud)
+        ask(cloud)
 
 
 @pytest.mark.parametrize(
