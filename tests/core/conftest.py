@@ -1,16 +1,17 @@
-"""Fixtures of the core's tests: observers on loopback."""
+"""Fixtures of the core's tests: observers on loopback, and settings as they are loaded."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
+from floatingip.core.errors import ConfigurationError
+from floatingip.core.settings import Settings
 from floatingip.core.word import Status
-from tests.core.ec2_server import Become, Server, becoming
-from tests.core.ec2_stub import Endpoint
+from floatingip.edges.configmap import load
+from tests.core.loading import Load, Overfull, Problems
 from tests.core.observers import HOLDER, SOUND, Observer, Start, free_port
 
 
@@ -32,38 +33,39 @@ def _start(port: int) -> Iterator[Start]:
         yield start
 
 
-@pytest.fixture(name="running", scope="module")
-def _running() -> Iterator[Server]:
-    server = Server()
-    threading.Thread(target=server.run, daemon=True).start()
-    yield server
-    server.listener.close()
+@pytest.fixture(name="loaded")
+def _loaded(tmp_path: Path) -> Load:
+    """Load settings from a document, with a good address unless another one is given."""
+
+    def loaded(document: str = "", *, address: str | None = "10.0.0.100") -> Settings:
+        path = tmp_path / "settings.yaml"
+        path.write_text(document, encoding="utf-8")
+        return load({} if address is None else {"FLOATING_IP": address}, path)
+
+    return loaded
 
 
-@pytest.fixture
-def server(running: Server) -> Server:
-    """Nobody has asked it anything, and it answers nothing."""
-    running.replies.clear()
-    running.asked.clear()
-    return running
+@pytest.fixture(name="problems")
+def _problems(loaded: Load) -> Problems:
+    """The lines of the one error that a document raises."""
+
+    def problems(document: str = "", *, address: str | None = "10.0.0.100") -> list[str]:
+        with pytest.raises(ConfigurationError) as caught:
+            loaded(document, address=address)
+        assert caught.value.exit_code == 2
+        return str(caught.value).splitlines()
+
+    return problems
 
 
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> Become:
-    """For one test."""
-    return becoming(monkeypatch)
+@pytest.fixture(name="overfull")
+def _overfull(loaded: Load, problems: Problems) -> Overfull:
+    """The one problem of a document that has room for so many addresses, and one more; so many are fine."""
 
+    def overfull(document: str, room: int) -> str:
+        addresses = [f"10.0.0.{number}" for number in range(20, 20 + room + 1)]
+        assert len(loaded(document, address=",".join(addresses[:-1])).floating_ips) == room
+        (line,) = problems(document, address=",".join(addresses))
+        return line
 
-@pytest.fixture(name="stubbed", scope="session")
-def _stubbed() -> Any:
-    """One client for all: making it takes longer than all that is done with it."""
-    return boto3.session.Session("key", "secret", region_name="us-west-2").client("ec2")
-
-
-@pytest.fixture(name="endpoint")
-def _endpoint(stubbed: Any) -> Iterator[Endpoint]:
-    """EC2 that answers what the test says; what it was told to answer was asked for at the end."""
-    endpoint = Endpoint(stubbed)
-    with endpoint.ended, endpoint.stub:
-        yield endpoint
-        endpoint.stub.assert_no_pending_responses()
+    return overfull

@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -100,7 +100,12 @@ PATIENCE = 10.0
 """Seconds until something that should happen at once counts as not happening."""
 
 
-def interface(*without: str, **changes: str) -> str:
+def without(fields: Mapping[str, str], left_out: tuple[str, ...]) -> str:
+    """Them as XML, but for those that are left out."""
+    return "".join(f"<{key}>{value}</{key}>" for key, value in fields.items() if key not in left_out)
+
+
+def interface(*left_out: str, **changes: str) -> str:
     """An ENI of ours that i-0a has, with the address, as XML: each field by its name, or without it."""
     fields = {
         "networkInterfaceId": "eni-1",
@@ -114,12 +119,11 @@ def interface(*without: str, **changes: str) -> str:
         "privateIpAddressesSet": f"<item><privateIpAddress>{ADDRESS}</privateIpAddress><primary>true</primary></item>",
         "ipv6AddressesSet": "",
         "tagSet": "<item><key>floatingip</key><value>lab</value></item>",
-        **changes,
     }
-    return "".join(f"<{key}>{value}</{key}>" for key, value in fields.items() if key not in without)
+    return without(fields | changes, left_out)
 
 
-def attachment(*without: str, **changes: str) -> str:
+def attachment(*left_out: str, **changes: str) -> str:
     """How i-0a has it."""
     fields = {
         "attachmentId": "eni-attach-1",
@@ -128,27 +132,30 @@ def attachment(*without: str, **changes: str) -> str:
         "status": "attached",
         "attachTime": "2026-11-23T00:00:00.000Z",
         "deleteOnTermination": "false",
-        **changes,
     }
-    return "".join(f"<{key}>{value}</{key}>" for key, value in fields.items() if key not in without)
+    return without(fields | changes, left_out)
 
 
-def interfaces(*items: str) -> bytes:
-    """The answer that shows them."""
-    shown = "".join(f"<item>{item}</item>" for item in items)
-    return answer("DescribeNetworkInterfaces", f"<networkInterfaceSet>{shown}</networkInterfaceSet>")
+def listed(items: Iterable[str]) -> str:
+    """A set of them."""
+    return "".join(f"<item>{item}</item>" for item in items)
+
+
+def interfaces(*items: str, more: str = "") -> bytes:
+    """The answer that shows them; ``more`` follows the set."""
+    shown = f"<networkInterfaceSet>{listed(items)}</networkInterfaceSet>"
+    return answer("DescribeNetworkInterfaces", shown + more)
 
 
 def instances(*items: str) -> bytes:
-    """The answer that shows them."""
-    shown = "".join(f"<item><instancesSet><item>{item}</item></instancesSet></item>" for item in items)
-    return answer("DescribeInstances", f"<reservationSet>{shown}</reservationSet>")
+    """The answer that shows them, each in a reservation of its own."""
+    reservations = listed(f"<instancesSet>{listed([item])}</instancesSet>" for item in items)
+    return answer("DescribeInstances", f"<reservationSet>{reservations}</reservationSet>")
 
 
 def subnets(*items: str) -> bytes:
     """The answer that shows them."""
-    shown = "".join(f"<item>{item}</item>" for item in items)
-    return answer("DescribeSubnets", f"<subnetSet>{shown}</subnetSet>")
+    return answer("DescribeSubnets", f"<subnetSet>{listed(items)}</subnetSet>")
 
 
 def dripping(reply: bytes, at_once: int, ended: threading.Event) -> Callable[[socket.socket], None]:

@@ -6,12 +6,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
 import pytest
+from botocore import xform_name
 from botocore.stub import Stubber
 
 from floatingip.core.ec2 import Subnet
-from floatingip.core.errors import (
-    CloudError,
-)
+from floatingip.core.errors import CloudError
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from floatingip.edges.tally import Tally
 
@@ -20,39 +19,27 @@ SUBNET = Subnet("subnet-1", (ip_network("10.0.0.0/24"), ip_network("2001:db8:0:1
 
 INDEX_TAKEN = "Instance 'i-0b' already has an interface attached at device index '1'."
 
-CALLS: Mapping[str, tuple[str, Callable[[Ec2Cloud], object]]] = {
-    "describe_network_interfaces": ("DescribeNetworkInterfaces", lambda cloud: cloud.describe_enis("cluster")),
-    "describe_instances": ("DescribeInstances", lambda cloud: cloud.describe_instances(frozenset({"i-0a"}))),
-    "describe_subnets": ("DescribeSubnets", lambda cloud: cloud.describe_subnets()),
-    "describe_addresses": ("DescribeAddresses", lambda cloud: cloud.describe_allocation("eipalloc-1")),
-    "describe_instance_types": ("DescribeInstanceTypes", lambda cloud: cloud.describe_slots("m5.large")),
-    "create_network_interface": (
-        "CreateNetworkInterface",
-        lambda cloud: cloud.create_eni(ADDRESS, SUBNET, {}, "token"),
-    ),
-    "delete_network_interface": ("DeleteNetworkInterface", lambda cloud: cloud.delete_eni("eni-1")),
-    "associate_address": ("AssociateAddress", lambda cloud: cloud.associate("eipalloc-1", "eni-1", ADDRESS)),
-    "modify_network_interface_attribute": (
-        "ModifyNetworkInterfaceAttribute",
-        lambda cloud: cloud.set_security_groups("eni-1", ("sg-1",)),
-    ),
-    "attach_network_interface": (
-        "AttachNetworkInterface",
-        lambda cloud: cloud.attach_eni("eni-1", "i-0b", frozenset({0})),
-    ),
-    "detach_network_interface": ("DetachNetworkInterface", lambda cloud: cloud.detach_eni("eni-attach-1", force=False)),
-    "assign_private_ip_addresses": (
-        "AssignPrivateIpAddresses",
-        lambda cloud: cloud.assign("eni-1", ADDRESS, reassign=True),
-    ),
-    "unassign_private_ip_addresses": ("UnassignPrivateIpAddresses", lambda cloud: cloud.unassign("eni-1", ADDRESS)),
-    "assign_ipv6_addresses": ("AssignIpv6Addresses", lambda cloud: cloud.assign("eni-1", IPV6, reassign=False)),
-    "unassign_ipv6_addresses": ("UnassignIpv6Addresses", lambda cloud: cloud.unassign("eni-1", IPV6)),
-    "create_tags": ("CreateTags", lambda cloud: cloud.tag_eni("eni-1", {"floatingip/moves": ""})),
+CALLS: Mapping[str, Callable[[Ec2Cloud], object]] = {
+    "DescribeNetworkInterfaces": lambda cloud: cloud.describe_enis("cluster"),
+    "DescribeInstances": lambda cloud: cloud.describe_instances(frozenset({"i-0a"})),
+    "DescribeSubnets": lambda cloud: cloud.describe_subnets(),
+    "DescribeAddresses": lambda cloud: cloud.describe_allocation("eipalloc-1"),
+    "DescribeInstanceTypes": lambda cloud: cloud.describe_slots("m5.large"),
+    "CreateNetworkInterface": lambda cloud: cloud.create_eni(ADDRESS, SUBNET, {}, "token"),
+    "DeleteNetworkInterface": lambda cloud: cloud.delete_eni("eni-1"),
+    "AssociateAddress": lambda cloud: cloud.associate("eipalloc-1", "eni-1", ADDRESS),
+    "ModifyNetworkInterfaceAttribute": lambda cloud: cloud.set_security_groups("eni-1", ("sg-1",)),
+    "AttachNetworkInterface": lambda cloud: cloud.attach_eni("eni-1", "i-0b", frozenset({0})),
+    "DetachNetworkInterface": lambda cloud: cloud.detach_eni("eni-attach-1", force=False),
+    "AssignPrivateIpAddresses": lambda cloud: cloud.assign("eni-1", ADDRESS, reassign=True),
+    "UnassignPrivateIpAddresses": lambda cloud: cloud.unassign("eni-1", ADDRESS),
+    "AssignIpv6Addresses": lambda cloud: cloud.assign("eni-1", IPV6, reassign=False),
+    "UnassignIpv6Addresses": lambda cloud: cloud.unassign("eni-1", IPV6),
+    "CreateTags": lambda cloud: cloud.tag_eni("eni-1", {"floatingip/moves": ""}),
 }
-"""Every call: the client's method, EC2's action, and how we make it."""
+"""Every call: EC2's action, and how we make it."""
 
-every_call = pytest.mark.parametrize("method", sorted(CALLS))
+every_call = pytest.mark.parametrize("action", sorted(CALLS))
 
 
 class Endpoint:
@@ -65,9 +52,13 @@ class Endpoint:
         self.cloud = Ec2Cloud(client, "vpc-1", ("sg-1",), tally=self.tally)
         self.ended = ExitStack()
 
-    def refuses(self, method: str, code: str, message: str = "It cannot be.", status: int = 400) -> None:
-        """Answer the next call with an error."""
-        self.stub.add_client_error(method, code, message, status)
+    def answers(self, action: str, answer: Mapping[str, object], asked: Mapping[str, object] | None = None) -> None:
+        """Answer the next call, which must have asked for this, if something is given."""
+        self.stub.add_response(xform_name(action), answer, asked)
+
+    def refuses(self, action: str, code: str, message: str = "It cannot be.", status: int = 400, **asked: Any) -> None:
+        """Answer the next call, which must have asked for this, if something is given, with an error."""
+        self.stub.add_client_error(xform_name(action), code, message, status, expected_params=asked or None)
 
     def fails(self, error: Exception) -> None:
         """Raise this instead of sending a request."""
@@ -80,8 +71,8 @@ class Endpoint:
         events.register_first("before-send.ec2", fail)
         self.ended.callback(events.unregister, "before-send.ec2", fail)
 
-    def error_of(self, method: str) -> CloudError:
+    def error_of(self, action: str) -> CloudError:
         """What the call raises."""
         with pytest.raises(CloudError) as caught:
-            CALLS[method][1](self.cloud)
+            CALLS[action](self.cloud)
         return caught.value

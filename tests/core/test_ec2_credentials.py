@@ -26,6 +26,8 @@ from tests.core.ec2_server import (
     silent_until,
 )
 
+pytest_plugins = ["tests.core.ec2_fixtures"]
+
 STS = "sts.amazonaws.com/doc/2011-06-15/"
 
 

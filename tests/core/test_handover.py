@@ -20,10 +20,11 @@ from floatingip.commands.handover import (
     instance_named,
     plan,
 )
+from floatingip.core import timing
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.order import ANYBODY, Order
-from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Eni
+from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Attachment, Eni
 from floatingip.core.errors import CloudError, ConfigurationError
 from floatingip.core.model import Carry
 from floatingip.core.word import Held, Status
@@ -84,20 +85,19 @@ class Vpc:
 
     def carry_out(self, to: str = ANYBODY) -> None:
         """Hand over, in EC2's own time."""
-        moves = self.plan(to)
-        by = {
-            "wait": self.awaited.append,
-            "now": lambda: self.ec2.now,
-            "wall": lambda: WALL + self.ec2.now,
-            "sleep": self._sleep,
-        }
-        carry_out(self.ours, moves, self.said.append, **by)  # type: ignore[arg-type]  # by name
+        carry_out(
+            self.ours,
+            self.plan(to),
+            self.said.append,
+            wait=self.awaited.append,
+            now=lambda: self.ec2.now,
+            wall=lambda: WALL + self.ec2.now,
+            sleep=self._sleep,
+        )
 
     def check(self, to: str = ANYBODY) -> str:
         """Whether somebody would obey."""
-        moves = self.plan(to)
-        by = {"say": self.said.append, "now": lambda: self.ec2.now, "sleep": self._sleep}
-        return check(self.ours, moves, **by)  # type: ignore[arg-type]  # by name
+        return check(self.ours, self.plan(to), say=self.said.append, now=lambda: self.ec2.now, sleep=self._sleep)
 
     def _sleep(self, seconds: float) -> None:
         self.ec2.advance(self.ec2.now + seconds)
@@ -109,9 +109,7 @@ class Vpc:
         if self.carry is Carry.ADDRESS:
             self.cloud.assign(self.enis[1], ADDRESS, reassign=True)
             return
-        bound = self.holder().attachment
-        assert bound is not None
-        self.cloud.detach_eni(bound.id, force=False)
+        self.cloud.detach_eni(self.attachment().id, force=False)
         self.ec2.advance(self.ec2.now + 5.0)
         self.cloud.attach_eni(self.enis[0], self.workers[1], frozenset())
 
@@ -119,6 +117,12 @@ class Vpc:
         """The ENI that has the address."""
         (eni,) = self.cloud.find_occupants(frozenset({ADDRESS}))
         return eni
+
+    def attachment(self) -> Attachment:
+        """By which it is on its node."""
+        found = self.holder().attachment
+        assert found is not None
+        return found
 
     def order(self) -> Order | None:
         """What stands in the first holder's tag."""
@@ -239,8 +243,7 @@ def test_a_node_is_named_by_its_id_its_address_or_its_name(vpc: Vpc) -> None:
 
 def test_what_is_waited_for_is_told_when_it_changes_and_all_the_time(vpc: Vpc) -> None:
     """With the seconds so far and those that are left: nobody stares at a silent terminal for three minutes."""
-    attachment = vpc.holder().attachment
-    assert attachment is not None
+    attachment = vpc.attachment()
     vpc.ec2.delays = Delays(detach=2.5)
     vpc.then[15.0] = lambda: vpc.cloud.detach_eni(attachment.id, force=False)
     with pytest.raises(CloudError, match=f"not handed over within {VALID_FOR:g} s: on no instance; see"):
@@ -298,11 +301,17 @@ class Observed:
         self.hold(1)
 
 
-def test_the_observers_are_asked_to_look_and_for_the_gap(vpc: Vpc, port: int, start: Start) -> None:
-    """The holder's, and the one that it names, at the addresses that EC2 shows."""
+@pytest.fixture(name="observed")
+def _observed(vpc: Vpc, port: int, start: Start) -> Observed:
+    """Both workers have observers, and know the one on which the handover is asked for."""
     observed = Observed(vpc, start)
     observed.know("i-b")
     vpc.port, vpc.me = port, "i-b"
+    return observed
+
+
+def test_the_observers_are_asked_to_look_and_for_the_gap(vpc: Vpc, observed: Observed) -> None:
+    """The holder's, and the one that it names, at the addresses that EC2 shows."""
     vpc.then[12.0] = observed.obey
     vpc.carry_out()
     assert "a gap of at most" in vpc.said[1]
@@ -332,13 +341,9 @@ def test_from_outside_nobody_can_be_asked_for_the_gap(vpc: Vpc, port: int, start
     assert [observer.looks for observer in observed.observers] == [0, 0]
 
 
-def test_a_move_that_ec2_shows_ends_the_wait_though_the_observers_say_nothing_of_it(
-    vpc: Vpc, port: int, start: Start
-) -> None:
+@pytest.mark.usefixtures("observed")
+def test_a_move_that_ec2_shows_ends_the_wait_though_the_observers_say_nothing_of_it(vpc: Vpc) -> None:
     """The gap is not known then."""
-    observed = Observed(vpc, start)
-    observed.know("i-b")
-    vpc.port, vpc.me = port, "i-b"
     vpc.then[12.0] = vpc.move
     vpc.carry_out()
     assert vpc.holder().id == vpc.enis[1]
@@ -346,15 +351,6 @@ def test_a_move_that_ec2_shows_ends_the_wait_though_the_observers_say_nothing_of
 
 
 # Before it: whether anybody would obey.
-
-
-@pytest.fixture(name="observed")
-def _observed(vpc: Vpc, port: int, start: Start) -> Observed:
-    """Both workers have observers, and know the one on which the handover is asked for."""
-    observed = Observed(vpc, start)
-    observed.know("i-b")
-    vpc.port, vpc.me = port, "i-b"
-    return observed
 
 
 @pytest.mark.usefixtures("observed")
@@ -430,8 +426,11 @@ def test_an_instance_of_another_cluster_is_refused(vpc: Vpc, observed: Observed)
         vpc.check(other)
 
 
-def test_where_no_observer_can_be_reached_silence_is_no_refusal(vpc: Vpc, port: int) -> None:
+def test_where_no_observer_can_be_reached_silence_is_no_refusal(
+    vpc: Vpc, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From a workstation nobody answers, whoever is there: that is said, and the order is written."""
+    monkeypatch.setattr(timing, "ASK_TIMEOUT", 0.05)  # however long it is
     vpc.port = port
     with socket.create_server(("127.0.0.11", port), backlog=0), socket.create_server(("127.0.0.12", port), backlog=0):
         assert "no observer can be reached from here" in vpc.check(vpc.workers[1])

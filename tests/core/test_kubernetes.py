@@ -230,21 +230,18 @@ def test_one_connection_serves_all_who_ask_and_nobody_waits_for_it(service: Serv
     assert service.connections == 2
 
 
+ALLOW = ": the role must allow to get pods"
+
+
 @pytest.mark.parametrize(
     ("status", "detail"),
-    [
-        (401, "401 for default/floating-ip-x2x: the role must allow to get pods"),
-        (403, "403 for default/floating-ip-x2x: the role must allow to get pods"),
-        (404, "404 for default/floating-ip-x2x"),
-        (500, "500 for default/floating-ip-x2x"),
-        (302, "302 for default/floating-ip-x2x"),
-    ],
+    [(401, ALLOW), (403, ALLOW), (404, ""), (500, ""), (302, "")],
 )
 def test_a_refusal_is_unknown_with_its_cause(service: Service, status: int, detail: str) -> None:
     """Even if an eviction is in the body: only 200 is an answer.  A redirect would carry the token elsewhere."""
     service.body = pod(condition("EvictionByEvictionAPI"))
     service.status = status
-    assert service.ask() == unknown(detail, answered=True)
+    assert service.ask() == unknown(f"{status} for default/floating-ip-x2x{detail}", answered=True)
 
 
 @pytest.mark.parametrize(
@@ -262,30 +259,26 @@ def test_a_pod_is_gone_when_the_api_server_says_so(service: Service, body: dict[
 
 
 PEER = condition("EvictionByEvictionAPI")
+NAMED = {"kind": "Pod", "metadata": {"name": NAME}}
+NO_CONDITIONS: list[object] = [
+    *(None, {"type": "DisruptionTarget"}, [["DisruptionTarget"]]),
+    *([PEER | {"reason": 7}], [PEER | {"status": []}], [PEER | {"type": []}]),
+]
+NO_PODS = [
+    {"kind": "Status", "metadata": {}, "status": "Failure", "message": "pods not found"},
+    {"kind": "Node", "metadata": {"name": NAME}, "status": {"conditions": [PEER]}},
+    {"kind": "Pod", "metadata": {"name": "another"}, "status": {"conditions": [PEER]}},
+    {"kind": "Pod", "status": {"conditions": [PEER]}},
+]
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        "",
-        "<html>",
-        "[]",
-        "{}",
-        "7",
-        '"Pod"',
-        '{"status": null}',
-        '{"status": {"conditions": ["x"]}}',
-        json.dumps({"kind": "Status", "metadata": {}, "status": "Failure", "message": "pods not found"}),
-        json.dumps({"kind": "Node", "metadata": {"name": NAME}, "status": {"conditions": [PEER]}}),
-        json.dumps({"kind": "Pod", "metadata": {"name": "another"}, "status": {"conditions": [PEER]}}),
-        json.dumps({"kind": "Pod", "status": {"conditions": [PEER]}}),
-        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": None}}),
-        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": {"type": "DisruptionTarget"}}}),
-        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [["DisruptionTarget"]]}}),
-        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [PEER | {"reason": 7}]}}),
-        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [PEER | {"status": []}]}}),
-        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [PEER | {"type": []}]}}),
-        json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"conditions": [PEER]}})[:-9],
+        *("", "<html>", "[]", "{}", "7", '"Pod"', '{"status": null}', '{"status": {"conditions": ["x"]}}'),
+        *map(json.dumps, NO_PODS),
+        *(json.dumps(NAMED | {"status": {"conditions": conditions}}) for conditions in NO_CONDITIONS),
+        json.dumps(NAMED | {"status": {"conditions": [PEER]}})[:-9],
         200_000 * "[",
         '{"kind": "Pod", "x": ' + 5000 * "[" + 5000 * "]" + "}",
         '{"kind": "Pod", "x": ' + 5000 * "9" + "}",
@@ -318,19 +311,13 @@ def test_without_a_token_nothing_is_asked(service: Service) -> None:
     assert service.asked == []
 
 
-def test_another_authority_never_sees_the_token(service: Service) -> None:
-    """The certificate must be of the cluster's CA: the handshake fails before anything is said."""
-    (service.directory / "ca.crt").write_text(certify("127.0.0.1")[0])
-    answer = service.ask()
-    assert not answer.answered
-    assert answer.problem.startswith("nothing from the API server: the certificate does not hold: ")
-    assert service.asked == []
-
-
-def test_a_certificate_for_another_address_does_not_hold(service: Service) -> None:
-    """Of the same CA, but not for where the token would go."""
-    authority, service.context = certify("127.0.0.2")
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"], ids=["another authority", "for another address"])
+def test_a_certificate_that_does_not_hold_never_sees_the_token(service: Service, address: str) -> None:
+    """It must be of the cluster's CA, and for where the token would go: the handshake fails before anything is said."""
+    authority, context = certify(address)
     (service.directory / "ca.crt").write_text(authority)
+    if address == "127.0.0.2":
+        service.context = context
     answer = service.ask()
     assert not answer.answered
     assert answer.problem.startswith("nothing from the API server: the certificate does not hold: ")
@@ -446,23 +433,24 @@ def test_a_ca_that_is_none_is_unknown(service: Service, authority: str) -> None:
     assert service.asked == []
 
 
-def test_a_silent_server_is_given_up(service: Service) -> None:
+def test_a_silent_server_is_given_up(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes the connection and never speaks: the grace period must not pass with that."""
+    monkeypatch.setattr(own_pod, "TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
         assert service.ask(KUBERNETES_SERVICE_PORT=port) == unknown("nothing from the API server: no answer in time")
 
 
+UNSENDABLE = "nothing from the API server: the question has characters that cannot be sent"
+
+
 @pytest.mark.parametrize(
     ("token", "detail"),
     [
-        (b"sec\nret", "nothing from the API server: the question has characters that cannot be sent"),
-        (b"sec\r\nX: ret", "nothing from the API server: the question has characters that cannot be sent"),
-        (b"sec\x00ret", "nothing from the API server: the question has characters that cannot be sent"),
-        (b"", "nothing from the API server: the question has characters that cannot be sent"),
+        *((token, UNSENDABLE) for token in (b"sec\nret", b"sec\r\nX: ret", b"sec\x00ret", b"")),
         (b"secr\xc3\xa9t", "the service account's token is none"),
         (b"\xff\xfesecret", "the service account's token is none"),
-        (b"secret", f"401 for default/{NAME}: the role must allow to get pods"),
+        (b"secret", f"401 for default/{NAME}{ALLOW}"),
         (100_000 * b"secret", None),
     ],
 )

@@ -11,11 +11,13 @@ from floatingip.core.health import HealthState
 from floatingip.core.word import Status
 from floatingip.edges.tally import Tally
 from floatingip.runtime.status_server import CONNECTIONS_EACH, StatusServer
-from tests.core.ec2_stub import CALLS, Endpoint, every_call
+from tests.core.ec2_stub import Endpoint, every_call
 from tests.core.observers import HOLDER, PATIENCE
 from tests.core.test_prometheus import ADDRESS, NOW, STANDBY, WALL, published, samples
 from tests.core.test_status_server import many
 from tests.waiting import until
+
+pytest_plugins = ["tests.core.ec2_fixtures"]
 
 
 def test_a_pause_is_told_while_it_lasts() -> None:
@@ -49,11 +51,10 @@ def test_the_clock_is_told() -> None:
 
 
 @every_call
-def test_how_long_ec2_took_is_told_whatever_it_answered(endpoint: Endpoint, method: str) -> None:
+def test_how_long_ec2_took_is_told_whatever_it_answered(endpoint: Endpoint, action: str) -> None:
     """By the action, since writes take longer; one call, one duration."""
-    endpoint.refuses(method, "UnauthorizedOperation")
-    endpoint.error_of(method)
-    action, _ = CALLS[method]
+    endpoint.refuses(action, "UnauthorizedOperation")
+    endpoint.error_of(action)
     shown = samples(published(STANDBY), endpoint.tally)
     assert shown["ec2_call_seconds_count", action] == 1
     assert 0.0 < shown["ec2_call_seconds_sum", action] < PATIENCE

@@ -14,6 +14,8 @@ from floatingip.edges.ec2.cloud import Ec2Cloud
 from tests.core.ec2_server import Become, Server, answer, error
 from tests.core.ec2_stub import Endpoint
 
+pytest_plugins = ["tests.core.ec2_fixtures"]
+
 COMMANDS = "\x9b2J\x1b]0;owned\x07\u202edliw\u2028"
 
 
@@ -35,8 +37,8 @@ def test_a_page_that_comes_too_late_says_nothing(server: Server, environment: Be
 
 def test_a_clock_that_may_be_wrong_is_asked_for(endpoint: Endpoint) -> None:
     """A node that has just booted: EC2 says of its requests the same as of keys that it does not know."""
-    endpoint.refuses("describe_subnets", "AuthFailure", "AWS was not able to validate the provided access credentials")
-    assert "is the node's clock right?" in str(endpoint.error_of("describe_subnets"))
+    endpoint.refuses("DescribeSubnets", "AuthFailure", "AWS was not able to validate the provided access credentials")
+    assert "is the node's clock right?" in str(endpoint.error_of("DescribeSubnets"))
 
 
 def test_what_others_say_does_not_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,8 @@ from floatingip.edges.ec2 import cloud as ec2
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from tests.core.ec2_server import FOUND, Become, Server
 
+pytest_plugins = ["tests.core.ec2_fixtures"]
+
 Made = Callable[..., Ec2Cloud]
 
 

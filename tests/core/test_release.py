@@ -1,10 +1,7 @@
 """Giving our interfaces back, on the model EC2 in its own time: what is shown first, what is refused, what is left."""
 
 import io
-import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
@@ -12,20 +9,16 @@ import pytest
 
 from floatingip.commands import release
 from floatingip.commands.release import (
-    COMES_BACK_WITHIN,
     FORCE_AFTER,
     GIVE_UP_AFTER,
-    ReleaseRefused,
+    Plan,
     carry_out,
     plan,
     refuse_while_observed,
-    stay_gone,
 )
-from floatingip.core.ec2 import ALLOCATION_TAG, OWNER_TAG, STANDING_TAG, AttachmentStatus, Eni
+from floatingip.core.ec2 import ALLOCATION_TAG, OWNER_TAG, STANDING_TAG, Attachment, AttachmentStatus
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied
 from floatingip.core.model import Allocation, Target
-from floatingip.core.word import Held, Status
-from tests.core.observers import Observer, free_port
 from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
 
 NAME = "cluster"
@@ -60,14 +53,32 @@ class Vpc:
             self.ec2.advance(self.ec2.now + 3)
         return made
 
-    def release(self, *targets: Target, unused: bool = False, cloud: FakeCloud | None = None) -> list[str]:
-        """Plan and carry out, in EC2's own time; what was said."""
-        chosen = plan(self.cloud, NAME, targets, unused=unused)
+    def plan(self, *targets: Target, unused: bool = False) -> Plan:
+        """What would be released."""
+        return plan(self.cloud, NAME, targets or (ADDRESS,), unused=unused)
+
+    def carry_out(self, chosen: Plan, cloud: FakeCloud | None = None) -> list[str]:
+        """Release it, in EC2's own time; what was said."""
         self.said.clear()
-        carry_out(cloud or self.cloud, chosen, NAME, self.said.append, now=lambda: self.ec2.now, sleep=self._sleep)
+        carry_out(cloud or self.cloud, chosen, NAME, self.said.append, now=lambda: self.ec2.now, sleep=self.sleep)
         return list(self.said)
 
-    def _sleep(self, seconds: float) -> None:
+    def release(self, *targets: Target, unused: bool = False, cloud: FakeCloud | None = None) -> list[str]:
+        """Plan and carry out; what was said."""
+        return self.carry_out(self.plan(*targets, unused=unused), cloud)
+
+    def refuse(self, chosen: Plan, port: int, me: str = "") -> tuple[str, ...]:
+        """Look whether observers that listen there run; those of which that is not known."""
+        return refuse_while_observed(self.cloud, chosen, NAME, port, me)
+
+    def attachment(self, eni_id: str) -> Attachment:
+        """How the worker has it."""
+        found = self.ec2.state.enis[eni_id].attachment
+        assert found is not None
+        return found
+
+    def sleep(self, seconds: float) -> None:
+        """As far as EC2 is concerned."""
         self.ec2.advance(self.ec2.now + seconds)
 
     def there(self) -> set[str]:
@@ -104,8 +115,8 @@ def test_the_plan_is_what_the_settings_name(vpc: Vpc) -> None:
     named = {vpc.eni(target, attached=False) for target in (ADDRESS, IPV6, vpc.allocation)}
     orphan = vpc.eni(OTHER, attached=False)
     targets = (ADDRESS, IPV6, vpc.allocation)
-    assert {eni.id for eni in plan(vpc.cloud, NAME, targets, unused=False).enis} == named
-    assert {eni.id for eni in plan(vpc.cloud, NAME, targets, unused=True).enis} == {orphan}
+    assert {eni.id for eni in vpc.plan(*targets).enis} == named
+    assert {eni.id for eni in vpc.plan(*targets, unused=True).enis} == {orphan}
 
 
 def test_what_is_not_ours_is_in_no_plan(vpc: Vpc) -> None:
@@ -114,13 +125,13 @@ def test_what_is_not_ours_is_in_no_plan(vpc: Vpc) -> None:
     vpc.eni(vpc.allocation, "other", attached=False)
     vpc.cloud.create_eni(OTHER, vpc.subnet, {}, "untagged")
     for unused in (False, True):
-        assert plan(vpc.cloud, NAME, (ADDRESS, OTHER, vpc.allocation), unused=unused).enis == ()
+        assert vpc.plan(ADDRESS, OTHER, vpc.allocation, unused=unused).enis == ()
 
 
 def test_a_plan_says_what_happens_to_each_interface(vpc: Vpc) -> None:
     """Its addresses, from where it is detached, and that the Elastic IP stays."""
     held, free, elastic = vpc.eni(ADDRESS), vpc.eni(IPV6, attached=False), vpc.eni(vpc.allocation, attached=False)
-    lines = list(plan(vpc.cloud, NAME, (ADDRESS, IPV6, vpc.allocation), unused=False).lines())
+    lines = list(vpc.plan(ADDRESS, IPV6, vpc.allocation).lines())
     assert lines == [
         f"{held} (10.0.0.100): detach from {vpc.worker}, delete",
         f"{free} (10.0.0.4, 2001:db8:0:1::100): delete",
@@ -143,7 +154,7 @@ def standing(vpc: Vpc, target: IPv4Address | None = None, *, attached: bool = Tr
 def test_standing_interfaces_are_released_with_or_without_an_address(vpc: Vpc) -> None:
     """They are there for all of what the settings name; each is told with its addresses."""
     enis = {standing(vpc, ADDRESS), standing(vpc), standing(vpc, attached=False)}
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
+    chosen = vpc.plan()
     assert {eni.id for eni in chosen.enis} == enis
     assert any("10.0.0.100)" in line for line in chosen.lines())
 
@@ -153,14 +164,14 @@ def test_of_standing_interfaces_only_free_ones_without_an_address_are_unused(vpc
     standing(vpc)
     standing(vpc, ADDRESS, attached=False)
     orphan = standing(vpc, attached=False)
-    assert {eni.id for eni in plan(vpc.cloud, NAME, (ADDRESS,), unused=True).enis} == {orphan}
+    assert {eni.id for eni in vpc.plan(unused=True).enis} == {orphan}
 
 
 def test_a_plan_changes_nothing(vpc: Vpc) -> None:
     """A dry run ends here."""
     vpc.eni(ADDRESS)
     before, asked = vpc.ec2.state, len(vpc.cloud.calls)
-    list(plan(vpc.cloud, NAME, (ADDRESS,), unused=False).lines())
+    list(vpc.plan().lines())
     assert vpc.ec2.state == before
     assert vpc.cloud.calls[asked:] == ["DescribeNetworkInterfaces"]
 
@@ -199,9 +210,7 @@ def test_what_nothing_uses_ends_and_what_is_named_stays(vpc: Vpc) -> None:
     named, _ = vpc.eni(ADDRESS), vpc.eni(OTHER)
     vpc.release(ADDRESS, unused=True)
     assert vpc.there() == {named}
-    attachment = vpc.ec2.state.enis[named].attachment
-    assert attachment is not None
-    assert attachment.status is AttachmentStatus.ATTACHED
+    assert vpc.attachment(named).status is AttachmentStatus.ATTACHED
 
 
 def test_foreign_interfaces_are_never_touched(vpc: Vpc) -> None:
@@ -217,9 +226,9 @@ def test_foreign_interfaces_are_never_touched(vpc: Vpc) -> None:
 def test_one_that_loses_our_tag_meanwhile_is_let_go(vpc: Vpc) -> None:
     """Somebody gave it to another cluster between the plan and its end."""
     held = vpc.eni(ADDRESS)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
+    chosen = vpc.plan()
     vpc.cloud.tag_eni(held, {OWNER_TAG: "other"})
-    carry_out(vpc.cloud, chosen, NAME, vpc.said.append, now=lambda: vpc.ec2.now, sleep=vpc._sleep)
+    vpc.carry_out(chosen)
     assert vpc.there() == {held}
     assert vpc.said == []
 
@@ -227,20 +236,18 @@ def test_one_that_loses_our_tag_meanwhile_is_let_go(vpc: Vpc) -> None:
 def test_a_release_can_be_repeated(vpc: Vpc) -> None:
     """From wherever the first one stopped; at the end there is nothing left to do."""
     held = vpc.eni(ADDRESS)
-    attachment = vpc.ec2.state.enis[held].attachment
-    assert attachment is not None
-    vpc.cloud.detach_eni(attachment.id, force=False)
+    vpc.cloud.detach_eni(vpc.attachment(held).id, force=False)
     assert vpc.release(ADDRESS)[-1] == f"{held}: deleted"
-    assert plan(vpc.cloud, NAME, (ADDRESS,), unused=False).enis == ()
+    assert vpc.plan().enis == ()
     assert vpc.release(ADDRESS) == []
 
 
 def test_one_that_somebody_else_deletes_meanwhile_is_fine(vpc: Vpc) -> None:
     """Two people release at once."""
     free = vpc.eni(ADDRESS, attached=False)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
+    chosen = vpc.plan()
     vpc.cloud.delete_eni(free)
-    carry_out(vpc.cloud, chosen, NAME, vpc.said.append, now=lambda: vpc.ec2.now, sleep=vpc._sleep)
+    vpc.carry_out(chosen)
     assert vpc.there() == set()
 
 
@@ -262,9 +269,7 @@ def test_a_detach_that_somebody_else_began_and_that_hangs_is_forced_too(vpc: Vpc
     """A release that was interrupted, repeated: EC2 refuses a second detach, but not a forced one."""
     held = vpc.eni(ADDRESS)
     vpc.ec2.hang(vpc.worker)
-    attachment = vpc.ec2.state.enis[held].attachment
-    assert attachment is not None
-    vpc.cloud.detach_eni(attachment.id, force=False)
+    vpc.cloud.detach_eni(vpc.attachment(held).id, force=False)
     assert vpc.release(ADDRESS)[-2:] == [f"{held}: still detaching, forced", f"{held}: deleted"]
 
 
@@ -311,202 +316,15 @@ def test_a_detach_that_was_throttled_is_tried_again_and_not_forced(vpc: Vpc) -> 
 def test_an_outage_of_ec2_in_between_is_waited_for(vpc: Vpc) -> None:
     """A single Describe that is not answered must not leave the work half done."""
     held = vpc.eni(ADDRESS)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
+    chosen = vpc.plan()
 
     def sleep(seconds: float) -> None:
         vpc.cloud.reachable = not vpc.cloud.reachable
         vpc.ec2.advance(vpc.ec2.now + seconds)
 
-    carry_out(vpc.cloud, chosen, NAME, vpc.said.append, now=lambda: vpc.ec2.now, sleep=sleep)
+    vpc.sleep = sleep  # type: ignore[method-assign]  # EC2 comes and goes
+    vpc.carry_out(chosen)
     assert held not in vpc.there()
-
-
-# While an observer answers.
-
-Observe = Callable[[Status], int]
-POD = "i-b"
-"""Where the command runs as a peer's."""
-
-
-@pytest.fixture(name="observe")
-def _observe() -> Iterator[Observe]:
-    """Start observers on the worker's address, which know the pod's node; the answer is their port."""
-    with ExitStack() as ended:
-
-        def observe(status: Status) -> int:
-            observer = Observer(WORKER, free_port(), status)
-            ended.callback(observer.server.stop)
-            observer.meet(**{POD.removeprefix("i-"): "127.0.0.1"})
-            return observer.port
-
-        yield observe
-
-
-def test_a_release_is_refused_while_the_holders_observer_answers(vpc: Vpc, observe: Observe) -> None:
-    """It would attach them again; the refusal names the node and says what to do, and nothing was touched."""
-    vpc.eni(ADDRESS)
-    before = vpc.ec2.state
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
-    with pytest.raises(ReleaseRefused) as caught:
-        refuse_while_observed(vpc.cloud, chosen, NAME, observe(Status(NAME, vpc.worker)), POD)
-    assert caught.value.exit_code == 8
-    assert vpc.worker in str(caught.value)
-    assert "kubectl scale deployment floating-ip --replicas 0" in str(caught.value)
-    assert vpc.ec2.state == before
-
-
-def test_an_observer_of_another_cluster_is_no_reason_to_refuse(vpc: Vpc, observe: Observe) -> None:
-    """It does not know of our interfaces."""
-    vpc.eni(ADDRESS)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
-    refuse_while_observed(vpc.cloud, chosen, NAME, observe(Status("other", vpc.worker)), POD)
-
-
-def test_an_observer_that_does_not_know_who_asks_is_reason_enough(vpc: Vpc, observe: Observe) -> None:
-    """From outside of the cluster it says only that it is there: on the node that has our interface."""
-    vpc.eni(ADDRESS)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
-    with pytest.raises(ReleaseRefused):
-        refuse_while_observed(vpc.cloud, chosen, NAME, observe(Status("other", vpc.worker)))
-
-
-def test_an_observer_that_does_not_hold_what_is_unused_is_no_reason_to_refuse(vpc: Vpc, observe: Observe) -> None:
-    """It holds another address; the settings do not name this one any more."""
-    vpc.eni(OTHER)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=True)
-    assert refuse_while_observed(vpc.cloud, chosen, NAME, observe(_holding(vpc, ADDRESS)), POD) == ()
-
-
-def test_an_observer_whose_settings_name_what_seems_unused_is_reason_enough(vpc: Vpc, observe: Observe) -> None:
-    """Whoever releases has others; the observer would attach it again."""
-    orphan = vpc.eni(OTHER)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=True)
-    with pytest.raises(ReleaseRefused, match=orphan):
-        refuse_while_observed(vpc.cloud, chosen, NAME, observe(_holding(vpc, OTHER)), POD)
-
-
-def test_what_is_unused_is_not_released_where_an_observer_does_not_say_what_it_holds(
-    vpc: Vpc, observe: Observe
-) -> None:
-    """To strangers it does not; the remedy is to ask as somebody whom it tells."""
-    vpc.eni(OTHER)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=True)
-    with pytest.raises(ReleaseRefused) as caught:
-        refuse_while_observed(vpc.cloud, chosen, NAME, observe(_holding(vpc, ADDRESS)))
-    assert "run release on a worker" in str(caught.value)
-
-
-def _holding(vpc: Vpc, address: IPv4Address) -> Status:
-    return Status(NAME, vpc.worker, holds={str(address): Held("eni-attach-1")})
-
-
-def test_where_nobody_answers_nothing_is_refused(vpc: Vpc, observe: Observe) -> None:
-    """The Deployment was scaled to 0, or the node is dead."""
-    vpc.eni(ADDRESS)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
-    with socket.socket() as unheard:
-        unheard.bind((WORKER, 0))
-        assert refuse_while_observed(vpc.cloud, chosen, NAME, int(unheard.getsockname()[1])) == ()
-
-
-def test_a_node_from_which_no_answer_comes_is_told_of_before(vpc: Vpc) -> None:
-    """Its port may be closed from here, and its observer alive: unlike a node that refuses the connection."""
-    vpc.eni(ADDRESS)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
-    with socket.create_server((WORKER, 0), backlog=0) as mute:
-        port = int(mute.getsockname()[1])
-        assert refuse_while_observed(vpc.cloud, chosen, NAME, port) == (f"{vpc.worker} ({WORKER}:{port})",)
-
-
-def test_an_instance_that_has_ended_has_no_observer(vpc: Vpc) -> None:
-    """It is asked nothing: its address may be another one's by now."""
-    vpc.eni(ADDRESS)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
-    vpc.ec2.terminate(vpc.worker)
-    with socket.create_server((WORKER, 0), backlog=0) as mute:
-        assert refuse_while_observed(vpc.cloud, chosen, NAME, int(mute.getsockname()[1])) == ()
-
-
-# Against an observer that lives, but could not be reached.
-
-
-class Observed(FakeCloud):
-    """EC2, with an observer that attaches what is free, or creates what is not there, each time that somebody looks."""
-
-    def __init__(self, vpc: Vpc, act: Callable[[FakeCloud], None]) -> None:
-        super().__init__(vpc.ec2)
-        self._act = act
-
-    def describe_enis(self, name: str) -> tuple[Eni, ...]:
-        """See :class:`floatingip.core.ports.Cloud`."""
-        self._act(FakeCloud(self._ec2))
-        return super().describe_enis(name)
-
-
-@pytest.mark.parametrize("make", [Vpc.eni, standing], ids=["eni", "address"])
-def test_a_release_stops_when_what_it_detached_is_attached_again(
-    vpc: Vpc, make: Callable[[Vpc, IPv4Address], str]
-) -> None:
-    """One detach, and not one for each time that the observer attaches it."""
-    held = make(vpc, ADDRESS)
-
-    def attach(cloud: FakeCloud) -> None:
-        if vpc.ec2.state.enis[held].attachment is None:
-            cloud.attach_eni(held, vpc.worker, frozenset())
-
-    cloud = Observed(vpc, attach)
-    with pytest.raises(ReleaseRefused, match=f"{held} was attached to {vpc.worker} in the meantime") as caught:
-        vpc.release(ADDRESS, cloud=cloud)
-    assert caught.value.exit_code == 8
-    assert "kubectl scale deployment floating-ip --replicas 0" in str(caught.value)
-    assert cloud.calls.count("DetachNetworkInterface") == 1
-    assert held in vpc.there()
-
-
-def test_a_release_stops_when_one_of_several_is_made_anew(vpc: Vpc) -> None:
-    """What is left is not touched any more."""
-    held, free = vpc.eni(ADDRESS), vpc.eni(OTHER, attached=False)
-
-    def create(cloud: FakeCloud) -> None:
-        if free not in vpc.ec2.state.enis and not any(e.carries(OTHER) for e in vpc.ec2.state.enis.values()):
-            cloud.create_eni(OTHER, vpc.subnet, {OWNER_TAG: NAME}, "anew")
-
-    with pytest.raises(ReleaseRefused, match="was made in the meantime"):
-        vpc.release(ADDRESS, OTHER, cloud=Observed(vpc, create))
-    assert held in vpc.there()
-
-
-def test_what_is_made_anew_after_the_end_is_noticed(vpc: Vpc) -> None:
-    """An observer needs a moment to see that the interface is gone; when nothing comes, that is the end."""
-    vpc.eni(ADDRESS)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
-    clock = {"now": lambda: vpc.ec2.now, "sleep": vpc._sleep}
-    carry_out(vpc.cloud, chosen, NAME, vpc.said.append, **clock)  # type: ignore[arg-type]  # by name
-    began = vpc.ec2.now
-    stay_gone(vpc.cloud, chosen, NAME, **clock)  # type: ignore[arg-type]  # by name
-    assert vpc.ec2.now - began == COMES_BACK_WITHIN
-    vpc.cloud.create_eni(ADDRESS, vpc.subnet, {OWNER_TAG: NAME}, "anew")
-    with pytest.raises(ReleaseRefused, match="was made in the meantime"):
-        stay_gone(vpc.cloud, chosen, NAME, **clock)  # type: ignore[arg-type]  # by name
-
-
-def test_what_others_make_while_the_unused_go_is_theirs(vpc: Vpc) -> None:
-    """Observers run then, and may need a new interface, for an address of the settings or for a new worker."""
-    orphan = vpc.eni(OTHER, attached=False)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=True)
-    made = {vpc.eni(ADDRESS), standing(vpc)}
-    carry_out(vpc.cloud, chosen, NAME, vpc.said.append, now=lambda: vpc.ec2.now, sleep=vpc._sleep)
-    assert vpc.said == [f"{orphan}: deleted"]
-    assert vpc.there() == made
-
-
-def test_free_interfaces_need_no_question(vpc: Vpc) -> None:
-    """No node holds them."""
-    vpc.eni(ADDRESS, attached=False)
-    chosen = plan(vpc.cloud, NAME, (ADDRESS,), unused=False)
-    asked = len(vpc.cloud.calls)
-    refuse_while_observed(vpc.cloud, chosen, NAME, 9807)
-    assert vpc.cloud.calls[asked:] == []
 
 
 def test_the_pause_between_two_looks_spares_ec2(vpc: Vpc) -> None:
@@ -516,3 +334,13 @@ def test_the_pause_between_two_looks_spares_ec2(vpc: Vpc) -> None:
     vpc.release(ADDRESS)
     looks = vpc.cloud.calls[asked:].count("DescribeNetworkInterfaces")
     assert looks <= 2 + vpc.ec2.delays.detach / release.LOOK_EVERY + 1
+
+
+def test_what_others_make_while_the_unused_go_is_theirs(vpc: Vpc) -> None:
+    """Observers run then, and may need a new interface, for an address of the settings or for a new worker."""
+    orphan = vpc.eni(OTHER, attached=False)
+    chosen = vpc.plan(unused=True)
+    made = {vpc.eni(ADDRESS), standing(vpc)}
+    vpc.carry_out(chosen)
+    assert vpc.said == [f"{orphan}: deleted"]
+    assert vpc.there() == made

@@ -2,8 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,15 @@ import pytest
 import yaml
 
 from floatingip.core.errors import ConfigurationError
-from floatingip.core.model import Allocation, Carry
+from floatingip.core.model import Carry
 from floatingip.core.settings import (
     CONVICTION_SPAN,
     MOST_ADDRESSES,
-    Settings,
     lost_probes_span,
     mark_values,
 )
 from floatingip.edges.configmap import MOST_PROBLEMS, load
+from tests.core.loading import Load, Overfull, Problems
 
 MANIFEST = Path(__file__).parents[2] / "floating-ip.yaml"
 
@@ -48,48 +47,6 @@ DEFAULTS = {
     "priority": 900,
     "log": "logfmt",
 }
-
-Load = Callable[..., Settings]
-Problems = Callable[..., list[str]]
-Overfull = Callable[[str, int], str]
-
-
-@pytest.fixture(name="loaded")
-def _loaded(tmp_path: Path) -> Load:
-    """Load settings from a document, with a good address unless another one is given."""
-
-    def loaded(document: str = "", *, address: str | None = "10.0.0.100") -> Settings:
-        path = tmp_path / "settings.yaml"
-        path.write_text(document, encoding="utf-8")
-        return load({} if address is None else {"FLOATING_IP": address}, path)
-
-    return loaded
-
-
-@pytest.fixture(name="problems")
-def _problems(loaded: Load) -> Problems:
-    """The lines of the one error that a document raises."""
-
-    def problems(document: str = "", *, address: str | None = "10.0.0.100") -> list[str]:
-        with pytest.raises(ConfigurationError) as caught:
-            loaded(document, address=address)
-        assert caught.value.exit_code == 2
-        return str(caught.value).splitlines()
-
-    return problems
-
-
-@pytest.fixture(name="overfull")
-def _overfull(loaded: Load, problems: Problems) -> Overfull:
-    """The one problem of a document that has room for so many addresses, and one more; so many are fine."""
-
-    def overfull(document: str, room: int) -> str:
-        addresses = [f"10.0.0.{number}" for number in range(20, 20 + room + 1)]
-        assert len(loaded(document, address=",".join(addresses[:-1])).floating_ips) == room
-        (line,) = problems(document, address=",".join(addresses))
-        return line
-
-    return overfull
 
 
 def test_an_empty_document_means_the_defaults(loaded: Load) -> None:
@@ -195,136 +152,6 @@ def test_an_unknown_setting_is_told_with_the_known_ones(problems: Problems) -> N
     assert all(name in line for name in DEFAULTS)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("10.0.0", "10.0.0.256", "10.0.0.100/32", "floating", "${FLOATING_IP}", "10.0.0.100;10.0.0.101"),
-        *("2001:db8::10000", "eipalloc-", "eipalloc-1", "eipalloc-0123abcg", "eipalloc-0123456789"),
-        *("eipalloc-0123456789abcdef01", "EIPALLOC-0123abcd", "eipassoc-0123abcd"),
-    ],
-)
-def test_what_is_no_address_is_refused(problems: Problems, text: str) -> None:
-    """Also a variable that envsubst left alone, the id of an association, or one that was cut off."""
-    (line,) = problems(address=text)
-    assert line.startswith(f"FLOATING_IP: {text!r} in the environment is neither an address nor an allocation id")
-
-
-@pytest.mark.parametrize(
-    ("text", "instead"),
-    [
-        ("${FLOATING_IP}", "apply the manifest by `envsubst"),
-        ("10.0.0.100/32", "give the address alone, without brackets, port or prefix length: 10.0.0.100"),
-        ("2001:db8::64/128", "give the address alone, without brackets, port or prefix length: 2001:db8::64"),
-        ("10.0.0.100:30007", "give the address alone, without brackets, port or prefix length: 10.0.0.100"),
-        ("[2001:db8::64]", "give the address alone, without brackets, port or prefix length: 2001:db8::64"),
-        ("[2001:db8::64]:30007", "give the address alone, without brackets, port or prefix length: 2001:db8::64"),
-        ("10.0.0.100 10.0.0.101", "separate several by commas"),
-        ("10.0.0.100\n10.0.0.101", "separate several by commas"),
-        ("'10.0.0.100'", "give it without quotes"),
-        ("lb.example.com", "names are not looked up"),
-        ("eipalloc-0123456789", "an allocation id is eipalloc- and 8 or 17 digits"),
-        ("eni-0123456789abcdef0", "of an Elastic IP give the allocation id, eipalloc-..."),
-        ("10.0.0.300", "give one such as 10.0.0.100"),
-    ],
-)
-def test_what_is_given_instead_of_an_address_is_told_what_to_do(problems: Problems, text: str, instead: str) -> None:
-    """What people have at hand: from another file, a URL, the console."""
-    (line,) = problems(address=text)
-    assert f" is neither an address nor an allocation id; {instead}" in line
-
-
-@pytest.mark.parametrize("text", ["eipalloc-0123abcd", "eipalloc-0123456789abcdef0"])
-def test_allocation_ids_of_both_lengths_are_taken(loaded: Load, text: str) -> None:
-    """EC2 gave shorter ones before 2016."""
-    assert loaded(address=text).floating_ips == (Allocation(text),)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("127.0.0.1", "224.0.0.1", "0.0.0.0", "169.254.169.254", "0.0.0.5", "239.255.255.250", "240.0.0.1"),
-        *("255.255.255.255", "::1", "ff02::1", "::", "fe80::1", "fe80:ec2::1", "::10.0.0.1", "fec0::1", "64:ff9b::1"),
-        *("fd00:ec2::254", "100::1"),
-    ],
-)
-def test_an_address_that_no_subnet_can_have_is_refused(problems: Problems, text: str) -> None:
-    """EC2 would refuse it too, but only at the first failover."""
-    (line,) = problems(address=text)
-    assert line.startswith(f"FLOATING_IP: {text!r} in the environment cannot be in a subnet")
-
-
-@pytest.mark.parametrize("text", ["8.8.8.8", "100.64.0.9", "198.18.0.9", "203.0.113.9", "fd12:3456::9", "2600:1f14::9"])
-def test_whatever_a_vpc_may_be_made_of_is_taken(loaded: Load, text: str) -> None:
-    """Public ranges too: some have them, and whether an address is in a subnet only EC2 can say."""
-    assert [str(target) for target in loaded(address=text).floating_ips] == [text]
-
-
-@pytest.mark.parametrize("text", ["::ffff:10.0.0.100", "2001:db8::64%eth0"])
-def test_an_ipv6_address_that_is_none_of_a_subnet_is_refused(problems: Problems, text: str) -> None:
-    """An IPv4 address in disguise, an address with a zone."""
-    (line,) = problems(address=text)
-    assert line.startswith(f"FLOATING_IP: {text!r} in the environment is no address of a subnet")
-
-
-def test_ipv6_is_taken_however_it_is_written(loaded: Load) -> None:
-    """One address has many spellings."""
-    settings = loaded(address="2001:0DB8:0:0001::0100")
-    assert settings.floating_ips == (IPv6Address("2001:db8:0:1::100"),)
-    assert settings.effective()["floating_ips"] == "2001:db8:0:1::100"
-
-
-def test_several_of_all_kinds_are_taken_in_their_order(loaded: Load) -> None:
-    """The order decides which table, priority and mark each has, so it is kept."""
-    settings = loaded(address="eipalloc-0123abcd, 10.0.0.101,2001:db8:0:1::100 ,10.0.0.100")
-    assert settings.floating_ips == (
-        Allocation("eipalloc-0123abcd"),
-        IPv4Address("10.0.0.101"),
-        IPv6Address("2001:db8:0:1::100"),
-        IPv4Address("10.0.0.100"),
-    )
-
-
-@pytest.mark.parametrize(
-    ("address", "twice"),
-    [
-        ("10.0.0.100,10.0.0.101,10.0.0.100", "10.0.0.100"),
-        ("2001:db8::64,2001:db8:0::64", "2001:db8:0::64"),
-        ("eipalloc-0123abcd,eipalloc-0123abcd", "eipalloc-0123abcd"),
-    ],
-)
-def test_an_address_that_stands_twice_is_refused(problems: Problems, address: str, twice: str) -> None:
-    """Also in another spelling: two of them would fight for one ENI."""
-    (line,) = problems(address=address)
-    assert line == f"FLOATING_IP: {twice!r} stands twice in the environment; give it once"
-
-
-@pytest.mark.parametrize("address", ["10.0.0.100,", ",10.0.0.100", "10.0.0.100,,10.0.0.101"])
-def test_a_comma_too_many_is_told(problems: Problems, address: str) -> None:
-    """An empty variable in the middle of the list: something was meant to stand there."""
-    (line,) = problems(address=address)
-    assert line.startswith("FLOATING_IP: '' in the environment is neither an address nor an allocation id")
-
-
-def test_every_bad_address_of_a_list_is_told(problems: Problems) -> None:
-    """Not only the first one."""
-    lines = problems(address="10.0.0.300,10.0.0.100,127.0.0.1,10.0.0.100")
-    assert [line.split("'")[1] for line in lines] == ["10.0.0.300", "127.0.0.1", "10.0.0.100"]
-
-
-@pytest.mark.parametrize("address", [None, "", "  "])
-def test_a_missing_address_names_the_configmap(problems: Problems, address: str | None) -> None:
-    """The usual cause is a ConfigMap without the key."""
-    (line,) = problems(address=address)
-    assert line.startswith("FLOATING_IP: not set in the environment")
-    assert "ConfigMap floating-ip" in line
-    assert "export it before `envsubst" in line
-
-
-def test_spaces_around_the_address_do_not_matter(loaded: Load) -> None:
-    """YAML keeps a newline at the end of a block."""
-    assert loaded(address=" 10.0.0.100\n").floating_ips == (IPv4Address("10.0.0.100"),)
-
-
 def test_a_missing_file_names_the_configmap(tmp_path: Path) -> None:
     """A ConfigMap that is not mounted is no reason to run with the defaults."""
     with pytest.raises(ConfigurationError, match=r"settings\.yaml: No such file.*ConfigMap floating-ip"):
@@ -373,19 +200,6 @@ def test_a_number_is_read_as_it_looks(loaded: Load) -> None:
     assert (settings.fall, settings.table, settings.settle, settings.patience) == (20, 1024, 70.0, 20.0)
 
 
-@pytest.mark.parametrize(
-    ("document", "problem"),
-    [
-        ("fall: 20\nrise: 3\nfall: 30", "fall: stands in lines 1, 3 of "),
-        ("fall: 20\n'fall': 20\n\nfall: 20", "fall: stands in lines 1, 2, 4 of "),
-    ],
-)
-def test_a_setting_that_stands_twice_is_refused(problems: Problems, document: str, problem: str) -> None:
-    """YAML's readers take the last one without a word, also when both are the same."""
-    (line,) = problems(document)
-    assert line.startswith(problem)
-
-
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     """A pipe that nobody writes into, a device that never ends."""
     os.mkfifo(tmp_path / "pipe")
@@ -431,16 +245,21 @@ def test_a_document_of_comments_only_is_fine(loaded: Load, document: str) -> Non
     ("document", "problem"),
     [
         ("floating_ip: 10.0.0.101", "floating_ip: unknown setting in "),
-        (
-            "probe_interval: 0.25\nprobe_fast_interval: 0.3",
-            "probe_fast_interval: 0.3 s is longer than probe_interval, 0.25 s",
-        ),
+        ("probe_fast_interval: 0.3", "probe_fast_interval: 0.3 s is longer than probe_interval, 0.25 s"),
         ("settle: 5\nprobe_interval: 2\nprobe_fast_interval: 2", "settle: 5 s is no longer than the 20.15 s"),
+        ("fall: 20\nrise: 3\nfall: 30", "fall: stands in lines 1, 3 of "),
+        ("fall: 20\n'fall': 20\n\nfall: 20", "fall: stands in lines 1, 2, 4 of "),
     ],
-    ids=["the address has one source", "doubt would slow probes down", "judged before the probes have"],
+    ids=[
+        "two sources of the address",
+        "doubt would slow probes down",
+        "judged too early",
+        "twice",
+        "thrice",
+    ],
 )
 def test_what_contradicts_the_rest_is_refused(problems: Problems, document: str, problem: str) -> None:
-    """Each of them alone would be fine."""
+    """Each of them alone would be fine; of what stands twice YAML's readers take the last one without a word."""
     (line,) = problems(document)
     assert line.startswith(problem)
 
@@ -524,31 +343,19 @@ def test_more_security_groups_than_an_interface_can_have_are_refused(loaded: Loa
     ],
 )
 def test_a_value_that_yaml_takes_for_another_kind_says_how_it_is_written(
-    problems: Callable[..., list[str]], text: str, remedy: str
+    problems: Problems, text: str, remedy: str
 ) -> None:
     """Where that is what is wrong with it, and nowhere else."""
     (line,) = problems(text)
     assert line.endswith(remedy)
 
 
-def test_fifty_addresses_fit(loaded: Load) -> None:
-    """With one more bit or so for the mark."""
-    addresses = ",".join(f"10.0.0.{number}" for number in range(20, 70))
-    assert len(loaded("mark: 0x7f", address=addresses).floating_ips) == 50
-
-
 def test_all_problems_are_told_at_once(problems: Problems) -> None:
     """The address, an unknown key, a wrong type, a foreign mark and contradicting times in one message."""
     document = "colour: red\nport: true\nmark: 0x80\nprobe_interval: 0.1\nprobe_fast_interval: 0.2\nfall: 2"
     lines = problems(document, address="10.0.0.300")
-    assert [line.partition(":")[0] for line in lines] == [
-        "FLOATING_IP",
-        "colour",
-        "port",
-        "mark",
-        "probe_fast_interval",
-        "fall",
-    ]
+    told = [line.partition(":")[0] for line in lines]
+    assert told == ["FLOATING_IP", "colour", "port", "mark", "probe_fast_interval", "fall"]
 
 
 def simulated_span(fall: int, interval: float, fast_interval: float, timeout: float) -> float:
