@@ -13,7 +13,7 @@ IPv4 addresses move, and the Elastic IP of one moves along; IPv6 has no AllowRea
 
 None of the four calls has a dry run [BOTO].
 
-Source of the rules and error codes: aws-facts.md, section 1, unless a line says otherwise.
+Sources as in world.py.
 """
 
 import itertools

@@ -5,7 +5,7 @@ An allocation is associated with one private address of one ENI, and the associa
 EC2 shows an association as soon as it has answered; the traffic follows `Profile.associate` seconds later, and goes to
 the former ENI until then.
 
-Source: AssociateAddress and AllocateAddress [BOTO], where reassociation is the default; aws-facts.md, section 1.
+Source: AssociateAddress and AllocateAddress [BOTO], where reassociation is the default; otherwise as in world.py.
 """
 
 from collections.abc import Iterable

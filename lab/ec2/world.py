@@ -2,12 +2,11 @@
 What EC2 enforces and moto does not: the rules of one account together, and the state that moto has no place for.
 
 moto's handlers are routed to a World by routing.py.  Unpatched, moto lets two instances win the same ENI.
-tests/lab/test_ec2_canaries.py shows for each rule that moto still lacks it, so that an upgrade of moto shows which
-parts of these modules can go.
 
 A dry run is answered before the state is looked at, but not for what does not exist (unverified).
 
-The source of the rules and error codes is aws-facts.md, section 1, unless a line says otherwise.
+The source of the rules is botocore's model of EC2 of 2016-11-15, in brackets [BOTO] in these modules, and that of the
+error codes EC2's API reference, unless a line says otherwise.  What is `unverified` nobody could confirm.
 """
 
 import copy

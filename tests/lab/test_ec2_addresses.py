@@ -647,7 +647,7 @@ def test_a_stale_describe_shows_the_former_owner(lab: Lab) -> None:
 
 
 def test_a_typical_move_takes_about_as_long_as_the_reported_ones() -> None:
-    """aws-facts.md: 1.2 s; five in the tail; and nothing at `instant`."""
+    """1.2 s; five in the tail; and nothing at `instant`."""
     assert [(PROFILES[name].assign, PROFILES[name].unassign) for name in ("instant", "typical", "slow")] == [
         (0.0, 0.0),
         (1.2, 0.6),
