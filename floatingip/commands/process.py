@@ -70,8 +70,8 @@ def run(command: str, settings: Settings, path: Path) -> int:
     check_environment()
     metadata = Imds()
     me = identity(metadata, log)
-    node, kubernetes = os.environ.get("NODE_NAME", ""), elsewhere(os.environ.get("NODE_ADDRESS", ""), me.address)
-    me = dataclasses.replace(me, node=node, kubernetes=kubernetes)
+    kubernetes = address_in_kubernetes(os.environ.get("NODE_ADDRESS", ""), me.address)
+    me = dataclasses.replace(me, node=os.environ.get("NODE_NAME", ""), kubernetes=kubernetes)
     log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=me.node)
     api_server = ApiServer(os.environ)
     tally = Tally()
@@ -105,7 +105,7 @@ def _die(log: Log, failed: threading.ExceptHookArgs) -> None:
     os._exit(DEFECT)
 
 
-def elsewhere(told: str, own: Address) -> Address | None:
+def address_in_kubernetes(told: str, own: Address) -> Address | None:
     """The address that Kubernetes has of this node, as the manifest ``told``, where that is not the node's ``own``."""
     try:
         address = ip_address(told)

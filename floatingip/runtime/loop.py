@@ -145,7 +145,8 @@ class Loop:
                 address, port, desk.answer, desk.knows, also=LOOPBACK, refused=refused, kubernetes=kubernetes
             )
         except OSError as error:
-            said = f"cannot listen on {address}:{port}: {error.strerror}"
+            where = address if kubernetes is None else f"{address} and {kubernetes}"
+            said = f"cannot listen on port {port} of {where}: {error.strerror}"
             raise HostError(said, "set `port` to a free one") from error
         if server.unheard:
             self._log.warning("loopback", f"{server.unheard}; `kubectl port-forward` finds nobody", port=port)

@@ -182,7 +182,7 @@ def test_a_silent_holder(scene: Scene) -> None:
     """
     a standby does not take over when its own network is down: EC2 does not answer it either
         fallen
-        30.0                        -> doubt NO_EVIDENCE R3; says EC2 has not answered since the first lost probe
+        30.0                        -> doubt NO_EVIDENCE R3; says EC2 has not answered since the doubt began
 
     a standby whose network comes back moves no healthy holder: the first answered probe comes before word and EC2
         fallen
@@ -198,7 +198,7 @@ def test_a_silent_holder(scene: Scene) -> None:
     a standby that hears no other observer does not take over: there was one some seconds ago, so the fault may be here
         0.0  ec2:a1@i-a word:sound probe:AA peer:i-c
         5.0  probe:LLLLL word:silent
-        5.1  ec2:a1@i-a probe:L  -> doubt NO_EVIDENCE R3; says no other observer has answered since the first lost probe
+        5.1  ec2:a1@i-a probe:L  -> doubt NO_EVIDENCE R3; says no other observer has answered since the doubt began
 
     a standby that hears another observer takes over: heard within two seconds
         0.0  ec2:a1@i-a word:sound probe:AA

@@ -38,7 +38,7 @@ def test_an_observer_that_was_asked_before_the_loss_says_nothing_of_it() -> None
     observer.view = replace(observer.view, peers=(peer("i-c", 9.9),))
     decision = lost(observer, 11.3)
     assert shown(decision) == "doubt NO_EVIDENCE R3"
-    assert "no other observer has answered since the first lost probe" in decision.sentence
+    assert "no other observer has answered since the doubt began" in decision.sentence
 
 
 def test_an_observer_that_answers_a_question_asked_after_the_loss_is_evidence() -> None:
@@ -85,7 +85,7 @@ def test_an_answer_of_the_api_server_from_before_the_loss_is_none() -> None:
     observer = fell(Observer(), since="api:silent")
     decision = lost(observer, 11.3)
     assert shown(decision) == "doubt NO_EVIDENCE R3"
-    assert "the API server has not answered since the first lost probe" in decision.sentence
+    assert "the API server has not answered since the doubt began" in decision.sentence
 
 
 def test_where_nobody_can_be_asked_a_longer_span_convicts() -> None:

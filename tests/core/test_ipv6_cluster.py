@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from floatingip.commands.process import elsewhere
+from floatingip.commands.process import address_in_kubernetes
 from floatingip.core.health import HealthState
 from floatingip.core.model import Address
 from floatingip.core.peer import Sight
@@ -34,7 +34,7 @@ NODE = IPv6Address("2001:db8:0:1::b")
 )
 def test_where_kubernetes_has_the_node_is_known_where_that_is_elsewhere(told: str, address: Address | None) -> None:
     """Not in a cluster of IPv4; and what is no address is none."""
-    assert elsewhere(told, IPv4Address(HOLDER)) == address
+    assert address_in_kubernetes(told, IPv4Address(HOLDER)) == address
 
 
 def test_it_answers_there_too(port: int) -> None:

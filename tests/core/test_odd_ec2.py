@@ -16,7 +16,7 @@ from tests.core.ec2_stub import Endpoint
 
 pytest_plugins = ["tests.core.ec2_fixtures"]
 
-COMMANDS = "\x9b2J\x1b]0;owned\x07\u202edliw\u2028"
+ESCAPES = "\x9b2J\x1b]0;owned\x07\u202edliw\u2028"
 
 
 @pytest.mark.parametrize("code", ["InvalidNextToken", "InvalidPaginationToken"])
@@ -33,6 +33,11 @@ def test_a_page_that_comes_too_late_says_nothing(server: Server, environment: Be
     server.replies[""] = reply
     with pytest.raises(CloudUnavailable, match=code):
         cloud.describe_enis("lab")
+    server.replies[""] = lambda connection: connection.sendall(
+        answer("DescribeNetworkInterfaces", "<networkInterfaceSet/>")
+    )
+    assert cloud.describe_enis("lab") == ()
+    assert "NextToken" not in server.asked[-1]
 
 
 def test_a_clock_that_may_be_wrong_is_asked_for(endpoint: Endpoint) -> None:
@@ -43,9 +48,9 @@ def test_a_clock_that_may_be_wrong_is_asked_for(endpoint: Endpoint) -> None:
 
 def test_what_others_say_does_not_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """EC2's words, a tag and a node's name may have characters that erase, rename or reverse what stands there."""
-    complain("release", f"EC2 says {COMMANDS} here\nand there")
+    complain("release", f"EC2 says {ESCAPES} here\nand there")
     progress = Progress(sys.stdout)
-    progress.say(f"waits for {COMMANDS}")
+    progress.say(f"waits for {ESCAPES}")
     said = capsys.readouterr()
     assert "and there" in said.err
     assert "waits for" in said.out
@@ -55,4 +60,4 @@ def test_what_others_say_does_not_command_the_terminal(capsys: pytest.CaptureFix
 
 def test_a_finding_is_one_printable_line() -> None:
     """The doctor's findings quote what EC2 says and what a peer's word has."""
-    assert SETTINGS.fail(COMMANDS).line().isprintable()
+    assert SETTINGS.fail(ESCAPES).line().isprintable()

@@ -142,6 +142,13 @@ def test_ec2_is_asked_twice_at_most_for_each_write_that_it_refuses(words: str) -
     assert looks <= 2 * writes + 2
 
 
+def test_while_a_write_is_under_way_ec2_is_asked_once_a_second() -> None:
+    """By what it shows then nothing can be written."""
+    observer = Observer().fall()
+    assert observer.see(10.1, "ec2:a1@i-a probe:L").write is not None
+    assert observer.see(10.2, "ec2:a1@i-a probe:L", writing=True).look_at == pytest.approx(11.2)
+
+
 def test_services_that_fall_at_an_address_that_does_not_answer_are_no_news() -> None:
     """Each would begin the pace anew."""
     observer = Observer()

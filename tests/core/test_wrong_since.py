@@ -99,4 +99,4 @@ def test_an_observer_tells_since_when_it_lacks_something() -> None:
     node.looked(agents.OTHER)
     node.handle(after=2.0)
     [address] = node.published.addresses
-    assert (address.unready_since_wall is None) is (not address.not_ready)
+    assert address.unready_since_wall == (began if address.not_ready else None)

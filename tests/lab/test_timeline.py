@@ -34,11 +34,14 @@ def test_a_run_that_nobody_reads_ends(monkeypatch: pytest.MonkeyPatch, code: int
 
     def run() -> None:
         with show.Timeline(live=True) as timeline:
-            threading.Thread(target=tell, args=(timeline,)).start()
+            teller.append(threading.Thread(target=tell, args=(timeline,)))
+            teller[0].start()
             time.sleep(30)
 
+    teller: list[threading.Thread] = []
     with pytest.raises(OSError, match="gone"):
         run()
+    teller[0].join(10.0)
     assert raised == []
 
 

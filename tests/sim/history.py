@@ -210,7 +210,7 @@ class History:
         fleet = self.fleet
         ours = {eni.id for eni in fleet.ec2.state.enis.values() if eni.tags.get(OWNER_TAG) == fleet.settings.name}
         if any(stroke.what.leaves_orphans for stroke in self.strokes):
-            ours -= self._told_orphans()
+            ours -= self._told_orphans() - {eni.id for each in self._addresses for eni in self.fleet.enis(each)}
         return len(ours) - (len(self._addresses) if self._carry is Carry.ENI else len(fleet.workers))
 
     def _told_orphans(self) -> set[str]:

@@ -42,7 +42,7 @@ def gap_in_evidence(situation: Situation) -> str:
     """Why this node's own network may be at fault; empty where the evidence is against that."""
     memory, view, owner = situation.memory, situation.view, situation.owner
     if needs_answer(memory, view, owner):
-        return "EC2 has not answered since the first lost probe"
+        return "EC2 has not answered since the doubt began"
     if _came_before_the_next_probe(memory.evidence_at, view):
         return "no probe was lost since EC2 answered"
     doubted_at = _doubted_at(memory, view)
@@ -85,9 +85,9 @@ def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_othe
     if silent_until - doubted_at >= (timing.ALONE_FOR if alone else timing.CUT_OFF_FOR):
         return ""
     if are_others:
-        return "no other observer has answered since the first lost probe"
+        return "no other observer has answered since the doubt began"
     if expected:
-        return "the API server has not answered since the first lost probe"
+        return "the API server has not answered since the doubt began"
     return "there is nobody else in the VPC that could be asked"
 
 
