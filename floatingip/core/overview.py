@@ -300,7 +300,9 @@ def _wrong_since(own: AddressReport | None, others: Sequence[AddressReport]) -> 
     """See `Picture`: one who lost the address before others did was cut off by itself then."""
     if _health([each.health for each in others]) is HealthReport.DOWN:
         return max((each.down_since for each in others if each.down_since is not None), default=None)
-    return own.unready_since if own is not None and own.problem else None
+    if own is None or not own.problem or own.unready_since is None:
+        return None
+    return max(own.unready_since, own.since or own.unready_since)
 
 
 def _node_ports(others: Iterable[AddressReport]) -> dict[str, bool | None]:

@@ -257,6 +257,13 @@ def test_health_and_word_are_taken_as_they_are_given() -> None:
         9.0   word:silent probe:LLLLL
         10.1  ec2:a1@i-a probe:L                                             -> takeover SILENT_HOLDER R3 detach:a1
 
+    one answer is not enough to call a blocked address UP: what the holder said of it before still counts
+        fallen word:sound/seen
+        60.0  ec2:a1@i-a/attached/running probe:L word:sound/seen            -> standby PROBE_BLOCKED R4
+        61.0  probe:A
+        61.1  probe:L word:silent
+        61.2  ec2:a1@i-a/attached/running probe:L peer:i-c                   -> doubt NOT_VOUCHED R4
+
     a sight that is lost after an hour is waited for as well: patience begins when the holder cannot see us
         fallen word:sound/seen
         3600.0  ec2:a1@i-a/attached/running probe:L word:sound/seen

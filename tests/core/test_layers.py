@@ -32,9 +32,9 @@ core/decision     ration
 core/decision     view room
 core/decision     carry_eni carry_address
 core/decision     carry
-core/decision     remember served situation
+core/decision     served situation
 core/decision     turns evidence
-core/decision     free rules
+core/decision     remember free rules
 core/decision     here elsewhere
 core/decision     decide
 agent             backoff trouble shortcoming standing pod looks peers shown_by_imds recent

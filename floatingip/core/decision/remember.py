@@ -11,8 +11,10 @@ from dataclasses import replace
 from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.carry import Way
+from floatingip.core.decision.turns import rivals
 from floatingip.core.decision.view import Memory, View, attachment_of, doubted_since, is_down
 from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Owner
+from floatingip.core.health import HealthState
 from floatingip.core.peer import Peer
 from floatingip.core.plumbing import PlumbingState
 from floatingip.core.writes import Assign, AssignAny, Associate, Create
@@ -64,6 +66,7 @@ def _situation(memory: Memory, view: View) -> tuple[object, ...]:
             if not health.in_doubt
         ),
         (view.word.state, view.word.sight, view.word.detail),
+        tuple(rivals(view, attachment_of(view.owner) if view.owner is not None else None)),
         (report.state, report.extent, report.problem) if report is not None else None,
         (view.obstacle, view.leaving, view.mixed, view.name, view.groups),
         (view.mine, tuple(sorted(view.records.items()))),
@@ -92,7 +95,7 @@ def _remember_evidence(memory: Memory, view: View) -> Memory:
     observer, from the API server.
     """
     since = doubted_since(memory, view)
-    if since is None or memory.vouched_at == view.now:
+    if since is None or (is_down(view.health) and view.word.vouches):
         return _with(memory, evidence_at=None, heard_at=None, witnessed_at=None)
     if memory.evidence_at is None and memory.asked_at >= since:
         memory = _with(memory, evidence_at=memory.answered_at)
@@ -180,8 +183,11 @@ def _remember_reaching(memory: Memory, view: View) -> Memory:
 
 def _remember_vouching(memory: Memory, view: View) -> Memory:
     """Since when the address has been down without the holder vouching for it, and when that did last (R3, R4, R6)."""
-    if not is_down(view.health):
+    if view.health.state is not HealthState.DOWN:
         return _with(memory, unvouched_since=None, vouched_at=None)
+    if not view.health.in_doubt:
+        # One answer is not enough to call it UP: the next loss is no new fall.
+        return _with(memory, unvouched_since=None)
     if view.word.vouches:
         return _with(memory, unvouched_since=None, vouched_at=view.now)
     if not view.health.ever_up and memory.vouched_at is None:

@@ -169,7 +169,7 @@ class Memory:
     """
 
     vouched_at: float | None = None
-    """When the holder last vouched for the address while that was down, None if it did not since then."""
+    """When the holder last vouched for the address while that was down; kept until that is UP again."""
 
     due_since: float | None = None
     """Since when a takeover has been due, and only those who come first keep this node from it."""

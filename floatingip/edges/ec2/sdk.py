@@ -124,7 +124,7 @@ def _read_of_environment(said: str) -> list[tuple[str, str]]:
     """
     keys = [key for _, keys, *_ in botocore.session.Session.SESSION_VARIABLES.values() for key in _listed(keys)]
     found = [(key, os.environ[key]) for key in (*keys, *ENDPOINTS) if key in os.environ]
-    return [(key, value) for key, value in found if value in said] or found
+    return [(key, value) for key, value in found if value and value in said] or found
 
 
 def _listed(keys: str | list[str] | None) -> list[str]:

@@ -92,6 +92,8 @@ class Nft:
         answer = self._run("list", "ruleset") or ""
         if len(answer.encode()) > NFT_BYTES:
             raise HostError(f"nft lists more than {NFT_BYTES >> 20} MiB", "look through `nft list ruleset` yourself")
+        if _entries(answer) is None:
+            raise HostError("nft's listing cannot be read", "look through `nft list ruleset` yourself")
         return _read(answer) or []
 
     def _run(self, *arguments: str, script: str = "") -> str | None:
@@ -188,6 +190,16 @@ def _finish(process: subprocess.Popen[bytes], script: bytes) -> tuple[str, str, 
     return output.decode(errors="replace"), errors.decode(errors="replace"), code
 
 
+def _entries(answer: str) -> list[Any] | None:
+    """All that nft lists, its version included; None for what is no listing."""
+    try:
+        listing = json.loads(answer)
+    except (ValueError, RecursionError):
+        return None
+    entries = listing.get("nftables") if isinstance(listing, dict) else None
+    return entries if isinstance(entries, list) else None
+
+
 def _read(answer: str | None) -> Listing | None:
     """A table as nft lists it, without handles and with links as indexes; None when there is none.
 
@@ -196,14 +208,7 @@ def _read(answer: str | None) -> Listing | None:
     """
     if answer is None:
         return None
-    try:
-        listing = json.loads(answer)
-    except (ValueError, RecursionError):
-        return []
-    entries = listing.get("nftables") if isinstance(listing, dict) else None
-    if not isinstance(entries, list):
-        return []
-    shown = [entry for entry in entries if not (isinstance(entry, dict) and "metainfo" in entry)]
+    shown = [entry for entry in _entries(answer) or () if not (isinstance(entry, dict) and "metainfo" in entry)]
     for entry in shown:
         for thing in entry.values() if isinstance(entry, dict) else ():
             if isinstance(thing, dict):

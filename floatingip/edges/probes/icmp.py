@@ -46,7 +46,7 @@ _LAYOUT = {4: (0, 3), 6: (129, 1)}
 _MESSAGE = struct.Struct("!BBHHH")
 """The head of an ICMP message: type, code, checksum, identifier, sequence."""
 
-_SHOWN = 4
+_PREFIX_BYTES = 4
 """Bytes of the secret by which the kernel finds what is for this socket."""
 
 
@@ -134,7 +134,7 @@ class IcmpProber:
     def _open(self) -> ICMPv4Socket | ICMPv6Socket:
         made = ICMPv4Socket() if self.address.version == 4 else ICMPv6Socket()
         made.blocking = False
-        _let_in_only(made.sock, _filter(self.address.version, self._secret[:_SHOWN]))
+        _let_in_only(made.sock, _filter(self.address.version, self._secret[:_PREFIX_BYTES]))
         return made
 
     def _read(self) -> None:
