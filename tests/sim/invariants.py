@@ -57,8 +57,8 @@ PAUSE_KNOWN = 8.0
 """Seconds for which an interface must have told of a pause for it to be heeded: what was decided before may be under
 way, by an answer that was slow."""
 
-RATIONED_APART = 50.0
-"""Seconds between two rationed moves of one address: R12 says 60, and while EC2 throttles it is recorded earlier."""
+RATIONED_APART = 40.0
+"""Seconds between two rationed moves of one address: R12 says 60, and while calls fail or hang it is recorded earlier."""
 
 TAGGED_A_MINUTE = 8
 """Times that one observer may write the same tag within a minute, with EC2's consent."""
