@@ -58,7 +58,7 @@ PAUSE_KNOWN = 8.0
 way, by an answer that was slow."""
 
 RATIONED_APART = 40.0
-"""Seconds between two rationed moves of one address: R12 says 60, and while calls fail or hang it is recorded earlier."""
+"""Seconds between two rationed moves of one address: R12 says 60; it is recorded earlier while calls fail or hang."""
 
 TAGGED_A_MINUTE = 8
 """Times that one observer may write the same tag within a minute, with EC2's consent."""
