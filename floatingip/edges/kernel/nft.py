@@ -92,9 +92,10 @@ class Nft:
         answer = self._run("list", "ruleset") or ""
         if len(answer.encode()) > NFT_BYTES:
             raise HostError(f"nft lists more than {NFT_BYTES >> 20} MiB", "look through `nft list ruleset` yourself")
-        if _entries(answer) is None:
+        entries = _entries(answer)
+        if entries is None:
             raise HostError("nft's listing cannot be read", "look through `nft list ruleset` yourself")
-        return _read(answer) or []
+        return _plain(entries)
 
     def _run(self, *arguments: str, script: str = "") -> str | None:
         """What nft prints; None when what it is asked for is not there.  Raises HostError with nft's first line."""
@@ -206,9 +207,12 @@ def _read(answer: str | None) -> Listing | None:
     Empty for what is no such listing, so that it is not as anybody wants it: nft 1.0.6 prints uninitialised memory for
     a table's flags, which may be no JSON.
     """
-    if answer is None:
-        return None
-    shown = [entry for entry in _entries(answer) or () if not (isinstance(entry, dict) and "metainfo" in entry)]
+    return None if answer is None else _plain(_entries(answer) or [])
+
+
+def _plain(entries: list[Any]) -> Listing:
+    """These, without nft's version and handles, and with links as indexes."""
+    shown = [entry for entry in entries if not (isinstance(entry, dict) and "metainfo" in entry)]
     for entry in shown:
         for thing in entry.values() if isinstance(entry, dict) else ():
             if isinstance(thing, dict):
