@@ -22,14 +22,14 @@ from dataclasses import replace
 from math import inf
 
 from floatingip.core import pace, timing
-from floatingip.core.decision.carry import way_to
+from floatingip.core.decision.carry import Way, way_to
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.elsewhere import elsewhere
 from floatingip.core.decision.free import free
 from floatingip.core.decision.gate import may_write, write_at
 from floatingip.core.decision.here import here, unshown_here
 from floatingip.core.decision.remember import remember
-from floatingip.core.decision.situation import Situation
+from floatingip.core.decision.situation import Situation, move_since
 from floatingip.core.decision.turns import remember_rivals
 from floatingip.core.decision.view import Memory, View, attachment_of
 from floatingip.core.ec2 import OWNER_TAG
@@ -56,7 +56,7 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
     if write is not None:
         repeat_after = _repeat_after(memory, view, write)
         if may_write(write, memory, view, asked_at=memory.asked_at, repeat_after=repeat_after):
-            memory, obliged = _wrote(memory, view, decision), obliged or _fences(decision)
+            memory, obliged = _wrote(memory, view, way, decision), obliged or _fences(decision)
         else:
             write = None
     return memory, replace(decision, extent=extent, look_at=look_at, write=write, obliged=obliged)
@@ -104,7 +104,7 @@ def _fences(decision: Decision) -> bool:
     return isinstance(decision.write, Unassign) or (isinstance(decision.write, Detach) and not decision.write.force)
 
 
-def _wrote(memory: Memory, view: View, decision: Decision) -> Memory:
+def _wrote(memory: Memory, view: View, way: Way, decision: Decision) -> Memory:
     memory = replace(memory, last_write=decision.write, last_write_at=view.now)
     if isinstance(decision.write, Create):
         return replace(memory, token=memory.token.used(decision.write))
@@ -114,8 +114,13 @@ def _wrote(memory: Memory, view: View, decision: Decision) -> Memory:
         if not decision.attachment_id:
             return replace(memory, fenced_rule=memory.fenced_rule if memory.fenced else decision.rule)
         counts = decision.due and decision.rule is not Rule.R2
-        unrecorded = decision.attachment_id if counts else ""
-        return replace(memory, fenced=decision.attachment_id, fenced_rule=decision.rule, unrecorded=unrecorded)
+        return replace(
+            memory,
+            fenced=decision.attachment_id,
+            fenced_rule=decision.rule,
+            unrecorded=decision.attachment_id if counts else "",
+            unrecorded_since=move_since(memory, view, way),
+        )
     return memory
 
 

@@ -140,9 +140,8 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
     if not is_fresh(memory, view, owner, memory.due_since):
         return replace(doubtful, reason=Reason.STALE, look_at=view.now, due=True)
     if counts and not ration.recorded(recorded, attachment.id, since):
-        value = ration.record(recorded, charge.rule, view.wall, attachment.id)
         keeper = eni if view.mine is None else view.mine
-        return replace(doubtful, due=True, write=Tag(keeper.id, situation.ration_key, value))
+        return replace(doubtful, due=True, write=situation.record(keeper.id, charge.rule, attachment.id, since))
     if not situation.way.first_wins:
         if are_believed(memory, view):
             soon = owner.asked_at + timing.LOOK_WHILE_MOVING

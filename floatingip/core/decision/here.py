@@ -13,7 +13,7 @@ from floatingip.core.decision.turns import rivals
 from floatingip.core.decision.view import View
 from floatingip.core.ec2 import AttachmentStatus, Owner
 from floatingip.core.plumbing import PlumbingState
-from floatingip.core.writes import Detach, Tag
+from floatingip.core.writes import Detach
 
 
 def here(situation: Situation) -> Decision:
@@ -39,8 +39,7 @@ def here(situation: Situation) -> Decision:
         return Decision(State.CLAIMING, Reason.CONFIRMING, Rule.R10, soon, attachment_id=attachment.id)
     write = situation.way.mend(view, eni)
     if write is None and memory.unrecorded:
-        value = ration.record(situation.recorded, memory.fenced_rule, view.wall, memory.unrecorded)
-        write = Tag(eni.id, situation.ration_key, value)
+        write = situation.record(eni.id, memory.fenced_rule, memory.unrecorded, memory.unrecorded_since)
     if attachment.status is AttachmentStatus.ATTACHING:
         peace = owner.asked_at + timing.LOOK_IN_DOUBT
     if view.shown_by_imds is False or rivals(view, attachment):
@@ -104,6 +103,5 @@ def _without_device(situation: Situation) -> Decision:
     if ration.wait(recorded, view.wall, attachment.id) > 0:
         return replace(decision, look_at=owner.asked_at + timing.LOOK_WHILE_BARRED)
     if not ration.recorded(recorded, attachment.id):
-        value = ration.record(recorded, Rule.R14, view.wall, attachment.id)
-        return replace(decision, write=Tag(eni.id, situation.ration_key, value))
+        return replace(decision, write=situation.record(eni.id, Rule.R14, attachment.id))
     return replace(decision, write=Detach(attachment.id))

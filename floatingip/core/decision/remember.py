@@ -206,7 +206,7 @@ def _remember_tags(memory: Memory, view: View, owner: Owner, way: Way) -> Memory
     if owner.eni is None:
         return memory
     foreign_since = memory.foreign_since if memory.foreign_since is not None else owner.asked_at
-    recorded = ration.recorded(way.recorded(view, owner.eni), memory.unrecorded)
+    recorded = ration.recorded(way.recorded(view, owner.eni), memory.unrecorded, memory.unrecorded_since)
     return _with(
         memory,
         foreign_since=foreign_since if view.name and owner.eni.tags.get(OWNER_TAG) != view.name else None,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from floatingip.core.decision import order as orders
 from floatingip.core.decision import pause, ration
 from floatingip.core.decision.carry import Way, way_to
+from floatingip.core.decision.decision import Rule
 from floatingip.core.decision.view import Memory, View
 from floatingip.core.ec2 import Attachment, Eni, Instance, Owner
 from floatingip.core.peer import WordState
 from floatingip.core.settings import Settings
+from floatingip.core.writes import Tag, aim
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +56,8 @@ class Situation:
 
     @property
     def move_since(self) -> float:
-        """From when on (Unix seconds) a record of the judged attachment is of the move that is being made.
-
-        However long EC2 has refused that move, what was written since it became due is no earlier one.
-        """
-        due_since, view = self.memory.due_since, self.view
-        return self.way.move_since(view.wall, 0.0 if due_since is None else view.now - due_since)
+        """From when on (Unix seconds) a record of the judged attachment is of the move that is being made."""
+        return move_since(self.memory, self.view, self.way)
 
     @property
     def last_move(self) -> float:
@@ -80,6 +79,18 @@ class Situation:
         """The ration's tag."""
         return self.way.of_one(ration.TAG, self.view.target)
 
+    def record(self, eni_id: str, rule: Rule, attachment_id: str, since: float = -inf) -> Tag:
+        """The tag of this ENI by which the move away from an attachment is recorded.
+
+        ``since``: from when on (Unix seconds) a record of that attachment is of this move.  It is the tag that EC2 has
+        accepted where that records the move, although EC2 may not show it yet: its value has the time in it.
+        """
+        accepted = self.view.accepted
+        write = Tag(eni_id, self.ration_key, ration.record(self.recorded, rule, self.view.wall, attachment_id))
+        if not isinstance(accepted, Tag) or aim(accepted) != aim(write):
+            return write
+        return accepted if ration.recorded(accepted.value, attachment_id, since) else write
+
     @property
     def order(self) -> orders.Order | None:
         """The handover that somebody asked for, away from this attachment; None for none."""
@@ -90,3 +101,11 @@ class Situation:
     def paused_for(self) -> float:
         """Seconds until moves that nobody asked for are allowed again; 0 or less where they are."""
         return pause.ends_at(self.eni.tags, self.view.wall) - self.view.wall
+
+
+def move_since(memory: Memory, view: View, way: Way) -> float:
+    """From when on (Unix seconds) a record of the attachment that loses the address is of the move that is being made.
+
+    However long EC2 has refused that move, what was written since it became due is no earlier one.
+    """
+    return way.move_since(view.wall, 0.0 if memory.due_since is None else view.now - memory.due_since)

@@ -257,6 +257,9 @@ class Memory:
     unrecorded: str = ""
     """An attachment that this node moved the address away from, until that is in the ration's tag; empty for none."""
 
+    unrecorded_since: float = float("-inf")
+    """From when on (Unix seconds) a record of that attachment is of this move."""
+
 
 def attachment_of(owner: Owner) -> Attachment | None:
     """The attachment by which the address is held; None where no ENI has it, or its ENI is attached to nobody."""
