@@ -70,12 +70,12 @@ def _look_at(memory: Memory, view: View, decision: Decision) -> float:
     """
     if view.owner is None or (memory.asked_at <= view.wrote_at and not view.writing):
         return view.now
-    pause, write = _pause(memory, view), decision.write
+    pause, write, awaiting = _pause(memory, view), decision.write, decision.awaiting
     if view.writing:
         # What is asked now will be too old to write by: it is asked anew as soon as the write has ended.
         pause = max(pause, timing.LOOK_WHILE_WRITING)
-    if decision.reason is Reason.STALE:
-        retry_at = max(view.retry_at.get(kind, -inf) for kind in (Assign, Detach, Unassign))
+    if awaiting is not None:
+        retry_at = view.retry_at.get(type(awaiting), -inf)
         return max(decision.look_at, retry_at, memory.last_write_at + pause)
     if write is not None and not view.writing and view.retry_at.get(type(write), -inf) > -inf:
         made_at = write_at(write, memory, view, repeat_after=_repeat_after(memory, view, write))

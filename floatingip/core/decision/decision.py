@@ -96,7 +96,7 @@ class Reason(Enum):
     SERVICE_DOWN = "the service does not answer at the address, though {detail} holds it"
     NOT_SERVED_HERE = "the service does not answer at the address, but nor does it on this node"
     LATER = "a takeover is due, but {detail} may do it first"
-    STALE = "a takeover is due: asking EC2 once more whose the address is"
+    STALE = "this node is about to take the address: asking EC2 once more whose it is"
     UNREACHED = "nobody was reached: {detail}"
     PAUSED = "a move is due, but nothing is to move before {detail}: `floatingip resume` ends the pause"
     RATIONED = "a move is due but rationed, after {detail}"
@@ -113,12 +113,13 @@ class Reason(Enum):
 class Decision:
     """What to do now, and why.
 
-    ``detail`` completes the reason's sentence.  ``look_at`` is when EC2 should be asked next, ``write`` what is to be
-    written now, if anything.  ``extent`` is how much of the plumbing there should be, if the link is there.
-    ``attachment_id`` is the attachment that was judged, empty for none.  ``due``: a takeover is due, and only others
-    who come first keep this node from it; ``ahead`` are those of whose claims EC2 would not tell this node.
-    ``leaving`` is why this node, as the holder, asks to be relieved.  ``obliged``: this node is between fencing and
-    claiming, so that ending now would leave the address with nobody.
+    ``detail`` completes the reason's sentence.  ``look_at`` is when EC2 should be asked next, ``write`` what is to
+    be written now, if anything, and ``awaiting`` what will be once EC2 has answered (STALE).  ``extent`` is how
+    much of the plumbing there should be, if the link is there.  ``attachment_id`` is the attachment that was
+    judged, empty for none.  ``due``: a takeover is due, and only others who come first keep this node from it;
+    ``ahead`` are those of whose claims EC2 would not tell this node.  ``leaving`` is why this node, as the holder,
+    asks to be relieved.  ``obliged``: this node is between fencing and claiming, so that ending now would leave the
+    address with nobody.
     """
 
     state: State
@@ -127,6 +128,7 @@ class Decision:
     look_at: float
     detail: str = ""
     write: Write | None = None
+    awaiting: Write | None = None
     extent: Extent = Extent.ALL
     attachment_id: str = ""
     due: bool = False

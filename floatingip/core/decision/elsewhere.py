@@ -137,8 +137,10 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
         if view.now < turn_at:
             return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at, due=True)
     # Until here an older answer of EC2 was enough, to wait by.  What follows needs a fresh one.
+    take = situation.way.take(view, eni, attachment)
+    stale = replace(doubtful, reason=Reason.STALE, look_at=view.now, due=True, awaiting=take)
     if not is_fresh(memory, view, owner, memory.due_since):
-        return replace(doubtful, reason=Reason.STALE, look_at=view.now, due=True)
+        return stale
     if counts and not ration.recorded(recorded, attachment.id, since):
         keeper = eni if view.mine is None else view.mine
         return replace(doubtful, due=True, write=situation.record(keeper.id, charge.rule, attachment.id, since))
@@ -154,12 +156,12 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
         if before and view.now < turn_at:
             return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at, due=True)
         if before and owner.asked_at < turn_at:
-            return replace(doubtful, reason=Reason.STALE, look_at=view.now, due=True)
+            return replace(stale, ahead=doubtful.ahead)
     return replace(
         doubtful,
         due=True,
         state=State.TAKEOVER,
-        write=situation.way.take(view, eni, attachment),
+        write=take,
         look_at=owner.asked_at + timing.LOOK_WHILE_MOVING,
         obliged=memory.fenced == attachment.id and _may_have_fenced(memory, view),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
-
 from floatingip.core import timing
 from floatingip.core.decision import order as orders
 from floatingip.core.decision.carry import way_to
@@ -25,8 +23,10 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
             State.STANDBY, Reason.CANNOT_CLAIM, Rule.R1, owner.asked_at + timing.LOOK_IN_DOUBT, detail=view.obstacle
         )
     write = way.claim(memory, view, settings, owner)
+    stale = Decision(State.CLAIMING, Reason.STALE, Rule.R1, view.now, awaiting=write)
+    # EC2 refuses the second of two claims, but not of those that take the address from another ENI.
     if isinstance(write, Assign) and write.reassign and not is_fresh(memory, view, owner, memory.free_since):
-        return Decision(State.CLAIMING, Reason.STALE, Rule.R1, view.now)
+        return stale
     if memory.fenced:
         return Decision(
             State.TAKEOVER,
@@ -59,8 +59,7 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
             State.CLAIMING, Reason.FREE_BUT_LATER, Rule.R1, max(turn_at, view.now), detail=", ".join(before)
         )
     if not is_fresh(memory, view, owner, memory.free_since):
-        look_at = max(view.now, view.retry_at.get(type(write), -inf))
-        return Decision(State.CLAIMING, Reason.STALE, Rule.R1, look_at)
+        return stale
     return Decision(State.CLAIMING, Reason.FREE, Rule.R1, soon, write=write)
 
 
