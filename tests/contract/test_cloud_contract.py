@@ -99,12 +99,15 @@ def test_an_address_outside_of_the_subnet_is_bad_input(cloud: ports.Cloud, here:
 
 
 def test_an_attached_eni_shows_its_attachment(world: World, cloud: ports.Cloud, here: Subnet) -> None:
-    """At the lowest free index, on both sides, and not to be deleted with the instance."""
-    worker, eni = world.worker("10.0.0.10"), create(cloud, here)
+    """At the lowest free index, on both sides, since it was asked for, and not to be deleted with the instance."""
+    worker, eni, asked_at = world.worker("10.0.0.10"), create(cloud, here), int(world.wall())
     attachment_id = cloud.attach_eni(eni.id, worker, frozenset())
+    asked_by = world.wall()
     world.settle()
     shown = show(cloud, eni)
     assert shown.attachment == Attachment(attachment_id, worker, 1, AttachmentStatus.ATTACHED)
+    assert shown.attachment.since_wall is not None
+    assert asked_at <= shown.attachment.since_wall <= asked_by
     assert shown.delete_on_termination is False
     assert instance(cloud, worker).device_indexes == {0, 1}
 

@@ -3,6 +3,7 @@
 Time passes only in `settle`.
 """
 
+import time
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
@@ -20,7 +21,7 @@ from floatingip.core.ec2 import (
 from floatingip.core.model import Target
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from lab.ec2 import PROFILES, Ec2, Guest, NoDevices
-from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
+from tests.fakes.ec2 import WALL, Delays, FakeCloud, FakeEc2
 
 NAME = "floating-ip"
 FLOATING = IPv4Address("10.0.0.100")
@@ -52,6 +53,9 @@ class World(Protocol):
 
     def deny(self, action: str) -> None:
         """Let IAM refuse an action from now on."""
+
+    def wall(self) -> float:
+        """What EC2's clock shows, in Unix seconds."""
 
     def settle(self) -> None:
         """Let everything happen that has begun."""
@@ -86,6 +90,9 @@ class Fake:
 
     def deny(self, action: str) -> None:
         self.fake.denied.add(action)
+
+    def wall(self) -> float:
+        return WALL + self.ec2.now
 
     def settle(self) -> None:
         self.ec2.advance(self.ec2.now + 60)
@@ -125,6 +132,9 @@ class Endpoint(NoDevices):
 
     def deny(self, action: str) -> None:
         self.ec2.faults.deny([action])
+
+    def wall(self) -> float:
+        return time.time()
 
     def settle(self) -> None:
         """It is settled."""

@@ -45,6 +45,10 @@ ADDRESSES = {"m5.large": 10, "t3.medium": 6, "t3.small": 4, "t3.nano": 2, "m5.24
 """Addresses of each family that one ENI may have, by instance type (DescribeInstanceTypes)."""
 
 HIGHEST_DEVICE_INDEX = 15
+
+WALL = 1_764_000_000.0
+"""Unix time when the fake's clock shows 0."""
+
 MEMORY = 60.0
 """Seconds of the past that a lagging Describe can show."""
 
@@ -117,6 +121,10 @@ class FakeEc2:
         self._hung: set[str] = set()
         self._created: dict[str, tuple[object, Eni]] = {}
 
+    def _wall(self) -> float:
+        """What EC2's clock shows, in the whole seconds in which it tells when it attached something."""
+        return float(int(WALL + self.now))
+
     # The world as a test builds and ruins it.
 
     def add_subnet(self, *networks: str, zone: str = ZONE, outpost: str = "") -> Subnet:
@@ -148,7 +156,7 @@ class FakeEc2:
             node=f"ip-{address.replace('.', '-')}.{REGION}.compute.internal",
         )
         primary = self._new_eni(subnet, IPv4Address(address))
-        attachment = Attachment(self._id("eni-attach"), instance_id, 0, AttachmentStatus.ATTACHED)
+        attachment = Attachment(self._id("eni-attach"), instance_id, 0, AttachmentStatus.ATTACHED, self._wall())
         secondary = tuple(map(IPv4Address, secondary_addresses))
         self._put(replace(primary, attachment=attachment, secondary=secondary, delete_on_termination=True))
         self._set(instances={**self.state.instances, instance_id: instance})
@@ -233,7 +241,7 @@ class FakeEc2:
             raise LookAgain(f"InvalidNetworkInterface.InUse: {eni_id}")
         if len(instance.device_indexes) >= SLOTS[instance.type]:
             raise NoFreeSlot(f"AttachmentLimitExceeded: {instance_id}")
-        attachment = Attachment(self._id("eni-attach"), instance_id, index, AttachmentStatus.ATTACHING)
+        attachment = Attachment(self._id("eni-attach"), instance_id, index, AttachmentStatus.ATTACHING, self._wall())
         self._put(replace(eni, attachment=attachment, delete_on_termination=False))
         self._after(self.delays.attach, lambda: self._attached(attachment))
         return attachment.id

@@ -22,15 +22,13 @@ from floatingip.agent.effects import Tell
 from floatingip.core.ec2 import Eni
 from floatingip.core.model import Address, Allocation, Carry, Target
 from floatingip.core.settings import Settings
-from tests.fakes.ec2 import INSTANCE_TYPE, Delays, FakeCloud, FakeEc2
+from tests.fakes.ec2 import INSTANCE_TYPE, WALL, Delays, FakeCloud, FakeEc2
 from tests.sim.layout import Layout
 from tests.sim.line import WRITES, Call, Happening, Trouble, nothing
 from tests.sim.worker import GROUP, Observer, Worker
 
 ADDRESS = IPv4Address("10.0.0.100")
 NAME = "cluster"
-WALL = 1_764_000_000.0
-"""Unix time when a fleet's clock shows 0."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from floatingip.core.model import Address, Allocation, Carry, Target
 from floatingip.core.settings import AUTO
 from tests.sim.fleet import INSTANT, TYPICAL, Fleet
 from tests.sim.invariants import Invariants, foreign
+from tests.sim.liveness import Liveness
 from tests.sim.nemesis import plan, strike
 
 ADDRESSES: tuple[Address, ...] = (
@@ -89,6 +90,7 @@ class History:
             self.fleet.retarget(*self._addresses)
         self.strokes = plan(random.Random(f"nemesis {seed}"), only)
         self._invariants = Invariants(self.fleet, self._addresses, foreign(self.fleet))
+        self._liveness = Liveness(self.fleet, self._addresses, FREE_SLOTS)
         self._faults = self._invariants.faults
 
     def play(self, *, nemesis: bool = False) -> Outcome:
@@ -196,6 +198,7 @@ class History:
         while fleet.now < until and not (self._hasty and self._faults):
             fleet.run(min(until, fleet.now + 0.25))
             self._invariants.look()
+            self._faults += self._liveness.look()
 
     def _look_for_leaks(self) -> None:
         if not self._until(lambda: self._surplus() <= 0, GIVEN_BACK_WITHIN if self._may_leave_one() else 0.0):

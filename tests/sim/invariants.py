@@ -262,7 +262,8 @@ class Invariants:
             return  # Whoever began that takes it: what is left to do is to claim it.
         if self._is_paused(address) and self._since(self._unpaused_at.get(address)) > PAUSE_KNOWN:
             self._fault(f"{by} takes {address} from {holder.name}, though all moves are paused")
-        if holder.is_mute and self._since(self._muted_at.get(holder.name)) < PATIENCE:
+        vouches = holder.observer is not None and not holder.observer.is_paused
+        if holder.is_mute and vouches and self._since(self._muted_at.get(holder.name)) < PATIENCE:
             sound_for = self._since(self._unsound_at.get(holder.name))
             asks_for = self._since(self._unheard_at.get((by, holder.name)))
             if min(sound_for, asks_for) > SEEN_FOR:

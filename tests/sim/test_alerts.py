@@ -13,7 +13,8 @@ from floatingip.core.decision import order, pause
 from floatingip.core.decision.carry import way_to
 from floatingip.core.model import Carry
 from floatingip.core.node import Notice
-from tests.sim.fleet import ADDRESS, WALL, Fleet
+from tests.fakes.ec2 import WALL
+from tests.sim.fleet import ADDRESS, Fleet
 from tests.sim.line import fails
 from tests.sim.prometheus import Prometheus, needs_promtool
 

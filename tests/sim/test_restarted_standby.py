@@ -74,3 +74,32 @@ def test_a_holder_that_reaches_nobody_any_more_is_left_after_patience(restarted:
     restarted.holder.worker.is_mute = True
     restarted.keeps(restarted.fleet.settings.patience - 1)
     restarted.moves(10.0)
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_a_standby_that_never_heard_the_holder_vouch_is_as_patient(carry: Carry) -> None:
+    """The holder reaches nobody when the standby starts: that the address has answered there, its tag tells.
+
+    Otherwise nobody would ever serve it again where there are two workers.
+    """
+    fleet = Fleet(1, profile=INSTANT, carry=carry)
+    holder, standby = fleet.observers()
+    fleet.run(fleet.now + TAGGED_AFTER)
+    holder.worker.is_mute = True
+    standby.worker.kill()
+    case = Restarted(fleet, holder, standby.worker.start())
+    case.keeps(fleet.settings.patience)
+    case.moves(10.0)
+    assert {line.fields["rule"] for line in case.standby.logged("takeover")} == {"R4"}
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_where_the_address_never_answered_anybody_a_new_standby_leaves_it(carry: Carry) -> None:
+    """A holder that is sound may be about to serve it, and elsewhere it would not be reached any better."""
+    fleet = Fleet(1, profile=INSTANT, carry=carry)
+    first, second = fleet.workers
+    first.is_mute = True
+    holder = first.start()
+    fleet.wait(lambda: ADDRESS in first.plumbed, 60, "it holds the address")
+    case = Restarted(fleet, holder, second.start())
+    case.keeps(fleet.settings.patience + fleet.settings.settle + 30.0)

@@ -14,7 +14,14 @@ from math import inf
 from floatingip.core import pace, timing
 from floatingip.core.decision import ration, served
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
-from floatingip.core.decision.evidence import REACHED_TAG, gap_in_evidence, needs_answer, reached_by_tag, was_reached
+from floatingip.core.decision.evidence import (
+    REACHED_TAG,
+    gap_in_evidence,
+    needs_answer,
+    reached_by_tag,
+    should_answer,
+    was_reached,
+)
 from floatingip.core.decision.free import free, is_fresh
 from floatingip.core.decision.rules import Charge, charge_against, r13_force
 from floatingip.core.decision.situation import Situation
@@ -87,7 +94,7 @@ def _watch(situation: Situation) -> Decision:
     look_at = _in_doubt(owner) if asked_since_loss else view.now
     if health.state is HealthState.DOWN and word.vouches:
         return Decision(State.STANDBY, Reason.PROBE_BLOCKED, Rule.R4, _in_peace(memory, view, owner), detail=who)
-    if health.fell or memory.vouched_at is not None:
+    if health.state is HealthState.DOWN and should_answer(situation):
         return Decision(State.DOUBT, Reason.NOT_VOUCHED, Rule.R4, look_at, detail=who)
     if health.state is HealthState.UP:
         return Decision(State.DOUBT, Reason.PROBE_LOST, Rule.R3, look_at, detail=f"asking EC2 and {who}")

@@ -38,6 +38,22 @@ def was_reached(situation: Situation) -> bool:
     return reached_by_tag(situation.eni) > recorded_at or reached_at > min(recorded_at, seen_at)
 
 
+def should_answer(situation: Situation) -> bool:
+    """The address is missed where it is: it has answered there, its holder has vouched for it, or it answered where it
+    was before the only move since, and has had time enough here.
+
+    Otherwise it may not be there yet, or be reached nowhere.  That it has answered another observer there, or this one
+    before it was restarted, the tag tells.
+    """
+    memory, view, came_at = situation.memory, situation.view, situation.came_at
+    if view.health.ever_up or memory.vouched_at is not None:
+        return True
+    if memory.moves_since_up == 1 and view.now - memory.moved_at >= situation.settings.settle:
+        return True
+    seen_at = view.wall - (view.now - memory.moved_at)
+    return came_at is not None and reached_by_tag(situation.eni) > max(came_at, situation.last_move, seen_at)
+
+
 def gap_in_evidence(situation: Situation) -> str:
     """Why this node's own network may be at fault; empty where the evidence is against that."""
     memory, view, owner = situation.memory, situation.view, situation.owner

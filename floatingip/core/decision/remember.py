@@ -139,6 +139,7 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
         )
     memory = _with(memory, free_since=None)
     if attachment.id != memory.attachment_id:
+        moves = memory.moves_since_up
         memory = _with(
             memory,
             attachment_id=attachment.id,
@@ -147,6 +148,7 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
             gave_up=False,
             # The holder that an observer finds at its start may have had the address for long: that is no move.
             moved_at=view.now if memory.last_holder else memory.moved_at,
+            moves_since_up=None if moves is None else moves + 1,
             last_holder=attachment.instance_id,
             dead_answers=0,
             due_since=None,
@@ -183,6 +185,8 @@ def _remember_reaching(memory: Memory, view: View) -> Memory:
 
 def _remember_vouching(memory: Memory, view: View) -> Memory:
     """Since when the address has been down without the holder vouching for it, and when that did last (R3, R4, R6)."""
+    if view.health.state is HealthState.UP:
+        memory = _with(memory, moves_since_up=0)
     if view.health.state is not HealthState.DOWN:
         return _with(memory, unvouched_since=None, vouched_at=None)
     if not view.health.in_doubt:
@@ -190,8 +194,6 @@ def _remember_vouching(memory: Memory, view: View) -> Memory:
         return _with(memory, unvouched_since=None)
     if view.word.vouches:
         return _with(memory, unvouched_since=None, vouched_at=view.now)
-    if not view.health.ever_up and memory.vouched_at is None:
-        return memory
     return memory if memory.unvouched_since is not None else _with(memory, unvouched_since=view.now)
 
 

@@ -14,7 +14,7 @@ from math import inf
 from floatingip.core import timing
 from floatingip.core.decision import served
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
-from floatingip.core.decision.evidence import reached_by_tag, was_reached
+from floatingip.core.decision.evidence import reached_by_tag, should_answer, was_reached
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import is_down
 from floatingip.core.ec2 import AttachmentStatus
@@ -90,7 +90,8 @@ def r5_the_holder_is_unsound(situation: Situation) -> Charge | None:
 def r4_down_though_it_calls_itself_sound(situation: Situation) -> Charge | None:
     """The address is down, and for ``patience`` the holder has not shown that it reaches this node from there."""
     since = situation.memory.unvouched_since
-    if since is not None and situation.view.now - since >= situation.settings.patience:
+    lasts = since is not None and situation.view.now - since >= situation.settings.patience
+    if lasts and should_answer(situation):
         reason = Reason.SILENT_HOLDER if situation.is_silent else Reason.HOLDER_WRONG
         return Charge(Rule.R4, reason, situation.who)
     return None

@@ -153,6 +153,9 @@ class Memory:
     moved_at: float = float("-inf")
     """When this observer last saw the address change its holder; what it found at its start was no change."""
 
+    moves_since_up: int | None = None
+    """How many such changes it has seen since it last saw the address UP; None if it never did."""
+
     last_holder: str = ""
     """The instance that EC2 showed last as the holder, kept while nobody has the address."""
 
@@ -163,10 +166,7 @@ class Memory:
     """Since when EC2 has shown the attachment being detached (R13)."""
 
     unvouched_since: float | None = None
-    """Since when the address has been down without the holder vouching for it (R4).
-
-    Of one that has never answered, the holder must have vouched before: until then it may not be there yet (R6).
-    """
+    """Since when the address has been down without the holder vouching for it (R4)."""
 
     vouched_at: float | None = None
     """When the holder last vouched for the address while that was down; kept until that is UP again."""

@@ -37,7 +37,7 @@ MISFORTUNES = (
     Misfortune("all machines are without power", machines.all_powerless, shortest=5.0, noticed=8.0),
     Misfortune("two machines lose power in a row", machines.two_in_a_row, shortest=5.0, longest=90.0),
     Misfortune("a machine is terminated", machines.terminated, shortest=20.0),
-    Misfortune("a worker is mute", machines.mute, longest=60.0),
+    Misfortune("a worker is mute", machines.mute, longest=120.0),
     Misfortune("the kernel does not do as it is told", machines.broken_kernel),
     Misfortune("a wall clock jumps", machines.wall_clock_jumps),
     Misfortune("IMDS is silent", imds_and_kubernetes.silent_imds),

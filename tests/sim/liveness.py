@@ -1,0 +1,101 @@
+"""
+Whatever befalls the others: what nobody serves is served in time, if there is a worker that nothing ails.
+
+Misfortunes overlap, so the end of a history is not the only moment at which this must be so: a worker may be dead for a
+minute, another one mute, a third without EC2, while a fourth could serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from floatingip.core.decision import pause, ration
+from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import OWNER_TAG
+from floatingip.core.model import Carry, Target
+from tests.sim.fleet import Fleet
+from tests.sim.worker import LIVING, PROBES, QUESTIONS, Worker
+
+SERVED_WITHIN = 75.0
+"""Seconds for which an address may be served by nobody, though a worker could have taken it all the while: `settle`,
+and what EC2 and the pace of questions to it add."""
+
+
+class Liveness:
+    """Of a fleet with these addresses, whose workers have so many ``slots`` for them.
+
+    ``longest`` is for how many seconds an address has been served by nobody at most, though a worker could have taken
+    it all the while.
+    """
+
+    def __init__(self, fleet: Fleet, addresses: Iterable[Target], slots: int) -> None:
+        self._fleet = fleet
+        self._addresses = tuple(addresses)
+        self._slots = slots
+        self._way = way_to(fleet.settings.carry)
+        self._ailing_at = {worker.name: fleet.now for worker in fleet.workers}
+        self._served_at = dict.fromkeys(self._addresses, fleet.now)
+        self.longest = 0.0
+
+    def look(self) -> list[str]:
+        """What is at fault now."""
+        fleet, now = self._fleet, self._fleet.now
+        for worker in fleet.workers:
+            if not self._could_serve(worker):
+                self._ailing_at[worker.name] = now
+        able_since = min(self._ailing_at.values())
+        faults = []
+        for address in self._addresses:
+            if fleet.serving(address) is not None or self._is_held_back(address):
+                self._served_at[address] = now
+            lasts = now - max(self._served_at[address], able_since)
+            self.longest = max(self.longest, lasts)
+            if lasts > SERVED_WITHIN:
+                self._served_at[address] = now
+                able = sorted(name for name, at in self._ailing_at.items() if now - at > SERVED_WITHIN)
+                faults.append(f"nobody serves {address} for {lasts:.1f} s, though {', '.join(able)} could")
+        return faults
+
+    def _is_held_back(self, address: Target) -> bool:
+        """By the ration (R12), by a person, or by EC2 itself."""
+        fleet, wall = self._fleet, self._fleet.wall
+        enis = fleet.enis(address)
+        keys = {ration.TAG, self._way.of_one(ration.TAG, address)}
+        recorded = ration.merged(
+            value for eni in fleet.ec2.state.enis.values() for key, value in eni.tags.items() if key in keys
+        )
+        is_paused = any(float(eni.tags.get(pause.TAG) or 0.0) > wall for eni in enis)
+        is_others = any(eni.tags.get(OWNER_TAG) != fleet.settings.name for eni in enis)
+        return is_paused or is_others or ration.wait(recorded, wall, "") > 0
+
+    def _could_serve(self, worker: Worker) -> bool:
+        """Nothing keeps it from learning that an address is served by nobody, or from taking it."""
+        fleet, observer, cloud = self._fleet, worker.observer, worker.cloud
+        if observer is None or observer.is_paused or observer.is_stopping or not worker.runs or worker.is_ended:
+            return False
+        if (
+            worker.problem
+            or worker.notice
+            or worker.hides_devices
+            or worker.is_mute
+            or worker.drops_pings
+            or worker.pod != LIVING
+        ):
+            return False
+        if worker.wall_ahead or worker.is_imds_silent or worker.imds_lag or not worker.serves:
+            return False
+        if not cloud.reachable or cloud.denied or cloud.omitted or cloud.lag:
+            return False
+        if any(trouble.hits < trouble.most for trouble in fleet.troubles) or fleet.loss or fleet.delay:
+            return False
+        others = (other for other in fleet.workers if other is not worker and other.runs)
+        if not all(
+            fleet.is_open(a, b, what)
+            for other in others
+            for a, b in ((worker, other), (other, worker))
+            for what in (PROBES, QUESTIONS)
+        ):
+            return False
+        if fleet.settings.carry is Carry.ADDRESS:
+            return any(eni.attachment is not None for eni in fleet.standing(worker))
+        return len(worker.enis()) <= self._slots
