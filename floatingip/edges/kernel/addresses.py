@@ -69,11 +69,14 @@ def add(netlink: Netlink, address: Address, link: Link) -> None:
 
 
 def remove(netlink: Netlink, address: Address, link: Link) -> bool:
-    """Exactly as it is shown, in which others may have put it there; whether it was.  Raises OSError, struct.error."""
-    message = _on(netlink, address, link)
-    if message is not None:
+    """Exactly as it is shown, in each form in which others may have put it there; whether it was.
+
+    Raises OSError, struct.error.
+    """
+    there = _all_on(netlink, address, link)
+    for message in there:
         _delete(netlink, message)
-    return message is not None
+    return bool(there)
 
 
 def _delete(netlink: Netlink, message: Message) -> None:
@@ -83,13 +86,19 @@ def _delete(netlink: Netlink, message: Message) -> None:
 
 def _on(netlink: Netlink, address: Address, link: Link) -> Message | None:
     """The address on the link; of IPv4 it may be there with another end, and without, which is meant then."""
+    there = _all_on(netlink, address, link)
+    return min(there, key=lambda message: not _is_plain(message, address), default=None)
+
+
+def _all_on(netlink: Netlink, address: Address, link: Link) -> list[Message]:
+    """In each form in which it is on the link."""
     prefixes = {address.max_prefixlen} if address.version == 4 else range(address.max_prefixlen + 1)
     there = []
     for message in _of_family(netlink, address, link.index):
         found = _read(message)
         if found.link_index == link.index and found.packed == address.packed and found.prefix in prefixes:
             there.append(message)
-    return min(there, key=lambda message: not _is_plain(message, address), default=None)
+    return there
 
 
 def _is_plain(message: Message, address: Address) -> bool:
