@@ -1,5 +1,7 @@
 """Which chains of others the doctor says to drop what they do not know: as nft lists what people load."""
 
+import shutil
+
 import pytest
 
 from floatingip.edges.kernel import chains
@@ -76,6 +78,7 @@ def by_iptables(node: Node, *commands: str) -> list[object]:
     return listed(node, "")
 
 
+@pytest.mark.skipif(shutil.which("iptables-nft") is None, reason="there is no iptables-nft")
 def test_firewalls_of_iptables_are_named_where_they_are_nfts(node: Node) -> None:
     """As RHEL's, Oracle's and Docker's: the last rule, or the policy."""
     ruleset = by_iptables(

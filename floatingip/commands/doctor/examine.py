@@ -17,7 +17,7 @@ from floatingip.commands.doctor import aws, finding, fleet, kubernetes, node, vp
 from floatingip.commands.doctor.facts import Facts, NotKnown
 from floatingip.commands.doctor.finding import Check, Finding
 from floatingip.core.decision.carry import way_to
-from floatingip.core.ec2 import OWNER_TAG
+from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Eni
 from floatingip.core.errors import (
     CloudError,
     CloudUnavailable,
@@ -265,21 +265,20 @@ def _forwarding(facts: Facts) -> Iterator[Finding]:
 
 def _rp_filter(facts: Facts) -> Iterator[Finding]:
     with closing(KernelInspection()) as kernel:
-        there = kernel.links()
-    names = [there[eni.mac][1] for eni in facts.here if eni.mac in there]
+        names = [link.name for eni in facts.here if (link := kernel.link(eni.mac)) is not None]
     yield from node.rp_filter({name: rp_filter(name) for name in ("all", *names)})
 
 
 def _links(facts: Facts) -> Iterator[Finding]:
     ours = {plumbing.address for plumbing in facts.plumbings}
+    absent, found = list[Eni](), dict[str, tuple[str, ...]]()
     with closing(KernelInspection()) as kernel:
-        there = kernel.links()
-        found = {}
         for eni in facts.here:
-            if eni.mac in there:
-                index, name = there[eni.mac]
-                found[name] = tuple(kernel.of_others(index, ours))
-    yield from node.links(found)
+            if (link := kernel.link(eni.mac)) is not None:
+                found[link.name] = tuple(kernel.of_others(link.index, ours))
+            elif eni.attachment is not None and eni.attachment.status is AttachmentStatus.ATTACHED:
+                absent.append(eni)
+    yield from node.links(found, absent)
 
 
 def _routing(facts: Facts) -> Iterator[Finding]:
@@ -297,12 +296,13 @@ def _marks(facts: Facts) -> Iterator[Finding]:
     bits, ours = facts.settings.mark, {table_name(plumbing.address) for plumbing in facts.plumbings}
     with closing(KernelInspection()) as kernel:
         users = [*kernel.rules_on(bits), *chains.on_bits(kernel.ruleset(), bits, ours)]
-    yield from node.marks(users, bits)
+        unlisted = kernel.legacy()
+    yield from node.marks(users, bits, unlisted)
 
 
 def _firewall(_facts: Facts) -> Iterator[Finding]:
     with closing(KernelInspection()) as kernel:
-        yield from node.firewall(chains.that_drop(kernel.ruleset()))
+        yield from node.firewall(chains.that_drop(kernel.ruleset()), kernel.legacy())
 
 
 def _kube_proxy(facts: Facts) -> Iterator[Finding]:

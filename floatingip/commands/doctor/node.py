@@ -16,6 +16,7 @@ from floatingip.commands.doctor.finding import (
     RP_FILTER,
     Finding,
 )
+from floatingip.core.ec2 import Eni
 from floatingip.core.errors import HostError
 
 STRICT = 1
@@ -56,14 +57,21 @@ def rp_filter(values: Mapping[str, int | None]) -> Iterator[Finding]:
         yield RP_FILTER.ok(said)
 
 
-def links(found: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
-    """What others have put on our links, by link."""
+def links(found: Mapping[str, Sequence[str]], absent: Sequence[Eni]) -> Iterator[Finding]:
+    """What others have put on our links, by link; ``absent`` are interfaces that EC2 shows on this node, and of which
+    the kernel has no link.
+    """
+    for eni in absent:
+        yield LINKS.warn(
+            f"EC2 shows {eni.id} on this node, whose kernel has no link with its MAC {eni.mac}",
+            "wait for half a minute, in which an observer attaches it anew; then stop and start this instance",
+        )
     for name, things in found.items():
         if things:
             yield LINKS.warn(f"others have put on {name}: {', '.join(things)}")
         else:
             yield LINKS.ok(f"nobody else has configured {name}")
-    if not found:
+    if not found and not absent:
         yield LINKS.ok("no interface of ours is on this node yet")
 
 
@@ -75,20 +83,32 @@ def routing(problems: Sequence[str]) -> Iterator[Finding]:
         yield ROUTING.ok("our tables and priorities are free, and probes leave by the primary link")
 
 
-def marks(users: Sequence[str], bits: int) -> Iterator[Finding]:
-    """Who else uses our bits."""
+def marks(users: Sequence[str], bits: int, unlisted: Sequence[str]) -> Iterator[Finding]:
+    """Who else uses our bits; ``unlisted`` are tables that nft does not list."""
     if users:
         yield MARKS.warn(f"{bits:#x} is used by others, too: {', '.join(users)}")
-    else:
+    elif not unlisted:
         yield MARKS.ok(f"nobody else uses {bits:#x}, as far as nft and the rules tell")
+    if unlisted:
+        yield MARKS.unknown(
+            f"whether {bits:#x} is used by rules that nft does not list ({', '.join(unlisted)})",
+            "look for MARK and CONNMARK in iptables-legacy-save and ip6tables-legacy-save on the node",
+        )
 
 
-def firewall(dropping: Sequence[str]) -> Iterator[Finding]:
-    """``dropping`` are chains of others that drop what they do not let pass: nobody can tell what that is."""
+def firewall(dropping: Sequence[str], unlisted: Sequence[str]) -> Iterator[Finding]:
+    """``dropping`` are chains of others that drop what they do not let pass: nobody can tell what that is; ``unlisted``
+    are tables that nft does not list.
+    """
     if dropping:
         yield FIREWALL.warn(f"what they do not let pass is dropped by {', '.join(dropping)}")
-    else:
+    elif not unlisted:
         yield FIREWALL.ok("no chain drops all that it does not know, as far as nft tells")
+    if unlisted:
+        yield FIREWALL.unknown(
+            f"what is dropped by rules that nft does not list ({', '.join(unlisted)})",
+            "look for DROP and REJECT in iptables-legacy-save and ip6tables-legacy-save on the node",
+        )
 
 
 def kube_proxy(kept_off: Collection[str], served: frozenset[str] | None, *, has_ipvs: bool) -> Iterator[Finding]:

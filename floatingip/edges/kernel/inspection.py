@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from floatingip.core.model import Address
-from floatingip.edges.kernel import kube_proxy
+from floatingip.edges.kernel import kube_proxy, links
+from floatingip.edges.kernel.legacy import tables_with_rules
+from floatingip.edges.kernel.links import Link
 from floatingip.edges.kernel.mark_table import PREFIX
 from floatingip.edges.kernel.netlink import Message, Netlink, mapped
 from floatingip.edges.kernel.nft import Nft
@@ -28,14 +30,13 @@ CAPABILITIES: Mapping[str, int] = {"NET_ADMIN": 12, "NET_RAW": 13}
 IPVS_LINK = "kube-ipvs0"
 """What kube-proxy in ipvs mode puts Services' addresses on."""
 
-# linux/rtnetlink.h, if_link.h, if_addr.h, fib_rules.h
-_RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE, _RTM_GETRULE = 18, 22, 26, 34
-_LINK, _ADDRESS = struct.Struct("=BxHiII"), struct.Struct("=BBBBI")
+# linux/rtnetlink.h, if_addr.h, fib_rules.h
+_RTM_GETADDR, _RTM_GETROUTE, _RTM_GETRULE = 22, 26, 34
+_ADDRESS = struct.Struct("=BBBBI")
 _ROUTE, _RULE = struct.Struct("=BBBBBBBBI"), struct.Struct("=BBBBBxxBI")
-_IFLA_ADDRESS, _IFLA_IFNAME = 1, 3
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_TABLE = 1, 4, 15
-_FRA_PRIORITY, _FRA_FWMARK, _FRA_FWMASK, _FRA_PROTOCOL = 6, 10, 16, 21
+_FRA_PRIORITY, _FRA_FWMASK, _FRA_PROTOCOL = 6, 16, 21
 _KERNELS = 2
 _MANAGERS = {3: "boot", 4: "static, as systemd-networkd's", 9: "ra", 16: "dhcp"}
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
@@ -71,16 +72,10 @@ class KernelInspection:
         with mapped():
             return forwards(self._netlink, version)
 
-    def links(self) -> Mapping[str, tuple[int, str]]:
-        """Index and name by MAC; of several with one MAC the oldest.  Raises HostError."""
+    def link(self, mac: str) -> Link | None:
+        """The link with this MAC, as the observer finds it.  Raises HostError."""
         with mapped():
-            found: dict[str, tuple[int, str]] = {}
-            for message in self._netlink.dump(_RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0), _LINK.size):
-                index = _LINK.unpack_from(message.content)[2]
-                mac = message.attributes.get(_IFLA_ADDRESS, b"").hex(":")
-                name = message.attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
-                found[mac] = min(found.get(mac, (index, name)), (index, name))
-            return found
+            return links.find(self._netlink, mac, {})
 
     def has_link(self, name: str) -> bool:
         """Whether there is a link of this name."""
@@ -110,14 +105,20 @@ class KernelInspection:
                 for message in self._netlink.dump(_RTM_GETRULE, _RULE.pack(family, *(0,) * 6), _RULE.size):
                     mask = message.number(_FRA_FWMASK)
                     is_ours = message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
-                    if message.number(_FRA_FWMARK) is not None and mask is not None and mask & bits and not is_ours:
+                    # Also one for packets without any of these bits, of which the kernel shows no mark.
+                    if mask is not None and mask & bits and not is_ours:
                         yield f"a rule at priority {message.number(_FRA_PRIORITY) or 0} looks at {mask & bits:#x}"
 
-    # nft.
+    # nft and iptables.
 
     def ruleset(self) -> list[Any]:
         """All that nft lists.  Raises HostError, also when it is not to be had."""
         return self._nft.list_ruleset()
+
+    def legacy(self) -> tuple[str, ...]:
+        """iptables' own tables that have rules, none of which nft lists.  Raises HostError."""
+        with mapped("iptables"):
+            return tuple(tables_with_rules())
 
     def try_nft(self) -> None:
         """Raises HostError when nft cannot be used."""

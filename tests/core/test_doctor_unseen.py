@@ -1,0 +1,38 @@
+"""What the doctor says of what this node's kernel or nft does not show: not known, or wrong, and never "ok"."""
+
+from floatingip.commands.doctor import node
+from floatingip.commands.doctor.finding import Finding, Verdict
+from floatingip.core.ec2 import Eni
+from tests.core.nodes import ADDRESS
+
+ABSENT = Eni("eni-1", "02:00:00:00:00:64", ADDRESS, "subnet-1", "us-west-2-lax-1a", None, {})
+LEGACY = ("iptables filter", "ip6tables mangle")
+
+
+def test_an_interface_whose_device_is_not_there_is_named() -> None:
+    """Beside what is said of others of ours; EC2 shows it attached, so "none is here yet" would be wrong."""
+    alone, *_ = node.links({}, [ABSENT])
+    assert (alone.verdict, alone.what) == (
+        Verdict.WARN,
+        "EC2 shows eni-1 on this node, whose kernel has no link with its MAC 02:00:00:00:00:64",
+    )
+    assert [each.verdict for each in node.links({"ens6": ()}, [ABSENT])] == [Verdict.WARN, Verdict.OK]
+
+
+def test_rules_that_nft_does_not_list_are_not_taken_for_none() -> None:
+    """What is known is said all the same."""
+
+    def marks(users: tuple[str, ...]) -> list[Finding]:
+        return list(node.marks(users, 0x70, LEGACY))
+
+    def firewall(dropping: tuple[str, ...]) -> list[Finding]:
+        return list(node.firewall(dropping, LEGACY))
+
+    for check in (marks, firewall):
+        (unknown,) = check(())
+        assert (unknown.verdict, unknown.is_known) == (Verdict.WARN, False)
+        assert "rules that nft does not list (iptables filter, ip6tables mangle)" in unknown.what
+        assert "in iptables-legacy-save and ip6tables-legacy-save" in unknown.remedy
+        known, unknown = check(("nft's chain inet x y",))
+        assert "nft's chain inet x y" in known.what
+        assert (known.is_known, unknown.is_known) == (True, False)

@@ -1,0 +1,58 @@
+"""What the doctor reads out of a node's kernel: links, rules, and iptables' own tables."""
+
+import shutil
+
+import pytest
+
+from floatingip.edges.kernel.inspection import KernelInspection
+from tests.lab.plumbed import IPV4, Node
+
+OUR_BITS = 0x70
+
+
+def test_the_link_is_the_one_that_the_observer_means(node: Node) -> None:
+    """Not an older bridge with its MAC, which it is no part of; a link that is not there is none."""
+    node.unplug()
+    node.namespace.ip(f"link add br0 address {IPV4.mac} type bridge")
+    node.plug()
+    node.namespace.ip("link set ens6 master br0")
+    link = node.namespace.call(lambda: KernelInspection().link(IPV4.mac))
+    assert link is not None
+    assert link.name == "ens6"
+    assert node.namespace.call(lambda: KernelInspection().link("02:00:00:00:00:99")) is None
+
+
+@pytest.mark.parametrize(
+    ("selector", "said"),
+    [
+        ("fwmark 0x10/0x10", "0x10"),
+        ("not fwmark 0xca6c", "0x70"),
+        ("fwmark 0/0x40", "0x40"),
+        ("fwmark 0x80/0x80", None),
+        ("from 10.0.0.9", None),
+    ],
+)
+def test_rules_of_others_that_look_at_our_bits_are_named(node: Node, selector: str, said: str | None) -> None:
+    """Also those for packets without them; ours are not."""
+    node.plumb()
+    node.namespace.ip(f"rule add priority 700 {selector} lookup main")
+    named = [] if said is None else [f"a rule at priority 700 looks at {said}"]
+    assert node.namespace.call(lambda: list(KernelInspection().rules_on(OUR_BITS))) == named
+
+
+@pytest.mark.skipif(shutil.which("iptables-legacy") is None, reason="there is no iptables-legacy")
+def test_iptables_own_tables_are_named_once_they_have_rules(node: Node) -> None:
+    """nft lists none of them; one that somebody has only looked at has chains, and no rule."""
+
+    def legacy() -> tuple[str, ...]:
+        return node.namespace.call(lambda: KernelInspection().legacy())
+
+    assert legacy() == ()
+    node.namespace.run(["iptables-legacy", "-L"])
+    node.namespace.run(["iptables-legacy", "-t", "nat", "-L"])
+    node.namespace.run(["ip6tables-legacy", "-t", "mangle", "-L"])
+    assert legacy() == ()
+    node.namespace.run(["iptables-legacy", "-A", "INPUT", "-s", "203.0.113.7", "-j", "DROP"])
+    node.namespace.run(["ip6tables-legacy", "-t", "mangle", "-N", "ours"])
+    assert legacy() == ("iptables filter", "ip6tables mangle")
+    assert node.nft() == ""
