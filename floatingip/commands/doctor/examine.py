@@ -296,6 +296,7 @@ def _marks(facts: Facts) -> Iterator[Finding]:
     bits, ours = facts.settings.mark, {table_name(plumbing.address) for plumbing in facts.plumbings}
     with closing(KernelInspection()) as kernel:
         users = [*kernel.rules_on(bits), *chains.on_bits(kernel.ruleset(), bits, ours)]
+        users += chains.by_iptables(kernel.markings(), bits)
         unlisted = kernel.legacy()
     yield from node.marks(users, bits, unlisted)
 

@@ -2,16 +2,17 @@
 What chains of others in nft do to packets of ours, as far as its listing tells: to their marks, and whether they drop
 them.
 
-Rules of iptables are listed too, where they are nft's, but not what its extensions do: neither their masks of marks nor
-what they match.
+Rules of iptables are listed too, where they are nft's, but not what its extensions do: neither what they match, nor
+their masks of marks, of which the kernel tells (extensions.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import Enum
 from typing import Any
 
+from floatingip.edges.kernel.extensions import Marking
 from floatingip.edges.kernel.links import name_of
 from floatingip.edges.kernel.mark_table import PREFIX
 
@@ -36,6 +37,19 @@ def on_bits(ruleset: list[Any], bits: int, ours: Collection[str] = ()) -> tuple[
                 said = _WHOLE if changed == _ALL_BITS else _STRAY if _is_like_ours(rule) else ""
                 found.add(_named(rule, rule.get("chain")) + said)
     return tuple(sorted(found))
+
+
+def by_iptables(markings: Iterable[Marking], bits: int) -> tuple[str, ...]:
+    """Those in which rules of iptables change any of these bits."""
+    return tuple(
+        sorted(
+            {
+                f"nft's chain {each.family} {each.table} {each.chain}{_WHOLE if each.bits == _ALL_BITS else ''}"
+                for each in markings
+                if each.bits & bits
+            }
+        )
+    )
 
 
 def that_drop(ruleset: list[Any]) -> tuple[str, ...]:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from floatingip.core.model import Address
-from floatingip.edges.kernel import kube_proxy, links
+from floatingip.edges.kernel import extensions, kube_proxy, links
+from floatingip.edges.kernel.extensions import Marking
 from floatingip.edges.kernel.legacy import tables_with_rules
 from floatingip.edges.kernel.links import Link
 from floatingip.edges.kernel.mark_table import PREFIX
-from floatingip.edges.kernel.netlink import Message, Netlink, mapped
+from floatingip.edges.kernel.netlink import NETFILTER, Message, Netlink, mapped
 from floatingip.edges.kernel.nft import Nft
 from floatingip.edges.kernel.path import forwards
 from floatingip.edges.kernel.routes import PROTOCOL
@@ -114,6 +115,11 @@ class KernelInspection:
     def ruleset(self) -> list[Any]:
         """All that nft lists.  Raises HostError, also when it is not to be had."""
         return self._nft.list_ruleset()
+
+    def markings(self) -> tuple[Marking, ...]:
+        """What rules of iptables do to marks, where they are nft's.  Raises HostError."""
+        with mapped("nft"), closing(Netlink(NETFILTER)) as netlink:
+            return tuple(extensions.markings(netlink))
 
     def legacy(self) -> tuple[str, ...]:
         """iptables' own tables that have rules, none of which nft lists.  Raises HostError."""
