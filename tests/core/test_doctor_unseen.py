@@ -1,8 +1,11 @@
 """What the doctor says of what this node's kernel or nft does not show: not known, or wrong, and never "ok"."""
 
+import pytest
+
 from floatingip.commands.doctor import node
 from floatingip.commands.doctor.finding import Finding, Verdict
 from floatingip.core.ec2 import Eni
+from floatingip.edges.kernel import chains
 from tests.core.nodes import ADDRESS
 
 ABSENT = Eni("eni-1", "02:00:00:00:00:64", ADDRESS, "subnet-1", "us-west-2-lax-1a", None, {})
@@ -36,3 +39,18 @@ def test_rules_that_nft_does_not_list_are_not_taken_for_none() -> None:
         known, unknown = check(("nft's chain inet x y",))
         assert "nft's chain inet x y" in known.what
         assert (known.is_known, unknown.is_known) == (True, False)
+
+
+FLOWTABLE = {"family": "inet", "table": "fast", "name": "f", "handle": 2, "hook": "ingress", "prio": 0}
+
+
+@pytest.mark.parametrize(
+    ("devices", "is_named"),
+    [("ens6", True), (["eth0", "ens6"], True), (["ens*"], True), (["eth0", "ens5"], False), (None, False), ([], False)],
+)
+def test_a_flowtable_with_our_link_is_named(devices: object, is_named: bool) -> None:
+    """In the form of libnftables-json(5)."""
+    found = chains.passing_by([{"flowtable": {**FLOWTABLE, "dev": devices}}], ["ens6"])
+    assert found == (("nft's flowtable inet fast f",) if is_named else ())
+    first = next(node.marks((), 0x70, (), found))
+    assert (first.verdict is Verdict.WARN) is is_named

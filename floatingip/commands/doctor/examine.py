@@ -295,10 +295,11 @@ def _routing(facts: Facts) -> Iterator[Finding]:
 def _marks(facts: Facts) -> Iterator[Finding]:
     bits, ours = facts.settings.mark, {table_name(plumbing.address) for plumbing in facts.plumbings}
     with closing(KernelInspection()) as kernel:
-        users = [*kernel.rules_on(bits), *chains.on_bits(kernel.ruleset(), bits, ours)]
+        ruleset, unlisted = kernel.ruleset(), kernel.legacy()
+        users = [*kernel.rules_on(bits), *chains.on_bits(ruleset, bits, ours)]
         users += chains.by_iptables(kernel.markings(), bits)
-        unlisted = kernel.legacy()
-    yield from node.marks(users, bits, unlisted)
+        names = [link.name for eni in facts.here if (link := kernel.link(eni.mac)) is not None]
+    yield from node.marks(users, bits, unlisted, chains.passing_by(ruleset, names))
 
 
 def _firewall(_facts: Facts) -> Iterator[Finding]:

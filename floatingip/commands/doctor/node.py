@@ -18,6 +18,7 @@ from floatingip.commands.doctor.finding import (
 )
 from floatingip.core.ec2 import Eni
 from floatingip.core.errors import HostError
+from floatingip.edges.kernel.inspection import IPVS_LINK
 
 STRICT = 1
 """rp_filter: the source must be reachable by the link itself.  The kernel uses the larger of a link's and `all`."""
@@ -83,8 +84,17 @@ def routing(problems: Sequence[str]) -> Iterator[Finding]:
         yield ROUTING.ok("our tables and priorities are free, and probes leave by the primary link")
 
 
-def marks(users: Sequence[str], bits: int, unlisted: Sequence[str]) -> Iterator[Finding]:
-    """Who else uses our bits; ``unlisted`` are tables that nft does not list."""
+def marks(
+    users: Sequence[str], bits: int, unlisted: Sequence[str], passing_by: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """Who else uses our bits; ``unlisted`` are tables that nft does not list, and ``passing_by`` what sends packets on
+    that meet no mark.
+    """
+    if passing_by:
+        yield MARKS.warn(
+            f"packets of established connections pass our marks by, through {', '.join(passing_by)}",
+            "take the interfaces that EC2 attaches out of it",
+        )
     if users:
         yield MARKS.warn(f"{bits:#x} is used by others, too: {', '.join(users)}")
     elif not unlisted:
@@ -121,8 +131,9 @@ def kube_proxy(kept_off: Collection[str], served: frozenset[str] | None, *, has_
         return
     if has_ipvs:
         yield KUBE_PROXY.warn(
-            "ipvs mode: NodePorts are served at the addresses of the last sync, so at a new one up to 30 s late",
-            "set `ipvs.syncPeriod: 2s`; better: iptables mode",
+            f"ipvs mode, unless {IPVS_LINK} is only left of it: NodePorts are served at the addresses of the last sync,"
+            " so at a new one up to 30 s late",
+            "set `ipvs.syncPeriod: 2s`; better: iptables mode, and a reboot, without which ipvs mode's rules stay",
         )
     elif served is not None:
         yield KUBE_PROXY.ok("nftables mode, which serves NodePorts at our addresses")

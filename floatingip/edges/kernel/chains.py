@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from enum import Enum
+from fnmatch import fnmatchcase
 from typing import Any
 
 from floatingip.edges.kernel.extensions import Marking
@@ -65,6 +66,20 @@ def that_drop(ruleset: list[Any]) -> tuple[str, ...]:
         if fate is _Fate.DROPPED or (fate is None and chain.get("policy") == "drop"):
             but = f", but for what comes in by {', '.join(spared)}" if spared else ""
             found.append(f"{_named(chain, chain.get('name'))} ({chain.get('hook')}{but})")
+    return tuple(found)
+
+
+def passing_by(ruleset: list[Any], links: Collection[str]) -> tuple[str, ...]:
+    """Flowtables with one of these links: what they send on meets no chain, and no mark, any more.
+
+    The way of replies is that of the connection's first packets, which have no mark, by the link that these came by: on
+    to the client as if that were a neighbour (Linux, nft_flow_route in net/netfilter).
+    """
+    found = []
+    for each in _awake(ruleset, "flowtable"):
+        devices = [str(device) for device in _all(each.get("dev"))]
+        if any(fnmatchcase(link, device) for link in links for device in devices):
+            found.append(f"nft's flowtable {each.get('family')} {each.get('table')} {each.get('name')}")
     return tuple(found)
 
 
