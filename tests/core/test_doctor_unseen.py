@@ -54,3 +54,13 @@ def test_a_flowtable_with_our_link_is_named(devices: object, is_named: bool) -> 
     assert found == (("nft's flowtable inet fast f",) if is_named else ())
     first = next(node.marks((), 0x70, (), found))
     assert (first.verdict is Verdict.WARN) is is_named
+
+
+def test_what_is_left_of_other_settings_is_no_failure_and_no_ok() -> None:
+    """It may be another deployment's."""
+    (found,) = node.routing((), ("a rule at priority 902 to table 841",))
+    assert (found.verdict, found.what) == (
+        Verdict.WARN,
+        "another deployment on this node, or former settings, have left a rule at priority 902 to table 841",
+    )
+    assert "remove them by `ip rule del` and `ip route del`, or reboot the node" in found.remedy

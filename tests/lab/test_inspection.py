@@ -1,11 +1,13 @@
 """What the doctor reads out of a node's kernel: links, rules, and iptables' own tables."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
+from floatingip.core.plumbing import Plumbing
 from floatingip.edges.kernel.inspection import KernelInspection
-from tests.lab.plumbed import IPV4, Node
+from tests.lab.plumbed import BOTH, IPV4, Node, ip
 
 OUR_BITS = 0x70
 
@@ -56,3 +58,26 @@ def test_iptables_own_tables_are_named_once_they_have_rules(node: Node) -> None:
     node.namespace.run(["ip6tables-legacy", "-t", "mangle", "-N", "ours"])
     assert legacy() == ("iptables filter", "ip6tables mangle")
     assert node.nft() == ""
+
+
+@BOTH
+def test_what_former_settings_have_left_is_named(node: Node, plumbing: Plumbing) -> None:
+    """An observer takes away what is about its own address; of another address nobody knows any more."""
+
+    def strays(at: Plumbing) -> set[str]:
+        tables, priorities = range(at.table, at.table + 1), range(at.priority, at.priority + 2)
+        return node.namespace.call(lambda: set(KernelInspection().strays(tables, priorities, {at.address})))
+
+    node.plumb(plumbing)
+    gateway, whole = plumbing.gateway, plumbing.address.max_prefixlen
+    ip(node, plumbing, f"route add {plumbing.address} via {gateway} dev eth0 onlink proto 102")
+    ip(node, plumbing, f"route add default via {gateway} dev eth0 onlink table 77")
+    assert strays(plumbing) == set()
+    present = replace(plumbing, address=plumbing.address + 1, table=plumbing.table + 1, priority=plumbing.priority + 2)
+    assert strays(present) == {
+        "a rule at priority 900 to table 1064",
+        "a rule at priority 901 to table 1064",
+        "a route to default in table 1064",
+        f"a route to {gateway}/{whole} in table 1064",
+        f"a route to {plumbing.address}/{whole} in table 254",
+    }

@@ -283,13 +283,19 @@ def _links(facts: Facts) -> Iterator[Finding]:
 
 def _routing(facts: Facts) -> Iterator[Finding]:
     problems: list[str] = []
+    settings, count = facts.settings, len(facts.targets)
+    tables = range(settings.table, settings.table + count)
+    priorities = range(settings.priority, settings.priority + 2 * count)
     with closing(KernelHost()) as host:
         for plumbing in facts.plumbings:
             problems += host.in_the_way(plumbing)
             held = any(eni.occupies(plumbing.address) for eni in facts.here)
             if not held and (blind := host.blind(plumbing)):
                 problems.append(blind)
-    yield from node.routing(problems)
+    with closing(KernelInspection()) as kernel:
+        probed = {*facts.carried, *(plumbing.address for plumbing in facts.plumbings)}
+        strays = tuple(kernel.strays(tables, priorities, probed))
+    yield from node.routing(problems, strays)
 
 
 def _marks(facts: Facts) -> Iterator[Finding]:

@@ -76,11 +76,18 @@ def links(found: Mapping[str, Sequence[str]], absent: Sequence[Eni]) -> Iterator
         yield LINKS.ok("no interface of ours is on this node yet")
 
 
-def routing(problems: Sequence[str]) -> Iterator[Finding]:
-    """What is in the way of our routes, rules and probes, in sentences."""
+def routing(problems: Sequence[str], strays: Sequence[str] = ()) -> Iterator[Finding]:
+    """What is in the way of our routes, rules and probes, in sentences; ``strays`` are of floatingip's protocol, and
+    for none of these addresses.
+    """
     for problem in problems:
         yield ROUTING.failing(problem)
-    if not problems:
+    if strays:
+        yield ROUTING.warn(
+            f"another deployment on this node, or former settings, have left {', '.join(strays)}",
+            "where no other deployment uses them, remove them by `ip rule del` and `ip route del`, or reboot the node",
+        )
+    if not problems and not strays:
         yield ROUTING.ok("our tables and priorities are free, and probes leave by the primary link")
 
 

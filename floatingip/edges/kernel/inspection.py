@@ -23,7 +23,7 @@ from floatingip.edges.kernel.mark_table import PREFIX
 from floatingip.edges.kernel.netlink import NETFILTER, Message, Netlink, mapped
 from floatingip.edges.kernel.nft import Nft
 from floatingip.edges.kernel.path import forwards
-from floatingip.edges.kernel.routes import PROTOCOL
+from floatingip.edges.kernel.routes import MAIN, PROTOCOL, ours
 
 CAPABILITIES: Mapping[str, int] = {"NET_ADMIN": 12, "NET_RAW": 13}
 """The bits of those that are needed (linux/capability.h)."""
@@ -37,7 +37,7 @@ _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE, _RULE = struct.Struct("=BBBBBBBBI"), struct.Struct("=BBBBBxxBI")
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_TABLE = 1, 4, 15
-_FRA_PRIORITY, _FRA_FWMASK, _FRA_PROTOCOL = 6, 16, 21
+_FRA_PRIORITY, _FRA_TABLE, _FRA_FWMASK, _FRA_PROTOCOL = 6, 15, 16, 21
 _KERNELS = 2
 _MANAGERS = {3: "boot", 4: "static, as systemd-networkd's", 9: "ra", 16: "dhcp"}
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
@@ -84,7 +84,7 @@ class KernelInspection:
             return socket.if_nametoindex(name) > 0
         return False
 
-    def of_others(self, index: int, ours: Collection[Address]) -> Iterator[str]:
+    def of_others(self, index: int, expected: Collection[Address]) -> Iterator[str]:
         """Addresses and routes on a link that neither we nor the kernel have put there.  Raises HostError."""
         with mapped():
             for family in _FAMILIES:
@@ -92,7 +92,7 @@ class KernelInspection:
                     raw = message.attributes.get(_IFA_LOCAL, message.attributes.get(_IFA_ADDRESS))
                     address = ip_address(raw) if raw else None
                     at = _ADDRESS.unpack_from(message.content)[4]
-                    if at == index and address is not None and address not in ours and not address.is_link_local:
+                    if at == index and address is not None and address not in expected and not address.is_link_local:
                         yield f"the address {address}"
                 for message in self._netlink.dump(_RTM_GETROUTE, _ROUTE.pack(family, *(0,) * 8), _ROUTE.size):
                     protocol = _ROUTE.unpack_from(message.content)[5]
@@ -109,6 +109,28 @@ class KernelInspection:
                     # Also one for packets without any of these bits, of which the kernel shows no mark.
                     if mask is not None and mask & bits and not is_ours:
                         yield f"a rule at priority {message.number(_FRA_PRIORITY) or 0} looks at {mask & bits:#x}"
+
+    def strays(
+        self, tables: Collection[int], priorities: Collection[int], probed: Collection[Address]
+    ) -> Iterator[str]:
+        """Rules and routes of our protocol that have other numbers, or lead the probes of other addresses.
+
+        Raises HostError.
+        """
+        with mapped():
+            for family in _FAMILIES:
+                for message in self._netlink.dump(_RTM_GETRULE, _RULE.pack(family, *(0,) * 6), _RULE.size):
+                    at, table = message.number(_FRA_PRIORITY) or 0, message.number(_FRA_TABLE) or 0
+                    is_ours = message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
+                    if is_ours and not (at in priorities and table in tables):
+                        yield f"a rule at priority {at} to table {table}"
+                question = _ROUTE.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0)
+                # Filtered here as well: a kernel before 4.20 tells all.
+                for message in ours(self._netlink.dump(_RTM_GETROUTE, question, _ROUTE.size)):
+                    table, to = message.number(_RTA_TABLE) or 0, message.attributes.get(_RTA_DST)
+                    is_probes = table == MAIN and to in {address.packed for address in probed}
+                    if table not in tables and not is_probes:
+                        yield f"a route to {_destination(message)} in table {table}"
 
     # nft and iptables.
 
