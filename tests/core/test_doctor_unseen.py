@@ -9,7 +9,7 @@ from floatingip.edges.kernel import chains
 from tests.core.nodes import ADDRESS
 
 ABSENT = Eni("eni-1", "02:00:00:00:00:64", ADDRESS, "subnet-1", "us-west-2-lax-1a", None, {})
-LEGACY = ("iptables filter", "ip6tables mangle")
+UNREAD = ("nft's table ip kube-proxy", "iptables filter")
 
 
 def test_an_interface_whose_device_is_not_there_is_named() -> None:
@@ -22,20 +22,20 @@ def test_an_interface_whose_device_is_not_there_is_named() -> None:
     assert [each.verdict for each in node.links({"ens6": ()}, [ABSENT])] == [Verdict.WARN, Verdict.OK]
 
 
-def test_rules_that_nft_does_not_list_are_not_taken_for_none() -> None:
+def test_rules_that_cannot_be_read_are_not_taken_for_none() -> None:
     """What is known is said all the same."""
 
     def marks(users: tuple[str, ...]) -> list[Finding]:
-        return list(node.marks(users, 0x70, LEGACY))
+        return list(node.marks(users, 0x70, UNREAD))
 
     def firewall(dropping: tuple[str, ...]) -> list[Finding]:
-        return list(node.firewall(dropping, LEGACY))
+        return list(node.firewall(dropping, UNREAD))
 
     for check in (marks, firewall):
         (unknown,) = check(())
         assert (unknown.verdict, unknown.is_known) == (Verdict.WARN, False)
-        assert "rules that nft does not list (iptables filter, ip6tables mangle)" in unknown.what
-        assert "in iptables-legacy-save and ip6tables-legacy-save" in unknown.remedy
+        assert "rules that cannot be read here (nft's table ip kube-proxy, iptables filter)" in unknown.what
+        assert "in nft list ruleset, iptables-legacy-save and ip6tables-legacy-save" in unknown.remedy
         known, unknown = check(("nft's chain inet x y",))
         assert "nft's chain inet x y" in known.what
         assert (known.is_known, unknown.is_known) == (True, False)

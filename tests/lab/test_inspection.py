@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from floatingip.core.errors import HostError
 from floatingip.core.plumbing import Plumbing
+from floatingip.edges.kernel import chains, nft
 from floatingip.edges.kernel.inspection import KernelInspection
 from tests.lab.plumbed import BOTH, IPV4, Node, ip
 
@@ -81,3 +83,24 @@ def test_what_former_settings_have_left_is_named(node: Node, plumbing: Plumbing)
         f"a route to {gateway}/{whole} in table 1064",
         f"a route to {plumbing.address}/{whole} in table 254",
     }
+
+
+def test_where_a_ruleset_is_too_long_its_short_tables_are_read(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with kube-proxy in nftables mode and thousands of Services, beside which a firewall is to be seen."""
+    node.plumb()
+    services = ", ".join(f"172.20.{number >> 8}.{number & 255}" for number in range(1000))
+    node.namespace.nft(f"table ip kube-proxy {{ set s {{ type ipv4_addr; elements = {{ {services} }}; }}; }}")
+    node.namespace.nft("table inet edge { chain in { type filter hook input priority 0; policy drop; }; }")
+
+    def readable() -> tuple[list[object], tuple[str, ...]]:
+        return node.namespace.call(lambda: KernelInspection().readable())
+
+    assert readable()[1] == ()
+    monkeypatch.setattr(nft, "NFT_BYTES", 8000)
+    ruleset, unread = readable()
+    assert unread == ("nft's table ip kube-proxy",)
+    assert chains.that_drop(ruleset) == ("nft's chain inet edge in (input)",)
+    monkeypatch.setattr(nft, "NFT_BYTES", 600)
+    node.namespace.nft("delete table inet edge")
+    with pytest.raises(HostError, match="nft lists more than"):
+        readable()

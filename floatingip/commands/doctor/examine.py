@@ -301,16 +301,18 @@ def _routing(facts: Facts) -> Iterator[Finding]:
 def _marks(facts: Facts) -> Iterator[Finding]:
     bits, ours = facts.settings.mark, {table_name(plumbing.address) for plumbing in facts.plumbings}
     with closing(KernelInspection()) as kernel:
-        ruleset, unlisted = kernel.ruleset(), kernel.legacy()
+        ruleset, unread = kernel.readable()
+        unread += kernel.legacy()
         users = [*kernel.rules_on(bits), *chains.on_bits(ruleset, bits, ours)]
         users += chains.by_iptables(kernel.markings(), bits)
         names = [link.name for eni in facts.here if (link := kernel.link(eni.mac)) is not None]
-    yield from node.marks(users, bits, unlisted, chains.passing_by(ruleset, names))
+    yield from node.marks(users, bits, unread, chains.passing_by(ruleset, names))
 
 
 def _firewall(_facts: Facts) -> Iterator[Finding]:
     with closing(KernelInspection()) as kernel:
-        yield from node.firewall(chains.that_drop(kernel.ruleset()), kernel.legacy())
+        ruleset, unread = kernel.readable()
+        yield from node.firewall(chains.that_drop(ruleset), (*unread, *kernel.legacy()))
 
 
 def _kube_proxy(facts: Facts) -> Iterator[Finding]:

@@ -91,10 +91,8 @@ def routing(problems: Sequence[str], strays: Sequence[str] = ()) -> Iterator[Fin
         yield ROUTING.ok("our tables and priorities are free, and probes leave by the primary link")
 
 
-def marks(
-    users: Sequence[str], bits: int, unlisted: Sequence[str], passing_by: Sequence[str] = ()
-) -> Iterator[Finding]:
-    """Who else uses our bits; ``unlisted`` are tables that nft does not list, and ``passing_by`` what sends packets on
+def marks(users: Sequence[str], bits: int, unread: Sequence[str], passing_by: Sequence[str] = ()) -> Iterator[Finding]:
+    """Who else uses our bits; ``unread`` are tables whose rules are not known, and ``passing_by`` what sends packets on
     that meet no mark.
     """
     if passing_by:
@@ -104,27 +102,27 @@ def marks(
         )
     if users:
         yield MARKS.warn(f"{bits:#x} is used by others, too: {', '.join(users)}")
-    elif not unlisted:
+    elif not unread:
         yield MARKS.ok(f"nobody else uses {bits:#x}, as far as nft and the rules tell")
-    if unlisted:
+    if unread:
         yield MARKS.unknown(
-            f"whether {bits:#x} is used by rules that nft does not list ({', '.join(unlisted)})",
-            "look for MARK and CONNMARK in iptables-legacy-save and ip6tables-legacy-save on the node",
+            f"whether {bits:#x} is used by rules that cannot be read here ({', '.join(unread)})",
+            "look for marks that are set in nft list ruleset, iptables-legacy-save and ip6tables-legacy-save",
         )
 
 
-def firewall(dropping: Sequence[str], unlisted: Sequence[str]) -> Iterator[Finding]:
-    """``dropping`` are chains of others that drop what they do not let pass: nobody can tell what that is; ``unlisted``
-    are tables that nft does not list.
+def firewall(dropping: Sequence[str], unread: Sequence[str]) -> Iterator[Finding]:
+    """``dropping`` are chains of others that drop what they do not let pass: nobody can tell what that is; ``unread``
+    are tables whose rules are not known.
     """
     if dropping:
         yield FIREWALL.warn(f"what they do not let pass is dropped by {', '.join(dropping)}")
-    elif not unlisted:
+    elif not unread:
         yield FIREWALL.ok("no chain drops all that it does not know, as far as nft tells")
-    if unlisted:
+    if unread:
         yield FIREWALL.unknown(
-            f"what is dropped by rules that nft does not list ({', '.join(unlisted)})",
-            "look for DROP and REJECT in iptables-legacy-save and ip6tables-legacy-save on the node",
+            f"what is dropped by rules that cannot be read here ({', '.join(unread)})",
+            "look for drop and reject in nft list ruleset, iptables-legacy-save and ip6tables-legacy-save on the node",
         )
 
 

@@ -21,7 +21,7 @@ from floatingip.edges.kernel.legacy import tables_with_rules
 from floatingip.edges.kernel.links import Link
 from floatingip.edges.kernel.mark_table import PREFIX
 from floatingip.edges.kernel.netlink import NETFILTER, Message, Netlink, mapped
-from floatingip.edges.kernel.nft import Nft
+from floatingip.edges.kernel.nft import Nft, NftTooLong
 from floatingip.edges.kernel.path import forwards
 from floatingip.edges.kernel.routes import MAIN, PROTOCOL, ours
 
@@ -137,6 +137,27 @@ class KernelInspection:
     def ruleset(self) -> list[Any]:
         """All that nft lists.  Raises HostError, also when it is not to be had."""
         return self._nft.list_ruleset()
+
+    def readable(self) -> tuple[list[Any], tuple[str, ...]]:
+        """As much of it as can be read: where all is too long, each table by itself; and which tables are too long.
+
+        Raises HostError, also where nothing can be read.
+        """
+        try:
+            return self.ruleset(), ()
+        except NftTooLong:
+            found, unread = list[Any](), list[str]()
+            for entry in self._nft.list_tables():
+                table = entry.get("table") if isinstance(entry, dict) else None
+                if isinstance(table, dict):
+                    family, name = str(table.get("family")), str(table.get("name"))
+                    try:
+                        found += self._nft.list_ruleset(family, name)
+                    except NftTooLong:
+                        unread.append(f"nft's table {family} {name}")
+            if not found:
+                raise
+            return found, tuple(unread)
 
     def markings(self) -> tuple[Marking, ...]:
         """What rules of iptables do to marks, where they are nft's.  Raises HostError."""
