@@ -1,6 +1,7 @@
 """Addresses and routes of others in forms of which there are several at a time: none of them is overlooked."""
 
 import re
+import subprocess
 import time
 
 import pytest
@@ -117,3 +118,23 @@ def test_whenever_an_observer_is_killed_the_next_one_mends_or_removes_what_is_le
             assert node.everything() == bare
             changes += 1
         assert changes > 2
+
+
+@BOTH
+def test_an_address_that_somebody_has_lent_is_kept_for_good_and_never_missing(node: Node, plumbing: Plumbing) -> None:
+    """As of a DHCP client, which may never renew it: the kernel would take it away, and in the meantime it works."""
+    node.plumb(plumbing, Extent.AHEAD)
+    node.namespace.ip(f"address add {plumbing.address} dev ens6 valid_lft 100 preferred_lft 50")
+    with node.namespace.popen(["ip", "monitor", "address"], stdout=subprocess.PIPE) as monitor:
+        time.sleep(0.2)
+        assert node.plumb(plumbing).repaired == ("address", "rule")
+        assert node.plumb(plumbing) == PlumbingReport(SOUND)
+        time.sleep(0.2)
+        monitor.terminate()
+        assert "Deleted" not in monitor.communicate()[0]
+    (there,) = [
+        each for each in node.namespace.show("address show dev ens6")[0]["addr_info"] if each["scope"] == "global"
+    ]
+    assert (there["local"], there["valid_life_time"]) == (str(plumbing.address), 0xFFFFFFFF)
+    node.unplumb(plumbing)
+    assert not any(str(plumbing.address) in map(str, each) for each in node.addresses())

@@ -31,6 +31,9 @@ ADD = 0x600
 NETFILTER = 12
 """The protocol of nft's netlink, beside rtnetlink's."""
 
+REPLACE = 0x500
+"""Flags of a request (NLM_F_CREATE | NLM_F_REPLACE): change what is there already, or add."""
+
 _REQUEST = 0x1
 _ACK = 0x4
 _DUMP_INTERRUPTED = 0x10
