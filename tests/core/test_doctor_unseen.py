@@ -64,3 +64,10 @@ def test_what_is_left_of_other_settings_is_no_failure_and_no_ok() -> None:
         "another deployment on this node, or former settings, have left a rule at priority 902 to table 841",
     )
     assert "remove them by `ip rule del` and `ip route del`, or reboot the node" in found.remedy
+
+
+def test_a_filter_that_drops_replies_of_pods_is_named_beside_our_own_links() -> None:
+    """Ours are loose, so that they alone would be well."""
+    pods, own = node.rp_filter({"all": 0, "ens6": 2}, ("eni1",))
+    assert (pods.verdict, own.verdict) == (Verdict.WARN, Verdict.OK)
+    assert pods.what == "replies of pods behind eni1 are dropped once they have our mark"

@@ -104,3 +104,23 @@ def test_where_a_ruleset_is_too_long_its_short_tables_are_read(node: Node, monke
     node.namespace.nft("delete table inet edge")
     with pytest.raises(HostError, match="nft lists more than"):
         readable()
+
+
+def test_pods_whose_marked_replies_the_source_check_drops_are_named(node: Node) -> None:
+    """It looks where the mark leads: with WireGuard's setting, a strict link, and no rule that leads to pods first."""
+
+    def filtered() -> tuple[str, ...]:
+        return node.namespace.call(lambda: KernelInspection().filtered(IPV4.mark))
+
+    for pod in ("pod1", "pod2"):
+        node.namespace.ip(
+            f"link add {pod} type veth peer name far-{pod}", f"link set {pod} up", f"link set far-{pod} up"
+        )
+    node.namespace.ip("route add 10.0.0.71 dev pod1", "route add 10.0.0.72 dev pod2")
+    node.namespace.sysctl({"ipv4/conf/pod1/rp_filter": 1})
+    node.plumb()
+    assert filtered() == ()
+    node.namespace.sysctl({"ipv4/conf/all/src_valid_mark": 1})
+    assert filtered() == ("pod1",)
+    node.namespace.ip("rule add priority 512 to 10.0.0.71 lookup main")
+    assert filtered() == (), "as the VPC CNI has one for each pod"

@@ -266,7 +266,8 @@ def _forwarding(facts: Facts) -> Iterator[Finding]:
 def _rp_filter(facts: Facts) -> Iterator[Finding]:
     with closing(KernelInspection()) as kernel:
         names = [link.name for eni in facts.here if (link := kernel.link(eni.mac)) is not None]
-    yield from node.rp_filter({name: rp_filter(name) for name in ("all", *names)})
+        filtered = {link for plumbing in facts.plumbings for link in kernel.filtered(plumbing.mark)}
+    yield from node.rp_filter({name: rp_filter(name) for name in ("all", *names)}, sorted(filtered))
 
 
 def _links(facts: Facts) -> Iterator[Finding]:

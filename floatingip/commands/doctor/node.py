@@ -47,8 +47,15 @@ def forwarding(by_version: Mapping[int, bool]) -> Iterator[Finding]:
             yield FORWARDING.fail(f"{names[version]} is 0", f"set {names[version]}=1 on the node")
 
 
-def rp_filter(values: Mapping[str, int | None]) -> Iterator[Finding]:
-    """``values`` are those of `all`, and of the links of our interfaces."""
+def rp_filter(values: Mapping[str, int | None], filtered: Sequence[str] = ()) -> Iterator[Finding]:
+    """``values`` are those of `all`, and of the links of our interfaces; ``filtered`` are links of pods whose replies
+    are dropped once they have our mark.
+    """
+    if filtered:
+        yield RP_FILTER.warn(
+            f"replies of pods behind {', '.join(filtered)} are dropped once they have our mark",
+            "set net.ipv4.conf.all.src_valid_mark=0, or rp_filter=2 on those links",
+        )
     everywhere = values.get("all") or 0
     strict = [name for name, own in values.items() if name != "all" and max(own or 0, everywhere) == STRICT]
     said = ", ".join(f"{name}: {value}" for name, value in values.items())

@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, suppress
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ from floatingip.edges.kernel.links import Link
 from floatingip.edges.kernel.mark_table import PREFIX
 from floatingip.edges.kernel.netlink import NETFILTER, Message, Netlink, mapped
 from floatingip.edges.kernel.nft import Nft, NftTooLong
-from floatingip.edges.kernel.path import forwards
-from floatingip.edges.kernel.routes import MAIN, PROTOCOL, ours
+from floatingip.edges.kernel.path import FAR, forwards, way
+from floatingip.edges.kernel.routes import MAIN, PROTOCOL, in_table, ours, read
 
 CAPABILITIES: Mapping[str, int] = {"NET_ADMIN": 12, "NET_RAW": 13}
 """The bits of those that are needed (linux/capability.h)."""
@@ -131,6 +132,22 @@ class KernelInspection:
                     is_probes = table == MAIN and to in {address.packed for address in probed}
                     if table not in tables and not is_probes:
                         yield f"a route to {_destination(message)} in table {table}"
+
+    def filtered(self, mark: int) -> tuple[str, ...]:
+        """Links of pods whose replies the reverse path filter drops as soon as they have this mark.  Raises HostError.
+
+        It looks where the mark leads, and not to the pod, where src_valid_mark is 1, as WireGuard sets it.
+        """
+        far, found = FAR[4], set[str]()
+        with mapped():
+            for message in in_table(self._netlink, far, MAIN):
+                route = read(message)
+                if route is None or route.destination is None or route.prefix != far.max_prefixlen or route.gateway:
+                    continue
+                reply = partial(way, self._netlink, far, source=ip_address(route.destination), by=route.link_index)
+                if not reply().refusal and reply(mark=mark).refusal:
+                    found.add(links.name_of(route.link_index))
+        return tuple(sorted(found))
 
     # nft and iptables.
 

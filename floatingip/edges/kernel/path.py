@@ -79,7 +79,9 @@ def way(
     except OSError as error:
         if error.errno not in _ERRORS:
             raise
-        return Way(0, refusal=_ERRORS[error.errno])
+        # Newer kernels refuse all that comes in and is dropped by one number.
+        dropped = "it is dropped (blackhole, or the reverse path filter, rp_filter)"
+        return Way(0, refusal=dropped if by and error.errno == errno.EINVAL else _ERRORS[error.errno])
     kind = _ROUTE.unpack_from(answer.content)[7]
     preferred, gateway = answer.attributes.get(_RTA_PREFSRC), answer.attributes.get(_RTA_GATEWAY)
     return Way(
