@@ -96,8 +96,10 @@ def blind(netlink: Netlink, address: Address, primary: Link) -> str:
     if taken.kind == LOCAL:
         where = f"a local route on {name_of(taken.link_index)} of this node takes it in"
     elif NO_ROUTE == taken.refusal == way(netlink, FAR[address.version]).refusal:
-        missing = f"its default route by {primary.name}, and the rule that leads to the table main"
-        return f"{address} cannot be probed from here: {NO_ROUTE}; give this node {missing}"
+        return (
+            f"{address} cannot be probed from here: there is no route; give this node its default route by"
+            f" {primary.name}, and the rule that leads to the table main"
+        )
     else:
         where = taken.refusal or f"probes would leave by {name_of(taken.link_index)}, not by {primary.name}"
     return f"{address} cannot be probed from here: {where}; remove that route or rule of others"
