@@ -55,8 +55,8 @@ edges/ec2         asking meaning
 edges/ec2         credentials shown
 edges/ec2         sdk
 edges/ec2         cloud inspection
-edges/kernel      netlink announce nft
-edges/kernel      path mark_table kube_proxy links
+edges/kernel      netlink announce nft legacy
+edges/kernel      path mark_table kube_proxy links extensions
 edges/kernel      addresses
 edges/kernel      routes
 edges/kernel      rules probe_route

@@ -162,7 +162,8 @@ def test_the_doctor_reads_on_or_is_told_that_it_cannot(kernel: OddKernel, spoil:
     told: list[object] = []
     try:
         with spoilt(kernel, spoil):
-            told += [inspection.links(), *inspection.of_others(1, ()), *inspection.rules_on(0x70)]
+            told += [inspection.link("00:00:00:00:00:00"), *inspection.of_others(1, ()), *inspection.rules_on(0x70)]
+            told += inspection.strays((840,), (900, 901), ())
     except HostError as error:
         told.append(error)
     assert "\n" not in "".join(map(str, told))

@@ -17,7 +17,7 @@ from floatingip.commands.doctor import aws, finding, fleet, kubernetes, node, vp
 from floatingip.commands.doctor.facts import Facts, NotKnown
 from floatingip.commands.doctor.finding import Check, Finding
 from floatingip.core.decision.carry import way_to
-from floatingip.core.ec2 import OWNER_TAG
+from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Eni
 from floatingip.core.errors import (
     CloudError,
     CloudUnavailable,
@@ -265,44 +265,55 @@ def _forwarding(facts: Facts) -> Iterator[Finding]:
 
 def _rp_filter(facts: Facts) -> Iterator[Finding]:
     with closing(KernelInspection()) as kernel:
-        there = kernel.links()
-    names = [there[eni.mac][1] for eni in facts.here if eni.mac in there]
-    yield from node.rp_filter({name: rp_filter(name) for name in ("all", *names)})
+        names = [link.name for eni in facts.here if (link := kernel.link(eni.mac)) is not None]
+        filtered = {link for plumbing in facts.plumbings for link in kernel.filtered(plumbing.mark)}
+    yield from node.rp_filter({name: rp_filter(name) for name in ("all", *names)}, sorted(filtered))
 
 
 def _links(facts: Facts) -> Iterator[Finding]:
     ours = {plumbing.address for plumbing in facts.plumbings}
+    absent, found = list[Eni](), dict[str, tuple[str, ...]]()
     with closing(KernelInspection()) as kernel:
-        there = kernel.links()
-        found = {}
         for eni in facts.here:
-            if eni.mac in there:
-                index, name = there[eni.mac]
-                found[name] = tuple(kernel.of_others(index, ours))
-    yield from node.links(found)
+            if (link := kernel.link(eni.mac)) is not None:
+                found[link.name] = tuple(kernel.of_others(link.index, ours))
+            elif eni.attachment is not None and eni.attachment.status is AttachmentStatus.ATTACHED:
+                absent.append(eni)
+    yield from node.links(found, absent)
 
 
 def _routing(facts: Facts) -> Iterator[Finding]:
     problems: list[str] = []
+    settings, count = facts.settings, len(facts.targets)
+    tables = range(settings.table, settings.table + count)
+    priorities = range(settings.priority, settings.priority + 2 * count)
     with closing(KernelHost()) as host:
         for plumbing in facts.plumbings:
             problems += host.in_the_way(plumbing)
             held = any(eni.occupies(plumbing.address) for eni in facts.here)
             if not held and (blind := host.blind(plumbing)):
                 problems.append(blind)
-    yield from node.routing(problems)
+    with closing(KernelInspection()) as kernel:
+        probed = {*facts.carried, *(plumbing.address for plumbing in facts.plumbings)}
+        strays = tuple(kernel.strays(tables, priorities, probed))
+    yield from node.routing(problems, strays)
 
 
 def _marks(facts: Facts) -> Iterator[Finding]:
     bits, ours = facts.settings.mark, {table_name(plumbing.address) for plumbing in facts.plumbings}
     with closing(KernelInspection()) as kernel:
-        users = [*kernel.rules_on(bits), *chains.on_bits(kernel.ruleset(), bits, ours)]
-    yield from node.marks(users, bits)
+        ruleset, unread = kernel.readable()
+        unread += kernel.legacy()
+        users = [*kernel.rules_on(bits), *chains.on_bits(ruleset, bits, ours)]
+        users += chains.by_iptables(kernel.markings(), bits)
+        names = [link.name for eni in facts.here if (link := kernel.link(eni.mac)) is not None]
+    yield from node.marks(users, bits, unread, chains.passing_by(ruleset, names))
 
 
 def _firewall(_facts: Facts) -> Iterator[Finding]:
     with closing(KernelInspection()) as kernel:
-        yield from node.firewall(chains.that_drop(kernel.ruleset()))
+        ruleset, unread = kernel.readable()
+        yield from node.firewall(chains.that_drop(ruleset), (*unread, *kernel.legacy()))
 
 
 def _kube_proxy(facts: Facts) -> Iterator[Finding]:

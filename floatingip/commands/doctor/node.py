@@ -16,7 +16,9 @@ from floatingip.commands.doctor.finding import (
     RP_FILTER,
     Finding,
 )
+from floatingip.core.ec2 import Eni
 from floatingip.core.errors import HostError
+from floatingip.edges.kernel.inspection import IPVS_LINK
 
 STRICT = 1
 """rp_filter: the source must be reachable by the link itself.  The kernel uses the larger of a link's and `all`."""
@@ -45,8 +47,15 @@ def forwarding(by_version: Mapping[int, bool]) -> Iterator[Finding]:
             yield FORWARDING.fail(f"{names[version]} is 0", f"set {names[version]}=1 on the node")
 
 
-def rp_filter(values: Mapping[str, int | None]) -> Iterator[Finding]:
-    """``values`` are those of `all`, and of the links of our interfaces."""
+def rp_filter(values: Mapping[str, int | None], filtered: Sequence[str] = ()) -> Iterator[Finding]:
+    """``values`` are those of `all`, and of the links of our interfaces; ``filtered`` are links of pods whose replies
+    are dropped once they have our mark.
+    """
+    if filtered:
+        yield RP_FILTER.warn(
+            f"replies of pods behind {', '.join(filtered)} are dropped once they have our mark",
+            "set net.ipv4.conf.all.src_valid_mark=0, or rp_filter=2 on those links",
+        )
     everywhere = values.get("all") or 0
     strict = [name for name, own in values.items() if name != "all" and max(own or 0, everywhere) == STRICT]
     said = ", ".join(f"{name}: {value}" for name, value in values.items())
@@ -56,39 +65,72 @@ def rp_filter(values: Mapping[str, int | None]) -> Iterator[Finding]:
         yield RP_FILTER.ok(said)
 
 
-def links(found: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
-    """What others have put on our links, by link."""
+def links(found: Mapping[str, Sequence[str]], absent: Sequence[Eni]) -> Iterator[Finding]:
+    """What others have put on our links, by link; ``absent`` are interfaces that EC2 shows on this node, and of which
+    the kernel has no link.
+    """
+    for eni in absent:
+        yield LINKS.warn(
+            f"EC2 shows {eni.id} on this node, whose kernel has no link with its MAC {eni.mac}",
+            "wait for half a minute, in which an observer attaches it anew; then stop and start this instance",
+        )
     for name, things in found.items():
         if things:
             yield LINKS.warn(f"others have put on {name}: {', '.join(things)}")
         else:
             yield LINKS.ok(f"nobody else has configured {name}")
-    if not found:
+    if not found and not absent:
         yield LINKS.ok("no interface of ours is on this node yet")
 
 
-def routing(problems: Sequence[str]) -> Iterator[Finding]:
-    """What is in the way of our routes, rules and probes, in sentences."""
+def routing(problems: Sequence[str], strays: Sequence[str] = ()) -> Iterator[Finding]:
+    """What is in the way of our routes, rules and probes, in sentences; ``strays`` are of floatingip's protocol, and
+    for none of these addresses.
+    """
     for problem in problems:
         yield ROUTING.failing(problem)
-    if not problems:
+    if strays:
+        yield ROUTING.warn(
+            f"another deployment on this node, or former settings, have left {', '.join(strays)}",
+            "where no other deployment uses them, remove them by `ip rule del` and `ip route del`, or reboot the node",
+        )
+    if not problems and not strays:
         yield ROUTING.ok("our tables and priorities are free, and probes leave by the primary link")
 
 
-def marks(users: Sequence[str], bits: int) -> Iterator[Finding]:
-    """Who else uses our bits."""
+def marks(users: Sequence[str], bits: int, unread: Sequence[str], passing_by: Sequence[str] = ()) -> Iterator[Finding]:
+    """Who else uses our bits; ``unread`` are tables whose rules are not known, and ``passing_by`` what sends packets on
+    that meet no mark.
+    """
+    if passing_by:
+        yield MARKS.warn(
+            f"packets of established connections pass our marks by, through {', '.join(passing_by)}",
+            "take the interfaces that EC2 attaches out of it",
+        )
     if users:
         yield MARKS.warn(f"{bits:#x} is used by others, too: {', '.join(users)}")
-    else:
+    elif not unread:
         yield MARKS.ok(f"nobody else uses {bits:#x}, as far as nft and the rules tell")
+    if unread:
+        yield MARKS.unknown(
+            f"whether {bits:#x} is used by rules that cannot be read here ({', '.join(unread)})",
+            "look for marks that are set in nft list ruleset, iptables-legacy-save and ip6tables-legacy-save",
+        )
 
 
-def firewall(dropping: Sequence[str]) -> Iterator[Finding]:
-    """``dropping`` are chains of others that drop what they do not let pass: nobody can tell what that is."""
+def firewall(dropping: Sequence[str], unread: Sequence[str]) -> Iterator[Finding]:
+    """``dropping`` are chains of others that drop what they do not let pass: nobody can tell what that is; ``unread``
+    are tables whose rules are not known.
+    """
     if dropping:
         yield FIREWALL.warn(f"what they do not let pass is dropped by {', '.join(dropping)}")
-    else:
+    elif not unread:
         yield FIREWALL.ok("no chain drops all that it does not know, as far as nft tells")
+    if unread:
+        yield FIREWALL.unknown(
+            f"what is dropped by rules that cannot be read here ({', '.join(unread)})",
+            "look for drop and reject in nft list ruleset, iptables-legacy-save and ip6tables-legacy-save on the node",
+        )
 
 
 def kube_proxy(kept_off: Collection[str], served: frozenset[str] | None, *, has_ipvs: bool) -> Iterator[Finding]:
@@ -101,8 +143,9 @@ def kube_proxy(kept_off: Collection[str], served: frozenset[str] | None, *, has_
         return
     if has_ipvs:
         yield KUBE_PROXY.warn(
-            "ipvs mode: NodePorts are served at the addresses of the last sync, so at a new one up to 30 s late",
-            "set `ipvs.syncPeriod: 2s`; better: iptables mode",
+            f"ipvs mode, unless {IPVS_LINK} is only left of it: NodePorts are served at the addresses of the last sync,"
+            " so at a new one up to 30 s late",
+            "set `ipvs.syncPeriod: 2s`; better: iptables mode, and a reboot, without which ipvs mode's rules stay",
         )
     elif served is not None:
         yield KUBE_PROXY.ok("nftables mode, which serves NodePorts at our addresses")

@@ -9,25 +9,28 @@ from dataclasses import dataclass
 
 from floatingip.core.model import Address
 from floatingip.edges.kernel.links import Link
-from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, tolerated
+from floatingip.edges.kernel.netlink import ADD, REPLACE, Message, Netlink, attribute, tolerated
 
 # linux/rtnetlink.h, if_addr.h
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
 _ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, link index
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
-_IFA_F_NODAD, _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x2, 0x8, 0x40
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO = 1, 2, 6
+_IFA_F_NODAD, _IFA_F_DADFAILED, _IFA_F_TENTATIVE, _IFA_F_PERMANENT = 0x2, 0x8, 0x40, 0x80
+_FOR_EVER = attribute(_IFA_CACHEINFO, struct.pack("=IIII", 0xFFFFFFFF, 0xFFFFFFFF, 0, 0))
 
 
 @dataclass(frozen=True, slots=True)
 class Carried:
     """An address on a link, packed; None where the kernel shows none.  ``works`` is False for an IPv6 address that the
-    kernel does not use, since duplicate detection is under way, or has found one.
+    kernel does not use, since duplicate detection is under way, or has found one.  ``stays`` is False for one that the
+    kernel takes away after a while, as what DHCP has given.
     """
 
     packed: bytes | None
     prefix: int
     link_index: int
     works: bool = True
+    stays: bool = True
 
 
 def family(address: Address) -> int:
@@ -48,14 +51,22 @@ def has(netlink: Netlink, address: Address, link: Link) -> bool:
 
 
 def works(netlink: Netlink, address: Address, link: Link) -> bool:
-    """Whether the link has it by itself, without another end, and the kernel uses it.  Raises OSError, struct.error."""
+    """Whether the link has it by itself, without another end, for ever, and the kernel uses it.
+
+    Raises OSError, struct.error.
+    """
     message = _on(netlink, address, link)
-    return message is not None and _is_plain(message, address) and _read(message).works
+    return message is not None and _is_plain(message, address) and _read(message).works and _read(message).stays
 
 
 def add(netlink: Netlink, address: Address, link: Link) -> None:
-    """In place of one that does not work, too.  Raises OSError, struct.error."""
-    there = _on(netlink, address, link)
+    """In place of one that does not work, too; one that does stays, and stays for ever.
+
+    Raises OSError, struct.error.
+    """
+    there, how = _on(netlink, address, link), ADD
+    if there is not None and _is_plain(there, address) and _read(there).works:
+        there, how = None, REPLACE
     if there is not None and (address.version == 6 or _is_plain(there, address)):
         _delete(netlink, there)
         there = None
@@ -63,17 +74,20 @@ def add(netlink: Netlink, address: Address, link: Link) -> None:
     flags = _IFA_F_NODAD if address.version == 6 else 0
     head = _ADDRESS.pack(family(address), address.max_prefixlen, flags, 0, link.index)
     both = attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
-    netlink.change(_RTM_NEWADDR, head + both, ADD)
+    netlink.change(_RTM_NEWADDR, head + both + _FOR_EVER, how)
     if there is not None:
         _delete(netlink, there)  # afterwards, since routes go with a link's last IPv4 address
 
 
 def remove(netlink: Netlink, address: Address, link: Link) -> bool:
-    """Exactly as it is shown, in which others may have put it there; whether it was.  Raises OSError, struct.error."""
-    message = _on(netlink, address, link)
-    if message is not None:
+    """Exactly as it is shown, in each form in which others may have put it there; whether it was.
+
+    Raises OSError, struct.error.
+    """
+    there = _all_on(netlink, address, link)
+    for message in there:
         _delete(netlink, message)
-    return message is not None
+    return bool(there)
 
 
 def _delete(netlink: Netlink, message: Message) -> None:
@@ -83,13 +97,19 @@ def _delete(netlink: Netlink, message: Message) -> None:
 
 def _on(netlink: Netlink, address: Address, link: Link) -> Message | None:
     """The address on the link; of IPv4 it may be there with another end, and without, which is meant then."""
+    there = _all_on(netlink, address, link)
+    return min(there, key=lambda message: not _is_plain(message, address), default=None)
+
+
+def _all_on(netlink: Netlink, address: Address, link: Link) -> list[Message]:
+    """In each form in which it is on the link."""
     prefixes = {address.max_prefixlen} if address.version == 4 else range(address.max_prefixlen + 1)
     there = []
     for message in _of_family(netlink, address, link.index):
         found = _read(message)
         if found.link_index == link.index and found.packed == address.packed and found.prefix in prefixes:
             there.append(message)
-    return min(there, key=lambda message: not _is_plain(message, address), default=None)
+    return there
 
 
 def _is_plain(message: Message, address: Address) -> bool:
@@ -108,4 +128,5 @@ def _read(message: Message) -> Carried:
     _, prefix, flags, _, link_index = _ADDRESS.unpack_from(message.content)
     # Of a point-to-point link IFA_ADDRESS is the other end's.
     own = message.attributes.get(_IFA_LOCAL, message.attributes.get(_IFA_ADDRESS))
-    return Carried(own, prefix, link_index, works=not flags & (_IFA_F_TENTATIVE | _IFA_F_DADFAILED))
+    works, stays = not flags & (_IFA_F_TENTATIVE | _IFA_F_DADFAILED), bool(flags & _IFA_F_PERMANENT)
+    return Carried(own, prefix, link_index, works, stays)

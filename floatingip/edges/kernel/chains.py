@@ -2,22 +2,26 @@
 What chains of others in nft do to packets of ours, as far as its listing tells: to their marks, and whether they drop
 them.
 
-Rules of iptables are listed too, where they are nft's, but not what its extensions do: neither their masks of marks nor
-what they match.
+Rules of iptables are listed too, where they are nft's, but not what its extensions do: neither what they match, nor
+their masks of marks, of which the kernel tells (extensions.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from enum import Enum
+from fnmatch import fnmatchcase
 from typing import Any
 
+from floatingip.edges.kernel.extensions import Marking
+from floatingip.edges.kernel.links import name_of
 from floatingip.edges.kernel.mark_table import PREFIX
 
 _ALL_BITS = 0xFFFFFFFF
 _MARKS = ({"meta": {"key": "mark"}}, {"ct": {"key": "mark"}})
 _WHOLE = " (which sets the whole mark: have it set its own bits only, by a mask)"
 _STRAY = " (of another deployment on this node, or left by former settings)"
-_HOOKS = ("ingress", "prerouting", "input", "forward", "output", "postrouting")
+_HOOKS = ("ingress", "prerouting", "input", "forward", "output", "postrouting", "egress")
 
 
 def on_bits(ruleset: list[Any], bits: int, ours: Collection[str] = ()) -> tuple[str, ...]:
@@ -26,8 +30,8 @@ def on_bits(ruleset: list[Any], bits: int, ours: Collection[str] = ()) -> tuple[
     A table of our name for another address is not ours: another deployment takes our rules and routes for its own.
     """
     found = set[str]()
-    for rule in _things(ruleset, "rule"):
-        if str(rule.get("table")) in ours:
+    for rule in _awake(ruleset, "rule"):
+        if rule.get("family") == "inet" and str(rule.get("table")) in ours:
             continue
         for expression in _expressions(rule):
             if (changed := _changed(expression)) & bits:
@@ -36,15 +40,140 @@ def on_bits(ruleset: list[Any], bits: int, ours: Collection[str] = ()) -> tuple[
     return tuple(sorted(found))
 
 
+def by_iptables(markings: Iterable[Marking], bits: int) -> tuple[str, ...]:
+    """Those in which rules of iptables change any of these bits."""
+    return tuple(
+        sorted(
+            {
+                f"nft's chain {each.family} {each.table} {each.chain}{_WHOLE if each.bits == _ALL_BITS else ''}"
+                for each in markings
+                if each.bits & bits
+            }
+        )
+    )
+
+
 def that_drop(ruleset: list[Any]) -> tuple[str, ...]:
-    """Those that drop or reject whatever they do not let pass: by their policy, or by their last rule."""
-    last = {_named(rule, rule.get("chain")): rule for rule in _things(ruleset, "rule")}
-    found = []
-    for chain in _things(ruleset, "chain"):
-        name, hook = _named(chain, chain.get("name")), chain.get("hook")
-        if hook in _HOOKS and (chain.get("policy") == "drop" or _drops_all(last.get(name, {}))):
-            found.append(f"{name} ({hook})")
+    """Those that drop or reject whatever they do not let pass: by their policy, or by a rule, wherever that stands.
+
+    Meant is what is new, and comes by an interface that no rule names.
+    """
+    rules, found = _Rules(ruleset), []
+    for chain in _awake(ruleset, "chain"):
+        if chain.get("hook") not in _HOOKS:
+            continue
+        fate, spared = rules.fate(_key(chain, "name"))
+        if fate is _Fate.DROPPED or (fate is None and chain.get("policy") == "drop"):
+            but = f", but for what comes in by {', '.join(spared)}" if spared else ""
+            found.append(f"{_named(chain, chain.get('name'))} ({chain.get('hook')}{but})")
     return tuple(found)
+
+
+def passing_by(ruleset: list[Any], links: Collection[str]) -> tuple[str, ...]:
+    """Flowtables with one of these links: what they send on meets no chain, and no mark, any more.
+
+    The way of replies is that of the connection's first packets, which have no mark, by the link that these came by: on
+    to the client as if that were a neighbour (Linux, nft_flow_route in net/netfilter).
+    """
+    found = []
+    for each in _awake(ruleset, "flowtable"):
+        devices = [str(device) for device in _all(each.get("dev"))]
+        if any(fnmatchcase(link, device) for link in links for device in devices):
+            found.append(f"nft's flowtable {each.get('family')} {each.get('table')} {each.get('name')}")
+    return tuple(found)
+
+
+class _Fate(Enum):
+    """What becomes of a packet."""
+
+    DROPPED = "dropped"
+    ACCEPTED = "accepted"
+    RETURNED = "returned"
+
+
+_Key = tuple[str, str, str]
+"""A chain: its family, table and name."""
+
+
+class _Rules:
+    """The rules of all chains, to be followed through their jumps."""
+
+    def __init__(self, ruleset: list[Any]) -> None:
+        self._of: dict[_Key, list[dict[str, Any]]] = {}
+        for rule in _awake(ruleset, "rule"):
+            self._of.setdefault(_key(rule, "chain"), []).append(rule)
+        self._found: dict[_Key, tuple[_Fate | None, list[str]]] = {}
+
+    def fate(self, chain: _Key) -> tuple[_Fate | None, list[str]]:
+        """What becomes of a packet in a chain, None where it leaves it by its end; and by which interfaces it must not
+        have come for that.
+        """
+        if chain not in self._found:
+            self._found[chain] = None, []  # for chains that lead back here, which the kernel refuses
+            for rule in self._of.get(chain, ()):
+                fate, spared = self._by(rule, chain)
+                if fate is not None:
+                    self._found[chain] = None if fate is _Fate.RETURNED else fate, spared
+                    break
+        return self._found[chain]
+
+    def _by(self, rule: dict[str, Any], chain: _Key) -> tuple[_Fate | None, list[str]]:
+        """What one rule makes of it; None where it goes on behind it."""
+        spared = list[str]()
+        for expression in _expressions(rule):
+            kind, what = next(iter(expression.items()), ("", None)) if isinstance(expression, dict) else ("", None)
+            if kind == "match":
+                named = _others_than(what)
+                if named is None:
+                    return None, []
+                spared += named
+            elif kind in ("jump", "goto"):
+                target = what.get("target") if isinstance(what, dict) else None
+                fate, further = self.fate((*chain[:2], str(target)))
+                if fate is None and kind == "goto":
+                    fate = _Fate.RETURNED
+                return fate, spared + further
+            elif kind == "xt":
+                extension = what.get("name") if isinstance(what, dict) else None
+                if extension in _DROPPING_TARGETS:
+                    return _Fate.DROPPED, spared
+                if extension not in _PASSING_TARGETS:
+                    return None, []
+            elif kind in _ENDS:
+                return _ENDS[kind], spared
+            elif kind not in _PASSING:
+                return None, []
+        return None, []
+
+
+_ENDS = {
+    "drop": _Fate.DROPPED,
+    "reject": _Fate.DROPPED,
+    "accept": _Fate.ACCEPTED,
+    "return": _Fate.RETURNED,
+}
+_PASSING = ("counter", "log", "mangle", "notrack")
+_DROPPING_TARGETS, _PASSING_TARGETS = ("DROP", "REJECT"), ("MARK", "CONNMARK", "LOG", "NFLOG", "CT")
+
+
+def _others_than(match: Any) -> list[str] | None:
+    """The interfaces for which a match does not hold, where it holds for all that is new and comes by any other one;
+    None for another match.
+    """
+    match = match if isinstance(match, dict) else {}
+    operator, left, right = match.get("op"), match.get("left"), _all(match.get("right"))
+    if left == {"ct": {"key": "state"}}:
+        return [] if ("new" in right) is (operator != "!=") else None
+    if left not in ({"meta": {"key": "iifname"}}, {"meta": {"key": "iif"}}) or operator != "!=":
+        return None
+    is_told = not any(str(each).startswith("@") for each in right)
+    return [name_of(each) if isinstance(each, int) else str(each) for each in right] if is_told else None
+
+
+def _all(value: Any) -> list[Any]:
+    """What nft lists as one value, as several, or as a set of them."""
+    value = value.get("set") if isinstance(value, dict) else value
+    return value if isinstance(value, list) else [value]
 
 
 def _things(ruleset: list[Any], kind: str) -> Iterator[dict[str, Any]]:
@@ -54,8 +183,19 @@ def _things(ruleset: list[Any], kind: str) -> Iterator[dict[str, Any]]:
             yield thing
 
 
+def _awake(ruleset: list[Any], kind: str) -> Iterator[dict[str, Any]]:
+    """Without those of tables that are switched off."""
+    tables = list(_things(ruleset, "table"))
+    asleep = {_key(table, "name")[::2] for table in tables if "dormant" in _all(table.get("flags"))}
+    return (thing for thing in _things(ruleset, kind) if _key(thing, "chain")[:2] not in asleep)
+
+
 def _is_like_ours(rule: dict[str, Any]) -> bool:
     return str(rule.get("table")).startswith(PREFIX)
+
+
+def _key(thing: dict[str, Any], name: str) -> _Key:
+    return str(thing.get("family")), str(thing.get("table")), str(thing.get(name))
 
 
 def _named(thing: dict[str, Any], chain: object) -> str:
@@ -84,16 +224,3 @@ def _changed(expression: Any) -> int:
             changed |= (~number if operator == "&" else number) & _ALL_BITS
         value = parts[0] if parts else None
     return changed
-
-
-def _drops_all(rule: dict[str, Any]) -> bool:
-    """It ends in a drop or a rejection, and matches everything."""
-    for expression in _expressions(rule):
-        kind, what = next(iter(expression.items()), ("", None)) if isinstance(expression, dict) else ("", None)
-        if kind in ("drop", "reject"):
-            return True
-        if kind == "xt":
-            return isinstance(what, dict) and what.get("name") in ("DROP", "REJECT")
-        if kind not in ("counter", "log"):
-            return False
-    return False

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Collection, Iterator
 
 from floatingip.edges.kernel.mark_table import PREFIX
+from floatingip.edges.kernel.netlink import NETFILTER
 
-_NETLINK_NETFILTER = 12
 _SOL_NETLINK = 270
 _NETLINK_ADD_MEMBERSHIP = 1
 _NFNLGRP_NFTABLES = 7
@@ -37,7 +37,7 @@ def listen() -> tuple[socket.socket, socket.socket]:
     with contextlib.ExitStack() as opened:
         links = opened.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE))
         links.bind((0, sum(1 << (group - 1) for group in _ROUTE_GROUPS)))
-        tables = opened.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER))
+        tables = opened.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETFILTER))
         tables.bind((0, 0))
         tables.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
         opened.pop_all()

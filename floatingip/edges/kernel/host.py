@@ -295,18 +295,16 @@ class KernelHost:
         with mapped("path"):
             # For example a network manager has configured our link as well: the VPC drops what leaves by it.
             own = ask(far)
-            if own.link_index == link.index:
+            if own.link_index == link.index or self._leads_by(link, far, own.source):
                 return f"this node's own traffic leaves by {link.name}; remove the default route of others by it"
             near = _neighbour(plumbing)
-            taken = ask(near, source=own.source)
-            if (taken.kind, taken.link_index) == (UNICAST, link.index):
+            if self._leads_by(link, near, own.source):
                 return (
                     f"this node's own traffic to {near} leaves by {link.name}; remove the subnet route of others by it"
                 )
             for prefix in routes.of_others(self._netlink, plumbing, link.index):
                 for to in (prefix[0] + 1, prefix[-1] - 1) if prefix.num_addresses > 2 else (prefix[0],):
-                    taken = ask(to, source=own.source)
-                    if (taken.kind, taken.link_index) == (UNICAST, link.index):
+                    if self._leads_by(link, to, own.source):
                         return f"this node's own traffic to {prefix} leaves by {link.name}; remove that route of others"
             # IPv6's router has a link-local address, which leads nowhere without its link.
             for to in (far, plumbing.gateway) if far.version == 4 else (far,):
@@ -328,6 +326,13 @@ class KernelHost:
                 if arriving.kind != LOCAL:
                     return f"what comes in by {link.name} does not reach {plumbing.address}: {_whither(arriving)}"
         return ""
+
+    def _leads_by(self, link: Link, to: Address, source: Address | None) -> bool:
+        """Whether the route that the kernel chooses leads by the link: also as one of several ways, of which another
+        packet may take another one.
+        """
+        chosen = routes.chosen(self._netlink, to, source)
+        return chosen is not None and routes.leads_out(chosen) and link.index in routes.links(chosen)
 
     def _unanswered(self, complete: _Complete | None, plumbing: Plumbing, extent: Extent) -> PlumbingState:
         """What the plumbing counts as while the kernel does not answer."""

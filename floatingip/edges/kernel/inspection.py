@@ -9,18 +9,22 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from floatingip.core.model import Address
-from floatingip.edges.kernel import kube_proxy
+from floatingip.edges.kernel import extensions, kube_proxy, links
+from floatingip.edges.kernel.extensions import Marking
+from floatingip.edges.kernel.legacy import tables_with_rules
+from floatingip.edges.kernel.links import Link
 from floatingip.edges.kernel.mark_table import PREFIX
-from floatingip.edges.kernel.netlink import Message, Netlink, mapped
-from floatingip.edges.kernel.nft import Nft
-from floatingip.edges.kernel.path import forwards
-from floatingip.edges.kernel.routes import PROTOCOL
+from floatingip.edges.kernel.netlink import NETFILTER, Message, Netlink, mapped
+from floatingip.edges.kernel.nft import Nft, NftTooLong
+from floatingip.edges.kernel.path import FAR, forwards, way
+from floatingip.edges.kernel.routes import MAIN, PROTOCOL, in_table, ours, read
 
 CAPABILITIES: Mapping[str, int] = {"NET_ADMIN": 12, "NET_RAW": 13}
 """The bits of those that are needed (linux/capability.h)."""
@@ -28,14 +32,13 @@ CAPABILITIES: Mapping[str, int] = {"NET_ADMIN": 12, "NET_RAW": 13}
 IPVS_LINK = "kube-ipvs0"
 """What kube-proxy in ipvs mode puts Services' addresses on."""
 
-# linux/rtnetlink.h, if_link.h, if_addr.h, fib_rules.h
-_RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE, _RTM_GETRULE = 18, 22, 26, 34
-_LINK, _ADDRESS = struct.Struct("=BxHiII"), struct.Struct("=BBBBI")
+# linux/rtnetlink.h, if_addr.h, fib_rules.h
+_RTM_GETADDR, _RTM_GETROUTE, _RTM_GETRULE = 22, 26, 34
+_ADDRESS = struct.Struct("=BBBBI")
 _ROUTE, _RULE = struct.Struct("=BBBBBBBBI"), struct.Struct("=BBBBBxxBI")
-_IFLA_ADDRESS, _IFLA_IFNAME = 1, 3
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_TABLE = 1, 4, 15
-_FRA_PRIORITY, _FRA_FWMARK, _FRA_FWMASK, _FRA_PROTOCOL = 6, 10, 16, 21
+_FRA_PRIORITY, _FRA_TABLE, _FRA_FWMASK, _FRA_PROTOCOL = 6, 15, 16, 21
 _KERNELS = 2
 _MANAGERS = {3: "boot", 4: "static, as systemd-networkd's", 9: "ra", 16: "dhcp"}
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
@@ -71,16 +74,10 @@ class KernelInspection:
         with mapped():
             return forwards(self._netlink, version)
 
-    def links(self) -> Mapping[str, tuple[int, str]]:
-        """Index and name by MAC; of several with one MAC the oldest.  Raises HostError."""
+    def link(self, mac: str) -> Link | None:
+        """The link with this MAC, as the observer finds it.  Raises HostError."""
         with mapped():
-            found: dict[str, tuple[int, str]] = {}
-            for message in self._netlink.dump(_RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0), _LINK.size):
-                index = _LINK.unpack_from(message.content)[2]
-                mac = message.attributes.get(_IFLA_ADDRESS, b"").hex(":")
-                name = message.attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
-                found[mac] = min(found.get(mac, (index, name)), (index, name))
-            return found
+            return links.find(self._netlink, mac, {})
 
     def has_link(self, name: str) -> bool:
         """Whether there is a link of this name."""
@@ -88,7 +85,7 @@ class KernelInspection:
             return socket.if_nametoindex(name) > 0
         return False
 
-    def of_others(self, index: int, ours: Collection[Address]) -> Iterator[str]:
+    def of_others(self, index: int, expected: Collection[Address]) -> Iterator[str]:
         """Addresses and routes on a link that neither we nor the kernel have put there.  Raises HostError."""
         with mapped():
             for family in _FAMILIES:
@@ -96,7 +93,7 @@ class KernelInspection:
                     raw = message.attributes.get(_IFA_LOCAL, message.attributes.get(_IFA_ADDRESS))
                     address = ip_address(raw) if raw else None
                     at = _ADDRESS.unpack_from(message.content)[4]
-                    if at == index and address is not None and address not in ours and not address.is_link_local:
+                    if at == index and address is not None and address not in expected and not address.is_link_local:
                         yield f"the address {address}"
                 for message in self._netlink.dump(_RTM_GETROUTE, _ROUTE.pack(family, *(0,) * 8), _ROUTE.size):
                     protocol = _ROUTE.unpack_from(message.content)[5]
@@ -110,14 +107,84 @@ class KernelInspection:
                 for message in self._netlink.dump(_RTM_GETRULE, _RULE.pack(family, *(0,) * 6), _RULE.size):
                     mask = message.number(_FRA_FWMASK)
                     is_ours = message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
-                    if message.number(_FRA_FWMARK) is not None and mask is not None and mask & bits and not is_ours:
+                    # Also one for packets without any of these bits, of which the kernel shows no mark.
+                    if mask is not None and mask & bits and not is_ours:
                         yield f"a rule at priority {message.number(_FRA_PRIORITY) or 0} looks at {mask & bits:#x}"
 
-    # nft.
+    def strays(
+        self, tables: Collection[int], priorities: Collection[int], probed: Collection[Address]
+    ) -> Iterator[str]:
+        """Rules and routes of our protocol that have other numbers, or lead the probes of other addresses.
+
+        Raises HostError.
+        """
+        with mapped():
+            for family in _FAMILIES:
+                for message in self._netlink.dump(_RTM_GETRULE, _RULE.pack(family, *(0,) * 6), _RULE.size):
+                    at, table = message.number(_FRA_PRIORITY) or 0, message.number(_FRA_TABLE) or 0
+                    is_ours = message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
+                    if is_ours and not (at in priorities and table in tables):
+                        yield f"a rule at priority {at} to table {table}"
+                question = _ROUTE.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0)
+                # Filtered here as well: a kernel before 4.20 tells all.
+                for message in ours(self._netlink.dump(_RTM_GETROUTE, question, _ROUTE.size)):
+                    table, to = message.number(_RTA_TABLE) or 0, message.attributes.get(_RTA_DST)
+                    is_probes = table == MAIN and to in {address.packed for address in probed}
+                    if table not in tables and not is_probes:
+                        yield f"a route to {_destination(message)} in table {table}"
+
+    def filtered(self, mark: int) -> tuple[str, ...]:
+        """Links of pods whose replies the reverse path filter drops as soon as they have this mark.  Raises HostError.
+
+        It looks where the mark leads, and not to the pod, where src_valid_mark is 1, as WireGuard sets it.
+        """
+        far, found = FAR[4], set[str]()
+        with mapped():
+            for message in in_table(self._netlink, far, MAIN):
+                route = read(message)
+                if route is None or route.destination is None or route.prefix != far.max_prefixlen or route.gateway:
+                    continue
+                reply = partial(way, self._netlink, far, source=ip_address(route.destination), by=route.link_index)
+                if not reply().refusal and reply(mark=mark).refusal:
+                    found.add(links.name_of(route.link_index))
+        return tuple(sorted(found))
+
+    # nft and iptables.
 
     def ruleset(self) -> list[Any]:
         """All that nft lists.  Raises HostError, also when it is not to be had."""
         return self._nft.list_ruleset()
+
+    def readable(self) -> tuple[list[Any], tuple[str, ...]]:
+        """As much of it as can be read: where all is too long, each table by itself; and which tables are too long.
+
+        Raises HostError, also where nothing can be read.
+        """
+        try:
+            return self.ruleset(), ()
+        except NftTooLong:
+            found, unread = list[Any](), list[str]()
+            for entry in self._nft.list_tables():
+                table = entry.get("table") if isinstance(entry, dict) else None
+                if isinstance(table, dict):
+                    family, name = str(table.get("family")), str(table.get("name"))
+                    try:
+                        found += self._nft.list_ruleset(family, name)
+                    except NftTooLong:
+                        unread.append(f"nft's table {family} {name}")
+            if not found:
+                raise
+            return found, tuple(unread)
+
+    def markings(self) -> tuple[Marking, ...]:
+        """What rules of iptables do to marks, where they are nft's.  Raises HostError."""
+        with mapped("nft"), closing(Netlink(NETFILTER)) as netlink:
+            return tuple(extensions.markings(netlink))
+
+    def legacy(self) -> tuple[str, ...]:
+        """iptables' own tables that have rules, none of which nft lists.  Raises HostError."""
+        with mapped("iptables"):
+            return tuple(tables_with_rules())
 
     def try_nft(self) -> None:
         """Raises HostError when nft cannot be used."""

@@ -1,5 +1,5 @@
 """
-rtnetlink, as far as the host needs it: a request and its whole answer, within a deadline, or an OSError.
+rtnetlink, and nft's, as far as the host needs them: a request and its whole answer, within a deadline, or an OSError.
 
 Written by hand, since that takes less code than guarding a library would: nothing is left unread, nothing waits for
 ever, and every reply of the kernel is an answer or an OSError.  Numbers and layouts are those of linux/netlink.h.
@@ -27,6 +27,12 @@ DUMPS = 5
 
 ADD = 0x600
 """Flags of a request (NLM_F_CREATE | NLM_F_EXCL): add, and refuse what is there already."""
+
+NETFILTER = 12
+"""The protocol of nft's netlink, beside rtnetlink's."""
+
+REPLACE = 0x500
+"""Flags of a request (NLM_F_CREATE | NLM_F_REPLACE): change what is there already, or add."""
 
 _REQUEST = 0x1
 _ACK = 0x4
@@ -69,7 +75,8 @@ class Netlink:
     After an error it opens again by itself, so that no late answer is taken for another one's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._protocol = protocol
         self._socket: socket.socket | None = None
         self._sequence = 0
 
@@ -114,7 +121,7 @@ class Netlink:
 
     def _exchange(self, kind: int, flags: int, content: bytes, head: int) -> tuple[list[Message], bool]:
         if self._socket is None:
-            self._socket = _open()
+            self._socket = _open(self._protocol)
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         self._socket.send(_HEADER.pack(16 + len(content), kind, flags, self._sequence, 0) + content)
         deadline, answers, interrupted = time.monotonic() + ANSWER_WITHIN, list[Message](), False
@@ -202,8 +209,8 @@ def _aligned(length: int) -> int:
     return (length + 3) & ~3
 
 
-def _open() -> socket.socket:
-    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+def _open(protocol: int) -> socket.socket:
+    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     try:
         made.settimeout(ANSWER_WITHIN)
         # So the kernel filters dumps of routes by their table, which spares the CNI's; one before 4.20 does not.

@@ -45,6 +45,10 @@ class NftSilent(HostError):
     """nft gave no answer."""
 
 
+class NftTooLong(HostError):
+    """nft lists more than is read."""
+
+
 class Nft:
     """The command; runs one at a time."""
 
@@ -87,11 +91,18 @@ class Nft:
         """A set; None when there is none.  Raises HostError."""
         return _read(self._run("list", "set", family, table, name))
 
-    def list_ruleset(self) -> Listing:
-        """All tables of everybody.  Raises HostError, also where that is too much to read."""
-        answer = self._run("list", "ruleset") or ""
+    def list_tables(self) -> Listing:
+        """The names of all tables, of everybody.  Raises HostError."""
+        return self._listed("tables")
+
+    def list_ruleset(self, *table: str) -> Listing:
+        """All tables of everybody, or a table, by family and name.  Raises HostError, `NftTooLong` among them."""
+        return self._listed("table", *table) if table else self._listed("ruleset")
+
+    def _listed(self, *what: str) -> Listing:
+        answer = self._run("list", *what) or ""
         if len(answer.encode()) > NFT_BYTES:
-            raise HostError(f"nft lists more than {NFT_BYTES >> 20} MiB", "look through `nft list ruleset` yourself")
+            raise NftTooLong(f"nft lists more than {NFT_BYTES >> 20} MiB", "look through `nft list ruleset` yourself")
         entries = _entries(answer)
         if entries is None:
             raise HostError("nft's listing cannot be read", "look through `nft list ruleset` yourself")

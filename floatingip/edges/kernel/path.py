@@ -24,12 +24,14 @@ UNICAST, LOCAL = 1, 2
 FAR: Mapping[int, Address] = {4: IPv4Address("192.0.2.1"), 6: IPv6Address("3fff::1")}
 """By IP version, an address outside the VPC: from the ranges for documentation, so behind the default route."""
 
+NO_ROUTE = "there is no route"
+
 _TYPES = {6: "blackhole", 7: "unreachable", 8: "prohibit"}
 _ERRORS = {
     errno.EINVAL: "it is dropped (blackhole)",
     errno.EHOSTUNREACH: "unreachable",
     errno.EACCES: "prohibited",
-    errno.ENETUNREACH: "there is no route",
+    errno.ENETUNREACH: NO_ROUTE,
     errno.EXDEV: "the reverse path filter drops it (rp_filter)",
 }
 
@@ -77,7 +79,9 @@ def way(
     except OSError as error:
         if error.errno not in _ERRORS:
             raise
-        return Way(0, refusal=_ERRORS[error.errno])
+        # Newer kernels refuse all that comes in and is dropped by one number.
+        dropped = "it is dropped (blackhole, or the reverse path filter, rp_filter)"
+        return Way(0, refusal=dropped if by and error.errno == errno.EINVAL else _ERRORS[error.errno])
     kind = _ROUTE.unpack_from(answer.content)[7]
     preferred, gateway = answer.attributes.get(_RTA_PREFSRC), answer.attributes.get(_RTA_GATEWAY)
     return Way(

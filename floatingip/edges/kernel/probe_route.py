@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,9 +12,12 @@ from floatingip.core.plumbing import Plumbing
 from floatingip.edges.kernel import addresses, routes
 from floatingip.edges.kernel.links import Link, name_of
 from floatingip.edges.kernel.netlink import Netlink
-from floatingip.edges.kernel.path import FAR, LOCAL, UNICAST, way
+from floatingip.edges.kernel.path import FAR, LOCAL, NO_ROUTE, UNICAST, way
 
 _TAKE_IT_OFF = "take it off there (kube-proxy in ipvs mode puts the externalIPs of Services on every node's kube-ipvs0)"
+
+_PROTOCOLS = {4: (socket.IPPROTO_ICMP, socket.IPPROTO_TCP), 6: (socket.IPPROTO_ICMPV6, socket.IPPROTO_TCP)}
+"""What probes are, by IP version."""
 
 
 def put(netlink: Netlink, plumbing: Plumbing, primary: Callable[[], Link | None]) -> None:
@@ -79,13 +83,23 @@ def blind(netlink: Netlink, address: Address, primary: Link) -> str:
             if carried.packed == address.packed:
                 where = f"{address}/{carried.prefix} is on {name_of(carried.link_index)} of this node"
                 return f"{where}, so {address} cannot be probed from here: {_TAKE_IT_OFF}"
-    if taken.kind == UNICAST and taken.source is not None:
-        # Asked again with that source, as the kernel routes a connection again once it has one: rules may look at it.
-        taken = way(netlink, address, source=taken.source)
-    if taken.kind == UNICAST and taken.link_index == primary.index:
-        return ""
+    if not primary.up:
+        return f"{address} cannot be probed from here: the primary link {primary.name} is down; bring it up"
+    if taken.kind == UNICAST:
+        # Asked again with that source, as the kernel routes a connection again once it has one, and as what is sent:
+        # rules may look at both.
+        asked = [way(netlink, address, source=taken.source, protocol=each) for each in _PROTOCOLS[address.version]]
+        elsewhere = (each for each in asked if (each.kind, each.link_index) != (UNICAST, primary.index))
+        if (other := next(elsewhere, None)) is None:
+            return ""
+        taken = other
     if taken.kind == LOCAL:
         where = f"a local route on {name_of(taken.link_index)} of this node takes it in"
+    elif NO_ROUTE == taken.refusal == way(netlink, FAR[address.version]).refusal:
+        return (
+            f"{address} cannot be probed from here: there is no route; give this node its default route by"
+            f" {primary.name}, and the rule that leads to the table main"
+        )
     else:
         where = taken.refusal or f"probes would leave by {name_of(taken.link_index)}, not by {primary.name}"
     return f"{address} cannot be probed from here: {where}; remove that route or rule of others"

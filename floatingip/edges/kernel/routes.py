@@ -29,7 +29,8 @@ ASKED_AT_MOST = 32
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 # family, lengths of destination and source, tos, table, protocol, scope, type, flags
 _ROUTE = struct.Struct("=BBBBBBBBI")
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
+_RTA_DST, _RTA_SRC, _RTA_OIF, _RTA_GATEWAY, _RTA_MULTIPATH, _RTA_TABLE = 1, 2, 4, 5, 9, 15
+_NEXT_HOP = struct.Struct("=HBBi")  # length, flags, weight, link index
 _RTN_UNICAST = 1
 _RTNH_F_DEAD = 0x1
 _RTM_F_FIB_MATCH = 0x2000
@@ -85,11 +86,11 @@ def of_others(netlink: Netlink, plumbing: Plumbing, link_index: int) -> list[IPv
     """
     found = set[IPv4Network | IPv6Network]()
     for message in foreign(_by_link(netlink, plumbing.address, link_index)):
-        route = read(message)
+        destination = _shown(message, _RTA_DST)
         # The kernel's to one address is of an address on the link, whose own route comes some time later with IPv6.
         is_own = _protocol(message) == _KERNELS and prefix(message) == plumbing.address.max_prefixlen
-        if route is not None and route.destination is not None and not is_own:
-            network = ip_network((route.destination, route.prefix))
+        if leads_out(message) and destination is not None and not is_own:
+            network = ip_network((destination, prefix(message)))
             if not network.is_link_local and not network.is_multicast:
                 found.add(network)
     return sorted(found, key=lambda network: (network.prefixlen, network.network_address.packed))[:ASKED_AT_MOST]
@@ -100,14 +101,33 @@ def _by_link(netlink: Netlink, address: Address, link_index: int) -> list[Messag
     # Filtered by the kernel, which may have thousands of others; and again here, for a kernel that does not filter.
     question = _ROUTE.pack(family(address), 0, 0, 0, 0, 0, 0, 0, 0) + attribute(_RTA_OIF, link_index)
     messages = netlink.dump(_RTM_GETROUTE, question, _ROUTE.size)
-    return [message for message in messages if message.number(_RTA_OIF) == link_index]
+    return [message for message in messages if link_index in links(message)]
 
 
-def chosen(netlink: Netlink, address: Address) -> Message | None:
+def links(message: Message) -> set[int]:
+    """Those by which a route leads: several where it has several next hops, each of which gets a part of the packets.
+
+    Raises struct.error.
+    """
+    found, hops = set[int](), message.attributes.get(_RTA_MULTIPATH, b"")
+    if (only := message.number(_RTA_OIF)) is not None:
+        found.add(only)
+    while len(hops) >= _NEXT_HOP.size:
+        length, _, _, index = _NEXT_HOP.unpack_from(hops)
+        if length < _NEXT_HOP.size:
+            raise struct.error(f"a next hop of {length} bytes")
+        found.add(index)
+        hops = hops[(length + 3) & ~3 :]
+    return found
+
+
+def chosen(netlink: Netlink, address: Address, source: Address | None = None) -> Message | None:
     """The route by which the kernel would send to the address; None where it shows none.  Raises OSError."""
-    question = _ROUTE.pack(family(address), address.max_prefixlen, 0, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH)
+    source_length = source.max_prefixlen if source else 0
+    question = _ROUTE.pack(family(address), address.max_prefixlen, source_length, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH)
+    question += attribute(_RTA_DST, address.packed) + (attribute(_RTA_SRC, source.packed) if source else b"")
     try:
-        return netlink.get(_RTM_GETROUTE, question + attribute(_RTA_DST, address.packed), _ROUTE.size)
+        return netlink.get(_RTM_GETROUTE, question, _ROUTE.size)
     except OSError as error:
         if error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
             raise
@@ -116,9 +136,8 @@ def chosen(netlink: Netlink, address: Address) -> Message | None:
 
 def read(message: Message) -> Route | None:
     """None for what is no plain unicast route by one link, or a dead one.  Raises struct.error, ValueError."""
-    _, _, _, _, _, _, _, kind, flags = _ROUTE.unpack_from(message.content)
     link_index = message.number(_RTA_OIF)
-    if kind != _RTN_UNICAST or flags & _RTNH_F_DEAD or link_index is None:
+    if not leads_out(message) or link_index is None:
         return None
     return Route(_shown(message, _RTA_DST), prefix(message), _shown(message, _RTA_GATEWAY), link_index)
 
@@ -195,6 +214,12 @@ def described(messages: list[Message]) -> str:
 def _shown(message: Message, kind: int) -> str | None:
     value = message.attributes.get(kind)
     return str(ip_address(value)) if value is not None else None
+
+
+def leads_out(message: Message) -> bool:
+    """It leads to others, and is not a dead one."""
+    _, _, _, _, _, _, _, kind, flags = _ROUTE.unpack_from(message.content)
+    return bool(kind == _RTN_UNICAST and not flags & _RTNH_F_DEAD)
 
 
 def _protocol(message: Message) -> int:

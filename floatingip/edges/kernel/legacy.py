@@ -1,0 +1,46 @@
+"""iptables' own tables, beside nft's ("legacy"), of which nft lists nothing: only whether there are rules in them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+# linux/netfilter_ipv4/ip_tables.h, and ip6_tables.h, which has the same numbers: IPT_SO_GET_INFO, ipt_getinfo.
+_GET_INFO = 64
+_NAME = 32
+_INFO = struct.Struct("=32sI5I5III")
+_FAMILIES = (
+    ("iptables", "ip_tables_names", socket.AF_INET, socket.IPPROTO_IP),
+    ("ip6tables", "ip6_tables_names", socket.AF_INET6, socket.IPPROTO_IPV6),
+)
+
+
+def tables_with_rules() -> Iterator[str]:
+    """As `iptables filter`; in the network namespace of this thread.  Raises OSError."""
+    for command, file, family, level in _FAMILIES:
+        try:
+            # Of the thread: that of the process is another one where threads have been led elsewhere.
+            names = Path(f"/proc/thread-self/net/{file}").read_text(encoding="ascii").split()
+        except FileNotFoundError:  # the kernel has no such tables, or nobody has used any
+            continue
+        if names:
+            with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as asking:
+                yield from (f"{command} {name}" for name in names if _has_rules(asking, level, name))
+
+
+def _has_rules(asking: socket.socket, level: int, name: str) -> bool:
+    """Asked only of a table that is there: the kernel would make another one."""
+    answer = ctypes.create_string_buffer(name.encode("ascii").ljust(_NAME, b"\0"), _INFO.size)
+    length = ctypes.c_uint32(_INFO.size)
+    # Python's own getsockopt cannot hand a name in.
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.getsockopt(asking.fileno(), level, _GET_INFO, answer, ctypes.byref(length)):
+        code = ctypes.get_errno()
+        raise OSError(code, f"{name}: {os.strerror(code)}")
+    _, hooks, *_, entries, _ = _INFO.unpack(answer.raw)
+    # An empty one has the policy of each of its chains, and one that ends it.
+    return bool(entries > hooks.bit_count() + 1)

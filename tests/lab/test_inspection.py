@@ -1,0 +1,126 @@
+"""What the doctor reads out of a node's kernel: links, rules, and iptables' own tables."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from floatingip.core.errors import HostError
+from floatingip.core.plumbing import Plumbing
+from floatingip.edges.kernel import chains, nft
+from floatingip.edges.kernel.inspection import KernelInspection
+from tests.lab.plumbed import BOTH, IPV4, Node, ip
+
+OUR_BITS = 0x70
+
+
+def test_the_link_is_the_one_that_the_observer_means(node: Node) -> None:
+    """Not an older bridge with its MAC, which it is no part of; a link that is not there is none."""
+    node.unplug()
+    node.namespace.ip(f"link add br0 address {IPV4.mac} type bridge")
+    node.plug()
+    node.namespace.ip("link set ens6 master br0")
+    link = node.namespace.call(lambda: KernelInspection().link(IPV4.mac))
+    assert link is not None
+    assert link.name == "ens6"
+    assert node.namespace.call(lambda: KernelInspection().link("02:00:00:00:00:99")) is None
+
+
+@pytest.mark.parametrize(
+    ("selector", "said"),
+    [
+        ("fwmark 0x10/0x10", "0x10"),
+        ("not fwmark 0xca6c", "0x70"),
+        ("fwmark 0/0x40", "0x40"),
+        ("fwmark 0x80/0x80", None),
+        ("from 10.0.0.9", None),
+    ],
+)
+def test_rules_of_others_that_look_at_our_bits_are_named(node: Node, selector: str, said: str | None) -> None:
+    """Also those for packets without them; ours are not."""
+    node.plumb()
+    node.namespace.ip(f"rule add priority 700 {selector} lookup main")
+    named = [] if said is None else [f"a rule at priority 700 looks at {said}"]
+    assert node.namespace.call(lambda: list(KernelInspection().rules_on(OUR_BITS))) == named
+
+
+@pytest.mark.skipif(shutil.which("iptables-legacy") is None, reason="there is no iptables-legacy")
+def test_iptables_own_tables_are_named_once_they_have_rules(node: Node) -> None:
+    """nft lists none of them; one that somebody has only looked at has chains, and no rule."""
+
+    def legacy() -> tuple[str, ...]:
+        return node.namespace.call(lambda: KernelInspection().legacy())
+
+    assert legacy() == ()
+    node.namespace.run(["iptables-legacy", "-L"])
+    node.namespace.run(["iptables-legacy", "-t", "nat", "-L"])
+    node.namespace.run(["ip6tables-legacy", "-t", "mangle", "-L"])
+    assert legacy() == ()
+    node.namespace.run(["iptables-legacy", "-A", "INPUT", "-s", "203.0.113.7", "-j", "DROP"])
+    node.namespace.run(["ip6tables-legacy", "-t", "mangle", "-N", "ours"])
+    assert legacy() == ("iptables filter", "ip6tables mangle")
+    assert node.nft() == ""
+
+
+@BOTH
+def test_what_former_settings_have_left_is_named(node: Node, plumbing: Plumbing) -> None:
+    """An observer takes away what is about its own address; of another address nobody knows any more."""
+
+    def strays(at: Plumbing) -> set[str]:
+        tables, priorities = range(at.table, at.table + 1), range(at.priority, at.priority + 2)
+        return node.namespace.call(lambda: set(KernelInspection().strays(tables, priorities, {at.address})))
+
+    node.plumb(plumbing)
+    gateway, whole = plumbing.gateway, plumbing.address.max_prefixlen
+    ip(node, plumbing, f"route add {plumbing.address} via {gateway} dev eth0 onlink proto 102")
+    ip(node, plumbing, f"route add default via {gateway} dev eth0 onlink table 77")
+    assert strays(plumbing) == set()
+    present = replace(plumbing, address=plumbing.address + 1, table=plumbing.table + 1, priority=plumbing.priority + 2)
+    assert strays(present) == {
+        "a rule at priority 900 to table 1064",
+        "a rule at priority 901 to table 1064",
+        "a route to default in table 1064",
+        f"a route to {gateway}/{whole} in table 1064",
+        f"a route to {plumbing.address}/{whole} in table 254",
+    }
+
+
+def test_where_a_ruleset_is_too_long_its_short_tables_are_read(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with kube-proxy in nftables mode and thousands of Services, beside which a firewall is to be seen."""
+    node.plumb()
+    services = ", ".join(f"172.20.{number >> 8}.{number & 255}" for number in range(1000))
+    node.namespace.nft(f"table ip kube-proxy {{ set s {{ type ipv4_addr; elements = {{ {services} }}; }}; }}")
+    node.namespace.nft("table inet edge { chain in { type filter hook input priority 0; policy drop; }; }")
+
+    def readable() -> tuple[list[object], tuple[str, ...]]:
+        return node.namespace.call(lambda: KernelInspection().readable())
+
+    assert readable()[1] == ()
+    monkeypatch.setattr(nft, "NFT_BYTES", 8000)
+    ruleset, unread = readable()
+    assert unread == ("nft's table ip kube-proxy",)
+    assert chains.that_drop(ruleset) == ("nft's chain inet edge in (input)",)
+    monkeypatch.setattr(nft, "NFT_BYTES", 600)
+    node.namespace.nft("delete table inet edge")
+    with pytest.raises(HostError, match="nft lists more than"):
+        readable()
+
+
+def test_pods_whose_marked_replies_the_source_check_drops_are_named(node: Node) -> None:
+    """It looks where the mark leads: with WireGuard's setting, a strict link, and no rule that leads to pods first."""
+
+    def filtered() -> tuple[str, ...]:
+        return node.namespace.call(lambda: KernelInspection().filtered(IPV4.mark))
+
+    for pod in ("pod1", "pod2"):
+        node.namespace.ip(
+            f"link add {pod} type veth peer name far-{pod}", f"link set {pod} up", f"link set far-{pod} up"
+        )
+    node.namespace.ip("route add 10.0.0.71 dev pod1", "route add 10.0.0.72 dev pod2")
+    node.namespace.sysctl({"ipv4/conf/pod1/rp_filter": 1})
+    node.plumb()
+    assert filtered() == ()
+    node.namespace.sysctl({"ipv4/conf/all/src_valid_mark": 1})
+    assert filtered() == ("pod1",)
+    node.namespace.ip("rule add priority 512 to 10.0.0.71 lookup main")
+    assert filtered() == (), "as the VPC CNI has one for each pod"
