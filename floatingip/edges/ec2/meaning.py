@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
+from urllib.request import getproxies
 from xml.etree.ElementTree import Element
 
 import botocore.exceptions
@@ -40,6 +41,7 @@ ROLE_HINT = "give the pod a role (IRSA, Pod Identity or the node's); elsewhere `
 CLOCK_HINT = "is the node's clock right?"
 OTHERS_HINT = "AWS does not accept the credentials of this pod's role; others are looked for"
 PROXY_HINT = "something answers in EC2's place; is there a proxy (HTTPS_PROXY), or an endpoint that is not EC2's?"
+UNREACHED_HINT = "correct HTTPS_PROXY, or name EC2's endpoint in NO_PROXY"
 TRUST_HINT = "is the node's clock right, AWS_CA_BUNDLE what the endpoint's certificate needs, and is there a proxy?"
 
 
@@ -166,12 +168,21 @@ def meaning(action: str, codes: Mapping[str, type[CloudError]] = MEANING) -> Ite
     except botocore.exceptions.SSLError as error:
         raise CloudUnavailable(f"{action}: {told(error)}", TRUST_HINT) from error
     except (botocore.exceptions.BotoCoreError, OSError) as error:
-        raise CloudUnavailable(f"{action}: {told(error)}") from error
+        raise CloudUnavailable(f"{action}: {told(error)}", _proxys_hint(error)) from error
     except _NotEc2sError as error:
         raise CloudUnavailable(f"{action}: {error}", PROXY_HINT) from error
     except Exception as error:
         said = f"{type(error).__name__}: {told(error)}"
         raise CloudUnavailable(f"{action}: the answer cannot be read: {said}") from error
+
+
+def _proxys_hint(error: Exception) -> str:
+    """What to do where a proxy is the cause, or may be; empty where it is not."""
+    cannot_be_sent = type(error) is botocore.exceptions.HTTPClientError and not isinstance(
+        error.kwargs.get("error"), CloudError
+    )
+    may_be = isinstance(error, botocore.exceptions.ProxyConnectionError) or (cannot_be_sent and getproxies())
+    return UNREACHED_HINT if may_be else ""
 
 
 def told(error: Exception) -> str:
