@@ -201,7 +201,7 @@ def _cloud_error(
     action: str, error: botocore.exceptions.ClientError, codes: Mapping[str, type[CloudError]]
 ) -> CloudError:
     said = error.response.get("Error", {})
-    code, message = one_line(said.get("Code") or "")[:MOST_TOLD], one_line(said.get("Message") or "")
+    code, message = code_in(error.response), one_line(said.get("Message") or "")
     if code in DENIALS:
         named = re.search(r"perform:? ([a-z0-9-]+:[A-Za-z0-9]+)", message)
         return Denied(named[1] if named else f"ec2:{action}")
@@ -214,12 +214,18 @@ def _cloud_error(
     kind = codes.get(code, Throttled if is_throttle else CloudError)
     # EC2 throttles by 503, and has done nothing then; what else fails on its side may have been done.
     if not code or (kind is not Throttled and (status >= 500 or status == HTTPStatus.REQUEST_TIMEOUT)):
-        return CloudUnavailable(f"{action}: {code}: {message}")
+        return CloudUnavailable(": ".join(filter(None, (action, code, message))))
     if "attached at device index" in message:
         return IndexTaken(f"{action}: {message}")
     if code == "InvalidParameterValue" and SOMEBODY_WAS_QUICKER.search(message):
         return LookAgain(f"{action}: {code}: {message}")
     return kind(f"{action}: {code}: {message}")
+
+
+def code_in(answer: Mapping[str, Any]) -> str:
+    """The error code in EC2's answer, empty where there is none; some of its tools say in front whose error it is."""
+    code = one_line(answer.get("Error", {}).get("Code") or "")[:MOST_TOLD]
+    return code.removeprefix("Client.").removeprefix("Server.")
 
 
 def code_of(error: BaseException) -> str:
@@ -228,7 +234,7 @@ def code_of(error: BaseException) -> str:
     """
     if not isinstance(error, botocore.exceptions.ClientError):
         return "none"
-    code = error.response.get("Error", {}).get("Code") or ""
+    code = code_in(error.response)
     return code if code in MEANING or code in DENIALS or code in COUNTED else "other"
 
 

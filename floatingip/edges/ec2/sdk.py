@@ -31,7 +31,16 @@ import botocore.utils
 from floatingip.core.errors import CloudUnavailable, ConfigurationError, NoCredentials
 from floatingip.edges.ec2.asking import interrupt_by
 from floatingip.edges.ec2.credentials import Keeper
-from floatingip.edges.ec2.meaning import CLOCK_HINT, NOT_ACCEPTED, PROXY_HINT, ROLE_HINT, meaning, one_line, told
+from floatingip.edges.ec2.meaning import (
+    CLOCK_HINT,
+    NOT_ACCEPTED,
+    PROXY_HINT,
+    ROLE_HINT,
+    code_in,
+    meaning,
+    one_line,
+    told,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -86,7 +95,7 @@ def client(region: str, longest: float = LONGEST) -> EC2Client:
         made = _signing(region, longest, keeper).client("ec2")
 
     def answered(**call: Any) -> None:
-        if call["parsed"].get("Error", {}).get("Code") in NOT_ACCEPTED:
+        if code_in(call["parsed"]) in NOT_ACCEPTED:
             keeper.refused()
 
     made.meta.events.register("after-call.ec2", answered)
