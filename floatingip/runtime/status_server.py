@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -67,6 +68,9 @@ OF_A_PAGE = (
 )
 """Headers of a page for people, which has nothing but its own styles: no script, nothing from elsewhere."""
 
+_FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
+"""IP_FREEBIND and IPV6_FREEBIND of Linux, which Python has no names for, with their levels."""
+
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: the connection is reset, and leaves nothing behind in this node's kernel."""
 
@@ -80,7 +84,9 @@ class _Request:
 
 class StatusServer:
     """Answers GET requests on the node's primary address, and at the one that ``kubernetes`` has of it, where that is
-    another one.  Raises OSError when the port cannot be had.
+    another one.  Raises OSError when the port cannot be had.  Kubernetes' address need not be there yet, as an IPv6
+    address is not while its duplicates are looked for: ``absent`` is that address then, and it is answered at from when
+    it is there.
 
     ``answer`` gives status and text for a target and the address that asks; ``is_known`` says which addresses have
     places of their own.  ``refused`` is called for each connection that is closed at once.  All are called in the
@@ -105,7 +111,16 @@ class StatusServer:
         self._open: Counter[str] = Counter()
         self._strangers = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listeners = [_listener(each, port) for each in (address, kubernetes) if each is not None]
+        self._listeners = [_listener(address, port)]
+        self.absent: Address | None = None
+        if kubernetes is not None:
+            try:
+                self._listeners.append(_listener(kubernetes, port))
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+                self.absent = kubernetes
+                self._listeners.append(_listener(kubernetes, port, early=True))
         self.unheard = ""
         if also:
             try:
@@ -221,9 +236,20 @@ class StatusServer:
         return keeps
 
 
-def _listener(address: Address, port: int) -> socket.socket:
+def _listener(address: Address, port: int, *, early: bool = False) -> socket.socket:
+    """``early``: the address need not be on this node yet."""
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    return socket.create_server((str(address), port), family=family, backlog=BACKLOG)
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if early:
+            listener.setsockopt(*_FREEBIND[address.version], 1)
+        listener.bind((str(address), port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _parse(received: bytes) -> _Request | None:
