@@ -75,6 +75,18 @@ _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: the connection is reset, and leaves nothing behind in this node's kernel."""
 
 
+class Json(str):
+    """An answer that is JSON."""
+
+    __slots__ = ()
+
+
+class Html(str):
+    """An answer that is a page for people.  What is neither is text, however it begins."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class _Request:
     target: str
@@ -88,10 +100,10 @@ class StatusServer:
     address is not while its duplicates are looked for: ``absent`` is that address then, and it is answered at from when
     it is there.
 
-    ``answer`` gives status and text for a target and the address that asks; ``is_known`` says which addresses have
-    places of their own.  ``refused`` is called for each connection that is closed at once.  All are called in the
-    server's thread, and must not block.  ``also`` is a second address to listen at, if that is possible; ``unheard``
-    says why it is not, empty where it is.
+    ``answer`` gives status and text (or ``Json``, or ``Html``) for a target and the address that asks; ``is_known``
+    says which addresses have places of their own.  ``refused`` is called for each connection that is closed at once.
+    All are called in the server's thread, and must not block.  ``also`` is a second address to listen at, if that is
+    possible; ``unheard`` says why it is not, empty where it is.
     """
 
     def __init__(
@@ -242,6 +254,8 @@ def _listener(address: Address, port: int, *, early: bool = False) -> socket.soc
     listener = socket.socket(family)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if early:
             listener.setsockopt(*_FREEBIND[address.version], 1)
         listener.bind((str(address), port))
@@ -271,10 +285,10 @@ def _field(line: str) -> tuple[str, str, str]:
 
 def _response(status: HTTPStatus, text: str, *, keeps: bool) -> bytes:
     body = text.encode(errors="replace")
-    kind = "application/json" if text.startswith("{") else "text/plain"
+    kind = "application/json" if isinstance(text, Json) else "text/plain"
     lines = (
         f"HTTP/1.1 {status.value} {status.phrase}",
-        *(OF_A_PAGE if text.startswith("<!doctype html>") else (f"Content-Type: {kind}",)),
+        *(OF_A_PAGE if isinstance(text, Html) else (f"Content-Type: {kind}",)),
         "X-Content-Type-Options: nosniff",
         f"Content-Length: {len(body)}",
         *(() if keeps else ("Connection: close",)),

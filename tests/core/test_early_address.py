@@ -5,11 +5,13 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
+from floatingip.commands.process import address_in_kubernetes
 from floatingip.core.model import Address
 from floatingip.runtime.status_server import StatusServer
 from tests.core.observers import HOLDER
 from tests.core.test_status_server import fetch
 
+OWN = IPv4Address("10.0.0.11")
 ABSENT = (IPv6Address("2001:db8:0:1::b"), IPv4Address("192.0.2.11"))
 
 
@@ -55,3 +57,28 @@ def test_the_nodes_own_address_must_be_there(port: int) -> None:
     """A pod without the host's network would be asked by nobody."""
     with pytest.raises(OSError, match="Cannot assign"):
         server(port, ABSENT[1])
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "::",
+        "0.0.0.0",
+        "127.0.0.1",
+        "::1",
+        "fe80::1",
+        "169.254.0.1",
+        "224.0.0.1",
+        "ff02::1",
+        f"::ffff:{OWN}",
+        f" {OWN}\n",
+    ],
+)
+def test_what_is_no_other_address_of_a_node_is_none(told: str) -> None:
+    """At the unspecified one it would listen at the floating address, too."""
+    assert address_in_kubernetes(told, OWN) is None
+
+
+def test_blanks_around_an_address_are_no_part_of_it() -> None:
+    """A script that writes the manifest may leave them."""
+    assert address_in_kubernetes(" 2001:db8:0:1::b\r\n", OWN) == ABSENT[0]
