@@ -213,9 +213,16 @@ class _Endable:
     response_class = _Bounded
     sock: socket.socket | None
 
+    def _new_conn(self) -> socket.socket:
+        """urllib3's: a connection on which a proxy may still be asked for EC2, and answer as slowly as it likes."""
+        connected: socket.socket = super()._new_conn()  # type: ignore[misc]  # a mixin
+        interrupt_by(partial(_end, connected))
+        return connected
+
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]  # a mixin
-        # In `request` once more, since a connection that is used again was made by another attempt.
+        # Again, since TLS has a socket of its own by now; and in `request` once more, since a connection that is used
+        # again was made by another attempt.
         interrupt_by(partial(_end, self.sock))
 
     def request(self, *arguments: Any, **named: Any) -> None:
