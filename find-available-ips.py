@@ -124,6 +124,7 @@ def identifier(prefix: str) -> "Callable[[str], str]":
     """Parse an id: EC2 would take `vpc-*` for a pattern."""
 
     def parse(text: str) -> str:
+        text = text.strip()
         if not re.fullmatch(prefix + "-[0-9a-f]+", text):
             raise argparse.ArgumentTypeError(f"{text!r} is no id such as {prefix}-0123456789abcdef0")
         return text
@@ -146,7 +147,9 @@ def parse_arguments(argv: "list[str] | None") -> argparse.Namespace:
         "--vpc-id", metavar="ID", type=identifier("vpc"), help="the VPC meant, when several have this CIDR"
     )
     parser.add_argument("--subnet-id", metavar="ID", type=identifier("subnet"), help="the subnet meant")
-    parser.add_argument("--region", metavar="REGION", help="default: AWS_REGION, or as configured for the AWS SDKs")
+    parser.add_argument(
+        "--region", metavar="REGION", type=str.strip, help="default: AWS_REGION, or as configured for the AWS SDKs"
+    )
     parser.add_argument(
         "--limit", metavar="N", type=count, help=f"at most N addresses; default: IPv4 all, IPv6 {IPV6_LIMIT}"
     )

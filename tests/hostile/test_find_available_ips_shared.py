@@ -1,4 +1,4 @@
-"""find-available-ips.py in a subnet that is shared: EC2 shows a participant none of the others' interfaces."""
+"""find-available-ips.py in a shared subnet, of which EC2 shows a participant little; and after Windows' line ends."""
 
 import importlib.util
 import sys
@@ -67,3 +67,15 @@ def test_addresses_that_are_taken_unseen_are_told(
     assert len(said.out.split()) == LISTED
     assert unseen in said.err
     assert said.err.count("\n") == bool(unseen)
+
+
+@pytest.mark.parametrize(
+    "last", [["--region", "us-west-2\r"], ["--subnet-id", "subnet-1\r"], ["--vpc-id", "vpc-1\r"], ["--limit", "11\r"]]
+)
+def test_the_line_end_of_windows_is_no_part_of_the_last_argument(
+    server: Server, main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], last: list[str]
+) -> None:
+    """Whichever that is."""
+    server.replies["DescribeSubnets"] = shared("")
+    assert main(["IPV4", "10.0.0.0/28", *last]) == 0
+    assert len(capsys.readouterr().out.split()) == LISTED
