@@ -13,6 +13,7 @@ that asks for it, and to nobody who does not.  Left out are therefore:
   reservation and gets its free addresses.
 
 In a subnet shared between accounts, EC2 shows a participant no interfaces but its own: ask with the owner's account.
+Where EC2's own count of what a subnet has left says so, a line on stderr tells it.
 
 Runs on Python 3.8 and newer, unlike the product: CloudShell and Amazon Linux have old ones.  On 3.6 and 3.7 it says so,
 for which it must be readable to them: annotations with newer names stand in quotes.
@@ -33,6 +34,7 @@ if sys.version_info < (3, 8):  # noqa: UP036 - the product's Pythons are newer, 
 import argparse
 import os
 import re
+import threading
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from itertools import islice
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 VERSIONS = {"IPV4": 4, "IPV6": 6}
 MOST_NAMED = 10  # subnets in a message
 MOST_PAGES = 200  # of one answer: a /16 subnet has room for 66 of a thousand interfaces
+TIMEOUT = 120  # seconds for all answers together; hardly anybody's EC2 takes ten
 REGION = "[a-z]+(-[a-z]+)+-[0-9]+"
 IPV6_LIMIT = 10  # an IPv6 subnet has 2^64 addresses: nobody wants them all
 
@@ -95,6 +98,7 @@ class Subnet:
     vpc_id: str
     zone: str
     block: "Network"
+    unused: "int | None" = None  # by EC2's own count, of IPv4
 
     def __str__(self) -> str:
         return f"{self.subnet_id} ({self.block}, {self.vpc_id}, {self.zone})"
@@ -109,7 +113,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def count(text: str) -> int:
-    """Parse the value of --limit: at least 1."""
+    """Parse the value of --limit or --timeout: at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
@@ -120,6 +124,7 @@ def identifier(prefix: str) -> "Callable[[str], str]":
     """Parse an id: EC2 would take `vpc-*` for a pattern."""
 
     def parse(text: str) -> str:
+        text = text.strip()
         if not re.fullmatch(prefix + "-[0-9a-f]+", text):
             raise argparse.ArgumentTypeError(f"{text!r} is no id such as {prefix}-0123456789abcdef0")
         return text
@@ -142,9 +147,14 @@ def parse_arguments(argv: "list[str] | None") -> argparse.Namespace:
         "--vpc-id", metavar="ID", type=identifier("vpc"), help="the VPC meant, when several have this CIDR"
     )
     parser.add_argument("--subnet-id", metavar="ID", type=identifier("subnet"), help="the subnet meant")
-    parser.add_argument("--region", metavar="REGION", help="default: AWS_REGION, or as configured for the AWS SDKs")
+    parser.add_argument(
+        "--region", metavar="REGION", type=str.strip, help="default: AWS_REGION, or as configured for the AWS SDKs"
+    )
     parser.add_argument(
         "--limit", metavar="N", type=count, help=f"at most N addresses; default: IPv4 all, IPv6 {IPV6_LIMIT}"
+    )
+    parser.add_argument(
+        "--timeout", metavar="S", type=count, default=TIMEOUT, help=f"seconds for all of it; default: {TIMEOUT}"
     )
     return parser.parse_args(argv)
 
@@ -198,12 +208,19 @@ def find_subnet(ec2: "EC2Client", wanted: "Network", vpc_id: "str | None", subne
     given = {"vpc-id": vpc_id, "subnet-id": subnet_id}
     filters: list[FilterTypeDef] = [{"Name": name, "Values": [value]} for name, value in given.items() if value]
     found = (
-        Subnet(subnet["SubnetId"], subnet["VpcId"], subnet["AvailabilityZone"], block)
+        Subnet(
+            subnet["SubnetId"],
+            subnet["VpcId"],
+            subnet["AvailabilityZone"],
+            block,
+            subnet.get("AvailableIpAddressCount") if block.version == VERSIONS["IPV4"] else None,
+        )
         for page in pages(ec2, "describe_subnets", Filters=filters)
         for subnet in page["Subnets"]
         for block in blocks(subnet)
     )
-    subnets = list(dict.fromkeys(found))  # two pages may show the same one
+    # Two pages may show the same one, and the count changes meanwhile.
+    subnets = list({(subnet.subnet_id, subnet.block): subnet for subnet in found}.values())
     candidates = [subnet for subnet in subnets if contains(subnet.block, wanted)]
     if len(candidates) > 1:
         raise Failure(f"{wanted} is ambiguous, say which with --vpc-id or --subnet-id: {listed(candidates)}", 2)
@@ -302,7 +319,7 @@ def connect(region: "str | None") -> "EC2Client":
     except (Failure, BotoCoreError):
         raise
     except Exception as error:  # a file of the configuration, a process or a server that gives credentials
-        until = os.environ.get("AWS_CREDENTIAL_EXPIRATION")
+        until = "AWS_ACCESS_KEY_ID" in os.environ and os.environ.get("AWS_CREDENTIAL_EXPIRATION")
         hint = f"; is AWS_CREDENTIAL_EXPIRATION={until} still to come?" if until else ""
         raise Failure(f"AWS configuration: {type(error).__name__}: {one_line(error)}{hint}", 2) from error
 
@@ -317,6 +334,15 @@ def find(arguments: argparse.Namespace) -> "Iterator[Address]":
         *held_by_interfaces(ec2, subnet.subnet_id),
         *reserved(ec2, subnet, wanted),
     ]
+    if wanted == subnet.block and subnet.unused is not None:
+        unseen = sum(1 for _ in free(wanted, taken)) - subnet.unused
+        if unseen > 0:
+            print(
+                f"find-available-ips.py: {unseen} of these are not free: {subnet.subnet_id} has {subnet.unused} left,"
+                " as EC2 counts them, but it does not show who has the others; if the subnet is shared, ask with its"
+                " owner's account",
+                file=sys.stderr,
+            )
     limit = arguments.limit or (IPV6_LIMIT if wanted.version == VERSIONS["IPV6"] else None)
     return islice(free(wanted, taken), limit)
 
@@ -326,12 +352,35 @@ def one_line(error: Exception) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(str(error).split()))
 
 
+def find_in_time(arguments: argparse.Namespace) -> "Iterator[Address]":
+    """Do as `find`, and raise Failure when that takes too long: an answer may drip, and the SDK asks again."""
+    found: list[Iterator[Address]] = []
+    failed: list[BaseException] = []
+
+    def job() -> None:
+        try:
+            found.append(find(arguments))
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            failed.append(error)
+
+    thread = threading.Thread(target=job, daemon=True)  # which nothing waits for at the end
+    thread.start()
+    thread.join(min(arguments.timeout, threading.TIMEOUT_MAX))
+    if failed:
+        raise failed[0]
+    if not found:
+        raise Failure(f"EC2 has not answered within {arguments.timeout} s: is it reached? (--timeout)", 1)
+    return found[0]
+
+
 def ask(argv: "list[str] | None") -> "Iterator[Address]":
     """Parse the arguments and find the free addresses; the only exception raised is Failure."""
     try:
-        return find(parse_arguments(argv))
+        return find_in_time(parse_arguments(argv))
     except ClientError as error:
-        code, action = error.response.get("Error", {}).get("Code"), f"ec2:{error.operation_name}"
+        # Some tools say in front whose error it is.
+        code = (error.response.get("Error", {}).get("Code") or "").split("Client.", maxsplit=1)[-1]
+        action = f"ec2:{error.operation_name}"
         if not code or code.isdigit():  # a proxy's page: the SDK finds no code, or makes one of the status
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             raise Failure(f"{action}: HTTP {status}, not from EC2; is there a proxy (HTTPS_PROXY)?", 1) from error

@@ -47,6 +47,7 @@ def like(pattern: str, what: str) -> Callable[[str], str]:
     """A type of arguments that must have this form: in a filter of EC2 some characters would be a pattern."""
 
     def taken(text: str) -> str:
+        text = text.strip()  # the last one in a script with Windows' line ends has a carriage return
         if not re.fullmatch(pattern, text):
             raise argparse.ArgumentTypeError(f"{shown(text)} is not {what}")
         return text

@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from floatingip import __version__
@@ -108,10 +108,14 @@ def _die(log: Log, failed: threading.ExceptHookArgs) -> None:
 def address_in_kubernetes(told: str, own: Address) -> Address | None:
     """The address that Kubernetes has of this node, as the manifest ``told``, where that is not the node's ``own``."""
     try:
-        address = ip_address(told)
+        address = ip_address(told.strip())
     except ValueError:
         return None
-    return None if address == own or "%" in told else address
+    if isinstance(address, IPv6Address):
+        address = address.ipv4_mapped or address
+    # At these a node is asked by nobody else, or at all of its addresses at once.
+    nobodys = address.is_unspecified or address.is_loopback or address.is_multicast or address.is_link_local
+    return None if address == own or "%" in told or nobodys else address
 
 
 def identity(metadata: Metadata, log: Log) -> Identity:

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
 
@@ -58,6 +58,18 @@ def subnets_network(network: Network) -> Network:
     if network.num_addresses < 4:
         raise ValueError(f"{network} is no network of a subnet")
     return network
+
+
+def subnets_address(text: str) -> Address:
+    """The address that a text is, if a subnet can have it.
+
+    Raises ValueError for what is none, for one with a zone, and for one of IPv4 in the form of IPv6: these would be
+    other addresses than the ones that they look like.
+    """
+    address = ip_address(text)
+    if isinstance(address, IPv6Address) and (address.scope_id is not None or address.ipv4_mapped is not None):
+        raise ValueError(f"{text} is no address of a subnet")
+    return address
 
 
 class Carry(StrEnum):

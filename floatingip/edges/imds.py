@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from floatingip.core.bounded_json import read_json
 from floatingip.core.errors import MetadataError
-from floatingip.core.model import Address, subnets_network
+from floatingip.core.model import Address, subnets_address, subnets_network
 from floatingip.core.node import Identity, Interface, Notice
 from floatingip.edges.http_client import Connection, NoAnswer, Response
 
@@ -97,7 +97,7 @@ class Imds:
         interface = f"{_INTERFACES}/{mac}"
         region = self._word("placement/region", _REGION, deadline)
         zone = self._word("placement/availability-zone", _ZONE, deadline)
-        if not zone.startswith(region):
+        if not re.match(rf"{region}(?!\d)", zone):
             raise MetadataError(f"IMDS names the zone {zone} and the region {region}: one of them is wrong")
         return Identity(
             instance_id=self._word("instance-id", _id("i"), deadline),
@@ -274,9 +274,10 @@ class Imds:
         answer = self._ask("PUT", "api/token", lifetime, deadline)
         if answer.status != 200:
             raise MetadataError(f"IMDS answers {answer.status} to PUT api/token", "is this IMDSv2?")
-        if not _TOKEN.fullmatch(answer.body):
+        token = answer.body.rstrip(b"\r\n")  # as other values, it may end with its line
+        if not _TOKEN.fullmatch(token):
             raise _Failing("IMDS gives a token that is none")
-        return answer.body.decode("ascii")
+        return token.decode("ascii")
 
     def _ask(self, method: str, path: str, headers: dict[str, str], deadline: float) -> Response:
         if (left := deadline - self._now()) <= 0:
@@ -355,7 +356,7 @@ def _addresses(path: str, text: str) -> list[Address]:
 
 def _parse(path: str, text: str, kind: Callable[[str], A]) -> list[A]:
     try:
-        found = [kind(word) for word in text.split()]
+        found = [kind(str(subnets_address(word))) for word in text.split()]
     except ValueError as error:
         raise _unreadable(path) from error
     if not found or any(address.is_unspecified or address.is_loopback or address.is_multicast for address in found):

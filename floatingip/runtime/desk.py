@@ -20,6 +20,7 @@ from floatingip.core.peer import Sight
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
 from floatingip.runtime.roster import Roster
+from floatingip.runtime.status_server import Html, Json
 
 FIELDS_AT_MOST = word.MOST
 """Parameters of a question, at most: the asker, and the addresses that it doubts."""
@@ -87,13 +88,14 @@ class Desk:
             case "/metrics":
                 return HTTPStatus.OK, self._scrape()
             case "/v1/word":
-                return HTTPStatus.OK, self._word(query, source)
+                return HTTPStatus.OK, Json(self._word(query, source))
             case "/v1/status" if self._may_read(query, source):
-                return HTTPStatus.OK, status.to_json(status.of(self._published(), self._now()))
+                return HTTPStatus.OK, Json(status.to_json(status.of(self._published(), self._now())))
             case "/v1/status":
-                return HTTPStatus.FORBIDDEN, word.to_stranger(ready=not self._published().not_ready())
+                return HTTPStatus.FORBIDDEN, Json(word.to_stranger(ready=not self._published().not_ready()))
             case "/" if self._is_friend(source):
-                return HTTPStatus.OK, page.render(self._published(), self._now(), reloads=url.query == page.RELOADS)
+                shown = page.render(self._published(), self._now(), reloads=url.query == page.RELOADS)
+                return HTTPStatus.OK, Html(shown)
             case "/":
                 return HTTPStatus.FORBIDDEN, "not ready" if self._published().not_ready() else "ok"
         return HTTPStatus.NOT_FOUND, "see /, /v1/status, /v1/word, /livez, /readyz, /metrics"

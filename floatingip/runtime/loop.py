@@ -7,6 +7,7 @@ delays a probe, and a slow nft never delays a decision.
 
 from __future__ import annotations
 
+import errno
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -45,6 +46,13 @@ from floatingip.runtime.questions import MetadataLoop, PodLoop, SettingsLoop
 from floatingip.runtime.reporting import Reporter
 from floatingip.runtime.sight import Sights
 from floatingip.runtime.status_server import StatusServer
+
+LISTENING_HINTS = {
+    errno.EADDRINUSE: "set `port` to a free one",
+    errno.EADDRNOTAVAIL: "IMDS names this address, but the pod has another: does it have `hostNetwork: true`?",
+    errno.EACCES: "set `port` to one from 1024 on",
+}
+"""What to do about a port that cannot be had."""
 
 
 class Loop:
@@ -147,7 +155,13 @@ class Loop:
         except OSError as error:
             where = address if kubernetes is None else f"{address} and {kubernetes}"
             said = f"cannot listen on port {port} of {where}: {error.strerror}"
-            raise HostError(said, "set `port` to a free one") from error
+            raise HostError(said, LISTENING_HINTS.get(error.errno or 0, "")) from error
+        if server.absent is not None:
+            self._log.warning(
+                "node-address",
+                f"NODE_ADDRESS: {server.absent} is not on this node, so the kubelet cannot ask there whether it is"
+                " well; it is answered from when it is there",
+            )
         if server.unheard:
             self._log.warning("loopback", f"{server.unheard}; `kubectl port-forward` finds nobody", port=port)
         server.start()

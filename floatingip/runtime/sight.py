@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+from contextlib import suppress
 
 from floatingip.core import timing
 from floatingip.core.model import Address
@@ -42,8 +43,9 @@ class Sights:
                 and key not in self._checking
                 and len(self._checking) < CHECKS_AT_MOST
             ):
-                self._checking.add(key)
-                background.start("sight", functools.partial(self._check, *key))
+                with suppress(RuntimeError):  # the system allows no more threads: then the next question begins it
+                    background.start("sight", functools.partial(self._check, *key))
+                    self._checking.add(key)
         return sight
 
     def _check(self, source: Address, asker: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -67,8 +68,23 @@ OF_A_PAGE = (
 )
 """Headers of a page for people, which has nothing but its own styles: no script, nothing from elsewhere."""
 
+_FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
+"""IP_FREEBIND and IPV6_FREEBIND of Linux, which Python has no names for, with their levels."""
+
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: the connection is reset, and leaves nothing behind in this node's kernel."""
+
+
+class Json(str):
+    """An answer that is JSON."""
+
+    __slots__ = ()
+
+
+class Html(str):
+    """An answer that is a page for people.  What is neither is text, however it begins."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +96,14 @@ class _Request:
 
 class StatusServer:
     """Answers GET requests on the node's primary address, and at the one that ``kubernetes`` has of it, where that is
-    another one.  Raises OSError when the port cannot be had.
+    another one.  Raises OSError when the port cannot be had.  Kubernetes' address need not be there yet, as an IPv6
+    address is not while its duplicates are looked for: ``absent`` is that address then, and it is answered at from when
+    it is there.
 
-    ``answer`` gives status and text for a target and the address that asks; ``is_known`` says which addresses have
-    places of their own.  ``refused`` is called for each connection that is closed at once.  All are called in the
-    server's thread, and must not block.  ``also`` is a second address to listen at, if that is possible; ``unheard``
-    says why it is not, empty where it is.
+    ``answer`` gives status and text (or ``Json``, or ``Html``) for a target and the address that asks; ``is_known``
+    says which addresses have places of their own.  ``refused`` is called for each connection that is closed at once.
+    All are called in the server's thread, and must not block.  ``also`` is a second address to listen at, if that is
+    possible; ``unheard`` says why it is not, empty where it is.
     """
 
     def __init__(
@@ -105,7 +123,16 @@ class StatusServer:
         self._open: Counter[str] = Counter()
         self._strangers = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listeners = [_listener(each, port) for each in (address, kubernetes) if each is not None]
+        self._listeners = [_listener(address, port)]
+        self.absent: Address | None = None
+        if kubernetes is not None:
+            try:
+                self._listeners.append(_listener(kubernetes, port))
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+                self.absent = kubernetes
+                self._listeners.append(_listener(kubernetes, port, early=True))
         self.unheard = ""
         if also:
             try:
@@ -221,9 +248,22 @@ class StatusServer:
         return keeps
 
 
-def _listener(address: Address, port: int) -> socket.socket:
+def _listener(address: Address, port: int, *, early: bool = False) -> socket.socket:
+    """``early``: the address need not be on this node yet."""
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    return socket.create_server((str(address), port), family=family, backlog=BACKLOG)
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if early:
+            listener.setsockopt(*_FREEBIND[address.version], 1)
+        listener.bind((str(address), port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _parse(received: bytes) -> _Request | None:
@@ -245,10 +285,10 @@ def _field(line: str) -> tuple[str, str, str]:
 
 def _response(status: HTTPStatus, text: str, *, keeps: bool) -> bytes:
     body = text.encode(errors="replace")
-    kind = "application/json" if text.startswith("{") else "text/plain"
+    kind = "application/json" if isinstance(text, Json) else "text/plain"
     lines = (
         f"HTTP/1.1 {status.value} {status.phrase}",
-        *(OF_A_PAGE if text.startswith("<!doctype html>") else (f"Content-Type: {kind}",)),
+        *(OF_A_PAGE if isinstance(text, Html) else (f"Content-Type: {kind}",)),
         "X-Content-Type-Options: nosniff",
         f"Content-Length: {len(body)}",
         *(() if keeps else ("Connection: close",)),

@@ -49,6 +49,9 @@ MOST_PAGES, LONGEST_LISTING = 200, 60.0
 HIGHEST_DEVICE_INDEX = 15
 """No instance type has more interfaces than this on its first network card."""
 
+RESERVATIONS = ("SubnetIpv4CidrReservations", "SubnetIpv6CidrReservations")
+"""Under what EC2 lists the CIDR reservations of a subnet."""
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -95,22 +98,11 @@ class Ec2Cloud:
 
     def _pages(self, action: str, call: Callable[..., Mapping[str, Any]], key: str, **asked: Any) -> list[Any]:
         """What all pages of EC2's answer have under ``key``; each page is asked for by itself."""
-        found: list[Any] = []
-        tokens: list[str] = []
-        began_at = time.monotonic()
-        while len(tokens) < MOST_PAGES and time.monotonic() - began_at < LONGEST_LISTING:
-            page, token = self._ask(
-                action,
-                partial(call, **asked, **({"NextToken": tokens[-1]} if tokens else {})),
-                lambda answer: (answer[key], answer.get("NextToken") or ""),
-            )
-            found.extend(page)
-            if not token:
-                return found
-            if token in tokens:
-                break
-            tokens.append(token)
-        raise CloudUnavailable(f"{action}: the answer has no end, after {len(tokens)} pages")
+
+        def page(more: Mapping[str, str]) -> tuple[list[Any], str]:
+            return self._ask(action, partial(call, **asked, **more), lambda answer: (answer[key], _token(answer)))
+
+        return all_pages(action, page)
 
     def describe_enis(self, name: str) -> tuple[Eni, ...]:
         """See `ports.Cloud`.  To EC2 a filter's value is a pattern, so the name is compared once more here."""
@@ -194,21 +186,30 @@ class Ec2Cloud:
     def describe_reservations(self, subnet_id: str) -> tuple[Network, ...]:
         """See `ports.Cloud`."""
 
-        def read(answer: Mapping[str, Any]) -> tuple[Network, ...]:
-            found = [*answer.get("SubnetIpv4CidrReservations", []), *answer.get("SubnetIpv6CidrReservations", [])]
-            return tuple(ip_network(item["Cidr"]) for item in found)
+        def read(answer: Mapping[str, Any]) -> tuple[list[Network], str]:
+            kinds = [answer[kind] for kind in RESERVATIONS if kind in answer]
+            if not kinds:
+                raise ValueError("no list of reservations")
+            return [ip_network(item["Cidr"]) for kind in kinds for item in kind], _token(answer)
 
-        return self._ask(
-            "GetSubnetCidrReservations", lambda: self._ec2.get_subnet_cidr_reservations(SubnetId=subnet_id), read
-        )
+        def page(more: Mapping[str, str]) -> tuple[list[Network], str]:
+            call = partial(cast(Any, self._ec2).get_subnet_cidr_reservations, SubnetId=subnet_id, **more)
+            return self._ask("GetSubnetCidrReservations", call, read)
+
+        return tuple(all_pages("GetSubnetCidrReservations", page))
 
     def describe_slots(self, instance_type: str) -> int:
         """See `ports.Cloud`."""
 
         def read(answer: Mapping[str, Any]) -> int:
-            network = answer["InstanceTypes"][0]["NetworkInfo"]
-            cards = network.get("NetworkCards", [])
-            return int(cards[0]["MaximumNetworkInterfaces"] if cards else network["MaximumNetworkInterfaces"])
+            # What shows others is no answer to this question.
+            [shown] = [
+                each for each in answer["InstanceTypes"] if each.get("InstanceType", instance_type) == instance_type
+            ]
+            network = shown["NetworkInfo"]
+            # Ours are attached to the card 0, in whatever place it is shown.
+            of_card = [card for card in network.get("NetworkCards") or [network] if not card.get("NetworkCardIndex")]
+            return int(of_card[0]["MaximumNetworkInterfaces"])
 
         # The type of EC2Client lists all instance types; what EC2 has said of an instance is one of them.
         types = [cast(Any, instance_type)]
@@ -386,6 +387,30 @@ class Ec2Cloud:
                 yield partial(self.unassign, eni.id, target)
         elif eni.address is not None:
             yield partial(self.assign, eni.id, eni.address, reassign=False)
+
+
+def all_pages(action: str, page: Callable[[Mapping[str, str]], tuple[list[T], str]]) -> list[T]:
+    """What all pages of EC2's answer to ``action`` have.
+
+    ``page`` asks for one, the first one or what the given token names, and returns what it has and the next one's
+    token, empty after the last.  Raises ``CloudUnavailable`` when they do not end.
+    """
+    found: list[T] = []
+    tokens: list[str] = []
+    began_at = time.monotonic()
+    while len(tokens) < MOST_PAGES and time.monotonic() - began_at < LONGEST_LISTING:
+        items, token = page({"NextToken": tokens[-1]} if tokens else {})
+        found.extend(items)
+        if not token:
+            return found
+        if token in tokens:
+            break
+        tokens.append(token)
+    raise CloudUnavailable(f"{action}: the answer has no end, after {len(tokens)} pages")
+
+
+def _token(answer: Mapping[str, Any]) -> str:
+    return answer.get("NextToken") or ""
 
 
 def _unread(instance_ids: Iterable[str]) -> dict[str, Instance]:

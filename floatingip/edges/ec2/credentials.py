@@ -95,8 +95,12 @@ class Keeper(Generic[Keys_co]):
         if self._finding or now - self._tried_at < (AGAIN_AFTER if is_urgent else RENEWED_AGAIN_AFTER):
             return
         self._tried_at = now
-        self._finding = True
-        background.start("credentials", self._renew)
+        try:
+            background.start("credentials", self._renew)
+        except RuntimeError as error:  # the system allows no more threads
+            self._failure = NoCredentials(f"no AWS credentials: not looked for: {error}")
+        else:
+            self._finding = True
 
     def _renew(self) -> None:
         found, failure = None, self._failure

@@ -20,6 +20,7 @@ from floatingip.core.errors import CloudError, CloudUnavailable, Denied
 from floatingip.core.groups import Rule, Worker
 from floatingip.core.model import Allocation, Target
 from floatingip.edges.ec2.asking import Asking
+from floatingip.edges.ec2.cloud import all_pages
 from floatingip.edges.ec2.meaning import meaning
 from floatingip.edges.ec2.sdk import identity
 from floatingip.edges.ec2.shown import read_instance
@@ -46,19 +47,29 @@ class Inspection:
         with meaning(action):
             return self._asking.ask(action, call, repeatable=True)
 
+    def _pages(self, action: str, call: Callable[..., Any], key: str, **asked: Any) -> list[Any]:
+        """What all pages of EC2's answer have under ``key``."""
+
+        def page(more: Mapping[str, str]) -> tuple[list[Any], str]:
+            answer = self._ask(action, partial(call, **asked, **more))
+            with meaning(action):
+                return answer[key], answer.get("NextToken") or ""
+
+        return all_pages(action, page)
+
     def caller(self) -> str:
         """The ARN of whoever asks.  Raises ``CloudError``."""
         return self._ask("GetCallerIdentity", lambda: identity(self._region, PATIENCE))
 
     def workers(self, cluster: str) -> tuple[Worker, ...]:
-        """The cluster's instances in this VPC, as far as one page has them.  Raises ``CloudError``."""
+        """The cluster's instances in this VPC.  Raises ``CloudError``."""
         found: dict[str, Worker] = {}
         names = {"tag-key": f"{CLUSTER_TAG_PREFIX}{cluster}", f"tag:{CLUSTER_TAG}": cluster}
         for name, value in names.items():
             filters: list[Any] = [{"Name": "vpc-id", "Values": [self._vpc_id]}, {"Name": name, "Values": [value]}]
-            answer = self._ask("DescribeInstances", partial(self._ec2.describe_instances, Filters=filters))
+            found_by = self._pages("DescribeInstances", self._ec2.describe_instances, "Reservations", Filters=filters)
             with meaning("DescribeInstances"):
-                for item in (each for reservation in answer["Reservations"] for each in reservation["Instances"]):
+                for item in (each for reservation in found_by for each in reservation["Instances"]):
                     groups = frozenset(group["GroupId"] for group in item.get("SecurityGroups", []))
                     worker = Worker(read_instance(item), groups)
                     found[worker.instance.id] = worker
@@ -81,11 +92,10 @@ class Inspection:
     def rules(self, groups: frozenset[str]) -> tuple[Rule, ...]:
         """What these security groups admit.  Raises ``CloudError``."""
         filters: list[Any] = [{"Name": "group-id", "Values": sorted(groups)}]
-        answer = self._ask(
-            "DescribeSecurityGroupRules", lambda: self._ec2.describe_security_group_rules(Filters=filters)
-        )
-        with meaning("DescribeSecurityGroupRules"):
-            return tuple(map(_rule, answer["SecurityGroupRules"]))
+        action, call = "DescribeSecurityGroupRules", self._ec2.describe_security_group_rules
+        shown = self._pages(action, call, "SecurityGroupRules", Filters=filters)
+        with meaning(action):
+            return tuple(map(_rule, shown))
 
     def denied(self, eni: Eni | None, target: Target) -> tuple[str, ...]:
         """The actions of docs/iam-policy.json that are denied, except those that a rehearsal tries (cloud.py), and

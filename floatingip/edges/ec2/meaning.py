@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
+from urllib.request import getproxies
 from xml.etree.ElementTree import Element
 
 import botocore.exceptions
@@ -40,6 +41,7 @@ ROLE_HINT = "give the pod a role (IRSA, Pod Identity or the node's); elsewhere `
 CLOCK_HINT = "is the node's clock right?"
 OTHERS_HINT = "AWS does not accept the credentials of this pod's role; others are looked for"
 PROXY_HINT = "something answers in EC2's place; is there a proxy (HTTPS_PROXY), or an endpoint that is not EC2's?"
+UNREACHED_HINT = "correct HTTPS_PROXY, or name EC2's endpoint in NO_PROXY"
 TRUST_HINT = "is the node's clock right, AWS_CA_BUNDLE what the endpoint's certificate needs, and is there a proxy?"
 
 
@@ -166,12 +168,21 @@ def meaning(action: str, codes: Mapping[str, type[CloudError]] = MEANING) -> Ite
     except botocore.exceptions.SSLError as error:
         raise CloudUnavailable(f"{action}: {told(error)}", TRUST_HINT) from error
     except (botocore.exceptions.BotoCoreError, OSError) as error:
-        raise CloudUnavailable(f"{action}: {told(error)}") from error
+        raise CloudUnavailable(f"{action}: {told(error)}", _proxys_hint(error)) from error
     except _NotEc2sError as error:
         raise CloudUnavailable(f"{action}: {error}", PROXY_HINT) from error
     except Exception as error:
         said = f"{type(error).__name__}: {told(error)}"
         raise CloudUnavailable(f"{action}: the answer cannot be read: {said}") from error
+
+
+def _proxys_hint(error: Exception) -> str:
+    """What to do where a proxy is the cause, or may be; empty where it is not."""
+    cannot_be_sent = type(error) is botocore.exceptions.HTTPClientError and not isinstance(
+        error.kwargs.get("error"), CloudError
+    )
+    may_be = isinstance(error, botocore.exceptions.ProxyConnectionError) or (cannot_be_sent and getproxies())
+    return UNREACHED_HINT if may_be else ""
 
 
 def told(error: Exception) -> str:
@@ -190,7 +201,7 @@ def _cloud_error(
     action: str, error: botocore.exceptions.ClientError, codes: Mapping[str, type[CloudError]]
 ) -> CloudError:
     said = error.response.get("Error", {})
-    code, message = one_line(said.get("Code") or "")[:MOST_TOLD], one_line(said.get("Message") or "")
+    code, message = code_in(error.response), one_line(said.get("Message") or "")
     if code in DENIALS:
         named = re.search(r"perform:? ([a-z0-9-]+:[A-Za-z0-9]+)", message)
         return Denied(named[1] if named else f"ec2:{action}")
@@ -203,12 +214,18 @@ def _cloud_error(
     kind = codes.get(code, Throttled if is_throttle else CloudError)
     # EC2 throttles by 503, and has done nothing then; what else fails on its side may have been done.
     if not code or (kind is not Throttled and (status >= 500 or status == HTTPStatus.REQUEST_TIMEOUT)):
-        return CloudUnavailable(f"{action}: {code}: {message}")
+        return CloudUnavailable(": ".join(filter(None, (action, code, message))))
     if "attached at device index" in message:
         return IndexTaken(f"{action}: {message}")
     if code == "InvalidParameterValue" and SOMEBODY_WAS_QUICKER.search(message):
         return LookAgain(f"{action}: {code}: {message}")
     return kind(f"{action}: {code}: {message}")
+
+
+def code_in(answer: Mapping[str, Any]) -> str:
+    """The error code in EC2's answer, empty where there is none; some of its tools say in front whose error it is."""
+    code = one_line(answer.get("Error", {}).get("Code") or "")[:MOST_TOLD]
+    return code.removeprefix("Client.").removeprefix("Server.")
 
 
 def code_of(error: BaseException) -> str:
@@ -217,7 +234,7 @@ def code_of(error: BaseException) -> str:
     """
     if not isinstance(error, botocore.exceptions.ClientError):
         return "none"
-    code = error.response.get("Error", {}).get("Code") or ""
+    code = code_in(error.response)
     return code if code in MEANING or code in DENIALS or code in COUNTED else "other"
 
 

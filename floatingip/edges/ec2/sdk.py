@@ -31,7 +31,16 @@ import botocore.utils
 from floatingip.core.errors import CloudUnavailable, ConfigurationError, NoCredentials
 from floatingip.edges.ec2.asking import interrupt_by
 from floatingip.edges.ec2.credentials import Keeper
-from floatingip.edges.ec2.meaning import CLOCK_HINT, NOT_ACCEPTED, PROXY_HINT, ROLE_HINT, meaning, one_line, told
+from floatingip.edges.ec2.meaning import (
+    CLOCK_HINT,
+    NOT_ACCEPTED,
+    PROXY_HINT,
+    ROLE_HINT,
+    code_in,
+    meaning,
+    one_line,
+    told,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -49,6 +58,16 @@ _KEY = re.compile(r"[!-~]+")
 
 ENDPOINTS = ("AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL")
 
+SOURCES = (
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
+    "AWS_METADATA_SERVICE_TIMEOUT",
+)
+"""Variables that say how credentials are looked for, and which nobody sets but on purpose."""
+
 LIFETIME = "AWS_CREDENTIAL_EXPIRATION"
 """Until when the credentials in the environment are good, as `aws configure export-credentials` writes it."""
 
@@ -57,7 +76,7 @@ def check_environment() -> None:
     """Raise ``ConfigurationError`` for an environment with which the SDK could work nowhere."""
     for key in ENDPOINTS:
         url = os.environ.get(key, "")
-        if url and not (re.match(r"https?://", url) and botocore.utils.is_valid_endpoint_url(url)):
+        if url and not (re.match(r"https?://", url) and botocore.utils.is_valid_endpoint_url(url) and url.isascii()):
             raise ConfigurationError(f"{key}: {url!r} in the environment is no URL", f"correct it, or unset {key}")
     with _configuring():
         botocore.session.Session().get_scoped_config()
@@ -76,7 +95,7 @@ def client(region: str, longest: float = LONGEST) -> EC2Client:
         made = _signing(region, longest, keeper).client("ec2")
 
     def answered(**call: Any) -> None:
-        if call["parsed"].get("Error", {}).get("Code") in NOT_ACCEPTED:
+        if code_in(call["parsed"]) in NOT_ACCEPTED:
             keeper.refused()
 
     made.meta.events.register("after-call.ec2", answered)
@@ -194,9 +213,16 @@ class _Endable:
     response_class = _Bounded
     sock: socket.socket | None
 
+    def _new_conn(self) -> socket.socket:
+        """urllib3's: a connection on which a proxy may still be asked for EC2, and answer as slowly as it likes."""
+        connected: socket.socket = super()._new_conn()  # type: ignore[misc]  # a mixin
+        interrupt_by(partial(_end, connected))
+        return connected
+
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]  # a mixin
-        # In `request` once more, since a connection that is used again was made by another attempt.
+        # Again, since TLS has a socket of its own by now; and in `request` once more, since a connection that is used
+        # again was made by another attempt.
         interrupt_by(partial(_end, self.sock))
 
     def request(self, *arguments: Any, **named: Any) -> None:
@@ -257,12 +283,16 @@ class _Credentials:
         return not ends or not cast(Any, self.source).refresh_needed(refresh_in=seconds)
 
 
+class _UnusableKeys(ValueError):
+    """Nothing can be signed with these."""
+
+
 def _read(source: botocore.credentials.Credentials) -> _Credentials:
-    """Raises ValueError for what nothing can be signed with: sent nevertheless, it would be told as EC2's answer."""
+    """Raises ``_UnusableKeys`` for what nothing can be signed with: sent, it would be told as EC2's answer."""
     keys = source.get_frozen_credentials()
     for what, key in (("access key", keys.access_key), ("secret", keys.secret_key), ("token", keys.token)):
         if not (key is None and what == "token") and not (isinstance(key, str) and _KEY.fullmatch(key)):
-            raise ValueError(f"their {what} is empty, or has blanks, line breaks or other characters of no key")
+            raise _UnusableKeys(f"their {what} is empty, or has blanks, line breaks or other characters of no key")
     return _Credentials(keys, source)
 
 
@@ -282,19 +312,48 @@ def _find_credentials(region: str) -> _Credentials:
             return _read(found)
     except Exception as error:
         raise NoCredentials(f"no AWS credentials: {told(error)}", _credentials_hint(error)) from error
-    raise NoCredentials("no AWS credentials", ROLE_HINT)
+    raise NoCredentials("no AWS credentials", _credentials_hint())
 
 
 def _credentials_hint(error: Exception | None = None) -> str:
-    role = os.environ.get("AWS_ROLE_ARN")
-    if "AWS_ACCESS_KEY_ID" in os.environ and (until := os.environ.get(LIFETIME)):
-        return f"those in the environment are good until {LIFETIME}={until}: get others, and is the node's clock right?"
-    if "still expired" in str(error):
+    """What to do where there are no credentials because of ``error``, or None where nothing answers."""
+    said, role = str(error), os.environ.get("AWS_ROLE_ARN")
+    if os.environ.get("AWS_ACCESS_KEY_ID"):  # with them in the environment the SDK looks nowhere else
+        return _environments_hint(error)
+    if "still expired" in said:
         return CLOCK_HINT
-    if isinstance(error, botocore.exceptions.ClientError):
-        return f"let the role {role or 'of this pod'} trust this pod's service account and cluster"
+    # What only was not reached is quoted, too, and mostly right.
+    sent = isinstance(error, botocore.exceptions.ConnectionError | botocore.exceptions.HTTPClientError)
+    doubtful = [(key, value) for key in SOURCES if (value := os.environ.get(key, "")) and not value.isdecimal()]
+    if quoted := [f"{key}={value}" for key, value in doubtful if value in said and not sent]:
+        return f"is {', '.join(quoted)} in the environment right?"
     if role:
+        if isinstance(error, botocore.exceptions.ClientError):
+            return _assuming_hint(role, error.response.get("Error", {}).get("Code") or "")
         return f"can {role} be assumed, and is {os.environ.get('AWS_WEB_IDENTITY_TOKEN_FILE')} there?"
     if os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
         return "does the EKS Pod Identity Agent run on this node?"
+    if botocore.utils.get_environ_proxies(botocore.utils.METADATA_BASE_URL):
+        return f"{ROLE_HINT}; the node's are asked for by HTTP_PROXY unless NO_PROXY names 169.254.169.254"
     return ROLE_HINT
+
+
+def _environments_hint(error: Exception | None) -> str:
+    until = os.environ.get(LIFETIME)
+    if until and "still expired" in str(error):
+        return f"those in the environment are good until {LIFETIME}={until}: get others, and is the node's clock right?"
+    if until and not isinstance(error, _UnusableKeys | botocore.exceptions.PartialCredentialsError):
+        return f"correct {LIFETIME}={until} in the environment: a time with its zone, such as 2026-01-31T12:00:00Z"
+    return "correct AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN in the environment"
+
+
+def _assuming_hint(role: str, code: str) -> str:
+    """What to do where STS does not let the ``role`` be assumed."""
+    match code:
+        case "AccessDenied":
+            return f"let the role {role} trust this pod's service account and cluster"
+        case "InvalidIdentityToken":
+            return f"is the cluster's OIDC provider in IAM, and its audience sts.amazonaws.com, for {role}?"
+        case "ExpiredTokenException":
+            return f"{CLOCK_HINT[:-1]}, and does the kubelet renew {os.environ.get('AWS_WEB_IDENTITY_TOKEN_FILE')}?"
+    return f"STS is asked again for {role}"

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Instance, InstanceState, Subnet
-from floatingip.core.model import Network, subnets_network
+from floatingip.core.model import Network, subnets_address, subnets_network
 from floatingip.edges.ec2.meaning import EXCERPT, one_line
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def read_eni(item: NetworkInterfaceTypeDef) -> Eni:
         for entry in item.get("PrivateIpAddresses", [])
         if not entry.get("Primary", False)
     ]
-    ipv6s = [read("address", IPv6Address, entry.get("Ipv6Address")) for entry in item.get("Ipv6Addresses", [])]
+    ipv6s = [read("address", _ipv6, entry.get("Ipv6Address")) for entry in item.get("Ipv6Addresses", [])]
     return Eni(
         id=item.get("NetworkInterfaceId", ""),
         mac=item.get("MacAddress", "").lower(),
@@ -79,6 +79,10 @@ def read_eni(item: NetworkInterfaceTypeDef) -> Eni:
         delete_on_termination=bool(shown.get("DeleteOnTermination", False)),
         unread=", ".join(unread),
     )
+
+
+def _ipv6(text: str | None) -> IPv6Address:
+    return IPv6Address(str(subnets_address(_said(text))))
 
 
 def _said(text: str | None) -> str:
@@ -134,7 +138,7 @@ def read_instance(item: InstanceTypeDef) -> Instance:
     """As much of the instance as can be read; a state that EC2 does not have is ``UNREAD``."""
     state, address = item.get("State", {}).get("Name"), None
     with suppress(ValueError):  # then nobody can be asked there
-        address = ip_address(item["PrivateIpAddress"]) if item.get("PrivateIpAddress") else None
+        address = subnets_address(item["PrivateIpAddress"]) if item.get("PrivateIpAddress") else None
     return Instance(
         id=item.get("InstanceId", ""),
         state=InstanceState(state) if state in tuple(InstanceState) else InstanceState.UNREAD,

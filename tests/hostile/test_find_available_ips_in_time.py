@@ -1,0 +1,100 @@
+"""find-available-ips.py has its time in all: whatever drips or hangs, and however often the SDK asks again."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.core.ec2_server import Reply, Server, answer, becoming, dripping, error, silent_until
+
+SCRIPT = Path(__file__).parents[2] / "find-available-ips.py"
+SUBNET = (
+    "<subnetSet><item><subnetId>subnet-1</subnetId><vpcId>vpc-1</vpcId><availabilityZone>us-west-2a</availabilityZone>"
+    "<cidrBlock>10.0.0.0/28</cidrBlock></item></subnetSet>"
+)
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+Ended = subprocess.CompletedProcess[str]
+LATEST = 30.0
+"""Seconds within which the script must have ended that has one; it would take minutes."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """EC2 that answers only which subnet there is."""
+    server = Server()
+    threading.Thread(target=server.run, daemon=True).start()
+    server.replies["DescribeSubnets"] = answer("DescribeSubnets", SUBNET)
+    yield server
+    server.listener.close()
+
+
+@pytest.fixture
+def run(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    """Runs the script as a user does, with a second for all of it, unless other arguments are given."""
+
+    def run(*arguments: str, **variables: str) -> Ended:
+        known = {"AWS_ENDPOINT_URL_EC2": server.url, "AWS_REGION": "us-west-2", "HOME": "/nonexistent"}
+        becoming(monkeypatch)(**known | variables)
+        command = [sys.executable, str(SCRIPT), "IPV4", "10.0.0.0/28", *(arguments or ("--timeout", "1"))]
+        return subprocess.run(command, capture_output=True, text=True, timeout=LATEST, check=False)
+
+    return run
+
+
+def failing_again(connection: socket.socket) -> None:
+    """What the SDK asks anew about, with longer and longer pauses."""
+    connection.sendall(error(503, "Unavailable"))
+
+
+OVER = threading.Event()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        silent_until(OVER),
+        dripping(answer("DescribeNetworkInterfaces", "<networkInterfaceSet/>"), 9, OVER),
+        failing_again,
+    ],
+    ids=["hangs", "drips", "fails"],
+)
+def test_what_does_not_end_is_told_in_time(server: Server, run: Callable[..., Ended], reply: Reply) -> None:
+    """By a line, and without a part of the list: what is not known to be taken is not free."""
+    server.replies["DescribeNetworkInterfaces"] = reply
+    ended = run(**KEYS, AWS_MAX_ATTEMPTS="50")
+    OVER.set()
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert "EC2 has not answered within 1 s" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_credentials_that_are_waited_for_are_told_in_time(run: Callable[..., Ended], tmp_path: Path) -> None:
+    """What a program gives out, too, may hang."""
+    config = tmp_path / "config"
+    config.write_text(f"[default]\ncredential_process = {sys.executable} -c 'import time; time.sleep(60)'\n")
+    ended = run(AWS_CONFIG_FILE=str(config))
+    assert ended.returncode == 1
+    assert "EC2 has not answered within 1 s" in ended.stderr
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "soon", "nan"])
+def test_a_time_that_is_none_is_refused(run: Callable[..., Ended], timeout: str) -> None:
+    """In a line, before anybody is asked."""
+    ended = run(f"--timeout={timeout}")
+    assert ended.returncode == 2
+    assert "--timeout" in ended.stderr
+
+
+def test_the_end_of_a_profiles_keys_is_not_blamed_on_the_environment(run: Callable[..., Ended], tmp_path: Path) -> None:
+    """A time that another shell's keys left there is nothing to those that the program did not give."""
+    config = tmp_path / "config"
+    config.write_text(f"[default]\ncredential_process = {sys.executable} -c 'raise SystemExit({json.dumps('no')})'\n")
+    ended = run("--timeout=20", AWS_CONFIG_FILE=str(config), AWS_CREDENTIAL_EXPIRATION="2099-01-01T00:00:00Z")
+    assert ended.returncode == 2
+    assert "EXPIRATION" not in ended.stderr

@@ -1,0 +1,81 @@
+"""find-available-ips.py in a shared subnet, of which EC2 shows a participant little; and after Windows' line ends."""
+
+import importlib.util
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.core.ec2_server import Server, answer, becoming
+
+SCRIPT = Path(__file__).parents[2] / "find-available-ips.py"
+LISTED = 11
+"""Addresses of a /28 without those that AWS keeps."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """EC2 that shows no interface."""
+    server = Server()
+    threading.Thread(target=server.run, daemon=True).start()
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-west-2"}
+    becoming(monkeypatch)(AWS_ENDPOINT_URL_EC2=server.url, HOME="/nonexistent", AWS_MAX_ATTEMPTS="1", **keys)
+    server.replies["DescribeNetworkInterfaces"] = answer("DescribeNetworkInterfaces", "<networkInterfaceSet/>")
+    none = "<subnetIpv4CidrReservationSet/><subnetIpv6CidrReservationSet/>"
+    server.replies["GetSubnetCidrReservations"] = answer("GetSubnetCidrReservations", none)
+    yield server
+    server.listener.close()
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], int]:
+    """The script's."""
+    spec = importlib.util.spec_from_file_location("find_available_ips_shared", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    found: Callable[[list[str]], int] = module.main
+    return found
+
+
+def shared(unused: str) -> bytes:
+    """A subnet of another account, with what EC2 counts as left in it."""
+    fields = "<subnetId>subnet-1</subnetId><vpcId>vpc-1</vpcId><availabilityZone>us-west-2a</availabilityZone>"
+    blocks = "<cidrBlock>10.0.0.0/28</cidrBlock><ownerId>210987654321</ownerId>"
+    return answer("DescribeSubnets", f"<subnetSet><item>{fields}{blocks}{unused}</item></subnetSet>")
+
+
+@pytest.mark.parametrize(
+    ("unused", "unseen"),
+    [("<availableIpAddressCount>4</availableIpAddressCount>", "7 of these are not free: subnet-1 has 4 left"),
+     ("<availableIpAddressCount>0</availableIpAddressCount>", "11 of these are not free"),
+     ("<availableIpAddressCount>11</availableIpAddressCount>", ""),
+     ("", "")],
+    ids=["some unseen", "all unseen", "none unseen", "not counted"],
+)  # fmt: skip
+def test_addresses_that_are_taken_unseen_are_told(
+    server: Server, main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], unused: str, unseen: str
+) -> None:
+    """Which of them they are nobody but the owner can say."""
+    server.replies["DescribeSubnets"] = shared(unused)
+    assert main(["IPV4", "10.0.0.0/28"]) == 0
+    said = capsys.readouterr()
+    assert len(said.out.split()) == LISTED
+    assert unseen in said.err
+    assert said.err.count("\n") == bool(unseen)
+
+
+@pytest.mark.parametrize(
+    "last", [["--region", "us-west-2\r"], ["--subnet-id", "subnet-1\r"], ["--vpc-id", "vpc-1\r"], ["--limit", "11\r"]]
+)
+def test_the_line_end_of_windows_is_no_part_of_the_last_argument(
+    server: Server, main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], last: list[str]
+) -> None:
+    """Whichever that is."""
+    server.replies["DescribeSubnets"] = shared("")
+    assert main(["IPV4", "10.0.0.0/28", *last]) == 0
+    assert len(capsys.readouterr().out.split()) == LISTED
