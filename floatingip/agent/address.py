@@ -44,7 +44,8 @@ class FloatingAddress:
 
     ``where`` it is, what this node is ``seeing`` of it, the ``moves`` that it made; ``report`` is the last one on this
     node's kernel, None before the first.  ``view`` is what was decided by last (None before), at ``now``; ``memory``
-    and ``decision`` are what came of that.
+    and ``decision`` are what came of that, and ``lack`` is what this node lacked then to serve the address or to take
+    it over.  ``text`` is the target as the settings have it.
     """
 
     def __init__(
@@ -58,22 +59,23 @@ class FloatingAddress:
         now: float,
         chance: Chance,
     ) -> None:
-        self.target = target
+        self.target, self.text = target, str(target)
         self._settings = settings
         self._shared = shared
         self._way = way_to(shared.carry)
         self.where = Whereabouts(target, index, settings, shared)
         self.seeing = Seeing(target, settings, shared, now)
-        self._writing = Writing(str(target), out, shared.is_full, chance)
+        self._writing = Writing(self.text, out, shared.is_full, chance)
         self.now = now
         self._chance = chance
         self.memory = Memory()
         self.decision = Decision(State.START, Reason.EC2_SILENT, Rule.R9, look_at=self.now)
+        self.lack = Shortcoming(self.decision.reason.name, self.decision.sentence)
         self.view: View | None = None
         self.report: PlumbingReport | None = None
-        self._telling = Telling(str(target), out)
+        self._telling = Telling(self.text, out)
         self.moves = Moves(
-            str(target),
+            self.text,
             shared.me.instance_id,
             out,
             lambda attachment_id: self._way.of_one(attachment_id, target),
@@ -210,18 +212,18 @@ class FloatingAddress:
         """Decide once, write to the log what is worth it, and ask for what follows."""
         self.now = now
         self._look()
-        before = self.decision
-        view = self.view = self._view(peers, burden, wall)
+        before, obstacle = self.decision, self.where.obstacle(now)
+        view = self.view = self._view(peers, burden, wall, obstacle.words)
         self.memory, self.decision = decide(self.memory, view, self._settings)
         if self.decision.state is State.HOLDER and self.is_here():
             # This node no longer probes the address: what was lost before it came says nothing of now.
             self.seeing.answers.begin_anew()
-        not_ready = self.not_ready()
-        if not not_ready:
+        self.lack = self._lacking(obstacle)
+        if not self.lack.words:
             self.unready_since_wall = None
         elif self.unready_since_wall is None:
             self.unready_since_wall = wall
-        self._telling.decided(before, self.decision, not_ready, self.moves.loss, now, wall)
+        self._telling.decided(before, self.decision, self.lack.words, self.moves.loss, now, wall)
         if self.report is not None:
             self._telling.kernel(self.report, now)
         self.moves.follow(self.decision, self.where.holder(), now, wall)
@@ -259,7 +261,7 @@ class FloatingAddress:
         plumbing = self.where.plumbing()
         return Wanted(plumbing, self.decision.extent) if plumbing is not None else None
 
-    def _view(self, peers: tuple[Peer, ...], burden: int, wall: float) -> View:
+    def _view(self, peers: tuple[Peer, ...], burden: int, wall: float, obstacle: str) -> View:
         standing = self.where.standing()
         return View(
             now=self.now,
@@ -272,7 +274,7 @@ class FloatingAddress:
             word=self.seeing.word,
             peers=peers,
             plumbing=self.report,
-            obstacle=self.obstacle(),
+            obstacle=obstacle,
             leaving=self._shared.leaving,
             services=dict(self.seeing.answers.services),
             served=self._shared.served,
@@ -340,12 +342,11 @@ class FloatingAddress:
 
     def shortcoming(self) -> Shortcoming:
         """Why this node could neither serve the address nor take it over, in words and by its name."""
+        return self._lacking(self.where.obstacle(self.now))
+
+    def _lacking(self, obstacle: Shortcoming) -> Shortcoming:
+        """The same, where the ``obstacle`` to carrying the address is known already."""
+        unsound_before = self.memory.unsound_here
         return shortcoming(
-            self.decision,
-            self.where,
-            self.report,
-            self._shared,
-            blind=self.seeing.blind,
-            unsound_before=self.memory.unsound_here,
-            now=self.now,
+            self.decision, obstacle, self.report, self._shared, blind=self.seeing.blind, unsound_before=unsound_before
         )

@@ -103,7 +103,7 @@ class Agent:
             )
             for index, target in enumerate(settings.floating_ips)
         }
-        self._by_text = {str(target): address for target, address in self._addresses.items()}
+        self._by_text = {address.text: address for address in self._addresses.values()}
         addresses = tuple(self._addresses.values())
         self._standings = Standings(addresses, settings, self._shared, self._out, chance)
         self._looking = Looking(addresses, self._shared, self._out, chance)
@@ -312,7 +312,10 @@ class Agent:
             self._configured.follow(now)
             self._rehearsal.follow(now)
             self._node_ports.follow(now)
-        self._publish()
+        self._leaving.is_ready(not any(address.lack.words for address in self._addresses.values()), now)
+        snapshot = self._publishing.follow(now, wall, tick=tick)
+        if snapshot is not None:
+            self._out.add(Publish(snapshot))
         moving = any(address.is_moving_here() for address in self._addresses.values())
         self._bulletin.follow(self._role(), now, moving=moving)
         self._end_when_done()
@@ -367,11 +370,6 @@ class Agent:
     def _end(self, code: int, error: FloatingIPError | None = None) -> None:
         self._ended = True
         self._out.add(End(code, error))
-
-    def _publish(self) -> None:
-        snapshot = self._publishing.snapshot(self._now, self._wall)
-        self._leaving.is_ready(not snapshot.not_ready(), self._now)
-        self._out.add(Publish(snapshot))
 
     def _role(self) -> Role | None:
         """What this node's pod is labelled as; None while EC2 has not answered."""

@@ -50,6 +50,18 @@ class Publishing:
         self._metadata = metadata
         self._node_ports = node_ports
         self._began_at = began_at
+        self._gone_by: tuple[object, ...] = ()
+
+    def follow(self, now: float, wall: float, *, tick: bool) -> Snapshot | None:
+        """What others may know, at each ``tick``, and at once when it differs in what machines go by; otherwise None.
+
+        What only people look at, such as how probes fare, may be as old as the last tick.
+        """
+        before, status = self._gone_by, self._status(now)
+        # Beside the word: EC2's last answer, and of each address the decision, readiness, and what IMDS is asked about.
+        decided = ((each.decision.reason, each.lack, each.mac_at_risk()) for each in self._addresses)
+        self._gone_by = status, self._looking.answered_at, self._shared.unanswered, *decided
+        return self.snapshot(now, wall) if tick or self._gone_by != before else None
 
     def snapshot(self, now: float, wall: float) -> Snapshot:
         """What others may know now."""
@@ -82,7 +94,7 @@ class Publishing:
         return Status(
             name=shared.name,
             instance_id=shared.me.instance_id,
-            holds={str(each.target): held for each in addresses if (held := each.held()) is not None},
+            holds={each.text: held for each in addresses if (held := each.held()) is not None},
             sees_up=tuple(filter(None, (each.sees_up() for each in addresses))),
             free_slots=shared.free_slots(),
             served={
@@ -90,7 +102,7 @@ class Publishing:
                 **{up: each.seeing.answers.served(now) for each in addresses if (up := each.sees_up())},
             },
             leaving=bool(shared.leaving),
-            claiming=tuple(str(each.target) for each in addresses if each.decision.reason is Reason.ASSIGNING),
+            claiming=tuple(each.text for each in addresses if each.decision.reason is Reason.ASSIGNING),
             ending=self._leaving.stop_at is not None,
         )
 
@@ -98,7 +110,7 @@ class Publishing:
         """What a person should see to, though this node is ready."""
         for each in self._addresses:
             if remark := each.remark():
-                yield f"{each.target}: {remark}"
+                yield f"{each.text}: {remark}"
         if self._shared.unanswered and self._looking.answered_at is not None:
             yield f"EC2 does not answer as it should: {self._shared.unanswered}"
         if (paused_until := self._paused_until(wall)) > wall:

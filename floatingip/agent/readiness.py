@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from floatingip.agent.shared import Shared
 from floatingip.agent.shortcoming import Shortcoming
-from floatingip.agent.whereabouts import Whereabouts
 from floatingip.core.decision.decision import Decision, Reason, State
 from floatingip.core.plumbing import PlumbingReport, PlumbingState
 from floatingip.core.snapshot import Lack
@@ -12,18 +11,18 @@ from floatingip.core.snapshot import Lack
 
 def shortcoming(
     decision: Decision,
-    where: Whereabouts,
+    obstacle: Shortcoming,
     report: PlumbingReport | None,
     shared: Shared,
     *,
     blind: str,
     unsound_before: str,
-    now: float,
 ) -> Shortcoming:
     """What is missing, the most important thing first.
 
-    ``blind`` is why this node cannot probe the address, empty where it can; ``unsound_before`` is why it did not carry
-    the address when it held it last, empty where it did.
+    ``obstacle`` is why this node could not carry the address at all, or not now.  ``blind`` is why it cannot probe the
+    address, empty where it can; ``unsound_before`` is why it did not carry the address when it held it last, empty
+    where it did.
     """
     name = decision.reason.name
     if decision.reason is Reason.EC2_SILENT and shared.unanswered:
@@ -32,15 +31,15 @@ def shortcoming(
         return Shortcoming(name, decision.sentence)
     if decision.state is State.HOLDER:
         kept_off = report.kept_off if report is not None and shared.wants_node_ports else ""
-        found = [Shortcoming(name, problem_here(decision)), Shortcoming(Lack.KEPT_OFF, kept_off)]
+        found = [(name, problem_here(decision)), (Lack.KEPT_OFF, kept_off)]
     else:
         found = [
-            where.obstacle(now),
-            Shortcoming(Lack.BLIND, blind),
-            Shortcoming(Lack.UNSOUND, _unsound(report, unsound_before)),
-            Shortcoming(Lack.DENIED, shared.denial()),
+            obstacle,
+            (Lack.BLIND, blind),
+            (Lack.UNSOUND, _unsound(report, unsound_before)),
+            (Lack.DENIED, shared.denial()),
         ]
-    return next((each for each in found if each.words), Shortcoming())
+    return next((Shortcoming(name, words) for name, words in found if words), Shortcoming())
 
 
 def problem_here(decision: Decision) -> str:

@@ -29,6 +29,7 @@ class Seeing:
         self._target = str(target)
         self._shared = shared
         self._word_of = ""
+        self._heard: tuple[Answer | None, Attachment | None, str, bool] | None = None
 
     @property
     def health(self) -> Health:
@@ -39,6 +40,10 @@ class Seeing:
         """Take up the last ``answer`` of the holder's observer, as its word on the holder's ``attachment``."""
         holder = self._shared.instances.get(attachment.instance_id) if attachment is not None else None
         unreachable = holder is not None and holder.address is None
+        heard = answer, attachment, self._shared.name, unreachable
+        if heard == self._heard:
+            return  # Nothing more was said, and of nothing else.
+        self._heard = heard
         word = word_on(answer, self._shared.name, self._target, attachment, unreachable=unreachable)
         judged = attachment.id if attachment is not None else ""
         same = word.state is self.word.state and word.ending is self.word.ending and judged == self._word_of

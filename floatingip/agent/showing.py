@@ -22,7 +22,7 @@ def shown(address: FloatingAddress, settings: Settings, wall: float) -> AddressS
     since_wall, at_least = _since(address, settings, attachment)
     order, rationed_until = _orders(address, settings, attachment, wall)
     return AddressSnapshot(
-        target=str(address.target),
+        target=address.text,
         is_holder=decision.state is State.HOLDER,
         health=address.seeing.health.state,
         source=address.where.address(),

@@ -42,19 +42,12 @@ class Telling:
         ``not_ready`` is why this node could neither serve nor take over, empty where it could; ``loss`` is the id of
         the failover by which it would lose the address.
         """
-        about = {
-            "state": after.state,
-            "rule": after.rule,
-            "reason": after.reason.name,
-            "attachment": after.attachment_id or "none",
-            **({"failover": loss} if _is_loss(before, after) else {}),
-        }
         warns = after.reason in NOTED or (after.state is State.DOUBT and after.reason in BARRED)
         is_another = _is_another(before, after)
         if self._warned.is_due(after.sentence if warns else "", now) or (warns and is_another):
-            self._out.warning("decision", after.sentence, **about)
+            self._out.warning("decision", after.sentence, **_about(before, after, loss))
         elif is_another:
-            self._out.info("decision", after.sentence, **about)
+            self._out.info("decision", after.sentence, **_about(before, after, loss))
         is_loud = after.reason in LOUD
         if self._loud.is_due(after.sentence if is_loud else "", now):
             if after.reason is Reason.TAKEN:
@@ -115,6 +108,16 @@ def _told_of(ports: Collection[int], holder: str, address: Address | None) -> st
         " there, what drops or diverts what comes in by the other interface: others' chains in nft or iptables, tc,"
         " a firewall, kube-proxy's nodePortAddresses; or does that one's security group not admit them?"
     )
+
+
+def _about(before: Decision, after: Decision, loss: str) -> dict[str, object]:
+    return {
+        "state": after.state,
+        "rule": after.rule,
+        "reason": after.reason.name,
+        "attachment": after.attachment_id or "none",
+        **({"failover": loss} if _is_loss(before, after) else {}),
+    }
 
 
 def _is_loss(before: Decision, after: Decision) -> bool:

@@ -8,9 +8,7 @@ Whole agents in simulated time.
 """
 
 import argparse
-import gc
 import multiprocessing
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +16,7 @@ from collections.abc import Callable, Sequence
 from floatingip.cli import Parser
 from lab.command_line import count, end_of
 from tests.sim.history import Outcome, play, suffer
+from tests.sim.quick import begin, quicken
 from tests.sim.shrink import shrink
 
 
@@ -53,19 +52,9 @@ def _tell(outcome: Outcome) -> int:
     return 1 if outcome.faults else 0
 
 
-def _begin() -> None:
-    """A process that plays: Ctrl-C is told to the one that waits for it, and that ends it.
-
-    A history makes many small things, hardly any of which are garbage in circles: these are collected less often.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 50)
-
-
 def _play(one: Callable[[int], Outcome], seeds: range, jobs: int | None) -> int:
     began, faulty, longest = time.monotonic(), 0, 0.0
-    with multiprocessing.Pool(jobs, initializer=_begin) as pool:
+    with multiprocessing.Pool(jobs, initializer=begin) as pool:
         for outcome in pool.imap_unordered(one, seeds, chunksize=8):
             longest = max(longest, outcome.outage)
             for fault in outcome.faults:
@@ -79,4 +68,5 @@ def _play(one: Callable[[int], Outcome], seeds: range, jobs: int | None) -> int:
 
 
 if __name__ == "__main__":
+    quicken()
     sys.exit(end_of("tests.sim", lambda: main(sys.argv[1:]), sys.stdout))

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import CodeType, ModuleType
 
+from tests.sim.quick import quicken
+
 DECISION = "floatingip.core.decision"
 
 
@@ -304,6 +306,8 @@ def main() -> int:
     mutation = next(mutation for mutation in MUTATIONS if mutation.name == options.name)
     first, _, last = (options.seeds or f"{mutation.caught_at}..{mutation.caught_at + 20}").partition("..")
     apply(mutation)
+    importlib.import_module("tests.sim.history")
+    quicken()
     found = caught(mutation, range(int(first), int(last or first) + 1))
     print(f"{mutation.name}: {f'caught at {found[0]}: {found[1]}' if found else f'not caught in {first}..{last}'}")
     return 0 if found else 1

@@ -1,11 +1,12 @@
 """Histories of whole agents: `python -m tests.sim` plays as many as one likes."""
 
+import multiprocessing
 import os
 import random
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -13,9 +14,13 @@ import pytest
 from tests.sim.history import History, Outcome, play, suffer
 from tests.sim.misfortunes import MISFORTUNES
 from tests.sim.nemesis import plan
+from tests.sim.quick import begin
 
-SEEDS = range(232, 313)
+PLAYED, SUFFERED = range(232, 382), range(232, 322)
 """Few enough for each run of the tests, and so that every misfortune is among them."""
+
+AT_A_TIME = 30
+"""Histories that one process plays, which takes a second to begin."""
 
 FEW = 60
 """Histories of one misfortune within which it must have led to what it can lead to."""
@@ -45,25 +50,31 @@ acting; R6 and R14 act where several befall a fleet at once.
 """
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_the_fleet_it_serves_again_after_a_power_cut(seed: int) -> None:
+def played(one: Callable[[int], Outcome], first: int) -> Iterator[Outcome]:
+    """What came of so many histories, from this seed on, in a process that does nothing else."""
+    with multiprocessing.get_context("spawn").Pool(1, initializer=begin) as pool:
+        yield from pool.imap(one, range(first, first + AT_A_TIME))
+
+
+@pytest.mark.parametrize("first", PLAYED[::AT_A_TIME])
+def test_whatever_the_fleet_it_serves_again_after_a_power_cut(first: int) -> None:
     """Within detection, EC2's time and five seconds; nothing is left behind, nothing is on two workers."""
-    outcome = play(seed)
-    assert not outcome.faults, "\n".join(outcome.lines)
-    assert outcome.outage > 0
-    assert any(" takeover: " in line for line in outcome.lines)
+    for outcome in played(play, first):
+        assert not outcome.faults, "\n".join(outcome.lines)
+        assert outcome.outage > 0
+        assert any(" takeover: " in line for line in outcome.lines)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_went_before_all_is_served_in_the_end(seed: int) -> None:
+@pytest.mark.parametrize("first", SUFFERED[::AT_A_TIME])
+def test_whatever_went_before_all_is_served_in_the_end(first: int) -> None:
     """Partitions, losses, deaths and outages, several at a time; then all is well, and nothing moves any more."""
-    outcome = suffer(seed)
-    assert not outcome.faults, "\n".join(outcome.lines)
+    for outcome in played(suffer, first):
+        assert not outcome.faults, "\n".join(outcome.lines)
 
 
 def test_every_misfortune_is_among_these() -> None:
     """None is so rare that the tests do without it."""
-    planned = {stroke.what for seed in SEEDS for stroke in plan(random.Random(f"nemesis {seed}"))}
+    planned = {stroke.what for seed in SUFFERED for stroke in plan(random.Random(f"nemesis {seed}"))}
     assert planned == set(MISFORTUNES)
 
 
@@ -76,7 +87,7 @@ def test_a_misfortune_brings_about_what_a_rule_is_for(line: str) -> None:
 
 @pytest.mark.parametrize(("tell", "options"), [(play, []), (suffer, ["--nemesis"])])
 def test_a_seed_is_one_history(tell: Callable[[int], Outcome], options: list[str]) -> None:
-    """Told twice in this process, and once in another one, where sets have other orders."""
+    """Told twice in this process, and once in another one, where sets have other orders, and values are made faster."""
     lines = tell(7).lines
     assert tell(7).lines == lines
     other = subprocess.run(
