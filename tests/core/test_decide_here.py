@@ -12,10 +12,9 @@ from floatingip.core.plumbing import Extent
 from floatingip.core.timing import REPEAT_AFTER
 from floatingip.core.writes import Associate, CheckSource, KeepAfterTermination, SetGroups, Tag, Write
 from tests.core.deciders import ADDRESS, ENI, WALL, Observer, eni, shown
-from tests.core.scenes import Scene, scenes
+from tests.core.scenes import scenes
 
-
-@scenes(
+test_the_address_on_this_node = scenes(
     """
     a healthy holder is never relieved by one that comes back: the former holder has no claim
         0.0     ec2:a1@i-b link:sound                     -> holder HELD_HERE R10
@@ -89,9 +88,6 @@ from tests.core.scenes import Scene, scenes
         122.5  ec2:a1@i-b                        -> ; rule R14
     """
 )
-def test_the_address_on_this_node(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()
 
 
 # What the holder mends of its ENI, whoever or whatever changed it.

@@ -1,9 +1,8 @@
 """R12: moves that a misconfiguration could cause are recorded before they are made, and wait for their turn."""
 
-from tests.core.scenes import Scene, scenes
+from tests.core.scenes import scenes
 
-
-@scenes(
+test_a_move_that_is_rationed = scenes(
     """
     a rationed move is recorded before it is made, and EC2 must show that: whoever dies in between has still counted
         fallen word:sound/unseen
@@ -69,6 +68,3 @@ from tests.core.scenes import Scene, scenes
         1000.0  ec2:a1@i-b tag:R4@0/a0 link:sound   -> no write
     """
 )
-def test_a_move_that_is_rationed(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()

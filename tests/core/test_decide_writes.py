@@ -5,10 +5,9 @@ import pytest
 from floatingip.core.timing import REPEAT_AFTER
 from floatingip.core.writes import Attach, Tag
 from tests.core.deciders import ENI, Observer
-from tests.core.scenes import Scene, replay, scenes
+from tests.core.scenes import replay, scenes
 
-
-@scenes(
+test_one_write_after_the_other = scenes(
     f"""
     after a write EC2 is asked at once, whatever the state would otherwise allow
         0.0  ec2:free
@@ -30,9 +29,6 @@ from tests.core.scenes import Scene, replay, scenes
         10.2  ec2:free               -> attach
     """
 )
-def test_one_write_after_the_other(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()
 
 
 def test_no_write_is_made_on_an_answer_older_than_the_last_write() -> None:
@@ -60,7 +56,7 @@ def test_a_write_that_was_refused_puts_off_no_other_one() -> None:
 # R9 and the pace of questions.
 
 
-@scenes(
+test_while_ec2_is_silent_and_when_it_is_asked = scenes(
     """
     an outage of EC2 leaves a healthy holder alone: the standby goes on watching
         0.0         ec2:a1@i-a word:sound probe:AA
@@ -88,12 +84,9 @@ def test_a_write_that_was_refused_puts_off_no_other_one() -> None:
         10.1  ec2:a1@i-a/attached/running probe:L -> ; look 10.6
     """
 )
-def test_while_ec2_is_silent_and_when_it_is_asked(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()
 
 
-@scenes(
+test_between_two_calls = scenes(
     """
     a detach that somebody else began is finished: whoever sees the ENI free claims it
         0.0   ec2:a1@i-a word:sound probe:AA  -> standby ANSWERS R10
@@ -132,9 +125,6 @@ def test_while_ec2_is_silent_and_when_it_is_asked(scene: Scene) -> None:
         12.9  ec2:free peer:i-c               -> takeover FREE_AFTER_FENCING R3 attach
     """
 )
-def test_between_two_calls(scene: Scene) -> None:
-    """R11: whoever dies between them, somebody goes on; each scene."""
-    scene.play()
 
 
 @pytest.mark.parametrize(("word", "seconds"), [("word:silent", 5.0), ("word:sound", 20.0), ("word:unasked", 20.0)])
@@ -149,7 +139,7 @@ def test_a_detach_that_hangs_is_forced(word: str, seconds: float) -> None:
     )
 
 
-@scenes(
+test_a_detach_that_takes_long = scenes(
     """
     the holder itself forces its own hanging detach after the longer time: it is alive, so it is heard
         0.0   ec2:a1@i-b/detaching link:sound
@@ -179,6 +169,3 @@ def test_a_detach_that_hangs_is_forced(word: str, seconds: float) -> None:
         16.0  ec2:free peer:i-c                  -> takeover FREE_AFTER_FENCING R3 attach
     """
 )
-def test_a_detach_that_takes_long(scene: Scene) -> None:
-    """R13: each scene."""
-    scene.play()

@@ -13,7 +13,7 @@ from floatingip.core.timing import CLAIM_SHOWN, LOOK_BEFORE_TAKING
 from floatingip.core.writes import Assign, AssignAny, Associate
 from tests.core.deciders import ADDRESS, ZONE, peer, shown
 from tests.core.movers import ELASTIC, IPV6, PRIVATE, Mover, standing
-from tests.core.scenes import Scene, replay, scenes
+from tests.core.scenes import replay, scenes
 
 HERE = f"at-a/{ADDRESS}"
 """What an observer calls what it sees UP while i-a has the address."""
@@ -38,7 +38,7 @@ def test_a_dead_holders_address_is_moved_by_one_call(began: float) -> None:
     )
 
 
-@scenes(
+test_a_claim = scenes(
     f"""
     an address is not taken on an answer that is older than a second: somebody else may have it since
         0.0   ec2:i-a word:sound probe:AA
@@ -94,11 +94,9 @@ def test_a_dead_holders_address_is_moved_by_one_call(began: float) -> None:
     interfaces of the other way to carry are refused: half of the agents would detach what the others move
         fallen
         10.1  ec2:i-a probe:L mixed=eni-9  -> refused MIXED R1; says eni-9; says floatingip release
-    """
+    """,
+    Mover,
 )
-def test_a_claim(scene: Scene) -> None:
-    """Each scene."""
-    scene.play(Mover)
 
 
 def test_an_answer_that_took_long_will_do_when_it_was_asked_for_since_the_move_is_due() -> None:
@@ -219,7 +217,7 @@ def test_a_floating_address_is_no_spare_for_an_elastic_ip() -> None:
 # Ranks: EC2 does not tell the second of two thieves that it is late.
 
 
-@scenes(
+test_a_rank = scenes(
     """
     the second in rank takes over four seconds after the first could have, if EC2 still shows the same owner  [i-c]
         0.0   ec2:i-a word:sound probe:AA peer:i-b
@@ -249,11 +247,9 @@ def test_a_floating_address_is_no_spare_for_an_elastic_ip() -> None:
         6.0   peer:i-b peer:i-d
         10.0  probe:LLLLL word:silent peer:i-d
         10.1  ec2:i-a probe:L peer:i-d   -> doubt LATER R3
-    """
+    """,
+    Mover,
 )
-def test_a_rank(scene: Scene) -> None:
-    """Each scene."""
-    scene.play(Mover)
 
 
 @pytest.mark.parametrize(

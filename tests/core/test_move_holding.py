@@ -19,13 +19,13 @@ from floatingip.core.timing import CLAIM_SHOWN
 from floatingip.core.writes import Assign, Tag
 from tests.core.deciders import ADDRESS, WALL, peer, shown
 from tests.core.movers import Mover, standing
-from tests.core.scenes import Scene, replay, scenes
+from tests.core.scenes import replay, scenes
 
 HERE = f"at-a/{ADDRESS}"
 """What an observer calls what it sees UP while i-a has the address."""
 
 
-@scenes(
+test_who_has_it_and_how_much_is_plumbed = scenes(
     f"""
     a new owner is not judged for five seconds: the neighbours, and EC2 itself, may still be on the way to it
         0.0   ec2:i-a word:sound probe:AA link:ahead
@@ -158,11 +158,9 @@ HERE = f"at-a/{ADDRESS}"
     without the address the plumbing is no holding: who is ready ahead of it is no holder when EC2 gives it the address
         0.0  ec2:i-b link:ahead        -> claiming PLUMBING A3
         0.1  link:sound                -> holder HELD_HERE R10
-    """
+    """,
+    Mover,
 )
-def test_who_has_it_and_how_much_is_plumbed(scene: Scene) -> None:
-    """Each scene."""
-    scene.play(Mover)
 
 
 # R5, R7: planned moves.

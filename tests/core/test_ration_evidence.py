@@ -10,10 +10,9 @@ from floatingip.core.decision.decision import Rule
 from floatingip.core.decision.remember import remember
 from floatingip.core.decision.view import Memory
 from tests.core.deciders import ENI, NAME, WALL, Observer
-from tests.core.scenes import Scene, scenes
+from tests.core.scenes import scenes
 
-
-@scenes(
+test_a_record_that_is_on_its_way = scenes(
     """
     a record that EC2 has accepted, but does not show yet, is written again as it is, and not each second
         fallen
@@ -32,9 +31,6 @@ from tests.core.scenes import Scene, scenes
         72.0  ec2:a2@i-a probe:L word:sound/unseen  -> tag:R4@72/a2
     """
 )
-def test_a_record_that_is_on_its_way(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()
 
 
 def test_an_older_record_of_the_same_standing_eni_does_not_stand_for_a_move_that_is_not_recorded_yet() -> None:
