@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from floatingip.agent.outbox import Outbox
-from floatingip.agent.telling import NOTED, Telling
+from floatingip.agent.telling import Telling
 from floatingip.core import timing
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.plumbing import PlumbingReport, PlumbingState
@@ -28,7 +28,6 @@ def test_a_service_that_answers_nowhere_is_warned_of() -> None:
     for before, seconds in ((STANDBY, 0.0), (nowhere, 1.0), (nowhere, timing.SAID_AGAIN + 1.0)):
         telling.decided(before, nowhere, "", "none", seconds, seconds)
     assert levels(out) == ["warning", "warning"]
-    assert Reason.NOT_SERVED_HERE in NOTED
 
 
 @pytest.mark.parametrize(("state", "told"), [(PlumbingState.UNCERTAIN, []), (PlumbingState.UNSOUND, ["error"])])

@@ -8,13 +8,19 @@ from floatingip.core import timing
 
 
 def test_what_goes_wrong_is_told_once_it_lasts_and_again_every_ten_minutes() -> None:
-    """Not what is over before; another trouble begins anew."""
-    trouble = Trouble(30.0)
-    assert [trouble.is_due("no room", at) for at in (0.0, 29.0, 30.0, 31.0, 30.0 + timing.SAID_AGAIN)] == [
-        False, False, True, False, True,
-    ]  # fmt: skip
-    assert not trouble.is_due("", 1000.0)
+    """Not what is over before; another trouble, or the same after an end, begins anew."""
+    trouble, again = Trouble(30.0), 30.0 + timing.SAID_AGAIN
+    due = [trouble.is_due("no room", at) for at in (0.0, 29.0, 30.0, 31.0, again - 1.0, again, again + 1.0)]
+    assert (due, trouble.is_told) == ([False, False, True, False, False, True, False], True)
+    assert (trouble.is_due("", 1000.0), trouble.is_told) == (False, False)
     assert [trouble.is_due("no room", at) for at in (1000.0, 1030.0)] == [False, True]
+    assert [trouble.is_due("no nft", at) for at in (1031.0, 1061.0)] == [False, True]
+
+
+def test_what_must_be_told_at_once_is() -> None:
+    """Where nothing has to last first."""
+    trouble = Trouble()
+    assert [trouble.is_due(text, 0.0) for text in ("a", "a", "b", "")] == [True, False, True, False]
 
 
 def test_each_of_several_complaints_is_told_once_until_all_has_been_well_for_a_while() -> None:
