@@ -29,7 +29,7 @@ def plumbing(address: Address = ONE) -> Plumbing:
 
 @dataclass
 class Kernel:
-    """A node's kernel: what it has of each address, and what was done, oldest first."""
+    """`ports.Host`, a node's kernel: what it has of each address, and what was done, oldest first."""
 
     has_link: bool = True
     error: str = ""
@@ -42,7 +42,6 @@ class Kernel:
     wakes: list[Callable[[], None]] = field(default_factory=list)
 
     def plumb(self, plumbing: Plumbing, extent: Extent) -> PlumbingReport:
-        """See `ports.Host`."""
         self.done.put(("plumb", plumbing.address))
         self.extents.append(extent)
         if self.error:
@@ -56,32 +55,26 @@ class Kernel:
         return PlumbingReport(PlumbingState.SOUND, repaired)
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
-        """See `ports.Host`."""
         self.done.put(("unplumb", plumbing.address))
         if self.stuck:
             raise HostError(self.stuck)
         return ()
 
     def announce(self, plumbing: Plumbing) -> None:
-        """See `ports.Host`."""
         self.done.put(("announce", plumbing.address))
 
     def route_probes(self, plumbing: Plumbing) -> None:
-        """See `ports.Host`."""
         self.done.put(("route", plumbing.address))
 
     def blind(self, plumbing: Plumbing) -> str:
-        """See `ports.Host`."""
         if self.silent:
             raise HostError(self.silent)
         return self.unseen
 
     def unroute_probes(self, plumbing: Plumbing) -> None:
-        """See `ports.Host`."""
         self.done.put(("unroute", plumbing.address))
 
     def watch(self, wake: Callable[[], None]) -> None:
-        """See `ports.Host`."""
         self.wakes.append(wake)
 
     def until(self, verb: str, address: Address = ONE) -> list[tuple[str, Address]]:

@@ -65,12 +65,10 @@ class AtOnce(Calls):
     """Makes each call once, and in its turn."""
 
     def patiently(self, ask: Callable[[], T]) -> T:
-        """See `Calls`."""
         self.made.append(None)
         return ask()
 
     def begin(self, ask: Callable[[], T]) -> Future[T]:
-        """See `Calls`."""
         answer: Future[T] = Future()
         try:
             answer.set_result(self.patiently(ask))
