@@ -1,12 +1,15 @@
 """Rise and fall: when an address counts as up, as down, and what is no evidence at all."""
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 
 import pytest
 
+from floatingip.agent.answers import Answers
 from floatingip.core import timing
 from floatingip.core.health import Health, HealthState, is_news, observe, under
 from floatingip.core.probe import ProbeOutcome, ProbeResult
+from tests.core.deciders import ADDRESS, SETTINGS
 
 RISE, FALL, TIMEOUT, INTERVAL = 2, 5, 0.5, 0.25
 
@@ -172,3 +175,16 @@ def test_one_more_answer_is_no_news_and_whatever_concerns_a_loss_is(
     """What is no news is not judged until its time has come."""
     known = probing.see(before)
     assert is_news(known, probing.see(outcome)) is news
+
+
+def test_what_was_sent_before_the_address_came_says_nothing_of_its_new_holder() -> None:
+    """The old one's answer, under way as EC2 shows the move, does not count; the new one's do."""
+    answers = Answers(str(ADDRESS), SETTINGS, 0.0)
+    answers.probe(IPv4Address(ADDRESS))
+    answers.on = True
+    [probing] = answers.probings()
+    answers.are_under("a1", 10.0)
+    for sent_at in (9.99, *(10.0 + 0.25 * n for n in range(SETTINGS.rise))):
+        assert answers.health.state is HealthState.INIT
+        answers.probed(probing, ProbeResult(sent_at, sent_at + 0.02, ProbeOutcome.ANSWERED))
+    assert answers.health.state is HealthState.UP
