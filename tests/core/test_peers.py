@@ -86,11 +86,6 @@ def _asking(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asking]:
     asking.end()
 
 
-def test_a_holder_that_was_not_asked_yet_is_not_silent(asking: Asking) -> None:
-    """Nothing is known."""
-    assert asking.state() is WordState.UNASKED
-
-
 WORDS = {
     "our name, its instance, the judged attachment": (SOUND, WordState.SOUND, ""),
     "a problem": (UNSOUND, WordState.UNSOUND, "nft is missing"),
@@ -306,8 +301,9 @@ def test_a_peer_that_falls_silent_keeps_the_time_when_it_was_heard(asking: Askin
     assert later.heard_at == silent.heard_at
 
 
-def test_who_is_not_followed_any_more_says_nothing(asking: Asking, meet: Start) -> None:
-    """A holder of yesterday cannot vouch for today's."""
+def test_who_is_not_followed_yet_or_any_more_says_nothing(asking: Asking, meet: Start) -> None:
+    """That is no silence; and a holder of yesterday cannot vouch for today's."""
+    assert asking.state() is WordState.UNASKED
     meet()
     asking.follow()
     asking.receive()
