@@ -54,7 +54,7 @@ class Scene:
     transcript: str
 
 
-def scenes(text: str, kind: type[Observer] = Observer) -> Callable[[Scene], None]:
+def scenes(text: str, kind: Callable[..., Observer] = Observer) -> Callable[[Scene], None]:
     """A test that plays each of these scenes with an observer of that kind."""
     found = list(_read(dedent(text)))
 

@@ -1,6 +1,7 @@
 """The address moves between standing ENIs: A1, A2, A5, the ranks, and what a claim must know of EC2."""
 
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address
 
 import pytest
@@ -161,40 +162,29 @@ def test_an_address_that_something_else_has_is_never_touched(holder: str, name: 
 # A5: IPv6 and Elastic IPs.
 
 
-def test_an_ipv6_address_is_unassigned_from_the_judged_eni_and_then_assigned() -> None:
-    """EC2 knows no reassignment for it.  In between this node must not end, and waits for nobody."""
-    mover = Mover(target=IPV6).fall()
-    fence = mover.see(10.1, "ec2:i-a probe:L")
-    assert (shown(fence), fence.obliged) == ("takeover SILENT_HOLDER R3 unassign:eni-a", True)
-    lagging = mover.see(10.3, "ec2:i-a probe:L")
-    assert (lagging.write, lagging.obliged) == (None, True)
-    claim = mover.see(10.7, "ec2:absent peer:i-0")
-    assert (shown(claim), claim.obliged) == ("takeover FREE_AFTER_FENCING R3 assign:eni-b", True)
-    waiting = mover.see(10.9, "ec2:absent")
-    assert (waiting.reason, waiting.write) == (Reason.ASSIGNING, None)
-    replay(
-        """
-        12.0  ec2:i-b              -> claiming PLUMBING A3
-        12.1  link:sound           -> holder HELD_HERE R10 tag:R3@12/at-a
-        """,
-        mover,
-    )
+test_an_ipv6_address = scenes(
+    """
+    it is unassigned from the judged ENI and then assigned: in between this node must not end, and waits for nobody
+        fallen
+        10.1  ec2:i-a probe:L          -> takeover SILENT_HOLDER R3 unassign:eni-a; obliged yes
+        10.3  ec2:i-a probe:L          -> no write; obliged yes
+        10.7  ec2:absent peer:i-0      -> takeover FREE_AFTER_FENCING R3 assign:eni-b; obliged yes
+        10.9  ec2:absent               -> no write; reason ASSIGNING
+        12.0  ec2:i-b                  -> claiming PLUMBING A3
+        12.1  link:sound               -> holder HELD_HERE R10 tag:R3@12/at-a
 
+    left between the two calls it is claimed by another: nobody has it, and that is all that anybody needs to know
+        0.0   ec2:i-a word:sound probe:AA
+        12.0  ec2:absent               -> claiming FREE R1 assign:eni-b
 
-def test_an_ipv6_address_that_was_left_between_the_two_calls_is_claimed_by_another() -> None:
-    """Whoever fenced it ended: nobody has it, and that is all that anybody needs to know."""
-    mover = Mover(target=IPV6)
-    mover.see(0.0, "ec2:i-a word:sound probe:AA")
-    assert shown(mover.see(12.0, "ec2:absent")) == "claiming FREE R1 assign:eni-b"
-
-
-def test_a_refused_fence_of_an_ipv6_address_claims_nothing() -> None:
-    """Another observer was faster; EC2 shows at the next look who has it now."""
-    mover = Mover(target=IPV6).fall()
-    mover.see(10.1, "ec2:i-a probe:L")
-    mover.see(10.2, "probe:L", accepted=None)
-    decision = mover.see(10.8, "ec2:i-c")
-    assert (decision.state, decision.write, decision.obliged) == (State.STANDBY, None, False)
+    a refused fence claims nothing: another observer was faster, and EC2 shows at the next look who has it now
+        fallen
+        10.1  ec2:i-a probe:L
+        10.2  probe:L accepted=None
+        10.8  ec2:i-c                  -> no write; state standby; obliged no
+    """,
+    partial(Mover, target=IPV6),
+)
 
 
 def test_an_elastic_ip_is_given_a_private_address_then_associated_and_moves_with_it_ever_after() -> None:
@@ -247,6 +237,16 @@ test_a_rank = scenes(
         6.0   peer:i-b peer:i-d
         10.0  probe:LLLLL word:silent peer:i-d
         10.1  ec2:i-a probe:L peer:i-d   -> doubt LATER R3
+
+    a leaving node comes last, but it comes: better than nobody
+        fallen
+        10.1  ec2:i-a probe:L peer:i-z leaving=spot  -> LATER
+        14.2  ec2:i-a probe:L peer:i-z leaving=spot  -> move:eni-b
+
+    the judged holder is no rank to wait for: it answered a moment ago, so it was alive then
+        9.0   ec2:i-a word:sound probe:AA peer:i-a
+        9.9   probe:LLLLL word:silent peer:i-a
+        10.1  ec2:i-a probe:L peer:i-z   -> move:eni-b
     """,
     Mover,
 )
@@ -275,21 +275,6 @@ def test_whether_another_observer_is_waited_for_that(other: Peer, waits: str) ->
     """Nodes that stay, on which the service was seen, with fewer addresses, then in the order of their ids."""
     decision = Mover().fall().see(10.1, "ec2:i-a probe:L", peers=(other,))
     assert shown(decision) == (f"doubt {waits} R3" if waits else "takeover SILENT_HOLDER R3 move:eni-b")
-
-
-def test_a_leaving_node_comes_last_but_it_comes() -> None:
-    """Better than nobody."""
-    mover = Mover().fall()
-    peers = (peer("i-z", 10.1),)
-    assert mover.see(10.1, "ec2:i-a probe:L", peers=peers, leaving="spot").reason is Reason.LATER
-    peers = (peer("i-z", 14.2),)
-    assert mover.see(14.2, "ec2:i-a probe:L", peers=peers, leaving="spot").write is not None
-
-
-def test_the_judged_holder_is_no_rank_to_wait_for() -> None:
-    """It answered a moment ago: it was alive then."""
-    mover = Mover().fall()
-    assert mover.see(10.1, "ec2:i-a probe:L", peers=(peer("i-a", 9.9), peer("i-z", 10.1))).write is not None
 
 
 # Promises: EC2 accepted the address for somebody, but nobody sees it there yet.

@@ -155,6 +155,10 @@ test_who_has_it_and_how_much_is_plumbed = scenes(
         10.0  ec2:i-c                  -> ; carries AS_FOUND; look 12.0
         12.0  ec2:i-c                  -> ; carries AHEAD
 
+    a leaving node relieves nobody: two nodes of the same drain would hand the address to and fro
+        0.0   ec2:i-a word:sound probe:AA
+        30.0  ec2:i-a word:leaving leaving=drained  -> no write
+
     without the address the plumbing is no holding: who is ready ahead of it is no holder when EC2 gives it the address
         0.0  ec2:i-b link:ahead        -> claiming PLUMBING A3
         0.1  link:sound                -> holder HELD_HERE R10
@@ -210,13 +214,6 @@ def test_a_leaving_holder_is_relieved_and_goes_on_carrying_until_then() -> None:
     )
     holder = Mover().see(0.0, "ec2:i-b link:sound", leaving="spot: terminate at 12:00")
     assert (holder.state, holder.leaving, holder.extent) == (State.HOLDER, "spot: terminate at 12:00", Extent.ALL)
-
-
-def test_a_leaving_node_relieves_nobody() -> None:
-    """Two nodes of the same drain would hand the address to and fro."""
-    mover = Mover()
-    mover.see(0.0, "ec2:i-a word:sound probe:AA")
-    assert mover.see(30.0, "ec2:i-a word:leaving", leaving="drained").write is None
 
 
 def served(now: float, *, by: str = "i-b") -> tuple[Peer, ...]:
