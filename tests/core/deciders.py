@@ -7,6 +7,7 @@ several do to each other is for tests/sim.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any, ClassVar, Self
@@ -124,6 +125,8 @@ class Observer:
         - ``ec2:ATTACHMENT@INSTANCE/STATUS/STATE``, ``ec2:free``, ``ec2:absent``: an answer to a question asked now; the
           ENI's status is ``attached`` unless given; without a state EC2 was not asked for the instance's;
         - ``tag:MOVES``, ``name:NAME``: the ENI's tags in that answer, moves separated by commas;
+        - ``age:SECONDS``, ``reached:SECONDS``, ``reached:never``: by that answer it was attached so long before the
+          observer's clock began, and workers were last reached so long after that;
         - ``probe:AATLF``: probes sent and known now: answered, answered by TCP alone, lost, failed here;
         - ``word:STATE/SIGHT``: the holder's word; ``word:silent`` is one without sight;
         - ``peer:INSTANCE``, ``peer:INSTANCE=ATTACHMENT``: another observer answered now, and what it sees UP;
@@ -140,6 +143,7 @@ class Observer:
             view = replace(
                 view, owner=self._owner(now, told["ec2"], told.get("tag", "").replace(",", " "), told.get("name", NAME))
             )
+            view = replace(view, owner=_dated(view.owner, told))
         view = self._followed(view)
         for letter in told.get("probe", ""):
             answered, lost, failed = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
@@ -188,6 +192,19 @@ class Observer:
         if attachment_id == view.health.attachment_id:
             return view
         return replace(view, health=Health(attachment_id), word=Word(since=view.now))
+
+
+def _dated(owner: Owner | None, told: Mapping[str, str]) -> Owner | None:
+    """The same answer with the ages that are told."""
+    if owner is None or owner.eni is None:
+        return owner
+    eni = owner.eni
+    if "reached" in told:
+        reached = {} if told["reached"] == "never" else {REACHED_TAG: str(WALL + int(told["reached"]))}
+        eni = replace(eni, tags={key: value for key, value in eni.tags.items() if key != REACHED_TAG} | reached)
+    if "age" in told and eni.attachment is not None:
+        eni = replace(eni, attachment=replace(eni.attachment, since_wall=WALL - float(told["age"])))
+    return replace(owner, eni=eni)
 
 
 def _report(link: str) -> PlumbingReport:

@@ -60,9 +60,7 @@ class Observer:
     port: int
     status: Status = SOUND
     peers: Mapping[str, Address] = field(default_factory=dict)
-    sources: Mapping[str, Address] = field(
-        default_factory=lambda: {TARGET: FLOATING, OTHER_TARGET: OTHER_FLOATING},
-    )
+    sources: Mapping[str, Address] = field(default_factory=lambda: {TARGET: FLOATING, OTHER_TARGET: OTHER_FLOATING})
     stalled_for: float = 0.0
     not_ready: str = ""
     note: str = ""

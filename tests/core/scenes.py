@@ -53,15 +53,16 @@ class Scene:
     me: str
     transcript: str
 
-    def play(self, kind: type[Observer] = Observer) -> None:
-        """Check it with an observer of that kind."""
-        replay(self.transcript, kind(self.me) if self.me else kind())
 
-
-def scenes(text: str) -> pytest.MarkDecorator:
-    """Run a test that takes a ``scene`` with each of them."""
+def scenes(text: str, kind: Callable[..., Observer] = Observer) -> Callable[[Scene], None]:
+    """A test that plays each of these scenes with an observer of that kind."""
     found = list(_read(dedent(text)))
-    return pytest.mark.parametrize("scene", found, ids=[re.split("[:;.]", scene.claim)[0] for scene in found])
+
+    @pytest.mark.parametrize("scene", found, ids=[re.split("[:;.]", scene.claim)[0] for scene in found])
+    def play(scene: Scene) -> None:
+        replay(scene.transcript, kind(scene.me) if scene.me else kind())
+
+    return play
 
 
 def _read(text: str) -> Iterator[Scene]:

@@ -11,12 +11,12 @@ from floatingip.core.ec2 import ALLOCATION_TAG, Owner
 from floatingip.core.model import Allocation, Target
 from floatingip.core.writes import Attach, Create
 from tests.core.deciders import ADDRESS, ENI, WALL, Observer, eni, shown
-from tests.core.scenes import Scene, scenes
+from tests.core.scenes import scenes
 
 ELASTIC = Allocation("eipalloc-0123abcd")
 
 
-@scenes(
+test_what_is_free = scenes(
     """
     nothing is done before EC2 has answered; but the link is carried wherever it is: a restart then drops nothing
         0.0                 -> start EC2_SILENT R9; carries ALL
@@ -96,9 +96,6 @@ ELASTIC = Allocation("eipalloc-0123abcd")
         28.1  ec2:free leaving=drained            -> attach
     """
 )
-def test_what_is_free(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()
 
 
 def test_an_address_outside_of_every_subnet_is_told_and_not_created() -> None:
@@ -199,7 +196,7 @@ def test_a_race_that_was_lost_long_ago_does_not_count() -> None:
 LATE = timing.FORGOTTEN_AFTER
 
 
-@scenes(
+test_generations_of_the_token = scenes(
     f"""
     the same generation is created again while it may only not be shown yet: EC2 makes one interface of a token
         0.0  ec2:absent  -> create
@@ -221,9 +218,6 @@ LATE = timing.FORGOTTEN_AFTER
         3602.6  ec2:absent            -> create:1
     """
 )
-def test_generations_of_the_token(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()
 
 
 def test_an_eni_that_was_shown_for_long_and_then_is_not_is_created_anew_at_once() -> None:

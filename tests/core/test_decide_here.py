@@ -1,6 +1,7 @@
 """R10, R14 and what a holder mends: the address on this node, until it is lost, or its device never comes."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,9 @@ from floatingip.core.plumbing import Extent
 from floatingip.core.timing import REPEAT_AFTER
 from floatingip.core.writes import Associate, CheckSource, KeepAfterTermination, SetGroups, Tag, Write
 from tests.core.deciders import ADDRESS, ENI, WALL, Observer, eni, shown
-from tests.core.scenes import Scene, scenes
+from tests.core.scenes import scenes
 
-
-@scenes(
+test_the_address_on_this_node = scenes(
     """
     a healthy holder is never relieved by one that comes back: the former holder has no claim
         0.0     ec2:a1@i-b link:sound                     -> holder HELD_HERE R10
@@ -89,9 +89,6 @@ from tests.core.scenes import Scene, scenes
         122.5  ec2:a1@i-b                        -> ; rule R14
     """
 )
-def test_the_address_on_this_node(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()
 
 
 # What the holder mends of its ENI, whoever or whatever changed it.
@@ -99,6 +96,7 @@ def test_the_address_on_this_node(scene: Scene) -> None:
 ELASTIC = Allocation("eipalloc-0123abcd")
 WANTED = {"tags": {"floatingip": "cluster", ALLOCATION_TAG: ELASTIC.id}, "security_groups": ("sg-1", "sg-2")}
 MENDED = {**WANTED, "elastic": {ADDRESS: ELASTIC.id}}
+ASSOCIATE = Associate(ELASTIC.id, ENI, ADDRESS)
 
 
 def holding(
@@ -112,23 +110,33 @@ def holding(
     return observer.see(now, f"link:{link}", owner=owner, target=ELASTIC, groups=("sg-2", "sg-1"))
 
 
-def test_an_eni_that_is_as_it_should_be_is_left_alone() -> None:
-    """In whatever order EC2 names the groups."""
-    assert shown(holding()) == "holder HELD_HERE R10"
-    assert shown(holding(security_groups=("sg-2", "sg-1"))) == "holder HELD_HERE R10"
+GROUPS = SetGroups(ENI, ("sg-2", "sg-1"))
+MENDING: dict[str, tuple[dict[str, object], Write | None]] = {
+    "it is as it should be": ({}, None),
+    "EC2 names its groups in another order": ({"security_groups": ("sg-2", "sg-1")}, None),
+    "another Elastic IP than ours is associated": ({"elastic": {ADDRESS: "eipalloc-0fffffff"}}, ASSOCIATE),
+    "it would end with its instance": ({"delete_on_termination": True}, KeepAfterTermination(ENI, "a1")),
+    "it has no groups": ({"security_groups": ()}, GROUPS),
+    "a group is missing": ({"security_groups": ("sg-1",)}, GROUPS),
+    "it has a group too many": ({"security_groups": ("sg-1", "sg-2", "sg-3")}, GROUPS),
+    "a CNI's upgrade set another group": ({"security_groups": ("sg-1", "sg-9")}, GROUPS),
+    "its source check, which protects the neighbours, is off": ({"source_check": False}, CheckSource(ENI)),
+}
+
+
+@pytest.mark.parametrize(("changes", "write"), MENDING.values(), ids=MENDING)
+def test_the_holder_mends_its_eni_where(changes: dict[str, Any], write: Write | None) -> None:
+    """By one write, and it is the holder all the same."""
+    decision = holding(**changes)
+    assert (decision.reason.name, decision.rule, decision.write) == ("HELD_HERE", "R10", write)
 
 
 def test_the_holder_associates_the_elastic_ip() -> None:
     """With the first answer after the link is there, and again whenever somebody took it off."""
     observer = Observer()
-    assert holding(0.0, observer, elastic={}).write == Associate(ELASTIC.id, ENI, ADDRESS)
+    assert holding(0.0, observer, elastic={}).write == ASSOCIATE
     assert holding(2.0, observer).write is None
-    assert holding(3600.0, observer, elastic={}).write == Associate(ELASTIC.id, ENI, ADDRESS)
-
-
-def test_another_elastic_ip_on_our_eni_is_not_ours() -> None:
-    """What counts is that it is this one."""
-    assert holding(elastic={ADDRESS: "eipalloc-0fffffff"}).write == Associate(ELASTIC.id, ENI, ADDRESS)
+    assert holding(3600.0, observer, elastic={}).write == ASSOCIATE
 
 
 def test_the_elastic_ip_is_associated_even_while_the_plumbing_is_unsound() -> None:
@@ -146,26 +154,10 @@ def test_an_address_needs_no_association() -> None:
     assert shown(decision) == "holder HELD_HERE R10"
 
 
-def test_the_holder_lets_its_eni_outlive_its_instance() -> None:
-    """Otherwise a terminated node takes the reserved address along; it is said of one attachment."""
-    assert holding(delete_on_termination=True).write == KeepAfterTermination(ENI, "a1")
-
-
-@pytest.mark.parametrize("groups", [(), ("sg-1",), ("sg-1", "sg-2", "sg-3"), ("sg-1", "sg-9")])
-def test_the_holder_reconciles_the_security_groups(groups: tuple[str, ...]) -> None:
-    """A CNI's upgrade once overwrote those of everybody's interfaces."""
-    assert holding(security_groups=groups).write == SetGroups(ENI, ("sg-2", "sg-1"))
-
-
 def test_unknown_security_groups_are_not_taken_for_none() -> None:
     """An ENI without any is impossible anyway."""
     observer = Observer()
     assert observer.see(0.0, "ec2:a1@i-b link:sound", groups=()).write is None
-
-
-def test_the_holder_switches_the_source_check_on() -> None:
-    """What it carries is its own address: the check costs nothing, and protects the neighbours."""
-    assert holding(source_check=False).write == CheckSource(ENI)
 
 
 def test_one_thing_is_mended_at_a_time_and_the_elastic_ip_first() -> None:
@@ -188,7 +180,7 @@ def test_one_thing_is_mended_at_a_time_and_the_elastic_ip_first() -> None:
         owner = Owner(now, shown_eni)
         writes.append(observer.see(now, "link:sound", owner=owner, target=ELASTIC, groups=("sg-1", "sg-2")).write)
     assert writes == [
-        Associate(ELASTIC.id, ENI, ADDRESS),
+        ASSOCIATE,
         KeepAfterTermination(ENI, "a2"),
         SetGroups(ENI, ("sg-1", "sg-2")),
         CheckSource(ENI),

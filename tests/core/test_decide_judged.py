@@ -8,7 +8,7 @@ from floatingip.core.health import Health, HealthState
 from floatingip.core.peer import Word, WordState
 from floatingip.core.timing import LOOK_IN_PEACE
 from tests.core.deciders import Observer, shown
-from tests.core.scenes import Scene, replay, scenes
+from tests.core.scenes import replay, scenes
 
 # R2: EC2 announces the holder's death.
 
@@ -26,7 +26,7 @@ def test_two_answers_that_the_instance_ended_are_a_verdict(state: str) -> None:
     )
 
 
-@scenes(
+test_an_instance_that_ended = scenes(
     """
     an instance that ends is confirmed at once, while the address still answers, whatever its observer says
         0.0   ec2:a1@i-a word:sound probe:AA
@@ -66,9 +66,6 @@ def test_two_answers_that_the_instance_ended_are_a_verdict(state: str) -> None:
         1.0  ec2:a1@i-a/attached/stopped tag:R4@0/x0,R4@0/x1,R4@0/x2,R4@0/x3 -> takeover INSTANCE_ENDED R2 detach:a1
     """
 )
-def test_an_instance_that_ended(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()
 
 
 def test_a_silent_observer_has_ec2_asked_soon_and_again_though_the_address_answers() -> None:
@@ -126,7 +123,7 @@ def test_no_holder_is_convicted_by_r3_that_was_not_found_silent(word: str) -> No
     replay(f"10.1  {word} ec2:a1@i-a/attached/running probe:L  -> no write; state doubt", Observer().fall(word))
 
 
-@scenes(
+test_a_silent_holder = scenes(
     """
     one lost probe does not start a failover: it asks EC2, at once
         0.0   ec2:a1@i-a word:silent probe:AA
@@ -173,12 +170,9 @@ def test_no_holder_is_convicted_by_r3_that_was_not_found_silent(word: str) -> No
         300.0  ec2:a1@i-a/attaching word:other     -> no write
     """
 )
-def test_a_silent_holder(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()
 
 
-@scenes(
+test_evidence_that_not_this_node_is_cut_off = scenes(
     """
     a standby does not take over when its own network is down: EC2 does not answer it either
         fallen
@@ -220,9 +214,6 @@ def test_a_silent_holder(scene: Scene) -> None:
         10.1  ec2:a1@i-a probe:L peer:i-c=a0  -> detach:a1
     """
 )
-def test_evidence_that_not_this_node_is_cut_off(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()
 
 
 def test_health_and_word_are_taken_as_they_are_given() -> None:
@@ -238,7 +229,7 @@ def test_health_and_word_are_taken_as_they_are_given() -> None:
 # R4: it does not answer here, but its holder is well.
 
 
-@scenes(
+test_a_holder_that_is_well = scenes(
     """
     a blocked probe never moves the address: ICMP is closed, but the holder serves, and sees us through the address
         fallen word:sound/seen
@@ -284,9 +275,6 @@ def test_health_and_word_are_taken_as_they_are_given() -> None:
         45.0  ec2:a1@i-a word:sound/unseen                                   -> doubt NOT_VOUCHED R4
     """
 )
-def test_a_holder_that_is_well(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()
 
 
 def test_a_blocked_probe_does_not_move_the_address_while_the_holder_checks_anew() -> None:
@@ -301,7 +289,7 @@ def test_a_blocked_probe_does_not_move_the_address_while_the_holder_checks_anew(
 # R6: it never answered.
 
 
-@scenes(
+test_a_holder_that_never_answered = scenes(
     """
     an address that never answered is given time to settle: a node that boots takes about a minute
         0.0   ec2:a1@i-a word:silent                               -> standby SETTLING R6
@@ -321,6 +309,3 @@ def test_a_blocked_probe_does_not_move_the_address_while_the_holder_checks_anew(
         1.0..119/1  word:silent probe:F                            -> no write
     """
 )
-def test_a_holder_that_never_answered(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()

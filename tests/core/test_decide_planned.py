@@ -13,10 +13,9 @@ from floatingip.core.peer import Sight, Word, WordState
 from floatingip.core.plumbing import Extent
 from floatingip.core.writes import Detach
 from tests.core.deciders import WALL, Observer, eni, shown
-from tests.core.scenes import Scene, scenes
+from tests.core.scenes import scenes
 
-
-@scenes(
+test_a_holder_that_knows_that_it_should_not_have_it = scenes(
     """
     a holder that is unsound for three seconds is relieved, not sooner: a flushed rule is back within one
         0.0   ec2:a1@i-a word:sound probe:AA
@@ -71,9 +70,6 @@ from tests.core.scenes import Scene, scenes
         30.1  ec2:a1@i-a leaving=drained       -> no write
     """
 )
-def test_a_holder_that_knows_that_it_should_not_have_it(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()
 
 
 OFF = Word(WordState.LEAVING, 30.0, detail="Kubernetes has written this node off", written_off=True)

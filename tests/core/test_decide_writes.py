@@ -1,14 +1,16 @@
 """R8, R9, R11 and R13: one write at a time, on what EC2 has said since the last one, and what becomes of it."""
 
+from __future__ import annotations
+
 import pytest
 
+from floatingip.core.decision.decision import Reason
 from floatingip.core.timing import REPEAT_AFTER
-from floatingip.core.writes import Attach, Tag
+from floatingip.core.writes import Attach, Detach, Tag, Write
 from tests.core.deciders import ENI, Observer
-from tests.core.scenes import Scene, replay, scenes
+from tests.core.scenes import replay, scenes
 
-
-@scenes(
+test_one_write_after_the_other = scenes(
     f"""
     after a write EC2 is asked at once, whatever the state would otherwise allow
         0.0  ec2:free
@@ -30,9 +32,6 @@ from tests.core.scenes import Scene, replay, scenes
         10.2  ec2:free               -> attach
     """
 )
-def test_one_write_after_the_other(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()
 
 
 def test_no_write_is_made_on_an_answer_older_than_the_last_write() -> None:
@@ -60,7 +59,7 @@ def test_a_write_that_was_refused_puts_off_no_other_one() -> None:
 # R9 and the pace of questions.
 
 
-@scenes(
+test_while_ec2_is_silent_and_when_it_is_asked = scenes(
     """
     an outage of EC2 leaves a healthy holder alone: the standby goes on watching
         0.0         ec2:a1@i-a word:sound probe:AA
@@ -88,12 +87,9 @@ def test_a_write_that_was_refused_puts_off_no_other_one() -> None:
         10.1  ec2:a1@i-a/attached/running probe:L -> ; look 10.6
     """
 )
-def test_while_ec2_is_silent_and_when_it_is_asked(scene: Scene) -> None:
-    """Each scene."""
-    scene.play()
 
 
-@scenes(
+test_between_two_calls = scenes(
     """
     a detach that somebody else began is finished: whoever sees the ENI free claims it
         0.0   ec2:a1@i-a word:sound probe:AA  -> standby ANSWERS R10
@@ -132,9 +128,6 @@ def test_while_ec2_is_silent_and_when_it_is_asked(scene: Scene) -> None:
         12.9  ec2:free peer:i-c               -> takeover FREE_AFTER_FENCING R3 attach
     """
 )
-def test_between_two_calls(scene: Scene) -> None:
-    """R11: whoever dies between them, somebody goes on; each scene."""
-    scene.play()
 
 
 @pytest.mark.parametrize(("word", "seconds"), [("word:silent", 5.0), ("word:sound", 20.0), ("word:unasked", 20.0)])
@@ -149,7 +142,7 @@ def test_a_detach_that_hangs_is_forced(word: str, seconds: float) -> None:
     )
 
 
-@scenes(
+test_a_detach_that_takes_long = scenes(
     """
     the holder itself forces its own hanging detach after the longer time: it is alive, so it is heard
         0.0   ec2:a1@i-b/detaching link:sound
@@ -179,6 +172,23 @@ def test_a_detach_that_hangs_is_forced(word: str, seconds: float) -> None:
         16.0  ec2:free peer:i-c                  -> takeover FREE_AFTER_FENCING R3 attach
     """
 )
-def test_a_detach_that_takes_long(scene: Scene) -> None:
-    """R13: each scene."""
-    scene.play()
+
+
+RETRY_AT = 13.0
+
+
+@pytest.mark.parametrize(("began", "refused"), [("fallen", Detach), ("free", Attach)], ids=["taking", "claiming"])
+@pytest.mark.parametrize("is_that_kind", [True, False], ids=["that is refused", "while another kind is refused"])
+def test_an_answer_before_a_write(began: str, refused: type[Write], *, is_that_kind: bool) -> None:
+    """Not before a refused write may be made again; at once where EC2 has refused writes of another kind."""
+    observer = Observer()
+    if began == "fallen":
+        observer.fall()
+        observer.see(10.1, "probe:L", retry_at={Detach: RETRY_AT})
+    else:
+        observer.see(10.1, "ec2:free", retry_at={Attach: RETRY_AT})
+    other = Attach if refused is Detach else Detach
+    observer.see(11.0, "ec2:a1@i-a probe:L" if began == "fallen" else "ec2:free")
+    decision = observer.see(12.2, "probe:L", retry_at={refused if is_that_kind else other: RETRY_AT})
+    assert decision.reason is Reason.STALE
+    assert decision.look_at == (RETRY_AT if is_that_kind else 12.2)

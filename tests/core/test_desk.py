@@ -90,14 +90,17 @@ def test_the_reason_is_told_to_the_kubelet_and_to_peers(
     assert observer.desk.answer(other, STRANGER) == (HTTPStatus.OK, "ok")
 
 
-def test_a_note_goes_with_the_readiness_and_changes_nothing_of_it(observer: Observer) -> None:
-    """For those who are told reasons; it says nothing of whether the observer lives."""
-    observer.note = SECRET
-    assert observer.desk.answer("/readyz", HOLDER) == (HTTPStatus.OK, f"ok; {SECRET}")
+def test_what_else_should_be_known_is_told_beside_that_it_is_ready(observer: Observer) -> None:
+    """To the kubelet and to peers: it is no reason not to be ready, nor to be restarted, and nobody else's business."""
+    observer.note = "no other observer answers"
+    for source in (HOLDER, ASKER):
+        assert observer.desk.answer("/readyz", source) == (HTTPStatus.OK, "ok; no other observer answers")
+        assert observer.desk.answer("/livez", source) == (HTTPStatus.OK, "ok")
     assert observer.desk.answer("/readyz", STRANGER) == (HTTPStatus.OK, "ok")
-    assert observer.desk.answer("/livez", HOLDER) == (HTTPStatus.OK, "ok")
-    observer.not_ready = "full"
-    assert observer.desk.answer("/readyz", HOLDER) == (HTTPStatus.SERVICE_UNAVAILABLE, f"{TARGET}: full; {SECRET}")
+    observer.not_ready = FULL
+    told = f"{SECRET}; no other observer answers"
+    assert observer.desk.answer("/readyz", HOLDER) == (HTTPStatus.SERVICE_UNAVAILABLE, told)
+    assert observer.desk.answer("/readyz", STRANGER)[1] == "not ready"
 
 
 def test_who_asks_is_told_to_the_others(observer: Observer) -> None:
@@ -181,9 +184,9 @@ def sights(observer: Observer, doubted: str, asker: str = "i-b", source: str = A
     return found
 
 
-def test_without_doubt_there_is_no_sight(observer: Observer) -> None:
+def test_there_is_no_sight_without_doubt_nor_for_this_node_itself(observer: Observer) -> None:
     """Two questions a second are cheap; connections back are not."""
-    assert sights(observer, "") == {}
+    assert sights(observer, "") == sights(observer, f"&doubt={TARGET}", "", HOLDER) == {}
 
 
 def test_a_node_without_the_address_has_no_sight(start: Start) -> None:
@@ -191,11 +194,6 @@ def test_a_node_without_the_address_has_no_sight(start: Start) -> None:
     observer = start(status=Status("cluster", "i-a"))
     observer.meet(b=ASKER)
     assert sights(observer, f"&doubt={TARGET}") == {}
-
-
-def test_this_node_itself_has_no_doubt(observer: Observer) -> None:
-    """Nothing is checked for it."""
-    assert sights(observer, f"&doubt={TARGET}", "", HOLDER) == {}
 
 
 def test_an_address_without_a_source_is_untried(start: Start) -> None:
@@ -216,15 +214,3 @@ def test_each_address_in_doubt_is_checked_from_itself(start: Start) -> None:
     assert sights(observer, doubted) == {TARGET: "untried", OTHER_TARGET: "untried"}
     until(lambda: sights(observer, doubted) == {TARGET: "seen", OTHER_TARGET: "seen"})
     assert OTHER_FLOATING != FLOATING
-
-
-def test_what_else_should_be_known_is_told_beside_that_it_is_ready(observer: Observer) -> None:
-    """To the kubelet and to peers: it is no reason not to be ready, and nobody else's business."""
-    observer.note = "no other observer answers"
-    for source in (HOLDER, ASKER):
-        assert observer.desk.answer("/readyz", source) == (HTTPStatus.OK, "ok; no other observer answers")
-        assert observer.desk.answer("/livez", source) == (HTTPStatus.OK, "ok")
-    assert observer.desk.answer("/readyz", STRANGER) == (HTTPStatus.OK, "ok")
-    observer.not_ready = FULL
-    assert observer.desk.answer("/readyz", HOLDER)[1] == f"{SECRET}; no other observer answers"
-    assert observer.desk.answer("/readyz", STRANGER)[1] == "not ready"

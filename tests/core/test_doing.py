@@ -51,15 +51,12 @@ class Crew:
         return [name for name, _ in jobs]
 
     def now(self) -> float:
-        """See `Crew`."""
         return 100.0
 
     def post(self, event: Event) -> None:
-        """See `Crew`."""
         self.posted.append(event)
 
     def begin(self, name: str, job: Callable[[], None]) -> None:
-        """See `Crew`."""
         self.jobs.append((name, job))
 
     def probe(self, probings: frozenset[Probing]) -> None:
@@ -72,7 +69,6 @@ class Crew:
         """See `Crew`."""
 
     def ask_peers(self, addresses: Mapping[str, Address], doubted: frozenset[str]) -> None:
-        """See `Crew`."""
         self.asked = addresses
 
     def ask_pod(self, every: float) -> None:

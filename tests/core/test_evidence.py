@@ -9,7 +9,8 @@ from floatingip.core.decision.evidence import REACHED_TAG
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Owner
 from floatingip.core.timing import ALONE_FOR, CUT_OFF_FOR, UNREACHED_TOLD
 from floatingip.core.writes import Detach, Tag
-from tests.core.deciders import WALL, Observer, eni, instance, peer, shown
+from tests.core.deciders import WALL, Observer, eni, instance, shown
+from tests.core.scenes import scenes
 
 HOUR = 3600.0
 
@@ -32,18 +33,58 @@ def lost(observer: Observer, now: float, words: str = "") -> Decision:
 # Another observer's answer counts from when it was asked.
 
 
-def test_an_observer_that_was_asked_before_the_loss_says_nothing_of_it() -> None:
-    """Its answer may have been the last thing that came through: this node may be cut off since."""
-    observer = fell(Observer(), "peer:i-c")
-    observer.view = replace(observer.view, peers=(peer("i-c", 9.9),))
-    decision = lost(observer, 11.3)
-    assert shown(decision) == "doubt NO_EVIDENCE R3"
-    assert "no other observer has answered since the doubt began" in decision.sentence
+test_who_else_was_asked_since_the_loss = scenes(
+    f"""
+    an observer that was asked before the loss says nothing of it: its answer may have been the last that came through
+        0.0   ec2:a1@i-a word:sound probe:AA peer:i-c
+        9.9   peer:i-c
+        10.0  probe:LLLLL word:silent
+        11.3  ec2:a1@i-a/attached/running probe:L  -> doubt NO_EVIDENCE R3; says no other observer has answered since
 
+    an observer that answers a question asked after the loss is evidence: the holder is dead, and not this node cut off
+        0.0   ec2:a1@i-a word:sound probe:AA peer:i-c
+        9.0   peer:i-c
+        10.0  probe:LLLLL word:silent
+        11.3  ec2:a1@i-a/attached/running probe:L peer:i-c  -> detach:a1
 
-def test_an_observer_that_answers_a_question_asked_after_the_loss_is_evidence() -> None:
-    """Then the holder is dead, and not this node cut off."""
-    assert lost(fell(Observer(), "peer:i-c"), 11.3, "peer:i-c").write == Detach("a1")
+    where all fell silent at once the holder is convicted in the end: it may have taken the others along
+        0.0   ec2:a1@i-a word:sound probe:AA peer:i-c
+        9.0   peer:i-c
+        10.0  probe:LLLLL word:silent api:silent
+        {10.0 + CUT_OFF_FOR + 0.1}  ec2:a1@i-a/attached/running probe:L  -> detach:a1
+
+    with two workers the API server's answer is evidence: it is asked at once when doubt begins
+        0.0   ec2:a1@i-a word:sound probe:AA
+        10.0  probe:LLLLL word:silent
+        11.3  ec2:a1@i-a/attached/running probe:L  -> detach:a1
+
+    an answer of the API server from before the loss is none
+        9.0   ec2:a1@i-a word:sound probe:AA
+        10.0  probe:LLLLL word:silent api:silent
+        11.3  ec2:a1@i-a/attached/running probe:L  -> doubt NO_EVIDENCE R3; says the API server has not answered since
+
+    where nobody can be asked a longer span convicts, within the five seconds that a takeover may take longer
+        0.0   ec2:a1@i-a word:sound probe:AA api:none
+        10.0  probe:LLLLL word:silent
+        {10.0 + ALONE_FOR - 0.1}  ec2:a1@i-a/attached/running probe:L  -> doubt NO_EVIDENCE R3
+        14.1  ec2:a1@i-a/attached/running probe:L  -> detach:a1
+
+    two workers that die at once are convicted by the API server's answer: this node is not cut off
+        0.0   ec2:a1@i-a word:sound probe:AA peer:i-c
+        9.0   peer:i-c
+        10.0  probe:LLLLL word:silent
+        11.3  ec2:a1@i-a/attached/running probe:L  -> doubt NO_EVIDENCE R3
+        {10.0 + ALONE_FOR + 0.1}  ec2:a1@i-a/attached/running probe:L  -> detach:a1
+
+    a silence lasts as long as the last lost probe shows: some are still under way when the group is open again
+        0.0   ec2:a1@i-a word:sound probe:AA peer:i-c
+        9.0   peer:i-c
+        10.0  probe:LLLLL word:silent
+        10.1..{10.0 + ALONE_FOR - 0.1}/0.1  ec2:a1@i-a/attached/running probe:L  -> no write
+        {10.0 + ALONE_FOR + 0.05}  ec2:a1@i-a/attached/running                   -> no write
+        {10.0 + ALONE_FOR + 0.1}   ec2:a1@i-a/attached/running probe:L           -> detach:a1
+    """
+)
 
 
 @pytest.mark.parametrize("seconds", [8.0, CUT_OFF_FOR - 0.3])
@@ -55,53 +96,6 @@ def test_a_node_that_is_cut_off_for_eight_seconds_convicts_nobody(seconds: float
             decision = lost(observer, 10.1 + tenth / 10)
             assert decision.write is None, shown(decision)
         assert observer.see(10.1 + seconds, "probe:AA word:sound").write is None
-
-
-def test_where_all_fell_silent_at_once_the_holder_is_convicted_in_the_end() -> None:
-    """It may have taken the others along."""
-    observer = fell(Observer(), "peer:i-c", since="api:silent")
-    assert lost(observer, 10.0 + CUT_OFF_FOR + 0.1).write == Detach("a1")
-
-
-def test_a_silence_lasts_as_long_as_the_last_lost_probe_shows() -> None:
-    """The API server answers all the time; when the group is open again, probes that are under way are still lost."""
-    observer = fell(Observer(), "peer:i-c")
-    for tenth in range(1, int(ALONE_FOR * 10)):
-        assert lost(observer, 10.0 + tenth / 10).write is None
-    assert observer.see(10.0 + ALONE_FOR + 0.05, "ec2:a1@i-a/attached/running").write is None
-    assert lost(observer, 10.0 + ALONE_FOR + 0.1).write == Detach("a1")
-
-
-# With two workers the API server is asked, from within the VPC.
-
-
-def test_the_api_servers_answer_is_evidence_where_there_is_no_other_observer() -> None:
-    """It is asked at once when doubt begins."""
-    assert lost(fell(Observer()), 11.3).write == Detach("a1")
-
-
-def test_an_answer_of_the_api_server_from_before_the_loss_is_none() -> None:
-    """It, too, must have been asked since."""
-    observer = fell(Observer(), since="api:silent")
-    decision = lost(observer, 11.3)
-    assert shown(decision) == "doubt NO_EVIDENCE R3"
-    assert "the API server has not answered since the doubt began" in decision.sentence
-
-
-def test_where_nobody_can_be_asked_a_longer_span_convicts() -> None:
-    """Two workers, and no API server that the pod knows of: within the five seconds that a takeover may take longer."""
-    observer = fell(Observer(api="none"))
-    decision = lost(observer, 10.0 + ALONE_FOR - 0.1)
-    assert shown(decision) == "doubt NO_EVIDENCE R3"
-    assert lost(observer, 10.0 + ALONE_FOR + 0.1).write == Detach("a1")
-    assert ALONE_FOR <= 5.0
-
-
-def test_two_workers_that_die_at_once_are_convicted_by_the_api_servers_answer() -> None:
-    """The other observer is silent, too, but this node is not cut off."""
-    observer = fell(Observer(), "peer:i-c")
-    assert shown(lost(observer, 11.3)) == "doubt NO_EVIDENCE R3"
-    assert lost(observer, 10.0 + ALONE_FOR + 0.1).write == Detach("a1")
 
 
 # R6: what is known of an attachment that this observer never saw answer.
@@ -124,56 +118,83 @@ def at(observer: Observer, now: float) -> Decision:
     return observer.see(now, "probe:L word:silent")
 
 
-def test_an_observer_that_has_just_begun_convicts_a_holder_that_was_dead_before() -> None:
-    """The attachment is old enough to have answered: it need not settle anew for each observer that is restarted."""
-    observer = young(age=HOUR, reached=str(WALL - 60))
-    observer.see(0.5, "probe:LLLLL")
-    decision = at(observer, 1.0)
-    assert decision.reason is Reason.NEVER_ANSWERED
-    assert isinstance(decision.write, Tag)
+test_an_attachment_that_this_observer_never_saw_answer = scenes(
+    f"""
+    a holder that was dead before is convicted by one that has just begun: it had its time, and a move is recorded first
+        0.0  ec2:a1@i-a age:3600 reached:-60 word:silent
+        0.5  probe:LLLLL
+        1.0  ec2:a1@i-a age:3600 reached:-60 probe:L             -> tag:R6@1/a1; reason NEVER_ANSWERED
+        2.0  ec2:a1@i-a age:3600 reached:-60 probe:L tag:R6@1/a1  -> detach:a1
 
+    one that is young is given its time: its node may be plumbing it, or booting
+        0.0   ec2:a1@i-a age:3 reached:-60 word:silent
+        0.5   probe:LLLLL
+        30.0  ec2:a1@i-a age:3 reached:-60 probe:L               -> SETTLING
+        58.0  ec2:a1@i-a age:3 reached:-60 probe:L               -> ; reason NEVER_ANSWERED
 
-def test_a_move_is_made_once_it_is_recorded() -> None:
-    """Its own record is not one of a move since which nobody was reached."""
-    observer = young(age=HOUR, reached=str(WALL - 60))
-    observer.see(0.5, "probe:LLLLL")
-    record = at(observer, 1.0).write
-    assert isinstance(record, Tag)
-    owner = observer.view.owner
-    assert owner is not None
-    assert owner.eni is not None
-    tagged = replace(owner.eni, tags={**owner.eni.tags, record.key: record.value})
-    observer.view = replace(observer.view, owner=replace(owner, eni=tagged))
-    assert at(observer, 2.0).write == Detach("a1")
+    a young one that has answered somebody since it came is not waited for: it was UP for another one, as the tag tells
+        0.0  ec2:a1@i-a age:3 reached:-2 word:silent
+        0.5  probe:LLLLL
+        2.0  ec2:a1@i-a age:3 reached:-2 probe:L                 -> ; reason NEVER_ANSWERED
 
+    a young one that answered only before it came is waited for
+        0.0  ec2:a1@i-a age:3 reached:-4 word:silent
+        0.5  probe:LLLLL
+        2.0  ec2:a1@i-a age:3 reached:-4 probe:L                 -> not NEVER_ANSWERED
 
-def test_an_attachment_that_is_young_is_given_its_time() -> None:
-    """Its node may be plumbing it, or booting."""
-    observer = young(age=3.0, reached=str(WALL - 60))
-    observer.see(0.5, "probe:LLLLL")
-    assert at(observer, 30.0).reason is Reason.SETTLING
-    assert at(observer, 58.0).reason is Reason.NEVER_ANSWERED
+    a young one that answered only before the last move is waited for
+        0.0  ec2:a1@i-a age:3 reached:-2 tag:R3@-1/a0 word:silent
+        0.5  probe:LLLLL
+        2.0  ec2:a1@i-a age:3 reached:-2 tag:R3@-1/a0 probe:L    -> not NEVER_ANSWERED
 
+    one lost probe convicts nobody that was not watched before: its network may have stood still for a moment
+        0.0  ec2:a1@i-a age:3600 reached:-60 word:silent
+        0.5  probe:L
+        1.0  ec2:a1@i-a age:3600 reached:-60 probe:L             -> SETTLING
 
-@pytest.mark.parametrize(
-    ("reached", "moves", "convicts"),
-    [(-2, "", True), (-4, "", False), (-2, f"R3@{WALL - 1}/a0", False)],
-    ids=["since it came", "before it came", "before the last move"],
+    one that another observer sees UP is not taken, though this one never saw it answer
+        0.0  ec2:a1@i-a age:3600 reached:-60 word:silent
+        0.5  probe:LLLLL
+        0.9  peer:i-c=a1
+        1.0  ec2:a1@i-a age:3600 reached:-60 probe:L             -> no write; says i-c sees the address UP
+
+    where nobody was ever reached that is told, and one node is tried: the holder may be dead, or the group closed
+        0.0   ec2:a1@i-a age:3600 reached:never word:silent
+        0.5   probe:LLLLL
+        {UNREACHED_TOLD + 1}  ec2:a1@i-a age:3600 reached:never probe:L  -> UNREACHED
+        59.0  ec2:a1@i-a age:3600 reached:never probe:L  -> ; says does the security group admit ICMP and TCP 9807
+        61.0  ec2:a1@i-a age:3600 reached:never probe:L          -> ; reason NEVER_ANSWERED
+
+    a move from a silent holder after which nobody was reached is not repeated: another one would be as vain
+        0.0     ec2:a1@i-a age:3600 reached:-600 tag:R3@-300/a0 word:silent
+        0.5     probe:LLLLL
+        70.0    ec2:a1@i-a age:3600 reached:-600 tag:R3@-300/a0 probe:L  -> UNREACHED
+        3600    ec2:a1@i-a age:3600 reached:-600 tag:R3@-300/a0 probe:L  -> UNREACHED
+        86400   ec2:a1@i-a age:3600 reached:-600 tag:R3@-300/a0 probe:L  -> UNREACHED
+
+    nor is one from a holder that never answered
+        0.0     ec2:a1@i-a age:3600 reached:-600 tag:R6@-300/a0 word:silent
+        0.5     probe:LLLLL
+        70.0    ec2:a1@i-a age:3600 reached:-600 tag:R6@-300/a0 probe:L  -> UNREACHED
+        3600    ec2:a1@i-a age:3600 reached:-600 tag:R6@-300/a0 probe:L  -> UNREACHED
+        86400   ec2:a1@i-a age:3600 reached:-600 tag:R6@-300/a0 probe:L  -> UNREACHED
+
+    a closed group moves the address once: its new holder never answers either, and that is the end of it
+        0.0   ec2:a1@i-a word:sound probe:AA
+        10.0  probe:LLLLL word:silent
+        20.0  ec2:a2@i-c tag:R3@20/a1 word:silent probe:LLLLL
+        90..300/210  ec2:a2@i-c tag:R3@20/a1 reached:0 probe:L word:silent      -> UNREACHED
+        3600  ec2:a2@i-c tag:R3@20/a1 reached:0 probe:L word:silent  -> UNREACHED
+
+    a move recorded by a fast clock is not later than it was seen: its holder was heard after that, and then died
+        0.0   ec2:a1@i-a word:sound probe:AA peer:i-c
+        9.0   peer:i-c
+        10.0  probe:LLLLL word:silent
+        20.0  ec2:a2@i-c tag:R3@620/a1 word:silent probe:LLLLL
+        22.0  peer:i-c api:silent
+        90.0  ec2:a2@i-c tag:R3@620/a1 reached:0 probe:L word:silent     -> ; reason NEVER_ANSWERED
+    """
 )
-def test_a_young_attachment_that_has_answered_somebody_is_not_waited_for(
-    reached: int, moves: str, convicts: bool
-) -> None:
-    """It was UP for another observer, or for this one before it was restarted: the tag tells."""
-    observer = young(age=3.0, reached=str(WALL + reached), moves=moves)
-    observer.see(0.5, "probe:LLLLL")
-    assert (at(observer, 2.0).reason is Reason.NEVER_ANSWERED) == convicts
-
-
-def test_one_lost_probe_convicts_nobody_that_an_observer_has_just_begun_to_watch() -> None:
-    """However long the attachment has had: its network may have stood still for a moment."""
-    observer = young(age=HOUR, reached=str(WALL - 60))
-    observer.see(0.5, "probe:L")
-    assert at(observer, 1.0).reason is Reason.SETTLING
 
 
 def test_a_young_attachment_whose_observer_was_heard_and_fell_silent_is_not_waited_for() -> None:
@@ -185,25 +206,7 @@ def test_a_young_attachment_whose_observer_was_heard_and_fell_silent_is_not_wait
     assert observer.see(5.2, "probe:L").reason is Reason.SETTLING, "its node refuses, so it is alive"
 
 
-def test_an_observer_that_another_one_tells_of_an_address_up_does_not_take_it() -> None:
-    """It may never have seen it answer itself."""
-    observer = young(age=HOUR, reached=str(WALL - 60))
-    observer.see(0.5, "probe:LLLLL")
-    observer.view = replace(observer.view, peers=(peer("i-c", 0.9, ("a1",)),))
-    decision = at(observer, 1.0)
-    assert "i-c sees the address UP" in decision.sentence
-
-
 # Nobody was ever reached: a security group that is closed looks like that, and a move does not open it.
-
-
-def test_where_nobody_was_ever_reached_that_is_told_and_one_node_is_tried() -> None:
-    """After the time to settle; the holder may be dead, or the security group closed."""
-    observer = young(age=HOUR, reached="")
-    observer.see(0.5, "probe:LLLLL")
-    assert at(observer, UNREACHED_TOLD + 1).reason is Reason.UNREACHED
-    assert "does the security group admit ICMP and TCP 9807" in at(observer, 59.0).sentence
-    assert at(observer, 61.0).reason is Reason.NEVER_ANSWERED
 
 
 @pytest.mark.parametrize("port", [9807, 19807])
@@ -219,35 +222,6 @@ def test_what_was_not_reached_is_named_with_where_it_was_tried(port: int) -> Non
         f"nobody was reached: neither 10.0.0.100 nor i-a (10.0.0.10:{port}) ever answered, though EC2 says it is"
         f" running: does the security group admit ICMP and TCP {port} among the workers?"
     )
-
-
-def test_a_move_after_which_nobody_was_reached_is_not_repeated() -> None:
-    """Whatever its rule: another one would be as vain."""
-    for rule in ("R3", "R6"):
-        observer = young(age=HOUR, reached=str(WALL - 600), moves=f"{rule}@{WALL - 300}/a0")
-        observer.see(0.5, "probe:LLLLL")
-        for now in (70.0, HOUR, 24 * HOUR):
-            assert at(observer, now).reason is Reason.UNREACHED
-
-
-def test_a_closed_group_moves_the_address_once() -> None:
-    """The address fell, so it is moved; its new holder never answers either, and that is the end of it."""
-    observer, moved = fell(Observer()), f"R3@{WALL + 20}/a1"
-    observer.see(20.0, f"ec2:a2@i-c tag:{moved} word:silent probe:LLLLL")
-    bound = Attachment("a2", "i-c", 1, AttachmentStatus.ATTACHED)
-    observer.view = replace(observer.view, owner=Owner(20.1, eni(bound, moves=moved, reached=str(WALL))))
-    for now in (90.0, 300.0, HOUR):
-        assert at(observer, now).reason is Reason.UNREACHED
-
-
-def test_a_move_recorded_by_a_fast_clock_is_not_later_than_it_was_seen() -> None:
-    """Its holder was heard after that, and then died: the next one need not wait until that clock is right."""
-    observer, moved = fell(Observer(), "peer:i-c"), f"R3@{WALL + 620}/a1"
-    observer.see(20.0, f"ec2:a2@i-c tag:{moved} word:silent probe:LLLLL")
-    observer.see(22.0, "peer:i-c api:silent")
-    bound = Attachment("a2", "i-c", 1, AttachmentStatus.ATTACHED)
-    observer.view = replace(observer.view, owner=Owner(22.1, eni(bound, moves=moved, reached=str(WALL))))
-    assert at(observer, 90.0).reason is Reason.NEVER_ANSWERED
 
 
 def test_that_workers_reach_each_other_is_remembered_for_those_that_begin() -> None:
@@ -305,19 +279,17 @@ def test_no_verdict_rests_on_an_old_answer(seen: str, rule: str) -> None:
     assert (decision.rule, decision.write is not None) == (rule, True)
 
 
-def test_an_attachment_that_is_being_made_is_looked_at_again_and_again() -> None:
-    """Not after a minute: what is judged of it is that it takes too long."""
-    decision = Observer().see(0.0, "ec2:a1@i-a/attaching word:silent")
-    assert decision.look_at <= 1.0
+test_how_old_an_answer_may_be = scenes(
+    """
+    an attachment that is being made is looked at again and again: what is judged of it is that it takes too long
+        0.0   ec2:a1@i-a/attaching word:silent  -> ; look-by 1.0
 
-
-def test_a_ration_that_says_wait_is_believed_though_it_is_old() -> None:
-    """Records only grow: EC2 is not asked each second for an hour to hear it again."""
-    observer = Observer()
-    observer.see(0.0, f"ec2:a1@i-a tag:R5@{WALL - 5}/a0 word:sound probe:AA")
-    observer.see(10.0, "word:unsound")
-    decision = observer.see(20.0, "word:unsound")
-    assert decision.reason is Reason.RATIONED
+    a ration that says wait is believed though it is old: records only grow
+        0.0   ec2:a1@i-a tag:R5@-5/a0 word:sound probe:AA
+        10.0  word:unsound
+        20.0  word:unsound                      -> RATIONED
+    """
+)
 
 
 @pytest.mark.parametrize("who", ["peer:i-c", "api:ready"])

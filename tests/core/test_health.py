@@ -1,12 +1,15 @@
 """Rise and fall: when an address counts as up, as down, and what is no evidence at all."""
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 
 import pytest
 
+from floatingip.agent.answers import Answers
 from floatingip.core import timing
 from floatingip.core.health import Health, HealthState, is_news, observe, under
 from floatingip.core.probe import ProbeOutcome, ProbeResult
+from tests.core.deciders import ADDRESS, SETTINGS
 
 RISE, FALL, TIMEOUT, INTERVAL = 2, 5, 0.5, 0.25
 
@@ -44,9 +47,11 @@ def _probing() -> Probing:
         ("ALAA", HealthState.UP),
         ("LLLL", HealthState.INIT),
         ("LLLLL", HealthState.DOWN),
+        ("LLLLLLLL", HealthState.DOWN),
         ("LLLLALLLL", HealthState.INIT),
         ("AALLLL", HealthState.UP),
         ("AALLLLL", HealthState.DOWN),
+        ("AALLLLALLLL", HealthState.UP),
         ("AALLLLALLLLA", HealthState.UP),
         ("AALLLLALLLLL", HealthState.DOWN),
         ("AALLLLLA", HealthState.DOWN),
@@ -60,36 +65,22 @@ def test_the_state_changes_only_after_enough_probes_agree(probing: Probing, outc
     assert probing.see(outcomes).state is state
 
 
-def test_one_lost_probe_is_doubt_and_no_more(probing: Probing) -> None:
-    """It makes the probes faster and EC2 asked; it decides nothing."""
-    health = probing.see("AAL")
-    assert health.in_doubt
-    assert not health.fell
+FALLS = {
+    "one lost probe is doubt and no more": ("AAL", True, False),
+    "an answer ends the doubt": ("AALLLLA", False, False),
+    "an address that never answered did not fall: its node may be booting": ("LLLLLLLL", True, False),
+    "a single stray answer does not count as having been up": ("ALLLLL", True, False),
+    "an address that answered and stopped fell": ("AALLLLL", True, True),
+    "it fell until it is up again": ("AALLLLLAA", False, False),
+    "and may fall again": ("AALLLLLAALLLLL", True, True),
+}
 
 
-def test_an_answer_ends_the_doubt(probing: Probing) -> None:
-    """The next loss begins to count anew."""
-    assert not probing.see("AALLLLA").in_doubt
-    assert probing.see("LLLL").state is HealthState.UP
-
-
-def test_an_address_that_never_answered_did_not_fall(probing: Probing) -> None:
-    """Down under this attachment from the start: a node that boots, not one that died."""
-    health = probing.see("LLLLLLLL")
-    assert health.state is HealthState.DOWN
-    assert not health.fell
-
-
-def test_a_single_answer_does_not_count_as_having_been_up(probing: Probing) -> None:
-    """One stray answer, and then silence: it never rose."""
-    assert not probing.see("ALLLLL").fell
-
-
-def test_an_address_that_answered_and_stopped_fell(probing: Probing) -> None:
-    """And did so until it is up again."""
-    assert probing.see("AALLLLL").fell
-    assert not probing.see("AA").fell
-    assert probing.see("LLLLL").fell
+@pytest.mark.parametrize(("outcomes", "in_doubt", "fell"), FALLS.values(), ids=FALLS)
+def test_doubt_and_fall(probing: Probing, outcomes: str, in_doubt: bool, fell: bool) -> None:
+    """Doubt makes the probes faster and EC2 asked; a fall is what convicts a holder."""
+    health = probing.see(outcomes)
+    assert (health.in_doubt, health.fell) == (in_doubt, fell)
 
 
 def test_first_lost_at_is_when_the_first_of_the_lost_probes_was_sent(probing: Probing) -> None:
@@ -184,3 +175,16 @@ def test_one_more_answer_is_no_news_and_whatever_concerns_a_loss_is(
     """What is no news is not judged until its time has come."""
     known = probing.see(before)
     assert is_news(known, probing.see(outcome)) is news
+
+
+def test_what_was_sent_before_the_address_came_says_nothing_of_its_new_holder() -> None:
+    """The old one's answer, under way as EC2 shows the move, does not count; the new one's do."""
+    answers = Answers(str(ADDRESS), SETTINGS, 0.0)
+    answers.probe(IPv4Address(ADDRESS))
+    answers.on = True
+    [probing] = answers.probings()
+    answers.are_under("a1", 10.0)
+    for sent_at in (9.99, *(10.0 + 0.25 * n for n in range(SETTINGS.rise))):
+        assert answers.health.state is HealthState.INIT
+        answers.probed(probing, ProbeResult(sent_at, sent_at + 0.02, ProbeOutcome.ANSWERED))
+    assert answers.health.state is HealthState.UP

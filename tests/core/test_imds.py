@@ -1,85 +1,26 @@
 """The metadata service's client against a small IMDSv2 on loopback, which each test makes fail in its way."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
 from floatingip.core.errors import MetadataError
 from floatingip.core.node import Identity, Interface, Notice
-from floatingip.edges.imds import DEADLINE, TOKEN_SECONDS, Imds
-
-HERE = IPv4Address("127.0.0.1")
-
-PRIMARY, SECOND = "02:00:00:00:00:0a", "02:00:00:00:00:64"
-INTERFACES = "network/interfaces/macs"
-
-
-class Service:
-    """IMDSv2: what it holds, what it was asked, and the answers (None: it hangs up) that come before the right ones."""
-
-    def __init__(self) -> None:
-        self.values = {
-            "instance-id": "i-0a",
-            "mac": PRIMARY,
-            "placement/availability-zone": "us-west-2-lax-1a",
-            "placement/region": "us-west-2",
-            f"{INTERFACES}/": f"{PRIMARY}/\n{SECOND}/",
-            f"{INTERFACES}/{PRIMARY}/vpc-id": "vpc-1",
-            f"{INTERFACES}/{PRIMARY}/subnet-id": "subnet-1",
-            f"{INTERFACES}/{PRIMARY}/security-group-ids": "sg-1\nsg-2",
-            f"{INTERFACES}/{PRIMARY}/local-ipv4s": "10.0.0.10\n10.0.0.20",
-            f"{INTERFACES}/{SECOND}/local-ipv4s": "10.0.0.100",
-            f"{INTERFACES}/{PRIMARY}/subnet-ipv4-cidr-block": "10.0.0.0/24",
-            f"{INTERFACES}/{SECOND}/subnet-ipv4-cidr-block": "10.0.0.0/24",
-            f"{INTERFACES}/{SECOND}/subnet-ipv6-cidr-blocks": "2001:db8:0:1::/64",
-            f"{INTERFACES}/{SECOND}/ipv6s": "2001:db8:0:1:0:0:0:64",
-        }
-        self.asked: list[str] = []
-        self.failures: list[int | None] = []
-        self.tokens = 0
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1  # one packet an answer: the second of two waits 40 ms for an acknowledgement
-
-            def do_PUT(self) -> None:
-                service.asked.append(f"PUT {self.path}")
-                if self.headers["X-aws-ec2-metadata-token-ttl-seconds"] != str(TOKEN_SECONDS):
-                    return self.reply(400)
-                service.tokens += 1
-                return self.reply(200, f"token-{service.tokens}")
-
-            def do_GET(self) -> None:
-                service.asked.append(f"GET {self.path}")
-                if service.failures:
-                    failure = service.failures.pop(0)
-                    if failure is None:
-                        self.close_connection = True
-                        return None
-                    return self.reply(failure, "<html>no</html>")
-                if self.headers["X-aws-ec2-metadata-token"] != f"token-{service.tokens}":
-                    return self.reply(401)
-                value = service.values.get(self.path.removeprefix("/latest/meta-data/"))
-                return self.reply(404) if value is None else self.reply(200, value)
-
-            def reply(self, status: int, text: str = "") -> None:
-                self.send_response(status)
-                if status == 302:
-                    self.send_header("Location", "/latest/meta-data/instance-id")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Not to the terminal."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_port
+from floatingip.edges.imds import DEADLINE, Imds
+from tests.core.imds_service import (
+    HERE,
+    INTERFACES,
+    LIFECYCLE,
+    MAINTENANCE,
+    PRIMARY,
+    PUT,
+    REBALANCE,
+    SECOND,
+    SPOT,
+    Service,
+    serving,
+)
 
 
 class Timer:
@@ -95,16 +36,10 @@ class Timer:
         return self.time
 
 
-@pytest.fixture
-def service() -> Iterator[Service]:
-    """An IMDS that answers."""
-    service = Service()
-    thread = threading.Thread(target=service.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield service
-    service.server.shutdown()
-    service.server.server_close()
-    thread.join()
+@pytest.fixture(name="service")
+def _service() -> Iterator[Service]:
+    with serving() as service:
+        yield service
 
 
 @pytest.fixture
@@ -139,10 +74,10 @@ def test_one_token_serves_until_it_is_refused(imds: Imds, service: Service) -> N
     """The token is fetched once, and once more after a 401."""
     imds.identity()
     imds.identity()
-    assert service.asked.count("PUT /latest/api/token") == 1
-    service.tokens += 1  # the service has forgotten ours
+    assert service.asked.count(PUT) == 1
+    service.token = b"AQAEanother"  # the service has forgotten ours
     imds.identity()
-    assert service.asked.count("PUT /latest/api/token") == 2
+    assert service.asked.count(PUT) == 2
 
 
 def test_the_interface_with_an_address_is_found_with_its_subnet(imds: Imds) -> None:
@@ -214,8 +149,8 @@ def test_proxies_of_the_environment_are_not_used(imds: Imds, service: Service, m
 
 def test_the_addresses_of_an_interface_are_those_of_both_families(imds: Imds) -> None:
     """Found by the MAC in any case; an interface of one family has no list of the other, one that is gone has none."""
-    second = frozenset({IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::64")})
-    assert imds.addresses_of(SECOND.upper()) == second
+    second = {"10.0.0.61", "10.0.0.100", "2001:db8:0:1::64", "2001:db8:0:2::64"}
+    assert imds.addresses_of(SECOND.upper()) == frozenset(map(ip_address, second))
     assert imds.addresses_of(PRIMARY) == frozenset({IPv4Address("10.0.0.10"), IPv4Address("10.0.0.20")})
     assert imds.addresses_of("02:00:00:00:00:ff") is None
 
@@ -238,8 +173,6 @@ def test_an_error_is_not_taken_for_a_lost_address(
     assert timer.time == 0
 
 
-SPOT, LIFECYCLE = "spot/instance-action", "autoscaling/target-lifecycle-state"
-MAINTENANCE, REBALANCE = "events/maintenance/scheduled", "events/recommendations/rebalance"
 NOW = 1548061243.0
 """21 Jan 2019 09:00:43 GMT, the date of the user guide's example."""
 
@@ -300,21 +233,23 @@ def test_a_notice_is_what_announces_the_end_of_this_node(
 ) -> None:
     """Any spot action, Terminated and no other state, an active maintenance within the hour, a recommendation."""
     assert poller.notice() is None
-    service.values[path] = text
+    service.values[path] = text.encode()
     assert poller.notice() == notice
 
 
 def test_a_maintenance_far_away_does_not_hide_the_next_one(poller: Imds, service: Service) -> None:
     """The list is in no order, and those that are over stay in it."""
     events = [maintenance(f"{day} Jan 2019 09:30:00 GMT", state) for day, state in ((30, "active"), (21, "completed"))]
-    service.values[MAINTENANCE] = ",".join([*events, maintenance("21 Jan 2019 09:30:00 GMT")]).replace("],[", ",")
+    service.values[MAINTENANCE] = (
+        ",".join([*events, maintenance("21 Jan 2019 09:30:00 GMT")]).replace("],[", ",").encode()
+    )
     assert poller.notice() == Notice("maintenance", "system-reboot at 21 Jan 2019 09:30:00 GMT")
 
 
 def test_the_most_urgent_notice_comes_first(poller: Imds, service: Service) -> None:
     """A spot instance often gets a recommendation before: the interruption says more."""
-    service.values[REBALANCE] = '{"noticeTime": "2020-10-26T15:55:55Z"}'
-    service.values[SPOT] = '{"action": "terminate", "time": "2020-10-26T15:57:55Z"}'
+    service.values[REBALANCE] = b'{"noticeTime": "2020-10-26T15:55:55Z"}'
+    service.values[SPOT] = b'{"action": "terminate", "time": "2020-10-26T15:57:55Z"}'
     notice = poller.notice()
     assert notice
     assert notice.kind == "spot"
@@ -331,7 +266,7 @@ def test_no_answer_is_no_notice_and_is_told_at_once(poller: Imds, service: Servi
 
 def test_a_token_that_has_ended_costs_no_poll(poller: Imds, service: Service) -> None:
     """Every six hours; the value comes with the new token in the same try."""
-    service.values[LIFECYCLE] = "Terminated"
+    service.values[LIFECYCLE] = b"Terminated"
     poller.notice()
-    service.tokens += 1  # the service has forgotten ours
+    service.token = b"AQAEanother"  # the service has forgotten ours
     assert poller.notice() == Notice("asg", "Terminated")

@@ -13,70 +13,30 @@ import pytest
 from floatingip.core.errors import MetadataError
 from floatingip.edges import imds
 from floatingip.edges.imds import REMEDY, Imds
-from tests.core.strangers import Stranger, stranger
+from tests.core.imds_service import (
+    ADDRESSES,
+    ALL,
+    BLOCK,
+    INTERFACES,
+    LIFECYCLE,
+    MAINTENANCE,
+    MINE,
+    PRIMARY,
+    PUT,
+    REBALANCE,
+    SECOND,
+    SECRET,
+    SPOT,
+    Service,
+    answer,
+    hangs_up,
+    patient,
+    serving,
+)
 
-PRIMARY, SECOND = "02:00:00:00:00:0a", "02:00:00:00:00:64"
-INTERFACES = "network/interfaces/macs"
-MINE = f"{INTERFACES}/{PRIMARY}"
-ADDRESSES, BLOCK = f"{INTERFACES}/{SECOND}/local-ipv4s", f"{INTERFACES}/{SECOND}/subnet-ipv4-cidr-block"
 FLOATING = IPv4Address("10.0.0.100")
-SECRET = b"AQAEsecret"
-
-PUT = "PUT"
-"""In place of a path: the request for a token."""
-
-SPOT, LIFECYCLE = "spot/instance-action", "autoscaling/target-lifecycle-state"
-MAINTENANCE, REBALANCE = "events/maintenance/scheduled", "events/recommendations/rebalance"
-
-VALUES = {
-    PUT: SECRET,
-    "instance-id": b"i-0a",
-    "mac": PRIMARY.encode(),
-    "placement/availability-zone": b"us-west-2-lax-1a",
-    "placement/region": b"us-west-2",
-    f"{INTERFACES}/": f"{PRIMARY}/\n{SECOND}/".encode(),
-    f"{MINE}/vpc-id": b"vpc-1",
-    f"{MINE}/subnet-id": b"subnet-1",
-    f"{MINE}/security-group-ids": b"sg-1\nsg-2",
-    f"{MINE}/local-ipv4s": b"10.0.0.10\n10.0.0.20",
-    f"{INTERFACES}/{SECOND}/local-ipv4s": b"10.0.0.61\n10.0.0.100",
-    f"{INTERFACES}/{SECOND}/ipv6s": b"2001:db8:0:1::64\n2001:db8:0:2::64",
-    BLOCK: b"10.0.0.0/24",
-    f"{INTERFACES}/{SECOND}/subnet-ipv6-cidr-blocks": b"2001:db8:0:1::/64\n2001:db8:0:2::/64",
-}
 
 
-def answer(body: bytes, status: int = 200) -> bytes:
-    """A proper HTTP answer."""
-    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body
-
-
-class Service:
-    """IMDSv2 that answers well, but for what is in ``bad``, by path; `ALL` stands for each of them."""
-
-    def __init__(self) -> None:
-        self.bad: dict[str, bytes | Callable[[socket.socket], None]] = {}
-        self.asked: list[str] = []
-        self.server: Stranger | None = None
-
-    def speak(self, connection: socket.socket, request: bytes) -> None:
-        """Answer one request."""
-        method, target = request.split()[:2]
-        path = PUT if method == b"PUT" else target.decode().removeprefix("/latest/meta-data/")
-        self.asked.append(path)
-        said = self.bad.get(path, self.bad.get(ALL, b""))
-        if callable(said):
-            said(connection)
-        elif said:
-            connection.sendall(said)
-        elif method == b"GET" and b"X-aws-ec2-metadata-token: " + SECRET not in request:
-            connection.sendall(answer(b"", 401))
-        else:
-            value = VALUES.get(path)
-            connection.sendall(answer(SECRET, 404) if value is None else answer(value))
-
-
-ALL = "all"
 Ask = Callable[[Imds], object]
 
 
@@ -111,21 +71,14 @@ def hurry(*, really: bool = True) -> Iterator[None]:
 
 @pytest.fixture(name="service")
 def _service() -> Iterator[Service]:
-    service = Service()
-    with stranger(service.speak) as service.server:
+    with serving() as service:
         yield service
 
 
 @pytest.fixture(name="client")
-def _client(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Imds]:
-    """It tries once, and has time for a machine that is busy; see `hurry`."""
-    monkeypatch.setattr(imds, "BACKOFF", 1000.0)
-    for name in ("TIMEOUT", "POLL_TIMEOUT", "DEADLINE"):
-        monkeypatch.setattr(imds, name, 20.0)
-    assert service.server
-    client = Imds(IPv4Address("127.0.0.1"), service.server.port)
-    yield client
-    client.close()
+def _client(service: Service) -> Iterator[Imds]:
+    with patient(service) as client:
+        yield client
 
 
 def hangs(connection: socket.socket) -> None:
@@ -138,11 +91,6 @@ def drips(connection: socket.socket) -> None:
     for byte in answer(1000 * b"x"):
         connection.sendall(bytes((byte,)))
         time.sleep(0.02)
-
-
-def hangs_up(connection: socket.socket) -> None:
-    """Without a word."""
-    connection.shutdown(socket.SHUT_RDWR)
 
 
 HTML = answer(b"<html><body>Welcome " + SECRET + b"</body></html>")

@@ -29,7 +29,7 @@ def plumbing(address: Address = ONE) -> Plumbing:
 
 @dataclass
 class Kernel:
-    """A node's kernel: what it has of each address, and what was done, oldest first."""
+    """`ports.Host`, a node's kernel: what it has of each address, and what was done, oldest first."""
 
     has_link: bool = True
     error: str = ""
@@ -42,7 +42,6 @@ class Kernel:
     wakes: list[Callable[[], None]] = field(default_factory=list)
 
     def plumb(self, plumbing: Plumbing, extent: Extent) -> PlumbingReport:
-        """See `ports.Host`."""
         self.done.put(("plumb", plumbing.address))
         self.extents.append(extent)
         if self.error:
@@ -56,32 +55,26 @@ class Kernel:
         return PlumbingReport(PlumbingState.SOUND, repaired)
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
-        """See `ports.Host`."""
         self.done.put(("unplumb", plumbing.address))
         if self.stuck:
             raise HostError(self.stuck)
         return ()
 
     def announce(self, plumbing: Plumbing) -> None:
-        """See `ports.Host`."""
         self.done.put(("announce", plumbing.address))
 
     def route_probes(self, plumbing: Plumbing) -> None:
-        """See `ports.Host`."""
         self.done.put(("route", plumbing.address))
 
     def blind(self, plumbing: Plumbing) -> str:
-        """See `ports.Host`."""
         if self.silent:
             raise HostError(self.silent)
         return self.unseen
 
     def unroute_probes(self, plumbing: Plumbing) -> None:
-        """See `ports.Host`."""
         self.done.put(("unroute", plumbing.address))
 
     def watch(self, wake: Callable[[], None]) -> None:
-        """See `ports.Host`."""
         self.wakes.append(wake)
 
     def until(self, verb: str, address: Address = ONE) -> list[tuple[str, Address]]:
@@ -177,23 +170,15 @@ def test_a_node_stays_blind_while_its_kernel_does_not_tell(
     assert (report.problem, report.blind) == (kernel.silent, kernel.unseen)
 
 
-def test_without_the_link_what_is_left_of_it_is_removed(keeper: HostKeeper, kernel: Kernel) -> None:
-    """Rules and routes outlive their link."""
-    kernel.has_link = False
-    keeper.want(ONE, Wanted(plumbing(), Extent.AHEAD))
-    assert kernel.until("route") == [("plumb", ONE), ("unplumb", ONE), ("route", ONE)]
-
-
-def test_what_is_left_of_the_link_and_the_probes_route_are_looked_at_with_each_event(
+def test_without_the_link_what_is_left_of_it_is_removed_and_that_is_looked_at_with_each_event(
     keeper: HostKeeper, kernel: Kernel
 ) -> None:
-    """Somebody flushed the probes' route: it is back at once."""
+    """Rules and routes outlive their link; and should somebody flush the probes' route it is back at once."""
     kernel.has_link = False
     keeper.want(ONE, Wanted(plumbing(), Extent.AHEAD))
-    kernel.until("route")
-    for _ in range(3):
-        kernel.wakes[0]()
+    for _ in range(4):
         assert kernel.until("route") == [("plumb", ONE), ("unplumb", ONE), ("route", ONE)]
+        kernel.wakes[0]()
 
 
 def test_what_cannot_be_removed_is_told_and_the_probes_are_routed_all_the_same(

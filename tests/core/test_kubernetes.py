@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,8 @@ from floatingip.edges.kubernetes.api_server import MOST_BYTES, ApiServer
 from floatingip.edges.kubernetes.node_ports import PodsServices
 from floatingip.edges.kubernetes.own_pod import PodsOrders
 from lab.kubernetes.small.apiserver import certify
+from tests.core.api_server import NAME, TOKEN, Service, serving
 
-TOKEN = "first-token"
-NAME = "floating-ip-x2x"
 POD_PATH = f"/api/v1/namespaces/default/pods/{NAME}"
 MESSAGE = "Eviction API: evicting"
 
@@ -49,75 +47,14 @@ def pod(*conditions: Mapping[str, str], ready: Sequence[Mapping[str, str]] = REA
     return json.dumps(document)
 
 
-class Service:
-    """The API server: it knows one token and one pod."""
+def ask(service: Service, **environment: str) -> OwnPod:
+    """What a pod with these variables finds out; see `at_0`."""
+    return at_0(client(service, **environment).own_pod())
 
-    def __init__(self, directory: Path) -> None:
-        self.token = TOKEN
-        self.body = pod()
-        self.status = 200
-        self.raw: bytes | None = None
-        self.lets_on = threading.Event()  # with all but the pod
-        self.lets_on.set()
-        self.asked: list[str] = []
-        self.connections = 0
-        self.directory = directory
-        service = self
 
-        class Handler(BaseHTTPRequestHandler):
-            wbufsize = -1
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                service.asked.append(self.path)
-                if service.raw is not None:
-                    self.wfile.write(service.raw)
-                    self.close_connection = True
-                    return
-                if self.path != POD_PATH:
-                    service.lets_on.wait()
-                known = self.headers["Authorization"] == f"Bearer {service.token}"
-                content = service.body.encode() if self.path == POD_PATH else b"{}"
-                self.send_response(service.status if known else 401)
-                self.send_header("Content-Length", str(len(content)))
-                self.send_header("Location", "https://127.0.0.1:9/")
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Not to the terminal."""
-
-        authority, self.context = certify("127.0.0.1")
-        (directory / "ca.crt").write_text(authority)
-        (directory / "token").write_text(TOKEN)
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def get_request(self) -> tuple[Any, Any]:
-                connection, address = super().get_request()
-                service.connections += 1
-                return service.context.wrap_socket(connection, server_side=True), address
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-
-    def api_server(self, **environment: str) -> ApiServer:
-        """As a pod with these variables beside the usual ones asks it."""
-        usual = {
-            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
-            "KUBERNETES_SERVICE_PORT": str(self.server.server_port),
-            "POD_NAMESPACE": "default",
-            "POD_NAME": "floating-ip-x2x",
-        }
-        return ApiServer(usual | environment, self.directory)
-
-    def client(self, **environment: str) -> PodsOrders:
-        """Who asks it for the pod."""
-        return PodsOrders(self.api_server(**environment))
-
-    def ask(self, **environment: str) -> OwnPod:
-        """What it finds out; see `at_0`."""
-        return at_0(self.client(**environment).own_pod())
+def client(service: Service, **environment: str) -> PodsOrders:
+    """Who asks it for the pod."""
+    return PodsOrders(service.api_server(**environment))
 
 
 def at_0(found: OwnPod) -> OwnPod:
@@ -134,22 +71,16 @@ def unknown(problem: str, *, answered: bool = False) -> OwnPod:
 WELL = OwnPod(0.0, answered=True, ready=True, containers_ready=True)
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    """An API server that answers."""
-    service = Service(tmp_path)
-    thread = threading.Thread(target=service.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield service
-    service.server.shutdown()
-    service.server.server_close()
-    thread.join()
+@pytest.fixture(name="service")
+def _service(tmp_path: Path) -> Iterator[Service]:
+    with serving(tmp_path, pod()) as service:
+        yield service
 
 
 def test_an_evicted_pod_knows_it(service: Service) -> None:
     """By the condition that the API server writes before it deletes the pod."""
     service.body = pod(condition("EvictionByEvictionAPI"), deletionTimestamp="2026-11-23T14:13:30Z")
-    assert service.ask() == replace(WELL, deleted=True, disruption="EvictionByEvictionAPI")
+    assert ask(service) == replace(WELL, deleted=True, disruption="EvictionByEvictionAPI")
     assert service.asked == [POD_PATH]
 
 
@@ -166,40 +97,40 @@ def test_an_evicted_pod_knows_it(service: Service) -> None:
 def test_only_a_disruption_is_one(service: Service, conditions: tuple[dict[str, str], ...], disruption: str) -> None:
     """A deleted pod has no such condition."""
     service.body = pod(*conditions)
-    assert service.ask() == replace(WELL, disruption=disruption)
+    assert ask(service) == replace(WELL, disruption=disruption)
 
 
 @pytest.mark.parametrize(("status", "says"), [("True", True), ("False", False), ("Unknown", False)])
 def test_the_pod_is_ready_as_far_as_kubernetes_knows(service: Service, status: str, *, says: bool) -> None:
     """What kubelet wrote of the containers is another matter: the control plane leaves that as it was."""
     service.body = pod(ready=({"type": "Ready", "status": status}, READY[1]))
-    assert service.ask() == replace(WELL, ready=says)
+    assert ask(service) == replace(WELL, ready=says)
 
 
 def test_a_pod_without_conditions_is_neither_ready_nor_ended(service: Service) -> None:
     """The kubelet may not have reported any yet."""
     service.body = json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"phase": "Pending"}})
-    assert service.ask() == OwnPod(0.0, answered=True)
+    assert ask(service) == OwnPod(0.0, answered=True)
 
 
 def test_a_renewed_token_is_used_at_once(service: Service) -> None:
     """Kubernetes replaces the file while the pod runs, and the old token ends."""
-    client = service.client()
-    assert at_0(client.own_pod()) == WELL
+    asker = client(service)
+    assert at_0(asker.own_pod()) == WELL
     service.token = "second-token"
-    assert "401" in client.own_pod().problem
+    assert "401" in asker.own_pod().problem
     (service.directory / "token").write_text("second-token\n")
-    assert at_0(client.own_pod()) == WELL
+    assert at_0(asker.own_pod()) == WELL
 
 
 def test_the_connection_is_kept_until_the_authority_is_another_one(service: Service) -> None:
     """A question every two seconds must not cost a handshake each; a new CA is trusted at once, the old one no more."""
-    client = service.client()
-    assert [at_0(client.own_pod()) for _ in range(3)] == [WELL] * 3
+    asker = client(service)
+    assert [at_0(asker.own_pod()) for _ in range(3)] == [WELL] * 3
     assert service.connections == 1
     authority, service.context = certify("127.0.0.1")
     (service.directory / "ca.crt").write_text(authority)
-    assert at_0(client.own_pod()) == WELL
+    assert at_0(asker.own_pod()) == WELL
     assert service.connections == 2
 
 
@@ -216,7 +147,7 @@ def test_one_connection_serves_all_who_ask_and_nobody_waits_for_it(service: Serv
         with pytest.raises(ServicesUnknown):
             services.node_ports()
 
-    service.lets_on.clear()
+    service.hangs = "/services"
     hanging = threading.Thread(target=hang)
     hanging.start()
     until = time.monotonic() + 10
@@ -241,7 +172,7 @@ def test_a_refusal_is_unknown_with_its_cause(service: Service, status: int, deta
     """Even if an eviction is in the body: only 200 is an answer.  A redirect would carry the token elsewhere."""
     service.body = pod(condition("EvictionByEvictionAPI"))
     service.status = status
-    assert service.ask() == unknown(f"{status} for default/floating-ip-x2x{detail}", answered=True)
+    assert ask(service) == unknown(f"{status} for default/floating-ip-x2x{detail}", answered=True)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +186,7 @@ def test_a_refusal_is_unknown_with_its_cause(service: Service, status: int, deta
 def test_a_pod_is_gone_when_the_api_server_says_so(service: Service, body: dict[str, object], *, gone: bool) -> None:
     """And not by any 404: a proxy's, or that of a path that it does not know."""
     service.body, service.status = json.dumps(body), 404
-    assert service.ask().gone is gone
+    assert ask(service).gone is gone
 
 
 PEER = condition("EvictionByEvictionAPI")
@@ -289,7 +220,7 @@ NO_PODS = [
 def test_what_is_no_pod_is_unknown(service: Service, body: str) -> None:
     """Something else may answer at that address."""
     service.body = body
-    assert service.ask() == unknown("what came for default/floating-ip-x2x is no pod", answered=True)
+    assert ask(service) == unknown("what came for default/floating-ip-x2x is no pod", answered=True)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +238,7 @@ def test_outside_of_a_pod_it_says_what_is_missing(service: Service, variable: st
 def test_without_a_token_nothing_is_asked(service: Service) -> None:
     """`automountServiceAccountToken: false` in an older manifest."""
     (service.directory / "token").unlink()
-    assert service.ask() == unknown(f"there is no {service.directory / 'token'}{HINT}")
+    assert ask(service) == unknown(f"there is no {service.directory / 'token'}{HINT}")
     assert service.asked == []
 
 
@@ -318,7 +249,7 @@ def test_a_certificate_that_does_not_hold_never_sees_the_token(service: Service,
     (service.directory / "ca.crt").write_text(authority)
     if address == "127.0.0.2":
         service.context = context
-    answer = service.ask()
+    answer = ask(service)
     assert not answer.answered
     assert answer.problem.startswith("nothing from the API server: the certificate does not hold: ")
     assert service.asked == []
@@ -334,12 +265,12 @@ def test_a_ca_without_key_identifiers_is_trusted(service: Service, monkeypatch: 
         return context
 
     monkeypatch.setattr(ssl, "create_default_context", strict)
-    assert service.ask() == WELL
+    assert ask(service) == WELL
 
 
 def test_nobody_there_is_unknown(service: Service) -> None:
     """A refused connection."""
-    assert service.ask(KUBERNETES_SERVICE_PORT="9") == unknown(
+    assert ask(service, KUBERNETES_SERVICE_PORT="9") == unknown(
         "nothing from the API server: no connection (Connection refused)"
     )
 
@@ -358,7 +289,7 @@ def test_nobody_there_is_unknown(service: Service) -> None:
 def test_an_answer_without_end_or_sense_is_unknown(service: Service, answer: bytes, detail: str) -> None:
     """From one that has the right certificate."""
     service.raw = answer
-    assert service.ask() == unknown(f"nothing from the API server: {detail}")
+    assert ask(service) == unknown(f"nothing from the API server: {detail}")
 
 
 @pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", 100 * b"\x00"])
@@ -375,7 +306,7 @@ def test_what_speaks_no_tls_never_sees_the_token(service: Service, greeting: byt
 
         heard: list[bytes] = []
         threading.Thread(target=serve, daemon=True).start()
-        answer = service.ask(KUBERNETES_SERVICE_PORT=str(listener.getsockname()[1]))
+        answer = ask(service, KUBERNETES_SERVICE_PORT=str(listener.getsockname()[1]))
     assert not answer.answered
     assert answer.problem.startswith("nothing from the API server: no TLS (")
     assert TOKEN.encode() not in b"".join(heard)
@@ -401,7 +332,7 @@ def test_one_byte_at_a_time_is_given_up(service: Service, monkeypatch: pytest.Mo
 
         threading.Thread(target=serve, daemon=True).start()
         began = time.monotonic()
-        answer = service.ask(KUBERNETES_SERVICE_PORT=str(listener.getsockname()[1]))
+        answer = ask(service, KUBERNETES_SERVICE_PORT=str(listener.getsockname()[1]))
         over.set()
     assert answer == unknown("nothing from the API server: no answer in time")
     assert time.monotonic() - began < 10  # which only a client that hangs misses
@@ -420,7 +351,7 @@ def test_one_byte_at_a_time_is_given_up(service: Service, monkeypatch: pytest.Mo
 def test_an_odd_environment_is_unknown(service: Service, variable: str, value: str, detail: str) -> None:
     """No name is looked up, and no name makes another question."""
     service.status = 404
-    found = service.ask(**{variable: value})
+    found = ask(service, **{variable: value})
     assert found == unknown(detail, answered=bool(service.asked))
     assert all(path.startswith("/api/v1/namespaces/default/pods/a%2F") for path in service.asked)
 
@@ -429,7 +360,7 @@ def test_an_odd_environment_is_unknown(service: Service, variable: str, value: s
 def test_a_ca_that_is_none_is_unknown(service: Service, authority: str) -> None:
     """And nobody is asked without one."""
     (service.directory / "ca.crt").write_text(authority)
-    assert service.ask() == unknown("the service account's CA certificate is none")
+    assert ask(service) == unknown("the service account's CA certificate is none")
     assert service.asked == []
 
 
@@ -438,7 +369,7 @@ def test_a_silent_server_is_given_up(service: Service, monkeypatch: pytest.Monke
     monkeypatch.setattr(own_pod, "TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
-        assert service.ask(KUBERNETES_SERVICE_PORT=port) == unknown("nothing from the API server: no answer in time")
+        assert ask(service, KUBERNETES_SERVICE_PORT=port) == unknown("nothing from the API server: no answer in time")
 
 
 UNSENDABLE = "nothing from the API server: the question has characters that cannot be sent"
@@ -457,7 +388,7 @@ UNSENDABLE = "nothing from the API server: the question has characters that cann
 def test_no_detail_ever_contains_the_token(service: Service, token: bytes, detail: str | None) -> None:
     """Not even one that cannot be a header, which libraries like to quote."""
     (service.directory / "token").write_bytes(token)
-    answer = service.ask()
+    answer = ask(service)
     assert answer.problem
     assert detail is None or answer.problem == detail
     assert "sec" not in answer.problem
@@ -467,4 +398,4 @@ def test_proxies_of_the_environment_are_not_used(service: Service, monkeypatch: 
     """The token is for the API server alone."""
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
-    assert service.ask() == WELL
+    assert ask(service) == WELL

@@ -1,6 +1,7 @@
 """The address moves between standing ENIs: A1, A2, A5, the ranks, and what a claim must know of EC2."""
 
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address
 
 import pytest
@@ -13,7 +14,7 @@ from floatingip.core.timing import CLAIM_SHOWN, LOOK_BEFORE_TAKING
 from floatingip.core.writes import Assign, AssignAny, Associate
 from tests.core.deciders import ADDRESS, ZONE, peer, shown
 from tests.core.movers import ELASTIC, IPV6, PRIVATE, Mover, standing
-from tests.core.scenes import Scene, replay, scenes
+from tests.core.scenes import replay, scenes
 
 HERE = f"at-a/{ADDRESS}"
 """What an observer calls what it sees UP while i-a has the address."""
@@ -38,7 +39,7 @@ def test_a_dead_holders_address_is_moved_by_one_call(began: float) -> None:
     )
 
 
-@scenes(
+test_a_claim = scenes(
     f"""
     an address is not taken on an answer that is older than a second: somebody else may have it since
         0.0   ec2:i-a word:sound probe:AA
@@ -94,11 +95,9 @@ def test_a_dead_holders_address_is_moved_by_one_call(began: float) -> None:
     interfaces of the other way to carry are refused: half of the agents would detach what the others move
         fallen
         10.1  ec2:i-a probe:L mixed=eni-9  -> refused MIXED R1; says eni-9; says floatingip release
-    """
+    """,
+    Mover,
 )
-def test_a_claim(scene: Scene) -> None:
-    """Each scene."""
-    scene.play(Mover)
 
 
 def test_an_answer_that_took_long_will_do_when_it_was_asked_for_since_the_move_is_due() -> None:
@@ -163,40 +162,29 @@ def test_an_address_that_something_else_has_is_never_touched(holder: str, name: 
 # A5: IPv6 and Elastic IPs.
 
 
-def test_an_ipv6_address_is_unassigned_from_the_judged_eni_and_then_assigned() -> None:
-    """EC2 knows no reassignment for it.  In between this node must not end, and waits for nobody."""
-    mover = Mover(target=IPV6).fall()
-    fence = mover.see(10.1, "ec2:i-a probe:L")
-    assert (shown(fence), fence.obliged) == ("takeover SILENT_HOLDER R3 unassign:eni-a", True)
-    lagging = mover.see(10.3, "ec2:i-a probe:L")
-    assert (lagging.write, lagging.obliged) == (None, True)
-    claim = mover.see(10.7, "ec2:absent peer:i-0")
-    assert (shown(claim), claim.obliged) == ("takeover FREE_AFTER_FENCING R3 assign:eni-b", True)
-    waiting = mover.see(10.9, "ec2:absent")
-    assert (waiting.reason, waiting.write) == (Reason.ASSIGNING, None)
-    replay(
-        """
-        12.0  ec2:i-b              -> claiming PLUMBING A3
-        12.1  link:sound           -> holder HELD_HERE R10 tag:R3@12/at-a
-        """,
-        mover,
-    )
+test_an_ipv6_address = scenes(
+    """
+    it is unassigned from the judged ENI and then assigned: in between this node must not end, and waits for nobody
+        fallen
+        10.1  ec2:i-a probe:L          -> takeover SILENT_HOLDER R3 unassign:eni-a; obliged yes
+        10.3  ec2:i-a probe:L          -> no write; obliged yes
+        10.7  ec2:absent peer:i-0      -> takeover FREE_AFTER_FENCING R3 assign:eni-b; obliged yes
+        10.9  ec2:absent               -> no write; reason ASSIGNING
+        12.0  ec2:i-b                  -> claiming PLUMBING A3
+        12.1  link:sound               -> holder HELD_HERE R10 tag:R3@12/at-a
 
+    left between the two calls it is claimed by another: nobody has it, and that is all that anybody needs to know
+        0.0   ec2:i-a word:sound probe:AA
+        12.0  ec2:absent               -> claiming FREE R1 assign:eni-b
 
-def test_an_ipv6_address_that_was_left_between_the_two_calls_is_claimed_by_another() -> None:
-    """Whoever fenced it ended: nobody has it, and that is all that anybody needs to know."""
-    mover = Mover(target=IPV6)
-    mover.see(0.0, "ec2:i-a word:sound probe:AA")
-    assert shown(mover.see(12.0, "ec2:absent")) == "claiming FREE R1 assign:eni-b"
-
-
-def test_a_refused_fence_of_an_ipv6_address_claims_nothing() -> None:
-    """Another observer was faster; EC2 shows at the next look who has it now."""
-    mover = Mover(target=IPV6).fall()
-    mover.see(10.1, "ec2:i-a probe:L")
-    mover.see(10.2, "probe:L", accepted=None)
-    decision = mover.see(10.8, "ec2:i-c")
-    assert (decision.state, decision.write, decision.obliged) == (State.STANDBY, None, False)
+    a refused fence claims nothing: another observer was faster, and EC2 shows at the next look who has it now
+        fallen
+        10.1  ec2:i-a probe:L
+        10.2  probe:L accepted=None
+        10.8  ec2:i-c                  -> no write; state standby; obliged no
+    """,
+    partial(Mover, target=IPV6),
+)
 
 
 def test_an_elastic_ip_is_given_a_private_address_then_associated_and_moves_with_it_ever_after() -> None:
@@ -219,7 +207,7 @@ def test_a_floating_address_is_no_spare_for_an_elastic_ip() -> None:
 # Ranks: EC2 does not tell the second of two thieves that it is late.
 
 
-@scenes(
+test_a_rank = scenes(
     """
     the second in rank takes over four seconds after the first could have, if EC2 still shows the same owner  [i-c]
         0.0   ec2:i-a word:sound probe:AA peer:i-b
@@ -249,54 +237,44 @@ def test_a_floating_address_is_no_spare_for_an_elastic_ip() -> None:
         6.0   peer:i-b peer:i-d
         10.0  probe:LLLLL word:silent peer:i-d
         10.1  ec2:i-a probe:L peer:i-d   -> doubt LATER R3
-    """
+
+    a leaving node comes last, but it comes: better than nobody
+        fallen
+        10.1  ec2:i-a probe:L peer:i-z leaving=spot  -> LATER
+        14.2  ec2:i-a probe:L peer:i-z leaving=spot  -> move:eni-b
+
+    the judged holder is no rank to wait for: it answered a moment ago, so it was alive then
+        9.0   ec2:i-a word:sound probe:AA peer:i-a
+        9.9   probe:LLLLL word:silent peer:i-a
+        10.1  ec2:i-a probe:L peer:i-z   -> move:eni-b
+    """,
+    Mover,
 )
-def test_a_rank(scene: Scene) -> None:
-    """Each scene."""
-    scene.play(Mover)
 
 
-@pytest.mark.parametrize(
-    ("other", "waits"),
-    [
-        (peer("i-a9", 10.1), True),
-        (peer("i-a9", 10.1, leaving=True), False),
-        (peer("i-a9", 10.1, free_slots=0), False),
-        (peer("i-a9", 10.1, holds={"10.0.0.101": "at-9"}), False),
-        (peer("i-z", 10.1), False),
-        (peer("i-z", 10.1, served={"i-z": {30007: True}}), True),
-        (peer("i-a9", 10.1, served={"i-b": {30007: True}}), False),
-    ],
-    ids=["before", "leaving", "no standing ENI", "burdened", "behind", "behind, but served", "before, but not served"],
-)
-def test_who_takes_over_first(other: Peer, waits: bool) -> None:
+RANKED = {
+    "before": (peer("i-a9", 10.1), "LATER"),
+    "leaving": (peer("i-a9", 10.1, leaving=True), ""),
+    "no standing ENI": (peer("i-a9", 10.1, free_slots=0), ""),
+    "burdened": (peer("i-a9", 10.1, holds={"10.0.0.101": "at-9"}), ""),
+    "behind": (peer("i-z", 10.1), ""),
+    "behind, but served": (peer("i-z", 10.1, served={"i-z": {30007: True}}), "LATER"),
+    "before, but not served": (peer("i-a9", 10.1, served={"i-b": {30007: True}}), ""),
+    # What it sees is told with the address, since an attachment of a standing ENI may have several.
+    "sees the address UP": (peer("i-z", 10.1, (HERE,)), "NO_EVIDENCE"),
+    "sees another address UP there": (peer("i-z", 10.1, ("at-a/10.0.0.101",)), ""),
+    # By another attachment than the judged one: it moved after this node's question to EC2.
+    "says that it has the address": (peer("i-z", 10.1, holds={str(ADDRESS): "at-z"}), "LATER"),
+    "says that it has another one": (peer("i-z", 10.1, holds={"10.0.0.101": "at-z"}), ""),
+    "was promised another one": (peer("i-z", 10.1, claiming=(str(IPV6),)), ""),
+}
+
+
+@pytest.mark.parametrize(("other", "waits"), RANKED.values(), ids=RANKED)
+def test_whether_another_observer_is_waited_for_that(other: Peer, waits: str) -> None:
     """Nodes that stay, on which the service was seen, with fewer addresses, then in the order of their ids."""
     decision = Mover().fall().see(10.1, "ec2:i-a probe:L", peers=(other,))
-    assert (decision.reason is Reason.LATER) == waits
-
-
-def test_a_leaving_node_comes_last_but_it_comes() -> None:
-    """Better than nobody."""
-    mover = Mover().fall()
-    peers = (peer("i-z", 10.1),)
-    assert mover.see(10.1, "ec2:i-a probe:L", peers=peers, leaving="spot").reason is Reason.LATER
-    peers = (peer("i-z", 14.2),)
-    assert mover.see(14.2, "ec2:i-a probe:L", peers=peers, leaving="spot").write is not None
-
-
-def test_the_judged_holder_is_no_rank_to_wait_for() -> None:
-    """It answered a moment ago: it was alive then."""
-    mover = Mover().fall()
-    assert mover.see(10.1, "ec2:i-a probe:L", peers=(peer("i-a", 9.9), peer("i-z", 10.1))).write is not None
-
-
-def test_another_observer_that_sees_the_address_up_stops_the_takeover() -> None:
-    """What it sees is told with the address, since an attachment of a standing ENI may have several."""
-    seen = peer("i-z", 10.1, (HERE,))
-    decision = Mover().fall().see(10.1, "ec2:i-a probe:L", peers=(seen,))
-    assert shown(decision) == "doubt NO_EVIDENCE R3"
-    other = peer("i-z", 10.1, ("at-a/10.0.0.101",))
-    assert Mover().fall().see(10.1, "ec2:i-a probe:L", peers=(other,)).write is not None
+    assert shown(decision) == (f"doubt {waits} R3" if waits else "takeover SILENT_HOLDER R3 move:eni-b")
 
 
 # Promises: EC2 accepted the address for somebody, but nobody sees it there yet.
@@ -315,20 +293,6 @@ def test_whoever_was_promised_the_address_is_waited_for() -> None:
     assert not decision.due
     silent = (*promised(10.1), peer("i-y", 12.2))
     assert mover.see(12.2, "ec2:i-a probe:L", peers=silent).write is not None, "it was not heard of for two seconds"
-
-
-def test_whoever_says_that_it_has_the_address_is_waited_for() -> None:
-    """By another attachment than the judged one: it moved after this node's question to EC2."""
-    winner = peer("i-z", 10.1, holds={str(ADDRESS): "at-z"})
-    assert shown(Mover().fall().see(10.1, "ec2:i-a probe:L", peers=(winner,))) == "doubt LATER R3"
-    other = peer("i-z", 10.1, holds={"10.0.0.101": "at-z"})
-    assert Mover().fall().see(10.1, "ec2:i-a probe:L", peers=(other,)).write is not None
-
-
-def test_who_was_promised_another_address_is_not_waited_for() -> None:
-    """Each is a matter of its own."""
-    other = peer("i-z", 10.1, claiming=(str(IPV6),))
-    assert Mover().fall().see(10.1, "ec2:i-a probe:L", peers=(other,)).write is not None
 
 
 def test_what_nobody_has_but_somebody_was_promised_is_not_claimed() -> None:

@@ -19,13 +19,13 @@ from floatingip.core.timing import CLAIM_SHOWN
 from floatingip.core.writes import Assign, Tag
 from tests.core.deciders import ADDRESS, WALL, peer, shown
 from tests.core.movers import Mover, standing
-from tests.core.scenes import Scene, replay, scenes
+from tests.core.scenes import replay, scenes
 
 HERE = f"at-a/{ADDRESS}"
 """What an observer calls what it sees UP while i-a has the address."""
 
 
-@scenes(
+test_who_has_it_and_how_much_is_plumbed = scenes(
     f"""
     a new owner is not judged for five seconds: the neighbours, and EC2 itself, may still be on the way to it
         0.0   ec2:i-a word:sound probe:AA link:ahead
@@ -155,14 +155,16 @@ HERE = f"at-a/{ADDRESS}"
         10.0  ec2:i-c                  -> ; carries AS_FOUND; look 12.0
         12.0  ec2:i-c                  -> ; carries AHEAD
 
+    a leaving node relieves nobody: two nodes of the same drain would hand the address to and fro
+        0.0   ec2:i-a word:sound probe:AA
+        30.0  ec2:i-a word:leaving leaving=drained  -> no write
+
     without the address the plumbing is no holding: who is ready ahead of it is no holder when EC2 gives it the address
         0.0  ec2:i-b link:ahead        -> claiming PLUMBING A3
         0.1  link:sound                -> holder HELD_HERE R10
-    """
+    """,
+    Mover,
 )
-def test_who_has_it_and_how_much_is_plumbed(scene: Scene) -> None:
-    """Each scene."""
-    scene.play(Mover)
 
 
 # R5, R7: planned moves.
@@ -212,13 +214,6 @@ def test_a_leaving_holder_is_relieved_and_goes_on_carrying_until_then() -> None:
     )
     holder = Mover().see(0.0, "ec2:i-b link:sound", leaving="spot: terminate at 12:00")
     assert (holder.state, holder.leaving, holder.extent) == (State.HOLDER, "spot: terminate at 12:00", Extent.ALL)
-
-
-def test_a_leaving_node_relieves_nobody() -> None:
-    """Two nodes of the same drain would hand the address to and fro."""
-    mover = Mover()
-    mover.see(0.0, "ec2:i-a word:sound probe:AA")
-    assert mover.see(30.0, "ec2:i-a word:leaving", leaving="drained").write is None
 
 
 def served(now: float, *, by: str = "i-b") -> tuple[Peer, ...]:

@@ -1,22 +1,18 @@
 """Which NodePorts there are: the API server's list against a real HTTPS server on loopback, bad answers included."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from floatingip.core.errors import ServicesUnknown
 from floatingip.core.probe import NodePort
-from floatingip.edges.kubernetes.api_server import MOST_BYTES, ApiServer
+from floatingip.edges.kubernetes.api_server import MOST_BYTES
 from floatingip.edges.kubernetes.node_ports import PodsServices
-from lab.kubernetes.small.apiserver import certify
+from tests.core.api_server import Service, serving
 
-TOKEN = "first-token"
 BOTH, V4, V6 = frozenset((4, 6)), frozenset((4,)), frozenset((6,))
 
 
@@ -36,80 +32,34 @@ def answer(*services: object) -> str:
     return json.dumps({"kind": "ServiceList", "apiVersion": "v1", "metadata": {}, "items": list(services)})
 
 
-class Api:
-    """The API server: it knows one token, and says what it is told to."""
-
-    def __init__(self, directory: Path) -> None:
-        self.body = answer(listed(port()))
-        self.status = 200
-        self.asked: list[str] = []
-        self.directory = directory
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            wbufsize = -1
-
-            def do_GET(self) -> None:
-                api.asked.append(self.path)
-                known = self.headers["Authorization"] == f"Bearer {TOKEN}"
-                content = api.body.encode()
-                self.send_response(api.status if known else 401)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Not to the terminal."""
-
-        authority, context = certify("127.0.0.1")
-        (directory / "ca.crt").write_text(authority)
-        (directory / "token").write_text(TOKEN)
-
-        class Server(HTTPServer):
-            def get_request(self) -> tuple[Any, Any]:
-                connection, address = super().get_request()
-                return context.wrap_socket(connection, server_side=True), address
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.environment = {
-            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
-            "KUBERNETES_SERVICE_PORT": str(self.server.server_port),
-            "POD_NAMESPACE": "default",
-        }
-
-    def node_ports(self) -> tuple[NodePort, ...]:
-        """What the client makes of it."""
-        return PodsServices(ApiServer(self.environment, self.directory)).node_ports()
-
-    def problem(self) -> str:
-        """Why it makes nothing of it."""
-        with pytest.raises(ServicesUnknown) as caught:
-            self.node_ports()
-        return str(caught.value)
+def node_ports(service: Service) -> tuple[NodePort, ...]:
+    """What the client makes of it."""
+    return PodsServices(service.api_server()).node_ports()
 
 
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    """An API server that answers."""
-    api = Api(tmp_path)
-    thread = threading.Thread(target=api.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield api
-    api.server.shutdown()
-    api.server.server_close()
-    thread.join()
+def problem(service: Service) -> str:
+    """Why it makes nothing of it."""
+    with pytest.raises(ServicesUnknown) as caught:
+        node_ports(service)
+    return str(caught.value)
 
 
-def test_the_node_ports_of_the_own_namespace_are_asked_for(api: Api) -> None:
+@pytest.fixture(name="service")
+def _service(tmp_path: Path) -> Iterator[Service]:
+    with serving(tmp_path, answer(listed(port()))) as service:
+        yield service
+
+
+def test_the_node_ports_of_the_own_namespace_are_asked_for(service: Service) -> None:
     """And only Services that can have any."""
-    assert api.node_ports() == (NodePort(30007, service="web", versions=V4),)
-    (path,) = api.asked
+    assert node_ports(service) == (NodePort(30007, service="web", versions=V4),)
+    (path,) = service.asked
     assert urlsplit(path).path == "/api/v1/namespaces/default/services"
     assert parse_qs(urlsplit(path).query)["fieldSelector"] == ["spec.type!=ClusterIP,spec.type!=ExternalName"]
 
 
 @pytest.mark.parametrize(
-    ("service", "expected"),
+    ("shown", "expected"),
     [
         (listed(port(30009), port(30008)), [30008, 30009]),
         (listed(port(protocol="UDP"), port(30008, "SCTP")), []),
@@ -122,44 +72,44 @@ def test_the_node_ports_of_the_own_namespace_are_asked_for(api: Api) -> None:
     ],
 )
 def test_tcp_node_ports_of_every_type_that_has_any_are_taken(
-    api: Api, service: dict[str, object], expected: list[int]
+    service: Service, shown: dict[str, object], expected: list[int]
 ) -> None:
     """A health check's is none of a service's; TCP is the default."""
-    api.body = answer(service)
-    assert [each.port for each in api.node_ports()] == expected
+    service.body = answer(shown)
+    assert [each.port for each in node_ports(service)] == expected
 
 
 @pytest.mark.parametrize(
     ("families", "versions"), [(["IPv4"], V4), (["IPv6"], V6), (["IPv4", "IPv6"], BOTH), (["IPv6", "IPv4"], BOTH)]
 )
-def test_a_service_serves_its_families(api: Api, families: list[str], versions: frozenset[int]) -> None:
+def test_a_service_serves_its_families(service: Service, families: list[str], versions: frozenset[int]) -> None:
     """An IPv6 address leads to those of IPv6 alone."""
-    api.body = answer(listed(port(), ipFamilies=families))
-    (found,) = api.node_ports()
+    service.body = answer(listed(port(), ipFamilies=families))
+    (found,) = node_ports(service)
     assert found.versions == versions
 
 
-def test_no_services_are_none(api: Api) -> None:
+def test_no_services_are_none(service: Service) -> None:
     """An empty list of Go's is null."""
-    api.body = json.dumps({"kind": "ServiceList", "items": None})
-    assert api.node_ports() == ()
+    service.body = json.dumps({"kind": "ServiceList", "items": None})
+    assert node_ports(service) == ()
 
 
 @pytest.mark.parametrize(("status"), [401, 403])
-def test_without_the_permission_it_says_what_to_do(api: Api, status: int) -> None:
+def test_without_the_permission_it_says_what_to_do(service: Service, status: int) -> None:
     """The Role of an older manifest."""
-    api.status = status
-    assert api.problem() == (
+    service.status = status
+    assert problem(service) == (
         f"{status} from the API server: this pod may not list the Services of default;"
         " apply the Role of the current floating-ip.yaml, or set `service`"
     )
 
 
 @pytest.mark.parametrize("status", [302, 404, 429, 500, 503])
-def test_any_other_status_is_no_list(api: Api, status: int) -> None:
+def test_any_other_status_is_no_list(service: Service, status: int) -> None:
     """Whatever is in its body."""
-    api.status = status
-    assert api.problem() == f"{status} from the API server for the Services of default"
+    service.status = status
+    assert problem(service) == f"{status} from the API server for the Services of default"
 
 
 @pytest.mark.parametrize(
@@ -193,29 +143,29 @@ def test_any_other_status_is_no_list(api: Api, status: int) -> None:
         '{"kind": "ServiceList", "items": ' + 5000 * "[" + 5000 * "]" + "}",
     ],
 )
-def test_what_is_no_list_of_services_is_told(api: Api, body: str) -> None:
+def test_what_is_no_list_of_services_is_told(service: Service, body: str) -> None:
     """Nothing is known then: what was known before goes on."""
-    api.body = body
-    assert api.problem() == "what came for the Services of default is no list of them"
+    service.body = body
+    assert problem(service) == "what came for the Services of default is no list of them"
 
 
-def test_a_list_that_is_too_long_is_no_answer(api: Api) -> None:
+def test_a_list_that_is_too_long_is_no_answer(service: Service) -> None:
     """Of a megabyte or two nothing useful comes."""
-    api.body = answer(listed(port(), padding="x" * MOST_BYTES))
-    assert api.problem().startswith("nothing from the API server: ")
+    service.body = answer(listed(port(), padding="x" * MOST_BYTES))
+    assert problem(service).startswith("nothing from the API server: ")
 
 
 @pytest.mark.parametrize("variable", ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "POD_NAMESPACE"])
-def test_outside_of_a_pod_it_says_what_is_missing(api: Api, variable: str) -> None:
+def test_outside_of_a_pod_it_says_what_is_missing(service: Service, variable: str) -> None:
     """So does a manifest that is older than the image."""
-    del api.environment[variable]
-    assert api.problem().startswith(f"{variable} is not set; ")
+    del service.environment[variable]
+    assert problem(service).startswith(f"{variable} is not set; ")
 
 
-def test_without_a_token_nothing_is_asked_and_nothing_of_it_is_told(api: Api) -> None:
+def test_without_a_token_nothing_is_asked_and_nothing_of_it_is_told(service: Service) -> None:
     """`automountServiceAccountToken: false`; or what is there is none."""
-    (api.directory / "token").write_text("gehe\u00efm")
-    assert "gehe" not in api.problem()
-    (api.directory / "token").unlink()
-    assert api.problem().startswith(f"there is no {api.directory / 'token'}; mount the ")
-    assert api.asked == []
+    (service.directory / "token").write_text("gehe\u00efm")
+    assert "gehe" not in problem(service)
+    (service.directory / "token").unlink()
+    assert problem(service).startswith(f"there is no {service.directory / 'token'}; mount the ")
+    assert service.asked == []

@@ -86,17 +86,26 @@ def _asking(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asking]:
     asking.end()
 
 
-def test_a_holder_that_was_not_asked_yet_is_not_silent(asking: Asking) -> None:
-    """Nothing is known."""
-    assert asking.state() is WordState.UNASKED
+WORDS = {
+    "our name, its instance, the judged attachment": (SOUND, WordState.SOUND, ""),
+    "a problem": (UNSOUND, WordState.UNSOUND, "nft is missing"),
+    "another name": (replace(SOUND, name="other"), WordState.OTHER, ""),
+    "another instance": (replace(SOUND, instance_id="i-d"), WordState.OTHER, ""),
+    "another attachment": (replace(SOUND, holds={TARGET: Held("a0")}), WordState.OTHER, ""),
+    "another address": (replace(SOUND, holds={OTHER_TARGET: Held("a1")}), WordState.OTHER, ""),
+}
 
 
-def test_a_holder_that_vouches_for_the_judged_attachment_is_sound(asking: Asking, meet: Start) -> None:
-    """Our name, its instance id, the attachment that is judged."""
-    meet()
+@pytest.mark.parametrize(("status", "state", "problem"), WORDS.values(), ids=WORDS)
+def test_what_a_holder_says_of_the_judged_attachment(
+    asking: Asking, meet: Start, status: Status, state: WordState, problem: str
+) -> None:
+    """A word of something else vouches for nothing; nor is it silence: somebody is there."""
+    meet(status=status)
     asking.follow()
     asking.receive()
-    assert asking.state() is WordState.SOUND
+    told = asking.word()
+    assert (told.state, told.detail) == (state, problem)
 
 
 def test_only_a_word_that_differs_from_the_last_one_is_new(asking: Asking, meet: Start) -> None:
@@ -107,33 +116,6 @@ def test_only_a_word_that_differs_from_the_last_one_is_new(asking: Asking, meet:
     server.server.stop()
     asking.until(lambda: asking.state() is WordState.SILENT)
     assert asking.receive() is False
-
-
-def test_a_holder_that_tells_a_problem_is_unsound(asking: Asking, meet: Start) -> None:
-    """With the reason."""
-    meet(status=UNSOUND)
-    asking.follow()
-    asking.receive()
-    told = asking.word()
-    assert (told.state, told.detail) == (WordState.UNSOUND, "nft is missing")
-
-
-@pytest.mark.parametrize(
-    "status",
-    [
-        replace(SOUND, name="other"),
-        replace(SOUND, instance_id="i-d"),
-        replace(SOUND, holds={TARGET: Held("a0")}),
-        replace(SOUND, holds={OTHER_TARGET: Held("a1")}),
-    ],
-    ids=["other name", "other instance", "other attachment", "other address"],
-)
-def test_a_word_of_something_else_vouches_for_nothing(asking: Asking, meet: Start, status: Status) -> None:
-    """Nor is it silence: somebody is there."""
-    meet(status=status)
-    asking.follow()
-    asking.receive()
-    assert asking.state() is WordState.OTHER
 
 
 def test_a_refused_connection_is_silence(asking: Asking) -> None:
@@ -319,8 +301,9 @@ def test_a_peer_that_falls_silent_keeps_the_time_when_it_was_heard(asking: Askin
     assert later.heard_at == silent.heard_at
 
 
-def test_who_is_not_followed_any_more_says_nothing(asking: Asking, meet: Start) -> None:
-    """A holder of yesterday cannot vouch for today's."""
+def test_who_is_not_followed_yet_or_any_more_says_nothing(asking: Asking, meet: Start) -> None:
+    """That is no silence; and a holder of yesterday cannot vouch for today's."""
+    assert asking.state() is WordState.UNASKED
     meet()
     asking.follow()
     asking.receive()
@@ -341,21 +324,12 @@ def test_a_peer_tells_how_many_more_enis_its_node_could_take(asking: Asking, mee
 # One question, by a person's command.
 
 
-def test_one_question_by_a_peers_node_is_answered_with_the_status(port: int, start: Start) -> None:
-    """`floatingip handover`, in a pod."""
+def test_one_question_is_answered_with_the_status_to_a_peers_node_and_to_others_too(port: int, start: Start) -> None:
+    """`floatingip handover`, in a pod; `floatingip release`, at home: an observer is there, unless nobody is."""
+    assert ask(HOLDER, port) is None
     start(status=UNSOUND).meet(b=ASKER)
     assert ask(HOLDER, port, me="i-b") == UNSOUND
-
-
-def test_one_question_from_elsewhere_is_answered_too(port: int, start: Start) -> None:
-    """`floatingip release`, at home: an observer is there."""
-    start(status=UNSOUND)
     assert ask(HOLDER, port) == RESERVED
-
-
-def test_one_question_to_nobody_has_no_answer(port: int) -> None:
-    """A node without an observer."""
-    assert ask(HOLDER, port) is None
 
 
 # Reports, for people.

@@ -24,7 +24,7 @@ PATIENCE = 5.0
 
 
 class Script:
-    """A prober of which comes what the test says: a known outcome at once, None not before `come`."""
+    """A `ports.Prober` of which comes what the test says: a known outcome at once, None not before `come`."""
 
     def __init__(self, *outcomes: ProbeOutcome | None, timeout: float = math.inf) -> None:
         self.sent: queue.SimpleQueue[float] = queue.SimpleQueue()
@@ -38,13 +38,11 @@ class Script:
         self._bell.send(b"!")
 
     def send(self) -> None:
-        """See `ports.Prober`."""
         now = time.monotonic()
         self._under_way.append((now, self._outcomes.pop(0) if self._outcomes else None))
         self.sent.put(now)
 
     def collect(self) -> list[ProbeResult]:
-        """See `ports.Prober`."""
         now, results = time.monotonic(), []
         while self._under_way:
             sent_at, outcome = self._under_way[0]
@@ -59,7 +57,6 @@ class Script:
         return results
 
     def due_at(self) -> float:
-        """See `ports.Prober`."""
         if not self._under_way:
             return math.inf
         sent_at, outcome = self._under_way[0]
@@ -67,7 +64,6 @@ class Script:
         return sent_at + (0.0 if outcome is not None else min(self._timeout, 1000.0))
 
     def files(self) -> list[tuple[int, int]]:
-        """See `ports.Prober`."""
         return [(self._ear.fileno(), 1)]
 
     def _has_come(self) -> bool:

@@ -23,7 +23,7 @@ PATIENCE = 5.0
 
 @dataclass
 class Imds:
-    """An IMDS that says what the test says."""
+    """`ports.Metadata`: an IMDS that says what the test says."""
 
     addresses: dict[str, frozenset[Address]] = field(default_factory=dict)
     told: Notice | None = None
@@ -32,22 +32,18 @@ class Imds:
     asked: "queue.SimpleQueue[str]" = field(default_factory=queue.SimpleQueue)
 
     def identity(self) -> Identity:
-        """See `ports.Metadata`."""
         raise NotImplementedError
 
     def interface_with(self, address: Address) -> Interface | None:
-        """See `ports.Metadata`."""
         raise NotImplementedError
 
     def addresses_of(self, mac: str) -> frozenset[Address] | None:
-        """See `ports.Metadata`."""
         self._ask(mac)
         if mac in self.failing:
             raise MetadataError(self.failing[mac])
         return self.addresses.get(mac)
 
     def notice(self) -> Notice | None:
-        """See `ports.Metadata`."""
         self._ask("notice")
         return self.told
 
@@ -149,7 +145,6 @@ class Pod:
         self.at: list[float] = []
 
     def own_pod(self) -> OwnPod:
-        """See `ports.Orders`."""
         self.at.append(time.monotonic())
         return OwnPod(self.at[-1], answered=True)
 

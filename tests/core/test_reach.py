@@ -11,7 +11,7 @@ ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOut
 
 
 class Script:
-    """A prober that knows the outcome of a probe when the test tells it."""
+    """A `ports.Prober` that knows the outcome of a probe when the test tells it."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -22,20 +22,16 @@ class Script:
         self._told += [ProbeResult(1.0, 2.0, outcome) for outcome in outcomes]
 
     def send(self) -> None:
-        """See `ports.Prober`."""
         self.sent += 1
 
     def collect(self) -> list[ProbeResult]:
-        """See `ports.Prober`."""
         told, self._told = self._told, []
         return told
 
     def due_at(self) -> float:
-        """See `ports.Prober`."""
         return math.inf
 
     def files(self) -> list[tuple[int, int]]:
-        """See `ports.Prober`."""
         return []
 
 

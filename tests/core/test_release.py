@@ -8,14 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from floatingip.commands import release
-from floatingip.commands.release import (
-    FORCE_AFTER,
-    GIVE_UP_AFTER,
-    Plan,
-    carry_out,
-    plan,
-    refuse_while_observed,
-)
+from floatingip.commands.release import FORCE_AFTER, GIVE_UP_AFTER, Plan, carry_out, plan, refuse_while_observed
 from floatingip.core.ec2 import ALLOCATION_TAG, OWNER_TAG, STANDING_TAG, Attachment, AttachmentStatus
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied
 from floatingip.core.model import Allocation, Target

@@ -30,7 +30,6 @@ class Board:
         self.reporter = Reporter(self, self.told.put)
 
     def put_up(self, news: News) -> None:
-        """See `ports.Board`."""
         self.tried.put(news)
         answer = self.answers.get()
         if answer is not None:

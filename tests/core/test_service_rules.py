@@ -1,7 +1,6 @@
 """R7: an address moves to where NodePorts answer when none answers at it; and whoever serves comes first otherwise."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,10 @@ from tests.core.movers import Mover
 
 ME, HOLDER, THIRD = "i-b", "i-a", "i-c"
 WEB, API = 30007, 30008
+BETTER = {ME: {WEB: True, API: True}, HOLDER: {WEB: False, API: True}}
+CROSSED = {ME: {WEB: True, API: False}, HOLDER: {WEB: False, API: True}}
 LOST_AT, NOW = 25.0, 40.0
+MOVES, ELSEWHERE, WELL = "SERVICE_DOWN", "NOT_SERVED_HERE", "ANSWERS"
 
 
 def lost(*, ever_up: bool = True, since: float = LOST_AT, attachment: str = "a1") -> Health:
@@ -47,78 +49,52 @@ def judged(
     return observer.see(now, f"ec2:a1@{HOLDER} probe:A {words}", services=services, served=served or {}, peers=peers)
 
 
-def test_what_answers_here_by_others_word_and_not_at_the_address_moves_it() -> None:
-    """Rationed, so recorded first."""
-    decision = judged({WEB: lost()}, on(ME), (peer(HOLDER, NOW, served=on(ME)),))
-    assert shown(decision).startswith("doubt SERVICE_DOWN R7 tag:R7@")
+NEVER, DEAF = lost(ever_up=False), peer(HOLDER, NOW, served=on(lacking=(ME,)))
+OLD, AGREES = peer(THIRD, NOW - 11.0, served=on(ME)), peer(HOLDER, NOW, served=on(ME))
+SEES = peer(THIRD, NOW, served={**on(ME), "a1": {WEB: True}})
+
+JUDGED: dict[str, tuple[dict[int, Health], Served, tuple[Peer, ...], str]] = {
+    "what answers here by another's word moves it": ({WEB: lost()}, on(ME), (AGREES,), MOVES),
+    # kube-proxy leads what comes from the node itself to pods of the whole cluster.
+    "the holder's word is stronger than the own check": ({WEB: lost()}, on(ME), (DEAF,), ELSEWHERE),
+    "so is a third one's": ({WEB: lost()}, on(ME), (replace(DEAF, instance_id=THIRD),), ELSEWHERE),
+    "a word of long ago says nothing": ({WEB: lost()}, {}, (OLD,), ELSEWHERE),
+    "nor does it outvote the own check": ({WEB: lost()}, on(lacking=(ME,)), (OLD,), ELSEWHERE),
+    "what answers nowhere moves nothing": ({WEB: lost()}, on(lacking=(ME, HOLDER)), (DEAF,), ELSEWHERE),
+    "what never answered anywhere counts for nothing": ({WEB: NEVER}, on(lacking=(ME, HOLDER)), (), WELL),
+    "who never had an endpoint is left for one that has": (
+        {WEB: NEVER},
+        on(ME, lacking=(HOLDER,)),
+        (),
+        MOVES,
+    ),
+    "one NodePort of several moves nothing": ({WEB: lost(), API: up()}, BETTER, (), WELL),
+    "all of several do": ({WEB: lost(), API: lost()}, BETTER, (), MOVES),
+    "two services on different nodes make no ping-pong": ({WEB: NEVER, API: up()}, CROSSED, (), WELL),
+    # kube-proxy in nftables mode, or a security group: it would be so on every node.
+    "never at the floating address, but at the holder's own": ({WEB: NEVER}, on(ME, HOLDER), (AGREES,), WELL),
+    # Then it is the way back from the floating address that is broken there.
+    "before at the floating address, and at the holder's own": ({WEB: lost()}, on(ME, HOLDER), (), MOVES),
+    # Then it is this node's way to it that is broken.
+    "another observer that gets an answer keeps it there": ({WEB: lost()}, on(ME), (SEES,), WELL),
+}
+
+
+@pytest.mark.parametrize(("services", "served", "peers", "reason"), JUDGED.values(), ids=JUDGED)
+def test_a_node_port_that_is_lost_at_the_address(
+    services: dict[int, Health], served: Served, peers: tuple[Peer, ...], reason: str
+) -> None:
+    """It moves the address to where it answers, which is rationed, so recorded first; or nothing is written."""
+    decision = judged(services, served, peers)
+    assert decision.reason.name == reason
+    assert shown(decision).startswith("doubt SERVICE_DOWN R7 tag:R7@") == (reason == MOVES)
+    assert reason == MOVES or (decision.state, decision.write) == (State.STANDBY, None)
 
 
 def test_the_own_check_is_enough_where_nobody_else_can_say() -> None:
     """The holder's observer may be gone with its node's pods, while the node answers pings."""
     decision = judged({WEB: lost()}, on(ME), words="word:silent")
     assert shown(decision).startswith("doubt SERVICE_DOWN R7 tag:R7@")
-
-
-@pytest.mark.parametrize("by", [HOLDER, THIRD])
-def test_others_word_is_stronger_than_the_own_check(by: str) -> None:
-    """kube-proxy sends what comes from the node itself to pods of the whole cluster."""
-    decision = judged({WEB: lost()}, on(ME), (peer(by, NOW, served=on(lacking=(ME,))),))
-    assert (decision.reason, decision.write) == (Reason.NOT_SERVED_HERE, None)
-
-
-def test_a_word_of_long_ago_says_nothing() -> None:
-    """Nor does an observer that answers no more outvote the own check."""
-    old = (peer(THIRD, NOW - 11.0, served=on(ME)),)
-    assert judged({WEB: lost()}, {}, old).reason is Reason.NOT_SERVED_HERE
-    assert judged({WEB: lost()}, on(lacking=(ME,)), old).reason is Reason.NOT_SERVED_HERE
-
-
-def test_what_answers_nowhere_moves_nothing() -> None:
-    """The service's pods are gone, on every node."""
-    decision = judged({WEB: lost()}, on(lacking=(ME, HOLDER)), (peer(HOLDER, NOW, served=on(lacking=(ME,))),))
-    assert (decision.state, decision.reason, decision.write) == (State.STANDBY, Reason.NOT_SERVED_HERE, None)
-
-
-def test_what_never_answered_anywhere_counts_for_nothing() -> None:
-    """All is well, as if there were no such NodePort."""
-    decision = judged({WEB: lost(ever_up=False)}, on(lacking=(ME, HOLDER)))
-    assert decision.reason is Reason.ANSWERS
-
-
-def test_a_holder_that_never_had_an_endpoint_is_left_for_one_that_has() -> None:
-    """As after a failover to a node without a pod of the service."""
-    decision = judged({WEB: lost(ever_up=False)}, on(ME, lacking=(HOLDER,)))
-    assert decision.reason is Reason.SERVICE_DOWN
-
-
-def test_one_node_port_of_several_moves_nothing() -> None:
-    """Neither the lack of one that answers here, nor that of one that answered before."""
-    served = {ME: {WEB: True, API: True}, HOLDER: {WEB: False, API: True}}
-    assert judged({WEB: lost(), API: up()}, served).reason is Reason.ANSWERS
-    assert judged({WEB: lost(), API: lost()}, served).reason is Reason.SERVICE_DOWN
-
-
-def test_two_services_on_different_nodes_make_no_ping_pong() -> None:
-    """Each node lacks what the other one has."""
-    served = {ME: {WEB: True, API: False}, HOLDER: {WEB: False, API: True}}
-    assert judged({WEB: lost(ever_up=False), API: up()}, served).write is None
-
-
-def test_what_answers_at_the_holders_own_address_and_never_at_the_floating_one_moves_nothing() -> None:
-    """kube-proxy in nftables mode, or a security group: it would be so on every node."""
-    decision = judged({WEB: lost(ever_up=False)}, on(ME, HOLDER), (peer(HOLDER, NOW, served=on(ME)),))
-    assert decision.reason is Reason.ANSWERS
-
-
-def test_what_answered_at_the_address_before_and_does_so_at_the_holders_own_still_moves_it() -> None:
-    """Then it is the way back from the floating address that is broken there."""
-    assert judged({WEB: lost()}, on(ME, HOLDER)).reason is Reason.SERVICE_DOWN
-
-
-def test_another_observer_that_gets_an_answer_keeps_the_address_where_it_is() -> None:
-    """Then it is this node's way to it that is broken."""
-    sees = peer(THIRD, NOW, served={**on(ME), "a1": {WEB: True}})
-    assert judged({WEB: lost()}, on(ME), (sees,)).reason is Reason.ANSWERS
 
 
 def test_a_loss_is_judged_only_once_what_is_known_of_the_nodes_is_newer() -> None:
@@ -165,11 +141,18 @@ def _now(peers: tuple[Peer, ...], now: float) -> tuple[Peer, ...]:
     return tuple(replace(each, heard_at=now, asked_at=now) for each in peers)
 
 
-def test_whoever_serves_detaches_the_eni_at_once() -> None:
-    """Whoever detaches it claims it."""
-    assert shown(taking((peer(THIRD, 10.0, served=on(ME)),), on(THIRD))).startswith(
-        "takeover SILENT_HOLDER R3 detach:a1"
-    )
+AT_ONCE: dict[str, tuple[Peer, Served]] = {
+    "whoever serves": (peer(THIRD, 10.0, served=on(ME)), on(THIRD)),
+    "the other one has no slot": (peer(THIRD, 10.0, served=on(THIRD), free_slots=0), on(THIRD)),
+    "the other one is about to end": (peer(THIRD, 10.0, served=on(THIRD), leaving=True), on(THIRD)),
+    "nobody serves": (peer(THIRD, 10.0), {}),
+}
+
+
+@pytest.mark.parametrize(("other", "served"), AT_ONCE.values(), ids=AT_ONCE)
+def test_the_eni_is_detached_at_once_unless_another_one_serves(other: Peer, served: Served) -> None:
+    """Whoever detaches it claims it; nobody waits for one that cannot take it."""
+    assert shown(taking((other,), served)) == "takeover SILENT_HOLDER R3 detach:a1"
 
 
 def test_whoever_does_not_serve_lets_one_that_does_detach_it_first() -> None:
@@ -203,18 +186,6 @@ def test_whoever_has_let_the_others_go_first_and_recorded_its_move_moves_it() ->
     assert shown(decision) == f"doubt HOLDER_UNSOUND R5 tag:R5@{WALL + 42}/a1"
     decision = observer.see(NOW + 2.2, f"ec2:a1@{HOLDER} tag:R5@{WALL + 42}/a1 probe:A", **seen)
     assert shown(decision) == "takeover HOLDER_UNSOUND R5 detach:a1"
-
-
-@pytest.mark.parametrize("change", [{"free_slots": 0}, {"leaving": True}])
-def test_nobody_waits_for_one_that_cannot_take_it(change: dict[str, Any]) -> None:
-    """A node without a slot, or one that is about to end."""
-    other = (peer(THIRD, 10.0, served=on(THIRD), **change),)
-    assert shown(taking(other, on(THIRD))) == "takeover SILENT_HOLDER R3 detach:a1"
-
-
-def test_where_nobody_serves_nobody_waits_for_it() -> None:
-    """As before the first service is deployed."""
-    assert shown(taking((peer(THIRD, 10.0),), {})) == "takeover SILENT_HOLDER R3 detach:a1"
 
 
 def test_with_standing_enis_the_own_word_of_the_others_counts_too() -> None:

@@ -95,7 +95,6 @@ class Services:
     answer: tuple[NodePort, ...] | ServicesUnknown
 
     def node_ports(self) -> tuple[NodePort, ...]:
-        """See `ports.Services`."""
         if isinstance(self.answer, ServicesUnknown):
             raise self.answer
         return self.answer

@@ -12,8 +12,6 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.agent.trouble import Trouble
-from floatingip.core import timing
 from floatingip.edges.telemetry import Log, quoted
 from lab.history import parse_logfmt
 
@@ -174,30 +172,3 @@ def test_a_json_line_is_one_line_of_strict_json_whatever_a_value_contains(stream
     (line,) = stream.getvalue().splitlines()
     assert line.isprintable()
     assert json.loads(line, parse_constant=refuse)["field"] == str(value)
-
-
-# What goes on being wrong.
-
-
-def test_a_trouble_is_told_once_it_lasts_and_again_while_it_does() -> None:
-    """Not with each look; another one, or the same after an end, begins anew."""
-    trouble = Trouble(30.0)
-    assert [trouble.is_due("alone", now) for now in (0.0, 29.0, 31.0, 32.0)] == [False, False, True, False]
-    assert trouble.is_told
-    assert [
-        trouble.is_due("alone", 31.0 + now)
-        for now in (timing.SAID_AGAIN - 1.0, timing.SAID_AGAIN, timing.SAID_AGAIN + 1.0)
-    ] == [
-        False,
-        True,
-        False,
-    ]
-    assert (trouble.is_due("", 700.0), trouble.is_told) == (False, False)
-    assert [trouble.is_due("alone", now) for now in (701.0, 732.0)] == [False, True]
-    assert [trouble.is_due("full", now) for now in (733.0, 764.0)] == [False, True]
-
-
-def test_what_must_be_told_at_once_is() -> None:
-    """Where nothing has to last first."""
-    trouble = Trouble()
-    assert [trouble.is_due(text, 0.0) for text in ("a", "a", "b", "")] == [True, False, True, False]

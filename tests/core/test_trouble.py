@@ -1,20 +1,34 @@
-"""When to say that something goes wrong, and how long to wait until it is tried again."""
+"""When to say that something goes wrong, and how loudly; and how long to wait until it is tried again."""
 
 import random
+from dataclasses import replace
+
+import pytest
 
 from floatingip.agent.backoff import Backoff
+from floatingip.agent.outbox import Outbox
+from floatingip.agent.telling import Telling
 from floatingip.agent.trouble import Complaints, Trouble
 from floatingip.core import timing
+from floatingip.core.decision.decision import Decision, Reason, Rule, State
+from floatingip.core.plumbing import PlumbingReport, PlumbingState
+from tests.core.told import Told
 
 
 def test_what_goes_wrong_is_told_once_it_lasts_and_again_every_ten_minutes() -> None:
-    """Not what is over before; another trouble begins anew."""
-    trouble = Trouble(30.0)
-    assert [trouble.is_due("no room", at) for at in (0.0, 29.0, 30.0, 31.0, 30.0 + timing.SAID_AGAIN)] == [
-        False, False, True, False, True,
-    ]  # fmt: skip
-    assert not trouble.is_due("", 1000.0)
+    """Not what is over before; another trouble, or the same after an end, begins anew."""
+    trouble, again = Trouble(30.0), 30.0 + timing.SAID_AGAIN
+    due = [trouble.is_due("no room", at) for at in (0.0, 29.0, 30.0, 31.0, again - 1.0, again, again + 1.0)]
+    assert (due, trouble.is_told) == ([False, False, True, False, False, True, False], True)
+    assert (trouble.is_due("", 1000.0), trouble.is_told) == (False, False)
     assert [trouble.is_due("no room", at) for at in (1000.0, 1030.0)] == [False, True]
+    assert [trouble.is_due("no nft", at) for at in (1031.0, 1061.0)] == [False, True]
+
+
+def test_what_must_be_told_at_once_is() -> None:
+    """Where nothing has to last first."""
+    trouble = Trouble()
+    assert [trouble.is_due(text, 0.0) for text in ("a", "a", "b", "")] == [True, False, True, False]
 
 
 def test_each_of_several_complaints_is_told_once_until_all_has_been_well_for_a_while() -> None:
@@ -35,3 +49,30 @@ def test_pauses_grow_up_to_the_longest_and_begin_anew() -> None:
         assert 0.8 * expected <= backoff.pause(5.0) <= 1.2 * expected
     backoff.reset()
     assert backoff.pause(5.0) <= 0.6
+
+
+STANDBY = Decision(State.STANDBY, Reason.ANSWERS, Rule.R10, 0.0)
+
+
+def levels(out: Outbox) -> list[str]:
+    """Of the lines that were told."""
+    words = (word for line in Told(out).log.splitlines() for word in line.split())
+    return [word.partition("=")[2] for word in words if word.startswith("level=")]
+
+
+def test_a_service_that_answers_nowhere_is_warned_of() -> None:
+    """Nothing moves, and nothing would help but a person; `/readyz` has it as a note."""
+    out = Outbox()
+    nowhere = replace(STANDBY, reason=Reason.NOT_SERVED_HERE, rule=Rule.R7)
+    telling = Telling("10.0.0.100", out)
+    for before, seconds in ((STANDBY, 0.0), (nowhere, 1.0), (nowhere, timing.SAID_AGAIN + 1.0)):
+        telling.decided(before, nowhere, "", "none", seconds, seconds)
+    assert levels(out) == ["warning", "warning"]
+
+
+@pytest.mark.parametrize(("state", "told"), [(PlumbingState.UNCERTAIN, []), (PlumbingState.UNSOUND, ["error"])])
+def test_what_is_not_known_yet_is_no_error(state: PlumbingState, told: list[str]) -> None:
+    """nft may stand still for half a minute while kube-proxy loads its rules; after a while that is unsound."""
+    out = Outbox()
+    Telling("10.0.0.100", out).kernel(PlumbingReport(state, problem="marks: nft has not answered yet"), 0.0)
+    assert levels(out) == told

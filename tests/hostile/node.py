@@ -60,23 +60,18 @@ class Vpc:
     allocation: AllocationFacts | None = None
 
     def describe_enis(self, name: str) -> tuple[Eni, ...]:
-        """See `ports.Cloud`."""
         return tuple(eni for eni in self.enis if eni.tags.get(OWNER_TAG) == name)
 
     def find_occupants(self, addresses: frozenset[Address]) -> tuple[Eni, ...]:
-        """See `ports.Cloud`."""
         return tuple(eni for eni in self.enis if any(map(eni.occupies, addresses)))
 
     def describe_instances(self, instance_ids: frozenset[str]) -> dict[str, Instance]:
-        """See `ports.Cloud`."""
         return {instance.id: instance for instance in self.instances if instance.id in instance_ids}
 
     def describe_subnets(self) -> tuple[Subnet, ...]:
-        """See `ports.Cloud`."""
         return self.subnets
 
     def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
-        """See `ports.Cloud`."""
         return self.allocation
 
 

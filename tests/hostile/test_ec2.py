@@ -1,14 +1,12 @@
 """EC2's answers with something odd in them, as boto3 gets them: what that makes of an address, and of an instance."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from ipaddress import IPv4Address
 from typing import Any, TypeVar
 from xml.etree import ElementTree as Tree
 
-import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 
@@ -16,12 +14,13 @@ from floatingip.agent.looks import Question, Seen
 from floatingip.core.errors import CloudError, CloudUnavailable
 from floatingip.core.model import Carry
 from floatingip.core.settings import Settings
-from floatingip.edges.ec2 import cloud as ec2
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from floatingip.runtime.look import Calls, look
-from tests.core.ec2_server import Server, becoming, http, instances, interface, interfaces, subnets
+from tests.core.ec2_server import Server, http, instances, interface, interfaces, subnets
 from tests.hostile.strategies import mutations, several
 from tests.hostile.xml import as_bytes, befallen, found
+
+pytest_plugins = ["tests.core.ec2_fixtures"]
 
 T = TypeVar("T")
 
@@ -65,37 +64,16 @@ class AtOnce(Calls):
     """Makes each call once, and in its turn."""
 
     def patiently(self, ask: Callable[[], T]) -> T:
-        """See `Calls`."""
         self.made.append(None)
         return ask()
 
     def begin(self, ask: Callable[[], T]) -> Future[T]:
-        """See `Calls`."""
         answer: Future[T] = Future()
         try:
             answer.set_result(self.patiently(ask))
         except CloudError as error:
             answer.set_exception(error)
         return answer
-
-
-@pytest.fixture(name="server", scope="module")
-def _server() -> Iterator[Server]:
-    server = Server()
-    threading.Thread(target=server.run, daemon=True).start()
-    yield server
-    server.listener.close()
-
-
-@pytest.fixture(name="cloud", scope="module")
-def _cloud(server: Server) -> Iterator[Ec2Cloud]:
-    with pytest.MonkeyPatch.context() as patch:
-        keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
-        becoming(patch)(AWS_ENDPOINT_URL_EC2=server.url, HOME="/nonexistent", **keys)
-        cloud = Ec2Cloud(ec2.client("us-west-2"), "vpc-1", ("sg-1",))
-        with suppress(CloudError):  # from now on it has credentials
-            cloud.describe_enis("lab")
-        yield cloud
 
 
 def seen(server: Server, cloud: Ec2Cloud, carry: Carry, **answers: Tree.Element) -> Seen | CloudError:

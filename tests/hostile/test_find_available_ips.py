@@ -1,17 +1,21 @@
-"""find-available-ips.py between its user and EC2: odd arguments, and answers that are odd or have no end."""
+"""find-available-ips.py between its user and EC2: odd arguments, odd answers or such without end, a proxy's page."""
 
 import importlib.util
+import itertools
+import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.ec2_server import Server, answer, becoming, http
+from tests.core.ec2_server import Become, Server, answer, error, http
 from tests.hostile.strategies import several, texts
+
+pytest_plugins = ["tests.core.ec2_fixtures"]
 
 SCRIPT = Path(__file__).parents[2] / "find-available-ips.py"
 SUBNET = (
@@ -19,31 +23,48 @@ SUBNET = (
     "<cidrBlock>10.0.0.0/28</cidrBlock></item></subnetSet>"
 )
 NONE = "<subnetIpv4CidrReservationSet/><subnetIpv6CidrReservationSet/>"
+EMPTY = {"DescribeSubnets": "<subnetSet/>", "DescribeNetworkInterfaces": "<networkInterfaceSet/>"}
 Main = Callable[[list[str]], int]
 
 
-@pytest.fixture(name="server", scope="module")
-def _server() -> Iterator[Server]:
-    server = Server()
-    threading.Thread(target=server.run, daemon=True).start()
-    with pytest.MonkeyPatch.context() as patch:
-        keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-west-2"}
-        becoming(patch)(AWS_ENDPOINT_URL_EC2=server.url, HOME="/nonexistent", AWS_MAX_ATTEMPTS="1", **keys)
-        yield server
-    server.listener.close()
+@pytest.fixture(name="server")
+def _server(server: Server, environment: Become) -> Server:
+    """EC2 with one subnet that has nothing in it."""
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-west-2"}
+    environment(AWS_ENDPOINT_URL_EC2=server.url, HOME="/nonexistent", AWS_MAX_ATTEMPTS="1", **keys)
+    shown = {"DescribeSubnets": SUBNET, "DescribeNetworkInterfaces": "<networkInterfaceSet/>"}
+    shown |= {"GetSubnetCidrReservations": NONE}
+    server.replies |= {action: answer(action, body) for action, body in shown.items()}
+    return server
 
 
-@pytest.fixture(name="main", scope="module")
-def _main() -> Main:
-    """The script's, whose name is none that `import` takes."""
+@pytest.fixture(name="script", scope="module")
+def _script() -> Any:
+    """Its name is none that `import` takes."""
     spec = importlib.util.spec_from_file_location("find_available_ips_hostile", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
-    found: Main = module.main
+    return module
+
+
+@pytest.fixture(name="main")
+def _main(script: Any, monkeypatch: pytest.MonkeyPatch) -> Main:
+    """The script's, which asks for 20 pages at most."""
+    monkeypatch.setattr(script, "MOST_PAGES", 20)
+    found: Main = script.main
     return found
+
+
+def refusal(main: Main, capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 1) -> str:
+    """The one line that is told instead of addresses."""
+    assert main(list(arguments)) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    return said.err
 
 
 words = st.one_of(
@@ -61,10 +82,7 @@ def test_odd_arguments_are_refused_in_a_line(
 ) -> None:
     """Before anybody is asked."""
     server.asked.clear()
-    assert main(argv) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
+    refusal(main, capsys, *argv, code=2)
     assert not server.asked
 
 
@@ -81,12 +99,75 @@ def test_reservations_that_are_not_told_are_not_none(
     server: Server, main: Main, capsys: pytest.CaptureFixture[str], reservations: bytes, cause: str
 ) -> None:
     """An address would be called free that is reserved; nor is anybody asked for ever."""
-    server.replies.clear()
-    server.replies["DescribeSubnets"] = answer("DescribeSubnets", SUBNET)
-    server.replies["DescribeNetworkInterfaces"] = answer("DescribeNetworkInterfaces", "<networkInterfaceSet/>")
     server.replies["GetSubnetCidrReservations"] = reservations
+    assert cause in refusal(main, capsys, "IPV4", "10.0.0.0/28")
+
+
+@pytest.mark.parametrize("action", EMPTY)
+def test_pages_without_end_are_not_read_for_ever(
+    server: Server, main: Main, capsys: pytest.CaptureFixture[str], action: str
+) -> None:
+    """Each with another token, which the SDK follows as long as there is one."""
+    numbers = itertools.count()
+
+    def reply(connection: socket.socket) -> None:
+        number = next(numbers)
+        # It would be waited for in vain: so a script that asks on fails here, instead of hanging.
+        more = f"<nextToken>{number}</nextToken>" if number < 50 else ""
+        connection.sendall(answer(action, EMPTY[action] + more))
+
+    server.replies[action] = reply
+    assert "has no end" in refusal(main, capsys, "IPV4", "10.0.0.0/28")
+
+
+def test_a_subnet_that_two_pages_show_is_one(server: Server, main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    """EC2's lists change while they are read; it is not ambiguous which subnet is meant."""
+    first, numbers = f"{SUBNET}<nextToken>more</nextToken>", itertools.count()
+
+    def reply(connection: socket.socket) -> None:
+        connection.sendall(answer("DescribeSubnets", first if next(numbers) == 0 else SUBNET))
+
+    server.replies["DescribeSubnets"] = reply
+    assert main(["IPV4", "10.0.0.0/28", "--limit", "2"]) == 0
+    assert capsys.readouterr().out.split() == ["10.0.0.4", "10.0.0.5"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 407, 502, 503])
+@pytest.mark.parametrize("page", ["<html>Who are you?</html>", "<Response/>", "<Response><Errors/></Response>"])
+def test_a_proxys_page_that_is_well_formed_is_told_in_a_line(
+    server: Server, main: Main, capsys: pytest.CaptureFixture[str], status: int, page: str
+) -> None:
+    """The SDK takes it for an error of EC2's, but one without a code."""
+    server.replies["DescribeSubnets"] = http(status, page)
+    assert "is there a proxy" in refusal(main, capsys, "IPV4", "10.0.0.0/28")
+
+
+def test_what_is_quoted_does_not_command_the_terminal(
+    server: Server, main: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """XML can have the character that begins a terminal's commands, and the one that reverses a line."""
+    server.replies["DescribeSubnets"] = error(400, "Odd", "&#x9b;2J &#x202e;dekcah")
     assert main(["IPV4", "10.0.0.0/28"]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    assert cause in said.err
+    assert capsys.readouterr().err.removesuffix("\n").isprintable()
+
+
+def test_credentials_that_ended_are_told_by_their_end(
+    server: Server, main: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `aws configure export-credentials` left them in a shell."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2020-01-01T00:00:00Z")
+    assert main(["IPV4", "10.0.0.0/28"]) == 2
+    assert "AWS_CREDENTIAL_EXPIRATION=2020-01-01T00:00:00Z" in capsys.readouterr().err
+    assert not server.asked
+
+
+def test_an_interface_that_shows_only_its_primary_address_has_it(
+    server: Server, main: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether or not the list of its addresses repeats it."""
+    eni = "<item><privateIpAddress>10.0.0.4</privateIpAddress></item>"
+    answered = answer("DescribeNetworkInterfaces", f"<networkInterfaceSet>{eni}</networkInterfaceSet>")
+    server.replies["DescribeNetworkInterfaces"] = answered
+    assert main(["IPV4", "10.0.0.0/28", "--limit", "1"]) == 0
+    assert capsys.readouterr().out.split() == ["10.0.0.5"]

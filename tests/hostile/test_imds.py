@@ -1,7 +1,7 @@
 """Whatever answers in IMDS' place: it is this node's identity, addresses and end only where it looks like that."""
 
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 from typing import TypeVar
 
 import pytest
@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from floatingip.core.errors import MetadataError
-from floatingip.edges import imds
 from floatingip.edges.imds import Imds
-from tests.core.strangers import stranger
-from tests.core.test_imds_answers import INTERFACES, PRIMARY, SECOND, SECRET, VALUES, Service, answer
+from tests.core.imds_service import INTERFACES, PRIMARY, SECOND, SECRET, VALUES, Service, answer, patient, serving
 from tests.hostile.strategies import as_json, documents, mutations, several
 
 T = TypeVar("T")
@@ -45,21 +43,14 @@ dates = st.one_of(
 
 @pytest.fixture(name="service", scope="module")
 def _service() -> Iterator[Service]:
-    service = Service()
-    with stranger(service.speak) as service.server:
+    with serving() as service:
         yield service
 
 
 @pytest.fixture(name="client")
-def _client(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Imds]:
-    """One that tries once, and has time for a machine that is busy."""
-    monkeypatch.setattr(imds, "BACKOFF", 1000.0)
-    for name in ("TIMEOUT", "POLL_TIMEOUT", "DEADLINE"):
-        monkeypatch.setattr(imds, name, 20.0)
-    assert service.server is not None
-    client = Imds(IPv4Address("127.0.0.1"), service.server.port)
-    yield client
-    client.close()
+def _client(service: Service) -> Iterator[Imds]:
+    with patient(service) as client:
+        yield client
 
 
 def found_by(ask: Callable[[], T]) -> T | None:
