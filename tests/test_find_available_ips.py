@@ -34,7 +34,6 @@ REGION = "us-west-2"
 
 @contextmanager
 def serving(application: WSGIApplication) -> Iterator[str]:
-    """Serve on the loopback; gives the URL."""
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -128,10 +127,15 @@ class Run:
             assert err.startswith("find-available-ips.py: ")
         return Outcome(code, out, err)
 
+    def fails(self, *arguments: str, code: int = 2) -> str:
+        """What it says when it ends with this code: 2 where only the user can change it, 1 where EC2 failed."""
+        outcome = self(*arguments)
+        assert outcome.code == code
+        return outcome.err
+
 
 @pytest.fixture
 def run(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Give what runs the script."""
     return Run(script, capsys)
 
 
@@ -146,13 +150,26 @@ def addresses(first: int, last: int) -> list[str]:
     return [f"10.0.0.{n}" for n in range(first, last + 1)]
 
 
+ASKED = ("IPV4", "10.0.0.0/28")
+"""For the addresses of the subnet that is made unless another one is said."""
+
+
 # What is free.
 
 
-def test_an_empty_subnet_lists_all_but_the_five_that_aws_keeps(ec2: EC2Client, run: Run) -> None:
-    """The first four and the last are AWS's."""
-    make_subnet(ec2)
-    assert run("IPV4", "10.0.0.0/28").addresses == addresses(4, 14)
+@pytest.mark.parametrize(
+    ("cidr", "options", "free"),
+    [
+        pytest.param("10.0.0.0/28", [], addresses(4, 14), id="an empty subnet but for the five that AWS keeps"),
+        pytest.param("10.0.0.64/30", [], addresses(64, 67), id="a range: AWS keeps the subnet's five, not its"),
+        pytest.param("10.0.0.0/28", ["--limit", "2"], addresses(4, 5), id="the lowest two"),
+        pytest.param("10.0.0.0/28", ["--limit", f"{10**20}"], addresses(4, 14), id="more than there are"),
+    ],
+)
+def test_what_nobody_has_is_free(ec2: EC2Client, run: Run, cidr: str, options: list[str], free: list[str]) -> None:
+    """The lowest come first."""
+    make_subnet(ec2, "10.0.0.0/24" if cidr == "10.0.0.64/30" else cidr)
+    assert run("IPV4", cidr, *options).addresses == free
 
 
 def test_primary_and_secondary_addresses_of_interfaces_are_left_out(ec2: EC2Client, run: Run) -> None:
@@ -162,7 +179,7 @@ def test_primary_and_secondary_addresses_of_interfaces_are_left_out(ec2: EC2Clie
     ec2.assign_private_ip_addresses(
         NetworkInterfaceId=eni["NetworkInterfaceId"], PrivateIpAddresses=["10.0.0.7", "10.0.0.8"]
     )
-    assert run("IPV4", "10.0.0.0/28").addresses == ["10.0.0.4", "10.0.0.6", *addresses(9, 14)]
+    assert run(*ASKED).addresses == ["10.0.0.4", "10.0.0.6", *addresses(9, 14)]
 
 
 def test_interfaces_on_every_page_and_delegated_prefixes_are_left_out(script: ModuleType, client: EC2Client) -> None:
@@ -175,9 +192,8 @@ def test_interfaces_on_every_page_and_delegated_prefixes_are_left_out(script: Mo
     }
     with Stubber(client) as stub:
         stub.add_response("describe_network_interfaces", {"NetworkInterfaces": [first], "NextToken": "more"}, asked)
-        stub.add_response(
-            "describe_network_interfaces", {"NetworkInterfaces": [second]}, {**asked, "NextToken": "more"}
-        )
+        more = {**asked, "NextToken": "more"}
+        stub.add_response("describe_network_interfaces", {"NetworkInterfaces": [second]}, more)
         held = set(script.held_by_interfaces(client, "subnet-1"))
     assert held == {ip_network(n) for n in ("10.0.0.5", "10.0.0.16/28", "2001:db8::5", "2001:db8:0:0:1::/80")}
 
@@ -190,12 +206,9 @@ def test_reservations_on_every_page_are_left_out(script: ModuleType, client: EC2
         return {"SubnetIpv4CidrReservations": [{"Cidr": cidr, "ReservationType": "explicit"}]}
 
     with Stubber(client) as stub:
-        stub.add_response(
-            "get_subnet_cidr_reservations", page("10.0.0.16/28") | {"NextToken": "more"}, {"SubnetId": "subnet-1"}
-        )
-        stub.add_response(
-            "get_subnet_cidr_reservations", page("10.0.0.32/28"), {"SubnetId": "subnet-1", "NextToken": "more"}
-        )
+        call, asked, more = "get_subnet_cidr_reservations", {"SubnetId": "subnet-1"}, {"NextToken": "more"}
+        stub.add_response(call, page("10.0.0.16/28") | more, asked)
+        stub.add_response(call, page("10.0.0.32/28"), asked | more)
         found = list(script.reserved(client, subnet, subnet.block))
     assert found == [ip_network("10.0.0.16/28"), ip_network("10.0.0.32/28")]
 
@@ -207,40 +220,24 @@ def test_a_delegated_prefix_takes_all_its_addresses(script: ModuleType) -> None:
     assert free == addresses(4, 15) + addresses(33, 63)
 
 
-@pytest.mark.parametrize("kind", ["explicit", "prefix"])
-def test_reserved_ranges_are_left_out(ec2: EC2Client, run: Run, kind: Any) -> None:
-    """What is reserved is not free, whoever it is reserved for."""
+@pytest.mark.parametrize(
+    ("reserved", "kind", "asked", "free"),
+    [
+        pytest.param("16/28", "explicit", "0/27", addresses(4, 15), id="what is reserved is not free"),
+        pytest.param("16/28", "prefix", "0/27", addresses(4, 15), id="nor what AWS assigns prefixes from"),
+        pytest.param("16/28", "prefix", "16/28", [], id="nor is that for whoever asks for it"),
+        pytest.param("16/28", "explicit", "16/28", ["10.0.0.16", *addresses(18, 30)], id="but a reserved range is"),
+        pytest.param("0/27", "explicit", "0/27", [], id="unless it is a whole subnet"),
+    ],
+)
+def test_reserved_ranges_are_left_out(
+    ec2: EC2Client, run: Run, reserved: str, kind: Any, asked: str, free: list[str]
+) -> None:
+    """A range that is reserved for floating addresses is where their owner looks for one that no interface has."""
     subnet = make_subnet(ec2, "10.0.0.0/27")
-    ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr="10.0.0.16/28", ReservationType=kind)
-    assert run("IPV4", "10.0.0.0/27").addresses == addresses(4, 15)
-
-
-def test_a_range_inside_of_an_explicit_reservation_lists_that_reservation(ec2: EC2Client, run: Run) -> None:
-    """A range reserved for floating addresses is where their owner looks for one."""
-    subnet = make_subnet(ec2, "10.0.0.0/27")
-    ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr="10.0.0.16/28", ReservationType="explicit")
+    ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr=f"10.0.0.{reserved}", ReservationType=kind)
     ec2.create_network_interface(SubnetId=subnet, PrivateIpAddress="10.0.0.17")
-    assert run("IPV4", "10.0.0.16/28").addresses == ["10.0.0.16", *addresses(18, 30)]
-
-
-def test_a_subnet_that_is_reserved_as_a_whole_has_nothing_free(ec2: EC2Client, run: Run) -> None:
-    """Who asks for the whole subnet does not mean a reservation in it."""
-    subnet = make_subnet(ec2)
-    ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr="10.0.0.0/28", ReservationType="explicit")
-    assert run("IPV4", "10.0.0.0/28").addresses == []
-
-
-def test_a_range_inside_of_a_prefix_reservation_is_not_free(ec2: EC2Client, run: Run) -> None:
-    """AWS assigns from it."""
-    subnet = make_subnet(ec2, "10.0.0.0/27")
-    ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr="10.0.0.16/28", ReservationType="prefix")
-    assert run("IPV4", "10.0.0.16/28").addresses == []
-
-
-def test_a_range_inside_of_a_subnet_lists_that_range_only(ec2: EC2Client, run: Run) -> None:
-    """AWS keeps the subnet's five, not the range's."""
-    make_subnet(ec2, "10.0.0.0/24")
-    assert run("IPV4", "10.0.0.64/30").addresses == addresses(64, 67)
+    assert run("IPV4", f"10.0.0.{asked}").addresses == free
 
 
 def test_nothing_free_is_said_and_is_no_failure(ec2: EC2Client, run: Run) -> None:
@@ -249,13 +246,6 @@ def test_nothing_free_is_said_and_is_no_failure(ec2: EC2Client, run: Run) -> Non
     outcome = run("IPV4", "10.0.0.0/30")
     assert (outcome.code, outcome.addresses) == (0, [])
     assert "nothing is free" in outcome.err
-
-
-def test_limit_cuts_the_list(ec2: EC2Client, run: Run) -> None:
-    """The lowest come first."""
-    make_subnet(ec2)
-    assert run("IPV4", "10.0.0.0/28", "--limit", "2").addresses == addresses(4, 5)
-    assert run("IPV4", "10.0.0.0/28", "--limit", f"{10**20}").addresses == addresses(4, 14)
 
 
 def test_an_ipv6_subnet_answers_with_the_first_few(ec2: EC2Client, run: Run) -> None:
@@ -279,21 +269,17 @@ def test_an_ambiguous_cidr_lists_the_candidates_until_one_is_named(ec2: EC2Clien
     ec2.create_network_interface(SubnetId=one, PrivateIpAddress="10.0.0.4")
     vpc = ec2.describe_subnets(SubnetIds=[other])["Subnets"][0]["VpcId"]
 
-    outcome = run("IPV4", "10.0.0.0/28")
-    assert outcome.code == 2
-    assert "--vpc-id" in outcome.err
-    assert all(name in outcome.err for name in (one, other, vpc))
-    assert run("IPV4", "10.0.0.0/28", "--subnet-id", one).addresses == addresses(5, 14)
-    assert run("IPV4", "10.0.0.0/28", "--vpc-id", vpc).addresses == addresses(4, 14)
+    said = run.fails(*ASKED)
+    assert all(name in said for name in ("--vpc-id", one, other, vpc))
+    assert run(*ASKED, "--subnet-id", one).addresses == addresses(5, 14)
+    assert run(*ASKED, "--vpc-id", vpc).addresses == addresses(4, 14)
 
 
 def test_region_says_where_to_look(ec2: EC2Client, run: Run) -> None:
     """It wins over the configured one."""
     make_subnet(ec2)
-    assert run("IPV4", "10.0.0.0/28", "--region", REGION).code == 0
-    outcome = run("IPV4", "10.0.0.0/28", "--region", "eu-west-1")
-    assert outcome.code == 2
-    assert "no subnet in eu-west-1" in outcome.err
+    assert run(*ASKED, "--region", REGION).code == 0
+    assert "no subnet in eu-west-1" in run.fails(*ASKED, "--region", "eu-west-1")
 
 
 def test_the_region_of_the_environment_is_that_of_the_aws_cli(
@@ -304,8 +290,8 @@ def test_the_region_of_the_environment_is_that_of_the_aws_cli(
     for default in ("eu-west-1", None):
         monkeypatch.setenv("AWS_REGION", REGION)
         monkeypatch.setenv("AWS_DEFAULT_REGION", default) if default else monkeypatch.delenv("AWS_DEFAULT_REGION")
-        assert run("IPV4", "10.0.0.0/28").code == 0
-    assert "no subnet in eu-west-1" in run("IPV4", "10.0.0.0/28", "--region", "eu-west-1").err
+        assert run(*ASKED).code == 0
+    assert "no subnet in eu-west-1" in run(*ASKED, "--region", "eu-west-1").err
 
 
 @pytest.mark.parametrize("empty", [{}, {"AWS_REGION": ""}, {"AWS_DEFAULT_REGION": ""}, {"AWS_DEFAULT_PROFILE": " "}])
@@ -317,7 +303,7 @@ def test_the_region_may_be_a_profiles(
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     for name, value in {"AWS_CONFIG_FILE": str(tmp_path / "config"), **empty}.items():
         monkeypatch.setenv(name, value)
-    assert "no subnet in eu-west-1" in run("IPV4", "10.0.0.0/28").err
+    assert "no subnet in eu-west-1" in run(*ASKED).err
 
 
 def test_old_pythons_are_told_which_is_needed() -> None:
@@ -349,20 +335,21 @@ def test_the_needed_python_is_one_line(version: tuple[int, ...], code: int) -> N
     )
 
 
-def test_an_id_that_does_not_go_with_the_cidr_is_named(ec2: EC2Client, run: Run) -> None:
-    """The CIDR exists, but in another VPC."""
-    make_subnet(ec2)
-    outcome = run("IPV4", "10.0.0.0/28", "--vpc-id", "vpc-1")
-    assert outcome.code == 2
-    assert "no subnet in us-west-2 contains 10.0.0.0/28 with vpc-id vpc-1" in outcome.err
-
-
-def test_a_cidr_that_no_subnet_has_names_the_subnets_inside_of_it(ec2: EC2Client, run: Run) -> None:
-    """Somebody gave the VPC's CIDR."""
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([*ASKED, "--vpc-id", "vpc-1"], "no subnet in us-west-2 contains 10.0.0.0/28 with vpc-id vpc-1"),
+        (["IPV4", "10.0.0.0/16"], "subnet-"),
+        (["IPV4", "10.9.0.0/24"], "; is it another Region's (--region), or account's (AWS_PROFILE)?\n"),
+    ],
+    ids=["an id that does not go with it", "the VPC's, whose subnets are named", "one of nowhere"],
+)
+def test_a_cidr_that_no_subnet_has_is_told_with_what_may_be_meant(
+    ec2: EC2Client, run: Run, arguments: list[str], said: str
+) -> None:
+    """Of the subnets inside of it each by its id."""
     subnet = make_subnet(ec2)
-    outcome = run("IPV4", "10.0.0.0/16")
-    assert outcome.code == 2
-    assert subnet in outcome.err
+    assert (subnet if said == "subnet-" else said) in run.fails(*arguments)
 
 
 def test_a_message_names_a_few_of_many_subnets(ec2: EC2Client, run: Run) -> None:
@@ -373,12 +360,6 @@ def test_a_message_names_a_few_of_many_subnets(ec2: EC2Client, run: Run) -> None
     said = run("IPV4", "10.0.0.0/16").err
     assert said.count("subnet-") == 10
     assert said.endswith(" and 2 more\n")
-
-
-def test_a_cidr_of_nowhere_asks_whether_it_is_elsewhere(ec2: EC2Client, run: Run) -> None:
-    """The Region or the profile is what is mostly wrong then."""
-    make_subnet(ec2)
-    assert run("IPV4", "10.9.0.0/24").err.endswith("; is it another Region's (--region), or account's (AWS_PROFILE)?\n")
 
 
 def test_line_ends_of_windows_are_no_part_of_an_argument(
@@ -406,37 +387,30 @@ def test_line_ends_of_windows_are_no_part_of_an_argument(
         (["IPV6", "2001:db8::5/64"], "the CIDR is 2001:db8::/64"),
         (["IPV6", "10.0.0.0/28"], "IPv4 CIDR"),
         (["IPV4", "2001:db8::/64"], "IPv6 CIDR"),
-        (["IPV4", "10.0.0.0/28", "--limit", "0"], "--limit"),
-        (["IPV4", "10.0.0.0/28", "--limit", "few"], "--limit"),
-        (["IPV4", "10.0.0.0/28", "--vpc", "vpc-1", "more"], "more"),
-        (["IPV4", "10.0.0.0/28", "--region", "no region"], "no region"),
-        (["IPV4", "10.0.0.0/28", "--region", "us-west-2a"], "'us-west-2a' is no Region"),
-        (["IPV4", "10.0.0.0/28", "--vpc-id", "vpc-*"], "'vpc-*' is no id"),
-        (["IPV4", "10.0.0.0/28", "--subnet-id", "subnet-?"], "'subnet-?' is no id"),
+        ([*ASKED, "--limit", "0"], "--limit"),
+        ([*ASKED, "--limit", "few"], "--limit"),
+        ([*ASKED, "--vpc", "vpc-1", "more"], "more"),
+        ([*ASKED, "--region", "no region"], "no region"),
+        ([*ASKED, "--region", "us-west-2a"], "'us-west-2a' is no Region"),
+        ([*ASKED, "--vpc-id", "vpc-*"], "'vpc-*' is no id"),
+        ([*ASKED, "--subnet-id", "subnet-?"], "'subnet-?' is no id"),
     ],
 )
 def test_a_bad_argument_is_one_clear_line(run: Run, arguments: list[str], said: str) -> None:
     """Exit code 2, and the line names what is wrong."""
-    outcome = run(*arguments)
-    assert outcome.code == 2
-    assert said in outcome.err
+    assert said in run.fails(*arguments)
 
 
 def test_a_missing_region_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither given nor configured."""
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    outcome = run("IPV4", "10.0.0.0/28")
-    assert outcome.code == 2
-    assert "give --region" in outcome.err
+    assert "give --region" in run.fails(*ASKED)
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (
-            {"AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent", "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/r"},
-            "/nonexist",
-        ),
+        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent", "AWS_ROLE_ARN": "arn:aws:iam::1:role/r"}, "/nonexist"),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://elsewhere/"}, "elsewhere"),
         ({"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "secret\n"}, "a line's end within the credentials"),
     ],
@@ -448,19 +422,16 @@ def test_credentials_that_cannot_be_got_are_no_fault_of_ec2s(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     for name, value in wrong.items():
         monkeypatch.setenv(name, value)
-    outcome = run("IPV4", "10.0.0.0/28")
-    assert outcome.code == 2
-    assert outcome.err.startswith("find-available-ips.py: AWS configuration: ")
-    assert said in outcome.err
-    assert "secret" not in outcome.err
+    told = run.fails(*ASKED)
+    assert told.startswith("find-available-ips.py: AWS configuration: ")
+    assert said in told
+    assert "secret" not in told
 
 
 def test_missing_credentials_are_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is sent."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    outcome = run("IPV4", "10.0.0.0/28")
-    assert outcome.code == 2
-    assert "`aws sts get-caller-identity`" in outcome.err
+    assert "`aws sts get-caller-identity`" in run.fails(*ASKED)
 
 
 @pytest.mark.parametrize(
@@ -476,33 +447,31 @@ def test_an_error_of_ec2_is_one_clear_line(
     run: Run, monkeypatch: pytest.MonkeyPatch, status: int, code: str, exit_code: int, said: str
 ) -> None:
     """Exit code 2 where only the user can change it, 1 where EC2 failed; a missing permission is named."""
-    body = (
-        f"<Response><Errors><Error><Code>{code}</Code><Message>Said\nin two lines.</Message></Error></Errors>"
-        "<RequestID>1</RequestID></Response>"
-    )
+    error = f"<Error><Code>{code}</Code><Message>Said\nin two lines.</Message></Error>"
+    body = f"<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>"
     with serving(Response(body, status, content_type="text/xml")) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
-        outcome = run("IPV4", "10.0.0.0/28")
-    assert outcome.code == exit_code
-    assert said in outcome.err
+        assert said in run.fails(*ASKED, code=exit_code)
 
 
-@pytest.mark.parametrize("body", ["<html>It works!", ""])
-def test_an_endpoint_that_is_not_ec2_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    """A proxy's or a captive portal's page."""
-    with serving(Response(body, content_type="text/html")) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
-        assert run("IPV4", "10.0.0.0/28").code == 1
+ENDLESS = "<DescribeSubnetsResponse><subnetSet/><nextToken>again</nextToken></DescribeSubnetsResponse>"
 
 
-def test_an_answer_without_an_end_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        pytest.param("<html>It works!", "text/html", "", id="a proxy's or a captive portal's page"),
+        pytest.param("", "text/html", "", id="an empty page"),
+        pytest.param(ENDLESS, "text/xml", "pagination", id="an answer without an end"),
+    ],
+)
+def test_an_endpoint_that_is_not_ec2_is_one_clear_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, body: str, kind: str, said: str
+) -> None:
     """EC2's fault, and none of the configuration."""
-    page = "<DescribeSubnetsResponse><subnetSet/><nextToken>again</nextToken></DescribeSubnetsResponse>"
-    with serving(Response(page, content_type="text/xml")) as url:
+    with serving(Response(body, content_type=kind)) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
-        outcome = run("IPV4", "10.0.0.0/28")
-    assert outcome.code == 1
-    assert "pagination" in outcome.err
+        assert said in run.fails(*ASKED, code=1)
 
 
 def test_an_unreachable_endpoint_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -510,15 +479,13 @@ def test_an_unreachable_endpoint_is_one_clear_line(run: Run, monkeypatch: pytest
     with serving(Response("")) as url:
         pass
     monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
-    outcome = run("IPV4", "10.0.0.0/28")
-    assert outcome.code == 1
-    assert url in outcome.err
+    assert url in run.fails(*ASKED, code=1)
 
 
 def test_an_endpoint_that_is_no_url_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A configuration mistake, found before anything is sent."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", "not a url")
-    assert run("IPV4", "10.0.0.0/28").code == 2
+    run.fails(*ASKED)
 
 
 # As a command.

@@ -27,29 +27,34 @@ class World:
         [eni] = (cloud or self.cloud).describe_enis("x")
         return eni
 
-    def status(self, cloud: FakeCloud | None = None) -> AttachmentStatus | None:
+    def status(self, cloud: FakeCloud | None = None, *, at: float = 0.0) -> AttachmentStatus | None:
+        """That of the attachment, when it is so late."""
+        self.ec2.advance(at)
         attachment = self.show(cloud).attachment
         return attachment.status if attachment else None
+
+    def other(self) -> str:
+        return self.cloud.create_eni(None, self.subnet, {OWNER_TAG: "x"}, "other").id
+
+    def owners(self, at: float) -> list[str]:
+        """Who has the address, when it is so late."""
+        self.ec2.advance(at)
+        return [eni.id for eni in self.cloud.find_occupants(frozenset({ADDRESS}))]
 
 
 @pytest.fixture
 def world() -> World:
-    """A new one."""
     return World()
 
 
 def test_each_transition_takes_its_time(world: World) -> None:
     """Attaching, attached, detaching, gone: not a moment before, and then at once."""
     attachment_id = world.cloud.attach_eni(world.eni.id, world.a, frozenset())
-    world.ec2.advance(2.9)
-    assert world.status() is AttachmentStatus.ATTACHING
-    world.ec2.advance(3.0)
-    assert world.status() is AttachmentStatus.ATTACHED
+    assert world.status(at=2.9) is AttachmentStatus.ATTACHING
+    assert world.status(at=3.0) is AttachmentStatus.ATTACHED
     world.cloud.detach_eni(attachment_id, force=False)
-    world.ec2.advance(5.4)
-    assert world.status() is AttachmentStatus.DETACHING
-    world.ec2.advance(5.5)
-    assert world.status() is None
+    assert world.status(at=5.4) is AttachmentStatus.DETACHING
+    assert world.status(at=5.5) is None
 
 
 def test_an_overtaken_attach_does_not_finish_on_the_next_attachment(world: World) -> None:
@@ -57,10 +62,8 @@ def test_an_overtaken_attach_does_not_finish_on_the_next_attachment(world: World
     world.cloud.detach_eni(world.cloud.attach_eni(world.eni.id, world.a, frozenset()), force=False)
     world.ec2.advance(2.5)
     world.cloud.attach_eni(world.eni.id, world.b, frozenset())
-    world.ec2.advance(3.0)
-    assert world.status() is AttachmentStatus.ATTACHING
-    world.ec2.advance(5.5)
-    assert world.status() is AttachmentStatus.ATTACHED
+    assert world.status(at=3.0) is AttachmentStatus.ATTACHING
+    assert world.status(at=5.5) is AttachmentStatus.ATTACHED
 
 
 def test_a_terminated_instance_keeps_its_eni_for_a_while(world: World) -> None:
@@ -88,52 +91,41 @@ def test_a_lagging_describe_shows_the_past_to_one_observer_only(world: World) ->
     assert (world.status(late), world.status()) == (None, AttachmentStatus.ATTACHED)
     with pytest.raises(LookAgain):
         late.attach_eni(world.eni.id, world.b, frozenset())
-    world.ec2.advance(105.0)
-    assert world.status(late) is AttachmentStatus.ATTACHING
-    world.ec2.advance(200.0)
-    assert world.status(late) is AttachmentStatus.ATTACHED
+    assert world.status(late, at=105.0) is AttachmentStatus.ATTACHING
+    assert world.status(late, at=200.0) is AttachmentStatus.ATTACHED
 
 
 def test_an_address_stays_with_its_owner_until_it_has_moved(world: World) -> None:
     """And leads there until then; of several calls the last one counts, in the time that it takes."""
-    other = world.cloud.create_eni(None, world.subnet, {OWNER_TAG: "x"}, "other")
-
-    def owners() -> list[str]:
-        return [eni.id for eni in world.cloud.find_occupants(frozenset({ADDRESS}))]
-
+    other = world.other()
     world.cloud.assign(world.eni.id, ADDRESS, reassign=False)
-    world.ec2.advance(1.1)
-    assert owners() == []
-    world.ec2.advance(1.2)
-    assert owners() == [world.eni.id]
-    world.cloud.assign(other.id, ADDRESS, reassign=True)
+    assert world.owners(at=1.1) == []
+    assert world.owners(at=1.2) == [world.eni.id]
+    world.cloud.assign(other, ADDRESS, reassign=True)
     world.ec2.advance(2.0)
-    world.cloud.unassign(other.id, ADDRESS)
-    world.ec2.advance(2.5)
-    assert owners() == [world.eni.id], "the move to the other one was overtaken"
-    world.ec2.advance(2.6)
-    assert owners() == []
+    world.cloud.unassign(other, ADDRESS)
+    assert world.owners(at=2.5) == [world.eni.id], "the move to the other one was overtaken"
+    assert world.owners(at=2.6) == []
 
 
 def test_an_address_on_its_way_is_taken(world: World) -> None:
     """Nobody else gets it without reassignment, and EC2 chooses it for nobody."""
-    other = world.cloud.create_eni(None, world.subnet, {OWNER_TAG: "x"}, "other")
+    other = world.other()
     world.cloud.assign(world.eni.id, ADDRESS, reassign=False)
     with pytest.raises(LookAgain):
-        world.cloud.assign(other.id, ADDRESS, reassign=False)
+        world.cloud.assign(other, ADDRESS, reassign=False)
     with pytest.raises(LookAgain):
         world.cloud.create_eni(ADDRESS, world.subnet, {}, "third")
 
 
 def test_what_was_to_come_to_an_eni_that_is_deleted_stays_where_it_was(world: World) -> None:
     """And what was to leave it has left."""
-    other = world.cloud.create_eni(None, world.subnet, {OWNER_TAG: "x"}, "other")
-    world.cloud.assign(other.id, ADDRESS, reassign=False)
+    other = world.other()
+    world.cloud.assign(other, ADDRESS, reassign=False)
     world.ec2.advance(10.0)
     world.cloud.assign(world.eni.id, ADDRESS, reassign=True)
     world.cloud.delete_eni(world.eni.id)
-    world.ec2.advance(20.0)
-    assert [eni.id for eni in world.cloud.find_occupants(frozenset({ADDRESS}))] == [other.id]
+    assert world.owners(at=20.0) == [other]
 
 
 def test_an_unreachable_ec2_changes_nothing(world: World) -> None:

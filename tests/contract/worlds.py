@@ -11,13 +11,7 @@ from typing import Protocol
 import pytest
 
 from floatingip.core import ports
-from floatingip.core.ec2 import (
-    OWNER_TAG,
-    STANDING_TAG,
-    Eni,
-    Instance,
-    Subnet,
-)
+from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Eni, Instance, Subnet
 from floatingip.core.model import Target
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from lab.ec2 import PROFILES, Ec2, Guest, NoDevices
@@ -170,5 +164,4 @@ def primary(eni: Eni) -> IPv4Address:
 
 
 def instance(cloud: ports.Cloud, instance_id: str) -> Instance:
-    """The instance as Describe shows it now."""
     return cloud.describe_instances(frozenset({instance_id}))[instance_id]

@@ -83,7 +83,6 @@ class State:
     allocations: Mapping[str, AllocationFacts] = field(default_factory=dict)
 
     def eni(self, eni_id: str) -> Eni:
-        """The ENI.  Raises LookAgain."""
         if eni_id not in self.enis:
             raise LookAgain(f"InvalidNetworkInterfaceID.NotFound: {eni_id}")
         return self.enis[eni_id]
@@ -188,7 +187,6 @@ class FakeEc2:
         self._after(self.delays.shutdown, lambda: self._stopped(instance_id))
 
     def start(self, instance_id: str) -> None:
-        """It runs again."""
         self._turn(instance_id, InstanceState.RUNNING)
 
     def advance(self, until: float) -> None:
@@ -247,7 +245,6 @@ class FakeEc2:
         return attachment.id
 
     def detach(self, attachment_id: str, *, force: bool) -> None:
-        """DetachNetworkInterface."""
         eni, attachment = self.state.attached_by(attachment_id)
         if attachment.device_index == 0:
             raise CloudError(f"OperationNotPermitted: {eni.id} is a primary interface")
@@ -260,7 +257,6 @@ class FakeEc2:
             self._after(self.delays.detach, lambda: self._detached_unless_hung(attachment))
 
     def delete(self, eni_id: str) -> None:
-        """DeleteNetworkInterface."""
         if self.state.eni(eni_id).attachment is not None:
             raise LookAgain(f"InvalidParameterValue: {eni_id} is currently in use")
         self._delete(eni_id)
@@ -480,27 +476,22 @@ class FakeCloud:
         self._groups = security_groups
 
     def describe_enis(self, name: str) -> tuple[Eni, ...]:
-        """See :class:`floatingip.core.ports.Cloud`."""
         state = self._describe("DescribeNetworkInterfaces")
         ours = (eni for eni in state.enis.values() if eni.tags.get(OWNER_TAG) == name)
         return tuple(eni for eni in ours if eni.id not in self.omitted)
 
     def find_occupants(self, addresses: frozenset[Address]) -> tuple[Eni, ...]:
-        """See :class:`floatingip.core.ports.Cloud`."""
         occupants = self._ec2.occupants(self._describe("DescribeNetworkInterfaces"), addresses)
         return tuple(eni for eni in occupants if eni.id not in self.omitted)
 
     def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
-        """See :class:`floatingip.core.ports.Cloud`."""
         return self._describe("DescribeAddresses").allocations.get(allocation_id)
 
     def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
-        """See :class:`floatingip.core.ports.Cloud`."""
         state = self._describe("DescribeInstances")
         return {id_: state.instance(id_) for id_ in sorted(instance_ids) if id_ in state.instances}
 
     def find_instance(self, name: str) -> Instance | None:
-        """See :class:`floatingip.core.ports.Cloud`."""
         state = self._describe("DescribeInstances")
         for instance in state.instances.values():
             dns_name = f"ip-{str(instance.address).replace('.', '-')}.{REGION}.compute.internal"
@@ -509,44 +500,36 @@ class FakeCloud:
         return None
 
     def describe_subnets(self) -> tuple[Subnet, ...]:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("DescribeSubnets")
         return tuple(self._ec2.subnets.values())
 
     def describe_reservations(self, subnet_id: str) -> tuple[Network, ...]:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("GetSubnetCidrReservations")
         return tuple(self._ec2.reservations.get(subnet_id, ()))
 
     def describe_slots(self, instance_type: str) -> int:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("DescribeInstanceTypes")
         if instance_type not in SLOTS:
             raise CloudError(f"DescribeInstanceTypes: InvalidInstanceType: {instance_type}")
         return SLOTS[instance_type]
 
     def create_eni(self, target: Target | None, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("CreateNetworkInterface")
         return self._ec2.create(target, subnet, self._groups, tags, token)
 
     def assign(self, eni_id: str, address: Address, *, reassign: bool) -> None:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("AssignPrivateIpAddresses" if isinstance(address, IPv4Address) else "AssignIpv6Addresses")
         self._ec2.assign(eni_id, address, reassign=reassign)
 
     def assign_any(self, eni_id: str) -> None:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("AssignPrivateIpAddresses")
         self._ec2.assign_any(eni_id)
 
     def unassign(self, eni_id: str, address: Address) -> None:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("UnassignPrivateIpAddresses" if isinstance(address, IPv4Address) else "UnassignIpv6Addresses")
         self._ec2.unassign(eni_id, address)
 
     def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("AttachNetworkInterface")
         # EC2 says itself which indexes are taken, whatever the caller knows; it asks for one after the other.
         known = self._ec2.state.instances.get(instance_id)
@@ -557,33 +540,27 @@ class FakeCloud:
         raise NoFreeSlot(f"{instance_id} has no free device index up to {HIGHEST_DEVICE_INDEX}")
 
     def detach_eni(self, attachment_id: str, *, force: bool) -> None:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("DetachNetworkInterface")
         self._ec2.detach(attachment_id, force=force)
 
     def delete_eni(self, eni_id: str) -> None:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("DeleteNetworkInterface")
         if eni_id in self._ec2.state.enis:
             self._ec2.delete(eni_id)
 
     def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("CreateTags")
         self._ec2.modify(eni_id, lambda eni: replace(eni, tags={**eni.tags, **tags}))
 
     def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("AssociateAddress")
         self._ec2.associate(allocation_id, eni_id, address)
 
     def set_security_groups(self, eni_id: str, groups: tuple[str, ...]) -> None:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("ModifyNetworkInterfaceAttribute")
         self._ec2.modify(eni_id, lambda eni: replace(eni, security_groups=tuple(sorted(groups))))
 
     def keep_after_termination(self, eni_id: str, attachment_id: str) -> None:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("ModifyNetworkInterfaceAttribute")
         attachment = self._ec2.state.eni(eni_id).attachment
         if attachment is None or attachment.id != attachment_id:
@@ -591,14 +568,12 @@ class FakeCloud:
         self._ec2.modify(eni_id, lambda eni: replace(eni, delete_on_termination=False))
 
     def check_source(self, eni_id: str) -> None:
-        """See :class:`floatingip.core.ports.Cloud`."""
         self._call("ModifyNetworkInterfaceAttribute")
         self._ec2.modify(eni_id, lambda eni: replace(eni, source_check=True))
 
     def rehearse(
         self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, needed: frozenset[str]
     ) -> tuple[str, ...]:
-        """See :class:`floatingip.core.ports.Cloud`."""
         actions = ["CreateNetworkInterface"]
         if eni is not None:
             actions += ["AttachNetworkInterface", "CreateTags"]

@@ -75,7 +75,6 @@ class Cloud:
         self._thread.start()
 
     def close(self) -> None:
-        """End the service, and forget the account."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

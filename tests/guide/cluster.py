@@ -41,7 +41,6 @@ class Node:
         return {**self.group, "topology.kubernetes.io/zone": self.instance.zone}
 
     def as_object(self) -> Object:
-        """As Kubernetes shows it."""
         provider = f"aws:///{self.instance.zone}/{self.instance.instance_id}"
         return {"metadata": {"name": self.name, "labels": self.labels}, "spec": {"providerID": provider}}
 
@@ -110,7 +109,6 @@ class Cluster:
         self.roles[account] = role
 
     def take_role(self, account: str) -> None:
-        """Undo that.  Raises Refused where there is none."""
         role = self.roles.pop(account, None)
         if role is None:
             raise Refused(f"{account} has no role")

@@ -122,7 +122,6 @@ class Desk:
             (folder / name).chmod(0o755)
 
     def close(self) -> None:
-        """End the service."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -50,7 +50,6 @@ class Both:
     cluster: Cluster
 
     def __call__(self, call: Call) -> str:
-        """Do what the command line says.  Raises Refused."""
         for node in self.cluster.nodes.values():
             document = {"apiVersion": "v1", "kind": "Node", **node.as_object()}
             self._real(["apply", "-f", "-"], json.dumps(document))

@@ -41,7 +41,6 @@ class World:
     folder: Path
 
     def read(self, chosen: list[Block]) -> subprocess.CompletedProcess[str]:
-        """Run these blocks."""
         environment = {
             "PATH": f"{self.desk.folder}:/usr/bin:/bin",
             "HOME": str(self.folder / "home"),
@@ -146,7 +145,6 @@ def assert_served_where_it_was(cluster: Cluster) -> None:
 
 
 def test_each_block_is_on_a_way() -> None:
-    """None is for nobody."""
     taken = {block for name in WAYS for block in way(name)}
     assert taken == set(blocks())
 

@@ -71,7 +71,6 @@ class Curl:
 
 
 def sleep(call: Call) -> str:
-    """It takes no time."""
     parse(call.words, positional=1)
     return ""
 

@@ -128,7 +128,6 @@ class Stage:
                 )
 
     def close(self) -> None:
-        """Remove it."""
         if self._region is not None:
             self._region.close()
             self._region = None
@@ -145,3 +144,15 @@ def stage() -> Iterator[Stage]:
         yield stage
     finally:
         stage.close()
+
+
+@pytest.fixture(params=KINDS, scope="module")
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """First one, then the other: each is built once."""
+    return Kind(request.param)
+
+
+@pytest.fixture
+def region(kind: Kind, stage: Stage) -> Region:
+    """A region with two observers that are ready."""
+    return stage.region(kind)

@@ -14,12 +14,10 @@ MINOR = r"KUBERNETES_VERSION=(1\.\d+)"
 
 
 def family(name: str) -> Family:
-    """The family of this name."""
     return next(one for one in FAMILIES if one.name == name)
 
 
 def go_mod(one: Family) -> str:
-    """What it pins."""
     return (one.folder / "go.mod").read_text(encoding="utf-8")
 
 
@@ -58,12 +56,18 @@ def test_what_is_built_is_pinned(one: Family) -> None:
         assert one.of in (one.folder / "go.sum").read_text(encoding="utf-8")
 
 
+def all_but_one(folder: Path) -> list[str]:
+    """Put all binaries there but the first one; their names."""
+    names = [name for one in FAMILIES for name in one.binaries]
+    for name in names[1:]:
+        (folder / name).touch(mode=0o755)
+    return names
+
+
 def test_a_folder_that_is_named_must_have_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing is named in one line."""
     monkeypatch.setenv(build.VARIABLE, str(tmp_path))
-    names = [name for one in FAMILIES for name in one.binaries]
-    for name in names[1:]:
-        (tmp_path / name).touch(mode=0o755)
+    names = all_but_one(tmp_path)
     with pytest.raises(SystemExit, match=rf"^{build.VARIABLE}={tmp_path} lacks {names[0]}$"):
         build.binaries()
     (tmp_path / names[0]).touch(mode=0o755)
@@ -86,15 +90,12 @@ def test_who_lacks_the_binaries_reads_what_to_do(tmp_path: Path, monkeypatch: py
         build.binaries()
     (tmp_path / "go").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    names = [name for one in FAMILIES for name in one.binaries]
-    for name in names[1:]:
-        (tmp_path / name).touch(mode=0o755)
+    names = all_but_one(tmp_path)
     with pytest.raises(SystemExit, match=rf"^The real Kubernetes is not built \({names[0]}\): .*needs Go; .*=DIR$"):
         build.binaries()
 
 
 def test_a_family_is_built_anew_when_its_folder_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not otherwise."""
     monkeypatch.setattr(build, "MODULES", tmp_path / "go")
     monkeypatch.setattr(build, "BUILT", tmp_path / "built")
     one = Family("pause", "", {"pause": "."})

@@ -11,24 +11,10 @@ from lab.history import Event
 from lab.kubernetes.cluster import OBSERVERS, SAMPLE, EvictionRefused, Kind, Part
 from lab.run.machine import Machine
 from lab.run.region import Region
-from tests.kubernetes.conftest import KINDS, Stage
 from tests.waiting import until
 
 NEVER = 120.0
 """Seconds after which something that must happen has not."""
-
-
-@pytest.fixture(params=KINDS, scope="module")
-def kind(request: pytest.FixtureRequest) -> Kind:
-    """First one, then the other: each is built once."""
-    asked: Kind = request.param
-    return asked
-
-
-@pytest.fixture
-def region(kind: Kind, stage: Stage) -> Region:
-    """A region with two observers that are ready."""
-    return stage.region(kind)
 
 
 def phases(region: Region, pod: str, since: int) -> list[tuple[str, str]]:
@@ -37,12 +23,10 @@ def phases(region: Region, pod: str, since: int) -> list[tuple[str, str]]:
 
 
 def events(region: Region, kind: str, since: int) -> list[Event]:
-    """The kubelet's events of a kind."""
     return [e for e in region.history.events()[since:] if e["source"] == "kubelet" and e["event"] == kind]
 
 
 def disruptions(pod: Any) -> list[str]:
-    """The reasons of a pod's condition DisruptionTarget."""
     return [one["reason"] for one in pod["status"]["conditions"] if one["type"] == "DisruptionTarget"]
 
 
@@ -52,8 +36,7 @@ def test_a_deleted_pod_ends_before_its_node_gets_another_one(region: Region) -> 
     old, since = region.cluster.pod_on(node), len(region.history.events())
     region.cluster.delete_pod(old.name)
     until(lambda: any(pod.node == node and pod.is_ready and pod.name != old.name for pod in region.cluster.pods()))
-    told = [event for event in events(region, "pod", since) if event["pod"] == old.name]
-    assert [event["phase"] for event in told] == ["Terminating", "Gone"]
+    assert [phase for phase, _ in phases(region, old.name, since)] == ["Terminating", "Gone"]
     new = region.cluster.pod_on(node).name
     kept = [phase for phase, _ in phases(region, new, since)]
     assert list(dict.fromkeys(kept)) in (["Pending", "Init", "Running"], ["Pending", "Init", "Pending", "Running"])

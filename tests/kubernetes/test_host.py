@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.kubernetes.real import host
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 BEGUN_WITHIN = 120.0
@@ -61,7 +62,6 @@ def lab() -> Iterator[Lab]:
 
 
 def members(groups: list[Path]) -> set[int]:
-    """The processes in these control groups."""
     found: set[int] = set()
     for group in groups:
         for procs in group.rglob("cgroup.procs"):
@@ -70,7 +70,6 @@ def members(groups: list[Path]) -> set[int]:
 
 
 def descendants(process: int) -> set[int]:
-    """All processes below this one."""
     found, new = set[int](), [process]
     while new:
         parent = new.pop()
@@ -88,7 +87,6 @@ def now() -> float:
 
 
 def namespaces(processes: set[int]) -> set[str]:
-    """The network namespaces of these processes."""
     found = set()
     for process in processes:
         with suppress(OSError):
@@ -108,10 +106,12 @@ def older(than: float) -> set[int]:
 
 def gone(groups: list[Path]) -> None:
     """Wait until nothing of it is left."""
-    deadline = time.monotonic() + GONE_WITHIN
-    while any(group.exists() for group in groups):
-        assert time.monotonic() < deadline, groups
-        time.sleep(0.05)
+    until(lambda: not any(group.exists() for group in groups), GONE_WITHIN)
+
+
+def of_lab(lab: Lab) -> set[str]:
+    """The namespaces of its own."""
+    return namespaces(descendants(lab.process.pid)) - {str(Path("/proc/self/ns/net").readlink())}
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -120,7 +120,7 @@ def test_ctrl_c_leaves_nothing_behind(lab: Lab, moment: float) -> None:
     mounts = Path("/proc/self/mounts").read_text()
     groups = lab.begun()
     time.sleep(moment)
-    ours = namespaces(descendants(lab.process.pid)) - {str(Path("/proc/self/ns/net").readlink())}
+    ours = of_lab(lab)
     struck = now()
     lab.process.send_signal(signal.SIGINT)
     lab.process.wait(GONE_WITHIN)
@@ -136,14 +136,11 @@ def test_what_a_killed_lab_leaves_the_next_one_removes(lab: Lab, moment: float) 
     mounts = Path("/proc/self/mounts").read_text()
     groups = lab.begun()
     time.sleep(moment)
-    ours = namespaces(descendants(lab.process.pid)) - {str(Path("/proc/self/ns/net").readlink())}
+    ours = of_lab(lab)
     struck = now()
     lab.process.kill()
     lab.process.wait()
-    deadline = time.monotonic() + GONE_WITHIN
-    while members(groups) or namespaces(older(struck)) & ours:
-        assert time.monotonic() < deadline, members(groups)
-        time.sleep(0.05)
+    until(lambda: not (members(groups) or namespaces(older(struck)) & ours), GONE_WITHIN)
     host.clean_up()
     gone(groups)
     assert not list(host.STATE.glob(f"{groups[0].name}.json"))

@@ -3,30 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
-
 from floatingip.core import history
 from floatingip.core.move import Move, Result
 from floatingip.core.news import Role
 from floatingip.edges.kubernetes.board import LABEL
-from lab.kubernetes.cluster import Kind
 from lab.run import nemesis
 from lab.run.region import Region
-from tests.kubernetes.conftest import KINDS, Stage
 from tests.waiting import until
-
-
-@pytest.fixture(params=KINDS, scope="module")
-def kind(request: pytest.FixtureRequest) -> Kind:
-    """First one, then the other."""
-    asked: Kind = request.param
-    return asked
-
-
-@pytest.fixture
-def region(kind: Kind, stage: Stage) -> Region:
-    """A region with two observers that are ready."""
-    return stage.region(kind)
 
 
 def roles(region: Region) -> Mapping[str | None, str]:
@@ -36,7 +19,6 @@ def roles(region: Region) -> Mapping[str | None, str]:
 
 
 def moves(region: Region) -> tuple[Move, ...]:
-    """The history."""
     return history.read(region.cluster.config_map(history.NAME))
 
 

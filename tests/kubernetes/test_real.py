@@ -17,6 +17,7 @@ from lab.run.machine import Machine
 from lab.run.play import judge, play
 from lab.run.region import Region
 from tests.kubernetes.conftest import Stage
+from tests.waiting import until
 
 WITHIN = 120.0
 PORT = 9807
@@ -31,7 +32,6 @@ def region(stage: Stage) -> Region:
 
 @pytest.fixture
 def cluster(region: Region) -> Cluster:
-    """Its cluster."""
     assert isinstance(region.cluster, Cluster)
     return region.cluster
 
@@ -60,6 +60,12 @@ def until_told(cluster: Cluster, namespace: str, *words: str) -> str:
     return said
 
 
+def floatingip(cluster: Cluster, node: str, *command: str) -> str:
+    """What a command says in the observer's container on this node."""
+    program = "/opt/floatingip/.venv/bin/python", "-m", "floatingip"
+    return cluster.kubectl("exec", cluster.pod_on(node).name, "-c", "observer", "--", *program, *command)
+
+
 def test_a_second_apply_changes_nothing(region: Region, cluster: Cluster) -> None:
     """`kubectl diff` is empty, though there is a history by now, and that is left alone."""
     before, text = cluster.config_map(history.NAME), region.text("floating-ip.yaml")
@@ -74,8 +80,7 @@ def test_a_user_finds_what_kubernetes_is_told(region: Region, cluster: Cluster) 
     """By the commands of docs/history.md."""
     labelled = cluster.kubectl("get", "pods", "--selector", "app=floating-ip", "-L", "floatingip/role")
     assert sorted(line.split()[-1] for line in labelled.splitlines()[1:]) == ["holder", "standby"]
-    python, pod = "/opt/floatingip/.venv/bin/python", cluster.pod_on(region.holder().name).name
-    told = cluster.kubectl("exec", pod, "-c", "observer", "--", python, "-m", "floatingip", "history", "--since", "3d")
+    told = floatingip(cluster, region.holder().name, "history", "--since", "3d")
     assert told.startswith("WHEN (UTC)")
     assert len(told.splitlines()) == 1 + len(cluster.config_map(history.NAME))
     selected = "involvedObject.kind=Pod,reportingComponent=floatingip/observer"
@@ -85,7 +90,6 @@ def test_a_user_finds_what_kubernetes_is_told(region: Region, cluster: Cluster) 
 
 
 def test_it_can_be_deployed_in_another_namespace(region: Region, cluster: Cluster, elsewhere: str) -> None:
-    """The manifest names none."""
     cluster.kubectl("apply", "--namespace", elsewhere, "-f", "-", stdin=region.text("floating-ip.yaml"))
     cluster.kubectl("rollout", "status", f"deployment/{OBSERVERS}", "--namespace", elsewhere, f"--timeout={WITHIN:g}s")
 
@@ -151,23 +155,15 @@ def test_kube_proxy_that_serves_no_other_address_is_named_with_the_remedy(stage:
         until_logged(region, holder, "kube-proxy (nftables mode) serves NodePorts at", remedy, container=container)
     until_answered(holder, HTTPStatus.SERVICE_UNAVAILABLE, remedy)
     # kubelet asks now and then, and believes a few answers only.
-    deadline = time.monotonic() + WITHIN
-    while region.cluster.pod_on(holder.name).is_ready:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: not region.cluster.pod_on(holder.name).is_ready, WITHIN)
 
 
 def test_a_user_can_ask_for_a_handover_and_read_the_logs(region: Region, cluster: Cluster) -> None:
     """By the commands of the README: `kubectl exec` and `kubectl logs`."""
     holder, standby = region.holder().name, region.standbys()[0].name
-    python = "/opt/floatingip/.venv/bin/python"
-    pod = cluster.pod_on(standby).name
-    cluster.kubectl("exec", pod, "-c", "observer", "--", python, "-m", "floatingip", "handover")
-    deadline = time.monotonic() + WITHIN
-    while holder_of(region) == holder:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert "event=failover" in cluster.kubectl("logs", pod, "-c", "observer")
+    floatingip(cluster, standby, "handover")
+    until(lambda: holder_of(region) != holder, WITHIN)
+    assert "event=failover" in cluster.kubectl("logs", cluster.pod_on(standby).name, "-c", "observer")
 
 
 def test_it_shares_a_worker_with_the_vpc_cni_as_the_documents_configure_it(stage: Stage) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +13,10 @@ from lab import sandbox
 from lab.kubernetes.real import host
 from lab.kubernetes.real.host import Groups
 from lab.kubernetes.real.node import BOOT
+from tests.waiting import until
 
 WITHIN = 5.0
+OF_ROOT = pytest.mark.skipif(not host.is_given(), reason="control groups are root's")
 
 
 def test_only_root_can_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +74,7 @@ def machine(groups: Groups, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         supply.kill()
 
 
-@pytest.mark.skipif(not host.is_given(), reason="control groups are root's")
+@OF_ROOT
 def test_a_group_with_processes_cannot_be_the_lab_s(groups: Groups) -> None:
     """As in a container, of which version 2's top is not the machine's: one line says so."""
     busy = Path(groups.places[0], "busy")
@@ -85,15 +86,7 @@ def test_a_group_with_processes_cannot_be_the_lab_s(groups: Groups) -> None:
         process.kill()
 
 
-def await_line(file: Path, line: str) -> None:
-    """Wait until a file of the kernel's has this line."""
-    deadline = time.monotonic() + WITHIN
-    while line not in file.read_text().splitlines():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-@pytest.mark.skipif(not host.is_given(), reason="control groups are root's")
+@OF_ROOT
 def test_in_version_2_a_machine_hands_on_its_controllers_and_can_hang(groups: Groups, machine: int) -> None:
     """What runs is in a leaf, since only a group without processes hands anything on; all of it stops, and goes on."""
     [group] = groups.of_machine("worker-a")
@@ -102,4 +95,5 @@ def test_in_version_2_a_machine_hands_on_its_controllers_and_can_hang(groups: Gr
     assert (group / "cgroup.subtree_control").read_text() == (group / "cgroup.controllers").read_text()
     for frozen in (True, False):
         groups.freeze("worker-a", frozen=frozen)
-        await_line(group / "cgroup.events", f"frozen {frozen:d}")
+        said = f"frozen {frozen:d}"
+        until(lambda said=said: said in (group / "cgroup.events").read_text().splitlines(), WITHIN)  # type: ignore[misc]

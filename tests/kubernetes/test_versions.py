@@ -7,8 +7,6 @@ and what it makes of it.
 
 import contextlib
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,10 +24,11 @@ from lab.kubernetes.build import FAMILIES, OTHER_VERSIONS, Family
 from lab.kubernetes.cluster import API_ADDRESS, API_PORT
 from lab.kubernetes.real.plane import ControlPlane
 from lab.network.netns import Namespace
+from tests.packaging.substitution import envsubst
+from tests.packaging.test_manifests import VARIABLES
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ("floating-ip.yaml", "sample-service.yaml")
-VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
 
 KUBERNETES = [*(family for family in FAMILIES if family.name == "kubernetes"), *OTHER_VERSIONS]
 
@@ -58,9 +57,7 @@ def plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def manifest(name: str) -> str:
     """`envsubst < name`."""
-    text = (ROOT / name).read_text(encoding="utf-8")
-    environment = {**os.environ, **VARIABLES}
-    return subprocess.run(["envsubst"], input=text, env=environment, capture_output=True, text=True, check=True).stdout
+    return envsubst((ROOT / name).read_text(encoding="utf-8"), VARIABLES)
 
 
 @pytest.mark.parametrize("name", MANIFESTS)

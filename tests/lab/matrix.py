@@ -27,7 +27,6 @@ class Backends:
         self.remote_host = b.start_backend(), "worker-b/host"
 
     def all(self) -> Iterator[tuple[tuple[str, int], str]]:
-        """Endpoint and name of each."""
         yield from (self.local, self.remote, self.host, self.remote_host)
 
 

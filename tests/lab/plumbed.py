@@ -1,9 +1,10 @@
 """A node reduced to its links, in a namespace of its own, and the plumbing of one address on it."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,27 @@ class Node:
 
     def unplumb(self, plumbing: Plumbing = IPV4) -> tuple[str, ...]:
         return self.namespace.call(lambda: self.host.unplumb(plumbing))
+
+    def route_probes(self, plumbing: Plumbing = IPV4) -> None:
+        self.namespace.call(lambda: self.host.route_probes(plumbing))
+
+    def unroute_probes(self, plumbing: Plumbing = IPV4) -> None:
+        self.namespace.call(lambda: self.host.unroute_probes(plumbing))
+
+    def announce(self, plumbing: Plumbing = IPV4) -> None:
+        self.namespace.call(lambda: self.host.announce(plumbing))
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        self.namespace.call(lambda: self.host.watch(wake))
+
+    def route_to(self, address: object) -> tuple[str, str]:
+        """By which gateway and link a packet for the address would leave."""
+        (route,) = self.namespace.show(f"route get {address}")
+        return route["gateway"], route["dev"]
+
+    def rules(self, plumbing: Plumbing) -> list[dict[str, Any]]:
+        """Those of the plumbing's family."""
+        return self.namespace.show(f"-{plumbing.address.version} rule show")
 
     def plug(self, name: str = "ens6") -> None:
         """The ENI appears as EC2 shows it: down and bare; the other end stays in the fabric's place."""

@@ -4,10 +4,8 @@ import http.client
 import json
 import socket
 import ssl
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,21 +18,17 @@ from floatingip.edges.imds import Imds
 from floatingip.edges.kubernetes.api_server import ApiServer as Asked
 from floatingip.edges.kubernetes.own_pod import PodsOrders
 from lab.ec2 import PROFILES
-from lab.history import Event, History
+from lab.history import History
 from lab.kubernetes.cluster import EvictionRefused
 from lab.kubernetes.small.apiserver import ApiServer
 from lab.kubernetes.small.cluster import Cluster
 from lab.kubernetes.small.manifest import load
 from lab.kubernetes.small.objects import Container, Manifest
 from lab.kubernetes.small.resources import NAMESPACE
-from lab.network.netns import Namespace
 from lab.run import nemesis
 from lab.run.machine import Machine
 from lab.run.region import Region
-
-ROOT = Path(__file__).parents[2]
-VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
-NAME = "floating-ip"
+from tests.lab.small_kubernetes import NAME, SAMPLE, Told, box, floating_ip
 
 PROGRAM = """
 import os, signal, sys
@@ -50,23 +44,10 @@ if sys.argv[1] == "observe":
 """Asks, when it is to end, why."""
 
 
-@dataclass
-class Box:
-    """A worker as far as the kubelet is concerned."""
-
-    name: str
-    address: str
-    namespace: Namespace
-
-    def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-        """Start a process in the worker's namespace."""
-        return self.namespace.popen(command, **options)
-
-
 @pytest.fixture
 def manifest() -> Manifest:
     """`floating-ip.yaml` with one replica, without probes."""
-    manifest = load(ROOT / "floating-ip.yaml", VARIABLES)
+    manifest = floating_ip()
     deployment = manifest.deployments[NAME]
     [observer] = deployment.pod.containers
     pod = replace(deployment.pod, containers=(replace(observer, startup=None, liveness=None, readiness=None),))
@@ -74,12 +55,10 @@ def manifest() -> Manifest:
 
 
 @dataclass
-class Lab:
+class Lab(Told):
     """A cluster and its API server."""
 
-    cluster: Cluster
     api: ApiServer
-    history: History
 
     def ask(self, token: str, path: str) -> tuple[int, dict[str, Any]]:
         """What a client that trusts the CA is answered."""
@@ -90,16 +69,9 @@ class Lab:
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
 
-    def said(self, event: str) -> list[Event]:
-        """The lines of the program so far with that `event`."""
-        return [e for e in self.history.events() if e["source"] == "agent" and e["fields"].get("event") == event]
-
-    def until(self, condition: Callable[[], object]) -> None:
-        """Wait for something that must happen."""
-        deadline = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < deadline, list(self.history.events())
-            time.sleep(0.01)
+    def own(self, token: str) -> int:
+        """The status with which the one pod is shown."""
+        return self.ask(token, pod_path(self))[0]
 
 
 @pytest.fixture
@@ -109,12 +81,11 @@ def lab(tmp_path: Path, manifest: Manifest) -> Iterator[Lab]:
         cluster = Cluster([], history)
         cluster.apply(manifest)
         api = ApiServer(sock, cluster)
-        yield Lab(cluster, api, history)
+        yield Lab(cluster, history, api)
         api.stop()
 
 
 def pod_path(lab: Lab) -> str:
-    """The path of the one pod."""
     [pod] = lab.cluster.pods()
     return f"/api/v1/namespaces/{NAMESPACE}/pods/{pod.name}"
 
@@ -133,7 +104,6 @@ def test_a_pods_own_account_may_read_it(lab: Lab) -> None:
 
 
 def test_without_a_token_that_it_gave_nobody_is_known(lab: Lab) -> None:
-    """401, whatever was asked."""
     for token in ("", "invented"):
         status, body = lab.ask(token, pod_path(lab))
         assert (status, body["kind"], body["reason"]) == (401, "Status", "Unauthorized")
@@ -157,14 +127,14 @@ def test_the_manifest_grants_and_nothing_else(lab: Lab, manifest: Manifest, chan
         "group": {"roles": {NAME: (replace(rule, groups=("apps",)),)}},
     }
     token = lab.api.mounted(NAME)["token"]
-    assert lab.ask(token, pod_path(lab))[0] == 200
+    assert lab.own(token) == 200
     lab.cluster.apply(replace(manifest, **without[change]))
-    assert lab.ask(token, pod_path(lab))[0] == 403
+    assert lab.own(token) == 403
 
 
 def test_services_are_listed_to_whom_the_manifest_allows_it(lab: Lab, manifest: Manifest) -> None:
     """As the real one lists them: without a kind of their own, and with the families that they got."""
-    sample = load(ROOT / "sample-service.yaml", {})
+    sample = load(SAMPLE, {})
     lab.cluster.apply(replace(manifest, services=sample.services))
     path = f"/api/v1/namespaces/{NAMESPACE}/services"
     status, body = lab.ask(lab.api.mounted(NAME)["token"], path)
@@ -190,13 +160,13 @@ def test_whoever_does_not_trust_the_ca_says_nothing(lab: Lab) -> None:
     with closing(connection), pytest.raises(ssl.SSLCertVerificationError):
         connection.request("GET", "/")
     assert lab.api.asked == []
-    assert lab.ask(lab.api.mounted(NAME)["token"], pod_path(lab))[0] == 200
+    assert lab.own(lab.api.mounted(NAME)["token"]) == 200
 
 
 def test_a_client_that_does_not_speak_holds_nobody_up(lab: Lab) -> None:
     """Its handshake is waited for in a thread of its own."""
     with socket.create_connection((lab.api.host, lab.api.port)):
-        assert lab.ask(lab.api.mounted(NAME)["token"], pod_path(lab))[0] == 200
+        assert lab.own(lab.api.mounted(NAME)["token"]) == 200
 
 
 @pytest.fixture
@@ -207,18 +177,14 @@ def node(in_sandbox: None, tmp_path: Path) -> Iterator[Lab]:
         return [sys.executable, "-c", PROGRAM, *container.args]
 
     with ExitStack() as stack:
-        box = Box("k-a", "10.0.0.10", Namespace("k-a"))
-        box.namespace.create()
-        stack.callback(box.namespace.delete)
-        box.namespace.ip(f"address add {box.address}/32 dev lo", "address add 192.0.2.3/32 dev lo")
+        worker = stack.enter_context(box("k-a", "10.0.0.10", "192.0.2.3"))
         history = stack.enter_context(closing(History(tmp_path / "history.jsonl")))
-        labels = {box.name: {"floatingip": "true"}}
-        cluster = Cluster([box], history, command_for=command, labels=labels)
-        api = ApiServer(stack.enter_context(box.namespace.listen("192.0.2.3", 443)), cluster)
+        cluster = Cluster([worker], history, command_for=command, labels={"k-a": {"floatingip": "true"}})
+        api = ApiServer(stack.enter_context(worker.namespace.listen("192.0.2.3", 443)), cluster)
         stack.callback(api.stop)
         stack.callback(cluster.stop_all, grace=0.0)
         cluster.use(api)
-        yield Lab(cluster, api, history)
+        yield Lab(cluster, history, api)
 
 
 def end(node: Lab, manifest: Manifest, how: Callable[[str], None]) -> dict[str, str]:
@@ -229,8 +195,7 @@ def end(node: Lab, manifest: Manifest, how: Callable[[str], None]) -> dict[str, 
     how(node.cluster.pod_on("k-a").name)
     node.until(lambda: node.said("end"))
     [line] = node.said("end")
-    fields: dict[str, str] = line["fields"]
-    return fields
+    return dict(line["fields"])
 
 
 def test_an_evicted_pod_learns_it_from_its_api_server(node: Lab, manifest: Manifest) -> None:
@@ -274,18 +239,16 @@ def region(tmp_path_factory: pytest.TempPathFactory, in_sandbox: None) -> Iterat
         yield region
 
 
-@pytest.mark.parametrize(
-    ("raise_notice", "kind"),
-    [
-        (nemesis.spot_notice, "spot"),
-        (nemesis.asg_notice, "asg"),
-        (nemesis.maintenance_notice, "maintenance"),
-        (nemesis.rebalance_notice, "rebalance"),
-    ],
-)
-def test_each_notice_of_the_nemesis_reaches_the_product(
-    region: Region, raise_notice: Callable[[Region, Machine], None], kind: str
-) -> None:
+NOTICES = {
+    "spot": nemesis.spot_notice,
+    "asg": nemesis.asg_notice,
+    "maintenance": nemesis.maintenance_notice,
+    "rebalance": nemesis.rebalance_notice,
+}
+
+
+@pytest.mark.parametrize("kind", NOTICES)
+def test_each_notice_of_the_nemesis_reaches_the_product(region: Region, kind: str) -> None:
     """On the node that it is about, by the product's own question, and on no other."""
     standby, other = region.standbys()[0], region.holder()
 
@@ -294,7 +257,7 @@ def test_each_notice_of_the_nemesis_reaches_the_product(
             return machine.worker.namespace.call(imds.notice)
 
     assert ask(standby) is None
-    raise_notice(region, standby)
+    NOTICES[kind](region, standby)
     notice = ask(standby)
     assert notice
     assert notice.kind == kind

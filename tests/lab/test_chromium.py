@@ -89,7 +89,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: Site
 
     def do_GET(self) -> None:
-        """Answer."""
         body = self.server.page.encode() if self.path == "/" else b""
         self.send_response(200 if body else 404)
         self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -110,7 +109,6 @@ def _site() -> Iterator[Site]:
 
 
 def test_a_labs_report(chromium: Chromium, site: Site) -> None:
-    """As `lab report` writes it."""
     site.page = report.html(HISTORY)
     chromium.open(site.url)
     assert audit(chromium) == []

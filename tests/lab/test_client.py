@@ -187,22 +187,23 @@ def test_measuring_is_cheap(server_and_client: tuple[Namespace, Namespace]) -> N
     assert children(started, after) - children(before, started) < 3.0 * 0.1
 
 
-def test_a_timeout_that_outlives_the_first_syn_is_refused() -> None:
-    """After a second the kernel would send another one."""
-    command = [sys.executable, "-m", "lab.run.client", "--url", "http://10.0.0.1/", "--name", "x", "--timeout", "1.5"]
+SECOND_SYN = ("--url", "http://10.0.0.1/", "--timeout", "1.5")
+"""After a second the kernel would send another one."""
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        pytest.param(SECOND_SYN, "second SYN", id="a timeout that outlives the first SYN"),
+        *(
+            pytest.param(("--url", url), "", id=url)
+            for url in ("https://10.0.0.1/", "http://name/", "10.0.0.1", "http://[2001:db8::x]/")
+        ),
+    ],
+)
+def test_what_would_measure_something_else_is_refused(options: tuple[str, ...], said: str) -> None:
+    """As resolving a name would: an URL has a numeric address."""
+    command = [sys.executable, "-m", "lab.run.client", "--name", "x", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     assert done.returncode == 2
-    assert "second SYN" in done.stderr
-
-
-@pytest.mark.parametrize("url", ["https://10.0.0.1/", "http://name/", "10.0.0.1", "http://[2001:db8::x]/"])
-def test_a_url_without_a_numeric_address_is_refused(url: str) -> None:
-    """Resolving a name would be measured too."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lab.run.client", "--url", url, "--name", "x"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=10,
-    )
-    assert done.returncode == 2
+    assert said in done.stderr

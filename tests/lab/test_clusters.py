@@ -16,7 +16,7 @@ from lab.run import nemesis
 from lab.run.floating import FLOATING_IP, Floating
 from lab.run.machine import Machine
 from lab.run.region import READY_WITHIN, Region
-from tests.lab.test_region import within
+from tests.waiting import until
 
 NAMES = (
     "ip-10-0-0-10.us-west-2.compute.internal",  # by the address
@@ -95,7 +95,6 @@ def two_clusters(*addresses: str) -> Iterator[Clusters]:
 
 
 def holds(region: Region, floating: Floating, machine: Machine) -> Callable[[], bool]:
-    """Is that machine the holder now?"""
 
     def held() -> bool:
         with suppress(LookupError):
@@ -110,9 +109,9 @@ def fail_over(clusters: Clusters, floating: Floating) -> None:
     region = clusters.region
     holder = region.holder(floating)
     [standby] = [machine for machine in clusters.lab if machine is not holder]
-    assert within(10, lambda: bool(answers_seen_by(region, standby)))
+    until(lambda: bool(answers_seen_by(region, standby)), 10)
     nemesis.cut_power(region, holder)
-    assert within(10, holds(region, floating, standby))
+    until(holds(region, floating, standby), 10)
 
 
 def answers_seen_by(region: Region, machine: Machine) -> list[Event]:
@@ -160,7 +159,7 @@ def test_an_address_that_another_cluster_has_is_refused(in_sandbox: None) -> Non
         def ends() -> list[Event]:
             return [e for e in region.history.events() if e["event"] == "exit" and e["node"] in theirs]
 
-        assert within(20, lambda: {end["node"] for end in ends()} == theirs)
+        until(lambda: {end["node"] for end in ends()} == theirs, 20)
         assert {end["code"] for end in ends()} == {5}
         said = {node: [e["line"] for e in region.logged() if e["node"] == node] for node in theirs}
         assert all(any(eni in line for line in lines) for lines in said.values()), said

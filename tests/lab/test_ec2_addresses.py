@@ -6,85 +6,32 @@ What the product's own code makes of it, and what the pure model does alike, is 
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 from mypy_boto3_ec2 import EC2Client
 
-from lab.ec2 import PROFILES, Ec2, Instance, NoDevices, Profile
-from tests.lab.endpoint import refusal, soon, started
+from lab.ec2 import Instance, Profile
+from tests.lab import endpoint
+from tests.lab.endpoint import INSTANT, race, refusal, soon, started
 
-INSTANT = PROFILES["instant"]
 DELAYED = Profile("delayed", assign=0.8, unassign=0.6, device=0.2, release=0.1, shutdown=0.1)
 ADDRESS = "10.0.0.100"
 IPV6 = "2001:db8:0:1::100"
 PUBLIC = "203.0.113.100"
-NOWHERE = "eni-00000000000000000"
 
 
-@dataclass
-class Machines(NoDevices):
-    """Machines that are always well, and a data path that remembers which ENI an address leads to."""
-
-    leads: dict[str, str] = field(default_factory=dict)
-    routed: dict[str, str] = field(default_factory=dict)
-    changes: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def plug(self, eni_id: str, mac: str, addresses: Sequence[str], instance_id: str, device_index: int) -> None:
-        """All addresses lead there."""
-        assert not self.leads.keys() & set(addresses)
-        self.leads |= dict.fromkeys(addresses, eni_id)
-
-    def unplug(self, eni_id: str) -> None:
-        """Nothing leads there."""
-        self.leads = {address: eni for address, eni in self.leads.items() if eni != eni_id}
-
-    def assign(self, eni_id: str, address: str) -> None:
-        """It leads there; at that moment it must lead nowhere."""
-        assert address not in self.leads
-        self.leads[address] = eni_id
-        self.changes.append(("assign", eni_id, address))
-
-    def unassign(self, eni_id: str, address: str) -> None:
-        """It leads nowhere."""
-        self.leads.pop(address, None)
-        self.changes.append(("unassign", eni_id, address))
-
-    def associate(self, public: str, private: str) -> None:
-        """Remember where it leads."""
-        self.routed[public] = private
-
-    def disassociate(self, public: str) -> None:
-        """It leads nowhere."""
-        del self.routed[public]
-
-
-@dataclass
-class Lab:
-    """An endpoint with two workers, an attached ENI on each, and the shortest ways to say things to it."""
-
-    ec2: Ec2
-    machines: Machines
-    events: list[dict[str, Any]]
+class Lab(endpoint.Lab):
+    """One with an attached ENI on each worker, that says the shortest things about addresses, too."""
 
     def __post_init__(self) -> None:
-        self.client: EC2Client = self.ec2.client()
-        self.a = self.ec2.run_instance("worker-a", "10.0.0.10", ["10.0.0.20"], ipv6="2001:db8:0:1::a")
-        self.b = self.ec2.run_instance("worker-b", "10.0.0.11")
-        self.eni_a, self.eni_b = self.eni(self.a.instance_id), self.eni(self.b.instance_id)
+        super().__post_init__()
+        (self.eni_a, _), (self.eni_b, _) = (self.attached(each.instance_id) for each in (self.a, self.b))
         soon(lambda: len(self.machines.leads) == 2)
-
-    def eni(self, instance_id: str = "", **more: Any) -> str:
-        answer = self.client.create_network_interface(SubnetId=self.ec2.subnet_id, **more)["NetworkInterface"]
-        if instance_id:
-            self.client.attach_network_interface(
-                NetworkInterfaceId=answer["NetworkInterfaceId"], InstanceId=instance_id, DeviceIndex=1
-            )
-        return answer["NetworkInterfaceId"]
 
     def assign(self, eni: str, *addresses: str, take: bool = False) -> None:
         self.client.assign_private_ip_addresses(
@@ -103,15 +50,10 @@ class Lab:
         return answer["UnassignedIpv6Addresses"]
 
     def choose(self, eni: str, count: int = 1) -> list[str]:
-        """Let EC2 choose the addresses."""
         answer = self.client.assign_private_ip_addresses(NetworkInterfaceId=eni, SecondaryPrivateIpAddressCount=count)
         return [item["PrivateIpAddress"] for item in answer["AssignedPrivateIpAddresses"]]
 
-    def show(self, eni: str) -> Any:
-        return self.client.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"][0]
-
     def secondaries(self, eni: str) -> list[str]:
-        """What the ENI has beside its primary address."""
         shown = self.show(eni)
         ipv4s = [item["PrivateIpAddress"] for item in shown["PrivateIpAddresses"] if not item["Primary"]]
         return [*ipv4s, *(item["Ipv6Address"] for item in shown["Ipv6Addresses"])]
@@ -122,10 +64,7 @@ class Lab:
         return [address for one in shown for address in (*one.addresses, *one.ipv6_addresses)]
 
     def owners(self, address: str) -> list[str]:
-        """The ENIs that a filter finds."""
-        name = "ipv6-addresses.ipv6-address" if ":" in address else "addresses.private-ip-address"
-        found = self.client.describe_network_interfaces(Filters=[{"Name": name, "Values": [address]}])
-        return [item["NetworkInterfaceId"] for item in found["NetworkInterfaces"]]
+        return self.find("ipv6-addresses.ipv6-address" if ":" in address else "addresses.private-ip-address", address)
 
     def await_owner(self, address: str, eni: str) -> None:
         """Wait until EC2 shows the address there and nowhere else."""
@@ -137,19 +76,23 @@ class Lab:
 
     def moves(self) -> list[tuple[str, str, str]]:
         """What the history says about addresses: what, status, and the ENI."""
-        events = (event for event in self.events if event["event"] == "address")
-        return [(event["address"], event["status"], event["eni"]) for event in events]
+        return [(event["address"], event["status"], event["eni"]) for event in self.told("address")]
+
+    def ends(self) -> list[tuple[str, str]]:
+        """The same of the one address that there is: status, and the ENI."""
+        return [(status, eni) for _, status, eni in self.moves()]
+
+
+Start = endpoint.Start[Lab]
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[Profile], Lab]]:
-    """Start a lab with a profile."""
-    yield from started(Machines, Lab)
+def start() -> Iterator[Start]:
+    yield from started(Lab)
 
 
 @pytest.fixture
-def lab(start: Callable[[Profile], Lab]) -> Lab:
-    """A lab where everything happens at once."""
+def lab(start: Start) -> Lab:
     return start(INSTANT)
 
 
@@ -164,11 +107,10 @@ def test_an_assigned_address_shows_everywhere_and_leads_to_the_guest(lab: Lab) -
         "PrivateIpAddress": ADDRESS,
     }
     for name in "addresses.private-ip-address", "private-ip-address":
-        found = lab.client.describe_network_interfaces(Filters=[{"Name": name, "Values": [ADDRESS]}])
-        assert [item["NetworkInterfaceId"] for item in found["NetworkInterfaces"]] == [lab.eni_a]
+        assert lab.find(name, ADDRESS) == [lab.eni_a]
     assert ADDRESS in lab.imds(lab.a)
     assert lab.machines.leads[ADDRESS] == lab.eni_a
-    [assigning, assigned] = [event for event in lab.events if event["event"] == "address"]
+    [assigning, assigned] = lab.told("address")
     assert (assigning["status"], assigned["status"]) == ("assigning", "assigned")
     assert assigned["source"] == "ec2"
     assert (assigned["address"], assigned["eni"], assigned["instance"]) == (ADDRESS, lab.eni_a, lab.a.instance_id)
@@ -183,7 +125,7 @@ def test_an_unassigned_address_is_nowhere_and_free(lab: Lab) -> None:
     assert ADDRESS not in lab.machines.leads
     assert ADDRESS not in lab.imds(lab.a)
     assert lab.moves()[2:] == [(ADDRESS, "unassigned", lab.eni_a)]
-    assert lab.show(lab.eni(PrivateIpAddress=ADDRESS))["PrivateIpAddress"] == ADDRESS
+    assert lab.show(lab.eni(ADDRESS))["PrivateIpAddress"] == ADDRESS
 
 
 def test_an_address_of_another_eni_moves_only_by_reassignment(lab: Lab) -> None:
@@ -200,7 +142,7 @@ def test_an_address_of_another_eni_moves_only_by_reassignment(lab: Lab) -> None:
         ("unassign", lab.eni_a, ADDRESS),
         ("assign", lab.eni_b, ADDRESS),
     ]
-    assert [(status, eni) for _, status, eni in lab.moves()][2:] == [
+    assert lab.ends()[2:] == [
         ("assigning", lab.eni_b),
         ("unassigned", lab.eni_a),
         ("assigned", lab.eni_b),
@@ -228,7 +170,7 @@ def test_an_address_outside_the_subnet_or_kept_by_aws_is_refused(lab: Lab) -> No
 def test_an_instance_type_limits_the_addresses_of_an_attached_eni(lab: Lab) -> None:
     """A t3.nano's ENI has two of each family, one of them primary; a free-standing ENI has no limit."""
     small = lab.ec2.run_instance("worker-c", "10.0.0.12", instance_type="t3.nano")
-    eni, free = lab.eni(small.instance_id), lab.eni()
+    eni, free = lab.attached(small.instance_id)[0], lab.eni()
     assert refusal(lab.choose, eni, 2) == "PrivateIpAddressLimitExceeded"
     lab.assign(eni, ADDRESS)
     assert refusal(lab.assign, eni, "10.0.0.101") == "PrivateIpAddressLimitExceeded"
@@ -238,11 +180,11 @@ def test_an_instance_type_limits_the_addresses_of_an_attached_eni(lab: Lab) -> N
     assert len(lab.choose(free, 20)) == 20
 
 
-def test_addresses_on_their_way_count_for_the_limit(start: Callable[[Profile], Lab]) -> None:
+def test_addresses_on_their_way_count_for_the_limit(start: Start) -> None:
     """Two calls cannot do in turn what one cannot."""
     lab = start(DELAYED)
     small = lab.ec2.run_instance("worker-c", "10.0.0.12", instance_type="t3.nano")
-    eni = lab.eni(small.instance_id)
+    eni = lab.attached(small.instance_id)[0]
     lab.assign(eni, ADDRESS)
     assert refusal(lab.assign, eni, "10.0.0.101") == "PrivateIpAddressLimitExceeded"
 
@@ -255,26 +197,26 @@ def test_ec2_chooses_free_addresses(lab: Lab) -> None:
     ipv6 = lab.client.assign_ipv6_addresses(NetworkInterfaceId=lab.eni_b, Ipv6AddressCount=2)["AssignedIpv6Addresses"]
     assert lab.secondaries(lab.eni_b) == ipv6
     assert all(ip_address(address) in ip_network("2001:db8:0:1::/64") for address in ipv6)
-    both: list[tuple[Callable[..., object], dict[str, Any]]] = [
+    both: tuple[tuple[Callable[..., object], dict[str, Any]], ...] = (
         (
             lab.client.assign_private_ip_addresses,
             {"PrivateIpAddresses": [ADDRESS], "SecondaryPrivateIpAddressCount": 1},
         ),
         (lab.client.assign_ipv6_addresses, {"Ipv6Addresses": [IPV6], "Ipv6AddressCount": 1}),
-    ]
+    )
     for call, params in both:
         assert refusal(call, NetworkInterfaceId=lab.eni_a, **params) == "InvalidParameterCombination"
         assert refusal(call, NetworkInterfaceId=lab.eni_a) == "MissingParameter"
 
 
-def test_a_secondary_address_is_taken_for_everybody_else(start: Callable[[Profile], Lab]) -> None:
+def test_a_secondary_address_is_taken_for_everybody_else(start: Start) -> None:
     """For a new ENI, a new instance and for EC2's own choice; while it is on its way as well."""
     lab = start(DELAYED)
     lab.assign(lab.eni_a, ADDRESS)
     lab.assign_ipv6(lab.eni_a, IPV6)
     [chosen] = lab.choose(lab.eni_a)
     for _ in "pending", "there":
-        assert refusal(lab.eni, PrivateIpAddress=ADDRESS) == "InvalidIPAddress.InUse"
+        assert refusal(lab.eni, ADDRESS) == "InvalidIPAddress.InUse"
         assert refusal(lab.eni, Ipv6Addresses=[{"Ipv6Address": IPV6}]) == "InvalidIPAddress.InUse"
         with pytest.raises(Exception, match=ADDRESS):
             lab.ec2.run_instance("worker-c", ADDRESS)
@@ -305,7 +247,7 @@ def test_an_ipv6_address_moves_in_two_calls(lab: Lab) -> None:
     assert lab.machines.leads[IPV6] == lab.eni_b
     assert IPV6 in lab.imds(lab.b)
     assert IPV6 not in lab.imds(lab.a)
-    assert [(status, eni) for _, status, eni in lab.moves()] == [
+    assert lab.ends() == [
         ("assigning", lab.eni_a),
         ("assigned", lab.eni_a),
         ("unassigned", lab.eni_a),
@@ -320,7 +262,7 @@ def test_a_foreign_ipv6_address_is_refused(lab: Lab) -> None:
         assert refusal(lab.assign_ipv6, lab.eni_a, address) == "InvalidParameterValue", address
 
 
-def test_unassigned_ipv6_is_taken_until_it_has_left(start: Callable[[Profile], Lab]) -> None:
+def test_unassigned_ipv6_is_taken_until_it_has_left(start: Start) -> None:
     """The former owner shows it for a while yet, and nobody else gets it before; then it can be had."""
     lab = start(replace(DELAYED, assign=0.0))
     lab.assign_ipv6(lab.eni_a, IPV6)
@@ -340,41 +282,33 @@ def test_an_elastic_ip_rides_along_with_its_secondary_address(lab: Lab) -> None:
     """Both sides show it with the new ENI; the association, and where the Elastic IP leads, stay as they are."""
     allocation = lab.ec2.allocate(PUBLIC)
     [private] = lab.choose(lab.eni_a)
-    association = lab.client.associate_address(
-        AllocationId=allocation, NetworkInterfaceId=lab.eni_a, PrivateIpAddress=private
-    )["AssociationId"]
+    association = lab.associate(lab.eni_a, allocation, private)
     lab.assign(lab.eni_b, private, take=True)
     [item] = [item for item in lab.show(lab.eni_b)["PrivateIpAddresses"] if item["PrivateIpAddress"] == private]
     assert (item["Association"]["AllocationId"], item["Association"]["PublicIp"]) == (allocation, PUBLIC)
     assert "Association" not in lab.show(lab.eni_b)
     assert all("Association" not in item for item in lab.show(lab.eni_a)["PrivateIpAddresses"])
-    for filters in (
-        [{"Name": "network-interface-id", "Values": [lab.eni_b]}],
-        [{"Name": "private-ip-address", "Values": [private]}],
-        [{"Name": "instance-id", "Values": [lab.b.instance_id]}],
-    ):
-        [shown] = lab.client.describe_addresses(Filters=filters)["Addresses"]  # type: ignore[arg-type]  # a plain dict
+    filters = {
+        "network-interface-id": lab.eni_b,
+        "private-ip-address": private,
+        "instance-id": lab.b.instance_id,
+    }
+    for name, value in filters.items():
+        [shown] = lab.client.describe_addresses(Filters=[{"Name": name, "Values": [value]}])["Addresses"]
         assert (shown["AssociationId"], shown["NetworkInterfaceId"]) == (association, lab.eni_b)
         assert (shown["PrivateIpAddress"], shown["InstanceId"]) == (private, lab.b.instance_id)
-    found = lab.client.describe_network_interfaces(
-        Filters=[{"Name": "association.allocation-id", "Values": [allocation]}]
-    )["NetworkInterfaces"]
-    assert [item["NetworkInterfaceId"] for item in found] == [lab.eni_b]
+    assert lab.find("association.allocation-id", allocation) == [lab.eni_b]
     assert lab.machines.routed == {PUBLIC: private}
-    events = [event for event in lab.events if event["event"] == "address"][2:]
-    assert [(event["status"], event["allocation"]) for event in events] == [
-        ("assigning", allocation),
-        ("unassigned", allocation),
-        ("assigned", allocation),
-    ]
+    moved = [(event["status"], event["allocation"]) for event in lab.told("address")[2:]]
+    assert moved == [(status, allocation) for status in ("assigning", "unassigned", "assigned")]
 
 
-def test_an_association_takes_hold_after_its_address_has_moved(start: Callable[[Profile], Lab]) -> None:
+def test_an_association_takes_hold_after_its_address_has_moved(start: Start) -> None:
     """A move between the call and its effect does not undo the association."""
     lab = start(replace(INSTANT, associate=0.2))
     allocation = lab.ec2.allocate(PUBLIC)
     [private] = lab.choose(lab.eni_a)
-    lab.client.associate_address(AllocationId=allocation, NetworkInterfaceId=lab.eni_a, PrivateIpAddress=private)
+    lab.associate(lab.eni_a, allocation, private)
     lab.assign(lab.eni_b, private, take=True)
     assert lab.machines.routed == {}
     soon(lambda: lab.machines.routed == {PUBLIC: private})
@@ -384,13 +318,13 @@ def test_unassigning_ends_the_association(lab: Lab) -> None:
     """The Elastic IP stays allocated and leads nowhere."""
     allocation = lab.ec2.allocate(PUBLIC)
     [private] = lab.choose(lab.eni_a)
-    lab.client.associate_address(AllocationId=allocation, NetworkInterfaceId=lab.eni_a, PrivateIpAddress=private)
+    lab.associate(lab.eni_a, allocation, private)
     lab.unassign(lab.eni_a, private)
-    assert "AssociationId" not in lab.client.describe_addresses(AllocationIds=[allocation])["Addresses"][0]
+    assert "AssociationId" not in lab.address(allocation)
     assert lab.machines.routed == {}
 
 
-def test_a_move_takes_time_and_the_old_owner_shows_it_until_then(start: Callable[[Profile], Lab]) -> None:
+def test_a_move_takes_time_and_the_old_owner_shows_it_until_then(start: Start) -> None:
     """In Describe, in IMDS and in the data path; the call itself does not wait."""
     lab = start(DELAYED)
     lab.assign(lab.eni_a, ADDRESS)
@@ -421,7 +355,7 @@ def test_imds_lags_behind_a_move(lab: Lab) -> None:
     assert ADDRESS not in lab.imds(lab.a, lag=1.0)
 
 
-def test_of_two_moves_under_way_the_last_one_counts(start: Callable[[Profile], Lab]) -> None:
+def test_of_two_moves_under_way_the_last_one_counts(start: Start) -> None:
     """The address never is where the first of both would have put it, and the former owner gets it back likewise."""
     lab = start(DELAYED)
     third = lab.eni()
@@ -435,7 +369,7 @@ def test_of_two_moves_under_way_the_last_one_counts(start: Callable[[Profile], L
     lab.assign(third, ADDRESS, take=True)
     lab.await_assigned(third)
     assert lab.owners(ADDRESS) == [third]
-    assert [(status, eni) for _, status, eni in lab.moves() if status != "assigning"] == [
+    assert [(status, eni) for status, eni in lab.ends() if status != "assigning"] == [
         ("assigned", lab.eni_a),
         ("unassigned", lab.eni_a),
         ("assigned", third),
@@ -443,7 +377,7 @@ def test_of_two_moves_under_way_the_last_one_counts(start: Callable[[Profile], L
     ]
 
 
-def test_a_claim_under_way_excludes_others_without_reassignment(start: Callable[[Profile], Lab]) -> None:
+def test_a_claim_under_way_excludes_others_without_reassignment(start: Start) -> None:
     """From the moment that EC2 accepted the first; what was promised to another cannot be unassigned from the owner."""
     lab = start(DELAYED)
     lab.assign(lab.eni_a, ADDRESS)
@@ -456,7 +390,7 @@ def test_a_claim_under_way_excludes_others_without_reassignment(start: Callable[
     lab.await_owner(ADDRESS, lab.eni_b)
 
 
-def test_an_unassignment_can_be_overtaken(start: Callable[[Profile], Lab]) -> None:
+def test_an_unassignment_can_be_overtaken(start: Start) -> None:
     """By the owner itself, and by another with reassignment: then the address is not lost in between."""
     lab = start(DELAYED)
     lab.assign(lab.eni_a, ADDRESS)
@@ -466,33 +400,43 @@ def test_an_unassignment_can_be_overtaken(start: Callable[[Profile], Lab]) -> No
         lab.assign(eni, ADDRESS, take=eni == lab.eni_b)
         lab.await_assigned(eni)
         assert lab.owners(ADDRESS) == [eni]
-    assert [(status, eni) for _, status, eni in lab.moves()].count(("unassigned", lab.eni_a)) == 1
+    assert lab.ends().count(("unassigned", lab.eni_a)) == 1
 
 
-@pytest.mark.parametrize("profile", [INSTANT, replace(INSTANT, assign=0.05)], ids=["instant", "delayed"])
-def test_of_two_racing_claims_of_a_free_address_exactly_one_wins(
-    start: Callable[[Profile], Lab], profile: Profile
-) -> None:
+AT_ONCE_AND_LATER = pytest.mark.parametrize(
+    "profile", [INSTANT, replace(INSTANT, assign=0.05)], ids=["instant", "delayed"]
+)
+
+
+def claims(lab: Lab, *, take: bool) -> dict[str, Callable[[], object]]:
+    """By which each of both workers' ENIs claims the address, with a client of its own."""
+
+    def claim(eni: str, client: EC2Client) -> None:
+        client.assign_private_ip_addresses(NetworkInterfaceId=eni, PrivateIpAddresses=[ADDRESS], AllowReassignment=take)
+
+    return {eni: partial(claim, eni, lab.ec2.client()) for eni in (lab.eni_a, lab.eni_b)}
+
+
+@AT_ONCE_AND_LATER
+def test_of_two_racing_claims_of_a_free_address_exactly_one_wins(start: Start, profile: Profile) -> None:
     """Twenty races over HTTP without reassignment, at the same moment."""
     lab = start(profile)
-    rivals = {eni: lab.ec2.client() for eni in (lab.eni_a, lab.eni_b)}
+    rivals = claims(lab, take=False)
     for _ in range(20):
-        won, lost = race(lab, rivals, take=False)
+        won, lost = race(rivals)
         assert (len(won), lost) == (1, ["InvalidParameterValue"])
         lab.await_owner(ADDRESS, won[0])
         lab.unassign(won[0], ADDRESS)
 
 
-@pytest.mark.parametrize("profile", [INSTANT, replace(INSTANT, assign=0.05)], ids=["instant", "delayed"])
-def test_racing_reassignments_leave_exactly_one_owner_at_every_moment(
-    start: Callable[[Profile], Lab], profile: Profile
-) -> None:
+@AT_ONCE_AND_LATER
+def test_racing_reassignments_leave_exactly_one_owner_at_every_moment(start: Start, profile: Profile) -> None:
     """Twenty races of both for an address of a third, watched by Describes, the data path and the history."""
     lab = start(profile)
     third = lab.eni()
     lab.assign(third, ADDRESS)
     lab.await_owner(ADDRESS, third)
-    rivals = {eni: lab.ec2.client() for eni in (lab.eni_a, lab.eni_b)}
+    rivals = claims(lab, take=True)
     seen, watcher, over = list[int](), lab.ec2.client(), threading.Event()
 
     def watch() -> None:
@@ -505,9 +449,9 @@ def test_racing_reassignments_leave_exactly_one_owner_at_every_moment(
     thread.start()
     try:
         for _ in range(20):
-            won, lost = race(lab, rivals, take=True)
+            won, lost = race(rivals)
             assert (set(won), lost) == ({lab.eni_a, lab.eni_b}, [])
-            last = [eni for _, status, eni in lab.moves() if status == "assigning"][-1]
+            last = [eni for status, eni in lab.ends() if status == "assigning"][-1]
             lab.await_assigned(last)
             lab.assign(third, ADDRESS, take=True)
             lab.await_assigned(third)
@@ -516,7 +460,7 @@ def test_racing_reassignments_leave_exactly_one_owner_at_every_moment(
         thread.join()
     assert set(seen) == {1}
     owner = ""
-    for _, status, eni in lab.moves():
+    for status, eni in lab.ends():
         if status == "assigned":
             assert owner in {"", eni}
             owner = eni
@@ -525,29 +469,7 @@ def test_racing_reassignments_leave_exactly_one_owner_at_every_moment(
             owner = ""
 
 
-def race(lab: Lab, rivals: dict[str, EC2Client], *, take: bool) -> tuple[list[str], list[str]]:
-    """All claim the address at the same moment: the ENIs that got a yes, and the codes of the others."""
-    barrier, won, lost = threading.Barrier(2), list[str](), list[str]()
-
-    def claim(eni: str, client: EC2Client) -> None:
-        barrier.wait()
-        try:
-            client.assign_private_ip_addresses(
-                NetworkInterfaceId=eni, PrivateIpAddresses=[ADDRESS], AllowReassignment=take
-            )
-            won.append(eni)
-        except ClientError as error:
-            lost.append(error.response["Error"]["Code"])
-
-    threads = [threading.Thread(target=claim, args=rival) for rival in rivals.items()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return won, lost
-
-
-def test_a_dead_holders_eni_keeps_its_address_until_it_is_taken(start: Callable[[Profile], Lab]) -> None:
+def test_a_dead_holders_eni_keeps_its_address_until_it_is_taken(start: Start) -> None:
     """Unattached after the termination, still not anybody's for the asking; taken, it can be deleted."""
     lab = start(replace(DELAYED, assign=0.0))
     lab.assign(lab.eni_a, ADDRESS)
@@ -560,29 +482,25 @@ def test_a_dead_holders_eni_keeps_its_address_until_it_is_taken(start: Callable[
     assert lab.owners(ADDRESS) == [lab.eni_b]
     # The unplugging took it from the dead one, so there is nothing to unassign.
     assert lab.machines.changes == [("assign", lab.eni_a, ADDRESS), ("assign", lab.eni_b, ADDRESS)]
-    last = [event for event in lab.events if event["event"] == "address"][-2:]
-    assert [(event["status"], event["instance"]) for event in last] == [
-        ("unassigned", ""),
-        ("assigned", lab.b.instance_id),
-    ]
+    last = [(event["status"], event["instance"]) for event in lab.told("address")[-2:]]
+    assert last == [("unassigned", ""), ("assigned", lab.b.instance_id)]
     lab.client.delete_network_interface(NetworkInterfaceId=lab.eni_a)
     assert lab.owners(ADDRESS) == [lab.eni_b]
 
 
-def test_deleting_an_eni_lets_go_of_what_was_to_leave_or_come(start: Callable[[Profile], Lab]) -> None:
+def test_deleting_an_eni_lets_go_of_what_was_to_leave_or_come(start: Start) -> None:
     """What was on its way from it is there, with its Elastic IP; what was on its way to it stays where it is."""
     lab = start(DELAYED)
     old, doomed = lab.eni(), lab.eni()
     lab.assign(old, ADDRESS, "10.0.0.101")
     soon(lambda: len(lab.secondaries(old)) == 2)
     allocation = lab.ec2.allocate(PUBLIC)
-    lab.client.associate_address(AllocationId=allocation, NetworkInterfaceId=old, PrivateIpAddress=ADDRESS)
+    lab.associate(old, allocation, ADDRESS)
     lab.assign(lab.eni_b, ADDRESS, take=True)
     lab.client.delete_network_interface(NetworkInterfaceId=old)
     assert (lab.owners(ADDRESS), lab.owners("10.0.0.101")) == ([lab.eni_b], [])
     assert ("10.0.0.101", "unassigned", old) in lab.moves()
-    [shown] = lab.client.describe_addresses(AllocationIds=[allocation])["Addresses"]
-    assert shown["NetworkInterfaceId"] == lab.eni_b
+    assert lab.address(allocation)["NetworkInterfaceId"] == lab.eni_b
     lab.assign(doomed, ADDRESS, take=True)
     lab.client.delete_network_interface(NetworkInterfaceId=doomed)
     lab.assign(lab.eni_a, "10.0.0.102")
@@ -600,13 +518,13 @@ def test_the_primary_eni_of_a_worker_takes_secondary_addresses(lab: Lab) -> None
     assert lab.machines.leads[ADDRESS] == lab.b.eni_id
 
 
-def test_the_guest_hears_of_an_address_with_its_device_and_not_before(start: Callable[[Profile], Lab]) -> None:
+def test_the_guest_hears_of_an_address_with_its_device_and_not_before(start: Start) -> None:
     """A device that is still to come brings all addresses of its ENI; one that is nowhere brings none."""
     lab = start(replace(DELAYED, assign=0.0, device=0.8))
     eni = lab.eni()
     lab.assign(eni, ADDRESS)
     assert ADDRESS not in lab.machines.leads
-    lab.client.attach_network_interface(NetworkInterfaceId=eni, InstanceId=lab.a.instance_id, DeviceIndex=2)
+    lab.attach(eni, lab.a.instance_id, 2)
     lab.assign(eni, "10.0.0.101")
     assert "10.0.0.101" not in lab.machines.leads
     soon(lambda: lab.machines.leads.get(ADDRESS) == lab.machines.leads.get("10.0.0.101") == eni)
@@ -623,7 +541,7 @@ def test_iam_can_refuse_a_move_and_every_call_is_recorded(lab: Lab) -> None:
     lab.unassign(lab.eni_a, ADDRESS)
     lab.assign_ipv6(lab.eni_a, IPV6)
     lab.unassign_ipv6(lab.eni_a, IPV6)
-    calls = [(event["action"], event["error"]) for event in lab.events if event["event"] == "call"]
+    calls = [(event["action"], event["error"]) for event in lab.told("call")]
     assert [call for call in calls if "ssign" in call[0]] == [
         ("AssignPrivateIpAddresses", "UnauthorizedOperation"),
         ("AssignPrivateIpAddresses", None),
@@ -637,19 +555,10 @@ def test_a_stale_describe_shows_the_former_owner(lab: Lab) -> None:
     """Of an address and of the Elastic IP that rides along."""
     allocation = lab.ec2.allocate(PUBLIC)
     lab.assign(lab.eni_a, ADDRESS)
-    lab.client.associate_address(AllocationId=allocation, NetworkInterfaceId=lab.eni_a, PrivateIpAddress=ADDRESS)
+    lab.associate(lab.eni_a, allocation, ADDRESS)
     with lab.ec2.faults.stale(60.0):
         lab.assign(lab.eni_b, ADDRESS, take=True)
         assert lab.owners(ADDRESS) == [lab.eni_a]
-        assert lab.client.describe_addresses()["Addresses"][0]["NetworkInterfaceId"] == lab.eni_a
+        assert lab.address(allocation)["NetworkInterfaceId"] == lab.eni_a
     assert lab.owners(ADDRESS) == [lab.eni_b]
-    assert lab.client.describe_addresses()["Addresses"][0]["NetworkInterfaceId"] == lab.eni_b
-
-
-def test_a_typical_move_takes_about_as_long_as_the_reported_ones() -> None:
-    """1.2 s; five in the tail; and nothing at `instant`."""
-    assert [(PROFILES[name].assign, PROFILES[name].unassign) for name in ("instant", "typical", "slow")] == [
-        (0.0, 0.0),
-        (1.2, 0.6),
-        (5.0, 2.0),
-    ]
+    assert lab.address(allocation)["NetworkInterfaceId"] == lab.eni_b

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from mypy_boto3_ec2 import EC2Client
 
 from lab.ec2 import PROFILES, Ec2, Instance, NoDevices
+from tests.lab.endpoint import refusal, soon
 
 DESCRIBE = "DescribeNetworkInterfaces"
 
@@ -48,16 +49,10 @@ def lab() -> Iterator[Lab]:
     lab.ec2.stop()
 
 
-def code(error: ClientError) -> str:
-    """EC2's error code."""
-    return error.response["Error"]["Code"]
-
-
 def test_each_call_is_recorded_with_its_caller_and_without_credentials(lab: Lab) -> None:
     """By the instance whose credentials signed it; nothing secret is in the event."""
     eni = lab.create()
-    with pytest.raises(ClientError):
-        lab.client.detach_network_interface(AttachmentId="eni-attach-0", Force=True)
+    refusal(lab.client.detach_network_interface, AttachmentId="eni-attach-0", Force=True)
     created, detached = (event for event in lab.events if event["event"] == "call")
     assert set(created) == {"t", "source", "event", "action", "caller", "began", "error", "params"}
     assert (created["action"], created["caller"]) == ("CreateNetworkInterface", lab.worker.instance_id)
@@ -83,7 +78,7 @@ def test_a_denied_action_names_itself(lab: Lab) -> None:
         for dry_run in False, True:
             with pytest.raises(ClientError) as caught:
                 lab.client.create_network_interface(SubnetId=lab.ec2.subnet_id, DryRun=dry_run)
-            assert code(caught.value) == "UnauthorizedOperation"
+            assert caught.value.response["Error"]["Code"] == "UnauthorizedOperation"
             assert "not authorized to perform: ec2:CreateNetworkInterface" in str(caught.value)
             assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
         assert lab.count() == 1
@@ -98,7 +93,8 @@ def test_throttling_and_failing_end_after_their_count(lab: Lab) -> None:
     for _ in range(3):
         with pytest.raises(ClientError) as caught:
             lab.client.describe_network_interfaces()
-        seen.append((code(caught.value), caught.value.response["ResponseMetadata"]["HTTPStatusCode"]))
+        answer = caught.value.response
+        seen.append((answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]))
     assert seen == [("RequestLimitExceeded", 503)] * 2 + [("InternalError", 500)]
     assert lab.count() == 1
     assert lab.errors() == ["RequestLimitExceeded", "RequestLimitExceeded", "InternalError", None]
@@ -110,8 +106,7 @@ def test_a_fault_can_hit_every_second_call(lab: Lab) -> None:
     for _ in range(2):
         lab.client.describe_network_interfaces()
         lab.client.describe_instances()
-        with pytest.raises(ClientError):
-            lab.client.describe_network_interfaces()
+        refusal(lab.client.describe_network_interfaces)
     assert lab.errors() == [None, None, "RequestLimitExceeded"] * 2
 
 
@@ -171,22 +166,17 @@ def test_stale_describes_lag_behind_what_was_written(lab: Lab) -> None:
     with lab.ec2.faults.stale(1.0, caller=lab.worker.instance_id):
         assert attachment(lab.client) is None
         began = time.monotonic()
-        answer = lab.client.attach_network_interface(
-            NetworkInterfaceId=eni, InstanceId=lab.worker.instance_id, DeviceIndex=1
-        )
+        attach, both = lab.client.attach_network_interface, (eni, lab.worker.instance_id)
+        attachment_id = attach(NetworkInterfaceId=both[0], InstanceId=both[1], DeviceIndex=1)["AttachmentId"]
         assert (attachment(lab.client), attachment(fresh)) == (None, "attached")
         [shown] = lab.client.describe_instances(InstanceIds=[lab.worker.instance_id])["Reservations"]
         assert len(shown["Instances"][0]["NetworkInterfaces"]) == 1
-        with pytest.raises(ClientError) as caught:
-            lab.client.attach_network_interface(
-                NetworkInterfaceId=eni, InstanceId=lab.worker.instance_id, DeviceIndex=2
-            )
-        assert code(caught.value) == "InvalidNetworkInterface.InUse"
-        while attachment(lab.client) is None:
-            assert time.monotonic() < began + 5
+        again = refusal(attach, NetworkInterfaceId=both[0], InstanceId=both[1], DeviceIndex=2)
+        assert again == "InvalidNetworkInterface.InUse"
+        soon(lambda: attachment(lab.client) is not None)
         assert time.monotonic() - began >= 1.0
     with lab.ec2.faults.stale(60.0, caller=lab.worker.instance_id):
-        lab.client.detach_network_interface(AttachmentId=answer["AttachmentId"])
+        lab.client.detach_network_interface(AttachmentId=attachment_id)
         lab.client.delete_network_interface(NetworkInterfaceId=eni)
         assert attachment(lab.client) == "attached"
     assert lab.count() == 1
@@ -201,9 +191,8 @@ def test_a_stale_describe_of_addresses_shows_the_former_association(lab: Lab) ->
         [shown] = lab.client.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"]
         assert "Association" not in shown
         another = lab.client.create_network_interface(SubnetId=lab.ec2.subnet_id)["NetworkInterface"]
-        with pytest.raises(ClientError) as caught:
-            lab.client.describe_network_interfaces(NetworkInterfaceIds=[another["NetworkInterfaceId"]])
-        assert code(caught.value) == "InvalidNetworkInterfaceID.NotFound"
+        describe, ids = lab.client.describe_network_interfaces, [another["NetworkInterfaceId"]]
+        assert refusal(describe, NetworkInterfaceIds=ids) == "InvalidNetworkInterfaceID.NotFound"
     assert "AssociationId" in lab.client.describe_addresses()["Addresses"][0]
     assert lab.count() == 3
 

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 from lab.network.fabric import (
     BARE_MTU,
     CLIENT_IN_ADDRESS,
+    CLIENT_IN_IPV6,
     CLIENT_OUT_ADDRESS,
+    CLIENT_OUT_IPV6,
     EC2_ADDRESS,
     EVERYTHING,
     GATEWAY,
+    IPV6_GATEWAY,
     MTU,
     VPC_CIDR,
     Fabric,
@@ -36,7 +40,6 @@ PUBLIC = "203.0.113.100"
 
 
 def carrier(worker: Worker, ifname: str = "eth0") -> bool:
-    """Does the guest see a carrier?"""
     return "LOWER_UP" in worker.namespace.show(f"link show dev {ifname}")[0]["flags"]
 
 
@@ -58,6 +61,19 @@ def delivered(sender: Namespace, source: str, receiver: Namespace, address: str,
         except TimeoutError:
             return False
         return bool(seen == source)
+
+
+def resolved(namespace: Namespace, address: str, within: float = 0.3) -> bool:
+    """Does anybody answer for `address` at NDP on eth0, when asked anew?"""
+    namespace.ip6("neigh flush dev eth0")
+    with namespace.listen("::", 0, socket.SOCK_DGRAM) as asker:
+        scope = namespace.call(lambda: socket.if_nametoindex("eth0"))
+        asker.sendto(b"", (address, 9, 0, scope))
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if any("lladdr" in entry for entry in namespace.show(f"-6 neigh show to {address} dev eth0")):
+            return True
+    return False
 
 
 def hold(worker: Worker, ifname: str, address: str = FLOATING) -> None:
@@ -231,25 +247,26 @@ def test_unplugged_address_leads_nowhere(fabric: Fabric, workers: Workers, ping:
 def test_hung_worker_answers_nothing_and_keeps_its_carrier(
     fabric: Fabric, workers: Workers, ping: Ping, fetch: Fetch
 ) -> None:
-    """Neither ping nor TCP handshake, neither from clients nor to EC2; and everything is as before afterwards."""
+    """Neither ping nor NDP nor TCP handshake, from clients or to EC2; and everything is as before afterwards."""
     a, client = workers[0], fabric.client_in
     a.start_backend(port=80)
     ec2 = fabric.vpc.listen(EC2_ADDRESS, 4566)
     try:
         assert ping(client, a.address)
+        assert ping(client, a.ipv6_address)
         assert ping(a.namespace, EC2_ADDRESS)
         fabric.silence([a.eni_id])
         assert not ping(client, a.address, timeout=0.3)
+        assert not ping(client, a.ipv6_address, timeout=0.3)
+        assert not resolved(a.namespace, IPV6_GATEWAY)
         assert fetch(client, a.address, 80, timeout=0.3).error == "TimeoutError"
         assert fetch(a.namespace, EC2_ADDRESS, 4566, timeout=0.3).error == "TimeoutError"
-        for one_way in (
-            (client, CLIENT_IN_ADDRESS, a.namespace, a.address),
-            (a.namespace, a.address, client, CLIENT_IN_ADDRESS),
-        ):
-            assert not delivered(*one_way)
+        assert not delivered(client, CLIENT_IN_ADDRESS, a.namespace, a.address)
+        assert not delivered(a.namespace, a.address, client, CLIENT_IN_ADDRESS)
         assert carrier(a)
         fabric.unsilence([a.eni_id, "eni-gone"])
         assert ping(client, a.address)
+        assert ping(client, a.ipv6_address)
         assert ping(a.namespace, EC2_ADDRESS)
     finally:
         ec2.close()
@@ -294,36 +311,55 @@ def test_address_moves_away_from_a_dead_worker(fabric: Fabric, workers: Workers,
 
 
 @pytest.mark.parametrize(
-    ("blocked", "reaches_ec2", "reaches_peer"),
-    [([EC2_ADDRESS], False, True), ([VPC_CIDR], True, False), ([EVERYTHING], False, False)],
+    ("blocked", "reaches_ec2", "reaches_peer", "reaches_outside"),
+    [
+        pytest.param(EC2_ADDRESS, False, True, True, id="from EC2 only"),
+        pytest.param(VPC_CIDR, True, False, True, id="from the peers only"),
+        pytest.param(EVERYTHING, False, False, False, id="from all"),
+    ],
 )
 def test_partition_cuts_off_from_whom_it_says(
-    fabric: Fabric, workers: Workers, ping: Ping, *, blocked: list[str], reaches_ec2: bool, reaches_peer: bool
+    fabric: Fabric,
+    workers: Workers,
+    ping: Ping,
+    *,
+    blocked: str,
+    reaches_ec2: bool,
+    reaches_peer: bool,
+    reaches_outside: bool,
 ) -> None:
-    """From EC2 only, from the peers only, from all; in both directions; and undone."""
+    """In both directions and families; the router is still a neighbour, with NDP as with ARP; and all is undone."""
     a, b = workers
-    fabric.block(a.eni_id, blocked)
+    fabric.block(a.eni_id, [blocked])
     assert ping(a.namespace, EC2_ADDRESS, timeout=0.3) is reaches_ec2
-    assert delivered(a.namespace, a.address, b.namespace, b.address) is reaches_peer
-    assert delivered(b.namespace, b.address, a.namespace, a.address) is reaches_peer
+    for here, there in ((a.address, b.address), (a.ipv6_address, b.ipv6_address)):
+        assert delivered(a.namespace, here, b.namespace, there) is reaches_peer
+        assert delivered(b.namespace, there, a.namespace, here) is reaches_peer
+    assert ping(a.namespace, CLIENT_OUT_IPV6, timeout=0.3) is reaches_outside
+    assert resolved(a.namespace, IPV6_GATEWAY)
     assert ping(b.namespace, EC2_ADDRESS)
     fabric.unblock(a.eni_id)
-    assert ping(a.namespace, EC2_ADDRESS)
+    for address in (EC2_ADDRESS, b.ipv6_address, CLIENT_OUT_IPV6):
+        assert ping(a.namespace, address)
     assert ping(b.namespace, a.address)
 
 
-def test_security_group_without_icmp_leaves_tcp_alone(
+def test_security_group_without_icmp_leaves_the_rest_alone(
     fabric: Fabric, workers: Workers, ping: Ping, fetch: Fetch
 ) -> None:
-    """Pings to the address are lost, its own pings and its TCP are not."""
+    """Pings to the address are lost; its own pings, its TCP and its NDP are not."""
     a, b = workers
     a.start_backend(port=80)
-    fabric.close_icmp(a.address)
-    assert not ping(fabric.client_in, a.address, timeout=0.3)
-    assert ping(a.namespace, b.address)
-    assert fetch(fabric.client_in, a.address, 80).text == f"worker-a/host {CLIENT_IN_ADDRESS}"
-    fabric.open_icmp(a.address)
-    assert ping(fabric.client_in, a.address)
+    for address, peer, client in (
+        (a.address, b.address, CLIENT_IN_ADDRESS),
+        (a.ipv6_address, b.ipv6_address, CLIENT_IN_IPV6),
+    ):
+        fabric.close_icmp(address)
+        assert not ping(fabric.client_in, address, timeout=0.3)
+        assert ping(a.namespace, peer)
+        assert fetch(fabric.client_in, address, 80).text == f"worker-a/host {client}"
+        fabric.open_icmp(address)
+        assert ping(fabric.client_in, address)
 
 
 def test_lost_packets_are_the_guests_and_spare_a_port(

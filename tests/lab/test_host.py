@@ -31,11 +31,11 @@ def test_a_bare_link_gets_all_of_the_plumbing(node: Node, plumbing: Plumbing) ->
         (str(plumbing.gateway), None, "ens6", "102"),
         ("default", str(plumbing.gateway), "ens6", "102"),
     }
-    rules = {rule["priority"]: rule for rule in node.namespace.show(f"-{version} rule show")}
-    assert (rules[900]["src"], rules[900]["table"]) == (str(plumbing.address), "1064")
-    assert (rules[901]["src"], rules[901]["fwmark"], rules[901]["fwmask"], rules[901]["table"]) == (
-        "all", "0x40", "0x40", "1064",
-    )  # fmt: skip
+    assert rules_of_ours(node, plumbing) == {
+        900: (str(plumbing.address), None, "1064"),
+        901: ("all", "0x40", "1064"),
+    }
+    assert [rule["fwmask"] for rule in node.rules(plumbing) if rule["priority"] == 901] == ["0x40"]
     if version == 4:
         assert node.namespace.run(["cat", "/proc/sys/net/ipv4/conf/ens6/rp_filter"]).strip() == "2"
     family = "ip" if version == 4 else "ip6"
@@ -80,8 +80,8 @@ def test_the_address_brings_itself_and_its_rule_and_takes_them_away_again(node: 
 
 def rules_of_ours(node: Node, plumbing: Plumbing) -> dict[int, tuple[str, str | None, str]]:
     """Source, mark and table of the rules at our priorities."""
-    rules = node.namespace.show(f"-{plumbing.address.version} rule show")
-    return {r["priority"]: (r["src"], r.get("fwmark"), r["table"]) for r in rules if r["priority"] in (900, 901)}
+    ours = (rule for rule in node.rules(plumbing) if rule["priority"] in (900, 901))
+    return {rule["priority"]: (rule["src"], rule.get("fwmark"), rule["table"]) for rule in ours}
 
 
 @BOTH
@@ -158,37 +158,38 @@ def test_addresses_of_one_link_come_and_go_one_by_one(node: Node, leaving: int) 
         assert node.plumb(plumbing) == PlumbingReport(SOUND)
 
 
-DAMAGE: list[tuple[str, str, tuple[str, ...]]] = [
-    ("ip link set ens6 mtu 1500", "a changed MTU", ("mtu",)),
-    ("ip address del 10.0.0.100/32 dev ens6", "a removed address, routes with it", ("address", "route")),
-    ("ip route flush table 1064", "a flushed table", ("route",)),
-    ("ip route del default table 1064", "a removed default route", ("route",)),
-    (
+DAMAGE: dict[str, tuple[str, tuple[str, ...]]] = {
+    "a changed MTU": ("ip link set ens6 mtu 1500", ("mtu",)),
+    "a removed address, routes with it": ("ip address del 10.0.0.100/32 dev ens6", ("address", "route")),
+    "a flushed table": ("ip route flush table 1064", ("route",)),
+    "a removed default route": ("ip route del default table 1064", ("route",)),
+    "a default route by another link": (
         "ip route replace default via 10.0.0.1 dev eth0 table 1064 proto 102",
-        "a default route by another link",
         ("route",),
     ),
-    ("ip route add 10.0.0.7 dev eth0 table 1064 proto 102", "one route more", ("route",)),
-    ("ip route del default table 1064; ip route del 10.0.0.1 table 1064", "routes deleted one by one", ("route",)),
-    ("ip rule del priority 900", "a removed rule", ("rule",)),
-    ("ip rule del priority 901", "a removed mark rule", ("rule",)),
-    (
+    "one route more": ("ip route add 10.0.0.7 dev eth0 table 1064 proto 102", ("route",)),
+    "routes deleted one by one": (
+        "ip route del default table 1064; ip route del 10.0.0.1 table 1064",
+        ("route",),
+    ),
+    "a removed rule": ("ip rule del priority 900", ("rule",)),
+    "a removed mark rule": ("ip rule del priority 901", ("rule",)),
+    "flushed rules": (
         "ip rule flush; ip rule add priority 32766 lookup main; ip rule add priority 32767 lookup default",
-        "flushed rules",
         ("rule",),
     ),
-    ("ip rule add from 10.0.0.99 priority 900 table 1064 proto 102", "a rule of an address before", ("rule",)),
-    ("echo 1 > /proc/sys/net/ipv4/conf/ens6/rp_filter", "strict rp_filter", ("rp_filter",)),
-    ("nft flush ruleset", "a flushed ruleset", ("marks",)),
-    (f"nft flush chain inet {MARKS} output", "a flushed chain", ("marks",)),
-    (f"nft insert rule inet {MARKS} prerouting accept", "a foreign rule in our chain", ("marks",)),
-    (f"nft 'add table inet {MARKS} {{ flags dormant; }}'", "a sleeping table", ("marks",)),
-    ("ip link set ens6 down; ip link set ens6 up", "a link flap", ("route",)),
-    ("ip link set ens6 down", "a link taken down", ("link-up", "route")),
-]
+    "a rule of an address before": ("ip rule add from 10.0.0.99 priority 900 table 1064 proto 102", ("rule",)),
+    "strict rp_filter": ("echo 1 > /proc/sys/net/ipv4/conf/ens6/rp_filter", ("rp_filter",)),
+    "a flushed ruleset": ("nft flush ruleset", ("marks",)),
+    "a flushed chain": (f"nft flush chain inet {MARKS} output", ("marks",)),
+    "a foreign rule in our chain": (f"nft insert rule inet {MARKS} prerouting accept", ("marks",)),
+    "a sleeping table": (f"nft 'add table inet {MARKS} {{ flags dormant; }}'", ("marks",)),
+    "a link flap": ("ip link set ens6 down; ip link set ens6 up", ("route",)),
+    "a link taken down": ("ip link set ens6 down", ("link-up", "route")),
+}
 
 
-@pytest.mark.parametrize(("command", "repaired"), [(c, r) for c, _, r in DAMAGE], ids=[what for _, what, _ in DAMAGE])
+@pytest.mark.parametrize(("command", "repaired"), DAMAGE.values(), ids=DAMAGE)
 def test_damage_is_noticed_and_repaired(node: Node, command: str, repaired: tuple[str, ...]) -> None:
     """Whatever is taken away or added is named in the report, and afterwards all is as it was."""
     node.plumb()
@@ -198,19 +199,23 @@ def test_damage_is_noticed_and_repaired(node: Node, command: str, repaired: tupl
     assert node.everything() == before
 
 
+def beside(plumbing: Plumbing) -> Plumbing:
+    """That of another address of the same family, on the same link."""
+    other = {4: ip_address("10.0.0.101"), 6: ip_address("2001:db8:0:1::65")}[plumbing.address.version]
+    return replace(plumbing, address=other, table=1065, priority=902, mark=0x20, mark_mask=0x20)
+
+
 @BOTH
 def test_rules_that_other_settings_have_left_are_taken_away(node: Node, plumbing: Plumbing) -> None:
     """They would come before those of now; what another address has stays."""
-    other = {4: ip_address("10.0.0.101"), 6: ip_address("2001:db8:0:1::65")}[plumbing.address.version]
-    beside = replace(plumbing, address=other, table=1065, priority=902, mark=0x20, mark_mask=0x20)
-    for each in (beside, plumbing):
+    other = beside(plumbing)
+    for each in (other, plumbing):
         assert node.plumb(each).state is SOUND
     now = replace(plumbing, table=1070, priority=950)
     assert node.plumb(now).state is SOUND
-    rules = node.namespace.show(f"-{plumbing.address.version} rule show")
-    found = {(rule["priority"], rule["table"]) for rule in rules if rule.get("protocol") == "102"}
+    found = {(rule["priority"], rule["table"]) for rule in node.rules(plumbing) if rule.get("protocol") == "102"}
     assert found == {(902, "1065"), (903, "1065"), (950, "1070"), (951, "1070")}
-    assert node.plumb(beside) == node.plumb(now) == PlumbingReport(SOUND)
+    assert node.plumb(other) == node.plumb(now) == PlumbingReport(SOUND)
 
 
 @BOTH
@@ -220,10 +225,9 @@ def test_what_other_settings_have_left_is_taken_away(
     node: Node, plumbing: Plumbing, extent: Extent, table: int, priority: int
 ) -> None:
     """Rules and routes, also ahead of the address; what another address has on the same link stays."""
-    other = {4: ip_address("10.0.0.101"), 6: ip_address("2001:db8:0:1::65")}[plumbing.address.version]
-    beside = replace(plumbing, address=other, table=1065, priority=902, mark=0x20, mark_mask=0x20)
+    other = beside(plumbing)
     now = replace(plumbing, table=table, priority=priority)
-    for each in (beside, now):
+    for each in (other, now):
         node.plumb(each, extent)
     as_it_should_be = node.everything()
     node.unplumb(now)
@@ -231,7 +235,7 @@ def test_what_other_settings_have_left_is_taken_away(
     node.host = KernelHost()
     assert node.plumb(now, extent).state is SOUND
     assert node.everything() == as_it_should_be
-    assert node.plumb(beside, extent) == node.plumb(now, extent) == PlumbingReport(SOUND, extent=extent)
+    assert node.plumb(other, extent) == node.plumb(now, extent) == PlumbingReport(SOUND, extent=extent)
     node.plumb(plumbing, extent)
     node.unplumb(now)
     assert node.table(plumbing) == node.table(now) == []
@@ -281,8 +285,7 @@ def test_a_rule_of_somebody_else_at_our_priority_stays_and_is_named(node: Node, 
     assert report.state is SOUND
     assert report.problem == "rule: there is a rule of others at priority 900 or 901; set `priority` to free ones"
     node.unplumb(plumbing)
-    rules = node.namespace.show(f"-{plumbing.address.version} rule show")
-    assert [rule["src"] for rule in rules if rule["priority"] == 900] == [other]
+    assert [rule["src"] for rule in node.rules(plumbing) if rule["priority"] == 900] == [other]
 
 
 @BOTH
@@ -299,20 +302,19 @@ def test_a_rule_of_somebody_else_that_says_the_same_is_as_good_as_ours(node: Nod
 @pytest.mark.parametrize("extent", [Extent.AHEAD, Extent.ALL])
 def test_a_table_with_routes_of_others_is_refused_by_name(node: Node, plumbing: Plumbing, extent: Extent) -> None:
     """Neither a route nor a rule is touched, before and after, nor by removing what is ours; then it goes on."""
-    version = plumbing.address.version
     ip(node, plumbing, "route add default dev eth0 table 1064 proto static")
-    before = node.table(plumbing), node.namespace.show(f"-{version} rule show")
+    before = node.table(plumbing), node.rules(plumbing)
     report = node.plumb(plumbing, extent)
     assert (report.state, report.problem) == (
         UNSOUND,
         "route: table 1064 has routes of others (default proto static); set `table` to a free one",
     )
-    assert (node.table(plumbing), node.namespace.show(f"-{version} rule show")) == before
+    assert (node.table(plumbing), node.rules(plumbing)) == before
     node.unplumb(plumbing)
-    assert (node.table(plumbing), node.namespace.show(f"-{version} rule show")) == before
+    assert (node.table(plumbing), node.rules(plumbing)) == before
     with pytest.raises(HostError, match=r"^table 1064 has routes of others"):
-        node.namespace.call(lambda: node.host.route_probes(plumbing))
-    node.namespace.call(lambda: node.host.unroute_probes(plumbing))
+        node.route_probes(plumbing)
+    node.unroute_probes(plumbing)
     ip(node, plumbing, "route del default table 1064")
     assert node.plumb(plumbing, extent).state is SOUND
 
@@ -371,7 +373,7 @@ def test_a_kube_proxy_that_serves_no_node_ports_at_the_address_is_named_with_the
     )
     kube_proxy(node, plumbing)
     woken = threading.Event()
-    node.namespace.call(lambda: node.host.watch(woken.set))
+    node.watch(woken.set)
     assert node.plumb(plumbing).kept_off
     assert woken.wait(5.0), "the answer is news"
     assert "at no address, not at" in node.plumb(plumbing).kept_off
@@ -449,17 +451,16 @@ def test_probes_go_by_the_gateway(node: Node) -> None:
     """On a standby the next hop to the floating address is the router, not the address itself, until that is undone."""
     before = node.everything()
     for _ in range(2):
-        node.namespace.call(lambda: node.host.route_probes(IPV4))
-        (route,) = node.namespace.show("route get 10.0.0.100")
-        assert (route["gateway"], route["dev"]) == ("10.0.0.1", "eth0")
+        node.route_probes()
+        assert node.route_to("10.0.0.100") == ("10.0.0.1", "eth0")
     for _ in range(2):
-        node.namespace.call(lambda: node.host.unroute_probes(IPV4))
+        node.unroute_probes()
         assert node.everything() == before
 
 
 def test_probes_go_by_the_primary_link_s_own_gateway_in_another_subnet(node: Node) -> None:
     """The gateway of the ENI's subnet cannot be reached from a primary link in another one."""
-    node.namespace.call(lambda: node.host.route_probes(replace(IPV4, gateway=ip_address("10.0.7.1"))))
+    node.route_probes(replace(IPV4, gateway=ip_address("10.0.7.1")))
     (route,) = node.namespace.show("route get 10.0.0.100")
     assert route["gateway"] == "10.0.0.1"
 
@@ -467,9 +468,8 @@ def test_probes_go_by_the_primary_link_s_own_gateway_in_another_subnet(node: Nod
 def test_the_probe_route_replaces_another_one_of_ours(node: Node) -> None:
     """Such as a leftover by another link."""
     node.namespace.ip("link set ens6 up", "route add 10.0.0.100 dev ens6 proto 102")
-    node.namespace.call(lambda: node.host.route_probes(IPV4))
-    (route,) = node.namespace.show("route get 10.0.0.100")
-    assert (route["gateway"], route["dev"]) == ("10.0.0.1", "eth0")
+    node.route_probes()
+    assert node.route_to("10.0.0.100") == ("10.0.0.1", "eth0")
 
 
 @BOTH
@@ -482,8 +482,8 @@ def test_a_route_of_others_to_the_address_stays_and_is_named(node: Node, plumbin
     before = node.namespace.show(f"-{version} route show {address}")
     said = f"the main table has a route of others to {address} ({address}/{address.max_prefixlen} proto static)"
     with pytest.raises(HostError, match=re.escape(f"{said}; remove that route")):
-        node.namespace.call(lambda: node.host.route_probes(plumbing))
-    node.namespace.call(lambda: node.host.unroute_probes(plumbing))
+        node.route_probes(plumbing)
+    node.unroute_probes(plumbing)
     assert node.namespace.show(f"-{version} route show {address}") == before
     assert before
 
@@ -492,7 +492,7 @@ def test_the_holder_does_not_route_its_own_address_away(node: Node) -> None:
     """An address of this node needs no route."""
     node.plumb()
     before = node.everything()
-    node.namespace.call(lambda: node.host.route_probes(IPV4))
+    node.route_probes()
     assert node.everything() == before
 
 
@@ -501,7 +501,7 @@ def test_a_standby_that_is_plumbed_ahead_probes_by_its_primary_link(node: Node, 
     """What it sends to the address leaves by the gateway and eth0, though a second link stands ready for it."""
     node.namespace.ip("address add 2001:db8:0:1::10/128 dev eth0", "route add default via fe80:ec2::1 dev eth0 onlink")
     node.plumb(plumbing, Extent.AHEAD)
-    node.namespace.call(lambda: node.host.route_probes(plumbing))
+    node.route_probes(plumbing)
     (route,) = node.namespace.show(f"route get {plumbing.address}")
     gateway = "10.0.0.1" if plumbing.address.version == 4 else "fe80:ec2::1"
     assert (route["gateway"], route["dev"]) == (gateway, "eth0")
@@ -511,5 +511,5 @@ def test_without_a_primary_link_probes_cannot_be_routed(node: Node) -> None:
     """Said in an error of one line, which names the MAC."""
     elsewhere = replace(IPV4, primary_mac="02:00:00:00:00:99")
     with pytest.raises(HostError, match=r"^no link has the primary MAC 02:00:00:00:00:99$"):
-        node.namespace.call(lambda: node.host.route_probes(elsewhere))
+        node.route_probes(elsewhere)
     assert node.plumb(elsewhere).problem == "mtu: no link has the primary MAC 02:00:00:00:00:99"

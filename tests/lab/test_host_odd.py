@@ -23,10 +23,10 @@ from floatingip.edges.kernel import marks, netlink
 from floatingip.edges.kernel.host import KernelHost
 from floatingip.edges.kernel.netlink import Netlink
 from tests.lab.plumbed import IPV4, MARKS, NO_LINK, SOUND, UNSOUND, Node, settle
+from tests.waiting import until
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -42,7 +42,7 @@ def test_thousands_of_plumbings_leave_nothing_in_memory(node: Node) -> None:
         for number in range(times):
             node.host.plumb(IPV4, Extent.AHEAD if number % 50 == 0 else Extent.ALL)
 
-    node.namespace.call(lambda: node.host.watch(lambda: None))
+    node.watch(lambda: None)
     node.namespace.call(lambda: plumb(1000))
     before = resident()
     node.namespace.call(lambda: plumb(PLUMBINGS))
@@ -112,13 +112,9 @@ def test_whatever_nft_does_the_rest_is_plumbed_and_it_is_said(
     report = node.plumb()
     assert report.state is not SOUND
     assert report.repaired == ("link-up", "mtu", "address", "rp_filter", "route", "rule")
-    deadline = time.monotonic() + 10
-    while report.problem != f"marks: {problem}":
-        assert time.monotonic() < deadline, report
-        report = node.plumb()
+    until(lambda: node.plumb().problem == f"marks: {problem}", 10)
     nft(ITSELF)
-    while (report := node.plumb()).state is not SOUND:
-        assert time.monotonic() < deadline, report
+    until(lambda: node.plumb().state is SOUND, 10)
     assert "mark set" in node.nft()
 
 
@@ -130,7 +126,7 @@ def test_marks_that_were_read_hold_while_nft_is_silent_and_nothing_touches_them(
     monkeypatch.setattr(marks, "BELIEVED_FOR", 0.0)
     node.host = KernelHost(nft(ITSELF))
     touched = threading.Event()
-    node.namespace.call(lambda: node.host.watch(touched.set))
+    node.watch(touched.set)
     node.plumb()
     settle(touched)
     assert node.plumb().state is SOUND
@@ -151,7 +147,7 @@ def test_marks_that_were_touched_are_uncertain_while_nft_is_silent_and_missing_a
     """Nobody knows: neither that they are there, nor, as in kube-proxy's long syncs, that they are not."""
     touched = threading.Event()
     node.host = KernelHost(nft(ITSELF))
-    node.namespace.call(lambda: node.host.watch(touched.set))
+    node.watch(touched.set)
     node.plumb()
     settle(touched)
     assert node.plumb().state is SOUND
@@ -167,9 +163,7 @@ def test_marks_that_were_touched_are_uncertain_while_nft_is_silent_and_missing_a
     time.sleep(0.6)
     assert node.plumb().state is UNSOUND
     nft(ITSELF)
-    deadline = time.monotonic() + 10
-    while (report := node.plumb()).state is not SOUND:
-        assert time.monotonic() < deadline, report
+    until(lambda: node.plumb().state is SOUND, 10)
     assert "mark set" in node.nft()
 
 
@@ -182,9 +176,7 @@ def test_no_more_than_three_nfts_that_cannot_be_killed_are_left_behind(
     killed: list[int] = []
     monkeypatch.setattr(os, "killpg", lambda group, _: killed.append(group))
     try:
-        deadline = time.monotonic() + 10
-        while "3 of them were killed" not in node.plumb().problem:
-            assert time.monotonic() < deadline
+        until(lambda: "3 of them were killed" in node.plumb().problem, 10)
         time.sleep(0.5)
         began = time.monotonic()
         for _ in range(20):
@@ -244,18 +236,18 @@ def interrupted(said: bytes) -> bytes:
     return said[:6] + b"\x12\x00" + said[8:]
 
 
-ODD: list[tuple[str, Callable[[bytes], bytes | Exception], str]] = [
-    ("no-answer", lambda said: TimeoutError(), "netlink: no answer within 0.2 s"),
-    ("overrun", lambda said: OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)), "No buffer space available"),
-    ("interrupted-for-ever", interrupted, "the kernel interrupted 5 dumps in a row"),
-    ("cut-off", lambda said: said[:50], "cannot be read"),
-    ("too-long", lambda said: b"\xff" * 4 + said[4:], "cannot be read"),
-    ("nothing", lambda said: b"\x10\x00\x00\x00" + b"\0" * 12, "netlink: no answer within 0.2 s"),
-    ("attributes-that-are-none", lambda said: said[:32] + b"\x02\x00" + said[34:], "cannot be read"),
-]
+ODD: dict[str, tuple[Callable[[bytes], bytes | Exception], str]] = {
+    "no-answer": (lambda said: TimeoutError(), "netlink: no answer within 0.2 s"),
+    "overrun": (lambda said: OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)), "No buffer space available"),
+    "interrupted-for-ever": (interrupted, "the kernel interrupted 5 dumps in a row"),
+    "cut-off": (lambda said: said[:50], "cannot be read"),
+    "too-long": (lambda said: b"\xff" * 4 + said[4:], "cannot be read"),
+    "nothing": (lambda said: b"\x10\x00\x00\x00" + b"\0" * 12, "netlink: no answer within 0.2 s"),
+    "attributes-that-are-none": (lambda said: said[:32] + b"\x02\x00" + said[34:], "cannot be read"),
+}
 
 
-@pytest.mark.parametrize(("spoil", "problem"), [(s, p) for _, s, p in ODD], ids=[what for what, _, _ in ODD])
+@pytest.mark.parametrize(("spoil", "problem"), ODD.values(), ids=ODD)
 def test_whatever_netlink_answers_is_a_report_or_an_error_of_one_line(
     node: Node, spoil: Callable[[bytes], bytes | Exception], problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,7 +261,7 @@ def test_whatever_netlink_answers_is_a_report_or_an_error_of_one_line(
     for act in (node.host.unplumb, node.host.route_probes, node.host.unroute_probes):
         with contextlib.suppress(HostError):
             node.namespace.call(partial(act, IPV4))
-    node.namespace.call(lambda: node.host.announce(IPV4))
+    node.announce()
     with pytest.raises(OSError, match=r"."):
         node.namespace.call(lambda: odd.dump(ALL_LINKS, bytes(16), 16))
     odd.spoil = lambda said: said
@@ -328,6 +320,6 @@ def test_odd_routes_and_rules_of_others_are_passed_over(node: Node) -> None:
     )
     assert node.plumb() == PlumbingReport(SOUND)
     node.unplumb()
-    node.namespace.call(lambda: node.host.route_probes(IPV4))
+    node.route_probes()
     (route,) = node.namespace.show("route show 10.0.0.100")
     assert (route["gateway"], route["protocol"]) == ("10.0.0.1", "102")

@@ -18,6 +18,7 @@ from floatingip.edges.kernel import changes
 from floatingip.edges.kernel.host import KernelHost
 from floatingip.runtime.keeping import HostKeeper
 from tests.lab.plumbed import BOTH, IPV4, SOUND, Node, settle
+from tests.waiting import until
 
 
 @BOTH
@@ -26,16 +27,16 @@ def test_an_announcement_names_the_mac_on_the_wire(node: Node, ears: socket.sock
     node.plumb(plumbing)
     announcements(ears, plumbing)
     for _ in range(3):
-        node.namespace.call(lambda: node.host.announce(plumbing))
+        node.announce(plumbing)
     assert announcements(ears, plumbing) == 3
 
 
 @BOTH
 def test_what_cannot_be_announced_is_passed_over(node: Node, plumbing: Plumbing) -> None:
     """Nothing is raised without the link, nor when it is down and bare."""
-    node.namespace.call(lambda: node.host.announce(plumbing))
+    node.announce(plumbing)
     node.unplug()
-    node.namespace.call(lambda: node.host.announce(plumbing))
+    node.announce(plumbing)
 
 
 @BOTH
@@ -80,9 +81,7 @@ def test_an_address_that_comes_in_a_busy_moment_is_announced_at_once(node: Node,
     try:
         reports.get(timeout=10)
         keeper.want(IPV4.address, Wanted(IPV4, Extent.ALL))
-        deadline = time.monotonic() + timing.HOST_CHECK / 2
-        while not announcements(ears, IPV4):
-            assert time.monotonic() < deadline
+        until(lambda: announcements(ears, IPV4), timing.HOST_CHECK / 2)
     finally:
         keeper.end(within=5)
 
@@ -114,28 +113,28 @@ def announcements(ears: socket.socket, plumbing: Plumbing) -> int:
             count += frame[12:14] == b"\x86\xdd" and said[:1] == b"\x88" and said[8:32] == address + b"\x02\x01" + mac
 
 
-CHANGES: list[tuple[str, str]] = [
-    ("ip link add new type veth peer name far-new", "a link"),
-    ("ip link set ens6 mtu 1400", "an MTU"),
-    ("ip link set ens6 name enp0s6", "a name"),
-    ("ip address add 10.0.0.77/32 dev eth0", "an address"),
-    ("ip address change 10.0.0.10/24 dev eth0 valid_lft 99 preferred_lft 99", "an address's life"),
-    ("ip -6 address add 2001:db8::7/128 dev eth0", "an IPv6 address"),
-    ("ip -6 address change fe80::ff:fe00:a/64 dev eth0 valid_lft 99 preferred_lft 99", "an IPv6 address's life"),
-    ("ip route add 10.7.0.0/16 via 10.0.0.1", "a route"),
-    ("ip -6 route add 2001:db8:7::/48 dev eth0", "an IPv6 route"),
-    ("ip rule add priority 1800 table 8", "a rule"),
-    ("ip -6 rule add priority 1800 table 8", "an IPv6 rule"),
-    ("echo 1 > /proc/sys/net/ipv4/conf/ens6/rp_filter", "rp_filter"),
-    ("nft add table inet somebody", "nft"),
-]
+CHANGES = {
+    "a link": "ip link add new type veth peer name far-new",
+    "an MTU": "ip link set ens6 mtu 1400",
+    "a name": "ip link set ens6 name enp0s6",
+    "an address": "ip address add 10.0.0.77/32 dev eth0",
+    "an address's life": "ip address change 10.0.0.10/24 dev eth0 valid_lft 99 preferred_lft 99",
+    "an IPv6 address": "ip -6 address add 2001:db8::7/128 dev eth0",
+    "an IPv6 address's life": "ip -6 address change fe80::ff:fe00:a/64 dev eth0 valid_lft 99 preferred_lft 99",
+    "a route": "ip route add 10.7.0.0/16 via 10.0.0.1",
+    "an IPv6 route": "ip -6 route add 2001:db8:7::/48 dev eth0",
+    "a rule": "ip rule add priority 1800 table 8",
+    "an IPv6 rule": "ip -6 rule add priority 1800 table 8",
+    "rp_filter": "echo 1 > /proc/sys/net/ipv4/conf/ens6/rp_filter",
+    "nft": "nft add table inet somebody",
+}
 
 
-@pytest.mark.parametrize("command", [command for command, _ in CHANGES], ids=[what for _, what in CHANGES])
+@pytest.mark.parametrize("command", CHANGES.values(), ids=CHANGES)
 def test_watch_wakes_at_every_kind_of_change(node: Node, command: str) -> None:
     """Within a second, in a thread of its own, and not again when nothing happens."""
     woken = threading.Event()
-    node.namespace.call(lambda: node.host.watch(woken.set))
+    node.watch(woken.set)
     settle(woken)
     node.namespace.run(["sh", "-e", "-c", command])
     assert woken.wait(1)
@@ -149,7 +148,7 @@ def test_watch_goes_on_after_an_overrun(node: Node) -> None:
         woken.set()
         asleep.wait()
 
-    node.namespace.call(lambda: node.host.watch(wake))
+    node.watch(wake)
     node.namespace.ip("link set lo down")
     assert woken.wait(1)
     node.namespace.ip(*(f"route {what} 10.7.0.0/16 via 10.0.0.1" for what in ["add", "del"] * 2000))
@@ -176,7 +175,7 @@ def test_watch_goes_on_when_its_sockets_fail(node: Node, monkeypatch: pytest.Mon
         return sockets
 
     monkeypatch.setattr(changes, "listen", listen_and_tell)
-    node.namespace.call(lambda: node.host.watch(woken.set))
+    node.watch(woken.set)
     settle(woken)
     replacement = socket.socket()
     os.dup2(replacement.fileno(), heard[0].fileno())  # whose reads fail
@@ -229,25 +228,22 @@ def test_a_standby_gets_back_at_once_whatever_somebody_flushes(node: Node, plumb
     keeper = HostKeeper(node.host, lambda *_: None)
     keeper.want(plumbing.address, Wanted(plumbing, extent))
     node.namespace.call(keeper.start)
-    version, deadline = plumbing.address.version, time.monotonic() + timing.HOST_CHECK / 2
+    ip, deadline = f"ip -{plumbing.address.version}", time.monotonic() + timing.HOST_CHECK / 2
+
+    def is_routed() -> bool:
+        return bool(node.namespace.show(f"-{plumbing.address.version} route show {plumbing.address}"))
+
     try:
-        for damage in (f"ip -{version} route flush proto 102", f"ip -{version} route del {plumbing.address}"):
-            while not node.namespace.show(f"-{version} route show {plumbing.address}"):
-                assert time.monotonic() < deadline
+        for damage in (f"{ip} route flush proto 102", f"{ip} route del {plumbing.address}"):
+            until(is_routed, deadline - time.monotonic())
             time.sleep(0.3)
             node.namespace.run(["sh", "-c", damage])
-        while not node.namespace.show(f"-{version} route show {plumbing.address}"):
-            assert time.monotonic() < deadline
+        until(is_routed, deadline - time.monotonic())
         if extent is Extent.AHEAD:
             ahead = node.everything()
-            for damage in (
-                "nft flush ruleset",
-                f"ip -{version} rule del priority 901",
-                f"ip -{version} route flush table 1064",
-            ):
+            for damage in ("nft flush ruleset", f"{ip} rule del priority 901", f"{ip} route flush table 1064"):
                 node.namespace.run(["sh", "-c", damage])
-                while node.everything() != ahead:
-                    assert time.monotonic() < deadline, damage
+                until(lambda: node.everything() == ahead, deadline - time.monotonic())
     finally:
         keeper.end(within=5)
 

@@ -1,6 +1,5 @@
 """The lab's instance metadata service behaves as the real one where the product, and boto3, can tell."""
 
-import json
 import socket
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from lab.ec2.imds import (
     rebalance_notice,
     spot_notice,
 )
+from tests.waiting import until
 
 TOKEN = "X-aws-ec2-metadata-token"
 TTL = "X-aws-ec2-metadata-token-ttl-seconds"
@@ -89,8 +89,7 @@ def test_without_a_valid_token_nothing_is_told(lab: Lab) -> None:
     asked = time.monotonic()
     short = lab.put(ttl="1").text
     assert lab.get("instance-id", short).status_code == 200
-    while lab.get("instance-id", short).status_code != 401:
-        assert time.monotonic() - asked < 5
+    until(lambda: lab.get("instance-id", short).status_code == 401, 5)
     assert time.monotonic() - asked >= 1
     assert [lab.put(ttl=ttl).status_code for ttl in ("", "0", "21601", "x")] == [400] * 4
 
@@ -99,22 +98,7 @@ def test_the_node_learns_who_and_where_it_is(lab: Lab) -> None:
     """The paths that the product reads, the primary ENI included."""
     mac = lab.worker.mac
     subnet = f"network/interfaces/macs/{mac}"
-    assert {
-        path: lab.get(path).text
-        for path in (
-            "instance-id",
-            "mac",
-            "placement/availability-zone",
-            "placement/region",
-            f"{subnet}/interface-id",
-            f"{subnet}/device-number",
-            f"{subnet}/subnet-id",
-            f"{subnet}/vpc-id",
-            f"{subnet}/security-group-ids",
-            f"{subnet}/local-ipv4s",
-            f"{subnet}/subnet-ipv4-cidr-block",
-        )
-    } == {
+    told = {
         "instance-id": lab.worker.instance_id,
         "mac": mac,
         "placement/availability-zone": "us-west-2-lax-1a",
@@ -127,6 +111,7 @@ def test_the_node_learns_who_and_where_it_is(lab: Lab) -> None:
         f"{subnet}/local-ipv4s": "10.0.0.10\n10.0.0.20",
         f"{subnet}/subnet-ipv4-cidr-block": "10.0.0.0/24",
     }
+    assert {path: lab.get(path).text for path in told} == told
 
 
 def test_ipv6_shows_where_there_is_some(lab: Lab) -> None:
@@ -166,16 +151,13 @@ def test_an_attached_eni_shows_late_and_goes_late(lab: Lab) -> None:
     assert lab.get(f"network/interfaces/macs/{mac}/interface-id").text == eni
     assert lab.get(f"network/interfaces/macs/{mac}/local-ipv4s").text == "10.0.0.100"
     lab.imds.lag = 0.5
-    deadline = time.monotonic() + 5
-    while mac not in lab.macs():
-        assert time.monotonic() < deadline
+    until(lambda: mac in lab.macs(), 5)
     client = lab.ec2.client()
     attachment = client.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"][0]["Attachment"]
     detached = time.monotonic()
     client.detach_network_interface(AttachmentId=attachment["AttachmentId"])
     assert lab.macs() == [lab.worker.mac, mac]
-    while mac in lab.macs():
-        assert time.monotonic() < detached + 5
+    until(lambda: mac not in lab.macs(), 5)
     assert time.monotonic() - detached >= 0.5
 
 
@@ -190,14 +172,11 @@ def test_secondary_addresses_show_and_go_late(lab: Lab) -> None:
     assert lab.get(f"{interface}/local-ipv4s").text == "10.0.0.50\n10.0.0.20"
     assert lab.get(f"network/interfaces/macs/{lab.worker.mac}/local-ipv4s").text == "10.0.0.10"
     lab.imds.lag = 0.5
-    deadline = time.monotonic() + 5
-    while "10.0.0.20" not in lab.get(f"{interface}/local-ipv4s").text:
-        assert time.monotonic() < deadline
+    until(lambda: "10.0.0.20" in lab.get(f"{interface}/local-ipv4s").text, 5)
     unassigned = time.monotonic()
     client.unassign_private_ip_addresses(NetworkInterfaceId=eni, PrivateIpAddresses=["10.0.0.20"])
     assert lab.get(f"{interface}/local-ipv4s").text == "10.0.0.50\n10.0.0.20"
-    while "10.0.0.20" in lab.get(f"{interface}/local-ipv4s").text:
-        assert time.monotonic() < unassigned + 5
+    until(lambda: "10.0.0.20" not in lab.get(f"{interface}/local-ipv4s").text, 5)
     assert time.monotonic() - unassigned >= 0.5
 
 
@@ -216,11 +195,11 @@ NOTICE_AT = 1548061243.0
             [
                 {
                     "NotBefore": "21 Jan 2019 09:00:43 GMT",
+                    "NotAfter": "21 Jan 2019 09:15:43 GMT",
                     "Code": "system-reboot",
                     "Description": "scheduled reboot",
-                    "EventId": "instance-event-0d59937288b749b32",
-                    "NotAfter": "21 Jan 2019 09:15:43 GMT",
                     "State": "active",
+                    "EventId": "instance-event-0d59937288b749b32",
                 }
             ],
         ),
@@ -305,11 +284,8 @@ def test_boto3_finds_credentials_and_ec2_knows_who_calls(
 def test_the_identity_document_agrees_with_the_rest(lab: Lab) -> None:
     """Region, zone, instance and its type, and the account."""
     token = lab.put().text
-    document = json.loads(
-        requests.get(
-            f"{lab.imds.endpoint_url}/latest/dynamic/instance-identity/document", headers={TOKEN: token}, timeout=2
-        ).text
-    )
+    url = f"{lab.imds.endpoint_url}/latest/dynamic/instance-identity/document"
+    document = requests.get(url, headers={TOKEN: token}, timeout=2).json()
     assert document == {
         "accountId": lab.ec2.account,
         "availabilityZone": "us-west-2-lax-1a",

@@ -13,17 +13,14 @@ import pytest
 from lab.network.fabric import (
     CLIENT_IN_IPV6,
     CLIENT_OUT_IPV6,
-    EC2_ADDRESS,
-    EVERYTHING,
     IPV6_GATEWAY,
-    VPC_CIDR,
     Fabric,
 )
 from lab.network.kube_proxy import TrafficPolicy
 from lab.network.netns import Namespace
 from lab.network.worker import BACKEND_PORT, Worker
 from tests.lab.matrix import ENI, MAC, NODE_PORT, Backends, Fetch, Workers
-from tests.lab.test_fabric import delivered
+from tests.lab.test_fabric import delivered, resolved
 
 Ping = Callable[..., bool]
 
@@ -73,19 +70,6 @@ def test_the_vpc_itself_sends_no_errors(fabric: Fabric, address: str, hop_limit:
         probe.send(b"")
         with pytest.raises(TimeoutError):
             probe.recv(1)
-
-
-def resolved(namespace: Namespace, address: str, within: float = 0.3) -> bool:
-    """Does anybody answer for `address` at NDP on eth0, when asked anew?"""
-    namespace.ip6("neigh flush dev eth0")
-    with namespace.listen("::", 0, socket.SOCK_DGRAM) as asker:
-        scope = namespace.call(lambda: socket.if_nametoindex("eth0"))
-        asker.sendto(b"", (address, 9, 0, scope))
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        if any("lladdr" in entry for entry in namespace.show(f"-6 neigh show to {address} dev eth0")):
-            return True
-    return False
 
 
 def test_what_is_of_the_link_ends_at_the_router(fabric: Fabric, workers: Workers, ping: Ping) -> None:
@@ -147,50 +131,6 @@ def received(worker: Worker) -> int:
     """Echo requests that the worker's kernel has got so far."""
     counters = worker.namespace.run(["cat", "/proc/net/snmp6"]).splitlines()
     return next(int(line.split()[1]) for line in counters if line.startswith("Icmp6InEchos "))
-
-
-def test_hung_worker_answers_nothing_and_keeps_its_carrier(fabric: Fabric, workers: Workers, ping: Ping) -> None:
-    """NDP neither; and everything is as before afterwards."""
-    a = workers[0]
-    assert ping(fabric.client_in, a.ipv6_address)
-    fabric.silence([a.eni_id])
-    assert not ping(fabric.client_in, a.ipv6_address, timeout=0.3)
-    assert not resolved(a.namespace, IPV6_GATEWAY)
-    assert "LOWER_UP" in a.namespace.show("link show dev eth0")[0]["flags"]
-    fabric.unsilence([a.eni_id])
-    assert ping(fabric.client_in, a.ipv6_address)
-
-
-@pytest.mark.parametrize(
-    ("blocked", "reaches_peer", "reaches_outside"),
-    [([EC2_ADDRESS], True, True), ([VPC_CIDR], False, True), ([EVERYTHING], False, False)],
-)
-def test_partition_is_of_both_families(
-    fabric: Fabric, workers: Workers, ping: Ping, *, blocked: list[str], reaches_peer: bool, reaches_outside: bool
-) -> None:
-    """In both directions; the router is still a neighbour, as with ARP; and all is undone."""
-    a, b = workers
-    fabric.block(a.eni_id, blocked)
-    assert delivered(a.namespace, a.ipv6_address, b.namespace, b.ipv6_address) is reaches_peer
-    assert delivered(b.namespace, b.ipv6_address, a.namespace, a.ipv6_address) is reaches_peer
-    assert ping(a.namespace, CLIENT_OUT_IPV6, timeout=0.3) is reaches_outside
-    assert resolved(a.namespace, IPV6_GATEWAY)
-    fabric.unblock(a.eni_id)
-    assert ping(a.namespace, b.ipv6_address)
-    assert ping(a.namespace, CLIENT_OUT_IPV6)
-
-
-def test_security_group_without_icmp_leaves_the_rest_alone(
-    fabric: Fabric, workers: Workers, backends: Ipv6Backends, ping: Ping, fetch: Fetch
-) -> None:
-    """Pings to the address are lost; its own pings, its TCP and its NDP are not."""
-    a, b = workers
-    fabric.close_icmp(a.ipv6_address)
-    assert not ping(fabric.client_in, a.ipv6_address, timeout=0.3)
-    assert ping(a.namespace, b.ipv6_address)
-    assert fetch(fabric.client_in, *backends.host[0]).text == f"worker-a/host {CLIENT_IN_IPV6}"
-    fabric.open_icmp(a.ipv6_address)
-    assert ping(fabric.client_in, a.ipv6_address)
 
 
 def test_policy_decides_what_client_address_a_backend_sees(

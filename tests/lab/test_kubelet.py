@@ -8,25 +8,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.history import Event, History, parse_logfmt
+from lab.history import History, parse_logfmt
 from lab.kubernetes.cluster import EvictionRefused
 from lab.kubernetes.small.cluster import Cluster
 from lab.kubernetes.small.containers import POD, Backoff
-from lab.kubernetes.small.manifest import load
 from lab.kubernetes.small.objects import Container, DisruptionBudget, Manifest
 from lab.kubernetes.small.pods import Pod
-from lab.network.netns import Namespace
-
-ROOT = Path(__file__).parents[2]
-VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
-NAME = "floating-ip"
+from tests.lab.small_kubernetes import NAME, Box, Told, box, floating_ip
 
 PROGRAM = r"""
 import http.server, os, pathlib, signal, sys, threading
@@ -74,54 +70,16 @@ http.server.ThreadingHTTPServer(("0.0.0.0", 9807), Handler).serve_forever()
 
 
 @dataclass
-class Box:
-    """A worker as far as the kubelet is concerned."""
-
-    name: str
-    address: str
-    namespace: Namespace
-
-    def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-        """Start a process in the worker's namespace."""
-        return self.namespace.popen(command, **options)
-
-
-@dataclass
-class Lab:
+class Lab(Told):
     """A cluster of two workers, its history, and the switches of the program."""
 
-    cluster: Cluster
-    history: History
     switches: Path
+    boxes: dict[str, Box]
 
     def deploy(self, manifest: Manifest) -> None:
         """`kubectl apply`, and wait until all is ready."""
         self.cluster.apply(manifest)
         self.cluster.wait_ready(10)
-
-    def events(self, event: str, **wanted: object) -> list[Event]:
-        """The events so far with these values."""
-        return [
-            found
-            for found in self.history.events()
-            if found["event"] == event and all(found[key] == value for key, value in wanted.items())
-        ]
-
-    def said(self, event: str, **wanted: object) -> list[Event]:
-        """The lines of the program so far with that `event`."""
-        return [line for line in self.events("log", **wanted) if line["fields"].get("event") == event]
-
-    def until(self, condition: Callable[[], object], timeout: float = 10.0) -> None:
-        """Wait for something that must happen."""
-        deadline = time.monotonic() + timeout
-        while not condition():
-            assert time.monotonic() < deadline, [event for event in self.history.events() if event["event"] != "log"]
-            time.sleep(0.01)
-
-
-def processes(node: str) -> list[str]:
-    """The processes in a worker's namespace."""
-    return subprocess.run(["ip", "netns", "pids", node], check=True, capture_output=True, text=True).stdout.split()
 
 
 def hurried(manifest: Manifest) -> Manifest:
@@ -144,7 +102,7 @@ def hurried(manifest: Manifest) -> Manifest:
 @pytest.fixture
 def manifest() -> Manifest:
     """`floating-ip.yaml` as it stands, but in a hurry."""
-    return hurried(load(ROOT / "floating-ip.yaml", VARIABLES))
+    return hurried(floating_ip())
 
 
 @pytest.fixture
@@ -155,22 +113,16 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     def command(container: Container) -> list[str]:
         return [sys.executable, "-S", "-c", PROGRAM, *container.args]
 
-    boxes = []
-    for index, name in enumerate(("k-a", "k-b")):
-        box = Box(name, f"10.0.0.{10 + index}", Namespace(name))
-        box.namespace.create()
-        box.namespace.ip(f"address add {box.address}/32 dev lo")
-        boxes.append(box)
-    history = History(tmp_path / "history.jsonl")
-    labels = {box.name: {"floatingip": "true"} for box in boxes}
-    switches = {"SWITCHES": str(tmp_path)}
-    cluster = Cluster(boxes, history, command_for=command, extra_env=switches, labels=labels, backoff=0.3)
-    yield Lab(cluster, history, tmp_path)
-    cluster.stop_all(grace=0.0)
-    for box in boxes:
-        assert processes(box.name) == [], "stop_all leaves no process"
-        box.namespace.delete()
-    history.close()
+    with ExitStack() as stack:
+        addresses = {"k-a": "10.0.0.10", "k-b": "10.0.0.11"}
+        boxes = {name: stack.enter_context(box(name, address)) for name, address in addresses.items()}
+        history = stack.enter_context(closing(History(tmp_path / "history.jsonl")))
+        labels, switches = {name: {"floatingip": "true"} for name in boxes}, {"SWITCHES": str(tmp_path)}
+        workers = list(boxes.values())
+        cluster = Cluster(workers, history, command_for=command, extra_env=switches, labels=labels, backoff=0.3)
+        yield Lab(cluster, history, tmp_path, boxes)
+        cluster.stop_all(grace=0.0)
+        assert [worker.processes() for worker in boxes.values()] == [[], []], "stop_all leaves no process"
 
 
 def test_each_node_gets_one_pod_whose_init_container_ran_first(lab: Lab, manifest: Manifest) -> None:
@@ -288,19 +240,20 @@ def test_a_budget_lets_one_pod_go_at_a_time(lab: Lab, manifest: Manifest) -> Non
 @pytest.mark.parametrize(
     ("budget", "allowed"),
     [
-        (DisruptionBudget("b", {"app": NAME}, min_available=2), False),
-        (DisruptionBudget("b", {"app": NAME}, min_available="51%"), False),
-        (DisruptionBudget("b", {"app": NAME}, min_available="50%"), True),
-        (DisruptionBudget("b", {"app": NAME}, max_unavailable=0), False),
-        (DisruptionBudget("b", {"app": NAME}, max_unavailable="1%"), True),
-        (DisruptionBudget("b", {"app": "other"}, max_unavailable=0), True),
+        ({"min_available": 2}, False),
+        ({"min_available": "51%"}, False),
+        ({"min_available": "50%"}, True),
+        ({"max_unavailable": 0}, False),
+        ({"max_unavailable": "1%"}, True),
+        ({"selector": {"app": "other"}, "max_unavailable": 0}, True),
     ],
 )
 def test_a_budget_counts_the_pods_that_it_selects(
-    lab: Lab, manifest: Manifest, budget: DisruptionBudget, allowed: bool
+    lab: Lab, manifest: Manifest, budget: dict[str, Any], allowed: bool
 ) -> None:
     """Numbers and percentages, rounded up as Kubernetes does it; another application's budget says nothing."""
-    lab.deploy(replace(manifest, budgets={"b": budget}))
+    made = DisruptionBudget(**{"name": "b", "selector": {"app": NAME}, **budget})
+    lab.deploy(replace(manifest, budgets={"b": made}))
     pod = lab.cluster.pod_on("k-a")
     if allowed:
         lab.cluster.evict(pod.name)
@@ -422,10 +375,10 @@ def test_a_killed_node_loses_its_processes_and_nothing_replaces_them(
         lab.cluster.freeze_node("k-a")
     lab.cluster.kill_node("k-a")
     lab.until(lambda: lab.events("exit", pod=pod.name, reason="node-lost"), timeout=1.0)
-    assert processes("k-a") == []
+    assert lab.boxes["k-a"].processes() == []
     assert not lab.said("sigterm", pod=pod.name)
     assert [one.name for one in lab.cluster.pods() if one.node == "k-a"] == [pod.name]
-    assert processes("k-b")
+    assert lab.boxes["k-b"].processes()
 
 
 def test_a_rolling_restart_never_takes_both_pods_at_once(lab: Lab, manifest: Manifest) -> None:

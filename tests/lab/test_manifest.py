@@ -1,7 +1,6 @@
 """The manifests as they are deployed, and the parser that knows nothing else."""
 
 import re
-import subprocess
 from dataclasses import fields, replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -12,12 +11,10 @@ import yaml
 from floatingip.core import settings
 from floatingip.edges import configmap
 from lab.kubernetes.small.fields import ManifestError
-from lab.kubernetes.small.manifest import load, parse, substitute
+from lab.kubernetes.small.manifest import parse, substitute
 from lab.kubernetes.small.objects import ConfigMapKey, FieldRef, RoleBinding, Rule
-
-ROOT = Path(__file__).parents[2]
-FLOATING_IP, SAMPLE = ROOT / "floating-ip.yaml", ROOT / "sample-service.yaml"
-VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
+from tests.lab.small_kubernetes import VARIABLES, floating_ip
+from tests.packaging.substitution import envsubst
 
 POD = """
 apiVersion: apps/v1
@@ -34,14 +31,6 @@ spec:
 """
 
 
-def test_floating_ip_yaml_has_the_two_variables_and_no_other_dollar() -> None:
-    """`envsubst` must find what the README tells to export, and must not eat anything else."""
-    text = FLOATING_IP.read_text()
-    assert set(re.findall(r"\$\{(\w+)\}", text)) == set(VARIABLES)
-    assert "$" not in re.sub(r"\$\{\w+\}", "", text)
-    assert "$" not in SAMPLE.read_text()
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -53,14 +42,12 @@ def test_floating_ip_yaml_has_the_two_variables_and_no_other_dollar() -> None:
 )
 def test_substitution_is_that_of_envsubst(text: str) -> None:
     """Compared with gettext's own program."""
-    environment = VARIABLES | {"PATH": "/usr/bin:/bin"}
-    real = subprocess.run(["envsubst"], input=text, env=environment, check=True, capture_output=True, encoding="utf-8")
-    assert substitute(text, VARIABLES) == real.stdout
+    assert substitute(text, VARIABLES) == envsubst(text, VARIABLES)
 
 
 def test_two_observers_on_two_nodes_without_a_surge() -> None:
     """A surge would wait for a third node for ever."""
-    deployment = load(FLOATING_IP, VARIABLES).deployments["floating-ip"]
+    deployment = floating_ip().deployments["floating-ip"]
     assert (deployment.replicas, deployment.max_surge, deployment.max_unavailable) == (2, 0, 1)
     assert deployment.pod.exclusive == deployment.labels
     assert deployment.pod.host_network
@@ -68,23 +55,20 @@ def test_two_observers_on_two_nodes_without_a_surge() -> None:
 
 def test_both_containers_have_the_same_two_capabilities_and_variables() -> None:
     """`attach` and `observe` are the same loop."""
-    pod = load(FLOATING_IP, VARIABLES).deployments["floating-ip"].pod
+    pod = floating_ip().deployments["floating-ip"].pod
     [attach], [observer] = pod.init_containers, pod.containers
     assert (attach.args, observer.args) == (("attach",), ("observe",))
     assert attach.security == observer.security
     assert (attach.security.user, attach.security.add, attach.security.drop) == (0, ("NET_ADMIN", "NET_RAW"), ("ALL",))
-    assert (
-        attach.env
-        == observer.env
-        == {
-            "FLOATING_IP": ConfigMapKey("floating-ip", "FLOATING_IP"),
-            "NODE_NAME": FieldRef("spec.nodeName"),
-            "NODE_ADDRESS": FieldRef("status.hostIP"),
-            "POD_NAME": FieldRef("metadata.name"),
-            "POD_UID": FieldRef("metadata.uid"),
-            "POD_NAMESPACE": FieldRef("metadata.namespace"),
-        }
-    )
+    assert attach.env == observer.env
+    assert attach.env == {
+        "FLOATING_IP": ConfigMapKey("floating-ip", "FLOATING_IP"),
+        "NODE_NAME": FieldRef("spec.nodeName"),
+        "NODE_ADDRESS": FieldRef("status.hostIP"),
+        "POD_NAME": FieldRef("metadata.name"),
+        "POD_UID": FieldRef("metadata.uid"),
+        "POD_NAMESPACE": FieldRef("metadata.namespace"),
+    }
     assert observer.startup
     assert observer.liveness
     assert observer.readiness
@@ -93,7 +77,7 @@ def test_both_containers_have_the_same_two_capabilities_and_variables() -> None:
 
 def test_the_observers_may_read_pods_list_services_and_nothing_else() -> None:
     """That is what the questions about the own pod and the NodePorts need: the role, its binding, and the token."""
-    manifest = load(FLOATING_IP, VARIABLES)
+    manifest = floating_ip()
     pods, services = Rule(("",), ("pods",), ("get",)), Rule(("",), ("services",), ("list",))
     assert manifest.roles["floating-ip"] == (pods, services)
     assert manifest.role_bindings == {
@@ -117,7 +101,7 @@ def test_the_observers_may_read_pods_list_services_and_nothing_else() -> None:
 
 def test_a_budget_and_a_priority_keep_the_observers() -> None:
     """One of two may be evicted at a time; the priority is there, or no pod would be made."""
-    manifest = load(FLOATING_IP, VARIABLES)
+    manifest = floating_ip()
     deployment = manifest.deployments["floating-ip"]
     [budget] = manifest.budgets.values()
     assert budget.selector == deployment.labels
@@ -177,7 +161,7 @@ def test_rights_and_budgets_are_checked_as_strictly(change: tuple[str, str], mes
 
 def test_the_settings_are_comments_that_show_every_default(tmp_path: Path) -> None:
     """Whoever takes all comment signs away changes nothing but the name, which has no fixed default."""
-    manifest = load(FLOATING_IP, VARIABLES)
+    manifest = floating_ip()
     config_map = manifest.config_maps["floating-ip"]
     assert config_map.data["FLOATING_IP"] == "10.0.0.100"
     text = config_map.data["settings.yaml"]
@@ -189,16 +173,6 @@ def test_the_settings_are_comments_that_show_every_default(tmp_path: Path) -> No
     assert configmap.load(environment, file) == replace(defaults, name="my-cluster")
     shown = list(yaml.safe_load(file.read_text()))
     assert shown == [field.name for field in fields(settings.Settings)][1:], "in the order of their documentation"
-
-
-def test_the_sample_service_leads_from_30007_to_its_pods() -> None:
-    """Port 80 of the Service, 8080 of the pods."""
-    manifest = load(SAMPLE, {})
-    service, deployment = manifest.services["sample-service"], manifest.deployments["sample-service"]
-    [port] = service.ports
-    assert (port.port, port.target_port, port.node_port) == (80, 8080, 30007)
-    assert service.selector.items() <= deployment.labels.items()
-    assert deployment.replicas == 2
 
 
 @pytest.mark.parametrize(

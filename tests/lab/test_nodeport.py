@@ -4,7 +4,6 @@ A NodePort answers over the floating address, with the product's own plumbing on
 Whoever doubts that the marks are needed takes them away below, and sees every reply fail the VPC's source check.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,9 +35,10 @@ from tests.lab.matrix import (
     ask_all,
     every_one_answered,
 )
+from tests.lab.probing import all_of
 from tests.lab.test_ipv6 import FLOATING as FLOATING_IPV6
 from tests.lab.test_ipv6 import Ipv6Backends
-from tests.waiting import collect
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,9 @@ class Over:
 
     @property
     def marks(self) -> str:
-        """The nft table."""
         return f"inet {table_name(ip_address(self.floating))}"
 
     def primary(self, worker: Worker) -> str:
-        """The worker's own address of this family."""
         return worker.ipv6_address if ":" in self.floating else worker.address
 
 
@@ -114,10 +112,7 @@ class Keeper:
         self._keeper.want(ip_address(address), Wanted(self._plumbings[address], extent))
 
     def _wait(self, extent: Extent, *addresses: str) -> None:
-        deadline = time.monotonic() + 10
-        while not all(self._is_sound(ip_address(address), extent) for address in addresses):
-            assert time.monotonic() < deadline, self._reports
-            time.sleep(0.01)
+        until(lambda: all(self._is_sound(ip_address(address), extent) for address in addresses), 10)
 
     def _is_sound(self, address: Address, extent: Extent) -> bool:
         report = self._reports.get(address)
@@ -210,9 +205,7 @@ def test_flushed_plumbing_answers_again_within_a_second(
     a.flush_rules(priorities=(settings.priority, settings.priority + 1), nft_tables=[over.marks])
     flush = a.namespace.ip6 if ":" in over.floating else a.namespace.ip
     flush(f"route flush table {settings.table}")
-    deadline = time.monotonic() + 1
-    while fetch(fabric.client_out, over.floating, NODE_PORT, timeout=0.1).error:
-        assert time.monotonic() < deadline
+    until(lambda: not fetch(fabric.client_out, over.floating, NODE_PORT, timeout=0.1).error, 1)
     answers = ask_all(fabric, fetch, a, backends, "Cluster", over.floating)
     assert every_one_answered(answers), answers
 
@@ -321,10 +314,7 @@ def probe(worker: Worker, address: str) -> ProbeOutcome:
     def ask() -> ProbeOutcome:
         prober = IcmpProber(ip_address(address))
         prober.send()
-        deadline = time.monotonic() + 5
-        while not (results := collect(prober, deadline)):
-            assert time.monotonic() < deadline
-        return results[0].outcome
+        return all_of(prober, 1)[0].outcome
 
     return worker.namespace.call(ask)
 
@@ -343,7 +333,5 @@ def test_a_standby_answers_as_soon_as_the_address_is_its_own(
     fabric.assign(STANDING_ENI, address)
     standby.turn(address, Extent.ALL)
     standby.announce(address)
-    deadline = time.monotonic() + 5
-    while set((answers := ask_at_once(fabric, fetch, [address])).values()) != {name}:
-        assert time.monotonic() < deadline, answers
+    until(lambda: set(ask_at_once(fabric, fetch, [address]).values()) == {name}, 5)
     assert fabric.source_check_drops() == {}

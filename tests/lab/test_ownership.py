@@ -14,11 +14,14 @@ Event = dict[str, Any]
 
 def moved(t: float, eni: str, status: str, address: str = ADDRESS) -> Event:
     """EC2's record of one step of an address."""
-    instance = INSTANCES.get(eni, "")
-    return {
-        "t": t, "source": "ec2", "event": "address", "address": address, "eni": eni, "instance": instance,
-        "status": status,
-    }  # fmt: skip
+    told = {"t": t, "source": "ec2", "event": "address", "address": address, "eni": eni, "status": status}
+    return {**told, "instance": INSTANCES.get(eni, "")}
+
+
+def associated(t: float, address: str, status: str = "associated") -> Event:
+    """EC2's record of what an Elastic IP leads to."""
+    told = {"t": t, "source": "ec2", "event": "association", "allocation": "eipalloc-1", "address": address}
+    return {**told, "eni": "eni-a", "status": status}
 
 
 def told(*events: Event) -> list[tuple[float, str, str, str]]:
@@ -82,7 +85,6 @@ def test_two_owners_at_a_time_are_told_as_two() -> None:
     ids=["assigned again", "not its owner", "asked only", "another address", "not EC2", "another event"],
 )
 def test_what_moves_nothing_is_not_told(event: Event) -> None:
-    """The holder stays the same."""
     assert told(*CLAIMED, event) == [(2.0, "eni-a/1", "i-aaaa", "attached")]
 
 
@@ -94,18 +96,11 @@ def test_a_claim_that_nobody_was_seen_to_ask_for_was_asked_for_when_it_came() ->
 
 def test_an_elastic_ip_is_carried_as_what_it_was_associated_with_last() -> None:
     """Any other address is carried as itself."""
-    told = {"source": "ec2", "event": "association", "allocation": "eipalloc-1", "status": "associated"}
-    others = [{**told, "allocation": "eipalloc-2"}, {**told, "status": "disassociated"}, {**told, "event": "address"}]
-    first, second = {**told, "address": "10.0.0.5"}, {**told, "address": "10.0.0.6"}
-    history = [first, *({**other, "address": "10.0.0.9"} for other in others), second]
+    changes = {"allocation": "eipalloc-2"}, {"status": "disassociated"}, {"event": "address"}
+    others = [{**associated(2.0, "10.0.0.9"), **change} for change in changes]
+    history = [associated(1.0, "10.0.0.5"), *others, associated(3.0, "10.0.0.6")]
     assert carried_for(history, "eipalloc-1") == ["10.0.0.5", "10.0.0.6"]
     assert carried_for(history, ADDRESS) == [ADDRESS]
-
-
-def associated(t: float, address: str, status: str = "associated") -> Event:
-    """EC2's record of what an Elastic IP leads to."""
-    return {"t": t, "source": "ec2", "event": "association", "allocation": "eipalloc-1", "address": address,
-            "eni": "eni-a", "status": status}  # fmt: skip
 
 
 def test_an_elastic_ips_stay_begins_when_it_leads_there() -> None:
@@ -124,11 +119,7 @@ def test_an_elastic_ips_stay_begins_when_it_leads_there() -> None:
 
 def test_an_elastic_ip_rides_along_with_its_address() -> None:
     """Its private address moves, and the association with it."""
-    events = [
-        *CLAIMED,
-        associated(3.0, ADDRESS),
-        *TAKEN,
-    ]
+    events = [*CLAIMED, associated(3.0, ADDRESS), *TAKEN]
     stays = [(e["t"], e["eni"], e["status"]) for e in of_address(events, "eipalloc-1")]
     assert stays == [(3.0, "eni-a", "attached"), (11.2, "eni-a", "detached"), (11.2, "eni-b", "attached")]
 

@@ -19,13 +19,11 @@ Event = Mapping[str, Any]
 
 
 def attempt(at: float, *, ok: bool) -> Event:
-    """One request of the client."""
     return {"t": STRUCK + at, "source": "client", "event": "attempt", "client": "out 10.0.0.100",
             "started": STRUCK + at, "ok": ok, "error": None, "answer": "worker-a/pod-0"}  # fmt: skip
 
 
 def log(at: float, node: str, event: str, **fields: str) -> Event:
-    """A line of an agent's log."""
     return {"t": STRUCK + at, "source": "agent", "event": "log", "node": node, "fields": {"event": event, **fields}}
 
 

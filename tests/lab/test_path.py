@@ -1,7 +1,6 @@
 """What else on a node keeps packets from leaving, arriving or finding their way back, on a real kernel."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -111,12 +110,9 @@ def test_a_local_route_is_found_without_any_address(node: Node) -> None:
 
 
 ROUTED = {
-    "a rule to another link": ("route add default dev other0 table 77", "rule add priority 100 table 77"),
-    "a rule for what this node sends": (
-        "route add default dev other0 table 77",
-        "rule add priority 100 from {primary} table 77",
-    ),
-    "a prefix by another link": ("route add {net} dev other0 table 77", "rule add priority 100 to {net} table 77"),
+    "a rule to another link": ("default", "rule add priority 100 table 77"),
+    "a rule for what this node sends": ("default", "rule add priority 100 from {primary} table 77"),
+    "a prefix by another link": ("{net}", "rule add priority 100 to {net} table 77"),
 }
 REFUSED = {"blackhole": "it is dropped (blackhole)", "unreachable": "unreachable", "prohibit": "prohibited"}
 
@@ -127,8 +123,9 @@ def test_probes_that_would_leave_by_another_link_are_found(node: Node, plumbing:
     """By whatever others have put before the route of ours."""
     primary = "10.0.0.10" if plumbing.address.version == 4 else "2001:db8:0:1::10"
     net = "10.0.0.96/28" if plumbing.address.version == 4 else "2001:db8:0:1::/96"
-    for command in ROUTED[how]:
-        ip(node, plumbing, command.format(primary=primary, net=net))
+    where, rule = (each.format(primary=primary, net=net) for each in ROUTED[how])
+    ip(node, plumbing, f"route add {where} dev other0 table 77")
+    ip(node, plumbing, rule)
     said = f"{plumbing.address} cannot be probed from here: probes would leave by other0, not by eth0; remove that"
     assert blind(node, plumbing).startswith(said)
 
@@ -163,10 +160,9 @@ def test_a_link_that_does_not_forward_is_made_to(node: Node) -> None:
 @pytest.mark.parametrize("extent", [Extent.AHEAD, Extent.ALL])
 def test_a_node_that_does_not_forward_is_unsound(node: Node, plumbing: Plumbing, extent: Extent) -> None:
     """The switch is the operator's, and is named."""
-    switches = {4: ("ipv4/ip_forward", "net.ipv4.ip_forward"), 6: ("ipv6/conf/all/forwarding",) * 2}
-    path, name = switches[plumbing.address.version]
+    path = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}[plumbing.address.version]
     node.namespace.sysctl({path: 0})
-    said = f"forwarding: {name if '.' in name else 'net.ipv6.conf.all.forwarding'} is 0, so that no pod can be reached"
+    said = f"forwarding: net.{path.replace('/', '.')} is 0, so that no pod can be reached"
     report = node.plumb(plumbing, extent)
     assert (report.state, report.problem.startswith(said)) == (UNSOUND, True)
     node.namespace.sysctl({path: 1})
@@ -180,43 +176,35 @@ def test_strict_filters_let_in_what_comes(node: Node, setting: str) -> None:
     assert node.plumb().state is SOUND
 
 
-HALF_A_SUBNET = {4: "10.0.0.0/25", 6: "2001:db8:0:1::/65"}
-OTHER_HALF = {4: "10.0.0.128/25", 6: "2001:db8:0:1:8000::/65"}
-THE_VPC = {4: "10.0.0.0/16", 6: "2001:db8::/56"}
-ASTRAY: dict[str, tuple[Callable[[Node, Plumbing], None], str]] = {
-    "a rule before ours": (
-        lambda node, plumbing: ip(node, plumbing, "rule add priority 100 table main"),
-        "marked replies to .* would not leave by ens6: it would leave by eth0; is there a rule",
-    ),
-    "a goto over ours": (
-        lambda node, plumbing: ip(node, plumbing, "rule add priority 100 goto 32766"),
-        "marked replies to .* would not leave by ens6: it would leave by eth0; is there a rule",
+NETS = {
+    4: {"half": "10.0.0.0/25", "other_half": "10.0.0.128/25", "vpc": "10.0.0.0/16"},
+    6: {"half": "2001:db8:0:1::/65", "other_half": "2001:db8:0:1:8000::/65", "vpc": "2001:db8::/56"},
+}
+BY_ETH0 = "marked replies to .* would not leave by ens6: it would leave by eth0; is there a rule"
+OWN_TRAFFIC = "this node's own traffic to .* leaves by ens6; remove"
+ASTRAY = {
+    "a rule before ours": ("rule add priority 100 table main", BY_ETH0),
+    "a goto over ours": ("rule add priority 100 goto 32766", BY_ETH0),
+    "a rule for TCP": ("rule add priority 100 ipproto tcp table main", BY_ETH0),
+    "a rule that drops replies": (
+        "rule add priority 100 fwmark 0x40/0x40 blackhole",
+        "marked replies to .* would not leave by ens6: ",
     ),
     "a default route by our link": (
-        lambda node, plumbing: ip(node, plumbing, f"route replace default via {plumbing.gateway} dev ens6 onlink"),
+        "route replace default via {gateway} dev ens6 onlink",
         "this node's own traffic leaves by ens6; remove the default route of others by it",
     ),
     "a route to the subnet by our link": (
-        lambda node, plumbing: ip(node, plumbing, f"route add {HALF_A_SUBNET[plumbing.address.version]} dev ens6"),
-        "this node's own traffic to .* leaves by ens6; remove the subnet route of others by it",
+        "route add {half} dev ens6",
+        f"{OWN_TRAFFIC} the subnet route of others by it",
     ),
     "a route to a part of the subnet by our link": (
-        lambda node, plumbing: ip(node, plumbing, f"route add {OTHER_HALF[plumbing.address.version]} dev ens6"),
-        "this node's own traffic to .* leaves by ens6; remove that route of others",
+        "route add {other_half} dev ens6",
+        f"{OWN_TRAFFIC} that route of others",
     ),
     "a route to the VPC by our link": (
-        lambda node, plumbing: ip(
-            node, plumbing, f"route add {THE_VPC[plumbing.address.version]} via {plumbing.gateway} dev ens6 onlink"
-        ),
-        "this node's own traffic to .* leaves by ens6; remove that route of others",
-    ),
-    "a rule for TCP": (
-        lambda node, plumbing: ip(node, plumbing, "rule add priority 100 ipproto tcp table main"),
-        "marked replies to .* would not leave by ens6: it would leave by eth0; is there a rule",
-    ),
-    "a rule that drops replies": (
-        lambda node, plumbing: ip(node, plumbing, "rule add priority 100 fwmark 0x40/0x40 blackhole"),
-        "marked replies to .* would not leave by ens6: ",
+        "route add {vpc} via {gateway} dev ens6 onlink",
+        f"{OWN_TRAFFIC} that route of others",
     ),
 }
 
@@ -227,8 +215,8 @@ ASTRAY: dict[str, tuple[Callable[[Node, Plumbing], None], str]] = {
 def test_what_leads_replies_astray_is_named(node: Node, plumbing: Plumbing, cause: str, extent: Extent) -> None:
     """All of ours is in place, so reading it back shows nothing; the kernel tells where packets would go."""
     node.plumb(plumbing, extent)
-    plant, said = ASTRAY[cause]
-    plant(node, plumbing)
+    command, said = ASTRAY[cause]
+    ip(node, plumbing, command.format(gateway=plumbing.gateway, **NETS[plumbing.address.version]))
     for _ in range(2):
         report = node.plumb(plumbing, extent)
         assert report.state is UNSOUND
@@ -319,7 +307,7 @@ def test_probes_go_by_the_gateway_however_it_is_given(node: Node, default: str) 
     """Several next hops, or one that has a number of its own; the primary link is in another subnet than the ENI."""
     node.namespace.ip("nexthop add id 5 via 10.0.0.7 dev eth0", f"route replace default {default}")
     node.namespace.sysctl({"ipv4/nexthop_compat_mode": 0})
-    node.namespace.call(lambda: node.host.route_probes(replace(IPV4, gateway=ip_address("10.0.7.1"))))
+    node.route_probes(replace(IPV4, gateway=ip_address("10.0.7.1")))
     (route,) = node.namespace.show("route show 10.0.0.100")
     assert (route["gateway"], route["dev"]) == ("10.0.0.7", "eth0")
 

@@ -99,7 +99,6 @@ def serve_primary_only(machine: Machine) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.check)
 def test_a_fault_of_one_node_or_of_an_address_is_named_everywhere(afflicted: Planted, fault: Fault) -> None:
-    """By all who are asked there."""
     claim = CLAIM[Carry(afflicted.region.carry)]
     afflicted.expect(Fault(fault.where, fault.check, fault.cause.format(claim=claim), fault.remedy.format(claim=claim)))
 
@@ -110,18 +109,10 @@ def test_a_fault_of_one_node_or_of_an_address_is_named_everywhere(afflicted: Pla
 @pytest.mark.parametrize(
     ("address", "code", "check", "cause", "remedy"),
     [
-        pytest.param(
-            FOREIGN,
-            5,
-            "owner",
-            "has the address and is not ours",
-            "free it there or choose another address",
-            id="foreign",
-        ),
-        pytest.param(
-            ELSEWHERE, 2, "place", f"{ELSEWHERE} is in subnet-", "run on nodes of us-west-2-lax-1b only", id="zone"
-        ),
+        (FOREIGN, 5, "owner", "has the address and is not ours", "free it there or choose another address"),
+        (ELSEWHERE, 2, "place", f"{ELSEWHERE} is in subnet-", "run on nodes of us-west-2-lax-1b only"),
     ],
+    ids=["foreign", "zone"],
 )
 def test_an_attach_that_cannot_go_on_ends_with_cause_and_remedy(
     afflicted: Planted, address: str, code: int, check: str, cause: str, remedy: str

@@ -8,20 +8,14 @@ import sys
 import time
 from ipaddress import ip_address
 
-import pytest
-
 from floatingip.core.model import Address
-from floatingip.core.probe import ProbeOutcome, ProbeResult
+from floatingip.core.probe import ProbeResult
 from floatingip.edges.probes.icmp import IcmpProber
 from lab.network.netns import Namespace
+from tests.lab.probing import ANSWERED, FAILED_HERE, HOLDER, LOST, SILENCE, families, outcomes
 from tests.waiting import collect
 
-ADDRESSES = [ip_address("10.9.0.2"), ip_address("2001:db8:9::2")]
-HOLDER = ADDRESSES[0]
 NEAR = ip_address("10.9.0.1")
-
-SILENCE = "table inet silence { chain in { type filter hook input priority 0; meta l4proto { icmp, icmpv6 } drop; }; }"
-"""In the holder: echo requests get no answer.  (For IPv6 neighbour discovery goes with them, after a first answer.)"""
 
 OLD_FLOWS = """table inet old_flows { chain in {
     type filter hook input priority 0; ct state established accept; icmpv6 type != echo-request accept;
@@ -30,12 +24,6 @@ OLD_FLOWS = """table inet old_flows { chain in {
 
 FIREWALL = "table inet firewall { chain out { type filter hook output priority 0; meta l4proto icmp drop; }; }"
 """On this side: echo requests cannot be sent."""
-
-ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
-
-
-def outcomes(results: list[ProbeResult]) -> list[ProbeOutcome]:
-    return [result.outcome for result in results]
 
 
 def in_near(near: Namespace, steps: list[str], address: Address = HOLDER, timeout: float = 0.2) -> list[ProbeResult]:
@@ -55,7 +43,7 @@ def in_near(near: Namespace, steps: list[str], address: Address = HOLDER, timeou
     return near.call(run)
 
 
-@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+@families
 def test_an_answer_is_known_as_soon_as_it_comes(near: Namespace, holder: Namespace, address: Address) -> None:
     """One probe to a living holder is ANSWERED long before its timeout."""
     # The first one also finds the neighbour.
@@ -64,7 +52,7 @@ def test_an_answer_is_known_as_soon_as_it_comes(near: Namespace, holder: Namespa
     assert 0 <= result.known_at - result.sent_at < 0.5
 
 
-@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+@families
 def test_what_only_lets_old_flows_pass_is_seen(near: Namespace, holder: Namespace, address: Address) -> None:
     """A firewall that begins now, or a full conntrack table: a client that comes now would not be let in either."""
     assert outcomes(in_near(near, ["send", "2"], address, timeout=2)) == [ANSWERED]
@@ -84,55 +72,13 @@ def test_what_only_lets_old_flows_pass_is_seen(near: Namespace, holder: Namespac
     assert outcomes(near.call(run)) == [ANSWERED, LOST]
 
 
-@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+@families
 def test_silence_is_lost_exactly_at_the_timeout(near: Namespace, holder: Namespace, address: Address) -> None:
     """A probe that nobody answers is LOST after its timeout, not sooner and not much later."""
     holder.nft(SILENCE)
     (result,) = in_near(near, ["send", "2"], address, timeout=0.2)
     assert result.outcome is LOST
     assert 0.2 <= result.known_at - result.sent_at < 0.7
-
-
-def test_overlapping_probes_each_get_their_own_result_in_the_order_of_sending(
-    near: Namespace, holder: Namespace
-) -> None:
-    """A lost probe does not take a later answered one with it, and the answered one is not told before it."""
-
-    def run() -> list[ProbeResult]:
-        prober = IcmpProber(HOLDER, timeout=0.4)
-        prober.send()
-        collect(prober, time.monotonic() + 0.2)
-        holder.nft(SILENCE)
-        prober.send()
-        holder.nft("flush ruleset")
-        prober.send()
-        early = collect(prober, time.monotonic() + 0.1)
-        assert early == []
-        results: list[ProbeResult] = []
-        while len(results) < 2:
-            results += collect(prober, time.monotonic() + 1)
-        prober.close()
-        return results
-
-    first, second = near.call(run)
-    assert (first.outcome, second.outcome) == (LOST, ANSWERED)
-    assert first.sent_at < second.sent_at
-    assert second.known_at < first.known_at
-
-
-def test_a_stall_of_this_process_loses_no_probe(near: Namespace, holder: Namespace) -> None:
-    """Replies that wait in the socket count, though they are read long after the timeout."""
-
-    def run() -> list[ProbeResult]:
-        prober = IcmpProber(HOLDER, timeout=1)  # enough for a busy machine to find the neighbour
-        for _ in range(3):
-            prober.send()
-        time.sleep(1.5)
-        results = prober.collect()
-        prober.close()
-        return results
-
-    assert outcomes(near.call(run)) == [ANSWERED] * 3
 
 
 def test_replies_that_are_not_this_probe_s_neither_answer_it_nor_cut_its_wait(
@@ -249,7 +195,7 @@ def test_without_the_capability_each_probe_fails_here(near: Namespace) -> None:
     assert near.run([*without, sys.executable, "-c", code]).strip() == "[('failed-here', 'Operation not permitted')]"
 
 
-@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+@families
 def test_a_prober_is_not_woken_by_what_answers_another_one(
     near: Namespace, holder: Namespace, address: Address
 ) -> None:

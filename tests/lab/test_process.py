@@ -55,18 +55,15 @@ class Container:
         )
 
     def close(self) -> None:
-        """Kill it."""
         self._unshare.kill()
         self._unshare.wait()
         self._output.close()
 
     @property
     def output(self) -> str:
-        """All that it has said."""
         return Path(self._output.name).read_text(encoding="utf-8")
 
     def says(self, text: str) -> None:
-        """Wait until it has said this."""
         soon(lambda: text in self.output, 10)
 
     def catches_sigterm(self) -> None:

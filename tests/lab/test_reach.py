@@ -1,22 +1,17 @@
 """Probes by ICMP and TCP between two namespaces: this process's own, and `holder` behind a veth."""
 
 import time
-from ipaddress import ip_address
-
-import pytest
 
 from floatingip.core.model import Address
-from floatingip.core.probe import ProbeOutcome, ProbeResult
+from floatingip.core.probe import ProbeResult
 from floatingip.edges.probes.icmp import IcmpProber
 from floatingip.edges.probes.reach import ReachProber
 from floatingip.edges.probes.tcp import KnockProber
 from lab.network.netns import Namespace
+from tests.lab.probing import ANSWERED, FAILED_HERE, HOLDER, LOST, families, outcomes
 from tests.waiting import collect
 
-ADDRESSES = [ip_address("10.9.0.2"), ip_address("2001:db8:9::2")]
 PORT = 9807
-
-ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
 
 NO_PING = "icmp type echo-request drop; icmpv6 type echo-request drop;"
 NO_OBSERVERS = "tcp dport 9807 drop;"
@@ -42,35 +37,31 @@ def probe(near: Namespace, address: Address, times: int = 3) -> list[ProbeResult
     return near.call(run)
 
 
-@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+@families
 def test_an_address_that_hears_no_pings_answers_by_refusing_a_connection(
     near: Namespace, holder: Namespace, address: Address
 ) -> None:
     """By each kind of address, though nobody listens at the port."""
     close(holder, NO_PING)
-    results = probe(near, address)
-    assert [(result.outcome, result.by_tcp) for result in results] == [
-        (LOST, False),
-        (ANSWERED, True),
-        (ANSWERED, True),
-    ]
+    results = [(result.outcome, result.by_tcp) for result in probe(near, address)]
+    assert results == [(LOST, False), (ANSWERED, True), (ANSWERED, True)]
 
 
-@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+@families
 def test_an_address_that_hears_neither_is_lost(near: Namespace, holder: Namespace, address: Address) -> None:
     """As one whose node has no power."""
     close(holder, NO_PING, NO_OBSERVERS)
-    assert [result.outcome for result in probe(near, address)] == [LOST] * 3
+    assert outcomes(probe(near, address)) == [LOST] * 3
 
 
 def test_a_refusal_that_another_one_gives_is_no_answer(near: Namespace, holder: Namespace) -> None:
     """An ICMP message says that the address could not be reached, whoever sends it."""
     close(holder, NO_PING, "tcp dport 9807 reject;")
-    assert [result.outcome for result in probe(near, ADDRESSES[0])] == [LOST] * 3
+    assert outcomes(probe(near, HOLDER)) == [LOST] * 3
 
 
 def test_a_connection_that_this_node_may_not_make_convicts_nobody(near: Namespace, holder: Namespace) -> None:
     """A firewall of this node's own that rejects says nothing of the address."""
     close(holder, NO_PING)
     near.nft("table inet own { chain out { type filter hook output priority 0; tcp dport 9807 reject; }; }")
-    assert [result.outcome for result in probe(near, ADDRESSES[0])] == [LOST, FAILED_HERE, FAILED_HERE]
+    assert outcomes(probe(near, HOLDER)) == [LOST, FAILED_HERE, FAILED_HERE]

@@ -28,6 +28,7 @@ from lab.run.scenario import INSTANT, Nemesis, Scenario
 from lab.run.verdict import Expectation
 from tests.lab.conftest import Answer
 from tests.lab.test_fabric import hold
+from tests.waiting import until
 
 NINE = {
     "pod-delete", "cordon-delete", "node-terminated", "power-cut", "kernel-hang", "link-flap", "rules-flushed",
@@ -46,16 +47,6 @@ def deployed() -> Iterator[Region]:
         yield region
 
 
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    """Has it become true in this time?"""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command line, in a sandbox of its own, as if it had been started outside of this one."""
     command = [sys.executable, "-m", "lab.sandbox", sys.executable, "-m", "lab", *arguments]
@@ -66,7 +57,7 @@ def test_clients_see_a_cut_of_300_ms_as_300_ms(in_sandbox: None) -> None:
     """Neither more nor less, inside and outside of the VPC, with everything running that runs in a scenario."""
     with deployed() as region:
         region.clients.measure("in", "out")
-        assert within(10, lambda: len(clients_answered(region)) == 2)
+        until(lambda: len(clients_answered(region)) == 2, 10)
         eni = region.attachments()[-1]["eni"]
         before = time.time()
         region.fabric.silence([eni])
@@ -87,7 +78,6 @@ def test_clients_see_a_cut_of_300_ms_as_300_ms(in_sandbox: None) -> None:
 
 
 def clients_answered(region: Region) -> set[str]:
-    """The clients that had an answer."""
     return {event["client"] for event in region.history.events() if event["event"] == "attempt" and event["ok"]}
 
 
@@ -125,17 +115,16 @@ def test_what_a_worker_keeps_is_recorded(in_sandbox: None) -> None:
         assert leftovers(region) == set()
         region.cluster.freeze_node(old.name)
         nemesis.detach_eni(region, old)
-        assert within(10, lambda: held_by(region, new))
+        until(lambda: held_by(region, new), 10)
         kept = (f"rule 900 of {FLOATING_IP}", f"rule 901 of {FLOATING_IP}", "nft table floatingip_0a000064")
         assert leftovers(region) == {f"{what} on {old.name}" for what in kept}
         region.cluster.thaw_node(old.name)
-        assert within(5, lambda: not leftovers(region))
+        until(lambda: not leftovers(region), 5)
         old.worker.namespace.ip(f"address add {FLOATING_IP}/32 dev lo")
         assert leftovers(region) == {f"{FLOATING_IP} on link lo on {old.name}"}
 
 
 def held_by(region: Region, machine: Machine) -> bool:
-    """Is this the holder now?"""
     with suppress(LookupError):
         return region.holder() is machine
     return False
@@ -166,7 +155,7 @@ def holding(region: Region, machine: Machine) -> str:
     client.attach_network_interface(
         NetworkInterfaceId=eni["NetworkInterfaceId"], InstanceId=machine.instance.instance_id, DeviceIndex=1
     )
-    assert within(5, lambda: machine.worker.link_of(eni["MacAddress"]) == "enp0s6")
+    until(lambda: machine.worker.link_of(eni["MacAddress"]) == "enp0s6", 5)
     hold(machine.worker, "enp0s6", FLOATING_IP)
     return eni["NetworkInterfaceId"]
 
@@ -186,7 +175,6 @@ def answered_by(region: Region, ping: Callable[..., bool]) -> list[int]:
 
 
 def leftovers(region: Region) -> set[str]:
-    """What the lab finds left behind now."""
     seen = len(region.history.events())
     record(region)
     return {event["what"] for event in region.history.events()[seen:] if event["event"] == "leftover"}
@@ -204,13 +192,13 @@ def test_a_rebooted_machine_has_its_interfaces_again_bare(
         machine.graceful = 0.5
         began = time.monotonic()
         vpc.administrator.reboot_instances(InstanceIds=[machine.instance.instance_id])
-        assert within(5, lambda: machine.guest is Guest.OFF)
+        until(lambda: machine.guest is Guest.OFF, 5)
         assert time.monotonic() - began >= 0.5 + power.SHUTDOWN_TAKES
-        assert within(1, lambda: not ping(vpc.fabric.client_in, machine.worker.address, timeout=0.3))
-        assert within(10, lambda: not machine.ending)
+        until(lambda: not ping(vpc.fabric.client_in, machine.worker.address, timeout=0.3), 1)
+        until(lambda: not machine.ending, 10)
         assert ping(vpc.fabric.client_in, machine.worker.address)
         shown = vpc.administrator.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"][0]
-        assert within(2, lambda: machine.worker.link_of(shown["MacAddress"]) == "enp0s6")
+        until(lambda: machine.worker.link_of(shown["MacAddress"]) == "enp0s6", 2)
         [link] = machine.worker.namespace.show("address show dev enp0s6")
         assert (link["operstate"], link["addr_info"]) == ("DOWN", [])
         assert 900 not in [rule["priority"] for rule in machine.worker.namespace.show("rule show")]
@@ -229,7 +217,7 @@ def test_backends_leave_a_node_that_shuts_down_before_its_network(
         def answers(one: Machine) -> bool:
             return fetch(vpc.fabric.client_in, one.worker.address, vpc.backends.node_port, timeout=0.3).error is None
 
-        assert within(3, lambda: not answers(machine))
+        until(lambda: not answers(machine), 3)
         assert answers(other)
         assert ping(vpc.fabric.client_in, machine.worker.address)
 
@@ -241,7 +229,7 @@ def test_teardown_leaves_nothing_behind(in_sandbox: None) -> None:
     before = everything()
     with pytest.raises(RuntimeError, match="a test fails"):
         fail_amid_ruins(before)
-    assert within(15, lambda: everything() == before), everything() ^ before
+    until(lambda: everything() == before, 15)
 
 
 def fail_amid_ruins(before: set[str]) -> None:
@@ -346,37 +334,30 @@ def test_unknown_scenario_is_one_line(in_sandbox: None, capsys: pytest.CaptureFi
     assert capsys.readouterr() == ("", "lab: no scenario 'power-cat'; see `python -m lab list`\n")
 
 
-@pytest.mark.parametrize("address", ["10.0.0.300", "10.9.0.5", "eip,", "lan"])
-def test_an_address_that_the_vpc_cannot_have_is_one_line(address: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """No pod would ever get it, and nothing end."""
-    with pytest.raises(SystemExit, match="2"):
-        main(["run", "power-cut", "--ip", address])
-    assert "is neither eip nor in 10.0.0.0/24" in capsys.readouterr().err.splitlines()[-1]
-
-
-@pytest.mark.parametrize("address", ["10.0.0.0", "10.0.0.3", "10.0.0.255", "2001:db8:0:1::1", "eip,10.0.0.1"])
-def test_an_address_that_aws_keeps_is_one_line(address: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is in the VPC, but no interface gets it."""
-    with pytest.raises(SystemExit, match="2"):
-        main(["run", "power-cut", "--ip", address])
-    assert "argument --ip: AWS keeps " in capsys.readouterr().err.splitlines()[-1]
+NOT_THERE, KEPT = "is neither eip nor in 10.0.0.0/24", "argument --ip: AWS keeps "
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "said"),
     [
-        ["soak", "--minutes", "0"],
-        ["soak", "--failovers", "-1"],
-        ["torture", "--minutes", "nan"],
-        ["torture", "--rounds", "0"],
-        ["torture", "--first", "0"],
+        *((["run", "power-cut", "--ip", it], NOT_THERE) for it in ("10.0.0.300", "10.9.0.5", "eip,", "lan")),
+        *((["run", "power-cut", "--ip", it], KEPT) for it in ("10.0.0.0", "10.0.0.3", "10.0.0.255", "2001:db8:0:1::1")),
+        (["run", "power-cut", "--ip", "eip,10.0.0.1"], KEPT),
+        (["soak", "--minutes", "0"], "argument --minutes: '0' is no "),
+        (["soak", "--failovers", "-1"], "argument --failovers: '-1' is no "),
+        (["torture", "--minutes", "nan"], "argument --minutes: 'nan' is no "),
+        (["torture", "--rounds", "0"], "argument --rounds: '0' is no "),
+        (["torture", "--first", "0"], "argument --first: '0' is no "),
     ],
+    ids=lambda it: it[-1] if isinstance(it, list) else "",
 )
-def test_a_run_without_an_end_or_a_begin_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """No VPC is made for it."""
+def test_a_run_that_could_not_be_is_refused_in_one_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an address that no pod would ever get, or without an end or a begin: no VPC is made for it."""
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
-    assert f"argument {arguments[1]}: {arguments[2]!r} is no " in capsys.readouterr().err.splitlines()[-1]
+    assert said in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_list_that_cannot_be_written_is_one_line() -> None:

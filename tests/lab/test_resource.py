@@ -19,12 +19,10 @@ class Thing(Resource):
         self.parts.append("second")
 
     def close(self) -> None:
-        """Remove both."""
         self.parts.clear()
 
 
 def test_all_of_it_is_there_inside_of_the_block_and_nothing_after_it() -> None:
-    """The usual case."""
     with Thing(fails=False) as thing:
         assert thing.parts == ["first", "second"]
     assert not thing.parts

@@ -1,5 +1,6 @@
 """The sandbox is transparent to the command, from its exit code to its signals, and leaves nothing of it behind."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -47,39 +48,36 @@ def test_the_machine_can_seem_to_have_booted_at_any_time(uptime: int) -> None:
     assert all(uptime - 1 < float(clock) < uptime + 60 for clock in done.stdout.split())
 
 
-def test_an_uptime_that_is_none_is_one_line() -> None:
-    """A number that was forgotten is no command."""
-    done = subprocess.run([*SANDBOX, "--uptime", "true"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("usage: ")
+LACKING = "import lab.sandbox as sandbox; sandbox.PACKAGES['no-such-tool'] = 'some-package'; sandbox.enter(['true'])"
+FORBIDDING = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
 
 
-def test_unknown_command_is_one_line() -> None:
-    """A mistyped command is no traceback."""
-    done = subprocess.run([*SANDBOX, "no-such-command"], capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert done.stderr == "no-such-command: No such file or directory\n"
-
-
-def test_missing_tool_is_one_line_that_names_the_package() -> None:
-    """Who lacks nft reads what to install, before anything has begun."""
-    script = "import lab.sandbox as sandbox; sandbox.PACKAGES['no-such-tool'] = 'some-package'; sandbox.enter(['true'])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert "no-such-tool" in done.stderr
-    assert "apt-get install some-package" in done.stderr
-
-
-def test_forbidden_user_namespaces_are_one_line() -> None:
-    """A system that forbids them is named as the cause, with what to do."""
-    script = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
-    done = subprocess.run(
-        [*SANDBOX, "sh", "-c", script, "sh", *SANDBOX, "true"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert "needs user namespaces, which this system forbids" in done.stderr
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        pytest.param([*SANDBOX, "--uptime", "true"], 1, "usage: .*", id="a number that was forgotten"),
+        pytest.param(
+            [*SANDBOX, "no-such-command"], 1, "no-such-command: No such file or directory", id="a mistyped command"
+        ),
+        pytest.param(
+            [sys.executable, "-c", LACKING],
+            1,
+            ".*no-such-tool.*apt-get install some-package.*",
+            id="a missing tool and its package",
+        ),
+        pytest.param(
+            [*SANDBOX, "sh", "-c", FORBIDDING, "sh", *SANDBOX, "true"],
+            1,
+            ".*needs user namespaces, which this system forbids.*",
+            id="a system that forbids user namespaces",
+        ),
+    ],
+)
+def test_what_cannot_be_run_is_one_line(command: list[str], code: int, said: str) -> None:
+    """No traceback, and before anything has begun."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert re.fullmatch(f"{said}\n", done.stderr)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -13,21 +13,28 @@ import pytest
 
 from floatingip.core.model import Address
 from floatingip.core.probe import ProbeOutcome, ProbeResult
+from floatingip.edges.probes.icmp import IcmpProber
 from floatingip.edges.probes.tcp import HttpProber, TcpProber
 from lab.network.netns import Namespace
+from tests.lab.probing import (
+    ANSWERED,
+    FAILED_HERE,
+    HOLDER,
+    LOST,
+    PORT,
+    SILENCE,
+    Prober,
+    all_of,
+    families,
+    outcomes,
+    probe,
+)
 from tests.waiting import collect
 
-ADDRESSES = [ip_address("10.9.0.2"), ip_address("2001:db8:9::2")]
-HOLDER = ADDRESSES[0]
-PORT, CLOSED = 8080, 8081
-
-SILENCE = "table inet silence { chain in { type filter hook input priority 0; tcp dport 8080 drop; }; }"
-"""In the holder: the service's port gets no answer."""
+CLOSED = 8081
 
 REJECT = "table inet refusal { chain packets { type filter hook %s priority 0; tcp dport 8080 reject; }; }"
 """Tells of the refusal by ICMP, as kube-proxy does for a Service without endpoints."""
-
-ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -85,29 +92,6 @@ class Service:
         return request, "closed"
 
 
-def all_of(prober: TcpProber, count: int) -> list[ProbeResult]:
-    """The next `count` results."""
-    results: list[ProbeResult] = []
-    end = time.monotonic() + 5
-    while len(results) < count:
-        assert time.monotonic() < end, results
-        results += collect(prober, end)
-    return results
-
-
-def probe(near: Namespace, make: Callable[[], TcpProber]) -> tuple[ProbeOutcome, str, float]:
-    """What comes of one probe: outcome, detail, and the seconds it took."""
-
-    def run() -> ProbeResult:
-        with closing(make()) as prober:
-            prober.send()
-            (result,) = all_of(prober, 1)
-            return result
-
-    result = near.call(run)
-    return result.outcome, result.detail, result.known_at - result.sent_at
-
-
 def http(address: Address = HOLDER, timeout: float = 1.0) -> Callable[[], HttpProber]:
     return lambda: HttpProber(address, PORT, "/healthz?full=1", timeout)
 
@@ -116,14 +100,19 @@ def tcp(address: Address = HOLDER, port: int = PORT, timeout: float = 1.0) -> Ca
     return lambda: TcpProber(address, port, timeout)
 
 
+def icmp(address: Address = HOLDER, timeout: float = 1.0) -> Callable[[], IcmpProber]:
+    return lambda: IcmpProber(address, timeout)
+
+
+Make = Callable[..., Callable[[], Prober]]
 both = pytest.mark.parametrize("make", [http, tcp], ids=["HTTP", "TCP"])
-families = pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+each = pytest.mark.parametrize("make", [http, tcp, icmp], ids=["HTTP", "TCP", "ICMP"])
 
 
 @families
 @both
 def test_a_service_that_answers_is_known_as_soon_as_it_does(
-    near: Namespace, holder: Namespace, address: Address, make: Callable[..., Callable[[], TcpProber]]
+    near: Namespace, holder: Namespace, address: Address, make: Make
 ) -> None:
     """Long before the timeout."""
     with closing(Service(holder, [OK], asks=make is http)):
@@ -169,9 +158,7 @@ def test_the_status_decides_and_nothing_is_followed(
 
 
 @both
-def test_a_probe_never_resets_a_connection(
-    near: Namespace, holder: Namespace, make: Callable[..., Callable[[], TcpProber]]
-) -> None:
+def test_a_probe_never_resets_a_connection(near: Namespace, holder: Namespace, make: Make) -> None:
     """What the service says, at once or later, long or short, is read to its end, so it has nothing to complain of."""
     long_answer = OK + b"x" * 30_000
 
@@ -244,14 +231,16 @@ def test_no_answer_is_lost_exactly_at_the_timeout(near: Namespace, holder: Names
         assert probe(near, tcp(timeout=0.2))[0] is ANSWERED
 
 
-@both
+@each
 def test_overlapping_probes_each_get_their_own_result_in_the_order_of_sending(
-    near: Namespace, holder: Namespace, make: Callable[..., Callable[[], TcpProber]]
+    near: Namespace, holder: Namespace, make: Make
 ) -> None:
     """A lost probe takes no later answered one with it, and the answered one is not told before it."""
 
     def run() -> list[ProbeResult]:
         with closing(make(timeout=0.4)()) as prober:
+            prober.send()
+            all_of(prober, 1)  # so that the neighbour is found
             holder.nft(SILENCE)
             prober.send()
             holder.nft("flush ruleset")
@@ -266,14 +255,18 @@ def test_overlapping_probes_each_get_their_own_result_in_the_order_of_sending(
     assert second.known_at < first.known_at
 
 
-@both
-def test_a_stall_of_this_process_loses_no_probe(
-    near: Namespace, holder: Namespace, make: Callable[..., Callable[[], TcpProber]]
-) -> None:
-    """Connections that came to stand meanwhile count, and are asked only then; what is silent is lost all the same."""
+@each
+def test_a_stall_of_this_process_loses_no_probe(near: Namespace, holder: Namespace, make: Make) -> None:
+    """
+    Replies that wait in the socket count, though they are read long after the timeout.
+
+    Connections that came to stand meanwhile are asked only then; what is silent is lost all the same.
+    """
 
     def run() -> list[ProbeResult]:
-        with closing(make(timeout=1)()) as prober:
+        with closing(make(timeout=1)()) as prober:  # enough for a busy machine to find the neighbour
+            prober.send()
+            all_of(prober, 1)
             for _ in range(3):
                 prober.send()
             holder.nft(SILENCE)
@@ -283,8 +276,7 @@ def test_a_stall_of_this_process_loses_no_probe(
             return all_of(prober, 4)
 
     with closing(Service(holder, [OK], asks=make is http, seconds=0.02)):
-        results = near.call(run)
-    assert [result.outcome for result in results] == [ANSWERED, ANSWERED, ANSWERED, LOST]
+        assert outcomes(near.call(run)) == [ANSWERED, ANSWERED, ANSWERED, LOST]
 
 
 def test_a_refusal_by_icmp_is_told_with_its_sender(near: Namespace, holder: Namespace) -> None:

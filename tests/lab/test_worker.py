@@ -6,7 +6,6 @@ plumbing test_nodeport.py proves in both families.
 """
 
 import socket
-import time
 
 import pytest
 
@@ -14,17 +13,8 @@ from lab.network.fabric import CLIENT_IN_ADDRESS, CLIENT_OUT_ADDRESS, GATEWAY, F
 from lab.network.kube_proxy import TrafficPolicy
 from lab.network.netns import Namespace
 from lab.network.worker import Worker
-from tests.lab.matrix import (
-    ENI,
-    FLOATING,
-    MAC,
-    NODE_PORT,
-    POLICIES,
-    Backends,
-    Fetch,
-    Workers,
-    ask_all,
-)
+from tests.lab.matrix import ENI, FLOATING, MAC, NODE_PORT, POLICIES, Backends, Fetch, Workers, ask_all
+from tests.waiting import until
 
 TABLE = "ip plumbing"
 
@@ -205,9 +195,7 @@ def test_hot_plugged_link_is_renamed_though_it_is_in_use(fabric: Fabric, workers
     a.hot_plug(ENI, MAC, [FLOATING], 1)
     assert a.link_of(MAC) == "ens6"
     a.namespace.ip("link set ens6 up")
-    deadline = time.monotonic() + 0.5
-    while a.link_of(MAC) != "enp0s6":
-        assert time.monotonic() < deadline
+    until(lambda: a.link_of(MAC) == "enp0s6", 0.5)
     fabric.unplug(ENI)
     a.hot_plug(ENI, MAC, [FLOATING], 2)
     fabric.unplug(ENI)

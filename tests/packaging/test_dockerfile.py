@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 PINNED = (ROOT / "requirements.txt").read_text(encoding="utf-8")
 
 IMPORT_ALL = """
@@ -32,8 +33,7 @@ print(json.dumps([modules, sorted(foreign)]))
 
 def instructions() -> list[tuple[str, str]]:
     """Each instruction and what follows it, continuation lines joined."""
-    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    lines = [line for line in DOCKERFILE.splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
     split = (line.partition(" ") for line in joined.splitlines() if line)
     return [(name, rest.strip()) for name, _, rest in split]
@@ -52,7 +52,6 @@ def copied() -> list[tuple[str, str]]:
 
 
 def last_stage() -> list[tuple[str, str]]:
-    """The instructions that make the image itself."""
     found = instructions()
     begin = max(index for index, (name, _) in enumerate(found) if name == "FROM")
     return found[begin:]
@@ -92,9 +91,8 @@ def test_the_entry_point_is_the_package(image: Path) -> None:
     assert " -m venv --without-pip .venv " in environment
     assert interpreter == f"{directory}/.venv/bin/python"
     assert not of("CMD"), "the container's arguments are the command: a default would hide that they are missing"
-    done = subprocess.run(
-        [sys.executable, *arguments, "--version"], cwd=image, env={}, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, *arguments, "--version"]
+    done = subprocess.run(command, cwd=image, env={}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()[:1]) == (0, ["floatingip"]), done.stderr
 
 
@@ -164,20 +162,17 @@ def test_the_base_is_a_plain_python_that_the_product_supports() -> None:
 def test_the_base_is_pinned_in_one_place_and_renewed_by_a_command(tmp_path: Path) -> None:
     """`make base` writes the digest that the registry has for the tag: here by a docker that only knows to say it."""
     digest = f"sha256:{'5' * 64}"
-    (docker := tmp_path / "docker").write_text(
-        f'#!/bin/sh\necho "$@" > {tmp_path}/asked\necho {digest}\n', encoding="utf-8"
-    )
+    (docker := tmp_path / "docker").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\necho {digest}\n')
     docker.chmod(0o755)
     for name in ("Makefile", "Dockerfile"):
         shutil.copy(ROOT / name, tmp_path)
-    before = (tmp_path / "Dockerfile").read_text(encoding="utf-8")
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     subprocess.run(["make", "-C", tmp_path, "base"], env=environment, check=True, capture_output=True)
-    [tag] = re.findall(r"^ARG BASE=(.*)@", before, flags=re.MULTILINE)
+    [tag] = re.findall(r"^ARG BASE=(.*)@", DOCKERFILE, flags=re.MULTILINE)
     assert (tmp_path / "asked").read_text(encoding="utf-8").split()[-1] == tag
-    assert (tmp_path / "Dockerfile").read_text(encoding="utf-8") == re.sub(r"sha256:[0-9a-f]{64}", digest, before)
+    assert (tmp_path / "Dockerfile").read_text(encoding="utf-8") == re.sub(r"sha256:[0-9a-f]{64}", digest, DOCKERFILE)
     tracked = [*ROOT.glob("docs/*.md"), *ROOT.glob(".ci/*"), *ROOT.glob(".github/*/*"), ROOT / "README.md"]
-    pinned = before.partition("@")[2].split()[0]
+    pinned = DOCKERFILE.partition("@")[2].split()[0]
     assert [path for path in tracked if pinned in path.read_text(encoding="utf-8")] == []
 
 
@@ -195,13 +190,10 @@ def test_nothing_of_the_build_is_told_by_the_image() -> None:
 
 def test_every_builder_of_today_can_read_it() -> None:
     """Docker without BuildKit, and buildah 1.28, know no mounts of RUN, no heredocs and no frontends of others."""
-    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    assert not re.search(
-        r"^\s*#\s*(syntax|escape|check)\s*=|^(RUN|COPY|ADD) .*(--mount|--link|--parents|<<)", text, re.M
-    )
+    unknown = r"^\s*#\s*(syntax|escape|check)\s*=|^(RUN|COPY|ADD) .*(--mount|--link|--parents|<<)"
+    assert not re.search(unknown, DOCKERFILE, re.M)
 
 
 def test_no_architecture_is_named() -> None:
     """The same file makes the image for amd64 and arm64."""
-    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    assert not re.search(r"amd64|x86[_-]64|arm64|aarch64|--platform", text)
+    assert not re.search(r"amd64|x86[_-]64|arm64|aarch64|--platform", DOCKERFILE)

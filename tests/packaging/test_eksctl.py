@@ -32,25 +32,25 @@ INTERFACES, ADDRESSES = 4, 15
 Object = dict[str, Any]
 
 
+def configured(path: Path) -> Object:
+    """The configuration as eksctl gets it."""
+    return dict(yaml.safe_load(envsubst(path.read_text(encoding="utf-8"), VARIABLES)))
+
+
 @pytest.fixture(params=VARIANTS, ids=lambda path: path.stem)
 def path(request: pytest.FixtureRequest) -> Path:
-    """Each configuration."""
-    found: Path = request.param
-    return found
+    return Path(request.param)
 
 
 @pytest.fixture
 def config(path: Path) -> Object:
-    """Each configuration, as eksctl gets it."""
-    document: Object = yaml.safe_load(envsubst(path.read_text(encoding="utf-8"), VARIABLES))
-    return document
+    """The same, as eksctl gets it."""
+    return configured(path)
 
 
 def group_of(config: Object) -> Object:
-    """Its one group of nodes."""
     [group] = config.get("managedNodeGroups", []) + config.get("nodeGroups", [])
-    found: Object = group
-    return found
+    return dict(group)
 
 
 def test_there_is_one_for_each_place() -> None:
@@ -127,8 +127,7 @@ def test_its_nodes_are_of_today(config: Object) -> None:
 def test_where_there_are_no_managed_nodes_nobody_asks_for_them() -> None:
     """Nor for Pod Identity, which Outposts do not have: there, roles come by OIDC."""
     for path in VARIANTS:
-        config = yaml.safe_load(envsubst(path.read_text(encoding="utf-8"), VARIABLES))
-        in_region = path == REGION
+        config, in_region = configured(path), path == REGION
         assert ("managedNodeGroups" in config) is in_region
         assert config.get("iam", {}).get("withOIDC", False) is not in_region
         agents = [addon for addon in config["addons"] if addon["name"] == "eks-pod-identity-agent"]

@@ -6,10 +6,10 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,15 +19,12 @@ from lab.history import Event, History
 from lab.kubernetes.small import image as lab_image
 from lab.kubernetes.small.cluster import Cluster
 from lab.kubernetes.small.image import Image
-from lab.kubernetes.small.manifest import load
 from lab.kubernetes.small.objects import Manifest
-from lab.network.netns import Namespace
 from lab.run.play import run
 from lab.run.scenarios import SCENARIOS
+from tests.lab.small_kubernetes import NAME, Box, box, floating_ip
+from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
-NAME = "floating-ip"
-VARIABLES = {"AWS_ACCOUNT": "123456789012", "AWS_REGION": "us-west-2", "FLOATING_IP": "10.0.0.100"}
 BUILDS = re.compile(r"(.*-)?(cc|c\+\+|gcc|g\+\+|cpp|clang|tcc|ld|as|make|cmake|go|rustc|cargo)(-[\d.]+)?")
 """Names of compilers, assemblers, linkers and what calls them."""
 
@@ -68,19 +65,6 @@ print(*(type(boto3.client(name, region_name="us-west-2")).__name__ for name in (
 
 
 @dataclass
-class Box:
-    """A worker as far as the kubelet is concerned."""
-
-    name: str
-    address: str
-    namespace: Namespace
-
-    def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-        """Start a process in the worker's namespace."""
-        return self.namespace.popen(command, **options)
-
-
-@dataclass
 class Node:
     """One worker that runs pods from the image."""
 
@@ -102,7 +86,6 @@ class Node:
         return self._cluster
 
     def stop(self) -> None:
-        """End what was started last."""
         if self._cluster:
             self._cluster.stop_all(grace=0.0)
 
@@ -136,14 +119,8 @@ class Node:
         return self.output(self.image.entry_point[0], "-c", program)
 
 
-def processes(node: str) -> list[str]:
-    """The processes in a worker's namespace."""
-    return subprocess.run(["ip", "netns", "pids", node], check=True, capture_output=True, text=True).stdout.split()
-
-
 @pytest.fixture(scope="session")
 def image() -> Image:
-    """The one that was asked for."""
     found = lab_image.given()
     assert found, "python -m lab.kubernetes.small.image NAME python -m pytest"
     return found
@@ -152,23 +129,15 @@ def image() -> Image:
 @pytest.fixture
 def node(image: Image, tmp_path: Path) -> Iterator[Node]:
     """A worker without pods."""
-    box = Box("worker-a", "10.0.0.10", Namespace("worker-a"))
-    box.namespace.create()
-    history = History(tmp_path / "history.jsonl")
-    node = Node(image, box, history, load(ROOT / "floating-ip.yaml", VARIABLES))
-    yield node
-    node.stop()
-    history.close()
-    # The kernel ends the runtime's PID namespace after the warden, and takes some milliseconds.
-    deadline = time.monotonic() + 2
-    while (left := processes(box.name)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    box.namespace.delete()
-    assert left == [], "no process outlives its pod"
+    with box("worker-a", "10.0.0.10") as worker, closing(History(tmp_path / "history.jsonl")) as history:
+        node = Node(image, worker, history, floating_ip())
+        yield node
+        node.stop()
+        # The kernel ends the runtime's PID namespace after the warden, and takes some milliseconds.
+        until(lambda: not worker.processes(), 2)
 
 
 def files(image: Image) -> Iterator[Path]:
-    """All files of the image."""
     for directory, _, names in os.walk(image.root):
         for name in names:
             yield Path(directory, name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.packaging.substitution import shellcheck
 from tests.packaging.test_manifests import SUPPORTED
 
 ROOT = Path(__file__).parents[2]
@@ -21,12 +22,9 @@ WRITTEN = {"settings.yaml"}
 
 def test_its_commands_are_sound_shell() -> None:
     """All of them together, as they are run in one shell."""
-    script = "#!/bin/bash\n" + "\n".join(BLOCKS)
     # SC2016: what is in single quotes is for kubectl, the AWS CLI and awk.
     # SC2034: a value may be for another block, of which the reader chooses one.
-    command = [str(Path(sys.executable).with_name("shellcheck")), "--exclude=SC2016,SC2034", "-"]
-    done = subprocess.run(command, input=script, capture_output=True, encoding="utf-8", check=False)
-    assert (done.returncode, done.stdout) == (0, "")
+    assert shellcheck(BLOCKS, exclude="SC2016,SC2034") == (0, "")
 
 
 def test_each_variable_is_set_before_it_is_used() -> None:
@@ -41,12 +39,8 @@ def test_each_variable_is_set_before_it_is_used() -> None:
 
 def test_each_variable_of_a_file_is_exported() -> None:
     """Only what is exported reaches `envsubst`; what is not becomes nothing, without a word."""
-    exported = {
-        name
-        for line in COMMANDS.splitlines()
-        if line.startswith("export ")
-        for name in (word.partition("=")[0] for word in line.split()[1:])
-    }
+    exporting = [line.split()[1:] for line in COMMANDS.splitlines() if line.startswith("export ")]
+    exported = {word.partition("=")[0] for words in exporting for word in words}
     substituted = set(re.findall(r"envsubst < (\S+?)\)?\"?(?= |$)", COMMANDS, flags=re.MULTILINE))
     assert {"eksctl-config.yaml", "floating-ip.yaml", "docs/iam-policy.json"} <= substituted
     for path in substituted:
@@ -54,19 +48,12 @@ def test_each_variable_of_a_file_is_exported() -> None:
 
 
 def test_each_file_that_is_named_is_there() -> None:
-    """In the commands, in the text and behind its links."""
+    """In the commands and in the text; where its links lead is for test_docs.py."""
     named = set(re.findall(r"[\w./-]+\.(?:yaml|json|py|txt)\b", COMMANDS))
     named |= set(re.findall(r"`([\w./-]+\.(?:yaml|json|py))`", INSTALL))
     assert "floating-ip.yaml" in named
     for path in named - WRITTEN:
         assert (ROOT / path).is_file(), path
-    for target in re.findall(r"\]\(([^)]+)\)", INSTALL):
-        path, _, anchor = target.partition("#")
-        text = (ROOT / "docs" / path).read_text(encoding="utf-8") if path else INSTALL
-        headings = {
-            re.sub(r"[^\w -]", "", h).strip().lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)", text, re.M)
-        }
-        assert not anchor or anchor in headings, target
 
 
 def test_our_own_commands_know_their_options() -> None:
@@ -75,11 +62,9 @@ def test_our_own_commands_know_their_options() -> None:
     assert {command for command, _ in found} == {"floatingip handover", "floatingip release", "find-available-ips.py"}
     for command, rest in found:
         program = ["-m", *command.split()] if command.startswith("floatingip") else [command]
-        done = subprocess.run(
-            [sys.executable, *program, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
-        )
+        told = subprocess.check_output([sys.executable, *program, "--help"], cwd=ROOT, text=True)
         for option in re.findall(r"--[\w-]+", rest):
-            assert f"{option} " in done.stdout, option
+            assert f"{option} " in told, option
 
 
 def test_it_names_the_versions_that_are_checked() -> None:

@@ -14,6 +14,7 @@ import floatingip
 from floatingip.commands import process
 from floatingip.core import history, settings, timing
 from floatingip.edges import configmap
+from tests.packaging.substitution import envsubst
 
 ROOT = Path(__file__).parents[2]
 FLOATING_IP = (ROOT / "floating-ip.yaml").read_text(encoding="utf-8")
@@ -27,13 +28,6 @@ EVICTED_HOLDER_STAYS = 10
 """Seconds at most until an evicted holder is relieved."""
 
 Object = dict[str, Any]
-
-
-def envsubst(*arguments: str, stdin: str = "") -> str:
-    """What gettext's program prints, with the variables that the README tells to export and no others."""
-    command, environment = ["envsubst", *arguments], VARIABLES | {"PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, input=stdin, env=environment, check=True, capture_output=True, encoding="utf-8")
-    return done.stdout
 
 
 def objects(text: str) -> dict[str, Object]:
@@ -50,20 +44,25 @@ def objects(text: str) -> dict[str, Object]:
 @pytest.fixture(scope="module")
 def manifest() -> dict[str, Object]:
     """`floating-ip.yaml` as kubectl gets it."""
-    return objects(envsubst(stdin=FLOATING_IP))
+    return objects(envsubst(FLOATING_IP, VARIABLES))
 
 
 @pytest.fixture(scope="module")
 def pod(manifest: dict[str, Object]) -> Object:
     """What each replica runs."""
-    spec: Object = manifest["Deployment"]["spec"]["template"]["spec"]
-    return spec
+    return dict(manifest["Deployment"]["spec"]["template"]["spec"])
+
+
+@pytest.fixture(scope="module")
+def containers(pod: Object) -> list[Object]:
+    """Both of them."""
+    return [*pod["initContainers"], *pod["containers"]]
 
 
 def test_envsubst_finds_the_two_variables_and_nothing_else() -> None:
     """Any other `$NAME`, be it in a comment, would be emptied without a word."""
-    assert set(envsubst("--variables", FLOATING_IP).split()) == set(VARIABLES)
-    assert envsubst("--variables", SAMPLE_SERVICE) == ""
+    for text, names in ((FLOATING_IP, set(VARIABLES)), (SAMPLE_SERVICE, set())):
+        assert set(subprocess.check_output(["envsubst", "--variables", text], text=True).split()) == names
 
 
 def test_envsubst_takes_nothing_away() -> None:
@@ -71,7 +70,7 @@ def test_envsubst_takes_nothing_away() -> None:
     expected = FLOATING_IP
     for name, value in VARIABLES.items():
         expected = expected.replace(f"${{{name}}}", value)
-    substituted = envsubst(stdin=FLOATING_IP)
+    substituted = envsubst(FLOATING_IP, VARIABLES)
     assert substituted == expected
     assert "$" not in substituted
     assert "$" not in SAMPLE_SERVICE
@@ -81,7 +80,7 @@ def test_envsubst_takes_nothing_away() -> None:
 @pytest.mark.parametrize("text", [FLOATING_IP, SAMPLE_SERVICE], ids=["floating-ip", "sample-service"])
 def test_each_supported_version_knows_every_field(text: str, version: str) -> None:
     """Strictly: an API server drops a field that it does not know with no more than a warning."""
-    found = objects(envsubst(stdin=text)).values()
+    found = objects(envsubst(text, VARIABLES)).values()
     assert found
     for document in found:
         kubernetes_validate.validate(document, version, strict=True)
@@ -89,7 +88,7 @@ def test_each_supported_version_knows_every_field(text: str, version: str) -> No
 
 def test_a_field_that_kubernetes_does_not_know_is_refused() -> None:
     """The check above can fail."""
-    document = objects(envsubst(stdin=FLOATING_IP))["Deployment"]
+    document = objects(envsubst(FLOATING_IP, VARIABLES))["Deployment"]
     document["spec"]["template"]["spec"]["hostNetwrk"] = True
     with pytest.raises(kubernetes_validate.ValidationError, match="hostNetwrk"):
         kubernetes_validate.validate(document, SUPPORTED[0], strict=True)
@@ -100,7 +99,7 @@ def test_a_field_that_kubernetes_does_not_know_is_refused() -> None:
 def test_kubectl_reads_every_object(text: str, tmp_path: Path) -> None:
     """As far as it goes without a server."""
     path = tmp_path / "manifest.yaml"
-    path.write_text(envsubst(stdin=text), encoding="utf-8")
+    path.write_text(envsubst(text, VARIABLES), encoding="utf-8")
     command = ["kubectl", "annotate", "--local", f"--filename={path}", "--output=name", "read=true"]
     done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
     assert len(done.stdout.split()) == len(objects(path.read_text(encoding="utf-8")))
@@ -127,22 +126,22 @@ def test_attach_runs_before_the_observer(pod: Object) -> None:
     assert pod["hostNetwork"] is True
 
 
-def test_a_restart_needs_no_registry(pod: Object) -> None:
+def test_a_restart_needs_no_registry(containers: list[Object]) -> None:
     """Of `latest`, or without a policy that says so, Kubernetes would ask for it before each start."""
-    for container in pod["initContainers"] + pod["containers"]:
+    for container in containers:
         assert container["imagePullPolicy"] == "IfNotPresent"
         assert not container["image"].endswith(":latest")
 
 
-def test_what_a_container_said_last_is_in_the_pods_status(pod: Object) -> None:
+def test_what_a_container_said_last_is_in_the_pods_status(containers: list[Object]) -> None:
     """Its log is gone with the container before the last one."""
-    for container in pod["initContainers"] + pod["containers"]:
+    for container in containers:
         assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
-def test_both_containers_may_do_two_things(pod: Object) -> None:
+def test_both_containers_may_do_two_things(containers: list[Object]) -> None:
     """NET_ADMIN to plumb and NET_RAW to ping; nothing else, and no way to more."""
-    for container in pod["initContainers"] + pod["containers"]:
+    for container in containers:
         security = container["securityContext"]
         assert security["capabilities"] == {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]}
         assert security["allowPrivilegeEscalation"] is False
@@ -222,12 +221,7 @@ def test_what_is_for_people_alone_has_a_role_of_its_own(manifest: dict[str, Obje
     assert role["rules"] == [
         {"apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"]},
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
-        {
-            "apiGroups": [""],
-            "resources": ["configmaps"],
-            "resourceNames": [history.NAME],
-            "verbs": ["get", "patch"],
-        },
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [history.NAME], "verbs": ["get", "patch"]},
     ]
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": pod["serviceAccountName"]}]
@@ -238,14 +232,16 @@ def test_applying_the_manifest_again_leaves_the_history_alone(manifest: dict[str
     assert set(manifest[f"ConfigMap {history.NAME}"]) == {"apiVersion", "kind", "metadata"}
 
 
-def test_memory_is_limited_and_cpu_is_not(pod: Object) -> None:
+def test_memory_is_limited_and_cpu_is_not(containers: list[Object]) -> None:
     """A throttled observer would be late with its probes, and take that for the address' fault."""
-    for container in pod["initContainers"] + pod["containers"]:
+    for container in containers:
         assert set(container["resources"]["requests"]) == {"cpu", "memory"}
         assert set(container["resources"]["limits"]) == {"memory"}
 
 
-def test_whatever_the_pod_refers_to_is_there(manifest: dict[str, Object], pod: Object) -> None:
+def test_whatever_the_pod_refers_to_is_there(
+    manifest: dict[str, Object], pod: Object, containers: list[Object]
+) -> None:
     """The service account; the ConfigMap's keys, as a variable and as the file where the product looks for it."""
     assert pod["serviceAccountName"] == manifest["ServiceAccount"]["metadata"]["name"]
     config_map = manifest["ConfigMap"]
@@ -254,7 +250,7 @@ def test_whatever_the_pod_refers_to_is_there(manifest: dict[str, Object], pod: O
     assert volume["configMap"]["name"] == config_map["metadata"]["name"]
     assert {item["key"], targets["key"]} == set(config_map["data"])
     assert targets["path"] == "FLOATING_IP", "where the product looks whether it has changed"
-    for container in pod["initContainers"] + pod["containers"]:
+    for container in containers:
         [mount] = container["volumeMounts"]
         assert mount["name"] == volume["name"]
         assert Path(mount["mountPath"], item["path"]) == configmap.DEFAULT_PATH
@@ -270,6 +266,7 @@ def test_the_sample_service_is_at_30007() -> None:
     [port] = service["ports"]
     assert (service["type"], port["nodePort"]) == ("NodePort", 30007)
     assert service["selector"].items() <= deployment["template"]["metadata"]["labels"].items()
+    assert deployment["replicas"] == 2
     [container] = deployment["template"]["spec"]["containers"]
     assert port["targetPort"] in [listening["containerPort"] for listening in container["ports"]]
 

@@ -87,7 +87,6 @@ def expressions() -> Iterator[str]:
 
 
 def plain(expression: str) -> str:
-    """Without Grafana's variables."""
     return re.sub(r"\$__(?:rate_interval|range)", "5m", expression).replace("$address", ".*")
 
 
@@ -116,9 +115,8 @@ def test_the_page_has_each_alert_with_its_severity() -> None:
 def test_the_cause_of_each_alert_is_planted() -> None:
     """Among whole agents."""
     source = (ROOT / "tests" / "sim" / "test_alerts.py").read_text(encoding="utf-8")
-    planted = {
-        f"FloatingIP{name}" for line in re.findall(r"goes_on\(.*\)", source) for name in re.findall(r'"(\w+)"', line)
-    }
+    lines = re.findall(r"goes_on\(.*\)", source)
+    planted = {f"FloatingIP{name}" for line in lines for name in re.findall(r'"(\w+)"', line)}
     assert planted == {alert["alert"] for alert in ALERTS}
 
 
@@ -189,12 +187,8 @@ def test_the_monitor_finds_the_observers() -> None:
     spec = yaml.safe_load((MONITORING / "podmonitor.yaml").read_text(encoding="utf-8"))["spec"]
     assert spec["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     keep, _ = spec["podMetricsEndpoints"][0]["relabelings"]
-    found = {
-        f"{container['name']};{port['containerPort']}"
-        for container in template["spec"]["containers"]
-        for port in container["ports"]
-    }
-    assert found == {keep["regex"]}
+    [container] = template["spec"]["containers"]
+    assert [f"{container['name']};{port['containerPort']}" for port in container["ports"]] == [keep["regex"]]
     assert f"regex: {template['metadata']['labels']['app']};{keep['regex']}\n" in PAGE
 
 

@@ -5,9 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
-
-from tests.packaging.test_manifests import ROOT, envsubst
+from tests.packaging.substitution import envsubst
+from tests.packaging.test_manifests import FLOATING_IP, ROOT, VARIABLES, objects
 
 OBSERVER = 100
 """MiB that an observer may take: the goal of docs/benchmarks.md, with fifty addresses."""
@@ -32,10 +31,6 @@ def test_commands_by_hand_do_not_get_the_observer_killed(tmp_path: Path) -> None
     command = [sys.executable, "-c", MEASURE, *doctor, "--region", "us-west-2", "--vpc-id", "vpc-0123456789abcdef0"]
     environment = {**os.environ, **nobody, "FLOATING_IP": "10.0.0.100"}
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True)
-    pod = next(
-        document["spec"]["template"]["spec"]
-        for document in yaml.safe_load_all(envsubst(stdin=(ROOT / "floating-ip.yaml").read_text(encoding="utf-8")))
-        if document["kind"] == "Deployment"
-    )
+    pod = objects(envsubst(FLOATING_IP, VARIABLES))["Deployment"]["spec"]["template"]["spec"]
     [limit] = {each["resources"]["limits"]["memory"] for each in (*pod["initContainers"], *pod["containers"])}
     assert OBSERVER + BESIDE * int(done.stdout) / 1024 < int(limit.removesuffix("Mi"))

@@ -3,8 +3,6 @@
 import ast
 import re
 import signal
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -19,6 +17,7 @@ from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import RESERVED
 from floatingip.edges.prometheus import Metrics
 from floatingip.edges.tally import Tally
+from tests.packaging.substitution import shellcheck
 
 ROOT = Path(__file__).parents[2]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
@@ -27,6 +26,7 @@ TEXT = re.sub(r"```.*?```", "", RUNBOOK, flags=re.DOTALL)
 
 SOURCES = sorted((ROOT / "floatingip").rglob("*.py"))
 LEVELS = ("debug", "info", "warning", "error")
+LOGS = ("log", "out", "_log", "_out")
 OTHERS_TOOLS = ("kubectl ", "curl ")
 
 READINESS = {
@@ -59,7 +59,6 @@ def rows(text: str) -> list[list[str]]:
 
 
 def quoted(text: str) -> list[str]:
-    """What is in quotes."""
     return re.findall(r'"([^"]+)"', " ".join(text.split()))
 
 
@@ -100,14 +99,10 @@ def logged() -> dict[str, set[str]]:
     for path in SOURCES:
         for node in ast.walk(parsed(path)):
             match node:
-                case ast.Call(
-                    func=ast.Attribute(
-                        value=ast.Name(id="log" | "out") | ast.Attribute(attr="_log" | "_out"), attr=level
-                    ),
-                    args=[event, *_],
-                ) if level in LEVELS:
-                    for name in names(event):
-                        events[name].add(level)
+                case ast.Call(func=ast.Attribute(value=called, attr=level), args=[event, *_]) if level in LEVELS:
+                    if getattr(called, "id", getattr(called, "attr", "")) in LOGS:
+                        for name in names(event):
+                            events[name].add(level)
     return events
 
 
@@ -142,11 +137,6 @@ def exit_codes() -> set[int]:
     )
 
 
-def commands() -> set[str]:
-    """Those of the command line."""
-    return set(cli.COMMANDS)
-
-
 def metrics() -> set[str]:
     """The names that Prometheus finds."""
     text = Metrics(Tally(), "").text(Snapshot(0.0, RESERVED))
@@ -174,7 +164,7 @@ def test_each_exit_code_is_explained_for_each_command() -> None:
     codes = section("Exit codes")
     assert {int(code) for code, *_ in rows(codes)} == exit_codes()
     [head] = re.findall(r"^\| code \| (.*) \| do \|$", codes, flags=re.MULTILINE)
-    assert set(re.findall(r"`(\w+)`", head)) == commands()
+    assert set(re.findall(r"`(\w+)`", head)) == set(cli.COMMANDS)
 
 
 def test_the_metrics_that_it_names_exist() -> None:
@@ -207,7 +197,4 @@ def test_each_name_is_one_of_the_product() -> None:
 
 def test_its_commands_are_sound_shell() -> None:
     """All of them together."""
-    script = "#!/bin/bash\n" + "\n".join(COMMANDS)
-    command = [str(Path(sys.executable).with_name("shellcheck")), "--exclude=SC2016", "-"]
-    done = subprocess.run(command, input=script, capture_output=True, encoding="utf-8", check=False)
-    assert (done.returncode, done.stdout) == (0, "")
+    assert shellcheck(COMMANDS, exclude="SC2016") == (0, "")

@@ -15,20 +15,20 @@ Object = dict[str, Any]
 
 def workflow(name: str) -> Object:
     """One workflow; YAML 1.1 takes its key `on` for true."""
-    document: Object = yaml.safe_load((WORKFLOWS / name).read_text(encoding="utf-8"))
-    return document
+    return dict(yaml.safe_load((WORKFLOWS / name).read_text(encoding="utf-8")))
 
 
 def steps(document: Object) -> list[Object]:
-    """The steps of all of its jobs."""
     return [step for job in document["jobs"].values() for step in job["steps"]]
+
+
+def runs(of: list[Object]) -> list[str]:
+    return [step["run"] for step in of if "run" in step]
 
 
 @pytest.fixture(params=["ci.yml", "publish.yml"])
 def name(request: pytest.FixtureRequest) -> str:
-    """Each workflow."""
-    found: str = request.param
-    return found
+    return str(request.param)
 
 
 def test_these_are_all_workflows() -> None:
@@ -38,22 +38,21 @@ def test_these_are_all_workflows() -> None:
 
 def test_the_gate_is_the_one_that_is_run_here() -> None:
     """One script, wherever it runs."""
-    runs = [step["run"] for step in steps(workflow("ci.yml")) if "run" in step]
-    assert "sudo .ci/run" in runs
+    assert "sudo .ci/run" in runs(steps(workflow("ci.yml")))
 
 
 def test_requirements_are_audited_and_clusters_checked() -> None:
     """What needs the internet: vulnerabilities that became known, and the schema of today's eksctl."""
-    runs = [step["run"] for step in steps(workflow("ci.yml")) if "run" in step]
-    [audit] = [run for run in runs if "pip-audit" in run]
+    found = runs(steps(workflow("ci.yml")))
+    [audit] = [run for run in found if "pip-audit" in run]
     assert {"requirements.txt", "requirements-dev.txt"} <= set(audit.split())
-    [schema] = [run for run in runs if "--schemafile" in run]
+    [schema] = [run for run in found if "--schemafile" in run]
     assert {"eksctl-config.yaml", "docs/eksctl/*.yaml"} <= set(schema.split())
 
 
 def test_an_image_is_published_with_its_origin_and_its_contents() -> None:
     """Provenance and bill of materials, for both architectures, by the Dockerfile's own arguments."""
-    [build] = [step["run"] for step in steps(workflow("publish.yml")) if "buildx build" in step.get("run", "")]
+    [build] = [run for run in runs(steps(workflow("publish.yml"))) if "buildx build" in run]
     assert "--attest type=provenance,mode=max" in build
     assert "--attest type=sbom,generator=" in build
     assert "--platform linux/amd64,linux/arm64" in build
@@ -66,9 +65,11 @@ def test_an_image_is_published_with_its_origin_and_its_contents() -> None:
 
 def test_a_version_is_published_under_the_tag_that_the_manifest_names() -> None:
     """`v0.1.0` is the commit's, `0.1.0` the image's; and the commit is of that version."""
-    runs = [step["run"] for step in steps(workflow("publish.yml")) if "run" in step]
-    assert 'test "$GITHUB_REF_NAME" = "v$(sed -n \'s/^__version__ = "\\(.*\\)"/\\1/p\' floatingip/__init__.py)"' in runs
-    assert any(run.endswith('"docker://$IMAGE:${GITHUB_REF_NAME#v}"') for run in runs)
+    found = runs(steps(workflow("publish.yml")))
+    assert (
+        'test "$GITHUB_REF_NAME" = "v$(sed -n \'s/^__version__ = "\\(.*\\)"/\\1/p\' floatingip/__init__.py)"' in found
+    )
+    assert any(run.endswith('"docker://$IMAGE:${GITHUB_REF_NAME#v}"') for run in found)
 
 
 def test_whoever_may_publish_runs_the_runners_own_programs_only(name: str) -> None:
@@ -77,12 +78,9 @@ def test_whoever_may_publish_runs_the_runners_own_programs_only(name: str) -> No
         if job.get("permissions", {}).get("id-token") != "write":
             continue
         assert job["permissions"] == {"id-token": "write"}
-        assert [step["uses"].partition("@")[0] for step in job["steps"] if "uses" in step] == [
-            "actions/download-artifact"
-        ]
-        commands = " | ".join(
-            step["run"].replace("\\\n", " ").replace("\n", " | ") for step in job["steps"] if "run" in step
-        )
+        uses = [step["uses"].partition("@")[0] for step in job["steps"] if "uses" in step]
+        assert uses == ["actions/download-artifact"]
+        commands = " | ".join(run.replace("\\\n", " ").replace("\n", " | ") for run in runs(job["steps"]))
         programs = {command.split()[0] for command in commands.split("|") if command.strip()}
         assert programs == {"aws", "curl", "echo", "jq", "rm", "sha256sum", "skopeo"}
 
@@ -94,10 +92,10 @@ def test_what_is_fetched_is_pinned_and_checked(name: str) -> None:
     assert "latest" not in text
     assert "pipx" not in text
     for job in workflow(name)["jobs"].values():
-        runs = [step["run"] for step in job["steps"] if "run" in step]
-        for index, run in enumerate(runs):
+        found = runs(job["steps"])
+        for index, run in enumerate(found):
             if "curl" in run and "--output" in run:
-                assert "sha256sum --check" in runs[index + 1]
+                assert "sha256sum --check" in found[index + 1]
             if "pip install" in run:
                 assert "--require-hashes" in run
 

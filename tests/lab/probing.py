@@ -1,0 +1,56 @@
+"""What the tests of probes share: the holder's addresses, outcomes, and what comes of the probes of one prober."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from ipaddress import ip_address
+
+import pytest
+
+from floatingip.core.probe import ProbeOutcome, ProbeResult
+from floatingip.edges.probes.icmp import IcmpProber
+from floatingip.edges.probes.tcp import TcpProber
+from lab.network.netns import Namespace
+from tests.waiting import collect
+
+Prober = IcmpProber | TcpProber
+
+ADDRESSES = [ip_address("10.9.0.2"), ip_address("2001:db8:9::2")]
+HOLDER = ADDRESSES[0]
+families = pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+
+PORT = 8080
+SILENCE = f"""table inet silence {{ chain in {{
+    type filter hook input priority 0; meta l4proto {{ icmp, icmpv6 }} drop; tcp dport {PORT} drop; }}; }}"""
+"""In the holder: neither an echo request nor the service's port gets an answer.  (For IPv6 neighbour discovery goes
+with them, after a first answer.)
+"""
+
+ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
+
+
+def outcomes(results: list[ProbeResult]) -> list[ProbeOutcome]:
+    return [result.outcome for result in results]
+
+
+def all_of(prober: Prober, count: int) -> list[ProbeResult]:
+    """The next `count` results."""
+    results: list[ProbeResult] = []
+    end = time.monotonic() + 5
+    while len(results) < count:
+        assert time.monotonic() < end, results
+        results += collect(prober, end)
+    return results
+
+
+def probe(near: Namespace, make: Callable[[], Prober]) -> tuple[ProbeOutcome, str, float]:
+    """What comes of one probe: outcome, detail, and the seconds it took."""
+
+    def run() -> ProbeResult:
+        with closing(make()) as prober:
+            prober.send()
+            (result,) = all_of(prober, 1)
+            return result
+
+    result = near.call(run)
+    return result.outcome, result.detail, result.known_at - result.sent_at
