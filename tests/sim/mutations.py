@@ -108,9 +108,9 @@ MUTATIONS = (
     Mutation(
         "no patience with a holder that calls itself sound",
         f"{DECISION}.rules",
-        "since >= situation.settings.patience:",
-        "since >= 0.0:",
-        13,
+        "since >= situation.settings.patience",
+        "since >= 0.0",
+        1,
         ("a worker is mute",),
     ),
     Mutation(

@@ -40,7 +40,7 @@ def was_reached(situation: Situation) -> bool:
 
 def should_answer(situation: Situation) -> bool:
     """The address is missed where it is: it has answered there, its holder has vouched for it, or it answered where it
-    was before the only move since, and has had time enough here.
+    was before the only move since, and has had time enough here, though its holder is heard.
 
     Otherwise it may not be there yet, or be reached nowhere.  That it has answered another observer there, or this one
     before it was restarted, the tag tells.
@@ -48,7 +48,8 @@ def should_answer(situation: Situation) -> bool:
     memory, view, came_at = situation.memory, situation.view, situation.came_at
     if view.health.ever_up or memory.vouched_at is not None:
         return True
-    if memory.moves_since_up == 1 and view.now - memory.moved_at >= situation.settings.settle:
+    has_had_time = view.now - memory.moved_at >= situation.settings.settle
+    if memory.moves_since_up == 1 and has_had_time and not situation.is_silent:
         return True
     seen_at = view.wall - (view.now - memory.moved_at)
     return came_at is not None and reached_by_tag(situation.eni) > max(came_at, situation.last_move, seen_at)

@@ -193,7 +193,8 @@ class Ec2Cloud:
             return [ip_network(item["Cidr"]) for kind in kinds for item in kind], _token(answer)
 
         def page(more: Mapping[str, str]) -> tuple[list[Network], str]:
-            call = partial(cast(Any, self._ec2).get_subnet_cidr_reservations, SubnetId=subnet_id, **more)
+            # What leads to the next page is a text by its name.
+            call = partial(self._ec2.get_subnet_cidr_reservations, SubnetId=subnet_id, **more)  # type: ignore[arg-type]
             return self._ask("GetSubnetCidrReservations", call, read)
 
         return tuple(all_pages("GetSubnetCidrReservations", page))
