@@ -70,7 +70,7 @@ class Told:
         """The lines of the pods' program so far with that `event`."""
         return [line for line in self.events("log", **wanted) if line["fields"].get("event") == event]
 
-    def until(self, condition: Callable[[], object], timeout: float = 20.0) -> None:
+    def until(self, condition: Callable[[], object], timeout: float = 10.0) -> None:
         """Wait for something that must happen."""
         deadline = time.monotonic() + timeout
         while not condition():

@@ -191,9 +191,9 @@ def end(node: Lab, manifest: Manifest, how: Callable[[str], None]) -> dict[str, 
     """Run the pod, end it, and return what it found out before its end."""
     node.cluster.apply(manifest)
     node.cluster.wait_ready(20)
-    node.until(lambda: node.said("start"))
+    node.until(lambda: node.said("start"), 20)
     how(node.cluster.pod_on("k-a").name)
-    node.until(lambda: node.said("end"))
+    node.until(lambda: node.said("end"), 20)
     [line] = node.said("end")
     return dict(line["fields"])
 
