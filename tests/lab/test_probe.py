@@ -81,6 +81,21 @@ def test_silence_is_lost_exactly_at_the_timeout(near: Namespace, holder: Namespa
     assert 0.2 <= result.known_at - result.sent_at < 0.7
 
 
+def test_a_stall_of_this_process_loses_no_probe(near: Namespace, holder: Namespace) -> None:
+    """Replies that wait in the socket count, though they are read long after the timeout, and are all told at once."""
+
+    def run() -> list[ProbeResult]:
+        prober = IcmpProber(HOLDER, timeout=1)  # enough for a busy machine to find the neighbour
+        for _ in range(3):
+            prober.send()
+        time.sleep(1.5)
+        results = prober.collect()
+        prober.close()
+        return results
+
+    assert outcomes(near.call(run)) == [ANSWERED] * 3
+
+
 def test_replies_that_are_not_this_probe_s_neither_answer_it_nor_cut_its_wait(
     near: Namespace, holder: Namespace
 ) -> None:
