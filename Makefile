@@ -45,9 +45,10 @@ tests() {
 tests
 endef
 
-# What the lab starts, and the package that has it; the guide, which some tests walk, needs one more.
+# What the lab starts, and the package that has it; the guide, which some tests walk, needs one more, and so does the bench.
 TOOLS := nft:nftables envsubst:gettext-base ip:iproute2 unshare:util-linux
 test test-guide: TOOLS += jq:jq
+bench: TOOLS += keepalived:keepalived
 
 SOURCES := floatingip lab bench tests find-available-ips.py
 STAMP := .venv/.installed

@@ -68,6 +68,11 @@ def main(arguments: Sequence[str]) -> int:
         found = [file for cell in chosen if (file := results.read(cell, directory)) is not None]
         report.rewrite(DOCUMENT, found)
         return 0
+    lacking = {cell.program for cell in chosen if cell.program is not None and shutil.which(cell.program) is None}
+    if lacking:
+        names = " ".join(sorted(lacking))
+        print(f"bench: no {names}: install {names} (as root: apt-get install {names})", file=sys.stderr)
+        return 2
     if options.again:
         results.forget(chosen, directory)
     runs = options.runs or (QUICK_RUNS if options.quick else RUNS)

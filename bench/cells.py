@@ -20,6 +20,9 @@ from lab.ec2 import PROFILES, Profile
 CARRIES = ("eni", "address")
 MEASURED_EC2 = ("instant", "typical")
 FAILURES = ("power-cut", "kernel-hang", "node-terminated", "handover")
+KEEPALIVED = "keepalived"
+"""What stands in the product's place, to compare it with; its program and Debian's package are called so."""
+
 KEEPALIVED_FAILURES = ("power-cut", "kernel-hang")
 ADDRESSES = (1, 10, 50)
 
@@ -53,6 +56,10 @@ class Cell(Protocol):
         """How often it is run whatever was asked for; None for as often as was asked for."""
 
     @property
+    def program(self) -> str | None:
+        """What it needs beside what the lab does."""
+
+    @property
     def parameters(self) -> dict[str, object]:
         """All that its outcome depends on, beside the code."""
 
@@ -80,6 +87,11 @@ class Failover:
         return "-".join([self.failure, self.carry, *elastic, self.ec2])
 
     @property
+    def program(self) -> str | None:
+        """What carries the address in the product's place."""
+        return KEEPALIVED if self.carry == KEEPALIVED else None
+
+    @property
     def parameters(self) -> dict[str, object]:
         """For the file."""
         return {
@@ -95,14 +107,14 @@ class Failover:
     def floor(self) -> float:
         """Seconds: detection at its latest, and EC2's own time."""
         profile = PROFILES[self.ec2]
-        if self.carry == "keepalived":
+        if self.carry == KEEPALIVED:
             return round(keepalived_detection() + profile.assign, 3)
         return round(detection(self.failure) + injected(self.failure, self.carry, profile), 3)
 
     def command(self, seed: int, result: Path) -> list[str]:
         """A run of the lab, or of keepalived in it."""
         options = ["--ec2", self.ec2, "--seed", str(seed), "--json", str(result)]
-        if self.carry == "keepalived":
+        if self.carry == KEEPALIVED:
             return [sys.executable, "-m", "bench.keepalived", self.failure, *options]
         how = ["--carry", self.carry, "--ip", self.ip, "--quiet"]
         return [sys.executable, "-m", "lab", "run", self.failure, *options, *how]
@@ -128,6 +140,10 @@ class Peace:
         return f"peace-{self.carry}-{self.addresses}"
 
     @property
+    def program(self) -> None:
+        """Nothing."""
+
+    @property
     def parameters(self) -> dict[str, object]:
         """For the file."""
         return {"kind": "peace", **{key: value for key, value in asdict(self).items() if key != "runs"}}
@@ -148,7 +164,7 @@ def cells(seconds: float) -> list[Cell]:
     """All there are; those about cost take `seconds` each."""
     failovers = [Failover(failure, carry, ec2) for failure in FAILURES for carry in CARRIES for ec2 in MEASURED_EC2]
     elastic = [Failover("power-cut", "address", ec2, ELASTIC_IP) for ec2 in MEASURED_EC2]
-    peers = [Failover(failure, "keepalived", ec2) for failure in KEEPALIVED_FAILURES for ec2 in MEASURED_EC2]
+    peers = [Failover(failure, KEEPALIVED, ec2) for failure in KEEPALIVED_FAILURES for ec2 in MEASURED_EC2]
     peace = [Peace(carry, count, seconds) for carry in CARRIES for count in ADDRESSES if held_by_a_pair(carry, count)]
     return [*peace, *failovers, *elastic, *peers]
 

@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.cells import ADVERT, FLOATING_IP, KEEPALIVED_FAILURES, STANDBY_PRIORITY
+from bench.cells import ADVERT, FLOATING_IP, KEEPALIVED, KEEPALIVED_FAILURES, STANDBY_PRIORITY
 from lab import sandbox
 from lab.ec2 import PROFILES, Profile
 from lab.history import Event, History, parse_logfmt
@@ -35,8 +35,6 @@ from lab.run.machine import Machine
 from lab.run.manifests import ROOT
 from lab.run.region import Region
 from lab.run.verdict import Expectation
-
-PACKAGE = "keepalived"
 
 MASTER_PRIORITY = 150
 READY_WITHIN = 30.0
@@ -117,7 +115,7 @@ class Pair:
 
     def _keepalived(self, machine: Machine) -> list[str]:
         return [
-            *("keepalived", "--dont-fork", "--log-console", "--vrrp"),
+            *(KEEPALIVED, "--dont-fork", "--log-console", "--vrrp"),
             *("--use-file", str(self._file(machine, "conf"))),
             *("--pid", str(self._file(machine, "pid")), "--vrrp_pid", str(self._file(machine, "vrrp.pid"))),
         ]
@@ -133,7 +131,7 @@ class Pair:
         threading.Thread(target=self._read, args=(machine, process), daemon=True).start()
 
     def _read(self, machine: Machine, process: subprocess.Popen[str]) -> None:
-        about = {"source": "agent", "event": "log", "node": machine.name, "pod": PACKAGE, "container": ""}
+        about = {"source": "agent", "event": "log", "node": machine.name, "pod": KEEPALIVED, "container": ""}
         for line in process.stdout or ():
             self._region.history.record({**about, "line": line.rstrip("\n"), "fields": parse_logfmt(line)})
 
@@ -188,7 +186,7 @@ def answered_by(region: Region, since: float) -> set[str]:
 def outcome(history: History, struck: float) -> dict[str, object]:
     """The figures, by the lab's own measure."""
     events = history.events()
-    seen = Run(events, Expectation(PACKAGE, "", FLOATING_IP))
+    seen = Run(events, Expectation(KEEPALIVED, "", FLOATING_IP))
     took = [
         event["t"]
         for event in events
@@ -223,8 +221,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if not sandbox.inside():
         return sandbox.enter([sys.executable, "-m", "bench.keepalived", *arguments])
-    if shutil.which("keepalived") is None:
-        print(f"bench: no keepalived: install {PACKAGE} (apt-get install {PACKAGE})", file=sys.stderr)
+    if shutil.which(KEEPALIVED) is None:
+        print(f"bench: no {KEEPALIVED}: install {KEEPALIVED} (apt-get install {KEEPALIVED})", file=sys.stderr)
         return 2
     found = run(options.failure, PROFILES[options.ec2], options.seed, options.history)
     text = json.dumps(found, indent=1)

@@ -93,6 +93,7 @@ class Scripted:
     script: str
     name: str = "scripted"
     runs: int | None = None
+    program: str | None = None
 
     @property
     def parameters(self) -> dict[str, object]:
@@ -151,3 +152,13 @@ def test_a_name_that_no_cell_has_is_refused(capsys: pytest.CaptureFixture[str]) 
     """Otherwise a typing error would be a bench without a fault."""
     assert main(["--only", "power-cutt*"]) == 2
     assert "power-cutt*" in capsys.readouterr().err
+
+
+def test_what_a_cell_needs_is_missed_before_anything_is_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All the other cells take a quarter of an hour, after which nobody wants to hear it."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(bench, "once", lambda *_: pytest.fail("it was run"))
+    assert main(["--quick", "--only", "*keepalived*"]) == 2
+    assert "apt-get install keepalived" in capsys.readouterr().err
