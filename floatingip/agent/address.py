@@ -157,7 +157,7 @@ class FloatingAddress:
         """The MAC of the interface by which this node carries the address, if EC2 could take the address off it without
         any event of the kernel; otherwise empty.
         """
-        return self.where.mac() if self._way.vanishes_silently and self.is_here() else ""
+        return self.where.mac() if self.is_here() and self._way.vanishes_silently(self.where.address()) else ""
 
     # News.
 

@@ -80,9 +80,14 @@ class Leaving:
         return has_changed
 
     def ask(self, *, in_doubt: bool) -> None:
-        """Have the API server asked more often when it matters more; ``in_doubt``: an address may not answer."""
+        """Have the API server asked more often when it matters more; ``in_doubt``: an address may not answer.
+
+        While the node is written off, others take its addresses as soon as they may: that it is no longer must be known
+        soon.
+        """
         awaited = self.stop_at is not None or pod.is_suspect(self._pod)
-        every = timing.POD_AWAITED if awaited else timing.POD_IN_DOUBT if in_doubt else timing.POD_EVERY
+        often = in_doubt or self._shared.written_off
+        every = timing.POD_AWAITED if awaited else timing.POD_IN_DOUBT if often else timing.POD_EVERY
         if self._observes and every != self._asked_every:
             self._asked_every = every
             self._out.add(AskPod(every))

@@ -44,8 +44,7 @@ class Whereabouts:
         self.allocation_known = False
         self._interface: Interface | None = None
         self._subnet: tuple[Owner | None, tuple[Subnet, ...] | None, Subnet | None] = (None, None, None)
-        self._held: Attachment | None = None
-        self._held_by = ""
+        self._held: tuple[Owner, Attachment] | None = None
 
     # What is told.
 
@@ -55,7 +54,7 @@ class Whereabouts:
         attachment = self.attachment()
         if owner.eni is not None:
             is_here = attachment is not None and attachment.instance_id == self._shared.me.instance_id
-            self._held, self._held_by = (attachment, owner.eni.id) if is_here else (None, "")
+            self._held = (owner, attachment) if attachment is not None and is_here else None
 
     def found_allocation(self, facts: AllocationFacts | None) -> None:
         """EC2 told of the Elastic IP, or that there is no such Elastic IP (None)."""
@@ -80,7 +79,10 @@ class Whereabouts:
         """The attachment by which EC2 showed the address here last, where it now shows neither anybody who has the
         address nor the ENI by which this node had it; otherwise empty.
         """
-        return self._held.id if self._held is not None and self._held_by not in self._shared.ours else ""
+        if self._held is None:
+            return ""
+        owner, attachment = self._held
+        return attachment.id if owner.eni is not None and owner.eni.id not in self._shared.ours else ""
 
     def holder(self) -> str:
         """The instance that EC2 showed last as the holder, empty where it showed none."""
@@ -195,9 +197,13 @@ class Whereabouts:
         return self._way.own(self.owner, standing.eni if standing is not None else None)
 
     def bound_eni(self) -> Eni | None:
-        """The ENI by which this node carries the address, or carried it last, also while that is being detached."""
-        standing = self.standing()
-        return self._way.own(self.owner, standing.bound if standing is not None else None)
+        """The ENI by which this node carries the address, or carried it last: also while that is being detached, and
+        where EC2 shows nobody with the address any more.
+        """
+        standing, owner = self.standing(), self.owner
+        if self._held is not None and owner is not None and owner.eni is None:
+            owner = self._held[0]
+        return self._way.own(owner, standing.bound if standing is not None else None)
 
     def mac(self) -> str:
         """The MAC of that ENI, or of the link that IMDS shows while EC2 has not answered; empty where none is known."""

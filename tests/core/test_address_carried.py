@@ -213,7 +213,7 @@ def test_what_imds_was_asked_before_the_address_came_says_nothing_of_it() -> Non
 
 
 def test_imds_is_asked_only_about_an_address_that_could_be_taken_silently() -> None:
-    """Where it is here; with an ENI that moves, its link tells."""
+    """Where it is here; an IPv4 address that is its ENI's own goes with the link, which tells."""
     made = mover()
     made.looked(own(ADDRESS))
     assert made.address.mac_at_risk() == ""
@@ -225,6 +225,27 @@ def test_imds_is_asked_only_about_an_address_that_could_be_taken_silently() -> N
     other.looked(eni(holder=ME))
     other.address.reconciled(CARRIED, now())
     assert other.address.mac_at_risk() == ""
+
+
+@pytest.mark.parametrize("shown", [eni(IPV6, holder=ME), None], ids=["late", "knows"])
+def test_an_ipv6_address_that_is_taken_off_its_own_eni_is_lost(shown: Eni | None) -> None:
+    """The link stays.  IMDS tells, whether EC2 still shows the address here or already nowhere; what EC2 said before
+    that counts no more, and nothing is left on the link while it does not answer.
+    """
+    made = Node(target=IPV6)
+    made.looked(eni(IPV6, holder=ME))
+    made.address.reconciled(CARRIED, now())
+    assert made.address.mac_at_risk() == MAC
+    assert made.step() == "HELD_HERE"
+    made.looked(shown)
+    made.address.found_addresses(MAC, frozenset({IPV6}), now())
+    for after in range(1, 4):
+        made.step()
+        assert made.address.decision.extent is Extent.ALL
+        made.address.found_addresses(MAC, frozenset(), now() + after)
+    made.step()
+    assert made.address.decision.extent is Extent.NOTHING
+    assert made.address.decision.look_at <= now() + timing.LOOK_IN_DOUBT
 
 
 def test_what_imds_says_of_another_interface_means_nothing() -> None:

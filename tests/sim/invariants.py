@@ -20,7 +20,7 @@ from floatingip.core import pace
 from floatingip.core.decision import order, pause
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG, Attachment, Eni
-from floatingip.core.model import Address, Allocation, Target
+from floatingip.core.model import Address, Allocation, Carry, Target
 from tests.sim.fleet import Fleet
 from tests.sim.line import WRITES, Call
 from tests.sim.worker import LIVING, PROBES, QUESTIONS, Observer, Worker
@@ -110,7 +110,7 @@ class Invariants:
         self._muted_at: dict[str, float] = {}
         self._made: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
         self._tagged: defaultdict[tuple[object, ...], deque[float]] = defaultdict(deque)
-        self._rationed: dict[Target, tuple[str, float]] = {}
+        self._rationed: dict[Target, tuple[str, float, frozenset[str]]] = {}
         fleet.called, fleet.told, fleet.dropped = self._called, self._told, self._dropped
 
     def _fault(self, what: str) -> None:
@@ -353,11 +353,14 @@ class Invariants:
             if self._has_jumped():
                 self._rationed.pop(each, None)  # Recorded by a clock that was wrong.
                 continue
-            judged, before = self._rationed.get(each, ("", -inf))
+            judged, before, on = self._rationed.get(each, ("", -inf, frozenset()))
             if judged == line.fields["attachment"]:
                 continue  # The same move, by whoever else, or at last: what counts is when it was recorded.
-            self._rationed[each] = str(line.fields["attachment"]), self._fleet.now
-            if self._fleet.now - before < RATIONED_APART:
+            now_on = frozenset(eni.id for eni in self._fleet.enis(each))
+            self._rationed[each] = str(line.fields["attachment"]), self._fleet.now, now_on
+            # With its own interface went what was recorded there, if only for a moment.
+            is_known = self._fleet.settings.carry is Carry.ADDRESS or on & now_on
+            if is_known and self._fleet.now - before < RATIONED_APART:
                 self._fault(f"{worker.name} takes {each} by {rule} {self._fleet.now - before:.1f} s after such a move")
 
     def _dropped(self, worker: Worker, address: Address) -> None:

@@ -291,6 +291,20 @@ def test_a_holder_is_not_written_off_by_an_api_server_that_answers_no_more(carry
     fleet.wait(lambda: not holder.published.status.leaving, 12, "nothing is known any more")
 
 
+@BOTH
+def test_a_holder_that_kubernetes_takes_back_says_so_before_others_act_on_what_was(carry: Carry) -> None:
+    """Whenever that is: a standby that may take the address over does so at once."""
+    fleet = quick(carry, workers=1)
+    [holder] = fleet.observers()
+    fleet.run(fleet.now + 20)
+    for after in (0.3, 0.8, 1.3, 1.8):
+        holder.worker.pod = WRITTEN_OFF
+        fleet.wait(lambda: holder.published.status.leaving, SOON, "the holder is written off")
+        fleet.run(fleet.now + after)
+        holder.worker.pod = LIVING
+        fleet.wait(lambda: not holder.published.status.leaving, 0.6, "it is taken back")
+
+
 # A holder whose observer is silent.
 
 

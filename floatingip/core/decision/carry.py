@@ -15,7 +15,7 @@ from floatingip.core.decision.carry_eni import ByEni
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import Memory, View
 from floatingip.core.ec2 import Attachment, Eni, Owner
-from floatingip.core.model import Carry, Target
+from floatingip.core.model import Address, Carry, Target
 from floatingip.core.plumbing import Extent
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Write
@@ -26,17 +26,15 @@ class Way(Protocol):
 
     ``needed`` are the IAM actions without which no takeover is possible, and ``lacks_room`` says in words that a node
     has no room.  ``first_wins``: of several nodes that take the address from a judged holder EC2 itself refuses all but
-    the first.  ``has_standing_enis``: each node has an ENI attached ahead of time.  ``vanishes_silently``: the address
-    can go while the link stays, so that no event of the kernel tells.  ``detaches_without_device`` (R14): a node lets
-    go of an ENI whose device never comes.  ``barred_pause`` is after how many seconds EC2 is asked again while
-    something bars the first claim.
+    the first.  ``has_standing_enis``: each node has an ENI attached ahead of time.  ``detaches_without_device`` (R14):
+    a node lets go of an ENI whose device never comes.  ``barred_pause`` is after how many seconds EC2 is asked again
+    while something bars the first claim.
     """
 
     needed: frozenset[str]
     lacks_room: str
     first_wins: bool
     has_standing_enis: bool
-    vanishes_silently: bool
     detaches_without_device: bool
     barred_pause: float
 
@@ -50,6 +48,9 @@ class Way(Protocol):
 
     def is_confirmed(self, memory: Memory, view: View, owner: Owner) -> bool:
         """R10: what is configured here still belongs to this node."""
+
+    def vanishes_silently(self, address: Address | None) -> bool:
+        """The address (None: it is not known) can go while its link stays, so that no event of the kernel tells."""
 
     def is_new(self, moved_for: float) -> bool:
         """A3: the holder, which got the address ``moved_for`` seconds ago, is too new to be judged."""

@@ -19,7 +19,7 @@ from floatingip.core.decision import ration
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import Memory, View, attachment_of
 from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Owner
-from floatingip.core.model import Allocation, Target
+from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.plumbing import Extent
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Detach, Unassign, Write
@@ -32,7 +32,6 @@ class ByAddress:
     lacks_room = "its standing ENI is not there"
     first_wins = False
     has_standing_enis = True
-    vanishes_silently = True
     detaches_without_device = False
     barred_pause = timing.LOOK_IN_DOUBT  # A standing ENI is on its way.
 
@@ -54,6 +53,10 @@ class ByAddress:
         if view.carried_since is None or owner.asked_at >= view.carried_since:
             return True
         return memory.claimed_at is not None and owner.asked_at >= memory.claimed_at
+
+    def vanishes_silently(self, address: Address | None) -> bool:
+        """Always: the standing ENI stays."""
+        return True
 
     def is_new(self, moved_for: float) -> bool:
         """A new holder may still be putting the address on its link."""

@@ -10,6 +10,7 @@ configured on it goes with the device.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address
 from math import inf
 
 from floatingip.core import timing
@@ -17,7 +18,7 @@ from floatingip.core.decision import ration
 from floatingip.core.decision.room import Room, lacks_slot
 from floatingip.core.decision.view import Memory, View, attachment_of
 from floatingip.core.ec2 import Attachment, Eni, Owner
-from floatingip.core.model import Allocation, Target
+from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.plumbing import Extent
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Associate, Attach, Detach, Write, mended
@@ -30,7 +31,6 @@ class ByEni:
     lacks_room = "it has no free ENI slot"
     first_wins = True
     has_standing_enis = False
-    vanishes_silently = False
     detaches_without_device = True
     barred_pause = timing.LOOK_IN_PEACE  # A subnet stays as it is.
 
@@ -48,6 +48,10 @@ class ByEni:
     def is_confirmed(self, memory: Memory, view: View, owner: Owner) -> bool:
         """The device is here, and goes with the ENI."""
         return True
+
+    def vanishes_silently(self, address: Address | None) -> bool:
+        """An IPv6 address can be unassigned; an IPv4 address is its ENI's primary one, and goes with it only."""
+        return isinstance(address, IPv6Address)
 
     def is_new(self, moved_for: float) -> bool:
         """A new attachment is judged like any other; while EC2 attaches it there is a rule for that (R3)."""
@@ -69,8 +73,10 @@ class ByEni:
         return mended(eni, view.groups)
 
     def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:
-        """What was decided: everything, unless EC2 says for sure that the address is not here."""
-        return decided
+        """What was decided: everything, unless EC2 says for sure that the address is not here, or IMDS does (R10)."""
+        lost_at, owner = view.lost_by_imds_at, view.owner
+        is_lost = lost_at is not None and (owner is None or lost_at > owner.asked_at)
+        return Extent.NOTHING if is_lost else decided
 
     def fenced(self, memory: Memory) -> str:
         """The one that was detached."""
