@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 from floatingip.core.ec2 import OWNER_TAG, AllocationFacts, Eni, Instance, Subnet
 from floatingip.core.errors import NoFreeSlot
 from floatingip.core.model import Address, Network, Target
+from floatingip.edges.ec2.api import Api, denied
 from floatingip.edges.ec2.asking import Asking
-from floatingip.edges.ec2.calls import Calls, denied
 from floatingip.edges.ec2.meaning import (
     MOVED_MEANWHILE,
     IndexTaken,
@@ -58,7 +58,7 @@ class Ec2Cloud:
         self._ec2 = ec2
         self._vpc_id = vpc_id
         self._groups = list(security_groups)
-        self._calls = Calls(asking or Asking(cast(Any, ec2.meta.config).read_timeout), tally)
+        self._api = Api(asking or Asking(cast(Any, ec2.meta.config).read_timeout), tally)
         ec2.meta.events.register("before-parse.ec2", refuse_what_is_not_ec2s, "floatingip")
         ec2.meta.events.register("after-call.ec2", refuse_what_stands_twice, "floatingip-twice")
 
@@ -81,7 +81,7 @@ class Ec2Cloud:
     ) -> tuple[Eni, ...]:
         asked: list[FilterTypeDef] = [{"Name": "vpc-id", "Values": [self._vpc_id]}]
         asked.extend({"Name": name, "Values": values} for name, values in filters.items())
-        items = self._calls.pages(
+        items = self._api.pages(
             "DescribeNetworkInterfaces",
             self._ec2.describe_network_interfaces,
             "NetworkInterfaces",
@@ -108,7 +108,7 @@ class Ec2Cloud:
                 allocation_id, public, item.get("NetworkBorderGroup", ""), item.get("NetworkInterfaceId", "")
             )
 
-        return self._calls.ask("DescribeAddresses", lambda: self._ec2.describe_addresses(Filters=filters), read)
+        return self._api.ask("DescribeAddresses", lambda: self._ec2.describe_addresses(Filters=filters), read)
 
     def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
         """See `ports.Cloud`."""
@@ -131,14 +131,14 @@ class Ec2Cloud:
         return next((instance for instance in found if not instance.state.announces_death), None)
 
     def _instances(self, filters: list[FilterTypeDef]) -> list[InstanceTypeDef]:
-        items = self._calls.pages("DescribeInstances", self._ec2.describe_instances, "Reservations", Filters=filters)
+        items = self._api.pages("DescribeInstances", self._ec2.describe_instances, "Reservations", Filters=filters)
         # A reservation always has instances: one that shows none has some that cannot be read.
         return [item for reservation in items for item in reservation.get("Instances") or [{}]]
 
     def describe_subnets(self) -> tuple[Subnet, ...]:
         """See `ports.Cloud`."""
         filters = [{"Name": "vpc-id", "Values": [self._vpc_id]}]
-        items = self._calls.pages("DescribeSubnets", self._ec2.describe_subnets, "Subnets", Filters=filters)
+        items = self._api.pages("DescribeSubnets", self._ec2.describe_subnets, "Subnets", Filters=filters)
         return tuple(map(read_subnet, self._of_this_vpc(items)))
 
     def describe_reservations(self, subnet_id: str) -> tuple[Network, ...]:
@@ -151,7 +151,7 @@ class Ec2Cloud:
             return [ip_network(item["Cidr"]) for kind in kinds for item in kind]
 
         call = partial(self._ec2.get_subnet_cidr_reservations, SubnetId=subnet_id)
-        return tuple(self._calls.all_pages("GetSubnetCidrReservations", call, read))
+        return tuple(self._api.all_pages("GetSubnetCidrReservations", call, read))
 
     def describe_slots(self, instance_type: str) -> int:
         """See `ports.Cloud`."""
@@ -168,7 +168,7 @@ class Ec2Cloud:
 
         # The type of EC2Client lists all instance types; what EC2 has said of an instance is one of them.
         types = [cast(Any, instance_type)]
-        return self._calls.ask(
+        return self._api.ask(
             "DescribeInstanceTypes", lambda: self._ec2.describe_instance_types(InstanceTypes=types), read
         )
 
@@ -176,7 +176,7 @@ class Ec2Cloud:
         """See `ports.Cloud`.  With its tags, since the VPC CNI would adopt an interface that gets them later."""
         named: dict[str, Any] = {"ClientToken": token} if token else {}
         creation = self._creation(target, subnet, tags)
-        answer = self._calls.write(
+        answer = self._api.write(
             "CreateNetworkInterface", lambda: self._ec2.create_network_interface(**creation, **named)
         )
         with meaning("CreateNetworkInterface"):
@@ -211,7 +211,7 @@ class Ec2Cloud:
                 NetworkCardIndex=0,
             )
             try:
-                answer = self._calls.write("AttachNetworkInterface", call)
+                answer = self._api.write("AttachNetworkInterface", call)
             except IndexTaken:
                 continue
             with meaning("AttachNetworkInterface"):
@@ -220,28 +220,26 @@ class Ec2Cloud:
 
     def detach_eni(self, attachment_id: str, *, force: bool) -> None:
         """See `ports.Cloud`."""
-        self._calls.write(
-            "DetachNetworkInterface",
-            lambda: self._ec2.detach_network_interface(AttachmentId=attachment_id, Force=force),
-        )
+        call = partial(self._ec2.detach_network_interface, AttachmentId=attachment_id, Force=force)
+        self._api.write("DetachNetworkInterface", call)
 
     def delete_eni(self, eni_id: str) -> None:
         """See `ports.Cloud`."""
         with suppress(NoSuchEni):
-            self._calls.write(
+            self._api.write(
                 "DeleteNetworkInterface", lambda: self._ec2.delete_network_interface(NetworkInterfaceId=eni_id)
             )
 
     def assign(self, eni_id: str, address: Address, *, reassign: bool) -> None:
         """See `ports.Cloud`."""
         if isinstance(address, IPv6Address):
-            self._calls.write(
+            self._api.write(
                 "AssignIpv6Addresses",
                 lambda: self._ec2.assign_ipv6_addresses(NetworkInterfaceId=eni_id, Ipv6Addresses=[str(address)]),
                 MOVED_MEANWHILE,
             )
             return
-        self._calls.write(
+        self._api.write(
             "AssignPrivateIpAddresses",
             lambda: self._ec2.assign_private_ip_addresses(
                 NetworkInterfaceId=eni_id, PrivateIpAddresses=[str(address)], AllowReassignment=reassign
@@ -250,7 +248,7 @@ class Ec2Cloud:
 
     def assign_any(self, eni_id: str) -> None:
         """See `ports.Cloud`."""
-        self._calls.write(
+        self._api.write(
             "AssignPrivateIpAddresses",
             lambda: self._ec2.assign_private_ip_addresses(NetworkInterfaceId=eni_id, SecondaryPrivateIpAddressCount=1),
         )
@@ -258,13 +256,13 @@ class Ec2Cloud:
     def unassign(self, eni_id: str, address: Address) -> None:
         """See `ports.Cloud`."""
         if isinstance(address, IPv6Address):
-            self._calls.write(
+            self._api.write(
                 "UnassignIpv6Addresses",
                 lambda: self._ec2.unassign_ipv6_addresses(NetworkInterfaceId=eni_id, Ipv6Addresses=[str(address)]),
                 MOVED_MEANWHILE,
             )
             return
-        self._calls.write(
+        self._api.write(
             "UnassignPrivateIpAddresses",
             lambda: self._ec2.unassign_private_ip_addresses(
                 NetworkInterfaceId=eni_id, PrivateIpAddresses=[str(address)]
@@ -275,11 +273,11 @@ class Ec2Cloud:
     def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
         """See `ports.Cloud`."""
         listed: list[Any] = [{"Key": key, "Value": value} for key, value in tags.items()]
-        self._calls.write("CreateTags", lambda: self._ec2.create_tags(Resources=[eni_id], Tags=listed))
+        self._api.write("CreateTags", lambda: self._ec2.create_tags(Resources=[eni_id], Tags=listed))
 
     def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
         """See `ports.Cloud`.  With AllowReassociation EC2 would take the Elastic IP from whatever has it."""
-        self._calls.write(
+        self._api.write(
             "AssociateAddress",
             lambda: self._ec2.associate_address(
                 AllocationId=allocation_id,
@@ -302,7 +300,7 @@ class Ec2Cloud:
         self._modify(eni_id, SourceDestCheck={"Value": True})
 
     def _modify(self, eni_id: str, **change: Any) -> None:
-        self._calls.write(
+        self._api.write(
             "ModifyNetworkInterfaceAttribute",
             lambda: self._ec2.modify_network_interface_attribute(NetworkInterfaceId=eni_id, **change),
         )
@@ -333,7 +331,7 @@ class Ec2Cloud:
                     ec2.detach_network_interface, AttachmentId=eni.attachment.id, DryRun=True
                 )
         rehearsed: list[Callable[[], object]] = [
-            partial(self._calls.write, action, call) for action, call in calls.items()
+            partial(self._api.write, action, call) for action, call in calls.items()
         ]
         if eni is not None and "ec2:AssignPrivateIpAddresses" in needed:
             rehearsed.extend(self._move(eni, target))

@@ -18,8 +18,8 @@ from floatingip.agent.looks import CLUSTER_TAG, CLUSTER_TAG_PREFIX
 from floatingip.core.ec2 import Eni
 from floatingip.core.groups import Rule, Worker
 from floatingip.core.model import Allocation, Target
+from floatingip.edges.ec2.api import Api, denied
 from floatingip.edges.ec2.asking import Asking
-from floatingip.edges.ec2.calls import Calls, denied
 from floatingip.edges.ec2.meaning import meaning
 from floatingip.edges.ec2.sdk import identity
 from floatingip.edges.ec2.shown import read_instance
@@ -38,11 +38,11 @@ class Inspection:
         self._ec2 = ec2
         self._region = region
         self._vpc_id = vpc_id
-        self._calls = Calls(Asking(PATIENCE))
+        self._api = Api(Asking(PATIENCE))
 
     def caller(self) -> str:
         """The ARN of whoever asks.  Raises ``CloudError``."""
-        return self._calls.ask("GetCallerIdentity", lambda: identity(self._region, PATIENCE), str)
+        return self._api.ask("GetCallerIdentity", lambda: identity(self._region, PATIENCE), str)
 
     def workers(self, cluster: str) -> tuple[Worker, ...]:
         """The cluster's instances in this VPC.  Raises ``CloudError``."""
@@ -50,7 +50,7 @@ class Inspection:
         names = {"tag-key": f"{CLUSTER_TAG_PREFIX}{cluster}", f"tag:{CLUSTER_TAG}": cluster}
         for name, value in names.items():
             filters: list[Any] = [{"Name": "vpc-id", "Values": [self._vpc_id]}, {"Name": name, "Values": [value]}]
-            found_by = self._calls.pages(
+            found_by = self._api.pages(
                 "DescribeInstances", self._ec2.describe_instances, "Reservations", Filters=filters
             )
             with meaning("DescribeInstances"):
@@ -74,13 +74,13 @@ class Inspection:
             return wall + took / 2 - (parsedate_to_datetime(date).timestamp() + 0.5), took
 
         filters: list[Any] = [{"Name": "vpc-id", "Values": [self._vpc_id]}]
-        return self._calls.ask("DescribeSubnets", partial(self._ec2.describe_subnets, Filters=filters), read)
+        return self._api.ask("DescribeSubnets", partial(self._ec2.describe_subnets, Filters=filters), read)
 
     def rules(self, groups: frozenset[str]) -> tuple[Rule, ...]:
         """What these security groups admit.  Raises ``CloudError``."""
         filters: list[Any] = [{"Name": "group-id", "Values": sorted(groups)}]
         action, call = "DescribeSecurityGroupRules", self._ec2.describe_security_group_rules
-        shown = self._calls.pages(action, call, "SecurityGroupRules", Filters=filters)
+        shown = self._api.pages(action, call, "SecurityGroupRules", Filters=filters)
         with meaning(action):
             return tuple(map(_rule, shown))
 
@@ -104,7 +104,7 @@ class Inspection:
                 calls["AssociateAddress"] = partial(
                     ec2.associate_address, AllocationId=target.id, NetworkInterfaceId=eni.id
                 )
-        return denied(partial(self._calls.ask, name, partial(call, DryRun=True), bool) for name, call in calls.items())
+        return denied(partial(self._api.ask, name, partial(call, DryRun=True), bool) for name, call in calls.items())
 
 
 def _rule(item: Mapping[str, Any]) -> Rule:

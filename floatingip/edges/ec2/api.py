@@ -23,8 +23,8 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-class Calls:
-    """Calls by their actions' names; ``tally`` counts each attempt."""
+class Api:
+    """Makes calls, each named by its action; ``tally`` counts the attempts."""
 
     def __init__(self, asking: Asking, tally: Tally | None = None) -> None:
         self._asking = asking
