@@ -27,7 +27,8 @@ from floatingip.core.settings import Settings
 from floatingip.runtime import performing
 from floatingip.runtime.look import Calls
 from tests.core.told import Told
-from tests.fakes.ec2 import FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import FakeEc2
 
 NAME, ME, OTHER = "cluster", "i-b", "i-a"
 ADDRESS, IPV6, ELASTIC = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100"), Allocation("eipalloc-0123abcd")

@@ -39,7 +39,8 @@ from tests.core.nodes import (
     now,
     others,
 )
-from tests.fakes.ec2 import FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import FakeEc2
 
 SOUND, NO_LINK = PlumbingReport(PlumbingState.SOUND), PlumbingReport(PlumbingState.NO_LINK)
 NOTHING = PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING)

@@ -30,7 +30,8 @@ from floatingip.core.model import Carry
 from floatingip.core.word import Held, Status
 from floatingip.runtime import status_server
 from tests.core.observers import ASKER, TARGET, Start
-from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import Delays, FakeEc2
 
 NAME, ADDRESS = "cluster", IPv4Address("127.0.0.100")
 PORT = 1

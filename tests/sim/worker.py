@@ -43,7 +43,8 @@ from floatingip.runtime.keeping import Keeper
 from floatingip.runtime.look import Calls
 from floatingip.runtime.probing import Probes
 from floatingip.runtime.questions import MetadataLoop
-from tests.fakes.ec2 import REGION, ZONE, FakeCloud
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import REGION, ZONE
 from tests.sim.layout import Layout
 from tests.sim.line import Hung, Killed, Line
 
