@@ -26,7 +26,8 @@ from tests.fakes.cloud import FakeCloud
 from tests.fakes.ec2 import INSTANCE_TYPE, WALL, Delays, FakeEc2
 from tests.sim.layout import Layout
 from tests.sim.line import WRITES, Call, Happening, Trouble, nothing
-from tests.sim.worker import GROUP, Observer, Worker
+from tests.sim.observer import Observer
+from tests.sim.worker import GROUP, Worker
 
 ADDRESS = IPv4Address("10.0.0.100")
 NAME = "cluster"

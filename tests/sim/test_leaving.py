@@ -10,7 +10,8 @@ from floatingip.core.model import Carry
 from floatingip.core.node import Notice, OwnPod
 from tests.fakes.ec2 import WALL, Delays
 from tests.sim.fleet import ADDRESS, INSTANT, Fleet
-from tests.sim.worker import LIVING, Observer, Worker
+from tests.sim.observer import Observer
+from tests.sim.worker import LIVING, Worker
 
 QUICK = replace(INSTANT, delays=Delays(attach=0.2, detach=0.2, assign=0.2, unassign=0.1, shutdown=30.0, release=20.0))
 BOTH = pytest.mark.parametrize("carry", Carry)
