@@ -1,9 +1,9 @@
 """
 Whether this node may be the one that is cut off, and not the holder.
 
-Before a holder that does not answer is convicted, all of this must have happened since it is in doubt, which is from
-the first lost probe on, or since it last vouched for the address after that: EC2 has answered, somebody else in the VPC
-has answered, and none of the other observers sees the address UP.
+Before a holder that does not answer is convicted, all of this must have happened since the doubt began: EC2 has
+answered, somebody else in the VPC has answered, and none of the other observers sees the address UP.  The doubt begins
+with the first lost probe, and anew whenever the holder vouches for the address after that.
 """
 
 from __future__ import annotations
