@@ -2,27 +2,11 @@
 
 import socket
 import threading
-from collections.abc import Callable
 
 import pytest
 
-from lab.network.fabric import (
-    CLIENT_IN_ADDRESS,
-    CLIENT_OUT_ADDRESS,
-    Fabric,
-)
-from lab.network.worker import Worker
-from tests.lab.conftest import Answer
-
-Workers = tuple[Worker, Worker]
-Fetch = Callable[..., Answer]
-Ping = Callable[..., bool]
-
-ENI = "eni-floating"
-MAC = "02:00:00:00:00:64"
-FLOATING = "10.0.0.100"
-UNOWNED, UNOWNED_IPV6 = "10.0.0.77", "2001:db8:0:1::77"
-PUBLIC = "203.0.113.100"
+from lab.network.fabric import CLIENT_IN_ADDRESS, CLIENT_OUT_ADDRESS, Fabric
+from tests.lab.test_fabric import PUBLIC, UNOWNED, Fetch, Ping, Workers
 
 
 def test_an_elastic_ip_that_is_not_associated_is_silent(fabric: Fabric, workers: Workers, ping: Ping) -> None:
