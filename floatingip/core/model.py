@@ -17,6 +17,8 @@ Terms:
 - **fencing**: making sure that the judged holder no longer has the address, before it is claimed: by a detach of its
   attachment, or by taking the address off its ENI.
 - **word**: what an observer says of itself when another one asks; that of the holder's observer matters most.
+  It **vouches** for the address where the holder serves it, and reaches the asker from it.
+- **charge**: a reason to move the address away from its holder.  The holder is **convicted** once a move may follow.
 - **look**: all questions to EC2 that are asked together, and their answers.
 - **plumbing**: what a node needs in its kernel to carry an address.
 - **ration**: the growing pauses between moves that may not help.

@@ -85,7 +85,7 @@ class Scenario:
     gets_ready: whether the deployment can get ready at all.
     is_watched: whether a standby can see the address UP.
     watched_for: seconds for which all is well before the nemesis strikes.
-    attack: how a pod attacks the observers from before the strike until the end (attacker.py), or nothing.
+    attack: how a pod attacks the observers from before the strike until the end (attacker.py); empty for none.
     """
 
     name: str

@@ -7,7 +7,8 @@ import pytest
 from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Eni, InstanceState
 from floatingip.core.errors import CloudUnavailable, LookAgain
 from floatingip.core.model import Allocation
-from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import Delays, FakeEc2
 
 ADDRESS = IPv4Address("10.0.0.100")
 

@@ -15,7 +15,8 @@ from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Eni, Instance, Subnet
 from floatingip.core.model import Target
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from lab.ec2 import PROFILES, Ec2, Guest, NoDevices
-from tests.fakes.ec2 import WALL, Delays, FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import WALL, Delays, FakeEc2
 
 NAME = "floating-ip"
 FLOATING = IPv4Address("10.0.0.100")

@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
+from typing import Any
 
 from floatingip.agent.address import FloatingAddress
 from floatingip.agent.shared import Shared
@@ -22,12 +23,13 @@ from floatingip.core.ec2 import (
 )
 from floatingip.core.model import Allocation, Carry, Target
 from floatingip.core.node import Identity
-from floatingip.core.plumbing import PlumbingReport
+from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.settings import Settings
 from floatingip.runtime import performing
 from floatingip.runtime.look import Calls
 from tests.core.told import Told
-from tests.fakes.ec2 import FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import FakeEc2
 
 NAME, ME, OTHER = "cluster", "i-b", "i-a"
 ADDRESS, IPV6, ELASTIC = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100"), Allocation("eipalloc-0123abcd")
@@ -146,4 +148,18 @@ def mover(target: Target = ADDRESS, standing: Standing | None = None) -> Node:
     shared.standings[SUBNET.id] = standing or Standing(0.0, eni=own(), bound=own())
     made = Node(target, shared=shared, settings=Settings((ADDRESS, IPV6, ELASTIC), carry=Carry.ADDRESS))
     made.address.where.found_allocation(facts())
+    return made
+
+
+SOUND, NO_LINK = PlumbingReport(PlumbingState.SOUND), PlumbingReport(PlumbingState.NO_LINK)
+NOTHING = PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING)
+WITHOUT_NFT = PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing")
+"""What a node finds in its kernel."""
+
+
+def held_by(holder: str, report: PlumbingReport, **told: Any) -> Node:
+    """A node to which EC2 has shown this holder, and that has found this in its kernel."""
+    made = Node(**told)
+    made.looked(eni(holder=holder))
+    made.found(report)
     return made

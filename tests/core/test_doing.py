@@ -29,7 +29,8 @@ from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
 from floatingip.edges.tally import Tally
 from floatingip.runtime.doing import Doer, Edges
-from tests.fakes.ec2 import FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import FakeEc2
 
 ADDRESS, OWN, OTHER = IPv4Address("10.0.0.100"), IPv4Address("10.0.0.10"), IPv4Address("10.0.0.11")
 TAGS = {"kubernetes.io/cluster/lab": "owned"}

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoCredentials, NoFreeSlot, Throttled
-from floatingip.edges.ec2 import cloud as ec2
-from floatingip.edges.ec2 import sdk
+from floatingip.edges.ec2 import api, sdk
 from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from floatingip.edges.ec2.meaning import NOT_ACCEPTED
@@ -230,7 +229,7 @@ def test_pages_without_end_mean_that_nothing_is_known(
     server: Server, cloud: Ec2Cloud, monkeypatch: pytest.MonkeyPatch, action: str, shown: str, tokens: list[str]
 ) -> None:
     """The same token again and again, or always another one."""
-    monkeypatch.setattr(ec2, "MOST_PAGES", 20)
+    monkeypatch.setattr(api, "MOST_PAGES", 20)
     left = iter(tokens)
 
     def reply(connection: socket.socket) -> None:
@@ -246,7 +245,7 @@ def test_pages_that_take_too_long_mean_that_nothing_is_known(
     server: Server, cloud: Ec2Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of them comes in time; meanwhile nothing else is asked, and nothing told."""
-    monkeypatch.setattr(ec2, "LONGEST_LISTING", 0.0)
+    monkeypatch.setattr(api, "LONGEST_LISTING", 0.0)
     server.replies[""] = FOUND
     with pytest.raises(CloudUnavailable, match="DescribeNetworkInterfaces: the answer has no end"):
         cloud.describe_enis("lab")

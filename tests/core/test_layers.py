@@ -53,9 +53,8 @@ edges             telemetry
 edges             imds prometheus
 edges/ec2         asking meaning
 edges/ec2         credentials shown
-edges/ec2         sdk
-edges/ec2         cloud
-edges/ec2         inspection
+edges/ec2         sdk api
+edges/ec2         cloud inspection
 edges/kernel      netlink announce nft legacy
 edges/kernel      path mark_table kube_proxy links extensions
 edges/kernel      addresses

@@ -14,7 +14,8 @@ from floatingip.core.model import Carry
 from floatingip.core.settings import Settings
 from floatingip.runtime import look as looking
 from floatingip.runtime.look import Calls, look
-from tests.fakes.ec2 import FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import FakeEc2
 
 NAME, ADDRESS = "cluster", IPv4Address("10.0.0.100")
 PATIENCE = 5.0

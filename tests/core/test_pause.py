@@ -14,7 +14,8 @@ from floatingip.core.model import Carry
 from floatingip.core.wording import clock
 from floatingip.core.writes import Detach
 from tests.core.deciders import WALL, Observer, shown
-from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import Delays, FakeEc2
 
 UNTIL = WALL + 600
 

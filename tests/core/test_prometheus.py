@@ -159,7 +159,7 @@ def test_the_actions_that_are_told_are_those_that_ec2_is_asked_for() -> None:
         for node in names
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("_ask", "_write", "_pages")
+        and node.func.attr in ("ask", "write", "pages", "all_pages")
         and isinstance(node.args[0], ast.Constant)
     }
     assert actions == ACTIONS

@@ -21,7 +21,8 @@ from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.runtime import performing
 from tests.core.told import Told
-from tests.fakes.ec2 import FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import FakeEc2
 
 ADDRESS = IPv4Address("10.0.0.100")
 SLOTS, RESERVATIONS, PERMISSIONS = "describe_slots", "describe_reservations", "rehearse"

@@ -12,7 +12,8 @@ from floatingip.commands.release import FORCE_AFTER, GIVE_UP_AFTER, Plan, carry_
 from floatingip.core.ec2 import ALLOCATION_TAG, OWNER_TAG, STANDING_TAG, Attachment, AttachmentStatus
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied
 from floatingip.core.model import Allocation, Target
-from tests.fakes.ec2 import Delays, FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import Delays, FakeEc2
 
 NAME = "cluster"
 ADDRESS, OTHER, IPV6 = IPv4Address("10.0.0.100"), IPv4Address("10.0.0.101"), IPv6Address("2001:db8:0:1::100")

@@ -13,7 +13,7 @@ from floatingip.core.ec2 import OWNER_TAG, Eni
 from floatingip.core.word import Held, Status
 from tests.core.observers import Observer, free_port
 from tests.core.test_release import ADDRESS, NAME, OTHER, WORKER, Vpc, standing
-from tests.fakes.ec2 import FakeCloud
+from tests.fakes.cloud import FakeCloud
 
 
 @pytest.fixture(name="vpc")

@@ -16,7 +16,8 @@ from floatingip.core.writes import Unassign
 from floatingip.runtime import performing
 from floatingip.runtime.look import Calls
 from tests.core.told import Told
-from tests.fakes.ec2 import FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import FakeEc2
 
 NAME, ADDRESS, ELASTIC = "cluster", IPv4Address("10.0.0.100"), Allocation("eipalloc-0123abcd")
 

@@ -17,7 +17,8 @@ from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
 from floatingip.core.word import Held, Status
 from tests.core.observers import HOLDER, TARGET, THIRD, Start
-from tests.fakes.ec2 import FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import FakeEc2
 
 NAME = "cluster"
 

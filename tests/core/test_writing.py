@@ -16,7 +16,8 @@ from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Create,
 from floatingip.runtime import performing
 from floatingip.runtime.look import Calls
 from tests.core.told import Told
-from tests.fakes.ec2 import FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import FakeEc2
 
 ADDRESS, IPV6 = IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100")
 

@@ -20,21 +20,14 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
+from typing import Any
 
-from floatingip.core.ec2 import (
-    OWNER_TAG,
-    AllocationFacts,
-    Attachment,
-    AttachmentStatus,
-    Eni,
-    Instance,
-    InstanceState,
-    Subnet,
-)
-from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot
+from floatingip.core.ec2 import AllocationFacts, Attachment, AttachmentStatus, Eni, Instance, InstanceState, Subnet
+from floatingip.core.errors import AddressTaken, CloudError, LookAgain, NoFreeSlot
 from floatingip.core.model import Address, Network, Target
+from tests.fakes.state import State, joined, parted, require_usable, without
 
 REGION, ZONE = "us-west-2", "us-west-2-lax-1a"
 INSTANCE_TYPE = "m5.large"
@@ -43,8 +36,6 @@ SLOTS = {"m5.large": 3, "t3.medium": 3, "t3.small": 3, "t3.nano": 2, "m5.24xlarg
 
 ADDRESSES = {"m5.large": 10, "t3.medium": 6, "t3.small": 4, "t3.nano": 2, "m5.24xlarge": 50}
 """Addresses of each family that one ENI may have, by instance type (DescribeInstanceTypes)."""
-
-HIGHEST_DEVICE_INDEX = 15
 
 WALL = 1_764_000_000.0
 """Unix time when the fake's clock shows 0."""
@@ -72,35 +63,6 @@ class _Move:
 
     address: Address
     eni_id: str = ""
-
-
-@dataclass(frozen=True)
-class State:
-    """What a Describe shows."""
-
-    enis: Mapping[str, Eni] = field(default_factory=dict)
-    instances: Mapping[str, Instance] = field(default_factory=dict)
-    allocations: Mapping[str, AllocationFacts] = field(default_factory=dict)
-
-    def eni(self, eni_id: str) -> Eni:
-        if eni_id not in self.enis:
-            raise LookAgain(f"InvalidNetworkInterfaceID.NotFound: {eni_id}")
-        return self.enis[eni_id]
-
-    def attached_by(self, attachment_id: str) -> tuple[Eni, Attachment]:
-        """The ENI with this attachment, and the attachment.  Raises LookAgain."""
-        for eni in self.enis.values():
-            if eni.attachment is not None and eni.attachment.id == attachment_id:
-                return eni, eni.attachment
-        raise LookAgain(f"InvalidAttachmentID.NotFound: {attachment_id}")
-
-    def instance(self, instance_id: str) -> Instance:
-        """The instance, with the device indexes that are taken.  Raises LookAgain."""
-        if instance_id not in self.instances:
-            raise LookAgain(f"InvalidInstanceID.NotFound: {instance_id}")
-        taken = (eni.attachment for eni in self.enis.values())
-        indexes = frozenset(a.device_index for a in taken if a is not None and a.instance_id == instance_id)
-        return replace(self.instances[instance_id], device_indexes=indexes)
 
 
 class FakeEc2:
@@ -269,11 +231,11 @@ class FakeEc2:
         """AssignPrivateIpAddresses of one address, or AssignIpv6Addresses; the former owner has it until it happens."""
         eni = self.state.eni(eni_id)
         try:
-            self._require_usable(address, self.subnets[eni.subnet_id])
+            require_usable(address, self.subnets[eni.subnet_id])
         except CloudError as error:
             # EC2 has one code for this and for an IPv6 address that was moved meanwhile.
             raise LookAgain(str(error)) if isinstance(address, IPv6Address) else error from error
-        owner = self._owner(address)
+        owner = self.state.owner(address)
         rivals = {owner.id if owner is not None else "", self._heir(address)} - {"", eni_id}
         if rivals and not (reassign and isinstance(address, IPv4Address)):
             raise LookAgain(f"Resource.AlreadyAssigned: {address} is already assigned to {rivals}")
@@ -314,11 +276,7 @@ class FakeEc2:
         """DisassociateAddress: what the product never does, but somebody else may."""
         allocation = self.state.allocations[allocation_id]
         self._put_allocation(replace(allocation, eni_id=""))
-        self.modify(allocation.eni_id, lambda eni: replace(eni, elastic=_without(eni.elastic, allocation_id)))
-
-    def occupants(self, state: State, addresses: frozenset[Address]) -> tuple[Eni, ...]:
-        """The ENIs that have one of the addresses, as a secondary one too."""
-        return tuple(eni for eni in state.enis.values() if any(map(eni.occupies, addresses)))
+        self.modify(allocation.eni_id, lambda eni: replace(eni, elastic=without(eni.elastic, allocation_id)))
 
     # What happens later.
 
@@ -330,14 +288,14 @@ class FakeEc2:
         if self._moves.get(move.address) is not move:
             return  # a later call counts
         del self._moves[move.address]
-        address, owner = move.address, self._owner(move.address)
+        address, owner = move.address, self.state.owner(move.address)
         allocation_id = ""
         if owner is not None and owner.id != move.eni_id:
             allocation_id = owner.elastic.get(address, "") if isinstance(address, IPv4Address) else ""
-            self._put(_parted(owner, address))
+            self._put(parted(owner, address))
         if owner is None or owner.id != move.eni_id:
             if move.eni_id:
-                self._put(_joined(self.state.enis[move.eni_id], address, allocation_id))
+                self._put(joined(self.state.enis[move.eni_id], address, allocation_id))
             if allocation_id:
                 self._put_allocation(replace(self.state.allocations[allocation_id], eni_id=move.eni_id))
 
@@ -386,24 +344,16 @@ class FakeEc2:
     def _id(self, kind: str) -> str:
         return f"{kind}-{next(self._ids):017x}"
 
-    def _owner(self, address: Address) -> Eni | None:
-        return next(iter(self.occupants(self.state, frozenset({address}))), None)
-
     def _heir(self, address: Address) -> str:
-        """The ENI that will have the address when everything that was accepted has happened, or nothing."""
+        """The ENI that will have the address when everything that was accepted has happened, empty for none."""
         if address in self._moves:
             return self._moves[address].eni_id
-        owner = self._owner(address)
+        owner = self.state.owner(address)
         return owner.id if owner is not None else ""
 
-    def _require_usable(self, address: Address, subnet: Subnet) -> None:
-        network = subnet.network_of(address)
-        if network is None or int(address) - int(network.network_address) < 4 or address == network[-1]:
-            raise CloudError(f"InvalidParameterValue: invalid value for parameter address: {address}")
-
     def _require_free(self, address: Address, subnet: Subnet) -> None:
-        self._require_usable(address, subnet)
-        if address in self._moves or self._owner(address) is not None:
+        require_usable(address, subnet)
+        if address in self._moves or self.state.owner(address) is not None:
             raise LookAgain(f"InvalidIPAddress.InUse: {address}")
 
     def _require_room(self, eni: Eni, address: Address) -> None:
@@ -440,186 +390,8 @@ class FakeEc2:
                 self._put_allocation(replace(allocation, eni_id=""))
         self._set(enis={id_: eni for id_, eni in self.state.enis.items() if id_ != eni_id})
 
-    def _set(
-        self,
-        enis: Mapping[str, Eni] | None = None,
-        instances: Mapping[str, Instance] | None = None,
-        allocations: Mapping[str, AllocationFacts] | None = None,
-    ) -> None:
-        self.state = State(
-            self.state.enis if enis is None else enis,
-            self.state.instances if instances is None else instances,
-            self.state.allocations if allocations is None else allocations,
-        )
+    def _set(self, **parts: Mapping[str, Any]) -> None:
+        self.state = replace(self.state, **parts)
         self._past.append((self.now, self.state))
         while len(self._past) > 1 and self._past[1][0] < self.now - MEMORY:
             self._past.popleft()
-
-
-class FakeCloud:
-    """
-    EC2 as one observer reaches it: floatingip.core.ports.Cloud.
-
-    lag: how many seconds old the Describes are.  omitted: the ENIs that they lack, by id.
-    denied: actions that IAM refuses this observer, such as AttachNetworkInterface.
-    reachable: while false, no call comes through.
-    calls: the actions that were called, oldest first.
-    """
-
-    def __init__(self, ec2: FakeEc2, security_groups: tuple[str, ...] = ()) -> None:
-        self.lag = 0.0
-        self.omitted: set[str] = set()
-        self.denied: set[str] = set()
-        self.reachable = True
-        self.calls: list[str] = []
-        self._ec2 = ec2
-        self._groups = security_groups
-
-    def describe_enis(self, name: str) -> tuple[Eni, ...]:
-        state = self._describe("DescribeNetworkInterfaces")
-        ours = (eni for eni in state.enis.values() if eni.tags.get(OWNER_TAG) == name)
-        return tuple(eni for eni in ours if eni.id not in self.omitted)
-
-    def find_occupants(self, addresses: frozenset[Address]) -> tuple[Eni, ...]:
-        occupants = self._ec2.occupants(self._describe("DescribeNetworkInterfaces"), addresses)
-        return tuple(eni for eni in occupants if eni.id not in self.omitted)
-
-    def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
-        return self._describe("DescribeAddresses").allocations.get(allocation_id)
-
-    def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
-        state = self._describe("DescribeInstances")
-        return {id_: state.instance(id_) for id_ in sorted(instance_ids) if id_ in state.instances}
-
-    def find_instance(self, name: str) -> Instance | None:
-        state = self._describe("DescribeInstances")
-        for instance in state.instances.values():
-            dns_name = f"ip-{str(instance.address).replace('.', '-')}.{REGION}.compute.internal"
-            if name in (str(instance.address), dns_name) and not instance.state.announces_death:
-                return state.instance(instance.id)
-        return None
-
-    def describe_subnets(self) -> tuple[Subnet, ...]:
-        self._call("DescribeSubnets")
-        return tuple(self._ec2.subnets.values())
-
-    def describe_reservations(self, subnet_id: str) -> tuple[Network, ...]:
-        self._call("GetSubnetCidrReservations")
-        return tuple(self._ec2.reservations.get(subnet_id, ()))
-
-    def describe_slots(self, instance_type: str) -> int:
-        self._call("DescribeInstanceTypes")
-        if instance_type not in SLOTS:
-            raise CloudError(f"DescribeInstanceTypes: InvalidInstanceType: {instance_type}")
-        return SLOTS[instance_type]
-
-    def create_eni(self, target: Target | None, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
-        self._call("CreateNetworkInterface")
-        return self._ec2.create(target, subnet, self._groups, tags, token)
-
-    def assign(self, eni_id: str, address: Address, *, reassign: bool) -> None:
-        self._call("AssignPrivateIpAddresses" if isinstance(address, IPv4Address) else "AssignIpv6Addresses")
-        self._ec2.assign(eni_id, address, reassign=reassign)
-
-    def assign_any(self, eni_id: str) -> None:
-        self._call("AssignPrivateIpAddresses")
-        self._ec2.assign_any(eni_id)
-
-    def unassign(self, eni_id: str, address: Address) -> None:
-        self._call("UnassignPrivateIpAddresses" if isinstance(address, IPv4Address) else "UnassignIpv6Addresses")
-        self._ec2.unassign(eni_id, address)
-
-    def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
-        self._call("AttachNetworkInterface")
-        # EC2 says itself which indexes are taken, whatever the caller knows; it asks for one after the other.
-        known = self._ec2.state.instances.get(instance_id)
-        really = self._ec2.state.instance(instance_id).device_indexes if known else frozenset[int]()
-        for index in range(1, HIGHEST_DEVICE_INDEX + 1):
-            if index not in taken | really:
-                return self._ec2.attach(eni_id, instance_id, index)
-        raise NoFreeSlot(f"{instance_id} has no free device index up to {HIGHEST_DEVICE_INDEX}")
-
-    def detach_eni(self, attachment_id: str, *, force: bool) -> None:
-        self._call("DetachNetworkInterface")
-        self._ec2.detach(attachment_id, force=force)
-
-    def delete_eni(self, eni_id: str) -> None:
-        self._call("DeleteNetworkInterface")
-        if eni_id in self._ec2.state.enis:
-            self._ec2.delete(eni_id)
-
-    def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
-        self._call("CreateTags")
-        self._ec2.modify(eni_id, lambda eni: replace(eni, tags={**eni.tags, **tags}))
-
-    def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
-        self._call("AssociateAddress")
-        self._ec2.associate(allocation_id, eni_id, address)
-
-    def set_security_groups(self, eni_id: str, groups: tuple[str, ...]) -> None:
-        self._call("ModifyNetworkInterfaceAttribute")
-        self._ec2.modify(eni_id, lambda eni: replace(eni, security_groups=tuple(sorted(groups))))
-
-    def keep_after_termination(self, eni_id: str, attachment_id: str) -> None:
-        self._call("ModifyNetworkInterfaceAttribute")
-        attachment = self._ec2.state.eni(eni_id).attachment
-        if attachment is None or attachment.id != attachment_id:
-            raise LookAgain(f"InvalidAttachmentID.NotFound: {attachment_id}")
-        self._ec2.modify(eni_id, lambda eni: replace(eni, delete_on_termination=False))
-
-    def check_source(self, eni_id: str) -> None:
-        self._call("ModifyNetworkInterfaceAttribute")
-        self._ec2.modify(eni_id, lambda eni: replace(eni, source_check=True))
-
-    def rehearse(
-        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, needed: frozenset[str]
-    ) -> tuple[str, ...]:
-        actions = ["CreateNetworkInterface"]
-        if eni is not None:
-            actions += ["AttachNetworkInterface", "CreateTags"]
-            if "ec2:DetachNetworkInterface" in needed:
-                actions.append("DetachNetworkInterface")
-            elif not isinstance(target, IPv6Address):
-                actions.append("AssignPrivateIpAddresses")
-            elif target not in eni.ipv6s:
-                actions.append("UnassignIpv6Addresses")
-        denied: list[str] = []
-        for action in actions:
-            try:
-                self._call(action)
-            except Denied as error:
-                denied.append(error.action)
-        return tuple(denied)
-
-    def _call(self, action: str) -> None:
-        self.calls.append(action)
-        if not self.reachable:
-            raise CloudUnavailable(f"{action}: no answer")
-        if action in self.denied:
-            raise Denied(f"ec2:{action}")
-
-    def _describe(self, action: str) -> State:
-        self._call(action)
-        return self._ec2.as_of(self._ec2.now - self.lag) if self.lag else self._ec2.state
-
-
-def _joined(eni: Eni, address: Address, allocation_id: str) -> Eni:
-    """The ENI with one more address, and the Elastic IP that came along."""
-    if isinstance(address, IPv6Address):
-        return replace(eni, ipv6s=(*eni.ipv6s, address))
-    elastic = {**eni.elastic, **({address: allocation_id} if allocation_id else {})}
-    return replace(eni, secondary=(*eni.secondary, address), elastic=elastic)
-
-
-def _parted(eni: Eni, address: Address) -> Eni:
-    """The ENI without this address, and without what was associated with it."""
-    return replace(
-        eni,
-        secondary=tuple(other for other in eni.secondary if other != address),
-        ipv6s=tuple(other for other in eni.ipv6s if other != address),
-        elastic={other: allocation_id for other, allocation_id in eni.elastic.items() if other != address},
-    )
-
-
-def _without(elastic: Mapping[IPv4Address, str], allocation_id: str) -> dict[IPv4Address, str]:
-    return {address: other for address, other in elastic.items() if other != allocation_id}

@@ -33,7 +33,7 @@ Value = TypeVar("Value")
 @dataclass
 class EksCluster:
     """
-    `groups` are the labels of each managed node group, `addons` each one's configuration, or nothing; `oidc` says
+    `groups` are the labels of each managed node group, `addons` each one's configuration, empty for none; `oidc` says
     whether there is an OIDC provider.
     """
 

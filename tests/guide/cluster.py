@@ -158,7 +158,7 @@ class Cluster:
         )
 
     def interface(self) -> Any:
-        """Ours, as EC2 shows it, or nothing."""
+        """Ours, as EC2 shows it; None while there is none."""
         filters: Any = [{"Name": "tag:floatingip", "Values": [self.name]}]
         found = self.ec2.describe_network_interfaces(Filters=filters)["NetworkInterfaces"]
         return found[0] if found else None

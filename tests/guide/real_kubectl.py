@@ -20,7 +20,7 @@ from tests.guide.kubectl import Kubectl
 
 
 def why_not() -> str:
-    """What is missing for it, or nothing."""
+    """What is missing for it; empty where nothing is."""
     try:
         build.binaries()
     except SystemExit as missing:

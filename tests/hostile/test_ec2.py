@@ -1,7 +1,6 @@
 """EC2's answers with something odd in them, as boto3 gets them: what that makes of an address, and of an instance."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from ipaddress import IPv4Address
 from typing import Any, TypeVar
@@ -15,10 +14,11 @@ from floatingip.core.errors import CloudError, CloudUnavailable
 from floatingip.core.model import Carry
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2.cloud import Ec2Cloud
-from floatingip.runtime.look import Calls, look
+from floatingip.runtime.look import look
 from tests.core.ec2_server import Server, http, instances, interface, interfaces, subnets
 from tests.hostile.strategies import mutations, several
 from tests.hostile.xml import as_bytes, befallen, found
+from tests.sim.observer import Inline
 
 pytest_plugins = ["tests.core.ec2_fixtures"]
 
@@ -60,22 +60,6 @@ INSTANCES = body(
 SUBNETS = body(subnets(f"<subnetId>subnet-1</subnetId>{ZONE}<cidrBlock>10.0.0.0/24</cidrBlock>"))
 
 
-class AtOnce(Calls):
-    """Makes each call once, and in its turn."""
-
-    def patiently(self, ask: Callable[[], T]) -> T:
-        self.made.append(None)
-        return ask()
-
-    def begin(self, ask: Callable[[], T]) -> Future[T]:
-        answer: Future[T] = Future()
-        try:
-            answer.set_result(self.patiently(ask))
-        except CloudError as error:
-            answer.set_exception(error)
-        return answer
-
-
 def seen(server: Server, cloud: Ec2Cloud, carry: Carry, **answers: Tree.Element) -> Seen | CloudError:
     """One look, by all questions, of which these are answered so."""
     shown = {
@@ -91,7 +75,7 @@ def seen(server: Server, cloud: Ec2Cloud, carry: Carry, **answers: Tree.Element)
     server.replies.update({action: http(200, as_bytes(answer)) for action, answer in shown.items()})
     question = Question(0.0, ME, "lab", frozenset(), frozenset({HOLDER, ME}), need_subnets=True)
     try:
-        return look(cloud, Settings((ADDRESS,), carry=carry), question, AtOnce())
+        return look(cloud, Settings((ADDRESS,), carry=carry), question, Inline())
     except CloudError as error:
         return error
 

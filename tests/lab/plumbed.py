@@ -134,3 +134,9 @@ def settle(woken: threading.Event) -> None:
     """Wait until nothing has happened for 0.1 s: links that have just come up still get addresses and routes."""
     while woken.is_set() or woken.wait(0.1):
         woken.clear()
+
+
+def rules_of_ours(node: Node, plumbing: Plumbing) -> dict[int, tuple[str, str | None, str]]:
+    """Source, mark and table of the rules at our priorities."""
+    ours = (rule for rule in node.rules(plumbing) if rule["priority"] in (900, 901))
+    return {rule["priority"]: (rule["src"], rule.get("fwmark"), rule["table"]) for rule in ours}

@@ -1,17 +1,13 @@
 """The host's plumbing on a real kernel: one namespace with a primary link and an ENI, both plain veth pairs."""
 
-import re
-import threading
 from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
-from floatingip.core.errors import HostError
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport
-from floatingip.edges.kernel import marks
 from floatingip.edges.kernel.host import KernelHost
-from tests.lab.plumbed import BOTH, IPV4, IPV6, MARKS, NO_LINK, SOUND, UNSOUND, Node, ip
+from tests.lab.plumbed import BOTH, IPV4, IPV6, MARKS, NO_LINK, SOUND, UNSOUND, Node, rules_of_ours
 
 
 @BOTH
@@ -76,12 +72,6 @@ def test_the_address_brings_itself_and_its_rule_and_takes_them_away_again(node: 
     report = node.plumb(plumbing, Extent.AHEAD)
     assert (report.state, report.removed) == (SOUND, ("address",))
     assert node.everything() == ahead
-
-
-def rules_of_ours(node: Node, plumbing: Plumbing) -> dict[int, tuple[str, str | None, str]]:
-    """Source, mark and table of the rules at our priorities."""
-    ours = (rule for rule in node.rules(plumbing) if rule["priority"] in (900, 901))
-    return {rule["priority"]: (rule["src"], rule.get("fwmark"), rule["table"]) for rule in ours}
 
 
 @BOTH
@@ -275,64 +265,6 @@ def test_a_link_plugged_in_again_is_plumbed_anew(node: Node) -> None:
     assert 'iif "ens7"' in node.nft()
 
 
-@BOTH
-@pytest.mark.parametrize("table", [77, 1064])
-def test_a_rule_of_somebody_else_at_our_priority_stays_and_is_named(node: Node, plumbing: Plumbing, table: int) -> None:
-    """Only what has our protocol number is ours, wherever it leads; the address is carried all the same."""
-    other = str(plumbing.address - 1)
-    ip(node, plumbing, f"rule add from {other} priority 900 table {table}")
-    report = node.plumb(plumbing)
-    assert report.state is SOUND
-    assert report.problem == "rule: there is a rule of others at priority 900 or 901; set `priority` to free ones"
-    node.unplumb(plumbing)
-    assert [rule["src"] for rule in node.rules(plumbing) if rule["priority"] == 900] == [other]
-
-
-@BOTH
-def test_a_rule_of_somebody_else_that_says_the_same_is_as_good_as_ours(node: Node, plumbing: Plumbing) -> None:
-    """The kernel would not take a second one; it is not removed with ours either."""
-    ip(node, plumbing, f"rule add from {plumbing.address} priority 900 table 1064 proto static")
-    report = node.plumb(plumbing)
-    assert (report.state, report.problem) == (SOUND, "")
-    assert node.unplumb(plumbing) == ("marks", "rule", "route", "address")
-    assert list(rules_of_ours(node, plumbing)) == [900]
-
-
-@BOTH
-@pytest.mark.parametrize("extent", [Extent.AHEAD, Extent.ALL])
-def test_a_table_with_routes_of_others_is_refused_by_name(node: Node, plumbing: Plumbing, extent: Extent) -> None:
-    """Neither a route nor a rule is touched, before and after, nor by removing what is ours; then it goes on."""
-    ip(node, plumbing, "route add default dev eth0 table 1064 proto static")
-    before = node.table(plumbing), node.rules(plumbing)
-    report = node.plumb(plumbing, extent)
-    assert (report.state, report.problem) == (
-        UNSOUND,
-        "route: table 1064 has routes of others (default proto static); set `table` to a free one",
-    )
-    assert (node.table(plumbing), node.rules(plumbing)) == before
-    node.unplumb(plumbing)
-    assert (node.table(plumbing), node.rules(plumbing)) == before
-    with pytest.raises(HostError, match=r"^table 1064 has routes of others"):
-        node.route_probes(plumbing)
-    node.unroute_probes(plumbing)
-    ip(node, plumbing, "route del default table 1064")
-    assert node.plumb(plumbing, extent).state is SOUND
-
-
-@BOTH
-def test_a_route_that_somebody_adds_to_our_table_is_named_and_outlives_ours(node: Node, plumbing: Plumbing) -> None:
-    """Replies would go by it."""
-    other = str(plumbing.address + 1)
-    node.plumb(plumbing)
-    ip(node, plumbing, f"route add {other} dev eth0 table 1064 proto dhcp")
-    prefix = plumbing.address.max_prefixlen
-    problem = f"route: table 1064 has routes of others ({other}/{prefix} proto dhcp); set `table` to a free one"
-    report = node.plumb(plumbing)
-    assert (report.state, report.problem, report.repaired) == (UNSOUND, problem, ())
-    assert node.unplumb(plumbing) == ("marks", "rule", "route", "address")
-    assert [route["dst"] for route in node.table(plumbing)] == [other]
-
-
 def test_of_two_links_with_the_mac_the_older_is_meant(node: Node) -> None:
     """VLANs and bridges borrow the MAC of the link below them, which was there before."""
     node.plug("younger")
@@ -345,50 +277,6 @@ def test_an_index_is_not_believed_when_its_mac_is_another(node: Node) -> None:
     node.plumb()
     node.namespace.ip("link set ens6 address 02:00:00:00:00:65")
     assert node.plumb() == PlumbingReport(NO_LINK)
-
-
-def kube_proxy(node: Node, plumbing: Plumbing, *served: str) -> None:
-    """kube-proxy in nftables mode serves NodePorts at these addresses."""
-    family, kind = ("ip", "ipv4_addr") if plumbing.address.version == 4 else ("ip6", "ipv6_addr")
-    elements = f"elements = {{ {', '.join(served)} }};" if served else ""
-    table = f"table {family} kube-proxy"
-    named = f"{table} {{\n set nodeport-ips {{\n type {kind}; {elements}\n }}\n}}\n"
-    node.namespace.nft(f"add {table}\ndelete {table}\n{named}")
-
-
-@BOTH
-def test_a_kube_proxy_that_serves_no_node_ports_at_the_address_is_named_with_the_remedy(
-    node: Node, plumbing: Plumbing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In nftables mode it serves them at the primary address only; the address is carried all the same."""
-    monkeypatch.setattr(marks, "NODE_PORTS_BELIEVED_FOR", 0.0)
-    elsewhere = "10.0.0.10" if plumbing.address.version == 4 else "2001:db8:0:1::a"
-    everywhere = "0.0.0.0/0" if plumbing.address.version == 4 else "::/0"
-    kube_proxy(node, plumbing, elsewhere)
-    report = node.plumb(plumbing)
-    assert (report.state, report.problem) == (SOUND, "")
-    assert report.kept_off == (
-        f"kube-proxy (nftables mode) serves NodePorts at {elsewhere}, not at {plumbing.address};"
-        f" set its nodePortAddresses to [{everywhere}]"
-    )
-    kube_proxy(node, plumbing)
-    woken = threading.Event()
-    node.watch(woken.set)
-    assert node.plumb(plumbing).kept_off
-    assert woken.wait(5.0), "the answer is news"
-    assert "at no address, not at" in node.plumb(plumbing).kept_off
-
-
-@BOTH
-def test_a_kube_proxy_that_serves_the_address_or_all_is_no_problem(node: Node, plumbing: Plumbing) -> None:
-    """It has no such set where it serves all addresses, nor in its other modes; a standby's may lack the address."""
-    assert node.plumb(plumbing).kept_off == ""
-    kube_proxy(node, plumbing, str(plumbing.address))
-    node.host = KernelHost()
-    assert node.plumb(plumbing).kept_off == ""
-    kube_proxy(node, plumbing, "10.0.0.10" if plumbing.address.version == 4 else "2001:db8:0:1::a")
-    node.host = KernelHost()
-    assert node.plumb(plumbing, Extent.AHEAD).kept_off == ""
 
 
 def test_a_missing_nft_is_said_and_the_rest_is_plumbed(node: Node) -> None:
@@ -445,71 +333,3 @@ def test_unplumb_needs_no_link(node: Node, plumbing: Plumbing) -> None:
     node.unplug()
     assert node.unplumb(plumbing) == ("marks", "rule")
     assert node.everything() == before
-
-
-def test_probes_go_by_the_gateway(node: Node) -> None:
-    """On a standby the next hop to the floating address is the router, not the address itself, until that is undone."""
-    before = node.everything()
-    for _ in range(2):
-        node.route_probes()
-        assert node.route_to("10.0.0.100") == ("10.0.0.1", "eth0")
-    for _ in range(2):
-        node.unroute_probes()
-        assert node.everything() == before
-
-
-def test_probes_go_by_the_primary_link_s_own_gateway_in_another_subnet(node: Node) -> None:
-    """The gateway of the ENI's subnet cannot be reached from a primary link in another one."""
-    node.route_probes(replace(IPV4, gateway=ip_address("10.0.7.1")))
-    (route,) = node.namespace.show("route get 10.0.0.100")
-    assert route["gateway"] == "10.0.0.1"
-
-
-def test_the_probe_route_replaces_another_one_of_ours(node: Node) -> None:
-    """Such as a leftover by another link."""
-    node.namespace.ip("link set ens6 up", "route add 10.0.0.100 dev ens6 proto 102")
-    node.route_probes()
-    assert node.route_to("10.0.0.100") == ("10.0.0.1", "eth0")
-
-
-@BOTH
-@pytest.mark.parametrize("metric", ["", "metric 7"])
-def test_a_route_of_others_to_the_address_stays_and_is_named(node: Node, plumbing: Plumbing, metric: str) -> None:
-    """It is neither replaced nor, by and by, removed."""
-    address, version = plumbing.address, plumbing.address.version
-    node.namespace.ip("link set ens6 up")
-    ip(node, plumbing, f"route add {address} dev ens6 proto static {metric}")
-    before = node.namespace.show(f"-{version} route show {address}")
-    said = f"the main table has a route of others to {address} ({address}/{address.max_prefixlen} proto static)"
-    with pytest.raises(HostError, match=re.escape(f"{said}; remove that route")):
-        node.route_probes(plumbing)
-    node.unroute_probes(plumbing)
-    assert node.namespace.show(f"-{version} route show {address}") == before
-    assert before
-
-
-def test_the_holder_does_not_route_its_own_address_away(node: Node) -> None:
-    """An address of this node needs no route."""
-    node.plumb()
-    before = node.everything()
-    node.route_probes()
-    assert node.everything() == before
-
-
-@BOTH
-def test_a_standby_that_is_plumbed_ahead_probes_by_its_primary_link(node: Node, plumbing: Plumbing) -> None:
-    """What it sends to the address leaves by the gateway and eth0, though a second link stands ready for it."""
-    node.namespace.ip("address add 2001:db8:0:1::10/128 dev eth0", "route add default via fe80:ec2::1 dev eth0 onlink")
-    node.plumb(plumbing, Extent.AHEAD)
-    node.route_probes(plumbing)
-    (route,) = node.namespace.show(f"route get {plumbing.address}")
-    gateway = "10.0.0.1" if plumbing.address.version == 4 else "fe80:ec2::1"
-    assert (route["gateway"], route["dev"]) == (gateway, "eth0")
-
-
-def test_without_a_primary_link_probes_cannot_be_routed(node: Node) -> None:
-    """Said in an error of one line, which names the MAC."""
-    elsewhere = replace(IPV4, primary_mac="02:00:00:00:00:99")
-    with pytest.raises(HostError, match=r"^no link has the primary MAC 02:00:00:00:00:99$"):
-        node.route_probes(elsewhere)
-    assert node.plumb(elsewhere).problem == "mtu: no link has the primary MAC 02:00:00:00:00:99"

@@ -22,10 +22,12 @@ from floatingip.agent.effects import Tell
 from floatingip.core.ec2 import Eni
 from floatingip.core.model import Address, Allocation, Carry, Target
 from floatingip.core.settings import Settings
-from tests.fakes.ec2 import INSTANCE_TYPE, WALL, Delays, FakeCloud, FakeEc2
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import INSTANCE_TYPE, WALL, Delays, FakeEc2
 from tests.sim.layout import Layout
 from tests.sim.line import WRITES, Call, Happening, Trouble, nothing
-from tests.sim.worker import GROUP, Observer, Worker
+from tests.sim.observer import Observer
+from tests.sim.worker import GROUP, Worker
 
 ADDRESS = IPv4Address("10.0.0.100")
 NAME = "cluster"

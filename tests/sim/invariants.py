@@ -23,7 +23,9 @@ from floatingip.core.ec2 import OWNER_TAG, Attachment, Eni
 from floatingip.core.model import Address, Allocation, Carry, Target
 from tests.sim.fleet import Fleet
 from tests.sim.line import WRITES, Call
-from tests.sim.worker import LIVING, PROBES, QUESTIONS, Observer, Worker
+from tests.sim.observer import Observer
+from tests.sim.ports import PROBES, QUESTIONS
+from tests.sim.worker import LIVING, Worker
 
 REMOVED_WITHIN = 8.0
 """Seconds for which a worker that lost an address, and can know it, may still have it configured: where IMDS is silent,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied
 
 if TYPE_CHECKING:
-    from tests.sim.worker import Observer
+    from tests.sim.observer import Observer
 
 WRITES = frozenset({
     "create_eni", "attach_eni", "detach_eni", "delete_eni", "assign", "assign_any", "unassign", "associate",

@@ -14,7 +14,8 @@ from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.model import Carry, Target
 from tests.sim.fleet import Fleet
-from tests.sim.worker import LIVING, PROBES, QUESTIONS, Worker
+from tests.sim.ports import PROBES, QUESTIONS
+from tests.sim.worker import LIVING, Worker
 
 SERVED_WITHIN = 75.0
 """Seconds for which an address may be served by nobody, though a worker could have taken it all the while: `settle`,

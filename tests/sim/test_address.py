@@ -12,7 +12,8 @@ from tests.fakes.ec2 import Delays
 from tests.sim.fleet import ADDRESS, INSTANT, NAME, TYPICAL, Fleet
 from tests.sim.invariants import REMOVED_WITHIN
 from tests.sim.line import Call, Happening, fails
-from tests.sim.worker import Observer, Worker
+from tests.sim.observer import Observer
+from tests.sim.worker import Worker
 
 IPV6 = IPv6Address("2001:db8:0:1::100")
 SLOW_ASSIGN = replace(INSTANT, delays=Delays(assign=0.4))

@@ -7,7 +7,8 @@ import pytest
 from floatingip.core import timing
 from floatingip.core.model import Carry
 from tests.sim.fleet import ADDRESS, INSTANT, Fleet
-from tests.sim.worker import QUESTIONS, Observer
+from tests.sim.observer import Observer
+from tests.sim.ports import QUESTIONS
 
 RESTARTED_WITHIN = 20.0
 """Seconds until the kubelet has started a container again that ended, the second time."""

@@ -9,7 +9,7 @@ from floatingip.core.model import Allocation, Carry, Target
 from floatingip.core.node import Notice
 from tests.sim.fleet import ADDRESS, Fleet
 from tests.sim.line import Call
-from tests.sim.worker import Observer
+from tests.sim.observer import Observer
 
 ENDS = Notice("spot", "terminate")
 KINDS = ["IPv4", "IPv6", "Elastic IP"]

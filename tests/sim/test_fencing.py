@@ -9,7 +9,8 @@ from floatingip.core.model import Carry
 from tests.fakes.ec2 import Delays
 from tests.sim.fleet import ADDRESS, INSTANT, TYPICAL, Fleet, Profile
 from tests.sim.line import Call, hangs, is_denied
-from tests.sim.worker import Observer, Worker
+from tests.sim.observer import Observer
+from tests.sim.worker import Worker
 
 SLOW_DETACH = replace(INSTANT, delays=Delays(detach=0.5))
 SLOW_ATTACH = replace(INSTANT, delays=Delays(attach=20.0))

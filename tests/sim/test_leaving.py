@@ -10,7 +10,8 @@ from floatingip.core.model import Carry
 from floatingip.core.node import Notice, OwnPod
 from tests.fakes.ec2 import WALL, Delays
 from tests.sim.fleet import ADDRESS, INSTANT, Fleet
-from tests.sim.worker import LIVING, Observer, Worker
+from tests.sim.observer import Observer
+from tests.sim.worker import LIVING, Worker
 
 QUICK = replace(INSTANT, delays=Delays(attach=0.2, detach=0.2, assign=0.2, unassign=0.1, shutdown=30.0, release=20.0))
 BOTH = pytest.mark.parametrize("carry", Carry)
@@ -187,8 +188,10 @@ def test_a_shutdown_outlasts_the_end_of_a_notice(carry: Carry) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("pod", [SILENT, DENIED], ids=["silent", "denied"])
-def test_a_holder_that_is_not_told_why_ends_within_two_seconds_and_moves_nothing(carry: Carry, pod: OwnPod) -> None:
+@pytest.mark.parametrize("pod", [SILENT, DENIED, None], ids=["silent", "denied", "hanging"])
+def test_a_holder_that_is_not_told_why_ends_within_two_seconds_and_moves_nothing(
+    carry: Carry, pod: OwnPod | None
+) -> None:
     """It says so, and what it does not know."""
     fleet = quick(carry)
     holder, _ = fleet.observers()
@@ -198,18 +201,6 @@ def test_a_holder_that_is_not_told_why_ends_within_two_seconds_and_moves_nothing
     stays(fleet, holder, 60)
     assert fleet.stays() == moved(holder)
     assert "not known whether this pod's node ends" in holder.logged("kubernetes")[-1].message
-
-
-@BOTH
-def test_an_api_server_that_hangs_does_not_hold_up_the_end(carry: Carry) -> None:
-    """It is asked for about a second, and then nothing is known of an eviction."""
-    fleet = quick(carry)
-    holder, _ = fleet.observers()
-    holder.worker.pod = None
-    holder.stop()
-    ends(fleet, holder, 2)
-    stays(fleet, holder, 30)
-    assert fleet.stays() == moved(holder)
 
 
 @BOTH

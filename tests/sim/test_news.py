@@ -7,7 +7,7 @@ from floatingip.core.model import Carry
 from floatingip.core.move import Move, Result
 from floatingip.core.news import Remark, Role
 from tests.sim.fleet import ADDRESS, Fleet
-from tests.sim.worker import Observer
+from tests.sim.observer import Observer
 
 BOTH = pytest.mark.parametrize("carry", Carry)
 

@@ -4,7 +4,8 @@ import pytest
 
 from floatingip.core.model import Carry
 from tests.sim.fleet import INSTANT, Fleet
-from tests.sim.worker import QUESTIONS, Worker
+from tests.sim.ports import QUESTIONS
+from tests.sim.worker import Worker
 
 
 @pytest.mark.parametrize("carry", list(Carry))

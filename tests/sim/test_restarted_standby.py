@@ -7,8 +7,8 @@ import pytest
 from floatingip.core import timing
 from floatingip.core.model import Carry
 from tests.sim.fleet import ADDRESS, INSTANT, Fleet
+from tests.sim.observer import Observer
 from tests.sim.test_blocked_probes import RESTARTED_WITHIN
-from tests.sim.worker import Observer
 
 TAGGED_AFTER = timing.REACHED_FOR + 5.0
 """Seconds after which the address' tag tells that observers reach each other."""

@@ -1,9 +1,9 @@
 """
 Whether this node may be the one that is cut off, and not the holder.
 
-Before a holder that does not answer is convicted, all of this must have happened since it is in doubt, which is from
-the first lost probe on, or since it last vouched for the address after that: EC2 has answered, somebody else in the VPC
-has answered, and none of the other observers sees the address UP.
+Before a holder that does not answer is convicted, all of this must have happened since the doubt began: EC2 has
+answered, somebody else in the VPC has answered, and none of the other observers sees the address UP.  The doubt begins
+with the first lost probe, and anew whenever the holder vouches for the address after that.
 """
 
 from __future__ import annotations
@@ -26,6 +26,12 @@ def reached_by_tag(eni: Eni) -> float:
     return moment(eni.tags, REACHED_TAG)
 
 
+def answered_by_tag(situation: Situation) -> bool:
+    """The tag tells that the address has answered under this attachment."""
+    came_at = situation.came_at
+    return came_at is not None and reached_by_tag(situation.eni) > max(came_at, situation.last_move)
+
+
 def was_reached(situation: Situation) -> bool:
     """Anybody was reached since the last move, or ever if there was none: by another observer, which the tag tells, or
     by this one.
@@ -45,14 +51,14 @@ def should_answer(situation: Situation) -> bool:
     Otherwise it may not be there yet, or be reached nowhere.  That it has answered another observer there, or this one
     before it was restarted, the tag tells.
     """
-    memory, view, came_at = situation.memory, situation.view, situation.came_at
+    memory, view = situation.memory, situation.view
     if view.health.ever_up or memory.vouched_at is not None:
         return True
     has_had_time = view.now - memory.moved_at >= situation.settings.settle
     if memory.moves_since_up == 1 and has_had_time and not situation.is_silent:
         return True
     seen_at = view.wall - (view.now - memory.moved_at)
-    return came_at is not None and reached_by_tag(situation.eni) > max(came_at, situation.last_move, seen_at)
+    return answered_by_tag(situation) and reached_by_tag(situation.eni) > seen_at
 
 
 def gap_in_evidence(situation: Situation) -> str:

@@ -24,8 +24,9 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
         )
     write = way.claim(memory, view, settings, owner)
     stale = Decision(State.CLAIMING, Reason.STALE, Rule.R1, view.now, awaiting=write)
+    is_stale = not is_fresh(memory, view, owner, memory.free_since)
     # EC2 refuses the second of two claims, but not of those that take the address from another ENI.
-    if isinstance(write, Assign) and write.reassign and not is_fresh(memory, view, owner, memory.free_since):
+    if isinstance(write, Assign) and write.reassign and is_stale:
         return stale
     if memory.fenced:
         return Decision(
@@ -58,7 +59,7 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
         return Decision(
             State.CLAIMING, Reason.FREE_BUT_LATER, Rule.R1, max(turn_at, view.now), detail=", ".join(before)
         )
-    if not is_fresh(memory, view, owner, memory.free_since):
+    if is_stale:
         return stale
     return Decision(State.CLAIMING, Reason.FREE, Rule.R1, soon, write=write)
 

@@ -14,7 +14,7 @@ from math import inf
 from floatingip.core import timing
 from floatingip.core.decision import served
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
-from floatingip.core.decision.evidence import reached_by_tag, should_answer, was_reached
+from floatingip.core.decision.evidence import answered_by_tag, should_answer, was_reached
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import is_down
 from floatingip.core.ec2 import AttachmentStatus
@@ -207,10 +207,9 @@ def _has_settled(situation: Situation) -> bool:
     """
     memory, view, settings = situation.memory, situation.view, situation.settings
     unseen_for = view.now - max(memory.attachment_since, view.word.since)
-    last_move, came_at = situation.last_move, situation.came_at
     if not was_reached(situation):
-        return last_move == -inf and unseen_for >= settings.settle
-    if came_at is not None and reached_by_tag(situation.eni) > max(last_move, came_at):
+        return situation.last_move == -inf and unseen_for >= settings.settle
+    if answered_by_tag(situation):
         return True
     heard_at = max((p.heard_at for p in view.peers if p.instance_id == situation.who), default=-inf)
     if heard_at >= memory.attachment_since and not view.word.refused:

@@ -1,31 +1,25 @@
-"""
-`ports.Cloud` by EC2's API: each call, with what it asks and what becomes of its answer.
-
-A question is repeated while it is unanswered, a write is made once.
-"""
+"""`ports.Cloud` by EC2's API: each call, with what it asks and what becomes of its answer."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_network
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from floatingip.core.ec2 import OWNER_TAG, AllocationFacts, Eni, Instance, Subnet
-from floatingip.core.errors import CloudError, CloudUnavailable, Denied, NoFreeSlot
+from floatingip.core.errors import NoFreeSlot
 from floatingip.core.model import Address, Network, Target
+from floatingip.edges.ec2.api import Api, denied
 from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.meaning import (
-    MEANING,
     MOVED_MEANWHILE,
     IndexTaken,
     NoSuchEni,
-    code_of,
     meaning,
     refuse_what_is_not_ec2s,
     refuse_what_stands_twice,
@@ -43,17 +37,11 @@ __all__ = ["Ec2Cloud", "check_environment", "client"]  # whoever has the calls n
 PAGE = 1000
 """Interfaces in one answer: the most that EC2 gives."""
 
-MOST_PAGES, LONGEST_LISTING = 200, 60.0
-"""Answers to one question, and seconds until the last of them is asked for: what goes on after them does not end."""
-
 HIGHEST_DEVICE_INDEX = 15
 """No instance type has more interfaces than this on its first network card."""
 
 RESERVATIONS = ("SubnetIpv4CidrReservations", "SubnetIpv6CidrReservations")
 """Under what EC2 lists the CIDR reservations of a subnet."""
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 class Ec2Cloud:
@@ -70,39 +58,9 @@ class Ec2Cloud:
         self._ec2 = ec2
         self._vpc_id = vpc_id
         self._groups = list(security_groups)
-        self._asking = asking or Asking(cast(Any, ec2.meta.config).read_timeout)
-        self._tally = tally or Tally()
+        self._api = Api(asking or Asking(cast(Any, ec2.meta.config).read_timeout), tally)
         ec2.meta.events.register("before-parse.ec2", refuse_what_is_not_ec2s, "floatingip")
         ec2.meta.events.register("after-call.ec2", refuse_what_stands_twice, "floatingip-twice")
-
-    def _ask(self, action: str, call: Callable[[], T], read: Callable[[T], U]) -> U:
-        """What ``read`` makes of EC2's answer to a question that changes nothing."""
-        with meaning(action):
-            return read(self._asking.ask(action, partial(self._count, action, call), repeatable=True))
-
-    def _write(self, action: str, call: Callable[[], T], codes: Mapping[str, type[CloudError]] | None = None) -> T:
-        """EC2's answer to a call that changes something: it is made once."""
-        with meaning(action, codes or MEANING):
-            return self._asking.ask(action, partial(self._count, action, call), repeatable=False)
-
-    def _count(self, action: str, call: Callable[[], T]) -> T:
-        """EC2's answer to one attempt."""
-        began_at, code = time.monotonic(), "ok"
-        try:
-            return call()
-        except BaseException as error:
-            code = code_of(error)
-            raise
-        finally:
-            self._tally.called(action, code, time.monotonic() - began_at)
-
-    def _pages(self, action: str, call: Callable[..., Mapping[str, Any]], key: str, **asked: Any) -> list[Any]:
-        """What all pages of EC2's answer have under ``key``; each page is asked for by itself."""
-
-        def page(more: Mapping[str, str]) -> tuple[list[Any], str]:
-            return self._ask(action, partial(call, **asked, **more), lambda answer: (answer[key], _token(answer)))
-
-        return all_pages(action, page)
 
     def describe_enis(self, name: str) -> tuple[Eni, ...]:
         """See `ports.Cloud`.  To EC2 a filter's value is a pattern, so the name is compared once more here."""
@@ -123,7 +81,7 @@ class Ec2Cloud:
     ) -> tuple[Eni, ...]:
         asked: list[FilterTypeDef] = [{"Name": "vpc-id", "Values": [self._vpc_id]}]
         asked.extend({"Name": name, "Values": values} for name, values in filters.items())
-        items = self._pages(
+        items = self._api.pages(
             "DescribeNetworkInterfaces",
             self._ec2.describe_network_interfaces,
             "NetworkInterfaces",
@@ -150,7 +108,7 @@ class Ec2Cloud:
                 allocation_id, public, item.get("NetworkBorderGroup", ""), item.get("NetworkInterfaceId", "")
             )
 
-        return self._ask("DescribeAddresses", lambda: self._ec2.describe_addresses(Filters=filters), read)
+        return self._api.ask("DescribeAddresses", lambda: self._ec2.describe_addresses(Filters=filters), read)
 
     def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
         """See `ports.Cloud`."""
@@ -173,31 +131,27 @@ class Ec2Cloud:
         return next((instance for instance in found if not instance.state.announces_death), None)
 
     def _instances(self, filters: list[FilterTypeDef]) -> list[InstanceTypeDef]:
-        items = self._pages("DescribeInstances", self._ec2.describe_instances, "Reservations", Filters=filters)
+        items = self._api.pages("DescribeInstances", self._ec2.describe_instances, "Reservations", Filters=filters)
         # A reservation always has instances: one that shows none has some that cannot be read.
         return [item for reservation in items for item in reservation.get("Instances") or [{}]]
 
     def describe_subnets(self) -> tuple[Subnet, ...]:
         """See `ports.Cloud`."""
         filters = [{"Name": "vpc-id", "Values": [self._vpc_id]}]
-        items = self._pages("DescribeSubnets", self._ec2.describe_subnets, "Subnets", Filters=filters)
+        items = self._api.pages("DescribeSubnets", self._ec2.describe_subnets, "Subnets", Filters=filters)
         return tuple(map(read_subnet, self._of_this_vpc(items)))
 
     def describe_reservations(self, subnet_id: str) -> tuple[Network, ...]:
         """See `ports.Cloud`."""
 
-        def read(answer: Mapping[str, Any]) -> tuple[list[Network], str]:
+        def read(answer: Mapping[str, Any]) -> list[Network]:
             kinds = [answer[kind] for kind in RESERVATIONS if kind in answer]
             if not kinds:
                 raise ValueError("no list of reservations")
-            return [ip_network(item["Cidr"]) for kind in kinds for item in kind], _token(answer)
+            return [ip_network(item["Cidr"]) for kind in kinds for item in kind]
 
-        def page(more: Mapping[str, str]) -> tuple[list[Network], str]:
-            # What leads to the next page is a text by its name.
-            call = partial(self._ec2.get_subnet_cidr_reservations, SubnetId=subnet_id, **more)  # type: ignore[arg-type]
-            return self._ask("GetSubnetCidrReservations", call, read)
-
-        return tuple(all_pages("GetSubnetCidrReservations", page))
+        call = partial(self._ec2.get_subnet_cidr_reservations, SubnetId=subnet_id)
+        return tuple(self._api.all_pages("GetSubnetCidrReservations", call, read))
 
     def describe_slots(self, instance_type: str) -> int:
         """See `ports.Cloud`."""
@@ -214,13 +168,17 @@ class Ec2Cloud:
 
         # The type of EC2Client lists all instance types; what EC2 has said of an instance is one of them.
         types = [cast(Any, instance_type)]
-        return self._ask("DescribeInstanceTypes", lambda: self._ec2.describe_instance_types(InstanceTypes=types), read)
+        return self._api.ask(
+            "DescribeInstanceTypes", lambda: self._ec2.describe_instance_types(InstanceTypes=types), read
+        )
 
     def create_eni(self, target: Target | None, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
         """See `ports.Cloud`.  With its tags, since the VPC CNI would adopt an interface that gets them later."""
         named: dict[str, Any] = {"ClientToken": token} if token else {}
         creation = self._creation(target, subnet, tags)
-        answer = self._write("CreateNetworkInterface", lambda: self._ec2.create_network_interface(**creation, **named))
+        answer = self._api.write(
+            "CreateNetworkInterface", lambda: self._ec2.create_network_interface(**creation, **named)
+        )
         with meaning("CreateNetworkInterface"):
             return read_eni(answer["NetworkInterface"])
 
@@ -253,7 +211,7 @@ class Ec2Cloud:
                 NetworkCardIndex=0,
             )
             try:
-                answer = self._write("AttachNetworkInterface", call)
+                answer = self._api.write("AttachNetworkInterface", call)
             except IndexTaken:
                 continue
             with meaning("AttachNetworkInterface"):
@@ -262,26 +220,26 @@ class Ec2Cloud:
 
     def detach_eni(self, attachment_id: str, *, force: bool) -> None:
         """See `ports.Cloud`."""
-        self._write(
-            "DetachNetworkInterface",
-            lambda: self._ec2.detach_network_interface(AttachmentId=attachment_id, Force=force),
-        )
+        call = partial(self._ec2.detach_network_interface, AttachmentId=attachment_id, Force=force)
+        self._api.write("DetachNetworkInterface", call)
 
     def delete_eni(self, eni_id: str) -> None:
         """See `ports.Cloud`."""
         with suppress(NoSuchEni):
-            self._write("DeleteNetworkInterface", lambda: self._ec2.delete_network_interface(NetworkInterfaceId=eni_id))
+            self._api.write(
+                "DeleteNetworkInterface", lambda: self._ec2.delete_network_interface(NetworkInterfaceId=eni_id)
+            )
 
     def assign(self, eni_id: str, address: Address, *, reassign: bool) -> None:
         """See `ports.Cloud`."""
         if isinstance(address, IPv6Address):
-            self._write(
+            self._api.write(
                 "AssignIpv6Addresses",
                 lambda: self._ec2.assign_ipv6_addresses(NetworkInterfaceId=eni_id, Ipv6Addresses=[str(address)]),
                 MOVED_MEANWHILE,
             )
             return
-        self._write(
+        self._api.write(
             "AssignPrivateIpAddresses",
             lambda: self._ec2.assign_private_ip_addresses(
                 NetworkInterfaceId=eni_id, PrivateIpAddresses=[str(address)], AllowReassignment=reassign
@@ -290,7 +248,7 @@ class Ec2Cloud:
 
     def assign_any(self, eni_id: str) -> None:
         """See `ports.Cloud`."""
-        self._write(
+        self._api.write(
             "AssignPrivateIpAddresses",
             lambda: self._ec2.assign_private_ip_addresses(NetworkInterfaceId=eni_id, SecondaryPrivateIpAddressCount=1),
         )
@@ -298,13 +256,13 @@ class Ec2Cloud:
     def unassign(self, eni_id: str, address: Address) -> None:
         """See `ports.Cloud`."""
         if isinstance(address, IPv6Address):
-            self._write(
+            self._api.write(
                 "UnassignIpv6Addresses",
                 lambda: self._ec2.unassign_ipv6_addresses(NetworkInterfaceId=eni_id, Ipv6Addresses=[str(address)]),
                 MOVED_MEANWHILE,
             )
             return
-        self._write(
+        self._api.write(
             "UnassignPrivateIpAddresses",
             lambda: self._ec2.unassign_private_ip_addresses(
                 NetworkInterfaceId=eni_id, PrivateIpAddresses=[str(address)]
@@ -315,11 +273,11 @@ class Ec2Cloud:
     def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
         """See `ports.Cloud`."""
         listed: list[Any] = [{"Key": key, "Value": value} for key, value in tags.items()]
-        self._write("CreateTags", lambda: self._ec2.create_tags(Resources=[eni_id], Tags=listed))
+        self._api.write("CreateTags", lambda: self._ec2.create_tags(Resources=[eni_id], Tags=listed))
 
     def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
         """See `ports.Cloud`.  With AllowReassociation EC2 would take the Elastic IP from whatever has it."""
-        self._write(
+        self._api.write(
             "AssociateAddress",
             lambda: self._ec2.associate_address(
                 AllocationId=allocation_id,
@@ -342,7 +300,7 @@ class Ec2Cloud:
         self._modify(eni_id, SourceDestCheck={"Value": True})
 
     def _modify(self, eni_id: str, **change: Any) -> None:
-        self._write(
+        self._api.write(
             "ModifyNetworkInterfaceAttribute",
             lambda: self._ec2.modify_network_interface_attribute(NetworkInterfaceId=eni_id, **change),
         )
@@ -372,10 +330,12 @@ class Ec2Cloud:
                 calls["DetachNetworkInterface"] = partial(
                     ec2.detach_network_interface, AttachmentId=eni.attachment.id, DryRun=True
                 )
-        rehearsed: list[Callable[[], object]] = [partial(self._write, action, call) for action, call in calls.items()]
+        rehearsed: list[Callable[[], object]] = [
+            partial(self._api.write, action, call) for action, call in calls.items()
+        ]
         if eni is not None and "ec2:AssignPrivateIpAddresses" in needed:
             rehearsed.extend(self._move(eni, target))
-        return _denied(rehearsed)
+        return denied(rehearsed)
 
     def _move(self, eni: Eni, target: Target) -> Iterator[Callable[[], object]]:
         """Calls that show whether the address may be moved to the ENI.
@@ -388,30 +348,6 @@ class Ec2Cloud:
                 yield partial(self.unassign, eni.id, target)
         elif eni.address is not None:
             yield partial(self.assign, eni.id, eni.address, reassign=False)
-
-
-def all_pages(action: str, page: Callable[[Mapping[str, str]], tuple[list[T], str]]) -> list[T]:
-    """What all pages of EC2's answer to ``action`` have.
-
-    ``page`` asks for one, the first one or what the given token names, and returns what it has and the next one's
-    token, empty after the last.  Raises ``CloudUnavailable`` when they do not end.
-    """
-    found: list[T] = []
-    tokens: list[str] = []
-    began_at = time.monotonic()
-    while len(tokens) < MOST_PAGES and time.monotonic() - began_at < LONGEST_LISTING:
-        items, token = page({"NextToken": tokens[-1]} if tokens else {})
-        found.extend(items)
-        if not token:
-            return found
-        if token in tokens:
-            break
-        tokens.append(token)
-    raise CloudUnavailable(f"{action}: the answer has no end, after {len(tokens)} pages")
-
-
-def _token(answer: Mapping[str, Any]) -> str:
-    return answer.get("NextToken") or ""
 
 
 def _unread(instance_ids: Iterable[str]) -> dict[str, Instance]:
@@ -428,19 +364,3 @@ def _each_once(enis: Iterable[Eni]) -> tuple[Eni, ...]:
     often = Counter(eni.id for eni in shown if eni.id)
     twice = "it is shown twice, and differently"
     return tuple(replace(eni, unread=eni.unread or twice) if often[eni.id] > 1 else eni for eni in shown)
-
-
-def _denied(calls: Iterable[Callable[[], object]]) -> tuple[str, ...]:
-    """The IAM actions that the dry runs show denied."""
-    denied: list[str] = []
-    for call in calls:
-        try:
-            call()
-        except Denied as error:
-            denied.append(error.action)
-        except CloudUnavailable:
-            raise
-        except CloudError:
-            # Allowed: a dry run that would succeed is an error too, DryRunOperation.
-            continue
-    return tuple(denied)

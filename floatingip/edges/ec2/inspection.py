@@ -12,15 +12,14 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from floatingip.agent.looks import CLUSTER_TAG, CLUSTER_TAG_PREFIX
 from floatingip.core.ec2 import Eni
-from floatingip.core.errors import CloudError, CloudUnavailable, Denied
 from floatingip.core.groups import Rule, Worker
 from floatingip.core.model import Allocation, Target
+from floatingip.edges.ec2.api import Api, denied
 from floatingip.edges.ec2.asking import Asking
-from floatingip.edges.ec2.cloud import all_pages
 from floatingip.edges.ec2.meaning import meaning
 from floatingip.edges.ec2.sdk import identity
 from floatingip.edges.ec2.shown import read_instance
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 PATIENCE = 5.0
 """Seconds for any one answer."""
 
-T = TypeVar("T")
-
 
 class Inspection:
     """EC2 in one Region and VPC."""
@@ -41,25 +38,11 @@ class Inspection:
         self._ec2 = ec2
         self._region = region
         self._vpc_id = vpc_id
-        self._asking = Asking(PATIENCE)
-
-    def _ask(self, action: str, call: Callable[[], T]) -> T:
-        with meaning(action):
-            return self._asking.ask(action, call, repeatable=True)
-
-    def _pages(self, action: str, call: Callable[..., Any], key: str, **asked: Any) -> list[Any]:
-        """What all pages of EC2's answer have under ``key``."""
-
-        def page(more: Mapping[str, str]) -> tuple[list[Any], str]:
-            answer = self._ask(action, partial(call, **asked, **more))
-            with meaning(action):
-                return answer[key], answer.get("NextToken") or ""
-
-        return all_pages(action, page)
+        self._api = Api(Asking(PATIENCE))
 
     def caller(self) -> str:
         """The ARN of whoever asks.  Raises ``CloudError``."""
-        return self._ask("GetCallerIdentity", lambda: identity(self._region, PATIENCE))
+        return self._api.ask("GetCallerIdentity", lambda: identity(self._region, PATIENCE), str)
 
     def workers(self, cluster: str) -> tuple[Worker, ...]:
         """The cluster's instances in this VPC.  Raises ``CloudError``."""
@@ -67,7 +50,9 @@ class Inspection:
         names = {"tag-key": f"{CLUSTER_TAG_PREFIX}{cluster}", f"tag:{CLUSTER_TAG}": cluster}
         for name, value in names.items():
             filters: list[Any] = [{"Name": "vpc-id", "Values": [self._vpc_id]}, {"Name": name, "Values": [value]}]
-            found_by = self._pages("DescribeInstances", self._ec2.describe_instances, "Reservations", Filters=filters)
+            found_by = self._api.pages(
+                "DescribeInstances", self._ec2.describe_instances, "Reservations", Filters=filters
+            )
             with meaning("DescribeInstances"):
                 for item in (each for reservation in found_by for each in reservation["Instances"]):
                     groups = frozenset(group["GroupId"] for group in item.get("SecurityGroups", []))
@@ -81,19 +66,21 @@ class Inspection:
         Raises ``CloudError``.
         """
         began, wall = time.monotonic(), time.time()
-        filters: list[Any] = [{"Name": "vpc-id", "Values": [self._vpc_id]}]
-        answer = self._ask("DescribeSubnets", partial(self._ec2.describe_subnets, Filters=filters))
-        took = time.monotonic() - began
-        with meaning("DescribeSubnets"):
+
+        def read(answer: Mapping[str, Any]) -> tuple[float, float]:
+            took = time.monotonic() - began
             date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
             # The header has whole seconds, so it was written half a second later on average, half way through the call.
             return wall + took / 2 - (parsedate_to_datetime(date).timestamp() + 0.5), took
+
+        filters: list[Any] = [{"Name": "vpc-id", "Values": [self._vpc_id]}]
+        return self._api.ask("DescribeSubnets", partial(self._ec2.describe_subnets, Filters=filters), read)
 
     def rules(self, groups: frozenset[str]) -> tuple[Rule, ...]:
         """What these security groups admit.  Raises ``CloudError``."""
         filters: list[Any] = [{"Name": "group-id", "Values": sorted(groups)}]
         action, call = "DescribeSecurityGroupRules", self._ec2.describe_security_group_rules
-        shown = self._pages(action, call, "SecurityGroupRules", Filters=filters)
+        shown = self._api.pages(action, call, "SecurityGroupRules", Filters=filters)
         with meaning(action):
             return tuple(map(_rule, shown))
 
@@ -117,19 +104,7 @@ class Inspection:
                 calls["AssociateAddress"] = partial(
                     ec2.associate_address, AllocationId=target.id, NetworkInterfaceId=eni.id
                 )
-        return tuple(action for name, call in calls.items() if (action := self._denial(name, call)))
-
-    def _denial(self, action: str, call: Callable[..., object]) -> str:
-        """The action if it is denied, empty if it is not.  Raises ``CloudUnavailable``."""
-        try:
-            self._ask(action, partial(call, DryRun=True))
-        except Denied as error:
-            return error.action
-        except CloudUnavailable:
-            raise
-        except CloudError:
-            return ""  # a dry run that would succeed is an error, too
-        return ""
+        return denied(partial(self._api.ask, name, partial(call, DryRun=True), bool) for name, call in calls.items())
 
 
 def _rule(item: Mapping[str, Any]) -> Rule:

@@ -38,7 +38,7 @@ class ApiServer:
 
     sock: a listening socket, which stays its owner's to close; its address is what the certificate holds for.
     down: while true, connections are closed without an answer.
-    asked: the requests so far, as (service account or nothing, method and path, status).
+    asked: the requests so far, as (service account, empty for none; method and path; status).
     """
 
     def __init__(self, sock: socket.socket, books: Asked) -> None:

@@ -60,8 +60,8 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Route:
-    """One kind of request: `path` has the namespace and the name, or nothing; `verb`, `group` and `resource` are what a
-    Role has to allow.
+    """One kind of request: `path` has the namespace, and the name if one is meant; `verb`, `group` and `resource` are
+    what a Role has to allow.
     """
 
     method: str

@@ -7,7 +7,8 @@ from itertools import permutations
 
 from tests.sim.fleet import Fleet
 from tests.sim.misfortunes.misfortune import End, some
-from tests.sim.worker import LIVING, PROBES, QUESTIONS
+from tests.sim.ports import PROBES, QUESTIONS
+from tests.sim.worker import LIVING
 
 
 def partition(fleet: Fleet, draw: random.Random) -> End:

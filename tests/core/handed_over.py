@@ -1,0 +1,119 @@
+"""Two workers in the model EC2, of which a handover is asked: by what command, and what happens meanwhile."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from floatingip.commands.deployment import Deployment
+from floatingip.commands.handover import (
+    Handover,
+    carry_out,
+    check,
+    plan,
+)
+from floatingip.core.decision import order
+from floatingip.core.decision.carry import way_to
+from floatingip.core.decision.order import ANYBODY, Order
+from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Attachment, Eni
+from floatingip.core.model import Carry
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import Delays, FakeEc2
+
+NAME, ADDRESS = "cluster", IPv4Address("127.0.0.100")
+PORT = 1
+"""Nobody listens there on the workers' addresses."""
+
+WALL = 1_764_000_000.0
+
+
+@dataclass
+class Vpc:
+    """Two workers with their standing ENIs; the first one has the address.
+
+    ``then``: what happens at a time while a handover is waited for; ``said``: what that told, ``awaited``: what it told
+    that it waits for; ``port`` is the observers', ``me`` the instance that it is asked for on.  To carry an ENI, the
+    address has one of its own instead.
+    """
+
+    carry: Carry = Carry.ADDRESS
+
+    ec2: FakeEc2 = field(default_factory=lambda: FakeEc2(Delays(assign=1.2)))
+    then: dict[float, Callable[[], None]] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+    awaited: list[str] = field(default_factory=list)
+    port: int = PORT
+    me: str = ""
+
+    def __post_init__(self) -> None:
+        self.subnet = self.ec2.add_subnet("127.0.0.0/24")
+        self.cloud = FakeCloud(self.ec2)
+        self.workers = [self.ec2.add_instance(f"127.0.0.{last}", self.subnet) for last in (11, 12)]
+        if self.carry is Carry.ADDRESS:
+            self.enis = [self._standing(worker) for worker in self.workers]
+            self.cloud.assign(self.enis[0], ADDRESS, reassign=False)
+        else:
+            self.enis = [self.cloud.create_eni(ADDRESS, self.subnet, {OWNER_TAG: NAME}, "one").id]
+            self.cloud.attach_eni(self.enis[0], self.workers[0], frozenset())
+        self.ec2.advance(10.0)
+
+    def _standing(self, worker: str) -> str:
+        made = self.cloud.create_eni(None, self.subnet, {OWNER_TAG: NAME, STANDING_TAG: worker}, worker)
+        self.cloud.attach_eni(made.id, worker, frozenset())
+        return made.id
+
+    def plan(self, to: str = ANYBODY) -> tuple[Handover, ...]:
+        """What would be handed over."""
+        return plan(self.ours, (ADDRESS,), to)
+
+    @property
+    def ours(self) -> Deployment:
+        """What the command has found out."""
+        return Deployment(self.cloud, NAME, "vpc-1", self.carry, self.port, self.me)
+
+    def carry_out(self, to: str = ANYBODY) -> None:
+        """Hand over, in EC2's own time."""
+        carry_out(
+            self.ours,
+            self.plan(to),
+            self.said.append,
+            wait=self.awaited.append,
+            now=lambda: self.ec2.now,
+            wall=lambda: WALL + self.ec2.now,
+            sleep=self._sleep,
+        )
+
+    def check(self, to: str = ANYBODY) -> str:
+        """Whether somebody would obey."""
+        return check(self.ours, self.plan(to), say=self.said.append, now=lambda: self.ec2.now, sleep=self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self.ec2.advance(self.ec2.now + seconds)
+        for at in [at for at in self.then if at <= self.ec2.now]:
+            self.then.pop(at)()
+
+    def move(self) -> None:
+        """The second worker takes over, as far as EC2 is concerned."""
+        if self.carry is Carry.ADDRESS:
+            self.cloud.assign(self.enis[1], ADDRESS, reassign=True)
+            return
+        self.cloud.detach_eni(self.attachment().id, force=False)
+        self.ec2.advance(self.ec2.now + 5.0)
+        self.cloud.attach_eni(self.enis[0], self.workers[1], frozenset())
+
+    def holder(self) -> Eni:
+        """The ENI that has the address."""
+        (eni,) = self.cloud.find_occupants(frozenset({ADDRESS}))
+        return eni
+
+    def attachment(self) -> Attachment:
+        """By which it is on its node."""
+        found = self.holder().attachment
+        assert found is not None
+        return found
+
+    def order(self) -> Order | None:
+        """What stands in the first holder's tag."""
+        eni = self.ec2.state.enis[self.enis[0]]
+        assert eni.attachment is not None
+        tag = eni.tags.get(way_to(self.carry).of_one(order.TAG, ADDRESS), "")
+        return order.parse(tag, eni.attachment.id, WALL + self.ec2.now)

@@ -1,0 +1,113 @@
+"""Whether a node can see an address at all: where its probes would not leave, what it saw counts no more."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from floatingip.agent.effects import Probing
+from floatingip.core import timing
+from floatingip.core.ec2 import Eni
+from floatingip.core.health import HealthState
+from floatingip.core.model import Carry
+from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
+from floatingip.core.probe import ProbeOutcome, ProbeResult
+from tests.core.nodes import (
+    ADDRESS,
+    ME,
+    NOTHING,
+    OTHER,
+    SOUND,
+    Node,
+    eni,
+    held_by,
+    mover,
+    now,
+    others,
+)
+
+ELSEWHERE = "10.0.0.100/32 is on kube-ipvs0 of this node, so 10.0.0.100 cannot be probed from here"
+BLIND = replace(NOTHING, blind=ELSEWHERE)
+
+
+def probes(made: Node) -> bool:
+    """Whether probes are sent."""
+    return bool(made.address.seeing.answers.probings())
+
+
+def results(made: Node, outcome: ProbeOutcome, *, at: float, detail: str = "") -> None:
+    """Two probes with this outcome, which is enough for UP."""
+    for sent_at in (at, at + 0.1):
+        probing = Probing(str(made.target), ADDRESS, 0.5, 0.1)
+        made.address.seeing.answers.probed(probing, ProbeResult(sent_at, sent_at + 0.01, outcome, detail))
+
+
+def test_nothing_is_probed_before_it_is_known_that_it_would_leave() -> None:
+    """A probe that hears its own node sees the address UP for ever."""
+    made = Node()
+    made.looked(eni(holder=OTHER))
+    made.step()
+    assert not probes(made), "the kernel was not asked yet"
+    assert not probes(held_by(OTHER, BLIND))
+    assert probes(held_by(OTHER, NOTHING))
+
+
+def test_a_node_that_goes_blind_says_so_and_forgets_what_it_saw() -> None:
+    """Else it would tell the others for ever that it sees the address UP, and hold their takeover up."""
+    made = held_by(OTHER, NOTHING)
+    results(made, ProbeOutcome.ANSWERED, at=now())
+    assert made.address.sees_up()
+    assert made.address.not_ready() == ""
+    made.found(BLIND)
+    results(made, ProbeOutcome.ANSWERED, at=made.address.now - 1.0)
+    assert (made.address.seeing.health.state, made.address.sees_up(), probes(made)) == (HealthState.INIT, "", False)
+    assert made.address.not_ready() == ELSEWHERE
+    made.found(NOTHING)
+    assert (made.address.not_ready(), probes(made)) == ("", True)
+    assert "10.0.0.100 can be probed from here again" in made.told.log
+
+
+def test_a_blind_node_is_told_as_an_error_and_again_while_it_lasts() -> None:
+    """Not with each decision."""
+    made = held_by(OTHER, BLIND)
+    for seconds in (0.0, 0.0, timing.SAID_AGAIN):
+        now.go_on(seconds)
+        made.step()
+    assert made.told.log.count("level=error event=blind") == 2
+
+
+def test_a_holder_is_never_blind() -> None:
+    """It has the address itself, wherever else it is."""
+    made = held_by(OTHER, BLIND)
+    made.address.reconciled(SOUND, now())
+    made.looked(eni(holder=ME))
+    made.step()
+    assert made.address.blind() == ""
+
+
+def test_probes_that_cannot_be_sent_for_long_make_a_node_blind() -> None:
+    """Whatever the cause; one that is over by then does not, nor does one long ago."""
+    made = held_by(OTHER, NOTHING)
+    results(made, ProbeOutcome.ANSWERED, at=now())
+    results(made, ProbeOutcome.FAILED_HERE, at=now() - 0.9 * timing.UNSENT_FOR, detail="Operation not permitted")
+    made.step()
+    assert made.address.not_ready() == ""
+    assert made.address.sees_up()
+    results(made, ProbeOutcome.ANSWERED, at=now())
+    results(made, ProbeOutcome.FAILED_HERE, at=now() - 1.1 * timing.UNSENT_FOR, detail="Operation not permitted")
+    made.step()
+    assert made.address.not_ready().startswith("10.0.0.100 cannot be probed from here: Operation not permitted; ")
+    assert (made.address.sees_up(), probes(made)) == ("", True)
+    results(made, ProbeOutcome.ANSWERED, at=now())
+    made.step()
+    assert made.address.not_ready() == ""
+
+
+@pytest.mark.parametrize(("make", "shown"), [(Node, eni(holder=OTHER)), (mover, others(ADDRESS))], ids=list(Carry))
+def test_a_standby_is_not_ready_while_what_is_plumbed_ahead_is_not_sound(make: Callable[[], Node], shown: Eni) -> None:
+    """It would not carry the address any better than that."""
+    said = "forwarding: net.ipv4.ip_forward is 0"
+    made = make()
+    made.looked(shown)
+    made.found(PlumbingReport(PlumbingState.UNSOUND, problem=said, extent=Extent.AHEAD))
+    assert made.address.not_ready() == f"this node could not carry the address: {said}"

@@ -1,0 +1,401 @@
+"""A whole agent in simulated time, on a worker of a fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from floatingip.agent.agent import Agent
+from floatingip.agent.effects import End, Probing, Tell, Wanted
+from floatingip.agent.events import (
+    AddressesShown,
+    Event,
+    Heard,
+    LookWanted,
+    MetadataTroubled,
+    Noticed,
+    PodShown,
+    Terminated,
+)
+from floatingip.core import timing
+from floatingip.core.errors import CloudError
+from floatingip.core.model import Address, Target
+from floatingip.core.news import News
+from floatingip.core.peer import Sight
+from floatingip.core.ports import Cloud
+from floatingip.core.snapshot import Snapshot
+from floatingip.core.word import Answer, Status, parse, to_peer, to_stranger
+from floatingip.edges.prometheus import Metrics
+from floatingip.edges.telemetry import quoted
+from floatingip.runtime.desk import Desk, Told
+from floatingip.runtime.doing import Doer, Edges
+from floatingip.runtime.keeping import Keeper
+from floatingip.runtime.look import Calls
+from floatingip.runtime.probing import Probes
+from floatingip.runtime.questions import MetadataLoop
+from tests.sim.line import Hung, Killed, Line
+from tests.sim.ports import QUESTIONS, ROUND_TRIP, Kernel, Probe
+
+if TYPE_CHECKING:
+    from tests.sim.worker import Worker
+
+T = TypeVar("T")
+
+KERNEL_TAKES = 0.02
+"""Seconds until it is seen to what is wanted of the kernel, or has changed there."""
+
+EC2_GIVEN_UP = 5.0
+"""Seconds after which an observer waits no more for a call that hangs."""
+
+
+class Observer:
+    """
+    An observer on a worker, or ``attach`` there; it is the crew of its doer, in simulated time.
+
+    ``is_stopping``: SIGTERM has come.  ``lines`` is what it has logged, ``news`` what it has told Kubernetes;
+    ``probes_sent`` is when; ``heard_at`` is when an observer of ours last told it what it tells peers, by instance.
+    """
+
+    def __init__(self, worker: Worker, *, observes: bool) -> None:
+        self.worker = worker
+        self._fleet = fleet = worker.fleet
+        self.is_alive = True
+        self.is_paused = self.is_stopping = False
+        self.observes = observes
+        self.lines: list[Tell] = []
+        self.news: list[News] = []
+        self.probes_sent: list[float] = []
+        self.heard_at: dict[str, float] = {}
+        self._missed: list[Callable[[], None]] = []
+        self.agent = Agent(
+            fleet.settings, worker.identity(), observes=observes, started_at=fleet.now, chance=fleet.chance.uniform
+        )
+        kernel = Kernel(worker)
+        self._line = Line(self)
+        edges = Edges(cast(Cloud, self._line), kernel, self._no_prober, kernel, kernel)
+        self._tally = edges.tally
+        self._doer = Doer(fleet.settings, worker.identity(), edges, self, Inline)
+        self._desk = Desk(
+            worker.address,
+            lambda: self._doer.published,
+            self._metrics,
+            partial(self.post, LookWanted()),
+            self._doer.roster,
+            self._sight,
+            self.now,
+        )
+        self._inbox: list[Event] = []
+        self._is_acting = False
+        self._alarm_at = float("inf")
+        self._delay = 0.0
+        self._probes: dict[Probing, Probes] = {}
+        self._keeper = Keeper(kernel, self._doer.reconciled)
+        self._is_kernel_due = False
+        self._asked: dict[str, Address] = {}
+        self._words: dict[str, tuple[Told | None, Status | None]] = {}
+        self._doubted: frozenset[str] = frozenset()
+        self._pod_every = 0.0
+        self._pod_questions = 0
+        self._imds = MetadataLoop(
+            kernel,
+            self._doer.macs_at_risk,
+            lambda *shown: self.post(AddressesShown(*shown)),
+            lambda notice: self.post(Noticed(notice)),
+            lambda problem: self.post(MetadataTroubled(problem)),
+        )
+
+    def start(self) -> None:
+        """Begin."""
+        self._later(0.0, self._turn)
+        self._ask_metadata()
+
+    @property
+    def end(self) -> End | None:
+        """How it ended, None unless it did by itself."""
+        return self._doer.end
+
+    @property
+    def asks(self) -> frozenset[str]:
+        """The instances whose observers it asks."""
+        return frozenset(self._asked)
+
+    def logged(self, event: str = "", **fields: str) -> list[Tell]:
+        """The lines so far of this event that have these fields."""
+        wanted = fields.items()
+        return [
+            line
+            for line in self.lines
+            if event in ("", line.event) and all(str(line.fields.get(key)) == value for key, value in wanted)
+        ]
+
+    def reason(self, address: Target) -> str:
+        """Of its last decision about an address."""
+        return self._last_decision(address).get("reason", "")
+
+    def judged(self, address: Target) -> str:
+        """The attachment that its last decision about an address was about."""
+        return self._last_decision(address).get("attachment", "")
+
+    def _last_decision(self, address: Target) -> Mapping[str, str]:
+        decisions = self.logged("decision", address=str(address))
+        return {key: str(value) for key, value in decisions[-1].fields.items()} if decisions else {}
+
+    def resume(self) -> None:
+        """Do what was missed, and go on."""
+        self.is_paused = False
+        missed, self._missed = self._missed, []
+        for action in missed:
+            self._later(0.0, action)
+
+    @property
+    def published(self) -> Snapshot:
+        """What others may know."""
+        return self._doer.published
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self.is_stopping = True
+        self.post(Terminated())
+
+    def _later(self, delay: float, action: Callable[[], None]) -> None:
+        """Do this then, if this observer still lives."""
+        self._at(self._fleet.now + delay, action)
+
+    def _at(self, time: float, action: Callable[[], None]) -> None:
+        self._fleet.do_at(time, partial(self._do_if_alive, action))
+
+    def _do_if_alive(self, action: Callable[[], None]) -> None:
+        if self.is_paused:
+            self._missed.append(action)
+        elif self.is_alive:
+            action()
+
+    # The agent's turns.
+
+    def _alarm(self, at: float) -> None:
+        """The agent wanted a turn by now; it may want one later only, since."""
+        if at == self._alarm_at:
+            self._alarm_at = float("inf")
+            if self.agent.due() <= self._fleet.now:
+                self._turn()
+            else:
+                self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        due = max(self._fleet.now, self.agent.due())
+        if due < self._alarm_at:
+            self._alarm_at = due
+            self._at(due, partial(self._alarm, due))
+
+    def _turn(self) -> None:
+        """Let the agent take what came, and do what it asks for; what that brings at once, it takes next."""
+        fleet, self._is_acting = self._fleet, True
+        is_first = True
+        while is_first or (self._inbox and self._doer.end is None):
+            is_first = False
+            events, self._inbox = self._inbox, []
+            for effect in self.agent.handle(events, fleet.now, fleet.wall + self.worker.wall_ahead):
+                self._doer.do(effect)
+        self._is_acting = False
+        if self._doer.end is not None:
+            self._fleet.tell(self.worker.name, "the observer ends")
+            self.is_alive = False
+            if self.worker.observer is self:
+                self.worker.observer = None
+        self._set_alarm()
+
+    # As the doer's crew.
+
+    def now(self) -> float:
+        """See `Crew`."""
+        return self._fleet.now
+
+    def post(self, event: Event) -> None:
+        """See `Crew`; what a job under way finds comes when its answer would."""
+        if self._delay:
+            self._later(self._delay, partial(self._receive, event))
+        else:
+            self._receive(event)
+
+    def _receive(self, event: Event) -> None:
+        self._inbox.append(event)
+        if not self._is_acting:
+            self._do_if_alive(self._turn)
+
+    def begin(self, name: str, job: Callable[[], None]) -> None:
+        """See `Crew`: EC2 does it half-way through the time that it takes."""
+        half = self._fleet.chance.uniform(*self._fleet.profile.answer) / 2
+        self._later(half, partial(self._do, job, half))
+
+    def _do(self, job: Callable[[], None], half: float) -> None:
+        self._delay = half
+        try:
+            job()
+        except Hung:
+            hanging, self._line.gives_up = self._line.gives_up, None
+            self._later(EC2_GIVEN_UP, partial(self._give_up, job, hanging))
+        except Killed:
+            pass
+        self._delay = 0.0
+
+    def _give_up(self, job: Callable[[], None], hanging: str | None) -> None:
+        """Let the job come to its end without the answer."""
+        self._line.gives_up = hanging
+        self._do(job, 0.0)
+        self._line.gives_up = None
+
+    def probe(self, probings: frozenset[Probing]) -> None:
+        """See `Crew`."""
+        before = self._probes
+        self._probes = {}
+        for probing in sorted(probings, key=str):
+            probes = before.get(probing)
+            if probes is None:
+                probes = Probes(probing, Probe(self.worker, probing, self.probes_sent), self._doer.probed)
+                self._later(0.0, partial(self._probe, probing, probes))
+            self._probes[probing] = probes
+
+    def _probe(self, probing: Probing, probes: Probes) -> None:
+        if self._probes.get(probing) is not probes:
+            return
+        now = self._fleet.now
+        if probes.prober.due_at() <= now:
+            probes.collect()
+        if probes.due_at() <= now:
+            probes.send(now)
+        due = min(probes.due_at(), probes.prober.due_at())
+        self._later(max(0.0, due - now), partial(self._probe, probing, probes))
+
+    def keep(self, target: Target, wanted: Wanted) -> None:
+        """See `Crew`."""
+        self._keeper.want(target, wanted)
+        self.see_to_kernel()
+
+    def announce(self, target: Target) -> None:
+        """See `Crew`: nobody here has a neighbour's cache."""
+
+    def see_to_kernel(self) -> None:
+        """Something is wanted, or has changed."""
+        if not self._is_kernel_due:
+            self._is_kernel_due = True
+            self._later(KERNEL_TAKES, self._keep)
+
+    def _keep(self) -> None:
+        self._is_kernel_due = False
+        self._keeper.turn(self._fleet.now, changed=True)
+
+    def ask_peers(self, addresses: Mapping[str, Address], doubted: frozenset[str]) -> None:
+        """See `Crew`."""
+        hurry = bool(doubted - self._doubted)
+        before, self._asked, self._doubted = self._asked, dict(addresses), doubted
+        for instance_id, address in addresses.items():
+            if before.get(instance_id) != address:
+                self._ask(instance_id, address)
+            elif hurry:
+                self._question(instance_id)
+
+    def _ask(self, instance_id: str, address: Address) -> None:
+        if self._asked.get(instance_id) == address:
+            self._question(instance_id)
+            self._later(timing.ASK_EVERY, partial(self._ask, instance_id, address))
+
+    def _question(self, instance_id: str) -> None:
+        fleet, asked_at, peer = self._fleet, self._fleet.now, self._fleet.worker(instance_id)
+        is_paused = peer.observer is not None and peer.observer.is_paused
+        takes = ROUND_TRIP + fleet.delay
+        if is_paused or takes > timing.ASK_TIMEOUT or not fleet.passes(self.worker, peer, QUESTIONS):
+            self._later(timing.ASK_TIMEOUT, lambda: self._heard(instance_id, Answer(asked_at, fleet.now, None)))
+            return
+        if peer.observer is None or not peer.observer.observes:
+            answer = Answer(asked_at, asked_at + takes, None, refused=True)
+        else:
+            answer = Answer(asked_at, asked_at + takes, peer.observer.word(self.worker, sorted(self._doubted)))
+        self._later(takes, lambda: self._heard(instance_id, answer))
+
+    def _heard(self, instance_id: str, answer: Answer) -> None:
+        if answer.status is not None and answer.status.instance_id == instance_id:
+            self.heard_at[instance_id] = self._fleet.now
+        self.post(Heard(instance_id, answer))
+
+    def answer(self, target: str, source: str) -> tuple[HTTPStatus, str]:
+        """What its port answers."""
+        return self._desk.answer(target, source)
+
+    def word(self, asker: Worker, doubted: list[str]) -> Status | None:
+        """What another observer makes of its answer to the question for its word: mostly the same as before."""
+        told = self._desk.told(asker.id, asker.source, doubted)
+        before, parsed = self._words.get(asker.id, (None, None))
+        if told is None or told != before:
+            body = to_peer(*told) if told is not None else to_stranger(ready=not self.published.not_ready())
+            parsed = parse(body.encode())
+            self._words[asker.id] = told, parsed
+        return parsed
+
+    def _metrics(self, snapshot: Snapshot) -> str:
+        return Metrics(self._tally, "0.0.0", self.now, lambda: self._fleet.wall + self.worker.wall_ahead).text(snapshot)
+
+    def ask_pod(self, every: float) -> None:
+        """See `Crew`."""
+        before, self._pod_every = self._pod_every, every
+        if not before or every < before:
+            self._pod_questions += 1
+            self._ask_pod(self._pod_questions)
+
+    def _ask_pod(self, questions: int) -> None:
+        if questions == self._pod_questions:
+            if self.worker.pod is not None:
+                self.post(PodShown(replace(self.worker.pod, asked_at=self._fleet.now)))
+            self._later(self._pod_every, partial(self._ask_pod, questions))
+
+    def tell(self, line: Tell) -> None:
+        """See `Crew`."""
+        self.lines.append(line)
+        self._fleet.told(self.worker, line)
+        fields = " ".join(f"{key}={quoted(value)}" for key, value in line.fields.items() if key != "address")
+        self._fleet.tell(self.worker.name, f"{line.event}: {line.message} {fields}".rstrip())
+
+    def report(self, news: News) -> None:
+        """See `Crew`."""
+        self.news.append(news)
+
+    def _ask_metadata(self) -> None:
+        self._imds.ask(self._fleet.now)
+        self._later(timing.METADATA_EVERY, self._ask_metadata)
+
+    def _sight(self, asker: str, source: Address) -> Sight:
+        """The holder's check, from the floating address, whether it reaches the asker."""
+        fleet, there = self._fleet, ip_address(asker)
+        peer = next((worker for worker in fleet.workers if worker.address == there), None)
+        seen = peer is not None and fleet.serving(source) is self.worker and fleet.passes(self.worker, peer, QUESTIONS)
+        return Sight.SEEN if seen else Sight.UNSEEN
+
+    def _no_prober(self, address: Address) -> Probe:
+        raise AssertionError(f"{address} is probed by the crew")
+
+
+class Inline(Calls):
+    """The calls of one look, without threads: all of them at the same moment, and each of them once."""
+
+    def patiently(self, ask: Callable[[], T]) -> T:
+        """Ask."""
+        self.made.append(None)
+        return ask()
+
+    def insist(self, write: Callable[[], None]) -> None:
+        """Write."""
+        self.made.append(None)
+        write()
+
+    def begin(self, ask: Callable[[], T]) -> Future[T]:
+        """Ask at once."""
+        answer: Future[T] = Future()
+        try:
+            answer.set_result(self.patiently(ask))
+        except CloudError as error:
+            answer.set_exception(error)
+        return answer
