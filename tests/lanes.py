@@ -15,8 +15,11 @@ from types import FrameType
 from typing import Any, Protocol
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import Scheduling
 
 from floatingip.commands.progress import Progress
+from tests.dealing import Dealing
 
 EVERY = 60.0
 """Seconds between two lines where there is no terminal."""
@@ -156,6 +159,10 @@ class Lanes:
             with self._lock:
                 self._tally.failed += 1
                 self._progress.say(f"FAILED {report.nodeid}")
+
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> Scheduling | None:
+        """`--dist loadfile` is ours, with which other tests are given out in another way."""
+        return Dealing(config, log) if config.getoption("dist") == "loadfile" else None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(self) -> Generator[None, Any, Any]:
