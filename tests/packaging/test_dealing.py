@@ -1,4 +1,4 @@
-"""Which lane runs which test: one that gives way to others has no time for what is about time, and spares it to them."""
+"""Which lane runs which test: one that gives way to others has no time for what is about time."""
 
 import os
 import subprocess
