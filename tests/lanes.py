@@ -15,8 +15,11 @@ from types import FrameType
 from typing import Any, Protocol
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import Scheduling
 
 from floatingip.commands.progress import Progress
+from tests.dealing import Dealing
 
 EVERY = 60.0
 """Seconds between two lines where there is no terminal."""
@@ -26,9 +29,6 @@ LOOK = 0.5
 
 END_WITHIN = 1.0
 """Seconds that a lane is given to end by itself, once all is interrupted; xdist gives it ten."""
-
-ENOUGH = 20
-"""That many tests tell how long one takes that was never run before."""
 
 TOOK = "lanes/took"
 """Where pytest's cache has the seconds that each test took."""
@@ -67,15 +67,18 @@ class Tally:
 
     def left(self) -> float | None:
         """In about how many seconds all have ended, or None if that cannot be known yet."""
-        # Others that were run before say nothing: a unit test takes a hundredth of what a scenario takes.
-        known = [*(self._took[test] for test in self.tests if test in self._took), *self.taken.values()]
-        if len(known) < min(ENOUGH, len(self.tests)):
+        # The longest come first, so those that have run say little of the others but for those beside them.
+        known: dict[str, list[float]] = {}
+        for test in self.tests:
+            if (took := self.taken.get(test, self._took.get(test))) is not None:
+                known.setdefault(_directory(test), []).append(took)
+        open_ = self.tests - set(self.taken)
+        if any(_directory(test) not in known for test in open_):
             return None
-        usual = sum(known) / len(known) if known else 0.0
+        usual = {directory: sum(each) / len(each) for directory, each in known.items()}
         now = self._now()
         run_for = {test: now - since for test, since in self._running.items()}
-        open_ = self.tests - set(self.taken)
-        each = [max(0.0, self._took.get(test, usual) - run_for.get(test, 0.0)) for test in open_]
+        each = [max(0.0, self._took.get(test, usual[_directory(test)]) - run_for.get(test, 0.0)) for test in open_]
         return max(sum(each) / self._lanes, max(each, default=0.0))
 
     def text(self) -> str:
@@ -89,6 +92,11 @@ class Tally:
         failed = f", {self.failed} failed" if self.failed else ""
         running = "".join(f"; {short(test)} {spent(self._now() - at)}" for test, at in self._running.items())
         return f"{percent}%, {len(self.taken)} of {len(self.tests)} tests{failed}, {so_far}{about}{running}"
+
+
+def _directory(test: str) -> str:
+    """That of its file."""
+    return test.partition("::")[0].rpartition("/")[0]
 
 
 def spent(seconds: float) -> str:
@@ -156,6 +164,10 @@ class Lanes:
             with self._lock:
                 self._tally.failed += 1
                 self._progress.say(f"FAILED {report.nodeid}")
+
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> Scheduling | None:
+        """`--dist loadfile` is ours, with which other tests are given out in another way."""
+        return Dealing(config, log) if config.getoption("dist") == "loadfile" else None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(self) -> Generator[None, Any, Any]:

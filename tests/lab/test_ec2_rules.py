@@ -17,7 +17,7 @@ from lab.ec2 import PROFILES, Guest, Profile
 from tests.lab import endpoint
 from tests.lab.endpoint import INSTANT, Lab, race, refusal, refused, soon, started
 
-SOON = Profile("soon", attach=0.5, device=0.5, detach=1.0, force_detach=1.0, associate=0.2, release=0.2, shutdown=2.0)
+SOON = Profile("soon", attach=0.5, device=0.5, detach=1.0, force_detach=1.0, associate=0.2, release=1.0, shutdown=2.0)
 """Long enough for a busy machine to ask in between."""
 
 FLOATING = "10.0.0.100"
@@ -359,6 +359,8 @@ def test_termination_lets_go_of_enis_a_while_later(start: Start) -> None:
     assert lab.status(stays) == "attached"
     assert refusal(lab.attach, lab.eni(), lab.a.instance_id, 2) == "IncorrectState"
     soon(lambda: lab.status(stays) is None)
+    let_go = [event["t"] for event in lab.told("attachment") if event["status"] == "detached"]
+    assert min(let_go) - lab.machines.shut_at >= SOON.release
     assert lab.show(stays)["Status"] == "available"
     assert refusal(lab.show, goes) == "InvalidNetworkInterfaceID.NotFound"
     assert refusal(lab.show, lab.a.eni_id) == "InvalidNetworkInterfaceID.NotFound"

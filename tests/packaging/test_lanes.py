@@ -91,6 +91,16 @@ def test_how_long_it_may_take_is_not_guessed_from_nothing() -> None:
     assert tally.left() is None
 
 
+def test_what_never_ran_is_guessed_from_those_beside_it_alone() -> None:
+    """Scenarios come first, and take a hundred times as long as those that come after them."""
+    tally = Tally({}, lanes=1, now=lambda: 100.0)
+    tally.tests = frozenset({"lab/t.py::test_a", "lab/t.py::test_b", "core/t.py::test_c", "core/t.py::test_d"})
+    tally.taken = {"lab/t.py::test_a": 20.0}
+    assert tally.left() is None
+    tally.taken["core/t.py::test_c"] = 0.5
+    assert tally.left() == 20.5
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
     """A Makefile whose Python notes what it is told, and its process, and then does nothing for a long time."""

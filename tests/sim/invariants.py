@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from math import inf
 
 from floatingip.agent.effects import Tell
-from floatingip.core import pace
+from floatingip.core import pace, timing
 from floatingip.core.decision import order, pause
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG, Attachment, Eni
@@ -102,6 +102,7 @@ class Invariants:
         self._silenced_at: dict[str, float] = {}
         self._sound_at: dict[str, float] = {}
         self._pinged_at: dict[str, float] = {}
+        self._noticed_at: dict[str, float] = {}
         self._absent_at: dict[tuple[str, Target], float] = {}
         self._unseen_at: dict[tuple[str, Target], float] = {}
         self._unpaused_at: dict[Target, float] = {}
@@ -137,7 +138,10 @@ class Invariants:
                 self._lost_at[a.name, b.name] = heard_at
             self._unheard_at[a.name, b.name] = now
         for worker in fleet.workers:
-            observer, is_well = worker.observer, _is_well(worker)
+            if worker.notice:
+                self._noticed_at[worker.name] = now
+            announced = self._since(self._noticed_at.get(worker.name)) <= timing.NOTICE_EVERY
+            observer, is_well = worker.observer, _is_well(worker) and not announced
             if worker.is_mute or not is_well:
                 self._unwell_at[worker.name] = now
             if not is_well or observer is None or observer.is_paused:

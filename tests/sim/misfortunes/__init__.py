@@ -22,7 +22,7 @@ MISFORTUNES = (
     Misfortune("answers to writes are lost", ec2.lost_answers, longest=10.0),
     Misfortune("calls to EC2 hang", ec2.hanging_calls),
     Misfortune("Describes are late", ec2.late_describes),
-    Misfortune("Describes omit an interface", ec2.omitted_interface, longest=8.0),
+    Misfortune("Describes omit an interface", ec2.omitted_interface, longest=8.0, leaves_orphans=True),
     Misfortune("EC2 is slow", ec2.slow_answers),
     Misfortune("detaches are stuck", ec2.stuck_detaches),
     Misfortune("an observer is killed", machines.killed, longest=10.0),
