@@ -130,7 +130,7 @@ CALM_TICK = 1.0
 """The same for an address that is held and answers: whatever ends that is news, and is judged at once."""
 
 POD_EVERY, POD_IN_DOUBT, POD_AWAITED = 2.0, 0.5, 0.25
-"""Seconds between two questions to the API server about the own pod: in peace; while an address is in doubt, or the node
+"""Seconds between two questions to the API server about the own pod: in peace; while an address is in doubt or the node
 is written off; and when the next answer decides something."""
 
 METADATA_CALM = 12.0
