@@ -5,6 +5,9 @@ What comes from elsewhere is a valid word or silence: an answer of another form,
 node.  A word names its instance; the asker makes sure that it comes from there, by asking at the address that EC2 shows
 for that instance.  To a stranger an observer tells only whether it is ready.  That is a word, too: an observer is
 there, but vouches for nothing.
+
+Two versions are there during a rollout.  What only a newer one says is passed over, as if it had not been said, and so
+counts neither for nor against anybody; what an older one does not say yet has a default.
 """
 
 from __future__ import annotations
@@ -30,8 +33,8 @@ MOST = 256
 PEERS_AT_MOST = 16
 """Observers that are asked, and named to others, at most; a Deployment has two to a handful."""
 
-DEEPEST = 3
-"""Levels of a word: the status, what it holds, how it holds that."""
+DEEPEST = 10
+"""Levels of a word.  Ours has three (the status, what it holds, how it holds that); a newer version's may have more."""
 
 NAME_LONGEST = 128
 """Characters of a cluster's name (EKS allows 100), an id, an attachment with an address, an address."""
@@ -119,7 +122,7 @@ def parse(body: bytes) -> Status | None:
     """The word in an answer's body; None where that is no word."""
     try:
         document = _entries(read_json(body, depth=DEEPEST))
-        if document.keys() == {"ready"}:
+        if "ready" in document and "instance_id" not in document:
             return RESERVED
         return _status(document)
     except (ValueError, KeyError):
@@ -160,7 +163,7 @@ def _status(document: Mapping[str, Any]) -> Status:
         leaving=as_flag(document.get("leaving", False)),
         claiming=as_list(document.get("claiming", []), _name, MOST),
         peers=tuple(filter(is_instance_id, _entries(document["peers"])))[:PEERS_AT_MOST],
-        sights={target: Sight(_name(sight)) for target, sight in _entries(document["sights"]).items()},
+        sights=_sights(document["sights"]),
         ending=as_flag(document.get("ending", False)),
     )
 
@@ -173,6 +176,11 @@ def _held(value: object) -> Held:
         _sentence(held.get("leaving", "")),
         as_flag(held.get("written_off", False)),
     )
+
+
+def _sights(value: object) -> Mapping[str, Sight]:
+    told = {target: _name(sight) for target, sight in _entries(value).items()}
+    return {target: Sight(sight) for target, sight in told.items() if sight in tuple(Sight)}
 
 
 def _name(value: object) -> str:

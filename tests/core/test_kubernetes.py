@@ -38,6 +38,7 @@ def condition(reason: str, kind: str = "DisruptionTarget", status: str = "True")
 
 
 READY = ({"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"})
+OTHERS = "Kubernetes sets it: does the manifest set another one?"
 HINT = "; mount the service account's token (automountServiceAccountToken: true)"
 
 
@@ -223,14 +224,31 @@ def test_what_is_no_pod_is_unknown(service: Service, body: str) -> None:
     assert ask(service) == unknown("what came for default/floating-ip-x2x is no pod", answered=True)
 
 
+@pytest.mark.parametrize("another", [{"namespace": "other"}, {"uid": "uid-2"}, {"namespace": "other", "uid": "uid-1"}])
+def test_another_pod_of_the_same_name_says_nothing_of_this_one(service: Service, another: dict[str, str]) -> None:
+    """That of another namespace or cluster, or one that was made later; not even by its eviction."""
+    service.body = pod(condition("EvictionByEvictionAPI"), ready=READY, **another)
+    assert ask(service, POD_UID="uid-1") == unknown("what came for default/floating-ip-x2x is no pod", answered=True)
+
+
+@pytest.mark.parametrize("uid", ["uid-1", ""])
+def test_the_own_pod_is_known_by_namespace_and_uid(service: Service, uid: str) -> None:
+    """An older manifest tells the observer no uid: then the name counts."""
+    service.body = pod(namespace="default", uid="uid-1")
+    assert ask(service, POD_UID=uid) == WELL
+
+
+@pytest.mark.parametrize("present", [False, True], ids=["not there", "empty"])
 @pytest.mark.parametrize(
     "variable", ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "POD_NAME", "POD_NAMESPACE"]
 )
-def test_outside_of_a_pod_it_says_what_is_missing(service: Service, variable: str) -> None:
-    """So does a manifest that is older than the image."""
+def test_outside_of_a_pod_it_says_what_is_missing(service: Service, variable: str, *, present: bool) -> None:
+    """So does a manifest that is older than the image; an empty name would be asked for all pods."""
     environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1", "POD_NAME": "a"}
     environment["POD_NAMESPACE"] = "default"
-    del environment[variable]
+    environment[variable] = ""
+    if not present:
+        del environment[variable]
     found = at_0(PodsOrders(ApiServer(environment, service.directory)).own_pod())
     assert found == replace(unknown(f"{variable} is not set; apply the manifest of this version"), unset=variable)
 
@@ -341,10 +359,14 @@ def test_one_byte_at_a_time_is_given_up(service: Service, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("variable", "value", "detail"),
     [
-        ("KUBERNETES_SERVICE_PORT", "https", "KUBERNETES_SERVICE_PORT is no number"),
-        ("KUBERNETES_SERVICE_PORT", "0", "nothing from the API server: there is no such address or port"),
-        ("KUBERNETES_SERVICE_PORT", "99999", "nothing from the API server: there is no such address or port"),
-        ("KUBERNETES_SERVICE_HOST", "kubernetes", "nothing from the API server: there is no such address or port"),
+        *(
+            ("KUBERNETES_SERVICE_PORT", port, f"KUBERNETES_SERVICE_PORT is {port!r}, no port; {OTHERS}")
+            for port in ("https", "0", "99999", "9" * 100, "-1", "tcp://172.20.0.1:443")
+        ),
+        *(
+            ("KUBERNETES_SERVICE_HOST", host, f"KUBERNETES_SERVICE_HOST is {host!r}, no IP address; {OTHERS}")
+            for host in ("kubernetes", "kubernetes.default.svc", "https://172.20.0.1", "172.20.0.1:443", "fe80::1%eth0")
+        ),
         ("POD_NAME", "a/../b c\nX: y", "404 for default/a/../b c\nX: y"),
     ],
 )
@@ -370,6 +392,12 @@ def test_a_silent_server_is_given_up(service: Service, monkeypatch: pytest.Monke
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
         assert ask(service, KUBERNETES_SERVICE_PORT=port) == unknown("nothing from the API server: no answer in time")
+
+
+@pytest.mark.parametrize("host", ["[127.0.0.1]", " 127.0.0.1", "127.0.0.1\r"])
+def test_an_address_in_brackets_or_with_blanks_is_that_address(service: Service, host: str) -> None:
+    """As others write one of IPv6, or a file with another system's line ends leaves it."""
+    assert ask(service, KUBERNETES_SERVICE_HOST=host) == WELL
 
 
 UNSENDABLE = "nothing from the API server: the question has characters that cannot be sent"

@@ -137,7 +137,7 @@ def test_what_a_stranger_is_told_says_that_somebody_is_there(ready: bool) -> Non
         said(peers=[]),
         said(peers=["i-b"]),
         said(sights={"x": 7}),
-        said(sights={"x": "blind"}),
+        said(sights={"x": ["seen"]}),
         said(sights=[]),
         said(name={"deep": {"deeper": {"deepest": {}}}}),
     ],

@@ -11,13 +11,20 @@ import json
 import ssl
 import threading
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote
 
+from floatingip.core.settings import shown
 from floatingip.edges.http_client import Connection, NoAnswer, Response
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes mounts the pod's token and the CA of the API server."""
+
+HOST, PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
+"""The variables by which Kubernetes says where the API server is."""
+
+_SET_BY_OTHERS = "Kubernetes sets it: does the manifest set another one?"
 
 LONGEST = 5.0
 """Seconds for any question, from the connection to the last byte."""
@@ -55,10 +62,9 @@ class ApiServer:
 
     def variable(self, name: str) -> str:
         """What the environment says.  Raises ``Unset`` when it says nothing."""
-        try:
-            return self._environment[name]
-        except KeyError:
-            raise Unset(name) from None
+        if not (value := self._environment.get(name, "")):
+            raise Unset(name)
+        return value
 
     def get(self, resource: str, *, seconds: float) -> Response:
         """Get a resource of the pod's namespace, by its path, which is quoted already, within so many seconds.
@@ -78,16 +84,14 @@ class ApiServer:
     def _ask(
         self, method: str, group: str, resource: str, headers: Mapping[str, str], body: bytes, seconds: float
     ) -> Response:
-        host, port = self.variable("KUBERNETES_SERVICE_HOST"), self.variable("KUBERNETES_SERVICE_PORT")
+        host, port = self._server()
         place = f"apis/{group}" if group else "api/v1"
         path = f"/{place}/namespaces/{quote(self.variable('POD_NAMESPACE'), safe='')}/{resource}"
-        if not port.isdecimal():
-            raise Unanswered("KUBERNETES_SERVICE_PORT is no number")
         try:
             # Both are read each time, since Kubernetes renews them: the token about once an hour.
             token = (self._directory / "token").read_text(encoding="ascii").strip()
             authority = (self._directory / "ca.crt").read_bytes()
-            connection = self._take(authority) or self._connection(host, int(port))
+            connection = self._take(authority) or self._connection(host, port)
             try:
                 headers = {**headers, "Authorization": f"Bearer {token}", "Accept": "application/json"}
                 return connection.get(path, headers, method=method, body=body, seconds=seconds)
@@ -95,6 +99,20 @@ class ApiServer:
                 self._keep(authority, connection)
         except (OSError, ValueError) as error:
             raise Unanswered(_reason(error)) from None
+
+    def _server(self) -> tuple[str, int]:
+        """Its address and port.  Raises ``Unanswered``: no name is looked up."""
+        host, port = (self.variable(name) for name in (HOST, PORT))
+        address = host.strip().removeprefix("[").removesuffix("]")
+        try:
+            if "%" in address:  # a scope may be looked up, as names are
+                raise ValueError("a scope")
+            ip_address(address)
+        except ValueError:
+            raise Unanswered(f"{HOST} is {shown(host)}, no IP address; {_SET_BY_OTHERS}") from None
+        if not (port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
+            raise Unanswered(f"{PORT} is {shown(port)}, no port; {_SET_BY_OTHERS}")
+        return address, int(port)
 
     def _take(self, authority: bytes) -> Connection | None:
         """The kept connection, if it is not in use, and was made with this certificate authority."""

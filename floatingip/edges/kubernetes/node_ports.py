@@ -58,20 +58,20 @@ def _read(answer: object) -> tuple[NodePort, ...]:
     listing = as_object(answer)
     if listing["kind"] != "ServiceList":
         raise ValueError("something else")
-    # Go writes an empty list as null.
-    items = listing["items"] or []
+    items = listing["items"] or []  # null, see `_node_ports`
     found = {each.port: each for item in as_list(items, as_object) for each in _node_ports(item)}
     return tuple(found[port] for port in sorted(found))
 
 
 def _node_ports(service: Mapping[str, Any]) -> Iterator[NodePort]:
     spec, name = as_object(service["spec"]), as_text(as_object(service["metadata"])["name"])
-    if spec["type"] not in ("NodePort", "LoadBalancer"):
+    if spec.get("type") not in ("NodePort", "LoadBalancer"):
         return
-    families = as_list(spec.get("ipFamilies", ["IPv4"]), as_text)
-    versions = frozenset(_VERSIONS[family] for family in families)
-    for port in as_list(spec["ports"], as_object):
-        number = as_count(port.get("nodePort", 0), HIGHEST_PORT)
+    # Go writes what is empty as null, or leaves it out; and of families of a later Kubernetes no address is asked.
+    families = as_list(spec.get("ipFamilies") or ["IPv4"], as_text)
+    versions = frozenset(_VERSIONS[family] for family in families if family in _VERSIONS)
+    for port in as_list(spec.get("ports") or [], as_object):
+        number = as_count(port.get("nodePort") or 0, HIGHEST_PORT)
         # A LoadBalancer may have none (`allocateLoadBalancerNodePorts`).
-        if number and port.get("protocol", "TCP") == "TCP":
+        if number and versions and (port.get("protocol") or "TCP") == "TCP":
             yield NodePort(number, service=name, versions=versions)

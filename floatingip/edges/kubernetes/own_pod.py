@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import quote
@@ -28,20 +29,29 @@ class PodsOrders:
         try:
             name = self._api_server.variable("POD_NAME")
             answer = self._api_server.get(f"pods/{quote(name, safe='')}", seconds=TIMEOUT)
-            who = f"{self._api_server.variable('POD_NAMESPACE')}/{name}"
+            namespace = self._api_server.variable("POD_NAMESPACE")
         except Unset as error:
             return OwnPod(asked_at, problem=str(error), unset=error.variable)
         except Unanswered as error:
             return OwnPod(asked_at, problem=str(error))
-        return _understand(answer, OwnPod(asked_at, answered=True), name, who)
+        mine = {"name": name, "namespace": namespace, "uid": self._uid()}
+        return _understand(answer, OwnPod(asked_at, answered=True), mine)
+
+    def _uid(self) -> str:
+        """Empty where an older manifest does not tell it."""
+        try:
+            return self._api_server.variable("POD_UID")
+        except Unset:
+            return ""
 
 
-def _understand(answer: Response, told: OwnPod, name: str, who: str) -> OwnPod:
+def _understand(answer: Response, told: OwnPod, mine: Mapping[str, str]) -> OwnPod:
+    who = f"{mine['namespace']}/{mine['name']}"
     if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return replace(told, problem=f"{answer.status} for {who}: the role must allow to get pods")
     try:
         if answer.status == HTTPStatus.OK:
-            return _read(read_json(answer.body, depth=DEEPEST), name, told)
+            return _read(read_json(answer.body, depth=DEEPEST), mine, told)
         if answer.status == HTTPStatus.NOT_FOUND and _is_gone(read_json(answer.body, depth=DEEPEST)):
             return replace(told, gone=True)
     except (ValueError, LookupError):
@@ -55,11 +65,15 @@ def _is_gone(status: object) -> bool:
     return (status.get("kind"), status.get("reason")) == ("Status", "NotFound")
 
 
-def _read(pod: object, name: str, told: OwnPod) -> OwnPod:
-    """What the document says.  Raises ValueError or LookupError when it is not that of this pod."""
+def _read(pod: object, mine: Mapping[str, str], told: OwnPod) -> OwnPod:
+    """What the document says.  Raises ValueError or LookupError when it is not that of this pod.
+
+    ``mine`` is how this pod is known.  One of the same name may be another cluster's, or one that was made later.
+    """
     pod = as_object(pod)
     metadata = as_object(pod["metadata"])
-    if (pod["kind"], metadata["name"]) != ("Pod", name):
+    is_mine = all(metadata.get(key, value) == value for key, value in mine.items() if value)
+    if (pod["kind"], metadata["name"]) != ("Pod", mine["name"]) or not is_mine:
         raise ValueError("something else")
     conditions = as_list(as_object(pod["status"]).get("conditions", []), as_object)
     states: dict[str, str] = {}
