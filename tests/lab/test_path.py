@@ -73,6 +73,14 @@ def test_an_address_that_is_this_node_s_own_is_found_wherever_it_is(node: Node, 
     assert blind(node, plumbing) == ""
 
 
+def test_an_address_that_just_becomes_this_node_s_own_is_no_route_of_others(node: Node) -> None:
+    """The kernel makes the route to a new IPv6 address some time before the one in the table local, which wins."""
+    node.namespace.ip(f"route add {IPV6.address}/128 dev other0 proto kernel")
+    assert "other0" in blind(node, IPV6)
+    node.namespace.ip(f"route del {IPV6.address}/128 dev other0 proto kernel")
+    assert blind(node, IPV6) == ""
+
+
 def test_a_standby_sees_however_fast_others_change_their_addresses(node: Node) -> None:
     """As kube-proxy does with thousands in ipvs mode, while which no list of them is a whole one."""
     assert blind(node) == ""

@@ -24,8 +24,8 @@ def put(netlink: Netlink, plumbing: Plumbing, primary: Callable[[], Link | None]
     """Route the address by the primary link's gateway.
 
     That gateway is the one by which the link leads beyond the VPC, so that it is right in every subnet; where it leads
-    nowhere it is the plumbing's.  Where the address is this node's own nothing is done: the local table would win.
-    Raises OSError, struct.error, ValueError, HostError.
+    nowhere it is the plumbing's.  Where the address is this node's own, or just becomes so, nothing is done: the local
+    table would win.  Raises OSError, struct.error, ValueError, HostError.
     """
     address = plumbing.address
     if way(netlink, address).kind == LOCAL:
@@ -46,6 +46,8 @@ def put(netlink: Netlink, plumbing: Plumbing, primary: Callable[[], Link | None]
         gateway = next((gateway for gateway in gateways if gateway), str(plumbing.gateway))
         wanted = replace(wanted, gateway=gateway)
     there = routes.to(address, main)
+    if any(routes.is_of_an_address(message, address) for message in there):
+        return
     if others := routes.foreign(there):
         shown = routes.described(others)
         raise HostError(f"the main table has a route of others to {address} ({shown})", "remove that route")

@@ -87,9 +87,7 @@ def of_others(netlink: Netlink, plumbing: Plumbing, link_index: int) -> list[IPv
     found = set[IPv4Network | IPv6Network]()
     for message in foreign(_by_link(netlink, plumbing.address, link_index)):
         destination = _shown(message, _RTA_DST)
-        # The kernel's to one address is of an address on the link, whose own route comes some time later with IPv6.
-        is_own = _protocol(message) == _KERNELS and prefix(message) == plumbing.address.max_prefixlen
-        if leads_out(message) and destination is not None and not is_own:
+        if leads_out(message) and destination is not None and not is_of_an_address(message, plumbing.address):
             network = ip_network((destination, prefix(message)))
             if not network.is_link_local and not network.is_multicast:
                 found.add(network)
@@ -194,6 +192,13 @@ def ours(messages: Iterable[Message]) -> list[Message]:
 def foreign(messages: Iterable[Message]) -> list[Message]:
     """Those of others."""
     return [message for message in messages if _protocol(message) != PROTOCOL]
+
+
+def is_of_an_address(message: Message, address: Address) -> bool:
+    """The kernel made it to one address, of the version of this one, that has been put on a link: with IPv6 the route
+    in the table local, which wins, comes some time later.
+    """
+    return _protocol(message) == _KERNELS and prefix(message) == address.max_prefixlen
 
 
 def refusal(plumbing: Plumbing, messages: Iterable[Message]) -> str:
