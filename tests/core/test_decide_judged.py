@@ -268,6 +268,18 @@ test_a_holder_that_is_well = scenes(
         39.9  ec2:a1@i-a word:sound/unseen                                   -> doubt NOT_VOUCHED R4
         40.1  ec2:a1@i-a word:sound/unseen                                   -> tag:R4@40/a1; reason HOLDER_WRONG
 
+    where it came after two moves in vain it is missed if the tag tells that it has answered since it was seen to come
+        0.0   ec2:a1@i-a word:sound probe:AA
+        10.0  ec2:a2@i-c word:sound/unseen probe:LLLLL
+        20.0  ec2:a3@i-a age:-12 reached:25 word:sound/unseen probe:LLLLL
+        75.0  ec2:a3@i-a age:-12 reached:25 word:sound/unseen probe:L        -> tag:R4@75/a3; reason HOLDER_WRONG
+
+    and not if that was before: who wrote it may have seen it elsewhere
+        0.0   ec2:a1@i-a word:sound probe:AA
+        10.0  ec2:a2@i-c word:sound/unseen probe:LLLLL
+        20.0  ec2:a3@i-a age:-12 reached:15 word:sound/unseen probe:LLLLL
+        75.0  ec2:a3@i-a age:-12 reached:15 word:sound/unseen probe:L        -> no write
+
     an answer within patience ends it: the next fall is waited for anew
         fallen word:sound/unseen
         35.0  ec2:a1@i-a probe:AA
