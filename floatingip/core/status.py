@@ -31,8 +31,10 @@ FEW = 16
 WHY_LONGEST = 200
 """Characters of a reason that is told for somebody else."""
 
-DEEPEST = 6
-"""Levels of a report: itself, its addresses, one of these, its moves, one of these, its seconds."""
+DEEPEST = 12
+"""Levels of a report, more than ours has, since that of a newer version may have more.  Ours has six: itself, its
+addresses, one of these, its moves, one of these, its seconds.
+"""
 
 RECENT = 600.0
 """Seconds in which moves are counted."""
@@ -205,7 +207,7 @@ def _read_address(value: object) -> AddressReport:
         rule=_name(told["rule"]),
         reason=_name(told["reason"]),
         sentence=_sentence(told["sentence"]),
-        health=HealthReport(_name(told["health"])),
+        health=_read_health(told["health"]),
         down_since=_maybe(as_number, told.get("down_since")),
         round_trip=_maybe(as_number, told["round_trip"]),
         node_ports={port: _maybe(as_flag, answers) for port, answers in _object(told["node_ports"], FEW).items()},
@@ -214,7 +216,7 @@ def _read_address(value: object) -> AddressReport:
         why_not=_sentence(told["why_not"]),
         unready_since=_maybe(as_number, told.get("unready_since")),
         order=_maybe(_read_order, told["order"]),
-        moves=as_list(told["moves"], lambda move: _read_move(address, move), SHOWN_AT_MOST),
+        moves=tuple(filter(None, as_list(told["moves"], lambda move: _read_move(address, move), SHOWN_AT_MOST))),
         moves_in_ten_minutes=_count(told["moves_in_ten_minutes"]),
         rationed_until=_maybe(as_number, told["rationed_until"]),
         paused_until=_maybe(as_number, told.get("paused_until")),
@@ -226,8 +228,18 @@ def _read_order(value: object) -> OrderReport:
     return OrderReport(_name(told["to"]), as_number(told["until"]))
 
 
-def _read_move(address: str, value: object) -> Move:
+def _read_health(value: object) -> HealthReport:
+    """What a newer version alone can say of it is not known here."""
+    said = _name(value)
+    return HealthReport(said) if said in tuple(HealthReport) else HealthReport.UNKNOWN
+
+
+def _read_move(address: str, value: object) -> Move | None:
+    """None for one that ended in a way that a newer version alone knows."""
     told = _object(value)
+    result = _RESULTS_READ.get(_name(told["result"]))
+    if result is None:
+        return None
     seconds = {phase: as_number(span) for phase, span in _object(told["seconds"], FEW).items()}
     began_at, source = as_number(told["at"]), _name(told["source"])
     return Move(
@@ -239,7 +251,7 @@ def _read_move(address: str, value: object) -> Move:
         why="",
         source="" if source == NOBODY else source,
         to=_name(told["to"]),
-        result=_RESULTS_READ[_name(told["result"])],
+        result=result,
         seconds=seconds,
     )
 

@@ -128,11 +128,11 @@ def test_a_starting_observer_reports_that() -> None:
         told(answer_age="old"), told(unknown="x"), told(unknown=[7]), told(unknown=["x"] * 17),
         told(addresses={}), told(addresses=[7]), told(addresses=[{}]), told(addresses=DOCUMENT["addresses"] * 200),
         told(peers={}), told(peers=[{}]), told(peers=DOCUMENT["peers"] * 17),
-        with_address(health="fine"), with_address(health=None), with_address(since="long"), with_address(word=7),
+        with_address(health=["up"]), with_address(health=None), with_address(since="long"), with_address(word=7),
         with_address(order={}), with_address(order={"to": 7, "until": 1}), with_address(order={"to": "*"}),
         with_address(node_ports={"1": "yes"}), with_address(node_ports={str(n): True for n in range(17)}),
         with_address(moves=[{}]), with_address(moves=DOCUMENT["addresses"][0]["moves"] * 9),
-        with_address(moves=[{**DOCUMENT["addresses"][0]["moves"][0], "result": "won"}]),
+        with_address(moves=[{**DOCUMENT["addresses"][0]["moves"][0], "result": ["done"]}]),
         with_address(moves=[{**DOCUMENT["addresses"][0]["moves"][0], "seconds": {"x": "y"}}]),
         with_address(sentence={"a": 1}), with_address(round_trip=[]),
         told(time=0).replace(b'"time": 0', b'"time": NaN'), told(time=0).replace(b'"time": 0', b'"time": 1e999'),
@@ -154,6 +154,18 @@ def test_a_report_without_one_of_its_fields_is_none(missing: str) -> None:
 def test_what_a_later_version_adds_is_passed_over() -> None:
     """Two versions are there during a rollout."""
     assert parse(told(colour="red")) == parse(told())
+    assert parse(told(colour={"of": [{"one": {"that": [{"is": [{"deep": 1}]}]}}]})) == parse(told())
+
+
+def test_what_only_a_later_version_can_say_of_an_address_hides_nothing_else() -> None:
+    """People see the rest of it: the moves that are known, and a health that is not."""
+    known = DOCUMENT["addresses"][0]["moves"][0]
+    found = parse(with_address(health="fine", moves=[{**known, "result": "won"}, known]))
+    before = parse(with_address(moves=[known]))
+    assert found is not None
+    assert before is not None
+    assert before.addresses[0].moves
+    assert found.addresses[0] == replace(before.addresses[0], health=HealthReport.UNKNOWN)
 
 
 def test_as_much_as_an_observer_can_have_to_say_is_a_report() -> None:
