@@ -372,7 +372,7 @@ class Invariants:
     def _dropped(self, worker: Worker, address: Address) -> None:
         needed = HERS_FOR_IMDS if self._since(self._imds_lagged_at) < HERS_FOR_IMDS else HERS_FOR
         for target in self._addresses:
-            if self._fleet.address_of(target) != address:
+            if self._fleet.address_of(target) != address or self._fleet.at(target) is not worker:
                 continue
             ours = all(eni.tags.get(OWNER_TAG) == self._fleet.settings.name for eni in self._fleet.enis(target))
             if ours and self._since(self._absent_at.get((worker.name, target))) > needed and not self._is_late():
