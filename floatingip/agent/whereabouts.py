@@ -44,17 +44,15 @@ class Whereabouts:
         self.allocation_known = False
         self._interface: Interface | None = None
         self._subnet: tuple[Owner | None, tuple[Subnet, ...] | None, Subnet | None] = (None, None, None)
-        self._held: tuple[Owner, Attachment] | None = None
+        self._held: Owner | None = None
 
     # What is told.
 
     def looked(self, owner: Owner, records: Mapping[str, str]) -> None:
         """EC2 answered."""
         self.owner, self.records = owner, records
-        attachment = self.attachment()
         if owner.eni is not None:
-            is_here = attachment is not None and attachment.instance_id == self._shared.me.instance_id
-            self._held = (owner, attachment) if attachment is not None and is_here else None
+            self._held = owner if self.holder() == self._shared.me.instance_id else None
 
     def found_allocation(self, facts: AllocationFacts | None) -> None:
         """EC2 told of the Elastic IP, or that there is no such Elastic IP (None)."""
@@ -79,10 +77,11 @@ class Whereabouts:
         """The attachment by which EC2 showed the address here last, where it now shows neither anybody who has the
         address nor the ENI by which this node had it; otherwise empty.
         """
-        if self._held is None:
+        held = self._held
+        if held is None or held.eni is None or held.eni.id in self._shared.ours:
             return ""
-        owner, attachment = self._held
-        return attachment.id if owner.eni is not None and owner.eni.id not in self._shared.ours else ""
+        attachment = attachment_of(held)
+        return attachment.id if attachment is not None else ""
 
     def holder(self) -> str:
         """The instance that EC2 showed last as the holder, empty where it showed none."""
@@ -202,7 +201,7 @@ class Whereabouts:
         """
         standing, owner = self.standing(), self.owner
         if self._held is not None and owner is not None and owner.eni is None:
-            owner = self._held[0]
+            owner = self._held
         return self._way.own(owner, standing.bound if standing is not None else None)
 
     def mac(self) -> str:
