@@ -17,7 +17,7 @@ from math import inf
 from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.room import Room
-from floatingip.core.decision.view import Memory, View, attachment_of
+from floatingip.core.decision.view import Memory, View, attachment_of, is_lost
 from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Owner
 from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.plumbing import Extent
@@ -86,11 +86,13 @@ class ByAddress:
 
     def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:
         """A3 and R10: all plumbing where the address is, or is about to be; elsewhere what can be ahead, once sure."""
-        owner, lost_at = view.owner, view.lost_by_imds_at
-        if owner is None:
-            return Extent.ALL if view.shown_by_imds else Extent.AHEAD if lost_at is not None else Extent.AS_FOUND
-        if lost_at is not None and lost_at > owner.asked_at:
+        owner = view.owner
+        if owner is None and view.shown_by_imds:
+            return Extent.ALL
+        if is_lost(view):
             return Extent.AHEAD
+        if owner is None:
+            return Extent.AS_FOUND
         attachment, eni = attachment_of(owner), owner.eni
         ours = eni is not None and eni.tags.get(OWNER_TAG) == view.name and bool(eni.standing_for)
         here = ours and attachment is not None and attachment.instance_id == view.me
@@ -98,7 +100,8 @@ class ByAddress:
             return Extent.ALL
         if here:
             return Extent.ALL if _may_carry(memory, owner) else Extent.AHEAD
-        return Extent.AHEAD if _is_away(memory, owner) or lost_at is not None else Extent.AS_FOUND
+        is_away = _is_away(memory, owner) or view.lost_by_imds_at is not None
+        return Extent.AHEAD if is_away else Extent.AS_FOUND
 
     def fenced(self, memory: Memory) -> str:
         """None: the ENI that it was taken off stays attached."""

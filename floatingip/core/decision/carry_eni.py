@@ -16,7 +16,7 @@ from math import inf
 from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.room import Room, lacks_slot
-from floatingip.core.decision.view import Memory, View, attachment_of
+from floatingip.core.decision.view import Memory, View, attachment_of, is_lost
 from floatingip.core.ec2 import Attachment, Eni, Owner
 from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.plumbing import Extent
@@ -74,9 +74,7 @@ class ByEni:
 
     def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:
         """What was decided: everything, unless EC2 says for sure that the address is not here, or IMDS does (R10)."""
-        lost_at, owner = view.lost_by_imds_at, view.owner
-        is_lost = lost_at is not None and (owner is None or lost_at > owner.asked_at)
-        return Extent.NOTHING if is_lost else decided
+        return Extent.NOTHING if is_lost(view) else decided
 
     def fenced(self, memory: Memory) -> str:
         """The one that was detached."""

@@ -10,7 +10,7 @@ from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.rules import r13_force
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.turns import rivals
-from floatingip.core.decision.view import View
+from floatingip.core.decision.view import View, is_lost
 from floatingip.core.ec2 import AttachmentStatus, Owner
 from floatingip.core.plumbing import PlumbingState
 from floatingip.core.writes import Detach
@@ -22,7 +22,7 @@ def here(situation: Situation) -> Decision:
     owner, eni, attachment = situation.owner, situation.eni, situation.attachment
     soon = owner.asked_at + timing.LOOK_WHILE_MOVING
     peace = owner.asked_at + timing.LOOK_IN_PEACE
-    if view.lost_by_imds_at is not None and view.lost_by_imds_at > owner.asked_at:
+    if is_lost(view):
         return Decision(State.STANDBY, Reason.LOST, Rule.R10, view.now)
     if attachment.status is AttachmentStatus.DETACHING:
         forced = r13_force(situation, is_silent=False)

@@ -261,6 +261,12 @@ class Memory:
     """From when on (Unix seconds) a record of that attachment is of this move."""
 
 
+def is_lost(view: View) -> bool:
+    """R10: IMDS says for sure that this node has lost the address, and EC2 has not been asked and answered since."""
+    lost_at, owner = view.lost_by_imds_at, view.owner
+    return lost_at is not None and (owner is None or lost_at > owner.asked_at)
+
+
 def attachment_of(owner: Owner) -> Attachment | None:
     """The attachment by which the address is held; None where no ENI has it, or its ENI is attached to nobody."""
     if owner.eni is None or owner.eni.attachment is None:
