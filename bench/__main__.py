@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import report, results
-from bench.cells import RUN_WITHIN, Cell, Failover, cells
+from bench.cells import RUN_WITHIN, Cell, Failover, cells, missing
 from floatingip.cli import Parser
 from floatingip.commands.progress import Progress
 from lab.command_line import count, end_of
@@ -68,10 +68,8 @@ def main(arguments: Sequence[str]) -> int:
         found = [file for cell in chosen if (file := results.read(cell, directory)) is not None]
         report.rewrite(DOCUMENT, found)
         return 0
-    lacking = {cell.program for cell in chosen if cell.program is not None and shutil.which(cell.program) is None}
-    if lacking:
-        names = " ".join(sorted(lacking))
-        print(f"bench: no {names}: install {names} (as root: apt-get install {names})", file=sys.stderr)
+    if said := missing({cell.program for cell in chosen if cell.program is not None}):
+        print(said, file=sys.stderr)
         return 2
     if options.again:
         results.forget(chosen, directory)

@@ -9,7 +9,9 @@ rest of an outage is the product's own share; where a failure is found sooner th
 EC2's answering times (10 to 30 ms a call in `typical`) count as the product's own: how often it asks is its choice.
 """
 
+import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -167,6 +169,12 @@ def cells(seconds: float) -> list[Cell]:
     peers = [Failover(failure, KEEPALIVED, ec2) for failure in KEEPALIVED_FAILURES for ec2 in MEASURED_EC2]
     peace = [Peace(carry, count, seconds) for carry in CARRIES for count in ADDRESSES if held_by_a_pair(carry, count)]
     return [*peace, *failovers, *elastic, *peers]
+
+
+def missing(programs: Iterable[str]) -> str:
+    """What to say of those that are not installed; empty where all are."""
+    lacking = " ".join(program for program in programs if shutil.which(program) is None)
+    return f"bench: no {lacking}: install {lacking} (as root: apt-get install {lacking})" if lacking else ""
 
 
 def held_by_a_pair(carry: str, addresses: int) -> bool:

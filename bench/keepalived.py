@@ -15,7 +15,6 @@ every second.  By default the second announcement comes after 5 s, and the first
 import argparse
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.cells import ADVERT, FLOATING_IP, KEEPALIVED, KEEPALIVED_FAILURES, STANDBY_PRIORITY
+from bench.cells import ADVERT, FLOATING_IP, KEEPALIVED, KEEPALIVED_FAILURES, STANDBY_PRIORITY, missing
 from lab import sandbox
 from lab.ec2 import PROFILES, Profile
 from lab.history import Event, History, parse_logfmt
@@ -221,8 +220,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if not sandbox.inside():
         return sandbox.enter([sys.executable, "-m", "bench.keepalived", *arguments])
-    if shutil.which(KEEPALIVED) is None:
-        print(f"bench: no {KEEPALIVED}: install {KEEPALIVED} (apt-get install {KEEPALIVED})", file=sys.stderr)
+    if said := missing([KEEPALIVED]):
+        print(said, file=sys.stderr)
         return 2
     found = run(options.failure, PROFILES[options.ec2], options.seed, options.history)
     text = json.dumps(found, indent=1)
