@@ -45,6 +45,7 @@ class Whereabouts:
         self._interface: Interface | None = None
         self._subnet: tuple[Owner | None, tuple[Subnet, ...] | None, Subnet | None] = (None, None, None)
         self._held: Owner | None = None
+        self._private: Address | None = None
 
     # What is told.
 
@@ -53,6 +54,7 @@ class Whereabouts:
         self.owner, self.records = owner, records
         if owner.eni is not None:
             self._held = owner if self.holder() == self._shared.me.instance_id else None
+            self._private = owner.eni.address_of(self.target)
 
     def found_allocation(self, facts: AllocationFacts | None) -> None:
         """EC2 told of the Elastic IP, or that there is no such Elastic IP (None)."""
@@ -89,10 +91,10 @@ class Whereabouts:
         return attachment.instance_id if attachment is not None else ""
 
     def address(self) -> Address | None:
-        """What a node carries and others probe: of an Elastic IP the private address.  None while it is not known."""
-        if not isinstance(self.target, Allocation):
-            return self.target
-        return self.owner.eni.address_of(self.target) if self.owner is not None and self.owner.eni is not None else None
+        """What a node carries and others probe: of an Elastic IP the private address, or the last one where EC2 shows no
+        ENI of ours with it any more.  None while it is not known.
+        """
+        return self._private if isinstance(self.target, Allocation) else self.target
 
     def is_known(self) -> bool:
         """EC2 has told all that an obstacle depends on."""

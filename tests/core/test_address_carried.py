@@ -248,6 +248,19 @@ def test_an_ipv6_address_that_is_taken_off_its_own_eni_is_lost(shown: Eni | None
     assert made.address.decision.look_at <= now() + timing.LOOK_IN_DOUBT
 
 
+def test_the_private_address_of_an_elastic_ip_that_nobody_of_ours_has_any_more_can_still_be_lost() -> None:
+    """It was moved by hand to an ENI that is not ours: which address it was led to here is known all the same."""
+    made = mover(ELASTIC)
+    made.looked(own(ADDRESS, elastic={ADDRESS: ELASTIC.id}))
+    made.address.reconciled(CARRIED, now())
+    made.looked(None)
+    assert plumbed(made).address == ADDRESS
+    assert made.address.mac_at_risk() == OWN_MAC
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
+    made.step()
+    assert made.address.decision.extent is Extent.AHEAD
+
+
 def test_what_imds_says_of_another_interface_means_nothing() -> None:
     """The node's primary one, for example."""
     made = holding(mover())

@@ -261,6 +261,7 @@ class Invariants:
 
     def _takes(self, by: str, address: Target) -> None:
         """An address from whoever EC2 has it at."""
+        self.look()  # What happened since the last look counts.
         fleet, taker, holder = self._fleet, self._worker(by), self._fleet.at(address)
         if holder is None or holder is taker or self._is_late() or self._is_ordered(address):
             return
@@ -274,7 +275,7 @@ class Invariants:
             asks_for = self._since(self._unheard_at.get((by, holder.name)))
             if min(sound_for, asks_for) > SEEN_FOR:
                 self._fault(f"{by} takes {address} from {holder.name} without patience")
-        if not _is_well(holder) or self._since(self._unwell_at.get(holder.name)) < WELL_FOR:
+        if self._since(self._unwell_at.get(holder.name)) < WELL_FOR:
             return
         if holder.drops_pings and not self._is_vouched_for(holder):
             return
@@ -351,6 +352,7 @@ class Invariants:
         rule = str(line.fields.get("rule", ""))
         if line.event != "takeover" or not (rule in RATIONED or any(word in line.message for word in RATIONED_WORDS)):
             return
+        self.look()
         address = line.fields["address"]
         assert not isinstance(address, str), "the agent tells targets as they are"
         for each in self._addresses:
@@ -370,9 +372,10 @@ class Invariants:
                 self._fault(f"{worker.name} takes {each} by {rule} {self._fleet.now - before:.1f} s after such a move")
 
     def _dropped(self, worker: Worker, address: Address) -> None:
+        self.look()
         needed = HERS_FOR_IMDS if self._since(self._imds_lagged_at) < HERS_FOR_IMDS else HERS_FOR
         for target in self._addresses:
-            if self._fleet.address_of(target) != address or self._fleet.at(target) is not worker:
+            if self._fleet.address_of(target) != address:
                 continue
             ours = all(eni.tags.get(OWNER_TAG) == self._fleet.settings.name for eni in self._fleet.enis(target))
             if ours and self._since(self._absent_at.get((worker.name, target))) > needed and not self._is_late():
