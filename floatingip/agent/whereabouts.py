@@ -91,8 +91,8 @@ class Whereabouts:
         return attachment.instance_id if attachment is not None else ""
 
     def address(self) -> Address | None:
-        """What a node carries and others probe: of an Elastic IP the private address, or the last one where EC2 shows no
-        ENI of ours with it any more.  None while it is not known.
+        """What a node carries and others probe: of an Elastic IP the private address, even when EC2 shows no ENI
+        with it any more.  None while it is not known.
         """
         return self._private if isinstance(self.target, Allocation) else self.target
 

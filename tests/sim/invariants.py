@@ -16,23 +16,20 @@ from collections.abc import Iterable
 from math import inf
 
 from floatingip.agent.effects import Tell
-from floatingip.core import pace, timing
-from floatingip.core.decision import order, pause
+from floatingip.core import pace
+from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG, Attachment, Eni
 from floatingip.core.model import Address, Allocation, Carry, Target
 from tests.sim.fleet import Fleet
+from tests.sim.lately import WELL_FOR, Lately
 from tests.sim.line import WRITES, Call
 from tests.sim.observer import Observer
-from tests.sim.ports import PROBES, QUESTIONS
-from tests.sim.worker import LIVING, Worker
+from tests.sim.worker import Worker
 
 REMOVED_WITHIN = 8.0
 """Seconds for which a worker that lost an address, and can know it, may still have it configured: where IMDS is silent,
 EC2 is asked after four seconds, and has to say it twice."""
-
-WELL_FOR = 2.0
-"""Seconds for which a worker must have answered whoever takes an address from it, for that to be a fault."""
 
 SEEN_FOR = 5.0
 """The same of another observer that sees the address UP, and is heard by whoever takes it."""
@@ -44,9 +41,6 @@ for which it must then wait, if the holder serves on; and those for which who fe
 HERS_FOR, HERS_FOR_IMDS = 5.0, 45.0
 """Seconds for which EC2 must have had an address at a worker for its removal there to be a fault; and where IMDS is
 late: IMDS counts thirty seconds after the address came."""
-
-UNHEARD_FROM = 0.1
-"""Seconds by which packets must be late for probes to be lost by that."""
 
 EC2_LAGS = 6.0
 """Seconds for which Describes may show what was."""
@@ -75,9 +69,6 @@ holder is asked twice a second."""
 RATIONED, RATIONED_WORDS = ("R4", "R6", "R7"), ("relieved: Kubernetes has written", "unsound")
 """Rules by which a move is rationed, and what is said of moves by R5 that are."""
 
-WRONG_FOR = 10.0
-"""Seconds after a wall clock was wrong, for which a decision may be by that."""
-
 ORDER_KNOWN = 8.0
 """Seconds after the end of an order, for which what was decided by it may be under way."""
 
@@ -91,26 +82,10 @@ class Invariants:
         self._way = way_to(fleet.settings.carry)
         self._bystanders = tuple(bystanders)
         self.faults: list[str] = []
-        self._doubled_since: dict[tuple[str, Target], float] = {}
-        self._pairs = [(a, b) for a in fleet.workers for b in fleet.workers if a is not b]
-        # When it was last so, or otherwise: that one hears the other, that a worker is well, that it has the address.
-        self._unheard_at: dict[tuple[str, str], float] = {}
-        self._heard_at: dict[tuple[str, str], float] = {}
-        self._lost_at: dict[tuple[str, str], float] = {}
-        self._unwell_at: dict[str, float] = {}
-        self._unsound_at: dict[str, float] = {}
-        self._silenced_at: dict[str, float] = {}
-        self._sound_at: dict[str, float] = {}
-        self._pinged_at: dict[str, float] = {}
-        self._noticed_at: dict[str, float] = {}
-        self._absent_at: dict[tuple[str, Target], float] = {}
-        self._unseen_at: dict[tuple[str, Target], float] = {}
-        self._unpaused_at: dict[Target, float] = {}
-        self._lagged_at = self._imds_lagged_at = self._disturbed_at = self._wall_jumped_at = -inf
+        self._lately = Lately(fleet, self._addresses)
         allowed = pace.AT_ONCE + pace.FOR_EACH * len(self._addresses) + 60.0 * pace.A_SECOND
         self._calls_a_minute = int(allowed) + MORE_CALLS
         self._calls: defaultdict[Observer | None, deque[float]] = defaultdict(deque)
-        self._muted_at: dict[str, float] = {}
         self._made: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
         self._tagged: defaultdict[tuple[object, ...], deque[float]] = defaultdict(deque)
         self._rationed: dict[Target, tuple[str, float, frozenset[str]]] = {}
@@ -123,57 +98,11 @@ class Invariants:
     # What is so, looked at again and again.
 
     def look(self) -> None:
-        """Note what is so now."""
-        fleet, now = self._fleet, self._fleet.now
-        calm = not fleet.loss and fleet.delay < UNHEARD_FROM
-        if not calm:
-            self._disturbed_at = now
-        for a, b in self._pairs:
-            listens = a.observer is not None and not a.observer.is_paused
-            if calm and listens and fleet.is_open(a, b, PROBES) and fleet.is_open(a, b, QUESTIONS):
-                self._heard_at[a.name, b.name] = now
-                continue
-            heard_at = self._heard_at.get((a.name, b.name), -inf)
-            if heard_at > self._unheard_at.get((a.name, b.name), -inf):
-                self._lost_at[a.name, b.name] = heard_at
-            self._unheard_at[a.name, b.name] = now
-        for worker in fleet.workers:
-            if worker.notice:
-                self._noticed_at[worker.name] = now
-            announced = self._since(self._noticed_at.get(worker.name)) <= timing.NOTICE_EVERY
-            observer, is_well = worker.observer, _is_well(worker) and not announced
-            if worker.is_mute or not is_well:
-                self._unwell_at[worker.name] = now
-            if not is_well or observer is None or observer.is_paused:
-                self._unsound_at[worker.name] = now
-            if self._since(self._unsound_at.get(worker.name)) > WELL_FOR:
-                self._sound_at[worker.name] = now
-            if not worker.drops_pings:
-                self._pinged_at[worker.name] = now
-            if observer is not None and observer.is_paused:
-                self._silenced_at[worker.name] = now
-            if not worker.is_mute:
-                self._muted_at[worker.name] = now
-            if worker.cloud.lag or worker.cloud.omitted:
-                self._lagged_at = now
-            if worker.imds_lag:
-                self._imds_lagged_at = now
-            if worker.wall_ahead:
-                self._wall_jumped_at = now
+        """Note what is so now, and that nobody has an address configured that another one has had for long."""
+        self._lately.note()
         for address in self._addresses:
-            at, serving = fleet.at(address), fleet.serving(address)
-            sighting = self._sighting(address)
-            if not self._is_paused(address):
-                self._unpaused_at[address] = now
-            if not fleet.enis(address):
+            if not self._fleet.enis(address):
                 self._rationed.pop(address, None)  # With its interface went what was recorded there.
-            for worker in fleet.workers:
-                if worker is not at or worker is not serving:
-                    self._absent_at[worker.name, address] = now
-                observer = worker.observer
-                sees = observer is not None and sighting in observer.published.status.sees_up
-                if not sees:
-                    self._unseen_at[worker.name, address] = now
             self._look_for_doubles(address)
 
     def _look_for_doubles(self, target: Target) -> None:
@@ -182,21 +111,15 @@ class Invariants:
         carrying = fleet.carrying(address) if address and at is not None else []
         troubled = bool(carrying) and self._is_troubled()
         for worker in fleet.workers:
-            key = worker.name, target
+            place = self._lately.places[worker.name, target]
             if worker is at or worker not in carrying or not _can_know(worker, target, is_troubled=troubled):
-                self._doubled_since.pop(key, None)
-            elif fleet.now - self._doubled_since.setdefault(key, fleet.now) > REMOVED_WITHIN:
+                place.doubled_since = None
+                continue
+            if place.doubled_since is None:
+                place.doubled_since = fleet.now
+            if fleet.now - place.doubled_since > REMOVED_WITHIN:
                 self._fault(f"{target} is configured on {worker.name}, though {at.name if at else 'nobody'} has it")
-                self._doubled_since[key] = inf
-
-    def _sighting(self, address: Target) -> str:
-        for eni in self._fleet.enis(address):
-            if eni.attachment is not None:
-                return self._way.of_one(eni.attachment.id, address)
-        return "nobody has it"
-
-    def _since(self, last_otherwise: float | None) -> float:
-        return self._fleet.now - (-inf if last_otherwise is None else last_otherwise)
+                place.doubled_since = inf
 
     # What somebody does.
 
@@ -267,78 +190,65 @@ class Invariants:
             return
         if any(eni.attachment is not None and eni.attachment.status == "detaching" for eni in fleet.enis(address)):
             return  # Whoever began that takes it: what is left to do is to claim it.
-        if self._is_paused(address) and self._since(self._unpaused_at.get(address)) > PAUSE_KNOWN:
+        lately, since = self._lately, self._lately.since
+        if lately.is_paused(address) and since(lately.unpaused[address]) > PAUSE_KNOWN:
             self._fault(f"{by} takes {address} from {holder.name}, though all moves are paused")
-        vouches = holder.observer is not None and not holder.observer.is_paused
-        if holder.is_mute and vouches and self._since(self._muted_at.get(holder.name)) < PATIENCE:
-            sound_for = self._since(self._unsound_at.get(holder.name))
-            asks_for = self._since(self._unheard_at.get((by, holder.name)))
-            if min(sound_for, asks_for) > SEEN_FOR:
-                self._fault(f"{by} takes {address} from {holder.name} without patience")
-        if self._since(self._unwell_at.get(holder.name)) < WELL_FOR:
+        last, heard = lately.workers[holder.name], lately.pairs[by, holder.name]
+        vouches = min(since(last.unsound), since(heard.unheard)) > SEEN_FOR
+        if holder.is_mute and vouches and since(last.reachable) < PATIENCE:
+            self._fault(f"{by} takes {address} from {holder.name} without patience")
+        if since(last.unwell) < WELL_FOR or (holder.drops_pings and not self._is_vouched_for(holder)):
             return
-        if holder.drops_pings and not self._is_vouched_for(holder):
-            return
-        serves_for = self._since(self._absent_at.get((holder.name, address)))
-        hears_for = self._since(self._unheard_at.get((by, holder.name)))
-        if serves_for > WELL_FOR and hears_for > WELL_FOR:
+        serves_for = since(lately.places[holder.name, address].absent)
+        if min(serves_for, since(heard.unheard)) > WELL_FOR:
             self._fault(f"{by} takes {address} from {holder.name}, which answers it")
-            return
-        if serves_for < SEEN_FOR:
-            return
-        for other in fleet.workers:
-            sees_for = self._since(self._unseen_at.get((other.name, address)))
-            heard_for = self._since(self._unheard_at.get((by, other.name)))
-            reaches_for = self._since(self._unheard_at.get((other.name, holder.name)))
-            is_witness = min(sees_for, heard_for, reaches_for) > SEEN_FOR
-            if other not in (taker, holder) and is_witness and self._knows(taker, other):
+        elif serves_for >= SEEN_FOR:
+            self._takes_what_it_does_not_hear(taker, address, holder)
+
+    def _takes_what_it_does_not_hear(self, taker: Worker, address: Target, holder: Worker) -> None:
+        """An address that its holder has served all the while: others may see that, or ``taker`` be cut off itself."""
+        lately, since, by = self._lately, self._lately.since, taker.name
+        asked = [o for o in self._fleet.workers if o not in (taker, holder) and self._knows(taker, o)]
+        for other in asked:
+            sees_for = since(lately.places[other.name, address].unseen)
+            heard_for = since(lately.pairs[by, other.name].unheard)
+            reaches_for = since(lately.pairs[other.name, holder.name].unheard)
+            if min(sees_for, heard_for, reaches_for) > SEEN_FOR:
                 self._fault(f"{by} takes {address} from {holder.name}, which {other.name} sees answer")
                 return
-        # The last silence, which may have ended so recently that nobody has been heard since.
-        lost_at = self._lost_at.get((by, holder.name), -inf)
-        silent_for = self._unheard_at.get((by, holder.name), fleet.now) - lost_at
-        if self._since(self._disturbed_at) < EXISTS_FOR:
+        if since(lately.disturbed) < EXISTS_FOR:
             return
-        asked = [each for each in fleet.workers if each not in (taker, holder) and self._knows(taker, each)]
-        others = [self._lost_at.get((by, each.name)) for each in asked]
-        known = [at for at in others if at is not None and lost_at - EXISTS_FOR < at]
-        at_once = known and all(abs(at - lost_at) <= TOGETHER for at in known)
-        if at_once and silent_for < ALONE_FOR:
+        # The last silence, which may have ended so recently that nobody has been heard since.
+        last = lately.pairs[by, holder.name]
+        others = [lately.pairs[by, other.name].lost for other in asked]
+        known = [at for at in others if last.lost - EXISTS_FOR < at]
+        at_once = known and all(abs(at - last.lost) <= TOGETHER for at in known)
+        if at_once and last.unheard - last.lost < ALONE_FOR:
             self._fault(f"{by} takes {address} from {holder.name}, though all fell silent at once")
 
     def _is_vouched_for(self, holder: Worker) -> bool:
         """Its observer has told, since pings are dropped there and not long ago, that it answers (R3, R4): otherwise
         nobody can see that it does.
         """
-        if self._since(self._silenced_at.get(holder.name)) < WELL_FOR:
+        last, since = self._lately.workers[holder.name], self._lately.since
+        if since(last.silenced) < WELL_FOR:
             return False
-        sound_at = self._sound_at.get(holder.name, -inf)
-        could_be_asked = sound_at - self._pinged_at.get(holder.name, -inf) > VOUCHED_WITHIN
-        return could_be_asked and self._since(sound_at) <= PATIENCE
+        return last.sound - last.answering > VOUCHED_WITHIN and since(last.sound) <= PATIENCE
 
     def _is_ordered(self, address: Target) -> bool:
         """Somebody has asked for a handover from where the address is, and its time is not over, or was not just now;
         whatever the time is, by a wall clock that jumps.
         """
         key, wall = self._way.of_one(order.TAG, address), self._fleet.wall - ORDER_KNOWN
-        wall = -inf if self._has_jumped() else wall
+        wall = -inf if self._lately.has_jumped() else wall
         return any(
             eni.attachment is not None and order.parse(eni.tags.get(key, ""), eni.attachment.id, wall)
             for eni in self._fleet.enis(address)
         )
 
-    def _is_paused(self, address: Target) -> bool:
-        """The interface that has it says so, and all clocks agree on when that ends."""
-        ends = (float(eni.tags.get(pause.TAG) or 0.0) for eni in self._fleet.enis(address))
-        return not self._has_jumped() and any(end > self._fleet.wall for end in ends)
-
-    def _has_jumped(self) -> bool:
-        """A wall clock was wrong a moment ago: what is decided now may be about a time by that one."""
-        return self._since(self._wall_jumped_at) < WRONG_FOR
-
     def _is_late(self) -> bool:
         """EC2 shows what was, or did a moment ago: a verdict may be about that."""
-        return self._since(self._lagged_at) < EC2_LAGS
+        return self._lately.since(self._lately.lagged) < EC2_LAGS
 
     def _knows(self, taker: Worker, other: Worker) -> bool:
         """It has been heard of as a peer lately."""
@@ -358,7 +268,7 @@ class Invariants:
         for each in self._addresses:
             if each != address:
                 continue
-            if self._has_jumped():
+            if self._lately.has_jumped():
                 self._rationed.pop(each, None)  # Recorded by a clock that was wrong.
                 continue
             judged, before, on = self._rationed.get(each, ("", -inf, frozenset()))
@@ -372,13 +282,13 @@ class Invariants:
                 self._fault(f"{worker.name} takes {each} by {rule} {self._fleet.now - before:.1f} s after such a move")
 
     def _dropped(self, worker: Worker, address: Address) -> None:
-        self.look()
-        needed = HERS_FOR_IMDS if self._since(self._imds_lagged_at) < HERS_FOR_IMDS else HERS_FOR
+        since, lagged = self._lately.since, self._lately.imds_lagged
+        needed = HERS_FOR_IMDS if since(lagged) < HERS_FOR_IMDS else HERS_FOR
         for target in self._addresses:
-            if self._fleet.address_of(target) != address:
+            if self._fleet.address_of(target) != address or self._fleet.at(target) is not worker:
                 continue
             ours = all(eni.tags.get(OWNER_TAG) == self._fleet.settings.name for eni in self._fleet.enis(target))
-            if ours and self._since(self._absent_at.get((worker.name, target))) > needed and not self._is_late():
+            if ours and since(self._lately.places[worker.name, target].absent) > needed and not self._is_late():
                 self._fault(f"{worker.name} drops {target}, which EC2 leads there")
 
 
@@ -389,16 +299,6 @@ def _is_by(attachment: Attachment | None, attachment_id: str) -> bool:
 def _keys(tags: object) -> tuple[str, ...]:
     assert isinstance(tags, dict), "the tags that are written"
     return tuple(tags)
-
-
-def _is_well(worker: Worker) -> bool:
-    """Nothing is wrong with it that it, or EC2, or Kubernetes would tell; it may be mute all the same."""
-    is_sound = not (worker.problem or worker.notice or worker.hides_devices) and worker.serves
-    if worker.pod is not None and worker.pod.deleted and not worker.pod.disruption:
-        return worker.runs and is_sound and not worker.is_ended  # Another pod comes: that is no reason for a move.
-    is_written_off = worker.pod is not None and worker.pod != LIVING
-    is_ending = worker.is_ended or (worker.observer is not None and worker.observer.is_stopping)
-    return worker.runs and is_sound and not is_written_off and not is_ending
 
 
 def _can_know(worker: Worker, target: Target, *, is_troubled: bool) -> bool:

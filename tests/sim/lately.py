@@ -1,0 +1,180 @@
+"""
+What was last so, or otherwise, and when: of each worker, of each two, of each worker with each address.
+
+Noted again and again, and whenever somebody does what has to be judged (invariants.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf
+
+from floatingip.core import timing
+from floatingip.core.decision import pause
+from floatingip.core.decision.carry import way_to
+from floatingip.core.model import Target
+from tests.sim.fleet import Fleet
+from tests.sim.ports import PROBES, QUESTIONS
+from tests.sim.worker import LIVING, Worker
+
+UNHEARD_FROM = 0.1
+"""Seconds by which packets must be late for probes to be lost by that."""
+
+WELL_FOR = 2.0
+"""Seconds for which a worker must have answered whoever takes an address from it, for that to be a fault."""
+
+WRONG_FOR = 10.0
+"""Seconds after a wall clock was wrong, for which a decision may be by that."""
+
+
+@dataclass(slots=True)
+class OfWorker:
+    """When something was last so of a worker; minus infinity where it never was."""
+
+    unwell: float = -inf
+    """It was not well, or was mute."""
+
+    unsound: float = -inf
+    """It was not well, or its observer could not say that it is."""
+
+    sound: float = -inf
+    """It had been sound for a while."""
+
+    silenced: float = -inf
+    """Its observer was paused."""
+
+    announced: float = -inf
+    """IMDS announced that it ends."""
+
+    answering: float = -inf
+    """It answered pings; or would, if they reached it."""
+
+    reachable: float = -inf
+    """It was not mute."""
+
+
+@dataclass(slots=True)
+class OfPair:
+    """When the first of two last heard the second, and when it did not; and when it last ceased to."""
+
+    heard: float = -inf
+    unheard: float = -inf
+    lost: float = -inf
+
+
+@dataclass(slots=True)
+class OfPlace:
+    """When a worker last did not have an address, and when its observer last did not see it UP.
+
+    ``doubled_since``: it has been there though EC2 has it elsewhere, None where it is not.
+    """
+
+    absent: float = -inf
+    unseen: float = -inf
+    doubled_since: float | None = None
+
+
+class Lately:
+    """Of a fleet with these addresses: of each one by its name, of each two by both."""
+
+    def __init__(self, fleet: Fleet, addresses: Iterable[Target]) -> None:
+        self._fleet = fleet
+        self._addresses = tuple(addresses)
+        self._way = way_to(fleet.settings.carry)
+        names = [worker.name for worker in fleet.workers]
+        self.workers = {name: OfWorker() for name in names}
+        self.pairs = {(a, b): OfPair() for a in names for b in names if a != b}
+        self.places = {(name, address): OfPlace() for name in names for address in self._addresses}
+        self.unpaused = dict.fromkeys(self._addresses, -inf)
+        self.lagged = self.imds_lagged = self.disturbed = self.wall_jumped = -inf
+
+    def since(self, time: float) -> float:
+        """Seconds since something was last so."""
+        return self._fleet.now - time
+
+    def note(self) -> None:
+        """Note what is so now."""
+        self._note_pairs()
+        for worker in self._fleet.workers:
+            self._note_worker(worker)
+        for address in self._addresses:
+            self._note_places(address)
+
+    def _note_pairs(self) -> None:
+        fleet, now = self._fleet, self._fleet.now
+        calm = not fleet.loss and fleet.delay < UNHEARD_FROM
+        if not calm:
+            self.disturbed = now
+        by_name = {worker.name: worker for worker in fleet.workers}
+        for (name, other), pair in self.pairs.items():
+            a, b = by_name[name], by_name[other]
+            listens = a.observer is not None and not a.observer.is_paused
+            if calm and listens and fleet.is_open(a, b, PROBES) and fleet.is_open(a, b, QUESTIONS):
+                pair.heard = now
+                continue
+            if pair.heard > pair.unheard:
+                pair.lost = pair.heard
+            pair.unheard = now
+
+    def _note_worker(self, worker: Worker) -> None:
+        now, last, observer = self._fleet.now, self.workers[worker.name], worker.observer
+        if worker.notice:
+            last.announced = now
+        is_heard = observer is not None and not observer.is_paused
+        is_well = looks_well(worker) and self.since(last.announced) > timing.NOTICE_EVERY
+        if worker.is_mute or not is_well:
+            last.unwell = now
+        if not is_well or not is_heard:
+            last.unsound = now
+        if self.since(last.unsound) > WELL_FOR:
+            last.sound = now
+        if not worker.drops_pings:
+            last.answering = now
+        if observer is not None and observer.is_paused:
+            last.silenced = now
+        if not worker.is_mute:
+            last.reachable = now
+        if worker.cloud.lag or worker.cloud.omitted:
+            self.lagged = now
+        if worker.imds_lag:
+            self.imds_lagged = now
+        if worker.wall_ahead:
+            self.wall_jumped = now
+
+    def _note_places(self, address: Target) -> None:
+        fleet, now = self._fleet, self._fleet.now
+        at, serving, sighting = fleet.at(address), fleet.serving(address), self._sighting(address)
+        if not self.is_paused(address):
+            self.unpaused[address] = now
+        for worker in fleet.workers:
+            place, observer = self.places[worker.name, address], worker.observer
+            if worker is not at or worker is not serving:
+                place.absent = now
+            if observer is None or sighting not in observer.published.status.sees_up:
+                place.unseen = now
+
+    def _sighting(self, address: Target) -> str:
+        for eni in self._fleet.enis(address):
+            if eni.attachment is not None:
+                return self._way.of_one(eni.attachment.id, address)
+        return "nobody has it"
+
+    def is_paused(self, address: Target) -> bool:
+        """The interface that has it says so, and all clocks agree on when that ends."""
+        ends = (float(eni.tags.get(pause.TAG) or 0.0) for eni in self._fleet.enis(address))
+        return not self.has_jumped() and any(end > self._fleet.wall for end in ends)
+
+    def has_jumped(self) -> bool:
+        """A wall clock was wrong a moment ago: what is decided now may be about a time by that one."""
+        return self.since(self.wall_jumped) < WRONG_FOR
+
+
+def looks_well(worker: Worker) -> bool:
+    """Nothing is wrong with it that it, or EC2, or Kubernetes would tell; it may be mute all the same."""
+    is_sound = not (worker.problem or worker.notice or worker.hides_devices) and worker.serves
+    if worker.pod is not None and worker.pod.deleted and not worker.pod.disruption:
+        return worker.runs and is_sound and not worker.is_ended  # Another pod comes: that is no reason for a move.
+    is_written_off = worker.pod is not None and worker.pod != LIVING
+    is_ending = worker.is_ended or (worker.observer is not None and worker.observer.is_stopping)
+    return worker.runs and is_sound and not is_written_off and not is_ending
