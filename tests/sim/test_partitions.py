@@ -38,3 +38,20 @@ def test_two_workers_that_do_not_reach_each_other_take_an_address_once(carry: Ca
     fleet.cut = {frozenset({"a", "b"})}
     fleet.run(fleet.now + 30.0)
     assert fleet.stays() == ["a", "b"]
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_the_time_for_which_a_node_was_cut_off_is_no_part_of_its_patience(carry: Carry) -> None:
+    """The address fell silent for it at once, and for the others only just now: nobody knows what the holder, which
+    reaches them no more from the address, would have said until then.
+    """
+    fleet = Fleet(1, workers=3, profile=INSTANT, carry=carry)
+    holder, standby, _ = fleet.observers()
+    standby.worker.cut_off()
+    fleet.run(fleet.now + fleet.settings.patience - 2.0)
+    holder.worker.is_mute = True
+    fleet.cut = set()
+    fleet.run(fleet.now + 1.0)
+    standby.worker.cloud.reachable = True
+    fleet.holds_for(lambda: len(fleet.stays()) == 1, fleet.settings.patience - 2.0, "no move")
+    fleet.wait(lambda: fleet.serving() not in (None, holder.worker), 10.0, "a standby takes over")

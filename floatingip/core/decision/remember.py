@@ -15,7 +15,7 @@ from floatingip.core.decision.turns import rivals
 from floatingip.core.decision.view import Memory, View, attachment_of, doubted_since, is_down
 from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Owner
 from floatingip.core.health import HealthState
-from floatingip.core.peer import Peer
+from floatingip.core.peer import Peer, WordState
 from floatingip.core.plumbing import PlumbingState
 from floatingip.core.writes import Assign, AssignAny, Associate, Create
 
@@ -194,6 +194,9 @@ def _remember_vouching(memory: Memory, view: View) -> Memory:
         return _with(memory, unvouched_since=None)
     if view.word.vouches:
         return _with(memory, unvouched_since=None, vouched_at=view.now)
+    if view.word.state is WordState.SILENT and not view.word.refused:
+        # It may be this node that is cut off: nobody knows what the holder would have said of that time.
+        return _with(memory, unvouched_since=None)
     return memory if memory.unvouched_since is not None else _with(memory, unvouched_since=view.now)
 
 

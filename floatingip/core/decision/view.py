@@ -166,7 +166,9 @@ class Memory:
     """Since when EC2 has shown the attachment being detached (R13)."""
 
     unvouched_since: float | None = None
-    """Since when the address has been down without the holder vouching for it (R4)."""
+    """Since when the address has been down without the holder vouching for it, though that was heard, or is known to
+    have no observer (R4).
+    """
 
     vouched_at: float | None = None
     """When the holder last vouched for the address while that was down; kept until that is UP again."""
