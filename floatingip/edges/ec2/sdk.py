@@ -317,7 +317,7 @@ def _find_credentials(region: str) -> _Credentials:
 
 def _credentials_hint(error: Exception | None = None) -> str:
     """What to do where there are no credentials because of ``error``, or None where nothing answers."""
-    said, role = str(error), os.environ.get("AWS_ROLE_ARN")
+    said, role, token = str(error), os.environ.get("AWS_ROLE_ARN"), os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE")
     if os.environ.get("AWS_ACCESS_KEY_ID"):  # with them in the environment the SDK looks nowhere else
         return _environments_hint(error)
     if "still expired" in said:
@@ -327,10 +327,10 @@ def _credentials_hint(error: Exception | None = None) -> str:
     doubtful = [(key, value) for key in SOURCES if (value := os.environ.get(key, "")) and not value.isdecimal()]
     if quoted := [f"{key}={value}" for key, value in doubtful if value in said and not sent]:
         return f"is {', '.join(quoted)} in the environment right?"
-    if role:
+    if role and token:  # otherwise STS is not asked
         if isinstance(error, botocore.exceptions.ClientError):
             return _assuming_hint(role, error.response.get("Error", {}).get("Code") or "")
-        return f"can {role} be assumed, and is {os.environ.get('AWS_WEB_IDENTITY_TOKEN_FILE')} there?"
+        return f"can {role} be assumed, and is {token} there?"
     if os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
         return "does the EKS Pod Identity Agent run on this node?"
     if botocore.utils.get_environ_proxies(botocore.utils.METADATA_BASE_URL):
