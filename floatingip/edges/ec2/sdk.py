@@ -73,7 +73,12 @@ LIFETIME = "AWS_CREDENTIAL_EXPIRATION"
 
 
 def check_environment() -> None:
-    """Raise ``ConfigurationError`` for an environment with which the SDK could work nowhere."""
+    """Raise ``ConfigurationError`` for an environment with which the SDK could work nowhere.
+
+    Variables without a value are taken out of it: to the SDK an empty one is a value, such as a profile of no name.
+    """
+    for key in [key for key, value in os.environ.items() if key.startswith("AWS_") and not value.strip()]:
+        del os.environ[key]
     for key in ENDPOINTS:
         url = os.environ.get(key, "")
         if url and not (re.match(r"https?://", url) and botocore.utils.is_valid_endpoint_url(url) and url.isascii()):
@@ -143,7 +148,7 @@ def _read_of_environment(said: str) -> list[tuple[str, str]]:
     """
     keys = [key for _, keys, *_ in botocore.session.Session.SESSION_VARIABLES.values() for key in _listed(keys)]
     found = [(key, os.environ[key]) for key in (*keys, *ENDPOINTS) if key in os.environ]
-    return [(key, value) for key, value in found if value and value in said] or found
+    return [(key, value) for key, value in found if one_line(value) in said] or found
 
 
 def _listed(keys: str | list[str] | None) -> list[str]:
