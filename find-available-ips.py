@@ -352,6 +352,16 @@ def one_line(error: Exception) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(str(error).split()))
 
 
+def cause(error: BaseException) -> str:
+    """Name in brackets what the system said, on which an SDK's error is built: the SDK tells only whom it asked."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, OSError) and below.strerror:
+            return f" ({below.strerror})"
+        below = below.__cause__ or below.__context__
+    return ""
+
+
 def find_in_time(arguments: argparse.Namespace) -> "Iterator[Address]":
     """Do as `find`, and raise Failure when that takes too long: an answer may drip, and the SDK asks again."""
     found: list[Iterator[Address]] = []
@@ -388,7 +398,7 @@ def ask(argv: "list[str] | None") -> "Iterator[Address]":
             raise Failure(f"not allowed: the IAM action {action} is missing ({one_line(error)})", 2) from error
         raise Failure(one_line(error), 2 if code in REFUSALS else 1) from error
     except (ConnectionError, HTTPClientError, PaginationError, ResponseParserError) as error:
-        raise Failure(f"EC2 could not be asked: {one_line(error)}", 1) from error
+        raise Failure(f"EC2 could not be asked: {one_line(error)}{cause(error)}", 1) from error
     except BotoCoreError as error:  # what is left has to do with Region, profile and credentials
         raise Failure(f"AWS configuration: {one_line(error)}", 2) from error
     except Failure:

@@ -479,7 +479,7 @@ def test_an_unreachable_endpoint_is_one_clear_line(run: Run, monkeypatch: pytest
     with serving(Response("")) as url:
         pass
     monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
-    assert url in run.fails(*ASKED, code=1)
+    assert f'{url}/" (Connection refused)' in run.fails(*ASKED, code=1)
 
 
 def test_an_endpoint_that_is_no_url_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

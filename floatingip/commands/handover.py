@@ -23,11 +23,12 @@ from floatingip.commands.progress import Progress
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
-from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, FloatingIPError
+from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, Denied, FloatingIPError
 from floatingip.core.model import Carry, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.word import RESERVED, is_instance_id
 from floatingip.edges import configmap
+from floatingip.edges.utc import utc
 from floatingip.runtime.look import read_in_full
 
 VALID_FOR = 180.0
@@ -225,10 +226,16 @@ def carry_out(
     shown = {move.target: f"{AttachmentStatus.ATTACHED} to {move.source}" for move in moves}
     observers, way = Observers(ours, now, sleep), way_to(ours.carry)
     observers.find(frozenset(move.source for move in moves))
+    asked: list[Handover] = []
     try:
         for move in moves:
             ordered = order.render(move.attachment, move.to, deadline)
-            ours.cloud.tag_eni(move.eni.id, {way.of_one(order.TAG, move.target): ordered})
+            asked.append(move)  # before it is: the answer may get lost
+            try:
+                ours.cloud.tag_eni(move.eni.id, {way.of_one(order.TAG, move.target): ordered})
+            except Denied:
+                asked.remove(move)
+                raise
             say(f"{move.target}: asked {move.source} to hand it over to {'any standby' if move.to == '*' else move.to}")
         observers.look()
         look_at = now()
@@ -262,10 +269,22 @@ def carry_out(
                 say(f"{target}: {holder} has it, {now() - began:.1f} s after it was asked for; {told}")
                 del left[target]
     finally:
-        for move in moves:
+        stays = _take_back(ours, asked)
+        for target, why in stays.items():
+            say(f"{target}: what was asked for could not be taken back, and may be obeyed until {utc(deadline)}: {why}")
+        if unasked := [str(move.target) for move in asked if move.target in left and move.target not in stays]:
+            say(f"{', '.join(unasked)}: no longer asked for")
+
+
+def _take_back(ours: Deployment, moves: Iterable[Handover]) -> dict[Target, CloudError]:
+    """Remove the orders; return why some stay.  That hides neither what has moved, nor why something has not."""
+    way, stays = way_to(ours.carry), dict[Target, CloudError]()
+    for move in moves:
+        try:
             ours.cloud.tag_eni(move.eni.id, {way.of_one(order.TAG, move.target): ""})
-        if left:
-            say(f"{', '.join(map(str, left))}: no longer asked for")
+        except CloudError as error:
+            stays[move.target] = error
+    return stays
 
 
 def _listen(

@@ -27,6 +27,7 @@ from typing import TypeVar
 
 from floatingip.agent.looks import cluster_name
 from floatingip.commands import arguments
+from floatingip.commands.complaint import complain
 from floatingip.commands.progress import is_live
 from floatingip.core import table
 from floatingip.core.decision import order as orders
@@ -106,23 +107,31 @@ def run(options: argparse.Namespace) -> int:
 
         return Ec2Cloud(client(region, settings.ec2_timeout), vpc_id, ())
 
-    where: Here | None = None
-    if options.region and options.vpc_id and settings.name:
-        cloud: Callable[[], Cloud] = partial(made, options.region, options.vpc_id)
-    else:
-        where, cloud = inside(
-            Imds().identity, lambda me: made(options.region or me.region, options.vpc_id or me.vpc_id)
-        )
-    code = 0
+    def find() -> tuple[Here | None, Callable[[], Cloud]]:
+        if options.region and options.vpc_id and settings.name:
+            return None, partial(made, options.region, options.vpc_id)
+        return inside(Imds().identity, lambda me: made(options.region or me.region, options.vpc_id or me.vpc_id))
+
+    found: tuple[Here | None, Callable[[], Cloud]] | None = None
+    code: int | None = None
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         while True:
-            seen = look(settings, where, cloud)
-            code = EXIT_CODES[seen.verdict]
-            show(seen, as_json=options.json, watched=bool(options.watch))
+            try:
+                if found is None or (found[0] is not None and not found[0].instance):  # IMDS may answer by now
+                    found = find()
+                seen = look(settings, *found)
+            except FloatingIPError as error:
+                if code is None:
+                    raise
+                complain("status", error)  # below what was shown last: whoever watches waits for the end of it
+                code = error.exit_code
+            else:
+                code = EXIT_CODES[seen.verdict]
+                show(seen, as_json=options.json, watched=bool(options.watch))
             if not options.watch:
                 break
             time.sleep(options.watch)
-    return code
+    return code or 0
 
 
 def show(seen: Overview, *, as_json: bool, watched: bool) -> None:

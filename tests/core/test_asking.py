@@ -87,8 +87,8 @@ def test_a_question_is_asked_anew_and_the_first_answer_ends_the_others() -> None
         call.answer.set_result("late")
 
 
-def test_nothing_begins_in_an_attempt_that_was_given_up() -> None:
-    """It had not sent anything, and never will: a write that comes late would undo what others did meanwhile."""
+def test_a_write_that_was_given_up_before_it_was_sent_is_never_sent() -> None:
+    """It would undo what others did meanwhile.  The next one has the time that this one would have needed."""
     may_go_on, refused = threading.Event(), Future[BaseException]()
 
     def late() -> None:
@@ -97,13 +97,17 @@ def test_nothing_begins_in_an_attempt_that_was_given_up() -> None:
             interrupt_by(lambda: None)
         except CloudUnavailable as error:
             refused.set_result(error)
+            raise
 
-    ask = Asking(SHORT, SHORT)
-    for _ in range(2):  # the first one of a kind goes on
-        with pytest.raises(CloudUnavailable):
-            ask.ask("Ask", late, repeatable=False)
+    ask = Asking(LONG, SHORT)
+    with pytest.raises(CloudUnavailable, match="no answer"):
+        ask.ask("Write", late, repeatable=False)
     may_go_on.set()
     assert "given up" in str(refused.result(LONG))
+    pace = ask._paces["Write"]
+    assert pace.late is not None
+    pace.late.join(LONG)
+    assert pace.seconds >= SHORT
 
 
 def test_attempts_that_do_not_end_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -295,6 +295,24 @@ def test_what_the_sdk_cannot_use_is_blamed_on_its_variable_alone(made: Made, var
         made(**{variable: value})
 
 
+@pytest.mark.parametrize("value", ["", " "])
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_DEFAULTS_MODE",
+        "AWS_ENDPOINT_URL",
+        "AWS_MAX_ATTEMPTS",
+        "AWS_PROFILE",
+        "AWS_SESSION_TOKEN",
+        "AWS_STS_REGIONAL_ENDPOINTS",
+    ],
+)
+def test_a_variable_without_a_value_is_none(made: Made, variable: str, value: str) -> None:
+    """As a shell leaves it after `export AWS_PROFILE=`, and a template where there is nothing to put in."""
+    assert made(**{variable: value}).describe_enis("lab") == ()
+
+
 def test_a_bundle_of_certificates_that_is_not_there_is_told_by_its_variable(made: Made, server: Server) -> None:
     """The SDK speaks of the endpoint alone; a clock before the certificate's time looks the same."""
     url = server.url.replace("http:", "https:")

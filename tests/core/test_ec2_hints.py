@@ -1,5 +1,6 @@
 """What to do where there are no credentials, or EC2 is not reached: what is wrong is named, and nothing else is."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,6 +127,23 @@ def test_an_endpoint_whose_port_is_no_number_is_refused_at_the_start(told: Told)
     """Digits of other scripts look like one."""
     with pytest.raises(ConfigurationError, match=r"AWS_ENDPOINT_URL_EC2.*is no URL"):
         told(**KEYS, AWS_ENDPOINT_URL_EC2="http://127.0.0.1:\u0664\u0664")
+
+
+def test_a_name_that_is_not_found_is_not_taken_for_a_silent_ec2(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK says of both that it could not connect."""
+
+    def fail(*_asked: object, **_named: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    said = told(**KEYS, AWS_ENDPOINT_URL_EC2="http://ec2.example")
+    assert "ec2.example/\" (Temporary failure in name resolution); does this machine's name server answer" in said
+
+
+def test_a_role_without_a_token_is_not_told_of(told: Told) -> None:
+    """Nobody asks for it."""
+    assert ROLE not in (said := told(AWS_ROLE_ARN=ROLE))
+    assert "give the pod a role (IRSA" in said
 
 
 def test_without_anything_there_is_still_the_role(told: Told) -> None:

@@ -17,7 +17,7 @@ from floatingip.commands.handover import (
 )
 from floatingip.core import timing
 from floatingip.core.decision.order import ANYBODY, Order
-from floatingip.core.errors import CloudError, ConfigurationError
+from floatingip.core.errors import CloudError, ConfigurationError, Denied
 from floatingip.core.model import Carry
 from floatingip.core.word import Held, Status
 from floatingip.runtime import status_server
@@ -105,6 +105,36 @@ def test_a_handover_that_nobody_is_told_of_is_taken_back(vpc: Vpc) -> None:
     with pytest.raises(BrokenPipeError):
         vpc.carry_out()
     assert vpc.order() is None
+
+
+@pytest.mark.parametrize("ends", ["done", "in vain", "by Ctrl-C"])
+def test_an_order_that_cannot_be_taken_back_hides_nothing(vpc: Vpc, ends: str) -> None:
+    """What has moved has, and what has not says why; the order, which ends by itself, is told of."""
+
+    def end() -> None:
+        vpc.cloud.denied.add("CreateTags")
+        if ends == "done":
+            vpc.move()
+        if ends == "by Ctrl-C":
+            raise KeyboardInterrupt
+
+    vpc.then[12.0] = end
+    if ends == "done":
+        vpc.carry_out()
+    else:
+        with pytest.raises(CloudError if ends == "in vain" else KeyboardInterrupt) as caught:
+            vpc.carry_out()
+        assert "not handed over within" in str(caught.value) or ends == "by Ctrl-C"
+    told = f"{ADDRESS}: what was asked for could not be taken back, and may be obeyed until 2025-11-24T16:03:10Z: "
+    assert vpc.said[-1].startswith(f"{told}IAM denies ec2:CreateTags")
+
+
+def test_what_could_not_be_asked_for_is_not_taken_back(vpc: Vpc) -> None:
+    """Nobody has it to obey."""
+    vpc.cloud.denied.add("CreateTags")
+    with pytest.raises(Denied):
+        vpc.carry_out()
+    assert vpc.said == []
 
 
 def test_an_outage_of_ec2_in_between_is_waited_for(vpc: Vpc) -> None:

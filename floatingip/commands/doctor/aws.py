@@ -19,6 +19,9 @@ CLOCK_MAY_DIFFER, CLOCK_REFUSED = 5.0, 240.0
 """Seconds: what comes of the network's and EC2's own, and nearly what AWS refuses (300)."""
 
 
+NO_STS = "nothing, while EC2 answers; a NAT gateway, or a VPC endpoint for STS, would let this node reach STS"
+
+
 def imds(found: Identity | MetadataError, took: float) -> Iterator[Finding]:
     """Version 2 answers, with all that says who this node is."""
     if isinstance(found, MetadataError):
@@ -36,7 +39,8 @@ def credentials(found: str | CloudError) -> Iterator[Finding]:
         case NoCredentials():
             yield CREDENTIALS.fail(found.args[0], found.hint)
         case _:
-            yield CREDENTIALS.unknown(f"whose they are, as STS does not tell: {found}")
+            # EC2 may answer all the same: a VPC without a way out needs an endpoint for EC2 only.
+            yield CREDENTIALS.unknown(f"whose they are, as STS does not tell: {found.args[0]}", found.hint or NO_STS)
 
 
 def ec2(took: float | CloudError | ConfigurationError) -> Iterator[Finding]:
@@ -53,8 +57,11 @@ def ec2(took: float | CloudError | ConfigurationError) -> Iterator[Finding]:
             yield EC2.fail(took.args[0], took.hint)
 
 
-def clock(ahead: float) -> Iterator[Finding]:
-    """Ahead of EC2's or behind it, by seconds."""
+def clock(ahead: float | None) -> Iterator[Finding]:
+    """Ahead of EC2's or behind it, by seconds; None where EC2's answer had no time."""
+    if ahead is None:
+        yield CLOCK.unknown("EC2's answer came without its time", "is there a proxy (HTTPS_PROXY) that takes it off?")
+        return
     if abs(ahead) < CLOCK_MAY_DIFFER:
         yield CLOCK.ok("as EC2's, within some seconds")
         return

@@ -215,7 +215,7 @@ class Facts:
         return {subnet_id: self.cloud.describe_reservations(subnet_id) for subnet_id in sorted(subnets)}
 
     @once
-    def clock(self) -> tuple[float, float]:
+    def clock(self) -> tuple[float | None, float]:
         """See `Inspection.clock`.  Raises ``CloudError``."""
         return self.inspection.clock()
 

@@ -42,7 +42,9 @@ class _Attempt(threading.Thread):
         self._call = call
         self._ended = ended
         self._lock = threading.Lock()
+        self._is_given_up = False
         self.is_cut_off = False
+        self.is_unsent = False
         self._interrupts: list[Callable[[], None]] = []
         self.began_at = time.monotonic()
         self.seconds = 0.0
@@ -61,14 +63,20 @@ class _Attempt(threading.Thread):
     def interrupt_by(self, interrupt: Callable[[], None]) -> None:
         """See :func:`interrupt_by`."""
         with self._lock:
-            if self.is_cut_off:
+            if self._is_given_up:
+                self.is_unsent = True
                 raise CloudUnavailable("given up before it was sent")
             self._interrupts.append(interrupt)
 
-    def cut_off(self) -> None:
-        """Give the attempt up: end what it waits for, and let it send nothing more."""
+    def give_up(self) -> None:
+        """Let it send nothing more; what it has sent may still be answered."""
         with self._lock:
-            self.is_cut_off = True
+            self._is_given_up = True
+
+    def cut_off(self) -> None:
+        """Give it up, and end what it waits for."""
+        with self._lock:
+            self._is_given_up = self.is_cut_off = True
             for interrupt in self._interrupts:
                 interrupt()
 
@@ -145,6 +153,9 @@ class Asking:
                 if attempt is not first:
                     attempt.cut_off()
             return cast(T, first.result())
+        if not repeatable:
+            # Whoever asked decides anew from here on: what was decided before must not be done later.
+            attempts[0].give_up()
         self._leave(attempts, pace)
         raise CloudUnavailable(f"{what}: no answer within {patience:g} s")
 
@@ -152,7 +163,8 @@ class Asking:
         def ended(attempt: _Attempt) -> None:
             with self._lock:
                 self._under_way.discard(attempt)
-            if attempt.error is None:
+            # How long it takes until something can be sent shows, too, that the way to EC2 has become slow.
+            if attempt.error is None or (attempt.is_unsent and not attempt.is_cut_off):
                 pace.seconds = attempt.seconds
             # What comes of a connection that we ended ourselves says nothing of EC2.
             if not attempt.is_cut_off:

@@ -60,18 +60,22 @@ class Inspection:
                     found[worker.instance.id] = worker
         return tuple(found[instance_id] for instance_id in sorted(found))
 
-    def clock(self) -> tuple[float, float]:
-        """By how many seconds this node's clock is ahead of EC2's, and how many seconds EC2's answer took.
+    def clock(self) -> tuple[float | None, float]:
+        """By how many seconds this node's clock is ahead of EC2's, and how many seconds EC2's answer took; None for the
+        former where something on the way took the time off the answer.
 
         Raises ``CloudError``.
         """
         began, wall = time.monotonic(), time.time()
 
-        def read(answer: Mapping[str, Any]) -> tuple[float, float]:
+        def read(answer: Mapping[str, Any]) -> tuple[float | None, float]:
             took = time.monotonic() - began
-            date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
+            try:
+                date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
+            except (LookupError, TypeError, ValueError, ArithmeticError):
+                return None, took
             # The header has whole seconds, so it was written half a second later on average, half way through the call.
-            return wall + took / 2 - (parsedate_to_datetime(date).timestamp() + 0.5), took
+            return wall + took / 2 - (date + 0.5), took
 
         filters: list[Any] = [{"Name": "vpc-id", "Values": [self._vpc_id]}]
         return self._api.ask("DescribeSubnets", partial(self._ec2.describe_subnets, Filters=filters), read)

@@ -8,6 +8,7 @@ exists nor that it does not, and after a write it does not prove that the write 
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -42,6 +43,7 @@ CLOCK_HINT = "is the node's clock right?"
 OTHERS_HINT = "AWS does not accept the credentials of this pod's role; others are looked for"
 PROXY_HINT = "something answers in EC2's place; is there a proxy (HTTPS_PROXY), or an endpoint that is not EC2's?"
 UNREACHED_HINT = "correct HTTPS_PROXY, or name EC2's endpoint in NO_PROXY"
+NAME_HINT = "does this machine's name server answer (/etc/resolv.conf), and is there such a Region?"
 TRUST_HINT = "is the node's clock right, AWS_CA_BUNDLE what the endpoint's certificate needs, and is there a proxy?"
 
 
@@ -168,7 +170,7 @@ def meaning(action: str, codes: Mapping[str, type[CloudError]] = MEANING) -> Ite
     except botocore.exceptions.SSLError as error:
         raise CloudUnavailable(f"{action}: {told(error)}", TRUST_HINT) from error
     except (botocore.exceptions.BotoCoreError, OSError) as error:
-        raise CloudUnavailable(f"{action}: {told(error)}", _proxys_hint(error)) from error
+        raise CloudUnavailable(f"{action}: {told(error)}", _unreached_hint(error)) from error
     except _NotEc2sError as error:
         raise CloudUnavailable(f"{action}: {error}", PROXY_HINT) from error
     except Exception as error:
@@ -176,13 +178,25 @@ def meaning(action: str, codes: Mapping[str, type[CloudError]] = MEANING) -> Ite
         raise CloudUnavailable(f"{action}: the answer cannot be read: {said}") from error
 
 
-def _proxys_hint(error: Exception) -> str:
-    """What to do where a proxy is the cause, or may be; empty where it is not."""
+def _unreached_hint(error: Exception) -> str:
+    """What to do where a proxy is the cause, or may be, or a name server; empty where neither is."""
     cannot_be_sent = type(error) is botocore.exceptions.HTTPClientError and not isinstance(
         error.kwargs.get("error"), CloudError
     )
     may_be = isinstance(error, botocore.exceptions.ProxyConnectionError) or (cannot_be_sent and getproxies())
-    return UNREACHED_HINT if may_be else ""
+    if may_be:
+        return UNREACHED_HINT
+    return NAME_HINT if isinstance(_systems(error), socket.gaierror) else ""
+
+
+def _systems(error: BaseException) -> OSError | None:
+    """What the system said, on which the libraries' errors are built."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, OSError) and below.strerror:
+            return below
+        below = below.__cause__ or below.__context__
+    return None
 
 
 def told(error: Exception) -> str:
@@ -194,7 +208,11 @@ def told(error: Exception) -> str:
     if type(error) is botocore.exceptions.HTTPClientError:
         cause = error.kwargs.get("error")
         return str(cause) if isinstance(cause, CloudError) else f"it cannot be sent, or read ({type(cause).__name__})"
-    return one_line(error)[:MOST_TOLD]
+    said = one_line(error)[:MOST_TOLD]
+    if isinstance(error, botocore.exceptions.EndpointConnectionError) and (below := _systems(error)) is not None:
+        # The SDK tells only whom it has not reached, whatever was in the way.
+        return f"{said} ({below.strerror})"
+    return said
 
 
 def _cloud_error(

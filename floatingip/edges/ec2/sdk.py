@@ -73,7 +73,12 @@ LIFETIME = "AWS_CREDENTIAL_EXPIRATION"
 
 
 def check_environment() -> None:
-    """Raise ``ConfigurationError`` for an environment with which the SDK could work nowhere."""
+    """Raise ``ConfigurationError`` for an environment with which the SDK could work nowhere.
+
+    Variables without a value are taken out of it: to the SDK an empty one is a value, such as a profile of no name.
+    """
+    for key in [key for key, value in os.environ.items() if key.startswith("AWS_") and not value.strip()]:
+        del os.environ[key]
     for key in ENDPOINTS:
         url = os.environ.get(key, "")
         if url and not (re.match(r"https?://", url) and botocore.utils.is_valid_endpoint_url(url) and url.isascii()):
@@ -143,7 +148,7 @@ def _read_of_environment(said: str) -> list[tuple[str, str]]:
     """
     keys = [key for _, keys, *_ in botocore.session.Session.SESSION_VARIABLES.values() for key in _listed(keys)]
     found = [(key, os.environ[key]) for key in (*keys, *ENDPOINTS) if key in os.environ]
-    return [(key, value) for key, value in found if value and value in said] or found
+    return [(key, value) for key, value in found if one_line(value) in said] or found
 
 
 def _listed(keys: str | list[str] | None) -> list[str]:
@@ -317,7 +322,7 @@ def _find_credentials(region: str) -> _Credentials:
 
 def _credentials_hint(error: Exception | None = None) -> str:
     """What to do where there are no credentials because of ``error``, or None where nothing answers."""
-    said, role = str(error), os.environ.get("AWS_ROLE_ARN")
+    said, role, token = str(error), os.environ.get("AWS_ROLE_ARN"), os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE")
     if os.environ.get("AWS_ACCESS_KEY_ID"):  # with them in the environment the SDK looks nowhere else
         return _environments_hint(error)
     if "still expired" in said:
@@ -327,10 +332,10 @@ def _credentials_hint(error: Exception | None = None) -> str:
     doubtful = [(key, value) for key in SOURCES if (value := os.environ.get(key, "")) and not value.isdecimal()]
     if quoted := [f"{key}={value}" for key, value in doubtful if value in said and not sent]:
         return f"is {', '.join(quoted)} in the environment right?"
-    if role:
+    if role and token:  # otherwise STS is not asked
         if isinstance(error, botocore.exceptions.ClientError):
             return _assuming_hint(role, error.response.get("Error", {}).get("Code") or "")
-        return f"can {role} be assumed, and is {os.environ.get('AWS_WEB_IDENTITY_TOKEN_FILE')} there?"
+        return f"can {role} be assumed, and is {token} there?"
     if os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
         return "does the EKS Pod Identity Agent run on this node?"
     if botocore.utils.get_environ_proxies(botocore.utils.METADATA_BASE_URL):
