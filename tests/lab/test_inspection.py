@@ -15,7 +15,7 @@ OUR_BITS = 0x70
 
 
 def test_the_link_is_the_one_that_the_observer_means(node: Node) -> None:
-    """Not an older bridge with its MAC, which it is no part of; a link that is not there is none."""
+    """Not an older bridge with its MAC; a link that is not there is none."""
     node.unplug()
     node.namespace.ip(f"link add br0 address {IPV4.mac} type bridge")
     node.plug()
