@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from floatingip.agent.outbox import Outbox
-from floatingip.agent.trouble import Trouble
+from floatingip.agent.trouble import Complaints, Trouble
 from floatingip.core import timing
 from floatingip.core.decision.decision import Decision, Reason, State
 from floatingip.core.model import Address
 from floatingip.core.news import Remark
 from floatingip.core.plumbing import PlumbingReport, PlumbingState
+from floatingip.core.token_bucket import TokenBucket
 
 LOUD = frozenset({Reason.TAKEN, Reason.NO_DEVICE})
 """Reasons that have an event of their own in the log, repeated while they last: a person has to mend them, or may
@@ -33,7 +34,9 @@ class Telling:
         self._address = address
         self._out = out
         self._loud, self._blind, self._warned = Trouble(), Trouble(), Trouble()
-        self._plumbing, self._node_ports = Trouble(), Trouble()
+        self._node_ports = Trouble()
+        self._plumbing, self._undone = Complaints(timing.KERNEL_CALM), Complaints(timing.KERNEL_CALM)
+        self._repairs = TokenBucket(timing.REPAIRS_TOLD, timing.REPAIRS_TOLD / timing.KERNEL_CALM)
         self._unready, self._astray = Trouble(timing.NOT_READY_FOR), Trouble(timing.ASTRAY_FOR)
 
     def decided(self, before: Decision, after: Decision, not_ready: str, loss: str, now: float, wall: float) -> None:
@@ -71,15 +74,30 @@ class Telling:
             removed = ",".join(report.removed)
             self._out.info("unplumbed", "the address is not here any more", removed=removed, failover=loss)
         if report.repaired:
-            repaired = ",".join(report.repaired)
-            self._out.info("plumbed", "brought the kernel to what it should be", repaired=repaired)
+            if self._repairs.held(now) >= 1:
+                self._repairs = self._repairs.take(1, now)
+                repaired = ",".join(report.repaired)
+                self._out.info("plumbed", "brought the kernel to what it should be", repaired=repaired)
+            else:
+                for what in report.repaired:
+                    self._repaired_again(what, now)
         self.kernel(report, now)
+
+    def _repaired_again(self, what: str, now: float) -> None:
+        """Somebody takes it away whenever it was put there: between the two the address does not work."""
+        why = f"somebody on this node takes away {what} again and again: a network manager, a firewall, another agent?"
+        if self._undone.is_news(why, now):
+            self._out.warning("undone", why)
 
     def kernel(self, report: PlumbingReport, now: float) -> None:
         """Log what is wrong in the kernel, by the last report; what is not known yet is not wrong."""
         problem = "" if report.state is PlumbingState.UNCERTAIN else report.problem
-        if self._plumbing.is_due(problem, now):
+        if not problem:
+            self._plumbing.are_over(now)
+        elif self._plumbing.is_news(problem, now):
             self._out.error("plumbing", problem)
+        if self._undone.are_over(now):
+            self._out.info("undone", "nobody takes it away any more")
         if self._node_ports.is_due(report.kept_off, now):
             self._out.error("nodeports", report.kept_off)
 

@@ -359,6 +359,12 @@ ASTRAY_FOR = 10.0
 warned of: what is known of the nodes is a few seconds old.
 """
 
+KERNEL_CALM = 60.0
+"""Seconds without a fault in the kernel after which another one is news: what somebody makes again and again is not."""
+
+REPAIRS_TOLD = 5
+"""How many repairs of an address' plumbing are told within `KERNEL_CALM`: a move takes two, tampering by hand a few."""
+
 SAID_AGAIN = 600.0
 """Seconds after which trouble that lasts is told again."""
 

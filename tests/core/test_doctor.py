@@ -194,6 +194,11 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     (node.forwarding({6: False}), "fail", "forwarding is 0 -> set net.ipv6.conf.all.forwarding=1"),
     (node.rp_filter({"all": 1, "eth1": 2}), "ok", "all: 1, eth1: 2"),
     (node.rp_filter({"all": 1, "eth1": 0}), "warn", "strict on eth1"),
+    (
+        node.rp_filter({}, (), ("nft's chain ip6 a b",)),
+        "warn",
+        "dropped by nft's chain ip6 a b",
+    ),
     (node.links({}, ()), "ok", "no interface of ours"),
     (node.links({"eth1": ()}, ()), "ok", "nobody else has configured eth1"),
     (

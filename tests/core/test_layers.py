@@ -60,6 +60,7 @@ edges/kernel      path mark_table kube_proxy links extensions
 edges/kernel      addresses
 edges/kernel      routes
 edges/kernel      rules probe_route
+edges/kernel      astray
 edges/kernel      marks changes
 edges/kernel      host
 edges/kernel      chains inspection

@@ -1,14 +1,16 @@
 """What others have in the way of the plumbing: it stays, and is named."""
 
+import subprocess
 import threading
 
 import pytest
 
 from floatingip.core.errors import HostError
-from floatingip.core.plumbing import Extent, Plumbing
+from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport
 from floatingip.edges.kernel import marks
 from floatingip.edges.kernel.host import KernelHost
-from tests.lab.plumbed import BOTH, SOUND, UNSOUND, Node, ip, rules_of_ours
+from tests.lab.plumbed import BOTH, MARKS, SOUND, UNSOUND, Node, ip, rules_of_ours
+from tests.waiting import until
 
 
 def kube_proxy(node: Node, plumbing: Plumbing, *served: str) -> None:
@@ -111,3 +113,18 @@ def test_a_kube_proxy_that_serves_the_address_or_all_is_no_problem(node: Node, p
     kube_proxy(node, plumbing, "10.0.0.10" if plumbing.address.version == 4 else "2001:db8:0:1::a")
     node.host = KernelHost()
     assert node.plumb(plumbing, Extent.AHEAD).kept_off == ""
+
+
+def test_a_table_of_our_name_that_another_process_owns_is_named(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel lets nobody else change it, and takes it away with that process; then it is ours again."""
+    monkeypatch.setattr(marks, "ASKED_AGAIN_AFTER", 0.0)
+    node.plumb()
+    with node.namespace.popen(["nft", "-i"], stdin=subprocess.PIPE) as owner:
+        assert owner.stdin is not None
+        owner.stdin.write(f"delete table inet {MARKS}\nadd table inet {MARKS} {{ flags owner; }}\n")
+        owner.stdin.flush()
+        until(lambda: "flags owner" in node.nft(), 5)
+        report = node.plumb()
+        said = f"marks: another process owns the table inet {MARKS}; end that one"
+        assert (report.state, report.problem) == (UNSOUND, said)
+    until(lambda: node.plumb() == PlumbingReport(SOUND), 5)

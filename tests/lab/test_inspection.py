@@ -1,13 +1,14 @@
 """What the doctor reads out of a node's kernel: links, rules, and iptables' own tables."""
 
 import shutil
+import socket
 from dataclasses import replace
 
 import pytest
 
 from floatingip.core.errors import HostError
 from floatingip.core.plumbing import Plumbing
-from floatingip.edges.kernel import chains, nft
+from floatingip.edges.kernel import chains, inspection, nft
 from floatingip.edges.kernel.inspection import KernelInspection
 from tests.lab.plumbed import BOTH, IPV4, Node, ip
 
@@ -15,7 +16,7 @@ OUR_BITS = 0x70
 
 
 def test_the_link_is_the_one_that_the_observer_means(node: Node) -> None:
-    """Not an older bridge with its MAC, which it is no part of; a link that is not there is none."""
+    """Not an older bridge with its MAC; a link that is not there is none."""
     node.unplug()
     node.namespace.ip(f"link add br0 address {IPV4.mac} type bridge")
     node.plug()
@@ -83,6 +84,27 @@ def test_what_former_settings_have_left_is_named(node: Node, plumbing: Plumbing)
         f"a route to {gateway}/{whole} in table 1064",
         f"a route to {plumbing.address}/{whole} in table 254",
     }
+
+
+def test_a_kernel_without_a_family_has_nothing_of_it(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many have no IPv6 by ipv6.disable=1; here it is one that no kernel has any more, and is answered alike."""
+    decnet = 12
+    node.plumb()
+    node.namespace.ip("rule add fwmark 0x40/0x40 table 77", "address add 10.0.0.77/32 dev ens6")
+
+    def found() -> tuple[list[str], ...]:
+        kernel = KernelInspection()
+        link = kernel.link(IPV4.mac)
+        assert link is not None
+        return (
+            list(kernel.of_others(link.index, {IPV4.address})),
+            list(kernel.rules_on(OUR_BITS)),
+            list(kernel.strays((), (), ())),
+        )
+
+    with_both = node.namespace.call(found)
+    monkeypatch.setattr(inspection, "_FAMILIES", (socket.AF_INET, decnet))
+    assert node.namespace.call(found) == with_both
 
 
 def test_where_a_ruleset_is_too_long_its_short_tables_are_read(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,6 +192,7 @@ BY_ETH0 = "marked replies to .* would not leave by ens6: it would leave by eth0;
 OWN_TRAFFIC = "this node's own traffic to .* leaves by ens6; remove"
 ASTRAY = {
     "a rule before ours": ("rule add priority 100 table main", BY_ETH0),
+    "a rule for what is near": ("rule add priority 100 table main suppress_prefixlength 0", BY_ETH0),
     "a goto over ours": ("rule add priority 100 goto 32766", BY_ETH0),
     "a rule for TCP": ("rule add priority 100 ipproto tcp table main", BY_ETH0),
     "a rule that drops replies": (

@@ -37,7 +37,14 @@ READINESS = {
     "agent/obstacles.py": {"misplaced", "unusable"},
     "agent/standing_eni.py": {"_barrier"},
     "agent/standing.py": {"keep", "_judge", "_unattached", "_without_device"},
-    "edges/kernel/host.py": {"blind", "_missing", "_astray"},
+    "edges/kernel/host.py": {"blind", "_missing"},
+    "edges/kernel/astray.py": {
+        "_own_traffic",
+        "_own_traffic_now_and_then",
+        "_replies",
+        "_replies_by_rules",
+        "_arriving",
+    },
     "edges/kernel/probe_route.py": {"blind"},
     "edges/kernel/routes.py": {"refusal"},
     "edges/kernel/rules.py": {"foreign"},
@@ -81,10 +88,10 @@ def texts(node: ast.AST) -> Iterator[str]:
 
 
 def answers(function: ast.FunctionDef) -> Iterator[str]:
-    """What it returns or keeps as a problem, in words."""
+    """What it returns, yields or keeps as a problem, in words."""
     for node in ast.walk(function):
         match node:
-            case ast.Return(value=ast.expr() as value):
+            case ast.Return(value=ast.expr() as value) | ast.Yield(value=ast.expr() as value):
                 yield from texts(value)
             case (
                 ast.keyword(arg="problem", value=value)

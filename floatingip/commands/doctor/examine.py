@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -267,7 +267,10 @@ def _rp_filter(facts: Facts) -> Iterator[Finding]:
     with closing(KernelInspection()) as kernel:
         names = [link.name for eni in facts.here if (link := kernel.link(eni.mac)) is not None]
         filtered = {link for plumbing in facts.plumbings for link in kernel.filtered(plumbing.mark)}
-    yield from node.rp_filter({name: rp_filter(name) for name in ("all", *names)}, sorted(filtered))
+        wanting = tuple[str, ...]()
+        with suppress(HostError):  # of which the check of nft tells
+            wanting = chains.by_reverse_path(kernel.readable()[0], facts.versions)
+    yield from node.rp_filter({name: rp_filter(name) for name in ("all", *names)}, sorted(filtered), wanting)
 
 
 def _links(facts: Facts) -> Iterator[Finding]:

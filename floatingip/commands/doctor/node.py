@@ -47,10 +47,17 @@ def forwarding(by_version: Mapping[int, bool]) -> Iterator[Finding]:
             yield FORWARDING.fail(f"{names[version]} is 0", f"set {names[version]}=1 on the node")
 
 
-def rp_filter(values: Mapping[str, int | None], filtered: Sequence[str] = ()) -> Iterator[Finding]:
+def rp_filter(
+    values: Mapping[str, int | None], filtered: Sequence[str] = (), wanting: Sequence[str] = ()
+) -> Iterator[Finding]:
     """``values`` are those of `all`, and of the links of our interfaces; ``filtered`` are links of pods whose replies
-    are dropped once they have our mark.
+    are dropped once they have our mark; ``wanting`` are chains that drop what has not its way back by the same link.
     """
+    if wanting:
+        yield RP_FILTER.warn(
+            f"what comes in by another interface than the way back leads by is dropped by {', '.join(wanting)}",
+            "have that rule spare our interfaces, or be loose (firewalld: IPv6_rpfilter=loose)",
+        )
     if filtered:
         yield RP_FILTER.warn(
             f"replies of pods behind {', '.join(filtered)} are dropped once they have our mark",

@@ -69,6 +69,32 @@ def that_drop(ruleset: list[Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def by_reverse_path(ruleset: list[Any], versions: Collection[int]) -> tuple[str, ...]:
+    """Those that drop what comes in by a link by which the way back does not lead, of one of these IP versions.
+
+    That is all that comes in by our link, but for what is of its subnet: the node's own way there is the primary one.
+    """
+    found = dict[str, None]()
+    for rule in _awake(ruleset, "rule"):
+        filtered = {"ip": {4}, "ip6": {6}}.get(str(rule.get("family")), {4, 6})
+        wants_way_back = False
+        for expression in _expressions(rule):
+            kind, what = next(iter(expression.items()), ("", None)) if isinstance(expression, dict) else ("", None)
+            what = what if isinstance(what, dict) else {}
+            name = what.get("name")
+            if kind == "match" and what.get("left") == {"meta": {"key": "nfproto"}}:
+                filtered = filtered & {{"ipv4": 4, "ipv6": 6}.get(str(what.get("right")), 0)}
+            elif (kind == "match" and _is_without_way_back(what)) or (kind == "xt" and name == "rpfilter"):
+                wants_way_back = True
+            elif kind in ("drop", "reject", "jump", "goto") or (kind == "xt" and name in _DROPPING_TARGETS):
+                if wants_way_back and filtered & set(versions):
+                    found[_named(rule, rule.get("chain"))] = None
+                break
+            elif kind not in _PASSING and not (kind == "match" and _others_than(what) is not None):
+                break
+    return tuple(found)
+
+
 def passing_by(ruleset: list[Any], links: Collection[str]) -> tuple[str, ...]:
     """Flowtables with one of these links: what they send on meets no chain, and no mark, any more.
 
@@ -168,6 +194,14 @@ def _others_than(match: Any) -> list[str] | None:
         return None
     is_told = not any(str(each).startswith("@") for each in right)
     return [name_of(each) if isinstance(each, int) else str(each) for each in right] if is_told else None
+
+
+def _is_without_way_back(match: dict[str, Any]) -> bool:
+    """Whether it holds for what comes in by another link than that by which the way back leads."""
+    left = match.get("left")
+    asked = left.get("fib") if isinstance(left, dict) else None
+    is_strict = isinstance(asked, dict) and {"saddr", "iif"} <= set(map(str, _all(asked.get("flags"))))
+    return is_strict and match.get("op") == "==" and match.get("right") in (False, 0, "0")
 
 
 def _all(value: Any) -> list[Any]:

@@ -17,12 +17,10 @@ a link is up.  This needs CAP_NET_ADMIN and nft, but no writable /proc/sys.
 from __future__ import annotations
 
 import contextlib
-import socket
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv6Address
 
 from floatingip.core.errors import HostError
 from floatingip.core.model import Address
@@ -30,24 +28,20 @@ from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingS
 from floatingip.edges import background
 from floatingip.edges.kernel import addresses, changes, links, probe_route, routes, rules
 from floatingip.edges.kernel.announce import announce
+from floatingip.edges.kernel.astray import Ways
 from floatingip.edges.kernel.kube_proxy import kept_off
 from floatingip.edges.kernel.links import Link
 from floatingip.edges.kernel.mark_table import table_name, wanted_marks
 from floatingip.edges.kernel.marks import UNKNOWN_FOR, Known, Marks
 from floatingip.edges.kernel.netlink import Message, Netlink, NetlinkSilent, mapped
-from floatingip.edges.kernel.path import FAR, LOCAL, UNICAST, Way, forwards, way
+from floatingip.edges.kernel.path import forwards
 
 LOOSE = 2
 """The value of rp_filter for: the source must be reachable by any link.  The kernel uses the larger of this and
 `all`."""
 
-OWN_ROUTE_TRIES, OWN_ROUTE_PAUSE = 10, 0.02
-"""How often, and after how many seconds, the kernel is asked again whether a new IPv6 address has its own route."""
-
 LEAST_MTU_6 = 1280
 """A link with a smaller MTU has no IPv6 (RFC 8200, 5)."""
-
-_ASIDE = "is there a rule of others before ours (`priority`)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +100,7 @@ class KernelHost:
                     extent = Extent.ALL if addresses.has(self._netlink, plumbing.address, link) else Extent.AHEAD
                 if extent is Extent.AHEAD and self._remove_address(plumbing):
                     removed = ("address",)
-            before, foreign_rule = self._missing(plumbing, link, extent)
+            before, all_rules = self._missing(plumbing, link, extent)
             after = before
             for name, defect in before.items():
                 try:
@@ -119,8 +113,13 @@ class KernelHost:
                 link = self._link(plumbing.mac)
                 if link is None:
                     return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
-                after, foreign_rule = self._missing(plumbing, link, extent)
-            astray = "" if after else self._astray(plumbing, link, extent)
+                after, all_rules = self._missing(plumbing, link, extent)
+            astray = partly = ""
+            if not after:
+                ways = Ways(self._netlink, plumbing, link, self._primary(plumbing), extent, all_rules)
+                with mapped("path"):
+                    astray = ways.astray()
+                    partly = ways.partly_astray()
         except NetlinkSilent as error:
             if extent is Extent.AS_FOUND and complete is not None:
                 extent = complete.extent
@@ -137,7 +136,8 @@ class KernelHost:
             return PlumbingReport(PlumbingState.UNSOUND, repaired, problem, removed, extent)
         if astray:
             return PlumbingReport(PlumbingState.UNSOUND, repaired, f"path: {astray}", removed, extent)
-        problem = f"marks: {marks.problem}" if marks.problem else foreign_rule
+        problem = rules.foreign(all_rules, plumbing) or (f"path: {partly}" if partly else "")
+        problem = f"marks: {marks.problem}" if marks.problem else problem
         address, unserved = plumbing.address, ""
         if extent is Extent.ALL:
             unserved = kept_off(address, self._marks.node_ports_at(address.version))
@@ -221,9 +221,9 @@ class KernelHost:
 
     # What is missing, and how to add it.
 
-    def _missing(self, plumbing: Plumbing, link: Link, extent: Extent) -> tuple[dict[str, _Defect], str]:
+    def _missing(self, plumbing: Plumbing, link: Link, extent: Extent) -> tuple[dict[str, _Defect], list[Message]]:
         """What the kernel lacks of the plumbing, except the marks: each with its repair, in the order of repairing; and
-        what to tell of a rule of others at our priorities, which is looked for in the same list.
+        all rules that were found, whosever they are.
         """
         address = plumbing.address
         missing: dict[str, _Defect] = {}
@@ -261,7 +261,7 @@ class KernelHost:
             found = routes.in_table(self._netlink, address, plumbing.table)
             if said := routes.refusal(plumbing, found):
                 # Then our rules must not be there: they would send packets by the routes of others.
-                return missing | {"route": _Defect(problem=said)}, ""
+                return missing | {"route": _Defect(problem=said)}, []
             all_rules = rules.of_family(self._netlink, plumbing)
             there, wanted_rules = rules.concerning(all_rules, plumbing), rules.wanted(plumbing, extent)
             ours = {says: message for says, (message, is_ours) in there.items() if is_ours}
@@ -273,7 +273,7 @@ class KernelHost:
                 missing["route"] = _Defect(partial(self._put_routes, plumbing, found, wanted_routes, former))
             if surplus or lacking:
                 missing["rule"] = _Defect(partial(rules.put, self._netlink, surplus, lacking))
-            return missing, rules.foreign(all_rules, plumbing)
+            return missing, all_rules
 
     def _former_routes(self, plumbing: Plumbing, link: Link, used: Collection[int | None]) -> list[Message]:
         """Ours by the link in tables that no rule uses any more: an observer with other settings has left them here."""
@@ -287,52 +287,6 @@ class KernelHost:
         for message in former:
             routes.delete(self._netlink, message)
         routes.put(self._netlink, plumbing, there, wanted)
-
-    def _astray(self, plumbing: Plumbing, link: Link, extent: Extent) -> str:
-        """Why packets would not find their way in or back although all plumbing is there; empty where they would."""
-        far: Address = FAR[plumbing.address.version]
-        ask = partial(way, self._netlink)
-        with mapped("path"):
-            # For example a network manager has configured our link as well: the VPC drops what leaves by it.
-            own = ask(far)
-            if own.link_index == link.index or self._leads_by(link, far, own.source):
-                return f"this node's own traffic leaves by {link.name}; remove the default route of others by it"
-            near = _neighbour(plumbing)
-            if self._leads_by(link, near, own.source):
-                return (
-                    f"this node's own traffic to {near} leaves by {link.name}; remove the subnet route of others by it"
-                )
-            for prefix in routes.of_others(self._netlink, plumbing, link.index):
-                for to in (prefix[0] + 1, prefix[-1] - 1) if prefix.num_addresses > 2 else (prefix[0],):
-                    if self._leads_by(link, to, own.source):
-                        return f"this node's own traffic to {prefix} leaves by {link.name}; remove that route of others"
-            # IPv6's router has a link-local address, which leads nowhere without its link.
-            for to in (far, plumbing.gateway) if far.version == 4 else (far,):
-                back = {"marked replies": ask(to, mark=plumbing.mark, protocol=socket.IPPROTO_TCP)}
-                if extent is Extent.ALL:
-                    replies = ask(to, source=plumbing.address, protocol=socket.IPPROTO_TCP)
-                    back[f"replies from {plumbing.address}"] = replies
-                for what, taken in back.items():
-                    if taken.kind != UNICAST or taken.link_index != link.index:
-                        return f"{what} to {to} would not leave by {link.name}: {_whither(taken)}; {_ASIDE}"
-            if extent is Extent.ALL:
-                arriving = ask(plumbing.address, source=far, by=link.index)
-                # A new IPv6 address' own route comes some time after the address.
-                for _ in range(OWN_ROUTE_TRIES if far.version == 6 else 0):
-                    if arriving.kind == LOCAL:
-                        break
-                    time.sleep(OWN_ROUTE_PAUSE)
-                    arriving = ask(plumbing.address, source=far, by=link.index)
-                if arriving.kind != LOCAL:
-                    return f"what comes in by {link.name} does not reach {plumbing.address}: {_whither(arriving)}"
-        return ""
-
-    def _leads_by(self, link: Link, to: Address, source: Address | None) -> bool:
-        """Whether the route that the kernel chooses leads by the link: also as one of several ways, of which another
-        packet may take another one.
-        """
-        chosen = routes.chosen(self._netlink, to, source)
-        return chosen is not None and routes.leads_out(chosen) and link.index in routes.links(chosen)
 
     def _unanswered(self, complete: _Complete | None, plumbing: Plumbing, extent: Extent) -> PlumbingState:
         """What the plumbing counts as while the kernel does not answer."""
@@ -382,15 +336,3 @@ def _without_ipv6(link: Link, primary: Link | None) -> str:
     if primary is not None and primary.mtu < LEAST_MTU_6:
         return f"the MTU of {primary.name}, {primary.mtu}, is below the {LEAST_MTU_6} that IPv6 needs; raise it"
     return ""
-
-
-def _neighbour(plumbing: Plumbing) -> Address:
-    """An address of the same subnet: IPv6's router has a link-local one, which leads nowhere without its link."""
-    return plumbing.gateway if plumbing.address.version == 4 else IPv6Address(int(plumbing.address) ^ 1)
-
-
-def _whither(taken: Way) -> str:
-    """Which way a packet would take instead, in words."""
-    if taken.kind == LOCAL:
-        return "it is this node's own"
-    return taken.refusal or f"it would leave by {links.name_of(taken.link_index)}"

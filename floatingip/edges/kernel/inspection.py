@@ -6,6 +6,7 @@ A part of ``kernel``.  Nothing is changed by it.
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Collection, Iterator, Mapping
@@ -89,13 +90,13 @@ class KernelInspection:
         """Addresses and routes on a link that neither we nor the kernel have put there.  Raises HostError."""
         with mapped():
             for family in _FAMILIES:
-                for message in self._netlink.dump(_RTM_GETADDR, _ADDRESS.pack(family, 0, 0, 0, index), _ADDRESS.size):
+                for message in self._listed(_RTM_GETADDR, _ADDRESS.pack(family, 0, 0, 0, index), _ADDRESS.size):
                     raw = message.attributes.get(_IFA_LOCAL, message.attributes.get(_IFA_ADDRESS))
                     address = ip_address(raw) if raw else None
                     at = _ADDRESS.unpack_from(message.content)[4]
                     if at == index and address is not None and address not in expected and not address.is_link_local:
                         yield f"the address {address}"
-                for message in self._netlink.dump(_RTM_GETROUTE, _ROUTE.pack(family, *(0,) * 8), _ROUTE.size):
+                for message in self._listed(_RTM_GETROUTE, _ROUTE.pack(family, *(0,) * 8), _ROUTE.size):
                     protocol = _ROUTE.unpack_from(message.content)[5]
                     if message.number(_RTA_OIF) == index and protocol not in (PROTOCOL, _KERNELS):
                         yield f"a route to {_destination(message)} ({_MANAGERS.get(protocol, f'protocol {protocol}')})"
@@ -104,7 +105,7 @@ class KernelInspection:
         """Others' rules that look at any of these bits of the firewall mark.  Raises HostError."""
         with mapped():
             for family in _FAMILIES:
-                for message in self._netlink.dump(_RTM_GETRULE, _RULE.pack(family, *(0,) * 6), _RULE.size):
+                for message in self._listed(_RTM_GETRULE, _RULE.pack(family, *(0,) * 6), _RULE.size):
                     mask = message.number(_FRA_FWMASK)
                     is_ours = message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
                     # Also one for packets without any of these bits, of which the kernel shows no mark.
@@ -120,14 +121,14 @@ class KernelInspection:
         """
         with mapped():
             for family in _FAMILIES:
-                for message in self._netlink.dump(_RTM_GETRULE, _RULE.pack(family, *(0,) * 6), _RULE.size):
+                for message in self._listed(_RTM_GETRULE, _RULE.pack(family, *(0,) * 6), _RULE.size):
                     at, table = message.number(_FRA_PRIORITY) or 0, message.number(_FRA_TABLE) or 0
                     is_ours = message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
                     if is_ours and not (at in priorities and table in tables):
                         yield f"a rule at priority {at} to table {table}"
                 question = _ROUTE.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0)
                 # Filtered here as well: a kernel before 4.20 tells all.
-                for message in ours(self._netlink.dump(_RTM_GETROUTE, question, _ROUTE.size)):
+                for message in ours(self._listed(_RTM_GETROUTE, question, _ROUTE.size)):
                     table, to = message.number(_RTA_TABLE) or 0, message.attributes.get(_RTA_DST)
                     is_probes = table == MAIN and to in {address.packed for address in probed}
                     if table not in tables and not is_probes:
@@ -148,6 +149,19 @@ class KernelInspection:
                 if not reply().refusal and reply(mark=mark).refusal:
                     found.add(links.name_of(route.link_index))
         return tuple(sorted(found))
+
+    def _listed(self, kind: int, question: bytes, head: int) -> list[Message]:
+        """All of a kind and of one family, with which the question begins.  Raises OSError, struct.error.
+
+        A kernel that has none of that family, as with ipv6.disable=1, refuses, or lists those of all others instead.
+        """
+        try:
+            listed = self._netlink.dump(kind, question, head)
+        except OSError as error:
+            if error.errno != errno.EAFNOSUPPORT:
+                raise
+            return []
+        return [message for message in listed if message.content[0] == question[0]]
 
     # nft and iptables.
 

@@ -19,6 +19,8 @@ _RTM_GETLINK, _RTM_SETLINK = 18, 19
 _LINK = struct.Struct("=BxHiII")  # family, type, index, flags, which flags change
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_AF_SPEC, _IFLA_EXT_MASK = 1, 3, 4, 5, 10, 26, 29
 _IFLA_LINK_NETNSID = 37
+_IFLA_LINKINFO, _IFLA_INFO_KIND = 18, 1
+_DEVICES = (b"", b"veth")  # hardware has no kind; in a namespace the end of a cable stands for it
 _IFLA_INET_CONF = 1
 _IFLA_INET6_CONF, _DEVCONF_DISABLE_IPV6 = 2, 27  # counted from 1, as IPv4's are
 _BRIEF = attribute(_IFLA_EXT_MASK, 8)  # without statistics (RTEXT_FILTER_SKIP_STATS)
@@ -30,7 +32,8 @@ _IFF_LOWER_UP = 0x10000
 class Link:
     """A link as the kernel shows it.  ``rp_filter`` and ``forwarding`` are IPv4's and its own settings, None without
     IPv4; ``ipv6_off`` is its ``disable_ipv6``; ``master`` is the index of the bridge, bond or VRF that it is a part of,
-    and by which its packets come and go instead.
+    and by which its packets come and go instead; ``below`` that of the link that it stands on.  ``made`` is True for
+    what is no device: a bridge, a VLAN and the like, to which anybody may give any MAC.
     """
 
     index: int
@@ -44,11 +47,12 @@ class Link:
     ipv6_off: bool
     master: int | None = None
     below: int | None = None
+    made: bool = False
 
 
 def find(netlink: Netlink, mac: str, indexes: MutableMapping[str, int]) -> Link | None:
-    """The link with this MAC: of several the oldest that has not borrowed it, as a VLAN does from the link below, and a
-    bridge or a bond from its parts.
+    """The device with this MAC, of several the oldest; never a bridge, a VLAN or the like, though it was there before:
+    it keeps the MAC that it had from a device, or was given, when that is gone.
 
     A node has a link for every pod, so ``indexes`` remembers where it was found.  Raises OSError, struct.error,
     ValueError.
@@ -61,14 +65,13 @@ def find(netlink: Netlink, mac: str, indexes: MutableMapping[str, int]) -> Link 
             if error.errno != errno.ENODEV:
                 raise
         else:
-            if known.mac == wanted.hex(":"):
+            if known.mac == wanted.hex(":") and not known.made:
                 return known
-    links = _with_mac(netlink, wanted)
-    if not links:
+    devices = [link for link in _with_mac(netlink, wanted) if not link.made]
+    if not devices:
         indexes.pop(mac, None)
         return None
-    borrowed = {link.index for link in links if link.below in _indexes(links)} | {link.master for link in links}
-    link = min(links, key=lambda link: (link.index in borrowed, link.index))
+    link = min(devices, key=lambda link: link.index)
     indexes[mac] = link.index
     return link
 
@@ -131,6 +134,7 @@ def _read(message: Message) -> Link:
     families = dict(attributes(message.attributes.get(_IFLA_AF_SPEC, b"")))
     conf = dict(attributes(families.get(socket.AF_INET, b""))).get(_IFLA_INET_CONF, b"")
     conf6 = dict(attributes(families.get(socket.AF_INET6, b""))).get(_IFLA_INET6_CONF, b"")
+    info = dict(attributes(message.attributes.get(_IFLA_LINKINFO, b"")))
     return Link(
         index=index,
         name=message.attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace"),
@@ -143,6 +147,7 @@ def _read(message: Message) -> Link:
         ipv6_off=bool(_setting(conf6, _DEVCONF_DISABLE_IPV6)),
         master=message.number(_IFLA_MASTER),
         below=None if _IFLA_LINK_NETNSID in message.attributes else message.number(_IFLA_LINK),
+        made=info.get(_IFLA_INFO_KIND, b"").rstrip(b"\0") not in _DEVICES,
     )
 
 

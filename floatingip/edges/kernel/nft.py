@@ -78,6 +78,8 @@ class Nft:
         except NftSilent:
             raise
         except HostError as error:
+            if there is not None and os.strerror(errno.EPERM) in str(error):
+                return False, f"another process owns the table inet {name}; end that one"
             return False, str(error)
         if self.list_table(name) != wanted:
             return False, "still not as they should be, though nft reported no error"

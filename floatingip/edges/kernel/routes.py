@@ -29,7 +29,7 @@ ASKED_AT_MOST = 32
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 # family, lengths of destination and source, tos, table, protocol, scope, type, flags
 _ROUTE = struct.Struct("=BBBBBBBBI")
-_RTA_DST, _RTA_SRC, _RTA_OIF, _RTA_GATEWAY, _RTA_MULTIPATH, _RTA_TABLE = 1, 2, 4, 5, 9, 15
+_RTA_DST, _RTA_SRC, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH, _RTA_TABLE = 1, 2, 4, 5, 6, 9, 15
 _NEXT_HOP = struct.Struct("=HBBi")  # length, flags, weight, link index
 _RTN_UNICAST = 1
 _RTNH_F_DEAD = 0x1
@@ -79,19 +79,27 @@ def by_table(netlink: Netlink, address: Address, link_index: int) -> dict[int, l
     return found
 
 
-def of_others(netlink: Netlink, plumbing: Plumbing, link_index: int) -> list[IPv4Network | IPv6Network]:
-    """Where routes of others lead by that link, beyond the link itself: the widest `ASKED_AT_MOST`.
+def of_others(netlink: Netlink, plumbing: Plumbing, link_index: int) -> list[Message]:
+    """Those of others that lead out by that link.  Raises OSError, struct.error."""
+    return [message for message in foreign(_by_link(netlink, plumbing.address, link_index)) if leads_out(message)]
 
-    Raises OSError, struct.error, ValueError.
-    """
+
+def networks(messages: Iterable[Message], plumbing: Plumbing) -> list[IPv4Network | IPv6Network]:
+    """Where they lead, beyond the link itself, but for the default: the widest `ASKED_AT_MOST`.  Raises ValueError."""
     found = set[IPv4Network | IPv6Network]()
-    for message in foreign(_by_link(netlink, plumbing.address, link_index)):
+    for message in messages:
         destination = _shown(message, _RTA_DST)
-        if leads_out(message) and destination is not None and not is_of_an_address(message, plumbing.address):
+        if destination is not None and not is_of_an_address(message, plumbing.address):
             network = ip_network((destination, prefix(message)))
             if not network.is_link_local and not network.is_multicast:
                 found.add(network)
     return sorted(found, key=lambda network: (network.prefixlen, network.network_address.packed))[:ASKED_AT_MOST]
+
+
+def is_as_good(message: Message, chosen: Message) -> bool:
+    """Both are default routes of one table and metric: the kernel takes the one whose gateway answers."""
+    metrics = {(prefix(each), each.number(_RTA_TABLE), each.number(_RTA_PRIORITY) or 0) for each in (message, chosen)}
+    return len(metrics) == 1 and prefix(message) == 0
 
 
 def _by_link(netlink: Netlink, address: Address, link_index: int) -> list[Message]:

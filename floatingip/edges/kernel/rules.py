@@ -5,22 +5,27 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Collection, Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from floatingip.core.model import Address
 from floatingip.core.plumbing import Extent, Plumbing
 from floatingip.edges.kernel.addresses import family
 from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, attributes, tolerated
-from floatingip.edges.kernel.routes import PROTOCOL
+from floatingip.edges.kernel.routes import ASKED_AT_MOST, PROTOCOL
 
 # linux/rtnetlink.h, fib_rules.h
 _RTM_NEWRULE, _RTM_DELRULE, _RTM_GETRULE = 32, 33, 34
 _RULE = struct.Struct("=BBBBBxxBI")  # family, lengths of destination and source, tos, table, action, flags
-_FRA_SRC, _FRA_PRIORITY, _FRA_FWMARK, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE, _FRA_FWMASK, _FRA_PROTOCOL = (
-    2, 6, 10, 14, 15, 16, 21,
+_FRA_DST, _FRA_SRC, _FRA_PRIORITY, _FRA_FWMARK, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE, _FRA_FWMASK, _FRA_PROTOCOL = (
+    1, 2, 6, 10, 14, 15, 16, 21,
 )  # fmt: skip
 _FR_ACT_TO_TBL = 1
 
 Says = frozenset[tuple[str | int, bytes | int]]
 """All that a rule selects and does, whoever made it."""
+
+Selected = tuple[Address | None, IPv4Network | IPv6Network | None]
+"""A source, and destinations, of packets that a rule selects by them; None where it selects by the other only."""
 
 
 def of_family(netlink: Netlink, plumbing: Plumbing) -> list[Message]:
@@ -71,6 +76,24 @@ def foreign(messages: Collection[Message], plumbing: Plumbing) -> str:
             at = f"{plumbing.priority} or {plumbing.priority + 1}"
             return f"rule: there is a rule of others at priority {at}; set `priority` to free ones"
     return ""
+
+
+def before(messages: Collection[Message], plumbing: Plumbing) -> list[Selected]:
+    """What rules of others that are not behind ours select by addresses: the first `ASKED_AT_MOST`.
+
+    Raises struct.error, ValueError.
+    """
+    found: dict[Selected, None] = {}
+    for message in messages:
+        _, destination, source, *_ = _RULE.unpack_from(message.content)
+        if not _is_ours(message) and (message.number(_FRA_PRIORITY) or 0) <= plumbing.priority + 1:
+            at, to = (
+                ip_network((message.attributes[kind], length)) if kind in message.attributes else None
+                for kind, length in ((_FRA_SRC, source), (_FRA_DST, destination))
+            )
+            if at is not None or to is not None:
+                found[at if at is None else at[0 if at.num_addresses == 1 else 1], to] = None
+    return list(found)[:ASKED_AT_MOST]
 
 
 def put(netlink: Netlink, surplus: Iterable[bytes], lacking: Iterable[bytes]) -> None:

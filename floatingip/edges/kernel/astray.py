@@ -1,0 +1,149 @@
+"""
+Ask the kernel whether packets find their way in and back where all of the plumbing is there: what others have on the
+node may lead them elsewhere.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from itertools import chain
+
+from floatingip.core.model import Address
+from floatingip.core.plumbing import Extent, Plumbing
+from floatingip.edges.kernel import routes, rules
+from floatingip.edges.kernel.links import Link, name_of
+from floatingip.edges.kernel.netlink import Message, Netlink
+from floatingip.edges.kernel.path import FAR, LOCAL, UNICAST, Way, way
+
+OWN_ROUTE_TRIES, OWN_ROUTE_PAUSE = 10, 0.02
+"""How often, and after how many seconds, the kernel is asked again whether a new IPv6 address has its own route."""
+
+_ASIDE = "is there a rule of others before ours (`priority`)?"
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """The ways of packets by the plumbed link, beside the ``primary`` one; ``all_rules`` are those of the address'
+    family.
+    """
+
+    netlink: Netlink
+    plumbing: Plumbing
+    link: Link
+    primary: Link | None
+    extent: Extent
+    all_rules: Collection[Message]
+
+    def astray(self) -> str:
+        """Why packets would not find their way in or back; empty where they would.
+
+        Raises OSError, struct.error, ValueError.
+        """
+        # Of IPv4's routes the kernel takes another one as soon as a gateway was not heard for half a minute.
+        now_and_then = self._own_traffic_now_and_then() if self.plumbing.address.version == 4 else ()
+        return next(chain(self._own_traffic(), now_and_then, self._replies(), self._arriving()), "")
+
+    def partly_astray(self) -> str:
+        """The same of some packets only, so that the node carries the address all the same."""
+        # IPv6 takes another one only once a gateway does not answer.
+        now_and_then = self._own_traffic_now_and_then() if self.plumbing.address.version == 6 else ()
+        return next(chain(self._replies_by_rules(), now_and_then), "")
+
+    def _own_traffic(self) -> Iterator[str]:
+        """For example a network manager has configured our link as well: the VPC drops what leaves by it."""
+        link, far, near = self.link, FAR[self.plumbing.address.version], _neighbour(self.plumbing)
+        own = way(self.netlink, far)
+        is_by_ours = own.link_index == link.index or self._leads_by(far)
+        if not is_by_ours and self.primary is not None and own.source == self.plumbing.address:
+            yield (
+                f"this node's own traffic is sent from {own.source}; give {self.primary.name} an address of its own,"
+                f" and take {own.source} off all links but {link.name}"
+            )
+        elif is_by_ours or self._leads_by(far, own.source):
+            yield f"this node's own traffic leaves by {link.name}; remove the default route of others by it"
+        if self._leads_by(near, own.source):
+            yield f"this node's own traffic to {near} leaves by {link.name}; remove the subnet route of others by it"
+        of_others = routes.of_others(self.netlink, self.plumbing, link.index)
+        for prefix in routes.networks(of_others, self.plumbing):
+            for to in (prefix[0] + 1, prefix[-1] - 1) if prefix.num_addresses > 2 else (prefix[0],):
+                if self._leads_by(to, own.source):
+                    yield f"this node's own traffic to {prefix} leaves by {link.name}; remove that route of others"
+
+    def _own_traffic_now_and_then(self) -> Iterator[str]:
+        taken = routes.chosen(self.netlink, FAR[self.plumbing.address.version])
+        of_others = routes.of_others(self.netlink, self.plumbing, self.link.index)
+        if taken is not None and any(routes.is_as_good(each, taken) for each in of_others):
+            yield (
+                f"this node's own traffic may leave by {self.link.name}, whose default route is as good as the other"
+                " one; remove that route of others"
+            )
+
+    def _replies(self) -> Iterator[str]:
+        address, tcp = self.plumbing.address, socket.IPPROTO_TCP
+        for to in (FAR[address.version], _neighbour(self.plumbing)):
+            back = {"marked replies": way(self.netlink, to, mark=self.plumbing.mark, protocol=tcp)}
+            if self.extent is Extent.ALL:
+                back[f"replies from {address}"] = way(self.netlink, to, source=address, protocol=tcp)
+            for what, taken in back.items():
+                if taken.kind != UNICAST or taken.link_index != self.link.index:
+                    yield f"{what} to {to} would not leave by {self.link.name}: {_whither(taken)}; {_ASIDE}"
+
+    def _replies_by_rules(self) -> Iterator[str]:
+        """Those that rules of others before ours select: a reply has its pod's address until it was routed."""
+        primary = 0 if self.primary is None else self.primary.index
+        for source, network in rules.before(self.all_rules, self.plumbing):
+            to, by, what = FAR[self.plumbing.address.version], 0, "marked replies"
+            if network is not None:
+                # One to a single address is for a pod of this node, which may be a client, too.
+                if network.num_addresses == 1 or network.is_link_local:
+                    continue
+                to = network[1]
+            if source is not None:
+                at = way(self.netlink, source)
+                if at.kind != UNICAST or at.gateway is not None or at.link_index in (self.link.index, primary):
+                    continue
+                by, what = at.link_index, f"marked replies of the pod {source}"
+            taken = way(self.netlink, to, source=source, mark=self.plumbing.mark, by=by, protocol=socket.IPPROTO_TCP)
+            # Without a gateway the client is a pod of this node; and who is behind a tunnel does not come by our link.
+            is_out = taken.link_index == primary or (source is not None and taken.gateway is not None)
+            if taken.kind == UNICAST and taken.link_index != self.link.index and is_out:
+                yield f"{what} to {to} would not leave by {self.link.name}: {_whither(taken)}; {_ASIDE}"
+
+    def _arriving(self) -> Iterator[str]:
+        if self.extent is not Extent.ALL:
+            return
+        address, name, far = self.plumbing.address, self.link.name, FAR[self.plumbing.address.version]
+        arriving = way(self.netlink, address, source=far, by=self.link.index)
+        # A new IPv6 address' own route comes some time after the address.
+        for _ in range(OWN_ROUTE_TRIES if far.version == 6 else 0):
+            if arriving.kind == LOCAL:
+                break
+            time.sleep(OWN_ROUTE_PAUSE)
+            arriving = way(self.netlink, address, source=far, by=self.link.index)
+        if arriving.kind != LOCAL:
+            yield f"what comes in by {name} does not reach {address}: {_whither(arriving)}"
+
+    def _leads_by(self, to: Address, source: Address | None = None) -> bool:
+        """Whether the route that the kernel chooses leads by the link: also as one of several ways, of which another
+        packet may take another one.
+        """
+        chosen = routes.chosen(self.netlink, to, source)
+        return chosen is not None and routes.leads_out(chosen) and self.link.index in routes.links(chosen)
+
+
+def _neighbour(plumbing: Plumbing) -> Address:
+    """An address of the same subnet: IPv6's router has a link-local one, which leads nowhere without its link; there it
+    is one that nobody has, neither a pod nor another floating address.
+    """
+    return plumbing.gateway if plumbing.address.version == 4 else IPv6Address(int(plumbing.address) ^ (1 << 63) - 1)
+
+
+def _whither(taken: Way) -> str:
+    """Which way a packet would take instead, in words."""
+    if taken.kind == LOCAL:
+        return "it is this node's own"
+    return taken.refusal or f"it would leave by {name_of(taken.link_index)}"
