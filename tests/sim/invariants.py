@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from math import inf
 
 from floatingip.agent.effects import Tell
+from floatingip.agent.pod import BY_SCHEDULER
 from floatingip.core import pace, timing
 from floatingip.core.decision import order, pause
 from floatingip.core.decision.carry import way_to
@@ -103,6 +104,7 @@ class Invariants:
         self._sound_at: dict[str, float] = {}
         self._pinged_at: dict[str, float] = {}
         self._noticed_at: dict[str, float] = {}
+        self._written_off_at: dict[str, float] = {}
         self._absent_at: dict[tuple[str, Target], float] = {}
         self._unseen_at: dict[tuple[str, Target], float] = {}
         self._unpaused_at: dict[Target, float] = {}
@@ -141,7 +143,11 @@ class Invariants:
             if worker.notice:
                 self._noticed_at[worker.name] = now
             announced = self._since(self._noticed_at.get(worker.name)) <= timing.NOTICE_EVERY
-            observer, is_well = worker.observer, _is_well(worker) and not announced
+            if worker.pod not in (None, LIVING):
+                self._written_off_at[worker.name] = now
+            # What the API server said last of its pod counts on while it is silent.
+            is_off = worker.pod is None and self._since(self._written_off_at.get(worker.name)) <= timing.POD_FRESH
+            observer, is_well = worker.observer, _is_well(worker) and not (announced or is_off)
             if worker.is_mute or not is_well:
                 self._unwell_at[worker.name] = now
             if not is_well or observer is None or observer.is_paused:
@@ -391,7 +397,7 @@ def _keys(tags: object) -> tuple[str, ...]:
 def _is_well(worker: Worker) -> bool:
     """Nothing is wrong with it that it, or EC2, or Kubernetes would tell; it may be mute all the same."""
     is_sound = not (worker.problem or worker.notice or worker.hides_devices) and worker.serves
-    if worker.pod is not None and worker.pod.deleted and not worker.pod.disruption:
+    if worker.pod is not None and worker.pod.deleted and worker.pod.disruption in ("", BY_SCHEDULER):
         return worker.runs and is_sound and not worker.is_ended  # Another pod comes: that is no reason for a move.
     is_written_off = worker.pod is not None and worker.pod != LIVING
     is_ending = worker.is_ended or (worker.observer is not None and worker.observer.is_stopping)
