@@ -36,6 +36,9 @@ class StandingView:
     in_use: frozenset[str] = frozenset()
     """The ENIs that have a floating address."""
 
+    withholding: frozenset[str] = frozenset()
+    """The ENIs that have none, and keep one from being assigned (`Eni.withholds`)."""
+
     spares: tuple[Unassign, ...] = ()
     """What would take off this node's ENI those addresses that nothing needs."""
 
@@ -150,13 +153,16 @@ def _mine(memory: StandingMemory, view: StandingView) -> Eni | None:
     """The standing ENI of this node, None where it has none.
 
     Of several it is one that is attached here, that has a floating address, or that was chosen before, in this order.
+    One that withholds a floating address is none: it stays until there is another one, so that EC2 cannot give that
+    the same address.
     """
     before = memory.bound.id if memory.bound is not None else ""
 
     def rank(eni: Eni) -> tuple[object, ...]:
         return not _is_here(eni, view.me), eni.id not in view.in_use, eni.id != before, eni.id
 
-    return min((eni for eni in view.standing or () if eni.standing_for == view.me), key=rank, default=None)
+    ours = (eni for eni in view.standing or () if eni.standing_for == view.me and eni.id not in view.withholding)
+    return min(ours, key=rank, default=None)
 
 
 def _is_here(eni: Eni, me: str) -> bool:
@@ -244,8 +250,8 @@ def _unused(view: StandingView, mine: Eni | None) -> list[Write]:
     """What is of no use, as the writes that would give it back.
 
     These are addresses that no Elastic IP needs any more; the free ENIs of instances that ended, if this node holds an
-    address; and a second ENI of this node.  That may be attached, if an operator took it away and gave it back: then it
-    is detached first.
+    address or they withhold one; and a second ENI of this node.  That may be attached, if an operator took it away and
+    gave it back: then it is detached first.
     """
     unused: list[Write] = list(view.spares)
     for eni in view.standing or ():
@@ -259,6 +265,6 @@ def _unused(view: StandingView, mine: Eni | None) -> list[Write]:
         owner = view.instances.get(eni.standing_for) if view.instances is not None else None
         is_unknown = view.instances is None
         ended = not is_unknown and (owner is None or owner.state is InstanceState.TERMINATED)
-        if eni.standing_for == view.me or (view.holds and ended):
+        if eni.standing_for == view.me or (ended and (view.holds or eni.id in view.withholding)):
             unused.append(Delete(eni.id))
     return unused

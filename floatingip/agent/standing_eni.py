@@ -79,6 +79,7 @@ class StandingEni:
             standing=self._standing if shared.name and not shared.mixed else None,
             instances=self._instances,
             in_use=frozenset(eni.id for eni in self._standing or () if self._is_used(eni)),
+            withholding=frozenset(eni.id for eni in self._standing or () if self._withholds(eni)),
             spares=self._spares(),
             holds=holds,
             serves=serves,
@@ -115,6 +116,10 @@ class StandingEni:
     def _is_used(self, eni: Eni) -> bool:
         """The ENI has a floating address."""
         return any(eni.carries(target) for target in self._settings.floating_ips)
+
+    def _withholds(self, eni: Eni) -> bool:
+        """The ENI has none, and keeps one from being assigned."""
+        return not self._is_used(eni) and any(eni.withholds(target) for target in self._settings.floating_ips)
 
     def _spares(self) -> tuple[Unassign, ...]:
         """What takes addresses off this node's ENI that were made there for Elastic IPs, once none lacks one."""

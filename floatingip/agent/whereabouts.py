@@ -137,9 +137,6 @@ class Whereabouts:
     def _no_room(self, now: float) -> str:
         """Why this node has no room for the address now, though it might have later; empty where it has."""
         shared, me = self._shared, self._shared.me
-        promised = ""
-        if self.owner is not None and self.owner.eni is None and self.allocation and self.allocation.eni_id:
-            promised = f"EC2 is about to show {self.target} on {self.allocation.eni_id}"
         standing = self.standing()
         room = Room(
             me.instance_id,
@@ -147,9 +144,20 @@ class Whereabouts:
             is_full=now < shared.full_until,
             standing=standing.eni if standing is not None else None,
             problem=standing.problem if standing is not None else "its standing ENI is not known yet",
-            promised=promised,
+            elsewhere=self._elsewhere(),
         )
         return self._way.obstacle(room)
+
+    def _elsewhere(self) -> str:
+        """Why the address cannot be had now, though nobody serves it; empty where nothing is known of that."""
+        if self.owner is None:
+            return ""
+        eni = self.owner.eni
+        if eni is not None and eni.withholds(self.target):
+            return f"EC2 gave {self.target} to {eni.id}, a standing ENI, as its own; another one takes its place"
+        if eni is None and self.allocation and self.allocation.eni_id:
+            return f"EC2 is about to show {self.target} on {self.allocation.eni_id}"
+        return ""
 
     def standing(self) -> Standing | None:
         """The standing ENI of this node in the address' subnet; None where none is kept there."""

@@ -117,6 +117,12 @@ class Eni:
         """Does it have the address at all: as its primary or a secondary one, or as an IPv6 address?"""
         return address in (self.address, *self.secondary, *self.ipv6s)
 
+    def withholds(self, target: Target) -> bool:
+        """Is this a standing ENI that waits for its first attachment, and that happened to get the target as its own
+        address when EC2 made it?  So it cannot carry that, and keeps it from those that could.
+        """
+        return bool(self.standing_for) and self.attachment is None and target == self.address
+
     def carries(self, target: Target) -> bool:
         """Is this the ENI by which the target is carried?
 

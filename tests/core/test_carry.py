@@ -61,7 +61,7 @@ def test_an_eni_needs_a_slot(room: Room, obstacle: str) -> None:
             Room("i-a", is_full=True, standing=STANDING),
             "EC2 gives its standing ENI no more addresses; run on a larger instance type, or have fewer addresses",
         ),
-        (Room("i-a", problem="not known yet", promised="about to be elsewhere"), "about to be elsewhere"),
+        (Room("i-a", problem="not known yet", elsewhere="about to be elsewhere"), "about to be elsewhere"),
     ],
 )
 def test_an_address_needs_a_standing_eni(room: Room, obstacle: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from floatingip.core.errors import CloudUnavailable
 from floatingip.edges.ec2.cloud import Ec2Cloud
-from floatingip.edges.ec2.inspection import Inspection
+from floatingip.edges.ec2.inspection import Inspection, seconds_ahead
 from tests.core.ec2_server import Server, answer, listed
 
 pytest_plugins = ["tests.core.ec2_fixtures"]
@@ -98,3 +98,11 @@ def test_the_doctor_knows_the_rules_of_all_pages(server: Server, client: Any) ->
     paged(server, RULES, rules("sg-1", "10.0.0.0/24", "<nextToken>more</nextToken>"), rules("sg-1", "10.0.1.0/24"))
     found = Inspection(client, "us-west-2", "vpc-1").rules(frozenset({"sg-1"}))
     assert [rule.network for rule in found] == [ip_network("10.0.0.0/24"), ip_network("10.0.1.0/24")]
+
+
+@pytest.mark.parametrize("took", [0.0, 8.0])
+def test_a_slow_answer_makes_no_clock_wrong(took: float) -> None:
+    """EC2 wrote its time half way through: by when it came, each slow answer would have a node's clock be ahead."""
+    date = "Mon, 23 Nov 2026 00:00:04 GMT"
+    assert seconds_ahead(1_795_392_004.5 - took / 2, took, date) == pytest.approx(0.0)
+    assert seconds_ahead(1_795_392_304.5 - took / 2, took, date) == pytest.approx(300.0)

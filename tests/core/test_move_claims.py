@@ -130,6 +130,16 @@ def test_a_claim_that_ec2_did_not_accept_is_made_again_after_its_backoff() -> No
     assert mover.see(11.2, "ec2:i-a probe:L").write == Assign("eni-b", ADDRESS, reassign=True)
 
 
+def test_what_was_taken_in_vain_and_is_being_detached_is_not_taken_on_an_old_answer() -> None:
+    """It is this node's to claim, as it fenced it; but others may have it by now."""
+    mover = Mover().fall()
+    assert mover.see(10.1, "ec2:i-a probe:L").write is not None
+    mover.see(10.3, accepted=None, wrote_at=10.3, retry_at={Assign: 12.5})
+    assert mover.see(11.5, "ec2:i-a/detaching").write is None
+    assert shown(mover.see(12.6)) == "claiming STALE R1"
+    assert shown(mover.see(12.7, "ec2:i-a/detaching")) == "takeover FREE_AFTER_FENCING R3 move:eni-b"
+
+
 def test_a_claim_that_was_not_accepted_plumbs_nothing() -> None:
     """A node with the address that EC2 leads elsewhere would only hear itself."""
     mover = Mover().fall()

@@ -184,7 +184,8 @@ class Fleet:
             if lost is not None and lost != got:
                 self.worker(lost[0]).unplug(lost[1])
             if got is not None and got != lost:
-                self.after(self.profile.device, partial(self._plug, eni_id, *got))
+                takes = self.worker(got[0]).device_takes
+                self.after(self.profile.device if takes is None else takes, partial(self._plug, eni_id, *got))
             self._tell_of(was, is_now)
         self._follow_stays()
 

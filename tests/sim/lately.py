@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 
+from floatingip.agent.pod import BY_SCHEDULER
 from floatingip.core import timing
 from floatingip.core.decision import pause
 from floatingip.core.decision.carry import way_to
@@ -40,6 +41,9 @@ class OfWorker:
 
     sound: float = -inf
     """It had been sound for a while."""
+
+    written_off: float = -inf
+    """The API server showed its pod as of a node that is written off, or otherwise not well."""
 
     silenced: float = -inf
     """Its observer was paused."""
@@ -121,8 +125,13 @@ class Lately:
         now, last, observer = self._fleet.now, self.workers[worker.name], worker.observer
         if worker.notice:
             last.announced = now
+        if worker.pod not in (None, LIVING):
+            last.written_off = now
         is_heard = observer is not None and not observer.is_paused
-        is_well = looks_well(worker) and self.since(last.announced) > timing.NOTICE_EVERY
+        # What the API server said last of its pod counts on while it is silent.
+        is_written_off = worker.pod is None and self.since(last.written_off) <= timing.POD_FRESH
+        is_announced = self.since(last.announced) <= timing.NOTICE_EVERY
+        is_well = looks_well(worker) and not (is_announced or is_written_off)
         if worker.is_mute or not is_well:
             last.unwell = now
         if not is_well or not is_heard:
@@ -173,7 +182,7 @@ class Lately:
 def looks_well(worker: Worker) -> bool:
     """Nothing is wrong with it that it, or EC2, or Kubernetes would tell; it may be mute all the same."""
     is_sound = not (worker.problem or worker.notice or worker.hides_devices) and worker.serves
-    if worker.pod is not None and worker.pod.deleted and not worker.pod.disruption:
+    if worker.pod is not None and worker.pod.deleted and worker.pod.disruption in ("", BY_SCHEDULER):
         return worker.runs and is_sound and not worker.is_ended  # Another pod comes: that is no reason for a move.
     is_written_off = worker.pod is not None and worker.pod != LIVING
     is_ending = worker.is_ended or (worker.observer is not None and worker.observer.is_stopping)

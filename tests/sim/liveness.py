@@ -77,7 +77,9 @@ class Liveness:
         if (
             worker.problem
             or worker.notice
+            or worker.blind
             or worker.hides_devices
+            or worker.device_takes is not None
             or worker.is_mute
             or worker.drops_pings
             or worker.pod != LIVING

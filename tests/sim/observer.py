@@ -229,7 +229,8 @@ class Observer:
 
     def begin(self, name: str, job: Callable[[], None]) -> None:
         """See `Crew`: EC2 does it half-way through the time that it takes."""
-        half = self._fleet.chance.uniform(*self._fleet.profile.answer) / 2
+        takes = self.worker.ec2_takes.get(name, self._fleet.profile.answer)
+        half = self._fleet.chance.uniform(*takes) / 2
         self._later(half, partial(self._do, job, half))
 
     def _do(self, job: Callable[[], None], half: float) -> None:

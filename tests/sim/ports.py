@@ -44,7 +44,9 @@ class Probe:
         there = fleet.having(self._address) if self._is_node_port else fleet.serving(self._address)
         self._sent.append(now)
         takes = ROUND_TRIP + fleet.delay
-        answers = there is not None and (there.serves if self._is_node_port else not there.drops_pings)
+        answers = there is not None and (
+            there.serves_at(self._address) if self._is_node_port else not there.drops_pings
+        )
         reached = answers and there is not None and fleet.passes(self._worker, there, PROBES)
         if reached and takes < self._timeout:
             self._under_way.append(ProbeResult(now, now + takes, ProbeOutcome.ANSWERED))
@@ -89,6 +91,8 @@ class Kernel:
             removed = self._drop(address)
             return PlumbingReport(PlumbingState.SOUND, removed=removed, extent=extent)
         plumbed[address] = mac
+        if not is_there:
+            self._worker.came_at[address] = self._worker.fleet.now
         return PlumbingReport(PlumbingState.SOUND, () if is_there else ("address",), extent=extent)
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:

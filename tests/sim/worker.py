@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
+from math import inf
 from typing import TYPE_CHECKING
 
 from floatingip.core.ec2 import Eni
@@ -34,12 +36,15 @@ class Worker:
     ``problem`` is why the kernel does not do as it is told, and ``answers_unsound`` whether floating addresses answer
     nevertheless; ``blind`` is why no probe would leave.
 
-    ``hides_devices``: those that come are not seen for now.  ``serves``: NodePorts answer there.
+    ``hides_devices``: those that come are not seen for now; otherwise they are after ``device_takes`` seconds, None:
+    after those of the fleet's profile.  ``serves``: NodePorts answer there, at an address that has come only
+    ``syncs_after`` so many seconds.
 
     ``pod`` is what the API server says of its observer's pod, None where it does not answer at all; ``notice`` is what
     IMDS announces, ``imds_lacks`` what it never shows, ``is_imds_silent``: it answers nothing; what it shows of
     addresses is ``imds_lag`` seconds old.  Its wall clock is ``wall_ahead`` seconds fast.  ``cloud`` is EC2 as it is
-    reached from here.
+    reached from here, and ``ec2_takes`` are the shortest and the longest call, by what it is for, where that is not as
+    the fleet's profile has it.
     """
 
     def __init__(self, fleet: Fleet, name: str, address: str, instance_type: str) -> None:
@@ -48,6 +53,7 @@ class Worker:
         self.address, self.source = IPv4Address(address), address
         self.id = fleet.ec2.add_instance(address, fleet.subnet, instance_type=instance_type, tags=TAGS)
         self.cloud = FakeCloud(fleet.ec2, (GROUP,))
+        self.ec2_takes: Mapping[str, tuple[float, float]] = {}
         self.is_on = True
         self.is_hung = self.is_mute = self.drops_pings = False
         self.problem = self.blind = ""
@@ -56,6 +62,9 @@ class Worker:
         self.is_imds_silent = False
         self.imds_lag = self.wall_ahead = 0.0
         self.hides_devices, self.serves = False, True
+        self.device_takes: float | None = None
+        self.syncs_after = 0.0
+        self.came_at: dict[Address, float] = {}
         self.devices: set[str] = set()
         self.plumbed: dict[Address, str] = {}
         self.pod: OwnPod | None = LIVING
@@ -79,6 +88,11 @@ class Worker:
         macs = {eni.mac for eni in self.enis() if eni.occupies(address)}
         answers = self.plumbed.get(address) in macs or (self.answers_unsound and bool(self.problem and macs))
         return self.runs and not self.is_mute and answers
+
+    def serves_at(self, address: Address) -> bool:
+        """NodePorts answer at this address, its own or a floating one."""
+        is_synced = address == self.address or self.fleet.now - self.came_at.get(address, -inf) >= self.syncs_after
+        return self.serves and is_synced
 
     @property
     def runs(self) -> bool:

@@ -143,9 +143,9 @@ class ByAddress:
         return 0 if any(problems) else None
 
     def obstacle(self, room: Room) -> str:
-        """EC2 is about to show the address elsewhere; or this node's standing ENI is not there, or takes no more."""
-        if room.promised:
-            return room.promised
+        """The address cannot be had now; or this node's standing ENI is not there, or takes no more."""
+        if room.elsewhere:
+            return room.elsewhere
         if room.standing is None or room.problem:
             return room.problem
         full = "EC2 gives its standing ENI no more addresses; run on a larger instance type, or have fewer addresses"

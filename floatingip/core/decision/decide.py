@@ -148,7 +148,11 @@ def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
         if not way.is_free(owner):
             return Decision(State.CLAIMING, Reason.CREATE, Rule.R1, later, write=write)
         return free(memory, view, settings, owner)
-    if owner.eni.tags.get(OWNER_TAG) != view.name or not owner.eni.carries(view.target):
+    is_ours = owner.eni.tags.get(OWNER_TAG) == view.name
+    if is_ours and view.obstacle and owner.eni.withholds(view.target):
+        soon = owner.asked_at + timing.LOOK_IN_DOUBT
+        return Decision(State.STANDBY, Reason.CANNOT_CLAIM, Rule.R1, look_at=soon, detail=view.obstacle)
+    if not is_ours or not owner.eni.carries(view.target):
         detail = f"{owner.eni.id} (tag {OWNER_TAG}={owner.eni.tags.get(OWNER_TAG, '')})"
         since = owner.asked_at if memory.foreign_since is None else memory.foreign_since
         if memory.link_seen and owner.asked_at - since < timing.CONFIRM_AFTER:

@@ -13,8 +13,8 @@ class Room:
 
     ``me`` is its instance; ``free_slots`` is how many ENI slots are free, None while that is not known; ``is_full``:
     EC2 has just refused it more.  ``standing`` is its standing ENI once that is attached, and ``problem`` why that is
-    of no use yet, empty when it is.  ``promised`` says where EC2 is about to show the address, which it shows nowhere
-    now; empty where it is about to show it nowhere.
+    of no use yet, empty when it is.  ``elsewhere`` says where the address is about to be shown, or until when it cannot
+    be had, though nobody serves it; empty where nothing is known of that.
     """
 
     me: str
@@ -22,7 +22,7 @@ class Room:
     is_full: bool = False
     standing: Eni | None = None
     problem: str = ""
-    promised: str = ""
+    elsewhere: str = ""
 
 
 def lacks_slot(instance_id: str) -> str:

@@ -71,11 +71,9 @@ class Inspection:
         def read(answer: Mapping[str, Any]) -> tuple[float | None, float]:
             took = time.monotonic() - began
             try:
-                date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
+                return seconds_ahead(wall, took, answer["ResponseMetadata"]["HTTPHeaders"]["date"]), took
             except (LookupError, TypeError, ValueError, ArithmeticError):
                 return None, took
-            # The header has whole seconds, so it was written half a second later on average, half way through the call.
-            return wall + took / 2 - (date + 0.5), took
 
         filters: list[Any] = [{"Name": "vpc-id", "Values": [self._vpc_id]}]
         return self._api.ask("DescribeSubnets", partial(self._ec2.describe_subnets, Filters=filters), read)
@@ -109,6 +107,14 @@ class Inspection:
                     ec2.associate_address, AllocationId=target.id, NetworkInterfaceId=eni.id
                 )
         return denied(partial(self._api.ask, name, partial(call, DryRun=True), bool) for name, call in calls.items())
+
+
+def seconds_ahead(asked_at: float, took: float, date: str) -> float:
+    """By how much a clock that showed ``asked_at`` is ahead of EC2's, whose answer came ``took`` later with that date.
+
+    The date has whole seconds, so it was written half a second later on average, half way through the call.
+    """
+    return asked_at + took / 2 - (parsedate_to_datetime(date).timestamp() + 0.5)
 
 
 def _rule(item: Mapping[str, Any]) -> Rule:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from floatingip.core import pace
 from floatingip.core.timing import LOOK_IN_PEACE, NOTICE_EVERY, PEACE_JITTER, REHEARSE_AGAIN
-from tests.sim.misfortunes import ec2, imds_and_kubernetes, machines, network, operators
+from tests.sim.misfortunes import ec2, imds_and_kubernetes, machines, network, operators, pods
 from tests.sim.misfortunes.misfortune import Misfortune
 
 NOTICED_IN_PEACE = LOOK_IN_PEACE + PEACE_JITTER
@@ -24,6 +24,7 @@ MISFORTUNES = (
     Misfortune("Describes are late", ec2.late_describes),
     Misfortune("Describes omit an interface", ec2.omitted_interface, longest=8.0, leaves_orphans=True),
     Misfortune("EC2 is slow", ec2.slow_answers),
+    Misfortune("EC2 is lost at a write", ec2.lost_at_a_write),
     Misfortune("detaches are stuck", ec2.stuck_detaches),
     Misfortune("an observer is killed", machines.killed, longest=10.0),
     Misfortune("observers are killed again and again", machines.killed_again_and_again),
@@ -37,6 +38,7 @@ MISFORTUNES = (
     Misfortune("all machines are without power", machines.all_powerless, shortest=5.0, noticed=8.0),
     Misfortune("two machines lose power in a row", machines.two_in_a_row, shortest=5.0, longest=90.0),
     Misfortune("a machine is terminated", machines.terminated, shortest=20.0),
+    Misfortune("a machine is interrupted", machines.interrupted, shortest=20.0, noticed=NOTICE_EVERY),
     Misfortune("a worker is mute", machines.mute, longest=120.0),
     Misfortune("the kernel does not do as it is told", machines.broken_kernel),
     Misfortune("a wall clock jumps", machines.wall_clock_jumps),
@@ -49,15 +51,25 @@ MISFORTUNES = (
     Misfortune("somebody moves an address", operators.moved_by_hand),
     Misfortune("somebody unassigns addresses", operators.unassigned_by_hand, leaves_orphans=True),
     Misfortune("somebody deletes an observer's pod", machines.deleted_pod, shortest=12.0),
+    Misfortune("all observers are rolled out", pods.rolled_out, shortest=5.0),
+    Misfortune("nodes are drained", pods.drained, shortest=5.0),
+    Misfortune("somebody deletes an observer's pod by force", pods.deleted_by_force),
     Misfortune("somebody deletes an interface", operators.deleted_by_hand),
     Misfortune("IAM denies something", ec2.denied, shortest=5.0, longest=90.0, noticed=REHEARSE_AGAIN),
     Misfortune("a machine is stopped and started", machines.stopped, shortest=20.0, longest=60.0),
     Misfortune("the end of a machine is announced", machines.announced, noticed=NOTICE_EVERY),
     Misfortune("pings are dropped", machines.without_pings),
     Misfortune("NodePorts do not answer", machines.without_node_ports, shortest=10.0),
+    Misfortune("NodePorts answer on one worker only", machines.one_endpoint, shortest=10.0, longest=90.0),
+    Misfortune("NodePorts are late at a new address", machines.late_node_ports, longest=90.0),
+    Misfortune("devices are late", machines.late_devices, longest=60.0),
+    Misfortune("devices come and go", machines.devices_come_and_go),
+    Misfortune("a worker is blind", machines.blind, longest=60.0),
     Misfortune("devices do not come", machines.without_devices, longest=60.0),
     Misfortune("somebody orders a handover", operators.handed_over),
     Misfortune("somebody pauses all moves", operators.moves_paused, shortest=10.0, longest=60.0, noticed=pace.SLOWEST),
     Misfortune("somebody disassociates an Elastic IP", operators.disassociated_by_hand, noticed=NOTICED_IN_PEACE),
+    Misfortune("somebody unseen takes an address", operators.taken_unseen, longest=60.0, leaves_orphans=True),
+    Misfortune("somebody uses an Elastic IP", operators.elastic_elsewhere, noticed=NOTICED_IN_PEACE),
     Misfortune("somebody retags an interface", operators.retagged, noticed=NOTICED_IN_PEACE, leaves_one=True),
 )

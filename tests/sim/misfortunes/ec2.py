@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 from floatingip.core.ec2 import OWNER_TAG
 from tests.sim.fleet import Fleet
-from tests.sim.line import Call, Happening, fails, hangs
+from tests.sim.line import Call, Happening, fails, hangs, nothing
 from tests.sim.misfortunes.misfortune import End, some, some_or_all
+from tests.sim.worker import Worker
 
 MOVING = ("create_eni", "attach_eni", "detach_eni", "assign", "unassign", "tag_eni")
 """The calls to EC2 that a move is made of."""
@@ -95,11 +95,43 @@ def omitted_interface(fleet: Fleet, draw: random.Random) -> End:
 
 
 def slow_answers(fleet: Fleet, draw: random.Random) -> End:
-    before = fleet.profile
-    fleet.profile = replace(before, answer=draw.choice(((0.3, 1.0), (0.5, 4.0))))
+    """For one observer or for all; to questions, to writes, or to all."""
+    workers, takes = some_or_all(fleet, draw), draw.choice(((0.3, 1.0), (0.5, 4.0)))
+    names = draw.choice((("look",), ("write",), ("look", "write", "rehearsal", "peers")))
+    fleet.tell(
+        "", f"for {', '.join(worker.name for worker in workers)}: {', '.join(names)}, {takes[0]} to {takes[1]} s"
+    )
+    for worker in workers:
+        worker.ec2_takes = dict.fromkeys(names, takes)
 
     def end() -> None:
-        fleet.profile = replace(fleet.profile, answer=before.answer)
+        for worker in workers:
+            worker.ec2_takes = {}
+
+    return end
+
+
+def lost_at_a_write(fleet: Fleet, draw: random.Random) -> End:
+    """EC2 takes the next call that moves something, or just not any more; from then on it answers nothing to whoever
+    made it, or to nobody: an outage, or credentials that are accepted no longer.
+    """
+    is_taken, is_for_all = draw.random() < 0.5, draw.random() < 0.5
+    lost: list[Worker] = []
+
+    def begin(call: Call) -> None:
+        lost.extend(worker for worker in fleet.workers if is_for_all or worker.name == call.by)
+        for worker in lost:
+            worker.cloud.reachable = False
+        fleet.tell("", f"EC2 answers {', '.join(worker.name for worker in lost)} no more")
+        fails(call)
+
+    before, after = (nothing, begin) if is_taken else (begin, nothing)
+    trouble = fleet.at_calls(*MOVING, before=before, after=after, most=1)
+
+    def end() -> None:
+        trouble.end()
+        for worker in lost:
+            worker.cloud.reachable = True
 
     return end
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from functools import partial
 
+from floatingip.agent.pod import BY_SCHEDULER
 from floatingip.core.node import Notice
 from tests.sim.fleet import Fleet
 from tests.sim.line import Call, Killed, nothing
@@ -13,7 +14,7 @@ from tests.sim.misfortunes.misfortune import End, over, some, some_or_all
 from tests.sim.worker import Worker
 
 
-def _revive(worker: Worker) -> None:
+def revive(worker: Worker) -> None:
     if worker.is_on and worker.observer is None:
         worker.start()
         if worker.is_hung:
@@ -23,7 +24,7 @@ def _revive(worker: Worker) -> None:
 def killed(fleet: Fleet, draw: random.Random) -> End:
     worker = some(fleet, draw)
     worker.kill()
-    return lambda: _revive(worker)
+    return lambda: revive(worker)
 
 
 def killed_again_and_again(fleet: Fleet, draw: random.Random) -> End:
@@ -34,7 +35,7 @@ def killed_again_and_again(fleet: Fleet, draw: random.Random) -> End:
         if not ended:
             worker = fleet.chance.choice(fleet.workers)
             worker.kill()
-            fleet.after(fleet.chance.uniform(0.0, 1.0), lambda: _revive(worker))
+            fleet.after(fleet.chance.uniform(0.0, 1.0), lambda: revive(worker))
             fleet.after(fleet.chance.expovariate(1 / 3), kill)
 
     kill()
@@ -45,7 +46,7 @@ def _kill(fleet: Fleet, call: Call) -> None:
     """Whoever makes the call; it starts anew a second later."""
     worker = next(worker for worker in fleet.workers if worker.name == call.by)
     worker.kill()
-    fleet.after(1.0, lambda: _revive(worker))
+    fleet.after(1.0, lambda: revive(worker))
     raise Killed
 
 
@@ -133,7 +134,7 @@ def stopped(fleet: Fleet, draw: random.Random) -> End:
     def start() -> None:
         fleet.ec2.start(worker.id)
         worker.boot()
-        _revive(worker)
+        revive(worker)
 
     return start
 
@@ -186,9 +187,9 @@ def two_in_a_row(fleet: Fleet, draw: random.Random) -> End:
 
 def deleted_pod(fleet: Fleet, draw: random.Random) -> End:
     """Somebody deletes an observer's pod, or its node is drained; the next one comes when that has ended."""
-    worker, disruption = some(fleet, draw), draw.choice(("", "EvictionByEvictionAPI"))
+    worker, disruption = some(fleet, draw), draw.choice(("", BY_SCHEDULER, "EvictionByEvictionAPI"))
     worker.delete(disruption)
-    return over(worker.kill, lambda: _revive(worker))
+    return over(worker.kill, lambda: revive(worker))
 
 
 def announced(fleet: Fleet, draw: random.Random) -> End:
@@ -229,6 +230,103 @@ def without_devices(fleet: Fleet, draw: random.Random) -> End:
     for worker in workers:
         worker.hides_devices = True
     return over(*(worker.show_devices for worker in workers))
+
+
+def one_endpoint(fleet: Fleet, draw: random.Random) -> End:
+    """NodePorts answer on one worker only, and now and then on another one instead, as their only pod moves."""
+    ended = list[bool]()
+
+    def move() -> None:
+        if not ended:
+            there = some(fleet, fleet.chance)
+            for worker in fleet.workers:
+                worker.serves = worker is there
+            fleet.tell(there.name, "NodePorts answer here only")
+            fleet.after(fleet.chance.uniform(3.0, 40.0), move)
+
+    def end() -> None:
+        ended.append(True)
+        for worker in fleet.workers:
+            worker.serves = True
+
+    move()
+    return end
+
+
+def late_node_ports(fleet: Fleet, draw: random.Random) -> End:
+    """At an address that has just come, as where kube-proxy learns of it by its next sync; not at the workers' own."""
+    workers, lag = some_or_all(fleet, draw), draw.uniform(3.0, 35.0)
+    for worker in workers:
+        worker.syncs_after, worker.came_at = lag, {}  # what was there before is known
+
+    def end() -> None:
+        for worker in workers:
+            worker.syncs_after = 0.0
+
+    return end
+
+
+def late_devices(fleet: Fleet, draw: random.Random) -> End:
+    """They are seen about when they are given up, or after that."""
+    workers, takes = some_or_all(fleet, draw), draw.uniform(5.0, 30.0)
+    fleet.tell("", f"for {', '.join(worker.name for worker in workers)}: after {takes:.1f} s")
+    for worker in workers:
+        worker.device_takes = takes
+
+    def end() -> None:
+        for worker in workers:
+            worker.device_takes = None
+            worker.show_devices()
+
+    return end
+
+
+def devices_come_and_go(fleet: Fleet, draw: random.Random) -> End:
+    """Those of our interfaces at one worker, every few seconds."""
+    worker, ended = some(fleet, draw), list[bool]()
+
+    def go() -> None:
+        if not ended and worker.is_on:
+            fleet.tell(worker.name, "its devices are gone")
+            worker.hides_devices = True
+            for mac in sorted(worker.devices):
+                worker.unplug(mac)
+            fleet.after(fleet.chance.choice((0.3, 3.0, 30.0)) * fleet.chance.random(), come)
+
+    def come() -> None:
+        worker.show_devices()
+        if not ended:
+            fleet.after(fleet.chance.uniform(0.1, 10.0), go)
+
+    go()
+    return over(lambda: ended.append(True), worker.show_devices)
+
+
+def blind(fleet: Fleet, draw: random.Random) -> End:
+    """Probes would not leave: the address is on another link, as on a Service's, or a route leads it elsewhere."""
+    workers = some_or_all(fleet, draw)
+    for worker in workers:
+        worker.turn_blind("the address is on kube-ipvs0, too")
+    return over(*(partial(worker.turn_blind, "") for worker in workers))
+
+
+def interrupted(fleet: Fleet, draw: random.Random) -> End:
+    """The end of one machine or of all is announced; then one is terminated, and the others are not after all."""
+    workers = some_or_all(fleet, draw)
+    for worker in workers:
+        worker.notice = Notice("spot", "terminate")
+    ends, grace = draw.choice(workers), draw.choice((0.0, draw.uniform(0.0, 20.0)))
+
+    def terminate() -> None:
+        if sum(not worker.is_ended for worker in fleet.workers) > 2 and not ends.is_ended:
+            ends.terminate(min(grace, fleet.profile.delays.release))
+
+    def end() -> None:
+        for worker in workers:
+            worker.notice = None
+
+    fleet.after(draw.uniform(0.0, 15.0), terminate)
+    return end
 
 
 def mute(fleet: Fleet, draw: random.Random) -> End:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address
 
 from floatingip.commands import pause
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.pause import TAG as PAUSED
 from floatingip.core.ec2 import OWNER_TAG, Eni
-from floatingip.core.errors import CloudError, ConfigurationError
+from floatingip.core.errors import CloudError, ConfigurationError, LookAgain
 from floatingip.core.model import Address, Allocation
 from tests.sim.fleet import Fleet
+from tests.sim.line import Call
 from tests.sim.misfortunes.misfortune import End, some
 
 
@@ -115,6 +117,40 @@ def unassigned_by_hand(fleet: Fleet, draw: random.Random) -> End:
             fleet.ec2.unassign(eni.id, address)
 
     return _operated(fleet, draw, unassign)
+
+
+def taken_unseen(fleet: Fleet, draw: random.Random) -> End:
+    """What is taken off an interface of ours, or is on none for another cause, is in use by whom EC2 does not show:
+    another account's interface, a delegated prefix.
+    """
+    draw.choice((deleted_by_hand, unassigned_by_hand))(fleet, draw)
+
+    def is_in_use(call: Call) -> None:
+        wanted = [arg for arg in call.args if isinstance(arg, IPv4Address | IPv6Address)]
+        if any(fleet.ec2.state.owner(address) is None for address in wanted):
+            raise LookAgain(f"InvalidIPAddress.InUse: Address {wanted[0]} is in use.")
+
+    return fleet.at_calls("create_eni", "assign", before=is_in_use).end
+
+
+def elastic_elsewhere(fleet: Fleet, draw: random.Random) -> End:
+    """Somebody uses an Elastic IP for an interface that is not ours, and gives it back."""
+    used: list[tuple[str, str]] = []
+    for target in fleet.settings.floating_ips:
+        if isinstance(target, Allocation) and fleet.address_of(target) is not None:
+            eni = fleet.ec2.create(None, fleet.subnet, (), {}, f"somebody's {draw.random()}")
+            assert eni.address is not None, "the subnet has IPv4 addresses"
+            fleet.ec2.disassociate(target.id)
+            fleet.ec2.associate(target.id, eni.id, eni.address)
+            used.append((target.id, eni.id))
+
+    def end() -> None:
+        for allocation_id, eni_id in used:
+            if fleet.ec2.state.allocations[allocation_id].eni_id == eni_id:
+                fleet.ec2.disassociate(allocation_id)
+            fleet.ec2.delete(eni_id)
+
+    return end
 
 
 def deleted_by_hand(fleet: Fleet, draw: random.Random) -> End:

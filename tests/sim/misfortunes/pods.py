@@ -1,0 +1,81 @@
+"""What befalls the observers' pods in Kubernetes."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from functools import partial
+
+from tests.sim.fleet import Fleet
+from tests.sim.misfortunes.machines import revive
+from tests.sim.misfortunes.misfortune import End, some
+from tests.sim.worker import LIVING, Worker
+
+DRAINED = "EvictionByEvictionAPI"
+
+
+class _Ends:
+    """Pods that end one after the other, and those that come in their places."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._is_over = False
+        self._awaited: set[str] = set()
+
+    def begin(self, worker: Worker, disruption: str, lasts: float, *, twice: bool) -> None:
+        """SIGTERM, and maybe once more; the next pod comes so many seconds later."""
+        if worker.observer is None or self._is_over:
+            return
+        worker.delete(disruption)
+        self._awaited.add(worker.name)
+        if twice:
+            self._fleet.after(0.3, lambda: worker.observer.stop() if worker.observer is not None else None)
+        self._fleet.after(lasts, partial(self._replace, worker))
+
+    def _replace(self, worker: Worker) -> None:
+        if worker.name in self._awaited:
+            self._awaited.discard(worker.name)
+            worker.kill()
+            revive(worker)
+
+    def end(self) -> None:
+        """All that were to come are there."""
+        self._is_over = True
+        for worker in self._fleet.workers:
+            self._replace(worker)
+
+
+def rolled_out(fleet: Fleet, draw: random.Random) -> End:
+    """All pods are made anew, one after the other or at once; and maybe again, while some have hardly begun."""
+    ends, apart = _Ends(fleet), draw.choice((0.0, draw.uniform(0.5, 5.0)))
+    for again in (0.0, draw.uniform(1.0, 8.0))[: draw.randint(1, 2)]:
+        for number, worker in enumerate(fleet.workers):
+            lasts, twice = draw.uniform(1.0, 5.0), draw.random() < 0.3
+            fleet.after(number * apart + again, partial(ends.begin, worker, "", lasts, twice=twice))
+    return ends.end
+
+
+def drained(fleet: Fleet, draw: random.Random) -> End:
+    """All nodes but one, or all, are emptied, one after the other or at once; pods come again when that is over."""
+    ends, apart = _Ends(fleet), draw.choice((0.0, draw.uniform(0.5, 15.0)))
+    workers = draw.sample(fleet.workers, len(fleet.workers) - draw.randint(0, 1))
+    for number, worker in enumerate(workers):
+        fleet.after(number * apart, partial(ends.begin, worker, DRAINED, 3600.0, twice=draw.random() < 0.3))
+    return ends.end
+
+
+def deleted_by_force(fleet: Fleet, draw: random.Random) -> End:
+    """The API server has the pod no more; its containers end when kubelet hears of that, if it does."""
+    worker, hears = some(fleet, draw), draw.choice((0.1, draw.uniform(0.1, 20.0), 3600.0))
+    worker.pod = replace(LIVING, gone=True)
+    observer = worker.observer
+    if observer is not None:
+        fleet.after(hears, observer.stop)
+        fleet.after(hears + 2.0, lambda: worker.kill() if worker.observer is observer else None)
+
+    def end() -> None:
+        worker.kill()
+        worker.pod = LIVING
+        revive(worker)
+
+    return end
