@@ -319,13 +319,14 @@ def test_a_standby_that_would_not_take_over_is_refused_with_its_reason(
     assert reason in vpc.said[-1]
 
 
-def test_a_node_without_an_observer_is_refused(vpc: Vpc, observed: Observed) -> None:
+def test_a_node_without_an_observer_is_refused(vpc: Vpc, observed: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its node refuses the connection, or another observer answers from where this one is silent."""
     observed.observers[1].server.stop()
     with pytest.raises(HandoverRefused, match=f"no observer answers at 127.0.0.12:{vpc.port}"):
         vpc.check(vpc.workers[1])
     with pytest.raises(HandoverRefused, match=f"{vpc.workers[1]}: no observer answers"):
         vpc.check()
+    monkeypatch.setattr(timing, "ASK_TIMEOUT", 0.2)  # however long it is
     with socket.create_server(("127.0.0.12", vpc.port), backlog=0), pytest.raises(HandoverRefused):
         vpc.check(vpc.workers[1])
 

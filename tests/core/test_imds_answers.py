@@ -343,14 +343,30 @@ def test_a_notice_that_is_none_is_no_notice_and_hides_none(
     assert found.kind == kind
 
 
-@pytest.mark.parametrize("said", [hangs, drips, hangs_up, answer(b"", 503), answer(b"", 302)])
-def test_a_notice_that_cannot_be_had_hides_none(
-    service: Service, client: Imds, said: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("said", [hangs_up, answer(b"", 503), answer(b"", 302)])
+def test_a_notice_that_cannot_be_had_hides_none(service: Service, client: Imds, said: bytes) -> None:
     """Each kind is asked for by itself."""
-    monkeypatch.setattr(imds, "POLL_TIMEOUT", 2.0)
     service.bad = {SPOT: said, LIFECYCLE: answer(b"Terminated")}
     found = client.notice()
+    assert found
+    assert found.kind == "asg"
+
+
+@pytest.mark.parametrize("never_ends", [hangs, drips])
+def test_a_notice_that_never_comes_hides_none(
+    service: Service, client: Imds, never_ends: Callable[[socket.socket], None]
+) -> None:
+    """The next kind is asked for once this one is given up."""
+    client.addresses_of(SECOND)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def speak(connection: socket.socket) -> None:
+            patch.undo()  # only this answer is given up soon
+            never_ends(connection)
+
+        patch.setattr(imds, "POLL_TIMEOUT", 0.3)
+        service.bad = {SPOT: speak, LIFECYCLE: answer(b"Terminated")}
+        found = client.notice()
     assert found
     assert found.kind == "asg"
 

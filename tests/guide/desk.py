@@ -5,6 +5,7 @@ What bash starts is a few lines of Python that hand over how they were called, a
 """
 
 import json
+import secrets
 import socketserver
 import sys
 import threading
@@ -106,7 +107,8 @@ class Desk:
         self.folder = folder
         self.calls: list[str] = []
         self._programs = programs
-        address = str(folder / ".desk")
+        # A name without a file: a socket's path can have 108 letters only, of which the folder may have most.
+        address = f"\0desk-{secrets.token_hex(8)}"
         self._client = _CLIENT.format(python=sys.executable, desk=address)
         desk = self
 
