@@ -138,11 +138,12 @@ class Making:
 
 @dataclass(frozen=True, slots=True)
 class Perform:
-    """Make this write once; the event `Wrote` names the same ``writer``."""
+    """Make this write once, and only soon after ``decided_at``; the event `Wrote` names the same ``writer``."""
 
     writer: str
     write: Write
     making: Making
+    decided_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class Writing:
         """Ask for the write; its lines in the log have the fields ``about``."""
         self.writing, self.accepted, self._began_at = True, None, now
         self._about = {"write": str(write), **about}
-        self._out.add(Perform(self._writer, write, making))
+        self._out.add(Perform(self._writer, write, making, decided_at=now))
 
     def wrote(self, wrote: Wrote, now: float) -> None:
         """The write has ended: EC2 accepted it, or did not."""

@@ -101,6 +101,10 @@ FRESH_ANSWER = 1.0
 """Seconds for which an answer of EC2 allows to take an address from the standing ENI that it shows (A1): since it was
 asked for or, where EC2 is slow, since it came."""
 
+DECIDED_FOR = 2.0
+"""Seconds for which a write may be made after it was decided: three tries of one that EC2 throttles take 1.5.  A node
+that stood still in between decides anew, since another one may have the address by then."""
+
 LOOK_BEFORE_TAKING = 0.5
 """Seconds between two questions in doubt: so the answer is fresh when it is needed."""
 

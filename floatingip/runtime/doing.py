@@ -171,7 +171,7 @@ class Doer:
                 self._look(effect)
             case Perform():
                 me, calls = self._me.instance_id, self._new_calls()
-                crew.begin("write", lambda: crew.post(performing.wrote(cloud, me, effect, calls)))
+                crew.begin("write", lambda: crew.post(performing.wrote(cloud, me, effect, calls, crew.now)))
             case Rehearse():
                 crew.begin("rehearsal", lambda: self._rehearse(effect))
             case ListNodePorts() if services is not None:

@@ -19,7 +19,8 @@ from floatingip.agent.events import (
     SlotsRehearsed,
     Wrote,
 )
-from floatingip.core.errors import CloudError, LookAgain, ServicesUnknown
+from floatingip.core import timing
+from floatingip.core.errors import CloudError, CloudUnavailable, LookAgain, ServicesUnknown
 from floatingip.core.model import Target
 from floatingip.core.node import Interface
 from floatingip.core.ports import Cloud, Services
@@ -53,10 +54,17 @@ def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, calls: C
         return LookFailed(error, shown() if asked.metadata else {}, len(calls.made))
 
 
-def wrote(cloud: Cloud, me: str, asked: Perform, calls: Calls) -> Wrote:
-    """What came of a write for the instance ``me``."""
+def wrote(cloud: Cloud, me: str, asked: Perform, calls: Calls, now: Callable[[], float]) -> Wrote:
+    """What came of a write for the instance ``me``; ``now`` is the clock by which it was decided."""
+
+    def make() -> None:
+        late = now() - asked.decided_at
+        if late > timing.DECIDED_FOR:
+            raise CloudUnavailable(f"decided {late:.1f} s ago, so it is not made any more: did this node stand still?")
+        _make(cloud, me, asked.write, asked.making)
+
     try:
-        calls.insist(functools.partial(_make, cloud, me, asked.write, asked.making))
+        calls.insist(make)
     except CloudError as error:
         return Wrote(asked.writer, asked.write, error, len(calls.made))
     return Wrote(asked.writer, asked.write, calls=len(calls.made))

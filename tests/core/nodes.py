@@ -98,7 +98,7 @@ class Node:
     def receive(self) -> None:
         """What a write came to."""
         (asked,) = self.told.performs()
-        self.address.wrote(performing.wrote(self.cloud, self.shared.me.instance_id, asked, Calls()), now())
+        self.address.wrote(performing.wrote(self.cloud, self.shared.me.instance_id, asked, Calls(), now), now())
 
 
 def instance(instance_id: str, *indexes: int, outpost: str = "", address: str | None = "10.0.0.11") -> Instance:

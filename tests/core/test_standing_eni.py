@@ -53,7 +53,9 @@ class Node:
         self.standing.looked(self.now, standing, instances, served)
         self.standing.step(now=self.now, holds=holds, device=self.device)
         for asked in self.told.performs():
-            self.standing.writing.wrote(performing.wrote(self.cloud, self.me, asked, Calls()), self.now)
+            self.standing.writing.wrote(
+                performing.wrote(self.cloud, self.me, asked, Calls(), lambda: self.now), self.now
+            )
 
     def ours(self) -> list[Eni]:
         """All standing ENIs."""

@@ -54,7 +54,7 @@ class Desk:
         under_way = [self.writer.writing]
         (asked,) = self.told.performs()
         self.cloud.error = error
-        wrote = performing.wrote(self.cloud, self.me, asked, Calls())
+        wrote = performing.wrote(self.cloud, self.me, asked, Calls(), lambda: self.now)
         self.cloud.error = None
         self.now += 0.1
         self.writer.wrote(wrote, self.now)

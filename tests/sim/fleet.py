@@ -62,7 +62,8 @@ class Fleet:
     passes; ``lost`` are probes or questions, the name of who sends them, and of whom they do not reach; ``loss`` is the
     share of both that are lost, and ``delay`` is how many seconds longer all of them take.  ``called``, ``told`` and
     ``dropped`` are called at each call to EC2, before it is made, at each line of a log, and when an observer takes an
-    address off its worker: (worker, address).
+    address off its worker: (worker, address).  All of ``beginning`` are called whenever an observer has begun something
+    that takes time, and nothing of it is done yet: (worker, what).
 
     ``recorded`` are all calls to EC2, ``troubles`` what happens at some of them; ``cloud`` is EC2 as a test reaches it.
     """
@@ -95,6 +96,7 @@ class Fleet:
         self.called: Callable[[Call], object] = nothing
         self.told: Callable[[Worker, Tell], object] = lambda worker, line: None
         self.dropped: Callable[[Worker, Address], object] = lambda worker, address: None
+        self.beginning: list[Callable[[Worker, str], object]] = []
         self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._number = count()
         self._layout = Layout({})

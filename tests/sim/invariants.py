@@ -194,16 +194,22 @@ class Invariants:
         if lately.is_paused(address) and since(lately.unpaused[address]) > PAUSE_KNOWN:
             self._fault(f"{by} takes {address} from {holder.name}, though all moves are paused")
         last, heard = lately.workers[holder.name], lately.pairs[by, holder.name]
+        serves_for = since(lately.places[holder.name, address].absent)
+        if serves_for > WELL_FOR and self._judged(taker, address) != lately.sighting(address):
+            self._fault(f"{by} takes {address} from {holder.name}, which it has not judged")
         vouches = min(since(last.unsound), since(heard.unheard)) > SEEN_FOR
         if holder.is_mute and vouches and since(last.reachable) < PATIENCE:
             self._fault(f"{by} takes {address} from {holder.name} without patience")
         if since(last.unwell) < WELL_FOR or (holder.drops_pings and not self._is_vouched_for(holder)):
             return
-        serves_for = since(lately.places[holder.name, address].absent)
         if min(serves_for, since(heard.unheard)) > WELL_FOR:
             self._fault(f"{by} takes {address} from {holder.name}, which answers it")
         elif serves_for >= SEEN_FOR:
             self._takes_what_it_does_not_hear(taker, address, holder)
+
+    def _judged(self, taker: Worker, address: Target) -> str:
+        judged = taker.observer.judged(address) if taker.observer is not None else ""
+        return self._way.of_one(judged, address)
 
     def _takes_what_it_does_not_hear(self, taker: Worker, address: Target, holder: Worker) -> None:
         """An address that its holder has served all the while: others may see that, or ``taker`` be cut off itself."""

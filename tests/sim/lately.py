@@ -153,7 +153,7 @@ class Lately:
 
     def _note_places(self, address: Target) -> None:
         fleet, now = self._fleet, self._fleet.now
-        at, serving, sighting = fleet.at(address), fleet.serving(address), self._sighting(address)
+        at, serving, sighting = fleet.at(address), fleet.serving(address), self.sighting(address)
         if not self.is_paused(address):
             self.unpaused[address] = now
         for worker in fleet.workers:
@@ -163,7 +163,8 @@ class Lately:
             if observer is None or sighting not in observer.published.status.sees_up:
                 place.unseen = now
 
-    def _sighting(self, address: Target) -> str:
+    def sighting(self, address: Target) -> str:
+        """What those tell who see it UP where it is (`Way.of_one`)."""
         for eni in self._fleet.enis(address):
             if eni.attachment is not None:
                 return self._way.of_one(eni.attachment.id, address)

@@ -160,6 +160,14 @@ MUTATIONS = (
         ("answers to writes are lost", "a machine is without power"),
     ),
     Mutation(
+        "a write is made however long ago it was decided",
+        "floatingip.runtime.performing",
+        "late > timing.DECIDED_FOR",
+        "late > 1_000_000",
+        109,
+        ("a node stands still during a move", "a machine is without power", "a machine hangs"),
+    ),
+    Mutation(
         "an error of IMDS is taken for `it has no addresses`",
         "floatingip.runtime.questions",
         "                self._failed(str(error))\n        if now",

@@ -232,6 +232,8 @@ class Observer:
         takes = self.worker.ec2_takes.get(name, self._fleet.profile.answer)
         half = self._fleet.chance.uniform(*takes) / 2
         self._later(half, partial(self._do, job, half))
+        for happens in tuple(self._fleet.beginning):
+            happens(self.worker, name)
 
     def _do(self, job: Callable[[], None], half: float) -> None:
         self._delay = half

@@ -241,3 +241,27 @@ def test_sigterm_ends_attach_within_a_second_with_143() -> None:
     fleet.wait(lambda: bool(fleet.attachments()), 5, "attaching")
     fleet.workers[0].delete()
     assert ended(fleet, attach, WITHIN_A_SECOND) == 143
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_a_standby_that_stood_still_before_its_write_takes_nothing_from_whoever_came_next(carry: Carry) -> None:
+    """It had decided to take the address from the dead holder; the other standby did, in the meantime."""
+    fleet = Fleet(1, workers=3, profile=INSTANT, carry=carry)
+    holder, *standbys = fleet.observers()
+    still: list[Worker] = []
+
+    def stand_still(worker: Worker, what: str) -> None:
+        if what == "write" and not still:
+            still.append(worker)
+            worker.pause()
+
+    fleet.beginning.append(stand_still)
+    holder.worker.cut_power()
+    fleet.wait(lambda: bool(still), 5, "the first one decides to write")
+    [other] = [each.worker for each in standbys if each.worker is not still[0]]
+    fleet.wait(lambda: fleet.serving() is other, 15, "the other one serves")
+    fleet.run(fleet.now + 10)
+    still[0].resume()
+    fleet.holds_for(lambda: fleet.serving() is other, 20, "it goes on")
+    (told,) = [line for line in fleet.lines if "not made any more" in line]
+    assert "did this node stand still?" in told

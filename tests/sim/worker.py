@@ -203,7 +203,9 @@ class Worker:
     def boot(self) -> None:
         """It has power again, with the devices that EC2 has attached, bare, and without an observer yet."""
         self.fleet.tell(self.name, "boots")
-        self.is_on, self.devices, self.plumbed = True, {eni.mac for eni in self.enis()}, {}
+        self.is_on, self.is_hung = True, False
+        self.fleet.ec2.thaw(self.id)
+        self.devices, self.plumbed = {eni.mac for eni in self.enis()}, {}
 
     @property
     def is_ended(self) -> bool:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from queue import Empty, SimpleQueue
 from typing import TypeVar, cast
 
@@ -35,18 +36,18 @@ T = TypeVar("T")
 
 
 class _Attempt(threading.Thread):
-    """One try to get an answer."""
+    """One try to get an answer, which sends nothing after so many seconds."""
 
-    def __init__(self, call: Callable[[], object], ended: Callable[[_Attempt], None]) -> None:
+    def __init__(self, call: Callable[[], object], ended: Callable[[_Attempt], None], sends_for: float) -> None:
         super().__init__(name="ask", daemon=True)
         self._call = call
         self._ended = ended
         self._lock = threading.Lock()
-        self._is_given_up = False
         self.is_cut_off = False
         self.is_unsent = False
         self._interrupts: list[Callable[[], None]] = []
         self.began_at = time.monotonic()
+        self._sends_until = self.began_at + sends_for
         self.seconds = 0.0
         self.answer: object = None
         self.error: BaseException | None = None
@@ -63,20 +64,15 @@ class _Attempt(threading.Thread):
     def interrupt_by(self, interrupt: Callable[[], None]) -> None:
         """See :func:`interrupt_by`."""
         with self._lock:
-            if self._is_given_up:
+            if self.is_cut_off or time.monotonic() > self._sends_until:
                 self.is_unsent = True
                 raise CloudUnavailable("given up before it was sent")
             self._interrupts.append(interrupt)
 
-    def give_up(self) -> None:
-        """Let it send nothing more; what it has sent may still be answered."""
-        with self._lock:
-            self._is_given_up = True
-
     def cut_off(self) -> None:
-        """Give it up, and end what it waits for."""
+        """Give the attempt up: end what it waits for, and let it send nothing more."""
         with self._lock:
-            self._is_given_up = self.is_cut_off = True
+            self.is_cut_off = True
             for interrupt in self._interrupts:
                 interrupt()
 
@@ -135,8 +131,10 @@ class Asking:
         pace = self._paces.setdefault(what, _Pace())
         patience = min(self._longest, max(self._given_up_after, 2 * pace.seconds))
         again_after = max(self._again_after, 1.5 * pace.seconds) if repeatable else patience
+        # Whoever asked for a write decides anew from then on: what was decided before must not be done later.
+        sends_for = inf if repeatable else patience
         told: SimpleQueue[_Attempt] = SimpleQueue()
-        attempts = [self._begin(what, call, told, pace)]
+        attempts = [self._begin(what, call, told, pace, sends_for)]
         again_at, give_up_at = attempts[0].began_at + again_after, attempts[0].began_at + patience
         while (now := time.monotonic()) < give_up_at:
             try:
@@ -147,19 +145,18 @@ class Asking:
                     if len(attempts) == MOST_BESIDE:
                         attempts.pop(1).cut_off()
                     with suppress(CloudUnavailable):  # then those that are under way have to do
-                        attempts.append(self._begin(what, call, told, pace))
+                        attempts.append(self._begin(what, call, told, pace, sends_for))
                 continue
             for attempt in attempts:
                 if attempt is not first:
                     attempt.cut_off()
             return cast(T, first.result())
-        if not repeatable:
-            # Whoever asked decides anew from here on: what was decided before must not be done later.
-            attempts[0].give_up()
         self._leave(attempts, pace)
         raise CloudUnavailable(f"{what}: no answer within {patience:g} s")
 
-    def _begin(self, what: str, call: Callable[[], object], told: SimpleQueue[_Attempt], pace: _Pace) -> _Attempt:
+    def _begin(
+        self, what: str, call: Callable[[], object], told: SimpleQueue[_Attempt], pace: _Pace, sends_for: float
+    ) -> _Attempt:
         def ended(attempt: _Attempt) -> None:
             with self._lock:
                 self._under_way.discard(attempt)
@@ -177,7 +174,7 @@ class Asking:
                     old.cut_off()
             if len(self._under_way) >= MOST_UNDER_WAY:
                 raise CloudUnavailable(f"{what}: not asked, since {len(self._under_way)} earlier calls still hang")
-            attempt = _Attempt(call, ended)
+            attempt = _Attempt(call, ended, sends_for)
             self._under_way.add(attempt)
         try:
             attempt.start()

@@ -31,6 +31,7 @@ MISFORTUNES = (
     Misfortune("an observer is killed at its next write", machines.killed_at_a_write),
     Misfortune("an observer is killed during a move", machines.killed_during_a_move),
     Misfortune("an observer stands still", machines.paused, longest=10.0),
+    Misfortune("a node stands still during a move", machines.stands_still_during_a_move),
     Misfortune("an observer stalls", machines.stalls),
     Misfortune("a machine hangs", machines.hung),
     Misfortune("a machine is without power", machines.powerless, shortest=5.0),

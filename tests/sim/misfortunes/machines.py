@@ -81,6 +81,30 @@ def paused(fleet: Fleet, draw: random.Random) -> End:
     return worker.resume
 
 
+def stands_still_during_a_move(fleet: Fleet, draw: random.Random) -> End:
+    """Between two steps: when it has decided to ask EC2 or to write, and has not yet; or the whole machine does."""
+    spared, stand = draw.randint(0, 9), draw.choice((Worker.pause, Worker.hang))
+    ends: list[End] = []
+
+    def begin(worker: Worker, _what: str) -> None:
+        nonlocal spared
+        if all(fleet.serving(target) is not None for target in fleet.settings.floating_ips):
+            return
+        spared -= 1
+        if spared < 0:
+            fleet.beginning.remove(begin)
+            stand(worker)
+            ends.append(worker.thaw if worker.is_hung else worker.resume)
+
+    def end() -> None:
+        if begin in fleet.beginning:
+            fleet.beginning.remove(begin)
+        over(*ends)()
+
+    fleet.beginning.append(begin)
+    return end
+
+
 def stalls(fleet: Fleet, draw: random.Random) -> End:
     """Pauses of less than a second, one after the other."""
     worker, ended = some(fleet, draw), list[bool]()
