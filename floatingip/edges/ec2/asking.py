@@ -31,6 +31,9 @@ others may have met a dead connection."""
 MOST_UNDER_WAY = 24
 """Attempts at the same time, at all questions together; those that were given up and still hang count as well."""
 
+NAMES_HINT = "does this machine's name server answer (/etc/resolv.conf)?"
+"""What to do where there was no connection: one that is refused, or not answered, is told of much sooner."""
+
 T = TypeVar("T")
 
 
@@ -67,6 +70,11 @@ class _Attempt(threading.Thread):
                 self.is_unsent = True
                 raise CloudUnavailable("given up before it was sent")
             self._interrupts.append(interrupt)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it had anything to send its question by."""
+        return bool(self._interrupts)
 
     def give_up(self) -> None:
         """Let it send nothing more; what it has sent may still be answered."""
@@ -156,8 +164,10 @@ class Asking:
         if not repeatable:
             # Whoever asked decides anew from here on: what was decided before must not be done later.
             attempts[0].give_up()
+        is_connected = any(attempt.is_connected for attempt in attempts)
         self._leave(attempts, pace)
-        raise CloudUnavailable(f"{what}: no answer within {patience:g} s")
+        said = f"{what}: no answer within {patience:g} s"
+        raise CloudUnavailable(said) if is_connected else CloudUnavailable(f"{said}, nor a connection", NAMES_HINT)
 
     def _begin(self, what: str, call: Callable[[], object], told: SimpleQueue[_Attempt], pace: _Pace) -> _Attempt:
         def ended(attempt: _Attempt) -> None:
