@@ -43,7 +43,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 try:
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, PaginationError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        ConnectionError,
+        HTTPClientError,
+        PaginationError,
+        SSLError,
+    )
     from botocore.parsers import ResponseParserError
 except ModuleNotFoundError as missing:
     print(f"find-available-ips.py: {missing}: pip install boto3", file=sys.stderr)
@@ -64,6 +71,9 @@ MOST_PAGES = 200  # of one answer: a /16 subnet has room for 66 of a thousand in
 TIMEOUT = 120  # seconds for all answers together; hardly anybody's EC2 takes ten
 REGION = "[a-z]+(-[a-z]+)+-[0-9]+"
 IPV6_LIMIT = 10  # an IPv6 subnet has 2^64 addresses: nobody wants them all
+
+# Variables that name the certificates to trust, by the SDK's order.
+BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 # Answers of EC2 that asking again does not change: "Client error codes for any action", EC2 API Reference.
 REFUSALS = {
@@ -353,13 +363,15 @@ def one_line(error: Exception) -> str:
 
 
 def cause(error: BaseException) -> str:
-    """Name in brackets what the system said, on which an SDK's error is built: the SDK tells only whom it asked."""
+    """Say what the SDK leaves out, which tells whom it asked: the system's word in brackets, and whose certificates."""
+    said = ""
     below: BaseException | None = error
-    while below is not None:
-        if isinstance(below, OSError) and below.strerror:
-            return f" ({below.strerror})"
+    while below is not None and not said:
+        if isinstance(below, OSError) and below.strerror and below.strerror not in str(error):
+            said = f" ({below.strerror})"
         below = below.__cause__ or below.__context__
-    return ""
+    bundles = [f"{name}={os.environ[name]}" for name in BUNDLES if name in os.environ]
+    return said + (f"; is {bundles[0]} right?" if bundles and isinstance(error, SSLError) else "")
 
 
 def find_in_time(arguments: argparse.Namespace) -> "Iterator[Address]":
