@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.awsrequest
@@ -81,10 +82,20 @@ def check_environment() -> None:
         del os.environ[key]
     for key in ENDPOINTS:
         url = os.environ.get(key, "")
-        if url and not (re.match(r"https?://", url) and botocore.utils.is_valid_endpoint_url(url) and url.isascii()):
+        if url and not _is_url(url):
             raise ConfigurationError(f"{key}: {url!r} in the environment is no URL", f"correct it, or unset {key}")
     with _configuring():
         botocore.session.Session().get_scoped_config()
+
+
+def _is_url(text: str) -> bool:
+    """Whether the SDK would ask there, and it could be reached."""
+    try:
+        _ = urlsplit(text).port  # which is looked at only now
+        is_hosts = botocore.utils.is_valid_endpoint_url(text) or botocore.utils.is_valid_ipv6_endpoint_url(text)
+    except ValueError:
+        return False
+    return bool(is_hosts and re.match(r"https?://", text, re.IGNORECASE) and text.isascii())
 
 
 def client(region: str, longest: float = LONGEST) -> EC2Client:
