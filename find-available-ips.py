@@ -35,6 +35,7 @@ import argparse
 import os
 import re
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from itertools import islice
@@ -69,6 +70,7 @@ VERSIONS = {"IPV4": 4, "IPV6": 6}
 MOST_NAMED = 10  # subnets in a message
 MOST_PAGES = 200  # of one answer: a /16 subnet has room for 66 of a thousand interfaces
 TIMEOUT = 120  # seconds for all answers together; hardly anybody's EC2 takes ten
+MOST_MEMORY = 2**30  # bytes, of which it needs a fifth: what answers in EC2's place may do so without end
 REGION = "[a-z]+(-[a-z]+)+-[0-9]+"
 IPV6_LIMIT = 10  # an IPv6 subnet has 2^64 addresses: nobody wants them all
 
@@ -369,6 +371,8 @@ def cause(error: BaseException) -> str:
     while below is not None and not said:
         if isinstance(below, OSError) and below.strerror and below.strerror not in str(error):
             said = f" ({below.strerror})"
+        if isinstance(below, MemoryError):
+            said = f" an answer of more than {MOST_MEMORY >> 20} MiB"
         below = below.__cause__ or below.__context__
     bundles = [f"{name}={os.environ[name]}" for name in BUNDLES if name in os.environ]
     return said + (f"; is {bundles[0]} right?" if bundles and isinstance(error, SSLError) else "")
@@ -420,6 +424,18 @@ def ask(argv: "list[str] | None") -> "Iterator[Address]":
         raise Failure(f"EC2's answer cannot be read: {said}; is there a proxy (HTTPS_PROXY)?", 1) from error
 
 
+def bound_memory() -> None:
+    """Have an answer without end fail, instead of filling the machine's memory."""
+    try:
+        import resource  # noqa: PLC0415 - Windows has none
+    except ModuleNotFoundError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY or soft > MOST_MEMORY:
+        with suppress(OSError, ValueError):  # not every system has such a bound
+            resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, hard))
+
+
 def main(argv: "list[str] | None" = None) -> int:
     """Print the free addresses and return the exit code."""
     try:
@@ -438,6 +454,7 @@ def main(argv: "list[str] | None" = None) -> int:
 
 
 if __name__ == "__main__":
+    bound_memory()
     try:
         sys.exit(main())
     except OSError as unwritten:
