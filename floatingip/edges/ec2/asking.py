@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from math import inf
 from queue import Empty, SimpleQueue
 from typing import TypeVar, cast
 
@@ -38,18 +40,18 @@ T = TypeVar("T")
 
 
 class _Attempt(threading.Thread):
-    """One try to get an answer."""
+    """One try to get an answer, which sends nothing after ``seconds``."""
 
-    def __init__(self, call: Callable[[], object], ended: Callable[[_Attempt], None]) -> None:
+    def __init__(self, call: Callable[[], object], ended: Callable[[_Attempt], None], seconds: float) -> None:
         super().__init__(name="ask", daemon=True)
         self._call = call
         self._ended = ended
         self._lock = threading.Lock()
-        self._is_given_up = False
         self.is_cut_off = False
         self.is_unsent = False
         self._interrupts: list[Callable[[], None]] = []
         self.began_at = time.monotonic()
+        self._sends_until = self.began_at + seconds
         self.seconds = 0.0
         self.answer: object = None
         self.error: BaseException | None = None
@@ -66,7 +68,8 @@ class _Attempt(threading.Thread):
     def interrupt_by(self, interrupt: Callable[[], None]) -> None:
         """See :func:`interrupt_by`."""
         with self._lock:
-            if self._is_given_up:
+            # By its own look at the clock: after a process has stood still, others may notice later than this thread.
+            if self.is_cut_off or time.monotonic() > self._sends_until:
                 self.is_unsent = True
                 raise CloudUnavailable("given up before it was sent")
             self._interrupts.append(interrupt)
@@ -76,15 +79,10 @@ class _Attempt(threading.Thread):
         """Whether it had anything to send its question by."""
         return bool(self._interrupts)
 
-    def give_up(self) -> None:
-        """Let it send nothing more; what it has sent may still be answered."""
-        with self._lock:
-            self._is_given_up = True
-
     def cut_off(self) -> None:
-        """Give it up, and end what it waits for."""
+        """Give the attempt up: end what it waits for, and let it send nothing more."""
         with self._lock:
-            self._is_given_up = self.is_cut_off = True
+            self.is_cut_off = True
             for interrupt in self._interrupts:
                 interrupt()
 
@@ -143,8 +141,10 @@ class Asking:
         pace = self._paces.setdefault(what, _Pace())
         patience = min(self._longest, max(self._given_up_after, 2 * pace.seconds))
         again_after = max(self._again_after, 1.5 * pace.seconds) if repeatable else patience
+        # What changes something is decided anew by whoever asked, once it is given up: it must not be done after that.
+        begin = partial(self._begin, what, call, pace, inf if repeatable else patience)
         told: SimpleQueue[_Attempt] = SimpleQueue()
-        attempts = [self._begin(what, call, told, pace)]
+        attempts = [begin(told)]
         again_at, give_up_at = attempts[0].began_at + again_after, attempts[0].began_at + patience
         while (now := time.monotonic()) < give_up_at:
             try:
@@ -155,21 +155,20 @@ class Asking:
                     if len(attempts) == MOST_BESIDE:
                         attempts.pop(1).cut_off()
                     with suppress(CloudUnavailable):  # then those that are under way have to do
-                        attempts.append(self._begin(what, call, told, pace))
+                        attempts.append(begin(told))
                 continue
             for attempt in attempts:
                 if attempt is not first:
                     attempt.cut_off()
             return cast(T, first.result())
-        if not repeatable:
-            # Whoever asked decides anew from here on: what was decided before must not be done later.
-            attempts[0].give_up()
         is_connected = any(attempt.is_connected for attempt in attempts)
         self._leave(attempts, pace)
         said = f"{what}: no answer within {patience:g} s"
         raise CloudUnavailable(said) if is_connected else CloudUnavailable(f"{said}, nor a connection", NAMES_HINT)
 
-    def _begin(self, what: str, call: Callable[[], object], told: SimpleQueue[_Attempt], pace: _Pace) -> _Attempt:
+    def _begin(
+        self, what: str, call: Callable[[], object], pace: _Pace, sends_for: float, told: SimpleQueue[_Attempt]
+    ) -> _Attempt:
         def ended(attempt: _Attempt) -> None:
             with self._lock:
                 self._under_way.discard(attempt)
@@ -187,7 +186,7 @@ class Asking:
                     old.cut_off()
             if len(self._under_way) >= MOST_UNDER_WAY:
                 raise CloudUnavailable(f"{what}: not asked, since {len(self._under_way)} earlier calls still hang")
-            attempt = _Attempt(call, ended)
+            attempt = _Attempt(call, ended, sends_for)
             self._under_way.add(attempt)
         try:
             attempt.start()
