@@ -44,6 +44,11 @@ throttled again.
 THROTTLED_WITHIN = 0.5
 """Seconds within which EC2 must have throttled a write for it to be made again: what it was decided by gets old."""
 
+BEGUN_WITHIN = 1.5
+"""Seconds from the decision, or from one try, until a write is begun, at most: threads start and pauses end much
+sooner, but a process, or its whole node, may stand still meanwhile.
+"""
+
 T = TypeVar("T")
 
 
@@ -51,11 +56,14 @@ class Calls:
     """Makes the calls of one look, or of one write.
 
     A question that EC2 refuses at once and for the moment, as it does when it throttles, is put a second time soon.
+    They are made when they are decided on, and a write that is begun much later is not made.
+
     ``made`` has one entry for each call that was made: a list, since calls are made from several threads.
     """
 
     def __init__(self) -> None:
         self.made: list[None] = []
+        self._decided_at = time.monotonic()
 
     def patiently(self, ask: Callable[[], T]) -> T:
         """Ask, and wait for the answer."""
@@ -75,6 +83,8 @@ class Calls:
         (R8).  It is tried more than once since, where EC2 throttles every second call, a look ends with one that was
         not throttled, and the write that follows is.
         """
+        if (late := time.monotonic() - self._decided_at) > BEGUN_WITHIN:
+            raise CloudUnavailable(f"not sent, since this process has stood still for {late:.1f} s")
         for pause in WRITES_AGAIN_AFTER:
             began = time.monotonic()
             self.made.append(None)
@@ -83,7 +93,9 @@ class Calls:
             except Throttled:
                 if time.monotonic() - began > THROTTLED_WITHIN:
                     raise
-            time.sleep(random.uniform(*pause))
+                time.sleep(random.uniform(*pause))
+                if time.monotonic() - began > BEGUN_WITHIN:
+                    raise
         self.made.append(None)
         return write()
 

@@ -1,6 +1,7 @@
 """What one look asks EC2: no more than is needed, at the same time where it can be, and never an old answer."""
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -239,3 +240,21 @@ def test_a_write_that_was_throttled_late_is_judged_anew(monkeypatch: pytest.Monk
     with pytest.raises(Throttled):
         Calls().insist(write)
     assert write.calls == 1
+
+
+@pytest.mark.parametrize("calls", [0, 1], ids=["before it is begun", "after it was throttled"])
+def test_a_write_is_not_made_after_the_process_has_stood_still(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
+    """What it was decided on is old by then: others have gone on meanwhile."""
+    now = [0.0]
+
+    def freeze(_seconds: float = 0.0) -> None:
+        now[0] += 60.0
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", freeze)
+    decided, write = Calls(), Refusing([Throttled("RequestLimitExceeded")])
+    if not calls:
+        freeze()
+    with pytest.raises(CloudUnavailable):
+        decided.insist(write)
+    assert write.calls == calls
