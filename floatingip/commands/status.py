@@ -108,6 +108,10 @@ def run(options: argparse.Namespace) -> int:
 
     def find() -> tuple[Here | None, Callable[[], Cloud]]:
         if options.region and options.vpc_id and settings.name:
+            from floatingip.edges.ec2.cloud import check_environment, obtain  # noqa: PLC0415 - as above
+
+            check_environment()
+            obtain(options.region)
             return None, partial(made, options.region, options.vpc_id)
         return inside(Imds().identity, lambda me: made(options.region or me.region, options.vpc_id or me.vpc_id))
 

@@ -69,6 +69,9 @@ SOURCES = (
 )
 """Variables that say how credentials are looked for, and which nobody sets but on purpose."""
 
+OF_A_PERSON = {"credential_process", "mfa_serial", "source_profile"}
+"""What a profile has whose credentials a person or a program gives, or those of another profile do."""
+
 LIFETIME = "AWS_CREDENTIAL_EXPIRATION"
 """Until when the credentials in the environment are good, as `aws configure export-credentials` writes it."""
 
@@ -130,8 +133,38 @@ def identity(region: str, longest: float) -> str:
         return str(cast(Any, sts).get_caller_identity()["Arn"])
 
 
+def obtain(region: str) -> None:
+    """Get the credentials for which the user's profile asks for a code (MFA) or runs a program.
+
+    That takes longer than any question has, must not happen twice at a time, and belongs into the thread that Ctrl-C
+    ends.  So commands call this before anything else; clients that are made later use what came of it.  Where there is
+    no such profile, as in a pod, nothing is done.  Raises ``ConfigurationError`` and ``NoCredentials``.
+    """
+    with _configuring():
+        profile = botocore.session.Session().get_scoped_config()
+    if os.environ.get("AWS_ACCESS_KEY_ID") or not OF_A_PERSON & profile.keys():
+        return
+    try:
+        _obtained[:] = [_find_credentials(region)]
+    except NoCredentials as error:
+        _obtained[:] = [error]
+        raise
+
+
+_obtained: list[_Credentials | NoCredentials] = []
+"""What came of `obtain`; empty where nothing was done."""
+
+
 def _keeper(region: str) -> Keeper[Any]:
-    return Keeper(lambda: _find_credentials(region), _credentials_of_environment(), _credentials_hint())
+    if not _obtained:
+        return Keeper(lambda: _find_credentials(region), _credentials_of_environment(), _credentials_hint())
+    [given] = _obtained
+    ended = NoCredentials("no AWS credentials: the profile's have ended, or are refused", "run the command again")
+
+    def find() -> _Credentials:
+        raise given if isinstance(given, NoCredentials) else ended
+
+    return Keeper(find, given if isinstance(given, _Credentials) else None, ended.hint)
 
 
 def _signing(region: str, longest: float, keeper: Keeper[Any]) -> boto3.session.Session:
