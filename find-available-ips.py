@@ -35,7 +35,7 @@ import argparse
 import os
 import re
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from itertools import islice
@@ -436,6 +436,24 @@ def bound_memory() -> None:
             resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, hard))
 
 
+@contextmanager
+def terminal_as_it_was() -> "Iterator[None]":
+    """Give the terminal back as it was: a profile's MFA code is asked for without echo, and that may be broken off."""
+    try:
+        import termios  # noqa: PLC0415 - Windows has none
+
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+    except (ModuleNotFoundError, OSError):
+        yield
+        return
+    was = termios.tcgetattr(terminal)
+    try:
+        yield
+    finally:
+        if termios.tcgetattr(terminal) != was:  # a job in the background must not touch it without need
+            termios.tcsetattr(terminal, termios.TCSANOW, was)
+
+
 def main(argv: "list[str] | None" = None) -> int:
     """Print the free addresses and return the exit code."""
     try:
@@ -456,7 +474,8 @@ def main(argv: "list[str] | None" = None) -> int:
 if __name__ == "__main__":
     bound_memory()
     try:
-        sys.exit(main())
+        with terminal_as_it_was():
+            sys.exit(main())
     except OSError as unwritten:
         # What is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
