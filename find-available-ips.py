@@ -35,6 +35,7 @@ import argparse
 import os
 import re
 import threading
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from itertools import islice
@@ -43,7 +44,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 try:
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, PaginationError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        ConnectionError,
+        HTTPClientError,
+        PaginationError,
+        SSLError,
+    )
     from botocore.parsers import ResponseParserError
 except ModuleNotFoundError as missing:
     print(f"find-available-ips.py: {missing}: pip install boto3", file=sys.stderr)
@@ -62,8 +70,12 @@ VERSIONS = {"IPV4": 4, "IPV6": 6}
 MOST_NAMED = 10  # subnets in a message
 MOST_PAGES = 200  # of one answer: a /16 subnet has room for 66 of a thousand interfaces
 TIMEOUT = 120  # seconds for all answers together; hardly anybody's EC2 takes ten
+MOST_MEMORY = 2**30  # bytes, of which it needs a fifth: what answers in EC2's place may do so without end
 REGION = "[a-z]+(-[a-z]+)+-[0-9]+"
 IPV6_LIMIT = 10  # an IPv6 subnet has 2^64 addresses: nobody wants them all
+
+# Variables that name the certificates to trust, by the SDK's order.
+BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 # Answers of EC2 that asking again does not change: "Client error codes for any action", EC2 API Reference.
 REFUSALS = {
@@ -353,13 +365,17 @@ def one_line(error: Exception) -> str:
 
 
 def cause(error: BaseException) -> str:
-    """Name in brackets what the system said, on which an SDK's error is built: the SDK tells only whom it asked."""
+    """Say what the SDK leaves out, which tells whom it asked: the system's word in brackets, and whose certificates."""
+    said = ""
     below: BaseException | None = error
-    while below is not None:
-        if isinstance(below, OSError) and below.strerror:
-            return f" ({below.strerror})"
+    while below is not None and not said:
+        if isinstance(below, OSError) and below.strerror and below.strerror not in str(error):
+            said = f" ({below.strerror})"
+        if isinstance(below, MemoryError):
+            said = f" an answer of more than {MOST_MEMORY >> 20} MiB"
         below = below.__cause__ or below.__context__
-    return ""
+    bundles = [f"{name}={os.environ[name]}" for name in BUNDLES if name in os.environ]
+    return said + (f"; is {bundles[0]} right?" if bundles and isinstance(error, SSLError) else "")
 
 
 def find_in_time(arguments: argparse.Namespace) -> "Iterator[Address]":
@@ -408,6 +424,36 @@ def ask(argv: "list[str] | None") -> "Iterator[Address]":
         raise Failure(f"EC2's answer cannot be read: {said}; is there a proxy (HTTPS_PROXY)?", 1) from error
 
 
+def bound_memory() -> None:
+    """Have an answer without end fail, instead of filling the machine's memory."""
+    try:
+        import resource  # noqa: PLC0415 - Windows has none
+    except ModuleNotFoundError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY or soft > MOST_MEMORY:
+        with suppress(OSError, ValueError):  # not every system has such a bound
+            resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, hard))
+
+
+@contextmanager
+def terminal_as_it_was() -> "Iterator[None]":
+    """Give the terminal back as it was: a profile's MFA code is asked for without echo, and that may be broken off."""
+    try:
+        import termios  # noqa: PLC0415 - Windows has none
+
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+    except (ModuleNotFoundError, OSError):
+        yield
+        return
+    was = termios.tcgetattr(terminal)
+    try:
+        yield
+    finally:
+        if termios.tcgetattr(terminal) != was:  # a job in the background must not touch it without need
+            termios.tcsetattr(terminal, termios.TCSANOW, was)
+
+
 def main(argv: "list[str] | None" = None) -> int:
     """Print the free addresses and return the exit code."""
     try:
@@ -426,8 +472,10 @@ def main(argv: "list[str] | None" = None) -> int:
 
 
 if __name__ == "__main__":
+    bound_memory()
     try:
-        sys.exit(main())
+        with terminal_as_it_was():
+            sys.exit(main())
     except OSError as unwritten:
         # What is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

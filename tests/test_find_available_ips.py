@@ -482,6 +482,14 @@ def test_an_unreachable_endpoint_is_one_clear_line(run: Run, monkeypatch: pytest
     assert f'{url}/" (Connection refused)' in run.fails(*ASKED, code=1)
 
 
+def test_certificates_that_are_not_there_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK says that a file is missing, and not which."""
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/nonexistent/bundle")
+    with serving(Response("")) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url.replace("http:", "https:"))
+        assert "; is AWS_CA_BUNDLE=/nonexistent/bundle right?" in run.fails(*ASKED, code=1)
+
+
 def test_an_endpoint_that_is_no_url_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A configuration mistake, found before anything is sent."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", "not a url")

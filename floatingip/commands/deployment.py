@@ -11,7 +11,7 @@ from floatingip.core.errors import ConfigurationError, MetadataError
 from floatingip.core.model import Carry
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
-from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client
+from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client, obtain
 from floatingip.edges.imds import Imds
 
 
@@ -45,6 +45,7 @@ def find(settings: Settings, options: argparse.Namespace) -> Deployment:
         except MetadataError as error:
             raise MetadataError(str(error), arguments.ELSEWHERE) from error
         region, vpc_id = region or me.region, vpc_id or me.vpc_id
+    obtain(region)
     cloud = Ec2Cloud(client(region, settings.ec2_timeout), vpc_id, ())
     if me is not None and not name:
         instances = cloud.describe_instances(frozenset((me.instance_id,)))

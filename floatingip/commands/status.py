@@ -9,7 +9,6 @@ learned.  Nothing is changed.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
@@ -109,12 +108,16 @@ def run(options: argparse.Namespace) -> int:
 
     def find() -> tuple[Here | None, Callable[[], Cloud]]:
         if options.region and options.vpc_id and settings.name:
+            from floatingip.edges.ec2.cloud import check_environment, obtain  # noqa: PLC0415 - as above
+
+            check_environment()
+            obtain(options.region)
             return None, partial(made, options.region, options.vpc_id)
         return inside(Imds().identity, lambda me: made(options.region or me.region, options.vpc_id or me.vpc_id))
 
     found: tuple[Here | None, Callable[[], Cloud]] | None = None
     code: int | None = None
-    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+    try:
         while True:
             try:
                 if found is None or (found[0] is not None and not found[0].instance):  # IMDS may answer by now
@@ -129,9 +132,12 @@ def run(options: argparse.Namespace) -> int:
                 code = EXIT_CODES[seen.verdict]
                 show(seen, as_json=options.json, watched=bool(options.watch))
             if not options.watch:
-                break
+                return code
             time.sleep(options.watch)
-    return code or 0
+    except (KeyboardInterrupt, BrokenPipeError):
+        if code is None:  # nothing was learned, least of all that all is well
+            raise
+        return code
 
 
 def show(seen: Overview, *, as_json: bool, watched: bool) -> None:

@@ -1,6 +1,7 @@
 """Nobody waits for what hangs, and what hangs does not pile up."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -108,6 +109,25 @@ def test_a_write_that_was_given_up_before_it_was_sent_is_never_sent() -> None:
     assert pace.late is not None
     pace.late.join(LONG)
     assert pace.seconds >= SHORT
+
+
+def test_a_write_is_not_sent_after_the_process_has_stood_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its decision and the network: others have gone on, and nobody here may have noticed yet."""
+    now, became = [0.0], Future[str]()
+
+    def freeze() -> None:
+        now[0] += 60.0
+        try:
+            interrupt_by(lambda: None)
+        except CloudUnavailable as error:
+            became.set_result(str(error))
+            raise
+        became.set_result("sent")
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with pytest.raises(CloudUnavailable):
+        Asking(LONG).ask("Write", freeze, repeatable=False)
+    assert became.result(LONG) == "given up before it was sent"
 
 
 def test_attempts_that_do_not_end_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

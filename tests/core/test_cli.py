@@ -60,6 +60,8 @@ def test_the_version_is_told(run: Run) -> None:
         ("AWS_PROFILE", "no\tbody"),
         ("AWS_ENDPOINT_URL_EC2", "localhost:4566"),
         ("AWS_ENDPOINT_URL", "ftp://ec2"),
+        ("AWS_ENDPOINT_URL", "http://[::1"),
+        ("AWS_ENDPOINT_URL", "http://ec2:99999"),
     ],
 )
 def test_an_environment_that_the_sdk_cannot_use_ends_with_2_and_one_line(

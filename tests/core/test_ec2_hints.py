@@ -146,6 +146,15 @@ def test_a_role_without_a_token_is_not_told_of(told: Told) -> None:
     assert "give the pod a role (IRSA" in said
 
 
+@pytest.mark.parametrize(
+    "url", ["http://[fd00:ec2::1]:8080", "HTTPS://ec2.example/", "https://vpce-1.ec2.example/a?b=c"]
+)
+def test_an_endpoint_that_the_sdk_takes_is_not_refused(environment: Become, url: str) -> None:
+    """At its address, as where a name server may fail, or however it is written."""
+    environment(AWS_ENDPOINT_URL_EC2=url)
+    ec2.check_environment()
+
+
 def test_without_anything_there_is_still_the_role(told: Told) -> None:
     """The usual case."""
     assert "give the pod a role" in told()

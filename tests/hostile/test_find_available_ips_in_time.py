@@ -74,6 +74,20 @@ def test_what_does_not_end_is_told_in_time(server: Server, run: Callable[..., En
     assert ended.stderr.count("\n") == 1
 
 
+def test_an_answer_without_end_fills_no_memory(server: Server, run: Callable[..., Ended]) -> None:
+    """However fast it comes; and that is told, not how long it was read."""
+
+    def pour(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(64 * (b"10000\r\n" + 0x10000 * b"x" + b"\r\n"))
+
+    server.replies["DescribeSubnets"] = pour
+    ended = run("--timeout", "20", **KEYS, AWS_MAX_ATTEMPTS="1")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "an answer of more than 1024 MiB" in ended.stderr
+
+
 def test_credentials_that_are_waited_for_are_told_in_time(run: Callable[..., Ended], tmp_path: Path) -> None:
     """What a program gives out, too, may hang."""
     config = tmp_path / "config"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 
 from floatingip.commands import arguments
 from floatingip.commands.doctor.finding import SETTINGS, failed
-from floatingip.core.errors import ConfigurationError
+from floatingip.core.errors import ConfigurationError, NoCredentials
 from floatingip.edges import configmap
 from floatingip.edges.probes.tcp import service_prober
 
@@ -37,7 +38,12 @@ def run(options: argparse.Namespace) -> int:
         # Only now: these load what is to be asked, and bad settings are told without it.
         from floatingip.commands.doctor.examine import examine  # noqa: PLC0415
         from floatingip.commands.doctor.facts import Facts  # noqa: PLC0415
+        from floatingip.edges.ec2.cloud import check_environment, obtain  # noqa: PLC0415
 
+        if options.region:
+            with contextlib.suppress(ConfigurationError, NoCredentials):  # a check tells it
+                check_environment()
+                obtain(options.region)
         facts = Facts(settings, os.environ, service_prober(settings), options.region, options.vpc_id)
         findings = examine(facts, within=options.within)
     if options.json:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
 from typing import TypeVar, cast
@@ -32,13 +33,16 @@ others may have met a dead connection."""
 MOST_UNDER_WAY = 24
 """Attempts at the same time, at all questions together; those that were given up and still hang count as well."""
 
+NAMES_HINT = "does this machine's name server answer (/etc/resolv.conf)?"
+"""What to do where there was no connection: one that is refused, or not answered, is told of much sooner."""
+
 T = TypeVar("T")
 
 
 class _Attempt(threading.Thread):
-    """One try to get an answer, which sends nothing after so many seconds."""
+    """One try to get an answer, which sends nothing after ``seconds``."""
 
-    def __init__(self, call: Callable[[], object], ended: Callable[[_Attempt], None], sends_for: float) -> None:
+    def __init__(self, call: Callable[[], object], ended: Callable[[_Attempt], None], seconds: float) -> None:
         super().__init__(name="ask", daemon=True)
         self._call = call
         self._ended = ended
@@ -47,7 +51,7 @@ class _Attempt(threading.Thread):
         self.is_unsent = False
         self._interrupts: list[Callable[[], None]] = []
         self.began_at = time.monotonic()
-        self._sends_until = self.began_at + sends_for
+        self._sends_until = self.began_at + seconds
         self.seconds = 0.0
         self.answer: object = None
         self.error: BaseException | None = None
@@ -64,10 +68,16 @@ class _Attempt(threading.Thread):
     def interrupt_by(self, interrupt: Callable[[], None]) -> None:
         """See :func:`interrupt_by`."""
         with self._lock:
+            # By its own look at the clock: after a process has stood still, others may notice later than this thread.
             if self.is_cut_off or time.monotonic() > self._sends_until:
                 self.is_unsent = True
                 raise CloudUnavailable("given up before it was sent")
             self._interrupts.append(interrupt)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it had anything to send its question by."""
+        return bool(self._interrupts)
 
     def cut_off(self) -> None:
         """Give the attempt up: end what it waits for, and let it send nothing more."""
@@ -131,10 +141,10 @@ class Asking:
         pace = self._paces.setdefault(what, _Pace())
         patience = min(self._longest, max(self._given_up_after, 2 * pace.seconds))
         again_after = max(self._again_after, 1.5 * pace.seconds) if repeatable else patience
-        # Whoever asked for a write decides anew from then on: what was decided before must not be done later.
-        sends_for = inf if repeatable else patience
+        # What changes something is decided anew by whoever asked, once it is given up: it must not be done after that.
+        begin = partial(self._begin, what, call, pace, inf if repeatable else patience)
         told: SimpleQueue[_Attempt] = SimpleQueue()
-        attempts = [self._begin(what, call, told, pace, sends_for)]
+        attempts = [begin(told)]
         again_at, give_up_at = attempts[0].began_at + again_after, attempts[0].began_at + patience
         while (now := time.monotonic()) < give_up_at:
             try:
@@ -145,17 +155,19 @@ class Asking:
                     if len(attempts) == MOST_BESIDE:
                         attempts.pop(1).cut_off()
                     with suppress(CloudUnavailable):  # then those that are under way have to do
-                        attempts.append(self._begin(what, call, told, pace, sends_for))
+                        attempts.append(begin(told))
                 continue
             for attempt in attempts:
                 if attempt is not first:
                     attempt.cut_off()
             return cast(T, first.result())
+        is_connected = any(attempt.is_connected for attempt in attempts)
         self._leave(attempts, pace)
-        raise CloudUnavailable(f"{what}: no answer within {patience:g} s")
+        said = f"{what}: no answer within {patience:g} s"
+        raise CloudUnavailable(said) if is_connected else CloudUnavailable(f"{said}, nor a connection", NAMES_HINT)
 
     def _begin(
-        self, what: str, call: Callable[[], object], told: SimpleQueue[_Attempt], pace: _Pace, sends_for: float
+        self, what: str, call: Callable[[], object], pace: _Pace, sends_for: float, told: SimpleQueue[_Attempt]
     ) -> _Attempt:
         def ended(attempt: _Attempt) -> None:
             with self._lock:

@@ -24,7 +24,7 @@ from floatingip.edges.ec2.meaning import (
     refuse_what_is_not_ec2s,
     refuse_what_stands_twice,
 )
-from floatingip.edges.ec2.sdk import check_environment, client
+from floatingip.edges.ec2.sdk import check_environment, client, obtain
 from floatingip.edges.ec2.shown import read_eni, read_instance, read_ours, read_subnet
 from floatingip.edges.tally import Tally
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, NetworkInterfaceTypeDef
 
-__all__ = ["Ec2Cloud", "check_environment", "client"]  # whoever has the calls needs their client, too
+__all__ = ["Ec2Cloud", "check_environment", "client", "obtain"]  # whoever has the calls needs their client, too
 
 PAGE = 1000
 """Interfaces in one answer: the most that EC2 gives."""

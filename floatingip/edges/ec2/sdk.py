@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.awsrequest
@@ -68,6 +69,9 @@ SOURCES = (
 )
 """Variables that say how credentials are looked for, and which nobody sets but on purpose."""
 
+OF_A_PERSON = {"credential_process", "mfa_serial", "source_profile"}
+"""What a profile has whose credentials a person or a program gives, or those of another profile do."""
+
 LIFETIME = "AWS_CREDENTIAL_EXPIRATION"
 """Until when the credentials in the environment are good, as `aws configure export-credentials` writes it."""
 
@@ -81,10 +85,20 @@ def check_environment() -> None:
         del os.environ[key]
     for key in ENDPOINTS:
         url = os.environ.get(key, "")
-        if url and not (re.match(r"https?://", url) and botocore.utils.is_valid_endpoint_url(url) and url.isascii()):
+        if url and not _is_url(url):
             raise ConfigurationError(f"{key}: {url!r} in the environment is no URL", f"correct it, or unset {key}")
     with _configuring():
         botocore.session.Session().get_scoped_config()
+
+
+def _is_url(text: str) -> bool:
+    """Whether the SDK would ask there, and it could be reached."""
+    try:
+        _ = urlsplit(text).port  # which is looked at only now
+        is_hosts = botocore.utils.is_valid_endpoint_url(text) or botocore.utils.is_valid_ipv6_endpoint_url(text)
+    except ValueError:
+        return False
+    return bool(is_hosts and re.match(r"https?://", text, re.IGNORECASE) and text.isascii())
 
 
 def client(region: str, longest: float = LONGEST) -> EC2Client:
@@ -119,8 +133,38 @@ def identity(region: str, longest: float) -> str:
         return str(cast(Any, sts).get_caller_identity()["Arn"])
 
 
+def obtain(region: str) -> None:
+    """Get the credentials for which the user's profile asks for a code (MFA) or runs a program.
+
+    That takes longer than any question has, must not happen twice at a time, and belongs into the thread that Ctrl-C
+    ends.  So commands call this before anything else; clients that are made later use what came of it.  Where there is
+    no such profile, as in a pod, nothing is done.  Raises ``ConfigurationError`` and ``NoCredentials``.
+    """
+    with _configuring():
+        profile = botocore.session.Session().get_scoped_config()
+    if os.environ.get("AWS_ACCESS_KEY_ID") or not OF_A_PERSON & profile.keys():
+        return
+    try:
+        _obtained[:] = [_find_credentials(region)]
+    except NoCredentials as error:
+        _obtained[:] = [error]
+        raise
+
+
+_obtained: list[_Credentials | NoCredentials] = []
+"""What came of `obtain`; empty where nothing was done."""
+
+
 def _keeper(region: str) -> Keeper[Any]:
-    return Keeper(lambda: _find_credentials(region), _credentials_of_environment(), _credentials_hint())
+    if not _obtained:
+        return Keeper(lambda: _find_credentials(region), _credentials_of_environment(), _credentials_hint())
+    [given] = _obtained
+    ended = NoCredentials("no AWS credentials: the profile's have ended, or are refused", "run the command again")
+
+    def find() -> _Credentials:
+        raise given if isinstance(given, NoCredentials) else ended
+
+    return Keeper(find, given if isinstance(given, _Credentials) else None, ended.hint)
 
 
 def _signing(region: str, longest: float, keeper: Keeper[Any]) -> boto3.session.Session:

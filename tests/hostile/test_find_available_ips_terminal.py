@@ -1,0 +1,49 @@
+"""find-available-ips.py at a terminal, where a profile's code (MFA) is typed without echo, or is not."""
+
+import os
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from tests.core.ec2_server import PATIENCE, becoming
+
+SCRIPT = Path(__file__).parents[2] / "find-available-ips.py"
+PROFILE = """
+[default]
+role_arn = arn:aws:iam::123456789012:role/operator
+source_profile = base
+mfa_serial = arn:aws:iam::123456789012:mfa/me
+[profile base]
+aws_access_key_id = key
+aws_secret_access_key = secret
+"""
+
+
+AT_TERMINAL = 'exec "$@" <"$0"'
+"""Of a session of its own, the first terminal that its leader opens is the one that Ctrl-C comes from."""
+
+
+@pytest.mark.parametrize(("broken_off", "code"), [(True, 130), (False, 1)], ids=["Ctrl-C", "--timeout"])
+def test_a_code_that_is_not_typed_leaves_the_terminal_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, broken_off: bool, code: int
+) -> None:
+    """Else whoever breaks it off would not see what is typed into the shell after it."""
+    (tmp_path / "config").write_text(PROFILE)
+    becoming(monkeypatch)(AWS_CONFIG_FILE=str(tmp_path / "config"), AWS_REGION="us-west-2", HOME="/nonexistent")
+    outside, terminal = os.openpty()
+    was = termios.tcgetattr(terminal)
+    command = [sys.executable, str(SCRIPT), "IPV4", "10.0.0.0/24", "--timeout", "60" if broken_off else "2"]
+    command = ["sh", "-c", AT_TERMINAL, os.ttyname(terminal), *command]
+    with subprocess.Popen(command, stdout=terminal, stderr=terminal, start_new_session=True) as process:
+        said = b""
+        while b"Enter MFA code" not in said:
+            said += os.read(outside, 4096)
+        if broken_off:
+            os.write(outside, b"\x03")
+        assert process.wait(PATIENCE) == code
+    assert termios.tcgetattr(terminal) == was
+    os.close(outside)
+    os.close(terminal)
