@@ -310,7 +310,8 @@ def _marks(facts: Facts) -> Iterator[Finding]:
         users = [*kernel.rules_on(bits), *chains.on_bits(ruleset, bits, ours)]
         users += chains.by_iptables(kernel.markings(), bits)
         names = [link.name for eni in facts.here if (link := kernel.link(eni.mac)) is not None]
-    yield from node.marks(users, bits, unread, chains.passing_by(ruleset, names))
+    aside = (*chains.passing_by(ruleset, names), *chains.untracked(ruleset, names))
+    yield from node.marks(users, bits, unread, aside)
 
 
 def _firewall(_facts: Facts) -> Iterator[Finding]:

@@ -111,8 +111,8 @@ def marks(users: Sequence[str], bits: int, unread: Sequence[str], passing_by: Se
     """
     if passing_by:
         yield MARKS.warn(
-            f"packets of established connections pass our marks by, through {', '.join(passing_by)}",
-            "take the interfaces that EC2 attaches out of it",
+            f"packets pass our marks by, through {', '.join(passing_by)}",
+            "have it leave out the interfaces that EC2 attaches",
         )
     if users:
         yield MARKS.warn(f"{bits:#x} is used by others, too: {', '.join(users)}")
