@@ -89,9 +89,20 @@ def in_front(netlink: Netlink, link: Link) -> Link:
     return min(whole, key=lambda each: (each.index != link.master, each.index), default=link)
 
 
+def on_top(netlink: Netlink, index: int) -> list[Link]:
+    """Those that stand on a link: VLANs, and macvlans, of which one in the mode passthru takes in all that comes by it.
+
+    Raises OSError, struct.error.
+    """
+    return [link for link in map(_read, _all(netlink)) if link.made and link.below == index]
+
+
 def _with_mac(netlink: Netlink, mac: bytes) -> list[Link]:
-    found = netlink.dump(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _BRIEF, _LINK.size)
-    return [_read(message) for message in found if message.attributes.get(_IFLA_ADDRESS) == mac]
+    return [_read(message) for message in _all(netlink) if message.attributes.get(_IFLA_ADDRESS) == mac]
+
+
+def _all(netlink: Netlink) -> list[Message]:
+    return netlink.dump(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _BRIEF, _LINK.size)
 
 
 def _indexes(links: Iterable[Link]) -> set[int]:
