@@ -86,6 +86,15 @@ def test_what_former_settings_have_left_is_named(node: Node, plumbing: Plumbing)
     }
 
 
+def test_how_full_conntrack_is_is_told(node: Node) -> None:
+    """Of this namespace: each flow of a connection that passes it counts."""
+    node.plumb()  # with the marks the kernel begins to follow connections
+    before, most = node.namespace.call(inspection.conntrack)
+    with node.namespace.listen("127.0.0.1", 9, socket.SOCK_DGRAM) as asked:
+        asked.sendto(b"", ("127.0.0.1", 9))
+    assert before < node.namespace.call(inspection.conntrack)[0] <= most
+
+
 def test_a_link_on_top_of_ours_is_named(node: Node) -> None:
     """A macvlan may take in all that comes by it; not the other end of a cable, nor what is on another link."""
     node.plumb()

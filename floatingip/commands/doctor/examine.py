@@ -34,7 +34,7 @@ from floatingip.core.model import Address
 from floatingip.edges import background
 from floatingip.edges.kernel import chains
 from floatingip.edges.kernel.host import KernelHost
-from floatingip.edges.kernel.inspection import IPVS_LINK, KernelInspection, lacking, rp_filter
+from floatingip.edges.kernel.inspection import IPVS_LINK, KernelInspection, conntrack, lacking, rp_filter
 from floatingip.edges.kernel.kube_proxy import kept_off
 from floatingip.edges.kernel.mark_table import table_name
 from floatingip.edges.kubernetes.node_ports import PodsServices
@@ -320,6 +320,10 @@ def _firewall(_facts: Facts) -> Iterator[Finding]:
         yield from node.firewall(chains.that_drop(ruleset), (*unread, *kernel.legacy()))
 
 
+def _conntrack(_facts: Facts) -> Iterator[Finding]:
+    yield from node.conntrack(*conntrack())
+
+
 def _kube_proxy(facts: Facts) -> Iterator[Finding]:
     with closing(KernelInspection()) as kernel:
         served = {version: kernel.node_ports_at(version) for version in facts.versions}
@@ -382,6 +386,7 @@ LOOKS: dict[str, Look] = {
     "routing": _routing,
     "marks": _marks,
     "firewall": _firewall,
+    "conntrack": _conntrack,
     "kube-proxy": _kube_proxy,
     "api-server": _api_server,
     "role": _role,

@@ -59,6 +59,13 @@ def rp_filter(link: str) -> int | None:
     return None
 
 
+def conntrack() -> tuple[int, int]:
+    """How many connections the kernel follows here, and how many it can.  Raises HostError."""
+    with mapped("conntrack"):
+        used, most = (Path(f"/proc/sys/net/netfilter/nf_conntrack_{which}") for which in ("count", "max"))
+        return int(used.read_text(encoding="ascii")), int(most.read_text(encoding="ascii"))
+
+
 class KernelInspection:
     """One network namespace, that of the calling thread; for one thread."""
 
