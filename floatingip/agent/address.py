@@ -338,7 +338,11 @@ class FloatingAddress:
 
     def remark(self) -> str:
         """What a person should see to, though this node is ready; empty where there is nothing."""
-        return self.decision.sentence if self.decision.reason in NOTED else ""
+        if self.decision.reason in NOTED:
+            return self.decision.sentence
+        report = self.report
+        problem = report.problem if report is not None and report.state is PlumbingState.SOUND else ""
+        return problem or self._telling.undone
 
     def shortcoming(self) -> Shortcoming:
         """Why this node could neither serve the address nor take it over, in words and by its name."""

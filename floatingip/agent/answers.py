@@ -110,7 +110,7 @@ class Answers:
         """Why this node could not send any probe for a while; empty where it could."""
         if self._unsent_since is None or now - self._unsent_since < timing.UNSENT_FOR:
             return ""
-        remedy = "does a firewall or a policy of this node drop what goes to it?"
+        remedy = "does a firewall, a policy or NAT of this node drop or divert what goes to it?"
         return f"{self.address} cannot be probed from here: {self._unsent}; {remedy}"
 
     def served(self, now: float) -> Mapping[int, bool]:

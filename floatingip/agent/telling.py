@@ -36,6 +36,7 @@ class Telling:
         self._loud, self._blind, self._warned = Trouble(), Trouble(), Trouble()
         self._node_ports = Trouble()
         self._plumbing, self._undone = Complaints(timing.KERNEL_CALM), Complaints(timing.KERNEL_CALM)
+        self._last_undone = ""
         self._repairs = TokenBucket(timing.REPAIRS_TOLD, timing.REPAIRS_TOLD / timing.KERNEL_CALM)
         self._unready, self._astray = Trouble(timing.NOT_READY_FOR), Trouble(timing.ASTRAY_FOR)
 
@@ -86,8 +87,14 @@ class Telling:
     def _repaired_again(self, what: str, now: float) -> None:
         """Somebody takes it away whenever it was put there: between the two the address does not work."""
         why = f"somebody on this node takes away {what} again and again: a network manager, a firewall, another agent?"
+        self._last_undone = why
         if self._undone.is_news(why, now):
             self._out.warning("undone", why)
+
+    @property
+    def undone(self) -> str:
+        """What somebody takes away again and again; empty while nobody does."""
+        return self._last_undone if self._undone.go_on else ""
 
     def kernel(self, report: PlumbingReport, now: float) -> None:
         """Log what is wrong in the kernel, by the last report; what is not known yet is not wrong."""

@@ -199,6 +199,8 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
         "warn",
         "dropped by nft's chain ip6 a b",
     ),
+    (node.conntrack(100, 1000), "ok", "100 of 1000"),
+    (node.conntrack(901, 1000), "warn", "901 of 1000 connections are followed -> raise net.netfilter.nf_conntrack_max"),
     (node.links({}, ()), "ok", "no interface of ours"),
     (node.links({"eth1": ()}, ()), "ok", "nobody else has configured eth1"),
     (

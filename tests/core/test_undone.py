@@ -32,6 +32,17 @@ def test_what_is_taken_away_again_and_again_is_warned_of_once(what: tuple[str, .
     assert "nobody takes it away any more" in log[-1]
 
 
+def test_what_others_do_to_a_node_that_carries_the_address_is_noted() -> None:
+    """By /readyz, which is ok: what somebody takes away, as long as he does, and what they have in the way."""
+    made, _ = told_of([replace(SOUND, repaired=("marks",)), SOUND] * 100, 0.05)
+    assert made.address.remark() == ""
+    for _ in range(timing.REPAIRS_TOLD + 1):
+        made.address.reconciled(replace(SOUND, repaired=("marks",)), now() + 1000.0)
+    assert made.address.remark().startswith("somebody on this node takes away marks again and again")
+    made.address.reconciled(replace(SOUND, problem="rule: of others; move it"), now() + 1000.0)
+    assert made.address.remark() == "rule: of others; move it"
+
+
 def test_what_is_mended_now_and_then_is_told_each_time() -> None:
     """Once an hour, by somebody's job, is no fight."""
     _, log = told_of([replace(SOUND, repaired=("rule",)), SOUND] * 20, 1800.0)

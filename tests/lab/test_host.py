@@ -175,6 +175,7 @@ DAMAGE: dict[str, tuple[str, tuple[str, ...]]] = {
     "a foreign rule in our chain": (f"nft insert rule inet {MARKS} prerouting accept", ("marks",)),
     "a sleeping table": (f"nft 'add table inet {MARKS} {{ flags dormant; }}'", ("marks",)),
     "a link flap": ("ip link set ens6 down; ip link set ens6 up", ("route",)),
+    "a link without ARP": ("ip link set ens6 arp off", ("link-up",)),
     "a link taken down": ("ip link set ens6 down", ("link-up", "route")),
 }
 

@@ -86,6 +86,31 @@ def test_what_former_settings_have_left_is_named(node: Node, plumbing: Plumbing)
     }
 
 
+def test_how_full_conntrack_is_is_told(node: Node) -> None:
+    """Of this namespace: each flow of a connection that passes it counts."""
+    node.plumb()  # with the marks the kernel begins to follow connections
+    before, most = node.namespace.call(inspection.conntrack)
+    with node.namespace.listen("127.0.0.1", 9, socket.SOCK_DGRAM) as asked:
+        asked.sendto(b"", ("127.0.0.1", 9))
+    assert before < node.namespace.call(inspection.conntrack)[0] <= most
+
+
+def test_a_link_on_top_of_ours_is_named(node: Node) -> None:
+    """A macvlan may take in all that comes by it; not the other end of a cable, nor what is on another link."""
+    node.plumb()
+    node.namespace.ip("link add link eth0 name elsewhere type macvlan mode bridge")
+
+    def others() -> list[str]:
+        kernel = KernelInspection()
+        link = kernel.link(IPV4.mac)
+        assert link is not None
+        return list(kernel.of_others(link.index, {IPV4.address}))
+
+    assert node.namespace.call(others) == []
+    node.namespace.ip("link add link ens6 name pod0 type macvlan mode passthru")
+    assert node.namespace.call(others) == ["the link pod0 on top of it"]
+
+
 def test_a_kernel_without_a_family_has_nothing_of_it(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many have no IPv6 by ipv6.disable=1; here it is one that no kernel has any more, and is answered alike."""
     decnet = 12

@@ -60,3 +60,12 @@ def test_a_node_without_any_rule_to_its_routes_is_told_what_it_lacks(node: Node)
     assert blind(node, IPV4) == NO_ROUTE
     node.namespace.ip("rule add priority 32766 lookup main")
     assert blind(node, IPV4) == ""
+
+
+@BOTH
+def test_a_node_that_has_no_address_to_probe_from_is_told_so(node: Node, plumbing: Plumbing) -> None:
+    """The kernel would send them from a link-local one, which no router passes on: nobody ever answers then."""
+    assert blind(node, plumbing) == ""
+    node.namespace.ip("address flush dev eth0 scope global", "address add 169.254.20.10/32 dev lo")
+    node.namespace.ip("route add default via 10.0.0.1 dev eth0 onlink")
+    assert blind(node, plumbing) == "eth0 has no address of that kind; give it one"

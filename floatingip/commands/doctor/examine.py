@@ -34,7 +34,7 @@ from floatingip.core.model import Address
 from floatingip.edges import background
 from floatingip.edges.kernel import chains
 from floatingip.edges.kernel.host import KernelHost
-from floatingip.edges.kernel.inspection import IPVS_LINK, KernelInspection, lacking, rp_filter
+from floatingip.edges.kernel.inspection import IPVS_LINK, KernelInspection, conntrack, lacking, rp_filter
 from floatingip.edges.kernel.kube_proxy import kept_off
 from floatingip.edges.kernel.mark_table import table_name
 from floatingip.edges.kubernetes.node_ports import PodsServices
@@ -310,13 +310,18 @@ def _marks(facts: Facts) -> Iterator[Finding]:
         users = [*kernel.rules_on(bits), *chains.on_bits(ruleset, bits, ours)]
         users += chains.by_iptables(kernel.markings(), bits)
         names = [link.name for eni in facts.here if (link := kernel.link(eni.mac)) is not None]
-    yield from node.marks(users, bits, unread, chains.passing_by(ruleset, names))
+    aside = (*chains.passing_by(ruleset, names), *chains.untracked(ruleset, names))
+    yield from node.marks(users, bits, unread, aside)
 
 
 def _firewall(_facts: Facts) -> Iterator[Finding]:
     with closing(KernelInspection()) as kernel:
         ruleset, unread = kernel.readable()
         yield from node.firewall(chains.that_drop(ruleset), (*unread, *kernel.legacy()))
+
+
+def _conntrack(_facts: Facts) -> Iterator[Finding]:
+    yield from node.conntrack(*conntrack())
 
 
 def _kube_proxy(facts: Facts) -> Iterator[Finding]:
@@ -381,6 +386,7 @@ LOOKS: dict[str, Look] = {
     "routing": _routing,
     "marks": _marks,
     "firewall": _firewall,
+    "conntrack": _conntrack,
     "kube-proxy": _kube_proxy,
     "api-server": _api_server,
     "role": _role,

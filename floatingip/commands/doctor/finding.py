@@ -208,6 +208,11 @@ FIREWALL = Check(
     "what a host firewall does not know, as an interface that has just come, it drops",
     "let it accept what comes in by the interfaces that EC2 attaches: ICMP, the observers' TCP port, what is for pods",
 )
+CONNTRACK = Check(
+    "conntrack",
+    "while its table is full the kernel drops whatever is new: connections, and our probes",
+    "raise net.netfilter.nf_conntrack_max on the node, and find out who opens so many connections",
+)
 KUBE_PROXY = Check(
     "kube-proxy",
     "it decides at which of the node's addresses NodePorts are served, and since when",
@@ -232,7 +237,7 @@ NODE_PORT = Check(
 CHECKS = (
     SETTINGS, IMDS, CREDENTIALS, EC2, PERMISSIONS, CLOCK, PLACE, RESERVATION, OWNER, SLOTS, SOURCE_CHECK, NO_MANAGE,
     WORKERS, PORT, ICMP, RULES, OBSERVER, CAPABILITIES, NFT, FORWARDING, RP_FILTER, LINKS, ROUTING, MARKS, FIREWALL,
-    KUBE_PROXY, API_SERVER, ROLE, NODE_PORT,
+    CONNTRACK, KUBE_PROXY, API_SERVER, ROLE, NODE_PORT,
 )  # fmt: skip
 """All of them, in the order in which they are told."""
 

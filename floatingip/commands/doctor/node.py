@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from floatingip.commands.doctor.finding import (
     CAPABILITIES,
+    CONNTRACK,
     FIREWALL,
     FORWARDING,
     KUBE_PROXY,
@@ -19,6 +20,9 @@ from floatingip.commands.doctor.finding import (
 from floatingip.core.ec2 import Eni
 from floatingip.core.errors import HostError
 from floatingip.edges.kernel.inspection import IPVS_LINK
+
+NEARLY_FULL = 0.9
+"""From such a share of conntrack's table on it is nearly full: a burst of connections fills the rest."""
 
 STRICT = 1
 """rp_filter: the source must be reachable by the link itself.  The kernel uses the larger of a link's and `all`."""
@@ -111,8 +115,8 @@ def marks(users: Sequence[str], bits: int, unread: Sequence[str], passing_by: Se
     """
     if passing_by:
         yield MARKS.warn(
-            f"packets of established connections pass our marks by, through {', '.join(passing_by)}",
-            "take the interfaces that EC2 attaches out of it",
+            f"packets pass our marks by, through {', '.join(passing_by)}",
+            "have it leave out the interfaces that EC2 attaches",
         )
     if users:
         yield MARKS.warn(f"{bits:#x} is used by others, too: {', '.join(users)}")
@@ -138,6 +142,12 @@ def firewall(dropping: Sequence[str], unread: Sequence[str]) -> Iterator[Finding
             f"what is dropped by rules that cannot be read here ({', '.join(unread)})",
             "look for drop and reject in nft list ruleset, iptables-legacy-save and ip6tables-legacy-save on the node",
         )
+
+
+def conntrack(used: int, most: int) -> Iterator[Finding]:
+    """How many connections the kernel follows, and how many it can."""
+    said = f"{used} of {most} connections are followed"
+    yield CONNTRACK.warn(said) if used >= NEARLY_FULL * most else CONNTRACK.ok(said)
 
 
 def kube_proxy(kept_off: Collection[str], served: frozenset[str] | None, *, has_ipvs: bool) -> Iterator[Finding]:

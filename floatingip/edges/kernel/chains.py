@@ -21,6 +21,10 @@ _ALL_BITS = 0xFFFFFFFF
 _MARKS = ({"meta": {"key": "mark"}}, {"ct": {"key": "mark"}})
 _WHOLE = " (which sets the whole mark: have it set its own bits only, by a mask)"
 _STRAY = " (of another deployment on this node, or left by former settings)"
+_BY_LINK = ({"meta": {"key": "iifname"}}, {"meta": {"key": "iif"}})
+_NFPROTO = {"meta": {"key": "nfproto"}}
+_CARRIED = ({"meta": {"key": "l4proto"}}, {"payload": {"protocol": "ip", "field": "protocol"}}, _NFPROTO)
+_ZONE = {"ct": {"key": "zone"}}
 _HOOKS = ("ingress", "prerouting", "input", "forward", "output", "postrouting", "egress")
 
 
@@ -78,11 +82,9 @@ def by_reverse_path(ruleset: list[Any], versions: Collection[int]) -> tuple[str,
     for rule in _awake(ruleset, "rule"):
         filtered = {"ip": {4}, "ip6": {6}}.get(str(rule.get("family")), {4, 6})
         wants_way_back = False
-        for expression in _expressions(rule):
-            kind, what = next(iter(expression.items()), ("", None)) if isinstance(expression, dict) else ("", None)
-            what = what if isinstance(what, dict) else {}
+        for kind, what in _statements(rule):
             name = what.get("name")
-            if kind == "match" and what.get("left") == {"meta": {"key": "nfproto"}}:
+            if kind == "match" and what.get("left") == _NFPROTO:
                 filtered = filtered & {{"ipv4": 4, "ipv6": 6}.get(str(what.get("right")), 0)}
             elif (kind == "match" and _is_without_way_back(what)) or (kind == "xt" and name == "rpfilter"):
                 wants_way_back = True
@@ -106,6 +108,34 @@ def passing_by(ruleset: list[Any], links: Collection[str]) -> tuple[str, ...]:
         devices = [str(device) for device in _all(each.get("dev"))]
         if any(fnmatchcase(link, device) for link in links for device in devices):
             found.append(f"nft's flowtable {each.get('family')} {each.get('table')} {each.get('name')}")
+    return tuple(found)
+
+
+def untracked(ruleset: list[Any], links: Collection[str]) -> tuple[str, ...]:
+    """Those that take connections out of conntrack, or what comes by one of these links into another zone of it than
+    their replies: then no mark of ours is remembered, and no NodePort found.
+    """
+    found = dict[str, None]()
+    for rule in _awake(ruleset, "rule"):
+        is_by_ours = False
+        for kind, what in _statements(rule):
+            left, right = what.get("left"), _all(what.get("right"))
+            if kind == "match" and left in _BY_LINK and what.get("op") == "==":
+                named = [name_of(each) if isinstance(each, int) else str(each) for each in right]
+                is_by_ours = any(fnmatchcase(link, each) for link in links for each in named)
+                if not is_by_ours:
+                    break
+            elif kind == "match" and left in _CARRIED:
+                if not {"tcp", "ipv4", "ipv6"} & set(map(str, right)):
+                    break
+            elif kind == "match" and _others_than(what) is None:
+                break
+            elif kind == "notrack" or (kind == "mangle" and is_by_ours and what.get("key") == _ZONE):
+                found[_named(rule, rule.get("chain"))] = None
+            elif kind == "xt" and what.get("name") == "CT":
+                found[f"{_named(rule, rule.get('chain'))} (unless its CT only adds a helper)"] = None
+            elif kind == "xt":
+                break
     return tuple(found)
 
 
@@ -146,21 +176,19 @@ class _Rules:
     def _by(self, rule: dict[str, Any], chain: _Key) -> tuple[_Fate | None, list[str]]:
         """What one rule makes of it; None where it goes on behind it."""
         spared = list[str]()
-        for expression in _expressions(rule):
-            kind, what = next(iter(expression.items()), ("", None)) if isinstance(expression, dict) else ("", None)
+        for kind, what in _statements(rule):
             if kind == "match":
                 named = _others_than(what)
                 if named is None:
                     return None, []
                 spared += named
             elif kind in ("jump", "goto"):
-                target = what.get("target") if isinstance(what, dict) else None
-                fate, further = self.fate((*chain[:2], str(target)))
+                fate, further = self.fate((*chain[:2], str(what.get("target"))))
                 if fate is None and kind == "goto":
                     fate = _Fate.RETURNED
                 return fate, spared + further
             elif kind == "xt":
-                extension = what.get("name") if isinstance(what, dict) else None
+                extension = what.get("name")
                 if extension in _DROPPING_TARGETS:
                     return _Fate.DROPPED, spared
                 if extension not in _PASSING_TARGETS:
@@ -182,15 +210,14 @@ _PASSING = ("counter", "log", "mangle", "notrack")
 _DROPPING_TARGETS, _PASSING_TARGETS = ("DROP", "REJECT"), ("MARK", "CONNMARK", "LOG", "NFLOG", "CT")
 
 
-def _others_than(match: Any) -> list[str] | None:
+def _others_than(match: dict[str, Any]) -> list[str] | None:
     """The interfaces for which a match does not hold, where it holds for all that is new and comes by any other one;
     None for another match.
     """
-    match = match if isinstance(match, dict) else {}
     operator, left, right = match.get("op"), match.get("left"), _all(match.get("right"))
     if left == {"ct": {"key": "state"}}:
         return [] if ("new" in right) is (operator != "!=") else None
-    if left not in ({"meta": {"key": "iifname"}}, {"meta": {"key": "iif"}}) or operator != "!=":
+    if left not in _BY_LINK or operator != "!=":
         return None
     is_told = not any(str(each).startswith("@") for each in right)
     return [name_of(each) if isinstance(each, int) else str(each) for each in right] if is_told else None
@@ -239,6 +266,13 @@ def _named(thing: dict[str, Any], chain: object) -> str:
 def _expressions(rule: dict[str, Any]) -> list[Any]:
     expressions = rule.get("expr")
     return expressions if isinstance(expressions, list) else []
+
+
+def _statements(rule: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a rule matches and does: each by its kind."""
+    for expression in _expressions(rule):
+        kind, what = next(iter(expression.items()), ("", None)) if isinstance(expression, dict) else ("", None)
+        yield kind, what if isinstance(what, dict) else {}
 
 
 def _changed(expression: Any) -> int:

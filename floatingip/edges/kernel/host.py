@@ -228,7 +228,7 @@ class KernelHost:
         address = plumbing.address
         missing: dict[str, _Defect] = {}
         with mapped():
-            if not link.up:
+            if not (link.up and link.resolves):
                 missing["link-up"] = _Defect(partial(links.set_up, self._netlink, link))
             elif not link.carrier:
                 missing["carrier"] = _Defect(problem=f"link {link.name} has none")

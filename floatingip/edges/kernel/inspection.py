@@ -59,6 +59,13 @@ def rp_filter(link: str) -> int | None:
     return None
 
 
+def conntrack() -> tuple[int, int]:
+    """How many connections the kernel follows here, and how many it can.  Raises HostError."""
+    with mapped("conntrack"):
+        used, most = (Path(f"/proc/sys/net/netfilter/nf_conntrack_{which}") for which in ("count", "max"))
+        return int(used.read_text(encoding="ascii")), int(most.read_text(encoding="ascii"))
+
+
 class KernelInspection:
     """One network namespace, that of the calling thread; for one thread."""
 
@@ -87,8 +94,9 @@ class KernelInspection:
         return False
 
     def of_others(self, index: int, expected: Collection[Address]) -> Iterator[str]:
-        """Addresses and routes on a link that neither we nor the kernel have put there.  Raises HostError."""
+        """Addresses, routes and links on a link that neither we nor the kernel have put there.  Raises HostError."""
         with mapped():
+            yield from (f"the link {each.name} on top of it" for each in links.on_top(self._netlink, index))
             for family in _FAMILIES:
                 for message in self._listed(_RTM_GETADDR, _ADDRESS.pack(family, 0, 0, 0, index), _ADDRESS.size):
                     raw = message.attributes.get(_IFA_LOCAL, message.attributes.get(_IFA_ADDRESS))

@@ -25,15 +25,17 @@ _IFLA_INET_CONF = 1
 _IFLA_INET6_CONF, _DEVCONF_DISABLE_IPV6 = 2, 27  # counted from 1, as IPv4's are
 _BRIEF = attribute(_IFLA_EXT_MASK, 8)  # without statistics (RTEXT_FILTER_SKIP_STATS)
 _IFF_UP = 0x1
+_IFF_NOARP = 0x80
 _IFF_LOWER_UP = 0x10000
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link as the kernel shows it.  ``rp_filter`` and ``forwarding`` are IPv4's and its own settings, None without
-    IPv4; ``ipv6_off`` is its ``disable_ipv6``; ``master`` is the index of the bridge, bond or VRF that it is a part of,
-    and by which its packets come and go instead; ``below`` that of the link that it stands on.  ``made`` is True for
-    what is no device: a bridge, a VLAN and the like, to which anybody may give any MAC.
+    """A link as the kernel shows it.  ``resolves``: it asks for neighbours' MACs, by ARP and NDP.  ``rp_filter`` and
+    ``forwarding`` are IPv4's and its own settings, None without IPv4; ``ipv6_off`` is its ``disable_ipv6``; ``master``
+    is the index of the bridge, bond or VRF that it is a part of, and by which its packets come and go instead;
+    ``below`` that of the link that it stands on.  ``made`` is True for what is no device: a bridge, a VLAN and the
+    like, to which anybody may give any MAC.
     """
 
     index: int
@@ -41,6 +43,7 @@ class Link:
     mac: str
     mtu: int
     up: bool
+    resolves: bool
     carrier: bool
     rp_filter: int | None
     forwarding: int | None
@@ -89,9 +92,20 @@ def in_front(netlink: Netlink, link: Link) -> Link:
     return min(whole, key=lambda each: (each.index != link.master, each.index), default=link)
 
 
+def on_top(netlink: Netlink, index: int) -> list[Link]:
+    """Those that stand on a link: VLANs, and macvlans, of which one in the mode passthru takes in all that comes by it.
+
+    Raises OSError, struct.error.
+    """
+    return [link for link in map(_read, _all(netlink)) if link.made and link.below == index]
+
+
 def _with_mac(netlink: Netlink, mac: bytes) -> list[Link]:
-    found = netlink.dump(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _BRIEF, _LINK.size)
-    return [_read(message) for message in found if message.attributes.get(_IFLA_ADDRESS) == mac]
+    return [_read(message) for message in _all(netlink) if message.attributes.get(_IFLA_ADDRESS) == mac]
+
+
+def _all(netlink: Netlink) -> list[Message]:
+    return netlink.dump(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _BRIEF, _LINK.size)
 
 
 def _indexes(links: Iterable[Link]) -> set[int]:
@@ -106,8 +120,8 @@ def name_of(index: int) -> str:
 
 
 def set_up(netlink: Netlink, link: Link) -> None:
-    """Bring it up.  Raises OSError."""
-    _set(netlink, link, flags=_IFF_UP)
+    """Bring it up, with ARP and NDP, without which it sends to itself what is for others.  Raises OSError."""
+    _set(netlink, link, flags=_IFF_UP, changed=_IFF_UP | _IFF_NOARP)
 
 
 def set_mtu(netlink: Netlink, link: Link, mtu: int) -> None:
@@ -125,8 +139,8 @@ def _get(netlink: Netlink, index: int) -> Link:
     return _read(netlink.get(_RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + _BRIEF, _LINK.size))
 
 
-def _set(netlink: Netlink, link: Link, wish: bytes = b"", *, flags: int = 0) -> None:
-    netlink.change(_RTM_SETLINK, _LINK.pack(socket.AF_UNSPEC, 0, link.index, flags, flags) + wish)
+def _set(netlink: Netlink, link: Link, wish: bytes = b"", *, flags: int = 0, changed: int = 0) -> None:
+    netlink.change(_RTM_SETLINK, _LINK.pack(socket.AF_UNSPEC, 0, link.index, flags, changed) + wish)
 
 
 def _read(message: Message) -> Link:
@@ -141,6 +155,7 @@ def _read(message: Message) -> Link:
         mac=message.attributes.get(_IFLA_ADDRESS, b"").hex(":"),
         mtu=message.number(_IFLA_MTU) or 0,
         up=bool(flags & _IFF_UP),
+        resolves=not flags & _IFF_NOARP,
         carrier=bool(flags & _IFF_LOWER_UP),
         rp_filter=_setting(conf, IPV4_RP_FILTER),
         forwarding=_setting(conf, IPV4_FORWARDING),

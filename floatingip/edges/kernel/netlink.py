@@ -42,7 +42,8 @@ _DUMP = 0x300
 _ERROR = 2
 _DONE = 3
 
-_NO_ANSWER = frozenset({errno.ETIMEDOUT, errno.EINTR, errno.ENOBUFS})
+# Nothing was asked where this node is short of files or memory.
+_NO_ANSWER = frozenset({errno.ETIMEDOUT, errno.EINTR, errno.ENOBUFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 _HEADER = struct.Struct("=IHHII")
 _SOL_NETLINK = 270

@@ -87,6 +87,8 @@ def blind(netlink: Netlink, address: Address, primary: Link) -> str:
                 return f"{where}, so {address} cannot be probed from here: {_TAKE_IT_OFF}"
     if not primary.up:
         return f"{address} cannot be probed from here: the primary link {primary.name} is down; bring it up"
+    if taken.kind == UNICAST and taken.source is not None and taken.source.is_link_local:
+        return f"{address} cannot be probed from here: {primary.name} has no address of that kind; give it one"
     if taken.kind == UNICAST:
         # Asked again with that source, as the kernel routes a connection again once it has one, and as what is sent:
         # rules may look at both.

@@ -49,6 +49,14 @@ _MESSAGE = struct.Struct("!BBHHH")
 _PREFIX_BYTES = 4
 """Bytes of the secret by which the kernel finds what is for this socket."""
 
+_LOOPBACK = 1
+"""The loopback's index, in each network namespace."""
+
+_LINK_INDEX = 0xFFFFF008
+"""Where a filter finds the index of the link by which a packet came (SKF_AD_OFF + SKF_AD_IFINDEX).  What the kernel
+tells with a packet (IP_PKTINFO) names the link that has the address instead.
+"""
+
 
 @dataclass(slots=True)
 class _Probe:
@@ -70,8 +78,9 @@ class IcmpProber:
     """`ports.Prober` by ICMP echo, for which it needs CAP_NET_RAW.
 
     ANSWERED is an echo reply of the address.  FAILED_HERE is what this node's own kernel refuses: no route, a firewall
-    of its own (EPERM), full buffers, no permission; and an unreachable that it sent to itself because the next hop,
-    which on a standby is the gateway, does not answer ARP or NDP.  The kernel takes 3 s to give up on that, so within
+    of its own (EPERM), full buffers, no permission; a reply by the loopback, which this node has given itself, as where
+    NAT leads the address to it; and an unreachable that it sent to itself because the next hop, which on a standby is
+    the gateway, does not answer ARP or NDP.  The kernel takes 3 s to give up on that, so within
     shorter timeouts such probes are mostly LOST.  LOST is silence, and an unreachable that anybody else sent.
     """
 
@@ -163,9 +172,11 @@ class IcmpProber:
         try:
             kind, code, _, identifier, sequence = _MESSAGE.unpack_from(message)
             if kind == reply:
-                if identifier == self._identifier(sequence) and source == self._text and self._is_ours(message):
-                    return _Arrival(sequence, ProbeOutcome.ANSWERED)
-                return None
+                if identifier != self._identifier(sequence) or source != self._text:
+                    return None
+                if message[_MESSAGE.size :] == self._secret[:_PREFIX_BYTES]:
+                    return _Arrival(sequence, ProbeOutcome.FAILED_HERE, "this node has answered itself")
+                return _Arrival(sequence, ProbeOutcome.ANSWERED) if self._is_ours(message) else None
             if kind == unreachable:
                 quoted = message[_MESSAGE.size :]
                 request = quoted[_header(quoted) if version == 4 else 40 :]
@@ -190,8 +201,10 @@ def _filter(version: int, begins_with: bytes) -> bytes:
     """A socket filter (linux/filter.h) for echo replies whose content begins so, and unreachables about such requests.
 
     A raw socket gets a copy of every ICMP packet of the node: without it each prober would wake for each one's replies.
+    A reply that came by the loopback is cut off behind what it begins with, by which it is known.
     """
     reply, unreachable = _LAYOUT[version]
+    prefix = int.from_bytes(begins_with, "big")
     if version == 4:
         start = (0xB1, 0, 0, 0)  # X = the length of the IP header
         quoted = [(0x50, 0, 0, 8), (0x54, 0, 0, 0xF), (0x64, 0, 0, 2), (0x0C, 0, 0, 0), (0x07, 0, 0, 0)]  # X += that
@@ -199,18 +212,31 @@ def _filter(version: int, begins_with: bytes) -> bytes:
     else:
         start = (0x01, 0, 0, 0)  # X = 0: here a packet begins with its ICMP header
         quoted, content_at = [], 56
+    about_requests = [
+        (0x15, 0, 3 + len(quoted), unreachable),
+        *quoted,
+        (0x40, 0, 0, content_at),  # A = the first four bytes of the request's content
+        (0x15, 0, 1, prefix),
+        (0x06, 0, 0, 0xFFFF),  # let it in
+        (0x06, 0, 0, 0),
+    ]
+    replies = [
+        (0x40, 0, 0, _MESSAGE.size),  # A = the first four bytes of the content
+        (0x15, 1, 0, prefix),
+        (0x06, 0, 0, 0),
+        (0x20, 0, 0, _LINK_INDEX),  # A = the link by which it came
+        (0x15, 1, 0, _LOOPBACK),
+        (0x06, 0, 0, 0xFFFF),
+        (0x87, 0, 0, 0),  # let in as much
+        (0x04, 0, 0, _MESSAGE.size + len(begins_with)),
+        (0x16, 0, 0, 0),
+    ]
     steps = [
         start,
         (0x50, 0, 0, 0),  # A = the type
-        (0x15, 0, 2, reply),
-        (0x40, 0, 0, 8),  # A = the first four bytes of the content
-        (0x05, 0, 0, 2 + len(quoted)),
-        (0x15, 0, 3 + len(quoted), unreachable),
-        *quoted,
-        (0x40, 0, 0, content_at),  # A = those of the request that is quoted
-        (0x15, 0, 1, int.from_bytes(begins_with, "big")),
-        (0x06, 0, 0, 0xFFFF),  # let it in
-        (0x06, 0, 0, 0),
+        (0x15, 0, len(replies), reply),
+        *replies,
+        *about_requests,
     ]
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
 
