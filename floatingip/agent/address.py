@@ -350,7 +350,12 @@ class FloatingAddress:
 
     def _lacking(self, obstacle: Shortcoming) -> Shortcoming:
         """The same, where the ``obstacle`` to carrying the address is known already."""
-        unsound_before = self.memory.unsound_here
         return shortcoming(
-            self.decision, obstacle, self.report, self._shared, blind=self.seeing.blind, unsound_before=unsound_before
+            self.decision,
+            obstacle,
+            self.report,
+            self._shared,
+            blind=self.seeing.blind,
+            unsound_before=self.memory.unsound_here,
+            refused=str(self.final or ""),
         )

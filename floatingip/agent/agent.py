@@ -212,7 +212,7 @@ class Agent:
                     address.configure(self._configured.settings)
                 self._judge_all()
             case Terminated():
-                self._leaving.stop_at = now
+                self._leaving.terminated(now)
                 self._judge_all()
             case SlotsRehearsed():
                 self._rehearsal.found_slots(event)

@@ -40,6 +40,10 @@ class Leaving:
 
     # What happened.
 
+    def terminated(self, now: float) -> None:
+        """SIGTERM came; the first one counts, as the container's grace period has run since then."""
+        self.stop_at = now if self.stop_at is None else self.stop_at
+
     def noticed(self, notice: Notice | None) -> None:
         """AWS announces the end of this node, or no longer does (None)."""
         self._notice = f"{notice.kind}: {notice.detail}" if notice is not None else ""

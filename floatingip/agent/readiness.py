@@ -17,12 +17,13 @@ def shortcoming(
     *,
     blind: str,
     unsound_before: str,
+    refused: str,
 ) -> Shortcoming:
     """What is missing, the most important thing first.
 
     ``obstacle`` is why this node could not carry the address at all, or not now.  ``blind`` is why it cannot probe the
     address, empty where it can; ``unsound_before`` is why it did not carry the address when it held it last, empty
-    where it did.
+    where it did; ``refused`` is for what lasting cause EC2 refused its last write, empty where it did not.
     """
     name = decision.reason.name
     if decision.reason is Reason.EC2_SILENT and shared.unanswered:
@@ -38,6 +39,7 @@ def shortcoming(
             (Lack.BLIND, blind),
             (Lack.UNSOUND, _unsound(report, unsound_before)),
             (Lack.DENIED, shared.denial()),
+            (Lack.CLAIM_REFUSED, _refused(decision, refused)),
         ]
     return next((Shortcoming(name, words) for name, words in found if words), Shortcoming())
 
@@ -46,6 +48,12 @@ def problem_here(decision: Decision) -> str:
     """Why this node, which holds the address, does not carry it; empty where it does."""
     carries = decision.reason in (Reason.HELD_HERE, Reason.UNSHOWN_HERE)
     return "" if carries else decision.sentence
+
+
+def _refused(decision: Decision, why: str) -> str:
+    """Why EC2 does not let this node have what it is about to take; empty where it does, or nobody has asked."""
+    is_taking = decision.state in (State.CLAIMING, State.TAKEOVER)
+    return f"EC2 does not give this node the address: {why}" if why and is_taking else ""
 
 
 def _unsound(report: PlumbingReport | None, before: str) -> str:

@@ -29,6 +29,7 @@ class Lack(StrEnum):
     BLIND = "BLIND"
     UNSOUND = "UNSOUND"
     KEPT_OFF = "KEPT_OFF"
+    CLAIM_REFUSED = "CLAIM_REFUSED"
 
 
 @dataclass(frozen=True, slots=True)

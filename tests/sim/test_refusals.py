@@ -7,7 +7,7 @@ import pytest
 
 from floatingip.core import timing
 from floatingip.core.ec2 import OWNER_TAG, Eni
-from floatingip.core.errors import AddressTaken, LookAgain
+from floatingip.core.errors import AddressTaken, CloudError, LookAgain
 from floatingip.core.model import Carry
 from tests.sim.fleet import ADDRESS, INSTANT, NAME, Fleet
 from tests.sim.line import Call, is_denied
@@ -63,6 +63,24 @@ def test_attach_ends_when_ec2_refuses_the_address_and_shows_nobody(carry: Carry)
     assert "Address 10.0.0.100 is in use." in str(attach.end.error)
     assert [line.level for line in attach.logged("taken")] == ["error"]
     assert 3 <= len([call for call in fleet.writes() if ADDRESS in call.args]) <= 10
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_observers_whose_claims_ec2_refuses_are_not_ready_until_it_takes_one(carry: Carry) -> None:
+    """Whatever it says: nobody has the address, and these could not have it."""
+
+    def refuse(call: Call) -> None:
+        if ADDRESS in call.args:
+            raise CloudError("InvalidParameterValue: what nobody has heard of yet")
+
+    fleet = Fleet(1, profile=INSTANT, carry=carry)
+    refused = fleet.at_calls("create_eni", "assign", before=refuse)
+    both = [worker.start() for worker in fleet.workers]
+    fleet.run(fleet.now + 60)
+    assert all("what nobody has heard of yet" in each.published.not_ready() for each in both)
+    refused.end()
+    fleet.wait(lambda: fleet.serving() is not None, 20, "one of them holds the address")
+    fleet.wait(lambda: not any(each.published.not_ready() for each in both), 5, "both are ready")
 
 
 def test_observers_refuse_a_foreign_eni_until_it_is_gone() -> None:
