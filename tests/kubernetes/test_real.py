@@ -43,6 +43,9 @@ def elsewhere(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("create", "namespace", "elsewhere")
     yield "elsewhere"
     cluster.kubectl("delete", "namespace", "elsewhere", "--wait")
+    # Without them the next test would need another cluster.
+    cluster.scale(OBSERVERS, 2)
+    cluster.wait_ready(WITHIN)
 
 
 def told(cluster: Cluster, namespace: str) -> str:
@@ -137,6 +140,14 @@ def test_the_role_allows_what_the_observer_asks_and_no_more(cluster: Cluster) ->
             cluster.kubectl("auth", "can-i", verb, resource, account)
 
 
+def test_a_user_can_ask_for_a_handover_and_read_the_logs(region: Region, cluster: Cluster) -> None:
+    """By the commands of the README: `kubectl exec` and `kubectl logs`."""
+    holder, standby = region.holder().name, region.standbys()[0].name
+    floatingip(cluster, standby, "handover")
+    until(lambda: holder_of(region) != holder, WITHIN)
+    assert "event=failover" in cluster.kubectl("logs", cluster.pod_on(standby).name, "-c", "observer")
+
+
 def test_without_its_role_an_observer_says_so_at_its_start(stage: Stage) -> None:
     """By warnings, each with the remedy, and to those who ask whether it is ready: it is, nevertheless."""
     region = stage.region(Kind.REAL, ec2="typical", setup=WITHOUT_ROLE)
@@ -156,14 +167,6 @@ def test_kube_proxy_that_serves_no_other_address_is_named_with_the_remedy(stage:
     until_answered(holder, HTTPStatus.SERVICE_UNAVAILABLE, remedy)
     # kubelet asks now and then, and believes a few answers only.
     until(lambda: not region.cluster.pod_on(holder.name).is_ready, WITHIN)
-
-
-def test_a_user_can_ask_for_a_handover_and_read_the_logs(region: Region, cluster: Cluster) -> None:
-    """By the commands of the README: `kubectl exec` and `kubectl logs`."""
-    holder, standby = region.holder().name, region.standbys()[0].name
-    floatingip(cluster, standby, "handover")
-    until(lambda: holder_of(region) != holder, WITHIN)
-    assert "event=failover" in cluster.kubectl("logs", cluster.pod_on(standby).name, "-c", "observer")
 
 
 def test_it_shares_a_worker_with_the_vpc_cni_as_the_documents_configure_it(stage: Stage) -> None:
