@@ -97,8 +97,7 @@ test-long: system $(STAMP) ## Run all other scenarios, both ways to carry
 	exit "$$code"
 
 test-guide: system $(STAMP) ## Walk docs/install.md with the real AWS CLI and the real kubectl, as far as they are there
-	@mkdir -p .pytest_tmp
-	$(SANDBOX) .venv/bin/python -m pytest $(WRITE) -m long $(ARGS) tests/guide
+	@$(call tests,--dist load --maxschedchunk 1 -m long $(ARGS) tests/guide)
 
 test-monitoring: $(STAMP) promtool ## Test metrics, alerts and dashboard by promtool, which Debian's archive has
 	@mkdir -p .pytest_tmp
@@ -191,6 +190,8 @@ test-kubernetes: system kubernetes ## Test on the real Kubernetes, as root: what
 	@$(MAKE) --no-print-directory test-kubernetes-all ARGS="-m 'most or not scenario' $(ARGS)"
 
 test-kubernetes-all: SANDBOX := .venv/bin/python -m lab.kubernetes.real.host
+# A cluster takes half a core, and while it starts a whole one.
+test-kubernetes-all: WORKERS := 2
 test-kubernetes-all: system kubernetes ## Test on the real Kubernetes all that it has a part in
 	@# What is missing is told in one line, and the image is there for all lanes.
 	$(SANDBOX) true
