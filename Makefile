@@ -30,19 +30,23 @@ IMAGE := localhost/floatingip
 WORKERS := 3
 SANDBOX := .venv/bin/python -m lab.sandbox
 END_WITH_SHELL := setpriv --pdeathsig TERM
+# What a target's tests write, and how they ended, is its own: some run beside each other (.ci/run).
+WRITE = --basetemp=.pytest_tmp/$@ -o cache_dir=.pytest_cache/$@
 # $(call tests,PYTEST'S ARGUMENTS,THE SANDBOX'S): what fails beside others is tried again alone, which is told, and has to
 # pass then: a machine that was busy with something else is no fault of the code.  Whoever ends make by SIGTERM ends this
 # shell, and setpriv what the shell has started; what a lane leaves then is in .pytest_tmp.
 define tests
 tests() {
-	local code=0 python="$(SANDBOX) $(2) .venv/bin/python" arguments=(--basetemp=.pytest_tmp $(1))
-	local -x TMPDIR="$$PWD/.pytest_tmp"
+	local code=0 python="$(SANDBOX) $(2) .venv/bin/python"
+	local arguments=($(WRITE) $(1))
+	local -x TMPDIR="$$PWD/.pytest_tmp/$@"
+	mkdir -p "$$TMPDIR"
 	$(END_WITH_SHELL) .venv/bin/python -m pytest -p tests.lanes --dist loadfile --tx "$(WORKERS)*popen//python=$$python" \
 		$(if $(BESIDE),--tx "popen//python=$(BESIDE) $$python") "$${arguments[@]}" || code=$$?
 	# pytest's 1: tests have failed.
 	(( code == 1 )) || return "$$code"
 	echo "Trying again, one after the other, what has failed." >&2
-	$(END_WITH_SHELL) $$python -m pytest "$${arguments[@]}" --basetemp=.pytest_tmp/again --dist no --last-failed
+	$(END_WITH_SHELL) $$python -m pytest "$${arguments[@]}" --basetemp=.pytest_tmp/$@/again --dist no --last-failed
 }
 tests
 endef
@@ -72,11 +76,12 @@ test-more: system $(STAMP) ## Run what `make test` leaves out, but no change may
 	$(call tests,-m more $(ARGS) tests/lab tests/kubernetes)
 
 test-fast: $(STAMP) ## Run those without a kernel or a clock, in a minute
-	@.venv/bin/python -m pytest --basetemp=.pytest_tmp -q -n 2 $(ARGS) tests/core tests/contract
+	@mkdir -p .pytest_tmp
+	.venv/bin/python -m pytest $(WRITE) -q -n 2 $(ARGS) tests/core tests/contract
 
 test-clocks: system $(STAMP) ## Test what reads clocks on a machine that has just booted, and on one that is ten years old
 	@for uptime in 5 300000000; do
-		$(call tests,-q tests/core tests/contract \
+		$(call tests,-q tests/core tests/edges tests/contract \
 			"tests/lab/test_scenarios.py::test_scenario_is_survived[power-cut-address]",--uptime $$uptime)
 	done
 
@@ -87,16 +92,16 @@ test-long: system $(STAMP) ## Run all other scenarios, both ways to carry
 	($(call tests,--dist load --maxschedchunk 1 -m 'long and not alone' $(ARGS) tests/lab/test_scenarios.py tests/lab/test_torture.py \
 		tests/lab/test_asking.py tests/lab/test_planted.py)) || code=$$?
 	# pytest's 5: there is none such.
-	$(END_WITH_SHELL) $(SANDBOX) .venv/bin/python -m pytest --basetemp=.pytest_tmp -m 'long and alone' $(ARGS) tests/lab/test_scenarios.py \
+	$(END_WITH_SHELL) $(SANDBOX) .venv/bin/python -m pytest $(WRITE) -m 'long and alone' $(ARGS) tests/lab/test_scenarios.py \
 		|| (( $$? == 5 )) || code=1
 	exit "$$code"
 
 test-guide: system $(STAMP) ## Walk docs/install.md with the real AWS CLI and the real kubectl, as far as they are there
-	@$(SANDBOX) .venv/bin/python -m pytest --basetemp=.pytest_tmp -m long $(ARGS) tests/guide
+	@$(call tests,--dist load --maxschedchunk 1 -m long $(ARGS) tests/guide)
 
 test-monitoring: $(STAMP) promtool ## Test metrics, alerts and dashboard by promtool, which Debian's archive has
 	@mkdir -p .pytest_tmp
-	.venv/bin/python -m pytest --basetemp=.pytest_tmp/monitoring $(ARGS) tests/packaging/test_monitoring.py tests/sim/test_alerts.py
+	.venv/bin/python -m pytest $(WRITE) $(ARGS) tests/packaging/test_monitoring.py tests/sim/test_alerts.py
 
 # Of Debian's package, 100 MB with a server, this one program is taken; nothing is installed, and no service starts.
 promtool:
@@ -117,7 +122,7 @@ AXE_IS := 29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c
 
 test-page: system $(STAMP) browser ## Test the observer's page in Chromium, in a failover of the lab
 	@mkdir -p .pytest_tmp
-	$(SANDBOX) .venv/bin/python -m pytest --basetemp=.pytest_tmp/page $(ARGS) tests/lab/test_chromium.py
+	$(SANDBOX) .venv/bin/python -m pytest $(WRITE) $(ARGS) tests/lab/test_chromium.py
 
 pictures: NEEDED += pngquant
 pictures: system $(STAMP) browser ## Take the pictures of docs/status.md anew
@@ -167,7 +172,8 @@ image: ## Build the image (ENGINE=docker, ARGS='--build-arg BASE=...')
 		--build-arg CREATED="$$(git log -1 --format=%cI)" .
 
 test-image: system $(STAMP) ## Test the image, as root: what is in it, and that its pods survive a power cut
-	@.venv/bin/python -m lab.kubernetes.small.image $(IMAGE) .venv/bin/python -m pytest --basetemp=.pytest_tmp $(ARGS) tests/packaging/test_image.py
+	@mkdir -p .pytest_tmp
+	.venv/bin/python -m lab.kubernetes.small.image $(IMAGE) .venv/bin/python -m pytest $(WRITE) $(ARGS) tests/packaging/test_image.py
 
 kubernetes: kubernetes-tools ## Build the real Kubernetes by Go (or name what is built: KUBERNETES_BINARIES=DIR)
 	@if [[ -z "$${KUBERNETES_BINARIES:-}" ]]; then .venv/bin/python -m lab.kubernetes.build; fi
@@ -183,16 +189,27 @@ kubernetes-tools: $(STAMP)
 test-kubernetes: system kubernetes ## Test on the real Kubernetes, as root: what tells most (needs the image)
 	@$(MAKE) --no-print-directory test-kubernetes-all ARGS="-m 'most or not scenario' $(ARGS)"
 
+test-kubernetes-all: SANDBOX := .venv/bin/python -m lab.kubernetes.real.host
+# A cluster takes half a core, and while it starts a whole one.
+test-kubernetes-all: WORKERS := 2
 test-kubernetes-all: system kubernetes ## Test on the real Kubernetes all that it has a part in
-	@mkdir -p .pytest_tmp
-	.venv/bin/python -m lab.kubernetes.real.host .venv/bin/python -m pytest --basetemp=.pytest_tmp/kubernetes \
-		tests/kubernetes $(ARGS)
-	.venv/bin/python -m pytest --basetemp=.pytest_tmp/host tests/kubernetes/test_host.py
+	@# What is missing is told in one line, and the image is there for all lanes.
+	$(SANDBOX) true
+	mkdir -p .pytest_tmp
+	code=0 log=$$(mktemp)
+	# Beside these run labs that are ended, by Ctrl-C too: what a shell starts beside something else would ignore that.
+	$(END_WITH_SHELL) env --default-signal=INT .venv/bin/python -m pytest -o cache_dir=.pytest_cache/host \
+		--basetemp=.pytest_tmp/host tests/kubernetes/test_host.py &>"$$log" & host=$$!
+	($(call tests,$(ARGS) tests/kubernetes)) || code=$$?
+	wait "$$host" || code=$$?
+	cat "$$log"
+	rm "$$log"
+	exit "$$code"
 
 test-kubernetes-versions: system kubernetes ## Show the manifests to the API servers of all versions that EKS supports
 	@if [[ -z "$${KUBERNETES_BINARIES:-}" ]]; then .venv/bin/python -m lab.kubernetes.build versions; fi
 	mkdir -p .pytest_tmp
-	.venv/bin/python -m lab.sandbox .venv/bin/python -m pytest --basetemp=.pytest_tmp/versions $(ARGS) \
+	.venv/bin/python -m lab.sandbox .venv/bin/python -m pytest $(WRITE) $(ARGS) \
 		tests/kubernetes/test_versions.py
 
 lab: system $(STAMP) ## List the scenarios; run one with .venv/bin/python -m lab run NAME

@@ -15,7 +15,7 @@ from xdist.workermanage import WorkerController
 WAITING = ("tests/lab/", "tests/kubernetes/")
 """Where tests are about time, which a lane that gives way has not."""
 
-SHORT = ("tests/core/", "tests/contract/")
+SHORT = ("tests/core/", "tests/edges/", "tests/contract/")
 
 COMPUTING = ("tests/sim/",)
 

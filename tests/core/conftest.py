@@ -1,36 +1,13 @@
-"""Fixtures of the core's tests: observers on loopback, and settings as they are loaded."""
+"""Fixtures of the core's tests: settings as they are loaded."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from floatingip.core.errors import ConfigurationError
 from floatingip.core.settings import Settings
-from floatingip.core.word import Status
 from floatingip.edges.configmap import load
 from tests.core.loading import Load, Overfull, Problems
-from tests.core.observers import HOLDER, SOUND, Observer, Start, free_port
-
-
-@pytest.fixture(name="port")
-def _port() -> int:
-    return free_port()
-
-
-@pytest.fixture(name="start")
-def _start(port: int) -> Iterator[Start]:
-    """Start observers; they are stopped at the end."""
-    with ExitStack() as ended:
-
-        def start(address: str = HOLDER, status: Status = SOUND, **details: Any) -> Observer:
-            observer = Observer(address, port, status, **details)
-            ended.callback(observer.server.stop)
-            return observer
-
-        yield start
 
 
 @pytest.fixture(name="loaded")

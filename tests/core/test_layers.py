@@ -250,6 +250,22 @@ def test_no_two_modules_of_the_lab_know_each_other() -> None:
     TopologicalSorter(graph).prepare()
 
 
+WAITING = {"asyncio", "select", "selectors", "signal", "socket", "socketserver", "subprocess", "threading", "time"}
+"""What a test that waits for nothing but its own code has no use for."""
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+def test_what_waits_for_real_time_is_tested_elsewhere(path: Path) -> None:
+    """In tests/edges, where there are sockets and threads; what a test uses of others' tests counts as its own."""
+    tests = {".".join(each.relative_to(ROOT).with_suffix("").parts): each for each in (ROOT / "tests").rglob("*.py")}
+    reached, new = set[Path](), {path}
+    while new:
+        reached |= new
+        imported = {name for each in new for full in imports(each) for name in (full, full.rpartition(".")[0])}
+        new = {tests[name] for name in imported & set(tests)} - reached
+    assert not set().union(*map(top_levels, reached)) & WAITING
+
+
 def test_threads_are_started_in_one_place() -> None:
     """As daemons: one that hangs must not hold up the end of the process."""
     starting = {module(path) for path in MODULES if "Thread(" in path.read_text(encoding="utf-8")}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.core.strangers import stranger
+from tests.edges.strangers import stranger
 
 
 @dataclass

@@ -15,12 +15,12 @@ from floatingip.core.model import Carry
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from floatingip.runtime.look import look
-from tests.core.ec2_server import Server, http, instances, interface, interfaces, subnets
+from tests.edges.ec2_server import Server, http, instances, interface, interfaces, subnets
 from tests.hostile.strategies import mutations, several
 from tests.hostile.xml import as_bytes, befallen, found
 from tests.sim.observer import Inline
 
-pytest_plugins = ["tests.core.ec2_fixtures"]
+pytest_plugins = ["tests.edges.ec2_fixtures"]
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.ec2_server import Become, Server, answer, error, http
+from tests.edges.ec2_server import Become, Server, answer, error, http
 from tests.hostile.strategies import several, texts
 
-pytest_plugins = ["tests.core.ec2_fixtures"]
+pytest_plugins = ["tests.edges.ec2_fixtures"]
 
 SCRIPT = Path(__file__).parents[2] / "find-available-ips.py"
 SUBNET = (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.ec2_server import Reply, Server, answer, becoming, dripping, error, silent_until
+from tests.edges.ec2_server import Reply, Server, answer, becoming, dripping, error, silent_until
 
 SCRIPT = Path(__file__).parents[2] / "find-available-ips.py"
 SUBNET = (

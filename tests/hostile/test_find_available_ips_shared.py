@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.ec2_server import Server, answer, becoming
+from tests.edges.ec2_server import Server, answer, becoming
 
 SCRIPT = Path(__file__).parents[2] / "find-available-ips.py"
 LISTED = 11

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from floatingip.core.errors import MetadataError
 from floatingip.edges.imds import Imds
-from tests.core.imds_service import INTERFACES, PRIMARY, SECOND, SECRET, VALUES, Service, answer, patient, serving
+from tests.edges.imds_service import INTERFACES, PRIMARY, SECOND, SECRET, VALUES, Service, answer, patient, serving
 from tests.hostile.strategies import as_json, documents, mutations, several
 
 T = TypeVar("T")

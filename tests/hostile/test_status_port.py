@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.observers import HOLDER, PATIENCE, Observer, free_port
+from tests.edges.observers import HOLDER, PATIENCE, Observer, free_port
 from tests.hostile.strategies import mutations
 
 WORD = b"GET /v1/word?asker=i-b&doubt=10.0.0.100&look=soon HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"

@@ -15,7 +15,7 @@ from lab.run.region import Region
 
 # Outside of the gate, it has a target of its own.
 collect_ignore = ["test_versions.py"]
-collect_ignore += [] if host.is_given() else ["test_scenarios.py", "test_real.py"]
+collect_ignore += [] if host.is_given() else ["test_scenarios.py", "test_real.py", "test_setups.py"]
 # It starts labs of its own, which a sandbox is no place for.
 collect_ignore += ["test_host.py"] if sandbox.inside() else []
 

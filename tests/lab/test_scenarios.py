@@ -49,7 +49,7 @@ the settings name is judged as those that are found.
 """
 
 BAD_ANSWERS = {name for name in SCENARIOS if name.startswith(("ec2-", "imds-"))} - BY_ADDRESS
-"""Each takes half a minute, so one of EC2's and one of IMDS' run with all other tests; tests/core/test_ec2_answers.py
+"""Each takes half a minute, so one of EC2's and one of IMDS' run with all other tests; tests/edges/test_ec2_answers.py
 and test_imds_answers.py have all that there are.
 """
 

@@ -325,7 +325,7 @@ def test_a_dead_observer_on_a_living_node_moves_nothing(carry: Carry) -> None:
     assert fleet.stays() == moved(holder)
 
 
-# On request.  What `floatingip handover` itself does is for tests/core/test_handover.py.
+# On request.  What `floatingip handover` itself does is for tests/edges/test_handover.py.
 
 
 def ask(fleet: Fleet, to: str, *, valid_for: float = 180.0) -> None:

@@ -230,11 +230,15 @@ def _fill(group: Path) -> None:
 
 
 def _remove(group: Path) -> None:
-    """Remove a group and those below it, once their last process has ended.  Raises OSError when one never does."""
+    """
+    Remove a group and those below it, once their last process has ended.  Raises OSError when one never does.
+
+    Another lab that starts may be removing the same.
+    """
     deadline = time.monotonic() + _REMOVED_WITHIN
     while group.exists():
-        below = sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True)
         try:
+            below = sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True)
             for path in (*below, group):
                 path.rmdir()
         except OSError:

@@ -1,0 +1,131 @@
+"""Commands of somebody at a workstation, who names Region and VPC, against the lab's EC2."""
+
+import json
+
+import pytest
+
+from floatingip.commands import status
+from floatingip.core.overview import overview
+from tests.edges.command_line import ADDRESS, Run, Vpc
+
+pytest_plugins = ["tests.edges.cli_fixtures"]
+
+
+def test_a_dry_run_shows_what_would_be_released_and_ends_with_0(vpc: Vpc) -> None:
+    """And nothing else, not even with --yes."""
+    done = vpc.release("--dry-run", "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{vpc.eni} ({ADDRESS}): delete\n"
+    assert vpc.is_there()
+
+
+def test_without_a_terminal_and_without_yes_nothing_is_released(vpc: Vpc) -> None:
+    """Nobody can have agreed; it is shown all the same."""
+    done = vpc.release()
+    assert (done.returncode, done.stderr) == (1, "nothing was done\n")
+    assert vpc.eni in done.stdout
+    assert vpc.is_there()
+
+
+def test_what_was_agreed_to_is_released_and_again_is_fine(vpc: Vpc) -> None:
+    """The second time there is nothing to do."""
+    done = vpc.release("--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [f"{vpc.eni} ({ADDRESS}): delete", f"{vpc.eni}: deleted"]
+    assert not vpc.is_there()
+    again = vpc.release("--yes")
+    assert (again.returncode, again.stdout) == (
+        0,
+        f"nothing to release: no such interface of cluster in {vpc.ec2.vpc_id}\n",
+    )
+
+
+def test_only_what_nothing_uses_is_released_as_unused(vpc: Vpc) -> None:
+    """What the settings name is left, and what they do not name is not."""
+    assert "nothing to release" in vpc.release("--yes", "--unused").stdout
+    assert vpc.is_there()
+    assert vpc.release("--yes", "--unused", address="10.0.0.101").returncode == 0
+    assert not vpc.is_there()
+
+
+def test_a_handover_to_a_node_that_is_not_there_ends_with_2(vpc: Vpc) -> None:
+    """At once, and with its name: nobody would ever obey."""
+    done = vpc.command("handover", "--to", "i-0123456789abcdef0")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("floatingip handover: --to i-0123456789abcdef0: no instance of this VPC has that id")
+
+
+def test_a_handover_is_checked_before_it_is_ordered(vpc: Vpc) -> None:
+    """By the exit code that it would end with."""
+    done = vpc.command("handover", "--check")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line == f"floatingip handover: {ADDRESS}: no node holds it now; nothing to hand over"
+
+
+def test_a_denied_release_ends_with_4_and_names_the_permission(vpc: Vpc) -> None:
+    """In one line."""
+    vpc.ec2.faults.deny({"DeleteNetworkInterface"})
+    done = vpc.release("--yes")
+    assert done.returncode == 4
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("floatingip release: IAM denies ec2:DeleteNetworkInterface; allow ")
+
+
+# Status, from a workstation; tests/lab/test_status.py has it on workers.
+
+
+def test_status_from_elsewhere_is_ec2s_view_and_its_exit_code_says_how_that_is(vpc: Vpc) -> None:
+    """An interface that is attached to nobody serves nobody."""
+    done = vpc.command("status")
+    assert (done.returncode, done.stderr) == (11, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("cluster: DOWN, 20")
+    assert lines[1].startswith(f"wrong: {ADDRESS}: no node holds it: ")
+    assert lines[4].split() == [ADDRESS, "holder", "nobody", "-", "-", "not", "probed", "-", "-"]
+    assert f"  wrong       no node holds it: EC2 says: {vpc.eni} is attached to nobody" in lines
+    assert lines[-1].startswith("not learned: EC2's view only: ")
+
+
+def test_status_as_json_is_one_document_without_a_terminals_width(vpc: Vpc) -> None:
+    """For programs; its names are those of docs/status.md."""
+    done = vpc.command("status", "--json")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["verdict"], document["name"]) == (11, "down", "cluster")
+    assert [each["address"] for each in document["addresses"]] == [ADDRESS]
+
+
+def test_status_that_ec2_denies_to_a_workstation_names_the_permission(vpc: Vpc) -> None:
+    """There is nothing else to show."""
+    vpc.ec2.faults.deny({"DescribeNetworkInterfaces"})
+    done = vpc.command("status")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("floatingip status: IAM denies ec2:DescribeNetworkInterfaces; allow ")
+
+
+def test_status_on_what_is_no_worker_says_what_to_give(run: Run) -> None:
+    """Neither IMDS nor an observer is there."""
+    done = run("status", document="name: cluster\nport: 9\n")
+    assert (done.returncode, done.stdout) == (7, "")
+    assert "outside of a worker give --region and --vpc-id" in done.stderr
+
+
+def test_what_is_watched_is_one_document_a_line_or_a_table_below_the_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """For whoever reads a pipe; a terminal is cleared before each."""
+    seen = overview(0.0, "cluster", (ADDRESS,), ())
+    for _ in range(2):
+        status.show(seen, as_json=True, watched=True)
+    assert [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()] == ["cluster", "cluster"]
+    status.show(seen, as_json=False, watched=True)
+    text = capsys.readouterr().out
+    assert text.startswith("cluster: unknown, 1970-01-01 00:00:00 UTC\n")
+    assert text.endswith("\n\n")
+
+
+@pytest.mark.parametrize("value", ["0", "often", "nan", "1e9", "-3"])
+def test_status_is_not_watched_all_the_time(run: Run, value: str) -> None:
+    """Each look asks everybody."""
+    done = run("status", f"--watch={value}", document="name: cluster\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"argument --watch: {value!r} is no number of seconds from 1 to 3600" in done.stderr

@@ -1,0 +1,108 @@
+"""Answers of which the first part alone would mislead: further pages, further network cards, a list that lacks."""
+
+from ipaddress import IPv4Network, ip_network
+from typing import Any
+
+import pytest
+
+from floatingip.core.errors import CloudUnavailable
+from floatingip.edges.ec2.cloud import Ec2Cloud
+from floatingip.edges.ec2.inspection import Inspection, seconds_ahead
+from tests.edges.ec2_server import Server, answer, listed
+
+pytest_plugins = ["tests.edges.ec2_fixtures"]
+
+RESERVATIONS, TYPES, RULES = "GetSubnetCidrReservations", "DescribeInstanceTypes", "DescribeSecurityGroupRules"
+
+
+def paged(server: Server, action: str, first: bytes, second: bytes) -> None:
+    """The first page has a token, by which the second one is asked for."""
+    server.replies |= {action: lambda connection: connection.sendall(
+        second if "NextToken=more" in server.asked[-1] else first
+    )}  # fmt: skip
+
+
+def reserved(*networks: str, more: str = "") -> bytes:
+    """What EC2 says is reserved in a subnet."""
+    items = listed(f"<cidr>{network}</cidr><reservationType>explicit</reservationType>" for network in networks)
+    return answer(RESERVATIONS, f"<subnetIpv4CidrReservationSet>{items}</subnetIpv4CidrReservationSet>{more}")
+
+
+def test_reservations_of_all_pages_are_known(server: Server, cloud: Ec2Cloud) -> None:
+    """One that is not known would let EC2 hand the floating address out."""
+    paged(server, RESERVATIONS, reserved("10.0.0.16/28", more="<nextToken>more</nextToken>"), reserved("10.0.0.96/28"))
+    assert cloud.describe_reservations("subnet-1") == (IPv4Network("10.0.0.16/28"), IPv4Network("10.0.0.96/28"))
+
+
+def test_reservations_that_are_not_told_are_not_none(server: Server, cloud: Ec2Cloud) -> None:
+    """An answer without any list of them is no answer; an empty list is one."""
+    server.replies[RESERVATIONS] = answer(RESERVATIONS, "")
+    with pytest.raises(CloudUnavailable, match="no list of reservations"):
+        cloud.describe_reservations("subnet-1")
+    server.replies[RESERVATIONS] = reserved()
+    assert cloud.describe_reservations("subnet-1") == ()
+
+
+def test_reservations_without_an_end_are_not_known(server: Server, cloud: Ec2Cloud) -> None:
+    """Nobody is asked for ever."""
+    server.replies[RESERVATIONS] = reserved(more="<nextToken>again</nextToken>")
+    with pytest.raises(CloudUnavailable, match="has no end"):
+        cloud.describe_reservations("subnet-1")
+
+
+def card(index: int, interfaces: int) -> str:
+    """One network card of an instance type."""
+    numbers = f"<networkCardIndex>{index}</networkCardIndex><maximumNetworkInterfaces>{interfaces}"
+    return f"{numbers}</maximumNetworkInterfaces>"
+
+
+def instance_type(name: str, *cards: str) -> str:
+    """An instance type with these cards."""
+    shown = f"<maximumNetworkInterfaces>99</maximumNetworkInterfaces><networkCards>{listed(cards)}</networkCards>"
+    return f"<instanceType>{name}</instanceType><networkInfo>{shown}</networkInfo>"
+
+
+def types(*items: str) -> bytes:
+    """The answer that shows them."""
+    return answer(TYPES, f"<instanceTypeSet>{listed(items)}</instanceTypeSet>")
+
+
+def test_slots_are_those_of_the_card_that_ours_are_attached_to(server: Server, cloud: Ec2Cloud) -> None:
+    """Wherever in the list that card stands: the others may have more or fewer."""
+    server.replies[TYPES] = types(instance_type("p5.48xlarge", card(1, 2), card(0, 4)))
+    assert cloud.describe_slots("p5.48xlarge") == 4
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [(), (instance_type("m5.large", card(0, 3)),), (instance_type("p5.48xlarge", card(1, 2)),)],
+    ids=["none", "another type", "another card"],
+)
+def test_what_does_not_show_that_card_tells_no_slots(server: Server, cloud: Ec2Cloud, shown: tuple[str, ...]) -> None:
+    """A node would call itself ready, or unready, by another one's room."""
+    server.replies[TYPES] = types(*shown)
+    with pytest.raises(CloudUnavailable):
+        cloud.describe_slots("p5.48xlarge")
+
+
+def rules(group: str, network: str, more: str = "") -> bytes:
+    """One rule of this group."""
+    fields = f"<groupId>{group}</groupId><isEgress>false</isEgress><ipProtocol>icmp</ipProtocol>"
+    shown = f"{fields}<fromPort>-1</fromPort><toPort>-1</toPort><cidrIpv4>{network}</cidrIpv4>"
+    return answer(RULES, f"<securityGroupRuleSet>{listed([shown])}</securityGroupRuleSet>{more}")
+
+
+@pytest.mark.usefixtures("cloud")
+def test_the_doctor_knows_the_rules_of_all_pages(server: Server, client: Any) -> None:
+    """By the first page alone it would call a group closed that is open."""
+    paged(server, RULES, rules("sg-1", "10.0.0.0/24", "<nextToken>more</nextToken>"), rules("sg-1", "10.0.1.0/24"))
+    found = Inspection(client, "us-west-2", "vpc-1").rules(frozenset({"sg-1"}))
+    assert [rule.network for rule in found] == [ip_network("10.0.0.0/24"), ip_network("10.0.1.0/24")]
+
+
+@pytest.mark.parametrize("took", [0.0, 8.0])
+def test_a_slow_answer_makes_no_clock_wrong(took: float) -> None:
+    """EC2 wrote its time half way through: by when it came, each slow answer would have a node's clock be ahead."""
+    date = "Mon, 23 Nov 2026 00:00:04 GMT"
+    assert seconds_ahead(1_795_392_004.5 - took / 2, took, date) == pytest.approx(0.0)
+    assert seconds_ahead(1_795_392_304.5 - took / 2, took, date) == pytest.approx(300.0)

@@ -1,0 +1,153 @@
+"""`floatingip status`: whom it asks, and what it makes of who does not answer; observers on loopback, a fake EC2."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+import pytest
+
+from floatingip.commands import status
+from floatingip.core.decision import order, pause, ration
+from floatingip.core.ec2 import OWNER_TAG
+from floatingip.core.errors import CloudError, MetadataError
+from floatingip.core.node import Identity
+from floatingip.core.overview import Overview, Verdict
+from floatingip.core.ports import Cloud
+from floatingip.core.settings import Settings
+from floatingip.core.word import Held, Status
+from tests.edges.observers import HOLDER, TARGET, THIRD, Start
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.ec2 import FakeEc2
+
+NAME = "cluster"
+
+
+@dataclass
+class Vpc:
+    """Two workers at addresses of loopback, the first of which has the address by its ENI."""
+
+    port: int
+    ec2: FakeEc2 = field(default_factory=FakeEc2)
+
+    def __post_init__(self) -> None:
+        subnet = self.ec2.add_subnet("10.0.0.0/24")
+        self.cloud = FakeCloud(self.ec2)
+        self.holder, self.other = (self.ec2.add_instance(address, subnet) for address in (HOLDER, THIRD))
+        eni = self.cloud.create_eni(IPv4Address(TARGET), subnet, {OWNER_TAG: NAME}, "token")
+        self.eni = eni.id
+        self.attachment = self.cloud.attach_eni(eni.id, self.holder, frozenset((0,)))
+        self.ec2.advance(60.0)
+
+    def look(self, address: str = HOLDER, instance: str | None = None, cloud: Callable[[], Cloud] | None = None
+             ) -> Overview:  # fmt: skip
+        """From a worker."""
+        here = status.Here(self.holder if instance is None else instance, IPv4Address(address))
+        settings = Settings((IPv4Address(TARGET),), name=NAME, port=self.port)
+        return status.look(settings, here, cloud or (lambda: self.cloud))
+
+    def said(self, instance: str) -> Status:
+        """The word of an observer there."""
+        return Status(NAME, instance, holds={TARGET: Held(self.attachment)} if instance == self.holder else {})
+
+
+@pytest.fixture(name="vpc")
+def _vpc(port: int) -> Vpc:
+    return Vpc(port)
+
+
+def test_the_observers_that_ec2_names_are_asked(vpc: Vpc, start: Start) -> None:
+    """Also where this node's own knows of none: one holds it, as EC2 says."""
+    start(HOLDER, vpc.said(vpc.holder))
+    shown = vpc.look()
+    assert [(each.instance, each.problem) for each in shown.observers] == [(vpc.holder, "")]
+    assert (shown.addresses[0].holder, shown.addresses[0].answer_age) == (vpc.holder, 0.0)
+
+
+def test_from_a_node_without_an_observer_the_holders_is_asked(vpc: Vpc, start: Start) -> None:
+    """And that there is none here is said."""
+    start(HOLDER, vpc.said(vpc.holder))
+    shown = vpc.look(THIRD, vpc.other)
+    told = {each.instance: each.problem for each in shown.observers}
+    assert told == {vpc.holder: "", vpc.other: "no connection (Connection refused)"}
+    assert shown.verdict is Verdict.DEGRADED
+
+
+def test_another_one_that_answers_in_an_observers_place_is_not_believed(vpc: Vpc, start: Start) -> None:
+    """EC2 says whose address it is."""
+    start(HOLDER, vpc.said("i-0bad"))
+    shown = vpc.look(THIRD, vpc.other)
+    told = {each.instance: each.problem for each in shown.observers}
+    assert told[vpc.holder] == "another one answers in its place"
+
+
+def test_a_holder_that_was_never_heard_is_named_by_ec2(vpc: Vpc) -> None:
+    """It is its node that one goes and looks after."""
+    shown = vpc.look(THIRD, vpc.other)
+    named = vpc.cloud.describe_instances(frozenset({vpc.holder}))[vpc.holder].node
+    assert shown.addresses[0].node == named != ""
+
+
+def test_without_ec2_what_the_observers_know_is_shown(vpc: Vpc, start: Start) -> None:
+    """With what was not learned."""
+    start(HOLDER, vpc.said(vpc.holder))
+    vpc.cloud.reachable = False
+    shown = vpc.look()
+    assert shown.addresses[0].holder == vpc.holder
+    assert shown.unknown[0].startswith("what EC2 says now: ")
+    assert shown.verdict is Verdict.DEGRADED
+
+
+def test_an_ec2_that_hangs_is_not_waited_for(vpc: Vpc, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was given its time; that the SDK was late says nothing of EC2."""
+    start(HOLDER, vpc.said(vpc.holder))
+    monkeypatch.setattr(status, "EC2_WITHIN", 0.1)
+
+    def hang() -> Cloud:
+        time.sleep(1.0)
+        return vpc.cloud
+
+    shown = vpc.look(cloud=hang)
+    assert shown.unknown[0] == "what EC2 says now: no answer within 0.1 s"
+    assert "EC2 does not answer" not in " ".join(shown.addresses[0].findings)
+
+
+def test_without_imds_this_nodes_observer_says_which_node_it_is(
+    vpc: Vpc, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What EC2 says cannot be asked then."""
+    # Where tests run there may be no way to anywhere else.
+    monkeypatch.setattr(status, "ANYWHERE", ("127.0.0.1", 9))
+    start(HOLDER, vpc.said(vpc.holder))
+
+    def silent() -> Identity:
+        raise MetadataError("IMDS is silent")
+
+    here, cloud = status.inside(silent, lambda me: vpc.cloud)
+    assert here.instance == ""
+    shown = vpc.look(HOLDER, "", cloud)
+    assert shown.unknown[0] == "what EC2 says now: which EC2 is to be asked is not known: IMDS is silent"
+    assert shown.addresses[0].holder == vpc.holder
+    with pytest.raises(MetadataError, match="give --region and --vpc-id"):
+        vpc.look(THIRD, "", cloud)
+
+
+def test_what_ec2s_tags_say_is_shown_without_any_observer(vpc: Vpc) -> None:
+    """From a workstation: an order, the ration, a pause, and since when."""
+    wall = 1_764_324_000.0
+    tags = {order.TAG: order.render(vpc.attachment, "*", wall + 60.0), ration.TAG: f"R6@{int(wall) - 10}/a0"}
+    tags |= {pause.TAG: str(int(wall) + 90)}
+    vpc.cloud.tag_eni(vpc.eni, tags)
+    settings = Settings((IPv4Address(TARGET),), name=NAME)
+    shown = status.look(settings, None, lambda: vpc.cloud, lambda: wall)
+    address = shown.addresses[0]
+    assert (shown.verdict, address.holder, address.moves_in_ten_minutes) == (Verdict.DEGRADED, vpc.holder, 1)
+    assert address.findings == (pause.told(wall + 90.0),)
+    assert address.order is not None
+    assert (address.order.to, address.order.until, address.rationed_until) == ("*", wall + 60.0, wall + 50.0)
+    vpc.ec2.terminate(vpc.holder)
+    vpc.ec2.advance(vpc.ec2.now + 0.1)
+    assert status.look(settings, None, lambda: vpc.cloud, lambda: wall).verdict is Verdict.DOWN
+    vpc.cloud.reachable = False
+    with pytest.raises(CloudError):
+        status.look(settings, None, lambda: vpc.cloud, lambda: wall)

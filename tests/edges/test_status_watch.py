@@ -1,0 +1,87 @@
+"""`floatingip status` until Ctrl-C: what it shows again and again, while AWS answers and while it does not."""
+
+import argparse
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from floatingip.commands import status
+from tests.edges.ec2_server import FOUND, PATIENCE, Become, Server, error, silent_until
+
+pytest_plugins = ["tests.edges.ec2_fixtures"]
+
+ROOT = Path(__file__).parents[2]
+EVERY = 1234.5
+"""Seconds between two looks, which nobody else sleeps for."""
+
+
+def arguments(server: Server, environment: Become, directory: Path) -> list[str]:
+    """Of a status for which only EC2 is asked, at the server."""
+    (directory / "settings.yaml").write_text("name: lab")
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    environment(AWS_ENDPOINT_URL_EC2=server.url, FLOATING_IP="10.0.0.100", HOME="/nonexistent", **keys)
+    place = ["--region", "us-west-2", "--vpc-id", "vpc-0123456789abcdef0"]
+    return [*place, "--settings", str(directory / "settings.yaml")]
+
+
+@pytest.mark.parametrize("watch", [[], ["--watch"]])
+def test_ctrl_c_before_anything_is_known_does_not_mean_that_all_is_well(
+    server: Server, environment: Become, tmp_path: Path, watch: list[str]
+) -> None:
+    """As the exit code 0 does."""
+    asked, over = threading.Event(), threading.Event()
+
+    def hang(connection: socket.socket) -> None:
+        asked.set()
+        silent_until(over)(connection)
+
+    server.replies[""] = hang
+    given = arguments(server, environment, tmp_path)
+    command = [sys.executable, "-m", "floatingip", "status", *given, *watch]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert asked.wait(PATIENCE)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+    over.set()
+
+
+def test_an_outage_of_ec2_does_not_end_it(
+    server: Server,
+    environment: Become,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """It is watched because something is wrong; the outage is told in a line, and the status afterwards."""
+    given = arguments(server, environment, tmp_path)
+    answers = [FOUND, error(503, "RequestLimitExceeded"), FOUND]
+    left = iter(answers)
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(next(left))
+
+    rounds, sleep = list[float](), time.sleep
+
+    def end_in_the_end(seconds: float) -> None:
+        if seconds != EVERY:
+            sleep(seconds)
+            return
+        rounds.append(seconds)
+        if len(rounds) == len(answers):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", end_in_the_end)
+    server.replies[""] = answer
+    parser = argparse.ArgumentParser()
+    status.add_arguments(parser)
+    assert status.run(parser.parse_args([*given, "--watch", str(EVERY)])) == 11
+    told = capsys.readouterr()
+    assert told.out.count("lab: DOWN, ") == 2
+    (line,) = told.err.splitlines()
+    assert line.startswith("floatingip status: DescribeNetworkInterfaces: RequestLimitExceeded")
