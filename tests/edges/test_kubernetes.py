@@ -368,6 +368,10 @@ def test_one_byte_at_a_time_is_given_up(service: Service, monkeypatch: pytest.Mo
             for host in ("kubernetes", "kubernetes.default.svc", "https://172.20.0.1", "172.20.0.1:443", "fe80::1%eth0")
         ),
         ("POD_NAME", "a/../b c\nX: y", "404 for default/a/../b c\nX: y"),
+        *(
+            (variable, "\udcff", f"{variable} is '\\udcff', as nothing in Kubernetes is named; {OTHERS}")
+            for variable in ("POD_NAME", "POD_NAMESPACE", "POD_UID")
+        ),
     ],
 )
 def test_an_odd_environment_is_unknown(service: Service, variable: str, value: str, detail: str) -> None:

@@ -61,9 +61,11 @@ class ApiServer:
         self._kept: tuple[bytes, Connection] | None = None
 
     def variable(self, name: str) -> str:
-        """What the environment says.  Raises ``Unset`` when it says nothing."""
+        """What the environment says.  Raises ``Unset`` when it says nothing, ``Unanswered`` for what is no name."""
         if not (value := self._environment.get(name, "")):
             raise Unset(name)
+        if not value.isascii():  # such as bytes that are no text, which no path can have
+            raise Unanswered(f"{name} is {shown(value)}, as nothing in Kubernetes is named; {_SET_BY_OTHERS}")
         return value
 
     def get(self, resource: str, *, seconds: float) -> Response:

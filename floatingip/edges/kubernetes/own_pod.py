@@ -27,14 +27,13 @@ class PodsOrders:
         """Ask once, within about a second; never raises: see `OwnPod`."""
         asked_at = time.monotonic()
         try:
-            name = self._api_server.variable("POD_NAME")
+            name, namespace = map(self._api_server.variable, ("POD_NAME", "POD_NAMESPACE"))
+            mine = {"name": name, "namespace": namespace, "uid": self._uid()}
             answer = self._api_server.get(f"pods/{quote(name, safe='')}", seconds=TIMEOUT)
-            namespace = self._api_server.variable("POD_NAMESPACE")
         except Unset as error:
             return OwnPod(asked_at, problem=str(error), unset=error.variable)
         except Unanswered as error:
             return OwnPod(asked_at, problem=str(error))
-        mine = {"name": name, "namespace": namespace, "uid": self._uid()}
         return _understand(answer, OwnPod(asked_at, answered=True), mine)
 
     def _uid(self) -> str:
