@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from floatingip.agent.answers import Answers
 from floatingip.agent.shared import Shared
+from floatingip.core import timing
 from floatingip.core.ec2 import Attachment
 from floatingip.core.health import Health
 from floatingip.core.model import Target
@@ -37,7 +38,12 @@ class Seeing:
         return self.answers.health
 
     def hear(self, answer: Answer | None, attachment: Attachment | None, now: float) -> None:
-        """Take up the last ``answer`` of the holder's observer, as its word on the holder's ``attachment``."""
+        """Take up the last ``answer`` of the holder's observer, as its word on the holder's ``attachment``.
+
+        One to an old question is none; that there was no answer is told by the next one only.
+        """
+        if answer is not None and answer.status is not None and now - answer.asked_at > timing.WORD_KEPT:
+            answer = None
         holder = self._shared.instances.get(attachment.instance_id) if attachment is not None else None
         unreachable = holder is not None and holder.address is None
         heard = answer, attachment, self._shared.name, unreachable

@@ -183,6 +183,11 @@ ASK_EVERY = 0.5
 ASK_TIMEOUT = 0.5
 """Seconds for a question, from the connection to the last byte of the answer."""
 
+WORD_KEPT = 3.0
+"""Seconds from a question for which its answer says how the holder is: asked twice a second, an answer gets older than
+that only where this node stood still, and the holder may be well again by then.
+"""
+
 REPORT_EVERY = 10.0
 """Seconds between two questions to one observer for its whole report, which people read; in doubt there is none."""
 

@@ -97,6 +97,23 @@ def test_since_is_when_the_word_became_what_it_is() -> None:
     assert word("nft is missing", "a2", 111.0) == (WordState.UNSOUND, 111.0)
 
 
+def test_what_was_said_before_this_node_stood_still_counts_no_more() -> None:
+    """Neither that the holder is well, nor that it is not and has been for long; that it said nothing still does."""
+    made = Node()
+    made.looked(eni(holder=OTHER))
+
+    def word(answer: Answer, at: float) -> tuple[WordState, float]:
+        made.address.hear(answer, at)
+        return made.address.seeing.word.state, made.address.seeing.word.since
+
+    unsound = Answer(100.0, 100.1, Status(NAME, OTHER, holds={str(ADDRESS): Held("a1", "nft is missing")}))
+    assert word(unsound, 100.1) == (WordState.UNSOUND, 100.1)
+    assert word(unsound, 160.0) == (WordState.UNASKED, 160.0)
+    assert word(replace(unsound, asked_at=160.0), 160.1) == (WordState.UNSOUND, 160.1)
+    assert word(Answer(170.0, 170.5, None), 170.5) == (WordState.SILENT, 170.5)
+    assert word(Answer(170.0, 170.5, None), 190.0) == (WordState.SILENT, 170.5)
+
+
 def test_a_holder_without_an_address_is_silent() -> None:
     """EC2 shows none for a terminated instance: it cannot be asked."""
     made = Node()
