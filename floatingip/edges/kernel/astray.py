@@ -17,10 +17,7 @@ from floatingip.core.plumbing import Extent, Plumbing
 from floatingip.edges.kernel import routes, rules
 from floatingip.edges.kernel.links import Link, name_of
 from floatingip.edges.kernel.netlink import Message, Netlink
-from floatingip.edges.kernel.path import FAR, LOCAL, UNICAST, Way, way
-
-OWN_ROUTE_TRIES, OWN_ROUTE_PAUSE = 10, 0.02
-"""How often, and after how many seconds, the kernel is asked again whether a new IPv6 address has its own route."""
+from floatingip.edges.kernel.path import FAR, LOCAL, NEW_ADDRESS_PAUSE, NEW_ADDRESS_TRIES, UNICAST, Way, way
 
 _ASIDE = "is there a rule of others before ours (`priority`)?"
 
@@ -119,10 +116,10 @@ class Ways:
         address, name, far = self.plumbing.address, self.link.name, FAR[self.plumbing.address.version]
         arriving = way(self.netlink, address, source=far, by=self.link.index)
         # A new IPv6 address' own route comes some time after the address.
-        for _ in range(OWN_ROUTE_TRIES if far.version == 6 else 0):
+        for _ in range(NEW_ADDRESS_TRIES if far.version == 6 else 0):
             if arriving.kind == LOCAL:
                 break
-            time.sleep(OWN_ROUTE_PAUSE)
+            time.sleep(NEW_ADDRESS_PAUSE)
             arriving = way(self.netlink, address, source=far, by=self.link.index)
         if arriving.kind != LOCAL:
             yield f"what comes in by {name} does not reach {address}: {_whither(arriving)}"

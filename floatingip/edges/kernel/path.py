@@ -24,6 +24,11 @@ UNICAST, LOCAL = 1, 2
 FAR: Mapping[int, Address] = {4: IPv4Address("192.0.2.1"), 6: IPv6Address("3fff::1")}
 """By IP version, an address outside the VPC: from the ranges for documentation, so behind the default route."""
 
+NEW_ADDRESS_TRIES, NEW_ADDRESS_PAUSE = 10, 0.02
+"""How often, and after how many seconds, the kernel is asked again what a new IPv6 address does: it has a route of its
+own, and is a source, only some time after it came.
+"""
+
 NO_ROUTE = "there is no route"
 
 _TYPES = {6: "blackhole", 7: "unreachable", 8: "prohibit"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from floatingip.core.plumbing import Plumbing
 from floatingip.edges.kernel import addresses, routes
 from floatingip.edges.kernel.links import Link, name_of
 from floatingip.edges.kernel.netlink import Netlink
-from floatingip.edges.kernel.path import FAR, LOCAL, NO_ROUTE, UNICAST, way
+from floatingip.edges.kernel.path import FAR, LOCAL, NEW_ADDRESS_PAUSE, NEW_ADDRESS_TRIES, NO_ROUTE, UNICAST, Way, way
 
 _TAKE_IT_OFF = "take it off there (kube-proxy in ipvs mode puts the externalIPs of Services on every node's kube-ipvs0)"
 
@@ -87,7 +88,12 @@ def blind(netlink: Netlink, address: Address, primary: Link) -> str:
                 return f"{where}, so {address} cannot be probed from here: {_TAKE_IT_OFF}"
     if not primary.up:
         return f"{address} cannot be probed from here: the primary link {primary.name} is down; bring it up"
-    if taken.kind == UNICAST and taken.source is not None and taken.source.is_link_local:
+    for _ in range(NEW_ADDRESS_TRIES if address.version == 6 else 0):
+        if not _is_from_the_link(taken):
+            break
+        time.sleep(NEW_ADDRESS_PAUSE)
+        taken = way(netlink, address)
+    if _is_from_the_link(taken):
         return f"{address} cannot be probed from here: {primary.name} has no address of that kind; give it one"
     if taken.kind == UNICAST:
         # Asked again with that source, as the kernel routes a connection again once it has one, and as what is sent:
@@ -107,3 +113,8 @@ def blind(netlink: Netlink, address: Address, primary: Link) -> str:
     else:
         where = taken.refusal or f"probes would leave by {name_of(taken.link_index)}, not by {primary.name}"
     return f"{address} cannot be probed from here: {where}; remove that route or rule of others"
+
+
+def _is_from_the_link(taken: Way) -> bool:
+    """It leaves from a link-local address, which no router passes on."""
+    return taken.kind == UNICAST and taken.source is not None and taken.source.is_link_local
