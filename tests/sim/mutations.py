@@ -182,7 +182,7 @@ MUTATIONS = (
         "    if situation.view.me < situation.who:\n"
         "        return Charge(Rule.R5, Reason.HOLDER_LEAVING, '', rationed=False)\n"
         "    asked_for = _first(ASKED_FOR, situation)",
-        19,
+        20,
     ),
     Mutation(
         "EC2 is asked anew whenever anything changes",
