@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import subprocess
 import sys
@@ -24,11 +23,13 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
+from tests import available_ips
+from tests.available_ips import SCRIPT
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
     from mypy_boto3_ec2 import EC2Client
 
-SCRIPT = Path(__file__).parent.parent / "find-available-ips.py"
 REGION = "us-west-2"
 
 
@@ -92,16 +93,9 @@ def ec2(moto: str, client: EC2Client, monkeypatch: pytest.MonkeyPatch) -> EC2Cli
     return client
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def script() -> ModuleType:
-    """Import the script, whose name is none that `import` takes."""
-    spec = importlib.util.spec_from_file_location("find_available_ips", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return available_ips.script()
 
 
 class Outcome:

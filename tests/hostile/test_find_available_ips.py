@@ -1,23 +1,20 @@
 """find-available-ips.py between its user and EC2: odd arguments, odd answers or such without end, a proxy's page."""
 
-import importlib.util
 import itertools
 import socket
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import available_ips
 from tests.edges.ec2_server import Become, Server, answer, error, http
 from tests.hostile.strategies import several, texts
 
 pytest_plugins = ["tests.edges.ec2_fixtures"]
 
-SCRIPT = Path(__file__).parents[2] / "find-available-ips.py"
 SUBNET = (
     "<subnetSet><item><subnetId>subnet-1</subnetId><vpcId>vpc-1</vpcId><availabilityZone>us-west-2a</availabilityZone>"
     "<cidrBlock>10.0.0.0/28</cidrBlock></item></subnetSet>"
@@ -38,16 +35,9 @@ def _server(server: Server, environment: Become) -> Server:
     return server
 
 
-@pytest.fixture(name="script", scope="module")
+@pytest.fixture(name="script")
 def _script() -> Any:
-    """Its name is none that `import` takes."""
-    spec = importlib.util.spec_from_file_location("find_available_ips_hostile", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return available_ips.script()
 
 
 @pytest.fixture(name="main")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.available_ips import SCRIPT
 from tests.edges.ec2_server import Reply, Server, answer, becoming, dripping, error, silent_until
 
-SCRIPT = Path(__file__).parents[2] / "find-available-ips.py"
 SUBNET = (
     "<subnetSet><item><subnetId>subnet-1</subnetId><vpcId>vpc-1</vpcId><availabilityZone>us-west-2a</availabilityZone>"
     "<cidrBlock>10.0.0.0/28</cidrBlock></item></subnetSet>"

@@ -1,16 +1,13 @@
 """find-available-ips.py in a shared subnet, of which EC2 shows a participant little; and after Windows' line ends."""
 
-import importlib.util
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.available_ips import script
 from tests.edges.ec2_server import Server, answer, becoming
 
-SCRIPT = Path(__file__).parents[2] / "find-available-ips.py"
 LISTED = 11
 """Addresses of a /28 without those that AWS keeps."""
 
@@ -30,15 +27,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 @pytest.fixture
-def main(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], int]:
+def main() -> Callable[[list[str]], int]:
     """The script's."""
-    spec = importlib.util.spec_from_file_location("find_available_ips_shared", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    found: Callable[[list[str]], int] = module.main
+    found: Callable[[list[str]], int] = script().main
     return found
 
 
