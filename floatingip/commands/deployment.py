@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import time
 from dataclasses import dataclass
 
 from floatingip.agent.looks import cluster_name
 from floatingip.commands import arguments
-from floatingip.core.errors import ConfigurationError, MetadataError
+from floatingip.core.errors import CloudError, ConfigurationError, MetadataError
 from floatingip.core.model import Carry
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client, obtain
+from floatingip.edges.ec2.inspection import Inspection
 from floatingip.edges.imds import Imds
 
 
@@ -20,7 +22,8 @@ class Deployment:
     """EC2, the ``name`` that our interfaces are tagged with, their VPC, how they ``carry`` addresses, the observers'
     ``port``, and ``me``, the instance that this runs on.
 
-    ``me`` is empty where Region, VPC and name were all given: then IMDS was not asked.
+    ``me`` is empty where Region, VPC and name were all given: then IMDS was not asked, and this machine, which may be
+    anybody's, has a clock that is ``ahead`` of EC2's by some seconds.
     """
 
     cloud: Cloud
@@ -29,6 +32,11 @@ class Deployment:
     carry: Carry
     port: int
     me: str = ""
+    ahead: float = 0.0
+
+    def wall(self) -> float:
+        """Unix seconds by EC2's clock, as observers have them: AWS admits a machine whose own is minutes off."""
+        return time.time() - self.ahead
 
 
 def find(settings: Settings, options: argparse.Namespace) -> Deployment:
@@ -46,11 +54,21 @@ def find(settings: Settings, options: argparse.Namespace) -> Deployment:
             raise MetadataError(str(error), arguments.ELSEWHERE) from error
         region, vpc_id = region or me.region, vpc_id or me.vpc_id
     obtain(region)
-    cloud = Ec2Cloud(client(region, settings.ec2_timeout), vpc_id, ())
+    ec2 = client(region, settings.ec2_timeout)
+    cloud = Ec2Cloud(ec2, vpc_id, ())
     if me is not None and not name:
         instances = cloud.describe_instances(frozenset((me.instance_id,)))
         name = cluster_name(instances[me.instance_id].tags) if me.instance_id in instances else ""
     if not name:
         raise ConfigurationError("name: not set, and this instance names no cluster; set `name` in the settings")
-    my_id = me.instance_id if me is not None else ""
-    return Deployment(cloud, name, vpc_id, settings.carry, settings.port, my_id)
+    if me is not None:
+        return Deployment(cloud, name, vpc_id, settings.carry, settings.port, me.instance_id)
+    return Deployment(cloud, name, vpc_id, settings.carry, settings.port, ahead=_ahead(Inspection(ec2, region, vpc_id)))
+
+
+def _ahead(inspection: Inspection) -> float:
+    """By how much this machine's clock is ahead of EC2's; nothing where that cannot be found out."""
+    try:
+        return inspection.clock()[0] or 0.0
+    except CloudError:  # a person may not be allowed to ask this, and needs not; what EC2 lacks, the next call tells
+        return 0.0

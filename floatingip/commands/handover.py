@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     if unknown := check(ours, moves):
         print(unknown)
     with closing(Progress()) as progress:
-        carry_out(ours, moves, progress.say, wait=progress.wait)
+        carry_out(ours, moves, progress.say, wait=progress.wait, wall=ours.wall)
     return 0
 
 

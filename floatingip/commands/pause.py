@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     """Begin a pause; return the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
-    ends_at = begin(ours.cloud, ours.name, settings.floating_ips, settings.carry, options.minutes * 60.0)
+    ends_at = begin(ours.cloud, ours.name, settings.floating_ips, settings.carry, options.minutes * 60.0, ours.wall)
     addresses = ", ".join(map(str, settings.floating_ips))
     print(f"{addresses}: stays on its node until {utc(ends_at)}, but for a handover that is asked for")
     return 0
