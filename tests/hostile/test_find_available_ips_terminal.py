@@ -1,6 +1,7 @@
 """find-available-ips.py at a terminal, where a profile's code (MFA) is typed without echo, or is not."""
 
 import os
+import select
 import subprocess
 import sys
 import termios
@@ -8,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.available_ips import SCRIPT
 from tests.edges.ec2_server import PATIENCE, becoming
 
-SCRIPT = Path(__file__).parents[2] / "find-available-ips.py"
 PROFILE = """
 [default]
 role_arn = arn:aws:iam::123456789012:role/operator
@@ -20,7 +21,6 @@ mfa_serial = arn:aws:iam::123456789012:mfa/me
 aws_access_key_id = key
 aws_secret_access_key = secret
 """
-
 
 AT_TERMINAL = 'exec "$@" <"$0"'
 """Of a session of its own, the first terminal that its leader opens is the one that Ctrl-C comes from."""
@@ -40,6 +40,7 @@ def test_a_code_that_is_not_typed_leaves_the_terminal_as_it_was(
     with subprocess.Popen(command, stdout=terminal, stderr=terminal, start_new_session=True) as process:
         said = b""
         while b"Enter MFA code" not in said:
+            assert select.select([outside], [], [], PATIENCE)[0], said
             said += os.read(outside, 4096)
         if broken_off:
             os.write(outside, b"\x03")
