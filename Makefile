@@ -75,7 +75,7 @@ test-more: system $(STAMP) ## Run what `make test` leaves out, but no change may
 	@echo "More scenarios, $(WORKERS) at a time: six minutes or so on two cores."
 	$(call tests,-m more $(ARGS) tests/lab tests/kubernetes)
 
-test-fast: $(STAMP) ## Run those without a kernel or a clock, in a minute
+test-fast: $(STAMP) ## Run those without a kernel or a clock, in half a minute
 	@mkdir -p .pytest_tmp
 	.venv/bin/python -m pytest $(WRITE) -q -n 2 $(ARGS) tests/core tests/contract
 
