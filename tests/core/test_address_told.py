@@ -8,6 +8,7 @@ from floatingip.agent.effects import Moved
 from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, Rule, State
 from floatingip.core.ec2 import Attachment, AttachmentStatus
+from floatingip.core.errors import CloudError
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Carry
 from floatingip.core.move import Result
@@ -128,6 +129,21 @@ def test_why_a_node_is_not_ready_has_a_name() -> None:
     made.looked(eni(holder=ME))
     made.found(PlumbingReport(PlumbingState.SOUND, kept_off="nodePortAddresses"))
     assert lack() == Lack.KEPT_OFF
+
+
+def test_a_node_whose_claim_ec2_refuses_is_not_ready_by_a_name_of_its_own() -> None:
+    """Only while it is about to take the address: what was refused says nothing once another node has it."""
+    made = Node()
+    made.looked(eni())
+    made.found(NO_LINK)
+    assert made.address.decision.state is State.CLAIMING
+    assert made.address.shortcoming().name == ""
+    made.address.fail(CloudError("InvalidParameterValue: no"))
+    assert made.address.shortcoming().name == Lack.CLAIM_REFUSED
+    assert made.address.not_ready() == "EC2 does not give this node the address: InvalidParameterValue: no"
+    made.looked(eni(holder=OTHER))
+    made.step()
+    assert made.address.shortcoming().name == ""
 
 
 @pytest.mark.parametrize("carry", list(Carry))
