@@ -37,8 +37,8 @@ class Worker:
     nevertheless; ``blind`` is why no probe would leave.
 
     ``hides_devices``: those that come are not seen for now; otherwise they are after ``device_takes`` seconds, None:
-    after those of the fleet's profile.  ``serves``: NodePorts answer there, at an address that has come only
-    ``syncs_after`` so many seconds.
+    after those of the fleet's profile.  ``serves``: NodePorts answer there; at a floating address that has come they do
+    ``syncs_after`` seconds later.
 
     ``pod`` is what the API server says of its observer's pod, None where it does not answer at all; ``notice`` is what
     IMDS announces, ``imds_lacks`` what it never shows, ``is_imds_silent``: it answers nothing; what it shows of
