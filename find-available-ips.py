@@ -340,6 +340,8 @@ def find(arguments: argparse.Namespace) -> "Iterator[Address]":
     """Ask EC2, then yield the free addresses; raises Failure, BotoCoreError and ClientError."""
     wanted = parse_cidr(arguments.cidr, arguments.family)
     ec2 = connect(arguments.region)
+    if __name__ == "__main__":
+        bound_memory()
     subnet = find_subnet(ec2, wanted, arguments.vpc_id, arguments.subnet_id)
     taken = [
         *kept_by_aws(subnet.block),
@@ -425,7 +427,11 @@ def ask(argv: "list[str] | None") -> "Iterator[Address]":
 
 
 def bound_memory() -> None:
-    """Have an answer without end fail, instead of filling the machine's memory."""
+    """Have an answer without end fail, instead of filling the machine's memory.
+
+    To be called once the credentials are there: a program that gives them out has the same bound, with which Java's and
+    .NET's do not begin.
+    """
     try:
         import resource  # noqa: PLC0415 - Windows has none
     except ModuleNotFoundError:
@@ -450,8 +456,9 @@ def terminal_as_it_was() -> "Iterator[None]":
     try:
         yield
     finally:
-        if termios.tcgetattr(terminal) != was:  # a job in the background must not touch it without need
-            termios.tcsetattr(terminal, termios.TCSANOW, was)
+        with suppress(termios.error):  # it may have been closed meanwhile
+            if termios.tcgetattr(terminal) != was:  # a job in the background must not touch it without need
+                termios.tcsetattr(terminal, termios.TCSANOW, was)
 
 
 def main(argv: "list[str] | None" = None) -> int:
@@ -472,7 +479,6 @@ def main(argv: "list[str] | None" = None) -> int:
 
 
 if __name__ == "__main__":
-    bound_memory()
     try:
         with terminal_as_it_was():
             sys.exit(main())

@@ -34,13 +34,18 @@ class Complaints:
 
     def __init__(self, calm: float) -> None:
         self._calm = calm
-        self._told: dict[str, Trouble] = {}
+        self._told: dict[str, float] = {}
         self._last_at = float("-inf")
 
     def is_news(self, problem: str, now: float) -> bool:
         """Something went wrong: whether to log that now."""
         self._last_at = now
-        return self._told.setdefault(problem, Trouble()).is_due(problem, now)
+        # Only what was told lately: some name what comes and goes, such as a pod, and may go on for ever.
+        self._told = {told: at for told, at in self._told.items() if now - at < timing.SAID_AGAIN}
+        if problem in self._told:
+            return False
+        self._told[problem] = now
+        return True
 
     @property
     def go_on(self) -> bool:

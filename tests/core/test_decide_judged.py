@@ -262,6 +262,15 @@ test_a_holder_that_is_well = scenes(
         3630.9  ec2:a1@i-a/attached/running probe:L                          -> no write
         3631.1  ec2:a1@i-a/attached/running probe:L                          -> HOLDER_WRONG
 
+    nor does it begin anew with each question that is lost: where one in twenty is, it would never end
+        fallen word:sound/seen
+        60.0  ec2:a1@i-a/attached/running probe:L word:sound/unseen          -> no write
+        70.0  word:silent                                                    -> no write
+        71.9  probe:L                                                        -> no write
+        71.95 ec2:a1@i-a/attached/running probe:L word:sound/unseen          -> no write
+        89.9  ec2:a1@i-a/attached/running probe:L                            -> no write
+        90.1  ec2:a1@i-a/attached/running probe:L                            -> HOLDER_WRONG
+
     a holder that cannot see this node either is relieved after patience: it is wrong, or the network between is broken
         fallen word:sound/unseen
         12.0  ec2:a1@i-a probe:L word:sound/unseen                           -> doubt NOT_VOUCHED R4

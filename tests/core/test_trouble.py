@@ -42,6 +42,15 @@ def test_each_of_several_complaints_is_told_once_until_all_has_been_well_for_a_w
     assert complaints.is_news("no answer", 1025.0)
 
 
+def test_complaints_that_differ_each_time_are_not_kept() -> None:
+    """As of the pods of a node, which come and go while what others do to them goes on for ever."""
+    complaints = Complaints(60.0)
+    told = [complaints.is_news(f"replies of pod {number} go elsewhere", 30.0 * number) for number in range(1000)]
+    assert all(told)
+    assert len(complaints._told) <= timing.SAID_AGAIN / 30.0
+    assert [complaints.is_news("still", 40000.0 + at) for at in (0.0, 1.0, timing.SAID_AGAIN)] == [True, False, True]
+
+
 def test_pauses_grow_up_to_the_longest_and_begin_anew() -> None:
     """With some chance in each, so that agents do not retry together."""
     backoff = Backoff(0.5, random.uniform)

@@ -72,3 +72,20 @@ def test_a_program_that_fails_is_told_and_not_run_again(
     with pytest.raises(NoCredentials, match="no such code"):
         sdk.client("us-west-2").describe_network_interfaces()
     assert runs.read_text().count("run") == 1
+
+
+def test_whoever_watches_after_the_credentials_have_ended_is_told_so_by_an_error_of_that_moment(
+    asks: Callable[[str], tuple[argparse.Namespace, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With each raise of the same one its traceback grows, and keeps alive whatever its frames had."""
+    monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
+    asks("exit 1")
+    with pytest.raises(NoCredentials):
+        sdk.obtain("us-west-2")
+    keeper, told = sdk._keeper("us-west-2"), list[NoCredentials]()
+    for _ in range(2):
+        with pytest.raises(NoCredentials) as raised:
+            keeper.keys()
+        told.append(raised.value)
+    assert str(told[0]) == str(told[1])
+    assert told[0] is not told[1]

@@ -88,6 +88,23 @@ def test_an_answer_without_end_fills_no_memory(server: Server, run: Callable[...
     assert "an answer of more than 1024 MiB" in ended.stderr
 
 
+def test_a_program_that_gives_credentials_has_the_memory_that_it_needs(
+    server: Server, run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    """Java's and .NET's reserve much more than they use, and do not begin where they must not."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import json, mmap\n"
+        "mmap.mmap(-1, 4 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)\n"  # MAP_NORESERVE
+        "print(json.dumps({'Version': 1, 'AccessKeyId': 'key', 'SecretAccessKey': 'secret'}))\n"
+    )
+    config = tmp_path / "config"
+    config.write_text(f"[default]\ncredential_process = {sys.executable} {program}\n")
+    server.replies["DescribeSubnets"] = error(403, "UnauthorizedOperation")
+    ended = run("--timeout=20", AWS_CONFIG_FILE=str(config))
+    assert "the IAM action ec2:DescribeSubnets is missing" in ended.stderr
+
+
 def test_credentials_that_are_waited_for_are_told_in_time(run: Callable[..., Ended], tmp_path: Path) -> None:
     """What a program gives out, too, may hang."""
     config = tmp_path / "config"

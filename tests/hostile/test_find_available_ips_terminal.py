@@ -48,3 +48,23 @@ def test_a_code_that_is_not_typed_leaves_the_terminal_as_it_was(
     assert termios.tcgetattr(terminal) == was
     os.close(outside)
     os.close(terminal)
+
+
+def test_a_terminal_that_is_closed_meanwhile_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when its user logs out, with nohup in front of the command."""
+    program, config, told = tmp_path / "program", tmp_path / "config", tmp_path / "told"
+    os.mkfifo(program)
+    config.write_text(f"[default]\ncredential_process = cat {program}\n")
+    becoming(monkeypatch)(AWS_CONFIG_FILE=str(config), AWS_REGION="us-west-2", HOME="/nonexistent")
+    outside, terminal = os.openpty()
+    command = ["nohup", sys.executable, str(SCRIPT), "IPV4", "10.0.0.0/24"]
+    command = ["sh", "-c", AT_TERMINAL, os.ttyname(terminal), *command]
+    with (
+        told.open("w") as file,
+        subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True) as process,
+        program.open("w"),  # from here on it is waited for
+    ):
+        os.close(terminal)
+        os.close(outside)
+    assert process.returncode == 2
+    assert told.read_text().splitlines()[-1].startswith("find-available-ips.py: AWS configuration: ")

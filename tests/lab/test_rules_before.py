@@ -1,10 +1,16 @@
 """What others do to a part of the replies, or to this node's own packets now and then, on a real kernel."""
 
+from contextlib import closing
+
 import pytest
 
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport
+from floatingip.edges.kernel import links, rules
+from floatingip.edges.kernel.astray import Ways
+from floatingip.edges.kernel.netlink import Message, Netlink, attribute
 from tests.lab.plumbed import BOTH, IPV6, SOUND, UNSOUND, Node, ip
 
+RTA_IIF = 3  # linux/rtnetlink.h
 POD = {4: "10.0.0.55", 6: "2001:db8:0:1::55"}
 NETWORK = {4: "172.16.0.0/12", 6: "2001:db8:f000::/36"}
 OUT, WITHIN = "route add default via {gateway} dev eth0 onlink table 11", "route add default dev pod0 table 11"
@@ -28,6 +34,7 @@ def connected(node: Node) -> None:
 RULES = {
     "of a pod, as Cilium's for another ENI": ("rule add priority 111 from {pod} table 11", OUT, "of the pod {pod} "),
     "of pods, by their network": ("rule add priority 111 from {pods} table 11", OUT, "of the pod "),
+    "of pods, by one of them and a prefix": ("rule add priority 111 from {pod}/{prefix} table 11", OUT, "of the pod "),
     "to a network": ("rule add priority 111 to {network} table 11", OUT, ""),
     "of a pod to a network": ("rule add priority 111 from {pod} to {network} table 11", OUT, "of the pod {pod} "),
     "at our own priority": ("rule add priority 900 to {network} table 11", OUT, ""),
@@ -53,8 +60,9 @@ def test_a_rule_of_others_that_leads_some_replies_elsewhere_is_told(
     pod = POD[plumbing.address.version]
     pods = "10.0.0.48/28" if plumbing.address.version == 4 else "2001:db8:0:1::50/124"
     names = {"pod": pod, "pods": pods, "gateway": plumbing.gateway, "network": NETWORK[plumbing.address.version]}
+    names["prefix"] = pods.partition("/")[2]
     names["link_local"] = "169.254.0.0/16" if plumbing.address.version == 4 else "fe80::/10"
-    if which == "of pods, by their network":
+    if which.startswith("of pods"):
         ip(node, plumbing, f"route add {pods} dev pod0")
     for command in (route, rule):
         ip(node, plumbing, command.format(**names))
@@ -67,6 +75,37 @@ def test_a_rule_of_others_that_leads_some_replies_elsewhere_is_told(
     else:
         assert report.problem.startswith(f"path: marked replies {said.format(**names)}")
         assert report.problem.endswith(ASIDE)
+
+
+class PodEnds(Netlink):
+    """By which the kernel is asked while a pod ends: its link is gone before anything is asked of what comes by it."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self._node = node
+        self._asks_by_pod = attribute(RTA_IIF, node.namespace.show("link show pod0")[0]["ifindex"])
+
+    def get(self, kind: int, content: bytes, head: int) -> Message:
+        if self._asks_by_pod in content:
+            self._node.namespace.ip("link del pod0")
+        return super().get(kind, content, head)
+
+
+@BOTH
+def test_a_pod_that_ends_while_the_kernel_is_asked_is_no_fault(node: Node, plumbing: Plumbing) -> None:
+    """The kernel knows no such link any more, which says nothing of this node."""
+    node.plumb(plumbing)
+    ip(node, plumbing, f"rule add priority 111 from {POD[plumbing.address.version]} table 11")
+
+    def astray() -> str:
+        with closing(PodEnds(node)) as netlink:
+            link, primary = (links.find(netlink, mac, {}) for mac in (plumbing.mac, plumbing.primary_mac))
+            assert link is not None
+            all_rules = rules.of_family(netlink, plumbing)
+            return Ways(netlink, plumbing, link, primary, Extent.ALL, all_rules).partly_astray()
+
+    assert node.namespace.call(astray) == ""
+    assert "pod0" not in [link["ifname"] for link in node.namespace.show("link show")]
 
 
 def test_a_default_route_of_others_that_is_as_good_as_the_primary_s_is_named(node: Node) -> None:

@@ -195,8 +195,10 @@ def _remember_vouching(memory: Memory, view: View) -> Memory:
     if view.word.vouches:
         return _with(memory, unvouched_since=None, vouched_at=view.now)
     if view.word.state is WordState.SILENT and not view.word.refused:
-        # It may be this node that is cut off: nobody knows what the holder would have said of that time.
-        return _with(memory, unvouched_since=None)
+        # It may be this node that is cut off: nobody knows what the holder would have said of that time; but a question
+        # or two may be lost.
+        is_quiet = view.now - view.word.since >= timing.QUIET_FOR
+        return _with(memory, unvouched_since=None) if is_quiet else memory
     return memory if memory.unvouched_since is not None else _with(memory, unvouched_since=view.now)
 
 

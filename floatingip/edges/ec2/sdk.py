@@ -159,12 +159,14 @@ def _keeper(region: str) -> Keeper[Any]:
     if not _obtained:
         return Keeper(lambda: _find_credentials(region), _credentials_of_environment(), _credentials_hint())
     [given] = _obtained
-    ended = NoCredentials("no AWS credentials: the profile's have ended, or are refused", "run the command again")
+    why, hint = "no AWS credentials: the profile's have ended, or are refused", "run the command again"
+    if isinstance(given, NoCredentials):
+        why, hint = given.args[0], given.hint
 
     def find() -> _Credentials:
-        raise given if isinstance(given, NoCredentials) else ended
+        raise NoCredentials(why, hint)  # a new one each time: with each raise of the same its traceback grows
 
-    return Keeper(find, given if isinstance(given, _Credentials) else None, ended.hint)
+    return Keeper(find, given if isinstance(given, _Credentials) else None, hint)
 
 
 def _signing(region: str, longest: float, keeper: Keeper[Any]) -> boto3.session.Session:

@@ -6,8 +6,10 @@ node may lead them elsewhere.
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from itertools import chain
@@ -45,10 +47,14 @@ class Ways:
         return next(chain(self._own_traffic(), now_and_then, self._replies(), self._arriving()), "")
 
     def partly_astray(self) -> str:
-        """The same of some packets only, so that the node carries the address all the same."""
+        """The same of some packets only, so that the node carries the address all the same: also where the kernel does
+        not tell, as of a pod that ends between two questions.
+        """
         # IPv6 takes another one only once a gateway does not answer.
         now_and_then = self._own_traffic_now_and_then() if self.plumbing.address.version == 6 else ()
-        return next(chain(self._replies_by_rules(), now_and_then), "")
+        with suppress(OSError, struct.error, ValueError):
+            return next(chain(self._replies_by_rules(), now_and_then), "")
+        return ""
 
     def _own_traffic(self) -> Iterator[str]:
         """For example a network manager has configured our link as well: the VPC drops what leaves by it."""

@@ -87,8 +87,9 @@ def before(messages: Collection[Message], plumbing: Plumbing) -> list[Selected]:
     for message in messages:
         _, destination, source, *_ = _RULE.unpack_from(message.content)
         if not _is_ours(message) and (message.number(_FRA_PRIORITY) or 0) <= plumbing.priority + 1:
+            # The kernel shows what was typed, such as 10.0.0.55/28, and goes by its first bits.
             at, to = (
-                ip_network((message.attributes[kind], length)) if kind in message.attributes else None
+                ip_network((message.attributes[kind], length), strict=False) if kind in message.attributes else None
                 for kind, length in ((_FRA_SRC, source), (_FRA_DST, destination))
             )
             if at is not None or to is not None:
