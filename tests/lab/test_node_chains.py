@@ -12,6 +12,13 @@ OUR_BITS = 0x70
 WHOLE = " (which sets the whole mark: have it set its own bits only, by a mask)"
 
 
+CHAIN = "table inet edge { chain aside { drop; }; chain pre { type filter hook prerouting priority -300; %s; }; }"
+"""Somebody's, with one rule of which the doctor may tell."""
+
+NAMED = ("nft's chain inet edge pre",)
+"""How it names that."""
+
+
 def listed(node: Node, script: str) -> list[object]:
     """All that nft lists once somebody else has loaded this, beside our own table."""
     node.plumb()

@@ -4,7 +4,7 @@ import pytest
 
 from floatingip.edges.kernel import chains
 from tests.lab.plumbed import Node
-from tests.lab.test_node_chains import listed
+from tests.lab.test_node_chains import CHAIN, NAMED, listed
 
 FIREWALLD = """table inet firewalld {
     chain filter_PREROUTING {
@@ -14,8 +14,6 @@ FIREWALLD = """table inet firewalld {
     }
 }
 """
-CHAIN = "table inet edge { chain aside { drop; }; chain pre { type filter hook prerouting priority -300; %s; }; }"
-NAMED = ("nft's chain inet edge pre",)
 RULES = {
     "fib saddr . iif oif missing drop": NAMED,
     "fib saddr . iif oif 0 counter drop": NAMED,

@@ -4,10 +4,8 @@ import pytest
 
 from floatingip.edges.kernel import chains
 from tests.lab.plumbed import Node
-from tests.lab.test_node_chains import listed
+from tests.lab.test_node_chains import CHAIN, NAMED, listed
 
-CHAIN = "table inet edge { chain pre { type filter hook prerouting priority -300; %s; }; }"
-NAMED = ("nft's chain inet edge pre",)
 RULES = {
     "notrack": NAMED,
     "counter meta l4proto tcp notrack": NAMED,

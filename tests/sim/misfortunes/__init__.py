@@ -51,7 +51,7 @@ MISFORTUNES = (
     Misfortune("somebody detaches an interface", operators.detached_by_hand),
     Misfortune("somebody moves an address", operators.moved_by_hand),
     Misfortune("somebody unassigns addresses", operators.unassigned_by_hand, leaves_orphans=True),
-    Misfortune("somebody deletes an observer's pod", machines.deleted_pod, shortest=12.0),
+    Misfortune("somebody deletes an observer's pod", pods.deleted_pod, shortest=12.0),
     Misfortune("all observers are rolled out", pods.rolled_out, shortest=5.0),
     Misfortune("nodes are drained", pods.drained, shortest=5.0),
     Misfortune("somebody deletes an observer's pod by force", pods.deleted_by_force),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from functools import partial
 
-from floatingip.agent.pod import BY_SCHEDULER
 from floatingip.core.node import Notice
 from tests.sim.fleet import Fleet
 from tests.sim.line import Call, Killed, nothing
@@ -207,13 +206,6 @@ def two_in_a_row(fleet: Fleet, draw: random.Random) -> End:
 
     strike()
     return end
-
-
-def deleted_pod(fleet: Fleet, draw: random.Random) -> End:
-    """Somebody deletes an observer's pod, or its node is drained; the next one comes when that has ended."""
-    worker, disruption = some(fleet, draw), draw.choice(("", BY_SCHEDULER, "EvictionByEvictionAPI"))
-    worker.delete(disruption)
-    return over(worker.kill, lambda: revive(worker))
 
 
 def announced(fleet: Fleet, draw: random.Random) -> End:

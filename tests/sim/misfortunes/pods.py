@@ -6,12 +6,20 @@ import random
 from dataclasses import replace
 from functools import partial
 
+from floatingip.agent.pod import BY_SCHEDULER
 from tests.sim.fleet import Fleet
 from tests.sim.misfortunes.machines import revive
-from tests.sim.misfortunes.misfortune import End, some
+from tests.sim.misfortunes.misfortune import End, over, some
 from tests.sim.worker import LIVING, Worker
 
 DRAINED = "EvictionByEvictionAPI"
+
+
+def deleted_pod(fleet: Fleet, draw: random.Random) -> End:
+    """Somebody deletes an observer's pod, or its node is drained; the next one comes when that has ended."""
+    worker, disruption = some(fleet, draw), draw.choice(("", BY_SCHEDULER, DRAINED))
+    worker.delete(disruption)
+    return over(worker.kill, lambda: revive(worker))
 
 
 class _Ends:
