@@ -174,8 +174,10 @@ class Worker:
         self.fleet.cut |= {frozenset({self.name, other.name}) for other in self.fleet.workers if other is not self}
 
     def break_kernel(self, problem: str, *, answers: bool) -> None:
-        """What was configured is gone, and cannot be anew; whether floating addresses answer all the same."""
-        self.problem, self.answers_unsound, self.plumbed = problem, answers, {}
+        """Nothing is configured any more, nor what was, unless floating addresses are to answer all the same."""
+        self.problem, self.answers_unsound = problem, answers
+        if not answers:
+            self.plumbed = {}
         self._changed()
 
     def mend_kernel(self) -> None:
