@@ -12,7 +12,7 @@ from floatingip.core.model import Address
 from floatingip.core.peer import Peer
 from floatingip.core.report import Report
 from floatingip.core.snapshot import PeerSnapshot
-from floatingip.core.word import Answer
+from floatingip.core.word import RESERVED, Answer
 
 
 class Peers:
@@ -76,24 +76,30 @@ class Peers:
         return frozenset(told | {i for i, heard in self._heard.items() if now - heard.known_at < timing.HEARD_KEPT})
 
     def others(self, name: str) -> tuple[Peer, ...]:
-        """The observers of this deployment that are asked and have ever answered."""
+        """The observers of this deployment that are asked and have ever answered, each by its last word.
+
+        One that has been silent since has taken nothing of that back: how long it counts is for who decides by it.
+        """
         found = []
         for instance_id, heard in self._heard.items():
-            answer = self._answers.get(instance_id)
-            status = answer.status if answer is not None else None
-            if answer is not None and status is None:
-                found.append(Peer(instance_id, heard.known_at, asked_at=heard.asked_at))
-            elif status is not None and (status.name, status.instance_id) == (name, instance_id):
+            answer, said = self._answers[instance_id], heard.status
+            if said is None or said.name != name:
+                continue
+            if answer.status == RESERVED:
+                # It was restarted, and does not know this node yet: it is there, and what it said before is void.
+                found.append(Peer(instance_id, answer.known_at, asked_at=answer.asked_at))
+            elif answer.status is None or answer is heard:
+                attachments = {target: held.attachment for target, held in said.holds.items()}
                 found.append(
                     Peer(
                         instance_id,
                         heard.known_at,
-                        status.sees_up,
-                        status.free_slots,
-                        {target: held.attachment for target, held in status.holds.items()},
-                        status.served,
-                        status.leaving,
-                        status.claiming,
+                        said.sees_up,
+                        said.free_slots,
+                        attachments,
+                        said.served,
+                        said.leaving,
+                        said.claiming,
                         heard.asked_at,
                     )
                 )

@@ -47,6 +47,14 @@ test_who_else_was_asked_since_the_loss = scenes(
         10.0  probe:LLLLL word:silent
         11.3  ec2:a1@i-a/attached/running probe:L peer:i-c  -> detach:a1
 
+    who said, asked since the loss, that it sees the address, and fell silent, has told nothing against the holder
+        0.0   ec2:a1@i-a word:sound probe:AA
+        10.0  probe:LLLLL word:silent
+        10.1  peer:i-c=a1 probe:L
+        11.3  ec2:a1@i-a/attached/running probe:L  -> doubt NO_EVIDENCE R3; says i-c sees the address UP
+        12.2  ec2:a1@i-a/attached/running probe:L  -> doubt NO_EVIDENCE R3; says no other observer has answered since
+        {10.0 + ALONE_FOR + 0.1}  ec2:a1@i-a/attached/running probe:L  -> detach:a1
+
     where all fell silent at once the holder is convicted in the end: it may have taken the others along
         0.0   ec2:a1@i-a word:sound probe:AA peer:i-c
         9.0   peer:i-c

@@ -63,7 +63,7 @@ MUTATIONS = (
         f"{DECISION}.evidence",
         "if peer.asked_at >= doubted_at]",
         "if view.now - peer.heard_at <= timing.PEER_HEARD]",
-        0,
+        115,
         ("a worker is cut off", "the security group is closed"),
     ),
     Mutation(

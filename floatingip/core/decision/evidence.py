@@ -79,6 +79,8 @@ def gap_in_evidence(situation: Situation) -> str:
     seeing = [p.instance_id for p in answering if up in p.sees_up and view.now - p.heard_at <= timing.PEER_HEARD]
     if seeing:
         return f"{seeing[0]} sees the address UP"
+    # Who saw it UP when last heard of has not told that the holder is dead, however long it has been silent since.
+    answering = [peer for peer in answering if up not in peer.sees_up]
     if answering and _came_before_the_next_probe(memory.heard_at, view):
         return "no probe was lost since another observer answered"
     return "" if answering else _gap_in_witnesses(memory, view, doubted_at, are_others=bool(others))
