@@ -82,7 +82,11 @@ class Peers:
             answer = self._answers.get(instance_id)
             status = answer.status if answer is not None else None
             if answer is not None and status is None:
-                found.append(Peer(instance_id, heard.known_at, asked_at=heard.asked_at))
+                # It may be this node that is cut off, and what that one saw UP a moment ago be so still; but where its
+                # node refuses the question, that is reached, and has no observer any more.
+                told = heard.status if not answer.refused else None
+                sees_up = told.sees_up if told is not None and told.name == name else ()
+                found.append(Peer(instance_id, heard.known_at, sees_up, asked_at=heard.asked_at))
             elif status is not None and (status.name, status.instance_id) == (name, instance_id):
                 found.append(
                     Peer(
