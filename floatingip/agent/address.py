@@ -33,7 +33,7 @@ from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.settings import Settings
 from floatingip.core.timing import LOOK_IN_PEACE, LOOK_UNWITNESSED
 from floatingip.core.word import Answer, Held
-from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write
+from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write, is_upkeep
 
 CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE, Reason.NOT_SERVED_HERE})
 """Reasons of decisions after which nothing is urgent: EC2 may be asked some seconds later than planned."""
@@ -65,7 +65,7 @@ class FloatingAddress:
         self._way = way_to(shared.carry)
         self.where = Whereabouts(target, index, settings, shared)
         self.seeing = Seeing(target, settings, shared, now)
-        self._writing = Writing(self.text, out, shared.is_full, chance)
+        self._writing, self._tending = (Writing(self.text, out, shared.is_full, chance) for _ in range(2))
         self.now = now
         self._chance = chance
         self.memory = Memory()
@@ -93,7 +93,7 @@ class FloatingAddress:
     @property
     def final(self) -> CloudError | None:
         """A refusal of EC2 that waiting does not mend; None where there is none."""
-        return self._writing.final
+        return self._writing.final or self._tending.final
 
     def fail(self, error: CloudError) -> None:
         """EC2 refused, for good, what all addresses need."""
@@ -163,7 +163,13 @@ class FloatingAddress:
 
     def wrote(self, wrote: Wrote, now: float) -> None:
         """A write was made, or was not."""
-        self._writing.wrote(wrote, now)
+        self._writer_of(wrote.write).wrote(wrote, now)
+        if wrote.error is None:
+            self._writing.final = self._tending.final = None
+
+    def _writer_of(self, write: Write) -> Writing:
+        """Upkeep has one of its own: a move does not wait until EC2 has answered that."""
+        return self._tending if is_upkeep(write) else self._writing
 
     def looked(self, owner: Owner, now: float, records: Mapping[str, str] | None = None) -> None:
         """EC2 answered; ``records`` are the ration's tags for this target on the standing ENIs."""
@@ -283,7 +289,10 @@ class FloatingAddress:
             writing=self._writing.writing,
             wrote_at=self._writing.wrote_at,
             accepted=self._writing.accepted,
-            retry_at=self._writing.retry_at,
+            tending=self._tending.writing,
+            tended_at=self._tending.wrote_at,
+            tended=self._tending.accepted,
+            retry_at={**self._writing.retry_at, **self._tending.retry_at},
             taken_at=self._writing.taken_at,
             taken=self._writing.taken,
             mixed=self._shared.mixed,
@@ -306,7 +315,7 @@ class FloatingAddress:
         token = self._shared.token(str(self.target), self.memory.token.generation) if is_allocation else ""
         making = Making(self.target, self.where.subnet(), self._tags(), token, self._shared.taken(self._settings))
         about = {"failover": self.moves.failover} if takes else {}
-        self._writing.begin(write, making, self.now, **about)
+        self._writer_of(write).begin(write, making, self.now, **about)
 
     def _tags(self) -> Mapping[str, str]:
         tags = self._shared.tags(str(self.target))

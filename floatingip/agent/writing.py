@@ -1,8 +1,8 @@
 """
 Writes to EC2, one at a time, and what came of them.
 
-There is one :class:`Writing` for each floating address, and one for each standing ENI.  It never repeats a write: a
-failure changes the view, by which a new decision is made (R8, R9).
+There are two :class:`Writing` for each floating address, one of them for upkeep, for which no move waits; and one for
+each standing ENI.  It never repeats a write: a failure changes the view, by which a new decision is made (R8, R9).
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ class Word:
     ``sight`` is whether the holder reaches this node from the address.  ``detail`` is its problem, or why it asks to be
     relieved.  ``refused``: its node refused the connection, so the node is alive, without an observer.
     ``written_off``: it asks to be relieved only because Kubernetes has given its node up.  ``ending``: its observer is
-    about to end, and will say no more.
+    about to end, and will say no more.  ``asked_at`` is when the question was asked that it answered, or did not;
+    infinite where there is nobody to ask.
     """
 
     state: WordState = WordState.UNASKED
@@ -51,6 +52,7 @@ class Word:
     refused: bool = False
     written_off: bool = False
     ending: bool = False
+    asked_at: float = math.inf
 
     @property
     def vouches(self) -> bool:

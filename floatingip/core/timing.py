@@ -34,8 +34,8 @@ LEFT_TO_SUCCESSOR = 10.0
 PEER_EXISTS = 10.0
 """Seconds after which a peer that was not heard of is taken for gone, and not waited for."""
 
-WITNESS_EXISTS = 30.0
-"""The same for the Kubernetes API server."""
+WITNESS_HEARD, WITNESS_EXISTS = 3.0, 30.0
+"""The same two for the Kubernetes API server, which may take a second to answer: from when it was asked."""
 
 ALONE_FOR = 4.0
 """Seconds of lost probes that convict where nobody within the VPC can be asked, or only the API server answers, but

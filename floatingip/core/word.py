@@ -139,7 +139,9 @@ def word_on(answer: Answer | None, name: str, target: str, attachment: Attachmen
     if attachment is None or (answer is None and not unreachable):
         return Word(WordState.UNASKED)
     if status is None:
-        return Word(WordState.SILENT, refused=answer is not None and answer.refused)
+        if answer is None:
+            return Word(WordState.SILENT)
+        return Word(WordState.SILENT, refused=answer.refused, asked_at=answer.asked_at)
     held = status.holds.get(target)
     sight = status.sights.get(target, Sight.UNTRIED)
     if (status.name, status.instance_id) != (name, attachment.instance_id) or held is None:

@@ -128,6 +128,13 @@ Write = (
 )
 
 
+def is_upkeep(write: Write) -> bool:
+    """Whether the write only keeps an ENI as it should be, or what is remembered there: no move waits until EC2 has
+    answered such a one, which changes nothing that a move goes by.
+    """
+    return isinstance(write, Tag | SetGroups | KeepAfterTermination | CheckSource)
+
+
 def aim(write: Write) -> object:
     """What a write is for: two writes with the same aim are one made twice, although a time in them may differ."""
     match write:

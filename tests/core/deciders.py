@@ -37,6 +37,7 @@ from floatingip.core.writes import (
     Tag,
     Unassign,
     Write,
+    is_upkeep,
 )
 
 ADDRESS = IPv4Address("10.0.0.100")
@@ -94,6 +95,13 @@ def written(write: Write | None) -> str:
             return f"keep:{attachment_id}"
         case CheckSource():
             return "check-source"
+
+
+def written_at(view: View, now: float, write: Write, *, accepted: bool = True) -> View:
+    """The view once this write has ended."""
+    if is_upkeep(write):
+        return replace(view, tended_at=now, tended=write if accepted else None)
+    return replace(view, wrote_at=now, accepted=write if accepted else None)
 
 
 def peer(instance_id: str, now: float, sees_up: tuple[str, ...] = (), **said: Any) -> Peer:
@@ -165,7 +173,7 @@ class Observer:
             view = replace(view, obstacle="no free ENI slot")
         view = replace(view, **changes)  # type: ignore[arg-type]  # the test names fields of View
         self.memory, decision = decide(self.memory, view, self.settings)
-        self.view = view if decision.write is None else replace(view, wrote_at=now, accepted=decision.write)
+        self.view = view if decision.write is None else written_at(view, now, decision.write)
         return decision
 
     def fall(self, word: str = "word:silent") -> Self:

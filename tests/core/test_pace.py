@@ -12,7 +12,7 @@ from floatingip.core import pace
 from floatingip.core.decision.decision import State
 from floatingip.core.ec2 import Eni
 from floatingip.core.health import Health, HealthState
-from tests.core.deciders import SETTINGS, Observer
+from tests.core.deciders import SETTINGS, Observer, written_at
 from tests.core.movers import IPV6, Mover, standing
 
 FIRST_MINUTE, LATER_MINUTES = (60, 30), (10, 5)
@@ -45,7 +45,7 @@ def watch(observer: Observer, words: str, began: float, *, accepted: bool) -> Ca
         calls.looks += [now] if seen else []
         if decision.write is not None:
             calls.writes.append(now)
-            observer.view = replace(observer.view, wrote_at=now, accepted=decision.write if accepted else None)
+            observer.view = written_at(observer.view, now, decision.write, accepted=accepted)
         now += 0.25 if now < began + 60 else 0.5
         seen = words if now >= decision.look_at else ""
     return calls
@@ -115,7 +115,7 @@ def test_an_instance_that_is_described_now_and_then_is_no_news() -> None:
         decision = mover.see(now, seen)
         asked += [now] if seen else []
         if decision.write is not None:
-            mover.view = replace(mover.view, wrote_at=now, accepted=None)
+            mover.view = written_at(mover.view, now, decision.write, accepted=False)
         now += 0.25
         state = "/attached/running" if decision.state is State.DOUBT else ""
         seen = f"ec2:i-a{state} probe:L" if now >= decision.look_at else ""

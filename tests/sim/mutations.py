@@ -61,8 +61,8 @@ MUTATIONS = (
     Mutation(
         "a peer's word from before the doubt is evidence",
         f"{DECISION}.evidence",
-        "if peer.asked_at >= doubted_at]",
-        "if view.now - peer.heard_at <= timing.PEER_HEARD]",
+        "if peer.asked_at >= doubted_at and view.now",
+        "if view.now",
         115,
         ("a worker is cut off", "the security group is closed"),
     ),
@@ -71,8 +71,16 @@ MUTATIONS = (
         f"{DECISION}.evidence",
         "first_at is not None and last_lost_at < first_at",
         "first_at is not None and False",
-        187,
-        ("the security group is closed",),
+        257,
+        ("the security group is closed", "observers are killed again and again"),
+    ),
+    Mutation(
+        "a holder's silence from before the end of a partition convicts",
+        f"{DECISION}.evidence",
+        "view.word.asked_at < witnessed_at",
+        "False",
+        54,
+        ("a worker is mute", "the security group is closed"),
     ),
     Mutation(
         "the ranks of those who could take over are ignored",
@@ -245,7 +253,7 @@ MUTATIONS = (
         f"{DECISION}.view",
         "return lost_at if lost_at is None or vouched_at is None else max(lost_at, vouched_at)",
         "return lost_at",
-        57,
+        85,
         ("pings are dropped", "a worker is cut off"),
     ),
 )

@@ -3,7 +3,9 @@ Whether this node may be the one that is cut off, and not the holder.
 
 Before a holder that does not answer is convicted, all of this must have happened since the doubt began: EC2 has
 answered, somebody else in the VPC has answered, and none of the other observers sees the address UP.  The doubt begins
-with the first lost probe, and anew whenever the holder vouches for the address after that.
+with the first lost probe, and anew whenever the holder vouches for the address after that.  Whoever answered once and
+has fallen silent since is no witness any more; nor is the holder's silence evidence before it was asked again after the
+first answer of a witness: until then it may have been this node that nobody reached.
 """
 
 from __future__ import annotations
@@ -75,15 +77,28 @@ def gap_in_evidence(situation: Situation) -> str:
         if peer.instance_id != situation.who and doubted_at - peer.heard_at <= timing.PEER_EXISTS
     ]
     up = situation.way.of_one(situation.attachment.id, view.target)
-    answering = [peer for peer in others if peer.asked_at >= doubted_at]
-    seeing = [p.instance_id for p in answering if up in p.sees_up and view.now - p.heard_at <= timing.PEER_HEARD]
+    answering = [
+        peer for peer in others if peer.asked_at >= doubted_at and view.now - peer.heard_at <= timing.PEER_HEARD
+    ]
+    seeing = [peer.instance_id for peer in answering if up in peer.sees_up]
     if seeing:
         return f"{seeing[0]} sees the address UP"
-    # Who saw it UP when last heard of has not told that the holder is dead, however long it has been silent since.
-    answering = [peer for peer in answering if up not in peer.sees_up]
     if answering and _came_before_the_next_probe(memory.heard_at, view):
         return "no probe was lost since another observer answered"
-    return "" if answering else _gap_in_witnesses(memory, view, doubted_at, are_others=bool(others))
+    if not answering and (gap := _gap_in_witnesses(memory, view, doubted_at, are_others=bool(others))):
+        return gap
+    witnessed_at = witnessed_since(memory)
+    if situation.is_silent and witnessed_at is not None and view.word.asked_at < witnessed_at:
+        return f"{situation.who} was not asked since others answer"
+    return ""
+
+
+def witnessed_since(memory: Memory) -> float | None:
+    """Since when this node has been known not to be cut off: from the first answer on of another observer, or else of
+    the API server, or else of EC2; None while none has answered since the doubt began.
+    """
+    found = (memory.heard_at, memory.witnessed_at, memory.evidence_at)
+    return next((at for at in found if at is not None), None)
 
 
 def _came_before_the_next_probe(first_at: float | None, view: View) -> bool:
@@ -98,7 +113,7 @@ def _came_before_the_next_probe(first_at: float | None, view: View) -> bool:
 
 def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_others: bool) -> str:
     """What is missing where no other observer has answered since the doubt began; the API server may be the witness."""
-    witnessed = view.witness_at is not None and view.witness_at >= doubted_at
+    witnessed = is_witness(view, doubted_at)
     if witnessed and _came_before_the_next_probe(memory.witnessed_at, view):
         return "no probe was lost since the API server answered"
     if witnessed and not are_others:
@@ -114,6 +129,12 @@ def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_othe
     if expected:
         return "the API server has not answered since the doubt began"
     return "there is nobody else in the VPC that could be asked"
+
+
+def is_witness(view: View, since: float) -> bool:
+    """The API server has answered a question asked since then, and not too long ago."""
+    asked_at = view.witness_at
+    return asked_at is not None and asked_at >= since and view.now - asked_at <= timing.WITNESS_HEARD
 
 
 def needs_answer(memory: Memory, view: View, owner: Owner) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.carry import Way
+from floatingip.core.decision.evidence import is_witness
 from floatingip.core.decision.turns import rivals
 from floatingip.core.decision.view import Memory, View, attachment_of, doubted_since, is_down
 from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Owner
@@ -99,11 +100,15 @@ def _remember_evidence(memory: Memory, view: View) -> Memory:
         return _with(memory, evidence_at=None, heard_at=None, witnessed_at=None)
     if memory.evidence_at is None and memory.asked_at >= since:
         memory = _with(memory, evidence_at=memory.answered_at)
-    if memory.heard_at is None and any(peer.asked_at >= since for peer in _others(view)):
-        memory = _with(memory, heard_at=view.now)
-    if memory.witnessed_at is None and view.witness_at is not None and view.witness_at >= since:
-        memory = _with(memory, witnessed_at=view.now)
-    return memory
+    # Whoever has fallen silent since begins anew.
+    is_heard = any(peer.asked_at >= since and view.now - peer.heard_at <= timing.PEER_HEARD for peer in _others(view))
+    memory = _with(memory, heard_at=_since(memory.heard_at, view.now, so=is_heard))
+    return _with(memory, witnessed_at=_since(memory.witnessed_at, view.now, so=is_witness(view, since)))
+
+
+def _since(before: float | None, now: float, *, so: bool) -> float | None:
+    """Since when something has been so that is so now, or is not."""
+    return (now if before is None else before) if so else None
 
 
 def _others(view: View) -> list[Peer]:

@@ -14,7 +14,7 @@ from math import inf
 from floatingip.core import timing
 from floatingip.core.decision import served
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
-from floatingip.core.decision.evidence import answered_by_tag, should_answer, was_reached
+from floatingip.core.decision.evidence import answered_by_tag, should_answer, was_reached, witnessed_since
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import is_down
 from floatingip.core.ec2 import AttachmentStatus
@@ -172,10 +172,11 @@ def _tells_by_silence(situation: Situation) -> bool:
     Where it vouched for the address while that did not answer, only its silence is new: a question or two may be lost,
     and a node that refuses them lives, without an observer for the moment.
     """
-    word = situation.view.word
+    word, witnessed_at = situation.view.word, witnessed_since(situation.memory)
     if situation.memory.vouched_at is None or not situation.is_silent:
         return situation.is_silent
-    return not word.refused and situation.view.now - word.since >= timing.QUIET_FOR
+    since = word.since if witnessed_at is None else max(word.since, witnessed_at)
+    return not word.refused and situation.view.now - since >= timing.QUIET_FOR
 
 
 def _a3_is_too_new(situation: Situation) -> bool:

@@ -85,7 +85,7 @@ class Situation:
         ``since``: from when on (Unix seconds) a record of that attachment is of this move.  It is the tag that EC2 has
         accepted where that records the move, although EC2 may not show it yet: its value has the time in it.
         """
-        accepted = self.view.accepted
+        accepted = self.view.tended
         write = Tag(eni_id, self.ration_key, ration.record(self.recorded, rule, self.view.wall, attachment_id))
         if not isinstance(accepted, Tag) or aim(accepted) != aim(write):
             return write

@@ -71,13 +71,17 @@ class View:
     """How many other floating addresses this node has, or is about to have."""
 
     writing: bool = False
-    """A write to EC2 is under way."""
+    """A write to EC2 is under way; but for upkeep, of which the next three tell the same."""
 
     wrote_at: float = float("-inf")
     """When the last write of this node ended."""
 
     accepted: Write | None = None
     """The last write, if EC2 accepted it."""
+
+    tending: bool = False
+    tended_at: float = float("-inf")
+    tended: Write | None = None
 
     retry_at: Mapping[type[Write], float] = field(default_factory=dict)
     """Before this time no write of that kind is made, since the last one failed."""
@@ -182,7 +186,8 @@ class Memory:
     rival_since: float | None = None
     """Since when another observer has said that the address is its own, though EC2 shows it elsewhere (A1)."""
 
-    # Evidence after the first lost probe: when the first answers came to questions asked since then.
+    # Evidence after the first lost probe: when the first answers came to questions asked since then.  Of whoever has
+    # fallen silent meanwhile there is none.
 
     evidence_at: float | None = None
     """EC2's."""
