@@ -2,8 +2,9 @@
 
 from floatingip.core.model import Address
 from lab.network.netns import Namespace
-from tests.lab.probing import ANSWERED, FAILED_HERE, families, outcomes
+from tests.lab.probing import ANSWERED, FAILED_HERE, families, is_own, outcomes
 from tests.lab.test_probe import in_near
+from tests.waiting import until
 
 NAT = "table {family} nat {{ chain out {{ type nat hook output priority -100; {family} daddr {to} dnat to {own}; }}; }}"
 
@@ -21,6 +22,7 @@ def test_an_answer_that_nat_has_led_to_this_node_is_none(near: Namespace, holder
 
 @families
 def test_the_node_s_own_address_answers_nobody(near: Namespace, holder: Namespace, address: Address) -> None:
-    """As in the moment in which the address comes to this node, before its kernel has told of it."""
+    """As in the moment in which the address has come to this node, before its kernel has told of it."""
     near.ip(f"address add {address}/{address.max_prefixlen} dev out" + (" nodad" if address.version == 6 else ""))
+    until(lambda: is_own(near, address))
     assert outcomes(in_near(near, ["send", "2"], address, timeout=2)) == [FAILED_HERE]
