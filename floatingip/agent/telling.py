@@ -102,7 +102,10 @@ class Telling:
         if not problem:
             self._plumbing.are_over(now)
         elif self._plumbing.is_news(problem, now):
-            self._out.error("plumbing", problem)
+            if report.state is PlumbingState.SOUND:  # it carries the address all the same, for most
+                self._out.warning("plumbing", problem)
+            else:
+                self._out.error("plumbing", problem)
         if self._undone.are_over(now):
             self._out.info("undone", "nobody takes it away any more")
         if self._node_ports.is_due(report.kept_off, now):

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from floatingip.core.model import Address
+from floatingip.edges.socket_filter import hear_others
 
 MOST_BYTES = 65536
 """Bytes that the body of an answer may have, unless the asker says otherwise."""
@@ -70,18 +71,21 @@ class Connection:
         *,
         seconds: float,
         source: Address | None = None,
+        only_others: bool = False,
         tls: ssl.SSLContext | None = None,
         most_bytes: int = MOST_BYTES,
     ) -> None:
         """Connect to nothing yet, and raise nothing: for a ``host`` that is no address `get` raises `NoAnswer`.
 
         ``seconds`` is the limit for each question with its whole answer; ``most_bytes`` the limit for a body as it is
-        sent, with its chunk sizes; ``source`` is the address of this node to ask from.
+        sent, with its chunk sizes; ``source`` is the address of this node to ask from.  ``only_others``: what this node
+        itself answers in that one's name, as where NAT leads the question to it, is no answer.
         """
         self._host = str(host)
         self._port = port
         self._seconds = seconds
         self._source = source
+        self._only_others = only_others
         self._tls = tls
         self._most_bytes = most_bytes
         self._socket: socket.socket | None = None
@@ -148,11 +152,14 @@ class Connection:
         self.close()
         if "%" in self._host or not 0 < self._port < 65536:  # a scope may be looked up, as names are
             raise NoAnswer("there is no such address or port")
-        family = socket.AF_INET if ip_address(self._host).version == 4 else socket.AF_INET6
+        address = ip_address(self._host)
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         plain = self._socket = socket.socket(family, socket.SOCK_STREAM)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._source is not None:
             plain.bind((str(self._source), 0))
+        if self._only_others:
+            hear_others(plain, address)
         plain.settimeout(_left(deadline))
         plain.connect((self._host, self._port))
         if self._tls is not None:

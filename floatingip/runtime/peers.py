@@ -45,7 +45,7 @@ def ask_once(
     If it holds some of the ``doubted`` floating addresses it checks whether it reaches the asker from them.
     """
     asked_at = time.monotonic()
-    connection = Connection(address, port, seconds=2 * timing.ASK_TIMEOUT, most_bytes=LONGEST)
+    connection = Connection(address, port, only_others=True, seconds=2 * timing.ASK_TIMEOUT, most_bytes=LONGEST)
     try:
         said = _question(connection, {"asker": me, "doubt": [*doubted], **({"look": "soon"} if look else {})})
     except NoAnswer as error:
@@ -57,7 +57,7 @@ def ask_once(
 
 def report_of(address: Address | str, port: int, *, me: str = "", seconds: float) -> Report | NoReport:
     """What one observer reports when it is asked once, as the instance ``me``, within ``seconds``."""
-    connection = Connection(address, port, seconds=seconds, most_bytes=status.LONGEST)
+    connection = Connection(address, port, only_others=True, seconds=seconds, most_bytes=status.LONGEST)
     try:
         response = connection.get(f"/v1/status?{urlencode({'asker': me})}")
     except NoAnswer as error:
@@ -73,7 +73,7 @@ def report_of(address: Address | str, port: int, *, me: str = "", seconds: float
 
 def not_ready(address: Address | str, port: int) -> str:
     """Why one observer calls itself not ready, as far as it tells that to the asker; empty where it is ready."""
-    connection = Connection(address, port, seconds=2 * timing.ASK_TIMEOUT)
+    connection = Connection(address, port, only_others=True, seconds=2 * timing.ASK_TIMEOUT)
     try:
         response = connection.get("/readyz")
     except NoAnswer as error:
@@ -85,7 +85,7 @@ def not_ready(address: Address | str, port: int) -> str:
 
 def reaches(address: Address | str, port: int, source: Address) -> bool:
     """Whether an observer answers at all when it is asked from this address of ours."""
-    connection = Connection(address, port, seconds=2 * timing.ASK_TIMEOUT, source=source)
+    connection = Connection(address, port, only_others=True, seconds=2 * timing.ASK_TIMEOUT, source=source)
     try:
         connection.get("/livez")
     except NoAnswer:
@@ -115,7 +115,7 @@ class Asker:
         heard: Callable[[Answer], None],
         reported: Callable[[Report], None],
     ) -> None:
-        self._connection = Connection(address, port, seconds=timing.ASK_TIMEOUT, most_bytes=LONGEST)
+        self._connection = Connection(address, port, only_others=True, seconds=timing.ASK_TIMEOUT, most_bytes=LONGEST)
         self._place = address, port
         self._me = me
         self._heard = heard

@@ -209,3 +209,19 @@ def test_what_only_a_person_can_mend_is_told_as_an_error_and_again_while_it_last
     for at in (0.0, 1.0, 2.0, timing.SAID_AGAIN):
         made.address._telling.decided(taken, taken, "", "none", at, WALL)
     assert made.told.log.count("level=error event=taken") == 2
+
+
+@pytest.mark.parametrize(
+    ("report", "told"),
+    [(WITHOUT_NFT, ["error"]), (replace(SOUND, problem="path: some replies"), ["warning"]), (SOUND, [])],
+    ids=["unsound", "partly", "well"],
+)
+def test_what_keeps_the_kernel_from_carrying_is_an_error_and_what_does_not_a_warning(
+    report: PlumbingReport, told: list[str]
+) -> None:
+    """Whoever is woken by errors sleeps on while the address serves."""
+    made = Node()
+    made.looked(eni(holder=ME))
+    made.found(report)
+    lines = [line for line in made.told.log.splitlines() if "event=plumbing " in line]
+    assert [line.partition("level=")[2].split()[0] for line in lines] == told

@@ -13,6 +13,8 @@ from lab.network.fabric import Fabric
 from lab.network.netns import Namespace
 from lab.network.worker import Worker
 from tests.lab.plumbed import Node, plumbed_node
+from tests.lab.probing import is_own
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,10 @@ def holder(near: Namespace) -> Iterator[Namespace]:
         "link set in up",
     )
     # Until the kernel has seen the carrier, which it may take a second for, a link drops what is sent.
-    end = time.monotonic() + 5
-    while {near.show("link show out")[0]["operstate"], namespace.show("link show in")[0]["operstate"]} != {"UP"}:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(
+        lambda: {near.show("link show out")[0]["operstate"], namespace.show("link show in")[0]["operstate"]} == {"UP"}
+    )
+    until(lambda: is_own(near, "2001:db8:9::1") and is_own(namespace, "2001:db8:9::2"))
     yield namespace
     namespace.delete()
 

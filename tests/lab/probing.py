@@ -29,6 +29,14 @@ with them, after a first answer.)
 ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
 
 
+def is_own(namespace: Namespace, address: object) -> bool:
+    """Whether the kernel takes in what is for the address: of IPv6 it does some time after `ip address add` has ended,
+    on a busy machine a tenth of a second; until then it looks for a neighbour who has it, and listens to none.
+    """
+    (route,) = namespace.show(f"route get {address}")
+    return route.get("type") == "local"
+
+
 def outcomes(results: list[ProbeResult]) -> list[ProbeOutcome]:
     return [result.outcome for result in results]
 

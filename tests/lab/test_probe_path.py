@@ -68,4 +68,4 @@ def test_a_node_that_has_no_address_to_probe_from_is_told_so(node: Node, plumbin
     assert blind(node, plumbing) == ""
     node.namespace.ip("address flush dev eth0 scope global", "address add 169.254.20.10/32 dev lo")
     node.namespace.ip("route add default via 10.0.0.1 dev eth0 onlink")
-    assert blind(node, plumbing) == "eth0 has no address of that kind; give it one"
+    assert blind(node, plumbing) == f"eth0 has no IPv{plumbing.address.version} address; give it one"

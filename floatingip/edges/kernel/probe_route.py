@@ -94,7 +94,7 @@ def blind(netlink: Netlink, address: Address, primary: Link) -> str:
         time.sleep(NEW_ADDRESS_PAUSE)
         taken = way(netlink, address)
     if _is_from_the_link(taken):
-        return f"{address} cannot be probed from here: {primary.name} has no address of that kind; give it one"
+        return f"{address} cannot be probed from here: {primary.name} has no IPv{address.version} address; give it one"
     if taken.kind == UNICAST:
         # Asked again with that source, as the kernel routes a connection again once it has one, and as what is sent:
         # rules may look at both.

@@ -13,7 +13,6 @@ Only this module knows icmplib, which makes the socket and the requests.  Replie
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import secrets
@@ -29,6 +28,7 @@ from icmplib.exceptions import ICMPLibError
 
 from floatingip.core.model import Address
 from floatingip.core.probe import ProbeOutcome, ProbeResult
+from floatingip.edges.socket_filter import LINK_INDEX, LOOPBACK, OWN_ANSWER, Step, let_in_only
 
 TIMEOUT = 0.5
 """Seconds after which a probe counts as lost."""
@@ -38,8 +38,6 @@ SECRET_BYTES = 16
 by the floating address' name, and could otherwise try all identifiers and keep the address UP for its node.
 """
 
-_SO_ATTACH_FILTER = 26
-
 _LAYOUT = {4: (0, 3), 6: (129, 1)}
 """By IP version: the types of an echo reply and of destination unreachable."""
 
@@ -48,14 +46,6 @@ _MESSAGE = struct.Struct("!BBHHH")
 
 _PREFIX_BYTES = 4
 """Bytes of the secret by which the kernel finds what is for this socket."""
-
-_LOOPBACK = 1
-"""The loopback's index, in each network namespace."""
-
-_LINK_INDEX = 0xFFFFF008
-"""Where a filter finds the index of the link by which a packet came (SKF_AD_OFF + SKF_AD_IFINDEX).  What the kernel
-tells with a packet (IP_PKTINFO) names the link that has the address instead.
-"""
 
 
 @dataclass(slots=True)
@@ -143,7 +133,7 @@ class IcmpProber:
     def _open(self) -> ICMPv4Socket | ICMPv6Socket:
         made = ICMPv4Socket() if self.address.version == 4 else ICMPv6Socket()
         made.blocking = False
-        _let_in_only(made.sock, _filter(self.address.version, self._secret[:_PREFIX_BYTES]))
+        let_in_only(made.sock, _filter(self.address.version, self._secret[:_PREFIX_BYTES]))
         return made
 
     def _read(self) -> None:
@@ -175,7 +165,7 @@ class IcmpProber:
                 if identifier != self._identifier(sequence) or source != self._text:
                     return None
                 if message[_MESSAGE.size :] == self._secret[:_PREFIX_BYTES]:
-                    return _Arrival(sequence, ProbeOutcome.FAILED_HERE, "this node has answered itself")
+                    return _Arrival(sequence, ProbeOutcome.FAILED_HERE, OWN_ANSWER)
                 return _Arrival(sequence, ProbeOutcome.ANSWERED) if self._is_ours(message) else None
             if kind == unreachable:
                 quoted = message[_MESSAGE.size :]
@@ -197,8 +187,8 @@ class IcmpProber:
         return message.startswith(self._secret, _MESSAGE.size)
 
 
-def _filter(version: int, begins_with: bytes) -> bytes:
-    """A socket filter (linux/filter.h) for echo replies whose content begins so, and unreachables about such requests.
+def _filter(version: int, begins_with: bytes) -> list[Step]:
+    """A socket filter for echo replies whose content begins so, and unreachables about such requests.
 
     A raw socket gets a copy of every ICMP packet of the node: without it each prober would wake for each one's replies.
     A reply that came by the loopback is cut off behind what it begins with, by which it is known.
@@ -224,27 +214,20 @@ def _filter(version: int, begins_with: bytes) -> bytes:
         (0x40, 0, 0, _MESSAGE.size),  # A = the first four bytes of the content
         (0x15, 1, 0, prefix),
         (0x06, 0, 0, 0),
-        (0x20, 0, 0, _LINK_INDEX),  # A = the link by which it came
-        (0x15, 1, 0, _LOOPBACK),
+        (0x20, 0, 0, LINK_INDEX),  # A = the link by which it came
+        (0x15, 1, 0, LOOPBACK),
         (0x06, 0, 0, 0xFFFF),
         (0x87, 0, 0, 0),  # let in as much
         (0x04, 0, 0, _MESSAGE.size + len(begins_with)),
         (0x16, 0, 0, 0),
     ]
-    steps = [
+    return [
         start,
         (0x50, 0, 0, 0),  # A = the type
         (0x15, 0, len(replies), reply),
         *replies,
         *about_requests,
     ]
-    return b"".join(struct.pack("=HBBI", *step) for step in steps)
-
-
-def _let_in_only(raw: socket.socket, program: bytes) -> None:
-    """Attach the filter; the kernel copies it."""
-    code = ctypes.create_string_buffer(program, len(program))
-    raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(program) // 8, ctypes.addressof(code)))
 
 
 def _header(packet: bytes) -> int:

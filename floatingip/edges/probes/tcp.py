@@ -27,6 +27,7 @@ from floatingip.core.model import Address
 from floatingip.core.ports import Prober
 from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
+from floatingip.edges.socket_filter import OWN_ANSWER, has_shut_out, hear_others
 
 MOST_HEARD = 65536
 """Bytes of a service's answer that are read; a longer one is cut off."""
@@ -80,10 +81,13 @@ class TcpProber:
     ANSWERED is a connection that stands.  LOST is a refusal, a reset, silence, and an unreachable that anybody else
     sent.  FAILED_HERE is what this node's own kernel refuses: no route, no free port, no file descriptor; and an
     unreachable that it sent to itself: at once by a firewall of its own that rejects, after 3 s for a next hop that
-    does not answer ARP or NDP.  A firewall of its own that drops looks like silence, since TCP tries again.
+    does not answer ARP or NDP.  A firewall of its own that drops looks like silence, since TCP tries again.  What this
+    node itself answers in the address' name, as where NAT leads the port to it, is not let in: FAILED_HERE.
 
     The kernel repeats a lost SYN after a second (RFC 6298): with a longer `timeout` one lost packet loses no probe.
     """
+
+    _own_answer = ProbeOutcome.FAILED_HERE
 
     def __init__(self, address: Address, port: int, timeout: float) -> None:
         """`timeout`: seconds from the sending of a probe until it counts as lost."""
@@ -120,7 +124,7 @@ class TcpProber:
         for probe in self._open:
             self._advance(probe, now)
             if probe.deadline <= now:
-                probe.told(ProbeOutcome.LOST, "no answer" if probe.established else "no connection")
+                self._silent(probe)
                 probe.close()
         self._open = [probe for probe in self._open if probe.socket is not None]
         results = []
@@ -146,6 +150,7 @@ class TcpProber:
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         probe.socket = connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         connection.setsockopt(*_RECVERR[version], 1)
+        hear_others(connection, self.address)
         with contextlib.suppress(BlockingIOError):
             connection.connect((str(self.address), self.port))
         probe.source = connection.getsockname()[0]
@@ -170,6 +175,12 @@ class TcpProber:
         except OSError as error:
             self._failed(probe, error)
             probe.close()
+
+    def _silent(self, probe: _Probe) -> None:
+        """The time is over."""
+        if not probe.established and probe.socket is not None and has_shut_out(probe.socket):
+            probe.told(self._own_answer, OWN_ANSWER)
+        probe.told(ProbeOutcome.LOST, "no answer" if probe.established else "no connection")
 
     def _failed(self, probe: _Probe, error: OSError) -> None:
         """The other side has refused the connection or broken it off, or the kernel has given it up."""
@@ -225,9 +236,12 @@ class TcpProber:
 class KnockProber(TcpProber):
     """`ports.Prober` by TCP connections to a port where perhaps nobody listens.
 
-    ANSWERED is a connection that stands, and a refusal by the address itself: a reset.  All else is as by
-    :class:`TcpProber`.
+    ANSWERED is a connection that stands, and a refusal by the address itself: a reset.  LOST is also what this node
+    itself has answered: a knock only says whether somebody answers who is silent to pings, and nobody did.  (A pod
+    could otherwise make each knock fail here, by sending to all ports.)  All else is as by :class:`TcpProber`.
     """
+
+    _own_answer = ProbeOutcome.LOST
 
     def _failed(self, probe: _Probe, error: OSError) -> None:
         if error.errno == errno.ECONNREFUSED:

@@ -1,0 +1,65 @@
+"""Questions to another node's observer that this node itself would answer: they are no sign of that one's life."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import pytest
+
+from floatingip.core.model import Address
+from floatingip.runtime import peers
+from lab.network.netns import Namespace
+from tests.lab.probing import families
+
+PORT = 9807
+OWN = {4: ip_address("10.9.0.1"), 6: ip_address("2001:db8:9::1")}
+LEADING_HERE = {
+    "NAT": "type nat hook output priority -100; tcp dport 9807 redirect;",
+    "reset": "type filter hook output priority 0; tcp dport 9807 reject with tcp reset;",
+}
+
+
+class _Observer(http.server.BaseHTTPRequestHandler):
+    """Answers whatever is asked, with nothing."""
+
+    def do_GET(self) -> None:
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(autouse=True)
+def _observer(near: Namespace, holder: Namespace, address: Address) -> Iterator[None]:
+    """The asking node has an observer; the other one has none, and drops what comes."""
+    holder.nft("table inet power { chain cut { type filter hook input priority 0; meta l4proto tcp drop; }; }")
+    listener = near.listen("0.0.0.0" if address.version == 4 else "::", PORT)
+    server = http.server.HTTPServer(("", PORT), _Observer, bind_and_activate=False)
+    server.socket.close()
+    server.socket = listener
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@families
+@pytest.mark.parametrize("rules", LEADING_HERE.values(), ids=LEADING_HERE)
+def test_a_question_that_is_led_to_this_node_is_not_answered(near: Namespace, rules: str, address: Address) -> None:
+    """A holder would say that its address reaches who doubts it (R4); and a dead one would be heard, or be taken for a
+    node whose observer is just being restarted (R3).
+    """
+    near.nft(f"table inet others {{ chain out {{ {rules} }}; }}")
+    assert not near.call(lambda: peers.reaches(address, PORT, OWN[address.version]))
+    answer = near.call(lambda: peers.ask_once(address, PORT, me="i-a"))
+    assert (answer.status, answer.refused) == (None, False)
+
+
+@families
+def test_this_node_s_own_observer_answers_at_its_own_address(near: Namespace, address: Address) -> None:
+    """As a command on this node asks it."""
+    assert near.call(lambda: peers.reaches(OWN[address.version], PORT, OWN[address.version]))
