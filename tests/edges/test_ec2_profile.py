@@ -10,7 +10,7 @@ from floatingip.commands import deployment, status
 from floatingip.core.errors import NoCredentials
 from floatingip.edges import configmap
 from floatingip.edges.ec2 import credentials, sdk
-from tests.edges.ec2_server import FOUND, SHORT, Become, Server
+from tests.edges.ec2_server import FOUND, SHORT, Become, Server, subnets
 
 pytest_plugins = ["tests.edges.ec2_fixtures"]
 
@@ -45,7 +45,7 @@ def _asks(
         status.add_arguments(parser)
         return parser.parse_args([*PLACE, "--settings", str(tmp_path / "settings.yaml")]), runs
 
-    server.replies[""] = FOUND
+    server.replies |= {"DescribeSubnets": subnets(), "": FOUND}
     monkeypatch.setattr(sdk, "_obtained", [])
     monkeypatch.setattr(credentials, "WAITED_FOR", SHORT)
     monkeypatch.setattr(credentials, "BESIDE_AFTER", SHORT)
