@@ -1,6 +1,10 @@
 """A person's credentials, for which the profile asks a program: waited for before anything has a time limit."""
 
 import argparse
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +14,8 @@ from floatingip.commands import deployment, status
 from floatingip.core.errors import NoCredentials
 from floatingip.edges import configmap
 from floatingip.edges.ec2 import credentials, sdk
-from tests.edges.ec2_server import FOUND, SHORT, Become, Server, subnets
+from tests.edges.command_line import ROOT
+from tests.edges.ec2_server import ADDRESS, FOUND, SHORT, Become, Server, subnets
 
 pytest_plugins = ["tests.edges.ec2_fixtures"]
 
@@ -89,3 +94,60 @@ def test_whoever_watches_after_the_credentials_have_ended_is_told_so_by_an_error
         told.append(raised.value)
     assert str(told[0]) == str(told[1])
     assert told[0] is not told[1]
+
+
+def test_credentials_that_end_while_somebody_watches_are_asked_for_again(
+    asks: Callable[[str], tuple[argparse.Namespace, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the program, in the thread that Ctrl-C ends; as often as they end, and not otherwise."""
+    monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(sdk, "LASTS", 0.0)
+    until = f"$(date -u -d '{4 * SHORT} seconds' +%FT%T.%NZ)"
+    options, runs = asks(f'echo \'{KEYS[:-1]}, "SessionToken": "t", "Expiration": "\'{until}\'"}}\'')
+    options.watch, rounds, sleep, asked = 1234.5, 3, time.sleep, list[int]()
+
+    def until_they_have_ended(seconds: float) -> None:
+        if seconds != options.watch:
+            sleep(seconds)
+            return
+        asked.append(runs.read_text().count("run"))
+        if len(asked) == rounds:
+            raise KeyboardInterrupt
+        sleep(5 * SHORT)
+
+    monkeypatch.setattr(time, "sleep", until_they_have_ended)
+    assert status.run(options) == 11
+    assert asked == sorted({*asked})
+
+
+def test_a_person_on_an_instance_is_asked_before_anything_has_a_time_limit(
+    asks: Callable[[str], tuple[argparse.Namespace, Path]],
+) -> None:
+    """Where IMDS tells the Region and the VPC; what does not work there is told with what the observers say."""
+    here = status.Here("i-a", ADDRESS, "us-west-2")
+    _, runs = asks(f"echo '{KEYS}'")
+    status.obtain(here, None)
+    assert runs.read_text().count("run") == 1
+    status.obtain(here, None)
+    assert runs.read_text().count("run") == 1, "they last"
+    sdk._obtained.clear()
+    asks("exit 1")
+    status.obtain(here, None)
+    with pytest.raises(NoCredentials):
+        status.obtain(None, "us-west-2")
+
+
+def test_in_a_pod_no_sdk_is_loaded_before_the_observers_are_asked(tmp_path: Path) -> None:
+    """That takes as long as all of their answers; there are no files in which a person could have profiles."""
+    given = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    code = (
+        "import sys; from ipaddress import ip_address; from floatingip.commands import status; "
+        "status.obtain(status.Here('i-a', ip_address('10.0.0.1'), 'us-west-2'), None); "
+        "sys.exit('boto3' in sys.modules)"
+    )
+    for is_configured in (False, True):
+        if is_configured:
+            (tmp_path / ".aws").mkdir()
+            (tmp_path / ".aws" / "config").write_text("")
+        done = subprocess.run([sys.executable, "-c", code], env=given, cwd=ROOT, check=False)
+        assert done.returncode == is_configured

@@ -72,6 +72,9 @@ SOURCES = (
 OF_A_PERSON = {"credential_process", "mfa_serial", "source_profile"}
 """What a profile has whose credentials a person or a program gives, or those of another profile do."""
 
+LASTS = 60.0
+"""Seconds for which credentials that a person or a program gave must last for others not to be asked for."""
+
 LIFETIME = "AWS_CREDENTIAL_EXPIRATION"
 """Until when the credentials in the environment are good, as `aws configure export-credentials` writes it."""
 
@@ -137,9 +140,12 @@ def obtain(region: str) -> None:
     """Get the credentials for which the user's profile asks for a code (MFA) or runs a program.
 
     That takes longer than any question has, must not happen twice at a time, and belongs into the thread that Ctrl-C
-    ends.  So commands call this before anything else; clients that are made later use what came of it.  Where there is
-    no such profile, as in a pod, nothing is done.  Raises ``ConfigurationError`` and ``NoCredentials``.
+    ends.  So commands call this before anything else, and again where they go on for longer than credentials last; all
+    clients use what came of it last.  Where there is no such profile, as in a pod, or what came of it still lasts,
+    nothing is done.  Raises ``ConfigurationError`` and ``NoCredentials``.
     """
+    if any(isinstance(given, _Credentials) and given.lasts(LASTS) for given in _obtained):
+        return
     with _configuring():
         profile = botocore.session.Session().get_scoped_config()
     if os.environ.get("AWS_ACCESS_KEY_ID") or not OF_A_PERSON & profile.keys():
@@ -152,21 +158,27 @@ def obtain(region: str) -> None:
 
 
 _obtained: list[_Credentials | NoCredentials] = []
-"""What came of `obtain`; empty where nothing was done."""
+"""What came of `obtain` last; empty where nothing was done."""
 
 
 def _keeper(region: str) -> Keeper[Any]:
     if not _obtained:
         return Keeper(lambda: _find_credentials(region), _credentials_of_environment(), _credentials_hint())
-    [given] = _obtained
-    why, hint = "no AWS credentials: the profile's have ended, or are refused", "run the command again"
-    if isinstance(given, NoCredentials):
-        why, hint = given.args[0], given.hint
+    used = [given for given in _obtained if isinstance(given, _Credentials)]
 
     def find() -> _Credentials:
-        raise NoCredentials(why, hint)  # a new one each time: with each raise of the same its traceback grows
+        """What has been obtained since; looking by itself would ask the person twice."""
+        [given] = _obtained
+        if isinstance(given, NoCredentials):
+            # A new one each time: with each raise of the same its traceback grows.
+            raise NoCredentials(given.args[0], given.hint)
+        if given in used:
+            why = "no AWS credentials: the profile's have ended, or are refused"
+            raise NoCredentials(why, "run the command again")
+        used.append(given)
+        return given
 
-    return Keeper(find, given if isinstance(given, _Credentials) else None, hint)
+    return Keeper(find, used[-1] if used else None, _credentials_hint())
 
 
 def _signing(region: str, longest: float, keeper: Keeper[Any]) -> boto3.session.Session:
