@@ -19,6 +19,7 @@ from functools import cache, partial
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
 
 import boto3
 import botocore.awsrequest
@@ -57,6 +58,9 @@ LONGEST = 20.0
 
 _KEY = re.compile(r"[!-~]+")
 
+IMDS = ("169.254.169.254", "[fd00:ec2::254]")
+"""The hosts in the URLs of IMDS."""
+
 ENDPOINTS = ("AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL")
 
 SOURCES = (
@@ -83,9 +87,14 @@ def check_environment() -> None:
     """Raise ``ConfigurationError`` for an environment with which the SDK could work nowhere.
 
     Variables without a value are taken out of it: to the SDK an empty one is a value, such as a profile of no name.
+    IMDS is taken out of what is asked by a proxy: that would reach its own, or none, and see the node's keys.
     """
     for key in [key for key, value in os.environ.items() if key.startswith("AWS_") and not value.strip()]:
         del os.environ[key]
+    proxies = getproxies_environment()
+    spared = [host for host in proxies.pop("no", "").split(",") if host]
+    if proxies and spared != ["*"]:
+        os.environ["no_proxy"] = ",".join(dict.fromkeys((*spared, *IMDS)))  # of two spellings this one counts
     for key in ENDPOINTS:
         url = os.environ.get(key, "")
         if url and not _is_url(url):
@@ -396,8 +405,6 @@ def _credentials_hint(error: Exception | None = None) -> str:
         return f"can {role} be assumed, and is {token} there?"
     if os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
         return "does the EKS Pod Identity Agent run on this node?"
-    if botocore.utils.get_environ_proxies(botocore.utils.METADATA_BASE_URL):
-        return f"{ROLE_HINT}; the node's are asked for by HTTP_PROXY unless NO_PROXY names 169.254.169.254"
     return ROLE_HINT
 
 
