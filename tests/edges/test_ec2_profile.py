@@ -16,10 +16,16 @@ from floatingip.edges import configmap
 from floatingip.edges.ec2 import credentials, sdk
 from tests.edges.command_line import ROOT
 from tests.edges.ec2_server import ADDRESS, FOUND, SHORT, Become, Server, subnets
+from tests.waiting import until
 
 pytest_plugins = ["tests.edges.ec2_fixtures"]
 
 KEYS = '{"Version": 1, "AccessKeyId": "key", "SecretAccessKey": "secret"}'
+LASTING = """cat <<END
+{"Version": 1, "AccessKeyId": "key$(wc -l <RUNS)", "SecretAccessKey": "secret", "SessionToken": "token",
+ "Expiration": "$(date -u -d '1 hour' +%FT%TZ)"}
+END"""
+"""A program that gives other keys each time."""
 PLACE = ["--region", "us-west-2", "--vpc-id", "vpc-0123456789abcdef0"]
 
 
@@ -40,7 +46,7 @@ def _asks(
 
     def made(ends: str) -> tuple[argparse.Namespace, Path]:
         runs, program = tmp_path / "runs", tmp_path / "program"
-        program.write_text(f"#!/bin/sh\necho run >> {runs}\n{ends}\n")
+        program.write_text(f"#!/bin/sh\necho run >> {runs}\n{ends}\n".replace("RUNS", str(runs)))
         program.chmod(0o755)
         (tmp_path / "config").write_text(f"[default]\ncredential_process = {program}\n")
         (tmp_path / "settings.yaml").write_text("name: lab")
@@ -96,28 +102,44 @@ def test_whoever_watches_after_the_credentials_have_ended_is_told_so_by_an_error
     assert told[0] is not told[1]
 
 
-def test_credentials_that_end_while_somebody_watches_are_asked_for_again(
+def test_credentials_are_asked_for_again_before_they_end_as_long_as_somebody_watches(
     asks: Callable[[str], tuple[argparse.Namespace, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the program, in the thread that Ctrl-C ends; as often as they end, and not otherwise."""
-    monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
-    monkeypatch.setattr(sdk, "LASTS", 0.0)
-    until = f"$(date -u -d '{4 * SHORT} seconds' +%FT%T.%NZ)"
-    options, runs = asks(f'echo \'{KEYS[:-1]}, "SessionToken": "t", "Expiration": "\'{until}\'"}}\'')
-    options.watch, rounds, sleep, asked = 1234.5, 3, time.sleep, list[int]()
+    """By the program, in the thread that Ctrl-C ends, before a look has to do without."""
+    options, runs = asks(LASTING)
+    options.watch, sleep, asked = 1234.5, time.sleep, list[int]()
 
-    def until_they_have_ended(seconds: float) -> None:
+    def until_they_are_about_to_end(seconds: float) -> None:
         if seconds != options.watch:
             sleep(seconds)
             return
         asked.append(runs.read_text().count("run"))
-        if len(asked) == rounds:
+        if len(asked) == 3:
             raise KeyboardInterrupt
-        sleep(5 * SHORT)
+        if len(asked) == 2:
+            monkeypatch.setattr(sdk, "LASTS", 2 * 3600.0)
 
-    monkeypatch.setattr(time, "sleep", until_they_have_ended)
+    monkeypatch.setattr(time, "sleep", until_they_are_about_to_end)
     assert status.run(options) == 11
-    assert asked == sorted({*asked})
+    assert asked == [1, 1, 2]
+
+
+def test_what_was_obtained_last_is_used(
+    asks: Callable[[str], tuple[argparse.Namespace, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a client that was made before; and nothing is used twice that AWS refuses."""
+    monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(sdk, "LASTS", 2 * 3600.0)
+    asks(LASTING)
+    sdk.obtain("us-west-2")
+    keeper = sdk._keeper("us-west-2")
+    assert keeper.keys().access_key == "key1"
+    sdk.obtain("us-west-2")
+    keeper.refused()
+    until(lambda: keeper.keys().access_key == "key2")
+    keeper.refused()
+    assert keeper.keys().access_key == "key2"
+    assert "run the command again" in str(keeper._failure)
 
 
 def test_a_person_on_an_instance_is_asked_before_anything_has_a_time_limit(
