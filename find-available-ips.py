@@ -324,10 +324,18 @@ def connect(region: "str | None") -> "EC2Client":
         if credentials is None:
             raise Failure("no AWS credentials: configure them, until `aws sts get-caller-identity` works", 2)
         # Now, so that what fails here is not taken for EC2's answer, nor a secret told that no header can have.
-        if any(text and text.split() != [text] for text in credentials.get_frozen_credentials()):
+        keys = credentials.get_frozen_credentials()
+        if any(text and text.split() != [text] for text in keys):
             raise Failure("AWS configuration: there is a space or a line's end within the credentials", 2)
-        # A dead endpoint is to be told in seconds; how often to retry is the user's configuration.
-        return session.client("ec2", config=Config(connect_timeout=5, read_timeout=30))
+        # A dead endpoint is to be told in seconds; how often to retry is the user's configuration.  With these keys
+        # only: for newer ones the SDK would run a program again, which would have no more memory than this process.
+        return session.client(
+            "ec2",
+            aws_access_key_id=keys.access_key,
+            aws_secret_access_key=keys.secret_key,
+            aws_session_token=keys.token,
+            config=Config(connect_timeout=5, read_timeout=30),
+        )
     except (Failure, BotoCoreError):
         raise
     except Exception as error:  # a file of the configuration, a process or a server that gives credentials
@@ -429,8 +437,8 @@ def ask(argv: "list[str] | None") -> "Iterator[Address]":
 def bound_memory() -> None:
     """Have an answer without end fail, instead of filling the machine's memory.
 
-    To be called once the credentials are there: a program that gives them out has the same bound, with which Java's and
-    .NET's do not begin.
+    To be called once the credentials are there: a program that gives them out would have the same bound, with which
+    Java's and .NET's do not begin.
     """
     try:
         import resource  # noqa: PLC0415 - Windows has none

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from floatingip.agent.looks import cluster_name
 from floatingip.commands import arguments
-from floatingip.core.errors import CloudError, ConfigurationError, MetadataError
+from floatingip.commands.insisting import insist
+from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, MetadataError
 from floatingip.core.model import Carry
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
@@ -57,8 +58,9 @@ def find(settings: Settings, options: argparse.Namespace) -> Deployment:
     ec2 = client(region, settings.ec2_timeout)
     cloud = Ec2Cloud(ec2, vpc_id, ())
     if me is not None and not name:
-        instances = cloud.describe_instances(frozenset((me.instance_id,)))
-        name = cluster_name(instances[me.instance_id].tags) if me.instance_id in instances else ""
+        asked = frozenset((me.instance_id,))
+        mine = insist(lambda: cloud.describe_instances(asked)).get(me.instance_id)
+        name = cluster_name(mine.tags) if mine is not None else ""
     if not name:
         raise ConfigurationError("name: not set, and this instance names no cluster; set `name` in the settings")
     if me is not None:
@@ -67,8 +69,13 @@ def find(settings: Settings, options: argparse.Namespace) -> Deployment:
 
 
 def _ahead(inspection: Inspection) -> float:
-    """By how much this machine's clock is ahead of EC2's; nothing where that cannot be found out."""
+    """By how much this machine's clock is ahead of EC2's; nothing where EC2 does not tell.
+
+    Raises ``CloudUnavailable`` where EC2 does not answer: it would not do so to what is asked next, either.
+    """
     try:
-        return inspection.clock()[0] or 0.0
-    except CloudError:  # a person may not be allowed to ask this, and needs not; what EC2 lacks, the next call tells
+        return insist(inspection.clock)[0] or 0.0
+    except CloudUnavailable:
+        raise
+    except CloudError:  # a person may not be allowed to ask this, and needs not
         return 0.0

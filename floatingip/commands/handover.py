@@ -12,18 +12,20 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 from floatingip.commands import arguments, deployment
 from floatingip.commands.deployment import Deployment
+from floatingip.commands.insisting import insist
 from floatingip.commands.observers import Observers
 from floatingip.commands.progress import Progress
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
-from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, Denied, FloatingIPError
+from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, FloatingIPError
 from floatingip.core.model import Carry, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.word import RESERVED, is_instance_id
@@ -61,8 +63,8 @@ def run(options: argparse.Namespace) -> int:
     """Hand over, or check whether that would work; return the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
-    to = instance_named(ours.cloud, options.to) if options.to else order.ANYBODY
-    moves = plan(ours, settings.floating_ips, to)
+    to = insist(lambda: instance_named(ours.cloud, options.to)) if options.to else order.ANYBODY
+    moves = insist(lambda: plan(ours, settings.floating_ips, to))
     if not moves:
         print(f"nothing to hand over: {to} has it all")
         return 0
@@ -232,9 +234,11 @@ def carry_out(
             ordered = order.render(move.attachment, move.to, deadline)
             asked.append(move)  # before it is: the answer may get lost
             try:
-                ours.cloud.tag_eni(move.eni.id, {way.of_one(order.TAG, move.target): ordered})
-            except Denied:
-                asked.remove(move)
+                tag = {way.of_one(order.TAG, move.target): ordered}
+                insist(partial(ours.cloud.tag_eni, move.eni.id, tag), say, sleep)
+            except CloudError as error:
+                if not error.may_be_made:
+                    asked.remove(move)
                 raise
             say(f"{move.target}: asked {move.source} to hand it over to {'any standby' if move.to == '*' else move.to}")
         observers.look()
@@ -269,21 +273,26 @@ def carry_out(
                 say(f"{target}: {holder} has it, {now() - began:.1f} s after it was asked for; {told}")
                 del left[target]
     finally:
-        stays = _take_back(ours, asked)
+        stays = _take_back(ours, asked, say, sleep)
         for target, why in stays.items():
             say(f"{target}: what was asked for could not be taken back, and may be obeyed until {utc(deadline)}: {why}")
         if unasked := [str(move.target) for move in asked if move.target in left and move.target not in stays]:
             say(f"{', '.join(unasked)}: no longer asked for")
 
 
-def _take_back(ours: Deployment, moves: Iterable[Handover]) -> dict[Target, CloudError]:
+def _take_back(
+    ours: Deployment, moves: Sequence[Handover], say: Callable[[str], None], sleep: Callable[[float], None]
+) -> dict[Target, str]:
     """Remove the orders; return why some stay.  That hides neither what has moved, nor why something has not."""
-    way, stays = way_to(ours.carry), dict[Target, CloudError]()
-    for move in moves:
+    way, stays = way_to(ours.carry), dict[Target, str]()
+    for number, move in enumerate(moves):
+        tag = {way.of_one(order.TAG, move.target): ""}
         try:
-            ours.cloud.tag_eni(move.eni.id, {way.of_one(order.TAG, move.target): ""})
+            insist(partial(ours.cloud.tag_eni, move.eni.id, tag), say, sleep)
         except CloudError as error:
-            stays[move.target] = error
+            stays[move.target] = str(error)
+        except KeyboardInterrupt:  # once more: whoever asked wants to go
+            return stays | {each.target: "broken off" for each in moves[number:]}
     return stays
 
 

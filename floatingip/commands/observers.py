@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from floatingip.agent.looks import cluster_name
 from floatingip.commands.deployment import Deployment
+from floatingip.commands.insisting import insist
 from floatingip.core.decision.carry import way_to
 from floatingip.core.model import Address
 from floatingip.core.word import PEERS_AT_MOST, RESERVED, Answer, Status
@@ -44,7 +46,7 @@ class Observers:
             asked = frozenset(sorted(waiting)[: PEERS_AT_MOST - len(tried)])
             tried |= asked
             waiting = waiting - tried
-            shown = self._ours.cloud.describe_instances(asked).values()
+            shown = insist(partial(self._ours.cloud.describe_instances, asked), sleep=self._sleep).values()
             clusters.update(cluster_name(instance.tags) for instance in shown if instance.id in holders)
             for instance in shown:
                 also = ", ".join(filter(None, (instance.node, str(instance.address or ""))))

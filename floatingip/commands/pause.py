@@ -11,8 +11,10 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from floatingip.commands import arguments, deployment
+from floatingip.commands.insisting import aloud, insist
 from floatingip.core.decision import pause
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import Eni
@@ -26,6 +28,9 @@ from floatingip.runtime.look import read_in_full
 
 MINUTES = 30
 """Minutes that a pause lasts, unless the user says otherwise."""
+
+LONGEST = 24 * 60
+"""Minutes that it lasts at most."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,9 +57,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _minutes(text: str) -> int:
-    longest = int(pause.LONGEST) // 60
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= longest):
-        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number of minutes from 1 to {longest}")
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= LONGEST):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number of minutes from 1 to {LONGEST}")
     return int(text)
 
 
@@ -65,33 +69,66 @@ def begin(
     carry: Carry,
     seconds: float,
     wall: Callable[[], float] = time.time,
+    *,
+    say: Callable[[str], None] = aloud,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> float:
     """Pause for so many seconds from now; return when that ends, in Unix seconds.
 
     A pause that is there already is replaced, whether it is longer or shorter.  Raises ConfigurationError where an
-    address has no interface, and CloudError.
+    address has no interface, and CloudError.  ``say`` is told what is waited for, and how far it came if it fails.
     """
-    ends_at = int(wall() + seconds)
-    for eni in _interfaces(cloud, name, targets, carry):
-        cloud.tag_eni(eni.id, {pause.TAG: str(ends_at)})
+    ends_at, targets = int(wall() + seconds), tuple(targets)
+    enis = insist(lambda: _interfaces(cloud, name, targets, carry), say, sleep)
+    for target in targets:
+        if not any(eni.carries(target) for eni in enis):
+            raise ConfigurationError(f"{target}: no interface of {name} has it; nothing to pause")
+    _tag(cloud, enis, str(ends_at), say, sleep)
     return ends_at
 
 
 def end(
-    cloud: Cloud, name: str, targets: Iterable[Target], carry: Carry, wall: Callable[[], float] = time.time
+    cloud: Cloud,
+    name: str,
+    targets: Iterable[Target],
+    carry: Carry,
+    wall: Callable[[], float] = time.time,
+    *,
+    say: Callable[[str], None] = aloud,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """End the pause; return whether there was one.  Raises ConfigurationError, CloudError."""
-    paused = [eni for eni in _interfaces(cloud, name, targets, carry) if eni.tags.get(pause.TAG)]
-    for eni in paused:
-        cloud.tag_eni(eni.id, {pause.TAG: ""})
+    """End the pause; return whether there was one.  An address that has lost its interface keeps none paused.
+
+    ``say`` is as above.  Raises ConfigurationError where there is no interface at all, and CloudError.
+    """
+    targets = tuple(targets)
+    enis = insist(lambda: _interfaces(cloud, name, targets, carry), say, sleep)
+    if not enis:
+        raise ConfigurationError(f"no interface of {name} has {', '.join(map(str, targets))}; nothing to resume")
+    paused = [eni for eni in enis if eni.tags.get(pause.TAG)]
+    _tag(cloud, paused, "", say, sleep)
     return any(pause.ends_at(eni.tags, wall()) > 0 for eni in paused)
 
 
 def _interfaces(cloud: Cloud, name: str, targets: Iterable[Target], carry: Carry) -> list[Eni]:
     """All interfaces of this deployment: an address that moves between standing ones finds the pause on each."""
     enis = way_to(carry).usable(read_in_full(cloud.describe_enis(name)))
-    targets = tuple(targets)
-    for target in targets:
-        if not any(eni.carries(target) for eni in enis):
-            raise ConfigurationError(f"{target}: no interface of {name} has it; nothing to pause")
     return [eni for eni in enis if eni.standing_for or any(eni.carries(target) for target in targets)]
+
+
+def _tag(
+    cloud: Cloud,
+    enis: Iterable[Eni],
+    value: str,
+    say: Callable[[str], None],
+    sleep: Callable[[float], None],
+) -> None:
+    """Write the tag to all of them; what keeps it from some, be it Ctrl-C, does not hide that others have it."""
+    left, done = [eni.id for eni in enis], list[str]()
+    try:
+        while left:
+            insist(partial(cloud.tag_eni, left[0], {pause.TAG: value}), say, sleep)
+            done.append(left.pop(0))
+    finally:
+        if left and done:
+            say(f"done for {', '.join(done)}, but not for {', '.join(left)}: run it again")

@@ -18,6 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from floatingip.commands import arguments, deployment
+from floatingip.commands.insisting import insist
 from floatingip.commands.progress import Progress
 from floatingip.core.ec2 import AttachmentStatus, Eni
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, FloatingIPError, LookAgain
@@ -59,14 +60,14 @@ def run(options: argparse.Namespace) -> int:
     """Show, ask, release; return the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
-    chosen = plan(ours.cloud, ours.name, settings.floating_ips, unused=options.unused)
+    chosen = insist(lambda: plan(ours.cloud, ours.name, settings.floating_ips, unused=options.unused))
     if not chosen.enis:
         print(f"nothing to release: no such interface of {ours.name} in {ours.vpc_id}")
         return 0
     print("\n".join(chosen.lines()))
     if options.dry_run:
         return 0
-    unknown = refuse_while_observed(ours.cloud, chosen, ours.name, settings.port, ours.me)
+    unknown = insist(lambda: refuse_while_observed(ours.cloud, chosen, ours.name, settings.port, ours.me))
     if unknown:
         print(
             f"not known whether an observer runs on {', '.join(unknown)}: no answer; one that runs would attach them"
@@ -261,6 +262,8 @@ def carry_out(
             except Denied:
                 raise
             except CloudError as error:
+                if trouble.get(eni_id) != str(error):
+                    say(f"{eni_id}: {error}; trying again")
                 trouble[eni_id] = str(error)
         if left and now() - began > GIVE_UP_AFTER:
             reasons = "; ".join(f"{eni_id}: {trouble.get(eni_id, 'still detaching')}" for eni_id in sorted(left))

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from ipaddress import IPv4Address
@@ -34,7 +35,7 @@ from floatingip.core.decision import pause, ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.view import attachment_of
 from floatingip.core.ec2 import Eni, Instance, Owner
-from floatingip.core.errors import CloudUnavailable, FloatingIPError, MetadataError
+from floatingip.core.errors import CloudUnavailable, ConfigurationError, FloatingIPError, MetadataError, NoCredentials
 from floatingip.core.model import Address, Carry, Target
 from floatingip.core.node import Identity
 from floatingip.core.overview import Ec2View, Overview, Verdict, document, overview
@@ -44,6 +45,7 @@ from floatingip.core.settings import Settings
 from floatingip.core.status import RECENT
 from floatingip.core.word import PEERS_AT_MOST
 from floatingip.edges import background, configmap
+from floatingip.edges.ec2.credentials import may_be_a_persons
 from floatingip.edges.imds import Imds
 from floatingip.runtime.peers import NoReport, report_of
 
@@ -108,10 +110,6 @@ def run(options: argparse.Namespace) -> int:
 
     def find() -> tuple[Here | None, Callable[[], Cloud]]:
         if options.region and options.vpc_id and settings.name:
-            from floatingip.edges.ec2.cloud import check_environment, obtain  # noqa: PLC0415 - as above
-
-            check_environment()
-            obtain(options.region)
             return None, partial(made, options.region, options.vpc_id)
         return inside(Imds().identity, lambda me: made(options.region or me.region, options.vpc_id or me.vpc_id))
 
@@ -122,6 +120,7 @@ def run(options: argparse.Namespace) -> int:
             try:
                 if found is None or (found[0] is not None and not found[0].instance):  # IMDS may answer by now
                     found = find()
+                obtain(found[0], options.region)
                 seen = look(settings, *found)
             except FloatingIPError as error:
                 if code is None:
@@ -140,6 +139,22 @@ def run(options: argparse.Namespace) -> int:
         return code
 
 
+def obtain(here: Here | None, region: str | None) -> None:
+    """Get a person's credentials (`sdk.obtain`), again where somebody watches for longer than they last.
+
+    In a pod, where there are none, nothing is loaded for it.  Raises ConfigurationError and NoCredentials where EC2
+    alone can be asked; otherwise the observers tell without it.
+    """
+    region = region or (here.region if here is not None else "")
+    if not region or (here is not None and not may_be_a_persons(os.environ)):
+        return
+    from floatingip.edges.ec2 import cloud as ec2  # noqa: PLC0415 - loading it takes a while
+
+    with suppress(*() if here is None else (ConfigurationError, NoCredentials)):
+        ec2.check_environment()
+        ec2.obtain(region)
+
+
 def show(seen: Overview, *, as_json: bool, watched: bool) -> None:
     """Print the status: on a terminal within its width, and with ``watched`` in place of the last one."""
     if as_json:
@@ -152,10 +167,11 @@ def show(seen: Overview, *, as_json: bool, watched: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Where this runs: the worker's instance, empty where IMDS does not tell, and its primary address."""
+    """Where this runs: the worker's instance, empty where IMDS does not tell, its primary address, and its Region."""
 
     instance: str
     address: Address
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +193,7 @@ def inside(identity: Callable[[], Identity], cloud: Callable[[Identity], Cloud])
     except MetadataError as error:
         problem = error
     else:
-        return Here(me.instance_id, me.address), lambda: cloud(me)
+        return Here(me.instance_id, me.address, me.region), lambda: cloud(me)
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outwards:
             outwards.connect(ANYWHERE)  # sends nothing

@@ -29,21 +29,30 @@ class ConfigurationError(FloatingIPError):
 
 
 class CloudError(FloatingIPError):
-    """EC2 answered with an error, or did not answer."""
+    """EC2 answered with an error, or did not answer.  ``may_be_made``: what it was asked to change may be so all the
+    same.
+    """
 
     exit_code = 3
+    may_be_made = False
 
 
 class CloudUnavailable(CloudError):
     """EC2 did not answer, throttled or failed internally: nothing is known, try again later."""
 
+    may_be_made = True
+
 
 class Throttled(CloudUnavailable):
     """EC2 says that it did nothing: too many calls by this account ("Request throttling", EC2 API Reference)."""
 
+    may_be_made = False
+
 
 class NoCredentials(CloudUnavailable):
     """There are no credentials for AWS, or AWS does not accept those there are."""
+
+    may_be_made = False
 
 
 class Denied(CloudError):

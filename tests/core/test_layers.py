@@ -73,6 +73,7 @@ runtime           performing reporting roster sight
 runtime           desk doing
 runtime           loop
 commands          arguments complaint progress
+commands          insisting
 commands          deployment history status
 commands          observers
 commands          handover release pause

@@ -87,6 +87,8 @@ def becoming(monkeypatch: pytest.MonkeyPatch) -> Become:
     def become(**variables: str) -> None:
         for key in [key for key in os.environ if key.startswith("AWS_") or "PROXY" in key.upper()]:
             monkeypatch.delenv(key)
+        monkeypatch.setenv("no_proxy", "")  # so that what is set in its place is undone as well
+        monkeypatch.delenv("no_proxy")
         for key, value in variables.items():
             monkeypatch.setenv(key, value)
 

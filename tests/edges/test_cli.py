@@ -6,6 +6,7 @@ import io
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from ipaddress import IPv4Address
 
 import pytest
@@ -186,11 +187,11 @@ class Stopped(io.StringIO):
     ],
 )
 def test_whatever_ends_a_command_it_ends_without_a_traceback(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: BaseException, code: int, said: str
+    capsys: pytest.CaptureFixture[str], what: BaseException, code: int, said: str
 ) -> None:
     """Ctrl-C, a reader such as `head` that has enough, a full disk."""
-    monkeypatch.setattr(sys, "stdout", Stopped(what))
-    assert main(["doctor", "--settings", "/nonexistent"]) == code
+    with redirect_stdout(Stopped(what)):  # gone before `capsys` takes its own away
+        assert main(["doctor", "--settings", "/nonexistent"]) == code
     assert capsys.readouterr().err == said
 
 

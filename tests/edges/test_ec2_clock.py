@@ -2,6 +2,7 @@
 
 import argparse
 import socket
+import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -10,9 +11,12 @@ from typing import Any
 import pytest
 
 from floatingip.commands import deployment
+from floatingip.core.errors import CloudUnavailable
 from floatingip.core.settings import Settings
+from floatingip.edges.ec2 import inspection
+from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.inspection import Inspection
-from tests.edges.ec2_server import ADDRESS, Become, Server, error, http, subnets
+from tests.edges.ec2_server import ADDRESS, SHORT, Become, Server, error, http, silent_until, subnets
 
 pytest_plugins = ["tests.edges.ec2_fixtures"]
 
@@ -66,3 +70,16 @@ def test_what_a_person_orders_who_may_not_ask_ec2s_time_is_timed_by_the_own_cloc
     """It is no reason to refuse the order: most clocks are right."""
     server.replies["DescribeSubnets"] = error(403, "UnauthorizedOperation")
     assert behind() == pytest.approx(0.0, abs=5.0)
+
+
+def test_an_ec2_that_does_not_answer_is_waited_for_once(
+    server: Server, behind: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a command asks next would wait as long again, and be as much in vain."""
+    short = Asking(SHORT, given_up_after=SHORT)
+    monkeypatch.setattr(inspection, "Asking", lambda _: short)
+    over = threading.Event()
+    server.replies["DescribeSubnets"] = silent_until(over)
+    with pytest.raises(CloudUnavailable, match="DescribeSubnets: "):
+        behind()
+    over.set()

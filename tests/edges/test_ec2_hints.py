@@ -105,16 +105,6 @@ def test_what_sts_says_has_its_own_remedy(told: Told, server: Server, status: in
     assert hint in said
 
 
-def test_a_proxy_that_imds_is_asked_by_is_named(told: Told, server: Server) -> None:
-    """To give the node a role would not help, as the proxy reaches its own IMDS, or none."""
-    server.replies["latest/"] = http(403, "<html>Not here.</html>")
-    asked = {"AWS_EC2_METADATA_DISABLED": "false", "HTTP_PROXY": server.url}
-    assert "unless NO_PROXY names 169.254.169.254" in told(**asked)
-    # There it is refused at once.
-    elsewhere = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": server.url, "NO_PROXY": "127.0.0.1,169.254.169.254"}
-    assert "NO_PROXY" not in told(**asked, **elsewhere)
-
-
 @pytest.mark.parametrize("proxy", ["http://[::1", "http://127.0.0.1:99999", "http://user:hidden@127.0.0.1:1"])
 def test_a_proxy_that_does_not_do_is_named_and_nothing_secret(told: Told, proxy: str) -> None:
     """It cannot be read, or nobody is there."""

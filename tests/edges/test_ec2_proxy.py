@@ -1,9 +1,11 @@
 """EC2 by way of a proxy: what that does before EC2 is even asked holds nobody up, and stays with nobody."""
 
+import os
 import threading
 import time
 from typing import Any
 
+import botocore.utils
 import pytest
 
 from floatingip.core.errors import CloudUnavailable
@@ -62,3 +64,37 @@ def test_however_often_a_proxy_drips_it_is_asked_again(server: Server, cloud: Ec
     for _ in range(MOST_UNDER_WAY // 2):
         with pytest.raises(CloudUnavailable, match="no answer within"):
             cloud.describe_enis("lab")
+
+
+@pytest.mark.parametrize(
+    ("named", "spares_host"),
+    [
+        ({}, False),
+        ({"NO_PROXY": "127.0.0.1,.example.com"}, True),
+        ({"no_proxy": "127.0.0.1", "NO_PROXY": "10.0.0.1"}, True),
+        ({"no_proxy": "", "NO_PROXY": "127.0.0.1"}, False),
+        ({"NO_PROXY": "169.254.169.254, 127.0.0.1 "}, True),
+        ({"NO_PROXY": "*"}, True),
+    ],
+)
+def test_imds_is_asked_by_no_proxy_and_what_else_is_stays_as_it_was(
+    environment: Become, named: dict[str, str], spares_host: bool
+) -> None:
+    """That would reach its own IMDS, or none, and see the node's keys; to give the node a role would not help."""
+    environment(http_proxy="http://127.0.0.1:3128", **named)
+    for _ in range(2):
+        ec2.check_environment()
+        spared = os.environ.get("no_proxy", os.environ.get("NO_PROXY"))
+    assert spared is not None
+    assert spared.count("169.254.169.254") <= 1
+    for url in (botocore.utils.METADATA_BASE_URL, botocore.utils.METADATA_BASE_URL_IPv6):
+        assert botocore.utils.get_environ_proxies(url) == {}
+    assert (botocore.utils.get_environ_proxies("http://127.0.0.1/") == {}) == spares_host
+    assert botocore.utils.get_environ_proxies("http://elsewhere.org/") != {} or "*" in spared
+
+
+def test_without_a_proxy_the_environment_stays_as_it_was(environment: Become) -> None:
+    """Whoever reads it finds what was given."""
+    environment()
+    ec2.check_environment()
+    assert "no_proxy" not in os.environ

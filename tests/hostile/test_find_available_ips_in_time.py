@@ -88,15 +88,21 @@ def test_an_answer_without_end_fills_no_memory(server: Server, run: Callable[...
     assert "an answer of more than 1024 MiB" in ended.stderr
 
 
+@pytest.mark.parametrize("lasts", ["", ", 'Expiration': str(datetime.now(UTC) + timedelta(minutes=5))"])
 def test_a_program_that_gives_credentials_has_the_memory_that_it_needs(
-    server: Server, run: Callable[..., Ended], tmp_path: Path
+    server: Server, run: Callable[..., Ended], tmp_path: Path, lasts: str
 ) -> None:
-    """Java's and .NET's reserve much more than they use, and do not begin where they must not."""
+    """Java's and .NET's reserve much more than they use, and do not begin where they must not.
+
+    For credentials that end within minutes the SDK runs the program again and again.
+    """
     program = tmp_path / "program.py"
     program.write_text(
         "import json, mmap\n"
+        "from datetime import UTC, datetime, timedelta\n"
         "mmap.mmap(-1, 4 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)\n"  # MAP_NORESERVE
-        "print(json.dumps({'Version': 1, 'AccessKeyId': 'key', 'SecretAccessKey': 'secret'}))\n"
+        f"keys = {{'AccessKeyId': 'key', 'SecretAccessKey': 'secret', 'SessionToken': 'token'{lasts}}}\n"
+        "print(json.dumps({'Version': 1, **keys}))\n"
     )
     config = tmp_path / "config"
     config.write_text(f"[default]\ncredential_process = {sys.executable} {program}\n")

@@ -11,6 +11,7 @@ from floatingip.commands import arguments
 from floatingip.commands.doctor.finding import SETTINGS, failed
 from floatingip.core.errors import ConfigurationError, NoCredentials
 from floatingip.edges import configmap
+from floatingip.edges.ec2.credentials import may_be_a_persons
 from floatingip.edges.probes.tcp import service_prober
 
 
@@ -37,14 +38,14 @@ def run(options: argparse.Namespace) -> int:
     else:
         # Only now: these load what is to be asked, and bad settings are told without it.
         from floatingip.commands.doctor.examine import examine  # noqa: PLC0415
-        from floatingip.commands.doctor.facts import Facts  # noqa: PLC0415
+        from floatingip.commands.doctor.facts import Facts, NotKnown  # noqa: PLC0415
         from floatingip.edges.ec2.cloud import check_environment, obtain  # noqa: PLC0415
 
-        if options.region:
-            with contextlib.suppress(ConfigurationError, NoCredentials):  # a check tells it
-                check_environment()
-                obtain(options.region)
         facts = Facts(settings, os.environ, service_prober(settings), options.region, options.vpc_id)
+        if options.region or may_be_a_persons(os.environ):
+            with contextlib.suppress(ConfigurationError, NoCredentials, NotKnown):  # a check tells it
+                check_environment()
+                obtain(options.region or facts.me.region)
         findings = examine(facts, within=options.within)
     if options.json:
         print(json.dumps([finding.as_fields() for finding in findings], indent=2))

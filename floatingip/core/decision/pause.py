@@ -14,8 +14,10 @@ from floatingip.core.wording import clock
 
 TAG = "floatingip/paused"
 
-LONGEST = 24 * 3600.0
-"""Seconds that a pause lasts at most: an end further away was written by mistake or a wrong clock, and is ignored."""
+LONGEST = 24 * 3600.0 + 300.0
+"""Seconds until a pause ends, at most: the day that may be asked for, and what AWS lets clocks differ by.  An end that
+is further away was written by mistake or a wrong clock, and is ignored.
+"""
 
 
 def ends_at(tags: Mapping[str, str], wall: float) -> float:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from floatingip.core.errors import CloudUnavailable, NoCredentials
@@ -31,7 +33,19 @@ since others were begun to be looked for in the place of those that were refused
 BESIDE_AFTER, GIVEN_UP_AFTER = 4.0, 20.0
 """Seconds after which a second try is begun beside one that hangs, and after which both are given up."""
 
+FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+"""Where profiles are, unless these variables say otherwise."""
+
 Keys_co = TypeVar("Keys_co", covariant=True)
+
+
+def may_be_a_persons(environment: Mapping[str, str]) -> bool:
+    """Whether there is a file with profiles, as on a person's machine; in a pod there is none.  Found out without the
+    SDK, which takes a while to load.
+    """
+    with suppress(RuntimeError, OSError):  # there is no home, or it is another one's
+        return any(Path(environment.get(key) or file).expanduser().exists() for key, file in FILES.items())
+    return False
 
 
 class Found(Protocol[Keys_co]):

@@ -19,6 +19,7 @@ from functools import cache, partial
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
 
 import boto3
 import botocore.awsrequest
@@ -57,6 +58,9 @@ LONGEST = 20.0
 
 _KEY = re.compile(r"[!-~]+")
 
+IMDS = ("169.254.169.254", "[fd00:ec2::254]")
+"""The hosts in the URLs of IMDS."""
+
 ENDPOINTS = ("AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL")
 
 SOURCES = (
@@ -72,6 +76,9 @@ SOURCES = (
 OF_A_PERSON = {"credential_process", "mfa_serial", "source_profile"}
 """What a profile has whose credentials a person or a program gives, or those of another profile do."""
 
+LASTS = 60.0
+"""Seconds for which credentials that a person or a program gave must last for others not to be asked for."""
+
 LIFETIME = "AWS_CREDENTIAL_EXPIRATION"
 """Until when the credentials in the environment are good, as `aws configure export-credentials` writes it."""
 
@@ -80,9 +87,14 @@ def check_environment() -> None:
     """Raise ``ConfigurationError`` for an environment with which the SDK could work nowhere.
 
     Variables without a value are taken out of it: to the SDK an empty one is a value, such as a profile of no name.
+    IMDS is taken out of what is asked by a proxy: that would reach its own, or none, and see the node's keys.
     """
     for key in [key for key, value in os.environ.items() if key.startswith("AWS_") and not value.strip()]:
         del os.environ[key]
+    proxies = getproxies_environment()
+    spared = [host for host in proxies.pop("no", "").split(",") if host]
+    if proxies and spared != ["*"]:
+        os.environ["no_proxy"] = ",".join(dict.fromkeys((*spared, *IMDS)))  # of two spellings this one counts
     for key in ENDPOINTS:
         url = os.environ.get(key, "")
         if url and not _is_url(url):
@@ -137,9 +149,12 @@ def obtain(region: str) -> None:
     """Get the credentials for which the user's profile asks for a code (MFA) or runs a program.
 
     That takes longer than any question has, must not happen twice at a time, and belongs into the thread that Ctrl-C
-    ends.  So commands call this before anything else; clients that are made later use what came of it.  Where there is
-    no such profile, as in a pod, nothing is done.  Raises ``ConfigurationError`` and ``NoCredentials``.
+    ends.  So commands call this before anything else, and again where they go on for longer than credentials last; all
+    clients use what came of it last.  Where there is no such profile, as in a pod, or what came of it still lasts,
+    nothing is done.  Raises ``ConfigurationError`` and ``NoCredentials``.
     """
+    if any(isinstance(given, _Credentials) and given.lasts(LASTS) for given in _obtained):
+        return
     with _configuring():
         profile = botocore.session.Session().get_scoped_config()
     if os.environ.get("AWS_ACCESS_KEY_ID") or not OF_A_PERSON & profile.keys():
@@ -152,21 +167,27 @@ def obtain(region: str) -> None:
 
 
 _obtained: list[_Credentials | NoCredentials] = []
-"""What came of `obtain`; empty where nothing was done."""
+"""What came of `obtain` last; empty where nothing was done."""
 
 
 def _keeper(region: str) -> Keeper[Any]:
     if not _obtained:
         return Keeper(lambda: _find_credentials(region), _credentials_of_environment(), _credentials_hint())
-    [given] = _obtained
-    why, hint = "no AWS credentials: the profile's have ended, or are refused", "run the command again"
-    if isinstance(given, NoCredentials):
-        why, hint = given.args[0], given.hint
+    used = [given for given in _obtained if isinstance(given, _Credentials)]
 
     def find() -> _Credentials:
-        raise NoCredentials(why, hint)  # a new one each time: with each raise of the same its traceback grows
+        """What has been obtained since; looking by itself would ask the person twice."""
+        [given] = _obtained
+        if isinstance(given, NoCredentials):
+            # A new one each time: with each raise of the same its traceback grows.
+            raise NoCredentials(given.args[0], given.hint)
+        if given in used:
+            why = "no AWS credentials: the profile's have ended, or are refused"
+            raise NoCredentials(why, "run the command again")
+        used.append(given)
+        return given
 
-    return Keeper(find, given if isinstance(given, _Credentials) else None, hint)
+    return Keeper(find, used[-1] if used else None, _credentials_hint())
 
 
 def _signing(region: str, longest: float, keeper: Keeper[Any]) -> boto3.session.Session:
@@ -384,8 +405,6 @@ def _credentials_hint(error: Exception | None = None) -> str:
         return f"can {role} be assumed, and is {token} there?"
     if os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
         return "does the EKS Pod Identity Agent run on this node?"
-    if botocore.utils.get_environ_proxies(botocore.utils.METADATA_BASE_URL):
-        return f"{ROLE_HINT}; the node's are asked for by HTTP_PROXY unless NO_PROXY names 169.254.169.254"
     return ROLE_HINT
 
 
