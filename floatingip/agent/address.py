@@ -191,8 +191,8 @@ class FloatingAddress:
 
     def found_interface(self, interface: Interface) -> None:
         """IMDS shows the address on a link of this node: enough to plumb it while EC2 cannot be asked (R9)."""
-        self.where.found_interface(interface)
-        self._imds.found()
+        if self.where.found_interface(interface):
+            self._imds.found()
 
     def found_addresses(self, mac: str, addresses: frozenset[Address], asked_at: float) -> bool:
         """IMDS says what the interface with this MAC has; return whether that is news."""

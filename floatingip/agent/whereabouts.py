@@ -12,7 +12,7 @@ from floatingip.agent.standing import Standing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import attachment_of
-from floatingip.core.ec2 import AllocationFacts, Attachment, Eni, Owner, Subnet
+from floatingip.core.ec2 import OWNER_TAG, AllocationFacts, Attachment, Eni, Owner, Subnet
 from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.node import Interface
 from floatingip.core.plumbing import Plumbing
@@ -45,6 +45,7 @@ class Whereabouts:
         self._interface: Interface | None = None
         self._subnet: tuple[Owner | None, tuple[Subnet, ...] | None, Subnet | None] = (None, None, None)
         self._held: Owner | None = None
+        self._was_ours = ""
         self._private: Address | None = None
 
     # What is told.
@@ -53,6 +54,8 @@ class Whereabouts:
         """EC2 answered."""
         self.owner, self.records = owner, records
         if owner.eni is not None:
+            if owner.eni.tags.get(OWNER_TAG) == self._shared.name:
+                self._was_ours = owner.eni.id
             self._held = owner if self.holder() == self._shared.me.instance_id else None
             self._private = owner.eni.address_of(self.target)
 
@@ -63,11 +66,18 @@ class Whereabouts:
     def expect_at(self, interface: Interface) -> None:
         """IMDS shows the address on a link of this node: that counts until EC2 has answered for the first time."""
         if self.owner is None:
-            self._interface = interface
+            self.found_interface(interface)
 
-    def found_interface(self, interface: Interface) -> None:
-        """IMDS shows the address on a link of this node: enough to plumb it while EC2 cannot be asked (R9)."""
+    def found_interface(self, interface: Interface) -> bool:
+        """IMDS shows the address on a link of this node: enough to plumb it while EC2 cannot be asked (R9).
+
+        Not where that tells that it is none of ours, but the node's own or a pod's: on the primary interface; and added
+        to another one, where each address has an ENI that was made with it.  Return whether it counts.
+        """
+        if interface.mac == self._shared.me.mac or not (interface.as_primary or self._way.has_standing_enis):
+            return False
         self._interface = interface
+        return True
 
     # What follows.
 
@@ -208,10 +218,14 @@ class Whereabouts:
     def bound_eni(self) -> Eni | None:
         """The ENI by which this node carries the address, or carried it last: also while that is being detached, and
         where EC2 shows nobody with the address any more.
+
+        None for one that was never ours: nothing is put on its link, nor taken off it, though it be this node's own.
         """
         standing, owner = self.standing(), self.owner
         if self._held is not None and owner is not None and owner.eni is None:
             owner = self._held
+        if owner is not None and owner.eni is not None and owner.eni.id != self._was_ours:
+            owner = None
         return self._way.own(owner, standing.bound if standing is not None else None)
 
     def mac(self) -> str:

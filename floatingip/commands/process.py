@@ -51,6 +51,7 @@ def run(command: str, settings: Settings, path: Path) -> int:
     # Imported late: they take most of the start-up's time, and bad settings are reported without them.
     from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client  # noqa: PLC0415
     from floatingip.edges.imds import Imds  # noqa: PLC0415
+    from floatingip.edges.kernel import container  # noqa: PLC0415
     from floatingip.edges.kernel.host import KernelHost  # noqa: PLC0415
     from floatingip.edges.kubernetes.api_server import ApiServer  # noqa: PLC0415
     from floatingip.edges.kubernetes.board import PodsBoard  # noqa: PLC0415
@@ -70,6 +71,7 @@ def run(command: str, settings: Settings, path: Path) -> int:
     check_environment()
     metadata = Imds()
     me = identity(metadata, log)
+    container.check(me.mac)
     kubernetes = address_in_kubernetes(os.environ.get("NODE_ADDRESS", ""), me.address)
     me = dataclasses.replace(me, node=os.environ.get("NODE_NAME", ""), kubernetes=kubernetes)
     log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=me.node)

@@ -58,13 +58,17 @@ class NoCredentials(CloudUnavailable):
 class Denied(CloudError):
     """IAM does not allow a call, or several; ``action`` is the missing permission, such as
     ``ec2:AttachNetworkInterface``, or several of them, separated by commas.
+
+    ``policy`` is the kind of policy that stands in the way, such as an organization's service control policy, against
+    which no permission of the role's helps; empty where the role just lacks the permission, or that is not known.
     """
 
     exit_code = 4
 
-    def __init__(self, *actions: str) -> None:
+    def __init__(self, *actions: str, policy: str = "") -> None:
         self.action = ", ".join(actions)
-        super().__init__(f"IAM denies {self.action}", f"allow {self.action} to this pod's role")
+        why, where = (f" ({policy})", "there, too") if policy else ("", "to this pod's role")
+        super().__init__(f"IAM denies {self.action}{why}", f"allow {self.action} {where}")
 
 
 class LookAgain(CloudError):

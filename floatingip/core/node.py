@@ -31,10 +31,14 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One of this node's interfaces as IMDS shows it; ``network`` is its subnet's."""
+    """One of this node's interfaces, as IMDS shows it with an address; ``network`` is its subnet's.
+
+    ``as_primary``: of its IPv4 addresses it is the primary one, not one of those that were added.
+    """
 
     mac: str
     network: Network
+    as_primary: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,8 @@ def _name(value: Any) -> str:
     sound = isinstance(value, str) and 0 < len(value) <= 128 and value.isprintable() and value == value.strip()
     if not sound or WILDCARDS.intersection(value):
         return "a text of 1 to 128 printable characters without *, ? and \\, by which EC2 would find others' interfaces"
+    if "$" in value:
+        return "a text without $, which begins variables: envsubst's, and IAM's in the policy"
     return ""
 
 
@@ -137,7 +139,7 @@ class Settings:
     name: str = _setting("", _name)
     """Whose interfaces are ours: the value of their tag ``floatingip``.  Default: the EKS cluster's name, as the
     instance's own tag ``kubernetes.io/cluster/NAME`` says, so that two clusters in one VPC never take each
-    other's.  A name, not a pattern: without ``*``, ``?`` and ``\\``."""
+    other's.  A name, not a pattern: without ``*``, ``?`` and ``\\``; nor does it have a variable: no ``$``."""
 
     carry: Carry = _setting(Carry.ENI, _carry)  # noqa: RUF009  # it makes a field
     """What moves at a failover.  ``eni``: an ENI with the address, detached and attached, which takes EC2 5 to 60 s.

@@ -6,7 +6,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from floatingip.core.model import Allocation, Target
-from floatingip.core.settings import LONGEST_SHOWN, shown
+from floatingip.core.settings import LONGEST_SHOWN, shortened, shown
 
 VPC_IPV6 = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"))
 """What a subnet can have: global unicast addresses, and unique local ones."""
@@ -26,8 +26,13 @@ def floating_ips(listed: str, problems: list[str]) -> tuple[Target, ...]:
             " -f -`, which puts it into the ConfigMap floating-ip"
         )
         return ()
+    if not all(texts):
+        problems.append(
+            f"FLOATING_IP: {shown(listed)} in the environment has nothing beside a comma; is a variable empty?"
+            " Otherwise take the comma away"
+        )
     targets: dict[Target, None] = {}
-    for text in texts:
+    for text in filter(None, texts):
         target = _target(text)
         if isinstance(target, str):
             problems.append(f"FLOATING_IP: {shown(text)} in the environment {target}")
@@ -77,6 +82,12 @@ def _instead_of(text: str) -> str:
         return "give it without quotes"
     if re.search(r"[\s;|]", text):
         return "separate several by commas: 10.0.0.100,10.0.0.101"
+    if not (text.isascii() and text.isprintable()):
+        return f"type it anew, as it has characters that no address has: {shortened(ascii(text))}"
+    if text == "None":
+        return "the AWS CLI prints that where it has found nothing; correct the command that gave it"
+    if re.fullmatch(r"[0-9]+(?:\.[0-9]+){3}", text) and re.search(r"\b0[0-9]", text):
+        return "write it without leading zeros"
     if alone:
         return f"give the address alone, without brackets, port or prefix length: {next(filter(None, alone.groups()))}"
     if text.lower().startswith("eipalloc-"):

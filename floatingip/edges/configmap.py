@@ -109,6 +109,8 @@ def _remedy(field: Any, value: Any) -> str:
     """What to do about a value that YAML takes for one of another kind than was meant; empty where that is not it."""
     if value is None:
         return "; without that line it has its default"
+    if isinstance(value, str) and "$" in value:
+        return "; export that variable before `envsubst < floating-ip.yaml | kubectl apply -f -`"
     if not isinstance(value, str) and not field.metadata["check"](str(value)):
         return "; in quotes it is a text"
     if isinstance(value, str) and isinstance(field.default, int | float) and _NUMBER.fullmatch(value):

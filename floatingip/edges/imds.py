@@ -122,12 +122,13 @@ class Imds:
             if (text := self._get(path, deadline)) is None:
                 continue
             try:
-                found = address in _addresses(path, text)
+                found = _addresses(path, text)
             except MetadataError as error:  # it may be on one of the others
                 problem = error
                 continue
-            if found:
-                return Interface(mac, self._block(mac, address, deadline))
+            if address in found:
+                as_primary = address.version == 6 or address == found[0]
+                return Interface(mac, self._block(mac, address, deadline), as_primary)
         if problem is not None:
             raise problem
         return None

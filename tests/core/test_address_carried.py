@@ -90,6 +90,43 @@ def test_while_ec2_is_silent_imds_tells_what_to_carry() -> None:
     assert plumbed(made).mac == MAC
 
 
+@pytest.mark.parametrize(
+    ("make", "interface"),
+    [
+        (Node, Interface(IDENTITY.mac, ip_network("10.0.0.0/24"))),
+        (mover, Interface(IDENTITY.mac, ip_network("10.0.0.0/24"), as_primary=False)),
+        (Node, Interface("02:00:00:00:00:99", ip_network("10.0.0.0/24"), as_primary=False)),
+    ],
+    ids=["the node's own", "the node's own, with standing ENIs", "a pod's"],
+)
+def test_an_address_of_the_nodes_own_or_of_a_pod_is_never_plumbed(
+    make: Callable[[], Node], interface: Interface
+) -> None:
+    """IMDS shows it here, as somebody gave it for FLOATING_IP; EC2 has not told yet that it is not ours."""
+    made = make()
+    made.shared.standings.clear()
+    made.address.where.expect_at(interface)
+    made.address.found_interface(interface)
+    assert made.address.wanted() is None
+    assert made.address._view((), 0, WALL, "").shown_by_imds is None
+
+
+@pytest.mark.parametrize("floating", [ADDRESS, IPV6])
+def test_the_link_of_an_eni_that_was_never_ours_is_left_alone(floating: Address) -> None:
+    """A node's own IPv6 address was taken off it, as one that is not ours: so `nothing is touched` was not true."""
+    made = Node(floating)
+    made.looked(replace(eni(floating, ME), tags={}))
+    assert made.address.wanted() is None
+
+
+def test_the_link_of_an_eni_that_was_ours_is_cleared_when_it_is_given_away() -> None:
+    """What was put there by this node: the tag names another deployment now."""
+    made = Node()
+    made.looked(eni(holder=ME))
+    made.looked(replace(eni(holder=ME), tags={"floatingip": "another"}))
+    assert plumbed(made).mac == MAC
+
+
 CARRIED = PlumbingReport(PlumbingState.SOUND, repaired=("address",))
 FOUND = PlumbingReport(PlumbingState.SOUND)
 AHEAD = PlumbingReport(PlumbingState.SOUND, extent=Extent.AHEAD)

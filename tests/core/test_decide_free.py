@@ -18,8 +18,12 @@ ELASTIC = Allocation("eipalloc-0123abcd")
 
 test_what_is_free = scenes(
     """
-    nothing is done before EC2 has answered; but the link is carried wherever it is: a restart then drops nothing
-        0.0                 -> start EC2_SILENT R9; carries ALL
+    nothing is done before EC2 has answered; what is on a link stays there: a restart then drops nothing
+        0.0                 -> start EC2_SILENT R9; carries AS_FOUND
+
+    only once EC2 was asked in vain is an address put on the link by IMDS' word alone: it may be none of ours
+        0.0                      -> start EC2_SILENT R9; carries AS_FOUND
+        1.0  shown_by_imds=True  -> start EC2_SILENT R9; carries ALL
 
     nothing is done before the name is known: whose ENIs are ours cannot be guessed
         0.0  ec2:free name=''  -> start NAME_UNKNOWN R9

@@ -69,8 +69,9 @@ test_while_ec2_is_silent_and_when_it_is_asked = scenes(
         0.0         ec2:a1@i-a link:sound
         1..3999/60              -> holder HELD_HERE R10; carries ALL
 
-    a holder that restarts while EC2 is down still carries: the link with the ENI's MAC is there
-        0.0  link:sound         -> ; carries ALL
+    a holder that restarts while EC2 is down still carries what it finds, and all of it once EC2 was asked in vain
+        0.0  link:sound                     -> ; carries AS_FOUND
+        1.0  link:sound shown_by_imds=True  -> ; carries ALL
 
     in peace the holder asks EC2 once a minute  [i-a]
         0.0  ec2:a1@i-a link:sound           -> ; look 60.0

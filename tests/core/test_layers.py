@@ -58,7 +58,7 @@ edges/ec2         sdk api
 edges/ec2         cloud inspection
 edges/kernel      netlink announce nft legacy
 edges/kernel      path mark_table kube_proxy links extensions
-edges/kernel      addresses
+edges/kernel      addresses container
 edges/kernel      routes
 edges/kernel      rules probe_route
 edges/kernel      astray

@@ -334,6 +334,8 @@ def test_more_security_groups_than_an_interface_can_have_are_refused(loaded: Loa
     ("text", "remedy"),
     [
         ("name: NO", "; in quotes it is a text"),
+        ("name: ${CLUSTER}", "; export that variable before `envsubst < floating-ip.yaml | kubectl apply -f -`"),
+        ("carry: $CARRY", "; export that variable before `envsubst < floating-ip.yaml | kubectl apply -f -`"),
         ("name: 0x1F", "; in quotes it is a text"),
         ("service: 30007", 'such as tcp:30007, or "" for none'),
         ("port: '9807'", "; without quotes, and with a point before any exponent, it is a number"),

@@ -48,6 +48,12 @@ def test_what_is_no_address_of_a_subnet_is_refused(problems: Problems, text: str
         ("eipalloc-0123456789", "an allocation id is eipalloc- and 8 or 17 digits"),
         ("eni-0123456789abcdef0", "of an Elastic IP give the allocation id, eipalloc-..."),
         ("10.0.0.300", "give one such as 10.0.0.100"),
+        ("None", "the AWS CLI prints that where it has found nothing"),
+        ("010.0.0.1", "write it without leading zeros"),
+        ("\ufeff10.0.0.100", "type it anew, as it has characters that no address has: '\\ufeff10.0.0.100'"),
+        ("10.0.0.10\uff10", "type it anew, as it has characters that no address has: '10.0.0.10\\uff10'"),
+        ("10.0.0.100\uff0c10.0.0.101", "type it anew"),
+        ("10.0.0.100\x1b[0m", "type it anew"),
     ],
 )
 def test_what_is_given_instead_of_an_address_is_told_what_to_do(problems: Problems, text: str, instead: str) -> None:
@@ -102,7 +108,9 @@ def test_an_address_that_stands_twice_is_refused(problems: Problems, address: st
 def test_a_comma_too_many_is_told(problems: Problems, address: str) -> None:
     """An empty variable in the middle of the list: something was meant to stand there."""
     (line,) = problems(address=address)
-    assert line.startswith("FLOATING_IP: '' in the environment is neither an address nor an allocation id")
+    assert line.startswith(
+        f"FLOATING_IP: {address!r} in the environment has nothing beside a comma; is a variable empty?"
+    )
 
 
 def test_every_bad_address_of_a_list_is_told(problems: Problems) -> None:

@@ -142,6 +142,35 @@ def test_a_creation_denied_for_its_tags_names_the_tagging_action(endpoint: Endpo
     assert error.action == "ec2:CreateTags"
 
 
+@pytest.mark.parametrize(
+    ("said", "policy"),
+    [
+        ("with an explicit deny in a service control policy", "service control policy"),
+        (
+            "with an explicit deny in a service control policy: arn:aws:organizations::1:policy/o-a/p-b",
+            "service control policy",
+        ),
+        ("because no service control policy allows the ec2:CreateTags action", "service control policy"),
+        ("with an explicit deny in a resource control policy", "resource control policy"),
+        ("because no permissions boundary allows the ec2:CreateTags action", "permissions boundary"),
+        ("with an explicit deny in a VPC endpoint policy", "VPC endpoint policy"),
+        ("because no session policy allows the ec2:CreateTags action", "session policy"),
+        ("with an explicit deny in an identity-based policy", "identity-based policy"),
+    ],
+)
+def test_a_policy_that_overrules_the_roles_is_named(endpoint: Endpoint, said: str, policy: str) -> None:
+    """Whoever is told to allow it to the role, and has, would look there for hours."""
+    message = (
+        f"User: arn:aws:sts::1:assumed-role/r/s is not authorized to perform: ec2:CreateTags on resource: * {said}"
+    )
+    message = f"You are not authorized to perform this operation. {message}. Encoded authorization failure message: x"
+    endpoint.refuses("CreateNetworkInterface", "UnauthorizedOperation", message, 403)
+    error = endpoint.error_of("CreateNetworkInterface")
+    assert isinstance(error, Denied)
+    assert error.action == "ec2:CreateTags"
+    assert str(error) == f"IAM denies ec2:CreateTags ({policy}); allow ec2:CreateTags there, too"
+
+
 def test_a_role_that_cannot_be_assumed_is_not_told_as_a_missing_ec2_permission(endpoint: Endpoint) -> None:
     """With IRSA the first EC2 call asks STS, whose denial arrives in the same place."""
     denied = {"Error": {"Code": "AccessDenied", "Message": "Not authorized to perform sts:AssumeRoleWithWebIdentity"}}

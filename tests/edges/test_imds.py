@@ -83,9 +83,10 @@ def test_one_token_serves_until_it_is_refused(imds: Imds, service: Service) -> N
 def test_the_interface_with_an_address_is_found_with_its_subnet(imds: Imds) -> None:
     """Also for an address that is not an interface's first, and for one that IMDS writes differently."""
     subnet, subnet6 = ip_network("10.0.0.0/24"), ip_network("2001:db8:0:1::/64")
-    assert imds.interface_with(IPv4Address("10.0.0.100")) == Interface(SECOND, subnet)
-    assert imds.interface_with(IPv4Address("10.0.0.20")) == Interface(PRIMARY, subnet)
+    assert imds.interface_with(IPv4Address("10.0.0.100")) == Interface(SECOND, subnet, as_primary=False)
+    assert imds.interface_with(IPv4Address("10.0.0.20")) == Interface(PRIMARY, subnet, as_primary=False)
     assert imds.interface_with(IPv6Address("2001:db8:0:1::64")) == Interface(SECOND, subnet6)
+    assert imds.interface_with(IPv4Address("10.0.0.10")) == Interface(PRIMARY, subnet)
     assert imds.interface_with(IPv4Address("10.0.0.1")) is None
 
 
@@ -98,7 +99,9 @@ def test_an_interface_that_goes_meanwhile_is_no_error(imds: Imds, service: Servi
 def test_what_fails_now_and_then_is_asked_again(imds: Imds, service: Service, timer: Timer) -> None:
     """A 500, a throttled answer and a dropped connection are retried, each after a longer pause."""
     service.failures = [500, 429, None, None, 503]  # a kept connection may end at any time: that is no answer yet
-    assert imds.interface_with(IPv4Address("10.0.0.100")) == Interface(SECOND, ip_network("10.0.0.0/24"))
+    assert imds.interface_with(IPv4Address("10.0.0.100")) == Interface(
+        SECOND, ip_network("10.0.0.0/24"), as_primary=False
+    )
     assert timer.time == pytest.approx(0.1 + 0.2 + 0.4 + 0.8)
 
 

@@ -33,8 +33,9 @@ from floatingip.core.groups import End
 from floatingip.core.model import Address
 from floatingip.edges import background
 from floatingip.edges.kernel import chains
+from floatingip.edges.kernel.container import lacking
 from floatingip.edges.kernel.host import KernelHost
-from floatingip.edges.kernel.inspection import IPVS_LINK, KernelInspection, conntrack, lacking, rp_filter
+from floatingip.edges.kernel.inspection import IPVS_LINK, KernelInspection, conntrack, rp_filter
 from floatingip.edges.kernel.kube_proxy import kept_off
 from floatingip.edges.kernel.mark_table import table_name
 from floatingip.edges.kubernetes.node_ports import PodsServices

@@ -73,8 +73,13 @@ class ByEni:
         return mended(eni, view.groups)
 
     def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:
-        """What was decided: everything, unless EC2 says for sure that the address is not here, or IMDS does (R10)."""
-        return Extent.NOTHING if is_lost(view) else decided
+        """What was decided: everything, unless EC2 says for sure that the address is not here, or IMDS does (R10).
+
+        Before EC2 has been asked in vain, what IMDS shows puts no address on a link: it may be none of ours.
+        """
+        if is_lost(view):
+            return Extent.NOTHING
+        return Extent.AS_FOUND if view.owner is None and not view.shown_by_imds else decided
 
     def fenced(self, memory: Memory) -> str:
         """The one that was detached."""

@@ -116,6 +116,14 @@ COUNTED = frozenset({"DryRunOperation", "InvalidParameterValue"})
 
 DENIALS = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
 
+IN_THE_WAY = re.compile(
+    r"(?:explicit deny in (?:an?|the)|because no) (?!identity-based policy allows)"
+    r"((?:[A-Za-z-]+ ){1,3}?(?:policy|boundary))\b"
+)
+"""What a denial says of the kind of policy that stands in the way, unless it is only that none of the role's own allows
+the call ("Troubleshoot access denied error messages", IAM User Guide).
+"""
+
 
 class _NotEc2sError(Exception):
     """Something else answered in EC2's place: a proxy, a load balancer, a captive page."""
@@ -221,8 +229,8 @@ def _cloud_error(
     said = error.response.get("Error", {})
     code, message = code_in(error.response), one_line(said.get("Message") or "")
     if code in DENIALS:
-        named = re.search(r"perform:? ([a-z0-9-]+:[A-Za-z0-9]+)", message)
-        return Denied(named[1] if named else f"ec2:{action}")
+        named, in_the_way = re.search(r"perform:? ([a-z0-9-]+:[A-Za-z0-9]+)", message), IN_THE_WAY.search(message)
+        return Denied(named[1] if named else f"ec2:{action}", policy=in_the_way[1] if in_the_way else "")
     message = message[:MOST_TOLD]
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in NOT_ACCEPTED:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import closing, suppress
 from functools import partial
 from ipaddress import ip_address
@@ -27,9 +27,6 @@ from floatingip.edges.kernel.nft import Nft, NftTooLong
 from floatingip.edges.kernel.path import FAR, forwards, way
 from floatingip.edges.kernel.routes import MAIN, PROTOCOL, in_table, ours, read
 
-CAPABILITIES: Mapping[str, int] = {"NET_ADMIN": 12, "NET_RAW": 13}
-"""The bits of those that are needed (linux/capability.h)."""
-
 IPVS_LINK = "kube-ipvs0"
 """What kube-proxy in ipvs mode puts Services' addresses on."""
 
@@ -43,13 +40,6 @@ _FRA_PRIORITY, _FRA_TABLE, _FRA_FWMASK, _FRA_PROTOCOL = 6, 15, 16, 21
 _KERNELS = 2
 _MANAGERS = {3: "boot", 4: "static, as systemd-networkd's", 9: "ra", 16: "dhcp"}
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
-
-
-def lacking() -> tuple[str, ...]:
-    """The capabilities that this process needs and has not.  Raises OSError."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    effective = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
-    return tuple(name for name, bit in CAPABILITIES.items() if not effective >> bit & 1)
 
 
 def rp_filter(link: str) -> int | None:
