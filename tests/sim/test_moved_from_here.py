@@ -4,6 +4,7 @@ import pytest
 
 from floatingip.core.model import Carry
 from tests.sim.fleet import ADDRESS, INSTANT, Fleet
+from tests.sim.worker import Worker
 
 
 @pytest.mark.parametrize("carry", Carry)
@@ -14,9 +15,14 @@ def test_whoever_served_it_before_takes_it_back(carry: Carry) -> None:
     fleet = Fleet(1, profile=INSTANT, carry=carry)
     first, second = (observer.worker for observer in fleet.observers())
     for taker in (second, first):
-        fleet.cut = {frozenset({"a", "b"})}
-        fleet.wait(lambda taker=taker: fleet.at(ADDRESS) is taker, 10.0, "the other one takes it over")
+        _take_over(fleet, taker)
         first.is_mute = taker is first
         fleet.cut = set()
         fleet.run(fleet.now + 5.0)
     fleet.wait(lambda: fleet.serving() is second, fleet.settings.settle + fleet.settings.patience + 10.0, "it is back")
+
+
+def _take_over(fleet: Fleet, taker: Worker) -> None:
+    """As the two hear nothing of each other."""
+    fleet.cut = {frozenset({"a", "b"})}
+    fleet.wait(lambda: fleet.at(ADDRESS) is taker, 10.0, "the other one takes it over")
