@@ -22,6 +22,8 @@ def misplaced(target: Target, subnet: Subnet | None, shared: Shared) -> str:
     network = None if isinstance(target, Allocation) else subnet.network_of(target)
     if not isinstance(target, Allocation) and network is not None and _is_kept_by_aws(target, network):
         return f"AWS keeps {target} in {subnet.id}, as the first four and the last of {network}; choose another"
+    if isinstance(target, Allocation) and {each.version for each in subnet.networks} == {6}:
+        return f"{target} needs a private IPv4 address, which {subnet.id}, of IPv6 only, has not; use another subnet"
     if subnet.zone != me.zone:
         return (
             f"{target} is in {subnet.id} of zone {subnet.zone}, this node is in zone {me.zone}, and an ENI"

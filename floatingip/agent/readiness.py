@@ -32,7 +32,9 @@ def shortcoming(
         return Shortcoming(name, decision.sentence)
     if decision.state is State.HOLDER:
         kept_off = report.kept_off if report is not None and shared.wants_node_ports else ""
-        found = [(name, problem_here(decision)), (Lack.KEPT_OFF, kept_off)]
+        # An Elastic IP that was given up, or that somebody uses elsewhere: what is carried here leads nowhere.
+        lost = obstacle.words if obstacle.name == Lack.IMPOSSIBLE else ""
+        found = [(name, problem_here(decision)), (Lack.IMPOSSIBLE, lost), (Lack.KEPT_OFF, kept_off)]
     else:
         found = [
             obstacle,

@@ -19,12 +19,12 @@ import re
 import select
 import socket
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from floatingip.core.model import Address
+from floatingip.edges import clock
 from floatingip.edges.socket_filter import hear_others
 
 MOST_BYTES = 65536
@@ -109,7 +109,7 @@ class Connection:
 
         The question must be one that may be asked twice: it is, when a kept connection ends just when it is used.
         """
-        deadline = time.monotonic() + (self._seconds if seconds is None else seconds)
+        deadline = clock.now() + (self._seconds if seconds is None else seconds)
         try:
             request = self._request(method, target, headers or {}, body)
             if self._is_alive():
@@ -308,6 +308,6 @@ def _cause(error: Exception) -> str:
 
 def _left(deadline: float) -> float:
     """Seconds until the deadline.  Raises TimeoutError after it."""
-    if (left := deadline - time.monotonic()) <= 0:
+    if (left := deadline - clock.now()) <= 0:
         raise TimeoutError
     return left

@@ -22,6 +22,7 @@ from floatingip.core.bounded_json import read_json
 from floatingip.core.errors import MetadataError
 from floatingip.core.model import Address, subnets_address, subnets_network
 from floatingip.core.node import Identity, Interface, Notice
+from floatingip.edges import clock
 from floatingip.edges.http_client import Connection, NoAnswer, Response
 
 ADDRESS = IPv4Address("169.254.169.254")
@@ -70,12 +71,10 @@ class Imds:
         port: int = PORT,
         *,
         sleep: Callable[[float], None] = time.sleep,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = clock.now,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`sleep`, `now` (monotonic seconds) and `wall` (seconds since 1970) are parameters so that tests need not
-        wait.
-        """
+        """`sleep`, `now` (by our clock) and `wall` (seconds since 1970) are parameters so that tests need not wait."""
         self._address = address
         self._port = port
         self._sleep = sleep

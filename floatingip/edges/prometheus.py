@@ -21,6 +21,7 @@ from floatingip.core.decision.decision import Rule, State
 from floatingip.core.health import HealthState
 from floatingip.core.probe import ProbeOutcome
 from floatingip.core.snapshot import AddressSnapshot, Snapshot
+from floatingip.edges import clock
 from floatingip.edges.tally import Counts, Spread, Tally
 
 MOVED = "moved"
@@ -57,7 +58,7 @@ class Metrics:
         self,
         tally: Tally,
         version: str,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = clock.now,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._tally = tally

@@ -8,7 +8,6 @@ EC2 has confirmed that (roster.py).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -19,6 +18,7 @@ from floatingip.core.model import Address
 from floatingip.core.peer import Sight
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
+from floatingip.edges import clock
 from floatingip.runtime.roster import Roster
 from floatingip.runtime.status_server import Html, Json
 
@@ -50,7 +50,7 @@ class Desk:
         look: Callable[[], None],
         roster: Roster,
         sight: Callable[[str, Address], Sight],
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = clock.now,
         *,
         kubernetes: Address | None = None,
     ) -> None:

@@ -15,7 +15,7 @@ from floatingip.core.model import Target
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.core.ports import Host
 from floatingip.core.token_bucket import TokenBucket
-from floatingip.edges import background
+from floatingip.edges import background, clock
 
 
 @dataclass
@@ -207,16 +207,16 @@ class HostKeeper:
 
     def _run(self) -> None:
         while not self._ending:
-            now = time.monotonic()
+            now = clock.now()
             self._wake.wait(max(0.0, self._keeper.due(now) - now))
             # Cleared only if it is seen to be set: an event that comes right after this is left for the next turn.
             self._ordered.clear()
             changed = self._wake.is_set()
             if changed:
                 self._wake.clear()
-            began_at = time.monotonic()
+            began_at = clock.now()
             self._keeper.turn(began_at, changed=changed)
-            ended_at = time.monotonic()
+            ended_at = clock.now()
             self._allowed = self._allowed.take(ended_at - began_at, ended_at)
             time.sleep(timing.HOST_SETTLE)
             self._ordered.wait(rest(self._allowed) - timing.HOST_SETTLE)

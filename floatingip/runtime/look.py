@@ -25,7 +25,7 @@ from floatingip.core.errors import CloudUnavailable, Throttled
 from floatingip.core.model import Allocation, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
-from floatingip.edges import background
+from floatingip.edges import background, clock
 
 RETRY_AFTER = (0.1, 0.3)
 """Seconds, at random between these, after which a question that EC2 refused for the moment is put once more: the
@@ -59,12 +59,12 @@ class Calls:
 
     def patiently(self, ask: Callable[[], T]) -> T:
         """Ask, and wait for the answer."""
-        began = time.monotonic()
+        began = clock.now()
         self.made.append(None)
         try:
             return ask()
         except CloudUnavailable:
-            if time.monotonic() - began > REFUSED_WITHIN:
+            if clock.now() - began > REFUSED_WITHIN:
                 raise
         time.sleep(random.uniform(*RETRY_AFTER))
         self.made.append(None)
@@ -76,12 +76,12 @@ class Calls:
         not throttled, and the write that follows is.
         """
         for pause in WRITES_AGAIN_AFTER:
-            began = time.monotonic()
+            began = clock.now()
             self.made.append(None)
             try:
                 return write()
             except Throttled:
-                if time.monotonic() - began > THROTTLED_WITHIN:
+                if clock.now() - began > THROTTLED_WITHIN:
                     raise
             time.sleep(random.uniform(*pause))
         self.made.append(None)

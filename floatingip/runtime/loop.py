@@ -35,7 +35,7 @@ from floatingip.core.news import News
 from floatingip.core.node import Identity
 from floatingip.core.ports import Prober
 from floatingip.core.settings import Settings
-from floatingip.edges import background
+from floatingip.edges import background, clock
 from floatingip.edges.telemetry import Log
 from floatingip.runtime.desk import LOOPBACK, Desk
 from floatingip.runtime.doing import Doer, Edges
@@ -178,7 +178,7 @@ class Loop:
 
     def now(self) -> float:
         """See `Crew`."""
-        return time.monotonic()
+        return clock.now()
 
     def post(self, event: Event) -> None:
         """See `Crew`."""

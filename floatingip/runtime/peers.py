@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -20,7 +19,7 @@ from floatingip.core import status, timing
 from floatingip.core.model import Address
 from floatingip.core.report import Report
 from floatingip.core.word import LONGEST, RESERVED, SENTENCE_LONGEST, Answer, Status, parse
-from floatingip.edges import background
+from floatingip.edges import background, clock
 from floatingip.edges.http_client import Connection, NoAnswer
 
 
@@ -44,15 +43,15 @@ def ask_once(
 
     If it holds some of the ``doubted`` floating addresses it checks whether it reaches the asker from them.
     """
-    asked_at = time.monotonic()
+    asked_at = clock.now()
     connection = Connection(address, port, only_others=True, seconds=2 * timing.ASK_TIMEOUT, most_bytes=LONGEST)
     try:
         said = _question(connection, {"asker": me, "doubt": [*doubted], **({"look": "soon"} if look else {})})
     except NoAnswer as error:
-        return Answer(asked_at, time.monotonic(), None, refused=error.refused)
+        return Answer(asked_at, clock.now(), None, refused=error.refused)
     finally:
         connection.close()
-    return Answer(asked_at, time.monotonic(), said)
+    return Answer(asked_at, clock.now(), said)
 
 
 def report_of(address: Address | str, port: int, *, me: str = "", seconds: float) -> Report | NoReport:
@@ -148,7 +147,7 @@ class Asker:
             if answer.status not in (None, RESERVED) and answer.asked_at >= self._report_at and not self._doubted:
                 self._report_at = answer.asked_at + timing.REPORT_EVERY
                 self._ask_for_report()
-            self._hurry.wait(max(0.0, answer.asked_at + timing.ASK_EVERY - time.monotonic()))
+            self._hurry.wait(max(0.0, answer.asked_at + timing.ASK_EVERY - clock.now()))
             self._hurry.clear()
         self._connection.close()
 
@@ -160,12 +159,12 @@ class Asker:
             self._reported(replace(report, peers=()))
 
     def _ask(self) -> Answer:
-        asked_at = time.monotonic()
+        asked_at = clock.now()
         try:
             said = _question(self._connection, {"asker": self._me, "doubt": sorted(self._doubted)})
         except NoAnswer as error:
-            return Answer(asked_at, time.monotonic(), None, refused=error.refused)
-        return Answer(asked_at, time.monotonic(), said)
+            return Answer(asked_at, clock.now(), None, refused=error.refused)
+        return Answer(asked_at, clock.now(), said)
 
 
 class Askers:

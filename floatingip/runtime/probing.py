@@ -6,14 +6,13 @@ import contextlib
 import math
 import select
 import socket
-import time
 from collections.abc import Callable
 
 from floatingip.agent.effects import Probing
 from floatingip.agent.events import Probed
 from floatingip.core.ports import Prober
 from floatingip.core.probe import ProbeOutcome
-from floatingip.edges import background
+from floatingip.edges import background, clock
 
 
 class Probes:
@@ -83,7 +82,7 @@ class ProbeLoop:
 
     def _run(self) -> None:
         while True:
-            now = time.monotonic()
+            now = clock.now()
             followed = self._followed.values()
             for probes in followed:
                 if probes.due_at() <= now:
@@ -102,9 +101,9 @@ class ProbeLoop:
                 for file, events in probes.prober.files():
                     poll.register(file, events)
                     awaited[file] = probes
-        ready = poll.poll(None if until == math.inf else max(0.0, until - time.monotonic()) * 1000)
+        ready = poll.poll(None if until == math.inf else max(0.0, until - clock.now()) * 1000)
         called = {awaited[file] for file, _ in ready if file in awaited}
-        now = time.monotonic()
+        now = clock.now()
         for probes in followed:
             if probes in called or probes.prober.due_at() <= now:
                 probes.collect()

@@ -12,7 +12,7 @@ from floatingip.core.model import Address
 from floatingip.core.node import Notice, OwnPod
 from floatingip.core.ports import Metadata, Orders
 from floatingip.core.settings import Settings
-from floatingip.edges import background
+from floatingip.edges import background, clock
 
 
 class MetadataLoop:
@@ -57,9 +57,9 @@ class MetadataLoop:
 
     def _run(self) -> None:
         while True:
-            began = time.monotonic()
+            began = clock.now()
             self.ask(began)
-            time.sleep(max(0.0, began + timing.METADATA_EVERY - time.monotonic()))
+            time.sleep(max(0.0, began + timing.METADATA_EVERY - clock.now()))
 
 
 class PodLoop:
@@ -83,9 +83,9 @@ class PodLoop:
         while True:
             # Cleared before the question: a wish that comes while it is under way needs a later question.
             self._wake.clear()
-            began = time.monotonic()
+            began = clock.now()
             self._found(self._orders.own_pod())
-            self._wake.wait(max(0.0, began + self._every - time.monotonic()))
+            self._wake.wait(max(0.0, began + self._every - clock.now()))
 
 
 class SettingsLoop:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -13,7 +12,7 @@ from floatingip.core.errors import KubernetesError
 from floatingip.core.move import Move
 from floatingip.core.news import News, Remark, Role
 from floatingip.core.ports import Board
-from floatingip.edges import background
+from floatingip.edges import background, clock
 
 NEWS_AT_MOST = 64
 """News that wait, at most, for an API server that does not answer; the oldest are dropped first."""
@@ -26,9 +25,7 @@ class Reporter:
     again, except the role.
     """
 
-    def __init__(
-        self, board: Board, told: Callable[[NewsTold], None], now: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, board: Board, told: Callable[[NewsTold], None], now: Callable[[], float] = clock.now) -> None:
         self._board = board
         self._told = told
         self._now = now

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 from contextlib import suppress
 
 from floatingip.core import timing
 from floatingip.core.model import Address
 from floatingip.core.peer import Sight
-from floatingip.edges import background
+from floatingip.edges import background, clock
 from floatingip.runtime.peers import reaches
 
 CHECKS_AT_MOST = 64
@@ -32,7 +31,7 @@ class Sights:
 
     def of(self, asker: str, source: Address) -> Sight:
         """What is known of whether the observer at ``asker`` can be reached from the floating address ``source``."""
-        key, now = (source, asker), time.monotonic()
+        key, now = (source, asker), clock.now()
         with self._lock:
             self._found = {
                 checked: found for checked, found in self._found.items() if now - found[1] <= timing.SIGHT_TOLD_FOR
@@ -51,5 +50,5 @@ class Sights:
     def _check(self, source: Address, asker: str) -> None:
         sight = Sight.SEEN if reaches(asker, self._port, source) else Sight.UNSEEN
         with self._lock:
-            self._found[source, asker] = (sight, time.monotonic())
+            self._found[source, asker] = (sight, clock.now())
             self._checking.discard((source, asker))

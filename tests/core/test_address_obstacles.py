@@ -30,6 +30,7 @@ from tests.core.nodes import (
 )
 
 ELSEWHERE = replace(SUBNET, zone=OTHER_ZONE)
+OF_IPV6 = replace(SUBNET, networks=tuple(each for each in SUBNET.networks if each.version == 6))
 OUTPOSTS = replace(SUBNET, outpost=OUTPOST)
 THERE = instance(ME, outpost=OUTPOST)
 OTHER_SUBNET = Subnet("subnet-2", (ip_network("10.0.1.0/24"), ip_network("2001:db8:0:2::/64")), ZONE)
@@ -84,6 +85,10 @@ class Known:
             Known(ELASTIC, found=None),
             "there is no allocation eipalloc-0123abcd in us-west-2; allocate it, or correct FLOATING_IP",
         ),
+        (
+            Known(ELASTIC, (OF_IPV6,)),
+            "eipalloc-0123abcd needs a private IPv4 address, which subnet-1, of IPv6 only, has not; use another subnet",
+        ),
         (Known(ELASTIC, found=facts("eni-9")), NOT_OURS),
         (Known(ELASTIC, found=facts("eni-9"), shown=eni(ELASTIC)), NOT_OURS),
         (Known(ELASTIC, found=facts("eni-9"), shown=eni(ELASTIC, OTHER)), NOT_OURS),
@@ -97,6 +102,7 @@ class Known:
         "of an Outpost, in the same zone even",
         "on an Outpost, and the address is not",
         "no such allocation: released, or of another Region or account",
+        "an Elastic IP in a subnet without IPv4",
         "an allocation that a NAT gateway has, before there is an ENI",
         "an allocation that something else has, and a free ENI",
         "an allocation that something else has, and an ENI elsewhere",

@@ -2,7 +2,6 @@
 
 import queue
 import socket
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
@@ -12,6 +11,7 @@ from floatingip.core.health import HealthState
 from floatingip.core.model import Address
 from floatingip.core.snapshot import AddressSnapshot, Snapshot
 from floatingip.core.word import Held, Status
+from floatingip.edges import clock
 from floatingip.runtime.desk import Desk
 from floatingip.runtime.roster import Roster
 from floatingip.runtime.sight import Sights
@@ -105,7 +105,7 @@ class Observer:
             )
             for target in shown
         )
-        return Snapshot(time.monotonic() - self.stalled_for, self.status, addresses, note=self.note)
+        return Snapshot(clock.now() - self.stalled_for, self.status, addresses, note=self.note)
 
     def _gather(self, snapshot: Snapshot) -> str:
         self.gathered += 1

@@ -1,13 +1,13 @@
 """Nobody waits for what hangs, and what hangs does not pile up."""
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
 import pytest
 
 from floatingip.core.errors import CloudUnavailable, NoCredentials
+from floatingip.edges import clock
 from floatingip.edges.ec2 import asking, credentials
 from floatingip.edges.ec2.asking import Asking, interrupt_by
 from floatingip.edges.ec2.credentials import Keeper
@@ -124,7 +124,7 @@ def test_a_write_is_not_sent_after_the_process_has_stood_still(monkeypatch: pyte
             raise
         became.set_result("sent")
 
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(clock, "now", lambda: now[0])
     with pytest.raises(CloudUnavailable):
         Asking(LONG).ask("Write", freeze, repeatable=False)
     assert became.result(LONG) == "given up before it was sent"

@@ -1,7 +1,6 @@
 """Handing over on request, on the model EC2 in its own time: what is ordered, when it is done, and what is left."""
 
 import socket
-import time
 from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
@@ -20,6 +19,7 @@ from floatingip.core.decision.order import ANYBODY, Order
 from floatingip.core.errors import CloudError, ConfigurationError, Denied
 from floatingip.core.model import Carry
 from floatingip.core.word import Held, Status
+from floatingip.edges import clock
 from floatingip.runtime import status_server
 from tests.edges.handed_over import ADDRESS, NAME, Vpc
 from tests.edges.observers import ASKER, TARGET, Start
@@ -205,7 +205,7 @@ class Observed:
         ]
         first, second = self.observers
         first.meet(**{vpc.workers[1].removeprefix("i-"): second.address})
-        assert first.roster.is_peer(vpc.workers[1], second.address, time.monotonic())
+        assert first.roster.is_peer(vpc.workers[1], second.address, clock.now())
         self.hold(0)
 
     def know(self, instance_id: str) -> None:

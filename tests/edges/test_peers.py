@@ -2,7 +2,6 @@
 
 import queue
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
@@ -16,6 +15,7 @@ from floatingip.core.model import Address
 from floatingip.core.peer import Sight, Word, WordState
 from floatingip.core.report import Report
 from floatingip.core.word import RESERVED, Answer, Held, Status, to_peer, word_on
+from floatingip.edges import clock
 from floatingip.runtime.peers import Askers, ask
 from tests.edges.observers import ASKER, HOLDER, OTHER_TARGET, PATIENCE, SOUND, TARGET, THIRD, UNSOUND, Observer, Start
 from tests.edges.strangers import saying, stranger
@@ -171,9 +171,9 @@ def test_an_answer_that_drips_is_silence(monkeypatch: pytest.MonkeyPatch) -> Non
     """The time is for all of it, not for each byte."""
     monkeypatch.setattr(timing, "ASK_TIMEOUT", 0.1)
     with stranger(lambda connection, _: server.drip(connection, http(WORD))) as server:
-        began = time.monotonic()
+        began = clock.now()
         assert ask("127.0.0.1", server.port) is None
-        assert time.monotonic() - began < PATIENCE
+        assert clock.now() - began < PATIENCE
 
 
 def test_a_holder_without_an_address_is_silent(asking: Asking) -> None:
@@ -245,10 +245,10 @@ def test_those_of_whom_the_holder_tells_are_known(asking: Asking, meet: Start) -
     """So that observers know each other without a list of nodes; by their instances, which EC2 is asked about."""
     holder = meet()
     holder.meet(b=ASKER, c=THIRD)
-    assert holder.roster.is_peer("i-c", THIRD, time.monotonic())
+    assert holder.roster.is_peer("i-c", THIRD, clock.now())
     asking.follow()
-    asking.until(lambda: "i-c" in asking.peers.known(time.monotonic()))
-    assert asking.peers.known(time.monotonic()) == {"i-a", "i-c"}
+    asking.until(lambda: "i-c" in asking.peers.known(clock.now()))
+    assert asking.peers.known(clock.now()) == {"i-a", "i-c"}
     assert asking.peers.addresses == {"i-a": ip_address(HOLDER)}
 
 
@@ -257,7 +257,7 @@ def test_who_answered_lately_is_known_whether_or_not_anybody_tells_of_it(asking:
     meet()
     asking.follow()
     asking.until(lambda: asking.state() is WordState.SOUND)
-    heard = time.monotonic()
+    heard = clock.now()
     assert asking.peers.known(heard + timing.HEARD_KEPT / 2) == {"i-a"}
     assert asking.peers.known(heard + timing.HEARD_KEPT + 1.0) == frozenset()
 

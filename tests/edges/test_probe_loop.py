@@ -12,6 +12,7 @@ import pytest
 from floatingip.agent.effects import Probing
 from floatingip.agent.events import Probed
 from floatingip.core.probe import ProbeOutcome, ProbeResult
+from floatingip.edges import clock
 from floatingip.runtime.probing import ProbeLoop, Probes, next_in_peace
 from tests.waiting import until
 
@@ -38,12 +39,12 @@ class Script:
         self._bell.send(b"!")
 
     def send(self) -> None:
-        now = time.monotonic()
+        now = clock.now()
         self._under_way.append((now, self._outcomes.pop(0) if self._outcomes else None))
         self.sent.put(now)
 
     def collect(self) -> list[ProbeResult]:
-        now, results = time.monotonic(), []
+        now, results = clock.now(), []
         while self._under_way:
             sent_at, outcome = self._under_way[0]
             if outcome is None and self._has_come():
@@ -124,7 +125,7 @@ def test_what_is_to_be_probed_is_and_nothing_else(running: Running) -> None:
 
 def test_the_first_probe_is_due_at_once_however_young_the_machine_is() -> None:
     """A clock that began a moment ago is nearer to zero than the interval is long: that is not when one was sent."""
-    assert Probes(probing(), Script(), lambda probed: None).due_at() < time.monotonic()
+    assert Probes(probing(), Script(), lambda probed: None).due_at() < clock.now()
 
 
 def test_nothing_more_is_sent_once_it_is_not_followed(running: Running) -> None:
@@ -155,7 +156,7 @@ def test_probing_speeds_up_from_a_loss_to_an_answer(outcomes: list[ProbeOutcome]
     told: list[float] = []
     probes = Probes(probing(), Script(*outcomes), lambda probed: told.append(pace(probes)))
     for _ in outcomes:
-        probes.send(time.monotonic())
+        probes.send(clock.now())
         probes.collect()
     assert (told[-1] == pytest.approx(FAST_INTERVAL)) != calm
 
@@ -183,7 +184,7 @@ def test_a_loop_with_nothing_to_do_does_not_spin(running: Running, monkeypatch: 
     wait_once = running.loop._wait
 
     def counted(followed: tuple[Probes, ...]) -> None:
-        turns.append(time.monotonic())
+        turns.append(clock.now())
         wait_once(followed)
 
     monkeypatch.setattr(running.loop, "_wait", counted)

@@ -2,7 +2,6 @@
 
 import queue
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -13,6 +12,7 @@ from floatingip.core import timing
 from floatingip.core.errors import MetadataError
 from floatingip.core.model import Address
 from floatingip.core.node import Identity, Interface, Notice, OwnPod
+from floatingip.edges import clock
 from floatingip.runtime.questions import MetadataLoop, PodLoop
 
 ONE = IPv4Address("10.0.0.100")
@@ -86,11 +86,11 @@ def _asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
 
 def test_the_addresses_of_an_interface_at_risk_are_asked_for_again_and_again(asked: Asked) -> None:
     """With the time of the question: an answer speaks of no later one."""
-    before = time.monotonic()
+    before = clock.now()
     asked.start()
     first, second = (asked.found.get(timeout=PATIENCE) for _ in range(2))
     assert first[:2] == second[:2] == (MAC, frozenset({ONE}))
-    assert before <= first[2] < second[2] <= time.monotonic()
+    assert before <= first[2] < second[2] <= clock.now()
 
 
 def test_an_interface_that_imds_does_not_show_is_an_answer(asked: Asked) -> None:
@@ -145,7 +145,7 @@ class Pod:
         self.at: list[float] = []
 
     def own_pod(self) -> OwnPod:
-        self.at.append(time.monotonic())
+        self.at.append(clock.now())
         return OwnPod(self.at[-1], answered=True)
 
 

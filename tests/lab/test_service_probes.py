@@ -13,6 +13,7 @@ import pytest
 
 from floatingip.core.model import Address
 from floatingip.core.probe import ProbeOutcome, ProbeResult
+from floatingip.edges import clock
 from floatingip.edges.probes.icmp import IcmpProber
 from floatingip.edges.probes.tcp import HttpProber, TcpProber
 from lab.network.netns import Namespace
@@ -62,9 +63,9 @@ class Service:
 
     def wait_for(self, connections: int) -> list[tuple[bytes, str]]:
         """What came of that many connections, once they all have ended."""
-        end = time.monotonic() + 5
+        end = clock.now() + 5
         while len(self.met) < connections:
-            assert time.monotonic() < end, self.met
+            assert clock.now() < end, self.met
             time.sleep(0.01)
         return self.met
 
@@ -167,7 +168,7 @@ def test_a_probe_never_resets_a_connection(near: Namespace, holder: Namespace, m
             for _ in range(5):
                 prober.send()
                 assert all_of(prober, 1)[0].outcome is ANSWERED
-            collect(prober, time.monotonic() + 0.2)
+            collect(prober, clock.now() + 0.2)
 
     with closing(Service(holder, [long_answer], asks=make is http)) as service:
         near.call(run)
@@ -183,7 +184,7 @@ def test_an_endless_answer_is_cut_off(near: Namespace, holder: Namespace) -> Non
             prober.send()
             assert all_of(prober, 1)[0].outcome is ANSWERED
             began = time.process_time()
-            collect(prober, time.monotonic() + 0.2)
+            collect(prober, clock.now() + 0.2)
             return time.process_time() - began
 
     with closing(Service(holder, [endless], asks=True)) as service:
@@ -245,7 +246,7 @@ def test_overlapping_probes_each_get_their_own_result_in_the_order_of_sending(
             prober.send()
             holder.nft("flush ruleset")
             prober.send()
-            assert collect(prober, time.monotonic() + 0.1) == []
+            assert collect(prober, clock.now() + 0.1) == []
             return all_of(prober, 2)
 
     with closing(Service(holder, [OK], asks=make is http)):
@@ -317,7 +318,7 @@ def test_a_connection_that_stands_outlives_a_passing_refusal(near: Namespace, ho
             prober.send()
             near.nft(REJECT % "output")
             began = time.process_time()
-            assert collect(prober, time.monotonic() + 0.5) == []
+            assert collect(prober, clock.now() + 0.5) == []
             busy = time.process_time() - began
             near.nft("flush ruleset")
             return all_of(prober, 1), busy
@@ -340,8 +341,8 @@ def test_a_prober_sleeps_while_it_waits(near: Namespace, holder: Namespace) -> N
         for prober in (silent, deaf, beyond):
             with closing(prober):
                 prober.send()
-                collect(prober, time.monotonic() + 0.5)
-                collect(prober, time.monotonic() + 0.2)
+                collect(prober, clock.now() + 0.5)
+                collect(prober, clock.now() + 0.2)
         return time.process_time() - began
 
     with holder.listen("0.0.0.0", PORT):
@@ -383,7 +384,7 @@ def test_close_forgets_what_is_under_way(near: Namespace, holder: Namespace) -> 
         with closing(tcp()()) as prober:
             prober.send()
             prober.close()
-            assert collect(prober, time.monotonic() + 0.05) == []
+            assert collect(prober, clock.now() + 0.05) == []
             prober.send()
             return all_of(prober, 1)
 
@@ -399,13 +400,13 @@ def test_only_a_probe_under_way_is_waited_for(near: Namespace, holder: Namespace
 
     def run() -> list[tuple[float, int]]:
         prober, seen = TcpProber(HOLDER, PORT, timeout=0.2), list[tuple[float, int]]()
-        before = time.monotonic()
+        before = clock.now()
         for step in (lambda: None, prober.send, lambda: collect(prober, before + 1)):
             step()
             seen.append((prober.due_at() - before, len(prober.files())))
         near.ip("route add unreachable 10.9.0.2")
         prober.send()
-        seen.append((prober.due_at() - time.monotonic(), len(prober.files())))
+        seen.append((prober.due_at() - clock.now(), len(prober.files())))
         near.ip("route del unreachable 10.9.0.2")
         prober.close()
         return seen

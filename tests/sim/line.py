@@ -107,6 +107,11 @@ class Line:
         return partial(self._make, name, getattr(self._observer.worker.cloud, name))
 
     def _make(self, name: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        if self._observer.slowly is not None:
+            return self._observer.slowly.answer(name, partial(self._make_now, name, make, *args, **options))
+        return self._make_now(name, make, *args, **options)
+
+    def _make_now(self, name: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
         observer, fleet = self._observer, self._observer.worker.fleet
         if name == self.gives_up:
             raise CloudUnavailable(f"{name}: no answer in time")

@@ -87,7 +87,7 @@ class Liveness:
             return False
         if worker.wall_ahead or worker.is_imds_silent or worker.imds_lag or not worker.serves:
             return False
-        if not cloud.reachable or cloud.denied or cloud.omitted or cloud.lag:
+        if worker.waits_long or not cloud.reachable or cloud.denied or cloud.omitted or cloud.lag:
             return False
         if any(trouble.hits < trouble.most for trouble in fleet.troubles) or fleet.loss or fleet.delay:
             return False

@@ -40,6 +40,7 @@ from floatingip.runtime.probing import Probes
 from floatingip.runtime.questions import MetadataLoop
 from tests.sim.line import Hung, Killed, Line
 from tests.sim.ports import QUESTIONS, ROUND_TRIP, Kernel, Probe
+from tests.sim.slowly import Slowly
 
 if TYPE_CHECKING:
     from tests.sim.worker import Worker
@@ -59,6 +60,9 @@ class Observer:
 
     ``is_stopping``: SIGTERM has come.  ``lines`` is what it has logged, ``news`` what it has told Kubernetes;
     ``probes_sent`` is when; ``heard_at`` is when an observer of ours last told it what it tells peers, by instance.
+
+    ``slowly`` is what it does just now, where EC2 takes its time for each call; ``waiting`` is when all of that began
+    which has not ended, and ``ec2_paces`` how many seconds the last answer of each kind took.
     """
 
     def __init__(self, worker: Worker, *, observes: bool) -> None:
@@ -71,6 +75,10 @@ class Observer:
         self.news: list[News] = []
         self.probes_sent: list[float] = []
         self.heard_at: dict[str, float] = {}
+        self.slowly: Slowly | None = None
+        self.waiting: set[float] = set()
+        self.ec2_paces: dict[str, float] = {}
+        self._calls = Inline()
         self._missed: list[Callable[[], None]] = []
         self.agent = Agent(
             fleet.settings, worker.identity(), observes=observes, started_at=fleet.now, chance=fleet.chance.uniform
@@ -79,7 +87,7 @@ class Observer:
         self._line = Line(self)
         edges = Edges(cast(Cloud, self._line), kernel, self._no_prober, kernel, kernel)
         self._tally = edges.tally
-        self._doer = Doer(fleet.settings, worker.identity(), edges, self, Inline)
+        self._doer = Doer(fleet.settings, worker.identity(), edges, self, self._new_calls)
         self._desk = Desk(
             worker.address,
             lambda: self._doer.published,
@@ -162,6 +170,10 @@ class Observer:
         self.is_stopping = True
         self.post(Terminated())
 
+    def later(self, delay: float, action: Callable[[], None]) -> None:
+        """Do this then, if this observer still lives."""
+        self._later(delay, action)
+
     def _later(self, delay: float, action: Callable[[], None]) -> None:
         """Do this then, if this observer still lives."""
         self._at(self._fleet.now + delay, action)
@@ -213,11 +225,17 @@ class Observer:
 
     def now(self) -> float:
         """See `Crew`."""
-        return self._fleet.now
+        return self._fleet.now if self.slowly is None else self.slowly.began
+
+    def _new_calls(self) -> Calls:
+        self._calls = Inline()
+        return self._calls
 
     def post(self, event: Event) -> None:
         """See `Crew`; what a job under way finds comes when its answer would."""
-        if self._delay:
+        if self.slowly is not None:
+            self.slowly.posted.append(event)
+        elif self._delay:
             self._later(self._delay, partial(self._receive, event))
         else:
             self._receive(event)
@@ -230,8 +248,14 @@ class Observer:
     def begin(self, name: str, job: Callable[[], None]) -> None:
         """See `Crew`: EC2 does it half-way through the time that it takes."""
         takes = self.worker.ec2_takes.get(name, self._fleet.profile.answer)
-        half = self._fleet.chance.uniform(*takes) / 2
-        self._later(half, partial(self._do, job, half))
+        each = self.worker.ec2_takes_for_each_call.get(name)
+        if each is not None:
+            slowly = Slowly(self, job, each, self._calls, self._fleet.now)
+            self.waiting.add(slowly.began)
+            self._later(0.0, slowly.go_on)
+        else:
+            half = self._fleet.chance.uniform(*takes) / 2
+            self._later(half, partial(self._do, job, half))
         for happens in tuple(self._fleet.beginning):
             happens(self.worker, name)
 

@@ -44,7 +44,7 @@ class Worker:
     IMDS announces, ``imds_lacks`` what it never shows, ``is_imds_silent``: it answers nothing; what it shows of
     addresses is ``imds_lag`` seconds old.  Its wall clock is ``wall_ahead`` seconds fast.  ``cloud`` is EC2 as it is
     reached from here, and ``ec2_takes`` are the shortest and the longest call, by what it is for, where that is not as
-    the fleet's profile has it.
+    the fleet's profile has it; ``ec2_takes_for_each_call`` is the same where each call is waited for by itself.
     """
 
     def __init__(self, fleet: Fleet, name: str, address: str, instance_type: str) -> None:
@@ -54,6 +54,7 @@ class Worker:
         self.id = fleet.ec2.add_instance(address, fleet.subnet, instance_type=instance_type, tags=TAGS)
         self.cloud = FakeCloud(fleet.ec2, (GROUP,))
         self.ec2_takes: Mapping[str, tuple[float, float]] = {}
+        self.ec2_takes_for_each_call: Mapping[str, tuple[float, float]] = {}
         self.is_on = True
         self.is_hung = self.is_mute = self.drops_pings = False
         self.problem = self.blind = ""
@@ -93,6 +94,11 @@ class Worker:
         """NodePorts answer at this address, its own or a floating one."""
         is_synced = address == self.address or self.fleet.now - self.came_at.get(address, -inf) >= self.syncs_after
         return self.serves and is_synced
+
+    @property
+    def waits_long(self) -> bool:
+        """EC2 takes its time for it, or does still for what was asked before."""
+        return bool(self.ec2_takes_for_each_call) or (self.observer is not None and bool(self.observer.waiting))
 
     @property
     def runs(self) -> bool:

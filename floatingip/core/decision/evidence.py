@@ -56,8 +56,12 @@ def should_answer(situation: Situation) -> bool:
     memory, view = situation.memory, situation.view
     if view.health.ever_up or memory.vouched_at is not None:
         return True
-    has_had_time = view.now - memory.moved_at >= situation.settings.settle
-    if memory.moves_since_up == 1 and has_had_time and not situation.is_silent:
+    held_for, settle = view.now - memory.moved_at, situation.settings.settle
+    # Whoever has it from others only may be the one at whose node it stopped answering: it lets those go first who have
+    # seen that themselves.
+    seen = memory.moves_since_up == 1 and held_for >= settle
+    told = memory.moves_since_seen == 1 and held_for >= settle + timing.PEER_EXISTS
+    if (seen or told) and not situation.is_silent:
         return True
     seen_at = view.wall - (view.now - memory.moved_at)
     return answered_by_tag(situation) and reached_by_tag(situation.eni) > seen_at

@@ -42,7 +42,7 @@ def remember(memory: Memory, view: View, way: Way) -> Memory:
     owner = view.owner
     if owner is not None and owner.asked_at > memory.asked_at:
         memory = _remember_answer(memory, view, owner, way)
-    memory = _remember_vouching(memory, view)
+    memory = _remember_vouching(memory, view, way)
     memory = _remember_refusals(memory, view)
     situation = _situation(memory, view)
     if situation != memory.situation:
@@ -144,7 +144,7 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
         )
     memory = _with(memory, free_since=None)
     if attachment.id != memory.attachment_id:
-        moves = memory.moves_since_up
+        moves, unseen = memory.moves_since_up, memory.moves_since_seen
         memory = _with(
             memory,
             attachment_id=attachment.id,
@@ -154,6 +154,7 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
             # The holder that an observer finds at its start may have had the address for long: that is no move.
             moved_at=view.now if memory.last_holder else memory.moved_at,
             moves_since_up=None if moves is None else moves + 1,
+            moves_since_seen=None if unseen is None else unseen + 1,
             last_holder=attachment.instance_id,
             dead_answers=0,
             due_since=None,
@@ -188,10 +189,12 @@ def _remember_reaching(memory: Memory, view: View) -> Memory:
     return _with(memory, reached_wall=view.wall) if answers or heard else memory
 
 
-def _remember_vouching(memory: Memory, view: View) -> Memory:
+def _remember_vouching(memory: Memory, view: View, way: Way) -> Memory:
     """Since when the address has been down without the holder vouching for it, and when that did last (R3, R4, R6)."""
     if view.health.state is HealthState.UP:
         memory = _with(memory, moves_since_up=0)
+    if _is_seen_by_others(view, way):
+        memory = _with(memory, moves_since_seen=0)
     if view.health.state is not HealthState.DOWN:
         return _with(memory, unvouched_since=None, vouched_at=None)
     if not view.health.in_doubt:
@@ -205,6 +208,15 @@ def _remember_vouching(memory: Memory, view: View) -> Memory:
         is_quiet = view.now - view.word.since >= timing.QUIET_FOR
         return _with(memory, unvouched_since=None) if is_quiet else memory
     return memory if memory.unvouched_since is not None else _with(memory, unvouched_since=view.now)
+
+
+def _is_seen_by_others(view: View, way: Way) -> bool:
+    """Another observer sees the address UP where it is: here, too, where this one does not look."""
+    attachment = attachment_of(view.owner) if view.owner is not None else None
+    if attachment is None:
+        return False
+    up = way.of_one(attachment.id, view.target)
+    return any(up in peer.sees_up and view.now - peer.heard_at <= timing.PEER_HEARD for peer in view.peers)
 
 
 def _remember_readiness(memory: Memory, view: View) -> Memory:

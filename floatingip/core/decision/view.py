@@ -160,6 +160,9 @@ class Memory:
     moves_since_up: int | None = None
     """How many such changes it has seen since it last saw the address UP; None if it never did."""
 
+    moves_since_seen: int | None = None
+    """The same for when another observer last told that it sees it UP, as where this node has it."""
+
     last_holder: str = ""
     """The instance that EC2 showed last as the holder, kept while nobody has the address."""
 

@@ -6,12 +6,12 @@ A part of ``ec2``.  A question is repeated while it is unanswered, a write is ma
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied
+from floatingip.edges import clock
 from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.meaning import MEANING, code_of, meaning
 from floatingip.edges.tally import Tally
@@ -50,8 +50,8 @@ class Api:
         """What ``read`` makes of all pages of the answer.  Raises ``CloudUnavailable`` when they do not end."""
         found: list[T] = []
         tokens: list[str] = []
-        began_at = time.monotonic()
-        while len(tokens) < MOST_PAGES and time.monotonic() - began_at < LONGEST_LISTING:
+        began_at = clock.now()
+        while len(tokens) < MOST_PAGES and clock.now() - began_at < LONGEST_LISTING:
             more = {"NextToken": tokens[-1]} if tokens else {}
             items, token = self.ask(
                 action, partial(call, **more), lambda answer: (read(answer), answer.get("NextToken") or "")
@@ -66,14 +66,14 @@ class Api:
 
     def _count(self, action: str, call: Callable[[], T]) -> T:
         """EC2's answer to one attempt."""
-        began_at, code = time.monotonic(), "ok"
+        began_at, code = clock.now(), "ok"
         try:
             return call()
         except BaseException as error:
             code = code_of(error)
             raise
         finally:
-            self._tally.called(action, code, time.monotonic() - began_at)
+            self._tally.called(action, code, clock.now() - began_at)
 
 
 def denied(dry_runs: Iterable[Callable[[], object]]) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ When it takes too long its connection is ended, and whoever asked goes on withou
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar, cast
 
 from floatingip.core.errors import CloudUnavailable
+from floatingip.edges import clock
 
 AGAIN_AFTER = 2.0
 """Seconds without an answer after which a question that changes nothing is asked a second time, beside the first."""
@@ -50,7 +50,7 @@ class _Attempt(threading.Thread):
         self.is_cut_off = False
         self.is_unsent = False
         self._interrupts: list[Callable[[], None]] = []
-        self.began_at = time.monotonic()
+        self.began_at = clock.now()
         self._sends_until = self.began_at + seconds
         self.seconds = 0.0
         self.answer: object = None
@@ -62,14 +62,14 @@ class _Attempt(threading.Thread):
             self.answer = self._call()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits for the answer
             self.error = error
-        self.seconds = time.monotonic() - self.began_at
+        self.seconds = clock.now() - self.began_at
         self._ended(self)
 
     def interrupt_by(self, interrupt: Callable[[], None]) -> None:
         """See :func:`interrupt_by`."""
         with self._lock:
             # By its own look at the clock: after a process has stood still, others may notice later than this thread.
-            if self.is_cut_off or time.monotonic() > self._sends_until:
+            if self.is_cut_off or clock.now() > self._sends_until:
                 self.is_unsent = True
                 raise CloudUnavailable("given up before it was sent")
             self._interrupts.append(interrupt)
@@ -146,7 +146,7 @@ class Asking:
         told: SimpleQueue[_Attempt] = SimpleQueue()
         attempts = [begin(told)]
         again_at, give_up_at = attempts[0].began_at + again_after, attempts[0].began_at + patience
-        while (now := time.monotonic()) < give_up_at:
+        while (now := clock.now()) < give_up_at:
             try:
                 first = told.get(timeout=max(0.0, min(give_up_at, again_at) - now))
             except Empty:
@@ -180,7 +180,7 @@ class Asking:
                 told.put(attempt)
 
         with self._lock:
-            now = time.monotonic()
+            now = clock.now()
             for old in self._under_way:
                 if now - old.began_at > self._longest:
                     old.cut_off()

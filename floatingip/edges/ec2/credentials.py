@@ -10,14 +10,13 @@ EC2's answers while the credentials are still good.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from floatingip.core.errors import CloudUnavailable, NoCredentials
-from floatingip.edges import background
+from floatingip.edges import background, clock
 from floatingip.edges.ec2.asking import Asking
 
 AHEAD = 900.0
@@ -83,7 +82,7 @@ class Keeper(Generic[Keys_co]):
                 self._begin()
             wait = WAITED_FOR
             if self._good() is not None:
-                wait = self._tried_at + REPLACED_WITHIN - time.monotonic() if self._refused else 0.0
+                wait = self._tried_at + REPLACED_WITHIN - clock.now() if self._refused else 0.0
             self._news.wait_for(lambda: not self._finding, wait)
             good = self._good()
             if good is None:
@@ -95,7 +94,7 @@ class Keeper(Generic[Keys_co]):
         used on: it may be AWS that erred, or that does not know them yet.
         """
         with self._news:
-            if time.monotonic() - self._tried_at >= AGAIN_AFTER:
+            if clock.now() - self._tried_at >= AGAIN_AFTER:
                 self._refused = True
 
     def _silence(self) -> NoCredentials:
@@ -105,7 +104,7 @@ class Keeper(Generic[Keys_co]):
         return self._found if self._found is not None and self._found.lasts(0) else None
 
     def _begin(self) -> None:
-        now, is_urgent = time.monotonic(), self._refused or self._good() is None
+        now, is_urgent = clock.now(), self._refused or self._good() is None
         if self._finding or now - self._tried_at < (AGAIN_AFTER if is_urgent else RENEWED_AGAIN_AFTER):
             return
         self._tried_at = now

@@ -18,6 +18,7 @@ from floatingip.agent.looks import CLUSTER_TAG, CLUSTER_TAG_PREFIX
 from floatingip.core.ec2 import Eni
 from floatingip.core.groups import Rule, Worker
 from floatingip.core.model import Allocation, Target
+from floatingip.edges import clock
 from floatingip.edges.ec2.api import Api, denied
 from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.meaning import meaning
@@ -66,10 +67,10 @@ class Inspection:
 
         Raises ``CloudError``.
         """
-        began, wall = time.monotonic(), time.time()
+        began, wall = clock.now(), time.time()
 
         def read(answer: Mapping[str, Any]) -> tuple[float | None, float]:
-            took = time.monotonic() - began
+            took = clock.now() - began
             try:
                 return seconds_ahead(wall, took, answer["ResponseMetadata"]["HTTPHeaders"]["date"]), took
             except (LookupError, TypeError, ValueError, ArithmeticError):

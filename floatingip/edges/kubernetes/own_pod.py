@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
@@ -10,6 +9,7 @@ from urllib.parse import quote
 
 from floatingip.core.bounded_json import as_list, as_object, as_text, read_json
 from floatingip.core.node import OwnPod
+from floatingip.edges import clock
 from floatingip.edges.http_client import Response
 from floatingip.edges.kubernetes.api_server import DEEPEST, ApiServer, Unanswered, Unset
 
@@ -25,7 +25,7 @@ class PodsOrders:
 
     def own_pod(self) -> OwnPod:
         """Ask once, within about a second; never raises: see `OwnPod`."""
-        asked_at = time.monotonic()
+        asked_at = clock.now()
         try:
             name, namespace = map(self._api_server.variable, ("POD_NAME", "POD_NAMESPACE"))
             mine = {"name": name, "namespace": namespace, "uid": self._uid()}

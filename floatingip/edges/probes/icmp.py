@@ -19,7 +19,6 @@ import secrets
 import select
 import socket
 import struct
-import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -28,6 +27,7 @@ from icmplib.exceptions import ICMPLibError
 
 from floatingip.core.model import Address
 from floatingip.core.probe import ProbeOutcome, ProbeResult
+from floatingip.edges import clock
 from floatingip.edges.socket_filter import LINK_INDEX, LOOPBACK, OWN_ANSWER, Step, let_in_only
 
 TIMEOUT = 0.5
@@ -95,7 +95,7 @@ class IcmpProber:
     def send(self) -> None:
         """Send one echo request; see `ports.Prober`."""
         self._sequence = (self._sequence + 1) % 0x10000
-        probe = _Probe(self._sequence, time.monotonic())
+        probe = _Probe(self._sequence, clock.now())
         self._probes.append(probe)
         try:
             if self._socket is None:
@@ -103,16 +103,16 @@ class IcmpProber:
             identifier = self._identifier(probe.sequence)
             self._socket.send(ICMPRequest(self._text, identifier, probe.sequence, payload=self._secret))
         except (ICMPLibError, OSError) as error:
-            probe.result = ProbeResult(probe.sent_at, time.monotonic(), ProbeOutcome.FAILED_HERE, _why(error))
+            probe.result = ProbeResult(probe.sent_at, clock.now(), ProbeOutcome.FAILED_HERE, _why(error))
 
     def collect(self) -> list[ProbeResult]:
         """What is known of the probes; see `ports.Prober`."""
-        now = time.monotonic()
+        now = clock.now()
         # Read first, then judge, and judge by the time before the reading: what had arrived by then was read.
         self._read()
         for probe in self._probes:
             if probe.result is None and probe.sent_at + self.timeout <= now:
-                probe.result = ProbeResult(probe.sent_at, time.monotonic(), ProbeOutcome.LOST, "no answer")
+                probe.result = ProbeResult(probe.sent_at, clock.now(), ProbeOutcome.LOST, "no answer")
         results = []
         while self._probes and (result := self._probes[0].result):
             results.append(result)
@@ -152,7 +152,7 @@ class IcmpProber:
                 continue
             for probe in self._probes:
                 if probe.sequence == arrival.sequence and probe.result is None:
-                    probe.result = ProbeResult(probe.sent_at, time.monotonic(), arrival.outcome, arrival.detail)
+                    probe.result = ProbeResult(probe.sent_at, clock.now(), arrival.outcome, arrival.detail)
 
     def _parse(self, packet: bytes, source: str) -> _Arrival | None:
         version = self.address.version

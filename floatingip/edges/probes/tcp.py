@@ -17,7 +17,6 @@ import re
 import select
 import socket
 import sys
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from floatingip.core.model import Address
 from floatingip.core.ports import Prober
 from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
+from floatingip.edges import clock
 from floatingip.edges.socket_filter import OWN_ANSWER, has_shut_out, hear_others
 
 MOST_HEARD = 65536
@@ -66,7 +66,7 @@ class _Probe:
     def told(self, outcome: ProbeOutcome, detail: str = "") -> None:
         """What came of the probe, unless that was known before."""
         if self.result is None:
-            self.result = ProbeResult(self.sent_at, time.monotonic(), outcome, detail)
+            self.result = ProbeResult(self.sent_at, clock.now(), outcome, detail)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -106,7 +106,7 @@ class TcpProber:
 
     def send(self) -> None:
         """Begin one connection; see `ports.Prober`."""
-        now = time.monotonic()
+        now = clock.now()
         probe = _Probe(now, now + self.timeout)
         self._probes.append(probe)
         try:
@@ -119,7 +119,7 @@ class TcpProber:
 
     def collect(self) -> list[ProbeResult]:
         """What is known of the probes; see `ports.Prober`."""
-        now = time.monotonic()
+        now = clock.now()
         # Read first, then judge, and judge by the time before the reading: what had arrived by then was read.
         for probe in self._open:
             self._advance(probe, now)

@@ -24,6 +24,7 @@ MISFORTUNES = (
     Misfortune("Describes are late", ec2.late_describes),
     Misfortune("Describes omit an interface", ec2.omitted_interface, longest=8.0, leaves_orphans=True),
     Misfortune("EC2 is slow", ec2.slow_answers),
+    Misfortune("EC2 is very slow", ec2.very_slow_answers, longest=120.0, noticed=60.0),
     Misfortune("EC2 is lost at a write", ec2.lost_at_a_write),
     Misfortune("detaches are stuck", ec2.stuck_detaches),
     Misfortune("an observer is killed", machines.killed, longest=10.0),

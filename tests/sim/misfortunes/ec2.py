@@ -111,6 +111,23 @@ def slow_answers(fleet: Fleet, draw: random.Random) -> End:
     return end
 
 
+def very_slow_answers(fleet: Fleet, draw: random.Random) -> End:
+    """Each call, longer than an answer is waited for at first; of one observer or all: questions, writes or both."""
+    workers, takes = some_or_all(fleet, draw), draw.choice(((4.0, 8.0), (8.0, 12.0), (1.0, 25.0)))
+    names = draw.choice((("look",), ("write",), ("look", "write")))
+    fleet.tell(
+        "", f"for {', '.join(worker.name for worker in workers)}: {', '.join(names)}, {takes[0]} to {takes[1]} s a call"
+    )
+    for worker in workers:
+        worker.ec2_takes_for_each_call = dict.fromkeys(names, takes)
+
+    def end() -> None:
+        for worker in workers:
+            worker.ec2_takes_for_each_call = {}
+
+    return end
+
+
 def lost_at_a_write(fleet: Fleet, draw: random.Random) -> End:
     """EC2 takes the next call that moves something, or just not any more; from then on it answers nothing to whoever
     made it, or to nobody: an outage, or credentials that are accepted no longer.
