@@ -78,6 +78,13 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
+class Clear:
+    """Take this plumbing off the kernel: its address was given back to EC2, which may give it to a pod of this node."""
+
+    plumbing: Plumbing
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
     """Tell the neighbours, for a while, where the target is now."""
 
@@ -214,6 +221,7 @@ class End:
 Effect = (
     Probe
     | Keep
+    | Clear
     | Announce
     | AskPeers
     | Described

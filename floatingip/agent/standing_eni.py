@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from floatingip.agent.backoff import Chance
-from floatingip.agent.effects import Making
+from floatingip.agent.effects import Clear, Making
+from floatingip.agent.events import Wrote
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing, StandingMemory, StandingView, keep
@@ -15,6 +16,7 @@ from floatingip.core.decision.carry_address import spares
 from floatingip.core.decision.room import lacks_slot
 from floatingip.core.ec2 import STANDING_TAG, Eni, Instance, Subnet
 from floatingip.core.model import Allocation, Target
+from floatingip.core.plumbing import Plumbing
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Unassign
 
@@ -63,6 +65,29 @@ class StandingEni:
         self._instances = instances
         self._served = served
         self._calls = calls
+
+    def wrote(self, wrote: Wrote, now: float) -> None:
+        """A write has ended.  What was taken off this node's ENI there must be nothing of in its kernel either: it may
+        be from before this process began, when FLOATING_IP named that address.
+        """
+        self.writing.wrote(wrote, now)
+        eni, write = self.now.eni, wrote.write
+        if wrote.error is None and isinstance(write, Unassign) and eni is not None:
+            settings, count = self._settings, len(self._settings.floating_ips)
+            network = self.subnet.network_of(write.address)
+            if network is not None:
+                plumbing = Plumbing(
+                    address=write.address,
+                    mac=eni.mac,
+                    gateway=network[1],
+                    primary_mac=self._shared.me.mac,
+                    # Nobody's numbers: what there is of it is found by its address.
+                    table=settings.table + count,
+                    priority=settings.priority + 2 * count,
+                    mark=0,
+                    mark_mask=settings.mark,
+                )
+                self._out.add(Clear(plumbing))
 
     def step(self, *, now: float, holds: bool, device: bool | None, serves: bool = False) -> None:
         """Decide once, write to the log what is worth it, and ask for what follows.

@@ -14,6 +14,7 @@ from floatingip.agent.effects import (
     Announce,
     AskPeers,
     AskPod,
+    Clear,
     Described,
     Effect,
     End,
@@ -44,7 +45,7 @@ from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.move import Move, Result
 from floatingip.core.news import News
 from floatingip.core.node import Identity, Interface
-from floatingip.core.plumbing import PlumbingReport
+from floatingip.core.plumbing import Plumbing, PlumbingReport
 from floatingip.core.ports import Board, Cloud, Host, Metadata, Orders, Prober, Services
 from floatingip.core.probe import NodePort, ProbeOutcome
 from floatingip.core.settings import Settings
@@ -95,6 +96,9 @@ class Crew(Protocol):
 
     def keep(self, target: Target, wanted: Wanted) -> None:
         """Keep the kernel like this from now on."""
+
+    def clear(self, plumbing: Plumbing) -> None:
+        """Take this off the kernel, unless its address is one that is kept."""
 
     def announce(self, target: Target) -> None:
         """Tell the neighbours, for a while, where the target is now."""
@@ -159,6 +163,8 @@ class Doer:
                 crew.probe(probings)
             case Keep(target, wanted):
                 crew.keep(target, wanted)
+            case Clear(plumbing):
+                crew.clear(plumbing)
             case Announce(target):
                 crew.announce(target)
             case AskPod(every):

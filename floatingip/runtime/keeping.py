@@ -42,6 +42,7 @@ class Keeper:
         self._reconciled = reconciled
         self._wanted: dict[Target, Wanted] = {}
         self._kept: dict[Target, _Kept] = {}
+        self._given_back: list[Plumbing] = []
         self._announce_anew: set[Target] = set()
         self._checked: list[Target] = []
         self._check_at = self._announce_at = float("-inf")
@@ -49,6 +50,10 @@ class Keeper:
     def want(self, target: Target, wanted: Wanted) -> None:
         """From now on, keep the kernel like this for the target."""
         self._wanted[target] = wanted
+
+    def clear(self, plumbing: Plumbing) -> None:
+        """Take this off the kernel, unless its address is one that is kept."""
+        self._given_back.append(plumbing)
 
     def announce(self, target: Target) -> None:
         """Tell the neighbours for some seconds which MAC the address has now, if it is here."""
@@ -61,6 +66,10 @@ class Keeper:
 
     def turn(self, now: float, *, changed: bool) -> None:
         """Check what is due, and announce; ``changed``: check all of it, since the kernel or what is wanted changed."""
+        while self._given_back:
+            plumbing = self._given_back.pop()
+            if all(wanted.plumbing.address != plumbing.address for wanted in list(self._wanted.values())):
+                self._clear(plumbing)
         if changed or now >= self._check_at:
             for target, wanted in self._due(everything=changed):
                 self._keep(target, wanted)
@@ -188,6 +197,11 @@ class HostKeeper:
     def want(self, target: Target, wanted: Wanted) -> None:
         """See `Keeper`."""
         self._keeper.want(target, wanted)
+        self._order()
+
+    def clear(self, plumbing: Plumbing) -> None:
+        """See `Keeper`."""
+        self._keeper.clear(plumbing)
         self._order()
 
     def announce(self, target: Target) -> None:

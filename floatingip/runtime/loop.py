@@ -33,6 +33,7 @@ from floatingip.core.errors import HostError
 from floatingip.core.model import Address, Target
 from floatingip.core.news import News
 from floatingip.core.node import Identity
+from floatingip.core.plumbing import Plumbing
 from floatingip.core.ports import Prober
 from floatingip.core.settings import Settings
 from floatingip.edges import background, clock
@@ -195,6 +196,10 @@ class Loop:
     def keep(self, target: Target, wanted: Wanted) -> None:
         """See `Crew`."""
         self._host.want(target, wanted)
+
+    def clear(self, plumbing: Plumbing) -> None:
+        """See `Crew`."""
+        self._host.clear(plumbing)
 
     def announce(self, target: Target) -> None:
         """See `Crew`."""

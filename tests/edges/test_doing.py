@@ -22,7 +22,7 @@ from floatingip.core.model import Address, Target
 from floatingip.core.move import Move, Result
 from floatingip.core.news import News
 from floatingip.core.node import Identity, Interface
-from floatingip.core.plumbing import PlumbingReport, PlumbingState
+from floatingip.core.plumbing import Plumbing, PlumbingReport, PlumbingState
 from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
@@ -64,6 +64,9 @@ class Crew:
         """See `Crew`."""
 
     def keep(self, target: Target, wanted: Wanted) -> None:
+        """See `Crew`."""
+
+    def clear(self, plumbing: Plumbing) -> None:
         """See `Crew`."""
 
     def announce(self, target: Target) -> None:

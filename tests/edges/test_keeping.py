@@ -272,6 +272,17 @@ def test_another_plumbing_for_the_same_address_ends_the_former(keeper: HostKeepe
     assert ("unplumb", ONE) in kernel.until("plumb", TWO)
 
 
+def test_what_was_given_back_is_removed_unless_it_is_kept(keeper: HostKeeper, kernel: Kernel) -> None:
+    """An address that came back meanwhile is served on."""
+    keeper.want(ONE, Wanted(plumbing(), Extent.ALL))
+    kernel.until("plumb")
+    keeper.clear(plumbing(ONE))
+    keeper.clear(plumbing(TWO))
+    assert [address for what, address in kernel.until("unplumb", TWO) if what == "unplumb"] == [TWO]
+    keeper.end(PATIENCE)
+    assert ("unplumb", ONE) not in [kernel.done.get() for _ in range(kernel.done.qsize())]
+
+
 def test_at_the_end_no_probe_route_is_left(kernel: Kernel, quick: None) -> None:
     """The plumbing of a holder stays, and goes on serving."""
     keeper = HostKeeper(kernel, lambda target, report: None)

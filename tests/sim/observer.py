@@ -27,6 +27,7 @@ from floatingip.core.errors import CloudError
 from floatingip.core.model import Address, Target
 from floatingip.core.news import News
 from floatingip.core.peer import Sight
+from floatingip.core.plumbing import Plumbing
 from floatingip.core.ports import Cloud
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Answer, Status, parse, to_peer, to_stranger
@@ -301,6 +302,11 @@ class Observer:
     def keep(self, target: Target, wanted: Wanted) -> None:
         """See `Crew`."""
         self._keeper.want(target, wanted)
+        self.see_to_kernel()
+
+    def clear(self, plumbing: Plumbing) -> None:
+        """See `Crew`."""
+        self._keeper.clear(plumbing)
         self.see_to_kernel()
 
     def announce(self, target: Target) -> None:
