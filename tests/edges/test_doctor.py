@@ -221,7 +221,7 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     (node.kube_proxy([KEPT_OFF], frozenset(), has_ipvs=False), "fail", "at 10.0.0.10 -> set its nodePortAddresses"),
     (node.kube_proxy(NONE, frozenset(("10.0.0.100",)), has_ipvs=False), "ok", "nftables mode"),
     (node.kube_proxy(NONE, None, has_ipvs=True), "warn", "up to 30 s late -> set `ipvs.syncPeriod"),
-    (node.kube_proxy(NONE, None, has_ipvs=False), "ok", "serves any address"),
+    (node.kube_proxy(NONE, None, has_ipvs=False), "ok", "as far as nft tells: it serves any address"),
     (kubernetes.api_server(OwnPod(0.0, answered=True)), "ok", "it answers"),
     (kubernetes.api_server(OwnPod(0.0, problem="nothing came; mount it")), "fail", "nothing came -> mount it"),
     (
