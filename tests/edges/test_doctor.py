@@ -146,6 +146,11 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     (fleet.port([], [], PORT), "warn", "nobody to try"),
     (fleet.port([], [Reached(ADDRESS, "i-b", sight=Sight.UNSEEN)], PORT), "fail", "of this node from 10.0.0.100"),
     (fleet.port([Met(WORKER, STATUS)], [Reached(ADDRESS, "i-b", sight=Sight.SEEN)], PORT), "ok", "i-b reaches this"),
+    (
+        fleet.port([Met(WORKER, led_here=True)], [Reached(ADDRESS, "i-b", led_here=True)], PORT),
+        "fail",
+        "itself answers what it sends to TCP 9807 of i-b (10.0.0.11), 10.0.0.100 -> remove the rule",
+    ),
     (fleet.icmp([Met(WORKER, STATUS)], [Reached(ADDRESS, "i-b")], PORT), "ok", "i-b (10.0.0.11), 10.0.0.100"),
     (
         fleet.icmp([Met(WORKER, STATUS, pinged=False)], [], PORT),
