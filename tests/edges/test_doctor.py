@@ -146,6 +146,11 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     (fleet.port([], [], PORT), "warn", "nobody to try"),
     (fleet.port([], [Reached(ADDRESS, "i-b", sight=Sight.UNSEEN)], PORT), "fail", "of this node from 10.0.0.100"),
     (fleet.port([Met(WORKER, STATUS)], [Reached(ADDRESS, "i-b", sight=Sight.SEEN)], PORT), "ok", "i-b reaches this"),
+    (
+        fleet.port([Met(WORKER, led_here=True)], [Reached(ADDRESS, "i-b", led_here=True)], PORT),
+        "fail",
+        "itself answers what it sends to TCP 9807 of i-b (10.0.0.11), 10.0.0.100 -> remove the rule",
+    ),
     (fleet.icmp([Met(WORKER, STATUS)], [Reached(ADDRESS, "i-b")], PORT), "ok", "i-b (10.0.0.11), 10.0.0.100"),
     (
         fleet.icmp([Met(WORKER, STATUS, pinged=False)], [], PORT),
@@ -221,7 +226,7 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     (node.kube_proxy([KEPT_OFF], frozenset(), has_ipvs=False), "fail", "at 10.0.0.10 -> set its nodePortAddresses"),
     (node.kube_proxy(NONE, frozenset(("10.0.0.100",)), has_ipvs=False), "ok", "nftables mode"),
     (node.kube_proxy(NONE, None, has_ipvs=True), "warn", "up to 30 s late -> set `ipvs.syncPeriod"),
-    (node.kube_proxy(NONE, None, has_ipvs=False), "ok", "serves any address"),
+    (node.kube_proxy(NONE, None, has_ipvs=False), "ok", "as far as nft tells: it serves any address"),
     (kubernetes.api_server(OwnPod(0.0, answered=True)), "ok", "it answers"),
     (kubernetes.api_server(OwnPod(0.0, problem="nothing came; mount it")), "fail", "nothing came -> mount it"),
     (

@@ -7,6 +7,9 @@ from ipaddress import ip_address
 
 import pytest
 
+from floatingip.commands.doctor import trying
+from floatingip.core.ec2 import Instance, InstanceState
+from floatingip.core.groups import Worker
 from floatingip.core.model import Address
 from floatingip.runtime import peers
 from lab.network.netns import Namespace
@@ -57,6 +60,9 @@ def test_a_question_that_is_led_to_this_node_is_not_answered(near: Namespace, ru
     assert not near.call(lambda: peers.reaches(address, PORT, OWN[address.version]))
     answer = near.call(lambda: peers.ask_once(address, PORT, me="i-a"))
     assert (answer.status, answer.refused) == (None, False)
+    there = Worker(Instance("i-b", InstanceState.RUNNING, address, "", frozenset()), frozenset())
+    assert near.call(lambda: trying.meet(there, PORT, "i-a", holds=False)).led_here
+    assert near.call(lambda: trying.reach(address, str(address), there, PORT, "")).led_here
 
 
 @families

@@ -329,7 +329,13 @@ def _kube_proxy(facts: Facts) -> Iterator[Finding]:
     with closing(KernelInspection()) as kernel:
         served = {version: kernel.node_ports_at(version) for version in facts.versions}
         has_ipvs = kernel.has_link(IPVS_LINK)
-    said = [text for address in facts.carried if (text := kept_off(address, served[address.version]))]
+        by_iptables = {version: kernel.node_ports_by_iptables(version) for version in facts.versions}
+    said = [
+        text
+        for address in facts.carried
+        for mode, at in (("nftables", served), ("iptables", by_iptables))
+        if (text := kept_off(address, at[address.version], mode))
+    ]
     yield from node.kube_proxy(said, next(iter(served.values()), None), has_ipvs=has_ipvs)
 
 

@@ -24,7 +24,8 @@ class Met:
     """Another worker of the cluster in this node's zone, as it answers this node.
 
     ``refused``: it refused the connection to the observers' port.  ``pinged`` is None where this node can send no
-    pings.  ``holds``: EC2 shows a floating address there.
+    pings.  ``holds``: EC2 shows a floating address there.  ``led_here``: this node itself answers what it sends to that
+    port.
     """
 
     worker: Worker
@@ -32,6 +33,7 @@ class Met:
     refused: bool = False
     pinged: bool | None = True
     holds: bool = False
+    led_here: bool = False
 
     @property
     def named(self) -> str:
@@ -54,7 +56,8 @@ class Reached:
     """A floating address that another node holds, as it answers this node.
 
     ``knocked``: it answers TCP on the observers' port.  ``sight`` is whether its holder reaches this node's observer
-    from it; UNTRIED where none runs here, or the holder did not tell.
+    from it; UNTRIED where none runs here, or the holder did not tell.  ``led_here``: this node itself answers what it
+    sends to that port.
     """
 
     address: Address
@@ -62,6 +65,7 @@ class Reached:
     pinged: bool | None = True
     knocked: bool = True
     sight: Sight = Sight.UNTRIED
+    led_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +93,17 @@ def workers(met: Sequence[Met], zone: str, number: int, *, is_deployed: bool) ->
         yield WORKERS.warn(f"no observer runs yet; EC2 shows {', '.join(each.named for each in met)}")
 
 
-def port(met: Sequence[Met], reached: Iterable[Reached], number: int) -> Iterator[Finding]:
+def port(met: Sequence[Met], reached: Sequence[Reached], number: int) -> Iterator[Finding]:
     """The observers' port is open, from this node to each other one, and back."""
     remedy = f"let the workers' security group admit TCP {number} from itself"
     admitting = [each.named for each in met if each.admits]
+    astray = [each.named for each in met if each.led_here]
+    astray += [str(there.address) for there in reached if there.led_here]
+    if astray:
+        said = f"this node itself answers what it sends to TCP {number} of {', '.join(astray)}"
+        yield PORT.fail(said, "remove the rule that does so (NAT, a transparent proxy, a reset) from this node")
     for each in met:
-        if each.admits:
+        if each.admits or each.led_here:
             continue
         said = f"{each.named} answers {'pings, but ' if each.pinged else ''}nothing on TCP {number}"
         then = remedy if each.pinged else f"{ALIVE}{remedy}"

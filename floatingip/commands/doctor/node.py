@@ -152,7 +152,7 @@ def conntrack(used: int, most: int) -> Iterator[Finding]:
 
 def kube_proxy(kept_off: Collection[str], served: frozenset[str] | None, *, has_ipvs: bool) -> Iterator[Finding]:
     """``served`` are the addresses that nftables mode keeps to, None in another mode; ``kept_off`` says which of ours
-    it does not serve, in sentences.
+    it does not serve in whatever mode, in sentences.
     """
     for sentence in kept_off:
         yield KUBE_PROXY.failing(sentence)
@@ -167,4 +167,4 @@ def kube_proxy(kept_off: Collection[str], served: frozenset[str] | None, *, has_
     elif served is not None:
         yield KUBE_PROXY.ok("nftables mode, which serves NodePorts at our addresses")
     else:
-        yield KUBE_PROXY.ok("neither ipvs mode nor nftables mode with nodePortAddresses: it serves any address")
+        yield KUBE_PROXY.ok("no ipvs mode, nor any nodePortAddresses, as far as nft tells: it serves any address")

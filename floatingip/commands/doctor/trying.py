@@ -13,11 +13,12 @@ from floatingip.core.groups import Worker
 from floatingip.core.model import Address
 from floatingip.core.peer import Sight
 from floatingip.core.ports import Prober
-from floatingip.core.probe import ProbeOutcome
+from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.word import RESERVED, Answer
 from floatingip.edges import background
 from floatingip.edges.probes.icmp import IcmpProber
 from floatingip.edges.probes.tcp import KnockProber
+from floatingip.edges.socket_filter import OWN_ANSWER
 from floatingip.runtime.peers import ask_once
 
 TRIES = 3
@@ -50,14 +51,15 @@ def begin(job: Callable[[T], U], item: T) -> Future[U]:
 
 
 def meet(worker: Worker, port: int, me: str, *, holds: bool) -> Met:
-    """Ask the observer of another worker, as the instance ``me``, and ping it at its primary address."""
+    """Ask the observer of another worker, as the instance ``me``, ping it at its primary address, and knock there."""
     address = worker.instance.address
     assert address is not None, "who has none is not met"
-    pinged = begin(pings, address)
+    pinged, knocked = begin(pings, address), begin(_tried, KnockProber(address, port, TIMEOUT))
     answer = _introduced(address, port, me)
     if answer.status is None and not answer.refused:
         answer = _introduced(address, port, me)
-    return Met(worker, answer.status, answer.refused, pinged.result(), holds)
+    led_here = knocked.result().detail == OWN_ANSWER
+    return Met(worker, answer.status, answer.refused, pinged.result(), holds, led_here)
 
 
 def _introduced(address: Address, port: int, me: str) -> Answer:
@@ -76,7 +78,7 @@ def reach(address: Address, target: str, holder: Worker, port: int, me: str) -> 
     ``me`` is this instance, empty where no observer runs here: then the holder is not asked.
     """
     pinged = begin(pings, address)
-    knocked = begin(tried, KnockProber(address, port, TIMEOUT))
+    knocked = begin(_tried, KnockProber(address, port, TIMEOUT))
     at, sight, until = holder.instance.address, Sight.UNTRIED, time.monotonic() + INTRODUCED_WITHIN
     while me and at is not None and sight is Sight.UNTRIED and time.monotonic() < until:
         status = ask_once(at, port, me=me, doubted=(target,)).status
@@ -84,7 +86,8 @@ def reach(address: Address, target: str, holder: Worker, port: int, me: str) -> 
             break
         sight = status.sights.get(target, Sight.UNTRIED)
         time.sleep(PAUSE)
-    return Reached(address, holder.instance.id, pinged.result(), knocked.result() is ProbeOutcome.ANSWERED, sight)
+    answered, led_here = knocked.result().outcome is ProbeOutcome.ANSWERED, knocked.result().detail == OWN_ANSWER
+    return Reached(address, holder.instance.id, pinged.result(), answered, sight, led_here)
 
 
 def pings(address: Address) -> bool | None:
@@ -95,11 +98,18 @@ def pings(address: Address) -> bool | None:
 
 def tried(prober: Prober) -> ProbeOutcome:
     """Probe a few times: ANSWERED if any probe was, or else what came of the last one."""
-    sent, next_at, outcomes = 0, time.monotonic(), list[ProbeOutcome]()
-    while len(outcomes) < TRIES and ProbeOutcome.ANSWERED not in outcomes:
+    return _tried(prober).outcome
+
+
+def _tried(prober: Prober) -> ProbeResult:
+    sent, next_at, results = 0, time.monotonic(), list[ProbeResult]()
+    while len(results) < TRIES:
         if sent < TRIES and time.monotonic() >= next_at:
             prober.send()
             sent, next_at = sent + 1, next_at + APART
         time.sleep(0.01)
-        outcomes += [result.outcome for result in prober.collect()]
-    return ProbeOutcome.ANSWERED if ProbeOutcome.ANSWERED in outcomes else outcomes[-1]
+        results += prober.collect()
+        for result in results:
+            if result.outcome is ProbeOutcome.ANSWERED:
+                return result
+    return results[-1]

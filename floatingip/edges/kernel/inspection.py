@@ -206,6 +206,10 @@ class KernelInspection:
         """See `kube_proxy.node_ports_at`.  Raises HostError."""
         return kube_proxy.node_ports_at(self._nft, version)
 
+    def node_ports_by_iptables(self, version: int) -> frozenset[str] | None:
+        """See `kube_proxy.node_ports_by_iptables`.  Raises HostError."""
+        return kube_proxy.node_ports_by_iptables(self._nft, version)
+
 
 def _destination(message: Message) -> str:
     length = _ROUTE.unpack_from(message.content)[1]

@@ -1,4 +1,4 @@
-"""What kube-proxy serves, as its nft tables say: a NodePort may be answered at some of the node's addresses only."""
+"""What kube-proxy serves, as its rules say: a NodePort may be answered at some of the node's addresses only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,29 @@ def node_ports_at(nft: Nft, version: int) -> frozenset[str] | None:
     return None
 
 
-def kept_off(address: Address, served: frozenset[str] | None) -> str:
+def node_ports_by_iptables(nft: Nft, version: int) -> frozenset[str] | None:
+    """The same of kube-proxy in iptables mode, where iptables' rules are nft's: with thousands of Services nft lists
+    too much, and None is the answer.
+
+    Behind all Services it has a rule to the NodePorts for each such address, or one for all addresses of the node
+    (pkg/proxy/iptables/proxier.go).  Raises HostError.
+    """
+    family, served = "ip" if version == 4 else "ip6", set[str]()
+    to = {"payload": {"protocol": family, "field": "daddr"}}
+    for entry in nft.list_chain(family, "nat", "KUBE-SERVICES") or ():
+        rule = entry.get("rule") if isinstance(entry, dict) else None
+        does = rule.get("expr") if isinstance(rule, dict) else None
+        if not isinstance(does, list) or {"jump": {"target": "KUBE-NODEPORTS"}} not in does:
+            continue
+        match = next((each["match"] for each in does if isinstance(each, dict) and "match" in each), None)
+        at = match.get("right") if isinstance(match, dict) else None
+        if not isinstance(at, str) or match != {"op": "==", "left": to, "right": at}:
+            return None
+        served.add(at)
+    return frozenset(served) or None
+
+
+def kept_off(address: Address, served: frozenset[str] | None, mode: str = "nftables") -> str:
     """Why no NodePort can answer at the address, though it is here; "" where one can."""
     if served is None or str(address) in served:
         return ""
@@ -33,6 +55,6 @@ def kept_off(address: Address, served: frozenset[str] | None) -> str:
     elsewhere = ", ".join(sorted(served)[:SHOWN_AT_MOST]) + more or "no address"
     everywhere = "0.0.0.0/0" if address.version == 4 else "::/0"
     return (
-        f"kube-proxy (nftables mode) serves NodePorts at {elsewhere}, not at {address};"
+        f"kube-proxy ({mode} mode) serves NodePorts at {elsewhere}, not at {address};"
         f" set its nodePortAddresses to [{everywhere}]"
     )

@@ -93,6 +93,10 @@ class Nft:
         """A set; None when there is none.  Raises HostError."""
         return _read(self._run("list", "set", family, table, name))
 
+    def list_chain(self, family: str, table: str, name: str) -> Listing | None:
+        """A chain with its rules, empty where that is too long; None when there is none.  Raises HostError."""
+        return _read(self._run("list", "chain", family, table, name))
+
     def list_tables(self) -> Listing:
         """The names of all tables, of everybody.  Raises HostError."""
         return self._listed("tables")
