@@ -23,7 +23,7 @@ from floatingip.commands.insisting import insist
 from floatingip.commands.observers import Observers
 from floatingip.commands.progress import Progress
 from floatingip.core.decision import order
-from floatingip.core.decision.carry import way_to
+from floatingip.core.decision.carry import carried_otherwise, way_to
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
 from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, FloatingIPError
 from floatingip.core.model import Carry, Target
@@ -114,6 +114,8 @@ def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -
     for target in targets:
         eni = next(_carriers(enis, target, ours.carry), None)
         if eni is None or eni.attachment is None or eni.attachment.status is not AttachmentStatus.ATTACHED:
+            if otherwise := carried_otherwise(enis, target, ours.carry):
+                raise ConfigurationError(f"{target}: {otherwise}")
             raise ConfigurationError(f"{target}: no node holds it now; nothing to hand over")
         if eni.attachment.instance_id != to:
             moves.append(Handover(target, eni, to))
