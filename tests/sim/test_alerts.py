@@ -82,6 +82,16 @@ def test_nobody_holds_it(tell: Tell) -> None:
     story.goes_on(2)
 
 
+def test_its_holders_observer_is_gone(tell: Tell) -> None:
+    """Its node serves on, and the standby watches: nobody is woken, and somebody looks in the morning."""
+    story = tell()
+    story.holder.kill()
+    story.goes_on(4)
+    story.goes_on(3, "HolderSilent")
+    story.holder.start()
+    story.goes_on(2)
+
+
 def test_two_hold_it(tell: Tell) -> None:
     """The former holder reaches nothing that could tell it that it is none any more; Prometheus reaches it."""
     story = tell(carry=Carry.ADDRESS)
@@ -219,4 +229,16 @@ def test_nothing_is_scraped(tell: Tell) -> None:
     story.prometheus.unreached.update(story.fleet.workers)
     story.goes_on(6, "NotScraped")
     story.prometheus.unreached.clear()
+    story.goes_on(1)
+
+
+def test_one_of_two_deployments_is_not_scraped_any_more(tell: Tell) -> None:
+    """The other one is, so there are such metrics all the time."""
+    story = tell()
+    other = {'floatingip_build_info{namespace="other",version="0.1.0",instance="x"}': "1"}
+    story.prometheus.others = other
+    story.goes_on(3)
+    story.prometheus.others = {}
+    story.goes_on(6, "NotScraped")
+    story.prometheus.others = other
     story.goes_on(1)
