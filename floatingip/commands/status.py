@@ -47,6 +47,7 @@ from floatingip.core.word import PEERS_AT_MOST
 from floatingip.edges import background, configmap
 from floatingip.edges.ec2.credentials import may_be_a_persons
 from floatingip.edges.imds import Imds
+from floatingip.runtime.look import Calls
 from floatingip.runtime.peers import NoReport, report_of
 
 EXIT_CODES = {Verdict.HEALTHY: 0, Verdict.DEGRADED: 10, Verdict.DOWN: 11, Verdict.UNKNOWN: 12}
@@ -317,17 +318,17 @@ def _shown(asked: Future[Shown], seconds: float) -> Shown:
 
 def _ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float) -> Shown:
     """Where EC2 shows the addresses, and the instances that carry them or could.  Raises CloudError."""
-    name = settings.name
+    name, calls = settings.name, Calls()
     if not name and me:
-        mine = cloud.describe_instances(frozenset((me,))).get(me)
+        mine = calls.patiently(lambda: cloud.describe_instances(frozenset((me,)))).get(me)
         name = cluster_name(mine.tags) if mine is not None else ""
     if not name:
         return Shown(Ec2View("whose interfaces are meant is not known; set `name` in the settings"), {})
-    shown = tuple(eni for eni in cloud.describe_enis(name) if not eni.unread)
+    shown = tuple(eni for eni in calls.patiently(lambda: cloud.describe_enis(name)) if not eni.unread)
     enis = way_to(settings.carry).usable(shown)
     bound = {eni.attachment.instance_id for eni in enis if eni.attachment is not None}
     ids = frozenset({*bound, *(eni.standing_for for eni in enis)} - {""})
-    instances = cloud.describe_instances(ids) if ids else {}
+    instances = calls.patiently(lambda: cloud.describe_instances(ids)) if ids else {}
     seen = tuple(_address(target, shown, instances, settings.carry, wall) for target in settings.floating_ips)
     nodes = {each.id: each.node for each in instances.values()}
     living = (each for each in instances.values() if not each.state.announces_death)

@@ -60,8 +60,8 @@ def test_an_outage_of_ec2_does_not_end_it(
 ) -> None:
     """It is watched because something is wrong; the outage is told in a line, and the status afterwards."""
     given = arguments(server, environment, tmp_path)
-    answers = [FOUND, error(503, "RequestLimitExceeded"), FOUND]
-    left = iter(answers)
+    outage = error(503, "RequestLimitExceeded")
+    left = iter([FOUND, outage, outage, FOUND])  # what is throttled once is asked once more
 
     def answer(connection: socket.socket) -> None:
         connection.sendall(next(left))
@@ -73,7 +73,7 @@ def test_an_outage_of_ec2_does_not_end_it(
             sleep(seconds)
             return
         rounds.append(seconds)
-        if len(rounds) == len(answers):
+        if len(rounds) == 3:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(time, "sleep", end_in_the_end)
@@ -85,3 +85,16 @@ def test_an_outage_of_ec2_does_not_end_it(
     assert told.out.count("lab: DOWN, ") == 2
     (line,) = told.err.splitlines()
     assert line.startswith("floatingip status: DescribeNetworkInterfaces: RequestLimitExceeded")
+
+
+def test_a_single_throttled_question_is_no_outage(
+    server: Server, environment: Become, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Whoever looks by a script would be told of one."""
+    given = arguments(server, environment, tmp_path)
+    left = iter([error(503, "RequestLimitExceeded"), FOUND])
+    server.replies[""] = lambda connection: connection.sendall(next(left, FOUND))
+    parser = argparse.ArgumentParser()
+    status.add_arguments(parser)
+    assert status.run(parser.parse_args(given)) == 11
+    assert capsys.readouterr().err == ""
