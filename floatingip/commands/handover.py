@@ -221,7 +221,7 @@ def carry_out(
 
     Observers tell only peers who holds what; where this runs on no instance they look at EC2 by themselves, up to a
     minute later.  ``say`` is called with what happens, and ``wait``, again and again, with
-    what is waited for.  Raises ``CloudError`` when an address has not moved in time.
+    what is waited for.  Raises ``CloudError`` when an address has not moved in time, or not to whom it was asked for.
     """
     began, deadline = now(), wall() + VALID_FOR
     left = {move.target: move for move in moves}
@@ -231,6 +231,7 @@ def carry_out(
     observers, way = Observers(ours, now, sleep), way_to(ours.carry)
     observers.find(frozenset(move.source for move in moves))
     asked: list[Handover] = []
+    astray: list[str] = []  # which somebody else took meanwhile, as where the holder died
     try:
         for move in moves:
             ordered = order.render(move.attachment, move.to, deadline)
@@ -273,7 +274,10 @@ def carry_out(
                     continue
                 told = f"a gap of at most {gap:.1f} s" if gap is not None else "no observer to ask for the gap"
                 say(f"{target}: {holder} has it, {now() - began:.1f} s after it was asked for; {told}")
-                del left[target]
+                if left.pop(target).to not in (order.ANYBODY, holder):
+                    astray.append(f"{target} on {holder}")
+        if astray:
+            raise CloudError(f"{', '.join(astray)}: not handed over to {moves[0].to}", "run handover again")
     finally:
         stays = _take_back(ours, asked, say, sleep)
         for target, why in stays.items():
