@@ -11,6 +11,7 @@ import pytest
 
 from floatingip.core.decision import order, pause
 from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.model import Carry
 from floatingip.core.node import Notice
 from tests.fakes.ec2 import WALL
@@ -80,6 +81,16 @@ def test_nobody_holds_it(tell: Tell) -> None:
     story.goes_on(2, "NoHolder", "Down")
     story.standby.cloud.denied.clear()
     story.goes_on(2)
+
+
+def test_somebody_else_has_it(tell: Tell) -> None:
+    """Its tag is another one's, so nobody may touch it."""
+    story = tell()
+    eni = story.fleet.eni()
+    story.fleet.cloud.tag_eni(eni.id, {OWNER_TAG: "another"})
+    story.goes_on(3, "NoHolder", "Down")
+    story.fleet.cloud.tag_eni(eni.id, {OWNER_TAG: eni.tags[OWNER_TAG]})
+    story.goes_on(3)
 
 
 def test_its_holders_observer_is_gone(tell: Tell) -> None:
