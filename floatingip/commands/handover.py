@@ -247,21 +247,16 @@ def carry_out(
         observers.look()
         look_at = now()
         while left:
-            if wall() > deadline:
-                names = ", ".join(str(target) for target in left)
-                where = "; ".join(shown[target] for target in left)
-                raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s: {where}", "see the observers' logs")
             _listen(observers, left, gaps, now)
             if now() < look_at:
                 sleep(LISTEN_EVERY)
                 continue
-            look_at = now() + LOOK_EVERY
-            wait(_waited_for(left, shown, now() - began, deadline - wall()))
+            look_at, is_over = now() + LOOK_EVERY, wall() > deadline  # then EC2 is asked all the same: who slept since?
+            if not is_over:
+                wait(_waited_for(left, shown, now() - began, deadline - wall()))
             enis = _shown(ours)
-            if enis is None:
-                continue
-            for target in tuple(left):
-                attachment, holder = _attachment(enis, target, ours.carry), ""
+            for target in tuple(left) if enis is not None else ():
+                attachment, holder = _attachment(enis or (), target, ours.carry), ""
                 if attachment is not None and attachment.status is AttachmentStatus.ATTACHED:
                     holder = attachment.instance_id
                 if holder in ("", left[target].source):
@@ -270,12 +265,16 @@ def carry_out(
                         say(f"{target}: {where}")
                     continue
                 gap, since = gaps[target].seconds(), moved_at.setdefault(target, now())
-                if gap is None and observers.addresses and now() - since < GAP_TOLD_WITHIN:
+                if gap is None and observers.addresses and now() - since < GAP_TOLD_WITHIN and not is_over:
                     continue
                 told = f"a gap of at most {gap:.1f} s" if gap is not None else "no observer to ask for the gap"
                 say(f"{target}: {holder} has it, {now() - began:.1f} s after it was asked for; {told}")
                 if left.pop(target).to not in (order.ANYBODY, holder):
                     astray.append(f"{target} on {holder}")
+            if left and is_over:
+                names = ", ".join(str(target) for target in left)
+                where = "; ".join(shown[target] for target in left)
+                raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s: {where}", "see the observers' logs")
         if astray:
             raise CloudError(f"{', '.join(astray)}: not handed over to {moves[0].to}", "run handover again")
     finally:
