@@ -98,3 +98,24 @@ def test_a_single_throttled_question_is_no_outage(
     status.add_arguments(parser)
     assert status.run(parser.parse_args(given)) == 11
     assert capsys.readouterr().err == ""
+
+
+def test_what_a_script_runs_in_the_background_is_not_ended_by_ctrl_c(
+    server: Server, environment: Become, tmp_path: Path
+) -> None:
+    """It is for what stands in front; a shell has the others ignore it."""
+    asked, over = threading.Event(), threading.Event()
+
+    def hang(connection: socket.socket) -> None:
+        asked.set()
+        over.wait(PATIENCE)
+        connection.sendall(FOUND)
+
+    server.replies[""] = hang
+    given = arguments(server, environment, tmp_path)
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "floatingip", "status", *given]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert asked.wait(PATIENCE)
+        process.send_signal(signal.SIGINT)
+        over.set()
+        assert process.wait(PATIENCE) == 11
