@@ -19,8 +19,8 @@ Runs on Python 3.8 and newer, unlike the product: CloudShell and Amazon Linux ha
 for which it must be readable to them: annotations with newer names stand in quotes.
 
 Exit codes: 0, also when nothing is free (said on stderr); 1 EC2 could not be asked or failed, or the list could not be
-written; 2 the arguments, or the AWS configuration, credentials or permissions behind them, do not do.  Each failure is
-one line on stderr.
+written; 2 the arguments, or the AWS configuration, credentials or permissions behind them, do not do; 130 ended by
+Ctrl-C.  Each failure is one line on stderr.
 """
 
 import sys
@@ -56,6 +56,8 @@ try:
 except ModuleNotFoundError as missing:
     print(f"find-available-ips.py: {missing}: pip install boto3", file=sys.stderr)
     sys.exit(2)
+except KeyboardInterrupt:  # loading it takes most of the time
+    sys.exit(130)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

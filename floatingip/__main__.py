@@ -22,11 +22,13 @@ if sys.version_info < (3, 11):  # noqa: UP036 - what pip checks, but nobody inst
     sys.exit(2)
 
 signal.signal(signal.SIGTERM, _end)
-signal.signal(signal.SIGINT, _end)
+interrupt = signal.getsignal(signal.SIGINT)
+if interrupt is not signal.SIG_IGN:  # as a shell has it for what a script runs in the background
+    signal.signal(signal.SIGINT, _end)
 
 from floatingip.cli import main  # noqa: E402 - the handlers have to be there first
 
-signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGINT, interrupt)
 for name in ("stdin", "stdout", "stderr"):
     if getattr(sys, name) is None:  # whoever started this has closed it, and the next socket would get its number
         setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))

@@ -23,7 +23,7 @@ from floatingip.commands.insisting import insist
 from floatingip.commands.observers import Observers
 from floatingip.commands.progress import Progress
 from floatingip.core.decision import order
-from floatingip.core.decision.carry import way_to
+from floatingip.core.decision.carry import carried_otherwise, way_to
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
 from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, FloatingIPError
 from floatingip.core.model import Carry, Target
@@ -114,6 +114,8 @@ def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -
     for target in targets:
         eni = next(_carriers(enis, target, ours.carry), None)
         if eni is None or eni.attachment is None or eni.attachment.status is not AttachmentStatus.ATTACHED:
+            if otherwise := carried_otherwise(enis, target, ours.carry):
+                raise ConfigurationError(f"{target}: {otherwise}")
             raise ConfigurationError(f"{target}: no node holds it now; nothing to hand over")
         if eni.attachment.instance_id != to:
             moves.append(Handover(target, eni, to))
@@ -219,7 +221,7 @@ def carry_out(
 
     Observers tell only peers who holds what; where this runs on no instance they look at EC2 by themselves, up to a
     minute later.  ``say`` is called with what happens, and ``wait``, again and again, with
-    what is waited for.  Raises ``CloudError`` when an address has not moved in time.
+    what is waited for.  Raises ``CloudError`` when an address has not moved in time, or not to whom it was asked for.
     """
     began, deadline = now(), wall() + VALID_FOR
     left = {move.target: move for move in moves}
@@ -229,6 +231,7 @@ def carry_out(
     observers, way = Observers(ours, now, sleep), way_to(ours.carry)
     observers.find(frozenset(move.source for move in moves))
     asked: list[Handover] = []
+    astray: list[str] = []  # which somebody else took meanwhile, as where the holder died
     try:
         for move in moves:
             ordered = order.render(move.attachment, move.to, deadline)
@@ -244,21 +247,16 @@ def carry_out(
         observers.look()
         look_at = now()
         while left:
-            if wall() > deadline:
-                names = ", ".join(str(target) for target in left)
-                where = "; ".join(shown[target] for target in left)
-                raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s: {where}", "see the observers' logs")
             _listen(observers, left, gaps, now)
             if now() < look_at:
                 sleep(LISTEN_EVERY)
                 continue
-            look_at = now() + LOOK_EVERY
-            wait(_waited_for(left, shown, now() - began, deadline - wall()))
+            look_at, is_over = now() + LOOK_EVERY, wall() > deadline  # then EC2 is asked all the same: who slept since?
+            if not is_over:
+                wait(_waited_for(left, shown, now() - began, deadline - wall()))
             enis = _shown(ours)
-            if enis is None:
-                continue
-            for target in tuple(left):
-                attachment, holder = _attachment(enis, target, ours.carry), ""
+            for target in tuple(left) if enis is not None else ():
+                attachment, holder = _attachment(enis or (), target, ours.carry), ""
                 if attachment is not None and attachment.status is AttachmentStatus.ATTACHED:
                     holder = attachment.instance_id
                 if holder in ("", left[target].source):
@@ -267,11 +265,18 @@ def carry_out(
                         say(f"{target}: {where}")
                     continue
                 gap, since = gaps[target].seconds(), moved_at.setdefault(target, now())
-                if gap is None and observers.addresses and now() - since < GAP_TOLD_WITHIN:
+                if gap is None and observers.addresses and now() - since < GAP_TOLD_WITHIN and not is_over:
                     continue
                 told = f"a gap of at most {gap:.1f} s" if gap is not None else "no observer to ask for the gap"
                 say(f"{target}: {holder} has it, {now() - began:.1f} s after it was asked for; {told}")
-                del left[target]
+                if left.pop(target).to not in (order.ANYBODY, holder):
+                    astray.append(f"{target} on {holder}")
+            if left and is_over:
+                names = ", ".join(str(target) for target in left)
+                where = "; ".join(shown[target] for target in left)
+                raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s: {where}", "see the observers' logs")
+        if astray:
+            raise CloudError(f"{', '.join(astray)}: not handed over to {moves[0].to}", "run handover again")
     finally:
         stays = _take_back(ours, asked, say, sleep)
         for target, why in stays.items():

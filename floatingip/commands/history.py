@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from ipaddress import ip_address
 
 from floatingip.core import history
 from floatingip.core.errors import KubernetesError
@@ -26,7 +27,9 @@ _NOBODY = "-"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add which moves are shown, and how."""
     parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.add_argument("--address", default="", metavar="ADDRESS", help="of this floating address or allocation only")
+    parser.add_argument(
+        "--address", type=_address, default="", metavar="ADDRESS", help="of this floating address or allocation only"
+    )
     parser.add_argument(
         "--since", type=_since, default=0.0, metavar="WHEN", help="90m, 12h, 3d, 2w, or a time in UTC: 2026-11-28T03:00"
     )
@@ -50,9 +53,18 @@ def nothing(kept: int) -> str:
     return f"none of the {kept} moves that are kept is of that address and time" if kept else "no move is kept yet"
 
 
+def _address(text: str) -> str:
+    """As moves have it: an IPv6 address may be written in several ways."""
+    text = text.strip()  # as in arguments.like
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return text
+
+
 def _since(text: str) -> float:
     try:
-        return since(text, time.time())
+        return since(text.strip(), time.time())
     except ValueError:
         raise argparse.ArgumentTypeError(f"{shown(text)} is neither a span, such as 12h, nor a time") from None
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 from floatingip.commands import arguments, deployment
 from floatingip.commands.insisting import aloud, insist
 from floatingip.core.decision import pause
-from floatingip.core.decision.carry import way_to
+from floatingip.core.decision.carry import carried_otherwise, way_to
 from floatingip.core.ec2 import Eni
 from floatingip.core.errors import ConfigurationError
 from floatingip.core.model import Carry, Target
@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _minutes(text: str) -> int:
+    text = text.strip()  # as in arguments.like
     if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= LONGEST):
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a number of minutes from 1 to {LONGEST}")
     return int(text)
@@ -79,9 +80,12 @@ def begin(
     address has no interface, and CloudError.  ``say`` is told what is waited for, and how far it came if it fails.
     """
     ends_at, targets = int(wall() + seconds), tuple(targets)
-    enis = insist(lambda: _interfaces(cloud, name, targets, carry), say, sleep)
+    shown = insist(lambda: read_in_full(cloud.describe_enis(name)), say, sleep)
+    enis = _interfaces(shown, targets, carry)
     for target in targets:
         if not any(eni.carries(target) for eni in enis):
+            if otherwise := carried_otherwise(shown, target, carry):
+                raise ConfigurationError(f"{target}: {otherwise}")
             raise ConfigurationError(f"{target}: no interface of {name} has it; nothing to pause")
     _tag(cloud, enis, str(ends_at), say, sleep)
     return ends_at
@@ -102,17 +106,19 @@ def end(
     ``say`` is as above.  Raises ConfigurationError where there is no interface at all, and CloudError.
     """
     targets = tuple(targets)
-    enis = insist(lambda: _interfaces(cloud, name, targets, carry), say, sleep)
+    shown = insist(lambda: read_in_full(cloud.describe_enis(name)), say, sleep)
+    enis = _interfaces(shown, targets, carry)
     if not enis:
-        raise ConfigurationError(f"no interface of {name} has {', '.join(map(str, targets))}; nothing to resume")
+        why = next(filter(None, (carried_otherwise(shown, target, carry) for target in targets)), "")
+        raise ConfigurationError(why or f"{name} has no interface of {', '.join(map(str, targets))}; nothing to resume")
     paused = [eni for eni in enis if eni.tags.get(pause.TAG)]
     _tag(cloud, paused, "", say, sleep)
     return any(pause.ends_at(eni.tags, wall()) > 0 for eni in paused)
 
 
-def _interfaces(cloud: Cloud, name: str, targets: Iterable[Target], carry: Carry) -> list[Eni]:
+def _interfaces(enis: Iterable[Eni], targets: Collection[Target], carry: Carry) -> list[Eni]:
     """All interfaces of this deployment: an address that moves between standing ones finds the pause on each."""
-    enis = way_to(carry).usable(read_in_full(cloud.describe_enis(name)))
+    enis = way_to(carry).usable(enis)
     return [eni for eni in enis if eni.standing_for or any(eni.carries(target) for target in targets)]
 
 

@@ -227,8 +227,9 @@ def carry_out(
     """
     left = {eni.id for eni in chosen.enis}
     began, forced = now(), set[str]()
-    asked: set[str] = set()
+    asked: dict[str, float] = {}
     trouble: dict[str, str] = {}
+    unseen: set[str] = set()
     while left:
         try:
             shown = {eni.id: eni for eni in read_in_full(cloud.describe_enis(name))}
@@ -239,20 +240,22 @@ def carry_out(
             sleep(LOOK_EVERY)
             continue
         _refuse_undone(chosen, shown.values())
-        for eni_id in sorted(left):
-            eni = shown.get(eni_id)
+        left -= {eni_id for eni_id in unseen if eni_id not in shown}  # twice: EC2 may leave one out of an answer
+        unseen = left - shown.keys()
+        for eni_id in sorted(left & shown.keys()):
+            eni = shown[eni_id]
             try:
-                if eni is None:
-                    left.discard(eni_id)
-                elif eni.attachment is None:
+                if eni.attachment is None:
                     cloud.delete_eni(eni_id)
                     say(f"{eni_id}: deleted")
                     left.discard(eni_id)
                 elif eni.attachment.id not in asked and eni.attachment.status is not AttachmentStatus.DETACHING:
                     cloud.detach_eni(eni.attachment.id, force=False)
-                    asked.add(eni.attachment.id)
+                    asked[eni.attachment.id] = now()
                     say(f"{eni_id}: detaching from {eni.attachment.instance_id}")
-                elif now() - began > FORCE_AFTER and eni.attachment.id not in forced:
+                elif now() - asked.setdefault(eni.attachment.id, now()) > FORCE_AFTER and (
+                    eni.attachment.id not in forced
+                ):
                     cloud.detach_eni(eni.attachment.id, force=True)
                     forced.add(eni.attachment.id)
                     say(f"{eni_id}: still detaching, forced")

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from ipaddress import IPv4Address
 from math import isfinite
@@ -32,7 +32,7 @@ from floatingip.commands.progress import is_live
 from floatingip.core import table
 from floatingip.core.decision import order as orders
 from floatingip.core.decision import pause, ration
-from floatingip.core.decision.carry import way_to
+from floatingip.core.decision.carry import carried_otherwise, way_to
 from floatingip.core.decision.view import attachment_of
 from floatingip.core.ec2 import Eni, Instance, Owner
 from floatingip.core.errors import CloudUnavailable, ConfigurationError, FloatingIPError, MetadataError, NoCredentials
@@ -47,6 +47,7 @@ from floatingip.core.word import PEERS_AT_MOST
 from floatingip.edges import background, configmap
 from floatingip.edges.ec2.credentials import may_be_a_persons
 from floatingip.edges.imds import Imds
+from floatingip.runtime.look import Calls
 from floatingip.runtime.peers import NoReport, report_of
 
 EXIT_CODES = {Verdict.HEALTHY: 0, Verdict.DEGRADED: 10, Verdict.DOWN: 11, Verdict.UNKNOWN: 12}
@@ -238,7 +239,8 @@ def look(
         shown = _result(asked, settings.ec2_timeout, CloudUnavailable(f"no answer within {settings.ec2_timeout:g} s"))
     name = settings.name or next((report.name for report in told.reports.values()), "")
     targets = [str(target) for target in settings.floating_ips]
-    return overview(wall(), name, targets, list(told.reports.values()), told.silent, shown.view)
+    seen = overview(wall(), name, targets, list(told.reports.values()), told.silent, shown.view)
+    return seen if told.reports else replace(seen, carry=str(settings.carry))  # by which EC2's answer was read
 
 
 def _result(asked: Future[T], seconds: float, late: FloatingIPError) -> T:
@@ -316,17 +318,18 @@ def _shown(asked: Future[Shown], seconds: float) -> Shown:
 
 def _ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float) -> Shown:
     """Where EC2 shows the addresses, and the instances that carry them or could.  Raises CloudError."""
-    name = settings.name
+    name, calls = settings.name, Calls()
     if not name and me:
-        mine = cloud.describe_instances(frozenset((me,))).get(me)
+        mine = calls.patiently(lambda: cloud.describe_instances(frozenset((me,)))).get(me)
         name = cluster_name(mine.tags) if mine is not None else ""
     if not name:
         return Shown(Ec2View("whose interfaces are meant is not known; set `name` in the settings"), {})
-    enis = way_to(settings.carry).usable(eni for eni in cloud.describe_enis(name) if not eni.unread)
+    shown = tuple(eni for eni in calls.patiently(lambda: cloud.describe_enis(name)) if not eni.unread)
+    enis = way_to(settings.carry).usable(shown)
     bound = {eni.attachment.instance_id for eni in enis if eni.attachment is not None}
     ids = frozenset({*bound, *(eni.standing_for for eni in enis)} - {""})
-    instances = cloud.describe_instances(ids) if ids else {}
-    seen = tuple(_address(target, enis, instances, settings.carry, wall) for target in settings.floating_ips)
+    instances = calls.patiently(lambda: cloud.describe_instances(ids)) if ids else {}
+    seen = tuple(_address(target, shown, instances, settings.carry, wall) for target in settings.floating_ips)
     nodes = {each.id: each.node for each in instances.values()}
     living = (each for each in instances.values() if not each.state.announces_death)
     asked = {each.id: each.address for each in living if each.address is not None}
@@ -338,24 +341,33 @@ def _address(
 ) -> AddressReport:
     """One address, as EC2 alone shows it."""
     way = way_to(carry)
-    carriers = sorted((eni for eni in enis if eni.carries(target)), key=lambda eni: (eni.attachment is None, eni.id))
+    carriers = sorted(
+        (eni for eni in way.usable(enis) if eni.carries(target)), key=lambda eni: (eni.attachment is None, eni.id)
+    )
     eni = next(iter(carriers), None)
-    attachment = attachment_of(Owner(0.0, eni)) if eni is not None else None
-    if eni is None or attachment is None:
-        said = f"{eni.id} is attached to nobody" if eni is not None else "no interface of ours has the address"
+    if eni is None:
+        said = carried_otherwise(enis, target, carry) or "no interface of ours has the address"
         return AddressReport(str(target), answer_age=0.0, sentence=f"EC2 says: {said}")
+    paused_until = pause.ends_at(eni.tags, wall)
+    free = AddressReport(
+        str(target),
+        answer_age=0.0,
+        sentence=f"EC2 says: {eni.id} is attached to nobody",
+        paused_until=paused_until if paused_until > wall else None,
+    )
+    attachment = attachment_of(Owner(0.0, eni))
+    if attachment is None:
+        return free
     holder = instances.get(attachment.instance_id)
     dead = holder is not None and holder.state.announces_death
     came_at = way.came_at(attachment)
     asked = orders.parse(eni.tags.get(way.of_one(orders.TAG, target), ""), attachment.id, wall)
     recorded = _recorded(way.of_one(ration.TAG, target), eni, enis)
-    paused_until = pause.ends_at(eni.tags, wall)
     wait = ration.wait(recorded, wall, attachment.id, way.move_since(wall, 0.0))
-    return AddressReport(
-        address=str(target),
+    return replace(
+        free,
         holder=attachment.instance_id,
         since=came_at if came_at is not None and isfinite(came_at) else None,
-        answer_age=0.0,
         state=attachment.status,
         sentence=f"EC2 says: {attachment.status} to {attachment.instance_id}"
         + (f", which is {holder.state}" if holder is not None else ""),
@@ -363,7 +375,6 @@ def _address(
         order=OrderReport(asked.to, float(asked.deadline)) if asked is not None else None,
         moves_in_ten_minutes=sum(wall - move.wall <= RECENT for move in ration.parse(recorded)),
         rationed_until=wall + wait if wait > 0 else None,
-        paused_until=paused_until if paused_until > wall else None,
     )
 
 

@@ -81,7 +81,7 @@ def test_status_from_elsewhere_is_ec2s_view_and_its_exit_code_says_how_that_is(v
     done = vpc.command("status")
     assert (done.returncode, done.stderr) == (11, "")
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("cluster: DOWN, 20")
+    assert lines[0].startswith("cluster: DOWN, carry: eni, 20")
     assert lines[1].startswith(f"wrong: {ADDRESS}: no node holds it: ")
     assert lines[4].split() == [ADDRESS, "holder", "nobody", "-", "-", "not", "probed", "-", "-"]
     assert f"  wrong       no node holds it: EC2 says: {vpc.eni} is attached to nobody" in lines

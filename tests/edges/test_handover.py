@@ -43,7 +43,7 @@ def test_what_nobody_holds_cannot_be_handed_over(vpc: Vpc) -> None:
     """That is a failover, and under way; nor does an interface of the other way to carry count."""
     with pytest.raises(ConfigurationError, match="no node holds it now"):
         plan(vpc.ours, (IPv4Address("127.0.0.101"),))
-    with pytest.raises(ConfigurationError, match="no node holds it now"):
+    with pytest.raises(ConfigurationError, match="has it in the other way to carry"):
         plan(replace(vpc.ours, carry=Carry.ENI), (ADDRESS,))
 
 

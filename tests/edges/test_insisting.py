@@ -172,7 +172,7 @@ def test_a_pause_can_be_ended_though_one_address_has_lost_its_interface(vpc: Vpc
     assert end(vpc, ADDRESS, OTHER)
     assert paused(vpc) == []
     ec2 = FakeEc2(Delays())
-    with pytest.raises(ConfigurationError, match=rf"no interface of {NAME} has {OTHER}; nothing to resume"):
+    with pytest.raises(ConfigurationError, match=rf"{NAME} has no interface of {OTHER}; nothing to resume"):
         pause.end(FakeCloud(ec2), NAME, [OTHER], Carry.ADDRESS)
 
 

@@ -60,8 +60,8 @@ def test_an_outage_of_ec2_does_not_end_it(
 ) -> None:
     """It is watched because something is wrong; the outage is told in a line, and the status afterwards."""
     given = arguments(server, environment, tmp_path)
-    answers = [FOUND, error(503, "RequestLimitExceeded"), FOUND]
-    left = iter(answers)
+    outage = error(503, "RequestLimitExceeded")
+    left = iter([FOUND, outage, outage, FOUND])  # what is throttled once is asked once more
 
     def answer(connection: socket.socket) -> None:
         connection.sendall(next(left))
@@ -73,7 +73,7 @@ def test_an_outage_of_ec2_does_not_end_it(
             sleep(seconds)
             return
         rounds.append(seconds)
-        if len(rounds) == len(answers):
+        if len(rounds) == 3:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(time, "sleep", end_in_the_end)
@@ -85,3 +85,37 @@ def test_an_outage_of_ec2_does_not_end_it(
     assert told.out.count("lab: DOWN, ") == 2
     (line,) = told.err.splitlines()
     assert line.startswith("floatingip status: DescribeNetworkInterfaces: RequestLimitExceeded")
+
+
+def test_a_single_throttled_question_is_no_outage(
+    server: Server, environment: Become, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Whoever looks by a script would be told of one."""
+    given = arguments(server, environment, tmp_path)
+    left = iter([error(503, "RequestLimitExceeded"), FOUND])
+    server.replies[""] = lambda connection: connection.sendall(next(left, FOUND))
+    parser = argparse.ArgumentParser()
+    status.add_arguments(parser)
+    assert status.run(parser.parse_args(given)) == 11
+    assert capsys.readouterr().err == ""
+
+
+def test_what_a_script_runs_in_the_background_is_not_ended_by_ctrl_c(
+    server: Server, environment: Become, tmp_path: Path
+) -> None:
+    """It is for what stands in front; a shell has the others ignore it."""
+    asked, over = threading.Event(), threading.Event()
+
+    def hang(connection: socket.socket) -> None:
+        asked.set()
+        over.wait(PATIENCE)
+        connection.sendall(FOUND)
+
+    server.replies[""] = hang
+    given = arguments(server, environment, tmp_path)
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "floatingip", "status", *given]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert asked.wait(PATIENCE)
+        process.send_signal(signal.SIGINT)
+        over.set()
+        assert process.wait(PATIENCE) == 11

@@ -68,3 +68,13 @@ def test_a_terminal_that_is_closed_meanwhile_is_no_failure(tmp_path: Path, monke
         os.close(outside)
     assert process.returncode == 2
     assert told.read_text().splitlines()[-1].startswith("find-available-ips.py: AWS configuration: ")
+
+
+def test_ctrl_c_while_the_sdk_is_loaded_shows_no_traceback(tmp_path: Path) -> None:
+    """That takes most of the time."""
+    (tmp_path / "boto3.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    command = [sys.executable, str(SCRIPT), "IPV4", "10.0.0.0/24"]
+    done = subprocess.run(
+        command, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

@@ -39,13 +39,15 @@ def promtool(*arguments: str | Path, text: str = "") -> None:
 
 class Prometheus:
     """
-    Scrapes the observers of a fleet; ``unreached`` are the workers that it does not reach.
+    Scrapes the observers of a fleet; ``unreached`` are the workers that it does not reach, and ``others`` samples of
+    another deployment.
 
     What should fire at a moment is noted by ``expect``, and judged at the end by ``judge``.
     """
 
     def __init__(self, fleet: Fleet) -> None:
         self.unreached: set[Worker] = set()
+        self.others: dict[str, str] = {}
         self._fleet = fleet
         self._scrapes = 0
         self._series: dict[str, list[str]] = {}
@@ -63,7 +65,7 @@ class Prometheus:
         self._expected.append((self._scrapes - 1, frozenset(alerts)))
 
     def _scrape(self) -> None:
-        found = {}
+        found = dict(self.others)
         for worker in self._fleet.workers:
             found.update(self._samples(worker))
         for series in self._series.keys() | found.keys():

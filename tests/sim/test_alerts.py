@@ -11,6 +11,7 @@ import pytest
 
 from floatingip.core.decision import order, pause
 from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.model import Carry
 from floatingip.core.node import Notice
 from tests.fakes.ec2 import WALL
@@ -79,6 +80,26 @@ def test_nobody_holds_it(tell: Tell) -> None:
     story.holder.cut_power()
     story.goes_on(2, "NoHolder", "Down")
     story.standby.cloud.denied.clear()
+    story.goes_on(2)
+
+
+def test_somebody_else_has_it(tell: Tell) -> None:
+    """Its tag is another one's, so nobody may touch it."""
+    story = tell()
+    eni = story.fleet.eni()
+    story.fleet.cloud.tag_eni(eni.id, {OWNER_TAG: "another"})
+    story.goes_on(3, "NoHolder", "Down")
+    story.fleet.cloud.tag_eni(eni.id, {OWNER_TAG: eni.tags[OWNER_TAG]})
+    story.goes_on(3)
+
+
+def test_its_holders_observer_is_gone(tell: Tell) -> None:
+    """Its node serves on, and the standby watches: nobody is woken, and somebody looks in the morning."""
+    story = tell()
+    story.holder.kill()
+    story.goes_on(4)
+    story.goes_on(3, "HolderSilent")
+    story.holder.start()
     story.goes_on(2)
 
 
@@ -219,4 +240,16 @@ def test_nothing_is_scraped(tell: Tell) -> None:
     story.prometheus.unreached.update(story.fleet.workers)
     story.goes_on(6, "NotScraped")
     story.prometheus.unreached.clear()
+    story.goes_on(1)
+
+
+def test_one_of_two_deployments_is_not_scraped_any_more(tell: Tell) -> None:
+    """The other one is, so there are such metrics all the time."""
+    story = tell()
+    other = {'floatingip_build_info{namespace="other",version="0.1.0",instance="x"}': "1"}
+    story.prometheus.others = other
+    story.goes_on(3)
+    story.prometheus.others = {}
+    story.goes_on(6, "NotScraped")
+    story.prometheus.others = other
     story.goes_on(1)

@@ -120,3 +120,13 @@ _WAYS: Mapping[Carry, Way] = {Carry.ENI: ByEni(), Carry.ADDRESS: ByAddress()}
 def way_to(carry: Carry) -> Way:
     """The way that a setting names."""
     return _WAYS[carry]
+
+
+def carried_otherwise(enis: Iterable[Eni], target: Target, carry: Carry) -> str:
+    """The sentence for whoever has given the wrong way, that one of our ENIs has the target the other way; empty where
+    none has.
+    """
+    enis = tuple(enis)
+    usable = way_to(carry).usable(enis)
+    ids = ", ".join(sorted(eni.id for eni in enis if eni.carries(target) and eni not in usable))
+    return ids and f"{ids} has it in the other way to carry; is `carry: {carry}` what the deployment has?"
