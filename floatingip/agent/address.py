@@ -126,6 +126,11 @@ class FloatingAddress:
         claiming = claimed or is_promised or (self._writing.writing and self.decision.state is State.CLAIMING)
         return claiming or self.where.holder() == self._shared.me.instance_id
 
+    def is_claiming(self) -> bool:
+        """EC2 has promised the address to this node, or is asked for it just now, and may take its time to answer."""
+        is_asked = isinstance(self._writing.under_way, Assign | Unassign | Associate)
+        return is_asked or self.decision.reason is Reason.ASSIGNING
+
     def _asked_before_write(self) -> bool:
         """EC2's last answer cannot show yet what the last write has changed."""
         return self.where.owner is None or self.where.owner.asked_at <= self._writing.wrote_at

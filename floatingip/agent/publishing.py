@@ -15,7 +15,6 @@ from floatingip.agent.peers import Peers
 from floatingip.agent.shared import Shared
 from floatingip.agent.showing import shown
 from floatingip.core.decision import pause
-from floatingip.core.decision.decision import Reason
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
@@ -102,7 +101,7 @@ class Publishing:
                 **{up: each.seeing.answers.served(now) for each in addresses if (up := each.sees_up())},
             },
             leaving=bool(shared.leaving),
-            claiming=tuple(each.text for each in addresses if each.decision.reason is Reason.ASSIGNING),
+            claiming=tuple(each.text for each in addresses if each.is_claiming()),
             ending=self._leaving.stop_at is not None,
         )
 

@@ -23,9 +23,10 @@ from floatingip.core.writes import Assign, AssignAny, Associate, Create, Write
 class Writing:
     """The writes of ``writer``; ``full`` is called when EC2 says that this instance has no room.
 
-    ``writing``: a write is under way.  ``wrote_at`` is when the last one ended, and ``accepted`` is that one, if EC2
-    accepted it.  Before ``retry_at`` none of that kind should be made.  ``taken_at`` is when EC2 last refused a claim
-    because something has the address, and ``taken`` what it said.  ``final`` is a refusal that waiting does not mend.
+    ``under_way`` is the write that is, None while none is.  ``wrote_at`` is when the last one ended, and ``accepted``
+    is that one, if EC2 accepted it.  Before ``retry_at`` none of that kind should be made.  ``taken_at`` is when EC2
+    last refused a claim because something has the address, and ``taken`` what it said.  ``final`` is a refusal that
+    waiting does not mend.
 
     Each kind of write has a back-off of its own: one kind that succeeds again and again does not shorten the pauses of
     another kind that is refused again and again.
@@ -40,22 +41,27 @@ class Writing:
         self._complaint = Trouble()
         self._began_at = float("-inf")
         self._about: dict[str, object] = {}
-        self.writing = False
+        self.under_way: Write | None = None
         self.wrote_at = self.taken_at = float("-inf")
         self.retry_at: Mapping[type[Write], float] = {}
         self.taken = ""
         self.accepted: Write | None = None
         self.final: CloudError | None = None
 
+    @property
+    def writing(self) -> bool:
+        """A write is under way."""
+        return self.under_way is not None
+
     def begin(self, write: Write, making: Making, now: float, **about: object) -> None:
         """Ask for the write; its lines in the log have the fields ``about``."""
-        self.writing, self.accepted, self._began_at = True, None, now
+        self.under_way, self.accepted, self._began_at = write, None, now
         self._about = {"write": str(write), **about}
         self._out.add(Perform(self._writer, write, making, decided_at=now))
 
     def wrote(self, wrote: Wrote, now: float) -> None:
         """The write has ended: EC2 accepted it, or did not."""
-        self.writing, self.wrote_at = False, now
+        self.under_way, self.wrote_at = None, now
         if wrote.error is None:
             self._succeeded(wrote.write)
         else:

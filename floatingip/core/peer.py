@@ -73,7 +73,7 @@ class Peer:
     ``sees_up`` are sightings of addresses that it sees UP (`Way.of_one`).  ``free_slots`` is how many more ENIs its
     node could take, None where it does not tell.  ``holds`` has the attachments by which it holds targets.  ``served``
     says where NodePorts answered it.  ``leaving``: its node is about to end.  ``claiming`` are the targets that EC2 has
-    accepted for it, but does not show there yet.
+    accepted for it, but does not show there yet, or is asked for just now.
     """
 
     instance_id: str

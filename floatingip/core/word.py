@@ -67,9 +67,9 @@ class Status:
     ``holds`` are the addresses that its node holds, by the settings' text.  ``sees_up`` are sightings of addresses that
     its own probes see UP (`Way.of_one`).  ``free_slots`` is how many more ENIs its node could take, None while it does
     not know.  ``served`` says where NodePorts answered it lately.  ``leaving``: its node is about to end.  ``claiming``
-    are addresses that EC2 has accepted for it, but does not show there yet.  ``peers`` are the instances of those who
-    asked it lately; only EC2 is believed about their addresses.  ``sights`` say, by address, whether the asker is
-    reached from there.  ``ending``: this observer is about to end.
+    are addresses that EC2 has accepted for it, but does not show there yet, or is asked for just now.  ``peers`` are
+    the instances of those who asked it lately; only EC2 is believed about their addresses.  ``sights`` say, by address,
+    whether the asker is reached from there.  ``ending``: this observer is about to end.
     """
 
     name: str

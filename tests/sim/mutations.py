@@ -63,8 +63,8 @@ MUTATIONS = (
         f"{DECISION}.evidence",
         "if peer.asked_at >= doubted_at and view.now",
         "if view.now",
-        115,
-        ("a worker is cut off", "the security group is closed"),
+        42,
+        ("the security group is closed", "a worker is blind"),
     ),
     Mutation(
         "the end of a partition convicts",
@@ -73,14 +73,6 @@ MUTATIONS = (
         "first_at is not None and False",
         257,
         ("the security group is closed", "observers are killed again and again"),
-    ),
-    Mutation(
-        "a holder's silence from before the end of a partition convicts",
-        f"{DECISION}.evidence",
-        "view.word.asked_at < witnessed_at",
-        "False",
-        54,
-        ("a worker is mute", "the security group is closed"),
     ),
     Mutation(
         "the ranks of those who could take over are ignored",

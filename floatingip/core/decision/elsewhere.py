@@ -25,7 +25,7 @@ from floatingip.core.decision.evidence import (
 from floatingip.core.decision.free import free, is_fresh
 from floatingip.core.decision.rules import Charge, charge_against, r13_force
 from floatingip.core.decision.situation import Situation
-from floatingip.core.decision.turns import are_believed, ranked_before, rivals, served_before
+from floatingip.core.decision.turns import are_believed, ranked_before, rivals, served_before, taking_step
 from floatingip.core.decision.view import Memory, View
 from floatingip.core.ec2 import AttachmentStatus, Owner
 from floatingip.core.health import HealthState
@@ -159,7 +159,7 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
         before = sorted({*memory.ahead, *ranked_before(memory, view, settings, judged=attachment.instance_id)})
         doubtful = replace(doubtful, ahead=tuple(before))
         due_since = view.now if memory.due_since is None else memory.due_since
-        turn_at = due_since + timing.TAKING_STEP * len(before)
+        turn_at = due_since + taking_step(memory) * len(before)
         if before and view.now < turn_at:
             return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at, due=True)
         if before and owner.asked_at < turn_at:

@@ -67,9 +67,10 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
 def is_fresh(memory: Memory, view: View, owner: Owner, since: float | None) -> bool:
     """R1, A1: EC2's answer is fresh enough to take an address by it, whatever has changed since the last one.
 
-    It was asked for a moment ago; or, where EC2 takes longer than that, it has just come, and was asked for after
-    ``since``, when the move became due.
+    It was asked for a moment ago; or, where EC2 takes longer than that, it has just come, and was asked for a moment
+    before ``since``, when the move became due, or later.
     """
     if view.now - owner.asked_at <= timing.FRESH_ANSWER:
         return True
-    return since is not None and owner.asked_at >= since and view.now - memory.answered_at <= timing.FRESH_ANSWER
+    is_of_then = since is not None and owner.asked_at >= since - timing.FRESH_ANSWER
+    return is_of_then and view.now - memory.answered_at <= timing.FRESH_ANSWER

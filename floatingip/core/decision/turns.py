@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 from floatingip.core import timing
 from floatingip.core.decision import served
@@ -22,11 +23,20 @@ def remember_rivals(memory: Memory, view: View, settings: Settings) -> Memory:
 
 
 def are_believed(memory: Memory, view: View) -> bool:
-    """Whether rivals are believed: only for some seconds, in which EC2 may be late to show them.
+    """Whether rivals are believed: until EC2 has answered a question asked some seconds later, as it may be late to
+    show them.
 
     After that EC2 is right: a former holder that cannot ask EC2 may go on saying that it has the address.
     """
-    return memory.rival_since is not None and view.now - memory.rival_since < timing.CLAIM_SHOWN
+    asked_at = view.owner.asked_at if view.owner is not None else -inf
+    return memory.rival_since is not None and asked_at - memory.rival_since < timing.CLAIM_SHOWN
+
+
+def taking_step(memory: Memory) -> float:
+    """Seconds that each observer before this one in rank gets to take the address from the judged standing ENI: longer
+    where EC2 is slow to answer, since it may be about to answer that one.
+    """
+    return timing.TAKING_STEP + max(0.0, memory.answered_at - memory.asked_at)
 
 
 def rivals(view: View, judged: Attachment | None) -> list[str]:
