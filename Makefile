@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-more test-clocks test-long test-guide check lab bench image test-image kubernetes kubernetes-tools test-monitoring promtool test-page pictures browser test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
+.PHONY: help demo test test-fast test-more test-clocks test-long test-guide check lab simulate compiler bench image test-image kubernetes kubernetes-tools test-monitoring promtool test-page pictures browser test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
 
 # Agents start by the hundred in the tests: what they are made of is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
@@ -214,6 +214,23 @@ test-kubernetes-versions: system kubernetes ## Show the manifests to the API ser
 
 lab: system $(STAMP) ## List the scenarios; run one with .venv/bin/python -m lab run NAME
 	@.venv/bin/python -m lab list
+
+# How many seeds: two cores play some forty thousand in ten minutes.
+SEEDS := 0..9999
+
+simulate: compiler ## Play 10,000 histories of whole agents, compiled (SEEDS=0..999999 for more, ARGS=--nemesis)
+	@.venv/bin/python -m tests.sim --compiled --seeds $(SEEDS) $(ARGS)
+
+compiler: $(STAMP)
+	@packages=$$(.venv/bin/python -c 'from tests.sim import compiled; print(compiled.missing())')
+	[[ -n "$$packages" ]] || exit 0
+	if (( EUID )) || ! command -v apt-get >/dev/null; then
+		echo "missing to compile the simulation: install $$packages (as root: apt-get install $$packages)" >&2
+		exit 1
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get -qq update
+	apt-get -qq install --yes --no-install-recommends $$packages >/dev/null
 
 bench: system $(STAMP) ## Measure failover and cost, with keepalived beside (ARGS=--quick for a short run)
 	@.venv/bin/python -m bench $(ARGS)

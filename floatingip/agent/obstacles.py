@@ -37,7 +37,7 @@ def misplaced(target: Target, subnet: Subnet | None, shared: Shared) -> str:
 
 def _is_kept_by_aws(address: Address, network: Network) -> bool:
     place = int(address) - int(network.network_address)
-    return place < KEPT_BY_AWS or place == network.num_addresses - 1
+    return place < KEPT_BY_AWS or address == network.broadcast_address
 
 
 def unusable(target: Allocation, facts: AllocationFacts | None, eni: Eni | None, shared: Shared) -> str:

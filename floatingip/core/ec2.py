@@ -115,7 +115,7 @@ class Eni:
 
     def occupies(self, address: Address) -> bool:
         """Does it have the address at all: as its primary or a secondary one, or as an IPv6 address?"""
-        return address in (self.address, *self.secondary, *self.ipv6s)
+        return address == self.address or address in self.secondary or address in self.ipv6s
 
     def withholds(self, target: Target) -> bool:
         """Is this a standing ENI that waits for its first attachment, and that happened to get the target as its own

@@ -10,11 +10,13 @@ may end.
 
 from __future__ import annotations
 
-QUICKEST, QUICKEST_FOR = 0.25, 3.0
+QUICKEST = 0.25
+QUICKEST_FOR = 3.0
 """Seconds for each Describe after something has changed, and for how long that holds: EC2 takes 2 to 3 s for a detach,
 and nobody has the address meanwhile."""
 
-QUICK, QUICK_FOR = 0.5, 16.0
+QUICK = 0.5
+QUICK_FOR = 16.0
 """Seconds for each Describe after that, and until when."""
 
 SLOWEST = 15.0

@@ -261,7 +261,7 @@ class FakeEc2:
         if allocation_id not in self.state.allocations:
             raise CloudError(f"InvalidAllocationID.NotFound: {allocation_id}")
         allocation, eni = self.state.allocations[allocation_id], self.state.eni(eni_id)
-        if address not in (eni.address, *eni.secondary):
+        if address != eni.address and address not in eni.secondary:
             raise CloudError(f"InvalidParameterValue: {address} is not an address of {eni_id}")
         if allocation.border_group != eni.zone[:-1]:
             raise CloudError(f"InvalidParameterValue: {allocation_id} is in {allocation.border_group}, {eni_id} not")

@@ -4,6 +4,7 @@ Whole agents in simulated time.
     python -m tests.sim --seeds 0..999     play these histories, on all cores; exit code 1 if any has a fault
     python -m tests.sim --trace 7          tell one of them
     python -m tests.sim --seeds 0..999 --nemesis     the same with one misfortune after the other, not one power cut
+    python -m tests.sim --seeds 0..999999 --compiled     in a third of the time, once it is compiled (compiled.py)
     python -m tests.sim --shrink 7         tell one with misfortunes that has a fault, without those that it can spare
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from floatingip.cli import Parser
 from lab.command_line import count, end_of
+from tests.sim import compiled
 from tests.sim.history import Outcome, play, suffer
 from tests.sim.quick import begin, quicken
 from tests.sim.shrink import shrink
@@ -29,7 +31,14 @@ def main(arguments: Sequence[str]) -> int:
     what.add_argument("--shrink", type=int, metavar="SEED", help="tell what is left of one that has a fault")
     parser.add_argument("--nemesis", action="store_true", help="with one misfortune after the other, not one power cut")
     parser.add_argument("--jobs", type=count, metavar="N", help="so many processes; by default one for each core")
+    parser.add_argument("--compiled", action="store_true", help="faster: by the simulation compiled, if need be now")
     options = parser.parse_args(arguments)
+    if options.compiled and not compiled.is_here():
+        try:
+            compiled.play(arguments)
+        except compiled.MissingError as error:
+            print(f"tests.sim: {error}", file=sys.stderr)
+            return 1
     if options.shrink is not None:
         return _tell(shrink(options.shrink))
     one = suffer if options.nemesis else play

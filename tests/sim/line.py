@@ -79,7 +79,7 @@ class Trouble:
 
     def end(self) -> None:
         """From now on all is well."""
-        self.most = self.hits
+        self.most = float(self.hits)
 
     def strikes(self, call: Call) -> bool:
         """Whether it happens to this call, which counts."""

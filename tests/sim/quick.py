@@ -8,7 +8,9 @@ That nobody writes to one mypy has shown before anything runs, and tests that pl
 from __future__ import annotations
 
 import dataclasses
+import enum
 import gc
+import ipaddress
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -50,6 +52,33 @@ def quicken() -> None:
     for module in modules:
         if vars(module).get("replace") is dataclasses.replace:
             vars(module)["replace"] = replace
+
+
+def intern() -> None:
+    """Have each address only once, so that it is compared and hashed by what it is: of those made from now on."""
+    for kind in (ipaddress.IPv4Address, ipaddress.IPv6Address):
+        _intern(kind)
+    enum.Enum.__hash__ = object.__hash__  # type: ignore[method-assign]  # each member is there only once, too
+
+
+def _intern(kind: Any) -> None:
+    known: dict[tuple[object, ...], object] = {}
+    texts: dict[object, str] = {}
+    init, to_text = kind.__init__, kind.__str__
+
+    def new(cls: type, address: object) -> object:
+        made: Any = object.__new__(cls)
+        init(made, address)
+        return known.setdefault((made.packed, getattr(made, "scope_id", None)), made)
+
+    def text(address: object) -> str:
+        told = texts.get(address)
+        if told is None:
+            told = texts[address] = to_text(address)
+        return told
+
+    kind.__new__, kind.__str__ = new, text
+    kind.__hash__, kind.__eq__ = object.__hash__, object.__eq__
 
 
 def _values(module: ModuleType) -> Iterator[type]:

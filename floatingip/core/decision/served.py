@@ -42,7 +42,7 @@ def missed_here(view: View, holder: str) -> frozenset[int]:
     group, keeps them from the address on every node.
     """
     kept_off = {port for port in ports_on(view, holder) if port in view.services and not view.services[port].ever_up}
-    return (ports_on(view, view.me) & view.services.keys()) - kept_off
+    return ports_on(view, view.me).intersection(view.services) - kept_off
 
 
 def astray(view: View, holder: str) -> frozenset[int]:
