@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-more test-clocks test-long test-guide check lab simulate compiler bench image test-image kubernetes kubernetes-tools test-monitoring promtool test-page pictures browser test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
+.PHONY: help demo test test-fast test-more test-clocks test-long test-guide check lab simulate test-compiled compiler bench image test-image kubernetes kubernetes-tools test-monitoring promtool test-page pictures browser test-kubernetes test-kubernetes-all test-kubernetes-versions base lock system
 
 # Agents start by the hundred in the tests: what they are made of is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
@@ -220,6 +220,11 @@ SEEDS := 0..9999
 
 simulate: compiler ## Play 10,000 histories of whole agents, compiled (SEEDS=0..999999 for more, ARGS=--nemesis)
 	@.venv/bin/python -m tests.sim --compiled --seeds $(SEEDS) $(ARGS)
+
+test-compiled: compiler ## Show that compiled histories are the same, and play 5,000 of them: four minutes of processor time
+	@mkdir -p .pytest_tmp
+	.venv/bin/python -m pytest $(WRITE) -q -m more $(ARGS) tests/sim/test_compiled.py
+	.venv/bin/python -m tests.sim --compiled --seeds 0..4999
 
 compiler: $(STAMP)
 	@packages=$$(.venv/bin/python -c 'from tests.sim import compiled; print(compiled.missing())')

@@ -1,4 +1,4 @@
-"""The compiled simulation is the same one: it tells the same, and finds the same faults."""
+"""The compiled simulation is the same one: it tells the same, and finds the same faults (`make test-compiled`)."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 from tests.sim import compiled
 from tests.sim.mutations import MUTATIONS
 
-pytestmark = pytest.mark.skipif(bool(compiled.missing()), reason=f"not installed: {compiled.missing()}")
+pytestmark = pytest.mark.more
 
 TELL = """
 from tests.sim.history import play, suffer
