@@ -69,10 +69,10 @@ MUTATIONS = (
     Mutation(
         "the end of a partition convicts",
         f"{DECISION}.evidence",
-        "first_at is not None and last_lost_at < first_at",
+        "first_at is not None and lost_at < first_at",
         "first_at is not None and False",
-        257,
-        ("the security group is closed", "observers are killed again and again"),
+        198,
+        ("the security group is closed",),
     ),
     Mutation(
         "the ranks of those who could take over are ignored",
