@@ -79,7 +79,7 @@ MUTATIONS = (
         f"{DECISION}.turns",
         "    is_told = way_to",
         "    return []\n    is_told = way_to",
-        26,
+        23,
     ),
     Mutation(
         "no detach is ever forced",
@@ -164,7 +164,7 @@ MUTATIONS = (
         "floatingip.runtime.performing",
         "late > timing.DECIDED_FOR",
         "late > 1_000_000",
-        109,
+        144,
         ("a node stands still during a move", "a machine is without power", "a machine hangs"),
     ),
     Mutation(
