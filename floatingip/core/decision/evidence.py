@@ -91,8 +91,7 @@ def gap_in_evidence(situation: Situation) -> str:
         return "no probe was lost since another observer answered"
     if not answering and (gap := _gap_in_witnesses(memory, view, doubted_at, are_others=bool(others))):
         return gap
-    witnessed_at = witnessed_since(memory)
-    if situation.is_silent and witnessed_at is not None and view.word.asked_at < witnessed_at:
+    if situation.is_silent and _is_from_before(view.word.asked_at, witnessed_since(memory)):
         return f"{situation.who} was not asked since others answer"
     return ""
 
@@ -106,13 +105,17 @@ def witnessed_since(memory: Memory) -> float | None:
 
 
 def _came_before_the_next_probe(first_at: float | None, view: View) -> bool:
-    """Whether no probe has been lost since the first answer came.
+    """Whether no probe has been lost since the first answer came."""
+    return _is_from_before(view.health.last_lost_at, first_at)
 
-    Right when a partition ends, that answer may come before the next probe is answered, and would convict a holder that
-    is well.
+
+def _is_from_before(lost_at: float | None, first_at: float | None) -> bool:
+    """Whether what was lost last, a probe or a question, was sent before the first answer came.
+
+    Right when a partition ends, that answer may come before the next probe's, or the holder's, and would convict a
+    holder that is well.
     """
-    last_lost_at = view.health.last_lost_at
-    return last_lost_at is not None and first_at is not None and last_lost_at < first_at
+    return lost_at is not None and first_at is not None and lost_at < first_at
 
 
 def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_others: bool) -> str:
