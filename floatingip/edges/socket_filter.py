@@ -8,6 +8,7 @@ from a real answer: what the kernel tells with a packet (IP_PKTINFO) names the l
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import socket
 import struct
@@ -48,9 +49,14 @@ def let_in_only(at: socket.socket, steps: Sequence[Step]) -> None:
 
 
 def hear_others(at: socket.socket, asked: Address) -> None:
-    """Let no answer of this node itself in when it asks this address, unless that is its own."""
+    """Let no answer of this node itself in when it asks this address, unless that is its own.
+
+    A kernel that has no memory for filters, as where others have used up what it has for their programs
+    (net.core.bpf_jit_limit), lets all in: better than to take everybody for silent.
+    """
     if not asked.is_loopback:
-        let_in_only(at, _from_others(asked.version))
+        with contextlib.suppress(OSError):
+            let_in_only(at, _from_others(asked.version))
 
 
 def _from_others(version: int) -> list[Step]:

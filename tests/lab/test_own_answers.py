@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -107,3 +108,15 @@ def test_a_node_port_of_this_node_is_checked_at_its_own_address(
     own = "10.9.0.1" if address.version == 4 else "2001:db8:9::1"
     with closing(near.listen(own, 8080)):
         assert probe(near, lambda: TcpProber(ip_address(own), 8080, 1.0))[0] is ANSWERED
+
+
+@families
+def test_a_kernel_without_memory_for_filters_has_nobody_taken_for_silent(
+    near: Namespace, holder: Namespace, address: Address
+) -> None:
+    """As on a node where others' programs have used it up."""
+    if not near.call(Path("/proc/sys/net/core/optmem_max").exists):
+        pytest.skip("this kernel has one limit for all namespaces")
+    near.sysctl({"core/optmem_max": 0})
+    with closing(holder.listen(str(address), 8080)):
+        assert probe(near, lambda: TcpProber(address, 8080, 2.0))[0] is ANSWERED
