@@ -178,8 +178,11 @@ class FloatingAddress:
 
     def looked(self, owner: Owner, now: float, records: Mapping[str, str] | None = None) -> None:
         """EC2 answered; ``records`` are the ration's tags for this target on the standing ENIs."""
-        held_by = self.where.holder()
+        held_by, was_foreign = self.where.holder(), self.where.is_foreign()
         self.where.looked(owner, records or {})
+        if was_foreign and not self.where.is_foreign():
+            # While the ENI was called somebody else's no node was to carry the address: its silence tells nothing.
+            self.seeing.answers.forget(now)
         holder = self.where.holder()
         if holder != held_by and self._shared.me.instance_id in (holder, held_by):
             self._shared.slots_change(now)

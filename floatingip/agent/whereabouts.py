@@ -54,7 +54,7 @@ class Whereabouts:
         """EC2 answered."""
         self.owner, self.records = owner, records
         if owner.eni is not None:
-            if owner.eni.tags.get(OWNER_TAG) == self._shared.name:
+            if not self.is_foreign():
                 self._was_ours = owner.eni.id
             self._held = owner if self.holder() == self._shared.me.instance_id else None
             self._private = owner.eni.address_of(self.target)
@@ -84,6 +84,11 @@ class Whereabouts:
     def attachment(self) -> Attachment | None:
         """The attachment by which EC2 last showed the address as held; None where it showed none."""
         return attachment_of(self.owner) if self.owner is not None else None
+
+    def is_foreign(self) -> bool:
+        """By EC2's last answer the ENI that has the address is somebody else's."""
+        eni = self.owner.eni if self.owner is not None else None
+        return eni is not None and eni.tags.get(OWNER_TAG) != self._shared.name
 
     def unshown(self) -> str:
         """The attachment by which EC2 showed the address here last, where it now shows neither anybody who has the

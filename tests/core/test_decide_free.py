@@ -25,6 +25,10 @@ test_what_is_free = scenes(
         0.0                      -> start EC2_SILENT R9; carries AS_FOUND
         1.0  shown_by_imds=True  -> start EC2_SILENT R9; carries ALL
 
+    an answer that shows nobody takes the address off no link, and puts back none that was taken off: IMDS lacked it
+        0.0  ec2:absent link:sound  -> ; carries ALL
+        1.0  ec2:absent link:ahead  -> ; carries AS_FOUND
+
     nothing is done before the name is known: whose ENIs are ours cannot be guessed
         0.0  ec2:free name=''  -> start NAME_UNKNOWN R9
 

@@ -107,8 +107,8 @@ def test_an_older_record_of_the_same_standing_eni_does_not_stand_for_a_move_that
     observer.see(0.0, "ec2:a2@i-b")
     owner = observer.view.owner
     moved_at = WALL + 600.0
-    memory = Memory(unrecorded="a1", unrecorded_since=moved_at)
     view = replace(observer.view, name=NAME, owner=owner)
+    memory = Memory(unrecorded="a1", unrecorded_since=moved_at, unrecorded_at=view.now + moved_at - view.wall)
 
     def after(recorded_at: float) -> str:
         records = {ENI: ration.record("", Rule.R3, recorded_at, "a1")}

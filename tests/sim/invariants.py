@@ -38,6 +38,9 @@ TOGETHER, ALONE_FOR, EXISTS_FOR = 0.3, 3.9, 10.0
 """Seconds within which all that an observer reaches must fall silent for it to be cut off itself, most likely; those
 for which it must then wait, if the holder serves on; and those for which who fell silent still counts (`timing`)."""
 
+ASKED_WITHIN = 1.0
+"""Seconds within which an observer has asked all others again, so that who is reached for that long has answered."""
+
 HERS_FOR, HERS_FOR_IMDS = 5.0, 45.0
 """Seconds for which EC2 must have had an address at a worker for its removal there to be a fault; and where IMDS is
 late: IMDS counts thirty seconds after the address came."""
@@ -224,6 +227,8 @@ class Invariants:
                 return
         if since(lately.disturbed) < EXISTS_FOR:
             return
+        if any(since(lately.pairs[by, other.name].unheard) > ASKED_WITHIN for other in asked):
+            return  # It has been heard since.
         # The last silence, which may have ended so recently that nobody has been heard since.
         last = lately.pairs[by, holder.name]
         others = [lately.pairs[by, other.name].lost for other in asked]

@@ -75,11 +75,15 @@ class ByEni:
     def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:
         """What was decided: everything, unless EC2 says for sure that the address is not here, or IMDS does (R10).
 
-        Before EC2 has been asked in vain, what IMDS shows puts no address on a link: it may be none of ours.
+        Before EC2 has been asked in vain, what IMDS shows puts no address on a link: it may be none of ours.  Nor does
+        an answer that shows nobody with it put back what was taken off the link, as since IMDS lacked it.
         """
         if is_lost(view):
             return Extent.NOTHING
-        return Extent.AS_FOUND if view.owner is None and not view.shown_by_imds else decided
+        if view.owner is None:
+            return decided if view.shown_by_imds else Extent.AS_FOUND
+        is_carried = view.plumbing is not None and view.plumbing.carries
+        return Extent.AS_FOUND if view.owner.eni is None and not is_carried else decided
 
     def fenced(self, memory: Memory) -> str:
         """The one that was detached."""

@@ -115,13 +115,14 @@ def _wrote(memory: Memory, view: View, way: Way, decision: Decision) -> Memory:
     if _fences(decision) or isinstance(decision.write, Assign):
         if not decision.attachment_id:
             return replace(memory, fenced_rule=memory.fenced_rule if memory.fenced else decision.rule)
-        counts = decision.due and decision.rule is not Rule.R2
+        counts, since = decision.due and decision.rule is not Rule.R2, move_since(memory, view, way)
         return replace(
             memory,
             fenced=decision.attachment_id,
             fenced_rule=decision.rule,
             unrecorded=decision.attachment_id if counts else "",
-            unrecorded_since=move_since(memory, view, way),
+            unrecorded_since=since,
+            unrecorded_at=view.now - (view.wall - since),
         )
     return memory
 

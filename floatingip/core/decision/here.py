@@ -10,7 +10,7 @@ from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.rules import r13_force
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.turns import rivals
-from floatingip.core.decision.view import View, is_lost
+from floatingip.core.decision.view import View, is_lost, unrecorded_since
 from floatingip.core.ec2 import AttachmentStatus, Owner
 from floatingip.core.plumbing import PlumbingState
 from floatingip.core.writes import Detach
@@ -39,7 +39,7 @@ def here(situation: Situation) -> Decision:
         return Decision(State.CLAIMING, Reason.CONFIRMING, Rule.R10, soon, attachment_id=attachment.id)
     write = situation.way.mend(view, eni)
     if write is None and memory.unrecorded:
-        write = situation.record(eni.id, memory.fenced_rule, memory.unrecorded, memory.unrecorded_since)
+        write = situation.record(eni.id, memory.fenced_rule, memory.unrecorded, unrecorded_since(memory, view))
     if attachment.status is AttachmentStatus.ATTACHING:
         peace = owner.asked_at + timing.LOOK_IN_DOUBT
     if view.shown_by_imds is False or rivals(view, attachment):

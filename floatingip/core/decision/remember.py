@@ -13,7 +13,7 @@ from floatingip.core.decision import ration
 from floatingip.core.decision.carry import Way
 from floatingip.core.decision.evidence import is_witness
 from floatingip.core.decision.turns import rivals
-from floatingip.core.decision.view import Memory, View, attachment_of, doubted_since, is_down
+from floatingip.core.decision.view import Memory, View, attachment_of, doubted_since, is_down, unrecorded_since
 from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Owner
 from floatingip.core.health import HealthState
 from floatingip.core.peer import Peer, WordState
@@ -167,7 +167,7 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
             unrecorded=memory.unrecorded if here else "",
             unsound_here="" if here else memory.unsound_here,
         )
-    if attachment.status is not AttachmentStatus.ATTACHED:
+    if attachment.status is not AttachmentStatus.ATTACHED or memory.foreign_since is not None:
         memory = _with(memory, attached_at=None)
     elif memory.attached_at is None:
         memory = _with(memory, attached_at=owner.asked_at)
@@ -230,7 +230,7 @@ def _remember_tags(memory: Memory, view: View, owner: Owner, way: Way) -> Memory
     if owner.eni is None:
         return memory
     foreign_since = memory.foreign_since if memory.foreign_since is not None else owner.asked_at
-    recorded = ration.recorded(way.recorded(view, owner.eni), memory.unrecorded, memory.unrecorded_since)
+    recorded = ration.recorded(way.recorded(view, owner.eni), memory.unrecorded, unrecorded_since(memory, view))
     return _with(
         memory,
         foreign_since=foreign_since if view.name and owner.eni.tags.get(OWNER_TAG) != view.name else None,

@@ -270,6 +270,16 @@ class Memory:
     unrecorded_since: float = float("-inf")
     """From when on (Unix seconds) a record of that attachment is of this move."""
 
+    unrecorded_at: float = float("-inf")
+    """The same by the clock that never jumps."""
+
+
+def unrecorded_since(memory: Memory, view: View) -> float:
+    """From when on (Unix seconds) a record of what is not recorded yet is of that move, though the wall clock may have
+    jumped since.
+    """
+    return min(memory.unrecorded_since, view.wall - (view.now - memory.unrecorded_at))
+
 
 def is_lost(view: View) -> bool:
     """R10: IMDS says for sure that this node has lost the address, and EC2 has not been asked and answered since."""
