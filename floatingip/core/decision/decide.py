@@ -69,8 +69,7 @@ def _look_at(memory: Memory, view: View, decision: Decision) -> float:
     Where an answer is wanted before a write, it is asked for only when that write may be made.  A write that EC2
     refused is made again without another answer before it.
     """
-    is_busy, ended_at = view.writing or view.tending, max(view.wrote_at, view.tended_at)
-    if view.owner is None or (memory.asked_at <= ended_at and not is_busy):
+    if view.owner is None or (memory.asked_at <= max(view.wrote_at, view.tended_at) and not view.writing):
         return view.now
     pause, write, awaiting = _pause(memory, view), decision.write, decision.awaiting
     if view.writing:
@@ -79,7 +78,7 @@ def _look_at(memory: Memory, view: View, decision: Decision) -> float:
     if awaiting is not None:
         retry_at = view.retry_at.get(type(awaiting), -inf)
         return max(decision.look_at, retry_at, memory.last_write_at + pause)
-    if write is not None and not is_busy and view.retry_at.get(type(write), -inf) > -inf:
+    if write is not None and not (view.writing or view.tending) and view.retry_at.get(type(write), -inf) > -inf:
         made_at = write_at(write, memory, view, repeat_after=_repeat_after(memory, view, write))
         return max(decision.look_at, made_at + timing.REPEAT_AFTER)
     return max(decision.look_at, view.owner.asked_at + pause)
