@@ -127,9 +127,12 @@ class FloatingAddress:
         return claiming or self.where.holder() == self._shared.me.instance_id
 
     def is_claiming(self) -> bool:
-        """EC2 has promised the address to this node, or is asked for it just now, and may take its time to answer."""
+        """EC2 has promised the address to this node, or is asked for it just now, and may take its time to answer.
+
+        Not once it has refused: the others would wait for one try after the other.
+        """
         is_asked = isinstance(self._writing.under_way, Assign | Unassign | Associate)
-        return is_asked or self.decision.reason is Reason.ASSIGNING
+        return (is_asked and not self._writing.is_tried_again) or self.decision.reason is Reason.ASSIGNING
 
     def _asked_before_write(self) -> bool:
         """EC2's last answer cannot show yet what the last write has changed."""
