@@ -26,7 +26,7 @@ from floatingip.core.decision.carry import Way, way_to
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.elsewhere import elsewhere
 from floatingip.core.decision.free import free
-from floatingip.core.decision.gate import may_tend, may_write, write_at
+from floatingip.core.decision.gate import may_write, write_at
 from floatingip.core.decision.here import here, unshown_here
 from floatingip.core.decision.remember import remember
 from floatingip.core.decision.situation import Situation, move_since
@@ -54,9 +54,10 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
     look_at = _look_at(memory, view, decision)
     write, obliged = decision.write, decision.obliged
     if write is not None:
-        repeat_after, asked_at = _repeat_after(memory, view, write), memory.asked_at
-        may_be_made = not is_upkeep(write) or may_tend(view, asked_at=asked_at)
-        if may_be_made and may_write(write, memory, view, asked_at=asked_at, repeat_after=repeat_after):
+        # R8 for upkeep: it waits for the upkeep before it, too.
+        is_put_off = is_upkeep(write) and (view.tending or memory.asked_at <= view.tended_at)
+        repeat_after = _repeat_after(memory, view, write)
+        if not is_put_off and may_write(write, memory, view, asked_at=memory.asked_at, repeat_after=repeat_after):
             memory, obliged = _wrote(memory, view, way, decision), obliged or _fences(decision)
         else:
             write = None
