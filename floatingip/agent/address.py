@@ -202,6 +202,13 @@ class FloatingAddress:
         if self.where.found_interface(interface):
             self._imds.found()
 
+    def asked_in_vain(self) -> None:
+        """EC2 answered, but what it says of this address cannot be read: this node goes by what IMDS showed as EC2 was
+        first asked, as where EC2 is silent (R9), until IMDS tells more.
+        """
+        if self.where.is_expected() and self._imds.shown is None:
+            self._imds.found()
+
     def found_addresses(self, mac: str, addresses: frozenset[Address], asked_at: float) -> bool:
         """IMDS says what the interface with this MAC has; return whether that is news."""
         address = self.where.address()
