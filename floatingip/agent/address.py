@@ -127,9 +127,12 @@ class FloatingAddress:
         return claiming or self.where.holder() == self._shared.me.instance_id
 
     def is_claiming(self) -> bool:
-        """EC2 has promised the address to this node, or is asked for it just now, and may take its time to answer."""
+        """EC2 has promised the address to this node, or is asked for it just now, and may take its time to answer.
+
+        Not once it has refused: the others would wait for one try after the other.
+        """
         is_asked = isinstance(self._writing.under_way, Assign | Unassign | Associate)
-        return is_asked or self.decision.reason is Reason.ASSIGNING
+        return (is_asked and not self._writing.is_tried_again) or self.decision.reason is Reason.ASSIGNING
 
     def _asked_before_write(self) -> bool:
         """EC2's last answer cannot show yet what the last write has changed."""
@@ -200,6 +203,13 @@ class FloatingAddress:
     def found_interface(self, interface: Interface) -> None:
         """IMDS shows the address on a link of this node: enough to plumb it while EC2 cannot be asked (R9)."""
         if self.where.found_interface(interface):
+            self._imds.found()
+
+    def asked_in_vain(self) -> None:
+        """EC2 answered, but what it says of this address cannot be read: this node goes by what IMDS showed as EC2 was
+        first asked, as where EC2 is silent (R9), until IMDS tells more.
+        """
+        if self.where.is_expected() and self._imds.shown is None:
             self._imds.found()
 
     def found_addresses(self, mac: str, addresses: frozenset[Address], asked_at: float) -> bool:

@@ -266,6 +266,7 @@ class Agent:
         way = way_to(self._settings.carry)
         for target, address in self._addresses.items():
             if target in seen.unknown:
+                address.asked_in_vain()
                 continue
             if target in seen.allocations:
                 address.where.found_allocation(seen.allocations[target])

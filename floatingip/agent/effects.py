@@ -79,7 +79,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Take this plumbing off the kernel: its address was given back to EC2, which may give it to a pod of this node."""
+    """Take this plumbing off the kernel: its address is given back to EC2, which may give it to a pod of this node."""
 
     plumbing: Plumbing
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from floatingip.agent.backoff import Chance
 from floatingip.agent.effects import Clear, Making
-from floatingip.agent.events import Wrote
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing, StandingMemory, StandingView, keep
@@ -15,7 +14,7 @@ from floatingip.agent.writing import Writing
 from floatingip.core.decision.carry_address import spares
 from floatingip.core.decision.room import lacks_slot
 from floatingip.core.ec2 import STANDING_TAG, Eni, Instance, Subnet
-from floatingip.core.model import Allocation, Target
+from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.plumbing import Plumbing
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Unassign
@@ -66,29 +65,6 @@ class StandingEni:
         self._served = served
         self._calls = calls
 
-    def wrote(self, wrote: Wrote, now: float) -> None:
-        """A write has ended.  What was taken off this node's ENI there must be nothing of in its kernel either: it may
-        be from before this process began, when FLOATING_IP named that address.
-        """
-        self.writing.wrote(wrote, now)
-        eni, write = self.now.eni, wrote.write
-        if wrote.error is None and isinstance(write, Unassign) and eni is not None:
-            settings, count = self._settings, len(self._settings.floating_ips)
-            network = self.subnet.network_of(write.address)
-            if network is not None:
-                plumbing = Plumbing(
-                    address=write.address,
-                    mac=eni.mac,
-                    gateway=network[1],
-                    primary_mac=self._shared.me.mac,
-                    # Nobody's numbers: what there is of it is found by its address.
-                    table=settings.table + count,
-                    priority=settings.priority + 2 * count,
-                    mark=0,
-                    mark_mask=settings.mark,
-                )
-                self._out.add(Clear(plumbing))
-
     def step(self, *, now: float, holds: bool, device: bool | None, serves: bool = False) -> None:
         """Decide once, write to the log what is worth it, and ask for what follows.
 
@@ -127,6 +103,8 @@ class StandingEni:
             self._out.info("standing", self.now.problem or "the standing ENI is attached", eni=self._id())
         if self.now.gives_its_device_up:
             self._out.warning("no-device", f"{self.now.problem}: detaching it, to try again", eni=self._id())
+        if isinstance(self.now.write, Unassign):
+            self._clear(self.now.write.address)
         if self.now.write is not None:
             me = shared.me.instance_id
             what = f"standing {me} {self.subnet.id}"
@@ -134,6 +112,27 @@ class StandingEni:
             token = shared.token(what, self._memory.token.generation)
             making = Making(None, self.subnet, tags, token, shared.taken(self._settings))
             self.writing.begin(self.now.write, making, now)
+
+    def _clear(self, address: Address) -> None:
+        """Nothing of what is given back may be left in this node's kernel once EC2 can give it to a pod: it may be from
+        before this process began, when FLOATING_IP named that address.
+        """
+        eni, network = self.now.eni, self.subnet.network_of(address)
+        if eni is None or network is None:
+            return
+        settings, count = self._settings, len(self._settings.floating_ips)
+        plumbing = Plumbing(
+            address=address,
+            mac=eni.mac,
+            gateway=network[1],
+            primary_mac=self._shared.me.mac,
+            # Nobody's numbers: what there is of it is found by its address.
+            table=settings.table + count,
+            priority=settings.priority + 2 * count,
+            mark=0,
+            mark_mask=settings.mark,
+        )
+        self._out.add(Clear(plumbing))
 
     def _id(self) -> str:
         return self.now.eni.id if self.now.eni is not None else "none"

@@ -39,7 +39,7 @@ class Standings:
 
     def wrote(self, wrote: Wrote, now: float) -> None:
         """A write for one of them has ended."""
-        self.by_subnet[wrote.writer].wrote(wrote, now)
+        self.by_subnet[wrote.writer].writing.wrote(wrote, now)
 
     def looked(self, seen: Seen, now: float) -> None:
         """EC2 answered."""

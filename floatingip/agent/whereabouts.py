@@ -79,6 +79,10 @@ class Whereabouts:
         self._interface = interface
         return True
 
+    def is_expected(self) -> bool:
+        """IMDS shows the address on a link of this node, and EC2 has told nothing of it yet."""
+        return self.owner is None and self._interface is not None
+
     # What follows.
 
     def attachment(self) -> Attachment | None:

@@ -53,6 +53,11 @@ class Writing:
         """A write is under way."""
         return self.under_way is not None
 
+    @property
+    def is_tried_again(self) -> bool:
+        """The write that is under way is of a kind that EC2 refused last time."""
+        return type(self.under_way) in self._refused
+
     def begin(self, write: Write, making: Making, now: float, **about: object) -> None:
         """Ask for the write; its lines in the log have the fields ``about``."""
         self.under_way, self.accepted, self._began_at = write, None, now

@@ -42,7 +42,7 @@ class Keeper:
         self._reconciled = reconciled
         self._wanted: dict[Target, Wanted] = {}
         self._kept: dict[Target, _Kept] = {}
-        self._given_back: list[Plumbing] = []
+        self._given_back: set[Plumbing] = set()
         self._announce_anew: set[Target] = set()
         self._checked: list[Target] = []
         self._check_at = self._announce_at = float("-inf")
@@ -53,7 +53,7 @@ class Keeper:
 
     def clear(self, plumbing: Plumbing) -> None:
         """Take this off the kernel, unless its address is one that is kept."""
-        self._given_back.append(plumbing)
+        self._given_back.add(plumbing)
 
     def announce(self, target: Target) -> None:
         """Tell the neighbours for some seconds which MAC the address has now, if it is here."""

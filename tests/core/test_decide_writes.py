@@ -16,6 +16,11 @@ test_one_write_after_the_other = scenes(
         0.0  ec2:free
         0.5  wrote_at=0.4            -> ; look 0.5
 
+    also while upkeep goes on, for which no move waits
+        fallen
+        10.1  ec2:a1@i-a probe:L tending=True  -> detach:a1
+        10.2                                   -> ; look 10.2
+
     no second write is made while one is under way, not even another one
         0.0  ec2:free writing=True   -> no write
         0.1  writing=False           -> attach

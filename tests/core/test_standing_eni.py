@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.agent.effects import Clear
+from floatingip.agent.effects import Clear, Perform
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing_eni import StandingEni
 from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Eni
@@ -54,7 +54,9 @@ class Node:
         self.standing.looked(self.now, standing, instances, served)
         self.standing.step(now=self.now, holds=holds, device=self.device)
         for asked in self.told.performs():
-            self.standing.wrote(performing.wrote(self.cloud, self.me, asked, Calls(), lambda: self.now), self.now)
+            self.standing.writing.wrote(
+                performing.wrote(self.cloud, self.me, asked, Calls(), lambda: self.now), self.now
+            )
 
     def ours(self) -> list[Eni]:
         """All standing ENIs."""
@@ -149,18 +151,23 @@ def test_a_spare_address_is_one_that_neither_is_floating_nor_has_an_elastic_ip(n
     assert node.standing._spares() == ()
 
 
-def test_what_is_given_back_to_ec2_is_taken_off_the_kernel_too(node: Node) -> None:
-    """An address that FLOATING_IP named before this process began: a pod of this node may get it next."""
+def test_what_is_given_back_to_ec2_is_taken_off_the_kernel_before(node: Node) -> None:
+    """An address that FLOATING_IP named before this process began: a pod of this node may get it as soon as EC2 has it,
+    also where EC2's answer is lost.
+    """
     (eni,) = node.ours()
     former = IPv4Address("10.0.0.101")
     node.cloud.assign(eni.id, former, reassign=False)
     for _ in range(200):
         node.look()
     assert former not in node.ours()[0].secondary
-    [cleared] = [effect.plumbing for effect in node.told.effects if isinstance(effect, Clear)]
-    assert (cleared.address, cleared.mac) == (former, eni.mac)
+    cleared, given_back = [effect for effect in node.told.effects if isinstance(effect, Clear | Perform)][-2:]
+    assert isinstance(given_back, Perform)
+    assert given_back.write == Unassign(eni.id, former)
+    assert isinstance(cleared, Clear)
+    assert (cleared.plumbing.address, cleared.plumbing.mac) == (former, eni.mac)
     taken = range(node.settings.table, node.settings.table + len(node.settings.floating_ips))
-    assert cleared.table not in taken, "the numbers of what is kept"
+    assert cleared.plumbing.table not in taken, "the numbers of what is kept"
 
 
 @pytest.mark.parametrize("is_set", [False, True], ids=["by default", "by the settings"])

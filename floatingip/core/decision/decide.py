@@ -26,7 +26,7 @@ from floatingip.core.decision.carry import Way, way_to
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.elsewhere import elsewhere
 from floatingip.core.decision.free import free
-from floatingip.core.decision.gate import may_tend, may_write, write_at
+from floatingip.core.decision.gate import may_write, write_at
 from floatingip.core.decision.here import here, unshown_here
 from floatingip.core.decision.remember import remember
 from floatingip.core.decision.situation import Situation, move_since
@@ -54,9 +54,10 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
     look_at = _look_at(memory, view, decision)
     write, obliged = decision.write, decision.obliged
     if write is not None:
-        repeat_after, asked_at = _repeat_after(memory, view, write), memory.asked_at
-        may_be_made = not is_upkeep(write) or may_tend(view, asked_at=asked_at)
-        if may_be_made and may_write(write, memory, view, asked_at=asked_at, repeat_after=repeat_after):
+        # R8 for upkeep: it waits for the upkeep before it, too.
+        is_put_off = is_upkeep(write) and (view.tending or memory.asked_at <= view.tended_at)
+        repeat_after = _repeat_after(memory, view, write)
+        if not is_put_off and may_write(write, memory, view, asked_at=memory.asked_at, repeat_after=repeat_after):
             memory, obliged = _wrote(memory, view, way, decision), obliged or _fences(decision)
         else:
             write = None
@@ -69,8 +70,7 @@ def _look_at(memory: Memory, view: View, decision: Decision) -> float:
     Where an answer is wanted before a write, it is asked for only when that write may be made.  A write that EC2
     refused is made again without another answer before it.
     """
-    is_busy, ended_at = view.writing or view.tending, max(view.wrote_at, view.tended_at)
-    if view.owner is None or (memory.asked_at <= ended_at and not is_busy):
+    if view.owner is None or (memory.asked_at <= max(view.wrote_at, view.tended_at) and not view.writing):
         return view.now
     pause, write, awaiting = _pause(memory, view), decision.write, decision.awaiting
     if view.writing:
@@ -79,7 +79,7 @@ def _look_at(memory: Memory, view: View, decision: Decision) -> float:
     if awaiting is not None:
         retry_at = view.retry_at.get(type(awaiting), -inf)
         return max(decision.look_at, retry_at, memory.last_write_at + pause)
-    if write is not None and not is_busy and view.retry_at.get(type(write), -inf) > -inf:
+    if write is not None and not (view.writing or view.tending) and view.retry_at.get(type(write), -inf) > -inf:
         made_at = write_at(write, memory, view, repeat_after=_repeat_after(memory, view, write))
         return max(decision.look_at, made_at + timing.REPEAT_AFTER)
     return max(decision.look_at, view.owner.asked_at + pause)

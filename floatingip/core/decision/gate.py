@@ -34,18 +34,6 @@ class Present(Protocol):
         """Before this time no write of that kind is made, since the last one failed."""
 
 
-class Tended(Protocol):
-    """The same of upkeep, for which no other write waits."""
-
-    @property
-    def tending(self) -> bool:
-        """It is under way."""
-
-    @property
-    def tended_at(self) -> float:
-        """When the last one ended."""
-
-
 class Past(Protocol):
     """What the one who decides remembers of its writes."""
 
@@ -65,11 +53,6 @@ def write_at(write: Write, past: Past, present: Present, *, repeat_after: float)
     retry_at = present.retry_at.get(type(write), -inf)
     is_repeated = past.last_write is not None and aim(write) == aim(past.last_write)
     return max(retry_at, past.last_write_at + repeat_after) if is_repeated else retry_at
-
-
-def may_tend(present: Tended, *, asked_at: float) -> bool:
-    """Whether upkeep may be done now: as `may_write`, since it waits for the upkeep before it, too."""
-    return not present.tending and asked_at > present.tended_at
 
 
 def may_write(write: Write, past: Past, present: Present, *, asked_at: float, repeat_after: float) -> bool:

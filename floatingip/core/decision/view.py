@@ -71,7 +71,7 @@ class View:
     """How many other floating addresses this node has, or is about to have."""
 
     writing: bool = False
-    """A write to EC2 is under way; but for upkeep, of which the next three tell the same."""
+    """A write to EC2 is under way; upkeep (`is_upkeep`) does not count here, nor in what follows of writes."""
 
     wrote_at: float = float("-inf")
     """When the last write of this node ended."""
@@ -80,11 +80,16 @@ class View:
     """The last write, if EC2 accepted it."""
 
     tending: bool = False
+    """Upkeep is under way."""
+
     tended_at: float = float("-inf")
+    """When the last upkeep of this node ended."""
+
     tended: Write | None = None
+    """The last upkeep, if EC2 accepted it."""
 
     retry_at: Mapping[type[Write], float] = field(default_factory=dict)
-    """Before this time no write of that kind is made, since the last one failed."""
+    """Before this time no write of that kind, also of upkeep, is made, since the last one failed."""
 
     taken_at: float = float("-inf")
     """When EC2 last refused a claim because something has the address."""
