@@ -94,7 +94,7 @@ class Observers:
                 return "its node is about to end"
             if status.free_slots == 0:
                 return way_to(self._ours.carry).lacks_room
-        reason = not_ready(address, self._port)
+        reason = not_ready(address, self._port, me=self._me)
         return f"its observer is not ready: {reason}" if reason else ""
 
     def _ask(self, instance_id: str) -> Answer:

@@ -41,10 +41,12 @@ def ask_once(
 ) -> Answer:
     """Ask one observer once; the answer tells a node without an observer from one that cannot be reached.
 
+    ``me`` is empty where this is no instance, but a person's machine, from which the way may be a tunnel that has
+    everything answered by the loopback.
     If it holds some of the ``doubted`` floating addresses it checks whether it reaches the asker from them.
     """
     asked_at = clock.now()
-    connection = Connection(address, port, only_others=True, seconds=2 * timing.ASK_TIMEOUT, most_bytes=LONGEST)
+    connection = Connection(address, port, only_others=bool(me), seconds=2 * timing.ASK_TIMEOUT, most_bytes=LONGEST)
     try:
         said = _question(connection, {"asker": me, "doubt": [*doubted], **({"look": "soon"} if look else {})})
     except NoAnswer as error:
@@ -70,9 +72,12 @@ def report_of(address: Address | str, port: int, *, me: str = "", seconds: float
     return status.parse(response.body) or NoReport("what it answers is no report")
 
 
-def not_ready(address: Address | str, port: int) -> str:
-    """Why one observer calls itself not ready, as far as it tells that to the asker; empty where it is ready."""
-    connection = Connection(address, port, only_others=True, seconds=2 * timing.ASK_TIMEOUT)
+def not_ready(address: Address | str, port: int, *, me: str) -> str:
+    """Why one observer calls itself not ready, as far as it tells that to the asker; empty where it is ready.
+
+    ``me`` is as for `ask_once`.
+    """
+    connection = Connection(address, port, only_others=bool(me), seconds=2 * timing.ASK_TIMEOUT)
     try:
         response = connection.get("/readyz")
     except NoAnswer as error:

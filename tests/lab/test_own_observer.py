@@ -8,6 +8,7 @@ from ipaddress import ip_address
 import pytest
 
 from floatingip.commands.doctor import trying
+from floatingip.core import word
 from floatingip.core.ec2 import Instance, InstanceState
 from floatingip.core.groups import Worker
 from floatingip.core.model import Address
@@ -24,11 +25,12 @@ LEADING_HERE = {
 
 
 class _Observer(http.server.BaseHTTPRequestHandler):
-    """Answers whatever is asked, with nothing."""
+    """Answers whatever is asked as it does to strangers."""
 
     def do_GET(self) -> None:
-        self.send_response(204)
+        self.send_response(200)
         self.end_headers()
+        self.wfile.write(word.to_stranger(ready=True).encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -69,3 +71,14 @@ def test_a_question_that_is_led_to_this_node_is_not_answered(near: Namespace, ru
 def test_this_node_s_own_observer_answers_at_its_own_address(near: Namespace, address: Address) -> None:
     """As a command on this node asks it."""
     assert near.call(lambda: peers.reaches(OWN[address.version], PORT, OWN[address.version]))
+
+
+@families
+def test_who_is_on_no_instance_hears_observers_by_a_tunnel(near: Namespace, address: Address) -> None:
+    """Some, such as sshuttle, lead all that is for the VPC to a process on the person's machine, which has it answered
+    there.  `release` must hear an observer that still runs, and `handover` one that could take over.
+    """
+    near.nft(f"table inet tunnel {{ chain out {{ {LEADING_HERE['NAT']} }}; }}")
+    assert near.call(lambda: peers.not_ready(address, PORT, me="")) == ""
+    assert near.call(lambda: peers.not_ready(address, PORT, me="i-a"))
+    assert near.call(lambda: peers.ask_once(address, PORT, me="")).status == word.RESERVED
