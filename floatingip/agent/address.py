@@ -359,6 +359,11 @@ class FloatingAddress:
             return ""
         return self._way.of_one(self.seeing.health.attachment_id, self.target)
 
+    def unsure_of(self, now: float) -> str:
+        """The same where this node cannot tell yet, as it has just begun to look; empty where it can."""
+        is_new = self.seeing.answers.are_new(now)
+        return self._way.of_one(self.seeing.health.attachment_id, self.target) if is_new else ""
+
     def not_ready(self) -> str:
         """Why this node could neither serve the address nor take it over, in words; empty where it could."""
         return self.shortcoming().words

@@ -8,7 +8,7 @@ from floatingip.agent.effects import Probing
 from floatingip.agent.recent import RecentProbes
 from floatingip.core import health as probing_health
 from floatingip.core import timing
-from floatingip.core.health import Health
+from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Address
 from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
@@ -112,6 +112,13 @@ class Answers:
             return ""
         remedy = "does a firewall, a policy or NAT of this node drop or divert what goes to it?"
         return f"{self.address} cannot be probed from here: {self._unsent}; {remedy}"
+
+    def are_new(self, now: float) -> bool:
+        """Whether the address answers cannot be told yet, and is about to be."""
+        health = self.health
+        return (
+            bool(health.attachment_id) and health.state is HealthState.INIT and now - self._since < timing.TOLD_WITHIN
+        )
 
     def served(self, now: float) -> Mapping[int, bool]:
         """The NodePorts that have just answered at the address, each with True, as a word tells it."""

@@ -86,11 +86,11 @@ class Peers:
             if said is None or said.name != name:
                 continue
             if answer.status == RESERVED:
-                # It was restarted, and does not know this node yet: it is there, and what it said before is void.
-                found.append(Peer(instance_id, answer.known_at, asked_at=answer.asked_at))
+                # It was restarted, and does not know this node yet: it is there, but has told nothing.
+                found.append(Peer(instance_id, answer.known_at))
             elif answer.refused:
                 # Its node is there, without an observer.
-                found.append(Peer(instance_id, heard.known_at, asked_at=heard.asked_at))
+                found.append(Peer(instance_id, heard.known_at))
             elif answer.status is None or answer is heard:
                 attachments = {target: held.attachment for target, held in said.holds.items()}
                 found.append(
@@ -104,6 +104,7 @@ class Peers:
                         said.leaving,
                         said.claiming,
                         heard.asked_at,
+                        said.unsure,
                     )
                 )
         return tuple(found)

@@ -103,6 +103,7 @@ class Publishing:
             leaving=bool(shared.leaving),
             claiming=tuple(each.text for each in addresses if each.is_claiming()),
             ending=self._leaving.stop_at is not None,
+            unsure=tuple(filter(None, (each.unsure_of(now) for each in addresses))),
         )
 
     def _remarks(self, wall: float) -> Iterator[str]:

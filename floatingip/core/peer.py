@@ -70,10 +70,11 @@ class Peer:
     """Another node's observer, by its last answer.
 
     ``heard_at`` is when that answer came, and ``asked_at`` when its question was asked: it says nothing of later times.
-    ``sees_up`` are sightings of addresses that it sees UP (`Way.of_one`).  ``free_slots`` is how many more ENIs its
-    node could take, None where it does not tell.  ``holds`` has the attachments by which it holds targets.  ``served``
-    says where NodePorts answered it.  ``leaving``: its node is about to end.  ``claiming`` are the targets that EC2 has
-    accepted for it, but does not show there yet, or is asked for just now.
+    ``sees_up`` are sightings of addresses that it sees UP (`Way.of_one`), ``unsure`` those of which it cannot tell yet,
+    as it has just begun to look.  ``free_slots`` is how many more ENIs its node could take, None where it does not
+    tell.  ``holds`` has the attachments by which it holds targets.  ``served`` says where NodePorts answered it.
+    ``leaving``: its node is about to end.  ``claiming`` are the targets that EC2 has accepted for it, but does not show
+    there yet, or is asked for just now.
     """
 
     instance_id: str
@@ -85,3 +86,4 @@ class Peer:
     leaving: bool = False
     claiming: tuple[str, ...] = ()
     asked_at: float = -math.inf
+    unsure: tuple[str, ...] = ()

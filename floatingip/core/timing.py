@@ -34,6 +34,9 @@ LEFT_TO_SUCCESSOR = 10.0
 PEER_EXISTS = 10.0
 """Seconds after which a peer that was not heard of is taken for gone, and not waited for."""
 
+TOLD_WITHIN = 3.0
+"""Seconds within which an observer that has just begun to look should be able to tell whether the address answers."""
+
 WITNESS_HEARD, WITNESS_EXISTS = 3.0, 30.0
 """The same two for the Kubernetes API server, which may take a second to answer: from when it was asked."""
 

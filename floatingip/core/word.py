@@ -65,11 +65,12 @@ class Status:
     """What an observer says of itself.
 
     ``holds`` are the addresses that its node holds, by the settings' text.  ``sees_up`` are sightings of addresses that
-    its own probes see UP (`Way.of_one`).  ``free_slots`` is how many more ENIs its node could take, None while it does
-    not know.  ``served`` says where NodePorts answered it lately.  ``leaving``: its node is about to end.  ``claiming``
-    are addresses that EC2 has accepted for it, but does not show there yet, or is asked for just now.  ``peers`` are
-    the instances of those who asked it lately; only EC2 is believed about their addresses.  ``sights`` say, by address,
-    whether the asker is reached from there.  ``ending``: this observer is about to end.
+    its own probes see UP (`Way.of_one`), ``unsure`` those of which it cannot tell yet.  ``free_slots`` is how many more
+    ENIs its node could take, None while it does not know.  ``served`` says where NodePorts answered it lately.
+    ``leaving``: its node is about to end.  ``claiming`` are addresses that EC2 has accepted for it, but does not show
+    there yet, or is asked for just now.  ``peers`` are the instances of those who asked it lately; only EC2 is believed
+    about their addresses.  ``sights`` say, by address, whether the asker is reached from there.  ``ending``: this
+    observer is about to end.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Status:
     peers: tuple[str, ...] = ()
     sights: Mapping[str, Sight] = field(default_factory=dict)
     ending: bool = False
+    unsure: tuple[str, ...] = ()
 
 
 RESERVED = Status("", "")
@@ -167,6 +169,7 @@ def _status(document: Mapping[str, Any]) -> Status:
         peers=tuple(filter(is_instance_id, _entries(document["peers"])))[:PEERS_AT_MOST],
         sights=_sights(document["sights"]),
         ending=as_flag(document.get("ending", False)),
+        unsure=as_list(document.get("unsure", []), _name, MOST),
     )
 
 

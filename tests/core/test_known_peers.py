@@ -40,8 +40,8 @@ def test_one_lost_question_takes_nothing_back_of_what_was_said() -> None:
 def test_what_was_said_before_a_restart_is_void_but_it_is_there() -> None:
     """First its node refuses the question; then it has started anew, and does not know this node yet."""
     told, refused = Answer(10.0, 10.1, WORD), Answer(10.5, 10.5, None, refused=True)
-    assert known(told, refused) == (Peer(OTHER, 10.1, asked_at=10.0),)
-    assert known(told, refused, Answer(11.0, 11.1, RESERVED)) == (Peer(OTHER, 11.1, asked_at=11.0),)
+    assert known(told, refused) == (Peer(OTHER, 10.1),)
+    assert known(told, refused, Answer(11.0, 11.1, RESERVED)) == (Peer(OTHER, 11.1),)
 
 
 @pytest.mark.parametrize("other", [replace(WORD, instance_id="i-d"), replace(WORD, name="another")])

@@ -33,6 +33,7 @@ STATUS = Status(
     leaving=True,
     claiming=("10.0.0.7",),
     ending=True,
+    unsure=("a4",),
 )
 DOCUMENT: dict[str, Any] = {
     "name": "cluster",
@@ -49,6 +50,7 @@ DOCUMENT: dict[str, Any] = {
     "peers": {"i-b": "10.0.0.11", "i-c": "10.0.0.12"},
     "sights": {"10.0.0.100": "seen"},
     "ending": True,
+    "unsure": ["a4"],
 }
 
 
@@ -60,10 +62,10 @@ def said(**changes: object) -> bytes:
 def test_a_word_without_what_older_versions_do_not_say_is_one() -> None:
     """Two versions are there during a rollout."""
     holds = {"10.0.0.100": {"attachment": "a1", "problem": ""}}
-    older = {key: value for key, value in DOCUMENT.items() if key != "ending"} | {"holds": holds}
+    older = {key: value for key, value in DOCUMENT.items() if key not in ("ending", "unsure")} | {"holds": holds}
     status = parse(json.dumps(older).encode())
     assert status is not None
-    assert (status.ending, status.holds["10.0.0.100"]) == (False, Held("a1"))
+    assert (status.ending, status.unsure, status.holds["10.0.0.100"]) == (False, (), Held("a1"))
 
 
 def test_the_word_says_who_holds_what_and_how_it_is() -> None:
@@ -134,6 +136,7 @@ def test_what_a_stranger_is_told_says_that_somebody_is_there(ready: bool) -> Non
         said(leaving="no"),
         said(leaving=None),
         said(claiming=[None]),
+        said(unsure="a4"),
         said(peers=[]),
         said(peers=["i-b"]),
         said(sights={"x": 7}),

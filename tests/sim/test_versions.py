@@ -39,7 +39,7 @@ def of_newer(word: Word) -> Word:
 
 def of_older(word: Word) -> Word:
     """Without what came later."""
-    later = ("served", "leaving", "claiming", "ending")
+    later = ("served", "leaving", "claiming", "ending", "unsure")
     holds = {t: {"attachment": held["attachment"], "problem": held["problem"]} for t, held in word["holds"].items()}
     return {key: said for key, said in word.items() if key not in later} | {"holds": holds}
 

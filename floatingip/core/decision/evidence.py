@@ -10,12 +10,14 @@ first answer of a witness: until then it may have been this node that nobody rea
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
 
 from floatingip.core import timing
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import Memory, View, doubted_since
 from floatingip.core.ec2 import Eni, Owner, moment
+from floatingip.core.peer import Peer
 
 REACHED_TAG = "floatingip/reached"
 """The tag in which observers write when one of them saw the address UP, in Unix seconds.  It tells observers that have
@@ -81,9 +83,7 @@ def gap_in_evidence(situation: Situation) -> str:
         if peer.instance_id != situation.who and doubted_at - peer.heard_at <= timing.PEER_EXISTS
     ]
     up = situation.way.of_one(situation.attachment.id, view.target)
-    answering = [
-        peer for peer in others if peer.asked_at >= doubted_at and view.now - peer.heard_at <= timing.PEER_HEARD
-    ]
+    answering = witnesses(others, doubted_at, up, view.now)
     seeing = [peer.instance_id for peer in answering if up in peer.sees_up]
     if seeing:
         return f"{seeing[0]} sees the address UP"
@@ -129,13 +129,25 @@ def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_othe
     alone = witnessed or not (are_others or expected)
     # All may be well again since the last lost probe was sent.
     silent_until = view.now if view.health.last_lost_at is None else view.health.last_lost_at
-    if silent_until - doubted_at >= (timing.ALONE_FOR if alone else timing.CUT_OFF_FOR):
+    silent_since = max(doubted_at, memory.seen_at)
+    if silent_until - silent_since >= (timing.ALONE_FOR if alone else timing.CUT_OFF_FOR):
         return ""
     if are_others:
         return "no other observer has answered since the doubt began"
     if expected:
         return "the API server has not answered since the doubt began"
     return "there is nobody else in the VPC that could be asked"
+
+
+def witnesses(others: Iterable[Peer], since: float, sighting: str, now: float) -> list[Peer]:
+    """Those that have answered a question asked since then, not too long ago, and can tell whether the address is UP:
+    one that has just begun to look has not seen yet what it saw before it was restarted.
+    """
+    return [
+        peer
+        for peer in others
+        if peer.asked_at >= since and now - peer.heard_at <= timing.PEER_HEARD and sighting not in peer.unsure
+    ]
 
 
 def is_witness(view: View, since: float) -> bool:

@@ -7,11 +7,12 @@ Pure.  decide.py decides by both.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.carry import Way
-from floatingip.core.decision.evidence import is_witness
+from floatingip.core.decision.evidence import is_witness, witnesses
 from floatingip.core.decision.turns import rivals
 from floatingip.core.decision.view import Memory, View, attachment_of, doubted_since, is_down, unrecorded_since
 from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Owner
@@ -47,7 +48,7 @@ def remember(memory: Memory, view: View, way: Way) -> Memory:
     situation = _situation(memory, view)
     if situation != memory.situation:
         memory = replace(memory, situation=situation, changed_at=view.now)
-    return _remember_evidence(memory, view)
+    return _remember_evidence(memory, view, way)
 
 
 def _situation(memory: Memory, view: View) -> tuple[object, ...]:
@@ -91,7 +92,7 @@ def _remember_refusals(memory: Memory, view: View) -> Memory:
     return _with(memory, nobody_since=nobody_since, taken_since=taken_since)
 
 
-def _remember_evidence(memory: Memory, view: View) -> Memory:
+def _remember_evidence(memory: Memory, view: View, way: Way) -> Memory:
     """When the first answers came to questions that were asked since the holder is in doubt: from EC2, from another
     observer, from the API server.
     """
@@ -101,7 +102,7 @@ def _remember_evidence(memory: Memory, view: View) -> Memory:
     if memory.evidence_at is None and memory.asked_at >= since:
         memory = _with(memory, evidence_at=memory.answered_at)
     # Whoever has fallen silent since begins anew.
-    is_heard = any(peer.asked_at >= since and view.now - peer.heard_at <= timing.PEER_HEARD for peer in _others(view))
+    is_heard = bool(witnesses(_others(view), since, way.of_one(memory.attachment_id, view.target), view.now))
     memory = _with(memory, heard_at=_since(memory.heard_at, view.now, so=is_heard))
     return _with(memory, witnessed_at=_since(memory.witnessed_at, view.now, so=is_witness(view, since)))
 
@@ -161,6 +162,7 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
             ahead=(),
             unvouched_since=None,
             vouched_at=None,
+            seen_at=-inf,
             detaching_since=None,
             link_lost_at=None,
             fenced=memory.fenced if attachment.id == memory.fenced else "",
@@ -193,8 +195,11 @@ def _remember_vouching(memory: Memory, view: View, way: Way) -> Memory:
     """Since when the address has been down without the holder vouching for it, and when that did last (R3, R4, R6)."""
     if view.health.state is HealthState.UP:
         memory = _with(memory, moves_since_up=0)
-    if _is_seen_by_others(view, way):
+    seen_at = _seen_by_others_at(view, way)
+    if view.now - seen_at <= timing.PEER_HEARD:
         memory = _with(memory, moves_since_seen=0)
+        if view.health.in_doubt:
+            memory = _with(memory, seen_at=max(memory.seen_at, seen_at))
     if view.health.state is not HealthState.DOWN:
         return _with(memory, unvouched_since=None, vouched_at=None)
     if not view.health.in_doubt:
@@ -210,13 +215,15 @@ def _remember_vouching(memory: Memory, view: View, way: Way) -> Memory:
     return memory if memory.unvouched_since is not None else _with(memory, unvouched_since=view.now)
 
 
-def _is_seen_by_others(view: View, way: Way) -> bool:
-    """Another observer sees the address UP where it is: here, too, where this one does not look."""
+def _seen_by_others_at(view: View, way: Way) -> float:
+    """When another observer last told that it sees the address UP where it is: here, too, where this one does not look;
+    minus infinity for never.
+    """
     attachment = attachment_of(view.owner) if view.owner is not None else None
     if attachment is None:
-        return False
+        return -inf
     up = way.of_one(attachment.id, view.target)
-    return any(up in peer.sees_up and view.now - peer.heard_at <= timing.PEER_HEARD for peer in view.peers)
+    return max((peer.heard_at for peer in view.peers if up in peer.sees_up), default=-inf)
 
 
 def _remember_readiness(memory: Memory, view: View) -> Memory:

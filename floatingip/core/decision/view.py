@@ -206,6 +206,9 @@ class Memory:
     witnessed_at: float | None = None
     """The Kubernetes API server's."""
 
+    seen_at: float = float("-inf")
+    """When another observer, heard while the address did not answer this one, last saw it UP under this attachment."""
+
     reached_wall: float | None = None
     """When this node last reached anybody, the address or another observer, in Unix seconds (R6)."""
 
