@@ -61,8 +61,8 @@ MUTATIONS = (
     Mutation(
         "a peer's word from before the doubt is evidence",
         f"{DECISION}.evidence",
-        "if peer.asked_at >= doubted_at and view.now",
-        "if view.now",
+        "if peer.asked_at >= since and now - peer.heard_at",
+        "if now - peer.heard_at",
         42,
         ("the security group is closed", "a worker is blind"),
     ),
@@ -235,7 +235,7 @@ MUTATIONS = (
     Mutation(
         "that all fell silent at once is no sign of being cut off",
         f"{DECISION}.evidence",
-        "    if silent_until - doubted_at >= (timing.ALONE_FOR if alone else timing.CUT_OFF_FOR):",
+        "    if silent_until - silent_since >= (timing.ALONE_FOR if alone else timing.CUT_OFF_FOR):",
         "    if True:",
         0,
         ("the security group is closed", "a worker is cut off"),
