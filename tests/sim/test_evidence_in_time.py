@@ -5,8 +5,7 @@ import pytest
 from floatingip.core import timing
 from floatingip.core.model import Carry
 from tests.sim.fleet import INSTANT, Fleet
-from tests.sim.ports import QUESTIONS
-from tests.sim.worker import Worker
+from tests.sim.test_partitions import part_until_one_asks_the_other
 
 
 @pytest.mark.parametrize("carry", Carry)
@@ -19,17 +18,9 @@ def test_a_holder_that_was_not_asked_since_the_others_answer_again_is_not_called
     fleet = Fleet(1, workers=3, profile=INSTANT, carry=carry)
     holder, *standbys = fleet.observers()
     holder.worker.is_mute = True
-    parted_at, names = fleet.now, {standby.worker.name for standby in standbys}
-    parted = True
-
-    def is_open(a: Worker, b: Worker, what: str) -> bool:
-        nonlocal parted
-        parted = parted and not (what == QUESTIONS and fleet.now > parted_at + 3.0 and {a.name, b.name} == names)
-        return not parted
-
-    monkeypatch.setattr(fleet, "is_open", is_open)
+    is_parted = part_until_one_asks_the_other(fleet, standbys, monkeypatch)
     fleet.holds_for(lambda: fleet.stays() == [holder.worker.name], fleet.settings.patience - 2.0, "the address stays")
-    assert not parted
+    assert not is_parted()
 
 
 @pytest.mark.parametrize("carry", Carry)

@@ -1,11 +1,33 @@
 """Partitions: what their end brings, and in which order, convicts nobody."""
 
+from collections.abc import Callable, Iterable
+
 import pytest
 
 from floatingip.core.model import Carry
 from tests.sim.fleet import INSTANT, Fleet
+from tests.sim.observer import Observer
 from tests.sim.ports import QUESTIONS
 from tests.sim.worker import Worker
+
+
+def part_until_one_asks_the_other(
+    fleet: Fleet, standbys: Iterable[Observer], patch: pytest.MonkeyPatch
+) -> Callable[[], bool]:
+    """Part all workers for three seconds, but not from EC2 and the API server; it ends as one standby asks the other.
+
+    Return what tells whether they are parted.
+    """
+    parted_at, names = fleet.now, {standby.worker.name for standby in standbys}
+    parted = True
+
+    def is_open(a: Worker, b: Worker, what: str) -> bool:
+        nonlocal parted
+        parted = parted and not (what == QUESTIONS and fleet.now > parted_at + 3.0 and {a.name, b.name} == names)
+        return not parted
+
+    patch.setattr(fleet, "is_open", is_open)
+    return lambda: parted
 
 
 @pytest.mark.parametrize("carry", list(Carry))
@@ -17,17 +39,9 @@ def test_nothing_moves_when_a_peer_answers_again_before_the_holder_does(
     """
     fleet = Fleet(1, workers=3, profile=INSTANT, carry=carry)
     holder, *standbys = fleet.observers()
-    parted_at, names = fleet.now, {standby.worker.name for standby in standbys}
-    parted = True
-
-    def is_open(a: Worker, b: Worker, what: str) -> bool:
-        nonlocal parted
-        parted = parted and not (what == QUESTIONS and fleet.now > parted_at + 3.0 and {a.name, b.name} == names)
-        return not parted
-
-    monkeypatch.setattr(fleet, "is_open", is_open)
+    is_parted = part_until_one_asks_the_other(fleet, standbys, monkeypatch)
     fleet.holds_for(lambda: fleet.stays() == [holder.worker.name], 5.0, "the address stays")
-    assert not parted
+    assert not is_parted()
 
 
 @pytest.mark.parametrize("carry", Carry)
