@@ -57,8 +57,8 @@ def ask_once(
 
 
 def report_of(address: Address | str, port: int, *, me: str = "", seconds: float) -> Report | NoReport:
-    """What one observer reports when it is asked once, as the instance ``me``, within ``seconds``."""
-    connection = Connection(address, port, only_others=True, seconds=seconds, most_bytes=status.LONGEST)
+    """What one observer reports when it is asked once, within ``seconds``; ``me`` is as for `ask_once`."""
+    connection = Connection(address, port, only_others=bool(me), seconds=seconds, most_bytes=status.LONGEST)
     try:
         response = connection.get(f"/v1/status?{urlencode({'asker': me})}")
     except NoAnswer as error:

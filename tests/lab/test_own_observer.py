@@ -82,3 +82,6 @@ def test_who_is_on_no_instance_hears_observers_by_a_tunnel(near: Namespace, addr
     assert near.call(lambda: peers.not_ready(address, PORT, me="")) == ""
     assert near.call(lambda: peers.not_ready(address, PORT, me="i-a"))
     assert near.call(lambda: peers.ask_once(address, PORT, me="")).status == word.RESERVED
+    no_report = peers.NoReport("what it answers is no report")
+    assert near.call(lambda: peers.report_of(address, PORT, seconds=1.0)) == no_report
+    assert near.call(lambda: peers.report_of(address, PORT, me="i-a", seconds=1.0)) != no_report
