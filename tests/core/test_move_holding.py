@@ -87,6 +87,13 @@ test_who_has_it_and_how_much_is_plumbed = scenes(
         10.4                        ec2:i-a probe:L  -> ; carries ALL
         {10.1 + CLAIM_SHOWN + 0.1}  probe:L          -> ; carries AS_FOUND
 
+    a claim of a moment ago does not bring back what IMDS has shown since, and then no more: somebody unseen has it
+        fallen
+        10.1   ec2:i-a probe:L
+        10.2   ec2:i-b link:sound carried_since=10.2 shown_by_imds=True
+        13.3   ec2:absent shown_by_imds=False   -> ; carries ALL
+        13.4   ec2:absent lost_by_imds_at=13.3  -> claiming FREE R1 assign:eni-b; carries AHEAD
+
     a rival that is shown ends a claim at once
         fallen
         10.1  ec2:i-a probe:L

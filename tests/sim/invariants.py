@@ -118,8 +118,8 @@ class Invariants:
             if worker is at or worker not in carrying or not _can_know(worker, target, is_troubled=troubled):
                 place.doubled_since = None
                 continue
-            if place.doubled_since is None:
-                place.doubled_since = fleet.now
+            if place.doubled_since is None or place.doubled_by is not worker.observer:
+                place.doubled_since, place.doubled_by = fleet.now, worker.observer
             if fleet.now - place.doubled_since > REMOVED_WITHIN:
                 self._fault(f"{target} is configured on {worker.name}, though {at.name if at else 'nobody'} has it")
                 place.doubled_since = inf

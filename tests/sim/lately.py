@@ -16,6 +16,7 @@ from floatingip.core.decision import pause
 from floatingip.core.decision.carry import way_to
 from floatingip.core.model import Target
 from tests.sim.fleet import Fleet
+from tests.sim.observer import Observer
 from tests.sim.ports import PROBES, QUESTIONS
 from tests.sim.worker import LIVING, Worker
 
@@ -71,12 +72,14 @@ class OfPair:
 class OfPlace:
     """When a worker last did not have an address, and when its observer last did not see it UP.
 
-    ``doubled_since``: it has been there though EC2 has it elsewhere, None where it is not.
+    ``doubled_since``: it has been there though EC2 has it elsewhere, None where it is not; ``doubled_by`` was its
+    observer all the while.
     """
 
     absent: float = -inf
     unseen: float = -inf
     doubled_since: float | None = None
+    doubled_by: Observer | None = None
 
 
 class Lately:

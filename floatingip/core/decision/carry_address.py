@@ -41,9 +41,13 @@ class ByAddress:
         return attachment is None or attachment.status is AttachmentStatus.DETACHING
 
     def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
-        """EC2 accepted the address for this node's ENI a moment ago, and shows no rival with it."""
-        attachment, claim = attachment_of(owner), view.accepted
+        """EC2 accepted the address for this node's ENI a moment ago, and shows no rival with it; nor has IMDS shown it
+        there since, and then no more.
+        """
+        attachment, claim, lost_at = attachment_of(owner), view.accepted, view.lost_by_imds_at
         if not isinstance(claim, Assign | Associate) or view.mine is None or claim.eni_id != view.mine.id:
+            return False
+        if lost_at is not None and lost_at >= view.wrote_at:
             return False
         rival = attachment is not None and attachment.id != memory.fenced
         return not rival and view.now - view.wrote_at < timing.CLAIM_SHOWN
