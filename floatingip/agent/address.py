@@ -304,6 +304,7 @@ class FloatingAddress:
             served=self._shared.served,
             groups=self._shared.groups_of(self.where.own_eni()),
             burden=burden,
+            unmet=self._shared.unmet(peers, self.now),
             writing=self._writing.writing,
             wrote_at=self._writing.wrote_at,
             accepted=self._writing.accepted,

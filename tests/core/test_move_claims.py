@@ -248,6 +248,18 @@ test_a_rank = scenes(
         10.0  probe:LLLLL word:silent peer:i-d
         10.1  ec2:i-a probe:L peer:i-d   -> doubt LATER R3
 
+    one that has just begun waits for whom it has not met yet, but may be before it: it knows no more than ids  [i-c]
+        0.0   ec2:i-a word:sound probe:AA
+        10.0  probe:LLLLL word:silent
+        10.1  ec2:i-a probe:L unmet={'i-b','i-d'}  -> doubt LATER R3; about i-b
+        11.0  ec2:i-a probe:L unmet={'i-d'}        -> doubt LATER R3; about i-b
+        14.2  ec2:i-a probe:L                      -> takeover SILENT_HOLDER R3 move:eni-c
+
+    whom it has not met yet does not keep it waiting while it comes before that, nor by having been the holder  [i-c]
+        0.0   ec2:i-a word:sound probe:AA
+        10.0  probe:LLLLL word:silent
+        10.1  ec2:i-a probe:L unmet={'i-a','i-d'}  -> takeover SILENT_HOLDER R3 move:eni-c
+
     a leaving node comes last, but it comes: better than nobody
         fallen
         10.1  ec2:i-a probe:L peer:i-z leaving=spot  -> LATER

@@ -160,3 +160,20 @@ def test_a_second_failure_soon_after_the_first_is_noticed_as_soon() -> None:
     second.cut_power()
     # That two of three fall silent may be the third one's own fault, until the first counts as gone.
     fleet.wait(lambda: fleet.serving() is third.worker, 20, "the third one serves")
+
+
+@pytest.mark.parametrize("seed", range(RACES))
+def test_standbys_that_have_not_met_yet_take_an_address_one_after_the_other(seed: int) -> None:
+    """Its holder dies before it could tell them of each other; EC2 would not refuse the second one."""
+    fleet = Fleet(seed, workers=4, profile=INSTANT, carry=Carry.ADDRESS)
+    for worker in fleet.workers:
+        fleet.after(fleet.chance.uniform(0.0, 1.5), worker.start)
+    fleet.run(1.5)
+    fleet.wait(lambda: fleet.serving() is not None, 10, "one holds it")
+    holder = fleet.serving()
+    standbys = [worker.observer for worker in fleet.workers if worker is not holder]
+    fleet.wait(lambda: all(each and each.reason(ADDRESS) == "ANSWERS" for each in standbys), 20, "the others see it")
+    assert holder is not None
+    holder.cut_power()
+    fleet.run(fleet.now + 20.0)
+    assert len(fleet.stays()) == 2, "\n".join(fleet.lines)

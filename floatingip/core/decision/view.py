@@ -112,6 +112,9 @@ class View:
 
     # With `carry: address` only.
 
+    unmet: frozenset[str] = frozenset()
+    """Instances that may have an observer, of which this one has not heard since it began, a moment ago."""
+
     mine: Eni | None = None
     """This node's standing ENI, once it is attached."""
 
