@@ -4,6 +4,7 @@ Whole agents in simulated time.
     python -m tests.sim --seeds 0..999     play these histories, on all cores; exit code 1 if any has a fault
     python -m tests.sim --trace 7          tell one of them
     python -m tests.sim --seeds 0..999 --nemesis     the same with one misfortune after the other, not one power cut
+    python -m tests.sim --seeds 0..99 --nemesis --rounds 9     and that again and again, minutes apart
     python -m tests.sim --seeds 0..999999 --compiled     in a third of the time, once it is compiled (compiled.py)
     python -m tests.sim --shrink 7         tell one with misfortunes that has a fault, without those that it can spare
 """
@@ -13,6 +14,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from floatingip.cli import Parser
 from lab.command_line import count, end_of
@@ -30,6 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     what.add_argument("--trace", type=int, metavar="SEED", help="tell the history of one")
     what.add_argument("--shrink", type=int, metavar="SEED", help="tell what is left of one that has a fault")
     parser.add_argument("--nemesis", action="store_true", help="with one misfortune after the other, not one power cut")
+    parser.add_argument("--rounds", type=count, default=1, metavar="N", help="so many rounds of them, minutes apart")
     parser.add_argument("--jobs", type=count, metavar="N", help="so many processes; by default one for each core")
     parser.add_argument("--compiled", action="store_true", help="faster: by the simulation compiled, if need be now")
     options = parser.parse_args(arguments)
@@ -40,8 +43,8 @@ def main(arguments: Sequence[str]) -> int:
             print(f"tests.sim: {error}", file=sys.stderr)
             return 1
     if options.shrink is not None:
-        return _tell(shrink(options.shrink))
-    one = suffer if options.nemesis else play
+        return _tell(shrink(options.shrink, options.rounds))
+    one = partial(suffer, rounds=options.rounds) if options.nemesis else play
     return _tell(one(options.trace)) if options.trace is not None else _play(one, options.seeds, options.jobs)
 
 
@@ -72,7 +75,7 @@ def _play(one: Callable[[int], Outcome], seeds: range, jobs: int | None) -> int:
     seconds = time.monotonic() - began
     print(f"{len(seeds)} histories in {seconds:.0f} s: {faulty} with faults; the longest outage was {longest:.2f} s")
     if faulty:
-        print("tell one: python -m tests.sim --trace SEED [--nemesis], or --shrink SEED")
+        print("tell one: python -m tests.sim --trace SEED [--nemesis] [--rounds N], or --shrink SEED [--rounds N]")
     return 1 if faulty else 0
 
 

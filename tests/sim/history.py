@@ -68,7 +68,7 @@ class Outcome:
 class History:
     """One seed's; ``strokes`` are its misfortunes, if it is to have any."""
 
-    def __init__(self, seed: int, *, only: Collection[str] = (), hasty: bool = False) -> None:
+    def __init__(self, seed: int, *, only: Collection[str] = (), rounds: int = 1, hasty: bool = False) -> None:
         self._seed = seed
         self._hasty = hasty
         draw = random.Random(f"history {seed}")
@@ -88,7 +88,7 @@ class History:
             elastic = Allocation(self.fleet.ec2.allocate("203.0.113.100"))
             self._addresses = (*self._addresses[:-1], elastic)
             self.fleet.retarget(*self._addresses)
-        self.strokes = plan(random.Random(f"nemesis {seed}"), only)
+        self.strokes = plan(random.Random(f"nemesis {seed}"), only, rounds)
         self._invariants = Invariants(self.fleet, self._addresses, foreign(self.fleet))
         self._liveness = Liveness(self.fleet, self._addresses, FREE_SLOTS)
         self._faults = self._invariants.faults
@@ -237,11 +237,14 @@ def play(seed: int, *, hasty: bool = False) -> Outcome:
     return History(seed, hasty=hasty).play()
 
 
-def suffer(seed: int, spared: Collection[int] = (), *, only: Collection[str] = (), hasty: bool = False) -> Outcome:
-    """One history with misfortunes, but for those with these numbers, and of those ``only`` that are named, if any are.
+def suffer(
+    seed: int, spared: Collection[int] = (), *, only: Collection[str] = (), rounds: int = 1, hasty: bool = False
+) -> Outcome:
+    """One history with so many ``rounds`` of misfortunes, but for those with the numbers ``spared``, and of those
+    ``only`` that are named, if any are.
 
     ``hasty``: its first fault ends it, and it does not stay to see that all is calm.
     """
-    history = History(seed, only=only, hasty=hasty)
+    history = History(seed, only=only, rounds=rounds, hasty=hasty)
     history.strokes = tuple(stroke for number, stroke in enumerate(history.strokes) if number not in spared)
     return history.play(nemesis=True)

@@ -19,7 +19,10 @@ from tests.sim.misfortunes import MISFORTUNES
 from tests.sim.misfortunes.misfortune import Misfortune
 
 MOST, WITHIN = 5, 40.0
-"""How many befall a fleet at most, and the seconds within which they begin."""
+"""How many befall a fleet in one round at most, and the seconds within which they begin."""
+
+REST = (20.0, 900.0)
+"""Seconds from one round to the next, at least and at most: what happened before is forgotten, or not yet."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,18 @@ class Stroke:
     seed: int
 
 
-def plan(draw: random.Random, only: Collection[str] = ()) -> tuple[Stroke, ...]:
+def plan(draw: random.Random, only: Collection[str] = (), rounds: int = 1) -> tuple[Stroke, ...]:
     """The strokes of one history, of these misfortunes ``only`` where any are named: each is its own, so that it is the
     same without the others.
     """
     strokes, possible = [], [each for each in MISFORTUNES if not only or each.what in only]
-    for _ in range(draw.randint(1, MOST)):
-        what = draw.choice(possible)
-        lasts = draw.uniform(what.shortest, what.longest)
-        strokes.append(Stroke(what, draw.uniform(0.0, WITHIN), lasts, draw.randrange(1 << 30)))
+    begins_at = 0.0
+    for _ in range(rounds):
+        for _ in range(draw.randint(1, MOST)):
+            what = draw.choice(possible)
+            lasts = draw.uniform(what.shortest, what.longest)
+            strokes.append(Stroke(what, begins_at + draw.uniform(0.0, WITHIN), lasts, draw.randrange(1 << 30)))
+        begins_at += WITHIN + draw.uniform(*REST)
     return tuple(strokes)
 
 
