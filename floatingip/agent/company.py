@@ -12,6 +12,7 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.decision.decision import State
+from floatingip.core.decision.view import has_just_begun
 from floatingip.core.model import Address
 
 LONELY = (
@@ -58,7 +59,10 @@ class Company:
             instance = self._shared.instances.get(address.where.holder())
             if instance is not None and instance.address is not None:
                 holders[instance.id] = instance.address
-        self._out.add(AskPeers(holders, self._peers.known(now), self._doubted))
+        known = self._peers.known(now)
+        if has_just_begun(self._shared.began_at, now):
+            known |= self._shared.neighbours
+        self._out.add(AskPeers(holders, known, self._doubted))
 
     def warn_when_short(self, now: float) -> None:
         """Warn when the others could not take over all that this node holds, or when there are none."""

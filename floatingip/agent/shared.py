@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from floatingip.agent.standing import Standing
@@ -13,7 +13,6 @@ from floatingip.core.ec2 import NAME_BEGINS, NO_MANAGE_TAG, OWNER_TAG, Eni, Inst
 from floatingip.core.errors import Denied
 from floatingip.core.model import Carry
 from floatingip.core.node import Identity
-from floatingip.core.peer import Peer
 from floatingip.core.probe import NodePort, Served
 from floatingip.core.settings import Settings
 
@@ -116,12 +115,6 @@ class Shared:
         mine = self.instances.get(self.me.instance_id)
         slots = None if self.slots is None or mine is None else max(0, self.slots - len(mine.device_indexes))
         return way_to(self.carry).room(slots, (standing.problem for standing in self.standings.values()))
-
-    def unmet(self, peers: Iterable[Peer], now: float) -> frozenset[str]:
-        """The neighbours of which this agent has not heard, while it has just begun, so that this tells nothing."""
-        if now - self.began_at >= timing.PEER_EXISTS:
-            return frozenset()
-        return self.neighbours - {peer.instance_id for peer in peers}
 
     def slots_change(self, now: float) -> None:
         """An ENI comes to this instance, or leaves it."""

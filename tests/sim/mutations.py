@@ -164,7 +164,7 @@ MUTATIONS = (
         "floatingip.runtime.performing",
         "late > timing.DECIDED_FOR",
         "late > 1_000_000",
-        144,
+        172,
         ("a node stands still during a move", "a machine is without power", "a machine hangs"),
     ),
     Mutation(

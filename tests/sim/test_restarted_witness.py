@@ -3,7 +3,7 @@
 import pytest
 
 from floatingip.core.model import Carry
-from tests.sim.fleet import INSTANT, Fleet
+from tests.sim.fleet import ADDRESS, INSTANT, Fleet
 
 STARTS_WITHIN = (0.3, 1.0, 2.0)
 """Seconds; from four on nobody else is heard for so long that the API server's word is enough."""
@@ -38,3 +38,16 @@ def test_a_death_while_the_witness_is_restarted_is_found_all_the_same(carry: Car
     fleet.run(fleet.now + 1.0)
     witness.start()
     fleet.wait(lambda: fleet.serving() not in (None, holder), 6.5, "another one serves")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_observers_that_all_were_restarted_find_each_other_by_their_standing_enis(seed: int) -> None:
+    """The holder, whom one of them does not reach, is the one who would have told it of the other, who sees it UP."""
+    fleet = Fleet(seed, workers=3, profile=INSTANT, carry=Carry.ADDRESS)
+    holder, standby, _ = (observer.worker for observer in fleet.observers())
+    fleet.run(fleet.now + 60.0)
+    for worker in fleet.workers:
+        worker.kill()
+        fleet.after(fleet.chance.uniform(0.5, 3.0), worker.start)
+    fleet.cut = {frozenset({holder.name, standby.name})}
+    fleet.holds_for(lambda: fleet.at(ADDRESS) is holder, 60.0, "a healthy holder keeps it")

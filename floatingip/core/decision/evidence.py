@@ -15,7 +15,7 @@ from math import inf
 
 from floatingip.core import timing
 from floatingip.core.decision.situation import Situation
-from floatingip.core.decision.view import Memory, View, doubted_since
+from floatingip.core.decision.view import Memory, View, doubted_since, unmet
 from floatingip.core.ec2 import Eni, Owner, moment
 from floatingip.core.peer import Peer
 
@@ -89,7 +89,8 @@ def gap_in_evidence(situation: Situation) -> str:
         return f"{seeing[0]} sees the address UP"
     if answering and _came_before_the_next_probe(memory.heard_at, view):
         return "no probe was lost since another observer answered"
-    if not answering and (gap := _gap_in_witnesses(memory, view, doubted_at, are_others=bool(others))):
+    are_others = bool(others) or bool(unmet(view, judged=situation.who))
+    if not answering and (gap := _gap_in_witnesses(memory, view, doubted_at, are_others=are_others)):
         return gap
     if situation.is_silent and _is_from_before(view.word.asked_at, witnessed_since(memory)):
         return f"{situation.who} was not asked since others answer"
@@ -119,7 +120,10 @@ def _is_from_before(lost_at: float | None, first_at: float | None) -> bool:
 
 
 def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_others: bool) -> str:
-    """What is missing where no other observer has answered since the doubt began; the API server may be the witness."""
+    """What is missing where no other observer has answered since the doubt began; the API server may be the witness.
+
+    ``are_others``: some are known, or may be there, of which this one has not heard yet.
+    """
     witnessed = is_witness(view, doubted_at)
     if witnessed and _came_before_the_next_probe(memory.witnessed_at, view):
         return "no probe was lost since the API server answered"

@@ -8,7 +8,7 @@ from math import inf
 from floatingip.core import timing
 from floatingip.core.decision import served
 from floatingip.core.decision.carry import way_to
-from floatingip.core.decision.view import Memory, View, attachment_of
+from floatingip.core.decision.view import Memory, View, attachment_of, unmet
 from floatingip.core.ec2 import Attachment
 from floatingip.core.settings import Settings
 
@@ -75,18 +75,17 @@ def ranked_before(memory: Memory, view: View, settings: Settings, judged: str = 
         return bool(view.leaving) or (instance_id == memory.last_holder, instance_id) < (had_it_last, view.me)
 
     mine = rank(view.me, view.burden, leaving=bool(view.leaving))
-    unmet = frozenset() if is_told else {each for each in view.unmet - {judged} if may_be_first(each)}
-    return sorted(
-        unmet
-        | {
-            peer.instance_id
-            for peer in view.peers
-            if view.now - peer.heard_at <= heard
-            and peer.free_slots != 0
-            and peer.instance_id != judged
-            and rank(peer.instance_id, len(peer.holds.keys() - {str(view.target)}), leaving=peer.leaving) < mine
-        }
-    )
+    before = {
+        peer.instance_id
+        for peer in view.peers
+        if view.now - peer.heard_at <= heard
+        and peer.free_slots != 0
+        and peer.instance_id != judged
+        and rank(peer.instance_id, len(peer.holds.keys() - {str(view.target)}), leaving=peer.leaving) < mine
+    }
+    if not is_told:
+        before |= {each for each in unmet(view, judged) if may_be_first(each)}
+    return sorted(before)
 
 
 def served_before(view: View, judged: str) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from floatingip.core import timing
 from floatingip.core.decision.decision import Rule
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni, Owner
 from floatingip.core.health import Health, HealthState
@@ -110,10 +111,13 @@ class View:
     """The attachment by which EC2 showed the address here last, where it now shows neither anybody who has it nor that
     ENI; otherwise empty."""
 
+    began_at: float = float("-inf")
+    """When this observer did."""
+
     # With `carry: address` only.
 
-    unmet: frozenset[str] = frozenset()
-    """Instances that may have an observer, of which this one has not heard since it began, a moment ago."""
+    neighbours: frozenset[str] = frozenset()
+    """The other instances to which EC2 last showed standing ENIs attached: they may have observers."""
 
     mine: Eni | None = None
     """This node's standing ENI, once it is attached."""
@@ -304,6 +308,18 @@ def attachment_of(owner: Owner) -> Attachment | None:
         return None
     attachment = owner.eni.attachment
     return None if attachment.status is AttachmentStatus.DETACHED else attachment
+
+
+def has_just_begun(began_at: float, now: float) -> bool:
+    """So lately that it tells nothing that an observer has not heard of others yet."""
+    return now - began_at < timing.PEER_EXISTS
+
+
+def unmet(view: View, judged: str) -> frozenset[str]:
+    """The neighbours, but for the judged holder, of which this observer has not heard yet."""
+    if not has_just_begun(view.began_at, view.now):
+        return frozenset()
+    return view.neighbours - {judged} - {peer.instance_id for peer in view.peers}
 
 
 def is_down(health: Health) -> bool:
