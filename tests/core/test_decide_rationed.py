@@ -73,6 +73,13 @@ test_a_move_that_is_rationed = scenes(
         301.5  ec2:a1@i-a tag:R4@0/a0 probe:A       -> tag:
         303.0  ec2:a1@i-a probe:A                   -> no write
 
+    nor is a move that was recorded a moment ago, by who has not noticed yet that it was made
+        0.0    ec2:a1@i-a tag:R4@0/a0 word:sound probe:AA
+        301.5  ec2:a1@i-a tag:R4@0/a0,R5@301/a1 probe:A   -> no write
+        303.0  ec2:a1@i-a tag:R5@301/a1 probe:A           -> no write
+        601.0  ec2:a1@i-a tag:R5@301/a1 probe:A           -> no write
+        602.0  ec2:a1@i-a tag:R5@301/a1 probe:A           -> tag:
+
     a holder does not clear the ration itself: it cannot see whether it is reached
         0.0     ec2:a1@i-b tag:R4@0/a0 link:sound
         1000.0  ec2:a1@i-b tag:R4@0/a0 link:sound   -> no write

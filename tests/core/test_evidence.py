@@ -233,15 +233,16 @@ def test_what_was_not_reached_is_named_with_where_it_was_tried(port: int) -> Non
 
 
 def test_that_workers_reach_each_other_is_remembered_for_those_that_begin() -> None:
-    """In a tag: once, and again after the next move."""
+    """In a tag: once, and again after the next move, but not while that may have been made a moment ago."""
     observer = Observer()
     bound = Attachment("a1", "i-a", 1, AttachmentStatus.ATTACHED)
     for now, moves, reached, told in (
         (0.0, "", "", False),
         (40.0, "", "", True),
         (80.0, "", str(WALL + 40), False),
-        (120.0, f"R3@{WALL + 100}/a0", str(WALL + 40), True),
-        (160.0, f"R3@{WALL + 100}/a0", str(WALL + 120), False),
+        (120.0, f"R3@{WALL + 100}/a0", str(WALL + 40), False),
+        (160.0, f"R3@{WALL + 100}/a0", str(WALL + 40), True),
+        (200.0, f"R3@{WALL + 100}/a0", str(WALL + 160), False),
     ):
         observer.view = replace(observer.view, owner=Owner(now, eni(bound, moves=moves, reached=reached)))
         write = observer.see(now, "word:sound probe:AA").write

@@ -273,8 +273,8 @@ def test_an_earlier_move_away_from_the_same_standing_eni_is_not_this_one() -> No
 def test_five_minutes_of_up_clear_one_record_after_the_other() -> None:
     """Each is a write of its own."""
     mover = Mover()
-    mover.see(0.0, "ec2:i-a word:sound probe:AA")
     records = {"eni-a": "R4@1/at-c", "eni-c": "R4@2/at-a"}
+    mover.see(0.0, "ec2:i-a word:sound probe:AA", records=records)
     for now, eni_id in ((timing.CLEARED_BY_UP + 1, "eni-a"), (timing.CLEARED_BY_UP + 2, "eni-c")):
         decision = mover.see(now, "ec2:i-a probe:A", records=records)
         assert decision.write == Tag(eni_id, f"{TAG}/{ADDRESS}", "")

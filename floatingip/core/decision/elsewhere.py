@@ -83,7 +83,8 @@ def _watch(situation: Situation) -> Decision:
             peace = min(peace, owner.asked_at + timing.LOOK_IN_DOUBT)
         if health.state is not HealthState.UP:
             return Decision(State.STANDBY, Reason.SETTLING, Rule.R6, peace, detail=who)
-        since = memory.attachment_since
+        # A move that has just been recorded may have been made already: what was UP before it is not what is UP now.
+        since = max(memory.attachment_since, memory.recorded_at)
         healthy_for = view.now - (since if health.changed_at is None else max(health.changed_at, since))
         clear = _clearance(situation) if healthy_for >= timing.CLEARED_BY_UP else None
         if clear is None and healthy_for >= timing.REACHED_FOR:

@@ -67,6 +67,11 @@ def merged(values: Iterable[str]) -> str:
     return render(tuple(sorted(moves, key=lambda move: (move.wall, move.attachment))))
 
 
+def has_grown(before: str, value: str) -> bool:
+    """A move is recorded that was not before."""
+    return value != before and not set(parse(value)) <= set(parse(before))
+
+
 def recorded(value: str, attachment_id: str, since: float = -inf) -> bool:
     """The move away from this attachment is in the tag, whoever wrote it."""
     return any(move.attachment == attachment_id[-ID_END:] and move.wall >= since for move in parse(value))

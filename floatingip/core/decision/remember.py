@@ -233,15 +233,18 @@ def _remember_readiness(memory: Memory, view: View) -> Memory:
 
 
 def _remember_tags(memory: Memory, view: View, owner: Owner, way: Way) -> Memory:
-    """Since when the ENI has been somebody else's, and whether the last takeover is in the ration's tag."""
+    """Since when the ENI has been somebody else's, which moves are recorded, and whether the last takeover is."""
     if owner.eni is None:
         return memory
     foreign_since = memory.foreign_since if memory.foreign_since is not None else owner.asked_at
-    recorded = ration.recorded(way.recorded(view, owner.eni), memory.unrecorded, unrecorded_since(memory, view))
+    recorded = way.recorded(view, owner.eni)
+    is_recorded = ration.recorded(recorded, memory.unrecorded, unrecorded_since(memory, view))
     return _with(
         memory,
         foreign_since=foreign_since if view.name and owner.eni.tags.get(OWNER_TAG) != view.name else None,
-        unrecorded="" if recorded else memory.unrecorded,
+        recorded=recorded,
+        recorded_at=view.now if ration.has_grown(memory.recorded, recorded) else memory.recorded_at,
+        unrecorded="" if is_recorded else memory.unrecorded,
     )
 
 

@@ -175,6 +175,12 @@ class Memory:
     moves_since_seen: int | None = None
     """The same for when another observer last told that it sees it UP, as where this node has it."""
 
+    recorded: str = ""
+    """The moves that EC2 last showed recorded (ration.py)."""
+
+    recorded_at: float = float("-inf")
+    """When this observer last saw one recorded that was not before."""
+
     last_holder: str = ""
     """The instance that EC2 showed last as the holder, kept while nobody has the address."""
 
