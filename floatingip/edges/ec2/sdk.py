@@ -35,10 +35,9 @@ from floatingip.edges.ec2.asking import interrupt_by
 from floatingip.edges.ec2.credentials import Keeper
 from floatingip.edges.ec2.meaning import (
     CLOCK_HINT,
-    NOT_ACCEPTED,
     PROXY_HINT,
     ROLE_HINT,
-    code_in,
+    is_not_accepted,
     meaning,
     one_line,
     told,
@@ -126,7 +125,7 @@ def client(region: str, longest: float = LONGEST) -> EC2Client:
         made = _signing(region, longest, keeper).client("ec2")
 
     def answered(**call: Any) -> None:
-        if code_in(call["parsed"]) in NOT_ACCEPTED:
+        if is_not_accepted(call["parsed"]):
             keeper.refused()
 
     made.meta.events.register("after-call.ec2", answered)
