@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from floatingip.agent.effects import Part, Probing
 from floatingip.agent.looks import Seen
-from floatingip.core.ec2 import Instance, Subnet
+from floatingip.core.ec2 import Eni, Instance, Subnet
 from floatingip.core.errors import CloudError
 from floatingip.core.model import Address, Network, Target
 from floatingip.core.news import News
@@ -177,9 +177,10 @@ class SlotsRehearsed:
 
 @dataclass(frozen=True, slots=True)
 class PermissionsRehearsed:
-    """The IAM actions that dry runs showed denied."""
+    """The IAM actions that dry runs showed denied; ``eni`` is the one that they were tried with, None for none."""
 
     denied: tuple[str, ...]
+    eni: Eni | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.room import lacks_slot
-from floatingip.core.ec2 import OWNER_TAG
+from floatingip.core.ec2 import OWNER_TAG, Eni
 from floatingip.core.errors import Denied
-from floatingip.core.model import Allocation
+from floatingip.core.model import Allocation, Target
 
 
 class Rehearsal:
@@ -35,11 +35,16 @@ class Rehearsal:
         self._due = dict.fromkeys(parts, float("-inf"))
         self._failures: dict[Part, Trouble] = {}
         self._denied = Trouble()
+        self._denied_with: tuple[str, ...] | None = None
         self._asking = False
 
     def follow(self, now: float) -> None:
         """Ask for a rehearsal, when it is time and enough is known."""
         shared = self._shared
+        eni, target = self._moving()
+        if self._denied_with is not None and _bound(eni) != self._denied_with:
+            # A policy that goes by tags denies what is done to an interface or an attachment that is gone.
+            self._denied_with, shared.denied, self._due[Part.PERMISSIONS] = None, (), now
         me = shared.instances.get(shared.me.instance_id)
         subnet = next((each.where.subnet() for each in self._addresses if each.where.subnet() is not None), None)
         due = tuple(part for part, at in self._due.items() if now >= at)
@@ -47,10 +52,13 @@ class Rehearsal:
             return
         self._due.update(dict.fromkeys(due, now + timing.REHEARSE_EVERY))
         self._asking = True
-        found = [(eni, each.target) for each in self._addresses if (eni := each.where.own_eni()) is not None]
-        eni, target = found[0] if found else (None, self._addresses[0].target)
         tags = {OWNER_TAG: shared.name}
         self._out.add(Rehearse(due, eni, target, subnet, me, tags, shared.slots, self._way.needed, now))
+
+    def _moving(self) -> tuple[Eni | None, Target]:
+        """What would move, and by which ENI; None while there is none."""
+        found = [(eni, each.target) for each in self._addresses if (eni := each.where.own_eni()) is not None]
+        return found[0] if found else (None, self._addresses[0].target)
 
     def ended(self) -> None:
         """The rehearsal has ended: the next one may begin."""
@@ -70,6 +78,10 @@ class Rehearsal:
         """Dry runs showed what IAM denies."""
         denied, actions = found.denied, ", ".join(found.denied)
         self._failures.pop(Part.PERMISSIONS, None)
+        if denied and found.eni is not None and _bound(found.eni) != _bound(self._moving()[0]):
+            self._due[Part.PERMISSIONS] = now
+            return
+        self._denied_with = _bound(found.eni) if denied else None
         if self._denied.is_due(actions, now):
             self._out.error("rehearsal", f"a takeover would fail: {Denied(*denied)}")
         self._shared.denied = denied
@@ -99,3 +111,10 @@ class Rehearsal:
             self._out.warning("reservation", f"not known whether the address is reserved: {error}")
         elif is_due:
             self._out.error("rehearsal", f"not known whether a takeover is possible: {error}")
+
+
+def _bound(eni: Eni | None) -> tuple[str, ...]:
+    """The ENI and its attachment, as far as there are any."""
+    if eni is None:
+        return ()
+    return (eni.id, eni.attachment.id) if eni.attachment is not None else (eni.id,)

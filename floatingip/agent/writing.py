@@ -17,7 +17,7 @@ from floatingip.agent.outbox import Outbox
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
-from floatingip.core.writes import Assign, AssignAny, Associate, Create, Write
+from floatingip.core.writes import Assign, AssignAny, Associate, Create, Delete, Detach, Write
 
 
 class Writing:
@@ -100,6 +100,10 @@ class Writing:
             case LookAgain() | AddressTaken():
                 self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self._complain(error)
+            case Denied() if not is_again and isinstance(write, Detach | Delete):
+                # A policy that goes by tags denies what is done to what is gone: the next look shows whether it is.
+                self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
+                self._out.info("write", f"{error}; looking again", **self._about)
             case Denied():
                 self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self.final = error

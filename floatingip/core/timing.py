@@ -166,6 +166,9 @@ FORGOTTEN_AFTER = 10.0
 GONE_AFTER = 2.0
 """The same between the first two answers that lack an ENI that was first shown longer ago than Describes lag."""
 
+TAGGED_WITHIN = 10.0
+"""Seconds within which EC2 shows the tags of an ENI that has just been created: Describes lag less."""
+
 FULL_FOR = 15.0
 """Seconds for which an instance that EC2 called full is not tried again."""
 

@@ -121,9 +121,8 @@ def _slots(cloud: Cloud, asked: Rehearse) -> Event:
 
 
 def _permissions(cloud: Cloud, asked: Rehearse) -> Event:
-    return PermissionsRehearsed(
-        cloud.rehearse(asked.eni, asked.subnet, asked.me.id, asked.tags, asked.target, asked.needed)
-    )
+    denied = cloud.rehearse(asked.eni, asked.subnet, asked.me.id, asked.tags, asked.target, asked.needed)
+    return PermissionsRehearsed(denied, asked.eni)
 
 
 def _reservations(cloud: Cloud, asked: Rehearse) -> Event:

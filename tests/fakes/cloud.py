@@ -12,7 +12,7 @@ from floatingip.core.model import Address, Network, Target
 from tests.fakes.ec2 import REGION, SLOTS, FakeEc2
 from tests.fakes.state import State
 
-HIGHEST_DEVICE_INDEX = 15
+HIGHEST_DEVICE_INDEX = 31
 
 
 class FakeCloud:

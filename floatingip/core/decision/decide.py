@@ -155,6 +155,10 @@ def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
     if is_ours and view.obstacle and owner.eni.withholds(view.target):
         soon = owner.asked_at + timing.LOOK_IN_DOUBT
         return Decision(State.STANDBY, Reason.CANNOT_CLAIM, Rule.R1, look_at=soon, detail=view.obstacle)
+    if memory.untagged_since is not None and owner.asked_at - memory.untagged_since < timing.TAGGED_WITHIN:
+        # Most likely one of us has made it: EC2 may show it before its tags.
+        soon = owner.asked_at + timing.LOOK_IN_DOUBT
+        return Decision(State.CLAIMING, Reason.UNTAGGED, Rule.R1, soon, detail=owner.eni.id, extent=Extent.AS_FOUND)
     if not is_ours or not owner.eni.carries(view.target):
         detail = f"{owner.eni.id} (tag {OWNER_TAG}={owner.eni.tags.get(OWNER_TAG, '')})"
         since = owner.asked_at if memory.foreign_since is None else memory.foreign_since

@@ -233,9 +233,15 @@ def _remember_readiness(memory: Memory, view: View) -> Memory:
 
 
 def _remember_tags(memory: Memory, view: View, owner: Owner, way: Way) -> Memory:
-    """Since when the ENI has been somebody else's, which moves are recorded, and whether the last takeover is."""
+    """Since when the ENI has been somebody else's, or has had no tag though it is new, which moves are recorded, and
+    whether the last takeover is.
+    """
     if owner.eni is None:
-        return memory
+        return _with(memory, untagged_since=None)
+    if owner.eni.tags:
+        memory = _with(memory, untagged_since=None)
+    elif memory.untagged_since is None and memory.nobody_since is not None:
+        memory = _with(memory, untagged_since=owner.asked_at)
     foreign_since = memory.foreign_since if memory.foreign_since is not None else owner.asked_at
     recorded = way.recorded(view, owner.eni)
     is_recorded = ration.recorded(recorded, memory.unrecorded, unrecorded_since(memory, view))

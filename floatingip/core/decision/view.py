@@ -236,6 +236,10 @@ class Memory:
     nobody_since: float | None = None
     """When the question was asked whose answer was the first of those in a row that show no ENI with the address."""
 
+    untagged_since: float | None = None
+    """When the question was asked whose answer was the first of those in a row that show the address on an ENI without
+    any tag, where the answer before them showed nobody."""
+
     taken_since: float | None = None
     """Since when EC2 has refused all claims although it shows no ENI with the address."""
 

@@ -37,8 +37,8 @@ __all__ = ["Ec2Cloud", "check_environment", "client", "obtain"]  # whoever has t
 PAGE = 1000
 """Interfaces in one answer: the most that EC2 gives."""
 
-HIGHEST_DEVICE_INDEX = 15
-"""No instance type has more interfaces than this on its first network card."""
+HIGHEST_DEVICE_INDEX = 31
+"""No instance type has more interfaces than this on its first network card; the most is 24, as of a c8i.48xlarge."""
 
 RESERVATIONS = ("SubnetIpv4CidrReservations", "SubnetIpv6CidrReservations")
 """Under what EC2 lists the CIDR reservations of a subnet."""

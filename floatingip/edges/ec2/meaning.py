@@ -64,6 +64,8 @@ MEANING: Mapping[str, type[CloudError]] = {
     "InvalidIPAddress.InUse": LookAgain,
     "IncorrectState": LookAgain,
     "IncorrectInstanceState": LookAgain,
+    "InvalidState": LookAgain,
+    "InvalidInstanceState": LookAgain,
     "IdempotentParameterMismatch": TokenSpent,
     "Resource.AlreadyAssigned": LookAgain,
     "Resource.AlreadyAssociated": AddressTaken,
@@ -73,10 +75,12 @@ MEANING: Mapping[str, type[CloudError]] = {
     "RequestLimitExceeded": Throttled,
     "Throttling": Throttled,
     "ThrottlingException": Throttled,
+    "ConcurrentTagAccess": Throttled,
     "InvalidNextToken": CloudUnavailable,
     "InvalidPaginationToken": CloudUnavailable,
     "InternalError": CloudUnavailable,
     "InternalFailure": CloudUnavailable,
+    "RetryableError": CloudUnavailable,
     "ServiceUnavailable": CloudUnavailable,
     "Unavailable": CloudUnavailable,
     "AuthFailure": CloudUnavailable,
@@ -84,6 +88,7 @@ MEANING: Mapping[str, type[CloudError]] = {
     "ExpiredTokenException": CloudUnavailable,
     "IncompleteSignature": CloudUnavailable,
     "InvalidClientTokenId": CloudUnavailable,
+    "InvalidSecurity.RequestHasExpired": CloudUnavailable,
     "MissingAuthenticationToken": CloudUnavailable,
     "RequestExpired": CloudUnavailable,
     "SignatureDoesNotMatch": CloudUnavailable,
@@ -99,11 +104,15 @@ NOT_ACCEPTED = {
     "ExpiredTokenException": "",
     "IncompleteSignature": "",
     "InvalidClientTokenId": "",
+    "InvalidSecurity.RequestHasExpired": CLOCK_HINT,
     "MissingAuthenticationToken": "",
     "RequestExpired": CLOCK_HINT,
     "SignatureDoesNotMatch": CLOCK_HINT,
     "UnrecognizedClientException": "",
 }
+
+ANOTHER_ACCOUNTS = re.compile(r"not belong to you|not have permission|not authorized", re.IGNORECASE)
+"""What EC2 says with the code AuthFailure of something that is another account's: the credentials are good."""
 
 # EC2 has only one code for everything that can be wrong with an address that is taken from an ENI, or given to one.
 MOVED_MEANWHILE = {**MEANING, "InvalidParameterValue": LookAgain}
@@ -233,9 +242,11 @@ def _cloud_error(
         return Denied(named[1] if named else f"ec2:{action}", policy=in_the_way[1] if in_the_way else "")
     message = message[:MOST_TOLD]
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in NOT_ACCEPTED:
+    if is_not_accepted(error.response):
         hint = NOT_ACCEPTED[code] or OTHERS_HINT
         return NoCredentials(f"{action}: {code}: {message}", hint)
+    if code in NOT_ACCEPTED:
+        return CloudError(f"{action}: {code}: {message}")
     is_throttle = status == HTTPStatus.TOO_MANY_REQUESTS or OTHER_THROTTLES.search(code)
     kind = codes.get(code, Throttled if is_throttle else CloudError)
     # EC2 throttles by 503, and has done nothing then; what else fails on its side may have been done.
@@ -246,6 +257,12 @@ def _cloud_error(
     if code == "InvalidParameterValue" and SOMEBODY_WAS_QUICKER.search(message):
         return LookAgain(f"{action}: {code}: {message}")
     return kind(f"{action}: {code}: {message}")
+
+
+def is_not_accepted(answer: Mapping[str, Any]) -> bool:
+    """Whether EC2 says in its answer that it does not accept the credentials."""
+    said = answer.get("Error", {}).get("Message") or ""
+    return code_in(answer) in NOT_ACCEPTED and not ANOTHER_ACCOUNTS.search(one_line(said))
 
 
 def code_in(answer: Mapping[str, Any]) -> str:

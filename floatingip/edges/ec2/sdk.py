@@ -35,10 +35,9 @@ from floatingip.edges.ec2.asking import interrupt_by
 from floatingip.edges.ec2.credentials import Keeper
 from floatingip.edges.ec2.meaning import (
     CLOCK_HINT,
-    NOT_ACCEPTED,
     PROXY_HINT,
     ROLE_HINT,
-    code_in,
+    is_not_accepted,
     meaning,
     one_line,
     told,
@@ -52,6 +51,10 @@ CONNECT_TIMEOUT = 2.0
 
 MOST_BYTES = 2**22
 """Bytes of one answer, with its headers; what EC2 shows of a thousand interfaces has some two million."""
+
+KEPT_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""What keeps connections known to NAT and firewalls, which forget those that are idle for 350 s, some without a word: a
+question that is sent by a forgotten one is lost.  Without these the system sends nothing for two hours."""
 
 LONGEST = 20.0
 """Seconds that one answer may take, where answers are seen to take that long, unless the settings say otherwise."""
@@ -126,7 +129,7 @@ def client(region: str, longest: float = LONGEST) -> EC2Client:
         made = _signing(region, longest, keeper).client("ec2")
 
     def answered(**call: Any) -> None:
-        if code_in(call["parsed"]) in NOT_ACCEPTED:
+        if is_not_accepted(call["parsed"]):
             keeper.refused()
 
     made.meta.events.register("after-call.ec2", answered)
@@ -288,6 +291,9 @@ class _Endable:
     def _new_conn(self) -> socket.socket:
         """urllib3's: a connection on which a proxy may still be asked for EC2, and answer as slowly as it likes."""
         connected: socket.socket = super()._new_conn()  # type: ignore[misc]  # a mixin
+        for name, value in KEPT_ALIVE.items():
+            if (option := getattr(socket, name, None)) is not None:
+                connected.setsockopt(socket.IPPROTO_TCP, option, value)
         interrupt_by(partial(_end, connected))
         return connected
 

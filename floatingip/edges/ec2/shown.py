@@ -117,7 +117,8 @@ def _elastic(item: NetworkInterfaceTypeDef, primary: IPv4Address | None) -> dict
 
 def read_subnet(item: SubnetTypeDef) -> Subnet:
     """The subnet with those of its networks that can be read."""
-    blocks = [item.get("CidrBlock"), *(b.get("Ipv6CidrBlock") for b in item.get("Ipv6CidrBlockAssociationSet", []))]
+    associated = (b for b in item.get("Ipv6CidrBlockAssociationSet", []) if not _is_former(b))
+    blocks = [item.get("CidrBlock"), *(b.get("Ipv6CidrBlock") for b in associated)]
     networks: list[Network] = []
     unread = "" if item.get("SubnetId") and item.get("AvailabilityZone") else "no id, or no zone"
     for block in filter(None, blocks):
@@ -131,6 +132,16 @@ def read_subnet(item: SubnetTypeDef) -> Subnet:
         item.get("AvailabilityZone", ""),
         item.get("OutpostArn", ""),
         unread=unread,
+    )
+
+
+def _is_former(association: Any) -> bool:
+    """The subnet has this IPv6 network no more, or never got it, though it is still shown: another one may have it."""
+    return association.get("Ipv6CidrBlockState", {}).get("State") in (
+        "disassociating",
+        "disassociated",
+        "failing",
+        "failed",
     )
 
 
