@@ -26,6 +26,7 @@ from ipaddress import ip_address
 from floatingip.core.model import Address
 from floatingip.edges import clock
 from floatingip.edges.socket_filter import hear_others
+from floatingip.edges.straight import go_straight
 
 MOST_BYTES = 65536
 """Bytes that the body of an answer may have, unless the asker says otherwise."""
@@ -160,6 +161,7 @@ class Connection:
             plain.bind((str(self._source), 0))
         if self._only_others:
             hear_others(plain, address)
+            go_straight(plain, address, self._port)
         plain.settimeout(_left(deadline))
         plain.connect((self._host, self._port))
         if self._tls is not None:

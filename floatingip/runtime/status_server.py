@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from ipaddress import ip_address
 
 from floatingip.core.model import Address
 from floatingip.edges import background
@@ -92,6 +93,7 @@ class _Request:
     target: str
     is_get: bool
     keeps: bool
+    host: str
 
 
 class StatusServer:
@@ -241,6 +243,8 @@ class StatusServer:
             status, text = HTTPStatus.BAD_REQUEST, "no request, or too long"
         elif not request.is_get:
             status, text = HTTPStatus.METHOD_NOT_ALLOWED, "only GET"
+        elif known and _is_by_a_name(source, request.host):
+            status, text = HTTPStatus.MISDIRECTED_REQUEST, "ask at localhost or at an address, not by a name"
         else:
             status, text = self._answer(request.target, source)
         async with asyncio.timeout(EXCHANGE_WITHIN):
@@ -276,7 +280,24 @@ def _parse(received: bytes) -> _Request | None:
     method, target, version = words
     closes = any(name.lower() == "connection" and "close" in value.lower() for name, _, value in map(_field, fields))
     is_get = method == "GET"
-    return _Request(target, is_get, keeps=is_get and version == "HTTP/1.1" and not closes)
+    host = next((value.strip() for name, _, value in map(_field, fields) if name.lower() == "host"), "")
+    return _Request(target, is_get, keeps=is_get and version == "HTTP/1.1" and not closes, host=host)
+
+
+def _is_by_a_name(source: str, host: str) -> bool:
+    """Whether who asks on the loopback has looked up a name: a page from elsewhere, which a browser beside `kubectl
+    port-forward` has open, could give its own name this address, and so read what is told here.
+    """
+    named = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return bool(ip_address(source).is_loopback) and named.lower() not in ("", "localhost") and not _is_address(named)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _field(line: str) -> tuple[str, str, str]:

@@ -26,6 +26,11 @@ SILENCE = f"""table inet silence {{ chain in {{
 with them, after a first answer.)
 """
 
+ZONE = """table inet zone {
+    chain out { type filter hook output priority raw; ct zone set 7; };
+    chain in { type filter hook prerouting priority raw; ct zone set 7; }; }"""
+"""On the node that probes: others have a conntrack zone of their own, where NAT cannot be kept off (straight.py)."""
+
 ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
 
 

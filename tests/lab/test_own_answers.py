@@ -11,7 +11,7 @@ import pytest
 from floatingip.core.model import Address
 from floatingip.edges.probes.tcp import TcpProber
 from lab.network.netns import Namespace
-from tests.lab.probing import ANSWERED, FAILED_HERE, LOST, SILENCE, families, is_own, outcomes, probe
+from tests.lab.probing import ANSWERED, FAILED_HERE, LOST, SILENCE, ZONE, families, is_own, outcomes, probe
 from tests.lab.test_probe import in_near
 from tests.lab.test_reach import probe as reach
 from tests.waiting import until
@@ -69,6 +69,7 @@ def _lead(near: Namespace, holder: Namespace, address: Address) -> Iterator[Call
     def lead(rules: str, listens: bool) -> None:
         (near.ip if address.version == 4 else near.ip6)("rule add fwmark 7 lookup 7")
         near.ip(f"route add local {address} dev lo table 7")
+        near.nft(ZONE)
         near.nft(rules.format(family=family, to=address, own=own))
         for port in (9807, 8080, 9999) if listens else ():
             ends.enter_context(near.listen(anywhere, port)).setsockopt(*TRANSPARENT[address.version], 1)

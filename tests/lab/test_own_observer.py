@@ -14,7 +14,7 @@ from floatingip.core.groups import Worker
 from floatingip.core.model import Address
 from floatingip.runtime import peers
 from lab.network.netns import Namespace
-from tests.lab.probing import families
+from tests.lab.probing import ZONE, families
 
 PORT = 9807
 OWN = {4: ip_address("10.9.0.1"), 6: ip_address("2001:db8:9::1")}
@@ -58,6 +58,7 @@ def test_a_question_that_is_led_to_this_node_is_not_answered(near: Namespace, ru
     """A holder would say that its address reaches who doubts it (R4); and a dead one would be heard, or be taken for a
     node whose observer is just being restarted (R3).
     """
+    near.nft(ZONE)
     near.nft(f"table inet others {{ chain out {{ {rules} }}; }}")
     assert not near.call(lambda: peers.reaches(address, PORT, OWN[address.version]))
     answer = near.call(lambda: peers.ask_once(address, PORT, me="i-a"))
@@ -78,6 +79,7 @@ def test_who_is_on_no_instance_hears_observers_by_a_tunnel(near: Namespace, addr
     """Some, such as sshuttle, lead all that is for the VPC to a process on the person's machine, which has it answered
     there.  `release` must hear an observer that still runs, and `handover` one that could take over.
     """
+    near.nft(ZONE)
     near.nft(f"table inet tunnel {{ chain out {{ {LEADING_HERE['NAT']} }}; }}")
     assert near.call(lambda: peers.not_ready(address, PORT, me="")) == ""
     assert near.call(lambda: peers.not_ready(address, PORT, me="i-a"))

@@ -28,6 +28,7 @@ from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.edges import clock
 from floatingip.edges.socket_filter import OWN_ANSWER, has_shut_out, hear_others
+from floatingip.edges.straight import go_straight
 
 MOST_HEARD = 65536
 """Bytes of a service's answer that are read; a longer one is cut off."""
@@ -151,6 +152,7 @@ class TcpProber:
         probe.socket = connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         connection.setsockopt(*_RECVERR[version], 1)
         hear_others(connection, self.address)
+        go_straight(connection, self.address, self.port)
         with contextlib.suppress(BlockingIOError):
             connection.connect((str(self.address), self.port))
         probe.source = connection.getsockname()[0]

@@ -1,0 +1,144 @@
+"""What this node asks of another one goes there, though NAT leads it to a pod: as kube-proxy does for the `externalIPs`
+of a Service, which anybody may make in a namespace of theirs.
+"""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from ipaddress import ip_address
+
+import pytest
+
+from floatingip.core.model import Address
+from floatingip.core.word import Held, Status, to_peer
+from floatingip.edges.probes.tcp import TcpProber
+from floatingip.runtime import peers
+from lab.network.netns import Namespace
+from tests.lab.probing import ANSWERED, LOST, SILENCE, families, is_own, outcomes, probe
+from tests.lab.test_reach import NO_OBSERVERS, NO_PING, close
+from tests.lab.test_reach import probe as reach
+from tests.waiting import until
+
+POD = {4: "10.9.1.2", 6: "2001:db8:8::2"}
+PODS_PORT = 8000
+LEAD = """table inet proxy {{
+    chain services {{ {family} daddr {to} meta l4proto tcp dnat {family} to {pod}; }};
+    chain out {{ type nat hook output priority -100; jump services; }};
+    chain back {{ type nat hook postrouting priority 100; {family} daddr {at} masquerade; }}; }}"""
+
+
+@pytest.fixture(name="pod")
+def _pod(near: Namespace, holder: Namespace) -> Iterator[Namespace]:
+    """A pod of the asking node."""
+    namespace = Namespace("pod")
+    namespace.create()
+    near.ip(
+        "link add cali type veth peer name eth0 netns pod",
+        "address add 10.9.1.1/24 dev cali",
+        "address add 2001:db8:8::1/64 dev cali nodad",
+        "link set cali up",
+    )
+    namespace.ip(
+        "address add 10.9.1.2/24 dev eth0",
+        "address add 2001:db8:8::2/64 dev eth0 nodad",
+        "link set eth0 up",
+        "route add default via 10.9.1.1",
+        "route add default via 2001:db8:8::1",
+    )
+    until(lambda: near.show("link show cali")[0]["operstate"] == "UP")
+    until(lambda: is_own(near, "2001:db8:8::1") and is_own(namespace, POD[6]))
+    yield namespace
+    namespace.delete()
+
+
+def lead(near: Namespace, address: Address) -> None:
+    """From now on all TCP connections of the node to that address go to the pod."""
+    family, at = ("ip", POD[4]) if address.version == 4 else ("ip6", f"[{POD[6]}]")
+    pod = f"{at}:{PODS_PORT}"
+    near.nft(LEAD.format(family=family, to=address, pod=pod, at=POD[address.version]))
+
+
+def own(address: Address) -> str:
+    return "10.9.0.1" if address.version == 4 else "2001:db8:9::1"
+
+
+class _Impostor(http.server.BaseHTTPRequestHandler):
+    """Says what the holder's observer could say."""
+
+    def do_GET(self) -> None:
+        held = Held("eni-attach-1", leaving="a pod says so")
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(to_peer(Status("ours", "i-b", {"10.0.0.100": held}), {}, {}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(name="impostor")
+def _impostor(pod: Namespace, address: Address) -> Iterator[None]:
+    """The pod answers as an observer does."""
+    server = http.server.HTTPServer(("", PODS_PORT), _Impostor, bind_and_activate=False)
+    server.socket.close()
+    server.socket = pod.listen("0.0.0.0" if address.version == 4 else "::", PODS_PORT)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@families
+@pytest.mark.parametrize("listens", [True, False], ids=["listening", "refusing"])
+def test_a_pod_keeps_no_dead_holder_s_address_up(
+    near: Namespace, holder: Namespace, pod: Namespace, listens: bool, address: Address
+) -> None:
+    """It would never be moved (R4): on each node the pod would answer, or refuse, in the address' name."""
+    lead(near, address)
+    close(holder, NO_PING, NO_OBSERVERS)
+    with closing(pod.listen("0.0.0.0" if address.version == 4 else "::", PODS_PORT if listens else 1)):
+        assert outcomes(reach(near, address)) == [LOST] * 3
+
+
+@families
+def test_a_holder_is_reached_though_a_pod_would_answer_for_it(
+    near: Namespace, holder: Namespace, pod: Namespace, address: Address
+) -> None:
+    """What a pod's Service leads to it takes no answer from this node either: by TCP alone the address is UP."""
+    lead(near, address)
+    close(holder, NO_PING)
+    assert outcomes(reach(near, address)) == [LOST, ANSWERED, ANSWERED]
+
+
+@families
+def test_a_pod_speaks_for_no_dead_observer(
+    near: Namespace, holder: Namespace, impostor: None, address: Address
+) -> None:
+    """It could vouch for whoever has died, or let it seem that a node lives whose observer is just restarted (R3)."""
+    lead(near, address)
+    close(holder, NO_OBSERVERS)
+    answer = near.call(lambda: peers.ask_once(address, 9807, me="i-a"))
+    assert (answer.status, answer.refused) == (None, False)
+    assert not near.call(lambda: peers.reaches(address, 9807, ip_address(own(address))))
+
+
+@families
+def test_a_pod_answers_for_no_node_port_of_another_node(
+    near: Namespace, holder: Namespace, impostor: None, address: Address
+) -> None:
+    """An address would stay where nothing is served, or go there (R7)."""
+    lead(near, address)
+    holder.nft(SILENCE)
+    assert probe(near, lambda: TcpProber(address, 8080, 0.3))[0] is LOST
+
+
+@families
+def test_this_node_s_own_node_ports_are_served_by_pods(
+    near: Namespace, holder: Namespace, impostor: None, address: Address
+) -> None:
+    """As kube-proxy does it, by NAT as well."""
+    at = ip_address(own(address))
+    lead(near, at)
+    assert probe(near, lambda: TcpProber(at, 8080, 1.0))[0] is ANSWERED
