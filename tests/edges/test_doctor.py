@@ -236,6 +236,7 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     ),
     (kubernetes.role(OwnPod(0.0, answered=True), None), "ok", "may be listed"),
     (kubernetes.role(OwnPod(0.0, answered=True, problem="403 for x"), None), "fail", "403 for x -> apply the Role"),
+    (kubernetes.role(OwnPod(0.0, answered=True, problem="401; restart"), None), "fail", "401 -> restart"),
     (kubernetes.role(OwnPod(0.0, answered=True), ServicesUnknown("403", "apply it")), "fail", "403 -> apply it"),
     (kubernetes.role(OwnPod(0.0), None), "warn", "has not answered"),
 ]
