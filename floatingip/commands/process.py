@@ -72,6 +72,8 @@ def run(command: str, settings: Settings, path: Path) -> int:
     metadata = Imds()
     me = identity(metadata, log)
     container.check(me.mac)
+    if slowed := container.slowed(container.cpu_limit()):
+        log.warning("cpu", f"{slowed}; {container.CPU_HINT}")
     kubernetes = address_in_kubernetes(os.environ.get("NODE_ADDRESS", ""), me.address)
     me = dataclasses.replace(me, node=os.environ.get("NODE_NAME", ""), kubernetes=kubernetes)
     log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=me.node)

@@ -60,7 +60,8 @@ class OwnPod:
     ``disruption`` is the reason of its condition `DisruptionTarget`, empty where it has none.
 
     ``ready`` is the pod's condition `Ready`, which kubelet writes, and the control plane when it gives the node up;
-    ``containers_ready`` is `ContainersReady`, which kubelet alone writes.  None where there is no such condition.
+    ``containers_ready`` is `ContainersReady`, which kubelet alone writes.  None where there is no such condition, and
+    where a readiness gate of others' has the say.
 
     ``unset`` is the environment's variable for want of which nobody could be asked, empty where none was missing.
     """

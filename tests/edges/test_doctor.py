@@ -41,6 +41,7 @@ from floatingip.core.node import Identity, OwnPod
 from floatingip.core.peer import Sight
 from floatingip.core.probe import NodePort
 from floatingip.core.word import RESERVED, Held, Status
+from floatingip.edges.kernel import container
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "doctor.md"
@@ -189,6 +190,8 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     (served_at(), "fail", "does not answer at this node, 10.0.0.100"),
     (node.capabilities(("NET_RAW",)), "fail", "lacks NET_RAW -> give the container"),
     (node.capabilities(NONE), "ok", "all there"),
+    (node.cpu(container.slowed(0.1)), "warn", "sees no holder die -> take that limit away"),
+    (node.cpu(container.slowed(None)), "ok", "no limit"),
     (
         node.nft(HostError("nft: command not found", "the image must contain nftables")),
         "fail",
@@ -236,6 +239,7 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     ),
     (kubernetes.role(OwnPod(0.0, answered=True), None), "ok", "may be listed"),
     (kubernetes.role(OwnPod(0.0, answered=True, problem="403 for x"), None), "fail", "403 for x -> apply the Role"),
+    (kubernetes.role(OwnPod(0.0, answered=True, problem="401; restart"), None), "fail", "401 -> restart"),
     (kubernetes.role(OwnPod(0.0, answered=True), ServicesUnknown("403", "apply it")), "fail", "403 -> apply it"),
     (kubernetes.role(OwnPod(0.0), None), "warn", "has not answered"),
 ]

@@ -109,6 +109,13 @@ def test_the_pod_is_ready_as_far_as_kubernetes_knows(service: Service, status: s
     assert ask(service) == replace(WELL, ready=says)
 
 
+def test_a_readiness_gate_of_others_says_nothing_of_the_node(service: Service) -> None:
+    """Webhooks give pods such gates; a closed one must not look like a node that the control plane has written off."""
+    gated = {"type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady"}
+    service.body = pod(ready=(gated, READY[1]))
+    assert ask(service) == replace(WELL, ready=None)
+
+
 def test_a_pod_without_conditions_is_neither_ready_nor_ended(service: Service) -> None:
     """The kubelet may not have reported any yet."""
     service.body = json.dumps({"kind": "Pod", "metadata": {"name": NAME}, "status": {"phase": "Pending"}})
@@ -164,11 +171,15 @@ def test_one_connection_serves_all_who_ask_and_nobody_waits_for_it(service: Serv
 
 
 ALLOW = ": the role must allow to get pods"
+NO_TOKEN = (
+    ": the API server does not take this pod's token; was its ServiceAccount deleted, or made anew?"
+    " then `kubectl rollout restart deployment floating-ip`"
+)
 
 
 @pytest.mark.parametrize(
     ("status", "detail"),
-    [(401, ALLOW), (403, ALLOW), (404, ""), (500, ""), (302, "")],
+    [(401, NO_TOKEN), (403, ALLOW), (404, ""), (500, ""), (302, "")],
 )
 def test_a_refusal_is_unknown_with_its_cause(service: Service, status: int, detail: str) -> None:
     """Even if an eviction is in the body: only 200 is an answer.  A redirect would carry the token elsewhere."""
@@ -414,7 +425,7 @@ UNSENDABLE = "nothing from the API server: the question has characters that cann
         *((token, UNSENDABLE) for token in (b"sec\nret", b"sec\r\nX: ret", b"sec\x00ret", b"")),
         (b"secr\xc3\xa9t", "the service account's token is none"),
         (b"\xff\xfesecret", "the service account's token is none"),
-        (b"secret", f"401 for default/{NAME}{ALLOW}"),
+        (b"secret", f"401 for default/{NAME}{NO_TOKEN}"),
         (100_000 * b"secret", None),
     ],
 )

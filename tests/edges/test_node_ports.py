@@ -126,12 +126,20 @@ def test_no_services_are_none(service: Service) -> None:
     assert node_ports(service) == ()
 
 
-@pytest.mark.parametrize(("status"), [401, 403])
-def test_without_the_permission_it_says_what_to_do(service: Service, status: int) -> None:
-    """The Role of an older manifest."""
-    service.status = status
+def test_a_token_that_is_not_taken_is_no_matter_of_roles(service: Service) -> None:
+    """As after its ServiceAccount was made anew: the token names the old one by its uid."""
+    service.status = 401
     assert problem(service) == (
-        f"{status} from the API server: this pod may not list the Services of default;"
+        "401 for the Services of default: the API server does not take this pod's token; was its ServiceAccount"
+        " deleted, or made anew? then `kubectl rollout restart deployment floating-ip`"
+    )
+
+
+def test_without_the_permission_it_says_what_to_do(service: Service) -> None:
+    """The Role of an older manifest."""
+    service.status = 403
+    assert problem(service) == (
+        "403 from the API server: this pod may not list the Services of default;"
         " apply the Role of the current floating-ip.yaml, or set `service`"
     )
 

@@ -33,7 +33,7 @@ from floatingip.core.groups import End
 from floatingip.core.model import Address
 from floatingip.edges import background
 from floatingip.edges.kernel import chains
-from floatingip.edges.kernel.container import lacking
+from floatingip.edges.kernel.container import cpu_limit, lacking, slowed
 from floatingip.edges.kernel.host import KernelHost
 from floatingip.edges.kernel.inspection import IPVS_LINK, KernelInspection, conntrack, rp_filter
 from floatingip.edges.kernel.kube_proxy import kept_off
@@ -250,6 +250,10 @@ def _capabilities(_facts: Facts) -> Iterator[Finding]:
     yield from node.capabilities(lacking())
 
 
+def _cpu(_facts: Facts) -> Iterator[Finding]:
+    yield from node.cpu(slowed(cpu_limit()))
+
+
 def _nft(_facts: Facts) -> Iterator[Finding]:
     trouble = None
     with closing(KernelInspection()) as kernel:
@@ -387,6 +391,7 @@ LOOKS: dict[str, Look] = {
     "rules": _rules,
     "observer": _observer,
     "capabilities": _capabilities,
+    "cpu": _cpu,
     "nft": _nft,
     "forwarding": _forwarding,
     "rp-filter": _rp_filter,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from floatingip.core.wording import printable
+from floatingip.edges.kernel.container import CPU_HINT
 
 
 def parted(sentence: str) -> tuple[str, str]:
@@ -178,6 +179,11 @@ CAPABILITIES = Check(
     "links, routes and rules are NET_ADMIN's, pings are NET_RAW's",
     "give the container NET_ADMIN and NET_RAW, in a namespace whose Pod Security is privileged",
 )
+CPU = Check(
+    "cpu",
+    "a container that waits for its share of the CPU sees a holder die late, and takes over late",
+    CPU_HINT,
+)
 FORWARDING = Check(
     "forwarding",
     "a NodePort leads to pods through this node's forwarding",
@@ -236,8 +242,8 @@ NODE_PORT = Check(
 
 CHECKS = (
     SETTINGS, IMDS, CREDENTIALS, EC2, PERMISSIONS, CLOCK, PLACE, RESERVATION, OWNER, SLOTS, SOURCE_CHECK, NO_MANAGE,
-    WORKERS, PORT, ICMP, RULES, OBSERVER, CAPABILITIES, NFT, FORWARDING, RP_FILTER, LINKS, ROUTING, MARKS, FIREWALL,
-    CONNTRACK, KUBE_PROXY, API_SERVER, ROLE, NODE_PORT,
+    WORKERS, PORT, ICMP, RULES, OBSERVER, CAPABILITIES, CPU, NFT, FORWARDING, RP_FILTER, LINKS, ROUTING, MARKS,
+    FIREWALL, CONNTRACK, KUBE_PROXY, API_SERVER, ROLE, NODE_PORT,
 )  # fmt: skip
 """All of them, in the order in which they are told."""
 

@@ -12,7 +12,7 @@ from floatingip.core.node import OwnPod
 def api_server(own: OwnPod) -> Iterator[Finding]:
     """It answers, whatever it says."""
     if own.answered:
-        yield API_SERVER.ok("it answers, by this pod's token")
+        yield API_SERVER.ok("it answers")
     elif own.unset:
         yield API_SERVER.unknown(f"this is no pod of the manifest ({own.unset} is not set)")
     else:
@@ -24,7 +24,7 @@ def role(own: OwnPod, services: ServicesUnknown | None) -> Iterator[Finding]:
     if not own.answered:
         yield ROLE.unknown("the API server has not answered")
         return
-    yield ROLE.fail(own.problem) if own.problem else ROLE.ok("this pod may be read")
+    yield ROLE.failing(own.problem) if own.problem else ROLE.ok("this pod may be read")
     if services is not None:
         yield ROLE.fail(services.args[0], services.hint)
     else:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from floatingip.commands.doctor.finding import (
     CAPABILITIES,
     CONNTRACK,
+    CPU,
     FIREWALL,
     FORWARDING,
     KUBE_PROXY,
@@ -31,6 +32,11 @@ STRICT = 1
 def capabilities(lacking: Sequence[str]) -> Iterator[Finding]:
     """Of this process, which the observer's container has as well."""
     yield CAPABILITIES.fail(f"this process lacks {', '.join(lacking)}") if lacking else CAPABILITIES.ok("all there")
+
+
+def cpu(slowed: str) -> Iterator[Finding]:
+    """``slowed`` is what a limit means that this container, which is the observer's, has; empty without one."""
+    yield CPU.warn(slowed) if slowed else CPU.ok("no limit that would slow it, as far as its control group tells")
 
 
 def nft(trouble: HostError | None) -> Iterator[Finding]:

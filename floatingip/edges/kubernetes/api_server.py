@@ -36,6 +36,13 @@ DEEPEST = 100
 """Levels of an answer; the managed fields of a document have a dozen."""
 
 
+REFUSED_TOKEN = "the API server does not take this pod's token"
+RENEW = "was its ServiceAccount deleted, or made anew? then `kubectl rollout restart deployment floating-ip`"
+"""What 401 means, and what to do: no Role helps, nor the ServiceAccount alone, as kubelet keeps the old token for most
+of an hour.
+"""
+
+
 class Unanswered(Exception):
     """The API server has not answered; the message says why, in our words, since a library's may quote the token."""
 

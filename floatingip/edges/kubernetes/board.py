@@ -18,7 +18,7 @@ from floatingip.core.errors import KubernetesError
 from floatingip.core.move import Move
 from floatingip.core.news import News, Remark, Role
 from floatingip.edges.http_client import Response
-from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, ApiServer, Unanswered, Unset
+from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, REFUSED_TOKEN, RENEW, ApiServer, Unanswered, Unset
 from floatingip.edges.utc import utc
 
 LABEL = "floatingip/role"
@@ -124,7 +124,9 @@ def _expect(answer: Response, what: str, *, missing: str = "") -> None:
         return
     said = f"{status} from the API server for {what}"
     match status:
-        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+        case HTTPStatus.UNAUTHORIZED:
+            raise KubernetesError(f"{said}: {REFUSED_TOKEN}", RENEW, refused=True)
+        case HTTPStatus.FORBIDDEN:
             raise KubernetesError(said, _ROLE, refused=True)
         case HTTPStatus.NOT_FOUND:
             raise KubernetesError(said, missing, refused=True)

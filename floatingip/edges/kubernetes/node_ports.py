@@ -15,7 +15,7 @@ from urllib.parse import quote
 from floatingip.core.bounded_json import as_count, as_list, as_object, as_text, read_json
 from floatingip.core.errors import ServicesUnknown
 from floatingip.core.probe import NodePort
-from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, ApiServer, Unanswered
+from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, REFUSED_TOKEN, RENEW, ApiServer, Unanswered
 
 MOST_SERVICES = 250
 """Services that are asked for, at most; few namespaces have a dozen with NodePorts, and one Service has 2 kB."""
@@ -41,7 +41,9 @@ class PodsServices:
             answer = self._api_server.get(f"services?{query}", seconds=LONGEST)
         except Unanswered as error:
             raise ServicesUnknown(str(error)) from error
-        if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            raise ServicesUnknown(f"{answer.status} for the Services of {namespace}: {REFUSED_TOKEN}", RENEW)
+        if answer.status == HTTPStatus.FORBIDDEN:
             raise ServicesUnknown(
                 f"{answer.status} from the API server: this pod may not list the Services of {namespace}", _DENIED_HINT
             )

@@ -11,10 +11,15 @@ from floatingip.core.bounded_json import as_list, as_object, as_text, read_json
 from floatingip.core.node import OwnPod
 from floatingip.edges import clock
 from floatingip.edges.http_client import Response
-from floatingip.edges.kubernetes.api_server import DEEPEST, ApiServer, Unanswered, Unset
+from floatingip.edges.kubernetes.api_server import DEEPEST, REFUSED_TOKEN, RENEW, ApiServer, Unanswered, Unset
 
 TIMEOUT = 1.0
 """Seconds for all of it, from the connection to the last byte: the pod's grace period may be running."""
+
+GATED = "ReadinessGatesNotReady"
+"""Why kubelet itself calls a pod not `Ready` whose containers are (GeneratePodReadyCondition in its status package).
+The control plane gives no reason when it writes a node off.
+"""
 
 
 class PodsOrders:
@@ -46,7 +51,9 @@ class PodsOrders:
 
 def _understand(answer: Response, told: OwnPod, mine: Mapping[str, str]) -> OwnPod:
     who = f"{mine['namespace']}/{mine['name']}"
-    if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        return replace(told, problem=f"{answer.status} for {who}: {REFUSED_TOKEN}; {RENEW}")
+    if answer.status == HTTPStatus.FORBIDDEN:
         return replace(told, problem=f"{answer.status} for {who}: the role must allow to get pods")
     try:
         if answer.status == HTTPStatus.OK:
@@ -75,23 +82,19 @@ def _read(pod: object, mine: Mapping[str, str], told: OwnPod) -> OwnPod:
     if (pod["kind"], metadata["name"]) != ("Pod", mine["name"]) or not is_mine:
         raise ValueError("something else")
     conditions = as_list(as_object(pod["status"]).get("conditions", []), as_object)
-    states: dict[str, str] = {}
+    states: dict[str, bool | None] = {}
     disruption = ""
     for condition in conditions:
         kind, status = as_text(condition["type"]), as_text(condition["status"])
         reason = as_text(condition.get("reason", ""))
-        states[kind] = status
+        # A gate that somebody else has given the pod, as webhooks do, is closed: that tells nothing of its node.
+        states[kind] = None if reason == GATED else status == "True"
         if (kind, status) == ("DisruptionTarget", "True"):
             disruption = reason or "DisruptionTarget"
     return replace(
         told,
         deleted=metadata.get("deletionTimestamp") is not None,
         disruption=disruption,
-        ready=_says(states.get("Ready")),
-        containers_ready=_says(states.get("ContainersReady")),
+        ready=states.get("Ready"),
+        containers_ready=states.get("ContainersReady"),
     )
-
-
-def _says(status: str | None) -> bool | None:
-    """Whether a condition is met, None where there is none; one that is `Unknown` is not met."""
-    return None if status is None else status == "True"
