@@ -154,6 +154,7 @@ def test_what_the_eni_has_not_cannot_be_unassigned(lab: Lab) -> None:
 def test_an_ipv6_address_moves_in_two_calls(lab: Lab) -> None:
     """Refused while another ENI has it, however it is spelt; then free."""
     assert lab.assign_ipv6(lab.eni_a, "2001:DB8:0:1:0::100") == [IPV6]
+    assert lab.assign_ipv6(lab.eni_a, IPV6) == []
     assert lab.machines.leads[IPV6] == lab.eni_a
     assert refusal(lab.assign_ipv6, lab.eni_b, IPV6) == "Resource.AlreadyAssigned"
     assert lab.unassign_ipv6(lab.eni_a, "2001:DB8:0:1:0::100") == [IPV6]
