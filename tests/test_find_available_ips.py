@@ -15,7 +15,7 @@ import pytest
 from botocore.stub import Stubber
 
 from tests.available_ips import SCRIPT
-from tests.available_ips_fixtures import ASKED, REGION, Run, addresses, make_subnet
+from tests.available_ips_runs import ASKED, REGION, Run, addresses, make_subnet
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 if TYPE_CHECKING:
     pass
 
-from tests.available_ips_fixtures import ASKED, Run, serving
+from tests.available_ips_runs import ASKED, Run, serving
 
 pytest_plugins = ["tests.available_ips_fixtures"]
 
