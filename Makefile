@@ -225,6 +225,7 @@ test-compiled: compiler ## Show that compiled histories are the same, and play 5
 	@mkdir -p .pytest_tmp
 	.venv/bin/python -m pytest $(WRITE) -q -m more $(ARGS) tests/sim/test_compiled.py
 	.venv/bin/python -m tests.sim --compiled --seeds 0..4999
+	.venv/bin/python -m tests.sim --compiled --seeds 32..121 --nemesis
 
 compiler: $(STAMP)
 	@packages=$$(.venv/bin/python -c 'from tests.sim import compiled; print(compiled.missing())')

@@ -6,146 +6,22 @@ import ast
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from ipaddress import IPv6Network, ip_network
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-import requests
-from botocore.config import Config
 from botocore.stub import Stubber
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.serving import make_server
-from werkzeug.wrappers import Response
 
-from tests import available_ips
 from tests.available_ips import SCRIPT
+from tests.available_ips_runs import ASKED, REGION, Run, addresses, make_subnet
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
     from mypy_boto3_ec2 import EC2Client
 
-REGION = "us-west-2"
 
-
-@contextmanager
-def serving(application: WSGIApplication) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    """Run one EC2 endpoint for the module."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-        with serving(DomainDispatcherApplication(create_backend_app)) as url:
-            yield url
-
-
-@pytest.fixture(autouse=True)
-def aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide this machine's AWS configuration and IMDS; give credentials, a Region, and no second attempts."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_MAX_ATTEMPTS": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(scope="module")
-def client(moto: str) -> EC2Client:
-    """Make one client for the module: to load EC2's service model takes its time."""
-    return boto3.client(
-        "ec2",
-        REGION,
-        endpoint_url=moto,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(retries={"total_max_attempts": 1}),
-    )
-
-
-@pytest.fixture
-def ec2(moto: str, client: EC2Client, monkeypatch: pytest.MonkeyPatch) -> EC2Client:
-    """Empty the endpoint, which the script then uses too."""
-    requests.post(f"{moto}/moto-api/reset", timeout=10).raise_for_status()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", moto)
-    return client
-
-
-@pytest.fixture
-def script() -> ModuleType:
-    return available_ips.script()
-
-
-class Outcome:
-    """What a user gets of one run."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.addresses, self.err = code, out.split(), err
-
-
-class Run:
-    """Runs the script's main in this process."""
-
-    def __init__(self, script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-        self.main, self.capsys = script.main, capsys
-
-    def __call__(self, *arguments: str) -> Outcome:
-        """Run, and check what holds for each run: a failure is one line on stderr and nothing on stdout."""
-        code = self.main(list(arguments))
-        out, err = self.capsys.readouterr()
-        if code:
-            assert out == ""
-            assert err.count("\n") == 1
-            assert err.startswith("find-available-ips.py: ")
-        return Outcome(code, out, err)
-
-    def fails(self, *arguments: str, code: int = 2) -> str:
-        """What it says when it ends with this code: 2 where only the user can change it, 1 where EC2 failed."""
-        outcome = self(*arguments)
-        assert outcome.code == code
-        return outcome.err
-
-
-@pytest.fixture
-def run(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> Run:
-    return Run(script, capsys)
-
-
-def make_subnet(ec2: EC2Client, cidr: str = "10.0.0.0/28") -> str:
-    """Make a VPC 10.0.0.0/16 with one subnet; returns the subnet's id."""
-    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    return ec2.create_subnet(VpcId=vpc, CidrBlock=cidr)["Subnet"]["SubnetId"]
-
-
-def addresses(first: int, last: int) -> list[str]:
-    """Name 10.0.0.FIRST to 10.0.0.LAST."""
-    return [f"10.0.0.{n}" for n in range(first, last + 1)]
-
-
-ASKED = ("IPV4", "10.0.0.0/28")
-"""For the addresses of the subnet that is made unless another one is said."""
+pytest_plugins = ["tests.available_ips_fixtures"]
 
 
 # What is free.
@@ -363,131 +239,6 @@ def test_line_ends_of_windows_are_no_part_of_an_argument(
     make_subnet(ec2)
     monkeypatch.setenv("AWS_DEFAULT_REGION", f"{REGION}\r\n")
     assert run("IPV4\r", " 10.0.0.0/28\r\n").addresses == addresses(4, 14)
-
-
-# What goes wrong.
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "required"),
-        (["IPV5", "10.0.0.0/28"], "IPV5"),
-        (["IPV4"], "CIDR"),
-        (["IPV4", "10.0.0.0/33"], "not a CIDR"),
-        (["IPV4", "10.0.0.0"], "not a CIDR"),
-        (["IPV4", "nonsense/24"], "not a CIDR"),
-        (["IPV4", "10.0.0.5/28"], "the CIDR is 10.0.0.0/28"),
-        (["IPV6", "2001:db8::5/64"], "the CIDR is 2001:db8::/64"),
-        (["IPV6", "10.0.0.0/28"], "IPv4 CIDR"),
-        (["IPV4", "2001:db8::/64"], "IPv6 CIDR"),
-        ([*ASKED, "--limit", "0"], "--limit"),
-        ([*ASKED, "--limit", "few"], "--limit"),
-        ([*ASKED, "--vpc", "vpc-1", "more"], "more"),
-        ([*ASKED, "--region", "no region"], "no region"),
-        ([*ASKED, "--region", "us-west-2a"], "'us-west-2a' is no Region"),
-        ([*ASKED, "--vpc-id", "vpc-*"], "'vpc-*' is no id"),
-        ([*ASKED, "--subnet-id", "subnet-?"], "'subnet-?' is no id"),
-    ],
-)
-def test_a_bad_argument_is_one_clear_line(run: Run, arguments: list[str], said: str) -> None:
-    """Exit code 2, and the line names what is wrong."""
-    assert said in run.fails(*arguments)
-
-
-def test_a_missing_region_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither given nor configured."""
-    monkeypatch.delenv("AWS_DEFAULT_REGION")
-    assert "give --region" in run.fails(*ASKED)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent", "AWS_ROLE_ARN": "arn:aws:iam::1:role/r"}, "/nonexist"),
-        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://elsewhere/"}, "elsewhere"),
-        ({"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "secret\n"}, "a line's end within the credentials"),
-    ],
-)
-def test_credentials_that_cannot_be_got_are_no_fault_of_ec2s(
-    run: Run, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str], said: str
-) -> None:
-    """Nor of a proxy's; and no secret is told."""
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    for name, value in wrong.items():
-        monkeypatch.setenv(name, value)
-    told = run.fails(*ASKED)
-    assert told.startswith("find-available-ips.py: AWS configuration: ")
-    assert said in told
-    assert "secret" not in told
-
-
-def test_missing_credentials_are_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is sent."""
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    assert "`aws sts get-caller-identity`" in run.fails(*ASKED)
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "exit_code", "said"),
-    [
-        (403, "UnauthorizedOperation", 2, "ec2:DescribeSubnets"),
-        (401, "AuthFailure", 2, "AuthFailure"),
-        (503, "RequestLimitExceeded", 1, "RequestLimitExceeded"),
-        (500, "InternalError", 1, "InternalError"),
-    ],
-)
-def test_an_error_of_ec2_is_one_clear_line(
-    run: Run, monkeypatch: pytest.MonkeyPatch, status: int, code: str, exit_code: int, said: str
-) -> None:
-    """Exit code 2 where only the user can change it, 1 where EC2 failed; a missing permission is named."""
-    error = f"<Error><Code>{code}</Code><Message>Said\nin two lines.</Message></Error>"
-    body = f"<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>"
-    with serving(Response(body, status, content_type="text/xml")) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
-        assert said in run.fails(*ASKED, code=exit_code)
-
-
-ENDLESS = "<DescribeSubnetsResponse><subnetSet/><nextToken>again</nextToken></DescribeSubnetsResponse>"
-
-
-@pytest.mark.parametrize(
-    ("body", "kind", "said"),
-    [
-        pytest.param("<html>It works!", "text/html", "", id="a proxy's or a captive portal's page"),
-        pytest.param("", "text/html", "", id="an empty page"),
-        pytest.param(ENDLESS, "text/xml", "pagination", id="an answer without an end"),
-    ],
-)
-def test_an_endpoint_that_is_not_ec2_is_one_clear_line(
-    run: Run, monkeypatch: pytest.MonkeyPatch, body: str, kind: str, said: str
-) -> None:
-    """EC2's fault, and none of the configuration."""
-    with serving(Response(body, content_type=kind)) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
-        assert said in run.fails(*ASKED, code=1)
-
-
-def test_an_unreachable_endpoint_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listens there any more."""
-    with serving(Response("")) as url:
-        pass
-    monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
-    assert f'{url}/" (Connection refused)' in run.fails(*ASKED, code=1)
-
-
-def test_certificates_that_are_not_there_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK says that a file is missing, and not which."""
-    monkeypatch.setenv("AWS_CA_BUNDLE", "/nonexistent/bundle")
-    with serving(Response("")) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url.replace("http:", "https:"))
-        assert "; is AWS_CA_BUNDLE=/nonexistent/bundle right?" in run.fails(*ASKED, code=1)
-
-
-def test_an_endpoint_that_is_no_url_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A configuration mistake, found before anything is sent."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", "not a url")
-    run.fails(*ASKED)
 
 
 # As a command.

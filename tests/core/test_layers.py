@@ -56,7 +56,7 @@ edges             http_client
 edges             telemetry
 edges             imds prometheus
 edges/ec2         asking meaning
-edges/ec2         credentials shown
+edges/ec2         credentials shown connections
 edges/ec2         sdk api
 edges/ec2         cloud inspection
 edges/kernel      announce nft legacy
@@ -119,7 +119,7 @@ IMPURE = {
 
 HOMES = {
     "boto3": {"edges/ec2/sdk"},
-    "botocore": {"edges/ec2/sdk", "edges/ec2/meaning"},
+    "botocore": {"edges/ec2/connections", "edges/ec2/meaning", "edges/ec2/sdk"},
     "icmplib": {"edges/probes/icmp"},
     "mypy_boto3_ec2": {"edges/ec2/cloud", "edges/ec2/inspection", "edges/ec2/sdk", "edges/ec2/shown"},
     "prometheus_client": {"edges/prometheus"},

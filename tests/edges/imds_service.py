@@ -1,6 +1,7 @@
 """An IMDSv2 on loopback, which each test makes answer badly in its way."""
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address
@@ -53,6 +54,23 @@ def answer(body: bytes, status: int = 200) -> bytes:
 def hangs_up(connection: socket.socket) -> None:
     """Without a word."""
     connection.shutdown(socket.SHUT_RDWR)
+
+
+def hangs(connection: socket.socket) -> None:
+    """Take the question, and say nothing."""
+    connection.recv(1)
+
+
+def drips(connection: socket.socket) -> None:
+    """One byte after the other, each in time."""
+    for byte in answer(1000 * b"x"):
+        connection.sendall(bytes((byte,)))
+        time.sleep(0.02)
+
+
+def unreadable(path: str) -> str:
+    """What is told of a value that is none."""
+    return f"IMDS shows a {path} that cannot be read"
 
 
 class Service:

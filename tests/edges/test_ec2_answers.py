@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoCredentials, NoFreeSlot, Throttled
-from floatingip.edges.ec2 import api, sdk
+from floatingip.edges.ec2 import api, connections
 from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from floatingip.edges.ec2.meaning import NOT_ACCEPTED
@@ -290,7 +290,7 @@ def test_an_answer_without_end_fills_no_memory(
     server: Server, cloud: Ec2Cloud, monkeypatch: pytest.MonkeyPatch, begin: bytes, again: bytes
 ) -> None:
     """However fast it comes."""
-    monkeypatch.setattr(sdk, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(connections, "MOST_BYTES", 100_000)
 
     def pour(connection: socket.socket) -> None:
         connection.sendall(begin)

@@ -392,11 +392,8 @@ def test_an_instance_shows_its_state_and_the_indexes_of_its_first_card(endpoint:
 def test_subnets_of_all_pages_are_found(endpoint: Endpoint) -> None:
     """A VPC may have hundreds."""
     for number, token in ((0, "more"), (1, None)):
-        subnet = {
-            "SubnetId": f"subnet-{number}",
-            "CidrBlock": f"10.0.{number}.0/24",
-            "AvailabilityZone": "us-west-2-lax-1a",
-        }
+        zone = {"AvailabilityZone": "us-west-2-lax-1a"}
+        subnet = {"SubnetId": f"subnet-{number}", "CidrBlock": f"10.0.{number}.0/24"} | zone
         answer = {"Subnets": [subnet], **({"NextToken": token} if token else {})}
         endpoint.answers("DescribeSubnets", answer)
     assert [subnet.id for subnet in endpoint.cloud.describe_subnets()] == ["subnet-0", "subnet-1"]

@@ -172,3 +172,18 @@ def test_a_json_line_is_one_line_of_strict_json_whatever_a_value_contains(stream
     (line,) = stream.getvalue().splitlines()
     assert line.isprintable()
     assert json.loads(line, parse_constant=refuse)["field"] == str(value)
+
+
+@pytest.mark.parametrize(
+    ("line", "fields"),
+    [
+        ('time=2026-11-23T14:13:00.123Z event=decision rule=R3 msg="a \\"b\\" c=d\\n"',
+         {"time": "2026-11-23T14:13:00.123Z", "event": "decision", "rule": "R3", "msg": 'a "b" c=d\n'}),
+        ("empty= quoted=\"\" last=x", {"empty": "", "quoted": "", "last": "x"}),
+        ("Traceback (most recent call last):", {}),
+        ("", {}),
+    ],
+)  # fmt: skip
+def test_logfmt_is_parsed(line: str, fields: dict[str, str]) -> None:
+    """Quoted values with escapes, empty values, and lines that are no logfmt."""
+    assert parse_logfmt(line) == fields

@@ -39,7 +39,7 @@ from floatingip.core.word import Answer, Held, Status
 from floatingip.core.writes import Assign, Attach, Delete, Detach, Tag, Unassign, Write
 from floatingip.edges.telemetry import quoted
 from floatingip.runtime.look import look
-from tests.sim.observer import Inline
+from tests.sim.inline import Inline
 
 ADDRESS, ELASTIC = IPv4Address("10.0.0.100"), Allocation("eipalloc-0123456789abcdef0")
 TARGETS: tuple[Target, ...] = (ADDRESS, ELASTIC)

@@ -18,7 +18,7 @@ from floatingip.runtime.look import look
 from tests.edges.ec2_server import Server, http, instances, interface, interfaces, subnets
 from tests.hostile.strategies import mutations, several
 from tests.hostile.xml import as_bytes, befallen, found
-from tests.sim.observer import Inline
+from tests.sim.inline import Inline
 
 pytest_plugins = ["tests.edges.ec2_fixtures"]
 

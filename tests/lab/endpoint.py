@@ -12,10 +12,11 @@ import pytest
 from botocore.exceptions import ClientError
 from mypy_boto3_ec2 import EC2Client
 
-from lab.ec2 import PROFILES, Ec2, Guest, NoDevices, Profile
+from lab.ec2 import PROFILES, Ec2, Guest, Instance, NoDevices, Profile
 from tests.waiting import until
 
 INSTANT = PROFILES["instant"]
+ADDRESS = "10.0.0.100"
 
 Event = dict[str, Any]
 
@@ -149,22 +150,92 @@ class Lab:
         return [event for event in self.events if event["event"] in kinds]
 
 
+class AddressLab(Lab):
+    """One with an attached ENI on each worker, that says the shortest things about addresses, too."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        (self.eni_a, _), (self.eni_b, _) = (self.attached(each.instance_id) for each in (self.a, self.b))
+        soon(lambda: len(self.machines.leads) == 2)
+
+    def assign(self, eni: str, *addresses: str, take: bool = False) -> None:
+        self.client.assign_private_ip_addresses(
+            NetworkInterfaceId=eni, PrivateIpAddresses=addresses, AllowReassignment=take
+        )
+
+    def unassign(self, eni: str, *addresses: str) -> None:
+        self.client.unassign_private_ip_addresses(NetworkInterfaceId=eni, PrivateIpAddresses=addresses)
+
+    def assign_ipv6(self, eni: str, *addresses: str) -> list[str]:
+        answer = self.client.assign_ipv6_addresses(NetworkInterfaceId=eni, Ipv6Addresses=addresses)
+        return answer["AssignedIpv6Addresses"]
+
+    def unassign_ipv6(self, eni: str, *addresses: str) -> list[str]:
+        answer = self.client.unassign_ipv6_addresses(NetworkInterfaceId=eni, Ipv6Addresses=addresses)
+        return answer["UnassignedIpv6Addresses"]
+
+    def choose(self, eni: str, count: int = 1) -> list[str]:
+        answer = self.client.assign_private_ip_addresses(NetworkInterfaceId=eni, SecondaryPrivateIpAddressCount=count)
+        return [item["PrivateIpAddress"] for item in answer["AssignedPrivateIpAddresses"]]
+
+    def secondaries(self, eni: str) -> list[str]:
+        shown = self.show(eni)
+        ipv4s = [item["PrivateIpAddress"] for item in shown["PrivateIpAddresses"] if not item["Primary"]]
+        return [*ipv4s, *(item["Ipv6Address"] for item in shown["Ipv6Addresses"])]
+
+    def imds(self, worker: Instance, lag: float = 0.0) -> list[str]:
+        """All addresses that the worker's IMDS shows."""
+        shown = self.ec2.interfaces(worker.instance_id, lag)
+        return [address for one in shown for address in (*one.addresses, *one.ipv6_addresses)]
+
+    def owners(self, address: str) -> list[str]:
+        return self.find("ipv6-addresses.ipv6-address" if ":" in address else "addresses.private-ip-address", address)
+
+    def await_owner(self, address: str, eni: str) -> None:
+        """Wait until EC2 shows the address there and nowhere else."""
+        soon(lambda: self.owners(address) == [eni])
+
+    def await_assigned(self, eni: str) -> None:
+        """Wait until the last that the history says is that ADDRESS is there, which it may have been before."""
+        soon(lambda: self.moves()[-1] == (ADDRESS, "assigned", eni))
+
+    def moves(self) -> list[tuple[str, str, str]]:
+        """What the history says about addresses: what, status, and the ENI."""
+        return [(event["address"], event["status"], event["eni"]) for event in self.told("address")]
+
+    def ends(self) -> list[tuple[str, str]]:
+        """The same of the one address that there is: status, and the ENI."""
+        return [(status, eni) for _, status, eni in self.moves()]
+
+
 L = TypeVar("L", bound=Lab)
 Start = Callable[[Profile], L]
 
 
-def started(lab: Callable[[Ec2, Machines, list[Event]], L]) -> Iterator[Start[L]]:
-    """What a fixture yields that starts labs, each with its own machines and the events that its endpoint records."""
-    running: list[Ec2] = []
+def fixtures(
+    kind: Callable[[Ec2, Machines, list[Event]], L],
+) -> tuple[Callable[[], Iterator[Start[L]]], Callable[[Start[L]], L]]:
+    """`start`, which starts labs of that kind, and `lab`, one in which all happens at once."""
 
-    def start(profile: Profile) -> L:
-        machines, events = Machines(), list[Event]()
-        running.append(Ec2(profile, machines, events.append, seed=1))
-        return lab(running[-1], machines, events)
+    @pytest.fixture
+    def start() -> Iterator[Start[L]]:
+        """Each has its own machines and the events that its endpoint records."""
+        running: list[Ec2] = []
 
-    yield start
-    for ec2 in running:
-        ec2.stop()
+        def start(profile: Profile) -> L:
+            machines, events = Machines(), list[Event]()
+            running.append(Ec2(profile, machines, events.append, seed=1))
+            return kind(running[-1], machines, events)
+
+        yield start
+        for ec2 in running:
+            ec2.stop()
+
+    @pytest.fixture
+    def lab(start: Start[L]) -> L:
+        return start(INSTANT)
+
+    return start, lab
 
 
 def soon(condition: Callable[[], object], seconds: float = 5.0) -> None:

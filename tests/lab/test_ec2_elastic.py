@@ -1,13 +1,10 @@
 """The EC2 endpoint enforces what EC2 enforces about Elastic IPs; asked over HTTP, as the product asks it."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
-import pytest
-
 from tests.lab import endpoint
-from tests.lab.endpoint import INSTANT, refusal, soon, started
+from tests.lab.endpoint import INSTANT, refusal, soon
 
 PUBLIC = "203.0.113.100"
 
@@ -24,16 +21,7 @@ class Lab(endpoint.Lab):
 
 
 Start = endpoint.Start[Lab]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    yield from started(Lab)
-
-
-@pytest.fixture
-def lab(start: Start) -> Lab:
-    return start(INSTANT)
+start, lab = endpoint.fixtures(Lab)
 
 
 def test_an_allocation_shows_its_address_and_border_group(lab: Lab) -> None:

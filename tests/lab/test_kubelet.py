@@ -1,5 +1,5 @@
 """
-The small Kubernetes: it runs `floating-ip.yaml` as a cluster would, with a small program in the image's place.
+The small Kubernetes: it runs `floating-ip.yaml` as a cluster would, with pod_program.py in the image's place.
 
 What it does as the real one does it is for tests/kubernetes.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lab.history import History, parse_logfmt
+from lab.history import History
 from lab.kubernetes.cluster import EvictionRefused
 from lab.kubernetes.small.cluster import Cluster
 from lab.kubernetes.small.containers import POD, Backoff
@@ -24,49 +24,7 @@ from lab.kubernetes.small.objects import Container, DisruptionBudget, Manifest
 from lab.kubernetes.small.pods import Pod
 from tests.lab.small_kubernetes import NAME, Box, Told, box, floating_ip
 
-PROGRAM = r"""
-import http.server, os, pathlib, signal, sys, threading
-role, switches = sys.argv[1], pathlib.Path(os.environ["SWITCHES"])
-def on(switch):
-    return (switches / switch).exists()
-def say(**fields):
-    print(*(f"{key}={value}" for key, value in fields.items()), flush=True)
-def can_write(path):
-    try:
-        open(path, "w").close()
-        return "yes"
-    except OSError:
-        return "no"
-if role == "attach":
-    say(event="attach")
-    sys.exit(3 if on("attach-fails") else 0)
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(500 if on("not" + self.path[1:]) else 200)
-        self.end_headers()
-    def log_message(self, *arguments):
-        pass
-def stop(*_):
-    say(event="sigterm")
-    if not on("stubborn"):
-        os._exit(0)
-signal.signal(signal.SIGTERM, stop)
-status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-say(event="start", pid=os.getpid(), caps=status["CapEff"].strip(), bound=status["CapBnd"].strip(),
-    nnp=status["NoNewPrivs"].strip(), ip=os.environ["FLOATING_IP"],
-    node=os.environ["NODE_NAME"], pod=os.environ["POD_NAME"],
-    home=os.environ["HOME"], inherited="SECRET" in os.environ, settings=can_write("/etc/floatingip/settings.yaml"),
-    sysctl=can_write("/proc/sys/net/ipv4/ip_forward"), root=can_write("/etc/x"), etc=os.path.exists("/etc/passwd"),
-    lines=len(open("/etc/floatingip/settings.yaml").readlines()))
-def tick():
-    say(event="tick")
-    timer = threading.Timer(0.05, tick)
-    timer.daemon = True
-    timer.start()
-tick()
-print("not logfmt: käse", file=sys.stderr, flush=True)
-http.server.ThreadingHTTPServer(("0.0.0.0", 9807), Handler).serve_forever()
-"""
+PROGRAM = Path(__file__).with_name("pod_program.py")
 
 
 @dataclass
@@ -111,7 +69,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setenv("SECRET", "of the lab")
 
     def command(container: Container) -> list[str]:
-        return [sys.executable, "-S", "-c", PROGRAM, *container.args]
+        return [sys.executable, "-S", str(PROGRAM), *container.args]
 
     with ExitStack() as stack:
         addresses = {"k-a": "10.0.0.10", "k-b": "10.0.0.11"}
@@ -430,18 +388,3 @@ def test_back_off_is_the_real_kubelets() -> None:
     backoff = Backoff(10.0)
     assert [backoff.delay(1.0) for _ in range(8)] == [0, 10, 20, 40, 80, 160, 300, 300]
     assert [backoff.delay(600.0), backoff.delay(1.0)] == [0, 10]
-
-
-@pytest.mark.parametrize(
-    ("line", "fields"),
-    [
-        ('time=2026-11-23T14:13:00.123Z event=decision rule=R3 msg="a \\"b\\" c=d\\n"',
-         {"time": "2026-11-23T14:13:00.123Z", "event": "decision", "rule": "R3", "msg": 'a "b" c=d\n'}),
-        ("empty= quoted=\"\" last=x", {"empty": "", "quoted": "", "last": "x"}),
-        ("Traceback (most recent call last):", {}),
-        ("", {}),
-    ],
-)  # fmt: skip
-def test_logfmt_is_parsed(line: str, fields: dict[str, str]) -> None:
-    """Quoted values with escapes, empty values, and lines that are no logfmt."""
-    assert parse_logfmt(line) == fields

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 from floatingip.agent.agent import Agent
 from floatingip.agent.effects import End, Probing, Tell, Wanted
@@ -23,7 +22,6 @@ from floatingip.agent.events import (
     Terminated,
 )
 from floatingip.core import timing
-from floatingip.core.errors import CloudError
 from floatingip.core.model import Address, Target
 from floatingip.core.news import News
 from floatingip.core.peer import Sight
@@ -39,14 +37,13 @@ from floatingip.runtime.keeping import Keeper
 from floatingip.runtime.look import Calls
 from floatingip.runtime.probing import Probes
 from floatingip.runtime.questions import MetadataLoop
+from tests.sim.inline import Inline
 from tests.sim.line import Hung, Killed, Line
-from tests.sim.ports import QUESTIONS, ROUND_TRIP, Kernel, Probe
+from tests.sim.ports import QUESTIONS, ROUND_TRIP, Kernel, Probe, no_prober
 from tests.sim.slowly import Slowly
 
 if TYPE_CHECKING:
     from tests.sim.worker import Worker
-
-T = TypeVar("T")
 
 KERNEL_TAKES = 0.02
 """Seconds until it is seen to what is wanted of the kernel, or has changed there."""
@@ -86,7 +83,7 @@ class Observer:
         )
         kernel = Kernel(worker)
         self._line = Line(self)
-        edges = Edges(cast(Cloud, self._line), kernel, self._no_prober, kernel, kernel)
+        edges = Edges(cast(Cloud, self._line), kernel, no_prober, kernel, kernel)
         self._tally = edges.tally
         self._doer = Doer(fleet.settings, worker.identity(), edges, self, self._new_calls)
         self._desk = Desk(
@@ -120,7 +117,7 @@ class Observer:
 
     def start(self) -> None:
         """Begin."""
-        self._later(0.0, self._turn)
+        self.later(0.0, self._turn)
         self._ask_metadata()
 
     @property
@@ -159,7 +156,7 @@ class Observer:
         self.is_paused = False
         missed, self._missed = self._missed, []
         for action in missed:
-            self._later(0.0, action)
+            self.later(0.0, action)
 
     @property
     def published(self) -> Snapshot:
@@ -172,10 +169,6 @@ class Observer:
         self.post(Terminated())
 
     def later(self, delay: float, action: Callable[[], None]) -> None:
-        """Do this then, if this observer still lives."""
-        self._later(delay, action)
-
-    def _later(self, delay: float, action: Callable[[], None]) -> None:
         """Do this then, if this observer still lives."""
         self._at(self._fleet.now + delay, action)
 
@@ -222,8 +215,6 @@ class Observer:
                 self.worker.observer = None
         self._set_alarm()
 
-    # As the doer's crew.
-
     def now(self) -> float:
         """See `Crew`."""
         return self._fleet.now if self.slowly is None else self.slowly.began
@@ -237,7 +228,7 @@ class Observer:
         if self.slowly is not None:
             self.slowly.posted.append(event)
         elif self._delay:
-            self._later(self._delay, partial(self._receive, event))
+            self.later(self._delay, partial(self._receive, event))
         else:
             self._receive(event)
 
@@ -253,10 +244,10 @@ class Observer:
         if each is not None:
             slowly = Slowly(self, job, each, self._calls, self._fleet.now)
             self.waiting.add(slowly.began)
-            self._later(0.0, slowly.go_on)
+            self.later(0.0, slowly.go_on)
         else:
             half = self._fleet.chance.uniform(*takes) / 2
-            self._later(half, partial(self._do, job, half))
+            self.later(half, partial(self._do, job, half))
         for happens in tuple(self._fleet.beginning):
             happens(self.worker, name)
 
@@ -266,7 +257,7 @@ class Observer:
             job()
         except Hung:
             hanging, self._line.gives_up = self._line.gives_up, None
-            self._later(EC2_GIVEN_UP, partial(self._give_up, job, hanging))
+            self.later(EC2_GIVEN_UP, partial(self._give_up, job, hanging))
         except Killed:
             pass
         self._delay = 0.0
@@ -285,7 +276,7 @@ class Observer:
             probes = before.get(probing)
             if probes is None:
                 probes = Probes(probing, Probe(self.worker, probing, self.probes_sent), self._doer.probed)
-                self._later(0.0, partial(self._probe, probing, probes))
+                self.later(0.0, partial(self._probe, probing, probes))
             self._probes[probing] = probes
 
     def _probe(self, probing: Probing, probes: Probes) -> None:
@@ -297,7 +288,7 @@ class Observer:
         if probes.due_at() <= now:
             probes.send(now)
         due = min(probes.due_at(), probes.prober.due_at())
-        self._later(max(0.0, due - now), partial(self._probe, probing, probes))
+        self.later(max(0.0, due - now), partial(self._probe, probing, probes))
 
     def keep(self, target: Target, wanted: Wanted) -> None:
         """See `Crew`."""
@@ -316,7 +307,7 @@ class Observer:
         """Something is wanted, or has changed."""
         if not self._is_kernel_due:
             self._is_kernel_due = True
-            self._later(KERNEL_TAKES, self._keep)
+            self.later(KERNEL_TAKES, self._keep)
 
     def _keep(self) -> None:
         self._is_kernel_due = False
@@ -335,20 +326,20 @@ class Observer:
     def _ask(self, instance_id: str, address: Address) -> None:
         if self._asked.get(instance_id) == address:
             self._question(instance_id)
-            self._later(timing.ASK_EVERY, partial(self._ask, instance_id, address))
+            self.later(timing.ASK_EVERY, partial(self._ask, instance_id, address))
 
     def _question(self, instance_id: str) -> None:
         fleet, asked_at, peer = self._fleet, self._fleet.now, self._fleet.worker(instance_id)
         is_paused = peer.observer is not None and peer.observer.is_paused
         takes = ROUND_TRIP + fleet.delay
         if is_paused or takes > timing.ASK_TIMEOUT or not fleet.passes(self.worker, peer, QUESTIONS):
-            self._later(timing.ASK_TIMEOUT, lambda: self._heard(instance_id, Answer(asked_at, fleet.now, None)))
+            self.later(timing.ASK_TIMEOUT, lambda: self._heard(instance_id, Answer(asked_at, fleet.now, None)))
             return
         if peer.observer is None or not peer.observer.observes:
             answer = Answer(asked_at, asked_at + takes, None, refused=True)
         else:
             answer = Answer(asked_at, asked_at + takes, peer.observer.word(self.worker, sorted(self._doubted)))
-        self._later(takes, lambda: self._heard(instance_id, answer))
+        self.later(takes, lambda: self._heard(instance_id, answer))
 
     def _heard(self, instance_id: str, answer: Answer) -> None:
         if answer.status is not None and answer.status.instance_id == instance_id:
@@ -383,7 +374,7 @@ class Observer:
         if questions == self._pod_questions:
             if self.worker.pod is not None:
                 self.post(PodShown(replace(self.worker.pod, asked_at=self._fleet.now)))
-            self._later(self._pod_every, partial(self._ask_pod, questions))
+            self.later(self._pod_every, partial(self._ask_pod, questions))
 
     def tell(self, line: Tell) -> None:
         """See `Crew`."""
@@ -398,7 +389,7 @@ class Observer:
 
     def _ask_metadata(self) -> None:
         self._imds.ask(self._fleet.now)
-        self._later(timing.METADATA_EVERY, self._ask_metadata)
+        self.later(timing.METADATA_EVERY, self._ask_metadata)
 
     def _sight(self, asker: str, source: Address) -> Sight:
         """The holder's check, from the floating address, whether it reaches the asker."""
@@ -406,29 +397,3 @@ class Observer:
         peer = next((worker for worker in fleet.workers if worker.address == there), None)
         seen = peer is not None and fleet.serving(source) is self.worker and fleet.passes(self.worker, peer, QUESTIONS)
         return Sight.SEEN if seen else Sight.UNSEEN
-
-    def _no_prober(self, address: Address) -> Probe:
-        raise AssertionError(f"{address} is probed by the crew")
-
-
-class Inline(Calls):
-    """The calls of one look, without threads: all of them at the same moment, and each of them once."""
-
-    def patiently(self, ask: Callable[[], T]) -> T:
-        """Ask."""
-        self.made.append(None)
-        return ask()
-
-    def insist(self, write: Callable[[], None]) -> None:
-        """Write."""
-        self.made.append(None)
-        write()
-
-    def begin(self, ask: Callable[[], T]) -> Future[T]:
-        """Ask at once."""
-        answer: Future[T] = Future()
-        try:
-            answer.set_result(self.patiently(ask))
-        except CloudError as error:
-            answer.set_exception(error)
-        return answer

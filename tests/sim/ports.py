@@ -155,3 +155,8 @@ class Kernel:
         """See `ports.Orders`."""
         assert self._worker.pod is not None, "the crew asks, and waits for no answer"
         return replace(self._worker.pod, asked_at=self._worker.fleet.now)
+
+
+def no_prober(address: Address) -> Probe:
+    """In place of what makes one: the crew probes."""
+    raise AssertionError(f"{address} is probed by the crew")

@@ -1,5 +1,5 @@
 """
-The client of EC2: boto3 with our timeouts, connections that can be ended, and credentials of our keeping.
+The client of EC2: boto3 with our timeouts, our connections, and credentials of our keeping.
 
 A part of ``ec2``, and the only module that imports boto3.  The SDK repeats no call: after a timeout nobody knows
 whether a write was made, so the caller looks again instead of sending it a second time.  The SDK's own retries could
@@ -8,15 +8,12 @@ repeat an attach that had succeeded.
 
 from __future__ import annotations
 
-import io
 import os
 import re
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
-from http.client import HTTPResponse
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
@@ -30,12 +27,11 @@ import botocore.loaders
 import botocore.session
 import botocore.utils
 
-from floatingip.core.errors import CloudUnavailable, ConfigurationError, NoCredentials
-from floatingip.edges.ec2.asking import interrupt_by
+from floatingip.core.errors import ConfigurationError, NoCredentials
+from floatingip.edges.ec2 import connections
 from floatingip.edges.ec2.credentials import Keeper
 from floatingip.edges.ec2.meaning import (
     CLOCK_HINT,
-    PROXY_HINT,
     ROLE_HINT,
     is_not_accepted,
     meaning,
@@ -46,15 +42,10 @@ from floatingip.edges.ec2.meaning import (
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
+connections.install()
+
 CONNECT_TIMEOUT = 2.0
 """Seconds until a connection must be there: it usually takes much less than one."""
-
-MOST_BYTES = 2**22
-"""Bytes of one answer, with its headers; what EC2 shows of a thousand interfaces has some two million."""
-
-KEPT_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""What keeps connections known to NAT and firewalls, which forget those that are idle for 350 s, some without a word: a
-question that is sent by a forgotten one is lost.  Without these the system sends nothing for two hours."""
 
 LONGEST = 20.0
 """Seconds that one answer may take, where answers are seen to take that long, unless the settings say otherwise."""
@@ -247,86 +238,6 @@ def _session(region: str, longest: float) -> botocore.session.Session:
 def _loader(path: str | None) -> botocore.loaders.Loader:
     """What reads the SDK's models and keeps them: that is most of the time that making a client takes."""
     return botocore.loaders.create_loader(path)
-
-
-class _Budget(io.RawIOBase):
-    """What comes on a connection, as far as one answer may be long."""
-
-    def __init__(self, source: io.RawIOBase) -> None:
-        self._source = source
-        self._left = MOST_BYTES
-
-    def readable(self) -> bool:
-        """It is there to be read."""
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        """Raises ``CloudUnavailable`` once it is too much."""
-        came = self._source.readinto(buffer)
-        self._left -= came or 0
-        if self._left < 0:
-            raise CloudUnavailable(f"an answer of more than {MOST_BYTES} bytes", PROXY_HINT)
-        return came
-
-    def close(self) -> None:
-        """Hang up."""
-        self._source.close()
-        super().close()
-
-
-class _Bounded(HTTPResponse):
-    """An answer that fills no memory, whatever part of it has no end."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.fp = io.BufferedReader(_Budget(cast(Any, self.fp).detach()))
-
-
-class _Endable:
-    """A connection that ends when the attempt that uses it is given up."""
-
-    response_class = _Bounded
-    sock: socket.socket | None
-
-    def _new_conn(self) -> socket.socket:
-        """urllib3's: a connection on which a proxy may still be asked for EC2, and answer as slowly as it likes."""
-        connected: socket.socket = super()._new_conn()  # type: ignore[misc]  # a mixin
-        for name, value in KEPT_ALIVE.items():
-            if (option := getattr(socket, name, None)) is not None:
-                connected.setsockopt(socket.IPPROTO_TCP, option, value)
-        interrupt_by(partial(_end, connected))
-        return connected
-
-    def connect(self) -> None:
-        super().connect()  # type: ignore[misc]  # a mixin
-        # Again, since TLS has a socket of its own by now; and in `request` once more, since a connection that is used
-        # again was made by another attempt.
-        interrupt_by(partial(_end, self.sock))
-
-    def request(self, *arguments: Any, **named: Any) -> None:
-        if self.sock is not None:
-            interrupt_by(partial(_end, self.sock))
-        super().request(*arguments, **named)  # type: ignore[misc]  # a mixin
-
-
-def _end(connected: socket.socket | None) -> None:
-    if connected is not None:
-        with suppress(OSError):  # it has ended
-            # Not SSLSocket's own shutdown, which would take the TLS state away from the thread that is reading.
-            socket.socket.shutdown(connected, socket.SHUT_RDWR)
-
-
-class _HttpConnection(_Endable, botocore.awsrequest.AWSHTTPConnection):  # type: ignore[misc]  # a mixin, as theirs
-    pass
-
-
-class _HttpsConnection(_Endable, botocore.awsrequest.AWSHTTPSConnection):  # type: ignore[misc]  # a mixin, as theirs
-    pass
-
-
-# The SDK has no setting for that, and its sources of credentials have connections of their own.
-botocore.awsrequest.AWSHTTPConnectionPool.ConnectionCls = _HttpConnection
-botocore.awsrequest.AWSHTTPSConnectionPool.ConnectionCls = _HttpsConnection
 
 
 @dataclass(frozen=True, slots=True)
