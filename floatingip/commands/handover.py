@@ -12,15 +12,14 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
 
 from floatingip.commands import arguments, deployment
 from floatingip.commands.deployment import Deployment
 from floatingip.commands.insisting import insist
 from floatingip.commands.observers import Observers
+from floatingip.commands.orders import Handover, Orders
 from floatingip.commands.progress import Progress
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import carried_otherwise, way_to
@@ -83,25 +82,6 @@ class HandoverRefused(FloatingIPError):
     """Nobody would take the addresses over now: nothing was ordered."""
 
     exit_code = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Handover:
-    """One address that is to leave the attachment of ``eni``, which has it, for ``to``: an instance, or anybody."""
-
-    target: Target
-    eni: Eni
-    to: str
-
-    @property
-    def source(self) -> str:
-        """The instance that holds the address."""
-        return self.eni.attachment.instance_id if self.eni.attachment is not None else ""
-
-    @property
-    def attachment(self) -> str:
-        """The attachment that it is to leave."""
-        return self.eni.attachment.id if self.eni.attachment is not None else ""
 
 
 def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -> tuple[Handover, ...]:
@@ -228,22 +208,13 @@ def carry_out(
     gaps = {move.target: Gap() for move in moves}
     moved_at: dict[Target, float] = {}
     shown = {move.target: f"{AttachmentStatus.ATTACHED} to {move.source}" for move in moves}
-    observers, way = Observers(ours, now, sleep), way_to(ours.carry)
+    observers = Observers(ours, now, sleep)
     observers.find(frozenset(move.source for move in moves))
-    asked: list[Handover] = []
+    orders = Orders(ours, deadline, say, sleep, wall)
     astray: list[str] = []  # which somebody else took meanwhile, as where the holder died
     try:
         for move in moves:
-            ordered = order.render(move.attachment, move.to, deadline)
-            asked.append(move)  # before it is: the answer may get lost
-            try:
-                tag = {way.of_one(order.TAG, move.target): ordered}
-                insist(partial(ours.cloud.tag_eni, move.eni.id, tag), say, sleep)
-            except CloudError as error:
-                if not error.may_be_made:
-                    asked.remove(move)
-                raise
-            say(f"{move.target}: asked {move.source} to hand it over to {'any standby' if move.to == '*' else move.to}")
+            orders.give(move)
         observers.look()
         look_at = now()
         while left:
@@ -255,6 +226,7 @@ def carry_out(
             if not is_over:
                 wait(_waited_for(left, shown, now() - began, deadline - wall()))
             enis = _shown(ours)
+            orders.compare(enis or ())
             for target in tuple(left) if enis is not None else ():
                 attachment, holder = _attachment(enis or (), target, ours.carry), ""
                 if attachment is not None and attachment.status is AttachmentStatus.ATTACHED:
@@ -278,27 +250,11 @@ def carry_out(
         if astray:
             raise CloudError(f"{', '.join(astray)}: not handed over to {moves[0].to}", "run handover again")
     finally:
-        stays = _take_back(ours, asked, say, sleep)
+        stays = orders.take_back()
         for target, why in stays.items():
             say(f"{target}: what was asked for could not be taken back, and may be obeyed until {utc(deadline)}: {why}")
-        if unasked := [str(move.target) for move in asked if move.target in left and move.target not in stays]:
+        if unasked := [str(target) for target in left if orders.lasting(target) and target not in stays]:
             say(f"{', '.join(unasked)}: no longer asked for")
-
-
-def _take_back(
-    ours: Deployment, moves: Sequence[Handover], say: Callable[[str], None], sleep: Callable[[float], None]
-) -> dict[Target, str]:
-    """Remove the orders; return why some stay.  That hides neither what has moved, nor why something has not."""
-    way, stays = way_to(ours.carry), dict[Target, str]()
-    for number, move in enumerate(moves):
-        tag = {way.of_one(order.TAG, move.target): ""}
-        try:
-            insist(partial(ours.cloud.tag_eni, move.eni.id, tag), say, sleep)
-        except CloudError as error:
-            stays[move.target] = str(error)
-        except KeyboardInterrupt:  # once more: whoever asked wants to go
-            return stays | {each.target: "broken off" for each in moves[number:]}
-    return stays
 
 
 def _listen(

@@ -76,7 +76,7 @@ runtime           loop
 commands          arguments complaint progress
 commands          insisting
 commands          deployment history status
-commands          observers
+commands          observers orders
 commands          handover release pause
 commands          resume process
 commands/doctor   finding once
