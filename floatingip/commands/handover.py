@@ -12,16 +12,18 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 
 from floatingip.commands import arguments, deployment
 from floatingip.commands.deployment import Deployment
+from floatingip.commands.ending import as_by_ctrl_c
 from floatingip.commands.insisting import insist
 from floatingip.commands.observers import Observers
 from floatingip.commands.orders import Handover, Orders
 from floatingip.commands.progress import Progress
-from floatingip.core.decision import order
+from floatingip.core.decision import order, pause
 from floatingip.core.decision.carry import carried_otherwise, way_to
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
 from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, FloatingIPError
@@ -73,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if unknown := check(ours, moves):
         print(unknown)
-    with closing(Progress()) as progress:
+    with as_by_ctrl_c(), closing(Progress()) as progress:
         carry_out(ours, moves, progress.say, wait=progress.wait, wall=ours.wall)
     return 0
 
@@ -241,6 +243,7 @@ def carry_out(
                     continue
                 told = f"a gap of at most {gap:.1f} s" if gap is not None else "no observer to ask for the gap"
                 say(f"{target}: {holder} has it, {now() - began:.1f} s after it was asked for; {told}")
+                _keep_paused(ours, enis or (), left[target], wall(), say, sleep)
                 if left.pop(target).to not in (order.ANYBODY, holder):
                     astray.append(f"{target} on {holder}")
             if left and is_over:
@@ -255,6 +258,25 @@ def carry_out(
             say(f"{target}: what was asked for could not be taken back, and may be obeyed until {utc(deadline)}: {why}")
         if unasked := [str(target) for target in left if orders.lasting(target) and target not in stays]:
             say(f"{', '.join(unasked)}: no longer asked for")
+
+
+def _keep_paused(
+    ours: Deployment,
+    enis: Sequence[Eni],
+    move: Handover,
+    wall: float,
+    say: Callable[[str], None],
+    sleep: Callable[[float], None],
+) -> None:
+    """Have a pause go along with the address: a standing ENI that was made since it began does not have its tag."""
+    source = next((eni for eni in enis if eni.id == move.eni.id), None)
+    carrier = next(_carriers(enis, move.target, ours.carry), None)
+    if source is None or carrier is None or pause.ends_at(source.tags, wall) <= pause.ends_at(carrier.tags, wall):
+        return
+    try:
+        insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: source.tags[pause.TAG]}), say, sleep)
+    except CloudError as error:
+        say(f"{move.target}: its pause ends with this move: {error}; run `floatingip pause`")
 
 
 def _listen(

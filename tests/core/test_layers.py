@@ -73,7 +73,7 @@ runtime           keeping look peers probing questions status_server
 runtime           performing reporting roster sight
 runtime           desk doing
 runtime           loop
-commands          arguments complaint progress
+commands          arguments complaint ending progress
 commands          insisting
 commands          deployment history status
 commands          observers orders
