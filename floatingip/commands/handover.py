@@ -22,6 +22,7 @@ from floatingip.commands.ending import as_by_ctrl_c
 from floatingip.commands.insisting import insist
 from floatingip.commands.observers import Observers
 from floatingip.commands.orders import Handover, Orders
+from floatingip.commands.place import stranger
 from floatingip.commands.progress import Progress
 from floatingip.core.decision import order, pause
 from floatingip.core.decision.carry import carried_otherwise, way_to
@@ -96,7 +97,9 @@ def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -
     for target in targets:
         eni = next(_carriers(enis, target, ours.carry), None)
         if eni is None or eni.attachment is None or eni.attachment.status is not AttachmentStatus.ATTACHED:
-            if otherwise := carried_otherwise(enis, target, ours.carry):
+            if otherwise := carried_otherwise(enis, target, ours.carry) or (
+                stranger(ours.cloud, ours.name, target) if eni is None else ""
+            ):
                 raise ConfigurationError(f"{target}: {otherwise}")
             raise ConfigurationError(f"{target}: no node holds it now; nothing to hand over")
         if eni.attachment.instance_id != to:

@@ -16,6 +16,7 @@ from functools import partial
 from floatingip.commands import arguments, deployment
 from floatingip.commands.ending import as_by_ctrl_c
 from floatingip.commands.insisting import aloud, insist
+from floatingip.commands.place import stranger
 from floatingip.core.decision import pause
 from floatingip.core.decision.carry import carried_otherwise, way_to
 from floatingip.core.ec2 import Eni
@@ -87,7 +88,7 @@ def begin(
     enis = _interfaces(shown, targets, carry)
     for target in targets:
         if not any(eni.carries(target) for eni in enis):
-            if otherwise := carried_otherwise(shown, target, carry):
+            if otherwise := carried_otherwise(shown, target, carry) or stranger(cloud, name, target):
                 raise ConfigurationError(f"{target}: {otherwise}")
             raise ConfigurationError(f"{target}: no interface of {name} has it; nothing to pause")
     before = max(pause.ends_at(eni.tags, wall()) for eni in enis)
@@ -116,6 +117,7 @@ def end(
     enis = _interfaces(shown, targets, carry)
     if not enis:
         why = next(filter(None, (carried_otherwise(shown, target, carry) for target in targets)), "")
+        why = why or next((f"{each}: {said}" for each in targets if (said := stranger(cloud, name, each))), "")
         raise ConfigurationError(why or f"{name} has no interface of {', '.join(map(str, targets))}; nothing to resume")
     paused = [eni for eni in enis if eni.tags.get(pause.TAG)]
     _tag(cloud, paused, "", say, sleep)

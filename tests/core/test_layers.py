@@ -75,6 +75,7 @@ runtime           desk doing
 runtime           loop
 commands          arguments complaint ending progress
 commands          insisting
+commands          place
 commands          deployment history status
 commands          observers orders
 commands          handover release pause
