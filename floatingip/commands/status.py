@@ -28,7 +28,7 @@ from typing import TypeVar
 from floatingip.agent.looks import cluster_name
 from floatingip.commands import arguments
 from floatingip.commands.complaint import complain
-from floatingip.commands.place import check_place, stranger
+from floatingip.commands.place import check_place
 from floatingip.commands.progress import is_live
 from floatingip.core import table
 from floatingip.core.decision import order as orders
@@ -336,10 +336,7 @@ def _ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float) -> Shown:
     bound = {eni.attachment.instance_id for eni in enis if eni.attachment is not None}
     ids = frozenset({*bound, *(eni.standing_for for eni in enis)} - {""})
     instances = calls.patiently(lambda: cloud.describe_instances(ids)) if ids else {}
-    seen = tuple(
-        _address(target, shown, instances, settings.carry, wall, lambda target: stranger(cloud, name, target))
-        for target in settings.floating_ips
-    )
+    seen = tuple(_address(target, shown, instances, settings.carry, wall) for target in settings.floating_ips)
     nodes = {each.id: each.node for each in instances.values()}
     living = (each for each in instances.values() if not each.state.announces_death)
     asked = {each.id: each.address for each in living if each.address is not None}
@@ -347,21 +344,16 @@ def _ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float) -> Shown:
 
 
 def _address(
-    target: Target,
-    enis: Sequence[Eni],
-    instances: Mapping[str, Instance],
-    carry: Carry,
-    wall: float,
-    of_others: Callable[[Target], str],
+    target: Target, enis: Sequence[Eni], instances: Mapping[str, Instance], carry: Carry, wall: float
 ) -> AddressReport:
-    """One address, as EC2 alone shows it; ``of_others`` says who else has it."""
+    """One address, as EC2 alone shows it."""
     way = way_to(carry)
     carriers = sorted(
         (eni for eni in way.usable(enis) if eni.carries(target)), key=lambda eni: (eni.attachment is None, eni.id)
     )
     eni = next(iter(carriers), None)
     if eni is None:
-        said = carried_otherwise(enis, target, carry) or of_others(target) or "no interface of ours has the address"
+        said = carried_otherwise(enis, target, carry) or "no interface of ours has the address"
         return AddressReport(str(target), answer_age=0.0, sentence=f"EC2 says: {said}")
     paused_until = pause.ends_at(eni.tags, wall)
     free = AddressReport(
