@@ -8,8 +8,9 @@ tells which moves there were.  Each command's module says its arguments, and run
 
 Exit codes: 0 done, 1 the doctor found something, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken by
 something else, 6 the node's kernel, 7 IMDS, 8 a release or handover that would be wrong now, 9 the Kubernetes API
-server, 70 a defect, 74 what it tells cannot be written, 130 ended by Ctrl-C and 143 by SIGTERM before it was done.  Of
-`status`: 0 all is well, 10 an address is served but not safe, 11 one is down, 12 that is not known of one.
+server, 70 a defect, 74 what it tells cannot be written; 129 ended with its terminal, 130 by Ctrl-C and 143 by SIGTERM
+before it was done.  Of `status`: 0 all is well, 10 an address is served but not safe, 11 one is down, 12 that is not
+known of one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import argparse
 import errno
 import importlib
 import io
+import signal
 import sys
 from collections.abc import Collection, Sequence
 from typing import NoReturn, Protocol, cast
@@ -49,7 +51,7 @@ COMMANDS = {
 UNWRITTEN = 74
 """The exit code where nobody reads any more what a command tells, or a disk is full."""
 
-USAGE, INTERRUPTED = 2, 130
+USAGE = 2
 
 _NO_WRITE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF, errno.EIO)
 
@@ -86,8 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FloatingIPError as error:
         complain(command, error)
         return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as ended:  # by Ctrl-C, or by the signal that it names
+        return 128 + next(iter(ended.args), signal.SIGINT)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("", "floatingip"):
             raise

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from floatingip.agent.looks import cluster_name
 from floatingip.commands import arguments
 from floatingip.commands.insisting import insist
+from floatingip.commands.place import check_place
 from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, MetadataError
 from floatingip.core.model import Carry
 from floatingip.core.ports import Cloud
@@ -43,7 +44,8 @@ class Deployment:
 def find(settings: Settings, options: argparse.Namespace) -> Deployment:
     """The deployment that these settings and the arguments ``--region`` and ``--vpc-id`` are about.
 
-    Raises ConfigurationError where its name is not known, MetadataError where IMDS does not answer, and CloudError.
+    Raises ConfigurationError where its name is not known, or there is no such VPC, MetadataError where IMDS does not
+    answer, and CloudError.
     """
     check_environment()
     region, vpc_id, name = options.region, options.vpc_id, settings.name
@@ -65,6 +67,7 @@ def find(settings: Settings, options: argparse.Namespace) -> Deployment:
         raise ConfigurationError("name: not set, and this instance names no cluster; set `name` in the settings")
     if me is not None:
         return Deployment(cloud, name, vpc_id, settings.carry, settings.port, me.instance_id)
+    check_place(cloud, region, vpc_id)
     return Deployment(cloud, name, vpc_id, settings.carry, settings.port, ahead=_ahead(Inspection(ec2, region, vpc_id)))
 
 

@@ -14,15 +14,17 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 
 from floatingip.commands import arguments, deployment
 from floatingip.commands.deployment import Deployment
+from floatingip.commands.ending import as_by_ctrl_c
 from floatingip.commands.insisting import insist
 from floatingip.commands.observers import Observers
+from floatingip.commands.orders import Handover, Orders
+from floatingip.commands.place import stranger
 from floatingip.commands.progress import Progress
-from floatingip.core.decision import order
+from floatingip.core.decision import order, pause
 from floatingip.core.decision.carry import carried_otherwise, way_to
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
 from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, FloatingIPError
@@ -74,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if unknown := check(ours, moves):
         print(unknown)
-    with closing(Progress()) as progress:
+    with as_by_ctrl_c(), closing(Progress()) as progress:
         carry_out(ours, moves, progress.say, wait=progress.wait, wall=ours.wall)
     return 0
 
@@ -83,25 +85,6 @@ class HandoverRefused(FloatingIPError):
     """Nobody would take the addresses over now: nothing was ordered."""
 
     exit_code = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Handover:
-    """One address that is to leave the attachment of ``eni``, which has it, for ``to``: an instance, or anybody."""
-
-    target: Target
-    eni: Eni
-    to: str
-
-    @property
-    def source(self) -> str:
-        """The instance that holds the address."""
-        return self.eni.attachment.instance_id if self.eni.attachment is not None else ""
-
-    @property
-    def attachment(self) -> str:
-        """The attachment that it is to leave."""
-        return self.eni.attachment.id if self.eni.attachment is not None else ""
 
 
 def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -> tuple[Handover, ...]:
@@ -114,7 +97,9 @@ def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -
     for target in targets:
         eni = next(_carriers(enis, target, ours.carry), None)
         if eni is None or eni.attachment is None or eni.attachment.status is not AttachmentStatus.ATTACHED:
-            if otherwise := carried_otherwise(enis, target, ours.carry):
+            if otherwise := carried_otherwise(enis, target, ours.carry) or (
+                stranger(ours.cloud, ours.name, target) if eni is None else ""
+            ):
                 raise ConfigurationError(f"{target}: {otherwise}")
             raise ConfigurationError(f"{target}: no node holds it now; nothing to hand over")
         if eni.attachment.instance_id != to:
@@ -228,22 +213,13 @@ def carry_out(
     gaps = {move.target: Gap() for move in moves}
     moved_at: dict[Target, float] = {}
     shown = {move.target: f"{AttachmentStatus.ATTACHED} to {move.source}" for move in moves}
-    observers, way = Observers(ours, now, sleep), way_to(ours.carry)
+    observers = Observers(ours, now, sleep)
     observers.find(frozenset(move.source for move in moves))
-    asked: list[Handover] = []
+    orders = Orders(ours, deadline, say, sleep, wall)
     astray: list[str] = []  # which somebody else took meanwhile, as where the holder died
     try:
         for move in moves:
-            ordered = order.render(move.attachment, move.to, deadline)
-            asked.append(move)  # before it is: the answer may get lost
-            try:
-                tag = {way.of_one(order.TAG, move.target): ordered}
-                insist(partial(ours.cloud.tag_eni, move.eni.id, tag), say, sleep)
-            except CloudError as error:
-                if not error.may_be_made:
-                    asked.remove(move)
-                raise
-            say(f"{move.target}: asked {move.source} to hand it over to {'any standby' if move.to == '*' else move.to}")
+            orders.give(move)
         observers.look()
         look_at = now()
         while left:
@@ -255,6 +231,7 @@ def carry_out(
             if not is_over:
                 wait(_waited_for(left, shown, now() - began, deadline - wall()))
             enis = _shown(ours)
+            orders.compare(enis or ())
             for target in tuple(left) if enis is not None else ():
                 attachment, holder = _attachment(enis or (), target, ours.carry), ""
                 if attachment is not None and attachment.status is AttachmentStatus.ATTACHED:
@@ -269,6 +246,7 @@ def carry_out(
                     continue
                 told = f"a gap of at most {gap:.1f} s" if gap is not None else "no observer to ask for the gap"
                 say(f"{target}: {holder} has it, {now() - began:.1f} s after it was asked for; {told}")
+                _keep_paused(ours, enis or (), left[target], wall(), say, sleep)
                 if left.pop(target).to not in (order.ANYBODY, holder):
                     astray.append(f"{target} on {holder}")
             if left and is_over:
@@ -278,27 +256,30 @@ def carry_out(
         if astray:
             raise CloudError(f"{', '.join(astray)}: not handed over to {moves[0].to}", "run handover again")
     finally:
-        stays = _take_back(ours, asked, say, sleep)
+        stays = orders.take_back()
         for target, why in stays.items():
             say(f"{target}: what was asked for could not be taken back, and may be obeyed until {utc(deadline)}: {why}")
-        if unasked := [str(move.target) for move in asked if move.target in left and move.target not in stays]:
+        if unasked := [str(target) for target in left if orders.lasting(target) and target not in stays]:
             say(f"{', '.join(unasked)}: no longer asked for")
 
 
-def _take_back(
-    ours: Deployment, moves: Sequence[Handover], say: Callable[[str], None], sleep: Callable[[float], None]
-) -> dict[Target, str]:
-    """Remove the orders; return why some stay.  That hides neither what has moved, nor why something has not."""
-    way, stays = way_to(ours.carry), dict[Target, str]()
-    for number, move in enumerate(moves):
-        tag = {way.of_one(order.TAG, move.target): ""}
-        try:
-            insist(partial(ours.cloud.tag_eni, move.eni.id, tag), say, sleep)
-        except CloudError as error:
-            stays[move.target] = str(error)
-        except KeyboardInterrupt:  # once more: whoever asked wants to go
-            return stays | {each.target: "broken off" for each in moves[number:]}
-    return stays
+def _keep_paused(
+    ours: Deployment,
+    enis: Sequence[Eni],
+    move: Handover,
+    wall: float,
+    say: Callable[[str], None],
+    sleep: Callable[[float], None],
+) -> None:
+    """Have a pause go along with the address: a standing ENI that was made since it began does not have its tag."""
+    source = next((eni for eni in enis if eni.id == move.eni.id), None)
+    carrier = next(_carriers(enis, move.target, ours.carry), None)
+    if source is None or carrier is None or pause.ends_at(source.tags, wall) <= pause.ends_at(carrier.tags, wall):
+        return
+    try:
+        insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: source.tags[pause.TAG]}), say, sleep)
+    except CloudError as error:
+        say(f"{move.target}: its pause ends with this move: {error}; run `floatingip pause`")
 
 
 def _listen(

@@ -14,7 +14,9 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 from floatingip.commands import arguments, deployment
+from floatingip.commands.ending import as_by_ctrl_c
 from floatingip.commands.insisting import aloud, insist
+from floatingip.commands.place import stranger
 from floatingip.core.decision import pause
 from floatingip.core.decision.carry import carried_otherwise, way_to
 from floatingip.core.ec2 import Eni
@@ -50,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
     """Begin a pause; return the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
-    ends_at = begin(ours.cloud, ours.name, settings.floating_ips, settings.carry, options.minutes * 60.0, ours.wall)
+    with as_by_ctrl_c():
+        ends_at = begin(ours.cloud, ours.name, settings.floating_ips, settings.carry, options.minutes * 60.0, ours.wall)
     addresses = ", ".join(map(str, settings.floating_ips))
     print(f"{addresses}: stays on its node until {utc(ends_at)}, but for a handover that is asked for")
     return 0
@@ -77,16 +80,20 @@ def begin(
     """Pause for so many seconds from now; return when that ends, in Unix seconds.
 
     A pause that is there already is replaced, whether it is longer or shorter.  Raises ConfigurationError where an
-    address has no interface, and CloudError.  ``say`` is told what is waited for, and how far it came if it fails.
+    address has no interface, and CloudError.  ``say`` is told what is waited for, of a longer pause that is replaced,
+    and how far it came if it fails.
     """
     ends_at, targets = int(wall() + seconds), tuple(targets)
     shown = insist(lambda: read_in_full(cloud.describe_enis(name)), say, sleep)
     enis = _interfaces(shown, targets, carry)
     for target in targets:
         if not any(eni.carries(target) for eni in enis):
-            if otherwise := carried_otherwise(shown, target, carry):
+            if otherwise := carried_otherwise(shown, target, carry) or stranger(cloud, name, target):
                 raise ConfigurationError(f"{target}: {otherwise}")
             raise ConfigurationError(f"{target}: no interface of {name} has it; nothing to pause")
+    before = max(pause.ends_at(eni.tags, wall()) for eni in enis)
+    if before > ends_at:
+        say(f"somebody has asked for a pause until {utc(before)}; now it is over before that, at {utc(ends_at)}")
     _tag(cloud, enis, str(ends_at), say, sleep)
     return ends_at
 
@@ -110,6 +117,7 @@ def end(
     enis = _interfaces(shown, targets, carry)
     if not enis:
         why = next(filter(None, (carried_otherwise(shown, target, carry) for target in targets)), "")
+        why = why or next((f"{each}: {said}" for each in targets if (said := stranger(cloud, name, each))), "")
         raise ConfigurationError(why or f"{name} has no interface of {', '.join(map(str, targets))}; nothing to resume")
     paused = [eni for eni in enis if eni.tags.get(pause.TAG)]
     _tag(cloud, paused, "", say, sleep)

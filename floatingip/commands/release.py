@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from floatingip.commands import arguments, deployment
 from floatingip.commands.insisting import insist
+from floatingip.commands.place import stranger
 from floatingip.commands.progress import Progress
 from floatingip.core.ec2 import AttachmentStatus, Eni
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, FloatingIPError, LookAgain
@@ -63,6 +64,9 @@ def run(options: argparse.Namespace) -> int:
     chosen = insist(lambda: plan(ours.cloud, ours.name, settings.floating_ips, unused=options.unused))
     if not chosen.enis:
         print(f"nothing to release: no such interface of {ours.name} in {ours.vpc_id}")
+        for target in () if options.unused else settings.floating_ips:
+            if said := stranger(ours.cloud, ours.name, target):
+                print(f"{target}: {said}")
         return 0
     print("\n".join(chosen.lines()))
     if options.dry_run:

@@ -6,6 +6,7 @@ import argparse
 import os
 
 from floatingip.commands import arguments, deployment, pause
+from floatingip.commands.ending import as_by_ctrl_c
 from floatingip.edges import configmap
 
 
@@ -19,7 +20,8 @@ def run(options: argparse.Namespace) -> int:
     """End it; the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
-    was_paused = pause.end(ours.cloud, ours.name, settings.floating_ips, settings.carry, ours.wall)
+    with as_by_ctrl_c():
+        was_paused = pause.end(ours.cloud, ours.name, settings.floating_ips, settings.carry, ours.wall)
     addresses = ", ".join(map(str, settings.floating_ips))
     print(f"{addresses}: {'moves again when a holder fails' if was_paused else 'not paused'}")
     return 0

@@ -28,6 +28,7 @@ from typing import TypeVar
 from floatingip.agent.looks import cluster_name
 from floatingip.commands import arguments
 from floatingip.commands.complaint import complain
+from floatingip.commands.place import check_place
 from floatingip.commands.progress import is_live
 from floatingip.core import table
 from floatingip.core.decision import order as orders
@@ -109,9 +110,15 @@ def run(options: argparse.Namespace) -> int:
 
         return Ec2Cloud(client(region, settings.ec2_timeout), vpc_id, ())
 
+    @cache
+    def elsewhere(region: str, vpc_id: str) -> Cloud:
+        cloud = made(region, vpc_id)
+        check_place(cloud, region, vpc_id)
+        return cloud
+
     def find() -> tuple[Here | None, Callable[[], Cloud]]:
         if options.region and options.vpc_id and settings.name:
-            return None, partial(made, options.region, options.vpc_id)
+            return None, partial(elsewhere, options.region, options.vpc_id)
         return inside(Imds().identity, lambda me: made(options.region or me.region, options.vpc_id or me.vpc_id))
 
     found: tuple[Here | None, Callable[[], Cloud]] | None = None

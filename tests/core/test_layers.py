@@ -75,10 +75,11 @@ runtime           keeping look peers probing questions status_server
 runtime           performing reporting roster sight
 runtime           desk doing
 runtime           loop
-commands          arguments complaint progress
+commands          arguments complaint ending progress
 commands          insisting
+commands          place
 commands          deployment history status
-commands          observers
+commands          observers orders
 commands          handover release pause
 commands          resume process
 commands/doctor   finding once

@@ -160,6 +160,10 @@ def subnets(*items: str) -> bytes:
     return answer("DescribeSubnets", f"<subnetSet>{listed(items)}</subnetSet>")
 
 
+A_SUBNET = subnets("<subnetId>subnet-12345678</subnetId>")
+"""Of whatever VPC was asked about."""
+
+
 def dripping(reply: bytes, at_once: int, ended: threading.Event) -> Callable[[socket.socket], None]:
     """The first bytes at once, then one now and then, until the connection breaks."""
 

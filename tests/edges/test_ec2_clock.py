@@ -16,11 +16,11 @@ from floatingip.core.settings import Settings
 from floatingip.edges.ec2 import inspection
 from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.inspection import Inspection
-from tests.edges.ec2_server import ADDRESS, SHORT, Become, Server, error, http, silent_until, subnets
+from tests.edges.ec2_server import A_SUBNET, ADDRESS, SHORT, Become, Server, error, http, silent_until
 
 pytest_plugins = ["tests.edges.ec2_fixtures"]
 
-SHOWN = subnets().partition(b"\r\n\r\n")[2]
+SHOWN = A_SUBNET.partition(b"\r\n\r\n")[2]
 
 
 @pytest.mark.usefixtures("cloud")

@@ -15,7 +15,7 @@ from floatingip.core.errors import NoCredentials
 from floatingip.edges import configmap
 from floatingip.edges.ec2 import credentials, sdk
 from tests.edges.command_line import ROOT
-from tests.edges.ec2_server import ADDRESS, FOUND, SHORT, Become, Server, subnets
+from tests.edges.ec2_server import A_SUBNET, ADDRESS, FOUND, SHORT, Become, Server
 from tests.waiting import until
 
 pytest_plugins = ["tests.edges.ec2_fixtures"]
@@ -56,7 +56,7 @@ def _asks(
         status.add_arguments(parser)
         return parser.parse_args([*PLACE, "--settings", str(tmp_path / "settings.yaml")]), runs
 
-    server.replies |= {"DescribeSubnets": subnets(), "": FOUND}
+    server.replies |= {"DescribeSubnets": A_SUBNET, "": FOUND}
     monkeypatch.setattr(sdk, "_obtained", [])
     monkeypatch.setattr(credentials, "WAITED_FOR", SHORT)
     monkeypatch.setattr(credentials, "BESIDE_AFTER", SHORT)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from floatingip.commands import status
-from tests.edges.ec2_server import FOUND, PATIENCE, Become, Server, error, silent_until
+from tests.edges.ec2_server import A_SUBNET, FOUND, PATIENCE, Become, Server, error, silent_until
 
 pytest_plugins = ["tests.edges.ec2_fixtures"]
 
@@ -26,6 +26,7 @@ def arguments(server: Server, environment: Become, directory: Path) -> list[str]
     (directory / "settings.yaml").write_text("name: lab")
     keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     environment(AWS_ENDPOINT_URL_EC2=server.url, FLOATING_IP="10.0.0.100", HOME="/nonexistent", **keys)
+    server.replies = {"DescribeSubnets": A_SUBNET, **server.replies}
     place = ["--region", "us-west-2", "--vpc-id", "vpc-0123456789abcdef0"]
     return [*place, "--settings", str(directory / "settings.yaml")]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from floatingip import cli
 from floatingip.agent import company, leaving
-from floatingip.commands import handover, process, release, status
+from floatingip.commands import ending, handover, process, release, status
 from floatingip.core.decision.decision import Reason
 from floatingip.core.errors import FloatingIPError
 from floatingip.core.snapshot import Snapshot
@@ -126,7 +126,7 @@ def names(event: ast.expr) -> Iterator[str]:
 
 
 def exit_codes() -> set[int]:
-    """Those of the errors, those that the command line gives itself, and that of SIGTERM."""
+    """Those of the errors, those that the command line gives itself, and those of the signals that end it."""
     kinds = [FloatingIPError, handover.HandoverRefused, release.ReleaseRefused]
     for kind in kinds:
         kinds += kind.__subclasses__()
@@ -139,9 +139,8 @@ def exit_codes() -> set[int]:
                 | ast.Call(func=ast.Attribute(attr="_exit"), args=[ast.Constant(value=int(code))])
             ):
                 codes.add(code)
-    return (
-        codes | {process.DEFECT, cli.UNWRITTEN, cli.INTERRUPTED, 128 + signal.SIGTERM} | set(status.EXIT_CODES.values())
-    )
+    ended = {128 + number for number in (signal.SIGINT, *ending.SIGNALS)}
+    return codes | ended | {process.DEFECT, cli.UNWRITTEN} | set(status.EXIT_CODES.values())
 
 
 def metrics() -> set[str]:

@@ -1,0 +1,136 @@
+"""
+The orders of one `floatingip handover` (core/decision/order.py): written, and taken back at its end.
+
+Somebody else may order another handover of the same address meanwhile.  A tag has one value, so the last order counts;
+whoever ordered before that says so, and leaves it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from floatingip.commands.deployment import Deployment
+from floatingip.commands.insisting import insist
+from floatingip.core.decision import order
+from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import Eni
+from floatingip.core.errors import CloudError, LookAgain
+from floatingip.core.model import Target
+from floatingip.edges.utc import utc
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """One address that is to leave the attachment of ``eni``, which has it, for ``to``: an instance, or anybody."""
+
+    target: Target
+    eni: Eni
+    to: str
+
+    @property
+    def source(self) -> str:
+        """The instance that holds the address."""
+        return self.eni.attachment.instance_id if self.eni.attachment is not None else ""
+
+    @property
+    def attachment(self) -> str:
+        """The attachment that it is to leave."""
+        return self.eni.attachment.id if self.eni.attachment is not None else ""
+
+
+class Orders:
+    """Those that were given, each obeyed until ``deadline`` (Unix seconds); ``say`` is called with what happens."""
+
+    def __init__(
+        self,
+        ours: Deployment,
+        deadline: float,
+        say: Callable[[str], None],
+        sleep: Callable[[float], None],
+        wall: Callable[[], float],
+    ) -> None:
+        self._cloud = ours.cloud
+        self._name = ours.name
+        self._way = way_to(ours.carry)
+        self._deadline = deadline
+        self._say = say
+        self._sleep = sleep
+        self._wall = wall
+        self._given: list[Handover] = []
+        self._overruled: set[Target] = set()
+
+    def give(self, move: Handover) -> None:
+        """Order a handover.  Raises CloudError where EC2 does not accept that."""
+        if before := order.parse(self._shown(move, move.eni), move.attachment, self._wall()):
+            self._say(f"{move.target}: replaced: somebody has asked for it, to go {_where(before)}")
+        self._given.append(move)  # before it is: the answer may get lost
+        try:
+            self._write(move, self._rendered(move))
+        except CloudError as error:
+            if not error.may_be_made:
+                self._given.remove(move)
+            raise
+        to = "any standby" if move.to == order.ANYBODY else move.to
+        self._say(f"{move.target}: asked {move.source} to hand it over to {to}")
+
+    def compare(self, enis: Iterable[Eni]) -> None:
+        """See in an answer of EC2 whether somebody else has ordered something since.
+
+        EC2 may show tags late: one that stood there before our own is none of those.
+        """
+        shown = {eni.id: eni for eni in enis}
+        for move in (each for each in self._given if each.target not in self._overruled and each.eni.id in shown):
+            value = self._shown(move, shown[move.eni.id])
+            since = order.parse(value, move.attachment, self._wall())
+            if since is not None and value not in (self._rendered(move), self._shown(move, move.eni)):
+                self._overruled.add(move.target)
+                self._say(f"{move.target}: by now somebody else asks for it, to go {_where(since)}")
+
+    def take_back(self) -> dict[Target, str]:
+        """Remove them; return why some stay.  That hides neither what has moved, nor why something has not."""
+        stays = dict[Target, str]()
+        left = list(self._given)
+        try:
+            self.compare(self._ask())
+            while left:
+                move = left[0]
+                try:
+                    if move.target not in self._overruled:
+                        self._write(move, "")
+                except LookAgain:
+                    pass  # the interface is gone, and the order with it
+                except CloudError as error:
+                    stays[move.target] = str(error)
+                left.pop(0)
+        except KeyboardInterrupt:  # once more: whoever asked wants to go
+            return stays | {each.target: "broken off" for each in left}
+        return stays
+
+    def lasting(self, target: Target) -> bool:
+        """Was it given, and not overruled?"""
+        return target not in self._overruled and any(move.target == target for move in self._given)
+
+    def _ask(self) -> tuple[Eni, ...]:
+        try:
+            return insist(partial(self._cloud.describe_enis, self._name), self._say, self._sleep)
+        except CloudError:  # then nobody knows of another order
+            return ()
+
+    def _write(self, move: Handover, value: str) -> None:
+        tag = {self._way.of_one(order.TAG, move.target): value}
+        insist(partial(self._cloud.tag_eni, move.eni.id, tag), self._say, self._sleep)
+
+    def _rendered(self, move: Handover) -> str:
+        return order.render(move.attachment, move.to, self._deadline)
+
+    def _shown(self, move: Handover, eni: Eni) -> str:
+        """What stands in the tag, in an answer of EC2."""
+        return eni.tags.get(self._way.of_one(order.TAG, move.target), "")
+
+
+def _where(ordered: order.Order) -> str:
+    """Where to, and until when, in words."""
+    to = "any standby" if ordered.to == order.ANYBODY else ordered.to
+    return f"to {to} until {utc(ordered.deadline)}"

@@ -1,0 +1,70 @@
+"""A handover in a pause: it is made, as it was asked for, and the address stays where it is then for as long."""
+
+import pytest
+
+from floatingip.commands import pause
+from floatingip.core.decision import pause as pauses
+from floatingip.core.model import Carry
+from tests.edges.handed_over import ADDRESS, NAME, WALL, Vpc
+
+
+def begin(vpc: Vpc, seconds: float = 600.0) -> None:
+    """`floatingip pause`."""
+    now = WALL + vpc.ec2.now
+    pause.begin(vpc.cloud, NAME, [ADDRESS], vpc.carry, seconds, wall=lambda: now, say=vpc.said.append)
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_a_pause_goes_along_with_the_address(carry: Carry) -> None:
+    """Also to a worker whose standing interface is newer than the pause."""
+    vpc = Vpc(carry=carry)
+    begin(vpc)
+    if carry is Carry.ADDRESS:
+        vpc.cloud.tag_eni(vpc.enis[1], {pauses.TAG: ""})
+    ends_at = pauses.ends_at(vpc.holder().tags, WALL + vpc.ec2.now)
+    vpc.then[12.0] = vpc.move
+    vpc.carry_out()
+    assert vpc.holder().attachment is not None
+    assert vpc.attachment().instance_id == vpc.workers[1]
+    assert pauses.ends_at(vpc.holder().tags, WALL + vpc.ec2.now) == ends_at > WALL
+
+
+def test_a_pause_that_ends_sooner_than_somebody_elses_is_told() -> None:
+    """Who counts on the longer one may be in the midst of something; the same or a longer one needs no word."""
+    vpc = Vpc()
+    begin(vpc, 7200.0)
+    begin(vpc, 7260.0)
+    assert vpc.said == []
+    begin(vpc, 600.0)
+    assert vpc.said == [
+        "somebody has asked for a pause until 2025-11-24T18:01:10Z; now it is over before that, at 2025-11-24T16:10:10Z"
+    ]
+
+
+def test_a_pause_that_was_ended_meanwhile_stays_ended() -> None:
+    """What was paused when the handover was asked for need not be any more."""
+    vpc = Vpc()
+    begin(vpc)
+
+    def resume_and_move() -> None:
+        pause.end(vpc.cloud, NAME, [ADDRESS], vpc.carry, wall=lambda: WALL + vpc.ec2.now)
+        vpc.move()
+
+    vpc.then[12.0] = resume_and_move
+    vpc.carry_out()
+    assert pauses.ends_at(vpc.holder().tags, WALL + vpc.ec2.now) < WALL
+
+
+def test_a_pause_that_cannot_go_along_is_told() -> None:
+    """The address has moved all the same."""
+    vpc = Vpc()
+    begin(vpc)
+    vpc.cloud.tag_eni(vpc.enis[1], {pauses.TAG: ""})
+
+    def move_and_deny() -> None:
+        vpc.move()
+        vpc.cloud.denied.add("CreateTags")
+
+    vpc.then[12.0] = move_and_deny
+    vpc.carry_out()
+    assert any(line.startswith(f"{ADDRESS}: its pause ends with this move: IAM denies") for line in vpc.said)

@@ -1,0 +1,77 @@
+"""Two people who hand the same address over at the same time: neither takes back what the other one asks for."""
+
+import pytest
+
+from floatingip.commands.orders import Orders
+from floatingip.core.decision import order
+from floatingip.core.decision.carry import way_to
+from floatingip.core.errors import CloudError
+from floatingip.core.model import Carry
+from tests.edges.handed_over import ADDRESS, WALL, Vpc
+
+
+def interrupt() -> None:
+    """Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def ask_also(vpc: Vpc, to: str, until: float = 600.0) -> None:
+    """Somebody else has it handed over, as another `floatingip handover` writes it."""
+    ordered = order.render(vpc.attachment().id, to, WALL + until)
+    vpc.cloud.tag_eni(vpc.enis[0], {way_to(vpc.carry).of_one(order.TAG, ADDRESS): ordered})
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_whoever_goes_leaves_the_order_that_came_after_his_own(carry: Carry) -> None:
+    """By Ctrl-C here; the other one would wait for three minutes for what nobody knows of any more."""
+    vpc = Vpc(carry=carry)
+    vpc.then[12.0] = lambda: ask_also(vpc, vpc.workers[1])
+    vpc.then[14.0] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        vpc.carry_out()
+    left = vpc.order()
+    assert left is not None
+    assert left.to == vpc.workers[1]
+    overruled = f"{ADDRESS}: by now somebody else asks for it, to go to {vpc.workers[1]} until 2025-11-24T16:10:00Z"
+    assert vpc.said[1:] == [overruled]
+
+
+def test_an_order_that_stood_there_before_is_told_and_replaced() -> None:
+    """Two who see that talk to each other."""
+    vpc = Vpc()
+    ask_also(vpc, vpc.workers[1])
+    vpc.then[12.0] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        vpc.carry_out()
+    before = f"{ADDRESS}: replaced: somebody has asked for it, to go to {vpc.workers[1]} until 2025-11-24T16:10:00Z"
+    assert before in vpc.said
+    assert vpc.order() is None
+    assert vpc.said[-1] == f"{ADDRESS}: no longer asked for"
+
+
+def test_an_answer_of_before_does_not_hide_ones_own_order() -> None:
+    """EC2 shows tags late: what it showed before the order was written is not somebody else's of after it."""
+    vpc = Vpc()
+    ask_also(vpc, vpc.workers[1])
+    (move,) = vpc.plan()
+    orders = Orders(vpc.ours, WALL + 180.0, vpc.said.append, vpc.ec2.advance, wall=lambda: WALL)
+    before = vpc.cloud.describe_enis(vpc.ours.name)
+    orders.give(move)
+    orders.compare(before)
+    assert orders.take_back() == {}
+    assert vpc.order() is None
+
+
+def test_an_order_ends_with_its_interface() -> None:
+    """As where somebody releases it meanwhile: nobody can obey it any more."""
+    vpc = Vpc(carry=Carry.ENI)
+
+    def release() -> None:
+        vpc.cloud.detach_eni(vpc.attachment().id, force=True)
+        vpc.ec2.advance(vpc.ec2.now + 10.0)
+        vpc.cloud.delete_eni(vpc.enis[0])
+
+    vpc.then[12.0] = release
+    with pytest.raises(CloudError, match="not handed over within 180 s: on no instance"):
+        vpc.carry_out()
+    assert not any("may be obeyed" in line for line in vpc.said)
