@@ -138,6 +138,7 @@ class Observer:
         - ``probe:AATLF``: probes sent and known now: answered, answered by TCP alone, lost, failed here;
         - ``word:STATE/SIGHT``: the holder's word; ``word:silent`` is one without sight;
         - ``peer:INSTANCE``, ``peer:INSTANCE=ATTACHMENT``: another observer answered now, and what it sees UP;
+          ``gone:INSTANCE`` is none any more;
         - ``api:none``, ``api:silent``: there is no API server, or it answers no more; otherwise it answers at any time;
         - ``link:none|ahead|sound|unsound``: what this node carries; ``full``: it has no free slot.
         """
@@ -167,6 +168,8 @@ class Observer:
             name, _, sees = other.partition("=")
             others = tuple(known for known in view.peers if known.instance_id != name)
             view = replace(view, peers=(*others, peer(name, now, (sees,) if sees else ())))
+        if "gone" in told:
+            view = replace(view, peers=tuple(known for known in view.peers if known.instance_id != told["gone"]))
         if "link" in told:
             view = replace(view, plumbing=_report(told["link"]))
         if "full" in told:

@@ -61,6 +61,13 @@ test_who_else_was_asked_since_the_loss = scenes(
         10.0  probe:LLLLL word:silent api:silent
         {10.0 + CUT_OFF_FOR + 0.1}  ec2:a1@i-a/attached/running probe:L  -> detach:a1
 
+    nor is the API server's answer enough where the only other one has ended since all fell silent
+        0.0   ec2:a1@i-a word:sound probe:AA peer:i-c
+        9.0   peer:i-c
+        10.0  probe:LLLLL word:silent
+        10.8  ec2:a1@i-a/attached/running probe:L peers=()  -> doubt NO_EVIDENCE R3
+        {10.0 + ALONE_FOR + 0.1}  ec2:a1@i-a/attached/running probe:L  -> detach:a1
+
     with two workers the API server's answer is evidence: it is asked at once when doubt begins
         0.0   ec2:a1@i-a word:sound probe:AA
         10.0  probe:LLLLL word:silent

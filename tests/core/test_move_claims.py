@@ -228,12 +228,12 @@ test_a_rank = scenes(
         14.2  ec2:i-a probe:L peer:i-b   -> takeover SILENT_HOLDER R3 move:eni-c
 
     one that came first is waited for though it says no more that it would: restarted, it forgot its claim  [i-c]
-        0.0   ec2:i-a word:sound probe:AA peer:i-b
-        10.0  probe:LLLLL word:silent peer:i-b
-        10.1  ec2:i-a probe:L peer:i-b   -> doubt LATER R3; about i-b
-        11.0  ec2:i-a probe:L peers=()   -> doubt LATER R3; about i-b
-        14.0  ec2:i-a probe:L            -> doubt LATER R3
-        14.2  ec2:i-a probe:L            -> takeover SILENT_HOLDER R3 move:eni-c
+        0.0   ec2:i-a word:sound probe:AA peer:i-b peer:i-e
+        10.0  probe:LLLLL word:silent peer:i-b peer:i-e
+        10.1  ec2:i-a probe:L peer:i-b peer:i-e  -> doubt LATER R3; about i-b
+        11.0  ec2:i-a probe:L gone:i-b peer:i-e  -> doubt LATER R3; about i-b
+        14.0  ec2:i-a probe:L peer:i-e           -> doubt LATER R3
+        14.2  ec2:i-a probe:L peer:i-e           -> takeover SILENT_HOLDER R3 move:eni-c
 
     the third in rank waits eight seconds: four for each before it  [i-d]
         0.0   ec2:i-a word:sound probe:AA peer:i-b peer:i-c

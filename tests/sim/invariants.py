@@ -20,7 +20,7 @@ from floatingip.core import pace
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG, Attachment, Eni
-from floatingip.core.model import Address, Allocation, Carry, Target
+from floatingip.core.model import Address, Carry, Target
 from tests.sim.fleet import Fleet
 from tests.sim.lately import WELL_FOR, Lately
 from tests.sim.line import WRITES, Call
@@ -115,7 +115,7 @@ class Invariants:
         troubled = bool(carrying) and self._is_troubled()
         for worker in fleet.workers:
             place = self._lately.places[worker.name, target]
-            if worker is at or worker not in carrying or not _can_know(worker, target, is_troubled=troubled):
+            if worker is at or worker not in carrying or not _can_know(worker, is_troubled=troubled):
                 place.doubled_since = None
                 continue
             if place.doubled_since is None or place.doubled_by is not worker.observer:
@@ -312,14 +312,14 @@ def _keys(tags: object) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def _can_know(worker: Worker, target: Target, *, is_troubled: bool) -> bool:
-    """Somebody there could find out that the address is elsewhere now, and remove it; which one an Elastic IP leads to,
-    EC2 alone tells an observer that has just begun.  ``is_troubled``: calls to EC2 fail.
+def _can_know(worker: Worker, *, is_troubled: bool) -> bool:
+    """Somebody there could find out that the address is elsewhere now, and remove it; EC2 alone tells an observer that
+    has just begun by which interface it would have that.  ``is_troubled``: calls to EC2 fail.
     """
     observer = worker.observer
     if observer is None or observer.is_paused or not worker.runs or worker.problem:
         return False
-    if isinstance(target, Allocation) and observer.published.answered_at is None:
+    if observer.published.answered_at is None:
         return False
     tells = worker.cloud.reachable and not (worker.cloud.denied or is_troubled)
     return tells or not (worker.is_imds_silent or worker.imds_lag)

@@ -89,7 +89,9 @@ def gap_in_evidence(situation: Situation) -> str:
         return f"{seeing[0]} sees the address UP"
     if answering and _came_before_the_next_probe(memory.heard_at, view):
         return "no probe was lost since another observer answered"
-    are_others = bool(others) or bool(unmet(view, judged=situation.who))
+    # Also one that has ended since: it cannot tell any more that all fell silent at once.
+    were_others = doubted_at - memory.accompanied_at <= timing.PEER_EXISTS
+    are_others = were_others or bool(unmet(view, judged=situation.who))
     if not answering and (gap := _gap_in_witnesses(memory, view, doubted_at, are_others=are_others)):
         return gap
     if situation.is_silent and _is_from_before(view.word.asked_at, witnessed_since(memory)):

@@ -96,6 +96,7 @@ def _remember_evidence(memory: Memory, view: View, way: Way) -> Memory:
     """When the first answers came to questions that were asked since the holder is in doubt: from EC2, from another
     observer, from the API server.
     """
+    memory = _with(memory, accompanied_at=max((memory.accompanied_at, *(peer.heard_at for peer in _others(view)))))
     since = doubted_since(memory, view)
     if since is None or (is_down(view.health) and view.word.vouches):
         return _with(memory, evidence_at=None, heard_at=None, witnessed_at=None)

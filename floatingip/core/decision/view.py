@@ -219,6 +219,9 @@ class Memory:
     witnessed_at: float | None = None
     """The Kubernetes API server's."""
 
+    accompanied_at: float = float("-inf")
+    """When another observer than the holder's last answered, though its instance may have ended since."""
+
     seen_at: float = float("-inf")
     """When another observer, heard while the address did not answer this one, last saw it UP under this attachment."""
 
