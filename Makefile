@@ -221,7 +221,7 @@ SEEDS := 0..9999
 simulate: compiler ## Play 10,000 histories of whole agents, compiled (SEEDS=0..999999 for more, ARGS=--nemesis)
 	@.venv/bin/python -m tests.sim --compiled --seeds $(SEEDS) $(ARGS)
 
-test-compiled: compiler ## Show that compiled histories are the same, and play 5,000 of them: four minutes of processor time
+test-compiled: compiler ## Show that compiled histories are the same, and play 5,000 of them, and 90 with misfortunes: four minutes of CPU
 	@mkdir -p .pytest_tmp
 	.venv/bin/python -m pytest $(WRITE) -q -m more $(ARGS) tests/sim/test_compiled.py
 	.venv/bin/python -m tests.sim --compiled --seeds 0..4999

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from werkzeug.wrappers import Response
-
-if TYPE_CHECKING:
-    pass
 
 from tests.available_ips_runs import ASKED, Run, serving
 

@@ -76,6 +76,17 @@ def test_an_address_of_another_eni_moves_only_by_reassignment(lab: Lab) -> None:
     assert lab.ends()[2:] == [("assigning", lab.eni_b), ("unassigned", lab.eni_a), ("assigned", lab.eni_b)]
 
 
+def test_assigning_what_the_eni_has_changes_nothing(lab: Lab) -> None:
+    """A secondary address, the primary one, and an IPv6 one, of which the answer then says nothing."""
+    lab.assign(lab.eni_a, ADDRESS)
+    assert lab.assign_ipv6(lab.eni_a, IPV6) == [IPV6]
+    shown, moves = lab.show(lab.eni_a), lab.moves()
+    lab.assign(lab.eni_a, ADDRESS, shown["PrivateIpAddress"])
+    lab.assign(lab.eni_a, ADDRESS, take=True)
+    assert lab.assign_ipv6(lab.eni_a, IPV6) == []
+    assert (lab.show(lab.eni_a), lab.moves()) == (shown, moves)
+
+
 def test_an_address_outside_the_subnet_or_kept_by_aws_is_refused(lab: Lab) -> None:
     """And none of those that were asked for together with it is assigned; nor one that cannot be taken from another."""
     for address in ("10.0.1.100", "192.0.2.1", "10.0.0.3", "10.0.0.255", IPV6, "nonsense", "10.0.0.11"):

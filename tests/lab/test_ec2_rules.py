@@ -308,6 +308,7 @@ def test_termination_lets_go_of_enis_a_while_later(start: Start) -> None:
     assert lab.machines.plugged == {}
     assert lab.ec2.interfaces(lab.a.instance_id) == ()
     soon(lambda: lab.state(lab.a.instance_id) == "terminated")
+    assert lab.instance(lab.a.instance_id)["NetworkInterfaces"] == []
     lab.ec2.run_instance("worker-c", "10.0.0.10")
 
 
