@@ -47,7 +47,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def client(moto: str) -> EC2Client:
+def moto_client(moto: str) -> EC2Client:
     """Make one client for the module: to load EC2's service model takes its time."""
     return boto3.client(
         "ec2",
@@ -60,11 +60,11 @@ def client(moto: str) -> EC2Client:
 
 
 @pytest.fixture
-def ec2(aws: None, moto: str, client: EC2Client, monkeypatch: pytest.MonkeyPatch) -> EC2Client:
+def ec2(aws: None, moto: str, moto_client: EC2Client, monkeypatch: pytest.MonkeyPatch) -> EC2Client:
     """Empty the endpoint, which the script then uses too."""
     requests.post(f"{moto}/moto-api/reset", timeout=10).raise_for_status()
     monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", moto)
-    return client
+    return moto_client
 
 
 @pytest.fixture
@@ -73,5 +73,5 @@ def script(aws: None) -> ModuleType:
 
 
 @pytest.fixture
-def run(aws: None, script: ModuleType, capsys: pytest.CaptureFixture[str]) -> Run:
+def ask(aws: None, script: ModuleType, capsys: pytest.CaptureFixture[str]) -> Run:
     return Run(script, capsys)

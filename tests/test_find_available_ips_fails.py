@@ -32,15 +32,15 @@ pytest_plugins = ["tests.available_ips_fixtures"]
         ([*ASKED, "--subnet-id", "subnet-?"], "'subnet-?' is no id"),
     ],
 )
-def test_a_bad_argument_is_one_clear_line(run: Run, arguments: list[str], said: str) -> None:
+def test_a_bad_argument_is_one_clear_line(ask: Run, arguments: list[str], said: str) -> None:
     """Exit code 2, and the line names what is wrong."""
-    assert said in run.fails(*arguments)
+    assert said in ask.fails(*arguments)
 
 
-def test_a_missing_region_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_region_is_one_clear_line(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither given nor configured."""
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    assert "give --region" in run.fails(*ASKED)
+    assert "give --region" in ask.fails(*ASKED)
 
 
 @pytest.mark.parametrize(
@@ -52,22 +52,22 @@ def test_a_missing_region_is_one_clear_line(run: Run, monkeypatch: pytest.Monkey
     ],
 )
 def test_credentials_that_cannot_be_got_are_no_fault_of_ec2s(
-    run: Run, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str], said: str
+    ask: Run, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str], said: str
 ) -> None:
     """Nor of a proxy's; and no secret is told."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     for name, value in wrong.items():
         monkeypatch.setenv(name, value)
-    told = run.fails(*ASKED)
+    told = ask.fails(*ASKED)
     assert told.startswith("find-available-ips.py: AWS configuration: ")
     assert said in told
     assert "secret" not in told
 
 
-def test_missing_credentials_are_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_one_clear_line(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is sent."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    assert "`aws sts get-caller-identity`" in run.fails(*ASKED)
+    assert "`aws sts get-caller-identity`" in ask.fails(*ASKED)
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,14 @@ def test_missing_credentials_are_one_clear_line(run: Run, monkeypatch: pytest.Mo
     ],
 )
 def test_an_error_of_ec2_is_one_clear_line(
-    run: Run, monkeypatch: pytest.MonkeyPatch, status: int, code: str, exit_code: int, said: str
+    ask: Run, monkeypatch: pytest.MonkeyPatch, status: int, code: str, exit_code: int, said: str
 ) -> None:
     """Exit code 2 where only the user can change it, 1 where EC2 failed; a missing permission is named."""
     error = f"<Error><Code>{code}</Code><Message>Said\nin two lines.</Message></Error>"
     body = f"<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>"
     with serving(Response(body, status, content_type="text/xml")) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
-        assert said in run.fails(*ASKED, code=exit_code)
+        assert said in ask.fails(*ASKED, code=exit_code)
 
 
 ENDLESS = "<DescribeSubnetsResponse><subnetSet/><nextToken>again</nextToken></DescribeSubnetsResponse>"
@@ -102,31 +102,31 @@ ENDLESS = "<DescribeSubnetsResponse><subnetSet/><nextToken>again</nextToken></De
     ],
 )
 def test_an_endpoint_that_is_not_ec2_is_one_clear_line(
-    run: Run, monkeypatch: pytest.MonkeyPatch, body: str, kind: str, said: str
+    ask: Run, monkeypatch: pytest.MonkeyPatch, body: str, kind: str, said: str
 ) -> None:
     """EC2's fault, and none of the configuration."""
     with serving(Response(body, content_type=kind)) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
-        assert said in run.fails(*ASKED, code=1)
+        assert said in ask.fails(*ASKED, code=1)
 
 
-def test_an_unreachable_endpoint_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_endpoint_is_one_clear_line(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens there any more."""
     with serving(Response("")) as url:
         pass
     monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
-    assert f'{url}/" (Connection refused)' in run.fails(*ASKED, code=1)
+    assert f'{url}/" (Connection refused)' in ask.fails(*ASKED, code=1)
 
 
-def test_certificates_that_are_not_there_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificates_that_are_not_there_are_named(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK says that a file is missing, and not which."""
     monkeypatch.setenv("AWS_CA_BUNDLE", "/nonexistent/bundle")
     with serving(Response("")) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url.replace("http:", "https:"))
-        assert "; is AWS_CA_BUNDLE=/nonexistent/bundle right?" in run.fails(*ASKED, code=1)
+        assert "; is AWS_CA_BUNDLE=/nonexistent/bundle right?" in ask.fails(*ASKED, code=1)
 
 
-def test_an_endpoint_that_is_no_url_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endpoint_that_is_no_url_is_one_clear_line(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A configuration mistake, found before anything is sent."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", "not a url")
-    run.fails(*ASKED)
+    ask.fails(*ASKED)

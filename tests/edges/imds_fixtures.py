@@ -1,4 +1,4 @@
-"""An IMDS that answers in the way of each test, and its client."""
+"""An IMDS that answers in the way of each test, and its asker."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ def _service() -> Iterator[Service]:
         yield service
 
 
-@pytest.fixture(name="client")
+@pytest.fixture(name="asker")
 def _client(service: Service) -> Iterator[Imds]:
-    with patient(service) as client:
-        yield client
+    with patient(service) as asker:
+        yield asker

@@ -39,24 +39,24 @@ FLOATING = IPv4Address("10.0.0.100")
 Ask = Callable[[Imds], object]
 
 
-def identity(client: Imds) -> object:
+def identity(asker: Imds) -> object:
     """Who this node is."""
-    return client.identity()
+    return asker.identity()
 
 
-def interface(client: Imds) -> object:
+def interface(asker: Imds) -> object:
     """Where the floating address is."""
-    return client.interface_with(FLOATING)
+    return asker.interface_with(FLOATING)
 
 
-def addresses(client: Imds) -> object:
+def addresses(asker: Imds) -> object:
     """What R10 asks again and again."""
-    return client.addresses_of(SECOND)
+    return asker.addresses_of(SECOND)
 
 
-def notice(client: Imds) -> object:
+def notice(asker: Imds) -> object:
     """Whether the node's end is near."""
-    return client.notice()
+    return asker.notice()
 
 
 @contextmanager
@@ -127,31 +127,31 @@ IN_ADDRESSES = [
 @pytest.mark.parametrize("ask", [identity, interface, addresses, notice])
 @pytest.mark.parametrize(("path", "said", "told"), EVERYTHING)
 def test_what_is_wrong_with_everything_is_no_answer_to_any_question(
-    service: Service, client: Imds, ask: Ask, path: str, said: bytes, told: str
+    service: Service, asker: Imds, ask: Ask, path: str, said: bytes, told: str
 ) -> None:
     """One line, the same each time, without a word of what came; and the next good answer is one."""
     service.bad = {path: said}
     for _ in range(1 if callable(said) else 2):
         with hurry(really=told == LATE), pytest.raises(MetadataError) as caught:
-            ask(client)
+            ask(asker)
         assert str(caught.value) == told
     service.bad = {}
-    ask(client)
+    ask(asker)
 
 
 @pytest.mark.parametrize("ask", [interface, addresses])
 @pytest.mark.parametrize(("said", "told"), IN_ADDRESSES)
 def test_addresses_that_cannot_be_read_are_not_taken_for_lost_ones(
-    service: Service, client: Imds, ask: Ask, said: bytes, told: str | None
+    service: Service, asker: Imds, ask: Ask, said: bytes, told: str | None
 ) -> None:
     """Neither by what asks once nor by what R10 counts."""
     service.bad = {ADDRESSES: said}
     with hurry(really=told == LATE), pytest.raises(MetadataError) as caught:
-        ask(client)
+        ask(asker)
     assert told is None or str(caught.value) == told
     assert "secret" not in str(caught.value)
     service.bad = {}
-    assert ask(client)
+    assert ask(asker)
 
 
 NO_IDENTITY = {
@@ -184,11 +184,11 @@ NO_IDENTITY = {
         (f"{MINE}/local-ipv4s", drips, LATE),
     ],
 )
-def test_what_is_no_identity_is_none(service: Service, client: Imds, path: str, said: bytes, told: str) -> None:
+def test_what_is_no_identity_is_none(service: Service, asker: Imds, path: str, said: bytes, told: str) -> None:
     """Nobody goes on as somebody else."""
     service.bad = {path: said}
     with hurry(really=told == LATE), pytest.raises(MetadataError, match=f"^{re.escape(told)}$"):
-        client.identity()
+        asker.identity()
 
 
 NO_BLOCKS = (b"10.0.0.100/32", b"10.0.0.0/99", b"10.0.0.7/24", b"<html>", b"2001:db8::/64", b"10.0.0.0/24/24")
@@ -207,27 +207,27 @@ LACKS_IT = f"IMDS shows {FLOATING} on an interface whose subnet-ipv4-cidr-block 
     ],
 )
 def test_an_interface_that_cannot_be_read_is_not_plumbed(
-    service: Service, client: Imds, path: str, said: bytes, told: str
+    service: Service, asker: Imds, path: str, said: bytes, told: str
 ) -> None:
     """A wrong block would be a wrong gateway."""
     service.bad = {path: said}
     with pytest.raises(MetadataError, match=f"^{re.escape(told)}$"):
-        client.interface_with(FLOATING)
+        asker.interface_with(FLOATING)
 
 
-def test_an_interface_that_cannot_be_read_hides_no_other_one(service: Service, client: Imds) -> None:
+def test_an_interface_that_cannot_be_read_hides_no_other_one(service: Service, asker: Imds) -> None:
     """The address is on the second one, whatever the first one shows."""
     service.bad = {f"{MINE}/local-ipv4s": HTML}
-    found = client.interface_with(FLOATING)
+    found = asker.interface_with(FLOATING)
     assert found
     assert found.mac == SECOND
     with pytest.raises(MetadataError):
-        client.interface_with(IPv4Address("10.0.0.20"))
+        asker.interface_with(IPv4Address("10.0.0.20"))
 
 
-def test_the_block_is_the_one_that_has_the_address(client: Imds) -> None:
+def test_the_block_is_the_one_that_has_the_address(asker: Imds) -> None:
     """A subnet may have several of IPv6, in any order."""
-    found = client.interface_with(IPv6Address("2001:db8:0:2::64"))
+    found = asker.interface_with(IPv6Address("2001:db8:0:2::64"))
     assert found
     assert str(found.network) == "2001:db8:0:2::/64"
 
@@ -243,24 +243,24 @@ def test_the_block_is_the_one_that_has_the_address(client: Imds) -> None:
     ],
 )
 def test_not_found_alone_does_not_mean_that_an_interface_is_gone(
-    service: Service, client: Imds, bad: dict[str, bytes | Callable[[socket.socket], None]]
+    service: Service, asker: Imds, bad: dict[str, bytes | Callable[[socket.socket], None]]
 ) -> None:
     """A service that has lost everything says 404 to everything: only a list without the interface says it."""
     missing = {f"{INTERFACES}/{SECOND}/{kind}": answer(b"", 404) for kind in ("local-ipv4s", "ipv6s")}
     service.bad = {**missing, **bad}
     with pytest.raises(MetadataError):
-        client.addresses_of(SECOND)
+        asker.addresses_of(SECOND)
     service.bad = {**missing, f"{INTERFACES}/": answer(f"{PRIMARY}/".encode())}
-    assert client.addresses_of(SECOND) is None
+    assert asker.addresses_of(SECOND) is None
 
 
 def test_a_question_that_hangs_holds_up_no_other_one(
-    service: Service, client: Imds, monkeypatch: pytest.MonkeyPatch
+    service: Service, asker: Imds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even for the time that it has itself."""
     monkeypatch.setattr(imds, "TIMEOUT", 60.0)
     monkeypatch.setattr(imds, "DEADLINE", 60.0)
-    client.addresses_of(SECOND)
+    asker.addresses_of(SECOND)
     reached = threading.Event()
 
     def never(connection: socket.socket) -> None:
@@ -270,29 +270,29 @@ def test_a_question_that_hangs_holds_up_no_other_one(
 
     def identify() -> None:
         with suppress(MetadataError):  # the answer never comes
-            client.identity()
+            asker.identity()
 
     service.bad = {"mac": never}
     threading.Thread(target=identify, daemon=True).start()
     assert reached.wait(5)
-    assert client.addresses_of(SECOND)
-    assert client.interface_with(FLOATING)
-    assert client.notice() is None
+    assert asker.addresses_of(SECOND)
+    assert asker.interface_with(FLOATING)
+    assert asker.notice() is None
 
 
-def test_a_bad_token_is_not_kept(service: Service, client: Imds) -> None:
+def test_a_bad_token_is_not_kept(service: Service, asker: Imds) -> None:
     """It is asked for anew with the next question, and a good one then serves for all."""
     service.bad = {PUT: answer(b"AQAEanother")}
     with pytest.raises(MetadataError):
-        client.addresses_of(SECOND)
+        asker.addresses_of(SECOND)
     service.bad = {}
     service.asked.clear()
-    client.addresses_of(SECOND)
-    client.addresses_of(SECOND)
+    asker.addresses_of(SECOND)
+    asker.addresses_of(SECOND)
     assert service.asked.count(PUT) == 1
 
 
-def test_many_interfaces_that_drip_do_not_add_up(service: Service, client: Imds) -> None:
+def test_many_interfaces_that_drip_do_not_add_up(service: Service, asker: Imds) -> None:
     """The seconds are for the question: who this node is, and where the address is."""
 
     def late(connection: socket.socket) -> None:
@@ -303,5 +303,5 @@ def test_many_interfaces_that_drip_do_not_add_up(service: Service, client: Imds)
     service.bad = {f"{INTERFACES}/{mac}/local-ipv4s": late for mac in macs}
     service.bad[f"{INTERFACES}/"] = answer("\n".join(f"{mac}/" for mac in macs).encode())
     with hurry(), pytest.raises(MetadataError, match=f"^{re.escape(LATE)}$"):
-        client.interface_with(FLOATING)
+        asker.interface_with(FLOATING)
     assert len(service.asked) < 20

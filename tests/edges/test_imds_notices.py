@@ -71,34 +71,34 @@ NO_NOTICE = {
 
 @pytest.mark.parametrize(("path", "said"), [(path, said) for path, values in NO_NOTICE.items() for said in values])
 def test_a_notice_that_is_none_is_no_notice_and_hides_none(
-    service: Service, client: Imds, path: str, said: bytes
+    service: Service, asker: Imds, path: str, said: bytes
 ) -> None:
     """Neither that the end is near, nor that it is not."""
     service.bad = {path: answer(said)}
     with pytest.raises(MetadataError, match=f"^{re.escape(unreadable(path))}$"):
-        client.notice()
+        asker.notice()
     other, spoken, kind = (SPOT, ENDS, "spot") if path == REBALANCE else (REBALANCE, RECOMMENDED, "rebalance")
     service.bad[other] = spoken
-    found = client.notice()
+    found = asker.notice()
     assert found
     assert found.kind == kind
 
 
 @pytest.mark.parametrize("said", [hangs_up, answer(b"", 503), answer(b"", 302)])
-def test_a_notice_that_cannot_be_had_hides_none(service: Service, client: Imds, said: bytes) -> None:
+def test_a_notice_that_cannot_be_had_hides_none(service: Service, asker: Imds, said: bytes) -> None:
     """Each kind is asked for by itself."""
     service.bad = {SPOT: said, LIFECYCLE: answer(b"Terminated")}
-    found = client.notice()
+    found = asker.notice()
     assert found
     assert found.kind == "asg"
 
 
 @pytest.mark.parametrize("never_ends", [hangs, drips])
 def test_a_notice_that_never_comes_hides_none(
-    service: Service, client: Imds, never_ends: Callable[[socket.socket], None]
+    service: Service, asker: Imds, never_ends: Callable[[socket.socket], None]
 ) -> None:
     """The next kind is asked for once this one is given up."""
-    client.addresses_of(SECOND)
+    asker.addresses_of(SECOND)
     with pytest.MonkeyPatch.context() as patch:
 
         def speak(connection: socket.socket) -> None:
@@ -107,7 +107,7 @@ def test_a_notice_that_never_comes_hides_none(
 
         patch.setattr(imds, "POLL_TIMEOUT", 0.3)
         service.bad = {SPOT: speak, LIFECYCLE: answer(b"Terminated")}
-        found = client.notice()
+        found = asker.notice()
     assert found
     assert found.kind == "asg"
 
@@ -115,16 +115,16 @@ def test_a_notice_that_never_comes_hides_none(
 @pytest.mark.parametrize(
     "state", [b"InService", b"Standby", b"Warmed:Stopped", b"Detached", b"Hibernating", b"NewWord"]
 )
-def test_an_unknown_state_is_no_end(service: Service, client: Imds, state: bytes) -> None:
+def test_an_unknown_state_is_no_end(service: Service, asker: Imds, state: bytes) -> None:
     """Nor an error: Auto Scaling may learn new words."""
     service.bad = {LIFECYCLE: answer(state)}
-    assert client.notice() is None
+    assert asker.notice() is None
 
 
-def test_a_maintenance_that_cannot_be_read_hides_no_other_one(service: Service, client: Imds) -> None:
+def test_a_maintenance_that_cannot_be_read_hides_no_other_one(service: Service, asker: Imds) -> None:
     """The first one of the list is nonsense, the second one is due."""
     due = b'{"State": "active", "NotBefore": "21 Jan 2019 09:00:43 GMT", "Code": "system-reboot"}'
     service.bad = {MAINTENANCE: answer(b'[{"State": 7}, ' + due + b"]")}
-    found = client.notice()
+    found = asker.notice()
     assert found
     assert found.detail == "system-reboot at 21 Jan 2019 09:00:43 GMT"

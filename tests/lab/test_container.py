@@ -91,6 +91,8 @@ def _pod_network(region: Region) -> Iterator[list[str]]:
         namespace.run(command.split())
     yield ["ip", "netns", "exec", name, "sh", "-c", POD_NETWORK, "sh"]
     namespace.run(["nft", "delete", "table", "ip", "pod"])
+    # With its namespace it would go, too, but not at once, and its name is used again.
+    namespace.run(["ip", "link", "delete", "to-pod"])
     namespace.run(["ip", "netns", "delete", name])
 
 

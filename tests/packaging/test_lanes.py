@@ -1,11 +1,13 @@
 """`make test`: it shows how far it is, its arguments arrive as they were typed, and whoever ends it ends all of it."""
 
+import ast
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from tests.lanes import Tally
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
 
 STUBBORN = """
 import os, pathlib, signal, time
@@ -124,3 +127,24 @@ def test_arguments_arrive_as_typed_and_terminating_make_ends_what_it_started(hou
     told = (house / "told").read_text().split("\0")
     assert told[told.index("-k") : told.index("-k") + 3] == ["-k", "health or peers", "--color=no"]
     until(lambda: has_ended(int((house / "process").read_text())))
+
+
+def test_no_two_plugins_make_a_fixture_of_one_name() -> None:
+    """A plugin's are everybody's once any module asks for it: which one a test got would depend on chance."""
+    made = Counter[str]()
+    for path in sorted(TESTS.rglob("*_fixtures.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and (name := _fixture(node)):
+                made[name] += 1
+    assert made, "there are plugins"
+    assert [name for name, times in made.items() if times > 1] == []
+
+
+def _fixture(function: ast.FunctionDef) -> str:
+    """What this function makes as a fixture, empty where it makes none."""
+    for each in function.decorator_list:
+        call = each if isinstance(each, ast.Call) else None
+        if ast.unparse(call.func if call is not None else each) == "pytest.fixture":
+            named = [ast.literal_eval(word.value) for word in (call.keywords if call else ()) if word.arg == "name"]
+            return str(named[0]) if named else function.name
+    return ""
