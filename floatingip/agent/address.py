@@ -304,7 +304,7 @@ class FloatingAddress:
             served=self._shared.served,
             groups=self._shared.groups_of(self.where.own_eni()),
             burden=burden,
-            began_at=self._shared.began_at,
+            informed_at=self._shared.informed_at,
             neighbours=self._shared.neighbours,
             writing=self._writing.writing,
             wrote_at=self._writing.wrote_at,
@@ -362,7 +362,12 @@ class FloatingAddress:
         return self._way.of_one(self.seeing.health.attachment_id, self.target)
 
     def unsure_of(self, now: float) -> str:
-        """The same where this node cannot tell yet, as it has just begun to look; empty where it can."""
+        """The same where this node cannot tell yet, as it has just begun to look; empty where it can.
+
+        While EC2 has told nothing, so that it looks at nothing, it is the address itself.
+        """
+        if self.where.owner is None:
+            return self.text
         is_new = self.seeing.answers.are_new(now)
         return self._way.of_one(self.seeing.health.attachment_id, self.target) if is_new else ""
 

@@ -96,9 +96,7 @@ class Agent:
         self._configured = Configured(settings, self._out)
         self._now, self._wall = started_at, 0.0
         groups = settings.security_groups
-        self._shared = Shared(
-            me, settings.name, groups or me.security_groups, settings.carry, bool(groups), began_at=started_at
-        )
+        self._shared = Shared(me, settings.name, groups or me.security_groups, settings.carry, bool(groups))
         self._addresses = {
             target: FloatingAddress(
                 target, index, settings, self._shared, self._out.about(address=target), now=started_at, chance=chance
@@ -267,6 +265,7 @@ class Agent:
         shared.orphans, shared.mixed, shared.ours = seen.orphans, seen.mixed, seen.ours
         attachments = (eni.attachment for eni in seen.standing if eni.attachment is not None)
         shared.neighbours = frozenset(attachment.instance_id for attachment in attachments) - {me}
+        shared.informed_at = now if shared.informed_at == float("-inf") else shared.informed_at
         way = way_to(self._settings.carry)
         for target, address in self._addresses.items():
             if target in seen.unknown:

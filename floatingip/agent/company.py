@@ -60,7 +60,7 @@ class Company:
             if instance is not None and instance.address is not None:
                 holders[instance.id] = instance.address
         known = self._peers.known(now)
-        if has_just_begun(self._shared.began_at, now):
+        if has_just_begun(self._shared.informed_at, now):
             known |= self._shared.neighbours
         self._out.add(AskPeers(holders, known, self._doubted))
 

@@ -72,8 +72,8 @@ class Shared:
     neighbours: frozenset[str] = frozenset()
     """The other instances to which EC2 last showed standing ENIs attached: they may have observers."""
 
-    began_at: float = float("-inf")
-    """When this agent did."""
+    informed_at: float = float("-inf")
+    """When EC2 first told that, minus infinity before it did."""
 
     denied: tuple[str, ...] = ()
     """The IAM actions that dry runs showed denied."""

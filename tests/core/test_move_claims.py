@@ -251,19 +251,26 @@ test_a_rank = scenes(
     one that has just begun waits for whom it has not met yet, but may be before it: it knows no more than ids  [i-c]
         0.0   ec2:i-a word:sound probe:AA
         10.0  probe:LLLLL word:silent
-        10.1  ec2:i-a probe:L peer:i-e began_at=1.0 neighbours={'i-b','i-d'}  -> doubt LATER R3; about i-b
-        11.0  ec2:i-a probe:L peer:i-e           -> doubt LATER R3; about i-b
+        10.1  ec2:i-a probe:L peer:i-e informed_at=6.0 neighbours={'i-b','i-d'}  -> doubt LATER R3; about i-b
+        14.0  ec2:i-a probe:L peer:i-e           -> doubt LATER R3; about i-b
         14.2  ec2:i-a probe:L peer:i-e           -> takeover SILENT_HOLDER R3 move:eni-c
+
+    however many it has not met, it waits no longer than until they should have been heard  [i-c]
+        0.0   ec2:i-a word:sound probe:AA
+        10.0  probe:LLLLL word:silent
+        10.1  ec2:i-a probe:L peer:i-e informed_at=6.0 neighbours={'i-b','i-b1','i-b2'}  -> doubt LATER R3
+        15.9  ec2:i-a probe:L peer:i-e           -> doubt LATER R3
+        16.1  ec2:i-a probe:L peer:i-e           -> takeover SILENT_HOLDER R3 move:eni-c
 
     whom it has not met yet does not keep it waiting while it comes before that, nor by having been the holder  [i-c]
         0.0   ec2:i-a word:sound probe:AA
         10.0  probe:LLLLL word:silent
-        10.1  ec2:i-a probe:L peer:i-e began_at=1.0 neighbours={'i-a','i-d'}  -> takeover SILENT_HOLDER R3 move:eni-c
+        10.1  ec2:i-a probe:L peer:i-e informed_at=1.0 neighbours={'i-a','i-d'}  -> takeover SILENT_HOLDER R3 move:eni-c
 
     nor does one that has not met it yet go by the API server's word alone: it may see the address UP  [i-c]
         0.0   ec2:i-a word:sound probe:AA
         10.0  probe:LLLLL word:silent
-        10.1  ec2:i-a probe:L began_at=6.0 neighbours={'i-a','i-d'}  -> doubt NO_EVIDENCE R3
+        10.1  ec2:i-a probe:L informed_at=6.0 neighbours={'i-a','i-d'}  -> doubt NO_EVIDENCE R3
         13.9  ec2:i-a probe:L           -> doubt NO_EVIDENCE R3
         14.1  ec2:i-a probe:L           -> takeover SILENT_HOLDER R3 move:eni-c
 

@@ -1,5 +1,7 @@
 """Two workers are parted, and the observer of a third one, which sees the address answer, is restarted meanwhile."""
 
+from functools import partial
+
 import pytest
 
 from floatingip.core.model import Carry
@@ -40,14 +42,20 @@ def test_a_death_while_the_witness_is_restarted_is_found_all_the_same(carry: Car
     fleet.wait(lambda: fleet.serving() not in (None, holder), 6.5, "another one serves")
 
 
+@pytest.mark.parametrize("silent_for", [0.0, 15.0])
 @pytest.mark.parametrize("seed", range(5))
-def test_observers_that_all_were_restarted_find_each_other_by_their_standing_enis(seed: int) -> None:
-    """The holder, whom one of them does not reach, is the one who would have told it of the other, who sees it UP."""
+def test_observers_that_all_were_restarted_find_each_other_by_their_standing_enis(seed: int, silent_for: float) -> None:
+    """The holder, whom one of them does not reach, is the one who would have told it of the other, who sees it UP.
+
+    EC2 shows them, however long it was silent for that one before.
+    """
     fleet = Fleet(seed, workers=3, profile=INSTANT, carry=Carry.ADDRESS)
     holder, standby, _ = (observer.worker for observer in fleet.observers())
     fleet.run(fleet.now + 60.0)
     for worker in fleet.workers:
         worker.kill()
         fleet.after(fleet.chance.uniform(0.5, 3.0), worker.start)
+    standby.cloud.reachable = False
+    fleet.after(silent_for, partial(setattr, standby.cloud, "reachable", True))
     fleet.cut = {frozenset({holder.name, standby.name})}
     fleet.holds_for(lambda: fleet.at(ADDRESS) is holder, 60.0, "a healthy holder keeps it")

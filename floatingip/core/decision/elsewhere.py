@@ -25,7 +25,7 @@ from floatingip.core.decision.evidence import (
 from floatingip.core.decision.free import free, is_fresh
 from floatingip.core.decision.rules import Charge, charge_against, r13_force
 from floatingip.core.decision.situation import Situation
-from floatingip.core.decision.turns import are_believed, ranked_before, rivals, served_before, taking_step
+from floatingip.core.decision.turns import are_believed, ranked_before, rivals, served_before, taking_step, unmet_before
 from floatingip.core.decision.view import Memory, View
 from floatingip.core.ec2 import AttachmentStatus, Owner
 from floatingip.core.health import HealthState
@@ -84,7 +84,7 @@ def _watch(situation: Situation) -> Decision:
         if health.state is not HealthState.UP:
             return Decision(State.STANDBY, Reason.SETTLING, Rule.R6, peace, detail=who)
         # A move that has just been recorded may have been made already: what was UP before it is not what is UP now.
-        since = max(memory.attachment_since, memory.recorded_at)
+        since = max(memory.attachment_since, memory.moves_grew_at)
         healthy_for = view.now - (since if health.changed_at is None else max(health.changed_at, since))
         clear = _clearance(situation) if healthy_for >= timing.CLEARED_BY_UP else None
         if clear is None and healthy_for >= timing.REACHED_FOR:
@@ -157,8 +157,9 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
             soon = owner.asked_at + timing.LOOK_WHILE_MOVING
             known = ", ".join(rivals(view, attachment))
             return replace(doubtful, reason=Reason.LATER, detail=known, look_at=soon)
-        before = sorted({*memory.ahead, *ranked_before(memory, view, settings, judged=attachment.instance_id)})
-        doubtful = replace(doubtful, ahead=tuple(before))
+        ahead = {*memory.ahead, *ranked_before(memory, view, settings, judged=attachment.instance_id)}
+        doubtful = replace(doubtful, ahead=tuple(sorted(ahead)))
+        before = sorted(ahead.union(unmet_before(memory, view, judged=attachment.instance_id)))
         due_since = view.now if memory.due_since is None else memory.due_since
         turn_at = due_since + taking_step(memory) * len(before)
         if before and view.now < turn_at:

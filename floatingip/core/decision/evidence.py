@@ -10,7 +10,7 @@ first answer of a witness: until then it may have been this node that nobody rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from math import inf
 
 from floatingip.core import timing
@@ -83,7 +83,7 @@ def gap_in_evidence(situation: Situation) -> str:
         if peer.instance_id != situation.who and doubted_at - peer.heard_at <= timing.PEER_EXISTS
     ]
     up = situation.way.of_one(situation.attachment.id, view.target)
-    answering = witnesses(others, doubted_at, up, view.now)
+    answering = witnesses(others, doubted_at, {up, str(view.target)}, view.now)
     seeing = [peer.instance_id for peer in answering if up in peer.sees_up]
     if seeing:
         return f"{seeing[0]} sees the address UP"
@@ -145,14 +145,15 @@ def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_othe
     return "there is nobody else in the VPC that could be asked"
 
 
-def witnesses(others: Iterable[Peer], since: float, sighting: str, now: float) -> list[Peer]:
+def witnesses(others: Iterable[Peer], since: float, about: Set[str], now: float) -> list[Peer]:
     """Those that have answered a question asked since then, not too long ago, and can tell whether the address is UP:
-    one that has just begun to look has not seen yet what it saw before it was restarted.
+    one that has just begun to look has not seen yet what it saw before it was restarted.  ``about`` is what of which it
+    would say so: the sighting, and the target.
     """
     return [
         peer
         for peer in others
-        if peer.asked_at >= since and now - peer.heard_at <= timing.PEER_HEARD and sighting not in peer.unsure
+        if peer.asked_at >= since and now - peer.heard_at <= timing.PEER_HEARD and about.isdisjoint(peer.unsure)
     ]
 
 

@@ -103,7 +103,8 @@ def _remember_evidence(memory: Memory, view: View, way: Way) -> Memory:
     if memory.evidence_at is None and memory.asked_at >= since:
         memory = _with(memory, evidence_at=memory.answered_at)
     # Whoever has fallen silent since begins anew.
-    is_heard = bool(witnesses(_others(view), since, way.of_one(memory.attachment_id, view.target), view.now))
+    about = {way.of_one(memory.attachment_id, view.target), str(view.target)}
+    is_heard = bool(witnesses(_others(view), since, about, view.now))
     memory = _with(memory, heard_at=_since(memory.heard_at, view.now, so=is_heard))
     return _with(memory, witnessed_at=_since(memory.witnessed_at, view.now, so=is_witness(view, since)))
 
@@ -249,8 +250,8 @@ def _remember_tags(memory: Memory, view: View, owner: Owner, way: Way) -> Memory
     return _with(
         memory,
         foreign_since=foreign_since if view.name and owner.eni.tags.get(OWNER_TAG) != view.name else None,
-        recorded=recorded,
-        recorded_at=view.now if ration.has_grown(memory.recorded, recorded) else memory.recorded_at,
+        moves_shown=recorded,
+        moves_grew_at=view.now if ration.has_grown(memory.moves_shown, recorded) else memory.moves_grew_at,
         unrecorded="" if is_recorded else memory.unrecorded,
     )
 

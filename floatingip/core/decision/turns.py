@@ -60,8 +60,7 @@ def ranked_before(memory: Memory, view: View, settings: Settings, judged: str = 
     id.
 
     Where EC2 would not refuse the second of two claims, observers that were heard of some seconds ago are waited for as
-    well; and a node that is about to end always waits for them.  There an observer that has just begun also waits for
-    those of which it has heard nothing yet: of them it knows no more than whether they had the address, and their ids.
+    well; and a node that is about to end always waits for them.
     """
     is_told = way_to(settings.carry).first_wins or not judged
     heard = timing.PEER_HEARD if is_told and not view.leaving else timing.PEER_EXISTS
@@ -70,22 +69,23 @@ def ranked_before(memory: Memory, view: View, settings: Settings, judged: str = 
         is_unserved = not served.ports_on(view, instance_id)
         return leaving, is_unserved, instance_id == memory.last_holder, burden, instance_id
 
-    def may_be_first(instance_id: str) -> bool:
-        had_it_last = view.me == memory.last_holder
-        return bool(view.leaving) or (instance_id == memory.last_holder, instance_id) < (had_it_last, view.me)
-
     mine = rank(view.me, view.burden, leaving=bool(view.leaving))
-    before = {
+    return sorted(
         peer.instance_id
         for peer in view.peers
         if view.now - peer.heard_at <= heard
         and peer.free_slots != 0
         and peer.instance_id != judged
         and rank(peer.instance_id, len(peer.holds.keys() - {str(view.target)}), leaving=peer.leaving) < mine
-    }
-    if not is_told:
-        before |= {each for each in unmet(view, judged) if may_be_first(each)}
-    return sorted(before)
+    )
+
+
+def unmet_before(memory: Memory, view: View, judged: str) -> list[str]:
+    """The observers of which one that has just begun has not heard yet, and that may come before it: it knows no more
+    of them than whether they had the address last, and their ids.
+    """
+    mine = (view.me == memory.last_holder, view.me)
+    return sorted(each for each in unmet(view, judged) if view.leaving or (each == memory.last_holder, each) < mine)
 
 
 def served_before(view: View, judged: str) -> list[str]:

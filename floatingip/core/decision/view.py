@@ -111,8 +111,8 @@ class View:
     """The attachment by which EC2 showed the address here last, where it now shows neither anybody who has it nor that
     ENI; otherwise empty."""
 
-    began_at: float = float("-inf")
-    """When this observer did."""
+    informed_at: float = float("-inf")
+    """When EC2 answered this observer for the first time."""
 
     # With `carry: address` only.
 
@@ -175,10 +175,10 @@ class Memory:
     moves_since_seen: int | None = None
     """The same for when another observer last told that it sees it UP, as where this node has it."""
 
-    recorded: str = ""
+    moves_shown: str = ""
     """The moves that EC2 last showed recorded (ration.py)."""
 
-    recorded_at: float = float("-inf")
+    moves_grew_at: float = float("-inf")
     """When this observer last saw one recorded that was not before."""
 
     last_holder: str = ""
@@ -323,14 +323,14 @@ def attachment_of(owner: Owner) -> Attachment | None:
     return None if attachment.status is AttachmentStatus.DETACHED else attachment
 
 
-def has_just_begun(began_at: float, now: float) -> bool:
-    """So lately that it tells nothing that an observer has not heard of others yet."""
-    return now - began_at < timing.PEER_EXISTS
+def has_just_begun(informed_at: float, now: float) -> bool:
+    """Whether an observer has known of others, by EC2, for so short that it tells nothing not to have heard of them."""
+    return now - informed_at < timing.PEER_EXISTS
 
 
 def unmet(view: View, judged: str) -> frozenset[str]:
     """The neighbours, but for the judged holder, of which this observer has not heard yet."""
-    if not has_just_begun(view.began_at, view.now):
+    if not has_just_begun(view.informed_at, view.now):
         return frozenset()
     return view.neighbours - {judged} - {peer.instance_id for peer in view.peers}
 
