@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 
 from floatingip.commands.deployment import Deployment
 from floatingip.commands.insisting import insist
@@ -63,8 +64,9 @@ class Orders:
 
     def give(self, move: Handover) -> None:
         """Order a handover.  Raises CloudError where EC2 does not accept that."""
-        if before := order.parse(self._shown(move, move.eni), move.attachment, self._wall()):
-            self._say(f"{move.target}: replaced: somebody has asked for it, to go {_where(before)}")
+        before = self._shown(move, move.eni)
+        if order.parse(before, move.attachment, self._wall()):
+            self._say(f"{move.target}: replaced: somebody has asked for it, {_words(before)}")
         self._given.append(move)  # before it is: the answer may get lost
         try:
             self._write(move, self._rendered(move))
@@ -78,15 +80,15 @@ class Orders:
     def compare(self, enis: Iterable[Eni]) -> None:
         """See in an answer of EC2 whether somebody else has ordered something since.
 
-        EC2 may show tags late: one that stood there before our own is none of those.
+        Also from another attachment: an ENI keeps its tags when it has moved, and may be asked for again at once.  EC2
+        may show tags late: one that stood there before our own is none of those.
         """
         shown = {eni.id: eni for eni in enis}
         for move in (each for each in self._given if each.target not in self._overruled and each.eni.id in shown):
             value = self._shown(move, shown[move.eni.id])
-            since = order.parse(value, move.attachment, self._wall())
-            if since is not None and value not in (self._rendered(move), self._shown(move, move.eni)):
+            if value not in ("", self._rendered(move), self._shown(move, move.eni)):
                 self._overruled.add(move.target)
-                self._say(f"{move.target}: by now somebody else asks for it, to go {_where(since)}")
+                self._say(f"{move.target}: by now somebody else asks for it, {_words(value)}")
 
     def take_back(self) -> dict[Target, str]:
         """Remove them; return why some stay.  That hides neither what has moved, nor why something has not."""
@@ -130,7 +132,10 @@ class Orders:
         return eni.tags.get(self._way.of_one(order.TAG, move.target), "")
 
 
-def _where(ordered: order.Order) -> str:
-    """Where to, and until when, in words."""
+def _words(value: str) -> str:
+    """What a tag's value asks for, from whatever attachment."""
+    ordered = order.parse(value, value.partition(">")[0], -inf)
+    if ordered is None:
+        return f"by `{value}`, which says nothing to an observer"
     to = "any standby" if ordered.to == order.ANYBODY else ordered.to
-    return f"to {to} until {utc(ordered.deadline)}"
+    return f"to go to {to} until {utc(ordered.deadline)}"

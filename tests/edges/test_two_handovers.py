@@ -36,6 +36,37 @@ def test_whoever_goes_leaves_the_order_that_came_after_his_own(carry: Carry) -> 
     assert vpc.said[1:] == [overruled]
 
 
+def test_whoever_has_what_he_asked_for_leaves_what_is_asked_for_onwards() -> None:
+    """The address is there, and the first one only waits for the end: its interface has another attachment by now."""
+    vpc = Vpc(carry=Carry.ENI)
+
+    def move_and_ask() -> None:
+        vpc.move()
+        vpc.ec2.advance(vpc.ec2.now + 5.0)
+        ask_also(vpc, vpc.workers[0])
+
+    vpc.then[12.0] = move_and_ask
+    vpc.carry_out()
+    left = vpc.order()
+    assert left is not None
+    assert left.to == vpc.workers[0]
+    assert (
+        f"{ADDRESS}: by now somebody else asks for it, to go to {vpc.workers[0]} until 2025-11-24T16:10:00Z" in vpc.said
+    )
+
+
+def test_what_no_observer_understands_is_left_to_whoever_wrote_it() -> None:
+    """It may be an order of another version's."""
+    vpc = Vpc()
+    tag = way_to(vpc.carry).of_one(order.TAG, ADDRESS)
+    vpc.then[12.0] = lambda: vpc.cloud.tag_eni(vpc.enis[0], {tag: "soon"})
+    vpc.then[14.0] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        vpc.carry_out()
+    assert vpc.holder().tags[tag] == "soon"
+    assert f"{ADDRESS}: by now somebody else asks for it, by `soon`, which says nothing to an observer" in vpc.said
+
+
 def test_an_order_that_stood_there_before_is_told_and_replaced() -> None:
     """Two who see that talk to each other."""
     vpc = Vpc()
