@@ -60,13 +60,13 @@ class Orders:
         self._sleep = sleep
         self._wall = wall
         self._given: list[Handover] = []
+        self._before: dict[Target, str] = {}
         self._overruled: set[Target] = set()
 
     def give(self, move: Handover) -> None:
         """Order a handover.  Raises CloudError where EC2 does not accept that."""
-        before = self._shown(move, move.eni)
-        if order.parse(before, move.attachment, self._wall()):
-            self._say(f"{move.target}: replaced: somebody has asked for it, {_words(before)}")
+        eni = next((eni for eni in self._ask() if eni.id == move.eni.id), move.eni)  # others ask, too, by the second
+        before = self._before[move.target] = self._shown(move, eni)
         self._given.append(move)  # before it is: the answer may get lost
         try:
             self._write(move, self._rendered(move))
@@ -74,6 +74,8 @@ class Orders:
             if not error.may_be_made:
                 self._given.remove(move)
             raise
+        if order.parse(before, move.attachment, self._wall()):
+            self._say(f"{move.target}: replaced: somebody has asked for it, {_words(before)}")
         to = "any standby" if move.to == order.ANYBODY else move.to
         self._say(f"{move.target}: asked {move.source} to hand it over to {to}")
 
@@ -81,14 +83,19 @@ class Orders:
         """See in an answer of EC2 whether somebody else has ordered something since.
 
         Also from another attachment: an ENI keeps its tags when it has moved, and may be asked for again at once.  EC2
-        may show tags late: one that stood there before our own is none of those.
+        may show tags late: one that stood there before our own is none of those, and where our own is shown after all,
+        it is the last one.
         """
         shown = {eni.id: eni for eni in enis}
-        for move in (each for each in self._given if each.target not in self._overruled and each.eni.id in shown):
-            value = self._shown(move, shown[move.eni.id])
-            if value not in ("", self._rendered(move), self._shown(move, move.eni)):
-                self._overruled.add(move.target)
-                self._say(f"{move.target}: by now somebody else asks for it, {_words(value)}")
+        for move in (each for each in self._given if each.eni.id in shown):
+            target, value = move.target, self._shown(move, shown[move.eni.id])
+            if value == self._rendered(move):
+                if target in self._overruled:
+                    self._overruled.remove(target)
+                    self._say(f"{target}: that was before: what was asked for here counts")
+            elif value not in ("", self._before[target]) and target not in self._overruled:
+                self._overruled.add(target)
+                self._say(f"{target}: by now somebody else asks for it, {_words(value)}")
 
     def take_back(self) -> dict[Target, str]:
         """Remove them; return why some stay.  That hides neither what has moved, nor why something has not."""

@@ -5,7 +5,7 @@ import pytest
 from floatingip.commands.orders import Orders
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
-from floatingip.core.errors import CloudError
+from floatingip.core.errors import CloudError, Denied
 from floatingip.core.model import Carry
 from tests.edges.handed_over import ADDRESS, WALL, Vpc
 
@@ -91,6 +91,42 @@ def test_an_answer_of_before_does_not_hide_ones_own_order() -> None:
     orders.compare(before)
     assert orders.take_back() == {}
     assert vpc.order() is None
+
+
+@pytest.mark.parametrize("shows_late", [False, True])
+def test_an_order_that_came_since_the_plan_is_replaced(shows_late: bool) -> None:
+    """Between the two this looks for whoever would obey.  EC2 may show it only after our own was written."""
+    vpc = Vpc()
+    (move,) = vpc.plan()
+    vpc.ec2.advance(vpc.ec2.now + 5.0)
+    ask_also(vpc, vpc.workers[1])
+    others = vpc.cloud.describe_enis(vpc.ours.name)
+    vpc.cloud.lag = 2.0 if shows_late else 0.0
+    orders = Orders(vpc.ours, WALL + 180.0, vpc.said.append, vpc.ec2.advance, wall=lambda: WALL)
+    orders.give(move)
+    vpc.cloud.lag = 0.0
+    orders.compare(others)
+    orders.compare(vpc.cloud.describe_enis(vpc.ours.name))
+    assert orders.lasting(ADDRESS)
+    assert orders.take_back() == {}
+    assert vpc.order() is None
+    words = f"to go to {vpc.workers[1]} until 2025-11-24T16:10:00Z"
+    asked = f"{ADDRESS}: asked {vpc.workers[0]} to hand it over to any standby"
+    if shows_late:
+        counts = f"{ADDRESS}: that was before: what was asked for here counts"
+        assert vpc.said == [asked, f"{ADDRESS}: by now somebody else asks for it, {words}", counts]
+    else:
+        assert vpc.said == [f"{ADDRESS}: replaced: somebody has asked for it, {words}", asked]
+
+
+def test_an_order_that_could_not_be_replaced_is_not_told_as_replaced() -> None:
+    """It still stands."""
+    vpc = Vpc()
+    ask_also(vpc, vpc.workers[1])
+    vpc.cloud.denied.add("CreateTags")
+    with pytest.raises(Denied):
+        vpc.carry_out()
+    assert vpc.said == []
 
 
 def test_an_order_ends_with_its_interface() -> None:
