@@ -8,6 +8,7 @@ whoever ordered before that says so, and leaves it there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -98,7 +99,11 @@ class Orders:
                 self._say(f"{target}: by now somebody else asks for it, {_words(value)}")
 
     def take_back(self) -> dict[Target, str]:
-        """Remove them; return why some stay.  That hides neither what has moved, nor why something has not."""
+        """Remove them; return why some stay.  That hides neither what has moved, nor why something has not.
+
+        Nor has anybody to hear of it: what ends a handover is often that its terminal or reader is gone.
+        """
+        self._say = partial(_even_unheard, self._say)
         stays = dict[Target, str]()
         left = list(self._given)
         try:
@@ -137,6 +142,11 @@ class Orders:
     def _shown(self, move: Handover, eni: Eni) -> str:
         """What stands in the tag, in an answer of EC2."""
         return eni.tags.get(self._way.of_one(order.TAG, move.target), "")
+
+
+def _even_unheard(say: Callable[[str], None], text: str) -> None:
+    with suppress(OSError):
+        say(text)
 
 
 def _words(value: str) -> str:

@@ -1,13 +1,20 @@
 """Two people who hand the same address over at the same time: neither takes back what the other one asks for."""
 
+import errno
+from ipaddress import IPv4Address
+
 import pytest
 
+from floatingip.commands.handover import plan
 from floatingip.commands.orders import Orders
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.errors import CloudError, Denied
 from floatingip.core.model import Carry
-from tests.edges.handed_over import ADDRESS, WALL, Vpc
+from tests.edges.handed_over import ADDRESS, NAME, WALL, Vpc
+
+OTHER = IPv4Address("127.0.0.101")
 
 
 def interrupt() -> None:
@@ -142,3 +149,27 @@ def test_an_order_ends_with_its_interface() -> None:
     with pytest.raises(CloudError, match="not handed over within 180 s: on no instance"):
         vpc.carry_out()
     assert not any("may be obeyed" in line for line in vpc.said)
+
+
+def test_nobody_has_to_hear_that_an_order_is_taken_back() -> None:
+    """Its reader, such as `head`, is gone; what is said of another order keeps this one from nothing."""
+    vpc = Vpc(carry=Carry.ENI)
+    vpc.cloud.create_eni(OTHER, vpc.subnet, {OWNER_TAG: NAME}, "two")
+    (other,) = vpc.cloud.find_occupants(frozenset({OTHER}))
+    vpc.cloud.attach_eni(other.id, vpc.workers[0], frozenset())
+    vpc.ec2.advance(vpc.ec2.now + 10.0)
+    moves = plan(vpc.ours, (ADDRESS, OTHER))
+    heard = [f"{move.target}: asked {vpc.workers[0]} to hand it over to any standby" for move in moves]
+
+    def say(text: str) -> None:
+        if text not in heard:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    orders = Orders(vpc.ours, WALL + 180.0, say, vpc.ec2.advance, wall=lambda: WALL)
+    for move in moves:
+        orders.give(move)
+    ask_also(vpc, vpc.workers[1])
+    assert orders.take_back() == {}
+    assert not orders.lasting(ADDRESS)
+    tags = vpc.ec2.state.enis[other.id].tags
+    assert tags[way_to(vpc.carry).of_one(order.TAG, OTHER)] == ""
