@@ -4,6 +4,7 @@ import pytest
 
 from floatingip.commands import pause
 from floatingip.core.decision import pause as pauses
+from floatingip.core.errors import Denied
 from floatingip.core.model import Carry
 from tests.edges.handed_over import ADDRESS, NAME, WALL, Vpc
 
@@ -39,6 +40,16 @@ def test_a_pause_that_ends_sooner_than_somebody_elses_is_told() -> None:
     assert vpc.said == [
         "somebody has asked for a pause until 2025-11-24T18:01:10Z; now it is over before that, at 2025-11-24T16:10:10Z"
     ]
+
+
+def test_a_longer_pause_that_could_not_be_replaced_is_not_told_as_over() -> None:
+    """It lasts."""
+    vpc = Vpc()
+    begin(vpc, 7200.0)
+    vpc.cloud.denied.add("CreateTags")
+    with pytest.raises(Denied):
+        begin(vpc, 600.0)
+    assert vpc.said == []
 
 
 def test_a_pause_that_was_ended_meanwhile_stays_ended() -> None:
