@@ -119,7 +119,7 @@ class Orders:
                     stays[move.target] = str(error)
                 left.pop(0)
         except KeyboardInterrupt:  # once more: whoever asked wants to go
-            return stays | {each.target: "broken off" for each in left}
+            return stays | {each.target: "broken off" for each in left if each.target not in self._overruled}
         return stays
 
     def lasting(self, target: Target) -> bool:

@@ -136,6 +136,21 @@ def test_an_order_that_could_not_be_replaced_is_not_told_as_replaced() -> None:
     assert vpc.said == []
 
 
+def test_whoever_breaks_off_the_taking_back_is_told_only_of_his_own_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else waits for the other one."""
+    vpc = Vpc()
+    vpc.then[12.0] = lambda: ask_also(vpc, vpc.workers[1])
+
+    def interrupt_twice() -> None:
+        monkeypatch.setattr(vpc.cloud, "describe_enis", lambda _: interrupt())
+        interrupt()
+
+    vpc.then[14.0] = interrupt_twice
+    with pytest.raises(KeyboardInterrupt):
+        vpc.carry_out()
+    assert not any("may be obeyed" in line for line in vpc.said)
+
+
 def test_an_order_ends_with_its_interface() -> None:
     """As where somebody releases it meanwhile: nobody can obey it any more."""
     vpc = Vpc(carry=Carry.ENI)
