@@ -271,15 +271,24 @@ def _keep_paused(
     say: Callable[[str], None],
     sleep: Callable[[float], None],
 ) -> None:
-    """Have a pause go along with the address: a standing ENI that was made since it began does not have its tag."""
+    """Have a pause go along with the address: a standing ENI that was made since it began does not have its tag.
+
+    Whoever ends or changes it meanwhile writes to all ENIs, and may come before this write: what the one that the
+    address has left says after it counts.
+    """
     source = next((eni for eni in enis if eni.id == move.eni.id), None)
     carrier = next(_carriers(enis, move.target, ours.carry), None)
     if source is None or carrier is None or pause.ends_at(source.tags, wall) <= pause.ends_at(carrier.tags, wall):
         return
+    value, problem = source.tags[pause.TAG], "its pause ends with this move"
     try:
-        insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: source.tags[pause.TAG]}), say, sleep)
+        insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: value}), say, sleep)
+        problem = "its pause was perhaps ended or changed meanwhile, and stays as it was"
+        since = next((eni for eni in _shown(ours) or () if eni.id == source.id), source).tags.get(pause.TAG, "")
+        if since != value:
+            insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: since}), say, sleep)
     except CloudError as error:
-        say(f"{move.target}: its pause ends with this move: {error}; run `floatingip pause`")
+        say(f"{move.target}: {problem}: {error}; run `floatingip pause` or `resume`")
 
 
 def _listen(
